@@ -1,0 +1,70 @@
+"""The errors a user can meet.
+
+Every message says what happened and what to do about it, because it is printed as it stands: the
+command line turns an `RnntkError` into one message and an exit code, never into a traceback
+(unless `RNNTK_DEBUG=1`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RnntkError(Exception):
+    """Something could not be done. The text is the message for the user.
+
+    Attributes:
+        exit_code: what the process ends with: 1 could not, 2 wrong usage, 128 + signal when interrupted.
+    """
+
+    exit_code = 1
+
+
+class UsageError(RnntkError):
+    """A flag, setting or name is wrong: out of range, unknown, or at odds with another."""
+
+    exit_code = 2
+
+
+class DataError(RnntkError):
+    """The text or the images cannot be used: missing, empty, binary, too short, damaged."""
+
+
+class EncodingError(DataError):
+    """The bytes cannot be decoded as text."""
+
+
+class CorpusError(DataError):
+    """A corpus cannot be had from any of its sources."""
+
+
+class RunError(RnntkError):
+    """A run folder cannot be used: missing, damaged, from a newer version, in use, not matching."""
+
+
+class TrainingError(RnntkError):
+    """Training cannot go on: the loss is not a number, the disk is full."""
+
+
+class Interrupted(RnntkError):
+    """Training was stopped by a signal, after it had saved.
+
+    Args:
+        message: what to type to go on.
+        signal_number: 2 (SIGINT) or 15 (SIGTERM); the exit code is 128 more.
+    """
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
+def nearest(name: str, choices: Iterable[str]) -> str | None:
+    """The choice most like `name`, or None when none is like it at all.
+
+    >>> nearest("linux_kernal", ["linux_kernel", "mnist"])
+    'linux_kernel'
+    """
+    found = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.5)
+    return found[0] if found else None
