@@ -1,0 +1,1 @@
+"""The run folder: its format, atomic checkpoints, finding the latest run."""

@@ -1,0 +1,1 @@
+"""Stage 4: training. Lanes, the step, the loop, schedules, callbacks."""
