@@ -1,0 +1,178 @@
+"""The vocabulary: which symbols a text has, and the id of each.
+
+Symbols are single characters, any code point at all: a line end or NUL is a symbol like another.
+Ids go by descending count, ties by first appearance, so that id 0 is the commonest symbol.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnntk.errors import DataError, RunError
+from rnntk.text.codepoints import code_points, from_code_points
+
+FORMAT_VERSION = 1
+
+
+def id_dtype(vocabulary_size: int) -> np.dtype:
+    """The narrowest of `uint8`, `uint16` and `uint32` that holds every id.
+
+    >>> id_dtype(256), id_dtype(257)
+    (dtype('uint8'), dtype('uint16'))
+    """
+    return np.dtype(np.min_scalar_type(max(vocabulary_size - 1, 0)))
+
+
+class Vocabulary:
+    """The symbols of a text in the order of their ids.
+
+    >>> v = Vocabulary.from_text("banana")
+    >>> v.symbols, v.encode("nab").tolist(), v.decode([0, 1])
+    ('anb', [1, 0, 2], 'an')
+
+    Args:
+        symbols: distinct characters; the id of a symbol is its place.
+        unknown: the symbol among them that stands for every character that is not, if there is one.
+
+    Raises:
+        DataError: a symbol twice, a symbol that is not one character, no symbol, or an unknown
+            symbol that is not in the vocabulary.
+    """
+
+    def __init__(self, symbols: Iterable[str], *, unknown: str | None = None) -> None:
+        listed = list(symbols)
+        if not listed:
+            raise DataError("The vocabulary is empty: the text has no symbols.")
+        if any(len(s) != 1 for s in listed) or len(set(listed)) != len(listed):
+            raise DataError(
+                "The vocabulary is damaged: its symbols must be distinct single characters."
+            )
+        if unknown is not None and unknown not in listed:
+            raise DataError(f"The unknown symbol {unknown!r} is not in the vocabulary.")
+        self.symbols = "".join(listed)
+        self.unknown_symbol = unknown
+
+    @classmethod
+    def from_text(cls, text: str) -> Vocabulary:
+        """The vocabulary of a text held in memory."""
+        return cls.from_counts(Counter(text))
+
+    @classmethod
+    def from_counts(cls, counts: Mapping[str, int]) -> Vocabulary:
+        """The vocabulary of symbols given in order of first appearance, with how often each occurs."""
+        return cls(sorted(counts, key=lambda symbol: -counts[symbol]))
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    def __contains__(self, symbol: object) -> bool:
+        return symbol in self._known
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vocabulary) and (self.symbols, self.unknown_symbol) == (
+            other.symbols,
+            other.unknown_symbol,
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.symbols, self.unknown_symbol))
+
+    def __repr__(self) -> str:
+        return f"Vocabulary({self.symbols!r}, unknown={self.unknown_symbol!r})"
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of the ids: `uint8` to 256 symbols, then `uint16`, `uint32`."""
+        return id_dtype(len(self))
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.symbols)
+
+    @cached_property
+    def _codes(self) -> NDArray[np.uint32]:
+        return code_points(self.symbols).astype(np.uint32)
+
+    @cached_property
+    def _table(self) -> NDArray[np.int64]:
+        """Code point -> id, -1 for none; the last place stands for all code points past the table."""
+        table = np.full(int(self._codes.max()) + 2, -1, np.int64)
+        if self.unknown_symbol is not None:
+            table[:] = self.symbols.index(self.unknown_symbol)
+        table[self._codes] = np.arange(len(self))
+        return table
+
+    def encode(self, symbols: str) -> NDArray[np.unsignedinteger]:
+        """The ids of a string of symbols, shape `(len(symbols),)`, of type `dtype`.
+
+        Raises:
+            DataError: a symbol is not in the vocabulary, which has no unknown symbol.
+        """
+        codes = np.minimum(code_points(symbols), np.uint32(len(self._table) - 1))
+        ids = self._table[codes]
+        if ids.size and ids.min() < 0:
+            missing = self.unknown(symbols)
+            shown = ", ".join(f"{c!r} (U+{ord(c):04X})" for c in missing[:10])
+            more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
+            raise DataError(f"Not in the vocabulary of {len(self)} symbols: {shown}{more}.")
+        return ids.astype(self.dtype)
+
+    def decode(self, ids: Iterable[int] | NDArray[np.integer]) -> str:
+        """The symbols of these ids.
+
+        Raises:
+            DataError: an id is not in the vocabulary.
+        """
+        array = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids))
+        if array.size == 0:
+            return ""
+        if array.min() < 0 or array.max() >= len(self):
+            raise DataError(
+                f"Ids reach from {array.min()} to {array.max()}, but the vocabulary has {len(self)} symbols."
+            )
+        return from_code_points(self._codes[array])
+
+    def unknown(self, symbols: str) -> list[str]:
+        """The characters of a string that are not in the vocabulary, each once, in their order."""
+        return [s for s in dict.fromkeys(symbols) if s not in self._known]
+
+    def to_json(self) -> str:
+        """The vocabulary as JSON text, pure ASCII: every other character is escaped."""
+        return json.dumps(
+            {
+                "format_version": FORMAT_VERSION,
+                "symbols": list(self.symbols),
+                "unknown": self.unknown_symbol,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Vocabulary:
+        """The vocabulary that `to_json` wrote.
+
+        Raises:
+            RunError: it is from a newer rnntk.
+            DataError: it is damaged.
+        """
+        try:
+            content = json.loads(text)
+            version, symbols = content["format_version"], content["symbols"]
+            unknown = content.get("unknown")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"The vocabulary is damaged: it is not what rnntk wrote ({error})."
+            ) from error
+        if not isinstance(version, int) or version > FORMAT_VERSION:
+            raise RunError(
+                f"The vocabulary has format {version}, from a newer rnntk; this one reads up to"
+                f" {FORMAT_VERSION}. Update rnntk."
+            )
+        if not isinstance(symbols, list) or not all(isinstance(s, str) for s in symbols):
+            raise DataError("The vocabulary is damaged: its symbols must be a list of characters.")
+        return cls(symbols, unknown=unknown)
