@@ -1,1 +1,5 @@
 """The command line: options, printing, exit codes. Nothing imports it."""
+
+from rnntk.cli.main import main
+
+__all__ = ["main"]

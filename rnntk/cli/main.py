@@ -1,0 +1,87 @@
+"""The `rnntk` group: finds commands by name, turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from rnntk import __version__
+from rnntk.errors import RnntkError, nearest
+
+# Name -> what it does. The modules are imported only when their command runs, so `--help` is quick.
+COMMANDS = {
+    "prep": "Prepare a text: detect its encoding, count its symbols.",
+    "train": "Train a character model; prepares the text if needed.",
+    "sample": "Draw text from a trained model.",
+    "mnist": "Train a network that reads an image row by row.",
+}
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order a user needs them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import `rnntk.cli.<name>` and take its `command`."""
+        if name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"rnntk.cli.{name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, with the nearest name when there is no such command."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            guess = nearest(args[0], COMMANDS)
+            if guess and "Did you mean" not in error.message:
+                error.message += f" Did you mean {guess!r}?"
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from the table above, importing none of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an `RnntkError` becomes one message on stderr and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except RnntkError as error:
+            if os.environ.get("RNNTK_DEBUG") == "1":
+                raise
+            click.echo(click.style("Error: ", fg="red") + str(error), err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=LazyGroup, context_settings=CONTEXT)
+@click.version_option(__version__, "-V", "--version", prog_name="rnntk")
+def group() -> None:
+    """Train, sample and understand recurrent networks on text.
+
+    \b
+    Start here:
+      rnntk train --corpus linux_kernel --max-time 2m
+      rnntk sample --prime "/* "
+    """
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    # Corpora hold any character, and pipes and Windows consoles are not always UTF-8.
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace" if stream is sys.stderr else None)
+    group(prog_name="rnntk", windows_expand_args=False)

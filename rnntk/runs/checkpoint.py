@@ -1,0 +1,152 @@
+"""A checkpoint: one folder with weights, optimizer, states and progress, each file with its checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from rnntk.errors import RunError
+from rnntk.runs import atomic
+
+MANIFEST = "manifest.json"
+WEIGHTS = "weights.safetensors"
+OPTIMIZER = "optimizer.safetensors"
+STATES = "states.safetensors"
+PROGRESS = "progress.json"
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass
+class Progress:
+    """Where training stands.
+
+    Attributes:
+        step: optimizer steps done.
+        epoch: epochs done.
+        batch: steps done inside the current epoch.
+        seconds: wall time trained, over all sessions.
+        metrics_bytes: size of the metrics file that belongs to this checkpoint.
+        losses: the last loss, and the validation's (`loss`, `val_loss`), in nats.
+        best: the least validation loss so far and its step, or None.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    seconds: float = 0.0
+    metrics_bytes: int = 0
+    losses: dict[str, float] = field(default_factory=dict)
+    best: dict[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on disk that has been checked against its manifest."""
+
+    folder: Path
+    progress: Progress
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The model's weights by name, float32."""
+        return safetensors.numpy.load_file(self.folder / WEIGHTS)
+
+    def optimizer(self) -> dict[str, np.ndarray]:
+        """The optimizer's variables by name."""
+        return safetensors.numpy.load_file(self.folder / OPTIMIZER)
+
+    def states(self) -> dict[str, np.ndarray]:
+        """What the task needs beside weights and optimizer: the lanes' recurrent states."""
+        return safetensors.numpy.load_file(self.folder / STATES)
+
+
+def folder_name(step: int) -> str:
+    """`500` -> `step-00000500`."""
+    return f"step-{step:08d}"
+
+
+def write(parent: Path, *, weights: Arrays, optimizer: Arrays, states: Arrays, progress: Progress) -> Path:
+    """Write one checkpoint atomically.
+
+    Args:
+        parent: the run's `checkpoints` folder.
+        weights: by name.
+        optimizer: by name.
+        states: by name.
+        progress: where training stands; its step names the folder.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        TrainingError: the disk is full or read-only; nothing older is touched.
+    """
+    files = {
+        WEIGHTS: _pack(weights),
+        OPTIMIZER: _pack(optimizer),
+        STATES: _pack(states),
+        PROGRESS: json.dumps(asdict(progress), indent=2).encode(),
+    }
+    sums = {name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for name, data in files.items()}
+    files[MANIFEST] = json.dumps({"files": sums}, indent=2).encode()
+    folder = parent / folder_name(progress.step)
+    atomic.write_folder(folder, files)
+    return folder
+
+
+def _pack(arrays: Arrays) -> bytes:
+    return safetensors.numpy.save({name: np.ascontiguousarray(value) for name, value in arrays.items()})
+
+
+def read(folder: Path) -> Checkpoint:
+    """Open a checkpoint, checking every file.
+
+    Raises:
+        RunError: a file is missing, cut short or changed; the message names it.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        for name, expected in manifest.items():
+            if Path(name).name != name:
+                raise RunError(f"{folder} is damaged: its manifest names {name!r}.")
+            if not (folder / name).is_file():
+                raise RunError(f"{folder} is damaged: {name} is missing.")
+            data = (folder / name).read_bytes()
+            if len(data) != expected["bytes"]:
+                raise RunError(
+                    f"{folder} is damaged: {name} has {len(data)} bytes instead of {expected['bytes']}."
+                )
+            if hashlib.sha256(data).hexdigest() != expected["sha256"]:
+                raise RunError(f"{folder} is damaged: the content of {name} has changed.")
+        progress: dict[str, Any] = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
+        return Checkpoint(folder, Progress(**progress))
+    except FileNotFoundError as error:
+        raise RunError(f"{folder} is damaged: {Path(str(error.filename)).name} is missing.") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{folder} is damaged: {error}.") from error
+
+
+def steps(parent: Path) -> list[int]:
+    """The steps of the checkpoints in `parent`, ascending, unchecked."""
+    found = []
+    for folder in parent.glob("step-*"):
+        digits = folder.name.removeprefix("step-")
+        if folder.is_dir() and digits.isdigit():
+            found.append(int(digits))
+    return sorted(found)
+
+
+def prune(parent: Path, keep: int, best_step: int | None) -> None:
+    """Remove the oldest checkpoints but `keep`; the best one is never removed."""
+    for step in steps(parent)[:-keep]:
+        if step != best_step:
+            shutil.rmtree(parent / folder_name(step), ignore_errors=True)

@@ -1,0 +1,284 @@
+"""The run folder: everything about one training run. The format is in docs/formats.md."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from rnntk import __version__
+from rnntk.errors import RunError
+from rnntk.runs import atomic, checkpoint
+from rnntk.runs.checkpoint import Checkpoint
+from rnntk.text.vocabulary import Vocabulary
+
+FORMAT_VERSION = 1
+RUN = "run.json"
+VOCABULARY = "vocabulary.json"
+METRICS = "metrics.jsonl"
+SAMPLES = "samples.txt"
+CHECKPOINTS = "checkpoints"
+LOGS = "logs"
+
+CHAR_RNN = "char-rnn"
+ROW_CLASSIFIER = "row-classifier"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run on disk.
+
+    Attributes:
+        path: the folder.
+        record: the content of `run.json`: `kind`, `name`, `created`, `settings`, `model`, `corpus`, `versions`.
+    """
+
+    path: Path
+    record: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.path.name
+
+    @property
+    def kind(self) -> str:
+        """`char-rnn` or `row-classifier`."""
+        return str(self.record["kind"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings the run was made with, flat."""
+        return dict(self.record["settings"])
+
+    @property
+    def metrics(self) -> Path:
+        """JSON lines, one a logged step."""
+        return self.path / METRICS
+
+    @property
+    def samples(self) -> Path:
+        """Text drawn while training."""
+        return self.path / SAMPLES
+
+    @property
+    def logs(self) -> Path:
+        """TensorBoard's event files."""
+        return self.path / LOGS
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / CHECKPOINTS
+
+    def vocabulary(self) -> Vocabulary:
+        """The symbols of a character model.
+
+        Raises:
+            RunError: the file is missing or damaged.
+        """
+        path = self.path / VOCABULARY
+        try:
+            return Vocabulary.from_json(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise RunError(f"{self.path} is damaged: {VOCABULARY} cannot be read ({error.strerror}).") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{self.path} is damaged: {VOCABULARY} is no vocabulary ({error}).") from error
+
+    def checkpoint(self, which: str = "last", *, warn: Callable[[str], None] = lambda _: None) -> Checkpoint:
+        """A whole checkpoint of this run.
+
+        Args:
+            which: `last`, `best` (least validation loss; `last` where there is none) or a step.
+            warn: told of a damaged checkpoint that is passed over.
+
+        Returns:
+            The checkpoint, its files checked. For `last`, the newest one that is whole.
+
+        Raises:
+            RunError: there is none, none is whole, or no such step.
+        """
+        steps = checkpoint.steps(self.checkpoints)
+        if not steps:
+            raise RunError(f"{self.path} has no checkpoint yet: nothing was saved before it ended.")
+        if which not in ("last", "best"):
+            if not which.isdigit() or int(which) not in steps:
+                raise RunError(
+                    f"{self.path} has no checkpoint {which!r}; it has best, last and the steps "
+                    f"{', '.join(map(str, steps))}."
+                )
+            return checkpoint.read(self.checkpoints / checkpoint.folder_name(int(which)))
+        damaged = []
+        for step in reversed(steps):
+            try:
+                found = checkpoint.read(self.checkpoints / checkpoint.folder_name(step))
+                break
+            except RunError as error:
+                damaged.append(str(error))
+                warn(f"{error} The checkpoint before it is used.")
+        else:
+            raise RunError(f"No checkpoint of {self.path} is whole. " + " ".join(damaged))
+        best = found.progress.best
+        if which == "best" and best is not None and int(best["step"]) != found.progress.step:
+            return checkpoint.read(self.checkpoints / checkpoint.folder_name(int(best["step"])))
+        return found
+
+    def lock(self) -> filelock.FileLock:
+        """Hold the run for this process; use as a context manager. The system frees it if the process dies.
+
+        Raises:
+            RunError: another process trains in this folder.
+        """
+        lock = filelock.FileLock(self.path / ".lock")
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout as error:
+            raise RunError(
+                f"Another process is training in {self.path}. Wait for it, or choose another folder with --run."
+            ) from error
+        except OSError as error:
+            with atomic.disk_errors(self.path):
+                raise error
+        return lock
+
+
+def create(
+    path: Path,
+    *,
+    kind: str,
+    settings: dict[str, Any],
+    model: dict[str, Any],
+    corpus: dict[str, Any],
+    versions: dict[str, str],
+    vocabulary: Vocabulary | None = None,
+) -> RunFolder:
+    """Make a new run folder.
+
+    Args:
+        path: where; must not exist, or be empty.
+        kind: `char-rnn` or `row-classifier`.
+        settings: all settings, flat.
+        model: what rebuilds the network, and its number of parameters.
+        corpus: what it was trained on: name, source, sha256, preprocessor, facts.
+        versions: of the libraries that matter.
+        vocabulary: of a character model.
+
+    Raises:
+        RunError: the folder exists already.
+        TrainingError: it cannot be written.
+    """
+    refuse_existing(path)
+    record = {
+        "format_version": FORMAT_VERSION,
+        "kind": kind,
+        "name": path.name,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "settings": settings,
+        "model": model,
+        "corpus": corpus,
+        "versions": {"rnntk": __version__, **versions},
+    }
+    with atomic.disk_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+        (path / CHECKPOINTS).mkdir()
+        (path / LOGS).mkdir()
+        (path / METRICS).touch()
+    if vocabulary is not None:
+        atomic.write_bytes(path / VOCABULARY, vocabulary.to_json().encode())
+    # Last, so that a folder with a run.json is complete.
+    atomic.write_json(path / RUN, record)
+    return RunFolder(path, record)
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise `RunError` when a new run may not be made at `path`."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise RunError(
+            f"{path} exists already. Continue it with --resume {path}, or choose another folder with --run."
+        )
+
+
+def open_run(path: Path) -> RunFolder:
+    """Open a run folder.
+
+    Raises:
+        RunError: it is missing, is no run folder, is damaged, or is from a newer version.
+    """
+    file = path / RUN
+    if not path.is_dir():
+        raise RunError(f"There is no run folder {path}.")
+    if not file.is_file():
+        raise RunError(f"{path} is not a run folder: it has no {RUN}.")
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        version = int(record["format_version"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is damaged: {RUN} cannot be read ({error}).") from error
+    if version > FORMAT_VERSION:
+        raise RunError(
+            f"{path} was written by a newer rnntk (run format {version}; this rnntk {__version__} reads up to "
+            f"{FORMAT_VERSION}). Upgrade with: pip install --upgrade rnntk"
+        )
+    missing = {"kind", "settings", "model", "corpus"} - set(record)
+    if missing:
+        raise RunError(f"{path} is damaged: {RUN} lacks {', '.join(sorted(missing))}.")
+    return RunFolder(path, record)
+
+
+def next_path(runs_dir: Path, name: str) -> Path:
+    """`runs/<name>-<n>` with the least n above every one in use."""
+    pattern = re.compile(re.escape(name) + r"-(\d+)")
+    used = [int(m[1]) for p in _folders(runs_dir) if (m := pattern.fullmatch(p.name))]
+    return runs_dir / f"{name}-{max(used, default=0) + 1}"
+
+
+def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None) -> RunFolder:
+    """The run that was written to last.
+
+    Args:
+        runs_dir: the folder of runs.
+        kind: only runs of this kind.
+        corpus: only runs on this corpus.
+
+    Raises:
+        RunError: there is none; the message says how to make one.
+    """
+    found: list[tuple[float, RunFolder]] = []
+    refused: list[str] = []
+    for path in _folders(runs_dir):
+        if not (path / RUN).is_file():
+            continue
+        try:
+            run = open_run(path)
+        except RunError as error:
+            refused.append(str(error))
+            continue
+        if (kind is None or run.kind == kind) and (corpus is None or run.record["corpus"].get("name") == corpus):
+            times = [p.stat().st_mtime for p in (path / RUN, run.metrics, run.checkpoints) if p.exists()]
+            found.append((max(times), run))
+    if not found:
+        what = f" on {corpus}" if corpus else ""
+        command = {ROW_CLASSIFIER: "rnntk mnist"}.get(kind or "", "rnntk train")
+        option = f" --corpus {corpus}" if corpus else ""
+        raise RunError(
+            f"There is no run{what} in {runs_dir}. Train one with: {command}{option}"
+            + ("".join(f"\nPassed over: {line}" for line in refused))
+        )
+    return max(found, key=lambda pair: (pair[0], pair[1].name))[1]
+
+
+def _folders(runs_dir: Path) -> list[Path]:
+    return sorted(p for p in runs_dir.iterdir() if p.is_dir()) if runs_dir.is_dir() else []
+
+
+def discard(path: Path) -> None:
+    """Remove a run folder that never got a checkpoint."""
+    if (path / RUN).is_file() and not checkpoint.steps(path / CHECKPOINTS):
+        shutil.rmtree(path, ignore_errors=True)

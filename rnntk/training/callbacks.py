@@ -1,0 +1,197 @@
+"""What happens beside the step: saving, metrics, TensorBoard. All are Keras callbacks."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rnntk.runs import atomic, checkpoint
+from rnntk.runs.checkpoint import Progress
+from rnntk.runs.folder import RunFolder
+from rnntk.training.loop import Task
+
+WeightsOf = Callable[[keras.Model], Mapping[str, Any]]
+
+
+class Metrics(keras.callbacks.Callback):
+    """One JSON line a step in the run's metrics file.
+
+    On resume the file is cut back to the size it had at the checkpoint, so steps are never listed twice.
+
+    Args:
+        run: the run folder.
+        progress: where training stands; `metrics_bytes` is kept true.
+    """
+
+    def __init__(self, run: RunFolder, progress: Progress) -> None:
+        super().__init__()
+        self._path, self._progress = run.metrics, progress
+        with atomic.disk_errors(self._path):
+            self._file = self._path.open("ab")
+            self._file.truncate(progress.metrics_bytes)
+            self._file.seek(progress.metrics_bytes)
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Append one object."""
+        data = (json.dumps(line, ensure_ascii=False) + "\n").encode()
+        with atomic.disk_errors(self._path):
+            self._file.write(data)
+        self._progress.metrics_bytes += len(data)
+
+    def flush(self) -> None:
+        """Bring the lines to disk; called before a checkpoint counts on them."""
+        with atomic.disk_errors(self._path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """A line with the step's numbers."""
+        p = self._progress
+        numbers = {key: round(float(value), 7) for key, value in (logs or {}).items()}
+        self.write({"step": p.step, "epoch": p.epoch, **numbers, "seconds": round(p.seconds, 3)})
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """A line with the validation's numbers, where there are any."""
+        numbers = {key: float(value) for key, value in (logs or {}).items() if key.startswith("val_")}
+        if numbers:
+            self.write({"step": self._progress.step, "epoch": epoch, **numbers})
+        self.flush()
+
+    def close(self) -> None:
+        """Flush and close the file; a full disk was reported before."""
+        try:
+            self._file.close()
+        except OSError:
+            # Nothing is lost: the lines that belong to the last checkpoint are on disk already.
+            pass
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Saves every so many steps, at the best validation, and at the end.
+
+    Args:
+        run: the run folder.
+        task: gives optimizer and states.
+        progress: where training stands.
+        metrics: flushed before each checkpoint.
+        weights_of: the model's weights by name.
+        every: steps between checkpoints.
+        keep: how many are kept beside the best.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        task: Task,
+        progress: Progress,
+        metrics: Metrics,
+        weights_of: WeightsOf,
+        *,
+        every: int,
+        keep: int,
+    ) -> None:
+        super().__init__()
+        self._run, self._task, self._progress, self._metrics = run, task, progress, metrics
+        self._weights_of, self._every, self._keep = weights_of, every, keep
+        self._saved_step = progress.step if checkpoint.steps(run.checkpoints) else -1
+
+    def save(self) -> None:
+        """Write a checkpoint now."""
+        self._metrics.flush()
+        checkpoint.write(
+            self._run.checkpoints,
+            weights={name: v.numpy() for name, v in self._weights_of(self._task.model).items()},
+            optimizer=optimizer_arrays(self._task.optimizer),
+            states=self._task.states(),
+            progress=self._progress,
+        )
+        self._saved_step = self._progress.step
+        best = self._progress.best
+        checkpoint.prune(self._run.checkpoints, self._keep, int(best["step"]) if best else None)
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Save when it is time."""
+        if self._progress.step % self._every == 0:
+            self.save()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Save when the validation is the best so far."""
+        value = (logs or {}).get("val_loss")
+        if value is None:
+            return
+        self._progress.losses["val_loss"] = float(value)
+        if self._progress.best is None or value < self._progress.best["val_loss"]:
+            self._progress.best = {"val_loss": float(value), "step": self._progress.step}
+            self.save()
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Save the end, unless it was saved already."""
+        if self._saved_step != self._progress.step:
+            self.save()
+
+
+def optimizer_arrays(optimizer: keras.optimizers.Optimizer) -> dict[str, np.ndarray]:
+    """The optimizer's variables, named by position and path, as arrays."""
+    return {f"{i:04d}:{v.path}": v.numpy() for i, v in enumerate(optimizer.variables)}
+
+
+def restore_optimizer(optimizer: keras.optimizers.Optimizer, arrays: Mapping[str, np.ndarray]) -> None:
+    """Put back what `optimizer_arrays` gave, in order of position.
+
+    Raises:
+        ValueError: the number or a shape differs.
+    """
+    values = [arrays[name] for name in sorted(arrays)]
+    if len(values) != len(optimizer.variables):
+        raise ValueError(f"{len(values)} optimizer variables saved, {len(optimizer.variables)} expected")
+    for variable, value in zip(optimizer.variables, values, strict=True):
+        variable.assign(value)
+
+
+class TensorBoardScalars(keras.callbacks.Callback):
+    """TensorBoard scalars at every step, the model graph once, text samples when there are any.
+
+    Histograms are left out on purpose: they cost other tools ten times the step.
+
+    Args:
+        run: the run folder; events go to its `logs`.
+        progress: where training stands.
+        graph: the step's graph, written once, or None.
+    """
+
+    def __init__(self, run: RunFolder, progress: Progress, graph: Callable[[], Any] | None = None) -> None:
+        super().__init__()
+        self._progress, self._graph = progress, graph
+        with atomic.disk_errors(run.logs):
+            self._writer = tf.summary.create_file_writer(str(run.logs), flush_millis=5000)
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Write the step's numbers under `train/`."""
+        with self._writer.as_default(step=self._progress.step):
+            if self._graph is not None:
+                graph, self._graph = self._graph, None
+                tf.summary.graph(graph())
+            for name, value in (logs or {}).items():
+                tf.summary.scalar(f"train/{name}", value)
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Write the validation's numbers under `validation/`."""
+        with self._writer.as_default(step=self._progress.step):
+            for name, value in (logs or {}).items():
+                if name.startswith("val_"):
+                    tf.summary.scalar(f"validation/{name.removeprefix('val_')}", value)
+
+    def text(self, name: str, value: str) -> None:
+        """Write a text sample."""
+        with self._writer.as_default(step=self._progress.step):
+            tf.summary.text(name, "```\n" + value + "\n```")
+
+    def close(self) -> None:
+        """Flush the events."""
+        self._writer.close()

@@ -1,0 +1,164 @@
+"""One training session in a run folder: started anew or resumed, guarded by a lock, saved at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from rnntk.errors import Interrupted, RunError
+from rnntk.runs.checkpoint import Progress
+from rnntk.runs.folder import RunFolder
+from rnntk.training import callbacks, loop
+from rnntk.training.loop import Stopped, Task
+from rnntk.training.report import Report, Samples
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a session ends.
+
+    Attributes:
+        epochs: passes over the data in all.
+        max_steps: steps in all, or None.
+        max_seconds: wall time of this session, or None.
+    """
+
+    epochs: int
+    max_steps: int | None = None
+    max_seconds: float | None = None
+
+    def steps(self, steps_per_epoch: int) -> int:
+        """Steps in all."""
+        total = self.epochs * steps_per_epoch
+        return total if self.max_steps is None else min(total, self.max_steps)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a session reached.
+
+    Attributes:
+        run: its folder.
+        progress: where it stands.
+        reason: why it ended: `epochs`, `max-steps`, `max-time` or `callback`.
+    """
+
+    run: RunFolder
+    progress: Progress
+    reason: str
+
+
+def restore(
+    run: RunFolder, task: Task, weights_of: callbacks.WeightsOf, warn: Callable[[str], None]
+) -> Progress:
+    """Bring a task back to the run's last whole checkpoint.
+
+    Raises:
+        RunError: nothing whole is there, or it does not fit the model.
+    """
+    saved = run.checkpoint("last", warn=warn)
+    try:
+        load_weights(weights_of(task.model), saved.weights())
+        callbacks.restore_optimizer(task.optimizer, saved.optimizer())
+        task.restore(saved.states())
+    except (KeyError, ValueError) as error:
+        raise RunError(f"{saved.folder} does not fit the model of {run.path}: {error}.") from error
+    return saved.progress
+
+
+def load_weights(variables: Any, arrays: Any) -> None:
+    """Assign arrays to variables by name; names and shapes must be the same on both sides.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if set(variables) != set(arrays):
+        raise ValueError(f"weights {sorted(set(variables) ^ set(arrays))} are on one side only")
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
+
+
+def train(
+    run: RunFolder,
+    task: Task,
+    progress: Progress,
+    limits: Limits,
+    *,
+    weights_of: callbacks.WeightsOf,
+    checkpoint_every: int,
+    keep: int,
+    log_every: int,
+    quiet: bool = False,
+    draw: Callable[[keras.Model], str] | None = None,
+    sample_every: int = 0,
+    graph: Callable[[], Any] | None = None,
+    extra_callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Result:
+    """Train in a run folder until a limit.
+
+    Args:
+        run: where everything goes; the caller holds its lock.
+        task: what is trained.
+        progress: where it starts.
+        limits: when it ends.
+        weights_of: the model's weights by name.
+        checkpoint_every: steps between checkpoints.
+        keep: checkpoints kept beside the best.
+        log_every: steps between lines where there is no terminal.
+        quiet: print nothing.
+        draw: makes a text of the model as it is.
+        sample_every: steps between texts; 0 for none.
+        graph: the step's graph, for TensorBoard.
+        extra_callbacks: a user's own Keras callbacks, called last.
+
+    Raises:
+        Interrupted: a signal ended it, after it was saved.
+        TrainingError: the loss is not finite, or the disk is full.
+    """
+    report = Report(
+        progress,
+        total=limits.steps(task.steps_per_epoch),
+        max_seconds=limits.max_seconds,
+        unit=task.unit,
+        every=log_every,
+        quiet=quiet,
+    )
+    with ExitStack() as stack:
+        stack.callback(report.close)
+        metrics = callbacks.Metrics(run, progress)
+        stack.callback(metrics.close)
+        board = callbacks.TensorBoardScalars(run, progress, graph)
+        stack.callback(board.close)
+        checkpoints = callbacks.Checkpoints(
+            run, task, progress, metrics, weights_of, every=checkpoint_every, keep=keep
+        )
+        listeners: list[keras.callbacks.Callback] = [metrics, board, report, checkpoints]
+        if draw is not None and sample_every:
+
+            def show(step: int, text: str) -> None:
+                report.say(f"--- sample at step {step} ---\n{text}\n---")
+                board.text("sample", text)
+                with run.samples.open("a", encoding="utf-8", newline="") as file:
+                    file.write(f"--- step {step} ---\n{text}\n")
+
+            listeners.append(Samples(progress, draw, sample_every, show))
+        stopped = stack.enter_context(Stopped().on_signals())
+        reason = loop.fit(
+            task,
+            progress,
+            epochs=limits.epochs,
+            max_steps=limits.max_steps,
+            max_seconds=limits.max_seconds,
+            callbacks=[*listeners, *extra_callbacks],
+            stopped=stopped,
+        )
+    if reason == "signal":
+        assert stopped.signal_number is not None
+        raise Interrupted(
+            f"Stopped at step {progress.step} and saved. Go on with: --resume {run.path}", stopped.signal_number
+        )
+    return Result(run, progress, reason)
