@@ -129,24 +129,84 @@ def given(ctx: click.Context, name: str) -> bool:
     return ctx.get_parameter_source(name) not in (None, ParameterSource.DEFAULT)
 
 
-def with_corpus_defaults(
-    ctx: click.Context, values: dict[str, Any], corpus_config: str | None, command: str
+def with_config_defaults(
+    ctx: click.Context, values: dict[str, Any], config_name: str | None, command: str
 ) -> dict[str, Any]:
     """Fill what the user left open from the corpus' own config; what the user set stays.
 
     Raises:
         UsageError: the shipped config has an unknown key or a bad value.
     """
-    path = config.shipped_config(corpus_config) if corpus_config else None
+    path = config.shipped_config(config_name) if config_name else None
     if path is None:
         return values
     known = [p.name for p in ctx.command.params if p.name]
     filled = dict(values)
     for key, value in config.read_config(path, command, known, list(COMMANDS)).items():
-        if not given(ctx, key):
+        if key not in ("corpus", "input") and not given(ctx, key):
             param = next(p for p in ctx.command.params if p.name == key)
             try:
                 filled[key] = param.type_cast_value(ctx, value)
             except click.BadParameter as error:
                 raise UsageError(f"{path}: {key}: {error.message}") from error
     return filled
+
+
+def run_options(function: F) -> F:
+    """`--run`, `--runs-dir`, `--max-time`: where a training run goes, and how long it may take."""
+    for decorate in (
+        click.option(
+            "--max-time", cls=Option, type=Duration(), metavar="TIME", help="Stop after this long: 90s, 2m, 1h30m."
+        ),
+        runs_dir_option,
+        click.option(
+            "--run",
+            cls=Option,
+            type=click.Path(path_type=Path),
+            metavar="DIR",
+            help="The new run folder.  [default: runs/<corpus>-<n>]",
+        ),
+    ):
+        function = decorate(function)
+    return function
+
+
+def runs_dir_option(function: F) -> F:
+    """`--runs-dir`: the folder in which runs are made and found."""
+    return click.option(
+        "--runs-dir",
+        cls=Option,
+        type=click.Path(path_type=Path),
+        default=Path("runs"),
+        metavar="DIR",
+        help="The folder of runs.",
+    )(function)
+
+
+LATEST_RUN = "@latest"
+
+
+def resume_option(function: F) -> F:
+    """`--resume [DIR]`: continue a run, the latest when no folder is named."""
+    return click.option(
+        "--resume",
+        cls=Option,
+        is_flag=False,
+        flag_value=LATEST_RUN,
+        metavar="[DIR]",
+        help="Continue a run exactly; without DIR the latest one.",
+    )(function)
+
+
+def refuse_with_resume(ctx: click.Context, allowed: set[str]) -> None:
+    """Raise `UsageError` when a setting that belongs to the run is given with `--resume`.
+
+    Options that only say how to print are always allowed.
+    """
+    free = allowed | {"as_json", "quiet", "verbose", "config"}
+    fixed = sorted(p.name for p in ctx.command.params if p.name and given(ctx, p.name) and p.name not in free)
+    if fixed:
+        raise UsageError(
+            f"With --resume the settings come from the run, so {', '.join(map(config.flag, fixed))} cannot be "
+            "given; --epochs, --max-steps and --max-time may. For other settings train a new run."
+        )

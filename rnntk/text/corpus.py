@@ -10,6 +10,7 @@ from typing import Any
 from rnntk.config import TextSettings
 from rnntk.corpora import places, registry
 from rnntk.corpora.card import Card
+from rnntk.corpora.registry import Resolved
 from rnntk.errors import UsageError
 from rnntk.text import prepared, preprocessors
 from rnntk.text.prepared import Prepared
@@ -32,34 +33,41 @@ class Corpus:
     record: dict[str, Any]
 
 
-def find_card(settings: TextSettings, notify: Callable[[str], None]) -> tuple[Card | None, registry.Resolved | None]:
-    """The corpus a user asked for, resolved to a file of raw bytes; `(None, None)` for files of their own.
+def find(settings: TextSettings, *, notify: Callable[[str], None]) -> Resolved | None:
+    """The corpus a user asked for, as a file of raw bytes; None for files of their own.
+
+    Args:
+        settings: which text. Without corpus and input it is the default corpus.
+        notify: told what is passed over and why.
 
     Raises:
-        UsageError: no corpus of that name.
+        UsageError: no corpus of that name, or it holds no text.
         CorpusError: none of its sources answers.
     """
     if settings.input:
-        return None, None
-    where = {
-        "data_dir": settings.data_dir,
-        "offline": settings.offline,
-        "accept_licence": settings.accept_licence,
-        "notify": notify,
-    }
+        return None
     if settings.corpus is None:
-        found = registry.resolve_default(**where)
-        return found.card, found
+        return registry.resolve_default(
+            data_dir=settings.data_dir, offline=settings.offline, notify=notify
+        )
     card = registry.load_card(settings.corpus)
     if card.kind != "text":
-        raise UsageError(f"{card.name} holds {card.kind}, not text. Train on it with: rnntk mnist --data {card.name}")
-    return card, registry.resolve(card, **where)
+        raise UsageError(
+            f"{card.name} holds {card.kind}, not text. Train on it with: rnntk mnist --data {card.name}"
+        )
+    return registry.resolve(
+        card,
+        data_dir=settings.data_dir,
+        offline=settings.offline,
+        accept_licence=settings.accept_licence,
+        notify=notify,
+    )
 
 
 def prepare_corpus(
     settings: TextSettings,
+    resolved: Resolved | None,
     *,
-    notify: Callable[[str], None],
     output: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Corpus:
@@ -67,24 +75,23 @@ def prepare_corpus(
 
     Args:
         settings: which text, and how it becomes symbols.
-        notify: told what is used and why, a sentence at a time.
+        resolved: what `find` found.
         output: where the prepared corpus goes; the cache by default.
         progress: called with bytes done and in all.
 
     Raises:
-        UsageError, CorpusError, EncodingError, DataError: see the stages.
+        UsageError, EncodingError, DataError: see `prepared.prepare`.
     """
-    card, resolved = find_card(settings, notify)
-    if card is not None and resolved is not None:
-        notify(resolved.detail)
+    card = resolved.card if resolved else None
+    if resolved is not None:
         paths: tuple[str, ...] = (str(resolved.path),)
-        # A stand-in for the card's own bytes may be in any encoding.
-        encoding = settings.encoding or (card.encoding if resolved.same_bytes else None)
-        name = card.name
+        encoding = settings.encoding or resolved.encoding
+        name = resolved.card.name
     else:
         paths, encoding = settings.input, settings.encoding
         name = "stdin" if paths[0] == "-" else Path(paths[0]).resolve().stem
-    preprocessor = preprocessors.get(settings.preprocessor or (card.preprocessor if card else None) or "plain")
+    wanted = settings.preprocessor or (card.preprocessor if card else None) or "plain"
+    preprocessor = preprocessors.get(wanted)
     made = prepared.prepare(
         paths,
         preprocessor=preprocessor,

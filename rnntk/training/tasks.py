@@ -85,6 +85,11 @@ class CharTask:
         loss = total / last
         return {"val_loss": loss, "val_bits": loss / math.log(2)}
 
+    def graph(self) -> tf.Graph:
+        """The model's own graph, for TensorBoard."""
+        ids = tf.TensorSpec([self._lanes.batch_size, self._lanes.seq_length], tf.int32)
+        return tf.function(lambda x: self.model(x)[0]).get_concrete_function(ids).graph
+
     def states(self) -> Mapping[str, np.ndarray]:
         """The lanes' recurrent states by position."""
         return {f"{i:04d}": state.numpy() for i, state in enumerate(self._states)}
@@ -159,6 +164,11 @@ class RowTask:
             return {}
         loss, accuracy, _ = measure(self.model, self._x_val, self._y_val)
         return {"val_loss": loss, "val_accuracy": accuracy}
+
+    def graph(self) -> tf.Graph:
+        """The model's own graph, for TensorBoard."""
+        rows = tf.TensorSpec([self.items_per_step, *self._x.shape[1:]], tf.float32)
+        return tf.function(self.model).get_concrete_function(rows).graph
 
     def states(self) -> Mapping[str, np.ndarray]:
         """Nothing: order and dropout are functions of seed, epoch and step."""

@@ -13,7 +13,8 @@ from rnntk.errors import RunError, UsageError
 from rnntk.runs import folder
 from rnntk.runs.checkpoint import Progress
 from rnntk.runs.folder import RunFolder
-from rnntk.text.corpus import Corpus, prepare_corpus
+from rnntk.text import corpus as corpora
+from rnntk.text.corpus import Corpus
 from rnntk.text.vocabulary import Vocabulary
 from rnntk.training.lanes import Lanes
 
@@ -122,6 +123,8 @@ def resume(
     max_steps: int | None = None,
     max_seconds: float | None = None,
     threads: int | None = None,
+    data_dir: Path | None = None,
+    offline: bool = False,
     notify: Notify,
     draw: Callable[[RunFolder, dict[str, Any]], str] | None = None,
     sample_every: int = 0,
@@ -136,6 +139,7 @@ def resume(
         max_steps: a new number of steps in all; None keeps no bound but the epochs.
         max_seconds: wall time of this session.
         threads: cores to use.
+        data_dir, offline: where to find the corpus now.
         notify, draw, sample_every, quiet, callbacks: as in `start`.
 
     Raises:
@@ -144,14 +148,16 @@ def resume(
     settings = TextRun.from_json(run.settings)
     fit = dataclasses.replace(settings.fit, epochs=epochs or settings.fit.epochs, max_steps=max_steps)
     machine = dataclasses.replace(settings.machine, threads=threads or settings.machine.threads)
-    settings = dataclasses.replace(settings, fit=fit, machine=machine)
+    text = dataclasses.replace(settings.text, data_dir=data_dir or settings.text.data_dir, offline=offline)
+    settings = TextRun(text, settings.model, fit, machine)
     done = run.checkpoint("last", warn=notify).progress
     if done.epoch >= fit.epochs or (max_steps is not None and done.step >= max_steps):
         raise UsageError(
             f"{run.path} is finished: {done.step} steps, {done.epoch} of {fit.epochs} epochs. "
             f"To train on, raise {'--max-steps' if done.epoch < fit.epochs else '--epochs'}."
         )
-    corpus = prepare_corpus(settings.text, notify=notify)
+    found = corpora.find(settings.text, notify=notify)
+    corpus = corpora.prepare_corpus(settings.text, found)
     _same_text(run, corpus)
     lanes, end = split(corpus, fit)
     task = _task(settings, run.vocabulary(), lanes, corpus.prepared.ids[end:], notify)
@@ -198,6 +204,7 @@ def _task(settings: TextRun, vocabulary: Vocabulary, lanes: Lanes, held_out: Any
     model = CharRNN(
         vocabulary_size=len(vocabulary),
         seed=settings.machine.seed,
+        precision=settings.machine.precision,
         **dataclasses.asdict(settings.model),
     )
     notify(f"{model.count_params():,} parameters, {len(lanes)} batches an epoch, on the {chosen.upper()}.")

@@ -1,0 +1,59 @@
+# Two commands matter: `make demo` and `make test`. Each sets up .venv by itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help demo test lint types pytest acceptance bench lock clean
+
+help:
+	@echo "make demo        set up .venv, train on real text for two minutes, sample from it"
+	@echo "make test        set up .venv, lint, types, tests"
+	@echo "make acceptance  the long checks on real data (hours); needs RNNTK_DATA"
+	@echo "make bench       the benchmarks; installs PyTorch to measure against"
+	@echo "make lock        renew constraints.txt (needs uv)"
+	@echo "make clean       remove .venv and caches"
+
+# The versions that were tested are pinned in constraints.txt.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(None if (3,10) <= sys.version_info[:2] <= (3,13) else "rnntk needs Python 3.10 to 3.13; choose one with: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/rnntk train --max-time 2m --sample-every 0 --run runs/demo-$$(date +%Y%m%d-%H%M%S)
+	@echo; echo "What it writes now, after two minutes:"; echo
+	$(BIN)/rnntk sample --seed 1 --length 600
+
+test: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+pytest: $(STAMP)
+	$(BIN)/python -m pytest -q
+
+acceptance: $(STAMP)
+	$(BIN)/python -m pytest -q -m acceptance --override-ini addopts=
+
+bench: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python benchmarks/train_step.py
+	$(BIN)/python benchmarks/sample.py
+	$(BIN)/python benchmarks/prep.py
+
+lock:
+	uv pip compile --universal --python-version 3.10 --extra dev --no-emit-index-url --no-header --no-annotate \
+		--no-strip-markers --upgrade -o constraints.txt pyproject.toml
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

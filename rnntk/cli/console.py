@@ -1,0 +1,90 @@
+"""Where things are printed: results on stdout, notes on stderr, one JSON object when asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Console:
+    """How much is said, and in which form.
+
+    Attributes:
+        quiet: no notes.
+        verbose: more notes.
+        as_json: results are one JSON object.
+    """
+
+    quiet: bool = False
+    verbose: bool = False
+    as_json: bool = False
+
+    def note(self, text: str) -> None:
+        """A sentence for the user, on stderr."""
+        if not self.quiet:
+            click.echo(text, err=True)
+
+    def detail(self, text: str) -> None:
+        """A sentence for the curious, on stderr with --verbose."""
+        if self.verbose:
+            click.echo(text, err=True)
+
+    def result(self, text: str) -> None:
+        """A line of the result, on stdout; left out when the result is JSON."""
+        if not self.as_json:
+            click.echo(text)
+
+    def json(self, command: str, values: dict[str, Any]) -> None:
+        """The result as one object on stdout, when it was asked for."""
+        if self.as_json:
+            head = {"schema_version": SCHEMA_VERSION, "command": command}
+            click.echo(json.dumps({**head, **values}, ensure_ascii=False, indent=2))
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether a bar makes sense: not quiet, and stderr is a terminal."""
+        return not self.quiet and sys.stderr.isatty()
+
+
+class Bar:
+    """A progress bar of bytes that appears at the first call and only on a terminal."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        self._console, self._title = console, title
+        self._bar: Any = None
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show `done` bytes of `total`."""
+        if not self._console.shows_progress:
+            return
+        if self._bar is None:
+            self._bar = tqdm(
+                total=total, desc=self._title, unit="B", unit_scale=True, leave=False, dynamic_ncols=True, delay=0.5
+            )
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def shown(path: Path) -> str:
+    """A path as a user would type it: relative where that is shorter, quoted where it must be."""
+    try:
+        relative = os.path.relpath(path)
+    except ValueError:  # another drive on Windows
+        relative = str(path)
+    text = relative if len(relative) < len(str(path)) else str(path)
+    return f'"{text}"' if " " in text else text

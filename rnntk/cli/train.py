@@ -1,0 +1,155 @@
+"""`rnntk train`: prepares if needed, trains, writes a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rnntk.cli.console import Console, shown
+from rnntk.cli.options import (
+    LATEST_RUN,
+    Option,
+    common_options,
+    given,
+    refuse_with_resume,
+    resume_option,
+    run_options,
+    settings_options,
+)
+from rnntk.cli.prep import prepared_text
+from rnntk.config import FitSettings, MachineSettings, ModelSettings, TextSettings
+from rnntk.errors import UsageError
+
+# What may be given with --resume; everything else comes from the run.
+RESUMABLE = {
+    "epochs", "max_steps", "max_time", "threads", "resume", "runs_dir", "sample_every",
+    "corpus", "data_dir", "offline",
+}  # fmt: skip
+
+
+@click.command(
+    "train",
+    epilog="""\b
+Examples:
+  rnntk train --corpus linux_kernel --max-time 2m
+  rnntk train --input novel.txt --layers 3 --units 512
+  rnntk train --resume runs/linux_kernel-1 --epochs 100""",
+)
+@settings_options(TextSettings, ModelSettings, FitSettings, MachineSettings)
+@click.option(
+    "--sample-every", cls=Option, type=click.IntRange(0), default=500, help="Steps between printed samples; 0 for none."
+)
+@run_options
+@resume_option
+@common_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    run: Path | None,
+    runs_dir: Path,
+    resume: str | None,
+    max_time: float | None,
+    sample_every: int,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    **values: Any,
+) -> None:
+    """Train a character model on a corpus, or on files of your own.
+
+    Without --corpus and --input it takes linux_kernel; what each corpus trains with by default is its own
+    config (rnntk prep --list shows the corpora).
+    """
+    console = Console(quiet, verbose, as_json)
+    if resume is not None:
+        _resume(ctx, console, resume, run, runs_dir, max_time, sample_every, values)
+        return
+    from rnntk.runs import folder
+    from rnntk.training import text_run
+    from rnntk.training.text_run import TextRun
+
+    if run is not None:
+        folder.refuse_existing(run)
+    values, corpus = prepared_text(ctx, console, {**values, "sample_every": sample_every}, "train")
+    settings = TextRun.from_json(values)
+    result = text_run.start(
+        settings,
+        corpus,
+        run or folder.next_path(runs_dir, corpus.name),
+        notify=console.note,
+        draw=_draw,
+        sample_every=values["sample_every"],
+        max_seconds=max_time,
+        quiet=quiet,
+    )
+    _finish(console, result)
+
+
+def _resume(
+    ctx: click.Context,
+    console: Console,
+    resume: str,
+    run: Path | None,
+    runs_dir: Path,
+    max_time: float | None,
+    sample_every: int,
+    values: dict[str, Any],
+) -> None:
+    from rnntk.runs import folder
+    from rnntk.training import text_run
+
+    refuse_with_resume(ctx, RESUMABLE)
+    path = Path(resume) if resume != LATEST_RUN else None
+    found = (
+        folder.open_run(path)
+        if path
+        else folder.latest(runs_dir, kind=folder.CHAR_RNN, corpus=values["corpus"])
+    )
+    if found.kind != folder.CHAR_RNN:
+        raise UsageError(f"{found.path} is a {found.kind}; continue it with: rnntk mnist --resume {found.path}")
+    result = text_run.resume(
+        found,
+        epochs=values["epochs"] if given(ctx, "epochs") else None,
+        max_steps=values["max_steps"],
+        max_seconds=max_time,
+        threads=values["threads"],
+        data_dir=values["data_dir"],
+        offline=values["offline"],
+        notify=console.note,
+        draw=_draw,
+        sample_every=sample_every,
+        quiet=console.quiet,
+    )
+    _finish(console, result)
+
+
+def _draw(run: Any, weights: dict[str, Any]) -> str:
+    raise NotImplementedError
+
+
+def _finish(console: Console, result: Any) -> None:
+    p = result.progress
+    losses = ", ".join(f"{name.replace('val_loss', 'validation loss')} {value:.4f}" for name, value in p.losses.items())
+    console.result(f"run           {shown(result.run.path)}")
+    console.result(f"reached       step {p.step}, epoch {p.epoch}, {losses} nats a symbol")
+    prime = result.run.record["corpus"].get("prime")
+    console.note(
+        f"Draw from it with: rnntk sample {shown(result.run.path)}" + (f' --prime "{prime}"' if prime else "")
+    )
+    console.json(
+        "train",
+        {
+            "run": str(result.run.path),
+            "step": p.step,
+            "epoch": p.epoch,
+            "seconds": p.seconds,
+            "losses": p.losses,
+            "best": p.best,
+            "reason": result.reason,
+        },
+    )
+
+
+

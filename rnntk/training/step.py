@@ -1,0 +1,262 @@
+"""The training step: loss, gradients, clipping and update in one graph.
+
+The batch is cut into shards of lanes, one for each core, that run side by side as independent parts
+of one graph. A core's share of the recurrent products is too small to be cut further, and this way
+cores meet once a step instead of once a time step. A sum over lanes is the same sum in any
+grouping, so the result equals the uncut step's to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import keras
+import tensorflow as tf
+
+from rnntk.errors import UsageError
+from rnntk.models.char_rnn import CharRNN
+from rnntk.models.row_classifier import RowClassifier
+from rnntk.training import threads
+
+Clip = Literal["global-norm", "norm", "value", "none"]
+CLIPS = ("global-norm", "norm", "value", "none")
+
+
+def shard_sizes(batch_size: int, shards: int) -> list[int]:
+    """Lanes of each shard, as even as can be; never an empty shard.
+
+    >>> shard_sizes(10, 4)
+    [3, 3, 2, 2]
+    """
+    shards = max(1, min(shards, batch_size))
+    small, larger = divmod(batch_size, shards)
+    return [small + 1] * larger + [small] * (shards - larger)
+
+
+def clip_gradients(
+    gradients: Sequence[tf.Tensor], clip: Clip, threshold: float
+) -> tuple[list[tf.Tensor], tf.Tensor]:
+    """The clipped gradients, and their global norm before clipping.
+
+    Args:
+        gradients: dense tensors.
+        clip: "global-norm" rescales all together when the norm of all is at or over the threshold
+            (Pascanu et al., 2013), "norm" rescales each by its own norm, "value" limits each
+            element.
+        threshold: the norm or the value; above 0.
+    """
+    squares = [2.0 * tf.nn.l2_loss(gradient) for gradient in gradients]
+    norm = tf.sqrt(tf.add_n(squares))
+    if clip == "global-norm":
+        scale = threshold / tf.maximum(norm, threshold)
+        return [gradient * scale for gradient in gradients], norm
+    if clip == "norm":
+        return [
+            gradient * (threshold / tf.maximum(tf.sqrt(square), threshold))
+            for gradient, square in zip(gradients, squares, strict=True)
+        ], norm
+    if clip == "value":
+        return [tf.clip_by_value(gradient, -threshold, threshold) for gradient in gradients], norm
+    return list(gradients), norm
+
+
+class _Update:
+    """What every training step does after it has gradients: clip and apply."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        clip: Clip,
+        clip_norm: float,
+        shards: int | None,
+    ) -> None:
+        if clip not in CLIPS:
+            raise UsageError(f"--clip {clip} is not one of {', '.join(CLIPS)}.")
+        if clip != "none" and not clip_norm > 0:
+            raise UsageError(f"--clip-norm is {clip_norm}; it must be above 0.")
+        self.model = model
+        self.optimizer = optimizer
+        self.clip = clip
+        self.clip_norm = clip_norm
+        self.shards = threads.shards() if shards is None else shards
+        optimizer.build(model.trainable_variables)
+
+    def sharded(
+        self, batch_size: int, shard: Callable[[slice], tuple[tf.Tensor, ...]]
+    ) -> tuple[list[tuple[tf.Tensor, ...]], list[tf.Tensor]]:
+        """Run `shard` for each slice of lanes; its first result is differentiated.
+
+        Returns:
+            the shards' results, and for each variable the sum of its gradients over the shards.
+        """
+        variables = [variable.value for variable in self.model.trainable_variables]
+        results = []
+        gradients = []
+        first = 0
+        for size in shard_sizes(batch_size, self.shards):
+            with tf.GradientTape() as tape:
+                result = shard(slice(first, first + size))
+            results.append(result)
+            gradients.append([tf.convert_to_tensor(g) for g in tape.gradient(result[0], variables)])
+            first += size
+        return results, [tf.add_n(parts) for parts in zip(*gradients, strict=True)]
+
+    def apply(self, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Clip, update the variables, and return the norm before clipping."""
+        clipped, norm = clip_gradients(gradients, self.clip, self.clip_norm)
+        self.optimizer.apply(clipped, self.model.trainable_variables)
+        return norm
+
+
+class TrainStep(_Update):
+    """One update of a character model.
+
+    `step(x, y, states, seed) -> (loss, gradient norm before clipping, new states)`: x and y
+    `(B, T)` int32, states as in `CharRNN`, seed `(2,)` int32 (a different pair for each step; the
+    same pair drops the same elements). Loss is the mean cross-entropy in nats.
+
+    Args:
+        model: the model to train.
+        optimizer: of Keras.
+        clip: how gradients are clipped, see `clip_gradients`.
+        clip_norm: the threshold of that.
+        shards: into how many parts the lanes are cut; by default one for each core that
+            `threads.configure` was given, one when a GPU does the work.
+
+    Raises:
+        UsageError: `clip` is unknown or `clip_norm` is not above 0.
+    """
+
+    def __init__(
+        self,
+        model: CharRNN,
+        optimizer: keras.optimizers.Optimizer,
+        *,
+        clip: Clip = "global-norm",
+        clip_norm: float = 5.0,
+        shards: int | None = None,
+    ) -> None:
+        super().__init__(model, optimizer, clip, clip_norm, shards)
+        self._compiled = tf.function(self._step)
+
+    def __call__(
+        self, x: tf.Tensor, y: tf.Tensor, states: Sequence[tf.Tensor], seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+        """Update the model once; see the class."""
+        x, y = tf.convert_to_tensor(x, tf.int32), tf.convert_to_tensor(y, tf.int32)
+        loss, norm, new_states = self._compiled(
+            x, y, list(states), tf.convert_to_tensor(seed, tf.int32)
+        )
+        return loss, norm, list(new_states)
+
+    def _step(
+        self, x: tf.Tensor, y: tf.Tensor, states: list[tf.Tensor], seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+        loss, gradients, new_states = self.loss_and_gradients(x, y, states, seed)
+        return loss, self.apply(gradients), new_states
+
+    def loss_and_gradients(
+        self, x: tf.Tensor, y: tf.Tensor, states: Sequence[tf.Tensor], seed: tf.Tensor
+    ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
+        """Mean loss, the gradient of each trainable variable (dense), and the new states."""
+        batch_size, seq_length = x.shape
+        scale = 1.0 / (batch_size * seq_length)
+
+        def shard(lanes: slice) -> tuple[tf.Tensor, ...]:
+            logits, after = self.model(
+                x[lanes],
+                [state[lanes] for state in states],
+                training=True,
+                seed=seed,
+                first_lane=lanes.start,
+            )
+            return _nats(logits, y[lanes]) * scale, *after
+
+        results, gradients = self.sharded(batch_size, shard)
+        losses, *afters = zip(*results, strict=True)
+        return tf.add_n(losses), gradients, [tf.concat(parts, 0) for parts in afters]
+
+
+class EvalStep:
+    """The cost of a batch, without training.
+
+    `step(x, y, states) -> (sum of nats, new states)`: x and y `(B, T)` int32, states as in
+    `CharRNN`.
+    """
+
+    def __init__(self, model: CharRNN) -> None:
+        self.model = model
+        self._compiled = tf.function(self._step)
+
+    def __call__(
+        self, x: tf.Tensor, y: tf.Tensor, states: Sequence[tf.Tensor]
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Sum of nats and new states; see the class."""
+        x, y = tf.convert_to_tensor(x, tf.int32), tf.convert_to_tensor(y, tf.int32)
+        total, new_states = self._compiled(x, y, list(states))
+        return total, list(new_states)
+
+    def _step(
+        self, x: tf.Tensor, y: tf.Tensor, states: list[tf.Tensor]
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        logits, new_states = self.model(x, states)
+        return _nats(logits, y), new_states
+
+
+class ClassifierStep(_Update):
+    """One update of a row classifier.
+
+    `step(rows, labels, seed) -> (loss, accuracy, gradient norm before clipping)`: rows `(B, T, F)`
+    float32, labels `(B,)` integers, seed `(2,)` int32. Loss is the mean cross-entropy in nats,
+    accuracy a share.
+
+    Arguments and errors are those of `TrainStep`.
+    """
+
+    def __init__(
+        self,
+        model: RowClassifier,
+        optimizer: keras.optimizers.Optimizer,
+        *,
+        clip: Clip = "global-norm",
+        clip_norm: float = 5.0,
+        shards: int | None = None,
+    ) -> None:
+        super().__init__(model, optimizer, clip, clip_norm, shards)
+        self._compiled = tf.function(self._step)
+
+    def __call__(
+        self, rows: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Update the model once; see the class."""
+        return self._compiled(
+            tf.convert_to_tensor(rows, tf.float32),
+            tf.cast(labels, tf.int32),
+            tf.convert_to_tensor(seed, tf.int32),
+        )
+
+    def _step(
+        self, rows: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        batch_size = rows.shape[0]
+
+        def shard(lanes: slice) -> tuple[tf.Tensor, ...]:
+            logits = self.model(rows[lanes], training=True, seed=seed, first_lane=lanes.start)
+            right = tf.equal(tf.argmax(logits, -1, tf.int32), labels[lanes])
+            return (
+                _nats(logits, labels[lanes]) / batch_size,
+                tf.reduce_sum(tf.cast(right, tf.float32)),
+            )
+
+        results, gradients = self.sharded(batch_size, shard)
+        losses, right = zip(*results, strict=True)
+        return tf.add_n(losses), tf.add_n(right) / batch_size, self.apply(gradients)
+
+
+def _nats(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """Sum over all positions of the softmax cross-entropy."""
+    return tf.reduce_sum(
+        tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
+    )

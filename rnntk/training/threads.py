@@ -1,0 +1,62 @@
+"""TensorFlow's thread pools, set before its first operation."""
+
+from __future__ import annotations
+
+import os
+
+import tensorflow as tf
+
+from rnntk.errors import UsageError
+
+_cores: int | None = None
+
+
+def available_cores() -> int:
+    """Cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def configure(threads: int | None = None) -> int:
+    """Give TensorFlow one thread a core, each running whole operations.
+
+    The training step is cut into one shard of lanes a core, so cores work on different operations
+    at once (`inter_op`) and no operation is cut over threads (`intra_op`).
+
+    Args:
+        threads: how many cores to use; all that this process may use when None.
+
+    Returns:
+        the number of cores.
+
+    Raises:
+        UsageError: `threads` is below 1, or TensorFlow has already started with other pools.
+    """
+    global _cores
+    cores = available_cores() if threads is None else threads
+    if cores < 1:
+        raise UsageError(f"--threads is {cores}; it must be at least 1.")
+    wanted = (1, cores)
+    current = (
+        tf.config.threading.get_intra_op_parallelism_threads(),
+        tf.config.threading.get_inter_op_parallelism_threads(),
+    )
+    if current != wanted:
+        try:
+            tf.config.threading.set_intra_op_parallelism_threads(1)
+            tf.config.threading.set_inter_op_parallelism_threads(cores)
+        except RuntimeError as error:
+            raise UsageError(
+                "TensorFlow has started, so its threads cannot be set any more; "
+                "set --threads when the program starts."
+            ) from error
+    _cores = cores
+    return cores
+
+
+def shards() -> int:
+    """Into how many shards of lanes a step is cut: one a core, one on a GPU."""
+    if tf.config.list_logical_devices("GPU"):
+        return 1
+    return _cores or available_cores()
