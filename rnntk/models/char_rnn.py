@@ -1,0 +1,212 @@
+"""The character model: embedding, recurrent layers, linear output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from rnntk.errors import UsageError, nearest
+from rnntk.models import seeds
+from rnntk.models.dropout import DropoutKind, dropout
+from rnntk.models.layers import CELLS, states_per_layer
+
+
+@keras.saving.register_keras_serializable("rnntk")
+class CharRNN(keras.Model):
+    """A recurrent language model over symbols.
+
+    `model(ids, states=None, training=False) -> (logits, states)`: ids `(B, T)` int32, logits
+    `(B, T, V)` float32, states a flat list of `(B, units)` tensors: h and c of each layer for an
+    LSTM, else h of each layer.
+
+    Weights start as follows: embedding normal with standard deviation 1 (Keras' default, uniform
+    +-0.05, is far too small a signal and costs the first epochs), kernels Glorot uniform, recurrent
+    kernels orthogonal, biases 0, the forget gate's bias 1 (Jozefowicz et al., 2015).
+
+    Args:
+        vocabulary_size: V, the number of symbols.
+        cell: "lstm", "gru" or "rnn".
+        layers: how many recurrent layers.
+        units: of each recurrent layer.
+        embedding: width of the embedding.
+        dropout: share of each recurrent layer's output that training drops.
+        dropout_kind: "element", or "sequence" for one mask a lane, the same at all T steps.
+        precision: "float32", or "bfloat16" for products in bfloat16; weights and states stay
+            float32.
+        seed: of the initial weights; one independent stream for each weight.
+
+    Raises:
+        UsageError: an argument is out of range; the message names the flag.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        cell: str = "lstm",
+        layers: int = 2,
+        units: int = 128,
+        embedding: int = 128,
+        dropout: float = 0.0,
+        seed: int = 0,
+        *,
+        dropout_kind: DropoutKind = "element",
+        precision: str = "float32",
+        **kwargs: Any,
+    ) -> None:
+        _check(vocabulary_size, cell, layers, units, embedding, dropout, dropout_kind, precision)
+        super().__init__(**kwargs)
+        self.vocabulary_size = vocabulary_size
+        self.cell = cell
+        self.layer_count = layers
+        self.units = units
+        self.embedding_size = embedding
+        self.dropout_rate = dropout
+        self.dropout_kind = dropout_kind
+        self.precision = precision
+        self.seed = seed
+
+        streams = iter(seeds.split(seed, 2 + 2 * layers))
+        self.embedding = keras.layers.Embedding(
+            vocabulary_size,
+            embedding,
+            embeddings_initializer=keras.initializers.RandomNormal(stddev=1.0, seed=next(streams)),
+            name="embedding",
+        )
+        self.recurrent = [
+            CELLS[cell](
+                units,
+                kernel_initializer=keras.initializers.GlorotUniform(seed=next(streams)),
+                recurrent_initializer=keras.initializers.Orthogonal(seed=next(streams)),
+                return_sequences=True,
+                return_state=True,
+                name=f"rnn_{i}",
+            )
+            for i in range(layers)
+        ]
+        self.output_layer = keras.layers.Dense(
+            vocabulary_size,
+            kernel_initializer=keras.initializers.GlorotUniform(seed=next(streams)),
+            name="output",
+        )
+        self.build((None, None))
+
+    def build(self, input_shape: Any) -> None:
+        """Make all weights; nothing depends on the batch's shape."""
+        self.embedding.build(input_shape)
+        width = self.embedding_size
+        for layer in self.recurrent:
+            layer.build((None, None, width))
+            width = self.units
+        self.output_layer.build((None, None, width))
+        self.built = True
+
+    def call(
+        self,
+        ids: tf.Tensor,
+        states: Sequence[tf.Tensor] | None = None,
+        training: bool = False,
+        seed: tf.Tensor | None = None,
+        first_lane: tf.Tensor | int = 0,
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Logits `(B, T, V)` and the states after step T.
+
+        Args:
+            ids: `(B, T)` int32.
+            states: flat list of `(B, units)`; zeros when None.
+            training: whether to drop.
+            seed: `(2,)` int32 that decides what is dropped; needed to train with dropout.
+            first_lane: the place of these lanes in the whole batch, when this is a shard of it.
+        """
+        if states is None:
+            states = self.initial_states(tf.shape(ids)[0])
+        per_layer = states_per_layer(self.cell)
+        dropping = training and self.dropout_rate > 0
+        if dropping and seed is None:
+            raise UsageError("Training with dropout needs a seed for each step.")
+        x = self.embedding(ids)
+        new_states: list[tf.Tensor] = []
+        for i, layer in enumerate(self.recurrent):
+            own = list(states[i * per_layer : (i + 1) * per_layer])
+            x, *after = layer(x, initial_state=own)
+            new_states += after
+            if dropping:
+                x = dropout(
+                    x, self.dropout_rate, self.dropout_kind, seed, layer=i, first_lane=first_lane
+                )
+        return self.output_layer(x), new_states
+
+    def initial_states(self, batch_size: int | tf.Tensor) -> list[tf.Tensor]:
+        """Zero states for `batch_size` lanes: a flat list of `(batch_size, units)` float32."""
+        count = self.layer_count * states_per_layer(self.cell)
+        return [tf.zeros([batch_size, self.units]) for _ in range(count)]
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, for saving."""
+        return {
+            "vocabulary_size": self.vocabulary_size,
+            "cell": self.cell,
+            "layers": self.layer_count,
+            "units": self.units,
+            "embedding": self.embedding_size,
+            "dropout": self.dropout_rate,
+            "dropout_kind": self.dropout_kind,
+            "precision": self.precision,
+            "seed": self.seed,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> CharRNN:  # noqa: ARG003
+        """A model with new weights from `get_config`'s dictionary."""
+        return cls(**config)
+
+
+def named_weights(model: CharRNN) -> dict[str, keras.Variable]:
+    """Each weight by its stable name, in the order of the layers.
+
+    Names are `embedding/embeddings`, `rnn_<i>/kernel`, `rnn_<i>/recurrent_kernel`, `rnn_<i>/bias`,
+    `output/kernel` and `output/bias`; layouts are Keras'.
+    """
+    named = {"embedding/embeddings": model.embedding.embeddings}
+    for layer in model.recurrent:
+        for part in ("kernel", "recurrent_kernel", "bias"):
+            named[f"{layer.name}/{part}"] = getattr(layer.cell, part)
+    named["output/kernel"] = model.output_layer.kernel
+    named["output/bias"] = model.output_layer.bias
+    return named
+
+
+def _check(
+    vocabulary_size: int,
+    cell: str,
+    layers: int,
+    units: int,
+    embedding: int,
+    dropout_rate: float,
+    dropout_kind: str,
+    precision: str,
+) -> None:
+    choices = {
+        "--cell": (cell, tuple(CELLS)),
+        "--dropout-kind": (dropout_kind, ("element", "sequence")),
+        "--precision": (precision, ("float32", "bfloat16")),
+    }
+    for flag, (given, allowed) in choices.items():
+        if given not in allowed:
+            near = nearest(given, allowed)
+            hint = f" Did you mean {near}?" if near else ""
+            raise UsageError(f"{flag} {given} is not one of {', '.join(allowed)}.{hint}")
+    counts = {
+        "vocabulary size": vocabulary_size,
+        "--layers": layers,
+        "--units": units,
+        "--embedding": embedding,
+    }
+    for flag, count in counts.items():
+        if count < 1:
+            raise UsageError(f"{flag} is {count}; it must be at least 1.")
+    if not 0.0 <= dropout_rate < 1.0:
+        raise UsageError(f"--dropout is {dropout_rate}; it must be at least 0 and less than 1.")

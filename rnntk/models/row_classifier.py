@@ -1,0 +1,167 @@
+"""Classify a sequence of feature vectors, such as an image read one row a step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from rnntk.errors import UsageError
+from rnntk.models import seeds
+from rnntk.models.dropout import DropoutKind, dropout
+from rnntk.models.layers import CELLS
+
+
+@keras.saving.register_keras_serializable("rnntk")
+class RowClassifier(keras.Model):
+    """Recurrent layers whose last output goes to one logit a class.
+
+    `model(rows, training=False) -> logits`: rows `(B, T, F)` float32, logits `(B, classes)`. A
+    bidirectional model runs a second layer from the last row to the first (Schuster and Paliwal,
+    1997); layers below the top pass on both outputs of each step, the top layer passes on its two
+    last outputs, the forward one first.
+
+    Args:
+        features: F, the width of a row.
+        classes: how many classes.
+        cell: "lstm", "gru" or "rnn".
+        layers: how many recurrent layers.
+        units: of each layer and direction.
+        bidirectional: whether to also read backwards.
+        dropout: share of each layer's output that training drops.
+        dropout_kind: "element", or "sequence" for one mask a sequence.
+        seed: of the initial weights.
+
+    Raises:
+        UsageError: an argument is out of range; the message names the flag.
+    """
+
+    def __init__(
+        self,
+        features: int = 28,
+        classes: int = 10,
+        cell: str = "lstm",
+        layers: int = 1,
+        units: int = 128,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        seed: int = 0,
+        *,
+        dropout_kind: DropoutKind = "element",
+        **kwargs: Any,
+    ) -> None:
+        if cell not in CELLS:
+            raise UsageError(f"--cell {cell} is not one of {', '.join(CELLS)}.")
+        counts = {
+            "features": features,
+            "classes": classes,
+            "--layers": layers,
+            "--units": units,
+        }
+        for flag, count in counts.items():
+            if count < 1:
+                raise UsageError(f"{flag} is {count}; it must be at least 1.")
+        if not 0.0 <= dropout < 1.0:
+            raise UsageError(f"--dropout is {dropout}; it must be at least 0 and less than 1.")
+        super().__init__(**kwargs)
+        self.features = features
+        self.classes = classes
+        self.cell = cell
+        self.layer_count = layers
+        self.units = units
+        self.bidirectional = bidirectional
+        self.dropout_rate = dropout
+        self.dropout_kind = dropout_kind
+        self.seed = seed
+
+        directions = ["forward", "backward"] if bidirectional else ["forward"]
+        streams = iter(seeds.split(seed, 1 + 2 * layers * len(directions)))
+        self.recurrent = [
+            [
+                CELLS[cell](
+                    units,
+                    kernel_initializer=keras.initializers.GlorotUniform(seed=next(streams)),
+                    recurrent_initializer=keras.initializers.Orthogonal(seed=next(streams)),
+                    return_sequences=i < layers - 1,
+                    go_backwards=direction == "backward",
+                    name=f"{direction}_{i}",
+                )
+                for direction in directions
+            ]
+            for i in range(layers)
+        ]
+        self.output_layer = keras.layers.Dense(
+            classes,
+            kernel_initializer=keras.initializers.GlorotUniform(seed=next(streams)),
+            name="output",
+        )
+        self.build((None, None, features))
+
+    def build(self, input_shape: Any) -> None:
+        """Make all weights; they depend only on the width of a row."""
+        width = input_shape[-1]
+        for pair in self.recurrent:
+            for layer in pair:
+                layer.build((None, None, width))
+            width = self.units * len(pair)
+        self.output_layer.build((None, width))
+        self.built = True
+
+    def call(
+        self,
+        rows: tf.Tensor,
+        training: bool = False,
+        seed: tf.Tensor | None = None,
+        first_lane: tf.Tensor | int = 0,
+    ) -> tf.Tensor:
+        """Logits `(B, classes)`.
+
+        Args:
+            rows: `(B, T, F)` float32.
+            training: whether to drop.
+            seed: `(2,)` int32 that decides what is dropped; needed to train with dropout.
+            first_lane: the place of these sequences in the whole batch, when this is a shard of it.
+        """
+        dropping = training and self.dropout_rate > 0
+        if dropping and seed is None:
+            raise UsageError("Training with dropout needs a seed for each step.")
+        x = rows
+        for i, pair in enumerate(self.recurrent):
+            outputs = [layer(x) for layer in pair]
+            if i < self.layer_count - 1:
+                # Keras hands back the backward outputs in the order they were made.
+                outputs[1:] = [tf.reverse(output, [1]) for output in outputs[1:]]
+            x = tf.concat(outputs, -1)
+            if dropping:
+                sequence = x if len(x.shape) == 3 else x[:, tf.newaxis]
+                sequence = dropout(
+                    sequence,
+                    self.dropout_rate,
+                    self.dropout_kind,
+                    seed,
+                    layer=i,
+                    first_lane=first_lane,
+                )
+                x = sequence if len(x.shape) == 3 else sequence[:, 0]
+        return self.output_layer(x)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, for saving."""
+        return {
+            "features": self.features,
+            "classes": self.classes,
+            "cell": self.cell,
+            "layers": self.layer_count,
+            "units": self.units,
+            "bidirectional": self.bidirectional,
+            "dropout": self.dropout_rate,
+            "dropout_kind": self.dropout_kind,
+            "seed": self.seed,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> RowClassifier:  # noqa: ARG003
+        """A model with new weights from `get_config`'s dictionary."""
+        return cls(**config)
