@@ -1,0 +1,230 @@
+"""A corpus card: one TOML file that says what a corpus is and where it can be had.
+
+The cards of the built-in corpora are in `cards/`; a user's own card is read the same way, by path.
+Keys are checked exactly, so that a misspelt one is an error and not a setting silently ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rnntk.config import read_toml
+from rnntk.errors import UsageError, nearest
+
+KINDS = ("text", "images")
+NEWLINES = ("lf", "crlf", "mixed")
+UNKNOWN_LICENCE = "LicenseRef-unknown"
+
+_TARGET_KEY = {"url": "url", "file": "path", "system": "builder", "generated": "builder"}
+_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One place a corpus can come from, beside the data folders and the cache, which come first.
+
+    Attributes:
+        kind: `url`, `file` (a path beside the card), `system` (built from files of this machine) or
+            `generated` (made by code).
+        target: the URL, the path, or the name of the builder.
+        member: for a `url` that is a tar or zip archive, the file inside it that is wanted.
+    """
+
+    kind: str
+    target: str
+    member: str = ""
+
+    @property
+    def needs_network(self) -> bool:
+        """Whether the source may not be asked under `--offline`."""
+        return self.kind == "url" and not self.target.startswith("file:")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of a corpus before any byte of it is read.
+
+    Attributes:
+        name: how it is called on the command line, and the name of its folder in a data folder.
+        title: one line for a reader.
+        kind: `text` or `images`.
+        language: BCP 47 tag; `und` when it is not stated.
+        sources: where it can come from, in order, after the data folders and the cache.
+        files: the names it can have in `<data folder>/<name>/`, first that exists wins.
+        sha256: of the raw bytes, 64 hex digits; empty when the bytes differ between machines.
+        bytes: the size; exact when `sha256` is set, else about; 0 when unknown.
+        arrays: for images, SHA-256 of each array's bytes (`x_train`, ...); empty: not checked.
+        encoding: of the text, stated; empty: to be detected.
+        newline: `lf`, `crlf` or `mixed`, as a fact; empty when not stated.
+        preprocessor: the one to use unless another is asked for.
+        prime: what sampling begins with unless told otherwise; may be empty.
+        licence: an SPDX expression or `LicenseRef-unknown`.
+        redistributable: whether the licence lets it be passed on.
+        needs_consent: whether it is downloaded only after `--accept-licence`.
+        homepage: where to read more.
+        config: name of the TOML in `configs/` whose settings are the defaults of this corpus.
+        note: one or two sentences on what it is and what to know before using it.
+        path: the card's own file; None for a card made in code.
+    """
+
+    name: str
+    sources: tuple[Source, ...]
+    title: str = ""
+    kind: str = "text"
+    language: str = "und"
+    files: tuple[str, ...] = ("input.txt", "rawtext.txt")
+    sha256: str = ""
+    bytes: int = 0
+    arrays: tuple[tuple[str, str], ...] = ()
+    encoding: str = ""
+    newline: str = ""
+    preprocessor: str = "plain"
+    prime: str = ""
+    licence: str = UNKNOWN_LICENCE
+    redistributable: bool = False
+    needs_consent: bool = False
+    homepage: str = ""
+    config: str = ""
+    note: str = ""
+    path: Path | None = None
+
+    @property
+    def size(self) -> str:
+        """The size for a reader: `1,708,871 bytes`, `about 200 kB`, or `unknown`."""
+        if not self.bytes:
+            return "unknown"
+        if self.sha256:
+            return f"{self.bytes:,} bytes"
+        if self.bytes < 1_000_000:
+            return f"about {self.bytes / 1e3:.0f} kB"
+        return f"about {self.bytes / 1e6:.1f} MB"
+
+
+_STRINGS = (
+    *("name", "title", "kind", "language", "sha256", "encoding", "newline", "preprocessor"),
+    *("prime", "licence", "homepage", "config", "note"),
+)
+_FLAGS = ("redistributable", "needs_consent")
+_KEYS = (*_STRINGS, *_FLAGS, "bytes", "files", "arrays", "sources")
+
+
+def read_card(path: Path) -> Card:
+    """Read and check a card.
+
+    Raises:
+        UsageError: the file is missing, is not TOML, or has a key or value that a card cannot have.
+    """
+    table = read_toml(path)
+    try:
+        return parse_card(table, path)
+    except UsageError as error:
+        raise UsageError(f"The corpus card {path} is wrong: {error}") from None
+
+
+def parse_card(table: Mapping[str, Any], path: Path | None = None) -> Card:
+    """Make a card of a TOML table.
+
+    Args:
+        table: the parsed TOML.
+        path: the card's own file; a relative `path` of a `file` source starts beside it.
+
+    Raises:
+        UsageError: an unknown key (with the nearest name), a missing one, or a wrong value.
+    """
+    _check_keys(table, _KEYS)
+    values: dict[str, Any] = {key: _typed(table, key, str) for key in _STRINGS if key in table}
+    values |= {key: _typed(table, key, bool) for key in _FLAGS if key in table}
+    if "bytes" in table:
+        values["bytes"] = _typed(table, "bytes", int)
+        if values["bytes"] < 0:
+            raise UsageError(f"bytes must be 0 or more, not {values['bytes']}")
+    if "name" not in values:
+        raise UsageError('it has no name; add a line such as: name = "my_novel"')
+    _check_value("name", values["name"], r"[A-Za-z0-9][A-Za-z0-9_-]*", "letters, digits, _ and -")
+    _check_value(
+        "sha256", values.get("sha256", ""), r"([0-9a-f]{64})?", "64 hex digits, small letters"
+    )
+    _check_choice("kind", values.get("kind", "text"), KINDS)
+    if values.get("newline"):
+        _check_choice("newline", values["newline"], NEWLINES)
+    values.setdefault("title", values["name"])
+    if "files" in table:
+        values["files"] = _file_names(_typed(table, "files", list))
+    elif values.get("kind") == "images":
+        values["files"] = (f"{values['name']}.npz",)
+    if "arrays" in table:
+        arrays = _typed(table, "arrays", dict)
+        _check_keys(arrays, _ARRAYS)
+        values["arrays"] = tuple((key, str(arrays[key])) for key in _ARRAYS if key in arrays)
+    sources = (
+        [_source(entry, path) for entry in _typed(table, "sources", list)]
+        if "sources" in table
+        else []
+    )
+    return Card(sources=tuple(sources), path=path, **values)
+
+
+def _source(table: Any, card_path: Path | None) -> Source:
+    if not isinstance(table, Mapping):
+        raise UsageError('sources are tables: [[sources]], kind = "url", url = "https://..."')
+    kind = table.get("kind")
+    _check_choice("kind of a source", str(kind), tuple(_TARGET_KEY))
+    key = _TARGET_KEY[str(kind)]
+    _check_keys(table, ("kind", key, "member") if kind == "url" else ("kind", key))
+    if key not in table:
+        raise UsageError(f'a source of kind "{kind}" needs the key {key}')
+    target = _typed(table, key, str)
+    if kind == "url":
+        _check_value(
+            "url", target, r"(https?|file):.+", "a URL that begins with https:, http: or file:"
+        )
+    if kind == "file":
+        target = str((card_path.parent if card_path else Path()) / Path(target).expanduser())
+    return Source(str(kind), target, _typed(table, "member", str) if "member" in table else "")
+
+
+def _file_names(names: list[Any]) -> tuple[str, ...]:
+    for name in names:
+        if not isinstance(name, str) or not name or Path(name).name != name:
+            raise UsageError(f"files holds plain file names, not {name!r}")
+    if not names:
+        raise UsageError("files must name at least one file")
+    return tuple(names)
+
+
+def _check_keys(table: Mapping[str, Any], known: Collection[str]) -> None:
+    for key in table:
+        if key not in known:
+            like = nearest(key, known)
+            hint = f"did you mean {like}?" if like else f"the keys are {', '.join(known)}."
+            raise UsageError(f"unknown key {key}; {hint}")
+
+
+def _typed(table: Mapping[str, Any], key: str, kind: type) -> Any:
+    value = table[key]
+    # In Python True is an int, in a card it is not.
+    if not isinstance(value, kind) or (kind is int and (value is True or value is False)):
+        names = {
+            str: "text in quotes",
+            bool: "true or false",
+            int: "a whole number",
+            list: "a list",
+        }
+        raise UsageError(f"{key} must be {names.get(kind, 'a table')}, not {value!r}")
+    return value
+
+
+def _check_value(key: str, value: str, pattern: str, meaning: str) -> None:
+    if not re.fullmatch(pattern, value):
+        raise UsageError(f"{key} must be {meaning}, not {value!r}")
+
+
+def _check_choice(key: str, value: str, choices: Collection[str]) -> None:
+    if value not in choices:
+        like = nearest(value, choices)
+        hint = f"; did you mean {like}?" if like else ""
+        raise UsageError(f"{key} must be one of {', '.join(choices)}, not {value!r}{hint}")

@@ -1,0 +1,7 @@
+"""stub"""
+
+from rnntk.corpora.system import Built
+
+
+def build() -> Built:
+    raise NotImplementedError

@@ -1,0 +1,201 @@
+"""Downloading one file, safely.
+
+The bytes go to a temporary file beside the target, are checked, and only then take the target's
+place in one step (`os.replace`). Whatever fails, what stood at the target before stays as it was.
+`keras.utils.get_file` is not used, because it deletes the file it finds when the hash does not
+match and the new download fails.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import shutil
+import socket
+import ssl
+import tarfile
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import rnntk
+from rnntk.errors import CorpusError
+
+CONNECT_SECONDS = 5.0
+TOTAL_SECONDS = 600.0
+
+_BLOCK = 1 << 16
+_RETRY_SECONDS = 0.5
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes done so far and the bytes in all, or None when the server does not say."""
+
+
+class _PassingError(CorpusError):
+    """A failure that a second try may not meet."""
+
+
+def fetch(
+    url: str,
+    target: Path,
+    *,
+    sha256: str = "",
+    member: str = "",
+    progress: Progress | None = None,
+    connect_seconds: float = CONNECT_SECONDS,
+    total_seconds: float = TOTAL_SECONDS,
+) -> None:
+    """Download `url` to `target`, trying a second time after an error that may pass.
+
+    The proxy environment variables are respected as `urllib` does.
+
+    Args:
+        url: `http:`, `https:` or `file:`.
+        target: the file to write; its folder is made. It is replaced only by checked bytes.
+        sha256: what the wanted bytes must hash to, 64 hex digits; empty: not checked.
+        member: when the URL is a tar or zip archive, the file inside it that is wanted.
+        progress: called now and then.
+        connect_seconds: how long to wait for the server to answer, and between its bytes.
+        total_seconds: how long the whole download may take.
+
+    Raises:
+        CorpusError: the file could not be had; the text says why, in one sentence.
+    """
+
+    def attempt() -> None:
+        _fetch_once(url, target, sha256, member, progress, connect_seconds, total_seconds)
+
+    try:
+        attempt()
+    except _PassingError:
+        time.sleep(_RETRY_SECONDS)
+        attempt()
+
+
+def _fetch_once(
+    url: str,
+    target: Path,
+    sha256: str,
+    member: str,
+    progress: Progress | None,
+    connect_seconds: float,
+    total_seconds: float,
+) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{target.name}.", suffix=".part", dir=target.parent
+        )
+    except OSError as error:
+        raise CorpusError(
+            f"there is no place to download to: {target.parent}: {error.strerror}"
+            " (RNNTK_CACHE names another folder)"
+        ) from None
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            deadline = time.monotonic() + total_seconds
+            _download(url, file.write, progress, connect_seconds, deadline)
+        if member:
+            _extract(part, member)
+        if sha256:
+            found = sha256_of(part)
+            if found != sha256:
+                raise CorpusError(
+                    f"what came is not what the card names: SHA-256 {found}, not {sha256};"
+                    " it was thrown away"
+                )
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _download(
+    url: str,
+    write: Callable[[bytes], object],
+    progress: Progress | None,
+    connect_seconds: float,
+    deadline: float,
+) -> None:
+    request = urllib.request.Request(url, headers={"User-Agent": f"rnntk/{rnntk.__version__}"})
+    done, total = 0, None
+    try:
+        with urllib.request.urlopen(request, timeout=connect_seconds) as response:
+            length = response.headers.get("Content-Length")
+            total = int(length) if length else None
+            while block := response.read1(_BLOCK):
+                write(block)
+                done += len(block)
+                if progress:
+                    progress(done, total)
+                if time.monotonic() > deadline:
+                    raise CorpusError(f"it took too long: {_amount(done, total)} came in time")
+    except urllib.error.HTTPError as error:
+        kind = _PassingError if error.code in (429, 500, 502, 503, 504) else CorpusError
+        raise kind(f"the server answered {error.code} {error.reason}") from None
+    except urllib.error.URLError as error:
+        raise _connection_error(error.reason, done, total) from None
+    except (OSError, http.client.HTTPException) as error:
+        raise _connection_error(error, done, total) from None
+    if total is not None and done < total:
+        raise _PassingError(f"the download was cut short: {_amount(done, total)}")
+
+
+def _connection_error(reason: object, done: int, total: int | None) -> CorpusError:
+    """What to tell of an error that came from below HTTP."""
+    if isinstance(reason, socket.gaierror):
+        return CorpusError("no network: the server's name cannot be looked up")
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return CorpusError(f"the server's certificate cannot be verified: {reason.verify_message}")
+    if isinstance(reason, TimeoutError):
+        if done:
+            return CorpusError(f"the server stopped sending: {_amount(done, total)}")
+        return CorpusError("the server did not answer in time")
+    if isinstance(reason, ConnectionRefusedError):
+        return CorpusError("the server refused the connection")
+    if isinstance(reason, ConnectionError | http.client.IncompleteRead):
+        return _PassingError(f"the connection broke: {_amount(done, total)}")
+    if isinstance(reason, OSError) and reason.strerror:
+        return CorpusError(reason.strerror)
+    return CorpusError(str(reason) or type(reason).__name__)
+
+
+def _amount(done: int, total: int | None) -> str:
+    return f"{done:,} bytes" if total is None else f"{done:,} of {total:,} bytes"
+
+
+def _extract(archive: Path, member: str) -> None:
+    """Put the `member` of a tar or zip archive in the archive's own place."""
+    inner = archive.with_name(archive.name + ".member")
+    try:
+        with inner.open("wb") as file:
+            if zipfile.is_zipfile(archive):
+                with zipfile.ZipFile(archive) as opened, opened.open(member) as source:
+                    shutil.copyfileobj(source, file)
+            else:
+                with tarfile.open(archive) as opened_tar:
+                    found = opened_tar.extractfile(member)
+                    if found is None:
+                        raise KeyError(member)
+                    shutil.copyfileobj(found, file)
+        inner.replace(archive)
+    except KeyError:
+        raise CorpusError(f"the archive has no file {member}") from None
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+        raise CorpusError(f"the archive cannot be read: {error}") from None
+    finally:
+        inner.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, as 64 hex digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,212 @@
+"""Image sets: MNIST from whatever container it is found in, and the drawn digits.
+
+MNIST is verified by its arrays, not by its file, because the same arrays lie in many containers:
+Keras' `mnist.npz`, the same saved again, and the four IDX files of the original.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import struct
+import zipfile
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rnntk.errors import CorpusError, DataError, UsageError
+
+if TYPE_CHECKING:
+    from rnntk.corpora.card import Card
+    from rnntk.corpora.fetch import Progress
+    from rnntk.corpora.search import Notify, Resolved
+    from rnntk.corpora.system import Machine
+
+SIDE = 28
+CLASSES = 10
+
+_IDX_NAMES = {
+    "x_train": "train-images-idx3-ubyte",
+    "y_train": "train-labels-idx1-ubyte",
+    "x_test": "t10k-images-idx3-ubyte",
+    "y_test": "t10k-labels-idx1-ubyte",
+}
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images with their labels.
+
+    Attributes:
+        x_train: uint8 `(N, 28, 28)`, 0 is background.
+        y_train: uint8 `(N,)`, 0 to 9.
+        x_test: uint8 `(M, 28, 28)`.
+        y_test: uint8 `(M,)`.
+        name: the corpus, `mnist` or `digits` or that of a user's card.
+        title: what to call it in a report; that of `digits` says that it is not MNIST.
+        verified: whether the arrays are known by hash to be the ones that the card names.
+    """
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    name: str
+    title: str
+    verified: bool
+
+
+def resolve_images(
+    data: str | None = None,
+    *,
+    data_dir: Path | None = None,
+    offline: bool = False,
+    notify: Notify | None = None,
+    progress: Progress | None = None,
+    machine: Machine | None = None,
+) -> Resolved:
+    """Find an image set: the one that is named, or `mnist`, else `digits`, when none is.
+
+    Args:
+        data: `mnist`, `digits`, a user's card by path, or None.
+        data_dir: see `registry.resolve`.
+        offline: see `registry.resolve`.
+        notify: see `registry.resolve`.
+        progress: see `registry.resolve`.
+        machine: see `registry.resolve`.
+
+    Raises:
+        UsageError: `data` is not an image set.
+        CorpusError: the one that was named cannot be had.
+    """
+    # The registry knows images only by their files, so it stands after this module.
+    from rnntk.corpora import registry
+
+    def find(card: Card) -> Resolved:
+        return registry.resolve(
+            card,
+            data_dir=data_dir,
+            offline=offline,
+            notify=notify,
+            progress=progress,
+            machine=machine,
+        )
+
+    card = registry.load_card(data or "mnist")
+    if card.kind != "images":
+        raise UsageError(
+            f"--data {data}: {card.name} is a text; the image sets are mnist and digits."
+        )
+    if data is not None:
+        return find(card)
+    try:
+        return find(card)
+    except CorpusError:
+        found = find(registry.load_card("digits"))
+    return replace(
+        found,
+        detail=(
+            "MNIST is not on this machine and could not be downloaded, so digits drawn by rnntk are"
+            " used instead. They are not MNIST: an accuracy on them says nothing of MNIST."
+            f" {found.detail}"
+        ),
+    )
+
+
+def load_images(resolved: Resolved) -> ImageSet:
+    """Read and check an image set. Pickled arrays are refused.
+
+    Args:
+        resolved: an `.npz` with x_train, y_train, x_test and y_test, or a folder of IDX files.
+
+    Raises:
+        DataError: the file is damaged, its arrays have the wrong shape, or they are not the ones
+            whose SHA-256 the card names. The file is left as it is.
+    """
+    path, card = resolved.path, resolved.card
+    arrays = _read_idx_folder(path) if path.is_dir() else _read_npz(path)
+    _check_shapes(arrays, path)
+    for name, expected in card.arrays:
+        found = hashlib.sha256(arrays[name].tobytes()).hexdigest()
+        if found != expected:
+            raise DataError(
+                f"{path} is not {card.title}:"
+                f" the SHA-256 of its {name} is {found}, not {expected}.\n"
+                "The file was left as it is. Move it away to have the right one downloaded."
+            )
+    return ImageSet(**arrays, name=card.name, title=card.title, verified=bool(card.arrays))
+
+
+def idx_files(folder: Path) -> list[Path]:
+    """The four IDX files of a folder, plain or `.gz`; empty unless all are there."""
+    files = [_idx_file(folder, name) for name in _IDX_NAMES.values()]
+    return [file for file in files if file is not None] if all(files) else []
+
+
+def _idx_file(folder: Path, name: str) -> Path | None:
+    # Some distributions write a point where the original has a hyphen: train-images.idx3-ubyte.
+    for stem in (name, name.replace("-idx", ".idx")):
+        for suffix in ("", ".gz"):
+            if (folder / (stem + suffix)).is_file():
+                return folder / (stem + suffix)
+    return None
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [name for name in _IDX_NAMES if name not in archive]
+            if missing:
+                raise DataError(f"{path} has no array {', '.join(missing)}.")
+            return {name: np.ascontiguousarray(archive[name]) for name in _IDX_NAMES}
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(
+            f"{path} cannot be read as an .npz file: {error}\nThe file was left as it is."
+        ) from None
+
+
+def _read_idx_folder(folder: Path) -> dict[str, np.ndarray]:
+    return {name: read_idx(file) for name, file in zip(_IDX_NAMES, idx_files(folder), strict=True)}
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """Read an IDX file of unsigned bytes, plain or gzip: LeCun's format of the original MNIST.
+
+    Raises:
+        DataError: it is not such a file, or it is cut short.
+    """
+    try:
+        data = path.read_bytes()
+        if path.suffix == ".gz":
+            data = gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+    # Two zero bytes, the type (8: unsigned byte), the number of dimensions, then each, big-endian.
+    if len(data) < 4 or data[:3] != b"\0\0\x08" or len(data) < 4 + 4 * data[3]:
+        raise DataError(f"{path} is not an IDX file of unsigned bytes.")
+    shape = struct.unpack_from(f">{data[3]}I", data, 4)
+    start = 4 + 4 * data[3]
+    size = int(np.prod(shape, dtype=np.int64))
+    if len(data) != start + size:
+        raise DataError(
+            f"{path} should hold {size:,} values after its header, not {len(data) - start:,}."
+        )
+    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+
+
+def _check_shapes(arrays: dict[str, np.ndarray], path: Path) -> None:
+    for part in ("train", "test"):
+        x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
+        good = x.ndim == 3 and x.shape[1:] == (SIDE, SIDE) and y.shape == x.shape[:1] and len(x) > 0
+        if not good or x.dtype != np.uint8 or y.dtype != np.uint8:
+            raise DataError(
+                f"{path}: x_{part} must be uint8 (N, {SIDE}, {SIDE}) and y_{part} uint8 (N,), not"
+                f" {x.dtype} {x.shape} and {y.dtype} {y.shape}."
+            )
+        if y.max() >= CLASSES:
+            raise DataError(
+                f"{path}: y_{part} holds the label {y.max()}; labels are 0 to {CLASSES - 1}."
+            )

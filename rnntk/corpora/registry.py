@@ -1,0 +1,261 @@
+"""Finding a corpus: which cards there are, and where each corpus comes from on this machine.
+
+The order is: data folders (`--data-dir`, `$RNNTK_DATA`, `./data`), the cache, then the card's own
+sources as it lists them. The first that answers wins, and the `Resolved` says which it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from rnntk.corpora import places
+from rnntk.corpora.card import Card, Source, read_card
+from rnntk.corpora.fetch import Progress
+from rnntk.corpora.search import (
+    GENERATORS,
+    NO_FILE,
+    Notify,
+    Resolved,
+    Search,
+    cache_path,
+    find_in_folder,
+    local_path,
+    size_of,
+)
+from rnntk.corpora.system import BUILDERS, Machine, material
+from rnntk.errors import CorpusError, UsageError, nearest
+
+__all__ = [
+    "Availability",
+    "Resolved",
+    "all_cards",
+    "availability",
+    "load_card",
+    "resolve",
+    "resolve_default",
+    "user_path",
+]
+
+DEFAULT_CORPORA = ("linux_kernel", "python_stdlib")
+"""What is used when no corpus is named, in order."""
+
+_CARDS = Path(__file__).parent / "cards"
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a corpus can be had here, found without the network.
+
+    Attributes:
+        card: the corpus.
+        available: whether it can be used now without the network.
+        source: what it would come from: `data-dir`, ..., `url`, or empty when there is nothing.
+        detail: the place for a reader: a path, a host, or what is missing.
+        bytes: the size, about where it is not yet made; 0 when unknown.
+    """
+
+    card: Card
+    available: bool
+    source: str
+    detail: str
+    bytes: int
+
+
+def all_cards() -> list[Card]:
+    """The cards of the built-in corpora, in order of name."""
+    return [read_card(path) for path in sorted(_CARDS.glob("*.toml"))]
+
+
+def load_card(name_or_path: str | Path) -> Card:
+    """The card of a built-in corpus by name, or a user's own by path (`./my.toml`).
+
+    Raises:
+        UsageError: there is no such corpus (with the nearest name), or the user's card is wrong.
+    """
+    text = str(name_or_path)
+    if text.endswith(".toml") or Path(text).name != text:
+        card = read_card(Path(text).expanduser())
+        for source in card.sources:
+            _check_builder(source, text)
+        return card
+    names = sorted(path.stem for path in _CARDS.glob("*.toml"))
+    if text not in names:
+        like = nearest(text, names)
+        hint = f" Did you mean {like}?" if like else ""
+        raise UsageError(
+            f"There is no corpus called {text}.{hint} The corpora are {', '.join(names)};"
+            " a text of your own is given by --input PATH,"
+            " a card of your own by --corpus ./my.toml."
+        )
+    return read_card(_CARDS / f"{text}.toml")
+
+
+def _check_builder(source: Source, path: str) -> None:
+    known = {"system": list(BUILDERS), "generated": list(GENERATORS)}.get(source.kind)
+    if known is not None and source.target not in known:
+        raise UsageError(
+            f"The corpus card {path} is wrong: builder must be one of {', '.join(known)},"
+            f" not {source.target!r}"
+        )
+
+
+def resolve(
+    card: Card,
+    *,
+    data_dir: Path | None = None,
+    offline: bool = False,
+    accept_licence: bool = False,
+    notify: Notify | None = None,
+    progress: Progress | None = None,
+    machine: Machine | None = None,
+) -> Resolved:
+    """Find the corpus, downloading or making it when it has to be.
+
+    Args:
+        card: the corpus.
+        data_dir: a folder to look in first (`--data-dir`).
+        offline: never use the network; `RNNTK_OFFLINE=1` does the same.
+        accept_licence: download also where the card asks for consent first.
+        notify: told what is being done and what was passed over.
+        progress: told how a download goes, see `fetch`.
+        machine: where this machine keeps what corpora are made of.
+
+    Raises:
+        UsageError: `data_dir` is not a folder.
+        CorpusError: no source has it; the text lists every one and why, and what to do.
+    """
+    search = Search(
+        card,
+        places.is_offline(offline),
+        accept_licence,
+        notify or _silent,
+        progress,
+        machine or Machine(),
+    )
+    for folder in places.data_dirs(data_dir):
+        if found := search.in_data_folder(folder):
+            return found
+    if found := search.in_cache():
+        return found
+    for source in card.sources:
+        if found := search.at(source):
+            return found
+    raise CorpusError(_nothing_answered(search, data_dir))
+
+
+def resolve_default(
+    *,
+    data_dir: Path | None = None,
+    offline: bool = False,
+    notify: Notify | None = None,
+    progress: Progress | None = None,
+    machine: Machine | None = None,
+) -> Resolved:
+    """The corpus to use when none is named: `linux_kernel`, else `python_stdlib`.
+
+    Raises:
+        UsageError: `data_dir` is not a folder.
+        CorpusError: not even the standard library is there.
+    """
+    first, second = (load_card(name) for name in DEFAULT_CORPORA)
+    try:
+        return resolve(
+            first,
+            data_dir=data_dir,
+            offline=offline,
+            notify=notify,
+            progress=progress,
+            machine=machine,
+        )
+    except CorpusError:
+        found = resolve(
+            second,
+            data_dir=data_dir,
+            offline=offline,
+            notify=notify,
+            progress=progress,
+            machine=machine,
+        )
+    why = (
+        f"No corpus was named, and {first.name}, which is used then, is not on this machine"
+        f" and could not be downloaded, so {second.name} is used instead."
+    )
+    return replace(found, detail=f"{why} {found.detail}")
+
+
+def availability(
+    card: Card,
+    *,
+    data_dir: Path | None = None,
+    offline: bool = False,
+    machine: Machine | None = None,
+) -> Availability:
+    """Whether the corpus can be had here and where from, without touching the network.
+
+    Under `offline` (or `RNNTK_OFFLINE=1`) a corpus that only the network has says so.
+
+    Raises:
+        UsageError: `data_dir` is not a folder.
+    """
+    machine = machine or Machine()
+    for folder in places.data_dirs(data_dir):
+        if path := find_in_folder(card, folder / card.name):
+            return Availability(card, True, "data-dir", str(path), size_of(path))
+    cached = cache_path(card)
+    if cached.is_file():
+        return Availability(card, True, "cache", str(cached), size_of(cached))
+    missing = "nothing on this machine to make it from"
+    for source in card.sources:
+        if source.kind == "generated":
+            return Availability(card, True, "generated", "made by rnntk", card.bytes)
+        if source.kind == "system":
+            if where := material(source.target, machine):
+                return Availability(card, True, "system", where, card.bytes)
+        elif not source.needs_network:
+            path = local_path(source)
+            if path.is_file():
+                return Availability(card, True, "file", str(path), size_of(path))
+            missing = f"{path}: {NO_FILE}"
+    for source in card.sources:
+        if source.needs_network:
+            if places.is_offline(offline):
+                return Availability(
+                    card, False, "", "only by the network, which is off", card.bytes
+                )
+            consent = " with --accept-licence" if card.needs_consent else ""
+            host = urlsplit(source.target).hostname
+            return Availability(card, False, "url", f"download{consent} from {host}", card.bytes)
+    return Availability(card, False, "", missing, card.bytes)
+
+
+def user_path(card: Card, data_dir: Path | None = None) -> Path:
+    """Where the user can put this corpus so that it is found."""
+    return places.data_dirs(data_dir)[0] / card.name / card.files[0]
+
+
+def _silent(_message: str) -> None:
+    pass
+
+
+def _nothing_answered(search: Search, data_dir: Path | None) -> str:
+    card = search.card
+    lines = [f"{card.name} cannot be had here. What was tried:"]
+    lines += [f"  {place}: {reason}" for place, reason in search.failures]
+    if not card.sources:
+        lines.append("  (its card lists no source to have it from)")
+    facts = f" ({card.size}, SHA-256 {card.sha256})" if card.sha256 else ""
+    lines.append(f"If you have it, put the file{facts} at")
+    lines.append(f"  {user_path(card, data_dir)}")
+    lines.append("or at the same place in a folder that --data-dir or RNNTK_DATA names.")
+    here = [
+        other.name
+        for other in all_cards()
+        if other.kind == card.kind
+        and other.name != card.name
+        and availability(other, data_dir=data_dir, machine=search.machine).available
+    ]
+    if here:
+        lines.append(f"These work here without the network: {', '.join(here)}.")
+    return "\n".join(lines)

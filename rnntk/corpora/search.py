@@ -1,0 +1,279 @@
+"""One search for one corpus: every place it can be, asked in turn.
+
+`registry.resolve` says in which order. This module says what happens at each place, and keeps the
+reason when a place has no answer. Nothing here deletes or overwrites a file outside rnntk's cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.request import url2pathname
+
+from rnntk.corpora import demo_ko, digits, images, places
+from rnntk.corpora.card import Card, Source
+from rnntk.corpora.fetch import Progress, fetch, sha256_of
+from rnntk.corpora.system import BUILDERS, Built, Machine
+from rnntk.errors import CorpusError
+
+Notify = Callable[[str], None]
+"""Called with a line for the user: what is being done, what was passed over and why."""
+
+GENERATORS: dict[str, Callable[[], Built]] = {"demo_ko": demo_ko.build, "digits": digits.build}
+"""What a card's `generated` source can name."""
+
+NO_FILE = "no such file"
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Where a corpus was found.
+
+    Attributes:
+        card: the corpus.
+        path: a file of raw bytes (for images also a folder of IDX files).
+        source: `data-dir`, `cache`, `file`, `system`, `generated` or `url`.
+        detail: one or two sentences for the user: what is used and, where it is not the card's
+            own bytes, why.
+        sha256: of the raw bytes, 64 hex digits.
+        bytes: how many they are.
+        same_bytes: whether they are the card's own text; False also when the card names no SHA-256.
+    """
+
+    card: Card
+    path: Path
+    source: str
+    detail: str
+    sha256: str
+    bytes: int
+    same_bytes: bool
+
+    @property
+    def encoding(self) -> str | None:
+        """The text's encoding where it is known without looking: else None, to be detected."""
+        if self.same_bytes or self.source in ("system", "generated") or not self.card.sha256:
+            return self.card.encoding or None
+        return None
+
+    def to_json(self) -> dict[str, str | int | bool]:
+        """What a run records of its corpus."""
+        return {
+            "corpus": self.card.name,
+            "source": self.source,
+            "detail": self.detail,
+            "path": str(self.path),
+            "sha256": self.sha256,
+            "bytes": self.bytes,
+            "same_bytes": self.same_bytes,
+            "licence": self.card.licence,
+        }
+
+
+def cache_path(card: Card) -> Path:
+    """Where a download of this corpus is kept.
+
+    The folder's name holds a part of the hash, so a user's own card of the same name does not meet
+    the file of another corpus.
+    """
+    urls = " ".join(
+        source.target + source.member for source in card.sources if source.kind == "url"
+    )
+    key = card.sha256 or hashlib.sha256(urls.encode()).hexdigest()
+    return places.cache_dir() / "corpora" / f"{card.name}-{key[:12]}" / card.files[0]
+
+
+class Search:
+    """One search for one corpus: asks each place, and keeps why each did not answer."""
+
+    def __init__(
+        self,
+        card: Card,
+        offline: bool,
+        accept_licence: bool,
+        notify: Notify,
+        progress: Progress | None,
+        machine: Machine,
+    ) -> None:
+        self.card = card
+        self.offline = offline
+        self.accept_licence = accept_licence
+        self.notify = notify
+        self.progress = progress
+        self.machine = machine
+        self.failures: list[tuple[str, str]] = []
+        self.download_failure = ""
+
+    def in_data_folder(self, folder: Path) -> Resolved | None:
+        """The user's own copy. It is used whatever its hash is, and never changed."""
+        path = find_in_folder(self.card, folder / self.card.name)
+        if path is None:
+            names = " or ".join(self.card.files)
+            self.failures.append((str(folder / self.card.name), f"no file {names}"))
+            return None
+        return self._existing(path, "data-dir", "")
+
+    def in_cache(self) -> Resolved | None:
+        """An earlier download, if it is still whole."""
+        if not any(source.needs_network for source in self.card.sources):
+            return None
+        path = cache_path(self.card)
+        if not path.is_file():
+            self.failures.append((f"cache {path}", NO_FILE))
+            return None
+        if self.card.sha256 and sha256_of(path) != self.card.sha256:
+            self._pass_over(f"cache {path}", "damaged: its SHA-256 is not the card's")
+            return None
+        return self._existing(path, "cache", " (downloaded earlier)")
+
+    def at(self, source: Source) -> Resolved | None:
+        """One of the card's own sources."""
+        try:
+            if source.kind == "url" and source.needs_network:
+                return self._download(source)
+            if source.kind == "system":
+                return self._build(source)
+            if source.kind == "generated":
+                return self._generate(source)
+            return self._local(source)
+        except CorpusError as error:
+            self.failures.append((_label(source), str(error)))
+            if source.needs_network:
+                self.download_failure = str(error)
+                self.notify(f"{self.card.name} was not downloaded: {error}")
+            return None
+
+    def _existing(self, path: Path, source: str, remark: str) -> Resolved | None:
+        """A file that is used where it is."""
+        card = self.card
+        if path.is_dir():
+            digest = hashlib.sha256()
+            for file in images.idx_files(path):
+                digest.update(bytes.fromhex(sha256_of(file)))
+            detail = f"{card.name} from the IDX files in {path}."
+            return Resolved(card, path, source, detail, digest.hexdigest(), size_of(path), False)
+        try:
+            sha256 = sha256_of(path)
+        except OSError as error:
+            self._pass_over(str(path), f"cannot be read: {error.strerror}")
+            return None
+        size = size_of(path)
+        same = bool(card.sha256) and sha256 == card.sha256
+        detail = f"{card.name} from {path}{remark}, {size:,} bytes."
+        if card.arrays:
+            # One set of arrays can lie in many containers; `load_images` verifies the arrays.
+            return Resolved(card, path, source, detail, sha256, size, same)
+        if card.sha256 and not same:
+            detail += (
+                f" It is not the text the card names: its SHA-256 is {sha256[:12]}..., not"
+                f" {card.sha256[:12]}... ({card.bytes:,} bytes). It is used as it is; results will"
+                " differ from the published ones."
+            )
+        return Resolved(card, path, source, detail, sha256, size, same)
+
+    def _local(self, source: Source) -> Resolved | None:
+        path = local_path(source)
+        if not path.is_file():
+            raise CorpusError(NO_FILE)
+        if source.member:
+            target = cache_path(self.card)
+            fetch(source.target, target, sha256=self.card.sha256, member=source.member)
+            return self._existing(target, "file", f" (out of {path})")
+        return self._existing(path, "file", "")
+
+    def _download(self, source: Source) -> Resolved | None:
+        card, target = self.card, cache_path(self.card)
+        if self.offline:
+            raise CorpusError("not asked: the network is forbidden (--offline or RNNTK_OFFLINE)")
+        if card.needs_consent and not self.accept_licence:
+            raise CorpusError(
+                "not asked: no licence is known that permits copying it;"
+                " if you may have it, pass --accept-licence"
+            )
+        self.notify(f"Downloading {card.name} ({card.size}) from {source.target}")
+        fetch(
+            source.target,
+            target,
+            sha256=card.sha256,
+            member=source.member,
+            progress=self.progress,
+        )
+        return self._existing(target, "url", f" (downloaded from {source.target})")
+
+    def _build(self, source: Source) -> Resolved | None:
+        made = BUILDERS[source.target](self.machine)
+        if isinstance(made, Path):
+            return self._existing(made, "system", "")
+        return self._keep(made, "system")
+
+    def _generate(self, source: Source) -> Resolved:
+        return self._keep(GENERATORS[source.target](), "generated")
+
+    def _keep(self, made: Built, source: str) -> Resolved:
+        """Write what was made under its own hash, beside the cache and never in place of it."""
+        card = self.card
+        sha256 = hashlib.sha256(made.data).hexdigest()
+        suffix = Path(card.files[0]).suffix
+        path = places.cache_dir() / "built" / f"{card.name}-{sha256[:12]}{suffix}"
+        if not (path.is_file() and sha256_of(path) == sha256):
+            _write(path, made.data)
+        size = len(made.data)
+        if self.download_failure:
+            detail = (
+                f"{card.name} was not downloaded ({self.download_failure}), so the stand-in is"
+                f" {made.detail}, {size:,} bytes. The same kind of text, not the same bytes."
+            )
+        else:
+            detail = f"{card.name} is {made.detail}, {size:,} bytes."
+        same = bool(card.sha256) and sha256 == card.sha256
+        return Resolved(card, path, source, detail, sha256, size, same)
+
+    def _pass_over(self, place: str, reason: str) -> None:
+        self.failures.append((place, reason))
+        self.notify(f"{self.card.name}: {place}: {reason}")
+
+
+def _label(source: Source) -> str:
+    return source.target if source.kind in ("url", "file") else f"{source.kind} {source.target}"
+
+
+def local_path(source: Source) -> Path:
+    """The file that a `file` source, or a `url` source of `file:`, names."""
+    if source.kind == "file":
+        return Path(source.target)
+    return Path(url2pathname(source.target.removeprefix("file://").removeprefix("file:")))
+
+
+def find_in_folder(card: Card, folder: Path) -> Path | None:
+    """The corpus in `<data folder>/<name>`: a file, for images also the folder of IDX files."""
+    for name in card.files:
+        if (folder / name).is_file():
+            return folder / name
+    if card.kind == "images" and images.idx_files(folder):
+        return folder
+    return None
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of a folder's IDX files together."""
+    if path.is_dir():
+        return sum(file.stat().st_size for file in images.idx_files(path))
+    return path.stat().st_size
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+            try:
+                file.write(data)
+            except BaseException:
+                Path(file.name).unlink()
+                raise
+        Path(file.name).replace(path)
+    except OSError as error:
+        raise CorpusError(
+            f"cannot write {path}: {error.strerror}; RNNTK_CACHE names another folder"
+        ) from None

@@ -1,0 +1,285 @@
+"""Corpora made of files that this machine has anyway: C source, Python source, manual pages.
+
+Each builder gives the bytes and one sentence on what they are. They are UTF-8 whatever the files
+were: a file that is not UTF-8 is left out. The order is that of the names, so the same machine
+always gives the same text.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import platform
+import re
+import sysconfig
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rnntk.errors import CorpusError
+
+C_SOURCE_BYTES = 1_700_000
+"""About the size of the `linux_kernel` corpus, so that its settings fit the stand-in too."""
+PYTHON_SOURCE_BYTES = 1_000_000
+
+_OPENERS: dict[str, Callable[[Path], bytes]] = {
+    ".gz": lambda path: gzip.decompress(path.read_bytes()),
+    ".bz2": lambda path: bz2.decompress(path.read_bytes()),
+    ".xz": lambda path: lzma.decompress(path.read_bytes()),
+}
+
+
+def _keras_home() -> Path:
+    return Path.home() / ".keras"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where this machine keeps what corpora are made of. Tests point these at folders of their own.
+
+    Attributes:
+        sources: holds `linux*/kernel/*.c` or `linux-source-*.tar.xz`.
+        headers: C headers of the kernel.
+        korean_manuals: holds `man1/*.1.gz` and so on.
+        standard_library: of the running Python.
+        keras_home: holds `datasets/mnist.npz` where Keras has downloaded it. Only ever read.
+    """
+
+    sources: Path = Path("/usr/src")
+    headers: Path = Path("/usr/include/linux")
+    korean_manuals: Path = Path("/usr/share/man/ko")
+    standard_library: Path = field(default_factory=lambda: Path(sysconfig.get_path("stdlib")))
+    keras_home: Path = field(default_factory=_keras_home)
+
+
+@dataclass(frozen=True)
+class Built:
+    """Bytes made from this machine's files.
+
+    Attributes:
+        data: the text, UTF-8.
+        detail: what it is made of, a noun phrase: "the C headers of this machine (...)".
+    """
+
+    data: bytes
+    detail: str
+
+
+def kernel_source(machine: Machine) -> Built:
+    """The C files of a Linux kernel source's `kernel/` folder.
+
+    Raises:
+        CorpusError: there is no kernel source on this machine.
+    """
+    where = _kernel_source_place(machine)
+    if where is None:
+        raise CorpusError(f"there is no kernel source in {machine.sources}")
+    if where.is_dir():
+        data, count = _joined((path.read_bytes() for path in _sorted(where, "*.c")), C_SOURCE_BYTES)
+    else:
+        data, count = _joined(_kernel_files_of_tar(where), C_SOURCE_BYTES)
+    return Built(data, f"the kernel source of this machine ({count} C files of {where})")
+
+
+def _kernel_source_place(machine: Machine) -> Path | None:
+    for folder in sorted(machine.sources.glob("linux*/kernel"), reverse=True):
+        if any(folder.glob("*.c")):
+            return folder
+    return next(iter(sorted(machine.sources.glob("linux-source-*.tar.*"), reverse=True)), None)
+
+
+def _kernel_files_of_tar(path: Path) -> list[bytes]:
+    files: dict[str, bytes] = {}
+    inside = False
+    try:
+        # As a stream, and only until the kernel/ folder is over: the whole takes ten times as long.
+        with tarfile.open(path, "r|*") as archive:
+            for member in archive:
+                if re.fullmatch(r"[^/]+/kernel(/.*)?", member.name.removeprefix("./")):
+                    inside = True
+                    if member.isfile() and re.search(r"(^|/)[^/]+/kernel/[^/]+\.c$", member.name):
+                        opened = archive.extractfile(member)
+                        files[member.name] = opened.read() if opened else b""
+                elif inside:
+                    break
+    except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
+        raise CorpusError(f"{path} cannot be read: {error}") from None
+    return [files[name] for name in sorted(files)]
+
+
+def kernel_headers(machine: Machine) -> Built:
+    """The kernel's C headers, which every Linux with a C compiler has.
+
+    Raises:
+        CorpusError: there are none on this machine.
+    """
+    paths = _sorted(machine.headers, "**/*.h")
+    if not paths:
+        raise CorpusError(f"there are no C headers in {machine.headers}")
+    data, count = _joined((path.read_bytes() for path in paths), C_SOURCE_BYTES)
+    return Built(data, f"the C headers of this machine ({count} files of {machine.headers})")
+
+
+def python_stdlib(machine: Machine) -> Built:
+    """The top-level modules of the running Python's standard library, about 1 MB of them.
+
+    Raises:
+        CorpusError: the standard library is not there as files.
+    """
+    paths = _sorted(machine.standard_library, "*.py")
+    if not paths:
+        raise CorpusError(f"there are no Python files in {machine.standard_library}")
+    data, count = _joined((path.read_bytes() for path in paths), PYTHON_SOURCE_BYTES)
+    version = platform.python_version()
+    return Built(data, f"the standard library of Python {version} ({count} files of it)")
+
+
+def man_ko(machine: Machine) -> Built:
+    """The Korean manual pages of this machine, as plain text.
+
+    Raises:
+        CorpusError: none are installed.
+    """
+    pages = []
+    for path in _sorted(machine.korean_manuals, "man*/*"):
+        if path.is_symlink():
+            continue
+        try:
+            source = _OPENERS.get(path.suffix, Path.read_bytes)(path)
+        except (OSError, EOFError, lzma.LZMAError):
+            continue
+        text = plain_manual_page(_decoded_korean(source))
+        if text:
+            pages.append(text.encode())
+    if not pages:
+        raise CorpusError(f"there are no Korean manual pages in {machine.korean_manuals}")
+    data = b"\n".join(pages)
+    where = machine.korean_manuals
+    return Built(data, f"the Korean manual pages of this machine ({len(pages)} pages of {where})")
+
+
+def _decoded_korean(source: bytes) -> str:
+    try:
+        return source.decode("utf-8")
+    except UnicodeDecodeError:
+        return source.decode("cp949", errors="ignore")
+
+
+_ROFF_ESCAPES = (
+    (re.compile(r"\\\".*"), ""),  # a comment
+    (re.compile(r"\\f(\[[^]]*\]|\(..|.)"), ""),  # a font
+    (re.compile(r"\\s[-+]?\d+"), ""),  # a size
+    (re.compile(r"\\\*?\((?:lq|rq|Lq|Rq|dq)"), '"'),
+    (re.compile(r"\\\((?:aq|cq|oq)"), "'"),
+    (re.compile(r"\\\*?(?:\((..)|\[[^]]*\])"), ""),  # any other named character or string
+    (re.compile(r"\\[&%/|^,:)]"), ""),
+    (re.compile(r"\\[ ~0]"), " "),
+    (re.compile(r"\\e"), r"\\"),
+    (re.compile(r"\\([-.'`])"), r"\1"),
+)
+# The requests of man(7) and mdoc(7) whose arguments are words of the page.
+_ROFF_TEXT_REQUESTS = (
+    *("B", "I", "R", "SM", "SB", "BR", "RB", "BI", "IB", "IR", "RI", "SH", "SS", "TH", "IP", "TP"),
+    *("Nm", "Sh", "Ss", "Op", "Ar", "Fl", "Pa", "Xr"),
+)
+
+
+def plain_manual_page(source: str) -> str:
+    r"""The words of a manual page without its roff commands. Not a typesetter: good enough to read.
+
+    >>> plain_manual_page('.\\" by me\n.SH 이름\nls \\- 파일을 \\fB나열\\fR한다\n.PP\n')
+    '이름\nls - 파일을 나열한다\n'
+    """
+    lines = []
+    for line in source.splitlines():
+        if line.startswith((".", "'")):
+            request, _, rest = line[1:].lstrip().partition(" ")
+            if request not in _ROFF_TEXT_REQUESTS:
+                continue
+            line = " ".join(word for word in rest.replace('"', " ").split())
+        for pattern, replacement in _ROFF_ESCAPES:
+            line = pattern.sub(replacement, line)
+        line = line.rstrip()
+        if line:
+            lines.append(line)
+    return "".join(line + "\n" for line in lines)
+
+
+def keras_mnist(machine: Machine) -> Path:
+    """The `mnist.npz` that Keras has downloaded on this machine, to be read where it is.
+
+    Raises:
+        CorpusError: there is none.
+    """
+    path = _keras_file(machine)
+    if not path.is_file():
+        raise CorpusError(f"{path}: no such file")
+    return path
+
+
+def _keras_file(machine: Machine) -> Path:
+    return machine.keras_home / "datasets" / "mnist.npz"
+
+
+BUILDERS: dict[str, Callable[[Machine], Built | Path]] = {
+    "kernel_source": kernel_source,
+    "kernel_headers": kernel_headers,
+    "python_stdlib": python_stdlib,
+    "man_ko": man_ko,
+    "keras_mnist": keras_mnist,
+}
+"""What a card's `system` source can name. A path is a file to be read where it is."""
+
+
+def material(builder: str, machine: Machine) -> str:
+    """What `builder` would use here, for a listing; empty when there is nothing. Builds nothing."""
+    if builder == "keras_mnist":
+        path = _keras_file(machine)
+        return str(path) if path.is_file() else ""
+    if builder == "kernel_source":
+        place = _kernel_source_place(machine)
+        return f"a stand-in made from {place}; its own text by download" if place else ""
+    folder, pattern, words = {
+        "kernel_headers": (
+            machine.headers,
+            "**/*.h",
+            "a stand-in made from {}; its own text by download",
+        ),
+        "python_stdlib": (machine.standard_library, "*.py", "made from {}"),
+        "man_ko": (machine.korean_manuals, "man*/*", "made from {}"),
+    }[builder]
+    return words.format(folder) if any(folder.glob(pattern)) else ""
+
+
+def _sorted(folder: Path, pattern: str) -> list[Path]:
+    """The files, in the order of their names; the same order on every system."""
+    return sorted(
+        (path for path in folder.glob(pattern) if path.is_file()),
+        key=lambda path: path.relative_to(folder).as_posix(),
+    )
+
+
+def _joined(files: Iterable[bytes], cap: int) -> tuple[bytes, int]:
+    """Whole files in order, up to about `cap` bytes, with LF line ends; and how many they are."""
+    parts: list[bytes] = []
+    size = 0
+    for data in _utf8_only(files):
+        if parts and size + len(data) > cap:
+            break
+        parts.append(data)
+        size += len(data)
+    if not parts:
+        raise CorpusError("the files that are there hold no text")
+    return b"".join(parts), len(parts)
+
+
+def _utf8_only(files: Iterable[bytes]) -> Iterator[bytes]:
+    for data in files:
+        try:
+            data.decode("utf-8")
+        except UnicodeDecodeError:
+            continue
+        if data and b"\0" not in data:
+            yield data.replace(b"\r\n", b"\n")
