@@ -14,7 +14,7 @@ from typing import Any
 import filelock
 
 from rnntk import __version__
-from rnntk.errors import RunError
+from rnntk.errors import DataError, RunError
 from rnntk.runs import atomic, checkpoint
 from rnntk.runs.checkpoint import Checkpoint
 from rnntk.text.vocabulary import Vocabulary
@@ -89,8 +89,8 @@ class RunFolder:
             return Vocabulary.from_json(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise RunError(f"{self.path} is damaged: {VOCABULARY} cannot be read ({error.strerror}).") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{self.path} is damaged: {VOCABULARY} is no vocabulary ({error}).") from error
+        except (ValueError, DataError) as error:
+            raise RunError(f"{self.path} is damaged: {VOCABULARY}: {error}") from error
 
     def checkpoint(self, which: str = "last", *, warn: Callable[[str], None] = lambda _: None) -> Checkpoint:
         """A whole checkpoint of this run.
