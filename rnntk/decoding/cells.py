@@ -1,0 +1,253 @@
+"""The recurrent cells, one step at a time, in NumPy and in place.
+
+Keras' equations and weight layouts. Three rearrangements make a step cheap; none changes what is
+computed beyond rounding in float32:
+
+- sigmoid(x) = (1 + tanh(x / 2)) / 2, which never overflows. The halving is folded into the gates'
+  columns (exact, being a power of two), so that one tanh serves all gates and the LSTM's candidate.
+- A layer's kernel and recurrent kernel are one matrix, its rows in the order of the buffer that
+  holds the hidden vectors of all layers side by side: `[h below, h]` is a slice, nothing is copied.
+- In the first layer the embedding is folded: a symbol's row of `E @ W + b` is its input product.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+class Slot:
+    """One layer's part of the state of `n` streams, and the scratch space its step works in.
+
+    Args:
+        below_and_hidden: view of the hidden buffer, `(n, inputs + H)`; in the first layer `(n, H)`.
+        units: H.
+        gates: columns of the gate buffer.
+        cell_state: whether the layer carries an LSTM's cell state.
+    """
+
+    def __init__(
+        self, below_and_hidden: Floats, units: int, gates: int, *, cell_state: bool = False
+    ) -> None:
+        n, width = below_and_hidden.shape
+        self.source = below_and_hidden
+        self.below = below_and_hidden[:, : width - units]
+        self.hidden = below_and_hidden[:, width - units :]
+        self.cell: Floats = np.zeros((n, units if cell_state else 0), np.float32)
+        self.z: Floats = np.empty((n, gates), np.float32)
+        self.x: Floats = np.empty((n, gates), np.float32)
+        self.scratch: Floats = np.empty((n, units), np.float32)
+        # Made once: slicing in the loop would cost as much as the arithmetic of a small layer.
+        self.blocks = [self.z[:, k * units : (k + 1) * units] for k in range(gates // units)]
+        self.views: Any = None
+
+
+class Layer(Protocol):
+    """What the decoder asks of a layer."""
+
+    units: int
+    gates: int
+    table: Floats | None  # (V, gates): the folded embedding, first layer only
+
+    def slot(self, below_and_hidden: Floats) -> Slot:
+        """Zero state and scratch space for the streams of `below_and_hidden`."""
+
+    def project(self, inputs: Floats) -> Floats:
+        """Input half of the gates, many steps at once: `(..., inputs)` to `(..., gates)`."""
+
+    def advance(self, slot: Slot, projected: Floats) -> None:
+        """One step in place from projected inputs that broadcast to `(n, gates)`."""
+
+    def step(self, slot: Slot) -> None:
+        """One step in place from the hidden vector of the layer below, already in the slot."""
+
+
+class LSTM:
+    """Long short-term memory, Keras' weights: gates i, f, c, o along the last axis.
+
+    Args:
+        kernel: `(inputs, 4H)`.
+        recurrent_kernel: `(H, 4H)`.
+        bias: `(4H,)`.
+        embedding: `(V, inputs)` to fold into the kernel, for the first layer.
+    """
+
+    def __init__(
+        self,
+        kernel: Floats,
+        recurrent_kernel: Floats,
+        bias: Floats,
+        embedding: Floats | None = None,
+    ) -> None:
+        H = self.units = recurrent_kernel.shape[0]
+        stacked = np.concatenate([kernel, recurrent_kernel, bias[None]])
+        i, f, c, o = np.split(stacked, 4, axis=1)
+        # i, f, o side by side take the sigmoid's scale and shift in one go; c takes neither.
+        stacked = np.concatenate([i * 0.5, f * 0.5, o * 0.5, c], axis=1, dtype=np.float32)
+        self.bias = stacked[-1]
+        self.matrix = stacked[:-1]
+        self.table: Floats | None = None
+        self.kernel = self.matrix[: kernel.shape[0]]
+        self.recurrent = self.matrix[kernel.shape[0] :]
+        if embedding is not None:
+            self.table = embedding @ self.kernel + self.bias
+        self.gates = 4 * H
+
+    def slot(self, below_and_hidden: Floats) -> Slot:
+        """Zero state and scratch space for the streams of `below_and_hidden`."""
+        slot = Slot(below_and_hidden, self.units, self.gates, cell_state=True)
+        slot.views = slot.z[:, : 3 * self.units], *slot.blocks
+        return slot
+
+    def project(self, inputs: Floats) -> Floats:
+        """Input half of the gates for many steps: `(..., inputs)` to `(..., 4H)`."""
+        return _affine(inputs, self.kernel, self.bias)
+
+    def advance(self, slot: Slot, projected: Floats) -> None:
+        """One step in place from projected inputs."""
+        np.dot(slot.hidden, self.recurrent, out=slot.z)
+        self._activate(slot, projected)
+
+    def step(self, slot: Slot) -> None:
+        """One step in place from the layer below."""
+        np.dot(slot.source, self.matrix, out=slot.z)
+        self._activate(slot, self.bias)
+
+    def _activate(self, slot: Slot, addend: Floats) -> None:
+        z, cell, scratch = slot.z, slot.cell, slot.scratch
+        sigmoids, i, f, o, candidate = slot.views
+        np.add(z, addend, out=z)
+        np.tanh(z, out=z)
+        np.multiply(sigmoids, 0.5, out=sigmoids)
+        np.add(sigmoids, 0.5, out=sigmoids)
+        np.multiply(cell, f, out=cell)
+        np.multiply(i, candidate, out=i)
+        np.add(cell, i, out=cell)
+        np.tanh(cell, out=scratch)
+        np.multiply(o, scratch, out=slot.hidden)
+
+
+class GRU:
+    """Gated recurrent unit in Keras' `reset_after=True` form: gates z, r, h.
+
+    The reset gate multiplies the recurrent half of the candidate alone, so that half has to stay
+    apart from the input half: two products a step, where one matrix would be a quarter zeros.
+
+    Args:
+        kernel: `(inputs, 3H)`.
+        recurrent_kernel: `(H, 3H)`.
+        bias: `(2, 3H)`: input bias, recurrent bias.
+        embedding: `(V, inputs)` to fold into the kernel, for the first layer.
+    """
+
+    def __init__(
+        self,
+        kernel: Floats,
+        recurrent_kernel: Floats,
+        bias: Floats,
+        embedding: Floats | None = None,
+    ) -> None:
+        H = self.units = recurrent_kernel.shape[0]
+        scale = np.repeat(np.array([0.5, 0.5, 1.0], np.float32), H)
+        self.kernel = kernel * scale
+        self.recurrent = recurrent_kernel * scale
+        self.bias = bias[0] * scale
+        self.bias[: 2 * H] += bias[1, : 2 * H] * np.float32(0.5)
+        self.candidate_bias = np.array(bias[1, 2 * H :])
+        self.table = None if embedding is None else embedding @ self.kernel + self.bias
+        self.gates = 3 * H
+
+    def slot(self, below_and_hidden: Floats) -> Slot:
+        """Zero state and scratch space for the streams of `below_and_hidden`."""
+        slot = Slot(below_and_hidden, self.units, self.gates)
+        slot.views = slot.z[:, : 2 * self.units], *slot.blocks
+        return slot
+
+    def project(self, inputs: Floats) -> Floats:
+        """Input half of the gates for many steps: `(..., inputs)` to `(..., 3H)`."""
+        return _affine(inputs, self.kernel, self.bias)
+
+    def step(self, slot: Slot) -> None:
+        """One step in place from the layer below."""
+        np.dot(slot.below, self.kernel, out=slot.x)
+        np.add(slot.x, self.bias, out=slot.x)
+        self.advance(slot, slot.x)
+
+    def advance(self, slot: Slot, projected: Floats) -> None:
+        """One step in place from projected inputs."""
+        H, hidden = self.units, slot.hidden
+        sigmoids, z, r, candidate = slot.views
+        np.dot(hidden, self.recurrent, out=slot.z)
+        np.add(sigmoids, projected[..., : 2 * H], out=sigmoids)
+        np.tanh(sigmoids, out=sigmoids)
+        np.multiply(sigmoids, 0.5, out=sigmoids)
+        np.add(sigmoids, 0.5, out=sigmoids)
+        np.add(candidate, self.candidate_bias, out=candidate)
+        np.multiply(candidate, r, out=candidate)
+        np.add(candidate, projected[..., 2 * H :], out=candidate)
+        np.tanh(candidate, out=candidate)
+        # h = z * h + (1 - z) * candidate, as candidate + z * (h - candidate): one product less.
+        np.subtract(hidden, candidate, out=hidden)
+        np.multiply(hidden, z, out=hidden)
+        np.add(hidden, candidate, out=hidden)
+
+
+class SimpleRNN:
+    """h = tanh(x W + h U + b).
+
+    Args:
+        kernel: `(inputs, H)`.
+        recurrent_kernel: `(H, H)`.
+        bias: `(H,)`.
+        embedding: `(V, inputs)` to fold into the kernel, for the first layer.
+    """
+
+    def __init__(
+        self,
+        kernel: Floats,
+        recurrent_kernel: Floats,
+        bias: Floats,
+        embedding: Floats | None = None,
+    ) -> None:
+        self.units = self.gates = recurrent_kernel.shape[0]
+        self.matrix = np.concatenate([kernel, recurrent_kernel])
+        self.kernel = self.matrix[: kernel.shape[0]]
+        self.recurrent = self.matrix[kernel.shape[0] :]
+        self.bias = np.array(bias)
+        self.table: Floats | None = None
+        if embedding is not None:
+            self.table = embedding @ self.kernel + self.bias
+
+    def slot(self, below_and_hidden: Floats) -> Slot:
+        """Zero state and scratch space for the streams of `below_and_hidden`."""
+        return Slot(below_and_hidden, self.units, self.gates)
+
+    def project(self, inputs: Floats) -> Floats:
+        """Input half of the sum for many steps: `(..., inputs)` to `(..., H)`."""
+        return _affine(inputs, self.kernel, self.bias)
+
+    def advance(self, slot: Slot, projected: Floats) -> None:
+        """One step in place from projected inputs."""
+        np.dot(slot.hidden, self.recurrent, out=slot.z)
+        np.add(slot.z, projected, out=slot.z)
+        np.tanh(slot.z, out=slot.hidden)
+
+    def step(self, slot: Slot) -> None:
+        """One step in place from the layer below."""
+        np.dot(slot.source, self.matrix, out=slot.z)
+        np.add(slot.z, self.bias, out=slot.z)
+        np.tanh(slot.z, out=slot.hidden)
+
+
+def _affine(inputs: Floats, kernel: Floats, bias: Floats) -> Floats:
+    """One product for all steps and streams; a stack of three axes would be a product a step."""
+    flat = inputs.reshape(-1, inputs.shape[-1]) @ kernel
+    flat += bias
+    return flat.reshape(*inputs.shape[:-1], -1)
+
+
+CELLS: dict[str, Any] = {"lstm": LSTM, "gru": GRU, "rnn": SimpleRNN}

@@ -1,0 +1,190 @@
+"""The NumPy decoder against stock Keras layers, and against itself fed in other ways."""
+
+import itertools
+import subprocess
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from rnntk.decoding.decoder import Decoder
+from rnntk.errors import RunError, UsageError
+
+CELLS = ("lstm", "gru", "rnn")
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+
+
+def random_weights(cell, layers=2, V=11, E=5, H=7, seed=0, scale=0.7):
+    rng = np.random.default_rng(seed)
+    gates = GATES[cell] * H
+
+    def draw(*shape):
+        return rng.normal(0, scale, shape).astype(np.float32)
+
+    weights = {"embedding/embeddings": draw(V, E)}
+    inputs = E
+    for k in range(layers):
+        weights[f"rnn_{k}/kernel"] = draw(inputs, gates)
+        weights[f"rnn_{k}/recurrent_kernel"] = draw(H, gates)
+        weights[f"rnn_{k}/bias"] = draw(*((2, gates) if cell == "gru" else (gates,)))
+        inputs = H
+    weights["output/kernel"] = draw(H, V)
+    weights["output/bias"] = draw(V)
+    return weights
+
+
+def keras_logits(weights, cell, layers, ids):
+    """Logits (n, T, V) of stock Keras layers that hold these weights."""
+    import keras
+
+    V, E = weights["embedding/embeddings"].shape
+    H = weights["output/kernel"].shape[0]
+    layer = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "rnn": keras.layers.SimpleRNN}[
+        cell
+    ]
+    model = keras.Sequential(
+        [keras.layers.Embedding(V, E)]
+        + [layer(H, return_sequences=True) for _ in range(layers)]
+        + [keras.layers.Dense(V)]
+    )
+    model.build((None, None))
+    model.set_weights(list(weights.values()))
+    return np.asarray(model(ids))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_logits_agree_with_stock_keras(cell, layers):
+    weights = random_weights(
+        cell, layers, V=30, E=16, H=32, scale=0.18
+    )  # about Glorot's: larger ones are chaotic
+    ids = np.random.default_rng(1).integers(0, 30, (3, 40))
+    expected = keras_logits(weights, cell, layers, ids)
+    decoder = Decoder(weights, cell)
+    states = decoder.initial_states(3)
+    stepped = np.stack([decoder.step(ids[:, t], states).copy() for t in range(40)], axis=1)
+    np.testing.assert_allclose(stepped, expected, rtol=0, atol=1e-5)
+    for row in range(3):
+        chunks = list(decoder.forward(ids[row], decoder.initial_states()))
+        np.testing.assert_allclose(np.concatenate(chunks), expected[row], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_one_stream_and_many_agree(cell):
+    decoder = Decoder(random_weights(cell), cell)
+    ids = np.random.default_rng(2).integers(0, 11, (4, 25))
+    together = decoder.initial_states(4)
+    for t in range(25):
+        logits = decoder.step(ids[:, t], together)
+    for row in range(4):
+        alone = decoder.initial_states(1)
+        for t in range(25):
+            one = decoder.step(ids[row : row + 1, t], alone)
+        np.testing.assert_allclose(one[0], logits[row], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("n", [1, 3])
+def test_prime_is_stepping(cell, n, monkeypatch):
+    monkeypatch.setattr("rnntk.decoding.decoder._CHUNK_BYTES", 4096)  # several chunks
+    decoder = Decoder(random_weights(cell), cell)
+    ids = np.random.default_rng(3).integers(0, 11, 90)
+    stepped, primed = decoder.initial_states(n), decoder.initial_states(n)
+    for symbol in ids:
+        decoder.step(np.full(n, symbol), stepped)
+    logits = decoder.prime(ids, primed)
+    assert logits is primed.logits
+    np.testing.assert_allclose(logits, stepped.logits, rtol=0, atol=1e-5)
+    for a, b in zip(primed.arrays(), stepped.arrays(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+
+
+def test_costs_are_the_negative_log_softmax_and_carry_the_state():
+    decoder = Decoder(random_weights("lstm"), "lstm")
+    ids = np.random.default_rng(4).integers(0, 11, 50)
+    states = decoder.initial_states()
+    expected = []
+    for now, after in itertools.pairwise(ids):
+        p = np.exp(decoder.step(np.array([now]), states)[0].astype(np.float64))
+        expected.append(-np.log(p[after] / p.sum()))
+    np.testing.assert_allclose(decoder.costs(ids), expected, atol=1e-5)
+    carried = decoder.initial_states()
+    parts = [decoder.costs(ids[:21], carried), decoder.costs(ids[20:], carried)]
+    np.testing.assert_allclose(np.concatenate(parts), expected, atol=1e-5)
+    assert decoder.costs(ids[:1]).size == 0
+
+
+def test_assign_copies_and_reorders_streams():
+    decoder = Decoder(random_weights("lstm"), "lstm")
+    one = decoder.initial_states(1)
+    decoder.prime(np.arange(5), one)
+    many = decoder.initial_states(3)
+    many.assign(one)
+    decoder.step(np.array([1, 2, 3]), many)
+    before = many.logits.copy()
+    many.assign(many, np.array([2, 0, 0]))
+    np.testing.assert_array_equal(many.logits, before[[2, 0, 0]])
+    again = decoder.step(np.array([7, 7, 7]), many)
+    np.testing.assert_array_equal(again[1], again[2])
+    assert not np.array_equal(again[0], again[1])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_loop_of_one_stream_allocates_nothing(cell):
+    decoder = Decoder(random_weights(cell, V=512, H=512), cell)
+    states = decoder.initial_states()
+    ids = np.zeros(1, np.intp)
+    decoder.step(ids, states)
+    tracemalloc.start()
+    try:
+        for _ in range(50):
+            decoder.step(ids, states)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 512 * 4  # less than one hidden vector: views and frames only
+
+
+def test_extreme_weights_neither_overflow_nor_warn():
+    decoder = Decoder(random_weights("lstm", scale=500.0), "lstm")
+    costs = decoder.costs(np.random.default_rng(5).integers(0, 11, 200))
+    assert np.isfinite(costs).all()
+
+
+def test_memory_mapped_weights_are_left_alone(tmp_path):
+    mapped = {}
+    weights = random_weights("gru")
+    for k, (name, array) in enumerate(weights.items()):
+        np.save(tmp_path / f"{k}.npy", array)
+        mapped[name] = np.load(tmp_path / f"{k}.npy", mmap_mode="r")
+    a, b = Decoder(mapped, "gru"), Decoder(weights, "gru")
+    ids = np.arange(11)
+    np.testing.assert_array_equal(a.costs(ids), b.costs(ids))
+    for name, array in mapped.items():
+        np.testing.assert_array_equal(array, weights[name])
+
+
+def test_errors_name_what_is_wrong():
+    weights = random_weights("lstm")
+    with pytest.raises(UsageError, match="lstm, gru, rnn"):
+        Decoder(weights, "transformer")
+    with pytest.raises(RunError, match="rnn_0/kernel"):
+        Decoder(weights, "gru")
+    lacking = {k: v for k, v in weights.items() if k != "output/bias"}
+    with pytest.raises(RunError, match="output/bias"):
+        Decoder(lacking, "lstm")
+    decoder = Decoder(weights, "lstm")
+    with pytest.raises(UsageError, match="vocabulary of 11"):
+        decoder.prime([3, 11], decoder.initial_states())
+
+
+def test_decoding_never_imports_tensorflow():
+    code = (
+        "import sys, pkgutil, importlib, rnntk.decoding as d\n"
+        "for m in pkgutil.iter_modules(d.__path__):\n"
+        "    importlib.import_module('rnntk.decoding.' + m.name)\n"
+        "bad = {'tensorflow', 'keras', 'torch'} & set(sys.modules)\n"
+        "assert not bad, bad\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
