@@ -1,13 +1,13 @@
 """Hangul syllables as jamo, and back.
 
-`Hangul` is lossless for every Unicode text. Each precomposed syllable becomes its initial, vowel and
-final (compatibility jamo, U+3131..U+3163) and a marker, U+1D25 `ᴥ`; a lone jamo becomes itself and a
-marker; the marker itself is doubled; all else stays. So a unit always ends in an odd run of markers,
-and no two texts share a stream.
+`Hangul` is lossless for every Unicode text. Each precomposed syllable becomes its initial, vowel
+and final (compatibility jamo, U+3131..U+3163) and a marker, U+1D25 `ᴥ`; a lone jamo becomes itself
+and a marker; the marker itself is doubled; all else stays. So a unit always ends in an odd run of
+markers, and no two texts share a stream.
 
 `HangulSlides` is what the 2017 notebooks did, byte for byte, faults included.
 
-`Recomposer` is for text in NFD, whose jamo are others (U+1100..): it makes syllables of those first.
+`Recomposer` makes syllables of a text in NFD, whose jamo are others (U+1100..).
 
 The arithmetic is that of the Unicode Standard, section 3.12 (Conjoining Jamo Behavior).
 """
@@ -40,8 +40,8 @@ _LOSSLESS = {**_UNITS, **{ord(j): j + MARKER for j in JAMO}, ord(MARKER): MARKER
 _COMPOSED = {jamo: syllable for syllable, jamo in _SYLLABLES.items()}
 _COMPOSED |= {jamo + MARKER: syllable for jamo, syllable in _COMPOSED.items()}
 
-# A consonant that may be initial belongs to the next syllable if a vowel follows; a final cluster such
-# as ㄳ cannot, and stays.
+# A consonant that may be initial belongs to the next syllable if a vowel follows; a final cluster
+# such as ㄳ cannot, and stays.
 _BOTH = "".join(f for f in FINALS if f and f in INITIALS)
 _CLUSTERS = "".join(f for f in FINALS if f and f not in INITIALS)
 _UNIT = f"[{INITIALS}][{VOWELS}](?:[{_BOTH}](?![{VOWELS}])|[{_CLUSTERS}])?"
@@ -86,7 +86,7 @@ def _text_of(match: re.Match[str]) -> str:
 class HangulDecoder:
     """The streaming form of `Hangul.decode`.
 
-    Held back is at most an initial, a vowel and a final at the end: the next symbol may still join them.
+    Held back is at most an initial, a vowel and a final: the next symbol may still join them.
     """
 
     def __init__(self) -> None:
@@ -109,7 +109,8 @@ class HangulDecoder:
         return text
 
     def _decode(self, certain: str) -> str:
-        # Half a pair of markers may have come before: it is put in front again, where alone it is nothing.
+        # Half a pair of markers may have come before; put in front again it completes the pair, or
+        # alone it is nothing.
         if not certain:
             return ""
         stream = MARKER + certain if self._odd else certain
@@ -118,7 +119,7 @@ class HangulDecoder:
 
 
 class _SlidesTable(dict[int, str]):
-    """As the notebooks: Latin-1 stays, other characters vanish, lone jamo go through the arithmetic."""
+    """For the characters that are no Hangul: Latin-1 stays, all others vanish."""
 
     def __missing__(self, code: int) -> str:
         kept = chr(code) if code <= 0xFF else ""
@@ -144,8 +145,8 @@ _UNIT_OR_MARKER = re.compile(f"{_UNIT}{MARKER}?|{MARKER}")
 class HangulSlides:
     """The 2017 notebooks' rules, byte for byte. Lossy: use `Hangul` for anything else.
 
-    Syllables become jamo and a marker; characters up to U+00FF stay; all others are dropped, but for
-    lone jamo, which turn into garbage that begins with ㄱ.
+    Syllables become jamo and a marker; characters up to U+00FF stay; all others are dropped, but
+    for lone jamo, which turn into garbage that begins with ㄱ.
 
     >>> HangulSlides().encode("각 ㅎ“漢”")
     'ㄱㅏㄱᴥ ㄱㅛㄶᴥ'
@@ -194,8 +195,8 @@ _CONJOINING_HELD = re.compile("[\u1100-\u1112][\u1161-\u1175]?\\Z")
 class Recomposer:
     """Makes syllables of conjoining jamo (NFD), and touches nothing else; text may come in pieces.
 
-    Only initial U+1100..U+1112 + vowel U+1161..U+1175 [+ final U+11A8..U+11C2] are joined. NFC would
-    do that too, but it also changes 270 characters of KS X 1001.
+    Only initial U+1100..U+1112 + vowel U+1161..U+1175 [+ final U+11A8..U+11C2] are joined. NFC
+    would do that too, but it also changes 270 characters of KS X 1001.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """How text becomes a string of symbols, and back.
 
-A preprocessor is any object with the members of `Preprocessor`. Another package adds its own through
-the entry-point group `rnntk.preprocessors`; its name there is what `--preprocessor` takes.
+A preprocessor is any object with the members of `Preprocessor`. Another package adds its own
+through the entry-point group `rnntk.preprocessors`; its name there is what `--preprocessor` takes.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ class StreamingDecoder(Protocol):
         """The text that is certain now, whatever comes next; what is not yet is held back."""
 
     def flush(self) -> str:
-        """What was held back, as the end of the stream makes it certain. A new stream may follow."""
+        """What was held back: the end makes it certain. A new stream may follow."""
 
 
 @runtime_checkable
 class Preprocessor(Protocol):
     """Text to symbols and back.
 
-    The law every preprocessor keeps: `encode(a + b) == encode(a) + encode(b)` for any cut, so that a
-    text larger than memory can be encoded piece by piece.
+    The law every preprocessor keeps: `encode(a + b) == encode(a) + encode(b)` for any cut, so that
+    a text larger than memory can be encoded piece by piece.
 
     Attributes:
         name: what `--preprocessor` calls it.
@@ -113,12 +113,13 @@ def get(name: str) -> Preprocessor:
         preprocessor = entry.load()()
     except Exception as error:
         raise UsageError(
-            f"The preprocessor {name!r} ({entry.value}) does not load: {type(error).__name__}: {error}."
+            f"The preprocessor {name!r} ({entry.value}) does not load:"
+            f" {type(error).__name__}: {error}."
             " Mend or uninstall the package that brings it, or choose another with --preprocessor."
         ) from error
     if not isinstance(preprocessor, Preprocessor):
         raise UsageError(
-            f"The preprocessor {name!r} ({entry.value}) lacks some of name, version, encode, decode and"
-            " decoder. Mend the package that brings it, or choose another with --preprocessor."
+            f"The preprocessor {name!r} ({entry.value}) lacks some of name, version, encode, decode"
+            " and decoder. Mend the package that brings it, or choose another with --preprocessor."
         )
     return preprocessor

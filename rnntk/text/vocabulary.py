@@ -50,9 +50,7 @@ class Vocabulary:
         if not listed:
             raise DataError("The vocabulary is empty: the text has no symbols.")
         if any(len(s) != 1 for s in listed) or len(set(listed)) != len(listed):
-            raise DataError(
-                "The vocabulary is damaged: its symbols must be distinct single characters."
-            )
+            raise DataError("The vocabulary is damaged: its symbols must be distinct characters.")
         if unknown is not None and unknown not in listed:
             raise DataError(f"The unknown symbol {unknown!r} is not in the vocabulary.")
         self.symbols = "".join(listed)
@@ -64,9 +62,9 @@ class Vocabulary:
         return cls.from_counts(Counter(text))
 
     @classmethod
-    def from_counts(cls, counts: Mapping[str, int]) -> Vocabulary:
-        """The vocabulary of symbols given in order of first appearance, with how often each occurs."""
-        return cls(sorted(counts, key=lambda symbol: -counts[symbol]))
+    def from_counts(cls, counts: Mapping[str, int], *, unknown: str | None = None) -> Vocabulary:
+        """The vocabulary of these symbols, given in order of first appearance with their counts."""
+        return cls(sorted(counts, key=lambda symbol: -counts[symbol]), unknown=unknown)
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -101,7 +99,7 @@ class Vocabulary:
 
     @cached_property
     def _table(self) -> NDArray[np.int64]:
-        """Code point -> id, -1 for none; the last place stands for all code points past the table."""
+        """Code point -> id, -1 for none; the last place stands for all that are greater."""
         table = np.full(int(self._codes.max()) + 2, -1, np.int64)
         if self.unknown_symbol is not None:
             table[:] = self.symbols.index(self.unknown_symbol)
@@ -134,7 +132,8 @@ class Vocabulary:
             return ""
         if array.min() < 0 or array.max() >= len(self):
             raise DataError(
-                f"Ids reach from {array.min()} to {array.max()}, but the vocabulary has {len(self)} symbols."
+                f"Ids go from {array.min()} to {array.max()}, but the vocabulary has"
+                f" {len(self)} symbols."
             )
         return from_code_points(self._codes[array])
 
@@ -165,9 +164,7 @@ class Vocabulary:
             version, symbols = content["format_version"], content["symbols"]
             unknown = content.get("unknown")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"The vocabulary is damaged: it is not what rnntk wrote ({error})."
-            ) from error
+            raise DataError(f"The vocabulary is damaged ({error}).") from error
         if not isinstance(version, int) or version > FORMAT_VERSION:
             raise RunError(
                 f"The vocabulary has format {version}, from a newer rnntk; this one reads up to"

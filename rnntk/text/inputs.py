@@ -1,0 +1,70 @@
+"""The files a text is made of: paths, folders, standard input."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from rnntk.errors import DataError
+
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file to read, and what the user calls it."""
+
+    path: Path
+    name: str
+
+
+@contextmanager
+def opened(
+    paths: Iterable[str | Path], *, glob: str = "*.txt", stdin: BinaryIO | None = None
+) -> Iterator[list[Input]]:
+    """The files behind `paths`, in order; a folder gives its files at any depth, sorted.
+
+    Standard input is copied to a temporary file, because it is read twice.
+
+    Args:
+        paths: files, folders, or `-`.
+        glob: which files of a folder.
+        stdin: read for `-` instead of the process' own.
+
+    Raises:
+        DataError: a path does not exist, or a folder has no file of the pattern.
+    """
+    with tempfile.TemporaryDirectory(prefix="rnntk-") as spool:
+        found: list[Input] = []
+        for path in map(str, paths):
+            if path == STDIN:
+                copy = Path(spool) / "stdin"
+                if copy.exists():
+                    raise DataError("Standard input (-) is given twice; it can be read only once.")
+                with copy.open("wb") as file:
+                    shutil.copyfileobj(stdin or sys.stdin.buffer, file, 1 << 20)
+                found.append(Input(copy, "standard input"))
+            else:
+                found += _files(Path(path), glob)
+        if not found:
+            raise DataError("No text is given. Name a file or a folder with --input.")
+        yield found
+
+
+def _files(path: Path, glob: str) -> list[Input]:
+    if not path.is_dir():
+        if not path.exists():
+            raise DataError(f"There is no file {path}. Check the path after --input.")
+        return [Input(path, str(path))]
+    files = sorted(file for file in path.rglob(glob) if file.is_file())
+    if not files:
+        raise DataError(
+            f"No file in the folder {path} matches {glob!r}. Pass another pattern with --glob."
+        )
+    return [Input(file, str(file)) for file in files]

@@ -1,0 +1,266 @@
+"""The prepared corpus: a text as ids on disk, with its vocabulary and what is known of it.
+
+The format is described in docs/prepared.md.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnntk.errors import DataError, RunError
+from rnntk.text import inputs, preprocessors
+from rnntk.text.preparing import (
+    FORMAT_VERSION,
+    Progress,
+    Recipe,
+    Source,
+    examine,
+    key,
+    write,
+)
+from rnntk.text.preprocessors import Preprocessor
+from rnntk.text.vocabulary import Vocabulary
+
+
+class Prepared:
+    """A prepared corpus, read from its folder by `Prepared.open`.
+
+    Attributes:
+        folder: where it is.
+        ids: the text, shape `(n,)`, `uint8`, `uint16` or `uint32`, memory-mapped and read-only.
+        vocabulary: the symbols of the ids.
+        facts: what there is to say of it, an object for JSON.
+        key: identifies text, preprocessor and options.
+        reused: `prepare` found it ready.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        ids: NDArray[np.unsignedinteger],
+        vocabulary: Vocabulary,
+        meta: dict[str, Any],
+        index: NDArray[np.uint64] | None,
+    ) -> None:
+        self.folder = folder
+        self.ids = ids
+        self.vocabulary = vocabulary
+        self.facts: dict[str, Any] = meta["facts"]
+        self.key: str = meta["key"]
+        self.reused = False
+        self._preprocessor: dict[str, Any] = meta["preprocessor"]
+        # Rows (symbols, characters) before each piece of the text; None: one symbol a character.
+        self._index = index
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Prepared:
+        """Read a prepared corpus.
+
+        Raises:
+            DataError: there is none in that folder, or it is damaged.
+            RunError: a newer rnntk wrote it.
+        """
+        folder = Path(folder)
+        try:
+            meta = json.loads((folder / "meta.json").read_text("utf-8"))
+            version = meta["format_version"]
+            if version > FORMAT_VERSION:
+                raise RunError(
+                    f"{folder} has the prepared format {version}, from a newer rnntk; this one"
+                    f" reads up to {FORMAT_VERSION}. Update rnntk, or prepare the text again."
+                )
+            dtype = np.dtype(meta["dtype"])
+            length = meta["length"]
+            vocabulary = Vocabulary.from_json((folder / "vocabulary.json").read_text("utf-8"))
+            ids = np.memmap(folder / "ids.bin", dtype, mode="r")
+            index = None
+            if meta["index"]:
+                index = np.fromfile(folder / "index.bin", "<u8").reshape(-1, 2)
+            facts_ok = isinstance(meta["facts"], dict) and isinstance(meta["key"], str)
+        except FileNotFoundError as error:
+            raise DataError(
+                f"{folder} is not a prepared corpus: {Path(error.filename).name} is missing."
+                " Make one with rnntk prep."
+            ) from error
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise DataError(
+                f"The prepared corpus {folder} is damaged ({error}). Remove it and prepare again."
+            ) from error
+        if not facts_ok or len(ids) != length or dtype != vocabulary.dtype:
+            raise DataError(
+                f"The prepared corpus {folder} is damaged: {len(ids):,} ids of type {dtype} where"
+                f" meta.json says {length:,}. Remove it and prepare again."
+            )
+        return cls(folder, ids, vocabulary, meta, index)
+
+    @cached_property
+    def preprocessor(self) -> Preprocessor:
+        """The preprocessor it was made with.
+
+        Raises:
+            UsageError: it is not installed.
+            DataError: it is installed in another version, which gives other symbols.
+        """
+        name, version = self._preprocessor["name"], self._preprocessor["version"]
+        found = preprocessors.get(name)
+        if found.version != version:
+            raise DataError(
+                f"{self.folder} was prepared by version {version} of the preprocessor {name!r},"
+                f" but version {found.version} is installed. Prepare the text again."
+            )
+        return found
+
+    def original_characters(self, start: int = 0, end: int | None = None) -> int:
+        """How many characters of the original text end within `ids[start:end]`.
+
+        Counts of ranges that touch add up exactly. Within a piece (`preparing.PIECE` characters) the symbols
+        are decoded, so that a character which the preprocessor drops counts at the piece's end.
+        """
+        end = len(self.ids) if end is None else min(end, len(self.ids))
+        return self._characters_before(end) - self._characters_before(start)
+
+    def _characters_before(self, position: int) -> int:
+        if self._index is None:
+            return position
+        row = int(np.searchsorted(self._index[:, 0], position, "right")) - 1
+        first, characters = map(int, self._index[row])
+        if row + 1 == len(self._index):
+            return characters
+        in_piece = int(self._index[row + 1, 1]) - characters
+        symbols = self.vocabulary.decode(self.ids[first:position])
+        return characters + min(len(self.preprocessor.decoder().feed(symbols)), in_piece)
+
+    def bits_per_character(self, nats: float, start: int = 0, end: int | None = None) -> float:
+        """A loss of `nats` a symbol over `ids[start:end]`, as bits per original character.
+
+        Comparable between preprocessors, as bits per symbol are not.
+
+        Raises:
+            DataError: no original character ends in the range.
+        """
+        end = len(self.ids) if end is None else min(end, len(self.ids))
+        characters = self.original_characters(start, end)
+        if characters == 0:
+            raise DataError(f"No character of the text ends in the range {start} to {end}.")
+        return nats * (end - start) / characters / math.log(2)
+
+
+def prepare(
+    paths: Iterable[str | Path],
+    *,
+    preprocessor: str | Preprocessor = "plain",
+    cache_dir: Path,
+    encoding: str | None = None,
+    stated_by: str = "--encoding",
+    errors: str = "strict",
+    newline: str = "keep",
+    normalize: bool = False,
+    min_count: int = 1,
+    unknown_symbol: str | None = None,
+    glob: str = "*.txt",
+    output: Path | None = None,
+    progress: Progress | None = None,
+    stdin: BinaryIO | None = None,
+) -> Prepared:
+    """Prepare a text, or find it prepared.
+
+    The result depends on nothing but the bytes, the preprocessor and its version, and the options;
+    these make its key, and what is there under that key is used again. It is written aside and
+    renamed, so that an interruption leaves nothing half-made.
+
+    Args:
+        paths: files (gzip and xz are looked into), folders, `-` for standard input; one text, in
+            this order.
+        preprocessor: its name, or the object.
+        cache_dir: results go to `prepared/<key>` below it.
+        encoding: the encoding of all files, if it is known; else each is detected.
+        stated_by: who stated it, for the facts.
+        errors: `strict`, or `replace` what does not decode by U+FFFD.
+        newline: `keep` line ends, or make them all `lf`.
+        normalize: make syllables of conjoining jamo first (`hangul.Recomposer`).
+        min_count: symbols rarer than this become `unknown_symbol`.
+        unknown_symbol: one character; needed with a `min_count` above 1.
+        glob: which files of a folder are read, at any depth.
+        output: put the result here instead of into the cache.
+        progress: called with bytes done and bytes in all (each file counts twice).
+        stdin: read for `-` instead of the process' standard input.
+
+    Raises:
+        DataError: a file is missing, empty, binary or damaged; `output` holds something else; the
+            disk is full.
+        EncodingError: bytes do not decode.
+        UsageError: an option is out of range, or no such preprocessor or encoding.
+    """
+    found = preprocessors.get(preprocessor) if isinstance(preprocessor, str) else preprocessor
+    recipe = Recipe(found, errors, newline, normalize, min_count, unknown_symbol)
+    try:
+        with inputs.opened(paths, glob=glob, stdin=stdin) as files:
+            sources = examine(
+                files, encoding=encoding, stated_by=stated_by, errors=errors, progress=progress
+            )
+            folder = output or cache_dir / "prepared" / key(sources, recipe)
+            reused = _ready(folder, key(sources, recipe), ours=output is None)
+            if not reused:
+                _write_aside(folder, sources, recipe, progress)
+    except OSError as error:
+        full = " The disk is full: free some space." if error.errno == errno.ENOSPC else ""
+        where = f" ({error.filename})" if error.filename else ""
+        raise DataError(f"The text cannot be prepared: {error.strerror}{where}.{full}") from error
+    prepared = Prepared.open(folder)
+    if reused:
+        # The same bytes may have another path now, and their encoding may be stated now.
+        prepared.reused = True
+        for stored, source in zip(prepared.facts["sources"], sources, strict=True):
+            stored |= source.to_json() | {"replaced": stored["replaced"]}
+    return prepared
+
+
+def _ready(folder: Path, expected: str, *, ours: bool) -> bool:
+    """Whether the folder holds the result already. A damaged one in our cache is removed.
+
+    Raises:
+        DataError: the user's folder holds something else, which is never overwritten.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    try:
+        if Prepared.open(folder).key == expected:
+            return True
+    except (DataError, RunError):
+        if ours:
+            shutil.rmtree(folder)
+            return False
+    raise DataError(
+        f"{folder} holds something else. Choose another --output, or remove it yourself."
+    )
+
+
+def _write_aside(
+    folder: Path, sources: list[Source], recipe: Recipe, progress: Progress | None
+) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        prefix=f".{folder.name}.", dir=folder.parent, ignore_cleanup_errors=True
+    ) as aside:
+        made = Path(aside) / "prepared"
+        made.mkdir()
+        write(made, sources, recipe, progress)
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        try:
+            made.rename(folder)
+        except OSError:
+            # Another process was faster: its result is the same.
+            if not _ready(folder, key(sources, recipe), ours=False):
+                raise

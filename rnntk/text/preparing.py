@@ -1,0 +1,257 @@
+"""Making a prepared corpus: one pass over the bytes, one over the characters, bounded memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnntk.corpora.encoding import EncodingReport, detect, iter_text
+from rnntk.errors import DataError, UsageError
+from rnntk.text import facts as known
+from rnntk.text.codepoints import code_points
+from rnntk.text.counting import Counter, SymbolWriter
+from rnntk.text.hangul import Recomposer
+from rnntk.text.inputs import Input
+from rnntk.text.preprocessors import Preprocessor
+from rnntk.text.vocabulary import Vocabulary
+
+FORMAT_VERSION = 1
+
+PIECE = 1 << 14
+"""Characters between two rows of the index of original characters."""
+
+Progress = Callable[[int, int], object]
+"""Called with bytes done and bytes in all; each file counts twice, as it is read twice."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides, beside the bytes, what the ids will be.
+
+    Raises:
+        UsageError: a setting that is out of range, or at odds with another.
+    """
+
+    preprocessor: Preprocessor
+    errors: str = "strict"
+    newline: str = "keep"
+    normalize: bool = False
+    min_count: int = 1
+    unknown_symbol: str | None = None
+
+    def __post_init__(self) -> None:
+        for flag, value, choices in (
+            ("--errors", self.errors, ("strict", "replace")),
+            ("--newline", self.newline, ("keep", "lf")),
+        ):
+            if value not in choices:
+                raise UsageError(f"{flag} is {value!r}, but must be one of {', '.join(choices)}.")
+        if self.min_count < 1:
+            raise UsageError(f"--min-count is {self.min_count}, but must be at least 1.")
+        if (self.min_count > 1) != (self.unknown_symbol is not None):
+            raise UsageError(
+                "--min-count (above 1) and --unknown-symbol belong together: symbols rarer than the"
+                " one are replaced by the other."
+            )
+        if self.unknown_symbol is not None and len(self.unknown_symbol) != 1:
+            raise UsageError(
+                f"--unknown-symbol is {self.unknown_symbol!r}, but must be one character."
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """The recipe as an object for JSON."""
+        settings = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        preprocessor = {"name": self.preprocessor.name, "version": self.preprocessor.version}
+        return {**settings, "preprocessor": preprocessor}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of the text, and what detection said of it."""
+
+    input: Input
+    report: EncodingReport
+    size: int  # bytes on disk, compressed if it is
+
+    def to_json(self) -> dict[str, Any]:
+        """Name and report as an object for JSON."""
+        return {"name": self.input.name, **self.report.to_json()}
+
+
+def examine(
+    inputs: Sequence[Input],
+    *,
+    encoding: str | None,
+    stated_by: str,
+    errors: str,
+    progress: Progress | None,
+) -> list[Source]:
+    """The pass over the bytes: encoding, size and SHA-256 of every file."""
+    try:
+        sizes = [entry.path.stat().st_size for entry in inputs]
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from error
+    sources = []
+    for i, (entry, size) in enumerate(zip(inputs, sizes, strict=True)):
+        report = detect(
+            entry.path,
+            encoding=encoding,
+            stated_by=stated_by,
+            errors=errors,
+            name=entry.name,
+            progress=_shifted(progress, sum(sizes[:i]), 2 * sum(sizes)),
+        )
+        sources.append(Source(entry, report, size))
+    return sources
+
+
+def _shifted(progress: Progress | None, before: int, total: int) -> Callable[[int], object] | None:
+    """Progress in one file as progress in all."""
+    return (lambda done: progress(before + done, total)) if progress else None
+
+
+def raw_sha256(sources: Sequence[Source]) -> str:
+    """SHA-256 of the raw bytes; of several files, of their digests in hex, one a line."""
+    digests = [source.report.sha256 for source in sources]
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(d + "\n" for d in digests).encode()).hexdigest()
+
+
+def key(sources: Sequence[Source], recipe: Recipe) -> str:
+    """Identifies the result: 32 hex digits of the SHA-256 of all that decides it."""
+    content = {
+        "format_version": FORMAT_VERSION,
+        "sha256": raw_sha256(sources),
+        "encodings": [source.report.encoding for source in sources],
+        "recipe": recipe.to_json(),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _texts(sources: Sequence[Source], recipe: Recipe, progress: Progress | None) -> Iterator[str]:
+    """The text of all files, one after the other, in pieces of bounded size."""
+    total = sum(source.size for source in sources)
+    done = total
+    for source in sources:
+        recomposer = Recomposer() if recipe.normalize else None
+        for text in iter_text(
+            source.input.path,
+            source.report,
+            errors=recipe.errors,
+            newline=recipe.newline,
+            name=source.input.name,
+            progress=_shifted(progress, done, 2 * total),
+        ):
+            yield recomposer.feed(text) if recomposer else text
+        if recomposer:
+            yield recomposer.flush()
+        done += source.size
+
+
+def write(
+    folder: Path, sources: Sequence[Source], recipe: Recipe, progress: Progress | None
+) -> None:
+    """The pass over the characters: write a prepared corpus into an empty folder.
+
+    Raises:
+        DataError: nothing is left of the text after the preprocessor; bytes that do not decode.
+    """
+    provisional = folder / "provisional.bin"
+    writer = SymbolWriter(provisional)
+    characters = Counter()
+    index = array("Q", (0, 0))
+    one_to_one = same = True
+    try:
+        for text in _texts(sources, recipe, progress):
+            pieces = [text[i : i + PIECE] for i in range(0, len(text), PIECE)]
+            encoded = [recipe.preprocessor.encode(piece) for piece in pieces]
+            if not all(piece is symbols for piece, symbols in zip(pieces, encoded, strict=True)):
+                same = False
+            characters.add(code_points(text))
+            writer.add("".join(encoded))
+            for piece, symbols in zip(pieces, encoded, strict=True):
+                one_to_one = one_to_one and len(piece) == len(symbols)
+                index.extend((index[-2] + len(symbols), index[-1] + len(piece)))
+    finally:
+        writer.close()
+    counts = writer.counts()
+    if not counts:
+        raise DataError(
+            f"Nothing is left of the text after the preprocessor {recipe.preprocessor.name!r}."
+            " Choose another with --preprocessor."
+        )
+    merged = _merge_rare(counts, recipe)
+    unknown = recipe.unknown_symbol if len(merged) < len(counts) else None
+    if unknown is None:
+        merged = counts
+    vocabulary = Vocabulary.from_counts(merged, unknown=unknown)
+    writer.renumber(vocabulary, folder / "ids.bin")
+    provisional.unlink()
+    if not one_to_one:
+        (folder / "index.bin").write_bytes(np.array(index, "<u8").tobytes())
+    (folder / "vocabulary.json").write_text(vocabulary.to_json() + "\n", "utf-8")
+    meta = {
+        "format_version": FORMAT_VERSION,
+        "key": key(sources, recipe),
+        "preprocessor": recipe.to_json()["preprocessor"],
+        "dtype": vocabulary.dtype.newbyteorder("<").str,
+        "length": writer.length,
+        "index": not one_to_one,
+        "facts": _facts(sources, recipe, characters, counts, merged, vocabulary, index[-1], same),
+    }
+    (folder / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", "utf-8")
+
+
+def _merge_rare(counts: dict[str, int], recipe: Recipe) -> dict[str, int]:
+    """The counts with rare symbols counted as the unknown symbol."""
+    merged: dict[str, int] = {}
+    for symbol, count in counts.items():
+        kept = count >= recipe.min_count or recipe.unknown_symbol is None
+        target = symbol if kept else str(recipe.unknown_symbol)
+        merged[target] = merged.get(target, 0) + count
+    return merged
+
+
+def _facts(
+    sources: Sequence[Source],
+    recipe: Recipe,
+    characters: Counter,
+    counts: dict[str, int],
+    merged: dict[str, int],
+    vocabulary: Vocabulary,
+    total_characters: int,
+    same: bool,
+) -> dict[str, Any]:
+    ranked = {symbol: merged[symbol] for symbol in vocabulary.symbols}
+    length = sum(ranked.values())
+    entropy = known.entropy_bits(ranked.values())
+    occurring = characters.occurring()
+    reports = [source.report for source in sources]
+    rare = {s: c for s, c in counts.items() if s not in merged}
+    nothing = {"count": 0, "distinct": 0, "examples": []}
+    return {
+        **recipe.to_json(),
+        "sha256": raw_sha256(sources),
+        "bytes": sum(report.bytes for report in reports),
+        "characters": total_characters,
+        "distinct_characters": len(occurring),
+        "symbols": length,
+        "vocabulary_size": len(vocabulary),
+        "encoding": ", ".join(dict.fromkeys(report.encoding for report in reports)),
+        "replaced": sum(report.replaced for report in reports),
+        "rare": {"count": sum(rare.values()), "distinct": len(rare)},
+        "changed": nothing if same else known.changed(occurring, recipe.preprocessor),
+        "unusual": known.unusual(occurring),
+        **known.frequencies(ranked),
+        "entropy_bits": entropy,
+        "bits_per_character": entropy * length / total_characters,
+        "sources": [source.to_json() for source in sources],
+    }
