@@ -21,6 +21,10 @@ from rnntk.errors import UsageError
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+# RNNTK_DATA is the data folder in every other tool's sense; so --data needs another name.
+_ENVIRONMENT = {"data_dir": "RNNTK_DATA", "data": "RNNTK_MNIST_DATA"}
+
+
 class Option(click.Option):
     """An option that `RNNTK_<NAME>` sets too, and that shows its default."""
 
@@ -29,7 +33,7 @@ class Option(click.Option):
         super().__init__(*args, **kwargs)
         if self.envvar is None:
             assert self.name
-            self.envvar = "RNNTK_DATA" if self.name == "data_dir" else f"RNNTK_{self.name.upper()}"
+            self.envvar = _ENVIRONMENT.get(self.name, f"RNNTK_{self.name.upper()}")
 
 
 class Duration(click.ParamType):

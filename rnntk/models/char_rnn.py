@@ -164,21 +164,6 @@ class CharRNN(keras.Model):
         return cls(**config)
 
 
-def named_weights(model: CharRNN) -> dict[str, keras.Variable]:
-    """Each weight by its stable name, in the order of the layers.
-
-    Names are `embedding/embeddings`, `rnn_<i>/kernel`, `rnn_<i>/recurrent_kernel`, `rnn_<i>/bias`,
-    `output/kernel` and `output/bias`; layouts are Keras'.
-    """
-    named = {"embedding/embeddings": model.embedding.embeddings}
-    for layer in model.recurrent:
-        for part in ("kernel", "recurrent_kernel", "bias"):
-            named[f"{layer.name}/{part}"] = getattr(layer.cell, part)
-    named["output/kernel"] = model.output_layer.kernel
-    named["output/bias"] = model.output_layer.bias
-    return named
-
-
 def _check(
     vocabulary_size: int,
     cell: str,

@@ -4,15 +4,46 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from rnntk.errors import UsageError
 
 
-def quiet() -> None:
-    """Set the environment TensorFlow reads when it is imported; must come before that."""
-    # Its start-up notes are about its own build; errors still come as exceptions.
+def import_tensorflow() -> Any:
+    """TensorFlow, imported without the notes it writes to stderr about its own build.
+
+    Its C++ side writes some of them before any logging option is read, so the only way to be rid of them is
+    to turn file descriptor 2 away meanwhile. Errors come as exceptions, which are not touched.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    with _without_stderr():
+        import tensorflow as tf
+
+        # The first look for a GPU writes too.
+        tf.config.list_physical_devices("GPU")
+    return tf
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # stderr is closed: nothing to turn away
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def ready(device: str, threads: int | None) -> str:
@@ -28,11 +59,9 @@ def ready(device: str, threads: int | None) -> str:
     Raises:
         UsageError: a GPU was asked for and there is none.
     """
-    quiet()
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    import tensorflow as tf
-
+    tf = import_tensorflow()
     from rnntk.training import threads as pools
 
     pools.configure(threads)

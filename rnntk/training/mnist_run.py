@@ -143,7 +143,7 @@ def resume(
             f"{run.path} is finished: {done.epoch} of {mnist.epochs} epochs. To train on, raise --epochs."
         )
     task = _task(mnist, machine, images, notify)
-    from rnntk.models.row_classifier import named_weights
+    from rnntk.models.weights import named_weights
     from rnntk.training import session
 
     with run.lock():
@@ -208,7 +208,7 @@ def _train(
 ) -> Outcome:
     import numpy as np
 
-    from rnntk.models.row_classifier import named_weights
+    from rnntk.models.weights import named_weights
     from rnntk.training import session, tasks
 
     result = session.train(

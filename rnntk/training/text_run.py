@@ -161,7 +161,7 @@ def resume(
     _same_text(run, corpus)
     lanes, end = split(corpus, fit)
     task = _task(settings, run.vocabulary(), lanes, corpus.prepared.ids[end:], notify)
-    from rnntk.models.char_rnn import named_weights
+    from rnntk.models.weights import named_weights
     from rnntk.training import session
 
     with run.lock():
@@ -238,7 +238,7 @@ def _train(
     quiet: bool,
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> Result:
-    from rnntk.models.char_rnn import named_weights
+    from rnntk.models.weights import named_weights
     from rnntk.training import session
 
     def draw_now(model: keras.Model) -> str:
