@@ -1,7 +1,354 @@
-"""stub"""
+"""Korean text from a grammar and a seed, so that the whole Hangul path runs without a download.
 
+Short tales with talk, chat, diary pages and letters, in CRLF lines. Nobody wrote them: each
+sentence is drawn from a pattern whose words agree in sound (particles and endings, see `korean`)
+and in kind (people read books, clouds hang over the sea). Some lines hold lone jamo and symbols, as
+real ones do.
+"""
+
+from __future__ import annotations
+
+import datetime
+import random
+from collections.abc import Sequence
+from typing import TypeVar
+
+from rnntk.corpora.demo_ko_words import (
+    ACTIONS,
+    ADVERBS,
+    ANIMALS,
+    CHAT_WORDS,
+    DOINGS,
+    FOODS,
+    MOTIONS,
+    NAMES,
+    NATIVE_NUMBERS,
+    PEOPLE,
+    PLACES,
+    SINO_NUMBERS,
+    SKIES,
+    THINGS,
+    TIMES,
+    TRAITS,
+    WEATHER,
+)
+from rnntk.corpora.korean import Adjective, Verb, attach
 from rnntk.corpora.system import Built
+
+SEED = 0
+BYTES = 200_000
+VERSION = 1
+"""Raised when the grammar or the words change, so that results name what they were had on."""
+
+T = TypeVar("T")
+_KINDS = {"PEOPLE": PEOPLE, "ANIMALS": ANIMALS, "PLACES": PLACES, "FOODS": FOODS, "THINGS": THINGS}
+
+
+def make(seed: int = SEED, size: int = BYTES) -> str:
+    """The text: whole pieces until they are `size` bytes of UTF-8, with CRLF line ends."""
+    writer = _Writer(random.Random(seed))
+    pieces: list[str] = []
+    done = 0
+    while done < size:
+        piece = writer.piece(len(pieces)).replace("\n", "\r\n")
+        pieces.append(piece)
+        done += len(piece.encode())
+    return "".join(pieces)
 
 
 def build() -> Built:
-    raise NotImplementedError
+    """The text as bytes of UTF-8."""
+    return Built(
+        make().encode(),
+        f"Korean text made by rnntk from a grammar (version {VERSION}, seed {SEED})",
+    )
+
+
+class _Writer:
+    """Draws sentences.
+
+    Only `Random.random` is used: Python promises that its numbers stay the same.
+    """
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.chapter = 0
+        self.day = datetime.date(2026, 3, 1)
+
+    def pick(self, choices: Sequence[T]) -> T:
+        return choices[int(self.rng.random() * len(choices))]
+
+    def chance(self, probability: float) -> bool:
+        return self.rng.random() < probability
+
+    # Words
+
+    def noun(self, kind: str, describe: float = 0.35) -> str:
+        noun = self.pick(_KINDS[kind])
+        return f"{self.trait(kind).describing()} {noun}" if self.chance(describe) else noun
+
+    def trait(self, kind: str) -> Adjective:
+        return self.pick(TRAITS[kind])
+
+    def person(self) -> str:
+        return self.pick(NAMES) if self.chance(0.4) else self.noun("PEOPLE")
+
+    def action(self) -> tuple[Verb, str]:
+        """A verb and the object it is done to, marked as one: (읽다, "책을")."""
+        verb, objects = self.pick(ACTIONS)
+        return verb, attach(self.pick(objects), "을/를")
+
+    def to_place(self) -> str:
+        return attach(self.noun("PLACES", 0.25), "으로/로")
+
+    def time(self) -> str:
+        count = self.pick(SINO_NUMBERS)
+        return (
+            self.pick(TIMES).replace("#", str(2 + int(self.rng.random() * 10))).replace("@", count)
+        )
+
+    def counted(self) -> str:
+        """Some of them: 토끼 세 마리."""
+        kind, counter = self.pick([("ANIMALS", "마리"), ("PEOPLE", "명"), ("THINGS", "개")])
+        noun = self.noun(kind, 0.2)
+        if noun.endswith("책"):
+            counter = "권"
+        return f"{noun} {self.pick(NATIVE_NUMBERS)} {counter}"
+
+    # Sentences of a tale; `who` is the one it is about
+
+    def sentence(self, who: str) -> str:
+        patterns = (
+            self.did, self.did, self.went, self.went_after, self.did_while, self.went_to_do,
+            self.because, self.there_was, self.was_like, self.together, self.wanted, self.did_not,
+            self.after, self.when, self.someone_who, self.was_someone, self.saw_weather, self.but_then,
+        )  # fmt: skip
+        text = self.pick(patterns)(who)
+        if self.chance(0.2) and not text.startswith("그러나"):
+            return f"{self.time()} {text}"
+        return text
+
+    def did(self, who: str) -> str:
+        verb, what = self.action()
+        how = f"{self.pick(ADVERBS)} " if self.chance(0.4) else ""
+        return f"{attach(who, '은/는')} {how}{what} {verb.past()}."
+
+    def went(self, who: str) -> str:
+        return f"{attach(who, '은/는')} {self.to_place()} {self.pick(MOTIONS).past()}."
+
+    def went_after(self, who: str) -> str:
+        verb, what = self.action()
+        move = self.pick(MOTIONS).past()
+        return f"{attach(who, '은/는')} {what} {verb.and_()} {self.to_place()} {move}."
+
+    def did_while(self, who: str) -> str:
+        verb, what = self.action()
+        return f"{attach(who, '은/는')} {what} {verb.while_()} {self.pick(DOINGS).past()}."
+
+    def went_to_do(self, who: str) -> str:
+        verb, what = self.action()
+        move = self.pick(MOTIONS).past()
+        return f"{attach(who, '은/는')} {what} {verb.in_order_to()} {self.to_place()} {move}."
+
+    def because(self, who: str) -> str:
+        kind = self.pick(["PLACES", "THINGS", "FOODS", "ANIMALS"])
+        cause = f"{attach(self.pick(_KINDS[kind]), '이/가')} {self.trait(kind).so()}"
+        verb, what = self.action()
+        return f"{cause} {attach(who, '은/는')} {what} {verb.not_past()}."
+
+    def there_was(self, _who: str) -> str:
+        verb = self.pick(["있었다", "있었다", "나타났다", "보였다"])
+        return f"{self.noun('PLACES')}에 {attach(self.counted(), '이/가')} {verb}."
+
+    def was_like(self, _who: str) -> str:
+        kind = self.pick(list(_KINDS))
+        first, second = self.trait(kind), self.trait(kind)
+        what = attach(self.pick(_KINDS[kind]), "은/는")
+        if first == second:
+            return f"{what} 아주 {first.past()}."
+        return f"{what} {first.and_()} {second.past()}."
+
+    def together(self, who: str) -> str:
+        other = attach(self.pick([name for name in NAMES if name != who]), "은/는")
+        verb, what = self.action()
+        return f"{attach(who, '과/와')} {other} 함께 {what} {verb.past()}."
+
+    def wanted(self, who: str) -> str:
+        verb, what = self.action()
+        return f"{attach(who, '은/는')} {what} {verb.and_()} 싶었다."
+
+    def did_not(self, who: str) -> str:
+        verb, what = self.action()
+        return f"그러나 {attach(who, '은/는')} {what} {verb.not_past()}."
+
+    def after(self, who: str) -> str:
+        (first, one), (second, two) = self.action(), self.action()
+        return f"{one} {first.describing_past()} 뒤 {attach(who, '은/는')} {two} {second.past()}."
+
+    def when(self, who: str) -> str:
+        verb, what = self.action()
+        subject, sky = self.pick(SKIES)
+        return (
+            f"{attach(who, '이/가')} {what} {verb.describing_future()} 때 {subject} {sky.past()}."
+        )
+
+    def someone_who(self, who: str) -> str:
+        (verb, what), other = self.action(), self.pick(PEOPLE)
+        deed = self.pick(["만났다", "보았다", "따라갔다", "도왔다", "떠올렸다"])
+        return f"{attach(who, '은/는')} {what} {verb.describing()} {attach(other, '을/를')} {deed}."
+
+    def was_someone(self, who: str) -> str:
+        if self.chance(0.5):
+            what = self.noun("THINGS", 0.8)
+            return f"{attach(who, '이/가')} 찾은 것은 {attach(what, '이었다/였다')}."
+        return f"{attach(who, '은/는')} 사실 {attach(self.noun('PEOPLE', 0.7), '이었다/였다')}."
+
+    def saw_weather(self, _who: str) -> str:
+        subject, verb = self.pick(SKIES)
+        first = self.pick(PLACES)
+        second = self.pick([place for place in PLACES if place != first])
+        return f"{attach(first, '과/와')} {second} 위로 {subject} {verb.past()}."
+
+    def but_then(self, who: str) -> str:
+        kind = self.pick(list(_KINDS))
+        what = attach(self.pick(_KINDS[kind]), "은/는")
+        verb, to_what = self.action()
+        trait = self.trait(kind).past_base()
+        return f"{what} {trait}지만 {attach(who, '은/는')} {to_what} {verb.past()}."
+
+    # Talk
+
+    def exchange(self, who: str, other: str) -> str:
+        """A question and its answer, one line each."""
+        question, answer = self.pick([self.asked_where, self.asked_done, self.asked_what,
+                                      self.asked_who, self.proposed])()  # fmt: skip
+        asked = self.pick(["물었다", "다시 물었다", "조용히 물었다", "말을 걸었다"])
+        told = self.pick(
+            ["대답했다", "말했다", "속삭였다", "웃으면서 말했다", "외쳤다", "중얼거렸다"]
+        )
+        if self.chance(0.5):
+            asker, teller, between = attach(who, "이/가"), attach(other, "은/는"), "\n"
+        else:
+            asker, teller, between = f"하고 {attach(who, '이/가')}", attach(other, "이/가"), " "
+        return f"“{question}”{between}{asker} {asked}.\n“{answer}”{between}{teller} {told}."
+
+    def asked_where(self) -> tuple[str, str]:
+        what = attach(self.noun("THINGS"), "은/는")
+        return f"{what} 어디에 있어요?", f"{self.noun('PLACES')}에 있어요."
+
+    def asked_done(self) -> tuple[str, str]:
+        verb, what = self.action()
+        if self.chance(0.5):
+            return f"{what} {verb.past_base()}니?", f"네, 벌써 {verb.past_base()}어요."
+        return f"{what} {verb.past_base()}어요?", f"아니요, 아직 못 {verb.past_base()}어요…"
+
+    def asked_what(self) -> tuple[str, str]:
+        kind = self.pick(["THINGS", "ANIMALS", "FOODS"])
+        noun, trait = self.pick(_KINDS[kind]), self.trait(kind)
+        return (
+            self.pick(["이것은 무엇이에요?", "저것은 뭐예요?", "그게 뭐니?"]),
+            f"{attach(noun, '이에요/예요')}. {self.pick(['정말', '아주', '참'])} {trait.exclaimed()}!",
+        )
+
+    def asked_who(self) -> tuple[str, str]:
+        verb, what = self.action()
+        question = self.pick(
+            [
+                "거기 누구 없어요?",
+                f"누구 {what} {verb.describing_past()} 사람 있어요?",
+                "누구 찾아요?",
+            ]
+        )
+        return question, f"{attach(self.person(), '이/가')} {self.noun('PLACES', 0.2)}에 있어요."
+
+    def proposed(self) -> tuple[str, str]:
+        verb, what = self.action()
+        name = attach(self.pick(NAMES), "아/야")
+        if self.chance(0.5):
+            return f"{name}, {what} {verb.shall_we()}?", f"좋아요! {what} {verb.and_()} 싶어요."
+        return f"{name}, {self.noun('PLACES')}에 가서 {what} {verb.lets()}.", self.refusal()
+
+    def refusal(self) -> str:
+        kind = self.pick(["PLACES", "FOODS", "THINGS"])
+        why = f"{attach(self.pick(_KINDS[kind]), '이/가')} 너무 {self.trait(kind).so()} 싫어요."
+        return self.pick(["아니요. ", "글쎄요, ", ""]) + why
+
+    # Pieces
+
+    def piece(self, number: int) -> str:
+        """A tale most of the time, now and then a chat, a page of a diary or a letter."""
+        if number % 3 == 2:
+            return self.pick([self.chat, self.diary, self.letter])() + "\n\n"
+        return self.tale() + "\n\n"
+
+    def tale(self) -> str:
+        self.chapter += 1
+        hero, other = self.pick(PEOPLE + NAMES), self.pick(PEOPLE + NAMES)
+        title = f"● 제{self.chapter}장. {attach(hero, '과/와')} {self.noun('THINGS', 0.6)}"
+        paragraphs = [title, ""]
+        for _ in range(3 + int(self.rng.random() * 3)):
+            who = [hero]
+            for _ in range(2 + int(self.rng.random() * 4)):
+                who.append(self.pick([hero, "그", other]))
+            paragraphs.append(" ".join(self.sentence(name) for name in who))
+            if self.chance(0.6):
+                paragraphs.append(self.exchange(hero, other))
+        if self.chance(0.3):
+            paragraphs.append(f"‘{self.sentence('나').removesuffix('.')}…’")
+        return "\n".join(paragraphs)
+
+    def chat(self) -> str:
+        """Messages between two friends, with the lone jamo people type."""
+        first, second = self.pick(NAMES), self.pick(NAMES)
+        lines = ["★ 대화방 ★"]
+        for turn in range(4 + int(self.rng.random() * 5)):
+            lines.append(f"{(first, second)[turn % 2]}: {self.message()}")
+        return "\n".join(lines)
+
+    def message(self) -> str:
+        verb, what = self.action()
+        kind = self.pick(["FOODS", "PLACES", "THINGS"])
+        thing = self.pick(_KINDS[kind])
+        text = self.pick(
+            [
+                f"나 지금 {attach(self.pick(PLACES), '이야/야')}",
+                f"{what} {verb.past_base()}어",
+                f"아직 {what} 못 {verb.past_base()}어",
+                f"{attach(thing, '이/가')} 진짜 {self.trait(kind).infinitive}",
+                f"내일 {what} {verb.describing_future()} 거야",
+                f"{self.pick(PLACES)}에서 {self.pick(PEOPLE)} 봤어",
+                f"{1 + int(self.rng.random() * 12)}시에 {self.pick(PLACES)} 앞에서 만나",
+            ]
+        )
+        mark = self.pick(CHAT_WORDS)
+        shape = self.rng.random()
+        return mark if shape < 0.12 else f"{mark} {text}" if shape < 0.35 else f"{text} {mark}"
+
+    def diary(self) -> str:
+        self.day += datetime.timedelta(days=1 + int(self.rng.random() * 5))
+        day = self.day
+        weekday = "월화수목금토일"[day.weekday()]
+        title = f"{day.year}년 {day.month}월 {day.day}일 {weekday}요일, {self.pick(WEATHER)}"
+        body = " ".join(self.sentence("나") for _ in range(4 + int(self.rng.random() * 4)))
+        return f"{title}\n{body}"
+
+    def letter(self) -> str:
+        to, sender = self.pick(PEOPLE), self.pick(NAMES)
+        lines = []
+        for _ in range(3 + int(self.rng.random() * 3)):
+            verb, what = self.action()
+            where, move = self.to_place(), self.pick(MOTIONS)
+            kind = self.pick(list(_KINDS))
+            noun = attach(self.pick(_KINDS[kind]), "이/가")
+            lines.append(
+                self.pick(
+                    [
+                        f"저는 요즘 {what} {verb.formal()}.",
+                        f"{noun} {self.trait(kind).so()} {what} {verb.past_base()}습니다.",
+                        f"{where} {move.formal()}.",
+                        f"{what} {verb.if_()} 꼭 답장해 주세요.",
+                        f"시간이 있으면 {what} {verb.please()}.",
+                    ]
+                )
+            )
+        return f"{to}께\n\n{' '.join(lines)}\n\n{sender} 드림"

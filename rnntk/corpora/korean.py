@@ -1,0 +1,180 @@
+"""Korean word endings: particles that follow the sound of a word, and the forms of verbs.
+
+A precomposed syllable is U+AC00 + (initial * 21 + vowel) * 28 + final, where final 0 is none, so a
+final consonant is added, taken away and asked for by arithmetic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+P = TypeVar("P", bound="Predicate")
+
+_FIRST, _LAST = 0xAC00, 0xD7A3
+_WITH_GA = {"나": "내가", "너": "네가", "저": "제가", "누구": "누가"}
+_NIEUN, _RIEUL, _PIEUP, _SSANG_SIOT = 4, 8, 17, 20
+
+
+def final_of(word: str) -> int:
+    """The index of the last syllable's final consonant, 0 when it ends in a vowel.
+
+    Raises:
+        ValueError: the word does not end in a Hangul syllable.
+    """
+    last = ord(word[-1])
+    if not _FIRST <= last <= _LAST:
+        raise ValueError(f"{word!r} does not end in a Hangul syllable")
+    return (last - _FIRST) % 28
+
+
+def attach(word: str, particle: str) -> str:
+    """The word with a particle that has a form after consonants and one after vowels.
+
+    Args:
+        word: ends in a Hangul syllable.
+        particle: the form after a consonant, a slash, the form after a vowel: `은/는`, `이/가`,
+            `을/를`, `과/와`, `으로/로`, `이다/다`, `이었다/였다`, `아/야`. Those that begin
+            with 으 take the vowel form after ㄹ too.
+
+    >>> attach("책", "을/를"), attach("차", "을/를"), attach("물", "으로/로")
+    ('책을', '차를', '물로')
+    """
+    if particle == "이/가" and word in _WITH_GA:
+        return _WITH_GA[word]
+    after_consonant, after_vowel = particle.split("/")
+    final = final_of(word)
+    if final == 0 or (final == _RIEUL and after_consonant.startswith("으")):
+        return word + after_vowel
+    return word + after_consonant
+
+
+def _with_final(word: str, final: int) -> str:
+    """The word, whose last syllable is open, closed by a final consonant."""
+    assert final_of(word) == 0, word
+    return word[:-1] + chr(ord(word[-1]) + final)
+
+
+def _without_rieul(word: str) -> str:
+    """The word without a final ㄹ, as before endings in ㄴ, ㅂ and ㅅ: 만들 -> 만드."""
+    return word[:-1] + chr(ord(word[-1]) - _RIEUL) if final_of(word) == _RIEUL else word
+
+
+@dataclass(frozen=True)
+class Predicate:
+    """A verb or an adjective, from the three bases that all of its forms are made of.
+
+    Attributes:
+        stem: before endings in ㄱ, ㅈ, ㄷ: 듣(고), 돕(지만), 만들(고).
+        infinitive: with 아/어 in it: 들어, 도와, 만들어. Contracted where it is usual: 가, 와, 해.
+        soft: before endings that begin with 으 after consonants: 들으(면), 도우(면), 만들(면).
+    """
+
+    stem: str
+    infinitive: str
+    soft: str
+
+    @classmethod
+    def parse(cls: type[P], text: str) -> P:
+        """From `stem infinitive [soft]`; the regular soft base is found from the stem.
+
+        >>> Predicate.parse("먹 먹어").soft, Predicate.parse("듣 들어 들으").soft
+        ('먹으', '들으')
+        """
+        stem, infinitive, *rest = text.split()
+        regular = stem if final_of(stem) in (0, _RIEUL) else stem + "으"
+        return cls(stem, infinitive, rest[0] if rest else regular)
+
+    def and_(self) -> str:
+        """먹고: and, and then."""
+        return self.stem + "고"
+
+    def but(self) -> str:
+        """먹지만."""
+        return self.stem + "지만"
+
+    def so(self) -> str:
+        """먹어서: because, and so."""
+        return self.infinitive + "서"
+
+    def if_(self) -> str:
+        """먹으면."""
+        return self.soft + "면"
+
+    def while_(self) -> str:
+        """먹으면서."""
+        return self.soft + "면서"
+
+    def in_order_to(self) -> str:
+        """먹으려고."""
+        return self.soft + "려고"
+
+    def past_base(self) -> str:
+        """먹었, 갔: takes 다, 어요, 니, 지만."""
+        return _with_final(self.infinitive, _SSANG_SIOT)
+
+    def past(self) -> str:
+        """먹었다."""
+        return self.past_base() + "다"
+
+    def not_past(self) -> str:
+        """먹지 않았다."""
+        return self.stem + "지 않았다"
+
+    def polite(self) -> str:
+        """먹어요."""
+        return self.infinitive + "요"
+
+    def formal(self) -> str:
+        """먹습니다, 갑니다, 만듭니다."""
+        base = _without_rieul(self.stem)
+        return self.stem + "습니다" if final_of(base) else _with_final(base, _PIEUP) + "니다"
+
+    def please(self) -> str:
+        """읽으세요, 가세요, 만드세요: please do."""
+        return _without_rieul(self.soft) + "세요"
+
+    def exclaimed(self) -> str:
+        """춥네요, 기네요."""
+        return _without_rieul(self.stem) + "네요"
+
+    def describing_past(self) -> str:
+        """먹은, 간, 만든 (of a verb: that did; of an adjective: that is)."""
+        return _with_final(_without_rieul(self.soft), _NIEUN)
+
+    def describing_future(self) -> str:
+        """먹을, 갈, 만들."""
+        return _with_final(_without_rieul(self.soft), _RIEUL)
+
+    def shall_we(self) -> str:
+        """먹을까요."""
+        return self.describing_future() + "까요"
+
+
+class Verb(Predicate):
+    """A verb: what only verbs have."""
+
+    def present(self) -> str:
+        """먹는다, 간다, 만든다."""
+        base = _without_rieul(self.stem)
+        return self.stem + "는다" if final_of(base) else _with_final(base, _NIEUN) + "다"
+
+    def describing(self) -> str:
+        """먹는, 가는, 만드는."""
+        return _without_rieul(self.stem) + "는"
+
+    def lets(self) -> str:
+        """먹자."""
+        return self.stem + "자"
+
+
+class Adjective(Predicate):
+    """An adjective: in the present it takes 다 alone, and its describing form is that of 으ㄴ."""
+
+    def present(self) -> str:
+        """작다."""
+        return self.stem + "다"
+
+    def describing(self) -> str:
+        """작은, 큰, 긴."""
+        return self.describing_past()
