@@ -86,7 +86,9 @@ class Settings:
                     + (f" Did you mean {guess!r}?" if guess else "")
                 )
             if isinstance(value, (int, float)) and not _in_range(value, f.metadata):
-                raise UsageError(f"{flag(f.name)} is {value}, but must be {describe_range(f.metadata)}.")
+                raise UsageError(
+                    f"{flag(f.name)} is {value}, but must be {describe_range(f.metadata)}."
+                )
 
 
 def _in_range(value: float, metadata: Mapping[str, Any]) -> bool:
@@ -95,9 +97,7 @@ def _in_range(value: float, metadata: Mapping[str, Any]) -> bool:
         return False
     if low is not None and (value <= low if metadata["open_low"] else value < low):
         return False
-    return not (
-        high is not None and (value >= high if metadata["open_high"] else value > high)
-    )
+    return not (high is not None and (value >= high if metadata["open_high"] else value > high))
 
 
 def describe_range(metadata: Mapping[str, Any]) -> str:
@@ -118,7 +118,9 @@ class TextSettings(Settings):
         None, "A corpus by name, or a card of your own (a .toml file).", metavar="NAME"
     )
     input: tuple[str, ...] = setting(
-        (), "A text file or folder of your own; may be given several times; - is stdin.", metavar="PATH"
+        (),
+        "A text file or folder of your own; may be given several times; - is stdin.",
+        metavar="PATH",
     )
     glob: str = setting("*.txt", "Which files of an input folder are read.", metavar="PATTERN")
     preprocessor: str | None = setting(
@@ -131,7 +133,9 @@ class TextSettings(Settings):
         None, "The text's encoding.  [default: the corpus' own, else detected]", metavar="NAME"
     )
     errors: str = setting(
-        "strict", "Bytes that do not decode: an error, or replaced by U+FFFD.", choices=("strict", "replace")
+        "strict",
+        "Bytes that do not decode: an error, or replaced by U+FFFD.",
+        choices=("strict", "replace"),
     )
     newline: str = setting(
         "keep", "Line ends: as they are, or CRLF and CR turned into LF.", choices=("keep", "lf")
@@ -142,7 +146,9 @@ class TextSettings(Settings):
         None, "The symbol that stands for rare ones (with --min-count).", metavar="CHAR"
     )
     data_dir: Path | None = setting(
-        None, "Folder with corpora, <name>/input.txt each.  [default: $RNNTK_DATA, else ./data]", metavar="DIR"
+        None,
+        "Folder with corpora, <name>/input.txt each.  [default: $RNNTK_DATA, else ./data]",
+        metavar="DIR",
     )
     offline: bool = setting(False, "Never use the network.")
     accept_licence: bool = setting(
@@ -167,9 +173,13 @@ class ModelSettings(Settings):
     layers: int = setting(2, "Recurrent layers, one on the other.", low=1, high=64)
     units: int = setting(128, "Units in each recurrent layer.", low=1, high=65536)
     embedding: int = setting(128, "Width of the embedding of a symbol.", low=1, high=65536)
-    dropout: float = setting(0.0, "Share of each layer's outputs dropped while training.", low=0, high=1, open_high=True)
+    dropout: float = setting(
+        0.0, "Share of each layer's outputs dropped while training.", low=0, high=1, open_high=True
+    )
     dropout_kind: str = setting(
-        "element", "A new mask at every time step, or one mask a sequence.", choices=("element", "sequence")
+        "element",
+        "A new mask at every time step, or one mask a sequence.",
+        choices=("element", "sequence"),
     )
 
 
@@ -178,13 +188,23 @@ class FitSettings(Settings):
     """How a model is trained."""
 
     batch_size: int = setting(50, "Lanes: pieces of the text read side by side.", low=1)
-    seq_length: int = setting(200, "Symbols a lane reads in one step (truncated backpropagation).", low=1)
+    seq_length: int = setting(
+        200, "Symbols a lane reads in one step (truncated backpropagation).", low=1
+    )
     epochs: int = setting(50, "Passes over the text.", low=1)
     max_steps: int | None = setting(None, "Stop after this many steps in all.", low=1)
     learning_rate: float = setting(0.002, "Adam's learning rate.", low=0, open_low=True)
-    decay_rate: float = setting(0.97, "The learning rate is multiplied by this after every epoch.", low=0, high=1, open_low=True)
+    decay_rate: float = setting(
+        0.97,
+        "The learning rate is multiplied by this after every epoch.",
+        low=0,
+        high=1,
+        open_low=True,
+    )
     clip: str = setting(
-        "global-norm", "How gradients are clipped.", choices=("global-norm", "norm", "value", "none")
+        "global-norm",
+        "How gradients are clipped.",
+        choices=("global-norm", "norm", "value", "none"),
     )
     clip_norm: float = setting(5.0, "The threshold gradients are clipped at.", low=0, open_low=True)
     val_fraction: float = setting(
@@ -199,12 +219,16 @@ class MachineSettings(Settings):
     seed: int = setting(0, "Seed of every random choice.", low=0, high=2**32 - 1)
     device: str = setting("auto", "Where to compute.", choices=("auto", "cpu", "gpu"))
     precision: str = setting(
-        "float32", "Arithmetic of the large products; weights stay float32.", choices=("float32", "bfloat16")
+        "float32",
+        "Arithmetic of the large products; weights stay float32.",
+        choices=("float32", "bfloat16"),
     )
     threads: int | None = setting(None, "Cores to use.  [default: all]", low=1)
     checkpoint_every: int = setting(500, "Save after this many steps (and at the end).", low=1)
     keep: int = setting(3, "Checkpoints kept, beside the best; older ones are removed.", low=1)
-    log_every: int = setting(100, "A line of progress after this many steps, where there is no terminal.", low=1)
+    log_every: int = setting(
+        100, "A line of progress after this many steps, where there is no terminal.", low=1
+    )
 
 
 @dataclass(frozen=True)
@@ -212,18 +236,28 @@ class MnistSettings(Settings):
     """The row classifier (systems 7 and 8)."""
 
     data: str | None = setting(
-        None, "The images.  [default: mnist, else digits, which the code draws itself]", choices=("mnist", "digits")
+        None,
+        "The images.  [default: mnist, else digits, which the code draws itself]",
+        choices=("mnist", "digits"),
     )
     cell: str = setting("lstm", "The recurrent cell.", choices=("lstm", "gru", "rnn"))
     layers: int = setting(1, "Recurrent layers, one on the other.", low=1, high=64)
     units: int = setting(128, "Units in each layer and direction.", low=1, high=65536)
     bidirectional: bool = setting(False, "Read the rows downwards and upwards.")
-    dropout: float = setting(0.0, "Share of each layer's outputs dropped while training.", low=0, high=1, open_high=True)
+    dropout: float = setting(
+        0.0, "Share of each layer's outputs dropped while training.", low=0, high=1, open_high=True
+    )
     batch_size: int = setting(128, "Images a step.", low=1)
     epochs: int = setting(5, "Passes over the training images.", low=1)
     max_steps: int | None = setting(None, "Stop after this many steps in all.", low=1)
     learning_rate: float = setting(0.001, "Adam's learning rate.", low=0, open_low=True)
-    decay_rate: float = setting(1.0, "The learning rate is multiplied by this after every epoch.", low=0, high=1, open_low=True)
+    decay_rate: float = setting(
+        1.0,
+        "The learning rate is multiplied by this after every epoch.",
+        low=0,
+        high=1,
+        open_low=True,
+    )
     clip_norm: float = setting(5.0, "Global norm the gradient is clipped at.", low=0, open_low=True)
     val_size: int = setting(5000, "Training images held out for validation.", low=0)
 
@@ -233,16 +267,25 @@ class SampleSettings(Settings):
     """How text is drawn from a model (systems 2 and 5)."""
 
     length: int = setting(1000, "Symbols to draw.", low=0)
-    temperature: float = setting(1.0, "Below 1 safer, above 1 wilder; 0 takes the likeliest symbol always.", low=0)
+    temperature: float = setting(
+        1.0, "Below 1 safer, above 1 wilder; 0 takes the likeliest symbol always.", low=0
+    )
     top_k: int | None = setting(None, "Draw from the K likeliest symbols only.", low=1, metavar="K")
     top_p: float | None = setting(
-        None, "Draw from the likeliest symbols that together have this probability.", low=0, high=1, open_low=True
+        None,
+        "Draw from the likeliest symbols that together have this probability.",
+        low=0,
+        high=1,
+        open_low=True,
     )
     greedy: bool = setting(False, "Take the likeliest symbol always.")
     num: int = setting(1, "How many texts to draw.", low=1)
     stop: str | None = setting(None, "End a text where this appears.", metavar="TEXT")
     seed: int | None = setting(
-        None, "Same seed, same text.  [default: a new one each time, printed]", low=0, high=2**32 - 1
+        None,
+        "Same seed, same text.  [default: a new one each time, printed]",
+        low=0,
+        high=2**32 - 1,
     )
     on_unknown: str = setting(
         "error", "Characters of the prime the model has never seen.", choices=("error", "skip")
@@ -252,7 +295,14 @@ class SampleSettings(Settings):
 
 _EVERY_KEY = {
     f.name
-    for kind in (TextSettings, ModelSettings, FitSettings, MachineSettings, MnistSettings, SampleSettings)
+    for kind in (
+        TextSettings,
+        ModelSettings,
+        FitSettings,
+        MachineSettings,
+        MnistSettings,
+        SampleSettings,
+    )
     for f in dataclasses.fields(kind)
 } | {"prime", "prime_file", "run", "runs_dir", "max_time", "sample_every", "output", "checkpoint"}
 
@@ -269,7 +319,9 @@ def to_json(*settings: Settings) -> dict[str, Any]:
 def from_mapping(kind: type[T], values: Mapping[str, Any]) -> T:
     """Make one kind of settings from the keys of `values` that belong to it; the rest is ignored."""
     names = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    picked = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items() if key in names}
+    picked = {
+        key: tuple(v) if isinstance(v, list) else v for key, v in values.items() if key in names
+    }
     if picked.get("data_dir") is not None:
         picked["data_dir"] = Path(picked["data_dir"])
     return kind(**picked)
@@ -301,7 +353,8 @@ def read_config(path: Path, command: str, known: list[str], commands: list[str])
             values[_plain(key)] = value
         elif _plain(key) not in _EVERY_KEY:
             raise UsageError(
-                f"{path}: {key!r} is no setting of any command." + _guess(_plain(key), [*_EVERY_KEY])
+                f"{path}: {key!r} is no setting of any command."
+                + _guess(_plain(key), [*_EVERY_KEY])
             )
     for key, value in document.get(command, {}).items():
         if _plain(key) not in known:

@@ -54,7 +54,14 @@ def test_nothing_imports_the_command_line() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["rnntk.cli.main", "rnntk.cli.prep", "rnntk.cli.sample", "rnntk.cli.train", "rnntk.decoding.reader"]
+    "module",
+    [
+        "rnntk.cli.main",
+        "rnntk.cli.prep",
+        "rnntk.cli.sample",
+        "rnntk.cli.train",
+        "rnntk.decoding.reader",
+    ],
 )
 def test_tensorflow_is_not_imported(module: str) -> None:
     code = f"import sys, {module}; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"

@@ -69,7 +69,13 @@ class Bar:
             return
         if self._bar is None:
             self._bar = tqdm(
-                total=total, desc=self._title, unit="B", unit_scale=True, leave=False, dynamic_ncols=True, delay=0.5
+                total=total,
+                desc=self._title,
+                unit="B",
+                unit_scale=True,
+                leave=False,
+                dynamic_ncols=True,
+                delay=0.5,
             )
         self._bar.total = total
         self._bar.update(done - self._bar.n)

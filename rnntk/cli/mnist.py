@@ -23,7 +23,16 @@ from rnntk.cli.options import (
 from rnntk.config import MachineSettings, MnistSettings
 from rnntk.errors import UsageError
 
-RESUMABLE = {"epochs", "max_steps", "max_time", "threads", "resume", "runs_dir", "offline", "data_dir"}
+RESUMABLE = {
+    "epochs",
+    "max_steps",
+    "max_time",
+    "threads",
+    "resume",
+    "runs_dir",
+    "offline",
+    "data_dir",
+}
 
 
 @click.command(
@@ -36,7 +45,11 @@ Examples:
 )
 @settings_options(MnistSettings, MachineSettings)
 @click.option(
-    "--data-dir", cls=Option, type=click.Path(path_type=Path), metavar="DIR", help="Folder with mnist/mnist.npz."
+    "--data-dir",
+    cls=Option,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder with mnist/mnist.npz.",
 )
 @click.option("--offline/--no-offline", cls=Option, default=False, help="Never use the network.")
 @run_options
@@ -67,15 +80,23 @@ def command(
     found = None
     if resume is not None:
         refuse_with_resume(ctx, RESUMABLE)
-        found = folder.open_run(Path(resume)) if resume != LATEST_RUN else folder.latest(runs_dir, kind=folder.ROW_CLASSIFIER)
+        found = (
+            folder.open_run(Path(resume))
+            if resume != LATEST_RUN
+            else folder.latest(runs_dir, kind=folder.ROW_CLASSIFIER)
+        )
         if found.kind != folder.ROW_CLASSIFIER:
-            raise UsageError(f"{found.path} is a {found.kind}; continue it with: rnntk train --resume {found.path}")
+            raise UsageError(
+                f"{found.path} is a {found.kind}; continue it with: rnntk train --resume {found.path}"
+            )
         values["data"] = found.record["corpus"]["name"]
     elif run is not None:
         folder.refuse_existing(run)
     from rnntk.corpora import images
 
-    resolved = images.resolve_images(values["data"], data_dir=data_dir, offline=offline, notify=console.detail)
+    resolved = images.resolve_images(
+        values["data"], data_dir=data_dir, offline=offline, notify=console.detail
+    )
     console.note(resolved.detail)
     pictures = images.load_images(resolved)
     corpus = {**resolved.to_json(), "name": resolved.card.name}

@@ -41,7 +41,9 @@ class Duration(click.ParamType):
 
     name = "time"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
         """Seconds as a float; fails with the forms allowed."""
         if isinstance(value, (int, float)) and value > 0:
             return float(value)
@@ -75,9 +77,13 @@ def _option(f: dataclasses.Field[Any], hint: Any) -> Callable[[F], F]:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         bare = next(part for part in typing.get_args(hint) if part is not type(None))
     meta = f.metadata
-    arguments: dict[str, Any] = {"default": f.default, "help": meta["help"], "metavar": meta["metavar"]}
+    arguments: dict[str, Any] = {
+        "default": f.default,
+        "help": meta["help"],
+        "metavar": meta["metavar"],
+    }
     if bare is bool:
-        return click.option(flag_pair(f.name), cls=Option, **arguments)
+        return click.option(flag_pair(f.name), cls=Option, show_default=False, **arguments)
     if meta["choices"]:
         arguments["type"] = click.Choice(meta["choices"], case_sensitive=False)
     elif bare in (int, float):
@@ -111,8 +117,17 @@ def common_options(function: F) -> F:
         click.option(
             "--verbose", "-v", is_flag=True, cls=Option, help="Say more about what is done."
         ),
-        click.option("--quiet", "-q", is_flag=True, cls=Option, help="Print results and errors only."),
-        click.option("--json", "as_json", is_flag=True, cls=Option, envvar="RNNTK_JSON", help="One JSON object on stdout."),
+        click.option(
+            "--quiet", "-q", is_flag=True, cls=Option, help="Print results and errors only."
+        ),
+        click.option(
+            "--json",
+            "as_json",
+            is_flag=True,
+            cls=Option,
+            envvar="RNNTK_JSON",
+            help="One JSON object on stdout.",
+        ),
         click.option(
             "--config",
             type=click.Path(path_type=Path),
@@ -160,7 +175,11 @@ def run_options(function: F) -> F:
     """`--run`, `--runs-dir`, `--max-time`: where a training run goes, and how long it may take."""
     for decorate in (
         click.option(
-            "--max-time", cls=Option, type=Duration(), metavar="TIME", help="Stop after this long: 90s, 2m, 1h30m."
+            "--max-time",
+            cls=Option,
+            type=Duration(),
+            metavar="TIME",
+            help="Stop after this long: 90s, 2m, 1h30m.",
         ),
         runs_dir_option,
         click.option(
@@ -208,7 +227,9 @@ def refuse_with_resume(ctx: click.Context, allowed: set[str]) -> None:
     Options that only say how to print are always allowed.
     """
     free = allowed | {"as_json", "quiet", "verbose", "config"}
-    fixed = sorted(p.name for p in ctx.command.params if p.name and given(ctx, p.name) and p.name not in free)
+    fixed = sorted(
+        p.name for p in ctx.command.params if p.name and given(ctx, p.name) and p.name not in free
+    )
     if fixed:
         raise UsageError(
             f"With --resume the settings come from the run, so {', '.join(map(config.flag, fixed))} cannot be "

@@ -26,9 +26,18 @@ Examples:
 )
 @settings_options(TextSettings)
 @click.option(
-    "--output", cls=Option, type=click.Path(path_type=Path), metavar="DIR", help="Where it goes.  [default: the cache]"
+    "--output",
+    cls=Option,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where it goes.  [default: the cache]",
 )
-@click.option("--list", "list_all", is_flag=True, help="List all corpora: size, licence, available here or not.")
+@click.option(
+    "--list",
+    "list_all",
+    is_flag=True,
+    help="List all corpora: size, licence, available here or not.",
+)
 @common_options
 @click.pass_context
 def command(
@@ -46,20 +55,28 @@ def command(
     """
     console = Console(quiet, verbose, as_json)
     if list_all:
-        _list(console, values["data_dir"], bool(values["offline"]))
+        _list(console, values["data_dir"])
         return
     _, corpus = prepared_text(ctx, console, values, "prep", output)
     facts = corpus.prepared.facts
     for line in describe(facts):
         console.result(line)
     console.result(f"prepared      {corpus.prepared.folder}")
-    target = f"--corpus {corpus.name}" if corpus.card else " ".join(f"--input {p}" for p in settings.input)
+    target = (
+        f"--corpus {corpus.name}"
+        if corpus.card
+        else " ".join(f"--input {p}" for p in settings.input)
+    )
     console.note(f"Train on it with: rnntk train {target}")
     console.json("prep", {"corpus": corpus.record, "folder": str(corpus.prepared.folder)})
 
 
 def prepared_text(
-    ctx: click.Context, console: Console, values: dict[str, Any], command_name: str, output: Path | None = None
+    ctx: click.Context,
+    console: Console,
+    values: dict[str, Any],
+    command_name: str,
+    output: Path | None = None,
 ) -> tuple[dict[str, Any], Corpus]:
     """Find and prepare the text a user asked for.
 
@@ -84,14 +101,83 @@ def prepared_text(
 
 def describe(facts: dict[str, Any]) -> list[str]:
     """The facts of a prepared text as lines for a person."""
-    raise UsageError("filled in below")
+    lines = []
+    for source in facts["sources"]:
+        sure = (
+            f", confidence {source['confidence']:.2f}" if source["confidence"] is not None else ""
+        )
+        lines.append(f"encoding      {source['encoding']} ({source['how']}{sure})")
+    lines.append(
+        f"text          {facts['bytes']:,} bytes, {facts['characters']:,} characters, "
+        f"{facts['distinct_characters']} distinct"
+    )
+    preprocessor = facts["preprocessor"]["name"]
+    lines.append(
+        f"symbols       {facts['symbols']:,} by {preprocessor}, {facts['vocabulary_size']} in the vocabulary"
+    )
+    lines.append(f"most          {_counts(facts['most_frequent'])}")
+    lines.append(f"least         {_counts(facts['least_frequent'])}")
+    if facts["replaced"]:
+        lines.append(f"replaced      {facts['replaced']:,} undecodable places by U+FFFD")
+    if facts["rare"]["count"]:
+        lines.append(
+            f"rare          {facts['rare']['count']:,} symbols ({facts['rare']['distinct']} kinds) "
+            f"became {facts['unknown_symbol']!r}"
+        )
+    if facts["changed"]["count"]:
+        examples = ", ".join(
+            f"{before!r} -> {after!r}" for before, after, _ in facts["changed"]["examples"][:5]
+        )
+        lines.append(
+            f"lossy         {facts['changed']['count']:,} characters do not come back as they were: {examples}"
+        )
+    for entry in facts["unusual"]:
+        hint = (
+            " (--normalize makes syllables of them)" if entry["kind"] == "conjoining jamo" else ""
+        )
+        lines.append(
+            f"unusual       {entry['count']:,} {entry['kind']}: {', '.join(entry['examples'][:5])}{hint}"
+        )
+    lines.append(
+        f"entropy       {facts['entropy_bits']:.3f} bits a symbol, {facts['bits_per_character']:.3f} bits a character "
+        "(of single symbols)"
+    )
+    return lines
 
 
-def _list(console: Console, data_dir: Path | None, offline: bool) -> None:
+def _counts(pairs: list[list[Any]]) -> str:
+    # Jamo and Latin letters stand as they are; what cannot be seen is written as an escape.
+    return "  ".join(
+        f"{symbol if symbol.isprintable() and symbol != ' ' else repr(symbol)} {n:,}"
+        for symbol, n in pairs
+    )
+
+
+def _list(console: Console, data_dir: Path | None) -> None:
     from rnntk.corpora import registry
 
-    rows = []
-    for card in registry.all_cards():
-        found = registry.availability(card, data_dir=data_dir, offline=offline)
-        rows.append((card, found))
-    console.json("prep", {"corpora": []})
+    found = [registry.availability(card, data_dir=data_dir) for card in registry.all_cards()]
+    width = max(len(one.card.name) for one in found)
+    for one in found:
+        size = f"{one.bytes:,}" if one.bytes else "?"
+        here = "here" if one.available else "not here"
+        console.result(f"{one.card.name:<{width}}  {here:<8}  {size:>10} bytes  {one.card.licence}")
+        console.result(f"{'':<{width}}  {one.card.title}; {one.source}: {one.detail}")
+    console.json(
+        "prep",
+        {
+            "corpora": [
+                {
+                    "name": one.card.name,
+                    "title": one.card.title,
+                    "kind": one.card.kind,
+                    "licence": one.card.licence,
+                    "bytes": one.bytes,
+                    "available": one.available,
+                    "source": one.source,
+                    "detail": one.detail,
+                }
+                for one in found
+            ]
+        },
+    )

@@ -26,10 +26,21 @@ Examples:
 )
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option("--corpus", cls=Option, metavar="NAME", help="Only runs on this corpus.")
-@click.option("--prime", cls=Option, metavar="TEXT", help="The text to go on from.  [default: the corpus' own]")
-@click.option("--prime-file", cls=Option, metavar="FILE", help="Read the prime from a file; - is stdin.")
 @click.option(
-    "--checkpoint", cls=Option, default="last", metavar="best|last|STEP", help="Which checkpoint of the run."
+    "--prime",
+    cls=Option,
+    metavar="TEXT",
+    help="The text to go on from.  [default: the corpus' own]",
+)
+@click.option(
+    "--prime-file", cls=Option, metavar="FILE", help="Read the prime from a file; - is stdin."
+)
+@click.option(
+    "--checkpoint",
+    cls=Option,
+    default="last",
+    metavar="best|last|STEP",
+    help="Which checkpoint of the run.",
 )
 @settings_options(SampleSettings)
 @runs_dir_option
@@ -56,7 +67,11 @@ def command(
     settings = config.from_mapping(SampleSettings, values)
     if prime is not None and prime_file is not None:
         raise UsageError("--prime and --prime-file are both given; use one of them.")
-    found = folder.open_run(run) if run else folder.latest(runs_dir, kind=folder.CHAR_RNN, corpus=corpus)
+    found = (
+        folder.open_run(run)
+        if run
+        else folder.latest(runs_dir, kind=folder.CHAR_RNN, corpus=corpus)
+    )
     if found.kind != folder.CHAR_RNN:
         raise UsageError(f"{found.path} is a {found.kind}; only character models write text.")
     reader = open_reader(found, checkpoint, warn=console.note)
@@ -66,7 +81,9 @@ def command(
         prime = reader.default_prime
     seed = settings.seed if settings.seed is not None else secrets.randbelow(2**32)
     step = reader.progress.step
-    console.note(f"{shown(found.path)} at step {step}, seed {seed}" + (f", prime {prime!r}" if prime else ""))
+    console.note(
+        f"{shown(found.path)} at step {step}, seed {seed}" + (f", prime {prime!r}" if prime else "")
+    )
     texts = []
     for index, stream in enumerate(reader.sample(prime, settings, seed, notify=console.note)):
         if settings.num > 1:
@@ -83,7 +100,8 @@ def command(
             sys.stdout.write("\n")
         texts.append("".join(pieces))
     console.json(
-        "sample", {"run": str(found.path), "step": step, "seed": seed, "prime": prime, "texts": texts}
+        "sample",
+        {"run": str(found.path), "step": step, "seed": seed, "prime": prime, "texts": texts},
     )
 
 
@@ -95,6 +113,6 @@ def _read(path: str) -> str:
         raise UsageError(f"--prime-file {path} cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         raise DataError(
-            f"--prime-file {path} is not UTF-8: bytes {error.object[error.start:error.end].hex(' ')} at offset "
+            f"--prime-file {path} is not UTF-8: bytes {error.object[error.start : error.end].hex(' ')} at offset "
             f"{error.start}. Convert it first, for example with iconv."
         ) from error

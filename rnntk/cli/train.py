@@ -39,7 +39,11 @@ Examples:
 )
 @settings_options(TextSettings, ModelSettings, FitSettings, MachineSettings)
 @click.option(
-    "--sample-every", cls=Option, type=click.IntRange(0), default=500, help="Steps between printed samples; 0 for none."
+    "--sample-every",
+    cls=Option,
+    type=click.IntRange(0),
+    default=500,
+    help="Steps between printed samples; 0 for none.",
 )
 @run_options
 @resume_option
@@ -108,7 +112,9 @@ def _resume(
         else folder.latest(runs_dir, kind=folder.CHAR_RNN, corpus=values["corpus"])
     )
     if found.kind != folder.CHAR_RNN:
-        raise UsageError(f"{found.path} is a {found.kind}; continue it with: rnntk mnist --resume {found.path}")
+        raise UsageError(
+            f"{found.path} is a {found.kind}; continue it with: rnntk mnist --resume {found.path}"
+        )
     result = text_run.resume(
         found,
         epochs=values["epochs"] if given(ctx, "epochs") else None,
@@ -131,12 +137,16 @@ def _draw(run: Any, weights: dict[str, Any]) -> str:
 
 def _finish(console: Console, result: Any) -> None:
     p = result.progress
-    losses = ", ".join(f"{name.replace('val_loss', 'validation loss')} {value:.4f}" for name, value in p.losses.items())
+    losses = ", ".join(
+        f"{name.replace('val_loss', 'validation loss')} {value:.4f}"
+        for name, value in p.losses.items()
+    )
     console.result(f"run           {shown(result.run.path)}")
     console.result(f"reached       step {p.step}, epoch {p.epoch}, {losses} nats a symbol")
     prime = result.run.record["corpus"].get("prime")
     console.note(
-        f"Draw from it with: rnntk sample {shown(result.run.path)}" + (f' --prime "{prime}"' if prime else "")
+        f"Draw from it with: rnntk sample {shown(result.run.path)}"
+        + (f' --prime "{prime}"' if prime else "")
     )
     console.json(
         "train",
@@ -150,6 +160,3 @@ def _finish(console: Console, result: Any) -> None:
             "reason": result.reason,
         },
     )
-
-
-

@@ -74,7 +74,9 @@ def folder_name(step: int) -> str:
     return f"step-{step:08d}"
 
 
-def write(parent: Path, *, weights: Arrays, optimizer: Arrays, states: Arrays, progress: Progress) -> Path:
+def write(
+    parent: Path, *, weights: Arrays, optimizer: Arrays, states: Arrays, progress: Progress
+) -> Path:
     """Write one checkpoint atomically.
 
     Args:
@@ -96,7 +98,10 @@ def write(parent: Path, *, weights: Arrays, optimizer: Arrays, states: Arrays, p
         STATES: _pack(states),
         PROGRESS: json.dumps(asdict(progress), indent=2).encode(),
     }
-    sums = {name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for name, data in files.items()}
+    sums = {
+        name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        for name, data in files.items()
+    }
     files[MANIFEST] = json.dumps({"files": sums}, indent=2).encode()
     folder = parent / folder_name(progress.step)
     atomic.write_folder(folder, files)
@@ -104,7 +109,9 @@ def write(parent: Path, *, weights: Arrays, optimizer: Arrays, states: Arrays, p
 
 
 def _pack(arrays: Arrays) -> bytes:
-    return safetensors.numpy.save({name: np.ascontiguousarray(value) for name, value in arrays.items()})
+    return safetensors.numpy.save(
+        {name: np.asarray(value, order="C") for name, value in arrays.items()}
+    )
 
 
 def read(folder: Path) -> Checkpoint:
@@ -130,7 +137,9 @@ def read(folder: Path) -> Checkpoint:
         progress: dict[str, Any] = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
         return Checkpoint(folder, Progress(**progress))
     except FileNotFoundError as error:
-        raise RunError(f"{folder} is damaged: {Path(str(error.filename)).name} is missing.") from error
+        raise RunError(
+            f"{folder} is damaged: {Path(str(error.filename)).name} is missing."
+        ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{folder} is damaged: {error}.") from error
 

@@ -88,11 +88,15 @@ class RunFolder:
         try:
             return Vocabulary.from_json(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise RunError(f"{self.path} is damaged: {VOCABULARY} cannot be read ({error.strerror}).") from error
+            raise RunError(
+                f"{self.path} is damaged: {VOCABULARY} cannot be read ({error.strerror})."
+            ) from error
         except (ValueError, DataError) as error:
             raise RunError(f"{self.path} is damaged: {VOCABULARY}: {error}") from error
 
-    def checkpoint(self, which: str = "last", *, warn: Callable[[str], None] = lambda _: None) -> Checkpoint:
+    def checkpoint(
+        self, which: str = "last", *, warn: Callable[[str], None] = lambda _: None
+    ) -> Checkpoint:
         """A whole checkpoint of this run.
 
         Args:
@@ -260,8 +264,12 @@ def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None
         except RunError as error:
             refused.append(str(error))
             continue
-        if (kind is None or run.kind == kind) and (corpus is None or run.record["corpus"].get("name") == corpus):
-            times = [p.stat().st_mtime for p in (path / RUN, run.metrics, run.checkpoints) if p.exists()]
+        if (kind is None or run.kind == kind) and (
+            corpus is None or run.record["corpus"].get("name") == corpus
+        ):
+            times = [
+                p.stat().st_mtime for p in (path / RUN, run.metrics, run.checkpoints) if p.exists()
+            ]
             found.append((max(times), run))
     if not found:
         what = f" on {corpus}" if corpus else ""

@@ -96,6 +96,7 @@ def prepare_corpus(
         paths,
         preprocessor=preprocessor,
         encoding=encoding,
+        stated_by="--encoding" if settings.encoding else f"the card of {name}",
         errors=settings.errors,
         newline=settings.newline,
         normalize=settings.normalize,

@@ -58,7 +58,9 @@ class Metrics(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """A line with the validation's numbers, where there are any."""
-        numbers = {key: float(value) for key, value in (logs or {}).items() if key.startswith("val_")}
+        numbers = {
+            key: float(value) for key, value in (logs or {}).items() if key.startswith("val_")
+        }
         if numbers:
             self.write({"step": self._progress.step, "epoch": epoch, **numbers})
         self.flush()
@@ -137,11 +139,13 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 def optimizer_arrays(optimizer: keras.optimizers.Optimizer) -> dict[str, np.ndarray]:
-    """The optimizer's variables, named by position and path, as arrays."""
-    return {f"{i:04d}:{v.path}": v.numpy() for i, v in enumerate(optimizer.variables)}
+    """The optimizer's variables, named by their position, as arrays."""
+    return {f"{i:04d}": v.numpy() for i, v in enumerate(optimizer.variables)}
 
 
-def restore_optimizer(optimizer: keras.optimizers.Optimizer, arrays: Mapping[str, np.ndarray]) -> None:
+def restore_optimizer(
+    optimizer: keras.optimizers.Optimizer, arrays: Mapping[str, np.ndarray]
+) -> None:
     """Put back what `optimizer_arrays` gave, in order of position.
 
     Raises:
@@ -149,7 +153,9 @@ def restore_optimizer(optimizer: keras.optimizers.Optimizer, arrays: Mapping[str
     """
     values = [arrays[name] for name in sorted(arrays)]
     if len(values) != len(optimizer.variables):
-        raise ValueError(f"{len(values)} optimizer variables saved, {len(optimizer.variables)} expected")
+        raise ValueError(
+            f"{len(values)} optimizer variables saved, {len(optimizer.variables)} expected"
+        )
     for variable, value in zip(optimizer.variables, values, strict=True):
         variable.assign(value)
 
@@ -165,7 +171,9 @@ class TensorBoardScalars(keras.callbacks.Callback):
         graph: the step's graph, written once, or None.
     """
 
-    def __init__(self, run: RunFolder, progress: Progress, graph: Callable[[], Any] | None = None) -> None:
+    def __init__(
+        self, run: RunFolder, progress: Progress, graph: Callable[[], Any] | None = None
+    ) -> None:
         super().__init__()
         self._progress, self._graph = progress, graph
         with atomic.disk_errors(run.logs):

@@ -30,7 +30,11 @@ class Lanes:
             raise DataError(
                 f"The text has {len(ids):,} symbols, less than one batch of {batch_size} lanes x {seq_length} "
                 f"symbols: it must have at least {piece:,}. Lower --batch-size or --seq-length"
-                + (f" (for example --batch-size 1 --seq-length {min(seq_length, len(ids))})." if len(ids) else ".")
+                + (
+                    f" (for example --batch-size 1 --seq-length {min(seq_length, len(ids))})."
+                    if len(ids)
+                    else "."
+                )
             )
         self.batch_size, self.seq_length = batch_size, seq_length
         self.symbols = self.batches * piece

@@ -106,7 +106,9 @@ def start(
     )
     try:
         with run.lock():
-            return _train(run, mnist, machine, task, images, Progress(), max_seconds, quiet, callbacks)
+            return _train(
+                run, mnist, machine, task, images, Progress(), max_seconds, quiet, callbacks
+            )
     except BaseException:
         folder.discard(path)
         raise
@@ -152,7 +154,9 @@ def resume(
         return _train(run, mnist, machine, task, images, progress, max_seconds, quiet, callbacks)
 
 
-def _task(mnist: MnistSettings, machine: MachineSettings, images: ImageSet, notify: Notify) -> RowTask:
+def _task(
+    mnist: MnistSettings, machine: MachineSettings, images: ImageSet, notify: Notify
+) -> RowTask:
     count = len(images.x_train) - mnist.val_size
     if count < 1:
         raise DataError(

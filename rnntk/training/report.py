@@ -77,7 +77,11 @@ class Report(keras.callbacks.Callback):
             self._bar.set_postfix_str(self._numbers(), refresh=False)
             self._bar.update(1)
         elif not self._quiet and self._progress.step % self._every == 0:
-            print(f"step {self._progress.step}/{self._total}  {self._numbers()}", file=self._stream, flush=True)
+            print(
+                f"step {self._progress.step}/{self._total}  {self._numbers()}",
+                file=self._stream,
+                flush=True,
+            )
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Say what the validation measured."""
@@ -112,7 +116,10 @@ class Report(keras.callbacks.Callback):
         return f"loss {self._loss:.3f}  {self._rate:,.0f} {self._unit}/s  {duration(self._left())} left"
 
     def _left(self) -> float:
-        steps, seconds = self._progress.step - self._begin[0], self._progress.seconds - self._begin[1]
+        steps, seconds = (
+            self._progress.step - self._begin[0],
+            self._progress.seconds - self._begin[1],
+        )
         left = (self._total - self._progress.step) * seconds / max(steps, 1)
         if self._max_seconds is not None:
             left = min(left, self._max_seconds - seconds)

@@ -159,6 +159,7 @@ def train(
     if reason == "signal":
         assert stopped.signal_number is not None
         raise Interrupted(
-            f"Stopped at step {progress.step} and saved. Go on with: --resume {run.path}", stopped.signal_number
+            f"Stopped at step {progress.step} and saved. Go on with: --resume {run.path}",
+            stopped.signal_number,
         )
     return Result(run, progress, reason)

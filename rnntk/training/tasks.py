@@ -80,7 +80,9 @@ class CharTask:
         last = len(self._held_out) - 1
         for start in range(0, last, piece):
             window = self._held_out[start : min(start + piece, last) + 1].astype(np.int32)[None, :]
-            nats, states = self._evaluate(tf.constant(window[:, :-1]), tf.constant(window[:, 1:]), states)
+            nats, states = self._evaluate(
+                tf.constant(window[:, :-1]), tf.constant(window[:, 1:]), states
+            )
             total += float(nats)
         loss = total / last
         return {"val_loss": loss, "val_bits": loss / math.log(2)}
@@ -156,7 +158,12 @@ class RowTask:
             tf.constant(self._y[picked].astype(np.int32)),
             step_seed(self._seed, progress.step),
         )
-        return {"loss": float(loss), "accuracy": float(accuracy), "grad_norm": float(norm), "learning_rate": rate}
+        return {
+            "loss": float(loss),
+            "accuracy": float(accuracy),
+            "grad_norm": float(norm),
+            "learning_rate": rate,
+        }
 
     def validate(self) -> dict[str, float]:
         """Mean nats and accuracy on the held-out images."""
@@ -188,7 +195,10 @@ def measure(
 ) -> tuple[float, float, np.ndarray]:
     """Mean nats, accuracy and the logits `(N, classes)` of a classifier on images."""
     logits = np.concatenate(
-        [model(tf.constant(pixels(x[i : i + batch])), training=False).numpy() for i in range(0, len(x), batch)]
+        [
+            model(tf.constant(pixels(x[i : i + batch])), training=False).numpy()
+            for i in range(0, len(x), batch)
+        ]
     )
     peak = logits.max(axis=1, keepdims=True)
     log_sum = np.log(np.exp(logits - peak).sum(axis=1)) + peak[:, 0]

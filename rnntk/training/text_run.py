@@ -103,14 +103,20 @@ def start(
         kind=folder.CHAR_RNN,
         settings=settings.to_json(),
         model=_model_record(settings.model, task),
-        corpus={**corpus.record, "train_symbols": end, "held_out_symbols": len(corpus.prepared.ids) - end},
+        corpus={
+            **corpus.record,
+            "train_symbols": end,
+            "held_out_symbols": len(corpus.prepared.ids) - end,
+        },
         versions=device.versions(),
         vocabulary=corpus.prepared.vocabulary,
     )
     progress = Progress()
     try:
         with run.lock():
-            return _train(settings, run, task, progress, draw, sample_every, max_seconds, quiet, callbacks)
+            return _train(
+                settings, run, task, progress, draw, sample_every, max_seconds, quiet, callbacks
+            )
     except BaseException:
         folder.discard(path)
         raise
@@ -146,9 +152,13 @@ def resume(
         RunError: no whole checkpoint, in use, the text has changed, or the run is finished already.
     """
     settings = TextRun.from_json(run.settings)
-    fit = dataclasses.replace(settings.fit, epochs=epochs or settings.fit.epochs, max_steps=max_steps)
+    fit = dataclasses.replace(
+        settings.fit, epochs=epochs or settings.fit.epochs, max_steps=max_steps
+    )
     machine = dataclasses.replace(settings.machine, threads=threads or settings.machine.threads)
-    text = dataclasses.replace(settings.text, data_dir=data_dir or settings.text.data_dir, offline=offline)
+    text = dataclasses.replace(
+        settings.text, data_dir=data_dir or settings.text.data_dir, offline=offline
+    )
     settings = TextRun(text, settings.model, fit, machine)
     done = run.checkpoint("last", warn=notify).progress
     if done.epoch >= fit.epochs or (max_steps is not None and done.step >= max_steps):
@@ -167,7 +177,9 @@ def resume(
     with run.lock():
         progress = session.restore(run, task, named_weights, lambda _: None)
         notify(f"Continuing {run.path} at step {progress.step}.")
-        return _train(settings, run, task, progress, draw, sample_every, max_seconds, quiet, callbacks)
+        return _train(
+            settings, run, task, progress, draw, sample_every, max_seconds, quiet, callbacks
+        )
 
 
 def _same_text(run: RunFolder, corpus: Corpus) -> None:
@@ -178,6 +190,11 @@ def _same_text(run: RunFolder, corpus: Corpus) -> None:
             f"{corpus.record['path']} now has {len(now)}."
             + _difference("only in the run", set(before.symbols) - set(now.symbols))
             + _difference("only in the text", set(now.symbols) - set(before.symbols))
+            + (
+                ""
+                if set(before.symbols) != set(now.symbols)
+                else " They are the same symbols in another order."
+            )
             + " Train a new run on the changed text."
         )
     if run.record["corpus"]["sha256"] != corpus.record["sha256"]:
@@ -191,7 +208,9 @@ def _difference(where: str, symbols: set[str]) -> str:
     return f" {where}: {' '.join(repr(s) for s in sorted(symbols)[:10])}." if symbols else ""
 
 
-def _task(settings: TextRun, vocabulary: Vocabulary, lanes: Lanes, held_out: Any, notify: Notify) -> CharTask:
+def _task(
+    settings: TextRun, vocabulary: Vocabulary, lanes: Lanes, held_out: Any, notify: Notify
+) -> CharTask:
     from rnntk.training import device
 
     chosen = device.ready(settings.machine.device, settings.machine.threads)
@@ -207,7 +226,9 @@ def _task(settings: TextRun, vocabulary: Vocabulary, lanes: Lanes, held_out: Any
         precision=settings.machine.precision,
         **dataclasses.asdict(settings.model),
     )
-    notify(f"{model.count_params():,} parameters, {len(lanes)} batches an epoch, on the {chosen.upper()}.")
+    notify(
+        f"{model.count_params():,} parameters, {len(lanes)} batches an epoch, on the {chosen.upper()}."
+    )
     optimizer = keras.optimizers.Adam(settings.fit.learning_rate)
     optimizer.build(model.trainable_variables)
     step = TrainStep(model, optimizer, clip=settings.fit.clip, clip_norm=settings.fit.clip_norm)

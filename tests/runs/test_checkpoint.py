@@ -44,7 +44,9 @@ def test_the_same_step_can_be_written_again(tmp_path: Path) -> None:
     assert checkpoint.steps(tmp_path) == [500]
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "states.safetensors", "progress.json"])
+@pytest.mark.parametrize(
+    "name", ["weights.safetensors", "optimizer.safetensors", "states.safetensors", "progress.json"]
+)
 @pytest.mark.parametrize("damage", ["cut", "flip", "missing"])
 def test_damage_is_named(tmp_path: Path, name: str, damage: str) -> None:
     file = write(tmp_path) / name
@@ -62,7 +64,9 @@ def test_damage_is_named(tmp_path: Path, name: str, damage: str) -> None:
 
 def test_a_manifest_cannot_point_outside(tmp_path: Path) -> None:
     folder = write(tmp_path)
-    (folder / "manifest.json").write_text(json.dumps({"files": {"../evil": {"bytes": 1, "sha256": ""}}}))
+    (folder / "manifest.json").write_text(
+        json.dumps({"files": {"../evil": {"bytes": 1, "sha256": ""}}})
+    )
     with pytest.raises(RunError, match="manifest names"):
         checkpoint.read(folder)
 

@@ -83,7 +83,10 @@ def test_the_latest_run_is_the_one_written_to_last(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda r: r.update(format_version=99), r"newer rnntk \(run format 99.*reads up to 1.*Upgrade"),
+        (
+            lambda r: r.update(format_version=99),
+            r"newer rnntk \(run format 99.*reads up to 1.*Upgrade",
+        ),
         (lambda r: r.pop("format_version"), "is damaged: run.json cannot be read"),
         (lambda r: r.pop("model"), "is damaged: run.json lacks model"),
     ],
@@ -122,7 +125,9 @@ def test_last_best_and_step(tmp_path: Path) -> None:
     assert run.checkpoint("last").progress.step == 3
     assert run.checkpoint("best").progress.step == 1
     assert run.checkpoint("2").progress.step == 2
-    with pytest.raises(RunError, match=r"no checkpoint '7'; it has best, last and the steps 1, 2, 3"):
+    with pytest.raises(
+        RunError, match=r"no checkpoint '7'; it has best, last and the steps 1, 2, 3"
+    ):
         run.checkpoint("7")
 
 
@@ -148,7 +153,9 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
         "except RunError as e: print(e); sys.exit(1)"
     )
     with run.lock():
-        done = subprocess.run([sys.executable, "-c", code, str(run.path)], capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(run.path)], capture_output=True, text=True
+        )
         assert done.returncode == 1
         assert "Another process is training" in done.stdout
     assert subprocess.run([sys.executable, "-c", code, str(run.path)]).returncode == 0

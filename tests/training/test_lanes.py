@@ -27,7 +27,11 @@ def test_lanes_read_the_text_in_order(batch_size: int, seq_length: int, more: in
     used = ids[: lanes.symbols].astype(np.int32)
     np.testing.assert_array_equal(x.reshape(-1), used)
     np.testing.assert_array_equal(y.reshape(-1), np.roll(used, -1))
-    assert all(part.dtype == np.int32 and part.shape == (batch_size, seq_length) for b in batches for part in b)
+    assert all(
+        part.dtype == np.int32 and part.shape == (batch_size, seq_length)
+        for b in batches
+        for part in b
+    )
 
 
 def test_lanes_do_not_copy_the_text() -> None:
@@ -44,8 +48,12 @@ def test_a_text_shorter_than_one_batch_says_what_to_lower() -> None:
         Lanes(np.zeros(100, np.uint8), 10, 10)[1]
 
 
-@pytest.mark.skipif(not os.environ.get("RNNTK_DATA"), reason="needs RNNTK_DATA: linux_kernel/input.txt")
-@pytest.mark.parametrize(("encoding", "size", "symbols"), [("latin-1", 1_708_871, 99), ("utf-8", 1_708_870, 98)])
+@pytest.mark.skipif(
+    not os.environ.get("RNNTK_DATA"), reason="needs RNNTK_DATA: linux_kernel/input.txt"
+)
+@pytest.mark.parametrize(
+    ("encoding", "size", "symbols"), [("latin-1", 1_708_871, 99), ("utf-8", 1_708_870, 98)]
+)
 def test_the_facts_of_linux_kernel(encoding: str, size: int, symbols: int) -> None:
     raw = (Path(os.environ["RNNTK_DATA"]) / "linux_kernel" / "input.txt").read_bytes()
     text = raw.decode(encoding)
@@ -64,6 +72,10 @@ def test_the_facts_of_linux_kernel(encoding: str, size: int, symbols: int) -> No
 
 @pytest.mark.skipif(not os.environ.get("RNNTK_DATA"), reason="needs RNNTK_DATA: invisible_dragon")
 def test_the_batches_of_invisible_dragon() -> None:
-    text = (Path(os.environ["RNNTK_DATA"]) / "invisible_dragon" / "expected_input.txt").read_bytes().decode()
+    text = (
+        (Path(os.environ["RNNTK_DATA"]) / "invisible_dragon" / "expected_input.txt")
+        .read_bytes()
+        .decode()
+    )
     ids = Vocabulary.from_text(text).encode(text)
     assert (len(Lanes(ids, 50, 50)), len(Lanes(ids, 10, 100))) == (26, 65)

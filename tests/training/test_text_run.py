@@ -1,0 +1,260 @@
+"""Training a character model end to end on a tiny text: run folder, resume, signals, callbacks."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from rnntk.config import FitSettings, MachineSettings, ModelSettings, TextSettings
+from rnntk.errors import Interrupted, RunError, TrainingError, UsageError
+from rnntk.runs import checkpoint, folder
+from rnntk.runs.folder import RunFolder
+from rnntk.text import corpus
+from rnntk.training import text_run
+from rnntk.training.session import Result
+from rnntk.training.text_run import TextRun
+
+TEXT = "".join(f"line {i}: the quick brown fox {i * i} jumps\n" for i in range(60))  # 2,2xx symbols
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RNNTK_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.txt"
+    path.write_text(TEXT, encoding="utf-8")
+    return path
+
+
+def settings(text: Path, **changes: Any) -> TextRun:
+    values = {
+        "input": (str(text),), "layers": 2, "units": 8, "embedding": 6, "batch_size": 4, "seq_length": 20,
+        "epochs": 3, "checkpoint_every": 1000, "learning_rate": 0.01, "val_fraction": 0.1, **changes,
+    }  # fmt: skip
+    return TextRun.from_json(values)
+
+
+def start(run_settings: TextRun, path: Path, **more: Any) -> Result:
+    made = corpus.prepare_corpus(run_settings.text, None)
+    return text_run.start(run_settings, made, path, notify=lambda _: None, quiet=True, **more)
+
+
+def metrics(run: RunFolder) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in run.metrics.read_text().splitlines()]
+
+
+def equal_arrays(one: dict[str, np.ndarray], two: dict[str, np.ndarray]) -> bool:
+    return one.keys() == two.keys() and all(np.array_equal(one[k], two[k]) for k in one)
+
+
+def test_a_run_learns_and_leaves_everything_behind(text: Path, tmp_path: Path) -> None:
+    result = start(settings(text), tmp_path / "r")
+    run = folder.open_run(tmp_path / "r")
+    assert result.reason == "epochs"
+    assert result.progress.epoch == 3
+    lines = [line for line in metrics(run) if "loss" in line]
+    steps = result.progress.step
+    assert [line["step"] for line in lines] == list(range(1, steps + 1))
+    assert lines[-1]["loss"] < lines[0]["loss"] - 0.5
+    assert all(line["grad_norm"] > 0 and line["rate"] > 0 for line in lines)
+    # The learning rate decays by the epoch, as in 2017.
+    assert {round(line["learning_rate"], 7) for line in lines} == {0.01, 0.0097, 0.009409}
+    validations = [line for line in metrics(run) if "val_loss" in line]
+    assert len(validations) == 3
+    assert (
+        checkpoint.steps(run.checkpoints)
+        == [steps // 3, 2 * steps // 3, steps][-len(checkpoint.steps(run.checkpoints)) :]
+    )
+    assert run.checkpoint("best").progress.best is not None
+    assert run.record["corpus"]["held_out_symbols"] == int(len(TEXT) * 0.1)
+    assert run.record["model"]["parameters"] == sum(
+        v.size for v in run.checkpoint().weights().values()
+    )
+    assert run.record["versions"].keys() == {"rnntk", "python", "tensorflow", "keras", "numpy"}
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_resume_inside_an_epoch_is_bit_for_bit(text: Path, tmp_path: Path, cell: str) -> None:
+    kind = {"cell": cell, "dropout": 0.2}
+    whole = start(settings(text, **kind), tmp_path / "whole").run.checkpoint()
+    part = start(
+        settings(text, max_steps=whole.progress.step // 3 + 2, **kind), tmp_path / "part"
+    ).run
+    middle = part.checkpoint().progress
+    assert middle.batch > 0
+    text_run.resume(part, notify=lambda _: None, quiet=True)
+    resumed = part.checkpoint()
+    assert equal_arrays(whole.weights(), resumed.weights())
+    assert equal_arrays(whole.optimizer(), resumed.optimizer())
+    assert equal_arrays(whole.states(), resumed.states())
+    assert resumed.progress.best == whole.progress.best
+    keys = ("step", "epoch", "loss", "grad_norm", "learning_rate", "val_loss")
+    one, two = (
+        [{k: line[k] for k in keys if k in line} for line in metrics(run)]
+        for run in (folder.open_run(tmp_path / "whole"), part)
+    )
+    assert one == two
+
+
+def test_resume_falls_back_past_a_damaged_checkpoint_to_the_same_end(
+    text: Path, tmp_path: Path
+) -> None:
+    whole = start(settings(text), tmp_path / "whole").run.checkpoint()
+    run = start(settings(text, max_steps=20, checkpoint_every=10), tmp_path / "part").run
+    (run.checkpoints / "step-00000020" / "optimizer.safetensors").write_bytes(b"x")
+    said: list[str] = []
+    text_run.resume(run, notify=said.append, quiet=True)
+    assert any("step-00000020 is damaged" in line for line in said)
+    assert any("Continuing" in line and "step 10" in line for line in said)
+    assert equal_arrays(whole.weights(), run.checkpoint().weights())
+    assert [line["step"] for line in metrics(run) if "loss" in line] == list(
+        range(1, whole.progress.step + 1)
+    )
+
+
+def test_a_finished_run_says_so_and_goes_on_with_more_epochs(text: Path, tmp_path: Path) -> None:
+    run = start(settings(text, epochs=1), tmp_path / "r").run
+    with pytest.raises(UsageError, match=r"is finished.*raise --epochs"):
+        text_run.resume(run, notify=lambda _: None, quiet=True)
+    result = text_run.resume(run, epochs=2, notify=lambda _: None, quiet=True)
+    assert result.progress.epoch == 2
+
+
+def test_a_changed_text_is_refused_and_both_sides_named(text: Path, tmp_path: Path) -> None:
+    run = start(settings(text, max_steps=2), tmp_path / "r").run
+    text.write_text(TEXT.replace("q", "Q"), encoding="utf-8")
+    with pytest.raises(
+        RunError, match=r"vocabulary does not match.*only in the run: 'q'.*only in the text: 'Q'"
+    ):
+        text_run.resume(run, notify=lambda _: None, quiet=True)
+    lines = TEXT.splitlines(keepends=True)
+    text.write_text("".join([*lines[:-2], lines[-1], lines[-2]]), encoding="utf-8")
+    with pytest.raises(RunError, match="The text has changed since"):
+        text_run.resume(run, notify=lambda _: None, quiet=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_finishes_the_step_saves_and_tells_how_to_go_on(
+    text: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    class Kill(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if batch == 4:
+                os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    with pytest.raises(
+        Interrupted, match=r"Stopped at step 5 and saved. Go on with: .*--resume"
+    ) as caught:
+        start(settings(text), tmp_path / "r", callbacks=[Kill()])
+    assert caught.value.exit_code == 128 + number
+    assert folder.open_run(tmp_path / "r").checkpoint().progress.step == 5
+    assert signal.getsignal(number) is before
+
+
+def test_a_users_own_callback_sees_the_model_and_can_stop(text: Path, tmp_path: Path) -> None:
+    seen: list[tuple[str, int]] = []
+
+    class Own(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            seen.append(("epoch", epoch))
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            seen.append(("batch", batch))
+            assert self.model.count_params() > 0
+            assert set(logs) >= {"loss", "grad_norm", "learning_rate"}
+            if batch == 2:
+                self.model.stop_training = True
+
+    result = start(settings(text), tmp_path / "r", callbacks=[Own()])
+    assert result.reason == "callback"
+    assert seen == [("epoch", 0), ("batch", 0), ("batch", 1), ("batch", 2)]
+
+
+def test_stock_keras_callbacks_plug_in(text: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    start(
+        settings(text, max_steps=5),
+        tmp_path / "r",
+        callbacks=[
+            keras.callbacks.CSVLogger(log),
+            keras.callbacks.TensorBoard(tmp_path / "tb", write_graph=False),
+        ],
+    )
+    assert (tmp_path / "tb").is_dir()
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice_and_keeps_the_last_checkpoint(
+    text: Path, tmp_path: Path
+) -> None:
+    class Break(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            if batch == 7:
+                self.model.output_layer.bias.assign(
+                    np.full(self.model.output_layer.bias.shape, np.nan)
+                )
+
+    with pytest.raises(TrainingError, match=r"became nan at step 8.*lower --learning-rate"):
+        start(settings(text, checkpoint_every=5), tmp_path / "r", callbacks=[Break()])
+    weights = folder.open_run(tmp_path / "r").checkpoint().weights()
+    assert all(np.isfinite(value).all() for value in weights.values())
+
+
+def test_max_time_and_max_steps_bound_a_run(text: Path, tmp_path: Path) -> None:
+    assert start(settings(text, max_steps=3), tmp_path / "a").progress.step == 3
+    result = start(settings(text, epochs=100_000), tmp_path / "b", max_seconds=0.5)
+    assert result.reason == "max-time"
+    assert result.progress.seconds >= 0.5
+
+
+def test_samples_are_drawn_shown_and_kept(text: Path, tmp_path: Path) -> None:
+    def draw(run: RunFolder, weights: dict[str, np.ndarray]) -> str:
+        return f"drawn from {len(weights)} weights of {run.name}"
+
+    run = start(settings(text, max_steps=6), tmp_path / "r", draw=draw, sample_every=3).run
+    assert run.samples.read_text() == "".join(
+        f"--- step {step} ---\ndrawn from 9 weights of r\n" for step in (3, 6)
+    )
+
+
+def test_a_failed_start_leaves_no_folder(text: Path, tmp_path: Path) -> None:
+    class Fail(keras.callbacks.Callback):
+        def on_train_begin(self, logs: Any = None) -> None:
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        start(settings(text), tmp_path / "r", callbacks=[Fail()])
+    assert not (tmp_path / "r").exists()
+
+
+def test_every_step_is_in_tensorboard(text: Path, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = start(settings(text, epochs=2, val_fraction=0.1), tmp_path / "r").run
+    events = EventAccumulator(str(run.logs), size_guidance={"tensors": 0}).Reload()
+    lines = [line for line in metrics(run) if "loss" in line]
+    for name in ("loss", "grad_norm", "learning_rate", "rate"):
+        values = events.Tensors(f"train/{name}")
+        assert [v.step for v in values] == [line["step"] for line in lines]
+    assert len(events.Tensors("validation/loss")) == 2
+    assert events.Graph().node
+
+
+def test_no_gpu_when_one_is_asked_for(text: Path, tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(UsageError, match=r"--device gpu.*no GPU"):
+        start(settings(text, device="gpu"), tmp_path / "r")
+    assert not (tmp_path / "r").exists()
