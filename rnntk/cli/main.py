@@ -42,13 +42,11 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click's, with the nearest name when there is no such command."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             guess = nearest(args[0], COMMANDS)
-            if guess and "Did you mean" not in error.message:
-                error.message += f" Did you mean {guess!r}?"
-            raise
+            hint = f"Did you mean {guess}?" if guess else f"The commands are {', '.join(COMMANDS)}."
+            raise click.UsageError(f"There is no command {args[0]}. {hint}", ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands from the table above, importing none of them."""

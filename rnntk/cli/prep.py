@@ -57,7 +57,7 @@ def command(
     if list_all:
         _list(console, values["data_dir"])
         return
-    _, corpus = prepared_text(ctx, console, values, "prep", output)
+    values, corpus = prepared_text(ctx, console, values, "prep", output)
     facts = corpus.prepared.facts
     for line in describe(facts):
         console.result(line)
@@ -65,7 +65,7 @@ def command(
     target = (
         f"--corpus {corpus.name}"
         if corpus.card
-        else " ".join(f"--input {p}" for p in settings.input)
+        else " ".join(f"--input {p}" for p in values["input"])
     )
     console.note(f"Train on it with: rnntk train {target}")
     console.json("prep", {"corpus": corpus.record, "folder": str(corpus.prepared.folder)})

@@ -11,7 +11,7 @@ import click
 
 from rnntk import config
 from rnntk.cli.console import Console, shown
-from rnntk.cli.options import Option, common_options, given, runs_dir_option, settings_options
+from rnntk.cli.options import Option, common_options, runs_dir_option, settings_options
 from rnntk.config import SampleSettings
 from rnntk.errors import DataError, UsageError
 
@@ -45,9 +45,7 @@ Examples:
 @settings_options(SampleSettings)
 @runs_dir_option
 @common_options
-@click.pass_context
 def command(
-    ctx: click.Context,
     run: Path | None,
     corpus: str | None,
     prime: str | None,

@@ -68,7 +68,7 @@ def command(
     """
     console = Console(quiet, verbose, as_json)
     if resume is not None:
-        _resume(ctx, console, resume, run, runs_dir, max_time, sample_every, values)
+        _resume(ctx, console, resume, runs_dir, max_time, sample_every, values)
         return
     from rnntk.runs import folder
     from rnntk.training import text_run
@@ -95,7 +95,6 @@ def _resume(
     ctx: click.Context,
     console: Console,
     resume: str,
-    run: Path | None,
     runs_dir: Path,
     max_time: float | None,
     sample_every: int,

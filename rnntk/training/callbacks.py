@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -67,11 +68,9 @@ class Metrics(keras.callbacks.Callback):
 
     def close(self) -> None:
         """Flush and close the file; a full disk was reported before."""
-        try:
+        # Nothing is lost: the lines that belong to the last checkpoint are on disk already.
+        with contextlib.suppress(OSError):
             self._file.close()
-        except OSError:
-            # Nothing is lost: the lines that belong to the last checkpoint are on disk already.
-            pass
 
 
 class Checkpoints(keras.callbacks.Callback):

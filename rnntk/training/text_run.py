@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rnntk import config
 from rnntk.config import FitSettings, MachineSettings, ModelSettings, TextSettings
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import keras
 
     from rnntk.training.session import Result
+    from rnntk.training.step import Clip
     from rnntk.training.tasks import CharTask
 
 Notify = Callable[[str], None]
@@ -231,7 +232,7 @@ def _task(
     )
     optimizer = keras.optimizers.Adam(settings.fit.learning_rate)
     optimizer.build(model.trainable_variables)
-    step = TrainStep(model, optimizer, clip=settings.fit.clip, clip_norm=settings.fit.clip_norm)
+    step = TrainStep(model, optimizer, clip=cast("Clip", settings.fit.clip), clip_norm=settings.fit.clip_norm)
     return CharTask(
         model,
         optimizer,

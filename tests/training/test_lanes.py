@@ -65,7 +65,7 @@ def test_the_facts_of_linux_kernel(encoding: str, size: int, symbols: int) -> No
     assert ids[:10].tolist() == [36, 22, 7, 0, 22, 0, 0, 13, 4, 8]
     lanes = Lanes(ids, 50, 200)
     assert (len(lanes), lanes.symbols) == (170, 1_700_000)
-    (x0, y0), (x1, _) = lanes[0], lanes[1]
+    (_, y0), (x1, _) = lanes[0], lanes[1]
     np.testing.assert_array_equal(y0[:, -1], x1[:, 0])
     assert lanes[169][1][-1, -1] == ids[0]
 

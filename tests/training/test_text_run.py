@@ -12,7 +12,6 @@ import keras
 import numpy as np
 import pytest
 
-from rnntk.config import FitSettings, MachineSettings, ModelSettings, TextSettings
 from rnntk.errors import Interrupted, RunError, TrainingError, UsageError
 from rnntk.runs import checkpoint, folder
 from rnntk.runs.folder import RunFolder
