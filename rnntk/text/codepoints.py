@@ -31,4 +31,4 @@ def from_code_points(codes: NDArray[np.integer]) -> str:
     >>> from_code_points(np.array([0xAC00, 0x41]))
     '가A'
     """
-    return codes.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
+    return str(np.ascontiguousarray(codes, "<u4").data, "utf-32-le", "surrogatepass")

@@ -1,91 +1,132 @@
 """Counting symbols and writing ids in one pass, before the vocabulary is known.
 
+A preprocessor's law (`encode(a + b) == encode(a) + encode(b)`) makes every character stand for the
+same symbols always. So each distinct character is encoded once, and the rest is array look-ups from
+code points to ids.
+
 Ids are first given in order of first appearance. When all is counted, they are renumbered by
-descending count. Memory does not grow with the text: a few tables over all code points.
+descending count. Memory does not grow with the text: a few tables over code points.
 """
 
 from __future__ import annotations
 
+from array import array
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnntk.errors import UsageError
 from rnntk.text.codepoints import CODE_POINTS, code_points, from_code_points
+from rnntk.text.preprocessors import Preprocessor
 from rnntk.text.vocabulary import Vocabulary, id_dtype
 
+PIECE = 1 << 14
+"""Characters between two rows of the index of original characters."""
+
 _IDS_AT_A_TIME = 1 << 20
-
-
-class Counter:
-    """How often each code point occurs, a text at a time."""
-
-    def __init__(self) -> None:
-        self.counts = np.zeros(CODE_POINTS, np.int64)
-
-    def add(self, codes: NDArray[np.unsignedinteger]) -> NDArray[np.intp]:
-        """Count the codes, shape `(n,)`; returns the counts of these alone, up to the greatest."""
-        counted = np.bincount(codes)
-        self.counts[: len(counted)] += counted
-        return counted
-
-    def occurring(self) -> dict[str, int]:
-        """The characters that occur, in order of code point, and how often each does."""
-        codes = np.flatnonzero(self.counts)
-        return dict(zip(from_code_points(codes), self.counts[codes].tolist(), strict=True))
+_SAMPLE = 10_000  # characters on which the preprocessor's law is tried
 
 
 class SymbolWriter:
-    """Counts the symbols of a text and writes their provisional ids.
+    """Counts a text's characters and symbols, and writes provisional ids.
 
     Args:
         path: the file for the provisional ids.
+        preprocessor: makes symbols of the text.
+
+    Attributes:
+        index: symbols and characters before each piece of the text, and at its end, alternating.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.counter = Counter()
-        self.length = 0
+    def __init__(self, path: Path, preprocessor: Preprocessor) -> None:
+        self.index = array("Q", (0, 0))
+        self._preprocessor = preprocessor
         self._path = path
         self._file: BinaryIO = path.open("wb")
-        self._order: list[int] = []
-        self._table = np.zeros(CODE_POINTS, np.uint8)
-        # The ids so far are of this width: wider ones may follow narrower ones in the same file.
+        self._characters = np.zeros(CODE_POINTS, np.int64)
+        self._units: dict[str, str] = {}
+        self._symbols: dict[str, int] = {}
+        # By code point: the ids of the character's symbols, side by side, and how many they are.
+        self._ids = np.zeros((256, 1), np.uint8)
+        self._lengths = np.zeros(256, np.uint32)
+        # The ids so far are of this width; wider ones may follow narrower ones in the same file.
         self._segments: list[tuple[np.dtype, int]] = []
 
-    def add(self, symbols: str) -> None:
-        """Count and write these symbols."""
-        codes = code_points(symbols)
-        seen = self.counter.counts[: int(codes.max(initial=0)) + 1] > 0
-        counted = self.counter.add(codes)
-        new = np.flatnonzero((counted > 0) & ~seen)
+    @property
+    def one_to_one(self) -> bool:
+        """Every character so far is one symbol."""
+        return all(len(unit) == 1 for unit in self._units.values())
+
+    def add(self, text: str) -> None:
+        """Count and write the symbols of this text.
+
+        Raises:
+            UsageError: the preprocessor breaks its law.
+        """
+        if not self._units:
+            self._try_law(text[:_SAMPLE])
+        codes = code_points(text)
+        counted = histogram(codes)
+        new = np.flatnonzero((counted > 0) & (self._characters[: len(counted)] == 0))
+        self._characters[: len(counted)] += counted
         if new.size:
-            self._number(new, codes)
-        ids = _look_up(self._table, codes)
-        if not self._segments or self._segments[-1][0] != self._table.dtype:
-            self._segments.append((self._table.dtype, 0))
-        dtype, count = self._segments[-1]
-        self._segments[-1] = (dtype, count + len(codes))
+            self._learn(_by_first_appearance(new, codes))
+        if self.one_to_one:
+            ids = _look_up(self._ids[:, 0], codes)
+            lengths = None
+        else:
+            lengths = self._lengths[codes]
+            width = self._ids.shape[1]
+            ids = self._ids[codes][np.arange(width) < lengths[:, None]].data
+        before = self.index[-2]
+        for start in range(0, len(codes), PIECE):
+            count = min(PIECE, len(codes) - start)
+            symbols = count if lengths is None else int(lengths[start : start + count].sum())
+            self.index.extend((self.index[-2] + symbols, self.index[-1] + count))
+        if not self._segments or self._segments[-1][0] != self._ids.dtype:
+            self._segments.append((self._ids.dtype, 0))
+        dtype, written = self._segments[-1]
+        self._segments[-1] = (dtype, written + self.index[-2] - before)
         self._file.write(ids)
-        self.length += len(codes)
 
-    def _number(self, new: NDArray[np.intp], codes: NDArray[np.unsignedinteger]) -> None:
-        """Give the next ids to new symbols, in order of first appearance."""
-        is_new = np.zeros(int(new[-1]) + 2, bool)
-        is_new[new] = True
-        appearing = codes[is_new[np.minimum(codes, len(is_new) - 1)]]
-        ordered = list(dict.fromkeys(appearing.tolist()))
-        first = len(self._order)
-        self._order += ordered
-        dtype = id_dtype(len(self._order))
-        if dtype != self._table.dtype:
-            self._table = self._table.astype(dtype)
-        self._table[ordered] = np.arange(first, len(self._order), dtype=dtype)
+    def _try_law(self, sample: str) -> None:
+        encode = self._preprocessor.encode
+        if encode(sample) != "".join(map(encode, sample)):
+            raise UsageError(
+                f"The preprocessor {self._preprocessor.name!r} cannot be used: what it makes of a"
+                " text must be what it makes of its characters, one after the other."
+            )
 
-    def counts(self) -> dict[str, int]:
-        """The symbols in order of first appearance, and how often each occurs."""
-        counts = self.counter.counts[self._order].tolist()
-        return dict(zip(map(chr, self._order), counts, strict=True))
+    def _learn(self, characters: str) -> None:
+        """Encode characters met for the first time; their new symbols get the next ids."""
+        for character in characters:
+            unit = self._units[character] = self._preprocessor.encode(character)
+            for symbol in unit:
+                self._symbols.setdefault(symbol, len(self._symbols))
+        rows = max(len(self._ids), max(map(ord, characters)) + 1)
+        width = max(self._ids.shape[1], *(len(self._units[c]) for c in characters))
+        ids = np.zeros((rows, width), id_dtype(len(self._symbols)))
+        ids[: self._ids.shape[0], : self._ids.shape[1]] = self._ids
+        self._lengths = np.pad(self._lengths, (0, rows - len(self._lengths)))
+        for character in characters:
+            unit = self._units[character]
+            ids[ord(character), : len(unit)] = [self._symbols[symbol] for symbol in unit]
+            self._lengths[ord(character)] = len(unit)
+        self._ids = ids
+
+    def characters(self) -> dict[str, int]:
+        """How often each character occurs, in order of first appearance."""
+        return {c: int(self._characters[ord(c)]) for c in self._units}
+
+    def symbols(self) -> dict[str, int]:
+        """How often each symbol occurs, in order of first appearance."""
+        counts = dict.fromkeys(self._symbols, 0)
+        for character, count in self.characters().items():
+            for symbol in self._units[character]:
+                counts[symbol] += count
+        return counts
 
     def close(self) -> None:
         """End the file of provisional ids."""
@@ -93,14 +134,35 @@ class SymbolWriter:
 
     def renumber(self, vocabulary: Vocabulary, path: Path) -> None:
         """Write the ids of `vocabulary` to `path`, flat and little-endian. Call `close` before."""
-        order = "".join(map(chr, self._order))
-        final = vocabulary.encode(order).astype(vocabulary.dtype.newbyteorder("<"))
+        final = vocabulary.encode("".join(self._symbols))
+        final = final.astype(vocabulary.dtype.newbyteorder("<"))
         with self._path.open("rb") as source, path.open("wb") as target:
             for dtype, count in self._segments:
                 while count:
                     part = np.fromfile(source, dtype, min(count, _IDS_AT_A_TIME))
                     target.write(_look_up(final, part))
                     count -= len(part)
+
+
+def histogram(codes: NDArray[np.unsignedinteger]) -> NDArray[np.intp]:
+    """How often each value up to the greatest (of bytes: to 255) occurs in `codes`, shape `(n,)`."""
+    if codes.dtype != np.uint8:
+        return np.bincount(codes)
+    # Bytes are counted by pairs, which halves the work.
+    even = len(codes) // 2 * 2
+    pairs = np.bincount(codes[:even].view(np.uint16), minlength=1 << 16).reshape(256, 256)
+    counted = pairs.sum(axis=0) + pairs.sum(axis=1)
+    if even < len(codes):
+        counted[codes[-1]] += 1
+    return counted
+
+
+def _by_first_appearance(new: NDArray[np.intp], codes: NDArray[np.unsignedinteger]) -> str:
+    """The characters `new`, in the order in which they first stand in `codes`."""
+    # Written backwards, the place that stays for a character is its first.
+    places = np.zeros(int(codes.max()) + 1, np.int64)
+    places[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
+    return from_code_points(new[np.argsort(places[new])])
 
 
 def _look_up(

@@ -77,12 +77,12 @@ def changed(counts: Mapping[str, int], preprocessor: Preprocessor) -> dict[str, 
     Returns:
         `count`, `distinct` and `examples`: `[character, what comes back, count]`, commonest first.
     """
-    lossy = []
+    lossy: list[list[Any]] = []
     for character, count in counts.items():
         back = preprocessor.decode(preprocessor.encode(character))
         if back != character:
             lossy.append([character, back, count])
-    lossy.sort(key=lambda entry: -entry[2])
+    lossy.sort(key=lambda entry: entry[2], reverse=True)
     return {
         "count": sum(entry[2] for entry in lossy),
         "distinct": len(lossy),

@@ -32,13 +32,31 @@ def _jamo_of(index: int) -> str:
     return INITIALS[initial] + VOWELS[vowel] + FINALS[final]
 
 
+def _slides_jamo(code: int) -> str:
+    """A lone jamo taken for a syllable: its index is negative, and the initial is always ㄱ."""
+    index = code - FIRST_SYLLABLE
+    vowel = VOWELS[index // len(FINALS) % len(VOWELS)]
+    return INITIALS[0] + vowel + FINALS[index % len(FINALS)]
+
+
 _SYLLABLES = {
     chr(code): _jamo_of(code - FIRST_SYLLABLE) for code in range(FIRST_SYLLABLE, LAST_SYLLABLE + 1)
 }
 _UNITS = {ord(syllable): jamo + MARKER for syllable, jamo in _SYLLABLES.items()}
-_LOSSLESS = {**_UNITS, **{ord(j): j + MARKER for j in JAMO}, ord(MARKER): MARKER * 2}
 _COMPOSED = {jamo: syllable for syllable, jamo in _SYLLABLES.items()}
 _COMPOSED |= {jamo + MARKER: syllable for jamo, syllable in _COMPOSED.items()}
+
+_LOSSLESS = {**_UNITS, **{ord(j): j + MARKER for j in JAMO}, ord(MARKER): MARKER * 2}
+
+
+class _Slides(dict[int, str]):
+    """For `str.translate`: what is not listed stays if it is Latin-1, and vanishes if not."""
+
+    def __missing__(self, code: int) -> str:
+        return chr(code) if code <= 0xFF else ""
+
+
+_SLIDES = _Slides({**_UNITS, **{ord(j): _slides_jamo(ord(j)) + MARKER for j in JAMO}})
 
 # A consonant that may be initial belongs to the next syllable if a vowel follows; a final cluster
 # such as ㄳ cannot, and stays.
@@ -118,27 +136,6 @@ class HangulDecoder:
         return _UNIT_OR_MARKERS.sub(_text_of, stream)
 
 
-class _SlidesTable(dict[int, str]):
-    """For the characters that are no Hangul: Latin-1 stays, all others vanish."""
-
-    def __missing__(self, code: int) -> str:
-        kept = chr(code) if code <= 0xFF else ""
-        self[code] = kept
-        return kept
-
-
-def _slides_jamo(code: int) -> str:
-    """A lone jamo taken for a syllable: its index is negative, and the initial was always ㄱ."""
-    index = code - FIRST_SYLLABLE
-    return (
-        INITIALS[0]
-        + VOWELS[index // len(FINALS) % len(VOWELS)]
-        + FINALS[index % len(FINALS)]
-        + MARKER
-    )
-
-
-_SLIDES = _SlidesTable({**_UNITS, **{ord(j): _slides_jamo(ord(j)) for j in JAMO}})
 _UNIT_OR_MARKER = re.compile(f"{_UNIT}{MARKER}?|{MARKER}")
 
 

@@ -124,8 +124,9 @@ class Prepared:
     def original_characters(self, start: int = 0, end: int | None = None) -> int:
         """How many characters of the original text end within `ids[start:end]`.
 
-        Counts of ranges that touch add up exactly. Within a piece (`preparing.PIECE` characters) the symbols
-        are decoded, so that a character which the preprocessor drops counts at the piece's end.
+        Counts of ranges that touch add up exactly. Within a piece (`counting.PIECE` characters)
+        the symbols are decoded, so that a character which the preprocessor drops counts at the
+        piece's end.
         """
         end = len(self.ids) if end is None else min(end, len(self.ids))
         return self._characters_before(end) - self._characters_before(start)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +14,13 @@ import numpy as np
 from rnntk.corpora.encoding import EncodingReport, detect, iter_text
 from rnntk.errors import DataError, UsageError
 from rnntk.text import facts as known
-from rnntk.text.codepoints import code_points
-from rnntk.text.counting import Counter, SymbolWriter
+from rnntk.text.counting import SymbolWriter
 from rnntk.text.hangul import Recomposer
 from rnntk.text.inputs import Input
 from rnntk.text.preprocessors import Preprocessor
 from rnntk.text.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
-
-PIECE = 1 << 14
-"""Characters between two rows of the index of original characters."""
 
 Progress = Callable[[int, int], object]
 """Called with bytes done and bytes in all; each file counts twice, as it is read twice."""
@@ -165,24 +160,13 @@ def write(
         DataError: nothing is left of the text after the preprocessor; bytes that do not decode.
     """
     provisional = folder / "provisional.bin"
-    writer = SymbolWriter(provisional)
-    characters = Counter()
-    index = array("Q", (0, 0))
-    one_to_one = same = True
+    writer = SymbolWriter(provisional, recipe.preprocessor)
     try:
         for text in _texts(sources, recipe, progress):
-            pieces = [text[i : i + PIECE] for i in range(0, len(text), PIECE)]
-            encoded = [recipe.preprocessor.encode(piece) for piece in pieces]
-            if not all(piece is symbols for piece, symbols in zip(pieces, encoded, strict=True)):
-                same = False
-            characters.add(code_points(text))
-            writer.add("".join(encoded))
-            for piece, symbols in zip(pieces, encoded, strict=True):
-                one_to_one = one_to_one and len(piece) == len(symbols)
-                index.extend((index[-2] + len(symbols), index[-1] + len(piece)))
+            writer.add(text)
     finally:
         writer.close()
-    counts = writer.counts()
+    counts = writer.symbols()
     if not counts:
         raise DataError(
             f"Nothing is left of the text after the preprocessor {recipe.preprocessor.name!r}."
@@ -195,17 +179,17 @@ def write(
     vocabulary = Vocabulary.from_counts(merged, unknown=unknown)
     writer.renumber(vocabulary, folder / "ids.bin")
     provisional.unlink()
-    if not one_to_one:
-        (folder / "index.bin").write_bytes(np.array(index, "<u8").tobytes())
+    if not writer.one_to_one:
+        (folder / "index.bin").write_bytes(np.array(writer.index, "<u8").tobytes())
     (folder / "vocabulary.json").write_text(vocabulary.to_json() + "\n", "utf-8")
     meta = {
         "format_version": FORMAT_VERSION,
         "key": key(sources, recipe),
         "preprocessor": recipe.to_json()["preprocessor"],
         "dtype": vocabulary.dtype.newbyteorder("<").str,
-        "length": writer.length,
-        "index": not one_to_one,
-        "facts": _facts(sources, recipe, characters, counts, merged, vocabulary, index[-1], same),
+        "length": writer.index[-2],
+        "index": not writer.one_to_one,
+        "facts": _facts(sources, recipe, writer.characters(), counts, merged, vocabulary),
     }
     (folder / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", "utf-8")
 
@@ -223,35 +207,32 @@ def _merge_rare(counts: dict[str, int], recipe: Recipe) -> dict[str, int]:
 def _facts(
     sources: Sequence[Source],
     recipe: Recipe,
-    characters: Counter,
+    characters: dict[str, int],
     counts: dict[str, int],
     merged: dict[str, int],
     vocabulary: Vocabulary,
-    total_characters: int,
-    same: bool,
 ) -> dict[str, Any]:
     ranked = {symbol: merged[symbol] for symbol in vocabulary.symbols}
     length = sum(ranked.values())
     entropy = known.entropy_bits(ranked.values())
-    occurring = characters.occurring()
+    total = sum(characters.values())
     reports = [source.report for source in sources]
     rare = {s: c for s, c in counts.items() if s not in merged}
-    nothing = {"count": 0, "distinct": 0, "examples": []}
     return {
         **recipe.to_json(),
         "sha256": raw_sha256(sources),
         "bytes": sum(report.bytes for report in reports),
-        "characters": total_characters,
-        "distinct_characters": len(occurring),
+        "characters": total,
+        "distinct_characters": len(characters),
         "symbols": length,
         "vocabulary_size": len(vocabulary),
         "encoding": ", ".join(dict.fromkeys(report.encoding for report in reports)),
         "replaced": sum(report.replaced for report in reports),
         "rare": {"count": sum(rare.values()), "distinct": len(rare)},
-        "changed": nothing if same else known.changed(occurring, recipe.preprocessor),
-        "unusual": known.unusual(occurring),
+        "changed": known.changed(characters, recipe.preprocessor),
+        "unusual": known.unusual(characters),
         **known.frequencies(ranked),
         "entropy_bits": entropy,
-        "bits_per_character": entropy * length / total_characters,
+        "bits_per_character": entropy * length / total,
         "sources": [source.to_json() for source in sources],
     }
