@@ -150,8 +150,8 @@ class Decoder:
         for k in range(1, len(slots)):
             self.layers[k].step(slots[k])
         logits = states.logits
-        np.dot(slots[-1].hidden, self.output_kernel, out=logits)
-        np.add(logits, self.output_bias, out=logits)
+        slots[-1].hidden.dot(self.output_kernel, logits)
+        np.add(logits, self.output_bias, logits)
         return logits
 
     def prime(self, ids: ArrayLike, states: States) -> Floats:
