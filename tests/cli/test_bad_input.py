@@ -1,0 +1,233 @@
+"""Bad input gets one clear message and an exit code, and loses nothing (the list at the end of cli.md)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+SMALL = [
+    "--units",
+    "8",
+    "--embedding",
+    "6",
+    "--batch-size",
+    "4",
+    "--seq-length",
+    "20",
+    "--sample-every",
+    "0",
+    "--max-steps",
+    "4",
+]
+
+
+def refused(result, code: int, *parts: str) -> None:
+    """One message on stderr, nothing on stdout, no traceback."""
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    message = " ".join(result.stderr.split())
+    assert "Traceback" not in message
+    for part in parts:
+        assert part in message, message
+
+
+def test_a_missing_file(rnntk) -> None:
+    for command in ("prep", "train"):
+        refused(rnntk(command, "--input", "no.txt"), 1, "no.txt")
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        (b"", ("empty",)),
+        (bytes(range(256)) * 40, ("binary",)),
+        (
+            "안녕하세요 ".encode() * 50 + b"\xff\xfe\xff" + "하세요".encode(),
+            ("--encoding", "--errors"),
+        ),
+    ],
+    ids=["empty", "binary", "undecodable"],
+)
+def test_a_file_that_is_no_text(rnntk, here: Path, content: bytes, parts: tuple[str, ...]) -> None:
+    (here / "x.txt").write_bytes(content)
+    for command in ("prep", "train"):
+        more = (
+            ("--encoding", "utf-8")
+            if b"\xff\xfe\xff" in content[:2000] and len(content) < 2000
+            else ()
+        )
+        refused(rnntk(command, "--input", "x.txt", *more), 1, *parts)
+    assert (here / "x.txt").read_bytes() == content
+    assert not (here / "runs").exists()
+
+
+def test_undecodable_bytes_are_named_with_their_offset(rnntk, here: Path) -> None:
+    (here / "x.txt").write_bytes(b"abc\xff\xfedef" * 3)
+    refused(
+        rnntk("prep", "--input", "x.txt", "--encoding", "utf-8"),
+        1,
+        "3",
+        "ff",
+        "--encoding",
+        "--errors replace",
+    )
+    assert (
+        rnntk("prep", "--input", "x.txt", "--encoding", "utf-8", "--errors", "replace").exit_code
+        == 0
+    )
+
+
+def test_a_text_shorter_than_one_batch(rnntk, text: Path, here: Path) -> None:
+    refused(
+        rnntk("train", "--input", text, "--batch-size", 50, "--seq-length", 200),
+        1,
+        "at least 10,000",
+        "--batch-size or --seq-length",
+    )
+    assert not (here / "runs").exists()
+
+
+def test_an_unknown_corpus(rnntk) -> None:
+    refused(rnntk("train", "--corpus", "linux_kernal"), 2, "linux_kernel")
+
+
+def test_a_corpus_that_cannot_be_had(rnntk) -> None:
+    refused(
+        rnntk("train", "--corpus", "tinyshakespeare"),
+        1,
+        "data/tinyshakespeare/input.txt",
+        "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+        "python_stdlib",
+    )
+
+
+def test_images_are_no_text(rnntk) -> None:
+    refused(rnntk("train", "--corpus", "mnist"), 2, "rnntk mnist")
+
+
+def test_corpus_and_input_exclude_each_other(rnntk, text: Path) -> None:
+    refused(rnntk("train", "--corpus", "linux_kernel", "--input", text), 2, "--corpus", "--input")
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "told"),
+    [
+        ("--layers", 0, "1<=x<=64"),
+        ("--units", -1, "1<=x"),
+        ("--dropout", 1.0, "0<=x<1"),
+        ("--learning-rate", 0, "x>0"),
+        ("--decay-rate", 1.1, "0<x<=1"),
+        ("--val-fraction", 1, "0<=x<1"),
+        ("--clip-norm", 0, "x>0"),
+        ("--batch-size", 0, "x>=1"),
+        ("--epochs", 0, "x>=1"),
+        ("--seed", -1, "0<=x"),
+        ("--cell", "lstn", "'lstm'"),
+        ("--device", "tpu", "'gpu'"),
+    ],
+)
+def test_a_value_out_of_range_names_flag_and_range(
+    rnntk, text: Path, flag: str, value: object, told: str
+) -> None:
+    refused(rnntk("train", "--input", text, flag, value), 2, flag, told)
+
+
+def test_no_gpu_when_one_was_asked_for(rnntk, text: Path) -> None:
+    import tensorflow as tf
+
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("this machine has a GPU")
+    refused(rnntk("train", "--input", text, "--device", "gpu", *SMALL), 2, "--device gpu", "no GPU")
+
+
+def test_a_run_folder_that_exists(rnntk, trained: Path, text: Path) -> None:
+    before = (trained / "run.json").read_bytes()
+    refused(
+        rnntk("train", "--input", text, "--run", trained, *SMALL),
+        1,
+        "exists already",
+        "--resume",
+        "--run",
+    )
+    refused(rnntk("mnist", "--data", "digits", "--run", trained), 1, "exists already")
+    assert (trained / "run.json").read_bytes() == before
+
+
+def test_a_damaged_or_newer_run(rnntk, trained: Path) -> None:
+    record = json.loads((trained / "run.json").read_text())
+    (trained / "run.json").write_text(json.dumps({**record, "format_version": 99}))
+    for command in (("sample", trained), ("train", "--resume", trained)):
+        refused(rnntk(*command), 1, "newer rnntk", "pip install --upgrade")
+    (trained / "run.json").write_text("{")
+    refused(rnntk("sample", trained), 1, "is damaged")
+    (trained / "run.json").write_text(json.dumps(record))
+    for file in trained.glob("checkpoints/*/weights.safetensors"):
+        file.write_bytes(file.read_bytes()[:-5])
+    refused(rnntk("sample", trained), 1, "weights.safetensors", "No checkpoint")
+
+
+def test_a_vocabulary_that_does_not_match(rnntk, trained: Path, text: Path) -> None:
+    text.write_text(text.read_text().replace("fox", "FOX"))
+    refused(
+        rnntk("train", "--resume", trained, "--max-steps", 9),
+        1,
+        "vocabulary does not match",
+        "only in the text: 'F'",
+    )
+
+
+def test_settings_of_the_run_cannot_be_changed_on_resume(rnntk, trained: Path) -> None:
+    refused(rnntk("train", "--resume", trained, "--units", 9), 2, "--units cannot be given")
+    refused(rnntk("mnist", "--resume", trained), 2, "rnntk train --resume")
+
+
+def test_a_finished_run(rnntk, trained: Path) -> None:
+    refused(
+        rnntk("train", "--resume", trained, "--max-steps", 4), 2, "is finished", "raise --max-steps"
+    )
+
+
+def test_a_prime_with_unknown_characters(rnntk, trained: Path) -> None:
+    refused(rnntk("sample", trained, "--prime", "fox é Ω"), 2, "'é'", "'Ω'", "--on-unknown skip")
+    result = rnntk("sample", trained, "--prime", "fox é", "--on-unknown", "skip", "--length", 5)
+    assert result.exit_code == 0
+
+
+def test_no_run_yet(rnntk) -> None:
+    refused(rnntk("sample"), 1, "There is no run", "rnntk train")
+    refused(rnntk("sample", "nowhere"), 1, "There is no run folder nowhere")
+    refused(rnntk("train", "--resume"), 1, "There is no run")
+
+
+def test_no_such_checkpoint(rnntk, trained: Path) -> None:
+    refused(rnntk("sample", trained, "--checkpoint", "77"), 1, "no checkpoint '77'", "4")
+    refused(rnntk("sample", trained, "--checkpoint", "worst"), 1, "best, last")
+
+
+def test_a_full_disk_stops_with_a_message_and_keeps_what_was_saved(here: Path, text: Path) -> None:
+    """The size of files is limited, as a full disk would: large weights do not fit any more."""
+    import resource
+    import subprocess
+    import sys
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
+
+    command = [
+        sys.executable,
+        "-m",
+        "rnntk",
+        "train",
+        "--input",
+        str(text),
+        "--run",
+        "full",
+        *SMALL,
+    ]
+    command += ["--units", "500", "--layers", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, cwd=here)
+    assert done.returncode == 1, done.stderr
+    assert "No space is left" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,150 @@
+"""The group: help, names, precedence of settings, environment."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from rnntk import __version__
+from rnntk.cli.main import COMMANDS
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_help_does_not_import_what_it_does_not_need() -> None:
+    code = (
+        "import sys\nfrom rnntk.cli.main import group\n"
+        "try: group(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'tensorflow', 'keras', 'numpy', 'chardet', 'tensorboard'} & set(sys.modules)\n"
+        "print(heavy, file=sys.stderr); sys.exit(bool(heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "rnntk train --corpus linux_kernel" in done.stdout
+
+
+def test_python_m_and_version(here: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "rnntk", "--version"], capture_output=True, text=True
+    )
+    assert done.stdout.strip() == f"rnntk, version {__version__}"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(rnntk, name: str) -> None:
+    for flag in ("-h", "--help"):
+        result = rnntk(name, flag)
+        assert result.exit_code == 0
+        assert re.search(rf"Examples:\n(.*\n)* +rnntk {name}", result.stdout)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_has_help_and_an_environment_variable(name: str) -> None:
+    command = importlib.import_module(f"rnntk.cli.{name}").command
+    for param in command.params:
+        if isinstance(param, click.Option):
+            assert param.help, param
+            assert param.envvar or param.name == "list_all", param
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_in_the_readme(name: str) -> None:
+    assert f"`rnntk {name}`" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_misspelt_command_gets_the_nearest_name(rnntk) -> None:
+    result = rnntk("trian")
+    assert result.exit_code == 2
+    assert "Did you mean train?" in result.stderr
+
+
+def test_flag_wins_over_environment_over_file_over_corpus(rnntk, here: Path, monkeypatch) -> None:
+    """python_stdlib's own config says batch 50; each stronger source replaces it."""
+    (here / "c.toml").write_text(
+        'corpus = "python_stdlib"\n[train]\nbatch-size = 7\nunits = 8\nmax_steps = 1\n'
+    )
+    small = ["--seq-length", 5, "--embedding", 4, "--sample-every", 0, "--quiet"]
+
+    def batch(*more: object) -> tuple[int, int]:
+        result = rnntk("train", "--config", "c.toml", *small, *more, "--json")
+        assert result.exit_code == 0, result.output
+        run = Path(json.loads(result.stdout)["run"])
+        made = json.loads((run / "run.json").read_text(encoding="utf-8"))["settings"]
+        assert made["units"] == 8
+        assert made["learning_rate"] == 0.004, "from the corpus' own config"
+        return made["batch_size"]
+
+    assert batch() == 7
+    monkeypatch.setenv("RNNTK_BATCH_SIZE", "6")
+    assert batch() == 6
+    assert batch("--batch-size", 5) == 5
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "[train]\nlayer = 3\n",
+            "'layer' in [train] is no setting of rnntk train. Did you mean 'layers'?",
+        ),
+        ("layer = 3\n", "'layer' is no setting of any command. Did you mean 'layers'?"),
+        ("[trian]\nlayers = 3\n", "[trian] is no command. Did you mean 'train'?"),
+        ("[train\n", "is not a TOML file"),
+        ('[train]\nlayers = "many"\n', "'many' is not a valid integer"),
+        ("[train]\nlayers = 0\n", "0 is not in the range"),
+    ],
+)
+def test_a_wrong_config_file_is_named(rnntk, here: Path, content: str, message: str) -> None:
+    (here / "c.toml").write_text(content)
+    result = rnntk("train", "--config", "c.toml")
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
+
+
+def test_a_missing_config_file_is_named(rnntk) -> None:
+    result = rnntk("train", "--config", "none.toml")
+    assert result.exit_code == 2
+    assert "Cannot read none.toml" in result.stderr
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.toml")), ids=lambda p: p.stem)
+def test_every_shipped_config_is_right_and_says_how_to_run_it(path: Path) -> None:
+    from rnntk import config
+
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("#")
+    assert re.search(r"^#\s+rnntk \w+", text, re.MULTILINE)
+    for name in set(config.read_toml(path)) & set(COMMANDS):
+        command = importlib.import_module(f"rnntk.cli.{name}").command
+        known = [p.name for p in command.params]
+        values = config.read_config(path, name, known, list(COMMANDS))
+        for key, value in values.items():
+            param = next(p for p in command.params if p.name == key)
+            param.type_cast_value(click.Context(command), value)
+
+
+def test_a_duration_is_read_in_several_forms(rnntk) -> None:
+    from rnntk.cli.options import Duration
+
+    convert = Duration().convert
+    seconds = [convert(form, None, None) for form in ("90", "90s", "2m", "1h30m", "1.5", 7)]
+    assert seconds == [90, 90, 120, 5400, 1.5, 7]
+    for wrong in ("0", "soon", "-5", "m", ""):
+        result = rnntk("train", "--max-time", wrong)
+        assert result.exit_code == 2
+        assert "is no time; write for example 90s, 2m or 1h30m" in result.stderr
+
+
+def test_debug_shows_the_traceback(rnntk, monkeypatch) -> None:
+    from rnntk.errors import UsageError
+
+    monkeypatch.setenv("RNNTK_DEBUG", "1")
+    with pytest.raises(UsageError):
+        rnntk("train", "--corpus", "nothing_like_it")

@@ -1,0 +1,59 @@
+"""`rnntk mnist` as a user types it, on the digits that rnntk draws itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+SMALL = ["--units", "8", "--batch-size", "32", "--max-steps", "6", "--val-size", "100"]
+
+
+def test_without_network_and_data_it_falls_back_and_says_so(rnntk, here: Path) -> None:
+    result = rnntk("mnist", *SMALL)
+    assert result.exit_code == 0, result.output
+    assert "not MNIST" in result.stderr + result.stdout
+    assert "% of" in result.stdout
+    assert "95 % interval" in result.stdout
+    assert "confusion" in result.stdout
+    assert (here / "runs" / "digits-1" / "run.json").is_file()
+
+
+def test_json_and_resume(rnntk) -> None:
+    first = json.loads(
+        rnntk("mnist", "--data", "digits", "--bidirectional", *SMALL, "--json").stdout
+    )
+    assert first["step"] == 6
+    assert sum(map(sum, first["confusion"])) == first["test_images"]
+    low, high = first["test_interval"]
+    assert low < first["test_accuracy"] < high
+    again = rnntk("mnist", "--resume", "--max-steps", 8, "--json")
+    assert again.exit_code == 0, again.output
+    assert json.loads(again.stdout)["step"] == 8
+
+
+def test_resume_is_bit_for_bit(rnntk, here: Path) -> None:
+    from rnntk.runs import folder
+
+    args = [
+        "mnist",
+        "--data",
+        "digits",
+        "--units",
+        8,
+        "--dropout",
+        0.1,
+        "--batch-size",
+        512,
+        "--quiet",
+    ]
+    assert rnntk(*args, "--max-steps", 9, "--run", "whole").exit_code == 0
+    assert rnntk(*args, "--max-steps", 4, "--run", "part").exit_code == 0
+    assert rnntk("mnist", "--resume", "part", "--max-steps", 9, "--quiet").exit_code == 0
+    one, two = (folder.open_run(here / name).checkpoint().weights() for name in ("whole", "part"))
+    assert all((one[key] == two[key]).all() for key in one)
+
+
+def test_holding_out_everything_is_refused(rnntk) -> None:
+    result = rnntk("mnist", "--data", "digits", "--val-size", 1_000_000)
+    assert result.exit_code == 1
+    assert "--val-size" in result.stderr

@@ -1,0 +1,127 @@
+"""`rnntk prep`, `train` and `sample` as a user types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+SMALL = [
+    "--units",
+    "8",
+    "--embedding",
+    "6",
+    "--batch-size",
+    "4",
+    "--seq-length",
+    "20",
+    "--max-steps",
+    "4",
+]
+
+
+def test_prep_shows_what_it_made(rnntk, text: Path) -> None:
+    result = rnntk("prep", "--input", text)
+    assert result.exit_code == 0
+    assert "utf-8" in result.stdout or "ascii" in result.stdout
+    assert f"{len(text.read_text()):,} characters" in result.stdout
+    assert "Train on it with: rnntk train --input" in result.stderr
+    facts = json.loads(rnntk("prep", "--input", text, "--json").stdout)
+    assert facts["schema_version"] == 1
+    assert facts["corpus"]["facts"]["characters"] == len(text.read_text())
+
+
+def test_prep_reads_stdin_and_writes_where_it_is_told(rnntk, here: Path) -> None:
+    result = rnntk("prep", "--input", "-", "--output", "made", stdin="안녕하세요 " * 30)
+    assert result.exit_code == 0, result.output
+    assert (here / "made" / "ids.bin").stat().st_size == 180
+    assert rnntk("prep", "--input", "-", "--preprocessor", "hangul", stdin="각시").exit_code == 0
+
+
+def test_prep_lists_all_corpora(rnntk) -> None:
+    listed = json.loads(rnntk("prep", "--list", "--json").stdout)["corpora"]
+    by_name = {row["name"]: row for row in listed}
+    assert {"linux_kernel", "python_stdlib", "tinyshakespeare", "mnist", "digits"} <= set(by_name)
+    assert by_name["python_stdlib"]["available"]
+    assert not by_name["tinyshakespeare"]["available"]
+    table = rnntk("prep", "--list").stdout
+    assert all(name in table for name in by_name)
+
+
+def test_train_then_sample_without_naming_the_run(rnntk, text: Path) -> None:
+    result = rnntk("train", "--input", text, *SMALL, "--sample-every", 2)
+    assert result.exit_code == 0, result.output
+    assert "runs/tiny-1" in result.stdout
+    assert "--- sample at step 2 ---" in result.stderr
+    assert "Draw from it with: rnntk sample runs/tiny-1" in result.stderr
+    one = rnntk("sample", "--prime", "fox", "--seed", 1, "--length", 50)
+    two = rnntk("sample", "--prime", "fox", "--seed", 1, "--length", 50)
+    assert one.stdout == two.stdout
+    assert one.stdout.startswith("fox")
+    assert len(one.stdout) == 3 + 50 + 1
+    assert "seed 1" in one.stderr
+    other = rnntk("sample", "--prime", "fox", "--seed", 2, "--length", 50)
+    assert other.stdout != one.stdout
+
+
+def test_default_corpora_offline_are_named(rnntk) -> None:
+    result = rnntk("train", *SMALL, "--sample-every", 0)
+    assert result.exit_code == 0, result.output
+    assert "stand-in" in result.stderr or "python_stdlib" in result.stderr
+
+
+def test_resume_continues_the_latest(rnntk, text: Path) -> None:
+    rnntk("train", "--input", text, *SMALL, "--sample-every", 0)
+    result = rnntk("train", "--resume", "--max-steps", 6, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["step"] == 6
+    assert "Continuing" in result.stderr
+
+
+def test_json_is_one_object_and_notes_stay_off_stdout(rnntk, text: Path) -> None:
+    result = json.loads(rnntk("train", "--input", text, *SMALL, "--json").stdout)
+    assert {"schema_version", "command", "run", "step", "losses", "reason"} <= set(result)
+    drawn = json.loads(rnntk("sample", "--json", "--length", 5, "--num", 3, "--seed", 0).stdout)
+    assert len(drawn["texts"]) == 3
+    assert len({len(t) for t in drawn["texts"]}) == 1
+
+
+def test_quiet_says_nothing_but_the_result(rnntk, text: Path) -> None:
+    assert rnntk("train", "--input", text, *SMALL, "--quiet").stderr == ""
+    assert rnntk("sample", "--quiet", "--length", 5).stderr == ""
+
+
+def test_sample_strategies(rnntk, trained: Path) -> None:
+    def draw(*args: object) -> str:
+        result = rnntk("sample", trained, "--prime", "fox", "--length", 30, *args)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    greedy = draw("--greedy", "--seed", 1)
+    assert greedy == draw("--greedy", "--seed", 2)
+    assert greedy == draw("--temperature", 0, "--seed", 3)
+    assert greedy == draw("--top-k", 1, "--seed", 4)
+    assert draw("--seed", 5, "--top-p", 0.9) == draw("--seed", 5, "--top-p", 0.9)
+    several = draw("--num", 2, "--seed", 1)
+    assert several.count("fox") >= 2
+    assert "--- 2 ---" in several
+
+
+def test_sample_takes_its_prime_from_a_file_or_stdin(rnntk, trained: Path, here: Path) -> None:
+    (here / "prime.txt").write_text("a fox")
+    assert rnntk("sample", trained, "--prime-file", "prime.txt", "--length", 3).stdout.startswith(
+        "a fox"
+    )
+    assert rnntk(
+        "sample", trained, "--prime-file", "-", "--length", 3, stdin="a fox"
+    ).stdout.startswith("a fox")
+    assert rnntk("sample", trained, "--prime-file", "no.txt").exit_code == 2
+    assert rnntk("sample", trained, "--prime-file", "prime.txt", "--prime", "x").exit_code == 2
+
+
+def test_korean_end_to_end(rnntk) -> None:
+    result = rnntk("train", "--corpus", "demo_ko", *SMALL, "--sample-every", 0)
+    assert result.exit_code == 0, result.output
+    drawn = rnntk("sample", "--corpus", "demo_ko", "--seed", 1, "--length", 40)
+    assert drawn.exit_code == 0, drawn.output
+    raw = rnntk("sample", "--corpus", "demo_ko", "--seed", 1, "--length", 40, "--raw", "--json")
+    assert len(json.loads(raw.stdout)["texts"][0]) == 40
