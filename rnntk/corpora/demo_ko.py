@@ -121,7 +121,8 @@ class _Writer:
         patterns = (
             self.did, self.did, self.went, self.went_after, self.did_while, self.went_to_do,
             self.because, self.there_was, self.was_like, self.together, self.wanted, self.did_not,
-            self.after, self.when, self.someone_who, self.was_someone, self.saw_weather, self.but_then,
+            self.after, self.when, self.someone_who, self.was_someone, self.saw_weather,
+            self.but_then,
         )  # fmt: skip
         text = self.pick(patterns)(who)
         if self.chance(0.2) and not text.startswith("그러나"):
@@ -247,7 +248,7 @@ class _Writer:
         noun, trait = self.pick(_KINDS[kind]), self.trait(kind)
         return (
             self.pick(["이것은 무엇이에요?", "저것은 뭐예요?", "그게 뭐니?"]),
-            f"{attach(noun, '이에요/예요')}. {self.pick(['정말', '아주', '참'])} {trait.exclaimed()}!",
+            f"{attach(noun, '이에요/예요')}. {self.pick(['정말', '아주'])} {trait.exclaimed()}!",
         )
 
     def asked_who(self) -> tuple[str, str]:

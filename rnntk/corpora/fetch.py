@@ -125,7 +125,9 @@ def _download(
     request = urllib.request.Request(url, headers={"User-Agent": f"rnntk/{rnntk.__version__}"})
     done, total = 0, None
     try:
-        with urllib.request.urlopen(request, timeout=connect_seconds) as response:
+        # An opener of its own, because the one that urllib shares keeps the proxies of its first use.
+        opener = urllib.request.build_opener()
+        with opener.open(request, timeout=connect_seconds) as response:
             length = response.headers.get("Content-Length")
             total = int(length) if length else None
             while block := response.read1(_BLOCK):
@@ -136,6 +138,7 @@ def _download(
                 if time.monotonic() > deadline:
                     raise CorpusError(f"it took too long: {_amount(done, total)} came in time")
     except urllib.error.HTTPError as error:
+        error.close()
         kind = _PassingError if error.code in (429, 500, 502, 503, 504) else CorpusError
         raise kind(f"the server answered {error.code} {error.reason}") from None
     except urllib.error.URLError as error:

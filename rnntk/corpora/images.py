@@ -157,7 +157,8 @@ def _idx_file(folder: Path, name: str) -> Path | None:
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # NumPy leaves a file that it opened itself open when it is not a whole archive.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             missing = [name for name in _IDX_NAMES if name not in archive]
             if missing:
                 raise DataError(f"{path} has no array {', '.join(missing)}.")

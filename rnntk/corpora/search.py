@@ -248,11 +248,14 @@ def local_path(source: Source) -> Path:
 
 def find_in_folder(card: Card, folder: Path) -> Path | None:
     """The corpus in `<data folder>/<name>`: a file, for images also the folder of IDX files."""
-    for name in card.files:
-        if (folder / name).is_file():
-            return folder / name
-    if card.kind == "images" and images.idx_files(folder):
-        return folder
+    try:
+        for name in card.files:
+            if (folder / name).is_file():
+                return folder / name
+        if card.kind == "images" and images.idx_files(folder):
+            return folder
+    except OSError:  # a folder that may not be entered has nothing for us
+        pass
     return None
 
 

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnntk.corpora import images, registry
+from rnntk.corpora.card import Card, Source
+from rnntk.errors import CorpusError, DataError, UsageError
+
+ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+NAMES = (*NAMES, "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+def small_set() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {
+        "x_train": rng.integers(0, 256, (20, 28, 28), np.uint8),
+        "y_train": rng.integers(0, 10, 20, np.uint8),
+        "x_test": rng.integers(0, 256, (10, 28, 28), np.uint8),
+        "y_test": rng.integers(0, 10, 10, np.uint8),
+    }
+
+
+def idx(array: np.ndarray) -> bytes:
+    header = b"\0\0\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    return header + array.tobytes()
+
+
+@pytest.fixture
+def card() -> Card:
+    hashes = [(name, hashlib.sha256(a.tobytes()).hexdigest()) for name, a in small_set().items()]
+    return Card(
+        "mnist", (), title="MNIST", kind="images", files=("mnist.npz",), arrays=tuple(hashes)
+    )
+
+
+@pytest.fixture
+def folder(alone: Path) -> Path:
+    path = alone / "data" / "mnist"
+    path.mkdir(parents=True)
+    return path
+
+
+def load(card: Card) -> images.ImageSet:
+    return images.load_images(registry.resolve(card, offline=True))
+
+
+def same(found: images.ImageSet) -> bool:
+    return all(np.array_equal(getattr(found, name), array) for name, array in small_set().items())
+
+
+def test_npz_however_it_is_packed(folder, card):
+    for save in (np.savez, np.savez_compressed):
+        save(folder / "mnist.npz", **small_set())
+        found = load(card)
+        assert same(found)
+        assert found.verified
+
+
+@pytest.mark.parametrize("form", ["plain", "gz", "point"])
+def test_idx_files(folder, card, form):
+    for name, array in zip(NAMES, small_set().values(), strict=True):
+        if form == "gz":
+            (folder / (name + ".gz")).write_bytes(gzip.compress(idx(array)))
+        else:
+            (folder / (name.replace("-idx", ".idx") if form == "point" else name)).write_bytes(
+                idx(array)
+            )
+    resolved = registry.resolve(card, offline=True)
+    assert resolved.path == Path("data") / "mnist"
+    assert resolved.bytes == sum(file.stat().st_size for file in folder.iterdir())
+    assert same(images.load_images(resolved))
+
+
+def test_three_idx_files_are_not_a_set(folder, card):
+    for name, array in list(zip(NAMES, small_set().values(), strict=True))[:3]:
+        (folder / name).write_bytes(idx(array))
+    with pytest.raises(CorpusError, match=r"no file mnist\.npz"):
+        load(card)
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_one_changed_value_is_found(folder, card, name):
+    arrays = small_set()
+    arrays[name].flat[3] ^= 1
+    np.savez(folder / "mnist.npz", **arrays)
+    before = (folder / "mnist.npz").read_bytes()
+    with pytest.raises(DataError, match=f"is not MNIST: the SHA-256 of its {name} is"):
+        load(card)
+    assert (folder / "mnist.npz").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda a: a.pop("y_test"), "has no array y_test"),
+        (lambda a: a.update(x_train=a["x_train"][:, :27]), r"x_train must be uint8 \(N, 28, 28\)"),
+        (lambda a: a.update(y_train=a["y_train"][:5]), r"y_train uint8 \(N,\)"),
+        (lambda a: a.update(x_test=a["x_test"] / 255), "not float64"),
+        (lambda a: a.update(y_test=a["y_test"] + 10), "labels are 0 to 9"),
+        (lambda a: a.update(x_train=np.array([{}])), "cannot be read as an .npz file"),
+    ],
+)
+def test_other_arrays_are_refused(folder, card, spoil, message):
+    arrays = small_set()
+    spoil(arrays)
+    np.savez(folder / "mnist.npz", **arrays)
+    with pytest.raises(DataError, match=message):
+        load(replace(card, arrays=()))
+
+
+@pytest.mark.parametrize("data", [b"", b"no archive", b"PK\x03\x04 cut"])
+def test_a_broken_file_is_told_and_kept(folder, card, data):
+    (folder / "mnist.npz").write_bytes(data)
+    with pytest.raises(DataError, match="left as it is"):
+        load(card)
+    assert (folder / "mnist.npz").read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"\0\0\x0d\x01\0\0\0\0", "is not an IDX file"),
+        (b"\0\0\x08", "is not an IDX file"),
+        (idx(np.zeros(5, np.uint8))[:-1], "should hold 5 values after its header, not 4"),
+    ],
+)
+def test_a_broken_idx_file(tmp_path, data, message):
+    (tmp_path / "a").write_bytes(data)
+    with pytest.raises(DataError, match=message):
+        images.read_idx(tmp_path / "a")
+    (tmp_path / "a.gz").write_bytes(data)
+    with pytest.raises(DataError, match="cannot be read"):
+        images.read_idx(tmp_path / "a.gz")
+
+
+def test_the_copy_of_keras_is_read_where_it_is(alone, card, bare_machine):
+    path = bare_machine.keras_home / "datasets" / "mnist.npz"
+    path.parent.mkdir(parents=True)
+    np.savez(path, **small_set())
+    keras = replace(card, sources=(Source("system", "keras_mnist"),))
+    assert registry.availability(keras, machine=bare_machine).detail == str(path)
+    found = registry.resolve(keras, machine=bare_machine)
+    assert (found.source, found.path) == ("system", path)
+    assert same(images.load_images(found))
+    assert not (alone / "cache").exists()
+
+
+def test_without_mnist_digits_are_drawn_and_told(alone, bare_machine):
+    found = images.resolve_images(None, offline=True, machine=bare_machine)
+    assert found.card.name == "digits"
+    assert found.detail.startswith("MNIST is not on this machine")
+    assert "They are not MNIST" in found.detail
+    drawn = images.load_images(found)
+    assert "not MNIST" in drawn.title
+    assert not drawn.verified
+    assert drawn.x_train.shape == (10_000, 28, 28)
+    assert drawn.x_test.shape == (2_000, 28, 28)
+
+
+def test_mnist_asked_for_by_name_is_not_replaced(alone, bare_machine):
+    with pytest.raises(CorpusError, match="These work here without the network: digits"):
+        images.resolve_images("mnist", offline=True, machine=bare_machine)
+
+
+def test_a_text_is_no_image_set(alone):
+    with pytest.raises(
+        UsageError, match="linux_kernel is a text; the image sets are mnist and digits"
+    ):
+        images.resolve_images("linux_kernel")
+
+
+@pytest.mark.skipif(not os.environ.get("RNNTK_DATA"), reason="needs RNNTK_DATA: mnist/mnist.npz")
+def test_the_real_mnist():
+    found = images.load_images(images.resolve_images("mnist", offline=True))
+    assert found.verified
+    assert np.bincount(found.y_train).tolist() == [
+        *(5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
+    ]
+    assert found.x_test.shape == (10_000, 28, 28)
