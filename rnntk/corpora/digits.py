@@ -201,7 +201,13 @@ def build() -> Built:
     """The set as the bytes of an `.npz`."""
     arrays = make()
     file = io.BytesIO()
-    np.savez(file, allow_pickle=False, **arrays)
+    np.savez(
+        file,
+        x_train=arrays["x_train"],
+        y_train=arrays["y_train"],
+        x_test=arrays["x_test"],
+        y_test=arrays["y_test"],
+    )
     digest = hashlib.sha256(b"".join(array.tobytes() for array in arrays.values())).hexdigest()
     return Built(
         file.getvalue(),

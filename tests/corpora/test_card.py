@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,14 @@ def test_sizes_are_exact_only_with_a_hash():
     )
     assert parse_card({"name": "a", "bytes": 1_234_567}).size == "about 1.2 MB"
     assert parse_card({"name": "a", "bytes": 204_800}).size == "about 205 kB"
+
+
+def test_the_card_that_the_data_page_shows_is_a_good_one(tmp_path: Path):
+    page = Path(__file__).parents[2] / "data" / "README.md"
+    shown = re.search(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert shown
+    path = tmp_path / "novel.toml"
+    path.write_text(shown[1], encoding="utf-8")
+    card = registry.load_card(path)
+    assert shipped_config(card.config) is not None
+    assert [source.kind for source in card.sources] == ["file", "url"]
