@@ -198,9 +198,10 @@ def _with_nuls(scan: Scan, decodes: Decodes) -> Verdict:
         candidates += ["utf-32-le", "utf-32-be"]
     if scan.size % 2 == 0 and nuls * 50 >= scan.size:
         # The high byte of an ASCII character is NUL: second in little-endian, first in big-endian.
+        # So is the low byte of a few others, such as 가, U+AC00.
         even, odd = scan.nuls
-        candidates += ["utf-16-le"] if odd >= 20 * even else []
-        candidates += ["utf-16-be"] if even >= 20 * odd else []
+        candidates += ["utf-16-le"] if odd >= 4 * even else []
+        candidates += ["utf-16-be"] if even >= 4 * odd else []
     for codec in candidates:
         sample = bytes(scan.head[: len(scan.head) // 4 * 4 or 2])
         if _plausible(sample.decode(codec, "replace")) and decodes(codec) is None:

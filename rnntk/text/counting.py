@@ -48,9 +48,9 @@ class SymbolWriter:
         self._characters = np.zeros(CODE_POINTS, np.int64)
         self._units: dict[str, str] = {}
         self._symbols: dict[str, int] = {}
-        # By code point: the ids of the character's symbols, side by side, and how many they are.
+        # By code point: the ids of the character's symbols, side by side, and which are used.
         self._ids = np.zeros((256, 1), np.uint8)
-        self._lengths = np.zeros(256, np.uint32)
+        self._used = np.zeros((256, 1), bool)
         # The ids so far are of this width; wider ones may follow narrower ones in the same file.
         self._segments: list[tuple[np.dtype, int]] = []
 
@@ -77,9 +77,10 @@ class SymbolWriter:
             ids = _look_up(self._ids[:, 0], codes)
             lengths = None
         else:
-            lengths = self._lengths[codes]
-            width = self._ids.shape[1]
-            ids = self._ids[codes][np.arange(width) < lengths[:, None]].data
+            # `take` and `compress` are several times as fast as the same by brackets.
+            side_by_side = self._ids.take(codes, axis=0).ravel()
+            ids = np.compress(self._used.take(codes, axis=0).ravel(), side_by_side).data
+            lengths = self._used.sum(axis=1).take(codes)
         before = self.index[-2]
         for start in range(0, len(codes), PIECE):
             count = min(PIECE, len(codes) - start)
@@ -107,14 +108,13 @@ class SymbolWriter:
                 self._symbols.setdefault(symbol, len(self._symbols))
         rows = max(len(self._ids), max(map(ord, characters)) + 1)
         width = max(self._ids.shape[1], *(len(self._units[c]) for c in characters))
-        ids = np.zeros((rows, width), id_dtype(len(self._symbols)))
-        ids[: self._ids.shape[0], : self._ids.shape[1]] = self._ids
-        self._lengths = np.pad(self._lengths, (0, rows - len(self._lengths)))
+        grown = [(0, rows - len(self._ids)), (0, width - self._ids.shape[1])]
+        self._used = np.pad(self._used, grown)
+        self._ids = np.pad(self._ids.astype(id_dtype(len(self._symbols))), grown)
         for character in characters:
-            unit = self._units[character]
-            ids[ord(character), : len(unit)] = [self._symbols[symbol] for symbol in unit]
-            self._lengths[ord(character)] = len(unit)
-        self._ids = ids
+            unit, code = self._units[character], ord(character)
+            self._ids[code, : len(unit)] = [self._symbols[symbol] for symbol in unit]
+            self._used[code, : len(unit)] = True
 
     def characters(self) -> dict[str, int]:
         """How often each character occurs, in order of first appearance."""
@@ -173,4 +173,4 @@ def _look_up(
         small = np.zeros(256, np.uint8)
         small[: min(len(table), 256)] = table[:256]
         return indices.tobytes().translate(small.tobytes())
-    return table[indices].data
+    return table.take(indices).data
