@@ -60,7 +60,7 @@ def test_nothing_imports_the_command_line() -> None:
         "rnntk.cli.prep",
         "rnntk.cli.sample",
         "rnntk.cli.train",
-        "rnntk.decoding.reader",
+        "rnntk.decoding.trained",
     ],
 )
 def test_tensorflow_is_not_imported(module: str) -> None:

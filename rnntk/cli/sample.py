@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +15,9 @@ from rnntk.cli.console import Console, shown
 from rnntk.cli.options import Option, common_options, runs_dir_option, settings_options
 from rnntk.config import SampleSettings
 from rnntk.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from rnntk.decoding.generate import Piece
 
 
 @click.command(
@@ -58,49 +62,48 @@ def command(
     **values: Any,
 ) -> None:
     """Draw text from RUN; without it, from the run that was trained last."""
-    from rnntk.decoding.reader import open_reader
+    from rnntk.decoding import trained
     from rnntk.runs import folder
 
     console = Console(quiet, verbose, as_json)
     settings = config.from_mapping(SampleSettings, values)
     if prime is not None and prime_file is not None:
         raise UsageError("--prime and --prime-file are both given; use one of them.")
-    found = (
-        folder.open_run(run)
-        if run
-        else folder.latest(runs_dir, kind=folder.CHAR_RNN, corpus=corpus)
-    )
-    if found.kind != folder.CHAR_RNN:
-        raise UsageError(f"{found.path} is a {found.kind}; only character models write text.")
-    reader = open_reader(found, checkpoint, warn=console.note)
+    path = run or folder.latest(runs_dir, kind=folder.CHAR_RNN, corpus=corpus).path
+    model = trained.load(path, checkpoint, warn=console.note)
     if prime_file is not None:
         prime = _read(prime_file)
-    if prime is None:
-        prime = reader.default_prime
+    ready = model.prime(model.default_prime if prime is None else prime, settings.on_unknown)
+    if ready.skipped:
+        console.note(f"Left out of the prime: {', '.join(map(repr, ready.skipped))}")
     seed = settings.seed if settings.seed is not None else secrets.randbelow(2**32)
-    step = reader.progress.step
-    console.note(
-        f"{shown(found.path)} at step {step}, seed {seed}" + (f", prime {prime!r}" if prime else "")
-    )
-    texts = []
-    for index, stream in enumerate(reader.sample(prime, settings, seed, notify=console.note)):
-        if settings.num > 1:
-            console.result(f"--- {index + 1} ---")
-        if not as_json:
-            sys.stdout.write(prime or "")
-        pieces = []
-        for piece in stream:
-            pieces.append(piece)
-            if not as_json:
-                sys.stdout.write(piece)
-                sys.stdout.flush()
-        if not as_json:
-            sys.stdout.write("\n")
-        texts.append("".join(pieces))
-    console.json(
-        "sample",
-        {"run": str(found.path), "step": step, "seed": seed, "prime": prime, "texts": texts},
-    )
+    assert model.progress is not None
+    step = model.progress.step
+    console.note(f"{shown(path)} at step {step}, seed {seed}")
+    pieces = model.pieces(ready, settings, seed, echo=not as_json)
+    if as_json:
+        texts = [""] * settings.num
+        for piece in pieces:
+            texts[piece.stream] += piece.text
+        console.json(
+            "sample",
+            {"run": str(path), "step": step, "seed": seed, "prime": ready.text, "texts": texts},
+        )
+    else:
+        _stream(pieces, settings.num)
+
+
+def _stream(pieces: Iterator[Piece], num: int) -> None:
+    """Print text as it is drawn, each of several texts under its number."""
+    current = -1
+    for piece in pieces:
+        if piece.stream != current:
+            if num > 1:
+                click.echo(("\n" if current >= 0 else "") + f"--- {piece.stream + 1} ---")
+            current = piece.stream
+        sys.stdout.write(piece.text)
+        sys.stdout.flush()
+    click.echo()
 
 
 def _read(path: str) -> str:

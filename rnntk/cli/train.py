@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,9 @@ from rnntk.cli.options import (
 from rnntk.cli.prep import prepared_text
 from rnntk.config import FitSettings, MachineSettings, ModelSettings, TextSettings
 from rnntk.errors import UsageError
+
+if TYPE_CHECKING:
+    from rnntk.runs.folder import RunFolder
 
 # What may be given with --resume; everything else comes from the run.
 RESUMABLE = {
@@ -130,8 +133,12 @@ def _resume(
     _finish(console, result)
 
 
-def _draw(run: Any, weights: dict[str, Any]) -> str:
-    raise NotImplementedError
+def _draw(run: RunFolder, weights: dict[str, Any]) -> str:
+    """A text of 200 symbols, always with the same seed so that one sees the model change."""
+    from rnntk.decoding.trained import TrainedModel
+
+    model = TrainedModel(run, weights)
+    return model.default_prime + "".join(model.sample(length=200, seed=0))
 
 
 def _finish(console: Console, result: Any) -> None:
