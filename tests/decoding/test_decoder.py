@@ -12,26 +12,6 @@ from rnntk.decoding.decoder import Decoder
 from rnntk.errors import RunError, UsageError
 
 CELLS = ("lstm", "gru", "rnn")
-GATES = {"lstm": 4, "gru": 3, "rnn": 1}
-
-
-def random_weights(cell, layers=2, V=11, E=5, H=7, seed=0, scale=0.7):
-    rng = np.random.default_rng(seed)
-    gates = GATES[cell] * H
-
-    def draw(*shape):
-        return rng.normal(0, scale, shape).astype(np.float32)
-
-    weights = {"embedding/embeddings": draw(V, E)}
-    inputs = E
-    for k in range(layers):
-        weights[f"rnn_{k}/kernel"] = draw(inputs, gates)
-        weights[f"rnn_{k}/recurrent_kernel"] = draw(H, gates)
-        weights[f"rnn_{k}/bias"] = draw(*((2, gates) if cell == "gru" else (gates,)))
-        inputs = H
-    weights["output/kernel"] = draw(H, V)
-    weights["output/bias"] = draw(V)
-    return weights
 
 
 def keras_logits(weights, cell, layers, ids):
@@ -55,7 +35,7 @@ def keras_logits(weights, cell, layers, ids):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("layers", [1, 2, 3])
-def test_logits_agree_with_stock_keras(cell, layers):
+def test_logits_agree_with_stock_keras(cell, layers, random_weights):
     weights = random_weights(
         cell, layers, V=30, E=16, H=32, scale=0.18
     )  # about Glorot's: larger ones are chaotic
@@ -71,7 +51,7 @@ def test_logits_agree_with_stock_keras(cell, layers):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_one_stream_and_many_agree(cell):
+def test_one_stream_and_many_agree(cell, random_weights):
     decoder = Decoder(random_weights(cell), cell)
     ids = np.random.default_rng(2).integers(0, 11, (4, 25))
     together = decoder.initial_states(4)
@@ -86,7 +66,7 @@ def test_one_stream_and_many_agree(cell):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("n", [1, 3])
-def test_prime_is_stepping(cell, n, monkeypatch):
+def test_prime_is_stepping(cell, n, monkeypatch, random_weights):
     monkeypatch.setattr("rnntk.decoding.decoder._CHUNK_BYTES", 4096)  # several chunks
     decoder = Decoder(random_weights(cell), cell)
     ids = np.random.default_rng(3).integers(0, 11, 90)
@@ -100,7 +80,7 @@ def test_prime_is_stepping(cell, n, monkeypatch):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
 
 
-def test_costs_are_the_negative_log_softmax_and_carry_the_state():
+def test_costs_are_the_negative_log_softmax_and_carry_the_state(random_weights):
     decoder = Decoder(random_weights("lstm"), "lstm")
     ids = np.random.default_rng(4).integers(0, 11, 50)
     states = decoder.initial_states()
@@ -115,7 +95,7 @@ def test_costs_are_the_negative_log_softmax_and_carry_the_state():
     assert decoder.costs(ids[:1]).size == 0
 
 
-def test_assign_copies_and_reorders_streams():
+def test_assign_copies_and_reorders_streams(random_weights):
     decoder = Decoder(random_weights("lstm"), "lstm")
     one = decoder.initial_states(1)
     decoder.prime(np.arange(5), one)
@@ -131,7 +111,7 @@ def test_assign_copies_and_reorders_streams():
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_loop_of_one_stream_allocates_nothing(cell):
+def test_the_loop_of_one_stream_allocates_nothing(cell, random_weights):
     decoder = Decoder(random_weights(cell, V=512, H=512), cell)
     states = decoder.initial_states()
     ids = np.zeros(1, np.intp)
@@ -146,13 +126,13 @@ def test_the_loop_of_one_stream_allocates_nothing(cell):
     assert peak < 512 * 4  # less than one hidden vector: views and frames only
 
 
-def test_extreme_weights_neither_overflow_nor_warn():
+def test_extreme_weights_neither_overflow_nor_warn(random_weights):
     decoder = Decoder(random_weights("lstm", scale=500.0), "lstm")
     costs = decoder.costs(np.random.default_rng(5).integers(0, 11, 200))
     assert np.isfinite(costs).all()
 
 
-def test_memory_mapped_weights_are_left_alone(tmp_path):
+def test_memory_mapped_weights_are_left_alone(tmp_path, random_weights):
     mapped = {}
     weights = random_weights("gru")
     for k, (name, array) in enumerate(weights.items()):
@@ -165,7 +145,7 @@ def test_memory_mapped_weights_are_left_alone(tmp_path):
         np.testing.assert_array_equal(array, weights[name])
 
 
-def test_errors_name_what_is_wrong():
+def test_errors_name_what_is_wrong(random_weights):
     weights = random_weights("lstm")
     with pytest.raises(UsageError, match="lstm, gru, rnn"):
         Decoder(weights, "transformer")
