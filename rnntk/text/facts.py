@@ -9,6 +9,9 @@ from typing import Any
 
 from rnntk.text.preprocessors import Preprocessor
 
+CONJOINING = "conjoining jamo"
+"""The kind of jamo that NFD makes of syllables."""
+
 SHOWN = 10
 """Symbols listed at either end of the frequencies, and examples of what is unusual."""
 
@@ -27,7 +30,7 @@ def entropy_bits(counts: Iterable[int]) -> float:
 def _kind(character: str) -> str | None:
     code = ord(character)
     if 0x1100 <= code <= 0x11FF or 0xA960 <= code <= 0xA97F or 0xD7B0 <= code <= 0xD7FF:
-        return "conjoining jamo"
+        return CONJOINING
     if character == "\ufffd":
         return "replacement characters already in the text"
     if character in "\t\n\r\f":

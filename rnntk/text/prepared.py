@@ -75,13 +75,13 @@ class Prepared:
         try:
             meta = json.loads((folder / "meta.json").read_text("utf-8"))
             version = meta["format_version"]
-            if version > FORMAT_VERSION:
+            if int(version) > FORMAT_VERSION:
                 raise RunError(
                     f"{folder} has the prepared format {version}, from a newer rnntk; this one"
                     f" reads up to {FORMAT_VERSION}. Update rnntk, or prepare the text again."
                 )
             dtype = np.dtype(meta["dtype"])
-            length = meta["length"]
+            length = int(meta["length"])
             vocabulary = Vocabulary.from_json((folder / "vocabulary.json").read_text("utf-8"))
             ids = np.memmap(folder / "ids.bin", dtype, mode="r")
             index = None
@@ -132,8 +132,8 @@ class Prepared:
         return self._characters_before(end) - self._characters_before(start)
 
     def _characters_before(self, position: int) -> int:
-        if self._index is None:
-            return position
+        if self._index is None or position <= 0:
+            return max(position, 0)
         row = int(np.searchsorted(self._index[:, 0], position, "right")) - 1
         first, characters = map(int, self._index[row])
         if row + 1 == len(self._index):

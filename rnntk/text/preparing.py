@@ -218,6 +218,9 @@ def _facts(
     total = sum(characters.values())
     reports = [source.report for source in sources]
     rare = {s: c for s, c in counts.items() if s not in merged}
+    unusual = known.unusual(characters)
+    changed = known.changed(characters, recipe.preprocessor)
+    replaced = sum(report.replaced for report in reports)
     return {
         **recipe.to_json(),
         "sha256": raw_sha256(sources),
@@ -227,12 +230,42 @@ def _facts(
         "symbols": length,
         "vocabulary_size": len(vocabulary),
         "encoding": ", ".join(dict.fromkeys(report.encoding for report in reports)),
-        "replaced": sum(report.replaced for report in reports),
+        "replaced": replaced,
         "rare": {"count": sum(rare.values()), "distinct": len(rare)},
-        "changed": known.changed(characters, recipe.preprocessor),
-        "unusual": known.unusual(characters),
+        "changed": changed,
+        "unusual": unusual,
         **known.frequencies(ranked),
         "entropy_bits": entropy,
         "bits_per_character": entropy * length / total,
+        "warnings": list(_warnings(recipe, replaced, unusual, changed, rare, counts)),
         "sources": [source.to_json() for source in sources],
     }
+
+
+def _warnings(
+    recipe: Recipe,
+    replaced: int,
+    unusual: list[dict[str, Any]],
+    changed: dict[str, Any],
+    rare: dict[str, int],
+    counts: dict[str, int],
+) -> Iterator[str]:
+    """What the user should know of, a sentence each."""
+    if replaced:
+        yield f"{replaced:,} times bytes did not decode and became U+FFFD (--errors replace)."
+    conjoining = sum(e["count"] for e in unusual if e["kind"] == known.CONJOINING)
+    if conjoining and not recipe.normalize:
+        yield (
+            f"The text has {conjoining:,} conjoining jamo (Hangul in NFD), which stay as they are;"
+            " --normalize makes syllables of them."
+        )
+    if changed["count"]:
+        yield (
+            f"{changed['count']:,} characters ({changed['distinct']:,} distinct) do not come back"
+            f" from the preprocessor {recipe.preprocessor.name!r} as they went in."
+        )
+    if rare and recipe.unknown_symbol in counts:
+        yield (
+            f"The unknown symbol {recipe.unknown_symbol!r} also occurs in the text itself,"
+            f" {counts[recipe.unknown_symbol]:,} times; the two are not told apart."
+        )

@@ -1,0 +1,434 @@
+import errno
+import gzip
+import io
+import json
+import lzma
+import math
+import os
+import subprocess
+import sys
+import textwrap
+import unicodedata
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rnntk.corpora import encoding
+from rnntk.errors import DataError, EncodingError, RunError, UsageError
+from rnntk.text import counting, prepared, preprocessors
+from rnntk.text.prepared import Prepared, prepare
+from rnntk.text.vocabulary import Vocabulary
+
+needs_data = pytest.mark.skipif(
+    not os.environ.get("RNNTK_DATA"), reason="needs RNNTK_DATA: the folder of the real corpora"
+)
+TEXT = st.text(
+    st.sampled_from("가각ㄱㅏᴥ😀漢\r\n\0a") | st.characters(exclude_categories=["Cs"]), min_size=1
+)
+
+
+class Making:
+    """Writes files and prepares them in one cache."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cache = folder / "cache"
+
+    def file(self, content: str | bytes, name: str = "text.txt") -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    def __call__(self, content: str | bytes, **options) -> Prepared:
+        return prepare([self.file(content)], cache_dir=self.cache, **options)
+
+
+@pytest.fixture
+def making(tmp_path: Path) -> Making:
+    return Making(tmp_path)
+
+
+def everything(made: Prepared) -> str:
+    return made.preprocessor.decode(made.vocabulary.decode(made.ids))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(TEXT, st.sampled_from(["plain", "hangul", "hangul-slides"]), st.integers(1, 9))
+def test_ids_vocabulary_and_ranges(making, monkeypatch, text: str, name: str, small: int) -> None:
+    monkeypatch.setattr(encoding, "CHUNK", small)
+    monkeypatch.setattr(counting, "PIECE", 3)
+    codec = preprocessors.get(name)
+    symbols = codec.encode(text)
+    if not symbols:
+        with pytest.raises(DataError, match="Nothing is left"):
+            making(text, encoding="utf-8", preprocessor=name)
+        return
+    made = making(text, encoding="utf-8", preprocessor=name)
+    if text.startswith("\ufeff"):
+        text = text[1:]
+        symbols = codec.encode(text)
+    assert made.vocabulary == Vocabulary.from_text(symbols)
+    assert made.vocabulary.decode(made.ids) == symbols
+    assert made.ids.dtype == made.vocabulary.dtype
+    assert made.facts["characters"] == made.original_characters() == len(text)
+    if name == "hangul-slides":
+        return
+    ends = list(accumulate(len(codec.encode(c)) for c in text))
+    for cut in range(len(symbols) + 1):
+        before = sum(end <= cut for end in ends)
+        assert made.original_characters(0, cut) == before
+        assert made.original_characters(cut) == len(text) - before
+
+
+def test_facts_of_a_small_text(making: Making) -> None:
+    made = making("aabab\x07\n한\x1a", preprocessor="hangul")
+    facts = made.facts
+    assert facts["encoding"] == "utf-8"
+    assert facts["bytes"] == 11
+    assert (facts["characters"], facts["distinct_characters"]) == (9, 6)
+    assert (facts["symbols"], facts["vocabulary_size"]) == (12, 9)
+    assert facts["most_frequent"][:2] == [["a", 3], ["b", 2]]
+    assert facts["least_frequent"][0] == ["\x1a", 1]
+    assert [(e["kind"], e["count"], e["examples"]) for e in facts["unusual"]] == [
+        ("control characters", 1, ["U+0007"]),
+        ("DOS end of file (0x1A)", 1, ["U+001A"]),
+    ]
+    assert facts["warnings"] == []
+    assert facts["sources"][0]["trailing_sub"]
+    shares = [3 / 12, 2 / 12] + [1 / 12] * 7
+    assert facts["entropy_bits"] == pytest.approx(-sum(p * math.log2(p) for p in shares))
+    assert facts["bits_per_character"] == pytest.approx(facts["entropy_bits"] * 12 / 9)
+    nats = facts["entropy_bits"] * math.log(2)
+    assert made.bits_per_character(nats) == pytest.approx(facts["bits_per_character"])
+    assert json.loads(json.dumps(facts)) == facts
+
+
+def test_bits_per_character_of_a_range(making: Making) -> None:
+    made = making("가나다", preprocessor="hangul")
+    assert made.bits_per_character(math.log(2), 3, 9) == pytest.approx(3.0)
+    with pytest.raises(DataError, match="No character"):
+        made.bits_per_character(1.0, 0, 2)
+
+
+@pytest.mark.parametrize("count", [256, 257, 65_536, 65_537])
+def test_width_of_ids(making: Making, count: int, monkeypatch) -> None:
+    monkeypatch.setattr(encoding, "CHUNK", 100_000)
+    text = "".join(map(chr, range(0x10000, 0x10000 + count)))
+    made = making(text + text)
+    assert made.ids.dtype.itemsize == (1 if count <= 256 else 2 if count <= 65_536 else 4)
+    assert made.vocabulary.symbols == text
+    assert made.vocabulary.decode(made.ids) == text + text
+
+
+def test_used_again_unless_something_changed(making: Making) -> None:
+    first = making("text one")
+    stamp = (first.folder / "ids.bin").stat().st_mtime_ns
+    again = making("text one")
+    assert (first.reused, again.reused) == (False, True)
+    assert again.folder == first.folder
+    assert (again.folder / "ids.bin").stat().st_mtime_ns == stamp
+    folders = {first.folder}
+    for content, options in [
+        ("text two", {}),
+        ("text one", {"preprocessor": "hangul"}),
+        ("text one", {"newline": "lf"}),
+        ("text one", {"encoding": "latin-1"}),
+        ("text one", {"normalize": True}),
+        ("text one", {"errors": "replace"}),
+        ("text one", {"min_count": 2, "unknown_symbol": "?"}),
+    ]:
+        made = making(content, **options)
+        assert not made.reused
+        folders.add(made.folder)
+    assert len(folders) == 8
+
+
+def test_another_version_of_the_preprocessor_is_another_corpus(making: Making) -> None:
+    class Next(preprocessors.Plain):
+        version = 2
+
+    old, new = making("text"), making("text", preprocessor=Next())
+    assert old.folder != new.folder
+    with pytest.raises(DataError, match="by version 2 .* but version 1 is installed"):
+        _ = new.preprocessor
+
+
+def test_facts_of_a_reused_corpus_name_this_file(making: Making) -> None:
+    making("text")
+    path = making.file("text", "other.txt")
+    made = prepare([path], cache_dir=making.cache, encoding="utf-8", stated_by="the card")
+    assert made.reused
+    assert made.facts["sources"][0]["name"] == str(path)
+    assert made.facts["sources"][0]["how"] == "stated by the card"
+
+
+def test_several_files_folders_and_stdin_are_one_text(making: Making) -> None:
+    first = making.file("하나\n".encode("cp949") * 20, "1.txt")
+    making.file("둘\n", "folder/b.txt")
+    making.file("셋\n", "folder/a/c.txt")
+    making.file("no", "folder/a/c.dat")
+    paths = [first, "-", making.folder / "folder"]
+    made = prepare(paths, cache_dir=making.cache, stdin=io.BytesIO(b"from stdin\n"))
+    assert everything(made) == "하나\n" * 20 + "from stdin\n셋\n둘\n"
+    names = [source["name"] for source in made.facts["sources"]]
+    assert names[1] == "standard input"
+    assert made.facts["encoding"] == "cp949, utf-8"
+    other = prepare([making.folder / "folder"], cache_dir=making.cache, glob="*.dat")
+    assert everything(other) == "no"
+
+
+def test_the_same_text_in_other_files_has_another_key(making: Making) -> None:
+    one = prepare([making.file("ab", "1")], cache_dir=making.cache)
+    two = prepare([making.file("a", "2"), making.file("b", "3")], cache_dir=making.cache)
+    assert one.key != two.key
+    assert one.ids.tolist() == two.ids.tolist()
+
+
+def test_inputs_that_are_not_there(making: Making) -> None:
+    for paths, message in [
+        ([making.folder / "absent"], "no file"),
+        ([making.folder], r"matches '\*.txt'.*--glob"),
+        ([], "No text is given"),
+        (["-", "-"], "twice"),
+    ]:
+        with pytest.raises(DataError, match=message):
+            prepare(paths, cache_dir=making.cache, stdin=io.BytesIO(b"x"))
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress], ids=["gzip", "xz"])
+def test_compressed_is_the_same_as_plain(making: Making, pack) -> None:
+    assert making("한글 text\n").folder == making(pack("한글 text\n".encode())).folder
+
+
+def test_replaced_bytes_are_counted(making: Making) -> None:
+    with pytest.raises(EncodingError, match="byte 1 stands ff"):
+        making(b"a\xffb\xff", encoding="utf-8")
+    made = making(b"a\xffb\xff", encoding="utf-8", errors="replace")
+    assert made.facts["replaced"] == 2
+    assert "2 times" in made.facts["warnings"][0]
+    again = making(b"a\xffb\xff", encoding="utf-8", errors="replace")
+    assert again.reused
+    assert again.facts["sources"][0]["replaced"] == 2
+
+
+def test_newlines_and_normalize(making: Making) -> None:
+    text = unicodedata.normalize("NFD", "한글") + "\r\ne\u0301"
+    assert everything(making(text)) == text
+    assert everything(making(text, newline="lf", normalize=True)) == "한글\ne\u0301"
+    assert "6 conjoining jamo" in making(text).facts["warnings"][0]
+    assert making(text, normalize=True).facts["warnings"] == []
+
+
+def test_rare_symbols(making: Making) -> None:
+    made = making("aaabbcd", min_count=2, unknown_symbol="?")
+    assert made.vocabulary == Vocabulary("ab?", unknown="?")
+    assert everything(made) == "aaabb??"
+    assert made.facts["rare"] == {"count": 2, "distinct": 2}
+    assert Prepared.open(made.folder).vocabulary.encode("z").tolist() == [2]
+    none_rare = making("aabb", min_count=2, unknown_symbol="?")
+    assert none_rare.vocabulary == Vocabulary("ab")
+    both = making("a?a?b", min_count=2, unknown_symbol="?")
+    assert both.vocabulary == Vocabulary("?a", unknown="?")
+    assert "also occurs in the text" in both.facts["warnings"][0]
+
+
+def test_what_does_not_come_back_is_told(making: Making) -> None:
+    made = making("가ㅋㅋ漢", preprocessor="hangul-slides")
+    assert made.facts["changed"]["count"] == 3
+    assert made.facts["changed"]["examples"][0] == ["ㅋ", "굓", 2]
+    assert "3 characters (2 distinct) do not come back" in made.facts["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    ("options", "flag"),
+    [
+        ({"errors": "ignore"}, "--errors"),
+        ({"newline": "crlf"}, "--newline"),
+        ({"min_count": 0}, "--min-count"),
+        ({"min_count": 2}, "--unknown-symbol"),
+        ({"unknown_symbol": "?"}, "--min-count"),
+        ({"min_count": 2, "unknown_symbol": "??"}, "--unknown-symbol"),
+        ({"preprocessor": "hangel"}, "--preprocessor"),
+        ({"encoding": "cp494"}, "--encoding"),
+    ],
+)
+def test_wrong_options_name_the_flag(making: Making, options: dict, flag: str) -> None:
+    with pytest.raises(UsageError, match=flag):
+        making("text", **options)
+
+
+def test_a_lawless_preprocessor_is_refused(making: Making) -> None:
+    class Backwards(preprocessors.Plain):
+        name = "backwards"
+
+        def encode(self, text: str) -> str:
+            return text[::-1]
+
+    with pytest.raises(UsageError, match="'backwards' cannot be used"):
+        making("text", preprocessor=Backwards())
+
+
+def test_output_folder(making: Making) -> None:
+    output = making.folder / "made" / "here"
+    first = making("text", output=output)
+    assert first.folder == output
+    assert making("text", output=output).reused
+    assert not making.cache.exists()
+    with pytest.raises(DataError, match="holds something else"):
+        making("other", output=output)
+    assert everything(Prepared.open(output)) == "text"
+    mine = making.file("mine", "mine/file").parent
+    with pytest.raises(DataError, match="holds something else"):
+        making("text", output=mine)
+    assert [p.name for p in mine.iterdir()] == ["file"]
+    empty = making.folder / "empty"
+    empty.mkdir()
+    assert everything(making("text", output=empty)) == "text"
+
+
+def leftovers(making: Making) -> list[str]:
+    return [p.name for p in (making.cache / "prepared").iterdir()]
+
+
+def test_nothing_is_left_of_an_interrupted_preparation(making: Making, monkeypatch) -> None:
+    real = prepared.write
+
+    def interrupted(folder, *args):
+        real(folder, *args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(prepared, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        making("text")
+    assert leftovers(making) == []
+
+
+def test_full_disk(making: Making, monkeypatch) -> None:
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(prepared, "write", full)
+    with pytest.raises(DataError, match="The disk is full"):
+        making("text")
+    assert leftovers(making) == []
+
+
+def test_another_process_may_be_faster(making: Making, monkeypatch) -> None:
+    real = prepared.write
+
+    def overtaken(folder, *args):
+        monkeypatch.setattr(prepared, "write", real)
+        making("text")
+        real(folder, *args)
+
+    monkeypatch.setattr(prepared, "write", overtaken)
+    made = making("text")
+    assert everything(made) == "text"
+    assert leftovers(making) == [made.folder.name]
+
+
+def test_a_damaged_one_in_the_cache_is_made_again(making: Making) -> None:
+    folder = making("text").folder
+    (folder / "ids.bin").write_bytes(b"\0")
+    with pytest.raises(DataError, match="damaged"):
+        Prepared.open(folder)
+    assert everything(making("text")) == "text"
+
+
+def test_opening_what_is_not_there_or_newer(making: Making) -> None:
+    with pytest.raises(DataError, match=r"not a prepared corpus.*rnntk prep"):
+        Prepared.open(making.folder)
+    folder = making("text").folder
+    meta = json.loads((folder / "meta.json").read_text())
+    for change, error, message in [
+        ({"format_version": 99}, RunError, "newer rnntk"),
+        ({"dtype": "<u2"}, DataError, "damaged"),
+        ({"facts": None}, DataError, "damaged"),
+        ({"length": "x"}, DataError, "damaged"),
+        ({"format_version": "x"}, DataError, "damaged"),
+    ]:
+        (folder / "meta.json").write_text(json.dumps(meta | change))
+        with pytest.raises(error, match=message):
+            Prepared.open(folder)
+    (folder / "meta.json").write_text("[")
+    with pytest.raises(DataError, match="damaged"):
+        Prepared.open(folder)
+
+
+def test_files_on_disk(making: Making) -> None:
+    plain, hangul = making("ab가"), making("ab가", preprocessor="hangul")
+    assert sorted(p.name for p in plain.folder.iterdir()) == [
+        "ids.bin",
+        "meta.json",
+        "vocabulary.json",
+    ]
+    index = np.fromfile(hangul.folder / "index.bin", "<u8").reshape(-1, 2)
+    assert index.tolist() == [[0, 0], [5, 3]]
+    assert not plain.ids.flags.writeable
+
+
+def test_progress_goes_to_the_end(making: Making) -> None:
+    seen: list[tuple[int, int]] = []
+    paths = [making.file("x" * 3_000_000, "1"), making.file("y" * 10, "2")]
+    prepare(paths, cache_dir=making.cache, progress=lambda *p: seen.append(p))
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert seen[-1] == (6_000_020, 6_000_020)
+
+
+def test_memory_does_not_grow_with_the_text(making: Making) -> None:
+    # Not getrusage: what it says of a process begins with its parent's peak.
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("needs Linux: reads the peak memory from /proc/self/status")
+    program = """
+        import sys
+        from pathlib import Path
+        from rnntk.text.prepared import prepare
+        made = prepare([sys.argv[1]], preprocessor="hangul", cache_dir=Path(sys.argv[2]))
+        status = dict(line.split(":") for line in open("/proc/self/status"))
+        print(status["VmHWM"].split()[0])
+        """
+    peaks = []
+    for size in (8, 60):
+        line = "한글 text, 그리고 other words.\n"
+        path = making.file(line * (size * 1_000_000 // len(line.encode())), f"{size}.txt")
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(program), path, making.cache],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        peaks.append(int(done.stdout))
+    assert peaks[1] < 1.2 * peaks[0]
+
+
+@needs_data
+class TestRealFiles:
+    data = Path(os.environ.get("RNNTK_DATA", "."))
+
+    def test_linux_kernel(self, tmp_path: Path) -> None:
+        path = self.data / "linux_kernel/input.txt"
+        utf8 = prepare([path], cache_dir=tmp_path)
+        latin = prepare([path], cache_dir=tmp_path, encoding="latin-1")
+        assert (len(utf8.ids), len(utf8.vocabulary)) == (1_708_870, 98)
+        assert (len(latin.ids), len(latin.vocabulary)) == (1_708_871, 99)
+        assert utf8.vocabulary.symbols[:5] == " etri"
+        for made in (utf8, latin):
+            assert made.ids[:10].tolist() == [36, 22, 7, 0, 22, 0, 0, 13, 4, 8]
+
+    @pytest.mark.parametrize(
+        ("name", "symbols", "size"), [("hangul", 65_362, 87), ("hangul-slides", 65_814, 84)]
+    )
+    def test_invisible_dragon(self, tmp_path: Path, name: str, symbols: int, size: int) -> None:
+        path = self.data / "invisible_dragon/rawtext.txt"
+        made = prepare([path], cache_dir=tmp_path, preprocessor=name)
+        assert (len(made.ids), len(made.vocabulary)) == (symbols, size)
+        assert made.facts["encoding"] == "cp949"
+        assert made.original_characters() == 27_642
+        if name == "hangul":
+            assert everything(made) == path.read_bytes().decode("cp949")
