@@ -1,0 +1,90 @@
+"""What a text costs, by symbol, character and syllable."""
+
+import math
+
+import numpy as np
+import pytest
+
+from rnntk.decoding.decoder import Decoder
+from rnntk.decoding.evaluate import evaluate_ids, evaluate_text
+from rnntk.errors import DataError, RunError
+from rnntk.text.hangul import Hangul
+from rnntk.text.preprocessors import Plain
+from rnntk.text.vocabulary import Vocabulary
+
+KOREAN = Vocabulary("ᴥㅏㄱㄴㅣ .")
+
+
+@pytest.fixture(scope="module")
+def korean(random_weights):
+    return Decoder(random_weights("gru", V=7, scale=0.4), "gru"), KOREAN, Hangul()
+
+
+def constant_model(random_weights, bias):
+    """A model that gives every symbol the same probability whatever came before."""
+    weights = {name: np.zeros_like(a) for name, a in random_weights("rnn", V=len(bias)).items()}
+    weights["output/bias"] = np.array(bias, np.float32)
+    return Decoder(weights, "rnn")
+
+
+def test_a_uniform_model_costs_the_log_of_the_vocabulary(random_weights):
+    decoder = constant_model(random_weights, [0, 0, 0, 0])
+    found = evaluate_text(decoder, Vocabulary("abcd"), Plain(), "abacadbcd")
+    assert found.nats_per_symbol == pytest.approx(math.log(4))
+    assert found.bits_per_symbol == pytest.approx(2)
+    assert found.bits_per_character == pytest.approx(2)
+    assert found.perplexity == pytest.approx(4)
+    assert found.bits_per_syllable is None
+
+
+def test_known_probabilities_by_hand(random_weights):
+    decoder = constant_model(random_weights, np.log([0.5, 0.25, 0.25]))
+    found = evaluate_text(decoder, Vocabulary("abc"), Plain(), "caab")
+    np.testing.assert_allclose(found.costs / math.log(2), [1, 1, 2], rtol=1e-6)
+    assert found.bits_per_symbol == pytest.approx(4 / 3)
+    np.testing.assert_allclose(found.character_costs, [0, *found.costs])
+
+
+def test_hangul_by_character_and_syllable(korean):
+    decoder = korean[0]
+    text = "각나 기. 가"
+    symbols = Hangul().encode(text)
+    found = evaluate_text(*korean, text)
+    costs = decoder.costs(KOREAN.encode(symbols))
+    np.testing.assert_allclose(found.costs, costs)
+    # 각 is four symbols of which the first is given, 나 three, the space one, ...
+    ends = np.cumsum([4, 3, 1, 3, 1, 1, 3])
+    by_hand = [costs[max(0, a - 1) : b - 1].sum() for a, b in zip([0, *ends], ends, strict=False)]
+    np.testing.assert_allclose(found.character_costs, by_hand)
+    assert found.syllables == 4
+    assert found.bits_per_syllable == pytest.approx(
+        np.array(by_hand)[[0, 1, 3, 6]].mean() / math.log(2)
+    )
+    assert found.bits_per_character == pytest.approx(
+        costs.mean() / math.log(2) * len(symbols) / len(text)
+    )
+    assert found.summary()["characters"] == 7
+
+
+def test_ids_and_text_agree_and_a_cut_syllable_has_no_character_costs(korean):
+    ids = KOREAN.encode(Hangul().encode("각나 기."))
+    by_ids = evaluate_ids(*korean, ids)
+    by_text = evaluate_text(*korean, "각나 기.")
+    assert by_ids.text == "각나 기."
+    np.testing.assert_array_equal(by_ids.character_costs, by_text.character_costs)
+    cut = evaluate_ids(*korean, ids[1:])
+    assert cut.character_costs is None
+    assert cut.bits_per_syllable is None
+    assert len(cut.costs) == len(ids) - 2
+
+
+def test_what_cannot_be_evaluated(korean):
+    with pytest.raises(DataError, match="'뷁'.*--on-unknown skip"):
+        evaluate_text(*korean, "가뷁나")
+    skipped = evaluate_text(*korean, "가뷁나", on_unknown="skip")
+    assert skipped.text == "가나"
+    for text in ("", "."):
+        with pytest.raises(DataError, match="at least 2"):
+            evaluate_text(*korean, text)
+    with pytest.raises(RunError, match="3 symbols.*7"):
+        evaluate_text(korean[0], Vocabulary("abc"), Plain(), "abc")
