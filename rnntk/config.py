@@ -193,7 +193,12 @@ class FitSettings(Settings):
     )
     epochs: int = setting(50, "Passes over the text.", low=1)
     max_steps: int | None = setting(None, "Stop after this many steps in all.", low=1)
-    learning_rate: float = setting(0.002, "Adam's learning rate.", low=0, open_low=True)
+    optimizer: str = setting(
+        "adam",
+        "What takes the step against the gradient; adagrad and sgd want a higher --learning-rate.",
+        choices=("adam", "adagrad", "rmsprop", "sgd"),
+    )
+    learning_rate: float = setting(0.002, "The optimizer's learning rate.", low=0, open_low=True)
     decay_rate: float = setting(
         0.97,
         "The learning rate is multiplied by this after every epoch.",

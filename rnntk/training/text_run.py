@@ -215,9 +215,8 @@ def _task(
     from rnntk.training import device
 
     chosen = device.ready(settings.machine.device, settings.machine.threads)
-    import keras
-
     from rnntk.models.char_rnn import CharRNN
+    from rnntk.training import optimizers
     from rnntk.training.step import TrainStep
     from rnntk.training.tasks import CharTask
 
@@ -230,7 +229,7 @@ def _task(
     notify(
         f"{model.count_params():,} parameters, {len(lanes)} batches an epoch, on the {chosen.upper()}."
     )
-    optimizer = keras.optimizers.Adam(settings.fit.learning_rate)
+    optimizer = optimizers.make(settings.fit.optimizer, settings.fit.learning_rate)
     optimizer.build(model.trainable_variables)
     step = TrainStep(model, optimizer, clip=cast("Clip", settings.fit.clip), clip_norm=settings.fit.clip_norm)
     return CharTask(
