@@ -181,6 +181,11 @@ class ModelSettings(Settings):
         "A new mask at every time step, or one mask a sequence.",
         choices=("element", "sequence"),
     )
+    gru_reset: str = setting(
+        "after",
+        "Where a GRU's reset gate acts: after the recurrent product (fastest), or before it, as in TensorFlow 1.",
+        choices=("after", "before"),
+    )
 
 
 @dataclass(frozen=True)

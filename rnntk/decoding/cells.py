@@ -198,6 +198,67 @@ class GRU:
         np.add(hidden, candidate, hidden)
 
 
+class GRUResetBefore:
+    """Gated recurrent unit in Keras' `reset_after=False` form: gates z, r, h.
+
+    The reset gate multiplies the state before its product with the candidate's columns (Cho et al.,
+    2014; TensorFlow 1's GRUCell), so the candidate has to wait for the gates: two products a step.
+
+    Args:
+        kernel: `(inputs, 3H)`.
+        recurrent_kernel: `(H, 3H)`.
+        bias: `(3H,)`.
+        embedding: `(V, inputs)` to fold into the kernel, for the first layer.
+    """
+
+    def __init__(
+        self,
+        kernel: Floats,
+        recurrent_kernel: Floats,
+        bias: Floats,
+        embedding: Floats | None = None,
+    ) -> None:
+        H = self.units = recurrent_kernel.shape[0]
+        scale = np.repeat(np.array([0.5, 0.5, 1.0], np.float32), H)
+        self.kernel = kernel * scale
+        self.recurrent = recurrent_kernel[:, : 2 * H] * np.float32(0.5)
+        self.recurrent_candidate = np.array(recurrent_kernel[:, 2 * H :])
+        self.bias = bias * scale
+        self.table = None if embedding is None else embedding @ self.kernel + self.bias
+        self.gates = 3 * H
+
+    def slot(self, below_and_hidden: Floats) -> Slot:
+        """Zero state and scratch space for the streams of `below_and_hidden`."""
+        return Slot(below_and_hidden, self.units, self.gates)
+
+    def project(self, inputs: Floats) -> Floats:
+        """Input half of the gates for many steps: `(..., inputs)` to `(..., 3H)`."""
+        return _affine(inputs, self.kernel, self.bias)
+
+    def step(self, slot: Slot) -> None:
+        """One step in place from the layer below."""
+        slot.below.dot(self.kernel, slot.x)
+        np.add(slot.x, self.bias, slot.x)
+        self.advance(slot, slot.x)
+
+    def advance(self, slot: Slot, projected: Floats) -> None:
+        """One step in place from projected inputs."""
+        H, hidden, scratch = self.units, slot.hidden, slot.scratch
+        sigmoids, z, r, candidate = slot.views
+        np.matmul(hidden, self.recurrent, sigmoids)
+        np.add(sigmoids, projected[..., : 2 * H], sigmoids)
+        np.tanh(sigmoids, sigmoids)
+        np.multiply(sigmoids, _HALF, sigmoids)
+        np.add(sigmoids, _HALF, sigmoids)
+        np.multiply(hidden, r, scratch)
+        np.matmul(scratch, self.recurrent_candidate, candidate)
+        np.add(candidate, projected[..., 2 * H :], candidate)
+        np.tanh(candidate, candidate)
+        np.subtract(hidden, candidate, hidden)
+        np.multiply(hidden, z, hidden)
+        np.add(hidden, candidate, hidden)
+
+
 class SimpleRNN:
     """h = tanh(x W + h U + b).
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnntk.decoding.cells import CELLS, Floats, Layer, Slot
+from rnntk.decoding.cells import CELLS, Floats, GRUResetBefore, Layer, Slot
 from rnntk.errors import RunError, UsageError
 
 _CHUNK_BYTES = (
@@ -68,7 +68,8 @@ class Decoder:
     Args:
         weights: float32 arrays by name in Keras' layout, memory-mapped or not:
             `embedding/embeddings` `(V, E)`; `rnn_<i>/kernel`, `rnn_<i>/recurrent_kernel`,
-            `rnn_<i>/bias` for each layer; `output/kernel` `(H, V)`, `output/bias` `(V,)`.
+            `rnn_<i>/bias` for each layer; `output/kernel` `(H, V)`, `output/bias` `(V,)`. A GRU's
+            bias tells its form: `(2, 3H)` with the reset gate after the product, `(3H,)` before.
         cell: `lstm`, `gru` or `rnn`.
 
     Attributes:
@@ -103,11 +104,16 @@ class Decoder:
             name = f"rnn_{len(self.layers)}"
             H = _take(weights, f"{name}/recurrent_kernel", (None, None)).shape[0]
             gates = {"lstm": 4 * H, "gru": 3 * H, "rnn": H}[cell]
+            kind, bias_shape = CELLS[cell], (gates,)
+            if cell == "gru" and np.ndim(weights.get(f"{name}/bias", 0)) == 1:
+                kind = GRUResetBefore
+            elif cell == "gru":
+                bias_shape = (2, gates)
             self.layers.append(
-                CELLS[cell](
+                kind(
                     _take(weights, f"{name}/kernel", (inputs, gates)),
                     _take(weights, f"{name}/recurrent_kernel", (H, gates)),
-                    _take(weights, f"{name}/bias", (2, gates) if cell == "gru" else (gates,)),
+                    _take(weights, f"{name}/bias", bias_shape),
                     embedding if not self.layers else None,
                 )
             )

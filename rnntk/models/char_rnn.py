@@ -34,6 +34,8 @@ class CharRNN(keras.Model):
         embedding: width of the embedding.
         dropout: share of each recurrent layer's output that training drops.
         dropout_kind: "element", or "sequence" for one mask a lane, the same at all T steps.
+        gru_reset: whether a GRU's reset gate acts "after" the recurrent product (cuDNN's form, bias
+            `(2, 3H)`) or "before" it (Cho et al., 2014; bias `(3H,)`); other cells ignore it.
         precision: "float32", or "bfloat16" for products in bfloat16; weights and states stay
             float32.
         seed: of the initial weights; one independent stream for each weight.
@@ -53,10 +55,21 @@ class CharRNN(keras.Model):
         seed: int = 0,
         *,
         dropout_kind: DropoutKind = "element",
+        gru_reset: str = "after",
         precision: str = "float32",
         **kwargs: Any,
     ) -> None:
-        _check(vocabulary_size, cell, layers, units, embedding, dropout, dropout_kind, precision)
+        _check(
+            vocabulary_size,
+            cell,
+            layers,
+            units,
+            embedding,
+            dropout,
+            dropout_kind,
+            gru_reset,
+            precision,
+        )
         super().__init__(**kwargs)
         self.vocabulary_size = vocabulary_size
         self.cell = cell
@@ -65,6 +78,7 @@ class CharRNN(keras.Model):
         self.embedding_size = embedding
         self.dropout_rate = dropout
         self.dropout_kind = dropout_kind
+        self.gru_reset = gru_reset
         self.precision = precision
         self.seed = seed
 
@@ -83,6 +97,7 @@ class CharRNN(keras.Model):
                 return_sequences=True,
                 return_state=True,
                 name=f"rnn_{i}",
+                **({"reset_after": gru_reset == "after"} if cell == "gru" else {}),
             )
             for i in range(layers)
         ]
@@ -153,6 +168,7 @@ class CharRNN(keras.Model):
             "embedding": self.embedding_size,
             "dropout": self.dropout_rate,
             "dropout_kind": self.dropout_kind,
+            "gru_reset": self.gru_reset,
             "precision": self.precision,
             "seed": self.seed,
             "name": self.name,
@@ -172,11 +188,13 @@ def _check(
     embedding: int,
     dropout_rate: float,
     dropout_kind: str,
+    gru_reset: str,
     precision: str,
 ) -> None:
     choices = {
         "--cell": (cell, tuple(CELLS)),
         "--dropout-kind": (dropout_kind, ("element", "sequence")),
+        "--gru-reset": (gru_reset, ("after", "before")),
         "--precision": (precision, ("float32", "bfloat16")),
     }
     for flag, (given, allowed) in choices.items():
