@@ -218,8 +218,51 @@ class FitSettings(Settings):
     )
     clip_norm: float = setting(5.0, "The threshold gradients are clipped at.", low=0, open_low=True)
     val_fraction: float = setting(
-        0.0, "Tail of the text held out for validation.", low=0, high=1, open_high=True
+        0.0,
+        "Share of the text held out for validation, before the test tail.",
+        low=0,
+        high=1,
+        open_high=True,
     )
+    test_fraction: float = setting(
+        0.0,
+        "Tail of the text that training never sees (rnntk eval reads it).",
+        low=0,
+        high=1,
+        open_high=True,
+    )
+    val_every: int | None = setting(
+        None, "Validate after this many steps.  [default: after every epoch]", low=1
+    )
+    patience: int | None = setting(
+        None, "Stop after this many validations without a better one.", low=1
+    )
+    schedule: str = setting(
+        "decay",
+        "The learning rate: multiplied every epoch, falling as a cosine to 0, or halved when validation stalls.",
+        choices=("decay", "cosine", "plateau"),
+    )
+    plateau_patience: int = setting(
+        2, "Validations without a better one before plateau halves the rate.", low=1
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.val_fraction + self.test_fraction >= 1:
+            raise UsageError(
+                f"--val-fraction {self.val_fraction} and --test-fraction {self.test_fraction} "
+                "leave no text to train on."
+            )
+        if self.val_fraction == 0:
+            for name, value in (("--patience", self.patience), ("--val-every", self.val_every)):
+                if value is not None:
+                    raise UsageError(
+                        f"{name} needs validation: set --val-fraction, for example 0.05."
+                    )
+            if self.schedule == "plateau":
+                raise UsageError(
+                    "--schedule plateau needs validation: set --val-fraction, for example 0.05."
+                )
 
 
 @dataclass(frozen=True)
@@ -238,6 +281,11 @@ class MachineSettings(Settings):
     keep: int = setting(3, "Checkpoints kept, beside the best; older ones are removed.", low=1)
     log_every: int = setting(
         100, "A line of progress after this many steps, where there is no terminal.", low=1
+    )
+    histograms_every: int = setting(
+        0,
+        "Steps between histograms of the weights in TensorBoard; 0 for none (they cost time).",
+        low=0,
     )
 
 
@@ -329,7 +377,7 @@ def to_json(*settings: Settings) -> dict[str, Any]:
 def from_mapping(kind: type[T], values: Mapping[str, Any]) -> T:
     """Make one kind of settings from the keys of `values` that belong to it; the rest is ignored."""
     names = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    picked = {
+    picked: dict[str, Any] = {
         key: tuple(v) if isinstance(v, list) else v for key, v in values.items() if key in names
     }
     if picked.get("data_dir") is not None:

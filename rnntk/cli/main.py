@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "Train a character model; prepares the text if needed.",
     "sample": "Draw text from a trained model.",
     "mnist": "Train a network that reads an image row by row.",
+    "minchar": "Train the smallest model, in one readable file of NumPy.",
 }
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}

@@ -159,9 +159,10 @@ def _list(console: Console, data_dir: Path | None) -> None:
     found = [registry.availability(card, data_dir=data_dir) for card in registry.all_cards()]
     width = max(len(one.card.name) for one in found)
     for one in found:
-        size = f"{one.bytes:,}" if one.bytes else "?"
         here = "here" if one.available else "not here"
-        console.result(f"{one.card.name:<{width}}  {here:<8}  {size:>10} bytes  {one.card.licence}")
+        console.result(
+            f"{one.card.name:<{width}}  {here:<8}  {one.card.size:>21}  {one.card.licence}"
+        )
         console.result(f"{'':<{width}}  {one.card.title}; {one.source}: {one.detail}")
     console.json(
         "prep",

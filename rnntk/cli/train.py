@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +25,20 @@ from rnntk.errors import UsageError
 
 if TYPE_CHECKING:
     from rnntk.runs.folder import RunFolder
+    from rnntk.text.corpus import Corpus
+    from rnntk.training.text_run import TextRun
+
+REASONS = {
+    "epochs": "all epochs done",
+    "max-steps": "all steps done",
+    "max-time": "time is up",
+    "patience": "validation has not become better any more",
+    "callback": "stopped by a callback",
+}
 
 # What may be given with --resume; everything else comes from the run.
 RESUMABLE = {
-    "epochs", "max_steps", "max_time", "threads", "resume", "runs_dir", "sample_every",
+    "epochs", "max_steps", "max_time", "patience", "threads", "resume", "runs_dir", "sample_every",
     "corpus", "data_dir", "offline",
 }  # fmt: skip
 
@@ -48,6 +59,16 @@ Examples:
     default=500,
     help="Steps between printed samples; 0 for none.",
 )
+@click.option(
+    "--init-from",
+    cls=Option,
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Start from the weights of this run; symbols are matched.",
+)
+@click.option(
+    "--dry-run", cls=Option, is_flag=True, help="Check all, measure a few steps, train nothing."
+)
 @run_options
 @resume_option
 @common_options
@@ -59,6 +80,8 @@ def command(
     resume: str | None,
     max_time: float | None,
     sample_every: int,
+    init_from: Path | None,
+    dry_run: bool,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -79,19 +102,50 @@ def command(
 
     if run is not None:
         folder.refuse_existing(run)
+    source = folder.open_run(init_from) if init_from is not None else None
     values, corpus = prepared_text(ctx, console, {**values, "sample_every": sample_every}, "train")
+    if source is not None:
+        # The network must be the same one; what the user does not say is taken from the run.
+        own = {k: v for k, v in source.record["model"].items() if k in values and not given(ctx, k)}
+        values = {**values, **own}
     settings = TextRun.from_json(values)
+    path = run or folder.next_path(runs_dir, corpus.name)
+    if dry_run:
+        _dry_run(console, settings, corpus, path)
+        return
     result = text_run.start(
         settings,
         corpus,
-        run or folder.next_path(runs_dir, corpus.name),
+        path,
         notify=console.note,
         draw=_draw,
         sample_every=values["sample_every"],
         max_seconds=max_time,
         quiet=quiet,
+        init_from=source,
     )
     _finish(console, result)
+
+
+def _dry_run(console: Console, settings: TextRun, corpus: Corpus, path: Path) -> None:
+    from rnntk.training import text_run
+
+    split = text_run.Split.of(len(corpus.prepared.ids), settings.fit)
+    task = text_run.prepare_task(settings, corpus, split, console.note)
+    from rnntk.training import dry_run
+    from rnntk.training.report import duration
+
+    found = dry_run.estimate(task, text_run.limits(settings.fit).steps(task.steps_per_epoch))
+    memory = f"{found.memory / 1e6:,.0f} MB" if found.memory else "not known on this system"
+    console.result(f"would train   {shown(path)}")
+    console.result(f"parameters    {found.parameters:,}")
+    console.result(f"steps         {found.steps:,}, {found.steps_per_epoch:,} an epoch")
+    console.result(
+        f"time          about {duration(found.seconds)}: first step {found.first_step:.1f} s, "
+        f"then {found.step_seconds:.3f} s a step; without validation"
+    )
+    console.result(f"memory        about {memory}")
+    console.json("train", {"dry_run": True, "run": str(path), **dataclasses.asdict(found)})
 
 
 def _resume(
@@ -121,6 +175,7 @@ def _resume(
         found,
         epochs=values["epochs"] if given(ctx, "epochs") else None,
         max_steps=values["max_steps"],
+        patience=values["patience"],
         max_seconds=max_time,
         threads=values["threads"],
         data_dir=values["data_dir"],
@@ -143,12 +198,15 @@ def _draw(run: RunFolder, weights: dict[str, Any]) -> str:
 
 def _finish(console: Console, result: Any) -> None:
     p = result.progress
-    losses = ", ".join(
-        f"{name.replace('val_loss', 'validation loss')} {value:.4f}"
-        for name, value in p.losses.items()
-    )
     console.result(f"run           {shown(result.run.path)}")
-    console.result(f"reached       step {p.step}, epoch {p.epoch}, {losses} nats a symbol")
+    console.result(
+        f"reached       step {p.step}, epoch {p.epoch}, loss {p.losses['loss']:.4f} nats a symbol, "
+        f"{REASONS[result.reason]}"
+    )
+    if p.best is not None:
+        console.result(
+            f"best          validation {p.best['val_loss']:.4f} nats a symbol at step {p.best['step']:.0f}"
+        )
     prime = result.run.record["corpus"].get("prime")
     console.note(
         f"Draw from it with: rnntk sample {shown(result.run.path)}"

@@ -38,6 +38,8 @@ class Progress:
         metrics_bytes: size of the metrics file that belongs to this checkpoint.
         losses: the last loss, and the validation's (`loss`, `val_loss`), in nats.
         best: the least validation loss so far and its step, or None.
+        stale: validations since the best one.
+        reductions: how often a plateau has halved the learning rate.
     """
 
     step: int = 0
@@ -47,6 +49,34 @@ class Progress:
     metrics_bytes: int = 0
     losses: dict[str, float] = field(default_factory=dict)
     best: dict[str, float] | None = None
+    stale: int = 0
+    reductions: int = 0
+
+    def stepped(self, loss: float, steps_per_epoch: int) -> None:
+        """Take note of a step; the last one of an epoch begins the next."""
+        self.losses["loss"] = loss
+        self.step += 1
+        self.batch += 1
+        if self.batch == steps_per_epoch:
+            self.epoch += 1
+            self.batch = 0
+
+    def validated(self, loss: float, plateau_patience: int | None = None) -> bool:
+        """Take note of a validation loss; True when it is the best so far.
+
+        Args:
+            loss: in nats.
+            plateau_patience: validations without a better one that count as a plateau; None: never.
+        """
+        self.losses["val_loss"] = loss
+        if self.best is None or loss < self.best["val_loss"]:
+            self.best = {"val_loss": loss, "step": self.step}
+            self.stale = 0
+            return True
+        self.stale += 1
+        if plateau_patience is not None and self.stale % plateau_patience == 0:
+            self.reductions += 1
+        return False
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
 
 from rnntk.runs import atomic, checkpoint
 from rnntk.runs.checkpoint import Progress
@@ -54,17 +56,9 @@ class Metrics(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """A line with the step's numbers."""
         p = self._progress
+        epoch = p.epoch if p.batch else p.epoch - 1  # the last step of an epoch still belongs to it
         numbers = {key: round(float(value), 7) for key, value in (logs or {}).items()}
-        self.write({"step": p.step, "epoch": p.epoch, **numbers, "seconds": round(p.seconds, 3)})
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """A line with the validation's numbers, where there are any."""
-        numbers = {
-            key: float(value) for key, value in (logs or {}).items() if key.startswith("val_")
-        }
-        if numbers:
-            self.write({"step": self._progress.step, "epoch": epoch, **numbers})
-        self.flush()
+        self.write({"step": p.step, "epoch": epoch, **numbers, "seconds": round(p.seconds, 3)})
 
     def close(self) -> None:
         """Flush and close the file; a full disk was reported before."""
@@ -117,18 +111,9 @@ class Checkpoints(keras.callbacks.Callback):
         checkpoint.prune(self._run.checkpoints, self._keep, int(best["step"]) if best else None)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Save when it is time."""
-        if self._progress.step % self._every == 0:
-            self.save()
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Save when the validation is the best so far."""
-        value = (logs or {}).get("val_loss")
-        if value is None:
-            return
-        self._progress.losses["val_loss"] = float(value)
-        if self._progress.best is None or value < self._progress.best["val_loss"]:
-            self._progress.best = {"val_loss": float(value), "step": self._progress.step}
+        """Save when it is time, and when the validation is the best so far."""
+        best = self._progress.best
+        if self._progress.step % self._every == 0 or (best and best["step"] == self._progress.step):
             self.save()
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
@@ -160,39 +145,60 @@ def restore_optimizer(
 
 
 class TensorBoardScalars(keras.callbacks.Callback):
-    """TensorBoard scalars at every step, the model graph once, text samples when there are any.
+    """TensorBoard scalars at every step, hyperparameters, the model graph once, text samples when there are any.
 
-    Histograms are left out on purpose: they cost other tools ten times the step.
+    Histograms of the weights are written on request only: they cost other tools ten times the step.
 
     Args:
         run: the run folder; events go to its `logs`.
         progress: where training stands.
         graph: the step's graph, written once, or None.
+        weights_of: the model's weights by name, for histograms.
+        histograms_every: steps between histograms; 0 for none.
     """
 
     def __init__(
-        self, run: RunFolder, progress: Progress, graph: Callable[[], Any] | None = None
+        self,
+        run: RunFolder,
+        progress: Progress,
+        graph: Callable[[], Any] | None = None,
+        *,
+        weights_of: WeightsOf | None = None,
+        histograms_every: int = 0,
     ) -> None:
         super().__init__()
-        self._progress, self._graph = progress, graph
+        # TensorBoard warns of a second graph in one run, so a resumed session writes none.
+        resumed = progress.step > 0 and any(run.logs.glob("events.*"))
+        self._progress, self._graph = progress, None if resumed else graph
+        self._weights_of, self._histograms_every = weights_of, histograms_every
         with atomic.disk_errors(run.logs):
             self._writer = tf.summary.create_file_writer(str(run.logs), flush_millis=5000)
+            if resumed:
+                self._forget_later_steps()
+        with self._writer.as_default(step=0):
+            hparams.hparams(_hyperparameters(run), trial_id=run.name)
+
+    def _forget_later_steps(self) -> None:
+        """Make TensorBoard drop what an earlier session wrote after the checkpoint gone on from."""
+        from tensorflow.python.ops import summary_ops_v2  # no public name writes a SessionLog
+
+        event = tf.compat.v1.Event(
+            wall_time=time.time(),
+            step=self._progress.step + 1,
+            session_log=tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START),
+        )
+        with self._writer.as_default():
+            summary_ops_v2.import_event(event.SerializeToString())
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Write the step's numbers under `train/`."""
+        """Write the step's numbers under `train/`, a validation's under `validation/`."""
         with self._writer.as_default(step=self._progress.step):
             if self._graph is not None:
                 graph, self._graph = self._graph, None
                 tf.summary.graph(graph())
             for name, value in (logs or {}).items():
-                tf.summary.scalar(f"train/{name}", value)
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Write the validation's numbers under `validation/`."""
-        with self._writer.as_default(step=self._progress.step):
-            for name, value in (logs or {}).items():
-                if name.startswith("val_"):
-                    tf.summary.scalar(f"validation/{name.removeprefix('val_')}", value)
+                group = "validation" if name.startswith("val_") else "train"
+                tf.summary.scalar(f"{group}/{name.removeprefix('val_')}", value)
 
     def text(self, name: str, value: str) -> None:
         """Write a text sample."""
@@ -202,3 +208,23 @@ class TensorBoardScalars(keras.callbacks.Callback):
     def close(self) -> None:
         """Flush the events."""
         self._writer.close()
+
+
+def _hyperparameters(run: RunFolder) -> dict[str, Any]:
+    """The settings that shape what is learnt, for TensorBoard's HPARAMS page."""
+    aside = {
+        "input",
+        "glob",
+        "data_dir",
+        "offline",
+        "accept_licence",
+        "checkpoint_every",
+        "keep",
+        "log_every",
+    }
+    values = {"corpus": run.record["corpus"].get("name"), **run.settings, **run.record["model"]}
+    return {
+        key: value
+        for key, value in values.items()
+        if key not in aside and isinstance(value, (bool, int, float, str))
+    }

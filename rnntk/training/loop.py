@@ -20,6 +20,7 @@ import numpy as np
 
 from rnntk.errors import TrainingError
 from rnntk.runs.checkpoint import Progress
+from rnntk.training.schedule import Limits
 
 
 class Task(Protocol):
@@ -80,84 +81,90 @@ class Stopped:
 def fit(
     task: Task,
     progress: Progress,
+    limits: Limits,
     *,
-    epochs: int,
-    max_steps: int | None = None,
-    max_seconds: float | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     stopped: Stopped | None = None,
 ) -> str:
     """Train until a limit is reached.
 
+    A validation belongs to its step: it is measured before the step's `on_train_batch_end`, whose logs then
+    hold its numbers too, so a checkpoint written there knows of it and a resume needs not repeat it.
+
     Args:
         task: what is trained.
         progress: where to start; kept up to date in place, so callbacks that hold it see the present.
-        epochs: passes over the data in all.
-        max_steps: steps in all.
-        max_seconds: wall time of this call.
-        callbacks: Keras callbacks. Their logs hold the step's numbers and `progress`'s.
+        limits: when it ends.
+        callbacks: Keras callbacks.
         stopped: read after every step.
 
     Returns:
-        Why it ended: `epochs`, `max-steps`, `max-time`, `signal` or `callback`.
+        Why it ended: `epochs`, `max-steps`, `max-time`, `patience`, `signal` or `callback`.
 
     Raises:
         TrainingError: the loss is not finite.
     """
     calls = keras.callbacks.CallbackList(
-        list(callbacks), model=task.model, epochs=epochs, steps=task.steps_per_epoch, verbose=0
+        list(callbacks),
+        model=task.model,
+        epochs=limits.epochs,
+        steps=task.steps_per_epoch,
+        verbose=0,
     )
     task.model.stop_training = False
     begin = time.perf_counter()
     before = progress.seconds
     calls.on_train_begin()
     logs: dict[str, Any] = {}
-    reason = _limit(progress, epochs, max_steps)
+    reason = limits.reached(progress)
     while not reason:
         if progress.batch == 0:
             task.begin_epoch(progress.epoch)
         calls.on_epoch_begin(progress.epoch)
-        while not reason and progress.batch < task.steps_per_epoch:
-            calls.on_train_batch_begin(progress.batch)
+        epoch = progress.epoch
+        while not reason and progress.epoch == epoch:
+            batch = progress.batch
+            calls.on_train_batch_begin(batch)
             started = time.perf_counter()
             logs = task.step(progress)
-            now = time.perf_counter()
-            batch = progress.batch
-            progress.step += 1
-            progress.batch += 1
-            progress.seconds = before + now - begin
-            progress.losses["loss"] = logs["loss"]
-            logs["rate"] = task.items_per_step / (now - started)
-            if not np.isfinite(logs["loss"]):
-                raise TrainingError(
-                    f"The loss became {logs['loss']} at step {progress.step}: training has exploded. The last "
-                    "checkpoint is good; go on from it with a lower --learning-rate or --clip-norm, in a new run "
-                    "with --init-from."
-                )
+            logs["rate"] = task.items_per_step / (time.perf_counter() - started)
+            _check_finite(logs["loss"], progress.step + 1)
+            progress.stepped(logs["loss"], task.steps_per_epoch)
+            due = progress.step % limits.val_every == 0 if limits.val_every else progress.batch == 0
+            if due:
+                logs |= _validate(task, progress, limits, calls)
+            progress.seconds = before + time.perf_counter() - begin
             calls.on_train_batch_end(batch, logs)
-            if max_steps is not None and progress.step >= max_steps:
-                reason = "max-steps"
-            elif max_seconds is not None and progress.seconds - before >= max_seconds:
+            if limits.max_seconds is not None and progress.seconds - before >= limits.max_seconds:
                 reason = "max-time"
             elif stopped is not None and stopped.signal_number is not None:
                 reason = "signal"
             elif task.model.stop_training:
                 reason = "callback"
-        if progress.batch >= task.steps_per_epoch:
-            progress.epoch += 1
-            progress.batch = 0
-            logs = {**logs, **task.validate()}
-            calls.on_epoch_end(progress.epoch - 1, logs)
-            reason = reason or _limit(progress, epochs, max_steps)
+            reason = limits.reached(progress) or reason
+        if progress.epoch > epoch:
+            calls.on_epoch_end(epoch, logs)
             if not reason and task.model.stop_training:
                 reason = "callback"
     calls.on_train_end(logs)
     return reason
 
 
-def _limit(progress: Progress, epochs: int, max_steps: int | None) -> str:
-    if progress.epoch >= epochs:
-        return "epochs"
-    if max_steps is not None and progress.step >= max_steps:
-        return "max-steps"
-    return ""
+def _check_finite(loss: float, step: int) -> None:
+    if not np.isfinite(loss):
+        raise TrainingError(
+            f"The loss became {loss} at step {step}: training has exploded. Nothing of it was saved; the last "
+            "checkpoint is good. Start a new run with a lower --learning-rate or --clip-norm; --init-from takes "
+            "this run's weights along."
+        )
+
+
+def _validate(
+    task: Task, progress: Progress, limits: Limits, calls: keras.callbacks.CallbackList
+) -> dict[str, float]:
+    calls.on_test_begin()
+    found = task.validate()
+    if found:
+        progress.validated(found["val_loss"], limits.plateau_patience)
+    calls.on_test_end(found)
+    return found

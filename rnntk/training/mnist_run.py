@@ -15,6 +15,7 @@ from rnntk.errors import DataError, RunError, UsageError
 from rnntk.runs import folder
 from rnntk.runs.checkpoint import Progress
 from rnntk.runs.folder import RunFolder
+from rnntk.training.schedule import Limits
 
 if TYPE_CHECKING:
     import keras
@@ -219,13 +220,14 @@ def _train(
         run,
         task,
         progress,
-        session.Limits(mnist.epochs, mnist.max_steps, max_seconds),
+        Limits(mnist.epochs, mnist.max_steps, max_seconds),
         weights_of=named_weights,
         checkpoint_every=machine.checkpoint_every,
         keep=machine.keep,
         log_every=machine.log_every,
         quiet=quiet,
         graph=task.graph,
+        histograms_every=machine.histograms_every,
         extra_callbacks=callbacks,
     )
     loss, accuracy, logits = tasks.measure(task.model, images.x_test, images.y_test)

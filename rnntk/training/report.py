@@ -70,6 +70,7 @@ class Report(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Move the bar, or print a line when it is time."""
         logs = logs or {}
+        self._say_validation(logs)
         # Single steps are noisy: both numbers are running means.
         self._loss = logs["loss"] if self._loss is None else 0.9 * self._loss + 0.1 * logs["loss"]
         self._rate = logs["rate"] if self._rate is None else 0.9 * self._rate + 0.1 * logs["rate"]
@@ -83,15 +84,21 @@ class Report(keras.callbacks.Callback):
                 flush=True,
             )
 
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Say what the validation measured."""
+    def _say_validation(self, logs: Mapping[str, Any]) -> None:
         numbers = [
-            f"{name.removeprefix('val_')} {value:.4f}"
-            for name, value in (logs or {}).items()
+            f"{name.removeprefix('val_').replace('_', ' ')} {value:.4f}"
+            for name, value in logs.items()
             if name.startswith("val_")
         ]
         if numbers:
-            self.say(f"epoch {epoch + 1}: validation {', '.join(numbers)}")
+            best = (
+                self._progress.best is not None
+                and self._progress.best["step"] == self._progress.step
+            )
+            self.say(
+                f"step {self._progress.step}: validation {', '.join(numbers)}"
+                + (" (best so far)" if best else "")
+            )
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Leave the bar as it stands."""

@@ -15,26 +15,7 @@ from rnntk.runs.folder import RunFolder
 from rnntk.training import callbacks, loop
 from rnntk.training.loop import Stopped, Task
 from rnntk.training.report import Report, Samples
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When a session ends.
-
-    Attributes:
-        epochs: passes over the data in all.
-        max_steps: steps in all, or None.
-        max_seconds: wall time of this session, or None.
-    """
-
-    epochs: int
-    max_steps: int | None = None
-    max_seconds: float | None = None
-
-    def steps(self, steps_per_epoch: int) -> int:
-        """Steps in all."""
-        total = self.epochs * steps_per_epoch
-        return total if self.max_steps is None else min(total, self.max_steps)
+from rnntk.training.schedule import Limits
 
 
 @dataclass(frozen=True)
@@ -44,7 +25,7 @@ class Result:
     Attributes:
         run: its folder.
         progress: where it stands.
-        reason: why it ended: `epochs`, `max-steps`, `max-time` or `callback`.
+        reason: why it ended: `epochs`, `max-steps`, `max-time`, `patience` or `callback`.
     """
 
     run: RunFolder
@@ -96,6 +77,7 @@ def train(
     draw: Callable[[keras.Model], str] | None = None,
     sample_every: int = 0,
     graph: Callable[[], Any] | None = None,
+    histograms_every: int = 0,
     extra_callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Result:
     """Train in a run folder until a limit.
@@ -113,6 +95,7 @@ def train(
         draw: makes a text of the model as it is.
         sample_every: steps between texts; 0 for none.
         graph: the step's graph, for TensorBoard.
+        histograms_every: steps between histograms of the weights in TensorBoard; 0 for none.
         extra_callbacks: a user's own Keras callbacks, called last.
 
     Raises:
@@ -131,12 +114,14 @@ def train(
         stack.callback(report.close)
         metrics = callbacks.Metrics(run, progress)
         stack.callback(metrics.close)
-        board = callbacks.TensorBoardScalars(run, progress, graph)
+        board = callbacks.TensorBoardScalars(
+            run, progress, graph, weights_of=weights_of, histograms_every=histograms_every
+        )
         stack.callback(board.close)
         checkpoints = callbacks.Checkpoints(
             run, task, progress, metrics, weights_of, every=checkpoint_every, keep=keep
         )
-        listeners: list[keras.callbacks.Callback] = [metrics, board, report, checkpoints]
+        listeners: list[keras.callbacks.Callback] = [metrics, board, report]
         if draw is not None and sample_every:
 
             def show(step: int, text: str) -> None:
@@ -150,10 +135,8 @@ def train(
         reason = loop.fit(
             task,
             progress,
-            epochs=limits.epochs,
-            max_steps=limits.max_steps,
-            max_seconds=limits.max_seconds,
-            callbacks=[*listeners, *extra_callbacks],
+            limits,
+            callbacks=[*listeners, *extra_callbacks, checkpoints],
             stopped=stopped,
         )
     if reason == "signal":

@@ -9,9 +9,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rnntk.config import FitSettings
 from rnntk.models.char_rnn import CharRNN
 from rnntk.models.row_classifier import RowClassifier
 from rnntk.runs.checkpoint import Progress
+from rnntk.training import schedule
 from rnntk.training.lanes import Lanes
 from rnntk.training.step import ClassifierStep, EvalStep, TrainStep
 
@@ -26,12 +28,13 @@ class CharTask:
 
     Args:
         model: the network.
-        optimizer: its optimizer; the learning rate is set at every epoch.
+        optimizer: its optimizer; the learning rate is set at every step.
         step: one training step.
         lanes: the training text.
+        fit: learning rate and schedule.
+        total_steps: steps of the whole run.
         held_out: the validation text's ids, or None.
-        learning_rate: of the first epoch.
-        decay_rate: factor after every epoch.
+        symbols_per_character: of the held-out text, by which bits a symbol become bits a character.
         seed: of dropout.
     """
 
@@ -44,14 +47,15 @@ class CharTask:
         step: TrainStep,
         lanes: Lanes,
         *,
+        fit: FitSettings,
+        total_steps: int,
         held_out: np.ndarray | None,
-        learning_rate: float,
-        decay_rate: float,
+        symbols_per_character: float,
         seed: int,
     ) -> None:
         self.model, self.optimizer, self._step, self._lanes = model, optimizer, step, lanes
-        self._learning_rate, self._decay_rate, self._seed = learning_rate, decay_rate, seed
-        self._held_out = held_out
+        self._fit, self._total_steps, self._seed = fit, total_steps, seed
+        self._held_out, self._symbols_per_character = held_out, symbols_per_character
         self._evaluate = EvalStep(model)
         self.steps_per_epoch = len(lanes)
         self.items_per_step = lanes.batch_size * lanes.seq_length
@@ -63,7 +67,7 @@ class CharTask:
 
     def step(self, progress: Progress) -> dict[str, float]:
         """Train one batch; `loss` is in nats a symbol."""
-        rate = self._learning_rate * self._decay_rate**progress.epoch
+        rate = schedule.learning_rate(self._fit, progress, self._total_steps)
         self.optimizer.learning_rate.assign(rate)
         x, y = self._lanes[progress.batch]
         seed = step_seed(self._seed, progress.step)
@@ -85,7 +89,11 @@ class CharTask:
             )
             total += float(nats)
         loss = total / last
-        return {"val_loss": loss, "val_bits": loss / math.log(2)}
+        return {
+            "val_loss": loss,
+            "val_bits_per_character": loss * self._symbols_per_character / math.log(2),
+            "val_perplexity": math.exp(min(loss, 700.0)),
+        }
 
     def graph(self) -> tf.Graph:
         """The model's own graph, for TensorBoard."""

@@ -15,8 +15,8 @@ from rnntk.runs.checkpoint import Progress
 from rnntk.runs.folder import RunFolder
 from rnntk.text import corpus as corpora
 from rnntk.text.corpus import Corpus
-from rnntk.text.vocabulary import Vocabulary
 from rnntk.training.lanes import Lanes
+from rnntk.training.schedule import Limits
 
 if TYPE_CHECKING:
     import keras
@@ -52,15 +52,27 @@ class TextRun:
         )
 
 
-def split(corpus: Corpus, fit: FitSettings) -> tuple[Lanes, int]:
-    """The training lanes, and the offset where the held-out tail begins.
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Where a text is cut, as offsets in its ids: train [0, train), validation [train, val), test [val, total)."""
 
-    Raises:
-        DataError: the training part is shorter than one batch.
-    """
-    total = len(corpus.prepared.ids)
-    end = total - int(total * fit.val_fraction)
-    return Lanes(corpus.prepared.ids[:end], fit.batch_size, fit.seq_length), end
+    train: int
+    val: int
+    total: int
+
+    @classmethod
+    def of(cls, total: int, fit: FitSettings) -> Split:
+        """The tails that `val_fraction` and `test_fraction` ask for."""
+        val = total - int(total * fit.test_fraction)
+        return cls(val - int(total * fit.val_fraction), val, total)
+
+    def to_json(self) -> dict[str, list[int]]:
+        """As `run.json` keeps it."""
+        return {
+            "train": [0, self.train],
+            "val": [self.train, self.val],
+            "test": [self.val, self.total],
+        }
 
 
 def start(
@@ -73,6 +85,7 @@ def start(
     sample_every: int = 0,
     max_seconds: float | None = None,
     quiet: bool = False,
+    init_from: RunFolder | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Result:
     """Train a new run.
@@ -86,6 +99,7 @@ def start(
         sample_every: steps between texts; 0 for none.
         max_seconds: wall time, or None.
         quiet: no progress on stderr.
+        init_from: a run whose weights are taken along, nothing else.
         callbacks: Keras callbacks of your own.
 
     Raises:
@@ -95,8 +109,12 @@ def start(
         TrainingError, Interrupted: see `session.train`.
     """
     folder.refuse_existing(path)
-    lanes, end = split(corpus, settings.fit)
-    task = _task(settings, corpus.prepared.vocabulary, lanes, corpus.prepared.ids[end:], notify)
+    split = Split.of(len(corpus.prepared.ids), settings.fit)
+    task = prepare_task(settings, corpus, split, notify)
+    if init_from is not None:
+        from rnntk.training import transfer
+
+        transfer.take_weights(task.model, corpus.prepared.vocabulary, init_from, notify)
     from rnntk.training import device
 
     run = folder.create(
@@ -104,11 +122,7 @@ def start(
         kind=folder.CHAR_RNN,
         settings=settings.to_json(),
         model=_model_record(settings.model, task),
-        corpus={
-            **corpus.record,
-            "train_symbols": end,
-            "held_out_symbols": len(corpus.prepared.ids) - end,
-        },
+        corpus={**corpus.record, "split": split.to_json()},
         versions=device.versions(),
         vocabulary=corpus.prepared.vocabulary,
     )
@@ -128,6 +142,7 @@ def resume(
     *,
     epochs: int | None = None,
     max_steps: int | None = None,
+    patience: int | None = None,
     max_seconds: float | None = None,
     threads: int | None = None,
     data_dir: Path | None = None,
@@ -144,6 +159,7 @@ def resume(
         run: the run folder.
         epochs: a new number of epochs in all.
         max_steps: a new number of steps in all; None keeps no bound but the epochs.
+        patience: a new number of validations to wait for a better one.
         max_seconds: wall time of this session.
         threads: cores to use.
         data_dir, offline: where to find the corpus now.
@@ -154,7 +170,10 @@ def resume(
     """
     settings = TextRun.from_json(run.settings)
     fit = dataclasses.replace(
-        settings.fit, epochs=epochs or settings.fit.epochs, max_steps=max_steps
+        settings.fit,
+        epochs=epochs or settings.fit.epochs,
+        max_steps=max_steps,
+        patience=patience or settings.fit.patience,
     )
     machine = dataclasses.replace(settings.machine, threads=threads or settings.machine.threads)
     text = dataclasses.replace(
@@ -162,16 +181,17 @@ def resume(
     )
     settings = TextRun(text, settings.model, fit, machine)
     done = run.checkpoint("last", warn=notify).progress
-    if done.epoch >= fit.epochs or (max_steps is not None and done.step >= max_steps):
-        raise UsageError(
-            f"{run.path} is finished: {done.step} steps, {done.epoch} of {fit.epochs} epochs. "
-            f"To train on, raise {'--max-steps' if done.epoch < fit.epochs else '--epochs'}."
-        )
+    reached = {
+        "epochs": f"{done.epoch} of {fit.epochs} epochs; to train on, raise --epochs",
+        "max-steps": f"{done.step} of {max_steps} steps; to train on, raise --max-steps",
+        "patience": f"no better validation for {done.stale} times; to train on, raise --patience",
+    }.get(limits(fit).reached(done))
+    if reached:
+        raise UsageError(f"{run.path} is finished: {reached}.")
     found = corpora.find(settings.text, notify=notify)
     corpus = corpora.prepare_corpus(settings.text, found)
     _same_text(run, corpus)
-    lanes, end = split(corpus, fit)
-    task = _task(settings, run.vocabulary(), lanes, corpus.prepared.ids[end:], notify)
+    task = prepare_task(settings, corpus, Split.of(len(corpus.prepared.ids), fit), notify)
     from rnntk.models.weights import named_weights
     from rnntk.training import session
 
@@ -209,9 +229,15 @@ def _difference(where: str, symbols: set[str]) -> str:
     return f" {where}: {' '.join(repr(s) for s in sorted(symbols)[:10])}." if symbols else ""
 
 
-def _task(
-    settings: TextRun, vocabulary: Vocabulary, lanes: Lanes, held_out: Any, notify: Notify
-) -> CharTask:
+def prepare_task(settings: TextRun, corpus: Corpus, split: Split, notify: Notify) -> CharTask:
+    """The network, its optimizer and its data, ready for the first step.
+
+    Raises:
+        DataError: the training part is shorter than one batch.
+        UsageError: there is no GPU and one was asked for.
+    """
+    ids, fit = corpus.prepared.ids, settings.fit
+    lanes = Lanes(ids[: split.train], fit.batch_size, fit.seq_length)
     from rnntk.training import device
 
     chosen = device.ready(settings.machine.device, settings.machine.threads)
@@ -221,7 +247,7 @@ def _task(
     from rnntk.training.tasks import CharTask
 
     model = CharRNN(
-        vocabulary_size=len(vocabulary),
+        vocabulary_size=len(corpus.prepared.vocabulary),
         seed=settings.machine.seed,
         precision=settings.machine.precision,
         **dataclasses.asdict(settings.model),
@@ -231,16 +257,33 @@ def _task(
     )
     optimizer = optimizers.make(settings.fit.optimizer, settings.fit.learning_rate)
     optimizer.build(model.trainable_variables)
-    step = TrainStep(model, optimizer, clip=cast("Clip", settings.fit.clip), clip_norm=settings.fit.clip_norm)
+    step = TrainStep(
+        model, optimizer, clip=cast("Clip", settings.fit.clip), clip_norm=settings.fit.clip_norm
+    )
+    held_out = ids[split.train : split.val]
+    characters = corpus.prepared.original_characters(split.train, split.val)
     return CharTask(
         model,
         optimizer,
         step,
         lanes,
+        fit=fit,
+        total_steps=limits(fit).steps(len(lanes)),
         held_out=held_out if len(held_out) > 1 else None,
-        learning_rate=settings.fit.learning_rate,
-        decay_rate=settings.fit.decay_rate,
+        symbols_per_character=len(held_out) / max(characters, 1),
         seed=settings.machine.seed,
+    )
+
+
+def limits(fit: FitSettings, max_seconds: float | None = None) -> Limits:
+    """When a run with these settings ends."""
+    return Limits(
+        fit.epochs,
+        fit.max_steps,
+        max_seconds,
+        val_every=fit.val_every,
+        patience=fit.patience,
+        plateau_patience=fit.plateau_patience if fit.schedule == "plateau" else None,
     )
 
 
@@ -270,7 +313,7 @@ def _train(
         run,
         task,
         progress,
-        session.Limits(settings.fit.epochs, settings.fit.max_steps, max_seconds),
+        limits(settings.fit, max_seconds),
         weights_of=named_weights,
         checkpoint_every=settings.machine.checkpoint_every,
         keep=settings.machine.keep,
@@ -279,5 +322,6 @@ def _train(
         draw=draw_now if draw is not None else None,
         sample_every=sample_every,
         graph=task.graph,
+        histograms_every=settings.machine.histograms_every,
         extra_callbacks=callbacks,
     )

@@ -68,14 +68,16 @@ def test_a_run_learns_and_leaves_everything_behind(text: Path, tmp_path: Path) -
     assert all(line["grad_norm"] > 0 and line["rate"] > 0 for line in lines)
     # The learning rate decays by the epoch, as in 2017.
     assert {round(line["learning_rate"], 7) for line in lines} == {0.01, 0.0097, 0.009409}
-    validations = [line for line in metrics(run) if "val_loss" in line]
-    assert len(validations) == 3
-    assert (
-        checkpoint.steps(run.checkpoints)
-        == [steps // 3, 2 * steps // 3, steps][-len(checkpoint.steps(run.checkpoints)) :]
-    )
+    validations = [line["step"] for line in lines if "val_loss" in line]
+    assert validations == [steps // 3, 2 * steps // 3, steps]
+    assert checkpoint.steps(run.checkpoints) == validations, "each was the best so far"
     assert run.checkpoint("best").progress.best is not None
-    assert run.record["corpus"]["held_out_symbols"] == int(len(TEXT) * 0.1)
+    n = len(TEXT)
+    assert run.record["corpus"]["split"] == {
+        "train": [0, n - n // 10],
+        "val": [n - n // 10, n],
+        "test": [n, n],
+    }
     assert run.record["model"]["parameters"] == sum(
         v.size for v in run.checkpoint().weights().values()
     )
@@ -247,6 +249,51 @@ def test_every_step_is_in_tensorboard(text: Path, tmp_path: Path) -> None:
         assert [v.step for v in values] == [line["step"] for line in lines]
     assert len(events.Tensors("validation/loss")) == 2
     assert events.Graph().node
+
+
+def tensorboard(run: RunFolder, **size_guidance: int) -> Any:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    return EventAccumulator(str(run.logs), size_guidance={"tensors": 0, **size_guidance}).Reload()
+
+
+def test_tensorboard_shows_a_resumed_run_once(text: Path, tmp_path: Path, caplog) -> None:
+    """Steps after the checkpoint that were trained twice, and the graph, stand there once."""
+
+    class Fail(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if batch == 16:
+                raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        start(settings(text, checkpoint_every=10), tmp_path / "r", callbacks=[Fail()])
+    run = folder.open_run(tmp_path / "r")
+    assert run.checkpoint().progress.step == 10
+    assert [v.step for v in tensorboard(run).Tensors("train/loss")] == list(range(1, 18))
+    text_run.resume(run, max_steps=14, notify=lambda _: None, quiet=True)
+    events = tensorboard(run)
+    assert [v.step for v in events.Tensors("train/loss")] == list(range(1, 15))
+    assert events.Graph().node
+    assert "more than one graph" not in caplog.text
+
+
+def test_hyperparameters_are_in_tensorboard(text: Path, tmp_path: Path) -> None:
+    from tensorboard.plugins.hparams import metadata
+
+    events = tensorboard(start(settings(text, max_steps=2), tmp_path / "r").run)
+    found = events.SummaryMetadata(metadata.SESSION_START_INFO_TAG)
+    parsed = metadata.parse_session_start_info_plugin_data(found.plugin_data.content).hparams
+    assert parsed["units"].number_value == 8
+    assert parsed["cell"].string_value == "lstm"
+    assert parsed["corpus"].string_value == "tiny"
+    assert "data_dir" not in parsed
+
+
+def test_histograms_are_written_on_request_only(text: Path, tmp_path: Path) -> None:
+    plain = tensorboard(start(settings(text, max_steps=4), tmp_path / "a").run)
+    asked = tensorboard(start(settings(text, max_steps=4, histograms_every=2), tmp_path / "b").run)
+    assert not any(tag.startswith("weights/") for tag in plain.Tags()["tensors"])
+    assert [v.step for v in asked.Tensors("weights/rnn_0/kernel")] == [2, 4]
 
 
 def test_no_gpu_when_one_is_asked_for(text: Path, tmp_path: Path) -> None:

@@ -1,0 +1,77 @@
+"""Weights of one run as the start of another, matched symbol by symbol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from rnntk.errors import RunError
+from rnntk.models.char_rnn import CharRNN
+from rnntk.models.weights import named_weights
+from rnntk.runs.folder import RunFolder
+from rnntk.text.vocabulary import Vocabulary
+
+# Along which axis of these weights the symbols lie.
+_SYMBOL_AXIS = {"embedding/embeddings": 0, "output/kernel": 1, "output/bias": 0}
+
+
+def take_weights(
+    model: CharRNN, vocabulary: Vocabulary, run: RunFolder, notify: Callable[[str], None]
+) -> None:
+    """Copy a run's last weights into a new model.
+
+    Symbols that both vocabularies have take their rows of the embedding and their columns of the output along;
+    new symbols keep their fresh start.
+
+    Args:
+        model: the new model; changed in place.
+        vocabulary: its symbols.
+        run: where the weights come from.
+        notify: told which symbols match and which are new.
+
+    Raises:
+        RunError: the networks differ in more than their symbols.
+    """
+    old = run.vocabulary()
+    weights = run.checkpoint("last", warn=notify).weights()
+    variables = named_weights(model)
+    for name, variable in variables.items():
+        axis = _SYMBOL_AXIS.get(name)
+        shape = list(variable.shape)
+        if axis is not None:
+            shape[axis] = len(old)
+        if name not in weights or list(weights[name].shape) != shape:
+            there = list(weights[name].shape) if name in weights else "missing"
+            raise RunError(
+                f"The weights of {run.path} do not fit: {name} is {there} there, {shape} is needed. Give the same "
+                "--cell, --layers, --units and --embedding as that run, or leave them out to take its own."
+            )
+    if extra := sorted(set(weights) - set(variables)):
+        raise RunError(
+            f"The weights of {run.path} do not fit: it has more layers ({', '.join(extra)})."
+        )
+    both = [symbol for symbol in vocabulary.symbols if symbol in old]
+    new = [symbol for symbol in vocabulary.symbols if symbol not in old]
+    gone = [symbol for symbol in old.symbols if symbol not in vocabulary]
+    to, where = (np.array([v.symbols.index(s) for s in both], np.intp) for v in (vocabulary, old))
+    for name, variable in variables.items():
+        axis = _SYMBOL_AXIS.get(name)
+        if axis is None:
+            variable.assign(weights[name])
+            continue
+        value = variable.numpy()
+        target = np.moveaxis(value, axis, 0)
+        target[to] = np.moveaxis(weights[name], axis, 0)[where]
+        variable.assign(value)
+    notify(
+        f"Weights of {run.path}: {len(both)} of {len(vocabulary)} symbols match"
+        + (f"; new: {_listed(new)}" if new else "")
+        + (f"; no longer used: {_listed(gone)}" if gone else "")
+        + "."
+    )
+
+
+def _listed(symbols: list[str]) -> str:
+    shown = " ".join(repr(s) for s in symbols[:20])
+    return shown + (f" and {len(symbols) - 20} more" if len(symbols) > 20 else "")

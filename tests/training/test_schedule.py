@@ -1,0 +1,75 @@
+"""The learning rate and the limits, by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from rnntk.config import FitSettings
+from rnntk.errors import UsageError
+from rnntk.runs.checkpoint import Progress
+from rnntk.training.schedule import Limits, learning_rate
+
+
+def test_decay_is_by_the_epoch_as_in_2017() -> None:
+    fit = FitSettings(learning_rate=0.002, decay_rate=0.97)
+    assert learning_rate(fit, Progress(step=169, epoch=0), 8500) == 0.002
+    assert learning_rate(fit, Progress(step=170, epoch=1), 8500) == pytest.approx(0.002 * 0.97)
+    assert learning_rate(fit, Progress(step=8499, epoch=49), 8500) == pytest.approx(
+        0.002 * 0.97**49
+    )
+
+
+def test_cosine_falls_from_the_rate_to_zero() -> None:
+    fit = FitSettings(learning_rate=0.01, schedule="cosine")
+    rates = [learning_rate(fit, Progress(step=s), 100) for s in range(101)]
+    assert rates[0] == 0.01
+    assert rates[50] == pytest.approx(0.005)
+    assert rates[100] == pytest.approx(0, abs=1e-12)
+    assert rates == sorted(rates, reverse=True)
+    assert rates[25] == pytest.approx(0.005 * (1 + math.cos(math.pi / 4)))
+
+
+def test_plateau_halves_after_validations_without_a_better_one() -> None:
+    fit = FitSettings(learning_rate=0.01, schedule="plateau", val_fraction=0.1)
+    p = Progress()
+    rates = []
+    for loss in (3.0, 2.0, 2.1, 2.2, 1.9, 2.0, 2.0, 2.0, 2.0):
+        p.validated(loss, plateau_patience=2)
+        rates.append(learning_rate(fit, p, 100))
+    assert rates == [0.01, 0.01, 0.01, 0.005, 0.005, 0.005, 0.0025, 0.0025, 0.00125]
+    assert p.best == {"val_loss": 1.9, "step": 0}
+
+
+def test_an_epoch_ends_with_its_last_step() -> None:
+    p = Progress()
+    for _ in range(7):
+        p.stepped(1.0, steps_per_epoch=3)
+    assert (p.step, p.epoch, p.batch) == (7, 2, 1)
+
+
+def test_limits() -> None:
+    limits = Limits(epochs=2, max_steps=5, patience=2)
+    assert limits.steps(10) == 5
+    assert Limits(epochs=2).steps(10) == 20
+    assert limits.reached(Progress(step=4, epoch=1)) == ""
+    assert limits.reached(Progress(epoch=2)) == "epochs"
+    assert limits.reached(Progress(step=5)) == "max-steps"
+    assert limits.reached(Progress(stale=2)) == "patience"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"patience": 3}, "--patience needs validation: set --val-fraction"),
+        ({"val_every": 3}, "--val-every needs validation"),
+        ({"schedule": "plateau"}, "--schedule plateau needs validation"),
+        ({"val_fraction": 0.6, "test_fraction": 0.4}, "leave no text to train on"),
+        ({"learning_rate": float("nan")}, "--learning-rate is nan"),
+        ({"schedule": "cosin"}, "Did you mean 'cosine'"),
+    ],
+)
+def test_settings_at_odds_name_their_flags(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        FitSettings(**settings)  # type: ignore[arg-type]

@@ -1,0 +1,97 @@
+"""`--init-from` and `--dry-run` through the library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnntk.config import TextSettings
+from rnntk.errors import RunError
+from rnntk.models.char_rnn import CharRNN
+from rnntk.models.weights import named_weights
+from rnntk.runs import checkpoint, folder
+from rnntk.runs.checkpoint import Progress
+from rnntk.runs.folder import RunFolder
+from rnntk.text.vocabulary import Vocabulary
+from rnntk.training import transfer
+
+
+def saved(path: Path, symbols: str, **model: object) -> RunFolder:
+    vocabulary = Vocabulary(symbols)
+    run = folder.create(
+        path,
+        kind=folder.CHAR_RNN,
+        settings={},
+        model={},
+        corpus={},
+        versions={},
+        vocabulary=vocabulary,
+    )
+    made = CharRNN(len(vocabulary), units=5, embedding=4, seed=1, **model)  # type: ignore[arg-type]
+    weights = {name: v.numpy() for name, v in named_weights(made).items()}
+    checkpoint.write(
+        run.checkpoints, weights=weights, optimizer={}, states={}, progress=Progress(step=3)
+    )
+    return run
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_symbols_take_their_weights_along(tmp_path: Path, cell: str) -> None:
+    run = saved(tmp_path / "r", "abcd", cell=cell)
+    old = run.checkpoint().weights()
+    model = CharRNN(5, units=5, embedding=4, seed=2, cell=cell)
+    fresh = {name: v.numpy() for name, v in named_weights(model).items()}
+    said: list[str] = []
+    transfer.take_weights(model, Vocabulary("xcbay"), run, said.append)
+    new = {name: v.numpy() for name, v in named_weights(model).items()}
+    for i, symbol in enumerate("xcbay"):
+        source, j = (old, "abcd".index(symbol)) if symbol in "abcd" else (fresh, i)
+        np.testing.assert_array_equal(
+            new["embedding/embeddings"][i], source["embedding/embeddings"][j]
+        )
+        np.testing.assert_array_equal(new["output/kernel"][:, i], source["output/kernel"][:, j])
+        assert new["output/bias"][i] == source["output/bias"][j]
+    for name in old:
+        if name.startswith("rnn_"):
+            np.testing.assert_array_equal(new[name], old[name])
+    assert "3 of 5 symbols match; new: 'x' 'y'; no longer used: 'd'" in said[0]
+
+
+@pytest.mark.parametrize("other", [{"layers": 1}, {"layers": 3}, {"cell": "gru"}])
+def test_another_network_is_refused(tmp_path: Path, other: dict[str, object]) -> None:
+    run = saved(tmp_path / "r", "abcd", **other)
+    model = CharRNN(4, units=5, embedding=4)
+    with pytest.raises(RunError, match="do not fit"):
+        transfer.take_weights(model, Vocabulary("abcd"), run, lambda _: None)
+
+
+def test_a_dry_run_measures_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rnntk.text import corpus
+    from rnntk.training import dry_run, text_run
+    from rnntk.training.text_run import TextRun
+
+    monkeypatch.setenv("RNNTK_CACHE", str(tmp_path / "cache"))
+    text = tmp_path / "t.txt"
+    text.write_text("to be or not to be " * 100)
+    values = {
+        "input": (str(text),),
+        "units": 8,
+        "embedding": 4,
+        "batch_size": 4,
+        "seq_length": 25,
+        "epochs": 7,
+    }
+    settings = TextRun.from_json(values)
+    made = corpus.prepare_corpus(TextSettings(input=(str(text),)), None)
+    split = text_run.Split.of(len(made.prepared.ids), settings.fit)
+    task = text_run.prepare_task(settings, made, split, lambda _: None)
+    found = dry_run.estimate(task, text_run.limits(settings.fit).steps(task.steps_per_epoch))
+    assert found.steps == 7 * (1900 // 100)
+    assert found.parameters == task.model.count_params()
+    assert 0 < found.step_seconds < found.first_step < found.seconds
+    assert found.memory is None or found.memory > 50_000_000
+    assert {p.name for p in tmp_path.iterdir()} == {"cache", "t.txt"}
