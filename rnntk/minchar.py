@@ -19,9 +19,17 @@ UNITS, LENGTH, RATE, LIMIT = 100, 25, 0.1, 5.0
 
 
 class MinChar:
-    """The model: five arrays, and what can be done with them. V is the number of distinct characters."""
+    """The model: five arrays, and what can be done with them. V is the number of distinct characters.
+
+    Args:
+        text: what is learnt; at least LENGTH + 1 characters, two of them different.
+        seed: of the first weights and of the samples.
+        units: size of the memory.
+    """
 
     def __init__(self, text: str, seed: int = 0, units: int = UNITS) -> None:
+        if len(text) <= LENGTH or len(set(text)) < 2:
+            raise ValueError(f"a text needs more than {LENGTH} characters, two of them different")
         self.characters = sorted(set(text))
         self.ids = {character: i for i, character in enumerate(self.characters)}
         self.text = np.array([self.ids[character] for character in text])
@@ -50,9 +58,8 @@ class MinChar:
         memory, predicted = [h], []
         loss = 0.0
         for t in range(len(x)):
-            h = np.tanh(
-                w["Wxh"][:, x[t]] + w["Whh"] @ h + w["bh"]
-            )  # a one-hot input picks a column
+            # A one-hot input picks a column of Wxh.
+            h = np.tanh(w["Wxh"][:, x[t]] + w["Whh"] @ h + w["bh"])
             scores = w["Why"] @ h + w["by"]
             p = np.exp(scores - scores.max())
             p /= p.sum()
@@ -80,13 +87,17 @@ class MinChar:
         w, drawn = self.weights, []
         for _ in range(length):
             h = np.tanh(w["Wxh"][:, first] + w["Whh"] @ h + w["bh"])
-            p = np.exp(w["Why"] @ h + w["by"])
+            scores = w["Why"] @ h + w["by"]
+            p = np.exp(scores - scores.max())
             first = self.rng.choice(len(p), p=p / p.sum())
             drawn.append(self.characters[first])
         return "".join(drawn)
 
     def train(self, iterations: int, every: int = 100) -> Iterator[tuple[int, float, str]]:
-        """Train; yields (iteration, smoothed loss of a piece, sample of 200 characters) every so often."""
+        """Train; yields (iteration, smoothed loss of a piece in nats, sample of 200 characters).
+
+        So it does before the first iteration, after every `every` iterations, and after the last.
+        """
         squares = {name: np.zeros_like(value) for name, value in self.weights.items()}
         smooth = -np.log(1 / len(self.characters)) * LENGTH  # the cost of knowing nothing
         position, h = 0, np.zeros_like(self.weights["bh"])
@@ -95,8 +106,10 @@ class MinChar:
                 position, h = 0, np.zeros_like(h)
             x = self.text[position : position + LENGTH]
             y = self.text[position + 1 : position + LENGTH + 1]
-            if i % every == 0:
+            if i % every == 0 or i == iterations:
                 yield i, smooth, self.sample(h, x[0], 200)
+            if i == iterations:
+                return
             loss, d, h = self.gradients(x, y, h)
             smooth = smooth * 0.999 + loss * 0.001
             for name, weight in self.weights.items():
@@ -105,11 +118,12 @@ class MinChar:
                 weight -= RATE * g / np.sqrt(squares[name] + 1e-8)  # Adagrad
             position += LENGTH
 
-    def check_gradients(self, samples: int = 10, step: float = 1e-3) -> float:
-        """The largest relative error of the gradient against finite differences, over some random weights.
+    def check_gradients(self, samples: int = 20, step: float = 1e-3) -> float:
+        """The largest relative error of a weight array's gradient against finite differences.
 
         The loss f at four points near a weight w gives its slope to fourth order: with D(s) = f(w+s) - f(w-s),
-        the slope is (8 D(step) - D(2 step)) / 12 step. It must be what `gradients` says.
+        the slope is (8 D(step) - D(2 step)) / 12 step. It must be what `gradients` says. Some weights of each
+        array are tried; the error is the length of their difference as a share of their length.
         """
         x, y = self.text[:LENGTH], self.text[1 : LENGTH + 1]
         h = self.rng.normal(size=self.weights["bh"].shape) * 0.1
@@ -117,14 +131,15 @@ class MinChar:
         worst = 0.0
         for name, weight in self.weights.items():
             # Weights of characters that are not read have no gradient: look where there is one.
-            for k in self.rng.choice(np.flatnonzero(d[name]), samples):
+            tried = self.rng.choice(np.flatnonzero(d[name]), samples)
+            slopes = []
+            for k in tried:
                 kept, loss = weight.flat[k], {}
                 for s in (-2, -1, 1, 2):
                     weight.flat[k] = kept + s * step
                     loss[s] = self.gradients(x, y, h)[0]
                 weight.flat[k] = kept
-                numeric = (8 * (loss[1] - loss[-1]) - (loss[2] - loss[-2])) / (12 * step)
-                exact = d[name].flat[k]
-                # Far below 1e-5 the difference of two losses near 100 has no digits left to compare.
-                worst = max(worst, abs(numeric - exact) / max(abs(numeric), abs(exact), 1e-5))
+                slopes.append((8 * (loss[1] - loss[-1]) - (loss[2] - loss[-2])) / (12 * step))
+            exact = d[name].flat[tried]
+            worst = max(worst, np.linalg.norm(slopes - exact) / np.linalg.norm(exact))
         return float(worst)

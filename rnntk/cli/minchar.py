@@ -1,0 +1,166 @@
+"""`rnntk minchar`: the minimal NumPy model, on any text."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rnntk import minchar
+from rnntk.cli.console import Console
+from rnntk.cli.options import Option, common_options
+from rnntk.corpora import encoding as encodings
+from rnntk.errors import DataError, Interrupted, RnntkError
+from rnntk.text import inputs
+
+EVERY = 100
+TOLERANCE = 1e-6
+OWN_SOURCE = "its own source"
+
+
+@click.command(
+    "minchar",
+    epilog="""\b
+Examples:
+  rnntk minchar
+  rnntk minchar --input my_poems.txt --iterations 20000
+  rnntk minchar --check-gradients""",
+)
+@click.option(
+    "--input",
+    cls=Option,
+    multiple=True,
+    metavar="FILE",
+    help="A text of your own; - is stdin.  [default: the model's own source, rnntk/minchar.py]",
+)
+@click.option(
+    "--encoding",
+    cls=Option,
+    metavar="NAME",
+    help="The text's encoding.  [default: detected]",
+)
+@click.option(
+    "--iterations",
+    cls=Option,
+    type=click.IntRange(1),
+    default=5000,
+    help=f"Pieces of {minchar.LENGTH} characters to train on.",
+)
+@click.option(
+    "--seed",
+    cls=Option,
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    help="Same seed and text, same weights and samples.",
+)
+@click.option(
+    "--check-gradients",
+    is_flag=True,
+    cls=Option,
+    help="Do not train: hold the hand-derived gradient against finite differences.",
+)
+@common_options
+def command(
+    input: tuple[str, ...],
+    encoding: str | None,
+    iterations: int,
+    seed: int,
+    check_gradients: bool,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Train the smallest character model: a vanilla network in one file of plain NumPy.
+
+    Read rnntk/minchar.py beside it; every line of the mathematics is there. Nothing is saved.
+    """
+    console = Console(quiet, verbose, as_json)
+    name, text = _read(input, encoding)
+    model = minchar.MinChar(text, seed)
+    console.note(
+        f"{name}: {len(text):,} characters, {len(model.characters)} of them different; "
+        f"{sum(w.size for w in model.weights.values()):,} weights."
+    )
+    about = {"text": name, "characters": len(text), "distinct": len(model.characters), "seed": seed}
+    if check_gradients:
+        _check(console, model, about)
+    else:
+        _train(console, model, iterations, about)
+
+
+def _read(paths: tuple[str, ...], encoding: str | None) -> tuple[str, str]:
+    """What the text is called, and the text.
+
+    Raises:
+        DataError: it is missing, binary or too short.
+        EncodingError: it does not decode.
+    """
+    if not paths:
+        name, text = OWN_SOURCE, Path(minchar.__file__).read_text(encoding="utf-8")
+    else:
+        with inputs.opened(paths) as files:
+            name = ", ".join(file.name for file in files)
+            text = "".join(
+                piece
+                for file in files
+                for piece in encodings.iter_text(
+                    file.path, encodings.detect(file.path, encoding=encoding)
+                )
+            )
+    if len(text) <= minchar.LENGTH:
+        raise DataError(
+            f"{name} has {len(text)} characters, but the model reads {minchar.LENGTH} and the one after them: "
+            f"give it at least {minchar.LENGTH + 1} with --input."
+        )
+    if len(set(text)) < 2:
+        raise DataError(f"{name} is {text[0]!r} throughout: there is nothing to predict.")
+    return name, text
+
+
+def _check(console: Console, model: minchar.MinChar, about: dict[str, Any]) -> None:
+    error = model.check_gradients()
+    passed = error < TOLERANCE
+    console.result(
+        f"gradient      largest relative error {error:.1e}, "
+        + (f"below {TOLERANCE:.0e}: right" if passed else f"not below {TOLERANCE:.0e}: WRONG")
+    )
+    console.json(
+        "minchar",
+        {**about, "gradient_error": error, "tolerance": TOLERANCE, "passed": passed},
+    )
+    if not passed:
+        raise RnntkError("The gradient in rnntk/minchar.py is not the slope of its loss.")
+
+
+def _train(
+    console: Console, model: minchar.MinChar, iterations: int, about: dict[str, Any]
+) -> None:
+    started = time.perf_counter()
+    reports: list[dict[str, Any]] = []
+    try:
+        for iteration, loss, sample in model.train(iterations, EVERY):
+            reports.append({"iteration": iteration, "smoothed_loss": loss, "sample": sample})
+            console.result(
+                f"--- iteration {iteration}: smoothed loss {loss:.3f} "
+                f"({loss / minchar.LENGTH:.3f} nats a character) ---\n{sample}\n---"
+            )
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"Stopped after iteration {reports[-1]['iteration'] if reports else 0}. "
+            "Nothing was saved: this model never is.",
+            signal.SIGINT,
+        ) from None
+    console.json(
+        "minchar",
+        {
+            **about,
+            "iterations": iterations,
+            "seconds": time.perf_counter() - started,
+            "first_loss": reports[0]["smoothed_loss"],
+            "last_loss": reports[-1]["smoothed_loss"],
+            "reports": reports,
+        },
+    )

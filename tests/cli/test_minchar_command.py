@@ -1,0 +1,92 @@
+"""`rnntk minchar` as a user types it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rnntk import minchar
+from rnntk.minchar import MinChar
+
+
+def test_it_trains_on_its_own_source_when_given_nothing(rnntk) -> None:
+    result = rnntk("minchar", "--iterations", 150)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("--- iteration 0: smoothed loss")
+    assert result.stdout.count("smoothed loss") == 3
+    assert "its own source" in result.stderr
+
+
+def test_json_and_seed(rnntk, text: Path) -> None:
+    def run(seed: int) -> dict:
+        result = rnntk("minchar", "--input", text, "--iterations", 200, "--seed", seed, "--json")
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    one, two, other = run(1), run(1), run(2)
+    assert one["command"] == "minchar"
+    assert one["characters"] == len(text.read_text())
+    assert [r["iteration"] for r in one["reports"]] == [0, 100, 200]
+    assert one["last_loss"] < one["first_loss"]
+    assert one["reports"] == two["reports"]
+    assert one["reports"][-1]["sample"] != other["reports"][-1]["sample"]
+
+
+def test_check_gradients(rnntk, text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = rnntk("minchar", "--input", text, "--check-gradients", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["passed"]
+    assert 0 < found["gradient_error"] < 1e-6
+    monkeypatch.setattr(MinChar, "check_gradients", lambda self: 1e-3)
+    result = rnntk("minchar", "--check-gradients")
+    assert result.exit_code == 1
+    assert "WRONG" in result.stdout
+
+
+def test_korean_in_a_legacy_encoding_and_stdin(rnntk, here: Path) -> None:
+    words = "나는 오늘 아침에 학교에 갔다. 그리고 친구를 만났다.\n" * 40
+    (here / "ko.txt").write_bytes(words.encode("cp949"))
+    result = rnntk("minchar", "--input", "ko.txt", "--iterations", 1, "--json")
+    assert json.loads(result.stdout)["characters"] == len(words)
+    result = rnntk("minchar", "--input", "-", "--iterations", 1, "--json", stdin=words)
+    assert json.loads(result.stdout)["text"] == "standard input"
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "empty"),
+        (b"a" * 10 + b"b" * 15, r"25 characters.*at least 26"),
+        (b"a" * 100, "nothing to predict"),
+        (b"\x7fELF\x00\x01\x02" * 20, "not text"),
+    ],
+)
+def test_bad_input_gets_one_clear_message(rnntk, here: Path, data: bytes, said: str) -> None:
+    import re
+
+    (here / "bad.txt").write_bytes(data)
+    result = rnntk("minchar", "--input", "bad.txt")
+    assert result.exit_code == 1
+    assert re.search(said, result.stderr), result.stderr
+    assert result.stdout == ""
+
+
+def test_a_missing_file_and_a_bad_number(rnntk) -> None:
+    result = rnntk("minchar", "--input", "nowhere.txt")
+    assert result.exit_code == 1
+    assert "nowhere.txt" in result.stderr
+    assert rnntk("minchar", "--iterations", 0).exit_code == 2
+
+
+def test_ctrl_c_says_where_it_stopped(rnntk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: MinChar, iterations: int, every: int):
+        yield 0, 1.0, "x"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(minchar.MinChar, "train", interrupted)
+    result = rnntk("minchar")
+    assert result.exit_code == 130
+    assert "Stopped after iteration 0" in result.stderr
