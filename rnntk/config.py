@@ -362,7 +362,9 @@ _EVERY_KEY = {
         SampleSettings,
     )
     for f in dataclasses.fields(kind)
-} | {"prime", "prime_file", "run", "runs_dir", "max_time", "sample_every", "output", "checkpoint"}
+} | {"prime", "prime_file", "run", "runs_dir", "max_time", "sample_every", "output", "checkpoint"} | {
+    "format", "vocab", "forget_bias"
+}  # fmt: skip
 
 
 def to_json(*settings: Settings) -> dict[str, Any]:

@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "models": set(),
     "training": {"corpora", "text", "runs", "models"},
     "decoding": {"text", "runs"},
+    "exchange": {"text", "runs", "models", "decoding"},
 }
 
 
@@ -60,7 +61,11 @@ def test_nothing_imports_the_command_line() -> None:
         "rnntk.cli.prep",
         "rnntk.cli.sample",
         "rnntk.cli.train",
+        "rnntk.cli.export",
+        "rnntk.cli.import_",
         "rnntk.decoding.trained",
+        "rnntk.exchange.export",
+        "rnntk.exchange.tf1",
     ],
 )
 def test_tensorflow_is_not_imported(module: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 import os
 import sys
 from typing import Any
@@ -17,6 +18,8 @@ COMMANDS = {
     "prep": "Prepare a text: detect its encoding, count its symbols.",
     "train": "Train a character model; prepares the text if needed.",
     "sample": "Draw text from a trained model.",
+    "export": "Write a trained network for Keras, TensorFlow, ONNX or NumPy.",
+    "import": "Make a run of a TensorFlow 1 checkpoint.",
     "mnist": "Train a network that reads an image row by row.",
     "minchar": "Train the smallest model, in one readable file of NumPy.",
 }
@@ -32,10 +35,11 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Import `rnntk.cli.<name>` and take its `command`."""
+        """Import `rnntk.cli.<name>` (`import_` where Python keeps the word to itself) and take its `command`."""
         if name not in COMMANDS:
             return None
-        command = importlib.import_module(f"rnntk.cli.{name}").command
+        module = f"{name}_" if keyword.iskeyword(name) else name
+        command = importlib.import_module(f"rnntk.cli.{module}").command
         assert isinstance(command, click.Command)
         return command
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
-
-import filelock
+from typing import TYPE_CHECKING, Any
 
 from rnntk import __version__
 from rnntk.errors import DataError, RunError
 from rnntk.runs import atomic, checkpoint
 from rnntk.runs.checkpoint import Checkpoint
 from rnntk.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    import filelock
 
 FORMAT_VERSION = 1
 RUN = "run.json"
@@ -29,6 +30,9 @@ LOGS = "logs"
 
 CHAR_RNN = "char-rnn"
 ROW_CLASSIFIER = "row-classifier"
+
+IMPORTED = "import"
+"""The `source` of a corpus that is known only by a model imported from elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +99,18 @@ class RunFolder:
             raise RunError(f"{self.path} is damaged: {VOCABULARY}: {error}") from error
 
     def checkpoint(
-        self, which: str = "last", *, warn: Callable[[str], None] = lambda _: None
+        self,
+        which: str = "last",
+        *,
+        warn: Callable[[str], None] = lambda _: None,
+        only: Collection[str] | None = None,
     ) -> Checkpoint:
         """A whole checkpoint of this run.
 
         Args:
             which: `last`, `best` (least validation loss; `last` where there is none) or a step.
             warn: told of a damaged checkpoint that is passed over.
+            only: the files that must be whole; all by default.
 
         Returns:
             The checkpoint, its files checked. For `last`, the newest one that is whole.
@@ -118,11 +127,11 @@ class RunFolder:
                     f"{self.path} has no checkpoint {which!r}; it has best, last and the steps "
                     f"{', '.join(map(str, steps))}."
                 )
-            return checkpoint.read(self.checkpoints / checkpoint.folder_name(int(which)))
+            return checkpoint.read(self.checkpoints / checkpoint.folder_name(int(which)), only=only)
         damaged = []
         for step in reversed(steps):
             try:
-                found = checkpoint.read(self.checkpoints / checkpoint.folder_name(step))
+                found = checkpoint.read(self.checkpoints / checkpoint.folder_name(step), only=only)
                 break
             except RunError as error:
                 damaged.append(str(error))
@@ -131,7 +140,9 @@ class RunFolder:
             raise RunError(f"No checkpoint of {self.path} is whole. " + " ".join(damaged))
         best = found.progress.best
         if which == "best" and best is not None and int(best["step"]) != found.progress.step:
-            return checkpoint.read(self.checkpoints / checkpoint.folder_name(int(best["step"])))
+            return checkpoint.read(
+                self.checkpoints / checkpoint.folder_name(int(best["step"])), only=only
+            )
         return found
 
     def lock(self) -> filelock.FileLock:
@@ -140,6 +151,8 @@ class RunFolder:
         Raises:
             RunError: another process trains in this folder.
         """
+        import filelock
+
         lock = filelock.FileLock(self.path / ".lock")
         try:
             lock.acquire(blocking=False)

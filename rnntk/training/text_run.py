@@ -166,8 +166,14 @@ def resume(
         notify, draw, sample_every, quiet, callbacks: as in `start`.
 
     Raises:
-        RunError: no whole checkpoint, in use, the text has changed, or the run is finished already.
+        RunError: no whole checkpoint, in use, the text has changed, the run was imported, or it is finished already.
     """
+    if run.record["corpus"].get("source") == folder.IMPORTED:
+        raise RunError(
+            f"{run.path} was imported: neither its text nor its optimizer's state came along, so it cannot be "
+            f"continued exactly. Start a new run from its weights with: rnntk train --init-from {run.path} "
+            f"--input TEXT --preprocessor {run.record['corpus']['preprocessor']}"
+        )
     settings = TextRun.from_json(run.settings)
     fit = dataclasses.replace(
         settings.fit,

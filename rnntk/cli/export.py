@@ -1,0 +1,102 @@
+"""`rnntk export`: a trained network for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rnntk.cli.console import Console, shown
+from rnntk.cli.options import Option, common_options, runs_dir_option
+
+# How each format is opened by somebody who has no rnntk.
+OPEN_WITH = {
+    "keras": 'keras.models.load_model("{}")',
+    "savedmodel": 'tf.saved_model.load("{}").signatures["serving_default"]',
+    "onnx": 'onnxruntime.InferenceSession("{}")',
+    "npz": 'numpy.load("{}")',
+}
+
+
+@click.command(
+    "export",
+    epilog="""\b
+Examples:
+  rnntk export
+  rnntk export runs/linux_kernel-1 --checkpoint best --output kernel.keras
+  rnntk export runs/linux_kernel-1 --format onnx""",
+)
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.option("--corpus", cls=Option, metavar="NAME", help="Only runs on this corpus.")
+@click.option(
+    "--format",
+    "format",
+    cls=Option,
+    type=click.Choice(list(OPEN_WITH), case_sensitive=False),
+    default="keras",
+    help="What is written; onnx needs: pip install 'rnntk[onnx]'.",
+)
+@click.option(
+    "--checkpoint",
+    cls=Option,
+    default="last",
+    metavar="best|last|STEP",
+    help="Which checkpoint of the run.",
+)
+@click.option(
+    "--output",
+    cls=Option,
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Where it goes.  [default: the run's name, in this folder]",
+)
+@runs_dir_option
+@common_options
+def command(
+    run: Path | None,
+    corpus: str | None,
+    format: str,
+    checkpoint: str,
+    output: Path | None,
+    runs_dir: Path,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Export RUN for other programs; without it, the run that was trained last.
+
+    What is written needs no rnntk. It is loaded again and compared with the run's own logits; if it
+    does not agree it is removed. A JSON file beside it holds the symbols, inputs and outputs.
+    """
+    from rnntk.exchange import export
+    from rnntk.runs import folder
+
+    console = Console(quiet, verbose, as_json)
+    found = folder.open_run(run) if run else folder.latest(runs_dir, corpus=corpus)
+    target = output or export.default_output(found, format)
+    export.refuse(target, format)
+    saved = found.checkpoint(checkpoint, warn=console.note)
+    if export.needs_tensorflow(found, format):
+        from rnntk.training import device
+
+        # On the CPU: a graph traced where there is a GPU could hold cuDNN's operators, which run nowhere else.
+        device.ready("cpu", None)
+    made = export.export(found, saved, format, target)
+    console.result(f"run           {shown(found.path)} at step {made.step}")
+    console.result(f"exported      {shown(made.path)} ({format})")
+    console.result(f"described in  {shown(made.sidecar)}")
+    console.result(
+        f"checked       differs from the run's own logits by at most {made.difference:.2g}"
+    )
+    console.note(f"Open it with: {OPEN_WITH[format].format(made.path.as_posix())}")
+    console.json(
+        "export",
+        {
+            "run": str(found.path),
+            "step": made.step,
+            "format": format,
+            "output": str(made.path),
+            "description": str(made.sidecar),
+            "largest_difference": made.difference,
+        },
+    )

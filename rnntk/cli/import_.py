@@ -1,0 +1,120 @@
+"""`rnntk import`: a run of a TensorFlow 1 checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rnntk.cli.console import Console, shown
+from rnntk.cli.options import Option, common_options, runs_dir_option
+
+
+@click.command(
+    "import",
+    epilog="""\b
+Examples:
+  rnntk import save/model.ckpt-24000 --vocab save/vocab.pkl
+  rnntk import tf1_checkpoint --corpus invisible_dragon
+  rnntk import save --vocab save/chars_vocab.pkl --preprocessor plain""",
+)
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option(
+    "--vocab",
+    cls=Option,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The pickled vocabulary.  [default: vocab.pkl or chars_vocab.pkl beside the checkpoint]",
+)
+@click.option(
+    "--preprocessor",
+    cls=Option,
+    metavar="NAME",
+    help="How its text became symbols.  [default: hangul-slides where the vocabulary has its marker, else plain]",
+)
+@click.option(
+    "--corpus",
+    cls=Option,
+    metavar="NAME",
+    help="What its text is called.  [default: the checkpoint's folder]",
+)
+@click.option(
+    "--forget-bias",
+    cls=Option,
+    type=float,
+    default=1.0,
+    help="What the LSTM's code added to its forget gate; TensorFlow 1's own default is 1.",
+)
+@click.option(
+    "--run",
+    cls=Option,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The new run folder.  [default: runs/<corpus>-<n>]",
+)
+@runs_dir_option
+@common_options
+def command(
+    checkpoint: Path,
+    vocab: Path | None,
+    preprocessor: str | None,
+    corpus: str | None,
+    forget_bias: float,
+    run: Path | None,
+    runs_dir: Path,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Make a run of a TensorFlow 1 CHECKPOINT: of the 2017 notebooks, or of char-rnn-tensorflow.
+
+    CHECKPOINT is a folder, or a name like save/model.ckpt-24000. The vocabulary is a pickle, and is
+    read without running what is in it. The run can be sampled, evaluated and exported, and training
+    can start from its weights (rnntk train --init-from).
+    """
+    from rnntk.exchange import tf1
+    from rnntk.runs import folder
+
+    console = Console(quiet, verbose, as_json)
+    if run is not None:
+        folder.refuse_existing(run)
+    prefix, step = tf1.find_checkpoint(checkpoint)
+    vocabulary_file = vocab or tf1.find_vocabulary(prefix)
+    vocabulary = tf1.read_vocabulary(vocabulary_file)
+    from rnntk.training import device
+
+    device.ready("cpu", None)
+    network = tf1.read_network(prefix, forget_bias=forget_bias)
+    name = corpus or prefix.resolve().parent.name or "imported"
+    made = tf1.import_run(
+        network,
+        vocabulary,
+        run or folder.next_path(runs_dir, name),
+        source=prefix,
+        step=step,
+        corpus=name,
+        preprocessor=preprocessor,
+        versions=device.versions(),
+    )
+    model, text = made.record["model"], made.record["corpus"]
+    console.result(f"run           {shown(made.path)}")
+    console.result(f"from          {shown(prefix)}, step {step}")
+    console.result(
+        f"model         {model['cell']}, {model['layers']} layers of {model['units']}, embedding {model['embedding']}, "
+        f"{model['parameters']:,} parameters"
+    )
+    console.result(
+        f"vocabulary    {len(vocabulary)} symbols of {shown(vocabulary_file)}, by {text['preprocessor']}"
+    )
+    console.note(f"Draw from it with: rnntk sample {shown(made.path)}")
+    console.json(
+        "import",
+        {
+            "run": str(made.path),
+            "checkpoint": str(prefix),
+            "step": step,
+            "model": model,
+            "vocabulary_size": len(vocabulary),
+            "preprocessor": text["preprocessor"],
+        },
+    )

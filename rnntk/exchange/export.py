@@ -1,0 +1,211 @@
+"""Export a run's network, and compare what was written with the run's own model before it is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnntk import __version__
+from rnntk.errors import RnntkError, RunError, UsageError
+from rnntk.exchange import network
+from rnntk.exchange.network import Arrays, Network
+from rnntk.runs import folder
+from rnntk.runs.checkpoint import Checkpoint
+from rnntk.runs.folder import RunFolder
+
+FORMATS = {"keras": ".keras", "savedmodel": "", "onnx": ".onnx", "npz": ".npz"}
+"""The formats, and how the name of each one's file ends; a SavedModel is a folder."""
+
+FORMAT_VERSION = 1
+TOLERANCE = 1e-4
+"""Largest difference allowed, relative to the largest logit (or 1): some hundred roundings of float32."""
+
+Write = Callable[[Network, Path], None]
+Run = Callable[[Path, Arrays], dict[str, NDArray[Any]]]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        path: the file, or the SavedModel's folder.
+        sidecar: JSON beside it: symbols, preprocessor, inputs and outputs.
+        step: of the checkpoint.
+        difference: the largest difference from the run's own logits and states.
+    """
+
+    path: Path
+    sidecar: Path
+    step: int
+    difference: float
+
+
+def needs_tensorflow(run: RunFolder, format: str) -> bool:
+    """Whether this export imports TensorFlow; the caller may want to make it ready first."""
+    return format in ("keras", "savedmodel") or run.kind != folder.CHAR_RNN
+
+
+def default_output(run: RunFolder, format: str) -> Path:
+    """`linux_kernel-1.keras` in the working folder; a SavedModel's folder ends in `-savedmodel`."""
+    return Path(run.path.resolve().name + (FORMATS[format] or "-savedmodel"))
+
+
+def sidecar_of(output: Path) -> Path:
+    """The JSON file beside an export: its name and `.json`."""
+    return output.with_name(output.name + ".json")
+
+
+def export(run: RunFolder, saved: Checkpoint, format: str, output: Path) -> Exported:
+    """Write one checkpoint's network, load it again and compare it with the run's own.
+
+    Nothing appears at `output` before it has been compared.
+
+    Args:
+        run: a run of either kind.
+        saved: which checkpoint of it.
+        format: one of `FORMATS`.
+        output: where; must not exist.
+
+    Raises:
+        UsageError: `output` exists or is not named as the format asks.
+        RunError: it cannot be written, or what was written does not compute what the run does.
+        RnntkError: the format needs a package that is not installed.
+    """
+    refuse(output, format)
+    net = network.of_run(run, saved)
+    write, run_written = _backend(format, net)
+    inputs = net.probe()
+    expected = net.answers(inputs)
+    aside = output.with_name(f".{output.name}.{os.getpid()}.tmp")
+    written = aside / output.name
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        write(net, written)
+        difference = compare(expected, run_written(written, inputs), output)
+        description = _describe(run, saved, net, format, output, difference)
+        sidecar_of(written).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        sidecar_of(written).replace(sidecar_of(output))
+        written.rename(output)
+    except OSError as error:
+        raise RunError(
+            f"{output} cannot be written ({error.strerror or error}). Choose another place with --output."
+        ) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return Exported(output, sidecar_of(output), saved.progress.step, difference)
+
+
+def refuse(output: Path, format: str) -> None:
+    """Raise `UsageError` when an export of this format may not be written to `output`."""
+    ending = FORMATS[format]
+    if ending and output.suffix != ending:
+        raise UsageError(
+            f"--output is {output}, but a file of --format {format} must end in {ending}."
+        )
+    for path in (output, sidecar_of(output)):
+        if path.exists():
+            raise UsageError(
+                f"{path} exists already and is not overwritten. Remove it, or choose another name with --output."
+            )
+
+
+def compare(expected: Arrays, found: Arrays, output: Path, tolerance: float = TOLERANCE) -> float:
+    """The largest difference between two models' answers.
+
+    Raises:
+        RunError: it is larger than rounding explains, or an answer is missing or of another shape.
+    """
+    largest = 0.0
+    for name, own in expected.items():
+        other = found.get(name)
+        if other is None or other.shape != own.shape:
+            shape = None if other is None else other.shape
+            raise RunError(
+                f"The export {output} was removed: its {name} has shape {shape} and the run's {own.shape}."
+            )
+        difference = float(np.max(np.abs(own - other)))
+        allowed = tolerance * max(1.0, float(np.max(np.abs(own))))
+        # Turned round, so that a difference that is no number does not pass.
+        if not difference <= allowed:
+            raise RunError(
+                f"The export {output} was removed: its {name} differs from the run's own by {difference:.3g}, where "
+                f"rounding explains {allowed:.1g}. Export another --format, and report this with the versions of "
+                "TensorFlow and Keras."
+            )
+        largest = max(largest, difference)
+    return largest
+
+
+def _backend(format: str, net: Network) -> tuple[Write, Run]:
+    if format == "npz":
+        return _write_npz, partial(_run_npz, net)
+    if format == "onnx":
+        try:
+            from rnntk.exchange import onnx_graph
+        except ImportError as error:
+            raise RnntkError(
+                f"--format onnx needs the packages onnx and onnxruntime ({error}). "
+                "Install them with: pip install 'rnntk[onnx]'"
+            ) from error
+        return onnx_graph.write, onnx_graph.run
+    from rnntk.exchange import stock_keras
+
+    if format == "keras":
+        return stock_keras.write_keras, stock_keras.run_keras
+    return stock_keras.write_savedmodel, stock_keras.run_savedmodel
+
+
+def _write_npz(net: Network, path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, **net.weights)  # type: ignore[arg-type]
+
+
+def _run_npz(net: Network, path: Path, inputs: Arrays) -> dict[str, NDArray[Any]]:
+    with np.load(path, allow_pickle=False) as arrays:
+        return replace(net, weights=dict(arrays)).answers(inputs)
+
+
+def _describe(
+    run: RunFolder,
+    saved: Checkpoint,
+    net: Network,
+    format: str,
+    output: Path,
+    difference: float,
+) -> dict[str, Any]:
+    description: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "rnntk": __version__,
+        "file": output.name,
+        "format": format,
+        "run": run.name,
+        "step": saved.progress.step,
+        "kind": run.kind,
+        "model": run.record["model"],
+        "largest_difference": difference,
+    }
+    if format == "npz":
+        description["weights"] = {name: list(w.shape) for name, w in net.weights.items()}
+    else:
+        for key, specs in (("inputs", net.input_specs()), ("outputs", net.output_specs())):
+            description[key] = {name: [kind, list(shape)] for name, (kind, shape) in specs.items()}
+    if run.kind == folder.CHAR_RNN:
+        vocabulary = run.vocabulary()
+        description["symbols"] = list(vocabulary.symbols)
+        description["unknown_symbol"] = vocabulary.unknown_symbol
+        for key in ("preprocessor", "preprocessor_version"):
+            description[key] = run.record["corpus"][key]
+    else:
+        description["rows"] = "an image's rows from top to bottom, pixels from 0 to 1"
+    return description

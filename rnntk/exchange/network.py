@@ -1,0 +1,142 @@
+"""A trained network as plain arrays, with what a reader of them has to know, and its own answers to check against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnntk.decoding.decoder import Decoder
+from rnntk.runs import folder
+from rnntk.runs.checkpoint import Checkpoint
+from rnntk.runs.folder import RunFolder
+
+Arrays = Mapping[str, NDArray[Any]]
+
+_BATCH, _STEPS = 3, 16
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network in numbers.
+
+    Attributes:
+        kind: `char-rnn` or `row-classifier`.
+        cell: `lstm`, `gru` or `rnn`.
+        layers: recurrent layers.
+        units: H.
+        weights: by name, as `docs/formats.md` has them.
+    """
+
+    kind: str
+    cell: str
+    layers: int
+    units: int
+    weights: Arrays
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """Prefixes of the recurrent layers' names, the forward direction first."""
+        if self.kind == folder.CHAR_RNN:
+            return ("rnn",)
+        return ("forward", "backward") if "backward_0/kernel" in self.weights else ("forward",)
+
+    @property
+    def reset_after(self) -> bool:
+        """Whether a GRU's reset gate acts after the recurrent product."""
+        return self.weights[f"{self.directions[0]}_0/bias"].ndim == 2
+
+    @property
+    def features(self) -> int:
+        """Width of what the first recurrent layer reads."""
+        return int(self.weights[f"{self.directions[0]}_0/kernel"].shape[0])
+
+    @property
+    def outputs(self) -> int:
+        """Logits at each step, or in all: V, or the number of classes."""
+        return int(self.weights["output/bias"].shape[0])
+
+    def state_names(self, layer: int) -> list[str]:
+        """Names of a layer's states: `rnn_0_h`, and `rnn_0_c` for an LSTM."""
+        if self.kind != folder.CHAR_RNN:
+            return []
+        return [f"rnn_{layer}_{part}" for part in ("hc" if self.cell == "lstm" else "h")]
+
+    @property
+    def all_states(self) -> list[str]:
+        """Names of all states, in the decoder's order."""
+        return [name for layer in range(self.layers) for name in self.state_names(layer)]
+
+    def input_specs(self) -> dict[str, tuple[str, tuple[int | str, ...]]]:
+        """Type and shape of every input; words are lengths that may differ from call to call."""
+        if self.kind != folder.CHAR_RNN:
+            return {"rows": ("float32", ("batch", "time", self.features))}
+        specs: dict[str, tuple[str, tuple[int | str, ...]]] = {"ids": ("int32", ("batch", "time"))}
+        return specs | dict.fromkeys(self.all_states, ("float32", ("batch", self.units)))
+
+    def output_specs(self) -> dict[str, tuple[str, tuple[int | str, ...]]]:
+        """Type and shape of every output."""
+        if self.kind != folder.CHAR_RNN:
+            return {"logits": ("float32", ("batch", self.outputs))}
+        specs: dict[str, tuple[str, tuple[int | str, ...]]] = {
+            "logits": ("float32", ("batch", "time", self.outputs))
+        }
+        return specs | {after(name): ("float32", ("batch", self.units)) for name in self.all_states}
+
+    def probe(self) -> dict[str, NDArray[Any]]:
+        """Random inputs, states that are not zero included: always the same ones."""
+        rng = np.random.default_rng(20170719)
+        if self.kind != folder.CHAR_RNN:
+            return {"rows": rng.random((_BATCH, _STEPS, self.features), np.float32)}
+        found: dict[str, NDArray[Any]] = {
+            "ids": rng.integers(0, self.outputs, (_BATCH, _STEPS), np.int32)
+        }
+        for name in self.all_states:
+            found[name] = rng.uniform(-0.9, 0.9, (_BATCH, self.units)).astype(np.float32)
+        return found
+
+    def answers(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """What the run's own model makes of these inputs: the NumPy decoder, or the row classifier."""
+        if self.kind != folder.CHAR_RNN:
+            return {"logits": self._classifier_logits(inputs["rows"])}
+        decoder = Decoder(self.weights, self.cell)
+        states = decoder.initial_states(len(inputs["ids"]))
+        for name, view in zip(self.all_states, states.arrays(), strict=True):
+            view[:] = inputs[name]
+        logits = [decoder.step(ids, states).copy() for ids in inputs["ids"].T]
+        found: dict[str, NDArray[Any]] = {"logits": np.stack(logits, axis=1)}
+        for name, view in zip(self.all_states, states.arrays(), strict=True):
+            found[after(name)] = view.copy()
+        return found
+
+    def _classifier_logits(self, rows: NDArray[Any]) -> NDArray[Any]:
+        from rnntk.models.row_classifier import RowClassifier
+        from rnntk.models.weights import named_weights
+
+        model = RowClassifier(
+            features=self.features,
+            classes=self.outputs,
+            cell=self.cell,
+            layers=self.layers,
+            units=self.units,
+            bidirectional=len(self.directions) == 2,
+        )
+        for name, variable in named_weights(model).items():
+            variable.assign(self.weights[name])
+        return np.asarray(model(rows))
+
+
+def after(state: str) -> str:
+    """The output that goes back in as this state: `rnn_0_h` -> `new_rnn_0_h`."""
+    return f"new_{state}"
+
+
+def of_run(run: RunFolder, saved: Checkpoint) -> Network:
+    """The network of a checkpoint."""
+    model = run.record["model"]
+    return Network(
+        run.kind, str(model["cell"]), int(model["layers"]), int(model["units"]), saved.weights()
+    )

@@ -1,0 +1,83 @@
+"""Pickles of plain data, read without ever running what is in them.
+
+A pickle is a program. Two locks stand before it: every opcode of the file is looked at first, and
+only those that build containers, strings and numbers may be there; then the unpickler that runs
+them refuses to look up any name, so that nothing could be called even if an opcode got through.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import pickletools
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rnntk.errors import DataError
+
+# A vocabulary of every Unicode character there is takes less.
+_MOST_BYTES = 1 << 25
+
+_PLAIN = frozenset(
+    """
+    PROTO FRAME STOP MARK POP POP_MARK DUP NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1
+    STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8
+    EMPTY_LIST LIST APPEND APPENDS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_DICT DICT SETITEM SETITEMS
+    PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET
+    """.split()  # noqa: SIM905
+)
+_PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
+
+
+class _Plain(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> NoReturn:
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+
+    def persistent_load(self, pid: Any) -> NoReturn:
+        raise pickle.UnpicklingError("it refers to an object outside it")
+
+
+def load(path: Path) -> Any:
+    """What a pickle of tuples, lists, dicts, strings and integers holds, from Python 2 or 3.
+
+    Raises:
+        DataError: the file is missing, damaged, or holds anything else; then nothing of it has run.
+    """
+    try:
+        size = path.stat().st_size
+        data = path.read_bytes() if size <= _MOST_BYTES else b""
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}).") from error
+    if size > _MOST_BYTES:
+        raise DataError(
+            f"{path} has {size:,} bytes; no vocabulary is that large. Give another file with --vocab."
+        )
+    try:
+        for opcode, argument, _ in pickletools.genops(data):
+            if opcode.name not in _PLAIN:
+                raise DataError(_refusal(path, opcode.name, argument))
+            # The unpickler makes room for as many objects as the highest place asks for.
+            if opcode.name in _PUTS and int(str(argument)) > len(data):
+                raise ValueError(f"an object is put in place {argument}")
+        return _Plain(io.BytesIO(data)).load()
+    except DataError:
+        raise
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} holds Python 2 byte strings that are not ASCII, so its symbols are bytes and not characters. "
+            "Write the vocabulary again as Unicode strings, or give another file with --vocab."
+        ) from error
+    except Exception as error:
+        # Whatever the reader met in a damaged file: ValueError, EOFError, IndexError, MemoryError, ...
+        raise DataError(
+            f"{path} is no pickle, or a damaged one ({type(error).__name__}: {error}). "
+            "Give the vocabulary's file with --vocab."
+        ) from error
+
+
+def _refusal(path: Path, opcode: str, argument: Any) -> str:
+    what = f" ({str(argument).replace(' ', '.')})" if opcode in ("GLOBAL", "INST") else ""
+    return (
+        f"{path} is refused: beside plain containers and strings it has a {opcode} instruction{what}, which could "
+        "run code. Nothing of it was run. A vocabulary needs only a tuple, list or dict of characters."
+    )

@@ -1,0 +1,127 @@
+"""A network as stock Keras layers: a `.keras` file or a SavedModel that need no rnntk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from rnntk.exchange.network import Arrays, Network, after
+from rnntk.runs import folder
+
+_LAYERS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "rnn": keras.layers.SimpleRNN}
+
+
+def build(net: Network) -> keras.Model:
+    """A functional model of Keras' own layers that holds the network's weights.
+
+    A character model takes a dictionary `ids` `(B, T)` int32 and the states `rnn_<i>_h` (and
+    `rnn_<i>_c`) `(B, H)`, and gives `logits` `(B, T, V)` and the `new_` states. A row classifier takes
+    `rows` `(B, T, F)` and gives `logits` `(B, classes)`.
+    """
+    return _character_model(net) if net.kind == folder.CHAR_RNN else _classifier(net)
+
+
+def _recurrent(net: Network, name: str, **arguments: Any) -> keras.layers.Layer:
+    if net.cell == "gru":
+        arguments["reset_after"] = net.reset_after
+    return _LAYERS[net.cell](net.units, name=name, **arguments)
+
+
+def _of(net: Network, layer: str) -> list[NDArray[Any]]:
+    return [net.weights[f"{layer}/{part}"] for part in ("kernel", "recurrent_kernel", "bias")]
+
+
+def _character_model(net: Network) -> keras.Model:
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    inputs: dict[str, Any] = {"ids": ids}
+    outputs: dict[str, Any] = {}
+    table = net.weights["embedding/embeddings"]
+    x = keras.layers.Embedding(*table.shape, name="embedding")(ids)
+    for i in range(net.layers):
+        names = net.state_names(i)
+        states = [keras.Input((net.units,), name=name) for name in names]
+        layer = _recurrent(net, f"rnn_{i}", return_sequences=True, return_state=True)
+        x, *new = layer(x, initial_state=states)
+        inputs |= dict(zip(names, states, strict=True))
+        outputs |= {after(name): state for name, state in zip(names, new, strict=True)}
+    logits = keras.layers.Dense(net.outputs, name="output")(x)
+    model = keras.Model(inputs, {"logits": logits, **outputs}, name="char_rnn")
+    model.get_layer("embedding").set_weights([table])
+    for i in range(net.layers):
+        model.get_layer(f"rnn_{i}").set_weights(_of(net, f"rnn_{i}"))
+    _set_output(model, net)
+    return model
+
+
+def _classifier(net: Network) -> keras.Model:
+    rows = keras.Input((None, net.features), name="rows")
+    x = rows
+    layers: dict[str, Any] = {}
+    for i in range(net.layers):
+        last = i == net.layers - 1
+        both = [
+            _recurrent(net, f"{way}_{i}", return_sequences=not last, go_backwards=way == "backward")
+            for way in net.directions
+        ]
+        if len(both) == 1:
+            x = both[0](x)
+            layers[f"forward_{i}"] = both[0]
+        else:
+            # Turns the backward outputs round and puts the forward ones first, as RowClassifier does.
+            pair = keras.layers.Bidirectional(both[0], backward_layer=both[1], name=f"both_{i}")
+            x = pair(x)
+            layers |= {f"forward_{i}": pair.forward_layer, f"backward_{i}": pair.backward_layer}
+    logits = keras.layers.Dense(net.outputs, name="output")(x)
+    model = keras.Model({"rows": rows}, {"logits": logits}, name="row_classifier")
+    for name, layer in layers.items():
+        layer.set_weights(_of(net, name))
+    _set_output(model, net)
+    return model
+
+
+def _set_output(model: keras.Model, net: Network) -> None:
+    model.get_layer("output").set_weights(
+        [net.weights["output/kernel"], net.weights["output/bias"]]
+    )
+
+
+def write_keras(net: Network, path: Path) -> None:
+    """Write a `.keras` file."""
+    build(net).save(path)
+
+
+def run_keras(path: Path, inputs: Arrays) -> dict[str, NDArray[Any]]:
+    """Load a `.keras` file as anybody would, and call it."""
+    model = keras.models.load_model(path)
+    return {name: np.asarray(value) for name, value in model(dict(inputs)).items()}
+
+
+def write_savedmodel(net: Network, path: Path) -> None:
+    """Write a SavedModel folder whose signature `serving_default` takes and gives named tensors."""
+    model = build(net)
+    module = tf.Module()
+    module.model_weights = [variable.value for variable in model.variables]
+    specs = {
+        name: tf.TensorSpec([n if isinstance(n, int) else None for n in shape], kind, name)
+        for name, (kind, shape) in net.input_specs().items()
+    }
+
+    @tf.function(autograph=False)
+    def serve(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        return model(inputs)
+
+    signature = serve.get_concrete_function(**specs)
+    tf.saved_model.save(module, str(path), signatures={"serving_default": signature})
+
+
+def run_savedmodel(path: Path, inputs: Arrays) -> dict[str, NDArray[Any]]:
+    """Load a SavedModel and call its signature."""
+    loaded = tf.saved_model.load(str(path))
+    signature = loaded.signatures["serving_default"]
+    answers = signature(**{name: tf.constant(value) for name, value in inputs.items()})
+    return {name: value.numpy() for name, value in answers.items()}

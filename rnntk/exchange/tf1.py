@@ -1,0 +1,410 @@
+"""A TensorFlow 1 character model becomes a run folder.
+
+Read are the checkpoints of the 2017 notebooks and of char-rnn-tensorflow, which keep TensorFlow 1's
+own cells (`tensorflow/python/ops/rnn_cell_impl.py` of TensorFlow 1):
+
+- `BasicLSTMCell`: one kernel `(inputs + H, 4H)`, the inputs' rows first, gates i, j, f, o (j the
+  candidate); `forget_bias`, 1 unless told otherwise, is added to the forget gate when it runs and is not
+  in the checkpoint. Keras has none such, so here it becomes part of the bias.
+- `GRUCell`: `gates` r, u and `candidate`; u keeps the state as Keras' z does, and r multiplies the state
+  before the candidate's product.
+- `BasicRNNCell`: one kernel and a tanh.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnntk import config
+from rnntk.config import FitSettings, MachineSettings, ModelSettings, TextSettings
+from rnntk.decoding.decoder import Decoder
+from rnntk.errors import DataError, RunError, UsageError
+from rnntk.exchange import safe_pickle
+from rnntk.runs import checkpoint, folder
+from rnntk.runs.checkpoint import Progress
+from rnntk.runs.folder import RunFolder
+from rnntk.text import preprocessors
+from rnntk.text.hangul import MARKER
+from rnntk.text.vocabulary import Vocabulary
+
+Arrays = dict[str, NDArray[np.float32]]
+
+_CELLS = {
+    "basic_lstm_cell": "lstm",
+    "lstm_cell": "lstm",
+    "gru_cell": "gru",
+    "basic_rnn_cell": "rnn",
+}
+_PARTS = {
+    "lstm": ("kernel", "bias"),
+    "gru": ("gates/kernel", "gates/bias", "candidate/kernel", "candidate/bias"),
+    "rnn": ("kernel", "bias"),
+}
+_OUTSIDE = ("embedding", "softmax_w", "softmax_b")
+_SLOT = re.compile(r"(Adam|RMSProp|Momentum|Adagrad|Adadelta|Ftrl|ExponentialMovingAverage)(_\d+)?")
+_VOCABULARIES = ("vocab.pkl", "chars_vocab.pkl")
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a checkpoint holds, in Keras' layout and under rnntk's names.
+
+    Attributes:
+        cell: `lstm`, `gru` (reset gate before the product) or `rnn`.
+        layers: recurrent layers.
+        weights: by name.
+    """
+
+    cell: str
+    layers: int
+    weights: Arrays
+
+
+def find_checkpoint(path: Path) -> tuple[Path, int]:
+    """The checkpoint's prefix and its step.
+
+    Args:
+        path: the folder (its file `checkpoint` says which), the prefix `model.ckpt-24000`, or any
+            of the files that begin with it.
+
+    Raises:
+        UsageError: there is no checkpoint there.
+    """
+    if path.is_dir():
+        prefix = _latest(path)
+    else:
+        name = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path.name)
+        prefix = path.with_name(name)
+        if not (_index(prefix).is_file() or prefix.is_file()):
+            raise UsageError(
+                f"There is no TensorFlow 1 checkpoint {path}: neither {_index(prefix)} nor a folder of that name. "
+                "Give the folder, or the name up to the step, such as save/model.ckpt-24000."
+            )
+    step = re.search(r"-(\d+)$", prefix.name)
+    return prefix, int(step[1]) if step else 0
+
+
+def _index(prefix: Path) -> Path:
+    return prefix.with_name(prefix.name + ".index")
+
+
+def _latest(path: Path) -> Path:
+    listed = path / "checkpoint"
+    if listed.is_file():
+        text = listed.read_text(encoding="utf-8", errors="replace")
+        named = re.search(r'^model_checkpoint_path:\s*"(.*)"', text, re.MULTILINE)
+        if named:
+            # Only its last part: the folder may have moved since it was written.
+            prefix = path / re.split(r"[/\\]", named[1])[-1]
+            if _index(prefix).is_file() or prefix.is_file():
+                return prefix
+    found = sorted(
+        (p.with_suffix("") for p in path.glob("*.index")),
+        key=lambda p: int(m[1]) if (m := re.search(r"-(\d+)$", p.name)) else -1,
+    )
+    if not found:
+        raise UsageError(
+            f"There is no TensorFlow 1 checkpoint in {path}: no file ends in .index. "
+            "Give the folder that has model.ckpt-<step>.index and .data-00000-of-00001."
+        )
+    return found[-1]
+
+
+def read_vocabulary(path: Path) -> Vocabulary:
+    """The symbols of a pickled vocabulary.
+
+    Args:
+        path: a pickle of a sequence of characters, of a dictionary from characters to ids or back, or
+            of both as a pair (char-rnn-tensorflow's `chars_vocab.pkl`).
+
+    Raises:
+        DataError: it holds anything else, or is refused; see `safe_pickle.load`.
+    """
+    held = safe_pickle.load(path)
+    if isinstance(held, (tuple, list)) and len(held) == 2 and not isinstance(held[0], str):
+        held = held[0]
+    if isinstance(held, dict):
+        pairs = [(k, v) if isinstance(k, int) else (v, k) for k, v in held.items()]
+        if sorted((p[0] for p in pairs), key=repr) != sorted(range(len(pairs)), key=repr):
+            raise DataError(
+                f"{path} is no vocabulary: its ids are not the numbers from 0 to {len(pairs) - 1}."
+            )
+        held = [symbol for _, symbol in sorted(pairs, key=lambda pair: int(pair[0]))]
+    if isinstance(held, str):
+        held = list(held)
+    if not isinstance(held, (tuple, list)) or not all(
+        isinstance(s, str) and len(s) == 1 for s in held
+    ):
+        raise DataError(
+            f"{path} is no vocabulary: it should hold a tuple, list or dict of single characters."
+        )
+    try:
+        return Vocabulary(held)
+    except DataError as error:
+        raise DataError(f"{path} is no vocabulary: {error}") from error
+
+
+def find_vocabulary(prefix: Path) -> Path:
+    """The vocabulary's file beside a checkpoint.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for name in _VOCABULARIES:
+        path = prefix.with_name(name)
+        if path.is_file():
+            return path
+    raise UsageError(
+        f"There is no {' or '.join(_VOCABULARIES)} beside {prefix}. Say where the vocabulary is with --vocab FILE."
+    )
+
+
+def read_network(prefix: Path, *, forget_bias: float = 1.0) -> Network:
+    """The weights of a checkpoint.
+
+    Args:
+        prefix: as `find_checkpoint` gives it.
+        forget_bias: what the LSTM's code added to its forget gate.
+
+    Raises:
+        RunError: it is damaged, or holds another kind of model.
+    """
+    import tensorflow as tf
+
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+        names = sorted(reader.get_variable_to_shape_map())
+        read = {name: reader.get_tensor(name) for name in names if not _is_slot(name)}
+    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        message = getattr(error, "message", None) or str(error)
+        raise RunError(
+            f"The checkpoint {prefix} is damaged or incomplete: {message.splitlines()[0] if message else error}. "
+            "It needs its .index and its .data-00000-of-00001 file."
+        ) from error
+    return convert(read, prefix, forget_bias=forget_bias)
+
+
+def _is_slot(name: str) -> bool:
+    """Whether a variable is an optimizer's, such as `rnnlm/softmax_w/Adam_1`."""
+    return _SLOT.fullmatch(name.rsplit("/", 1)[-1]) is not None
+
+
+def convert(
+    variables: Mapping[str, NDArray[Any]], prefix: Path, *, forget_bias: float = 1.0
+) -> Network:
+    """TensorFlow 1's variables as Keras lays them out.
+
+    Args:
+        variables: by their TensorFlow 1 names, without the optimizer's.
+        prefix: for messages.
+        forget_bias: see `read_network`.
+
+    Raises:
+        RunError: something is missing, twice there, of a kind that is not known, or not a number.
+    """
+    picked = _pick(variables, prefix)
+    layers: dict[int, dict[str, Arrays]] = {}
+    for (layer, cell, part), value in picked.items():
+        if layer >= 0:
+            layers.setdefault(layer, {}).setdefault(cell, {})[part] = value
+    cells = {cell for held in layers.values() for cell in held}
+    if len(cells) != 1 or sorted(layers) != list(range(len(layers))):
+        raise _unknown(variables, prefix, "its recurrent layers are not one stack of one kind")
+    cell = cells.pop()
+    weights = {"embedding/embeddings": picked[-1, "", "embedding"]}
+    inputs = weights["embedding/embeddings"].shape[-1]
+    for layer in range(len(layers)):
+        held = layers[layer][cell]
+        missing = [part for part in _PARTS[cell] if part not in held]
+        if missing or len(held) != len(_PARTS[cell]):
+            odd = missing or sorted(set(held) - set(_PARTS[cell]))
+            raise _unknown(
+                variables,
+                prefix,
+                f"layer {layer} {'lacks' if missing else 'also has'} {', '.join(odd)}",
+            )
+        made = _CONVERT[cell](held, inputs, forget_bias)
+        weights |= {f"rnn_{layer}/{part}": value for part, value in made.items()}
+        inputs = made["recurrent_kernel"].shape[0]
+    weights["output/kernel"] = picked[-1, "", "softmax_w"]
+    weights["output/bias"] = picked[-1, "", "softmax_b"]
+    for name, value in weights.items():
+        if not np.isfinite(value).all():
+            raise RunError(f"The checkpoint {prefix} holds values that are no numbers, in {name}.")
+    try:
+        Decoder(weights, cell)
+    except RunError as error:
+        raise _unknown(variables, prefix, str(error)) from error
+    return Network(cell, len(layers), weights)
+
+
+def _pick(
+    variables: Mapping[str, NDArray[Any]], prefix: Path
+) -> dict[tuple[int, str, str], NDArray[np.float32]]:
+    """What a character model is made of, by layer (-1: none), cell and part."""
+    found: dict[tuple[int, str, str], str] = {}
+    for name in variables:
+        scopes = name.split("/")
+        at = _cell_scope(scopes)
+        if at is None:
+            if scopes[-1] not in _OUTSIDE:
+                continue
+            key = (-1, "", scopes[-1])
+        else:
+            cell = _CELLS.get(scopes[at])
+            if cell is None:
+                raise _unknown(variables, prefix, f"rnntk has no cell like {scopes[at]}")
+            layer = re.fullmatch(r"cell_(\d+)", scopes[at - 1]) if at else None
+            # TensorFlow 1.0 called them weights and biases.
+            part = "/".join(scopes[at + 1 :]).replace("weights", "kernel").replace("biases", "bias")
+            key = (int(layer[1]) if layer else 0, cell, part)
+        if key in found:
+            raise _unknown(variables, prefix, f"{found[key]} and {name} are the same part twice")
+        found[key] = name
+    missing = [part for part in _OUTSIDE if (-1, "", part) not in found]
+    if missing:
+        raise _unknown(variables, prefix, f"it lacks {', '.join(missing)}")
+    return {key: np.asarray(variables[name], np.float32) for key, name in found.items()}
+
+
+def _cell_scope(scopes: list[str]) -> int | None:
+    """Where in a variable's name its cell stands: `rnnlm/multi_rnn_cell/cell_0/gru_cell/gates/bias` -> 3."""
+    for k, scope in enumerate(scopes[:-1]):
+        if scope.endswith("_cell") and scope != "multi_rnn_cell":
+            return k
+    return None
+
+
+def _unknown(variables: Mapping[str, Any], prefix: Path, why: str) -> RunError:
+    names = sorted(variables)
+    listed = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+    return RunError(
+        f"{prefix} is no character model that can be imported: {why}. Known are those of the 2017 notebooks and of "
+        f"char-rnn-tensorflow: embedding, stacked BasicLSTMCell, GRUCell or BasicRNNCell, softmax. It has: {listed}."
+    )
+
+
+def _lstm(held: Arrays, inputs: int, forget_bias: float) -> Arrays:
+    def keras_order(value: NDArray[np.float32]) -> NDArray[np.float32]:
+        i, j, f, o = np.split(value, 4, axis=-1)
+        return np.concatenate([i, f, j, o], axis=-1)
+
+    bias = keras_order(held["bias"])
+    H = len(bias) // 4
+    bias[H : 2 * H] += np.float32(forget_bias)
+    return _halves(keras_order(held["kernel"]), inputs, bias)
+
+
+def _gru(held: Arrays, inputs: int, _forget_bias: float) -> Arrays:
+    def keras_order(part: str) -> NDArray[np.float32]:
+        r, u = np.split(held[f"gates/{part}"], 2, axis=-1)
+        return np.concatenate([u, r, held[f"candidate/{part}"]], axis=-1)
+
+    return _halves(keras_order("kernel"), inputs, keras_order("bias"))
+
+
+def _rnn(held: Arrays, inputs: int, _forget_bias: float) -> Arrays:
+    return _halves(held["kernel"], inputs, held["bias"])
+
+
+def _halves(kernel: NDArray[np.float32], inputs: int, bias: NDArray[np.float32]) -> Arrays:
+    return {"kernel": kernel[:inputs], "recurrent_kernel": kernel[inputs:], "bias": bias}
+
+
+_CONVERT = {"lstm": _lstm, "gru": _gru, "rnn": _rnn}
+
+
+def import_run(
+    network: Network,
+    vocabulary: Vocabulary,
+    path: Path,
+    *,
+    source: Path,
+    step: int,
+    corpus: str,
+    preprocessor: str | None,
+    versions: dict[str, str],
+) -> RunFolder:
+    """Write a run folder that samples, evaluates, exports, and starts training elsewhere.
+
+    Args:
+        network: as `read_network` gives it.
+        vocabulary: as `read_vocabulary` gives it.
+        path: the new run folder.
+        source: the checkpoint's prefix.
+        step: steps it was trained for.
+        corpus: what its text is called.
+        preprocessor: how its text became symbols; None to tell by the vocabulary.
+        versions: of the libraries.
+
+    Raises:
+        UsageError: no such preprocessor.
+        DataError: the vocabulary has another size than the network.
+        RunError: the folder exists.
+        TrainingError: it cannot be written.
+    """
+    folder.refuse_existing(path)
+    V, E = network.weights["embedding/embeddings"].shape
+    if len(vocabulary) != V:
+        raise DataError(
+            f"The vocabulary does not match: it has {len(vocabulary)} symbols, and {source} was trained on {V}. "
+            "Give the vocabulary that belongs to this checkpoint with --vocab."
+        )
+    chosen = preprocessors.get(preprocessor or guess_preprocessor(vocabulary))
+    model = ModelSettings(
+        cell=network.cell,
+        layers=network.layers,
+        units=network.weights["output/kernel"].shape[0],
+        embedding=E,
+        gru_reset="before" if network.cell == "gru" else "after",
+    )
+    run = folder.create(
+        path,
+        kind=folder.CHAR_RNN,
+        settings=config.to_json(
+            TextSettings(preprocessor=chosen.name), model, FitSettings(), MachineSettings()
+        ),
+        model={
+            **dataclasses.asdict(model),
+            "parameters": sum(int(w.size) for w in network.weights.values()),
+        },
+        corpus={
+            "name": corpus,
+            "source": folder.IMPORTED,
+            "path": str(source),
+            "detail": "a TensorFlow 1 checkpoint; its text is not known",
+            "sha256": None,
+            "preprocessor": chosen.name,
+            "preprocessor_version": chosen.version,
+            "prime": None,
+            "prepared": None,
+            "facts": None,
+        },
+        versions=versions,
+        vocabulary=vocabulary,
+    )
+    try:
+        checkpoint.write(
+            run.checkpoints,
+            weights=network.weights,
+            optimizer={},
+            states={},
+            progress=Progress(step=step),
+        )
+    except BaseException:
+        folder.discard(path)
+        raise
+    return run
+
+
+def guess_preprocessor(vocabulary: Vocabulary) -> str:
+    """`hangul-slides`, the 2017 notebooks', where the vocabulary has its marker; else `plain`."""
+    return "hangul-slides" if MARKER in vocabulary else "plain"
