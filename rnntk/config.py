@@ -298,6 +298,11 @@ class MnistSettings(Settings):
         "The images.  [default: mnist, else digits, which the code draws itself]",
         choices=("mnist", "digits"),
     )
+    order: str = setting(
+        "rows",
+        "What is read at a step: a row, a pixel, or a pixel in a scrambled order (drawn from --seed).",
+        choices=("rows", "pixels", "permuted"),
+    )
     cell: str = setting("lstm", "The recurrent cell.", choices=("lstm", "gru", "rnn"))
     layers: int = setting(1, "Recurrent layers, one on the other.", low=1, high=64)
     units: int = setting(128, "Units in each layer and direction.", low=1, high=65536)
@@ -317,6 +322,9 @@ class MnistSettings(Settings):
         open_low=True,
     )
     clip_norm: float = setting(5.0, "Global norm the gradient is clipped at.", low=0, open_low=True)
+    shift: int = setting(
+        0, "Move each training image by up to this many pixels, at random.", low=0, high=14
+    )
     val_size: int = setting(5000, "Training images held out for validation.", low=0)
 
 

@@ -28,6 +28,7 @@ RESUMABLE = {
     "max_steps",
     "max_time",
     "threads",
+    "plot",
     "resume",
     "runs_dir",
     "offline",
@@ -41,7 +42,8 @@ RESUMABLE = {
 Examples:
   rnntk mnist
   rnntk mnist --bidirectional --epochs 10
-  rnntk mnist --data digits --max-steps 200""",
+  rnntk mnist --order permuted --cell gru --epochs 1
+  rnntk mnist --data digits --max-steps 200 --plot mistakes.png""",
 )
 @settings_options(MnistSettings, MachineSettings)
 @click.option(
@@ -50,6 +52,13 @@ Examples:
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Folder with mnist/mnist.npz.",
+)
+@click.option(
+    "--plot",
+    cls=Option,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A picture of the worst mistakes on the test images, for example mistakes.png.",
 )
 @click.option("--offline/--no-offline", cls=Option, default=False, help="Never use the network.")
 @run_options
@@ -63,6 +72,7 @@ def command(
     resume: str | None,
     max_time: float | None,
     data_dir: Path | None,
+    plot: Path | None,
     offline: bool,
     as_json: bool,
     quiet: bool,
@@ -74,9 +84,11 @@ def command(
     MNIST is used where it can be had; otherwise digits that rnntk draws itself, and it says so.
     """
     from rnntk.runs import folder
-    from rnntk.training import mnist_run
+    from rnntk.training import mistakes, mnist_run
 
     console = Console(quiet, verbose, as_json)
+    if plot is not None:
+        mistakes.check_path(plot)
     found = None
     if resume is not None:
         refuse_with_resume(ctx, RESUMABLE)
@@ -108,6 +120,7 @@ def command(
             epochs=values["epochs"] if given(ctx, "epochs") else None,
             max_steps=values["max_steps"],
             max_seconds=max_time,
+            threads=values["threads"],
             notify=console.note,
             quiet=quiet,
         )
@@ -123,10 +136,12 @@ def command(
             max_seconds=max_time,
             quiet=quiet,
         )
-    _finish(console, outcome, resolved.card.title)
+    if plot is not None:
+        mistakes.draw(plot, pictures.x_test, pictures.y_test, outcome.logits)
+    _finish(console, outcome, resolved.card.title, plot)
 
 
-def _finish(console: Console, outcome: Any, title: str) -> None:
+def _finish(console: Console, outcome: Any, title: str, plot: Path | None) -> None:
     low, high = outcome.interval
     p = outcome.result.progress
     console.result(f"run           {shown(outcome.result.run.path)}")
@@ -140,6 +155,8 @@ def _finish(console: Console, outcome: Any, title: str) -> None:
     console.result("        " + "".join(f"{digit:>6}" for digit in range(10)))
     for digit, row in enumerate(outcome.confusion):
         console.result(f"      {digit} " + "".join(f"{n:>6}" if n else "     ." for n in row))
+    if plot is not None:
+        console.result(f"mistakes      {shown(plot)}")
     console.note(f"Curves: tensorboard --logdir {shown(outcome.result.run.logs)}")
     console.json(
         "mnist",
@@ -154,6 +171,7 @@ def _finish(console: Console, outcome: Any, title: str) -> None:
             "test_loss": outcome.loss,
             "test_images": outcome.images,
             "confusion": outcome.confusion.tolist(),
+            "plot": None if plot is None else str(plot),
             "reason": outcome.result.reason,
         },
     )

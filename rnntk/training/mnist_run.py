@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
+    from rnntk.training.row_task import RowTask
     from rnntk.training.session import Result
-    from rnntk.training.tasks import RowTask
 
 Notify = Callable[[str], None]
 
@@ -37,6 +36,7 @@ class Outcome:
         interval: 95 % Wilson interval of that share.
         loss: mean nats.
         images: how many test images.
+        logits: `(images, 10)`.
         confusion: `(10, 10)` counts, rows the true digit, columns the one named.
     """
 
@@ -45,19 +45,8 @@ class Outcome:
     interval: tuple[float, float]
     loss: float
     images: int
+    logits: np.ndarray
     confusion: np.ndarray
-
-
-def wilson(share: float, count: int, z: float = 1.959964) -> tuple[float, float]:
-    """The Wilson score interval of a share (Wilson 1927), 95 % by default.
-
-    >>> tuple(round(x, 4) for x in wilson(0.985, 10_000))
-    (0.9824, 0.9872)
-    """
-    middle = share + z * z / (2 * count)
-    width = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    scale = 1 + z * z / count
-    return max(0.0, (middle - width) / scale), min(1.0, (middle + width) / scale)
 
 
 def start(
@@ -95,6 +84,7 @@ def start(
 
     record = {
         **{k: getattr(mnist, k) for k in ("cell", "layers", "units", "bidirectional", "dropout")},
+        **task.reading.to_json(),
         "parameters": int(task.model.count_params()),
     }
     run = folder.create(
@@ -123,11 +113,21 @@ def resume(
     epochs: int | None = None,
     max_steps: int | None = None,
     max_seconds: float | None = None,
+    threads: int | None = None,
     notify: Notify,
     quiet: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Outcome:
     """Continue a classifier exactly where its last checkpoint stands, then test it.
+
+    Args:
+        run: the run folder.
+        images, corpus: as in `start`.
+        epochs: a new number of epochs in all.
+        max_steps: a new number of steps in all; None keeps no bound but the epochs.
+        max_seconds: wall time of this session.
+        threads: cores to use.
+        notify, quiet, callbacks: as in `start`.
 
     Raises:
         RunError: no whole checkpoint, in use, or other images.
@@ -135,17 +135,26 @@ def resume(
     """
     mnist = config.from_mapping(MnistSettings, run.settings)
     machine = config.from_mapping(MachineSettings, run.settings)
+    machine = dataclasses.replace(machine, threads=threads or machine.threads)
     mnist = dataclasses.replace(mnist, epochs=epochs or mnist.epochs, max_steps=max_steps)
     if run.record["corpus"]["sha256"] != corpus["sha256"]:
         raise RunError(
             f"{run.path} was trained on other images ({run.record['corpus']['name']}) than these ({corpus['name']})."
         )
     done = run.checkpoint("last", warn=notify).progress
-    if done.epoch >= mnist.epochs:
-        raise UsageError(
-            f"{run.path} is finished: {done.epoch} of {mnist.epochs} epochs. To train on, raise --epochs."
-        )
+    reached = {
+        "epochs": f"{done.epoch} of {mnist.epochs} epochs; to train on, raise --epochs",
+        "max-steps": f"{done.step} of {max_steps} steps; to train on, raise --max-steps",
+    }.get(Limits(mnist.epochs, max_steps).reached(done))
+    if reached:
+        raise UsageError(f"{run.path} is finished: {reached}.")
     task = _task(mnist, machine, images, notify)
+    before, now = run.record["model"].get("permutation_sha256"), task.reading.to_json()
+    if before != now.get("permutation_sha256"):
+        raise RunError(
+            f"{run.path} read the pixels in another permutation than this rnntk makes of seed {machine.seed}; "
+            "it cannot be continued exactly. Train a new run."
+        )
     from rnntk.models.weights import named_weights
     from rnntk.training import session
 
@@ -169,11 +178,13 @@ def _task(
     import keras
 
     from rnntk.models.row_classifier import RowClassifier
+    from rnntk.training.row_task import Reading, RowTask
     from rnntk.training.step import ClassifierStep
-    from rnntk.training.tasks import RowTask
 
+    height, width = images.x_train.shape[1:]
+    reading = Reading(mnist.order, (height, width), machine.seed)
     model = RowClassifier(
-        features=images.x_train.shape[2],
+        features=reading.features,
         classes=10,
         cell=mnist.cell,
         layers=mnist.layers,
@@ -189,14 +200,10 @@ def _task(
         model,
         optimizer,
         ClassifierStep(model, optimizer, clip="global-norm", clip_norm=mnist.clip_norm),
-        images.x_train[:count],
-        images.y_train[:count],
-        images.x_train[count:],
-        images.y_train[count:],
-        batch_size=mnist.batch_size,
-        learning_rate=mnist.learning_rate,
-        decay_rate=mnist.decay_rate,
-        seed=machine.seed,
+        reading,
+        images,
+        mnist,
+        machine.seed,
     )
 
 
@@ -214,7 +221,7 @@ def _train(
     import numpy as np
 
     from rnntk.models.weights import named_weights
-    from rnntk.training import session, tasks
+    from rnntk.training import scores, session
 
     result = session.train(
         run,
@@ -230,8 +237,8 @@ def _train(
         histograms_every=machine.histograms_every,
         extra_callbacks=callbacks,
     )
-    loss, accuracy, logits = tasks.measure(task.model, images.x_test, images.y_test)
+    loss, accuracy, logits = task.measure(images.x_test, images.y_test)
     confusion = np.zeros((10, 10), dtype=np.int64)
     np.add.at(confusion, (images.y_test, logits.argmax(axis=1)), 1)
     count = len(images.y_test)
-    return Outcome(result, accuracy, wilson(accuracy, count), loss, count, confusion)
+    return Outcome(result, accuracy, scores.wilson(accuracy, count), loss, count, logits, confusion)

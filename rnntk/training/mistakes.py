@@ -1,0 +1,86 @@
+"""A picture of the images that a classifier got most wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from rnntk.errors import DataError, UsageError
+from rnntk.training import scores
+
+COLUMNS, ROWS = 8, 5
+ZOOM = 3
+MARGIN, CAPTION = 16, 32
+PAPER, FRAME, RIGHT, WRONG = "#ffffff", "#c8c8c8", "#1a6b2f", "#b3261e"
+
+
+def check_path(path: Path) -> None:
+    """Refuse a path that no picture can be written to, before hours of training are spent.
+
+    Raises:
+        UsageError: the suffix is no format of Pillow's, or there is no such folder.
+    """
+    Image.init()
+    known = sorted(s for s, name in Image.EXTENSION.items() if name in Image.SAVE)
+    if path.suffix.lower() not in known:
+        raise UsageError(
+            f"--plot {path}: {path.suffix or 'no suffix'} is no picture format. Name it, for example, mistakes.png."
+        )
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"--plot {path}: there is no folder {path.parent}. Make it first.")
+
+
+def draw(path: Path, images: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> int:
+    """Draw the worst mistakes, the one that cost most nats first.
+
+    Each has a caption: the true digit and what the network gave it, then the digit it named and what it
+    gave to that. A network without a mistake shows the images that it was least sure of.
+
+    Args:
+        path: where to; the suffix says the format.
+        images: `(N, H, W)` uint8.
+        labels: `(N,)`.
+        logits: `(N, classes)`.
+
+    Returns:
+        How many of the images drawn are mistakes.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    shares = np.exp(scores.log_shares(logits))
+    named = logits.argmax(axis=1)
+    wrong = np.flatnonzero(named != labels)
+    candidates = wrong if len(wrong) else np.arange(len(labels))
+    costs = scores.nats(logits, labels)[candidates]
+    worst = candidates[np.argsort(-costs, kind="stable")][: COLUMNS * ROWS]
+    height, width = images.shape[1] * ZOOM, images.shape[2] * ZOOM
+    rows = -(-len(worst) // COLUMNS)
+    size = (
+        MARGIN + COLUMNS * (width + MARGIN),
+        MARGIN + rows * (height + CAPTION + MARGIN),
+    )
+    picture = Image.new("RGB", size, PAPER)
+    pen = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(11)
+    for i, k in enumerate(worst):
+        x = MARGIN + i % COLUMNS * (width + MARGIN)
+        y = MARGIN + i // COLUMNS * (height + CAPTION + MARGIN)
+        # Dark on light, as on paper.
+        digit = Image.fromarray(255 - images[k]).resize((width, height), Image.Resampling.NEAREST)
+        picture.paste(digit, (x, y))
+        pen.rectangle((x - 1, y - 1, x + width, y + height), outline=FRAME)
+        for line, (word, which) in enumerate((("true", labels[k]), ("named", named[k]))):
+            pen.text(
+                (x, y + height + 2 + 15 * line),
+                f"{word} {which}  {100 * shares[k, which]:.1f} %",
+                fill=RIGHT if which == labels[k] else WRONG,
+                font=font,
+            )
+    try:
+        picture.save(path)
+    except OSError as error:
+        raise DataError(f"Cannot write {path}: {error.strerror or error}.") from error
+    return min(len(wrong), len(worst))

@@ -1,0 +1,177 @@
+"""The row classifier on images, as the loop trains it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rnntk.config import MnistSettings
+from rnntk.corpora.images import ImageSet
+from rnntk.models.row_classifier import RowClassifier
+from rnntk.runs.checkpoint import Progress
+from rnntk.training import scores
+from rnntk.training.step import ClassifierStep
+from rnntk.training.tasks import step_seed
+
+# Each kind of random choice has its own stream: (seed, kind, which).
+_ORDER, _SHIFT, _PERMUTATION = range(3)
+
+TEST_BATCH = 500
+
+
+class Reading:
+    """How an image becomes a sequence.
+
+    Args:
+        order: `rows` gives H steps of W inputs, `pixels` H*W steps of one, `permuted` the same in an
+            order that makes no sense to the eye but is the same for all images (Le et al., 2015).
+        shape: `(H, W)`.
+        seed: of the permutation.
+
+    Attributes:
+        steps, features: T and F of a sequence.
+    """
+
+    def __init__(self, order: str, shape: tuple[int, int], seed: int) -> None:
+        height, width = shape
+        self.order = order
+        self.steps, self.features = (height, width) if order == "rows" else (height * width, 1)
+        self.permutation: np.ndarray | None = None
+        if order == "permuted":
+            # NumPy promises that these numbers never change; for Generator.permutation it does not.
+            drawn = np.random.PCG64(_stream(seed, _PERMUTATION, 0)).random_raw(self.steps)
+            self.permutation = np.argsort(drawn, kind="stable")
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Bytes `(N, H, W)` as float32 `(N, T, F)` in 0..1."""
+        sequences = images.reshape(len(images), self.steps, self.features)
+        if self.permutation is not None:
+            sequences = sequences[:, self.permutation]
+        return sequences.astype(np.float32) / np.float32(255)
+
+    def to_json(self) -> dict[str, Any]:
+        """What a run keeps of it: the permutation is a function of the seed, and its hash proves it."""
+        record: dict[str, Any] = {"order": self.order, "features": self.features}
+        if self.permutation is not None:
+            data = self.permutation.astype("<u2").tobytes()
+            record["permutation_sha256"] = hashlib.sha256(data).hexdigest()
+        return record
+
+
+class RowTask:
+    """A row classifier on images.
+
+    The order of the images in an epoch, their shifts and dropout are functions of the seed, the epoch
+    and the step, so a resume inside an epoch goes on exactly.
+
+    Args:
+        model: the network.
+        optimizer: its optimizer; the learning rate is set at every step.
+        step: one training step.
+        reading: how an image becomes a sequence.
+        images: the last `settings.val_size` training images are held out.
+        settings: batch size, learning rate, shifts.
+        seed: of order, shifts and dropout.
+    """
+
+    unit = "images"
+
+    def __init__(
+        self,
+        model: RowClassifier,
+        optimizer: keras.optimizers.Optimizer,
+        step: ClassifierStep,
+        reading: Reading,
+        images: ImageSet,
+        settings: MnistSettings,
+        seed: int,
+    ) -> None:
+        count = len(images.x_train) - settings.val_size
+        self.model, self.optimizer, self._step, self.reading = model, optimizer, step, reading
+        self._x, self._y = images.x_train[:count], images.y_train[:count]
+        self._x_val, self._y_val = images.x_train[count:], images.y_train[count:]
+        self._settings, self._seed = settings, seed
+        self.items_per_step = min(settings.batch_size, count)
+        self.steps_per_epoch = count // self.items_per_step
+        self._epoch = -1
+        self._indices = np.arange(count)
+        self._logits = tf.function(lambda rows: model(rows, training=False))
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Shuffle the training images."""
+        self._epoch = epoch
+        shuffled = np.random.default_rng(_stream(self._seed, _ORDER, epoch))
+        self._indices = shuffled.permutation(len(self._x))
+
+    def step(self, progress: Progress) -> dict[str, float]:
+        """Train one batch; `loss` in nats, `accuracy` of the batch."""
+        if self._epoch != progress.epoch:
+            self.begin_epoch(progress.epoch)
+        rate = self._settings.learning_rate * self._settings.decay_rate**progress.epoch
+        self.optimizer.learning_rate.assign(rate)
+        picked = self._indices[progress.batch * self.items_per_step :][: self.items_per_step]
+        images = self._x[picked]
+        if self._settings.shift:
+            drawn = np.random.default_rng(_stream(self._seed, _SHIFT, progress.step))
+            images = shifted(images, self._settings.shift, drawn)
+        loss, accuracy, norm = self._step(
+            tf.constant(self.reading(images)),
+            tf.constant(self._y[picked].astype(np.int32)),
+            step_seed(self._seed, progress.step),
+        )
+        return {
+            "loss": float(loss),
+            "accuracy": float(accuracy),
+            "grad_norm": float(norm),
+            "learning_rate": rate,
+        }
+
+    def validate(self) -> dict[str, float]:
+        """Mean nats and accuracy on the held-out images."""
+        if len(self._x_val) == 0:
+            return {}
+        loss, accuracy, _ = self.measure(self._x_val, self._y_val)
+        return {"val_loss": loss, "val_accuracy": accuracy}
+
+    def measure(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
+        """Mean nats, accuracy and the logits `(N, classes)` on images `(N, H, W)` with labels `(N,)`."""
+        pieces = []
+        for start in range(0, len(x), TEST_BATCH):
+            piece = x[start : start + TEST_BATCH]
+            # A last, shorter batch would be a second graph.
+            rows = np.pad(piece, [(0, TEST_BATCH - len(piece)), (0, 0), (0, 0)])
+            pieces.append(self._logits(tf.constant(self.reading(rows))).numpy()[: len(piece)])
+        logits = np.concatenate(pieces)
+        accuracy = float((logits.argmax(axis=1) == y).mean())
+        return float(scores.nats(logits, y).mean()), accuracy, logits
+
+    def graph(self) -> tf.Graph:
+        """The model's own graph, for TensorBoard."""
+        shape = [self.items_per_step, self.reading.steps, self.reading.features]
+        spec = tf.TensorSpec(shape, tf.float32)
+        return tf.function(self.model).get_concrete_function(spec).graph
+
+    def states(self) -> Mapping[str, np.ndarray]:
+        """Nothing: every random choice is a function of seed, epoch and step."""
+        return {}
+
+    def restore(self, states: Mapping[str, np.ndarray]) -> None:
+        """Nothing to take back."""
+
+
+def shifted(images: np.ndarray, limit: int, rng: np.random.Generator) -> np.ndarray:
+    """Each image `(N, H, W)` moved by up to `limit` pixels in each direction; 0 comes in at the edge."""
+    count, height, width = images.shape
+    padded = np.pad(images, [(0, 0), (limit, limit), (limit, limit)])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
+    down, right = rng.integers(0, 2 * limit + 1, (2, count))
+    return windows[np.arange(count), down, right]
+
+
+def _stream(seed: int, kind: int, which: int) -> np.random.SeedSequence:
+    return np.random.SeedSequence((seed, kind, which))

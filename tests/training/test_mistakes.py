@@ -1,0 +1,69 @@
+"""The picture of the worst mistakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rnntk.errors import DataError, UsageError
+from rnntk.training import mistakes
+
+
+def cases(count: int, wrong: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images each of one grey, so that a place in the picture says whose it is; the first are wrong."""
+    images = np.arange(count, dtype=np.uint8)[:, None, None].repeat(28, 1).repeat(28, 2)
+    labels = np.zeros(count, np.uint8)
+    logits = np.zeros((count, 10), np.float32)
+    logits[:wrong, 3] = 1 + np.arange(wrong)  # the later, the surer of a wrong name
+    logits[wrong:, 0] = 20 - np.arange(count - wrong) * 0.1
+    return images, labels, logits
+
+
+def greys(path: Path, count: int) -> list[int]:
+    """Which image stands at each place."""
+    side = 28 * mistakes.ZOOM
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    places = []
+    for i in range(count):
+        x = mistakes.MARGIN + i % mistakes.COLUMNS * (side + mistakes.MARGIN)
+        y = mistakes.MARGIN + i // mistakes.COLUMNS * (side + mistakes.CAPTION + mistakes.MARGIN)
+        places.append(255 - int(pixels[y + 40, x + 40, 0]))
+    return places
+
+
+def test_the_costliest_mistake_comes_first_and_right_ones_stay_out(tmp_path: Path) -> None:
+    path = tmp_path / "m.png"
+    assert mistakes.draw(path, *cases(30, 11)) == 11
+    assert greys(path, 11) == list(range(10, -1, -1))
+
+
+def test_no_more_than_a_sheet(tmp_path: Path) -> None:
+    path = tmp_path / "m.png"
+    sheet = mistakes.COLUMNS * mistakes.ROWS
+    assert mistakes.draw(path, *cases(100, 90)) == sheet
+    assert greys(path, sheet) == list(range(89, 89 - sheet, -1))
+
+
+def test_without_a_mistake_the_least_sure_are_shown(tmp_path: Path) -> None:
+    path = tmp_path / "m.png"
+    assert mistakes.draw(path, *cases(50, 0)) == 0
+    assert greys(path, 3) == [49, 48, 47]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("m", "no suffix"), ("m.doc", ".doc"), ("no/m.png", "no folder")]
+)
+def test_a_bad_path_is_refused_beforehand(tmp_path: Path, name: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        mistakes.check_path(tmp_path / name)
+    mistakes.check_path(tmp_path / "m.PNG")
+
+
+def test_a_path_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "m.png").mkdir()
+    with pytest.raises(DataError, match="Cannot write"):
+        mistakes.draw(tmp_path / "m.png", *cases(3, 1))
