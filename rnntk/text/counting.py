@@ -133,15 +133,25 @@ class SymbolWriter:
         self._file.close()
 
     def renumber(self, vocabulary: Vocabulary, path: Path) -> None:
-        """Write the ids of `vocabulary` to `path`, flat and little-endian. Call `close` before."""
+        """Make the file of provisional ids one of `vocabulary`'s ids at `path`; `close` before.
+
+        The ids are flat and little-endian.
+        """
         final = vocabulary.encode("".join(self._symbols))
         final = final.astype(vocabulary.dtype.newbyteorder("<"))
-        with self._path.open("rb") as source, path.open("wb") as target:
+        if any(dtype != final.dtype for dtype, _ in self._segments):
+            path.touch()
+        else:
+            # Ids of the same width are written over the old ones: half the work for the disk.
+            self._path.rename(path)
+        source_path = self._path if self._path.exists() else path
+        with source_path.open("rb") as source, path.open("r+b") as target:
             for dtype, count in self._segments:
                 while count:
                     part = np.fromfile(source, dtype, min(count, _IDS_AT_A_TIME))
                     target.write(_look_up(final, part))
                     count -= len(part)
+        self._path.unlink(missing_ok=True)
 
 
 def histogram(codes: NDArray[np.unsignedinteger]) -> NDArray[np.intp]:

