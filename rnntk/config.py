@@ -9,18 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from rnntk.errors import UsageError, nearest
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 T = TypeVar("T")
 
@@ -344,7 +338,19 @@ class SampleSettings(Settings):
         high=1,
         open_low=True,
     )
+    min_p: float | None = setting(
+        None, "Draw from symbols at least this times as likely as the likeliest.", low=0, high=1
+    )
     greedy: bool = setting(False, "Take the likeliest symbol always.")
+    beam: int | None = setting(
+        None, "Do not draw: search for the likeliest text, N at a time.", low=1, metavar="N"
+    )
+    beam_alpha: float = setting(
+        1.0, "With --beam and --stop: 0 favours short texts, above 1 long ones.", low=0
+    )
+    no_repeat: int | None = setting(
+        None, "Never draw the same run of N symbols twice.", low=2, metavar="N"
+    )
     num: int = setting(1, "How many texts to draw.", low=1)
     stop: str | None = setting(None, "End a text where this appears.", metavar="TEXT")
     seed: int | None = setting(
@@ -357,6 +363,28 @@ class SampleSettings(Settings):
         "error", "Characters of the prime the model has never seen.", choices=("error", "skip")
     )
     raw: bool = setting(False, "Print the symbols as drawn (jamo are not recomposed).")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.stop == "":
+            raise UsageError("--stop is empty; give the text to stop at, or leave the option out.")
+        if self.beam is None:
+            if self.beam_alpha != 1:
+                raise UsageError("--beam-alpha says how --beam ranks texts; give --beam too.")
+            return
+        drawing = ("temperature", "top_k", "top_p", "min_p", "greedy", "no_repeat")
+        for f in dataclasses.fields(self):
+            if f.name in drawing and getattr(self, f.name) != f.default:
+                raise UsageError(
+                    "--beam searches for the likeliest text and draws nothing, so "
+                    f"{flag(f.name)} cannot be given with it."
+                )
+        if self.num > self.beam:
+            raise UsageError(
+                f"A beam of {self.beam} finds {self.beam} texts at most; raise --beam, or lower --num ({self.num})."
+            )
+        if self.length < 1:
+            raise UsageError("--beam needs a --length of at least 1.")
 
 
 _EVERY_KEY = {
@@ -440,6 +468,13 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: the file is missing, or not TOML (with the line).
     """
+    import sys
+
+    # Here, because most commands read no file and should not wait for the parser.
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

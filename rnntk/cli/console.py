@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from tqdm import tqdm
 
 SCHEMA_VERSION = 1
 
@@ -57,21 +56,29 @@ class Console:
 
 
 class Bar:
-    """A progress bar of bytes that appears at the first call and only on a terminal."""
+    """A progress bar that appears at the first call and only on a terminal.
 
-    def __init__(self, console: Console, title: str) -> None:
-        self._console, self._title = console, title
+    Args:
+        console: says whether it may appear.
+        title: stands before it.
+        unit: what is counted.
+    """
+
+    def __init__(self, console: Console, title: str, unit: str = "B") -> None:
+        self._console, self._title, self._unit = console, title, unit
         self._bar: Any = None
 
     def __call__(self, done: int, total: int) -> None:
-        """Show `done` bytes of `total`."""
+        """Show `done` of `total`."""
         if not self._console.shows_progress:
             return
         if self._bar is None:
+            from tqdm import tqdm  # here, because it takes as long to import as the rest of rnntk
+
             self._bar = tqdm(
                 total=total,
                 desc=self._title,
-                unit="B",
+                unit=self._unit,
                 unit_scale=True,
                 leave=False,
                 dynamic_ncols=True,

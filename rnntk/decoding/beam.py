@@ -65,7 +65,7 @@ def beam_search(
     if length < 1:
         raise UsageError(f"--length is {length}; a beam search needs at least 1.")
     if alpha < 0:
-        raise UsageError(f"--beam-length-power is {alpha}; it must be 0 or more.")
+        raise UsageError(f"--beam-alpha is {alpha}; it must be 0 or more.")
     V = decoder.vocabulary_size
     forbidden = np.unique(np.array(list(banned), np.intp))
     if len(forbidden) >= V:

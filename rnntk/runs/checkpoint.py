@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from rnntk.errors import RunError
 from rnntk.runs import atomic
@@ -88,15 +86,41 @@ class Checkpoint:
 
     def weights(self) -> dict[str, np.ndarray]:
         """The model's weights by name, float32."""
-        return safetensors.numpy.load_file(self.folder / WEIGHTS)
+        return _unpack(self.folder / WEIGHTS)
+
+    def mapped_weights(self) -> dict[str, np.ndarray]:
+        """The same, memory-mapped and read-only, for a command that should start at once.
+
+        A safetensors file is the length of its header (8 bytes), the header (JSON), and the arrays; reading it
+        here spares the import of the library.
+
+        Raises:
+            RunError: the file is no safetensors file of float32 arrays.
+        """
+        path = self.folder / WEIGHTS
+        try:
+            with path.open("rb") as file:
+                length = int.from_bytes(file.read(8), "little")
+                header = json.loads(file.read(length))
+            header.pop("__metadata__", None)
+            if any(entry["dtype"] != "F32" for entry in header.values()):
+                raise RunError(f"{self.folder} is damaged: {WEIGHTS} must hold float32 arrays.")
+            # As a plain array: np.memmap's own slices are slow.
+            data = np.asarray(np.memmap(path, np.uint8, "r", offset=8 + length))
+            return {
+                name: data[slice(*entry["data_offsets"])].view("<f4").reshape(entry["shape"])
+                for name, entry in header.items()
+            }
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"{self.folder} is damaged: {WEIGHTS}: {error}.") from error
 
     def optimizer(self) -> dict[str, np.ndarray]:
         """The optimizer's variables by name."""
-        return safetensors.numpy.load_file(self.folder / OPTIMIZER)
+        return _unpack(self.folder / OPTIMIZER)
 
     def states(self) -> dict[str, np.ndarray]:
         """What the task needs beside weights and optimizer: the lanes' recurrent states."""
-        return safetensors.numpy.load_file(self.folder / STATES)
+        return _unpack(self.folder / STATES)
 
 
 def folder_name(step: int) -> str:
@@ -138,21 +162,39 @@ def write(
     return folder
 
 
+# The library is imported where it is used: sampling does without it, and starts the sooner.
 def _pack(arrays: Arrays) -> bytes:
+    import safetensors.numpy
+
     return safetensors.numpy.save(
         {name: np.asarray(value, order="C") for name, value in arrays.items()}
     )
 
 
-def read(folder: Path) -> Checkpoint:
+def _unpack(path: Path) -> dict[str, np.ndarray]:
+    import safetensors.numpy
+
+    return safetensors.numpy.load_file(path)
+
+
+def read(folder: Path, *, only: Collection[str] | None = None) -> Checkpoint:
     """Open a checkpoint, checking every file.
+
+    Args:
+        folder: the checkpoint's.
+        only: the files to check, where not all are needed.
 
     Raises:
         RunError: a file is missing, cut short or changed; the message names it.
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        missing = set(only or ()) - set(manifest)
+        if missing:
+            raise RunError(f"{folder} is damaged: its manifest lacks {', '.join(sorted(missing))}.")
         for name, expected in manifest.items():
+            if only is not None and name not in only:
+                continue
             if Path(name).name != name:
                 raise RunError(f"{folder} is damaged: its manifest names {name!r}.")
             if not (folder / name).is_file():

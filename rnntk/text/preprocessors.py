@@ -6,12 +6,24 @@ through the entry-point group `rnntk.preprocessors`; its name there is what `--p
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
-from typing import Protocol, runtime_checkable
+import importlib
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rnntk.errors import UsageError, nearest
 
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
 GROUP = "rnntk.preprocessors"
+
+# The same as in pyproject.toml. Looking through the metadata of every installed package takes longer
+# than drawing a text does, and no package may shadow these.
+OWN = {
+    "plain": "rnntk.text.preprocessors:Plain",
+    "ascii": "rnntk.text.preprocessors:Plain",
+    "hangul": "rnntk.text.hangul:Hangul",
+    "hangul-slides": "rnntk.text.hangul:HangulSlides",
+}
 
 
 class StreamingDecoder(Protocol):
@@ -81,11 +93,10 @@ class _PlainDecoder:
 
 def _installed() -> dict[str, EntryPoint]:
     """Every installed preprocessor by name. No package can shadow one of rnntk's own."""
-    found: dict[str, EntryPoint] = {}
-    for entry in entry_points(group=GROUP):
-        if entry.name not in found or entry.value.startswith("rnntk."):
-            found[entry.name] = entry
-    return found
+    from importlib.metadata import EntryPoint, entry_points
+
+    found = {entry.name: entry for entry in entry_points(group=GROUP)}
+    return found | {name: EntryPoint(name, value, GROUP) for name, value in OWN.items()}
 
 
 def names() -> list[str]:
@@ -100,6 +111,10 @@ def get(name: str) -> Preprocessor:
         UsageError: there is none (the message lists them, and the nearest), or the package that
             brings it does not load.
     """
+    if name in OWN:
+        module, _, kind = OWN[name].partition(":")
+        own: Preprocessor = getattr(importlib.import_module(module), kind)()
+        return own
     installed = _installed()
     if name not in installed:
         guess = nearest(name, installed)

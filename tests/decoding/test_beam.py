@@ -101,7 +101,7 @@ def test_banned_symbols_and_min_length(decoder):
         ("--beam is 0", {"width": 0}),
         ("--length is 0", {"length": 0}),
         ("banned", {"banned": range(V)}),
-        ("power", {"alpha": -1}),
+        ("alpha", {"alpha": -1}),
     ],
 )
 def test_errors(decoder, flag, options):

@@ -116,3 +116,43 @@ def test_an_atomic_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.Mo
         atomic.write_json(file, {"a": 2})
     assert json.loads(file.read_text(encoding="utf-8")) == {"a": "누구"}
     assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_mapped_weights_are_the_librarys(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    weights = {
+        name: rng.normal(size=shape).astype(np.float32)
+        for name, shape in {"output/bias": (3,), "embedding/embeddings": (5, 2), "x": ()}.items()
+    }
+    folder = checkpoint.write(
+        tmp_path, weights=weights, optimizer={}, states={}, progress=Progress(step=1)
+    )
+    found = checkpoint.read(folder)
+    mapped, loaded = found.mapped_weights(), found.weights()
+    assert set(mapped) == set(loaded) == set(weights)
+    for name in weights:
+        np.testing.assert_array_equal(mapped[name], loaded[name])
+        assert mapped[name].shape == weights[name].shape
+        assert not mapped[name].flags.writeable
+
+
+def test_mapped_weights_of_another_type_are_refused(tmp_path: Path) -> None:
+    folder = checkpoint.write(
+        tmp_path, weights={"x": np.zeros(2)}, optimizer={}, states={}, progress=Progress(step=1)
+    )
+    with pytest.raises(RunError, match="float32"):
+        checkpoint.read(folder).mapped_weights()
+
+
+def test_only_what_is_needed_is_checked(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    (folder / checkpoint.OPTIMIZER).write_bytes(b"")
+    needed = (checkpoint.WEIGHTS, checkpoint.PROGRESS)
+    assert checkpoint.read(folder, only=needed).progress.step == 500
+    with pytest.raises(RunError, match="optimizer"):
+        checkpoint.read(folder)
+    (folder / checkpoint.WEIGHTS).write_bytes(b"")
+    with pytest.raises(RunError, match="weights"):
+        checkpoint.read(folder, only=needed)
+    with pytest.raises(RunError, match="lacks"):
+        checkpoint.read(folder, only=("nothing",))
