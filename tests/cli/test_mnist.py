@@ -57,3 +57,33 @@ def test_holding_out_everything_is_refused(rnntk) -> None:
     result = rnntk("mnist", "--data", "digits", "--val-size", 1_000_000)
     assert result.exit_code == 1
     assert "--val-size" in result.stderr
+
+
+def test_plot_draws_a_picture_and_a_bad_path_costs_no_training(rnntk, here: Path) -> None:
+    result = rnntk("mnist", "--data", "digits", *SMALL, "--plot", "worst.png", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["plot"] == "worst.png"
+    assert (here / "worst.png").read_bytes().startswith(b"\x89PNG")
+    for path, said in (("worst.doc", "no picture format"), ("nowhere/worst.png", "no folder")):
+        result = rnntk("mnist", "--data", "digits", *SMALL, "--plot", path)
+        assert result.exit_code == 2
+        assert said in result.stderr
+    assert [p.name for p in (here / "runs").iterdir()] == ["digits-1"]
+
+
+def test_orders_and_a_picture_with_resume(rnntk, here: Path) -> None:
+    kind = ["--order", "permuted", "--cell", "gru", "--units", 4, "--val-size", 0]
+    result = rnntk("mnist", "--data", "digits", *kind, "--max-steps", 1, "--json")
+    assert result.exit_code == 0, result.output
+    run = json.loads((here / "runs/digits-1/run.json").read_text())
+    assert run["model"]["order"] == "permuted"
+    assert len(run["model"]["permutation_sha256"]) == 64
+    result = rnntk("mnist", "--resume", "--max-steps", 2, "--plot", "p.png")
+    assert result.exit_code == 0, result.output
+    assert (here / "p.png").is_file()
+    result = rnntk("mnist", "--resume", "--order", "rows")
+    assert result.exit_code == 2
+    assert "--order" in result.stderr
+    result = rnntk("mnist", "--resume", "--max-steps", 2)
+    assert result.exit_code == 2
+    assert "is finished: 2 of 2 steps" in result.stderr
