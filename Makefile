@@ -43,7 +43,7 @@ pytest: $(STAMP)
 	$(BIN)/python -m pytest -q
 
 acceptance: $(STAMP)
-	$(BIN)/python -m pytest -q -m acceptance --override-ini addopts=
+	$(BIN)/python -m pytest -q -m acceptance
 
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
