@@ -173,13 +173,12 @@ class TensorBoardScalars(keras.callbacks.Callback):
         self._weights_of, self._histograms_every = weights_of, histograms_every
         with atomic.disk_errors(run.logs):
             self._writer = tf.summary.create_file_writer(str(run.logs), flush_millis=5000)
-            if resumed:
-                self._forget_later_steps()
+            self._mark_session_start()
         with self._writer.as_default(step=0):
             hparams.hparams(_hyperparameters(run), trial_id=run.name)
 
-    def _forget_later_steps(self) -> None:
-        """Make TensorBoard drop what an earlier session wrote after the checkpoint gone on from."""
+    def _mark_session_start(self) -> None:
+        """Mark where this session begins: at a second mark TensorBoard drops what an earlier session wrote later."""
         from tensorflow.python.ops import summary_ops_v2  # no public name writes a SessionLog
 
         event = tf.compat.v1.Event(
@@ -199,6 +198,10 @@ class TensorBoardScalars(keras.callbacks.Callback):
             for name, value in (logs or {}).items():
                 group = "validation" if name.startswith("val_") else "train"
                 tf.summary.scalar(f"{group}/{name.removeprefix('val_')}", value)
+            if self._histograms_every and self._progress.step % self._histograms_every == 0:
+                assert self._weights_of is not None
+                for name, variable in self._weights_of(self.model).items():
+                    tf.summary.histogram(f"weights/{name}", variable)
 
     def text(self, name: str, value: str) -> None:
         """Write a text sample."""
@@ -210,21 +213,17 @@ class TensorBoardScalars(keras.callbacks.Callback):
         self._writer.close()
 
 
+_NOT_LEARNT = {
+    "input", "glob", "data_dir", "offline", "accept_licence", "checkpoint_every", "keep", "log_every",
+    "histograms_every", "threads",
+}  # fmt: skip
+
+
 def _hyperparameters(run: RunFolder) -> dict[str, Any]:
     """The settings that shape what is learnt, for TensorBoard's HPARAMS page."""
-    aside = {
-        "input",
-        "glob",
-        "data_dir",
-        "offline",
-        "accept_licence",
-        "checkpoint_every",
-        "keep",
-        "log_every",
-    }
-    values = {"corpus": run.record["corpus"].get("name"), **run.settings, **run.record["model"]}
+    values = {**run.settings, **run.record["model"], "corpus": run.record["corpus"].get("name")}
     return {
         key: value
         for key, value in values.items()
-        if key not in aside and isinstance(value, (bool, int, float, str))
+        if key not in _NOT_LEARNT and isinstance(value, (bool, int, float, str))
     }
