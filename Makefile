@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint types pytest acceptance bench lock clean
+.PHONY: help demo test test-chardet5 lint types pytest acceptance bench lock clean
 
 help:
 	@echo "make demo        set up .venv, train on real text for two minutes, sample from it"
@@ -31,6 +31,12 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q
+
+# The encoding facts must hold under the older chardet too (5.2 and 7 answer differently).
+test-chardet5:
+	$(PYTHON) -m venv .venv-chardet5
+	.venv-chardet5/bin/python -m pip install --quiet --disable-pip-version-check chardet==5.2.0 pytest hypothesis numpy
+	PYTHONPATH=. .venv-chardet5/bin/python -m pytest -q tests/corpora/test_encoding.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -132,12 +132,10 @@ def describe(facts: dict[str, Any]) -> list[str]:
             f"lossy         {facts['changed']['count']:,} characters do not come back as they were: {examples}"
         )
     for entry in facts["unusual"]:
-        hint = (
-            " (--normalize makes syllables of them)" if entry["kind"] == "conjoining jamo" else ""
-        )
         lines.append(
-            f"unusual       {entry['count']:,} {entry['kind']}: {', '.join(entry['examples'][:5])}{hint}"
+            f"unusual       {entry['count']:,} {entry['kind']}: {', '.join(entry['examples'][:5])}"
         )
+    lines += [f"warning       {warning}" for warning in facts["warnings"]]
     lines.append(
         f"entropy       {facts['entropy_bits']:.3f} bits a symbol, {facts['bits_per_character']:.3f} bits a character "
         "(of single symbols)"
