@@ -64,7 +64,7 @@ class Report(keras.callbacks.Callback):
                 file=self._stream,
                 dynamic_ncols=True,
                 unit="step",
-                bar_format="{n_fmt}/{total_fmt} |{bar}|{postfix}",
+                bar_format="{n_fmt}/{total_fmt} |{bar}| {desc}",
             )
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -75,7 +75,7 @@ class Report(keras.callbacks.Callback):
         self._loss = logs["loss"] if self._loss is None else 0.9 * self._loss + 0.1 * logs["loss"]
         self._rate = logs["rate"] if self._rate is None else 0.9 * self._rate + 0.1 * logs["rate"]
         if self._bar is not None:
-            self._bar.set_postfix_str(self._numbers(), refresh=False)
+            self._bar.set_description_str(self._numbers(), refresh=False)
             self._bar.update(1)
         elif not self._quiet and self._progress.step % self._every == 0:
             print(
