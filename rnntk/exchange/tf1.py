@@ -183,7 +183,7 @@ def read_network(prefix: Path, *, forget_bias: float = 1.0) -> Network:
         reader = tf.train.load_checkpoint(str(prefix))
         names = sorted(reader.get_variable_to_shape_map())
         read = {name: reader.get_tensor(name) for name in names if not _is_slot(name)}
-    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+    except (tf.errors.OpError, RuntimeError, ValueError, LookupError, OSError) as error:
         message = getattr(error, "message", None) or str(error)
         raise RunError(
             f"The checkpoint {prefix} is damaged or incomplete: {message.splitlines()[0] if message else error}. "

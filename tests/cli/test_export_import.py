@@ -1,0 +1,168 @@
+"""`rnntk export` and `rnntk import` as a user types them."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+)
+
+
+def test_export_the_latest_run(rnntk, trained: Path, here: Path) -> None:
+    (here / "runs").mkdir()
+    trained.rename(here / "runs" / "tiny-1")
+    result = rnntk("export")
+    assert result.exit_code == 0, result.output
+    assert "tiny-1.keras (keras)" in result.stdout
+    assert "differs from the run's own logits by at most" in result.stdout
+    assert 'keras.models.load_model("tiny-1.keras")' in result.stderr
+    assert sorted(p.name for p in here.glob("tiny-1*")) == ["tiny-1.keras", "tiny-1.keras.json"]
+
+    again = rnntk("export")
+    assert again.exit_code == 2
+    assert "tiny-1.keras exists already and is not overwritten" in again.stderr
+
+    found = json.loads(rnntk("export", "--format", "npz", "--checkpoint", 4, "--json").stdout)
+    assert (found["command"], found["step"], found["output"]) == ("export", 4, "tiny-1.npz")
+    assert found["largest_difference"] == 0
+    assert (here / found["description"]).is_file()
+
+
+def test_export_a_savedmodel_and_a_classifier(rnntk, trained: Path, here: Path) -> None:
+    assert rnntk("export", trained, "--format", "savedmodel").exit_code == 0
+    assert (here / "r-savedmodel" / "saved_model.pb").is_file()
+    made = rnntk("mnist", "--data", "digits", "--units", 6, "--max-steps", 2, "--run", "rows")
+    assert made.exit_code == 0, made.output
+    result = rnntk("export", "rows", "--output", "out/rows.keras")
+    assert result.exit_code == 0, result.output
+    assert (here / "out" / "rows.keras").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["nowhere"], 1, "There is no run folder nowhere"),
+        (["r", "--checkpoint", "99"], 1, "has no checkpoint '99'"),
+        (["r", "--format", "npz", "--output", "m.keras"], 2, "must end in .npz"),
+        (["r", "--format", "tflite"], 2, "tflite"),
+        ([], 1, "There is no run in runs"),
+    ],
+)
+def test_export_says_what_is_wrong(rnntk, trained: Path, arguments, code, message) -> None:
+    result = rnntk("export", *arguments)
+    assert result.exit_code == code
+    assert message in result.stderr
+
+
+SYMBOLS = "e af\nlinxjumps:o0123456789"
+
+
+def write_checkpoint(folder: Path, cell: str) -> Path:
+    """A checkpoint with TensorFlow 1's names, and its vocabulary as Python 2 pickled it."""
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    V, E, H = len(SYMBOLS), 6, 8
+    scope = "rnnlm/multi_rnn_cell/cell_0/"
+    shapes: dict[str, tuple[int, ...]] = {
+        "rnnlm/embedding": (V, E),
+        "rnnlm/softmax_w": (H, V),
+        "rnnlm/softmax_b": (V,),
+        "rnnlm/softmax_b/Adam": (V,),
+        "Variable": (),
+    }
+    if cell == "gru":
+        for part, gates in (("gates", 2), ("candidate", 1)):
+            shapes[f"{scope}gru_cell/{part}/kernel"] = (E + H, gates * H)
+            shapes[f"{scope}gru_cell/{part}/bias"] = (gates * H,)
+    else:
+        gates = 4 if cell == "lstm" else 1
+        shapes[f"{scope}basic_{cell}_cell/kernel"] = (E + H, gates * H)
+        shapes[f"{scope}basic_{cell}_cell/bias"] = (gates * H,)
+    folder.mkdir(parents=True)
+    tf.raw_ops.SaveV2(
+        prefix=str(folder / "model.ckpt-24"),
+        tensor_names=list(shapes),
+        shape_and_slices=[""] * len(shapes),
+        tensors=[tf.constant(rng.normal(0, 0.5, s), tf.float32) for s in shapes.values()],
+    )
+    (folder / "checkpoint").write_text('model_checkpoint_path: "/old/place/model.ckpt-24"\n')
+    (folder / "vocab.pkl").write_bytes(pickle.dumps(tuple(SYMBOLS), 0))
+    return folder
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_an_imported_run_samples_exports_and_trains_on(
+    rnntk, text: Path, here: Path, cell: str
+) -> None:
+    write_checkpoint(here / "old", cell)
+    result = rnntk("import", "old")
+    assert result.exit_code == 0, result.output
+    assert "old/model.ckpt-24, step 24" in result.stdout
+    assert f"{cell}, 1 layers of 8, embedding 6" in result.stdout
+    assert f"{len(SYMBOLS)} symbols of" in result.stdout
+    assert "rnntk sample runs/old-1" in result.stderr
+
+    drawn = rnntk("sample", "--prime", "fox", "--length", 30, "--seed", 1)
+    assert drawn.exit_code == 0, drawn.output
+    assert len(drawn.stdout) == 3 + 30 + 1
+    assert "runs/old-1 at step 24" in drawn.stderr
+    assert rnntk("export", "--format", "npz").exit_code == 0
+
+    resumed = rnntk("train", "--resume", "runs/old-1")
+    assert resumed.exit_code == 1
+    assert "was imported" in resumed.stderr
+    assert "--init-from runs/old-1" in resumed.stderr
+    small = ["--batch-size", 4, "--seq-length", 20, "--sample-every", 0, "--max-steps", 2]
+    trained = rnntk("train", "--init-from", "runs/old-1", "--input", text, "--run", "new", *small)
+    assert trained.exit_code == 0, trained.output
+    model = json.loads((here / "new" / "run.json").read_text())["model"]
+    assert (model["cell"], model["units"], model["embedding"]) == (cell, 8, 6)
+    assert model["gru_reset"] == ("before" if cell == "gru" else "after")
+    assert rnntk("sample", "new", "--length", 5).exit_code == 0
+
+
+def test_import_takes_a_prefix_and_names(rnntk, here: Path) -> None:
+    write_checkpoint(here / "old", "rnn")
+    (here / "old" / "vocab.pkl").rename(here / "v.pkl")
+    missing = rnntk("import", "old")
+    assert missing.exit_code == 2
+    assert "--vocab FILE" in missing.stderr
+    result = rnntk(
+        "import", "old/model.ckpt-24.index", "--vocab", "v.pkl", "--corpus", "foxes",
+        "--preprocessor", "hangul", "--json",
+    )  # fmt: skip
+    found = json.loads(result.stdout)
+    assert (found["run"], found["step"]) == (str(Path("runs", "foxes-1")), 24)
+    assert (found["preprocessor"], found["vocabulary_size"]) == ("hangul", len(SYMBOLS))
+    assert rnntk("sample", "--corpus", "foxes", "--length", 3).exit_code == 0
+    again = rnntk("import", "old", "--vocab", "v.pkl", "--run", "runs/foxes-1")
+    assert again.exit_code == 1
+    assert "exists already" in again.stderr
+
+
+def test_import_refuses_a_malicious_vocabulary(rnntk, here: Path) -> None:
+    write_checkpoint(here / "old", "rnn")
+    (here / "old" / "vocab.pkl").write_bytes(b"cos\nmkdir\n(S'canary'\ntR.")
+    result = rnntk("import", "old")
+    assert result.exit_code == 1
+    assert "os.mkdir" in result.stderr
+    assert "Nothing of it was run" in result.stderr
+    assert not (here / "canary").exists()
+    assert not (here / "runs").exists()
+
+
+def test_import_says_what_does_not_fit(rnntk, here: Path) -> None:
+    write_checkpoint(here / "old", "rnn")
+    (here / "old" / "vocab.pkl").write_bytes(pickle.dumps(("a", "b"), 2))
+    result = rnntk("import", "old")
+    assert result.exit_code == 1
+    assert f"it has 2 symbols, and old/model.ckpt-24 was trained on {len(SYMBOLS)}" in result.stderr
+    assert not (here / "runs").exists()
+    assert rnntk("import", "nothing").exit_code == 2

@@ -1,0 +1,218 @@
+"""Exports of both kinds of model: what they compute, who can open them, and when they are not kept."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnntk.decoding.decoder import Decoder
+from rnntk.errors import RnntkError, RunError, UsageError
+from rnntk.exchange import export, network
+from rnntk.runs import folder
+
+# Keras' own convert_to_numpy with NumPy 2.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+)
+
+CHAR, ROWS = folder.CHAR_RNN, folder.ROW_CLASSIFIER
+MODELS = [
+    (CHAR, {"cell": "lstm"}),
+    (CHAR, {"cell": "gru"}),
+    (CHAR, {"cell": "gru", "reset_after": False}),
+    (CHAR, {"cell": "rnn", "layers": 1}),
+    (ROWS, {"cell": "lstm", "bidirectional": True}),
+    (ROWS, {"cell": "gru", "layers": 1}),
+    (ROWS, {"cell": "rnn", "bidirectional": True}),
+]
+
+
+def onnx_if_there(format: str) -> str:
+    if format == "onnx":
+        pytest.importorskip("onnxruntime")
+    return format
+
+
+@pytest.mark.parametrize("format", list(export.FORMATS))
+@pytest.mark.parametrize(("kind", "arguments"), MODELS)
+def test_what_is_written_computes_what_the_run_does(
+    make_run, tmp_path: Path, kind: str, arguments: dict, format: str
+) -> None:
+    run = make_run(kind, **arguments)
+    output = tmp_path / "out" / f"model{export.FORMATS[onnx_if_there(format)]}"
+    made = export.export(run, run.checkpoint(), format, output)
+    assert made.path == output
+    assert made.step == 30
+    assert made.difference < 1e-5
+    assert sorted(p.name for p in output.parent.iterdir()) == [output.name, f"{output.name}.json"]
+    description = json.loads(made.sidecar.read_text(encoding="utf-8"))
+    assert description["kind"] == kind
+    assert description["largest_difference"] == made.difference
+    if kind == CHAR:
+        assert "".join(description["symbols"]) == run.vocabulary().symbols
+
+
+def run_without_rnntk(code: str, *arguments: object) -> None:
+    """Run Python code in a process in which rnntk cannot be imported."""
+    blocked = "import sys; sys.modules['rnntk'] = None\n"
+    done = subprocess.run(
+        [sys.executable, "-c", blocked + code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+LOAD = {
+    "keras": """
+import keras, numpy as np
+model = keras.models.load_model(sys.argv[1])
+assert all(type(layer).__module__.startswith("keras.") for layer in model.layers), model.layers
+call = lambda inputs: {k: np.asarray(v) for k, v in model(inputs).items()}
+""",
+    "savedmodel": """
+import numpy as np, tensorflow as tf
+serve = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
+call = lambda inputs: {k: v.numpy() for k, v in serve(**{k: tf.constant(v) for k, v in inputs.items()}).items()}
+""",
+    "onnx": """
+import numpy as np, onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1])
+names = [o.name for o in session.get_outputs()]
+call = lambda inputs: dict(zip(names, session.run(names, inputs)))
+""",
+}
+
+# Reads a text in two pieces, handing the states on, as the description beside the file says.
+READ_ON = """
+import json
+description = json.load(open(sys.argv[1] + ".json"))
+ids = np.load(sys.argv[2])
+shapes = {k: (len(ids), shape[1]) for k, (_, shape) in description["inputs"].items() if k != "ids"}
+states = {k: np.zeros(shape, np.float32) for k, shape in shapes.items()}
+parts = []
+for piece in (ids[:, :9], ids[:, 9:]):
+    answer = call({"ids": piece, **states})
+    states = {k: answer["new_" + k] for k in states}
+    parts.append(answer["logits"])
+np.save(sys.argv[3], np.concatenate(parts, axis=1))
+"""
+
+
+@pytest.mark.parametrize("format", LOAD)
+def test_it_opens_without_rnntk_and_carries_its_states_on(
+    make_run, tmp_path: Path, format: str
+) -> None:
+    run = make_run(CHAR, "lstm")
+    output = tmp_path / f"model{export.FORMATS[onnx_if_there(format)]}"
+    export.export(run, run.checkpoint(), format, output)
+    ids = np.random.default_rng(0).integers(0, 13, (2, 20), np.int32)
+    np.save(tmp_path / "ids.npy", ids)
+    run_without_rnntk(LOAD[format] + READ_ON, output, tmp_path / "ids.npy", tmp_path / "out.npy")
+    found = np.load(tmp_path / "out.npy")
+    decoder = Decoder(run.checkpoint().weights(), "lstm")
+    for row in range(2):
+        own = np.concatenate(list(decoder.forward(ids[row], decoder.initial_states())))
+        np.testing.assert_allclose(found[row], own, rtol=0, atol=1e-5)
+
+
+def test_a_stock_keras_file_trains_on(make_run, tmp_path: Path) -> None:
+    run = make_run(ROWS, "lstm", bidirectional=True)
+    export.export(run, run.checkpoint(), "keras", tmp_path / "rows.keras")
+    code = """
+import keras, numpy as np
+model = keras.models.load_model(sys.argv[1])
+logits = model.output["logits"]
+whole = keras.Model(model.inputs, logits)
+whole.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+x, y = np.random.default_rng(0).random((32, 6, 6), np.float32), np.arange(32) % 13
+losses = whole.fit(x, y, epochs=5, verbose=0).history["loss"]
+assert losses[-1] < losses[0], losses
+"""
+    run_without_rnntk(code, tmp_path / "rows.keras")
+
+
+def test_npz_holds_the_weights_themselves(make_run, tmp_path: Path) -> None:
+    run = make_run(CHAR, "gru")
+    made = export.export(run, run.checkpoint(), "npz", tmp_path / "m.npz")
+    weights = run.checkpoint().weights()
+    with np.load(made.path) as held:
+        assert set(held) == set(weights)
+        for name, value in weights.items():
+            np.testing.assert_array_equal(held[name], value)
+    description = json.loads(made.sidecar.read_text())
+    assert description["weights"]["rnn_0/bias"] == [2, 21]
+    assert description["preprocessor"] == "plain"
+
+
+@pytest.mark.parametrize("format", list(export.FORMATS))
+def test_what_does_not_agree_is_not_kept(
+    make_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str
+) -> None:
+    run = make_run(CHAR, "lstm")
+    own = network.of_run(run, run.checkpoint())
+    wrong = {**own.weights, "rnn_1/bias": own.weights["rnn_1/bias"] + np.float32(0.01)}
+    backend = export._backend(onnx_if_there(format), own)
+
+    def write_wrongly(net: network.Network, path: Path) -> None:
+        backend[0](network.Network(net.kind, net.cell, net.layers, net.units, wrong), path)
+
+    monkeypatch.setattr(export, "_backend", lambda *_: (write_wrongly, backend[1]))
+    output = tmp_path / "out" / f"m{export.FORMATS[format]}"
+    with pytest.raises(RunError, match=r"removed: its logits differs from the run's own by 0\.0"):
+        export.export(run, run.checkpoint(), format, output)
+    assert not list(output.parent.iterdir())
+
+
+def test_a_difference_that_is_no_number_does_not_pass() -> None:
+    own = {"logits": np.zeros((2, 3), np.float32)}
+    assert export.compare(own, {"logits": np.full((2, 3), 5e-5, np.float32)}, Path("m")) < 1e-4
+    with pytest.raises(RunError, match="differs"):
+        export.compare(own, {"logits": np.full((2, 3), np.nan, np.float32)}, Path("m"))
+    with pytest.raises(RunError, match="shape"):
+        export.compare(own, {"logits": np.zeros((3, 2), np.float32)}, Path("m"))
+    with pytest.raises(RunError, match="shape"):
+        export.compare(own, {}, Path("m"))
+
+
+def test_what_exists_is_never_overwritten(make_run, tmp_path: Path) -> None:
+    run = make_run(CHAR, "rnn")
+    output = tmp_path / "m.npz"
+    for path in (output, tmp_path / "m.npz.json"):
+        path.write_text("mine")
+        with pytest.raises(UsageError, match="not overwritten"):
+            export.export(run, run.checkpoint(), "npz", output)
+        assert path.read_text() == "mine"
+        path.unlink()
+    with pytest.raises(UsageError, match=r"must end in \.npz"):
+        export.export(run, run.checkpoint(), "npz", tmp_path / "m.keras")
+
+
+def test_a_place_that_cannot_be_written_is_a_message(make_run, tmp_path: Path) -> None:
+    run = make_run(CHAR, "rnn")
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match=r"cannot be written.*--output"):
+        export.export(run, run.checkpoint(), "npz", tmp_path / "file" / "m.npz")
+
+
+def test_without_its_package_onnx_says_what_to_install(
+    make_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(CHAR, "rnn")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.delitem(sys.modules, "rnntk.exchange.onnx_graph", raising=False)
+    monkeypatch.delattr("rnntk.exchange.onnx_graph", raising=False)
+    with pytest.raises(RnntkError, match=r"pip install 'rnntk\[onnx\]'"):
+        export.export(run, run.checkpoint(), "onnx", tmp_path / "m.onnx")
+    assert not (tmp_path / "m.onnx").exists()
+
+
+def test_tensorflow_is_needed_only_where_it_is(make_run) -> None:
+    run = make_run(CHAR, "rnn")
+    assert [f for f in export.FORMATS if export.needs_tensorflow(run, f)] == ["keras", "savedmodel"]

@@ -1,0 +1,142 @@
+"""Pickles of plain data come through; anything that could run does not, and does not run."""
+
+from __future__ import annotations
+
+import collections
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rnntk.errors import DataError
+from rnntk.exchange import safe_pickle
+
+PLAIN = st.recursive(
+    st.text() | st.integers(),
+    lambda inner: (
+        st.lists(inner)
+        | st.lists(inner).map(tuple)
+        | st.dictionaries(st.text() | st.integers(), inner)
+    ),
+    max_leaves=20,
+)
+
+
+def load(tmp_path: Path, data: bytes) -> object:
+    path = tmp_path / "vocab.pkl"
+    path.write_bytes(data)
+    return safe_pickle.load(path)
+
+
+@given(value=PLAIN, protocol=st.integers(0, pickle.HIGHEST_PROTOCOL))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_plain_data_comes_back_in_every_protocol(
+    tmp_path: Path, value: object, protocol: int
+) -> None:
+    assert load(tmp_path, pickle.dumps(value, protocol)) == value
+
+
+def test_python_2_wrote_its_strings_otherwise(tmp_path: Path) -> None:
+    assert load(tmp_path, b"(S'a'\np1\nS'\\n'\np2\nVb\np3\ntp4\n.") == ("a", "\n", "b")
+    assert load(tmp_path, b"\x80\x02U\x01aq\x01U\x01bq\x02\x86q\x03.") == ("a", "b")
+    with pytest.raises(DataError, match="bytes and not characters"):
+        load(tmp_path, b"\x80\x02U\x01\xebq\x01.")
+
+
+class Evil:
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self) -> object:
+        return os.mkdir, (str(self.canary),)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_malicious_pickle_is_refused_and_does_not_run(tmp_path: Path, protocol: int) -> None:
+    canary = tmp_path / "canary"
+    data = pickle.dumps(("a", {"b": [Evil(canary)]}), protocol)
+    with pytest.raises(DataError, match=r"refused.*instruction.*Nothing of it was run"):
+        load(tmp_path, data)
+    assert not canary.exists()
+    pickle.loads(data)  # so the canary could have sung
+    assert canary.exists()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"cos\nmkdir\n(S'CANARY'\ntR.",
+        b"(S'CANARY'\nios\nmkdir\n.",
+        b"(cos\nmkdir\nS'CANARY'\no.",
+        b"\x80\x02cos\nmkdir\nU\x06CANARY\x85R.",
+        b"\x80\x04\x8c\x02os\x8c\x05mkdir\x93\x8c\x06CANARY\x85R.",
+    ],
+)
+def test_every_way_to_call_is_refused(
+    tmp_path: Path, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="refused"):
+        load(tmp_path, data)
+    assert not Path("CANARY").exists()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pickle.dumps(collections.OrderedDict(a=1)),
+        pickle.dumps(collections.Counter("aab")),
+        pickle.dumps({"a"}),
+        pickle.dumps(b"a"),
+        pickle.dumps(bytearray(b"a")),
+        pickle.dumps(1.5),
+        b"\x80\x02\x82\x01.",  # an extension
+        b"Pother\n.",  # an object outside the pickle
+        b"\x80\x02K\x01Q.",
+        b"\x80\x05\x97.",  # an out-of-band buffer
+    ],
+)
+def test_what_is_not_plain_is_refused(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(DataError, match="refused"):
+        load(tmp_path, data)
+
+
+def test_the_second_lock_holds_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        safe_pickle, "_PLAIN", safe_pickle._PLAIN | {"GLOBAL", "REDUCE", "STACK_GLOBAL"}
+    )
+    canary = tmp_path / "canary"
+    with pytest.raises(DataError, match="it asks for"):
+        load(tmp_path, pickle.dumps(Evil(canary), 2))
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"no pickle at all",
+        pickle.dumps(["a", "b"])[:-3],
+        pickle.dumps(["a", "b"])[:-1],
+        b"(Va\nr\xff\xff\xff\x7f.",  # would make room for two thousand million objects
+        b"\x8d\xff\xff\xff\xff\xff\xff\xff\x7fab.",
+        b"h\x07.",
+        b"...",
+    ],
+)
+def test_a_damaged_pickle_is_a_message(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(DataError, match=r"vocab\.pkl is no pickle, or a damaged one"):
+        load(tmp_path, data)
+
+
+def test_a_file_that_is_missing_or_far_too_large(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read"):
+        safe_pickle.load(tmp_path / "none.pkl")
+    huge = tmp_path / "huge.pkl"
+    with huge.open("wb") as file:
+        file.truncate(1 << 40)  # takes no room on disk
+    with pytest.raises(DataError, match="no vocabulary is that large"):
+        safe_pickle.load(huge)

@@ -1,0 +1,232 @@
+"""TensorFlow 1 checkpoints of every cell, against the logits TensorFlow 1's own cells computed."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnntk.decoding import trained
+from rnntk.decoding.decoder import Decoder
+from rnntk.errors import DataError, RunError, UsageError
+from rnntk.exchange import tf1
+from rnntk.models.char_rnn import CharRNN
+from rnntk.models.weights import named_weights
+from rnntk.text.vocabulary import Vocabulary
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_the_decoder_and_the_model_compute_what_tensorflow_1_did(tf1_model, cell, layers) -> None:
+    prefix, ids, expected = tf1_model(cell, layers)
+    network = tf1.read_network(prefix)
+    assert (network.cell, network.layers) == (cell, layers)
+    decoder = Decoder(network.weights, cell)
+    states = decoder.initial_states()
+    found = np.concatenate([decoder.step(ids[t : t + 1], states).copy() for t in range(len(ids))])
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
+    whole = np.concatenate(list(decoder.forward(ids, decoder.initial_states())))
+    np.testing.assert_allclose(whole, expected, rtol=0, atol=2e-5)
+
+    model = CharRNN(11, cell, layers, units=7, embedding=5, gru_reset="before")
+    for name, variable in named_weights(model).items():
+        variable.assign(network.weights[name])
+    logits, _ = model(ids[None].astype(np.int32))
+    np.testing.assert_allclose(logits[0], expected, rtol=0, atol=2e-5)
+
+
+def test_another_forget_bias_than_tensorflows_own(tf1_model) -> None:
+    prefix, _, _ = tf1_model("lstm", 1)
+    one, none = (tf1.read_network(prefix, forget_bias=b).weights["rnn_0/bias"] for b in (1, 0))
+    np.testing.assert_allclose(one - none, np.repeat([0, 1, 0, 0], 7), atol=1e-6)
+
+
+def arrays(scope: str = "rnnlm/multi_rnn_cell/cell_0/basic_rnn_cell/") -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    shapes = {
+        "rnnlm/embedding": (4, 2),
+        "rnnlm/softmax_w": (3, 4),
+        "rnnlm/softmax_b": (4,),
+        f"{scope}kernel": (5, 3),
+        f"{scope}bias": (3,),
+    }
+    return {name: rng.normal(size=shape) for name, shape in shapes.items()}
+
+
+def test_the_names_of_other_versions() -> None:
+    expected = tf1.convert(arrays(), Path("m")).weights
+    older = {
+        name.replace("rnnlm/embedding", "embedding")
+        .replace("/kernel", "/weights")
+        .replace("/bias", "/biases"): value
+        for name, value in arrays().items()
+    }
+    single = arrays("rnnlm/rnn/basic_rnn_cell/")
+    for variables in (older, single, {**arrays(), "Variable": np.float32(0.002)}):
+        found = tf1.convert(variables, Path("m")).weights
+        assert set(found) == set(expected)
+        for name, value in expected.items():
+            np.testing.assert_array_equal(found[name], value)
+
+
+CELL = "rnnlm/multi_rnn_cell/cell_0/"
+
+
+@pytest.mark.parametrize(
+    ("extra", "gone", "message"),
+    [
+        ({}, "rnnlm/softmax_w", "it lacks softmax_w"),
+        ({}, f"{CELL}basic_rnn_cell/bias", "layer 0 lacks bias"),
+        ({f"{CELL}basic_rnn_cell/w_f_diag": (3,)}, "", "layer 0 also has w_f_diag"),
+        ({f"{CELL}nas_cell/kernel": (2, 24)}, "", "no cell like nas_cell"),
+        ({f"{CELL}gru_cell/gates/bias": (6,)}, "", "not one stack of one kind"),
+        ({"rnnlm/multi_rnn_cell/cell_2/basic_rnn_cell/kernel": (6, 3)}, "", "not one stack"),
+        ({"model/embedding": (4, 2)}, "", "the same part twice"),
+        ({"rnnlm/softmax_b": (5,)}, "", "output/bias"),
+    ],
+)
+def test_another_model_is_refused_by_what_is_odd(extra, gone, message) -> None:
+    variables = arrays() | {name: np.zeros(shape) for name, shape in extra.items()}
+    variables.pop(gone, None)
+    with pytest.raises(RunError, match=message) as caught:
+        tf1.convert(variables, Path("save/model.ckpt-5"))
+    assert "save/model.ckpt-5" in str(caught.value)
+
+
+def test_values_that_are_no_numbers_are_refused() -> None:
+    variables = arrays()
+    variables["rnnlm/softmax_b"][1] = np.nan
+    with pytest.raises(RunError, match="no numbers, in output/bias"):
+        tf1.convert(variables, Path("m"))
+
+
+def test_a_damaged_checkpoint_is_a_message(tf1_model) -> None:
+    prefix, _, _ = tf1_model("rnn", 1)
+    data = next(prefix.parent.glob("*.data-*"))
+    content = data.read_bytes()
+    data.write_bytes(content[:100])
+    with pytest.raises(RunError, match="damaged or incomplete"):
+        tf1.read_network(prefix)
+    data.unlink()
+    with pytest.raises(RunError, match="damaged or incomplete"):
+        tf1.read_network(prefix)
+    data.write_bytes(content)
+    tf1.read_network(prefix)
+
+
+def test_a_checkpoint_is_found_by_folder_prefix_or_file(tmp_path: Path) -> None:
+    for step in (8, 100, 20):
+        for ending in ("index", "meta", "data-00000-of-00001"):
+            (tmp_path / f"model.ckpt-{step}.{ending}").touch()
+    expected = (tmp_path / "model.ckpt-20", 20)
+    for name in ("model.ckpt-20", "model.ckpt-20.index", "model.ckpt-20.data-00000-of-00001"):
+        assert tf1.find_checkpoint(tmp_path / name) == expected
+    assert tf1.find_checkpoint(tmp_path) == (tmp_path / "model.ckpt-100", 100)
+    listed = tmp_path / "checkpoint"
+    for named in ("model.ckpt-20", "/home/somebody/save/model.ckpt-20", "C:\\save\\model.ckpt-20"):
+        listed.write_text(f'model_checkpoint_path: "{named}"\n')
+        assert tf1.find_checkpoint(tmp_path) == expected
+    (tmp_path / "model.index").touch()
+    assert tf1.find_checkpoint(tmp_path / "model") == (tmp_path / "model", 0)
+
+
+def test_no_checkpoint_is_a_message(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no file ends in \.index"):
+        tf1.find_checkpoint(tmp_path)
+    with pytest.raises(UsageError, match="There is no TensorFlow 1 checkpoint"):
+        tf1.find_checkpoint(tmp_path / "model.ckpt-1")
+    with pytest.raises(UsageError, match="--vocab FILE"):
+        tf1.find_vocabulary(tmp_path / "model.ckpt-1")
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        ("b", "a", "\n"),
+        ["b", "a", "\n"],
+        {"a": 1, "\n": 2, "b": 0},
+        {0: "b", 2: "\n", 1: "a"},
+        (("b", "a", "\n"), {"b": 0, "a": 1, "\n": 2}),
+        [["b", "a", "\n"], {"b": 0, "a": 1, "\n": 2}],
+        "ba\n",
+    ],
+)
+def test_every_form_of_vocabulary(tmp_path: Path, held: object) -> None:
+    path = tmp_path / "vocab.pkl"
+    path.write_bytes(pickle.dumps(held, 2))
+    assert tf1.read_vocabulary(path).symbols == "ba\n"
+
+
+@pytest.mark.parametrize(
+    "held", [(), 3, ("ab", "c"), ("a", "a"), ("a", 1), {"a": 0, "b": 2}, {"a": "b"}, {"a": None}]
+)
+def test_what_is_no_vocabulary(tmp_path: Path, held: object) -> None:
+    path = tmp_path / "vocab.pkl"
+    path.write_bytes(pickle.dumps(held, 2))
+    with pytest.raises(DataError, match="is no vocabulary"):
+        tf1.read_vocabulary(path)
+
+
+def imported(path: Path, vocabulary: Vocabulary, preprocessor: str | None = None):
+    return tf1.import_run(
+        tf1.convert(arrays(), Path("m")),
+        vocabulary,
+        path,
+        source=Path("m-5"),
+        step=5,
+        corpus="old",
+        preprocessor=preprocessor,
+        versions={},
+    )
+
+
+def test_the_preprocessor_is_told_by_the_marker(tmp_path: Path) -> None:
+    assert imported(tmp_path / "a", Vocabulary("abcd")).record["corpus"]["preprocessor"] == "plain"
+    korean = Vocabulary("ᴥㅏㄱ\n")
+    assert imported(tmp_path / "b", korean).record["corpus"]["preprocessor"] == "hangul-slides"
+    chosen = imported(tmp_path / "c", korean, "hangul").record
+    assert chosen["corpus"]["preprocessor"] == chosen["settings"]["preprocessor"] == "hangul"
+    assert trained.load(tmp_path / "b").progress.step == 5
+
+
+def test_a_vocabulary_of_another_size_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"3 symbols, and m-5 was trained on 4"):
+        imported(tmp_path / "a", Vocabulary("abc"))
+    assert not (tmp_path / "a").exists()
+    imported(tmp_path / "a", Vocabulary("abcd"))
+    with pytest.raises(RunError, match="exists already"):
+        imported(tmp_path / "a", Vocabulary("abcd"))
+
+
+DATA = Path(os.environ.get("RNNTK_DATA", ".")) / "invisible_dragon"
+
+
+@pytest.mark.skipif(
+    not (DATA / "tf1_checkpoint").is_dir(), reason="needs RNNTK_DATA: invisible_dragon"
+)
+def test_the_model_of_2017_costs_what_it_did_and_writes_korean(tmp_path: Path) -> None:
+    prefix, step = tf1.find_checkpoint(DATA / "tf1_checkpoint")
+    vocabulary = tf1.read_vocabulary(tf1.find_vocabulary(prefix))
+    run = tf1.import_run(
+        tf1.read_network(prefix),
+        vocabulary,
+        tmp_path / "dragon",
+        source=prefix,
+        step=step,
+        corpus="invisible_dragon",
+        preprocessor=None,
+        versions={},
+    )
+    model = trained.load(run.path)
+    assert model.progress is not None
+    assert model.progress.step == 24_000
+    text = (DATA / "expected_input.txt").read_bytes().decode()
+    costs = model.decoder.costs(vocabulary.encode(text))
+    assert len(costs) == len(text) - 1
+    assert costs.mean() == pytest.approx(0.19477, abs=5e-6)
+    drawn = "".join(model.sample(length=400, seed=1))
+    assert sum("가" <= c <= "힣" for c in drawn) > len(drawn) / 3
+    assert "ᴥ" not in drawn
