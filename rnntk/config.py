@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -333,13 +334,18 @@ class SampleSettings(Settings):
     top_k: int | None = setting(None, "Draw from the K likeliest symbols only.", low=1, metavar="K")
     top_p: float | None = setting(
         None,
-        "Draw from the likeliest symbols that together have this probability.",
+        "Draw from the likeliest symbols that together have the probability P.",
+        metavar="P",
         low=0,
         high=1,
         open_low=True,
     )
     min_p: float | None = setting(
-        None, "Draw from symbols at least this times as likely as the likeliest.", low=0, high=1
+        None,
+        "Draw from the symbols at least P times as likely as the likeliest.",
+        low=0,
+        high=1,
+        metavar="P",
     )
     greedy: bool = setting(False, "Take the likeliest symbol always.")
     beam: int | None = setting(
@@ -468,8 +474,6 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: the file is missing, or not TOML (with the line).
     """
-    import sys
-
     # Here, because most commands read no file and should not wait for the parser.
     if sys.version_info >= (3, 11):
         import tomllib

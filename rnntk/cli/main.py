@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import keyword
 import os
+import signal
 import sys
 from typing import Any
 
@@ -67,6 +68,9 @@ class LazyGroup(click.Group):
                 raise
             click.echo(click.style("Error: ", fg="red") + str(error), err=True)
             ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            # Training saves first and says more; all else ends quietly, as the shell expects it.
+            ctx.exit(128 + signal.SIGINT)
 
 
 @click.group(cls=LazyGroup, context_settings=CONTEXT)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rnntk import config
+from rnntk.cli import shading, stream
 from rnntk.cli.console import Console, shown
-from rnntk.cli.options import Option, common_options, runs_dir_option, settings_options
+from rnntk.cli.options import Option, common_options, given, runs_dir_option, settings_options
 from rnntk.config import SampleSettings
 from rnntk.errors import DataError, UsageError
 
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 Examples:
   rnntk sample --prime "/* "
   rnntk sample runs/linux_kernel-1 --length 4000 --temperature 0.8 --seed 1
+  rnntk sample --interactive --color
+  rnntk sample --beam 8 --stop ";" --prime "static int "
   echo -n "int main(" | rnntk sample --prime-file -""",
 )
 @click.argument("run", required=False, type=click.Path(path_type=Path))
@@ -47,63 +52,114 @@ Examples:
     help="Which checkpoint of the run.",
 )
 @settings_options(SampleSettings)
+@click.option(
+    "--color/--no-color",
+    cls=Option,
+    default=False,
+    show_default=False,
+    help="Shade each character by how surprising the model found it.",
+)
+@click.option(
+    "--interactive",
+    "-i",
+    is_flag=True,
+    cls=Option,
+    help="Type a prime, see it go on; :help shows how to change settings.",
+)
 @runs_dir_option
 @common_options
+@click.pass_context
 def command(
+    ctx: click.Context,
     run: Path | None,
     corpus: str | None,
     prime: str | None,
     prime_file: str | None,
     checkpoint: str,
+    color: bool,
+    interactive: bool,
     runs_dir: Path,
     as_json: bool,
     quiet: bool,
     verbose: bool,
     **values: Any,
 ) -> None:
-    """Draw text from RUN; without it, from the run that was trained last."""
+    """Draw text from RUN; without it, from the run that was trained last.
+
+    With --json each text comes with the probability of every symbol under the model itself, whatever the
+    strategy.
+    """
     from rnntk.decoding import trained
     from rnntk.runs import folder
 
     console = Console(quiet, verbose, as_json)
     settings = config.from_mapping(SampleSettings, values)
-    if prime is not None and prime_file is not None:
-        raise UsageError("--prime and --prime-file are both given; use one of them.")
+    _refuse(prime, prime_file, interactive, as_json)
     path = run or folder.latest(runs_dir, kind=folder.CHAR_RNN, corpus=corpus).path
     model = trained.load(path, checkpoint, warn=console.note)
+    assert model.progress is not None
+    step = model.progress.step
     if prime_file is not None:
         prime = _read(prime_file)
+    shaded = shading.wanted(ctx, color) and not as_json
+    if interactive:
+        from rnntk.cli.interactive import LENGTH, Session
+
+        console.note(f"{shown(path)} at step {step}")
+        if not given(ctx, "length"):
+            settings = dataclasses.replace(settings, length=LENGTH)
+        session = Session(console, model, settings, shaded)
+        if prime is not None:
+            session.draw(prime)
+        session.run()
+        return
     ready = model.prime(model.default_prime if prime is None else prime, settings.on_unknown)
     if ready.skipped:
         console.note(f"Left out of the prime: {', '.join(map(repr, ready.skipped))}")
     seed = settings.seed if settings.seed is not None else secrets.randbelow(2**32)
-    assert model.progress is not None
-    step = model.progress.step
     console.note(f"{shown(path)} at step {step}, seed {seed}")
-    pieces = model.pieces(ready, settings, seed, echo=not as_json)
+    if shaded:
+        console.note(shading.legend())
+    pieces = model.pieces(ready, settings, seed, echo=not as_json, costs=as_json or shaded)
     if as_json:
-        texts = [""] * settings.num
-        for piece in pieces:
-            texts[piece.stream] += piece.text
+        drawn = _drawn(pieces, settings.num)
         console.json(
             "sample",
-            {"run": str(path), "step": step, "seed": seed, "prime": ready.text, "texts": texts},
+            {
+                "run": str(path),
+                "step": step,
+                "seed": seed,
+                "prime": ready.text,
+                "texts": ["".join(part["text"] for part in parts) for parts in drawn],
+                "drawn": drawn,
+            },
         )
     else:
-        _stream(pieces, settings.num)
+        stream.show(pieces, settings.num, shaded)
 
 
-def _stream(pieces: Iterator[Piece], num: int) -> None:
-    """Print text as it is drawn, each of several texts under its number."""
-    current = -1
+def _refuse(prime: str | None, prime_file: str | None, interactive: bool, as_json: bool) -> None:
+    """Raise `UsageError` for options that are at odds."""
+    if prime is not None and prime_file is not None:
+        raise UsageError("--prime and --prime-file are both given; use one of them.")
+    if interactive and as_json:
+        raise UsageError("--interactive and --json are both given; use one of them.")
+    if interactive and prime_file == "-":
+        raise UsageError("--interactive reads stdin itself, so the prime cannot come from there.")
+
+
+def _drawn(pieces: Iterable[Piece], num: int) -> list[list[dict[str, Any]]]:
+    """Of each text, the pieces: whole characters, the symbols they came from, and their probabilities."""
+    drawn: list[list[dict[str, Any]]] = [[] for _ in range(num)]
     for piece in pieces:
-        if piece.stream != current:
-            if num > 1:
-                click.echo(("\n" if current >= 0 else "") + f"--- {piece.stream + 1} ---")
-            current = piece.stream
-        sys.stdout.write(piece.text)
-        sys.stdout.flush()
-    click.echo()
+        drawn[piece.stream].append(
+            {
+                "text": piece.text,
+                "symbols": piece.symbols,
+                "probabilities": [math.exp(-nats) for nats in piece.costs],
+            }
+        )
+    return drawn
 
 
 def _read(path: str) -> str:

@@ -7,7 +7,7 @@ BLAS and ufunc calls on buffers made once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -40,6 +40,7 @@ class States:
         for k, layer in enumerate(layers):
             view = self.hidden[:, max(0, k - 1) * units : (k + 1) * units]
             self.slots.append(layer.slot(view))
+        self.upper = [(layers[k].step, self.slots[k]) for k in range(1, len(layers))]
 
     def arrays(self) -> list[Floats]:
         """The state as views `(n, H)`, in CharRNN's order: h, c of each layer for LSTM, else h."""
@@ -104,7 +105,8 @@ class Decoder:
             name = f"rnn_{len(self.layers)}"
             H = _take(weights, f"{name}/recurrent_kernel", (None, None)).shape[0]
             gates = {"lstm": 4 * H, "gru": 3 * H, "rnn": H}[cell]
-            kind, bias_shape = CELLS[cell], (gates,)
+            kind = CELLS[cell]
+            bias_shape: tuple[int, ...] = (gates,)
             if cell == "gru" and np.ndim(weights.get(f"{name}/bias", 0)) == 1:
                 kind = GRUResetBefore
             elif cell == "gru":
@@ -153,8 +155,8 @@ class Decoder:
             # mode="clip" because NumPy copies the whole output when it has to check the indices.
             np.take(table, ids, axis=0, out=slots[0].x, mode="clip")
             first.advance(slots[0], slots[0].x)
-        for k in range(1, len(slots)):
-            self.layers[k].step(slots[k])
+        for step, slot in states.upper:
+            step(slot)
         logits = states.logits
         slots[-1].hidden.dot(self.output_kernel, logits)
         np.add(logits, self.output_bias, logits)
@@ -191,13 +193,20 @@ class Decoder:
         for outputs in self._outputs(self._checked(ids), states):
             yield outputs[:, 0] @ self.output_kernel + self.output_bias
 
-    def costs(self, ids: ArrayLike, states: States | None = None) -> NDArray[np.float64]:
+    def costs(
+        self,
+        ids: ArrayLike,
+        states: States | None = None,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> NDArray[np.float64]:
         """What each symbol of a text costs, the state carried through.
 
         Args:
             ids: `(T,)`.
             states: of one stream; from zero when None. After the call it has seen all but the last
                 symbol, so that a text can be costed in parts that overlap by one symbol.
+            progress: called with the symbols costed so far, and how many there are.
 
         Returns:
             Nats `(T - 1,)`: element t is `-log p(ids[t + 1] | ids[: t + 1])`.
@@ -213,6 +222,8 @@ class Decoder:
             total = logits.sum(axis=1, dtype=np.float64)
             found[done : done + len(logits)] = np.log(total) - chosen
             done += len(logits)
+            if progress is not None:
+                progress(done, len(found))
         return found
 
     def _outputs(self, ids: NDArray[np.integer], states: States) -> Iterator[Floats]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,6 +94,7 @@ def evaluate_text(
     text: str,
     *,
     on_unknown: str = "error",
+    progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Evaluates a text.
 
@@ -102,6 +104,7 @@ def evaluate_text(
         preprocessor: what turned its text into symbols.
         text: any text.
         on_unknown: `error`, or `skip` to leave out characters that the model does not know.
+        progress: called with the symbols read so far, and how many there are.
 
     Raises:
         DataError: the text has fewer than two symbols, or characters outside the vocabulary.
@@ -118,7 +121,7 @@ def evaluate_text(
                 f"The text has characters that the model has never seen: {shown}{more}. "
                 "Leave them out with --on-unknown skip."
             )
-    return _evaluate(decoder, vocabulary, preprocessor, text, preprocessor.encode(text))
+    return _evaluate(decoder, vocabulary, preprocessor, text, preprocessor.encode(text), progress)
 
 
 def evaluate_ids(
@@ -126,6 +129,8 @@ def evaluate_ids(
     vocabulary: Vocabulary,
     preprocessor: Preprocessor,
     ids: NDArray[np.integer],
+    *,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Evaluates a part of a prepared corpus, such as its validation split.
 
@@ -134,13 +139,16 @@ def evaluate_ids(
         vocabulary: its symbols.
         preprocessor: what turned its text into symbols.
         ids: `(T,)`.
+        progress: called with the symbols read so far, and how many there are.
 
     Raises:
         DataError: there are fewer than two ids.
         RunError: the vocabulary is not the model's.
     """
     symbols = vocabulary.decode(ids)
-    return _evaluate(decoder, vocabulary, preprocessor, preprocessor.decode(symbols), symbols)
+    return _evaluate(
+        decoder, vocabulary, preprocessor, preprocessor.decode(symbols), symbols, progress
+    )
 
 
 def _evaluate(
@@ -149,6 +157,7 @@ def _evaluate(
     preprocessor: Preprocessor,
     text: str,
     symbols: str,
+    progress: Callable[[int, int], None] | None,
 ) -> Evaluation:
     if len(vocabulary) != decoder.vocabulary_size:
         raise RunError(
@@ -159,7 +168,7 @@ def _evaluate(
         raise DataError(
             f"The text has {len(symbols)} symbols; it needs at least 2, since the first is given."
         )
-    costs = decoder.costs(vocabulary.encode(symbols))
+    costs = decoder.costs(vocabulary.encode(symbols), progress=progress)
     by_character = None
     # A split may begin within a syllable; then its symbols are not those of its text.
     if text and preprocessor.encode(text) == symbols:

@@ -138,8 +138,8 @@ def generate(
     sampler = Sampler(strategies, rng, num, len(vocabulary))
     codec: Preprocessor = Plain() if raw else preprocessor
     before = preprocessor.encode(ready.text) if echo else ""
-    texts = [_Text(k, vocabulary, codec, before, stop) for k in range(num)]
-    return _draw(decoder, states, sampler, texts, length, costs, stop is not None)
+    texts = [_Text(k, codec, before, stop) for k in range(num)]
+    return _draw(decoder, vocabulary, states, sampler, texts, length, costs, stop is not None)
 
 
 def search(
@@ -203,6 +203,30 @@ def search(
     return pieces
 
 
+def spread(
+    piece: Piece,
+    preprocessor: Preprocessor,
+    *,
+    before: str = "",
+    raw: bool = False,
+) -> Iterator[Piece]:
+    """A whole text as the pieces it would have come in, had it been drawn.
+
+    Args:
+        piece: one that `search` gave.
+        preprocessor: what turned its text into symbols.
+        before: a text to come first.
+        raw: give the symbols as they are.
+    """
+    codec: Preprocessor = Plain() if raw else preprocessor
+    text = _Text(piece.stream, codec, preprocessor.encode(before), None)
+    yield from text.begin()
+    for symbol, cost in zip(piece.symbols, piece.costs, strict=True):
+        if found := text.add(symbol, (cost,)):
+            yield found
+    yield from text.end()
+
+
 def _primed(
     decoder: Decoder,
     vocabulary: Vocabulary,
@@ -230,12 +254,9 @@ def _primed(
 class _Text:
     """One stream's text: recomposes what was drawn and watches for the end."""
 
-    def __init__(
-        self, stream: int, vocabulary: Vocabulary, codec: Preprocessor, echo: str, stop: str | None
-    ) -> None:
+    def __init__(self, stream: int, codec: Preprocessor, echo: str, stop: str | None) -> None:
         self.ended = False
         self._stream = stream
-        self._vocabulary = vocabulary.symbols
         self._decoder = codec.decoder()
         self._echo = self._decoder.feed(echo)
         self._stop = stop
@@ -248,15 +269,12 @@ class _Text:
         if self._echo:
             yield Piece(self._echo, "", (), self._stream)
 
-    def add(self, ids: list[int], costs: list[float]) -> Iterator[Piece]:
+    def add(self, symbols: str, costs: Sequence[float]) -> Piece | None:
         """The text that these symbols make certain, if any."""
-        vocabulary = self._vocabulary
-        drawn = vocabulary[ids[0]] if len(ids) == 1 else "".join([vocabulary[k] for k in ids])
-        self._symbols += drawn
+        text = self._decoder.feed(symbols)
+        self._symbols += symbols
         self._costs += costs
-        text = self._decoder.feed(drawn)
-        if text:
-            yield self._piece(text)
+        return self._piece(text) if text else None
 
     def end(self) -> Iterator[Piece]:
         """What was held back."""
@@ -284,6 +302,7 @@ class _Text:
 
 def _draw(
     decoder: Decoder,
+    vocabulary: Vocabulary,
     states: States,
     sampler: Sampler,
     texts: list[_Text],
@@ -292,36 +311,47 @@ def _draw(
     stopping: bool,
 ) -> Iterator[Piece]:
     """Draws all streams together; gives the pieces of the first as they come, then the others'."""
+    symbols = vocabulary.symbols
     first, *others = texts
-    drawn = np.zeros((len(texts), length), np.intp)
+    drawn = np.zeros((len(others), length), np.intp)
     nats = np.zeros((len(texts), length if costs else 0))
     later: list[list[Piece]] = [[] for _ in texts]
     yield from first.begin()
     logits = states.logits
     done = 0
-    while done < length and not all(text.ended for text in texts):
+    while done < length:
         ids = sampler.draw(logits)
-        drawn[:, done] = ids
         if costs:
             nats[:, done] = surprise(logits, ids)
-        done += 1
         if not first.ended:
-            yield from first.add([ids.item(0)], nats[0, done - 1 : done].tolist())
+            piece = first.add(symbols[ids.item(0)], (nats.item(0, done),) if costs else ())
+            if piece:
+                yield piece
+        if others:
+            drawn[:, done] = ids[1:]
+        done += 1
         if stopping:
             # Only for this are the others looked at now: recomposing many streams symbol by symbol
             # would cost more than drawing them.
             for k, text in enumerate(others, 1):
                 if not text.ended:
-                    later[k] += text.add([ids.item(k)], nats[k, done - 1 : done].tolist())
+                    cost = (nats.item(k, done - 1),) if costs else ()
+                    piece = text.add(symbols[ids.item(k)], cost)
+                    later[k] += [piece] if piece else []
+            if all(text.ended for text in texts):
+                break
         if done < length:
             logits = decoder.step(ids, states)
     yield from first.end()
     for k, text in enumerate(others, 1):
         yield from text.begin()
         yield from later[k]
-        if costs and not stopping:
-            for t in range(done):
-                yield from text.add([drawn.item(k, t)], [nats.item(k, t)])
-        elif done and not stopping:
-            yield from text.add(drawn[k, :done].tolist(), [])
+        if done and not stopping:
+            whole = vocabulary.decode(drawn[k - 1, :done])
+            parts = (
+                zip(whole, nats[k, :done, None].tolist(), strict=True) if costs else [(whole, ())]
+            )
+            for part, cost in parts:
+                if piece := text.add(part, cost):
+                    yield piece
         yield from text.end()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,11 +14,14 @@ from rnntk.decoding.decoder import Decoder
 from rnntk.decoding.generate import Piece, Prime
 from rnntk.errors import RunError
 from rnntk.runs import folder
-from rnntk.runs.checkpoint import Progress
+from rnntk.runs.checkpoint import PROGRESS, WEIGHTS, Progress
 from rnntk.runs.folder import RunFolder
 from rnntk.text import preprocessors
 from rnntk.text.preprocessors import Preprocessor
 from rnntk.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from rnntk.decoding.evaluate import Evaluation
 
 
 class TrainedModel:
@@ -70,15 +73,17 @@ class TrainedModel:
         echo: bool = False,
         costs: bool = False,
     ) -> Iterator[Piece]:
-        """Draw text; pieces of several texts come one text after another.
+        """Draw text, or search for it; pieces of several texts come one text after another.
 
         Args:
             prime: what the text goes on from.
             settings: how it is drawn.
             seed: same seed, same text.
             echo: give the prime first.
-            costs: also what each symbol cost.
+            costs: also what each symbol cost (a beam search always says it).
         """
+        if settings.beam is not None:
+            return self._search(prime, settings, echo)
         return generate.generate(
             self.decoder,
             self.vocabulary,
@@ -90,7 +95,9 @@ class TrainedModel:
                 temperature=settings.temperature,
                 top_k=settings.top_k,
                 top_p=settings.top_p,
+                min_p=settings.min_p,
                 greedy=settings.greedy,
+                no_repeat=settings.no_repeat,
             ),
             num=settings.num,
             stop=settings.stop,
@@ -99,24 +106,79 @@ class TrainedModel:
             costs=costs,
         )
 
-    def sample(
-        self, prime: str | None = None, *, seed: int = 0, **settings: object
-    ) -> Iterator[str]:
+    def _search(self, prime: Prime, settings: SampleSettings, echo: bool) -> Iterator[Piece]:
+        found = generate.search(
+            self.decoder,
+            self.vocabulary,
+            self.preprocessor,
+            width=settings.beam or 1,
+            prime=prime,
+            length=settings.length,
+            alpha=settings.beam_alpha,
+            stop=settings.stop,
+        )
+        for piece in found[: settings.num]:
+            yield from generate.spread(
+                piece,
+                self.preprocessor,
+                before=prime.text if echo else "",
+                raw=settings.raw,
+            )
+
+    def sample(self, prime: str | None = None, *, seed: int = 0, **settings: Any) -> Iterator[str]:
         """Draw one text, a string of whole characters at a time.
+
+        The settings are checked at once; symbols are drawn as the iterator is asked for them, so that
+        nothing is lost by leaving it early.
 
         Args:
             prime: what the text goes on from; the corpus' own by default. It is not repeated.
             seed: same seed, same text.
-            settings: any of `config.SampleSettings`: length, temperature, top_k, top_p, greedy, stop, raw.
+            settings: any of `config.SampleSettings` but `num` and `seed`: length, temperature, top_k, top_p,
+                min_p, greedy, beam, beam_alpha, no_repeat, stop, on_unknown, raw.
+
+        Returns:
+            An iterator of strings, none empty; joined they are the text.
+
+        Raises:
+            UsageError: a value is out of range, or the prime has characters the model does not know.
+            TypeError: there is no such setting.
 
         Example:
-            "".join(rnntk.load("runs/linux_kernel-1").sample("/* ", length=100))
+            >>> import rnntk                                                    # doctest: +SKIP
+            >>> model = rnntk.load("runs/linux_kernel-1")                       # doctest: +SKIP
+            >>> "".join(model.sample("/* ", length=40, seed=1))                 # doctest: +SKIP
+            'The read the read of the start the stats'
+            >>> for text in model.sample("int main(", temperature=0.7):         # doctest: +SKIP
+            ...     print(text, end="", flush=True)
         """
-        chosen = dataclasses.replace(SampleSettings(), **settings, num=1)  # type: ignore[arg-type]
+        chosen = SampleSettings(**settings, num=1)
         ready = self.prime(self.default_prime if prime is None else prime, chosen.on_unknown)
-        for piece in self.pieces(ready, chosen, seed):
-            if piece.text:
-                yield piece.text
+        return (piece.text for piece in self.pieces(ready, chosen, seed) if piece.text)
+
+    def evaluate(
+        self,
+        text: str,
+        *,
+        on_unknown: str = "error",
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Evaluation:
+        """What a text costs under this model; see `evaluate.evaluate_text`.
+
+        Example:
+            >>> model.evaluate("int main(void)").bits_per_character             # doctest: +SKIP
+            2.31
+        """
+        from rnntk.decoding import evaluate
+
+        return evaluate.evaluate_text(
+            self.decoder,
+            self.vocabulary,
+            self.preprocessor,
+            text,
+            on_unknown=on_unknown,
+            progress=progress,
+        )
 
 
 def _preprocessor(run: RunFolder) -> Preprocessor:
@@ -137,12 +199,12 @@ def load(
 
     Args:
         path: the run folder.
-        checkpoint: `last`, `best` or a step.
+        checkpoint: `last`, `best` or a step. Its weights are checked against their SHA-256 and memory-mapped.
         warn: told of a damaged checkpoint that is passed over.
 
     Raises:
         RunError: there is no such run or checkpoint, or it is damaged.
     """
     run = folder.open_run(Path(path))
-    saved = run.checkpoint(checkpoint, warn=warn)
-    return TrainedModel(run, saved.weights(), saved.progress)
+    saved = run.checkpoint(checkpoint, warn=warn, only=(WEIGHTS, PROGRESS))
+    return TrainedModel(run, saved.mapped_weights(), saved.progress)

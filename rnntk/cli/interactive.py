@@ -1,0 +1,173 @@
+"""`rnntk sample --interactive`: type a prime, see it go on, change the settings, again."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import secrets
+import sys
+import typing
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rnntk.cli import shading, stream
+from rnntk.cli.console import Console
+from rnntk.config import SampleSettings
+from rnntk.errors import RnntkError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from rnntk.decoding.trained import TrainedModel
+
+LENGTH = 300
+"""Symbols drawn at a time, unless --length says otherwise: about a screen."""
+
+_SHORT = {"t": "temperature", "len": "length", "s": "seed"}
+
+HELP = """\
+Type the beginning of a text; the model goes on. An empty line goes on from where the text stopped.
+  :t 0.8            temperature        :top-k 20, :top-p 0.9, :min-p 0.05   what may be drawn
+  :len 200          symbols to draw    :greedy on, :beam 4                  instead of drawing
+  :seed 3           then 4, 5, ...     :no-repeat 12, :stop TEXT            ends and loops
+  :color on         shade by surprise  :num 3, :raw on, :on-unknown skip
+  :top-k off        undo a setting     :settings   show all
+  :help             this               :quit       leave, as does Ctrl-D; Ctrl-C stops the text
+A text that begins with a colon is typed with two."""
+
+
+class Session:
+    """One sitting at the prompt.
+
+    Args:
+        console: where notes go.
+        model: what writes.
+        settings: to begin with.
+        shaded: whether characters are coloured.
+    """
+
+    def __init__(
+        self, console: Console, model: TrainedModel, settings: SampleSettings, shaded: bool
+    ) -> None:
+        self._console = console
+        self._model = model
+        self._settings = settings
+        self._shaded = shaded
+        self._text = model.default_prime
+        self._drawn = 0  # texts since the seed was set
+
+    def run(self) -> None:
+        """Read lines until the end of stdin or `:quit`."""
+        terminal = sys.stdin.isatty()
+        if terminal:
+            self._console.note("Type the beginning of a text, or :help; Ctrl-D leaves.")
+        while True:
+            try:
+                line = _line()
+            except KeyboardInterrupt:
+                if not terminal:
+                    raise
+                click.echo("\nCtrl-D or :quit leaves.", err=True)
+                continue
+            if line is None:
+                if terminal:
+                    click.echo(err=True)
+                return
+            try:
+                if line.startswith(":") and not line.startswith("::"):
+                    if line[1:].strip() in ("q", "quit", "exit"):
+                        return
+                    self._command(line[1:])
+                else:
+                    self.draw(line.removeprefix(":") if line else self._text, echo=bool(line))
+            except RnntkError as error:
+                click.echo(click.style("Error: ", fg="red") + str(error), err=True)
+
+    def draw(self, prime: str, *, echo: bool = True) -> None:
+        """Go on from a text.
+
+        Raises:
+            UsageError: it has characters that the model does not know.
+        """
+        settings = self._settings
+        ready = self._model.prime(prime, settings.on_unknown)
+        if ready.skipped:
+            self._console.note(f"Left out: {', '.join(map(repr, ready.skipped))}")
+        if settings.seed is None:
+            seed = secrets.randbelow(2**32)
+        else:
+            seed = (settings.seed + self._drawn) % 2**32
+            self._drawn += 1
+        self._console.detail(f"seed {seed}")
+        parts = [] if echo else [ready.text]
+        with contextlib.suppress(KeyboardInterrupt):  # it stops the text, not the program
+            pieces = self._model.pieces(ready, settings, seed, echo=echo, costs=self._shaded)
+            stream.show(_kept(pieces, parts), settings.num, self._shaded)
+        self._text = "".join(parts)
+
+    def _command(self, line: str) -> None:
+        name, _, value = line.strip().partition(" ")
+        name = _SHORT.get(name, name).replace("-", "_")
+        known = typing.get_type_hints(SampleSettings)
+        if name in ("", "settings"):
+            shown = [
+                f":{key.replace('_', '-')} {_word(getattr(self._settings, key))}" for key in known
+            ]
+            self._console.note("  ".join([*shown, f":color {_word(self._shaded)}"]))
+        elif name in ("h", "help", "?"):
+            click.echo(HELP, err=True)
+        elif name == "color":
+            self._shaded = _parsed(bool, value or "on", name)
+            self._console.note(shading.legend() if self._shaded else "color off")
+        elif name in known:
+            if value:
+                new = _parsed(known[name], value.strip(), name)
+                self._settings = dataclasses.replace(self._settings, **{name: new})
+                self._drawn = 0
+            self._console.note(f"{name.replace('_', '-')} {_word(getattr(self._settings, name))}")
+        else:
+            guess = nearest(name, [*known, "color", "help", "quit", "settings"])
+            hint = f" Did you mean :{guess.replace('_', '-')}?" if guess else ""
+            raise UsageError(f"There is no :{name}.{hint} :help shows what there is.")
+
+
+def _kept(pieces: Any, parts: list[str]) -> Any:
+    """The same pieces; what the first text has got is kept, also when it is stopped."""
+    for piece in pieces:
+        if piece.stream == 0:
+            parts.append(piece.text)
+        yield piece
+
+
+def _line() -> str | None:
+    """The next line without its end; None at the end of stdin."""
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        with contextlib.suppress(ImportError):  # Windows has none
+            import readline  # noqa: F401  (with it, input() has history and editing)
+        try:
+            return input("> ")
+        except EOFError:
+            return None
+    line = sys.stdin.readline()
+    return line.rstrip("\r\n") if line else None
+
+
+def _parsed(hint: Any, value: str, name: str) -> Any:
+    kinds = [kind for kind in typing.get_args(hint) or (hint,) if kind is not type(None)]
+    kind = kinds[0]
+    if kind is bool:
+        words = {"on": True, "off": False, "yes": True, "no": False}
+        if value in words:
+            return words[value]
+        raise UsageError(f":{name} is {value!r}, but must be on or off.")
+    if value == "off" and kinds != list(typing.get_args(hint) or (hint,)):
+        return None
+    try:
+        return kind(value)
+    except ValueError:
+        raise UsageError(f":{name.replace('_', '-')} is {value!r}, but must be a number.") from None
+
+
+def _word(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value)
