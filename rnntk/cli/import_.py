@@ -72,15 +72,15 @@ def command(
     read without running what is in it. The run can be sampled, evaluated and exported, and training
     can start from its weights (rnntk train --init-from).
     """
-    from rnntk.exchange import tf1
+    from rnntk.exchange import tf1, tf1_files
     from rnntk.runs import folder
 
     console = Console(quiet, verbose, as_json)
     if run is not None:
         folder.refuse_existing(run)
-    prefix, step = tf1.find_checkpoint(checkpoint)
-    vocabulary_file = vocab or tf1.find_vocabulary(prefix)
-    vocabulary = tf1.read_vocabulary(vocabulary_file)
+    prefix, step = tf1_files.find_checkpoint(checkpoint)
+    vocabulary_file = vocab or tf1_files.find_vocabulary(prefix)
+    vocabulary = tf1_files.read_vocabulary(vocabulary_file)
     from rnntk.training import device
 
     device.ready("cpu", None)

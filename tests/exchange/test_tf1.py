@@ -12,7 +12,7 @@ import pytest
 from rnntk.decoding import trained
 from rnntk.decoding.decoder import Decoder
 from rnntk.errors import DataError, RunError, UsageError
-from rnntk.exchange import tf1
+from rnntk.exchange import tf1, tf1_files
 from rnntk.models.char_rnn import CharRNN
 from rnntk.models.weights import named_weights
 from rnntk.text.vocabulary import Vocabulary
@@ -123,23 +123,23 @@ def test_a_checkpoint_is_found_by_folder_prefix_or_file(tmp_path: Path) -> None:
             (tmp_path / f"model.ckpt-{step}.{ending}").touch()
     expected = (tmp_path / "model.ckpt-20", 20)
     for name in ("model.ckpt-20", "model.ckpt-20.index", "model.ckpt-20.data-00000-of-00001"):
-        assert tf1.find_checkpoint(tmp_path / name) == expected
-    assert tf1.find_checkpoint(tmp_path) == (tmp_path / "model.ckpt-100", 100)
+        assert tf1_files.find_checkpoint(tmp_path / name) == expected
+    assert tf1_files.find_checkpoint(tmp_path) == (tmp_path / "model.ckpt-100", 100)
     listed = tmp_path / "checkpoint"
     for named in ("model.ckpt-20", "/home/somebody/save/model.ckpt-20", "C:\\save\\model.ckpt-20"):
         listed.write_text(f'model_checkpoint_path: "{named}"\n')
-        assert tf1.find_checkpoint(tmp_path) == expected
+        assert tf1_files.find_checkpoint(tmp_path) == expected
     (tmp_path / "model.index").touch()
-    assert tf1.find_checkpoint(tmp_path / "model") == (tmp_path / "model", 0)
+    assert tf1_files.find_checkpoint(tmp_path / "model") == (tmp_path / "model", 0)
 
 
 def test_no_checkpoint_is_a_message(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no file ends in \.index"):
-        tf1.find_checkpoint(tmp_path)
+        tf1_files.find_checkpoint(tmp_path)
     with pytest.raises(UsageError, match="There is no TensorFlow 1 checkpoint"):
-        tf1.find_checkpoint(tmp_path / "model.ckpt-1")
+        tf1_files.find_checkpoint(tmp_path / "model.ckpt-1")
     with pytest.raises(UsageError, match="--vocab FILE"):
-        tf1.find_vocabulary(tmp_path / "model.ckpt-1")
+        tf1_files.find_vocabulary(tmp_path / "model.ckpt-1")
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_no_checkpoint_is_a_message(tmp_path: Path) -> None:
 def test_every_form_of_vocabulary(tmp_path: Path, held: object) -> None:
     path = tmp_path / "vocab.pkl"
     path.write_bytes(pickle.dumps(held, 2))
-    assert tf1.read_vocabulary(path).symbols == "ba\n"
+    assert tf1_files.read_vocabulary(path).symbols == "ba\n"
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_what_is_no_vocabulary(tmp_path: Path, held: object) -> None:
     path = tmp_path / "vocab.pkl"
     path.write_bytes(pickle.dumps(held, 2))
     with pytest.raises(DataError, match="is no vocabulary"):
-        tf1.read_vocabulary(path)
+        tf1_files.read_vocabulary(path)
 
 
 def imported(path: Path, vocabulary: Vocabulary, preprocessor: str | None = None):
@@ -208,8 +208,8 @@ DATA = Path(os.environ.get("RNNTK_DATA", ".")) / "invisible_dragon"
     not (DATA / "tf1_checkpoint").is_dir(), reason="needs RNNTK_DATA: invisible_dragon"
 )
 def test_the_model_of_2017_costs_what_it_did_and_writes_korean(tmp_path: Path) -> None:
-    prefix, step = tf1.find_checkpoint(DATA / "tf1_checkpoint")
-    vocabulary = tf1.read_vocabulary(tf1.find_vocabulary(prefix))
+    prefix, step = tf1_files.find_checkpoint(DATA / "tf1_checkpoint")
+    vocabulary = tf1_files.read_vocabulary(tf1_files.find_vocabulary(prefix))
     run = tf1.import_run(
         tf1.read_network(prefix),
         vocabulary,

@@ -1,0 +1,111 @@
+"""The files of a TensorFlow 1 character model: its checkpoint, and its pickled vocabulary."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from rnntk.errors import DataError, UsageError
+from rnntk.exchange import safe_pickle
+from rnntk.text.vocabulary import Vocabulary
+
+_VOCABULARIES = ("vocab.pkl", "chars_vocab.pkl")
+
+
+def find_checkpoint(path: Path) -> tuple[Path, int]:
+    """The checkpoint's prefix and its step.
+
+    Args:
+        path: the folder (its file `checkpoint` says which), the prefix `model.ckpt-24000`, or any
+            of the files that begin with it.
+
+    Raises:
+        UsageError: there is no checkpoint there.
+    """
+    if path.is_dir():
+        prefix = _latest(path)
+    else:
+        name = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path.name)
+        prefix = path.with_name(name)
+        if not (_index(prefix).is_file() or prefix.is_file()):
+            raise UsageError(
+                f"There is no TensorFlow 1 checkpoint {path}: neither {_index(prefix)} nor a folder of that name. "
+                "Give the folder, or the name up to the step, such as save/model.ckpt-24000."
+            )
+    step = re.search(r"-(\d+)$", prefix.name)
+    return prefix, int(step[1]) if step else 0
+
+
+def _index(prefix: Path) -> Path:
+    return prefix.with_name(prefix.name + ".index")
+
+
+def _latest(path: Path) -> Path:
+    listed = path / "checkpoint"
+    if listed.is_file():
+        text = listed.read_text(encoding="utf-8", errors="replace")
+        named = re.search(r'^model_checkpoint_path:\s*"(.*)"', text, re.MULTILINE)
+        if named:
+            # Only its last part: the folder may have moved since it was written.
+            prefix = path / re.split(r"[/\\]", named[1])[-1]
+            if _index(prefix).is_file() or prefix.is_file():
+                return prefix
+    found = sorted(
+        (p.with_suffix("") for p in path.glob("*.index")),
+        key=lambda p: int(m[1]) if (m := re.search(r"-(\d+)$", p.name)) else -1,
+    )
+    if not found:
+        raise UsageError(
+            f"There is no TensorFlow 1 checkpoint in {path}: no file ends in .index. "
+            "Give the folder that has model.ckpt-<step>.index and .data-00000-of-00001."
+        )
+    return found[-1]
+
+
+def read_vocabulary(path: Path) -> Vocabulary:
+    """The symbols of a pickled vocabulary.
+
+    Args:
+        path: a pickle of a sequence of characters, of a dictionary from characters to ids or back, or
+            of both as a pair (char-rnn-tensorflow's `chars_vocab.pkl`).
+
+    Raises:
+        DataError: it holds anything else, or is refused; see `safe_pickle.load`.
+    """
+    held = safe_pickle.load(path)
+    if isinstance(held, (tuple, list)) and len(held) == 2 and not isinstance(held[0], str):
+        held = held[0]
+    if isinstance(held, dict):
+        pairs = [(k, v) if isinstance(k, int) else (v, k) for k, v in held.items()]
+        if sorted((p[0] for p in pairs), key=repr) != sorted(range(len(pairs)), key=repr):
+            raise DataError(
+                f"{path} is no vocabulary: its ids are not the numbers from 0 to {len(pairs) - 1}."
+            )
+        held = [symbol for _, symbol in sorted(pairs, key=lambda pair: int(pair[0]))]
+    if isinstance(held, str):
+        held = list(held)
+    if not isinstance(held, (tuple, list)) or not all(
+        isinstance(s, str) and len(s) == 1 for s in held
+    ):
+        raise DataError(
+            f"{path} is no vocabulary: it should hold a tuple, list or dict of single characters."
+        )
+    try:
+        return Vocabulary(held)
+    except DataError as error:
+        raise DataError(f"{path} is no vocabulary: {error}") from error
+
+
+def find_vocabulary(prefix: Path) -> Path:
+    """The vocabulary's file beside a checkpoint.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for name in _VOCABULARIES:
+        path = prefix.with_name(name)
+        if path.is_file():
+            return path
+    raise UsageError(
+        f"There is no {' or '.join(_VOCABULARIES)} beside {prefix}. Say where the vocabulary is with --vocab FILE."
+    )
