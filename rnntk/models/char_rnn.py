@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from rnntk.errors import UsageError, nearest
-from rnntk.models import seeds
+from rnntk.models import fast, seeds
 from rnntk.models.dropout import DropoutKind, dropout
 from rnntk.models.layers import CELLS, states_per_layer
+
+
+class InputTable(NamedTuple):
+    """Rows to gather by symbol: embeddings `(V, E)`, or the first layer's input products of them."""
+
+    rows: tf.Tensor
+    projected: bool
 
 
 @keras.saving.register_keras_serializable("rnntk")
@@ -101,6 +108,8 @@ class CharRNN(keras.Model):
             )
             for i in range(layers)
         ]
+        for layer in self.recurrent:
+            layer.product_type = precision
         self.output_layer = keras.layers.Dense(
             vocabulary_size,
             kernel_initializer=keras.initializers.GlorotUniform(seed=next(streams)),
@@ -135,23 +144,105 @@ class CharRNN(keras.Model):
             seed: `(2,)` int32 that decides what is dropped; needed to train with dropout.
             first_lane: the place of these lanes in the whole batch, when this is a shard of it.
         """
+        features, after = self._features(
+            ids, states, self.input_table(ids), training, seed, first_lane
+        )
+        logits = self.output_layer(features)
+        if self._is_fast(ids):
+            logits = tf.transpose(logits, [1, 0, 2])
+        return logits, after
+
+    def nats(
+        self,
+        ids: tf.Tensor,
+        targets: tf.Tensor,
+        states: Sequence[tf.Tensor] | None = None,
+        training: bool = False,
+        seed: tf.Tensor | None = None,
+        first_lane: tf.Tensor | int = 0,
+        table: InputTable | None = None,
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Sum of the cross-entropy over all positions, in nats, and the states after step T.
+
+        The same arithmetic as `call`, without ever making the logits of all positions at once in
+        the caller's layout.
+
+        Args:
+            ids: `(B, T)` int32.
+            targets: `(B, T)` int32, what follows each of `ids`.
+            states: as in `call`.
+            training: as in `call`.
+            seed: as in `call`.
+            first_lane: as in `call`.
+            table: `input_table` of the whole batch, so that shards share it.
+        """
+        if table is None:
+            table = self.input_table(ids)
+        features, after = self._features(ids, states, table, training, seed, first_lane)
+        if not self._is_fast(ids):
+            logits = self.output_layer(features)
+            costs = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
+            return tf.reduce_sum(costs), after
+        total = fast.cross_entropy(
+            tf.reshape(features, [-1, self.units]),
+            tf.convert_to_tensor(self.output_layer.kernel),
+            tf.convert_to_tensor(self.output_layer.bias),
+            tf.reshape(tf.transpose(targets), [-1]),
+            bfloat16=self.precision == "bfloat16",
+        )
+        return total, after
+
+    def input_table(self, ids: tf.Tensor) -> InputTable:
+        """What the first layer takes from each symbol.
+
+        Its input product has only V different rows. Where V is less than the number of positions in
+        `ids`, and the layer can take it, the product is made once for each symbol.
+        """
+        embeddings = tf.convert_to_tensor(self.embedding.embeddings)
+        if self._is_fast(ids) and self.vocabulary_size < ids.shape[0] * ids.shape[1]:
+            return InputTable(self.recurrent[0].project(embeddings), projected=True)
+        return InputTable(embeddings, projected=False)
+
+    def _is_fast(self, ids: tf.Tensor) -> bool:
+        return all(layer.is_fast(ids) for layer in self.recurrent)
+
+    def _features(
+        self,
+        ids: tf.Tensor,
+        states: Sequence[tf.Tensor] | None,
+        table: InputTable,
+        training: bool,
+        seed: tf.Tensor | None,
+        first_lane: tf.Tensor | int,
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """The last layer's outputs, time-major on the fast path, and the states."""
         if states is None:
             states = self.initial_states(tf.shape(ids)[0])
         per_layer = states_per_layer(self.cell)
         dropping = training and self.dropout_rate > 0
         if dropping and seed is None:
             raise UsageError("Training with dropout needs a seed for each step.")
-        x = self.embedding(ids)
-        new_states: list[tf.Tensor] = []
+        time_major = self._is_fast(ids)
+        x = tf.gather(table.rows, tf.transpose(ids) if time_major else ids)
+        after: list[tf.Tensor] = []
         for i, layer in enumerate(self.recurrent):
             own = list(states[i * per_layer : (i + 1) * per_layer])
-            x, *after = layer(x, initial_state=own)
-            new_states += after
+            if time_major:
+                x, new = layer.over_time(x, own, projected=table.projected and i == 0)
+            else:
+                x, *new = layer(x, initial_state=own)
+            after += new
             if dropping:
                 x = dropout(
-                    x, self.dropout_rate, self.dropout_kind, seed, layer=i, first_lane=first_lane
+                    x,
+                    self.dropout_rate,
+                    self.dropout_kind,
+                    seed,
+                    layer=i,
+                    first_lane=first_lane,
+                    time_major=time_major,
                 )
-        return self.output_layer(x), new_states
+        return x, after
 
     def initial_states(self, batch_size: int | tf.Tensor) -> list[tf.Tensor]:
         """Zero states for `batch_size` lanes: a flat list of `(batch_size, units)` float32."""

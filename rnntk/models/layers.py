@@ -1,25 +1,173 @@
-"""The recurrent layers: Keras' own, with the same weights, names, shapes and arguments."""
+"""The recurrent layers: Keras' own, with the same weights, names, shapes and arguments, made fast.
+
+The path is chosen here and nowhere else, by `_Fast.is_fast`: the hand-written loops of `fast.py` where
+a CPU does the work, and Keras' own code everywhere else, which on a GPU is cuDNN. The weights are the
+same ones on either path, so a model trained on one continues on the other and in stock Keras.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
+
+from rnntk.models import fast
+
+
+class _Fast:
+    """What the three layers add to Keras': the fast path, and sequences of different lengths."""
+
+    kind: fast.Cell
+    product_type = "float32"
+    """What products are made in: "float32" (as the weights are), or "bfloat16"."""
+
+    def is_fast(self, sequences: tf.Tensor, *, batch_axis: int = 0) -> bool:
+        """Whether the hand-written loops can do what this layer is asked to."""
+        layer: Any = self
+        return (
+            not tf.config.list_logical_devices("GPU")
+            and layer.use_bias
+            and layer.activation is keras.activations.tanh
+            and getattr(layer, "recurrent_activation", None) in (None, keras.activations.sigmoid)
+            and getattr(layer, "reset_after", True)
+            and not layer.dropout
+            and not layer.recurrent_dropout
+            and not layer.unroll
+            and layer.compute_dtype == layer.variable_dtype
+            and sequences.shape[0] is not None
+            and sequences.shape[1] is not None
+            and sequences.shape[1 - batch_axis] > 0
+        )
+
+    def over_time(
+        self,
+        x: tf.Tensor,
+        states: Sequence[tf.Tensor],
+        *,
+        projected: bool = False,
+        mask: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """The fast path itself, time-major.
+
+        Args:
+            x: `(T, B, F)`, or with `projected` what `project` made of it.
+            states: each `(B, H)`.
+            projected: whether `x` is already multiplied by the kernel.
+            mask: `(T, B, 1)` bool; a lane keeps its state where false.
+
+        Returns:
+            the state h after each step `(T, B, H)`, and the final states.
+        """
+        cell = self.cell  # type: ignore[attr-defined]
+        return fast.recurrent(
+            self.kind,
+            x,
+            None if projected else tf.convert_to_tensor(cell.kernel),
+            tf.convert_to_tensor(cell.recurrent_kernel),
+            tf.convert_to_tensor(cell.bias),
+            states,
+            mask=mask,
+            bfloat16=self.product_type == "bfloat16",
+        )
+
+    def project(self, rows: tf.Tensor) -> tf.Tensor:
+        """Input rows `(N, F)` times the kernel plus the input bias: `(N, gates * H)`."""
+        cell = self.cell  # type: ignore[attr-defined]
+        bias = tf.convert_to_tensor(cell.bias)
+        if self.kind.biases == 2:
+            bias = bias[0]
+        return (
+            fast.product(
+                rows, tf.convert_to_tensor(cell.kernel), bfloat16=self.product_type == "bfloat16"
+            )
+            + bias
+        )
+
+    def call(
+        self,
+        sequences: tf.Tensor,
+        initial_state: Any = None,
+        mask: tf.Tensor | None = None,
+        training: bool = False,
+        lengths: tf.Tensor | None = None,
+    ) -> Any:
+        """As in Keras, with one argument more.
+
+        Args:
+            sequences: `(B, T, F)`.
+            initial_state: list of `(B, units)`; zeros when None.
+            mask: `(B, T)` bool, as in Keras.
+            training: as in Keras.
+            lengths: `(B,)` int32, the true length of each sequence, instead of a mask. Outputs past
+                a sequence's end are zero and the returned states are those at its true last step.
+                With `go_backwards` a sequence is read from its true last step, and its outputs stand in
+                the order they were made, from step 0 on.
+        """
+        parent: Any = super()
+        if lengths is None:
+            return parent.call(sequences, initial_state=initial_state, mask=mask, training=training)
+        if mask is not None:
+            raise ValueError("Pass `lengths` or `mask`, not both.")
+        layer: Any = self
+        mask = tf.sequence_mask(lengths, tf.shape(sequences)[1])
+        made = parent.call(sequences, initial_state=initial_state, mask=mask, training=training)
+        if not layer.return_sequences:
+            return made
+        outputs, *states = made if layer.return_state else (made,)
+        if layer.go_backwards:
+            # Keras turned the whole time axis, so that the padding came first.
+            outputs = tf.reverse_sequence(tf.reverse(outputs, [1]), lengths, 1)
+        outputs = tf.where(mask[:, :, tf.newaxis], outputs, 0)
+        return (outputs, *states) if layer.return_state else outputs
+
+    def inner_loop(
+        self, sequences: tf.Tensor, initial_state: Any, mask: Any, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+        """What Keras calls for the recurrence: the fast path, or Keras' own."""
+        layer: Any = self
+        states = (
+            list(initial_state) if isinstance(initial_state, (list, tuple)) else [initial_state]
+        )
+        masks = mask if isinstance(mask, (list, tuple)) else [mask]
+        # Keras puts zeros, not the first state, where a mask hides the first steps.
+        odd_mask = masks[0] is not None and layer.zero_output_for_mask
+        if odd_mask or not self.is_fast(sequences):
+            parent: Any = super()
+            return parent.inner_loop(sequences, initial_state, mask, training=training)
+        x = tf.transpose(sequences, [1, 0, 2])
+        steps_mask = None
+        if masks[0] is not None:
+            steps_mask = tf.transpose(tf.cast(masks[0], tf.bool))[:, :, tf.newaxis]
+        if layer.go_backwards:
+            x = tf.reverse(x, [0])
+            steps_mask = None if steps_mask is None else tf.reverse(steps_mask, [0])
+        outputs, final = self.over_time(x, states, mask=steps_mask)
+        if not layer.return_sequences:
+            return final[0], final[0][:, tf.newaxis], final
+        return final[0], tf.transpose(outputs, [1, 0, 2]), final
 
 
 @keras.saving.register_keras_serializable("rnntk")
-class LSTM(keras.layers.LSTM):
+class LSTM(_Fast, keras.layers.LSTM):
     """Long short-term memory (Hochreiter, 1997). Arguments as in `keras.layers.LSTM`."""
 
+    kind = fast.LSTM
+
 
 @keras.saving.register_keras_serializable("rnntk")
-class GRU(keras.layers.GRU):
+class GRU(_Fast, keras.layers.GRU):
     """Gated recurrent unit (Cho et al., 2014). Arguments as in `keras.layers.GRU`."""
 
+    kind = fast.GRU
+
 
 @keras.saving.register_keras_serializable("rnntk")
-class SimpleRNN(keras.layers.SimpleRNN):
+class SimpleRNN(_Fast, keras.layers.SimpleRNN):
     """Vanilla recurrent layer (Elman, 1990). Arguments as in `keras.layers.SimpleRNN`."""
+
+    kind = fast.SIMPLE
 
 
 CELLS: dict[str, Any] = {"lstm": LSTM, "gru": GRU, "rnn": SimpleRNN}

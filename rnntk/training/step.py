@@ -8,7 +8,8 @@ grouping, so the result equals the uncut step's to rounding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Sequence
 from typing import Literal
 
 import keras
@@ -83,25 +84,15 @@ class _Update:
         self.shards = threads.shards() if shards is None else shards
         optimizer.build(model.trainable_variables)
 
-    def sharded(
-        self, batch_size: int, shard: Callable[[slice], tuple[tf.Tensor, ...]]
-    ) -> tuple[list[tuple[tf.Tensor, ...]], list[tf.Tensor]]:
-        """Run `shard` for each slice of lanes; its first result is differentiated.
+    def slices(self, batch_size: int) -> list[slice]:
+        """The lanes of each shard."""
+        ends = list(itertools.accumulate(shard_sizes(batch_size, self.shards)))
+        return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
-        Returns:
-            the shards' results, and for each variable the sum of its gradients over the shards.
-        """
+    def gradients(self, tape: tf.GradientTape, loss: tf.Tensor) -> list[tf.Tensor]:
+        """The gradient of each trainable variable, dense."""
         variables = [variable.value for variable in self.model.trainable_variables]
-        results = []
-        gradients = []
-        first = 0
-        for size in shard_sizes(batch_size, self.shards):
-            with tf.GradientTape() as tape:
-                result = shard(slice(first, first + size))
-            results.append(result)
-            gradients.append([tf.convert_to_tensor(g) for g in tape.gradient(result[0], variables)])
-            first += size
-        return results, [tf.add_n(parts) for parts in zip(*gradients, strict=True)]
+        return [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
 
     def apply(self, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
         """Clip, update the variables, and return the norm before clipping."""
@@ -162,21 +153,24 @@ class TrainStep(_Update):
     ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
         """Mean loss, the gradient of each trainable variable (dense), and the new states."""
         batch_size, seq_length = x.shape
-        scale = 1.0 / (batch_size * seq_length)
-
-        def shard(lanes: slice) -> tuple[tf.Tensor, ...]:
-            logits, after = self.model(
-                x[lanes],
-                [state[lanes] for state in states],
-                training=True,
-                seed=seed,
-                first_lane=lanes.start,
-            )
-            return _nats(logits, y[lanes]) * scale, *after
-
-        results, gradients = self.sharded(batch_size, shard)
-        losses, *afters = zip(*results, strict=True)
-        return tf.add_n(losses), gradients, [tf.concat(parts, 0) for parts in afters]
+        totals, afters = [], []
+        with tf.GradientTape() as tape:
+            table = self.model.input_table(x)
+            for lanes in self.slices(batch_size):
+                total, after = self.model.nats(
+                    x[lanes],
+                    y[lanes],
+                    [state[lanes] for state in states],
+                    training=True,
+                    seed=seed,
+                    first_lane=lanes.start,
+                    table=table,
+                )
+                totals.append(total)
+                afters.append(after)
+            loss = tf.add_n(totals) / (batch_size * seq_length)
+        new_states = [tf.concat(parts, 0) for parts in zip(*afters, strict=True)]
+        return loss, self.gradients(tape, loss), new_states
 
 
 class EvalStep:
@@ -201,8 +195,7 @@ class EvalStep:
     def _step(
         self, x: tf.Tensor, y: tf.Tensor, states: list[tf.Tensor]
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        logits, new_states = self.model(x, states)
-        return _nats(logits, y), new_states
+        return self.model.nats(x, y, states)
 
 
 class ClassifierStep(_Update):
@@ -242,21 +235,16 @@ class ClassifierStep(_Update):
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         batch_size = rows.shape[0]
 
-        def shard(lanes: slice) -> tuple[tf.Tensor, ...]:
-            logits = self.model(rows[lanes], training=True, seed=seed, first_lane=lanes.start)
-            right = tf.equal(tf.argmax(logits, -1, tf.int32), labels[lanes])
-            return (
-                _nats(logits, labels[lanes]) / batch_size,
-                tf.reduce_sum(tf.cast(right, tf.float32)),
-            )
-
-        results, gradients = self.sharded(batch_size, shard)
-        losses, right = zip(*results, strict=True)
-        return tf.add_n(losses), tf.add_n(right) / batch_size, self.apply(gradients)
-
-
-def _nats(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """Sum over all positions of the softmax cross-entropy."""
-    return tf.reduce_sum(
-        tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
-    )
+        totals, right = [], []
+        with tf.GradientTape() as tape:
+            for lanes in self.slices(batch_size):
+                logits = self.model(rows[lanes], training=True, seed=seed, first_lane=lanes.start)
+                costs = tf.nn.sparse_softmax_cross_entropy_with_logits(
+                    labels=labels[lanes], logits=logits
+                )
+                totals.append(tf.reduce_sum(costs))
+                hits = tf.equal(tf.argmax(logits, -1, tf.int32), labels[lanes])
+                right.append(tf.reduce_sum(tf.cast(hits, tf.float32)))
+            loss = tf.add_n(totals) / batch_size
+        norm = self.apply(self.gradients(tape, loss))
+        return loss, tf.add_n(right) / batch_size, norm

@@ -1,0 +1,375 @@
+"""Time one training step of rnntk beside stock Keras and PyTorch, on the same cores.
+
+    python benchmarks/train_step.py            # all shapes, a table and a JSON file
+    python benchmarks/train_step.py --quick    # two shapes, few rounds
+
+Each variant lives in a process of its own, so that thread pools do not fight, and waits while another
+one runs. Rounds alternate the variants; a figure is the median of the rounds' medians. Machines are
+noisy: compare ratios within one run, never times of two runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+VARIANTS = ("rnntk", "keras", "torch")
+CLIP_NORM = 5.0
+LEARNING_RATE = 0.002
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One model and batch."""
+
+    layers: int
+    units: int
+    batch: int
+    length: int
+    vocabulary: int
+
+    @property
+    def embedding(self) -> int:
+        return self.units
+
+    def __str__(self) -> str:
+        return f"{self.layers}x{self.units} B{self.batch} T{self.length}"
+
+    def flops(self, cell: str) -> float:
+        """Of the products of one step, forward and backward; embedding not folded."""
+        gates = 4 if cell == "lstm" else 3
+        rows = self.batch * self.length
+        per_row = self.units * self.vocabulary
+        for layer in range(self.layers):
+            inputs = self.embedding if layer == 0 else self.units
+            per_row += (inputs + self.units) * gates * self.units
+        return 3 * 2.0 * rows * per_row
+
+
+SHAPES = (
+    Shape(2, 128, 50, 200, 99),
+    Shape(3, 512, 10, 100, 70),
+    Shape(3, 512, 50, 50, 70),
+    Shape(1, 128, 50, 50, 70),
+)
+
+
+# ---- what runs inside a worker process -----------------------------------------------------------
+
+
+def batches(shape: Shape) -> tuple[Any, Any]:
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, shape.vocabulary, (shape.batch, shape.length + 1)).astype(np.int32)
+    return ids[:, :-1], ids[:, 1:]
+
+
+def rnntk_step(shape: Shape, cell: str, threads: int) -> Any:
+    from rnntk.training import threads as pools
+
+    pools.configure(threads)
+    import keras
+
+    from rnntk.models.char_rnn import CharRNN
+    from rnntk.training.step import TrainStep
+
+    model = CharRNN(shape.vocabulary, cell, shape.layers, shape.units, shape.embedding)
+    step = TrainStep(model, keras.optimizers.Adam(LEARNING_RATE), clip_norm=CLIP_NORM)
+    x, y = batches(shape)
+    states = model.initial_states(shape.batch)
+    seed = [0, 0]
+
+    def run() -> float:
+        nonlocal states
+        loss, _, states = step(x, y, states, seed)
+        return float(loss)
+
+    return run
+
+
+def keras_step(shape: Shape, cell: str, threads: int) -> Any:
+    """The script that a careful user of Keras would write."""
+    import keras
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    kind = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU}[cell]
+    embedding = keras.layers.Embedding(shape.vocabulary, shape.embedding)
+    recurrent = [
+        kind(shape.units, return_sequences=True, return_state=True) for _ in range(shape.layers)
+    ]
+    output = keras.layers.Dense(shape.vocabulary)
+    optimizer = keras.optimizers.Adam(LEARNING_RATE)
+    per_layer = 2 if cell == "lstm" else 1
+
+    def forward(x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
+        x = embedding(x)
+        after: list[Any] = []
+        for i, layer in enumerate(recurrent):
+            x, *new = layer(x, initial_state=states[i * per_layer : (i + 1) * per_layer])
+            after += new
+        return output(x), after
+
+    states = [tf.zeros((shape.batch, shape.units)) for _ in range(per_layer * shape.layers)]
+    x, y = batches(shape)
+    width = shape.embedding
+    embedding.build((None, None))
+    for layer in recurrent:
+        layer.build((None, None, width))
+        width = shape.units
+    output.build((None, None, width))
+    variables = [v for layer in (embedding, *recurrent, output) for v in layer.trainable_variables]
+    optimizer.build(variables)
+
+    @tf.function
+    def step(x: Any, y: Any, states: list[Any]) -> tuple[Any, list[Any]]:
+        with tf.GradientTape() as tape:
+            logits, after = forward(x, states)
+            loss = tf.reduce_mean(
+                tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits)
+            )
+        gradients = tape.gradient(loss, [v.value for v in variables])
+        gradients, _ = tf.clip_by_global_norm(gradients, CLIP_NORM)
+        optimizer.apply(gradients, variables)
+        return loss, after
+
+    def run() -> float:
+        nonlocal states
+        loss, states = step(x, y, states)
+        return float(loss)
+
+    return run
+
+
+def torch_step(shape: Shape, cell: str, threads: int) -> Any:
+    import torch
+
+    torch.set_num_threads(threads)
+    kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell]
+    embedding = torch.nn.Embedding(shape.vocabulary, shape.embedding)
+    recurrent = kind(shape.embedding, shape.units, shape.layers, batch_first=True)
+    output = torch.nn.Linear(shape.units, shape.vocabulary)
+    parameters = [p for m in (embedding, recurrent, output) for p in m.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
+    x, y = (torch.from_numpy(ids).long() for ids in batches(shape))
+    zeros = torch.zeros(shape.layers, shape.batch, shape.units)
+    states: Any = (zeros, zeros) if cell == "lstm" else zeros
+
+    def run() -> float:
+        nonlocal states
+        optimizer.zero_grad()
+        outputs, after = recurrent(embedding(x), states)
+        loss = torch.nn.functional.cross_entropy(output(outputs).flatten(0, 1), y.flatten())
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
+        optimizer.step()
+        states = tuple(s.detach() for s in after) if cell == "lstm" else after.detach()
+        return float(loss.detach())
+
+    return run
+
+
+def large_product_rate(threads: int) -> float:
+    """FLOP/s of a 2048x2048 float32 product on all cores, by TensorFlow: best of ten."""
+    import tensorflow as tf
+
+    del threads
+    size = 2048
+    a = tf.random.stateless_normal((size, size), [0, 1])
+    product = tf.function(lambda: tf.reduce_sum(tf.matmul(a, a)))
+    product().numpy()
+    best = float("inf")
+    for _ in range(10):
+        start = time.perf_counter()
+        product().numpy()
+        best = min(best, time.perf_counter() - start)
+    return 2.0 * size**3 / best
+
+
+def peak_memory() -> int:
+    """Bytes of this process's largest resident set."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def work(variant: str, cell: str, shape: Shape, threads: int) -> None:
+    """Answer commands on stdin, one JSON object a line each way."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a framework prints must not mix with the answers
+
+    def answer(**fields: Any) -> None:
+        answers.write(json.dumps(fields) + "\n")
+        answers.flush()
+
+    if variant == "torch":
+        import torch
+
+        version = torch.__version__
+    else:
+        import keras
+        import tensorflow as tf
+
+        version = f"{tf.__version__}, Keras {keras.__version__}"
+    before = peak_memory()
+    start = time.perf_counter()
+    make = {"rnntk": rnntk_step, "keras": keras_step, "torch": torch_step}[variant]
+    run = make(shape, cell, threads)
+    loss = run()
+    answer(version=version, first=time.perf_counter() - start, loss=loss)
+    for line in sys.stdin:
+        command = json.loads(line)
+        if command["do"] == "time":
+            times = []
+            for _ in range(command["steps"]):
+                start = time.perf_counter()
+                run()
+                times.append(time.perf_counter() - start)
+            answer(seconds=statistics.median(times))
+        elif command["do"] == "memory":
+            answer(bytes=peak_memory() - before)
+        elif command["do"] == "rate":
+            answer(rate=large_product_rate(threads))
+
+
+# ---- the process that drives them ------------------------------------------------------------------
+
+
+class Worker:
+    """One variant in its own process, idle until asked."""
+
+    def __init__(self, variant: str, cell: str, shape: Shape, threads: int) -> None:
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": str(threads)}
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                __file__,
+                "--worker",
+                json.dumps([variant, cell, asdict(shape), threads]),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL if "BENCH_DEBUG" not in os.environ else None,
+            text=True,
+            env=environment,
+        )
+        self.hello = self._read()
+
+    def _read(self) -> dict[str, Any]:
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit("a worker ended; run again with BENCH_DEBUG=1 to see why")
+        return json.loads(line)
+
+    def ask(self, **command: Any) -> dict[str, Any]:
+        self.process.stdin.write(json.dumps(command) + "\n")
+        self.process.stdin.flush()
+        return self._read()
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def measure(
+    cell: str, shape: Shape, variants: list[str], rounds: int, seconds: float, threads: int
+) -> dict[str, Any]:
+    """Medians of alternating rounds of all variants."""
+    workers = {variant: Worker(variant, cell, shape, threads) for variant in variants}
+    try:
+        steps = {}
+        for variant, worker in workers.items():
+            warm = worker.ask(do="time", steps=3)["seconds"]
+            steps[variant] = max(2, round(seconds / warm))
+        times: dict[str, list[float]] = {variant: [] for variant in variants}
+        for _ in range(rounds):
+            for variant, worker in workers.items():
+                times[variant].append(worker.ask(do="time", steps=steps[variant])["seconds"])
+        result: dict[str, Any] = {"cell": cell, "shape": str(shape), "flops": shape.flops(cell)}
+        for variant, worker in workers.items():
+            result[variant] = {
+                "seconds": statistics.median(times[variant]),
+                "rounds": times[variant],
+                "peak_bytes": worker.ask(do="memory")["bytes"],
+                "first_step_seconds": worker.hello["first"],
+                "version": worker.hello["version"],
+            }
+        if "keras" in workers:
+            result["product_rate"] = workers["keras"].ask(do="rate")["rate"]
+        return result
+    finally:
+        for worker in workers.values():
+            worker.close()
+
+
+def table(results: list[dict[str, Any]], variants: list[str]) -> str:
+    """The results as Markdown."""
+    peers = [variant for variant in variants if variant != "rnntk"]
+    head = ["cell", "shape", *(f"{v} ms" for v in variants), *(f"vs {v}" for v in peers)]
+    head += ["share of product rate", *(f"{v} MiB" for v in variants)]
+    head += [f"{v} first step s" for v in variants]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for r in results:
+        row = [r["cell"], r["shape"], *(f"{r[v]['seconds'] * 1e3:.1f}" for v in variants)]
+        row += [f"{r[v]['seconds'] / r['rnntk']['seconds']:.2f}" for v in peers]
+        rate = r.get("product_rate")
+        share = r["flops"] / r["rnntk"]["seconds"] / rate if rate else None
+        row.append(f"{share:.0%}" if share else "")
+        row += [f"{r[v]['peak_bytes'] / 2**20:.0f}" for v in variants]
+        row += [f"{r[v]['first_step_seconds']:.1f}" for v in variants]
+        lines.append("| " + " | ".join(row) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="two shapes, three short rounds")
+    parser.add_argument("--rounds", type=int, help="alternating rounds (7; 3 when quick)")
+    parser.add_argument("--seconds", type=float, help="of each variant's turn (2; 1 when quick)")
+    parser.add_argument("--cells", nargs="+", choices=("lstm", "gru"), default=["lstm", "gru"])
+    parser.add_argument("--shapes", nargs="+", type=int, help="numbers of the shapes, from 0")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--output", type=Path, help="write the results there as JSON")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        variant, cell, shape, threads = json.loads(options.worker)
+        work(variant, cell, Shape(**shape), threads)
+        return
+
+    rounds = options.rounds or (3 if options.quick else 7)
+    seconds = options.seconds or (1.0 if options.quick else 2.0)
+    numbers = options.shapes or ([0, 1] if options.quick else range(len(SHAPES)))
+    results = []
+    for cell in options.cells:
+        for number in numbers:
+            result = measure(
+                cell, SHAPES[number], options.variants, rounds, seconds, options.threads
+            )
+            results.append(result)
+            print(table(results[-1:], options.variants).splitlines()[-1], file=sys.stderr)
+    print(f"{platform.processor() or platform.machine()}, {options.threads} threads")
+    for variant in options.variants:
+        print(f"{variant}: {results[0][variant]['version']}")
+    if "product_rate" in results[0]:
+        rates = [result["product_rate"] / 1e9 for result in results]
+        print(f"large product: {statistics.median(rates):.0f} GFLOP/s")
+    print()
+    print(table(results, options.variants))
+    if options.output:
+        options.output.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
