@@ -131,9 +131,8 @@ class _Fast:
             list(initial_state) if isinstance(initial_state, (list, tuple)) else [initial_state]
         )
         masks = mask if isinstance(mask, (list, tuple)) else [mask]
-        # Keras puts zeros, not the first state, where a mask hides the first steps.
-        odd_mask = masks[0] is not None and layer.zero_output_for_mask
-        if odd_mask or not self.is_fast(sequences):
+        zeros_wanted = masks[0] is not None and layer.zero_output_for_mask
+        if zeros_wanted or not self.is_fast(sequences):
             parent: Any = super()
             return parent.inner_loop(sequences, initial_state, mask, training=training)
         x = tf.transpose(sequences, [1, 0, 2])
@@ -144,9 +143,13 @@ class _Fast:
             x = tf.reverse(x, [0])
             steps_mask = None if steps_mask is None else tf.reverse(steps_mask, [0])
         outputs, final = self.over_time(x, states, mask=steps_mask)
+        if steps_mask is not None:
+            # As in Keras: a hidden step's output is the one before it, and zero before the first.
+            seen = tf.cumsum(tf.cast(steps_mask, tf.int32)) > 0
+            outputs = tf.where(seen, outputs, 0)
         if not layer.return_sequences:
-            return final[0], final[0][:, tf.newaxis], final
-        return final[0], tf.transpose(outputs, [1, 0, 2]), final
+            return outputs[-1], outputs[-1][:, tf.newaxis], final
+        return outputs[-1], tf.transpose(outputs, [1, 0, 2]), final
 
 
 @keras.saving.register_keras_serializable("rnntk")
