@@ -21,7 +21,12 @@ COMMANDS = {
     "sample": "Draw text from a trained model.",
     "export": "Write a trained network for Keras, TensorFlow, ONNX or NumPy.",
     "import": "Make a run of a TensorFlow 1 checkpoint.",
+    "eval": "Measure a model on held-out text, beside n-grams and xz.",
     "mnist": "Train a network that reads an image row by row.",
+    "runs": "List the runs here, or show everything about one.",
+    "plot": "Draw loss curves, as a picture or in the terminal.",
+    "board": "Look at the runs in TensorBoard.",
+    "play": "Open a page to look inside a model.",
     "minchar": "Train the smallest model, in one readable file of NumPy.",
 }
 

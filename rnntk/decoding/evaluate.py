@@ -28,8 +28,9 @@ class Evaluation:
         symbols: the same as the model reads it (jamo count one by one).
         costs: nats of each symbol but the first, `(len(symbols) - 1,)`.
         character_costs: nats of each character of `text`, the sum over its symbols, `(len(text),)`; that of the first
-            leaves out its first symbol. None where the symbols are not those that the preprocessor
-            makes of the text, so that characters have no symbols of their own.
+            leaves out its first symbol; NaN for a character that is cut at either end of the text. None where
+            the symbols are not those that the preprocessor makes of the text, so that characters have no symbols
+            of their own.
     """
 
     text: str
@@ -65,8 +66,10 @@ class Evaluation:
     @property
     def bits_per_syllable(self) -> float | None:
         """Mean bits of a Hangul syllable, all its jamo and its marker; None if there is none."""
-        chosen = self._syllables()
-        if self.character_costs is None or not chosen.any():
+        if self.character_costs is None:
+            return None
+        chosen = self._syllables() & ~np.isnan(self.character_costs)
+        if not chosen.any():
             return None
         return float(self.character_costs[chosen].mean() / math.log(2))
 
@@ -169,13 +172,45 @@ def _evaluate(
             f"The text has {len(symbols)} symbols; it needs at least 2, since the first is given."
         )
     costs = decoder.costs(vocabulary.encode(symbols), progress=progress)
-    by_character = None
-    # A split may begin within a syllable; then its symbols are not those of its text.
-    if text and preprocessor.encode(text) == symbols:
-        # encode(a + b) == encode(a) + encode(b), so each character has its own symbols.
-        lengths = {c: len(preprocessor.encode(c)) for c in set(text)}
-        if min(lengths.values()) > 0:
-            ends = np.cumsum([lengths[c] for c in text])
-            starts = np.concatenate([[0], ends[:-1]])
-            by_character = np.add.reduceat(np.concatenate([[0.0], costs]), starts)
-    return Evaluation(text, symbols, costs, by_character)
+    return Evaluation(text, symbols, costs, _by_character(preprocessor, text, symbols, costs))
+
+
+_LONGEST_UNIT = 8
+"""More symbols than any character has; so much of a text may belong to characters that were cut."""
+
+
+def _by_character(
+    preprocessor: Preprocessor, text: str, symbols: str, costs: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """Nats of each character; NaN for one that is cut at either end of the text."""
+    bounds = _whole(preprocessor, symbols)
+    if bounds is None:
+        return None
+    start, end = bounds
+    middle = preprocessor.decode(symbols[start:end])
+    head, tail = preprocessor.decode(symbols[:start]), preprocessor.decode(symbols[end:])
+    # encode(a + b) == encode(a) + encode(b), so each character has its own symbols.
+    lengths = {c: len(preprocessor.encode(c)) for c in set(middle)}
+    if head + middle + tail != text or not middle or min(lengths.values()) == 0:
+        return None
+    ends = start + np.cumsum([lengths[c] for c in middle])
+    starts = np.concatenate([[start], ends[:-1]])
+    known = np.add.reduceat(np.concatenate([[0.0], costs])[:end], starts)
+    unknown = np.full(len(head), np.nan), np.full(len(tail), np.nan)
+    return np.concatenate([unknown[0], known, unknown[1]])
+
+
+def _whole(preprocessor: Preprocessor, symbols: str) -> tuple[int, int] | None:
+    """The part `symbols[start:end]` that encode gives back: all but the characters cut at the ends."""
+    N = len(symbols)
+    for start in range(min(_LONGEST_UNIT, N)):
+        rest = symbols[start:]
+        again = preprocessor.encode(preprocessor.decode(rest))
+        certain = max(0, len(rest) - _LONGEST_UNIT)  # what a cut at the other end cannot change
+        if again[:certain] != rest[:certain]:
+            continue
+        for end in range(N, max(start, N - _LONGEST_UNIT), -1):
+            part = symbols[start:end]
+            if preprocessor.encode(preprocessor.decode(part)) == part:
+                return start, end
+    return None

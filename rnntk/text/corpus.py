@@ -11,9 +11,11 @@ from rnntk.config import TextSettings
 from rnntk.corpora import places, registry
 from rnntk.corpora.card import Card
 from rnntk.corpora.registry import Resolved
-from rnntk.errors import UsageError
-from rnntk.text import prepared, preprocessors
+from rnntk.errors import RnntkError, RunError, UsageError
+from rnntk.text import inputs, prepared, preparing, preprocessors
 from rnntk.text.prepared import Prepared
+from rnntk.text.preprocessors import Preprocessor
+from rnntk.text.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -120,3 +122,115 @@ def prepare_corpus(
         "facts": made.facts,
     }
     return Corpus(name, card, made, record)
+
+
+def prepare_again(
+    record: dict[str, Any],
+    vocabulary: Vocabulary,
+    settings: TextSettings,
+    *,
+    run: Path,
+    notify: Callable[[str], None],
+) -> Corpus:
+    """The very text that a run was trained on, found and prepared once more.
+
+    Args:
+        record: what the run keeps of it (`Corpus.record`).
+        vocabulary: the run's.
+        settings: the run's, with the places to look in now.
+        run: its folder, for messages.
+        notify: told what is passed over and why.
+
+    Raises:
+        RunError: the text has changed; both sides are named.
+        UsageError, CorpusError, DataError: as `find` and `prepare_corpus`.
+    """
+    corpus = prepare_corpus(settings, find(settings, notify=notify))
+    now = corpus.prepared.vocabulary
+    if vocabulary.symbols != now.symbols:
+        raise RunError(
+            f"The vocabulary does not match: {run} was trained on {len(vocabulary)} symbols, "
+            f"{corpus.record['path']} now has {len(now)}."
+            + _difference("only in the run", set(vocabulary.symbols) - set(now.symbols))
+            + _difference("only in the text", set(now.symbols) - set(vocabulary.symbols))
+            + (
+                ""
+                if set(vocabulary.symbols) != set(now.symbols)
+                else " They are the same symbols in another order."
+            )
+            + " Train a new run on the changed text."
+        )
+    if record["sha256"] != corpus.record["sha256"]:
+        raise RunError(
+            f"The text has changed since {run} was trained (sha256 {record['sha256'][:12]}, "
+            f"now {corpus.record['sha256'][:12]}), so nothing that needs the same text can go on. "
+            "Train a new run on it."
+        )
+    return corpus
+
+
+def _difference(where: str, symbols: set[str]) -> str:
+    return f" {where}: {' '.join(repr(s) for s in sorted(symbols)[:10])}." if symbols else ""
+
+
+# What of a prepared text's facts decides its ids.
+_DECISIVE = (
+    "sha256", "encoding", "preprocessor", "errors", "newline", "normalize", "min_count", "unknown_symbol",
+)  # fmt: skip
+
+
+def of_run(
+    record: dict[str, Any],
+    vocabulary: Vocabulary,
+    settings: TextSettings,
+    *,
+    run: Path,
+    notify: Callable[[str], None],
+) -> Prepared:
+    """The prepared text that a run was trained on: as it was left, or prepared once more.
+
+    Args:
+        record, vocabulary, settings, run, notify: as in `prepare_again`.
+
+    Raises:
+        RunError: the text has changed, or was read from standard input and is gone.
+        UsageError, CorpusError, DataError: as `prepare_again`.
+    """
+    if record.get("prepared"):
+        try:
+            kept = Prepared.open(record["prepared"])
+        except RnntkError as error:
+            notify(str(error))
+        else:
+            same = all(kept.facts.get(k) == record["facts"].get(k) for k in _DECISIVE)
+            if same and kept.vocabulary == vocabulary:
+                return kept
+            notify(f"{record['prepared']} holds another text now; it is prepared again.")
+    if inputs.STDIN in settings.input:
+        raise RunError(
+            f"{run} was trained on standard input, and what was prepared from it is gone "
+            f"({record.get('prepared')}). Give a text with --input."
+        )
+    return prepare_again(record, vocabulary, settings, run=run, notify=notify).prepared
+
+
+def read(settings: TextSettings, preprocessor: Preprocessor) -> str:
+    """The text of `settings.input`, decoded and brought into the same form as for training.
+
+    Args:
+        settings: which files, their encoding, and what is done with line ends and conjoining jamo.
+        preprocessor: what will make symbols of it.
+
+    Raises:
+        DataError, EncodingError: a file is missing, empty or binary, or does not decode.
+    """
+    recipe = preparing.Recipe(preprocessor, settings.errors, settings.newline, settings.normalize)
+    with inputs.opened(settings.input, glob=settings.glob) as files:
+        sources = preparing.examine(
+            files,
+            encoding=settings.encoding,
+            stated_by="--encoding",
+            errors=settings.errors,
+            progress=None,
+        )
+        return "".join(preparing.texts(sources, recipe))

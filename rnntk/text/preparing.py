@@ -131,7 +131,9 @@ def key(sources: Sequence[Source], recipe: Recipe) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _texts(sources: Sequence[Source], recipe: Recipe, progress: Progress | None) -> Iterator[str]:
+def texts(
+    sources: Sequence[Source], recipe: Recipe, progress: Progress | None = None
+) -> Iterator[str]:
     """The text of all files, one after the other, in pieces of bounded size."""
     total = sum(source.size for source in sources)
     done = total
@@ -161,7 +163,7 @@ def write(
     """
     writer = SymbolWriter(folder / "provisional.bin", recipe.preprocessor)
     try:
-        for text in _texts(sources, recipe, progress):
+        for text in texts(sources, recipe, progress):
             writer.add(text)
     finally:
         writer.close()

@@ -194,9 +194,9 @@ def resume(
     }.get(limits(fit).reached(done))
     if reached:
         raise UsageError(f"{run.path} is finished: {reached}.")
-    found = corpora.find(settings.text, notify=notify)
-    corpus = corpora.prepare_corpus(settings.text, found)
-    _same_text(run, corpus)
+    corpus = corpora.prepare_again(
+        run.record["corpus"], run.vocabulary(), settings.text, run=run.path, notify=notify
+    )
     task = prepare_task(settings, corpus, Split.of(len(corpus.prepared.ids), fit), notify)
     from rnntk.models.weights import named_weights
     from rnntk.training import session
@@ -207,32 +207,6 @@ def resume(
         return _train(
             settings, run, task, progress, draw, sample_every, max_seconds, quiet, callbacks
         )
-
-
-def _same_text(run: RunFolder, corpus: Corpus) -> None:
-    before, now = run.vocabulary(), corpus.prepared.vocabulary
-    if before.symbols != now.symbols:
-        raise RunError(
-            f"The vocabulary does not match: {run.path} was trained on {len(before)} symbols, "
-            f"{corpus.record['path']} now has {len(now)}."
-            + _difference("only in the run", set(before.symbols) - set(now.symbols))
-            + _difference("only in the text", set(now.symbols) - set(before.symbols))
-            + (
-                ""
-                if set(before.symbols) != set(now.symbols)
-                else " They are the same symbols in another order."
-            )
-            + " Train a new run on the changed text."
-        )
-    if run.record["corpus"]["sha256"] != corpus.record["sha256"]:
-        raise RunError(
-            f"The text has changed since {run.path} was trained (sha256 {run.record['corpus']['sha256'][:12]}, "
-            f"now {corpus.record['sha256'][:12]}), so it cannot be continued exactly. Train a new run on it."
-        )
-
-
-def _difference(where: str, symbols: set[str]) -> str:
-    return f" {where}: {' '.join(repr(s) for s in sorted(symbols)[:10])}." if symbols else ""
 
 
 def prepare_task(settings: TextRun, corpus: Corpus, split: Split, notify: Notify) -> CharTask:

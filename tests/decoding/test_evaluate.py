@@ -66,16 +66,35 @@ def test_hangul_by_character_and_syllable(korean):
     assert found.summary()["characters"] == 7
 
 
-def test_ids_and_text_agree_and_a_cut_syllable_has_no_character_costs(korean):
+def test_ids_and_text_agree(korean):
     ids = KOREAN.encode(Hangul().encode("각나 기."))
     by_ids = evaluate_ids(*korean, ids)
     by_text = evaluate_text(*korean, "각나 기.")
     assert by_ids.text == "각나 기."
     np.testing.assert_array_equal(by_ids.character_costs, by_text.character_costs)
-    cut = evaluate_ids(*korean, ids[1:])
-    assert cut.character_costs is None
-    assert cut.bits_per_syllable is None
-    assert len(cut.costs) == len(ids) - 2
+
+
+def test_only_cut_characters_have_no_cost_of_their_own(korean):
+    symbols = Hangul().encode("각나나 기나")
+    for start in range(7):
+        for end in range(len(symbols) - 2, len(symbols) + 1):
+            found = evaluate_ids(*korean, KOREAN.encode(symbols[start:end]))
+            costs = dict(enumerate([math.nan, *found.costs], start))
+            assert len(found.character_costs) == len(found.text)
+            # The syllables in the middle are whole however the text is cut: here the second 나 and 기.
+            for syllable, first in (("나", 7), ("기", 11)):
+                place = found.text.index("나 기") + "나 기".index(syllable)
+                assert found.character_costs[place] == pytest.approx(
+                    sum(costs[first + k] for k in range(3))
+                )
+            assert np.isnan(found.character_costs).sum() <= 3
+            assert found.bits_per_syllable > 0
+
+
+def test_a_text_in_pieces_has_no_character_costs(korean):
+    found = evaluate_ids(*korean, KOREAN.encode("ㄱㅏㄱㅏㄱㅏㄱㅏㄱㅏㄱㅏㄱㅏ"))
+    assert found.character_costs is None
+    assert found.bits_per_syllable is None
 
 
 def test_what_cannot_be_evaluated(korean):

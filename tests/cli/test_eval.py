@@ -1,0 +1,296 @@
+"""`rnntk eval`: the figures, their neighbours, and the files it writes."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnntk.cli import eval_page
+
+SMALL = [
+    "--units", "8", "--embedding", "6", "--batch-size", "4", "--seq-length", "20", "--sample-every", "0",
+    "--max-steps", "6",
+]  # fmt: skip
+
+
+@pytest.fixture
+def held(rnntk, text: Path, here: Path) -> Path:
+    """A run with a validation and a test part."""
+    split = ["--val-fraction", "0.1", "--test-fraction", "0.2"]
+    result = rnntk("train", "--input", text, "--run", "runs/held", *SMALL, *split)
+    assert result.exit_code == 0, result.output
+    return here / "runs" / "held"
+
+
+def figures(rnntk, *args: object) -> dict:
+    result = rnntk("eval", *args, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_validation_is_the_default_and_agrees_with_training(rnntk, held: Path, text: Path) -> None:
+    found = figures(rnntk)
+    assert set(found) == {
+        "schema_version", "command", "run", "step", "split", "input", "model", "floors", "costs", "html",
+    }  # fmt: skip
+    assert found["split"] == "val"
+    model = found["model"]
+    progress = json.loads(next(held.glob("checkpoints/*/progress.json")).read_text())
+    assert model["nats_per_symbol"] == pytest.approx(progress["best"]["val_loss"], rel=1e-4)
+    assert model["perplexity"] == pytest.approx(math.exp(model["nats_per_symbol"]))
+    assert model["bits_per_character"] == pytest.approx(model["nats_per_symbol"] / math.log(2))
+    total = len(text.read_text())
+    assert model["characters"] == int(total * 0.1)
+    assert figures(rnntk, "--split", "test", "--no-floors")["model"]["characters"] == int(
+        total * 0.2
+    )
+
+
+def test_the_floors_stand_beside_it(rnntk, held: Path, text: Path) -> None:
+    result = rnntk("eval", held)
+    rows = re.findall(r"^ +(\d+\.\d{3})  (.+?)(  <)?$", result.stdout, re.MULTILINE)
+    names = {name for _, name, _ in rows}
+    assert names == {
+        "this model", "single characters", "xz", "xz after the training text",
+        *(f"n-grams up to {k}" for k in range(2, 7)),
+    }  # fmt: skip
+    values = [float(value) for value, _, _ in rows]
+    assert values == sorted(values, reverse=True)
+    assert [name for _, name, mark in rows if mark] == ["this model"]
+    # Single characters, by hand: Witten and Bell's mixture of counts and the uniform distribution.
+    whole = text.read_text()
+    start, end = len(whole) - int(len(whole) * 0.2) - int(len(whole) * 0.1), None
+    train, rest = whole[:start], whole[start:]
+    end = int(len(whole) * 0.1)
+    kinds, V = len(set(train)), len(set(whole))
+    cost = [-math.log2((train.count(c) + kinds / V) / (len(train) + kinds)) for c in rest[1:end]]
+    assert figures(rnntk, held)["floors"]["ngram_bits_per_symbol"]["1"] == pytest.approx(
+        np.mean(cost)
+    )
+
+
+def test_no_floors(rnntk, held: Path) -> None:
+    assert figures(rnntk, held, "--no-floors")["floors"] is None
+    assert "n-grams" not in rnntk("eval", held, "--no-floors").stdout
+
+
+def test_the_training_part_has_no_ngrams_that_know_it_by_heart(rnntk, held: Path) -> None:
+    floors = figures(rnntk, held, "--split", "train")["floors"]
+    assert set(floors["ngram_bits_per_symbol"]) == {"1"}
+    assert "xz_given_training_bits_per_character" not in floors
+
+
+def test_any_file(rnntk, held: Path, text: Path, here: Path) -> None:
+    other = here / "other.txt"
+    other.write_bytes("line 3: a fox 9 jumps\n".encode("utf-16"))
+    found = figures(rnntk, held, "--input", other)
+    assert found["split"] is None
+    assert found["input"] == [str(other)]
+    assert found["model"]["characters"] == 22
+    assert len(found["floors"]["ngram_bits_per_symbol"]) == 6
+    piped = rnntk("eval", held, "--input", "-", "--json", stdin="line 3: a fox 9 jumps\n")
+    assert json.loads(piped.stdout)["model"] == found["model"]
+
+
+def test_unknown_characters_are_named_or_left_out(rnntk, held: Path, here: Path) -> None:
+    (here / "other.txt").write_text("a fox é jumps Ω\n", encoding="utf-8")
+    refused = rnntk("eval", held, "--input", "other.txt")
+    assert refused.exit_code == 1
+    assert "'é'" in refused.stderr
+    assert "'Ω'" in refused.stderr
+    assert "--on-unknown skip" in refused.stderr
+    result = rnntk("eval", held, "--input", "other.txt", "--on-unknown", "skip", "--json")
+    assert json.loads(result.stdout)["model"]["characters"] == 14
+    assert "Left out 2 characters" in result.stderr
+
+
+def test_a_run_without_a_held_out_part_says_what_to_do(rnntk, trained: Path) -> None:
+    result = rnntk("eval", trained)
+    assert result.exit_code == 2
+    for told in ("--val-fraction", "--split train", "--input FILE"):
+        assert told in result.stderr
+    assert "--split test" not in result.stderr
+    assert "--test-fraction" in rnntk("eval", trained, "--split", "test").stderr
+
+
+def test_input_and_split_exclude_each_other(rnntk, held: Path, text: Path) -> None:
+    result = rnntk("eval", held, "--input", text, "--split", "val")
+    assert result.exit_code == 2
+    assert "--split" in result.stderr
+
+
+def test_a_config_that_names_the_training_text_does_not_replace_the_split(
+    rnntk, held: Path, text: Path, here: Path
+) -> None:
+    (here / "c.toml").write_text(f"input = [{json.dumps(str(text))}]\n[eval]\nfloors = false\n")
+    found = figures(rnntk, held, "--config", "c.toml")
+    assert (found["split"], found["floors"]) == ("val", None)
+
+
+def test_the_text_is_prepared_again_when_it_is_gone(
+    rnntk, held: Path, text: Path, tmp_path: Path
+) -> None:
+    before = figures(rnntk, held)
+    shutil.rmtree(tmp_path / "cache")
+    assert figures(rnntk, held) == before
+    shutil.rmtree(tmp_path / "cache")
+    text.write_text(text.read_text().replace("fox", "cat"))
+    result = rnntk("eval", held)
+    assert result.exit_code == 1
+    assert "vocabulary does not match" in result.stderr
+    text.unlink()
+    assert "There is no file" in rnntk("eval", held).stderr
+    # Another text can still be measured, only without the n-grams of the training text.
+    piped = rnntk("eval", held, "--input", "-", "--json", stdin="line 3: a fox 9 jumps\n")
+    assert set(json.loads(piped.stdout)["floors"]) == {"xz_bits_per_character"}
+    assert "no n-grams" in piped.stderr
+
+
+def test_another_text_under_the_same_folder_is_not_taken(rnntk, held: Path, here: Path) -> None:
+    record = json.loads((held / "run.json").read_text())
+    before = figures(rnntk, held, "--no-floors")
+    (here / "x.txt").write_text("something else " * 50)
+    made = rnntk("prep", "--input", "x.txt", "--output", "made", "--json")
+    record["corpus"]["prepared"] = json.loads(made.stdout)["folder"]
+    (held / "run.json").write_text(json.dumps(record))
+    result = rnntk("eval", held, "--no-floors", "--json")
+    assert json.loads(result.stdout) == before
+    assert "holds another text now" in result.stderr
+
+
+def test_a_run_on_standard_input(rnntk, here: Path, text: Path, tmp_path: Path) -> None:
+    args = ("train", "--input", "-", "--run", "piped", *SMALL, "--val-fraction", "0.1")
+    assert rnntk(*args, stdin=text.read_text()).exit_code == 0
+    assert figures(rnntk, "piped", "--no-floors")["split"] == "val"
+    shutil.rmtree(tmp_path / "cache")
+    result = rnntk("eval", "piped")
+    assert result.exit_code == 1
+    assert "standard input" in result.stderr
+    assert "--input" in result.stderr
+
+
+def test_checkpoints(rnntk, trained: Path) -> None:
+    for which in ("best", "last", "4"):
+        assert figures(rnntk, trained, "--split", "train", "--checkpoint", which, "--no-floors")[
+            "step"
+        ] == 4  # fmt: skip
+    assert rnntk("eval", trained, "--checkpoint", "77").exit_code == 1
+
+
+def test_costs_of_every_character(rnntk, held: Path, here: Path) -> None:
+    found = figures(rnntk, held, "--costs", "c.json", "--no-floors")
+    costs = json.loads((here / "c.json").read_text(encoding="utf-8"))
+    assert (costs["schema_version"], costs["unit"], costs["per"]) == (1, "bits", "character")
+    assert len(costs["costs"]) == len(costs["text"]) == found["model"]["characters"]
+    assert costs["costs"][0] is None
+    mean = np.mean(costs["costs"][1:])
+    assert mean == pytest.approx(found["model"]["bits_per_symbol"], abs=1e-3)
+
+
+def test_a_file_that_cannot_be_written(rnntk, held: Path) -> None:
+    for flag in ("--costs", "--html"):
+        result = rnntk("eval", held, "--no-floors", flag, "no/such/folder/x")
+        assert result.exit_code == 1
+        assert flag in result.stderr
+
+
+class Page(HTMLParser):
+    """The text inside <pre>, the classes and tips of its characters, and every tag of the page."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.text, self.tips, self.classes = "", [], []
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self._inside = False
+        self.feed(source)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.addresses += [v for k, v in attrs if k in ("src", "href")]
+        if tag == "pre":
+            self._inside = True
+        elif self._inside and tag == "i":
+            found = dict(attrs)
+            self.classes.append(found.get("class", ""))
+            self.tips.append(found.get("title"))
+
+    def handle_endtag(self, tag):
+        if tag == "pre":
+            self._inside = False
+
+    def handle_data(self, data):
+        if self._inside:
+            self.text += data
+
+
+def test_the_page_is_whole_and_needs_nothing_else(rnntk, held: Path, here: Path) -> None:
+    rnntk("eval", held, "--html", "p.html", "--costs", "c.json")
+    source = (here / "p.html").read_text(encoding="utf-8")
+    page = Page(source)
+    costs = json.loads((here / "c.json").read_text(encoding="utf-8"))
+    assert page.text == costs["text"]
+    assert page.tips == [None, *(f"{bits:.2f} bits" for bits in costs["costs"][1:])]
+    assert not {"script", "link", "img", "iframe"} & set(page.tags)
+    assert page.addresses == []
+    assert "url(" not in source
+    assert "@import" not in source
+    assert "prefers-color-scheme: dark" in source
+    assert "n-grams up to 6" in source
+    assert "$" not in source, "a place of the template was left open"
+
+
+def test_the_page_escapes_whatever_the_text_holds() -> None:
+    text = "<script>&\"'\r\n\x00\x1b\x85\ud800</pre>$title가"
+    bits = [None, *([3.5] * (len(text) - 1))]
+    source = eval_page.page("<b>", "a & b", [("this model", 2.0), ("<i>", 1.0)], text, bits)
+    assert "<script" not in source
+    assert "<b>" not in source
+    page = Page(source)
+    assert html.unescape(page.text) == "<script>&\"'\u2190\n\ufffd\ufffd\ufffd\ufffd</pre>$title가"
+    assert page.classes[:2] == ["", "b"]
+    assert page.classes[text.index("\n")] == "b n"
+    source.encode("utf-8")
+
+
+def test_a_long_text_is_shown_in_part_and_says_so(monkeypatch) -> None:
+    monkeypatch.setattr(eval_page, "SHOWN", 5)
+    source = eval_page.page("t", "about.", [], "0123456789", [1.0] * 10)
+    assert Page(source).text == "01234"
+    assert "first 5 characters" in source
+
+
+def test_hangul_has_bits_a_syllable(rnntk) -> None:
+    split = ("--val-fraction", "0.05")
+    assert rnntk("train", "--corpus", "demo_ko", *SMALL, *split).exit_code == 0
+    found = figures(rnntk, "--corpus", "demo_ko", "--no-floors")["model"]
+    assert found["symbols"] > found["characters"]
+    assert found["bits_per_syllable"] > found["bits_per_symbol"]
+    assert found["bits_per_character"] == pytest.approx(
+        found["bits_per_symbol"] * found["symbols"] / found["characters"]
+    )
+    assert "a Hangul syllable" in rnntk("eval", "--corpus", "demo_ko", "--no-floors").stdout
+
+
+def test_corpus_narrows_the_latest_run(rnntk, held: Path) -> None:
+    assert rnntk("eval", "--corpus", "demo_ko").exit_code == 1
+    assert figures(rnntk, "--corpus", "tiny", "--no-floors")["run"].endswith("held")
+
+
+def test_tensorflow_is_not_needed() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, rnntk.cli.eval, rnntk.cli.eval_page, rnntk.decoding.held_out\n"
+        "sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

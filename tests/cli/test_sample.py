@@ -1,0 +1,311 @@
+"""`rnntk sample`: shading, probabilities, the prompt, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+
+from rnntk.cli import shading, stream
+from rnntk.cli.sample import command
+
+CODE = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def draw(rnntk, run: Path, *args: object, stdin: str | None = None) -> str:
+    result = rnntk("sample", run, "--prime", "a fox ", "--length", 30, *args, stdin=stdin)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_each_strategy_reaches_the_model(rnntk, trained: Path) -> None:
+    plain = draw(rnntk, trained, "--seed", 1)
+    greedy = draw(rnntk, trained, "--greedy")
+    assert draw(rnntk, trained, "--seed", 1, "--min-p", 0) == plain
+    assert draw(rnntk, trained, "--seed", 1, "--min-p", 1) == greedy
+    assert draw(rnntk, trained, "--beam", 1) == greedy
+    assert draw(rnntk, trained, "--seed", 1, "--no-repeat", 2) != plain
+    guarded = draw(rnntk, trained, "--greedy", "--no-repeat", 2).removeprefix("a fox ").rstrip("\n")
+    pairs = [guarded[k : k + 2] for k in range(len(guarded) - 1)]
+    assert len(set(pairs)) == len(pairs)
+
+
+def test_beam_gives_the_best_first(rnntk, trained: Path) -> None:
+    result = rnntk("sample", trained, "--beam", 4, "--num", 3, "--length", 6, "--json")
+    drawn = json.loads(result.stdout)["drawn"]
+    nats = [-sum(math.log(p) for part in text for p in part["probabilities"]) for text in drawn]
+    assert len(nats) == 3
+    assert nats == sorted(nats)
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("--beam", 2, "--temperature", 0.5), "--temperature cannot be given"),
+        (("--beam", 2, "--top-k", 3), "--top-k cannot be given"),
+        (("--beam", 2, "--num", 3), "raise --beam"),
+        (("--beam", 2, "--length", 0), "--length of at least 1"),
+        (("--beam-alpha", 2), "give --beam too"),
+        (("--no-repeat", 1), "--no-repeat"),
+        (("--min-p", 1.5), "--min-p"),
+        (("--stop", ""), "--stop is empty"),
+        (("--interactive", "--json"), "--json"),
+        (("--interactive", "--prime-file", "-"), "stdin"),
+    ],
+)
+def test_settings_at_odds_are_refused(rnntk, trained: Path, args: tuple, told: str) -> None:
+    result = rnntk("sample", trained, *args)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert told in " ".join(result.stderr.split())
+
+
+def test_json_has_the_probability_of_every_symbol(rnntk, trained: Path) -> None:
+    result = rnntk("sample", trained, "--json", "--length", 7, "--num", 2, "--seed", 5)
+    found = json.loads(result.stdout)
+    assert set(found) == {
+        "schema_version", "command", "run", "step", "seed", "prime", "texts", "drawn",
+    }  # fmt: skip
+    for text, parts in zip(found["texts"], found["drawn"], strict=True):
+        assert "".join(part["text"] for part in parts) == text
+        assert "".join(part["symbols"] for part in parts) == text
+        for part in parts:
+            assert set(part) == {"text", "symbols", "probabilities"}
+            assert len(part["probabilities"]) == len(part["symbols"]) == 1
+            assert 0 < part["probabilities"][0] < 1
+    # What a text costs when it is evaluated is what it cost when it was drawn.
+    from rnntk.decoding import trained as models
+
+    model = models.load(trained)
+    prime = found["prime"] or "\n"
+    whole = model.evaluate(prime + found["texts"][0])
+    drawn = [-math.log(part["probabilities"][0]) for part in found["drawn"][0]]
+    assert whole.costs[len(prime) - 1 :].tolist() == pytest.approx(drawn, rel=1e-4, abs=1e-5)
+
+
+def test_color_paints_the_same_text_and_ends_without_colour(rnntk, trained: Path) -> None:
+    plain = draw(rnntk, trained, "--seed", 1)
+    painted = draw(rnntk, trained, "--seed", 1, "--color")
+    assert CODE.sub("", painted) == plain
+    codes = CODE.findall(painted)
+    assert len(codes) > 5
+    assert codes[-1] == shading.RESET
+    assert not re.search(r"48;5;\d+m[^\x1b]*\n", painted), "no line end may be shaded"
+    several = draw(rnntk, trained, "--seed", 1, "--color", "--num", 2)
+    assert not re.search(r"48;5;\d+m[^\x1b]*---", several), "no heading may be shaded"
+
+
+def test_only_a_typed_color_reaches_a_pipe(rnntk, trained: Path, here: Path, monkeypatch) -> None:
+    monkeypatch.setenv("RNNTK_COLOR", "1")
+    assert not CODE.search(draw(rnntk, trained, "--seed", 1))
+    (here / "c.toml").write_text("[sample]\ncolor = true\n")
+    monkeypatch.delenv("RNNTK_COLOR")
+    assert not CODE.search(draw(rnntk, trained, "--config", here / "c.toml"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert CODE.search(draw(rnntk, trained, "--color"))
+
+
+@pytest.mark.parametrize(("no_color", "expected"), [(None, True), ("1", False)])
+def test_a_configured_color_needs_a_terminal_and_no_no_color(
+    monkeypatch, no_color: str | None, expected: bool
+) -> None:
+    monkeypatch.setenv("RNNTK_COLOR", "1")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    ctx = command.make_context("sample", [])
+    assert isinstance(ctx, click.Context)
+    assert shading.wanted(ctx, ctx.params["color"]) is expected
+
+
+def test_every_shade_can_be_read() -> None:
+    """WCAG's contrast of black on each colour of the cube in the 256-colour palette."""
+    steps = (0, 95, 135, 175, 215, 255)
+
+    def linear(value: int) -> float:
+        share = value / 255
+        return share / 12.92 if share <= 0.03928 else ((share + 0.055) / 1.055) ** 2.4
+
+    for colour in shading._PALETTE:
+        red, green, blue = (steps[(colour - 16) // n % 6] for n in (36, 6, 1))
+        light = 0.2126 * linear(red) + 0.7152 * linear(green) + 0.0722 * linear(blue)
+        assert (light + 0.05) / 0.05 >= 4.5, colour
+
+
+def test_shades_grow_with_surprise() -> None:
+    shades = [shading.shade(bits / 4) for bits in range(60)]
+    assert shades == sorted(shades)
+    assert set(shades) == set(range(len(shading.BITS) + 1))
+    assert shading.paint("x", 0.0, 0) == ("x", 0)
+
+
+def test_the_terminal_is_left_clean_when_the_text_is_stopped(capsys) -> None:
+    from rnntk.decoding.generate import Piece
+
+    def pieces():
+        yield Piece("a", "a", (9.0,), 0)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stream.show(pieces(), 1, True)
+    assert capsys.readouterr().out.endswith(f"a{shading.RESET}\n")
+
+
+def talk(rnntk, run: Path, *lines: str, args: tuple = ()) -> tuple[str, str]:
+    result = rnntk("sample", run, "--interactive", *args, stdin="".join(f"{x}\n" for x in lines))
+    assert result.exit_code == 0, result.output
+    return result.stdout, result.stderr
+
+
+def test_interactive_goes_on_from_each_line(rnntk, trained: Path) -> None:
+    out, _ = talk(
+        rnntk, trained, ":len 20", ":seed 3", "a fox", ":seed 3", "a fox", "line", ":quit", "x"
+    )
+    expected = rnntk("sample", trained, "--prime", "a fox", "--seed", 3, "--length", 20).stdout
+    then = rnntk("sample", trained, "--prime", "line", "--seed", 4, "--length", 20).stdout
+    assert out == expected + expected + then
+
+
+def test_interactive_settings_change_what_is_drawn(rnntk, trained: Path) -> None:
+    greedy = rnntk("sample", trained, "--prime", "a fox", "--greedy", "--length", 9).stdout
+    assert talk(rnntk, trained, ":length 9", ":t 0", "a fox")[0] == greedy
+    assert talk(rnntk, trained, ":len 9", ":top-k 1", "a fox")[0] == greedy
+    assert talk(rnntk, trained, ":len 9", ":greedy on", "a fox")[0] == greedy
+    undone = talk(rnntk, trained, ":len 9", ":top-k 1", ":top-k off", ":seed 1", "a fox")[0]
+    plain = rnntk("sample", trained, "--prime", "a fox", "--seed", 1, "--length", 9).stdout
+    assert undone == plain
+    assert CODE.search(talk(rnntk, trained, ":color on", "a fox")[0])
+
+
+def test_an_empty_line_goes_on_from_the_text_before(rnntk, trained: Path) -> None:
+    out, _ = talk(rnntk, trained, ":greedy on", ":len 10", "a fox", "")
+    first, rest = out[:16], out[16:]
+    assert rnntk("sample", trained, "--prime", "a fox", "--greedy", "--length", 20).stdout == (
+        first.removesuffix("\n") + rest
+    )
+
+
+def test_interactive_names_what_it_does_not_understand_and_goes_on(rnntk, trained: Path) -> None:
+    out, err = talk(
+        rnntk, trained, ":tempature 3", ":t hot", ":t -1", ":greedy maybe", ":len off", "Ω", ":len 2", "::",
+        ":t", ":settings", ":help", "a",
+        args=("--on-unknown", "error"),
+    )  # fmt: skip
+    for told in (
+        "Did you mean :temperature?",
+        ":temperature is 'hot'",
+        "--temperature is -1",
+        "on or off",
+        "'Ω'",
+        "temperature 1.0",
+        ":top-k off",
+        "Ctrl-D",
+    ):
+        assert told in err
+    assert out.splitlines()[0].startswith(":"), "two colons are one"
+    assert "a" in out
+
+
+def test_interactive_takes_a_first_prime_and_a_length(rnntk, trained: Path) -> None:
+    out, _ = talk(rnntk, trained, args=("--prime", "a fox", "--length", 4, "--seed", 1))
+    assert out == rnntk("sample", trained, "--prime", "a fox", "--length", 4, "--seed", 1).stdout
+
+
+def test_ctrl_c_ends_quietly(trained: Path) -> None:
+    args = [sys.executable, "-m", "rnntk", "sample", str(trained), "--length", "100000000", "-q"]
+    process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.read(100)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err == b""
+    assert out.endswith(b"\n")
+
+
+def test_a_closed_pipe_ends_quietly(trained: Path) -> None:
+    args = [sys.executable, "-m", "rnntk", "sample", str(trained), "--length", "100000000", "-q"]
+    process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.read(100)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(timeout=30) != 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_ctrl_c_at_the_terminal_stops_the_text_and_not_the_program(trained: Path) -> None:
+    import pty
+    import select
+
+    parent, child = pty.openpty()
+    args = [sys.executable, "-m", "rnntk", "sample", str(trained), "-i", "--length", "100000000"]
+    # A terminal that can do nothing, so that readline sends no codes between the characters.
+    process = subprocess.Popen(
+        args,
+        stdin=child,
+        stdout=child,
+        stderr=child,
+        start_new_session=True,
+        env={**os.environ, "TERM": "dumb"},
+    )
+    os.close(child)
+
+    def until(wanted: bytes) -> None:
+        seen = b""
+        while wanted not in seen:
+            ready, _, _ = select.select([parent], [], [], 30)
+            assert ready, seen[-1000:]
+            seen = (seen + os.read(parent, 65536))[-20000:]
+
+    try:
+        until(b"> ")
+        os.write(parent, b"a fox\n")
+        until(b"a fox\r\na fox")
+        process.send_signal(signal.SIGINT)
+        until(b"> ")
+        time.sleep(0.5)  # readline loses a signal that comes while it sets itself up
+        process.send_signal(signal.SIGINT)
+        until(b"Ctrl-D or :quit leaves.")
+        os.write(parent, b":t 0.5\n")
+        until(b"temperature 0.5")
+        os.write(parent, b"\x04")
+        while True:
+            try:
+                if not os.read(parent, 65536):
+                    break
+            except OSError:  # how Linux says that the other side has closed
+                break
+        assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(parent)
+
+
+def test_sampling_imports_nothing_slow(trained: Path) -> None:
+    """A cold start is mostly imports; each of these costs tens of milliseconds and is not needed."""
+    slow = (
+        "tensorflow", "keras", "tqdm", "filelock", "chardet", "platformdirs", "safetensors", "importlib.metadata",
+        "tomllib", "readline", "rnntk.corpora.registry",
+    )  # fmt: skip
+    code = (
+        "import sys\nfrom rnntk.cli.main import group\n"
+        f"try: group(['sample', {str(trained)!r}, '--length', '1', '--seed', '1'])\n"
+        "except SystemExit as end: assert not end.code\n"
+        f"print(*(set({slow!r}) & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == ""
