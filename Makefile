@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEV := $(VENV)/.installed-dev
 
 .PHONY: help demo test test-chardet5 lint types pytest acceptance bench lock clean
 
@@ -18,6 +19,10 @@ help:
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(None if (3,10) <= sys.version_info[:2] <= (3,13) else "rnntk needs Python 3.10 to 3.13; choose one with: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(DEV): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
@@ -26,7 +31,7 @@ demo: $(STAMP)
 	@echo; echo "What it writes now, after two minutes:"; echo
 	$(BIN)/rnntk sample --seed 1 --length 600
 
-test: $(STAMP)
+test: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -38,20 +43,20 @@ test-chardet5:
 	.venv-chardet5/bin/python -m pip install --quiet --disable-pip-version-check chardet==5.2.0 pytest hypothesis numpy
 	PYTHONPATH=. .venv-chardet5/bin/python -m pytest -q tests/corpora/test_encoding.py
 
-lint: $(STAMP)
+lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(STAMP)
+types: $(DEV)
 	$(BIN)/mypy
 
-pytest: $(STAMP)
+pytest: $(DEV)
 	$(BIN)/python -m pytest -q
 
-acceptance: $(STAMP)
+acceptance: $(DEV)
 	$(BIN)/python -m pytest -q -m acceptance
 
-bench: $(STAMP)
+bench: $(DEV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/sample.py
