@@ -22,6 +22,7 @@ Floats = NDArray[np.float32]
 # In the loop every call counts, each being half a microsecond of overhead: an operand of no axes is
 # cheaper than a Python float, a positional out than a keyword, the method dot than the function.
 _HALF = np.array(0.5, np.float32)
+_add, _multiply, _tanh = np.add, np.multiply, np.tanh
 
 
 class Slot:
@@ -31,17 +32,20 @@ class Slot:
         below_and_hidden: view of the hidden buffer, `(n, inputs + H)`; in the first layer `(n, H)`.
         units: H.
         gates: columns of the gate buffer.
-        cell_state: whether the layer carries an LSTM's cell state.
+
+    Attributes:
+        cell: an LSTM's cell state `(n, H)`; else empty.
+        product: `product(a, b, out)`, the matrix product that suits the buffers.
     """
 
-    def __init__(
-        self, below_and_hidden: Floats, units: int, gates: int, *, cell_state: bool = False
-    ) -> None:
+    product: Any = staticmethod(np.ndarray.dot)
+
+    def __init__(self, below_and_hidden: Floats, units: int, gates: int) -> None:
         n, width = below_and_hidden.shape
         self.source = below_and_hidden
         self.below = below_and_hidden[:, : width - units]
         self.hidden = below_and_hidden[:, width - units :]
-        self.cell: Floats = np.zeros((n, units if cell_state else 0), np.float32)
+        self.cell: Floats = np.zeros((n, 0), np.float32)
         self.z: Floats = np.empty((n, gates), np.float32)
         self.x: Floats = np.empty((n, gates), np.float32)
         self.scratch: Floats = np.empty((n, units), np.float32)
@@ -105,7 +109,7 @@ class LSTM:
 
     def slot(self, below_and_hidden: Floats) -> Slot:
         """Zero state and scratch space for the streams of `below_and_hidden`."""
-        return Slot(below_and_hidden, self.units, self.gates, cell_state=True)
+        return _LSTMSlot(below_and_hidden, self.units, self.gates)
 
     def project(self, inputs: Floats) -> Floats:
         """Input half of the gates for many steps: `(..., inputs)` to `(..., 4H)`."""
@@ -113,26 +117,52 @@ class LSTM:
 
     def advance(self, slot: Slot, projected: Floats) -> None:
         """One step in place from projected inputs."""
-        slot.hidden.dot(self.recurrent, slot.z)
+        slot.product(slot.hidden, self.recurrent, slot.z)
         self._activate(slot, projected)
 
     def step(self, slot: Slot) -> None:
         """One step in place from the layer below."""
-        slot.source.dot(self.matrix, slot.z)
+        slot.product(slot.source, self.matrix, slot.z)
         self._activate(slot, self.bias)
 
     def _activate(self, slot: Slot, addend: Floats) -> None:
-        z, cell, scratch = slot.z, slot.cell, slot.scratch
-        sigmoids, i, f, o, candidate = slot.views
-        np.add(z, addend, z)
-        np.tanh(z, z)
-        np.multiply(sigmoids, _HALF, sigmoids)
-        np.add(sigmoids, _HALF, sigmoids)
-        np.multiply(cell, f, cell)
-        np.multiply(i, candidate, i)
-        np.add(cell, i, cell)
-        np.tanh(cell, scratch)
-        np.multiply(o, scratch, slot.hidden)
+        z, sigmoids, i_f, candidate_c, o, products, i_candidate, f_c, c, scratch, hidden = (
+            slot.views
+        )
+        _add(z, addend, z)
+        _tanh(z, z)
+        _multiply(sigmoids, _HALF, sigmoids)
+        _add(sigmoids, _HALF, sigmoids)
+        _multiply(i_f, candidate_c, products)
+        _add(i_candidate, f_c, c)
+        _tanh(c, scratch)
+        _multiply(o, scratch, hidden)
+
+
+class _LSTMSlot(Slot):
+    """The cell state stands behind the gates, so that i * candidate and f * c are one product."""
+
+    def __init__(self, below_and_hidden: Floats, units: int, gates: int) -> None:
+        super().__init__(below_and_hidden, units, gates)
+        n, H = len(below_and_hidden), units
+        block: Floats = np.zeros((n, 5 * H), np.float32)
+        products: Floats = np.empty((n, 2 * H), np.float32)
+        self.z, self.cell = block[:, : 4 * H], block[:, 4 * H :]
+        if n > 1:  # dot, the quicker one, writes only into whole arrays
+            self.product = np.matmul
+        self.views = (
+            self.z,
+            block[:, : 3 * H],
+            block[:, : 2 * H],
+            block[:, 3 * H :],
+            block[:, 2 * H : 3 * H],
+            products,
+            products[:, :H],
+            products[:, H:],
+            self.cell,
+            self.scratch,
+            self.hidden,
+        )
 
 
 class GRU:
