@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,13 @@ import click
 
 from rnntk import config
 from rnntk.cli.console import Bar, Console
-from rnntk.cli.options import Option, common_options, settings_options, with_config_defaults
+from rnntk.cli.options import (
+    Option,
+    common_options,
+    given,
+    settings_options,
+    with_config_defaults,
+)
 from rnntk.config import TextSettings
 
 if TYPE_CHECKING:
@@ -77,11 +84,13 @@ def prepared_text(
     values: dict[str, Any],
     command_name: str,
     output: Path | None = None,
+    stronger: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], Corpus]:
     """Find and prepare the text a user asked for.
 
     Returns:
-        The values with every option that was left open filled from the corpus' own config, and the text.
+        The values with every option that the user left open filled from `stronger`, else from the corpus' own
+        config; and the text.
     """
     from rnntk.text import corpus
 
@@ -90,6 +99,7 @@ def prepared_text(
         console.note(found.detail)
         values = with_config_defaults(ctx, values, found.card.config, command_name)
         values["corpus"] = values["corpus"] or found.card.name
+    values |= {k: v for k, v in (stronger or {}).items() if k in values and not given(ctx, k)}
     bar = Bar(console, "preparing")
     try:
         return values, corpus.prepare_corpus(

@@ -103,11 +103,15 @@ def command(
     if run is not None:
         folder.refuse_existing(run)
     source = folder.open_run(init_from) if init_from is not None else None
-    values, corpus = prepared_text(ctx, console, {**values, "sample_every": sample_every}, "train")
-    if source is not None:
-        # The network must be the same one; what the user does not say is taken from the run.
-        own = {k: v for k, v in source.record["model"].items() if k in values and not given(ctx, k)}
-        values = {**values, **own}
+    # Network and symbols must be those of the run whose weights are taken; the user need not repeat them.
+    own = (
+        {**source.record["model"], "preprocessor": source.record["corpus"]["preprocessor"]}
+        if source is not None
+        else {}
+    )
+    values, corpus = prepared_text(
+        ctx, console, {**values, "sample_every": sample_every}, "train", stronger=own
+    )
     settings = TextRun.from_json(values)
     path = run or folder.next_path(runs_dir, corpus.name)
     if dry_run:

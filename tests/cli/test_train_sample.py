@@ -125,3 +125,42 @@ def test_korean_end_to_end(rnntk) -> None:
     assert drawn.exit_code == 0, drawn.output
     raw = rnntk("sample", "--corpus", "demo_ko", "--seed", 1, "--length", 40, "--raw", "--json")
     assert len(json.loads(raw.stdout)["texts"][0]) == 40
+
+
+def test_init_from_takes_network_preprocessor_and_weights(rnntk, text: Path, here: Path) -> None:
+    first = rnntk(
+        "train",
+        "--input",
+        text,
+        "--preprocessor",
+        "hangul",
+        *SMALL,
+        "--run",
+        "one",
+        "--sample-every",
+        0,
+    )
+    assert first.exit_code == 0, first.output
+    (here / "other.txt").write_text(text.read_text().replace("fox", "FOX"))
+    more = ["--batch-size", 4, "--seq-length", 20, "--max-steps", 1, "--sample-every", 0, "--json"]
+    second = rnntk("train", "--input", "other.txt", "--init-from", "one", *more)
+    assert second.exit_code == 0, second.output
+    record = json.loads((Path(json.loads(second.stdout)["run"]) / "run.json").read_text())
+    assert record["settings"]["units"] == 8
+    assert record["settings"]["preprocessor"] == "hangul"
+    assert "symbols match; new: " in second.stderr
+    assert "'F'" in second.stderr
+    refused = rnntk("train", "--input", "other.txt", "--init-from", "one", "--units", 9, *more)
+    assert refused.exit_code == 1
+    assert "do not fit" in refused.stderr
+
+
+def test_dry_run_measures_and_writes_nothing(rnntk, text: Path, here: Path) -> None:
+    result = rnntk("train", "--input", text, *SMALL, "--dry-run", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["dry_run"]
+    assert found["steps"] == 4
+    assert found["memory"] is None or found["memory"] > 1e7
+    assert not (here / "runs").exists()
+    assert "parameters" in rnntk("train", "--input", text, *SMALL, "--dry-run").stdout
