@@ -187,7 +187,8 @@ def _measure(
             bar.close()
         left_out = len(text) - len(evaluation.text)
         if left_out:
-            console.note(f"Left out {left_out:,} characters that the model has never seen.")
+            what = "1 character" if left_out == 1 else f"{left_out:,} characters"
+            console.note(f"Left out {what} that the model has never seen.")
         parts = model.run.record["corpus"].get("split")
         if floors and parts:
             try:
