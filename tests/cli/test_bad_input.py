@@ -208,26 +208,17 @@ def test_no_such_checkpoint(rnntk, trained: Path) -> None:
 
 def test_a_full_disk_stops_with_a_message_and_keeps_what_was_saved(here: Path, text: Path) -> None:
     """The size of files is limited, as a full disk would: large weights do not fit any more."""
-    import resource
     import subprocess
     import sys
 
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
-
-    command = [
-        sys.executable,
-        "-m",
-        "rnntk",
-        "train",
-        "--input",
-        str(text),
-        "--run",
-        "full",
-        *SMALL,
-    ]
-    command += ["--units", "500", "--layers", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, cwd=here)
+    code = (
+        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000)); "
+        "runpy.run_module('rnntk', run_name='__main__')"
+    )
+    command = [sys.executable, "-c", code, "train", "--input", str(text), "--run", "full", *SMALL]
+    done = subprocess.run(
+        [*command, "--units", "500", "--layers", "1"], capture_output=True, text=True, cwd=here
+    )
     assert done.returncode == 1, done.stderr
     assert "No space is left" in done.stderr
     assert "Traceback" not in done.stderr
