@@ -1,0 +1,183 @@
+"""Draw the pictures of docs/guide.md from runs made with its commands.
+
+    python docs/pictures/draw.py RUNS_FOLDER [NAME...]
+
+Needs matplotlib beside rnntk (pip install matplotlib). Each picture names the runs that it reads in `PICTURES`;
+one whose runs are not there is left out. They go beside this file.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+HERE = Path(__file__).parent
+COLOURS = ["#2b6cb0", "#c05621", "#2f855a", "#6b46c1"]
+TRACE_2017 = {0: 4.6006, 100: 3.1259, 200: 2.5992, 300: 2.4603, 400: 2.2591, 500: 2.0035}
+
+
+def series(runs: Path, name: str, key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of one number of a run's metrics."""
+    lines = [json.loads(line) for line in (runs / name / "metrics.jsonl").read_text().splitlines()]
+    pairs = [(line["step"], line[key]) for line in lines if key in line]
+    return np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])
+
+
+def smooth(values: np.ndarray, over: int) -> np.ndarray:
+    """Running mean over the last `over` values."""
+    sums = np.cumsum(np.insert(values.astype(float), 0, 0))
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(0, ends - over)
+    return (sums[ends] - sums[starts]) / (ends - starts)
+
+
+def kernel(runs: Path, axes: Any) -> None:
+    steps, loss = series(runs, "kernel", "loss")
+    axes[0].plot(steps, loss, color=COLOURS[0], lw=1, label="rnntk")
+    axes[0].plot(
+        *zip(*TRACE_2017.items(), strict=True), "o", color=COLOURS[1], label="2017 notebook"
+    )
+    axes[0].set(xlabel="step", ylabel="nats a character")
+    axes[0].legend(frameon=False)
+
+
+def cells(runs: Path, axes: Any) -> None:
+    for i, cell in enumerate(("rnn", "gru", "lstm")):
+        steps, loss = series(runs, f"cell-{cell}", "loss")
+        axes[0].plot(steps, smooth(loss, 10), color=COLOURS[i], lw=1.3, label=cell)
+    axes[0].set(xlabel="step", ylabel="nats a character", ylim=(1.4, 3))
+    axes[0].legend(frameon=False)
+
+
+def optimizers(runs: Path, axes: Any) -> None:
+    names = {
+        "adam": "cell-rnn",
+        "rmsprop": "opt-rmsprop",
+        "adagrad": "opt-adagrad",
+        "sgd": "opt-sgd",
+    }
+    for i, (optimizer, run) in enumerate(names.items()):
+        steps, loss = series(runs, run, "loss")
+        axes[0].plot(steps, smooth(loss, 10), color=COLOURS[i], lw=1.3, label=optimizer)
+    axes[0].set(xlabel="step", ylabel="nats a character", ylim=(1.5, 4))
+    axes[0].legend(frameon=False)
+
+
+def exploding(runs: Path, axes: Any) -> None:
+    for i, (run, label) in enumerate(
+        {"clip-none": "no clipping", "clip-norm": "clipped at norm 1"}.items()
+    ):
+        steps, norm = series(runs, run, "grad_norm")
+        axes[0].semilogy(steps, norm, color=COLOURS[1 - i], lw=1, label=label)
+        steps, loss = series(runs, run, "loss")
+        axes[1].plot(steps, loss, color=COLOURS[1 - i], lw=1, label=label)
+    axes[0].axhline(1, color="#888888", lw=0.8, ls=":")
+    axes[0].set(xlabel="step", ylabel="gradient norm, before clipping")
+    axes[1].set(xlabel="step", ylabel="nats a character")
+    axes[1].legend(frameon=False)
+
+
+def vanishing(runs: Path, axes: Any) -> None:
+    for i, cell in enumerate(("rnn", "gru", "lstm")):
+        reach = gradient_reach(runs / f"cell-{cell}")
+        axes[0].semilogy(np.arange(len(reach)), reach, color=COLOURS[i], lw=1.3, label=cell)
+    axes[0].set(xlabel="characters back", ylabel="gradient, as a share of the last one's")
+    axes[0].legend(frameon=False)
+
+
+def gradient_reach(path: Path, windows: int = 50, length: int = 60) -> np.ndarray:
+    """How strongly the loss at one character pulls at what was read k characters before, k from 0.
+
+    The norm of its gradient for each step's embedded character, mean over windows of text, as a share of the
+    one for the character just read.
+    """
+    import tensorflow as tf
+
+    from rnntk.models.char_rnn import CharRNN
+    from rnntk.models.weights import named_weights
+    from rnntk.runs import folder
+    from rnntk.training.session import load_weights
+
+    run = folder.open_run(path)
+    keys = ("cell", "layers", "units", "embedding")
+    vocabulary = run.vocabulary()
+    model = CharRNN(len(vocabulary), **{key: run.settings[key] for key in keys})
+    load_weights(named_weights(model), run.checkpoint().weights())
+    text = (
+        Path(json.__file__).with_name("decoder.py").read_text()
+    )  # Python, as the runs were trained on
+    ids = vocabulary.encode("".join(c for c in text if c in set(vocabulary.symbols)))
+    starts = np.random.default_rng(0).integers(0, len(ids) - length, windows)
+    x = np.stack([ids[s : s + length + 1] for s in starts]).astype(np.int32)
+
+    @tf.function
+    def gradient() -> tf.Tensor:
+        embedded = tf.gather(model.embedding.embeddings.value, x[:, :-1])
+        with tf.GradientTape() as tape:
+            tape.watch(embedded)
+            outputs = embedded
+            for layer in model.recurrent:
+                outputs = layer(outputs, initial_state=model.initial_states(windows))[0]
+            logits = model.output_layer(outputs[:, -1])
+            loss = tf.nn.sparse_softmax_cross_entropy_with_logits(x[:, -1], logits)
+        return tape.gradient(loss, embedded)
+
+    norms = np.linalg.norm(gradient().numpy(), axis=2).mean(axis=0)[::-1]
+    return norms / norms[0]
+
+
+def minchar(runs: Path, axes: Any) -> None:
+    reports = json.loads((runs / "minchar.json").read_text())["reports"]
+    axes[0].plot(
+        [r["iteration"] for r in reports], [r["smoothed_loss"] for r in reports], color=COLOURS[0]
+    )
+    axes[0].set(xlabel="iteration", ylabel="smoothed loss, nats in 25 characters", ylim=(0, None))
+
+
+def mnist(runs: Path, axes: Any) -> None:
+    for i, (run, label) in enumerate({"one": "one direction", "both": "both directions"}.items()):
+        steps, accuracy = series(runs, run, "accuracy")
+        axes[0].plot(steps, smooth(1 - accuracy, 100) * 100, color=COLOURS[i], lw=1)
+        steps, accuracy = series(runs, run, "val_accuracy")
+        axes[0].plot(steps, (1 - accuracy) * 100, "o-", ms=3, color=COLOURS[i], label=label)
+    axes[0].set(xlabel="step", ylabel="% wrong (dots: held-out images)", ylim=(0, 6))
+    axes[0].legend(frameon=False)
+
+
+PICTURES = {
+    "kernel": (kernel, 1, ["kernel"]),
+    "cells": (cells, 1, ["cell-rnn", "cell-gru", "cell-lstm"]),
+    "optimizers": (optimizers, 1, ["cell-rnn", "opt-rmsprop", "opt-adagrad", "opt-sgd"]),
+    "exploding": (exploding, 2, ["clip-none", "clip-norm"]),
+    "vanishing": (vanishing, 1, ["cell-rnn", "cell-gru", "cell-lstm"]),
+    "minchar": (minchar, 1, ["minchar.json"]),
+    "mnist": (mnist, 1, ["one", "both"]),
+}
+
+
+def main() -> None:
+    runs, wanted = Path(sys.argv[1]), sys.argv[2:] or list(PICTURES)
+    plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
+    for name in wanted:
+        draw, panels, needed = PICTURES[name]
+        if not all((runs / one).exists() for one in needed):
+            print(f"{name}: left out, {runs} lacks {', '.join(needed)}")
+            continue
+        figure, axes = plt.subplots(1, panels, figsize=(4.6 * panels, 2.9), squeeze=False)
+        draw(runs, axes[0])
+        figure.tight_layout()
+        figure.savefig(HERE / f"{name}.png", dpi=100)
+        plt.close(figure)
+        print(f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()
