@@ -45,6 +45,7 @@ class Metrics(keras.callbacks.Callback):
         data = (json.dumps(line, ensure_ascii=False) + "\n").encode()
         with atomic.disk_errors(self._path):
             self._file.write(data)
+            self._file.flush()  # so that a run can be watched while it trains
         self._progress.metrics_bytes += len(data)
 
     def flush(self) -> None:
