@@ -75,3 +75,48 @@ def trained(rnntk: Run, text: Path, here: Path) -> Path:
     result = rnntk("train", "--input", text, "--run", "r", *SMALL)
     assert result.exit_code == 0, result.output
     return here / "r"
+
+
+@pytest.fixture
+def untrained(here: Path) -> Callable[..., Path]:
+    """Make a run folder of random weights, as training would leave it, in milliseconds.
+
+    `untrained("runs/x", val=0.1, test=0.2, input=("a.txt",))`: its text settings are the keywords.
+    """
+    import numpy as np
+
+    from rnntk import config
+    from rnntk.config import FitSettings, TextSettings
+    from rnntk.runs import checkpoint, folder
+    from rnntk.text import corpus as corpora
+    from rnntk.training.text_run import Split
+
+    def make(path: str, val: float = 0.0, test: float = 0.0, **text: object) -> Path:
+        settings = TextSettings(**text)
+        corpus = corpora.prepare_corpus(settings, corpora.find(settings, notify=lambda _: None))
+        fit = FitSettings(val_fraction=val, test_fraction=test)
+        split = Split.of(len(corpus.prepared.ids), fit)
+        run = folder.create(
+            here / path,
+            kind=folder.CHAR_RNN,
+            settings=config.to_json(settings, fit),
+            model={"cell": "rnn"},
+            corpus={**corpus.record, "split": split.to_json()},
+            versions={},
+            vocabulary=corpus.prepared.vocabulary,
+        )
+        rng, V, H = np.random.default_rng(0), len(corpus.prepared.vocabulary), 8
+        shapes = {
+            "embedding/embeddings": (V, 6), "output/kernel": (H, V), "output/bias": (V,),
+            "rnn_0/kernel": (6, H), "rnn_0/recurrent_kernel": (H, H), "rnn_0/bias": (H,),
+        }  # fmt: skip
+        checkpoint.write(
+            run.checkpoints,
+            weights={k: rng.normal(size=s).astype(np.float32) for k, s in shapes.items()},
+            optimizer={},
+            states={},
+            progress=checkpoint.Progress(step=4),
+        )
+        return run.path
+
+    return make

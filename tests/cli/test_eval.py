@@ -22,12 +22,15 @@ SMALL = [
 
 
 @pytest.fixture
-def held(rnntk, text: Path, here: Path) -> Path:
+def held(untrained, text: Path) -> Path:
     """A run with a validation and a test part."""
-    split = ["--val-fraction", "0.1", "--test-fraction", "0.2"]
-    result = rnntk("train", "--input", text, "--run", "runs/held", *SMALL, *split)
-    assert result.exit_code == 0, result.output
-    return here / "runs" / "held"
+    return untrained("runs/held", val=0.1, test=0.2, input=(str(text),))
+
+
+@pytest.fixture
+def trained(untrained, text: Path) -> Path:
+    """A run that holds nothing out."""
+    return untrained("r", input=(str(text),))
 
 
 def figures(rnntk, *args: object) -> dict:
@@ -36,14 +39,18 @@ def figures(rnntk, *args: object) -> dict:
     return json.loads(result.stdout)
 
 
-def test_validation_is_the_default_and_agrees_with_training(rnntk, held: Path, text: Path) -> None:
+def test_validation_is_the_default_and_agrees_with_training(rnntk, text: Path, here: Path) -> None:
+    split = ("--val-fraction", "0.1", "--test-fraction", "0.2")
+    result = rnntk("train", "--input", text, "--run", "runs/held", *SMALL, *split, "--val-every", 3)
+    assert result.exit_code == 0, result.output
     found = figures(rnntk)
     assert set(found) == {
         "schema_version", "command", "run", "step", "split", "input", "model", "floors", "costs", "html",
     }  # fmt: skip
     assert found["split"] == "val"
     model = found["model"]
-    progress = json.loads(next(held.glob("checkpoints/*/progress.json")).read_text())
+    last = max((here / "runs" / "held").glob("checkpoints/*/progress.json"))
+    progress = json.loads(last.read_text())
     assert model["nats_per_symbol"] == pytest.approx(progress["best"]["val_loss"], rel=1e-4)
     assert model["perplexity"] == pytest.approx(math.exp(model["nats_per_symbol"]))
     assert model["bits_per_character"] == pytest.approx(model["nats_per_symbol"] / math.log(2))
@@ -166,12 +173,13 @@ def test_another_text_under_the_same_folder_is_not_taken(rnntk, held: Path, here
     assert "holds another text now" in result.stderr
 
 
-def test_a_run_on_standard_input(rnntk, here: Path, text: Path, tmp_path: Path) -> None:
-    args = ("train", "--input", "-", "--run", "piped", *SMALL, "--val-fraction", "0.1")
-    assert rnntk(*args, stdin=text.read_text()).exit_code == 0
-    assert figures(rnntk, "piped", "--no-floors")["split"] == "val"
+def test_a_run_on_standard_input(rnntk, held: Path, tmp_path: Path) -> None:
+    record = json.loads((held / "run.json").read_text())
+    record["settings"]["input"] = ["-"]
+    (held / "run.json").write_text(json.dumps(record))
+    assert figures(rnntk, held, "--no-floors")["split"] == "val"
     shutil.rmtree(tmp_path / "cache")
-    result = rnntk("eval", "piped")
+    result = rnntk("eval", held)
     assert result.exit_code == 1
     assert "standard input" in result.stderr
     assert "--input" in result.stderr
@@ -268,16 +276,16 @@ def test_a_long_text_is_shown_in_part_and_says_so(monkeypatch) -> None:
     assert "first 5 characters" in source
 
 
-def test_hangul_has_bits_a_syllable(rnntk) -> None:
-    split = ("--val-fraction", "0.05")
-    assert rnntk("train", "--corpus", "demo_ko", *SMALL, *split).exit_code == 0
-    found = figures(rnntk, "--corpus", "demo_ko", "--no-floors")["model"]
+def test_hangul_has_bits_a_syllable(rnntk, untrained, here: Path) -> None:
+    (here / "ko.txt").write_text("안녕하세요, 반갑습니다.\n" * 40, encoding="utf-8")
+    untrained("runs/ko-1", val=0.2, input=("ko.txt",), preprocessor="hangul")
+    found = figures(rnntk, "--corpus", "ko", "--no-floors")["model"]
     assert found["symbols"] > found["characters"]
     assert found["bits_per_syllable"] > found["bits_per_symbol"]
     assert found["bits_per_character"] == pytest.approx(
         found["bits_per_symbol"] * found["symbols"] / found["characters"]
     )
-    assert "a Hangul syllable" in rnntk("eval", "--corpus", "demo_ko", "--no-floors").stdout
+    assert "a Hangul syllable" in rnntk("eval", "--corpus", "ko", "--no-floors").stdout
 
 
 def test_corpus_narrows_the_latest_run(rnntk, held: Path) -> None:

@@ -21,6 +21,12 @@ from rnntk.cli.sample import command
 CODE = re.compile(r"\x1b\[[0-9;]*m")
 
 
+@pytest.fixture
+def trained(untrained, text: Path) -> Path:
+    """What is drawn does not matter here, only how: random weights do."""
+    return untrained("r", input=(str(text),))
+
+
 def draw(rnntk, run: Path, *args: object, stdin: str | None = None) -> str:
     result = rnntk("sample", run, "--prime", "a fox ", "--length", 30, *args, stdin=stdin)
     assert result.exit_code == 0, result.output
@@ -240,7 +246,8 @@ def test_a_closed_pipe_ends_quietly(trained: Path) -> None:
     assert process.stderr is not None
     process.stdout.read(100)
     process.stdout.close()
-    assert process.stderr.read() == b""
+    with process.stderr:
+        assert process.stderr.read() == b""
     assert process.wait(timeout=30) != 0
 
 

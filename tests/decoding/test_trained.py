@@ -1,0 +1,127 @@
+"""`rnntk.load(run)`: the iterator of strings, the evaluation, and what is refused."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import rnntk
+from rnntk.errors import RunError, UsageError
+from rnntk.runs import checkpoint, folder
+from rnntk.text.vocabulary import Vocabulary
+
+
+@pytest.fixture
+def make(tmp_path: Path, random_weights):
+    def run(name="r", preprocessor="plain", symbols="abcdefgh \n.", cell="gru", **corpus) -> Path:
+        made = folder.create(
+            tmp_path / name,
+            kind=folder.CHAR_RNN,
+            settings={},
+            model={"cell": cell},
+            corpus={"preprocessor": preprocessor, "preprocessor_version": 1, **corpus},
+            versions={},
+            vocabulary=Vocabulary(symbols),
+        )
+        checkpoint.write(
+            made.checkpoints,
+            weights=random_weights(cell, V=len(symbols), scale=0.3),
+            optimizer={},
+            states={},
+            progress=checkpoint.Progress(step=3),
+        )
+        return made.path
+
+    return run
+
+
+@pytest.fixture
+def model(make):
+    return rnntk.load(make())
+
+
+def test_sample_is_an_iterator_of_strings(model) -> None:
+    pieces = model.sample("abc", length=40, seed=1)
+    assert iter(pieces) is pieces
+    parts = list(pieces)
+    assert all(isinstance(part, str) and part for part in parts)
+    assert len("".join(parts)) == 40
+    assert "".join(model.sample("abc", length=40, seed=1)) == "".join(parts)
+    assert "".join(model.sample("abc", length=40, seed=2)) != "".join(parts)
+
+
+def test_it_draws_only_what_is_asked_for(model, monkeypatch) -> None:
+    calls = []
+    step = model.decoder.step
+    monkeypatch.setattr(model.decoder, "step", lambda *args: calls.append(1) or step(*args))
+    pieces = model.sample("abc", length=10**6)
+    for _ in range(3):
+        next(pieces)
+    assert len(calls) <= 3
+
+
+def test_hangul_comes_in_whole_syllables(make) -> None:
+    model = rnntk.load(make(preprocessor="hangul", symbols="ᴥㅏㄱㄴㅣ .\n"))
+    pieces = list(model.sample("가", length=200, seed=3))
+    assert any("가" <= character <= "힣" for character in "".join(pieces))
+    drawn = "".join(model.sample("가", length=200, seed=3, raw=True))
+    assert len(drawn) == 200
+    assert "".join(pieces) == model.preprocessor.decode(drawn)
+
+
+def test_settings_are_those_of_the_command(model) -> None:
+    greedy = "".join(model.sample("a", length=20, greedy=True))
+    assert "".join(model.sample("a", length=20, temperature=0)) == greedy
+    assert "".join(model.sample("a", length=20, top_k=1, seed=9)) == greedy
+    assert "".join(model.sample("a", length=20, min_p=1.0)) == greedy
+    assert "".join(model.sample("a", length=20, beam=1)) == greedy
+    guarded = "".join(model.sample("a", length=20, greedy=True, no_repeat=3))
+    assert len({guarded[k : k + 3] for k in range(18)}) == 18
+    assert "".join(model.sample("a", length=500, stop="b", seed=1)).endswith("b")
+
+
+def test_what_is_wrong_is_said_at_the_call(model) -> None:
+    for wrong in ({"temperature": -1}, {"top_p": 2.0}, {"beam": 2, "top_k": 1}):
+        with pytest.raises(UsageError):
+            model.sample("a", **wrong)
+    with pytest.raises(UsageError, match="Ω"):
+        model.sample("Ω")
+    assert len("".join(model.sample("Ωa", length=3, on_unknown="skip"))) == 3
+    with pytest.raises(TypeError, match="temprature"):
+        model.sample("a", temprature=1)
+
+
+def test_the_prime_of_the_corpus_is_used_where_it_is_known(make) -> None:
+    known, unknown = (rnntk.load(make(p, prime=p)) for p in ("abc", "xyz"))
+    assert known.default_prime == "abc"
+    assert unknown.default_prime == ""
+    assert list(known.sample(length=9)) == list(known.sample("abc", length=9))
+
+
+def test_what_is_drawn_costs_what_evaluate_says(model) -> None:
+    from rnntk.config import SampleSettings
+
+    settings = SampleSettings(length=30)
+    pieces = list(model.pieces(model.prime("abc"), settings, 5, costs=True))
+    drawn = [cost for piece in pieces for cost in piece.costs]
+    found = model.evaluate("abc" + "".join(piece.text for piece in pieces))
+    np.testing.assert_allclose(found.costs[2:], drawn, rtol=1e-5, atol=1e-6)
+    assert found.bits_per_character == pytest.approx(np.mean(found.costs) / math.log(2))
+
+
+def test_a_damaged_checkpoint_is_passed_over(make) -> None:
+    path = make()
+    weights = next(path.glob("checkpoints/*/weights.safetensors"))
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + b"x")
+    with pytest.raises(RunError, match="weights"):
+        rnntk.load(path)
+    weights.write_bytes(whole)
+    (weights.parent / "optimizer.safetensors").write_bytes(b"")
+    assert rnntk.load(path).progress.step == 3, "the optimizer is not needed to draw"
+
+
+def test_another_version_of_the_preprocessor_is_refused(make) -> None:
+    with pytest.raises(RunError, match="version 2"):
+        rnntk.load(make(preprocessor_version=2))
