@@ -179,18 +179,18 @@ class CharRNN(keras.Model):
         if table is None:
             table = self.input_table(ids)
         features, after = self._features(ids, states, table, training, seed, first_lane)
-        if not self._is_fast(ids):
+        if self._is_fast(ids):
+            targets = tf.reshape(tf.transpose(targets), [-1])
+            logits = fast.affine(
+                tf.reshape(features, [-1, self.units]),
+                tf.convert_to_tensor(self.output_layer.kernel),
+                tf.convert_to_tensor(self.output_layer.bias),
+                bfloat16=self.precision == "bfloat16",
+            )
+        else:
             logits = self.output_layer(features)
-            costs = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
-            return tf.reduce_sum(costs), after
-        total = fast.cross_entropy(
-            tf.reshape(features, [-1, self.units]),
-            tf.convert_to_tensor(self.output_layer.kernel),
-            tf.convert_to_tensor(self.output_layer.bias),
-            tf.reshape(tf.transpose(targets), [-1]),
-            bfloat16=self.precision == "bfloat16",
-        )
-        return total, after
+        costs = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
+        return tf.reduce_sum(costs), after
 
     def input_table(self, ids: tf.Tensor) -> InputTable:
         """What the first layer takes from each symbol.

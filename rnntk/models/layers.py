@@ -60,13 +60,16 @@ class _Fast:
         Returns:
             the state h after each step `(T, B, H)`, and the final states.
         """
+        if not projected:
+            steps, lanes, features = x.shape
+            x = tf.reshape(self.project(tf.reshape(x, [-1, features])), [steps, lanes, -1])
         cell = self.cell  # type: ignore[attr-defined]
+        inner_bias = tf.convert_to_tensor(cell.bias)[1] if self.kind.has_inner_bias else None
         return fast.recurrent(
             self.kind,
             x,
-            None if projected else tf.convert_to_tensor(cell.kernel),
             tf.convert_to_tensor(cell.recurrent_kernel),
-            tf.convert_to_tensor(cell.bias),
+            inner_bias,
             states,
             mask=mask,
             bfloat16=self.product_type == "bfloat16",
@@ -76,13 +79,11 @@ class _Fast:
         """Input rows `(N, F)` times the kernel plus the input bias: `(N, gates * H)`."""
         cell = self.cell  # type: ignore[attr-defined]
         bias = tf.convert_to_tensor(cell.bias)
-        if self.kind.biases == 2:
-            bias = bias[0]
-        return (
-            fast.product(
-                rows, tf.convert_to_tensor(cell.kernel), bfloat16=self.product_type == "bfloat16"
-            )
-            + bias
+        return fast.affine(
+            rows,
+            tf.convert_to_tensor(cell.kernel),
+            bias[0] if self.kind.has_inner_bias else bias,
+            bfloat16=self.product_type == "bfloat16",
         )
 
     def call(

@@ -65,25 +65,25 @@ class Cell:
     """The two loops of a kind of cell.
 
     Attributes:
-        forward: `(zx, recurrent_kernel, bias, states, mask, bfloat16) -> (outputs, final states, saved)`;
-            `bias` is what is added inside the loop, see `inner_bias`.
+        forward: `(zx, recurrent_kernel, inner_bias, states, mask, bfloat16) -> (outputs, final
+            states, saved)`; `zx` is the inputs times the kernel plus the input bias.
         backward: `(d_outputs, d_final_states, recurrent_kernel, states, saved, mask, bfloat16) ->
-            (d_zx, d_recurrent_kernel, d_bias, d_states)`.
-        biases: how many rows the layer's bias has.
+            (d_zx, d_recurrent_kernel, d_inner_bias, d_states)`.
+        has_inner_bias: whether a second bias is added to the recurrent product (GRU).
     """
 
     forward: Callable[..., tuple[tf.Tensor, Tensors, Tensors]]
-    backward: Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor, Tensors]]
-    biases: int
+    backward: Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor | None, Tensors]]
+    has_inner_bias: bool
 
 
-# LSTM: i, f, g, o = gates(zx + h U + b);  c = f c + i g;  h = o tanh(c)
+# LSTM: i, f, g, o = gates(zx + h U);  c = f c + i g;  h = o tanh(c)
 
 
 def _lstm_forward(
     zx: tf.Tensor,
     kernel: tf.Tensor,
-    bias: tf.Tensor,
+    _: None,
     states: Tensors,
     mask: tf.Tensor | None,
     bfloat16: bool,
@@ -91,7 +91,7 @@ def _lstm_forward(
     units = kernel.shape[0]
 
     def body(t: tf.Tensor, h: Any, c: Any, gates: Any, cs: Any, hs: Any) -> Any:
-        z = product(h, kernel, bfloat16=bfloat16) + gates.read(t) + bias
+        z = product(h, kernel, bfloat16=bfloat16) + gates.read(t)
         i, f, g, o = tf.split(z, 4, 1)
         i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
         c_new = f * c + i * g
@@ -117,7 +117,7 @@ def _lstm_backward(
     saved: Tensors,
     mask: tf.Tensor | None,
     bfloat16: bool,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, Tensors]:
+) -> tuple[tf.Tensor, tf.Tensor, None, Tensors]:
     gates, cs, hs = saved
     cs_before = before(states[1], cs)
     # Transposed once: a product that transposes its factor does so at each step.
@@ -147,7 +147,7 @@ def _lstm_backward(
     )
     dz = dzs.stack()
     d_kernel = product(flat(before(states[0], hs)), flat(dz), bfloat16=bfloat16, transpose_a=True)
-    return dz, d_kernel, tf.reduce_sum(dz, [0, 1]), (dh, dc)
+    return dz, d_kernel, None, (dh, dc)
 
 
 # GRU, reset after the product: z, r = gates(zx + h U + b);  g = tanh(zx_g + r (h U_g + b_g));
@@ -216,19 +216,19 @@ def _gru_backward(
     return dxs.stack(), d_kernel, tf.reduce_sum(from_h, [0, 1]), (dh,)
 
 
-# Vanilla: h = tanh(zx + h U + b)
+# Vanilla: h = tanh(zx + h U)
 
 
 def _simple_forward(
     zx: tf.Tensor,
     kernel: tf.Tensor,
-    bias: tf.Tensor,
+    _: None,
     states: Tensors,
     mask: tf.Tensor | None,
     bfloat16: bool,
 ) -> tuple[tf.Tensor, Tensors, Tensors]:
     def body(t: tf.Tensor, h: Any, hs: Any) -> Any:
-        h_new = tf.tanh(product(h, kernel, bfloat16=bfloat16) + hs.read(t) + bias)
+        h_new = tf.tanh(product(h, kernel, bfloat16=bfloat16) + hs.read(t))
         h = _keep(mask, t, h_new, h)
         return h, hs.write(t, h)
 
@@ -245,7 +245,7 @@ def _simple_backward(
     saved: Tensors,
     mask: tf.Tensor | None,
     bfloat16: bool,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, Tensors]:
+) -> tuple[tf.Tensor, tf.Tensor, None, Tensors]:
     (hs,) = saved
     transposed = tf.transpose(kernel)
 
@@ -260,9 +260,9 @@ def _simple_backward(
     dh, dzs = _over_time(hs.shape[0], body, *d_final, _array(hs, hs.shape[-1]), backwards=True)
     dz = dzs.stack()
     d_kernel = product(flat(before(states[0], hs)), flat(dz), bfloat16=bfloat16, transpose_a=True)
-    return dz, d_kernel, tf.reduce_sum(dz, [0, 1]), (dh,)
+    return dz, d_kernel, None, (dh,)
 
 
-LSTM = Cell(_lstm_forward, _lstm_backward, biases=1)
-GRU = Cell(_gru_forward, _gru_backward, biases=2)
-SIMPLE = Cell(_simple_forward, _simple_backward, biases=1)
+LSTM = Cell(_lstm_forward, _lstm_backward, has_inner_bias=False)
+GRU = Cell(_gru_forward, _gru_backward, has_inner_bias=True)
+SIMPLE = Cell(_simple_forward, _simple_backward, has_inner_bias=False)
