@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "training": {"corpora", "text", "runs", "models"},
     "decoding": {"text", "runs"},
     "exchange": {"text", "runs", "models", "decoding"},
+    "play": {"text", "runs", "decoding"},
 }
 
 
@@ -65,6 +66,9 @@ def test_nothing_imports_the_command_line() -> None:
         "rnntk.cli.import_",
         "rnntk.decoding.trained",
         "rnntk.exchange.export",
+        "rnntk.cli.play",
+        "rnntk.play.app",
+        "rnntk.play.report",
         "rnntk.exchange.tf1",
     ],
 )

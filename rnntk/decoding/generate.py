@@ -94,6 +94,7 @@ def generate(
     *,
     rng: np.random.Generator,
     prime: str | Prime = "",
+    states: States | None = None,
     length: int = 1000,
     strategies: Sequence[Strategy] = (),
     num: int = 1,
@@ -110,6 +111,7 @@ def generate(
         preprocessor: what turned its text into symbols.
         rng: where every draw comes from.
         prime: what the text goes on from, fed in one pass; the first draw follows its last symbol.
+        states: of `num` streams that have seen the prime already, which then is not fed.
         length: symbols to draw for each text (jamo count one by one).
         strategies: see `strategies.pipeline`; none is the model's own softmax.
         num: texts, drawn together. The first streams as it is drawn; the others follow, one after
@@ -132,7 +134,7 @@ def generate(
         raise UsageError(f"--num is {num}; it must be at least 1.")
     if stop == "":
         raise UsageError("--stop is empty; give the text to stop at, or leave the option out.")
-    ready, states = _primed(decoder, vocabulary, preprocessor, prime, num)
+    ready, states = _primed(decoder, vocabulary, preprocessor, prime, num, states)
     if vocabulary.unknown_symbol is not None:
         strategies = [Ban(vocabulary.encode(vocabulary.unknown_symbol).tolist()), *strategies]
     sampler = Sampler(strategies, rng, num, len(vocabulary))
@@ -233,6 +235,7 @@ def _primed(
     preprocessor: Preprocessor,
     prime: str | Prime,
     num: int,
+    states: States | None = None,
 ) -> tuple[Prime, States]:
     """The prime made ready, and the states of `num` streams that have seen it."""
     if len(vocabulary) != decoder.vocabulary_size:
@@ -242,6 +245,8 @@ def _primed(
         )
     if isinstance(prime, str):
         prime = encode_prime(prime, vocabulary, preprocessor)
+    if states is not None:
+        return prime, states
     one = decoder.initial_states(1)
     decoder.prime(prime.ids, one)
     if num == 1:

@@ -10,7 +10,7 @@ import numpy as np
 
 from rnntk.config import SampleSettings
 from rnntk.decoding import generate, strategies
-from rnntk.decoding.decoder import Decoder
+from rnntk.decoding.decoder import Decoder, States
 from rnntk.decoding.generate import Piece, Prime
 from rnntk.errors import RunError
 from rnntk.runs import folder
@@ -72,6 +72,7 @@ class TrainedModel:
         *,
         echo: bool = False,
         costs: bool = False,
+        states: States | None = None,
     ) -> Iterator[Piece]:
         """Draw text, or search for it; pieces of several texts come one text after another.
 
@@ -81,6 +82,7 @@ class TrainedModel:
             seed: same seed, same text.
             echo: give the prime first.
             costs: also what each symbol cost (a beam search always says it).
+            states: that have seen the prime already, where text is drawn.
         """
         if settings.beam is not None:
             return self._search(prime, settings, echo)
@@ -90,6 +92,7 @@ class TrainedModel:
             self.preprocessor,
             rng=np.random.default_rng(seed),
             prime=prime,
+            states=states,
             length=settings.length,
             strategies=strategies.pipeline(
                 temperature=settings.temperature,

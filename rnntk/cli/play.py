@@ -1,0 +1,180 @@
+"""`rnntk play`: a local page to look inside a model."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rnntk.cli.console import Console, shown
+from rnntk.cli.options import Option, common_options, runs_dir_option
+from rnntk.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from rnntk.play.models import Models
+
+
+@click.command(
+    "play",
+    epilog="""\b
+Examples:
+  rnntk play
+  rnntk play runs/linux_kernel-1 --checkpoint best --no-open
+  rnntk play --report report.html --input chapter.txt""",
+)
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.option("--corpus", cls=Option, metavar="NAME", help="Only runs on this corpus.")
+@click.option(
+    "--checkpoint",
+    cls=Option,
+    default="last",
+    metavar="best|last|STEP",
+    help="Which checkpoint the page begins with.",
+)
+@click.option(
+    "--port",
+    cls=Option,
+    type=click.IntRange(0, 65535),
+    help="Where the page is served; 0 for any free port.  [default: 8765, or a free one]",
+)
+@click.option(
+    "--host",
+    cls=Option,
+    default="127.0.0.1",
+    metavar="ADDRESS",
+    help="The address to listen at; any other lets other machines in.",
+)
+@click.option(
+    "--open/--no-open",
+    "open_browser",
+    cls=Option,
+    default=None,
+    help="Open the page in a browser.  [default: when started from a desktop's terminal]",
+)
+@click.option(
+    "--report",
+    cls=Option,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Serve nothing: write the views of one text as one HTML file.",
+)
+@click.option(
+    "--input",
+    "input",
+    cls=Option,
+    metavar="FILE",
+    help="With --report: the text, in UTF-8; - is stdin.  [default: one the model writes]",
+)
+@runs_dir_option
+@common_options
+def command(
+    run: Path | None,
+    corpus: str | None,
+    checkpoint: str,
+    port: int | None,
+    host: str,
+    open_browser: bool | None,
+    report: Path | None,
+    input: str | None,
+    runs_dir: Path,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Open a page on RUN; without it, on the run that was trained last.
+
+    Let the model write, see which characters surprise it, find the units that follow quotes, comments,
+    indentation or syllables, and watch it train. Only this machine can reach the page. Ctrl-C ends it.
+    """
+    from rnntk.play import serve
+
+    console = Console(quiet, verbose, as_json)
+    if report is None:
+        if input is not None:
+            raise UsageError("--input goes with --report; the page has a field to paste text into.")
+        serve.require()
+    from rnntk.play.models import Models
+    from rnntk.runs import folder
+
+    found = (
+        folder.open_run(run)
+        if run
+        else folder.latest(runs_dir, kind=folder.CHAR_RNN, corpus=corpus)
+    )
+    models = Models(found, checkpoint, warn=console.note)
+    if report is not None:
+        _report(console, models, report, input)
+    else:
+        _serve(console, models, host, port, open_browser)
+
+
+def _serve(
+    console: Console, models: Models, host: str, port: int | None, open_browser: bool | None
+) -> None:
+    from rnntk.play import app, serve
+    from rnntk.play.guard import is_loopback
+
+    bound = serve.bind(host, port)
+    url = serve.url(bound)
+    step = models.get().step
+    if not is_loopback(host):
+        console.note(
+            f"Warning: with --host {host} everybody who can reach this machine can use the page; there is no password."
+        )
+    console.note(f"{shown(models.run.path)} at step {step}. Ctrl-C ends it.")
+    console.result(url)
+    console.json("play", {"url": url, "run": str(models.run.path), "step": step})
+    sys.stdout.flush()
+    if _wants_browser() if open_browser is None else open_browser:
+        import webbrowser
+
+        # The socket listens already, so the browser waits for the server, which starts next.
+        webbrowser.open(url)
+    serve.run(app.create(models, host), bound)
+    console.note("Ended.")
+
+
+def _wants_browser() -> bool:
+    """Whether a person sits before a desktop; elsewhere webbrowser would start a text browser, or nothing."""
+    if not (sys.stdout.isatty() and sys.stdin.isatty()):
+        return False
+    if sys.platform in ("win32", "darwin"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def _report(console: Console, models: Models, target: Path, source: str | None) -> None:
+    from rnntk.play import report
+    from rnntk.runs import atomic
+
+    text = report.text_of(models) if source is None else _read(source)
+    data = report.report(models, text, notify=console.note).encode("utf-8")
+    atomic.write_bytes(target, data)
+    console.result(
+        f"report  {shown(target)}, {len(data) / 1000:,.0f} kB: one file, needs no server"
+    )
+    console.json(
+        "play",
+        {
+            "report": str(target),
+            "bytes": len(data),
+            "run": str(models.run.path),
+            "step": models.get().step,
+        },
+    )
+
+
+def _read(path: str) -> str:
+    try:
+        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"--input {path} cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"--input {path} is not UTF-8: bytes {error.object[error.start : error.end].hex(' ')} at offset "
+            f"{error.start}. Convert it first, for example with iconv."
+        ) from error

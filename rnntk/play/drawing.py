@@ -1,0 +1,162 @@
+"""Many texts drawn at once, fairly: one thread draws a little of each in turn.
+
+A symbol costs some tens of microseconds, most of them in Python, so that more threads would only wait for each
+other. One thread that goes round gives every text its first character soon, however many there are. A text
+whose client does not take what was drawn is passed over until it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from rnntk.config import SampleSettings
+from rnntk.decoding.generate import Piece, Prime
+from rnntk.decoding.trained import TrainedModel
+from rnntk.errors import RnntkError
+
+_SLICE_SECONDS = 0.002
+_PRIME_SLICE = 64  # symbols of a prime fed at a time
+_WAITING = 2048  # pieces that may wait for a client
+
+
+def pieces(
+    model: TrainedModel, prime: Prime, settings: SampleSettings, seed: int
+) -> Iterator[Piece | None]:
+    """Draws a text; None stands for a while in which the prime was read.
+
+    The prime is fed in slices, since a long one takes as long as drawing as much.
+    """
+    states = model.decoder.initial_states(1)
+    for start in range(0, len(prime.ids), _PRIME_SLICE):
+        model.decoder.prime(prime.ids[start : start + _PRIME_SLICE], states)
+        yield None
+    yield from model.pieces(prime, settings, seed, costs=True, states=states)
+
+
+class Stream:
+    """A text being drawn, to be taken from the event loop that made it.
+
+    Attributes:
+        error: what ended the drawing, if it did not end by itself.
+    """
+
+    def __init__(self, source: Iterator[Piece | None], drawer: Drawer) -> None:
+        self._source = source
+        self._drawer = drawer
+        self._loop = asyncio.get_running_loop()
+        self._ready = asyncio.Event()
+        self._lock = threading.Lock()
+        self._waiting: list[Piece] = []
+        self._ended = False
+        self.error: Exception | None = None
+
+    async def take(self) -> list[Piece]:
+        """What was drawn since the last call, waiting for the first; empty at the end."""
+        await self._ready.wait()
+        with self._lock:
+            taken, self._waiting = self._waiting, []
+            if not self._ended:
+                self._ready.clear()
+        self._drawer.wake()
+        return taken
+
+    def close(self) -> None:
+        """No more is wanted."""
+        self._drawer.remove(self)
+
+    @property
+    def wants(self) -> bool:
+        """Whether there is more to draw, and room for it."""
+        return not self._ended and len(self._waiting) < _WAITING
+
+    def draw(self) -> None:
+        """Draws for a moment; called by the drawer's thread."""
+        until = time.perf_counter() + _SLICE_SECONDS
+        drawn: list[Piece] = []
+        ended = False
+        try:
+            while not drawn or time.perf_counter() < until:
+                piece = next(self._source)
+                if piece is None:
+                    break
+                drawn.append(piece)
+        except StopIteration:
+            ended = True
+        except (RnntkError, ArithmeticError, ValueError) as error:
+            ended, self.error = True, error
+        with self._lock:
+            first = not self._waiting
+            self._waiting += drawn
+            self._ended = ended
+        if ended or (drawn and first):
+            # The loop may be gone when the server ends.
+            try:
+                self._loop.call_soon_threadsafe(self._ready.set)
+            except RuntimeError:
+                self._ended = True
+
+
+class Drawer:
+    """The thread that draws.
+
+    Args:
+        limit: texts at once.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._streams: list[Stream] = []
+        self._change = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="rnntk-play-drawer", daemon=True)
+        self._thread.start()
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def start(self, source: Iterator[Piece | None]) -> Stream | None:
+        """A new text, or None when there are too many; to be closed by who asked for it."""
+        with self._change:
+            if len(self._streams) >= self.limit:
+                return None
+            stream = Stream(source, self)
+            self._streams.append(stream)
+            self._change.notify()
+            return stream
+
+    def remove(self, stream: Stream) -> None:
+        """Forget a text."""
+        with self._change:
+            if stream in self._streams:
+                self._streams.remove(stream)
+
+    def wake(self) -> None:
+        """Something has room again."""
+        with self._change:
+            self._change.notify()
+
+    def close(self) -> None:
+        """End the thread."""
+        with self._change:
+            self._closed = True
+            self._change.notify()
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        with np.errstate(all="ignore"):
+            while True:
+                with self._change:
+                    turn = [s for s in self._streams if s.wants]
+                    while not turn and not self._closed:
+                        self._change.wait()
+                        turn = [s for s in self._streams if s.wants]
+                    if self._closed:
+                        return
+                for stream in turn:
+                    stream.draw()
+                    time.sleep(0)  # let the event loop have the interpreter

@@ -1,0 +1,99 @@
+"""Who may talk to the page's server, and how much they may send.
+
+A server on the loopback interface can be reached by every page open in the same browser. So a request must name
+this server (against DNS rebinding, where a foreign name is made to point to 127.0.0.1), and one that was sent by a
+page must come from this server's own.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+Receive = Callable[[], Awaitable[Message]]
+App = Callable[[Any, Receive, Send], Awaitable[None]]
+
+HEADERS = {
+    # Nothing from elsewhere, nothing inline, in no frame.
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+
+
+class Guard:
+    """ASGI middleware: refuses foreign requests, and adds the headers that keep the page to itself.
+
+    Args:
+        app: what is guarded.
+        host: the address the server is bound to.
+    """
+
+    def __init__(self, app: App, host: str) -> None:
+        self._app = app
+        self._names = {"127.0.0.1", "::1", "localhost", host.lower()}
+        # Bound to every address, it cannot know its names; an address in digits cannot be rebound.
+        self._any_address = not is_loopback(host)
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+            await send(message)
+
+        refused = self._refused(Headers(scope=scope), scope)
+        if refused:
+            await JSONResponse({"error": refused}, 403)(scope, receive, with_headers)
+        else:
+            await self._app(scope, receive, with_headers)
+
+    def _refused(self, headers: Headers, scope: Any) -> str | None:
+        host = headers.get("host", "")
+        if not self._is_own(host):
+            return f"This server is not {host!r}. Open the address that rnntk play printed."
+        origin = headers.get("origin")
+        if origin is not None and origin != f"{scope['scheme']}://{host}":
+            return "Pages from elsewhere may not use this server."
+        if headers.get("sec-fetch-site", "none") in ("cross-site", "same-site") and (
+            headers.get("sec-fetch-mode") != "navigate" or scope["method"] != "GET"
+        ):
+            return "Pages from elsewhere may not use this server."
+        return None
+
+    def _is_own(self, host: str) -> bool:
+        name, _, port = host.rpartition(":")
+        if not port.isdigit():
+            name = host
+        name = name.lower().removeprefix("[").removesuffix("]")
+        if name in self._names:
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return self._any_address
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address; no name but `localhost` is trusted to."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

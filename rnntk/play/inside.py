@@ -1,0 +1,110 @@
+"""The page's questions about units: which follow something, and what one of them did."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnntk.errors import UsageError
+from rnntk.play import limits, reading, visible
+from rnntk.play.models import Loaded
+from rnntk.play.reading import QUANTITIES, Trace
+
+_MEMORY = 2 * limits.TRACE_BYTES
+
+
+class Traces:
+    """The traces asked for last, so that the next unit of the same text comes at once. Safe for threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[int, bytes], Trace] = OrderedDict()
+
+    def get(self, loaded: Loaded, text: str) -> Trace:
+        """The trace of a text.
+
+        Raises:
+            UsageError: it is too long.
+            DataError: too little of it is known.
+        """
+        key = (loaded.step, hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        found = reading.trace(loaded, text)
+        with self._lock:
+            self._kept[key] = found
+            while len(self._kept) > 1 and sum(map(_size, self._kept.values())) > _MEMORY:
+                self._kept.popitem(last=False)
+        return found
+
+
+def ranking(loaded: Loaded, found: Trace, quantity: str | None = None) -> dict[str, Any]:
+    """Which units of all layers follow what can be seen in the text, for the page.
+
+    Args:
+        loaded: the model.
+        found: its trace.
+        quantity: what of the units; by default the first of `QUANTITIES`.
+
+    Raises:
+        UsageError: there is no such quantity.
+    """
+    quantity = quantity or next(iter(QUANTITIES[loaded.cell]))
+    units = np.concatenate(
+        [_values(loaded, found, layer, quantity) for layer in range(len(found.hidden))], axis=1
+    )
+    H = found.hidden.shape[2]
+    listed = visible.ranking(units, visible.features(found.text))
+    for row in listed:
+        row["best"] = [
+            {"layer": unit // H, "unit": unit % H, "score": score} for unit, score in row["best"]
+        ]
+    return {
+        **found.text.to_json(),
+        "step": found.step,
+        "quantity": quantity,
+        "quantities": QUANTITIES[loaded.cell],
+        "features": listed,
+    }
+
+
+def unit(loaded: Loaded, found: Trace, layer: int, index: int, quantity: str) -> dict[str, Any]:
+    """What one unit did, and what it follows, for the page.
+
+    Raises:
+        UsageError: there is no such layer, unit or quantity.
+    """
+    H = found.hidden.shape[2]
+    if not 0 <= index < H:
+        raise UsageError(f"There is no unit {index}; they are 0 to {H - 1}.")
+    column = _values(loaded, found, layer, quantity)[:, index]
+    follows = [
+        {
+            "title": feature.title,
+            "score": round(float(visible.follows(column[:, None], feature.values)[0]), 3),
+        }
+        for feature in visible.features(found.text)
+    ]
+    return {
+        "layer": layer,
+        "unit": index,
+        "quantity": quantity,
+        "gate": quantity in reading.GATES,
+        "values": column.round(3).tolist(),
+        "follows": sorted(follows, key=lambda row: -abs(row["score"])),
+    }
+
+
+def _values(loaded: Loaded, found: Trace, layer: int, quantity: str) -> NDArray[np.float32]:
+    return reading.values(found, loaded.weights, loaded.cell, layer, quantity)
+
+
+def _size(found: Trace) -> int:
+    return found.hidden.nbytes + found.cells.nbytes

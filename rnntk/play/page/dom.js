@@ -1,0 +1,62 @@
+// Small helpers. Text enters the page only as text: nothing here or elsewhere parses HTML.
+
+export function byId(id) {
+  return document.getElementById(id);
+}
+
+export function el(tag, properties = {}, ...children) {
+  const made = document.createElement(tag);
+  Object.assign(made, properties);
+  made.append(...children);
+  return made;
+}
+
+// A bar of `part` (0 to 1) of its width.
+export function bar(part, against = false) {
+  const inner = el("i");
+  inner.style.setProperty("--part", Math.max(0, Math.min(1, part)).toFixed(3));
+  return el("span", { className: against ? "bar against" : "bar" }, inner);
+}
+
+// How a symbol is called where it stands alone.
+const NAMES = { " ": "space", "\n": "line end", "\t": "tab", "\r": "return", "ᴥ": "end ᴥ" };
+
+export function named(symbol) {
+  if (symbol in NAMES) return NAMES[symbol];
+  const code = symbol.codePointAt(0);
+  return code < 33 || (code > 126 && code < 161) ? "U+" + code.toString(16).toUpperCase().padStart(4, "0") : symbol;
+}
+
+export function whole(number) {
+  return number.toLocaleString("en");
+}
+
+// A sentence for screen readers; only the last of several that follow each other is said.
+let saying = 0;
+
+export function say(sentence) {
+  clearTimeout(saying);
+  saying = setTimeout(() => { byId("said").textContent = sentence; }, 150);
+}
+
+export function problem(message) {
+  byId("problem").textContent = message;
+  byId("problem").hidden = !message;
+}
+
+// Runs what may fail on the way; the message is shown, and undefined returned.
+export async function attempt(work) {
+  try {
+    problem("");
+    return await work();
+  } catch (error) {
+    if (error.name !== "AbortError") {
+      problem(error instanceof TypeError ? "The server does not answer. Is rnntk play still running?" : error.message);
+    }
+    return undefined;
+  }
+}
+
+export function sleep(milliseconds) {
+  return new Promise((done) => { setTimeout(done, milliseconds); });
+}

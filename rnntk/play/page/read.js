@@ -1,0 +1,101 @@
+// Read: every character shaded by its surprise, and what was expected in its place.
+
+import { attempt, bar, byId, el, named, say, whole } from "./dom.js";
+import { TextView, bitsShade, characters } from "./text.js";
+
+export class Read {
+  constructor(source, run, shared) {
+    this.source = source;
+    this.symbols = [...run.vocabulary];
+    this.shared = shared;
+    this.view = new TextView(byId("read-text"), { syllables: run.hangul, point: (index) => this.#point(index) });
+    this.shown = null;
+    byId("read-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      shared.text = byId("read-input").value;
+      this.shown = null;
+      this.show();
+    });
+  }
+
+  async show() {
+    const { text } = this.shared;
+    const key = this.source.step + "/" + text;
+    if (this.shown === key) return;
+    this.shown = key;
+    byId("read-input").value = text;
+    byId("read-status").textContent = "Reading …";
+    const found = await attempt(() => this.source.read(text));
+    if (this.shown !== key) return;
+    byId("read-status").textContent = "";
+    if (!found) {
+      this.shown = null;
+      return;
+    }
+    this.#fill(found);
+  }
+
+  #fill(found) {
+    this.found = found;
+    this.characters = characters(found);
+    const bits = this.characters.map(({ from, parts }) => {
+      const own = found.bits.slice(from, from + parts.length).filter((b) => b !== null);
+      return own.length ? own.reduce((a, b) => a + b, 0) : null;
+    });
+    this.bits = bits;
+    this.view.clear();
+    this.view.append(this.characters);
+    this.view.shade((k) => bitsShade(bits[k]), (k, part) => bitsShade(found.bits[this.characters[k].from + part]));
+    this.view.box.scrollTop = 0;
+    const figures = [
+      ["bits per character", found.bits_per_character.toFixed(3)],
+      ["bits in all", whole(Math.round(found.total_bits))],
+      ["characters", whole(this.characters.length)],
+    ];
+    if (found.symbols.length !== found.text.length) {
+      figures.splice(1, 0, ["bits per symbol", found.bits_per_symbol.toFixed(3)]);
+    }
+    byId("read-figures").replaceChildren(
+      ...figures.map(([name, value]) => el("div", {}, el("dt", { textContent: name }), el("dd", { textContent: value }))),
+    );
+    byId("read-status").textContent = found.skipped.length ? `Left out, never seen: ${found.skipped.map(named).join(" ")}` : "";
+    byId("read-at").textContent = "At the character pointed at";
+    byId("read-expected").replaceChildren();
+  }
+
+  #point(index) {
+    const { from, parts, label } = this.characters[index];
+    const bits = this.bits[index];
+    const shown = bits === null ? "given, not predicted" : `${bits.toFixed(2)} bits`;
+    byId("read-at").textContent = `${label}: ${shown}`;
+    const lists = parts.map((symbol, k) => {
+      const title = parts.length > 1 ? `Expected as ${named(symbol)}` : "Expected here";
+      return this.#expected(from + k, title, symbol);
+    });
+    lists.push(this.#expected(from + parts.length, "Expected next", null));
+    byId("read-expected").replaceChildren(...lists.flat());
+    const [best] = this.found.expected[from];
+    say(`${label}, ${shown}${best === undefined ? "" : `, expected ${named(this.symbols[best])}`}`);
+  }
+
+  // What the model expected at a place among the symbols; the one that came is marked.
+  #expected(place, title, came) {
+    const ids = this.found.expected[place];
+    if (!ids.length) return [];
+    const rows = ids.map((id, k) => [this.symbols[id], this.found.chances[place][k]]);
+    if (came !== null && !rows.some(([symbol]) => symbol === came)) rows.push([came, 2 ** -this.found.bits[place]]);
+    return [
+      el("h3", { className: "help", textContent: title }),
+      el("ul", { className: "bars" }, ...rows.map(([symbol, chance]) => el(
+        "li", { className: symbol === came ? "true" : "" },
+        el("span", { className: "name", textContent: named(symbol) }), bar(chance),
+        el("span", { className: "number", textContent: percent(chance) }),
+      ))),
+    ];
+  }
+}
+
+function percent(chance) {
+  const value = chance * 100;
+  return value >= 9.95 ? `${value.toFixed(0)} %` : value >= 0.1 ? `${value.toFixed(1)} %` : "< 0.1 %";
+}

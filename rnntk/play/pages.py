@@ -1,0 +1,75 @@
+"""The page's own files, and all of them as one."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from importlib import resources
+from typing import Any
+
+FOLDER = resources.files("rnntk.play") / "page"
+
+# In the order in which they need each other.
+SCRIPTS = (
+    "dom.js",
+    "source.js",
+    "text.js",
+    "write.js",
+    "read.js",
+    "inside.js",
+    "chart.js",
+    "training.js",
+    "main.js",
+)
+TYPES = {
+    "index.html": "text/html",
+    "style.css": "text/css",
+    **dict.fromkeys(SCRIPTS, "text/javascript"),
+}
+"""The files of the page with their types; nothing else of the folder is part of it."""
+
+_IMPORT = re.compile(r"^import .*;\n", re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) )", re.MULTILINE)
+
+
+def read(name: str) -> bytes:
+    """One of the files."""
+    return (FOLDER / name).read_bytes()
+
+
+def single(data: dict[str, Any]) -> str:
+    """The whole page as one HTML file that shows `data`, and needs no server and no network.
+
+    The modules' names are distinct, so that they can stand one after the other in one module. The file's policy
+    allows this very script and style by their hashes and nothing else, and the data is no script.
+    """
+    script = "".join(
+        _EXPORT.sub("", _IMPORT.sub("", read(name).decode("utf-8"))) for name in SCRIPTS
+    )
+    style = read("style.css").decode("utf-8")
+    policy = f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:"
+    inlined = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    # `<` is the only way out of a script element, and in JSON it stands in strings only.
+    inlined = inlined.replace("<", "\\u003c")
+    page = read("index.html").decode("utf-8")
+    for old, new in (
+        (
+            '<meta charset="utf-8">',
+            f'<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{policy}">',
+        ),
+        ('<link rel="stylesheet" href="page/style.css">', f"<style>{style}</style>"),
+        (
+            '<script type="module" src="page/main.js"></script>',
+            f'<script type="application/json" id="report-data">{inlined}</script>\n'
+            f'<script type="module">{script}</script>',
+        ),
+    ):
+        assert page.count(old) == 1, old
+        page = page.replace(old, new)
+    return page
+
+
+def _hash(content: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()

@@ -1,0 +1,138 @@
+"""A run's loss so far, and what it wrote at its checkpoints."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+from typing import Any
+
+from rnntk.errors import RunError
+from rnntk.play import limits
+from rnntk.play.models import Models
+from rnntk.runs.folder import RunFolder
+
+_POINTS = 400
+_CHUNK = 1 << 22
+_LIVE_SECONDS = 30.0
+SEED = 1
+"""Of the samples: the same at every checkpoint, so that one sees the model change and not the dice."""
+
+
+class Curve:
+    """The losses of a metrics file; each look reads only what was added. Safe for threads.
+
+    Args:
+        run: the run folder.
+    """
+
+    def __init__(self, run: RunFolder) -> None:
+        self._path = run.metrics
+        self._lock = threading.Lock()
+        self._begin()
+
+    def look(self) -> dict[str, Any]:
+        """The curve now, for the page.
+
+        Returns:
+            `loss` and `val_loss`: lists of `[step, nats]`, the first thinned to a few hundred means; `step` and
+            `seconds` of the last line; `live`: whether it was written to a moment ago.
+        """
+        with self._lock:
+            self._read()
+            return {
+                "loss": _thinned(self._loss),
+                "val_loss": _thinned(self._val_loss),
+                "step": self._step,
+                "seconds": self._seconds,
+                "live": self._live(),
+            }
+
+    def _begin(self) -> None:
+        self._offset = 0
+        self._step = 0
+        self._seconds = 0.0
+        self._loss: list[tuple[int, float]] = []
+        self._val_loss: list[tuple[int, float]] = []
+
+    def _read(self) -> None:
+        try:
+            with self._path.open("rb") as file:
+                if file.seek(0, 2) < self._offset:  # a resumed run cuts it back to its checkpoint
+                    self._begin()
+                file.seek(self._offset)
+                while data := file.read(_CHUNK):
+                    whole = data.rfind(b"\n") + 1  # the last line may be half written
+                    for line in data[:whole].splitlines():
+                        self._take(line)
+                    self._offset += whole
+                    if not whole:
+                        break
+                    file.seek(self._offset)
+        except OSError:
+            self._begin()
+
+    def _take(self, line: bytes) -> None:
+        try:
+            row = json.loads(line)
+            step = int(row["step"])
+        except (ValueError, KeyError, TypeError):
+            return
+        self._step = step
+        for name, series in (("loss", self._loss), ("val_loss", self._val_loss)):
+            value = row.get(name)
+            if isinstance(value, (int, float)) and math.isfinite(value):
+                series.append((step, float(value)))
+        if isinstance(row.get("seconds"), (int, float)):
+            self._seconds = float(row["seconds"])
+
+    def _live(self) -> bool:
+        try:
+            return time.time() - self._path.stat().st_mtime < _LIVE_SECONDS and bool(self._loss)
+        except OSError:
+            return False
+
+
+def _thinned(series: list[tuple[int, float]]) -> list[list[float]]:
+    """At most `_POINTS` points, each the mean of as many neighbours, at the last one's step."""
+    size = max(1, math.ceil(len(series) / _POINTS))
+    return [
+        [part[-1][0], round(sum(loss for _, loss in part) / len(part), 4)]
+        for part in (series[k : k + size] for k in range(0, len(series), size))
+    ]
+
+
+class Samples:
+    """What the model writes at each checkpoint, drawn once with one seed and kept. Safe for threads.
+
+    Args:
+        models: the run's.
+    """
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+        self._lock = threading.Lock()
+        self._kept: dict[int, dict[str, Any]] = {}
+
+    def steps(self) -> list[int]:
+        """The checkpoints that can be shown: those there are, and those drawn before training removed them."""
+        return sorted({*self._models.steps(), *self._kept})
+
+    def get(self, step: int) -> dict[str, Any]:
+        """The sample of one checkpoint, for the page.
+
+        Raises:
+            RunError: there is no such checkpoint.
+        """
+        with self._lock:  # one at a time: drawing them is no hurry
+            if step not in self._kept:
+                if step not in self._models.steps():
+                    raise RunError(f"{self._models.run.path} has no checkpoint {step}.")
+                self._kept[step] = self._draw(step)
+            return self._kept[step]
+
+    def _draw(self, step: int) -> dict[str, Any]:
+        model = self._models.get(step).model
+        text = "".join(model.sample(seed=SEED, length=limits.SAMPLE))
+        return {"step": step, "seed": SEED, "prime": model.default_prime, "text": text}

@@ -1,0 +1,66 @@
+"""The views of one text as a single file to hand on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rnntk.play import inside, pages, reading
+from rnntk.play.models import Models
+from rnntk.play.progress import SEED, Curve, Samples
+
+_LENGTH = 1000
+_SAMPLES = 6
+
+
+def text_of(models: Models) -> str:
+    """A text for a report when none is given: one the model writes itself."""
+    model = models.get().model
+    return model.default_prime + "".join(model.sample(seed=SEED, length=_LENGTH))
+
+
+def report(models: Models, text: str, *, notify: Callable[[str], None] = lambda _: None) -> str:
+    """A page of one text: what every character cost, the units that follow something, the training.
+
+    Of the units only those that are ranked are in it.
+
+    Args:
+        models: the run's.
+        text: what is shown.
+        notify: told of what was left out.
+
+    Returns:
+        HTML that needs nothing else.
+
+    Raises:
+        UsageError: the text is too long.
+        DataError: too little of it is known to the model.
+    """
+    loaded = models.get()
+    read = reading.read(loaded, text)
+    if read["skipped"]:
+        notify(f"Left out of the text, never seen: {', '.join(map(repr, read['skipped']))}")
+    found = reading.trace(loaded, text)
+    units = inside.ranking(loaded, found)
+    chosen = {(u["layer"], u["unit"]) for row in units["features"] for u in row["best"]} or {(0, 0)}
+    samples = Samples(models)
+    steps = _spread(samples.steps())
+    data: dict[str, Any] = {
+        "run": {**models.describe(), "steps": steps},
+        "read": read,
+        "units": units,
+        "unit": {
+            f"{layer}/{unit}": inside.unit(loaded, found, layer, unit, units["quantity"])
+            for layer, unit in sorted(chosen)
+        },
+        "training": {**Curve(models.run).look(), "steps": steps, "live": False},
+        "samples": {str(step): samples.get(step) for step in steps},
+    }
+    return pages.single(data)
+
+
+def _spread(steps: list[int]) -> list[int]:
+    """At most `_SAMPLES` of them, from the first to the last."""
+    if len(steps) <= _SAMPLES:
+        return steps
+    return [steps[round(k * (len(steps) - 1) / (_SAMPLES - 1))] for k in range(_SAMPLES)]

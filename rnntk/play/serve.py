@@ -1,0 +1,101 @@
+"""Binding, running and ending the page's server."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from rnntk.errors import RnntkError, UsageError
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from rnntk.play.guard import App
+
+PORT = 8765
+
+
+class MissingExtra(RnntkError):
+    """What the page needs is not installed."""
+
+
+def require() -> None:
+    """Check that the server's packages are there.
+
+    Raises:
+        MissingExtra: they are not.
+    """
+    missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
+    if missing:
+        raise MissingExtra(
+            f"rnntk play needs {' and '.join(missing)}. Install what it needs with: pip install 'rnntk[play]'"
+        )
+
+
+def bind(host: str, port: int | None) -> socket.socket:
+    """A socket for the server.
+
+    Args:
+        host: a name or an address.
+        port: 0 for any free one; None for `PORT`, or any free one where that is taken.
+
+    Raises:
+        UsageError: the address cannot be had.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise UsageError(f"--host {host} is no address ({error.strerror}).") from error
+    for wanted in [PORT, 0] if port is None else [port]:
+        found = socket.socket(family, socket.SOCK_STREAM)
+        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows, where REUSEADDR would share the port
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            found.bind((address[0], wanted, *address[2:]))
+            # At once: whoever is told the address finds somebody there.
+            found.listen(128)
+            return found
+        except OSError as error:
+            found.close()
+            if port is None and wanted and error.errno in (errno.EADDRINUSE, errno.EACCES):
+                continue
+            raise UsageError(
+                f"{host}:{wanted} cannot be used ({error.strerror}). Choose another --port, or 0 for any free one."
+            ) from error
+    raise AssertionError("port 0 is always tried last")
+
+
+def url(bound: socket.socket) -> str:
+    """What to open in a browser."""
+    host, port = bound.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):
+        host = socket.gethostbyname(socket.gethostname()) if host == "0.0.0.0" else "::1"
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def server(app: App) -> uvicorn.Server:
+    """The server of an application, quiet and with short patience for connections that do nothing."""
+    import uvicorn
+
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_level="critical",
+            access_log=False,
+            ws="none",
+            server_header=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=1,
+        )
+    )
+
+
+def run(app: App, bound: socket.socket) -> None:
+    """Serve until Ctrl-C or a signal."""
+    with contextlib.suppress(KeyboardInterrupt):
+        server(app).run(sockets=[bound])

@@ -1,0 +1,121 @@
+"""`rnntk play` from the command line."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from rnntk.play import serve
+
+
+def test_it_serves_until_ctrl_c(trained: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rnntk", "play", str(trained), "--port", "0", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        shown = ""
+        while not shown.endswith("}\n"):
+            shown += process.stdout.readline()
+        found = json.loads(shown)
+        assert found["step"] == 4
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", found["url"])
+        with urllib.request.urlopen(found["url"] + "api/run", timeout=20) as answer:
+            assert json.load(answer)["name"] == "r"
+        process.send_signal(signal.SIGINT)
+        _, notes = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0
+    assert "Ended." in notes
+    assert "Traceback" not in notes
+
+
+def test_a_report_is_written(rnntk, trained: Path, here: Path) -> None:
+    result = rnntk(
+        "play", trained, "--report", "out.html", "--input", "-", "--json", stdin="a fox 9漢\n"
+    )
+    assert result.exit_code == 0, result.output
+    assert "Left out of the text, never seen: '漢'" in result.stderr
+    found = json.loads(result.stdout)
+    page = (here / "out.html").read_bytes()
+    assert found["bytes"] == len(page)
+    assert b"a fox 9" in page
+
+
+def test_a_report_of_the_latest_run_needs_no_text(
+    rnntk, here: Path, text: Path, trained: Path
+) -> None:
+    (here / "runs").mkdir()
+    trained.rename(here / "runs" / "tiny-1")
+    result = rnntk("play", "--report", "out.html")
+    assert result.exit_code == 0, result.output
+    assert (here / "out.html").stat().st_size > 10_000
+
+
+def test_what_is_missing_is_named_with_how_to_get_it(rnntk, here: Path, monkeypatch) -> None:
+    monkeypatch.setattr(serve, "find_spec", lambda name: None)
+    result = rnntk("play")
+    assert result.exit_code == 1
+    assert "needs starlette and uvicorn" in result.stderr
+    assert "pip install 'rnntk[play]'" in result.stderr
+
+
+def test_a_foreign_host_is_warned_of_and_no_browser_is_opened(
+    rnntk, trained: Path, monkeypatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setattr(serve, "run", lambda app, bound: bound.close())
+    result = rnntk("play", trained, "--host", "0.0.0.0", "--port", "0")
+    assert result.exit_code == 0, result.output
+    assert "Warning: with --host 0.0.0.0 everybody" in result.stderr
+    assert opened == []
+    result = rnntk("play", trained, "--port", "0", "--open")
+    assert "Warning" not in result.stderr
+    assert opened == [result.stdout.strip()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["nowhere"], 1, "There is no run folder nowhere"),
+        (["r", "--checkpoint", "7"], 1, "has no checkpoint '7'"),
+        (["r", "--input", "tiny.txt"], 2, "--input goes with --report"),
+        (["r", "--report", "o.html", "--input", "none.txt"], 2, "cannot be read"),
+        (
+            ["r", "--report", "o.html", "--input", "bad.txt"],
+            1,
+            "is not UTF-8: bytes ff at offset 1",
+        ),
+        (["r", "--report", "o.html", "--input", "empty.txt"], 1, "Too little of the text"),
+    ],
+)
+def test_bad_input_gets_one_message(
+    rnntk, trained: Path, here: Path, arguments: list[str], code: int, message: str
+) -> None:
+    (here / "bad.txt").write_bytes(b"a\xff")
+    (here / "empty.txt").touch()
+    result = rnntk("play", *arguments)
+    assert (result.exit_code, message in result.stderr) == (code, True), result.output
+    assert not (here / "o.html").exists()
+
+
+def test_a_row_classifier_is_refused(rnntk, here: Path, trained: Path) -> None:
+    record = json.loads((trained / "run.json").read_text(encoding="utf-8"))
+    record["kind"] = "row-classifier"
+    (trained / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    result = rnntk("play", trained)
+    assert result.exit_code == 1
+    assert "only character models write text" in result.stderr

@@ -1,0 +1,208 @@
+"""Tiny runs with random weights, written as training writes them, and the page's server on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rnntk.play import app, serve
+from rnntk.play.models import Models
+from rnntk.runs import checkpoint, folder
+from rnntk.runs.folder import RunFolder
+from rnntk.text import preprocessors
+from rnntk.text.vocabulary import Vocabulary
+
+PLAIN = 'int f(void)\n{\n\tif (a) /* a b */\n\t\treturn g("x y", 12);\n\treturn 0; // end\n}\n' * 3
+KOREAN = "각시가 말했다. “값이 얼마요?” ㅋㅋ 하고 웃었다.\n하늘은 맑고 바람은 차다.\n" * 3
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+
+
+def random_weights(
+    cell: str, V: int, layers: int = 2, E: int = 5, H: int = 12, seed: int = 0, before: bool = False
+) -> dict[str, np.ndarray]:
+    """Normal weights under CharRNN's names, in Keras' layout."""
+    rng = np.random.default_rng(seed)
+    gates = GATES[cell] * H
+
+    def draw(*shape: int) -> np.ndarray:
+        return rng.normal(0, 0.7, shape).astype(np.float32)
+
+    weights = {"embedding/embeddings": draw(V, E)}
+    inputs = E
+    for k in range(layers):
+        weights[f"rnn_{k}/kernel"] = draw(inputs, gates)
+        weights[f"rnn_{k}/recurrent_kernel"] = draw(H, gates)
+        two = cell == "gru" and not before
+        weights[f"rnn_{k}/bias"] = draw(*((2, gates) if two else (gates,)))
+        inputs = H
+    weights["output/kernel"] = draw(H, V)
+    weights["output/bias"] = draw(V)
+    return weights
+
+
+def write_run(
+    path: Path,
+    *,
+    text: str = PLAIN,
+    preprocessor: str = "plain",
+    cell: str = "lstm",
+    steps: tuple[int, ...] = (10, 20, 30),
+    before: bool = False,
+    H: int = 12,
+) -> RunFolder:
+    """A run folder with a checkpoint at each step, and a loss that falls."""
+    codec = preprocessors.get(preprocessor)
+    vocabulary = Vocabulary.from_text(codec.encode(text))
+    run = folder.create(
+        path,
+        kind=folder.CHAR_RNN,
+        settings={},
+        model={"cell": cell, "layers": 2, "units": H, "parameters": 1234},
+        corpus={
+            "name": "tiny",
+            "preprocessor": codec.name,
+            "preprocessor_version": codec.version,
+            "prime": text[:4],
+        },
+        versions={},
+        vocabulary=vocabulary,
+    )
+    rows = []
+    for step in range(1, steps[-1] + 1):
+        row = {"step": step, "loss": 3.0 - 0.05 * step, "seconds": step * 0.1}
+        rows.append(row | ({"val_loss": 3.1 - 0.05 * step} if step % 10 == 0 else {}))
+    run.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    for k, step in enumerate(steps):
+        checkpoint.write(
+            run.checkpoints,
+            weights=random_weights(cell, len(vocabulary), seed=k, before=before, H=H),
+            optimizer={},
+            states={},
+            progress=checkpoint.Progress(step=step),
+        )
+    return run
+
+
+class Client:
+    """Speaks to the server as a browser would.
+
+    Args:
+        port: on loopback.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}/"
+
+    def ask(
+        self,
+        path: str,
+        body: object = None,
+        *,
+        headers: dict[str, str] | None = None,
+        method: str | None = None,
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body of an answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        sent = {"content-type": "application/json"} if body is not None else {}
+        data = None
+        if body is not None:
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        try:
+            connection.request(
+                method or ("GET" if data is None else "POST"),
+                path,
+                data,
+                {**sent, **(headers or {})},
+            )
+            answer = connection.getresponse()
+            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+        finally:
+            connection.close()
+
+    def json(self, path: str, body: object = None) -> Any:
+        """The JSON of an answer that must be good."""
+        status, _, data = self.ask(path, body)
+        assert status == 200, data
+        return json.loads(data)
+
+    def lines(self, body: object) -> list[dict[str, Any]]:
+        """All lines of a text that is written."""
+        status, _, data = self.ask("/api/write", body)
+        assert status == 200, data
+        return [json.loads(line) for line in data.decode().splitlines()]
+
+
+@contextlib.contextmanager
+def served(models: Models) -> Iterator[Client]:
+    """The server, running in a thread."""
+    bound = serve.bind("127.0.0.1", 0)
+    server = serve.server(app.create(models))
+    thread = threading.Thread(target=server.run, args=([bound],), daemon=True)
+    thread.start()
+    try:
+        yield Client(bound.getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join(timeout=20)
+        bound.close()
+    assert not thread.is_alive()
+
+
+@pytest.fixture
+def make_run() -> Callable[..., RunFolder]:
+    """Writes a run folder; see `write_run`."""
+    return write_run
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """An LSTM on C-like text."""
+    return Models(write_run(tmp_path_factory.mktemp("play") / "plain"))
+
+
+@pytest.fixture(scope="session")
+def korean(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """An LSTM on Korean, read jamo by jamo."""
+    path = tmp_path_factory.mktemp("play") / "korean"
+    return Models(write_run(path, text=KOREAN, preprocessor="hangul"))
+
+
+@pytest.fixture(scope="session")
+def client(plain: Models) -> Iterator[Client]:
+    """A server of the plain model."""
+    with served(plain) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def korean_client(korean: Models) -> Iterator[Client]:
+    """A server of the Korean model."""
+    with served(korean) as found:
+        yield found
+
+
+@pytest.fixture
+def serving() -> Callable[[Models], contextlib.AbstractContextManager[Client]]:
+    """Serves any models, as a context manager."""
+    return served
+
+
+@pytest.fixture(scope="session")
+def plain_text() -> str:
+    """What the plain model's vocabulary was made of."""
+    return PLAIN
+
+
+@pytest.fixture(scope="session")
+def korean_text() -> str:
+    """What the Korean model's vocabulary was made of."""
+    return KOREAN

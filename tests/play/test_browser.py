@@ -1,0 +1,451 @@
+"""The page in a real browser: headless Chromium, driven by Playwright.
+
+It looks for Debian's chromium (or `RNNTK_CHROMIUM`); `.ci/run` installs it. Every test also fails on a message in the
+console, an error of the page, or a request to any other host.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rnntk.play import report
+from rnntk.play.models import Models
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+CHROMIUM = (
+    os.environ.get("RNNTK_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+)
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="needs chromium: apt-get install chromium, or set RNNTK_CHROMIUM"
+)
+VIEWS = ("write", "read", "inside", "training")
+NARROW = {"width": 360, "height": 740}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    with playwright.sync_playwright() as driver:
+        found = driver.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
+    """Makes contexts that note what goes wrong; the test fails when anything did."""
+    made: list[BrowserContext] = []
+    wrong: list[str] = []
+
+    def make(**options) -> BrowserContext:
+        found = browser.new_context(**options)
+        found.set_default_timeout(20_000)
+        found.on("console", lambda m: wrong.append(f"console: {m.text}"))
+        found.on("weberror", lambda e: wrong.append(f"error: {e.error}"))
+        found.on("request", lambda r: wrong.append(r.url) if is_foreign(r.url) else None)
+        found.on(
+            "response", lambda r: wrong.append(f"{r.status} {r.url}") if r.status > 399 else None
+        )
+        made.append(found)
+        return found
+
+    yield make
+    for one in made:
+        one.close()
+    assert wrong == []
+
+
+def is_foreign(url: str) -> bool:
+    return not re.match(r"http://127\.0\.0\.1:\d+/|file://|data:", url)
+
+
+@pytest.fixture
+def opened(context) -> Callable[..., Page]:
+    """Opens a page and waits until it has started."""
+
+    def open_page(url: str, **options) -> Page:
+        page = context(**options).new_page()
+        page.goto(url)
+        page.locator("body[data-ready]").wait_for()
+        return page
+
+    return open_page
+
+
+def tab(page: Page, name: str) -> None:
+    page.get_by_role("tab", name=name).click()
+
+
+def write(page: Page, prime: str, *, seed: int = 1, length: int = 120, pace: str = "0") -> None:
+    page.locator("#write-prime").fill(prime)
+    page.locator("#write-seed").fill(str(seed))
+    page.locator("#write-length").fill(str(length))
+    page.locator("#write-pace").select_option(pace)
+    page.get_by_role("button", name="Write", exact=True).click()
+
+
+def wait_for(page: Page, selector: str, pattern: str) -> None:
+    page.locator(selector).filter(has_text=re.compile(pattern)).wait_for()
+
+
+def written(page: Page) -> str:
+    """The text in the Write view, without the jamo under syllables."""
+    return page.locator("#write-text .c").evaluate_all(
+        "spans => spans.map(s => (s.querySelector('b') ?? s).textContent).join('')"
+    )
+
+
+def read_text(page: Page, text: str) -> None:
+    tab(page, "Read")
+    page.locator("#read-input").fill(text)
+    page.locator("#read-form button").click()
+    wait_for(page, "#read-figures", f"characters{len(text):,}$")
+
+
+def per_character(bits: float) -> str:
+    """A pattern for what the Read view's figures say."""
+    return rf"^bits per character{re.escape(f'{bits:.3f}')}\D"
+
+
+def test_write(opened, client, plain: Models) -> None:
+    page = opened(client.url)
+    write(page, "int ")
+    wait_for(page, "#write-status", "Written: 124 characters, seed 1")
+    sampled = "".join(plain.get().model.sample("int ", seed=1, length=120, temperature=0.8))
+    assert written(page) == "int " + sampled
+    assert page.locator("#write-text .given").count() == 4
+    # Click the tenth character: what is after it goes, and another text follows.
+    page.locator("#write-seed").fill("2")
+    page.locator("#write-text .c").nth(9).click()
+    wait_for(page, "#write-status", "Written: 130 characters, seed 2")
+    kept = ("int " + sampled)[:10]
+    assert written(page) == kept + "".join(
+        plain.get().model.sample(kept, seed=2, length=120, temperature=0.8)
+    )
+
+
+def test_write_streams_and_stops(opened, client) -> None:
+    page = opened(client.url)
+    write(page, "int ", length=5000, pace="60")
+    page.locator("#write-text .c").nth(20).wait_for()
+    stop = page.get_by_role("button", name="Stop")
+    stop.click()
+    wait_for(page, "#write-status", "Stopped")
+    count = page.locator("#write-text .c").count()
+    assert 20 < count < 1000
+    page.wait_for_timeout(300)
+    assert page.locator("#write-text .c").count() == count
+    assert stop.is_disabled()
+    page.locator("#write-pace").select_option("0")
+    page.locator("#write-length").fill("50")
+    page.get_by_role("button", name="Go on").click()
+    wait_for(page, "#write-status", f"Written: {count + 50} characters")
+    text = written(page)
+    page.get_by_role("button", name="Read this text").click()
+    page.locator("#read-figures dd").first.wait_for()
+    assert page.locator("#read-input").input_value() == text
+
+
+def test_what_is_wrong_is_said(browser, client) -> None:
+    page = browser.new_page()  # its refused request is a message in the console, as it should be
+    page.goto(client.url)
+    page.locator("body[data-ready]").wait_for()
+    write(page, "int ", length=120)
+    wait_for(page, "#write-status", "Written")
+    read_tab = page.get_by_role("tab", name="Read")
+    read_tab.click()
+    page.locator("#read-input").fill("漢字")
+    page.locator("#read-form button").click()
+    wait_for(page, "#problem", "needs two symbols that the model knows")
+    assert page.locator("#problem").get_attribute("role") == "alert"
+    page.close()
+
+
+def test_read(opened, client, plain_text: str) -> None:
+    page = opened(client.url)
+    read_text(page, plain_text)
+    expected = client.json("/api/read", {"text": plain_text})
+    wait_for(page, "#read-figures", per_character(expected["bits_per_character"]))
+    characters = page.locator("#read-text .c")
+    assert characters.count() == len(plain_text)
+    for k, bits in enumerate(expected["bits"][:60]):
+        level = sum(bits >= step for step in (0.5, 1, 2, 3, 4, 5, 6, 8)) if bits else 0
+        classes = (characters.nth(k).get_attribute("class") or "").split()
+        assert [c for c in classes if c.startswith("p")] == ([f"p{level}"] if level else []), k
+    characters.nth(7).hover()
+    title = page.locator("#read-at").inner_text()
+    assert title == f"{plain_text[7]}: {expected['bits'][7]:.2f} bits"
+    first = page.locator("#read-expected .name").first.inner_text()
+    symbols = client.json("/api/run")["vocabulary"]
+    assert first in (symbols[expected["expected"][7][0]], "space", "line end", "tab")
+    assert page.locator("#read-expected .true").count() == 1
+
+
+def test_text_is_never_taken_for_html(opened, serving, tmp_path, make_run) -> None:
+    evil = "<img src=x onerror=\"document.title='bad'\"><b>x</b>&amp;"
+    run = make_run(tmp_path / "r", text=evil * 3)
+    with serving(Models(run)) as client:
+        page = opened(client.url)
+        read_text(page, evil)
+        assert page.locator("#read-text img, #read-text b").count() == 0
+        assert page.locator("#read-text").inner_text() == evil
+        write(page_in_write(page), evil, length=30)
+        wait_for(page, "#write-status", "Written")
+        assert page.locator("#write-text img").count() == 0
+        assert page.title() == "r · rnntk play"
+
+
+def page_in_write(page: Page) -> Page:
+    tab(page, "Write")
+    return page
+
+
+def test_inside(opened, client, plain_text: str) -> None:
+    page = opened(client.url)
+    tab(page, "Inside")
+    page.locator("#inside-input").fill(plain_text)
+    page.locator("#inside-form button").click()
+    wait_for(page, "#inside-ranking", "the indentation of the line")
+    expected = client.json("/api/units", {"text": plain_text})["features"]
+    best = expected[0]["best"][0]
+    wait_for(page, "#inside-title", f"Layer {best['layer'] + 1}, unit {best['unit']}$")
+    assert page.locator("#inside-ranking li").count() == len(expected)
+    # Another unit of the ranking, then one by number, then a gate.
+    page.locator("#inside-ranking li").nth(1).locator("button").nth(2).click()
+    other = expected[1]["best"][2]
+    wait_for(page, "#inside-title", f"Layer {other['layer'] + 1}, unit {other['unit']}$")
+    assert (
+        page.locator("#inside-ranking li")
+        .nth(1)
+        .locator("button")
+        .nth(2)
+        .get_attribute("aria-pressed")
+        == "true"
+    )
+    page.locator("#inside-layer").select_option("2")
+    page.locator("#inside-unit").fill("7")
+    page.locator("#inside-unit").press("Enter")
+    wait_for(page, "#inside-title", "Layer 2, unit 7$")
+    page.locator("#inside-quantity").select_option("f")
+    page.locator("#inside-text .p8").first.wait_for()
+    assert page.locator("#inside-text [class*=n1], #inside-text .n8").count() == 0, (
+        "gates are never below 0"
+    )
+    page.locator("#inside-text .c").nth(6).hover()
+    wait_for(page, "#inside-at", r"After v: \d\.\d\d")
+
+
+def test_training_is_live(opened, serving, tmp_path, make_run) -> None:
+    run = make_run(tmp_path / "r")
+    with serving(Models(run)) as client:
+        page = opened(client.url)
+        tab(page, "Training")
+        wait_for(page, "#training-status", "Training now: step 30")
+        page.locator("#training-samples article").nth(2).wait_for()
+        titles = page.locator("#training-samples h3").all_inner_texts()
+        assert titles == ["step 10", "step 20", "step 30"]
+        assert (
+            page.locator("#training-chart polyline.loss").get_attribute("points").count(",") == 30
+        )
+        assert page.locator("#training-chart circle").count() == 3
+        # It trains on: the curve and the samples follow by themselves.
+        grown = run.metrics.read_text() + '{"step": 40, "loss": 1.0, "seconds": 4}\n'
+        other = make_run(tmp_path / "more", steps=(40,))
+        shutil.copytree(other.checkpoints / "step-00000040", run.checkpoints / "step-00000040")
+        run.metrics.write_text(grown)
+        wait_for(page, "#training-status", "step 40 after 4 s, loss 1.000")
+        wait_for(page, "#training-samples", "step 40")
+        assert page.locator("#checkpoint option").all_inner_texts()[-1] == "step 40"
+        page.locator("#training-chart").hover(position={"x": 300, "y": 80})
+        wait_for(page, "#training-at", r"step \d+: \d\.\d+; validation at")
+
+
+def test_another_checkpoint_reads_differently(opened, client, plain_text: str) -> None:
+    page = opened(client.url)
+    read_text(page, plain_text)
+    before = page.locator("#read-figures dd").first.inner_text()
+    page.locator("#checkpoint").select_option("10")
+    wait_for(page, "#run-facts", "step 10$")
+    page.locator("#read-figures dd").filter(has_not_text=before).first.wait_for()
+    expected = client.json("/api/read", {"text": plain_text, "step": 10})["bits_per_character"]
+    wait_for(page, "#read-figures", per_character(expected))
+
+
+def test_korean(opened, korean_client, korean_text: str) -> None:
+    page = opened(korean_client.url)
+    write(page, "각시가", length=400)
+    wait_for(page, "#write-status", "Written")
+    syllable = page.locator("#write-text .syl").first
+    assert syllable.locator("b").inner_text() == "각"
+    assert syllable.locator("i").all_inner_texts() == ["ㄱ", "ㅏ", "ㄱ"]
+    above, under = syllable.locator("b").bounding_box(), syllable.locator("i").first.bounding_box()
+    assert under["y"] >= above["y"] + above["height"] - 1
+    read_text(page, korean_text)
+    wait_for(page, "#read-figures", "bits per symbol")
+    first = page.locator("#read-text .syl").nth(1)  # 시: ㅅ, ㅣ, and the marker as a dot
+    assert first.locator("i").all_inner_texts() == ["ㅅ", "ㅣ", "·"]
+    first.hover()
+    wait_for(page, "#read-at", r"^시: \d+\.\d\d bits$")
+    wait_for(page, "#read-expected", "Expected as ㅅ")
+    tab(page, "Inside")
+    wait_for(page, "#inside-ranking", "the end of a syllable")
+    page.locator("#inside-text .syl").first.hover()
+    wait_for(page, "#inside-at", "After 각: ㄱ .*ㅏ .*end ᴥ")
+
+
+def test_keyboard_only(opened, client) -> None:
+    page = opened(client.url)
+    keys = page.keyboard
+    focused = "document.activeElement.id"
+    page.locator("#tab-write").focus()
+    keys.press("ArrowRight")
+    assert page.evaluate(focused) == "tab-read"
+    assert page.locator("#read").is_visible()
+    keys.press("End")
+    assert page.locator("#training").is_visible()
+    keys.press("ArrowRight")
+    assert page.locator("#write").is_visible()
+    # Only the chosen tab is on the way; then the prime and the settings, to the button.
+    keys.press("Tab")
+    assert page.evaluate(focused) == "write-prime"
+    keys.press("Control+a")
+    keys.type("int f")
+    for name in ("temperature", "top-k", "top-p", "seed", "length", "pace"):
+        keys.press("Tab")
+        assert page.evaluate(focused) == f"write-{name}"
+        if name == "seed":
+            keys.type("3")
+        if name == "length":
+            keys.press("Control+a")
+            keys.type("40")
+        if name == "pace":
+            keys.press("Home")
+    keys.press("Tab")
+    keys.press("Enter")
+    wait_for(page, "#write-status", "Written: 45 characters, seed 3")
+    before = written(page)
+    while page.evaluate(focused) != "write-text":
+        keys.press("Tab")
+    keys.press("Home")
+    for _ in range(9):
+        keys.press("ArrowRight")
+    keys.press("Enter")
+    wait_for(page, "#write-status", "Written: 50 characters, seed 3")
+    assert written(page)[:10] == before[:10]
+    keys.press("ArrowDown")
+    keys.press("ArrowUp")
+    keys.press("End")
+    assert page.locator("#write-text .c").last.get_attribute("class").split()[-1] == "at"
+    # The text is read with the arrow keys too, and what is there is said.
+    page.locator("#tab-read").focus()
+    keys.press("Enter")
+    page.locator("#read-text .c").first.wait_for()
+    page.locator("#read-text").focus()
+    keys.press("ArrowRight")
+    keys.press("ArrowRight")
+    wait_for(page, "#said", r", \d+\.\d\d bits, expected ")
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline != "none", "one must see where one is"
+
+
+@pytest.mark.parametrize("kind", ["client", "korean_client"])
+def test_narrow_screen(request, opened, kind: str) -> None:
+    """At 360 pixels nothing sticks out, and every control can be hit."""
+    page = opened(request.getfixturevalue(kind).url, viewport=NARROW, has_touch=True)
+    write(page, "", length=300)
+    wait_for(page, "#write-status", "Written")
+    for view in VIEWS:
+        page.locator(f"#tab-{view}").tap()
+        wait_until_filled(page, view)
+        assert page.evaluate("document.documentElement.scrollWidth") == 360, view
+        for control in page.locator("button:visible, input:visible, select:visible").all():
+            box = control.bounding_box()
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= 360
+            assert box["height"] >= 24
+    page.locator("#tab-read").tap()
+    page.locator("#read-text .c").nth(4).tap()
+    wait_for(page, "#read-at", "bits$")
+
+
+def wait_until_filled(page: Page, view: str) -> None:
+    filled = {
+        "write": "#write-text .c",
+        "read": "#read-text .c",
+        "inside": "#inside-follows li",
+        "training": "#training-samples article:nth-child(3)",
+    }
+    page.locator(filled[view]).first.wait_for()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("kind", ["client", "korean_client"])
+def test_axe_finds_nothing(request, context, kind: str, scheme: str) -> None:
+    axe = importlib.resources.files(pytest.importorskip("axe_playwright_python")) / "axe.min.js"
+    page = context(color_scheme=scheme, bypass_csp=True).new_page()
+    page.goto(request.getfixturevalue(kind).url)
+    page.locator("body[data-ready]").wait_for()
+    page.evaluate(axe.read_text(encoding="utf-8"))
+    write(page, "", length=200)
+    wait_for(page, "#write-status", "Written")
+    for view in VIEWS:
+        page.locator(f"#tab-{view}").click()
+        wait_until_filled(page, view)
+        found = page.evaluate("axe.run()")
+        assert len(found["passes"]) > 15
+        problems = [
+            (v["id"], v["help"], [n["html"] for n in v["nodes"][:3]]) for v in found["violations"]
+        ]
+        assert problems == [], view
+
+
+@pytest.mark.parametrize("kind", ["plain", "korean"])
+def test_a_report_shows_the_same_without_a_server(
+    request, opened, tmp_path: Path, kind: str
+) -> None:
+    models, text = request.getfixturevalue(kind), request.getfixturevalue(f"{kind}_text")
+    path = tmp_path / "report.html"
+    path.write_text(report.report(models, text), encoding="utf-8")
+    page = opened(path.as_uri())
+    assert not page.locator("#tab-write").is_visible()
+    assert not page.locator("form:visible, #checkpoint:visible").count()
+    expected = models.get().model.evaluate(text).bits_per_character
+    wait_for(page, "#read-figures", per_character(expected))
+    page.locator("#read-text .c").nth(3).hover()
+    wait_for(page, "#read-at", "bits$")
+    tab(page, "Inside")
+    wait_for(page, "#inside-title", "Layer")
+    page.locator("#inside-ranking button").nth(3).click()
+    assert page.locator("#inside-ranking button").nth(3).get_attribute("aria-pressed") == "true"
+    tab(page, "Training")
+    page.locator("#training-samples article").nth(2).wait_for()
+    assert page.locator("#training-chart polyline.loss").count() == 1
+
+
+def test_screens_print_dark_on_dark_and_light_on_light(opened, client) -> None:
+    """The page follows the system's colours."""
+
+    def brightness(scheme: str) -> int:
+        page = opened(client.url, color_scheme=scheme)
+        return sum(
+            map(
+                int,
+                re.findall(
+                    r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor")
+                )[:3],
+            )
+        )
+
+    assert brightness("dark") < 150 < 600 < brightness("light")
