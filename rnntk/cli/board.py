@@ -1,0 +1,78 @@
+"""`rnntk board`: TensorBoard on the runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import webbrowser
+from pathlib import Path
+
+import click
+
+from rnntk.cli.console import Console
+from rnntk.cli.options import Option, common_options, runs_dir_option
+
+
+@click.command(
+    "board",
+    epilog="""\b
+Examples:
+  rnntk board
+  rnntk board --runs-dir /data/runs --port 8000 --no-open""",
+)
+@click.option(
+    "--host",
+    cls=Option,
+    default="127.0.0.1",
+    help="The address to listen at; 0.0.0.0 shows the runs to the whole network.",
+)
+@click.option(
+    "--port",
+    cls=Option,
+    type=click.IntRange(0, 65535),
+    help="The port; 0 is any free one.  [default: 6006, or the next free one]",
+)
+@click.option(
+    "--open/--no-open",
+    "open_browser",
+    cls=Option,
+    default=None,
+    help="Open it in the browser.  [default: on a desktop, from a terminal]",
+)
+@runs_dir_option
+@common_options
+def command(
+    host: str,
+    port: int | None,
+    open_browser: bool | None,
+    runs_dir: Path,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Show the runs in TensorBoard: loss, gradient norm, learning rate, samples, graph, hyperparameters.
+
+    It follows runs that are in training, and ends with Ctrl-C (exit code 0).
+    """
+    from rnntk.monitoring import board
+
+    console = Console(quiet, verbose, as_json)
+
+    def ready(url: str) -> None:
+        console.result(url)
+        console.json("board", {"url": url, "runs_dir": str(runs_dir)})
+        sys.stdout.flush()
+        console.note(f"TensorBoard shows {runs_dir} there. Press Ctrl-C to end it.")
+        if _on_a_desktop() if open_browser is None else open_browser:
+            webbrowser.open(url)
+
+    board.serve(runs_dir, host=host, port=port, ready=ready)
+
+
+def _on_a_desktop() -> bool:
+    """Whether a browser window can be expected: not in a pipe, a container or over ssh."""
+    if not sys.stdout.isatty():
+        return False
+    return sys.platform in ("darwin", "win32") or any(
+        name in os.environ for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )

@@ -1,0 +1,140 @@
+"""`rnntk plot`: curves of runs, as a picture or in the terminal."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rnntk.cli.console import Console, shown
+from rnntk.cli.options import Option, common_options, runs_dir_option
+
+ROWS = 20  # of a curve in the terminal, where it has as many
+
+
+@click.command(
+    "plot",
+    epilog="""\b
+Examples:
+  rnntk plot --terminal
+  rnntk plot runs/linux_kernel-1 --output loss.svg
+  rnntk plot linux_kernel-1 linux_kernel-2 --x time --y bits""",
+)
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN]...")
+@click.option(
+    "--output",
+    cls=Option,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A .png or .svg file, replaced if it is there.  [default: <y>.png]",
+)
+@click.option(
+    "--terminal", is_flag=True, cls=Option, help="Draw here with characters; needs no Matplotlib."
+)
+@click.option(
+    "--x",
+    cls=Option,
+    type=click.Choice(("steps", "time")),
+    default="steps",
+    help="Against steps, or seconds trained.",
+)
+@click.option(
+    "--y",
+    cls=Option,
+    default="loss",
+    metavar="NAME",
+    help="loss, bits, perplexity, accuracy, grad_norm, learning_rate, rate, or any other number of the metrics.",
+)
+@click.option(
+    "--smooth",
+    cls=Option,
+    type=click.IntRange(1),
+    metavar="N",
+    help="Steps the bold curve is a mean of; 1 for none.  [default: a fiftieth of the run]",
+)
+@click.option("--log", is_flag=True, cls=Option, help="A logarithmic y axis.")
+@click.option(
+    "--ascii", is_flag=True, cls=Option, help="With --terminal: no characters beyond ASCII."
+)
+@runs_dir_option
+@common_options
+def command(
+    runs: tuple[Path, ...],
+    output: Path | None,
+    terminal: bool,
+    x: str,
+    y: str,
+    smooth: int | None,
+    log: bool,
+    ascii: bool,
+    runs_dir: Path,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Draw the curves of one or several RUNs, folders or names in --runs-dir; without any, the latest.
+
+    Train loss is pale at every step and bold as a running mean; validation is dashed. A run may be in
+    training. Pictures need Matplotlib: pip install 'rnntk[plot]'.
+    """
+    from rnntk.monitoring import curves
+    from rnntk.runs import listing
+
+    console = Console(quiet, verbose, as_json)
+    # Both may be asked for; a picture is the default.
+    path = output or (None if terminal else Path(f"{y}.png"))
+    if path is not None:
+        from rnntk.monitoring import picture
+
+        picture.check_path(path)
+    found = [listing.find(runs_dir, run) for run in runs] or [listing.find(runs_dir, None)]
+    drawn = [curves.load(run, y, x, smooth) for run in found]
+    for curve in drawn:
+        if curve.skipped:
+            console.note(
+                f"{curve.name}: {curve.skipped} lines of its metrics are damaged and left out."
+            )
+    if path is not None:
+        picture.draw(path, drawn, y=y, x=x, log=log)
+        console.result(f"drawn         {shown(path)}")
+    if terminal and not as_json:
+        _in_terminal(drawn, x=x, y=y, log=log, ascii_only=ascii)
+    console.json(
+        "plot",
+        {
+            "output": None if path is None else str(path),
+            "x": x,
+            "y": y,
+            "runs": [
+                {
+                    "name": curve.name,
+                    "points": len(curve.raw),
+                    "last": float(curve.raw.y[-1]) if len(curve.raw) else None,
+                    "validation_points": len(curve.validation),
+                    "last_validation": float(curve.validation.y[-1])
+                    if len(curve.validation)
+                    else None,
+                }
+                for curve in drawn
+            ],
+        },
+    )
+
+
+def _in_terminal(drawn: list[Any], *, x: str, y: str, log: bool, ascii_only: bool) -> None:
+    from rnntk.monitoring import terminal
+
+    columns, lines = shutil.get_terminal_size()
+    for line in terminal.draw(
+        drawn,
+        x=x,
+        y=y,
+        log=log,
+        width=columns,
+        height=min(max(lines - 6, 5), ROWS),
+        ascii_only=ascii_only or not terminal.can_show(sys.stdout),
+    ):
+        click.echo(line)

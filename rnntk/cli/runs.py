@@ -1,0 +1,278 @@
+"""`rnntk runs`: the runs here; `rnntk runs show` for one."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rnntk import config
+from rnntk.cli.console import Console, shown
+from rnntk.cli.options import Option, common_options, runs_dir_option
+from rnntk.cli.table import Column, age, size, table, terminal_width
+
+if TYPE_CHECKING:
+    from rnntk.runs.listing import CheckpointSummary, Details, Summary
+
+KINDS = ("char-rnn", "row-classifier")
+
+# The last to be left out on a narrow terminal are those that tell how well a run does.
+COLUMNS = (
+    Column("RUN"),
+    Column("CORPUS", drop=5),
+    Column("MODEL", drop=3),
+    Column("STEPS", right=True, drop=1),
+    Column("LOSS", right=True, drop=4),
+    Column("VALIDATION", right=True, drop=2),
+    Column("AGE", right=True, drop=6),
+    Column("SIZE", right=True, drop=7),
+)
+
+
+@click.group(
+    "runs",
+    invoke_without_command=True,
+    epilog="""\b
+Examples:
+  rnntk runs
+  rnntk runs --corpus linux_kernel
+  rnntk runs show runs/linux_kernel-1""",
+)
+@click.option("--corpus", cls=Option, metavar="NAME", help="Only runs on this corpus.")
+@click.option("--kind", cls=Option, type=click.Choice(KINDS), help="Only runs of this kind.")
+@runs_dir_option
+@common_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    corpus: str | None,
+    kind: str | None,
+    runs_dir: Path,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """List the runs here, the one written to last first.
+
+    The loss is the last step's, validation the least so far, both in nats a symbol (an image for
+    classifiers). A run that cannot be used is listed with the reason.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    from rnntk.runs import listing
+
+    console = Console(quiet, verbose, as_json)
+    found = listing.runs(runs_dir, kind=kind, corpus=corpus)
+    now = time.time()
+    if found:
+        rows = [_row(s, now) for s in found]
+        for line in table(COLUMNS, rows, terminal_width(), [s.problem for s in found]):
+            console.result(line)
+    else:
+        what = f" on {corpus}" if corpus else f" of kind {kind}" if kind else ""
+        train = "rnntk mnist" if kind == KINDS[1] else "rnntk train"
+        option = f" --corpus {corpus}" if corpus else ""
+        console.note(f"There is no run{what} in {runs_dir}. Train one with: {train}{option}")
+    console.json("runs", {"runs_dir": str(runs_dir), "runs": [_as_json(s) for s in found]})
+
+
+def _row(s: Summary, now: float) -> list[str]:
+    def loss(value: float | None) -> str:
+        return "-" if value is None else f"{value:.4f}"
+
+    steps = "-" if s.step is None else f"{s.step:,}"
+    return [
+        s.name, s.corpus or "-", s.model or "-", steps, loss(s.loss), loss(s.best),
+        age(now - s.modified), size(s.bytes),
+    ]  # fmt: skip
+
+
+def _as_json(s: Summary) -> dict[str, Any]:
+    return {
+        "name": s.name,
+        "path": str(s.path),
+        "kind": s.kind or None,
+        "corpus": s.corpus or None,
+        "model": s.model or None,
+        "step": s.step,
+        "loss": s.loss,
+        "best_val_loss": s.best,
+        "modified": datetime.fromtimestamp(s.modified, timezone.utc).isoformat(timespec="seconds"),
+        "bytes": s.bytes,
+        "problem": s.problem,
+    }
+
+
+@command.command(
+    "show",
+    epilog="""\b
+Examples:
+  rnntk runs show
+  rnntk runs show runs/linux_kernel-1 --json""",
+)
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@runs_dir_option
+@common_options
+@click.pass_context
+def show(
+    ctx: click.Context, run: Path | None, runs_dir: Path, as_json: bool, quiet: bool, verbose: bool
+) -> None:
+    """Show everything about RUN, a folder or a name in --runs-dir; without it, the latest run.
+
+    Every checkpoint's files are checked against their sums.
+    """
+    from rnntk.runs import listing
+
+    # What stood before `show` holds too: rnntk runs --json show.
+    outer = ctx.parent.params if ctx.parent else {}
+    console = Console(
+        quiet or outer["quiet"], verbose or outer["verbose"], as_json or outer["as_json"]
+    )
+    if ctx.get_parameter_source("runs_dir") is click.core.ParameterSource.DEFAULT:
+        runs_dir = outer["runs_dir"]
+    d = listing.details(listing.find(runs_dir, run))
+    for key, value in _facts(d):
+        console.result(f"{key:<13} {value}")
+    for text in _next_commands(d):
+        console.note(text)
+    console.json("runs show", _details_json(d))
+
+
+def _facts(d: Details) -> list[tuple[str, str]]:
+    """What is shown, a line each."""
+    s, record = d.summary, d.run.record
+    model, versions = record["model"], record.get("versions") or {}
+    facts = [
+        ("run", f"{shown(d.run.path)} ({s.kind}), {size(s.bytes)}"),
+        (
+            "created",
+            f"{record.get('created', 'unknown')}, written to {_ago(time.time() - s.modified)}",
+        ),
+        ("model", _model(s.model, model)),
+        ("corpus", _corpus(record["corpus"])),
+        ("settings", _settings(d.changed)),
+    ]
+    split = record["corpus"].get("split") or {}
+    parts = [f"{name} {end - begin:,}" for name, (begin, end) in split.items() if end > begin]
+    if parts:
+        facts.insert(4, ("split", ", ".join(parts) + " symbols, in this order"))
+    if d.progress is not None:
+        p = d.progress
+        facts.append(("trained", f"{p.step:,} steps, {p.epoch} epochs, {_duration(p.seconds)}"))
+    facts.append(("loss", _losses(d)))
+    facts += [("checkpoint", _checkpoint(d, c)) for c in d.checkpoints] or [
+        ("checkpoint", "none yet")
+    ]
+    facts.append(("versions", ", ".join(f"{k} {v}" for k, v in versions.items()) or "unknown"))
+    return facts
+
+
+def _ago(seconds: float) -> str:
+    text = age(seconds)
+    return text if text == "now" else f"{text} ago"
+
+
+def _model(name: str, model: dict[str, Any]) -> str:
+    count = model.get("parameters")
+    rest = {"embedding", "dropout"} & set(model)
+    more = [f"{key} {model[key]}" for key in sorted(rest, reverse=True) if model[key]]
+    return ", ".join([name, *more, *([f"{count:,} parameters"] if isinstance(count, int) else [])])
+
+
+def _corpus(corpus: dict[str, Any]) -> str:
+    facts = corpus.get("facts") or {}
+    parts = [str(corpus.get("name", "unknown"))]
+    if "vocabulary_size" in facts:
+        parts.append(f"{facts['symbols']:,} symbols, {facts['vocabulary_size']} different")
+    if corpus.get("preprocessor"):
+        parts.append(f"preprocessor {corpus['preprocessor']}")
+    if corpus.get("path"):
+        parts.append(f"from {corpus['path']} ({corpus.get('source', 'unknown')})")
+    if corpus.get("sha256"):
+        parts.append(f"sha256 {corpus['sha256'][:12]}")
+    return ", ".join(parts)
+
+
+def _settings(changed: dict[str, Any]) -> str:
+    parts = []
+    for name, value in changed.items():
+        if isinstance(value, bool):
+            parts.append(config.flag(name) if value else config.flag(f"no_{name}"))
+        elif isinstance(value, list):
+            parts += [f"{config.flag(name)} {item}" for item in value]
+        else:
+            parts.append(f"{config.flag(name)} {value}")
+    return " ".join(parts) or "all defaults"
+
+
+def _losses(d: Details) -> str:
+    parts = [] if d.summary.loss is None else [f"last step {d.summary.loss:.4f}"]
+    parts += [
+        f"validation {name.removeprefix('val_').replace('_', ' ')} {value:.4f}"
+        for name, value in d.last.items()
+        if name.startswith("val_")
+    ]
+    if d.progress is not None and d.progress.best:
+        best = d.progress.best
+        parts.append(f"best validation {best['val_loss']:.4f} at step {int(best['step']):,}")
+    return ", ".join(parts) or "none yet"
+
+
+def _checkpoint(d: Details, c: CheckpointSummary) -> str:
+    best = d.progress.best if d.progress else None
+    mark = ", the best" if best and int(best["step"]) == c.step else ""
+    return f"step {c.step:,}, {size(c.bytes)}{mark}" + (f": {c.problem}" if c.problem else "")
+
+
+def _next_commands(d: Details) -> list[str]:
+    """What can be typed next."""
+    from rnntk.runs import folder
+
+    path = shown(d.run.path)
+    texts = []
+    if d.progress is None:
+        return [f"{path} has no whole checkpoint, so it can be neither sampled nor resumed."]
+    if d.summary.kind == folder.CHAR_RNN:
+        texts.append(f"Draw from it with: rnntk sample {path}")
+    train = "rnntk train" if d.summary.kind == folder.CHAR_RNN else "rnntk mnist"
+    if d.run.record["corpus"].get("source") == folder.IMPORTED:
+        texts.append(f"Train a new run from it with: {train} --init-from {path}")
+    else:
+        texts.append(f"Continue it with: {train} --resume {path}{_more(d)}")
+    return texts
+
+
+def _more(d: Details) -> str:
+    """The flag that lets a finished run go on."""
+    assert d.progress is not None
+    epochs = d.run.settings.get("epochs", 0)
+    return f" --epochs {2 * epochs}" if d.progress.epoch >= epochs else ""
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+
+
+def _details_json(d: Details) -> dict[str, Any]:
+    progress = d.progress
+    return {
+        **_as_json(d.summary),
+        "created": d.run.record.get("created"),
+        "settings": d.run.settings,
+        "changed_settings": d.changed,
+        "model_record": d.run.record["model"],
+        "corpus_record": d.run.record["corpus"],
+        "versions": d.run.record.get("versions"),
+        "epoch": progress and progress.epoch,
+        "seconds": progress and progress.seconds,
+        "best": progress and progress.best,
+        "last": d.last,
+        "checkpoints": [
+            {"step": c.step, "bytes": c.bytes, "problem": c.problem} for c in d.checkpoints
+        ],
+    }

@@ -1,0 +1,1 @@
+"""Looking at runs: curves as pictures or in the terminal, TensorBoard. Never TensorFlow."""

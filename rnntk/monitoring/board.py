@@ -1,0 +1,64 @@
+"""TensorBoard on a folder of runs, in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rnntk.errors import RnntkError, RunError
+
+_EVENTS = "events.out.tfevents.*"
+
+
+def serve(runs_dir: Path, *, host: str, port: int | None, ready: Callable[[str], None]) -> None:
+    """Serve TensorBoard until SIGINT (Ctrl-C) or SIGTERM; then return.
+
+    Args:
+        runs_dir: the folder of runs, searched at any depth, also for runs that are made later.
+        host: the address to listen at.
+        port: the port; None for 6006 or the next free one, 0 for any free one.
+        ready: called with the URL when the server answers.
+
+    Raises:
+        RunError: no run in the folder has written events.
+        RnntkError: the address cannot be listened at.
+    """
+    if next(runs_dir.rglob(_EVENTS), None) is None:
+        raise RunError(
+            f"There is nothing to show in {runs_dir}: no run there has written TensorBoard events. "
+            "Train one with rnntk train, or name another folder with --runs-dir."
+        )
+    from tensorboard import program
+
+    board = program.TensorBoard()
+    flags = ["", "--logdir", str(runs_dir), "--host", host, "--reload_multifile", "true"]
+    board.configure(argv=flags if port is None else [*flags, "--port", str(port)])
+    with _until_signal() as done:
+        try:
+            # TensorBoard prints advice for its own developers while it starts.
+            with contextlib.redirect_stderr(io.StringIO()):
+                url = board.launch()
+        except program.TensorBoardServerException as error:
+            raise RnntkError(
+                f"TensorBoard cannot listen at {host}, port {port}: {error.msg} "
+                "Choose another --port (0 is any free one) or --host."
+            ) from error
+        ready(url)
+        done.wait()
+
+
+@contextmanager
+def _until_signal() -> Iterator[threading.Event]:
+    """An event that is set by SIGINT or SIGTERM."""
+    done = threading.Event()
+    before = {n: signal.signal(n, lambda *_: done.set()) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield done
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

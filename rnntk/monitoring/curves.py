@@ -1,0 +1,159 @@
+"""The curves of one or several runs: chosen, smoothed, thinned. Drawing them is another matter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from rnntk.errors import RunError, UsageError, nearest
+from rnntk.runs import metrics
+from rnntk.runs.folder import RunFolder
+
+AXES = ("steps", "time")
+
+_LN2 = math.log(2)
+
+
+class _Quantity(NamedTuple):
+    """A number to plot: its column in the metrics, its axis' title, and how it comes from the column."""
+
+    column: str
+    title: str
+    of: Callable[[np.ndarray], np.ndarray] = lambda values: values
+
+
+QUANTITIES = {
+    "loss": _Quantity("loss", "loss (nats)"),
+    "bits": _Quantity("loss", "loss (bits)", lambda nats: nats / _LN2),
+    "perplexity": _Quantity("loss", "perplexity", lambda nats: np.exp(np.minimum(nats, 700.0))),
+    "accuracy": _Quantity("accuracy", "accuracy"),
+    "grad_norm": _Quantity("grad_norm", "gradient norm before clipping"),
+    "learning_rate": _Quantity("learning_rate", "learning rate"),
+    "rate": _Quantity("rate", "characters or images a second"),
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """Points of a curve: `x` in steps or seconds, `y` in the quantity's unit; float64 of one length."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def thinned(self, points: int) -> Line:
+        """At most about `points` points that look the same: least and greatest of each stretch."""
+        stretch = math.ceil(2 * len(self) / points)
+        if stretch <= 2:
+            return self
+        keep = []
+        for begin in range(0, len(self), stretch):
+            part = self.y[begin : begin + stretch]
+            keep += sorted({begin + int(part.argmin()), begin + int(part.argmax())})
+        # The ends are what a reader looks for.
+        chosen = np.unique([0, *keep, len(self) - 1])
+        return Line(self.x[chosen], self.y[chosen])
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One run's curves.
+
+    Attributes:
+        name: the run's name.
+        raw: the number at every step.
+        smooth: its running mean.
+        validation: the number on the held-out data; empty when there is none.
+        skipped: lines of the metrics that could not be read.
+    """
+
+    name: str
+    raw: Line
+    smooth: Line
+    validation: Line
+    skipped: int
+
+
+def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None = None) -> Curve:
+    """A run's curve of one quantity.
+
+    Args:
+        run: the run folder; it may be in training.
+        y: a name in `QUANTITIES`, or any number that the metrics hold.
+        x: `steps` or `time`.
+        smooth: steps that the running mean goes over; None for a fiftieth of the run; 1 for none.
+
+    Raises:
+        UsageError: the run has no such number; the message says which it has.
+        RunError: its metrics cannot be read or are empty.
+    """
+    quantity = QUANTITIES.get(y, _Quantity(y, y))
+    held_out = f"val_{quantity.column}"
+    found = metrics.read(run.metrics, [quantity.column, held_out])
+    if not len(found):
+        raise RunError(f"{run.path} has no metrics yet: {run.metrics.name} is empty.")
+    raw = _line(found, quantity.column, quantity, x)
+    validation = _line(found, held_out, quantity, x)
+    if not len(raw) and not len(validation):
+        names = metrics.read(run.metrics).names
+        known = [*names, *(name for name, q in QUANTITIES.items() if q.column in names)]
+        guess = nearest(y, known)
+        raise UsageError(
+            f"{run.path} has no {y}. It has {', '.join(sorted(set(known)))}."
+            + (f" Did you mean --y {guess}?" if guess else "")
+        )
+    window = max(1, len(raw) // 50) if smooth is None else smooth
+    return Curve(run.name, raw, Line(raw.x, running_mean(raw.y, window)), validation, found.skipped)
+
+
+def title(y: str) -> str:
+    """What the y axis is called."""
+    return QUANTITIES[y].title if y in QUANTITIES else y
+
+
+def _line(found: metrics.Metrics, column: str, quantity: _Quantity, x: str) -> Line:
+    steps, seconds, values = found.series(column)
+    along = seconds if x == "time" else steps
+    good = np.isfinite(values) & np.isfinite(along)
+    return Line(along[good], quantity.of(values[good]))
+
+
+def running_mean(values: np.ndarray, window: int) -> np.ndarray:
+    """The mean of `window` values around each; near the ends of as many as there are on both sides.
+
+    A centred mean does not lag behind as an exponential one does.
+
+    >>> running_mean(np.array([1.0, 2.0, 6.0, 3.0]), 3).tolist()
+    [1.0, 3.0, 3.6666666666666665, 3.0]
+    """
+    n = len(values)
+    if window <= 1 or n < 3:
+        return values
+    index = np.arange(n)
+    half = np.minimum(window // 2, np.minimum(index, n - 1 - index))
+    # Sums are taken about the mean, so that a million large values lose no digits.
+    middle = values.mean()
+    sums = np.concatenate([[0.0], np.cumsum(values - middle)])
+    return middle + (sums[index + half + 1] - sums[index - half]) / (2 * half + 1)
+
+
+def time_unit(seconds: float) -> tuple[float, str]:
+    """The unit in which a time of this length is read best: its seconds, and its name."""
+    for size, name in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
+        if seconds >= 2 * size:
+            return size, name
+    return 1.0, "seconds"
+
+
+def span(curves: Sequence[Curve]) -> float:
+    """The greatest x of all curves."""
+    return max(
+        (float(line.x[-1]) for c in curves for line in (c.raw, c.validation) if len(line)),
+        default=0.0,
+    )

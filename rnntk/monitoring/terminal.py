@@ -1,0 +1,219 @@
+"""Curves drawn in the terminal with characters: braille dots, or ASCII where there is no such thing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TextIO
+
+import numpy as np
+
+from rnntk.monitoring import curves
+from rnntk.monitoring.curves import Curve, Line
+
+_BRAILLE = 0x2800
+# The bit of each of the 4 x 2 dots of a braille character, by row and column.
+_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+_LEAST = 10  # columns a curve needs to be one
+
+
+def can_show(stream: TextIO) -> bool:
+    """Whether a stream's encoding has braille and box characters."""
+    try:
+        "⣿│".encode(getattr(stream, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def draw(
+    drawn: Sequence[Curve],
+    *,
+    y: str = "loss",
+    x: str = "steps",
+    log: bool = False,
+    width: int = 80,
+    height: int = 20,
+    ascii_only: bool = False,
+) -> list[str]:
+    """Draw the running means and the validations.
+
+    One run's train curve is a line of dots, several are their letters A, B, ...; validation is a small letter,
+    so that no colour is needed and the picture can be piped.
+
+    Args:
+        drawn: one or several runs.
+        y: the quantity, for the title.
+        x: `steps` or `time`.
+        log: whether y is on a logarithmic scale; then values up to 0 are left out.
+        width: columns in all; fewer than fit a curve are taken for as many as it needs.
+        height: rows of the curve itself.
+        ascii_only: no braille and no lines.
+
+    Returns:
+        Lines of at most `width` characters (but see above), without line ends.
+    """
+    shown = [(c, _scaled(c.smooth, log), _scaled(c.validation, log)) for c in drawn]
+    lines = [line for _, *both in shown for line in both if len(line)]
+    title = curves.title(y) + (", log scale" if log else "")
+    if not lines:
+        return [title, "nothing to draw"]
+    low = min(float(line.y.min()) for line in lines)
+    high = max(float(line.y.max()) for line in lines)
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    left = min(float(line.x[0]) for line in lines)
+    right = max(float(line.x[-1]) for line in lines)
+    ticks = _ticks(low, high, height, log)
+    margin = max(map(len, ticks.values()))
+    canvas = _Canvas(
+        max(_LEAST, width - margin - 1), height, (left, right), (low, high), ascii_only
+    )
+    alone = len(drawn) == 1
+    for i, (_, train, validation) in enumerate(shown):
+        if alone and not ascii_only:
+            canvas.line(train)
+        elif len(train):
+            canvas.path(train, "*" if alone else _letter(i))
+        canvas.marks(validation, "o" if alone else _letter(i).lower())
+    bar = "|" if ascii_only else "│"
+    rows = [
+        f"{ticks.get(row, ''):>{margin}}{bar}{text}".rstrip()
+        for row, text in enumerate(canvas.rows())
+    ]
+    return [
+        title,
+        *rows,
+        *_x_axis(left, right, canvas.width, margin, x, ascii_only),
+        *_legend(shown, width, ascii_only),
+    ]
+
+
+class _Canvas:
+    """A grid of characters, with two columns and four rows of dots in each where braille can be shown."""
+
+    def __init__(
+        self,
+        width: int,
+        height: int,
+        x_range: tuple[float, float],
+        y_range: tuple[float, float],
+        ascii_only: bool,
+    ) -> None:
+        self.width, self.height = width, height
+        self._x, self._y = x_range, y_range
+        self._dots = np.zeros((height, width), np.int64)
+        self._letters = np.full((height, width), "")
+
+    def line(self, line: Line) -> None:
+        """A connected line of dots."""
+        for column, top, bottom in self._strokes(line, 2 * self.width, 4 * self.height):
+            for row in range(top, bottom + 1):
+                self._dots[row // 4, column // 2] |= _DOTS[row % 4][column % 2]
+
+    def path(self, line: Line, letter: str) -> None:
+        """A connected line of letters."""
+        for column, top, bottom in self._strokes(line, self.width, self.height):
+            self._letters[top : bottom + 1, column] = letter
+
+    def marks(self, line: Line, letter: str) -> None:
+        """A letter at every point."""
+        columns = _place(line.x, self._x, self.width)
+        rows = _place(line.y, self._y[::-1], self.height)
+        self._letters[rows, columns] = letter
+
+    def rows(self) -> list[str]:
+        """The picture, a string a row; letters stand over dots."""
+        return [
+            "".join(
+                letter or (chr(_BRAILLE + dots) if dots else " ")
+                for letter, dots in zip(letters, row, strict=True)
+            )
+            for letters, row in zip(self._letters.tolist(), self._dots.tolist(), strict=True)
+        ]
+
+    def _strokes(self, line: Line, width: int, height: int) -> list[tuple[int, int, int]]:
+        """For every column the line crosses, the rows it covers there, joined to the column before."""
+        if not len(line):
+            return []
+        columns = _place(line.x, self._x, width)
+        # One value a column: the mean of what falls into it; columns without any are crossed in a straight line.
+        filled, first = np.unique(columns, return_index=True)
+        means = np.add.reduceat(line.y, first) / np.diff([*first, len(columns)])
+        every = np.arange(filled[0], filled[-1] + 1)
+        rows = _place(np.interp(every, filled, means), self._y[::-1], height).tolist()
+        strokes = []
+        for i, (column, row) in enumerate(zip(every.tolist(), rows, strict=True)):
+            before = rows[max(i - 1, 0)]
+            # The row the last column ended on is drawn already; only the way from there is missing.
+            towards = before + (row > before) - (row < before)
+            strokes.append((column, min(row, towards), max(row, towards)))
+        return strokes
+
+
+def _place(values: np.ndarray, ends: tuple[float, float], cells: int) -> np.ndarray:
+    """The cell of each value when `ends` are the middles of the first and the last cell."""
+    begin, end = ends
+    share = (values - begin) / (end - begin) if end != begin else np.zeros(len(values))
+    return np.clip(np.rint(share * (cells - 1)), 0, cells - 1).astype(np.int64)
+
+
+def _scaled(line: Line, log: bool) -> Line:
+    if not log:
+        return line
+    above = line.y > 0
+    return Line(line.x[above], np.log10(line.y[above]))
+
+
+def _ticks(low: float, high: float, height: int, log: bool) -> dict[int, str]:
+    """Labels of the y axis by row: top, bottom, and some between."""
+    count = min(max(2, height // 4 + 1), height)
+    rows = np.unique(np.rint(np.linspace(0, height - 1, count)).astype(int)).tolist()
+    ticks = {}
+    for row in rows:
+        value = high - (high - low) * row / max(height - 1, 1)
+        ticks[row] = number(10**value if log else value)
+    return ticks
+
+
+def number(value: float) -> str:
+    """A number with four digits that count: `2.252`, `13510`, `0.002`, `1e+06`."""
+    text = f"{value:.4g}"
+    return f"{value:.0f}" if "e" in text and 1e3 <= abs(value) < 1e6 else text
+
+
+def _x_axis(
+    left: float, right: float, width: int, margin: int, x: str, ascii_only: bool
+) -> list[str]:
+    """The line under the curve and its labels: both ends, and the middle where there is room."""
+    unit, name = curves.time_unit(right) if x == "time" else (1.0, "steps")
+    corner, rule = ("+", "-") if ascii_only else ("└", "─")
+
+    def label(value: float) -> str:
+        return number(value / unit) if x == "time" else f"{value:,.0f}"
+
+    first, middle, last = label(left), label((left + right) / 2), f"{label(right)} {name}"
+    labels = first + last.rjust(width - len(first))
+    at = (width - len(middle)) // 2
+    if len(first) + 2 <= at and at + len(middle) + 2 <= width - len(last):
+        labels = labels[:at] + middle + labels[at + len(middle) :]
+    if len(first) + 1 + len(last) > width:
+        labels = label(right).rjust(width)
+    return [" " * margin + corner + rule * width, " " * (margin + 1) + labels]
+
+
+def _legend(shown: Sequence[tuple[Curve, Line, Line]], width: int, ascii_only: bool) -> list[str]:
+    lines = []
+    for i, (curve, *both) in enumerate(shown):
+        alone = len(shown) == 1
+        marks = ("*" if ascii_only else "⠒", "o") if alone else (_letter(i), _letter(i).lower())
+        ends = (curve.smooth, curve.validation)
+        for line, whole, mark, what in zip(both, ends, marks, ("train", "validation"), strict=True):
+            if len(line):
+                value = number(float(whole.y[-1]))
+                lines.append(f"{mark} {curve.name}, {what}: {value} at the end"[:width])
+    return lines
+
+
+def _letter(i: int) -> str:
+    """A, B, ... Z, and again."""
+    return chr(ord("A") + i % 26)

@@ -1,0 +1,268 @@
+"""The runs in a folder: one line about each, and everything about one. TensorFlow is not needed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rnntk.config import FitSettings, MachineSettings, MnistSettings, ModelSettings, TextSettings
+from rnntk.errors import RunError, nearest
+from rnntk.runs import checkpoint, folder, metrics
+from rnntk.runs.folder import RunFolder
+
+_SETTINGS: dict[str, tuple[type, ...]] = {
+    folder.CHAR_RNN: (TextSettings, ModelSettings, FitSettings, MachineSettings),
+    folder.ROW_CLASSIFIER: (MnistSettings, MachineSettings),
+}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One run in one line.
+
+    Attributes:
+        path: its folder.
+        kind: `char-rnn` or `row-classifier`; empty when the run cannot be read, like all that follows.
+        corpus: the name of what it is trained on.
+        model: the network in short, such as `lstm 2x128`.
+        step: optimizer steps logged.
+        loss: of the last of them, in nats.
+        best: the least validation loss, in nats.
+        modified: when it was written to last, in seconds since the epoch.
+        bytes: size of the folder.
+        problem: why it cannot be used, or None.
+    """
+
+    path: Path
+    kind: str = ""
+    corpus: str = ""
+    model: str = ""
+    step: int | None = None
+    loss: float | None = None
+    best: float | None = None
+    modified: float = 0.0
+    bytes: int = 0
+    problem: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+
+@dataclass(frozen=True)
+class CheckpointSummary:
+    """One checkpoint of a run: its step, its size in bytes, and what is wrong with it, or None."""
+
+    step: int
+    bytes: int
+    problem: str | None
+    progress: checkpoint.Progress | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Details:
+    """Everything about one run.
+
+    Attributes:
+        run: the run folder.
+        summary: its line.
+        changed: the settings that are not the defaults, by option name with underscores.
+        checkpoints: by ascending step, every file checked.
+        progress: where the newest whole checkpoint stands, or None.
+        last: the newest value of every number in the metrics.
+    """
+
+    run: RunFolder
+    summary: Summary
+    changed: dict[str, Any]
+    checkpoints: list[CheckpointSummary]
+    progress: checkpoint.Progress | None
+    last: dict[str, float]
+
+
+def runs(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None) -> list[Summary]:
+    """The runs in a folder, the one written to last first.
+
+    A run that is damaged or from a newer version is among them, with the reason; what it is trained on is not
+    known, so `kind` and `corpus` do not hide it.
+
+    Args:
+        runs_dir: the folder of runs; it need not exist.
+        kind: only runs of this kind.
+        corpus: only runs on this corpus.
+
+    Raises:
+        RunError: the folder cannot be read.
+    """
+    try:
+        paths = sorted(p for p in runs_dir.iterdir() if p.is_dir()) if runs_dir.is_dir() else []
+    except OSError as error:
+        raise RunError(f"{runs_dir} cannot be read ({error.strerror}).") from error
+    found = [summarize(path) for path in paths if _is_run(path)]
+    return sorted(
+        (s for s in found if not s.kind or (kind in (None, s.kind) and corpus in (None, s.corpus))),
+        key=lambda s: (-s.modified, s.name),
+    )
+
+
+def find(runs_dir: Path, run: Path | None) -> RunFolder:
+    """A run by its path, or by its name in the folder of runs; the latest one for None.
+
+    Raises:
+        RunError: there is none (with the nearest name), or it cannot be read.
+    """
+    if run is None:
+        return folder.latest(runs_dir)
+    if run.is_dir():
+        return folder.open_run(run)
+    named = runs_dir / run
+    if named.is_dir():
+        return folder.open_run(named)
+    guess = nearest(run.name, [s.name for s in runs(runs_dir)])
+    raise RunError(
+        f"There is no run folder {run}, and no run of this name in {runs_dir}."
+        + (f" Did you mean {guess}?" if guess else " List the runs with: rnntk runs")
+    )
+
+
+def summarize(path: Path) -> Summary:
+    """One run's line; what cannot be read becomes its `problem`."""
+    modified, size = _stat(path)
+    try:
+        run = folder.open_run(path)
+        return _summarize(run, modified, size)
+    except (RunError, OSError) as error:
+        return Summary(path, modified=modified, bytes=size, problem=str(error))
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        problem = f"{path} is damaged: {folder.RUN} holds what it should not ({error})."
+        return Summary(path, modified=modified, bytes=size, problem=problem)
+
+
+def _summarize(run: RunFolder, modified: float, size: int) -> Summary:
+    for part in ("settings", "model", "corpus"):
+        if not isinstance(run.record[part], dict):
+            raise TypeError(f"{part} is no object")
+    steps = checkpoint.steps(run.checkpoints)
+    progress, problem = None, None
+    for step in reversed(steps):
+        try:
+            progress = _glance(run.checkpoints / checkpoint.folder_name(step))
+            break
+        except RunError as error:
+            problem = problem or str(error)
+    if not steps:
+        problem = f"{run.path} has no checkpoint yet."
+    last = metrics.last(run.metrics)
+    ahead = progress is None or last.get("step", 0) > progress.step
+    best = progress.best["val_loss"] if progress and progress.best else last.get("val_loss")
+    losses = last if progress is None or ahead else progress.losses
+    return Summary(
+        run.path,
+        kind=run.kind,
+        corpus=str(run.record["corpus"].get("name", "")),
+        model=model_name(run.record["model"]),
+        step=int(last.get("step", 0)) if ahead or progress is None else progress.step,
+        loss=losses.get("loss"),
+        best=best,
+        modified=modified,
+        bytes=size,
+        problem=problem,
+    )
+
+
+def details(run: RunFolder) -> Details:
+    """Everything about one run; every checkpoint's files are checked against their sums.
+
+    Raises:
+        RunError: `run.json` holds what it should not.
+    """
+    summary = summarize(run.path)
+    if not summary.kind:
+        raise RunError(summary.problem or f"{run.path} is damaged.")
+    checkpoints = [_check(run.checkpoints, step) for step in checkpoint.steps(run.checkpoints)]
+    whole = [c.progress for c in checkpoints if c.progress is not None]
+    return Details(
+        run,
+        summary,
+        changed_settings(run),
+        checkpoints,
+        whole[-1] if whole else None,
+        metrics.last(run.metrics),
+    )
+
+
+def changed_settings(run: RunFolder) -> dict[str, Any]:
+    """The settings of a run that are not the defaults of this version."""
+    defaults = {
+        f.name: f.default for kind in _SETTINGS.get(run.kind, ()) for f in dataclasses.fields(kind)
+    }
+    return {
+        name: value
+        for name, value in run.settings.items()
+        if (tuple(value) if isinstance(value, list) else value) != defaults.get(name)
+    }
+
+
+def model_name(model: Mapping[str, Any]) -> str:
+    """The network in short: `lstm 2x128`, `bidirectional gru 1x64`."""
+    direction = "bidirectional " if model.get("bidirectional") else ""
+    return f"{direction}{model['cell']} {model['layers']}x{model['units']}"
+
+
+def _is_run(path: Path) -> bool:
+    return (path / folder.RUN).exists() or (path / folder.CHECKPOINTS).is_dir()
+
+
+def _stat(path: Path) -> tuple[float, int]:
+    """When a run was written to last, and its size in bytes."""
+    size, times = 0, []
+    try:
+        times.append(path.stat().st_mtime)
+        for file in path.rglob("*"):
+            try:
+                stat = file.stat()
+            except OSError:  # a checkpoint that is just being replaced
+                continue
+            size += stat.st_size if file.is_file() else 0
+            # A lock is touched by whoever looks at the run, and so is not a sign of training.
+            if file.name != ".lock":
+                times.append(stat.st_mtime)
+    except OSError:
+        pass
+    return max(times, default=0.0), size
+
+
+def _glance(path: Path) -> checkpoint.Progress:
+    """Where a checkpoint stands, its files checked by their sizes only: quick for many runs.
+
+    Raises:
+        RunError: a file is missing or has another size.
+    """
+    try:
+        manifest = json.loads((path / checkpoint.MANIFEST).read_text(encoding="utf-8"))["files"]
+        for name, expected in manifest.items():
+            if (path / name).stat().st_size != expected["bytes"]:
+                raise RunError(
+                    f"{path} is damaged: {name} has another size than when it was written."
+                )
+        progress = json.loads((path / checkpoint.PROGRESS).read_text(encoding="utf-8"))
+        return checkpoint.Progress(**progress)
+    except FileNotFoundError as error:
+        missing = Path(str(error.filename)).name
+        raise RunError(f"{path} is damaged: {missing} is missing.") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{path} is damaged: {error}.") from error
+
+
+def _check(parent: Path, step: int) -> CheckpointSummary:
+    path = parent / checkpoint.folder_name(step)
+    size = _stat(path)[1]
+    try:
+        return CheckpointSummary(step, size, None, checkpoint.read(path).progress)
+    except RunError as error:
+        return CheckpointSummary(step, size, str(error))

@@ -1,0 +1,83 @@
+"""Curves: chosen, smoothed, thinned."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnntk.errors import RunError, UsageError
+from rnntk.monitoring import curves
+from rnntk.monitoring.curves import Line
+from rnntk.runs.folder import RunFolder
+
+numbers = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200)
+
+
+def run_with(path: Path, *lines: dict[str, float]) -> RunFolder:
+    path.mkdir()
+    (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return RunFolder(path, {})
+
+
+def test_a_curve_has_train_and_validation_in_the_unit_asked_for(tmp_path: Path) -> None:
+    run = run_with(
+        tmp_path / "r",
+        {"step": 1, "loss": 2.0, "seconds": 10},
+        {"step": 2, "loss": 1.0, "seconds": 20, "val_loss": 3.0},
+    )
+    curve = curves.load(run)
+    assert (curve.name, curve.raw.x.tolist(), curve.raw.y.tolist()) == ("r", [1, 2], [2, 1])
+    assert (curve.validation.x.tolist(), curve.validation.y.tolist()) == ([2], [3])
+    bits = curves.load(run, "bits", "time")
+    assert bits.raw.x.tolist() == [10, 20]
+    assert bits.raw.y.tolist() == pytest.approx([2 / math.log(2), 1 / math.log(2)])
+    assert curves.load(run, "perplexity").raw.y.tolist() == pytest.approx([math.e**2, math.e])
+    assert curves.load(run, "val_loss").raw.y.tolist() == [3]
+
+
+def test_what_a_run_does_not_have_is_said_with_what_it_has(tmp_path: Path) -> None:
+    run = run_with(tmp_path / "r", {"step": 1, "loss": 2.0, "grad_norm": 1})
+    with pytest.raises(
+        UsageError, match=r"no gard_norm. It has bits, grad_norm, loss.*--y grad_norm"
+    ):
+        curves.load(run, "gard_norm")
+    with pytest.raises(UsageError, match="no accuracy"):
+        curves.load(run, "accuracy")
+    with pytest.raises(RunError, match="no metrics yet"):
+        curves.load(run_with(tmp_path / "empty"))
+
+
+def test_what_is_not_finite_is_left_out(tmp_path: Path) -> None:
+    run = run_with(tmp_path / "r", {"step": 1, "loss": 2.0}, {"step": 2, "loss": math.nan})
+    assert curves.load(run).raw.y.tolist() == [2]
+
+
+@given(numbers, st.integers(1, 50))
+def test_a_running_mean_is_the_mean_of_what_is_around(values: list[float], window: int) -> None:
+    got = curves.running_mean(np.array(values), window)
+    n = len(values)
+    for i in range(n):
+        half = min(window // 2, i, n - 1 - i) if window > 1 else 0
+        assert got[i] == pytest.approx(np.mean(values[i - half : i + half + 1]), abs=1e-3)
+
+
+@given(numbers, st.integers(4, 60))
+def test_a_thinned_line_keeps_its_ends_and_extremes(values: list[float], points: int) -> None:
+    line = Line(np.arange(len(values), dtype=float), np.array(values))
+    thin = line.thinned(points)
+    assert len(thin) <= points + 4
+    assert (thin.x[0], thin.x[-1]) == (line.x[0], line.x[-1])
+    assert (thin.y.min(), thin.y.max()) == (line.y.min(), line.y.max())
+    assert (np.diff(thin.x) > 0).all()
+    assert (line.y[thin.x.astype(int)] == thin.y).all()
+
+
+def test_times_are_given_in_a_unit_that_can_be_read() -> None:
+    names = [curves.time_unit(s)[1] for s in (0, 119, 120, 7199, 7200, 172800)]
+    assert names == ["seconds", "seconds", "minutes", "minutes", "hours", "days"]

@@ -1,0 +1,97 @@
+"""Curves drawn with characters."""
+
+from __future__ import annotations
+
+import io
+import itertools
+
+import numpy as np
+import pytest
+
+from rnntk.monitoring import terminal
+from rnntk.monitoring.curves import Curve, Line
+
+
+def curve(name: str = "r", y: object = (3.0, 2.0, 1.0), validation: object = ()) -> Curve:
+    values, held_out = np.array(y, float), np.array(validation, float)
+    line = Line(np.arange(1.0, len(values) + 1), values)
+    return Curve(name, line, line, Line(np.arange(1.0, len(held_out) + 1), held_out), 0)
+
+
+def test_a_falling_line_falls() -> None:
+    lines = terminal.draw([curve(y=np.linspace(3, 1, 60))], width=32, height=10, ascii_only=True)
+    firsts = [row.index("*") for row in lines[1:11]]
+    assert firsts == sorted(firsts)
+    assert lines[1].startswith("    3|*")
+    assert lines[10].startswith("    1|")
+    assert lines[10].endswith("*")
+
+
+@pytest.mark.parametrize("width", [12, 20, 40, 80, 200])
+@pytest.mark.parametrize("ascii_only", [False, True])
+@pytest.mark.parametrize("count", [1, 3])
+def test_it_is_as_wide_as_the_terminal(width: int, ascii_only: bool, count: int) -> None:
+    drawn = [
+        curve(f"a-run-{i}", np.exp(-np.arange(500) / 90) + i, (2, 1.5, 1.1)) for i in range(count)
+    ]
+    lines = terminal.draw(drawn, width=width, height=12, ascii_only=ascii_only, y="bits", x="time")
+    assert max(map(len, lines[1:])) <= max(width, 20)
+    assert len(lines) == 1 + 12 + 2 + 2 * count
+    text = "\n".join(lines)
+    assert text.isascii() == ascii_only
+    if width >= 80:
+        assert any(len(line) == width for line in lines)
+
+
+def test_every_column_of_a_curve_is_covered_and_joined() -> None:
+    """Between neighbours no row is left out, however steep the curve."""
+    lines = terminal.draw([curve(y=[0, 100] * 20)], width=40, height=16, ascii_only=True)
+    width = lines[17].count("-")
+    body = [row.split("|", 1)[1].ljust(width) for row in lines[1:17]]
+    columns = [{r for r in range(16) if body[r][c] == "*"} for c in range(width)]
+    assert all(columns)
+    for one, two in itertools.pairwise(columns):
+        assert max(one) + 1 >= min(two)
+        assert max(two) + 1 >= min(one)
+
+
+def test_validation_is_marked_and_several_runs_have_letters() -> None:
+    one = terminal.draw([curve(validation=(2.5, 2.0))], width=40, height=8)
+    assert sum(row.count("o") for row in one[1:9]) == 2
+    assert one[-1] == "o r, validation: 2 at the end"
+    two = "\n".join(terminal.draw([curve("p"), curve("q", (9, 8, 7), (9, 9))], width=40, height=8))
+    assert "A p, train: 1" in two
+    assert "B q, train: 7" in two
+    assert "b q, validation: 9" in two
+
+
+@pytest.mark.parametrize("y", [(1.0,), (2.0, 2.0), (0.0, 0.0), (1e-9, 1e9)])
+def test_flat_and_lonely_curves(y: tuple[float, ...]) -> None:
+    for log in (False, True):
+        for ascii_only in (False, True):
+            lines = terminal.draw([curve(y=y)], width=40, height=6, log=log, ascii_only=ascii_only)
+            assert len(lines) == (2 if log and max(y) <= 0 else 10)
+    assert terminal.draw([curve(y=())])[1] == "nothing to draw"
+
+
+def test_a_log_scale_makes_an_exponential_straight() -> None:
+    lines = terminal.draw(
+        [curve(y=np.exp(-np.arange(120.0) / 3))], width=130, height=20, log=True, ascii_only=True
+    )
+    columns = [line.index("*") for line in lines[1:21]]
+    steps = np.diff(columns)[1:-1]  # the first and last row are half as high
+    assert steps.max() - steps.min() <= 1
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(2.25218, "2.252"), (13471.88, "13472"), (0.002, "0.002"), (1e6, "1e+06"), (0, "0")],
+)
+def test_numbers_have_four_digits(value: float, text: str) -> None:
+    assert terminal.number(value) == text
+
+
+def test_a_stream_that_has_no_braille_is_found_out() -> None:
+    for encoding, able in (("utf-8", True), ("latin-1", False), ("cp949", False), ("ascii", False)):
+        assert terminal.can_show(io.TextIOWrapper(io.BytesIO(), encoding=encoding)) is able
+    assert not terminal.can_show(io.StringIO())
