@@ -122,7 +122,8 @@ def _serve(
     step = models.get().step
     if not is_loopback(host):
         console.note(
-            f"Warning: with --host {host} everybody who can reach this machine can use the page; there is no password."
+            f"Warning: with --host {host} everybody who can reach this machine can use the page; there is no password. "
+            f"From elsewhere it is port {bound.getsockname()[1]} of this machine's address."
         )
     console.note(f"{shown(models.run.path)} at step {step}. Ctrl-C ends it.")
     console.result(url)

@@ -17,7 +17,6 @@ import numpy as np
 from rnntk.config import SampleSettings
 from rnntk.decoding.generate import Piece, Prime
 from rnntk.decoding.trained import TrainedModel
-from rnntk.errors import RnntkError
 
 _SLICE_SECONDS = 0.002
 _PRIME_SLICE = 64  # symbols of a prime fed at a time
@@ -87,7 +86,7 @@ class Stream:
                 drawn.append(piece)
         except StopIteration:
             ended = True
-        except (RnntkError, ArithmeticError, ValueError) as error:
+        except Exception as error:  # whatever it is, the other texts go on
             ended, self.error = True, error
         with self._lock:
             first = not self._waiting

@@ -71,10 +71,9 @@ def bind(host: str, port: int | None) -> socket.socket:
 
 
 def url(bound: socket.socket) -> str:
-    """What to open in a browser."""
+    """What to open in a browser on this machine."""
     host, port = bound.getsockname()[:2]
-    if host in ("0.0.0.0", "::"):
-        host = socket.gethostbyname(socket.gethostname()) if host == "0.0.0.0" else "::1"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 

@@ -15,6 +15,12 @@ import pytest
 from rnntk.play import serve
 
 
+@pytest.fixture
+def trained(untrained, text: Path) -> Path:
+    """A run of random weights: what the page shows of it is tested in tests/play."""
+    return untrained("r", input=(str(text),))
+
+
 def test_it_serves_until_ctrl_c(trained: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "rnntk", "play", str(trained), "--port", "0", "--json"],

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
+import re
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -20,6 +23,10 @@ from rnntk.runs.folder import RunFolder
 from rnntk.text import preprocessors
 from rnntk.text.vocabulary import Vocabulary
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+CHROMIUM = os.environ.get("RNNTK_CHROMIUM") or shutil.which("chromium")
 PLAIN = 'int f(void)\n{\n\tif (a) /* a b */\n\t\treturn g("x y", 12);\n\treturn 0; // end\n}\n' * 3
 KOREAN = "각시가 말했다. “값이 얼마요?” ㅋㅋ 하고 웃었다.\n하늘은 맑고 바람은 차다.\n" * 3
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
@@ -206,3 +213,58 @@ def plain_text() -> str:
 def korean_text() -> str:
     """What the Korean model's vocabulary was made of."""
     return KOREAN
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium."""
+    if CHROMIUM is None:
+        pytest.skip("needs chromium: apt-get install chromium, or set RNNTK_CHROMIUM to its path")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    with playwright.sync_playwright() as driver:
+        found = driver.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
+    """Makes contexts that note what goes wrong; the test fails when anything did."""
+    made: list[BrowserContext] = []
+    wrong: list[str] = []
+
+    def make(**options) -> BrowserContext:
+        found = browser.new_context(**options)
+        found.set_default_timeout(20_000)
+        found.on("console", lambda m: wrong.append(f"console: {m.text}"))
+        found.on("weberror", lambda e: wrong.append(f"error: {e.error}"))
+        found.on("request", lambda r: wrong.append(r.url) if is_foreign(r.url) else None)
+        found.on(
+            "response", lambda r: wrong.append(f"{r.status} {r.url}") if r.status > 399 else None
+        )
+        made.append(found)
+        return found
+
+    yield make
+    for one in made:
+        one.close()
+    assert wrong == []
+
+
+def is_foreign(url: str) -> bool:
+    return not re.match(r"http://127\.0\.0\.1:\d+/|file://|data:", url)
+
+
+@pytest.fixture
+def opened(context) -> Callable[..., Page]:
+    """Opens a page and waits until it has started."""
+
+    def open_page(url: str, **options) -> Page:
+        page = context(**options).new_page()
+        page.goto(url)
+        page.locator("body[data-ready]").wait_for()
+        return page
+
+    return open_page

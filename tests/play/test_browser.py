@@ -7,10 +7,8 @@ console, an error of the page, or a request to any other host.
 from __future__ import annotations
 
 import importlib.resources
-import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,68 +18,10 @@ from rnntk.play import report
 from rnntk.play.models import Models
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Page
 
-CHROMIUM = (
-    os.environ.get("RNNTK_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="needs chromium: apt-get install chromium, or set RNNTK_CHROMIUM"
-)
 VIEWS = ("write", "read", "inside", "training")
 NARROW = {"width": 360, "height": 740}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield found
-        found.close()
-
-
-@pytest.fixture
-def context(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
-    """Makes contexts that note what goes wrong; the test fails when anything did."""
-    made: list[BrowserContext] = []
-    wrong: list[str] = []
-
-    def make(**options) -> BrowserContext:
-        found = browser.new_context(**options)
-        found.set_default_timeout(20_000)
-        found.on("console", lambda m: wrong.append(f"console: {m.text}"))
-        found.on("weberror", lambda e: wrong.append(f"error: {e.error}"))
-        found.on("request", lambda r: wrong.append(r.url) if is_foreign(r.url) else None)
-        found.on(
-            "response", lambda r: wrong.append(f"{r.status} {r.url}") if r.status > 399 else None
-        )
-        made.append(found)
-        return found
-
-    yield make
-    for one in made:
-        one.close()
-    assert wrong == []
-
-
-def is_foreign(url: str) -> bool:
-    return not re.match(r"http://127\.0\.0\.1:\d+/|file://|data:", url)
-
-
-@pytest.fixture
-def opened(context) -> Callable[..., Page]:
-    """Opens a page and waits until it has started."""
-
-    def open_page(url: str, **options) -> Page:
-        page = context(**options).new_page()
-        page.goto(url)
-        page.locator("body[data-ready]").wait_for()
-        return page
-
-    return open_page
 
 
 def tab(page: Page, name: str) -> None:
@@ -390,8 +330,7 @@ def wait_until_filled(page: Page, view: str) -> None:
     page.locator(filled[view]).first.wait_for()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("kind", ["client", "korean_client"])
+@pytest.mark.parametrize(("kind", "scheme"), [("client", "light"), ("korean_client", "dark")])
 def test_axe_finds_nothing(request, context, kind: str, scheme: str) -> None:
     axe = importlib.resources.files(pytest.importorskip("axe_playwright_python")) / "axe.min.js"
     page = context(color_scheme=scheme, bypass_csp=True).new_page()
