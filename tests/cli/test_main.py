@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 import subprocess
@@ -13,7 +12,7 @@ import click
 import pytest
 
 from rnntk import __version__
-from rnntk.cli.main import COMMANDS
+from rnntk.cli.main import COMMANDS, group
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -47,7 +46,8 @@ def test_every_command_has_help_with_an_example(rnntk, name: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_has_help_and_an_environment_variable(name: str) -> None:
-    command = importlib.import_module(f"rnntk.cli.{name}").command
+    command = group.get_command(click.Context(group), name)
+    assert command is not None
     for param in command.params:
         if isinstance(param, click.Option):
             assert param.help, param
@@ -122,7 +122,8 @@ def test_every_shipped_config_is_right_and_says_how_to_run_it(path: Path) -> Non
     assert text.startswith("#")
     assert re.search(r"^#\s+rnntk \w+", text, re.MULTILINE)
     for name in set(config.read_toml(path)) & set(COMMANDS):
-        command = importlib.import_module(f"rnntk.cli.{name}").command
+        command = group.get_command(click.Context(group), name)
+        assert command is not None
         known = [p.name for p in command.params]
         values = config.read_config(path, name, known, list(COMMANDS))
         for key, value in values.items():

@@ -271,7 +271,9 @@ def test_ctrl_c_at_the_terminal_stops_the_text_and_not_the_program(trained: Path
 
     def until(wanted: bytes) -> None:
         seen = b""
+        deadline = time.monotonic() + 60
         while wanted not in seen:
+            assert time.monotonic() < deadline, seen[-1000:]
             ready, _, _ = select.select([parent], [], [], 30)
             assert ready, seen[-1000:]
             seen = (seen + os.read(parent, 65536))[-20000:]
