@@ -1,0 +1,258 @@
+"""`rnntk runs`, `rnntk plot`, `rnntk board` on runs trained here."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner
+
+from rnntk.cli import table
+from rnntk.cli.main import group
+
+SMALL = [
+    "--units", 8, "--embedding", 6, "--batch-size", 4, "--seq-length", 20, "--sample-every", 0,
+    "--max-steps", 6, "--val-fraction", 0.2, "--val-every", 3, "--quiet",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on a tiny text, trained once for all tests here; they use copies."""
+    folder = tmp_path_factory.mktemp("once")
+    text = folder / "tiny.txt"
+    text.write_text("".join(f"line {i}: a fox {i * i} jumps\n" for i in range(60)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RNNTK_CACHE", str(folder / "cache"))
+        args = ["train", "--input", text, "--run", folder / "run", *SMALL]
+        result = CliRunner().invoke(group, [str(a) for a in args])
+    assert result.exit_code == 0, result.output
+    return folder / "run"
+
+
+@pytest.fixture
+def two(trained_once: Path, here: Path) -> Path:
+    """Two runs, the second written to last."""
+    for name, when in (("one", 1.8e9), ("two", 1.9e9)):
+        run = shutil.copytree(trained_once, here / "runs" / name)
+        for file in [run, *run.rglob("*")]:
+            os.utime(file, (when, when))
+    return here / "runs"
+
+
+def test_runs_lists_the_newest_first(rnntk, two: Path) -> None:
+    result = rnntk("runs")
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == [
+        "RUN",
+        "CORPUS",
+        "MODEL",
+        "STEPS",
+        "LOSS",
+        "VALIDATION",
+        "AGE",
+        "SIZE",
+    ]
+    assert [line.split()[0] for line in lines[1:]] == ["two", "one"]
+    assert lines[1].split()[1:5] == ["tiny", "lstm", "2x8", "6"]
+    found = json.loads(rnntk("runs", "--json").stdout)
+    assert [r["name"] for r in found["runs"]] == ["two", "one"]
+    last = json.loads((two / "two" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert found["runs"][0]["loss"] == pytest.approx(last["loss"], abs=1e-6)
+    assert found["runs"][0]["best_val_loss"] == pytest.approx(last["val_loss"], abs=0.5)
+
+
+def test_runs_can_be_filtered_and_damaged_ones_are_shown(rnntk, two: Path) -> None:
+    (two / "two" / "run.json").write_text("{")
+    result = rnntk("runs", "--corpus", "tiny", "--kind", "char-rnn")
+    assert result.exit_code == 0
+    assert "run.json cannot be read" in result.stdout
+    assert "one" in result.stdout
+    classifiers = json.loads(rnntk("runs", "--kind", "row-classifier", "--json").stdout)["runs"]
+    assert [r["name"] for r in classifiers] == ["two"], "what it is cannot be known"
+
+
+def test_no_runs_says_how_to_train_one(rnntk) -> None:
+    for args, command in (
+        ((), "rnntk train"),
+        (("--kind", "row-classifier"), "rnntk mnist"),
+        (("--corpus", "demo_ko"), "rnntk train --corpus demo_ko"),
+    ):
+        result = rnntk("runs", *args)
+        assert (result.exit_code, result.stdout) == (0, "")
+        assert f"Train one with: {command}\n" in result.stderr
+    assert json.loads(rnntk("runs", "--json").stdout)["runs"] == []
+
+
+def test_show_tells_everything_about_one_run(rnntk, two: Path) -> None:
+    file = two / "one" / "checkpoints" / "step-00000006" / "weights.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    result = rnntk("runs", "show", "one")
+    assert result.exit_code == 0
+    out = " ".join(result.stdout.split())
+    for part in (
+        "lstm 2x8, embedding 6", "tiny", "--units 8", "--val-fraction 0.2", "best validation", "tensorflow",
+        "split train", "checkpoint step 6", "damaged: weights.safetensors has", "checkpoint step 3",
+    ):  # fmt: skip
+        assert part in out, part
+    assert "--cell" not in out, "a default"
+    assert "rnntk sample runs/one" in result.stderr
+    assert "rnntk train --resume runs/one" in result.stderr
+    found = json.loads(rnntk("runs", "show", two / "one", "--json").stdout)
+    assert found["changed_settings"]["units"] == 8
+    assert [bool(c["problem"]) for c in found["checkpoints"]] == [False, True]
+    assert json.loads(rnntk("runs", "--json", "show").stdout)["name"] == "two", "the latest"
+
+
+def test_show_refuses_what_is_no_run(rnntk, two: Path) -> None:
+    result = rnntk("runs", "show", "tow")
+    assert result.exit_code == 1
+    assert "Did you mean two?" in result.stderr
+
+
+def test_a_table_fits_the_width_it_is_given() -> None:
+    columns = [
+        table.Column("RUN"),
+        table.Column("CORPUS", drop=2),
+        table.Column("STEPS", right=True, drop=1),
+    ]
+    rows = [["소설-1", "소설", "1,000"], ["a-very-long-name", "tiny", "5"]]
+    notes = ["a sentence that is long enough to be wrapped", None]
+    whole = table.table(columns, rows, None, notes)
+    assert whole[:2] == ["RUN               CORPUS  STEPS", "소설-1            소설    1,000"]
+    assert whole[2] == "  " + notes[0]
+    for width in range(22, 60):
+        lines = table.table(columns, rows, width, notes)
+        assert max(map(table.cells, lines)) <= width
+    assert table.table(columns, rows, 26, notes)[0].split() == ["RUN", "STEPS"]
+    assert table.table(columns, rows, 10, [None, None])[-1] == "a-very-lo…"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(3, "now"), (59, "59 seconds"), (60, "1 minute"), (7300, "2 hours"), (86400 * 800, "2 years")],
+)
+def test_ages(seconds: float, text: str) -> None:
+    assert table.age(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1 kB"),
+        (999_600, "1 MB"),
+        (7_240_000, "7.24 MB"),
+        (10**13, "10 TB"),
+    ],
+)
+def test_sizes(count: int, text: str) -> None:
+    assert table.size(count) == text
+
+
+def test_plot_writes_a_picture_of_the_latest_or_of_several(rnntk, two: Path, here: Path) -> None:
+    result = rnntk("plot")
+    assert result.stdout == "drawn         loss.png\n"
+    assert (here / "loss.png").read_bytes().startswith(b"\x89PNG")
+    result = rnntk(
+        "plot", "one", two / "two", "--x", "time", "--y", "bits", "--output", "a.svg", "--json"
+    )
+    assert [r["name"] for r in json.loads(result.stdout)["runs"]] == ["one", "two"]
+    ElementTree.parse(here / "a.svg")
+
+
+def test_plot_in_the_terminal(rnntk, two: Path, here: Path, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    result = rnntk("plot", "--terminal", "--smooth", 1)
+    lines = result.stdout.splitlines()
+    assert lines[0] == "loss (nats)"
+    assert lines[-1].startswith("o two, validation: ")
+    assert max(map(len, lines)) == 60
+    assert not list(here.glob("*.png"))
+    assert rnntk("plot", "--terminal", "--ascii", "--log").stdout.isascii()
+
+
+def test_plot_of_a_run_in_training_and_of_a_damaged_file(rnntk, two: Path) -> None:
+    with (two / "two" / "metrics.jsonl").open("a") as file:
+        file.write('nonsense\n{"step": 7, "lo')
+    result = rnntk("plot", "--terminal")
+    assert result.exit_code == 0
+    assert "1 lines of its metrics are damaged" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (("nothing",), 1, "There is no run folder nothing"),
+        (("--output", "a.gif"), 2, "use .png or .svg"),
+        (("--output", "no/a.png"), 2, "there is no folder no"),
+        (("--y", "los"), 2, "Did you mean --y loss?"),
+        (("--y", "accuracy"), 2, "has no accuracy"),
+        (("--smooth", 0), 2, "--smooth"),
+    ],
+)
+def test_plot_refuses(rnntk, two: Path, args: tuple[object, ...], code: int, message: str) -> None:
+    result = rnntk("plot", *args)
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert result.stdout == ""
+
+
+def test_board_without_runs_says_so(rnntk) -> None:
+    result = rnntk("board", "--no-open")
+    assert result.exit_code == 1
+    assert "nothing to show in runs" in result.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_board_serves_the_runs_until_it_is_told_to_end(two: Path, number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "rnntk", "board", "--port", "0", "--no-open"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout
+            url = process.stdout.readline().strip()
+            assert url.startswith("http://127.0.0.1:"), process.stderr and process.stderr.read()
+            names: list[str] = []
+            end = time.monotonic() + 60
+            while len(names) < 2 and time.monotonic() < end:
+                with urllib.request.urlopen(url + "data/runs", timeout=30) as answer:
+                    names = json.load(answer)
+                time.sleep(0.2)
+            assert sorted(names) == ["one/logs", "two/logs"]
+            process.send_signal(number)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+
+
+def test_board_names_a_port_that_is_taken(two: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        # In a process of its own: importing TensorBoard warns of its own old parts.
+        done = subprocess.run(
+            [sys.executable, "-m", "rnntk", "board", "--no-open", "--port", port],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"port {port}" in done.stderr
+    assert "Choose another --port" in done.stderr
+    assert "Traceback" not in done.stderr
