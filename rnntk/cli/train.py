@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -200,16 +201,23 @@ def _draw(run: RunFolder, weights: dict[str, Any]) -> str:
     return model.default_prime + "".join(model.sample(length=200, seed=0))
 
 
+def _both(nats: float, result: Any) -> str:
+    """A loss in nats a symbol, and in bits a character: only these compare jamo with syllables."""
+    facts = result.run.record["corpus"]["facts"]
+    bits = nats / math.log(2) * facts["symbols"] / facts["characters"]
+    return f"{nats:.4f} nats a symbol ({bits:.3f} bits a character)"
+
+
 def _finish(console: Console, result: Any) -> None:
     p = result.progress
     console.result(f"run           {shown(result.run.path)}")
     console.result(
-        f"reached       step {p.step}, epoch {p.epoch}, loss {p.losses['loss']:.4f} nats a symbol, "
+        f"reached       step {p.step}, epoch {p.epoch}, loss {_both(p.losses['loss'], result)}, "
         f"{REASONS[result.reason]}"
     )
     if p.best is not None:
         console.result(
-            f"best          validation {p.best['val_loss']:.4f} nats a symbol at step {p.best['step']:.0f}"
+            f"best          validation {_both(p.best['val_loss'], result)} at step {p.best['step']:.0f}"
         )
     prime = result.run.record["corpus"].get("prime")
     console.note(
