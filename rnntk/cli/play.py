@@ -96,6 +96,7 @@ def command(
         if input is not None:
             raise UsageError("--input goes with --report; the page has a field to paste text into.")
         serve.require()
+        serve.single_threaded_products()
     from rnntk.play.models import Models
     from rnntk.runs import folder
 

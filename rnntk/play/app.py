@@ -120,7 +120,10 @@ class Api:
         seed = asked.get("seed", secrets.randbelow(2**32))
         if not 0 <= seed < 2**32:
             raise UsageError(f"--seed is {seed}; it must be from 0 to {2**32 - 1}.")
-        loaded = await anyio.to_thread.run_sync(lambda: self.models.get(asked.get("step")))
+        step = asked.get("step")
+        loaded = self.models.loaded(step)
+        if loaded is None:
+            loaded = await anyio.to_thread.run_sync(self.models.get, step)
         ready = loaded.model.prime(asked["prime"], "skip")
         stream = self.drawer.start(drawing.pieces(loaded.model, ready, settings, seed))
         if stream is None:
@@ -186,6 +189,9 @@ def create(models: Models, host: str = "127.0.0.1") -> App:
         host: the address it will be bound to.
     """
     api = Api(models)
+    # Once, so that the first text does not wait for tables that are made when they are first needed.
+    model = models.get().model
+    list(drawing.pieces(model, model.prime(""), SampleSettings(length=1), 0))
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -1,8 +1,9 @@
 """Many texts drawn at once, fairly: one thread draws a little of each in turn.
 
 A symbol costs some tens of microseconds, most of them in Python, so that more threads would only wait for each
-other. One thread that goes round gives every text its first character soon, however many there are. A text
-whose client does not take what was drawn is passed over until it does.
+other. One thread goes round; a text that is new comes before all others, and gives way as soon as it has a character,
+so that everybody sees soon that something is written. A text whose client does not take what was drawn is passed over
+until it does.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from rnntk.decoding.generate import Piece, Prime
 from rnntk.decoding.trained import TrainedModel
 
 _SLICE_SECONDS = 0.002
+# Between slices the thread sleeps: merely letting the interpreter go, it would most often have it back before
+# the event loop wakes, and each socket call of that would wait for a forced switch.
+_REST_SECONDS = 0.0002
 _PRIME_SLICE = 64  # symbols of a prime fed at a time
 _WAITING = 2048  # pieces that may wait for a client
 
@@ -41,6 +45,7 @@ class Stream:
     """A text being drawn, to be taken from the event loop that made it.
 
     Attributes:
+        fresh: it has had no turn yet.
         error: what ended the drawing, if it did not end by itself.
     """
 
@@ -52,6 +57,7 @@ class Stream:
         self._lock = threading.Lock()
         self._waiting: list[Piece] = []
         self._ended = False
+        self.fresh = True
         self.error: Exception | None = None
 
     async def take(self) -> list[Piece]:
@@ -78,12 +84,14 @@ class Stream:
         until = time.perf_counter() + _SLICE_SECONDS
         drawn: list[Piece] = []
         ended = False
+        fresh, self.fresh = self.fresh, False
         try:
-            while not drawn or time.perf_counter() < until:
+            while time.perf_counter() < until:
                 piece = next(self._source)
-                if piece is None:
-                    break
-                drawn.append(piece)
+                if piece is not None:
+                    drawn.append(piece)
+                    if fresh:
+                        break
         except StopIteration:
             ended = True
         except Exception as error:  # whatever it is, the other texts go on
@@ -109,7 +117,7 @@ class Drawer:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._streams: list[Stream] = []
+        self._streams: list[Stream] = []  # the next to be drawn first
         self._change = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="rnntk-play-drawer", daemon=True)
@@ -150,12 +158,19 @@ class Drawer:
         with np.errstate(all="ignore"):
             while True:
                 with self._change:
-                    turn = [s for s in self._streams if s.wants]
-                    while not turn and not self._closed:
+                    while (stream := self._next()) is None and not self._closed:
                         self._change.wait()
-                        turn = [s for s in self._streams if s.wants]
-                    if self._closed:
+                    if stream is None or self._closed:
                         return
-                for stream in turn:
-                    stream.draw()
-                    time.sleep(0)  # let the event loop have the interpreter
+                stream.draw()
+                time.sleep(_REST_SECONDS)
+
+    def _next(self) -> Stream | None:
+        """Whose turn it is: a fresh one's, else that of the one that has waited longest."""
+        wanting = [s for s in self._streams if s.wants]
+        if not wanting:
+            return None
+        chosen = next((s for s in wanting if s.fresh), wanting[0])
+        self._streams.remove(chosen)
+        self._streams.append(chosen)
+        return chosen

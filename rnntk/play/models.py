@@ -77,6 +77,12 @@ class Models:
                 self._loaded.popitem(last=False)
         return found
 
+    def loaded(self, step: int | None) -> Loaded | None:
+        """The model at a step, if it is in memory."""
+        if step is None or step == self._default.step:
+            return self._default
+        return self._loaded.get(step)
+
     def steps(self) -> list[int]:
         """Steps of the checkpoints there are, ascending; the one in use is among them even when it is gone."""
         return sorted({*checkpoint.steps(self.run.checkpoints), self._default.step})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -82,6 +83,8 @@ def test_a_foreign_host_is_warned_of_and_no_browser_is_opened(
     rnntk, trained: Path, monkeypatch
 ) -> None:
     opened: list[str] = []
+    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+        monkeypatch.setenv(name, "1")  # the command sets them, and this process has to forget them
     monkeypatch.setattr("webbrowser.open", opened.append)
     monkeypatch.setattr(serve, "run", lambda app, bound: bound.close())
     result = rnntk("play", trained, "--host", "0.0.0.0", "--port", "0")
@@ -125,3 +128,13 @@ def test_a_row_classifier_is_refused(rnntk, here: Path, trained: Path) -> None:
     result = rnntk("play", trained)
     assert result.exit_code == 1
     assert "only character models write text" in result.stderr
+
+
+def test_numpy_is_not_loaded_before_its_threads_are_set() -> None:
+    code = (
+        "import sys, rnntk.cli.play, rnntk.play.serve as s\n"
+        "assert 'numpy' not in sys.modules\n"
+        "s.single_threaded_products()\nimport os; print(os.environ['OPENBLAS_NUM_THREADS'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == os.environ.get("OPENBLAS_NUM_THREADS", "1"), done.stderr

@@ -75,6 +75,7 @@ def test_twenty_texts_for_a_minute(tmp_path, make_run, capsys) -> None:
         memory.append(resident(server.pid))
     server.terminate()
     server.wait(timeout=20)
+    server.stdout.close()
     firsts.sort()
     settled = memory[len(memory) // 3 :]
     with capsys.disabled():
