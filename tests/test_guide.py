@@ -42,7 +42,8 @@ def test_a_command_of_the_guide_is_understood(line: str, monkeypatch: pytest.Mon
 
 
 def test_every_picture_is_there_small_and_used() -> None:
-    named = set(re.findall(r"\]\(pictures/(\w+\.png)\)", GUIDE))
+    pages = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "docs").glob("*.md"))
+    named = set(re.findall(r"\]\(pictures/([\w-]+\.png)\)", pages))
     there = {path.name for path in (ROOT / "docs" / "pictures").glob("*.png")}
     assert named == there
     for name in there:
