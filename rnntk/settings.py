@@ -27,7 +27,7 @@ class TextSettings(Settings):
     glob: str = setting("*.txt", "Which files of an input folder are read.", metavar="PATTERN")
     preprocessor: str | None = setting(
         None,
-        "How text becomes symbols: plain, hangul, hangul-slides, or an installed one."
+        "How text becomes symbols: plain, hangul, hangul-slides, bytes, or an installed one."
         "  [default: the corpus' own, else plain]",
         metavar="NAME",
     )

@@ -125,8 +125,9 @@ def describe(facts: dict[str, Any]) -> list[str]:
     lines.append(
         f"symbols       {facts['symbols']:,} by {preprocessor}, {facts['vocabulary_size']} in the vocabulary"
     )
-    lines.append(f"most          {_counts(facts['most_frequent'])}")
-    lines.append(f"least         {_counts(facts['least_frequent'])}")
+    as_bytes = preprocessor == "bytes"
+    lines.append(f"most          {_counts(facts['most_frequent'], as_bytes)}")
+    lines.append(f"least         {_counts(facts['least_frequent'], as_bytes)}")
     if facts["replaced"]:
         lines.append(f"replaced      {facts['replaced']:,} undecodable places by U+FFFD")
     if facts["rare"]["count"]:
@@ -153,12 +154,14 @@ def describe(facts: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _counts(pairs: list[list[Any]]) -> str:
+def _counts(pairs: list[list[Any]], as_bytes: bool) -> str:
     # Jamo and Latin letters stand as they are; what cannot be seen is written as an escape.
-    return "  ".join(
-        f"{symbol if symbol.isprintable() and symbol != ' ' else repr(symbol)} {n:,}"
-        for symbol, n in pairs
-    )
+    def shown(symbol: str) -> str:
+        if as_bytes and not symbol.isascii():
+            return f"0x{ord(symbol):02x}"
+        return symbol if symbol.isprintable() and symbol != " " else repr(symbol)
+
+    return "  ".join(f"{shown(symbol)} {n:,}" for symbol, n in pairs)
 
 
 def _list(console: Console, data_dir: Path | None) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import dataclasses
 import gzip
+import hashlib
 import io
 import lzma
 import threading
@@ -24,6 +25,9 @@ from rnntk.errors import DataError, EncodingError
 
 CHUNK = 1 << 20
 """Bytes read at a time."""
+
+BYTES = "bytes"
+"""In the place of an encoding: the bytes as they are, in a string by UTF-8 with `surrogateescape` (PEP 383)."""
 
 Progress = Callable[[int], object]
 """Called with the bytes of the file read so far (compressed bytes, if it is compressed)."""
@@ -138,6 +142,30 @@ def detect(
     return report
 
 
+def undecoded(
+    path: Path, *, name: str | None = None, progress: Progress | None = None
+) -> EncodingReport:
+    """The report on a file that is taken as bytes, whatever they are.
+
+    Args:
+        path, name, progress: as in `detect`.
+
+    Raises:
+        DataError: the file is missing or empty.
+    """
+    path = Path(path)
+    sha, size, last = hashlib.sha256(), 0, b""
+    for chunk in iter_bytes(path, progress=progress):
+        sha.update(chunk)
+        size, last = size + len(chunk), chunk[-1:]
+    if not size:
+        raise DataError(f"{name or path} is empty: there is nothing in it.")
+    how = "taken as they are, whatever they stand for"
+    return EncodingReport(
+        BYTES, how, None, size, sha.hexdigest(), last == b"\x1a", compression_of(path)
+    )
+
+
 def detect_bytes(
     data: bytes, *, encoding: str | None = None, errors: str = "strict", name: str = "The text"
 ) -> EncodingReport:
@@ -221,7 +249,10 @@ def _decode(
     chunks: Iterable[bytes], codec: str, counted: EncodingReport | None, name: str
 ) -> Iterator[str]:
     """The chunks' text: strictly, or with replacements counted in a report."""
-    decoder = codecs.getincrementaldecoder(codec)("rnntk-replace" if counted else "strict")
+    if codec == BYTES:
+        decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    else:
+        decoder = codecs.getincrementaldecoder(codec)("rnntk-replace" if counted else "strict")
     done = 0
     try:
         for chunk in chunks:

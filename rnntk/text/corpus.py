@@ -228,9 +228,9 @@ def read(settings: TextSettings, preprocessor: Preprocessor) -> str:
     with inputs.opened(settings.input, glob=settings.glob) as files:
         sources = preparing.examine(
             files,
+            recipe,
             encoding=settings.encoding,
             stated_by="--encoding",
-            errors=settings.errors,
             progress=None,
         )
         return "".join(preparing.texts(sources, recipe))

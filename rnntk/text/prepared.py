@@ -185,7 +185,7 @@ def prepare(
             this order.
         preprocessor: its name, or the object.
         cache_dir: results go to `prepared/<key>` below it.
-        encoding: the encoding of all files, if it is known; else each is detected.
+        encoding: the encoding of all files, if it is known; else each is detected. A preprocessor of bytes needs none.
         stated_by: who stated it, for the facts.
         errors: `strict`, or `replace` what does not decode by U+FFFD.
         newline: `keep` line ends, or make them all `lf`.
@@ -208,7 +208,7 @@ def prepare(
     try:
         with inputs.opened(paths, glob=glob, stdin=stdin) as files:
             sources = examine(
-                files, encoding=encoding, stated_by=stated_by, errors=errors, progress=progress
+                files, recipe, encoding=encoding, stated_by=stated_by, progress=progress
             )
             folder = output or cache_dir / "prepared" / key(sources, recipe)
             reused = _ready(folder, key(sources, recipe), ours=output is None)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rnntk.corpora.encoding import EncodingReport, detect, iter_text
+from rnntk.corpora.encoding import EncodingReport, detect, iter_text, undecoded
 from rnntk.errors import DataError, UsageError
 from rnntk.text import facts as known
 from rnntk.text.counting import SymbolWriter
@@ -55,10 +55,20 @@ class Recipe:
                 "--min-count (above 1) and --unknown-symbol belong together: symbols rarer than the"
                 " one are replaced by the other."
             )
+        if self.raw and self.errors != "strict":
+            raise UsageError(
+                f"--errors {self.errors} says what to do with bytes that do not decode, but --preprocessor"
+                f" {self.preprocessor.name} decodes nothing. Leave it out."
+            )
         if self.unknown_symbol is not None and len(self.unknown_symbol) != 1:
             raise UsageError(
                 f"--unknown-symbol is {self.unknown_symbol!r}, but must be one character."
             )
+
+    @property
+    def raw(self) -> bool:
+        """Whether files are taken as bytes, not decoded."""
+        return bool(getattr(self.preprocessor, "raw", False))
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as an object for JSON."""
@@ -82,27 +92,40 @@ class Source:
 
 def examine(
     inputs: Sequence[Input],
+    recipe: Recipe,
     *,
     encoding: str | None,
     stated_by: str,
-    errors: str,
     progress: Progress | None,
 ) -> list[Source]:
-    """The pass over the bytes: encoding, size and SHA-256 of every file."""
+    """The pass over the bytes: encoding, size and SHA-256 of every file.
+
+    Raises:
+        UsageError: the user states an encoding of what is not decoded.
+    """
+    if recipe.raw and encoding is not None and stated_by == "--encoding":
+        raise UsageError(
+            f"--encoding {encoding} says how to decode the text, but --preprocessor"
+            f" {recipe.preprocessor.name} takes its bytes as they are. Leave one of them out."
+        )
     try:
         sizes = [entry.path.stat().st_size for entry in inputs]
     except OSError as error:
         raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from error
     sources = []
     for i, (entry, size) in enumerate(zip(inputs, sizes, strict=True)):
-        report = detect(
-            entry.path,
-            encoding=encoding,
-            stated_by=stated_by,
-            errors=errors,
-            name=entry.name,
-            progress=_shifted(progress, sum(sizes[:i]), 2 * sum(sizes)),
-        )
+        shifted = _shifted(progress, sum(sizes[:i]), 2 * sum(sizes))
+        if recipe.raw:
+            report = undecoded(entry.path, name=entry.name, progress=shifted)
+        else:
+            report = detect(
+                entry.path,
+                encoding=encoding,
+                stated_by=stated_by,
+                errors=recipe.errors,
+                name=entry.name,
+                progress=shifted,
+            )
         sources.append(Source(entry, report, size))
     return sources
 
@@ -176,7 +199,8 @@ def write(
     merged = _merge_rare(counts, recipe)
     unknown = recipe.unknown_symbol if len(merged) < len(counts) else None
     if unknown is None:
-        merged = counts
+        # What the text lacks of a preprocessor's alphabet comes last.
+        merged = counts | dict.fromkeys(_missing(recipe.preprocessor, counts), 0)
     vocabulary = Vocabulary.from_counts(merged, unknown=unknown)
     writer.renumber(vocabulary, folder / "ids.bin")
     if not writer.one_to_one:
@@ -192,6 +216,11 @@ def write(
         "facts": _facts(sources, recipe, writer.characters(), counts, merged, vocabulary),
     }
     (folder / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", "utf-8")
+
+
+def _missing(preprocessor: Preprocessor, counts: dict[str, int]) -> list[str]:
+    """The symbols of the preprocessor's alphabet, if it has one, that do not occur."""
+    return [symbol for symbol in getattr(preprocessor, "alphabet", "") if symbol not in counts]
 
 
 def _merge_rare(counts: dict[str, int], recipe: Recipe) -> dict[str, int]:
@@ -212,14 +241,17 @@ def _facts(
     merged: dict[str, int],
     vocabulary: Vocabulary,
 ) -> dict[str, Any]:
-    ranked = {symbol: merged[symbol] for symbol in vocabulary.symbols}
+    ranked = {symbol: merged[symbol] for symbol in vocabulary.symbols if merged[symbol]}
     length = sum(ranked.values())
     entropy = known.entropy_bits(ranked.values())
     total = sum(characters.values())
     reports = [source.report for source in sources]
     rare = {s: c for s, c in counts.items() if s not in merged}
     unusual = known.unusual(characters)
-    changed = known.changed(characters, recipe.preprocessor)
+    changed = known.changed({} if recipe.raw else characters, recipe.preprocessor)
+    not_utf8 = (
+        sum(n for c, n in characters.items() if "\udc80" <= c <= "\udcff") if recipe.raw else 0
+    )
     replaced = sum(report.replaced for report in reports)
     return {
         **recipe.to_json(),
@@ -237,7 +269,7 @@ def _facts(
         **known.frequencies(ranked),
         "entropy_bits": entropy,
         "bits_per_character": entropy * length / total,
-        "warnings": list(_warnings(recipe, replaced, unusual, changed, rare, counts)),
+        "warnings": list(_warnings(recipe, replaced, unusual, changed, rare, counts, not_utf8)),
         "sources": [source.to_json() for source in sources],
     }
 
@@ -249,8 +281,13 @@ def _warnings(
     changed: dict[str, Any],
     rare: dict[str, int],
     counts: dict[str, int],
+    not_utf8: int,
 ) -> Iterator[str]:
     """What the user should know of, a sentence each."""
+    if not_utf8:
+        yield (
+            f"{not_utf8:,} bytes are not UTF-8. They are symbols like all others, and U+FFFD where text is shown."
+        )
     if replaced:
         yield f"{replaced:,} times bytes did not decode and became U+FFFD (--errors replace)."
     conjoining = sum(e["count"] for e in unusual if e["kind"] == known.CONJOINING)

@@ -23,6 +23,7 @@ OWN = {
     "ascii": "rnntk.text.preprocessors:Plain",
     "hangul": "rnntk.text.hangul:Hangul",
     "hangul-slides": "rnntk.text.hangul:HangulSlides",
+    "bytes": "rnntk.text.bytewise:Bytes",
 }
 
 
@@ -49,6 +50,9 @@ class Preprocessor(Protocol):
     Attributes:
         name: what `--preprocessor` calls it.
         version: raised when the same text would give other symbols, so that no stale data is used.
+
+    It may have two more: `raw = True`, when files are not to be decoded but given as their bytes in UTF-8 with
+    `surrogateescape`, and `alphabet`, a string of symbols that every vocabulary has, met in the text or not.
     """
 
     name: str
