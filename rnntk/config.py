@@ -12,6 +12,7 @@ from rnntk.errors import UsageError, nearest
 from rnntk.fields import Settings, flag
 from rnntk.settings import (
     EXPLOSION_STEPS,
+    DistributeSettings,
     FitSettings,
     MachineSettings,
     MnistSettings,
@@ -21,23 +22,27 @@ from rnntk.settings import (
 )
 
 __all__ = [
-    "EXPLOSION_STEPS", "FitSettings", "MachineSettings", "MnistSettings", "ModelSettings", "SampleSettings",
-    "Settings", "TextSettings", "flag", "from_mapping", "read_config", "read_toml", "shipped_config", "to_json",
+    "EXPLOSION_STEPS",
+    "DistributeSettings",
+    "FitSettings",
+    "MachineSettings",
+    "MnistSettings",
+    "ModelSettings",
+    "SampleSettings",
+    "Settings",
+    "TextSettings",
+    "flag",
+    "from_mapping",
+    "read_config",
+    "read_toml",
+    "shipped_config",
+    "to_json",
 ]  # fmt: skip
 
 T = TypeVar("T")
 
 _EVERY_KEY = {
-    f.name
-    for kind in (
-        TextSettings,
-        ModelSettings,
-        FitSettings,
-        MachineSettings,
-        MnistSettings,
-        SampleSettings,
-    )
-    for f in dataclasses.fields(kind)
+    f.name for kind in Settings.__subclasses__() for f in dataclasses.fields(kind)
 } | {"prime", "prime_file", "run", "runs_dir", "max_time", "sample_every", "output", "checkpoint"} | {
     "format", "vocab", "forget_bias"
 }  # fmt: skip

@@ -197,6 +197,36 @@ class MachineSettings(Settings):
 
 
 @dataclass(frozen=True)
+class DistributeSettings(Settings):
+    """Which devices and processes share the lanes; a matter of where a run trains, and no part of the run."""
+
+    distribute: str = setting(
+        "none",
+        "Share the lanes of a batch among the GPUs of this machine (mirrored) or several processes (multiworker).",
+        choices=("none", "mirrored", "multiworker"),
+    )
+    workers: str | None = setting(
+        None,
+        "With multiworker: all its processes, the same list for each.  [default: $TF_CONFIG]",
+        metavar="HOST:PORT,...",
+    )
+    index: int | None = setting(
+        None, "With --workers: which of them this process is, from 0; 0 writes the run.", low=0
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, value in (("--workers", self.workers), ("--index", self.index)):
+            if value is not None and self.distribute != "multiworker":
+                raise UsageError(f"{name} needs --distribute multiworker.")
+        if self.index is not None and self.workers is None:
+            raise UsageError(
+                "--index says which of --workers this process is; give --workers HOST:PORT,HOST:PORT,... too, "
+                "or leave it out where TF_CONFIG says both."
+            )
+
+
+@dataclass(frozen=True)
 class MnistSettings(Settings):
     """The row classifier (systems 7 and 8)."""
 

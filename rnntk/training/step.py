@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from rnntk.errors import UsageError
@@ -142,6 +143,18 @@ class TrainStep(_Update):
         )
         return loss, norm, list(new_states)
 
+    def zero_states(self, batch_size: int) -> list[tf.Tensor]:
+        """What a step takes and gives as states, all zero."""
+        return self.model.initial_states(batch_size)
+
+    def gather(self, states: Sequence[tf.Tensor]) -> list[np.ndarray]:
+        """The states of all lanes, each `(B, units)`, from what a step gave."""
+        return [state.numpy() for state in states]
+
+    def scatter(self, arrays: Sequence[np.ndarray]) -> list[tf.Tensor]:
+        """The reverse of `gather`."""
+        return [tf.constant(array) for array in arrays]
+
     def _step(
         self, x: tf.Tensor, y: tf.Tensor, states: list[tf.Tensor], seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
@@ -149,26 +162,38 @@ class TrainStep(_Update):
         return loss, self.apply(gradients), new_states
 
     def loss_and_gradients(
-        self, x: tf.Tensor, y: tf.Tensor, states: Sequence[tf.Tensor], seed: tf.Tensor
+        self,
+        x: tf.Tensor,
+        y: tf.Tensor,
+        states: Sequence[tf.Tensor],
+        seed: tf.Tensor,
+        first_lane: int = 0,
+        batch_size: int | None = None,
     ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
-        """Mean loss, the gradient of each trainable variable (dense), and the new states."""
-        batch_size, seq_length = x.shape
+        """Mean loss, the gradient of each trainable variable (dense), and the new states.
+
+        Args:
+            x, y, states, seed: see the class.
+            first_lane: the place of these lanes in the whole batch, when they are a part of it.
+            batch_size: lanes of the whole batch; loss and gradients are then this part's share of the mean.
+        """
+        lanes_here, seq_length = x.shape
         totals, afters = [], []
         with tf.GradientTape() as tape:
             table = self.model.input_table(x)
-            for lanes in self.slices(batch_size):
+            for lanes in self.slices(lanes_here):
                 total, after = self.model.nats(
                     x[lanes],
                     y[lanes],
                     [state[lanes] for state in states],
                     training=True,
                     seed=seed,
-                    first_lane=lanes.start,
+                    first_lane=first_lane + lanes.start,
                     table=table,
                 )
                 totals.append(total)
                 afters.append(after)
-            loss = tf.add_n(totals) / (batch_size * seq_length)
+            loss = tf.add_n(totals) / ((batch_size or lanes_here) * seq_length)
         new_states = [tf.concat(parts, 0) for parts in zip(*afters, strict=True)]
         return loss, self.gradients(tape, loss), new_states
 

@@ -1,0 +1,148 @@
+"""Who takes part in a job over several processes, and which one this is: from `--workers` or from `TF_CONFIG`.
+
+Nothing here needs TensorFlow, so a mistake is told at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rnntk.errors import UsageError
+
+VARIABLE = "TF_CONFIG"
+_EXAMPLE = (
+    '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'
+)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The processes of a job.
+
+    Attributes:
+        addresses: `host:port` of each, the chief's first.
+        index: which of them this is.
+    """
+
+    addresses: tuple[str, ...]
+    index: int
+
+    def to_json(self) -> str:
+        """What `TF_CONFIG` holds for this process."""
+        return json.dumps(
+            {
+                "cluster": {"worker": list(self.addresses)},
+                "task": {"type": "worker", "index": self.index},
+            }
+        )
+
+
+def find(workers: str | None, index: int | None) -> Cluster:
+    """The cluster that the user, or the scheduler, has described.
+
+    Args:
+        workers: `--workers`, addresses joined by commas.
+        index: `--index`.
+
+    Raises:
+        UsageError: neither is there, something is malformed, or the two contradict each other.
+    """
+    stated = os.environ.get(VARIABLE)
+    if workers is None:
+        if not stated:
+            raise UsageError(
+                "--distribute multiworker needs to know the processes that take part. Start one on each machine with "
+                "--workers HOST:PORT,HOST:PORT,... (the same list for all) and --index 0, 1, ... (its own place in "
+                f"it), or set {VARIABLE} as TensorFlow documents it."
+            )
+        return from_tf_config(stated)
+    if index is None:
+        raise UsageError(
+            f"--workers names the processes; --index must say which of them this is: 0 to {workers.count(',')}."
+        )
+    addresses = tuple(part.strip() for part in workers.split(","))
+    _check(addresses, "--workers", index, "--index")
+    found = Cluster(addresses, index)
+    if stated and from_tf_config(stated) != found:
+        raise UsageError(
+            f"--workers and --index say one thing and {VARIABLE} in the environment says another ({stated}). Leave "
+            f"--workers and --index out, or unset {VARIABLE}."
+        )
+    return found
+
+
+def from_tf_config(text: str) -> Cluster:
+    """The cluster of a `TF_CONFIG`: https://www.tensorflow.org/guide/distributed_training#setting_up_the_tf_config_environment_variable.
+
+    A `chief` comes before the `worker`s.
+
+    Raises:
+        UsageError: it is no JSON, lacks a part, or describes another kind of job.
+    """
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        raise _malformed(f"it is not JSON ({error})") from error
+    cluster, task = _part(config, "cluster"), _part(config, "task")
+    others = sorted(set(cluster) - {"chief", "worker"})
+    if others:
+        raise UsageError(
+            f"{VARIABLE} has tasks of the kind {', '.join(others)}. All processes of rnntk train are workers (one of "
+            "them may be called chief); there are no parameter servers and no evaluator."
+        )
+    jobs = [(kind, cluster[kind]) for kind in ("chief", "worker") if kind in cluster]
+    for kind, listed in jobs:
+        if not isinstance(listed, list) or not all(isinstance(a, str) for a in listed):
+            raise _malformed(f"cluster.{kind} must be a list of addresses")
+    kind, index = task.get("type"), task.get("index")
+    if kind not in dict(jobs):
+        raise _malformed(
+            f"task.type is {kind!r}, but the cluster has {', '.join(dict(jobs)) or 'no task at all'}"
+        )
+    if isinstance(index, str) and index.isdigit():  # as some schedulers write it
+        index = int(index)
+    if type(index) is not int or not 0 <= index < len(dict(jobs)[kind]):
+        raise _malformed(
+            f"task.index is {index!r}, but there are {len(dict(jobs)[kind])} tasks of the kind {kind}"
+        )
+    if len(cluster.get("chief", ())) > 1:
+        raise _malformed("there can be only one chief")
+    addresses = tuple(address for _, listed in jobs for address in listed)
+    place = index + (len(cluster.get("chief", ())) if kind == "worker" else 0)
+    _check(addresses, VARIABLE, place, "task.index")
+    return Cluster(addresses, place)
+
+
+def _part(config: Any, name: str) -> Mapping[str, Any]:
+    part = config.get(name) if isinstance(config, dict) else None
+    if not isinstance(part, dict) or not part:
+        raise _malformed(f"it has no {name!r}")
+    return part
+
+
+def _malformed(what: str) -> UsageError:
+    return UsageError(f"{VARIABLE} cannot be used: {what}. It should look like {_EXAMPLE}")
+
+
+def _check(addresses: tuple[str, ...], where: str, index: int, index_name: str) -> None:
+    for address in addresses:
+        host, colon, port = address.rpartition(":")
+        if not (host and colon and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+            raise UsageError(
+                f"{where} has {address!r}, but an address must be HOST:PORT, for example node1:2222."
+            )
+    twice = sorted({a for a in addresses if addresses.count(a) > 1})
+    if twice:
+        raise UsageError(
+            f"{where} names {', '.join(twice)} more than once. Every process needs an address of its own; on one "
+            "machine they differ by the port."
+        )
+    if not 0 <= index < len(addresses):
+        raise UsageError(
+            f"{index_name} is {index}, but {where} names {len(addresses)} processes: it must be 0 to "
+            f"{len(addresses) - 1}."
+        )
