@@ -250,9 +250,10 @@ def _decode(
 ) -> Iterator[str]:
     """The chunks' text: strictly, or with replacements counted in a report."""
     if codec == BYTES:
-        decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        codec, errors = "utf-8", "surrogateescape"
     else:
-        decoder = codecs.getincrementaldecoder(codec)("rnntk-replace" if counted else "strict")
+        errors = "rnntk-replace" if counted else "strict"
+    decoder = codecs.getincrementaldecoder(codec)(errors)
     done = 0
     try:
         for chunk in chunks:

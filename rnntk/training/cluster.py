@@ -95,9 +95,9 @@ def from_tf_config(text: str) -> Cluster:
             "them may be called chief); there are no parameter servers and no evaluator."
         )
     jobs = [(kind, cluster[kind]) for kind in ("chief", "worker") if kind in cluster]
-    for kind, listed in jobs:
+    for name, listed in jobs:
         if not isinstance(listed, list) or not all(isinstance(a, str) for a in listed):
-            raise _malformed(f"cluster.{kind} must be a list of addresses")
+            raise _malformed(f"cluster.{name} must be a list of addresses")
     kind, index = task.get("type"), task.get("index")
     if kind not in dict(jobs):
         raise _malformed(
