@@ -11,14 +11,23 @@ import tensorflow as tf
 from rnntk.errors import UsageError, nearest
 from rnntk.models import fast, seeds
 from rnntk.models.dropout import DropoutKind, dropout
-from rnntk.models.layers import CELLS, states_per_layer
+from rnntk.models.layers import CELLS, Factors, states_per_layer
 
 
-class InputTable(NamedTuple):
-    """Rows to gather by symbol: embeddings `(V, E)`, or the first layer's input products of them."""
+class Shared(NamedTuple):
+    """What all shards of a step share.
+
+    Attributes:
+        rows: to gather by symbol: embeddings `(V, E)`, or the first layer's input products of them.
+        projected: whether they are those products.
+        layers: each recurrent layer's factors.
+        output: the output kernel.
+    """
 
     rows: tf.Tensor
     projected: bool
+    layers: list[Factors]
+    output: fast.Factor
 
 
 @keras.saving.register_keras_serializable("rnntk")
@@ -144,9 +153,7 @@ class CharRNN(keras.Model):
             seed: `(2,)` int32 that decides what is dropped; needed to train with dropout.
             first_lane: the place of these lanes in the whole batch, when this is a shard of it.
         """
-        features, after = self._features(
-            ids, states, self.input_table(ids), training, seed, first_lane
-        )
+        features, after = self._features(ids, states, self.shared(ids), training, seed, first_lane)
         logits = self.output_layer(features)
         if self._is_fast(ids):
             logits = tf.transpose(logits, [1, 0, 2])
@@ -160,7 +167,7 @@ class CharRNN(keras.Model):
         training: bool = False,
         seed: tf.Tensor | None = None,
         first_lane: tf.Tensor | int = 0,
-        table: InputTable | None = None,
+        shared: Shared | None = None,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Sum of the cross-entropy over all positions, in nats, and the states after step T.
 
@@ -174,16 +181,16 @@ class CharRNN(keras.Model):
             training: as in `call`.
             seed: as in `call`.
             first_lane: as in `call`.
-            table: `input_table` of the whole batch, so that shards share it.
+            shared: `shared` of the whole batch.
         """
-        if table is None:
-            table = self.input_table(ids)
-        features, after = self._features(ids, states, table, training, seed, first_lane)
+        if shared is None:
+            shared = self.shared(ids)
+        features, after = self._features(ids, states, shared, training, seed, first_lane)
         if self._is_fast(ids):
             targets = tf.reshape(tf.transpose(targets), [-1])
             logits = fast.affine(
                 tf.reshape(features, [-1, self.units]),
-                tf.convert_to_tensor(self.output_layer.kernel),
+                shared.output,
                 tf.convert_to_tensor(self.output_layer.bias),
                 bfloat16=self.precision == "bfloat16",
             )
@@ -192,16 +199,21 @@ class CharRNN(keras.Model):
         costs = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
         return tf.reduce_sum(costs), after
 
-    def input_table(self, ids: tf.Tensor) -> InputTable:
-        """What the first layer takes from each symbol.
+    def shared(self, ids: tf.Tensor) -> Shared:
+        """What a step makes once for all its shards.
 
-        Its input product has only V different rows. Where V is less than the number of positions in
-        `ids`, and the layer can take it, the product is made once for each symbol.
+        The first layer's input product has only V different rows. Where V is less than the number of
+        positions in `ids`, and the layer can take it, the product is made once for each symbol.
+
+        Args:
+            ids: of the whole batch, `(B, T)`.
         """
-        embeddings = tf.convert_to_tensor(self.embedding.embeddings)
-        if self._is_fast(ids) and self.vocabulary_size < ids.shape[0] * ids.shape[1]:
-            return InputTable(self.recurrent[0].project(embeddings), projected=True)
-        return InputTable(embeddings, projected=False)
+        rows = tf.convert_to_tensor(self.embedding.embeddings)
+        layers = [layer.factors() for layer in self.recurrent]
+        projected = self._is_fast(ids) and self.vocabulary_size < ids.shape[0] * ids.shape[1]
+        if projected:
+            rows = self.recurrent[0].project(rows, layers[0])
+        return Shared(rows, projected, layers, fast.Factor(self.output_layer.kernel))
 
     def _is_fast(self, ids: tf.Tensor) -> bool:
         return all(layer.is_fast(ids) for layer in self.recurrent)
@@ -210,7 +222,7 @@ class CharRNN(keras.Model):
         self,
         ids: tf.Tensor,
         states: Sequence[tf.Tensor] | None,
-        table: InputTable,
+        shared: Shared,
         training: bool,
         seed: tf.Tensor | None,
         first_lane: tf.Tensor | int,
@@ -223,12 +235,15 @@ class CharRNN(keras.Model):
         if dropping and seed is None:
             raise UsageError("Training with dropout needs a seed for each step.")
         time_major = self._is_fast(ids)
-        x = tf.gather(table.rows, tf.transpose(ids) if time_major else ids)
+        if time_major:
+            ids = tf.transpose(ids)
+        x = shared.rows if shared.projected else tf.gather(shared.rows, ids)
         after: list[tf.Tensor] = []
         for i, layer in enumerate(self.recurrent):
             own = list(states[i * per_layer : (i + 1) * per_layer])
             if time_major:
-                x, new = layer.over_time(x, own, projected=table.projected and i == 0)
+                symbols = ids if shared.projected and i == 0 else None
+                x, new = layer.over_time(x, own, factors=shared.layers[i], ids=symbols)
             else:
                 x, *new = layer(x, initial_state=own)
             after += new

@@ -1,8 +1,8 @@
-"""The CPU path: each cell's two loops, compiled by XLA and tied together as one differentiable function.
+"""The CPU path: each cell's two loops, tied together as one differentiable function.
 
-XLA fuses a step's many small element-wise operations into a few kernels and writes each step's results
-in place, and its products run on the calling thread alone; that suits a graph whose shards of lanes
-each have a core. Where TensorFlow was built without XLA the same functions run as plain graphs.
+In float32 they are the kernels of `kernels/`, compiled for this very processor, which need no time to trace
+and no framework inside the loop. Everything they do not do (sequences of different lengths, bfloat16,
+float64) the loops of `loops.py` do, compiled by XLA, which fuses a step's element-wise operations.
 """
 
 from __future__ import annotations
@@ -13,9 +13,141 @@ from typing import Any
 
 import tensorflow as tf
 
+from rnntk.models.kernels import native, run
 from rnntk.models.loops import GRU, LSTM, SIMPLE, Cell, Tensors, product
 
-__all__ = ["GRU", "LSTM", "SIMPLE", "Cell", "affine", "recurrent"]
+__all__ = ["GRU", "LSTM", "SIMPLE", "Cell", "Factor", "affine", "recurrent"]
+
+
+class Factor:
+    """A weight as the right factor of products, packed once for all shards and steps that use it.
+
+    Args:
+        matrix: `(K, N)`.
+
+    Attributes:
+        matrix: as given.
+    """
+
+    def __init__(self, matrix: Any) -> None:
+        self.matrix = tf.convert_to_tensor(matrix)
+
+    @functools.cached_property
+    def packed(self) -> tf.Tensor:
+        """For `x @ matrix`."""
+        return self._pack(transposed=False)
+
+    @functools.cached_property
+    def transposed(self) -> tf.Tensor:
+        """For `x @ matrix.T`."""
+        return self._pack(transposed=True)
+
+    def _pack(self, *, transposed: bool) -> tf.Tensor:
+        pack = functools.partial(native.kernels().packed, transposed=transposed)
+        return _numpy(lambda matrix: [pack(matrix)], [self.matrix], [[None]])[0]
+
+
+def _numpy(
+    function: Callable[..., list[Any]], operands: Sequence[Any], shapes: Sequence[Any]
+) -> list[tf.Tensor]:
+    """A function of NumPy arrays as an operation; it may run beside others of its kind."""
+    found = tf.numpy_function(function, operands, [tf.float32] * len(shapes), stateful=False)
+    # Outside a graph TensorFlow hands back a single result by itself.
+    tensors = list(found) if isinstance(found, (list, tuple)) else [found]
+    for tensor, shape in zip(tensors, shapes, strict=True):
+        tensor.set_shape(shape)
+    return tensors
+
+
+def recurrent(
+    cell: Cell,
+    rows: tf.Tensor,
+    kernel: Factor,
+    inner_bias: tf.Tensor | None,
+    states: Sequence[tf.Tensor],
+    *,
+    ids: tf.Tensor | None = None,
+    mask: tf.Tensor | None = None,
+    bfloat16: bool = False,
+) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """Run a cell over time, with a hand-written gradient.
+
+    Args:
+        cell: LSTM, GRU or SIMPLE.
+        rows: `(T, B, gates * H)`, the inputs times the kernel plus the input bias; with `ids`
+            `(V, gates * H)`, the same for each symbol.
+        kernel: the recurrent kernel, `(H, gates * H)`.
+        inner_bias: `(3H,)`, for a GRU only.
+        states: each `(B, H)`.
+        ids: `(T, B)` int32, the row that each step takes.
+        mask: `(T, B, 1)` bool; where false, a lane keeps its state.
+        bfloat16: whether products are of factors rounded to bfloat16.
+
+    Returns:
+        the state h after each step `(T, B, H)`, and the final states.
+    """
+    biases = [] if inner_bias is None else [inner_bias]
+    operands = (rows, kernel.matrix, *biases, *states)
+    if mask is None and not bfloat16 and rows.dtype == tf.float32:
+        outputs, *final = _by_kernels(cell, kernel, ids, len(biases))(*operands)
+        return outputs, final
+    if ids is not None:
+        operands = (tf.gather(rows, ids), *operands[1:])
+    outputs, *final = _by_loops(cell, mask, bfloat16, len(biases))(*operands)
+    return outputs, final
+
+
+def _by_kernels(
+    cell: Cell, kernel: Factor, ids: tf.Tensor | None, biases: int
+) -> Callable[..., Any]:
+    forward, backward = getattr(run, f"{cell.name}_forward"), getattr(run, f"{cell.name}_backward")
+    symbols = tf.zeros([0], tf.int32) if ids is None else ids
+
+    @tf.custom_gradient
+    def over_time(rows: Any, matrix: Any, *others: Any) -> Any:
+        steps, lanes = (rows if ids is None else ids).shape[:2]
+        units, width = matrix.shape
+        own = others[biases:]
+        kept = [[steps + 1, lanes, units]] * len(own)
+        if cell is not SIMPLE:  # whose states are all it has
+            kept += [[steps, lanes, width]] + [[steps, lanes, units]] * biases
+        saved = _numpy(forward, [rows, symbols, kernel.packed, *others], kept)
+        after = saved[: len(own)]
+
+        def gradient(d_outputs: tf.Tensor, *d_final: tf.Tensor) -> Any:
+            shapes: list[Any] = [[steps, lanes, width], [units, width]]
+            shapes += [[width]] * biases + [[lanes, units]] * len(own)
+            operands = [d_outputs, *d_final, kernel.transposed, *saved]
+            d_rows, *others = _numpy(backward, operands, shapes)
+            if ids is not None:
+                of_table = functools.partial(run.of_table, symbols=rows.shape[0])
+                d_rows = _numpy(lambda d, i: [of_table(d, i)], [d_rows, symbols], [rows.shape])[0]
+            return d_rows, *others
+
+        return (after[0][1:], *(states[-1] for states in after)), gradient
+
+    return over_time
+
+
+def affine(x: tf.Tensor, kernel: Factor, bias: tf.Tensor, *, bfloat16: bool = False) -> tf.Tensor:
+    """`x @ kernel + bias` for rows `(N, F)`, on the calling thread alone."""
+    if bfloat16 or x.dtype != tf.float32:
+        return _affine_compiled(x, kernel.matrix, bias, bfloat16)
+    rows, features = x.shape
+    columns = kernel.matrix.shape[1]
+
+    @tf.custom_gradient
+    def of_rows(x: Any, matrix: Any, bias: Any) -> Any:  # noqa: ARG001
+        def gradient(upstream: tf.Tensor) -> Any:
+            shapes = [[rows, features], [features, columns], [columns]]
+            return _numpy(run.affine_backward, [upstream, x, kernel.transposed], shapes)
+
+        return _numpy(run.affine, [x, kernel.packed, bias], [[rows, columns]])[0], gradient
+
+    return of_rows(x, kernel.matrix, bias)
+
+
+# ---- by XLA --------------------------------------------------------------------------------------
 
 
 @functools.cache
@@ -40,51 +172,27 @@ def _compiled(function: Callable[..., Any], *fixed: Any, xla: bool) -> Any:
     )
 
 
-def recurrent(
-    cell: Cell,
-    zx: tf.Tensor,
-    recurrent_kernel: tf.Tensor,
-    inner_bias: tf.Tensor | None,
-    states: Sequence[tf.Tensor],
-    *,
-    mask: tf.Tensor | None = None,
-    bfloat16: bool = False,
-) -> tuple[tf.Tensor, list[tf.Tensor]]:
-    """Run a cell over time, with a hand-written gradient.
-
-    Args:
-        cell: LSTM, GRU or SIMPLE.
-        zx: `(T, B, gates * H)`, the inputs times the kernel plus the input bias.
-        recurrent_kernel: `(H, gates * H)`.
-        inner_bias: `(3H,)`, for a GRU only.
-        states: each `(B, H)`.
-        mask: `(T, B, 1)` bool; where false, a lane keeps its state.
-        bfloat16: whether products are of factors rounded to bfloat16.
-
-    Returns:
-        the state h after each step `(T, B, H)`, and the final states.
-    """
-    steps, lanes, width = zx.shape
-    xla = 2.0 * steps * lanes * recurrent_kernel.shape[0] * width >= WORTH_COMPILING and _has_xla()
-    biases = [] if inner_bias is None else [inner_bias]
-
+def _by_loops(
+    cell: Cell, mask: tf.Tensor | None, bfloat16: bool, biases: int
+) -> Callable[..., Any]:
     @tf.custom_gradient
-    def run(zx: Any, recurrent_kernel: Any, *others: Any) -> Any:
+    def over_time(zx: Any, kernel: Any, *others: Any) -> Any:
+        steps, lanes, width = zx.shape
+        xla = 2.0 * steps * lanes * kernel.shape[0] * width >= WORTH_COMPILING and _has_xla()
         bias, own = (others[0], others[1:]) if biases else (None, others)
         outputs, final, saved = _compiled(_forward, cell, bfloat16, xla=xla)(
-            zx, recurrent_kernel, bias, own, mask
+            zx, kernel, bias, own, mask
         )
 
         def gradient(d_outputs: tf.Tensor, *d_final: tf.Tensor) -> Any:
             d_zx, d_kernel, d_bias, d_states = _compiled(_backward, cell, bfloat16, xla=xla)(
-                d_outputs, d_final, recurrent_kernel, own, saved, mask
+                d_outputs, d_final, kernel, own, saved, mask
             )
             return d_zx, d_kernel, *([d_bias] if biases else []), *d_states
 
         return (outputs, *final), gradient
 
-    outputs, *final = run(zx, recurrent_kernel, *biases, *states)
-    return outputs, final
+    return over_time
 
 
 def _forward(
@@ -112,21 +220,18 @@ def _backward(
     return cell.backward(d_outputs, d_final, kernel, states, saved, mask, bfloat16)
 
 
-def affine(
-    x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, *, bfloat16: bool = False
-) -> tf.Tensor:
-    """`x @ kernel + bias` for rows `(N, F)`, compiled: on one thread that is the faster product."""
+def _affine_compiled(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, bfloat16: bool) -> tf.Tensor:
     rows, features = x.shape
     xla = 2.0 * rows * features * kernel.shape[1] >= WORTH_COMPILING and _has_xla()
 
     @tf.custom_gradient
-    def run(x: Any, kernel: Any, bias: Any) -> Any:
+    def of_rows(x: Any, kernel: Any, bias: Any) -> Any:
         def gradient(upstream: tf.Tensor) -> Any:
             return _compiled(_affine_backward, bfloat16, xla=xla)(upstream, x, kernel)
 
         return _compiled(_affine_forward, bfloat16, xla=xla)(x, kernel, bias), gradient
 
-    return run(x, kernel, bias)
+    return of_rows(x, kernel, bias)
 
 
 def _affine_forward(bfloat16: bool, x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:

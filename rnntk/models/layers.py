@@ -8,12 +8,19 @@ same ones on either path, so a model trained on one continues on the other and i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from rnntk.models import fast
+
+
+class Factors(NamedTuple):
+    """A layer's kernels as right factors of products."""
+
+    kernel: fast.Factor
+    recurrent_kernel: fast.Factor
 
 
 class _Fast:
@@ -41,47 +48,56 @@ class _Fast:
             and sequences.shape[1 - batch_axis] > 0
         )
 
+    def factors(self) -> Factors:
+        """The layer's two kernels, made ready for products; shards of a step share them."""
+        cell = self.cell  # type: ignore[attr-defined]
+        return Factors(fast.Factor(cell.kernel), fast.Factor(cell.recurrent_kernel))
+
     def over_time(
         self,
         x: tf.Tensor,
         states: Sequence[tf.Tensor],
         *,
-        projected: bool = False,
+        factors: Factors | None = None,
+        ids: tf.Tensor | None = None,
         mask: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """The fast path itself, time-major.
 
         Args:
-            x: `(T, B, F)`, or with `projected` what `project` made of it.
+            x: `(T, B, F)`; with `ids`, what `project` made of each symbol, `(V, gates * H)`.
             states: each `(B, H)`.
-            projected: whether `x` is already multiplied by the kernel.
+            factors: what `factors` gave.
+            ids: `(T, B)` int32.
             mask: `(T, B, 1)` bool; a lane keeps its state where false.
 
         Returns:
             the state h after each step `(T, B, H)`, and the final states.
         """
-        if not projected:
+        factors = factors or self.factors()
+        if ids is None:
             steps, lanes, features = x.shape
-            x = tf.reshape(self.project(tf.reshape(x, [-1, features])), [steps, lanes, -1])
+            rows = self.project(tf.reshape(x, [-1, features]), factors)
+            x = tf.reshape(rows, [steps, lanes, -1])
         cell = self.cell  # type: ignore[attr-defined]
         inner_bias = tf.convert_to_tensor(cell.bias)[1] if self.kind.has_inner_bias else None
         return fast.recurrent(
             self.kind,
             x,
-            tf.convert_to_tensor(cell.recurrent_kernel),
+            factors.recurrent_kernel,
             inner_bias,
             states,
+            ids=ids,
             mask=mask,
             bfloat16=self.product_type == "bfloat16",
         )
 
-    def project(self, rows: tf.Tensor) -> tf.Tensor:
+    def project(self, rows: tf.Tensor, factors: Factors | None = None) -> tf.Tensor:
         """Input rows `(N, F)` times the kernel plus the input bias: `(N, gates * H)`."""
-        cell = self.cell  # type: ignore[attr-defined]
-        bias = tf.convert_to_tensor(cell.bias)
+        bias = tf.convert_to_tensor(self.cell.bias)  # type: ignore[attr-defined]
         return fast.affine(
             rows,
-            tf.convert_to_tensor(cell.kernel),
+            (factors or self.factors()).kernel,
             bias[0] if self.kind.has_inner_bias else bias,
             bfloat16=self.product_type == "bfloat16",
         )

@@ -70,11 +70,13 @@ class Cell:
         backward: `(d_outputs, d_final_states, recurrent_kernel, states, saved, mask, bfloat16) ->
             (d_zx, d_recurrent_kernel, d_inner_bias, d_states)`.
         has_inner_bias: whether a second bias is added to the recurrent product (GRU).
+        name: of its kernels.
     """
 
     forward: Callable[..., tuple[tf.Tensor, Tensors, Tensors]]
     backward: Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor | None, Tensors]]
     has_inner_bias: bool
+    name: str
 
 
 # LSTM: i, f, g, o = gates(zx + h U);  c = f c + i g;  h = o tanh(c)
@@ -263,6 +265,6 @@ def _simple_backward(
     return dz, d_kernel, None, (dh,)
 
 
-LSTM = Cell(_lstm_forward, _lstm_backward, has_inner_bias=False)
-GRU = Cell(_gru_forward, _gru_backward, has_inner_bias=True)
-SIMPLE = Cell(_simple_forward, _simple_backward, has_inner_bias=False)
+LSTM = Cell(_lstm_forward, _lstm_backward, has_inner_bias=False, name="lstm")
+GRU = Cell(_gru_forward, _gru_backward, has_inner_bias=True, name="gru")
+SIMPLE = Cell(_simple_forward, _simple_backward, has_inner_bias=False, name="rnn")

@@ -2,10 +2,43 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("rnntk")
+class Adam(keras.optimizers.Adam):
+    """Keras' Adam (Kingma and Ba, 2015), a variable's update as one operation.
+
+    The same formula on the same slots; what Keras writes as ten passes over the memory, TensorFlow's
+    own kernel does in one.
+    """
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Update one variable, TensorFlow's own; called by `apply`."""
+        if variable.dtype != "float32":
+            super().update_step(gradient, variable, learning_rate)
+            return
+        slot = self._get_variable_index(variable)
+        step = tf.cast(self.iterations + 1, tf.float32)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[slot].value.handle,
+            v=self._velocities[slot].value.handle,
+            beta1_power=tf.pow(self.beta_1, step),
+            beta2_power=tf.pow(self.beta_2, step),
+            lr=tf.cast(learning_rate, tf.float32),
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=gradient,
+        )
+
 
 OPTIMIZERS = {
-    "adam": keras.optimizers.Adam,  # Kingma and Ba, 2015
+    "adam": Adam,
     "adagrad": keras.optimizers.Adagrad,  # Duchi et al., 2011
     "rmsprop": keras.optimizers.RMSprop,  # Hinton, 2012
     "sgd": keras.optimizers.SGD,  # plain: no momentum

@@ -51,8 +51,13 @@ def clip_gradients(
     squares = [2.0 * tf.nn.l2_loss(gradient) for gradient in gradients]
     norm = tf.sqrt(tf.add_n(squares))
     if clip == "global-norm":
-        scale = threshold / tf.maximum(norm, threshold)
-        return [gradient * scale for gradient in gradients], norm
+        # Nearly always there is nothing to do, and a product with 1 would read and write every gradient.
+        clipped = tf.cond(
+            norm > threshold,
+            lambda: [gradient * (threshold / norm) for gradient in gradients],
+            lambda: list(gradients),
+        )
+        return list(clipped), norm
     if clip == "norm":
         return [
             gradient * (threshold / tf.maximum(tf.sqrt(square), threshold))
@@ -131,7 +136,7 @@ class TrainStep(_Update):
         shards: int | None = None,
     ) -> None:
         super().__init__(model, optimizer, clip, clip_norm, shards)
-        self._compiled = tf.function(self._step)
+        self._compiled = tf.function(self._step, autograph=False)
 
     def __call__(
         self, x: tf.Tensor, y: tf.Tensor, states: Sequence[tf.Tensor], seed: tf.Tensor
@@ -167,7 +172,7 @@ class TrainStep(_Update):
         y: tf.Tensor,
         states: Sequence[tf.Tensor],
         seed: tf.Tensor,
-        first_lane: int = 0,
+        first_lane: tf.Tensor | int = 0,
         batch_size: int | None = None,
     ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
         """Mean loss, the gradient of each trainable variable (dense), and the new states.
@@ -180,7 +185,7 @@ class TrainStep(_Update):
         lanes_here, seq_length = x.shape
         totals, afters = [], []
         with tf.GradientTape() as tape:
-            table = self.model.input_table(x)
+            shared = self.model.shared(x)
             for lanes in self.slices(lanes_here):
                 total, after = self.model.nats(
                     x[lanes],
@@ -189,7 +194,7 @@ class TrainStep(_Update):
                     training=True,
                     seed=seed,
                     first_lane=first_lane + lanes.start,
-                    table=table,
+                    shared=shared,
                 )
                 totals.append(total)
                 afters.append(after)
@@ -207,7 +212,7 @@ class EvalStep:
 
     def __init__(self, model: CharRNN) -> None:
         self.model = model
-        self._compiled = tf.function(self._step)
+        self._compiled = tf.function(self._step, autograph=False)
 
     def __call__(
         self, x: tf.Tensor, y: tf.Tensor, states: Sequence[tf.Tensor]
@@ -243,7 +248,7 @@ class ClassifierStep(_Update):
         shards: int | None = None,
     ) -> None:
         super().__init__(model, optimizer, clip, clip_norm, shards)
-        self._compiled = tf.function(self._step)
+        self._compiled = tf.function(self._step, autograph=False)
 
     def __call__(
         self, rows: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor

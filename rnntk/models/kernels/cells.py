@@ -1,0 +1,266 @@
+"""The time loops of each cell, forward and backward, as kernels.
+
+The same arithmetic as the loops of `models/loops.py`, where the formulas are. All arrays are
+time-major, `(T, B, ...)`; `hs` and `cs` are `(T + 1, B, H)`, the states before the first step and after
+each. A forward loop takes each step's share of the input from `rows`: row `t * B + b` of it, or, with `ids`,
+the row that the symbol there chooses.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+
+from rnntk.models.kernels.code import INT, POINTER, Code, Lanes, Shape
+
+SIZES = {"high": INT, "steps": INT, "lanes": INT, "units": INT}
+
+
+class Loop(Code):
+    """A kernel over time: what all cells share.
+
+    Args:
+        module: where it goes.
+        name: of the kernel.
+        arrays: names of its arrays, in the order of its arguments, after the `SIZES`.
+        gates: columns of a step's pre-activations in units.
+        shape: how registers are used.
+        product: the kernel of that name.
+    """
+
+    def __init__(
+        self, module: ir.Module, name: str, arrays: str, gates: int, shape: Shape, product: Code
+    ) -> None:
+        super().__init__(module, name, SIZES | dict.fromkeys(arrays.split(), POINTER))
+        self.shape, self.product = shape, product
+        self.units, self.lanes = self.arg["units"], self.arg["lanes"]
+        self.width = self.mul(gates, self.units)
+
+    def step(self, array: str, t: Any, width: Any) -> Any:
+        """Step t of an array `(T, B, width)`."""
+        return self.at(self.arg[array], self.mul(t, self.lanes, width))
+
+    def input_row(self, t: Any, lane: Any) -> Any:
+        """Address of a lane's share of the input at step t."""
+        b = self.b
+        place = self.add(self.mul(t, self.lanes), lane)
+        chosen = b.icmp_signed("!=", b.ptrtoint(self.arg["ids"], INT), self.whole(0))
+        with b.if_else(chosen) as (by_symbol, in_turn):
+            with by_symbol:
+                i32 = ir.IntType(32)
+                symbol = b.load(b.gep(self.arg["ids"], [place], source_etype=i32), typ=i32)
+                symbol = b.sext(symbol, INT)
+                from_symbol = b.block
+            with in_turn:
+                from_place = b.block
+        row = b.phi(INT)
+        row.add_incoming(symbol, from_symbol)
+        row.add_incoming(place, from_place)
+        return self.at(self.arg["rows"], self.mul(row, self.width))
+
+    def multiply(
+        self, a: Any, inner: Any, packed: str, columns: Any, onto: Any, d: Any = None
+    ) -> None:
+        """Make `onto` d + a times a packed factor; d is `(address, row length)`, by default `onto`."""
+        d, d_row = d or (onto, columns)
+        self.call(
+            self.product, self.arg["high"], self.lanes, columns, inner, a, inner, inner, 1,
+            self.arg[packed], d, d_row, onto, columns,
+        )  # fmt: skip
+
+
+def emit(module: ir.Module, shape: Shape, product: Code) -> None:
+    """Put `<cell>_forward` and `<cell>_backward` of each cell into a module, and `scatter`."""
+    for emitter in (
+        _lstm_forward,
+        _lstm_backward,
+        _gru_forward,
+        _gru_backward,
+        _rnn_forward,
+        _rnn_backward,
+    ):
+        emitter(module, shape, product)
+    _scatter(module, shape)
+
+
+def _lstm_forward(module: ir.Module, shape: Shape, product: Code) -> None:
+    code = Loop(module, "lstm_forward", "rows ids kernel gates cs hs", 4, shape, product)
+    H, G = code.units, code.width
+    with code.loop(0, code.arg["steps"]) as t:
+        z, after = code.step("gates", t, G), code.add(t, 1)
+        c_before, cs = code.step("cs", t, H), code.step("cs", after, H)
+        h_before, hs = code.step("hs", t, H), code.step("hs", after, H)
+        with code.loop(0, code.lanes) as lane:
+            source = code.input_row(t, lane)
+            code.each(
+                G, shape.width, lambda v, j: v.store(v.load(source, j), z, code.mul(lane, G), j)
+            )
+        code.multiply(h_before, H, "kernel", G, z)
+        with code.loop(0, code.lanes) as lane:
+            gates, own = code.at(z, code.mul(lane, G)), code.mul(lane, H)
+
+            def unit(v: Lanes, j: Any) -> None:
+                places = [code.add(code.mul(k, H), j) for k in range(4)]
+                i, f, g, o = (v.load(gates, place) for place in places)
+                i, f, g, o = v.sigmoid(i), v.sigmoid(f), v.tanh(g), v.sigmoid(o)
+                for gate, place in zip((i, f, g, o), places, strict=True):
+                    v.store(gate, gates, place)
+                c = v.fma(f, v.load(c_before, own, j), v.mul(i, g))
+                v.store(c, cs, own, j)
+                v.store(v.mul(o, v.tanh(c)), hs, own, j)
+
+            code.each(H, shape.width, unit)
+    code.end()
+
+
+def _lstm_backward(module: ir.Module, shape: Shape, product: Code) -> None:
+    code = Loop(module, "lstm_backward", "d_hs dh dc transposed gates cs dz", 4, shape, product)
+    H, G, arg = code.units, code.width, code.arg
+    with code.loop(0, arg["steps"], down=True) as t:
+        d_hs, dz, z = code.step("d_hs", t, H), code.step("dz", t, G), code.step("gates", t, G)
+        c_before, cs = code.step("cs", t, H), code.step("cs", code.add(t, 1), H)
+        with code.loop(0, code.lanes) as lane:
+            at, own = code.mul(lane, G), code.mul(lane, H)
+
+            def unit(v: Lanes, j: Any) -> None:
+                places = [code.add(at, code.mul(k, H), j) for k in range(4)]
+                i, f, g, o = (v.load(z, place) for place in places)
+                dh = v.add(v.load(arg["dh"], own, j), v.load(d_hs, own, j))
+                tanh_c = v.tanh(v.load(cs, own, j))
+                flow = v.fma(
+                    v.mul(dh, o), v.sub(1, v.mul(tanh_c, tanh_c)), v.load(arg["dc"], own, j)
+                )
+                found = (
+                    v.mul(flow, g, i, v.sub(1, i)),
+                    v.mul(flow, v.load(c_before, own, j), f, v.sub(1, f)),
+                    v.mul(flow, i, v.sub(1, v.mul(g, g))),
+                    v.mul(dh, tanh_c, o, v.sub(1, o)),
+                )
+                for value, place in zip(found, places, strict=True):
+                    v.store(value, dz, place)
+                v.store(v.mul(flow, f), arg["dc"], own, j)
+                v.store(v.constant(0), arg["dh"], own, j)
+
+            code.each(H, shape.width, unit)
+        code.multiply(dz, G, "transposed", H, arg["dh"])
+    code.end()
+
+
+def _gru_forward(module: ir.Module, shape: Shape, product: Code) -> None:
+    arrays = "rows ids kernel bias gates inner hs scratch"
+    code = Loop(module, "gru_forward", arrays, 3, shape, product)
+    H, G, arg = code.units, code.width, code.arg
+    with code.loop(0, arg["steps"]) as t:
+        before, hs = code.step("hs", t, H), code.step("hs", code.add(t, 1), H)
+        z_out, inner = code.step("gates", t, G), code.step("inner", t, H)
+        code.multiply(before, H, "kernel", G, arg["scratch"], (arg["bias"], code.whole(0)))
+        with code.loop(0, code.lanes) as lane:
+            at, own, source = code.mul(lane, G), code.mul(lane, H), code.input_row(t, lane)
+
+            def unit(v: Lanes, j: Any) -> None:
+                places = [code.add(code.mul(k, H), j) for k in range(3)]
+                z_x, r_x, g_x = (v.load(source, place) for place in places)
+                z_h, r_h, g_h = (v.load(arg["scratch"], at, place) for place in places)
+                z, r = v.sigmoid(v.add(z_x, z_h)), v.sigmoid(v.add(r_x, r_h))
+                g = v.tanh(v.fma(r, g_h, g_x))
+                for gate, place in zip((z, r, g), places, strict=True):
+                    v.store(gate, z_out, at, place)
+                v.store(g_h, inner, own, j)
+                v.store(v.fma(z, v.sub(v.load(before, own, j), g), g), hs, own, j)
+
+            code.each(H, shape.width, unit)
+    code.end()
+
+
+def _gru_backward(module: ir.Module, shape: Shape, product: Code) -> None:
+    arrays = "d_hs dh transposed gates inner hs from_x from_h"
+    code = Loop(module, "gru_backward", arrays, 3, shape, product)
+    H, G, arg = code.units, code.width, code.arg
+    with code.loop(0, arg["steps"], down=True) as t:
+        d_hs, gates, inner = (
+            code.step("d_hs", t, H),
+            code.step("gates", t, G),
+            code.step("inner", t, H),
+        )
+        from_x, from_h = code.step("from_x", t, G), code.step("from_h", t, G)
+        before = code.step("hs", t, H)
+        with code.loop(0, code.lanes) as lane:
+            at, own = code.mul(lane, G), code.mul(lane, H)
+
+            def unit(v: Lanes, j: Any) -> None:
+                places = [code.add(at, code.mul(k, H), j) for k in range(3)]
+                z, r, g = (v.load(gates, place) for place in places)
+                dh = v.add(v.load(arg["dh"], own, j), v.load(d_hs, own, j))
+                dz = v.mul(dh, v.sub(v.load(before, own, j), g), z, v.sub(1, z))
+                dg = v.mul(dh, v.sub(1, z), v.sub(1, v.mul(g, g)))
+                dr = v.mul(dg, v.load(inner, own, j), r, v.sub(1, r))
+                for value, place in zip((dz, dr, dg), places, strict=True):
+                    v.store(value, from_x, place)
+                for value, place in zip((dz, dr, v.mul(dg, r)), places, strict=True):
+                    v.store(value, from_h, place)
+                v.store(v.mul(dh, z), arg["dh"], own, j)
+
+            code.each(H, shape.width, unit)
+        code.multiply(from_h, G, "transposed", H, arg["dh"])
+    code.end()
+
+
+def _rnn_forward(module: ir.Module, shape: Shape, product: Code) -> None:
+    code = Loop(module, "rnn_forward", "rows ids kernel hs", 1, shape, product)
+    H = code.units
+    with code.loop(0, code.arg["steps"]) as t:
+        before, hs = code.step("hs", t, H), code.step("hs", code.add(t, 1), H)
+        with code.loop(0, code.lanes) as lane:
+            source = code.input_row(t, lane)
+            code.each(
+                H, shape.width, lambda v, j: v.store(v.load(source, j), hs, code.mul(lane, H), j)
+            )
+        code.multiply(before, H, "kernel", H, hs)
+        code.each(
+            code.mul(code.lanes, H), shape.width, lambda v, j: v.store(v.tanh(v.load(hs, j)), hs, j)
+        )
+    code.end()
+
+
+def _rnn_backward(module: ir.Module, shape: Shape, product: Code) -> None:
+    code = Loop(module, "rnn_backward", "d_hs dh transposed hs dz", 1, shape, product)
+    H, arg = code.units, code.arg
+    with code.loop(0, arg["steps"], down=True) as t:
+        d_hs, hs, dz = (
+            code.step("d_hs", t, H),
+            code.step("hs", code.add(t, 1), H),
+            code.step("dz", t, H),
+        )
+
+        def unit(v: Lanes, j: Any) -> None:
+            h = v.load(hs, j)
+            dh = v.add(v.load(arg["dh"], j), v.load(d_hs, j))
+            v.store(v.mul(dh, v.sub(1, v.mul(h, h))), dz, j)
+            v.store(v.constant(0), arg["dh"], j)
+
+        code.each(code.mul(code.lanes, H), shape.width, unit)
+        code.multiply(dz, H, "transposed", H, arg["dh"])
+    code.end()
+
+
+def _scatter(module: ir.Module, shape: Shape) -> None:
+    """`scatter(count, width, rows, ids, table)`: each row is added to the table's row of its symbol."""
+    names = {"count": INT, "width": INT, "rows": POINTER, "ids": POINTER, "table": POINTER}
+    code = Code(module, "scatter", names)
+    arg, i32 = code.arg, ir.IntType(32)
+    with code.loop(0, arg["count"]) as row:
+        symbol = code.b.load(code.b.gep(arg["ids"], [row], source_etype=i32), typ=i32)
+        symbol = code.b.sext(symbol, INT)
+        source, target = code.mul(row, arg["width"]), code.mul(symbol, arg["width"])
+
+        def add(v: Lanes, j: Any) -> None:
+            v.store(
+                v.add(v.load(arg["table"], target, j), v.load(arg["rows"], source, j)),
+                arg["table"],
+                target,
+                j,
+            )
+
+        code.each(arg["width"], shape.width, add)
+    code.end()

@@ -1,0 +1,278 @@
+"""A little language for numeric kernels: loops, vectors and addresses over LLVM's instructions.
+
+A kernel is written once in Python and compiled for the very processor it runs on, with the vectors
+that processor has. It knows float32 arrays by the address of their first element; an index counts
+elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+
+FLOAT = ir.FloatType()
+INT = ir.IntType(64)
+POINTER = ir.PointerType()
+FAST = ("nsz", "contract", "reassoc", "arcp")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a processor's registers are used.
+
+    Attributes:
+        width: floats in a vector.
+        rows: rows of a tile of a product; `2 * rows` vectors hold its sums.
+    """
+
+    width: int
+    rows: int
+
+    @property
+    def panel(self) -> int:
+        """Columns of a tile: two vectors."""
+        return 2 * self.width
+
+
+class Code:
+    """One function under construction.
+
+    Args:
+        module: where it goes.
+        name: of the function.
+        arguments: name and type of each; each becomes an attribute of this object's `arg`.
+    """
+
+    def __init__(
+        self, module: ir.Module, name: str, arguments: dict[str, ir.Type], *, private: bool = False
+    ) -> None:
+        kind = ir.FunctionType(ir.VoidType(), list(arguments.values()))
+        self.function = ir.Function(module, kind, name)
+        if private:
+            self.function.linkage = "internal"
+        self.arg: dict[str, Any] = {}
+        for given, key in zip(self.function.args, arguments, strict=True):
+            given.name = key
+            if arguments[key] is POINTER:
+                given.add_attribute("noalias")
+            self.arg[key] = given
+        self.entry = self.function.append_basic_block("entry")
+        self.b = ir.IRBuilder(self.entry)
+
+    def whole(self, value: Any) -> Any:
+        """A whole number as an operand."""
+        return ir.Constant(INT, value) if isinstance(value, int) else value
+
+    def add(self, *terms: Any) -> Any:
+        """Sum of whole numbers."""
+        total = self.whole(terms[0])
+        for term in terms[1:]:
+            total = self.b.add(total, self.whole(term))
+        return total
+
+    def mul(self, *factors: Any) -> Any:
+        """Product of whole numbers."""
+        product = self.whole(factors[0])
+        for factor in factors[1:]:
+            product = self.b.mul(product, self.whole(factor))
+        return product
+
+    def minimum(self, a: Any, b: Any) -> Any:
+        """The smaller of two whole numbers."""
+        a, b = self.whole(a), self.whole(b)
+        return self.b.select(self.b.icmp_signed("<", a, b), a, b)
+
+    def at(self, base: Any, *index: Any) -> Any:
+        """Address of element `sum(index)`."""
+        return self.b.gep(base, [self.add(*index)], source_etype=FLOAT)
+
+    def buffer(self, floats: int) -> Any:
+        """Room on the stack."""
+        with self.b.goto_block(self.entry):
+            room = self.b.alloca(ir.ArrayType(FLOAT, floats))
+            room.align = 64
+            # By way of a number, because only so does llvmlite forget what the pointer points to.
+            return self.b.inttoptr(self.b.ptrtoint(room, INT), POINTER)
+
+    def call(self, other: Code, *operands: Any) -> None:
+        """Call another function of the module."""
+        self.b.call(other.function, [self.whole(o) if isinstance(o, int) else o for o in operands])
+
+    @contextmanager
+    def loop(self, start: Any, stop: Any, step: Any = 1, *, down: bool = False) -> Iterator[Any]:
+        """Run the body for start, start + step, ... below stop, or the same in reverse (step 1)."""
+        for_each = self.carried_loop(start, stop, step, [])
+        with for_each as (index, _, _done):
+            yield self.b.sub(self.b.sub(self.whole(stop), self.whole(1)), index) if down else index
+
+    @contextmanager
+    def carried_loop(
+        self, start: Any, stop: Any, step: Any, values: Sequence[Any]
+    ) -> Iterator[tuple[Any, list[Any], Callable[[Sequence[Any]], None]]]:
+        """A loop that carries values; its body calls `done` with the next ones.
+
+        After the loop `self.carried` holds what they came to.
+        """
+        b = self.b
+        before = b.block
+        head = self.function.append_basic_block("head")
+        body = self.function.append_basic_block("body")
+        after = self.function.append_basic_block("after")
+        b.branch(head)
+        b.position_at_end(head)
+        index = b.phi(INT)
+        index.add_incoming(self.whole(start), before)
+        phis = [b.phi(value.type) for value in values]
+        for phi, value in zip(phis, values, strict=True):
+            phi.add_incoming(value, before)
+        b.cbranch(b.icmp_signed("<", index, self.whole(stop)), body, after)
+        b.position_at_end(body)
+        following: list[Any] = []
+        yield index, phis, following.extend
+        for phi, value in zip(phis, following, strict=True):
+            phi.add_incoming(value, b.block)
+        index.add_incoming(b.add(index, self.whole(step)), b.block)
+        b.branch(head)
+        b.position_at_end(after)
+        self.carried = phis
+
+    def each(self, count: Any, width: int, body: Callable[[Lanes, Any], None]) -> None:
+        """Run `body(lanes, index)` for `count` elements: in vectors, and the rest one by one."""
+        whole = self.b.and_(self.whole(count), self.whole(-width))
+        with self.loop(0, whole, width) as index:
+            body(Lanes(self, width), index)
+        with self.loop(whole, count) as index:
+            body(Lanes(self, 1), index)
+
+    def end(self) -> None:
+        """Return to the caller."""
+        self.b.ret_void()
+
+
+class Lanes:
+    """Arithmetic on `width` floats at once; on one, where `width` is 1."""
+
+    def __init__(self, code: Code, width: int) -> None:
+        self.code, self.width = code, width
+        self.type = ir.VectorType(FLOAT, width) if width > 1 else FLOAT
+
+    def constant(self, value: float) -> Any:
+        """The same number in every lane."""
+        return ir.Constant(self.type, [value] * self.width if self.width > 1 else value)
+
+    def operand(self, value: Any) -> Any:
+        """A number or a vector as a vector."""
+        return self.constant(float(value)) if isinstance(value, (int, float)) else value
+
+    def load(self, base: Any, *index: Any) -> Any:
+        """`width` floats from element `sum(index)` on."""
+        found = self.code.b.load(self.code.at(base, *index), typ=self.type)
+        found.align = 4
+        return found
+
+    def store(self, value: Any, base: Any, *index: Any) -> None:
+        """Put `width` floats from element `sum(index)` on."""
+        self.code.b.store(value, self.code.at(base, *index), align=4)
+
+    def spread(self, base: Any, *index: Any) -> Any:
+        """One float in every lane."""
+        b = self.code.b
+        one = b.load(self.code.at(base, *index), typ=FLOAT)
+        if self.width == 1:
+            return one
+        first = b.insert_element(ir.Constant(self.type, ir.Undefined), one, self.code.whole(0))
+        order = ir.Constant(ir.VectorType(ir.IntType(32), self.width), [0] * self.width)
+        return b.shuffle_vector(first, ir.Constant(self.type, ir.Undefined), order)
+
+    def prefetch(self, base: Any, *index: Any) -> None:
+        """Ask for the cache line of element `sum(index)` early."""
+        module = self.code.function.module
+        name, i32 = "llvm.prefetch.p0", ir.IntType(32)
+        function = module.globals.get(name) or ir.Function(
+            module, ir.FunctionType(ir.VoidType(), [POINTER, i32, i32, i32]), name
+        )
+        hints = [ir.Constant(i32, hint) for hint in (0, 3, 1)]  # to read, keep, data
+        self.code.b.call(function, [self.code.at(base, *index), *hints])
+
+    def fma(self, a: Any, b: Any, c: Any) -> Any:
+        """Product plus c, rounded once."""
+        operands = [self.operand(a), self.operand(b), self.operand(c)]
+        name = f"llvm.fma.v{self.width}f32" if self.width > 1 else "llvm.fma.f32"
+        module = self.code.function.module
+        function = module.globals.get(name) or ir.Function(
+            module, ir.FunctionType(self.type, [self.type] * 3), name
+        )
+        return self.code.b.call(function, operands)
+
+    def add(self, a: Any, b: Any) -> Any:
+        """Sum."""
+        return self.code.b.fadd(self.operand(a), self.operand(b), flags=FAST)
+
+    def sub(self, a: Any, b: Any) -> Any:
+        """Difference."""
+        return self.code.b.fsub(self.operand(a), self.operand(b), flags=FAST)
+
+    def mul(self, a: Any, *others: Any) -> Any:
+        """Product of all."""
+        product = self.operand(a)
+        for other in others:
+            product = self.code.b.fmul(product, self.operand(other), flags=FAST)
+        return product
+
+    def clamp(self, x: Any, limit: float) -> Any:
+        """x, kept within +-limit; not a number stays what it is."""
+        b = self.code.b
+        for test, bound in (("<", limit), (">", -limit)):
+            # Unordered comparisons would let a NaN be replaced by the bound.
+            x = b.select(b.fcmp_unordered(test, x, self.constant(bound)), x, self.constant(bound))
+        return x
+
+    def transpose(self, rows: list[Any]) -> list[Any]:
+        """The columns of a square of `width` vectors: blocks are exchanged, then blocks in these, and so on."""
+        shuffle, i32 = self.code.b.shuffle_vector, ir.IntType(32)
+        kind = ir.VectorType(i32, self.width)
+        distance = self.width // 2
+        while distance:
+            lower = [
+                k if not k & distance else self.width + k - distance for k in range(self.width)
+            ]
+            upper = [k + distance for k in lower]
+            for i in range(self.width):
+                if not i & distance:
+                    a, b = rows[i], rows[i + distance]
+                    rows[i] = shuffle(a, b, ir.Constant(kind, lower))
+                    rows[i + distance] = shuffle(a, b, ir.Constant(kind, upper))
+            distance //= 2
+        return rows
+
+    def tanh(self, x: Any) -> Any:
+        """Hyperbolic tangent: the quotient of polynomials that Eigen and XLA use, within 4e-7."""
+        x = self.clamp(x, 7.90531110763549805)
+        square = self.mul(x, x)
+        above: Any = _TANH_ABOVE[0]
+        for coefficient in _TANH_ABOVE[1:]:
+            above = self.fma(square, above, coefficient)
+        below: Any = _TANH_BELOW[0]
+        for coefficient in _TANH_BELOW[1:]:
+            below = self.fma(square, below, coefficient)
+        return self.code.b.fdiv(self.mul(x, above), below)
+
+    def sigmoid(self, x: Any) -> Any:
+        """Logistic function, as (1 + tanh(x / 2)) / 2, which never overflows."""
+        return self.fma(self.tanh(self.mul(x, 0.5)), 0.5, 0.5)
+
+
+_TANH_ABOVE = (
+    -2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11, 5.12229709037114e-08,
+    1.48572235717979e-05, 6.37261928875436e-04, 4.89352455891786e-03,
+)  # fmt: skip
+_TANH_BELOW = (
+    1.19825839466702e-06,
+    1.18534705686654e-04,
+    2.26843463243900e-03,
+    4.89352518554385e-03,
+)

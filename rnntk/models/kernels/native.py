@@ -1,0 +1,143 @@
+"""The kernels compiled for this processor, called with NumPy arrays.
+
+A call gives up Python's lock, so two of them run side by side.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+from llvmlite import binding as llvm
+from llvmlite import ir
+from numpy.typing import NDArray
+
+from rnntk.models.kernels import cells, product
+from rnntk.models.kernels.code import Shape
+
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int32]
+
+
+class Kernels:
+    """All kernels for one shape of registers.
+
+    Args:
+        shape: by default what suits this processor.
+    """
+
+    def __init__(self, shape: Shape | None = None) -> None:
+        features = dict(llvm.get_host_cpu_features())
+        self.shape = shape or _shape(features)
+        module = ir.Module("rnntk")
+        cells.emit(module, self.shape, product.emit(module, self.shape))
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        # Whole vectors also where a processor's makers advise halves.
+        described = ",".join([llvm.FeatureMap(features).flatten(), "-prefer-256-bit"])
+        machine = llvm.Target.from_default_triple().create_target_machine(
+            cpu=llvm.get_host_cpu_name(), features=described, opt=2
+        )
+        parsed = llvm.parse_assembly(str(module))
+        parsed.verify()
+        options = llvm.create_pipeline_tuning_options(speed_level=2)
+        options.loop_unrolling = options.loop_vectorization = options.slp_vectorization = False
+        builder = llvm.create_pass_builder(machine, options)
+        builder.getModulePassManager().run(parsed, builder)
+        self._engine = llvm.create_mcjit_compiler(parsed, machine)
+        self._engine.finalize_object()
+        self._functions = {
+            function.name: ctypes.CFUNCTYPE(None, *[_C[str(kind)] for kind in function.ftype.args])(
+                self._engine.get_function_address(function.name)
+            )
+            for function in module.functions
+            if function.linkage != "internal" and not function.is_declaration
+        }
+
+    def __call__(self, name: str, *operands: int | NDArray[Any] | None) -> None:
+        """Run a kernel; arrays must be contiguous."""
+        self._functions[name](
+            *[o.ctypes.data if isinstance(o, np.ndarray) else o for o in operands]
+        )
+
+    def high(self, rows: int) -> int:
+        """Rows of a tile, such that all tiles are about alike: 25 rows are five tiles of 5."""
+        tiles = -(-rows // self.shape.rows)
+        return -(-rows // max(1, tiles))
+
+    def packed(self, b: Floats, *, transposed: bool = False) -> Floats:
+        """The right factor `b`, or its transpose, as products want it."""
+        rows, columns = b.shape[::-1] if transposed else b.shape
+        step = (1, b.shape[1]) if transposed else (b.shape[1], 1)
+        return self._pack(b, rows, columns, step, self.shape.panel)
+
+    def _pack(self, b: Floats, rows: int, columns: int, step: tuple[int, int], wide: int) -> Floats:
+        found = empty(-(-columns // wide) * wide * rows)
+        self("pack", rows, columns, b, *step, wide, found)
+        return found
+
+    def product(self, a: Floats, packed: Floats, bias: Floats, c: Floats) -> None:
+        """`c = a @ b + bias`: a `(M, K)`, b `(K, N)` packed, bias `(N,)`, c `(M, N)`."""
+        (m, k), columns = a.shape, c.shape[1]
+        self("product", self.high(m), m, columns, k, a, k, k, 1, packed, bias, 0, c, columns)
+
+    def add_weight_gradient(self, x: Floats, dz: Floats, onto: Floats) -> None:
+        """Add `x.T @ dz` to `onto`: x `(N, F)`, dz `(N, G)`, onto `(F, G)`."""
+        (n, features), columns = x.shape, dz.shape[1]
+        wide = self.shape.rows
+        a = self._pack(x, n, features, (features, 1), wide)
+        b = self._pack(dz, n, columns, (columns, 1), self.shape.panel)
+        self("product", wide, features, columns, n, a, n, 1, wide, b, onto, columns, onto, columns)
+
+
+_C = {"i64": ctypes.c_int64, "ptr": ctypes.c_void_p}
+
+
+def _shape(features: dict[str, bool]) -> Shape:
+    if features.get("avx512f"):
+        return Shape(width=16, rows=12)
+    if features.get("avx"):
+        return Shape(width=8, rows=6)
+    if features.get("neon"):
+        return Shape(width=4, rows=12)
+    return Shape(width=4, rows=6)
+
+
+_blocks: dict[int, list[Floats]] = {}
+_taking = threading.Lock()
+_FREE = (
+    sys.getrefcount(object()) + 2
+)  # what a block counts that only `_blocks` knows: list, loop, call
+
+
+def empty(*shape: int) -> Floats:
+    """A float32 array, not initialised, that TensorFlow can take over without a copy.
+
+    Large ones lie in blocks that are used again once nobody holds an array in them: new memory from the
+    system costs more than most of what is computed in it.
+    """
+    size = int(np.prod(shape, dtype=np.int64))
+    if size < 1 << 14:
+        return _aligned(np.empty(size + 16, np.float32), size).reshape(shape)
+    with _taking:
+        blocks = _blocks.setdefault(size, [])
+        for block in blocks:
+            if sys.getrefcount(block) == _FREE:
+                return _aligned(block, size).reshape(shape)
+        blocks.append(np.empty(size + 16, np.float32))
+        return _aligned(blocks[-1], size).reshape(shape)
+
+
+def _aligned(room: Floats, size: int) -> Floats:
+    skip = -room.ctypes.data % 64 // 4
+    return room[skip : skip + size]
+
+
+@functools.cache
+def kernels() -> Kernels:
+    """Those of this processor, compiled once."""
+    return Kernels()

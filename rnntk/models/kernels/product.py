@@ -1,0 +1,212 @@
+"""Matrix products: a tile that stays in registers, and the loops that feed it from the caches.
+
+The scheme is Goto's and van de Geijn's ("Anatomy of high-performance matrix multiplication", 2008), with
+one difference that a recurrent network asks for: the right factor is packed by the caller, once for all time
+steps, where a library packs it anew at each.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+
+from rnntk.models.kernels.code import INT, POINTER, Code, Lanes, Shape
+
+DEPTH = 384
+"""Terms summed before a tile goes back to memory: a panel of so many rows stays in the first-level cache."""
+
+HEIGHT = 192
+"""Rows of the left factor that stay in the second-level cache meanwhile."""
+
+
+def emit(module: ir.Module, shape: Shape) -> Code:
+    """Put `product` and `pack` into a module.
+
+    `product(high, m, n, k, a, a_tile, a_row, a_column, packed, d, d_row, c, c_row)`: C = D + A B, where
+    row i of a tile (`high` rows, at most the shape's) that begins at row t of A is at
+    `a + t * a_tile + i * a_row`, B is packed, D and C have rows of `d_row` and `c_row` elements. D may
+    be C; `d_row` 0 adds the same row everywhere.
+
+    `pack(rows, columns, b, row, column, wide, packed)`: columns `wide` at a time, padded with zeros.
+    """
+    tiles = [_tile(module, shape, rows) for rows in range(1, shape.rows + 1)]
+    dispatch = _dispatch(module, shape, tiles)
+    _pack(module, shape)
+    return _product(module, shape, dispatch)
+
+
+_TILE_ARGUMENTS = {
+    "k": INT, "a": POINTER, "a_row": INT, "a_column": INT, "packed": POINTER,
+    "d": POINTER, "d_row": INT, "c": POINTER, "c_row": INT,
+}  # fmt: skip
+
+
+def _tile(module: ir.Module, shape: Shape, rows: int) -> Code:
+    code = Code(module, f"tile_{rows}", _TILE_ARGUMENTS, private=True)
+    for name in ("d", "c"):  # these two may be one
+        code.arg[name].attributes.discard("noalias")
+    arg, v = code.arg, Lanes(code, shape.width)
+    cells = [(i, j) for i in range(rows) for j in range(2)]
+    # D is added last, and asked for first: it may be far away.
+    for i in range(rows):
+        v.prefetch(arg["d"], code.mul(i, arg["d_row"]))
+    sums = [v.constant(0)] * len(cells)
+
+    def term(k: Any, sums: list[Any]) -> list[Any]:
+        b = [v.load(arg["packed"], code.mul(k, shape.panel), j * shape.width) for j in range(2)]
+        at = code.mul(k, arg["a_column"])
+        found = []
+        for i in range(rows):
+            a = v.spread(arg["a"], code.mul(i, arg["a_row"]), at)
+            found += [v.fma(a, b[j], sums[2 * i + j]) for j in range(2)]
+        return found
+
+    unroll = 4
+    whole = code.b.and_(arg["k"], code.whole(-unroll))
+    for start, stop, step in ((0, whole, unroll), (whole, arg["k"], 1)):
+        with code.carried_loop(start, stop, step, sums) as (k, carried, done):
+            for u in range(step):
+                carried = term(code.add(k, u), carried)
+            done(carried)
+        sums = code.carried
+    for (i, j), total in zip(cells, sums, strict=True):
+        total = v.add(total, v.load(arg["d"], code.mul(i, arg["d_row"]), j * shape.width))
+        v.store(total, arg["c"], code.mul(i, arg["c_row"]), j * shape.width)
+    code.end()
+    return code
+
+
+def _dispatch(module: ir.Module, shape: Shape, tiles: list[Code]) -> Code:
+    """The tile of `m` rows and `n` columns; where columns are missing, by way of a buffer."""
+    code = Code(module, "tile", {"m": INT, "n": INT, **_TILE_ARGUMENTS}, private=True)
+    for name in ("d", "c"):
+        code.arg[name].attributes.discard("noalias")
+    arg = code.arg
+    own = [arg[name] for name in _TILE_ARGUMENTS]
+
+    def choose(operands: list[Any]) -> None:
+        end = code.function.append_basic_block("end")
+        choice = code.b.switch(arg["m"], end)
+        for rows, tile in enumerate(tiles, 1):
+            block = code.function.append_basic_block(f"rows_{rows}")
+            choice.add_case(code.whole(rows), block)
+            code.b.position_at_end(block)
+            code.call(tile, *operands)
+            code.b.branch(end)
+        code.b.position_at_end(end)
+
+    room = code.buffer(shape.rows * shape.panel)
+    one = Lanes(code, 1)
+    with code.b.if_else(code.b.icmp_signed("==", arg["n"], code.whole(shape.panel))) as (
+        full,
+        part,
+    ):
+        with full:
+            choose(own)
+        with part:
+            with code.loop(0, arg["m"]) as i, code.loop(0, arg["n"]) as j:
+                place = code.add(code.mul(i, shape.panel), j)
+                one.store(one.load(arg["d"], code.mul(i, arg["d_row"]), j), room, place)
+            choose([*own[:5], room, code.whole(shape.panel), room, code.whole(shape.panel)])
+            with code.loop(0, arg["m"]) as i, code.loop(0, arg["n"]) as j:
+                place = code.add(code.mul(i, shape.panel), j)
+                one.store(one.load(room, place), arg["c"], code.mul(i, arg["c_row"]), j)
+    code.end()
+    return code
+
+
+def _product(module: ir.Module, shape: Shape, tile: Code) -> Code:
+    names = {"high": INT, "m": INT, "n": INT, "k": INT, "a": POINTER, "a_tile": INT, "a_row": INT, "a_column": INT,
+             "packed": POINTER, "d": POINTER, "d_row": INT, "c": POINTER, "c_row": INT}  # fmt: skip
+    code = Code(module, "product", names)
+    for name in ("d", "c"):
+        code.arg[name].attributes.discard("noalias")
+    arg, b = code.arg, code.b
+    high = arg["high"]
+    step = code.mul(b.sdiv(code.whole(HEIGHT), high), high)
+    with code.loop(0, arg["k"], DEPTH) as k0:
+        depth = code.minimum(DEPTH, b.sub(arg["k"], k0))
+        first = b.icmp_signed("==", k0, code.whole(0))
+        d = b.select(first, arg["d"], arg["c"])
+        d_row = b.select(first, arg["d_row"], arg["c_row"])
+        with code.loop(0, arg["m"], step) as m0:
+            m1 = code.minimum(code.add(m0, step), arg["m"])
+            with code.loop(0, arg["n"], shape.panel) as n0:
+                columns = code.minimum(shape.panel, b.sub(arg["n"], n0))
+                panel = code.at(arg["packed"], code.mul(n0, arg["k"]), code.mul(k0, shape.panel))
+                with code.loop(m0, m1, high) as m:
+                    rows = code.minimum(high, b.sub(m1, m))
+                    code.call(
+                        tile, rows, columns, depth,
+                        code.at(arg["a"], code.mul(m, arg["a_tile"]), code.mul(k0, arg["a_column"])),
+                        arg["a_row"], arg["a_column"], panel,
+                        code.at(d, code.mul(m, d_row), n0), d_row,
+                        code.at(arg["c"], code.mul(m, arg["c_row"]), n0), arg["c_row"],
+                    )  # fmt: skip
+    code.end()
+    return code
+
+
+def _pack(module: ir.Module, shape: Shape) -> Code:
+    names = {
+        "rows": INT, "columns": INT, "b": POINTER, "row": INT, "column": INT, "wide": INT, "packed": POINTER
+    }  # fmt: skip
+    code = Code(module, "pack", names)
+    arg, b, one, v = code.arg, code.b, Lanes(code, 1), Lanes(code, shape.width)
+
+    def equal(a: Any, b_: Any) -> Any:
+        return b.icmp_signed("==", code.whole(a), code.whole(b_))
+
+    def row_of(wide: int) -> None:
+        # The last vector may be wider than what is left: the next row writes over the rest. (The last
+        # row has none, and what stands behind it belongs to another strip.)
+        for j in range(0, wide, shape.width):
+            v.store(v.load(arg["b"], source, j), arg["packed"], to, j)
+
+    strip = -(-shape.rows // shape.width) * shape.width
+    # A few rows at a time, so that each is read from end to end.
+    with code.loop(0, arg["rows"], shape.panel) as k0:
+        k1 = code.minimum(code.add(k0, shape.panel), arg["rows"])
+        with code.loop(0, arg["columns"], arg["wide"]) as n0:
+            left = b.sub(arg["columns"], n0)
+            there = code.minimum(arg["wide"], left)
+            target = code.mul(n0, arg["rows"])
+            full = equal(there, shape.panel)
+            square = b.and_(equal(arg["row"], 1), equal(b.sub(k1, k0), shape.panel))
+            by_rows = equal(arg["column"], 1)
+            panel = b.and_(full, by_rows)
+            fits = b.icmp_signed(">=", left, code.whole(strip))
+            narrow = b.and_(b.and_(equal(arg["wide"], shape.rows), fits), by_rows)
+            with b.if_else(b.and_(full, square)) as (squares, others):
+                with squares:
+                    for k in (0, shape.width):
+                        for j in (0, shape.width):
+                            starts = [
+                                code.mul(code.add(n0, j + i), arg["column"])
+                                for i in range(shape.width)
+                            ]
+                            block = [v.load(arg["b"], start, k0, k) for start in starts]
+                            for i, column in enumerate(v.transpose(block)):
+                                place = code.mul(code.add(k0, k + i), arg["wide"])
+                                v.store(column, arg["packed"], target, place, j)
+                with others, code.loop(k0, k1) as k:
+                    to = code.add(target, code.mul(k, arg["wide"]))
+                    source = code.add(code.mul(n0, arg["column"]), code.mul(k, arg["row"]))
+                    inside = b.icmp_signed("<", code.add(k, 1), arg["rows"])
+                    with b.if_else(panel) as (panels, parts):
+                        with panels:
+                            row_of(shape.panel)
+                        with parts, b.if_else(b.and_(narrow, inside)) as (strips, numbers):
+                            with strips:
+                                row_of(shape.rows)
+                            with numbers:
+                                with code.loop(0, there) as j:
+                                    place = code.mul(j, arg["column"])
+                                    one.store(
+                                        one.load(arg["b"], source, place), arg["packed"], to, j
+                                    )
+                                with code.loop(there, arg["wide"]) as j:
+                                    one.store(one.constant(0), arg["packed"], to, j)
+    code.end()
+    return code

@@ -1,0 +1,157 @@
+"""The compiled kernels against NumPy, for every shape of registers, those this machine lacks included."""
+
+from __future__ import annotations
+
+import functools
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rnntk.models.kernels import native, run
+from rnntk.models.kernels.code import Shape
+from rnntk.models.kernels.native import Kernels
+
+SHAPES = [Shape(4, 6), Shape(4, 12), Shape(8, 6), Shape(16, 12)]
+
+
+@functools.cache
+def compiled(shape: Shape) -> Kernels:
+    return Kernels(shape)
+
+
+def floats(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return rng.normal(size=shape).astype(np.float32)
+
+
+sizes = st.integers(1, 70)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@given(m=sizes, k=st.one_of(sizes, st.integers(380, 800)), n=sizes, seed=st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_a_product_is_numpys(shape: Shape, m: int, k: int, n: int, seed: int) -> None:
+    kernels, rng = compiled(shape), np.random.default_rng(seed)
+    a, b, bias = floats(rng, m, k), floats(rng, k, n), floats(rng, n)
+    c = native.empty(m, n)
+    kernels.product(a, kernels.packed(b), bias, c)
+    exact = a.astype(np.float64) @ b + bias
+    np.testing.assert_allclose(c, exact, atol=1e-6 * k + 1e-5)
+    kernels.product(a, kernels.packed(np.ascontiguousarray(b.T), transposed=True), bias, c)
+    np.testing.assert_allclose(c, exact, atol=1e-6 * k + 1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@given(n=st.integers(1, 400), f=sizes, g=sizes, seed=st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_a_weight_gradient_is_added(shape: Shape, n: int, f: int, g: int, seed: int) -> None:
+    kernels, rng = compiled(shape), np.random.default_rng(seed)
+    x, dz, onto = floats(rng, n, f), floats(rng, n, g), floats(rng, f, g)
+    exact = onto + x.astype(np.float64).T @ dz
+    kernels.add_weight_gradient(x, dz, onto)
+    np.testing.assert_allclose(onto, exact, atol=1e-6 * n + 1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("rows", [1, 7, 16, 40, 64])
+@pytest.mark.parametrize("columns", [1, 16, 29, 33, 64])
+def test_packing_lays_out_panels(shape: Shape, rows: int, columns: int) -> None:
+    kernels = compiled(shape)
+    b = np.arange(rows * columns, dtype=np.float32).reshape(rows, columns) + 1
+    for transposed in (False, True):
+        factor = b.T if transposed else b
+        wide = shape.panel
+        padded = np.zeros((factor.shape[0], -(-factor.shape[1] // wide) * wide), np.float32)
+        padded[:, : factor.shape[1]] = factor
+        panels = [padded[:, j : j + wide].ravel() for j in range(0, padded.shape[1], wide)]
+        np.testing.assert_array_equal(
+            kernels.packed(b, transposed=transposed), np.concatenate(panels)
+        )
+
+
+def lstm(
+    kernels: Kernels, monkeypatch: pytest.MonkeyPatch, rows: np.ndarray, kernel: np.ndarray
+) -> list[np.ndarray]:
+    monkeypatch.setattr(run, "kernels", lambda: kernels)
+    units = len(kernel)
+    nothing = np.zeros((rows.shape[1], units), np.float32)
+    return run.lstm_forward(rows, np.zeros(0, np.int32), kernels.packed(kernel), nothing, nothing)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("units", [1, 5, 8, 19])
+def test_a_cell_is_its_formula(shape: Shape, units: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(units)
+    rows, kernel = floats(rng, 4, 3, 4 * units), floats(rng, units, 4 * units)
+    hs, cs, gates = lstm(compiled(shape), monkeypatch, rows, kernel)
+
+    def sigmoid(x: np.ndarray) -> np.ndarray:
+        return 1 / (1 + np.exp(-x))
+
+    h = c = np.zeros((3, units))
+    for t in range(4):
+        i, f, g, o = np.split(rows[t] + h @ kernel.astype(np.float64), 4, axis=1)
+        i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
+        c = f * c + i * g
+        h = o * np.tanh(c)
+        np.testing.assert_allclose(gates[t], np.concatenate([i, f, g, o], 1), atol=2e-6)
+        np.testing.assert_allclose(cs[t + 1], c, atol=2e-6)
+        np.testing.assert_allclose(hs[t + 1], h, atol=2e-6)
+
+
+def test_tanh_and_sigmoid_hold_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    units = 512
+    x = np.concatenate([np.linspace(-100, 100, units // 2), np.linspace(-9, 9, units // 2)])
+    rows = np.tile(x, 4).astype(np.float32).reshape(1, 1, -1)
+    # From zero states and with no recurrent kernel, the gates are functions of the rows alone.
+    kernel = np.zeros((units, 4 * units), np.float32)
+    gates = lstm(native.kernels(), monkeypatch, rows, kernel)[2][0, 0]
+    i, f, g, o = np.split(gates, 4)
+    exact = rows[0, 0, :units].astype(np.float64)
+    np.testing.assert_allclose(g, np.tanh(exact), atol=4e-7)
+    for gate in (i, f, o):
+        np.testing.assert_allclose(gate, 1 / (1 + np.exp(-exact)), atol=3e-7)
+
+
+def test_what_is_not_a_number_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.full((1, 2, 4 * 8), np.nan, np.float32)
+    hs, cs, _ = lstm(native.kernels(), monkeypatch, rows, np.zeros((8, 32), np.float32))
+    assert np.isnan(hs[1]).all()
+    assert np.isnan(cs[1]).all()
+
+
+def test_memory_is_used_again_only_when_nobody_holds_it() -> None:
+    first = native.empty(300, 1000)
+    address = first.ctypes.data
+    assert address % 64 == 0
+    first[:] = 1
+    part = first[10:]
+    second = native.empty(300, 1000)
+    assert second.ctypes.data != address
+    del first
+    third = native.empty(300, 1000)
+    assert third.ctypes.data != address, "a part of it is still held"
+    del part, second, third
+    again = [native.empty(300, 1000) for _ in range(3)]
+    assert address in {a.ctypes.data for a in again}
+    assert len({a.ctypes.data for a in again}) == 3
+
+
+def test_threads_never_share_memory() -> None:
+    wrong: list[int] = []
+
+    def work(number: int) -> None:
+        for _ in range(200):
+            mine = native.empty(20, 1000)
+            mine[:] = number
+            if not (mine == number).all():
+                wrong.append(number)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
