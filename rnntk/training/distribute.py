@@ -11,9 +11,11 @@ checkpoint, which therefore knows nothing of replicas and can be continued by an
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -60,7 +62,7 @@ def start(settings: DistributeSettings, notify: Callable[[str], None]) -> Job:
         if len(devices) == 1:
             notify(f"--distribute mirrored: {devices[0].name} is the only device, and takes all.")
             return ALONE
-        return Shared(tf.distribute.MirroredStrategy([device.name for device in devices]))
+        return Shared(_mirrored(tuple(device.name for device in devices)))
     found = cluster.find(settings.workers, settings.index)
     os.environ[cluster.VARIABLE] = os.environ.get(cluster.VARIABLE) or found.to_json()
     count = len(found.addresses)
@@ -69,14 +71,25 @@ def start(settings: DistributeSettings, notify: Callable[[str], None]) -> Job:
     )
     try:
         with _killable():
-            strategy = tf.distribute.MultiWorkerMirroredStrategy()
+            strategy = _multi_worker(os.environ[cluster.VARIABLE])
     except (tf.errors.OpError, RuntimeError) as error:
         raise TrainingError(
-            f"Worker {found.index} of {count} cannot take part ({_first_line(error)}). Is "
+            f"Worker {found.index} of {count} cannot take part ({_reason(error)}). Is "
             f"{found.addresses[found.index]} this machine, and the port free? Do all {count} workers run, with the "
             "same list of addresses, and can they reach each other?"
         ) from error
     return Shared(strategy, count, found.index)
+
+
+# A strategy numbers its messages, and two in one process would give the same numbers: so each is made only once.
+@functools.cache
+def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
+    return tf.distribute.MirroredStrategy(devices)
+
+
+@functools.cache
+def _multi_worker(tf_config: str) -> tf.distribute.Strategy:  # noqa: ARG001 (TensorFlow reads it itself)
+    return tf.distribute.MultiWorkerMirroredStrategy()
 
 
 @contextmanager
@@ -93,8 +106,11 @@ def _killable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(getattr(error, "message", error)).strip().splitlines() or ["no reason given"])[0]
+def _reason(error: Exception) -> str:
+    """TensorFlow's own words, without the way through the program that it tells before and after."""
+    text = str(getattr(error, "message", error)).strip()
+    found = re.search(r"aborted by: (.+)", text) or re.match(r"(.*)", text)
+    return (found[1] if found else text)[:300]
 
 
 class Shared(Job):
@@ -207,7 +223,7 @@ class Shared(Job):
                 raise
             raise WorkerLost(
                 f"Another worker of this job has ended or cannot be reached, so worker {self.index} stops too "
-                f"({_first_line(error)}). The run is as its last checkpoint left it. Go on from there with any number "
+                f"({_reason(error)}). The run is as its last checkpoint left it. Go on from there with any number "
                 f"of workers: rnntk train --resume {run} --distribute multiworker, or without --distribute on one "
                 "machine."
             ) from error
@@ -246,6 +262,7 @@ class SharedStep(TrainStep):
             )
         optimizer._all_reduce_sum_gradients = list
         super().__init__(model, optimizer, **clipping)
+        self._first_lanes = self._per_replica([np.int32(lanes.start) for lanes in self._lanes])
 
     def __call__(
         self, x: Any, y: Any, states: Sequence[Any], seed: tf.Tensor
@@ -254,6 +271,7 @@ class SharedStep(TrainStep):
         loss, norm, wishes, new_states = self._compiled(
             self._per_replica([x[lanes] for lanes in self._lanes]),
             self._per_replica([y[lanes] for lanes in self._lanes]),
+            self._first_lanes,
             list(states),
             tf.convert_to_tensor(seed, tf.int32),
             tf.constant(self._job.wish),
@@ -280,6 +298,8 @@ class SharedStep(TrainStep):
 
     def _per_replica(self, values: Sequence[Any]) -> Any:
         """One value for each replica of this process, as `strategy.run` takes them."""
+        if len(values) == 1:  # as it gives them back: another type would be traced anew
+            return tf.convert_to_tensor(values[0])
         first = self._job.index * len(self._lanes)
         return self._job.strategy.experimental_distribute_values_from_function(
             lambda context: tf.convert_to_tensor(values[context.replica_id_in_sync_group - first])
@@ -292,13 +312,19 @@ class SharedStep(TrainStep):
         return self._job.strategy.run(self._replica_step, arguments)
 
     def _replica_step(
-        self, x: tf.Tensor, y: tf.Tensor, states: list[tf.Tensor], seed: tf.Tensor, wish: tf.Tensor
+        self,
+        x: tf.Tensor,
+        y: tf.Tensor,
+        first_lane: tf.Tensor,
+        states: list[tf.Tensor],
+        seed: tf.Tensor,
+        wish: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, list[tf.Tensor]]:
-        context = tf.distribute.get_replica_context()
-        replica = context.replica_id_in_sync_group - self._job.index * len(self._lanes)
         loss, gradients, new_states = self.loss_and_gradients(
-            x, y, states, seed, first_lane=self._lanes[replica].start, batch_size=self._batch_size
+            x, y, states, seed, first_lane, self._batch_size
         )
         # In one message: a small network's gradients travel as long as the way is, not as they are large.
+        context = tf.distribute.get_replica_context()
+        wish = tf.identity(wish)  # an argument is on no device, and what is reduced must be on one
         loss, wishes, *gradients = context.all_reduce("sum", [loss, wish, *gradients])
         return loss, self.apply(gradients), wishes, new_states

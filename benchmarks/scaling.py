@@ -1,0 +1,222 @@
+"""Time a training step and its all-reduce with 1, 2 and 4 worker processes on this machine.
+
+    python benchmarks/scaling.py                       # the table, and a model of larger clusters
+    python benchmarks/scaling.py --workers 1 2 --steps 5
+
+Each worker has one thread. Where there are fewer cores than workers they take turns, so only the all-reduce and the
+agreement of the weights say something there; the step's time is then that of a crowded machine.
+`docs/scaling.md` explains the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+VOCABULARY = 99
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A model, and the lanes of the whole batch."""
+
+    layers: int
+    units: int
+    batch: int
+    length: int
+
+    def __str__(self) -> str:
+        return f"{self.layers}x{self.units}, B={self.batch}, T={self.length}"
+
+
+SHAPES = (Shape(2, 128, 48, 200), Shape(3, 512, 12, 100))
+
+
+# ---- what runs inside a worker process -----------------------------------------------------------
+
+
+def work(shape: Shape, workers: str, index: int, steps: int) -> dict[str, Any]:
+    """One worker's times, in seconds: of a step, of an all-reduce as large as its gradients, and of an empty one."""
+    from rnntk.config import DistributeSettings
+    from rnntk.training import device, distribute
+
+    device.ready("cpu", 1)
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    from rnntk.models.char_rnn import CharRNN
+    from rnntk.training.job import ALONE
+
+    job = ALONE
+    if "," in workers:
+        settings = DistributeSettings(distribute="multiworker", workers=workers, index=index)
+        job = distribute.start(settings, lambda _: None)
+    with job.scope():
+        model = CharRNN(VOCABULARY, "lstm", shape.layers, shape.units, shape.units)
+        optimizer = keras.optimizers.Adam(0.002)
+        optimizer.build(model.trainable_variables)
+    step = job.step(model, optimizer, shape.batch)
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, VOCABULARY, (shape.batch, shape.length + 1)).astype(np.int32)
+    states = step.zero_states(shape.batch)
+    times = []
+    for number in range(steps + 2):
+        begin = time.perf_counter()
+        loss, _, states = step(ids[:, :-1], ids[:, 1:], states, [0, number])
+        float(loss)
+        times.append(time.perf_counter() - begin)
+    weights = np.concatenate([v.numpy().ravel() for v in model.trainable_variables])
+    found = {
+        "step": statistics.median(times[2:]),
+        "parameters": int(model.count_params()),
+        "weights": float(np.abs(weights).sum(dtype=np.float64)),
+        "peak": int(_peak()),
+    }
+    if job is ALONE:
+        return found
+
+    @tf.function
+    def reduced(values: tf.Tensor) -> tf.Tensor:
+        return job.strategy.run(
+            lambda v: tf.distribute.get_replica_context().all_reduce("sum", v), (values,)
+        )
+
+    for name, size in (("all_reduce", found["parameters"]), ("latency", 1)):
+        values = tf.ones([size])
+        times = []
+        for _ in range(20):
+            begin = time.perf_counter()
+            job.strategy.experimental_local_results(reduced(values))[0].numpy()
+            times.append(time.perf_counter() - begin)
+        found[name] = statistics.median(times[3:])
+    return found
+
+
+def _peak() -> int:
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+# ---- what starts them ----------------------------------------------------------------------------
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def measure(shape: Shape, count: int, steps: int) -> dict[str, Any]:
+    """Start the workers and take the first one's figures."""
+    workers = ",".join(f"127.0.0.1:{port}" for port in free_ports(count))
+    job = {"shape": asdict(shape), "workers": workers, "steps": steps}
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CONFIG"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, __file__, "--work", json.dumps({**job, "index": index})],
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
+        for index in range(count)
+    ]
+    said = [process.communicate()[0] for process in processes]
+    if any(process.returncode for process in processes):
+        raise SystemExit(f"a worker failed: {[p.returncode for p in processes]}")
+    found = [json.loads(line.splitlines()[-1]) for line in said]
+    if len({one["weights"] for one in found}) != 1:
+        raise SystemExit("the workers' weights differ")
+    return found[0]
+
+
+def ring(size: float, count: int, bandwidth: float, latency: float) -> float:
+    """Seconds of a ring all-reduce of `size` bytes among `count` workers.
+
+    Each sends its share around twice: 2 (n - 1) messages of size / n (Thakur et al., 2005).
+    """
+    if count == 1:
+        return 0.0
+    return 2 * (count - 1) * (latency + size / count / bandwidth)
+
+
+LINKS = {
+    "1 Gbit/s, 100 us": (0.125e9, 100e-6),
+    "10 Gbit/s, 50 us": (1.25e9, 50e-6),
+    "100 Gbit/s, 10 us": (12.5e9, 10e-6),
+}
+COUNTS = (1, 2, 4, 8, 16, 32, 64)
+
+
+def predicted(step: float, size: float, bandwidth: float, latency: float) -> dict[str, list[float]]:
+    """Speed-ups over one worker, for a batch that grows with the workers and for one that stays as it is."""
+    grows = [n * step / (step + ring(size, n, bandwidth, latency)) for n in COUNTS]
+    stays = [step / (step / n + ring(size, n, bandwidth, latency)) for n in COUNTS]
+    return {"batch grows with them": grows, "batch stays": stays}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--output", type=Path, help="figures as JSON")
+    parser.add_argument("--work", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.work:
+        job = json.loads(given.work)
+        print(json.dumps(work(Shape(**job["shape"]), job["workers"], job["index"], job["steps"])))
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    print(
+        f"{platform.processor() or platform.machine()}, {cores} cores, load {os.getloadavg()[0]:.1f}\n"
+    )
+    print("| model, whole batch | gradients | workers | step | all-reduce | empty all-reduce |")
+    print("|---|---|---|---|---|---|")
+    rows = []
+    for shape in SHAPES:
+        for count in given.workers:
+            found = measure(shape, count, given.steps)
+            rows.append({"shape": str(shape), "workers": count, **found})
+            reduces = [
+                f"{1000 * found[k]:.2f} ms" if k in found else "-"
+                for k in ("all_reduce", "latency")
+            ]
+            print(
+                f"| {shape} | {4 * found['parameters'] / 1e6:.1f} MB | {count} | {1000 * found['step']:.0f} ms | "
+                + " | ".join(reduces) + " |",
+                flush=True,
+            )  # fmt: skip
+    print("\nWhat a ring all-reduce would leave of it (computed from the step of one worker):\n")
+    print("| model | link | " + " | ".join(f"{n}" for n in COUNTS) + " |")
+    print("|---|---" + "|---" * len(COUNTS) + "|")
+    for row in rows:
+        if row["workers"] != 1:
+            continue
+        for link, (bandwidth, latency) in LINKS.items():
+            for kind, speeds in predicted(
+                row["step"], 4 * row["parameters"], bandwidth, latency
+            ).items():
+                cells = " | ".join(f"{speed:.1f}" for speed in speeds)
+                print(f"| {row['shape']}, {kind} | {link} | {cells} |")
+    if given.output:
+        given.output.write_text(json.dumps({"cores": cores, "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,338 @@
+"""Several devices, several processes: the same weights as one process, one writer, and no worker left waiting."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rnntk.errors import UsageError
+from rnntk.runs import folder
+from rnntk.text import corpus
+from rnntk.training import text_run
+from rnntk.training.job import ALONE
+from rnntk.training.text_run import TextRun
+from rnntk.training.threads import available_cores
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and gRPC as on POSIX")
+
+CORES = available_cores()  # as this process was started with; the workers have one thread each
+TRAIN = [sys.executable, "-m", "rnntk", "train"]
+SMALL: dict[str, Any] = {
+    "layers": 2, "units": 8, "embedding": 6, "batch_size": 5, "seq_length": 20, "epochs": 1000,
+    "learning_rate": 0.01, "val_fraction": 0.1, "val_every": 30, "checkpoint_every": 20, "clip_norm": 0.5,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RNNTK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.txt"
+    path.write_text("".join(f"line {i}: the quick brown fox {i * i} jumps\n" for i in range(60)))
+    return path
+
+
+def alone(text: Path, path: Path, **settings: Any) -> folder.RunFolder:
+    """The same run in this process."""
+    run_settings = TextRun.from_json({**SMALL, "input": (str(text),), **settings})
+    made = corpus.prepare_corpus(run_settings.text, None)
+    return text_run.start(run_settings, made, path, notify=lambda _: None, quiet=True).run
+
+
+def flags(**settings: Any) -> list[str]:
+    return [part for k, v in settings.items() for part in (f"--{k.replace('_', '-')}", str(v))]
+
+
+class Workers:
+    """`rnntk train` in several processes on this machine."""
+
+    def __init__(self, where: Path, count: int, *arguments: str) -> None:
+        sockets = [socket.socket() for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+        for one in sockets:
+            one.close()
+        together = ["--distribute", "multiworker", "--workers", ",".join(addresses), "--index"]
+        self.processes = [
+            subprocess.Popen(
+                [
+                    *TRAIN,
+                    *arguments,
+                    "--sample-every",
+                    "0",
+                    "--threads",
+                    "1",
+                    *together,
+                    str(index),
+                ],
+                cwd=where,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for index in range(count)
+        ]
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes:
+            process.kill()
+            process.communicate()
+
+    def ended(self, within: float = 60) -> list[tuple[int, str, str]]:
+        """Exit code, stdout and stderr of each."""
+        until = time.monotonic() + within
+        found = []
+        for process in self.processes:
+            out, errors = process.communicate(timeout=max(0.1, until - time.monotonic()))
+            found.append((process.returncode, out, errors))
+        return found
+
+    def wait_for_steps(self, run: Path, steps: int) -> None:
+        """Until the run has trained so far."""
+        until = time.monotonic() + 120
+        while not (run / "metrics.jsonl").is_file() or metrics_lines(run) < steps:
+            assert all(p.poll() is None for p in self.processes), self.ended()
+            assert time.monotonic() < until
+            time.sleep(0.02)
+
+
+def metrics_lines(run: Path) -> int:
+    return (run / "metrics.jsonl").read_bytes().count(b'"loss"')
+
+
+def assert_same(one: folder.RunFolder, two: folder.RunFolder) -> None:
+    """Weights, optimizer and states of all lanes are the same to float32 rounding, and so is what was measured."""
+    a, b = one.checkpoint(), two.checkpoint()
+    for x, y in (
+        (a.weights(), b.weights()),
+        (a.optimizer(), b.optimizer()),
+        (a.states(), b.states()),
+    ):
+        assert x.keys() == y.keys()
+        for name in x:
+            np.testing.assert_allclose(x[name], y[name], rtol=1e-4, atol=2e-6, err_msg=name)
+    assert (a.progress.step, a.progress.epoch) == (b.progress.step, b.progress.epoch)
+    lines = [[json.loads(line) for line in r.metrics.read_text().splitlines()] for r in (one, two)]
+    assert [line["step"] for line in lines[0]] == [line["step"] for line in lines[1]]
+    for x, y in zip(*lines, strict=True):
+        for name in ("loss", "grad_norm", "learning_rate", "val_loss"):
+            assert (name in x) == (name in y)
+            if name in x:
+                np.testing.assert_allclose(x[name], y[name], rtol=1e-4, atol=1e-6)
+
+
+def test_two_processes_stop_together_and_one_goes_on(text: Path, tmp_path: Path) -> None:
+    settings = {**SMALL, "dropout": 0.3, "cell": "lstm"}
+    run = tmp_path / "r"
+    with Workers(
+        tmp_path, 2, "--run", "r", "--input", str(text), *flags(**settings, max_steps=5000)
+    ) as job:
+        job.wait_for_steps(run, 32)
+        job.processes[1].send_signal(signal.SIGTERM)
+        for code, out, errors in job.ended():
+            assert code == 128 + signal.SIGTERM, errors
+            assert "and saved. Go on with: --resume r" in errors
+            assert out == ""
+    stopped = folder.open_run(run)
+    done = stopped.checkpoint().progress.step
+    assert 32 <= done < 5000
+    one = alone(text, tmp_path / "alone", **settings, max_steps=done)
+    assert_same(one, stopped)
+    assert len(list((run / "logs").glob("events.*"))) == 1, "one writer"
+    for path in (one.path, run):
+        resumed = folder.open_run(path)
+        text_run.resume(
+            resumed, max_steps=done + 13, threads=CORES, notify=lambda _: None, quiet=True
+        )
+    assert_same(one, stopped)
+
+
+def test_a_killed_worker_ends_the_job_and_it_goes_on_with_two_and_with_one(
+    text: Path, tmp_path: Path
+) -> None:
+    settings = {**SMALL, "dropout": 0.2, "dropout_kind": "sequence", "cell": "gru"}
+    run = tmp_path / "r"
+    more = ["--run", "r", "--input", str(text), *flags(**settings, max_steps=5000)]
+    for victim, steps in ((1, 25), (0, 70)):
+        with Workers(tmp_path, 2, *more) as job:
+            job.wait_for_steps(run, steps)
+            job.processes[victim].kill()
+            begin = time.monotonic()
+            code, out, errors = job.ended(60)[1 - victim]
+            assert (code, out) == (1, ""), errors
+            assert "Another worker of this job has ended or cannot be reached" in errors
+            assert "rnntk train --resume r" in errors
+            assert "Traceback" not in errors
+            assert time.monotonic() - begin < 60
+        done = folder.open_run(run).checkpoint().progress.step
+        assert done % 20 == 0 or done % 30 == 0, "as its last checkpoint left it"
+        assert 0 < done < 5000
+        more = ["--resume", "r", *flags(max_steps=5000)]  # with two again, then with one
+    total = done + 13
+    text_run.resume(
+        folder.open_run(run), max_steps=total, threads=CORES, notify=lambda _: None, quiet=True
+    )
+    assert_same(alone(text, tmp_path / "alone", **settings, max_steps=total), folder.open_run(run))
+
+
+def test_two_devices_of_one_process_are_as_one(text: Path, tmp_path: Path) -> None:
+    """In a process of its own, where the CPU can be cut into two devices before TensorFlow starts."""
+    cases = [
+        {"cell": "lstm", "dropout": 0.3},
+        {"cell": "gru", "clip": "norm", "optimizer": "adagrad"},
+    ]
+    program = f"""
+        import json
+        from pathlib import Path
+        from rnntk.config import DistributeSettings
+        from rnntk.errors import UsageError
+        from rnntk.text import corpus
+        from rnntk.training import device, text_run
+        from rnntk.training.text_run import TextRun
+        device.ready("cpu", 2)
+        import tensorflow as tf
+        cut = tf.config.LogicalDeviceConfiguration()
+        tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [cut, cut])
+        said = []
+        def start(path, **changes):
+            values = {{**{SMALL!r}, "input": ({str(text)!r},), "max_steps": 32, **changes}}
+            settings = TextRun.from_json(values)
+            made = corpus.prepare_corpus(settings.text, None)
+            text_run.start(settings, made, Path(path), notify=said.append, quiet=True,
+                           distribute=DistributeSettings(distribute="mirrored"))
+        for i, case in enumerate({cases!r}):
+            start(f"m{{i}}", **case)
+        try:
+            start("few", batch_size=1)
+        except UsageError as error:
+            said.append(str(error))
+        print(json.dumps(said))
+        """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert "lanes shared by 2 replicas." in said[0]
+    assert said[-1].startswith("--batch-size 1 is less than the 2 replicas")
+    assert not (tmp_path / "few").exists()
+    for i, case in enumerate(cases):
+        assert_same(
+            alone(text, tmp_path / f"alone{i}", **case, max_steps=32),
+            folder.open_run(tmp_path / f"m{i}"),
+        )
+
+
+def shared(replicas: int, workers: int, index: int) -> Any:
+    from rnntk.training.distribute import Shared
+
+    job = Shared.__new__(Shared)
+    job.replicas, job.workers, job.index = replicas, workers, index
+    job.wish = job.wishes = np.zeros(3, np.float32)
+    return job
+
+
+@pytest.mark.parametrize(
+    ("batch", "replicas", "workers", "expected"),
+    [
+        (4, 2, 2, [[(0, 2)], [(2, 4)]]),
+        (5, 2, 2, [[(0, 3)], [(3, 5)]]),
+        (7, 4, 2, [[(0, 2), (2, 4)], [(4, 6), (6, 7)]]),
+        (3, 3, 1, [[(0, 1), (1, 2), (2, 3)]]),
+    ],
+)
+def test_lanes_are_shared_in_order_and_none_is_left_out(
+    batch: int, replicas: int, workers: int, expected: list[list[tuple[int, int]]]
+) -> None:
+    for index in range(workers):
+        lanes = shared(replicas, workers, index).lanes(batch)
+        assert [(s.start, s.stop) for s in lanes] == expected[index]
+
+
+def test_more_replicas_than_lanes_are_refused() -> None:
+    with pytest.raises(
+        UsageError, match=r"--batch-size 3 is less than the 4 replicas.*to 4 or more"
+    ):
+        shared(4, 2, 0).lanes(3)
+
+
+def test_workers_that_would_do_different_things_are_told_both_sides() -> None:
+    job = shared(2, 2, 1)
+    said = [{"facts": {"--units": units, "the text": "x"}, "told": "runs/a-1"} for units in (8, 9)]
+    job.exchange = lambda _: [json.dumps(one).encode() for one in said]
+    with pytest.raises(
+        UsageError, match="do not agree: --units is 9 at worker 1 and 8 at worker 0"
+    ):
+        job.meet({}, "runs/a-2")
+    said[1] = said[0]
+    assert job.meet({}, "runs/a-2") == "runs/a-1", "the chief's word counts"
+    assert ALONE.meet({}, "runs/a-2") == "runs/a-2"
+
+
+@pytest.mark.parametrize(("index", "wish", "sent"), [
+    (0, "max-time", [1, 0, 0]), (1, "max-time", [0, 0, 0]), (1, "signal", [0, 1, 0]), (1, "callback", [0, 0, 1]),
+    (0, "", [0, 0, 0]),
+])  # fmt: skip
+def test_the_chiefs_clock_and_everybodys_signals_count(
+    index: int, wish: str, sent: Sequence[int]
+) -> None:
+    job = shared(2, 2, index)
+    assert job.agree(wish) == "", "what the others wish is known after the next step"
+    assert job.wish.tolist() == list(sent)
+    job.wishes = np.array([0, 2, 1], np.float32)
+    assert job.agree("") == "signal"
+    assert ALONE.agree(wish) == wish
+
+
+def test_one_device_alone_needs_no_strategy() -> None:
+    from rnntk.config import DistributeSettings
+    from rnntk.training import distribute
+
+    said: list[str] = []
+    assert distribute.start(DistributeSettings(distribute="mirrored"), said.append) is ALONE
+    assert "is the only device" in said[0]
+    assert distribute.start(DistributeSettings(), said.append) is ALONE
+
+
+def test_a_port_in_use_is_told(tmp_path: Path, text: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        together = ["--distribute", "multiworker", "--workers", address, "--index", "0"]
+        done = subprocess.run(
+            [*TRAIN, "--input", str(text), "--run", "r", *flags(**SMALL), *together],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "RNNTK_CACHE": str(tmp_path)},
+            timeout=100,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert f"Is {address} this machine, and the port free?" in done.stderr
+    assert not (tmp_path / "r").exists()
