@@ -16,9 +16,10 @@ MAY_IMPORT = {
     "text": {"corpora"},
     "runs": {"text"},
     "monitoring": {"runs"},
-    "models": set(),
+    "kernels": set(),
+    "models": {"kernels"},
     "training": {"corpora", "text", "runs", "models"},
-    "decoding": {"text", "runs"},
+    "decoding": {"text", "runs", "kernels"},
     "exchange": {"text", "runs", "models", "decoding"},
     "play": {"text", "runs", "decoding"},
 }

@@ -20,6 +20,11 @@ _CHUNK_BYTES = (
 )  # of hoisted projections: large enough for a good product, small enough for a cache
 
 
+WORTH_LOADING = 1e10
+"""Floating-point operations from which on many streams are quicker on compiled kernels (`compiled.py`),
+although these must be loaded first."""
+
+
 class States:
     """The recurrent state of `n` streams, with the buffers a step works in.
 
@@ -77,6 +82,7 @@ class Decoder:
         vocabulary_size: V.
         units: H.
         layers: the cells, bottom first.
+        weights: as given.
 
     Raises:
         UsageError: if there is no such cell.
@@ -99,6 +105,7 @@ class Decoder:
         embedding = _take(weights, "embedding/embeddings", (None, None))
         self.vocabulary_size = embedding.shape[0]
         self.cell = cell
+        self.weights = weights
         self.layers: list[Layer] = []
         inputs = embedding.shape[1]
         while not self.layers or f"rnn_{len(self.layers)}/kernel" in weights:
@@ -134,6 +141,15 @@ class Decoder:
     def initial_states(self, n: int = 1) -> States:
         """Zero states for `n` streams."""
         return States(self.layers, self.vocabulary_size, n)
+
+    def is_worth_compiling(self, num: int, length: int) -> bool:
+        """Whether `num` streams of `length` symbols are enough work for `compiled.draw`."""
+        if num < 2 or isinstance(self.layers[0], GRUResetBefore):
+            return False
+        used = sum(
+            np.size(w) for name, w in self.weights.items() if not name.startswith("embedding")
+        )
+        return 2.0 * used * num * length >= WORTH_LOADING
 
     def step(self, ids: NDArray[np.integer], states: States) -> Floats:
         """Feeds one symbol to each stream.

@@ -137,11 +137,18 @@ def generate(
     ready, states = _primed(decoder, vocabulary, preprocessor, prime, num, states)
     if vocabulary.unknown_symbol is not None:
         strategies = [Ban(vocabulary.encode(vocabulary.unknown_symbol).tolist()), *strategies]
-    sampler = Sampler(strategies, rng, num, len(vocabulary))
+    if decoder.is_worth_compiling(num, length):
+        from rnntk.decoding import compiled
+
+        rows = _row_by_row(compiled.draw(decoder, states, strategies, rng, length, costs))
+    else:
+        rows = _step_by_step(
+            decoder, states, Sampler(strategies, rng, num, len(vocabulary)), length, costs
+        )
     codec: Preprocessor = Plain() if raw else preprocessor
     before = preprocessor.encode(ready.text) if echo else ""
     texts = [_Text(k, codec, before, stop) for k in range(num)]
-    return _draw(decoder, vocabulary, states, sampler, texts, length, costs, stop is not None)
+    return _draw(rows, vocabulary, texts, length, costs, stop is not None)
 
 
 def search(
@@ -305,29 +312,45 @@ class _Text:
         return text
 
 
+Row = tuple[NDArray[np.intp], NDArray[np.float64]]
+"""What all streams drew at one step, and what it cost: `(n,)` each, or no costs."""
+
+
+def _step_by_step(
+    decoder: Decoder, states: States, sampler: Sampler, length: int, costs: bool
+) -> Iterator[Row]:
+    logits, nothing = states.logits, np.zeros(0)
+    for done in range(length):
+        ids = sampler.draw(logits)
+        yield ids, surprise(logits, ids) if costs else nothing
+        if done + 1 < length:
+            logits = decoder.step(ids, states)
+
+
+def _row_by_row(blocks: Iterator[Row]) -> Iterator[Row]:
+    for ids, nats in blocks:
+        yield from zip(ids, nats, strict=True)
+
+
 def _draw(
-    decoder: Decoder,
+    rows: Iterator[Row],
     vocabulary: Vocabulary,
-    states: States,
-    sampler: Sampler,
     texts: list[_Text],
     length: int,
     costs: bool,
     stopping: bool,
 ) -> Iterator[Piece]:
-    """Draws all streams together; gives the pieces of the first as they come, then the others'."""
+    """The pieces of the first text as they come, then the others'."""
     symbols = vocabulary.symbols
     first, *others = texts
     drawn = np.zeros((len(others), length), np.intp)
     nats = np.zeros((len(texts), length if costs else 0))
     later: list[list[Piece]] = [[] for _ in texts]
     yield from first.begin()
-    logits = states.logits
     done = 0
-    while done < length:
-        ids = sampler.draw(logits)
+    for ids, cost_row in rows:
         if costs:
-            nats[:, done] = surprise(logits, ids)
+            nats[:, done] = cost_row
         if not first.ended:
             piece = first.add(symbols[ids.item(0)], (nats.item(0, done),) if costs else ())
             if piece:
@@ -345,8 +368,6 @@ def _draw(
                     later[k] += [piece] if piece else []
             if all(text.ended for text in texts):
                 break
-        if done < length:
-            logits = decoder.step(ids, states)
     yield from first.end()
     for k, text in enumerate(others, 1):
         yield from text.begin()

@@ -274,11 +274,14 @@ class Sampler:
         for strategy in self.strategies:
             strategy.start(n)
 
-    def draw(self, logits: NDArray[np.floating]) -> NDArray[np.intp]:
+    def draw(
+        self, logits: NDArray[np.floating], chances: NDArray[np.float64] | None = None
+    ) -> NDArray[np.intp]:
         """One symbol for each stream.
 
         Args:
             logits: `(n, V)`.
+            chances: `(n,)` uniform numbers from [0, 1), where they are drawn already.
 
         Returns:
             Ids `(n,)`, in a buffer that the next draw overwrites.
@@ -288,26 +291,27 @@ class Sampler:
         for strategy in self.strategies:
             strategy.adjust(scores)
         if len(ids) == 1:
-            self._draw_one()
+            self._draw_one(self.rng.random() if chances is None else chances[0])
         else:
             scores -= np.maximum.reduce(scores, axis=1, keepdims=True)
             np.exp(scores, scores)
             np.add.accumulate(scores, axis=1, out=scores)
             total = scores[:, -1:]
             # u * total may round up to the total, which no symbol's share of the CDF reaches past.
-            reach = np.minimum(self.rng.random((len(ids), 1)) * total, np.nextafter(total, 0))
+            chances = self.rng.random(len(ids)) if chances is None else chances
+            reach = np.minimum(chances[:, None] * total, np.nextafter(total, 0))
             np.sum(scores <= reach, axis=1, out=ids)
         for strategy in self.strategies:
             strategy.observe(ids)
         return ids
 
-    def _draw_one(self) -> None:
+    def _draw_one(self, chance: float) -> None:
         row = self._row
         np.subtract(row, row[row.argmax()], row)  # a quarter of the time of max()
         np.exp(row, row)
         np.add.accumulate(row, out=row)
         total = row[self._last]
-        reach = self.rng.random() * total
+        reach = chance * total
         self.ids[0] = row.searchsorted(reach, "right" if reach < total else "left")
 
 

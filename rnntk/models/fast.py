@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from rnntk.models.kernels import native, run
+from rnntk.kernels import native, run
 from rnntk.models.loops import GRU, LSTM, SIMPLE, Cell, Tensors, product
 
 __all__ = ["GRU", "LSTM", "SIMPLE", "Cell", "Factor", "affine", "recurrent"]

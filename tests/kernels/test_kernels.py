@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnntk.models.kernels import native, run
-from rnntk.models.kernels.code import Shape
-from rnntk.models.kernels.native import Kernels
+from rnntk.kernels import native, objects, run
+from rnntk.kernels.code import Shape
+from rnntk.kernels.native import Kernels
 
 SHAPES = [Shape(4, 6), Shape(4, 12), Shape(8, 6), Shape(16, 12)]
 
@@ -155,3 +156,39 @@ def test_threads_never_share_memory() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_what_was_compiled_is_kept_and_a_damaged_file_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = []
+
+    def counted(*operands: object) -> objects.Compiled:
+        times.append(1)
+        return compile_(*operands)
+
+    compile_ = native._compile
+    monkeypatch.setattr(native, "_compile", counted)
+
+    def product() -> np.ndarray:
+        kernels, c = Kernels(cache=tmp_path), native.empty(2, 3)
+        a, b = np.ones((2, 5), np.float32), np.ones((5, 3), np.float32)
+        kernels.product(a, kernels.packed(b), np.zeros(3, np.float32), c)
+        return c
+
+    np.testing.assert_array_equal(product(), np.full((2, 3), 5))
+    (file,) = tmp_path.iterdir()
+    np.testing.assert_array_equal(product(), np.full((2, 3), 5))
+    assert len(times) == 1
+    whole = file.read_bytes()
+    for broken in (whole[: len(whole) // 2], whole[:-5] + b"wrong", b"", b"{}\n"):
+        file.write_bytes(broken)
+        np.testing.assert_array_equal(product(), np.full((2, 3), 5))
+        assert file.read_bytes() == whole
+    assert len(times) == 5
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("no folder")
+    assert Kernels(cache=file / "kernels").packed(np.ones((2, 2), np.float32)).size

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rnntk.models.kernels.native import Floats, Ids, empty, kernels
-from rnntk.models.kernels.product import DEPTH
+from rnntk.kernels.native import Floats, Ids, empty, kernels
+from rnntk.kernels.product import DEPTH
 
 
 def _rows(rows: Floats, ids: Ids) -> tuple[int, int, Ids | None]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from rnntk.models.kernels.code import INT, POINTER, Code, Lanes, Shape
+from rnntk.kernels.code import INT, POINTER, Code, Lanes, Shape
 
 DEPTH = 384
 """Terms summed before a tile goes back to memory: a panel of so many rows stays in the first-level cache."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from rnntk.models.kernels.code import INT, POINTER, Code, Lanes, Shape
+from rnntk.kernels.code import INT, POINTER, Code, Lanes, Shape
 
 SIZES = {"high": INT, "steps": INT, "lanes": INT, "units": INT}
 

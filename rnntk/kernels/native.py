@@ -9,15 +9,18 @@ import ctypes
 import functools
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
+import llvmlite
 import numpy as np
+import platformdirs
 from llvmlite import binding as llvm
 from llvmlite import ir
 from numpy.typing import NDArray
 
-from rnntk.models.kernels import cells, product
-from rnntk.models.kernels.code import Shape
+from rnntk.kernels import cells, objects, product
+from rnntk.kernels.code import Shape
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]
@@ -26,15 +29,16 @@ Ids = NDArray[np.int32]
 class Kernels:
     """All kernels for one shape of registers.
 
+    Compiled once for a processor, then kept in the user's cache folder.
+
     Args:
         shape: by default what suits this processor.
+        cache: folder of compiled kernels, or None to keep none.
     """
 
-    def __init__(self, shape: Shape | None = None) -> None:
+    def __init__(self, shape: Shape | None = None, cache: Path | None = None) -> None:
         features = dict(llvm.get_host_cpu_features())
         self.shape = shape or _shape(features)
-        module = ir.Module("rnntk")
-        cells.emit(module, self.shape, product.emit(module, self.shape))
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         # Whole vectors also where a processor's makers advise halves.
@@ -42,20 +46,19 @@ class Kernels:
         machine = llvm.Target.from_default_triple().create_target_machine(
             cpu=llvm.get_host_cpu_name(), features=described, opt=2
         )
-        parsed = llvm.parse_assembly(str(module))
-        parsed.verify()
-        options = llvm.create_pipeline_tuning_options(speed_level=2)
-        options.loop_unrolling = options.loop_vectorization = options.slp_vectorization = False
-        builder = llvm.create_pass_builder(machine, options)
-        builder.getModulePassManager().run(parsed, builder)
-        self._engine = llvm.create_mcjit_compiler(parsed, machine)
+        compiled = objects.find(
+            cache,
+            [llvmlite.__version__, llvm.get_host_cpu_name(), described, str(self.shape)],
+            lambda: _compile(machine, self.shape),
+        )
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(compiled.code))
         self._engine.finalize_object()
         self._functions = {
-            function.name: ctypes.CFUNCTYPE(None, *[_C[str(kind)] for kind in function.ftype.args])(
-                self._engine.get_function_address(function.name)
+            name: ctypes.CFUNCTYPE(None, *[_C[kind] for kind in kinds])(
+                self._engine.get_function_address(name)
             )
-            for function in module.functions
-            if function.linkage != "internal" and not function.is_declaration
+            for name, kinds in compiled.functions.items()
         }
 
     def __call__(self, name: str, *operands: int | NDArray[Any] | None) -> None:
@@ -92,6 +95,24 @@ class Kernels:
         a = self._pack(x, n, features, (features, 1), wide)
         b = self._pack(dz, n, columns, (columns, 1), self.shape.panel)
         self("product", wide, features, columns, n, a, n, 1, wide, b, onto, columns, onto, columns)
+
+
+def _compile(machine: Any, shape: Shape) -> objects.Compiled:
+    module = ir.Module("rnntk")
+    cells.emit(module, shape, product.emit(module, shape))
+    parsed = llvm.parse_assembly(str(module))
+    parsed.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    # The kernels say themselves what goes into vectors.
+    options.loop_unrolling = options.loop_vectorization = options.slp_vectorization = False
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(parsed, builder)
+    functions = {
+        function.name: [str(kind) for kind in function.ftype.args]
+        for function in module.functions
+        if function.linkage != "internal" and not function.is_declaration
+    }
+    return objects.Compiled(machine.emit_object(parsed), functions)
 
 
 _C = {"i64": ctypes.c_int64, "ptr": ctypes.c_void_p}
@@ -139,5 +160,5 @@ def _aligned(room: Floats, size: int) -> Floats:
 
 @functools.cache
 def kernels() -> Kernels:
-    """Those of this processor, compiled once."""
-    return Kernels()
+    """Those of this processor."""
+    return Kernels(cache=Path(platformdirs.user_cache_dir("rnntk")) / "kernels")

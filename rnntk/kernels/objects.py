@@ -1,0 +1,70 @@
+"""Compiled kernels kept on disk, so that only the first program on a machine waits for the compiler."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """Machine code.
+
+    Attributes:
+        code: an object file.
+        functions: the types of each function's arguments, `i64` or `ptr`.
+    """
+
+    code: bytes
+    functions: Mapping[str, Sequence[str]]
+
+
+def find(cache: Path | None, facts: Sequence[str], make: Callable[[], Compiled]) -> Compiled:
+    """What `make` makes, from the cache if it is there and whole.
+
+    Args:
+        cache: a folder, or None for no cache. Where it cannot be written, nothing is kept.
+        facts: all that the code depends on beside the sources of the kernels.
+        make: compiles.
+    """
+    if cache is None:
+        return make()
+    path = cache / f"{_key(facts)}.bin"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return _parsed(path.read_bytes())
+    compiled = make()
+    with contextlib.suppress(OSError):
+        cache.mkdir(parents=True, exist_ok=True)
+        # Others may read or write the same file at this moment; a rename shows them all or nothing.
+        with tempfile.NamedTemporaryFile(dir=cache, delete=False) as file:
+            file.write(_written(compiled))
+        Path(file.name).replace(path)
+    return compiled
+
+
+def _key(facts: Sequence[str]) -> str:
+    digest = hashlib.sha256("\0".join(facts).encode())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _written(compiled: Compiled) -> bytes:
+    head = {
+        "sha256": hashlib.sha256(compiled.code).hexdigest(),
+        "functions": {name: list(kinds) for name, kinds in compiled.functions.items()},
+    }
+    return json.dumps(head).encode() + b"\n" + compiled.code
+
+
+def _parsed(data: bytes) -> Compiled:
+    head, _, code = data.partition(b"\n")
+    facts = json.loads(head)
+    if hashlib.sha256(code).hexdigest() != facts["sha256"]:
+        raise ValueError("damaged")
+    return Compiled(code, facts["functions"])
