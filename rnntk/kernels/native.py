@@ -130,9 +130,16 @@ def _shape(features: dict[str, bool]) -> Shape:
 
 _blocks: dict[int, list[Floats]] = {}
 _taking = threading.Lock()
-_FREE = (
-    sys.getrefcount(object()) + 2
-)  # what a block counts that only `_blocks` knows: list, loop, call
+
+
+def _count_when_free() -> int:
+    for block in [np.empty(0)]:
+        return sys.getrefcount(block)
+    raise AssertionError
+
+
+_FREE = _count_when_free()
+"""References to a block that nobody but `_blocks` holds, as `empty` sees them."""
 
 
 def empty(*shape: int) -> Floats:
