@@ -1,8 +1,8 @@
-"""Many streams at once on compiled kernels, a part of them on each core.
+"""Long texts and many of them on compiled kernels, a part of the streams on each core.
 
-A step of many streams is a matrix product and a pass over its results; the kernels of training do both at
-once, where NumPy makes a dozen passes. Compiled code is loaded in a fifth of a second, so small
-jobs are better off with `decoder.Decoder`.
+A step is a matrix product and a pass over its results; the kernels of training do just that, where NumPy
+makes a dozen passes and BLAS packs the weights anew for each product. Compiled code is loaded in a fifth
+of a second, so small jobs are better off with `decoder.Decoder`.
 """
 
 from __future__ import annotations
@@ -65,46 +65,67 @@ class Streams:
         network: the model.
         source: the states and logits to begin with.
         rows: which streams of `source`.
+
+    Attributes:
+        n: streams.
+        logits: `(n, V)`, what the last step returned.
     """
 
     def __init__(self, network: Network, source: States, rows: NDArray[np.intp]) -> None:
+        kernels = native.kernels()
         n, H, gates = len(rows), network.units, network.table.shape[1]
-        self.network, self.n = network, n
-        found = [array[rows] for array in source.arrays()]
+        self.n = n
+        arrays = source.arrays()
         # As the kernels hold them: before and after the step.
-        states = [np.ascontiguousarray(np.stack([array, array])) for array in found]
-        self.cs = states[1::2] if network.cell == "lstm" else []
-        self.hs = states[::2] if network.cell == "lstm" else states
-        self.logits: Floats = source.logits[rows]
-        self._gates: Floats = native.empty(n, gates)
-        self._x: Floats = native.empty(n, gates)
-        self._scratch: Floats = native.empty(n, gates)
-        self._inner: Floats = native.empty(n, H)
-        self._high = native.kernels().high(n)
+        states = native.empty(len(arrays), 2, n, H)
+        for state, array in zip(states, arrays, strict=True):
+            state[0] = array[rows]
+        self._before, self._after = states[:, 0], states[:, 1]
+        self.logits: Floats = np.ascontiguousarray(source.logits[rows])
+        self._symbols = np.zeros(n, np.int32)
+
+        sizes = (kernels.high(n), 1, n, H)
+        z, x, scratch, inner = (native.empty(n, width) for width in (gates, gates, gates, H))
+        per_layer = 2 if network.cell == "lstm" else 1
+        # Each call with all its addresses, which would cost as much to find as the work of a small layer.
+        self._calls = []
+        below = None
+        for i, recurrent in enumerate(network.recurrent):
+            rows_, symbols = network.table, self._symbols
+            if below is not None:
+                packed, bias = network.inputs[i]
+                self._calls.append(kernels.bound_product(below, packed, bias, x))
+                rows_, symbols = x, None
+            hs = states[i * per_layer]
+            room: tuple[Floats, ...]
+            if network.cell == "lstm":
+                room = (z, states[i * per_layer + 1], hs)
+            elif network.cell == "gru":
+                room = (network.inner_biases[i], z, inner, hs, scratch)
+            else:
+                room = (hs,)
+            self._calls.append(
+                kernels.bound(f"{network.cell}_forward", *sizes, rows_, symbols, recurrent, *room)
+            )
+            below = hs[1]
+        assert below is not None
+        self._calls.append(
+            kernels.bound_product(below, network.output, network.output_bias, self.logits)
+        )
 
     def step(self, ids: NDArray[np.intp]) -> Floats:
-        """Feed one symbol to each stream: ids `(n,)` to logits `(n, V)`, in a buffer that the next step overwrites."""
-        run, net, n = native.kernels(), self.network, self.n
-        sizes = (self._high, 1, n, net.units)
-        rows, symbols = net.table, ids.astype(np.int32)
-        for i, (kernel, hs) in enumerate(zip(net.recurrent, self.hs, strict=True)):
-            chosen = symbols if i == 0 else None
-            if i:
-                packed, bias = net.inputs[i]
-                run.product(self.hs[i - 1][1], packed, bias, self._x)
-                rows = self._x
-            if net.cell == "lstm":
-                run("lstm_forward", *sizes, rows, chosen, kernel, self._gates, self.cs[i], hs)
-            elif net.cell == "gru":
-                bias = net.inner_biases[i]
-                run(
-                    "gru_forward", *sizes, rows, chosen, kernel, bias, self._gates, self._inner, hs, self._scratch
-                )  # fmt: skip
-            else:
-                run("rnn_forward", *sizes, rows, chosen, kernel, hs)
-        run.product(self.hs[-1][1], net.output, net.output_bias, self.logits)
-        for states in (*self.hs, *self.cs):
-            states[0] = states[1]
+        """Feed one symbol to each stream.
+
+        Args:
+            ids: `(n,)`.
+
+        Returns:
+            Logits `(n, V)`, in a buffer that the next step overwrites.
+        """
+        self._symbols[:] = ids
+        for call in self._calls:
+            call()
+        np.copyto(self._before, self._after)
         return self.logits
 
 
@@ -145,12 +166,13 @@ def draw(
                 nats[t, rows] = surprise(logits, chosen)
 
     with ThreadPoolExecutor(min(cores, len(parts))) as pool:
+        run_all = pool.map if len(parts) > 1 else map
         for start in range(0, length, BLOCK):
             steps = min(BLOCK, length - start)
             ids = np.empty((steps, n), np.intp)
             nats = np.empty((steps, n if costs else 0))
             uniform = rng.random((steps, n))
-            for _ in pool.map(work, parts, [uniform] * len(parts)):
+            for _ in run_all(work, parts, [uniform] * len(parts)):
                 pass
             first = False
             yield ids, nats

@@ -21,8 +21,12 @@ _CHUNK_BYTES = (
 
 
 WORTH_LOADING = 1e10
-"""Floating-point operations from which on many streams are quicker on compiled kernels (`compiled.py`),
-although these must be loaded first."""
+"""Floating-point operations from which on compiled kernels (`compiled.py`) are quicker, although they must
+be loaded first."""
+
+CACHED = 1 << 22
+"""Bytes of weights up to which that holds for one stream: beyond, memory is the limit, and BLAS reads it with
+all cores."""
 
 
 class States:
@@ -144,11 +148,11 @@ class Decoder:
 
     def is_worth_compiling(self, num: int, length: int) -> bool:
         """Whether `num` streams of `length` symbols are enough work for `compiled.draw`."""
-        if num < 2 or isinstance(self.layers[0], GRUResetBefore):
-            return False
         used = sum(
             np.size(w) for name, w in self.weights.items() if not name.startswith("embedding")
         )
+        if isinstance(self.layers[0], GRUResetBefore) or (num == 1 and 4 * used > CACHED):
+            return False
         return 2.0 * used * num * length >= WORTH_LOADING
 
     def step(self, ids: NDArray[np.integer], states: States) -> Floats:

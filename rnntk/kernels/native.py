@@ -9,6 +9,7 @@ import ctypes
 import functools
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,19 @@ class Kernels:
             for name, kinds in compiled.functions.items()
         }
 
+    def bound(self, name: str, *operands: int | NDArray[Any] | None) -> Callable[[], None]:
+        """A kernel with its operands, to be run as often as one likes; arrays must be contiguous."""
+        function = self._functions[name]
+        addresses = [o.ctypes.data if isinstance(o, np.ndarray) else o for o in operands]
+
+        def run(_alive: object = operands) -> None:
+            function(*addresses)
+
+        return run
+
     def __call__(self, name: str, *operands: int | NDArray[Any] | None) -> None:
-        """Run a kernel; arrays must be contiguous."""
-        self._functions[name](
-            *[o.ctypes.data if isinstance(o, np.ndarray) else o for o in operands]
-        )
+        """Run a kernel once."""
+        self.bound(name, *operands)()
 
     def high(self, rows: int) -> int:
         """Rows of a tile, such that all tiles are about alike: 25 rows are five tiles of 5."""
@@ -83,10 +92,17 @@ class Kernels:
         self("pack", rows, columns, b, *step, wide, found)
         return found
 
-    def product(self, a: Floats, packed: Floats, bias: Floats, c: Floats) -> None:
-        """`c = a @ b + bias`: a `(M, K)`, b `(K, N)` packed, bias `(N,)`, c `(M, N)`."""
+    def bound_product(
+        self, a: Floats, packed: Floats, bias: Floats, c: Floats
+    ) -> Callable[[], None]:
+        """`c = a @ b + bias`, to be run: a `(M, K)`, b `(K, N)` packed, bias `(N,)`, c `(M, N)`."""
         (m, k), columns = a.shape, c.shape[1]
-        self("product", self.high(m), m, columns, k, a, k, k, 1, packed, bias, 0, c, columns)
+        sizes = (self.high(m), m, columns, k)
+        return self.bound("product", *sizes, a, k, k, 1, packed, bias, 0, c, columns)
+
+    def product(self, a: Floats, packed: Floats, bias: Floats, c: Floats) -> None:
+        """Make `c = a @ b + bias`; see `bound_product`."""
+        self.bound_product(a, packed, bias, c)()
 
     def add_weight_gradient(self, x: Floats, dz: Floats, onto: Floats) -> None:
         """Add `x.T @ dz` to `onto`: x `(N, F)`, dz `(N, G)`, onto `(F, G)`."""

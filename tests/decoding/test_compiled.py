@@ -56,11 +56,12 @@ def test_logits_are_those_of_the_numpy_decoder(cell, layers, random_weights):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_same_seed_gives_the_same_text_either_way(cell, random_weights, monkeypatch):
+@pytest.mark.parametrize("num", [1, 5])
+def test_the_same_seed_gives_the_same_text_either_way(cell, num, random_weights, monkeypatch):
     decoder = Decoder(random_weights(cell, scale=0.3), cell)
-    by_numpy = texts(decoder, 5, length=70)
+    by_numpy = texts(decoder, num, length=70)
     monkeypatch.setattr(decoder_module, "WORTH_LOADING", 0)
-    assert texts(decoder, 5, length=70) == by_numpy
+    assert texts(decoder, num, length=70) == by_numpy
 
 
 @pytest.mark.usefixtures("always")
@@ -103,8 +104,11 @@ def test_costs_and_stop(random_weights):
 def test_small_jobs_and_the_other_gru_stay_with_numpy(random_weights):
     decoder = Decoder(random_weights("lstm"), "lstm")
     assert not decoder.is_worth_compiling(64, 100)
-    assert not decoder.is_worth_compiling(1, 10**9)
+    assert decoder.is_worth_compiling(1, 10**9)
     assert decoder.is_worth_compiling(64, 10**9)
+    large = Decoder(random_weights("lstm", H=400), "lstm")
+    assert not large.is_worth_compiling(1, 10**9)
+    assert large.is_worth_compiling(2, 10**9)
     weights = random_weights("gru")
     for name in ("rnn_0/bias", "rnn_1/bias"):
         weights[name] = weights[name][0]
