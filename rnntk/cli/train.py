@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rnntk import config
 from rnntk.cli.console import Console, shown
 from rnntk.cli.options import (
     LATEST_RUN,
@@ -21,7 +22,13 @@ from rnntk.cli.options import (
     settings_options,
 )
 from rnntk.cli.prep import prepared_text
-from rnntk.config import FitSettings, MachineSettings, ModelSettings, TextSettings
+from rnntk.config import (
+    DistributeSettings,
+    FitSettings,
+    MachineSettings,
+    ModelSettings,
+    TextSettings,
+)
 from rnntk.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,8 +46,8 @@ REASONS = {
 
 # What may be given with --resume; everything else comes from the run.
 RESUMABLE = {
-    "epochs", "max_steps", "max_time", "patience", "threads", "resume", "runs_dir", "sample_every",
-    "corpus", "data_dir", "offline",
+    "epochs", "max_steps", "max_time", "patience", "explosion_steps", "threads", "resume", "runs_dir",
+    "sample_every", "corpus", "data_dir", "offline", "distribute", "workers", "index",
 }  # fmt: skip
 
 
@@ -52,7 +59,7 @@ Examples:
   rnntk train --input novel.txt --layers 3 --units 512
   rnntk train --resume runs/linux_kernel-1 --epochs 100""",
 )
-@settings_options(TextSettings, ModelSettings, FitSettings, MachineSettings)
+@settings_options(TextSettings, ModelSettings, FitSettings, MachineSettings, DistributeSettings)
 @click.option(
     "--sample-every",
     cls=Option,
@@ -94,8 +101,9 @@ def command(
     config (rnntk prep --list shows the corpora).
     """
     console = Console(quiet, verbose, as_json)
+    distribute = _distribute(values)
     if resume is not None:
-        _resume(ctx, console, resume, runs_dir, max_time, sample_every, values)
+        _resume(ctx, console, resume, runs_dir, max_time, sample_every, values, distribute)
         return
     from rnntk.runs import folder
     from rnntk.training import text_run
@@ -116,7 +124,17 @@ def command(
     settings = TextRun.from_json(values)
     path = run or folder.next_path(runs_dir, corpus.name)
     if dry_run:
-        _dry_run(console, settings, corpus, path)
+        if distribute.distribute != "none":
+            raise UsageError("--dry-run measures one process alone; leave --distribute out.")
+        _dry_run(
+            console,
+            settings,
+            corpus,
+            path,
+            sample_every=values["sample_every"],
+            max_time=max_time,
+            init_from=source,
+        )
         return
     result = text_run.start(
         settings,
@@ -128,26 +146,56 @@ def command(
         max_seconds=max_time,
         quiet=quiet,
         init_from=source,
+        distribute=distribute,
     )
     _finish(console, result)
 
 
-def _dry_run(console: Console, settings: TextRun, corpus: Corpus, path: Path) -> None:
-    from rnntk.training import text_run
+def _distribute(values: dict[str, Any]) -> DistributeSettings:
+    """Who trains together, checked before the text is prepared, which may take long."""
+    settings = config.from_mapping(DistributeSettings, values)
+    if settings.distribute == "multiworker":
+        from rnntk.training import cluster
 
-    split = text_run.Split.of(len(corpus.prepared.ids), settings.fit)
-    task = text_run.prepare_task(settings, corpus, split, console.note)
+        cluster.find(settings.workers, settings.index)
+    return settings
+
+
+def _dry_run(
+    console: Console,
+    settings: TextRun,
+    corpus: Corpus,
+    path: Path,
+    *,
+    sample_every: int,
+    max_time: float | None,
+    init_from: RunFolder | None,
+) -> None:
     from rnntk.training import dry_run
     from rnntk.training.report import duration
 
-    found = dry_run.estimate(task, text_run.limits(settings.fit).steps(task.steps_per_epoch))
+    found = dry_run.estimate(
+        settings,
+        corpus,
+        path,
+        notify=console.note,
+        draw=_draw,
+        sample_every=sample_every,
+        init_from=init_from,
+    )
     memory = f"{found.memory / 1e6:,.0f} MB" if found.memory else "not known on this system"
+    validation = (
+        f", {found.validations:,} validations of {duration(found.validation_seconds)}"
+        if found.validations
+        else ""
+    )
     console.result(f"would train   {shown(path)}")
     console.result(f"parameters    {found.parameters:,}")
     console.result(f"steps         {found.steps:,}, {found.steps_per_epoch:,} an epoch")
     console.result(
         f"time          about {duration(found.seconds)}: first step {found.first_step:.1f} s, "
-        f"then {found.step_seconds:.3f} s a step; without validation"
+        f"then {found.step_seconds:.3f} s a step{validation}"
+        + (f"; --max-time ends it after {duration(max_time)}" if max_time else "")
     )
     console.result(f"memory        about {memory}")
     console.json("train", {"dry_run": True, "run": str(path), **dataclasses.asdict(found)})
@@ -161,6 +209,7 @@ def _resume(
     max_time: float | None,
     sample_every: int,
     values: dict[str, Any],
+    distribute: DistributeSettings,
 ) -> None:
     from rnntk.runs import folder
     from rnntk.training import text_run
@@ -181,6 +230,7 @@ def _resume(
         epochs=values["epochs"] if given(ctx, "epochs") else None,
         max_steps=values["max_steps"],
         patience=values["patience"],
+        explosion_steps=values["explosion_steps"] if given(ctx, "explosion_steps") else None,
         max_seconds=max_time,
         threads=values["threads"],
         data_dir=values["data_dir"],
@@ -189,6 +239,7 @@ def _resume(
         draw=_draw,
         sample_every=sample_every,
         quiet=console.quiet,
+        distribute=distribute,
     )
     _finish(console, result)
 
@@ -208,7 +259,7 @@ def _both(nats: float, result: Any) -> str:
     return f"{nats:.4f} nats a symbol ({bits:.3f} bits a character)"
 
 
-def _finish(console: Console, result: Any) -> None:
+def _describe(console: Console, result: Any) -> None:
     p = result.progress
     console.result(f"run           {shown(result.run.path)}")
     console.result(
@@ -224,6 +275,12 @@ def _finish(console: Console, result: Any) -> None:
         f"Draw from it with: rnntk sample {shown(result.run.path)}"
         + (f' --prime "{prime}"' if prime else "")
     )
+
+
+def _finish(console: Console, result: Any) -> None:
+    if result.chief:
+        _describe(console, result)
+    p = result.progress
     console.json(
         "train",
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -14,12 +15,15 @@ from typing import Any
 from rnntk.errors import TrainingError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full or forbidden disk into a message.
+def disk_errors(path: Path, *, advice: str | None = None) -> Iterator[None]:
+    """Turn what a disk refuses (it is full, read-only, forbidden, failing) into a message.
+
+    Args:
+        path: what is written.
+        advice: what to do about it; by default what helps a run.
 
     Raises:
         TrainingError: with what could not be written, and what to do.
@@ -28,15 +32,13 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise TrainingError(
-                f"No space is left to write {path} ({error.strerror}). What was saved before is whole. "
-                "Free some space and go on with --resume, or write to another disk with --run."
-            ) from error
-        if error.errno in _FORBIDDEN:
-            raise TrainingError(
-                f"{path} cannot be written ({error.strerror}). Choose another folder with --run."
-            ) from error
-        raise
+            what, cure = f"No space is left to write {path}", "Free some space"
+        else:
+            what, cure = f"{path} cannot be written", "Make it writable"
+        advice = advice or (
+            f"What was saved before is whole. {cure} and go on with --resume, or choose another folder with --run."
+        )
+        raise TrainingError(f"{what} ({error.strerror or error}). {advice}") from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -49,10 +51,19 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write and sync a file under a temporary name, then rename it to `path`."""
+def write_bytes(path: Path, data: bytes, *, advice: str | None = None) -> None:
+    """Write and sync a file under a temporary name, then rename it to `path`.
+
+    Args:
+        path: the file.
+        data: its content.
+        advice: what to do when the disk refuses it, see `disk_errors`.
+
+    Raises:
+        TrainingError: the disk refuses it.
+    """
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with disk_errors(path):
+    with disk_errors(path, advice=advice):
         try:
             with aside.open("wb") as file:
                 file.write(data)
@@ -60,14 +71,16 @@ def write_bytes(path: Path, data: bytes) -> None:
                 os.fsync(file.fileno())
             aside.replace(path)
         except BaseException:
-            aside.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what went wrong before says more
+                aside.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON document atomically."""
-    write_bytes(path, (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode())
+def write_json(path: Path, value: Any, *, advice: str | None = None) -> None:
+    """Write a JSON document as `write_bytes` writes a file."""
+    data = (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode()
+    write_bytes(path, data, advice=advice)
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:

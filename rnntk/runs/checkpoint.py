@@ -38,6 +38,8 @@ class Progress:
         best: the least validation loss so far and its step, or None.
         stale: validations since the best one.
         reductions: how often a plateau has halved the learning rate.
+        high_steps: how many of the last steps in a row had a loss that is worse than ignorance (see
+            `training.explosion`); None until one had a better one.
     """
 
     step: int = 0
@@ -49,6 +51,7 @@ class Progress:
     best: dict[str, float] | None = None
     stale: int = 0
     reductions: int = 0
+    high_steps: int | None = None
 
     def stepped(self, loss: float, steps_per_epoch: int) -> None:
         """Take note of a step; the last one of an epoch begins the next."""

@@ -34,6 +34,8 @@ ROW_CLASSIFIER = "row-classifier"
 IMPORTED = "import"
 """The `source` of a corpus that is known only by a model imported from elsewhere."""
 
+_ELSEWHERE = "Make room or give the right to write there, or choose another folder with --run."
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -120,7 +122,11 @@ class RunFolder:
         """
         steps = checkpoint.steps(self.checkpoints)
         if not steps:
-            raise RunError(f"{self.path} has no checkpoint yet: nothing was saved before it ended.")
+            every = self.record["settings"].get("checkpoint_every", 500)
+            raise RunError(
+                f"{self.path} has no checkpoint yet. If it trains now, the first comes after {every} steps; if not, it "
+                "ended before anything was saved."
+            )
         if which not in ("last", "best"):
             if not which.isdigit() or int(which) not in steps:
                 raise RunError(
@@ -202,15 +208,19 @@ def create(
         "corpus": corpus,
         "versions": {"rnntk": __version__, **versions},
     }
-    with atomic.disk_errors(path):
-        path.mkdir(parents=True, exist_ok=True)
-        (path / CHECKPOINTS).mkdir()
-        (path / LOGS).mkdir()
-        (path / METRICS).touch()
-    if vocabulary is not None:
-        atomic.write_bytes(path / VOCABULARY, vocabulary.to_json().encode())
-    # Last, so that a folder with a run.json is complete.
-    atomic.write_json(path / RUN, record)
+    try:
+        with atomic.disk_errors(path, advice=_ELSEWHERE):
+            path.mkdir(parents=True, exist_ok=True)
+            (path / CHECKPOINTS).mkdir()
+            (path / LOGS).mkdir()
+            (path / METRICS).touch()
+        if vocabulary is not None:
+            atomic.write_bytes(path / VOCABULARY, vocabulary.to_json().encode(), advice=_ELSEWHERE)
+        # Last, so that a folder with a run.json is complete.
+        atomic.write_json(path / RUN, record, advice=_ELSEWHERE)
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)  # it was empty, or not there
+        raise
     return RunFolder(path, record)
 
 
@@ -235,7 +245,9 @@ def open_run(path: Path) -> RunFolder:
         raise RunError(f"{path} is not a run folder: it has no {RUN}.")
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        version = int(record["format_version"])
+        version = record["format_version"]
+        if type(version) is not int or version < 1:
+            raise ValueError(f"format_version is {version!r}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is damaged: {RUN} cannot be read ({error}).") from error
     if version > FORMAT_VERSION:
@@ -243,6 +255,8 @@ def open_run(path: Path) -> RunFolder:
             f"{path} was written by a newer rnntk (run format {version}; this rnntk {__version__} reads up to "
             f"{FORMAT_VERSION}). Upgrade with: pip install --upgrade rnntk"
         )
+    # A record of an older format is brought up to date here, for whoever reads a run comes this way. There is none
+    # yet: format 1 is the first.
     missing = {"kind", "settings", "model", "corpus"} - set(record)
     if missing:
         raise RunError(f"{path} is damaged: {RUN} lacks {', '.join(sorted(missing))}.")

@@ -17,6 +17,7 @@ from tensorboard.plugins.hparams import api as hparams
 from rnntk.runs import atomic, checkpoint
 from rnntk.runs.checkpoint import Progress
 from rnntk.runs.folder import RunFolder
+from rnntk.training import explosion
 from rnntk.training.loop import Task
 
 WeightsOf = Callable[[keras.Model], Mapping[str, Any]]
@@ -71,11 +72,15 @@ class Metrics(keras.callbacks.Callback):
 class Checkpoints(keras.callbacks.Callback):
     """Saves every so many steps, at the best validation, and at the end.
 
+    While the loss is as high as after an explosion, none is saved only because it is due: it would push out the good
+    ones.
+
     Args:
         run: the run folder.
         task: gives optimizer and states.
         progress: where training stands.
-        metrics: flushed before each checkpoint.
+        metrics: flushed before each checkpoint. None in a process that helps to make checkpoints (the states of its
+            lanes are needed) and writes none.
         weights_of: the model's weights by name.
         every: steps between checkpoints.
         keep: how many are kept beside the best.
@@ -86,7 +91,7 @@ class Checkpoints(keras.callbacks.Callback):
         run: RunFolder,
         task: Task,
         progress: Progress,
-        metrics: Metrics,
+        metrics: Metrics | None,
         weights_of: WeightsOf,
         *,
         every: int,
@@ -95,26 +100,43 @@ class Checkpoints(keras.callbacks.Callback):
         super().__init__()
         self._run, self._task, self._progress, self._metrics = run, task, progress, metrics
         self._weights_of, self._every, self._keep = weights_of, every, keep
-        self._saved_step = progress.step if checkpoint.steps(run.checkpoints) else -1
+        # Whether to save at the end must not depend on what a process sees on the disk.
+        self._saved_step = progress.step or -1
 
     def save(self) -> None:
-        """Write a checkpoint now."""
+        """Write a checkpoint now.
+
+        Raises:
+            Exploded: a weight or a variable of the optimizer is not finite.
+            TrainingError: the disk refuses it.
+        """
+        weights = {name: v.numpy() for name, v in self._weights_of(self._task.model).items()}
+        optimizer = optimizer_arrays(self._task.optimizer)
+        explosion.check_weights(weights, self._progress.step)
+        explosion.check_weights(
+            {f"The optimizer's variable {name}": v for name, v in optimizer.items()},
+            self._progress.step,
+        )
+        states = self._task.states()
+        self._saved_step = self._progress.step
+        if self._metrics is None:
+            return
         self._metrics.flush()
         checkpoint.write(
             self._run.checkpoints,
-            weights={name: v.numpy() for name, v in self._weights_of(self._task.model).items()},
-            optimizer=optimizer_arrays(self._task.optimizer),
-            states=self._task.states(),
+            weights=weights,
+            optimizer=optimizer,
+            states=states,
             progress=self._progress,
         )
-        self._saved_step = self._progress.step
         best = self._progress.best
         checkpoint.prune(self._run.checkpoints, self._keep, int(best["step"]) if best else None)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Save when it is time, and when the validation is the best so far."""
-        best = self._progress.best
-        if self._progress.step % self._every == 0 or (best and best["step"] == self._progress.step):
+        best, step = self._progress.best, self._progress.step
+        due = step % self._every == 0 and not self._progress.high_steps
+        if due or (best and best["step"] == step):
             self.save()
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:

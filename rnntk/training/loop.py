@@ -18,8 +18,9 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from rnntk.errors import TrainingError
 from rnntk.runs.checkpoint import Progress
+from rnntk.training import explosion
+from rnntk.training.job import Job
 from rnntk.training.schedule import Limits
 
 
@@ -31,6 +32,8 @@ class Task(Protocol):
     steps_per_epoch: int
     items_per_step: int  # symbols or images, for the rate
     unit: str  # what an item is called: "chars", "images"
+    job: Job  # who trains it together
+    uniform_loss: float  # nats that a model pays that gives every outcome the same chance
 
     def begin_epoch(self, epoch: int) -> None:
         """Reset what starts anew with an epoch."""
@@ -42,7 +45,7 @@ class Task(Protocol):
         """Measure on the held-out data; empty when there is none."""
 
     def states(self) -> Mapping[str, np.ndarray]:
-        """What a resume needs beside weights, optimizer and progress."""
+        """What a resume needs beside weights, optimizer and progress; all processes of a job ask together."""
 
     def restore(self, states: Mapping[str, np.ndarray]) -> None:
         """Take back what `states` gave."""
@@ -102,7 +105,7 @@ def fit(
         Why it ended: `epochs`, `max-steps`, `max-time`, `patience`, `signal` or `callback`.
 
     Raises:
-        TrainingError: the loss is not finite.
+        Exploded: loss, gradient or weights are not finite, or the loss has stayed above all reason.
     """
     calls = keras.callbacks.CallbackList(
         list(callbacks),
@@ -128,35 +131,26 @@ def fit(
             started = time.perf_counter()
             logs = task.step(progress)
             logs["rate"] = task.items_per_step / (time.perf_counter() - started)
-            _check_finite(logs["loss"], progress.step + 1)
+            explosion.check_finite(logs, progress.step + 1)
             progress.stepped(logs["loss"], task.steps_per_epoch)
+            explosion.count_high(progress, logs["loss"], task.uniform_loss, limits.explosion_steps)
             due = progress.step % limits.val_every == 0 if limits.val_every else progress.batch == 0
             if due:
                 logs |= _validate(task, progress, limits, calls)
             progress.seconds = before + time.perf_counter() - begin
             calls.on_train_batch_end(batch, logs)
+            wish = "callback" if task.model.stop_training else ""
             if limits.max_seconds is not None and progress.seconds - before >= limits.max_seconds:
-                reason = "max-time"
+                wish = "max-time"
             elif stopped is not None and stopped.signal_number is not None:
-                reason = "signal"
-            elif task.model.stop_training:
-                reason = "callback"
-            reason = limits.reached(progress) or reason
+                wish = "signal"
+            reason = limits.reached(progress) or task.job.agree(wish)
         if progress.epoch > epoch:
             calls.on_epoch_end(epoch, logs)
             if not reason and task.model.stop_training:
-                reason = "callback"
+                reason = task.job.agree("callback")
     calls.on_train_end(logs)
     return reason
-
-
-def _check_finite(loss: float, step: int) -> None:
-    if not np.isfinite(loss):
-        raise TrainingError(
-            f"The loss became {loss} at step {step}: training has exploded. Nothing of it was saved; the last "
-            "checkpoint is good. Start a new run with a lower --learning-rate or --clip-norm; --init-from takes "
-            "this run's weights along."
-        )
 
 
 def _validate(
@@ -165,6 +159,7 @@ def _validate(
     calls.on_test_begin()
     found = task.validate()
     if found:
+        explosion.check_finite(found, progress.step)
         progress.validated(found["val_loss"], limits.plateau_patience)
     calls.on_test_end(found)
     return found

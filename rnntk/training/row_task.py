@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from rnntk.corpora.images import ImageSet
 from rnntk.models.row_classifier import RowClassifier
 from rnntk.runs.checkpoint import Progress
 from rnntk.training import scores
+from rnntk.training.job import ALONE
 from rnntk.training.step import ClassifierStep
 from rnntk.training.tasks import step_seed
 
@@ -96,6 +98,8 @@ class RowTask:
         self._x, self._y = images.x_train[:count], images.y_train[:count]
         self._x_val, self._y_val = images.x_train[count:], images.y_train[count:]
         self._settings, self._seed = settings, seed
+        self.job = ALONE
+        self.uniform_loss = math.log(model.classes)
         self.items_per_step = min(settings.batch_size, count)
         self.steps_per_epoch = count // self.items_per_step
         self._epoch = -1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from rnntk.config import FitSettings
+from rnntk.config import EXPLOSION_STEPS, FitSettings
 from rnntk.runs.checkpoint import Progress
 
 PLATEAU_FACTOR = 0.5
@@ -45,6 +45,7 @@ class Limits:
         val_every: steps between validations; None: one at the end of every epoch.
         patience: validations without a better one before it stops, or None.
         plateau_patience: the same before the learning rate is halved, or None.
+        explosion_steps: steps in a row whose loss is worse than ignorance before it stops; 0 for never.
     """
 
     epochs: int
@@ -53,6 +54,7 @@ class Limits:
     val_every: int | None = None
     patience: int | None = None
     plateau_patience: int | None = None
+    explosion_steps: int = EXPLOSION_STEPS
 
     def steps(self, steps_per_epoch: int) -> int:
         """Steps in all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -9,10 +10,12 @@ from typing import Any
 
 import keras
 
-from rnntk.errors import Interrupted, RunError
+from rnntk.errors import Interrupted, RunError, TrainingError
+from rnntk.runs import atomic, checkpoint, folder
 from rnntk.runs.checkpoint import Progress
 from rnntk.runs.folder import RunFolder
 from rnntk.training import callbacks, loop
+from rnntk.training.explosion import Exploded
 from rnntk.training.loop import Stopped, Task
 from rnntk.training.report import Report, Samples
 from rnntk.training.schedule import Limits
@@ -26,22 +29,28 @@ class Result:
         run: its folder.
         progress: where it stands.
         reason: why it ended: `epochs`, `max-steps`, `max-time`, `patience` or `callback`.
+        chief: whether this process wrote the run.
     """
 
     run: RunFolder
     progress: Progress
     reason: str
+    chief: bool = True
 
 
 def restore(
-    run: RunFolder, task: Task, weights_of: callbacks.WeightsOf, warn: Callable[[str], None]
+    run: RunFolder,
+    task: Task,
+    weights_of: callbacks.WeightsOf,
+    warn: Callable[[str], None],
+    which: str = "last",
 ) -> Progress:
-    """Bring a task back to the run's last whole checkpoint.
+    """Bring a task back to a checkpoint, by default the run's last whole one.
 
     Raises:
         RunError: nothing whole is there, or it does not fit the model.
     """
-    saved = run.checkpoint("last", warn=warn)
+    saved = run.checkpoint(which, warn=warn)
     try:
         load_weights(weights_of(task.model), saved.weights())
         callbacks.restore_optimizer(task.optimizer, saved.optimizer())
@@ -82,6 +91,8 @@ def train(
 ) -> Result:
     """Train in a run folder until a limit.
 
+    Of the processes of a job only the chief writes there, and says what it does.
+
     Args:
         run: where everything goes; the caller holds its lock.
         task: what is trained.
@@ -100,7 +111,8 @@ def train(
 
     Raises:
         Interrupted: a signal ended it, after it was saved.
-        TrainingError: the loss is not finite, or the disk is full.
+        WorkerLost: another process of the job is gone.
+        TrainingError: training has exploded, or the disk refuses what is written.
     """
     report = Report(
         progress,
@@ -110,39 +122,64 @@ def train(
         every=log_every,
         quiet=quiet,
     )
+    metrics = None
+    listeners: list[keras.callbacks.Callback] = []
     with ExitStack() as stack:
-        stack.callback(report.close)
-        metrics = callbacks.Metrics(run, progress)
-        stack.callback(metrics.close)
-        board = callbacks.TensorBoardScalars(
-            run, progress, graph, weights_of=weights_of, histograms_every=histograms_every
-        )
-        stack.callback(board.close)
+        if task.job.chief:
+            stack.callback(report.close)
+            metrics = callbacks.Metrics(run, progress)
+            stack.callback(metrics.close)
+            board = callbacks.TensorBoardScalars(
+                run, progress, graph, weights_of=weights_of, histograms_every=histograms_every
+            )
+            stack.callback(board.close)
+            listeners = [metrics, board, report]
         checkpoints = callbacks.Checkpoints(
             run, task, progress, metrics, weights_of, every=checkpoint_every, keep=keep
         )
-        listeners: list[keras.callbacks.Callback] = [metrics, board, report]
-        if draw is not None and sample_every:
+        if task.job.chief and draw is not None and sample_every:
 
             def show(step: int, text: str) -> None:
                 report.say(f"--- sample at step {step} ---\n{text}\n---")
                 board.text("sample", text)
-                with run.samples.open("a", encoding="utf-8", newline="") as file:
+                with (
+                    atomic.disk_errors(run.samples),
+                    run.samples.open("a", encoding="utf-8", newline="") as file,
+                ):
                     file.write(f"--- step {step} ---\n{text}\n")
 
             listeners.append(Samples(progress, draw, sample_every, show))
         stopped = stack.enter_context(Stopped().on_signals())
-        reason = loop.fit(
-            task,
-            progress,
-            limits,
-            callbacks=[*listeners, *extra_callbacks, checkpoints],
-            stopped=stopped,
-        )
+        stack.enter_context(task.job.watched(run.path))
+        try:
+            reason = loop.fit(
+                task,
+                progress,
+                limits,
+                callbacks=[*listeners, *extra_callbacks, checkpoints],
+                stopped=stopped,
+            )
+        except Exploded as error:
+            raise TrainingError(f"{error} {_after_explosion(run, error)}") from error
     if reason == "signal":
-        assert stopped.signal_number is not None
         raise Interrupted(
             f"Stopped at step {progress.step} and saved. Go on with: --resume {run.path}",
-            stopped.signal_number,
+            # Where the signal came to another process, all end as if it had come here.
+            stopped.signal_number or signal.SIGTERM,
         )
-    return Result(run, progress, reason)
+    return Result(run, progress, reason, task.job.chief)
+
+
+def _after_explosion(run: RunFolder, error: Exploded) -> str:
+    """What is left of an exploded run, and what to do."""
+    good = [step for step in checkpoint.steps(run.checkpoints) if step <= error.good_until]
+    lower = "a lower --learning-rate or --clip-norm"
+    if not good:
+        return f"Nothing was saved before. Train anew with {lower}."
+    kept = f"Checkpoint {good[-1]} of {run.path} is from before, and good."
+    if run.kind != folder.CHAR_RNN:
+        return f"{kept} Train anew with {lower}."
+    on = f" Or go on all the same with: --resume {run.path} --explosion-steps 0"
+    return f"{kept} Start from its weights with {lower}: rnntk train --init-from {run.path}" + (
+        on if error.finite else ""
+    )

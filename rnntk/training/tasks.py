@@ -13,6 +13,7 @@ from rnntk.config import FitSettings
 from rnntk.models.char_rnn import CharRNN
 from rnntk.runs.checkpoint import Progress
 from rnntk.training import schedule
+from rnntk.training.job import ALONE, Job
 from rnntk.training.lanes import Lanes
 from rnntk.training.step import EvalStep, TrainStep
 
@@ -35,6 +36,7 @@ class CharTask:
         held_out: the validation text's ids, or None.
         symbols_per_character: of the held-out text, by which bits a symbol become bits a character.
         seed: of dropout.
+        job: who trains together; `step` is its step.
     """
 
     unit = "chars"
@@ -51,18 +53,21 @@ class CharTask:
         held_out: np.ndarray | None,
         symbols_per_character: float,
         seed: int,
+        job: Job = ALONE,
     ) -> None:
         self.model, self.optimizer, self._step, self._lanes = model, optimizer, step, lanes
         self._fit, self._total_steps, self._seed = fit, total_steps, seed
         self._held_out, self._symbols_per_character = held_out, symbols_per_character
+        self.job = job
         self._evaluate = EvalStep(model)
+        self.uniform_loss = math.log(max(2, model.vocabulary_size))
         self.steps_per_epoch = len(lanes)
         self.items_per_step = lanes.batch_size * lanes.seq_length
-        self._states = model.initial_states(lanes.batch_size)
+        self._states = step.zero_states(lanes.batch_size)
 
     def begin_epoch(self, epoch: int) -> None:
         """The text starts anew, so the states are zero."""
-        self._states = self.model.initial_states(self._lanes.batch_size)
+        self._states = self._step.zero_states(self._lanes.batch_size)
 
     def step(self, progress: Progress) -> dict[str, float]:
         """Train one batch; `loss` is in nats a symbol."""
@@ -70,11 +75,14 @@ class CharTask:
         self.optimizer.learning_rate.assign(rate)
         x, y = self._lanes[progress.batch]
         seed = step_seed(self._seed, progress.step)
-        loss, norm, self._states = self._step(tf.constant(x), tf.constant(y), self._states, seed)
+        loss, norm, self._states = self._step(x, y, self._states, seed)
         return {"loss": float(loss), "grad_norm": float(norm), "learning_rate": rate}
 
     def validate(self) -> dict[str, float]:
-        """Nats a symbol on the held-out text, read from its start with the state carried through."""
+        """Nats a symbol on the held-out text, read from its start with the state carried through.
+
+        It is one lane, which cannot be shared: every process of a job reads all of it, and the chief's sum counts.
+        """
         if self._held_out is None or len(self._held_out) < 2:
             return {}
         total = 0.0
@@ -87,7 +95,7 @@ class CharTask:
                 tf.constant(window[:, :-1]), tf.constant(window[:, 1:]), states
             )
             total += float(nats)
-        loss = total / last
+        loss = float(self.job.chiefs(np.array([total]))[0]) / last
         return {
             "val_loss": loss,
             "val_bits_per_character": loss * self._symbols_per_character / math.log(2),
@@ -101,8 +109,8 @@ class CharTask:
 
     def states(self) -> Mapping[str, np.ndarray]:
         """The lanes' recurrent states by position."""
-        return {f"{i:04d}": state.numpy() for i, state in enumerate(self._states)}
+        return {f"{i:04d}": array for i, array in enumerate(self._step.gather(self._states))}
 
     def restore(self, states: Mapping[str, np.ndarray]) -> None:
         """Take the lanes' states back."""
-        self._states = [tf.constant(states[name]) for name in sorted(states)]
+        self._states = self._step.scatter([states[name] for name in sorted(states)])

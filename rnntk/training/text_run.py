@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from rnntk import config
-from rnntk.config import FitSettings, MachineSettings, ModelSettings, TextSettings
+from rnntk import __version__, config
+from rnntk.config import (
+    DistributeSettings,
+    FitSettings,
+    MachineSettings,
+    ModelSettings,
+    TextSettings,
+)
 from rnntk.errors import RunError, UsageError
 from rnntk.runs import folder
 from rnntk.runs.checkpoint import Progress
 from rnntk.runs.folder import RunFolder
 from rnntk.text import corpus as corpora
 from rnntk.text.corpus import Corpus
+from rnntk.training.job import ALONE, Job
 from rnntk.training.lanes import Lanes
 from rnntk.training.schedule import Limits
 
@@ -22,10 +30,11 @@ if TYPE_CHECKING:
     import keras
 
     from rnntk.training.session import Result
-    from rnntk.training.step import Clip
     from rnntk.training.tasks import CharTask
 
 Notify = Callable[[str], None]
+
+NOT_DISTRIBUTED = DistributeSettings()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +95,7 @@ def start(
     max_seconds: float | None = None,
     quiet: bool = False,
     init_from: RunFolder | None = None,
+    distribute: DistributeSettings = NOT_DISTRIBUTED,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Result:
     """Train a new run.
@@ -100,6 +110,8 @@ def start(
         max_seconds: wall time, or None.
         quiet: no progress on stderr.
         init_from: a run whose weights are taken along, nothing else.
+        distribute: who trains it together. Every process of a job calls this with the same arguments; the path is
+            the chief's.
         callbacks: Keras callbacks of your own.
 
     Raises:
@@ -110,23 +122,27 @@ def start(
     """
     folder.refuse_existing(path)
     split = Split.of(len(corpus.prepared.ids), settings.fit)
-    task = prepare_task(settings, corpus, split, notify)
+    job, told = _join(distribute, settings, corpus, str(path), notify)
+    path = Path(told)
+    task = prepare_task(settings, corpus, split, notify, job)
     if init_from is not None:
         from rnntk.training import transfer
 
         transfer.take_weights(task.model, corpus.prepared.vocabulary, init_from, notify)
     from rnntk.training import device
 
-    run = folder.create(
-        path,
-        kind=folder.CHAR_RNN,
-        settings=settings.to_json(),
-        model=_model_record(settings.model, task),
-        corpus={**corpus.record, "split": split.to_json()},
-        versions=device.versions(),
-        vocabulary=corpus.prepared.vocabulary,
-    )
+    record: dict[str, Any] = {
+        "kind": folder.CHAR_RNN,
+        "settings": settings.to_json(),
+        "model": _model_record(settings.model, task),
+        "corpus": {**corpus.record, "split": split.to_json()},
+        "versions": device.versions(),
+    }
     progress = Progress()
+    if not job.chief:
+        run = RunFolder(path, record)
+        return _train(settings, run, task, progress, None, 0, max_seconds, quiet, callbacks)
+    run = folder.create(path, vocabulary=corpus.prepared.vocabulary, **record)
     try:
         with run.lock():
             return _train(
@@ -143,6 +159,7 @@ def resume(
     epochs: int | None = None,
     max_steps: int | None = None,
     patience: int | None = None,
+    explosion_steps: int | None = None,
     max_seconds: float | None = None,
     threads: int | None = None,
     data_dir: Path | None = None,
@@ -151,6 +168,7 @@ def resume(
     draw: Callable[[RunFolder, dict[str, Any]], str] | None = None,
     sample_every: int = 0,
     quiet: bool = False,
+    distribute: DistributeSettings = NOT_DISTRIBUTED,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Result:
     """Continue a run exactly where its last checkpoint stands.
@@ -160,10 +178,12 @@ def resume(
         epochs: a new number of epochs in all.
         max_steps: a new number of steps in all; None keeps no bound but the epochs.
         patience: a new number of validations to wait for a better one.
+        explosion_steps: a new number of steps with a loss beyond reason before it stops; 0 for never.
         max_seconds: wall time of this session.
         threads: cores to use.
         data_dir, offline: where to find the corpus now.
         notify, draw, sample_every, quiet, callbacks: as in `start`.
+        distribute: who trains it together from now on; it need not be who did before.
 
     Raises:
         RunError: no whole checkpoint, in use, the text has changed, the run was imported, or it is finished already.
@@ -180,6 +200,9 @@ def resume(
         epochs=epochs or settings.fit.epochs,
         max_steps=max_steps,
         patience=patience or settings.fit.patience,
+        explosion_steps=settings.fit.explosion_steps
+        if explosion_steps is None
+        else explosion_steps,
     )
     machine = dataclasses.replace(settings.machine, threads=threads or settings.machine.threads)
     text = dataclasses.replace(
@@ -197,24 +220,31 @@ def resume(
     corpus = corpora.prepare_again(
         run.record["corpus"], run.vocabulary(), settings.text, run=run.path, notify=notify
     )
-    task = prepare_task(settings, corpus, Split.of(len(corpus.prepared.ids), fit), notify)
+    job, step = _join(distribute, settings, corpus, str(done.step), notify)
+    task = prepare_task(settings, corpus, Split.of(len(corpus.prepared.ids), fit), notify, job)
     from rnntk.models.weights import named_weights
     from rnntk.training import session
 
-    with run.lock():
-        progress = session.restore(run, task, named_weights, lambda _: None)
+    with run.lock() if job.chief else nullcontext():
+        progress = session.restore(run, task, named_weights, lambda _: None, step)
         notify(f"Continuing {run.path} at step {progress.step}.")
         return _train(
             settings, run, task, progress, draw, sample_every, max_seconds, quiet, callbacks
         )
 
 
-def prepare_task(settings: TextRun, corpus: Corpus, split: Split, notify: Notify) -> CharTask:
+def prepare_task(
+    settings: TextRun,
+    corpus: Corpus,
+    split: Split,
+    notify: Notify,
+    job: Job = ALONE,
+) -> CharTask:
     """The network, its optimizer and its data, ready for the first step.
 
     Raises:
         DataError: the training part is shorter than one batch.
-        UsageError: there is no GPU and one was asked for.
+        UsageError: there is no GPU and one was asked for; or the job has more replicas than lanes.
     """
     ids, fit = corpus.prepared.ids, settings.fit
     lanes = Lanes(ids[: split.train], fit.batch_size, fit.seq_length)
@@ -223,23 +253,22 @@ def prepare_task(settings: TextRun, corpus: Corpus, split: Split, notify: Notify
     chosen = device.ready(settings.machine.device, settings.machine.threads)
     from rnntk.models.char_rnn import CharRNN
     from rnntk.training import optimizers
-    from rnntk.training.step import TrainStep
     from rnntk.training.tasks import CharTask
 
-    model = CharRNN(
-        vocabulary_size=len(corpus.prepared.vocabulary),
-        seed=settings.machine.seed,
-        precision=settings.machine.precision,
-        **dataclasses.asdict(settings.model),
-    )
+    with job.scope():
+        model = CharRNN(
+            vocabulary_size=len(corpus.prepared.vocabulary),
+            seed=settings.machine.seed,
+            precision=settings.machine.precision,
+            **dataclasses.asdict(settings.model),
+        )
+        optimizer = optimizers.make(settings.fit.optimizer, settings.fit.learning_rate)
+        optimizer.build(model.trainable_variables)
     notify(
-        f"{model.count_params():,} parameters, {len(lanes)} batches an epoch, on the {chosen.upper()}."
+        f"{model.count_params():,} parameters, {len(lanes)} batches an epoch, on the {chosen.upper()}"
+        + (f", {shared}." if (shared := job.describe()) else ".")
     )
-    optimizer = optimizers.make(settings.fit.optimizer, settings.fit.learning_rate)
-    optimizer.build(model.trainable_variables)
-    step = TrainStep(
-        model, optimizer, clip=cast("Clip", settings.fit.clip), clip_norm=settings.fit.clip_norm
-    )
+    step = job.step(model, optimizer, fit.batch_size, clip=fit.clip, clip_norm=fit.clip_norm)
     held_out = ids[split.train : split.val]
     characters = corpus.prepared.original_characters(split.train, split.val)
     return CharTask(
@@ -252,7 +281,32 @@ def prepare_task(settings: TextRun, corpus: Corpus, split: Split, notify: Notify
         held_out=held_out if len(held_out) > 1 else None,
         symbols_per_character=len(held_out) / max(characters, 1),
         seed=settings.machine.seed,
+        job=job,
     )
+
+
+def _join(
+    distribute: DistributeSettings, settings: TextRun, corpus: Corpus, told: str, notify: Notify
+) -> tuple[Job, str]:
+    """The job, all its processes there and about to do the same, and what its chief tells them.
+
+    Raises:
+        UsageError: they are not about to do the same.
+        TrainingError: they do not come together.
+    """
+    if distribute.distribute == "none":
+        return ALONE, told
+    from rnntk.training import device
+
+    device.ready(settings.machine.device, settings.machine.threads)
+    from rnntk.training import distribute as jobs
+
+    job = jobs.start(distribute, notify)
+    # By the names a user knows them by.
+    machine = {k: getattr(settings.machine, k) for k in ("seed", "precision", "checkpoint_every")}
+    values = config.to_json(settings.model, settings.fit) | machine
+    facts = {config.flag(name): value for name, value in values.items()}
+    return job, job.meet({"rnntk": __version__, "the text": corpus.prepared.key, **facts}, told)
 
 
 def limits(fit: FitSettings, max_seconds: float | None = None) -> Limits:
@@ -264,6 +318,7 @@ def limits(fit: FitSettings, max_seconds: float | None = None) -> Limits:
         val_every=fit.val_every,
         patience=fit.patience,
         plateau_patience=fit.plateau_patience if fit.schedule == "plateau" else None,
+        explosion_steps=fit.explosion_steps,
     )
 
 

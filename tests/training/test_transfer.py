@@ -1,4 +1,4 @@
-"""`--init-from` and `--dry-run` through the library."""
+"""`--init-from` through the library."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnntk.config import TextSettings
 from rnntk.errors import RunError
 from rnntk.models.char_rnn import CharRNN
 from rnntk.models.weights import named_weights
@@ -65,33 +64,3 @@ def test_another_network_is_refused(tmp_path: Path, other: dict[str, object]) ->
     model = CharRNN(4, units=5, embedding=4)
     with pytest.raises(RunError, match="do not fit"):
         transfer.take_weights(model, Vocabulary("abcd"), run, lambda _: None)
-
-
-def test_a_dry_run_measures_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from rnntk.text import corpus
-    from rnntk.training import dry_run, text_run
-    from rnntk.training.text_run import TextRun
-
-    monkeypatch.setenv("RNNTK_CACHE", str(tmp_path / "cache"))
-    text = tmp_path / "t.txt"
-    text.write_text("to be or not to be " * 100)
-    values = {
-        "input": (str(text),),
-        "units": 8,
-        "embedding": 4,
-        "batch_size": 4,
-        "seq_length": 25,
-        "epochs": 7,
-    }
-    settings = TextRun.from_json(values)
-    made = corpus.prepare_corpus(TextSettings(input=(str(text),)), None)
-    split = text_run.Split.of(len(made.prepared.ids), settings.fit)
-    task = text_run.prepare_task(settings, made, split, lambda _: None)
-    found = dry_run.estimate(task, text_run.limits(settings.fit).steps(task.steps_per_epoch))
-    assert found.steps == 7 * (1900 // 100)
-    assert found.parameters == task.model.count_params()
-    assert 0 < found.step_seconds < found.first_step < found.seconds
-    assert found.memory is None or found.memory > 50_000_000
-    assert {p.name for p in tmp_path.iterdir()} == {"cache", "t.txt"}
