@@ -176,6 +176,13 @@ def empty(*shape: int) -> Floats:
         return _aligned(blocks[-1], size).reshape(shape)
 
 
+def zeros(*shape: int) -> Floats:
+    """The same, filled with zeros."""
+    found = empty(*shape)
+    found.fill(0)
+    return found
+
+
 def _aligned(room: Floats, size: int) -> Floats:
     skip = -room.ctypes.data % 64 // 4
     return room[skip : skip + size]

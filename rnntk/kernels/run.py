@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
-from rnntk.kernels.native import Floats, Ids, empty, kernels
+from rnntk.kernels.native import Floats, Ids, empty, kernels, zeros
 from rnntk.kernels.product import DEPTH
 
 
@@ -63,7 +61,7 @@ def lstm_backward(
     """
     steps, lanes, units = d_hs.shape
     dh, dc, dz = dh.copy(), dc.copy(), empty(*gates.shape)
-    d_kernel = np.zeros((units, 4 * units), np.float32)
+    d_kernel = zeros(units, 4 * units)
     run = kernels()
     for part, count, after in _parts(steps, lanes):
         run(
@@ -105,7 +103,7 @@ def gru_backward(
     """
     steps, lanes, units = d_hs.shape
     dh, from_x, from_h = dh.copy(), empty(*gates.shape), empty(*gates.shape)
-    d_kernel, d_bias = np.zeros((units, 3 * units), np.float32), np.zeros(3 * units, np.float32)
+    d_kernel, d_bias = zeros(units, 3 * units), zeros(3 * units)
     run = kernels()
     for part, count, after in _parts(steps, lanes):
         run(
@@ -130,7 +128,7 @@ def rnn_backward(d_hs: Floats, dh: Floats, transposed: Floats, hs: Floats) -> li
     """The gradients of `rnn_forward`: of the pre-activations, the recurrent kernel, the state before."""
     steps, lanes, units = d_hs.shape
     dh, dz = dh.copy(), empty(*d_hs.shape)
-    d_kernel = np.zeros((units, units), np.float32)
+    d_kernel = zeros(units, units)
     run = kernels()
     for part, count, after in _parts(steps, lanes):
         run(
@@ -158,7 +156,7 @@ def _flat(x: Floats) -> Floats:
 def of_table(dz: Floats, ids: Ids, symbols: int) -> Floats:
     """The gradient of a table `(symbols, G)` that `ids` chose the rows of `dz` from."""
     width = dz.shape[-1]
-    table = np.zeros((symbols, width), np.float32)
+    table = zeros(symbols, width)
     kernels()("scatter", ids.size, width, dz, ids, table)
     return table
 
@@ -173,8 +171,8 @@ def affine(x: Floats, packed: Floats, bias: Floats) -> list[Floats]:
 def affine_backward(upstream: Floats, x: Floats, transposed: Floats) -> list[Floats]:
     """The gradients of `affine`: of x `(N, F)`, the kernel `(F, G)` and the bias `(G,)`."""
     features, columns = x.shape[1], upstream.shape[1]
-    dx, d_kernel = empty(*x.shape), np.zeros((features, columns), np.float32)
-    d_bias, nothing = np.zeros(columns, np.float32), np.zeros(features, np.float32)
+    dx, d_kernel = empty(*x.shape), zeros(features, columns)
+    d_bias, nothing = zeros(columns), zeros(features)
     run = kernels()
     for start in range(0, len(x), DEPTH):
         part = slice(start, start + DEPTH)

@@ -32,15 +32,19 @@ class Factor:
     def __init__(self, matrix: Any) -> None:
         self.matrix = tf.convert_to_tensor(matrix)
 
+        self._transposed: tf.Tensor | None = None
+
     @functools.cached_property
     def packed(self) -> tf.Tensor:
         """For `x @ matrix`."""
         return self._pack(transposed=False)
 
-    @functools.cached_property
-    def transposed(self) -> tf.Tensor:
-        """For `x @ matrix.T`."""
-        return self._pack(transposed=True)
+    def transposed(self, upstream: tf.Tensor) -> tf.Tensor:
+        """For `x @ matrix.T`; made when `upstream` is there, in memory that the forward pass is done with."""
+        if self._transposed is None:
+            with tf.control_dependencies([upstream]):
+                self._transposed = self._pack(transposed=True)
+        return self._transposed
 
     def _pack(self, *, transposed: bool) -> tf.Tensor:
         pack = functools.partial(native.kernels().packed, transposed=transposed)
@@ -117,7 +121,7 @@ def _by_kernels(
         def gradient(d_outputs: tf.Tensor, *d_final: tf.Tensor) -> Any:
             shapes: list[Any] = [[steps, lanes, width], [units, width]]
             shapes += [[width]] * biases + [[lanes, units]] * len(own)
-            operands = [d_outputs, *d_final, kernel.transposed, *saved]
+            operands = [d_outputs, *d_final, kernel.transposed(d_outputs), *saved]
             d_rows, *others = _numpy(backward, operands, shapes)
             if ids is not None:
                 of_table = functools.partial(run.of_table, symbols=rows.shape[0])
@@ -140,7 +144,7 @@ def affine(x: tf.Tensor, kernel: Factor, bias: tf.Tensor, *, bfloat16: bool = Fa
     def of_rows(x: Any, matrix: Any, bias: Any) -> Any:  # noqa: ARG001
         def gradient(upstream: tf.Tensor) -> Any:
             shapes = [[rows, features], [features, columns], [columns]]
-            return _numpy(run.affine_backward, [upstream, x, kernel.transposed], shapes)
+            return _numpy(run.affine_backward, [upstream, x, kernel.transposed(upstream)], shapes)
 
         return _numpy(run.affine, [x, kernel.packed, bias], [[rows, columns]])[0], gradient
 
