@@ -1,4 +1,4 @@
-"""Every layer against stock Keras, in float64, and against finite differences once."""
+"""Every layer against stock Keras: the loops in float64, the kernels in float32; finite differences once."""
 
 from __future__ import annotations
 
@@ -79,6 +79,39 @@ def test_outputs_and_all_gradients_are_keras(cell, shape, monkeypatch):
     x, states = inputs(cell, batch, steps, features, units)
     assert ours.is_fast(x)
     assert_same(results(ours, x, states), results(stock, x, states))
+
+
+LONG = [
+    (5, 90, 6, 37),
+    (2, 210, 4, 100),
+    (1, 500, 3, 9),
+]  # more rows and gates than a kernel takes at once
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("shape", SHAPES + LONG, ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"go_backwards": True, "return_sequences": False}], ids=str
+)
+def test_the_kernels_are_keras_in_float32(cell, shape, options, monkeypatch):
+    monkeypatch.setattr(fast, "_by_loops", None)  # which would be another path
+    batch, steps, features, units = shape
+    _, exact = pair(cell, units, features, **options)
+    rng = np.random.default_rng(3)
+    # Of the size that training gives them: a chaotic network multiplies every rounding.
+    exact.set_weights([rng.normal(0, 0.7 / np.sqrt(units), w.shape) for w in exact.get_weights()])
+    x, states = inputs(cell, batch, steps, features, units)
+    ours = CELLS[cell](units, return_state=True, **{"return_sequences": True, **options})
+    ours.build((None, None, features))
+    ours.set_weights(exact.get_weights())
+    single = [tf.cast(s, tf.float32) for s in states]
+    for a, b in zip(
+        tf.nest.flatten(results(ours, tf.cast(x, tf.float32), single)),
+        tf.nest.flatten(results(exact, x, states)),
+        strict=True,
+    ):
+        scale = max(1.0, float(np.abs(b).max()))
+        np.testing.assert_allclose(a, b, rtol=0, atol=5e-6 * scale)
 
 
 @pytest.mark.parametrize("cell", CELLS)
