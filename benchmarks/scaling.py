@@ -48,14 +48,15 @@ SHAPES = (Shape(2, 128, 48, 200), Shape(3, 512, 12, 100))
 def work(shape: Shape, workers: str, index: int, steps: int) -> dict[str, Any]:
     """One worker's times, in seconds: of a step, of an all-reduce as large as its gradients, and of an empty one."""
     from rnntk.config import DistributeSettings
-    from rnntk.training import device, distribute
+    from rnntk.training import device
 
-    device.ready("cpu", 1)
+    device.ready("cpu", 1)  # before all that imports TensorFlow, which it keeps quiet
     import keras
     import numpy as np
     import tensorflow as tf
 
     from rnntk.models.char_rnn import CharRNN
+    from rnntk.training import distribute
     from rnntk.training.job import ALONE
 
     job = ALONE
@@ -81,16 +82,17 @@ def work(shape: Shape, workers: str, index: int, steps: int) -> dict[str, Any]:
         "step": statistics.median(times[2:]),
         "parameters": int(model.count_params()),
         "weights": float(np.abs(weights).sum(dtype=np.float64)),
-        "peak": int(_peak()),
     }
     if job is ALONE:
         return found
 
-    @tf.function
+    def add_up(values: tf.Tensor) -> tf.Tensor:
+        context = tf.distribute.get_replica_context()
+        return context.all_reduce("sum", tf.identity(values))[:1]
+
+    @tf.function(autograph=False)
     def reduced(values: tf.Tensor) -> tf.Tensor:
-        return job.strategy.run(
-            lambda v: tf.distribute.get_replica_context().all_reduce("sum", v), (values,)
-        )
+        return job.strategy.run(add_up, (values,))
 
     for name, size in (("all_reduce", found["parameters"]), ("latency", 1)):
         values = tf.ones([size])
@@ -101,12 +103,6 @@ def work(shape: Shape, workers: str, index: int, steps: int) -> dict[str, Any]:
             times.append(time.perf_counter() - begin)
         found[name] = statistics.median(times[3:])
     return found
-
-
-def _peak() -> int:
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 # ---- what starts them ----------------------------------------------------------------------------
@@ -144,29 +140,44 @@ def measure(shape: Shape, count: int, steps: int) -> dict[str, Any]:
     return found[0]
 
 
-def ring(size: float, count: int, bandwidth: float, latency: float) -> float:
+def ring(size: float, count: int, per_message: float, per_byte: float) -> float:
     """Seconds of a ring all-reduce of `size` bytes among `count` workers.
 
-    Each sends its share around twice: 2 (n - 1) messages of size / n (Thakur et al., 2005).
+    The data goes around twice, in 2 (n - 1) messages of size / n bytes (Thakur et al., 2005).
     """
-    if count == 1:
-        return 0.0
-    return 2 * (count - 1) * (latency + size / count / bandwidth)
+    return 2 * (count - 1) * (per_message + per_byte * size / count)
 
 
 LINKS = {
-    "1 Gbit/s, 100 us": (0.125e9, 100e-6),
-    "10 Gbit/s, 50 us": (1.25e9, 50e-6),
-    "100 Gbit/s, 10 us": (12.5e9, 10e-6),
+    "1 Gbit/s, 100 us": (100e-6, 1 / 0.125e9),
+    "10 Gbit/s, 50 us": (50e-6, 1 / 1.25e9),
+    "100 Gbit/s, 10 us": (10e-6, 1 / 12.5e9),
 }
 COUNTS = (1, 2, 4, 8, 16, 32, 64)
 
 
-def predicted(step: float, size: float, bandwidth: float, latency: float) -> dict[str, list[float]]:
-    """Speed-ups over one worker, for a batch that grows with the workers and for one that stays as it is."""
-    grows = [n * step / (step + ring(size, n, bandwidth, latency)) for n in COUNTS]
-    stays = [step / (step / n + ring(size, n, bandwidth, latency)) for n in COUNTS]
-    return {"batch grows with them": grows, "batch stays": stays}
+def predict(rows: list[dict[str, Any]]) -> None:
+    """Print the speed-ups over one worker, for a batch that grows with the workers and for one that stays as it is.
+
+    What TensorFlow itself needs for a message and for a byte is taken from two workers on loopback; a link
+    adds its latency, and limits the bytes a second.
+    """
+    print("| model, batch of all | link | " + " | ".join(f"{n}" for n in COUNTS) + " |")
+    print("|---|---" + "|---" * len(COUNTS) + "|")
+    one = {row["shape"]: row for row in rows if row["workers"] == 1}
+    two = {row["shape"]: row for row in rows if row["workers"] == 2}
+    for shape in (name for name in one if name in two):
+        step, size = one[shape]["step"], 4 * one[shape]["parameters"]
+        message = two[shape]["latency"] / 2
+        byte = max(0.0, (two[shape]["all_reduce"] - two[shape]["latency"]) / size)
+        for link, (latency, per_byte) in LINKS.items():
+            reduces = [ring(size, n, message + latency, max(byte, per_byte)) for n in COUNTS]
+            for kind, speeds in {
+                "grows": [n * step / (step + r) for n, r in zip(COUNTS, reduces, strict=True)],
+                "stays": [step / (step / n + r) for n, r in zip(COUNTS, reduces, strict=True)],
+            }.items():
+                cells = " | ".join(f"{speed:.1f}" for speed in speeds)
+                print(f"| {shape}, {kind} | {link} | {cells} |")
 
 
 def main() -> None:
@@ -202,18 +213,10 @@ def main() -> None:
                 + " | ".join(reduces) + " |",
                 flush=True,
             )  # fmt: skip
-    print("\nWhat a ring all-reduce would leave of it (computed from the step of one worker):\n")
-    print("| model | link | " + " | ".join(f"{n}" for n in COUNTS) + " |")
-    print("|---|---" + "|---" * len(COUNTS) + "|")
-    for row in rows:
-        if row["workers"] != 1:
-            continue
-        for link, (bandwidth, latency) in LINKS.items():
-            for kind, speeds in predicted(
-                row["step"], 4 * row["parameters"], bandwidth, latency
-            ).items():
-                cells = " | ".join(f"{speed:.1f}" for speed in speeds)
-                print(f"| {row['shape']}, {kind} | {link} | {cells} |")
+    print(
+        "\nSpeed-up over one worker, computed from the steps of one and the all-reduces of two:\n"
+    )
+    predict(rows)
     if given.output:
         given.output.write_text(json.dumps({"cores": cores, "rows": rows}, indent=1))
 
