@@ -160,12 +160,12 @@ def test_inside(opened, client, plain_text: str) -> None:
     wait_for(page, "#inside-ranking", "the indentation of the line")
     expected = client.json("/api/units", {"text": plain_text})["features"]
     best = expected[0]["best"][0]
-    wait_for(page, "#inside-title", f"Layer {best['layer'] + 1}, unit {best['unit']}$")
+    wait_for(page, "#inside-title", f"Layer {best['layer'] + 1}, unit {best['unit']}: cell$")
     assert page.locator("#inside-ranking li").count() == len(expected)
     # Another unit of the ranking, then one by number, then a gate.
     page.locator("#inside-ranking li").nth(1).locator("button").nth(2).click()
     other = expected[1]["best"][2]
-    wait_for(page, "#inside-title", f"Layer {other['layer'] + 1}, unit {other['unit']}$")
+    wait_for(page, "#inside-title", f"Layer {other['layer'] + 1}, unit {other['unit']}: cell$")
     assert (
         page.locator("#inside-ranking li")
         .nth(1)
@@ -177,12 +177,20 @@ def test_inside(opened, client, plain_text: str) -> None:
     page.locator("#inside-layer").select_option("2")
     page.locator("#inside-unit").fill("7")
     page.locator("#inside-unit").press("Enter")
-    wait_for(page, "#inside-title", "Layer 2, unit 7$")
+    wait_for(page, "#inside-title", "Layer 2, unit 7: cell$")
     page.locator("#inside-quantity").select_option("f")
-    page.locator("#inside-text .p8").first.wait_for()
-    assert page.locator("#inside-text [class*=n1], #inside-text .n8").count() == 0, (
-        "gates are never below 0"
-    )
+    # Gates are never below 0.
+    below = ", ".join(f"#inside-text .n{k}" for k in range(1, 9))
+    page.locator(below).first.wait_for(state="detached")
+    gate = client.json("/api/unit", {"text": plain_text, "quantity": "f", "layer": 1, "unit": 7})[
+        "values"
+    ]
+    for k, value in enumerate(gate[:40]):
+        classes = (page.locator("#inside-text .c").nth(k).get_attribute("class") or "").split()
+        assert f"p{round(value * 8)}" in [*classes, "p0"], k
+    # The unit stays, so that its gates can be compared.
+    assert page.locator("#inside-title").inner_text() == "Layer 2, unit 7: forget gate"
+    assert page.locator("#inside-unit").input_value() == "7"
     page.locator("#inside-text .c").nth(6).hover()
     wait_for(page, "#inside-at", r"After v: \d\.\d\d")
 
@@ -210,6 +218,32 @@ def test_training_is_live(opened, serving, tmp_path, make_run) -> None:
         assert page.locator("#checkpoint option").all_inner_texts()[-1] == "step 40"
         page.locator("#training-chart").hover(position={"x": 300, "y": 80})
         wait_for(page, "#training-at", r"step \d+: \d\.\d+; validation at")
+
+
+def test_newer_checkpoints_can_be_chosen_in_every_view(
+    context, serving, tmp_path, make_run
+) -> None:
+    run = make_run(tmp_path / "r")
+    with serving(Models(run)) as client:
+        page = context().new_page()
+        page.clock.install()
+        page.goto(client.url)
+        page.locator("body[data-ready]").wait_for()
+        tab(page, "Inside")
+        page.locator("#inside-follows li").first.wait_for()
+        other = make_run(tmp_path / "more", steps=(40,))
+        shutil.copytree(other.checkpoints / "step-00000040", run.checkpoints / "step-00000040")
+        page.locator("#inside-layer").select_option("1")
+        page.locator("#inside-unit").fill("3")
+        page.clock.fast_forward(11_000)
+        page.locator("#checkpoint option").nth(3).wait_for(state="attached")
+        assert page.locator("#checkpoint").input_value() == "30"
+        before = page.locator("#inside-follows").inner_text()
+        page.locator("#checkpoint").select_option("40")
+        page.locator("#inside-follows").filter(has_not_text=before).wait_for()
+        assert page.locator("#inside-title").inner_text() == "Layer 1, unit 3: cell", (
+            "the unit stays"
+        )
 
 
 def test_another_checkpoint_reads_differently(opened, client, plain_text: str) -> None:

@@ -2,7 +2,7 @@
 
 const NS = "http://www.w3.org/2000/svg";
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [900, 300, 46, 12, 10, 26];
-const NARROW = 420;
+const NARROW = 280;
 
 function node(tag, attributes = {}, text = "") {
   const made = document.createElementNS(NS, tag);
@@ -36,7 +36,7 @@ export function draw(svg, loss, val, look) {
   const room = (high - low || 1) * 0.06;
   const [bottom, top] = [Math.max(0, low - room), high + room];
   const x = (step) => LEFT + (step / last) * (width - LEFT - RIGHT);
-  const y = (nats) => TOP + ((top - Math.min(nats, top)) / (top - bottom)) * (HEIGHT - TOP - BOTTOM);
+  const y = (nats) => TOP + ((top - nats) / (top - bottom)) * (HEIGHT - TOP - BOTTOM);
   const rows = ticks(bottom, top, 5);
   for (const value of rows.found) {
     svg.append(
@@ -48,8 +48,11 @@ export function draw(svg, loss, val, look) {
     svg.append(node("text", { x: x(value), y: HEIGHT - 6, "text-anchor": value === last ? "end" : "middle" }, value.toLocaleString("en")));
   }
   const points = (series) => series.map(([step, nats]) => `${x(step).toFixed(1)},${y(nats).toFixed(1)}`).join(" ");
-  svg.append(node("polyline", { class: "loss", points: points(loss) }), node("polyline", { class: "val", points: points(val) }));
-  for (const [step, nats] of val) svg.append(node("circle", { class: "dot", cx: x(step), cy: y(nats), r: 3 }));
+  // An inner picture with the same coordinates, which cuts off what leaves it at the top.
+  const inner = node("svg", { y: 0, width, height: HEIGHT - BOTTOM, viewBox: `0 0 ${width} ${HEIGHT - BOTTOM}` });
+  inner.append(node("polyline", { class: "loss", points: points(loss) }), node("polyline", { class: "val", points: points(val) }));
+  for (const [step, nats] of val) inner.append(node("circle", { class: "dot", cx: x(step), cy: y(nats), r: 3 }));
+  svg.append(inner);
   const cross = node("line", { class: "cross", y1: TOP, y2: HEIGHT - BOTTOM, visibility: "hidden" });
   svg.append(cross);
   svg.onpointermove = (event) => {

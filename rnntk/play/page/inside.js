@@ -13,6 +13,8 @@ export class Inside {
     this.run = run;
     this.shared = shared;
     this.shown = null;
+    this.asked = 0;
+    this.text = null;
     this.chosen = { layer: 0, unit: 0 };
     this.view = new TextView(byId("inside-text"), { syllables: run.hangul, point: (index) => this.#point(index) });
     byId("inside-layer").replaceChildren(
@@ -25,7 +27,7 @@ export class Inside {
       this.shown = null;
       this.show();
     });
-    byId("inside-quantity").addEventListener("change", () => this.#rank(this.shared.text, byId("inside-quantity").value));
+    byId("inside-quantity").addEventListener("change", () => this.#rank(this.text, byId("inside-quantity").value, true));
     for (const id of ["inside-layer", "inside-unit"]) {
       byId(id).addEventListener("input", () => {
         const unit = Math.max(0, Math.min(run.units - 1, Math.round(Number(byId("inside-unit").value)) || 0));
@@ -41,30 +43,37 @@ export class Inside {
     this.shown = key;
     byId("inside-input").value = text;
     byId("inside-status").textContent = "Reading …";
-    const done = await this.#rank(text, byId("inside-quantity").value || null);
-    if (this.shown !== key) return;
-    if (!done) this.shown = null;
+    const done = await this.#rank(text, byId("inside-quantity").value || null, text === this.text);
+    if (this.shown === key && done === false) this.shown = null;
   }
 
-  async #rank(text, quantity) {
-    const key = this.shown;
+  // With `stay` the text and the unit stay as they are, for another quantity or checkpoint. False when it failed,
+  // undefined when something else was asked for in the meantime.
+  async #rank(text, quantity, stay = false) {
+    this.asked += 1;
+    const { asked } = this;
     const found = await attempt(() => this.source.units(text, quantity));
-    if (this.shown !== key) return false;
+    if (this.asked !== asked) return undefined;
     byId("inside-status").textContent = "";
     if (!found) return false;
     this.text = text;
     this.quantity = found.quantity;
+    this.name = found.quantities[found.quantity];
     this.characters = characters(found);
-    byId("inside-quantity").replaceChildren(...Object.entries(found.quantities).map(
-      ([value, name]) => el("option", { value, textContent: name, selected: value === found.quantity }),
-    ));
+    const select = byId("inside-quantity");
+    if (!select.options.length) {
+      select.append(...Object.entries(found.quantities).map(([value, name]) => el("option", { value, textContent: name })));
+    }
+    select.value = found.quantity;
     byId("inside-status").textContent = found.skipped.length ? `Left out, never seen: ${found.skipped.map(named).join(" ")}` : "";
-    this.view.clear();
-    this.view.append(this.characters);
-    this.view.box.scrollTop = 0;
+    if (!stay) {
+      this.view.clear();
+      this.view.append(this.characters);
+      this.view.box.scrollTop = 0;
+    }
     this.#list(found.features);
     const [first] = found.features;
-    const { layer, unit } = first ? first.best[0] : this.chosen;
+    const { layer, unit } = first && !stay ? first.best[0] : this.chosen;
     await this.#choose(layer, unit);
     return true;
   }
@@ -97,7 +106,7 @@ export class Inside {
     const found = await attempt(() => this.source.unit(this.text, this.quantity, layer, unit));
     if (!found || `${this.chosen.layer}/${this.chosen.unit}` !== wanted || found.quantity !== this.quantity) return;
     this.values = found.values;
-    byId("inside-title").textContent = `Layer ${layer + 1}, unit ${unit}`;
+    byId("inside-title").textContent = `Layer ${layer + 1}, unit ${unit}: ${this.name}`;
     // A gate lies between 0 and 1, and half open is neither: its scale begins at 0.
     this.view.shade(
       (k) => valueShade(this.#value(k)),

@@ -8,6 +8,8 @@ import { Read } from "./read.js";
 import { Inside } from "./inside.js";
 import { Training } from "./training.js";
 
+const NEWER = 10000; // milliseconds between looks for newer checkpoints
+
 const CELLS = { lstm: "LSTM", gru: "GRU", rnn: "vanilla RNN" };
 
 function tabs(views, first) {
@@ -90,6 +92,15 @@ async function start() {
     byId("run-facts").textContent = byId("run-facts").textContent.replace(/step [\d,]+$/, `step ${whole(source.step)}`);
     for (const [name, view] of Object.entries(views)) if (!byId(name).hidden) view.show();
   });
+  if (source.live) {
+    // Newer checkpoints appear at the top whatever is shown, but not under the hand that chooses one. The Training view
+    // looks by itself.
+    setInterval(async () => {
+      if (document.hidden || !byId("training").hidden || document.activeElement === byId("checkpoint")) return;
+      const found = await source.training().catch(() => null); // when the server has ended, the next question will say so
+      if (found) fill(found.steps);
+    }, NEWER);
+  }
   document.body.dataset.ready = "yes";
 }
 

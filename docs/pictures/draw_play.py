@@ -1,0 +1,132 @@
+"""Draw the pictures of docs/play.md: the page itself, in headless Chromium.
+
+    python docs/pictures/draw_play.py ENGLISH_RUN KOREAN_RUN
+
+The pictures here are of these runs:
+
+    rnntk train --corpus linux_kernel --max-time 6m --checkpoint-every 60 --keep 12
+    rnntk train --corpus demo_ko --max-time 100s --checkpoint-every 40 --keep 12
+
+Needs rnntk[play], Playwright and chromium (or RNNTK_CHROMIUM). They go beside this file.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+TEXT = """\
+/* Returns the length of the list, or "none" if it is empty. */
+static int list_length(struct list_head *head)
+{
+\tint count = 0;
+
+\tif (!head || list_empty(head)) {
+\t\tpr_info("list: %s is empty\\n", head->name);
+\t\treturn -EINVAL;
+\t}
+\tfor (i = 0; i < head->size; i++) {
+\t\t/* every entry counts once */
+\t\tcount += (head->next[i] != NULL);
+\t\tif (count > MAX_ENTRIES)
+\t\t\tprintk(KERN_WARNING "too many: %d\\n", count);
+\t}
+\treturn count;
+}
+"""
+FOLLOWED, PLACE = "being inside a comment", 1  # the second best, which is plainer to the eye
+
+
+@contextmanager
+def served(run: str) -> Iterator[str]:
+    """The page's address while `rnntk play` serves a run."""
+    command = [sys.executable, "-m", "rnntk", "play", run, "--port", "0", "--no-open", "--quiet"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+
+
+def opened(browser: Browser, url: str, width: int, height: int, scheme: str = "light") -> Page:
+    """The page, ready."""
+    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+    page.goto(url)
+    page.locator("body[data-ready]").wait_for()
+    return page
+
+
+def save(page: Page, name: str, height: int | None = None) -> None:
+    """The whole page, or its upper part, in few colours."""
+    picture = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
+    if height:
+        picture = picture.crop((0, 0, picture.width, min(height, picture.height)))
+    few = picture.quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    few.save(Path(__file__).with_name(name), optimize=True)
+    print(name)
+
+
+def look_inside(page: Page) -> None:
+    """Show a unit that follows comments."""
+    page.locator("#tab-inside").click()
+    page.locator("#inside-input").fill(TEXT)
+    page.locator("#inside-form button").click()
+    row = page.locator("#inside-ranking li", has_text=FOLLOWED)
+    row.locator("button").nth(PLACE).click()
+    follows = page.locator("#inside-follows li").first
+    follows.filter(has_text=FOLLOWED).wait_for()
+    page.locator("#inside-input").evaluate("box => { box.scrollTop = 0; }")
+    page.mouse.move(0, 0)
+
+
+def english(browser: Browser, url: str) -> None:
+    """Reading, inside, training, and a phone."""
+    page = opened(browser, url, 1100, 900)
+    page.locator("#tab-read").click()
+    page.locator("#read-input").fill(TEXT)
+    page.locator("#read-form button").click()
+    page.locator("#read-figures", has_text=f"characters{len(TEXT)}").wait_for()
+    page.locator("#read-text .c").nth(TEXT.index("%s")).hover()
+    save(page, "play-read.png")
+    look_inside(page)
+    save(page, "play-inside.png", height=1150)
+    page.locator("#tab-training").click()
+    page.locator("#training-samples article").nth(5).wait_for()
+    save(page, "play-training.png", height=950)
+    page = opened(browser, url, 360, 740, "dark")
+    look_inside(page)
+    save(page, "play-phone.png", height=1350)
+
+
+def korean(browser: Browser, url: str) -> None:
+    """Writing."""
+    page = opened(browser, url, 1100, 800)
+    page.locator("#write-pace").select_option("0")
+    page.locator("#write-seed").fill("3")
+    page.locator("#write-length").fill("500")
+    page.get_by_role("button", name="Write", exact=True).click()
+    page.locator("#write-status").filter(has_text=re.compile("^Written")).wait_for()
+    save(page, "play-write.png")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    chromium = os.environ.get("RNNTK_CHROMIUM") or shutil.which("chromium")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        for draw, run in zip((english, korean), sys.argv[1:], strict=True):
+            with served(run) as url:
+                draw(browser, url)
+        browser.close()
