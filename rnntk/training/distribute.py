@@ -132,10 +132,14 @@ class Shared(Job):
         processes = f" in {self.workers} processes" if self.workers > 1 else ""
         return f"lanes shared by {self.replicas} replicas{processes}"
 
-    def scope(self) -> AbstractContextManager[Any]:
-        """See `Job`."""
-        scope: AbstractContextManager[Any] = self.strategy.scope()
-        return scope
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """See `Job`. The first weights are the chief's, sent to all."""
+        with (
+            self._losses("Nothing was trained yet: start all of them again."),
+            self.strategy.scope(),
+        ):
+            yield
 
     def step(
         self,
@@ -196,10 +200,9 @@ class Shared(Job):
 
     def meet(self, facts: Mapping[str, Any], told: str) -> str:
         """See `Job`."""
-        said = [
-            json.loads(data)
-            for data in self.exchange(json.dumps({"facts": dict(facts), "told": told}).encode())
-        ]
+        mine = json.dumps({"facts": dict(facts), "told": told}).encode()
+        with self._losses("Nothing was trained yet: start all of them again."):
+            said = [json.loads(data) for data in self.exchange(mine)]
         chief = said[0]
         for index, one in enumerate(said):
             for name in chief["facts"] | one["facts"]:
@@ -211,21 +214,32 @@ class Shared(Job):
                     )
         return str(chief["told"])
 
-    @contextmanager
-    def watched(self, run: Path) -> Iterator[None]:
+    def watched(self, run: Path) -> AbstractContextManager[None]:
         """See `Job`."""
+        return self._losses(
+            f"The run is as its last checkpoint left it. Go on from there with any number of workers: rnntk train "
+            f"--resume {run} --distribute multiworker, or without --distribute on one machine. If it has no checkpoint "
+            "yet, start it anew."
+        )
+
+    @contextmanager
+    def _losses(self, advice: str) -> Iterator[None]:
+        """That another process is gone becomes a message."""
         try:
             yield
-        except (tf.errors.ResourceExhaustedError, tf.errors.InvalidArgumentError):
-            raise  # this process' own doing
         except tf.errors.OpError as error:
-            if self.workers == 1:
-                raise
+            if self.workers == 1 or isinstance(error, tf.errors.ResourceExhaustedError):
+                raise  # this process' own doing
+            if isinstance(error, tf.errors.InvalidArgumentError):
+                if "ollective" not in str(error):
+                    raise
+                raise TrainingError(
+                    f"The workers do not fit together ({_reason(error)}). All need the same number of devices and "
+                    "the same version of TensorFlow."
+                ) from error
             raise WorkerLost(
                 f"Another worker of this job has ended or cannot be reached, so worker {self.index} stops too "
-                f"({_reason(error)}). The run is as its last checkpoint left it. Go on from there with any number "
-                f"of workers: rnntk train --resume {run} --distribute multiworker, or without --distribute on one "
-                "machine."
+                f"({_reason(error)}). {advice}"
             ) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -220,7 +221,7 @@ def resume(
     corpus = corpora.prepare_again(
         run.record["corpus"], run.vocabulary(), settings.text, run=run.path, notify=notify
     )
-    job, step = _join(distribute, settings, corpus, str(done.step), notify)
+    job, step = _join(distribute, settings, corpus, str(done.step), notify, resumed=run)
     task = prepare_task(settings, corpus, Split.of(len(corpus.prepared.ids), fit), notify, job)
     from rnntk.models.weights import named_weights
     from rnntk.training import session
@@ -286,7 +287,12 @@ def prepare_task(
 
 
 def _join(
-    distribute: DistributeSettings, settings: TextRun, corpus: Corpus, told: str, notify: Notify
+    distribute: DistributeSettings,
+    settings: TextRun,
+    corpus: Corpus,
+    told: str,
+    notify: Notify,
+    resumed: RunFolder | None = None,
 ) -> tuple[Job, str]:
     """The job, all its processes there and about to do the same, and what its chief tells them.
 
@@ -305,8 +311,13 @@ def _join(
     # By the names a user knows them by.
     machine = {k: getattr(settings.machine, k) for k in ("seed", "precision", "checkpoint_every")}
     values = config.to_json(settings.model, settings.fit) | machine
-    facts = {config.flag(name): value for name, value in values.items()}
-    return job, job.meet({"rnntk": __version__, "the text": corpus.prepared.key, **facts}, told)
+    facts = {
+        "rnntk": __version__,
+        "the text": corpus.prepared.key,
+        "the run that is resumed": resumed.record.get("created") if resumed else None,
+        **{config.flag(name): value for name, value in values.items()},
+    }
+    return job, job.meet(facts, told)
 
 
 def limits(fit: FitSettings, max_seconds: float | None = None) -> Limits:
@@ -339,6 +350,13 @@ def _train(
 ) -> Result:
     from rnntk.models.weights import named_weights
     from rnntk.training import session
+
+    if task.job.workers > 1:
+        # Every process took them from its own view of the disk.
+        digest = hashlib.sha256()
+        for variable in named_weights(task.model).values():
+            digest.update(variable.numpy().tobytes())
+        task.job.meet({"the weights' sha256": digest.hexdigest()}, "")
 
     def draw_now(model: keras.Model) -> str:
         assert draw is not None

