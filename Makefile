@@ -61,6 +61,7 @@ bench: $(DEV)
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/sample.py
 	$(BIN)/python benchmarks/prep.py
+	$(BIN)/python benchmarks/scaling.py
 
 lock:
 	uv pip compile --universal --python-version 3.10 --extra dev --no-emit-index-url --no-header --no-annotate \
