@@ -222,3 +222,23 @@ def test_a_full_disk_stops_with_a_message_and_keeps_what_was_saved(here: Path, t
     assert done.returncode == 1, done.stderr
     assert "No space is left" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_folder_that_cannot_be_made(rnntk, here: Path, text: Path) -> None:
+    (here / "file").write_text("mine")
+    for more in ((), ("--dry-run",)):
+        result = rnntk("train", "--input", text, "--run", "file/r", "--quiet", *SMALL, *more)
+        refused(result, 1, "file/r cannot be written (Not a directory)", "--run")
+    assert (here / "file").read_text() == "mine"
+
+
+def test_a_training_that_explodes(rnntk, here: Path, text: Path) -> None:
+    exploding = ["--learning-rate", 30, "--checkpoint-every", 1, "--explosion-steps", 10]
+    result = rnntk("train", "--input", text, *SMALL[:-2], "--quiet", "--run", "r", *exploding)
+    refused(
+        result, 1, "twice what a model pays that knows nothing", "Checkpoint 1 of r is from before",
+        "rnntk train --init-from r", "--resume r --explosion-steps 0",
+    )  # fmt: skip
+    on = rnntk("train", "--resume", "r", "--explosion-steps", 0, "--max-steps", 20, "--quiet")
+    assert on.exit_code == 0
+    assert "step 20" in on.stdout

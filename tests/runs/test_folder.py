@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnntk.errors import RunError
+from rnntk.errors import RunError, TrainingError
 from rnntk.runs import checkpoint, folder
 from rnntk.runs.checkpoint import Progress
 from rnntk.runs.folder import RunFolder
@@ -59,6 +60,18 @@ def test_an_existing_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "r" / "novel.txt").read_text() == "mine"
 
 
+def test_a_folder_that_cannot_be_finished_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TrainingError, match=r"No space is left .*another folder with --run"):
+        make(tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
 def test_names_count_up_past_every_one_in_use(tmp_path: Path) -> None:
     assert folder.next_path(tmp_path, "a").name == "a-1"
     for name in ("a-1", "a-9", "a-x", "b-20"):
@@ -88,6 +101,9 @@ def test_the_latest_run_is_the_one_written_to_last(tmp_path: Path) -> None:
             r"newer rnntk \(run format 99.*reads up to 1.*Upgrade",
         ),
         (lambda r: r.pop("format_version"), "is damaged: run.json cannot be read"),
+        (lambda r: r.update(format_version=0), "is damaged: run.json cannot be read.*is 0"),
+        (lambda r: r.update(format_version="1"), "is damaged: run.json cannot be read.*is '1'"),
+        (lambda r: r.update(format_version=True), "is damaged: run.json cannot be read.*is True"),
         (lambda r: r.pop("model"), "is damaged: run.json lacks model"),
     ],
 )
@@ -148,7 +164,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(tmp_path: Path) -
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
     run = make(tmp_path / "r")
     code = (
-        "import sys, pathlib; from rnntk.runs import folder; from rnntk.errors import RunError\n"
+        "import sys, pathlib; from rnntk.runs import folder; from rnntk.errors import RunError, TrainingError\n"
         "try: folder.open_run(pathlib.Path(sys.argv[1])).lock()\n"
         "except RunError as e: print(e); sys.exit(1)"
     )
