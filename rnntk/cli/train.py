@@ -172,7 +172,6 @@ def _dry_run(
     init_from: RunFolder | None,
 ) -> None:
     from rnntk.training import dry_run
-    from rnntk.training.report import duration
 
     found = dry_run.estimate(
         settings,
@@ -183,9 +182,11 @@ def _dry_run(
         sample_every=sample_every,
         init_from=init_from,
     )
+    from rnntk.training.report import duration  # imports TensorFlow, which is ready only now
+
     memory = f"{found.memory / 1e6:,.0f} MB" if found.memory else "not known on this system"
     validation = (
-        f", {found.validations:,} validations of {duration(found.validation_seconds)}"
+        f", {found.validations:,} validations of {found.validation_seconds:.2f} s"
         if found.validations
         else ""
     )

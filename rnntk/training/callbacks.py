@@ -250,3 +250,30 @@ def _hyperparameters(run: RunFolder) -> dict[str, Any]:
         for key, value in values.items()
         if key not in _NOT_LEARNT and isinstance(value, (bool, int, float, str))
     }
+
+
+class Clock(keras.callbacks.Callback):
+    """Seconds of each step and each validation.
+
+    Args:
+        items_per_step: by which the rate becomes a time.
+    """
+
+    def __init__(self, items_per_step: int) -> None:
+        super().__init__()
+        self._items = items_per_step
+        self._began = 0.0
+        self.steps: list[float] = []
+        self.validations: list[float] = []
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Note the step's time."""
+        self.steps.append(self._items / (logs or {})["rate"])
+
+    def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Begin to measure a validation."""
+        self._began = time.perf_counter()
+
+    def on_test_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Note the validation's time."""
+        self.validations.append(time.perf_counter() - self._began)

@@ -6,24 +6,22 @@ import dataclasses
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import keras
-
 from rnntk.errors import Interrupted
-from rnntk.models.weights import named_weights
 from rnntk.runs import atomic, folder
 from rnntk.runs.checkpoint import Progress
 from rnntk.runs.folder import RunFolder
-from rnntk.training import device, session, text_run, transfer
+from rnntk.training import text_run
 from rnntk.training.schedule import Limits
 from rnntk.training.text_run import Split, TextRun
 
 if TYPE_CHECKING:
+    import keras
+
     from rnntk.text.corpus import Corpus
 
 STEPS = 8
@@ -58,26 +56,6 @@ class Estimate:
     memory: int | None
 
 
-class _Clock(keras.callbacks.Callback):
-    """Seconds of each step and each validation."""
-
-    def __init__(self, items_per_step: int) -> None:
-        super().__init__()
-        self._items = items_per_step
-        self._began = 0.0
-        self.steps: list[float] = []
-        self.validations: list[float] = []
-
-    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        self.steps.append(self._items / (logs or {})["rate"])
-
-    def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        self._began = time.perf_counter()
-
-    def on_test_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        self.validations.append(time.perf_counter() - self._began)
-
-
 def estimate(
     settings: TextRun,
     corpus: Corpus,
@@ -106,12 +84,16 @@ def estimate(
     split = Split.of(len(corpus.prepared.ids), fit)
     short = dataclasses.replace(split, val=min(split.val, split.train + HELD_OUT))
     task = text_run.prepare_task(settings, corpus, short, notify)
+    # TensorFlow is imported from here on, for it must be told its device before.
+    from rnntk.models.weights import named_weights
+    from rnntk.training import callbacks, device, session, transfer
+
     if init_from is not None:
         transfer.take_weights(task.model, corpus.prepared.vocabulary, init_from, notify)
     steps = text_run.limits(fit).steps(task.steps_per_epoch)
     tried = min(STEPS, steps)
     often = max(1, tried // 2)  # twice, for the first time makes the graphs
-    clock = _Clock(task.items_per_step)
+    clock = callbacks.Clock(task.items_per_step)
 
     def draw_now(model: keras.Model) -> str:
         assert draw is not None

@@ -14,7 +14,7 @@ import pytest
 
 from rnntk.errors import DataError, Interrupted, RunError
 from rnntk.text import corpus
-from rnntk.training import dry_run, text_run
+from rnntk.training import callbacks, dry_run, text_run
 from rnntk.training.dry_run import Estimate
 from rnntk.training.text_run import TextRun
 
@@ -80,7 +80,7 @@ def test_what_a_run_would_be_refused_for(tmp_path: Path) -> None:
 
 def test_a_signal_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        dry_run._Clock, "on_test_end", lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+        callbacks.Clock, "on_test_end", lambda *_: os.kill(os.getpid(), signal.SIGTERM)
     )
     with pytest.raises(Interrupted, match="keeps nothing") as caught:
         estimate(tmp_path, val_fraction=0.5)
@@ -114,9 +114,11 @@ def test_the_memory_is_that_of_a_real_run(tmp_path: Path) -> None:
             text=True,
             cwd=tmp_path,
             check=True,
+            env={k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"},
         )
         for more in (["--dry-run", "--json"], [])
     )
+    assert len(estimated.stderr.splitlines()) == 1, "TensorFlow was not told to be silent"
     memory, peak = json.loads(estimated.stdout)["memory"], int(real.stderr.splitlines()[-1])
     assert peak / 1.3 < memory < peak * 1.3
     assert (tmp_path / "r").is_dir()
