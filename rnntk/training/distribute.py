@@ -1,7 +1,7 @@
 """Jobs of several devices or processes, on TensorFlow's `tf.distribute`.
 
 The lanes of a batch are shared among replicas: the GPUs of this machine (`MirroredStrategy`), or the devices of several
-processes (`MultiWorkerMirroredStrategy`). Every replica holds all weights and reads its own lanes. The gradients are
+processes (`MultiWorkerMirroredStrategy`). Every replica holds all weights and computes its own lanes. The gradients are
 sums over lanes, so one all-reduce of them makes the gradient of the whole batch on every replica, and each clips it
 and updates its weights in the same way: the step is that of one process, to rounding.
 
