@@ -3,7 +3,7 @@
     python benchmarks/scaling.py                       # the table, and a model of larger clusters
     python benchmarks/scaling.py --workers 1 2 --steps 5
 
-Each worker has one thread. Where there are fewer cores than workers they take turns, so only the all-reduce and the
+Each worker has one thread; one worker is also timed with two, as a user would do on two cores. Where there are fewer cores than workers they take turns, so only the all-reduce and the
 agreement of the weights say something there; the step's time is then that of a crowded machine.
 `docs/scaling.md` explains the figures.
 """
@@ -45,12 +45,12 @@ SHAPES = (Shape(2, 128, 48, 200), Shape(3, 512, 12, 100))
 # ---- what runs inside a worker process -----------------------------------------------------------
 
 
-def work(shape: Shape, workers: str, index: int, steps: int) -> dict[str, Any]:
+def work(shape: Shape, workers: str, index: int, threads: int, steps: int) -> dict[str, Any]:
     """One worker's times, in seconds: of a step, of an all-reduce as large as its gradients, and of an empty one."""
     from rnntk.config import DistributeSettings
     from rnntk.training import device
 
-    device.ready("cpu", 1)  # before all that imports TensorFlow, which it keeps quiet
+    device.ready("cpu", threads)  # before all that imports TensorFlow, which it keeps quiet
     import keras
     import numpy as np
     import tensorflow as tf
@@ -118,14 +118,19 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def measure(shape: Shape, count: int, steps: int) -> dict[str, Any]:
+def measure(shape: Shape, count: int, threads: int, steps: int) -> dict[str, Any]:
     """Start the workers and take the first one's figures."""
     workers = ",".join(f"127.0.0.1:{port}" for port in free_ports(count))
-    job = {"shape": asdict(shape), "workers": workers, "steps": steps}
+    job = {"shape": shape, "workers": workers, "threads": threads, "steps": steps}
     environment = {k: v for k, v in os.environ.items() if k != "TF_CONFIG"}
     processes = [
         subprocess.Popen(
-            [sys.executable, __file__, "--work", json.dumps({**job, "index": index})],
+            [
+                sys.executable,
+                __file__,
+                "--work",
+                json.dumps({**job, "index": index}, default=asdict),
+            ],
             stdout=subprocess.PIPE,
             env=environment,
         )
@@ -164,7 +169,7 @@ def predict(rows: list[dict[str, Any]]) -> None:
     """
     print("| model, batch of all | link | " + " | ".join(f"{n}" for n in COUNTS) + " |")
     print("|---|---" + "|---" * len(COUNTS) + "|")
-    one = {row["shape"]: row for row in rows if row["workers"] == 1}
+    one = {row["shape"]: row for row in rows if (row["workers"], row["threads"]) == (1, 1)}
     two = {row["shape"]: row for row in rows if row["workers"] == 2}
     for shape in (name for name in one if name in two):
         step, size = one[shape]["step"], 4 * one[shape]["parameters"]
@@ -191,25 +196,27 @@ def main() -> None:
     given = parser.parse_args()
     if given.work:
         job = json.loads(given.work)
-        print(json.dumps(work(Shape(**job["shape"]), job["workers"], job["index"], job["steps"])))
+        print(json.dumps(work(Shape(**job.pop("shape")), **job)))
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     print(
         f"{platform.processor() or platform.machine()}, {cores} cores, load {os.getloadavg()[0]:.1f}\n"
     )
-    print("| model, whole batch | gradients | workers | step | all-reduce | empty all-reduce |")
-    print("|---|---|---|---|---|---|")
+    print(
+        "| model, whole batch | gradients | workers | threads each | step | all-reduce | empty all-reduce |"
+    )
+    print("|---|---|---|---|---|---|---|")
     rows = []
     for shape in SHAPES:
-        for count in given.workers:
-            found = measure(shape, count, given.steps)
-            rows.append({"shape": str(shape), "workers": count, **found})
+        for count, threads in [(1, 2), *((count, 1) for count in given.workers)]:
+            found = measure(shape, count, threads, given.steps)
+            rows.append({"shape": str(shape), "workers": count, "threads": threads, **found})
             reduces = [
                 f"{1000 * found[k]:.2f} ms" if k in found else "-"
                 for k in ("all_reduce", "latency")
             ]
             print(
-                f"| {shape} | {4 * found['parameters'] / 1e6:.1f} MB | {count} | {1000 * found['step']:.0f} ms | "
+                f"| {shape} | {4 * found['parameters'] / 1e6:.1f} MB | {count} | {threads} | {1000 * found['step']:.0f} ms | "
                 + " | ".join(reduces) + " |",
                 flush=True,
             )  # fmt: skip
