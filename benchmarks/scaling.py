@@ -3,8 +3,9 @@
     python benchmarks/scaling.py                       # the table, and a model of larger clusters
     python benchmarks/scaling.py --workers 1 2 --steps 5
 
-Each worker has one thread; one worker is also timed with two, as a user would do on two cores. Where there are fewer cores than workers they take turns, so only the all-reduce and the
-agreement of the weights say something there; the step's time is then that of a crowded machine.
+Each worker has one thread; one worker is also timed with two, as a user would do on two cores. Where there are
+fewer cores than workers they take turns, so only the all-reduce and the agreement of the weights say something
+there; the step's time is then that of a crowded machine.
 `docs/scaling.md` explains the figures.
 """
 
@@ -215,11 +216,9 @@ def main() -> None:
                 f"{1000 * found[k]:.2f} ms" if k in found else "-"
                 for k in ("all_reduce", "latency")
             ]
-            print(
-                f"| {shape} | {4 * found['parameters'] / 1e6:.1f} MB | {count} | {threads} | {1000 * found['step']:.0f} ms | "
-                + " | ".join(reduces) + " |",
-                flush=True,
-            )  # fmt: skip
+            megabytes = f"{4 * found['parameters'] / 1e6:.1f} MB"
+            cells = [shape, megabytes, count, threads, f"{1000 * found['step']:.0f} ms", *reduces]
+            print("| " + " | ".join(map(str, cells)) + " |", flush=True)
     print(
         "\nSpeed-up over one worker, computed from the steps of one and the all-reduces of two:\n"
     )
