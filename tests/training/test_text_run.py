@@ -226,6 +226,9 @@ def test_samples_are_drawn_shown_and_kept(text: Path, tmp_path: Path) -> None:
     assert run.samples.read_text() == "".join(
         f"--- step {step} ---\ndrawn from 9 weights of r\n" for step in (3, 6)
     )
+    shown = tensorboard(run).Tensors("sample")
+    assert [v.step for v in shown] == [3, 6]
+    assert b"drawn from 9 weights of r" in shown[0].tensor_proto.string_val[0]
 
 
 def test_a_failed_start_leaves_no_folder(text: Path, tmp_path: Path) -> None:
