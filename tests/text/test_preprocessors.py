@@ -74,7 +74,9 @@ def test_plain_changes_nothing() -> None:
 
 
 def test_unknown_name() -> None:
-    with pytest.raises(UsageError, match="Did you mean 'hangul'.*ascii, bytes, hangul, hangul-slides"):
+    with pytest.raises(
+        UsageError, match="Did you mean 'hangul'.*ascii, bytes, hangul, hangul-slides"
+    ):
         preprocessors.get("hangeul")
     with pytest.raises(UsageError, match="no preprocessor 'zzz'"):
         preprocessors.get("zzz")
