@@ -45,16 +45,15 @@ def rnntk_slice(count: int, cell: str, bidirectional: bool, threads: int) -> Any
     from rnntk.training import device
 
     device.ready("cpu", threads)
-    import keras
-
     from rnntk.models.row_classifier import RowClassifier
     from rnntk.runs.checkpoint import Progress
+    from rnntk.training import optimizers
     from rnntk.training.row_task import Reading, RowTask
     from rnntk.training.step import ClassifierStep
 
     x, y = images(count)
     model = RowClassifier(cell=cell, units=UNITS, bidirectional=bidirectional)
-    optimizer = keras.optimizers.Adam(RATE)
+    optimizer = optimizers.make("adam", RATE)
     settings = MnistSettings(
         batch_size=BATCH, val_size=0, learning_rate=RATE, bidirectional=bidirectional, cell=cell
     )

@@ -20,7 +20,7 @@ _CHUNK_BYTES = (
 )  # of hoisted projections: large enough for a good product, small enough for a cache
 
 
-WORTH_LOADING = 1e10
+WORTH_LOADING = 4e9
 """Floating-point operations from which on compiled kernels (`compiled.py`) are quicker, although they must
 be loaded first."""
 
