@@ -129,6 +129,27 @@ class Streams:
         return self.logits
 
 
+class Softmax:
+    """Draws from the model's own softmax; `Sampler` does where there are strategies.
+
+    Args:
+        logits: `(n, V)`, in a buffer that is read at each draw.
+    """
+
+    def __init__(self, logits: Floats) -> None:
+        n, V = logits.shape
+        self.ids = np.zeros(n, np.intp)
+        self._chances = np.zeros(n)
+        room = native.empty(V)
+        self._run = native.kernels().bound("draw", n, V, logits, room, self._chances, self.ids)
+
+    def draw(self, logits: Floats, chances: NDArray[np.float64]) -> NDArray[np.intp]:
+        """One symbol for each stream; as `Sampler.draw`, of the logits that it was made with."""
+        self._chances[:] = chances
+        self._run()
+        return self.ids
+
+
 def draw(
     decoder: Decoder,
     states: States,
@@ -152,11 +173,14 @@ def draw(
     count = min(n, max(cores, -(-n // WIDEST)))
     parts = []
     for rows in np.array_split(np.arange(n), count):
-        sampler = Sampler(copy.deepcopy(list(strategies)), rng, len(rows), V)
-        parts.append((rows, Streams(network, states, rows), sampler))
+        streams = Streams(network, states, rows)
+        sampler: Sampler | Softmax = Softmax(streams.logits)
+        if strategies:
+            sampler = Sampler(copy.deepcopy(list(strategies)), rng, len(rows), V)
+        parts.append((slice(rows[0], rows[-1] + 1), streams, sampler))
     first = True
 
-    def work(part: tuple[NDArray[np.intp], Streams, Sampler], uniform: NDArray[np.float64]) -> None:
+    def work(part: tuple[slice, Streams, Sampler | Softmax], uniform: NDArray[np.float64]) -> None:
         rows, streams, sampler = part
         for t, chances in enumerate(uniform):
             logits = streams.logits if first and t == 0 else streams.step(sampler.ids)

@@ -181,7 +181,11 @@ class Lanes:
     def spread(self, base: Any, *index: Any) -> Any:
         """One float in every lane."""
         b = self.code.b
-        one = b.load(self.code.at(base, *index), typ=FLOAT)
+        return self.filled(b.load(self.code.at(base, *index), typ=FLOAT))
+
+    def filled(self, one: Any) -> Any:
+        """A number in every lane."""
+        b = self.code.b
         if self.width == 1:
             return one
         first = b.insert_element(ir.Constant(self.type, ir.Undefined), one, self.code.whole(0))
@@ -200,13 +204,15 @@ class Lanes:
 
     def fma(self, a: Any, b: Any, c: Any) -> Any:
         """Product plus c, rounded once."""
-        operands = [self.operand(a), self.operand(b), self.operand(c)]
-        name = f"llvm.fma.v{self.width}f32" if self.width > 1 else "llvm.fma.f32"
+        return self._intrinsic("fma", a, b, c)
+
+    def _intrinsic(self, name: str, *operands: Any) -> Any:
+        name = f"llvm.{name}.v{self.width}f32" if self.width > 1 else f"llvm.{name}.f32"
         module = self.code.function.module
         function = module.globals.get(name) or ir.Function(
-            module, ir.FunctionType(self.type, [self.type] * 3), name
+            module, ir.FunctionType(self.type, [self.type] * len(operands)), name
         )
-        return self.code.b.call(function, operands)
+        return self.code.b.call(function, [self.operand(operand) for operand in operands])
 
     def add(self, a: Any, b: Any) -> Any:
         """Sum."""
@@ -249,6 +255,24 @@ class Lanes:
             distance //= 2
         return rows
 
+    def exp(self, x: Any) -> Any:
+        """Exponential of a number from -87 to 0, below which it stays: Cephes' polynomial, within 2e-7 of itself."""
+        b, ints = self.code.b, ir.IntType(32)
+        kind = ir.VectorType(ints, self.width) if self.width > 1 else ints
+
+        def whole(value: int) -> Any:
+            return ir.Constant(kind, [value] * self.width if self.width > 1 else value)
+
+        x = b.select(b.fcmp_unordered(">", x, self.constant(-87.0)), x, self.constant(-87.0))
+        power = self._intrinsic("floor", self.fma(x, 1.44269504088896341, 0.5))
+        rest = self.fma(power, 2.12194440e-4, self.fma(power, -0.693359375, x))
+        sum_: Any = _EXP[0]
+        for coefficient in _EXP[1:]:
+            sum_ = self.fma(sum_, rest, coefficient)
+        found = self.fma(self.mul(rest, rest), sum_, self.add(rest, 1.0))
+        exponent = b.shl(b.add(b.fptosi(power, kind), whole(127)), whole(23))
+        return self.mul(found, b.bitcast(exponent, self.type))
+
     def tanh(self, x: Any) -> Any:
         """Hyperbolic tangent: the quotient of polynomials that Eigen and XLA use, within 4e-7."""
         x = self.clamp(x, 7.90531110763549805)
@@ -266,6 +290,9 @@ class Lanes:
         return self.fma(self.tanh(self.mul(x, 0.5)), 0.5, 0.5)
 
 
+_EXP = (
+    1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1,
+)  # fmt: skip
 _TANH_ABOVE = (
     -2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11, 5.12229709037114e-08,
     1.48572235717979e-05, 6.37261928875436e-04, 4.89352455891786e-03,

@@ -20,7 +20,7 @@ from llvmlite import binding as llvm
 from llvmlite import ir
 from numpy.typing import NDArray
 
-from rnntk.kernels import cells, objects, product
+from rnntk.kernels import cells, drawing, objects, product
 from rnntk.kernels.code import Shape
 
 Floats = NDArray[np.float32]
@@ -116,6 +116,7 @@ class Kernels:
 def _compile(machine: Any, shape: Shape) -> objects.Compiled:
     module = ir.Module("rnntk")
     cells.emit(module, shape, product.emit(module, shape))
+    drawing.emit(module, shape)
     parsed = llvm.parse_assembly(str(module))
     parsed.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=2)
