@@ -19,6 +19,7 @@ from collections.abc import Callable
 import numpy as np
 
 from rnntk.kernels import native
+from rnntk.kernels.product import DEPTH
 
 SHAPES = [(200, 25, 128), (100, 5, 512), (50, 25, 512)]
 ROUNDS = 15
@@ -45,8 +46,8 @@ def cases(steps: int, lanes: int, units: int) -> dict[str, Callable[[], object]]
     flat = dz.reshape(rows, gates)
 
     def gradient() -> None:
-        for start in range(0, rows, 384):
-            part = slice(start, start + 384)
+        for start in range(0, rows, DEPTH):
+            part = slice(start, start + DEPTH)
             kernels.add_weight_gradient(x[part], flat[part], onto)
 
     def step_by_step() -> None:

@@ -24,6 +24,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rnntk.cores import available_cores
+
 VOCABULARY = 99
 
 
@@ -199,7 +201,7 @@ def main() -> None:
         job = json.loads(given.work)
         print(json.dumps(work(Shape(**job.pop("shape")), **job)))
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = available_cores()
     print(
         f"{platform.processor() or platform.machine()}, {cores} cores, load {os.getloadavg()[0]:.1f}\n"
     )

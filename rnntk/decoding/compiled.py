@@ -8,13 +8,13 @@ of a second, so small jobs are better off with `decoder.Decoder`.
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnntk.cores import available_cores
 from rnntk.decoding.cells import Floats
 from rnntk.decoding.decoder import Decoder, States
 from rnntk.decoding.strategies import Sampler, Strategy, surprise
@@ -166,17 +166,17 @@ def draw(
         Ids and what they cost in nats (empty without `costs`), `(t, n)` each, until `length` are drawn.
     """
     network = Network(decoder.weights, decoder.cell)
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    cores = available_cores()
     n, V = states.n, decoder.vocabulary_size
     count = min(n, max(cores, -(-n // WIDEST)))
     parts = []
     for rows in np.array_split(np.arange(n), count):
         streams = Streams(network, states, rows)
-        sampler: Sampler | Softmax = Softmax(streams.logits)
-        if strategies:
-            sampler = Sampler(copy.deepcopy(list(strategies)), rng, len(rows), V)
+        sampler = (
+            Sampler(copy.deepcopy(list(strategies)), rng, len(rows), V)
+            if strategies
+            else Softmax(streams.logits)
+        )
         parts.append((slice(rows[0], rows[-1] + 1), streams, sampler))
     first = True
 

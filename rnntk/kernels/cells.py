@@ -33,7 +33,7 @@ class Loop(Code):
         self, module: ir.Module, name: str, arrays: str, gates: int, shape: Shape, product: Code
     ) -> None:
         super().__init__(module, name, SIZES | dict.fromkeys(arrays.split(), POINTER))
-        self.shape, self.product = shape, product
+        self.product = product
         self.units, self.lanes = self.arg["units"], self.arg["lanes"]
         self.width = self.mul(gates, self.units)
 
@@ -48,9 +48,7 @@ class Loop(Code):
         chosen = b.icmp_signed("!=", b.ptrtoint(self.arg["ids"], INT), self.whole(0))
         with b.if_else(chosen) as (by_symbol, in_turn):
             with by_symbol:
-                i32 = ir.IntType(32)
-                symbol = b.load(b.gep(self.arg["ids"], [place], source_etype=i32), typ=i32)
-                symbol = b.sext(symbol, INT)
+                symbol = self.symbol(self.arg["ids"], place)
                 from_symbol = b.block
             with in_turn:
                 from_place = b.block
@@ -248,10 +246,9 @@ def _scatter(module: ir.Module, shape: Shape) -> None:
     """`scatter(count, width, rows, ids, table)`: each row is added to the table's row of its symbol."""
     names = {"count": INT, "width": INT, "rows": POINTER, "ids": POINTER, "table": POINTER}
     code = Code(module, "scatter", names)
-    arg, i32 = code.arg, ir.IntType(32)
+    arg = code.arg
     with code.loop(0, arg["count"]) as row:
-        symbol = code.b.load(code.b.gep(arg["ids"], [row], source_etype=i32), typ=i32)
-        symbol = code.b.sext(symbol, INT)
+        symbol = code.symbol(arg["ids"], row)
         source, target = code.mul(row, arg["width"]), code.mul(symbol, arg["width"])
 
         def add(v: Lanes, j: Any) -> None:

@@ -45,10 +45,18 @@ class Code:
         module: where it goes.
         name: of the function.
         arguments: name and type of each; each becomes an attribute of this object's `arg`.
+        private: whether only this module calls it.
+        may_be_one: arrays that may overlap; all others do not.
     """
 
     def __init__(
-        self, module: ir.Module, name: str, arguments: dict[str, ir.Type], *, private: bool = False
+        self,
+        module: ir.Module,
+        name: str,
+        arguments: dict[str, ir.Type],
+        *,
+        private: bool = False,
+        may_be_one: tuple[str, ...] = (),
     ) -> None:
         kind = ir.FunctionType(ir.VoidType(), list(arguments.values()))
         self.function = ir.Function(module, kind, name)
@@ -57,7 +65,7 @@ class Code:
         self.arg: dict[str, Any] = {}
         for given, key in zip(self.function.args, arguments, strict=True):
             given.name = key
-            if arguments[key] is POINTER:
+            if arguments[key] is POINTER and key not in may_be_one:
                 given.add_attribute("noalias")
             self.arg[key] = given
         self.entry = self.function.append_basic_block("entry")
@@ -97,6 +105,11 @@ class Code:
             room.align = 64
             # By way of a number, because only so does llvmlite forget what the pointer points to.
             return self.b.inttoptr(self.b.ptrtoint(room, INT), POINTER)
+
+    def symbol(self, ids: Any, place: Any) -> Any:
+        """Element `place` of an int32 array."""
+        i32 = ir.IntType(32)
+        return self.b.sext(self.b.load(self.b.gep(ids, [place], source_etype=i32), typ=i32), INT)
 
     def call(self, other: Code, *operands: Any) -> None:
         """Call another function of the module."""

@@ -109,7 +109,7 @@ class Kernels:
         (n, features), columns = x.shape, dz.shape[1]
         wide = self.shape.rows
         a = self._pack(x, n, features, (features, 1), wide)
-        b = self._pack(dz, n, columns, (columns, 1), self.shape.panel)
+        b = self.packed(dz)
         self("product", wide, features, columns, n, a, n, 1, wide, b, onto, columns, onto, columns)
 
 

@@ -36,6 +36,7 @@ def emit(module: ir.Module, shape: Shape) -> Code:
     return _product(module, shape, dispatch)
 
 
+_SUMS = ("d", "c")
 _TILE_ARGUMENTS = {
     "k": INT, "a": POINTER, "a_row": INT, "a_column": INT, "packed": POINTER,
     "d": POINTER, "d_row": INT, "c": POINTER, "c_row": INT,
@@ -43,9 +44,7 @@ _TILE_ARGUMENTS = {
 
 
 def _tile(module: ir.Module, shape: Shape, rows: int) -> Code:
-    code = Code(module, f"tile_{rows}", _TILE_ARGUMENTS, private=True)
-    for name in ("d", "c"):  # these two may be one
-        code.arg[name].attributes.discard("noalias")
+    code = Code(module, f"tile_{rows}", _TILE_ARGUMENTS, private=True, may_be_one=_SUMS)
     arg, v = code.arg, Lanes(code, shape.width)
     cells = [(i, j) for i in range(rows) for j in range(2)]
     # D is added last, and asked for first: it may be far away.
@@ -79,9 +78,8 @@ def _tile(module: ir.Module, shape: Shape, rows: int) -> Code:
 
 def _dispatch(module: ir.Module, shape: Shape, tiles: list[Code]) -> Code:
     """The tile of `m` rows and `n` columns; where columns are missing, by way of a buffer."""
-    code = Code(module, "tile", {"m": INT, "n": INT, **_TILE_ARGUMENTS}, private=True)
-    for name in ("d", "c"):
-        code.arg[name].attributes.discard("noalias")
+    arguments = {"m": INT, "n": INT, **_TILE_ARGUMENTS}
+    code = Code(module, "tile", arguments, private=True, may_be_one=_SUMS)
     arg = code.arg
     own = [arg[name] for name in _TILE_ARGUMENTS]
 
@@ -119,9 +117,7 @@ def _dispatch(module: ir.Module, shape: Shape, tiles: list[Code]) -> Code:
 def _product(module: ir.Module, shape: Shape, tile: Code) -> Code:
     names = {"high": INT, "m": INT, "n": INT, "k": INT, "a": POINTER, "a_tile": INT, "a_row": INT, "a_column": INT,
              "packed": POINTER, "d": POINTER, "d_row": INT, "c": POINTER, "c_row": INT}  # fmt: skip
-    code = Code(module, "product", names)
-    for name in ("d", "c"):
-        code.arg[name].attributes.discard("noalias")
+    code = Code(module, "product", names, may_be_one=_SUMS)
     arg, b = code.arg, code.b
     high = arg["high"]
     step = code.mul(b.sdiv(code.whole(HEIGHT), high), high)

@@ -153,12 +153,12 @@ def _flat(x: Floats) -> Floats:
     return x.reshape(-1, x.shape[-1])
 
 
-def of_table(dz: Floats, ids: Ids, symbols: int) -> Floats:
+def of_table(dz: Floats, ids: Ids, *, symbols: int) -> list[Floats]:
     """The gradient of a table `(symbols, G)` that `ids` chose the rows of `dz` from."""
     width = dz.shape[-1]
     table = zeros(symbols, width)
     kernels()("scatter", ids.size, width, dz, ids, table)
-    return table
+    return [table]
 
 
 def affine(x: Floats, packed: Floats, bias: Floats) -> list[Floats]:

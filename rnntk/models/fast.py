@@ -31,7 +31,6 @@ class Factor:
 
     def __init__(self, matrix: Any) -> None:
         self.matrix = tf.convert_to_tensor(matrix)
-
         self._transposed: tf.Tensor | None = None
 
     @functools.cached_property
@@ -125,7 +124,7 @@ def _by_kernels(
             d_rows, *others = _numpy(backward, operands, shapes)
             if ids is not None:
                 of_table = functools.partial(run.of_table, symbols=rows.shape[0])
-                d_rows = _numpy(lambda d, i: [of_table(d, i)], [d_rows, symbols], [rows.shape])[0]
+                d_rows = _numpy(of_table, [d_rows, symbols], [rows.shape])[0]
             return d_rows, *others
 
         return (after[0][1:], *(states[-1] for states in after)), gradient

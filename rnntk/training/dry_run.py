@@ -20,8 +20,6 @@ from rnntk.training.schedule import Limits
 from rnntk.training.text_run import Split, TextRun
 
 if TYPE_CHECKING:
-    import keras
-
     from rnntk.text.corpus import Corpus
 
 STEPS = 8
@@ -95,10 +93,6 @@ def estimate(
     often = max(1, tried // 2)  # twice, for the first time makes the graphs
     clock = callbacks.Clock(task.items_per_step)
 
-    def draw_now(model: keras.Model) -> str:
-        assert draw is not None
-        return draw(run, {name: v.numpy() for name, v in named_weights(model).items()})
-
     beside = next(p for p in path.absolute().parents if p.exists())
     with atomic.disk_errors(path, advice="Choose another folder with --run."):
         temporary = tempfile.TemporaryDirectory(prefix=".rnntk-dry-run-", dir=beside)
@@ -123,7 +117,7 @@ def estimate(
                 keep=1,
                 log_every=1,
                 quiet=True,
-                draw=draw_now if draw is not None else None,
+                draw=text_run.of_model(run, draw),
                 sample_every=often if sample_every else 0,
                 graph=task.graph,
                 histograms_every=often if settings.machine.histograms_every else 0,

@@ -333,6 +333,17 @@ def limits(fit: FitSettings, max_seconds: float | None = None) -> Limits:
     )
 
 
+def of_model(
+    run: RunFolder, draw: Callable[[RunFolder, dict[str, Any]], str] | None
+) -> Callable[[keras.Model], str] | None:
+    """What draws a text from a run's weights, for a model as it is."""
+    if draw is None:
+        return None
+    from rnntk.models.weights import named_weights
+
+    return lambda model: draw(run, {name: v.numpy() for name, v in named_weights(model).items()})
+
+
 def _model_record(settings: ModelSettings, task: CharTask) -> dict[str, Any]:
     return {**dataclasses.asdict(settings), "parameters": int(task.model.count_params())}
 
@@ -358,10 +369,6 @@ def _train(
             digest.update(variable.numpy().tobytes())
         task.job.meet({"the weights' sha256": digest.hexdigest()}, "")
 
-    def draw_now(model: keras.Model) -> str:
-        assert draw is not None
-        return draw(run, {name: v.numpy() for name, v in named_weights(model).items()})
-
     return session.train(
         run,
         task,
@@ -372,7 +379,7 @@ def _train(
         keep=settings.machine.keep,
         log_every=settings.machine.log_every,
         quiet=quiet,
-        draw=draw_now if draw is not None else None,
+        draw=of_model(run, draw),
         sample_every=sample_every,
         graph=task.graph,
         histograms_every=settings.machine.histograms_every,

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import tensorflow as tf
 
+from rnntk.cores import available_cores
 from rnntk.errors import UsageError
 
 _cores: int | None = None
-
-
-def available_cores() -> int:
-    """Cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def configure(threads: int | None = None) -> int:

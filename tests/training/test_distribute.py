@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rnntk.cores import available_cores
 from rnntk.errors import UsageError
 from rnntk.runs import folder
 from rnntk.text import corpus
 from rnntk.training import text_run
 from rnntk.training.job import ALONE
 from rnntk.training.text_run import TextRun
-from rnntk.training.threads import available_cores
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and gRPC as on POSIX")
 
