@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnntk.errors import UsageError
+from rnntk.kernels import native, run
 from rnntk.models import fast
 from rnntk.models.char_rnn import CharRNN
 from rnntk.models.row_classifier import RowClassifier
 from rnntk.models.weights import named_weights
+from rnntk.training import optimizers
 from rnntk.training.step import (
     ClassifierStep,
     EvalStep,
@@ -207,3 +209,37 @@ def test_a_classifier_step_in_shards_is_the_same_and_learns(bidirectional):
         assert losses[-1] < losses[0] / 2
         ends.append(losses[-1])
     np.testing.assert_allclose(ends[0], ends[1], rtol=1e-2)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_training_is_the_same_bit_for_bit_whatever_memory_held_before(cell, monkeypatch):
+    model = CharRNN(30, cell, 2, 20, 6, dropout=0.2, seed=1)
+    optimizer = optimizers.make("adam", 0.01)
+    step = TrainStep(model, optimizer, shards=2)
+    begin = [v.numpy() for v in (*model.weights, *optimizer.variables)]
+    x, y, states = batch(model, lanes=7, steps=65)  # large enough for blocks that are used again
+    empty = native.empty
+
+    def train(filling):
+        def filled(*shape):
+            found = empty(*shape)
+            found.fill(filling)
+            return found
+
+        monkeypatch.setattr(native, "empty", filled)
+        monkeypatch.setattr(run, "empty", filled)
+        for variable, value in zip((*model.weights, *optimizer.variables), begin, strict=True):
+            variable.assign(value)
+        after, said = states, []
+        for k in range(12):
+            loss, norm, after = step(x, y, after, tf.constant([1, k]))
+            said.append((float(loss), float(norm)))
+        return said, [v.numpy() for v in (*model.weights, *optimizer.variables, *after)]
+
+    said, values = train(0.0)
+    assert said[-1][0] < said[0][0]
+    for filling in [np.nan, 1e30, -3.7, np.inf] * 5:
+        again, found = train(filling)
+        assert again == said
+        for one, other in zip(values, found, strict=True):
+            np.testing.assert_array_equal(one, other)
