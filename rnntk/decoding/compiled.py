@@ -80,21 +80,19 @@ class Streams:
         states = native.empty(len(arrays), 2, n, H)
         for state, array in zip(states, arrays, strict=True):
             state[0] = array[rows]
-        self._before, self._after = states[:, 0], states[:, 1]
         self.logits: Floats = np.ascontiguousarray(source.logits[rows])
         self._symbols = np.zeros(n, np.int32)
-
+        self._room = native.empty(self.logits.shape[1])
         sizes = (kernels.high(n), 1, n, H)
         z, x, scratch, inner = (native.empty(n, width) for width in (gates, gates, gates, H))
         per_layer = 2 if network.cell == "lstm" else 1
-        # Each call with all its addresses, which would cost as much to find as the work of a small layer.
-        self._calls = []
+        calls: list[tuple[str, tuple[native.Operand, ...]]] = []
         below = None
         for i, recurrent in enumerate(network.recurrent):
             rows_, symbols = network.table, self._symbols
             if below is not None:
                 packed, bias = network.inputs[i]
-                self._calls.append(kernels.bound_product(below, packed, bias, x))
+                calls.append(("product", kernels.product_operands(below, packed, bias, x)))
                 rows_, symbols = x, None
             hs = states[i * per_layer]
             room: tuple[Floats, ...]
@@ -104,14 +102,13 @@ class Streams:
                 room = (network.inner_biases[i], z, inner, hs, scratch)
             else:
                 room = (hs,)
-            self._calls.append(
-                kernels.bound(f"{network.cell}_forward", *sizes, rows_, symbols, recurrent, *room)
-            )
+            calls.append((f"{network.cell}_forward", (*sizes, rows_, symbols, recurrent, *room)))
             below = hs[1]
         assert below is not None
-        self._calls.append(
-            kernels.bound_product(below, network.output, network.output_bias, self.logits)
-        )
+        output = kernels.product_operands(below, network.output, network.output_bias, self.logits)
+        calls.append(("product", output))
+        self._table = kernels.table(calls)
+        self._step = (len(calls), self._table.pairs, states, len(states), n * H)
 
     def step(self, ids: NDArray[np.intp]) -> Floats:
         """Feed one symbol to each stream.
@@ -123,31 +120,24 @@ class Streams:
             Logits `(n, V)`, in a buffer that the next step overwrites.
         """
         self._symbols[:] = ids
-        for call in self._calls:
-            call()
-        np.copyto(self._before, self._after)
+        native.kernels()("advance", *self._step)
         return self.logits
 
+    def generate(
+        self, chances: NDArray[np.float64], ids: NDArray[np.intp], shares: NDArray[np.float64]
+    ) -> None:
+        """Draw symbols from the softmax, each from the logits that the one before leads to.
 
-class Softmax:
-    """Draws from the model's own softmax; `Sampler` does where there are strategies.
-
-    Args:
-        logits: `(n, V)`, in a buffer that is read at each draw.
-    """
-
-    def __init__(self, logits: Floats) -> None:
-        n, V = logits.shape
-        self.ids = np.zeros(n, np.intp)
-        self._chances = np.zeros(n)
-        room = native.empty(V)
-        self._run = native.kernels().bound("draw", n, V, logits, room, self._chances, self.ids)
-
-    def draw(self, logits: Floats, chances: NDArray[np.float64]) -> NDArray[np.intp]:
-        """One symbol for each stream; as `Sampler.draw`, of the logits that it was made with."""
-        self._chances[:] = chances
-        self._run()
-        return self.ids
+        Args:
+            chances: in [0, 1), by which each draw is decided, `(steps, n)`; it and the others may be columns of
+                larger arrays.
+            ids: room for what is drawn, the same shape.
+            shares: room for its probabilities.
+        """
+        steps, stride = len(chances), chances.strides[0] // chances.itemsize
+        starts = [array.ctypes.data for array in (chances, ids, shares)]
+        drawn = (*self.logits.shape, self.logits, self._room, self._symbols, stride)
+        native.kernels()("generate", steps, *self._step, *drawn, *starts)
 
 
 def draw(
@@ -171,32 +161,32 @@ def draw(
     count = min(n, max(cores, -(-n // WIDEST)))
     parts = []
     for rows in np.array_split(np.arange(n), count):
-        streams = Streams(network, states, rows)
         sampler = (
-            Sampler(copy.deepcopy(list(strategies)), rng, len(rows), V)
-            if strategies
-            else Softmax(streams.logits)
+            Sampler(copy.deepcopy(list(strategies)), rng, len(rows), V) if strategies else None
         )
-        parts.append((slice(rows[0], rows[-1] + 1), streams, sampler))
-    first = True
+        parts.append((slice(rows[0], rows[-1] + 1), Streams(network, states, rows), sampler))
 
-    def work(part: tuple[slice, Streams, Sampler | Softmax], uniform: NDArray[np.float64]) -> None:
+    def work(part: tuple[slice, Streams, Sampler | None]) -> None:
         rows, streams, sampler = part
+        if sampler is None:
+            streams.generate(uniform[:, rows], ids[:, rows], shares[:, rows])
+            return
         for t, chances in enumerate(uniform):
-            logits = streams.logits if first and t == 0 else streams.step(sampler.ids)
-            chosen = sampler.draw(logits, chances[rows])
-            ids[t, rows] = chosen
+            ids[t, rows] = chosen = sampler.draw(streams.logits, chances[rows])
             if costs:
-                nats[t, rows] = surprise(logits, chosen)
+                nats[t, rows] = surprise(streams.logits, chosen)
+            streams.step(chosen)
 
     with ThreadPoolExecutor(min(cores, len(parts))) as pool:
         run_all = pool.map if len(parts) > 1 else map
         for start in range(0, length, BLOCK):
             steps = min(BLOCK, length - start)
             ids = np.empty((steps, n), np.intp)
-            nats = np.empty((steps, n if costs else 0))
             uniform = rng.random((steps, n))
-            for _ in run_all(work, parts, [uniform] * len(parts)):
+            shares = np.empty((steps, n))
+            nats = np.empty((steps, n if costs else 0))
+            for _ in run_all(work, parts):
                 pass
-            first = False
+            if costs and not strategies:
+                np.negative(np.log(shares), out=nats)
             yield ids, nats

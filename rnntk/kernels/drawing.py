@@ -1,4 +1,7 @@
-"""Symbols drawn from the softmax of logits, as a kernel: it needs no lock of Python's."""
+"""Many steps of a network and draws from it in one call, which needs no lock of Python's.
+
+A network is a table of kernels with their operands, so one kernel runs every architecture.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,37 @@ from llvmlite import ir
 from rnntk.kernels.code import INT, POINTER, Code, Lanes, Shape
 
 DOUBLE = ir.DoubleType()
+I32 = ir.IntType(32)
 
 
 def emit(module: ir.Module, shape: Shape) -> None:
-    """Put `draw(count, symbols, logits, room, chances, ids)` into a module.
+    """Put `draw`, `advance` and `generate` into a module."""
+    advance = _advance(module, shape)
+    _generate(module, _draw(module, shape), advance)
+
+
+def table_entry(module: ir.Module, kernel: str) -> None:
+    """Put `<kernel>_entry(operands)` into a module: the kernel, its operands in an array of 64 bits each."""
+    function = module.get_global(kernel)
+    code = Code(module, f"{kernel}_entry", {"operands": POINTER})
+    b = code.b
+    values = []
+    for k, kind in enumerate(function.ftype.args):
+        value = b.load(b.gep(code.arg["operands"], [code.whole(k)], source_etype=INT), typ=INT)
+        values.append(value if kind == INT else b.inttoptr(value, POINTER))
+    b.call(function, values)
+    code.end()
+
+
+def _draw(module: ir.Module, shape: Shape) -> Code:
+    """`draw(count, symbols, logits, room, chances, ids, shares)`.
 
     For each row of logits `(count, symbols)`: the first symbol whose cumulative softmax passes the row's
-    chance (float64 in [0, 1)), as int64. `room` holds a row.
+    chance (float64 in [0, 1)), as int64, and its probability (float64). `room` holds a row.
     """
     names = {"count": INT, "symbols": INT}
-    names |= dict.fromkeys(["logits", "room", "chances", "ids"], POINTER)
-    code = Code(module, "draw", names)
+    names |= dict.fromkeys(["logits", "room", "chances", "ids", "shares"], POINTER)
+    code = Code(module, "draw", names, may_be_one=tuple(names))
     arg, b, one = code.arg, code.b, Lanes(code, 1)
     with code.loop(0, arg["count"]) as row:
         start = code.mul(row, arg["symbols"])
@@ -58,4 +81,65 @@ def emit(module: ir.Module, shape: Shape) -> None:
         last = b.sub(arg["symbols"], code.whole(1))
         drawn = code.minimum(code.carried[1], last)
         b.store(drawn, b.gep(arg["ids"], [row], source_etype=INT))
+        b.store(b.fdiv(share(drawn), total), b.gep(arg["shares"], [row], source_etype=DOUBLE))
+    code.end()
+    return code
+
+
+def _advance(module: ir.Module, shape: Shape) -> Code:
+    """`advance(calls, table, states, arrays, size)`: one step of a network.
+
+    `table` has `calls` pairs of 64 bits: the address of a kernel's entry (see `table_entry`) and of its operands.
+    `states` is `(arrays, 2, size)`: each state before the step and, once the kernels have run, after it, which
+    becomes the next step's before.
+    """
+    names = {"calls": INT, "table": POINTER, "states": POINTER, "arrays": INT, "size": INT}
+    code = Code(module, "advance", names, may_be_one=tuple(names))
+    arg, b = code.arg, code.b
+    entry = ir.FunctionType(ir.VoidType(), [POINTER])
+    with code.loop(0, arg["calls"]) as k:
+        pair = [
+            b.load(b.gep(arg["table"], [code.add(code.mul(k, 2), i)], source_etype=INT), typ=INT)
+            for i in (0, 1)
+        ]
+        # llvmlite must be told what stands at the address; all pointers are alike to LLVM.
+        function = b.inttoptr(pair[0], ir.PointerType(entry))
+        b.call(function, [b.inttoptr(pair[1], POINTER)])
+    with code.loop(0, arg["arrays"]) as k:
+        before = code.mul(k, 2, arg["size"])
+        after = code.add(before, arg["size"])
+        code.each(
+            arg["size"],
+            shape.width,
+            lambda v, j: v.store(v.load(arg["states"], after, j), arg["states"], before, j),
+        )
+    code.end()
+    return code
+
+
+def _generate(module: ir.Module, draw: Code, advance: Code) -> None:
+    """`generate(steps, calls, table, states, arrays, size, count, symbols, logits, room, fed, stride, chances, ids,
+    shares)`: draw from the logits, feed what was drawn, and so on.
+
+    Chances, ids and shares are `(steps, stride)`, of which this writes the first `count` of each row; `fed` is
+    int32 `(count,)`, where the network reads its symbols.
+    """
+    names = dict.fromkeys(["steps", "calls"], INT) | {"table": POINTER, "states": POINTER}
+    names |= dict.fromkeys(["arrays", "size", "count", "symbols"], INT)
+    names |= {"logits": POINTER, "room": POINTER, "fed": POINTER, "stride": INT}
+    names |= dict.fromkeys(["chances", "ids", "shares"], POINTER)
+    code = Code(module, "generate", names, may_be_one=tuple(names))
+    arg, b = code.arg, code.b
+    with code.loop(0, arg["steps"]) as t:
+        at = code.mul(t, arg["stride"])
+        chances, ids, shares = (
+            b.gep(arg[name], [at], source_etype=INT) for name in ("chances", "ids", "shares")
+        )
+        code.call(
+            draw, arg["count"], arg["symbols"], arg["logits"], arg["room"], chances, ids, shares
+        )
+        with code.loop(0, arg["count"]) as k:
+            drawn = b.trunc(b.load(b.gep(ids, [k], source_etype=INT), typ=INT), I32)
+            b.store(drawn, b.gep(arg["fed"], [k], source_etype=I32))
+        code.call(advance, arg["calls"], arg["table"], arg["states"], arg["arrays"], arg["size"])
     code.end()

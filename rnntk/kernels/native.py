@@ -9,9 +9,10 @@ import ctypes
 import functools
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import llvmlite
 import numpy as np
@@ -25,6 +26,24 @@ from rnntk.kernels.code import Shape
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]
+Operand: TypeAlias = "int | NDArray[Any] | None"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A network as a table of kernels.
+
+    Attributes:
+        pairs: `(calls, 2)` int64: where a kernel is, and where its operands are.
+        alive: what these addresses point to.
+    """
+
+    pairs: NDArray[np.int64]
+    alive: Any
+
+
+def _number(operand: Operand) -> int | None:
+    return operand.ctypes.data if isinstance(operand, np.ndarray) else operand
 
 
 class Kernels:
@@ -62,19 +81,19 @@ class Kernels:
             for name, kinds in compiled.functions.items()
         }
 
-    def bound(self, name: str, *operands: int | NDArray[Any] | None) -> Callable[[], None]:
-        """A kernel with its operands, to be run as often as one likes; arrays must be contiguous."""
-        function = self._functions[name]
-        addresses = [o.ctypes.data if isinstance(o, np.ndarray) else o for o in operands]
+    def __call__(self, name: str, *operands: Operand) -> None:
+        """Run a kernel; arrays must be contiguous."""
+        self._functions[name](*[_number(o) for o in operands])
 
-        def run(_alive: object = operands) -> None:
-            function(*addresses)
-
-        return run
-
-    def __call__(self, name: str, *operands: int | NDArray[Any] | None) -> None:
-        """Run a kernel once."""
-        self.bound(name, *operands)()
+    def table(self, calls: Sequence[tuple[str, Sequence[Operand]]]) -> Table:
+        """Kernels with their operands, to be run in this order as often as one likes (see `drawing`)."""
+        operands = [np.array([_number(o) or 0 for o in given], np.int64) for _, given in calls]
+        entries = [self._engine.get_function_address(f"{name}_entry") for name, _ in calls]
+        pairs = np.array(
+            [(entry, values.ctypes.data) for entry, values in zip(entries, operands, strict=True)],
+            np.int64,
+        )
+        return Table(pairs, (self, operands, calls))
 
     def high(self, rows: int) -> int:
         """Rows of a tile, such that all tiles are about alike: 25 rows are five tiles of 5."""
@@ -92,17 +111,16 @@ class Kernels:
         self("pack", rows, columns, b, *step, wide, found)
         return found
 
-    def bound_product(
+    def product_operands(
         self, a: Floats, packed: Floats, bias: Floats, c: Floats
-    ) -> Callable[[], None]:
-        """`c = a @ b + bias`, to be run: a `(M, K)`, b `(K, N)` packed, bias `(N,)`, c `(M, N)`."""
+    ) -> tuple[Operand, ...]:
+        """Of `product`, which makes `c = a @ b + bias`: a `(M, K)`, b `(K, N)` packed, bias `(N,)`, c `(M, N)`."""
         (m, k), columns = a.shape, c.shape[1]
-        sizes = (self.high(m), m, columns, k)
-        return self.bound("product", *sizes, a, k, k, 1, packed, bias, 0, c, columns)
+        return (self.high(m), m, columns, k, a, k, k, 1, packed, bias, 0, c, columns)
 
     def product(self, a: Floats, packed: Floats, bias: Floats, c: Floats) -> None:
-        """Make `c = a @ b + bias`; see `bound_product`."""
-        self.bound_product(a, packed, bias, c)()
+        """Make `c = a @ b + bias`; see `product_operands`."""
+        self("product", *self.product_operands(a, packed, bias, c))
 
     def add_weight_gradient(self, x: Floats, dz: Floats, onto: Floats) -> None:
         """Add `x.T @ dz` to `onto`: x `(N, F)`, dz `(N, G)`, onto `(F, G)`."""
@@ -117,6 +135,8 @@ def _compile(machine: Any, shape: Shape) -> objects.Compiled:
     module = ir.Module("rnntk")
     cells.emit(module, shape, product.emit(module, shape))
     drawing.emit(module, shape)
+    for kernel in ("product", "lstm_forward", "gru_forward", "rnn_forward"):
+        drawing.table_entry(module, kernel)
     parsed = llvm.parse_assembly(str(module))
     parsed.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=2)
