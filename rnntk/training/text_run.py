@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,9 +74,18 @@ class Split:
 
     @classmethod
     def of(cls, total: int, fit: FitSettings) -> Split:
-        """The tails that `val_fraction` and `test_fraction` ask for."""
-        val = total - int(total * fit.test_fraction)
-        return cls(val - int(total * fit.val_fraction), val, total)
+        """The tails that `val_fraction` and `test_fraction` ask for; a part of a symbol falls to the tails.
+
+        So nanoGPT cuts too: of 1,115,394 characters a tenth held out are 1,003,854 and 111,540.
+        """
+        # As the decimals that were written: in binary a tenth is a little more than a tenth.
+        val, test = Fraction(str(fit.val_fraction)), Fraction(str(fit.test_fraction))
+        return cls(math.floor(total * (1 - test - val)), math.floor(total * (1 - test)), total)
+
+    @classmethod
+    def from_json(cls, parts: dict[str, list[int]]) -> Split:
+        """What `to_json` gave."""
+        return cls(parts["train"][1], parts["val"][1], parts["test"][1])
 
     def to_json(self) -> dict[str, list[int]]:
         """As `run.json` keeps it."""
@@ -222,7 +233,8 @@ def resume(
         run.record["corpus"], run.vocabulary(), settings.text, run=run.path, notify=notify
     )
     job, step = _join(distribute, settings, corpus, str(done.step), notify, resumed=run)
-    task = prepare_task(settings, corpus, Split.of(len(corpus.prepared.ids), fit), notify, job)
+    split = Split.from_json(run.record["corpus"]["split"])
+    task = prepare_task(settings, corpus, split, notify, job)
     from rnntk.models.weights import named_weights
     from rnntk.training import session
 

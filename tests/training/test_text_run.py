@@ -12,13 +12,14 @@ import keras
 import numpy as np
 import pytest
 
+from rnntk.config import FitSettings
 from rnntk.errors import Interrupted, RunError, TrainingError, UsageError
 from rnntk.runs import checkpoint, folder
 from rnntk.runs.folder import RunFolder
 from rnntk.text import corpus
 from rnntk.training import text_run
 from rnntk.training.session import Result
-from rnntk.training.text_run import TextRun
+from rnntk.training.text_run import Split, TextRun
 
 TEXT = "".join(f"line {i}: the quick brown fox {i * i} jumps\n" for i in range(60))  # 2,2xx symbols
 
@@ -77,14 +78,32 @@ def test_a_run_learns_and_leaves_everything_behind(text: Path, tmp_path: Path) -
     assert run.checkpoint("best").progress.best is not None
     n = len(TEXT)
     assert run.record["corpus"]["split"] == {
-        "train": [0, n - n // 10],
-        "val": [n - n // 10, n],
+        "train": [0, 9 * n // 10],
+        "val": [9 * n // 10, n],
         "test": [n, n],
     }
     assert run.record["model"]["parameters"] == sum(
         v.size for v in run.checkpoint().weights().values()
     )
     assert run.record["versions"].keys() == {"rnntk", "python", "tensorflow", "keras", "numpy"}
+
+
+def test_a_text_is_cut_where_nanogpt_cuts_it() -> None:
+    assert Split.of(1_115_394, FitSettings(val_fraction=0.1)) == Split(
+        1_003_854, 1_115_394, 1_115_394
+    )
+    assert Split.of(10, FitSettings(val_fraction=0.3, test_fraction=0.1)) == Split(6, 9, 10)
+    assert Split.of(10, FitSettings()) == Split(10, 10, 10)
+
+
+def test_a_resume_cuts_the_text_where_the_run_did(text: Path, tmp_path: Path) -> None:
+    run = start(settings(text, max_steps=3), tmp_path / "r").run
+    record = json.loads((run.path / "run.json").read_text())
+    split = record["corpus"]["split"]
+    split["train"][1] = split["val"][0] = split["train"][1] - 100
+    (run.path / "run.json").write_text(json.dumps(record))
+    result = text_run.resume(folder.open_run(run.path), epochs=1, notify=lambda _: None, quiet=True)
+    assert result.progress.step == split["train"][1] // 80
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
