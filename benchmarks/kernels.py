@@ -48,7 +48,7 @@ def cases(steps: int, lanes: int, units: int) -> dict[str, Callable[[], object]]
     def gradient() -> None:
         for start in range(0, rows, DEPTH):
             part = slice(start, start + DEPTH)
-            kernels.add_weight_gradient(x[part], flat[part], onto)
+            kernels.add_weight_gradient(x[part], kernels.packed(flat[part]), onto)
 
     def step_by_step() -> None:
         for _ in range(steps):

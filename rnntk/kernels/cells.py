@@ -3,11 +3,14 @@
 The same arithmetic as the loops of `models/loops.py`, where the formulas are. All arrays are
 time-major, `(T, B, ...)`; `hs` and `cs` are `(T + 1, B, H)`, the states before the first step and after
 each. A forward loop takes each step's share of the input from `rows`: row `t * B + b` of it, or, with `ids`,
-the row that the symbol there chooses.
+the row that the symbol there chooses. Without `rows` the shares stand already where the gates will be (for a
+vanilla layer, where the states will be).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import ir
@@ -45,8 +48,7 @@ class Loop(Code):
         """Address of a lane's share of the input at step t."""
         b = self.b
         place = self.add(self.mul(t, self.lanes), lane)
-        chosen = b.icmp_signed("!=", b.ptrtoint(self.arg["ids"], INT), self.whole(0))
-        with b.if_else(chosen) as (by_symbol, in_turn):
+        with b.if_else(self.is_given("ids")) as (by_symbol, in_turn):
             with by_symbol:
                 symbol = self.symbol(self.arg["ids"], place)
                 from_symbol = b.block
@@ -56,6 +58,16 @@ class Loop(Code):
         row.add_incoming(symbol, from_symbol)
         row.add_incoming(place, from_place)
         return self.at(self.arg["rows"], self.mul(row, self.width))
+
+    @contextmanager
+    def rows_given(self) -> Iterator[None]:
+        """What is done only if there are `rows`."""
+        with self.b.if_then(self.is_given("rows")):
+            yield
+
+    def is_given(self, array: str) -> Any:
+        """Whether an array is not null."""
+        return self.b.icmp_signed("!=", self.b.ptrtoint(self.arg[array], INT), self.whole(0))
 
     def multiply(
         self, a: Any, inner: Any, packed: str, columns: Any, onto: Any, d: Any = None
@@ -89,7 +101,7 @@ def _lstm_forward(module: ir.Module, shape: Shape, product: Code) -> None:
         z, after = code.step("gates", t, G), code.add(t, 1)
         c_before, cs = code.step("cs", t, H), code.step("cs", after, H)
         h_before, hs = code.step("hs", t, H), code.step("hs", after, H)
-        with code.loop(0, code.lanes) as lane:
+        with code.rows_given(), code.loop(0, code.lanes) as lane:
             source = code.input_row(t, lane)
             code.each(
                 G, shape.width, lambda v, j: v.store(v.load(source, j), z, code.mul(lane, G), j)
@@ -154,7 +166,10 @@ def _gru_forward(module: ir.Module, shape: Shape, product: Code) -> None:
         z_out, inner = code.step("gates", t, G), code.step("inner", t, H)
         code.multiply(before, H, "kernel", G, arg["scratch"], (arg["bias"], code.whole(0)))
         with code.loop(0, code.lanes) as lane:
-            at, own, source = code.mul(lane, G), code.mul(lane, H), code.input_row(t, lane)
+            at, own = code.mul(lane, G), code.mul(lane, H)
+            source = code.b.select(
+                code.is_given("rows"), code.input_row(t, lane), code.at(z_out, at)
+            )
 
             def unit(v: Lanes, j: Any) -> None:
                 places = [code.add(code.mul(k, H), j) for k in range(3)]
@@ -209,7 +224,7 @@ def _rnn_forward(module: ir.Module, shape: Shape, product: Code) -> None:
     H = code.units
     with code.loop(0, code.arg["steps"]) as t:
         before, hs = code.step("hs", t, H), code.step("hs", code.add(t, 1), H)
-        with code.loop(0, code.lanes) as lane:
+        with code.rows_given(), code.loop(0, code.lanes) as lane:
             source = code.input_row(t, lane)
             code.each(
                 H, shape.width, lambda v, j: v.store(v.load(source, j), hs, code.mul(lane, H), j)

@@ -104,9 +104,7 @@ class Kernels:
         """The right factor `b`, or its transpose, as products want it."""
         rows, columns = b.shape[::-1] if transposed else b.shape
         step = (1, b.shape[1]) if transposed else (b.shape[1], 1)
-        return self._pack(b, rows, columns, step, self.shape.panel)
-
-    def _pack(self, b: Floats, rows: int, columns: int, step: tuple[int, int], wide: int) -> Floats:
+        wide = self.shape.panel
         found = empty(-(-columns // wide) * wide * rows)
         self("pack", rows, columns, b, *step, wide, found)
         return found
@@ -122,13 +120,11 @@ class Kernels:
         """Make `c = a @ b + bias`; see `product_operands`."""
         self("product", *self.product_operands(a, packed, bias, c))
 
-    def add_weight_gradient(self, x: Floats, dz: Floats, onto: Floats) -> None:
-        """Add `x.T @ dz` to `onto`: x `(N, F)`, dz `(N, G)`, onto `(F, G)`."""
-        (n, features), columns = x.shape, dz.shape[1]
-        wide = self.shape.rows
-        a = self._pack(x, n, features, (features, 1), wide)
-        b = self.packed(dz)
-        self("product", wide, features, columns, n, a, n, 1, wide, b, onto, columns, onto, columns)
+    def add_weight_gradient(self, x: Floats, packed: Floats, onto: Floats) -> None:
+        """Add `x.T @ dz` to `onto`: x `(N, F)`, dz `(N, G)` packed, onto `(F, G)`."""
+        (n, features), wide = x.shape, self.shape.rows
+        room = empty(-(-features // wide) * wide * n)
+        self("gradient", n, features, onto.shape[1], x, room, packed, onto)
 
 
 def _compile(machine: Any, shape: Shape) -> objects.Compiled:

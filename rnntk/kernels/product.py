@@ -21,7 +21,7 @@ HEIGHT = 192
 
 
 def emit(module: ir.Module, shape: Shape) -> Code:
-    """Put `product` and `pack` into a module.
+    """Put `product`, `pack` and `gradient` into a module.
 
     `product(high, m, n, k, a, a_tile, a_row, a_column, packed, d, d_row, c, c_row)`: C = D + A B, where
     row i of a tile (`high` rows, at most the shape's) that begins at row t of A is at
@@ -29,11 +29,15 @@ def emit(module: ir.Module, shape: Shape) -> Code:
     be C; `d_row` 0 adds the same row everywhere.
 
     `pack(rows, columns, b, row, column, wide, packed)`: columns `wide` at a time, padded with zeros.
+
+    `gradient(n, features, columns, x, room, packed, onto)`: adds X^T B to `onto`; x is `(n, features)`, B
+    `(n, columns)` packed, and `room` holds x in strips of the shape's rows.
     """
     tiles = [_tile(module, shape, rows) for rows in range(1, shape.rows + 1)]
     dispatch = _dispatch(module, shape, tiles)
-    _pack(module, shape)
-    return _product(module, shape, dispatch)
+    product = _product(module, shape, dispatch)
+    _gradient(module, shape, _pack(module, shape), product)
+    return product
 
 
 _SUMS = ("d", "c")
@@ -142,6 +146,18 @@ def _product(module: ir.Module, shape: Shape, tile: Code) -> Code:
                     )  # fmt: skip
     code.end()
     return code
+
+
+def _gradient(module: ir.Module, shape: Shape, pack: Code, product: Code) -> None:
+    names = {"n": INT, "features": INT, "columns": INT}
+    names |= dict.fromkeys(["x", "room", "packed", "onto"], POINTER)
+    code = Code(module, "gradient", names)
+    n, features, columns, x, room, packed, onto = code.arg.values()
+    code.call(pack, n, features, x, features, 1, shape.rows, room)
+    code.call(
+        product, shape.rows, features, columns, n, room, n, 1, shape.rows, packed, onto, columns, onto, columns
+    )  # fmt: skip
+    code.end()
 
 
 def _pack(module: ir.Module, shape: Shape) -> Code:

@@ -10,140 +10,137 @@ from collections.abc import Iterator
 from rnntk.kernels.native import Floats, Ids, empty, kernels, zeros
 from rnntk.kernels.product import DEPTH
 
-
-def _rows(rows: Floats, ids: Ids) -> tuple[int, int, Ids | None]:
-    """Steps, lanes, and the symbols if `rows` is a table that they choose from."""
-    if ids.size:
-        return *ids.shape, ids
-    return *rows.shape[:2], None
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+STATES = {"lstm": 2, "gru": 1, "rnn": 1}
 
 
-def _states(first: Floats, steps: int) -> Floats:
-    """Room for the states before the first step and after each."""
-    states = empty(steps + 1, *first.shape)
-    states[0] = first
+def forward(
+    inputs: Floats,
+    ids: Ids,
+    kernel: Floats,
+    bias: Floats,
+    recurrent: Floats,
+    *others: Floats,
+    cell: str,
+) -> list[Floats]:
+    """Run a layer over time, a GRU with its reset gate after the product.
+
+    Args:
+        inputs: `(T, B, F)`; or, with `ids`, what kernel and bias make of each symbol, `(V, gates * H)`.
+        ids: the symbols `(T, B)`, or empty.
+        kernel: packed; unused with `ids`.
+        bias: `(gates * H,)`; unused with `ids`.
+        recurrent: the recurrent kernel, packed.
+        others: a GRU's bias of the recurrent product, `(3H,)`; the states before, `(B, H)` each.
+        cell: `lstm`, `gru` or `rnn`.
+
+    Returns:
+        for each state `(T + 1, B, H)`, before the first step and after each; but for a vanilla layer the gates
+        `(T, B, gates * H)`; for a GRU also the candidate's recurrent half `(T, B, H)`.
+    """
+    first = others[-STATES[cell] :]
+    steps, lanes = (ids if ids.size else inputs).shape[:2]
+    units = first[0].shape[1]
+    width = GATES[cell] * units
+    states = []
+    for before in first:
+        states.append(empty(steps + 1, *before.shape))
+        states[-1][0] = before
+    gates = states[0][1:] if cell == "rnn" else empty(steps, lanes, width)
+    run = kernels()
+    rows, symbols = (inputs, ids) if ids.size else (None, None)
+    if rows is None:
+        run.product(_flat(inputs), kernel, bias, _flat(gates))
+    sizes = (run.high(lanes), steps, lanes, units, rows, symbols, recurrent)
+    if cell == "lstm":
+        run("lstm_forward", *sizes, gates, states[1], states[0])
+        return [*states, gates]
+    if cell == "gru":
+        inner = empty(steps, lanes, units)
+        run("gru_forward", *sizes, others[0], gates, inner, states[0], empty(lanes, width))
+        return [*states, gates, inner]
+    run("rnn_forward", *sizes, states[0])
     return states
 
 
-def lstm_forward(rows: Floats, ids: Ids, kernel: Floats, h: Floats, c: Floats) -> list[Floats]:
-    """Run an LSTM over time.
-
-    Args:
-        rows: the inputs times the kernel plus the bias, `(T, B, 4H)`; or for each symbol `(V, 4H)`.
-        ids: the symbols `(T, B)`; empty where `rows` has a row for each step.
-        kernel: the recurrent kernel, packed.
-        h, c: the states before, `(B, H)`.
-
-    Returns:
-        hs and cs `(T + 1, B, H)`, the states before the first step and after each; the gates `(T, B, 4H)`.
-    """
-    steps, lanes, symbols = _rows(rows, ids)
-    units = h.shape[1]
-    hs, cs, gates = _states(h, steps), _states(c, steps), empty(steps, lanes, 4 * units)
-    run = kernels()
-    run("lstm_forward", run.high(lanes), steps, lanes, units, rows, symbols, kernel, gates, cs, hs)
-    return [hs, cs, gates]
-
-
-def lstm_backward(
-    d_hs: Floats, dh: Floats, dc: Floats, transposed: Floats, hs: Floats, cs: Floats, gates: Floats
+def backward(
+    ids: Ids,
+    inputs: Floats,
+    transposed: Floats,
+    recurrent: Floats,
+    d_hs: Floats,
+    *others: Floats,
+    cell: str,
+    symbols: int,
+    input_gradient: bool,
 ) -> list[Floats]:
-    """The gradients of `lstm_forward`.
+    """The gradients of `forward`.
+
+    The layer is read backwards some steps at a time, so that what one kernel makes is still in a cache when
+    the next one reads it, and is never kept.
 
     Args:
-        d_hs: of the states after each step, `(T, B, H)`.
-        dh, dc: of the last states, `(B, H)`.
-        transposed: the recurrent kernel transposed, packed.
-        hs, cs, gates: what `lstm_forward` gave.
+        ids: as in `forward`.
+        inputs: as in `forward`; unused with `ids`.
+        transposed: the kernel transposed, packed; unused without `input_gradient`.
+        recurrent: the recurrent kernel transposed, packed.
+        d_hs: of the states h after each step, `(T, B, H)`.
+        others: of the last states, `(B, H)` each; then what `forward` gave.
+        cell: as in `forward`.
+        symbols: V with `ids`, else 0.
+        input_gradient: whether that of the inputs is wanted.
 
     Returns:
-        of the pre-activations `(T, B, 4H)`, the recurrent kernel `(H, 4H)`, and the states before, `(B, H)` each.
+        with `ids` of the table; else, if wanted, of the inputs, and of kernel and bias; then of the recurrent kernel,
+        a GRU's second bias, and the states before.
     """
+    count = STATES[cell]
+    d_states, saved = [d.copy() for d in others[:count]], others[count:]
     steps, lanes, units = d_hs.shape
-    dh, dc, dz = dh.copy(), dc.copy(), empty(*gates.shape)
-    d_kernel = zeros(units, 4 * units)
+    width = GATES[cell] * units
+    few = min(steps, max(1, DEPTH // lanes))
+    dz = empty(few, lanes, width)
+    # What reaches a GRU's recurrent product is not what reaches its inputs.
+    dz_inner = empty(few, lanes, width) if cell == "gru" else dz
+    d_recurrent, d_inner_bias = zeros(units, width), zeros(width)
+    d_table = zeros(symbols, width)
+    features = 0 if symbols else inputs.shape[2]
+    d_kernel, d_bias, nothing = zeros(features, width), zeros(width), zeros(features)
+    d_inputs = empty(*inputs.shape) if input_gradient else None
+    hs = saved[0]
     run = kernels()
-    for part, count, after in _parts(steps, lanes):
-        run(
-            "lstm_backward", run.high(lanes), count, lanes, units,
-            d_hs[part], dh, dc, transposed, gates[part], cs[after], dz[part],
-        )  # fmt: skip
-        run.add_weight_gradient(_flat(hs[part]), _flat(dz[part]), d_kernel)
-    return [dz, d_kernel, dh, dc]
+    for part, here, after in _parts(steps, few):
+        sizes = (run.high(lanes), here, lanes, units, d_hs[part], *d_states, recurrent)
+        if cell == "lstm":
+            run("lstm_backward", *sizes, saved[2][part], saved[1][after], dz)
+        elif cell == "gru":
+            run(
+                "gru_backward", *sizes, saved[1][part], saved[2][part], hs[after], dz, dz_inner
+            )  # fmt: skip
+        else:
+            run("rnn_backward", *sizes, hs[after], dz)
+        own, inner = _flat(dz[:here]), _flat(dz_inner[:here])
+        packed = run.packed(inner)
+        run.add_weight_gradient(_flat(hs[part]), packed, d_recurrent)
+        if cell == "gru":
+            d_inner_bias += inner.sum(0)
+        if symbols:
+            run("scatter", here * lanes, width, own, ids[part], d_table)
+            continue
+        if cell == "gru":
+            packed = run.packed(own)
+        run.add_weight_gradient(_flat(inputs[part]), packed, d_kernel)
+        d_bias += own.sum(0)
+        if d_inputs is not None:
+            run.product(own, transposed, nothing, _flat(d_inputs[part]))
+    of_inputs = [d_table] if symbols else [d_kernel, d_bias]
+    if d_inputs is not None:
+        of_inputs.insert(0, d_inputs)
+    return [*of_inputs, d_recurrent, *([d_inner_bias] if cell == "gru" else []), *d_states]
 
 
-def gru_forward(rows: Floats, ids: Ids, kernel: Floats, bias: Floats, h: Floats) -> list[Floats]:
-    """Run a GRU over time, the reset gate after the product.
-
-    Args:
-        rows, ids, kernel, h: as for an LSTM, with 3H gates.
-        bias: of the recurrent product, `(3H,)`.
-
-    Returns:
-        hs `(T + 1, B, H)`, the gates `(T, B, 3H)` and the candidate's recurrent half `(T, B, H)`.
-    """
-    steps, lanes, symbols = _rows(rows, ids)
-    units = h.shape[1]
-    hs, gates, inner = _states(h, steps), empty(steps, lanes, 3 * units), empty(steps, lanes, units)
-    scratch = empty(lanes, 3 * units)
-    run = kernels()
-    run(
-        "gru_forward", run.high(lanes), steps, lanes, units, rows, symbols, kernel, bias, gates, inner, hs, scratch
-    )  # fmt: skip
-    return [hs, gates, inner]
-
-
-def gru_backward(
-    d_hs: Floats, dh: Floats, transposed: Floats, hs: Floats, gates: Floats, inner: Floats
-) -> list[Floats]:
-    """The gradients of `gru_forward`, see `lstm_backward`.
-
-    Returns:
-        of the inputs' projection `(T, B, 3H)`, the recurrent kernel, its bias `(3H,)`, and the state before.
-    """
-    steps, lanes, units = d_hs.shape
-    dh, from_x, from_h = dh.copy(), empty(*gates.shape), empty(*gates.shape)
-    d_kernel, d_bias = zeros(units, 3 * units), zeros(3 * units)
-    run = kernels()
-    for part, count, after in _parts(steps, lanes):
-        run(
-            "gru_backward", run.high(lanes), count, lanes, units,
-            d_hs[part], dh, transposed, gates[part], inner[part], hs[after], from_x[part], from_h[part],
-        )  # fmt: skip
-        run.add_weight_gradient(_flat(hs[part]), _flat(from_h[part]), d_kernel)
-        d_bias += _flat(from_h[part]).sum(0)
-    return [from_x, d_kernel, d_bias, dh]
-
-
-def rnn_forward(rows: Floats, ids: Ids, kernel: Floats, h: Floats) -> list[Floats]:
-    """Run a vanilla layer over time: hs `(T + 1, B, H)`. Arguments as for an LSTM, with H columns."""
-    steps, lanes, symbols = _rows(rows, ids)
-    hs = _states(h, steps)
-    run = kernels()
-    run("rnn_forward", run.high(lanes), steps, lanes, h.shape[1], rows, symbols, kernel, hs)
-    return [hs]
-
-
-def rnn_backward(d_hs: Floats, dh: Floats, transposed: Floats, hs: Floats) -> list[Floats]:
-    """The gradients of `rnn_forward`: of the pre-activations, the recurrent kernel, the state before."""
-    steps, lanes, units = d_hs.shape
-    dh, dz = dh.copy(), empty(*d_hs.shape)
-    d_kernel = zeros(units, units)
-    run = kernels()
-    for part, count, after in _parts(steps, lanes):
-        run(
-            "rnn_backward", run.high(lanes), count, lanes, units, d_hs[part], dh, transposed, hs[after], dz[part]
-        )  # fmt: skip
-        run.add_weight_gradient(_flat(hs[part]), _flat(dz[part]), d_kernel)
-    return [dz, d_kernel, dh]
-
-
-def _parts(steps: int, lanes: int) -> Iterator[tuple[slice, int, slice]]:
-    """The steps from the last to the first: their slice, their number, their slice of `hs` or `cs`.
-
-    A few at a time, so that what one kernel makes is still in a cache when the next one reads it.
-    """
-    few = max(1, DEPTH // lanes)
+def _parts(steps: int, few: int) -> Iterator[tuple[slice, int, slice]]:
+    """The steps from the last to the first, a few at a time: their slice, their number, their slice of states."""
     for stop in range(steps, 0, -few):
         start = max(0, stop - few)
         yield slice(start, stop), stop - start, slice(start, stop + 1)
@@ -151,14 +148,6 @@ def _parts(steps: int, lanes: int) -> Iterator[tuple[slice, int, slice]]:
 
 def _flat(x: Floats) -> Floats:
     return x.reshape(-1, x.shape[-1])
-
-
-def of_table(dz: Floats, ids: Ids, *, symbols: int) -> list[Floats]:
-    """The gradient of a table `(symbols, G)` that `ids` chose the rows of `dz` from."""
-    width = dz.shape[-1]
-    table = zeros(symbols, width)
-    kernels()("scatter", ids.size, width, dz, ids, table)
-    return [table]
 
 
 def affine(x: Floats, packed: Floats, bias: Floats) -> list[Floats]:
@@ -177,6 +166,6 @@ def affine_backward(upstream: Floats, x: Floats, transposed: Floats) -> list[Flo
     for start in range(0, len(x), DEPTH):
         part = slice(start, start + DEPTH)
         run.product(upstream[part], transposed, nothing, dx[part])
-        run.add_weight_gradient(x[part], upstream[part], d_kernel)
+        run.add_weight_gradient(x[part], run.packed(upstream[part]), d_kernel)
         d_bias += upstream[part].sum(0)
     return [dx, d_kernel, d_bias]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -62,14 +62,41 @@ def _numpy(
     return tensors
 
 
+class Table(NamedTuple):
+    """A layer's inputs as symbols.
+
+    Attributes:
+        rows: what the layer's kernel and bias make of each, `(V, gates * H)`.
+        ids: `(T, B)` int32.
+    """
+
+    rows: tf.Tensor
+    ids: tf.Tensor
+
+
+class Projection(NamedTuple):
+    """A layer's inputs, and what they are multiplied with.
+
+    Attributes:
+        x: `(T, B, F)`.
+        kernel: `(F, gates * H)`.
+        bias: `(gates * H,)`.
+        input_gradient: whether anything before `x` learns.
+    """
+
+    x: tf.Tensor
+    kernel: Factor
+    bias: tf.Tensor
+    input_gradient: bool
+
+
 def recurrent(
     cell: Cell,
-    rows: tf.Tensor,
+    inputs: Table | Projection,
     kernel: Factor,
     inner_bias: tf.Tensor | None,
     states: Sequence[tf.Tensor],
     *,
-    ids: tf.Tensor | None = None,
     mask: tf.Tensor | None = None,
     bfloat16: bool = False,
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
@@ -77,12 +104,10 @@ def recurrent(
 
     Args:
         cell: LSTM, GRU or SIMPLE.
-        rows: `(T, B, gates * H)`, the inputs times the kernel plus the input bias; with `ids`
-            `(V, gates * H)`, the same for each symbol.
+        inputs: of each step.
         kernel: the recurrent kernel, `(H, gates * H)`.
         inner_bias: `(3H,)`, for a GRU only.
         states: each `(B, H)`.
-        ids: `(T, B)` int32, the row that each step takes.
         mask: `(T, B, 1)` bool; where false, a lane keeps its state.
         bfloat16: whether products are of factors rounded to bfloat16.
 
@@ -90,43 +115,83 @@ def recurrent(
         the state h after each step `(T, B, H)`, and the final states.
     """
     biases = [] if inner_bias is None else [inner_bias]
-    operands = (rows, kernel.matrix, *biases, *states)
-    if mask is None and not bfloat16 and rows.dtype == tf.float32:
-        outputs, *final = _by_kernels(cell, kernel, ids, len(biases))(*operands)
+    operands = (kernel.matrix, *biases, *states)
+    if mask is None and not bfloat16 and inputs[0].dtype == tf.float32:
+        given = (inputs.rows,) if isinstance(inputs, Table) else _matrices(inputs)
+        outputs, *final = _by_kernels(cell, inputs, kernel)(*given, *operands)
         return outputs, final
-    if ids is not None:
-        operands = (tf.gather(rows, ids), *operands[1:])
-    outputs, *final = _by_loops(cell, mask, bfloat16, len(biases))(*operands)
+    if isinstance(inputs, Table):
+        rows = tf.gather(inputs.rows, inputs.ids)
+    else:
+        steps, lanes, features = inputs.x.shape
+        flat = tf.reshape(inputs.x, [-1, features])
+        rows = tf.reshape(
+            affine(flat, inputs.kernel, inputs.bias, bfloat16=bfloat16), [steps, lanes, -1]
+        )
+    outputs, *final = _by_loops(cell, mask, bfloat16, len(biases))(rows, *operands)
     return outputs, final
 
 
-def _by_kernels(
-    cell: Cell, kernel: Factor, ids: tf.Tensor | None, biases: int
-) -> Callable[..., Any]:
-    forward, backward = getattr(run, f"{cell.name}_forward"), getattr(run, f"{cell.name}_backward")
-    symbols = tf.zeros([0], tf.int32) if ids is None else ids
+def _matrices(inputs: Projection) -> tuple[tf.Tensor, ...]:
+    return inputs.x, inputs.kernel.matrix, inputs.bias
+
+
+def _by_kernels(cell: Cell, inputs: Table | Projection, kernel: Factor) -> Callable[..., Any]:
+    """The function of what is differentiated: the table, or input, kernel and bias; then the recurrent kernel, a
+    GRU's inner bias, the states.
+    """  # fmt: skip
+    nothing = tf.zeros([0])
+    if isinstance(inputs, Table):
+        steps, lanes = inputs.ids.shape
+        projected, symbols, wanted = 1, inputs.rows.shape[0], True
+    else:
+        steps, lanes = inputs.x.shape[:2]
+        projected, symbols, wanted = 3, 0, inputs.input_gradient
+    units, width = kernel.matrix.shape
+    count = run.STATES[cell.name]
+    inner = [[width]] if cell.has_inner_bias else []
 
     @tf.custom_gradient
-    def over_time(rows: Any, matrix: Any, *others: Any) -> Any:
-        steps, lanes = (rows if ids is None else ids).shape[:2]
-        units, width = matrix.shape
-        own = others[biases:]
-        kept = [[steps + 1, lanes, units]] * len(own)
+    def over_time(*operands: Any) -> Any:
+        others = operands[projected + 1 :]
+        kept = [[steps + 1, lanes, units]] * count
         if cell is not SIMPLE:  # whose states are all it has
-            kept += [[steps, lanes, width]] + [[steps, lanes, units]] * biases
-        saved = _numpy(forward, [rows, symbols, kernel.packed, *others], kept)
-        after = saved[: len(own)]
+            kept += [[steps, lanes, width]] + [[steps, lanes, units]] * len(inner)
+        if isinstance(inputs, Table):
+            own = [operands[0], inputs.ids, nothing, nothing]
+        else:
+            own = [operands[0], tf.zeros([0], tf.int32), inputs.kernel.packed, operands[2]]
+        forward = functools.partial(run.forward, cell=cell.name)
+        saved = _numpy(forward, [*own, kernel.packed, *others], kept)
 
         def gradient(d_outputs: tf.Tensor, *d_final: tf.Tensor) -> Any:
-            shapes: list[Any] = [[steps, lanes, width], [units, width]]
-            shapes += [[width]] * biases + [[lanes, units]] * len(own)
-            operands = [d_outputs, *d_final, kernel.transposed(d_outputs), *saved]
-            d_rows, *others = _numpy(backward, operands, shapes)
-            if ids is not None:
-                of_table = functools.partial(run.of_table, symbols=rows.shape[0])
-                d_rows = _numpy(of_table, [d_rows, symbols], [rows.shape])[0]
-            return d_rows, *others
+            shapes = [operand.shape for operand in operands[:projected]][not wanted :]
+            shapes += [[units, width], *inner, *[[lanes, units]] * count]
+            transposed = nothing
+            if isinstance(inputs, Projection) and wanted:
+                transposed = inputs.kernel.transposed(d_outputs)
+            backward = functools.partial(
+                run.backward,
+                cell=cell.name,
+                symbols=symbols,
+                input_gradient=wanted and not symbols,
+            )
+            found = _numpy(
+                backward,
+                [
+                    own[1],
+                    nothing if symbols else own[0],
+                    transposed,
+                    kernel.transposed(d_outputs),
+                    d_outputs,
+                    *d_final,
+                    *saved,
+                ],
+                shapes,
+            )
+            return found if wanted else [None, *found]
 
+        after = saved[:count]
         return (after[0][1:], *(states[-1] for states in after)), gradient
 
     return over_time

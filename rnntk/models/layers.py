@@ -29,6 +29,8 @@ class _Fast:
     kind: fast.Cell
     product_type = "float32"
     """What products are made in: "float32" (as the weights are), or "bfloat16"."""
+    input_gradient = True
+    """Whether anything before this layer learns; where nothing does, no gradient is passed on."""
 
     def is_fast(self, sequences: tf.Tensor, *, batch_axis: int = 0) -> bool:
         """Whether the hand-written loops can do what this layer is asked to."""
@@ -75,30 +77,32 @@ class _Fast:
             the state h after each step `(T, B, H)`, and the final states.
         """
         factors = factors or self.factors()
+        inputs: fast.Table | fast.Projection
         if ids is None:
-            steps, lanes, features = x.shape
-            rows = self.project(tf.reshape(x, [-1, features]), factors)
-            x = tf.reshape(rows, [steps, lanes, -1])
-        cell = self.cell  # type: ignore[attr-defined]
-        inner_bias = tf.convert_to_tensor(cell.bias)[1] if self.kind.has_inner_bias else None
+            inputs = fast.Projection(x, factors.kernel, self._bias(0), self.input_gradient)
+        else:
+            inputs = fast.Table(x, ids)
         return fast.recurrent(
             self.kind,
-            x,
+            inputs,
             factors.recurrent_kernel,
-            inner_bias,
+            self._bias(1) if self.kind.has_inner_bias else None,
             states,
-            ids=ids,
             mask=mask,
             bfloat16=self.product_type == "bfloat16",
         )
 
+    def _bias(self, which: int) -> tf.Tensor:
+        """0 is added to the inputs' product, 1 to the recurrent one, where the cell has two."""
+        bias = tf.convert_to_tensor(self.cell.bias)  # type: ignore[attr-defined]
+        return bias[which] if self.kind.has_inner_bias else bias
+
     def project(self, rows: tf.Tensor, factors: Factors | None = None) -> tf.Tensor:
         """Input rows `(N, F)` times the kernel plus the input bias: `(N, gates * H)`."""
-        bias = tf.convert_to_tensor(self.cell.bias)  # type: ignore[attr-defined]
         return fast.affine(
             rows,
             (factors or self.factors()).kernel,
-            bias[0] if self.kind.has_inner_bias else bias,
+            self._bias(0),
             bfloat16=self.product_type == "bfloat16",
         )
 

@@ -91,6 +91,8 @@ class RowClassifier(keras.Model):
             ]
             for i in range(layers)
         ]
+        for layer in self.recurrent[0]:
+            layer.input_gradient = False  # rows of an image do not learn
         self.output_layer = keras.layers.Dense(
             classes,
             kernel_initializer=keras.initializers.GlorotUniform(seed=next(streams)),
