@@ -8,16 +8,19 @@ of a second, so small jobs are better off with `decoder.Decoder`.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnntk.cores import available_cores
 from rnntk.decoding.cells import Floats
-from rnntk.decoding.decoder import Decoder, States
-from rnntk.decoding.strategies import Sampler, Strategy, surprise
+from rnntk.decoding.decoder import CACHED, Decoder, States
+from rnntk.decoding.strategies import Sampler, Strategy, by_softmax, surprise
 from rnntk.kernels import native
 
 BLOCK = 32
@@ -124,20 +127,119 @@ class Streams:
         return self.logits
 
     def generate(
-        self, chances: NDArray[np.float64], ids: NDArray[np.intp], shares: NDArray[np.float64]
+        self,
+        chances: NDArray[np.float64],
+        ids: NDArray[np.intp],
+        shares: NDArray[np.float64],
+        scale: Floats,
     ) -> None:
         """Draw symbols from the softmax, each from the logits that the one before leads to.
 
         Args:
-            chances: in [0, 1), by which each draw is decided, `(steps, n)`; it and the others may be columns of
+            chances: in [0, 1), by which each draw is decided, `(steps, n)`; it and the next two may be columns of
                 larger arrays.
             ids: room for what is drawn, the same shape.
             shares: room for its probabilities.
+            scale: by which logits are multiplied, `(1,)`.
         """
         steps, stride = len(chances), chances.strides[0] // chances.itemsize
         starts = [array.ctypes.data for array in (chances, ids, shares)]
-        drawn = (*self.logits.shape, self.logits, self._room, self._symbols, stride)
-        native.kernels()("generate", steps, *self._step, *drawn, *starts)
+        drawn = (*self.logits.shape, self.logits, scale, self._room, self._symbols, stride)
+        native.kernels()("generate", steps, 0, 1, *self._step, *drawn, *starts)
+
+
+class Alone:
+    """One stream, its layers' units shared among threads that meet after each layer.
+
+    For a network that no cache holds, so that all that matters is how fast its weights are read.
+
+    Args:
+        network: the model; its units are whole panels.
+        source: the state and logits to begin with.
+        threads: how many.
+    """
+
+    def __init__(self, network: Network, source: States, threads: int) -> None:
+        kernels = native.kernels()
+        H, V, panel = network.units, len(network.output_bias), kernels.shape.panel
+        arrays = source.arrays()
+        # Read at one step and written at the next, in turns.
+        states = native.empty(2, len(arrays), H)
+        states[0] = [array[0] for array in arrays]
+        self._states = states
+        self._logits = source.logits[0].copy()
+        self.threads = min(threads, H // panel)
+        arrived = np.zeros(1, np.int64)
+        per_layer = len(arrays) // len(network.recurrent)
+        meet = ("meet", (self.threads, arrived))
+        nothing = np.zeros(1, np.float32)
+        self._parts = []
+        bounds = [part * (H // panel) // self.threads * panel for part in range(self.threads + 1)]
+        columns = -(-V // panel)
+        for part in range(self.threads):
+            fed, room = np.zeros(1, np.int32), native.empty(V)
+            first, last = bounds[part : part + 2]
+            left = part * columns // self.threads * panel
+            right = min(V, (part + 1) * columns // self.threads * panel)
+            calls: list[tuple[str, tuple[native.Operand, ...]]] = []
+            for turn in (0, 1):
+                before, after = states[turn], states[1 - turn]
+                below: Floats | None = None
+                for i, recurrent in enumerate(network.recurrent):
+                    kernel, bias = network.inputs[i]
+                    own = [a[i * per_layer + k] for k in range(per_layer) for a in (before, after)]
+                    own += [nothing] * (4 - len(own))
+                    inputs = (
+                        (0, H, None, None, network.table, fed)
+                        if below is None
+                        else (H, H, below, kernel, bias, None)
+                    )
+                    inner = network.inner_biases[i]
+                    calls.append(
+                        (f"{network.cell}_alone", (first, last, *inputs, recurrent, inner, *own))
+                    )
+                    calls.append(meet)
+                    below = own[1]
+                assert below is not None
+                output = network.output[left * H :], network.output_bias[left:]
+                product = (
+                    1,
+                    1,
+                    right - left,
+                    H,
+                    below,
+                    H,
+                    H,
+                    1,
+                    *output,
+                    0,
+                    self._logits[left:],
+                    V,
+                )
+                calls += [("product", product), meet]
+            table = kernels.table(calls)
+            step = (2, len(calls) // 2, table.pairs, None, 0, 0)
+            self._parts.append((table, step, fed, room))
+
+    def generate(
+        self, part: int, start: int, chances: NDArray[np.float64], scale: Floats
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """What one of the threads does; all must do it at once, and all find the same.
+
+        Args:
+            part: which of the threads.
+            start: symbols drawn before.
+            chances: as for `Streams.generate`, `(steps, 1)`.
+            scale: as there.
+
+        Returns:
+            What is drawn, and its probabilities, `(steps, 1)` each.
+        """
+        _table, step, fed, room = self._parts[part]
+        ids, shares = np.empty(chances.shape, np.intp), np.empty(chances.shape)
+        drawn = (1, len(self._logits), self._logits, scale, room, fed, 1, chances, ids, shares)
+        native.kernels()("generate", len(chances), start % 2, *step, *drawn)
+        return ids, shares
 
 
 def draw(
@@ -155,38 +257,92 @@ def draw(
     Yields:
         Ids and what they cost in nats (empty without `costs`), `(t, n)` each, until `length` are drawn.
     """
-    network = Network(decoder.weights, decoder.cell)
+    network = _networks.get(decoder)
+    if network is None:
+        network = _networks[decoder] = Network(decoder.weights, decoder.cell)
     cores = available_cores()
-    n, V = states.n, decoder.vocabulary_size
-    count = min(n, max(cores, -(-n // WIDEST)))
-    parts = []
-    for rows in np.array_split(np.arange(n), count):
-        sampler = (
-            Sampler(copy.deepcopy(list(strategies)), rng, len(rows), V) if strategies else None
-        )
-        parts.append((slice(rows[0], rows[-1] + 1), Streams(network, states, rows), sampler))
+    temperature = by_softmax(strategies, costs)
+    scale = None if temperature is None else np.full(1, 1 / temperature, np.float32)
+    jobs: list[Job]
+    if states.n == 1 and scale is not None and decoder.units % native.kernels().shape.panel == 0:
+        threads = cores if decoder.weight_bytes > CACHED else 1
+        jobs = _alone(Alone(network, states, threads), scale)
+    else:
+        jobs = _side_by_side(network, states, strategies, rng, cores, scale)
+    with ThreadPoolExecutor(min(cores, len(jobs))) as pool:
+        run_all = pool.map if len(jobs) > 1 else map
+        for start in range(0, length, BLOCK):
+            block = Block(start, rng.random((min(BLOCK, length - start), states.n)), costs)
+            for _ in run_all(lambda job: job(block), jobs):  # noqa: B023 (it is called at once)
+                pass
+            yield block.ids, block.nats(scale)
 
-    def work(part: tuple[slice, Streams, Sampler | None]) -> None:
-        rows, streams, sampler = part
-        if sampler is None:
-            streams.generate(uniform[:, rows], ids[:, rows], shares[:, rows])
+
+_networks: WeakKeyDictionary[Decoder, Network] = WeakKeyDictionary()
+
+
+class Block:
+    """Some steps of all streams.
+
+    Args:
+        start: symbols that each stream has drawn before.
+        chances: by which the draws are decided, `(t, n)`.
+        costs: whether what the symbols cost is wanted.
+
+    Attributes:
+        ids: what is drawn.
+        shares: its probabilities, where the softmax itself is drawn from.
+        surprises: its costs in nats, elsewhere.
+    """
+
+    def __init__(self, start: int, chances: NDArray[np.float64], costs: bool) -> None:
+        self.start, self.chances, self.costs = start, chances, costs
+        self.ids = np.empty(chances.shape, np.intp)
+        self.shares = np.empty(chances.shape)
+        self.surprises = np.empty((len(chances), chances.shape[1] if costs else 0))
+
+    def nats(self, scale: Floats | None) -> NDArray[np.float64]:
+        """What each symbol cost; empty if that is not wanted."""
+        return self.surprises if scale is None or not self.costs else -np.log(self.shares)
+
+
+Job: TypeAlias = "Callable[[Block], None]"
+
+
+def _alone(stream: Alone, scale: Floats) -> list[Job]:
+    def work(part: int, block: Block) -> None:
+        ids, shares = stream.generate(part, block.start, block.chances, scale)
+        if part == 0:
+            block.ids, block.shares = ids, shares
+
+    return [functools.partial(work, part) for part in range(stream.threads)]
+
+
+def _side_by_side(
+    network: Network,
+    states: States,
+    strategies: Sequence[Strategy],
+    rng: np.random.Generator,
+    cores: int,
+    scale: Floats | None,
+) -> list[Job]:
+    n, V = states.logits.shape
+
+    def work(rows: slice, streams: Streams, sampler: Sampler, block: Block) -> None:
+        if scale is not None:
+            streams.generate(
+                block.chances[:, rows], block.ids[:, rows], block.shares[:, rows], scale
+            )
             return
-        for t, chances in enumerate(uniform):
-            ids[t, rows] = chosen = sampler.draw(streams.logits, chances[rows])
-            if costs:
-                nats[t, rows] = surprise(streams.logits, chosen)
+        for t, chances in enumerate(block.chances):
+            block.ids[t, rows] = chosen = sampler.draw(streams.logits, chances[rows])
+            if block.costs:
+                block.surprises[t, rows] = surprise(streams.logits, chosen)
             streams.step(chosen)
 
-    with ThreadPoolExecutor(min(cores, len(parts))) as pool:
-        run_all = pool.map if len(parts) > 1 else map
-        for start in range(0, length, BLOCK):
-            steps = min(BLOCK, length - start)
-            ids = np.empty((steps, n), np.intp)
-            uniform = rng.random((steps, n))
-            shares = np.empty((steps, n))
-            nats = np.empty((steps, n if costs else 0))
-            for _ in run_all(work, parts):
-                pass
-            if costs and not strategies:
-                np.negative(np.log(shares), out=nats)
-            yield ids, nats
+    jobs: list[Job] = []
+    for rows in np.array_split(np.arange(n), min(n, max(cores, -(-n // WIDEST)))):
+        sampler = Sampler(copy.deepcopy(list(strategies)), rng, len(rows), V)
+        streams = Streams(network, states, rows)
+        jobs.append(functools.partial(work, slice(rows[0], rows[-1] + 1), streams, sampler))
+    return jobs

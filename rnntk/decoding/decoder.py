@@ -25,8 +25,8 @@ WORTH_LOADING = 4e9
 be loaded first."""
 
 CACHED = 1 << 22
-"""Bytes of weights up to which that holds for one stream: beyond, memory is the limit, and BLAS reads it with
-all cores."""
+"""Bytes of weights that a core's caches hold. Beyond, one stream is as fast as memory is read, which takes
+several cores: BLAS has them at once, the kernels if they draw too."""
 
 
 class States:
@@ -146,14 +146,25 @@ class Decoder:
         """Zero states for `n` streams."""
         return States(self.layers, self.vocabulary_size, n)
 
-    def is_worth_compiling(self, num: int, length: int) -> bool:
-        """Whether `num` streams of `length` symbols are enough work for `compiled.draw`."""
-        used = sum(
-            np.size(w) for name, w in self.weights.items() if not name.startswith("embedding")
-        )
-        if isinstance(self.layers[0], GRUResetBefore) or (num == 1 and 4 * used > CACHED):
+    @property
+    def weight_bytes(self) -> int:
+        """Of all that a step reads."""
+        sizes = (np.size(w) for name, w in self.weights.items() if not name.startswith("embedding"))
+        return 4 * sum(sizes)
+
+    def is_worth_compiling(self, num: int, length: int, *, by_strategies: bool) -> bool:
+        """Whether `num` streams of `length` symbols are enough work for `compiled.draw`.
+
+        Args:
+            num: streams.
+            length: symbols that each draws.
+            by_strategies: whether Python has a say in each draw.
+        """
+        if isinstance(self.layers[0], GRUResetBefore):
             return False
-        return 2.0 * used * num * length >= WORTH_LOADING
+        if num == 1 and self.weight_bytes > CACHED and (by_strategies or self.units % 32):
+            return False
+        return self.weight_bytes / 2 * num * length >= WORTH_LOADING
 
     def step(self, ids: NDArray[np.integer], states: States) -> Floats:
         """Feeds one symbol to each stream.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rnntk.decoding.beam import beam_search
 from rnntk.decoding.decoder import Decoder, States
-from rnntk.decoding.strategies import Ban, Sampler, Strategy, surprise
+from rnntk.decoding.strategies import Ban, Sampler, Strategy, by_softmax, surprise
 from rnntk.errors import RunError, UsageError
 from rnntk.text.preprocessors import Plain, Preprocessor
 from rnntk.text.vocabulary import Vocabulary
@@ -137,7 +137,8 @@ def generate(
     ready, states = _primed(decoder, vocabulary, preprocessor, prime, num, states)
     if vocabulary.unknown_symbol is not None:
         strategies = [Ban(vocabulary.encode(vocabulary.unknown_symbol).tolist()), *strategies]
-    if decoder.is_worth_compiling(num, length):
+    by_strategies = by_softmax(strategies, costs) is None
+    if decoder.is_worth_compiling(num, length, by_strategies=by_strategies):
         from rnntk.decoding import compiled
 
         rows = _row_by_row(compiled.draw(decoder, states, strategies, rng, length, costs))

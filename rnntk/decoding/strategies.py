@@ -137,6 +137,21 @@ class Temperature(_Stateless):
             scores /= self.temperature
 
 
+def by_softmax(strategies: Sequence[Strategy], costs: bool) -> float | None:
+    """The temperature, if these strategies are nothing more; None if they are, or as good as greedy.
+
+    Args:
+        strategies: in order.
+        costs: whether what symbols cost is asked for, which is always the softmax's at temperature 1.
+    """
+    if not strategies:
+        return 1.0
+    only = strategies[0]
+    if len(strategies) > 1 or costs or not isinstance(only, Temperature):
+        return None
+    return only.temperature if only.temperature > 1e-3 else None
+
+
 class TopK(_Stateless):
     """Only the `k` likeliest symbols, and what is as likely as the last of them.
 

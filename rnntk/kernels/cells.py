@@ -81,7 +81,7 @@ class Loop(Code):
 
 
 def emit(module: ir.Module, shape: Shape, product: Code) -> None:
-    """Put `<cell>_forward` and `<cell>_backward` of each cell into a module, and `scatter`."""
+    """Put `<cell>_forward`, `<cell>_backward` and `<cell>_alone` of each cell into a module, and `scatter`."""
     for emitter in (
         _lstm_forward,
         _lstm_backward,
@@ -91,6 +91,8 @@ def emit(module: ir.Module, shape: Shape, product: Code) -> None:
         _rnn_backward,
     ):
         emitter(module, shape, product)
+    for cell in ("lstm", "gru", "rnn"):
+        _alone(module, shape, cell)
     _scatter(module, shape)
 
 
@@ -254,6 +256,93 @@ def _rnn_backward(module: ir.Module, shape: Shape, product: Code) -> None:
 
         code.each(code.mul(code.lanes, H), shape.width, unit)
         code.multiply(dz, H, "transposed", H, arg["dh"])
+    code.end()
+
+
+def _alone(module: ir.Module, shape: Shape, cell: str) -> None:
+    """`<cell>_alone(first, last, inputs, units, x, kernel, rows, ids, recurrent, bias, h, h_after, c, c_after)`: one
+    step of some units of a layer, of one sequence.
+
+    All that such a step does is read weights, so each goes from memory into a register once, and the gates
+    never leave theirs. Units `first` to `last` are whole panels, and so are `units`, so that each gate's columns
+    of a kernel are panels of their own.
+
+    Args:
+        x, inputs: what comes in and how much, which may be nothing; `kernel` is packed.
+        rows, ids: row `ids[0]` is added to the product; row 0 where `ids` is null.
+        recurrent: packed.
+        bias: a GRU's second one; otherwise unused, as are `c` and `c_after` but for an LSTM.
+    """
+    names = dict.fromkeys(["first", "last", "inputs", "units"], INT)
+    pointers = ["x", "kernel", "rows", "ids", "recurrent", "bias", "h", "h_after", "c", "c_after"]
+    code = Code(
+        module,
+        f"{cell}_alone",
+        names | dict.fromkeys(pointers, POINTER),
+        may_be_one=tuple(pointers),
+    )
+    b, arg, v = code.b, code.arg, Lanes(code, shape.width)
+    gates = {"lstm": 4, "gru": 3, "rnn": 1}[cell]
+    halves = (0, shape.width)
+    units = arg["units"]
+    with b.if_else(b.icmp_signed("!=", b.ptrtoint(arg["ids"], INT), code.whole(0))) as (
+        by_id,
+        by_0,
+    ):
+        with by_id:
+            chosen = code.mul(code.symbol(arg["ids"], code.whole(0)), gates, units)
+            from_id = b.block
+        with by_0:
+            from_0 = b.block
+    start = b.phi(INT)
+    start.add_incoming(chosen, from_id)
+    start.add_incoming(code.whole(0), from_0)
+
+    def summed(j: Any, count: Any, vector: str, packed: str, sums: list[Any]) -> list[Any]:
+        """Sums of the gates at units j, plus `count` terms each."""
+        panels = [
+            code.at(arg[packed], code.mul(code.add(code.mul(g, units), j), count))
+            for g in range(gates)
+        ]
+        with code.carried_loop(0, count, 1, sums) as (k, carried, done):
+            a = v.spread(arg[vector], k)
+            done(
+                [
+                    v.fma(a, v.load(panels[i // 2], code.mul(k, shape.panel), halves[i % 2]), total)
+                    for i, total in enumerate(carried)
+                ]
+            )
+        return code.carried
+
+    with code.loop(arg["first"], arg["last"], shape.panel) as j:
+        places = [(code.add(code.mul(g, units), j), half) for g in range(gates) for half in halves]
+        z = [v.load(arg["rows"], start, *place) for place in places]
+        z = summed(j, arg["inputs"], "x", "kernel", z)
+        if cell == "gru":
+            inner = [v.load(arg["bias"], *place) for place in places]
+            # The candidate's recurrent half is summed by itself, for the reset gate to act on.
+            inner = summed(j, units, "h", "recurrent", inner)
+        else:
+            z = summed(j, units, "h", "recurrent", z)
+        for i, half in enumerate(halves):
+            own = z[i::2]
+            if cell == "lstm":
+                i_, f, g, o = (
+                    v.sigmoid(own[0]),
+                    v.sigmoid(own[1]),
+                    v.tanh(own[2]),
+                    v.sigmoid(own[3]),
+                )
+                c = v.fma(f, v.load(arg["c"], j, half), v.mul(i_, g))
+                v.store(c, arg["c_after"], j, half)
+                h = v.mul(o, v.tanh(c))
+            elif cell == "gru":
+                update, reset = (v.sigmoid(v.add(own[k], inner[i::2][k])) for k in (0, 1))
+                g = v.tanh(v.fma(reset, inner[i::2][2], own[2]))
+                h = v.fma(update, v.sub(v.load(arg["h"], j, half), g), g)
+            else:
+                h = v.tanh(own[0])
+            v.store(h, arg["h_after"], j, half)
     code.end()
 
 

@@ -5,6 +5,7 @@ A network is a table of kernels with their operands, so one kernel runs every ar
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from llvmlite import ir
@@ -16,7 +17,8 @@ I32 = ir.IntType(32)
 
 
 def emit(module: ir.Module, shape: Shape) -> None:
-    """Put `draw`, `advance` and `generate` into a module."""
+    """Put `draw`, `advance`, `generate` and `meet` into a module."""
+    _meet(module)
     advance = _advance(module, shape)
     _generate(module, _draw(module, shape), advance)
 
@@ -35,15 +37,16 @@ def table_entry(module: ir.Module, kernel: str) -> None:
 
 
 def _draw(module: ir.Module, shape: Shape) -> Code:
-    """`draw(count, symbols, logits, room, chances, ids, shares)`.
+    """`draw(count, symbols, logits, scale, room, chances, ids, shares)`.
 
-    For each row of logits `(count, symbols)`: the first symbol whose cumulative softmax passes the row's
-    chance (float64 in [0, 1)), as int64, and its probability (float64). `room` holds a row.
+    For each row of logits `(count, symbols)`, multiplied by `scale[0]`: the first symbol whose cumulative softmax
+    passes the row's chance (float64 in [0, 1)), as int64, and its probability (float64). `room` holds a row.
     """
     names = {"count": INT, "symbols": INT}
-    names |= dict.fromkeys(["logits", "room", "chances", "ids", "shares"], POINTER)
+    names |= dict.fromkeys(["logits", "scale", "room", "chances", "ids", "shares"], POINTER)
     code = Code(module, "draw", names, may_be_one=tuple(names))
     arg, b, one = code.arg, code.b, Lanes(code, 1)
+    scale = one.load(arg["scale"], 0)
     with code.loop(0, arg["count"]) as row:
         start = code.mul(row, arg["symbols"])
         with code.carried_loop(0, arg["symbols"], 1, [one.load(arg["logits"], start)]) as (
@@ -56,7 +59,8 @@ def _draw(module: ir.Module, shape: Shape) -> Code:
         (top,) = code.carried
 
         def likelihood(v: Lanes, j: Any, start: Any = start, top: Any = top) -> None:
-            v.store(v.exp(v.sub(v.load(arg["logits"], start, j), v.filled(top))), arg["room"], j)
+            below = v.sub(v.load(arg["logits"], start, j), v.filled(top))
+            v.store(v.exp(v.mul(below, v.filled(scale))), arg["room"], j)
 
         code.each(arg["symbols"], shape.width, likelihood)
 
@@ -118,15 +122,17 @@ def _advance(module: ir.Module, shape: Shape) -> Code:
 
 
 def _generate(module: ir.Module, draw: Code, advance: Code) -> None:
-    """`generate(steps, calls, table, states, arrays, size, count, symbols, logits, room, fed, stride, chances, ids,
-    shares)`: draw from the logits, feed what was drawn, and so on.
+    """`generate(steps, first, tables, calls, table, states, arrays, size, count, symbols, logits, scale, room, fed,
+    stride, chances, ids, shares)`: draw from the logits, feed what was drawn, and so on.
 
-    Chances, ids and shares are `(steps, stride)`, of which this writes the first `count` of each row; `fed` is
-    int32 `(count,)`, where the network reads its symbols.
+    There are one or two tables of `calls` calls, one behind the other, which take turns: step t uses table
+    `(first + t) % tables`. Chances, ids and shares are `(steps, stride)`, of which this writes the first `count` of
+    each row; `fed` is int32 `(count,)`, where the network reads its symbols.
     """
-    names = dict.fromkeys(["steps", "calls"], INT) | {"table": POINTER, "states": POINTER}
+    names = dict.fromkeys(["steps", "first", "tables", "calls"], INT)
+    names |= {"table": POINTER, "states": POINTER}
     names |= dict.fromkeys(["arrays", "size", "count", "symbols"], INT)
-    names |= {"logits": POINTER, "room": POINTER, "fed": POINTER, "stride": INT}
+    names |= dict.fromkeys(["logits", "scale", "room", "fed"], POINTER) | {"stride": INT}
     names |= dict.fromkeys(["chances", "ids", "shares"], POINTER)
     code = Code(module, "generate", names, may_be_one=tuple(names))
     arg, b = code.arg, code.b
@@ -135,11 +141,44 @@ def _generate(module: ir.Module, draw: Code, advance: Code) -> None:
         chances, ids, shares = (
             b.gep(arg[name], [at], source_etype=INT) for name in ("chances", "ids", "shares")
         )
-        code.call(
-            draw, arg["count"], arg["symbols"], arg["logits"], arg["room"], chances, ids, shares
-        )
+        drawn_from = [arg[name] for name in ("count", "symbols", "logits", "scale", "room")]
+        code.call(draw, *drawn_from, chances, ids, shares)
         with code.loop(0, arg["count"]) as k:
             drawn = b.trunc(b.load(b.gep(ids, [k], source_etype=INT), typ=INT), I32)
             b.store(drawn, b.gep(arg["fed"], [k], source_etype=I32))
-        code.call(advance, arg["calls"], arg["table"], arg["states"], arg["arrays"], arg["size"])
+        turn = b.srem(code.add(arg["first"], t), arg["tables"])
+        table = b.gep(arg["table"], [code.mul(turn, 2, arg["calls"])], source_etype=INT)
+        code.call(advance, arg["calls"], table, arg["states"], arg["arrays"], arg["size"])
+    code.end()
+
+
+def _meet(module: ir.Module) -> None:
+    """`meet(parties, arrived)`: returns when as many threads as there are parties have called it as often as this one.
+
+    `arrived` counts the calls, from 0. A thread that waits looks again a thousand times before it lets others run:
+    the wait is mostly shorter than a change of threads.
+    """
+    code = Code(module, "meet", {"parties": INT, "arrived": POINTER}, may_be_one=("arrived",))
+    b, parties, arrived = code.b, *code.arg.values()
+    counter = b.bitcast(arrived, ir.PointerType(INT))
+    own = b.atomic_rmw("add", counter, code.whole(1), "seq_cst")
+    wanted = b.mul(b.add(b.sdiv(own, parties), code.whole(1)), parties)
+    start = b.block
+    look = code.function.append_basic_block("look")
+    again = code.function.append_basic_block("again")
+    end = code.function.append_basic_block("end")
+    b.branch(look)
+    b.position_at_end(look)
+    turns = b.phi(INT)
+    turns.add_incoming(code.whole(1), start)
+    seen = b.load_atomic(counter, "seq_cst", 8, typ=INT)
+    b.cbranch(b.icmp_signed(">=", seen, wanted), end, again)
+    b.position_at_end(again)
+    if sys.platform != "win32":
+        let_run = ir.Function(module, ir.FunctionType(I32, []), "sched_yield")
+        with b.if_then(b.icmp_signed("==", b.srem(turns, code.whole(1000)), code.whole(0))):
+            b.call(let_run, [])
+    turns.add_incoming(b.add(turns, code.whole(1)), b.block)
+    b.branch(look)
+    b.position_at_end(end)
     code.end()

@@ -131,7 +131,8 @@ def _compile(machine: Any, shape: Shape) -> objects.Compiled:
     module = ir.Module("rnntk")
     cells.emit(module, shape, product.emit(module, shape))
     drawing.emit(module, shape)
-    for kernel in ("product", "lstm_forward", "gru_forward", "rnn_forward"):
+    in_tables = [f"{cell}_{how}" for cell in ("lstm", "gru", "rnn") for how in ("forward", "alone")]
+    for kernel in ("product", "meet", *in_tables):
         drawing.table_entry(module, kernel)
     parsed = llvm.parse_assembly(str(module))
     parsed.verify()

@@ -1,11 +1,13 @@
 """Many streams on compiled kernels against the NumPy decoder, and against what a seed promises."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
 from rnntk.decoding import compiled
 from rnntk.decoding import decoder as decoder_module
-from rnntk.decoding.compiled import Network, Streams
+from rnntk.decoding.compiled import Alone, Network, Streams
 from rnntk.decoding.decoder import Decoder
 from rnntk.decoding.generate import generate
 from rnntk.decoding.strategies import RepetitionGuard, Sampler, Temperature, TopK, surprise
@@ -27,7 +29,8 @@ def drawn(logits, chances):
     """What the kernel draws from each row of logits, and its probability."""
     ids, shares = np.empty(len(logits), np.int64), np.empty(len(logits))
     room = np.empty(logits.shape[1], np.float32)
-    native.kernels()("draw", *logits.shape, logits, room, chances, ids, shares)
+    scale = np.ones(1, np.float32)
+    native.kernels()("draw", *logits.shape, logits, scale, room, chances, ids, shares)
     return ids, shares
 
 
@@ -111,17 +114,74 @@ def test_costs_and_stop(random_weights):
 
 
 def test_small_jobs_and_the_other_gru_stay_with_numpy(random_weights):
+    def is_worth(decoder, num, length, by_strategies=False):
+        return decoder.is_worth_compiling(num, length, by_strategies=by_strategies)
+
     decoder = Decoder(random_weights("lstm"), "lstm")
-    assert not decoder.is_worth_compiling(64, 100)
-    assert decoder.is_worth_compiling(1, 10**9)
-    assert decoder.is_worth_compiling(64, 10**9)
+    assert not is_worth(decoder, 64, 100)
+    assert is_worth(decoder, 1, 10**9, by_strategies=True)
+    assert is_worth(decoder, 64, 10**9)
     large = Decoder(random_weights("lstm", H=400), "lstm")
-    assert not large.is_worth_compiling(1, 10**9)
-    assert large.is_worth_compiling(2, 10**9)
+    assert not is_worth(large, 1, 10**9), "its units are no whole panels"
+    large = Decoder(random_weights("lstm", H=384), "lstm")
+    assert is_worth(large, 1, 10**9)
+    assert not is_worth(large, 1, 10**9, by_strategies=True)
+    assert is_worth(large, 2, 10**9, by_strategies=True)
     weights = random_weights("gru")
     for name in ("rnn_0/bias", "rnn_1/bias"):
         weights[name] = weights[name][0]
-    assert not Decoder(weights, "gru").is_worth_compiling(64, 10**9)
+    assert not is_worth(Decoder(weights, "gru"), 64, 10**9)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_a_stream_alone_is_drawn_as_numpy_draws_it(cell, layers, threads, random_weights):
+    decoder = Decoder(random_weights(cell, layers, V=50, E=16, H=64, scale=0.2), cell)
+    states = decoder.initial_states()
+    for symbol in (3, 9, 4):
+        decoder.step(np.array([symbol]), states)
+    stream = Alone(Network(decoder.weights, cell), states, threads)
+    rng, scale = np.random.default_rng(2), np.array([1 / 0.7], np.float32)
+    start = 0
+    with ThreadPoolExecutor(stream.threads) as pool:
+        for steps in (5, 2, 30):
+            chances = rng.random((steps, 1))
+            found = list(
+                pool.map(
+                    lambda part, start=start, chances=chances: stream.generate(
+                        part, start, chances, scale
+                    ),
+                    range(stream.threads),
+                )
+            )
+            for ids, shares in found:
+                np.testing.assert_array_equal(ids, found[0][0])
+                np.testing.assert_array_equal(shares, found[0][1])
+            for symbol, share, chance in zip(*found[0], chances[:, 0], strict=True):
+                scores = states.logits[0].astype(np.float64) / 0.7
+                softmax = np.exp(scores - scores.max())
+                softmax /= softmax.sum()
+                np.testing.assert_allclose(softmax[symbol], share, rtol=2e-5)
+                reached = np.cumsum(softmax)[symbol]
+                assert reached - softmax[symbol] - 1e-5 <= chance <= reached + 1e-5
+                decoder.step(symbol, states)
+            start += steps
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("cores", [1, 2, 5])
+def test_a_large_model_draws_the_same_text_on_any_number_of_cores(
+    random_weights, monkeypatch, cores
+):
+    decoder = Decoder(random_weights("lstm", H=64, scale=0.3), "lstm")
+    monkeypatch.setattr(decoder_module, "WORTH_LOADING", 1e99)
+    by_numpy = texts(decoder, 1, length=90, strategies=[Temperature(0.8)])
+    monkeypatch.setattr(decoder_module, "WORTH_LOADING", 0)
+    for module in (compiled, decoder_module):
+        monkeypatch.setattr(module, "CACHED", 0)
+    monkeypatch.setattr(compiled, "available_cores", lambda: cores)
+    assert texts(decoder, 1, length=90, strategies=[Temperature(0.8)]) == by_numpy
 
 
 @pytest.mark.parametrize("scale", [0.5, 3.0, 60.0])
