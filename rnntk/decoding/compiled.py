@@ -1,8 +1,9 @@
-"""Long texts and many of them on compiled kernels, a part of the streams on each core.
+"""Long texts and many of them on compiled kernels, a part of the streams or of the units on each core.
 
 A step is a matrix product and a pass over its results; the kernels of training do just that, where NumPy
-makes a dozen passes and BLAS packs the weights anew for each product. Compiled code is loaded in a fifth
-of a second, so small jobs are better off with `decoder.Decoder`.
+makes a dozen passes and BLAS packs the weights anew for each product. Where nothing but a temperature shapes
+the draws, a block of steps and draws is one call of compiled code (`kernels/drawing.py`). Compiled code is
+loaded in a fifth of a second, so small jobs are better off with `decoder.Decoder`.
 """
 
 from __future__ import annotations
@@ -273,7 +274,7 @@ def draw(
         run_all = pool.map if len(jobs) > 1 else map
         for start in range(0, length, BLOCK):
             block = Block(start, rng.random((min(BLOCK, length - start), states.n)), costs)
-            for _ in run_all(lambda job: job(block), jobs):  # noqa: B023 (it is called at once)
+            for _ in run_all(block.passed_to, jobs):
                 pass
             yield block.ids, block.nats(scale)
 
@@ -300,6 +301,10 @@ class Block:
         self.ids = np.empty(chances.shape, np.intp)
         self.shares = np.empty(chances.shape)
         self.surprises = np.empty((len(chances), chances.shape[1] if costs else 0))
+
+    def passed_to(self, job: Job) -> None:
+        """Let a job do its part."""
+        job(self)
 
     def nats(self, scale: Floats | None) -> NDArray[np.float64]:
         """What each symbol cost; empty if that is not wanted."""
