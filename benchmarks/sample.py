@@ -71,7 +71,8 @@ TARGETS = {
 # ---- what runs inside a worker process -----------------------------------------------------------
 
 
-def rnntk(model: Model, num: int = 1) -> Draw:
+def rnntk(model: Model, num: int = 1, at_once: int | None = None) -> Draw:
+    """Texts of `at_once` characters one after another, or one text of all."""
     from rnntk.decoding.decoder import Decoder
     from rnntk.decoding.generate import generate
     from rnntk.text.preprocessors import Plain
@@ -82,10 +83,14 @@ def rnntk(model: Model, num: int = 1) -> Draw:
     rng = np.random.default_rng(0)
 
     def draw(count: int) -> int:
-        pieces = generate(
-            decoder, vocabulary, Plain(), rng=rng, prime="ABC", length=count // num, num=num
-        )
-        return sum(len(piece.text) for piece in pieces)
+        length = at_once or count // num
+        done = 0
+        while done < count:
+            pieces = generate(
+                decoder, vocabulary, Plain(), rng=rng, prime="ABC", length=length, num=num
+            )
+            done += sum(len(piece.text) for piece in pieces)
+        return done
 
     return draw
 
@@ -221,20 +226,18 @@ def pytorch(model: Model) -> Draw:
 
 VARIANTS: dict[str, Callable[[Model], Draw]] = {
     "rnntk": rnntk,
-    "rnntk-1-thread": rnntk,
+    "rnntk-1000": lambda model: rnntk(model, 1, 1000),
     "rnntk-step-only": rnntk_decoder,
     "rnntk-64": lambda model: rnntk(model, 64),
-    "rnntk-64-1-thread": lambda model: rnntk(model, 64),
     "keras-char": keras_char,
     "keras-graph": keras_graph,
     "torch": pytorch,
 }
 NAMES = {
     "rnntk": "rnntk, one stream",
-    "rnntk-1-thread": "rnntk, one stream, one BLAS thread",
-    "rnntk-step-only": "rnntk, one stream, the network's step alone",
+    "rnntk-1000": "rnntk, texts of 1,000 one after another (`rnntk sample`)",
+    "rnntk-step-only": "rnntk, the NumPy decoder's step alone",
     "rnntk-64": "rnntk, 64 streams in sum",
-    "rnntk-64-1-thread": "rnntk, 64 streams in sum, one BLAS thread",
     "keras-char": "Keras, one `tf.function` call a character",
     "keras-graph": "Keras, loop inside the graph",
     "torch": "PyTorch `nn.LSTM`",
@@ -268,8 +271,6 @@ class Worker:
 
     def __init__(self, variant: str, model: str, seconds: float) -> None:
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-        if variant.endswith("1-thread"):
-            environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         command = [sys.executable, __file__, "--worker", variant, model, str(seconds)]
         self.process = subprocess.Popen(
             command,

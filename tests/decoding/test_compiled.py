@@ -1,5 +1,6 @@
 """Many streams on compiled kernels against the NumPy decoder, and against what a seed promises."""
 
+import functools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,6 +13,7 @@ from rnntk.decoding.decoder import Decoder
 from rnntk.decoding.generate import generate
 from rnntk.decoding.strategies import RepetitionGuard, Sampler, Temperature, TopK, surprise
 from rnntk.kernels import native
+from rnntk.kernels.code import Shape
 from rnntk.text.preprocessors import Plain
 from rnntk.text.vocabulary import Vocabulary
 
@@ -23,6 +25,11 @@ SYMBOLS = "abcdefghijk"
 def always(monkeypatch):
     """The kernels take the smallest job too."""
     monkeypatch.setattr(decoder_module, "WORTH_LOADING", 0)
+
+
+@functools.cache
+def of_shape(shape):
+    return native.Kernels(shape)
 
 
 def drawn(logits, chances):
@@ -135,8 +142,16 @@ def test_small_jobs_and_the_other_gru_stay_with_numpy(random_weights):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("layers", [1, 3])
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_a_stream_alone_is_drawn_as_numpy_draws_it(cell, layers, threads, random_weights):
+@pytest.mark.parametrize(
+    ("shape", "threads"),
+    [(None, 1), (None, 2), (None, 3), (Shape(4, 6), 2), (Shape(4, 12), 1), (Shape(16, 12), 2)],
+    ids=str,
+)
+def test_a_stream_alone_is_drawn_as_numpy_draws_it(
+    cell, layers, shape, threads, random_weights, monkeypatch
+):
+    if shape:
+        monkeypatch.setattr(native, "kernels", lambda: of_shape(shape))
     decoder = Decoder(random_weights(cell, layers, V=50, E=16, H=64, scale=0.2), cell)
     states = decoder.initial_states()
     for symbol in (3, 9, 4):
