@@ -59,7 +59,9 @@ acceptance: $(DEV)
 bench: $(DEV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/train_step.py
+	$(BIN)/python benchmarks/mnist.py
 	$(BIN)/python benchmarks/sample.py
+	$(BIN)/python benchmarks/start.py
 	$(BIN)/python benchmarks/prep.py
 	$(BIN)/python benchmarks/scaling.py
 
