@@ -253,23 +253,37 @@ def _draw(run: RunFolder, weights: dict[str, Any]) -> str:
     return model.default_prime + "".join(model.sample(length=200, seed=0))
 
 
-def _both(nats: float, result: Any) -> str:
+def _both(nats: float, bits_a_nat: float) -> str:
     """A loss in nats a symbol, and in bits a character: only these compare jamo with syllables."""
+    return f"{nats:.4f} nats a symbol ({nats * bits_a_nat:.3f} bits a character)"
+
+
+def _bits(result: Any, *, held_out: bool) -> float:
+    """Bits a character for one nat a symbol: the held-out text has its own number of symbols a character."""
+    if held_out:
+        from rnntk.runs import metrics
+
+        found = metrics.read(result.run.metrics, ["val_loss", "val_bits_per_character"])
+        pairs = zip(
+            found.series("val_loss")[2], found.series("val_bits_per_character")[2], strict=True
+        )
+        for loss, bits in pairs:
+            return float(bits / loss)
     facts = result.run.record["corpus"]["facts"]
-    bits = nats / math.log(2) * facts["symbols"] / facts["characters"]
-    return f"{nats:.4f} nats a symbol ({bits:.3f} bits a character)"
+    return float(facts["symbols"] / facts["characters"] / math.log(2))
 
 
 def _describe(console: Console, result: Any) -> None:
     p = result.progress
     console.result(f"run           {shown(result.run.path)}")
     console.result(
-        f"reached       step {p.step}, epoch {p.epoch}, loss {_both(p.losses['loss'], result)}, "
+        f"reached       step {p.step}, epoch {p.epoch}, loss {_both(p.losses['loss'], _bits(result, held_out=False))}, "
         f"{REASONS[result.reason]}"
     )
     if p.best is not None:
         console.result(
-            f"best          validation {_both(p.best['val_loss'], result)} at step {p.best['step']:.0f}"
+            f"best          validation {_both(p.best['val_loss'], _bits(result, held_out=True))} "
+            f"at step {p.best['step']:.0f}"
         )
     prime = result.run.record["corpus"].get("prime")
     console.note(

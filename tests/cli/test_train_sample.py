@@ -47,6 +47,19 @@ def test_prep_lists_all_corpora(rnntk) -> None:
     assert all(name in table for name in by_name)
 
 
+def test_bits_of_the_best_validation_are_the_held_out_texts(rnntk, here: Path) -> None:
+    # Three symbols a character at the start, one at the end: which is held out decides what a symbol is worth.
+    (here / "mixed.txt").write_text("한글을 쓴다. " * 60 + "plain letters " * 60, encoding="utf-8")
+    result = rnntk(
+        "train", "--input", "mixed.txt", "--preprocessor", "hangul", *SMALL, "--val-fraction", 0.2, "--val-every", 2,
+        "--run", "r",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in (here / "r" / "metrics.jsonl").read_text().splitlines()]
+    best = min((line for line in lines if "val_loss" in line), key=lambda line: line["val_loss"])
+    assert f"({best['val_bits_per_character']:.3f} bits a character) at step" in result.stdout
+
+
 def test_train_then_sample_without_naming_the_run(rnntk, text: Path) -> None:
     result = rnntk("train", "--input", text, *SMALL, "--sample-every", 2)
     assert result.exit_code == 0, result.output
