@@ -55,10 +55,10 @@ def test_validation_is_the_default_and_agrees_with_training(rnntk, text: Path, h
     assert model["perplexity"] == pytest.approx(math.exp(model["nats_per_symbol"]))
     assert model["bits_per_character"] == pytest.approx(model["nats_per_symbol"] / math.log(2))
     total = len(text.read_text())
-    assert model["characters"] == int(total * 0.1)
-    assert figures(rnntk, "--split", "test", "--no-floors")["model"]["characters"] == int(
-        total * 0.2
-    )
+    cuts = 7 * total // 10, 8 * total // 10
+    assert model["characters"] == cuts[1] - cuts[0]
+    tail = figures(rnntk, "--split", "test", "--no-floors")["model"]
+    assert tail["characters"] == total - cuts[1]
 
 
 def test_the_floors_stand_beside_it(rnntk, held: Path, text: Path) -> None:
@@ -74,11 +74,10 @@ def test_the_floors_stand_beside_it(rnntk, held: Path, text: Path) -> None:
     assert [name for _, name, mark in rows if mark] == ["this model"]
     # Single characters, by hand: Witten and Bell's mixture of counts and the uniform distribution.
     whole = text.read_text()
-    start, end = len(whole) - int(len(whole) * 0.2) - int(len(whole) * 0.1), None
-    train, rest = whole[:start], whole[start:]
-    end = int(len(whole) * 0.1)
+    start, end = 7 * len(whole) // 10, 8 * len(whole) // 10
+    train, rest = whole[:start], whole[start:end]
     kinds, V = len(set(train)), len(set(whole))
-    cost = [-math.log2((train.count(c) + kinds / V) / (len(train) + kinds)) for c in rest[1:end]]
+    cost = [-math.log2((train.count(c) + kinds / V) / (len(train) + kinds)) for c in rest[1:]]
     assert figures(rnntk, held)["floors"]["ngram_bits_per_symbol"]["1"] == pytest.approx(
         np.mean(cost)
     )
