@@ -167,7 +167,6 @@ class Alone:
         # Read at one step and written at the next, in turns.
         states = native.empty(2, len(arrays), H)
         states[0] = [array[0] for array in arrays]
-        self._states = states
         self._logits = source.logits[0].copy()
         self.threads = min(threads, H // panel)
         arrived = np.zeros(1, np.int64)
@@ -203,21 +202,11 @@ class Alone:
                     below = own[1]
                 assert below is not None
                 output = network.output[left * H :], network.output_bias[left:]
-                product = (
-                    1,
-                    1,
-                    right - left,
-                    H,
-                    below,
-                    H,
-                    H,
-                    1,
-                    *output,
-                    0,
-                    self._logits[left:],
-                    V,
+                logits = self._logits[np.newaxis, left:right]
+                calls.append(
+                    ("product", kernels.product_operands(below[np.newaxis], *output, logits))
                 )
-                calls += [("product", product), meet]
+                calls.append(meet)
             table = kernels.table(calls)
             step = (2, len(calls) // 2, table.pairs, None, 0, 0)
             self._parts.append((table, step, fed, room))

@@ -65,10 +65,6 @@ class Loop(Code):
         with self.b.if_then(self.is_given("rows")):
             yield
 
-    def is_given(self, array: str) -> Any:
-        """Whether an array is not null."""
-        return self.b.icmp_signed("!=", self.b.ptrtoint(self.arg[array], INT), self.whole(0))
-
     def multiply(
         self, a: Any, inner: Any, packed: str, columns: Any, onto: Any, d: Any = None
     ) -> None:
@@ -285,10 +281,7 @@ def _alone(module: ir.Module, shape: Shape, cell: str) -> None:
     gates = {"lstm": 4, "gru": 3, "rnn": 1}[cell]
     halves = (0, shape.width)
     units = arg["units"]
-    with b.if_else(b.icmp_signed("!=", b.ptrtoint(arg["ids"], INT), code.whole(0))) as (
-        by_id,
-        by_0,
-    ):
+    with b.if_else(code.is_given("ids")) as (by_id, by_0):
         with by_id:
             chosen = code.mul(code.symbol(arg["ids"], code.whole(0)), gates, units)
             from_id = b.block

@@ -106,6 +106,10 @@ class Code:
             # By way of a number, because only so does llvmlite forget what the pointer points to.
             return self.b.inttoptr(self.b.ptrtoint(room, INT), POINTER)
 
+    def is_given(self, array: str) -> Any:
+        """Whether an array among the arguments is not null."""
+        return self.b.icmp_signed("!=", self.b.ptrtoint(self.arg[array], INT), self.whole(0))
+
     def symbol(self, ids: Any, place: Any) -> Any:
         """Element `place` of an int32 array."""
         i32 = ir.IntType(32)

@@ -117,8 +117,11 @@ def recurrent(
     biases = [] if inner_bias is None else [inner_bias]
     operands = (kernel.matrix, *biases, *states)
     if mask is None and not bfloat16 and inputs[0].dtype == tf.float32:
-        given = (inputs.rows,) if isinstance(inputs, Table) else _matrices(inputs)
-        outputs, *final = _by_kernels(cell, inputs, kernel)(*given, *operands)
+        if isinstance(inputs, Table):
+            operands = (inputs.rows, *operands)
+        else:
+            operands = (inputs.x, inputs.kernel.matrix, inputs.bias, *operands)
+        outputs, *final = _by_kernels(cell, inputs, kernel)(*operands)
         return outputs, final
     if isinstance(inputs, Table):
         rows = tf.gather(inputs.rows, inputs.ids)
@@ -130,10 +133,6 @@ def recurrent(
         )
     outputs, *final = _by_loops(cell, mask, bfloat16, len(biases))(rows, *operands)
     return outputs, final
-
-
-def _matrices(inputs: Projection) -> tuple[tf.Tensor, ...]:
-    return inputs.x, inputs.kernel.matrix, inputs.bias
 
 
 def _by_kernels(cell: Cell, inputs: Table | Projection, kernel: Factor) -> Callable[..., Any]:

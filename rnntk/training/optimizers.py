@@ -37,6 +37,24 @@ class Adam(keras.optimizers.Adam):
         )
 
 
+class Rate:
+    """Tells an optimizer its learning rate, when it has changed: TensorFlow takes a third of a millisecond for it.
+
+    Args:
+        optimizer: which nobody else tells.
+    """
+
+    def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
+        self._optimizer = optimizer
+        self._last: float | None = None
+
+    def set(self, rate: float) -> None:
+        """The rate of the next step."""
+        if rate != self._last:
+            self._optimizer.learning_rate.assign(rate)
+            self._last = rate
+
+
 OPTIMIZERS = {
     "adam": Adam,
     "adagrad": keras.optimizers.Adagrad,  # Duchi et al., 2011

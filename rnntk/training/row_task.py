@@ -17,6 +17,7 @@ from rnntk.models.row_classifier import RowClassifier
 from rnntk.runs.checkpoint import Progress
 from rnntk.training import scores
 from rnntk.training.job import ALONE
+from rnntk.training.optimizers import Rate
 from rnntk.training.step import ClassifierStep
 from rnntk.training.tasks import step_seed
 
@@ -102,7 +103,7 @@ class RowTask:
         self.uniform_loss = math.log(model.classes)
         self.items_per_step = min(settings.batch_size, count)
         self.steps_per_epoch = count // self.items_per_step
-        self._rate: float | None = None  # what the optimizer was last told
+        self._rate = Rate(optimizer)
         self._epoch = -1
         self._indices = np.arange(count)
         self._logits = tf.function(lambda rows: model(rows, training=False))
@@ -118,9 +119,7 @@ class RowTask:
         if self._epoch != progress.epoch:
             self.begin_epoch(progress.epoch)
         rate = self._settings.learning_rate * self._settings.decay_rate**progress.epoch
-        if rate != self._rate:
-            self.optimizer.learning_rate.assign(rate)
-            self._rate = rate
+        self._rate.set(rate)
         picked = self._indices[progress.batch * self.items_per_step :][: self.items_per_step]
         images = self._x[picked]
         if self._settings.shift:

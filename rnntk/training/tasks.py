@@ -15,6 +15,7 @@ from rnntk.runs.checkpoint import Progress
 from rnntk.training import schedule
 from rnntk.training.job import ALONE, Job
 from rnntk.training.lanes import Lanes
+from rnntk.training.optimizers import Rate
 from rnntk.training.step import EvalStep, TrainStep
 
 
@@ -57,7 +58,7 @@ class CharTask:
     ) -> None:
         self.model, self.optimizer, self._step, self._lanes = model, optimizer, step, lanes
         self._fit, self._total_steps, self._seed = fit, total_steps, seed
-        self._rate: float | None = None  # what the optimizer was last told
+        self._rate = Rate(optimizer)
         self._held_out, self._symbols_per_character = held_out, symbols_per_character
         self.job = job
         self._evaluate = EvalStep(model)
@@ -73,9 +74,7 @@ class CharTask:
     def step(self, progress: Progress) -> dict[str, float]:
         """Train one batch; `loss` is in nats a symbol."""
         rate = schedule.learning_rate(self._fit, progress, self._total_steps)
-        if rate != self._rate:
-            self.optimizer.learning_rate.assign(rate)
-            self._rate = rate
+        self._rate.set(rate)
         x, y = self._lanes[progress.batch]
         seed = step_seed(self._seed, progress.step)
         loss, norm, self._states = self._step(x, y, self._states, seed)
