@@ -6,6 +6,7 @@ console, an error of the page, or a request to any other host.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.resources
 import re
 import shutil
@@ -136,8 +137,7 @@ def test_read(opened, client, plain_text: str) -> None:
 def test_text_is_never_taken_for_html(opened, serving, tmp_path, make_run) -> None:
     evil = "<img src=x onerror=\"document.title='bad'\"><b>x</b>&amp;"
     run = make_run(tmp_path / "r", text=evil * 3)
-    with serving(Models(run)) as client:
-        page = opened(client.url)
+    with serving(Models(run)) as client, contextlib.closing(opened(client.url)) as page:
         read_text(page, evil)
         assert page.locator("#read-text img, #read-text b").count() == 0
         assert page.locator("#read-text").inner_text() == evil
@@ -197,8 +197,7 @@ def test_inside(opened, client, plain_text: str) -> None:
 
 def test_training_is_live(opened, serving, tmp_path, make_run) -> None:
     run = make_run(tmp_path / "r")
-    with serving(Models(run)) as client:
-        page = opened(client.url)
+    with serving(Models(run)) as client, contextlib.closing(opened(client.url)) as page:
         tab(page, "Training")
         wait_for(page, "#training-status", "Training now: step 30")
         page.locator("#training-samples article").nth(2).wait_for()
@@ -224,8 +223,7 @@ def test_newer_checkpoints_can_be_chosen_in_every_view(
     context, serving, tmp_path, make_run
 ) -> None:
     run = make_run(tmp_path / "r")
-    with serving(Models(run)) as client:
-        page = context().new_page()
+    with serving(Models(run)) as client, contextlib.closing(context().new_page()) as page:
         page.clock.install()
         page.goto(client.url)
         page.locator("body[data-ready]").wait_for()
