@@ -83,6 +83,9 @@ class ModelSettings(Settings):
         "A new mask at every time step, or one mask a sequence.",
         choices=("element", "sequence"),
     )
+    layer_norm: bool = setting(
+        False, "Normalise each layer's outputs over its units (layer normalisation)."
+    )
     gru_reset: str = setting(
         "after",
         "Where a GRU's reset gate acts: after the recurrent product (fastest), or before it, as in TensorFlow 1.",

@@ -177,8 +177,9 @@ def _ago(seconds: float) -> str:
 
 def _model(name: str, model: dict[str, Any]) -> str:
     count = model.get("parameters")
-    rest = {"embedding", "dropout"} & set(model)
-    more = [f"{key} {model[key]}" for key in sorted(rest, reverse=True) if model[key]]
+    more = [f"{key} {model[key]}" for key in ("embedding", "dropout") if model.get(key)]
+    if model.get("layer_norm"):
+        more.append("layer normalisation")
     return ", ".join([name, *more, *([f"{count:,} parameters"] if isinstance(count, int) else [])])
 
 

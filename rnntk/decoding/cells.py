@@ -17,11 +17,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rnntk.layer_norm import EPSILON
+
 Floats = NDArray[np.float32]
 
 # In the loop every call counts, each being half a microsecond of overhead: an operand of no axes is
 # cheaper than a Python float, a positional out than a keyword, the method dot than the function.
 _HALF = np.array(0.5, np.float32)
+_EPSILON = np.array(EPSILON, np.float32)
 _add, _multiply, _tanh = np.add, np.multiply, np.tanh
 
 
@@ -334,6 +337,34 @@ class SimpleRNN:
         slot.source.dot(self.matrix, slot.z)
         np.add(slot.z, self.bias, slot.z)
         np.tanh(slot.z, slot.hidden)
+
+
+class Norm:
+    """Layer normalisation of one layer's outputs, and the scratch space of its step.
+
+    Args:
+        source: the layer's hidden vectors, `(n, H)`.
+        target: where they go with mean 0 and variance 1.
+    """
+
+    def __init__(self, source: Floats, target: Floats) -> None:
+        n, H = source.shape
+        self.source, self.target = source, target
+        self.squares: Floats = np.empty((n, H), np.float32)
+        self.mean, self.variance = (np.empty((n, 1), np.float32) for _ in range(2))
+        self.average: Floats = np.full((H, 1), 1 / H, np.float32)
+
+    @staticmethod
+    def step(norm: Norm) -> None:
+        """One step in place."""
+        target, squares, mean, variance = norm.target, norm.squares, norm.mean, norm.variance
+        norm.source.dot(norm.average, mean)
+        np.subtract(norm.source, mean, target)
+        _multiply(target, target, squares)
+        squares.dot(norm.average, variance)
+        _add(variance, _EPSILON, variance)
+        np.sqrt(variance, variance)
+        np.divide(target, variance, target)
 
 
 def _affine(inputs: Floats, kernel: Floats, bias: Floats) -> Floats:

@@ -37,11 +37,12 @@ class Network:
     Args:
         weights: as for `Decoder`.
         cell: `lstm`, `gru` or `rnn`.
+        layer_norm: whether each layer's outputs are normalised (`rnntk.layer_norm`).
     """
 
-    def __init__(self, weights: Mapping[str, Floats], cell: str) -> None:
+    def __init__(self, weights: Mapping[str, Floats], cell: str, *, layer_norm: bool) -> None:
         kernels = native.kernels()
-        self.cell = cell
+        self.cell, self.layer_norm = cell, layer_norm
         self.recurrent: list[Floats] = []
         self.inner_biases: list[Floats] = []
         self.inputs: list[tuple[Floats, Floats]] = []  # kernel (packed but for the first), bias
@@ -88,7 +89,9 @@ class Streams:
         self._symbols = np.zeros(n, np.int32)
         self._room = native.empty(self.logits.shape[1])
         sizes = (kernels.high(n), 1, n, H)
-        z, x, scratch, inner = (native.empty(n, width) for width in (gates, gates, gates, H))
+        z, x, scratch, inner, normalised = (
+            native.empty(n, width) for width in (gates, gates, gates, H, H)
+        )
         per_layer = 2 if network.cell == "lstm" else 1
         calls: list[tuple[str, tuple[native.Operand, ...]]] = []
         below = None
@@ -108,6 +111,9 @@ class Streams:
                 room = (hs,)
             calls.append((f"{network.cell}_forward", (*sizes, rows_, symbols, recurrent, *room)))
             below = hs[1]
+            if network.layer_norm:
+                calls.append(_normalising(hs[1], normalised))
+                below = normalised
         assert below is not None
         output = kernels.product_operands(below, network.output, network.output_bias, self.logits)
         calls.append(("product", output))
@@ -178,6 +184,7 @@ class Alone:
         columns = -(-V // panel)
         for part in range(self.threads):
             fed, room = np.zeros(1, np.int32), native.empty(V)
+            normalised = native.empty(H)
             first, last = bounds[part : part + 2]
             left = part * columns // self.threads * panel
             right = min(V, (part + 1) * columns // self.threads * panel)
@@ -200,6 +207,9 @@ class Alone:
                     )
                     calls.append(meet)
                     below = own[1]
+                    if network.layer_norm:  # by each thread for itself: that is sooner than to meet
+                        calls.append(_normalising(below, normalised))
+                        below = normalised
                 assert below is not None
                 output = network.output[left * H :], network.output_bias[left:]
                 logits = self._logits[np.newaxis, left:right]
@@ -232,6 +242,13 @@ class Alone:
         return ids, shares
 
 
+def _normalising(x: Floats, y: Floats) -> tuple[str, tuple[native.Operand, ...]]:
+    """The call that makes `y` of `x`, `(..., H)` both."""
+    units = x.shape[-1]
+    count = x.size // units
+    return "standardize", (count, units, x, y, native.empty(count))
+
+
 def draw(
     decoder: Decoder,
     states: States,
@@ -249,7 +266,9 @@ def draw(
     """
     network = _networks.get(decoder)
     if network is None:
-        network = _networks[decoder] = Network(decoder.weights, decoder.cell)
+        network = _networks[decoder] = Network(
+            decoder.weights, decoder.cell, layer_norm=decoder.layer_norm
+        )
     cores = available_cores()
     temperature = by_softmax(strategies, costs)
     scale = None if temperature is None else np.full(1, 1 / temperature, np.float32)

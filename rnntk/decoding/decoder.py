@@ -8,12 +8,14 @@ BLAS and ufunc calls on buffers made once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnntk.decoding.cells import CELLS, Floats, GRUResetBefore, Layer, Slot
+from rnntk.decoding.cells import CELLS, Floats, GRUResetBefore, Layer, Norm, Slot
 from rnntk.errors import RunError, UsageError
+from rnntk.layer_norm import standardized
 
 _CHUNK_BYTES = (
     1 << 23
@@ -36,20 +38,32 @@ class States:
 
     Attributes:
         n: streams.
-        hidden: `(n, layers * H)`, the hidden vectors of all layers side by side.
+        hidden: the hidden vectors of all layers side by side, `(n, layers * H)`; with layer normalisation each is
+            followed by itself normalised, `(n, layers * 2H)`.
         logits: `(n, V)`, what the last step returned.
+        upper: what a step does after the first layer, and on what.
+        outputs: `(n, H)`, what the output layer reads.
     """
 
-    def __init__(self, layers: list[Layer], vocabulary_size: int, n: int) -> None:
-        units = layers[0].units
+    def __init__(
+        self, layers: list[Layer], vocabulary_size: int, n: int, *, layer_norm: bool
+    ) -> None:
+        units, each = layers[0].units, 2 if layer_norm else 1
         self.n = n
-        self.hidden: Floats = np.zeros((n, len(layers) * units), np.float32)
+        self.hidden: Floats = np.zeros((n, each * len(layers) * units), np.float32)
         self.logits: Floats = np.zeros((n, vocabulary_size), np.float32)
         self.slots: list[Slot] = []
+        self.upper: list[tuple[Callable[[Any], None], Slot | Norm]] = []
         for k, layer in enumerate(layers):
-            view = self.hidden[:, max(0, k - 1) * units : (k + 1) * units]
+            view = self.hidden[:, max(0, each * k - 1) * units : (each * k + 1) * units]
             self.slots.append(layer.slot(view))
-        self.upper = [(layers[k].step, self.slots[k]) for k in range(1, len(layers))]
+            if k:
+                self.upper.append((layer.step, self.slots[k]))
+            if layer_norm:
+                start = (2 * k + 1) * units
+                norm = Norm(self.slots[k].hidden, self.hidden[:, start : start + units])
+                self.upper.append((norm.step, norm))
+        self.outputs = self.hidden[:, -units:]
 
     def arrays(self) -> list[Floats]:
         """The state as views `(n, H)`, in CharRNN's order: h, c of each layer for LSTM, else h."""
@@ -81,12 +95,14 @@ class Decoder:
             `rnn_<i>/bias` for each layer; `output/kernel` `(H, V)`, `output/bias` `(V,)`. A GRU's
             bias tells its form: `(2, 3H)` with the reset gate after the product, `(3H,)` before.
         cell: `lstm`, `gru` or `rnn`.
+        layer_norm: whether each layer's outputs are normalised (`rnntk.layer_norm`).
 
     Attributes:
         vocabulary_size: V.
         units: H.
         layers: the cells, bottom first.
         weights: as given.
+        layer_norm: as given.
 
     Raises:
         UsageError: if there is no such cell.
@@ -103,13 +119,16 @@ class Decoder:
         (2, 5)
     """
 
-    def __init__(self, weights: Mapping[str, NDArray[np.float32]], cell: str) -> None:
+    def __init__(
+        self, weights: Mapping[str, NDArray[np.float32]], cell: str, *, layer_norm: bool = False
+    ) -> None:
         if cell not in CELLS:
             raise UsageError(f"There is no cell {cell!r}; it can be {', '.join(CELLS)}.")
         embedding = _take(weights, "embedding/embeddings", (None, None))
         self.vocabulary_size = embedding.shape[0]
         self.cell = cell
         self.weights = weights
+        self.layer_norm = layer_norm
         self.layers: list[Layer] = []
         inputs = embedding.shape[1]
         while not self.layers or f"rnn_{len(self.layers)}/kernel" in weights:
@@ -144,7 +163,7 @@ class Decoder:
 
     def initial_states(self, n: int = 1) -> States:
         """Zero states for `n` streams."""
-        return States(self.layers, self.vocabulary_size, n)
+        return States(self.layers, self.vocabulary_size, n, layer_norm=self.layer_norm)
 
     @property
     def weight_bytes(self) -> int:
@@ -189,7 +208,7 @@ class Decoder:
         for step, slot in states.upper:
             step(slot)
         logits = states.logits
-        slots[-1].hidden.dot(self.output_kernel, logits)
+        states.outputs.dot(self.output_kernel, logits)
         np.add(logits, self.output_bias, logits)
         return logits
 
@@ -258,7 +277,7 @@ class Decoder:
         return found
 
     def _outputs(self, ids: NDArray[np.integer], states: States) -> Iterator[Floats]:
-        """The last layer's hidden vectors `(t, n, H)` for each chunk of `ids`."""
+        """The last layer's outputs `(t, n, H)` for each chunk of `ids`."""
         n, H = states.n, self.units
         row = max(self.layers[0].gates, self.vocabulary_size)
         chunk = max(1, _CHUNK_BYTES // (4 * n * row))
@@ -274,6 +293,8 @@ class Decoder:
                 for t in range(len(part)):
                     layer.advance(slot, projected[t])
                     outputs[t] = slot.hidden
+                if self.layer_norm:
+                    outputs = standardized(outputs)
             yield outputs
 
     def _checked(self, ids: ArrayLike) -> NDArray[np.integer]:

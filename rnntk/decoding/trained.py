@@ -50,7 +50,10 @@ class TrainedModel:
         self.progress = progress
         self.vocabulary: Vocabulary = run.vocabulary()
         self.preprocessor: Preprocessor = _preprocessor(run)
-        self.decoder = Decoder(weights, str(run.record["model"]["cell"]))
+        model = run.record["model"]
+        self.decoder = Decoder(
+            weights, str(model["cell"]), layer_norm=bool(model.get("layer_norm", False))
+        )
 
     @property
     def default_prime(self) -> str:

@@ -29,6 +29,7 @@ class Network:
         layers: recurrent layers.
         units: H.
         weights: by name, as `docs/formats.md` has them.
+        layer_norm: whether each layer's outputs are normalised (`rnntk.layer_norm`).
     """
 
     kind: str
@@ -36,6 +37,7 @@ class Network:
     layers: int
     units: int
     weights: Arrays
+    layer_norm: bool = False
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -102,7 +104,7 @@ class Network:
         """What the run's own model makes of these inputs: the NumPy decoder, or the row classifier."""
         if self.kind != folder.CHAR_RNN:
             return {"logits": self._classifier_logits(inputs["rows"])}
-        decoder = Decoder(self.weights, self.cell)
+        decoder = Decoder(self.weights, self.cell, layer_norm=self.layer_norm)
         states = decoder.initial_states(len(inputs["ids"]))
         for name, view in zip(self.all_states, states.arrays(), strict=True):
             view[:] = inputs[name]
@@ -138,5 +140,10 @@ def of_run(run: RunFolder, saved: Checkpoint) -> Network:
     """The network of a checkpoint."""
     model = run.record["model"]
     return Network(
-        run.kind, str(model["cell"]), int(model["layers"]), int(model["units"]), saved.weights()
+        run.kind,
+        str(model["cell"]),
+        int(model["layers"]),
+        int(model["units"]),
+        saved.weights(),
+        bool(model.get("layer_norm", False)),
     )

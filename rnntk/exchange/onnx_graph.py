@@ -20,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from rnntk import __version__
 from rnntk.exchange.network import Arrays, Network, after
+from rnntk.layer_norm import EPSILON
 from rnntk.runs import folder
 
 # Old enough for every runtime in use; nothing newer is needed.
@@ -92,6 +93,7 @@ def _character_graph(net: Network, graph: _Graph) -> None:
     table = graph.constant("embedding", net.weights["embedding/embeddings"])
     turned = graph.add("Transpose", ["ids"], ["ids_by_time"], perm=[1, 0])
     x = graph.add("Gather", [table, turned], ["embedded"])
+    ones = graph.constant("ones", np.ones(net.units, np.float32)) if net.layer_norm else ""
     for i in range(net.layers):
         names = net.state_names(i)
         first = [graph.add("Unsqueeze", [n, "axis_0"], [f"{n}_stacked"]) for n in names]
@@ -101,6 +103,8 @@ def _character_graph(net: Network, graph: _Graph) -> None:
         for name, final in zip(names, finals, strict=True):
             graph.add("Squeeze", [final, "axis_0"], [after(name)])
         x = graph.add("Squeeze", [f"{y}_stacked", "axis_1"], [y])
+        if net.layer_norm:
+            x = graph.add("LayerNormalization", [x, ones], [f"{y}_normalised"], epsilon=EPSILON)
     x = graph.add("Transpose", [x], ["outputs_by_lane"], perm=[1, 0, 2])
     _dense(net, graph, x)
 

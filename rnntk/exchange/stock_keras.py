@@ -11,6 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rnntk.exchange.network import Arrays, Network, after
+from rnntk.layer_norm import EPSILON
 from rnntk.runs import folder
 
 _LAYERS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "rnn": keras.layers.SimpleRNN}
@@ -47,6 +48,10 @@ def _character_model(net: Network) -> keras.Model:
         states = [keras.Input((net.units,), name=name) for name in names]
         layer = _recurrent(net, f"rnn_{i}", return_sequences=True, return_state=True)
         x, *new = layer(x, initial_state=states)
+        if net.layer_norm:
+            x = keras.layers.LayerNormalization(
+                epsilon=EPSILON, center=False, scale=False, name=f"norm_{i}"
+            )(x)
         inputs |= dict(zip(names, states, strict=True))
         outputs |= {after(name): state for name, state in zip(names, new, strict=True)}
     logits = keras.layers.Dense(net.outputs, name="output")(x)

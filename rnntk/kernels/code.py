@@ -165,6 +165,20 @@ class Code:
         with self.loop(whole, count) as index:
             body(Lanes(self, 1), index)
 
+    def total(self, count: Any, width: int, term: Callable[[Lanes, Any], Any]) -> Any:
+        """Sum of `term(lanes, index)` over `count` elements, as one number."""
+        whole = self.b.and_(self.whole(count), self.whole(-width))
+        many, one = Lanes(self, width), Lanes(self, 1)
+        with self.carried_loop(0, whole, width, [many.constant(0.0)]) as (index, (sum_,), done):
+            done([many.add(sum_, term(many, index))])
+        (sums,) = self.carried
+        sum_ = one.constant(0.0)
+        for k in range(width):
+            sum_ = one.add(sum_, self.b.extract_element(sums, self.whole(k)))
+        with self.carried_loop(whole, count, 1, [sum_]) as (index, (sum_,), done):
+            done([one.add(sum_, term(one, index))])
+        return self.carried[0]
+
     def end(self) -> None:
         """Return to the caller."""
         self.b.ret_void()
@@ -245,6 +259,10 @@ class Lanes:
         for other in others:
             product = self.code.b.fmul(product, self.operand(other), flags=FAST)
         return product
+
+    def sqrt(self, x: Any) -> Any:
+        """Square root."""
+        return self._intrinsic("sqrt", x)
 
     def clamp(self, x: Any, limit: float) -> Any:
         """x, kept within +-limit; not a number stays what it is."""

@@ -21,7 +21,7 @@ from llvmlite import binding as llvm
 from llvmlite import ir
 from numpy.typing import NDArray
 
-from rnntk.kernels import cells, drawing, objects, product
+from rnntk.kernels import cells, drawing, norm, objects, product
 from rnntk.kernels.code import Shape
 
 Floats = NDArray[np.float32]
@@ -130,9 +130,10 @@ class Kernels:
 def _compile(machine: Any, shape: Shape) -> objects.Compiled:
     module = ir.Module("rnntk")
     cells.emit(module, shape, product.emit(module, shape))
+    norm.emit(module, shape)
     drawing.emit(module, shape)
     in_tables = [f"{cell}_{how}" for cell in ("lstm", "gru", "rnn") for how in ("forward", "alone")]
-    for kernel in ("product", "meet", *in_tables):
+    for kernel in ("product", "meet", "standardize", *in_tables):
         drawing.table_entry(module, kernel)
     parsed = llvm.parse_assembly(str(module))
     parsed.verify()

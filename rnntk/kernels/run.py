@@ -169,3 +169,17 @@ def affine_backward(upstream: Floats, x: Floats, transposed: Floats) -> list[Flo
         run.add_weight_gradient(x[part], run.packed(upstream[part]), d_kernel)
         d_bias += upstream[part].sum(0)
     return [dx, d_kernel, d_bias]
+
+
+def standardize(x: Floats) -> list[Floats]:
+    """Layer normalisation of `(..., H)`: the same with mean 0 and variance 1, and its scales `(...,)`."""
+    y, scales = empty(*x.shape), empty(*x.shape[:-1])
+    kernels()("standardize", scales.size, x.shape[-1], x, y, scales)
+    return [y, scales]
+
+
+def standardize_backward(upstream: Floats, y: Floats, scales: Floats) -> list[Floats]:
+    """The gradient of `standardize`, from what it gave."""
+    dx = empty(*y.shape)
+    kernels()("standardize_backward", scales.size, y.shape[-1], upstream, y, scales, dx)
+    return [dx]

@@ -52,6 +52,8 @@ class CharRNN(keras.Model):
         dropout_kind: "element", or "sequence" for one mask a lane, the same at all T steps.
         gru_reset: whether a GRU's reset gate acts "after" the recurrent product (cuDNN's form, bias
             `(2, 3H)`) or "before" it (Cho et al., 2014; bias `(3H,)`); other cells ignore it.
+        layer_norm: whether each recurrent layer's outputs are normalised over its units, before anything is
+            dropped of them; the state that goes on to the next step is not (see `rnntk.layer_norm`).
         precision: "float32", or "bfloat16" for products in bfloat16; weights and states stay
             float32.
         seed: of the initial weights; one independent stream for each weight.
@@ -72,6 +74,7 @@ class CharRNN(keras.Model):
         *,
         dropout_kind: DropoutKind = "element",
         gru_reset: str = "after",
+        layer_norm: bool = False,
         precision: str = "float32",
         **kwargs: Any,
     ) -> None:
@@ -95,6 +98,7 @@ class CharRNN(keras.Model):
         self.dropout_rate = dropout
         self.dropout_kind = dropout_kind
         self.gru_reset = gru_reset
+        self.layer_norm = layer_norm
         self.precision = precision
         self.seed = seed
 
@@ -247,6 +251,8 @@ class CharRNN(keras.Model):
             else:
                 x, *new = layer(x, initial_state=own)
             after += new
+            if self.layer_norm:
+                x = fast.standardize(x, by_kernel=time_major)
             if dropping:
                 x = dropout(
                     x,
@@ -275,6 +281,7 @@ class CharRNN(keras.Model):
             "dropout": self.dropout_rate,
             "dropout_kind": self.dropout_kind,
             "gru_reset": self.gru_reset,
+            "layer_norm": self.layer_norm,
             "precision": self.precision,
             "seed": self.seed,
             "name": self.name,

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from rnntk.kernels import native, run
+from rnntk.layer_norm import EPSILON
 from rnntk.models.loops import GRU, LSTM, SIMPLE, Cell, Tensors, product
 
-__all__ = ["GRU", "LSTM", "SIMPLE", "Cell", "Factor", "affine", "recurrent"]
+__all__ = ["GRU", "LSTM", "SIMPLE", "Cell", "Factor", "affine", "recurrent", "standardize"]
 
 
 class Factor:
@@ -212,6 +213,29 @@ def affine(x: tf.Tensor, kernel: Factor, bias: tf.Tensor, *, bfloat16: bool = Fa
         return _numpy(run.affine, [x, kernel.packed, bias], [[rows, columns]])[0], gradient
 
     return of_rows(x, kernel.matrix, bias)
+
+
+def standardize(x: tf.Tensor, *, by_kernel: bool) -> tf.Tensor:
+    """Layer normalisation of `(T, B, H)`; see `rnntk.layer_norm`.
+
+    Args:
+        x: what is normalised along its last axis.
+        by_kernel: whether a kernel may do it, on the calling thread alone.
+    """
+    if not by_kernel or x.dtype != tf.float32:
+        mean, variance = tf.nn.moments(x, [-1], keepdims=True)
+        return (x - mean) * tf.math.rsqrt(variance + EPSILON)
+
+    @tf.custom_gradient
+    def of_rows(x: Any) -> Any:
+        y, scales = _numpy(run.standardize, [x], [x.shape, x.shape[:-1]])
+
+        def gradient(upstream: tf.Tensor) -> Any:
+            return _numpy(run.standardize_backward, [upstream, y, scales], [x.shape])[0]
+
+        return y, gradient
+
+    return of_rows(x)
 
 
 # ---- by XLA --------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ def unit(loaded: Loaded, found: Trace, layer: int, index: int, quantity: str) ->
 
 
 def _values(loaded: Loaded, found: Trace, layer: int, quantity: str) -> NDArray[np.float32]:
-    return reading.values(found, loaded.weights, loaded.cell, layer, quantity)
+    return reading.values(found, loaded.model.decoder, layer, quantity)
 
 
 def _size(found: Trace) -> int:

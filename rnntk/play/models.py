@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
-
-import numpy as np
 
 from rnntk.decoding.trained import TrainedModel
 from rnntk.errors import RunError
@@ -19,23 +17,21 @@ _KEPT = 3
 
 
 class Loaded:
-    """A model with its weights as they were trained.
+    """A model of one checkpoint.
 
     Attributes:
         model: what reads and writes.
-        weights: by name, in Keras' layout.
         step: of the checkpoint.
     """
 
-    def __init__(self, model: TrainedModel, weights: Mapping[str, np.ndarray], step: int) -> None:
+    def __init__(self, model: TrainedModel, step: int) -> None:
         self.model = model
-        self.weights = weights
         self.step = step
 
     @property
     def cell(self) -> str:
         """`lstm`, `gru` or `rnn`."""
-        return str(self.model.run.record["model"]["cell"])
+        return self.model.decoder.cell
 
 
 class Models:
@@ -114,4 +110,4 @@ class Models:
             weights = saved.mapped_weights()
         except FileNotFoundError as error:
             raise RunError(f"{saved.folder} is gone: training keeps only the newest.") from error
-        return Loaded(TrainedModel(self.run, weights, saved.progress), weights, saved.progress.step)
+        return Loaded(TrainedModel(self.run, weights, saved.progress), saved.progress.step)

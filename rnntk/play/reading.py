@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnntk.decoding.decoder import Decoder
 from rnntk.decoding.trained import TrainedModel
 from rnntk.errors import DataError, UsageError
+from rnntk.layer_norm import standardized
 from rnntk.play import limits
 from rnntk.play.models import Loaded
 
@@ -186,9 +187,7 @@ def trace(loaded: Loaded, text: str) -> Trace:
     return Trace(encoded, loaded.step, hidden, cells)
 
 
-def values(
-    found: Trace, weights: Mapping[str, np.ndarray], cell: str, layer: int, quantity: str
-) -> NDArray[np.float32]:
+def values(found: Trace, decoder: Decoder, layer: int, quantity: str) -> NDArray[np.float32]:
     """What the units of one layer did.
 
     The gates are computed from the trace and the weights in Keras' layout, all symbols in one product; the decoder
@@ -196,10 +195,9 @@ def values(
 
     Args:
         found: the trace.
-        weights: by name.
-        cell: `lstm`, `gru` or `rnn`.
+        decoder: what it is a trace of.
         layer: from 0.
-        quantity: one of `QUANTITIES[cell]`.
+        quantity: one of `QUANTITIES[decoder.cell]`.
 
     Returns:
         `(T, H)`.
@@ -209,21 +207,23 @@ def values(
     """
     if not 0 <= layer < len(found.hidden):
         raise UsageError(f"There is no layer {layer}; they are 0 to {len(found.hidden) - 1}.")
-    if quantity not in QUANTITIES[cell]:
-        raise UsageError(f"A {cell} has no {quantity!r}; it can be {', '.join(QUANTITIES[cell])}.")
+    if quantity not in (known := QUANTITIES[decoder.cell]):
+        raise UsageError(f"A {decoder.cell} has no {quantity!r}; it can be {', '.join(known)}.")
     if quantity == "h":
         return found.hidden[layer]
     if quantity == "c":
         return np.tanh(found.cells[layer])
-    return _gate(found, weights, cell, layer, quantity)
+    return _gate(found, decoder, layer, quantity)
 
 
-def _gate(
-    found: Trace, weights: Mapping[str, np.ndarray], cell: str, layer: int, quantity: str
-) -> NDArray[np.float32]:
-    H = found.hidden.shape[2]
-    embeddings = np.asarray(weights["embedding/embeddings"])
-    inputs = found.hidden[layer - 1] if layer else embeddings[found.text.ids]
+def _gate(found: Trace, decoder: Decoder, layer: int, quantity: str) -> NDArray[np.float32]:
+    H, cell, weights = found.hidden.shape[2], decoder.cell, decoder.weights
+    if layer == 0:
+        inputs = np.asarray(weights["embedding/embeddings"])[found.text.ids]
+    elif decoder.layer_norm:
+        inputs = standardized(found.hidden[layer - 1])
+    else:
+        inputs = found.hidden[layer - 1]
     before = np.zeros_like(found.hidden[layer])
     before[1:] = found.hidden[layer][:-1]
     name = f"rnn_{layer}"

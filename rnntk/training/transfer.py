@@ -33,6 +33,12 @@ def take_weights(
     Raises:
         RunError: the networks differ in more than their symbols.
     """
+    theirs = bool(run.record["model"].get("layer_norm", False))
+    if theirs != model.layer_norm:
+        raise RunError(
+            f"The weights of {run.path} do not fit: it was trained with{'' if theirs else 'out'} layer normalisation. "
+            f"Give --{'' if theirs else 'no-'}layer-norm, or leave it out to take that run's own."
+        )
     old = run.vocabulary()
     weights = run.checkpoint("last", warn=notify).weights()
     variables = named_weights(model)

@@ -177,3 +177,19 @@ def test_dry_run_measures_and_writes_nothing(rnntk, text: Path, here: Path) -> N
     assert found["memory"] is None or found["memory"] > 1e7
     assert not (here / "runs").exists()
     assert "parameters" in rnntk("train", "--input", text, *SMALL, "--dry-run").stdout
+
+
+def test_a_normalised_network_costs_the_same_in_training_and_in_eval(rnntk, text: Path) -> None:
+    result = rnntk(
+        "train", "--input", text, *SMALL, "--layer-norm", "--val-fraction", 0.2, "--val-every", 4, "--run", "r",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in Path("r/metrics.jsonl").read_text().splitlines()]
+    evaluated = json.loads(rnntk("eval", "r", "--split", "val", "--json").stdout)
+    (cost,) = (line["val_loss"] for line in lines if "val_loss" in line)
+    assert abs(evaluated["nats_per_symbol"] - cost) < 1e-5
+    assert "layer normalisation" in rnntk("runs", "show", "r").stdout
+    assert rnntk("sample", "r", "--length", 20).exit_code == 0
+    on = rnntk("train", "--init-from", "r", "--input", text, "--max-steps", 2, "--run", "on")
+    assert on.exit_code == 0, on.output
+    assert json.loads(Path("on/run.json").read_text())["model"]["layer_norm"] is True

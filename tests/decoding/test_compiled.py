@@ -41,6 +41,10 @@ def drawn(logits, chances):
     return ids, shares
 
 
+def network_of(decoder):
+    return Network(decoder.weights, decoder.cell, layer_norm=decoder.layer_norm)
+
+
 def texts(decoder, num, **options):
     pieces = generate(
         decoder,
@@ -59,14 +63,16 @@ def texts(decoder, num, **options):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("layers", [1, 3])
-def test_logits_are_those_of_the_numpy_decoder(cell, layers, random_weights):
-    decoder = Decoder(random_weights(cell, layers, V=30, E=16, H=33, scale=0.18), cell)
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_logits_are_those_of_the_numpy_decoder(cell, layers, layer_norm, random_weights):
+    weights = random_weights(cell, layers, V=30, E=16, H=33, scale=0.18)
+    decoder = Decoder(weights, cell, layer_norm=layer_norm)
     states = decoder.initial_states(5)
     rng = np.random.default_rng(1)
     for _ in range(4):
         decoder.step(rng.integers(0, 30, 5), states)
     rows = np.array([4, 0, 2])
-    streams = Streams(Network(decoder.weights, cell), states, rows)
+    streams = Streams(network_of(decoder), states, rows)
     np.testing.assert_array_equal(streams.logits, states.logits[rows])
     for _ in range(30):
         ids = rng.integers(0, 30, 5)
@@ -76,8 +82,11 @@ def test_logits_are_those_of_the_numpy_decoder(cell, layers, random_weights):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("num", [1, 5])
-def test_the_same_seed_gives_the_same_text_either_way(cell, num, random_weights, monkeypatch):
-    decoder = Decoder(random_weights(cell, scale=0.3), cell)
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_the_same_seed_gives_the_same_text_either_way(
+    cell, num, layer_norm, random_weights, monkeypatch
+):
+    decoder = Decoder(random_weights(cell, scale=0.3), cell, layer_norm=layer_norm)
     by_numpy = texts(decoder, num, length=70)
     monkeypatch.setattr(decoder_module, "WORTH_LOADING", 0)
     assert texts(decoder, num, length=70) == by_numpy
@@ -147,16 +156,18 @@ def test_small_jobs_and_the_other_gru_stay_with_numpy(random_weights):
     [(None, 1), (None, 2), (None, 3), (Shape(4, 6), 2), (Shape(4, 12), 1), (Shape(16, 12), 2)],
     ids=str,
 )
+@pytest.mark.parametrize("layer_norm", [False, True])
 def test_a_stream_alone_is_drawn_as_numpy_draws_it(
-    cell, layers, shape, threads, random_weights, monkeypatch
+    cell, layers, shape, threads, layer_norm, random_weights, monkeypatch
 ):
     if shape:
         monkeypatch.setattr(native, "kernels", lambda: of_shape(shape))
-    decoder = Decoder(random_weights(cell, layers, V=50, E=16, H=64, scale=0.2), cell)
+    weights = random_weights(cell, layers, V=50, E=16, H=64, scale=0.2)
+    decoder = Decoder(weights, cell, layer_norm=layer_norm)
     states = decoder.initial_states()
     for symbol in (3, 9, 4):
         decoder.step(np.array([symbol]), states)
-    stream = Alone(Network(decoder.weights, cell), states, threads)
+    stream = Alone(network_of(decoder), states, threads)
     rng, scale = np.random.default_rng(2), np.array([1 / 0.7], np.float32)
     start = 0
     with ThreadPoolExecutor(stream.threads) as pool:

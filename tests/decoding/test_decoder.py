@@ -14,7 +14,7 @@ from rnntk.errors import RunError, UsageError
 CELLS = ("lstm", "gru", "rnn")
 
 
-def keras_logits(weights, cell, layers, ids):
+def keras_logits(weights, cell, layers, ids, layer_norm):
     """Logits (n, T, V) of stock Keras layers that hold these weights."""
     import keras
 
@@ -23,11 +23,13 @@ def keras_logits(weights, cell, layers, ids):
     layer = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "rnn": keras.layers.SimpleRNN}[
         cell
     ]
-    model = keras.Sequential(
-        [keras.layers.Embedding(V, E)]
-        + [layer(H, return_sequences=True) for _ in range(layers)]
-        + [keras.layers.Dense(V)]
-    )
+    norm = keras.layers.LayerNormalization
+    model = keras.Sequential([keras.layers.Embedding(V, E)])
+    for _ in range(layers):
+        model.add(layer(H, return_sequences=True))
+        if layer_norm:
+            model.add(norm(center=False, scale=False))
+    model.add(keras.layers.Dense(V))
     model.build((None, None))
     model.set_weights(list(weights.values()))
     return np.asarray(model(ids))
@@ -35,13 +37,14 @@ def keras_logits(weights, cell, layers, ids):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("layers", [1, 2, 3])
-def test_logits_agree_with_stock_keras(cell, layers, random_weights):
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_logits_agree_with_stock_keras(cell, layers, layer_norm, random_weights):
     weights = random_weights(
         cell, layers, V=30, E=16, H=32, scale=0.18
     )  # about Glorot's: larger ones are chaotic
     ids = np.random.default_rng(1).integers(0, 30, (3, 40))
-    expected = keras_logits(weights, cell, layers, ids)
-    decoder = Decoder(weights, cell)
+    expected = keras_logits(weights, cell, layers, ids, layer_norm)
+    decoder = Decoder(weights, cell, layer_norm=layer_norm)
     states = decoder.initial_states(3)
     stepped = np.stack([decoder.step(ids[:, t], states).copy() for t in range(40)], axis=1)
     np.testing.assert_allclose(stepped, expected, rtol=0, atol=1e-5)
@@ -66,9 +69,10 @@ def test_one_stream_and_many_agree(cell, random_weights):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("n", [1, 3])
-def test_prime_is_stepping(cell, n, monkeypatch, random_weights):
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_prime_is_stepping(cell, n, layer_norm, monkeypatch, random_weights):
     monkeypatch.setattr("rnntk.decoding.decoder._CHUNK_BYTES", 4096)  # several chunks
-    decoder = Decoder(random_weights(cell), cell)
+    decoder = Decoder(random_weights(cell), cell, layer_norm=layer_norm)
     ids = np.random.default_rng(3).integers(0, 11, 90)
     stepped, primed = decoder.initial_states(n), decoder.initial_states(n)
     for symbol in ids:

@@ -45,7 +45,7 @@ def draw_weights(
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., RunFolder]:
-    """`make_run(kind, cell, layers=2, bidirectional=False, reset_after=True)` -> a run with one checkpoint."""
+    """`make_run(kind, cell, layers=2, ...)` -> a run with one checkpoint."""
 
     def make(
         kind: str = folder.CHAR_RNN,
@@ -54,6 +54,7 @@ def make_run(tmp_path: Path) -> Callable[..., RunFolder]:
         layers: int = 2,
         bidirectional: bool = False,
         reset_after: bool = True,
+        layer_norm: bool = False,
     ) -> RunFolder:
         weights = draw_weights(
             kind, cell, layers=layers, bidirectional=bidirectional, reset_after=reset_after
@@ -62,7 +63,7 @@ def make_run(tmp_path: Path) -> Callable[..., RunFolder]:
             tmp_path / f"{kind}-{cell}",
             kind=kind,
             settings={},
-            model={"cell": cell, "layers": layers, "units": 7},
+            model={"cell": cell, "layers": layers, "units": 7, "layer_norm": layer_norm},
             corpus={"name": "made", "preprocessor": "plain", "preprocessor_version": 1},
             versions={},
             vocabulary=Vocabulary("abcdefghijkl\n") if kind == folder.CHAR_RNN else None,

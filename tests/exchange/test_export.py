@@ -26,6 +26,8 @@ MODELS = [
     (CHAR, {"cell": "gru"}),
     (CHAR, {"cell": "gru", "reset_after": False}),
     (CHAR, {"cell": "rnn", "layers": 1}),
+    (CHAR, {"cell": "lstm", "layer_norm": True}),
+    (CHAR, {"cell": "gru", "layers": 3, "layer_norm": True}),
     (ROWS, {"cell": "lstm", "bidirectional": True}),
     (ROWS, {"cell": "gru", "layers": 1}),
     (ROWS, {"cell": "rnn", "bidirectional": True}),
@@ -106,17 +108,18 @@ np.save(sys.argv[3], np.concatenate(parts, axis=1))
 
 
 @pytest.mark.parametrize("format", LOAD)
+@pytest.mark.parametrize("layer_norm", [False, True])
 def test_it_opens_without_rnntk_and_carries_its_states_on(
-    make_run, tmp_path: Path, format: str
+    make_run, tmp_path: Path, format: str, layer_norm: bool
 ) -> None:
-    run = make_run(CHAR, "lstm")
+    run = make_run(CHAR, "lstm", layer_norm=layer_norm)
     output = tmp_path / f"model{export.FORMATS[onnx_if_there(format)]}"
     export.export(run, run.checkpoint(), format, output)
     ids = np.random.default_rng(0).integers(0, 13, (2, 20), np.int32)
     np.save(tmp_path / "ids.npy", ids)
     run_without_rnntk(LOAD[format] + READ_ON, output, tmp_path / "ids.npy", tmp_path / "out.npy")
     found = np.load(tmp_path / "out.npy")
-    decoder = Decoder(run.checkpoint().weights(), "lstm")
+    decoder = Decoder(run.checkpoint().weights(), "lstm", layer_norm=layer_norm)
     for row in range(2):
         own = np.concatenate(list(decoder.forward(ids[row], decoder.initial_states())))
         np.testing.assert_allclose(found[row], own, rtol=0, atol=1e-5)

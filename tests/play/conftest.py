@@ -64,6 +64,7 @@ def write_run(
     steps: tuple[int, ...] = (10, 20, 30),
     before: bool = False,
     H: int = 12,
+    layer_norm: bool = False,
 ) -> RunFolder:
     """A run folder with a checkpoint at each step, and a loss that falls."""
     codec = preprocessors.get(preprocessor)
@@ -72,7 +73,13 @@ def write_run(
         path,
         kind=folder.CHAR_RNN,
         settings={},
-        model={"cell": cell, "layers": 2, "units": H, "parameters": 1234},
+        model={
+            "cell": cell,
+            "layers": 2,
+            "units": H,
+            "parameters": 1234,
+            "layer_norm": layer_norm,
+        },
         corpus={
             "name": "tiny",
             "preprocessor": codec.name,

@@ -47,13 +47,16 @@ def test_what_was_expected_is_the_softmax_before_each_symbol(
 @pytest.mark.parametrize(
     ("cell", "before"), [("lstm", False), ("gru", False), ("gru", True), ("rnn", False)]
 )
-def test_the_gates_make_the_states(tmp_path, make_run, plain_text, cell: str, before: bool) -> None:
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_the_gates_make_the_states(
+    tmp_path, make_run, plain_text, cell: str, before: bool, layer_norm: bool
+) -> None:
     """Put together by the cell's own equation, what is shown of each gate gives the decoder's state."""
-    loaded = Models(make_run(tmp_path / "r", cell=cell, before=before)).get()
+    loaded = Models(make_run(tmp_path / "r", cell=cell, before=before, layer_norm=layer_norm)).get()
     found = reading.trace(loaded, plain_text)
     for layer in range(2):
         got = {
-            q: reading.values(found, loaded.weights, cell, layer, q)
+            q: reading.values(found, loaded.model.decoder, layer, q)
             for q in reading.QUANTITIES[cell]
         }
         for name, values in got.items():
@@ -130,4 +133,4 @@ def test_too_little_is_refused(plain: Models, text: str) -> None:
 def test_there_is_no_such_layer_or_gate(plain: Models, layer: int, quantity: str) -> None:
     found = reading.trace(plain.get(), "int")
     with pytest.raises(UsageError, match=r"There is no layer|has no"):
-        reading.values(found, plain.get().weights, "lstm", layer, quantity)
+        reading.values(found, plain.get().model.decoder, layer, quantity)

@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from rnntk.training import device
 
 device.ready("cpu", None)
+
+
+@pytest.fixture(autouse=True)
+def _own_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is prepared is not kept, and nobody has named other workers."""
+    monkeypatch.setenv("RNNTK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("TF_CONFIG", raising=False)

@@ -68,11 +68,6 @@ def remount(options: str, at: Path) -> None:
     subprocess.run(["mount", "-o", f"remount,{options}", str(at)], check=True)
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RNNTK_CACHE", str(tmp_path / "cache"))
-
-
 def start(tmp_path: Path, path: Path, **changes: Any) -> RunFolder:
     text = tmp_path / "tiny.txt"
     text.write_text(TEXT, encoding="utf-8")

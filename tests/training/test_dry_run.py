@@ -21,11 +21,6 @@ from rnntk.training.text_run import TextRun
 TEXT = "to be or not to be " * 100
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RNNTK_CACHE", str(tmp_path / "cache"))
-
-
 def settings(tmp_path: Path, **changes: Any) -> TextRun:
     text = tmp_path / "t.txt"
     text.write_text(TEXT)

@@ -91,11 +91,6 @@ def test_every_number_that_is_none_is_named(name: str, value: float) -> None:
 TEXT = "".join(f"line {i}: the quick brown fox {i * i} jumps\n" for i in range(60))
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RNNTK_CACHE", str(tmp_path / "cache"))
-
-
 def start(tmp_path: Path, *, callbacks: list[Any] | None = None, **changes: Any) -> Result:
     text = tmp_path / "tiny.txt"
     text.write_text(TEXT, encoding="utf-8")

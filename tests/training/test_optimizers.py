@@ -16,11 +16,6 @@ from rnntk.training.text_run import TextRun
 TEXT = "".join(f"line {i}: the quick brown fox {i * i} jumps\n" for i in range(30))
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RNNTK_CACHE", str(tmp_path / "cache"))
-
-
 def start(folder: Path, name: str, **changes: Any) -> RunFolder:
     path = folder / "tiny.txt"
     path.write_text(TEXT, encoding="utf-8")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from rnntk.errors import UsageError
 from rnntk.kernels import native, run
+from rnntk.layer_norm import EPSILON, standardized
 from rnntk.models import fast
 from rnntk.models.char_rnn import CharRNN
 from rnntk.models.row_classifier import RowClassifier
@@ -63,8 +66,11 @@ def test_shards_are_all_lanes_once_and_even(batch_size, shards):
         ("rnn", 200, "element", (2,)),
     ],
 )
-def test_any_number_of_shards_is_the_same_step(cell, vocabulary, kind, counts):
-    model = CharRNN(vocabulary, cell, 2, 7, 6, dropout=0.3, dropout_kind=kind)
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_any_number_of_shards_is_the_same_step(cell, vocabulary, kind, counts, layer_norm):
+    model = CharRNN(
+        vocabulary, cell, 2, 7, 6, dropout=0.3, dropout_kind=kind, layer_norm=layer_norm
+    )
     x, y, states = batch(model)
     whole = loss_and_gradients(model, x, y, states)
     for shards in counts:
@@ -83,11 +89,12 @@ def test_any_number_of_shards_is_the_same_step(cell, vocabulary, kind, counts):
         ("rnn", 0.0, 11),
     ],
 )
+@pytest.mark.parametrize("layer_norm", [False, True])
 def test_loss_and_gradients_are_those_of_a_stock_keras_model(
-    cell, threshold, vocabulary, monkeypatch
+    cell, threshold, vocabulary, layer_norm, monkeypatch
 ):
     monkeypatch.setattr(fast, "WORTH_COMPILING", threshold)
-    model = CharRNN(vocabulary, cell, 2, 7, 6, seed=2)
+    model = CharRNN(vocabulary, cell, 2, 7, 6, seed=2, layer_norm=layer_norm)
     x, y, states = batch(model)
     loss, gradients, after = loss_and_gradients(model, x, y, states)
 
@@ -103,9 +110,13 @@ def test_loss_and_gradients_are_those_of_a_stock_keras_model(
         layer.build(shape)
         layer.set_weights(source.get_weights())
     per_layer = len(states) // 2
+    between: Any = lambda h: h  # noqa: E731
+    if layer_norm:
+        between = keras.layers.LayerNormalization(epsilon=EPSILON, center=False, scale=False)
     with tf.GradientTape() as tape:
         h, *first = stock[1](stock[0](x), initial_state=states[:per_layer])
-        h, *second = stock[2](h, initial_state=states[per_layer:])
+        h, *second = stock[2](between(h), initial_state=states[per_layer:])
+        h = between(h)
         expected = tf.reduce_mean(
             tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=stock[3](h))
         )
@@ -114,6 +125,21 @@ def test_loss_and_gradients_are_those_of_a_stock_keras_model(
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
     for a, b in zip([*gradients, *after], [*expected_gradients, *first, *second], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("reset", ["after", "before"])
+def test_layer_norm_on_keras_own_path_is_the_same(reset):
+    """A GRU with its reset gate before the product goes through Keras' loop, batch-major."""
+    model = CharRNN(11, "gru", 2, 7, 6, layer_norm=True, gru_reset=reset)
+    x, y, states = batch(model)
+    h = model.embedding(x)
+    for layer, state in zip(model.recurrent, states, strict=True):
+        h, _ = layer(h, initial_state=[state])
+        h = standardized(np.asarray(h))
+    logits = model.output_layer(h)
+    np.testing.assert_allclose(model(x, states)[0], logits, atol=1e-5)
+    costs = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits)
+    np.testing.assert_allclose(model.nats(x, y, states)[0], tf.reduce_sum(costs), rtol=1e-5)
 
 
 @pytest.mark.parametrize("cell", CELLS)

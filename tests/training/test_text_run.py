@@ -24,11 +24,6 @@ from rnntk.training.text_run import Split, TextRun
 TEXT = "".join(f"line {i}: the quick brown fox {i * i} jumps\n" for i in range(60))  # 2,2xx symbols
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RNNTK_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def text(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.txt"
@@ -107,8 +102,11 @@ def test_a_resume_cuts_the_text_where_the_run_did(text: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-def test_resume_inside_an_epoch_is_bit_for_bit(text: Path, tmp_path: Path, cell: str) -> None:
-    kind = {"cell": cell, "dropout": 0.2}
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_resume_inside_an_epoch_is_bit_for_bit(
+    text: Path, tmp_path: Path, cell: str, layer_norm: bool
+) -> None:
+    kind = {"cell": cell, "dropout": 0.2, "layer_norm": layer_norm}
     whole = start(settings(text, **kind), tmp_path / "whole").run.checkpoint()
     part = start(
         settings(text, max_steps=whole.progress.step // 3 + 2, **kind), tmp_path / "part"

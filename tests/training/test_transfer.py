@@ -23,7 +23,7 @@ def saved(path: Path, symbols: str, **model: object) -> RunFolder:
         path,
         kind=folder.CHAR_RNN,
         settings={},
-        model={},
+        model=model,
         corpus={},
         versions={},
         vocabulary=vocabulary,
@@ -64,3 +64,13 @@ def test_another_network_is_refused(tmp_path: Path, other: dict[str, object]) ->
     model = CharRNN(4, units=5, embedding=4)
     with pytest.raises(RunError, match="do not fit"):
         transfer.take_weights(model, Vocabulary("abcd"), run, lambda _: None)
+
+
+@pytest.mark.parametrize(("theirs", "flag"), [(True, "--layer-norm"), (False, "--no-layer-norm")])
+def test_layer_norm_must_be_the_same(tmp_path: Path, theirs: bool, flag: str) -> None:
+    run = saved(tmp_path / "r", "abcd", layer_norm=theirs)
+    model = CharRNN(4, units=5, embedding=4, layer_norm=not theirs)
+    with pytest.raises(RunError, match=f"layer normalisation. Give {flag}"):
+        transfer.take_weights(model, Vocabulary("abcd"), run, lambda _: None)
+    same = CharRNN(4, units=5, embedding=4, layer_norm=theirs)
+    transfer.take_weights(same, Vocabulary("abcd"), run, lambda _: None)
