@@ -187,7 +187,7 @@ def test_a_normalised_network_costs_the_same_in_training_and_in_eval(rnntk, text
     lines = [json.loads(line) for line in Path("r/metrics.jsonl").read_text().splitlines()]
     evaluated = json.loads(rnntk("eval", "r", "--split", "val", "--json").stdout)
     (cost,) = (line["val_loss"] for line in lines if "val_loss" in line)
-    assert abs(evaluated["nats_per_symbol"] - cost) < 1e-5
+    assert abs(evaluated["model"]["nats_per_symbol"] - cost) < 1e-5
     assert "layer normalisation" in rnntk("runs", "show", "r").stdout
     assert rnntk("sample", "r", "--length", 20).exit_code == 0
     on = rnntk("train", "--init-from", "r", "--input", text, "--max-steps", 2, "--run", "on")
