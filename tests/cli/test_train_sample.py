@@ -190,6 +190,6 @@ def test_a_normalised_network_costs_the_same_in_training_and_in_eval(rnntk, text
     assert abs(evaluated["model"]["nats_per_symbol"] - cost) < 1e-5
     assert "layer normalisation" in rnntk("runs", "show", "r").stdout
     assert rnntk("sample", "r", "--length", 20).exit_code == 0
-    on = rnntk("train", "--init-from", "r", "--input", text, "--max-steps", 2, "--run", "on")
+    on = rnntk("train", "--init-from", "r", "--input", text, *SMALL, "--run", "on")
     assert on.exit_code == 0, on.output
     assert json.loads(Path("on/run.json").read_text())["model"]["layer_norm"] is True
