@@ -1,0 +1,86 @@
+"""The pages for people: every link leads somewhere, every picture is shown, every command in a block is a command."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from rnntk.cli.main import group
+
+ROOT = Path(__file__).parent.parent
+PAGES = [
+    *ROOT.glob("*.md"),
+    *ROOT.glob("docs/*.md"),
+    *ROOT.glob("benchmarks/*.md"),
+    *ROOT.glob("data/*.md"),
+]
+PICTURES = ROOT / "docs" / "pictures"
+
+
+def anchors(page: Path) -> list[str]:
+    """Those that a web view of the page gives its sections."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
+
+
+def links(page: Path) -> list[str]:
+    found = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    return [link for link in found if not link.startswith(("http://", "https://"))]
+
+
+def commands(page: Path) -> list[str]:
+    """The lines of a page's plain blocks that begin with rnntk, as a shell would take them."""
+    blocks = re.findall(
+        r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
+    )
+    lines = (
+        "".join(text for language, text in blocks if not language).replace("\\\n", " ").splitlines()
+    )
+    return [line for line in lines if line.startswith("rnntk ")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in links(page):
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_every_section_of_the_guide_is_in_its_table() -> None:
+    guide = ROOT / "docs" / "guide.md"
+    assert {f"#{anchor}" for anchor in anchors(guide)[1:]} == {
+        link for link in links(guide) if link.startswith("#")
+    }
+
+
+def test_every_picture_is_there_small_and_used() -> None:
+    named = {
+        link
+        for page in ROOT.glob("docs/*.md")
+        for link in links(page)
+        if link.endswith((".png", ".svg"))
+    }
+    there = {
+        f"pictures/{path.name}" for path in PICTURES.iterdir() if path.suffix in (".png", ".svg")
+    }
+    assert named == there
+    for name in there:
+        assert (ROOT / "docs" / name).stat().st_size < 100_000, name
+
+
+@pytest.mark.parametrize("line", [line for page in PAGES for line in commands(page)])
+def test_a_command_of_a_page_is_understood(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    _, name, *arguments = [
+        word for word in shlex.split(line, comments=True) if word != "..."
+    ]  # "and so on"
+    command = group.get_command(click.Context(group), name)
+    assert command is not None, line
+    # Parses the options and reads the config files; runs nothing.
+    command.make_context(name, arguments, parent=click.Context(group))
