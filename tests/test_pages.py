@@ -80,7 +80,9 @@ def test_a_command_of_a_page_is_understood(line: str, monkeypatch: pytest.Monkey
     _, name, *arguments = [
         word for word in shlex.split(line, comments=True) if word != "..."
     ]  # "and so on"
-    command = group.get_command(click.Context(group), name)
+    # With the group's own settings: a command keeps the help option that it was first asked for.
+    parent = click.Context(group, **group.context_settings)
+    command = group.get_command(parent, name)
     assert command is not None, line
     # Parses the options and reads the config files; runs nothing.
-    command.make_context(name, arguments, parent=click.Context(group))
+    command.make_context(name, arguments, parent=parent)
