@@ -116,18 +116,22 @@ def test_assign_copies_and_reorders_streams(random_weights):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_loop_of_one_stream_allocates_nothing(cell, random_weights):
-    decoder = Decoder(random_weights(cell, V=512, H=512), cell)
+    decoder = Decoder(random_weights(cell, V=1024, H=1024), cell)
     states = decoder.initial_states()
     ids = np.zeros(1, np.intp)
     decoder.step(ids, states)
+    peaks = []
     tracemalloc.start()
     try:
-        for _ in range(50):
-            decoder.step(ids, states)
-        _, peak = tracemalloc.get_traced_memory()
+        for _ in range(3):  # other threads are traced too: what the loop takes is in every round
+            tracemalloc.reset_peak()
+            before, _ = tracemalloc.get_traced_memory()
+            for _ in range(20):
+                decoder.step(ids, states)
+            peaks.append(tracemalloc.get_traced_memory()[1] - before)
     finally:
         tracemalloc.stop()
-    assert peak < 512 * 4  # less than one hidden vector: views and frames only
+    assert min(peaks) < 1024 * 4  # less than one hidden vector: views and frames only
 
 
 def test_extreme_weights_neither_overflow_nor_warn(random_weights):
