@@ -8,7 +8,9 @@ command line turns an `RnntkError` into one message and an exit code, never into
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class RnntkError(Exception):
@@ -68,3 +70,13 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
     """
     found = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.5)
     return found[0] if found else None
+
+
+def shown(path: Path) -> str:
+    """A path as a user would type it: relative where that is shorter, quoted where it must be."""
+    try:
+        relative = os.path.relpath(path)
+    except ValueError:  # another drive on Windows
+        relative = str(path)
+    text = relative if len(relative) < len(str(path)) else str(path)
+    return f'"{text}"' if " " in text else text

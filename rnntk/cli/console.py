@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import click
+
+from rnntk.errors import shown as shown  # where every command looks for it
 
 SCHEMA_VERSION = 1
 
@@ -91,13 +91,3 @@ class Bar:
         """Take the bar away."""
         if self._bar is not None:
             self._bar.close()
-
-
-def shown(path: Path) -> str:
-    """A path as a user would type it: relative where that is shorter, quoted where it must be."""
-    try:
-        relative = os.path.relpath(path)
-    except ValueError:  # another drive on Windows
-        relative = str(path)
-    text = relative if len(relative) < len(str(path)) else str(path)
-    return f'"{text}"' if " " in text else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def command(
 
     MNIST is used where it can be had; otherwise digits that rnntk draws itself, and it says so.
     """
-    from rnntk.runs import folder
+    from rnntk.runs import folder, listing
     from rnntk.training import mistakes, mnist_run
 
     console = Console(quiet, verbose, as_json)
@@ -93,13 +94,13 @@ def command(
     if resume is not None:
         refuse_with_resume(ctx, RESUMABLE)
         found = (
-            folder.open_run(Path(resume))
+            listing.find(runs_dir, Path(resume))
             if resume != LATEST_RUN
             else folder.latest(runs_dir, kind=folder.ROW_CLASSIFIER)
         )
         if found.kind != folder.ROW_CLASSIFIER:
             raise UsageError(
-                f"{found.path} is a {found.kind}; continue it with: rnntk train --resume {found.path}"
+                f"{shown(found.path)} is a {found.kind}; continue it with: {found.resume_command}"
             )
         values["data"] = found.record["corpus"]["name"]
     elif run is not None:
@@ -126,16 +127,17 @@ def command(
         )
     else:
         values = with_config_defaults(ctx, values, resolved.card.config, "mnist")
-        outcome = mnist_run.start(
-            config.from_mapping(MnistSettings, values),
-            config.from_mapping(MachineSettings, values),
-            pictures,
-            corpus,
-            run or folder.next_path(runs_dir, resolved.card.name),
-            notify=console.note,
-            max_seconds=max_time,
-            quiet=quiet,
-        )
+        with nullcontext(run) if run else folder.reserved(runs_dir, resolved.card.name) as path:
+            outcome = mnist_run.start(
+                config.from_mapping(MnistSettings, values),
+                config.from_mapping(MachineSettings, values),
+                pictures,
+                corpus,
+                path,
+                notify=console.note,
+                max_seconds=max_time,
+                quiet=quiet,
+            )
     if plot is not None:
         mistakes.draw(plot, pictures.x_test, pictures.y_test, outcome.logits)
     _finish(console, outcome, resolved.card.title, plot)

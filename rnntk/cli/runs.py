@@ -203,7 +203,7 @@ def _settings(changed: dict[str, Any]) -> str:
         if isinstance(value, bool):
             parts.append(config.flag(name) if value else config.flag(f"no_{name}"))
         elif isinstance(value, list):
-            parts += [f"{config.flag(name)} {item}" for item in value]
+            parts += [f"{config.flag(name)} {shown(Path(item))}" for item in value]
         else:
             parts.append(f"{config.flag(name)} {value}")
     return " ".join(parts) or "all defaults"
@@ -240,17 +240,21 @@ def _next_commands(d: Details) -> list[str]:
         texts.append(f"Draw from it with: rnntk sample {path}")
     train = "rnntk train" if d.summary.kind == folder.CHAR_RNN else "rnntk mnist"
     if d.run.record["corpus"].get("source") == folder.IMPORTED:
-        texts.append(f"Train a new run from it with: {train} --init-from {path}")
+        texts.append(f"Train a new run from it with: {train} --init-from {path} --input TEXT")
     else:
-        texts.append(f"Continue it with: {train} --resume {path}{_more(d)}")
+        texts.append(f"Continue it with: {d.run.resume_command}{_more(d)}")
     return texts
 
 
 def _more(d: Details) -> str:
     """The flag that lets a finished run go on."""
+    from rnntk.training.schedule import Limits
+
     assert d.progress is not None
-    epochs = d.run.settings.get("epochs", 0)
-    return f" --epochs {2 * epochs}" if d.progress.epoch >= epochs else ""
+    names = ("epochs", "max_steps", "patience")
+    limits = {k: d.run.settings[k] for k in names if d.run.settings.get(k)}
+    reached = Limits(**limits).reached(d.progress).replace("-", "_")
+    return f" {config.flag(reached)} {2 * limits[reached]}" if reached else ""
 
 
 def _duration(seconds: float) -> str:

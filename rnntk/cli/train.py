@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ REASONS = {
 # What may be given with --resume; everything else comes from the run.
 RESUMABLE = {
     "epochs", "max_steps", "max_time", "patience", "explosion_steps", "threads", "resume", "runs_dir",
-    "sample_every", "corpus", "data_dir", "offline", "distribute", "workers", "index",
+    "sample_every", "corpus", "input", "data_dir", "offline", "distribute", "workers", "index",
 }  # fmt: skip
 
 
@@ -103,26 +104,26 @@ def command(
     console = Console(quiet, verbose, as_json)
     distribute = _distribute(values)
     if resume is not None:
-        _resume(ctx, console, resume, runs_dir, max_time, sample_every, values, distribute)
+        every = sample_every if given(ctx, "sample_every") else None
+        _resume(ctx, console, resume, runs_dir, max_time, every, values, distribute)
         return
-    from rnntk.runs import folder
+    from rnntk.runs import folder, listing
     from rnntk.training import text_run
     from rnntk.training.text_run import TextRun
 
     if run is not None:
         folder.refuse_existing(run)
-    source = folder.open_run(init_from) if init_from is not None else None
-    # Network and symbols must be those of the run whose weights are taken; the user need not repeat them.
+    source = listing.find(runs_dir, init_from) if init_from is not None else None
     own = (
-        {**source.record["model"], "preprocessor": source.record["corpus"]["preprocessor"]}
-        if source is not None
+        _of_source(source, another_text=given(ctx, "corpus") or given(ctx, "input"))
+        if source
         else {}
     )
+    values |= {k: own[k] for k in ("corpus", "input") if k in own}
     values, corpus = prepared_text(
         ctx, console, {**values, "sample_every": sample_every}, "train", stronger=own
     )
     settings = TextRun.from_json(values)
-    path = run or folder.next_path(runs_dir, corpus.name)
     if dry_run:
         if distribute.distribute != "none":
             raise UsageError("--dry-run measures one process alone; leave --distribute out.")
@@ -130,25 +131,58 @@ def command(
             console,
             settings,
             corpus,
-            path,
+            run or folder.next_path(runs_dir, corpus.name),
             sample_every=values["sample_every"],
             max_time=max_time,
             init_from=source,
         )
         return
-    result = text_run.start(
-        settings,
-        corpus,
-        path,
-        notify=console.note,
-        draw=_draw,
-        sample_every=values["sample_every"],
-        max_seconds=max_time,
-        quiet=quiet,
-        init_from=source,
-        distribute=distribute,
-    )
+    # Of several processes only the chief makes the folder.
+    alone = run is None and distribute.distribute == "none"
+    with (
+        folder.reserved(runs_dir, corpus.name)
+        if alone
+        else nullcontext(run or folder.next_path(runs_dir, corpus.name))
+    ) as path:
+        result = text_run.start(
+            settings,
+            corpus,
+            path,
+            notify=console.note,
+            draw=_draw,
+            sample_every=values["sample_every"],
+            max_seconds=max_time,
+            quiet=quiet,
+            init_from=source,
+            distribute=distribute,
+        )
     _finish(console, result)
+
+
+def _of_source(source: RunFolder, *, another_text: bool) -> dict[str, Any]:
+    """What a new run takes from the one whose weights it begins with, where the user says nothing else.
+
+    Network and symbols must be that run's. Its text is taken too, unless another is given.
+
+    Raises:
+        UsageError: no text is given and that run's cannot be had.
+    """
+    record = source.record["corpus"]
+    own = {**source.record["model"], "preprocessor": record["preprocessor"]}
+    if another_text:
+        return own
+    text = config.from_mapping(TextSettings, source.settings)
+    files = record.get("inputs") or list(text.input)
+    if record.get("source") == "import" or "-" in files:
+        raise UsageError(
+            f"The text of {shown(source.path)} is not at hand. Give one with --input or --corpus."
+        )
+    return {
+        **own,
+        **{k: v for k, v in dataclasses.asdict(text).items() if k != "offline"},
+        "preprocessor": record["preprocessor"],
+        "input": tuple(files),
+    }
 
 
 def _distribute(values: dict[str, Any]) -> DistributeSettings:
@@ -208,23 +242,22 @@ def _resume(
     resume: str,
     runs_dir: Path,
     max_time: float | None,
-    sample_every: int,
+    sample_every: int | None,
     values: dict[str, Any],
     distribute: DistributeSettings,
 ) -> None:
-    from rnntk.runs import folder
+    from rnntk.runs import folder, listing
     from rnntk.training import text_run
 
     refuse_with_resume(ctx, RESUMABLE)
-    path = Path(resume) if resume != LATEST_RUN else None
     found = (
-        folder.open_run(path)
-        if path
+        listing.find(runs_dir, Path(resume))
+        if resume != LATEST_RUN
         else folder.latest(runs_dir, kind=folder.CHAR_RNN, corpus=values["corpus"])
     )
     if found.kind != folder.CHAR_RNN:
         raise UsageError(
-            f"{found.path} is a {found.kind}; continue it with: rnntk mnist --resume {found.path}"
+            f"{shown(found.path)} is a {found.kind}; continue it with: {found.resume_command}"
         )
     result = text_run.resume(
         found,
@@ -234,6 +267,7 @@ def _resume(
         explosion_steps=values["explosion_steps"] if given(ctx, "explosion_steps") else None,
         max_seconds=max_time,
         threads=values["threads"],
+        input=values["input"],
         data_dir=values["data_dir"],
         offline=values["offline"],
         notify=console.note,

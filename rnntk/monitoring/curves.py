@@ -125,22 +125,25 @@ def _line(found: metrics.Metrics, column: str, quantity: _Quantity, x: str) -> L
 
 
 def running_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """The mean of `window` values around each; near the ends of as many as there are on both sides.
+    """The mean of `window` values around each, where so many are there.
 
-    A centred mean does not lag behind as an exponential one does.
+    A centred mean does not lag behind as an exponential one does. At the beginning, where a loss falls steeply, it goes
+    over as many values on both sides; at the end over those that there are, so that it ends in a mean, not in a single
+    noisy step.
 
     >>> running_mean(np.array([1.0, 2.0, 6.0, 3.0]), 3).tolist()
-    [1.0, 3.0, 3.6666666666666665, 3.0]
+    [1.0, 3.0, 3.6666666666666665, 4.5]
     """
     n = len(values)
     if window <= 1 or n < 3:
         return values
     index = np.arange(n)
-    half = np.minimum(window // 2, np.minimum(index, n - 1 - index))
+    before = np.minimum(window // 2, index)
+    after = np.minimum(before, n - 1 - index)
     # Sums are taken about the mean, so that a million large values lose no digits.
     middle = values.mean()
     sums = np.concatenate([[0.0], np.cumsum(values - middle)])
-    return middle + (sums[index + half + 1] - sums[index - half]) / (2 * half + 1)
+    return middle + (sums[index + after + 1] - sums[index - before]) / (before + after + 1)
 
 
 def time_unit(seconds: float) -> tuple[float, str]:

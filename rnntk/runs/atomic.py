@@ -14,6 +14,23 @@ from typing import Any
 
 from rnntk.errors import TrainingError
 
+
+class DiskRefused(TrainingError):
+    """What a disk refuses.
+
+    Attributes:
+        problem: what could not be written, and why; a sentence.
+        cure: what to do to the disk, without a full stop.
+    """
+
+    def __init__(self, problem: str, cure: str) -> None:
+        super().__init__(
+            f"{problem} What was saved before is whole. {cure} and go on with --resume, "
+            "or choose another folder with --run."
+        )
+        self.problem, self.cure = problem, cure
+
+
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -26,7 +43,7 @@ def disk_errors(path: Path, *, advice: str | None = None) -> Iterator[None]:
         advice: what to do about it; by default what helps a run.
 
     Raises:
-        TrainingError: with what could not be written, and what to do.
+        TrainingError: with what could not be written, and what to do; a `DiskRefused` where no advice is given.
     """
     try:
         yield
@@ -35,10 +52,10 @@ def disk_errors(path: Path, *, advice: str | None = None) -> Iterator[None]:
             what, cure = f"No space is left to write {path}", "Free some space"
         else:
             what, cure = f"{path} cannot be written", "Make it writable"
-        advice = advice or (
-            f"What was saved before is whole. {cure} and go on with --resume, or choose another folder with --run."
-        )
-        raise TrainingError(f"{what} ({error.strerror or error}). {advice}") from error
+        problem = f"{what} ({error.strerror or error})."
+        if advice is not None:
+            raise TrainingError(f"{problem} {advice}") from error
+        raise DiskRefused(problem, cure) from error
 
 
 def sync_folder(folder: Path) -> None:

@@ -34,6 +34,7 @@ class Progress:
         batch: steps done inside the current epoch.
         seconds: wall time trained, over all sessions.
         metrics_bytes: size of the metrics file that belongs to this checkpoint.
+        samples_bytes: size of the file of samples that belongs to it; None where that is not known.
         losses: the last loss, and the validation's (`loss`, `val_loss`), in nats.
         best: the least validation loss so far and its step, or None.
         stale: validations since the best one.
@@ -47,6 +48,7 @@ class Progress:
     batch: int = 0
     seconds: float = 0.0
     metrics_bytes: int = 0
+    samples_bytes: int | None = None
     losses: dict[str, float] = field(default_factory=dict)
     best: dict[str, float] | None = None
     stale: int = 0
@@ -229,8 +231,30 @@ def steps(parent: Path) -> list[int]:
     return sorted(found)
 
 
-def prune(parent: Path, keep: int, best_step: int | None) -> None:
-    """Remove the oldest checkpoints but `keep`; the best one is never removed."""
+def prune(parent: Path, keep: int, newest: int, best_step: int | None) -> None:
+    """Remove the oldest checkpoints but `keep`; the newest and the best one are never removed.
+
+    Whatever is of a later step than the newest goes too: a run goes on from its last whole checkpoint, so those were
+    damaged, and would hide and outnumber the good ones.
+    """
+    remove_after(parent, newest)
     for step in steps(parent)[:-keep]:
         if step != best_step:
-            shutil.rmtree(parent / folder_name(step), ignore_errors=True)
+            _remove(parent, step)
+
+
+def remove_after(parent: Path, newest: int) -> None:
+    """Remove the checkpoints of later steps than `newest`."""
+    for step in steps(parent):
+        if step > newest:
+            _remove(parent, step)
+
+
+def remove_unfinished(parent: Path) -> None:
+    """Remove what a process left that was killed while it wrote a checkpoint; no other may be writing now."""
+    for aside in parent.glob(".step-*.tmp"):
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _remove(parent: Path, step: int) -> None:
+    shutil.rmtree(parent / folder_name(step), ignore_errors=True)

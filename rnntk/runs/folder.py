@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnntk import __version__
-from rnntk.errors import DataError, RunError
+from rnntk.errors import DataError, RunError, shown
 from rnntk.runs import atomic, checkpoint
 from rnntk.runs.checkpoint import Checkpoint
 from rnntk.text.vocabulary import Vocabulary
@@ -151,6 +152,25 @@ class RunFolder:
             )
         return found
 
+    @property
+    def resume_command(self) -> str:
+        """What to type to go on with this run."""
+        command = "mnist" if self.kind == ROW_CLASSIFIER else "train"
+        return f"rnntk {command} --resume {shown(self.path)}"
+
+    def with_settings(self, settings: dict[str, Any]) -> RunFolder:
+        """The run with some settings changed for good; the caller holds its lock.
+
+        Raises:
+            TrainingError: the disk refuses it.
+        """
+        changed = {**self.settings, **json.loads(json.dumps(settings))}
+        if changed == self.settings:
+            return self
+        record = {**self.record, "settings": changed}
+        atomic.write_json(self.path / RUN, record)
+        return RunFolder(self.path, record)
+
     def lock(self) -> filelock.FileLock:
         """Hold the run for this process; use as a context manager. The system frees it if the process dies.
 
@@ -164,7 +184,7 @@ class RunFolder:
             lock.acquire(blocking=False)
         except filelock.Timeout as error:
             raise RunError(
-                f"Another process is training in {self.path}. Wait for it, or choose another folder with --run."
+                f"Another process is training in {self.path}. Wait until it has ended, or stop it."
             ) from error
         except OSError as error:
             with atomic.disk_errors(self.path):
@@ -228,7 +248,7 @@ def refuse_existing(path: Path) -> None:
     """Raise `RunError` when a new run may not be made at `path`."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RunError(
-            f"{path} exists already. Continue it with --resume {path}, or choose another folder with --run."
+            f"{path} exists already. Continue it with --resume {shown(path)}, or choose another folder with --run."
         )
 
 
@@ -268,6 +288,31 @@ def next_path(runs_dir: Path, name: str) -> Path:
     pattern = re.compile(re.escape(name) + r"-(\d+)")
     used = [int(m[1]) for p in _folders(runs_dir) if (m := pattern.fullmatch(p.name))]
     return runs_dir / f"{name}-{max(used, default=0) + 1}"
+
+
+@contextmanager
+def reserved(runs_dir: Path, name: str) -> Iterator[Path]:
+    """`next_path` as an empty folder, so that two trainings that begin at once take two; removed if it stays empty.
+
+    Raises:
+        TrainingError: it cannot be made.
+    """
+    first = not runs_dir.exists()
+    with atomic.disk_errors(runs_dir, advice=_ELSEWHERE):
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        made = False
+        while not made:
+            path = next_path(runs_dir, name)
+            with suppress(FileExistsError):  # another process was quicker
+                path.mkdir()
+                made = True
+    try:
+        yield path
+    finally:
+        with suppress(OSError):
+            path.rmdir()  # fails, as it should, when there is something in it
+            if first:
+                runs_dir.rmdir()
 
 
 def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None) -> RunFolder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from rnntk.config import TextSettings
 from rnntk.corpora import places, registry
 from rnntk.corpora.card import Card
 from rnntk.corpora.registry import Resolved
-from rnntk.errors import RnntkError, RunError, UsageError
+from rnntk.errors import DataError, RnntkError, RunError, UsageError
 from rnntk.text import inputs, prepared, preparing, preprocessors
 from rnntk.text.prepared import Prepared
 from rnntk.text.preprocessors import Preprocessor
@@ -26,7 +26,8 @@ class Corpus:
         name: of the corpus, or of the user's first file.
         card: where it is a known corpus.
         prepared: its ids, vocabulary and facts.
-        record: what a run keeps of it, JSON-able: name, source, path, detail, sha256, preprocessor, facts.
+        record: what a run keeps of it, JSON-able: name, source, path, inputs (absolute), detail, sha256,
+            preprocessor, facts.
     """
 
     name: str
@@ -113,6 +114,7 @@ def prepare_corpus(
         "name": name,
         "source": resolved.source if resolved else "input",
         "path": str(resolved.path) if resolved else ", ".join(paths),
+        "inputs": [p if p == inputs.STDIN else str(Path(p).resolve()) for p in settings.input],
         "detail": resolved.detail if resolved else "your own file",
         "sha256": made.facts["sha256"],
         "preprocessor": preprocessor.name,
@@ -196,22 +198,83 @@ def of_run(
         RunError: the text has changed, or was read from standard input and is gone.
         UsageError, CorpusError, DataError: as `prepare_again`.
     """
-    if record.get("prepared"):
+    try:
+        return _kept(record, vocabulary)
+    except RnntkError as error:
+        notify(str(error))
+    try:
+        return _from_source(record, vocabulary, settings, run=run, notify=notify).prepared
+    except _Gone as error:
+        raise RunError(f"{error} Give a text with --input.") from None
+
+
+def reopen(
+    record: dict[str, Any],
+    vocabulary: Vocabulary,
+    settings: TextSettings,
+    *,
+    run: Path,
+    notify: Callable[[str], None],
+) -> Corpus:
+    """The text of a run that goes on: from its source, so that a change is noticed; as it was left where that is gone.
+
+    Args:
+        record, vocabulary, settings, run, notify: as in `prepare_again`.
+
+    Raises:
+        RunError: the text has changed, or neither it nor what was prepared from it is there.
+        UsageError, CorpusError, DataError: as `prepare_again`.
+    """
+    try:
+        return _from_source(record, vocabulary, settings, run=run, notify=notify)
+    except (DataError, _Gone) as error:
         try:
-            kept = Prepared.open(record["prepared"])
-        except RnntkError as error:
-            notify(str(error))
-        else:
-            same = all(kept.facts.get(k) == record["facts"].get(k) for k in _DECISIVE)
-            if same and kept.vocabulary == vocabulary:
-                return kept
-            notify(f"{record['prepared']} holds another text now; it is prepared again.")
+            kept = _kept(record, vocabulary)
+        except RnntkError as lost:
+            raise RunError(f"{error} {lost} Say where the text is now with --input.") from error
+        notify(f"{error} What was prepared from it before is used.")
+        return Corpus(record["name"], None, kept, record)
+
+
+class _Gone(RunError):
+    """A text that cannot be read twice."""
+
+
+def _from_source(
+    record: dict[str, Any],
+    vocabulary: Vocabulary,
+    settings: TextSettings,
+    *,
+    run: Path,
+    notify: Callable[[str], None],
+) -> Corpus:
+    """`prepare_again` from the paths as they were given, seen from here, else from where they were then."""
     if inputs.STDIN in settings.input:
-        raise RunError(
-            f"{run} was trained on standard input, and what was prepared from it is gone "
-            f"({record.get('prepared')}). Give a text with --input."
-        )
-    return prepare_again(record, vocabulary, settings, run=run, notify=notify).prepared
+        raise _Gone(f"{run} was trained on standard input, which cannot be read again.")
+    then = tuple(record.get("inputs") or ())
+    if not then or then == tuple(str(Path(p).resolve()) for p in settings.input):
+        return prepare_again(record, vocabulary, settings, run=run, notify=notify)
+    try:
+        return prepare_again(record, vocabulary, settings, run=run, notify=notify)
+    except (DataError, RunError):
+        there = replace(settings, input=then)
+        return prepare_again(record, vocabulary, there, run=run, notify=notify)
+
+
+def _kept(record: dict[str, Any], vocabulary: Vocabulary) -> Prepared:
+    """The prepared text as the run left it.
+
+    Raises:
+        RnntkError: it is gone, damaged, or another one now.
+    """
+    folder = record.get("prepared")
+    if not folder:
+        raise RunError("What was prepared from the text was not kept.")
+    kept = Prepared.open(folder)
+    same = all(kept.facts.get(k) == record["facts"].get(k) for k in _DECISIVE)
+    if not same or kept.vocabulary != vocabulary:
+        raise RunError(f"{folder} holds another text now.")
+    return kept
 
 
 def read(settings: TextSettings, preprocessor: Preprocessor) -> str:

@@ -31,13 +31,20 @@ class Metrics(keras.callbacks.Callback):
     Args:
         run: the run folder.
         progress: where training stands; `metrics_bytes` is kept true.
+
+    Attributes:
+        lost: whether the file had lost lines that belong to the checkpoint; it goes on after the last whole one.
     """
 
     def __init__(self, run: RunFolder, progress: Progress) -> None:
         super().__init__()
         self._path, self._progress = run.metrics, progress
         with atomic.disk_errors(self._path):
-            self._file = self._path.open("ab")
+            self._file = self._path.open("a+b")
+            self.lost = self._file.seek(0, os.SEEK_END) < progress.metrics_bytes
+            if self.lost:
+                self._file.seek(0)
+                progress.metrics_bytes = self._file.read().rfind(b"\n") + 1
             self._file.truncate(progress.metrics_bytes)
             self._file.seek(progress.metrics_bytes)
 
@@ -130,7 +137,9 @@ class Checkpoints(keras.callbacks.Callback):
             progress=self._progress,
         )
         best = self._progress.best
-        checkpoint.prune(self._run.checkpoints, self._keep, int(best["step"]) if best else None)
+        checkpoint.prune(
+            self._run.checkpoints, self._keep, self._saved_step, int(best["step"]) if best else None
+        )
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Save when it is time, and when the validation is the best so far."""
@@ -238,7 +247,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
 _NOT_LEARNT = {
     "input", "glob", "data_dir", "offline", "accept_licence", "checkpoint_every", "keep", "log_every",
-    "histograms_every", "threads",
+    "histograms_every", "threads", "sample_every",
 }  # fmt: skip
 
 

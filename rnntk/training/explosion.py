@@ -40,8 +40,8 @@ class Exploded(TrainingError):
 def check_finite(numbers: Mapping[str, float], step: int) -> None:
     """Check what a step or a validation gave.
 
-    The loss is that of the weights before the step; that the gradient's norm is a number too says that the
-    step has not spoilt them.
+    The loss and the gradient are those of the weights before the step: if they are no numbers, what was saved of those
+    weights is spoilt already. A validation is measured on the weights after the step.
 
     Args:
         numbers: by name.
@@ -54,8 +54,9 @@ def check_finite(numbers: Mapping[str, float], step: int) -> None:
         value = numbers.get(name, 0.0)
         if not math.isfinite(value):
             what = {"grad_norm": "gradient's norm", "val_loss": "validation loss"}.get(name, name)
+            good_until = step - 1 if name == "val_loss" else step - 2
             raise Exploded(
-                f"The {what} became {value} at step {step}: training has exploded.", step - 1
+                f"The {what} became {value} at step {step}: training has exploded.", good_until
             )
 
 

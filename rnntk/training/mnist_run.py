@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rnntk import config
 from rnntk.config import MachineSettings, MnistSettings
 from rnntk.corpora.images import ImageSet
-from rnntk.errors import DataError, RunError, UsageError
+from rnntk.errors import DataError, RunError, UsageError, shown
 from rnntk.runs import folder
 from rnntk.runs.checkpoint import Progress
 from rnntk.runs.folder import RunFolder
@@ -121,12 +121,12 @@ def resume(
     """Continue a classifier exactly where its last checkpoint stands, then test it.
 
     Args:
-        run: the run folder.
+        run: the run folder. New limits are kept there for later resumes.
         images, corpus: as in `start`.
-        epochs: a new number of epochs in all.
-        max_steps: a new number of steps in all; None keeps no bound but the epochs.
+        epochs: a new number of epochs in all; it lifts a bound on the steps.
+        max_steps: a new number of steps in all.
         max_seconds: wall time of this session.
-        threads: cores to use.
+        threads: cores to use in this session.
         notify, quiet, callbacks: as in `start`.
 
     Raises:
@@ -136,6 +136,8 @@ def resume(
     mnist = config.from_mapping(MnistSettings, run.settings)
     machine = config.from_mapping(MachineSettings, run.settings)
     machine = dataclasses.replace(machine, threads=threads or machine.threads)
+    if max_steps is None and epochs in (None, mnist.epochs):
+        max_steps = mnist.max_steps
     mnist = dataclasses.replace(mnist, epochs=epochs or mnist.epochs, max_steps=max_steps)
     if run.record["corpus"]["sha256"] != corpus["sha256"]:
         raise RunError(
@@ -144,10 +146,10 @@ def resume(
     done = run.checkpoint("last", warn=notify).progress
     reached = {
         "epochs": f"{done.epoch} of {mnist.epochs} epochs; to train on, raise --epochs",
-        "max-steps": f"{done.step} of {max_steps} steps; to train on, raise --max-steps",
+        "max-steps": f"{done.step} of {max_steps} steps; to train on, raise --max-steps or --epochs",
     }.get(Limits(mnist.epochs, max_steps).reached(done))
     if reached:
-        raise UsageError(f"{run.path} is finished: {reached}.")
+        raise UsageError(f"{shown(run.path)} is finished: {reached}.")
     task = _task(mnist, machine, images, notify)
     before, now = run.record["model"].get("permutation_sha256"), task.reading.to_json()
     if before != now.get("permutation_sha256"):
@@ -160,7 +162,8 @@ def resume(
 
     with run.lock():
         progress = session.restore(run, task, named_weights, lambda _: None)
-        notify(f"Continuing {run.path} at step {progress.step}.")
+        run = run.with_settings(config.to_json(mnist))
+        notify(f"Continuing {shown(run.path)} at step {progress.step}.")
         return _train(run, mnist, machine, task, images, progress, max_seconds, quiet, callbacks)
 
 

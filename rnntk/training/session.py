@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-from rnntk.errors import Interrupted, RunError, TrainingError
+from rnntk.errors import Interrupted, RunError, TrainingError, shown
 from rnntk.runs import atomic, checkpoint, folder
 from rnntk.runs.checkpoint import Progress
 from rnntk.runs.folder import RunFolder
@@ -114,6 +115,7 @@ def train(
         WorkerLost: another process of the job is gone.
         TrainingError: training has exploded, or the disk refuses what is written.
     """
+    began = progress.step
     report = Report(
         progress,
         total=limits.steps(task.steps_per_epoch),
@@ -127,8 +129,13 @@ def train(
     with ExitStack() as stack:
         if task.job.chief:
             stack.callback(report.close)
+            stack.enter_context(_disk_told(run))
+            checkpoint.remove_unfinished(run.checkpoints)
+            _cut_samples(run, progress)
             metrics = callbacks.Metrics(run, progress)
             stack.callback(metrics.close)
+            if metrics.lost:
+                report.say(f"{run.metrics} has lost lines since it was saved; they stay missing.")
             board = callbacks.TensorBoardScalars(
                 run, progress, graph, weights_of=weights_of, histograms_every=histograms_every
             )
@@ -147,6 +154,7 @@ def train(
                     run.samples.open("a", encoding="utf-8", newline="") as file,
                 ):
                     file.write(f"--- step {step} ---\n{text}\n")
+                    progress.samples_bytes = file.tell()
 
             listeners.append(Samples(progress, draw, sample_every, show))
         stopped = stack.enter_context(Stopped().on_signals())
@@ -160,10 +168,13 @@ def train(
                 stopped=stopped,
             )
         except Exploded as error:
+            if task.job.chief and not error.finite:
+                # Nobody can use them; what this session began from is not its own to remove.
+                checkpoint.remove_after(run.checkpoints, max(began, error.good_until))
             raise TrainingError(f"{error} {_after_explosion(run, error)}") from error
     if reason == "signal":
         raise Interrupted(
-            f"Stopped at step {progress.step} and saved. Go on with: --resume {run.path}",
+            f"Stopped at step {progress.step} and saved. Go on with: {run.resume_command}",
             # Where the signal came to another process, all end as if it had come here.
             stopped.signal_number or signal.SIGTERM,
         )
@@ -179,7 +190,32 @@ def _after_explosion(run: RunFolder, error: Exploded) -> str:
     kept = f"Checkpoint {good[-1]} of {run.path} is from before, and good."
     if run.kind != folder.CHAR_RNN:
         return f"{kept} Train anew with {lower}."
-    on = f" Or go on all the same with: --resume {run.path} --explosion-steps 0"
-    return f"{kept} Start from its weights with {lower}: rnntk train --init-from {run.path}" + (
+    on = f" Or go on all the same with: {run.resume_command} --explosion-steps 0"
+    again = f"rnntk train --init-from {shown(run.path)} --learning-rate {run.settings['learning_rate'] / 4:g}"
+    return f"{kept} Start from its weights with {lower}, such as: {again}" + (
         on if error.finite else ""
     )
+
+
+@contextmanager
+def _disk_told(run: RunFolder) -> Iterator[None]:
+    """Say what a run that the disk refuses still has, and what to type."""
+    try:
+        yield
+    except atomic.DiskRefused as error:
+        if checkpoint.steps(run.checkpoints):
+            left = (
+                f"What was saved before is whole. {error.cure} and go on with: {run.resume_command}"
+            )
+        else:
+            left = f"Nothing had been saved yet. {error.cure} or choose another folder with --run, and train anew."
+        raise TrainingError(f"{error.problem} {left}") from error
+
+
+def _cut_samples(run: RunFolder, progress: Progress) -> None:
+    """Take away the texts that were drawn after the checkpoint; they will be drawn again."""
+    if progress.step == 0:
+        progress.samples_bytes = 0
+    elif progress.samples_bytes is not None and run.samples.exists():
+        with atomic.disk_errors(run.samples):
+            os.truncate(run.samples, min(progress.samples_bytes, run.samples.stat().st_size))

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from rnntk.config import (
     ModelSettings,
     TextSettings,
 )
-from rnntk.errors import RunError, UsageError
+from rnntk.errors import DataError, RunError, UsageError, shown
 from rnntk.runs import folder
 from rnntk.runs.checkpoint import Progress
 from rnntk.runs.folder import RunFolder
@@ -87,6 +87,20 @@ class Split:
         """What `to_json` gave."""
         return cls(parts["train"][1], parts["val"][1], parts["test"][1])
 
+    def check(self, fit: FitSettings) -> None:
+        """See that what was asked to be held out can be measured.
+
+        Raises:
+            DataError: a part has less than two symbols: one to read and one to foretell.
+        """
+        for name, begin, end in (("val", self.train, self.val), ("test", self.val, self.total)):
+            fraction = getattr(fit, f"{name}_fraction")
+            if fraction and end - begin < 2:
+                raise DataError(
+                    f"--{name}-fraction {fraction:g} of {self.total:,} symbols is {end - begin}; two at least are "
+                    f"needed. Give a larger one, or 0 to hold nothing out."
+                )
+
     def to_json(self) -> dict[str, list[int]]:
         """As `run.json` keeps it."""
         return {
@@ -127,13 +141,14 @@ def start(
         callbacks: Keras callbacks of your own.
 
     Raises:
-        DataError: the text is shorter than one batch.
+        DataError: the text is shorter than one batch, or what is held out of it than two symbols.
         RunError: the folder exists.
         UsageError: there is no GPU and one was asked for.
         TrainingError, Interrupted: see `session.train`.
     """
     folder.refuse_existing(path)
     split = Split.of(len(corpus.prepared.ids), settings.fit)
+    split.check(settings.fit)
     job, told = _join(distribute, settings, corpus, str(path), notify)
     path = Path(told)
     task = prepare_task(settings, corpus, split, notify, job)
@@ -145,7 +160,7 @@ def start(
 
     record: dict[str, Any] = {
         "kind": folder.CHAR_RNN,
-        "settings": settings.to_json(),
+        "settings": {**settings.to_json(), "sample_every": sample_every},
         "model": _model_record(settings.model, task),
         "corpus": {**corpus.record, "split": split.to_json()},
         "versions": device.versions(),
@@ -174,11 +189,12 @@ def resume(
     explosion_steps: int | None = None,
     max_seconds: float | None = None,
     threads: int | None = None,
+    input: Sequence[str] = (),
     data_dir: Path | None = None,
     offline: bool = False,
     notify: Notify,
     draw: Callable[[RunFolder, dict[str, Any]], str] | None = None,
-    sample_every: int = 0,
+    sample_every: int | None = None,
     quiet: bool = False,
     distribute: DistributeSettings = NOT_DISTRIBUTED,
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -186,15 +202,17 @@ def resume(
     """Continue a run exactly where its last checkpoint stands.
 
     Args:
-        run: the run folder.
-        epochs: a new number of epochs in all.
-        max_steps: a new number of steps in all; None keeps no bound but the epochs.
+        run: the run folder. New limits are kept there for later resumes.
+        epochs: a new number of epochs in all; it lifts a bound on the steps.
+        max_steps: a new number of steps in all.
         patience: a new number of validations to wait for a better one.
         explosion_steps: a new number of steps with a loss beyond reason before it stops; 0 for never.
         max_seconds: wall time of this session.
-        threads: cores to use.
+        threads: cores to use in this session.
+        input: where the text is now, if it has been moved.
         data_dir, offline: where to find the corpus now.
-        notify, draw, sample_every, quiet, callbacks: as in `start`.
+        sample_every: a new number of steps between texts.
+        notify, draw, quiet, callbacks: as in `start`.
         distribute: who trains it together from now on; it need not be who did before.
 
     Raises:
@@ -207,6 +225,8 @@ def resume(
             f"--input TEXT --preprocessor {run.record['corpus']['preprocessor']}"
         )
     settings = TextRun.from_json(run.settings)
+    if max_steps is None and epochs in (None, settings.fit.epochs):
+        max_steps = settings.fit.max_steps
     fit = dataclasses.replace(
         settings.fit,
         epochs=epochs or settings.fit.epochs,
@@ -216,31 +236,53 @@ def resume(
         if explosion_steps is None
         else explosion_steps,
     )
+    kept = config.to_json(fit)
+    if sample_every is None:
+        sample_every = run.settings.get("sample_every", 0)
+    else:
+        kept["sample_every"] = sample_every
     machine = dataclasses.replace(settings.machine, threads=threads or settings.machine.threads)
     text = dataclasses.replace(
         settings.text, data_dir=data_dir or settings.text.data_dir, offline=offline
     )
+    if input:
+        text = dataclasses.replace(
+            text,
+            input=tuple(input),
+            corpus=None,
+            preprocessor=run.record["corpus"]["preprocessor"],
+        )
+        kept |= {k: getattr(text, k) for k in ("input", "corpus", "preprocessor")}
     settings = TextRun(text, settings.model, fit, machine)
     done = run.checkpoint("last", warn=notify).progress
     reached = {
         "epochs": f"{done.epoch} of {fit.epochs} epochs; to train on, raise --epochs",
-        "max-steps": f"{done.step} of {max_steps} steps; to train on, raise --max-steps",
+        "max-steps": f"{done.step} of {max_steps} steps; to train on, raise --max-steps or --epochs",
         "patience": f"no better validation for {done.stale} times; to train on, raise --patience",
     }.get(limits(fit).reached(done))
     if reached:
-        raise UsageError(f"{run.path} is finished: {reached}.")
-    corpus = corpora.prepare_again(
-        run.record["corpus"], run.vocabulary(), settings.text, run=run.path, notify=notify
-    )
-    job, step = _join(distribute, settings, corpus, str(done.step), notify, resumed=run)
-    split = Split.from_json(run.record["corpus"]["split"])
-    task = prepare_task(settings, corpus, split, notify, job)
-    from rnntk.models.weights import named_weights
-    from rnntk.training import session
+        raise UsageError(f"{shown(run.path)} is finished: {reached}.")
+    with ExitStack() as stack:
+        # Who trains alone is refused before anything takes time; of a job only the chief holds the lock.
+        alone = distribute.distribute == "none"
+        if alone:
+            stack.enter_context(run.lock())
+        find = corpora.prepare_again if input else corpora.reopen
+        corpus = find(
+            run.record["corpus"], run.vocabulary(), settings.text, run=run.path, notify=notify
+        )
+        job, step = _join(distribute, settings, corpus, str(done.step), notify, resumed=run)
+        split = Split.from_json(run.record["corpus"]["split"])
+        task = prepare_task(settings, corpus, split, notify, job)
+        from rnntk.models.weights import named_weights
+        from rnntk.training import session
 
-    with run.lock() if job.chief else nullcontext():
+        if job.chief and not alone:
+            stack.enter_context(run.lock())
         progress = session.restore(run, task, named_weights, lambda _: None, step)
-        notify(f"Continuing {run.path} at step {progress.step}.")
+        if job.chief:
+            run = run.with_settings(kept)
+        notify(f"Continuing {shown(run.path)} at step {progress.step}.")
         return _train(
             settings, run, task, progress, draw, sample_every, max_seconds, quiet, callbacks
         )

@@ -63,7 +63,7 @@ def test_a_running_mean_is_the_mean_of_what_is_around(values: list[float], windo
     got = curves.running_mean(np.array(values), window)
     n = len(values)
     for i in range(n):
-        half = min(window // 2, i, n - 1 - i) if window > 1 else 0
+        half = min(window // 2, i) if window > 1 and n > 2 else 0
         assert got[i] == pytest.approx(np.mean(values[i - half : i + half + 1]), abs=1e-3)
 
 

@@ -82,8 +82,24 @@ def test_a_broken_manifest_is_damage(tmp_path: Path, manifest: str) -> None:
 def test_pruning_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
     for step in (1, 2, 3, 4, 5):
         write(tmp_path, step)
-    checkpoint.prune(tmp_path, keep=2, best_step=1)
+    checkpoint.prune(tmp_path, keep=2, newest=5, best_step=1)
     assert checkpoint.steps(tmp_path) == [1, 4, 5]
+
+
+def test_pruning_removes_what_is_later_than_the_newest_and_counts_it_not(tmp_path: Path) -> None:
+    """A run that goes on before a damaged checkpoint leaves it behind."""
+    for step in (30, 36, 40):
+        write(tmp_path, step)
+    checkpoint.prune(tmp_path, keep=1, newest=36, best_step=30)
+    assert checkpoint.steps(tmp_path) == [30, 36]
+
+
+def test_what_a_killed_process_left_unfinished_is_removed(tmp_path: Path) -> None:
+    write(tmp_path, 1)
+    (tmp_path / ".step-00000002.77.tmp").mkdir()
+    (tmp_path / ".step-00000002.77.tmp" / "weights.safetensors").write_bytes(b"half")
+    checkpoint.remove_unfinished(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["step-00000001"]
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])

@@ -83,7 +83,8 @@ def test_every_number_that_is_none_is_named(name: str, value: float) -> None:
     explosion.check_finite(good, 8)
     with pytest.raises(Exploded, match="became .* at step 8") as caught:
         explosion.check_finite({**good, name: value}, 8)
-    assert caught.value.good_until == 7
+    # A loss and a gradient are those of the weights before the step, a validation's of those after it.
+    assert caught.value.good_until == (7 if name == "val_loss" else 6)
 
 
 # The program -----------------------------------------------------------------------------------
@@ -139,7 +140,8 @@ def test_a_finite_explosion_stops_and_the_good_checkpoints_stay(
     assert "twice what a model pays that knows nothing" in message
     assert f"Checkpoint 10 of {tmp_path / 'r'} is from before, and good" in message
     assert (
-        f"lower --learning-rate or --clip-norm: rnntk train --init-from {tmp_path / 'r'}" in message
+        f"lower --learning-rate or --clip-norm, such as: rnntk train --init-from {tmp_path / 'r'} "
+        "--learning-rate 0.0005" in message
     )
     assert "--explosion-steps 0" in message
     assert saved(tmp_path) == [5, 10], "later ones would have pushed these out"
@@ -187,6 +189,35 @@ def test_a_gradient_that_is_no_number_stops_before_anything_is_saved(
     with pytest.raises(TrainingError, match=r"gradient's norm became inf at step 10.*Checkpoint 5"):
         start(tmp_path)
     assert saved(tmp_path) == [5]
+
+
+def test_a_checkpoint_whose_weights_cost_no_number_is_not_good_and_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss of step 11 is that of checkpoint 10's weights."""
+    real = tasks.CharTask.step
+
+    def step(self: tasks.CharTask, progress: Progress) -> dict[str, float]:
+        found = real(self, progress)
+        return found if progress.step < 10 else {**found, "loss": math.nan}
+
+    monkeypatch.setattr(tasks.CharTask, "step", step)
+    with pytest.raises(TrainingError, match=r"loss became nan at step 11.*Checkpoint 5 .* good"):
+        start(tmp_path)
+    assert saved(tmp_path) == [5]
+
+
+def test_a_checkpoint_that_a_session_began_from_is_never_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start(tmp_path, max_steps=6).run
+    real = tasks.CharTask.step
+    monkeypatch.setattr(
+        tasks.CharTask, "step", lambda self, progress: {**real(self, progress), "loss": math.inf}
+    )
+    with pytest.raises(TrainingError, match=r"became inf at step 7.*Checkpoint 5 .* good"):
+        text_run.resume(run, max_steps=9, notify=lambda _: None, quiet=True)
+    assert saved(tmp_path) == [5, 6]
 
 
 def test_a_validation_that_is_no_number_stops_and_is_no_best(

@@ -186,7 +186,7 @@ def test_resume_inside_an_epoch_is_bit_for_bit(tmp_path: Path, kind: dict[str, A
     whole = start(tmp_path / "whole", **kind)
     start(tmp_path / "part", max_steps=3, **kind)
     assert folder.open_run(tmp_path / "part").checkpoint().progress.batch == 3
-    resumed = resume(tmp_path / "part")
+    resumed = resume(tmp_path / "part", max_steps=10_000)
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "part"))
     assert np.array_equal(whole.logits, resumed.logits)
     assert whole.result.progress.best == resumed.result.progress.best
@@ -211,6 +211,15 @@ def test_other_images_and_another_permutation_are_refused(tmp_path: Path) -> Non
     record["model"]["permutation_sha256"] = "0" * 64
     atomic.write_json(run.path / "run.json", record)
     with pytest.raises(RunError, match="another permutation"):
+        resume(run.path, max_steps=2)
+
+
+def test_a_resume_keeps_the_runs_own_bounds_and_remembers_new_ones(tmp_path: Path) -> None:
+    run = start(tmp_path / "r", max_steps=3).result.run
+    with pytest.raises(UsageError, match=r"is finished: 3 of 3 steps.*raise --max-steps"):
+        resume(run.path)
+    resume(run.path, max_steps=4)
+    with pytest.raises(UsageError, match="is finished: 4 of 4 steps"):
         resume(run.path)
 
 

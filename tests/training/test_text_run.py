@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from rnntk.config import FitSettings
-from rnntk.errors import Interrupted, RunError, TrainingError, UsageError
+from rnntk.errors import DataError, Interrupted, RunError, TrainingError, UsageError
 from rnntk.runs import checkpoint, folder
 from rnntk.runs.folder import RunFolder
 from rnntk.text import corpus
@@ -113,7 +114,7 @@ def test_resume_inside_an_epoch_is_bit_for_bit(
     ).run
     middle = part.checkpoint().progress
     assert middle.batch > 0
-    text_run.resume(part, notify=lambda _: None, quiet=True)
+    text_run.resume(part, max_steps=10_000, notify=lambda _: None, quiet=True)
     resumed = part.checkpoint()
     assert not different(whole.weights(), resumed.weights())
     assert not different(whole.optimizer(), resumed.optimizer())
@@ -134,7 +135,7 @@ def test_resume_falls_back_past_a_damaged_checkpoint_to_the_same_end(
     run = start(settings(text, max_steps=20, checkpoint_every=10), tmp_path / "part").run
     (run.checkpoints / "step-00000020" / "optimizer.safetensors").write_bytes(b"x")
     said: list[str] = []
-    text_run.resume(run, notify=said.append, quiet=True)
+    text_run.resume(run, max_steps=10_000, notify=said.append, quiet=True)
     assert any("step-00000020 is damaged" in line for line in said)
     assert any("Continuing" in line and "step 10" in line for line in said)
     assert not different(whole.weights(), run.checkpoint().weights())
@@ -157,11 +158,128 @@ def test_a_changed_text_is_refused_and_both_sides_named(text: Path, tmp_path: Pa
     with pytest.raises(
         RunError, match=r"vocabulary does not match.*only in the run: 'q'.*only in the text: 'Q'"
     ):
-        text_run.resume(run, notify=lambda _: None, quiet=True)
+        text_run.resume(run, max_steps=4, notify=lambda _: None, quiet=True)
     lines = TEXT.splitlines(keepends=True)
     text.write_text("".join([*lines[:-2], lines[-1], lines[-2]]), encoding="utf-8")
     with pytest.raises(RunError, match="The text has changed since"):
-        text_run.resume(run, notify=lambda _: None, quiet=True)
+        text_run.resume(run, max_steps=4, notify=lambda _: None, quiet=True)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau", "decay"])
+def test_a_run_with_a_bound_on_its_steps_goes_on_to_that_bound(
+    text: Path, tmp_path: Path, schedule: str
+) -> None:
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.model.stop_training = batch == 5
+
+    kind = {"schedule": schedule, "max_steps": 14}
+    whole = start(settings(text, **kind), tmp_path / "whole").run
+    part = start(settings(text, **kind), tmp_path / "part", callbacks=[Stop()]).run
+    assert part.checkpoint().progress.step == 6
+    result = text_run.resume(part, notify=lambda _: None, quiet=True)
+    assert (result.reason, result.progress.step) == ("max-steps", 14)
+    one, two = ([line["learning_rate"] for line in metrics(r)] for r in (whole, part))
+    assert one == two
+    assert not different(whole.checkpoint().weights(), part.checkpoint().weights())
+    with pytest.raises(UsageError, match=r"is finished: 14 of 14 steps.*raise --max-steps"):
+        text_run.resume(part, notify=lambda _: None, quiet=True)
+
+
+def test_what_a_resume_was_told_is_remembered(text: Path, tmp_path: Path) -> None:
+    """So that the command it prints, typed as it stands, goes on to the same end."""
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if batch == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    run = start(settings(text, epochs=9, max_steps=4), tmp_path / "r").run
+    with pytest.raises(Interrupted, match=r"Go on with: rnntk train --resume \S+/r$"):
+        text_run.resume(
+            run, epochs=2, patience=7, explosion_steps=11, sample_every=3, notify=lambda _: None,
+            quiet=True, callbacks=[Interrupt()],
+        )  # fmt: skip
+    run = folder.open_run(run.path)
+    kept = {"epochs": 2, "max_steps": None, "patience": 7, "explosion_steps": 11, "sample_every": 3}
+    assert {k: run.settings[k] for k in kept} == kept
+    result = text_run.resume(run, notify=lambda _: None, quiet=True)
+    assert (result.reason, result.progress.epoch) == ("epochs", 2)
+
+
+def test_a_run_goes_on_from_another_folder(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = start(settings(Path("tiny.txt"), max_steps=2), tmp_path / "r").run
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    text_run.resume(run, max_steps=3, notify=lambda _: None, quiet=True)
+    # Another text of that name is there: the run's own is found all the same.
+    Path("tiny.txt").write_text(TEXT[::-1], encoding="utf-8")
+    text_run.resume(run, max_steps=4, notify=lambda _: None, quiet=True)
+    assert run.checkpoint().progress.step == 4
+
+
+def test_a_run_goes_on_when_its_text_is_gone_or_has_moved(text: Path, tmp_path: Path) -> None:
+    run = start(settings(text, max_steps=2), tmp_path / "r").run
+    moved = text.rename(tmp_path / "moved.txt")
+    said: list[str] = []
+    text_run.resume(run, max_steps=3, notify=said.append, quiet=True)
+    assert any("There is no file" in line and "prepared from it before" in line for line in said)
+    shutil.rmtree(run.record["corpus"]["prepared"])
+    with pytest.raises(RunError, match=r"There is no file.*Say where the text is now with --input"):
+        text_run.resume(run, max_steps=4, notify=said.append, quiet=True)
+    text_run.resume(run, max_steps=4, input=[str(moved)], notify=said.append, quiet=True)
+    # It remembers.
+    text_run.resume(folder.open_run(run.path), max_steps=5, notify=said.append, quiet=True)
+    moved.write_text(TEXT[::-1], encoding="utf-8")
+    with pytest.raises(RunError, match="The text has changed|vocabulary does not match"):
+        text_run.resume(run, max_steps=6, input=[str(moved)], notify=said.append, quiet=True)
+
+
+def test_metrics_that_were_cut_short_are_told_and_go_on(
+    text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = start(settings(text, max_steps=6), tmp_path / "r").run
+    data = run.metrics.read_bytes()
+    lines = data.splitlines(keepends=True)
+    run.metrics.write_bytes(b"".join(lines[:3]) + lines[3][:20])
+    text_run.resume(run, max_steps=8, notify=lambda _: None)
+    assert [line["step"] for line in metrics(run)] == [1, 2, 3, 7, 8]
+    assert "has lost lines" in capsys.readouterr().err
+    text_run.resume(run, max_steps=9, notify=lambda _: None)
+    assert [line["step"] for line in metrics(run)] == [1, 2, 3, 7, 8, 9]
+    assert "has lost lines" not in capsys.readouterr().err
+
+
+def test_samples_stand_there_once_and_nothing_unfinished_stays(text: Path, tmp_path: Path) -> None:
+    class Fail(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if batch == 8:
+                raise RuntimeError
+
+    draw: dict[str, Any] = {"draw": lambda *_: "drawn", "sample_every": 2}
+    with pytest.raises(RuntimeError):
+        start(settings(text, checkpoint_every=5), tmp_path / "r", callbacks=[Fail()], **draw)
+    run = folder.open_run(tmp_path / "r")
+    assert run.samples.read_text().count("drawn") == 4
+    (run.checkpoints / ".step-00000007.1.tmp").mkdir()
+    text_run.resume(run, max_steps=9, notify=lambda _: None, quiet=True, **draw)
+    heads = [line for line in run.samples.read_text().splitlines() if line != "drawn"]
+    assert heads == [f"--- step {n} ---" for n in (2, 4, 6, 8)]
+    assert not list(run.checkpoints.glob(".*"))
+
+
+@pytest.mark.parametrize("name", ["val", "test"])
+def test_a_held_out_part_that_cannot_be_measured_is_refused(
+    text: Path, tmp_path: Path, name: str
+) -> None:
+    fractions = {"val_fraction": 0.0, f"{name}_fraction": 1e-6}
+    with pytest.raises(DataError, match=rf"--{name}-fraction 1e-06 of .* symbols is [01]; two"):
+        start(settings(text, **fractions), tmp_path / "r")
+    assert not (tmp_path / "r").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
