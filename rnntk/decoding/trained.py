@@ -204,13 +204,19 @@ def load(
     """Load a run's model.
 
     Args:
-        path: the run folder.
+        path: the run folder, or its name in `runs/`.
         checkpoint: `last`, `best` or a step. Its weights are checked against their SHA-256 and memory-mapped.
         warn: told of a damaged checkpoint that is passed over.
 
     Raises:
         RunError: there is no such run or checkpoint, or it is damaged.
     """
-    run = folder.open_run(Path(path))
+    path = Path(path)
+    if path.is_dir():
+        run = folder.open_run(path)
+    else:
+        from rnntk.runs import listing  # here, since `rnntk sample` starts without it
+
+        run = listing.find(Path("runs"), path)
     saved = run.checkpoint(checkpoint, warn=warn, only=(WEIGHTS, PROGRESS))
     return TrainedModel(run, saved.mapped_weights(), saved.progress)

@@ -125,3 +125,12 @@ def test_a_damaged_checkpoint_is_passed_over(make) -> None:
 def test_another_version_of_the_preprocessor_is_refused(make) -> None:
     with pytest.raises(RunError, match="version 2"):
         rnntk.load(make(preprocessor_version=2))
+
+
+def test_a_run_is_found_by_its_name_in_runs(make, tmp_path: Path, monkeypatch) -> None:
+    path = make("runs/novel-1")
+    monkeypatch.chdir(tmp_path)
+    assert rnntk.load("novel-1").run.path == path.relative_to(tmp_path)
+    assert rnntk.load("runs/novel-1").run.path == path.relative_to(tmp_path)
+    with pytest.raises(RunError, match=r"no run of this name in runs\. Did you mean novel-1\?"):
+        rnntk.load("novell")
