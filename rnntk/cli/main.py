@@ -74,6 +74,12 @@ class LazyGroup(click.Group):
                 raise
             _print_error(error)
             ctx.exit(error.exit_code)
+        except MemoryError as error:
+            if os.environ.get("RNNTK_DEBUG") == "1":
+                raise
+            why = f" ({error})" if str(error) else ""
+            _print_error(f"There is not enough memory for this{why}. Ask for less at a time.")
+            ctx.exit(1)
         except KeyboardInterrupt:
             # Training saves first and says more; all else ends quietly, as the shell expects it.
             ctx.exit(128 + signal.SIGINT)
@@ -109,5 +115,5 @@ def main() -> None:
         sys.exit(lost.exit_code)
 
 
-def _print_error(error: Exception) -> None:
+def _print_error(error: object) -> None:
     click.echo(click.style("Error: ", fg="red") + str(error), err=True)

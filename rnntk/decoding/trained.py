@@ -158,7 +158,7 @@ class TrainedModel:
             >>> for text in model.sample("int main(", temperature=0.7):         # doctest: +SKIP
             ...     print(text, end="", flush=True)
         """
-        chosen = SampleSettings(**settings, num=1)
+        chosen = SampleSettings(**settings, seed=seed, num=1)
         ready = self.prime(self.default_prime if prime is None else prime, chosen.on_unknown)
         return (piece.text for piece in self.pieces(ready, chosen, seed) if piece.text)
 
@@ -199,7 +199,10 @@ def _preprocessor(run: RunFolder) -> Preprocessor:
 
 
 def load(
-    path: str | Path, checkpoint: str = "last", *, warn: Callable[[str], None] = lambda _: None
+    path: str | Path,
+    checkpoint: str | int = "last",
+    *,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> TrainedModel:
     """Load a run's model.
 
@@ -218,5 +221,5 @@ def load(
         from rnntk.runs import listing  # here, since `rnntk sample` starts without it
 
         run = listing.find(Path("runs"), path)
-    saved = run.checkpoint(checkpoint, warn=warn, only=(WEIGHTS, PROGRESS))
+    saved = run.checkpoint(str(checkpoint), warn=warn, only=(WEIGHTS, PROGRESS))
     return TrainedModel(run, saved.mapped_weights(), saved.progress)

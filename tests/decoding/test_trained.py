@@ -82,9 +82,16 @@ def test_settings_are_those_of_the_command(model) -> None:
 
 
 def test_what_is_wrong_is_said_at_the_call(model) -> None:
-    for wrong in ({"temperature": -1}, {"top_p": 2.0}, {"beam": 2, "top_k": 1}):
+    for wrong in (
+        {"temperature": -1}, {"top_p": 2.0}, {"beam": 2, "top_k": 1}, {"seed": -1}, {"length": 10**26},
+        {"length": 10**400}, {"beam": 10**20, "length": 3}, {"no_repeat": 10**20},
+    ):  # fmt: skip
         with pytest.raises(UsageError):
             model.sample("a", **wrong)
+    with pytest.raises(
+        UsageError, match="--temperature is inf, but must be finite, and at least 0"
+    ):
+        model.sample("a", temperature=math.inf)
     with pytest.raises(UsageError, match="Ω"):
         model.sample("Ω")
     assert len("".join(model.sample("Ωa", length=3, on_unknown="skip"))) == 3
@@ -134,3 +141,10 @@ def test_a_run_is_found_by_its_name_in_runs(make, tmp_path: Path, monkeypatch) -
     assert rnntk.load("runs/novel-1").run.path == path.relative_to(tmp_path)
     with pytest.raises(RunError, match=r"no run of this name in runs\. Did you mean novel-1\?"):
         rnntk.load("novell")
+
+
+def test_a_step_may_be_a_number(make) -> None:
+    path = make()
+    assert rnntk.load(path, checkpoint=3).progress.step == 3
+    with pytest.raises(RunError, match="no checkpoint '5'"):
+        rnntk.load(path, checkpoint=5)
