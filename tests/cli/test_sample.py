@@ -250,6 +250,14 @@ def test_interactive_names_what_it_does_not_understand_and_goes_on(rnntk, traine
     assert "a" in out
 
 
+def test_a_line_that_is_not_utf8_is_named_and_the_next_one_read(rnntk, trained: Path) -> None:
+    result = rnntk("sample", trained, "-i", "-q", stdin=b":len 0\na fox\xff\na line\r\n")
+    told = "Error: The line is not UTF-8: bytes ff at offset 5. It is passed over"
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[-1].startswith(told)
+    assert result.stdout == "a line\n"
+
+
 def test_interactive_takes_a_first_prime_and_a_length(rnntk, trained: Path) -> None:
     out, _ = talk(rnntk, trained, args=("--prime", "a fox", "--length", 4, "--seed", 1))
     assert out == rnntk("sample", trained, "--prime", "a fox", "--length", 4, "--seed", 1).stdout
