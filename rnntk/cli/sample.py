@@ -166,7 +166,7 @@ def _drawn(pieces: Iterable[Piece], num: int) -> list[list[dict[str, Any]]]:
 def _read(path: str) -> str:
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"--prime-file {path} cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:

@@ -62,10 +62,20 @@ class TrainedModel:
         return "" if self.vocabulary.unknown(self.preprocessor.encode(prime)) else prime
 
     def prime(self, text: str, on_unknown: str = "error") -> Prime:
-        """A prime made ready; see `generate.encode_prime`."""
+        """A prime made ready, in the form that the run's own text was brought into; see `generate.encode_prime`."""
         return generate.encode_prime(
-            text, self.vocabulary, self.preprocessor, on_unknown=on_unknown
+            self._as_trained(text), self.vocabulary, self.preprocessor, on_unknown=on_unknown
         )
+
+    def _as_trained(self, text: str) -> str:
+        """What `--newline lf` and `--normalize` made of the run's own text, made of this one."""
+        if self.run.settings.get("newline") == "lf":
+            text = text.replace("\r\n", "\n").replace("\r", "\n")
+        if self.run.settings.get("normalize"):
+            from rnntk.text import hangul
+
+            text = hangul.recompose(text)
+        return text
 
     def pieces(
         self,
@@ -181,7 +191,7 @@ class TrainedModel:
             self.decoder,
             self.vocabulary,
             self.preprocessor,
-            text,
+            self._as_trained(text),
             on_unknown=on_unknown,
             progress=progress,
         )

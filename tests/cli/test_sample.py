@@ -250,6 +250,12 @@ def test_interactive_names_what_it_does_not_understand_and_goes_on(rnntk, traine
     assert "a" in out
 
 
+def test_a_byte_order_mark_is_no_part_of_the_prime(rnntk, trained: Path, here: Path) -> None:
+    (here / "p.txt").write_bytes(b"\xef\xbb\xbfa fox")
+    result = rnntk("sample", trained, "--prime-file", "p.txt", "--length", 0)
+    assert result.stdout == "a fox\n"
+
+
 def test_a_line_that_is_not_utf8_is_named_and_the_next_one_read(rnntk, trained: Path) -> None:
     result = rnntk("sample", trained, "-i", "-q", stdin=b":len 0\na fox\xff\na line\r\n")
     told = "Error: The line is not UTF-8: bytes ff at offset 5. It is passed over"

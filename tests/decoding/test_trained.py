@@ -14,11 +14,13 @@ from rnntk.text.vocabulary import Vocabulary
 
 @pytest.fixture
 def make(tmp_path: Path, random_weights):
-    def run(name="r", preprocessor="plain", symbols="abcdefgh \n.", cell="gru", **corpus) -> Path:
+    def run(
+        name="r", preprocessor="plain", symbols="abcdefgh \n.", cell="gru", settings=None, **corpus
+    ) -> Path:
         made = folder.create(
             tmp_path / name,
             kind=folder.CHAR_RNN,
-            settings={},
+            settings=settings or {},
             model={"cell": cell},
             corpus={"preprocessor": preprocessor, "preprocessor_version": 1, **corpus},
             versions={},
@@ -148,3 +150,14 @@ def test_a_step_may_be_a_number(make) -> None:
     assert rnntk.load(path, checkpoint=3).progress.step == 3
     with pytest.raises(RunError, match="no checkpoint '5'"):
         rnntk.load(path, checkpoint=5)
+
+
+def test_a_prime_gets_the_form_of_the_text_the_run_was_trained_on(make) -> None:
+    nfd = "\u1112\u1161\u11ab\r\n"
+    kept = rnntk.load(make("a", symbols="한 \n"))
+    with pytest.raises(UsageError, match=r"U\+1112.*U\+000D"):
+        kept.sample(nfd)
+    model = rnntk.load(make("b", symbols="한 \n", settings={"normalize": True, "newline": "lf"}))
+    assert model.prime(nfd).text == "한\n"
+    assert list(model.sample(nfd, length=9)) == list(model.sample("한\n", length=9))
+    assert model.evaluate(nfd).text == "한\n"
