@@ -76,9 +76,14 @@ class Settings:
                     + (f" Did you mean {guess!r}?" if guess else "")
                 )
             if isinstance(value, (int, float)) and not _in_range(value, f.metadata):
-                raise UsageError(
-                    f"{flag(f.name)} is {value}, but must be {describe_range(f.metadata)}."
-                )
+                allowed = describe_range(f.metadata)
+                if (
+                    isinstance(value, float)
+                    and not math.isfinite(value)
+                    and "finite" not in allowed
+                ):
+                    allowed = f"finite, and {allowed}"
+                raise UsageError(f"{flag(f.name)} is {value}, but must be {allowed}.")
 
 
 def _in_range(value: float, metadata: Mapping[str, Any]) -> bool:
@@ -94,7 +99,13 @@ def describe_range(metadata: Mapping[str, Any]) -> str:
     """The range in words: `at least 1`, `above 0 and at most 1`."""
     parts = []
     if metadata["low"] is not None:
-        parts.append(("above " if metadata["open_low"] else "at least ") + f"{metadata['low']:g}")
+        parts.append(("above " if metadata["open_low"] else "at least ") + _number(metadata["low"]))
     if metadata["high"] is not None:
-        parts.append(("below " if metadata["open_high"] else "at most ") + f"{metadata['high']:g}")
+        parts.append(
+            ("below " if metadata["open_high"] else "at most ") + _number(metadata["high"])
+        )
     return " and ".join(parts) or "a finite number"
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"

@@ -11,6 +11,12 @@ from rnntk.fields import Settings, flag, setting
 
 EXPLOSION_STEPS = 200
 
+TOGETHER = 10**8
+"""Symbols of all the texts drawn at once: the first is printed as it comes, the others wait in memory, 8 bytes each."""
+
+IN_BEAM = 10**7
+"""Symbols of all hypotheses of a beam: 16 bytes each, copied at every step."""
+
 
 @dataclass(frozen=True)
 class TextSettings(Settings):
@@ -272,7 +278,7 @@ class MnistSettings(Settings):
 class SampleSettings(Settings):
     """How text is drawn from a model (systems 2 and 5)."""
 
-    length: int = setting(1000, "Symbols to draw.", low=0)
+    length: int = setting(1000, "Symbols to draw.", low=0, high=10**9)
     temperature: float = setting(
         1.0, "Below 1 safer, above 1 wilder; 0 takes the likeliest symbol always.", low=0
     )
@@ -294,15 +300,19 @@ class SampleSettings(Settings):
     )
     greedy: bool = setting(False, "Take the likeliest symbol always.")
     beam: int | None = setting(
-        None, "Do not draw: search for the likeliest text, N at a time.", low=1, metavar="N"
+        None,
+        "Do not draw: search for the likeliest text, N at a time.",
+        low=1,
+        high=10_000,
+        metavar="N",
     )
     beam_alpha: float = setting(
         1.0, "With --beam and --stop: 0 favours short texts, above 1 long ones.", low=0
     )
     no_repeat: int | None = setting(
-        None, "Never draw the same run of N symbols twice.", low=2, metavar="N"
+        None, "Never draw the same run of N symbols twice.", low=2, high=10**6, metavar="N"
     )
-    num: int = setting(1, "How many texts to draw.", low=1)
+    num: int = setting(1, "How many texts to draw.", low=1, high=100_000)
     stop: str | None = setting(None, "End a text where this appears.", metavar="TEXT")
     seed: int | None = setting(
         None,
@@ -322,6 +332,8 @@ class SampleSettings(Settings):
         if self.beam is None:
             if self.beam_alpha != 1:
                 raise UsageError("--beam-alpha says how --beam ranks texts; give --beam too.")
+            if self.num > 1:
+                self._refuse_more_than("--num", self.num, TOGETHER)
             return
         drawing = ("temperature", "top_k", "top_p", "min_p", "greedy", "no_repeat")
         for f in dataclasses.fields(self):
@@ -336,3 +348,12 @@ class SampleSettings(Settings):
             )
         if self.length < 1:
             raise UsageError("--beam needs a --length of at least 1.")
+        self._refuse_more_than("--beam", self.beam, IN_BEAM)
+
+    def _refuse_more_than(self, name: str, texts: int, most: int) -> None:
+        """Raise `UsageError` where several texts, which are held in memory, are too much for it."""
+        if texts * self.length > most:
+            raise UsageError(
+                f"{name} {texts:,} with --length {self.length:,} holds {texts * self.length:,} symbols in memory, but "
+                f"{most:,} are the most. Lower one of them."
+            )

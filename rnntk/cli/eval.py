@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from rnntk.cli.chosen import chosen
 from rnntk.cli.console import SCHEMA_VERSION, Bar, Console, shown
 from rnntk.cli.options import Option, common_options, runs_dir_option, settings_options
 from rnntk.config import TextSettings
@@ -104,7 +105,7 @@ def command(
     verbose: bool,
     **values: Any,
 ) -> None:
-    """Measure RUN, or the run that was trained last, on text it has not seen.
+    """Measure RUN, a folder or a name in --runs-dir, on text it has not seen; without it, the latest.
 
     Says nats, bits a character and perplexity, for Hangul also bits a syllable; and what single characters,
     n-grams of the training text and xz make of the same text.
@@ -113,7 +114,7 @@ def command(
     from rnntk.runs import folder
 
     console = Console(quiet, verbose, as_json)
-    path = run or folder.latest(runs_dir, kind=folder.CHAR_RNN, corpus=corpus).path
+    path = chosen(run, runs_dir, kind=folder.CHAR_RNN, corpus=corpus).path
     model = trained.load(path, checkpoint, warn=console.note)
     assert model.progress is not None
     inputs = tuple(values["input"])

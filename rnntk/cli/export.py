@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from rnntk.cli.chosen import chosen
 from rnntk.cli.console import Console, shown
 from rnntk.cli.options import Option, common_options, runs_dir_option
 
@@ -63,16 +64,15 @@ def command(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Export RUN for other programs; without it, the run that was trained last.
+    """Export RUN, a folder or a name in --runs-dir; without it, the run that was trained last.
 
     What is written needs no rnntk. It is loaded again and compared with the run's own logits; if it
     does not agree it is removed. A JSON file beside it holds the symbols, inputs and outputs.
     """
     from rnntk.exchange import export
-    from rnntk.runs import folder
 
     console = Console(quiet, verbose, as_json)
-    found = folder.open_run(run) if run else folder.latest(runs_dir, corpus=corpus)
+    found = chosen(run, runs_dir, corpus=corpus)
     target = output or export.default_output(found, format)
     export.refuse(target, format)
     saved = found.checkpoint(checkpoint, warn=console.note)

@@ -14,7 +14,7 @@ import click
 from rnntk.cli import shading, stream
 from rnntk.cli.console import Console
 from rnntk.config import SampleSettings
-from rnntk.errors import RnntkError, UsageError, nearest
+from rnntk.errors import DataError, RnntkError, UsageError, nearest
 
 if TYPE_CHECKING:
     from rnntk.decoding.trained import TrainedModel
@@ -63,6 +63,9 @@ class Session:
         while True:
             try:
                 line = _line()
+            except DataError as error:
+                _print_error(error)
+                continue
             except KeyboardInterrupt:
                 if not terminal:
                     raise
@@ -80,7 +83,7 @@ class Session:
                 else:
                     self.draw(line.removeprefix(":") if line else self._text, echo=bool(line))
             except RnntkError as error:
-                click.echo(click.style("Error: ", fg="red") + str(error), err=True)
+                _print_error(error)
 
     def draw(self, prime: str, *, echo: bool = True) -> None:
         """Go on from a text.
@@ -138,8 +141,26 @@ def _kept(pieces: Any, parts: list[str]) -> Any:
         yield piece
 
 
+def _print_error(error: RnntkError) -> None:
+    click.echo(click.style("Error: ", fg="red") + str(error), err=True)
+
+
 def _line() -> str | None:
-    """The next line without its end; None at the end of stdin."""
+    """The next line without its end; None at the end of stdin.
+
+    Raises:
+        DataError: it is not UTF-8. The line after it can be read.
+    """
+    try:
+        return _next_line()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"The line is not UTF-8: bytes {error.object[error.start : error.end].hex(' ')} at offset {error.start}. "
+            "It is passed over; convert it first, for example with iconv."
+        ) from error
+
+
+def _next_line() -> str | None:
     if sys.stdin.isatty() and sys.stdout.isatty():
         with contextlib.suppress(ImportError):  # Windows has none
             import readline  # noqa: F401  (with it, input() has history and editing)
@@ -147,8 +168,9 @@ def _line() -> str | None:
             return input("> ")
         except EOFError:
             return None
-    line = sys.stdin.readline()
-    return line.rstrip("\r\n") if line else None
+    # Line by line: Python's own decoder reads ahead, and would lose good lines with a bad one.
+    line = sys.stdin.buffer.readline()
+    return line.decode("utf-8").rstrip("\r\n") if line else None
 
 
 def _parsed(hint: Any, value: str, name: str) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from rnntk import __version__
+from rnntk.cli import stdout
 from rnntk.errors import RnntkError, nearest
 
 # Name -> what it does. The modules are imported only when their command runs, so `--help` is quick.
@@ -71,8 +72,14 @@ class LazyGroup(click.Group):
         except RnntkError as error:
             if os.environ.get("RNNTK_DEBUG") == "1":
                 raise
-            click.echo(click.style("Error: ", fg="red") + str(error), err=True)
+            _print_error(error)
             ctx.exit(error.exit_code)
+        except MemoryError as error:
+            if os.environ.get("RNNTK_DEBUG") == "1":
+                raise
+            why = f" ({error})" if str(error) else ""
+            _print_error(f"There is not enough memory for this{why}. Ask for less at a time.")
+            ctx.exit(1)
         except KeyboardInterrupt:
             # Training saves first and says more; all else ends quietly, as the shell expects it.
             ctx.exit(128 + signal.SIGINT)
@@ -96,4 +103,17 @@ def main() -> None:
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace" if stream is sys.stderr else None)
-    group(prog_name="rnntk", windows_expand_args=False)
+    stdout.watch()
+    try:
+        try:
+            group(prog_name="rnntk", windows_expand_args=False)
+        finally:
+            sys.stdout.flush()  # here, since nobody can say what went wrong when Python does it at exit
+    except stdout.Lost as lost:
+        if not isinstance(lost, stdout.Closed):
+            _print_error(lost)
+        sys.exit(lost.exit_code)
+
+
+def _print_error(error: object) -> None:
+    click.echo(click.style("Error: ", fg="red") + str(error), err=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rnntk.cli.chosen import chosen
 from rnntk.cli.console import Console, shown
 from rnntk.cli.options import Option, common_options, runs_dir_option
 from rnntk.errors import DataError, UsageError
@@ -84,7 +85,7 @@ def command(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Open a page on RUN; without it, on the run that was trained last.
+    """Open a page on RUN, a folder or a name in --runs-dir; without it, on the latest.
 
     Let the model write, see which characters surprise it, find the units that follow quotes, comments,
     indentation or syllables, and watch it train. Only this machine can reach the page. Ctrl-C ends it.
@@ -100,11 +101,7 @@ def command(
     from rnntk.play.models import Models
     from rnntk.runs import folder
 
-    found = (
-        folder.open_run(run)
-        if run
-        else folder.latest(runs_dir, kind=folder.CHAR_RNN, corpus=corpus)
-    )
+    found = chosen(run, runs_dir, kind=folder.CHAR_RNN, corpus=corpus)
     models = Models(found, checkpoint, warn=console.note)
     if report is not None:
         _report(console, models, report, input)

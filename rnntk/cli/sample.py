@@ -14,6 +14,7 @@ import click
 
 from rnntk import config
 from rnntk.cli import shading, stream
+from rnntk.cli.chosen import chosen
 from rnntk.cli.console import Console, shown
 from rnntk.cli.options import Option, common_options, given, runs_dir_option, settings_options
 from rnntk.config import SampleSettings
@@ -84,7 +85,7 @@ def command(
     verbose: bool,
     **values: Any,
 ) -> None:
-    """Draw text from RUN; without it, from the run that was trained last.
+    """Draw text from RUN, a folder or a name in --runs-dir; without it, from the run that was trained last.
 
     With --json each text comes with the probability of every symbol under the model itself, whatever the
     strategy.
@@ -95,7 +96,7 @@ def command(
     console = Console(quiet, verbose, as_json)
     settings = config.from_mapping(SampleSettings, values)
     _refuse(prime, prime_file, interactive, as_json)
-    path = run or folder.latest(runs_dir, kind=folder.CHAR_RNN, corpus=corpus).path
+    path = chosen(run, runs_dir, kind=folder.CHAR_RNN, corpus=corpus).path
     model = trained.load(path, checkpoint, warn=console.note)
     assert model.progress is not None
     step = model.progress.step
@@ -165,7 +166,7 @@ def _drawn(pieces: Iterable[Piece], num: int) -> list[list[dict[str, Any]]]:
 def _read(path: str) -> str:
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"--prime-file {path} cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:

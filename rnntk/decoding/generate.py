@@ -345,26 +345,26 @@ def _draw(
     symbols = vocabulary.symbols
     first, *others = texts
     drawn = np.zeros((len(others), length), np.intp)
-    nats = np.zeros((len(texts), length if costs else 0))
+    nats = np.zeros((len(others), length if costs else 0))
     later: list[list[Piece]] = [[] for _ in texts]
     yield from first.begin()
     done = 0
     for ids, cost_row in rows:
-        if costs:
-            nats[:, done] = cost_row
         if not first.ended:
-            piece = first.add(symbols[ids.item(0)], (nats.item(0, done),) if costs else ())
+            piece = first.add(symbols[ids.item(0)], (cost_row.item(0),) if costs else ())
             if piece:
                 yield piece
         if others:
             drawn[:, done] = ids[1:]
+            if costs:
+                nats[:, done] = cost_row[1:]
         done += 1
         if stopping:
             # Only for this are the others looked at now: recomposing many streams symbol by symbol
             # would cost more than drawing them.
             for k, text in enumerate(others, 1):
                 if not text.ended:
-                    cost = (nats.item(k, done - 1),) if costs else ()
+                    cost = (cost_row.item(k),) if costs else ()
                     piece = text.add(symbols[ids.item(k)], cost)
                     later[k] += [piece] if piece else []
             if all(text.ended for text in texts):
@@ -376,7 +376,9 @@ def _draw(
         if done and not stopping:
             whole = vocabulary.decode(drawn[k - 1, :done])
             parts = (
-                zip(whole, nats[k, :done, None].tolist(), strict=True) if costs else [(whole, ())]
+                zip(whole, nats[k - 1, :done, None].tolist(), strict=True)
+                if costs
+                else [(whole, ())]
             )
             for part, cost in parts:
                 if piece := text.add(part, cost):

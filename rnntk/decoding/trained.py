@@ -62,10 +62,20 @@ class TrainedModel:
         return "" if self.vocabulary.unknown(self.preprocessor.encode(prime)) else prime
 
     def prime(self, text: str, on_unknown: str = "error") -> Prime:
-        """A prime made ready; see `generate.encode_prime`."""
+        """A prime made ready, in the form that the run's own text was brought into; see `generate.encode_prime`."""
         return generate.encode_prime(
-            text, self.vocabulary, self.preprocessor, on_unknown=on_unknown
+            self._as_trained(text), self.vocabulary, self.preprocessor, on_unknown=on_unknown
         )
+
+    def _as_trained(self, text: str) -> str:
+        """What `--newline lf` and `--normalize` made of the run's own text, made of this one."""
+        if self.run.settings.get("newline") == "lf":
+            text = text.replace("\r\n", "\n").replace("\r", "\n")
+        if self.run.settings.get("normalize"):
+            from rnntk.text import hangul
+
+            text = hangul.recompose(text)
+        return text
 
     def pieces(
         self,
@@ -158,7 +168,7 @@ class TrainedModel:
             >>> for text in model.sample("int main(", temperature=0.7):         # doctest: +SKIP
             ...     print(text, end="", flush=True)
         """
-        chosen = SampleSettings(**settings, num=1)
+        chosen = SampleSettings(**settings, seed=seed, num=1)
         ready = self.prime(self.default_prime if prime is None else prime, chosen.on_unknown)
         return (piece.text for piece in self.pieces(ready, chosen, seed) if piece.text)
 
@@ -181,7 +191,7 @@ class TrainedModel:
             self.decoder,
             self.vocabulary,
             self.preprocessor,
-            text,
+            self._as_trained(text),
             on_unknown=on_unknown,
             progress=progress,
         )
@@ -199,18 +209,27 @@ def _preprocessor(run: RunFolder) -> Preprocessor:
 
 
 def load(
-    path: str | Path, checkpoint: str = "last", *, warn: Callable[[str], None] = lambda _: None
+    path: str | Path,
+    checkpoint: str | int = "last",
+    *,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> TrainedModel:
     """Load a run's model.
 
     Args:
-        path: the run folder.
+        path: the run folder, or its name in `runs/`.
         checkpoint: `last`, `best` or a step. Its weights are checked against their SHA-256 and memory-mapped.
         warn: told of a damaged checkpoint that is passed over.
 
     Raises:
         RunError: there is no such run or checkpoint, or it is damaged.
     """
-    run = folder.open_run(Path(path))
-    saved = run.checkpoint(checkpoint, warn=warn, only=(WEIGHTS, PROGRESS))
+    path = Path(path)
+    if path.is_dir():
+        run = folder.open_run(path)
+    else:
+        from rnntk.runs import listing  # here, since `rnntk sample` starts without it
+
+        run = listing.find(Path("runs"), path)
+    saved = run.checkpoint(str(checkpoint), warn=warn, only=(WEIGHTS, PROGRESS))
     return TrainedModel(run, saved.mapped_weights(), saved.progress)

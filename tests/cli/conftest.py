@@ -100,7 +100,7 @@ def untrained(here: Path) -> Callable[..., Path]:
             here / path,
             kind=folder.CHAR_RNN,
             settings=config.to_json(settings, fit),
-            model={"cell": "rnn"},
+            model={"cell": "rnn", "layers": 1, "units": 8, "embedding": 6},
             corpus={**corpus.record, "split": split.to_json()},
             versions={},
             vocabulary=corpus.prepared.vocabulary,

@@ -64,6 +64,13 @@ def test_beam_gives_the_best_first(rnntk, trained: Path) -> None:
         (("--no-repeat", 1), "--no-repeat"),
         (("--min-p", 1.5), "--min-p"),
         (("--stop", ""), "--stop is empty"),
+        (("--length", 10**19), "'--length': 10000000000000000000 is not in the range"),
+        (("--num", 10**19), "--num"),
+        (("--beam", 10**19, "--length", 3), "--beam"),
+        (("--no-repeat", 10**19), "--no-repeat"),
+        (("--num", 100_000, "--length", 10_000), "--num 100,000 with --length 10,000 holds"),
+        (("--beam", 2, "--length", 10**9), "10,000,000 are the most. Lower one"),
+        (("--temperature", "inf"), "must be finite"),
         (("--interactive", "--json"), "--json"),
         (("--interactive", "--prime-file", "-"), "stdin"),
     ],
@@ -73,6 +80,27 @@ def test_settings_at_odds_are_refused(rnntk, trained: Path, args: tuple, told: s
     assert result.exit_code == 2
     assert result.stdout == ""
     assert told in " ".join(result.stderr.split())
+
+
+def test_the_longest_text_takes_no_memory_to_begin_with(trained: Path) -> None:
+    args = [sys.executable, "-m", "rnntk", "sample", trained, "--length", 10**9, "--color", "-q"]
+    process = subprocess.Popen([*map(str, args)], stdout=subprocess.PIPE)
+    with process, process.stdout as out:
+        assert len(out.read(100)) == 100
+        out.close()
+        assert process.wait(timeout=30) == 141
+
+
+def test_too_little_memory_is_one_message(rnntk, trained: Path, monkeypatch) -> None:
+    from rnntk.decoding import trained as models
+
+    def refuse(*args: object, **more: object) -> None:
+        raise MemoryError("9 GiB")
+
+    monkeypatch.setattr(models.TrainedModel, "pieces", refuse)
+    result = rnntk("sample", trained, "-q")
+    told = "Error: There is not enough memory for this (9 GiB). Ask for less at a time.\n"
+    assert (result.exit_code, result.stderr) == (1, told)
 
 
 def test_json_has_the_probability_of_every_symbol(rnntk, trained: Path) -> None:
@@ -222,6 +250,20 @@ def test_interactive_names_what_it_does_not_understand_and_goes_on(rnntk, traine
     assert "a" in out
 
 
+def test_a_byte_order_mark_is_no_part_of_the_prime(rnntk, trained: Path, here: Path) -> None:
+    (here / "p.txt").write_bytes(b"\xef\xbb\xbfa fox")
+    result = rnntk("sample", trained, "--prime-file", "p.txt", "--length", 0)
+    assert result.stdout == "a fox\n"
+
+
+def test_a_line_that_is_not_utf8_is_named_and_the_next_one_read(rnntk, trained: Path) -> None:
+    result = rnntk("sample", trained, "-i", "-q", stdin=b":len 0\na fox\xff\na line\r\n")
+    told = "Error: The line is not UTF-8: bytes ff at offset 5. It is passed over"
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[-1].startswith(told)
+    assert result.stdout == "a line\n"
+
+
 def test_interactive_takes_a_first_prime_and_a_length(rnntk, trained: Path) -> None:
     out, _ = talk(rnntk, trained, args=("--prime", "a fox", "--length", 4, "--seed", 1))
     assert out == rnntk("sample", trained, "--prime", "a fox", "--length", 4, "--seed", 1).stdout
@@ -248,7 +290,7 @@ def test_a_closed_pipe_ends_quietly(trained: Path) -> None:
     process.stdout.close()
     with process.stderr:
         assert process.stderr.read() == b""
-    assert process.wait(timeout=30) != 0
+    assert process.wait(timeout=30) == 141
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")

@@ -14,11 +14,13 @@ from rnntk.text.vocabulary import Vocabulary
 
 @pytest.fixture
 def make(tmp_path: Path, random_weights):
-    def run(name="r", preprocessor="plain", symbols="abcdefgh \n.", cell="gru", **corpus) -> Path:
+    def run(
+        name="r", preprocessor="plain", symbols="abcdefgh \n.", cell="gru", settings=None, **corpus
+    ) -> Path:
         made = folder.create(
             tmp_path / name,
             kind=folder.CHAR_RNN,
-            settings={},
+            settings=settings or {},
             model={"cell": cell},
             corpus={"preprocessor": preprocessor, "preprocessor_version": 1, **corpus},
             versions={},
@@ -82,9 +84,16 @@ def test_settings_are_those_of_the_command(model) -> None:
 
 
 def test_what_is_wrong_is_said_at_the_call(model) -> None:
-    for wrong in ({"temperature": -1}, {"top_p": 2.0}, {"beam": 2, "top_k": 1}):
+    for wrong in (
+        {"temperature": -1}, {"top_p": 2.0}, {"beam": 2, "top_k": 1}, {"seed": -1}, {"length": 10**26},
+        {"length": 10**400}, {"beam": 10**20, "length": 3}, {"no_repeat": 10**20},
+    ):  # fmt: skip
         with pytest.raises(UsageError):
             model.sample("a", **wrong)
+    with pytest.raises(
+        UsageError, match="--temperature is inf, but must be finite, and at least 0"
+    ):
+        model.sample("a", temperature=math.inf)
     with pytest.raises(UsageError, match="Ω"):
         model.sample("Ω")
     assert len("".join(model.sample("Ωa", length=3, on_unknown="skip"))) == 3
@@ -125,3 +134,30 @@ def test_a_damaged_checkpoint_is_passed_over(make) -> None:
 def test_another_version_of_the_preprocessor_is_refused(make) -> None:
     with pytest.raises(RunError, match="version 2"):
         rnntk.load(make(preprocessor_version=2))
+
+
+def test_a_run_is_found_by_its_name_in_runs(make, tmp_path: Path, monkeypatch) -> None:
+    path = make("runs/novel-1")
+    monkeypatch.chdir(tmp_path)
+    assert rnntk.load("novel-1").run.path == path.relative_to(tmp_path)
+    assert rnntk.load("runs/novel-1").run.path == path.relative_to(tmp_path)
+    with pytest.raises(RunError, match=r"no run of this name in runs\. Did you mean novel-1\?"):
+        rnntk.load("novell")
+
+
+def test_a_step_may_be_a_number(make) -> None:
+    path = make()
+    assert rnntk.load(path, checkpoint=3).progress.step == 3
+    with pytest.raises(RunError, match="no checkpoint '5'"):
+        rnntk.load(path, checkpoint=5)
+
+
+def test_a_prime_gets_the_form_of_the_text_the_run_was_trained_on(make) -> None:
+    nfd = "\u1112\u1161\u11ab\r\n"
+    kept = rnntk.load(make("a", symbols="한 \n"))
+    with pytest.raises(UsageError, match=r"U\+1112.*U\+000D"):
+        kept.sample(nfd)
+    model = rnntk.load(make("b", symbols="한 \n", settings={"normalize": True, "newline": "lf"}))
+    assert model.prime(nfd).text == "한\n"
+    assert list(model.sample(nfd, length=9)) == list(model.sample("한\n", length=9))
+    assert model.evaluate(nfd).text == "한\n"

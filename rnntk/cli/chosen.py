@@ -1,0 +1,74 @@
+"""The run that a command works on: by its folder, by its name in --runs-dir, or the latest one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from rnntk.errors import RunError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from rnntk.runs.folder import RunFolder
+
+
+def chosen(
+    run: Path | None, runs_dir: Path, *, kind: str | None = None, corpus: str | None = None
+) -> RunFolder:
+    """The run a user means.
+
+    Args:
+        run: its folder, or its name in `runs_dir`; None for the latest there.
+        runs_dir: the folder of runs.
+        kind: where none is named: only runs of this kind.
+        corpus: where none is named: only runs on this corpus.
+
+    Raises:
+        RunError: there is none, or it cannot be read.
+        UsageError: a run is named, and --corpus typed that it is not on.
+    """
+    from rnntk.runs import folder
+
+    if run is None:
+        try:
+            return folder.latest(runs_dir, kind=kind, corpus=corpus)
+        except RunError as error:
+            raise _without_false_advice(error, runs_dir, kind, corpus) from error
+    if run.is_dir():
+        found = folder.open_run(run)
+    else:
+        from rnntk.runs import listing  # here, since most commands start without it
+
+        found = listing.find(runs_dir, run)
+    source = click.get_current_context().get_parameter_source("corpus")
+    # In a config file, or in the environment, it is what to train on.
+    if source is ParameterSource.COMMANDLINE and found.record["corpus"].get("name") != corpus:
+        on = found.record["corpus"].get("name")
+        raise UsageError(
+            f"{found.path} is on {on}, not on {corpus}. Leave out --corpus, which is for the latest run on a corpus, "
+            "or name another run."
+        )
+    return found
+
+
+def _without_false_advice(
+    error: RunError, runs_dir: Path, kind: str | None, corpus: str | None
+) -> RunError:
+    """The error of `folder.latest`; where no corpus of this name could be trained on, with those of the runs here."""
+    if corpus is None:
+        return error
+    from rnntk.corpora import registry
+    from rnntk.runs import listing
+
+    known = [card.name for card in registry.all_cards()]
+    if corpus in known or corpus.endswith(".toml"):
+        return error
+    here = sorted({s.corpus for s in listing.runs(runs_dir, kind=kind) if s.corpus})
+    guess = nearest(corpus, [*here, *known])
+    text = f"There is no run on {corpus} in {runs_dir}, and no corpus of this name."
+    text += f" The runs there are on {', '.join(here)}." if here else " There is no run at all."
+    text += f" Did you mean {guess}?" if guess else ""
+    _, line_end, damaged = str(error).partition("\n")
+    return RunError(text + line_end + damaged)
