@@ -102,11 +102,15 @@ def prepared_text(
     values |= {k: v for k, v in (stronger or {}).items() if k in values and not given(ctx, k)}
     bar = Bar(console, "preparing")
     try:
-        return values, corpus.prepare_corpus(
+        text = corpus.prepare_corpus(
             config.from_mapping(TextSettings, values), found, output=output, progress=bar
         )
     finally:
         bar.close()
+    if command_name != "prep":  # which shows them among all facts
+        for warning in text.prepared.facts["warnings"]:
+            console.note(f"Warning: {warning}")
+    return values, text
 
 
 def describe(facts: dict[str, Any]) -> list[str]:
