@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,3 +104,10 @@ def shown(path: Path) -> str:
         relative = str(path)
     text = relative if len(relative) < len(str(path)) else str(path)
     return f'"{text}"' if " " in text else text
+
+
+def typed(words: Iterable[str]) -> str:
+    """Words of a command as a user can paste them into a shell, each quoted where it must be."""
+    if os.name == "nt":
+        return subprocess.list2cmdline(words)
+    return " ".join(shlex.quote(word) for word in words)
