@@ -247,12 +247,16 @@ def _facts(
     total = sum(characters.values())
     reports = [source.report for source in sources]
     rare = {s: c for s, c in counts.items() if s not in merged}
-    unusual = known.unusual(characters)
     changed = known.changed({} if recipe.raw else characters, recipe.preprocessor)
     not_utf8 = (
         sum(n for c, n in characters.items() if "\udc80" <= c <= "\udcff") if recipe.raw else 0
     )
     replaced = sum(report.replaced for report in reports)
+    own = characters
+    if replaced:
+        # Those that stand for undecodable bytes were not in the text.
+        own = {c: n - replaced if c == "\ufffd" else n for c, n in characters.items()}
+    unusual = known.unusual({c: n for c, n in own.items() if n > 0})
     return {
         **recipe.to_json(),
         "sha256": raw_sha256(sources),
