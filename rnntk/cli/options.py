@@ -47,7 +47,12 @@ class Duration(click.ParamType):
         """Seconds as a float; fails with the forms allowed."""
         if isinstance(value, (int, float)) and value > 0:
             return float(value)
-        found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", str(value).strip())
+        text = str(value).strip()
+        if re.fullmatch(r"(?:\d+[hm])+\d+(?:\.\d+)?", text):
+            units = "s" if "m" in text else "ms"
+            wanted = " or ".join(text + unit for unit in units)
+            self.fail(f"{value!r} ends in a number without its unit; write {wanted}.", param, ctx)
+        found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", text)
         seconds = 0.0
         if found:
             hours, minutes, rest = found.groups()

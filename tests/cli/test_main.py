@@ -141,6 +141,11 @@ def test_a_duration_is_read_in_several_forms(rnntk) -> None:
         result = rnntk("train", "--max-time", wrong)
         assert result.exit_code == 2
         assert "is no time; write for example 90s, 2m or 1h30m" in result.stderr
+    for unclear, units in (("1h30", "ms"), ("2m30", "s"), ("1h5m30", "s")):
+        result = rnntk("train", "--max-time", unclear)
+        assert result.exit_code == 2
+        wanted = " or ".join(unclear + unit for unit in units)
+        assert f"'{unclear}' ends in a number without its unit; write {wanted}." in result.stderr
 
 
 def test_debug_shows_the_traceback(rnntk, monkeypatch) -> None:
