@@ -54,11 +54,14 @@ class Verdict(NamedTuple):
     confidence: float | None = None
 
 
-def undecodable(name: str, encoding: str, offset: int, wrong: bytes) -> str:
-    return (
-        f"{name} does not decode as {encoding}: at byte {offset:,} stands {wrong[:8].hex(' ')}."
-        f" Say what it is with --encoding ({_EXAMPLES}), or pass --errors replace to put U+FFFD"
-        " in the place of such bytes."
+def undecodable(
+    name: str, encoding: str, offset: int, wrong: bytes, before: str = ""
+) -> EncodingError:
+    """The error for bytes that do not decode; the message begins with `before`."""
+    return EncodingError(
+        f"{before}{name} does not decode as {encoding}: at byte {offset:,} stands"
+        f" {wrong[:8].hex(' ')}. Say what it is with --encoding ({_EXAMPLES}).",
+        " Or pass --errors replace to put U+FFFD in the place of such bytes.",
     )
 
 
@@ -160,10 +163,8 @@ def decide(
         return _legacy(scan, decodes, errors)
     if errors == "replace":
         return Verdict("utf-8", "nearly all of it is valid UTF-8, and --errors replace is given")
-    raise EncodingError(
-        "Nearly all of it is UTF-8, but not quite. "
-        + undecodable(scan.name, "utf-8", *scan.utf8_failure)
-    )
+    nearly = "Nearly all of it is UTF-8, but not quite. "
+    raise undecodable(scan.name, "utf-8", *scan.utf8_failure, before=nearly)
 
 
 def _known_codec(encoding: str) -> str:
@@ -247,7 +248,8 @@ def _legacy(scan: Scan, decodes: Decodes, errors: str) -> Verdict:
         if errors == "replace":
             how = "nearly all of it is Korean and valid cp949, and --errors replace is given"
             return Verdict("cp949", how)
-        raise EncodingError(f"Nearly all of it is cp949 (Korean), but not quite. {failure}")
+        nearly = "Nearly all of it is cp949 (Korean), but not quite. "
+        raise EncodingError(nearly + failure.message, failure.or_replace)
     tries: list[Verdict] = []
     if codec == "cp949":
         tries.append(Verdict(codec, "chardet says Korean", confidence))

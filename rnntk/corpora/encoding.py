@@ -276,7 +276,7 @@ def _decode(
     except UnicodeDecodeError as error:
         offset = done - len(error.object) + error.start
         wrong = error.object[error.start : max(error.end, error.start + 1)]
-        raise EncodingError(undecodable(name, codec, offset, wrong)) from error
+        raise undecodable(name, codec, offset, wrong) from error
     except UnicodeError as error:
         raise EncodingError(
             f"{name} is not {codec}: {error}. Pass the right one with --encoding."
