@@ -112,7 +112,8 @@ def _load_config(ctx: click.Context, _param: click.Parameter, value: Path | None
         return
     known = [p.name for p in ctx.command.params if p.name and p.name != "config"]
     assert ctx.command.name
-    values = config.read_config(value, ctx.command.name, known, list(COMMANDS))
+    path = config.find_config(value)
+    values = config.read_config(path, ctx.command.name, known, list(COMMANDS))
     ctx.default_map = {**(ctx.default_map or {}), **values}
 
 
@@ -141,7 +142,7 @@ def common_options(function: F) -> F:
             expose_value=False,
             callback=_load_config,
             metavar="FILE",
-            help="Settings from a TOML file; flags and environment win over it.",
+            help="Settings from TOML: a file, or the name of a shipped one. Flags and environment win over it.",
         ),
     ):
         function = decorate(function)

@@ -114,6 +114,32 @@ def test_a_missing_config_file_is_named(rnntk) -> None:
     assert "Cannot read none.toml" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "name", ["demo_ko", "demo_ko.toml", "configs/demo_ko.toml", "configs/demo_ko"]
+)
+def test_a_shipped_config_is_found_by_its_name(rnntk, here: Path, name: str) -> None:
+    (here / "demo_ko").mkdir()  # a folder is no config
+    result = rnntk("prep", "--config", name)
+    assert result.exit_code == 0, result.output
+    assert "--corpus demo_ko" in result.stderr
+
+
+def test_a_file_of_ones_own_goes_before_a_shipped_config(rnntk, here: Path) -> None:
+    (here / "demo_ko.toml").write_text("layer = 3\n")
+    result = rnntk("prep", "--config", "demo_ko.toml")
+    assert "demo_ko.toml: 'layer' is no setting" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["demo-ko", "configs/demo_k.toml", "elsewhere/demo_ko.toml"])
+def test_a_misspelt_config_gets_the_nearest_name(rnntk, name: str) -> None:
+    result = rnntk("prep", "--config", name)
+    assert result.exit_code == 2
+    message = " ".join(result.stderr.split())
+    assert f"Cannot read {name}: there is no such file" in message
+    wanted = "It has demo_ko, " if "elsewhere" in name else "Did you mean 'demo_ko'?"
+    assert wanted in message
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.toml")), ids=lambda p: p.stem)
 def test_every_shipped_config_is_right_and_says_how_to_run_it(path: Path) -> None:
     from rnntk import config
