@@ -25,6 +25,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 _ENVIRONMENT = {"data_dir": "RNNTK_DATA", "data": "RNNTK_MNIST_DATA"}
 
 
+_CONFIG = "rnntk.config"
+"""Where a context's `meta` keeps the path of the config file."""
+
+
 class Option(click.Option):
     """An option that `RNNTK_<NAME>` sets too, and that shows its default."""
 
@@ -34,6 +38,15 @@ class Option(click.Option):
         if self.envvar is None:
             assert self.name
             self.envvar = _ENVIRONMENT.get(self.name, f"RNNTK_{self.name.upper()}")
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        """Who said the wrong value: the flag, else the variable or the file that did."""
+        source = ctx.get_parameter_source(self.name) if ctx and self.name else None
+        if ctx and source is ParameterSource.ENVIRONMENT:
+            return f"{self.envvar} in the environment"
+        if ctx and source is ParameterSource.DEFAULT_MAP and _CONFIG in ctx.meta:
+            return f"{self.name!r} in {ctx.meta[_CONFIG]}"
+        return super().get_error_hint(ctx)
 
 
 class Duration(click.ParamType):
@@ -114,6 +127,7 @@ def _load_config(ctx: click.Context, _param: click.Parameter, value: Path | None
     assert ctx.command.name
     path = config.find_config(value)
     values = config.read_config(path, ctx.command.name, known, list(COMMANDS))
+    ctx.meta[_CONFIG] = path
     ctx.default_map = {**(ctx.default_map or {}), **values}
 
 

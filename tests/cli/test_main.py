@@ -108,6 +108,24 @@ def test_a_wrong_config_file_is_named(rnntk, here: Path, content: str, message: 
     assert message in " ".join(result.stderr.split())
 
 
+def test_a_wrong_value_is_blamed_on_who_said_it(rnntk, here: Path, monkeypatch) -> None:
+    def said(*more: object) -> str:
+        result = rnntk("train", *more)
+        assert result.exit_code == 2
+        return " ".join(result.stderr.split()).partition("Error: ")[2]
+
+    (here / "c.toml").write_text('batch-size = 0\nunits = "many"\n')
+    wrong = "Invalid value for 'units' in c.toml: 'many' is not"
+    assert said("--config", "c.toml").startswith(wrong)
+    more = ["--config", "c.toml", "--units", 8]
+    assert said(*more).startswith("Invalid value for 'batch_size' in c.toml: 0 is not in the")
+    monkeypatch.setenv("RNNTK_UNITS", "abc")
+    assert said("--config", "c.toml").startswith(
+        "Invalid value for RNNTK_UNITS in the environment: 'abc' is not"
+    )
+    assert said("--units", "x").startswith("Invalid value for '--units': 'x' is not")
+
+
 def test_a_missing_config_file_is_named(rnntk) -> None:
     result = rnntk("train", "--config", "none.toml")
     assert result.exit_code == 2
