@@ -31,6 +31,7 @@ __all__ = [
     "SampleSettings",
     "Settings",
     "TextSettings",
+    "find_config",
     "flag",
     "from_mapping",
     "read_config",
@@ -126,15 +127,40 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is not a TOML file: {error}") from error
 
 
+def find_config(path: Path) -> Path:
+    """The file that a user means: the path itself, else the shipped config of this name.
+
+    Args:
+        path: a file, or the name of a shipped config, with or without `configs/` and `.toml`.
+
+    Raises:
+        UsageError: neither is there (with the nearest name).
+    """
+    # A pipe is as good as a file.
+    if path.exists() and not path.is_dir():
+        return path
+    name = path.name.removesuffix(".toml")
+    alone = str(path.parent) in (".", "configs")
+    if alone and (found := shipped_config(name)):
+        return found
+    names = sorted({file.stem for folder in _shipped() for file in folder.glob("*.toml")})
+    guess = nearest(name, names) if alone else None
+    raise UsageError(
+        f"Cannot read {path}: there is no such file, and no config of this name comes with rnntk."
+        + (f" Did you mean {guess!r}?" if guess else f" It has {', '.join(names)}.")
+    )
+
+
 def shipped_config(name: str) -> Path | None:
     """The TOML of this name that comes with rnntk (`configs/`), or None."""
-    package = Path(__file__).parent
+    paths = (folder / f"{name}.toml" for folder in _shipped())
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _shipped() -> tuple[Path, Path]:
     # An installed wheel carries configs/ inside the package; a checkout has it beside the package.
-    for folder in (package / "configs", package.parent / "configs"):
-        path = folder / f"{name}.toml"
-        if path.is_file():
-            return path
-    return None
+    package = Path(__file__).parent
+    return package / "configs", package.parent / "configs"
 
 
 def _plain(key: str) -> str:

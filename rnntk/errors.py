@@ -34,7 +34,19 @@ class DataError(RnntkError):
 
 
 class EncodingError(DataError):
-    """The bytes cannot be decoded as text."""
+    """The bytes cannot be decoded as text.
+
+    Args:
+        message: what is wrong, and what always helps.
+        or_replace: what helps as well where `--errors replace` can be given.
+
+    Attributes:
+        message: the text without `or_replace`.
+    """
+
+    def __init__(self, message: str, or_replace: str = "") -> None:
+        super().__init__(message + or_replace)
+        self.message, self.or_replace = message, or_replace
 
 
 class CorpusError(DataError):

@@ -13,7 +13,7 @@ from rnntk import minchar
 from rnntk.cli.console import Console
 from rnntk.cli.options import Option, common_options
 from rnntk.corpora import encoding as encodings
-from rnntk.errors import DataError, Interrupted, RnntkError
+from rnntk.errors import DataError, EncodingError, Interrupted, RnntkError
 from rnntk.text import inputs
 
 EVERY = 100
@@ -101,15 +101,18 @@ def _read(paths: tuple[str, ...], encoding: str | None) -> tuple[str, str]:
     if not paths:
         name, text = OWN_SOURCE, Path(minchar.__file__).read_text(encoding="utf-8")
     else:
-        with inputs.opened(paths) as files:
-            name = ", ".join(file.name for file in files)
-            text = "".join(
-                piece
-                for file in files
-                for piece in encodings.iter_text(
-                    file.path, encodings.detect(file.path, encoding=encoding)
+        try:
+            with inputs.opened(paths) as files:
+                name = ", ".join(file.name for file in files)
+                text = "".join(
+                    piece
+                    for file in files
+                    for piece in encodings.iter_text(
+                        file.path, encodings.detect(file.path, encoding=encoding)
+                    )
                 )
-            )
+        except EncodingError as error:
+            raise EncodingError(error.message) from error  # there is no --errors here
     if len(text) <= minchar.LENGTH:
         raise DataError(
             f"{name} has {len(text)} characters, but the model reads {minchar.LENGTH} and the one after them: "

@@ -25,6 +25,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 _ENVIRONMENT = {"data_dir": "RNNTK_DATA", "data": "RNNTK_MNIST_DATA"}
 
 
+_CONFIG = "rnntk.config"
+"""Where a context's `meta` keeps the path of the config file."""
+
+
 class Option(click.Option):
     """An option that `RNNTK_<NAME>` sets too, and that shows its default."""
 
@@ -34,6 +38,15 @@ class Option(click.Option):
         if self.envvar is None:
             assert self.name
             self.envvar = _ENVIRONMENT.get(self.name, f"RNNTK_{self.name.upper()}")
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        """Who said the wrong value: the flag, else the variable or the file that did."""
+        source = ctx.get_parameter_source(self.name) if ctx and self.name else None
+        if ctx and source is ParameterSource.ENVIRONMENT:
+            return f"{self.envvar} in the environment"
+        if ctx and source is ParameterSource.DEFAULT_MAP and _CONFIG in ctx.meta:
+            return f"{self.name!r} in {ctx.meta[_CONFIG]}"
+        return super().get_error_hint(ctx)
 
 
 class Duration(click.ParamType):
@@ -47,7 +60,12 @@ class Duration(click.ParamType):
         """Seconds as a float; fails with the forms allowed."""
         if isinstance(value, (int, float)) and value > 0:
             return float(value)
-        found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", str(value).strip())
+        text = str(value).strip()
+        if re.fullmatch(r"(?:\d+[hm])+\d+(?:\.\d+)?", text):
+            units = "s" if "m" in text else "ms"
+            wanted = " or ".join(text + unit for unit in units)
+            self.fail(f"{value!r} ends in a number without its unit; write {wanted}.", param, ctx)
+        found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", text)
         seconds = 0.0
         if found:
             hours, minutes, rest = found.groups()
@@ -107,7 +125,9 @@ def _load_config(ctx: click.Context, _param: click.Parameter, value: Path | None
         return
     known = [p.name for p in ctx.command.params if p.name and p.name != "config"]
     assert ctx.command.name
-    values = config.read_config(value, ctx.command.name, known, list(COMMANDS))
+    path = config.find_config(value)
+    values = config.read_config(path, ctx.command.name, known, list(COMMANDS))
+    ctx.meta[_CONFIG] = path
     ctx.default_map = {**(ctx.default_map or {}), **values}
 
 
@@ -136,7 +156,7 @@ def common_options(function: F) -> F:
             expose_value=False,
             callback=_load_config,
             metavar="FILE",
-            help="Settings from a TOML file; flags and environment win over it.",
+            help="Settings from TOML: a file, or the name of a shipped one. Flags and environment win over it.",
         ),
     ):
         function = decorate(function)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from rnntk import config
-from rnntk.cli.console import Bar, Console
+from rnntk.cli.console import Bar, Console, typed
 from rnntk.cli.options import (
     Option,
     common_options,
@@ -69,13 +71,29 @@ def command(
     for line in describe(facts):
         console.result(line)
     console.result(f"prepared      {corpus.prepared.folder}")
-    target = (
-        f"--corpus {corpus.name}"
-        if corpus.card
-        else " ".join(f"--input {p}" for p in values["input"])
-    )
-    console.note(f"Train on it with: rnntk train {target}")
+    piped = " (with the same text on standard input)" if "-" in values["input"] else ""
+    console.note(f"Train on it with: {typed(_training(ctx, values))}{piped}")
     console.json("prep", {"corpus": corpus.record, "folder": str(corpus.prepared.folder)})
+
+
+def _training(ctx: click.Context, values: dict[str, Any]) -> list[str]:
+    """The words of a command that trains on the very same text: all that the user said of it.
+
+    But what stands in the environment holds for that command as well.
+    """
+    words = ["rnntk", "train"]
+    for f in dataclasses.fields(TextSettings):
+        value, dashed = values[f.name], config.flag(f.name)
+        left_out = (ParameterSource.DEFAULT, ParameterSource.ENVIRONMENT)
+        if ctx.get_parameter_source(f.name) in left_out and f.name not in ("corpus", "input"):
+            continue
+        if isinstance(value, bool):
+            words.append(dashed if value else dashed.replace("--", "--no-", 1))
+        elif isinstance(value, tuple):
+            words += [word for one in value for word in (dashed, str(one))]
+        elif value is not None:
+            words += [dashed, str(value)]
+    return words
 
 
 def prepared_text(
@@ -102,11 +120,15 @@ def prepared_text(
     values |= {k: v for k, v in (stronger or {}).items() if k in values and not given(ctx, k)}
     bar = Bar(console, "preparing")
     try:
-        return values, corpus.prepare_corpus(
+        text = corpus.prepare_corpus(
             config.from_mapping(TextSettings, values), found, output=output, progress=bar
         )
     finally:
         bar.close()
+    if command_name != "prep":  # which shows them among all facts
+        for warning in text.prepared.facts["warnings"]:
+            console.note(f"Warning: {warning}")
+    return values, text
 
 
 def describe(facts: dict[str, Any]) -> list[str]:

@@ -54,11 +54,14 @@ class Verdict(NamedTuple):
     confidence: float | None = None
 
 
-def undecodable(name: str, encoding: str, offset: int, wrong: bytes) -> str:
-    return (
-        f"{name} does not decode as {encoding}: at byte {offset:,} stands {wrong[:8].hex(' ')}."
-        f" Say what it is with --encoding ({_EXAMPLES}), or pass --errors replace to put U+FFFD"
-        " in the place of such bytes."
+def undecodable(
+    name: str, encoding: str, offset: int, wrong: bytes, before: str = ""
+) -> EncodingError:
+    """The error for bytes that do not decode; the message begins with `before`."""
+    return EncodingError(
+        f"{before}{name} does not decode as {encoding}: at byte {offset:,} stands"
+        f" {wrong[:8].hex(' ')}. Say what it is with --encoding ({_EXAMPLES}).",
+        " Or pass --errors replace to put U+FFFD in the place of such bytes.",
     )
 
 
@@ -160,10 +163,8 @@ def decide(
         return _legacy(scan, decodes, errors)
     if errors == "replace":
         return Verdict("utf-8", "nearly all of it is valid UTF-8, and --errors replace is given")
-    raise EncodingError(
-        "Nearly all of it is UTF-8, but not quite. "
-        + undecodable(scan.name, "utf-8", *scan.utf8_failure)
-    )
+    nearly = "Nearly all of it is UTF-8, but not quite. "
+    raise undecodable(scan.name, "utf-8", *scan.utf8_failure, before=nearly)
 
 
 def _known_codec(encoding: str) -> str:
@@ -224,12 +225,15 @@ def _plausible(text: str) -> bool:
 
 
 def _nearly_utf8(window: bytes) -> bool:
-    """Far more good sequences than bad: a damaged UTF-8 text, not one in another encoding."""
+    """Far more good sequences than bad: a damaged UTF-8 text, not one in another encoding.
+
+    Few good ones may be an accident, so they need the better ratio.
+    """
     # The window may end inside a character.
     text = codecs.getincrementaldecoder("utf-8")("replace").decode(window)
     bad = text.count("\ufffd")
     good = sum(not c.isascii() for c in text) - bad
-    return good >= 3 and good >= 20 * bad
+    return good >= 3 and good >= (4 if good >= 12 else 20) * bad
 
 
 def _legacy(scan: Scan, decodes: Decodes, errors: str) -> Verdict:
@@ -239,12 +243,18 @@ def _legacy(scan: Scan, decodes: Decodes, errors: str) -> Verdict:
         window = window[:-1]
     codec, confidence = _ask_chardet(window)
     said = f"chardet says {codec}" if codec else "chardet has no answer"
+    hangul, common, bad = _hangul_share(window)
+    if hangul >= 0.9 and common >= 0.5 and (failure := decodes("cp949")):
+        if errors == "replace":
+            how = "nearly all of it is Korean and valid cp949, and --errors replace is given"
+            return Verdict("cp949", how)
+        nearly = "Nearly all of it is cp949 (Korean), but not quite. "
+        raise EncodingError(nearly + failure.message, failure.or_replace)
     tries: list[Verdict] = []
     if codec == "cp949":
         tries.append(Verdict(codec, "chardet says Korean", confidence))
     else:
-        hangul, common = _hangul_share(window)
-        if hangul >= 0.9 and (codec is None or common >= 0.5 or confidence < 0.5):
+        if not bad and hangul >= 0.9 and (codec is None or common >= 0.5 or confidence < 0.5):
             how = f"{said}, but as cp949 {hangul:.0%} of its letters are Hangul"
             tries.append(Verdict("cp949", how))
         if codec:
@@ -284,20 +294,27 @@ def _ask_chardet(window: bytes) -> tuple[str | None, float]:
     return codec, answer["confidence"]
 
 
-def _hangul_share(window: bytes) -> tuple[float, float]:
+def _hangul_share(window: bytes) -> tuple[float, float, int]:
     """Of the window's non-ASCII letters in cp949: the share of Hangul, and of KS X 1001's Hangul.
 
-    Both are 0 when the window does not decode, or when most second bytes are ASCII: real Korean has
-    few of the syllables that KS X 1001 lacks, while a Latin-1 text looks like them by accident.
+    The third number is how many places do not decode. The shares are 0 when these are more than a
+    twentieth of the letters, or when most second bytes are ASCII: real Korean has few of the
+    syllables that KS X 1001 lacks, while a Latin-1 text looks like them by accident.
     """
-    try:
-        text = codecs.getincrementaldecoder("cp949")().decode(window)
-    except UnicodeDecodeError:
-        return 0.0, 0.0
-    letters = [c for c in text if not c.isascii() and c.isalpha()][:5000]
+    text = codecs.getincrementaldecoder("cp949")("replace").decode(window)
+    bad = text.count("\ufffd")
+    letters = [c for c in text if not c.isascii() and c.isalpha()]
+    if not letters or len(letters) < 20 * bad:
+        return 0.0, 0.0, bad
+    letters = letters[:5000]
     syllables = [c for c in letters if "가" <= c <= "힣"]
+    # Lone jamo (ㅋㅋㅋ) say nothing for or against, unless there are as many as the kana, which stand
+    # in their place in EUC-JP.
+    jamo = sum("ㄱ" <= c <= "ㅣ" for c in letters)
+    if jamo * 2 < len(syllables):
+        letters = [c for c in letters if not "ㄱ" <= c <= "ㅣ"]
     pairs = [c.encode("cp949") for c in syllables]
-    if not letters or sum(pair[1] >= 0x80 for pair in pairs) * 2 < len(letters):
-        return 0.0, 0.0
+    if sum(pair[1] >= 0x80 for pair in pairs) * 2 < len(letters):
+        return 0.0, 0.0, bad
     common = sum(pair[0] >= 0xB0 and pair[1] >= 0xA1 for pair in pairs)
-    return len(syllables) / len(letters), common / len(letters)
+    return len(syllables) / len(letters), common / len(letters), bad

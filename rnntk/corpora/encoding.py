@@ -29,6 +29,9 @@ CHUNK = 1 << 20
 BYTES = "bytes"
 """In the place of an encoding: the bytes as they are, in a string by UTF-8 with `surrogateescape` (PEP 383)."""
 
+UNSURE = 0.2
+"""A user is warned of an encoding in which chardet has less confidence than this."""
+
 Progress = Callable[[int], object]
 """Called with the bytes of the file read so far (compressed bytes, if it is compressed)."""
 
@@ -58,6 +61,13 @@ class EncodingReport:
     trailing_sub: bool
     compression: str | None = None
     replaced: int = 0
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the encoding is little better than a guess, and nothing beside chardet speaks for it."""
+        # Right answers on short texts have 0.05 to 0.2 as well: enough to warn, not to refuse. Korean
+        # has been held against its letters.
+        return self.confidence is not None and self.confidence < UNSURE and self.encoding != "cp949"
 
     def to_json(self) -> dict[str, Any]:
         """The report as an object for JSON."""
@@ -123,7 +133,7 @@ def detect(
         path: a file; gzip and xz are looked into.
         encoding: the encoding, if it is known. Then nothing is guessed.
         stated_by: who says so, for the report.
-        errors: with `replace`, a text that is all but UTF-8 is taken as UTF-8.
+        errors: with `replace`, a text that is all but UTF-8 is taken as UTF-8, one all but cp949 as cp949.
         name: what messages call the file, instead of its path.
         progress: called with the bytes read so far.
 
@@ -266,7 +276,7 @@ def _decode(
     except UnicodeDecodeError as error:
         offset = done - len(error.object) + error.start
         wrong = error.object[error.start : max(error.end, error.start + 1)]
-        raise EncodingError(undecodable(name, codec, offset, wrong)) from error
+        raise undecodable(name, codec, offset, wrong) from error
     except UnicodeError as error:
         raise EncodingError(
             f"{name} is not {codec}: {error}. Pass the right one with --encoding."

@@ -25,6 +25,7 @@ from rnntk.text.preparing import (
     Progress,
     Recipe,
     Source,
+    doubts,
     examine,
     key,
     write,
@@ -224,6 +225,8 @@ def prepare(
         prepared.reused = True
         for stored, source in zip(prepared.facts["sources"], sources, strict=True):
             stored |= source.to_json() | {"replaced": stored["replaced"]}
+    # Not kept with the rest, as the encoding may be stated the next time.
+    prepared.facts["warnings"] = [*doubts(sources), *prepared.facts["warnings"]]
     return prepared
 
 

@@ -247,12 +247,16 @@ def _facts(
     total = sum(characters.values())
     reports = [source.report for source in sources]
     rare = {s: c for s, c in counts.items() if s not in merged}
-    unusual = known.unusual(characters)
     changed = known.changed({} if recipe.raw else characters, recipe.preprocessor)
     not_utf8 = (
         sum(n for c, n in characters.items() if "\udc80" <= c <= "\udcff") if recipe.raw else 0
     )
     replaced = sum(report.replaced for report in reports)
+    own = characters
+    if replaced:
+        # Those that stand for undecodable bytes were not in the text.
+        own = {c: n - replaced if c == "\ufffd" else n for c, n in characters.items()}
+    unusual = known.unusual({c: n for c, n in own.items() if n > 0})
     return {
         **recipe.to_json(),
         "sha256": raw_sha256(sources),
@@ -272,6 +276,17 @@ def _facts(
         "warnings": list(_warnings(recipe, replaced, unusual, changed, rare, counts, not_utf8)),
         "sources": [source.to_json() for source in sources],
     }
+
+
+def doubts(sources: Sequence[Source]) -> Iterator[str]:
+    """A warning for every file whose encoding is hardly more than a guess."""
+    for source in sources:
+        if source.report.unsure:
+            yield (
+                f"{source.input.name} is read as {source.report.encoding}, which is a guess (confidence"
+                f" {source.report.confidence:.2f}). If its letters come out wrong, say what it is with"
+                " --encoding (for example utf-8, cp949, latin-1)."
+            )
 
 
 def _warnings(

@@ -108,10 +108,54 @@ def test_a_wrong_config_file_is_named(rnntk, here: Path, content: str, message: 
     assert message in " ".join(result.stderr.split())
 
 
+def test_a_wrong_value_is_blamed_on_who_said_it(rnntk, here: Path, monkeypatch) -> None:
+    def said(*more: object) -> str:
+        result = rnntk("train", *more)
+        assert result.exit_code == 2
+        return " ".join(result.stderr.split()).partition("Error: ")[2]
+
+    (here / "c.toml").write_text('batch-size = 0\nunits = "many"\n')
+    wrong = "Invalid value for 'units' in c.toml: 'many' is not"
+    assert said("--config", "c.toml").startswith(wrong)
+    more = ["--config", "c.toml", "--units", 8]
+    assert said(*more).startswith("Invalid value for 'batch_size' in c.toml: 0 is not in the")
+    monkeypatch.setenv("RNNTK_UNITS", "abc")
+    assert said("--config", "c.toml").startswith(
+        "Invalid value for RNNTK_UNITS in the environment: 'abc' is not"
+    )
+    assert said("--units", "x").startswith("Invalid value for '--units': 'x' is not")
+
+
 def test_a_missing_config_file_is_named(rnntk) -> None:
     result = rnntk("train", "--config", "none.toml")
     assert result.exit_code == 2
     assert "Cannot read none.toml" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["demo_ko", "demo_ko.toml", "configs/demo_ko.toml", "configs/demo_ko"]
+)
+def test_a_shipped_config_is_found_by_its_name(rnntk, here: Path, name: str) -> None:
+    (here / "demo_ko").mkdir()  # a folder is no config
+    result = rnntk("prep", "--config", name)
+    assert result.exit_code == 0, result.output
+    assert "--corpus demo_ko" in result.stderr
+
+
+def test_a_file_of_ones_own_goes_before_a_shipped_config(rnntk, here: Path) -> None:
+    (here / "demo_ko.toml").write_text("layer = 3\n")
+    result = rnntk("prep", "--config", "demo_ko.toml")
+    assert "demo_ko.toml: 'layer' is no setting" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["demo-ko", "configs/demo_k.toml", "elsewhere/demo_ko.toml"])
+def test_a_misspelt_config_gets_the_nearest_name(rnntk, name: str) -> None:
+    result = rnntk("prep", "--config", name)
+    assert result.exit_code == 2
+    message = " ".join(result.stderr.split())
+    assert f"Cannot read {name}: there is no such file" in message
+    wanted = "It has demo_ko, " if "elsewhere" in name else "Did you mean 'demo_ko'?"
+    assert wanted in message
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.toml")), ids=lambda p: p.stem)
@@ -141,6 +185,11 @@ def test_a_duration_is_read_in_several_forms(rnntk) -> None:
         result = rnntk("train", "--max-time", wrong)
         assert result.exit_code == 2
         assert "is no time; write for example 90s, 2m or 1h30m" in result.stderr
+    for unclear, units in (("1h30", "ms"), ("2m30", "s"), ("1h5m30", "s")):
+        result = rnntk("train", "--max-time", unclear)
+        assert result.exit_code == 2
+        wanted = " or ".join(unclear + unit for unit in units)
+        assert f"'{unclear}' ends in a number without its unit; write {wanted}." in result.stderr
 
 
 def test_debug_shows_the_traceback(rnntk, monkeypatch) -> None:

@@ -55,6 +55,15 @@ def test_korean_in_a_legacy_encoding_and_stdin(rnntk, here: Path) -> None:
     assert json.loads(result.stdout)["text"] == "standard input"
 
 
+def test_undecodable_bytes_get_no_advice_that_it_cannot_follow(rnntk, here: Path) -> None:
+    (here / "bad.txt").write_bytes(("가나다라 " * 100).encode() + b"\xff")
+    for more in ([], ["--encoding", "utf-8"]):
+        result = rnntk("minchar", "--input", "bad.txt", *more)
+        assert result.exit_code == 1
+        assert "--encoding" in result.stderr
+        assert "--errors" not in result.stderr
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [

@@ -262,6 +262,52 @@ def test_cut_short_inside_a_character(file: Path) -> None:
         detect(file)
 
 
+@pytest.mark.parametrize("codec", ["cp949", "euc_kr"])
+def test_nearly_korean_is_not_taken_for_anything_else(codec: str, file: Path) -> None:
+    # One byte made chardet say cp1006 (Urdu) or TIS-620 (Thai), in which everything decodes.
+    text = KOREAN.replace("만났다.", "만났다 ㅋㅋㅋㅋㅋㅋ ㅠㅠㅠㅠ")
+    before = (text * 20).encode(codec)
+    file.write_bytes(before + b"\xff" + text.encode(codec))
+    with pytest.raises(
+        EncodingError, match=f"Nearly all.*cp949.*byte {len(before):,} stands ff.*--errors replace"
+    ):
+        detect(file)
+    report = detect(file, errors="replace")
+    assert report.encoding == "cp949"
+    assert text_of(file, report, errors="replace") == text * 20 + "\ufffd" + text
+    assert report.replaced == 1
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [b"\xff" + "끝".encode("cp949"), "끝".encode("cp949")[:1]],
+    ids=["far away", "cut short"],
+)
+def test_korean_damaged_behind_what_statistics_see(tail: bytes, file: Path) -> None:
+    text = KOREAN * 400
+    file.write_bytes(text.encode("cp949") + tail)
+    with pytest.raises(EncodingError, match="Nearly all of it is cp949"):
+        detect(file)
+    assert detect(file, errors="replace").encoding == "cp949"
+
+
+def test_damaged_utf8_with_few_letters_beyond_ascii(file: Path) -> None:
+    # chardet says Windows-1252 or MacRoman, in which é becomes two characters.
+    data = ("They met in the café. " * 30).encode() + b"\xed\xa0\x80 \xff\xfe" + b" again"
+    file.write_bytes(data)
+    with pytest.raises(EncodingError, match="Nearly all of it is UTF-8"):
+        detect(file)
+    assert detect(file, errors="replace").encoding == "utf-8"
+
+
+@pytest.mark.parametrize("text", [KOREAN, KOREAN[:30]])
+def test_only_a_guess_by_chardet_alone_is_unsure(text: str, file: Path) -> None:
+    assert not detect_bytes(text.encode("cp949")).unsure
+    assert not detect_bytes(text.encode()).unsure
+    assert EncodingReport("cp1006", "chardet says cp1006", 0.05, 9, "", False).unsure
+    assert not EncodingReport("cp1251", "chardet says cp1251", 0.37, 9, "", False).unsure
+
+
 def test_stated_encoding_is_not_doubted_but_is_strict(file: Path) -> None:
     file.write_bytes(KOREAN.encode("cp949"))
     report = detect(file, encoding="utf8", stated_by="the card")

@@ -1,0 +1,78 @@
+"""`rnntk prep`: what it says of a text."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import chardet
+import pytest
+
+
+def test_an_encoding_that_is_a_guess_is_doubted_until_it_is_stated(
+    rnntk, here: Path, monkeypatch
+) -> None:
+    answer = {"encoding": "Windows-1252", "confidence": 0.11, "language": ""}
+    monkeypatch.setattr(chardet, "detect", lambda _: answer)
+    (here / "a.txt").write_bytes("The café was closed. ".encode("cp1252") * 20)
+    for _ in range(2):  # the second time it is found prepared
+        result = rnntk("prep", "--input", "a.txt")
+        assert result.exit_code == 0
+        assert "warning       a.txt is read as cp1252, which is a guess" in result.stdout
+    trained = rnntk("train", "--input", "a.txt", "--dry-run")
+    assert "Warning: a.txt is read as cp1252, which is a guess" in trained.stderr
+    assert "warning" not in rnntk("prep", "--input", "a.txt", "--encoding", "cp1252").stdout
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--input", "two words/it's.txt", "--input", "tiny.txt"],
+        ["--input", "two words", "--glob", "*.md", "--normalize", "--newline", "lf"],
+        ["--input", "tiny.txt", "--encoding", "latin-1", "--errors", "replace", "--accept-licence"],
+        ["--input", "tiny.txt", "--min-count", "2", "--unknown-symbol", "?"],
+        ["--input", "tiny.txt", "--preprocessor", "hangul"],
+        ["--corpus", "demo_ko", "--preprocessor", "plain"],
+        ["--corpus", "demo_ko"],
+    ],
+    ids=lambda options: " ".join(options[2:4]),
+)
+def test_the_command_it_ends_with_trains_on_the_very_same_text(
+    rnntk, text: Path, here: Path, options: list[str]
+) -> None:
+    (here / "two words").mkdir()
+    (here / "two words/it's.txt").write_bytes(b"one $HOME\r\n" * 100)
+    (here / "two words/b.md").write_bytes(b"another `one`\r\n" * 100)
+    result = rnntk("prep", *options, "--output", "to", "--json")
+    assert result.exit_code == 0, result.output
+    before, _, command = result.stderr.splitlines()[-1].partition(": rnntk ")
+    assert before == "Train on it with"
+    words = shlex.split(command)
+    assert words[0] == "train"
+    assert sorted(words[1:]) == sorted(options), "what was given, and nothing else"
+    again = rnntk("prep", *words[1:], "--json")
+    assert again.exit_code == 0, again.output
+    first, second = (json.loads(r.stdout)["corpus"]["facts"] for r in (result, again))
+    assert first == second
+
+
+def test_the_command_it_ends_with_has_what_a_config_file_says(
+    rnntk, text: Path, here: Path
+) -> None:
+    (here / "c.toml").write_text('[prep]\ninput = ["tiny.txt"]\nnewline = "lf"\nnormalize = true\n')
+    result = rnntk("prep", "--config", "c.toml")
+    assert result.stderr.endswith(
+        "Train on it with: rnntk train --input tiny.txt --newline lf --normalize\n"
+    )
+    result = rnntk("prep", "--input", "-", stdin="a text\n" * 100)
+    assert result.stderr.endswith("train --input - (with the same text on standard input)\n")
+
+
+def test_only_what_was_there_before_is_called_already_in_the_text(rnntk, here: Path) -> None:
+    (here / "a.txt").write_bytes(("가나다라 " * 200).encode() + b"\xff \xfe" + "\ufffd".encode())
+    shown = rnntk("prep", "--input", "a.txt", "--errors", "replace").stdout
+    assert "replaced      2 undecodable places" in shown
+    assert "unusual       1 replacement characters already in the text" in shown
+    (here / "b.txt").write_bytes(("가나다라 " * 200).encode() + b"\xff")
+    assert "unusual" not in rnntk("prep", "--input", "b.txt", "--errors", "replace").stdout
