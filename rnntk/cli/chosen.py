@@ -35,7 +35,7 @@ def chosen(
         try:
             return folder.latest(runs_dir, kind=kind, corpus=corpus)
         except RunError as error:
-            raise _without_false_advice(error, runs_dir, kind, corpus) from error
+            raise without_false_advice(error, runs_dir, kind, corpus) from error
     if run.is_dir():
         found = folder.open_run(run)
     else:
@@ -53,10 +53,10 @@ def chosen(
     return found
 
 
-def _without_false_advice(
+def without_false_advice(
     error: RunError, runs_dir: Path, kind: str | None, corpus: str | None
 ) -> RunError:
-    """The error of `folder.latest`; where no corpus of this name could be trained on, with those of the runs here."""
+    """The error that there is no such run; where there is no corpus of this name, with those of the runs here."""
     if corpus is None:
         return error
     from rnntk.corpora import registry

@@ -142,7 +142,7 @@ def command(
         text = evaluation.text if evaluation.character_costs is not None else evaluation.symbols
         about = f"{name}, {len(evaluation.text):,} characters. {_summary(evaluation)}."
         _write(html, page(where, about, rows, text, bits), "--html")
-    _print(console, where, name, evaluation, rows)
+    _print(console, where, name, evaluation, rows, as_bytes=model.preprocessor.name == "bytes")
     for flag_path in (costs, html):
         if flag_path is not None:
             console.result(f"wrote         {shown(flag_path)}")
@@ -246,12 +246,18 @@ def _print(
     name: str,
     evaluation: Evaluation,
     rows: list[tuple[str, float]],
+    *,
+    as_bytes: bool,
 ) -> None:
     console.result(f"run           {where}")
     console.result(f"text          {name}, {len(evaluation.text):,} characters")
     console.result(f"nats          {evaluation.nats_per_symbol:.4f} a symbol")
     console.result(f"perplexity    {evaluation.perplexity:.4f} of a symbol")
     console.result(f"bits          {evaluation.bits_per_character:.4f} a character")
+    if as_bytes:
+        console.result(
+            f"              {evaluation.bits_per_symbol:.4f} a byte ({len(evaluation.symbols):,} of them)"
+        )
     if evaluation.bits_per_syllable is not None:
         console.result(
             f"              {evaluation.bits_per_syllable:.4f} a Hangul syllable "

@@ -13,7 +13,7 @@ import click
 
 from rnntk import __version__
 from rnntk.cli import stdout
-from rnntk.errors import RnntkError, nearest
+from rnntk.errors import Interrupted, RnntkError, nearest
 
 # Name -> what it does. The modules are imported only when their command runs, so `--help` is quick.
 COMMANDS = {
@@ -72,7 +72,10 @@ class LazyGroup(click.Group):
         except RnntkError as error:
             if os.environ.get("RNNTK_DEBUG") == "1":
                 raise
-            _print_error(error)
+            if isinstance(error, Interrupted):
+                click.echo(str(error), err=True)  # as it was asked to
+            else:
+                _print_error(error)
             ctx.exit(error.exit_code)
         except MemoryError as error:
             if os.environ.get("RNNTK_DEBUG") == "1":

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnntk import config
+from rnntk.cli.chosen import without_false_advice
 from rnntk.cli.console import Console, shown
 from rnntk.cli.options import Option, common_options, runs_dir_option
 from rnntk.cli.table import Column, age, size, table, terminal_width
+from rnntk.errors import RunError
 
 if TYPE_CHECKING:
     from rnntk.runs.listing import CheckpointSummary, Details, Summary
@@ -75,7 +77,8 @@ def command(
         what = f" on {corpus}" if corpus else f" of kind {kind}" if kind else ""
         train = "rnntk mnist" if kind == KINDS[1] else "rnntk train"
         option = f" --corpus {corpus}" if corpus else ""
-        console.note(f"There is no run{what} in {runs_dir}. Train one with: {train}{option}")
+        error = RunError(f"There is no run{what} in {runs_dir}. Train one with: {train}{option}")
+        console.note(str(without_false_advice(error, runs_dir, kind, corpus)))
     console.json("runs", {"runs_dir": str(runs_dir), "runs": [_as_json(s) for s in found]})
 
 

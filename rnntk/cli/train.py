@@ -287,9 +287,16 @@ def _draw(run: RunFolder, weights: dict[str, Any]) -> str:
     return model.default_prime + "".join(model.sample(length=200, seed=0))
 
 
-def _both(nats: float, bits_a_nat: float) -> str:
-    """A loss in nats a symbol, and in bits a character: only these compare jamo with syllables."""
-    return f"{nats:.4f} nats a symbol ({nats * bits_a_nat:.3f} bits a character)"
+def _both(result: Any, nats: float, *, held_out: bool) -> str:
+    """A loss in nats a symbol, and in bits a character: only these compare jamo with syllables.
+
+    Where a symbol is a byte, in bits a byte, as such figures are given.
+    """
+    if result.run.record["corpus"]["preprocessor"] == "bytes":
+        bits, unit = 1 / math.log(2), "byte"
+    else:
+        bits, unit = _bits(result, held_out=held_out), "character"
+    return f"{nats:.4f} nats a symbol ({nats * bits:.3f} bits a {unit})"
 
 
 def _bits(result: Any, *, held_out: bool) -> float:
@@ -311,12 +318,12 @@ def _describe(console: Console, result: Any) -> None:
     p = result.progress
     console.result(f"run           {shown(result.run.path)}")
     console.result(
-        f"reached       step {p.step}, epoch {p.epoch}, loss {_both(p.losses['loss'], _bits(result, held_out=False))}, "
+        f"reached       step {p.step}, epoch {p.epoch}, loss {_both(result, p.losses['loss'], held_out=False)}, "
         f"{REASONS[result.reason]}"
     )
     if p.best is not None:
         console.result(
-            f"best          validation {_both(p.best['val_loss'], _bits(result, held_out=True))} "
+            f"best          validation {_both(result, p.best['val_loss'], held_out=True)} "
             f"at step {p.best['step']:.0f}"
         )
     prime = result.run.record["corpus"].get("prime")

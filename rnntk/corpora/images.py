@@ -106,11 +106,12 @@ def resolve_images(
         return find(card)
     except CorpusError:
         found = find(registry.load_card("digits"))
+    why = "is not downloaded with --offline" if offline else "could not be downloaded"
     return replace(
         found,
         detail=(
-            "MNIST is not on this machine and could not be downloaded, so digits drawn by rnntk are"
-            " used instead. They are not MNIST: an accuracy on them says nothing of MNIST."
+            f"MNIST is not on this machine and {why} (rnntk mnist --data mnist says where it is looked for), so"
+            " digits drawn by rnntk are used instead. They are not MNIST: an accuracy on them says nothing of MNIST."
             f" {found.detail}"
         ),
     )

@@ -94,7 +94,11 @@ def _multi_worker(tf_config: str) -> tf.distribute.Strategy:  # noqa: ARG001 (Te
 
 @contextmanager
 def _killable() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the process at once: Python would hear of them only after the wait."""
+    """Let Ctrl-C end the process at once: Python would hear of it only after the wait.
+
+    SIGTERM too, until TensorFlow's coordination service has a handler of its own for it, which takes note and goes on
+    waiting; Python cannot run meanwhile to take it back.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

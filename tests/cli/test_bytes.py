@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,9 +35,16 @@ def test_a_file_of_anything_trains_and_writes_whole_characters(
     assert "bytes are not UTF-8. They are symbols like all others" in made.stdout
     trained = rnntk(
         "train", "--input", binary, "--preprocessor", "bytes", "--run", "r", *SMALL.split(),
-        "--val-fraction", "0.2",
+        "--val-fraction", "0.2", "--val-every", "4",
     )  # fmt: skip
     assert trained.exit_code == 0, trained.output
+    # What such figures are given in: eight bits at most for a model that knows nothing.
+    said = [float(n) for n in re.findall(r"\(([\d.]+) bits a byte\)", trained.stdout)]
+    assert len(said) == 2
+    assert max(said) < 8.1
+    found = rnntk("eval", "r", "--split", "val")
+    assert f"{said[1]:.3f}" in found.stdout
+    assert re.search(rf"{said[1]:.3f}\d? a byte \(\d+ of them\)", found.stdout), found.stdout
     drawn = rnntk("sample", "r", "--prime", "글😀é", "--length", "300", "--seed", "1")
     assert drawn.exit_code == 0, drawn.output
     assert drawn.stdout.startswith("글😀é")
