@@ -43,8 +43,9 @@ def test_a_file_of_anything_trains_and_writes_whole_characters(
     assert len(said) == 2
     assert max(said) < 8.1
     found = rnntk("eval", "r", "--split", "val")
-    assert f"{said[1]:.3f}" in found.stdout
-    assert re.search(rf"{said[1]:.3f}\d? a byte \(\d+ of them\)", found.stdout), found.stdout
+    a_byte = re.search(r"([\d.]+) a byte \(\d+ of them\)", found.stdout)
+    assert a_byte is not None, found.stdout
+    assert float(a_byte[1]) == pytest.approx(said[1], abs=1e-3)
     drawn = rnntk("sample", "r", "--prime", "글😀é", "--length", "300", "--seed", "1")
     assert drawn.exit_code == 0, drawn.output
     assert drawn.stdout.startswith("글😀é")
