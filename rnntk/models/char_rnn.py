@@ -34,7 +34,7 @@ class Shared(NamedTuple):
 class CharRNN(keras.Model):
     """A recurrent language model over symbols.
 
-    `model(ids, states=None, training=False) -> (logits, states)`: ids `(B, T)` int32, logits
+    `model(ids, states=None, training=False) -> (logits, states)`: ids `(B, T)` integers, logits
     `(B, T, V)` float32, states a flat list of `(B, units)` tensors: h and c of each layer for an
     LSTM, else h of each layer.
 
@@ -151,7 +151,7 @@ class CharRNN(keras.Model):
         """Logits `(B, T, V)` and the states after step T.
 
         Args:
-            ids: `(B, T)` int32.
+            ids: `(B, T)` integers.
             states: flat list of `(B, units)`; zeros when None.
             training: whether to drop.
             seed: `(2,)` int32 that decides what is dropped; needed to train with dropout.
@@ -179,8 +179,8 @@ class CharRNN(keras.Model):
         the caller's layout.
 
         Args:
-            ids: `(B, T)` int32.
-            targets: `(B, T)` int32, what follows each of `ids`.
+            ids: `(B, T)` integers.
+            targets: `(B, T)` integers, what follows each of `ids`.
             states: as in `call`.
             training: as in `call`.
             seed: as in `call`.
@@ -190,6 +190,7 @@ class CharRNN(keras.Model):
         if shared is None:
             shared = self.shared(ids)
         features, after = self._features(ids, states, shared, training, seed, first_lane)
+        targets = tf.cast(targets, tf.int32)
         if self._is_fast(ids):
             targets = tf.reshape(tf.transpose(targets), [-1])
             logits = fast.affine(
@@ -232,6 +233,7 @@ class CharRNN(keras.Model):
         first_lane: tf.Tensor | int,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """The last layer's outputs, time-major on the fast path, and the states."""
+        ids = tf.cast(ids, tf.int32)
         if states is None:
             states = self.initial_states(tf.shape(ids)[0])
         per_layer = states_per_layer(self.cell)

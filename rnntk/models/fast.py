@@ -68,7 +68,7 @@ class Table(NamedTuple):
 
     Attributes:
         rows: what the layer's kernel and bias make of each, `(V, gates * H)`.
-        ids: `(T, B)` int32.
+        ids: `(T, B)` integers.
     """
 
     rows: tf.Tensor
@@ -115,6 +115,9 @@ def recurrent(
     Returns:
         the state h after each step `(T, B, H)`, and the final states.
     """
+    if isinstance(inputs, Table):
+        # The kernels read 32 bits an id, whatever they are given.
+        inputs = Table(inputs.rows, tf.cast(inputs.ids, tf.int32))
     biases = [] if inner_bias is None else [inner_bias]
     operands = (kernel.matrix, *biases, *states)
     if mask is None and not bfloat16 and inputs[0].dtype == tf.float32:

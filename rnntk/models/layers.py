@@ -70,7 +70,7 @@ class _Fast:
             x: `(T, B, F)`; with `ids`, what `project` made of each symbol, `(V, gates * H)`.
             states: each `(B, H)`.
             factors: what `factors` gave.
-            ids: `(T, B)` int32.
+            ids: `(T, B)` integers.
             mask: `(T, B, 1)` bool; a lane keeps its state where false.
 
         Returns:
