@@ -32,3 +32,15 @@ def test_ids_of_any_integer_type_are_the_same_ids(cell, kind):
     a, _ = layer.over_time(table, states[: len(states) // 2], ids=ids.T.astype(kind))
     b, _ = layer.over_time(table, states[: len(states) // 2], ids=ids.T)
     np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("wrong", [11, -1, 100000, 2**31 - 1, -(2**31)])
+@pytest.mark.parametrize("vocabulary", [11, 200], ids=["projected", "gathered"])
+def test_an_id_outside_the_vocabulary_is_refused(vocabulary, wrong):
+    model = CharRNN(vocabulary, "gru", 1, 8, 6)
+    ids = ids_of(11)
+    ids[2, 3] = wrong if wrong != 11 else vocabulary
+    with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="symbols|not in"):
+        model(ids)
+    with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="symbols|not in"):
+        tf.function(model.nats)(tf.constant(ids), tf.constant(ids_of(11)))
