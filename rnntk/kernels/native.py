@@ -5,8 +5,10 @@ A call gives up Python's lock, so two of them run side by side.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
+import os
 import sys
 import threading
 from collections.abc import Sequence
@@ -49,7 +51,7 @@ def _number(operand: Operand) -> int | None:
 class Kernels:
     """All kernels for one shape of registers.
 
-    Compiled once for a processor, then kept in the user's cache folder.
+    Compiled once for a processor, then kept in a folder.
 
     Args:
         shape: by default what suits this processor.
@@ -207,7 +209,18 @@ def _aligned(room: Floats, size: int) -> Floats:
     return room[skip : skip + size]
 
 
+def _cache() -> Path | None:
+    """`$RNNTK_CACHE/kernels`, else in the user's cache folder; None where there is no user to have one."""
+    named = os.environ.get("RNNTK_CACHE")
+    if named:
+        return Path(named) / "kernels"
+    # As in a container that runs as a bare number, without a home.
+    with contextlib.suppress(RuntimeError, KeyError, OSError):
+        return Path(platformdirs.user_cache_dir("rnntk", appauthor=False)) / "kernels"
+    return None
+
+
 @functools.cache
 def kernels() -> Kernels:
     """Those of this processor."""
-    return Kernels(cache=Path(platformdirs.user_cache_dir("rnntk")) / "kernels")
+    return Kernels(cache=_cache())

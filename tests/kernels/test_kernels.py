@@ -218,3 +218,18 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("no folder")
     assert Kernels(cache=file / "kernels").packed(np.ones((2, 2), np.float32)).size
+
+
+def test_the_cache_is_where_the_user_said_or_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RNNTK_CACHE", str(tmp_path))
+    native.kernels.__wrapped__()
+    assert [file.suffix for file in (tmp_path / "kernels").iterdir()] == [".bin"]
+
+    def homeless(*_: object, **__: object) -> str:
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.delenv("RNNTK_CACHE")
+    monkeypatch.setattr(native.platformdirs, "user_cache_dir", homeless)
+    assert native.kernels.__wrapped__().packed(np.ones((2, 2), np.float32)).size
