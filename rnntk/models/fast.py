@@ -272,7 +272,12 @@ def _by_loops(
     @tf.custom_gradient
     def over_time(zx: Any, kernel: Any, *others: Any) -> Any:
         steps, lanes, width = zx.shape
-        xla = 2.0 * steps * lanes * kernel.shape[0] * width >= WORTH_COMPILING and _has_xla()
+        # Under an eager tape TensorFlow keeps what is inside the loop itself, which XLA cannot hand out.
+        xla = (
+            2.0 * steps * lanes * kernel.shape[0] * width >= WORTH_COMPILING
+            and not tf.executing_eagerly()
+            and _has_xla()
+        )
         bias, own = (others[0], others[1:]) if biases else (None, others)
         outputs, final, saved = _compiled(_forward, cell, bfloat16, xla=xla)(
             zx, kernel, bias, own, mask

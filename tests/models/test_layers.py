@@ -123,6 +123,26 @@ def test_compiled_loops_agree_too(cell, monkeypatch):
 
 
 @pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("options", [{}, {"product_type": "bfloat16"}], ids=str)
+def test_the_loops_have_gradients_outside_of_a_function_too(cell, options, monkeypatch):
+    monkeypatch.setattr(fast, "WORTH_COMPILING", 0.0)
+    ours, _ = pair(cell, 6, 5)
+    for name, value in options.items():
+        setattr(ours, name, value)
+    x, _ = inputs(cell, 3, 7, 5, 6)
+    mask = tf.sequence_mask([7, 3, 5], 7)
+
+    def gradients():
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(tf.sin(ours(x, mask=mask)[0]))
+        return tape.gradient(total, [v.value for v in ours.trainable_variables])
+
+    tolerance = 0.02 if options else 1e-12
+    for a, b in zip(gradients(), tf.function(gradients)(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("cell", CELLS)
 def test_backwards_and_last_output_only(cell, monkeypatch):
     monkeypatch.setattr(fast, "WORTH_COMPILING", float("inf"))
     ours, stock = pair(cell, 4, 3, go_backwards=True, return_sequences=False)
