@@ -183,17 +183,20 @@ def empty(*shape: int) -> Floats:
     """A float32 array, not initialised, that TensorFlow can take over without a copy.
 
     Large ones lie in blocks that are used again once nobody holds an array in them: new memory from the
-    system costs more than most of what is computed in it.
+    system costs more than most of what is computed in it. Blocks come in few sizes, a quarter of an octave
+    apart, so that sequences of any number of lengths share them; what is never touched of a block costs nothing.
     """
     size = int(np.prod(shape, dtype=np.int64))
     if size < 1 << 14:
         return _aligned(np.empty(size + 16, np.float32), size).reshape(shape)
+    step = 1 << (size - 1).bit_length() - 3
+    room = -(-size // step) * step
     with _taking:
-        blocks = _blocks.setdefault(size, [])
+        blocks = _blocks.setdefault(room, [])
         for block in blocks:
             if sys.getrefcount(block) == _FREE:
                 return _aligned(block, size).reshape(shape)
-        blocks.append(np.empty(size + 16, np.float32))
+        blocks.append(np.empty(room + 16, np.float32))
         return _aligned(blocks[-1], size).reshape(shape)
 
 
