@@ -108,13 +108,18 @@ def recurrent(
         inputs: of each step.
         kernel: the recurrent kernel, `(H, gates * H)`.
         inner_bias: `(3H,)`, for a GRU only.
-        states: each `(B, H)`.
+        states: each `(B, H)`, or `(1, H)` for all lanes.
         mask: `(T, B, 1)` bool; where false, a lane keeps its state.
         bfloat16: whether products are of factors rounded to bfloat16.
 
     Returns:
         the state h after each step `(T, B, H)`, and the final states.
+
+    Raises:
+        ValueError: a state has another shape, or there are no lanes.
     """
+    lanes = (inputs.ids if isinstance(inputs, Table) else inputs.x).shape[1]
+    states = [_for_lanes(state, lanes, kernel.matrix.shape[0]) for state in states]
     if isinstance(inputs, Table):
         # The kernels read 32 bits an id, whatever they are given.
         inputs = Table(inputs.rows, tf.cast(inputs.ids, tf.int32))
@@ -137,6 +142,23 @@ def recurrent(
         )
     outputs, *final = _by_loops(cell, mask, bfloat16, len(biases))(rows, *operands)
     return outputs, final
+
+
+def _for_lanes(state: tf.Tensor, lanes: int, units: int) -> tf.Tensor:
+    """A state of that very shape: the kernels themselves read whatever lies behind a smaller one."""
+    if not lanes:
+        raise ValueError("There are no sequences in this batch.")
+    state = tf.convert_to_tensor(state)
+    if state.shape == (lanes, units):
+        return state
+    if state.shape == (1, units):
+        return tf.broadcast_to(state, [lanes, units])
+    if state.shape.is_compatible_with((lanes, units)):
+        return tf.ensure_shape(state, [lanes, units])
+    raise ValueError(
+        f"A state has the shape {tuple(state.shape)} where {lanes} sequences and {units} units"
+        f" need {(lanes, units)}."
+    )
 
 
 def _by_kernels(cell: Cell, inputs: Table | Projection, kernel: Factor) -> Callable[..., Any]:

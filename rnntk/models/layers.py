@@ -32,7 +32,7 @@ class _Fast:
     input_gradient = True
     """Whether anything before this layer learns; where nothing does, no gradient is passed on."""
 
-    def is_fast(self, sequences: tf.Tensor, *, batch_axis: int = 0) -> bool:
+    def is_fast(self, sequences: tf.Tensor) -> bool:
         """Whether the hand-written loops can do what this layer is asked to."""
         layer: Any = self
         return (
@@ -45,9 +45,8 @@ class _Fast:
             and not layer.recurrent_dropout
             and not layer.unroll
             and layer.compute_dtype == layer.variable_dtype
-            and sequences.shape[0] is not None
-            and sequences.shape[1] is not None
-            and sequences.shape[1 - batch_axis] > 0
+            and None not in sequences.shape[:2]
+            and 0 not in sequences.shape
         )
 
     def factors(self) -> Factors:
@@ -68,7 +67,7 @@ class _Fast:
 
         Args:
             x: `(T, B, F)`; with `ids`, what `project` made of each symbol, `(V, gates * H)`.
-            states: each `(B, H)`.
+            states: each `(B, H)`, or `(1, H)` for all lanes.
             factors: what `factors` gave.
             ids: `(T, B)` integers.
             mask: `(T, B, 1)` bool; a lane keeps its state where false.

@@ -232,6 +232,47 @@ def test_what_the_loops_cannot_do_goes_to_keras(arguments):
     assert layer(x).shape == (2, 3)
 
 
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_one_state_for_all_lanes_is_keras(cell, dtype, monkeypatch):
+    monkeypatch.setattr(fast, "WORTH_COMPILING", float("inf"))
+    ours, stock = pair(cell, 4, 3, dtype=dtype)
+    x, states = inputs(cell, 2, 5, 3, 4)
+    x, states = tf.cast(x, dtype), [tf.cast(state[:1], dtype) for state in states]
+    made, gradients = results(ours, x, states)
+    for_each = [tf.repeat(state, 2, 0) for state in states]
+    expected, summed = results(stock, x, for_each)
+    for place in range(1, 1 + len(states)):
+        summed[place] = tf.reduce_sum(summed[place], 0, keepdims=True)
+    tolerance = 1e-9 if dtype == "float64" else 1e-5
+    assert_same((made, gradients), (expected, summed), tolerance)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("shape", [(2, 8000), (2, 3), (3, 4), (2, 1)], ids=str)
+def test_states_of_another_shape_are_refused(cell, shape):
+    layer, states = CELLS[cell](4), [tf.zeros(shape)] * (2 if cell == "lstm" else 1)
+    with pytest.raises(ValueError, match=r"2 sequences and 4 units|A state has the shape"):
+        layer(tf.zeros((2, 5, 3)), initial_state=states)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None))])
+    def unknown(state):
+        return layer(tf.zeros((2, 5, 3)), initial_state=[state] * len(states))
+
+    assert unknown(tf.zeros((2, 4))).shape == (2, 4)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        unknown(states[0])
+
+
+def test_no_sequences_at_all_go_to_keras():
+    layer = LSTM(3)
+    assert not layer.is_fast(tf.zeros((0, 4, 3)))
+    assert not layer.is_fast(tf.zeros((2, 0, 3)))
+    layer.build((None, None, 3))
+    with pytest.raises(ValueError, match="no sequences"):
+        layer.over_time(tf.zeros((4, 0, 3)), [tf.zeros((0, 3))] * 2)
+
+
 def test_gru_with_reset_before_goes_to_keras():
     assert not GRU(3, reset_after=False).is_fast(tf.ones((2, 4, 3)))
 
