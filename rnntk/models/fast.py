@@ -161,6 +161,26 @@ def _for_lanes(state: tf.Tensor, lanes: int, units: int) -> tf.Tensor:
     )
 
 
+def _once(backward: Callable[[], list[tf.Tensor]], *of: tf.Tensor) -> list[tf.Tensor]:
+    """What a gradient function of kernels makes `of` these; to differentiate that again is an error.
+
+    TensorFlow itself would take it for a constant, silently.
+    """
+
+    @tf.custom_gradient
+    def made(*_: Any) -> Any:
+        def refused(*_: Any) -> Any:
+            raise NotImplementedError(
+                "rnntk's recurrent layers have no second derivatives. For these use the layers of"
+                " keras.layers, which take the same weights."
+            )
+
+        return backward(), refused
+
+    found = made(*of)
+    return list(found) if isinstance(found, (list, tuple)) else [found]
+
+
 def _by_kernels(cell: Cell, inputs: Table | Projection, kernel: Factor) -> Callable[..., Any]:
     """The function of what is differentiated: the table, or input, kernel and bias; then the recurrent kernel, a
     GRU's inner bias, the states.
@@ -201,19 +221,16 @@ def _by_kernels(cell: Cell, inputs: Table | Projection, kernel: Factor) -> Calla
                 symbols=symbols,
                 input_gradient=wanted and not symbols,
             )
-            found = _numpy(
-                backward,
-                [
-                    own[1],
-                    nothing if symbols else own[0],
-                    transposed,
-                    kernel.transposed(d_outputs),
-                    d_outputs,
-                    *d_final,
-                    *saved,
-                ],
-                shapes,
-            )
+            given = [
+                own[1],
+                nothing if symbols else own[0],
+                transposed,
+                kernel.transposed(d_outputs),
+                d_outputs,
+                *d_final,
+                *saved,
+            ]
+            found = _once(lambda: _numpy(backward, given, shapes), d_outputs, *d_final, *operands)
             return found if wanted else [None, *found]
 
         after = saved[:count]
@@ -230,10 +247,11 @@ def affine(x: tf.Tensor, kernel: Factor, bias: tf.Tensor, *, bfloat16: bool = Fa
     columns = kernel.matrix.shape[1]
 
     @tf.custom_gradient
-    def of_rows(x: Any, matrix: Any, bias: Any) -> Any:  # noqa: ARG001
+    def of_rows(x: Any, matrix: Any, bias: Any) -> Any:
         def gradient(upstream: tf.Tensor) -> Any:
             shapes = [[rows, features], [features, columns], [columns]]
-            return _numpy(run.affine_backward, [upstream, x, kernel.transposed(upstream)], shapes)
+            given = [upstream, x, kernel.transposed(upstream)]
+            return _once(lambda: _numpy(run.affine_backward, given, shapes), upstream, x, matrix)
 
         return _numpy(run.affine, [x, kernel.packed, bias], [[rows, columns]])[0], gradient
 
@@ -256,7 +274,8 @@ def standardize(x: tf.Tensor, *, by_kernel: bool) -> tf.Tensor:
         y, scales = _numpy(run.standardize, [x], [x.shape, x.shape[:-1]])
 
         def gradient(upstream: tf.Tensor) -> Any:
-            return _numpy(run.standardize_backward, [upstream, y, scales], [x.shape])[0]
+            given = [upstream, y, scales]
+            return _once(lambda: _numpy(run.standardize_backward, given, [x.shape]), upstream, x)[0]
 
         return y, gradient
 

@@ -220,6 +220,27 @@ def test_gradients_against_finite_differences(cell, monkeypatch):
         np.testing.assert_allclose(a, b, atol=1e-8)
 
 
+@pytest.mark.parametrize("wrap", [lambda f: f, tf.function], ids=["eager", "graph"])
+@pytest.mark.parametrize("loss", [tf.reduce_sum, tf.nn.l2_loss], ids=["linear", "square"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_second_derivatives_of_the_kernels_are_refused_not_wrong(cell, loss, wrap):
+    layer = CELLS[cell](4)
+    x = tf.ones((2, 5, 3))
+    layer(x)
+
+    def second():
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                made = loss(layer(x))
+            slope = tf.nn.l2_loss(inner.gradient(made, x))
+        return outer.gradient(slope, x)
+
+    with pytest.raises(NotImplementedError, match=r"second derivatives.*keras\.layers"):
+        wrap(second)()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [{"activation": "relu"}, {"recurrent_dropout": 0.2}, {"use_bias": False}, {"unroll": True}],
