@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from rnntk.errors import UsageError
 from rnntk.models.char_rnn import CharRNN
 from rnntk.models.layers import CELLS
 
@@ -44,3 +45,21 @@ def test_an_id_outside_the_vocabulary_is_refused(vocabulary, wrong):
         model(ids)
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="symbols|not in"):
         tf.function(model.nats)(tf.constant(ids), tf.constant(ids_of(11)))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_cost_is_that_of_the_logits_in_bfloat16_too(cell):
+    model = CharRNN(11, cell, 1, 16, 8, precision="bfloat16")
+    ids, targets = ids_of(11), ids_of(11)[::-1]
+    logits, _ = model(ids)
+    exact = CharRNN(11, cell, 1, 16, 8)
+    exact.set_weights(model.get_weights())
+    costs = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+    np.testing.assert_allclose(model.nats(ids, targets)[0], tf.reduce_sum(costs), rtol=1e-6)
+    assert 0 < np.abs(logits - exact(ids)[0]).max() < 0.1
+
+
+def test_bfloat16_is_refused_where_it_would_do_nothing():
+    with pytest.raises(UsageError, match="--precision bfloat16.*--gru-reset before"):
+        CharRNN(11, "gru", 1, 8, 6, gru_reset="before", precision="bfloat16")
+    CharRNN(11, "lstm", 1, 8, 6, gru_reset="before", precision="bfloat16")
