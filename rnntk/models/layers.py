@@ -3,6 +3,12 @@
 The path is chosen here and nowhere else, by `_Fast.is_fast`: the hand-written loops of `fast.py` where
 a CPU does the work, and Keras' own code everywhere else, which on a GPU is cuDNN. The weights are the
 same ones on either path, so a model trained on one continues on the other and in stock Keras.
+
+The fast path wants to know the number of sequences and of steps when a graph is made of it. `fit` knows them
+if all batches are alike: give it a number of sequences that the batch size divides, or a `tf.data` set
+batched with `drop_remainder=True`. Where a smaller batch comes last, TensorFlow's shapes hold no batch size, and all
+batches silently go through Keras' own code, to the same result, more slowly. `Input(batch_size=...)` does not
+change that.
 """
 
 from __future__ import annotations
@@ -174,21 +180,30 @@ class _Fast:
 
 @keras.saving.register_keras_serializable("rnntk")
 class LSTM(_Fast, keras.layers.LSTM):
-    """Long short-term memory (Hochreiter, 1997). Arguments as in `keras.layers.LSTM`."""
+    """Long short-term memory (Hochreiter, 1997). Arguments as in `keras.layers.LSTM`.
+
+    Fast where all batches have the same size, which `fit` has to see; see the top of this module.
+    """
 
     kind = fast.LSTM
 
 
 @keras.saving.register_keras_serializable("rnntk")
 class GRU(_Fast, keras.layers.GRU):
-    """Gated recurrent unit (Cho et al., 2014). Arguments as in `keras.layers.GRU`."""
+    """Gated recurrent unit (Cho et al., 2014). Arguments as in `keras.layers.GRU`.
+
+    Fast where all batches have the same size, which `fit` has to see; see the top of this module.
+    """
 
     kind = fast.GRU
 
 
 @keras.saving.register_keras_serializable("rnntk")
 class SimpleRNN(_Fast, keras.layers.SimpleRNN):
-    """Vanilla recurrent layer (Elman, 1990). Arguments as in `keras.layers.SimpleRNN`."""
+    """Vanilla recurrent layer (Elman, 1990). Arguments as in `keras.layers.SimpleRNN`.
+
+    Fast where all batches have the same size, which `fit` has to see; see the top of this module.
+    """
 
     kind = fast.SIMPLE
 

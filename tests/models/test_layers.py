@@ -340,3 +340,57 @@ def test_cudnn_agrees_with_the_loops(cell):
         zeros = [tf.zeros((4, 16)) for _ in states]
         loops, _ = layer.over_time(tf.transpose(x, [1, 0, 2]), zeros)
     np.testing.assert_allclose(on_gpu, tf.transpose(loops, [1, 0, 2]), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own
+def test_fit_is_fast_where_all_batches_are_alike(monkeypatch):
+    """What the docstring of `layers.py` promises, and why it has to be said."""
+    fast_ones: list[bool] = []
+    is_fast = LSTM.is_fast
+
+    def watched(self, sequences):
+        fast_ones.append(is_fast(self, sequences))
+        return fast_ones[-1]
+
+    monkeypatch.setattr(LSTM, "is_fast", watched)
+    x, y = np.zeros((10, 5, 3), np.float32), np.zeros((10, 4), np.float32)
+    batches = tf.data.Dataset.from_tensor_slices((x, y)).batch
+    for data, expected in [
+        ({"x": x[:8], "y": y[:8], "batch_size": 4}, True),
+        ({"x": batches(4, drop_remainder=True)}, True),
+        ({"x": batches(4)}, False),
+        ({"x": x, "y": y, "batch_size": 4}, False),
+    ]:
+        model = keras.Sequential([keras.Input((5, 3)), LSTM(4)])
+        model.compile("sgd", "mse")
+        fast_ones.clear()
+        model.fit(**data, verbose=0, shuffle=False)
+        assert set(fast_ones) == {expected}
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("sequences", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_both_directions_at_once_are_keras(cell, sequences, dtype, monkeypatch):
+    monkeypatch.setattr(fast, "WORTH_COMPILING", float("inf"))
+    options = {"return_sequences": sequences, "dtype": dtype}
+    both = [
+        keras.layers.Bidirectional(kind[cell](4, **options), dtype=dtype) for kind in (CELLS, STOCK)
+    ]
+    x = tf.cast(inputs(cell, 3, 6, 5, 4)[0], dtype)
+    mask = None if dtype == "float32" else tf.sequence_mask([6, 2, 4], 6)
+    rng = np.random.default_rng(0)
+    weights = None
+    found = []
+    for layer in both:
+        layer.build(x.shape)
+        weights = weights or [rng.normal(0, 0.5, w.shape) for w in layer.get_weights()]
+        layer.set_weights(weights)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            made = layer(x, mask=mask)
+            total = tf.reduce_sum(made * tf.reshape(weigh(made, 0), tf.shape(made)))
+        sources = [x, *(v.value for v in layer.trainable_variables)]
+        found.append([made, *tape.gradient(total, sources)])
+    assert type(both[0].forward_layer) is type(both[0].backward_layer) is CELLS[cell]
+    assert_same(*found, 1e-9 if dtype == "float64" else 1e-4)
