@@ -316,18 +316,19 @@ def measure(
 
 
 def table(results: list[dict[str, Any]], variants: list[str]) -> str:
-    """The results as Markdown."""
-    peers = [variant for variant in variants if variant != "rnntk"]
+    """The results as Markdown; compared with rnntk where that is among them."""
+    ours = "rnntk" in variants
+    peers = [variant for variant in variants if ours and variant != "rnntk"]
     head = ["cell", "shape", *(f"{v} ms" for v in variants), *(f"vs {v}" for v in peers)]
-    head += ["share of product rate", *(f"{v} MiB" for v in variants)]
+    head += [*(["share of product rate"] if ours else []), *(f"{v} MiB" for v in variants)]
     head += [f"{v} first step s" for v in variants]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for r in results:
         row = [r["cell"], r["shape"], *(f"{r[v]['seconds'] * 1e3:.1f}" for v in variants)]
         row += [f"{r[v]['seconds'] / r['rnntk']['seconds']:.2f}" for v in peers]
-        rate = r.get("product_rate")
-        share = r["flops"] / r["rnntk"]["seconds"] / rate if rate else None
-        row.append(f"{share:.0%}" if share else "")
+        if ours:
+            rate = r.get("product_rate")
+            row.append(f"{r['flops'] / r['rnntk']['seconds'] / rate:.0%}" if rate else "")
         row += [f"{r[v]['peak_bytes'] / 2**20:.0f}" for v in variants]
         row += [f"{r[v]['first_step_seconds']:.1f}" for v in variants]
         lines.append("| " + " | ".join(row) + " |")
@@ -340,7 +341,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="alternating rounds (7; 3 when quick)")
     parser.add_argument("--seconds", type=float, help="of each variant's turn (2; 1 when quick)")
     parser.add_argument("--cells", nargs="+", choices=("lstm", "gru"), default=["lstm", "gru"])
-    parser.add_argument("--shapes", nargs="+", type=int, help="numbers of the shapes, from 0")
+    parser.add_argument(
+        "--shapes",
+        nargs="+",
+        type=int,
+        choices=range(len(SHAPES)),
+        help=", ".join(f"{number}: {shape}" for number, shape in enumerate(SHAPES)),
+    )
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--output", type=Path, help="write the results there as JSON")

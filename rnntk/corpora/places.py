@@ -11,10 +11,18 @@ from rnntk.errors import UsageError
 
 
 def cache_dir() -> Path:
-    """The folder for what can be had again: `$RNNTK_CACHE`, else the user's cache folder."""
-    return Path(
-        os.environ.get("RNNTK_CACHE") or platformdirs.user_cache_dir("rnntk", appauthor=False)
-    )
+    """The folder for what can be had again: `$RNNTK_CACHE`, else the user's cache folder.
+
+    Raises:
+        UsageError: neither is there.
+    """
+    named = os.environ.get("RNNTK_CACHE")
+    try:
+        return Path(named or platformdirs.user_cache_dir("rnntk", appauthor=False))
+    except RuntimeError as error:
+        raise UsageError(
+            "This user has no home folder, so there is no place for a cache. Name one with RNNTK_CACHE."
+        ) from error
 
 
 def data_dirs(data_dir: Path | None = None) -> list[Path]:

@@ -5,8 +5,10 @@ A call gives up Python's lock, so two of them run side by side.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
+import os
 import sys
 import threading
 from collections.abc import Sequence
@@ -49,7 +51,7 @@ def _number(operand: Operand) -> int | None:
 class Kernels:
     """All kernels for one shape of registers.
 
-    Compiled once for a processor, then kept in the user's cache folder.
+    Compiled once for a processor, then kept in a folder.
 
     Args:
         shape: by default what suits this processor.
@@ -181,17 +183,20 @@ def empty(*shape: int) -> Floats:
     """A float32 array, not initialised, that TensorFlow can take over without a copy.
 
     Large ones lie in blocks that are used again once nobody holds an array in them: new memory from the
-    system costs more than most of what is computed in it.
+    system costs more than most of what is computed in it. Blocks come in few sizes, a quarter of an octave
+    apart, so that sequences of any number of lengths share them; what is never touched of a block costs nothing.
     """
     size = int(np.prod(shape, dtype=np.int64))
     if size < 1 << 14:
         return _aligned(np.empty(size + 16, np.float32), size).reshape(shape)
+    step = 1 << (size - 1).bit_length() - 3
+    room = -(-size // step) * step
     with _taking:
-        blocks = _blocks.setdefault(size, [])
+        blocks = _blocks.setdefault(room, [])
         for block in blocks:
             if sys.getrefcount(block) == _FREE:
                 return _aligned(block, size).reshape(shape)
-        blocks.append(np.empty(size + 16, np.float32))
+        blocks.append(np.empty(room + 16, np.float32))
         return _aligned(blocks[-1], size).reshape(shape)
 
 
@@ -207,7 +212,18 @@ def _aligned(room: Floats, size: int) -> Floats:
     return room[skip : skip + size]
 
 
+def _cache() -> Path | None:
+    """`$RNNTK_CACHE/kernels`, else in the user's cache folder; None where there is no user to have one."""
+    named = os.environ.get("RNNTK_CACHE")
+    if named:
+        return Path(named) / "kernels"
+    # As in a container that runs as a bare number, without a home.
+    with contextlib.suppress(RuntimeError, KeyError, OSError):
+        return Path(platformdirs.user_cache_dir("rnntk", appauthor=False)) / "kernels"
+    return None
+
+
 @functools.cache
 def kernels() -> Kernels:
     """Those of this processor."""
-    return Kernels(cache=Path(platformdirs.user_cache_dir("rnntk")) / "kernels")
+    return Kernels(cache=_cache())

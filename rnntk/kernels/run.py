@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from rnntk.kernels.native import Floats, Ids, empty, kernels, zeros
 from rnntk.kernels.product import DEPTH
 
@@ -37,6 +39,9 @@ def forward(
     Returns:
         for each state `(T + 1, B, H)`, before the first step and after each; but for a vanilla layer the gates
         `(T, B, gates * H)`; for a GRU also the candidate's recurrent half `(T, B, H)`.
+
+    Raises:
+        ValueError: an id is not that of a symbol.
     """
     first = others[-STATES[cell] :]
     steps, lanes = (ids if ids.size else inputs).shape[:2]
@@ -49,6 +54,8 @@ def forward(
     gates = states[0][1:] if cell == "rnn" else empty(steps, lanes, width)
     run = kernels()
     rows, symbols = (inputs, ids) if ids.size else (None, None)
+    if symbols is not None:
+        _check(symbols, len(inputs))
     if rows is None:
         run.product(_flat(inputs), kernel, bias, _flat(gates))
     sizes = (run.high(lanes), steps, lanes, units, rows, symbols, recurrent)
@@ -137,6 +144,15 @@ def backward(
     if d_inputs is not None:
         of_inputs.insert(0, d_inputs)
     return [*of_inputs, d_recurrent, *([d_inner_bias] if cell == "gru" else []), *d_states]
+
+
+def _check(ids: Ids, symbols: int) -> None:
+    """The kernels themselves read and write wherever an id leads. Read as unsigned, a negative one is too large."""
+    if ids.view(np.uint32).max() >= symbols:
+        raise ValueError(
+            f"Ids from {ids.min()} to {ids.max()} where there are {symbols} symbols:"
+            f" they must be from 0 to {symbols - 1}."
+        )
 
 
 def _parts(steps: int, few: int) -> Iterator[tuple[slice, int, slice]]:

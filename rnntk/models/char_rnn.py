@@ -34,7 +34,7 @@ class Shared(NamedTuple):
 class CharRNN(keras.Model):
     """A recurrent language model over symbols.
 
-    `model(ids, states=None, training=False) -> (logits, states)`: ids `(B, T)` int32, logits
+    `model(ids, states=None, training=False) -> (logits, states)`: ids `(B, T)` integers, logits
     `(B, T, V)` float32, states a flat list of `(B, units)` tensors: h and c of each layer for an
     LSTM, else h of each layer.
 
@@ -55,7 +55,8 @@ class CharRNN(keras.Model):
         layer_norm: whether each recurrent layer's outputs are normalised over its units, before anything is
             dropped of them; the state that goes on to the next step is not (see `rnntk.layer_norm`).
         precision: "float32", or "bfloat16" for products in bfloat16; weights and states stay
-            float32.
+            float32. Keras' own path (see `layers.py`), on a GPU above all, makes them in float32 all the
+            same; a GRU that resets before, which knows no other path, is refused.
         seed: of the initial weights; one independent stream for each weight.
 
     Raises:
@@ -151,17 +152,23 @@ class CharRNN(keras.Model):
         """Logits `(B, T, V)` and the states after step T.
 
         Args:
-            ids: `(B, T)` int32.
+            ids: `(B, T)` integers.
             states: flat list of `(B, units)`; zeros when None.
             training: whether to drop.
             seed: `(2,)` int32 that decides what is dropped; needed to train with dropout.
             first_lane: the place of these lanes in the whole batch, when this is a shard of it.
         """
-        features, after = self._features(ids, states, self.shared(ids), training, seed, first_lane)
-        logits = self.output_layer(features)
-        if self._is_fast(ids):
-            logits = tf.transpose(logits, [1, 0, 2])
-        return logits, after
+        shared = self.shared(ids)
+        features, after = self._features(ids, states, shared, training, seed, first_lane)
+        if not self._is_fast(ids):
+            return self.output_layer(features), after
+        if self.precision == "bfloat16":
+            flat = self._logits(features, shared)
+            logits = tf.reshape(flat, [*features.shape[:2], self.vocabulary_size])
+        else:
+            # The same sums, on all cores.
+            logits = self.output_layer(features)
+        return tf.transpose(logits, [1, 0, 2]), after
 
     def nats(
         self,
@@ -179,8 +186,8 @@ class CharRNN(keras.Model):
         the caller's layout.
 
         Args:
-            ids: `(B, T)` int32.
-            targets: `(B, T)` int32, what follows each of `ids`.
+            ids: `(B, T)` integers.
+            targets: `(B, T)` integers, what follows each of `ids`.
             states: as in `call`.
             training: as in `call`.
             seed: as in `call`.
@@ -190,18 +197,23 @@ class CharRNN(keras.Model):
         if shared is None:
             shared = self.shared(ids)
         features, after = self._features(ids, states, shared, training, seed, first_lane)
+        targets = tf.cast(targets, tf.int32)
         if self._is_fast(ids):
             targets = tf.reshape(tf.transpose(targets), [-1])
-            logits = fast.affine(
-                tf.reshape(features, [-1, self.units]),
-                shared.output,
-                tf.convert_to_tensor(self.output_layer.bias),
-                bfloat16=self.precision == "bfloat16",
-            )
+            logits = self._logits(features, shared)
         else:
             logits = self.output_layer(features)
         costs = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
         return tf.reduce_sum(costs), after
+
+    def _logits(self, features: tf.Tensor, shared: Shared) -> tf.Tensor:
+        """Of time-major features, `(T * B, V)`."""
+        return fast.affine(
+            tf.reshape(features, [-1, self.units]),
+            shared.output,
+            tf.convert_to_tensor(self.output_layer.bias),
+            bfloat16=self.precision == "bfloat16",
+        )
 
     def shared(self, ids: tf.Tensor) -> Shared:
         """What a step makes once for all its shards.
@@ -232,6 +244,7 @@ class CharRNN(keras.Model):
         first_lane: tf.Tensor | int,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """The last layer's outputs, time-major on the fast path, and the states."""
+        ids = tf.cast(ids, tf.int32)
         if states is None:
             states = self.initial_states(tf.shape(ids)[0])
         per_layer = states_per_layer(self.cell)
@@ -324,5 +337,9 @@ def _check(
     for flag, count in counts.items():
         if count < 1:
             raise UsageError(f"{flag} is {count}; it must be at least 1.")
+    if precision == "bfloat16" and cell == "gru" and gru_reset == "before":
+        raise UsageError(
+            "--precision bfloat16 does nothing for a GRU with --gru-reset before: leave one of them out."
+        )
     if not 0.0 <= dropout_rate < 1.0:
         raise UsageError(f"--dropout is {dropout_rate}; it must be at least 0 and less than 1.")

@@ -68,7 +68,7 @@ class Table(NamedTuple):
 
     Attributes:
         rows: what the layer's kernel and bias make of each, `(V, gates * H)`.
-        ids: `(T, B)` int32.
+        ids: `(T, B)` integers.
     """
 
     rows: tf.Tensor
@@ -108,13 +108,21 @@ def recurrent(
         inputs: of each step.
         kernel: the recurrent kernel, `(H, gates * H)`.
         inner_bias: `(3H,)`, for a GRU only.
-        states: each `(B, H)`.
+        states: each `(B, H)`, or `(1, H)` for all lanes.
         mask: `(T, B, 1)` bool; where false, a lane keeps its state.
         bfloat16: whether products are of factors rounded to bfloat16.
 
     Returns:
         the state h after each step `(T, B, H)`, and the final states.
+
+    Raises:
+        ValueError: a state has another shape, or there are no lanes.
     """
+    lanes = (inputs.ids if isinstance(inputs, Table) else inputs.x).shape[1]
+    states = [_for_lanes(state, lanes, kernel.matrix.shape[0]) for state in states]
+    if isinstance(inputs, Table):
+        # The kernels read 32 bits an id, whatever they are given.
+        inputs = Table(inputs.rows, tf.cast(inputs.ids, tf.int32))
     biases = [] if inner_bias is None else [inner_bias]
     operands = (kernel.matrix, *biases, *states)
     if mask is None and not bfloat16 and inputs[0].dtype == tf.float32:
@@ -134,6 +142,43 @@ def recurrent(
         )
     outputs, *final = _by_loops(cell, mask, bfloat16, len(biases))(rows, *operands)
     return outputs, final
+
+
+def _for_lanes(state: tf.Tensor, lanes: int, units: int) -> tf.Tensor:
+    """A state of that very shape: the kernels themselves read whatever lies behind a smaller one."""
+    if not lanes:
+        raise ValueError("There are no sequences in this batch.")
+    state = tf.convert_to_tensor(state)
+    if state.shape == (lanes, units):
+        return state
+    if state.shape == (1, units):
+        return tf.broadcast_to(state, [lanes, units])
+    if state.shape.is_compatible_with((lanes, units)):
+        return tf.ensure_shape(state, [lanes, units])
+    raise ValueError(
+        f"A state has the shape {tuple(state.shape)} where {lanes} sequences and {units} units"
+        f" need {(lanes, units)}."
+    )
+
+
+def _once(backward: Callable[[], list[tf.Tensor]], *of: tf.Tensor) -> list[tf.Tensor]:
+    """What a gradient function of kernels makes `of` these; to differentiate that again is an error.
+
+    TensorFlow itself would take it for a constant, silently.
+    """
+
+    @tf.custom_gradient
+    def made(*_: Any) -> Any:
+        def refused(*_: Any) -> Any:
+            raise NotImplementedError(
+                "rnntk's recurrent layers have no second derivatives. For these use the layers of"
+                " keras.layers, which take the same weights."
+            )
+
+        return backward(), refused
+
+    found = made(*of)
+    return list(found) if isinstance(found, (list, tuple)) else [found]
 
 
 def _by_kernels(cell: Cell, inputs: Table | Projection, kernel: Factor) -> Callable[..., Any]:
@@ -176,19 +221,16 @@ def _by_kernels(cell: Cell, inputs: Table | Projection, kernel: Factor) -> Calla
                 symbols=symbols,
                 input_gradient=wanted and not symbols,
             )
-            found = _numpy(
-                backward,
-                [
-                    own[1],
-                    nothing if symbols else own[0],
-                    transposed,
-                    kernel.transposed(d_outputs),
-                    d_outputs,
-                    *d_final,
-                    *saved,
-                ],
-                shapes,
-            )
+            given = [
+                own[1],
+                nothing if symbols else own[0],
+                transposed,
+                kernel.transposed(d_outputs),
+                d_outputs,
+                *d_final,
+                *saved,
+            ]
+            found = _once(lambda: _numpy(backward, given, shapes), d_outputs, *d_final, *operands)
             return found if wanted else [None, *found]
 
         after = saved[:count]
@@ -205,10 +247,11 @@ def affine(x: tf.Tensor, kernel: Factor, bias: tf.Tensor, *, bfloat16: bool = Fa
     columns = kernel.matrix.shape[1]
 
     @tf.custom_gradient
-    def of_rows(x: Any, matrix: Any, bias: Any) -> Any:  # noqa: ARG001
+    def of_rows(x: Any, matrix: Any, bias: Any) -> Any:
         def gradient(upstream: tf.Tensor) -> Any:
             shapes = [[rows, features], [features, columns], [columns]]
-            return _numpy(run.affine_backward, [upstream, x, kernel.transposed(upstream)], shapes)
+            given = [upstream, x, kernel.transposed(upstream)]
+            return _once(lambda: _numpy(run.affine_backward, given, shapes), upstream, x, matrix)
 
         return _numpy(run.affine, [x, kernel.packed, bias], [[rows, columns]])[0], gradient
 
@@ -231,7 +274,8 @@ def standardize(x: tf.Tensor, *, by_kernel: bool) -> tf.Tensor:
         y, scales = _numpy(run.standardize, [x], [x.shape, x.shape[:-1]])
 
         def gradient(upstream: tf.Tensor) -> Any:
-            return _numpy(run.standardize_backward, [upstream, y, scales], [x.shape])[0]
+            given = [upstream, y, scales]
+            return _once(lambda: _numpy(run.standardize_backward, given, [x.shape]), upstream, x)[0]
 
         return y, gradient
 
@@ -269,7 +313,12 @@ def _by_loops(
     @tf.custom_gradient
     def over_time(zx: Any, kernel: Any, *others: Any) -> Any:
         steps, lanes, width = zx.shape
-        xla = 2.0 * steps * lanes * kernel.shape[0] * width >= WORTH_COMPILING and _has_xla()
+        # Under an eager tape TensorFlow keeps what is inside the loop itself, which XLA cannot hand out.
+        xla = (
+            2.0 * steps * lanes * kernel.shape[0] * width >= WORTH_COMPILING
+            and not tf.executing_eagerly()
+            and _has_xla()
+        )
         bias, own = (others[0], others[1:]) if biases else (None, others)
         outputs, final, saved = _compiled(_forward, cell, bfloat16, xla=xla)(
             zx, kernel, bias, own, mask

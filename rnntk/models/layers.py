@@ -3,6 +3,12 @@
 The path is chosen here and nowhere else, by `_Fast.is_fast`: the hand-written loops of `fast.py` where
 a CPU does the work, and Keras' own code everywhere else, which on a GPU is cuDNN. The weights are the
 same ones on either path, so a model trained on one continues on the other and in stock Keras.
+
+The fast path wants to know the number of sequences and of steps when a graph is made of it. `fit` knows them
+if all batches are alike: give it a number of sequences that the batch size divides, or a `tf.data` set
+batched with `drop_remainder=True`. Where a smaller batch comes last, TensorFlow's shapes hold no batch size, and all
+batches silently go through Keras' own code, to the same result, more slowly. `Input(batch_size=...)` does not
+change that.
 """
 
 from __future__ import annotations
@@ -32,7 +38,7 @@ class _Fast:
     input_gradient = True
     """Whether anything before this layer learns; where nothing does, no gradient is passed on."""
 
-    def is_fast(self, sequences: tf.Tensor, *, batch_axis: int = 0) -> bool:
+    def is_fast(self, sequences: tf.Tensor) -> bool:
         """Whether the hand-written loops can do what this layer is asked to."""
         layer: Any = self
         return (
@@ -45,9 +51,8 @@ class _Fast:
             and not layer.recurrent_dropout
             and not layer.unroll
             and layer.compute_dtype == layer.variable_dtype
-            and sequences.shape[0] is not None
-            and sequences.shape[1] is not None
-            and sequences.shape[1 - batch_axis] > 0
+            and None not in sequences.shape[:2]
+            and 0 not in sequences.shape
         )
 
     def factors(self) -> Factors:
@@ -68,9 +73,9 @@ class _Fast:
 
         Args:
             x: `(T, B, F)`; with `ids`, what `project` made of each symbol, `(V, gates * H)`.
-            states: each `(B, H)`.
+            states: each `(B, H)`, or `(1, H)` for all lanes.
             factors: what `factors` gave.
-            ids: `(T, B)` int32.
+            ids: `(T, B)` integers.
             mask: `(T, B, 1)` bool; a lane keeps its state where false.
 
         Returns:
@@ -175,21 +180,30 @@ class _Fast:
 
 @keras.saving.register_keras_serializable("rnntk")
 class LSTM(_Fast, keras.layers.LSTM):
-    """Long short-term memory (Hochreiter, 1997). Arguments as in `keras.layers.LSTM`."""
+    """Long short-term memory (Hochreiter, 1997). Arguments as in `keras.layers.LSTM`.
+
+    Fast where all batches have the same size, which `fit` has to see; see the top of this module.
+    """
 
     kind = fast.LSTM
 
 
 @keras.saving.register_keras_serializable("rnntk")
 class GRU(_Fast, keras.layers.GRU):
-    """Gated recurrent unit (Cho et al., 2014). Arguments as in `keras.layers.GRU`."""
+    """Gated recurrent unit (Cho et al., 2014). Arguments as in `keras.layers.GRU`.
+
+    Fast where all batches have the same size, which `fit` has to see; see the top of this module.
+    """
 
     kind = fast.GRU
 
 
 @keras.saving.register_keras_serializable("rnntk")
 class SimpleRNN(_Fast, keras.layers.SimpleRNN):
-    """Vanilla recurrent layer (Elman, 1990). Arguments as in `keras.layers.SimpleRNN`."""
+    """Vanilla recurrent layer (Elman, 1990). Arguments as in `keras.layers.SimpleRNN`.
+
+    Fast where all batches have the same size, which `fit` has to see; see the top of this module.
+    """
 
     kind = fast.SIMPLE
 

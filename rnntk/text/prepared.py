@@ -88,6 +88,7 @@ class Prepared:
             index = None
             if meta["index"]:
                 index = np.fromfile(folder / "index.bin", "<u8").reshape(-1, 2)
+            largest = _largest(folder / "ids.bin", dtype, len(vocabulary))
             facts_ok = isinstance(meta["facts"], dict) and isinstance(meta["key"], str)
         except FileNotFoundError as error:
             raise DataError(
@@ -102,6 +103,11 @@ class Prepared:
             raise DataError(
                 f"The prepared corpus {folder} is damaged: {len(ids):,} ids of type {dtype} where"
                 f" meta.json says {length:,}. Remove it and prepare again."
+            )
+        if largest >= len(vocabulary):
+            raise DataError(
+                f"The prepared corpus {folder} is damaged: ids.bin holds the id {largest:,}, but"
+                f" vocabulary.json has {len(vocabulary):,} symbols. Remove it and prepare again."
             )
         return cls(folder, ids, vocabulary, meta, index)
 
@@ -228,6 +234,20 @@ def prepare(
     # Not kept with the rest, as the encoding may be stated the next time.
     prepared.facts["warnings"] = [*doubts(sources), *prepared.facts["warnings"]]
     return prepared
+
+
+def _largest(path: Path, dtype: np.dtype[Any], symbols: int) -> int:
+    """The largest id of a file, or 0 where its type has no room for one too large. Half a second a GB."""
+    largest = 0
+    if symbols > np.iinfo(dtype).max:
+        return largest
+    room = np.empty(1 << 20, dtype)
+    # Read, not mapped: what was only looked over shall not count as this process' memory.
+    with path.open("rb") as file:
+        while got := file.readinto(room.data.cast("B")):
+            whole = got // dtype.itemsize
+            largest = max(largest, int(room[:whole].max(initial=0)))
+    return largest
 
 
 def _ready(folder: Path, expected: str, *, ours: bool) -> bool:

@@ -218,3 +218,31 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("no folder")
     assert Kernels(cache=file / "kernels").packed(np.ones((2, 2), np.float32)).size
+
+
+def test_the_cache_is_where_the_user_said_or_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RNNTK_CACHE", str(tmp_path))
+    native.kernels.__wrapped__()
+    assert [file.suffix for file in (tmp_path / "kernels").iterdir()] == [".bin"]
+
+    def homeless(*_: object, **__: object) -> str:
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.delenv("RNNTK_CACHE")
+    monkeypatch.setattr(native.platformdirs, "user_cache_dir", homeless)
+    assert native.kernels.__wrapped__().packed(np.ones((2, 2), np.float32)).size
+
+
+def test_memory_for_many_lengths_is_little_more_than_for_the_longest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    blocks: dict[int, list[np.ndarray]] = {}
+    monkeypatch.setattr(native, "_blocks", blocks)
+    for steps in range(100, 600):
+        held = [native.empty(steps, 16, 64) for _ in range(3)]
+        assert len({array.ctypes.data for array in held}) == 3
+        del held
+    kept = sum(block.nbytes for same in blocks.values() for block in same)
+    assert kept < 6 * 3 * 4 * (600 * 16 * 64)

@@ -123,6 +123,26 @@ def test_compiled_loops_agree_too(cell, monkeypatch):
 
 
 @pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("options", [{}, {"product_type": "bfloat16"}], ids=str)
+def test_the_loops_have_gradients_outside_of_a_function_too(cell, options, monkeypatch):
+    monkeypatch.setattr(fast, "WORTH_COMPILING", 0.0)
+    ours, _ = pair(cell, 6, 5)
+    for name, value in options.items():
+        setattr(ours, name, value)
+    x, _ = inputs(cell, 3, 7, 5, 6)
+    mask = tf.sequence_mask([7, 3, 5], 7)
+
+    def gradients():
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(tf.sin(ours(x, mask=mask)[0]))
+        return tape.gradient(total, [v.value for v in ours.trainable_variables])
+
+    tolerance = 0.02 if options else 1e-12
+    for a, b in zip(gradients(), tf.function(gradients)(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("cell", CELLS)
 def test_backwards_and_last_output_only(cell, monkeypatch):
     monkeypatch.setattr(fast, "WORTH_COMPILING", float("inf"))
     ours, stock = pair(cell, 4, 3, go_backwards=True, return_sequences=False)
@@ -200,6 +220,27 @@ def test_gradients_against_finite_differences(cell, monkeypatch):
         np.testing.assert_allclose(a, b, atol=1e-8)
 
 
+@pytest.mark.parametrize("wrap", [lambda f: f, tf.function], ids=["eager", "graph"])
+@pytest.mark.parametrize("loss", [tf.reduce_sum, tf.nn.l2_loss], ids=["linear", "square"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_second_derivatives_of_the_kernels_are_refused_not_wrong(cell, loss, wrap):
+    layer = CELLS[cell](4)
+    x = tf.ones((2, 5, 3))
+    layer(x)
+
+    def second():
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                made = loss(layer(x))
+            slope = tf.nn.l2_loss(inner.gradient(made, x))
+        return outer.gradient(slope, x)
+
+    with pytest.raises(NotImplementedError, match=r"second derivatives.*keras\.layers"):
+        wrap(second)()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [{"activation": "relu"}, {"recurrent_dropout": 0.2}, {"use_bias": False}, {"unroll": True}],
@@ -210,6 +251,47 @@ def test_what_the_loops_cannot_do_goes_to_keras(arguments):
     x = tf.ones((2, 4, 3))
     assert not layer.is_fast(x)
     assert layer(x).shape == (2, 3)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_one_state_for_all_lanes_is_keras(cell, dtype, monkeypatch):
+    monkeypatch.setattr(fast, "WORTH_COMPILING", float("inf"))
+    ours, stock = pair(cell, 4, 3, dtype=dtype)
+    x, states = inputs(cell, 2, 5, 3, 4)
+    x, states = tf.cast(x, dtype), [tf.cast(state[:1], dtype) for state in states]
+    made, gradients = results(ours, x, states)
+    for_each = [tf.repeat(state, 2, 0) for state in states]
+    expected, summed = results(stock, x, for_each)
+    for place in range(1, 1 + len(states)):
+        summed[place] = tf.reduce_sum(summed[place], 0, keepdims=True)
+    tolerance = 1e-9 if dtype == "float64" else 1e-5
+    assert_same((made, gradients), (expected, summed), tolerance)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("shape", [(2, 8000), (2, 3), (3, 4), (2, 1)], ids=str)
+def test_states_of_another_shape_are_refused(cell, shape):
+    layer, states = CELLS[cell](4), [tf.zeros(shape)] * (2 if cell == "lstm" else 1)
+    with pytest.raises(ValueError, match=r"2 sequences and 4 units|A state has the shape"):
+        layer(tf.zeros((2, 5, 3)), initial_state=states)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None))])
+    def unknown(state):
+        return layer(tf.zeros((2, 5, 3)), initial_state=[state] * len(states))
+
+    assert unknown(tf.zeros((2, 4))).shape == (2, 4)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        unknown(states[0])
+
+
+def test_no_sequences_at_all_go_to_keras():
+    layer = LSTM(3)
+    assert not layer.is_fast(tf.zeros((0, 4, 3)))
+    assert not layer.is_fast(tf.zeros((2, 0, 3)))
+    layer.build((None, None, 3))
+    with pytest.raises(ValueError, match="no sequences"):
+        layer.over_time(tf.zeros((4, 0, 3)), [tf.zeros((0, 3))] * 2)
 
 
 def test_gru_with_reset_before_goes_to_keras():
@@ -258,3 +340,57 @@ def test_cudnn_agrees_with_the_loops(cell):
         zeros = [tf.zeros((4, 16)) for _ in states]
         loops, _ = layer.over_time(tf.transpose(x, [1, 0, 2]), zeros)
     np.testing.assert_allclose(on_gpu, tf.transpose(loops, [1, 0, 2]), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own
+def test_fit_is_fast_where_all_batches_are_alike(monkeypatch):
+    """What the docstring of `layers.py` promises, and why it has to be said."""
+    fast_ones: list[bool] = []
+    is_fast = LSTM.is_fast
+
+    def watched(self, sequences):
+        fast_ones.append(is_fast(self, sequences))
+        return fast_ones[-1]
+
+    monkeypatch.setattr(LSTM, "is_fast", watched)
+    x, y = np.zeros((10, 5, 3), np.float32), np.zeros((10, 4), np.float32)
+    batches = tf.data.Dataset.from_tensor_slices((x, y)).batch
+    for data, expected in [
+        ({"x": x[:8], "y": y[:8], "batch_size": 4}, True),
+        ({"x": batches(4, drop_remainder=True)}, True),
+        ({"x": batches(4)}, False),
+        ({"x": x, "y": y, "batch_size": 4}, False),
+    ]:
+        model = keras.Sequential([keras.Input((5, 3)), LSTM(4)])
+        model.compile("sgd", "mse")
+        fast_ones.clear()
+        model.fit(**data, verbose=0, shuffle=False)
+        assert set(fast_ones) == {expected}
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("sequences", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_both_directions_at_once_are_keras(cell, sequences, dtype, monkeypatch):
+    monkeypatch.setattr(fast, "WORTH_COMPILING", float("inf"))
+    options = {"return_sequences": sequences, "dtype": dtype}
+    both = [
+        keras.layers.Bidirectional(kind[cell](4, **options), dtype=dtype) for kind in (CELLS, STOCK)
+    ]
+    x = tf.cast(inputs(cell, 3, 6, 5, 4)[0], dtype)
+    mask = None if dtype == "float32" else tf.sequence_mask([6, 2, 4], 6)
+    rng = np.random.default_rng(0)
+    weights = None
+    found = []
+    for layer in both:
+        layer.build(x.shape)
+        weights = weights or [rng.normal(0, 0.5, w.shape) for w in layer.get_weights()]
+        layer.set_weights(weights)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            made = layer(x, mask=mask)
+            total = tf.reduce_sum(made * tf.reshape(weigh(made, 0), tf.shape(made)))
+        sources = [x, *(v.value for v in layer.trainable_variables)]
+        found.append([made, *tape.gradient(total, sources)])
+    assert type(both[0].forward_layer) is type(both[0].backward_layer) is CELLS[cell]
+    assert_same(*found, 1e-9 if dtype == "float64" else 1e-4)

@@ -340,6 +340,17 @@ def test_a_damaged_one_in_the_cache_is_made_again(making: Making) -> None:
     assert everything(making("text")) == "text"
 
 
+@pytest.mark.parametrize("place", [0, -1])
+def test_an_id_that_is_no_symbol_is_damage(making: Making, place: int) -> None:
+    folder = making("text").folder
+    ids = np.zeros(len(np.fromfile(folder / "ids.bin", np.uint8)), np.uint8)
+    ids[place] = 200
+    ids.tofile(folder / "ids.bin")
+    with pytest.raises(DataError, match=r"damaged.*the id 200.*has 3 symbols"):
+        Prepared.open(folder)
+    assert everything(making("text")) == "text"
+
+
 def test_opening_what_is_not_there_or_newer(making: Making) -> None:
     with pytest.raises(DataError, match=r"not a prepared corpus.*rnntk prep"):
         Prepared.open(making.folder)
