@@ -64,7 +64,8 @@ _BOTH = "".join(f for f in FINALS if f and f in INITIALS)
 _CLUSTERS = "".join(f for f in FINALS if f and f not in INITIALS)
 _UNIT = f"[{INITIALS}][{VOWELS}](?:[{_BOTH}](?![{VOWELS}])|[{_CLUSTERS}])?"
 _UNIT_OR_MARKERS = re.compile(f"{_UNIT}(?:{MARKER}(?!{MARKER}))?|{MARKER}+")
-_UNDECIDED = re.compile(f"[{INITIALS}](?:[{VOWELS}][{_BOTH}]?)?\\Z")
+# A syllable with a cluster is certain already, but its marker is still to come: it ends with it.
+_UNDECIDED = re.compile(f"[{INITIALS}](?:[{VOWELS}][{_BOTH}{_CLUSTERS}]?)?\\Z")
 
 
 class Hangul:
