@@ -170,6 +170,7 @@ def measure(count: int, cell: str, both: bool, rounds: int, threads: int) -> dic
         for _ in range(rounds):
             for variant, worker in workers.items():
                 times[variant].append(worker.turn())
+        medians = {v: statistics.median(t) for v, t in times.items()}
         return {
             "cell": cell,
             "bidirectional": both,
@@ -177,14 +178,9 @@ def measure(count: int, cell: str, both: bool, rounds: int, threads: int) -> dic
             "batch_size": BATCH,
             "images": count,
             "version": workers["rnntk"].version,
-            "seconds": {v: statistics.median(t) for v, t in times.items()},
+            "seconds": medians,
             "rounds": times,
-            "ratio": {
-                v: statistics.median(
-                    other / own for other, own in zip(times[v], times["rnntk"], strict=True)
-                )
-                for v in VARIANTS[1:]
-            },
+            "ratio": {v: medians[v] / medians["rnntk"] for v in VARIANTS[1:]},
         }
     finally:
         for worker in workers.values():

@@ -145,7 +145,7 @@ def test_two_processes_stop_together_and_one_goes_on(text: Path, tmp_path: Path)
         job.processes[1].send_signal(signal.SIGTERM)
         for code, out, errors in job.ended():
             assert code == 128 + signal.SIGTERM, errors
-            assert "and saved. Go on with: --resume r" in errors
+            assert "and saved. Go on with: rnntk train --resume r" in errors
             assert out == ""
     stopped = folder.open_run(run)
     done = stopped.checkpoint().progress.step
