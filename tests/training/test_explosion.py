@@ -176,16 +176,21 @@ def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path) -> None:
     assert saved(tmp_path) == [5]
 
 
-def test_a_gradient_that_is_no_number_stops_before_anything_is_saved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def spoil(monkeypatch: pytest.MonkeyPatch, after: int, **numbers: float) -> None:
+    """Every step after this one gives these numbers."""
     real = tasks.CharTask.step
 
     def step(self: tasks.CharTask, progress: Progress) -> dict[str, float]:
         found = real(self, progress)
-        return found if progress.step < 9 else {**found, "grad_norm": math.inf}
+        return found if progress.step < after else {**found, **numbers}
 
     monkeypatch.setattr(tasks.CharTask, "step", step)
+
+
+def test_a_gradient_that_is_no_number_stops_before_anything_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil(monkeypatch, 9, grad_norm=math.inf)
     with pytest.raises(TrainingError, match=r"gradient's norm became inf at step 10.*Checkpoint 5"):
         start(tmp_path)
     assert saved(tmp_path) == [5]
@@ -195,13 +200,7 @@ def test_a_checkpoint_whose_weights_cost_no_number_is_not_good_and_goes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loss of step 11 is that of checkpoint 10's weights."""
-    real = tasks.CharTask.step
-
-    def step(self: tasks.CharTask, progress: Progress) -> dict[str, float]:
-        found = real(self, progress)
-        return found if progress.step < 10 else {**found, "loss": math.nan}
-
-    monkeypatch.setattr(tasks.CharTask, "step", step)
+    spoil(monkeypatch, 10, loss=math.nan)
     with pytest.raises(TrainingError, match=r"loss became nan at step 11.*Checkpoint 5 .* good"):
         start(tmp_path)
     assert saved(tmp_path) == [5]
@@ -211,10 +210,7 @@ def test_a_checkpoint_that_a_session_began_from_is_never_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = start(tmp_path, max_steps=6).run
-    real = tasks.CharTask.step
-    monkeypatch.setattr(
-        tasks.CharTask, "step", lambda self, progress: {**real(self, progress), "loss": math.inf}
-    )
+    spoil(monkeypatch, 6, loss=math.inf)
     with pytest.raises(TrainingError, match=r"became inf at step 7.*Checkpoint 5 .* good"):
         text_run.resume(run, max_steps=9, notify=lambda _: None, quiet=True)
     assert saved(tmp_path) == [5, 6]
