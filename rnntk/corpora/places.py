@@ -1,28 +1,11 @@
-"""Where things are on this machine: the data folders, the cache, the network if it is allowed."""
+"""Where things are on this machine: the data folders, the network if it is allowed."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-import platformdirs
-
 from rnntk.errors import UsageError
-
-
-def cache_dir() -> Path:
-    """The folder for what can be had again: `$RNNTK_CACHE`, else the user's cache folder.
-
-    Raises:
-        UsageError: neither is there.
-    """
-    named = os.environ.get("RNNTK_CACHE")
-    try:
-        return Path(named or platformdirs.user_cache_dir("rnntk", appauthor=False))
-    except RuntimeError as error:
-        raise UsageError(
-            "This user has no home folder, so there is no place for a cache. Name one with RNNTK_CACHE."
-        ) from error
 
 
 def data_dirs(data_dir: Path | None = None) -> list[Path]:

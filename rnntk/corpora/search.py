@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import url2pathname
 
-from rnntk.corpora import demo_ko, digits, images, places
+from rnntk.cache import cache_dir
+from rnntk.corpora import demo_ko, digits, images
 from rnntk.corpora.card import Card, Source
 from rnntk.corpora.fetch import Progress, fetch, sha256_of
 from rnntk.corpora.system import BUILDERS, Built, Machine
@@ -82,7 +83,7 @@ def cache_path(card: Card) -> Path:
         source.target + source.member for source in card.sources if source.kind == "url"
     )
     key = card.sha256 or hashlib.sha256(urls.encode()).hexdigest()
-    return places.cache_dir() / "corpora" / f"{card.name}-{key[:12]}" / card.files[0]
+    return cache_dir() / "corpora" / f"{card.name}-{key[:12]}" / card.files[0]
 
 
 class Search:
@@ -216,7 +217,7 @@ class Search:
         card = self.card
         sha256 = hashlib.sha256(made.data).hexdigest()
         suffix = Path(card.files[0]).suffix
-        path = places.cache_dir() / "built" / f"{card.name}-{sha256[:12]}{suffix}"
+        path = cache_dir() / "built" / f"{card.name}-{sha256[:12]}{suffix}"
         if not (path.is_file() and sha256_of(path) == sha256):
             _write(path, made.data)
         size = len(made.data)

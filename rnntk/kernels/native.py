@@ -5,10 +5,8 @@ A call gives up Python's lock, so two of them run side by side.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
-import os
 import sys
 import threading
 from collections.abc import Sequence
@@ -18,11 +16,12 @@ from typing import Any, TypeAlias
 
 import llvmlite
 import numpy as np
-import platformdirs
 from llvmlite import binding as llvm
 from llvmlite import ir
 from numpy.typing import NDArray
 
+from rnntk.cache import cache_dir
+from rnntk.errors import UsageError
 from rnntk.kernels import cells, drawing, norm, objects, product
 from rnntk.kernels.code import Shape
 
@@ -212,18 +211,10 @@ def _aligned(room: Floats, size: int) -> Floats:
     return room[skip : skip + size]
 
 
-def _cache() -> Path | None:
-    """`$RNNTK_CACHE/kernels`, else in the user's cache folder; None where there is no user to have one."""
-    named = os.environ.get("RNNTK_CACHE")
-    if named:
-        return Path(named) / "kernels"
-    # As in a container that runs as a bare number, without a home.
-    with contextlib.suppress(RuntimeError, KeyError, OSError):
-        return Path(platformdirs.user_cache_dir("rnntk", appauthor=False)) / "kernels"
-    return None
-
-
 @functools.cache
 def kernels() -> Kernels:
-    """Those of this processor."""
-    return Kernels(cache=_cache())
+    """Those of this processor; compiled anew by each process where there is no cache."""
+    try:
+        return Kernels(cache=cache_dir() / "kernels")
+    except UsageError:
+        return Kernels()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rnntk.cache import cache_dir
 from rnntk.config import TextSettings
-from rnntk.corpora import places, registry
+from rnntk.corpora import registry
 from rnntk.corpora.card import Card
 from rnntk.corpora.registry import Resolved
 from rnntk.errors import DataError, RnntkError, RunError, UsageError
@@ -106,7 +107,7 @@ def prepare_corpus(
         min_count=settings.min_count,
         unknown_symbol=settings.unknown_symbol,
         glob=settings.glob,
-        cache_dir=places.cache_dir(),
+        cache_dir=cache_dir(),
         output=output,
         progress=progress,
     )
@@ -114,7 +115,7 @@ def prepare_corpus(
         "name": name,
         "source": resolved.source if resolved else "input",
         "path": str(resolved.path) if resolved else ", ".join(paths),
-        "inputs": [p if p == inputs.STDIN else str(Path(p).resolve()) for p in settings.input],
+        "inputs": _absolute(settings.input),
         "detail": resolved.detail if resolved else "your own file",
         "sha256": made.facts["sha256"],
         "preprocessor": preprocessor.name,
@@ -251,14 +252,18 @@ def _from_source(
     """`prepare_again` from the paths as they were given, seen from here, else from where they were then."""
     if inputs.STDIN in settings.input:
         raise _Gone(f"{run} was trained on standard input, which cannot be read again.")
-    then = tuple(record.get("inputs") or ())
-    if not then or then == tuple(str(Path(p).resolve()) for p in settings.input):
-        return prepare_again(record, vocabulary, settings, run=run, notify=notify)
     try:
         return prepare_again(record, vocabulary, settings, run=run, notify=notify)
     except (DataError, RunError):
+        then = tuple(record.get("inputs") or ())
+        if not then or then == tuple(_absolute(settings.input)):
+            raise
         there = replace(settings, input=then)
         return prepare_again(record, vocabulary, there, run=run, notify=notify)
+
+
+def _absolute(paths: Iterable[str]) -> list[str]:
+    return [p if p == inputs.STDIN else str(Path(p).resolve()) for p in paths]
 
 
 def _kept(record: dict[str, Any], vocabulary: Vocabulary) -> Prepared:

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -231,7 +232,7 @@ def test_the_cache_is_where_the_user_said_or_nowhere(
         raise RuntimeError("could not determine the home directory")
 
     monkeypatch.delenv("RNNTK_CACHE")
-    monkeypatch.setattr(native.platformdirs, "user_cache_dir", homeless)
+    monkeypatch.setattr(platformdirs, "user_cache_dir", homeless)
     assert native.kernels.__wrapped__().packed(np.ones((2, 2), np.float32)).size
 
 

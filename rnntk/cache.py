@@ -1,0 +1,29 @@
+"""Where things are kept that can be had again: what was downloaded, prepared, compiled."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+from rnntk.errors import UsageError
+
+
+def cache_dir() -> Path:
+    """The folder for what can be had again: `$RNNTK_CACHE`, else the user's cache folder.
+
+    Raises:
+        UsageError: neither is there.
+    """
+    named = os.environ.get("RNNTK_CACHE")
+    try:
+        return Path(named or platformdirs.user_cache_dir("rnntk", appauthor=False))
+    except (
+        RuntimeError,
+        KeyError,
+        OSError,
+    ) as error:  # as for a bare number of a user in a container
+        raise UsageError(
+            "This user has no home folder, so there is no place for a cache. Name one with RNNTK_CACHE."
+        ) from error
