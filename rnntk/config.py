@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rnntk.errors import UsageError, nearest
-from rnntk.fields import Settings, flag
+from rnntk.fields import Settings, flag, typed_setting
 from rnntk.settings import (
     EXPLOSION_STEPS,
     DistributeSettings,
@@ -38,6 +38,7 @@ __all__ = [
     "read_toml",
     "shipped_config",
     "to_json",
+    "typed_setting",
 ]  # fmt: skip
 
 T = TypeVar("T")

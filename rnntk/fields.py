@@ -55,6 +55,14 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def typed_setting(name: str, value: Any) -> list[str]:
+    """The words that give a setting this value on the command line; an option that may be repeated takes a sequence."""
+    if isinstance(value, bool):
+        return [flag(name if value else f"no_{name}")]
+    values = value if isinstance(value, (tuple, list)) else [value]
+    return [word for one in values for word in (flag(name), str(one))]
+
+
 @dataclass(frozen=True)
 class Settings:
     """Base of all settings: checks every field's range and choices when it is made.

@@ -36,12 +36,7 @@ def chosen(
             return folder.latest(runs_dir, kind=kind, corpus=corpus)
         except RunError as error:
             raise without_false_advice(error, runs_dir, kind, corpus) from error
-    if run.is_dir():
-        found = folder.open_run(run)
-    else:
-        from rnntk.runs import listing  # here, since most commands start without it
-
-        found = listing.find(runs_dir, run)
+    found = folder.find(runs_dir, run)
     source = click.get_current_context().get_parameter_source("corpus")
     # In a config file, or in the environment, it is what to train on.
     if source is ParameterSource.COMMANDLINE and found.record["corpus"].get("name") != corpus:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +15,11 @@ import click
 from rnntk.errors import shown as shown  # where every command looks for it
 
 SCHEMA_VERSION = 1
+
+
+def print_error(error: object) -> None:
+    """A message that something could not be done, on stderr."""
+    click.echo(click.style("Error: ", fg="red") + str(error), err=True)
 
 
 @dataclass(frozen=True)
@@ -100,5 +104,7 @@ class Bar:
 def typed(words: Iterable[str]) -> str:
     """Words of a command as a user can paste them into a shell, each quoted where it must be."""
     if os.name == "nt":
+        import subprocess  # only here: every command imports this module
+
         return subprocess.list2cmdline(words)
     return " ".join(shlex.quote(word) for word in words)

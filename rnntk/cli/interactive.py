@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnntk.cli import shading, stream
-from rnntk.cli.console import Console
+from rnntk.cli.console import Console, print_error
 from rnntk.config import SampleSettings
 from rnntk.errors import DataError, RnntkError, UsageError, nearest
 
@@ -64,7 +64,7 @@ class Session:
             try:
                 line = _line()
             except DataError as error:
-                _print_error(error)
+                print_error(error)
                 continue
             except KeyboardInterrupt:
                 if not terminal:
@@ -83,7 +83,7 @@ class Session:
                 else:
                     self.draw(line.removeprefix(":") if line else self._text, echo=bool(line))
             except RnntkError as error:
-                _print_error(error)
+                print_error(error)
 
     def draw(self, prime: str, *, echo: bool = True) -> None:
         """Go on from a text.
@@ -139,10 +139,6 @@ def _kept(pieces: Any, parts: list[str]) -> Any:
         if piece.stream == 0:
             parts.append(piece.text)
         yield piece
-
-
-def _print_error(error: RnntkError) -> None:
-    click.echo(click.style("Error: ", fg="red") + str(error), err=True)
 
 
 def _line() -> str | None:

@@ -13,6 +13,7 @@ import click
 
 from rnntk import __version__
 from rnntk.cli import stdout
+from rnntk.cli.console import print_error
 from rnntk.errors import Interrupted, RnntkError, nearest
 
 # Name -> what it does. The modules are imported only when their command runs, so `--help` is quick.
@@ -75,13 +76,13 @@ class LazyGroup(click.Group):
             if isinstance(error, Interrupted):
                 click.echo(str(error), err=True)  # as it was asked to
             else:
-                _print_error(error)
+                print_error(error)
             ctx.exit(error.exit_code)
         except MemoryError as error:
             if os.environ.get("RNNTK_DEBUG") == "1":
                 raise
             why = f" ({error})" if str(error) else ""
-            _print_error(f"There is not enough memory for this{why}. Ask for less at a time.")
+            print_error(f"There is not enough memory for this{why}. Ask for less at a time.")
             ctx.exit(1)
         except KeyboardInterrupt:
             # Training saves first and says more; all else ends quietly, as the shell expects it.
@@ -114,9 +115,5 @@ def main() -> None:
             sys.stdout.flush()  # here, since nobody can say what went wrong when Python does it at exit
     except stdout.Lost as lost:
         if not isinstance(lost, stdout.Closed):
-            _print_error(lost)
+            print_error(lost)
         sys.exit(lost.exit_code)
-
-
-def _print_error(error: object) -> None:
-    click.echo(click.style("Error: ", fg="red") + str(error), err=True)

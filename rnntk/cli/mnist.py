@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +83,7 @@ def command(
 
     MNIST is used where it can be had; otherwise digits that rnntk draws itself, and it says so.
     """
-    from rnntk.runs import folder, listing
+    from rnntk.runs import folder
     from rnntk.training import mistakes, mnist_run
 
     console = Console(quiet, verbose, as_json)
@@ -94,7 +93,7 @@ def command(
     if resume is not None:
         refuse_with_resume(ctx, RESUMABLE)
         found = (
-            listing.find(runs_dir, Path(resume))
+            folder.find(runs_dir, Path(resume))
             if resume != LATEST_RUN
             else folder.latest(runs_dir, kind=folder.ROW_CLASSIFIER)
         )
@@ -127,7 +126,7 @@ def command(
         )
     else:
         values = with_config_defaults(ctx, values, resolved.card.config, "mnist")
-        with nullcontext(run) if run else folder.reserved(runs_dir, resolved.card.name) as path:
+        with folder.reserved(run, runs_dir, resolved.card.name) as path:
             outcome = mnist_run.start(
                 config.from_mapping(MnistSettings, values),
                 config.from_mapping(MachineSettings, values),

@@ -81,7 +81,7 @@ def command(
     training. Pictures need Matplotlib: pip install 'rnntk[plot]'.
     """
     from rnntk.monitoring import curves
-    from rnntk.runs import listing
+    from rnntk.runs import folder
 
     console = Console(quiet, verbose, as_json)
     # Both may be asked for; a picture is the default.
@@ -90,7 +90,7 @@ def command(
         from rnntk.monitoring import picture
 
         picture.check_path(path)
-    found = [listing.find(runs_dir, run) for run in runs] or [listing.find(runs_dir, None)]
+    found = [folder.find(runs_dir, run) for run in runs] or [folder.find(runs_dir, None)]
     drawn = [curves.load(run, y, x, smooth) for run in found]
     for curve in drawn:
         if curve.skipped:

@@ -83,16 +83,11 @@ def _training(ctx: click.Context, values: dict[str, Any]) -> list[str]:
     """
     words = ["rnntk", "train"]
     for f in dataclasses.fields(TextSettings):
-        value, dashed = values[f.name], config.flag(f.name)
         left_out = (ParameterSource.DEFAULT, ParameterSource.ENVIRONMENT)
         if ctx.get_parameter_source(f.name) in left_out and f.name not in ("corpus", "input"):
             continue
-        if isinstance(value, bool):
-            words.append(dashed if value else dashed.replace("--", "--no-", 1))
-        elif isinstance(value, tuple):
-            words += [word for one in value for word in (dashed, str(one))]
-        elif value is not None:
-            words += [dashed, str(value)]
+        if values[f.name] is not None:
+            words += config.typed_setting(f.name, values[f.name])
     return words
 
 

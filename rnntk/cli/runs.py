@@ -11,7 +11,7 @@ import click
 
 from rnntk import config
 from rnntk.cli.chosen import without_false_advice
-from rnntk.cli.console import Console, shown
+from rnntk.cli.console import Console, shown, typed
 from rnntk.cli.options import Option, common_options, runs_dir_option
 from rnntk.cli.table import Column, age, size, table, terminal_width
 from rnntk.errors import RunError
@@ -127,7 +127,7 @@ def show(
 
     Every checkpoint's files are checked against their sums.
     """
-    from rnntk.runs import listing
+    from rnntk.runs import folder, listing
 
     # What stood before `show` holds too: rnntk runs --json show.
     outer = ctx.parent.params if ctx.parent else {}
@@ -136,7 +136,7 @@ def show(
     )
     if ctx.get_parameter_source("runs_dir") is click.core.ParameterSource.DEFAULT:
         runs_dir = outer["runs_dir"]
-    d = listing.details(listing.find(runs_dir, run))
+    d = listing.details(folder.find(runs_dir, run))
     for key, value in _facts(d):
         console.result(f"{key:<13} {value}")
     for text in _next_commands(d):
@@ -201,15 +201,8 @@ def _corpus(corpus: dict[str, Any]) -> str:
 
 
 def _settings(changed: dict[str, Any]) -> str:
-    parts = []
-    for name, value in changed.items():
-        if isinstance(value, bool):
-            parts.append(config.flag(name) if value else config.flag(f"no_{name}"))
-        elif isinstance(value, list):
-            parts += [f"{config.flag(name)} {shown(Path(item))}" for item in value]
-        else:
-            parts.append(f"{config.flag(name)} {value}")
-    return " ".join(parts) or "all defaults"
+    words = [word for name, value in changed.items() for word in config.typed_setting(name, value)]
+    return typed(words) or "all defaults"
 
 
 def _losses(d: Details) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,13 +106,13 @@ def command(
         every = sample_every if given(ctx, "sample_every") else None
         _resume(ctx, console, resume, runs_dir, max_time, every, values, distribute)
         return
-    from rnntk.runs import folder, listing
+    from rnntk.runs import folder
     from rnntk.training import text_run
     from rnntk.training.text_run import TextRun
 
     if run is not None:
         folder.refuse_existing(run)
-    source = listing.find(runs_dir, init_from) if init_from is not None else None
+    source = folder.find(runs_dir, init_from) if init_from is not None else None
     own = (
         _of_source(source, another_text=given(ctx, "corpus") or given(ctx, "input"))
         if source
@@ -137,13 +136,9 @@ def command(
             init_from=source,
         )
         return
-    # Of several processes only the chief makes the folder.
-    alone = run is None and distribute.distribute == "none"
-    with (
-        folder.reserved(runs_dir, corpus.name)
-        if alone
-        else nullcontext(run or folder.next_path(runs_dir, corpus.name))
-    ) as path:
+    if distribute.distribute != "none":
+        run = run or folder.next_path(runs_dir, corpus.name)  # only the chief makes it
+    with folder.reserved(run, runs_dir, corpus.name) as path:
         result = text_run.start(
             settings,
             corpus,
@@ -167,13 +162,16 @@ def _of_source(source: RunFolder, *, another_text: bool) -> dict[str, Any]:
     Raises:
         UsageError: no text is given and that run's cannot be had.
     """
+    from rnntk.runs import folder
+    from rnntk.text import inputs
+
     record = source.record["corpus"]
     own = {**source.record["model"], "preprocessor": record["preprocessor"]}
     if another_text:
         return own
     text = config.from_mapping(TextSettings, source.settings)
     files = record.get("inputs") or list(text.input)
-    if record.get("source") == "import" or "-" in files:
+    if record.get("source") == folder.IMPORTED or inputs.STDIN in files:
         raise UsageError(
             f"The text of {shown(source.path)} is not at hand. Give one with --input or --corpus."
         )
@@ -246,12 +244,12 @@ def _resume(
     values: dict[str, Any],
     distribute: DistributeSettings,
 ) -> None:
-    from rnntk.runs import folder, listing
+    from rnntk.runs import folder
     from rnntk.training import text_run
 
     refuse_with_resume(ctx, RESUMABLE)
     found = (
-        listing.find(runs_dir, Path(resume))
+        folder.find(runs_dir, Path(resume))
         if resume != LATEST_RUN
         else folder.latest(runs_dir, kind=folder.CHAR_RNN, corpus=values["corpus"])
     )

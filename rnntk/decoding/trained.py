@@ -224,12 +224,6 @@ def load(
     Raises:
         RunError: there is no such run or checkpoint, or it is damaged.
     """
-    path = Path(path)
-    if path.is_dir():
-        run = folder.open_run(path)
-    else:
-        from rnntk.runs import listing  # here, since `rnntk sample` starts without it
-
-        run = listing.find(Path("runs"), path)
+    run = folder.find(Path("runs"), Path(path))
     saved = run.checkpoint(str(checkpoint), warn=warn, only=(WEIGHTS, PROGRESS))
     return TrainedModel(run, saved.mapped_weights(), saved.progress)

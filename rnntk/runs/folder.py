@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnntk import __version__
-from rnntk.errors import DataError, RunError, shown
+from rnntk.errors import DataError, RunError, nearest, shown
 from rnntk.runs import atomic, checkpoint
 from rnntk.runs.checkpoint import Checkpoint
 from rnntk.text.vocabulary import Vocabulary
@@ -291,26 +291,31 @@ def next_path(runs_dir: Path, name: str) -> Path:
 
 
 @contextmanager
-def reserved(runs_dir: Path, name: str) -> Iterator[Path]:
-    """`next_path` as an empty folder, so that two trainings that begin at once take two; removed if it stays empty.
+def reserved(path: Path | None, runs_dir: Path, name: str) -> Iterator[Path]:
+    """Where a new run goes: `path`, or where none is named `next_path` as an empty folder.
+
+    So two trainings that begin at once take two folders. One that stays empty is removed.
 
     Raises:
         TrainingError: it cannot be made.
     """
+    if path is not None:
+        yield path
+        return
     first = not runs_dir.exists()
     with atomic.disk_errors(runs_dir, advice=_ELSEWHERE):
         runs_dir.mkdir(parents=True, exist_ok=True)
-        made = False
-        while not made:
-            path = next_path(runs_dir, name)
+        made = None
+        while made is None:
+            free = next_path(runs_dir, name)
             with suppress(FileExistsError):  # another process was quicker
-                path.mkdir()
-                made = True
+                free.mkdir()
+                made = free
     try:
-        yield path
+        yield made
     finally:
         with suppress(OSError):
-            path.rmdir()  # fails, as it should, when there is something in it
+            made.rmdir()  # fails, as it should, when there is something in it
             if first:
                 runs_dir.rmdir()
 
@@ -354,8 +359,40 @@ def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None
     return max(found, key=lambda pair: (pair[0], pair[1].name))[1]
 
 
+def find(runs_dir: Path, run: Path | None) -> RunFolder:
+    """A run by its path, or by its name in the folder of runs; the latest one for None.
+
+    Raises:
+        RunError: there is none (with the nearest name), or it cannot be read.
+    """
+    if run is None:
+        return latest(runs_dir)
+    if run.is_dir():
+        return open_run(run)
+    named = runs_dir / run
+    if named.is_dir():
+        return open_run(named)
+    guess = nearest(run.name, [path.name for path in run_folders(runs_dir)])
+    raise RunError(
+        f"There is no run folder {run}, and no run of this name in {runs_dir}."
+        + (f" Did you mean {guess}?" if guess else " List the runs with: rnntk runs")
+    )
+
+
+def run_folders(runs_dir: Path) -> list[Path]:
+    """The folders of runs, by name; damaged ones too.
+
+    Raises:
+        RunError: `runs_dir` cannot be read. That it is not there is no error.
+    """
+    return [p for p in _folders(runs_dir) if (p / RUN).exists() or (p / CHECKPOINTS).is_dir()]
+
+
 def _folders(runs_dir: Path) -> list[Path]:
-    return sorted(p for p in runs_dir.iterdir() if p.is_dir()) if runs_dir.is_dir() else []
+    try:
+        return sorted(p for p in runs_dir.iterdir() if p.is_dir()) if runs_dir.is_dir() else []
+    except OSError as error:
+        raise RunError(f"{runs_dir} cannot be read ({error.strerror}).") from error
 
 
 def discard(path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rnntk.config import FitSettings, MachineSettings, MnistSettings, ModelSettings, TextSettings
-from rnntk.errors import RunError, nearest
+from rnntk.errors import RunError
 from rnntk.runs import checkpoint, folder, metrics
 from rnntk.runs.folder import RunFolder
 
@@ -99,34 +99,10 @@ def runs(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None) 
     Raises:
         RunError: the folder cannot be read.
     """
-    try:
-        paths = sorted(p for p in runs_dir.iterdir() if p.is_dir()) if runs_dir.is_dir() else []
-    except OSError as error:
-        raise RunError(f"{runs_dir} cannot be read ({error.strerror}).") from error
-    found = [summarize(path) for path in paths if _is_run(path)]
+    found = [summarize(path) for path in folder.run_folders(runs_dir)]
     return sorted(
         (s for s in found if not s.kind or (kind in (None, s.kind) and corpus in (None, s.corpus))),
         key=lambda s: (-s.modified, s.name),
-    )
-
-
-def find(runs_dir: Path, run: Path | None) -> RunFolder:
-    """A run by its path, or by its name in the folder of runs; the latest one for None.
-
-    Raises:
-        RunError: there is none (with the nearest name), or it cannot be read.
-    """
-    if run is None:
-        return folder.latest(runs_dir)
-    if run.is_dir():
-        return folder.open_run(run)
-    named = runs_dir / run
-    if named.is_dir():
-        return folder.open_run(named)
-    guess = nearest(run.name, [s.name for s in runs(runs_dir)])
-    raise RunError(
-        f"There is no run folder {run}, and no run of this name in {runs_dir}."
-        + (f" Did you mean {guess}?" if guess else " List the runs with: rnntk runs")
     )
 
 
@@ -212,10 +188,6 @@ def model_name(model: Mapping[str, Any]) -> str:
     """The network in short: `lstm 2x128`, `bidirectional gru 1x64`."""
     direction = "bidirectional " if model.get("bidirectional") else ""
     return f"{direction}{model['cell']} {model['layers']}x{model['units']}"
-
-
-def _is_run(path: Path) -> bool:
-    return (path / folder.RUN).exists() or (path / folder.CHECKPOINTS).is_dir()
 
 
 def _stat(path: Path) -> tuple[float, int]:

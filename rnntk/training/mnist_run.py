@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from rnntk import config
 from rnntk.config import MachineSettings, MnistSettings
 from rnntk.corpora.images import ImageSet
-from rnntk.errors import DataError, RunError, UsageError, shown
+from rnntk.errors import DataError, RunError, shown
 from rnntk.runs import folder
 from rnntk.runs.checkpoint import Progress
 from rnntk.runs.folder import RunFolder
-from rnntk.training.schedule import Limits
+from rnntk.training.schedule import Limits, with_bounds
 
 if TYPE_CHECKING:
     import keras
@@ -136,20 +136,13 @@ def resume(
     mnist = config.from_mapping(MnistSettings, run.settings)
     machine = config.from_mapping(MachineSettings, run.settings)
     machine = dataclasses.replace(machine, threads=threads or machine.threads)
-    if max_steps is None and epochs in (None, mnist.epochs):
-        max_steps = mnist.max_steps
-    mnist = dataclasses.replace(mnist, epochs=epochs or mnist.epochs, max_steps=max_steps)
+    mnist = with_bounds(mnist, epochs, max_steps)
     if run.record["corpus"]["sha256"] != corpus["sha256"]:
         raise RunError(
             f"{run.path} was trained on other images ({run.record['corpus']['name']}) than these ({corpus['name']})."
         )
     done = run.checkpoint("last", warn=notify).progress
-    reached = {
-        "epochs": f"{done.epoch} of {mnist.epochs} epochs; to train on, raise --epochs",
-        "max-steps": f"{done.step} of {max_steps} steps; to train on, raise --max-steps or --epochs",
-    }.get(Limits(mnist.epochs, max_steps).reached(done))
-    if reached:
-        raise UsageError(f"{shown(run.path)} is finished: {reached}.")
+    Limits(mnist.epochs, mnist.max_steps).refuse_finished(done, run.path)
     task = _task(mnist, machine, images, notify)
     before, now = run.record["model"].get("permutation_sha256"), task.reading.to_json()
     if before != now.get("permutation_sha256"):

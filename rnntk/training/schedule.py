@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
 
-from rnntk.config import EXPLOSION_STEPS, FitSettings
+from rnntk.config import EXPLOSION_STEPS, FitSettings, MnistSettings
+from rnntk.errors import UsageError, shown
 from rnntk.runs.checkpoint import Progress
 
 PLATEAU_FACTOR = 0.5
+
+Bounded = TypeVar("Bounded", FitSettings, MnistSettings)
 
 
 def learning_rate(fit: FitSettings, progress: Progress, total_steps: int) -> float:
@@ -32,6 +38,13 @@ def learning_rate(fit: FitSettings, progress: Progress, total_steps: int) -> flo
     if fit.schedule == "plateau":
         return fit.learning_rate * PLATEAU_FACTOR**progress.reductions
     return fit.learning_rate * fit.decay_rate**progress.epoch
+
+
+def with_bounds(settings: Bounded, epochs: int | None, max_steps: int | None) -> Bounded:
+    """Settings of a run that goes on, with new bounds if given; another number of epochs lifts the bound on steps."""
+    if max_steps is None and epochs in (None, settings.epochs):
+        max_steps = settings.max_steps
+    return dataclasses.replace(settings, epochs=epochs or settings.epochs, max_steps=max_steps)
 
 
 @dataclass(frozen=True)
@@ -70,3 +83,13 @@ class Limits:
         if self.patience is not None and progress.stale >= self.patience:
             return "patience"
         return ""
+
+    def refuse_finished(self, progress: Progress, run: Path) -> None:
+        """Raise `UsageError` when a limit of the whole run is reached, with the flag that lets it go on."""
+        told = {
+            "epochs": f"{progress.epoch} of {self.epochs} epochs; to train on, raise --epochs",
+            "max-steps": f"{progress.step} of {self.max_steps} steps; to train on, raise --max-steps or --epochs",
+            "patience": f"no better validation for {progress.stale} times; to train on, raise --patience",
+        }.get(self.reached(progress))
+        if told:
+            raise UsageError(f"{shown(run)} is finished: {told}.")

@@ -19,7 +19,7 @@ from rnntk.config import (
     ModelSettings,
     TextSettings,
 )
-from rnntk.errors import DataError, RunError, UsageError, shown
+from rnntk.errors import DataError, RunError, shown
 from rnntk.runs import folder
 from rnntk.runs.checkpoint import Progress
 from rnntk.runs.folder import RunFolder
@@ -27,7 +27,7 @@ from rnntk.text import corpus as corpora
 from rnntk.text.corpus import Corpus
 from rnntk.training.job import ALONE, Job
 from rnntk.training.lanes import Lanes
-from rnntk.training.schedule import Limits
+from rnntk.training.schedule import Limits, with_bounds
 
 if TYPE_CHECKING:
     import keras
@@ -225,12 +225,8 @@ def resume(
             f"--input TEXT --preprocessor {run.record['corpus']['preprocessor']}"
         )
     settings = TextRun.from_json(run.settings)
-    if max_steps is None and epochs in (None, settings.fit.epochs):
-        max_steps = settings.fit.max_steps
     fit = dataclasses.replace(
-        settings.fit,
-        epochs=epochs or settings.fit.epochs,
-        max_steps=max_steps,
+        with_bounds(settings.fit, epochs, max_steps),
         patience=patience or settings.fit.patience,
         explosion_steps=settings.fit.explosion_steps
         if explosion_steps is None
@@ -255,13 +251,7 @@ def resume(
         kept |= {k: getattr(text, k) for k in ("input", "corpus", "preprocessor")}
     settings = TextRun(text, settings.model, fit, machine)
     done = run.checkpoint("last", warn=notify).progress
-    reached = {
-        "epochs": f"{done.epoch} of {fit.epochs} epochs; to train on, raise --epochs",
-        "max-steps": f"{done.step} of {max_steps} steps; to train on, raise --max-steps or --epochs",
-        "patience": f"no better validation for {done.stale} times; to train on, raise --patience",
-    }.get(limits(fit).reached(done))
-    if reached:
-        raise UsageError(f"{shown(run.path)} is finished: {reached}.")
+    limits(fit).refuse_finished(done, run.path)
     with ExitStack() as stack:
         # Who trains alone is refused before anything takes time; of a job only the chief holds the lock.
         alone = distribute.distribute == "none"

@@ -105,7 +105,7 @@ def test_a_run_that_cannot_be_read_is_listed_with_the_reason(
     assert reason in str(bad.problem)
     assert bad.kind == ""
     with pytest.raises(RunError, match=reason):
-        listing.details(listing.find(tmp_path, Path("bad")))
+        listing.details(folder.find(tmp_path, Path("bad")))
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_counts(tmp_path: Path) -> None:
@@ -139,10 +139,10 @@ def test_find_takes_a_path_a_name_or_the_latest(tmp_path: Path) -> None:
     make(tmp_path / "runs" / "kernel-1", time=1.8e9)
     make(tmp_path / "runs" / "kernel-2", time=1.9e9)
     runs = tmp_path / "runs"
-    assert listing.find(runs, None).name == "kernel-2"
-    assert listing.find(runs, Path("kernel-1")).name == "kernel-1"
-    assert listing.find(tmp_path, runs / "kernel-1").name == "kernel-1"
+    assert folder.find(runs, None).name == "kernel-2"
+    assert folder.find(runs, Path("kernel-1")).name == "kernel-1"
+    assert folder.find(tmp_path, runs / "kernel-1").name == "kernel-1"
     with pytest.raises(RunError, match="Did you mean kernel-"):
-        listing.find(runs, Path("kernal-1"))
+        folder.find(runs, Path("kernal-1"))
     with pytest.raises(RunError, match="rnntk runs"):
-        listing.find(runs, Path("z"))
+        folder.find(runs, Path("z"))
