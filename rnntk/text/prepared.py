@@ -89,7 +89,8 @@ class Prepared:
             if meta["index"]:
                 index = np.fromfile(folder / "index.bin", "<u8").reshape(-1, 2)
             largest = _largest(folder / "ids.bin", dtype, len(vocabulary))
-            facts_ok = isinstance(meta["facts"], dict) and isinstance(meta["key"], str)
+            # An early rnntk wrote no warnings under the same version.
+            facts_ok = isinstance(meta["facts"]["warnings"], list) and isinstance(meta["key"], str)
         except FileNotFoundError as error:
             raise DataError(
                 f"{folder} is not a prepared corpus: {Path(error.filename).name} is missing."
@@ -218,15 +219,16 @@ def prepare(
                 files, recipe, encoding=encoding, stated_by=stated_by, progress=progress
             )
             folder = output or cache_dir / "prepared" / key(sources, recipe)
-            reused = _ready(folder, key(sources, recipe), ours=output is None)
-            if not reused:
+            prepared = _ready(folder, key(sources, recipe), ours=output is None)
+            if prepared is None:
                 _write_aside(folder, sources, recipe, progress)
     except OSError as error:
         full = " The disk is full: free some space." if error.errno == errno.ENOSPC else ""
         where = f" ({error.filename})" if error.filename else ""
         raise DataError(f"The text cannot be prepared: {error.strerror}{where}.{full}") from error
-    prepared = Prepared.open(folder)
-    if reused:
+    if prepared is None:
+        prepared = Prepared.open(folder)
+    else:
         # The same bytes may have another path now, and their encoding may be stated now.
         prepared.reused = True
         for stored, source in zip(prepared.facts["sources"], sources, strict=True):
@@ -250,21 +252,22 @@ def _largest(path: Path, dtype: np.dtype[Any], symbols: int) -> int:
     return largest
 
 
-def _ready(folder: Path, expected: str, *, ours: bool) -> bool:
-    """Whether the folder holds the result already. A damaged one in our cache is removed.
+def _ready(folder: Path, expected: str, *, ours: bool) -> Prepared | None:
+    """The result, if the folder holds it already. A damaged one in our cache is removed.
 
     Raises:
         DataError: the user's folder holds something else, which is never overwritten.
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return False
+        return None
     try:
-        if Prepared.open(folder).key == expected:
-            return True
+        found = Prepared.open(folder)
+        if found.key == expected:
+            return found
     except (DataError, RunError):
         if ours:
             shutil.rmtree(folder)
-            return False
+            return None
     raise DataError(
         f"{folder} holds something else. Choose another --output, or remove it yourself."
     )

@@ -361,6 +361,7 @@ def test_opening_what_is_not_there_or_newer(making: Making) -> None:
         ({"format_version": 99}, RunError, "newer rnntk"),
         ({"dtype": "<u2"}, DataError, "damaged"),
         ({"facts": None}, DataError, "damaged"),
+        ({"facts": {}}, DataError, "damaged"),
         ({"length": "x"}, DataError, "damaged"),
         ({"format_version": "x"}, DataError, "damaged"),
     ]:
