@@ -40,7 +40,7 @@ def images(count: int) -> tuple[Any, Any]:
 
 
 def rnntk_slice(count: int, cell: str, bidirectional: bool, threads: int) -> Any:
-    from rnntk.config import MnistSettings
+    from rnntk.config import MnistConfig
     from rnntk.corpora.images import ImageSet
     from rnntk.training import device
 
@@ -54,7 +54,7 @@ def rnntk_slice(count: int, cell: str, bidirectional: bool, threads: int) -> Any
     x, y = images(count)
     model = RowClassifier(cell=cell, units=UNITS, bidirectional=bidirectional)
     optimizer = optimizers.make("adam", RATE)
-    settings = MnistSettings(
+    settings = MnistConfig(
         batch_size=BATCH, val_size=0, learning_rate=RATE, bidirectional=bidirectional, cell=cell
     )
     task = RowTask(

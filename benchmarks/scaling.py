@@ -50,7 +50,7 @@ SHAPES = (Shape(2, 128, 48, 200), Shape(3, 512, 12, 100))
 
 def work(shape: Shape, workers: str, index: int, threads: int, steps: int) -> dict[str, Any]:
     """One worker's times, in seconds: of a step, of an all-reduce as large as its gradients, and of an empty one."""
-    from rnntk.config import DistributeSettings
+    from rnntk.config import DistributeConfig
     from rnntk.training import device
 
     device.ready("cpu", threads)  # before all that imports TensorFlow, which it keeps quiet
@@ -64,7 +64,7 @@ def work(shape: Shape, workers: str, index: int, threads: int, steps: int) -> di
 
     job = ALONE
     if "," in workers:
-        settings = DistributeSettings(distribute="multiworker", workers=workers, index=index)
+        settings = DistributeConfig(distribute="multiworker", workers=workers, index=index)
         job = distribute.start(settings, lambda _: None)
     with job.scope():
         model = CharRNN(VOCABULARY, "lstm", shape.layers, shape.units, shape.units)

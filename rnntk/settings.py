@@ -19,7 +19,7 @@ IN_BEAM = 10**7
 
 
 @dataclass(frozen=True)
-class TextSettings(Settings):
+class TextConfig(Settings):
     """Which text, and how it becomes symbols."""
 
     corpus: str | None = setting(
@@ -74,7 +74,7 @@ class TextSettings(Settings):
 
 
 @dataclass(frozen=True)
-class ModelSettings(Settings):
+class ModelConfig(Settings):
     """The character model."""
 
     cell: str = setting("lstm", "The recurrent cell.", choices=("lstm", "gru", "rnn"))
@@ -100,7 +100,7 @@ class ModelSettings(Settings):
 
 
 @dataclass(frozen=True)
-class FitSettings(Settings):
+class OptimizationConfig(Settings):
     """How a model is trained."""
 
     batch_size: int = setting(50, "Lanes: pieces of the text read side by side.", low=1)
@@ -182,7 +182,7 @@ class FitSettings(Settings):
 
 
 @dataclass(frozen=True)
-class MachineSettings(Settings):
+class MachineConfig(Settings):
     """What a run computes with, and when it saves."""
 
     seed: int = setting(0, "Seed of every random choice.", low=0, high=2**32 - 1)
@@ -206,7 +206,7 @@ class MachineSettings(Settings):
 
 
 @dataclass(frozen=True)
-class DistributeSettings(Settings):
+class DistributeConfig(Settings):
     """Which devices and processes share the lanes; a matter of where a run trains, and no part of the run."""
 
     distribute: str = setting(
@@ -236,7 +236,7 @@ class DistributeSettings(Settings):
 
 
 @dataclass(frozen=True)
-class MnistSettings(Settings):
+class MnistConfig(Settings):
     """The row classifier (systems 7 and 8)."""
 
     data: str | None = setting(
@@ -275,7 +275,7 @@ class MnistSettings(Settings):
 
 
 @dataclass(frozen=True)
-class SampleSettings(Settings):
+class SampleConfig(Settings):
     """How text is drawn from a model (systems 2 and 5)."""
 
     length: int = setting(1000, "Symbols to draw.", low=0, high=10**9)

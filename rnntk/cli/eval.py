@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from rnntk.cli.chosen import chosen
 from rnntk.cli.console import SCHEMA_VERSION, Bar, Console, shown
 from rnntk.cli.options import Option, common_options, runs_dir_option, settings_options
-from rnntk.config import TextSettings
+from rnntk.config import TextConfig
 from rnntk.errors import DataError, RnntkError, UsageError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ Examples:
     metavar="FILE",
     help="Write the text shaded by surprise, as a web page.",
 )
-@settings_options(TextSettings, leave_out=FIXED)
+@settings_options(TextConfig, leave_out=FIXED)
 @runs_dir_option
 @common_options
 @click.pass_context

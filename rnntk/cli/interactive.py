@@ -13,7 +13,7 @@ import click
 
 from rnntk.cli import shading, stream
 from rnntk.cli.console import Console, print_error
-from rnntk.config import SampleSettings
+from rnntk.config import SampleConfig
 from rnntk.errors import DataError, RnntkError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Session:
     """
 
     def __init__(
-        self, console: Console, model: TrainedModel, settings: SampleSettings, shaded: bool
+        self, console: Console, model: TrainedModel, settings: SampleConfig, shaded: bool
     ) -> None:
         self._console = console
         self._model = model
@@ -110,7 +110,7 @@ class Session:
     def _command(self, line: str) -> None:
         name, _, value = line.strip().partition(" ")
         name = _SHORT.get(name, name).replace("-", "_")
-        known = typing.get_type_hints(SampleSettings)
+        known = typing.get_type_hints(SampleConfig)
         if name in ("", "settings"):
             shown = [
                 f":{key.replace('_', '-')} {_word(getattr(self._settings, key))}" for key in known

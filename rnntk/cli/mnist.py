@@ -20,7 +20,7 @@ from rnntk.cli.options import (
     settings_options,
     with_config_defaults,
 )
-from rnntk.config import MachineSettings, MnistSettings
+from rnntk.config import MachineConfig, MnistConfig
 from rnntk.errors import UsageError
 
 RESUMABLE = {
@@ -45,7 +45,7 @@ Examples:
   rnntk mnist --order permuted --cell gru --epochs 1
   rnntk mnist --data digits --max-steps 200 --plot mistakes.png""",
 )
-@settings_options(MnistSettings, MachineSettings)
+@settings_options(MnistConfig, MachineConfig)
 @click.option(
     "--data-dir",
     cls=Option,
@@ -128,8 +128,8 @@ def command(
         values = with_config_defaults(ctx, values, resolved.card.config, "mnist")
         with folder.reserved(run, runs_dir, resolved.card.name) as path:
             outcome = mnist_run.start(
-                config.from_mapping(MnistSettings, values),
-                config.from_mapping(MachineSettings, values),
+                config.from_mapping(MnistConfig, values),
+                config.from_mapping(MachineConfig, values),
                 pictures,
                 corpus,
                 path,

@@ -19,7 +19,7 @@ from rnntk.cli.options import (
     settings_options,
     with_config_defaults,
 )
-from rnntk.config import TextSettings
+from rnntk.config import TextConfig
 
 if TYPE_CHECKING:
     from rnntk.text.corpus import Corpus
@@ -33,7 +33,7 @@ Examples:
   rnntk prep --input novel.txt --encoding cp949 --preprocessor hangul
   rnntk prep --list""",
 )
-@settings_options(TextSettings)
+@settings_options(TextConfig)
 @click.option(
     "--output",
     cls=Option,
@@ -82,7 +82,7 @@ def _training(ctx: click.Context, values: dict[str, Any]) -> list[str]:
     But what stands in the environment holds for that command as well.
     """
     words = ["rnntk", "train"]
-    for f in dataclasses.fields(TextSettings):
+    for f in dataclasses.fields(TextConfig):
         left_out = (ParameterSource.DEFAULT, ParameterSource.ENVIRONMENT)
         if ctx.get_parameter_source(f.name) in left_out and f.name not in ("corpus", "input"):
             continue
@@ -107,7 +107,7 @@ def prepared_text(
     """
     from rnntk.text import corpus
 
-    found = corpus.find(config.from_mapping(TextSettings, values), notify=console.detail)
+    found = corpus.find(config.from_mapping(TextConfig, values), notify=console.detail)
     if found is not None:
         console.note(found.detail)
         values = with_config_defaults(ctx, values, found.card.config, command_name)
@@ -116,7 +116,7 @@ def prepared_text(
     bar = Bar(console, "preparing")
     try:
         text = corpus.prepare_corpus(
-            config.from_mapping(TextSettings, values), found, output=output, progress=bar
+            config.from_mapping(TextConfig, values), found, output=output, progress=bar
         )
     finally:
         bar.close()

@@ -17,7 +17,7 @@ from rnntk.cli import shading, stream
 from rnntk.cli.chosen import chosen
 from rnntk.cli.console import Console, shown
 from rnntk.cli.options import Option, common_options, given, runs_dir_option, settings_options
-from rnntk.config import SampleSettings
+from rnntk.config import SampleConfig
 from rnntk.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ Examples:
     metavar="best|last|STEP",
     help="Which checkpoint of the run.",
 )
-@settings_options(SampleSettings)
+@settings_options(SampleConfig)
 @click.option(
     "--color/--no-color",
     cls=Option,
@@ -94,7 +94,7 @@ def command(
     from rnntk.runs import folder
 
     console = Console(quiet, verbose, as_json)
-    settings = config.from_mapping(SampleSettings, values)
+    settings = config.from_mapping(SampleConfig, values)
     _refuse(prime, prime_file, interactive, as_json)
     path = chosen(run, runs_dir, kind=folder.CHAR_RNN, corpus=corpus).path
     model = trained.load(path, checkpoint, warn=console.note)

@@ -23,11 +23,11 @@ from rnntk.cli.options import (
 )
 from rnntk.cli.prep import prepared_text
 from rnntk.config import (
-    DistributeSettings,
-    FitSettings,
-    MachineSettings,
-    ModelSettings,
-    TextSettings,
+    DistributeConfig,
+    MachineConfig,
+    ModelConfig,
+    OptimizationConfig,
+    TextConfig,
 )
 from rnntk.errors import UsageError
 
@@ -59,7 +59,7 @@ Examples:
   rnntk train --input novel.txt --layers 3 --units 512
   rnntk train --resume runs/linux_kernel-1 --epochs 100""",
 )
-@settings_options(TextSettings, ModelSettings, FitSettings, MachineSettings, DistributeSettings)
+@settings_options(TextConfig, ModelConfig, OptimizationConfig, MachineConfig, DistributeConfig)
 @click.option(
     "--sample-every",
     cls=Option,
@@ -169,7 +169,7 @@ def _of_source(source: RunFolder, *, another_text: bool) -> dict[str, Any]:
     own = {**source.record["model"], "preprocessor": record["preprocessor"]}
     if another_text:
         return own
-    text = config.from_mapping(TextSettings, source.settings)
+    text = config.from_mapping(TextConfig, source.settings)
     files = record.get("inputs") or list(text.input)
     if record.get("source") == folder.IMPORTED or inputs.STDIN in files:
         raise UsageError(
@@ -183,9 +183,9 @@ def _of_source(source: RunFolder, *, another_text: bool) -> dict[str, Any]:
     }
 
 
-def _distribute(values: dict[str, Any]) -> DistributeSettings:
+def _distribute(values: dict[str, Any]) -> DistributeConfig:
     """Who trains together, checked before the text is prepared, which may take long."""
-    settings = config.from_mapping(DistributeSettings, values)
+    settings = config.from_mapping(DistributeConfig, values)
     if settings.distribute == "multiworker":
         from rnntk.training import cluster
 
@@ -242,7 +242,7 @@ def _resume(
     max_time: float | None,
     sample_every: int | None,
     values: dict[str, Any],
-    distribute: DistributeSettings,
+    distribute: DistributeConfig,
 ) -> None:
     from rnntk.runs import folder
     from rnntk.training import text_run

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnntk import config
-from rnntk.config import TextSettings
+from rnntk.config import TextConfig
 from rnntk.decoding import ngram
 from rnntk.errors import UsageError
 from rnntk.runs.folder import RunFolder
@@ -61,9 +61,9 @@ def split_range(run: RunFolder, name: str | None) -> tuple[str, int, int]:
     )
 
 
-def text_settings(run: RunFolder, **changed: Any) -> TextSettings:
+def text_settings(run: RunFolder, **changed: Any) -> TextConfig:
     """Which text a run was trained on and how it became symbols, with some of it changed."""
-    settings = config.from_mapping(TextSettings, run.settings)
+    settings = config.from_mapping(TextConfig, run.settings)
     return dataclasses.replace(settings, **changed)
 
 

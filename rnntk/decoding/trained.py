@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rnntk.config import SampleSettings
+from rnntk.config import SampleConfig
 from rnntk.decoding import generate, strategies
 from rnntk.decoding.decoder import Decoder, States
 from rnntk.decoding.generate import Piece, Prime
@@ -80,7 +80,7 @@ class TrainedModel:
     def pieces(
         self,
         prime: Prime,
-        settings: SampleSettings,
+        settings: SampleConfig,
         seed: int,
         *,
         echo: bool = False,
@@ -122,7 +122,7 @@ class TrainedModel:
             costs=costs,
         )
 
-    def _search(self, prime: Prime, settings: SampleSettings, echo: bool) -> Iterator[Piece]:
+    def _search(self, prime: Prime, settings: SampleConfig, echo: bool) -> Iterator[Piece]:
         found = generate.search(
             self.decoder,
             self.vocabulary,
@@ -150,7 +150,7 @@ class TrainedModel:
         Args:
             prime: what the text goes on from; the corpus' own by default. It is not repeated.
             seed: same seed, same text.
-            settings: any of `config.SampleSettings` but `num` and `seed`: length, temperature, top_k, top_p,
+            settings: any of `config.SampleConfig` but `num` and `seed`: length, temperature, top_k, top_p,
                 min_p, greedy, beam, beam_alpha, no_repeat, stop, on_unknown, raw.
 
         Returns:
@@ -168,7 +168,7 @@ class TrainedModel:
             >>> for text in model.sample("int main(", temperature=0.7):         # doctest: +SKIP
             ...     print(text, end="", flush=True)
         """
-        chosen = SampleSettings(**settings, seed=seed, num=1)
+        chosen = SampleConfig(**settings, seed=seed, num=1)
         ready = self.prime(self.default_prime if prime is None else prime, chosen.on_unknown)
         return (piece.text for piece in self.pieces(ready, chosen, seed) if piece.text)
 

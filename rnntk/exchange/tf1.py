@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnntk import config
-from rnntk.config import FitSettings, MachineSettings, ModelSettings, TextSettings
+from rnntk.config import MachineConfig, ModelConfig, OptimizationConfig, TextConfig
 from rnntk.decoding.decoder import Decoder
 from rnntk.errors import DataError, RunError
 from rnntk.runs import checkpoint, folder
@@ -258,7 +258,7 @@ def import_run(
             "Give the vocabulary that belongs to this checkpoint with --vocab."
         )
     chosen = preprocessors.get(preprocessor or guess_preprocessor(vocabulary))
-    model = ModelSettings(
+    model = ModelConfig(
         cell=network.cell,
         layers=network.layers,
         units=network.weights["output/kernel"].shape[0],
@@ -269,7 +269,7 @@ def import_run(
         path,
         kind=folder.CHAR_RNN,
         settings=config.to_json(
-            TextSettings(preprocessor=chosen.name), model, FitSettings(), MachineSettings()
+            TextConfig(preprocessor=chosen.name), model, OptimizationConfig(), MachineConfig()
         ),
         model={
             **dataclasses.asdict(model),

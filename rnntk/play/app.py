@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from rnntk.config import SampleSettings
+from rnntk.config import SampleConfig
 from rnntk.errors import RnntkError, UsageError
 from rnntk.play import drawing, inside, limits, pages, reading
 from rnntk.play.drawing import Drawer, Stream
@@ -114,7 +114,7 @@ class Api:
                 "Take its end."
             )
         chosen = {k: asked[k] for k in ("length", "temperature", "top_k", "top_p") if k in asked}
-        settings = SampleSettings(**chosen, on_unknown="skip")
+        settings = SampleConfig(**chosen, on_unknown="skip")
         if settings.length > limits.LENGTH:
             raise UsageError(f"--length is {settings.length}; here it is {limits.LENGTH} at most.")
         seed = asked.get("seed", secrets.randbelow(2**32))
@@ -191,7 +191,7 @@ def create(models: Models, host: str = "127.0.0.1") -> App:
     api = Api(models)
     # Once, so that the first text does not wait for tables that are made when they are first needed.
     model = models.get().model
-    list(drawing.pieces(model, model.prime(""), SampleSettings(length=1), 0))
+    list(drawing.pieces(model, model.prime(""), SampleConfig(length=1), 0))
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rnntk.config import SampleSettings
+from rnntk.config import SampleConfig
 from rnntk.decoding.generate import Piece, Prime
 from rnntk.decoding.trained import TrainedModel
 
@@ -28,7 +28,7 @@ _WAITING = 2048  # pieces that may wait for a client
 
 
 def pieces(
-    model: TrainedModel, prime: Prime, settings: SampleSettings, seed: int
+    model: TrainedModel, prime: Prime, settings: SampleConfig, seed: int
 ) -> Iterator[Piece | None]:
     """Draws a text; None stands for a while in which the prime was read.
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rnntk.config import FitSettings, MachineSettings, MnistSettings, ModelSettings, TextSettings
+from rnntk.config import MachineConfig, MnistConfig, ModelConfig, OptimizationConfig, TextConfig
 from rnntk.errors import RunError
 from rnntk.runs import checkpoint, folder, metrics
 from rnntk.runs.folder import RunFolder
 
 _SETTINGS: dict[str, tuple[type, ...]] = {
-    folder.CHAR_RNN: (TextSettings, ModelSettings, FitSettings, MachineSettings),
-    folder.ROW_CLASSIFIER: (MnistSettings, MachineSettings),
+    folder.CHAR_RNN: (TextConfig, ModelConfig, OptimizationConfig, MachineConfig),
+    folder.ROW_CLASSIFIER: (MnistConfig, MachineConfig),
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rnntk.cache import cache_dir
-from rnntk.config import TextSettings
+from rnntk.config import TextConfig
 from rnntk.corpora import registry
 from rnntk.corpora.card import Card
 from rnntk.corpora.registry import Resolved
@@ -37,7 +37,7 @@ class Corpus:
     record: dict[str, Any]
 
 
-def find(settings: TextSettings, *, notify: Callable[[str], None]) -> Resolved | None:
+def find(settings: TextConfig, *, notify: Callable[[str], None]) -> Resolved | None:
     """The corpus a user asked for, as a file of raw bytes; None for files of their own.
 
     Args:
@@ -69,7 +69,7 @@ def find(settings: TextSettings, *, notify: Callable[[str], None]) -> Resolved |
 
 
 def prepare_corpus(
-    settings: TextSettings,
+    settings: TextConfig,
     resolved: Resolved | None,
     *,
     output: Path | None = None,
@@ -130,7 +130,7 @@ def prepare_corpus(
 def prepare_again(
     record: dict[str, Any],
     vocabulary: Vocabulary,
-    settings: TextSettings,
+    settings: TextConfig,
     *,
     run: Path,
     notify: Callable[[str], None],
@@ -185,7 +185,7 @@ _DECISIVE = (
 def of_run(
     record: dict[str, Any],
     vocabulary: Vocabulary,
-    settings: TextSettings,
+    settings: TextConfig,
     *,
     run: Path,
     notify: Callable[[str], None],
@@ -212,7 +212,7 @@ def of_run(
 def reopen(
     record: dict[str, Any],
     vocabulary: Vocabulary,
-    settings: TextSettings,
+    settings: TextConfig,
     *,
     run: Path,
     notify: Callable[[str], None],
@@ -244,7 +244,7 @@ class _Gone(RunError):
 def _from_source(
     record: dict[str, Any],
     vocabulary: Vocabulary,
-    settings: TextSettings,
+    settings: TextConfig,
     *,
     run: Path,
     notify: Callable[[str], None],
@@ -282,7 +282,7 @@ def _kept(record: dict[str, Any], vocabulary: Vocabulary) -> Prepared:
     return kept
 
 
-def read(settings: TextSettings, preprocessor: Preprocessor) -> str:
+def read(settings: TextConfig, preprocessor: Preprocessor) -> str:
     """The text of `settings.input`, decoded and brought into the same form as for training.
 
     Args:

@@ -27,7 +27,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnntk.config import DistributeSettings
+from rnntk.config import DistributeConfig
 from rnntk.errors import TrainingError, UsageError
 from rnntk.models.char_rnn import CharRNN
 from rnntk.training import cluster
@@ -41,7 +41,7 @@ class WorkerLost(TrainingError):
     """Another process of the job has ended or cannot be reached."""
 
 
-def start(settings: DistributeSettings, notify: Callable[[str], None]) -> Job:
+def start(settings: DistributeConfig, notify: Callable[[str], None]) -> Job:
     """The job that these settings ask for; waits until all its processes are there.
 
     TensorFlow must not have computed anything yet.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnntk import config
-from rnntk.config import MachineSettings, MnistSettings
+from rnntk.config import MachineConfig, MnistConfig
 from rnntk.corpora.images import ImageSet
 from rnntk.errors import DataError, RunError, shown
 from rnntk.runs import folder
@@ -50,8 +50,8 @@ class Outcome:
 
 
 def start(
-    mnist: MnistSettings,
-    machine: MachineSettings,
+    mnist: MnistConfig,
+    machine: MachineConfig,
     images: ImageSet,
     corpus: dict[str, Any],
     path: Path,
@@ -133,8 +133,8 @@ def resume(
         RunError: no whole checkpoint, in use, or other images.
         UsageError: it is finished already.
     """
-    mnist = config.from_mapping(MnistSettings, run.settings)
-    machine = config.from_mapping(MachineSettings, run.settings)
+    mnist = config.from_mapping(MnistConfig, run.settings)
+    machine = config.from_mapping(MachineConfig, run.settings)
     machine = dataclasses.replace(machine, threads=threads or machine.threads)
     mnist = with_bounds(mnist, epochs, max_steps)
     if run.record["corpus"]["sha256"] != corpus["sha256"]:
@@ -160,9 +160,7 @@ def resume(
         return _train(run, mnist, machine, task, images, progress, max_seconds, quiet, callbacks)
 
 
-def _task(
-    mnist: MnistSettings, machine: MachineSettings, images: ImageSet, notify: Notify
-) -> RowTask:
+def _task(mnist: MnistConfig, machine: MachineConfig, images: ImageSet, notify: Notify) -> RowTask:
     count = len(images.x_train) - mnist.val_size
     if count < 1:
         raise DataError(
@@ -205,8 +203,8 @@ def _task(
 
 def _train(
     run: RunFolder,
-    mnist: MnistSettings,
-    machine: MachineSettings,
+    mnist: MnistConfig,
+    machine: MachineConfig,
     task: RowTask,
     images: ImageSet,
     progress: Progress,

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnntk.config import MnistSettings
+from rnntk.config import MnistConfig
 from rnntk.corpora.images import ImageSet
 from rnntk.models.row_classifier import RowClassifier
 from rnntk.runs.checkpoint import Progress
@@ -91,7 +91,7 @@ class RowTask:
         step: ClassifierStep,
         reading: Reading,
         images: ImageSet,
-        settings: MnistSettings,
+        settings: MnistConfig,
         seed: int,
     ) -> None:
         count = len(images.x_train) - settings.val_size

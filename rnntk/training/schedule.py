@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from rnntk.config import EXPLOSION_STEPS, FitSettings, MnistSettings
+from rnntk.config import EXPLOSION_STEPS, MnistConfig, OptimizationConfig
 from rnntk.errors import UsageError, shown
 from rnntk.runs.checkpoint import Progress
 
 PLATEAU_FACTOR = 0.5
 
-Bounded = TypeVar("Bounded", FitSettings, MnistSettings)
+Bounded = TypeVar("Bounded", OptimizationConfig, MnistConfig)
 
 
-def learning_rate(fit: FitSettings, progress: Progress, total_steps: int) -> float:
+def learning_rate(fit: OptimizationConfig, progress: Progress, total_steps: int) -> float:
     """The rate of the next step.
 
     `decay` multiplies by `decay_rate` after every epoch, as the 2017 notebooks did; `cosine` falls to 0 over

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnntk.config import FitSettings
+from rnntk.config import OptimizationConfig
 from rnntk.models.char_rnn import CharRNN
 from rnntk.runs.checkpoint import Progress
 from rnntk.training import schedule
@@ -49,7 +49,7 @@ class CharTask:
         step: TrainStep,
         lanes: Lanes,
         *,
-        fit: FitSettings,
+        fit: OptimizationConfig,
         total_steps: int,
         held_out: np.ndarray | None,
         symbols_per_character: float,

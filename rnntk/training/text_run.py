@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from rnntk import __version__, config
 from rnntk.config import (
-    DistributeSettings,
-    FitSettings,
-    MachineSettings,
-    ModelSettings,
-    TextSettings,
+    DistributeConfig,
+    MachineConfig,
+    ModelConfig,
+    OptimizationConfig,
+    TextConfig,
 )
 from rnntk.errors import DataError, RunError, shown
 from rnntk.runs import folder
@@ -37,17 +37,17 @@ if TYPE_CHECKING:
 
 Notify = Callable[[str], None]
 
-NOT_DISTRIBUTED = DistributeSettings()
+NOT_DISTRIBUTED = DistributeConfig()
 
 
 @dataclasses.dataclass(frozen=True)
 class TextRun:
     """All settings of a character model's run."""
 
-    text: TextSettings
-    model: ModelSettings
-    fit: FitSettings
-    machine: MachineSettings
+    text: TextConfig
+    model: ModelConfig
+    fit: OptimizationConfig
+    machine: MachineConfig
 
     def to_json(self) -> dict[str, Any]:
         """Flat and JSON-able, as `run.json` keeps them."""
@@ -57,10 +57,10 @@ class TextRun:
     def from_json(cls, values: dict[str, Any]) -> TextRun:
         """What `to_json` gave."""
         return cls(
-            config.from_mapping(TextSettings, values),
-            config.from_mapping(ModelSettings, values),
-            config.from_mapping(FitSettings, values),
-            config.from_mapping(MachineSettings, values),
+            config.from_mapping(TextConfig, values),
+            config.from_mapping(ModelConfig, values),
+            config.from_mapping(OptimizationConfig, values),
+            config.from_mapping(MachineConfig, values),
         )
 
 
@@ -73,7 +73,7 @@ class Split:
     total: int
 
     @classmethod
-    def of(cls, total: int, fit: FitSettings) -> Split:
+    def of(cls, total: int, fit: OptimizationConfig) -> Split:
         """The tails that `val_fraction` and `test_fraction` ask for; a part of a symbol falls to the tails.
 
         So nanoGPT cuts too: of 1,115,394 characters a tenth held out are 1,003,854 and 111,540.
@@ -87,7 +87,7 @@ class Split:
         """What `to_json` gave."""
         return cls(parts["train"][1], parts["val"][1], parts["test"][1])
 
-    def check(self, fit: FitSettings) -> None:
+    def check(self, fit: OptimizationConfig) -> None:
         """See that what was asked to be held out can be measured.
 
         Raises:
@@ -121,7 +121,7 @@ def start(
     max_seconds: float | None = None,
     quiet: bool = False,
     init_from: RunFolder | None = None,
-    distribute: DistributeSettings = NOT_DISTRIBUTED,
+    distribute: DistributeConfig = NOT_DISTRIBUTED,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Result:
     """Train a new run.
@@ -196,7 +196,7 @@ def resume(
     draw: Callable[[RunFolder, dict[str, Any]], str] | None = None,
     sample_every: int | None = None,
     quiet: bool = False,
-    distribute: DistributeSettings = NOT_DISTRIBUTED,
+    distribute: DistributeConfig = NOT_DISTRIBUTED,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Result:
     """Continue a run exactly where its last checkpoint stands.
@@ -331,7 +331,7 @@ def prepare_task(
 
 
 def _join(
-    distribute: DistributeSettings,
+    distribute: DistributeConfig,
     settings: TextRun,
     corpus: Corpus,
     told: str,
@@ -364,7 +364,7 @@ def _join(
     return job, job.meet(facts, told)
 
 
-def limits(fit: FitSettings, max_seconds: float | None = None) -> Limits:
+def limits(fit: OptimizationConfig, max_seconds: float | None = None) -> Limits:
     """When a run with these settings ends."""
     return Limits(
         fit.epochs,
@@ -388,7 +388,7 @@ def of_model(
     return lambda model: draw(run, {name: v.numpy() for name, v in named_weights(model).items()})
 
 
-def _model_record(settings: ModelSettings, task: CharTask) -> dict[str, Any]:
+def _model_record(settings: ModelConfig, task: CharTask) -> dict[str, Any]:
     return {**dataclasses.asdict(settings), "parameters": int(task.model.count_params())}
 
 

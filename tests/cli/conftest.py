@@ -86,15 +86,15 @@ def untrained(here: Path) -> Callable[..., Path]:
     import numpy as np
 
     from rnntk import config
-    from rnntk.config import FitSettings, TextSettings
+    from rnntk.config import OptimizationConfig, TextConfig
     from rnntk.runs import checkpoint, folder
     from rnntk.text import corpus as corpora
     from rnntk.training.text_run import Split
 
     def make(path: str, val: float = 0.0, test: float = 0.0, **text: object) -> Path:
-        settings = TextSettings(**text)
+        settings = TextConfig(**text)
         corpus = corpora.prepare_corpus(settings, corpora.find(settings, notify=lambda _: None))
-        fit = FitSettings(val_fraction=val, test_fraction=test)
+        fit = OptimizationConfig(val_fraction=val, test_fraction=test)
         split = Split.of(len(corpus.prepared.ids), fit)
         run = folder.create(
             here / path,

@@ -109,9 +109,9 @@ def test_the_prime_of_the_corpus_is_used_where_it_is_known(make) -> None:
 
 
 def test_what_is_drawn_costs_what_evaluate_says(model) -> None:
-    from rnntk.config import SampleSettings
+    from rnntk.config import SampleConfig
 
-    settings = SampleSettings(length=30)
+    settings = SampleConfig(length=30)
     pieces = list(model.pieces(model.prime("abc"), settings, 5, costs=True))
     drawn = [cost for piece in pieces for cost in piece.costs]
     found = model.evaluate("abc" + "".join(piece.text for piece in pieces))

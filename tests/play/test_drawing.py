@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rnntk.config import SampleSettings
+from rnntk.config import SampleConfig
 from rnntk.decoding.generate import Piece
 from rnntk.errors import RunError
 from rnntk.play import drawing
@@ -44,7 +44,7 @@ def test_the_text_is_that_of_sample(drawer: Drawer, korean: Models) -> None:
     async def run() -> list[str]:
         streams = []
         for seed in range(4):
-            source = drawing.pieces(model, model.prime(prime), SampleSettings(length=200), seed)
+            source = drawing.pieces(model, model.prime(prime), SampleConfig(length=200), seed)
             stream = drawer.start(source)
             assert stream is not None
             streams.append(stream)
@@ -111,7 +111,7 @@ def test_a_text_of_no_length_ends(drawer: Drawer, plain: Models) -> None:
     model = plain.get().model
 
     async def run() -> str:
-        source = drawing.pieces(model, model.prime("int"), SampleSettings(length=0), 0)
+        source = drawing.pieces(model, model.prime("int"), SampleConfig(length=0), 0)
         stream = drawer.start(source)
         assert stream is not None
         return await asyncio.wait_for(drained(stream), 10)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from rnntk.config import DistributeSettings
+from rnntk.config import DistributeConfig
 from rnntk.errors import UsageError
 from rnntk.training import cluster
 from rnntk.training.cluster import Cluster
@@ -114,7 +114,7 @@ def test_workers_against_tf_config(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_settings_that_contradict_each_other(values: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        DistributeSettings(**values)
+        DistributeConfig(**values)
 
 
 def test_a_mistake_is_told_without_tensorflow() -> None:

@@ -196,7 +196,7 @@ def test_two_devices_of_one_process_are_as_one(text: Path, tmp_path: Path) -> No
     program = f"""
         import json
         from pathlib import Path
-        from rnntk.config import DistributeSettings
+        from rnntk.config import DistributeConfig
         from rnntk.errors import UsageError
         from rnntk.text import corpus
         from rnntk.training import device, text_run
@@ -211,7 +211,7 @@ def test_two_devices_of_one_process_are_as_one(text: Path, tmp_path: Path) -> No
             settings = TextRun.from_json(values)
             made = corpus.prepare_corpus(settings.text, None)
             text_run.start(settings, made, Path(path), notify=said.append, quiet=True,
-                           distribute=DistributeSettings(distribute="mirrored"))
+                           distribute=DistributeConfig(distribute="mirrored"))
         for i, case in enumerate({cases!r}):
             start(f"m{{i}}", **case)
         try:
@@ -301,13 +301,13 @@ def test_the_chiefs_clock_and_everybodys_signals_count(
 
 
 def test_one_device_alone_needs_no_strategy() -> None:
-    from rnntk.config import DistributeSettings
+    from rnntk.config import DistributeConfig
     from rnntk.training import distribute
 
     said: list[str] = []
-    assert distribute.start(DistributeSettings(distribute="mirrored"), said.append) is ALONE
+    assert distribute.start(DistributeConfig(distribute="mirrored"), said.append) is ALONE
     assert "is the only device" in said[0]
-    assert distribute.start(DistributeSettings(), said.append) is ALONE
+    assert distribute.start(DistributeConfig(), said.append) is ALONE
 
 
 def test_a_port_in_use_is_told(tmp_path: Path, text: Path) -> None:

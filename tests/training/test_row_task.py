@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnntk import config
-from rnntk.config import MachineSettings, MnistSettings
+from rnntk.config import MachineConfig, MnistConfig
 from rnntk.corpora.images import ImageSet
 from rnntk.errors import RunError, UsageError
 from rnntk.runs import atomic, folder
@@ -50,8 +50,8 @@ def start(path: Path, images: ImageSet | None = None, **changes: Any) -> Outcome
         **changes,
     }
     return mnist_run.start(
-        config.from_mapping(MnistSettings, values),
-        config.from_mapping(MachineSettings, values),
+        config.from_mapping(MnistConfig, values),
+        config.from_mapping(MachineConfig, values),
         images or pictures(),
         CORPUS,
         path,

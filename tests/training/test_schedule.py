@@ -6,14 +6,14 @@ import math
 
 import pytest
 
-from rnntk.config import FitSettings
+from rnntk.config import OptimizationConfig
 from rnntk.errors import UsageError
 from rnntk.runs.checkpoint import Progress
 from rnntk.training.schedule import Limits, learning_rate
 
 
 def test_decay_is_by_the_epoch_as_in_2017() -> None:
-    fit = FitSettings(learning_rate=0.002, decay_rate=0.97)
+    fit = OptimizationConfig(learning_rate=0.002, decay_rate=0.97)
     assert learning_rate(fit, Progress(step=169, epoch=0), 8500) == 0.002
     assert learning_rate(fit, Progress(step=170, epoch=1), 8500) == pytest.approx(0.002 * 0.97)
     assert learning_rate(fit, Progress(step=8499, epoch=49), 8500) == pytest.approx(
@@ -22,7 +22,7 @@ def test_decay_is_by_the_epoch_as_in_2017() -> None:
 
 
 def test_cosine_falls_from_the_rate_to_zero() -> None:
-    fit = FitSettings(learning_rate=0.01, schedule="cosine")
+    fit = OptimizationConfig(learning_rate=0.01, schedule="cosine")
     rates = [learning_rate(fit, Progress(step=s), 100) for s in range(101)]
     assert rates[0] == 0.01
     assert rates[50] == pytest.approx(0.005)
@@ -32,7 +32,7 @@ def test_cosine_falls_from_the_rate_to_zero() -> None:
 
 
 def test_plateau_halves_after_validations_without_a_better_one() -> None:
-    fit = FitSettings(learning_rate=0.01, schedule="plateau", val_fraction=0.1)
+    fit = OptimizationConfig(learning_rate=0.01, schedule="plateau", val_fraction=0.1)
     p = Progress()
     rates = []
     for loss in (3.0, 2.0, 2.1, 2.2, 1.9, 2.0, 2.0, 2.0, 2.0):
@@ -72,4 +72,4 @@ def test_limits() -> None:
 )
 def test_settings_at_odds_name_their_flags(settings: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        FitSettings(**settings)  # type: ignore[arg-type]
+        OptimizationConfig(**settings)  # type: ignore[arg-type]

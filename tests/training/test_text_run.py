@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 
-from rnntk.config import FitSettings
+from rnntk.config import OptimizationConfig
 from rnntk.errors import DataError, Interrupted, RunError, TrainingError, UsageError
 from rnntk.runs import checkpoint, folder
 from rnntk.runs.folder import RunFolder
@@ -85,11 +85,11 @@ def test_a_run_learns_and_leaves_everything_behind(text: Path, tmp_path: Path) -
 
 
 def test_a_text_is_cut_where_nanogpt_cuts_it() -> None:
-    assert Split.of(1_115_394, FitSettings(val_fraction=0.1)) == Split(
+    assert Split.of(1_115_394, OptimizationConfig(val_fraction=0.1)) == Split(
         1_003_854, 1_115_394, 1_115_394
     )
-    assert Split.of(10, FitSettings(val_fraction=0.3, test_fraction=0.1)) == Split(6, 9, 10)
-    assert Split.of(10, FitSettings()) == Split(10, 10, 10)
+    assert Split.of(10, OptimizationConfig(val_fraction=0.3, test_fraction=0.1)) == Split(6, 9, 10)
+    assert Split.of(10, OptimizationConfig()) == Split(10, 10, 10)
 
 
 def test_a_resume_cuts_the_text_where_the_run_did(text: Path, tmp_path: Path) -> None:
