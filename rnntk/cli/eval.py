@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from rnntk.cli.chosen import chosen
 from rnntk.cli.console import SCHEMA_VERSION, Bar, Console, shown
-from rnntk.cli.options import Option, common_options, runs_dir_option, settings_options
+from rnntk.cli.options import Option, common_options, config_options, runs_dir_option
 from rnntk.config import TextConfig
 from rnntk.errors import DataError, RnntkError, UsageError
 
@@ -85,7 +85,7 @@ Examples:
     metavar="FILE",
     help="Write the text shaded by surprise, as a web page.",
 )
-@settings_options(TextConfig, leave_out=FIXED)
+@config_options(TextConfig, leave_out=FIXED)
 @runs_dir_option
 @common_options
 @click.pass_context
@@ -115,7 +115,7 @@ def command(
 
     console = Console(quiet, verbose, as_json)
     path = chosen(run, runs_dir, kind=folder.CHAR_RNN, corpus=corpus).path
-    model = trained.load(path, checkpoint, warn=console.note)
+    model = trained.load(path, checkpoint)
     assert model.progress is not None
     inputs = tuple(values["input"])
     own = model.run.settings.get("input") or ()
@@ -193,14 +193,14 @@ def _measure(
         parts = model.run.record["corpus"].get("split")
         if floors and parts:
             try:
-                training = held_out.training_text(model.run, **places, notify=console.detail)
+                training = held_out.training_text(model.run, **places)
             except RnntkError as error:
                 console.note(f"There are no n-grams to compare with: {error}")
             else:
                 part = slice(*parts["train"])
     else:
         name, start, end = held_out.split_range(model.run, split)
-        training = held_out.training_text(model.run, **places, notify=console.note)
+        training = held_out.training_text(model.run, **places)
         part = slice(*model.run.record["corpus"]["split"]["train"])
         try:
             evaluation = evaluate.evaluate_ids(

@@ -102,7 +102,7 @@ def command(
     from rnntk.runs import folder
 
     found = chosen(run, runs_dir, kind=folder.CHAR_RNN, corpus=corpus)
-    models = Models(found, checkpoint, warn=console.note)
+    models = Models(found, checkpoint)
     if report is not None:
         _report(console, models, report, input)
     else:

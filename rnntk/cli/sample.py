@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnntk import config
 from rnntk.cli import shading, stream
 from rnntk.cli.chosen import chosen
 from rnntk.cli.console import Console, shown
-from rnntk.cli.options import Option, common_options, given, runs_dir_option, settings_options
+from rnntk.cli.options import Option, common_options, config_options, given, runs_dir_option
 from rnntk.config import SampleConfig
 from rnntk.errors import DataError, UsageError
 
@@ -52,7 +51,7 @@ Examples:
     metavar="best|last|STEP",
     help="Which checkpoint of the run.",
 )
-@settings_options(SampleConfig)
+@config_options(SampleConfig)
 @click.option(
     "--color/--no-color",
     cls=Option,
@@ -94,10 +93,10 @@ def command(
     from rnntk.runs import folder
 
     console = Console(quiet, verbose, as_json)
-    settings = config.from_mapping(SampleConfig, values)
+    settings = SampleConfig.from_json(values)
     _refuse(prime, prime_file, interactive, as_json)
     path = chosen(run, runs_dir, kind=folder.CHAR_RNN, corpus=corpus).path
-    model = trained.load(path, checkpoint, warn=console.note)
+    model = trained.load(path, checkpoint)
     assert model.progress is not None
     step = model.progress.step
     if prime_file is not None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rnntk.config import read_toml
+from rnntk.config.files import read_toml
 from rnntk.errors import UsageError, nearest
 
 KINDS = ("text", "images")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnntk import config
 from rnntk.config import TextConfig
 from rnntk.decoding import ngram
 from rnntk.errors import UsageError
@@ -63,7 +61,7 @@ def split_range(run: RunFolder, name: str | None) -> tuple[str, int, int]:
 
 def text_settings(run: RunFolder, **changed: Any) -> TextConfig:
     """Which text a run was trained on and how it became symbols, with some of it changed."""
-    settings = config.from_mapping(TextConfig, run.settings)
+    settings = TextConfig.from_json(run.settings)
     return dataclasses.replace(settings, **changed)
 
 
@@ -72,15 +70,12 @@ def training_text(
     *,
     data_dir: Path | None = None,
     offline: bool = False,
-    notify: Callable[[str], None] = lambda _: None,
 ) -> Prepared:
-    """The prepared text that a run was trained on, held-out parts included; see `corpus.of_run`."""
+    """The prepared text that a run was trained on, held-out parts included; see `corpus.RunText.prepared`."""
     settings = text_settings(run, offline=offline)
     if data_dir is not None:
         settings = dataclasses.replace(settings, data_dir=data_dir)
-    return corpus.of_run(
-        run.record["corpus"], run.vocabulary(), settings, run=run.path, notify=notify
-    )
+    return corpus.RunText(run.record["corpus"], run.vocabulary(), run.path, settings).prepared()
 
 
 @dataclasses.dataclass(frozen=True)

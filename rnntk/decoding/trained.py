@@ -211,19 +211,16 @@ def _preprocessor(run: RunFolder) -> Preprocessor:
 def load(
     path: str | Path,
     checkpoint: str | int = "last",
-    *,
-    warn: Callable[[str], None] = lambda _: None,
 ) -> TrainedModel:
     """Load a run's model.
 
     Args:
         path: the run folder, or its name in `runs/`.
         checkpoint: `last`, `best` or a step. Its weights are checked against their SHA-256 and memory-mapped.
-        warn: told of a damaged checkpoint that is passed over.
 
     Raises:
         RunError: there is no such run or checkpoint, or it is damaged.
     """
     run = folder.find(Path("runs"), Path(path))
-    saved = run.checkpoint(str(checkpoint), warn=warn, only=(WEIGHTS, PROGRESS))
+    saved = run.checkpoint(str(checkpoint), only=(WEIGHTS, PROGRESS))
     return TrainedModel(run, saved.mapped_weights(), saved.progress)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import Any
 
 from rnntk.decoding.trained import TrainedModel
@@ -40,19 +39,16 @@ class Models:
     Args:
         run: the run folder.
         which: the checkpoint used when none is named: `last`, `best` or a step.
-        warn: told of a damaged checkpoint that is passed over.
 
     Raises:
         RunError: the run is no character model, or has no such checkpoint.
     """
 
-    def __init__(
-        self, run: RunFolder, which: str = "last", *, warn: Callable[[str], None] = lambda _: None
-    ) -> None:
+    def __init__(self, run: RunFolder, which: str = "last") -> None:
         self.run = run
         self._lock = threading.Lock()
         self._loaded: OrderedDict[int, Loaded] = OrderedDict()
-        self._default = self._load(which, warn)
+        self._default = self._load(which)
 
     def get(self, step: int | None = None) -> Loaded:
         """The model at a step; the one the page was opened with for None.
@@ -66,7 +62,7 @@ class Models:
             if step in self._loaded:
                 self._loaded.move_to_end(step)
                 return self._loaded[step]
-        found = self._load(str(step), lambda _: None)
+        found = self._load(str(step))
         with self._lock:
             self._loaded[step] = found
             while len(self._loaded) > _KEPT:
@@ -104,8 +100,8 @@ class Models:
             "prime": loaded.model.default_prime,
         }
 
-    def _load(self, which: str, warn: Callable[[str], None]) -> Loaded:
-        saved = self.run.checkpoint(which, warn=warn, only=(WEIGHTS, PROGRESS))
+    def _load(self, which: str) -> Loaded:
+        saved = self.run.checkpoint(which, only=(WEIGHTS, PROGRESS))
         try:
             weights = saved.mapped_weights()
         except FileNotFoundError as error:
