@@ -146,12 +146,12 @@ def _wants_browser() -> bool:
 
 
 def _report(console: Console, models: Models, target: Path, source: str | None) -> None:
+    from rnntk.files import write_bytes
     from rnntk.play import report
-    from rnntk.runs import atomic
 
     text = report.text_of(models) if source is None else _read(source)
     data = report.report(models, text, notify=console.note).encode("utf-8")
-    atomic.write_bytes(target, data, advice="Choose another file with --report.")
+    write_bytes(target, data, advice="Choose another file with --report.")
     console.result(
         f"report  {shown(target)}, {len(data) / 1000:,.0f} kB: one file, needs no server"
     )

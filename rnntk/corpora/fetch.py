@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import os
 import shutil
 import socket
 import ssl
 import tarfile
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -25,9 +23,13 @@ from pathlib import Path
 
 import rnntk
 from rnntk.errors import CorpusError
+from rnntk.files import disk_errors, replacing
 
 CONNECT_SECONDS = 5.0
 TOTAL_SECONDS = 600.0
+
+ANOTHER_CACHE = "Name another folder with RNNTK_CACHE."
+"""What to do when the cache cannot be written."""
 
 _BLOCK = 1 << 16
 _RETRY_SECONDS = 0.5
@@ -86,33 +88,20 @@ def _fetch_once(
     connect_seconds: float,
     total_seconds: float,
 ) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{target.name}.", suffix=".part", dir=target.parent
-        )
-    except OSError as error:
-        raise CorpusError(
-            f"there is no place to download to: {target.parent}: {error.strerror}"
-            " (RNNTK_CACHE names another folder)"
-        ) from None
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
+    with (
+        disk_errors(target, advice=ANOTHER_CACHE, error=CorpusError),
+        replacing(target) as part,
+    ):
+        with part.open("wb") as file:
             deadline = time.monotonic() + total_seconds
             _download(url, file.write, progress, connect_seconds, deadline)
         if member:
             _extract(part, member)
-        if sha256:
-            found = sha256_of(part)
-            if found != sha256:
-                raise CorpusError(
-                    f"what came is not what the card names: SHA-256 {found}, not {sha256};"
-                    " it was thrown away"
-                )
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+        if sha256 and (found := sha256_of(part)) != sha256:
+            raise CorpusError(
+                f"what came is not what the card names: SHA-256 {found}, not {sha256};"
+                " it was thrown away"
+            )
 
 
 def _download(
@@ -174,7 +163,7 @@ def _amount(done: int, total: int | None) -> str:
 
 def _extract(archive: Path, member: str) -> None:
     """Put the `member` of a tar or zip archive in the archive's own place."""
-    inner = archive.with_name(archive.name + ".member")
+    inner = archive.with_name("member")
     try:
         with inner.open("wb") as file:
             if zipfile.is_zipfile(archive):
@@ -191,8 +180,6 @@ def _extract(archive: Path, member: str) -> None:
         raise CorpusError(f"the archive has no file {member}") from None
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
         raise CorpusError(f"the archive cannot be read: {error}") from None
-    finally:
-        inner.unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:

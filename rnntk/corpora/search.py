@@ -7,7 +7,6 @@ reason when a place has no answer. Nothing here deletes or overwrites a file out
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,10 @@ from urllib.request import url2pathname
 from rnntk.cache import cache_dir
 from rnntk.corpora import demo_ko, digits, images
 from rnntk.corpora.card import Card, Source
-from rnntk.corpora.fetch import Progress, fetch, sha256_of
+from rnntk.corpora.fetch import ANOTHER_CACHE, Progress, fetch, sha256_of
 from rnntk.corpora.system import BUILDERS, Built, Machine
 from rnntk.errors import CorpusError
+from rnntk.files import write_bytes
 
 Notify = Callable[[str], None]
 """Called with a line for the user: what is being done, what was passed over and why."""
@@ -219,7 +219,7 @@ class Search:
         suffix = Path(card.files[0]).suffix
         path = cache_dir() / "built" / f"{card.name}-{sha256[:12]}{suffix}"
         if not (path.is_file() and sha256_of(path) == sha256):
-            _write(path, made.data)
+            write_bytes(path, made.data, advice=ANOTHER_CACHE, error=CorpusError)
         size = len(made.data)
         if self.download_failure:
             detail = (
@@ -265,19 +265,3 @@ def size_of(path: Path) -> int:
     if path.is_dir():
         return sum(file.stat().st_size for file in images.idx_files(path))
     return path.stat().st_size
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-            try:
-                file.write(data)
-            except BaseException:
-                Path(file.name).unlink()
-                raise
-        Path(file.name).replace(path)
-    except OSError as error:
-        raise CorpusError(
-            f"cannot write {path}: {error.strerror}; RNNTK_CACHE names another folder"
-        ) from None

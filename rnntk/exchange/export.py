@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +16,7 @@ from rnntk import __version__
 from rnntk.errors import RnntkError, RunError, UsageError
 from rnntk.exchange import network
 from rnntk.exchange.network import Arrays, Network
+from rnntk.files import disk_errors, rename, scratch
 from rnntk.runs import folder
 from rnntk.runs.checkpoint import Checkpoint
 from rnntk.runs.folder import RunFolder
@@ -86,23 +85,17 @@ def export(run: RunFolder, saved: Checkpoint, format: str, output: Path) -> Expo
     write, run_written = _backend(format, net)
     inputs = net.probe()
     expected = net.answers(inputs)
-    aside = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    written = aside / output.name
-    try:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
+    with (
+        disk_errors(output, advice="Choose another output.", error=RunError),
+        scratch(output.parent) as aside,
+    ):
+        written = aside / output.name
         write(net, written)
         difference = compare(expected, run_written(written, inputs), output)
         description = _describe(run, saved, net, format, output, difference)
         sidecar_of(written).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-        sidecar_of(written).replace(sidecar_of(output))
-        written.rename(output)
-    except OSError as error:
-        raise RunError(
-            f"{output} cannot be written ({error.strerror or error}). Choose another place with --output."
-        ) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        rename(sidecar_of(written), sidecar_of(output))
+        rename(written, output)
     return Exported(output, sidecar_of(output), saved.progress.step, difference)
 
 

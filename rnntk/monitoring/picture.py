@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from rnntk.errors import DataError, RnntkError, UsageError
+from rnntk.files import write_bytes
 from rnntk.monitoring import curves
 from rnntk.monitoring.curves import Curve, Line
 
@@ -122,14 +122,4 @@ def draw(
         buffer = io.BytesIO()
         form = path.suffix.lower()[1:]
         figure.savefig(buffer, format=form, metadata={"Date": None} if form == "svg" else None)
-    _replace(path, buffer.getvalue())
-
-
-def _replace(path: Path, data: bytes) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        aside.write_bytes(data)
-        aside.replace(path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise DataError(f"{path} cannot be written ({error.strerror}).") from error
+    write_bytes(path, buffer.getvalue(), advice="Choose another output.", error=DataError)

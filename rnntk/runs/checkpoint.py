@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rnntk.errors import RunError
-from rnntk.runs import atomic
+from rnntk.files import remove_stale, write_folder
 
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
@@ -163,7 +163,7 @@ def write(
     }
     files[MANIFEST] = json.dumps({"files": sums}, indent=2).encode()
     folder = parent / folder_name(progress.step)
-    atomic.write_folder(folder, files)
+    write_folder(folder, files)
     return folder
 
 
@@ -251,8 +251,9 @@ def remove_after(parent: Path, newest: int) -> None:
 
 
 def remove_unfinished(parent: Path) -> None:
-    """Remove what a process left that was killed while it wrote a checkpoint; no other may be writing now."""
-    for aside in parent.glob(".step-*.tmp"):
+    """Remove what killed processes left half written; the caller holds the run's lock."""
+    remove_stale(parent)
+    for aside in parent.glob(".step-*.tmp"):  # the names of rnntk before 1.0
         shutil.rmtree(aside, ignore_errors=True)
 
 

@@ -14,7 +14,8 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
-from rnntk.runs import atomic, checkpoint
+from rnntk.files import disk_errors
+from rnntk.runs import checkpoint
 from rnntk.runs.checkpoint import Progress
 from rnntk.runs.folder import RunFolder
 from rnntk.training import explosion
@@ -39,7 +40,7 @@ class Metrics(keras.callbacks.Callback):
     def __init__(self, run: RunFolder, progress: Progress) -> None:
         super().__init__()
         self._path, self._progress = run.metrics, progress
-        with atomic.disk_errors(self._path):
+        with disk_errors(self._path):
             self._file = self._path.open("a+b")
             self.lost = self._file.seek(0, os.SEEK_END) < progress.metrics_bytes
             if self.lost:
@@ -51,14 +52,14 @@ class Metrics(keras.callbacks.Callback):
     def write(self, line: Mapping[str, Any]) -> None:
         """Append one object."""
         data = (json.dumps(line, ensure_ascii=False) + "\n").encode()
-        with atomic.disk_errors(self._path):
+        with disk_errors(self._path):
             self._file.write(data)
             self._file.flush()  # so that a run can be watched while it trains
         self._progress.metrics_bytes += len(data)
 
     def flush(self) -> None:
         """Bring the lines to disk; called before a checkpoint counts on them."""
-        with atomic.disk_errors(self._path):
+        with disk_errors(self._path):
             self._file.flush()
             os.fsync(self._file.fileno())
 
@@ -203,7 +204,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
         resumed = progress.step > 0 and any(run.logs.glob("events.*"))
         self._progress, self._graph = progress, None if resumed else graph
         self._weights_of, self._histograms_every = weights_of, histograms_every
-        with atomic.disk_errors(run.logs):
+        with disk_errors(run.logs):
             self._writer = tf.summary.create_file_writer(str(run.logs), flush_millis=5000)
             self._mark_session_start()
         with self._writer.as_default(step=0):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import statistics
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnntk.errors import Interrupted
-from rnntk.runs import atomic, folder
+from rnntk.files import disk_errors, scratch
+from rnntk.runs import folder
 from rnntk.runs.checkpoint import Progress
 from rnntk.runs.folder import RunFolder
 from rnntk.training import text_run
@@ -94,11 +95,11 @@ def estimate(
     clock = callbacks.Clock(task.items_per_step)
 
     beside = next(p for p in path.absolute().parents if p.exists())
-    with atomic.disk_errors(path, advice="Choose another folder with --run."):
-        temporary = tempfile.TemporaryDirectory(prefix=".rnntk-dry-run-", dir=beside)
-    with temporary:
+    with contextlib.ExitStack() as stack:
+        with disk_errors(path, advice="Choose another folder with --run."):
+            temporary = stack.enter_context(scratch(beside))
         run = folder.create(
-            Path(temporary.name) / "run",
+            temporary / "run",
             kind=folder.CHAR_RNN,
             settings=settings.to_json(),
             model=dataclasses.asdict(settings.model),

@@ -12,7 +12,8 @@ from typing import Any
 import keras
 
 from rnntk.errors import Interrupted, RunError, TrainingError, shown
-from rnntk.runs import atomic, checkpoint, folder
+from rnntk.files import DiskRefused, disk_errors
+from rnntk.runs import checkpoint, folder
 from rnntk.runs.checkpoint import Progress
 from rnntk.runs.folder import RunFolder
 from rnntk.training import callbacks, loop
@@ -150,7 +151,7 @@ def train(
                 report.say(f"--- sample at step {step} ---\n{text}\n---")
                 board.text("sample", text)
                 with (
-                    atomic.disk_errors(run.samples),
+                    disk_errors(run.samples),
                     run.samples.open("a", encoding="utf-8", newline="") as file,
                 ):
                     file.write(f"--- step {step} ---\n{text}\n")
@@ -202,7 +203,7 @@ def _disk_told(run: RunFolder) -> Iterator[None]:
     """Say what a run that the disk refuses still has, and what to type."""
     try:
         yield
-    except atomic.DiskRefused as error:
+    except DiskRefused as error:
         if checkpoint.steps(run.checkpoints):
             left = (
                 f"What was saved before is whole. {error.cure} and go on with: {run.resume_command}"
@@ -217,5 +218,5 @@ def _cut_samples(run: RunFolder, progress: Progress) -> None:
     if progress.step == 0:
         progress.samples_bytes = 0
     elif progress.samples_bytes is not None and run.samples.exists():
-        with atomic.disk_errors(run.samples):
+        with disk_errors(run.samples):
             os.truncate(run.samples, min(progress.samples_bytes, run.samples.stat().st_size))

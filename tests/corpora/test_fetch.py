@@ -130,5 +130,5 @@ def test_a_file_url(alone, target):
 
 def test_a_folder_that_cannot_be_made(alone):
     (alone / "file").write_text("")
-    with pytest.raises(CorpusError, match="RNNTK_CACHE names another folder"):
+    with pytest.raises(CorpusError, match="Name another folder with RNNTK_CACHE"):
         fetch("http://127.0.0.1:9/a", alone / "file" / "input.txt")

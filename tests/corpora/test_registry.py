@@ -210,7 +210,7 @@ def test_an_unreadable_file_is_told_and_passed_over(alone, card, bare_machine, m
 def test_a_cache_that_cannot_be_written(alone, card, with_headers, monkeypatch):
     (alone / "file").write_text("")
     monkeypatch.setenv("RNNTK_CACHE", str(alone / "file"))
-    with pytest.raises(CorpusError, match="RNNTK_CACHE names another folder"):
+    with pytest.raises(CorpusError, match="Name another folder with RNNTK_CACHE"):
         resolve(card, machine=with_headers)
 
 

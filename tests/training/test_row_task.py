@@ -16,7 +16,8 @@ from rnntk import config
 from rnntk.config import MachineConfig, MnistConfig
 from rnntk.corpora.images import ImageSet
 from rnntk.errors import RunError, UsageError
-from rnntk.runs import atomic, folder
+from rnntk.files import write_json
+from rnntk.runs import folder
 from rnntk.training import mnist_run
 from rnntk.training.mnist_run import Outcome
 from rnntk.training.row_task import Reading, shifted
@@ -209,7 +210,7 @@ def test_other_images_and_another_permutation_are_refused(tmp_path: Path) -> Non
         )
     record = json.loads((run.path / "run.json").read_text())
     record["model"]["permutation_sha256"] = "0" * 64
-    atomic.write_json(run.path / "run.json", record)
+    write_json(run.path / "run.json", record)
     with pytest.raises(RunError, match="another permutation"):
         resume(run.path, max_steps=2)
 
