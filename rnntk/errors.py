@@ -84,6 +84,18 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """The end of a message about an unknown name: ` Did you mean 'linux_kernel'?`, or nothing.
+
+    >>> did_you_mean("linux_kernal", ["linux_kernel", "mnist"])
+    " Did you mean 'linux_kernel'?"
+    >>> did_you_mean("?", ["linux_kernel", "mnist"])
+    ''
+    """
+    found = nearest(name, choices)
+    return f" Did you mean {found!r}?" if found else ""
+
+
 def shown(path: Path) -> str:
     """A path as a user would type it: relative where that is shorter, quoted where it must be."""
     try:

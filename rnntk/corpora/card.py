@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rnntk.config import read_toml
-from rnntk.errors import UsageError, nearest
+from rnntk.errors import UsageError, did_you_mean
 
 KINDS = ("text", "images")
 NEWLINES = ("lf", "crlf", "mixed")
@@ -199,9 +199,8 @@ def _file_names(names: list[Any]) -> tuple[str, ...]:
 def _check_keys(table: Mapping[str, Any], known: Collection[str]) -> None:
     for key in table:
         if key not in known:
-            like = nearest(key, known)
-            hint = f"did you mean {like}?" if like else f"the keys are {', '.join(known)}."
-            raise UsageError(f"unknown key {key}; {hint}")
+            hint = did_you_mean(key, known) or f" The keys are {', '.join(known)}."
+            raise UsageError(f"unknown key {key}.{hint}")
 
 
 def _typed(table: Mapping[str, Any], key: str, kind: type) -> Any:
@@ -225,6 +224,6 @@ def _check_value(key: str, value: str, pattern: str, meaning: str) -> None:
 
 def _check_choice(key: str, value: str, choices: Collection[str]) -> None:
     if value not in choices:
-        like = nearest(value, choices)
-        hint = f"; did you mean {like}?" if like else ""
-        raise UsageError(f"{key} must be one of {', '.join(choices)}, not {value!r}{hint}")
+        raise UsageError(
+            f"{key} must be one of {', '.join(choices)}, not {value!r}.{did_you_mean(value, choices)}"
+        )

@@ -25,7 +25,7 @@ from rnntk.corpora.search import (
     size_of,
 )
 from rnntk.corpora.system import BUILDERS, Machine, material
-from rnntk.errors import CorpusError, UsageError, nearest
+from rnntk.errors import CorpusError, UsageError, did_you_mean
 
 __all__ = [
     "Availability",
@@ -82,12 +82,9 @@ def load_card(name_or_path: str | Path) -> Card:
         return card
     names = sorted(path.stem for path in _CARDS.glob("*.toml"))
     if text not in names:
-        like = nearest(text, names)
-        hint = f" Did you mean {like}?" if like else ""
         raise UsageError(
-            f"There is no corpus called {text}.{hint} The corpora are {', '.join(names)};"
-            " a text of your own is given by --input PATH,"
-            " a card of your own by --corpus ./my.toml."
+            f"There is no corpus called {text}.{did_you_mean(text, names)} The corpora are {', '.join(names)}."
+            " For a text of your own give its path as input, for a card of your own its path as corpus (./my.toml)."
         )
     return read_card(_CARDS / f"{text}.toml")
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnntk.errors import RunError, UsageError, nearest
+from rnntk.errors import RunError, UsageError, did_you_mean
 from rnntk.runs import metrics
 from rnntk.runs.folder import RunFolder
 
@@ -103,10 +103,8 @@ def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None =
     if not len(raw) and not len(validation):
         names = metrics.read(run.metrics).names
         known = [*names, *(name for name, q in QUANTITIES.items() if q.column in names)]
-        guess = nearest(y, known)
         raise UsageError(
-            f"{run.path} has no {y}. It has {', '.join(sorted(set(known)))}."
-            + (f" Did you mean --y {guess}?" if guess else "")
+            f"{run.path} has no {y}. It has {', '.join(sorted(set(known)))}.{did_you_mean(y, known)}"
         )
     window = max(1, len(raw) // 50) if smooth is None else smooth
     return Curve(run.name, raw, Line(raw.x, running_mean(raw.y, window)), validation, found.skipped)

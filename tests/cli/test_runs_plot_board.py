@@ -197,7 +197,7 @@ def test_plot_of_a_run_in_training_and_of_a_damaged_file(rnntk, two: Path) -> No
         (("nothing",), 1, "There is no run folder nothing"),
         (("--output", "a.gif"), 2, "use .png or .svg"),
         (("--output", "no/a.png"), 2, "there is no folder no"),
-        (("--y", "los"), 2, "Did you mean --y loss?"),
+        (("--y", "los"), 2, "Did you mean 'loss'?"),
         (("--y", "accuracy"), 2, "has no accuracy"),
         (("--smooth", 0), 2, "--smooth"),
     ],

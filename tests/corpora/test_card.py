@@ -70,8 +70,8 @@ def test_a_card_of_ones_own_by_path(tmp_path: Path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("title =", "titel ="), "unknown key titel; did you mean title?"),
-        (('kind = "file"', 'kind = "fill"'), "did you mean file?"),
+        (("title =", "titel ="), "unknown key titel. Did you mean 'title'?"),
+        (('kind = "file"', 'kind = "fill"'), "Did you mean 'file'?"),
         (("path =", "url ="), "unknown key url"),
         (('path = "novel.txt"', ""), "needs the key path"),
         (('name = "novel"', ""), "it has no name"),
@@ -82,7 +82,7 @@ def test_a_card_of_ones_own_by_path(tmp_path: Path):
         (('language = "ko"', "bytes = true"), "bytes must be a whole number"),
         (('language = "ko"', 'needs_consent = "no"'), "needs_consent must be true or false"),
         (('language = "ko"', 'files = ["../x"]'), "plain file names"),
-        (('language = "ko"', 'kind = "txet"'), "did you mean text?"),
+        (('language = "ko"', 'kind = "txet"'), "Did you mean 'text'?"),
         (('language = "ko"', "language = ko"), "is not a TOML file"),
     ],
 )
@@ -103,7 +103,7 @@ def test_a_builder_that_is_not_known_is_refused_at_once(tmp_path: Path):
 
 
 def test_an_unknown_corpus_names_the_nearest():
-    with pytest.raises(UsageError, match="Did you mean linux_kernel"):
+    with pytest.raises(UsageError, match="Did you mean 'linux_kernel'"):
         registry.load_card("linux_kernal")
 
 
