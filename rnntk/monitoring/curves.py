@@ -115,7 +115,7 @@ def title(y: str) -> str:
     return QUANTITIES[y].title if y in QUANTITIES else y
 
 
-def _line(found: metrics.Metrics, column: str, quantity: _Quantity, x: str) -> Line:
+def _line(found: metrics.MetricColumns, column: str, quantity: _Quantity, x: str) -> Line:
     steps, seconds, values = found.series(column)
     along = seconds if x == "time" else steps
     good = np.isfinite(values) & np.isfinite(along)
