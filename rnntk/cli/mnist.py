@@ -104,9 +104,9 @@ def command(
         values["data"] = found.record["corpus"]["name"]
     elif run is not None:
         folder.refuse_existing(run)
-    from rnntk.corpora import images
+    from rnntk.corpora import images, registry
 
-    resolved = images.resolve_images(
+    resolved = registry.resolve_images(
         values["data"], data_dir=data_dir, offline=offline, notify=console.detail
     )
     console.note(resolved.detail)

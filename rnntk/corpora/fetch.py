@@ -1,9 +1,7 @@
-"""Downloading one file, safely.
+"""Download one file, check it, and only then let it take its target's place.
 
-The bytes go to a temporary file beside the target, are checked, and only then take the target's
-place in one step (`os.replace`). Whatever fails, what stood at the target before stays as it was.
-`keras.utils.get_file` is not used, because it deletes the file it finds when the hash does not
-match and the new download fails.
+`keras.utils.get_file` deletes the file it finds when the hash does not match and the new download fails. pooch has no
+limit on the whole time, no reasons a user can act on, and no single file out of an archive.
 """
 
 from __future__ import annotations
@@ -18,14 +16,14 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import rnntk
 from rnntk.errors import CorpusError
 from rnntk.files import disk_errors, replacing
 
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 5.0  # for the server to answer, and between its bytes
 TOTAL_SECONDS = 600.0
 
 ANOTHER_CACHE = "Name another folder with RNNTK_CACHE."
@@ -34,24 +32,12 @@ ANOTHER_CACHE = "Name another folder with RNNTK_CACHE."
 _BLOCK = 1 << 16
 _RETRY_SECONDS = 0.5
 
-Progress = Callable[[int, int | None], None]
-"""Called with the bytes done so far and the bytes in all, or None when the server does not say."""
-
 
 class _PassingError(CorpusError):
     """A failure that a second try may not meet."""
 
 
-def fetch(
-    url: str,
-    target: Path,
-    *,
-    sha256: str = "",
-    member: str = "",
-    progress: Progress | None = None,
-    connect_seconds: float = CONNECT_SECONDS,
-    total_seconds: float = TOTAL_SECONDS,
-) -> None:
+def fetch(url: str, target: Path, *, sha256: str = "", member: str = "") -> None:
     """Download `url` to `target`, trying a second time after an error that may pass.
 
     The proxy environment variables are respected as `urllib` does.
@@ -61,40 +47,24 @@ def fetch(
         target: the file to write; its folder is made. It is replaced only by checked bytes.
         sha256: what the wanted bytes must hash to, 64 hex digits; empty: not checked.
         member: when the URL is a tar or zip archive, the file inside it that is wanted.
-        progress: called now and then.
-        connect_seconds: how long to wait for the server to answer, and between its bytes.
-        total_seconds: how long the whole download may take.
 
     Raises:
         CorpusError: the file could not be had; the text says why, in one sentence.
     """
-
-    def attempt() -> None:
-        _fetch_once(url, target, sha256, member, progress, connect_seconds, total_seconds)
-
     try:
-        attempt()
+        _fetch_once(url, target, sha256, member)
     except _PassingError:
         time.sleep(_RETRY_SECONDS)
-        attempt()
+        _fetch_once(url, target, sha256, member)
 
 
-def _fetch_once(
-    url: str,
-    target: Path,
-    sha256: str,
-    member: str,
-    progress: Progress | None,
-    connect_seconds: float,
-    total_seconds: float,
-) -> None:
+def _fetch_once(url: str, target: Path, sha256: str, member: str) -> None:
     with (
         disk_errors(target, advice=ANOTHER_CACHE, error=CorpusError),
         replacing(target) as part,
     ):
         with part.open("wb") as file:
-            deadline = time.monotonic() + total_seconds
-            _download(url, file.write, progress, connect_seconds, deadline)
+            _download(url, file)
         if member:
             _extract(part, member)
         if sha256 and (found := sha256_of(part)) != sha256:
@@ -104,26 +74,19 @@ def _fetch_once(
             )
 
 
-def _download(
-    url: str,
-    write: Callable[[bytes], object],
-    progress: Progress | None,
-    connect_seconds: float,
-    deadline: float,
-) -> None:
+def _download(url: str, file: BinaryIO) -> None:
+    deadline = time.monotonic() + TOTAL_SECONDS
     request = urllib.request.Request(url, headers={"User-Agent": f"rnntk/{rnntk.__version__}"})
     done, total = 0, None
     try:
         # An opener of its own, because the one that urllib shares keeps the proxies of its first use.
         opener = urllib.request.build_opener()
-        with opener.open(request, timeout=connect_seconds) as response:
+        with opener.open(request, timeout=CONNECT_SECONDS) as response:
             length = response.headers.get("Content-Length")
             total = int(length) if length else None
             while block := response.read1(_BLOCK):
-                write(block)
+                file.write(block)
                 done += len(block)
-                if progress:
-                    progress(done, total)
                 if time.monotonic() > deadline:
                     raise CorpusError(f"it took too long: {_amount(done, total)} came in time")
     except urllib.error.HTTPError as error:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.request import url2pathname
 
 from rnntk.cache import cache_dir
 from rnntk.corpora import demo_ko, digits, images
 from rnntk.corpora.card import Card, Source
-from rnntk.corpora.fetch import ANOTHER_CACHE, Progress, fetch, sha256_of
+from rnntk.corpora.fetch import ANOTHER_CACHE, fetch, sha256_of
 from rnntk.corpora.system import BUILDERS, Built, Machine
 from rnntk.errors import CorpusError
 from rnntk.files import write_bytes
@@ -86,26 +86,27 @@ def cache_path(card: Card) -> Path:
     return cache_dir() / "corpora" / f"{card.name}-{key[:12]}" / card.files[0]
 
 
+@dataclass
 class Search:
-    """One search for one corpus: asks each place, and keeps why each did not answer."""
+    """One search for one corpus: asks each place, and keeps why each did not answer.
 
-    def __init__(
-        self,
-        card: Card,
-        offline: bool,
-        accept_licence: bool,
-        notify: Notify,
-        progress: Progress | None,
-        machine: Machine,
-    ) -> None:
-        self.card = card
-        self.offline = offline
-        self.accept_licence = accept_licence
-        self.notify = notify
-        self.progress = progress
-        self.machine = machine
-        self.failures: list[tuple[str, str]] = []
-        self.download_failure = ""
+    Attributes:
+        card: the corpus.
+        offline: never use the network.
+        accept_licence: download also where the card asks for consent first.
+        notify: told what is being done and what was passed over.
+        machine: where this machine keeps what corpora are made of.
+        failures: each place that had no answer, and why.
+        download_failure: why the last download failed; empty when none did.
+    """
+
+    card: Card
+    offline: bool
+    accept_licence: bool
+    notify: Notify
+    machine: Machine
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    download_failure: str = ""
 
     def in_data_folder(self, folder: Path) -> Resolved | None:
         """The user's own copy. It is used whatever its hash is, and never changed."""
@@ -187,20 +188,13 @@ class Search:
     def _download(self, source: Source) -> Resolved | None:
         card, target = self.card, cache_path(self.card)
         if self.offline:
-            raise CorpusError("not asked: the network is forbidden (--offline or RNNTK_OFFLINE)")
+            raise CorpusError("not asked: the network is forbidden (offline, or RNNTK_OFFLINE)")
         if card.needs_consent and not self.accept_licence:
             raise CorpusError(
-                "not asked: no licence is known that permits copying it;"
-                " if you may have it, pass --accept-licence"
+                "not asked: no licence is known that permits copying it; if you may have it, set accept_licence"
             )
         self.notify(f"Downloading {card.name} ({card.size}) from {source.target}")
-        fetch(
-            source.target,
-            target,
-            sha256=card.sha256,
-            member=source.member,
-            progress=self.progress,
-        )
+        fetch(source.target, target, sha256=card.sha256, member=source.member)
         return self._existing(target, "url", f" (downloaded from {source.target})")
 
     def _build(self, source: Source) -> Resolved | None:

@@ -151,7 +151,7 @@ def _parse(lines: list[bytes]) -> tuple[list[dict[str, Any]], int]:
         rows = []
     if len(rows) != len(lines):
         rows = [_object(line) for line in lines]
-    good = [row for row in rows if isinstance(row, dict) and _is_number(row.get("step"))]
+    good = [row for row in rows if isinstance(row, dict) and _is_step(row.get("step"))]
     return good, len(lines) - len(good)
 
 
@@ -160,6 +160,10 @@ def _object(line: bytes) -> Any:
         return json.loads(line)
     except ValueError:
         return None
+
+
+def _is_step(value: Any) -> bool:
+    return _is_number(value) and value - value == 0  # neither NaN nor infinite
 
 
 def _is_number(value: Any) -> bool:

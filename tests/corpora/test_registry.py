@@ -63,7 +63,7 @@ def test_a_data_folder_without_the_corpus_is_passed_over(alone, card, bare_machi
 
 
 def test_a_data_dir_that_is_not_there_is_a_wrong_flag(alone, card):
-    with pytest.raises(UsageError, match="--data-dir none: there is no such folder"):
+    with pytest.raises(UsageError, match=r"There is no folder none \(data_dir\)"):
         resolve(card, data_dir=Path("none"))
 
 
@@ -116,7 +116,7 @@ def test_a_damaged_cache_is_downloaded_again(alone, card, bare_machine, server):
 def test_cards_of_one_name_do_not_share_a_cached_file(card):
     other = replace(card, sha256="0" * 64)
     unchecked = replace(card, sha256="")
-    assert len({registry.cache_path(each) for each in (card, other, unchecked)}) == 3
+    assert len({search.cache_path(each) for each in (card, other, unchecked)}) == 3
 
 
 @pytest.mark.parametrize("how", ["flag", "environment", "404", "wrong bytes"])
@@ -160,7 +160,7 @@ def test_local_sources_before_the_network_come_first(alone, card, with_headers, 
 
 def test_consent_is_asked_for(alone, card, bare_machine, server):
     guarded = replace(card, needs_consent=True)
-    with pytest.raises(CorpusError, match="pass --accept-licence"):
+    with pytest.raises(CorpusError, match="set accept_licence"):
         resolve(guarded, machine=bare_machine)
     assert server.asked == []
     assert resolve(guarded, accept_licence=True, machine=bare_machine).source == "url"
@@ -265,7 +265,7 @@ def test_availability_of_all_without_the_network(alone, bare_machine, monkeypatc
     }
     here = {name for name, each in found.items() if each.available}
     assert here == {"demo_ko", "digits", "python_stdlib"}
-    assert "--accept-licence" in found["nine_dreams"].detail
+    assert "accept_licence" in found["nine_dreams"].detail
     assert found["linux_kernel"].detail == "download from raw.githubusercontent.com"
     assert found["man_ko"].source == ""
     off = registry.availability(found["mnist"].card, offline=True, machine=bare_machine)

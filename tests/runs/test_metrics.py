@@ -41,7 +41,16 @@ def test_a_half_written_last_line_is_left_out_in_silence(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     "line",
-    ["nonsense", "[1]", "3", '{"loss": 1}', '{"step": "x"}', "{},{}", '{"step": 1},{"step": 9}'],
+    [
+        "nonsense",
+        "[1]",
+        "3",
+        '{"loss": 1}',
+        '{"step": "x"}',
+        '{"step": NaN}',
+        "{},{}",
+        '{"step": 1},{"step": 9}',
+    ],
 )
 def test_a_damaged_line_is_counted_and_the_rest_read(tmp_path: Path, line: str) -> None:
     found = metrics.read(write(tmp_path / "m", {"step": 1}, line, {"step": 3}))
