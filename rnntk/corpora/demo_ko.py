@@ -9,39 +9,61 @@ real ones do.
 from __future__ import annotations
 
 import datetime
+import functools
 import random
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeVar
 
-from rnntk.corpora.demo_ko_words import (
-    ACTIONS,
-    ADVERBS,
-    ANIMALS,
-    CHAT_WORDS,
-    DOINGS,
-    FOODS,
-    MOTIONS,
-    NAMES,
-    NATIVE_NUMBERS,
-    PEOPLE,
-    PLACES,
-    SINO_NUMBERS,
-    SKIES,
-    THINGS,
-    TIMES,
-    TRAITS,
-    WEATHER,
-)
+from rnntk.config import read_toml
 from rnntk.corpora.korean import Adjective, Verb, attach
 from rnntk.corpora.system import Built
 
 SEED = 0
 BYTES = 200_000
 VERSION = 1
-"""Raised when the grammar or the words change, so that results name what they were had on."""
+"""Raised when the grammar or the words change, so that results name what they were measured on."""
 
 T = TypeVar("T")
-_KINDS = {"PEOPLE": PEOPLE, "ANIMALS": ANIMALS, "PLACES": PLACES, "FOODS": FOODS, "THINGS": THINGS}
+
+
+class Words:
+    """The words of `demo_ko_words.toml`.
+
+    Attributes:
+        lists: `names`, `adverbs`, ... by name.
+        nouns: by kind: PEOPLE, ANIMALS, PLACES, FOODS, THINGS.
+        traits: adjectives that suit the nouns of each kind.
+        skies: what comes over a place (비가), with its verb.
+        actions: verbs with the objects they are done to.
+        motions: verbs of going to a place.
+        doings: verbs without an object.
+    """
+
+    def __init__(self) -> None:
+        data = read_toml(Path(__file__).with_name("demo_ko_words.toml"))
+        self.nouns = {kind: text.split() for kind, text in data.pop("nouns").items()}
+        self.traits = {
+            kind: [Adjective.parse(forms) for forms in traits]
+            for kind, traits in data.pop("traits").items()
+        }
+        self.skies = [(subject, Verb.parse(forms)) for subject, forms in data.pop("skies").items()]
+        self.actions = [
+            (Verb.parse(forms), [n for word in text.split() for n in self.nouns.get(word, [word])])
+            for forms, text in data.pop("actions").items()
+        ]
+        self.motions, self.doings = (
+            [Verb.parse(forms) for forms in data.pop(name)] for name in ("motions", "doings")
+        )
+        self.lists: dict[str, list[str]] = {
+            name: text.split() if isinstance(text, str) else text for name, text in data.items()
+        }
+
+
+@functools.cache
+def words() -> Words:
+    """The words, read once."""
+    return Words()
 
 
 def make(seed: int = SEED, size: int = BYTES) -> str:
@@ -72,39 +94,49 @@ class _Writer:
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
+        self.words = words()
+        self.nouns = self.words.nouns
         self.chapter = 0
         self.day = datetime.date(2026, 3, 1)
 
     def pick(self, choices: Sequence[T]) -> T:
         return choices[int(self.rng.random() * len(choices))]
 
+    def word(self, name: str) -> str:
+        return self.pick(self.words.lists[name])
+
     def chance(self, probability: float) -> bool:
         return self.rng.random() < probability
 
     # Words
 
+    def bare(self, kind: str) -> str:
+        return self.pick(self.nouns[kind])
+
     def noun(self, kind: str, describe: float = 0.35) -> str:
-        noun = self.pick(_KINDS[kind])
+        noun = self.bare(kind)
         return f"{self.trait(kind).describing()} {noun}" if self.chance(describe) else noun
 
     def trait(self, kind: str) -> Adjective:
-        return self.pick(TRAITS[kind])
+        return self.pick(self.words.traits[kind])
 
     def person(self) -> str:
-        return self.pick(NAMES) if self.chance(0.4) else self.noun("PEOPLE")
+        return self.word("names") if self.chance(0.4) else self.noun("PEOPLE")
 
     def action(self) -> tuple[Verb, str]:
         """A verb and the object it is done to, marked as one: (읽다, "책을")."""
-        verb, objects = self.pick(ACTIONS)
+        verb, objects = self.pick(self.words.actions)
         return verb, attach(self.pick(objects), "을/를")
 
     def to_place(self) -> str:
         return attach(self.noun("PLACES", 0.25), "으로/로")
 
     def time(self) -> str:
-        count = self.pick(SINO_NUMBERS)
+        count = self.word("sino_numbers")
         return (
-            self.pick(TIMES).replace("#", str(2 + int(self.rng.random() * 10))).replace("@", count)
+            self.word("times")
+            .replace("#", str(2 + int(self.rng.random() * 10)))
+            .replace("@", count)
         )
 
     def counted(self) -> str:
@@ -113,7 +145,7 @@ class _Writer:
         noun = self.noun(kind, 0.2)
         if noun.endswith("책"):
             counter = "권"
-        return f"{noun} {self.pick(NATIVE_NUMBERS)} {counter}"
+        return f"{noun} {self.word('native_numbers')} {counter}"
 
     # Sentences of a tale; `who` is the one it is about
 
@@ -131,29 +163,31 @@ class _Writer:
 
     def did(self, who: str) -> str:
         verb, what = self.action()
-        how = f"{self.pick(ADVERBS)} " if self.chance(0.4) else ""
+        how = f"{self.word('adverbs')} " if self.chance(0.4) else ""
         return f"{attach(who, '은/는')} {how}{what} {verb.past()}."
 
     def went(self, who: str) -> str:
-        return f"{attach(who, '은/는')} {self.to_place()} {self.pick(MOTIONS).past()}."
+        return f"{attach(who, '은/는')} {self.to_place()} {self.pick(self.words.motions).past()}."
 
     def went_after(self, who: str) -> str:
         verb, what = self.action()
-        move = self.pick(MOTIONS).past()
+        move = self.pick(self.words.motions).past()
         return f"{attach(who, '은/는')} {what} {verb.and_()} {self.to_place()} {move}."
 
     def did_while(self, who: str) -> str:
         verb, what = self.action()
-        return f"{attach(who, '은/는')} {what} {verb.while_()} {self.pick(DOINGS).past()}."
+        return (
+            f"{attach(who, '은/는')} {what} {verb.while_()} {self.pick(self.words.doings).past()}."
+        )
 
     def went_to_do(self, who: str) -> str:
         verb, what = self.action()
-        move = self.pick(MOTIONS).past()
+        move = self.pick(self.words.motions).past()
         return f"{attach(who, '은/는')} {what} {verb.in_order_to()} {self.to_place()} {move}."
 
     def because(self, who: str) -> str:
         kind = self.pick(["PLACES", "THINGS", "FOODS", "ANIMALS"])
-        cause = f"{attach(self.pick(_KINDS[kind]), '이/가')} {self.trait(kind).so()}"
+        cause = f"{attach(self.bare(kind), '이/가')} {self.trait(kind).so()}"
         verb, what = self.action()
         return f"{cause} {attach(who, '은/는')} {what} {verb.not_past()}."
 
@@ -162,15 +196,17 @@ class _Writer:
         return f"{self.noun('PLACES')}에 {attach(self.counted(), '이/가')} {verb}."
 
     def was_like(self, _who: str) -> str:
-        kind = self.pick(list(_KINDS))
+        kind = self.pick(list(self.nouns))
         first, second = self.trait(kind), self.trait(kind)
-        what = attach(self.pick(_KINDS[kind]), "은/는")
+        what = attach(self.bare(kind), "은/는")
         if first == second:
             return f"{what} 아주 {first.past()}."
         return f"{what} {first.and_()} {second.past()}."
 
     def together(self, who: str) -> str:
-        other = attach(self.pick([name for name in NAMES if name != who]), "은/는")
+        other = attach(
+            self.pick([name for name in self.words.lists["names"] if name != who]), "은/는"
+        )
         verb, what = self.action()
         return f"{attach(who, '과/와')} {other} 함께 {what} {verb.past()}."
 
@@ -188,13 +224,13 @@ class _Writer:
 
     def when(self, who: str) -> str:
         verb, what = self.action()
-        subject, sky = self.pick(SKIES)
+        subject, sky = self.pick(self.words.skies)
         return (
             f"{attach(who, '이/가')} {what} {verb.describing_future()} 때 {subject} {sky.past()}."
         )
 
     def someone_who(self, who: str) -> str:
-        (verb, what), other = self.action(), self.pick(PEOPLE)
+        (verb, what), other = self.action(), self.bare("PEOPLE")
         deed = self.pick(["만났다", "보았다", "따라갔다", "도왔다", "떠올렸다"])
         return f"{attach(who, '은/는')} {what} {verb.describing()} {attach(other, '을/를')} {deed}."
 
@@ -205,14 +241,14 @@ class _Writer:
         return f"{attach(who, '은/는')} 사실 {attach(self.noun('PEOPLE', 0.7), '이었다/였다')}."
 
     def saw_weather(self, _who: str) -> str:
-        subject, verb = self.pick(SKIES)
-        first = self.pick(PLACES)
-        second = self.pick([place for place in PLACES if place != first])
+        subject, verb = self.pick(self.words.skies)
+        first = self.bare("PLACES")
+        second = self.pick([place for place in self.nouns["PLACES"] if place != first])
         return f"{attach(first, '과/와')} {second} 위로 {subject} {verb.past()}."
 
     def but_then(self, who: str) -> str:
-        kind = self.pick(list(_KINDS))
-        what = attach(self.pick(_KINDS[kind]), "은/는")
+        kind = self.pick(list(self.nouns))
+        what = attach(self.bare(kind), "은/는")
         verb, to_what = self.action()
         trait = self.trait(kind).past_base()
         return f"{what} {trait}지만 {attach(who, '은/는')} {to_what} {verb.past()}."
@@ -245,7 +281,7 @@ class _Writer:
 
     def asked_what(self) -> tuple[str, str]:
         kind = self.pick(["THINGS", "ANIMALS", "FOODS"])
-        noun, trait = self.pick(_KINDS[kind]), self.trait(kind)
+        noun, trait = self.bare(kind), self.trait(kind)
         return (
             self.pick(["이것은 무엇이에요?", "저것은 뭐예요?", "그게 뭐니?"]),
             f"{attach(noun, '이에요/예요')}. {self.pick(['정말', '아주'])} {trait.exclaimed()}!",
@@ -264,14 +300,14 @@ class _Writer:
 
     def proposed(self) -> tuple[str, str]:
         verb, what = self.action()
-        name = attach(self.pick(NAMES), "아/야")
+        name = attach(self.word("names"), "아/야")
         if self.chance(0.5):
             return f"{name}, {what} {verb.shall_we()}?", f"좋아요! {what} {verb.and_()} 싶어요."
         return f"{name}, {self.noun('PLACES')}에 가서 {what} {verb.lets()}.", self.refusal()
 
     def refusal(self) -> str:
         kind = self.pick(["PLACES", "FOODS", "THINGS"])
-        why = f"{attach(self.pick(_KINDS[kind]), '이/가')} 너무 {self.trait(kind).so()} 싫어요."
+        why = f"{attach(self.bare(kind), '이/가')} 너무 {self.trait(kind).so()} 싫어요."
         return self.pick(["아니요. ", "글쎄요, ", ""]) + why
 
     # Pieces
@@ -284,7 +320,8 @@ class _Writer:
 
     def tale(self) -> str:
         self.chapter += 1
-        hero, other = self.pick(PEOPLE + NAMES), self.pick(PEOPLE + NAMES)
+        heroes = self.nouns["PEOPLE"] + self.words.lists["names"]
+        hero, other = self.pick(heroes), self.pick(heroes)
         title = f"● 제{self.chapter}장. {attach(hero, '과/와')} {self.noun('THINGS', 0.6)}"
         paragraphs = [title, ""]
         for _ in range(3 + int(self.rng.random() * 3)):
@@ -300,7 +337,7 @@ class _Writer:
 
     def chat(self) -> str:
         """Messages between two friends, with the lone jamo people type."""
-        first, second = self.pick(NAMES), self.pick(NAMES)
+        first, second = self.word("names"), self.word("names")
         lines = ["★ 대화방 ★"]
         for turn in range(4 + int(self.rng.random() * 5)):
             lines.append(f"{(first, second)[turn % 2]}: {self.message()}")
@@ -309,19 +346,19 @@ class _Writer:
     def message(self) -> str:
         verb, what = self.action()
         kind = self.pick(["FOODS", "PLACES", "THINGS"])
-        thing = self.pick(_KINDS[kind])
+        thing = self.bare(kind)
         text = self.pick(
             [
-                f"나 지금 {attach(self.pick(PLACES), '이야/야')}",
+                f"나 지금 {attach(self.bare('PLACES'), '이야/야')}",
                 f"{what} {verb.past_base()}어",
                 f"아직 {what} 못 {verb.past_base()}어",
                 f"{attach(thing, '이/가')} 진짜 {self.trait(kind).infinitive}",
                 f"내일 {what} {verb.describing_future()} 거야",
-                f"{self.pick(PLACES)}에서 {self.pick(PEOPLE)} 봤어",
-                f"{1 + int(self.rng.random() * 12)}시에 {self.pick(PLACES)} 앞에서 만나",
+                f"{self.bare('PLACES')}에서 {self.bare('PEOPLE')} 봤어",
+                f"{1 + int(self.rng.random() * 12)}시에 {self.bare('PLACES')} 앞에서 만나",
             ]
         )
-        mark = self.pick(CHAT_WORDS)
+        mark = self.word("chat_words")
         shape = self.rng.random()
         return mark if shape < 0.12 else f"{mark} {text}" if shape < 0.35 else f"{text} {mark}"
 
@@ -329,18 +366,18 @@ class _Writer:
         self.day += datetime.timedelta(days=1 + int(self.rng.random() * 5))
         day = self.day
         weekday = "월화수목금토일"[day.weekday()]
-        title = f"{day.year}년 {day.month}월 {day.day}일 {weekday}요일, {self.pick(WEATHER)}"
+        title = f"{day.year}년 {day.month}월 {day.day}일 {weekday}요일, {self.word('weather')}"
         body = " ".join(self.sentence("나") for _ in range(4 + int(self.rng.random() * 4)))
         return f"{title}\n{body}"
 
     def letter(self) -> str:
-        to, sender = self.pick(PEOPLE), self.pick(NAMES)
+        to, sender = self.bare("PEOPLE"), self.word("names")
         lines = []
         for _ in range(3 + int(self.rng.random() * 3)):
             verb, what = self.action()
-            where, move = self.to_place(), self.pick(MOTIONS)
-            kind = self.pick(list(_KINDS))
-            noun = attach(self.pick(_KINDS[kind]), "이/가")
+            where, move = self.to_place(), self.pick(self.words.motions)
+            kind = self.pick(list(self.nouns))
+            noun = attach(self.bare(kind), "이/가")
             lines.append(
                 self.pick(
                     [

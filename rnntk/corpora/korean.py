@@ -89,10 +89,6 @@ class Predicate:
         """먹고: and, and then."""
         return self.stem + "고"
 
-    def but(self) -> str:
-        """먹지만."""
-        return self.stem + "지만"
-
     def so(self) -> str:
         """먹어서: because, and so."""
         return self.infinitive + "서"
@@ -120,10 +116,6 @@ class Predicate:
     def not_past(self) -> str:
         """먹지 않았다."""
         return self.stem + "지 않았다"
-
-    def polite(self) -> str:
-        """먹어요."""
-        return self.infinitive + "요"
 
     def formal(self) -> str:
         """먹습니다, 갑니다, 만듭니다."""
@@ -154,11 +146,6 @@ class Predicate:
 class Verb(Predicate):
     """A verb: what only verbs have."""
 
-    def present(self) -> str:
-        """먹는다, 간다, 만든다."""
-        base = _without_rieul(self.stem)
-        return self.stem + "는다" if final_of(base) else _with_final(base, _NIEUN) + "다"
-
     def describing(self) -> str:
         """먹는, 가는, 만드는."""
         return _without_rieul(self.stem) + "는"
@@ -169,11 +156,7 @@ class Verb(Predicate):
 
 
 class Adjective(Predicate):
-    """An adjective: in the present it takes 다 alone, and its describing form is that of 으ㄴ."""
-
-    def present(self) -> str:
-        """작다."""
-        return self.stem + "다"
+    """An adjective: its describing form is that of 으ㄴ."""
 
     def describing(self) -> str:
         """작은, 큰, 긴."""
