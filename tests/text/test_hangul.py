@@ -10,17 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rnntk.text.hangul import (
-    FINALS,
-    INITIALS,
-    JAMO,
-    MARKER,
-    VOWELS,
-    Hangul,
-    HangulSlides,
-    Recomposer,
-    recompose,
-)
+from rnntk.text.hangul import JAMO, MARKER, Hangul, HangulSlides, Recomposer, recompose
 
 needs_data = pytest.mark.skipif(
     not os.environ.get("RNNTK_DATA"), reason="needs RNNTK_DATA: the folder of the real corpora"
@@ -39,7 +29,7 @@ CHARACTER = st.one_of(
 )
 TEXT = st.lists(CHARACTER, max_size=40).map("".join)
 STREAM = st.one_of(
-    st.text(st.sampled_from(INITIALS + VOWELS + "".join(FINALS) + MARKER * 9), max_size=40),
+    st.text(st.sampled_from(JAMO + MARKER * 9), max_size=40),
     st.text(st.sampled_from(f"ㄱㄴㄳㄸㅏㅗ{MARKER}{MARKER}a"), max_size=40),
     TEXT,
 )
