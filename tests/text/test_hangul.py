@@ -1,6 +1,8 @@
 """Hangul as jamo: the tables of rules, the laws, the golden files, hgtk as oracle."""
 
 import os
+import subprocess
+import sys
 import unicodedata
 from itertools import pairwise
 from pathlib import Path
@@ -95,6 +97,14 @@ def test_every_syllable_and_jamo_against_unicode() -> None:
         assert symbols[-1] == MARKER
         assert [unicodedata.name(c).split()[-1] for c in symbols[:-1]] == names
         assert hangul.decode(symbols) == chr(code)
+
+
+def test_help_does_not_wait_for_the_tables() -> None:
+    code = (
+        "import sys; from rnntk.cli.main import group; group(['--help'], standalone_mode=False); "
+        "sys.exit('hangul_jamo' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
 @given(TEXT)
