@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,21 +104,19 @@ class Checkpoint:
             RunError: the file is no safetensors file of float32 arrays.
         """
         path = self.folder / WEIGHTS
-        try:
+        with _damage(path):
             with path.open("rb") as file:
                 length = int.from_bytes(file.read(8), "little")
                 header = json.loads(file.read(length))
             header.pop("__metadata__", None)
             if any(entry["dtype"] != "F32" for entry in header.values()):
-                raise RunError(f"{self.folder} is damaged: {WEIGHTS} must hold float32 arrays.")
+                raise RunError(f"{path} is damaged: it must hold float32 arrays.")
             # As a plain array: np.memmap's own slices are slow.
             data = np.asarray(np.memmap(path, np.uint8, "r", offset=8 + length))
             return {
                 name: data[slice(*entry["data_offsets"])].view("<f4").reshape(entry["shape"])
                 for name, entry in header.items()
             }
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RunError(f"{self.folder} is damaged: {WEIGHTS}: {error}.") from error
 
     def optimizer(self) -> dict[str, np.ndarray]:
         """The optimizer's variables by name."""
@@ -182,8 +181,25 @@ def _unpack(path: Path) -> dict[str, np.ndarray]:
     return safetensors.numpy.load_file(path)
 
 
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while a checkpoint is read into a `RunError`."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        missing = Path(str(error.filename)).name
+        raise RunError(f"{path} is damaged: {missing} is missing.") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{path} is damaged: {error}.") from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
 def read(folder: Path, *, only: Collection[str] | None = None) -> Checkpoint:
-    """Open a checkpoint, checking every file.
+    """Open a checkpoint, checking the content of its files.
 
     Args:
         folder: the checkpoint's.
@@ -192,8 +208,8 @@ def read(folder: Path, *, only: Collection[str] | None = None) -> Checkpoint:
     Raises:
         RunError: a file is missing, cut short or changed; the message names it.
     """
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+    with _damage(folder):
+        manifest = _json(folder / MANIFEST)["files"]
         missing = set(only or ()) - set(manifest)
         if missing:
             raise RunError(f"{folder} is damaged: its manifest lacks {', '.join(sorted(missing))}.")
@@ -202,8 +218,6 @@ def read(folder: Path, *, only: Collection[str] | None = None) -> Checkpoint:
                 continue
             if Path(name).name != name:
                 raise RunError(f"{folder} is damaged: its manifest names {name!r}.")
-            if not (folder / name).is_file():
-                raise RunError(f"{folder} is damaged: {name} is missing.")
             data = (folder / name).read_bytes()
             if len(data) != expected["bytes"]:
                 raise RunError(
@@ -211,14 +225,22 @@ def read(folder: Path, *, only: Collection[str] | None = None) -> Checkpoint:
                 )
             if hashlib.sha256(data).hexdigest() != expected["sha256"]:
                 raise RunError(f"{folder} is damaged: the content of {name} has changed.")
-        progress: dict[str, Any] = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
-        return Checkpoint(folder, Progress(**progress))
-    except FileNotFoundError as error:
-        raise RunError(
-            f"{folder} is damaged: {Path(str(error.filename)).name} is missing."
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{folder} is damaged: {error}.") from error
+        return Checkpoint(folder, Progress(**_json(folder / PROGRESS)))
+
+
+def glance(folder: Path) -> Progress:
+    """The progress of a checkpoint whose files are checked by their sizes only: quick for many runs.
+
+    Raises:
+        RunError: a file is missing or has another size.
+    """
+    with _damage(folder):
+        for name, expected in _json(folder / MANIFEST)["files"].items():
+            if (folder / name).stat().st_size != expected["bytes"]:
+                raise RunError(
+                    f"{folder} is damaged: {name} has another size than when it was written."
+                )
+        return Progress(**_json(folder / PROGRESS))
 
 
 def steps(parent: Path) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,7 +126,7 @@ def _summarize(run: RunFolder, modified: float, size: int) -> Summary:
     progress, problem = None, None
     for step in reversed(steps):
         try:
-            progress = _glance(run.checkpoints / checkpoint.folder_name(step))
+            progress = checkpoint.glance(run.checkpoints / checkpoint.folder_name(step))
             break
         except RunError as error:
             problem = problem or str(error)
@@ -207,28 +206,6 @@ def _stat(path: Path) -> tuple[float, int]:
     except OSError:
         pass
     return max(times, default=0.0), size
-
-
-def _glance(path: Path) -> checkpoint.Progress:
-    """Where a checkpoint stands, its files checked by their sizes only: quick for many runs.
-
-    Raises:
-        RunError: a file is missing or has another size.
-    """
-    try:
-        manifest = json.loads((path / checkpoint.MANIFEST).read_text(encoding="utf-8"))["files"]
-        for name, expected in manifest.items():
-            if (path / name).stat().st_size != expected["bytes"]:
-                raise RunError(
-                    f"{path} is damaged: {name} has another size than when it was written."
-                )
-        progress = json.loads((path / checkpoint.PROGRESS).read_text(encoding="utf-8"))
-        return checkpoint.Progress(**progress)
-    except FileNotFoundError as error:
-        missing = Path(str(error.filename)).name
-        raise RunError(f"{path} is damaged: {missing} is missing.") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{path} is damaged: {error}.") from error
 
 
 def _check(parent: Path, step: int) -> CheckpointSummary:
