@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rnntk import __version__
 from rnntk.errors import RnntkError, RunError, UsageError
 from rnntk.exchange import network
-from rnntk.exchange.network import Arrays, Network
+from rnntk.exchange.network import Arrays, PlainNetwork
 from rnntk.files import disk_errors, rename, scratch
 from rnntk.runs import folder
 from rnntk.runs.checkpoint import Checkpoint
@@ -28,7 +28,7 @@ FORMAT_VERSION = 1
 TOLERANCE = 1e-4
 """Largest difference allowed, relative to the largest logit (or 1): some hundred roundings of float32."""
 
-Write = Callable[[Network, Path], None]
+Write = Callable[[PlainNetwork, Path], None]
 Run = Callable[[Path, Arrays], dict[str, NDArray[Any]]]
 
 
@@ -103,13 +103,11 @@ def refuse(output: Path, format: str) -> None:
     """Raise `UsageError` when an export of this format may not be written to `output`."""
     ending = FORMATS[format]
     if ending and output.suffix != ending:
-        raise UsageError(
-            f"--output is {output}, but a file of --format {format} must end in {ending}."
-        )
+        raise UsageError(f"output is {output}, but a file of format {format} must end in {ending}.")
     for path in (output, sidecar_of(output)):
         if path.exists():
             raise UsageError(
-                f"{path} exists already and is not overwritten. Remove it, or choose another name with --output."
+                f"{path} exists already and is not overwritten. Remove it, or choose another output."
             )
 
 
@@ -133,14 +131,14 @@ def compare(expected: Arrays, found: Arrays, output: Path, tolerance: float = TO
         if not difference <= allowed:
             raise RunError(
                 f"The export {output} was removed: its {name} differs from the run's own by {difference:.3g}, where "
-                f"rounding explains {allowed:.1g}. Export another --format, and report this with the versions of "
+                f"rounding explains {allowed:.1g}. Export another format, and report this with the versions of "
                 "TensorFlow and Keras."
             )
         largest = max(largest, difference)
     return largest
 
 
-def _backend(format: str, net: Network) -> tuple[Write, Run]:
+def _backend(format: str, net: PlainNetwork) -> tuple[Write, Run]:
     if format == "npz":
         return _write_npz, partial(_run_npz, net)
     if format == "onnx":
@@ -148,7 +146,7 @@ def _backend(format: str, net: Network) -> tuple[Write, Run]:
             from rnntk.exchange import onnx_graph
         except ImportError as error:
             raise RnntkError(
-                f"--format onnx needs the packages onnx and onnxruntime ({error}). "
+                f"The format onnx needs the packages onnx and onnxruntime ({error}). "
                 "Install them with: pip install 'rnntk[onnx]'"
             ) from error
         return onnx_graph.write, onnx_graph.run
@@ -159,12 +157,12 @@ def _backend(format: str, net: Network) -> tuple[Write, Run]:
     return stock_keras.write_savedmodel, stock_keras.run_savedmodel
 
 
-def _write_npz(net: Network, path: Path) -> None:
+def _write_npz(net: PlainNetwork, path: Path) -> None:
     with path.open("wb") as file:
         np.savez(file, **net.weights)  # type: ignore[arg-type]
 
 
-def _run_npz(net: Network, path: Path, inputs: Arrays) -> dict[str, NDArray[Any]]:
+def _run_npz(net: PlainNetwork, path: Path, inputs: Arrays) -> dict[str, NDArray[Any]]:
     with np.load(path, allow_pickle=False) as arrays:
         return replace(net, weights=dict(arrays)).answers(inputs)
 
@@ -172,7 +170,7 @@ def _run_npz(net: Network, path: Path, inputs: Arrays) -> dict[str, NDArray[Any]
 def _describe(
     run: RunFolder,
     saved: Checkpoint,
-    net: Network,
+    net: PlainNetwork,
     format: str,
     output: Path,
     difference: float,

@@ -20,7 +20,7 @@ _BATCH, _STEPS = 3, 16
 
 
 @dataclass(frozen=True)
-class Network:
+class PlainNetwork:
     """A network in numbers.
 
     Attributes:
@@ -136,10 +136,10 @@ def after(state: str) -> str:
     return f"new_{state}"
 
 
-def of_run(run: RunFolder, saved: Checkpoint) -> Network:
+def of_run(run: RunFolder, saved: Checkpoint) -> PlainNetwork:
     """The network of a checkpoint."""
     model = run.record["model"]
-    return Network(
+    return PlainNetwork(
         run.kind,
         str(model["cell"]),
         int(model["layers"]),

@@ -16,7 +16,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from rnntk import config
 from rnntk.config import MachineConfig, ModelConfig, OptimizationConfig, TextConfig
 from rnntk.decoding.decoder import Decoder
 from rnntk.errors import DataError, RunError
+from rnntk.exchange.network import PlainNetwork
 from rnntk.runs import checkpoint, folder
 from rnntk.runs.checkpoint import Progress
 from rnntk.runs.folder import RunFolder
@@ -51,22 +51,7 @@ _OUTSIDE = ("embedding", "softmax_w", "softmax_b")
 _SLOT = re.compile(r"(Adam|RMSProp|Momentum|Adagrad|Adadelta|Ftrl|ExponentialMovingAverage)(_\d+)?")
 
 
-@dataclass(frozen=True)
-class Network:
-    """What a checkpoint holds, in Keras' layout and under rnntk's names.
-
-    Attributes:
-        cell: `lstm`, `gru` (reset gate before the product) or `rnn`.
-        layers: recurrent layers.
-        weights: by name.
-    """
-
-    cell: str
-    layers: int
-    weights: Arrays
-
-
-def read_network(prefix: Path, *, forget_bias: float = 1.0) -> Network:
+def read_network(prefix: Path, *, forget_bias: float = 1.0) -> PlainNetwork:
     """The weights of a checkpoint.
 
     Args:
@@ -98,7 +83,7 @@ def _is_slot(name: str) -> bool:
 
 def convert(
     variables: Mapping[str, NDArray[Any]], prefix: Path, *, forget_bias: float = 1.0
-) -> Network:
+) -> PlainNetwork:
     """TensorFlow 1's variables as Keras lays them out.
 
     Args:
@@ -142,7 +127,8 @@ def convert(
         Decoder(weights, cell)
     except RunError as error:
         raise _unknown(variables, prefix, str(error)) from error
-    return Network(cell, len(layers), weights)
+    units = weights["output/kernel"].shape[0]
+    return PlainNetwork(folder.CHAR_RNN, cell, len(layers), units, weights)
 
 
 def _pick(
@@ -222,7 +208,7 @@ _CONVERT = {"lstm": _lstm, "gru": _gru, "rnn": _rnn}
 
 
 def import_run(
-    network: Network,
+    network: PlainNetwork,
     vocabulary: Vocabulary,
     path: Path,
     *,
@@ -255,13 +241,13 @@ def import_run(
     if len(vocabulary) != V:
         raise DataError(
             f"The vocabulary does not match: it has {len(vocabulary)} symbols, and {source} was trained on {V}. "
-            "Give the vocabulary that belongs to this checkpoint with --vocab."
+            "Give the vocabulary that belongs to this checkpoint (vocab)."
         )
     chosen = preprocessors.get(preprocessor or guess_preprocessor(vocabulary))
     model = ModelConfig(
         cell=network.cell,
         layers=network.layers,
-        units=network.weights["output/kernel"].shape[0],
+        units=network.units,
         embedding=E,
         gru_reset="before" if network.cell == "gru" else "after",
     )

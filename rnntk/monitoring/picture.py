@@ -36,11 +36,11 @@ def check_path(path: Path) -> None:
         UsageError: the suffix is neither .png nor .svg, or there is no such folder.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(
-            f"--output {path}: {path.suffix or 'no suffix'} is no format of rnntk plot; use .png or .svg."
-        )
+        raise UsageError(f"output is {path}, but a picture must end in {' or '.join(SUFFIXES)}.")
     if not path.absolute().parent.is_dir():
-        raise UsageError(f"--output {path}: there is no folder {path.parent}. Make it first.")
+        raise UsageError(
+            f"There is no folder {path.parent} for the output {path.name}. Make it first."
+        )
 
 
 def draw(

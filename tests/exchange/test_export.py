@@ -163,8 +163,8 @@ def test_what_does_not_agree_is_not_kept(
     wrong = {**own.weights, "rnn_1/bias": own.weights["rnn_1/bias"] + np.float32(0.01)}
     backend = export._backend(onnx_if_there(format), own)
 
-    def write_wrongly(net: network.Network, path: Path) -> None:
-        backend[0](network.Network(net.kind, net.cell, net.layers, net.units, wrong), path)
+    def write_wrongly(net: network.PlainNetwork, path: Path) -> None:
+        backend[0](network.PlainNetwork(net.kind, net.cell, net.layers, net.units, wrong), path)
 
     monkeypatch.setattr(export, "_backend", lambda *_: (write_wrongly, backend[1]))
     output = tmp_path / "out" / f"m{export.FORMATS[format]}"
