@@ -16,7 +16,7 @@ from rnntk.cache import cache_dir
 from rnntk.corpora import demo_ko, digits, images
 from rnntk.corpora.card import Card, Source
 from rnntk.corpora.fetch import ANOTHER_CACHE, fetch, sha256_of
-from rnntk.corpora.system import BUILDERS, Built, Machine
+from rnntk.corpora.system import Built, Machine, build
 from rnntk.errors import CorpusError
 from rnntk.files import write_bytes
 
@@ -198,7 +198,7 @@ class Search:
         return self._existing(target, "url", f" (downloaded from {source.target})")
 
     def _build(self, source: Source) -> Resolved | None:
-        made = BUILDERS[source.target](self.machine)
+        made = build(source.target, self.machine)
         if isinstance(made, Path):
             return self._existing(made, "system", "")
         return self._keep(made, "system")
