@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rnntk.corpora import places
-from rnntk.corpora.card import Card, Source, read_card
+from rnntk.corpora.card import Card, CardSource, read_card
 from rnntk.corpora.search import (
     GENERATORS,
     NO_FILE,
@@ -79,7 +79,7 @@ def load_card(name_or_path: str | Path) -> Card:
     return read_card(_CARDS / f"{text}.toml")
 
 
-def _check_builder(source: Source, path: str) -> None:
+def _check_builder(source: CardSource, path: str) -> None:
     known = {"system": list(BUILDERS), "generated": list(GENERATORS)}.get(source.kind)
     if known is not None and source.target not in known:
         raise UsageError(

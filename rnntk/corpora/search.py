@@ -14,7 +14,7 @@ from urllib.request import url2pathname
 
 from rnntk.cache import cache_dir
 from rnntk.corpora import demo_ko, digits, images
-from rnntk.corpora.card import Card, Source
+from rnntk.corpora.card import Card, CardSource
 from rnntk.corpora.fetch import ANOTHER_CACHE, fetch, sha256_of
 from rnntk.corpora.system import Built, Machine, build
 from rnntk.errors import CorpusError
@@ -130,7 +130,7 @@ class Search:
             return None
         return self._existing(path, "cache", " (downloaded earlier)")
 
-    def at(self, source: Source) -> Resolved | None:
+    def at(self, source: CardSource) -> Resolved | None:
         """One of the card's own sources."""
         try:
             if source.kind == "url" and source.needs_network:
@@ -175,7 +175,7 @@ class Search:
             )
         return Resolved(card, path, source, detail, sha256, size, same)
 
-    def _local(self, source: Source) -> Resolved | None:
+    def _local(self, source: CardSource) -> Resolved | None:
         path = local_path(source)
         if not path.is_file():
             raise CorpusError(NO_FILE)
@@ -185,7 +185,7 @@ class Search:
             return self._existing(target, "file", f" (out of {path})")
         return self._existing(path, "file", "")
 
-    def _download(self, source: Source) -> Resolved | None:
+    def _download(self, source: CardSource) -> Resolved | None:
         card, target = self.card, cache_path(self.card)
         if self.offline:
             raise CorpusError("not asked: the network is forbidden (offline, or RNNTK_OFFLINE)")
@@ -197,13 +197,13 @@ class Search:
         fetch(source.target, target, sha256=card.sha256, member=source.member)
         return self._existing(target, "url", f" (downloaded from {source.target})")
 
-    def _build(self, source: Source) -> Resolved | None:
+    def _build(self, source: CardSource) -> Resolved | None:
         made = build(source.target, self.machine)
         if isinstance(made, Path):
             return self._existing(made, "system", "")
         return self._keep(made, "system")
 
-    def _generate(self, source: Source) -> Resolved:
+    def _generate(self, source: CardSource) -> Resolved:
         return self._keep(GENERATORS[source.target](), "generated")
 
     def _keep(self, made: Built, source: str) -> Resolved:
@@ -230,11 +230,11 @@ class Search:
         self.notify(f"{self.card.name}: {place}: {reason}")
 
 
-def _label(source: Source) -> str:
+def _label(source: CardSource) -> str:
     return source.target if source.kind in ("url", "file") else f"{source.kind} {source.target}"
 
 
-def local_path(source: Source) -> Path:
+def local_path(source: CardSource) -> Path:
     """The file that a `file` source, or a `url` source of `file:`, names."""
     if source.kind == "file":
         return Path(source.target)

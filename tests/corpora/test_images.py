@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rnntk.corpora import images, registry
-from rnntk.corpora.card import Card, Source
+from rnntk.corpora.card import Card, CardSource
 from rnntk.errors import CorpusError, DataError, UsageError
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
@@ -144,7 +144,7 @@ def test_the_copy_of_keras_is_read_where_it_is(alone, card, bare_machine):
     path = bare_machine.keras_home / "datasets" / "mnist.npz"
     path.parent.mkdir(parents=True)
     np.savez(path, **small_set())
-    keras = replace(card, sources=(Source("system", "keras_mnist"),))
+    keras = replace(card, sources=(CardSource("system", "keras_mnist"),))
     assert registry.availability(keras, machine=bare_machine).detail == str(path)
     found = registry.resolve(keras, machine=bare_machine)
     assert (found.source, found.path) == ("system", path)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rnntk.corpora import places, registry, search
-from rnntk.corpora.card import Card, Source
+from rnntk.corpora.card import Card, CardSource
 from rnntk.corpora.registry import resolve
 from rnntk.corpora.system import Machine
 from rnntk.errors import CorpusError, UsageError
@@ -24,7 +24,7 @@ def card(server) -> Card:
     server.pages["/input.txt"] = TEXT
     return Card(
         "small",
-        (Source("url", server.url + "/input.txt"), Source("system", "kernel_headers")),
+        (CardSource("url", server.url + "/input.txt"), CardSource("system", "kernel_headers")),
         sha256=SHA,
         bytes=len(TEXT),
         encoding="cp949",
@@ -233,7 +233,7 @@ def test_a_card_of_ones_own_uses_its_file_in_place(alone, bare_machine):
 
 def test_a_file_url_is_no_network(alone, bare_machine):
     (alone / "a text.txt").write_bytes(TEXT)
-    card = Card("mine", (Source("url", (alone / "a text.txt").as_uri()),), sha256=SHA)
+    card = Card("mine", (CardSource("url", (alone / "a text.txt").as_uri()),), sha256=SHA)
     found = resolve(card, offline=True, machine=bare_machine)
     assert (found.source, found.path) == ("file", alone / "a text.txt")
     assert found.same_bytes
