@@ -15,7 +15,7 @@ def data_dirs(data_dir: Path | None = None) -> list[Path]:
         UsageError: `data_dir` is given and is not a folder.
     """
     if data_dir is not None and not data_dir.is_dir():
-        raise UsageError(f"There is no folder {data_dir} (data_dir).")
+        raise UsageError(f"`data_dir` is {data_dir}, but there is no such folder.")
     named = [data_dir, os.environ.get("RNNTK_DATA") or None, "data"]
     folders = [Path(folder) for folder in named if folder is not None]
     return list(dict.fromkeys(folders))

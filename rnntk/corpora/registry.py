@@ -74,7 +74,7 @@ def load_card(name_or_path: str | Path) -> Card:
     if text not in names:
         raise UsageError(
             f"There is no corpus called {text}.{did_you_mean(text, names)} The corpora are {', '.join(names)}."
-            " For a text of your own give its path as input, for a card of your own its path as corpus (./my.toml)."
+            " A text of your own is given by `input`, a card of your own by `corpus` (./my.toml)."
         )
     return read_card(_CARDS / f"{text}.toml")
 
@@ -156,7 +156,7 @@ def resolve_images(data: str | None = None, **options: Any) -> Resolved:
         card = load_card(data)
         if card.kind != "images":
             raise UsageError(
-                f"data is {data}, but {card.name} is a text; the image sets are mnist and digits."
+                f"`data` is {data}, but {card.name} is a text; the image sets are mnist and digits."
             )
         return resolve(card, **options)
     offline = places.is_offline(options.get("offline", False))
@@ -235,7 +235,7 @@ def _nothing_answered(search: Search, data_dir: Path | None) -> str:
     facts = f" ({card.size}, SHA-256 {card.sha256})" if card.sha256 else ""
     lines.append(f"If you have it, put the file{facts} at")
     lines.append(f"  {user_path(card, data_dir)}")
-    lines.append("or at the same place in a folder that data_dir or RNNTK_DATA names.")
+    lines.append("or at the same place in a folder that `data_dir` or RNNTK_DATA names.")
     here = [
         other.name
         for other in all_cards()

@@ -141,7 +141,8 @@ class Search:
                 return self._generate(source)
             return self._local(source)
         except CorpusError as error:
-            self.failures.append((_label(source), str(error)))
+            reason = str(error.args[0])  # with the settings still marked, unlike str(error)
+            self.failures.append((_label(source), reason))
             if source.needs_network:
                 self.download_failure = str(error)
                 self.notify(f"{self.card.name} was not downloaded: {error}")
@@ -188,10 +189,10 @@ class Search:
     def _download(self, source: CardSource) -> Resolved | None:
         card, target = self.card, cache_path(self.card)
         if self.offline:
-            raise CorpusError("not asked: the network is forbidden (offline, or RNNTK_OFFLINE)")
+            raise CorpusError("not asked: the network is forbidden (`offline` or RNNTK_OFFLINE)")
         if card.needs_consent and not self.accept_licence:
             raise CorpusError(
-                "not asked: no licence is known that permits copying it; if you may have it, set accept_licence"
+                "not asked: no licence is known that permits copying it; if you may have it, set `accept_licence`"
             )
         self.notify(f"Downloading {card.name} ({card.size}) from {source.target}")
         fetch(source.target, target, sha256=card.sha256, member=source.member)

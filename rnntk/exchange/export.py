@@ -86,7 +86,7 @@ def export(run: RunFolder, saved: Checkpoint, format: str, output: Path) -> Expo
     inputs = net.probe()
     expected = net.answers(inputs)
     with (
-        disk_errors(output, advice="Choose another output.", error=RunError),
+        disk_errors(output, advice="Choose another place with `output`.", error=RunError),
         scratch(output.parent) as aside,
     ):
         written = aside / output.name
@@ -103,11 +103,13 @@ def refuse(output: Path, format: str) -> None:
     """Raise `UsageError` when an export of this format may not be written to `output`."""
     ending = FORMATS[format]
     if ending and output.suffix != ending:
-        raise UsageError(f"output is {output}, but a file of format {format} must end in {ending}.")
+        raise UsageError(
+            f"`output` is {output}, but a file of `format` {format} must end in {ending}."
+        )
     for path in (output, sidecar_of(output)):
         if path.exists():
             raise UsageError(
-                f"{path} exists already and is not overwritten. Remove it, or choose another output."
+                f"{path} exists already and is not overwritten. Remove it, or choose another name with `output`."
             )
 
 
@@ -131,7 +133,7 @@ def compare(expected: Arrays, found: Arrays, output: Path, tolerance: float = TO
         if not difference <= allowed:
             raise RunError(
                 f"The export {output} was removed: its {name} differs from the run's own by {difference:.3g}, where "
-                f"rounding explains {allowed:.1g}. Export another format, and report this with the versions of "
+                f"rounding explains {allowed:.1g}. Export another `format`, and report this with the versions of "
                 "TensorFlow and Keras."
             )
         largest = max(largest, difference)
@@ -146,7 +148,7 @@ def _backend(format: str, net: PlainNetwork) -> tuple[Write, Run]:
             from rnntk.exchange import onnx_graph
         except ImportError as error:
             raise RnntkError(
-                f"The format onnx needs the packages onnx and onnxruntime ({error}). "
+                f"`format` onnx needs the packages onnx and onnxruntime ({error}). "
                 "Install them with: pip install 'rnntk[onnx]'"
             ) from error
         return onnx_graph.write, onnx_graph.run

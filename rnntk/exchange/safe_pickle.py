@@ -50,7 +50,7 @@ def load(path: Path) -> Any:
         raise DataError(f"{path} cannot be read ({error.strerror}).") from error
     if size > _MOST_BYTES:
         raise DataError(
-            f"{path} has {size:,} bytes; no vocabulary is that large. Give another file (vocab)."
+            f"{path} has {size:,} bytes; no vocabulary is that large. Give another file with `vocab`."
         )
     try:
         for opcode, argument, _ in pickletools.genops(data):
@@ -65,13 +65,13 @@ def load(path: Path) -> Any:
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path} holds Python 2 byte strings that are not ASCII, so its symbols are bytes and not characters. "
-            "Write the vocabulary again as Unicode strings, or give another file (vocab)."
+            "Write the vocabulary again as Unicode strings, or give another file with `vocab`."
         ) from error
     except Exception as error:
         # Whatever the reader met in a damaged file: ValueError, EOFError, IndexError, MemoryError, ...
         raise DataError(
             f"{path} is no pickle, or a damaged one ({type(error).__name__}: {error}). "
-            "Give the vocabulary's own file (vocab)."
+            "Give the vocabulary's file with `vocab`."
         ) from error
 
 

@@ -241,7 +241,7 @@ def import_run(
     if len(vocabulary) != V:
         raise DataError(
             f"The vocabulary does not match: it has {len(vocabulary)} symbols, and {source} was trained on {V}. "
-            "Give the vocabulary that belongs to this checkpoint (vocab)."
+            "Give the vocabulary that belongs to this checkpoint with `vocab`."
         )
     chosen = preprocessors.get(preprocessor or guess_preprocessor(vocabulary))
     model = ModelConfig(

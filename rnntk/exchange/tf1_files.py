@@ -107,5 +107,5 @@ def find_vocabulary(prefix: Path) -> Path:
         if path.is_file():
             return path
     raise UsageError(
-        f"There is no {' or '.join(_VOCABULARIES)} beside {prefix}. Give the vocabulary's file (vocab)."
+        f"There is no {' or '.join(_VOCABULARIES)} beside {prefix}. Give its path with `vocab`."
     )

@@ -36,10 +36,10 @@ def check_path(path: Path) -> None:
         UsageError: the suffix is neither .png nor .svg, or there is no such folder.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"output is {path}, but a picture must end in {' or '.join(SUFFIXES)}.")
+        raise UsageError(f"`output` is {path}, but a picture must end in {' or '.join(SUFFIXES)}.")
     if not path.absolute().parent.is_dir():
         raise UsageError(
-            f"There is no folder {path.parent} for the output {path.name}. Make it first."
+            f"`output` is {path}, but there is no folder {path.parent}. Make it first."
         )
 
 
@@ -122,4 +122,6 @@ def draw(
         buffer = io.BytesIO()
         form = path.suffix.lower()[1:]
         figure.savefig(buffer, format=form, metadata={"Date": None} if form == "svg" else None)
-    write_bytes(path, buffer.getvalue(), advice="Choose another output.", error=DataError)
+    write_bytes(
+        path, buffer.getvalue(), advice="Choose another place with `output`.", error=DataError
+    )

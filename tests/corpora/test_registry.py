@@ -63,7 +63,7 @@ def test_a_data_folder_without_the_corpus_is_passed_over(alone, card, bare_machi
 
 
 def test_a_data_dir_that_is_not_there_is_a_wrong_flag(alone, card):
-    with pytest.raises(UsageError, match=r"There is no folder none \(data_dir\)"):
+    with pytest.raises(UsageError, match="data_dir is none, but there is no such folder"):
         resolve(card, data_dir=Path("none"))
 
 

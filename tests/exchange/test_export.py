@@ -200,7 +200,7 @@ def test_what_exists_is_never_overwritten(make_run, tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_a_message(make_run, tmp_path: Path) -> None:
     run = make_run(CHAR, "rnn")
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match=r"cannot be written.*another output"):
+    with pytest.raises(RunError, match=r"cannot be written.*another place with output"):
         export.export(run, run.checkpoint(), "npz", tmp_path / "file" / "m.npz")
 
 

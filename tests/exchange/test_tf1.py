@@ -138,7 +138,7 @@ def test_no_checkpoint_is_a_message(tmp_path: Path) -> None:
         tf1_files.find_checkpoint(tmp_path)
     with pytest.raises(UsageError, match="There is no TensorFlow 1 checkpoint"):
         tf1_files.find_checkpoint(tmp_path / "model.ckpt-1")
-    with pytest.raises(UsageError, match=r"Give the vocabulary's file \(vocab\)"):
+    with pytest.raises(UsageError, match="Give its path with vocab"):
         tf1_files.find_vocabulary(tmp_path / "model.ckpt-1")
 
 
