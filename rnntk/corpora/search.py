@@ -41,7 +41,6 @@ class Resolved:
             own bytes, why.
         sha256: of the raw bytes, 64 hex digits.
         bytes: how many they are.
-        same_bytes: whether they are the card's own text; False also when the card names no SHA-256.
     """
 
     card: Card
@@ -50,7 +49,11 @@ class Resolved:
     detail: str
     sha256: str
     bytes: int
-    same_bytes: bool
+
+    @property
+    def same_bytes(self) -> bool:
+        """Whether they are the card's own text; False also when the card names no SHA-256."""
+        return bool(self.card.sha256) and self.sha256 == self.card.sha256
 
     @property
     def encoding(self) -> str | None:
@@ -135,10 +138,8 @@ class Search:
         try:
             if source.kind == "url" and source.needs_network:
                 return self._download(source)
-            if source.kind == "system":
-                return self._build(source)
-            if source.kind == "generated":
-                return self._generate(source)
+            if source.kind in ("system", "generated"):
+                return self._make(source)
             return self._local(source)
         except CorpusError as error:
             reason = str(error.args[0])  # with the settings still marked, unlike str(error)
@@ -156,25 +157,22 @@ class Search:
             for file in images.idx_files(path):
                 digest.update(bytes.fromhex(sha256_of(file)))
             detail = f"{card.name} from the IDX files in {path}."
-            return Resolved(card, path, source, detail, digest.hexdigest(), size_of(path), False)
+            return Resolved(card, path, source, detail, digest.hexdigest(), size_of(path))
         try:
             sha256 = sha256_of(path)
         except OSError as error:
             self._pass_over(str(path), f"cannot be read: {error.strerror}")
             return None
         size = size_of(path)
-        same = bool(card.sha256) and sha256 == card.sha256
         detail = f"{card.name} from {path}{remark}, {size:,} bytes."
-        if card.arrays:
-            # One set of arrays can lie in many containers; `load_images` verifies the arrays.
-            return Resolved(card, path, source, detail, sha256, size, same)
-        if card.sha256 and not same:
+        # One set of arrays can lie in many containers; `load_images` verifies the arrays.
+        if card.sha256 and sha256 != card.sha256 and not card.arrays:
             detail += (
                 f" It is not the text the card names: its SHA-256 is {sha256[:12]}..., not"
                 f" {card.sha256[:12]}... ({card.bytes:,} bytes). It is used as it is; results will"
                 " differ from the published ones."
             )
-        return Resolved(card, path, source, detail, sha256, size, same)
+        return Resolved(card, path, source, detail, sha256, size)
 
     def _local(self, source: CardSource) -> Resolved | None:
         path = local_path(source)
@@ -198,18 +196,15 @@ class Search:
         fetch(source.target, target, sha256=card.sha256, member=source.member)
         return self._existing(target, "url", f" (downloaded from {source.target})")
 
-    def _build(self, source: CardSource) -> Resolved | None:
-        made = build(source.target, self.machine)
-        if isinstance(made, Path):
-            return self._existing(made, "system", "")
-        return self._keep(made, "system")
-
-    def _generate(self, source: CardSource) -> Resolved:
-        return self._keep(GENERATORS[source.target](), "generated")
-
-    def _keep(self, made: Built, source: str) -> Resolved:
-        """Write what was made under its own hash, beside the cache and never in place of it."""
+    def _make(self, source: CardSource) -> Resolved | None:
+        """Text that is made here, written under its own hash: beside the downloads, never in place of one."""
         card = self.card
+        if source.kind == "generated":
+            made: Built | Path = GENERATORS[source.target]()
+        else:
+            made = build(source.target, self.machine)
+        if isinstance(made, Path):
+            return self._existing(made, source.kind, "")
         sha256 = hashlib.sha256(made.data).hexdigest()
         suffix = Path(card.files[0]).suffix
         path = cache_dir() / "built" / f"{card.name}-{sha256[:12]}{suffix}"
@@ -223,8 +218,7 @@ class Search:
             )
         else:
             detail = f"{card.name} is {made.detail}, {size:,} bytes."
-        same = bool(card.sha256) and sha256 == card.sha256
-        return Resolved(card, path, source, detail, sha256, size, same)
+        return Resolved(card, path, source.kind, detail, sha256, size)
 
     def _pass_over(self, place: str, reason: str) -> None:
         self.failures.append((place, reason))
