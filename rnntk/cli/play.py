@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rnntk.cli.chosen import chosen
-from rnntk.cli.console import Console, shown
+from rnntk.cli.console import Console, on_a_desktop, shown
 from rnntk.cli.options import Option, common_options, runs_dir_option
 from rnntk.errors import DataError, UsageError
 
@@ -127,22 +126,13 @@ def _serve(
     console.result(url)
     console.json("play", {"url": url, "run": str(models.run.path), "step": step})
     sys.stdout.flush()
-    if _wants_browser() if open_browser is None else open_browser:
+    if on_a_desktop() if open_browser is None else open_browser:
         import webbrowser
 
         # The socket listens already, so the browser waits for the server, which starts next.
         webbrowser.open(url)
     serve.run(app.create(models, host), bound)
     console.note("Ended.")
-
-
-def _wants_browser() -> bool:
-    """Whether a person sits before a desktop; elsewhere webbrowser would start a text browser, or nothing."""
-    if not (sys.stdout.isatty() and sys.stdin.isatty()):
-        return False
-    if sys.platform in ("win32", "darwin"):
-        return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def _report(console: Console, models: Models, target: Path, source: str | None) -> None:
