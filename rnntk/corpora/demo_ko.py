@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from rnntk.config import read_toml
-from rnntk.corpora.korean import Adjective, Verb, attach
+from rnntk.corpora.korean import Predicate, attach
 from rnntk.corpora.system import Built
 
 SEED = 0
@@ -44,16 +44,21 @@ class Words:
         data = read_toml(Path(__file__).with_name("demo_ko_words.toml"))
         self.nouns = {kind: text.split() for kind, text in data.pop("nouns").items()}
         self.traits = {
-            kind: [Adjective.parse(forms) for forms in traits]
+            kind: [Predicate.parse(forms) for forms in traits]
             for kind, traits in data.pop("traits").items()
         }
-        self.skies = [(subject, Verb.parse(forms)) for subject, forms in data.pop("skies").items()]
+        self.skies = [
+            (subject, Predicate.parse(forms)) for subject, forms in data.pop("skies").items()
+        ]
         self.actions = [
-            (Verb.parse(forms), [n for word in text.split() for n in self.nouns.get(word, [word])])
+            (
+                Predicate.parse(forms),
+                [n for word in text.split() for n in self.nouns.get(word, [word])],
+            )
             for forms, text in data.pop("actions").items()
         ]
         self.motions, self.doings = (
-            [Verb.parse(forms) for forms in data.pop(name)] for name in ("motions", "doings")
+            [Predicate.parse(forms) for forms in data.pop(name)] for name in ("motions", "doings")
         )
         self.lists: dict[str, list[str]] = {
             name: text.split() if isinstance(text, str) else text for name, text in data.items()
@@ -115,15 +120,15 @@ class _Writer:
 
     def noun(self, kind: str, describe: float = 0.35) -> str:
         noun = self.bare(kind)
-        return f"{self.trait(kind).describing()} {noun}" if self.chance(describe) else noun
+        return f"{self.trait(kind):은} {noun}" if self.chance(describe) else noun
 
-    def trait(self, kind: str) -> Adjective:
+    def trait(self, kind: str) -> Predicate:
         return self.pick(self.words.traits[kind])
 
     def person(self) -> str:
         return self.word("names") if self.chance(0.4) else self.noun("PEOPLE")
 
-    def action(self) -> tuple[Verb, str]:
+    def action(self) -> tuple[Predicate, str]:
         """A verb and the object it is done to, marked as one: (읽다, "책을")."""
         verb, objects = self.pick(self.words.actions)
         return verb, attach(self.pick(objects), "을/를")
@@ -164,32 +169,30 @@ class _Writer:
     def did(self, who: str) -> str:
         verb, what = self.action()
         how = f"{self.word('adverbs')} " if self.chance(0.4) else ""
-        return f"{attach(who, '은/는')} {how}{what} {verb.past()}."
+        return f"{attach(who, '은/는')} {how}{what} {verb:었다}."
 
     def went(self, who: str) -> str:
-        return f"{attach(who, '은/는')} {self.to_place()} {self.pick(self.words.motions).past()}."
+        return f"{attach(who, '은/는')} {self.to_place()} {self.pick(self.words.motions):었다}."
 
     def went_after(self, who: str) -> str:
         verb, what = self.action()
-        move = self.pick(self.words.motions).past()
-        return f"{attach(who, '은/는')} {what} {verb.and_()} {self.to_place()} {move}."
+        move = self.pick(self.words.motions)
+        return f"{attach(who, '은/는')} {what} {verb:고} {self.to_place()} {move:었다}."
 
     def did_while(self, who: str) -> str:
         verb, what = self.action()
-        return (
-            f"{attach(who, '은/는')} {what} {verb.while_()} {self.pick(self.words.doings).past()}."
-        )
+        return f"{attach(who, '은/는')} {what} {verb:으면서} {self.pick(self.words.doings):었다}."
 
     def went_to_do(self, who: str) -> str:
         verb, what = self.action()
-        move = self.pick(self.words.motions).past()
-        return f"{attach(who, '은/는')} {what} {verb.in_order_to()} {self.to_place()} {move}."
+        move = self.pick(self.words.motions)
+        return f"{attach(who, '은/는')} {what} {verb:으려고} {self.to_place()} {move:었다}."
 
     def because(self, who: str) -> str:
         kind = self.pick(["PLACES", "THINGS", "FOODS", "ANIMALS"])
-        cause = f"{attach(self.bare(kind), '이/가')} {self.trait(kind).so()}"
+        cause = f"{attach(self.bare(kind), '이/가')} {self.trait(kind):어서}"
         verb, what = self.action()
-        return f"{cause} {attach(who, '은/는')} {what} {verb.not_past()}."
+        return f"{cause} {attach(who, '은/는')} {what} {verb:지 않았다}."
 
     def there_was(self, _who: str) -> str:
         verb = self.pick(["있었다", "있었다", "나타났다", "보였다"])
@@ -200,39 +203,37 @@ class _Writer:
         first, second = self.trait(kind), self.trait(kind)
         what = attach(self.bare(kind), "은/는")
         if first == second:
-            return f"{what} 아주 {first.past()}."
-        return f"{what} {first.and_()} {second.past()}."
+            return f"{what} 아주 {first:었다}."
+        return f"{what} {first:고} {second:었다}."
 
     def together(self, who: str) -> str:
         other = attach(
             self.pick([name for name in self.words.lists["names"] if name != who]), "은/는"
         )
         verb, what = self.action()
-        return f"{attach(who, '과/와')} {other} 함께 {what} {verb.past()}."
+        return f"{attach(who, '과/와')} {other} 함께 {what} {verb:었다}."
 
     def wanted(self, who: str) -> str:
         verb, what = self.action()
-        return f"{attach(who, '은/는')} {what} {verb.and_()} 싶었다."
+        return f"{attach(who, '은/는')} {what} {verb:고} 싶었다."
 
     def did_not(self, who: str) -> str:
         verb, what = self.action()
-        return f"그러나 {attach(who, '은/는')} {what} {verb.not_past()}."
+        return f"그러나 {attach(who, '은/는')} {what} {verb:지 않았다}."
 
     def after(self, who: str) -> str:
         (first, one), (second, two) = self.action(), self.action()
-        return f"{one} {first.describing_past()} 뒤 {attach(who, '은/는')} {two} {second.past()}."
+        return f"{one} {first:은} 뒤 {attach(who, '은/는')} {two} {second:었다}."
 
     def when(self, who: str) -> str:
         verb, what = self.action()
         subject, sky = self.pick(self.words.skies)
-        return (
-            f"{attach(who, '이/가')} {what} {verb.describing_future()} 때 {subject} {sky.past()}."
-        )
+        return f"{attach(who, '이/가')} {what} {verb:을} 때 {subject} {sky:었다}."
 
     def someone_who(self, who: str) -> str:
         (verb, what), other = self.action(), self.bare("PEOPLE")
         deed = self.pick(["만났다", "보았다", "따라갔다", "도왔다", "떠올렸다"])
-        return f"{attach(who, '은/는')} {what} {verb.describing()} {attach(other, '을/를')} {deed}."
+        return f"{attach(who, '은/는')} {what} {verb:는} {attach(other, '을/를')} {deed}."
 
     def was_someone(self, who: str) -> str:
         if self.chance(0.5):
@@ -244,14 +245,14 @@ class _Writer:
         subject, verb = self.pick(self.words.skies)
         first = self.bare("PLACES")
         second = self.pick([place for place in self.nouns["PLACES"] if place != first])
-        return f"{attach(first, '과/와')} {second} 위로 {subject} {verb.past()}."
+        return f"{attach(first, '과/와')} {second} 위로 {subject} {verb:었다}."
 
     def but_then(self, who: str) -> str:
         kind = self.pick(list(self.nouns))
         what = attach(self.bare(kind), "은/는")
         verb, to_what = self.action()
-        trait = self.trait(kind).past_base()
-        return f"{what} {trait}지만 {attach(who, '은/는')} {to_what} {verb.past()}."
+        trait = self.trait(kind)
+        return f"{what} {trait:었지만} {attach(who, '은/는')} {to_what} {verb:었다}."
 
     # Talk
 
@@ -276,15 +277,15 @@ class _Writer:
     def asked_done(self) -> tuple[str, str]:
         verb, what = self.action()
         if self.chance(0.5):
-            return f"{what} {verb.past_base()}니?", f"네, 벌써 {verb.past_base()}어요."
-        return f"{what} {verb.past_base()}어요?", f"아니요, 아직 못 {verb.past_base()}어요…"
+            return f"{what} {verb:었니}?", f"네, 벌써 {verb:었어요}."
+        return f"{what} {verb:었어요}?", f"아니요, 아직 못 {verb:었어요}…"
 
     def asked_what(self) -> tuple[str, str]:
         kind = self.pick(["THINGS", "ANIMALS", "FOODS"])
         noun, trait = self.bare(kind), self.trait(kind)
         return (
             self.pick(["이것은 무엇이에요?", "저것은 뭐예요?", "그게 뭐니?"]),
-            f"{attach(noun, '이에요/예요')}. {self.pick(['정말', '아주'])} {trait.exclaimed()}!",
+            f"{attach(noun, '이에요/예요')}. {self.pick(['정말', '아주'])} {trait:네요}!",
         )
 
     def asked_who(self) -> tuple[str, str]:
@@ -292,7 +293,7 @@ class _Writer:
         question = self.pick(
             [
                 "거기 누구 없어요?",
-                f"누구 {what} {verb.describing_past()} 사람 있어요?",
+                f"누구 {what} {verb:은} 사람 있어요?",
                 "누구 찾아요?",
             ]
         )
@@ -302,12 +303,12 @@ class _Writer:
         verb, what = self.action()
         name = attach(self.word("names"), "아/야")
         if self.chance(0.5):
-            return f"{name}, {what} {verb.shall_we()}?", f"좋아요! {what} {verb.and_()} 싶어요."
-        return f"{name}, {self.noun('PLACES')}에 가서 {what} {verb.lets()}.", self.refusal()
+            return f"{name}, {what} {verb:을까요}?", f"좋아요! {what} {verb:고} 싶어요."
+        return f"{name}, {self.noun('PLACES')}에 가서 {what} {verb:자}.", self.refusal()
 
     def refusal(self) -> str:
         kind = self.pick(["PLACES", "FOODS", "THINGS"])
-        why = f"{attach(self.bare(kind), '이/가')} 너무 {self.trait(kind).so()} 싫어요."
+        why = f"{attach(self.bare(kind), '이/가')} 너무 {self.trait(kind):어서} 싫어요."
         return self.pick(["아니요. ", "글쎄요, ", ""]) + why
 
     # Pieces
@@ -350,10 +351,10 @@ class _Writer:
         text = self.pick(
             [
                 f"나 지금 {attach(self.bare('PLACES'), '이야/야')}",
-                f"{what} {verb.past_base()}어",
-                f"아직 {what} 못 {verb.past_base()}어",
-                f"{attach(thing, '이/가')} 진짜 {self.trait(kind).infinitive}",
-                f"내일 {what} {verb.describing_future()} 거야",
+                f"{what} {verb:었어}",
+                f"아직 {what} 못 {verb:었어}",
+                f"{attach(thing, '이/가')} 진짜 {self.trait(kind):어}",
+                f"내일 {what} {verb:을} 거야",
                 f"{self.bare('PLACES')}에서 {self.bare('PEOPLE')} 봤어",
                 f"{1 + int(self.rng.random() * 12)}시에 {self.bare('PLACES')} 앞에서 만나",
             ]
@@ -381,11 +382,11 @@ class _Writer:
             lines.append(
                 self.pick(
                     [
-                        f"저는 요즘 {what} {verb.formal()}.",
-                        f"{noun} {self.trait(kind).so()} {what} {verb.past_base()}습니다.",
-                        f"{where} {move.formal()}.",
-                        f"{what} {verb.if_()} 꼭 답장해 주세요.",
-                        f"시간이 있으면 {what} {verb.please()}.",
+                        f"저는 요즘 {what} {verb:습니다}.",
+                        f"{noun} {self.trait(kind):어서} {what} {verb:었습니다}.",
+                        f"{where} {move:습니다}.",
+                        f"{what} {verb:으면} 꼭 답장해 주세요.",
+                        f"시간이 있으면 {what} {verb:으세요}.",
                     ]
                 )
             )

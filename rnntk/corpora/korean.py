@@ -7,13 +7,10 @@ final consonant is added, taken away and asked for by arithmetic.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
-
-P = TypeVar("P", bound="Predicate")
 
 _FIRST, _LAST = 0xAC00, 0xD7A3
 _WITH_GA = {"나": "내가", "너": "네가", "저": "제가", "누구": "누가"}
-_NIEUN, _RIEUL, _PIEUP, _SSANG_SIOT = 4, 8, 17, 20
+_RIEUL, _PIEUP, _SSANG_SIOT = 8, 17, 20
 
 
 def final_of(word: str) -> int:
@@ -64,6 +61,12 @@ def _without_rieul(word: str) -> str:
 class Predicate:
     """A verb or an adjective, from the three bases that all of its forms are made of.
 
+    Formatting gives a form, by its ending as grammars write it:
+
+    >>> eat, make, hear = map(Predicate.parse, ("먹 먹어", "만들 만들어", "듣 들어 들으"))
+    >>> f"{eat:고} {eat:었다} {make:는} {make:은} {hear:을까요} {hear:습니다} {hear:으면서}"
+    '먹고 먹었다 만드는 만든 들을까요 듣습니다 들으면서'
+
     Attributes:
         stem: before endings in ㄱ, ㅈ, ㄷ: 듣(고), 돕(지만), 만들(고).
         infinitive: with 아/어 in it: 들어, 도와, 만들어. Contracted where it is usual: 가, 와, 해.
@@ -75,7 +78,7 @@ class Predicate:
     soft: str
 
     @classmethod
-    def parse(cls: type[P], text: str) -> P:
+    def parse(cls, text: str) -> Predicate:
         """From `stem infinitive [soft]`; the regular soft base is found from the stem.
 
         >>> Predicate.parse("먹 먹어").soft, Predicate.parse("듣 들어 들으").soft
@@ -85,79 +88,17 @@ class Predicate:
         regular = stem if final_of(stem) in (0, _RIEUL) else stem + "으"
         return cls(stem, infinitive, rest[0] if rest else regular)
 
-    def and_(self) -> str:
-        """먹고: and, and then."""
-        return self.stem + "고"
-
-    def so(self) -> str:
-        """먹어서: because, and so."""
-        return self.infinitive + "서"
-
-    def if_(self) -> str:
-        """먹으면."""
-        return self.soft + "면"
-
-    def while_(self) -> str:
-        """먹으면서."""
-        return self.soft + "면서"
-
-    def in_order_to(self) -> str:
-        """먹으려고."""
-        return self.soft + "려고"
-
-    def past_base(self) -> str:
-        """먹었, 갔: takes 다, 어요, 니, 지만."""
-        return _with_final(self.infinitive, _SSANG_SIOT)
-
-    def past(self) -> str:
-        """먹었다."""
-        return self.past_base() + "다"
-
-    def not_past(self) -> str:
-        """먹지 않았다."""
-        return self.stem + "지 않았다"
-
-    def formal(self) -> str:
-        """먹습니다, 갑니다, 만듭니다."""
+    def __format__(self, ending: str) -> str:
+        first, rest = ending[0], ending[1:]
+        if first == "어":
+            return self.infinitive + rest
+        if first == "었":
+            return _with_final(self.infinitive, _SSANG_SIOT) + rest
+        if first in "은을":
+            return _with_final(_without_rieul(self.soft), final_of(first)) + rest
+        if first == "으":
+            return (_without_rieul(self.soft) if rest[0] == "세" else self.soft) + rest
         base = _without_rieul(self.stem)
-        return self.stem + "습니다" if final_of(base) else _with_final(base, _PIEUP) + "니다"
-
-    def please(self) -> str:
-        """읽으세요, 가세요, 만드세요: please do."""
-        return _without_rieul(self.soft) + "세요"
-
-    def exclaimed(self) -> str:
-        """춥네요, 기네요."""
-        return _without_rieul(self.stem) + "네요"
-
-    def describing_past(self) -> str:
-        """먹은, 간, 만든 (of a verb: that did; of an adjective: that is)."""
-        return _with_final(_without_rieul(self.soft), _NIEUN)
-
-    def describing_future(self) -> str:
-        """먹을, 갈, 만들."""
-        return _with_final(_without_rieul(self.soft), _RIEUL)
-
-    def shall_we(self) -> str:
-        """먹을까요."""
-        return self.describing_future() + "까요"
-
-
-class Verb(Predicate):
-    """A verb: what only verbs have."""
-
-    def describing(self) -> str:
-        """먹는, 가는, 만드는."""
-        return _without_rieul(self.stem) + "는"
-
-    def lets(self) -> str:
-        """먹자."""
-        return self.stem + "자"
-
-
-class Adjective(Predicate):
-    """An adjective: its describing form is that of 으ㄴ."""
-
-    def describing(self) -> str:
-        """작은, 큰, 긴."""
-        return self.describing_past()
+        if ending == "습니다" and not final_of(base):
+            return _with_final(base, _PIEUP) + "니다"
+        return (base if first in "는네" else self.stem) + ending

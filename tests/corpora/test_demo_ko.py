@@ -7,7 +7,7 @@ import re
 import pytest
 
 from rnntk.corpora import demo_ko, korean, system
-from rnntk.corpora.korean import Adjective, Verb, attach, final_of
+from rnntk.corpora.korean import Predicate, attach, final_of
 
 TEXT = demo_ko.make()
 WORDS = demo_ko.words()
@@ -71,7 +71,7 @@ def test_every_particle_follows_the_sound_of_its_noun(pair):
 
 def test_no_syllable_but_a_closed_one_stands_before_the_object_particle():
     # 지을, 들을, 주울: the forms of verbs that end like a particle.
-    forms = {verb.describing_future() for verb, _ in WORDS.actions}
+    forms = {f"{verb:을}" for verb, _ in WORDS.actions}
     wrong = [
         word
         for word in re.findall(r"[가-힣]+(?:을|를)(?![가-힣])", TEXT)
@@ -106,16 +106,6 @@ def test_attach_needs_hangul():
         attach("Linux", "은/는")
 
 
-FORMS = (
-    "past",
-    "describing",
-    "describing_past",
-    "describing_future",
-    "formal",
-    "while_",
-)
-
-
 @pytest.mark.parametrize(
     ("verb", "forms"),
     [
@@ -130,8 +120,8 @@ FORMS = (
     ],
 )
 def test_verbs(verb, forms):
-    parsed = Verb.parse(verb)
-    assert [getattr(parsed, form)() for form in FORMS] == forms.split()
+    endings = ("었다", "는", "은", "을", "습니다", "으면서")
+    assert [format(Predicate.parse(verb), ending) for ending in endings] == forms.split()
 
 
 @pytest.mark.parametrize(
@@ -145,9 +135,8 @@ def test_verbs(verb, forms):
     ],
 )
 def test_adjectives(adjective, forms):
-    parsed = Adjective.parse(adjective)
-    names = ("past", "describing", "exclaimed", "so")
-    assert [getattr(parsed, name)() for name in names] == forms.split()
+    endings = ("었다", "은", "네요", "어서")
+    assert [format(Predicate.parse(adjective), ending) for ending in endings] == forms.split()
 
 
 @pytest.mark.parametrize("module", [korean, system], ids=lambda module: module.__name__)
