@@ -25,25 +25,25 @@ def final_of(word: str) -> int:
     return (last - _FIRST) % 28
 
 
-def attach(word: str, particle: str) -> str:
-    """The word with a particle that has a form after consonants and one after vowels.
+class Noun(str):
+    """A word that ends in a Hangul syllable.
 
-    Args:
-        word: ends in a Hangul syllable.
-        particle: the form after a consonant, a slash, the form after a vowel: `은/는`, `이/가`,
-            `을/를`, `과/와`, `으로/로`, `이다/다`, `이었다/였다`, `아/야`. Those that begin
-            with 으 take the vowel form after ㄹ too.
+    Formatting adds a particle, given in its forms after consonants and after vowels: `은/는`, `이/가`, `을/를`, `과/와`,
+    `으로/로`, `이었다/였다`, `아/야`. Those that begin with 으 take the vowel form after ㄹ too.
 
-    >>> attach("책", "을/를"), attach("차", "을/를"), attach("물", "으로/로")
-    ('책을', '차를', '물로')
+    >>> f"{Noun('책'):을/를} {Noun('차'):을/를} {Noun('물'):으로/로}"
+    '책을 차를 물로'
     """
-    if particle == "이/가" and word in _WITH_GA:
-        return _WITH_GA[word]
-    after_consonant, after_vowel = particle.split("/")
-    final = final_of(word)
-    if final == 0 or (final == _RIEUL and after_consonant.startswith("으")):
-        return word + after_vowel
-    return word + after_consonant
+
+    __slots__ = ()
+
+    def __format__(self, particle: str) -> str:
+        if particle == "이/가" and self in _WITH_GA:
+            return _WITH_GA[self]
+        after_consonant, _, after_vowel = particle.partition("/")
+        final = final_of(self) if particle else 0
+        open_ended = final == 0 or (final == _RIEUL and after_consonant.startswith("으"))
+        return str(self) + (after_vowel if open_ended else after_consonant)
 
 
 def _with_final(word: str, final: int) -> str:

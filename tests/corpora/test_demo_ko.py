@@ -7,12 +7,12 @@ import re
 import pytest
 
 from rnntk.corpora import demo_ko, korean, system
-from rnntk.corpora.korean import Predicate, attach, final_of
+from rnntk.corpora.korean import Noun, Predicate, final_of
 
 TEXT = demo_ko.make()
 WORDS = demo_ko.words()
 NOUNS = {
-    *(noun for nouns in (*WORDS.nouns.values(), WORDS.lists["names"]) for noun in nouns),
+    *(noun for nouns in (*WORDS.nouns.values(), WORDS.names) for noun in nouns),
     *("그", "마리", "명", "개"),
     *(noun for _, objects in WORDS.actions for noun in objects),
 }
@@ -97,13 +97,13 @@ def test_the_copula_follows_the_sound():
         *(("민수", "아/야", "민수야"), ("지영", "아/야", "지영아"), ("칼", "과/와", "칼과")),
     ],
 )
-def test_attach(word, pair, whole):
-    assert attach(word, pair) == whole
+def test_particles(word, pair, whole):
+    assert format(Noun(word), pair) == whole
 
 
-def test_attach_needs_hangul():
+def test_a_particle_needs_hangul():
     with pytest.raises(ValueError, match="does not end in a Hangul syllable"):
-        attach("Linux", "은/는")
+        format(Noun("Linux"), "은/는")
 
 
 @pytest.mark.parametrize(
