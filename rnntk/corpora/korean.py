@@ -28,8 +28,8 @@ def final_of(word: str) -> int:
 class Noun(str):
     """A word that ends in a Hangul syllable.
 
-    Formatting adds a particle, given in its forms after consonants and after vowels: `은/는`, `이/가`, `을/를`, `과/와`,
-    `으로/로`, `이었다/였다`, `아/야`. Those that begin with 으 take the vowel form after ㄹ too.
+    Formatting adds a particle, given in its forms after consonants and after vowels: `은/는`, `이/가`, `을/를`,
+    `과/와`, `으로/로`, `이었다/였다`, `아/야`. Those that begin with 으 take the vowel form after ㄹ too.
 
     >>> f"{Noun('책'):을/를} {Noun('차'):을/를} {Noun('물'):으로/로}"
     '책을 차를 물로'
