@@ -13,8 +13,6 @@ from rnntk.errors import RunError, UsageError, did_you_mean
 from rnntk.runs import metrics
 from rnntk.runs.folder import RunFolder
 
-AXES = ("steps", "time")
-
 _LN2 = math.log(2)
 
 
