@@ -51,7 +51,7 @@ def chosen(
 def without_false_advice(
     error: RunError, runs_dir: Path, kind: str | None, corpus: str | None
 ) -> RunError:
-    """The error that there is no such run; where there is no corpus of this name, with those of the runs here."""
+    """The error that there is no such run, naming the corpora of the runs here if there is no corpus of that name."""
     if corpus is None:
         return error
     from rnntk.corpora import registry

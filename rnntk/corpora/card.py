@@ -1,7 +1,7 @@
-"""A corpus card: one TOML file that says what a corpus is and where it can be had.
+"""A corpus card: a TOML file that describes a corpus and lists its sources.
 
 The cards of the built-in corpora are in `cards/`; a user's own card is read the same way, by path.
-Keys are checked exactly, so that a misspelt one is an error and not a setting silently ignored.
+Unknown keys are errors, so that a misspelt one is not ignored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 @dataclass(frozen=True)
 class CardSource:
-    """One place a corpus can come from, beside the data folders and the cache, which come first.
+    """One source of a corpus, asked after the data folders and the cache.
 
     Attributes:
         kind: `url`, `file` (a path beside the card), `system` (built from files of this machine) or
@@ -41,34 +41,34 @@ class CardSource:
 
     @property
     def needs_network(self) -> bool:
-        """Whether the source may not be asked under `offline`."""
+        """Whether the source is skipped when offline."""
         return self.kind == "url" and not self.target.startswith("file:")
 
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of a corpus before any byte of it is read.
+    """A corpus as its card describes it.
 
     Attributes:
-        name: how it is called on the command line, and the name of its folder in a data folder.
+        name: on the command line, and of its folder in a data folder.
         title: one line for a reader.
         kind: `text` or `images`.
         language: BCP 47 tag; `und` when it is not stated.
-        sources: where it can come from, in order, after the data folders and the cache.
-        files: the names it can have in `<data folder>/<name>/`, first that exists wins.
+        sources: in order of preference, after the data folders and the cache.
+        files: its possible names in `<data folder>/<name>/`; the first that exists is used.
         sha256: of the raw bytes, 64 hex digits; empty when the bytes differ between machines.
         bytes: the size; exact when `sha256` is set, else about; 0 when unknown.
         arrays: for images, SHA-256 of each array's bytes (`x_train`, ...); empty: not checked.
         encoding: of the text, stated; empty: to be detected.
         newline: `lf`, `crlf` or `mixed`, as a fact; empty when not stated.
-        preprocessor: the one to use unless another is asked for.
-        prime: what sampling begins with unless told otherwise; may be empty.
+        preprocessor: the default one.
+        prime: default prompt for sampling; may be empty.
         licence: an SPDX expression or `LicenseRef-unknown`.
         redistributable: whether the licence lets it be passed on.
         needs_consent: whether it is downloaded only with `accept_licence`.
         homepage: where to read more.
         config: name of the TOML in `configs/` whose settings are the defaults of this corpus.
-        note: one or two sentences on what it is and what to know before using it.
+        note: one or two sentences on the corpus and its use.
     """
 
     name: str

@@ -27,18 +27,18 @@ CONNECT_SECONDS = 5.0  # for the server to answer, and between its bytes
 TOTAL_SECONDS = 600.0
 
 ANOTHER_CACHE = "Name another folder with RNNTK_CACHE."
-"""What to do when the cache cannot be written."""
+"""Advice for when the cache cannot be written."""
 
 _BLOCK = 1 << 16
 _RETRY_SECONDS = 0.5
 
 
 class _PassingError(CorpusError):
-    """A failure that a second try may not meet."""
+    """A failure that a second try may avoid."""
 
 
 def fetch(url: str, target: Path, *, sha256: str = "", member: str = "") -> None:
-    """Download `url` to `target`, trying a second time after an error that may pass.
+    """Download `url` to `target`, with a second try after a temporary error.
 
     The proxy environment variables are respected as `urllib` does.
 
@@ -49,7 +49,7 @@ def fetch(url: str, target: Path, *, sha256: str = "", member: str = "") -> None
         member: when the URL is a tar or zip archive, the file inside it that is wanted.
 
     Raises:
-        CorpusError: the file could not be had; the text says why, in one sentence.
+        CorpusError: the download failed; the text says why, in one sentence.
     """
     try:
         _fetch_once(url, target, sha256, member)
@@ -70,7 +70,7 @@ def _fetch_once(url: str, target: Path, sha256: str, member: str) -> None:
         if sha256 and (found := sha256_of(part)) != sha256:
             raise CorpusError(
                 f"what came is not what the card names: SHA-256 {found}, not {sha256};"
-                " it was thrown away"
+                " it was discarded"
             )
 
 
@@ -102,7 +102,7 @@ def _download(url: str, file: BinaryIO) -> None:
 
 
 def _connection_error(reason: object, done: int, total: int | None) -> CorpusError:
-    """What to tell of an error that came from below HTTP."""
+    """The message for an error below HTTP."""
     if isinstance(reason, socket.gaierror):
         return CorpusError("no network: the server's name cannot be looked up")
     if isinstance(reason, ssl.SSLCertVerificationError):

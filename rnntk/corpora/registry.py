@@ -1,7 +1,7 @@
 """Find a corpus: which cards there are, and where each corpus comes from on this machine.
 
 The order is: data folders (`data_dir`, `$RNNTK_DATA`, `./data`), the cache, then the card's own
-sources as it lists them. The first that answers wins, and the `Resolved` says which it was.
+sources in its order. The first that answers is used, and `Resolved` says which.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from rnntk.corpora.system import BUILDERS, Machine, material
 from rnntk.errors import CorpusError, UsageError, did_you_mean
 
 DEFAULT_CORPORA = ("linux_kernel", "python_stdlib")
-"""What is used when no corpus is named, in order."""
+"""Used when no corpus is named, in order."""
 
 _CARDS = Path(__file__).parent / "cards"
 
@@ -41,9 +41,9 @@ class Availability:
     Attributes:
         card: the corpus.
         available: whether it can be used now without the network.
-        source: what it would come from: `data-dir`, ..., `url`, or empty when there is nothing.
-        detail: the place for a reader: a path, a host, or what is missing.
-        bytes: the size, about where it is not yet made; 0 when unknown.
+        source: of the text: `data-dir`, ..., `url`, or empty when there is none.
+        detail: a path, a host, or what is missing.
+        bytes: the size, approximate where it is not made yet; 0 when unknown.
     """
 
     card: Card
@@ -104,7 +104,7 @@ def resolve(
         data_dir: a folder to look in first.
         offline: never use the network; `RNNTK_OFFLINE=1` does the same.
         accept_licence: download also where the card asks for consent first.
-        notify: told what is being done and what was passed over.
+        notify: called with progress and with sources that were skipped.
         machine: where this machine keeps what corpora are made of.
 
     Raises:

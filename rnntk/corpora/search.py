@@ -1,7 +1,6 @@
-"""One search for one corpus: every place it can be, asked in turn.
+"""One search for one corpus: the places it can be found in, asked in the order of `registry.resolve`.
 
-`registry.resolve` says in which order. This module says what happens at each place, and keeps the
-reason when a place has no answer. Nothing here deletes or overwrites a file outside rnntk's cache.
+Nothing here deletes or overwrites a file outside rnntk's cache.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from rnntk.errors import CorpusError
 from rnntk.files import write_bytes
 
 Notify = Callable[[str], None]
-"""Called with a line for the user: what is being done, what was passed over and why."""
+"""Called with a line for the user: progress, or a source that was skipped and why."""
 
 GENERATORS: dict[str, Callable[[], Built]] = {"demo_ko": demo_ko.build, "digits": digits.build}
-"""What a card's `generated` source can name."""
+"""Builders of a card's `generated` source."""
 
 NO_FILE = "no such file"
 
@@ -37,8 +36,7 @@ class Resolved:
         card: the corpus.
         path: a file of raw bytes (for images also a folder of IDX files).
         source: `data-dir`, `cache`, `file`, `system`, `generated` or `url`.
-        detail: one or two sentences for the user: what is used and, where it is not the card's
-            own bytes, why.
+        detail: one or two sentences for the user: the text used and, if its bytes are not the card's, why.
         sha256: of the raw bytes, 64 hex digits.
         bytes: how many they are.
     """
@@ -63,7 +61,7 @@ class Resolved:
         return None
 
     def to_json(self) -> dict[str, str | int | bool]:
-        """What a run records of its corpus."""
+        """The run's record of its corpus."""
         return {
             "corpus": self.card.name,
             "source": self.source,
@@ -79,8 +77,7 @@ class Resolved:
 def cache_path(card: Card) -> Path:
     """Where a download of this corpus is kept.
 
-    The folder's name holds a part of the hash, so a user's own card of the same name does not meet
-    the file of another corpus.
+    The folder's name includes a part of the hash, so cards of one name do not share a file.
     """
     urls = " ".join(
         source.target + source.member for source in card.sources if source.kind == "url"
@@ -97,7 +94,7 @@ class Search:
         card: the corpus.
         offline: never use the network.
         accept_licence: download also where the card asks for consent first.
-        notify: told what is being done and what was passed over.
+        notify: called with progress and with sources that were skipped.
         machine: where this machine keeps what corpora are made of.
         failures: each place that had no answer, and why.
         download_failure: why the last download failed; empty when none did.

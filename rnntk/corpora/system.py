@@ -1,8 +1,7 @@
 """Corpora made of files that this machine has anyway: C source, Python source, manual pages.
 
-Each builder gives the bytes and one sentence on what they are. They are UTF-8 whatever the files
-were: a file that is not UTF-8 is left out. The order is that of the names, so the same machine
-always gives the same text.
+Files that are not UTF-8 are left out. The others are joined in the order of their names, so one machine always gives
+the same text.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from pathlib import Path
 from rnntk.errors import CorpusError
 
 C_SOURCE_BYTES = 1_700_000
-"""About the size of the `linux_kernel` corpus, so that its settings fit the stand-in too."""
+"""About the size of `linux_kernel`, so that its settings fit the stand-in too."""
 PYTHON_SOURCE_BYTES = 1_000_000
 
 _OPENERS: dict[str, Callable[[Path], bytes]] = {
@@ -37,7 +36,7 @@ def _keras_home() -> Path:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where this machine keeps what corpora are made of. Tests point these at folders of their own.
+    """Places on this machine that corpora are made from. Tests use folders of their own.
 
     Attributes:
         sources: holds `linux*/kernel/*.c` or `linux-source-*.tar.xz`.
@@ -60,7 +59,7 @@ class Built:
 
     Attributes:
         data: the text, UTF-8.
-        detail: what it is made of, a noun phrase: "the C headers of this machine (...)".
+        detail: its source as a noun phrase: "the C headers of this machine (...)".
     """
 
     data: bytes
@@ -69,13 +68,13 @@ class Built:
 
 @dataclass(frozen=True)
 class Builder:
-    """How a corpus is made of this machine's files.
+    """A way to make a corpus of this machine's files.
 
     Attributes:
         place: the file or folder it is made of, or None where there is nothing.
         missing: the reason then, formatted with the machine.
         build: the text of that place; a path is a file to be read where it is.
-        listing: what it would be made of, formatted with the place.
+        listing: the source for `availability`, formatted with the place.
     """
 
     place: Callable[[Machine], Path | None]
@@ -85,7 +84,7 @@ class Builder:
 
 
 def build(builder: str, machine: Machine) -> Built | Path:
-    """What `builder` makes of this machine's files.
+    """The text that `builder` makes of this machine's files.
 
     Raises:
         CorpusError: there are none, or they hold no text.
@@ -98,7 +97,7 @@ def build(builder: str, machine: Machine) -> Built | Path:
 
 
 def material(builder: str, machine: Machine) -> str:
-    """What `builder` would use here, for a listing; empty when there is nothing. Builds nothing."""
+    """The source that `builder` would use here, for a listing; empty when there is none."""
     known = BUILDERS[builder]
     place = known.place(machine)
     return "" if place is None else known.listing.format(place)
@@ -129,7 +128,7 @@ def _kernel_files_of_tar(path: Path) -> list[bytes]:
     files: dict[str, bytes] = {}
     inside = False
     try:
-        # As a stream, and only until the kernel/ folder is over: the whole takes ten times as long.
+        # As a stream, and only to the end of kernel/: the whole archive takes ten times as long.
         with tarfile.open(path, "r|*") as archive:
             for member in archive:
                 if re.fullmatch(r"[^/]+/kernel(/.*)?", member.name.removeprefix("./")):
@@ -256,7 +255,7 @@ BUILDERS = {
         _keras_mnist, "there is no datasets/mnist.npz in {0.keras_home}", lambda path: path, "{}"
     ),
 }
-"""What a card's `system` source can name."""
+"""Builders of a card's `system` source."""
 
 
 def _sorted(folder: Path, pattern: str) -> list[Path]:

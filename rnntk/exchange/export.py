@@ -34,7 +34,7 @@ Run = Callable[[Path, Arrays], dict[str, NDArray[Any]]]
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """An export on disk.
 
     Attributes:
         path: the file, or the SavedModel's folder.
@@ -50,7 +50,7 @@ class Exported:
 
 
 def needs_tensorflow(run: RunFolder, format: str) -> bool:
-    """Whether this export imports TensorFlow; the caller may want to make it ready first."""
+    """Whether this export imports TensorFlow, so that the caller can set its device first."""
     return format in ("keras", "savedmodel") or run.kind != folder.CHAR_RNN
 
 
@@ -77,7 +77,7 @@ def export(run: RunFolder, saved: Checkpoint, format: str, output: Path) -> Expo
 
     Raises:
         UsageError: `output` exists or is not named as the format asks.
-        RunError: it cannot be written, or what was written does not compute what the run does.
+        RunError: it cannot be written, or its outputs differ from the run's.
         RnntkError: the format needs a package that is not installed.
     """
     refuse(output, format)
@@ -129,7 +129,7 @@ def compare(expected: Arrays, found: Arrays, output: Path, tolerance: float = TO
             )
         difference = float(np.max(np.abs(own - other)))
         allowed = tolerance * max(1.0, float(np.max(np.abs(own))))
-        # Turned round, so that a difference that is no number does not pass.
+        # Negated, so that NaN does not pass.
         if not difference <= allowed:
             raise RunError(
                 f"The export {output} was removed: its {name} differs from the run's own by {difference:.3g}, where "

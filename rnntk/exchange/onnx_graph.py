@@ -105,7 +105,7 @@ def _character_graph(net: PlainNetwork, graph: _Graph) -> None:
         x = graph.add("Squeeze", [f"{y}_stacked", "axis_1"], [y])
         if net.layer_norm:
             x = graph.add("LayerNormalization", [x, ones], [f"{y}_normalised"], epsilon=EPSILON)
-    x = graph.add("Transpose", [x], ["outputs_by_lane"], perm=[1, 0, 2])
+    x = graph.add("Transpose", [x], ["outputs_by_row"], perm=[1, 0, 2])
     _dense(net, graph, x)
 
 

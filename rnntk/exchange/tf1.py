@@ -4,8 +4,8 @@ Read are the checkpoints of the 2017 notebooks and of char-rnn-tensorflow, which
 own cells (`tensorflow/python/ops/rnn_cell_impl.py` of TensorFlow 1):
 
 - `BasicLSTMCell`: one kernel `(inputs + H, 4H)`, the inputs' rows first, gates i, j, f, o (j the
-  candidate); `forget_bias`, 1 unless told otherwise, is added to the forget gate when it runs and is not
-  in the checkpoint. Keras has none such, so here it becomes part of the bias.
+  candidate); `forget_bias`, 1 by default, is added to the forget gate when it runs and is not
+  in the checkpoint. Keras has none, so here it becomes part of the bias.
 - `GRUCell`: `gates` r, u and `candidate`; u keeps the state as Keras' z does, and r multiplies the state
   before the candidate's product.
 - `BasicRNNCell`: one kernel and a tanh.
@@ -92,7 +92,7 @@ def convert(
         forget_bias: see `read_network`.
 
     Raises:
-        RunError: something is missing, twice there, of a kind that is not known, or not a number.
+        RunError: a part is missing, duplicated, unknown or not finite.
     """
     picked = _pick(variables, prefix)
     layers: dict[int, dict[str, Arrays]] = {}
@@ -122,7 +122,7 @@ def convert(
     weights["output/bias"] = picked[-1, "", "softmax_b"]
     for name, value in weights.items():
         if not np.isfinite(value).all():
-            raise RunError(f"The checkpoint {prefix} holds values that are no numbers, in {name}.")
+            raise RunError(f"The checkpoint {prefix} holds values that are not finite, in {name}.")
     try:
         Decoder(weights, cell)
     except RunError as error:
@@ -134,7 +134,7 @@ def convert(
 def _pick(
     variables: Mapping[str, NDArray[Any]], prefix: Path
 ) -> dict[tuple[int, str, str], NDArray[np.float32]]:
-    """What a character model is made of, by layer (-1: none), cell and part."""
+    """The parts of a character model by layer (-1: none), cell and name."""
     found: dict[tuple[int, str, str], str] = {}
     for name in variables:
         scopes = name.split("/")
@@ -172,8 +172,8 @@ def _unknown(variables: Mapping[str, Any], prefix: Path, why: str) -> RunError:
     names = sorted(variables)
     listed = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
     return RunError(
-        f"{prefix} is no character model that can be imported: {why}. Known are those of the 2017 notebooks and of "
-        f"char-rnn-tensorflow: embedding, stacked BasicLSTMCell, GRUCell or BasicRNNCell, softmax. It has: {listed}."
+        f"{prefix} is not a character model that can be imported: {why}. Supported are those of the 2017 notebooks and "
+        f"of char-rnn-tensorflow: embedding, stacked BasicLSTMCell, GRUCell or BasicRNNCell, softmax. It has: {listed}."
     )
 
 
@@ -226,8 +226,8 @@ def import_run(
         path: the new run folder.
         source: the checkpoint's prefix.
         step: steps it was trained for.
-        corpus: what its text is called.
-        preprocessor: how its text became symbols; None to tell by the vocabulary.
+        corpus: name of its text.
+        preprocessor: of its text; None to infer it from the vocabulary.
         versions: of the libraries.
 
     Raises:

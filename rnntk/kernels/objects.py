@@ -26,7 +26,7 @@ class Compiled:
 
 
 def find(cache: Path | None, facts: Sequence[str], make: Callable[[], Compiled]) -> Compiled:
-    """What `make` makes, from the cache if it is there and whole.
+    """The result of `make`, from the cache if it is there and whole.
 
     Args:
         cache: a folder, or None for no cache. Where it cannot be written, nothing is kept.

@@ -15,7 +15,7 @@ from rnntk.monitoring.curves import Curve, Line
 SUFFIXES = (".png", ".svg")
 MISSING = (
     "A picture needs Matplotlib, which is not installed. Install it with: pip install 'rnntk[plot]'\n"
-    "Or draw in the terminal, which needs nothing: rnntk plot --terminal"
+    "Or draw in the terminal without it: rnntk plot --terminal"
 )
 # Okabe and Ito's colours, which colour-blind readers tell apart too.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -30,7 +30,7 @@ POINTS = 1600  # more than a picture is wide, so thinning cannot be seen
 
 
 def check_path(path: Path) -> None:
-    """Refuse a path that no picture can be written to.
+    """Refuse a path that a picture cannot be written to.
 
     Raises:
         UsageError: the suffix is neither .png nor .svg, or there is no such folder.
@@ -51,14 +51,14 @@ def draw(
     The same curves give the same bytes: no date is written.
 
     Args:
-        path: where to; the suffix says the format. A file of this name is replaced.
+        path: of the picture; its suffix is the format. An existing file is replaced.
         drawn: one or several runs.
         y: the quantity, for the title of the axis.
         x: `steps` or `time`.
         log: whether y is on a logarithmic scale.
 
     Raises:
-        UsageError: no format of this name.
+        UsageError: see `check_path`.
         RnntkError: Matplotlib is missing.
         DataError: the file cannot be written.
     """
@@ -77,7 +77,7 @@ def draw(
         "font.family": ["DejaVu Sans", *(name for name in HANGUL_FONTS if name in installed)],
     }
     with rc_context(style), warnings.catch_warnings():
-        # Without a font for Hangul the names show boxes; that is no reason to fail or to shout.
+        # Without a font for Hangul, names show boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
         FigureCanvasAgg(figure)

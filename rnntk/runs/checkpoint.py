@@ -27,7 +27,7 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclass
 class Progress:
-    """Where training stands.
+    """How far training is.
 
     Attributes:
         step: optimizer steps done.
@@ -40,8 +40,7 @@ class Progress:
         best: the least validation loss so far and its step, or None.
         stale: validations since the best one.
         reductions: how often a plateau has halved the learning rate.
-        high_steps: how many of the last steps in a row had a loss that is worse than ignorance (see
-            `training.explosion`); None until one had a better one.
+        high_steps: consecutive last steps with a loss far above the uniform one; None before the first loss below it.
     """
 
     step: int = 0
@@ -57,7 +56,7 @@ class Progress:
     high_steps: int | None = None
 
     def stepped(self, loss: float, steps_per_epoch: int) -> None:
-        """Take note of a step; the last one of an epoch begins the next."""
+        """Count a step; the last one of an epoch begins the next."""
         self.losses["loss"] = loss
         self.step += 1
         self.batch += 1
@@ -66,7 +65,7 @@ class Progress:
             self.batch = 0
 
     def validated(self, loss: float, plateau_patience: int | None = None) -> bool:
-        """Take note of a validation loss; True when it is the best so far.
+        """Record a validation loss; True if it is the best so far.
 
         Args:
             loss: in nats.
@@ -95,13 +94,13 @@ class Checkpoint:
         return _unpack(self.folder / WEIGHTS)
 
     def mapped_weights(self) -> dict[str, np.ndarray]:
-        """The same, memory-mapped and read-only, for a command that should start at once.
+        """The same, memory-mapped and read-only, for commands that must start quickly.
 
-        A safetensors file is the length of its header (8 bytes), the header (JSON), and the arrays; reading it
-        here spares the import of the library.
+        A safetensors file is the length of its header (8 bytes), the header (JSON), and the arrays; reading it here
+        avoids the import of the library.
 
         Raises:
-            RunError: the file is no safetensors file of float32 arrays.
+            RunError: the file is not a safetensors file of float32 arrays.
         """
         path = self.folder / WEIGHTS
         with _damage(path):
@@ -123,7 +122,7 @@ class Checkpoint:
         return _unpack(self.folder / OPTIMIZER)
 
     def states(self) -> dict[str, np.ndarray]:
-        """What the task needs beside weights and optimizer: the lanes' recurrent states."""
+        """The recurrent states of the batch rows, by name."""
         return _unpack(self.folder / STATES)
 
 
@@ -142,7 +141,7 @@ def write(
         weights: by name.
         optimizer: by name.
         states: by name.
-        progress: where training stands; its step names the folder.
+        progress: of training; its step names the folder.
 
     Returns:
         The checkpoint's folder.
@@ -166,7 +165,7 @@ def write(
     return folder
 
 
-# The library is imported where it is used: sampling does without it, and starts the sooner.
+# Imported where it is used: sampling starts sooner without the library.
 def _pack(arrays: Arrays) -> bytes:
     import safetensors.numpy
 
@@ -256,8 +255,8 @@ def steps(parent: Path) -> list[int]:
 def prune(parent: Path, keep: int, newest: int, best_step: int | None) -> None:
     """Remove the oldest checkpoints but `keep`; the newest and the best one are never removed.
 
-    Whatever is of a later step than the newest goes too: a run goes on from its last whole checkpoint, so those were
-    damaged, and would hide and outnumber the good ones.
+    Checkpoints of later steps than the newest are removed too: a run continues from its last whole checkpoint, so
+    those were damaged.
     """
     remove_after(parent, newest)
     for step in steps(parent)[:-keep]:

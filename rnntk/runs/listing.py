@@ -25,15 +25,15 @@ class Summary:
 
     Attributes:
         path: its folder.
-        kind: `char-rnn` or `row-classifier`; empty when the run cannot be read, like all that follows.
-        corpus: the name of what it is trained on.
+        kind: `char-rnn` or `row-classifier`; empty, like all that follows, when the run cannot be read.
+        corpus: name of the training text.
         model: the network in short, such as `lstm 2x128`.
         step: optimizer steps logged.
         loss: of the last of them, in nats.
         best: the least validation loss, in nats.
-        modified: when it was written to last, in seconds since the epoch.
+        modified: time of the last write, in seconds since 1970.
         bytes: size of the folder.
-        problem: why it cannot be used, or None.
+        problem: the reason it cannot be used, or None.
     """
 
     path: Path
@@ -87,8 +87,7 @@ class Details:
 def runs(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None) -> list[Summary]:
     """The runs in a folder, the one written to last first.
 
-    A run that is damaged or from a newer version is among them, with the reason; what it is trained on is not
-    known, so `kind` and `corpus` do not hide it.
+    Runs that are damaged or from a newer version are included, with the reason, whatever `kind` and `corpus` are.
 
     Args:
         runs_dir: the folder of runs; it need not exist.
@@ -106,7 +105,7 @@ def runs(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None) 
 
 
 def summarize(path: Path) -> Summary:
-    """One run's line; what cannot be read becomes its `problem`."""
+    """One run in one line; an error becomes its `problem`."""
     modified, size = _stat(path)
     try:
         run = folder.open_run(path)
@@ -114,14 +113,14 @@ def summarize(path: Path) -> Summary:
     except (RunError, OSError) as error:
         return Summary(path, modified=modified, bytes=size, problem=str(error))
     except (TypeError, ValueError, KeyError, AttributeError) as error:
-        problem = f"{path} is damaged: {folder.RUN} holds what it should not ({error})."
+        problem = f"{path} is damaged: {folder.RUN} has a wrong entry ({error})."
         return Summary(path, modified=modified, bytes=size, problem=problem)
 
 
 def _summarize(run: RunFolder, modified: float, size: int) -> Summary:
     for part in ("settings", "model", "corpus"):
         if not isinstance(run.record[part], dict):
-            raise TypeError(f"{part} is no object")
+            raise TypeError(f"{part} is not an object")
     steps = checkpoint.steps(run.checkpoints)
     progress, problem = None, None
     for step in reversed(steps):
@@ -154,7 +153,7 @@ def details(run: RunFolder) -> Details:
     """Everything about one run; every checkpoint's files are checked against their sums.
 
     Raises:
-        RunError: `run.json` holds what it should not.
+        RunError: `run.json` has a wrong entry.
     """
     summary = summarize(run.path)
     if not summary.kind:
@@ -190,17 +189,17 @@ def model_name(model: Mapping[str, Any]) -> str:
 
 
 def _stat(path: Path) -> tuple[float, int]:
-    """When a run was written to last, and its size in bytes."""
+    """Time of the last write to a run, and its size in bytes."""
     size, times = 0, []
     try:
         times.append(path.stat().st_mtime)
         for file in path.rglob("*"):
             try:
                 stat = file.stat()
-            except OSError:  # a checkpoint that is just being replaced
+            except OSError:  # a checkpoint that is being replaced
                 continue
             size += stat.st_size if file.is_file() else 0
-            # A lock is touched by whoever looks at the run, and so is not a sign of training.
+            # Commands that only read a run touch its lock.
             if file.name != ".lock":
                 times.append(stat.st_mtime)
     except OSError:

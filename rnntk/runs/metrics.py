@@ -22,7 +22,7 @@ class MetricColumns:
 
     Attributes:
         columns: float64 arrays of one length by name, in the order of the file. `step` is always there.
-        skipped: lines that could not be read, the last one apart: that one may be half written.
+        skipped: lines that could not be read, not counting a half-written last one.
     """
 
     columns: dict[str, np.ndarray]
@@ -34,7 +34,7 @@ class MetricColumns:
     def series(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Steps, seconds and values of one number, where it was measured.
 
-        Lines that know no time get it from the steps around them.
+        Lines without a time get it from the steps around them.
 
         Returns:
             Three float64 arrays of one length; all empty when the file has no such number.

@@ -53,7 +53,7 @@ _LOSSLESS = {**_UNITS, **{ord(j): j + MARKER for j in JAMO}, ord(MARKER): MARKER
 
 
 class _Slides(dict[int, str]):
-    """For `str.translate`: what is not listed stays if it is Latin-1, and vanishes if not."""
+    """For `str.translate`: characters not listed stay if they are Latin-1, and are dropped if not."""
 
     def __missing__(self, code: int) -> str:
         return chr(code) if code <= 0xFF else ""
@@ -75,7 +75,7 @@ _CONJOINING_UNDECIDED = re.compile("[\u1100-\u1112][\u1161-\u1175]?\\Z")
 
 
 class _Streaming:
-    """Converts a stream in pieces, holding back the end that the next piece may still change."""
+    """Converts a stream in pieces; holds back the end that the next piece may change."""
 
     undecided = _UNDECIDED
 
@@ -92,7 +92,7 @@ class _Streaming:
         return self._convert(stream[:cut])
 
     def flush(self) -> str:
-        """What was held back. A new stream may follow."""
+        """The text held back. A new stream may follow."""
         held, self._held = self._held, ""
         return self._convert(held)
 
@@ -139,7 +139,7 @@ class HangulDecoder(_Streaming):
     _odd = False
 
     def flush(self) -> str:
-        """What was held back. A new stream may follow."""
+        """The text held back. A new stream may follow."""
         text = super().flush()
         self._odd = False
         return text
