@@ -11,7 +11,6 @@ import functools
 import itertools
 import json
 import os
-import platform
 import re
 import shutil
 import time
@@ -206,7 +205,7 @@ def _is_stale(path: Path, machine: str, process: str, start: str) -> bool:
 @functools.cache
 def _machine() -> str:
     """Eight hex digits for this machine, or container, in which a process id means one process."""
-    name = platform.node()
+    name = os.uname().nodename if os.name == "posix" else os.environ.get("COMPUTERNAME", "")
     with suppress(OSError):  # Linux only: containers of one host name have process ids of their own
         name += str(Path("/proc/self/ns/pid").readlink())
     return f"{zlib.crc32(name.encode()):08x}"
