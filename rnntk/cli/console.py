@@ -123,6 +123,14 @@ class Bar:
             self._bar.close()
 
 
+def on_a_desktop() -> bool:
+    """Whether a browser window can be opened for a person: not in a pipe, a container or over ssh."""
+    if not (sys.stdout.isatty() and sys.stdin.isatty()):
+        return False
+    displays = ("DISPLAY", "WAYLAND_DISPLAY")
+    return sys.platform in ("win32", "darwin") or any(map(os.environ.get, displays))
+
+
 def typed(words: Iterable[str]) -> str:
     """Words of a command as a user can paste them into a shell, each quoted where it must be."""
     if os.name == "nt":

@@ -15,6 +15,7 @@ from rnntk.cli.console import SCHEMA_VERSION, Bar, Console, shown
 from rnntk.cli.options import Option, common_options, config_options, runs_dir_option
 from rnntk.config import TextConfig
 from rnntk.errors import DataError, RnntkError, UsageError
+from rnntk.files import write_bytes
 
 if TYPE_CHECKING:
     from rnntk.decoding.evaluate import Evaluation
@@ -271,9 +272,5 @@ def _print(
 
 
 def _write(path: Path, text: str, flag: str) -> None:
-    try:
-        path.write_bytes(text.encode("utf-8", "replace"))
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be written ({error.strerror}). Name another file with {flag}."
-        ) from error
+    data = text.encode("utf-8", "replace")
+    write_bytes(path, data, advice=f"Name another file with {flag}.", error=DataError)

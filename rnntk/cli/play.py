@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rnntk.cli.chosen import chosen
-from rnntk.cli.console import Console, shown
+from rnntk.cli.console import Console, on_a_desktop, shown
 from rnntk.cli.options import Option, common_options, runs_dir_option
 from rnntk.errors import DataError, UsageError
 
@@ -127,7 +126,7 @@ def _serve(
     console.result(url)
     console.json("play", {"url": url, "run": str(models.run.path), "step": step})
     sys.stdout.flush()
-    if _wants_browser() if open_browser is None else open_browser:
+    if on_a_desktop() if open_browser is None else open_browser:
         import webbrowser
 
         # The socket listens already, so the browser waits for the server, which starts next.
@@ -136,22 +135,13 @@ def _serve(
     console.note("Ended.")
 
 
-def _wants_browser() -> bool:
-    """Whether a person sits before a desktop; elsewhere webbrowser would start a text browser, or nothing."""
-    if not (sys.stdout.isatty() and sys.stdin.isatty()):
-        return False
-    if sys.platform in ("win32", "darwin"):
-        return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-
 def _report(console: Console, models: Models, target: Path, source: str | None) -> None:
+    from rnntk.files import write_bytes
     from rnntk.play import report
-    from rnntk.runs import atomic
 
     text = report.text_of(models) if source is None else _read(source)
     data = report.report(models, text, notify=console.note).encode("utf-8")
-    atomic.write_bytes(target, data, advice="Choose another file with --report.")
+    write_bytes(target, data, advice="Choose another file with --report.")
     console.result(
         f"report  {shown(target)}, {len(data) / 1000:,.0f} kB: one file, needs no server"
     )

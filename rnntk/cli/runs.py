@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 KINDS = ("char-rnn", "row-classifier")
 
-# The last to be left out on a narrow terminal are those that tell how well a run does.
+# On a narrow terminal the losses are left out last.
 COLUMNS = (
     Column("RUN"),
     Column("CORPUS", drop=5),
@@ -61,8 +61,8 @@ def command(
 ) -> None:
     """List the runs here, the one written to last first.
 
-    The loss is the last step's, validation the least so far, both in nats a symbol (an image for
-    classifiers). A run that cannot be used is listed with the reason.
+    Loss is the last step's, validation the lowest so far, both in nats per symbol (per image for classifiers).
+    A run that cannot be used is listed with the reason.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -131,7 +131,7 @@ def show(
     """
     from rnntk.runs import folder, listing
 
-    # What stood before `show` holds too: rnntk runs --json show.
+    # Options before `show` count too: rnntk runs --json show.
     outer = ctx.parent.params if ctx.parent else {}
     console = Console(
         quiet or outer["quiet"], verbose or outer["verbose"], as_json or outer["as_json"]
@@ -147,7 +147,7 @@ def show(
 
 
 def _facts(d: Details) -> list[tuple[str, str]]:
-    """What is shown, a line each."""
+    """Names and values, one line each."""
     s, record = d.summary, d.run.record
     model, versions = record["model"], record.get("versions") or {}
     facts = [
@@ -227,7 +227,7 @@ def _checkpoint(d: Details, c: CheckpointSummary) -> str:
 
 
 def _next_commands(d: Details) -> list[str]:
-    """What can be typed next."""
+    """Commands to type next."""
     from rnntk.runs import folder
 
     path = shown(d.run.path)
@@ -235,12 +235,12 @@ def _next_commands(d: Details) -> list[str]:
     if d.progress is None:
         return [f"{path} has no whole checkpoint, so it can be neither sampled nor resumed."]
     if d.summary.kind == folder.CHAR_RNN:
-        texts.append(f"Draw from it with: rnntk sample {path}")
+        texts.append(f"Sample from it: rnntk sample {path}")
     train = "rnntk train" if d.summary.kind == folder.CHAR_RNN else "rnntk mnist"
     if d.run.record["corpus"].get("source") == folder.IMPORTED:
-        texts.append(f"Train a new run from it with: {train} --init-from {path} --input TEXT")
+        texts.append(f"Train a new run from it: {train} --init-from {path} --input TEXT")
     else:
-        texts.append(f"Continue it with: {d.run.resume_command}{_more(d)}")
+        texts.append(f"Continue it: {d.run.resume_command}{_more(d)}")
     return texts
 
 

@@ -14,7 +14,14 @@ from rnntk.config.configs import (
     TrainConfig,
 )
 from rnntk.config.fields import Config, flag, sentence, typed_setting
-from rnntk.config.files import corpus_settings, find_config, line_of, read_config, shipped_config
+from rnntk.config.files import (
+    corpus_settings,
+    find_config,
+    line_of,
+    read_config,
+    read_toml,
+    shipped_config,
+)
 
 __all__ = [
     "EXPLOSION_STEPS",
@@ -34,6 +41,7 @@ __all__ = [
     "flag",
     "line_of",
     "read_config",
+    "read_toml",
     "sentence",
     "shipped_config",
     "typed_setting",

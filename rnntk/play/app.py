@@ -22,7 +22,7 @@ from rnntk.play import drawing, inside, limits, pages, reading
 from rnntk.play.drawing import Drawer, Stream
 from rnntk.play.guard import App, Guard, Message, Receive, Send
 from rnntk.play.models import Models
-from rnntk.play.progress import Curve, Samples
+from rnntk.play.progress import LossCurve, Samples
 
 _BUSY = "The server is busy with as much as it takes on at once. Try again in a moment."
 
@@ -40,7 +40,7 @@ class Api:
 
     def __init__(self, models: Models) -> None:
         self.models = models
-        self.curve = Curve(models.run)
+        self.curve = LossCurve(models.run)
         self.samples = Samples(models)
         self.traces = inside.Traces()
         self.drawer = Drawer(limits.STREAMS)

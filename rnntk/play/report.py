@@ -7,7 +7,7 @@ from typing import Any
 
 from rnntk.play import inside, pages, reading
 from rnntk.play.models import Models
-from rnntk.play.progress import SEED, Curve, Samples
+from rnntk.play.progress import SEED, LossCurve, Samples
 
 _LENGTH = 1000
 _SAMPLES = 6
@@ -53,7 +53,7 @@ def report(models: Models, text: str, *, notify: Callable[[str], None] = lambda 
             f"{layer}/{unit}": inside.unit(loaded, found, layer, unit, units["quantity"])
             for layer, unit in sorted(chosen)
         },
-        "training": {**Curve(models.run).look(), "steps": steps, "live": False},
+        "training": {**LossCurve(models.run).look(), "steps": steps, "live": False},
         "samples": {str(step): samples.get(step) for step in steps},
     }
     return pages.single(data)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from rnntk import __version__
 from rnntk.errors import DataError, RunError, nearest, shown
-from rnntk.runs import atomic, checkpoint
+from rnntk.files import disk_errors, write_bytes, write_json
+from rnntk.runs import checkpoint
 from rnntk.runs.checkpoint import Checkpoint
 from rnntk.text.vocabulary import Vocabulary
 
@@ -171,7 +172,7 @@ class RunFolder:
         if changed == self.settings and self.record["format_version"] == FORMAT_VERSION:
             return self
         record = {**self.record, "format_version": FORMAT_VERSION, "settings": changed}
-        atomic.write_json(self.path / RUN, record)
+        write_json(self.path / RUN, record)
         return RunFolder(self.path, record)
 
     def lock(self) -> filelock.FileLock:
@@ -190,7 +191,7 @@ class RunFolder:
                 f"Another process is training in {self.path}. Wait until it has ended, or stop it."
             ) from error
         except OSError as error:
-            with atomic.disk_errors(self.path):
+            with disk_errors(self.path):
                 raise error
         return lock
 
@@ -232,15 +233,15 @@ def create(
         "versions": {"rnntk": __version__, **versions},
     }
     try:
-        with atomic.disk_errors(path, advice=_ELSEWHERE):
+        with disk_errors(path, advice=_ELSEWHERE):
             path.mkdir(parents=True, exist_ok=True)
             (path / CHECKPOINTS).mkdir()
             (path / LOGS).mkdir()
             (path / METRICS).touch()
         if vocabulary is not None:
-            atomic.write_bytes(path / VOCABULARY, vocabulary.to_json().encode(), advice=_ELSEWHERE)
+            write_bytes(path / VOCABULARY, vocabulary.to_json().encode(), advice=_ELSEWHERE)
         # Last, so that a folder with a run.json is complete.
-        atomic.write_json(path / RUN, record, advice=_ELSEWHERE)
+        write_json(path / RUN, record, advice=_ELSEWHERE)
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)  # it was empty, or not there
         raise
@@ -304,7 +305,7 @@ def reserved(path: Path | None, runs_dir: Path, name: str) -> Iterator[Path]:
         yield path
         return
     first = not runs_dir.exists()
-    with atomic.disk_errors(runs_dir, advice=_ELSEWHERE):
+    with disk_errors(runs_dir, advice=_ELSEWHERE):
         runs_dir.mkdir(parents=True, exist_ok=True)
         made = None
         while made is None:

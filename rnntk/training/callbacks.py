@@ -15,8 +15,9 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
 from rnntk.decoding.trained import TrainedModel
+from rnntk.files import disk_errors
 from rnntk.models.weights import named_optimizer_variables, named_weights
-from rnntk.runs import atomic, checkpoint
+from rnntk.runs import checkpoint
 from rnntk.runs.checkpoint import Progress
 from rnntk.runs.folder import RunFolder
 from rnntk.training import divergence
@@ -42,7 +43,7 @@ class MetricsWriter(keras.callbacks.Callback):
     def __init__(self, run: RunFolder, progress: Progress) -> None:
         super().__init__()
         self._path, self._progress = run.metrics, progress
-        with atomic.disk_errors(self._path):
+        with disk_errors(self._path):
             self._file = self._path.open("a+b")
             self.lost = self._file.seek(0, os.SEEK_END) < progress.metrics_bytes
             if self.lost:
@@ -54,14 +55,14 @@ class MetricsWriter(keras.callbacks.Callback):
     def write(self, line: Mapping[str, Any]) -> None:
         """Append one object."""
         data = (json.dumps(line, ensure_ascii=False) + "\n").encode()
-        with atomic.disk_errors(self._path):
+        with disk_errors(self._path):
             self._file.write(data)
             self._file.flush()  # so that a run can be watched while it trains
         self._progress.metrics_bytes += len(data)
 
     def flush(self) -> None:
         """Bring the lines to disk; called before a checkpoint counts on them."""
-        with atomic.disk_errors(self._path):
+        with disk_errors(self._path):
             self._file.flush()
             os.fsync(self._file.fileno())
 
@@ -164,7 +165,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
         resumed = progress.step > 0 and any(run.logs.glob("events.*"))
         self._progress, self._graph = progress, None if resumed else task.graph
         self._histograms_every = task.config.histograms_every
-        with atomic.disk_errors(run.logs):
+        with disk_errors(run.logs):
             self._writer = tf.summary.create_file_writer(str(run.logs), flush_millis=5000)
             self._mark_session_start()
         with self._writer.as_default(step=0):
@@ -249,7 +250,7 @@ class Samples(keras.callbacks.Callback):
         self._report.say(f"--- sample at step {step} ---\n{text}\n---")
         self._board.text("sample", text)
         path = self._run.samples
-        with atomic.disk_errors(path), path.open("a", encoding="utf-8", newline="") as file:
+        with disk_errors(path), path.open("a", encoding="utf-8", newline="") as file:
             file.write(f"--- step {step} ---\n{text}\n")
             self._progress.samples_bytes = file.tell()
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import statistics
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnntk.config import TrainConfig
 from rnntk.errors import Interrupted, UsageError
-from rnntk.runs import atomic
+from rnntk.files import disk_errors, scratch
 from rnntk.runs.folder import RunFolder
 from rnntk.training import character, device, schedule
 
@@ -97,11 +97,11 @@ def estimate(
     clock = callbacks.Clock(task.items_per_step)
 
     beside = next(p for p in path.absolute().parents if p.exists())
-    with atomic.disk_errors(path, advice="Choose another folder with `run`."):
-        temporary = tempfile.TemporaryDirectory(prefix=".rnntk-dry-run-", dir=beside)
-    with temporary:
+    with contextlib.ExitStack() as stack:
+        with disk_errors(path, advice="Choose another folder with `run`."):
+            temporary = stack.enter_context(scratch(beside))
         try:
-            session.start(task, Path(temporary.name) / "run", quiet=True, extra=[clock])
+            session.start(task, temporary / "run", quiet=True, extra=[clock])
         except Interrupted as error:
             raise Interrupted("Stopped; a dry run keeps nothing.", error.exit_code - 128) from error
     step = statistics.median(clock.steps[1:] or clock.steps)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnntk.config import MnistConfig, corpus_settings
-from rnntk.corpora import images
+from rnntk.corpora import images, registry
 from rnntk.corpora.images import ImageSet
 from rnntk.errors import RunError
 from rnntk.runs.folder import RunFolder
@@ -50,7 +50,7 @@ def load(given: Mapping[str, Any]) -> tuple[MnistConfig, Images]:
         CorpusError: the images that were asked for are unavailable.
     """
     wanted = MnistConfig.resolve(given)
-    resolved = images.resolve_images(
+    resolved = registry.resolve_images(
         wanted.data, data_dir=wanted.data_dir, offline=wanted.offline, notify=log.debug
     )
     log.info(resolved.detail)

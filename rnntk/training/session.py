@@ -16,8 +16,9 @@ import keras
 
 from rnntk.config import TrainConfig
 from rnntk.errors import Interrupted, RunError, TrainingError, shown
+from rnntk.files import DiskRefused, disk_errors
 from rnntk.models.weights import named_optimizer_variables, named_weights
-from rnntk.runs import atomic, checkpoint, folder
+from rnntk.runs import checkpoint, folder
 from rnntk.runs.checkpoint import Arrays, Progress
 from rnntk.runs.folder import RunFolder
 from rnntk.training import callbacks, device, loop
@@ -243,7 +244,7 @@ def _disk_errors_explained(run: RunFolder) -> Iterator[None]:
     """Add to a disk error what the run still has, and what to type."""
     try:
         yield
-    except atomic.DiskRefused as error:
+    except DiskRefused as error:
         if checkpoint.steps(run.checkpoints):
             left = f"What was saved before is whole. {error.cure} and continue with: {run.resume_command}"
         else:
@@ -256,5 +257,5 @@ def _cut_samples(run: RunFolder, progress: Progress) -> None:
     if progress.step == 0:
         progress.samples_bytes = 0
     elif progress.samples_bytes is not None and run.samples.exists():
-        with atomic.disk_errors(run.samples):
+        with disk_errors(run.samples):
             os.truncate(run.samples, min(progress.samples_bytes, run.samples.stat().st_size))

@@ -1,4 +1,4 @@
-"""Bad input gets one clear message and an exit code, and loses nothing (the list at the end of cli.md)."""
+"""Bad input gets one clear message and an exit code, and loses nothing."""
 
 from __future__ import annotations
 

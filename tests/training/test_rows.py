@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from rnntk.config import MnistConfig
 from rnntk.corpora.images import ImageSet
 from rnntk.errors import RunError, UsageError
-from rnntk.runs import atomic, folder
+from rnntk.files import write_json
+from rnntk.runs import folder
 from rnntk.training import rows
 from rnntk.training.row_task import ClassifierResult, Reading, shifted
 from rnntk.training.scores import nats, wilson
@@ -198,7 +199,7 @@ def test_other_images_and_another_permutation_are_refused(tmp_path: Path) -> Non
         rows.resume(run, {}, rows.Images(pictures(), {**CORPUS, "sha256": "1" * 64}, "bars"))
     record = json.loads((run.path / "run.json").read_text())
     record["model"]["permutation_sha256"] = "0" * 64
-    atomic.write_json(run.path / "run.json", record)
+    write_json(run.path / "run.json", record)
     with pytest.raises(RunError, match="another permutation"):
         resume(run.path, max_steps=2)
 
