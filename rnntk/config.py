@@ -46,7 +46,7 @@ T = TypeVar("T")
 _EVERY_KEY = {
     f.name for kind in Settings.__subclasses__() for f in dataclasses.fields(kind)
 } | {"prime", "prime_file", "run", "runs_dir", "max_time", "sample_every", "output", "checkpoint"} | {
-    "format", "vocab", "forget_bias"
+    "format", "vocab", "forget_bias", "greedy"
 }  # fmt: skip
 
 

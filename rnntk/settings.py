@@ -276,16 +276,18 @@ class MnistConfig(Settings):
 
 @dataclass(frozen=True)
 class SampleConfig(Settings):
-    """How text is drawn from a model (systems 2 and 5)."""
+    """How text is sampled from a model, or searched for with a beam."""
 
-    length: int = setting(1000, "Symbols to draw.", low=0, high=10**9)
+    length: int = setting(1000, "Symbols to generate.", low=0, high=10**9)
     temperature: float = setting(
-        1.0, "Below 1 safer, above 1 wilder; 0 takes the likeliest symbol always.", low=0
+        1.0, "Below 1 safer, above 1 wilder; 0 always takes the likeliest symbol.", low=0
     )
-    top_k: int | None = setting(None, "Draw from the K likeliest symbols only.", low=1, metavar="K")
+    top_k: int | None = setting(
+        None, "Sample from the K likeliest symbols only.", low=1, metavar="K"
+    )
     top_p: float | None = setting(
         None,
-        "Draw from the likeliest symbols that together have the probability P.",
+        "Sample from the likeliest symbols that together have the probability P.",
         metavar="P",
         low=0,
         high=1,
@@ -293,15 +295,14 @@ class SampleConfig(Settings):
     )
     min_p: float | None = setting(
         None,
-        "Draw from the symbols at least P times as likely as the likeliest.",
+        "Sample from the symbols at least P times as likely as the likeliest.",
         low=0,
         high=1,
         metavar="P",
     )
-    greedy: bool = setting(False, "Take the likeliest symbol always.")
     beam: int | None = setting(
         None,
-        "Do not draw: search for the likeliest text, N at a time.",
+        "Search for the likeliest text with a beam of N instead of sampling.",
         low=1,
         high=10_000,
         metavar="N",
@@ -310,9 +311,9 @@ class SampleConfig(Settings):
         1.0, "With --beam and --stop: 0 favours short texts, above 1 long ones.", low=0
     )
     no_repeat: int | None = setting(
-        None, "Never draw the same run of N symbols twice.", low=2, high=10**6, metavar="N"
+        None, "Never generate the same N symbols in a row twice.", low=2, high=10**6, metavar="N"
     )
-    num: int = setting(1, "How many texts to draw.", low=1, high=100_000)
+    num: int = setting(1, "How many texts to generate.", low=1, high=100_000)
     stop: str | None = setting(None, "End a text where this appears.", metavar="TEXT")
     seed: int | None = setting(
         None,
@@ -321,9 +322,9 @@ class SampleConfig(Settings):
         high=2**32 - 1,
     )
     on_unknown: str = setting(
-        "error", "Characters of the prime the model has never seen.", choices=("error", "skip")
+        "error", "Characters of the prompt that the model does not know.", choices=("error", "skip")
     )
-    raw: bool = setting(False, "Print the symbols as drawn (jamo are not recomposed).")
+    raw: bool = setting(False, "Give the symbols as they are (jamo are not recomposed).")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -335,11 +336,11 @@ class SampleConfig(Settings):
             if self.num > 1:
                 self._refuse_more_than("--num", self.num, TOGETHER)
             return
-        drawing = ("temperature", "top_k", "top_p", "min_p", "greedy", "no_repeat")
+        sampling = ("temperature", "top_k", "top_p", "min_p", "no_repeat")
         for f in dataclasses.fields(self):
-            if f.name in drawing and getattr(self, f.name) != f.default:
+            if f.name in sampling and getattr(self, f.name) != f.default:
                 raise UsageError(
-                    "--beam searches for the likeliest text and draws nothing, so "
+                    "--beam searches for the likeliest text and samples nothing, so "
                     f"{flag(f.name)} cannot be given with it."
                 )
         if self.num > self.beam:

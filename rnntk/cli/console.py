@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +19,17 @@ SCHEMA_VERSION = 1
 
 
 def print_error(error: object) -> None:
-    """A message that something could not be done, on stderr."""
-    click.echo(click.style("Error: ", fg="red") + str(error), err=True)
+    """Print a message that something could not be done, on stderr."""
+    click.echo(click.style("Error: ", fg="red") + with_flags(str(error)), err=True)
+
+
+def with_flags(message: str) -> str:
+    """A library's message with its keyword arguments as flags: `on_unknown='skip'` -> `--on-unknown skip`."""
+
+    def typed_flag(match: re.Match[str]) -> str:
+        return f"--{match[1].replace('_', '-')} {match[2].strip(chr(39))}"
+
+    return re.sub(r"(?<![^\s(])([a-z]+(?:_[a-z]+)*)=('\w+'|[\d.]*\d|[A-Z]+)", typed_flag, message)
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,11 @@ class Console:
     quiet: bool = False
     verbose: bool = False
     as_json: bool = False
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Console:
+        """The console that a command's `--quiet`, `--verbose` and `--json` ask for."""
+        return cls(values["quiet"], values["verbose"], values["as_json"])
 
     def note(self, text: str) -> None:
         """A sentence for the user, on stderr."""

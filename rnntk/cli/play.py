@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from rnntk.cli import stream
 from rnntk.cli.chosen import chosen
 from rnntk.cli.console import Console, shown
 from rnntk.cli.options import Option, common_options, runs_dir_option
-from rnntk.errors import DataError, UsageError
+from rnntk.errors import UsageError
 
 if TYPE_CHECKING:
     from rnntk.play.models import Models
@@ -75,15 +76,10 @@ def command(
     run: Path | None,
     corpus: str | None,
     checkpoint: str,
-    port: int | None,
-    host: str,
-    open_browser: bool | None,
     report: Path | None,
     input: str | None,
     runs_dir: Path,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
+    **values: Any,
 ) -> None:
     """Open a page on RUN, a folder or a name in --runs-dir; without it, on the latest.
 
@@ -92,21 +88,22 @@ def command(
     """
     from rnntk.play import serve
 
-    console = Console(quiet, verbose, as_json)
+    console = Console.of(values)
     if report is None:
         if input is not None:
             raise UsageError("--input goes with --report; the page has a field to paste text into.")
         serve.require()
         serve.single_threaded_products()
+    from rnntk.decoding.language_model import LanguageModel
     from rnntk.play.models import Models
     from rnntk.runs import folder
 
     found = chosen(run, runs_dir, kind=folder.CHAR_RNN, corpus=corpus)
-    models = Models(found, checkpoint, warn=console.note)
+    models = Models(LanguageModel.load(found, checkpoint, warn=console.note))
     if report is not None:
         _report(console, models, report, input)
     else:
-        _serve(console, models, host, port, open_browser)
+        _serve(console, models, values["host"], values["port"], values["open_browser"])
 
 
 def _serve(
@@ -149,7 +146,7 @@ def _report(console: Console, models: Models, target: Path, source: str | None) 
     from rnntk.play import report
     from rnntk.runs import atomic
 
-    text = report.text_of(models) if source is None else _read(source)
+    text = report.text_of(models) if source is None else stream.read(source, "--input")
     data = report.report(models, text, notify=console.note).encode("utf-8")
     atomic.write_bytes(target, data, advice="Choose another file with --report.")
     console.result(
@@ -164,16 +161,3 @@ def _report(console: Console, models: Models, target: Path, source: str | None) 
             "step": models.get().step,
         },
     )
-
-
-def _read(path: str) -> str:
-    try:
-        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-        return data.decode("utf-8-sig")
-    except OSError as error:
-        raise UsageError(f"--input {path} cannot be read ({error.strerror}).") from error
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"--input {path} is not UTF-8: bytes {error.object[error.start : error.end].hex(' ')} at offset "
-            f"{error.start}. Convert it first, for example with iconv."
-        ) from error

@@ -279,10 +279,10 @@ def _resume(
 
 def _draw(run: RunFolder, weights: dict[str, Any]) -> str:
     """A text of 200 symbols, always with the same seed so that one sees the model change."""
-    from rnntk.decoding.trained import TrainedModel
+    from rnntk.decoding.language_model import LanguageModel
 
-    model = TrainedModel(run, weights)
-    return model.default_prime + "".join(model.sample(length=200, seed=0))
+    model = LanguageModel(run, weights)
+    return model.default_prompt + "".join(model.stream(length=200, seed=0))
 
 
 def _both(result: Any, nats: float, *, held_out: bool) -> str:

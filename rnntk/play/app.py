@@ -52,7 +52,7 @@ class Api:
         return JSONResponse({**self.models.describe(), "limits": _limits()})
 
     async def read(self, request: Request) -> Response:
-        """What a text costs, symbol by symbol."""
+        """The surprisal of a text, symbol by symbol."""
         asked = await _asked(request, {"text": str}, {"step": int})
         return await self._answer(
             lambda: reading.read(self.models.get(asked.get("step")), asked["text"])
@@ -63,10 +63,8 @@ class Api:
         asked = await _asked(request, {"text": str}, {"step": int, "quantity": str})
 
         def answer() -> dict[str, Any]:
-            loaded = self.models.get(asked.get("step"))
-            return inside.ranking(
-                loaded, self.traces.get(loaded, asked["text"]), asked.get("quantity")
-            )
+            model = self.models.get(asked.get("step"))
+            return inside.ranking(self.traces.get(model, asked["text"]), asked.get("quantity"))
 
         return await self._answer(answer)
 
@@ -77,9 +75,9 @@ class Api:
         )
 
         def answer() -> dict[str, Any]:
-            loaded = self.models.get(asked.get("step"))
-            found = self.traces.get(loaded, asked["text"])
-            return inside.unit(loaded, found, asked["layer"], asked["unit"], asked["quantity"])
+            model = self.models.get(asked.get("step"))
+            found = self.traces.get(model, asked["text"])
+            return inside.unit(found, asked["layer"], asked["unit"], asked["quantity"])
 
         return await self._answer(answer)
 
@@ -121,18 +119,18 @@ class Api:
         if not 0 <= seed < 2**32:
             raise UsageError(f"--seed is {seed}; it must be from 0 to {2**32 - 1}.")
         step = asked.get("step")
-        loaded = self.models.loaded(step)
-        if loaded is None:
-            loaded = await anyio.to_thread.run_sync(self.models.get, step)
-        ready = loaded.model.prime(asked["prime"], "skip")
-        stream = self.drawer.start(drawing.pieces(loaded.model, ready, settings, seed))
+        model = self.models.loaded(step)
+        if model is None:
+            model = await anyio.to_thread.run_sync(self.models.get, step)
+        prompt = model.prompt(asked["prime"], "skip")
+        stream = self.drawer.start(drawing.pieces(model, prompt, settings, seed))
         if stream is None:
             raise Busy(_BUSY)
         head = {
             "seed": seed,
-            "step": loaded.step,
-            "prime": ready.text,
-            "skipped": ready.skipped,
+            "step": model.step,
+            "prime": prompt.text,
+            "skipped": prompt.skipped,
         }
         return TextStream(stream, head)
 
@@ -176,7 +174,7 @@ class TextStream(StreamingResponse):
     async def _lines(self, head: dict[str, Any]) -> AsyncIterator[str]:
         yield _line(head)
         while pieces := await self._stream.take():
-            yield _line({"pieces": [[p.text, round(sum(p.costs), 3)] for p in pieces]})
+            yield _line({"pieces": [[p.text, round(sum(p.nats), 3)] for p in pieces]})
         error = self._stream.error
         yield _line({"error": str(error)} if error else {"end": True})
 
@@ -190,8 +188,8 @@ def create(models: Models, host: str = "127.0.0.1") -> App:
     """
     api = Api(models)
     # Once, so that the first text does not wait for tables that are made when they are first needed.
-    model = models.get().model
-    list(drawing.pieces(model, model.prime(""), SampleConfig(length=1), 0))
+    model = models.get()
+    list(drawing.pieces(model, model.prompt(""), SampleConfig(length=1), 0))
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

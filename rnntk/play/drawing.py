@@ -16,29 +16,29 @@ from collections.abc import Iterator
 import numpy as np
 
 from rnntk.config import SampleConfig
-from rnntk.decoding.generate import Piece, Prime
-from rnntk.decoding.trained import TrainedModel
+from rnntk.decoding.generate import Piece
+from rnntk.decoding.language_model import LanguageModel, Prompt
 
 _SLICE_SECONDS = 0.002
 # Between slices the thread sleeps: merely letting the interpreter go, it would most often have it back before
 # the event loop wakes, and each socket call of that would wait for a forced switch.
 _REST_SECONDS = 0.0002
-_PRIME_SLICE = 64  # symbols of a prime fed at a time
+_PROMPT_SLICE = 64  # symbols of a prompt read at a time
 _WAITING = 2048  # pieces that may wait for a client
 
 
 def pieces(
-    model: TrainedModel, prime: Prime, settings: SampleConfig, seed: int
+    model: LanguageModel, prompt: Prompt, settings: SampleConfig, seed: int
 ) -> Iterator[Piece | None]:
-    """Draws a text; None stands for a while in which the prime was read.
+    """Sample a text; None stands for a while in which the prompt was read.
 
-    The prime is fed in slices, since a long one takes as long as drawing as much.
+    The prompt is read in slices, since a long one takes as long as sampling as much.
     """
     states = model.decoder.initial_states(1)
-    for start in range(0, len(prime.ids), _PRIME_SLICE):
-        model.decoder.prime(prime.ids[start : start + _PRIME_SLICE], states)
+    for start in range(0, len(prompt.ids), _PROMPT_SLICE):
+        model.decoder.prime(prompt.ids[start : start + _PROMPT_SLICE], states)
         yield None
-    yield from model.pieces(prime, settings, seed, costs=True, states=states)
+    yield from model.pieces(prompt, settings, seed, surprisal=True, states=states)
 
 
 class Stream:

@@ -133,6 +133,6 @@ class Samples:
             return self._kept[step]
 
     def _draw(self, step: int) -> dict[str, Any]:
-        model = self._models.get(step).model
-        text = "".join(model.sample(seed=SEED, length=limits.SAMPLE))
-        return {"step": step, "seed": SEED, "prime": model.default_prime, "text": text}
+        model = self._models.get(step)
+        text = "".join(model.stream(seed=SEED, length=limits.SAMPLE))
+        return {"step": step, "seed": SEED, "prime": model.default_prompt, "text": text}

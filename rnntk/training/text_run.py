@@ -315,7 +315,7 @@ def prepare_task(
     )
     step = job.step(model, optimizer, fit.batch_size, clip=fit.clip, clip_norm=fit.clip_norm)
     held_out = ids[split.train : split.val]
-    characters = corpus.prepared.original_characters(split.train, split.val)
+    characters = corpus.prepared.characters(split.train, split.val)
     return CharTask(
         model,
         optimizer,

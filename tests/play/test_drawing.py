@@ -38,19 +38,19 @@ def forever() -> Iterator[Piece]:
 
 def test_the_text_is_that_of_sample(drawer: Drawer, korean: Models) -> None:
     """Also where the prime is longer than a slice of it."""
-    model = korean.get().model
+    model = korean.get()
     prime = "각시가 말했다. " * 20
 
     async def run() -> list[str]:
         streams = []
         for seed in range(4):
-            source = drawing.pieces(model, model.prime(prime), SampleConfig(length=200), seed)
+            source = drawing.pieces(model, model.prompt(prime), SampleConfig(length=200), seed)
             stream = drawer.start(source)
             assert stream is not None
             streams.append(stream)
         return await asyncio.gather(*map(drained, streams))
 
-    expected = ["".join(model.sample(prime, seed=seed, length=200)) for seed in range(4)]
+    expected = ["".join(model.stream(prime, seed=seed, length=200)) for seed in range(4)]
     assert asyncio.run(run()) == expected
 
 
@@ -108,10 +108,10 @@ def test_an_error_ends_only_its_own_text(drawer: Drawer) -> None:
 
 
 def test_a_text_of_no_length_ends(drawer: Drawer, plain: Models) -> None:
-    model = plain.get().model
+    model = plain.get()
 
     async def run() -> str:
-        source = drawing.pieces(model, model.prime("int"), SampleConfig(length=0), 0)
+        source = drawing.pieces(model, model.prompt("int"), SampleConfig(length=0), 0)
         stream = drawer.start(source)
         assert stream is not None
         return await asyncio.wait_for(drained(stream), 10)

@@ -26,8 +26,8 @@ def test_a_text_is_written_as_sample_draws_it(client, plain: Models) -> None:
     asked = {"prime": "int ", "length": 60, "seed": 5, "temperature": 1, "top_k": 8, "top_p": 0.9}
     head, *parts, end = client.lines(asked)
     text = "".join(text for part in parts for text, _ in part["pieces"])
-    model = plain.get().model
-    assert text == "".join(model.sample("int ", seed=5, length=60, top_k=8, top_p=0.9))
+    model = plain.get()
+    assert text == "".join(model.stream("int ", seed=5, length=60, top_k=8, top_p=0.9))
     assert head == {"seed": 5, "step": 30, "prime": "int ", "skipped": []}
     assert end == {"end": True}
     nats = [nats for part in parts for _, nats in part["pieces"]]
