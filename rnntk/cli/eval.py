@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from rnntk.cli.chosen import chosen
 from rnntk.cli.console import SCHEMA_VERSION, Bar, Console, shown, with_flags
-from rnntk.cli.options import Option, common_options, runs_dir_option, settings_options
+from rnntk.cli.model import load, model_options
+from rnntk.cli.options import Option, common_options, settings_options
 from rnntk.config import TextConfig
 from rnntk.errors import RnntkError, UsageError
 
@@ -42,20 +42,14 @@ Examples:
   rnntk eval runs/linux_kernel-1 --split test
   rnntk eval --input other.c --on-unknown skip --html other.html""",
 )
-@click.argument("run", required=False, type=click.Path(path_type=Path))
-@click.option("--corpus", cls=Option, metavar="NAME", help="Only runs on this corpus.")
+@model_options(
+    "best", "Which checkpoint of the run; best is the last one where nothing was held out."
+)
 @click.option(
     "--split",
     cls=Option,
     type=click.Choice(["val", "test", "train"]),
     help="A part of the run's own text.  [default: val, where no --input is given]",
-)
-@click.option(
-    "--checkpoint",
-    cls=Option,
-    default="best",
-    metavar="best|last|STEP",
-    help="Which checkpoint of the run; best is the last one where nothing was held out.",
 )
 @click.option(
     "--on-unknown",
@@ -86,17 +80,13 @@ Examples:
     help="Write the report of rnntk play --report: the text shaded by surprise, as a web page.",
 )
 @settings_options(TextConfig, leave_out=FIXED)
-@runs_dir_option
 @common_options
 @click.pass_context
 def command(
     ctx: click.Context,
-    run: Path | None,
-    corpus: str | None,
     split: str | None,
-    checkpoint: str,
-    on_unknown: str,
-    runs_dir: Path,
+    costs: Path | None,
+    html: Path | None,
     **values: Any,
 ) -> None:
     """Measure RUN, a folder or a name in --runs-dir, on text it was not trained on; without it, the latest.
@@ -104,23 +94,18 @@ def command(
     Prints nats, bits per character and perplexity, for Hangul also bits per syllable; and what single characters,
     n-grams of the training text and xz make of the same text.
     """
-    from rnntk.decoding.language_model import LanguageModel
-    from rnntk.runs import folder
-
     console = Console.of(values)
-    found = chosen(run, runs_dir, kind=folder.CHAR_RNN, corpus=corpus)
-    model = LanguageModel.load(found, checkpoint, warn=console.note)
+    model = load(values, console)
     inputs = tuple(values["input"])
-    own = found.settings.get("input") or ()
+    own = model.run.settings.get("input") or ()
     if ctx.get_parameter_source("input") is ParameterSource.DEFAULT_MAP and inputs == tuple(own):
         inputs = ()  # a config file names what to train on for all commands
     if inputs and split:
         raise UsageError("--input and --split are both given; use one of them.")
     values["input"] = inputs
-    name, evaluation, baselines = _measure(console, model, split, on_unknown, values)
+    name, evaluation, baselines = _measure(console, model, split, values)
     rows = [(OWN, evaluation.bits_per_character), *(baselines.rows() if baselines else [])]
     rows.sort(key=lambda row: -row[1])
-    costs, html = values["costs"], values["html"]
     if costs is not None:
         _write_costs(costs, model, name, evaluation)
     if html is not None:
@@ -132,7 +117,7 @@ def command(
     console.json(
         "eval",
         {
-            "run": str(found.path),
+            "run": str(model.run.path),
             "step": model.step,
             "split": None if inputs else name,
             "input": list(inputs) or None,
@@ -148,7 +133,6 @@ def _measure(
     console: Console,
     model: LanguageModel,
     split: str | None,
-    on_unknown: str,
     values: dict[str, Any],
 ) -> tuple[str, Evaluation, Baselines | None]:
     """What the text is called, its evaluation, and the baselines of it."""
@@ -166,7 +150,7 @@ def _measure(
             # As it is: the model itself brings every text into the form that it was trained on.
             reading |= {"corpus": None, "newline": "keep", "normalize": False}
             text = corpus.read(splits.text_settings(model.run, **reading), model.preprocessor)
-            evaluation = model.evaluate(text, on_unknown=on_unknown, progress=bar)
+            evaluation = model.evaluate(text, on_unknown=values["on_unknown"], progress=bar)
             if evaluation.left_out:
                 many = (
                     "1 character"
@@ -229,7 +213,12 @@ def _write_report(
     from rnntk.play.models import Models
     from rnntk.runs import atomic
 
-    whole = {"of": name, "characters": evaluation.characters, "bits_per_character": rows}
+    whole = {
+        "of": name,
+        "characters": evaluation.characters,
+        "bits_per_character": rows,
+        "own": OWN,
+    }
     page = report.report(Models(model), evaluation.text, evaluation=whole, notify=console.note)
     atomic.write_bytes(path, page.encode(), advice="Name another file with --html.")
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnntk.cli import stream
-from rnntk.cli.chosen import chosen
 from rnntk.cli.console import Console, shown
-from rnntk.cli.options import Option, common_options, runs_dir_option
+from rnntk.cli.model import load, model_options
+from rnntk.cli.options import Option, common_options
 from rnntk.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,15 +27,7 @@ Examples:
   rnntk play runs/linux_kernel-1 --checkpoint best --no-open
   rnntk play --report report.html --input chapter.txt""",
 )
-@click.argument("run", required=False, type=click.Path(path_type=Path))
-@click.option("--corpus", cls=Option, metavar="NAME", help="Only runs on this corpus.")
-@click.option(
-    "--checkpoint",
-    cls=Option,
-    default="last",
-    metavar="best|last|STEP",
-    help="Which checkpoint the page begins with.",
-)
+@model_options("last", "Which checkpoint the page begins with.")
 @click.option(
     "--port",
     cls=Option,
@@ -70,15 +62,13 @@ Examples:
     metavar="FILE",
     help="With --report: the text, in UTF-8; - is stdin.  [default: one the model writes]",
 )
-@runs_dir_option
 @common_options
 def command(
-    run: Path | None,
-    corpus: str | None,
-    checkpoint: str,
+    port: int | None,
+    host: str,
+    open_browser: bool | None,
     report: Path | None,
     input: str | None,
-    runs_dir: Path,
     **values: Any,
 ) -> None:
     """Open a page on RUN, a folder or a name in --runs-dir; without it, on the latest.
@@ -94,16 +84,13 @@ def command(
             raise UsageError("--input goes with --report; the page has a field to paste text into.")
         serve.require()
         serve.single_threaded_products()
-    from rnntk.decoding.language_model import LanguageModel
     from rnntk.play.models import Models
-    from rnntk.runs import folder
 
-    found = chosen(run, runs_dir, kind=folder.CHAR_RNN, corpus=corpus)
-    models = Models(LanguageModel.load(found, checkpoint, warn=console.note))
+    models = Models(load(values, console))
     if report is not None:
         _report(console, models, report, input)
     else:
-        _serve(console, models, values["host"], values["port"], values["open_browser"])
+        _serve(console, models, host, port, open_browser)
 
 
 def _serve(

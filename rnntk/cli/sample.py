@@ -6,16 +6,15 @@ import dataclasses
 import math
 import secrets
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rnntk import config
 from rnntk.cli import shading, stream
-from rnntk.cli.chosen import chosen
 from rnntk.cli.console import Console, shown
-from rnntk.cli.options import Option, common_options, given, runs_dir_option, settings_options
+from rnntk.cli.model import load, model_options
+from rnntk.cli.options import Option, common_options, given, settings_options
 from rnntk.config import SampleConfig
 from rnntk.errors import UsageError
 
@@ -33,8 +32,7 @@ Examples:
   rnntk sample --beam 8 --stop ";" --prime "static int "
   echo -n "int main(" | rnntk sample --prime-file -""",
 )
-@click.argument("run", required=False, type=click.Path(path_type=Path))
-@click.option("--corpus", cls=Option, metavar="NAME", help="Only runs on this corpus.")
+@model_options("last", "Which checkpoint of the run.")
 @click.option(
     "--prime",
     "--prompt",
@@ -50,13 +48,6 @@ Examples:
     cls=Option,
     metavar="FILE",
     help="Read the prompt from a file; - is stdin.",
-)
-@click.option(
-    "--checkpoint",
-    cls=Option,
-    default="last",
-    metavar="best|last|STEP",
-    help="Which checkpoint of the run.",
 )
 @settings_options(SampleConfig)
 @click.option(
@@ -80,17 +71,14 @@ Examples:
     cls=Option,
     help="Type prompts and see the model continue them; :help shows how to change settings.",
 )
-@runs_dir_option
 @common_options
 @click.pass_context
 def command(
     ctx: click.Context,
-    run: Path | None,
-    corpus: str | None,
     prime: str | None,
     prime_file: str | None,
-    checkpoint: str,
-    runs_dir: Path,
+    color: bool,
+    interactive: bool,
     **values: Any,
 ) -> None:
     """Sample text from RUN, a folder or a name in --runs-dir; without it, from the run that was trained last.
@@ -98,24 +86,20 @@ def command(
     With --json each text comes with the probability of every symbol under the model itself, whatever the
     strategy.
     """
-    from rnntk.decoding.language_model import LanguageModel
-    from rnntk.runs import folder
-
     console = Console.of(values)
-    interactive = values["interactive"]
     if values["greedy"]:
         values["temperature"] = 0.0
     settings = config.from_mapping(SampleConfig, values)
     _refuse(prime, prime_file, interactive, console.as_json)
-    found = chosen(run, runs_dir, kind=folder.CHAR_RNN, corpus=corpus)
-    model = LanguageModel.load(found, checkpoint, warn=console.note)
+    model = load(values, console)
+    where = f"{shown(model.run.path)} at step {model.step}"
     if prime_file is not None:
         prime = stream.read(prime_file, "--prime-file")
-    shaded = shading.wanted(ctx, values["color"]) and not console.as_json
+    shaded = shading.wanted(ctx, color) and not console.as_json
     if interactive:
         from rnntk.cli.interactive import LENGTH, Session
 
-        console.note(f"{shown(found.path)} at step {model.step}")
+        console.note(where)
         if not given(ctx, "length"):
             settings = dataclasses.replace(settings, length=LENGTH)
         session = Session(console, model, settings, shaded)
@@ -127,7 +111,7 @@ def command(
     if prompt.skipped:
         console.note(f"Left out of the prompt: {', '.join(map(repr, prompt.skipped))}")
     seed = settings.seed if settings.seed is not None else secrets.randbelow(2**32)
-    console.note(f"{shown(found.path)} at step {model.step}, seed {seed}")
+    console.note(f"{where}, seed {seed}")
     if shaded:
         console.note(shading.legend())
     as_json = console.as_json
@@ -137,7 +121,7 @@ def command(
         console.json(
             "sample",
             {
-                "run": str(found.path),
+                "run": str(model.run.path),
                 "step": model.step,
                 "seed": seed,
                 "prime": prompt.text,

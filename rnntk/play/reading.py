@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from rnntk.layer_norm import standardized
 from rnntk.play import limits
 
 _LIKELIEST = 5
+_SURROGATE = re.compile("[\ud800-\udfff]")  # alone, as a byte that is not UTF-8 stands in a text
 
 QUANTITIES = {
     "lstm": {
@@ -49,8 +51,8 @@ class Text(EncodedText):
     def to_json(self) -> dict[str, Any]:
         """What the page needs to show it."""
         return {
-            "text": self.text,
-            "symbols": self.symbols,
+            "text": _SURROGATE.sub("\ufffd", self.text),
+            "symbols": _SURROGATE.sub("\ufffd", self.symbols),
             "counts": self.counts.tolist(),
             "skipped": list(self.skipped),
         }

@@ -34,7 +34,7 @@ def report(
         models: the run's.
         text: what is shown.
         evaluation: the figures of a text of any length, of which the page then shows the beginning: `of` (its name),
-            `characters`, and `bits_per_character`, pairs of a name and a value, the model itself first or last.
+            `characters`, `bits_per_character` (pairs of a name and a value) and `own`, the name of this model.
         notify: called with a message about what was left out.
 
     Returns:

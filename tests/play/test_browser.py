@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rnntk.decoding.language_model import LanguageModel
-from rnntk.play import report
+from rnntk.play import limits, report
 from rnntk.play.models import Models
 
 if TYPE_CHECKING:
@@ -413,6 +413,31 @@ def test_a_report_shows_the_same_without_a_server(
     tab(page, "Training")
     page.locator("#training-samples article").nth(2).wait_for()
     assert page.locator("#training-chart polyline.loss").count() == 1
+
+
+@pytest.mark.parametrize("bits", [2.5, 0.0])
+def test_a_report_of_an_evaluation_shows_its_figures(
+    opened, plain: Models, plain_text: str, tmp_path: Path, monkeypatch, bits: float
+) -> None:
+    """Also where nothing was a surprise, so that the longest bar has no length."""
+    monkeypatch.setattr(limits, "TEXT", 20)
+    evaluation = {
+        "of": "<val>",
+        "characters": len(plain_text),
+        "bits_per_character": [["xz", bits], ["this model", bits / 2]],
+        "own": "this model",
+    }
+    path = tmp_path / "report.html"
+    path.write_text(report.report(plain, plain_text, evaluation=evaluation), encoding="utf-8")
+    page = opened(path.as_uri(), viewport=NARROW)
+    wait_for(page, "#read-evaluation p", "^Bits per character of <val>, .* first 20")
+    assert page.locator("#read-text").inner_text().startswith(plain_text[:18].rstrip())
+    rows = page.locator("#read-evaluation li")
+    assert rows.all_inner_texts() == [f"xz\n{bits:.3f}", f"this model\n{bits / 2:.3f}"]
+    assert [row.get_attribute("class") for row in rows.all()] == ["", "true"]
+    widths = [round(b.bounding_box()["width"]) for b in rows.locator(".bar i").all()]
+    assert (widths[0] > widths[1]) if bits else widths == [0, 0]
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
 def test_screens_print_dark_on_dark_and_light_on_light(opened, client) -> None:

@@ -15,7 +15,7 @@ from rnntk.errors import DataError
 from rnntk.play import pages, report
 from rnntk.play.models import Models
 
-EVIL = "</script><script>alert(1)</script><!-- & é"
+EVIL = "</script><script>alert(1)</script><!-- & é \r\n\x00\x1b\x85$title"
 
 
 class Scripts(HTMLParser):
