@@ -153,8 +153,6 @@ class LanguageModel:
         """The training step of the checkpoint; 0 for weights that are no checkpoint's."""
         return self.progress.step if self.progress else 0
 
-    # ---- text to ids ---------------------------------------------------------------------------------
-
     def encode(
         self,
         text: str,
@@ -197,9 +195,8 @@ class LanguageModel:
         if self._lf:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
         if self._recompose:
-            from rnntk.text import (
-                hangul,  # its tables take longer to make than most texts to sample
-            )
+            # Only here: its tables take longer to make than most texts to sample.
+            from rnntk.text import hangul
 
             text = hangul.recompose(text)
         return text
@@ -231,8 +228,6 @@ class LanguageModel:
             return Prompt(found.ids, found.text, list(found.skipped))
         start = "\n" if "\n" in self.vocabulary else self.vocabulary.decode([0])
         return Prompt(self.vocabulary.encode(start), "", list(found.skipped))
-
-    # ---- generation ----------------------------------------------------------------------------------
 
     def pieces(
         self,
@@ -329,8 +324,6 @@ class LanguageModel:
         config = SampleConfig(**settings, seed=seed, num=1)
         ready = self.prompt(self.default_prompt if prompt is None else prompt, config.on_unknown)
         return (piece.text for piece in self.pieces(ready, config, seed) if piece.text)
-
-    # ---- evaluation ----------------------------------------------------------------------------------
 
     def evaluate(
         self,

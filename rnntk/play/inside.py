@@ -1,4 +1,4 @@
-"""The page's questions about units: which follow something, and what one of them did."""
+"""The page's questions about units: the ranking, and the values of one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MEMORY = 2 * limits.TRACE_BYTES
 
 
 class Traces:
-    """The traces asked for last, so that the next unit of the same text comes at once. Safe for threads."""
+    """A cache of traces, so that the next unit of the same text comes at once. Safe for threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
