@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from rnntk.decoding.evaluate import Evaluation
-    from rnntk.decoding.trained import TrainedModel
+    from rnntk.decoding.language_model import LanguageModel
     from rnntk.exchange.export import Exported
     from rnntk.training.row_task import ClassifierResult
 
@@ -52,7 +52,7 @@ class Run:
         test: ClassifierResult | None = None,
     ) -> None:
         self.folder, self.checkpoint, self.test = folder, str(checkpoint), test
-        self._model: TrainedModel | None = None
+        self._model: LanguageModel | None = None
 
     @property
     def path(self) -> Path:
@@ -116,8 +116,8 @@ class Run:
         if config.num != 1:
             raise UsageError("`num` must be 1 here; call sample again for another text.")
         model = self.model
-        wanted = model.default_prime if prompt is None else prompt
-        ready = model.prime(wanted, config.on_unknown)
+        wanted = model.default_prompt if prompt is None else prompt
+        ready = model.prompt(wanted, config.on_unknown)
         pieces = model.pieces(ready, config, config.new_seed(), echo=True)
         return (piece.text for piece in pieces if piece.text)
 
@@ -134,10 +134,12 @@ class Run:
         """
         if text is not None:
             return self.model.evaluate(text, on_unknown=on_unknown)
-        from rnntk.decoding import held_out
+        from rnntk.decoding import splits
 
-        _, start, end = held_out.split_range(self.folder, None)
-        return self.model.evaluate_ids(held_out.training_text(self.folder).ids[start:end])
+        _, start, end = splits.split_range(self.folder, None)
+        prepared = splits.training_text(self.folder)
+        characters = prepared.characters(start, end)
+        return self.model.evaluate_ids(prepared.ids[start:end], characters=characters)
 
     def export(self, format: str, path: str | Path | None = None) -> Exported:
         """Write the network for another program, checked against the run's own results.
@@ -188,16 +190,16 @@ class Run:
         return weights.rebuild(self.folder.record["model"], saved.weights())
 
     @property
-    def model(self) -> TrainedModel:
+    def model(self) -> LanguageModel:
         """Weights, vocabulary and preprocessor, ready to generate and evaluate; without TensorFlow.
 
         Raises:
             RunError: the run is not a character model, or has no whole checkpoint.
         """
         if self._model is None:
-            from rnntk.decoding import trained
+            from rnntk.decoding.language_model import LanguageModel
 
-            self._model = trained.load(self.path, self.checkpoint)
+            self._model = LanguageModel.load(self.folder, self.checkpoint)
         return self._model
 
     def __repr__(self) -> str:

@@ -7,7 +7,7 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ SCHEMA_VERSION = 1
 
 
 def print_error(error: object) -> None:
-    """A message that something could not be done, on stderr."""
+    """Print a message that something could not be done, on stderr."""
     click.echo(click.style("Error: ", fg="red") + str(error), err=True)
 
 
@@ -43,6 +43,11 @@ class Console:
         logger.propagate = False
         level = logging.ERROR if self.quiet else logging.DEBUG if self.verbose else logging.INFO
         logger.setLevel(level)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Console:
+        """The console that a command's `--quiet`, `--verbose` and `--json` ask for."""
+        return cls(values["quiet"], values["verbose"], values["as_json"])
 
     def note(self, text: str) -> None:
         """A sentence for the user, on stderr."""

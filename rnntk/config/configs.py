@@ -371,10 +371,9 @@ class SampleConfig(Config):
         at_least(0, 1),
         metavar="P",
     )
-    greedy: bool = setting(False, "Always take the likeliest symbol.")
     beam: int | None = setting(
         None,
-        "Do not sample: search for the likeliest text, with N hypotheses.",
+        "Search for the likeliest text with a beam of N instead of sampling.",
         at_least(1, 10_000),
         metavar="N",
     )
@@ -394,7 +393,7 @@ class SampleConfig(Config):
     on_unknown: str = setting(
         "error", "Characters of the prompt that the model does not know.", ("error", "skip")
     )
-    raw: bool = setting(False, "Print the symbols as generated (jamo are not recomposed).")
+    raw: bool = setting(False, "Give the symbols as they are (jamo are not recomposed).")
 
     def check_together(self) -> None:
         """Sampling and beam search each have their own settings, and memory for several texts is bounded."""
@@ -407,7 +406,7 @@ class SampleConfig(Config):
             if self.num > 1:
                 self._check_memory("num", self.num, MOST_SYMBOLS)
             return
-        sampling = ("temperature", "top_k", "top_p", "min_p", "greedy", "no_repeat")
+        sampling = ("temperature", "top_k", "top_p", "min_p", "no_repeat")
         for f in dataclasses.fields(self):
             if f.name in sampling and getattr(self, f.name) != f.default:
                 raise UsageError(

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
-from rnntk.decoding.trained import TrainedModel
+from rnntk.decoding.language_model import LanguageModel
 from rnntk.files import disk_errors
 from rnntk.models.weights import named_optimizer_variables, named_weights
 from rnntk.runs import checkpoint
@@ -245,8 +245,8 @@ class Samples(keras.callbacks.Callback):
         if step % self._every:
             return
         # Always with the same seed, so that one sees the model change.
-        model = TrainedModel(self._run, _arrays(named_weights(self.model)))
-        text = model.default_prime + "".join(model.sample(length=SAMPLE_LENGTH, seed=0))
+        model = LanguageModel(self._run, _arrays(named_weights(self.model)))
+        text = model.default_prompt + "".join(model.stream(length=SAMPLE_LENGTH, seed=0))
         self._report.say(f"--- sample at step {step} ---\n{text}\n---")
         self._board.text("sample", text)
         path = self._run.samples

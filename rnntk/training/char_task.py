@@ -81,7 +81,7 @@ class CharTask:
         self._evaluate = EvalStep(self.model)
         held_out = ids[split.train : split.val]
         self._held_out = held_out if len(held_out) > 1 else None
-        characters = corpus.prepared.original_characters(split.train, split.val)
+        characters = corpus.prepared.characters(split.train, split.val)
         self._symbols_per_character = len(held_out) / max(characters, 1)
         self._states = self._step.zero_states(config.batch_size)
 

@@ -13,6 +13,7 @@ import pytest
 
 from rnntk import __version__
 from rnntk.cli.main import COMMANDS, group
+from rnntk.config import TrainConfig
 from rnntk.config.files import read_toml
 
 ROOT = Path(__file__).parent.parent.parent
@@ -183,7 +184,7 @@ def test_every_shipped_config_is_right_and_says_how_to_run_it(path: Path) -> Non
 
 def test_a_duration_is_read_in_several_forms(rnntk) -> None:
     forms = ("90", "90s", "2m", "1h30m", "1.5", 7)
-    seconds = [config.TrainConfig(max_time=form).max_time for form in forms]
+    seconds = [TrainConfig(max_time=form).max_time for form in forms]
     assert seconds == [90, 90, 120, 5400, 1.5, 7]
     for wrong in ("0", "soon", "-5", "m", ""):
         result = rnntk("train", "--max-time", wrong)
