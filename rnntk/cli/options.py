@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import types
 import typing
@@ -14,6 +15,7 @@ import click
 from click.core import ParameterSource
 
 from rnntk import config
+from rnntk.cli.console import Console
 from rnntk.cli.main import COMMANDS
 from rnntk.config import Settings
 from rnntk.errors import UsageError
@@ -161,6 +163,16 @@ def common_options(function: F) -> F:
     ):
         function = decorate(function)
     return function
+
+
+def console_options(function: Callable[..., None]) -> Callable[..., None]:
+    """The common options; the command gets its `console` of them."""
+
+    @functools.wraps(function)
+    def command(*args: Any, as_json: bool, quiet: bool, verbose: bool, **values: Any) -> None:
+        function(*args, console=Console(quiet, verbose, as_json), **values)
+
+    return common_options(command)
 
 
 def given(ctx: click.Context, name: str) -> bool:
