@@ -1,7 +1,7 @@
 """Download one file, check it, and only then let it take its target's place.
 
-`keras.utils.get_file` deletes the file it finds when the hash does not match and the new download fails. pooch has no
-limit on the whole time, no reasons a user can act on, and no single file out of an archive.
+`keras.utils.get_file` deletes the file it finds when the hash does not match and the new download fails. pooch would
+need most of this around it: it has no limit on the whole time, and its errors are those of `requests`.
 """
 
 from __future__ import annotations
