@@ -78,7 +78,7 @@ def test_nothing_imports_the_command_line() -> None:
         "rnntk.cli.train",
         "rnntk.cli.export",
         "rnntk.cli.import_",
-        "rnntk.decoding.trained",
+        "rnntk.decoding.language_model",
         "rnntk.monitoring.board",
         "rnntk.monitoring.picture",
         "rnntk.runs.listing",

@@ -72,7 +72,7 @@ def command(
     found = chosen(run, runs_dir, corpus=corpus)
     target = output or export.default_output(found, format)
     export.refuse(target, format)
-    saved = found.checkpoint(checkpoint, warn=console.note)
+    saved = found.checkpoint(checkpoint)
     if export.needs_tensorflow(found, format):
         from rnntk.training import device
 

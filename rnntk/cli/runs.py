@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnntk import config
+from rnntk import config, duration
 from rnntk.cli.chosen import without_false_advice
 from rnntk.cli.console import Console, shown, typed
 from rnntk.cli.options import Option, common_options, runs_dir_option
 from rnntk.cli.table import Column, age, size, table, terminal_width
+from rnntk.config import MnistConfig, TrainConfig
 from rnntk.errors import RunError
+from rnntk.runs import folder
 
 if TYPE_CHECKING:
     from rnntk.runs.listing import CheckpointSummary, Details, Summary
@@ -164,7 +166,7 @@ def _facts(d: Details) -> list[tuple[str, str]]:
         facts.insert(4, ("split", ", ".join(parts) + " symbols, in this order"))
     if d.progress is not None:
         p = d.progress
-        facts.append(("trained", f"{p.step:,} steps, {p.epoch} epochs, {_duration(p.seconds)}"))
+        facts.append(("trained", f"{p.step:,} steps, {p.epoch} epochs, {duration.show(p.seconds)}"))
     facts.append(("loss", _losses(d)))
     facts += [("checkpoint", _checkpoint(d, c)) for c in d.checkpoints] or [
         ("checkpoint", "none yet")
@@ -243,20 +245,14 @@ def _next_commands(d: Details) -> list[str]:
 
 
 def _more(d: Details) -> str:
-    """The flag that lets a finished run go on."""
-    from rnntk.training.schedule import Limits
+    """The option that lets a finished run continue."""
+    from rnntk.training import schedule
 
     assert d.progress is not None
-    names = ("epochs", "max_steps", "patience")
-    limits = {k: d.run.settings[k] for k in names if d.run.settings.get(k)}
-    reached = Limits(**limits).reached(d.progress).replace("-", "_")
-    return f" {config.flag(reached)} {2 * limits[reached]}" if reached else ""
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+    kind = MnistConfig if d.summary.kind == folder.ROW_CLASSIFIER else TrainConfig
+    settings = kind.from_json(d.run.settings)
+    limit = schedule.reached(settings, d.progress).replace("-", "_")
+    return f" {config.flag(limit)} {2 * getattr(settings, limit)}" if limit else ""
 
 
 def _details_json(d: Details) -> dict[str, Any]:

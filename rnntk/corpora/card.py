@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rnntk.config import read_toml
+from rnntk.config.files import read_toml
 from rnntk.errors import UsageError, did_you_mean
 
 KINDS = ("text", "images")

@@ -13,7 +13,6 @@ own cells (`tensorflow/python/ops/rnn_cell_impl.py` of TensorFlow 1):
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,8 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnntk import config
-from rnntk.config import MachineConfig, ModelConfig, OptimizationConfig, TextConfig
+from rnntk.config import ModelConfig, TrainConfig
 from rnntk.decoding.decoder import Decoder
 from rnntk.errors import DataError, RunError
 from rnntk.exchange.network import PlainNetwork
@@ -244,23 +242,20 @@ def import_run(
             "Give the vocabulary that belongs to this checkpoint with `vocab`."
         )
     chosen = preprocessors.get(preprocessor or guess_preprocessor(vocabulary))
-    model = ModelConfig(
+    settings = TrainConfig(
+        preprocessor=chosen.name,
         cell=network.cell,
         layers=network.layers,
         units=network.units,
         embedding=E,
         gru_reset="before" if network.cell == "gru" else "after",
     )
+    parameters = sum(int(w.size) for w in network.weights.values())
     run = folder.create(
         path,
         kind=folder.CHAR_RNN,
-        settings=config.to_json(
-            TextConfig(preprocessor=chosen.name), model, OptimizationConfig(), MachineConfig()
-        ),
-        model={
-            **dataclasses.asdict(model),
-            "parameters": sum(int(w.size) for w in network.weights.values()),
-        },
+        settings=settings.to_json(),
+        model={**settings.part(ModelConfig), "parameters": parameters},
         corpus={
             "name": corpus,
             "source": folder.IMPORTED,

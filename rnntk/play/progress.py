@@ -16,7 +16,7 @@ from rnntk.runs.metrics import Follower
 _POINTS = 400
 _LIVE_SECONDS = 30.0
 SEED = 1
-"""Of the samples: the same at every checkpoint, so that one sees the model change and not the dice."""
+"""Of the samples: the same at every checkpoint, so that only the model changes."""
 
 
 class LossCurve:
@@ -82,7 +82,7 @@ class LossCurve:
 
 
 def _thinned(series: list[tuple[int, float]]) -> list[list[float]]:
-    """At most `_POINTS` points, each the mean of as many neighbours, at the last one's step."""
+    """At most `_POINTS` points, each the mean of as many values, at the last one's step."""
     size = max(1, math.ceil(len(series) / _POINTS))
     return [
         [part[-1][0], round(sum(loss for _, loss in part) / len(part), 4)]
@@ -91,7 +91,7 @@ def _thinned(series: list[tuple[int, float]]) -> list[list[float]]:
 
 
 class Samples:
-    """What the model writes at each checkpoint, drawn once with one seed and kept. Safe for threads.
+    """A sample of each checkpoint, generated once with one seed and kept. Safe for threads.
 
     Args:
         models: the run's.
@@ -103,7 +103,7 @@ class Samples:
         self._kept: dict[int, dict[str, Any]] = {}
 
     def steps(self) -> list[int]:
-        """The checkpoints that can be shown: those there are, and those drawn before training removed them."""
+        """The checkpoints that can be shown: those there are, and those sampled before training removed them."""
         return sorted({*self._models.steps(), *self._kept})
 
     def get(self, step: int) -> dict[str, Any]:
@@ -112,14 +112,14 @@ class Samples:
         Raises:
             RunError: there is no such checkpoint.
         """
-        with self._lock:  # one at a time: drawing them is no hurry
+        with self._lock:  # one at a time: there is no hurry
             if step not in self._kept:
                 if step not in self._models.steps():
                     raise RunError(f"{self._models.run.path} has no checkpoint {step}.")
-                self._kept[step] = self._draw(step)
+                self._kept[step] = self._sample(step)
             return self._kept[step]
 
-    def _draw(self, step: int) -> dict[str, Any]:
-        model = self._models.get(step).model
-        text = "".join(model.sample(seed=SEED, length=limits.SAMPLE))
-        return {"step": step, "seed": SEED, "prime": model.default_prime, "text": text}
+    def _sample(self, step: int) -> dict[str, Any]:
+        model = self._models.get(step)
+        text = "".join(model.stream(seed=SEED, length=limits.SAMPLE))
+        return {"step": step, "seed": SEED, "prime": model.default_prompt, "text": text}

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rnntk.config import MachineConfig, MnistConfig, ModelConfig, OptimizationConfig, TextConfig
+from rnntk.config import MnistConfig, TrainConfig
 from rnntk.errors import RunError
 from rnntk.runs import checkpoint, folder, metrics
 from rnntk.runs.folder import RunFolder
 
-_SETTINGS: dict[str, tuple[type, ...]] = {
-    folder.CHAR_RNN: (TextConfig, ModelConfig, OptimizationConfig, MachineConfig),
-    folder.ROW_CLASSIFIER: (MnistConfig, MachineConfig),
+CONFIGS: dict[str, type[TrainConfig | MnistConfig]] = {
+    folder.CHAR_RNN: TrainConfig,
+    folder.ROW_CLASSIFIER: MnistConfig,
 }
 
 
@@ -172,9 +171,8 @@ def details(run: RunFolder) -> Details:
 
 def changed_settings(run: RunFolder) -> dict[str, Any]:
     """The settings of a run that are not the defaults of this version."""
-    defaults = {
-        f.name: f.default for kind in _SETTINGS.get(run.kind, ()) for f in dataclasses.fields(kind)
-    }
+    kind = CONFIGS.get(run.kind)
+    defaults = kind().part(kind) if kind else {}
     return {
         name: value
         for name, value in run.settings.items()

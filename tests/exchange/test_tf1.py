@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnntk.decoding import trained
 from rnntk.decoding.decoder import Decoder
+from rnntk.decoding.language_model import LanguageModel
 from rnntk.errors import DataError, RunError, UsageError
 from rnntk.exchange import tf1, tf1_files
 from rnntk.models.char_rnn import CharRNN
 from rnntk.models.weights import named_weights
+from rnntk.runs import folder
 from rnntk.text.vocabulary import Vocabulary
 
 
@@ -189,7 +190,7 @@ def test_the_preprocessor_is_told_by_the_marker(tmp_path: Path) -> None:
     assert imported(tmp_path / "b", korean).record["corpus"]["preprocessor"] == "hangul-slides"
     chosen = imported(tmp_path / "c", korean, "hangul").record
     assert chosen["corpus"]["preprocessor"] == chosen["settings"]["preprocessor"] == "hangul"
-    assert trained.load(tmp_path / "b").progress.step == 5
+    assert LanguageModel.load(folder.open_run(tmp_path / "b")).progress.step == 5
 
 
 def test_a_vocabulary_of_another_size_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -220,7 +221,7 @@ def test_the_model_of_2017_costs_what_it_did_and_writes_korean(tmp_path: Path) -
         preprocessor=None,
         versions={},
     )
-    model = trained.load(run.path)
+    model = LanguageModel.load(run)
     assert model.progress is not None
     assert model.progress.step == 24_000
     text = (DATA / "expected_input.txt").read_bytes().decode()

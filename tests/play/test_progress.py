@@ -8,6 +8,7 @@ import shutil
 
 import pytest
 
+from rnntk.decoding.language_model import LanguageModel
 from rnntk.errors import RunError
 from rnntk.play import limits
 from rnntk.play.models import Models
@@ -60,10 +61,10 @@ def test_a_long_curve_is_thinned_to_means(tmp_path, make_run) -> None:
 
 
 def test_samples_differ_by_checkpoint_and_stay_when_it_is_gone(tmp_path, make_run) -> None:
-    models = Models(make_run(tmp_path / "r"))
+    models = Models(LanguageModel.load(make_run(tmp_path / "r")))
     samples = Samples(models)
     first, last = samples.get(10), samples.get(30)
-    assert first["text"] == "".join(models.get(10).model.sample(seed=SEED, length=limits.SAMPLE))
+    assert first["text"] == "".join(models.get(10).stream(seed=SEED, length=limits.SAMPLE))
     assert first["text"] != last["text"]
     shutil.rmtree(models.run.checkpoints / checkpoint.folder_name(10))
     assert samples.steps() == [10, 20, 30]
@@ -73,7 +74,7 @@ def test_samples_differ_by_checkpoint_and_stay_when_it_is_gone(tmp_path, make_ru
 
 
 def test_the_model_in_use_stays_when_its_checkpoint_is_gone(tmp_path, make_run) -> None:
-    models = Models(make_run(tmp_path / "r"))
+    models = Models(LanguageModel.load(make_run(tmp_path / "r")))
     shutil.rmtree(models.run.checkpoints / checkpoint.folder_name(30))
     assert models.get(30).step == 30
     assert models.steps() == [10, 20, 30]

@@ -1,9 +1,8 @@
-"""Many texts drawn at once, fairly: one thread draws a little of each in turn.
+"""Many texts generated at once, fairly: one thread continues each in turn.
 
-A symbol costs some tens of microseconds, most of them in Python, so that more threads would only wait for each
-other. One thread goes round; a text that is new comes before all others, and gives way as soon as it has a character,
-so that everybody sees soon that something is written. A text whose client does not take what was drawn is passed over
-until it does.
+A symbol takes some tens of microseconds, most of them in Python, so that more threads would only wait for each
+other. One thread goes round; a new text comes before all others, and gives way as soon as it has a character,
+so that everybody soon sees something. A text whose client does not take its pieces is skipped until it does.
 """
 
 from __future__ import annotations
@@ -16,42 +15,42 @@ from collections.abc import Iterator
 import numpy as np
 
 from rnntk.config import SampleConfig
-from rnntk.decoding.generate import Piece, Prime
-from rnntk.decoding.trained import TrainedModel
+from rnntk.decoding.generate import Piece
+from rnntk.decoding.language_model import LanguageModel, Prompt
 
 _SLICE_SECONDS = 0.002
 # Between slices the thread sleeps: merely letting the interpreter go, it would most often have it back before
 # the event loop wakes, and each socket call of that would wait for a forced switch.
 _REST_SECONDS = 0.0002
-_PRIME_SLICE = 64  # symbols of a prime fed at a time
+_PROMPT_SLICE = 64  # symbols of a prompt read at a time
 _WAITING = 2048  # pieces that may wait for a client
 
 
 def pieces(
-    model: TrainedModel, prime: Prime, settings: SampleConfig, seed: int
+    model: LanguageModel, prompt: Prompt, config: SampleConfig, seed: int
 ) -> Iterator[Piece | None]:
-    """Draws a text; None stands for a while in which the prime was read.
+    """Sample a text; None stands for a while in which the prompt was read.
 
-    The prime is fed in slices, since a long one takes as long as drawing as much.
+    The prompt is read in slices, since a long one takes as long as sampling as much.
     """
     states = model.decoder.initial_states(1)
-    for start in range(0, len(prime.ids), _PRIME_SLICE):
-        model.decoder.prime(prime.ids[start : start + _PRIME_SLICE], states)
+    for start in range(0, len(prompt.ids), _PROMPT_SLICE):
+        model.decoder.prime(prompt.ids[start : start + _PROMPT_SLICE], states)
         yield None
-    yield from model.pieces(prime, settings, seed, costs=True, states=states)
+    yield from model.pieces(prompt, config, seed, surprisal=True, states=states)
 
 
 class Stream:
-    """A text being drawn, to be taken from the event loop that made it.
+    """A text being generated, to be taken from the event loop that made it.
 
     Attributes:
         fresh: it has had no turn yet.
-        error: what ended the drawing, if it did not end by itself.
+        error: what ended the text early, if anything did.
     """
 
-    def __init__(self, source: Iterator[Piece | None], drawer: Drawer) -> None:
+    def __init__(self, source: Iterator[Piece | None], scheduler: Scheduler) -> None:
         self._source = source
-        self._drawer = drawer
+        self._scheduler = scheduler
         self._loop = asyncio.get_running_loop()
         self._ready = asyncio.Event()
         self._lock = threading.Lock()
@@ -61,46 +60,46 @@ class Stream:
         self.error: Exception | None = None
 
     async def take(self) -> list[Piece]:
-        """What was drawn since the last call, waiting for the first; empty at the end."""
+        """The pieces since the last call, waiting for the first; empty at the end."""
         await self._ready.wait()
         with self._lock:
             taken, self._waiting = self._waiting, []
             if not self._ended:
                 self._ready.clear()
-        self._drawer.wake()
+        self._scheduler.wake()
         return taken
 
     def close(self) -> None:
-        """No more is wanted."""
-        self._drawer.remove(self)
+        """Free the text's place."""
+        self._scheduler.remove(self)
 
     @property
     def wants(self) -> bool:
-        """Whether there is more to draw, and room for it."""
+        """Whether there is more to generate, and room for it."""
         return not self._ended and len(self._waiting) < _WAITING
 
-    def draw(self) -> None:
-        """Draws for a moment; called by the drawer's thread."""
+    def advance(self) -> None:
+        """Generate for a moment; called by the scheduler's thread."""
         until = time.perf_counter() + _SLICE_SECONDS
-        drawn: list[Piece] = []
+        found: list[Piece] = []
         ended = False
         fresh, self.fresh = self.fresh, False
         try:
             while time.perf_counter() < until:
                 piece = next(self._source)
                 if piece is not None:
-                    drawn.append(piece)
+                    found.append(piece)
                     if fresh:
                         break
         except StopIteration:
             ended = True
-        except Exception as error:  # whatever it is, the other texts go on
+        except Exception as error:  # whatever it is, the other texts continue
             ended, self.error = True, error
         with self._lock:
             first = not self._waiting
-            self._waiting += drawn
+            self._waiting += found
             self._ended = ended
-        if ended or (drawn and first):
+        if ended or (found and first):
             # The loop may be gone when the server ends.
             try:
                 self._loop.call_soon_threadsafe(self._ready.set)
@@ -108,8 +107,8 @@ class Stream:
                 self._ended = True
 
 
-class Drawer:
-    """The thread that draws.
+class Scheduler:
+    """The thread that generates.
 
     Args:
         limit: texts at once.
@@ -117,17 +116,17 @@ class Drawer:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._streams: list[Stream] = []  # the next to be drawn first
+        self._streams: list[Stream] = []  # the next in turn first
         self._change = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="rnntk-play-drawer", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="rnntk-play-sampler", daemon=True)
         self._thread.start()
 
     def __len__(self) -> int:
         return len(self._streams)
 
     def start(self, source: Iterator[Piece | None]) -> Stream | None:
-        """A new text, or None when there are too many; to be closed by who asked for it."""
+        """A new text, to be closed by the caller; None when there are too many."""
         with self._change:
             if len(self._streams) >= self.limit:
                 return None
@@ -143,7 +142,7 @@ class Drawer:
                 self._streams.remove(stream)
 
     def wake(self) -> None:
-        """Something has room again."""
+        """Look again: a text has room."""
         with self._change:
             self._change.notify()
 
@@ -162,11 +161,11 @@ class Drawer:
                         self._change.wait()
                     if stream is None or self._closed:
                         return
-                stream.draw()
+                stream.advance()
                 time.sleep(_REST_SECONDS)
 
     def _next(self) -> Stream | None:
-        """Whose turn it is: a fresh one's, else that of the one that has waited longest."""
+        """The text in turn: a fresh one, else the one that has waited longest."""
         wanting = [s for s in self._streams if s.wants]
         if not wanting:
             return None
