@@ -64,7 +64,7 @@ def test_every_command_is_in_the_readme(name: str) -> None:
 def test_a_misspelt_command_gets_the_nearest_name(rnntk) -> None:
     result = rnntk("trian")
     assert result.exit_code == 2
-    assert "Did you mean train?" in result.stderr
+    assert "Did you mean 'train'?" in result.stderr
 
 
 def test_flag_wins_over_environment_over_file_over_corpus(rnntk, here: Path, monkeypatch) -> None:
