@@ -121,7 +121,7 @@ def refuse(output: Path, format: str) -> None:
             )
 
 
-def compare(expected: Arrays, found: Arrays, output: Path, tolerance: float = TOLERANCE) -> float:
+def compare(expected: Arrays, found: Arrays, output: Path) -> float:
     """The largest difference between two models' answers.
 
     Raises:
@@ -136,7 +136,7 @@ def compare(expected: Arrays, found: Arrays, output: Path, tolerance: float = TO
                 f"The export {output} was removed: its {name} has shape {shape} and the run's {own.shape}."
             )
         difference = float(np.max(np.abs(own - other)))
-        allowed = tolerance * max(1.0, float(np.max(np.abs(own))))
+        allowed = TOLERANCE * max(1.0, float(np.max(np.abs(own))))
         # Negated, so that NaN does not pass.
         if not difference <= allowed:
             raise RunError(

@@ -67,7 +67,10 @@ def test_beam_gives_the_best_first(rnntk, trained: Path) -> None:
         (("--no-repeat", 1), "--no-repeat"),
         (("--min-p", 1.5), "--min-p"),
         (("--stop", ""), "--stop is empty"),
-        (("--length", 10**19), "'--length': must be at least 0 and at most 1,000,000,000, got 10000000000000000000"),
+        (
+            ("--length", 10**19),
+            "'--length': must be at least 0 and at most 1,000,000,000, got 10000000000000000000",
+        ),
         (("--num", 10**19), "--num"),
         (("--beam", 10**19, "--length", 3), "--beam"),
         (("--no-repeat", 10**19), "--no-repeat"),
