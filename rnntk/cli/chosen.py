@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from rnntk.errors import RunError, UsageError, nearest
+from rnntk.errors import RunError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from rnntk.runs.folder import RunFolder
@@ -51,7 +51,7 @@ def chosen(
 def without_false_advice(
     error: RunError, runs_dir: Path, kind: str | None, corpus: str | None
 ) -> RunError:
-    """The error that there is no such run; where there is no corpus of this name, with those of the runs here."""
+    """The error that there is no such run, naming the corpora of the runs here if there is no corpus of that name."""
     if corpus is None:
         return error
     from rnntk.corpora import registry
@@ -61,9 +61,8 @@ def without_false_advice(
     if corpus in known or corpus.endswith(".toml"):
         return error
     here = sorted({s.corpus for s in listing.runs(runs_dir, kind=kind) if s.corpus})
-    guess = nearest(corpus, [*here, *known])
     text = f"There is no run on {corpus} in {runs_dir}, and no corpus of this name."
     text += f" The runs there are on {', '.join(here)}." if here else " There is no run at all."
-    text += f" Did you mean {guess}?" if guess else ""
+    text += did_you_mean(corpus, [*here, *known])
     _, line_end, damaged = str(error).partition("\n")
     return RunError(text + line_end + damaged)

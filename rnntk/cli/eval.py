@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from rnntk.cli.console import SCHEMA_VERSION, Bar, Console, shown, with_flags
+from rnntk.cli.console import SCHEMA_VERSION, Bar, Console, shown
 from rnntk.cli.model import load, model_options
-from rnntk.cli.options import Option, common_options, settings_options
+from rnntk.cli.options import Option, common_options, config_options
 from rnntk.config import TextConfig
 from rnntk.errors import RnntkError, UsageError
 
@@ -79,7 +79,7 @@ Examples:
     metavar="FILE",
     help="Write the report of rnntk play --report: the text shaded by surprise, as a web page.",
 )
-@settings_options(TextConfig, leave_out=FIXED)
+@config_options(TextConfig, leave_out=FIXED)
 @common_options
 @click.pass_context
 def command(
@@ -95,7 +95,7 @@ def command(
     n-grams of the training text and xz make of the same text.
     """
     console = Console.of(values)
-    model = load(values, console)
+    model = load(values)
     inputs = tuple(values["input"])
     own = model.run.settings.get("input") or ()
     if ctx.get_parameter_source("input") is ParameterSource.DEFAULT_MAP and inputs == tuple(own):
@@ -109,7 +109,7 @@ def command(
     if costs is not None:
         _write_costs(costs, model, name, evaluation)
     if html is not None:
-        _write_report(console, html, model, name, evaluation, rows)
+        _write_report(html, model, name, evaluation, rows)
     _print(console, model, name, evaluation, rows)
     for path in (costs, html):
         if path is not None:
@@ -160,7 +160,7 @@ def _measure(
                 console.note(f"Left out {many} that the model does not know.")
         else:
             name, start, end = splits.split_range(model.run, split)
-            prepared = splits.training_text(model.run, **places, notify=console.note)
+            prepared = splits.training_text(model.run, **places)
             evaluation = model.evaluate_ids(
                 prepared.ids[start:end],
                 characters=prepared.characters(start, end),
@@ -172,9 +172,9 @@ def _measure(
         return name, evaluation, None
     if prepared is None and parts:
         try:
-            prepared = splits.training_text(model.run, **places, notify=console.detail)
+            prepared = splits.training_text(model.run, **places)
         except RnntkError as error:
-            console.note(f"There are no n-grams to compare with: {with_flags(str(error))}")
+            console.note(f"There are no n-grams to compare with: {error}")
     console.detail("Counting n-grams and compressing; --no-floors leaves it out.")
     ids = prepared.ids[slice(*parts["train"])] if prepared is not None else None
     return name, evaluation, baselines.measure(model, evaluation, ids, held_out=name != "train")
@@ -182,7 +182,7 @@ def _measure(
 
 def _write_costs(path: Path, model: LanguageModel, name: str, evaluation: Evaluation) -> None:
     """Write the bits of each character, or of each symbol where characters have none; null where not known."""
-    from rnntk.runs import atomic
+    from rnntk.files import write_bytes
 
     by_character = evaluation.character_nats
     nats = by_character[1:] if by_character is not None else evaluation.nats
@@ -197,11 +197,10 @@ def _write_costs(path: Path, model: LanguageModel, name: str, evaluation: Evalua
         "text": evaluation.text if by_character is not None else evaluation.symbols,
         "costs": [None, *(b if math.isfinite(b) else None for b in bits)],
     }
-    atomic.write_bytes(path, json.dumps(body).encode(), advice="Name another file with --costs.")
+    write_bytes(path, json.dumps(body).encode(), advice="Name another file with --costs.")
 
 
 def _write_report(
-    console: Console,
     path: Path,
     model: LanguageModel,
     name: str,
@@ -209,9 +208,9 @@ def _write_report(
     rows: list[tuple[str, float]],
 ) -> None:
     """Write the report of the text's beginning, with the figures of all of it."""
+    from rnntk.files import write_bytes
     from rnntk.play import report
     from rnntk.play.models import Models
-    from rnntk.runs import atomic
 
     whole = {
         "of": name,
@@ -219,8 +218,8 @@ def _write_report(
         "bits_per_character": rows,
         "own": OWN,
     }
-    page = report.report(Models(model), evaluation.text, evaluation=whole, notify=console.note)
-    atomic.write_bytes(path, page.encode(), advice="Name another file with --html.")
+    page = report.report(Models(model), evaluation.text, evaluation=whole)
+    write_bytes(path, page.encode(), advice="Name another file with --html.")
 
 
 def _print(
@@ -232,7 +231,7 @@ def _print(
 ) -> None:
     console.result(f"run           {shown(model.run.path)} at step {model.step}")
     console.result(f"text          {name}, {evaluation.characters:,} characters")
-    console.result(f"nats          {evaluation.nats_per_symbol:.4f} per symbol")
+    console.result(f"nats          {evaluation.loss:.4f} per symbol")
     console.result(f"perplexity    {evaluation.perplexity:.4f} per symbol")
     console.result(f"bits          {evaluation.bits_per_character:.4f} per character")
     if model.preprocessor.name == "bytes":

@@ -7,6 +7,7 @@ import keyword
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -35,6 +36,14 @@ COMMANDS = {
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
+def load_command(name: str) -> click.Command:
+    """Import `rnntk.cli.<name>` (`import_` where Python keeps the word to itself) and take its `command`."""
+    module = f"{name}_" if keyword.iskeyword(name) else name
+    command = importlib.import_module(f"rnntk.cli.{module}").command
+    assert isinstance(command, click.Command)
+    return command
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called."""
 
@@ -43,13 +52,8 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Import `rnntk.cli.<name>` (`import_` where Python keeps the word to itself) and take its `command`."""
-        if name not in COMMANDS:
-            return None
-        module = f"{name}_" if keyword.iskeyword(name) else name
-        command = importlib.import_module(f"rnntk.cli.{module}").command
-        assert isinstance(command, click.Command)
-        return command
+        """The command of this name."""
+        return load_command(name) if name in COMMANDS else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -76,7 +80,7 @@ class LazyGroup(click.Group):
             if isinstance(error, Interrupted):
                 click.echo(str(error), err=True)  # as it was asked to
             else:
-                print_error(error)
+                print_error(error.render(_option_names(ctx)))
             ctx.exit(error.exit_code)
         except MemoryError as error:
             if os.environ.get("RNNTK_DEBUG") == "1":
@@ -87,6 +91,14 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt:
             # Training saves first and says more; all else ends quietly, as the shell expects it.
             ctx.exit(128 + signal.SIGINT)
+
+
+def _option_names(ctx: click.Context) -> Callable[[str], str]:
+    """How settings are called in a message of the command that ran: by their options."""
+    name = ctx.invoked_subcommand
+    params = load_command(name).params if name in COMMANDS else []
+    options = {p.name: p.opts[0] for p in params if isinstance(p, click.Option)}
+    return lambda setting: options.get(setting, setting)
 
 
 @click.group(cls=LazyGroup, context_settings=CONTEXT)

@@ -60,7 +60,7 @@ Examples:
     "--check-gradients",
     is_flag=True,
     cls=Option,
-    help="Do not train: hold the hand-derived gradient against finite differences.",
+    help="Do not train: compare the hand-derived gradient with finite differences.",
 )
 @common_options
 def command(
@@ -92,7 +92,7 @@ def command(
 
 
 def _read(paths: tuple[str, ...], encoding: str | None) -> tuple[str, str]:
-    """What the text is called, and the text.
+    """Name and content of the text.
 
     Raises:
         DataError: it is missing, binary or too short.
@@ -148,7 +148,7 @@ def _train(
             reports.append({"iteration": iteration, "smoothed_loss": loss, "sample": sample})
             console.result(
                 f"--- iteration {iteration}: smoothed loss {loss:.3f} "
-                f"({loss / minchar.LENGTH:.3f} nats a character) ---\n{sample}\n---"
+                f"({loss / minchar.LENGTH:.3f} nats per character) ---\n{sample}\n---"
             )
     except KeyboardInterrupt:
         raise Interrupted(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnntk.cli.chosen import chosen
-from rnntk.cli.console import Console
 from rnntk.cli.options import F, Option, runs_dir_option
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def model_options(checkpoint: str, help: str) -> Callable[[F], F]:
     return decorate
 
 
-def load(values: Mapping[str, Any], console: Console) -> LanguageModel:
+def load(values: Mapping[str, Any]) -> LanguageModel:
     """Load the model that a command's options choose.
 
     Raises:
@@ -53,4 +52,4 @@ def load(values: Mapping[str, Any], console: Console) -> LanguageModel:
     from rnntk.runs import folder
 
     run = chosen(values["run"], values["runs_dir"], kind=folder.CHAR_RNN, corpus=values["corpus"])
-    return LanguageModel.load(run, values["checkpoint"], warn=console.note)
+    return LanguageModel.load(run, values["checkpoint"])

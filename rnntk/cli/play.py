@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnntk.cli import stream
-from rnntk.cli.console import Console, shown
+from rnntk.cli.console import Console, on_a_desktop, shown
 from rnntk.cli.model import load, model_options
 from rnntk.cli.options import Option, common_options
 from rnntk.errors import UsageError
@@ -86,7 +85,7 @@ def command(
         serve.single_threaded_products()
     from rnntk.play.models import Models
 
-    models = Models(load(values, console))
+    models = Models(load(values))
     if report is not None:
         _report(console, models, report, input)
     else:
@@ -111,7 +110,7 @@ def _serve(
     console.result(url)
     console.json("play", {"url": url, "run": str(models.run.path), "step": step})
     sys.stdout.flush()
-    if _wants_browser() if open_browser is None else open_browser:
+    if on_a_desktop() if open_browser is None else open_browser:
         import webbrowser
 
         # The socket listens already, so the browser waits for the server, which starts next.
@@ -120,22 +119,13 @@ def _serve(
     console.note("Ended.")
 
 
-def _wants_browser() -> bool:
-    """Whether a person sits before a desktop; elsewhere webbrowser would start a text browser, or nothing."""
-    if not (sys.stdout.isatty() and sys.stdin.isatty()):
-        return False
-    if sys.platform in ("win32", "darwin"):
-        return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-
 def _report(console: Console, models: Models, target: Path, source: str | None) -> None:
+    from rnntk.files import write_bytes
     from rnntk.play import report
-    from rnntk.runs import atomic
 
     text = report.text_of(models) if source is None else stream.read(source, "--input")
-    data = report.report(models, text, notify=console.note).encode("utf-8")
-    atomic.write_bytes(target, data, advice="Choose another file with --report.")
+    data = report.report(models, text).encode("utf-8")
+    write_bytes(target, data, advice="Choose another file with --report.")
     console.result(
         f"report  {shown(target)}, {len(data) / 1000:,.0f} kB: one file, needs no server"
     )

@@ -53,7 +53,7 @@ Examples:
     cls=Option,
     type=click.IntRange(1),
     metavar="N",
-    help="Steps the bold curve is a mean of; 1 for none.  [default: a fiftieth of the run]",
+    help="Window of the running mean in steps; 1 for none.  [default: a fiftieth of the run]",
 )
 @click.option("--log", is_flag=True, cls=Option, help="A logarithmic y axis.")
 @click.option(
@@ -77,7 +77,7 @@ def command(
 ) -> None:
     """Draw the curves of one or several RUNs, folders or names in --runs-dir; without any, the latest.
 
-    Train loss is pale at every step and bold as a running mean; validation is dashed. A run may be in
+    Training loss is pale at every step and bold as a running mean; validation is dashed. The runs may still be
     training. Pictures need Matplotlib: pip install 'rnntk[plot]'.
     """
     from rnntk.monitoring import curves

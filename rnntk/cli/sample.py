@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnntk import config
 from rnntk.cli import shading, stream
 from rnntk.cli.console import Console, shown
 from rnntk.cli.model import load, model_options
-from rnntk.cli.options import Option, common_options, given, settings_options
+from rnntk.cli.options import Option, common_options, config_options, given
 from rnntk.config import SampleConfig
 from rnntk.errors import UsageError
 
@@ -49,7 +48,7 @@ Examples:
     metavar="FILE",
     help="Read the prompt from a file; - is stdin.",
 )
-@settings_options(SampleConfig)
+@config_options(SampleConfig)
 @click.option(
     "--greedy/--no-greedy",
     cls=Option,
@@ -89,9 +88,9 @@ def command(
     console = Console.of(values)
     if values["greedy"]:
         values["temperature"] = 0.0
-    settings = config.from_mapping(SampleConfig, values)
+    settings = SampleConfig.from_json(values)
     _refuse(prime, prime_file, interactive, console.as_json)
-    model = load(values, console)
+    model = load(values)
     where = f"{shown(model.run.path)} at step {model.step}"
     if prime_file is not None:
         prime = stream.read(prime_file, "--prime-file")

@@ -13,7 +13,7 @@ from rnntk.text.preprocessors import Preprocessor
 _FIRST_SYLLABLE, _LAST_SYLLABLE = "\uac00", "\ud7a3"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Surprisal of a text under a model that reads it once, its state carried through from zero.
 
@@ -40,25 +40,36 @@ class Evaluation:
     left_out: int = 0
 
     @property
-    def nats_per_symbol(self) -> float:
-        """Mean cross-entropy, which training minimises."""
+    def loss(self) -> float:
+        """Mean cross-entropy in nats per symbol, which training minimises."""
         return float(self.nats.mean())
 
     @property
     def bits_per_symbol(self) -> float:
         """Mean cross-entropy in bits."""
-        return self.nats_per_symbol / math.log(2)
+        return self.loss / math.log(2)
 
     @property
     def perplexity(self) -> float:
         """E to the nats per symbol; infinity beyond 1.8e308."""
         with np.errstate(over="ignore"):
-            return float(np.exp(self.nats_per_symbol))
+            return float(np.exp(self.loss))
 
     @property
     def bits_per_character(self) -> float:
         """Bits per symbol times symbols per character: comparable between preprocessors."""
         return self.bits_per_symbol * len(self.symbols) / max(self.characters, 1)
+
+    @property
+    def bpc(self) -> float:
+        """Short for `bits_per_character`."""
+        return self.bits_per_character
+
+    def __repr__(self) -> str:
+        return (
+            f"Evaluation(loss {self.loss:.3f} nats per symbol, {self.bpc:.3f} bits per character, "
+            f"perplexity {self.perplexity:.3f}, {self.characters:,} characters)"
+        )
 
     @property
     def syllables(self) -> int:
@@ -80,7 +91,7 @@ class Evaluation:
         return {
             "characters": self.characters,
             "symbols": len(self.symbols),
-            "nats_per_symbol": self.nats_per_symbol,
+            "nats_per_symbol": self.loss,
             "bits_per_symbol": self.bits_per_symbol,
             "perplexity": self.perplexity if math.isfinite(self.perplexity) else None,
             "bits_per_character": self.bits_per_character,

@@ -129,23 +129,17 @@ class LanguageModel:
         self._banned = [] if unknown is None else vocabulary.encode(unknown).tolist()
 
     @classmethod
-    def load(
-        cls,
-        run: RunFolder,
-        checkpoint: str | int = "last",
-        warn: Callable[[str], None] = lambda _: None,
-    ) -> LanguageModel:
+    def load(cls, run: RunFolder, checkpoint: str | int = "last") -> LanguageModel:
         """Load the model of a checkpoint; its weights are checked against their SHA-256 and memory-mapped.
 
         Args:
             run: the run folder.
             checkpoint: `last`, `best` or a step.
-            warn: called with a message for each damaged checkpoint that is passed over.
 
         Raises:
             RunError: there is no such checkpoint, it is damaged, or the run is not a character model.
         """
-        saved = run.checkpoint(str(checkpoint), warn=warn, only=(WEIGHTS, PROGRESS))
+        saved = run.checkpoint(str(checkpoint), only=(WEIGHTS, PROGRESS))
         return cls(run, saved.mapped_weights(), saved.progress)
 
     @property
@@ -183,7 +177,7 @@ class LanguageModel:
         if unknown and on_unknown == "error":
             raise error(
                 f"The {name} has characters that the model does not know: {_listed(unknown)}. "
-                "Change them, or leave them out with on_unknown='skip'."
+                "Change them, or leave them out with `on_unknown` skip."
             )
         counts = Counter(text) if unknown else {}
         text = text.translate(dict.fromkeys(map(ord, unknown)))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnntk import config
 from rnntk.config import TextConfig
 from rnntk.errors import UsageError
 from rnntk.runs.folder import RunFolder
@@ -35,15 +33,15 @@ def split_range(run: RunFolder, name: str | None = None) -> tuple[str, int, int]
     parts: dict[str, list[int]] = run.record["corpus"].get("split") or {}
     if not parts:
         raise UsageError(
-            f"{run.path} does not say what text it was trained on. Evaluate it on a text: input=FILE."
+            f"{run.path} does not say what text it was trained on. Evaluate it on a text: `input` FILE."
         )
     lengths = {k: parts[k][1] - parts[k][0] if k in parts else 0 for k in SPLITS}
     name = name or "val"
     if lengths[name] > 1:
         start, end = parts[name]
         return name, start, end
-    others = [f"split='{k}'" for k in SPLITS if lengths[k] > 1]
-    advice = f"Evaluate {' or '.join([*others, 'another text with input=FILE'])}"
+    others = [f"`split` {k}" for k in SPLITS if lengths[k] > 1]
+    advice = f"Evaluate {' or '.join([*others, 'another text with `input` FILE'])}"
     fraction = float(run.settings.get(f"{name}_fraction") or 0)
     if name == "train" or fraction:
         symbols = "1 symbol" if lengths[name] == 1 else f"{lengths[name]} symbols"
@@ -52,14 +50,14 @@ def split_range(run: RunFolder, name: str | None = None) -> tuple[str, int, int]
             f"at least one must follow. {advice}."
         )
     raise UsageError(
-        f"{run.path} holds nothing out as {name}: it was trained with {name}_fraction=0. "
-        f"{advice}, or train with {name}_fraction=0.05."
+        f"{run.path} holds nothing out as {name}: it was trained with `{name}_fraction` 0. "
+        f"{advice}, or train with `{name}_fraction` 0.05."
     )
 
 
 def text_settings(run: RunFolder, **changed: Any) -> TextConfig:
     """The text settings a run was trained with, some of them changed."""
-    settings = config.from_mapping(TextConfig, run.settings)
+    settings = TextConfig.from_json(run.settings)
     return dataclasses.replace(settings, **changed)
 
 
@@ -68,11 +66,8 @@ def training_text(
     *,
     data_dir: Path | None = None,
     offline: bool = False,
-    notify: Callable[[str], None] = lambda _: None,
 ) -> Prepared:
-    """The prepared text that a run was trained on, held-out parts included; see `corpus.of_run`."""
+    """The prepared text that a run was trained on, held-out parts included; see `corpus.RunText.prepared`."""
     places = {"data_dir": data_dir} if data_dir is not None else {}
     settings = text_settings(run, offline=offline, **places)
-    return corpus.of_run(
-        run.record["corpus"], run.vocabulary(), settings, run=run.path, notify=notify
-    )
+    return corpus.RunText(run.record["corpus"], run.vocabulary(), run.path, settings).prepared()

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import io
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from rnntk.errors import DataError, RnntkError, UsageError
+from rnntk.files import write_bytes
 from rnntk.monitoring import curves
 from rnntk.monitoring.curves import Curve, Line
 
 SUFFIXES = (".png", ".svg")
 MISSING = (
     "A picture needs Matplotlib, which is not installed. Install it with: pip install 'rnntk[plot]'\n"
-    "Or draw in the terminal, which needs nothing: rnntk plot --terminal"
+    "Or draw in the terminal without it: rnntk plot --terminal"
 )
 # Okabe and Ito's colours, which colour-blind readers tell apart too.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -30,17 +30,17 @@ POINTS = 1600  # more than a picture is wide, so thinning cannot be seen
 
 
 def check_path(path: Path) -> None:
-    """Refuse a path that no picture can be written to.
+    """Refuse a path that a picture cannot be written to.
 
     Raises:
         UsageError: the suffix is neither .png nor .svg, or there is no such folder.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(
-            f"--output {path}: {path.suffix or 'no suffix'} is no format of rnntk plot; use .png or .svg."
-        )
+        raise UsageError(f"`output` is {path}, but a picture must end in {' or '.join(SUFFIXES)}.")
     if not path.absolute().parent.is_dir():
-        raise UsageError(f"--output {path}: there is no folder {path.parent}. Make it first.")
+        raise UsageError(
+            f"`output` is {path}, but there is no folder {path.parent}. Make it first."
+        )
 
 
 def draw(
@@ -51,14 +51,14 @@ def draw(
     The same curves give the same bytes: no date is written.
 
     Args:
-        path: where to; the suffix says the format. A file of this name is replaced.
+        path: of the picture; its suffix is the format. An existing file is replaced.
         drawn: one or several runs.
         y: the quantity, for the title of the axis.
         x: `steps` or `time`.
         log: whether y is on a logarithmic scale.
 
     Raises:
-        UsageError: no format of this name.
+        UsageError: see `check_path`.
         RnntkError: Matplotlib is missing.
         DataError: the file cannot be written.
     """
@@ -77,7 +77,7 @@ def draw(
         "font.family": ["DejaVu Sans", *(name for name in HANGUL_FONTS if name in installed)],
     }
     with rc_context(style), warnings.catch_warnings():
-        # Without a font for Hangul the names show boxes; that is no reason to fail or to shout.
+        # Without a font for Hangul, names show boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
         FigureCanvasAgg(figure)
@@ -122,14 +122,6 @@ def draw(
         buffer = io.BytesIO()
         form = path.suffix.lower()[1:]
         figure.savefig(buffer, format=form, metadata={"Date": None} if form == "svg" else None)
-    _replace(path, buffer.getvalue())
-
-
-def _replace(path: Path, data: bytes) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        aside.write_bytes(data)
-        aside.replace(path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise DataError(f"{path} cannot be written ({error.strerror}).") from error
+    write_bytes(
+        path, buffer.getvalue(), advice="Choose another place with `output`.", error=DataError
+    )

@@ -1,4 +1,4 @@
-"""Curves drawn in the terminal with characters: braille dots, or ASCII where there is no such thing."""
+"""Curves drawn in the terminal with braille dots, or with ASCII."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 import time
@@ -12,15 +11,15 @@ from rnntk.errors import RunError
 from rnntk.play import limits
 from rnntk.play.models import Models
 from rnntk.runs.folder import RunFolder
+from rnntk.runs.metrics import Follower
 
 _POINTS = 400
-_CHUNK = 1 << 22
 _LIVE_SECONDS = 30.0
 SEED = 1
 """Of the samples: the same at every checkpoint, so that only the model changes."""
 
 
-class Curve:
+class LossCurve:
     """The losses of a metrics file; each look reads only what was added. Safe for threads.
 
     Args:
@@ -50,7 +49,7 @@ class Curve:
             }
 
     def _begin(self) -> None:
-        self._offset = 0
+        self._follower = Follower(self._path)
         self._step = 0
         self._seconds = 0.0
         self._loss: list[tuple[int, float]] = []
@@ -58,28 +57,16 @@ class Curve:
 
     def _read(self) -> None:
         try:
-            with self._path.open("rb") as file:
-                if file.seek(0, 2) < self._offset:  # a resumed run cuts it back to its checkpoint
-                    self._begin()
-                file.seek(self._offset)
-                while data := file.read(_CHUNK):
-                    whole = data.rfind(b"\n") + 1  # the last line may be half written
-                    for line in data[:whole].splitlines():
-                        self._take(line)
-                    self._offset += whole
-                    if not whole:
-                        break
-                    file.seek(self._offset)
+            if self._follower.cut_back():
+                self._begin()
+            for rows in self._follower.added():
+                for row in rows:
+                    self._take(row)
         except OSError:
             self._begin()
 
-    def _take(self, line: bytes) -> None:
-        try:
-            row = json.loads(line)
-            step = int(row["step"])
-        except (ValueError, KeyError, TypeError):
-            return
-        self._step = step
+    def _take(self, row: dict[str, Any]) -> None:
+        step = self._step = int(row["step"])
         for name, series in (("loss", self._loss), ("val_loss", self._val_loss)):
             value = row.get(name)
             if isinstance(value, (int, float)) and math.isfinite(value):

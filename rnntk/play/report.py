@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from typing import Any
 
 from rnntk.play import inside, pages, reading
 from rnntk.play.models import Models
-from rnntk.play.progress import SEED, Curve, Samples
+from rnntk.play.progress import SEED, LossCurve, Samples
+
+log = logging.getLogger(__name__)
 
 _LENGTH = 1000
 _SAMPLES = 6
@@ -24,7 +26,6 @@ def report(
     text: str,
     *,
     evaluation: dict[str, Any] | None = None,
-    notify: Callable[[str], None] = lambda _: None,
 ) -> str:
     """A page of one text: the surprisal of every character, the units that follow something, the training.
 
@@ -35,7 +36,6 @@ def report(
         text: what is shown.
         evaluation: the figures of a text of any length, of which the page then shows the beginning: `of` (its name),
             `characters`, `bits_per_character` (pairs of a name and a value) and `own`, the name of this model.
-        notify: called with a message about what was left out.
 
     Returns:
         HTML that needs nothing else.
@@ -49,7 +49,7 @@ def report(
         text = reading.excerpt(model, text)
     read = reading.read(model, text)
     if read["skipped"]:
-        notify(f"Left out of the text, never seen: {', '.join(map(repr, read['skipped']))}")
+        log.info(f"Left out of the text, never seen: {', '.join(map(repr, read['skipped']))}")
     found = reading.trace(model, text)
     units = inside.ranking(found)
     chosen = {(u["layer"], u["unit"]) for row in units["features"] for u in row["best"]} or {(0, 0)}
@@ -64,7 +64,7 @@ def report(
             f"{layer}/{unit}": inside.unit(found, layer, unit, units["quantity"])
             for layer, unit in sorted(chosen)
         },
-        "training": {**Curve(models.run).look(), "steps": steps, "live": False},
+        "training": {**LossCurve(models.run).look(), "steps": steps, "live": False},
         "samples": {str(step): samples.get(step) for step in steps},
     }
     return pages.single(data)

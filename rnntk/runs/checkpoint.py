@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rnntk.errors import RunError
-from rnntk.runs import atomic
+from rnntk.files import remove_stale, write_folder
 
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
@@ -26,7 +27,7 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclass
 class Progress:
-    """Where training stands.
+    """How far training is.
 
     Attributes:
         step: optimizer steps done.
@@ -39,8 +40,7 @@ class Progress:
         best: the least validation loss so far and its step, or None.
         stale: validations since the best one.
         reductions: how often a plateau has halved the learning rate.
-        high_steps: how many of the last steps in a row had a loss that is worse than ignorance (see
-            `training.explosion`); None until one had a better one.
+        high_steps: consecutive last steps with a loss far above the uniform one; None before the first loss below it.
     """
 
     step: int = 0
@@ -56,7 +56,7 @@ class Progress:
     high_steps: int | None = None
 
     def stepped(self, loss: float, steps_per_epoch: int) -> None:
-        """Take note of a step; the last one of an epoch begins the next."""
+        """Count a step; the last one of an epoch begins the next."""
         self.losses["loss"] = loss
         self.step += 1
         self.batch += 1
@@ -65,7 +65,7 @@ class Progress:
             self.batch = 0
 
     def validated(self, loss: float, plateau_patience: int | None = None) -> bool:
-        """Take note of a validation loss; True when it is the best so far.
+        """Record a validation loss; True if it is the best so far.
 
         Args:
             loss: in nats.
@@ -94,37 +94,35 @@ class Checkpoint:
         return _unpack(self.folder / WEIGHTS)
 
     def mapped_weights(self) -> dict[str, np.ndarray]:
-        """The same, memory-mapped and read-only, for a command that should start at once.
+        """The same, memory-mapped and read-only, for commands that must start quickly.
 
-        A safetensors file is the length of its header (8 bytes), the header (JSON), and the arrays; reading it
-        here spares the import of the library.
+        A safetensors file is the length of its header (8 bytes), the header (JSON), and the arrays; reading it here
+        avoids the import of the library.
 
         Raises:
-            RunError: the file is no safetensors file of float32 arrays.
+            RunError: the file is not a safetensors file of float32 arrays.
         """
         path = self.folder / WEIGHTS
-        try:
+        with _damage(path):
             with path.open("rb") as file:
                 length = int.from_bytes(file.read(8), "little")
                 header = json.loads(file.read(length))
             header.pop("__metadata__", None)
             if any(entry["dtype"] != "F32" for entry in header.values()):
-                raise RunError(f"{self.folder} is damaged: {WEIGHTS} must hold float32 arrays.")
+                raise RunError(f"{path} is damaged: it must hold float32 arrays.")
             # As a plain array: np.memmap's own slices are slow.
             data = np.asarray(np.memmap(path, np.uint8, "r", offset=8 + length))
             return {
                 name: data[slice(*entry["data_offsets"])].view("<f4").reshape(entry["shape"])
                 for name, entry in header.items()
             }
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RunError(f"{self.folder} is damaged: {WEIGHTS}: {error}.") from error
 
     def optimizer(self) -> dict[str, np.ndarray]:
         """The optimizer's variables by name."""
         return _unpack(self.folder / OPTIMIZER)
 
     def states(self) -> dict[str, np.ndarray]:
-        """What the task needs beside weights and optimizer: the lanes' recurrent states."""
+        """The recurrent states of the batch rows, by name."""
         return _unpack(self.folder / STATES)
 
 
@@ -143,7 +141,7 @@ def write(
         weights: by name.
         optimizer: by name.
         states: by name.
-        progress: where training stands; its step names the folder.
+        progress: of training; its step names the folder.
 
     Returns:
         The checkpoint's folder.
@@ -163,11 +161,11 @@ def write(
     }
     files[MANIFEST] = json.dumps({"files": sums}, indent=2).encode()
     folder = parent / folder_name(progress.step)
-    atomic.write_folder(folder, files)
+    write_folder(folder, files)
     return folder
 
 
-# The library is imported where it is used: sampling does without it, and starts the sooner.
+# Imported where it is used: sampling starts sooner without the library.
 def _pack(arrays: Arrays) -> bytes:
     import safetensors.numpy
 
@@ -182,8 +180,25 @@ def _unpack(path: Path) -> dict[str, np.ndarray]:
     return safetensors.numpy.load_file(path)
 
 
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while a checkpoint is read into a `RunError`."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        missing = Path(str(error.filename)).name
+        raise RunError(f"{path} is damaged: {missing} is missing.") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{path} is damaged: {error}.") from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
 def read(folder: Path, *, only: Collection[str] | None = None) -> Checkpoint:
-    """Open a checkpoint, checking every file.
+    """Open a checkpoint, checking the content of its files.
 
     Args:
         folder: the checkpoint's.
@@ -192,8 +207,8 @@ def read(folder: Path, *, only: Collection[str] | None = None) -> Checkpoint:
     Raises:
         RunError: a file is missing, cut short or changed; the message names it.
     """
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+    with _damage(folder):
+        manifest = _json(folder / MANIFEST)["files"]
         missing = set(only or ()) - set(manifest)
         if missing:
             raise RunError(f"{folder} is damaged: its manifest lacks {', '.join(sorted(missing))}.")
@@ -202,8 +217,6 @@ def read(folder: Path, *, only: Collection[str] | None = None) -> Checkpoint:
                 continue
             if Path(name).name != name:
                 raise RunError(f"{folder} is damaged: its manifest names {name!r}.")
-            if not (folder / name).is_file():
-                raise RunError(f"{folder} is damaged: {name} is missing.")
             data = (folder / name).read_bytes()
             if len(data) != expected["bytes"]:
                 raise RunError(
@@ -211,14 +224,22 @@ def read(folder: Path, *, only: Collection[str] | None = None) -> Checkpoint:
                 )
             if hashlib.sha256(data).hexdigest() != expected["sha256"]:
                 raise RunError(f"{folder} is damaged: the content of {name} has changed.")
-        progress: dict[str, Any] = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
-        return Checkpoint(folder, Progress(**progress))
-    except FileNotFoundError as error:
-        raise RunError(
-            f"{folder} is damaged: {Path(str(error.filename)).name} is missing."
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{folder} is damaged: {error}.") from error
+        return Checkpoint(folder, Progress(**_json(folder / PROGRESS)))
+
+
+def glance(folder: Path) -> Progress:
+    """The progress of a checkpoint whose files are checked by their sizes only: quick for many runs.
+
+    Raises:
+        RunError: a file is missing or has another size.
+    """
+    with _damage(folder):
+        for name, expected in _json(folder / MANIFEST)["files"].items():
+            if (folder / name).stat().st_size != expected["bytes"]:
+                raise RunError(
+                    f"{folder} is damaged: {name} has another size than when it was written."
+                )
+        return Progress(**_json(folder / PROGRESS))
 
 
 def steps(parent: Path) -> list[int]:
@@ -234,8 +255,8 @@ def steps(parent: Path) -> list[int]:
 def prune(parent: Path, keep: int, newest: int, best_step: int | None) -> None:
     """Remove the oldest checkpoints but `keep`; the newest and the best one are never removed.
 
-    Whatever is of a later step than the newest goes too: a run goes on from its last whole checkpoint, so those were
-    damaged, and would hide and outnumber the good ones.
+    Checkpoints of later steps than the newest are removed too: a run continues from its last whole checkpoint, so
+    those were damaged.
     """
     remove_after(parent, newest)
     for step in steps(parent)[:-keep]:
@@ -251,8 +272,9 @@ def remove_after(parent: Path, newest: int) -> None:
 
 
 def remove_unfinished(parent: Path) -> None:
-    """Remove what a process left that was killed while it wrote a checkpoint; no other may be writing now."""
-    for aside in parent.glob(".step-*.tmp"):
+    """Remove what killed processes left half written; the caller holds the run's lock."""
+    remove_stale(parent)
+    for aside in parent.glob(".step-*.tmp"):  # the names of rnntk before 1.0
         shutil.rmtree(aside, ignore_errors=True)
 
 

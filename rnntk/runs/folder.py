@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -14,14 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from rnntk import __version__
 from rnntk.errors import DataError, RunError, nearest, shown
-from rnntk.runs import atomic, checkpoint
+from rnntk.files import disk_errors, write_bytes, write_json
+from rnntk.runs import checkpoint
 from rnntk.runs.checkpoint import Checkpoint
 from rnntk.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import filelock
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2: a checkpoint names the optimizer's variables; in 1 they had their position as a name."""
+
 RUN = "run.json"
 VOCABULARY = "vocabulary.json"
 METRICS = "metrics.jsonl"
@@ -35,7 +39,9 @@ ROW_CLASSIFIER = "row-classifier"
 IMPORTED = "import"
 """The `source` of a corpus that is known only by a model imported from elsewhere."""
 
-_ELSEWHERE = "Make room or give the right to write there, or choose another folder with --run."
+log = logging.getLogger(__name__)
+
+_ELSEWHERE = "Make room or give the right to write there, or choose another folder with `run`."
 
 
 @dataclass(frozen=True)
@@ -105,18 +111,16 @@ class RunFolder:
         self,
         which: str = "last",
         *,
-        warn: Callable[[str], None] = lambda _: None,
         only: Collection[str] | None = None,
     ) -> Checkpoint:
         """A whole checkpoint of this run.
 
         Args:
             which: `last`, `best` (least validation loss; `last` where there is none) or a step.
-            warn: told of a damaged checkpoint that is passed over.
             only: the files that must be whole; all by default.
 
         Returns:
-            The checkpoint, its files checked. For `last`, the newest one that is whole.
+            The checkpoint, its files checked. For `last`, the newest one that is whole; damaged ones are warned of.
 
         Raises:
             RunError: there is none, none is whole, or no such step.
@@ -142,7 +146,7 @@ class RunFolder:
                 break
             except RunError as error:
                 damaged.append(str(error))
-                warn(f"{error} The checkpoint before it is used.")
+                log.warning(f"{error} The checkpoint before it is used.")
         else:
             raise RunError(f"No checkpoint of {self.path} is whole. " + " ".join(damaged))
         best = found.progress.best
@@ -159,16 +163,16 @@ class RunFolder:
         return f"rnntk {command} --resume {shown(self.path)}"
 
     def with_settings(self, settings: dict[str, Any]) -> RunFolder:
-        """The run with some settings changed for good; the caller holds its lock.
+        """The run with some settings changed for good, in the present format; the caller holds its lock.
 
         Raises:
             TrainingError: the disk refuses it.
         """
         changed = {**self.settings, **json.loads(json.dumps(settings))}
-        if changed == self.settings:
+        if changed == self.settings and self.record["format_version"] == FORMAT_VERSION:
             return self
-        record = {**self.record, "settings": changed}
-        atomic.write_json(self.path / RUN, record)
+        record = {**self.record, "format_version": FORMAT_VERSION, "settings": changed}
+        write_json(self.path / RUN, record)
         return RunFolder(self.path, record)
 
     def lock(self) -> filelock.FileLock:
@@ -187,7 +191,7 @@ class RunFolder:
                 f"Another process is training in {self.path}. Wait until it has ended, or stop it."
             ) from error
         except OSError as error:
-            with atomic.disk_errors(self.path):
+            with disk_errors(self.path):
                 raise error
         return lock
 
@@ -205,7 +209,7 @@ def create(
     """Make a new run folder.
 
     Args:
-        path: where; must not exist, or be empty.
+        path: of the folder; must not exist, or be empty.
         kind: `char-rnn` or `row-classifier`.
         settings: all settings, flat.
         model: what rebuilds the network, and its number of parameters.
@@ -229,15 +233,15 @@ def create(
         "versions": {"rnntk": __version__, **versions},
     }
     try:
-        with atomic.disk_errors(path, advice=_ELSEWHERE):
+        with disk_errors(path, advice=_ELSEWHERE):
             path.mkdir(parents=True, exist_ok=True)
             (path / CHECKPOINTS).mkdir()
             (path / LOGS).mkdir()
             (path / METRICS).touch()
         if vocabulary is not None:
-            atomic.write_bytes(path / VOCABULARY, vocabulary.to_json().encode(), advice=_ELSEWHERE)
+            write_bytes(path / VOCABULARY, vocabulary.to_json().encode(), advice=_ELSEWHERE)
         # Last, so that a folder with a run.json is complete.
-        atomic.write_json(path / RUN, record, advice=_ELSEWHERE)
+        write_json(path / RUN, record, advice=_ELSEWHERE)
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)  # it was empty, or not there
         raise
@@ -248,7 +252,7 @@ def refuse_existing(path: Path) -> None:
     """Raise `RunError` when a new run may not be made at `path`."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RunError(
-            f"{path} exists already. Continue it with --resume {shown(path)}, or choose another folder with --run."
+            f"{path} exists already. Continue it with --resume {shown(path)}, or choose another folder with `run`."
         )
 
 
@@ -275,8 +279,6 @@ def open_run(path: Path) -> RunFolder:
             f"{path} was written by a newer rnntk (run format {version}; this rnntk {__version__} reads up to "
             f"{FORMAT_VERSION}). Upgrade with: pip install --upgrade rnntk"
         )
-    # A record of an older format is brought up to date here, for whoever reads a run comes this way. There is none
-    # yet: format 1 is the first.
     missing = {"kind", "settings", "model", "corpus"} - set(record)
     if missing:
         raise RunError(f"{path} is damaged: {RUN} lacks {', '.join(sorted(missing))}.")
@@ -303,7 +305,7 @@ def reserved(path: Path | None, runs_dir: Path, name: str) -> Iterator[Path]:
         yield path
         return
     first = not runs_dir.exists()
-    with atomic.disk_errors(runs_dir, advice=_ELSEWHERE):
+    with disk_errors(runs_dir, advice=_ELSEWHERE):
         runs_dir.mkdir(parents=True, exist_ok=True)
         made = None
         while made is None:

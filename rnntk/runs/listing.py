@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rnntk.config import MachineConfig, MnistConfig, ModelConfig, OptimizationConfig, TextConfig
+from rnntk.config import MnistConfig, TrainConfig
 from rnntk.errors import RunError
 from rnntk.runs import checkpoint, folder, metrics
 from rnntk.runs.folder import RunFolder
 
-_SETTINGS: dict[str, tuple[type, ...]] = {
-    folder.CHAR_RNN: (TextConfig, ModelConfig, OptimizationConfig, MachineConfig),
-    folder.ROW_CLASSIFIER: (MnistConfig, MachineConfig),
+CONFIGS: dict[str, type[TrainConfig | MnistConfig]] = {
+    folder.CHAR_RNN: TrainConfig,
+    folder.ROW_CLASSIFIER: MnistConfig,
 }
 
 
@@ -26,15 +24,15 @@ class Summary:
 
     Attributes:
         path: its folder.
-        kind: `char-rnn` or `row-classifier`; empty when the run cannot be read, like all that follows.
-        corpus: the name of what it is trained on.
+        kind: `char-rnn` or `row-classifier`; empty, like all that follows, when the run cannot be read.
+        corpus: name of the training text.
         model: the network in short, such as `lstm 2x128`.
         step: optimizer steps logged.
         loss: of the last of them, in nats.
         best: the least validation loss, in nats.
-        modified: when it was written to last, in seconds since the epoch.
+        modified: time of the last write, in seconds since 1970.
         bytes: size of the folder.
-        problem: why it cannot be used, or None.
+        problem: the reason it cannot be used, or None.
     """
 
     path: Path
@@ -88,8 +86,7 @@ class Details:
 def runs(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None) -> list[Summary]:
     """The runs in a folder, the one written to last first.
 
-    A run that is damaged or from a newer version is among them, with the reason; what it is trained on is not
-    known, so `kind` and `corpus` do not hide it.
+    Runs that are damaged or from a newer version are included, with the reason, whatever `kind` and `corpus` are.
 
     Args:
         runs_dir: the folder of runs; it need not exist.
@@ -107,7 +104,7 @@ def runs(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None) 
 
 
 def summarize(path: Path) -> Summary:
-    """One run's line; what cannot be read becomes its `problem`."""
+    """One run in one line; an error becomes its `problem`."""
     modified, size = _stat(path)
     try:
         run = folder.open_run(path)
@@ -115,19 +112,19 @@ def summarize(path: Path) -> Summary:
     except (RunError, OSError) as error:
         return Summary(path, modified=modified, bytes=size, problem=str(error))
     except (TypeError, ValueError, KeyError, AttributeError) as error:
-        problem = f"{path} is damaged: {folder.RUN} holds what it should not ({error})."
+        problem = f"{path} is damaged: {folder.RUN} has a wrong entry ({error})."
         return Summary(path, modified=modified, bytes=size, problem=problem)
 
 
 def _summarize(run: RunFolder, modified: float, size: int) -> Summary:
     for part in ("settings", "model", "corpus"):
         if not isinstance(run.record[part], dict):
-            raise TypeError(f"{part} is no object")
+            raise TypeError(f"{part} is not an object")
     steps = checkpoint.steps(run.checkpoints)
     progress, problem = None, None
     for step in reversed(steps):
         try:
-            progress = _glance(run.checkpoints / checkpoint.folder_name(step))
+            progress = checkpoint.glance(run.checkpoints / checkpoint.folder_name(step))
             break
         except RunError as error:
             problem = problem or str(error)
@@ -155,7 +152,7 @@ def details(run: RunFolder) -> Details:
     """Everything about one run; every checkpoint's files are checked against their sums.
 
     Raises:
-        RunError: `run.json` holds what it should not.
+        RunError: `run.json` has a wrong entry.
     """
     summary = summarize(run.path)
     if not summary.kind:
@@ -174,9 +171,8 @@ def details(run: RunFolder) -> Details:
 
 def changed_settings(run: RunFolder) -> dict[str, Any]:
     """The settings of a run that are not the defaults of this version."""
-    defaults = {
-        f.name: f.default for kind in _SETTINGS.get(run.kind, ()) for f in dataclasses.fields(kind)
-    }
+    kind = CONFIGS.get(run.kind)
+    defaults = kind().part(kind) if kind else {}
     return {
         name: value
         for name, value in run.settings.items()
@@ -191,44 +187,22 @@ def model_name(model: Mapping[str, Any]) -> str:
 
 
 def _stat(path: Path) -> tuple[float, int]:
-    """When a run was written to last, and its size in bytes."""
+    """Time of the last write to a run, and its size in bytes."""
     size, times = 0, []
     try:
         times.append(path.stat().st_mtime)
         for file in path.rglob("*"):
             try:
                 stat = file.stat()
-            except OSError:  # a checkpoint that is just being replaced
+            except OSError:  # a checkpoint that is being replaced
                 continue
             size += stat.st_size if file.is_file() else 0
-            # A lock is touched by whoever looks at the run, and so is not a sign of training.
+            # Commands that only read a run touch its lock.
             if file.name != ".lock":
                 times.append(stat.st_mtime)
     except OSError:
         pass
     return max(times, default=0.0), size
-
-
-def _glance(path: Path) -> checkpoint.Progress:
-    """Where a checkpoint stands, its files checked by their sizes only: quick for many runs.
-
-    Raises:
-        RunError: a file is missing or has another size.
-    """
-    try:
-        manifest = json.loads((path / checkpoint.MANIFEST).read_text(encoding="utf-8"))["files"]
-        for name, expected in manifest.items():
-            if (path / name).stat().st_size != expected["bytes"]:
-                raise RunError(
-                    f"{path} is damaged: {name} has another size than when it was written."
-                )
-        progress = json.loads((path / checkpoint.PROGRESS).read_text(encoding="utf-8"))
-        return checkpoint.Progress(**progress)
-    except FileNotFoundError as error:
-        missing = Path(str(error.filename)).name
-        raise RunError(f"{path} is damaged: {missing} is missing.") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{path} is damaged: {error}.") from error
 
 
 def _check(parent: Path, step: int) -> CheckpointSummary:

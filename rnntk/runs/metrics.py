@@ -1,4 +1,4 @@
-"""Reading a run's metrics back: columns of numbers, from the whole file or from its end."""
+"""Reading a run's metrics: all of the file as columns, its end, or what was added since the last look."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _TAIL = 1 << 16
 
 
 @dataclass(frozen=True)
-class Metrics:
+class MetricColumns:
     """Columns of a metrics file; NaN where a line has no such number.
 
     Attributes:
         columns: float64 arrays of one length by name, in the order of the file. `step` is always there.
-        skipped: lines that could not be read, the last one apart: that one may be half written.
+        skipped: lines that could not be read, not counting a half-written last one.
     """
 
     columns: dict[str, np.ndarray]
@@ -34,7 +34,7 @@ class Metrics:
     def series(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Steps, seconds and values of one number, where it was measured.
 
-        Lines that know no time get it from the steps around them.
+        Lines without a time get it from the steps around them.
 
         Returns:
             Three float64 arrays of one length; all empty when the file has no such number.
@@ -57,7 +57,46 @@ class Metrics:
         return sorted(set(self.columns) - {"step", "epoch", "seconds"})
 
 
-def read(path: Path, names: Iterable[str] | None = None) -> Metrics:
+@dataclass
+class Follower:
+    """A metrics file that is being written, read a piece at a time.
+
+    Attributes:
+        path: a run's `metrics.jsonl`.
+        offset: bytes read so far, whole lines only.
+        skipped: lines of them that could not be read.
+    """
+
+    path: Path
+    offset: int = 0
+    skipped: int = 0
+
+    def added(self) -> Iterator[list[dict[str, Any]]]:
+        """The rows added since the last call, some megabytes at a time; an unfinished last line waits for the next.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        rest = b""
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            while data := file.read(_CHUNK):
+                *lines, rest = (rest + data).split(b"\n")
+                rows, bad = _parse(lines)
+                self.offset = file.tell() - len(rest)
+                self.skipped += bad
+                yield rows
+
+    def cut_back(self) -> bool:
+        """Whether the file is shorter than what was read: a resumed run cuts it back to its checkpoint.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        return self.path.stat().st_size < self.offset
+
+
+def read(path: Path, names: Iterable[str] | None = None) -> MetricColumns:
     """Read a metrics file; a million lines take a few seconds.
 
     Args:
@@ -68,14 +107,9 @@ def read(path: Path, names: Iterable[str] | None = None) -> Metrics:
         RunError: the file cannot be read.
     """
     wanted = None if names is None else {"step", "seconds", *names}
-    parts: list[dict[str, np.ndarray]] = []
-    skipped = 0
+    follower = Follower(path)
     try:
-        for lines in _chunks(path):
-            rows, bad = _parse(lines)
-            skipped += bad
-            if rows:
-                parts.append(_columns(rows, wanted))
+        parts = [_columns(rows, wanted) for rows in follower.added() if rows]
     except OSError as error:
         raise RunError(f"{path} cannot be read ({error.strerror}).") from error
     columns: dict[str, np.ndarray] = {"step": np.empty(0)}
@@ -84,7 +118,7 @@ def read(path: Path, names: Iterable[str] | None = None) -> Metrics:
         columns[name] = np.concatenate(
             [part.get(name, np.full(n, np.nan)) for part, n in zip(parts, lengths, strict=True)]
         )
-    return Metrics(columns, skipped)
+    return MetricColumns(columns, follower.skipped)
 
 
 def last(path: Path) -> dict[str, float]:
@@ -107,15 +141,6 @@ def last(path: Path) -> dict[str, float]:
     return newest
 
 
-def _chunks(path: Path) -> Iterator[list[bytes]]:
-    """Whole lines, some megabytes at a time; an unfinished last line is left out."""
-    rest = b""
-    with path.open("rb") as file:
-        while data := file.read(_CHUNK):
-            *lines, rest = (rest + data).split(b"\n")
-            yield lines
-
-
 def _parse(lines: list[bytes]) -> tuple[list[dict[str, Any]], int]:
     """The objects of these lines that have a step, and how many lines could not be read."""
     lines = [line for line in lines if line.strip()]
@@ -126,7 +151,7 @@ def _parse(lines: list[bytes]) -> tuple[list[dict[str, Any]], int]:
         rows = []
     if len(rows) != len(lines):
         rows = [_object(line) for line in lines]
-    good = [row for row in rows if isinstance(row, dict) and _is_number(row.get("step"))]
+    good = [row for row in rows if isinstance(row, dict) and _is_step(row.get("step"))]
     return good, len(lines) - len(good)
 
 
@@ -135,6 +160,10 @@ def _object(line: bytes) -> Any:
         return json.loads(line)
     except ValueError:
         return None
+
+
+def _is_step(value: Any) -> bool:
+    return _is_number(value) and value - value == 0  # neither NaN nor infinite
 
 
 def _is_number(value: Any) -> bool:

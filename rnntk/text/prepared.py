@@ -9,7 +9,6 @@ import errno
 import json
 import math
 import shutil
-import tempfile
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnntk.errors import DataError, RunError
+from rnntk.files import rename, scratch
 from rnntk.text import inputs, preprocessors
 from rnntk.text.preparing import (
     FORMAT_VERSION,
@@ -298,17 +298,14 @@ def _ready(folder: Path, expected: str, *, ours: bool) -> Prepared | None:
 def _write_aside(
     folder: Path, sources: list[Source], recipe: Recipe, progress: Progress | None
 ) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        prefix=f".{folder.name}.", dir=folder.parent, ignore_cleanup_errors=True
-    ) as aside:
-        made = Path(aside) / "prepared"
+    with scratch(folder.parent) as aside:
+        made = aside / folder.name
         made.mkdir()
         write(made, sources, recipe, progress)
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
         try:
-            made.rename(folder)
+            rename(made, folder)
         except OSError:
             # Another process was faster: its result is the same.
             if not _ready(folder, key(sources, recipe), ours=False):

@@ -195,9 +195,9 @@ def test_plot_of_a_run_in_training_and_of_a_damaged_file(rnntk, two: Path) -> No
     ("args", "code", "message"),
     [
         (("nothing",), 1, "There is no run folder nothing"),
-        (("--output", "a.gif"), 2, "use .png or .svg"),
+        (("--output", "a.gif"), 2, "must end in .png or .svg"),
         (("--output", "no/a.png"), 2, "there is no folder no"),
-        (("--y", "los"), 2, "Did you mean --y loss?"),
+        (("--y", "los"), 2, "Did you mean 'loss'?"),
         (("--y", "accuracy"), 2, "has no accuracy"),
         (("--smooth", 0), 2, "--smooth"),
     ],
@@ -254,5 +254,5 @@ def test_board_names_a_port_that_is_taken(two: Path) -> None:
         )
     assert (done.returncode, done.stdout) == (1, "")
     assert f"port {port}" in done.stderr
-    assert "Choose another --port" in done.stderr
+    assert "Choose another" in done.stderr
     assert "Traceback" not in done.stderr

@@ -31,7 +31,7 @@ def constant_model(random_weights, symbols, bias):
 
 def test_a_uniform_model_costs_the_log_of_the_vocabulary(random_weights):
     found = constant_model(random_weights, "abcd", [0, 0, 0, 0]).evaluate("abacadbcd")
-    assert found.nats_per_symbol == pytest.approx(math.log(4))
+    assert found.loss == pytest.approx(math.log(4))
     assert found.bits_per_symbol == pytest.approx(2)
     assert found.bits_per_character == pytest.approx(2)
     assert found.perplexity == pytest.approx(4)
@@ -111,7 +111,7 @@ def test_what_cannot_be_evaluated(korean):
 
 def test_a_perplexity_beyond_the_largest_float_is_infinite_and_null_in_json(random_weights):
     found = constant_model(random_weights, "ab", [2000, 0]).evaluate("bbb")
-    assert found.nats_per_symbol == 2000
+    assert found.loss == 2000
     assert found.perplexity == math.inf
     assert json.loads(json.dumps(found.summary(), allow_nan=False))["perplexity"] is None
 

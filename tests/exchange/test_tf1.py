@@ -100,7 +100,7 @@ def test_another_model_is_refused_by_what_is_odd(extra, gone, message) -> None:
 def test_values_that_are_no_numbers_are_refused() -> None:
     variables = arrays()
     variables["rnnlm/softmax_b"][1] = np.nan
-    with pytest.raises(RunError, match="no numbers, in output/bias"):
+    with pytest.raises(RunError, match="not finite, in output/bias"):
         tf1.convert(variables, Path("m"))
 
 
@@ -139,7 +139,7 @@ def test_no_checkpoint_is_a_message(tmp_path: Path) -> None:
         tf1_files.find_checkpoint(tmp_path)
     with pytest.raises(UsageError, match="There is no TensorFlow 1 checkpoint"):
         tf1_files.find_checkpoint(tmp_path / "model.ckpt-1")
-    with pytest.raises(UsageError, match="--vocab FILE"):
+    with pytest.raises(UsageError, match="Give its path with vocab"):
         tf1_files.find_vocabulary(tmp_path / "model.ckpt-1")
 
 
@@ -167,7 +167,7 @@ def test_every_form_of_vocabulary(tmp_path: Path, held: object) -> None:
 def test_what_is_no_vocabulary(tmp_path: Path, held: object) -> None:
     path = tmp_path / "vocab.pkl"
     path.write_bytes(pickle.dumps(held, 2))
-    with pytest.raises(DataError, match="is no vocabulary"):
+    with pytest.raises(DataError, match="is not a vocabulary"):
         tf1_files.read_vocabulary(path)
 
 

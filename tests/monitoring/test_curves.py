@@ -44,7 +44,7 @@ def test_a_curve_has_train_and_validation_in_the_unit_asked_for(tmp_path: Path) 
 def test_what_a_run_does_not_have_is_said_with_what_it_has(tmp_path: Path) -> None:
     run = run_with(tmp_path / "r", {"step": 1, "loss": 2.0, "grad_norm": 1})
     with pytest.raises(
-        UsageError, match=r"no gard_norm. It has bits, grad_norm, loss.*--y grad_norm"
+        UsageError, match=r"no gard_norm. It has bits, grad_norm, loss.*Did you mean 'grad_norm'"
     ):
         curves.load(run, "gard_norm")
     with pytest.raises(UsageError, match="no accuracy"):

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from rnntk.errors import RunError, TrainingError
-from rnntk.runs import atomic, checkpoint
+from rnntk.files import disk_errors, write_json
+from rnntk.runs import checkpoint
 from rnntk.runs.checkpoint import Progress
 
 
@@ -112,7 +113,7 @@ def test_a_full_disk_is_a_message_and_older_checkpoints_stay(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(TrainingError, match=r"No space is left.*--resume.*--run"):
+    with pytest.raises(TrainingError, match=r"No space is left.*\. Free some space\."):
         write(tmp_path, 2)
     monkeypatch.undo()
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000001"]
@@ -120,16 +121,16 @@ def test_a_full_disk_is_a_message_and_older_checkpoints_stay(
 
 
 def test_a_forbidden_folder_is_a_message(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="cannot be written"), atomic.disk_errors(tmp_path):
+    with pytest.raises(TrainingError, match="cannot be written"), disk_errors(tmp_path):
         raise PermissionError(errno.EACCES, "Permission denied")
 
 
 def test_an_atomic_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "run.json"
-    atomic.write_json(file, {"a": "누구"})
+    write_json(file, {"a": "누구"})
     monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        atomic.write_json(file, {"a": 2})
+        write_json(file, {"a": 2})
     assert json.loads(file.read_text(encoding="utf-8")) == {"a": "누구"}
     assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
 

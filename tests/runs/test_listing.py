@@ -89,10 +89,10 @@ def edit(run: RunFolder, **changes: Any) -> None:
         (lambda r: (r.path / "run.json").write_text("{"), "run.json cannot be read"),
         (lambda r: (r.path / "run.json").write_text("[]"), "run.json cannot be read"),
         (lambda r: (r.path / "run.json").unlink(), "no run.json"),
-        (lambda r: edit(r, model=None), "holds what it should not"),
-        (lambda r: edit(r, model={}), "holds what it should not"),
-        (lambda r: edit(r, corpus=[]), "holds what it should not"),
-        (lambda r: edit(r, settings=[1]), "holds what it should not"),
+        (lambda r: edit(r, model=None), "has a wrong entry"),
+        (lambda r: edit(r, model={}), "has a wrong entry"),
+        (lambda r: edit(r, corpus=[]), "has a wrong entry"),
+        (lambda r: edit(r, settings=[1]), "has a wrong entry"),
     ],
 )
 def test_a_run_that_cannot_be_read_is_listed_with_the_reason(

@@ -41,7 +41,16 @@ def test_a_half_written_last_line_is_left_out_in_silence(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     "line",
-    ["nonsense", "[1]", "3", '{"loss": 1}', '{"step": "x"}', "{},{}", '{"step": 1},{"step": 9}'],
+    [
+        "nonsense",
+        "[1]",
+        "3",
+        '{"loss": 1}',
+        '{"step": "x"}',
+        '{"step": NaN}',
+        "{},{}",
+        '{"step": 1},{"step": 9}',
+    ],
 )
 def test_a_damaged_line_is_counted_and_the_rest_read(tmp_path: Path, line: str) -> None:
     found = metrics.read(write(tmp_path / "m", {"step": 1}, line, {"step": 3}))
@@ -102,6 +111,20 @@ def test_last_reads_the_end_only_and_finds_rare_numbers_there(tmp_path: Path) ->
     )
     assert path.stat().st_size > metrics._TAIL
     assert metrics.last(path) == {"step": 5000, "loss": 2500, "val_loss": 7.0}
+
+
+def test_a_follower_reads_each_whole_line_once(tmp_path: Path) -> None:
+    path = write(tmp_path / "m", {"step": 1}, "nonsense", '{"step": 2, "lo', end="")
+    follower = metrics.Follower(path)
+    assert [row for rows in follower.added() for row in rows] == [{"step": 1}]
+    assert follower.skipped == 1
+    with path.open("a", encoding="utf-8") as file:
+        file.write('ss": 0.5}\n')
+    assert [row for rows in follower.added() for row in rows] == [{"step": 2, "loss": 0.5}]
+    assert list(follower.added()) == []
+    assert not follower.cut_back()
+    write(path, {"step": 1})
+    assert follower.cut_back()
 
 
 def test_a_large_file_is_read_in_seconds(tmp_path: Path) -> None:

@@ -5,22 +5,22 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnntk import config
-from rnntk.config import MachineConfig, MnistConfig
+from rnntk.config import MnistConfig
 from rnntk.corpora.images import ImageSet
 from rnntk.errors import RunError, UsageError
-from rnntk.runs import atomic, folder
-from rnntk.training import mnist_run
-from rnntk.training.mnist_run import Outcome
-from rnntk.training.row_task import Reading, shifted
+from rnntk.files import write_json
+from rnntk.runs import folder
+from rnntk.training import rows
+from rnntk.training.row_task import ClassifierResult, Reading, shifted
 from rnntk.training.scores import nats, wilson
+from rnntk.training.session import Result
 
 SIDE = 6
 
@@ -40,6 +40,11 @@ def pictures(seed: int = 0, count: int = 130) -> ImageSet:
 CORPUS = {"name": "bars", "sha256": "0" * 64}
 
 
+class Outcome(NamedTuple):
+    result: Result
+    test: ClassifierResult
+
+
 def start(path: Path, images: ImageSet | None = None, **changes: Any) -> Outcome:
     values = {
         "units": 6,
@@ -49,26 +54,13 @@ def start(path: Path, images: ImageSet | None = None, **changes: Any) -> Outcome
         "learning_rate": 0.01,
         **changes,
     }
-    return mnist_run.start(
-        config.from_mapping(MnistConfig, values),
-        config.from_mapping(MachineConfig, values),
-        images or pictures(),
-        CORPUS,
-        path,
-        notify=lambda _: None,
-        quiet=True,
-    )  # fmt: skip
+    data = rows.Images(images or pictures(), CORPUS, "bars")
+    return Outcome(*rows.start(MnistConfig(**values), data, path, quiet=True))
 
 
-def resume(path: Path, images: ImageSet | None = None, **more: Any) -> Outcome:
-    return mnist_run.resume(
-        folder.open_run(path),
-        images or pictures(),
-        CORPUS,
-        notify=lambda _: None,
-        quiet=True,
-        **more,
-    )
+def resume(path: Path, images: ImageSet | None = None, **changes: Any) -> Outcome:
+    data = rows.Images(images or pictures(), CORPUS, "bars")
+    return Outcome(*rows.resume(folder.open_run(path), changes, data, quiet=True))
 
 
 def weights(path: Path) -> dict[str, np.ndarray]:
@@ -144,11 +136,11 @@ def test_shifts_are_spread_evenly_over_all_places() -> None:
 
 def test_it_learns_and_says_how_well(tmp_path: Path) -> None:
     outcome = start(tmp_path / "r", epochs=30, units=16, learning_rate=0.03)
-    assert outcome.accuracy > 0.9
-    assert outcome.confusion.sum() == outcome.images == 130
-    assert np.trace(outcome.confusion) == round(outcome.accuracy * 130)
-    assert outcome.confusion.sum(axis=1).tolist() == np.bincount(pictures().y_test).tolist()
-    assert outcome.loss == pytest.approx(nats(outcome.logits, pictures().y_test).mean())
+    assert outcome.test.accuracy > 0.9
+    assert outcome.test.confusion.sum() == outcome.test.images == 130
+    assert np.trace(outcome.test.confusion) == round(outcome.test.accuracy * 130)
+    assert outcome.test.confusion.sum(axis=1).tolist() == np.bincount(pictures().y_test).tolist()
+    assert outcome.test.loss == pytest.approx(nats(outcome.test.logits, pictures().y_test).mean())
     lines = [json.loads(line) for line in (tmp_path / "r/metrics.jsonl").read_text().splitlines()]
     assert all({"loss", "accuracy", "grad_norm"} <= line.keys() for line in lines)
     assert [line["step"] for line in lines if "val_loss" in line] == list(range(5, 151, 5))
@@ -194,9 +186,9 @@ def test_resume_inside_an_epoch_is_bit_for_bit(tmp_path: Path, kind: dict[str, A
 
 def test_a_finished_run_says_so_and_goes_on_with_more(tmp_path: Path) -> None:
     start(tmp_path / "r", epochs=1)
-    with pytest.raises(UsageError, match=r"is finished: 1 of 1 epochs.*raise --epochs"):
+    with pytest.raises(UsageError, match=r"is finished: 1 of 1 epochs.*raise epochs"):
         resume(tmp_path / "r")
-    with pytest.raises(UsageError, match=r"is finished: 5 of 4 steps.*raise --max-steps"):
+    with pytest.raises(UsageError, match=r"is finished: 5 of 4 steps.*raise max_steps"):
         resume(tmp_path / "r", epochs=2, max_steps=4)
     assert resume(tmp_path / "r", epochs=2).result.progress.epoch == 2
 
@@ -204,19 +196,17 @@ def test_a_finished_run_says_so_and_goes_on_with_more(tmp_path: Path) -> None:
 def test_other_images_and_another_permutation_are_refused(tmp_path: Path) -> None:
     run = start(tmp_path / "r", order="permuted", max_steps=1).result.run
     with pytest.raises(RunError, match="trained on other images"):
-        mnist_run.resume(
-            run, pictures(), {**CORPUS, "sha256": "1" * 64}, notify=lambda _: None, quiet=True
-        )
+        rows.resume(run, {}, rows.Images(pictures(), {**CORPUS, "sha256": "1" * 64}, "bars"))
     record = json.loads((run.path / "run.json").read_text())
     record["model"]["permutation_sha256"] = "0" * 64
-    atomic.write_json(run.path / "run.json", record)
+    write_json(run.path / "run.json", record)
     with pytest.raises(RunError, match="another permutation"):
         resume(run.path, max_steps=2)
 
 
 def test_a_resume_keeps_the_runs_own_bounds_and_remembers_new_ones(tmp_path: Path) -> None:
     run = start(tmp_path / "r", max_steps=3).result.run
-    with pytest.raises(UsageError, match=r"is finished: 3 of 3 steps.*raise --max-steps"):
+    with pytest.raises(UsageError, match=r"is finished: 3 of 3 steps.*raise max_steps"):
         resume(run.path)
     resume(run.path, max_steps=4)
     with pytest.raises(UsageError, match="is finished: 4 of 4 steps"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -13,14 +14,15 @@ import keras
 import numpy as np
 import pytest
 
-from rnntk.config import OptimizationConfig
+from rnntk.config import TrainConfig
+from rnntk.decoding import trained
 from rnntk.errors import DataError, Interrupted, RunError, TrainingError, UsageError
 from rnntk.runs import checkpoint, folder
 from rnntk.runs.folder import RunFolder
 from rnntk.text import corpus
-from rnntk.training import text_run
+from rnntk.training import character
 from rnntk.training.session import Result
-from rnntk.training.text_run import Split, TextRun
+from rnntk.training.split import Split
 
 TEXT = "".join(f"line {i}: the quick brown fox {i * i} jumps\n" for i in range(60))  # 2,2xx symbols
 
@@ -32,17 +34,21 @@ def text(tmp_path: Path) -> Path:
     return path
 
 
-def settings(text: Path, **changes: Any) -> TextRun:
+def settings(text: Path, **changes: Any) -> TrainConfig:
     values = {
         "input": (str(text),), "layers": 2, "units": 8, "embedding": 6, "batch_size": 4, "seq_length": 20,
-        "epochs": 3, "checkpoint_every": 1000, "learning_rate": 0.01, "val_fraction": 0.1, **changes,
+        "epochs": 3, "checkpoint_every": 1000, "learning_rate": 0.01, "val_fraction": 0.1, "sample_every": 0, **changes,
     }  # fmt: skip
-    return TextRun.from_json(values)
+    return TrainConfig.from_json(values)
 
 
-def start(run_settings: TextRun, path: Path, **more: Any) -> Result:
-    made = corpus.prepare_corpus(run_settings.text, None)
-    return text_run.start(run_settings, made, path, notify=lambda _: None, quiet=True, **more)
+def start(run_settings: TrainConfig, path: Path, **more: Any) -> Result:
+    made = corpus.prepare_corpus(run_settings, None)
+    return character.start(run_settings, made, path, quiet=True, **more)
+
+
+def resume(run: RunFolder, *, quiet: bool = True, callbacks: Any = (), **changes: Any) -> Result:
+    return character.resume(run, changes, quiet=quiet, callbacks=callbacks)
 
 
 def metrics(run: RunFolder) -> list[dict[str, Any]]:
@@ -85,11 +91,11 @@ def test_a_run_learns_and_leaves_everything_behind(text: Path, tmp_path: Path) -
 
 
 def test_a_text_is_cut_where_nanogpt_cuts_it() -> None:
-    assert Split.of(1_115_394, OptimizationConfig(val_fraction=0.1)) == Split(
+    assert Split.of(1_115_394, TrainConfig(val_fraction=0.1)) == Split(
         1_003_854, 1_115_394, 1_115_394
     )
-    assert Split.of(10, OptimizationConfig(val_fraction=0.3, test_fraction=0.1)) == Split(6, 9, 10)
-    assert Split.of(10, OptimizationConfig()) == Split(10, 10, 10)
+    assert Split.of(20, TrainConfig(val_fraction=0.3, test_fraction=0.1)) == Split(12, 18, 20)
+    assert Split.of(10, TrainConfig()) == Split(10, 10, 10)
 
 
 def test_a_resume_cuts_the_text_where_the_run_did(text: Path, tmp_path: Path) -> None:
@@ -98,7 +104,7 @@ def test_a_resume_cuts_the_text_where_the_run_did(text: Path, tmp_path: Path) ->
     split = record["corpus"]["split"]
     split["train"][1] = split["val"][0] = split["train"][1] - 100
     (run.path / "run.json").write_text(json.dumps(record))
-    result = text_run.resume(folder.open_run(run.path), epochs=1, notify=lambda _: None, quiet=True)
+    result = resume(folder.open_run(run.path), epochs=1)
     assert result.progress.step == split["train"][1] // 80
 
 
@@ -114,7 +120,7 @@ def test_resume_inside_an_epoch_is_bit_for_bit(
     ).run
     middle = part.checkpoint().progress
     assert middle.batch > 0
-    text_run.resume(part, max_steps=10_000, notify=lambda _: None, quiet=True)
+    resume(part, max_steps=10_000)
     resumed = part.checkpoint()
     assert not different(whole.weights(), resumed.weights())
     assert not different(whole.optimizer(), resumed.optimizer())
@@ -129,15 +135,14 @@ def test_resume_inside_an_epoch_is_bit_for_bit(
 
 
 def test_resume_falls_back_past_a_damaged_checkpoint_to_the_same_end(
-    text: Path, tmp_path: Path
+    text: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     whole = start(settings(text), tmp_path / "whole").run.checkpoint()
     run = start(settings(text, max_steps=20, checkpoint_every=10), tmp_path / "part").run
     (run.checkpoints / "step-00000020" / "optimizer.safetensors").write_bytes(b"x")
-    said: list[str] = []
-    text_run.resume(run, max_steps=10_000, notify=said.append, quiet=True)
-    assert any("step-00000020 is damaged" in line for line in said)
-    assert any("Continuing" in line and "step 10" in line for line in said)
+    resume(run, max_steps=10_000)
+    assert any("step-00000020 is damaged" in line for line in caplog.messages)
+    assert any("Continuing" in line and "step 10" in line for line in caplog.messages)
     assert not different(whole.weights(), run.checkpoint().weights())
     assert [line["step"] for line in metrics(run) if "loss" in line] == list(
         range(1, whole.progress.step + 1)
@@ -146,9 +151,9 @@ def test_resume_falls_back_past_a_damaged_checkpoint_to_the_same_end(
 
 def test_a_finished_run_says_so_and_goes_on_with_more_epochs(text: Path, tmp_path: Path) -> None:
     run = start(settings(text, epochs=1), tmp_path / "r").run
-    with pytest.raises(UsageError, match=r"is finished.*raise --epochs"):
-        text_run.resume(run, notify=lambda _: None, quiet=True)
-    result = text_run.resume(run, epochs=2, notify=lambda _: None, quiet=True)
+    with pytest.raises(UsageError, match=r"is finished.*raise epochs"):
+        resume(run)
+    result = resume(run, epochs=2)
     assert result.progress.epoch == 2
 
 
@@ -158,11 +163,11 @@ def test_a_changed_text_is_refused_and_both_sides_named(text: Path, tmp_path: Pa
     with pytest.raises(
         RunError, match=r"vocabulary does not match.*only in the run: 'q'.*only in the text: 'Q'"
     ):
-        text_run.resume(run, max_steps=4, notify=lambda _: None, quiet=True)
+        resume(run, max_steps=4)
     lines = TEXT.splitlines(keepends=True)
     text.write_text("".join([*lines[:-2], lines[-1], lines[-2]]), encoding="utf-8")
     with pytest.raises(RunError, match="The text has changed since"):
-        text_run.resume(run, max_steps=4, notify=lambda _: None, quiet=True)
+        resume(run, max_steps=4)
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "plateau", "decay"])
@@ -177,13 +182,13 @@ def test_a_run_with_a_bound_on_its_steps_goes_on_to_that_bound(
     whole = start(settings(text, **kind), tmp_path / "whole").run
     part = start(settings(text, **kind), tmp_path / "part", callbacks=[Stop()]).run
     assert part.checkpoint().progress.step == 6
-    result = text_run.resume(part, notify=lambda _: None, quiet=True)
+    result = resume(part)
     assert (result.reason, result.progress.step) == ("max-steps", 14)
     one, two = ([line["learning_rate"] for line in metrics(r)] for r in (whole, part))
     assert one == two
     assert not different(whole.checkpoint().weights(), part.checkpoint().weights())
-    with pytest.raises(UsageError, match=r"is finished: 14 of 14 steps.*raise --max-steps"):
-        text_run.resume(part, notify=lambda _: None, quiet=True)
+    with pytest.raises(UsageError, match=r"is finished: 14 of 14 steps.*raise max_steps"):
+        resume(part)
 
 
 def test_what_a_resume_was_told_is_remembered(text: Path, tmp_path: Path) -> None:
@@ -195,15 +200,15 @@ def test_what_a_resume_was_told_is_remembered(text: Path, tmp_path: Path) -> Non
                 os.kill(os.getpid(), signal.SIGTERM)
 
     run = start(settings(text, epochs=9, max_steps=4), tmp_path / "r").run
-    with pytest.raises(Interrupted, match=r"Go on with: rnntk train --resume \S+/r$"):
-        text_run.resume(
-            run, epochs=2, patience=7, explosion_steps=11, sample_every=3, notify=lambda _: None,
+    with pytest.raises(Interrupted, match=r"Continue with: rnntk train --resume \S+/r$"):
+        resume(
+            run, epochs=2, patience=7, explosion_steps=11, sample_every=3,
             quiet=True, callbacks=[Interrupt()],
         )  # fmt: skip
     run = folder.open_run(run.path)
     kept = {"epochs": 2, "max_steps": None, "patience": 7, "explosion_steps": 11, "sample_every": 3}
     assert {k: run.settings[k] for k in kept} == kept
-    result = text_run.resume(run, notify=lambda _: None, quiet=True)
+    result = resume(run)
     assert (result.reason, result.progress.epoch) == ("epochs", 2)
 
 
@@ -215,28 +220,31 @@ def test_a_run_goes_on_from_another_folder(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    text_run.resume(run, max_steps=3, notify=lambda _: None, quiet=True)
+    resume(run, max_steps=3)
     # Another text of that name is there: the run's own is found all the same.
     Path("tiny.txt").write_text(TEXT[::-1], encoding="utf-8")
-    text_run.resume(run, max_steps=4, notify=lambda _: None, quiet=True)
+    resume(run, max_steps=4)
     assert run.checkpoint().progress.step == 4
 
 
-def test_a_run_goes_on_when_its_text_is_gone_or_has_moved(text: Path, tmp_path: Path) -> None:
+def test_a_run_goes_on_when_its_text_is_gone_or_has_moved(
+    text: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     run = start(settings(text, max_steps=2), tmp_path / "r").run
     moved = text.rename(tmp_path / "moved.txt")
-    said: list[str] = []
-    text_run.resume(run, max_steps=3, notify=said.append, quiet=True)
-    assert any("There is no file" in line and "prepared from it before" in line for line in said)
+    resume(run, max_steps=3)
+    assert any(
+        "There is no file" in line and "prepared from it before" in line for line in caplog.messages
+    )
     shutil.rmtree(run.record["corpus"]["prepared"])
-    with pytest.raises(RunError, match=r"There is no file.*Say where the text is now with --input"):
-        text_run.resume(run, max_steps=4, notify=said.append, quiet=True)
-    text_run.resume(run, max_steps=4, input=[str(moved)], notify=said.append, quiet=True)
+    with pytest.raises(RunError, match=r"There is no file.*Say where the text is now with input"):
+        resume(run, max_steps=4)
+    resume(run, max_steps=4, input=[str(moved)])
     # It remembers.
-    text_run.resume(folder.open_run(run.path), max_steps=5, notify=said.append, quiet=True)
+    resume(folder.open_run(run.path), max_steps=5)
     moved.write_text(TEXT[::-1], encoding="utf-8")
     with pytest.raises(RunError, match="The text has changed|vocabulary does not match"):
-        text_run.resume(run, max_steps=6, input=[str(moved)], notify=said.append, quiet=True)
+        resume(run, max_steps=6, input=[str(moved)])
 
 
 def test_metrics_that_were_cut_short_are_told_and_go_on(
@@ -246,10 +254,10 @@ def test_metrics_that_were_cut_short_are_told_and_go_on(
     data = run.metrics.read_bytes()
     lines = data.splitlines(keepends=True)
     run.metrics.write_bytes(b"".join(lines[:3]) + lines[3][:20])
-    text_run.resume(run, max_steps=8, notify=lambda _: None)
+    resume(run, max_steps=8, quiet=False)
     assert [line["step"] for line in metrics(run)] == [1, 2, 3, 7, 8]
     assert "has lost lines" in capsys.readouterr().err
-    text_run.resume(run, max_steps=9, notify=lambda _: None)
+    resume(run, max_steps=9, quiet=False)
     assert [line["step"] for line in metrics(run)] == [1, 2, 3, 7, 8, 9]
     assert "has lost lines" not in capsys.readouterr().err
 
@@ -260,15 +268,19 @@ def test_samples_stand_there_once_and_nothing_unfinished_stays(text: Path, tmp_p
             if batch == 8:
                 raise RuntimeError
 
-    draw: dict[str, Any] = {"draw": lambda *_: "drawn", "sample_every": 2}
+    def heads(run: RunFolder) -> list[str]:
+        found = re.findall(r"^--- step \d+ ---$", run.samples.read_text(), re.MULTILINE)
+        return [str(head) for head in found]
+
     with pytest.raises(RuntimeError):
-        start(settings(text, checkpoint_every=5), tmp_path / "r", callbacks=[Fail()], **draw)
+        start(
+            settings(text, checkpoint_every=5, sample_every=2), tmp_path / "r", callbacks=[Fail()]
+        )
     run = folder.open_run(tmp_path / "r")
-    assert run.samples.read_text().count("drawn") == 4
+    assert len(heads(run)) == 4
     (run.checkpoints / ".step-00000007.1.tmp").mkdir()
-    text_run.resume(run, max_steps=9, notify=lambda _: None, quiet=True, **draw)
-    heads = [line for line in run.samples.read_text().splitlines() if line != "drawn"]
-    assert heads == [f"--- step {n} ---" for n in (2, 4, 6, 8)]
+    resume(run, max_steps=9)
+    assert heads(run) == [f"--- step {n} ---" for n in (2, 4, 6, 8)]
     assert not list(run.checkpoints.glob(".*"))
 
 
@@ -277,7 +289,9 @@ def test_a_held_out_part_that_cannot_be_measured_is_refused(
     text: Path, tmp_path: Path, name: str
 ) -> None:
     fractions = {"val_fraction": 0.0, f"{name}_fraction": 1e-6}
-    with pytest.raises(DataError, match=rf"--{name}-fraction 1e-06 of .* symbols is [01]; two"):
+    with pytest.raises(
+        DataError, match=rf"{name}_fraction 1e-06 of .* symbols is [01]; at least two"
+    ):
         start(settings(text, **fractions), tmp_path / "r")
     assert not (tmp_path / "r").exists()
 
@@ -293,7 +307,7 @@ def test_a_signal_finishes_the_step_saves_and_tells_how_to_go_on(
 
     before = signal.getsignal(number)
     with pytest.raises(
-        Interrupted, match=r"Stopped at step 5 and saved. Go on with: .*--resume"
+        Interrupted, match=r"Stopped at step 5 and saved. Continue with: .*--resume"
     ) as caught:
         start(settings(text), tmp_path / "r", callbacks=[Kill()])
     assert caught.value.exit_code == 128 + number
@@ -343,7 +357,7 @@ def test_a_loss_that_is_not_finite_stops_with_advice_and_keeps_the_last_checkpoi
                     np.full(self.model.output_layer.bias.shape, np.nan)
                 )
 
-    with pytest.raises(TrainingError, match=r"became nan at step 8.*lower --learning-rate"):
+    with pytest.raises(TrainingError, match=r"became nan at step 8.*lower learning_rate"):
         start(settings(text, checkpoint_every=5), tmp_path / "r", callbacks=[Break()])
     weights = folder.open_run(tmp_path / "r").checkpoint().weights()
     assert all(np.isfinite(value).all() for value in weights.values())
@@ -351,22 +365,26 @@ def test_a_loss_that_is_not_finite_stops_with_advice_and_keeps_the_last_checkpoi
 
 def test_max_time_and_max_steps_bound_a_run(text: Path, tmp_path: Path) -> None:
     assert start(settings(text, max_steps=3), tmp_path / "a").progress.step == 3
-    result = start(settings(text, epochs=100_000), tmp_path / "b", max_seconds=0.5)
+    result = start(settings(text, epochs=100_000, max_time=0.5), tmp_path / "b")
     assert result.reason == "max-time"
     assert result.progress.seconds >= 0.5
 
 
-def test_samples_are_drawn_shown_and_kept(text: Path, tmp_path: Path) -> None:
-    def draw(run: RunFolder, weights: dict[str, np.ndarray]) -> str:
-        return f"drawn from {len(weights)} weights of {run.name}"
-
-    run = start(settings(text, max_steps=6), tmp_path / "r", draw=draw, sample_every=3).run
-    assert run.samples.read_text() == "".join(
-        f"--- step {step} ---\ndrawn from 9 weights of r\n" for step in (3, 6)
-    )
+def test_samples_are_generated_shown_and_kept(
+    text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = corpus.prepare_corpus(settings(text), None)
+    config = settings(text, max_steps=6, sample_every=3)
+    run = character.start(config, made, tmp_path / "r").run
+    samples = run.samples.read_text()
+    model = trained.load(run.path, 6)
+    last = model.default_prime + "".join(model.sample(length=200, seed=0))
+    assert samples.startswith("--- step 3 ---\n")
+    assert samples.endswith(f"--- step 6 ---\n{last}\n")
+    assert f"--- sample at step 6 ---\n{last}\n---" in capsys.readouterr().err
     shown = tensorboard(run).Tensors("sample")
     assert [v.step for v in shown] == [3, 6]
-    assert b"drawn from 9 weights of r" in shown[0].tensor_proto.string_val[0]
+    assert shown[1].tensor_proto.string_val[0].decode() == f"```\n{last}\n```"
 
 
 def test_a_failed_start_leaves_no_folder(text: Path, tmp_path: Path) -> None:
@@ -412,7 +430,7 @@ def test_tensorboard_shows_a_resumed_run_once(text: Path, tmp_path: Path, caplog
     run = folder.open_run(tmp_path / "r")
     assert run.checkpoint().progress.step == 10
     assert [v.step for v in tensorboard(run).Tensors("train/loss")] == list(range(1, 18))
-    text_run.resume(run, max_steps=14, notify=lambda _: None, quiet=True)
+    resume(run, max_steps=14)
     events = tensorboard(run)
     assert [v.step for v in events.Tensors("train/loss")] == list(range(1, 15))
     assert events.Graph().node

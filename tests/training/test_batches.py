@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from rnntk.errors import DataError
 from rnntk.text.vocabulary import Vocabulary
-from rnntk.training.lanes import Lanes
+from rnntk.training.batches import Batches
 
 
 @given(st.integers(1, 5), st.integers(1, 7), st.integers(0, 60))
-def test_lanes_read_the_text_in_order(batch_size: int, seq_length: int, more: int) -> None:
+def test_batches_read_the_text_in_order(batch_size: int, seq_length: int, more: int) -> None:
     ids = np.arange(batch_size * seq_length + more, dtype=np.uint16)
-    lanes = Lanes(ids, batch_size, seq_length)
+    lanes = Batches(ids, batch_size, seq_length)
     assert len(lanes) == len(ids) // (batch_size * seq_length)
     batches = [lanes[k] for k in range(len(lanes))]
     x = np.concatenate([b[0] for b in batches], axis=1)
@@ -34,18 +34,18 @@ def test_lanes_read_the_text_in_order(batch_size: int, seq_length: int, more: in
     )
 
 
-def test_lanes_do_not_copy_the_text() -> None:
+def test_batches_do_not_copy_the_text() -> None:
     ids = np.zeros(10_000, np.uint8)
-    assert np.shares_memory(Lanes(ids, 4, 10)._lanes, ids)
+    assert np.shares_memory(Batches(ids, 4, 10)._rows, ids)
 
 
 def test_a_text_shorter_than_one_batch_says_what_to_lower() -> None:
-    with pytest.raises(DataError, match=r"99 symbols.*at least 100.*--batch-size or --seq-length"):
-        Lanes(np.zeros(99, np.uint8), 10, 10)
+    with pytest.raises(DataError, match=r"99 symbols.*at least 100.*batch_size or seq_length"):
+        Batches(np.zeros(99, np.uint8), 10, 10)
     with pytest.raises(DataError, match="0 symbols"):
-        Lanes(np.zeros(0, np.uint8), 10, 10)
+        Batches(np.zeros(0, np.uint8), 10, 10)
     with pytest.raises(IndexError):
-        Lanes(np.zeros(100, np.uint8), 10, 10)[1]
+        Batches(np.zeros(100, np.uint8), 10, 10)[1]
 
 
 @pytest.mark.skipif(
@@ -63,7 +63,7 @@ def test_the_facts_of_linux_kernel(encoding: str, size: int, symbols: int) -> No
     assert "".join(vocabulary.symbols[:5]) == " etri"
     ids = vocabulary.encode(text)
     assert ids[:10].tolist() == [36, 22, 7, 0, 22, 0, 0, 13, 4, 8]
-    lanes = Lanes(ids, 50, 200)
+    lanes = Batches(ids, 50, 200)
     assert (len(lanes), lanes.symbols) == (170, 1_700_000)
     (_, y0), (x1, _) = lanes[0], lanes[1]
     np.testing.assert_array_equal(y0[:, -1], x1[:, 0])
@@ -78,4 +78,4 @@ def test_the_batches_of_invisible_dragon() -> None:
         .decode()
     )
     ids = Vocabulary.from_text(text).encode(text)
-    assert (len(Lanes(ids, 50, 50)), len(Lanes(ids, 10, 100))) == (26, 65)
+    assert (len(Batches(ids, 50, 50)), len(Batches(ids, 10, 100))) == (26, 65)

@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rnntk.config import TrainConfig
 from rnntk.errors import TrainingError
 from rnntk.runs import checkpoint, folder
 from rnntk.runs.checkpoint import Progress
 from rnntk.text import corpus
-from rnntk.training import explosion, tasks, text_run
-from rnntk.training.explosion import Exploded
+from rnntk.training import char_task, character, divergence
+from rnntk.training.divergence import Diverged
 from rnntk.training.session import Result
-from rnntk.training.text_run import TextRun
 
 UNIFORM = math.log(50)
-LIMIT = explosion.FACTOR * UNIFORM
+LIMIT = divergence.FACTOR * UNIFORM
 
 
 def exploded_at(losses: list[float], most: int) -> int | None:
@@ -31,8 +31,8 @@ def exploded_at(losses: list[float], most: int) -> int | None:
     for loss in losses:
         progress.stepped(loss, 1000)
         try:
-            explosion.count_high(progress, loss, UNIFORM, most)
-        except Exploded as error:
+            divergence.count_high(progress, loss, UNIFORM, most)
+        except Diverged as error:
             return error.good_until + most
     return None
 
@@ -63,14 +63,14 @@ def test_where_a_run_is_stopped_and_resumed_makes_no_difference(
     progress = Progress()
     for loss in losses[:cut]:
         progress.stepped(loss, 1000)
-        explosion.count_high(progress, loss, UNIFORM, most)
+        divergence.count_high(progress, loss, UNIFORM, most)
     saved = Progress(step=progress.step, high_steps=progress.high_steps)
     found = None
     for loss in losses[cut:]:
         saved.stepped(loss, 1000)
         try:
-            explosion.count_high(saved, loss, UNIFORM, most)
-        except Exploded:
+            divergence.count_high(saved, loss, UNIFORM, most)
+        except Diverged:
             found = saved.step
             break
     assert found == whole
@@ -80,9 +80,9 @@ def test_where_a_run_is_stopped_and_resumed_makes_no_difference(
 @pytest.mark.parametrize("name", ["loss", "grad_norm", "val_loss"])
 def test_every_number_that_is_none_is_named(name: str, value: float) -> None:
     good = {"loss": 1.0, "grad_norm": 2.0, "val_loss": 3.0, "val_perplexity": math.inf}
-    explosion.check_finite(good, 8)
-    with pytest.raises(Exploded, match="became .* at step 8") as caught:
-        explosion.check_finite({**good, name: value}, 8)
+    divergence.check_finite(good, 8)
+    with pytest.raises(Diverged, match="became .* at step 8") as caught:
+        divergence.check_finite({**good, name: value}, 8)
     # A loss and a gradient are those of the weights before the step, a validation's of those after it.
     assert caught.value.good_until == (7 if name == "val_loss" else 6)
 
@@ -95,7 +95,7 @@ TEXT = "".join(f"line {i}: the quick brown fox {i * i} jumps\n" for i in range(6
 def start(tmp_path: Path, *, callbacks: list[Any] | None = None, **changes: Any) -> Result:
     text = tmp_path / "tiny.txt"
     text.write_text(TEXT, encoding="utf-8")
-    settings = TextRun.from_json(
+    settings = TrainConfig.from_json(
         {
             "input": (str(text),),
             "layers": 1,
@@ -106,13 +106,12 @@ def start(tmp_path: Path, *, callbacks: list[Any] | None = None, **changes: Any)
             "epochs": 50,
             "checkpoint_every": 5,
             "keep": 2,
+            "sample_every": 0,
             **changes,
         }
     )
-    made = corpus.prepare_corpus(settings.text, None)
-    return text_run.start(
-        settings, made, tmp_path / "r", notify=lambda _: None, quiet=True, callbacks=callbacks or []
-    )
+    made = corpus.prepare_corpus(settings, None)
+    return character.start(settings, made, tmp_path / "r", quiet=True, callbacks=callbacks or [])
 
 
 def saved(tmp_path: Path) -> list[int]:
@@ -128,7 +127,7 @@ class Faster(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if batch == 11:
-            self._monkeypatch.setattr(tasks.schedule, "learning_rate", lambda *_: 30.0)
+            self._monkeypatch.setattr(char_task.schedule, "learning_rate", lambda *_: 30.0)
 
 
 def test_a_finite_explosion_stops_and_the_good_checkpoints_stay(
@@ -137,7 +136,7 @@ def test_a_finite_explosion_stops_and_the_good_checkpoints_stay(
     with pytest.raises(TrainingError) as caught:
         start(tmp_path, callbacks=[Faster(monkeypatch)], explosion_steps=20)
     message = str(caught.value)
-    assert "twice what a model pays that knows nothing" in message
+    assert "twice the uniform loss" in message
     assert f"Checkpoint 10 of {tmp_path / 'r'} is from before, and good" in message
     assert (
         f"lower --learning-rate or --clip-norm, such as: rnntk train --init-from {tmp_path / 'r'} "
@@ -171,20 +170,22 @@ def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path) -> None:
                 bias = self.model.output_layer.bias
                 bias.assign(np.full(bias.shape, np.nan))
 
-    with pytest.raises(TrainingError, match=r"output/bias holds.*step 10.*Checkpoint 5 .* good"):
+    with pytest.raises(
+        TrainingError, match=r"output/bias is not finite after step 10.*Checkpoint 5 .* good"
+    ):
         start(tmp_path, callbacks=[Spoil()])
     assert saved(tmp_path) == [5]
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, after: int, **numbers: float) -> None:
     """Every step after this one gives these numbers."""
-    real = tasks.CharTask.step
+    real = char_task.CharTask.step
 
-    def step(self: tasks.CharTask, progress: Progress) -> dict[str, float]:
+    def step(self: char_task.CharTask, progress: Progress) -> dict[str, float]:
         found = real(self, progress)
         return found if progress.step < after else {**found, **numbers}
 
-    monkeypatch.setattr(tasks.CharTask, "step", step)
+    monkeypatch.setattr(char_task.CharTask, "step", step)
 
 
 def test_a_gradient_that_is_no_number_stops_before_anything_is_saved(
@@ -212,14 +213,14 @@ def test_a_checkpoint_that_a_session_began_from_is_never_removed(
     run = start(tmp_path, max_steps=6).run
     spoil(monkeypatch, 6, loss=math.inf)
     with pytest.raises(TrainingError, match=r"became inf at step 7.*Checkpoint 5 .* good"):
-        text_run.resume(run, max_steps=9, notify=lambda _: None, quiet=True)
+        character.resume(run, {"max_steps": 9}, quiet=True)
     assert saved(tmp_path) == [5, 6]
 
 
 def test_a_validation_that_is_no_number_stops_and_is_no_best(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks.CharTask, "validate", lambda _: {"val_loss": math.nan})
+    monkeypatch.setattr(char_task.CharTask, "validate", lambda _: {"val_loss": math.nan})
     with pytest.raises(TrainingError, match=r"validation loss became nan at step 7.*Checkpoint 5"):
         start(tmp_path, val_fraction=0.1, val_every=7)
     assert folder.open_run(tmp_path / "r").checkpoint().progress.best is None
