@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from rnntk.cli.console import Console, on_a_desktop
-from rnntk.cli.options import Option, common_options, runs_dir_option
+from rnntk.cli.options import Option, console_options, runs_dir_option
 
 
 @click.command(
@@ -39,23 +39,19 @@ Examples:
     help="Open it in the browser.  [default: on a desktop, from a terminal]",
 )
 @runs_dir_option
-@common_options
+@console_options
 def command(
     host: str,
     port: int | None,
     open_browser: bool | None,
     runs_dir: Path,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
+    console: Console,
 ) -> None:
     """Show the runs in TensorBoard: loss, gradient norm, learning rate, samples, graph, hyperparameters.
 
     It follows runs that are in training, and ends with Ctrl-C (exit code 0).
     """
     from rnntk.monitoring import board
-
-    console = Console(quiet, verbose, as_json)
 
     def ready(url: str) -> None:
         console.result(url)

@@ -8,7 +8,7 @@ import click
 
 from rnntk.cli.chosen import chosen
 from rnntk.cli.console import Console, shown
-from rnntk.cli.options import Option, common_options, runs_dir_option
+from rnntk.cli.options import Option, console_options, runs_dir_option
 
 # How to open each format without rnntk.
 OPEN_WITH = {
@@ -52,7 +52,7 @@ Examples:
     help="The file to write.  [default: the run's name, in this folder]",
 )
 @runs_dir_option
-@common_options
+@console_options
 def command(
     run: Path | None,
     corpus: str | None,
@@ -60,9 +60,7 @@ def command(
     checkpoint: str,
     output: Path | None,
     runs_dir: Path,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
+    console: Console,
 ) -> None:
     """Export RUN, a folder or a name in --runs-dir; without it, the run that was trained last.
 
@@ -71,7 +69,6 @@ def command(
     """
     from rnntk.exchange import export
 
-    console = Console(quiet, verbose, as_json)
     found = chosen(run, runs_dir, corpus=corpus)
     target = output or export.default_output(found, format)
     export.refuse(target, format)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from rnntk.cli.console import Console, shown
-from rnntk.cli.options import Option, common_options, runs_dir_option
+from rnntk.cli.options import Option, console_options, runs_dir_option
 
 
 @click.command(
@@ -53,7 +53,7 @@ Examples:
     help="The new run folder.  [default: runs/<corpus>-<n>]",
 )
 @runs_dir_option
-@common_options
+@console_options
 def command(
     checkpoint: Path,
     vocab: Path | None,
@@ -62,9 +62,7 @@ def command(
     forget_bias: float,
     run: Path | None,
     runs_dir: Path,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
+    console: Console,
 ) -> None:
     """Make a run of a TensorFlow 1 CHECKPOINT: of the 2017 notebooks, or of char-rnn-tensorflow.
 
@@ -75,7 +73,6 @@ def command(
     from rnntk.exchange import tf1, tf1_files
     from rnntk.runs import folder
 
-    console = Console(quiet, verbose, as_json)
     if run is not None:
         folder.refuse_existing(run)
     prefix, step = tf1_files.find_checkpoint(checkpoint)

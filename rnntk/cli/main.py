@@ -15,7 +15,8 @@ import click
 from rnntk import __version__
 from rnntk.cli import stdout
 from rnntk.cli.console import print_error
-from rnntk.errors import Interrupted, RnntkError, nearest
+from rnntk.config.fields import flag
+from rnntk.errors import Interrupted, RnntkError, did_you_mean
 
 # Name -> what it does. The modules are imported only when their command runs, so `--help` is quick.
 COMMANDS = {
@@ -60,9 +61,8 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click's, with the nearest name when there is no such command."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            guess = nearest(args[0], COMMANDS)
-            hint = f"Did you mean {guess}?" if guess else f"The commands are {', '.join(COMMANDS)}."
-            raise click.UsageError(f"There is no command {args[0]}. {hint}", ctx)
+            hint = did_you_mean(args[0], COMMANDS) or f" The commands are {', '.join(COMMANDS)}."
+            raise click.UsageError(f"There is no command {args[0]}.{hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -98,7 +98,7 @@ def _option_names(ctx: click.Context) -> Callable[[str], str]:
     name = ctx.invoked_subcommand
     params = load_command(name).params if name in COMMANDS else []
     options = {p.name: p.opts[0] for p in params if isinstance(p, click.Option)}
-    return lambda setting: options.get(setting, setting)
+    return lambda setting: options.get(setting, flag(setting))
 
 
 @click.group(cls=LazyGroup, context_settings=CONTEXT)

@@ -11,7 +11,7 @@ import click
 
 from rnntk import minchar
 from rnntk.cli.console import Console
-from rnntk.cli.options import Option, common_options
+from rnntk.cli.options import Option, console_options
 from rnntk.corpora import encoding as encodings
 from rnntk.errors import DataError, EncodingError, Interrupted, RnntkError
 from rnntk.text import inputs
@@ -62,22 +62,19 @@ Examples:
     cls=Option,
     help="Do not train: compare the hand-derived gradient with finite differences.",
 )
-@common_options
+@console_options
 def command(
     input: tuple[str, ...],
     encoding: str | None,
     iterations: int,
     seed: int,
     check_gradients: bool,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
+    console: Console,
 ) -> None:
     """Train the smallest character model: a vanilla network in one file of plain NumPy.
 
     Read rnntk/minchar.py beside it; every line of the mathematics is there. Nothing is saved.
     """
-    console = Console(quiet, verbose, as_json)
     name, text = _read(input, encoding)
     model = minchar.MinChar(text, seed)
     console.note(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnntk import __version__
-from rnntk.errors import RnntkError, RunError, UsageError
+from rnntk.errors import RnntkError, RunError, UsageError, did_you_mean
 from rnntk.exchange import network
 from rnntk.exchange.network import Arrays, PlainNetwork
 from rnntk.files import disk_errors, rename, scratch
@@ -99,6 +99,14 @@ def export(run: RunFolder, saved: Checkpoint, format: str, output: Path) -> Expo
     return Exported(output, sidecar_of(output), saved.progress.step, difference)
 
 
+def check_format(format: str) -> None:
+    """Raise `UsageError` for a format that there is not."""
+    if format not in FORMATS:
+        raise UsageError(
+            f"`format` must be one of {', '.join(FORMATS)}, got {format!r}.{did_you_mean(format, FORMATS)}"
+        )
+
+
 def refuse(output: Path, format: str) -> None:
     """Raise `UsageError` when an export of this format may not be written to `output`."""
     ending = FORMATS[format]
@@ -113,7 +121,7 @@ def refuse(output: Path, format: str) -> None:
             )
 
 
-def compare(expected: Arrays, found: Arrays, output: Path, tolerance: float = TOLERANCE) -> float:
+def compare(expected: Arrays, found: Arrays, output: Path) -> float:
     """The largest difference between two models' answers.
 
     Raises:
@@ -128,7 +136,7 @@ def compare(expected: Arrays, found: Arrays, output: Path, tolerance: float = TO
                 f"The export {output} was removed: its {name} has shape {shape} and the run's {own.shape}."
             )
         difference = float(np.max(np.abs(own - other)))
-        allowed = tolerance * max(1.0, float(np.max(np.abs(own))))
+        allowed = TOLERANCE * max(1.0, float(np.max(np.abs(own))))
         # Negated, so that NaN does not pass.
         if not difference <= allowed:
             raise RunError(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnntk import __version__
-from rnntk.errors import DataError, RunError, nearest, shown
+from rnntk.errors import DataError, RunError, did_you_mean, shown
 from rnntk.files import disk_errors, write_bytes, write_json
 from rnntk.runs import checkpoint
 from rnntk.runs.checkpoint import Checkpoint
@@ -374,10 +374,10 @@ def find(runs_dir: Path, run: Path | None) -> RunFolder:
     named = runs_dir / run
     if named.is_dir():
         return open_run(named)
-    guess = nearest(run.name, [path.name for path in run_folders(runs_dir)])
+    guess = did_you_mean(run.name, [path.name for path in run_folders(runs_dir)])
     raise RunError(
         f"There is no run folder {run}, and no run of this name in {runs_dir}."
-        + (f" Did you mean {guess}?" if guess else " List the runs with: rnntk runs")
+        + (guess or " List the runs with: rnntk runs")
     )
 
 

@@ -117,7 +117,7 @@ def test_show_tells_everything_about_one_run(rnntk, two: Path) -> None:
 def test_show_refuses_what_is_no_run(rnntk, two: Path) -> None:
     result = rnntk("runs", "show", "tow")
     assert result.exit_code == 1
-    assert "Did you mean two?" in result.stderr
+    assert "Did you mean 'two'?" in result.stderr
 
 
 def test_a_table_fits_the_width_it_is_given() -> None:

@@ -142,7 +142,7 @@ def test_find_takes_a_path_a_name_or_the_latest(tmp_path: Path) -> None:
     assert folder.find(runs, None).name == "kernel-2"
     assert folder.find(runs, Path("kernel-1")).name == "kernel-1"
     assert folder.find(tmp_path, runs / "kernel-1").name == "kernel-1"
-    with pytest.raises(RunError, match="Did you mean kernel-"):
+    with pytest.raises(RunError, match="Did you mean 'kernel-"):
         folder.find(runs, Path("kernal-1"))
     with pytest.raises(RunError, match="rnntk runs"):
         folder.find(runs, Path("z"))
