@@ -273,7 +273,7 @@ def test_a_perplexity_that_is_not_finite_is_null(rnntk, untrained, here: Path) -
 @pytest.mark.parametrize(
     ("settings", "pattern"),
     [
-        ({"preprocessor": "bytes"}, "한글 été\n"),
+        ({"preprocessor": "bytes"}, "한글 漢字가 é\n"),
         ({"preprocessor": "hangul", "normalize": True}, "\u1112\u1161\u11ab글 값이 a\n"),
         ({"preprocessor": "hangul-slides"}, "한글 漢字 a\n"),
         ({"preprocessor": "hangul", "min_count": 3, "unknown_symbol": "?"}, "한글 a\n"),
