@@ -7,7 +7,7 @@ from typing import Any
 
 from rnntk.play import inside, pages, reading
 from rnntk.play.models import Models
-from rnntk.play.progress import SEED, LossCurve, CheckpointSamples
+from rnntk.play.progress import SEED, CheckpointSamples, LossCurve
 
 log = logging.getLogger(__name__)
 

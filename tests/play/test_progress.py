@@ -12,7 +12,7 @@ from rnntk.decoding.language_model import LanguageModel
 from rnntk.errors import RunError
 from rnntk.play import limits
 from rnntk.play.models import Models
-from rnntk.play.progress import SEED, LossCurve, CheckpointSamples
+from rnntk.play.progress import SEED, CheckpointSamples, LossCurve
 from rnntk.runs import checkpoint
 
 
