@@ -19,6 +19,13 @@ _FIELD = re.compile(r"`([a-z_]+)`")
 class RnntkError(Exception):
     """Something failed. The text is the message for the user.
 
+    Example:
+        >>> try:
+        ...     rnntk.train("tale.txt", units=0)
+        ... except rnntk.RnntkError as error:
+        ...     print(error)
+        units must be at least 1 and at most 65,536, got 0.
+
     Names of settings stand in backquotes (`` `units` must be at least 1 ``). `str` leaves the quotes out; the
     command line puts the option there instead.
 

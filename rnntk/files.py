@@ -73,7 +73,7 @@ def disk_errors(
 
 @contextmanager
 def scratch(parent: Path) -> Iterator[Path]:
-    """A new folder in `parent` for what is unfinished, removed in the end; `parent` is made where it is missing.
+    """A new folder in `parent` for what is unfinished, removed in the end.
 
     Raises:
         OSError: it cannot be made.
@@ -81,7 +81,7 @@ def scratch(parent: Path) -> Iterator[Path]:
     remove_stale(parent)
     name = f".rnntk-{_machine()}-{os.getpid()}-{_START}-{next(_numbers)}.tmp"
     folder = parent / name
-    folder.mkdir(parents=True)
+    folder.mkdir()
     try:
         yield folder
     finally:

@@ -81,7 +81,7 @@ def test_nothing_imports_the_command_line() -> None:
         "rnntk.decoding.language_model",
         "rnntk.monitoring.board",
         "rnntk.monitoring.picture",
-        "rnntk.runs.listing",
+        "rnntk.storage.listing",
         "rnntk.exchange.export",
         "rnntk.cli.play",
         "rnntk.play.app",

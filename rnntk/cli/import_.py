@@ -71,7 +71,7 @@ def command(
     --init-from).
     """
     from rnntk.exchange import tf1, tf1_files
-    from rnntk.runs import folder
+    from rnntk.storage import folder
 
     if run is not None:
         folder.refuse_existing(run)

@@ -15,6 +15,7 @@ import click
 from rnntk import __version__
 from rnntk.cli import stdout
 from rnntk.cli.console import print_error
+from rnntk.config.fields import flag
 from rnntk.errors import Interrupted, RnntkError, did_you_mean
 
 # Name -> what it does. The modules are imported only when their command runs, so `--help` is quick.
@@ -97,7 +98,7 @@ def _option_names(ctx: click.Context) -> Callable[[str], str]:
     name = ctx.invoked_subcommand
     params = load_command(name).params if name in COMMANDS else []
     options = {p.name: p.opts[0] for p in params if isinstance(p, click.Option)}
-    return lambda setting: options.get(setting, setting)
+    return lambda setting: options.get(setting, flag(setting))
 
 
 @click.group(cls=LazyGroup, context_settings=CONTEXT)

@@ -50,7 +50,7 @@ def command(
 
     MNIST is used where it is available; otherwise digits that rnntk draws itself, and it says so.
     """
-    from rnntk.runs import folder
+    from rnntk.storage import folder
     from rnntk.training import mistakes, rows
 
     if plot is not None:

@@ -49,7 +49,7 @@ def load(values: Mapping[str, Any]) -> LanguageModel:
         RunError, UsageError: there is no such run or checkpoint, or it is not a character model's.
     """
     from rnntk.decoding.language_model import LanguageModel
-    from rnntk.runs import folder
+    from rnntk.storage import folder
 
     run = chosen(values["run"], values["runs_dir"], kind=folder.CHAR_RNN, corpus=values["corpus"])
     return LanguageModel.load(run, values["checkpoint"])

@@ -79,7 +79,7 @@ def command(
     training. Pictures need Matplotlib: pip install 'rnntk[plot]'.
     """
     from rnntk.monitoring import curves
-    from rnntk.runs import folder
+    from rnntk.storage import folder
 
     # Both may be asked for; a picture is the default.
     path = output or (None if terminal else Path(f"{y}.png"))

@@ -16,10 +16,10 @@ from rnntk.cli.options import Option, common_options, runs_dir_option
 from rnntk.cli.table import Column, age, size, table, terminal_width
 from rnntk.config import MnistConfig, TrainConfig
 from rnntk.errors import RunError
-from rnntk.runs import folder
+from rnntk.storage import folder
 
 if TYPE_CHECKING:
-    from rnntk.runs.listing import CheckpointSummary, Details, Summary
+    from rnntk.storage.listing import CheckpointSummary, Details, Summary
 
 KINDS = ("char-rnn", "row-classifier")
 
@@ -66,7 +66,7 @@ def command(
     """
     if ctx.invoked_subcommand is not None:
         return
-    from rnntk.runs import listing
+    from rnntk.storage import listing
 
     console = Console(quiet, verbose, as_json)
     found = listing.runs(runs_dir, kind=kind, corpus=corpus)
@@ -129,7 +129,7 @@ def show(
 
     Every checkpoint's files are checked against their sums.
     """
-    from rnntk.runs import folder, listing
+    from rnntk.storage import folder, listing
 
     # Options before `show` count too: rnntk runs --json show.
     outer = ctx.parent.params if ctx.parent else {}
@@ -228,7 +228,7 @@ def _checkpoint(d: Details, c: CheckpointSummary) -> str:
 
 def _next_commands(d: Details) -> list[str]:
     """Commands to type next."""
-    from rnntk.runs import folder
+    from rnntk.storage import folder
 
     path = shown(d.run.path)
     texts = []

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from rnntk.config.fields import Config
 from rnntk.errors import UsageError, did_you_mean
 
 
@@ -27,7 +28,7 @@ def read_config(
         command: `train`, `sample`, ...
         known: the command's settings, with underscores.
         commands: all commands, and what gives the settings of each; called only for a key that `command` lacks.
-            Without it, tables and keys of other commands are passed over, but a near miss is refused.
+            Without it, tables and keys of other commands are passed over, but a misspelt setting is refused.
 
     Raises:
         UsageError: no such file, not TOML, an unknown table or key (with the nearest name).
@@ -42,8 +43,11 @@ def read_config(
         elif name in known:
             values[name] = value
         else:
-            others = {one for settings in (commands or {}).values() for one in settings()}
-            guess = did_you_mean(name, others or known)
+            if commands is None:
+                others = _names_of(Config)
+            else:
+                others = {one for settings in commands.values() for one in settings()}
+            guess = did_you_mean(name, others)
             if name not in others and (guess or commands):
                 raise UsageError(f"{path}: {key!r} is not a setting of any command.{guess}")
     for key, value in document.get(command, {}).items():
@@ -54,6 +58,11 @@ def read_config(
             )
         values[_plain(key)] = value
     return values
+
+
+def _names_of(kind: type[Config]) -> set[str]:
+    """Names of the fields of a configuration and of all that extend it."""
+    return {*kind.names(), *(name for one in kind.__subclasses__() for name in _names_of(one))}
 
 
 def read_toml(path: Path) -> dict[str, Any]:

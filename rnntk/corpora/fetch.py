@@ -6,6 +6,7 @@ need most of this around it: it has no limit on the whole time, and its errors a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import shutil
@@ -59,10 +60,10 @@ def fetch(url: str, target: Path, *, sha256: str = "", member: str = "") -> None
 
 
 def _fetch_once(url: str, target: Path, sha256: str, member: str) -> None:
-    with (
-        disk_errors(target, advice=ANOTHER_CACHE, error=CorpusError),
-        replacing(target) as part,
-    ):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(disk_errors(target, advice=ANOTHER_CACHE, error=CorpusError))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = stack.enter_context(replacing(target))
         with part.open("wb") as file:
             _download(url, file)
         if member:

@@ -17,7 +17,7 @@ from rnntk.corpora.card import Card, CardSource
 from rnntk.corpora.fetch import ANOTHER_CACHE, fetch, sha256_of
 from rnntk.corpora.system import Built, Machine, build
 from rnntk.errors import CorpusError
-from rnntk.files import write_bytes
+from rnntk.files import disk_errors, write_bytes
 
 Notify = Callable[[str], None]
 """Called with a line for the user: progress, or a source that was skipped and why."""
@@ -206,6 +206,8 @@ class Search:
         suffix = Path(card.files[0]).suffix
         path = cache_dir() / "built" / f"{card.name}-{sha256[:12]}{suffix}"
         if not (path.is_file() and sha256_of(path) == sha256):
+            with disk_errors(path, advice=ANOTHER_CACHE, error=CorpusError):
+                path.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(path, made.data, advice=ANOTHER_CACHE, error=CorpusError)
         size = len(made.data)
         if self.download_failure:

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnntk import __version__
-from rnntk.errors import RnntkError, RunError, UsageError
+from rnntk.errors import RnntkError, RunError, UsageError, did_you_mean
 from rnntk.exchange import network
 from rnntk.exchange.network import Arrays, PlainNetwork
 from rnntk.files import disk_errors, rename, scratch
-from rnntk.runs import folder
-from rnntk.runs.checkpoint import Checkpoint
-from rnntk.runs.folder import RunFolder
+from rnntk.storage import folder
+from rnntk.storage.checkpoint import Checkpoint
+from rnntk.storage.folder import RunFolder
 
 FORMATS = {"keras": ".keras", "savedmodel": "", "onnx": ".onnx", "npz": ".npz"}
 """The formats, and how the name of each one's file ends; a SavedModel is a folder."""
@@ -97,6 +97,14 @@ def export(run: RunFolder, saved: Checkpoint, format: str, output: Path) -> Expo
         rename(sidecar_of(written), sidecar_of(output))
         rename(written, output)
     return Exported(output, sidecar_of(output), saved.progress.step, difference)
+
+
+def check_format(format: str) -> None:
+    """Raise `UsageError` for a format that there is not."""
+    if format not in FORMATS:
+        raise UsageError(
+            f"`format` must be one of {', '.join(FORMATS)}, got {format!r}.{did_you_mean(format, FORMATS)}"
+        )
 
 
 def refuse(output: Path, format: str) -> None:

@@ -40,8 +40,10 @@ def find(cache: Path | None, facts: Sequence[str], make: Callable[[], Compiled])
         return _parsed(path.read_bytes())
     compiled = make()
     # Others may read or write the same file at this moment; a rename shows them all or nothing.
-    with contextlib.suppress(OSError), replacing(path) as made:
-        made.write_bytes(_written(compiled))
+    with contextlib.suppress(OSError):
+        cache.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as made:
+            made.write_bytes(_written(compiled))
     return compiled
 
 

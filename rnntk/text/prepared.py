@@ -298,6 +298,7 @@ def _ready(folder: Path, expected: str, *, ours: bool) -> Prepared | None:
 def _write_aside(
     folder: Path, sources: list[Source], recipe: Recipe, progress: Progress | None
 ) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
     with scratch(folder.parent) as aside:
         made = aside / folder.name
         made.mkdir()

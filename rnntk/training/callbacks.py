@@ -17,9 +17,9 @@ from tensorboard.plugins.hparams import api as hparams
 from rnntk.decoding.language_model import LanguageModel
 from rnntk.files import disk_errors
 from rnntk.models.weights import named_optimizer_variables, named_weights
-from rnntk.runs import checkpoint
-from rnntk.runs.checkpoint import Progress
-from rnntk.runs.folder import RunFolder
+from rnntk.storage import checkpoint
+from rnntk.storage.checkpoint import Progress
+from rnntk.storage.folder import RunFolder
 from rnntk.training import divergence
 from rnntk.training.loop import Task
 from rnntk.training.report import Report

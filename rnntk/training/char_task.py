@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from rnntk.config import ModelConfig, TrainConfig
 from rnntk.models.char_rnn import CharRNN
-from rnntk.runs import folder
-from rnntk.runs.checkpoint import Progress
+from rnntk.storage import folder
+from rnntk.storage.checkpoint import Progress
 from rnntk.text.corpus import Corpus
 from rnntk.training import optimizers, schedule
 from rnntk.training.batches import Batches

@@ -39,7 +39,7 @@ def test_a_file_of_anything_trains_and_writes_whole_characters(
     )  # fmt: skip
     assert trained.exit_code == 0, trained.output
     # What such figures are given in: eight bits at most for a model that knows nothing.
-    said = [float(n) for n in re.findall(r"\(([\d.]+) bits a byte\)", trained.stdout)]
+    said = [float(n) for n in re.findall(r"\(([\d.]+) bits per byte\)", trained.stdout)]
     assert len(said) == 2
     assert max(said) < 8.1
     found = rnntk("eval", "r", "--split", "val")

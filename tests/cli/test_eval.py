@@ -13,7 +13,7 @@ import pytest
 
 from rnntk.config import typed_setting
 from rnntk.play import limits
-from rnntk.runs import checkpoint, folder
+from rnntk.storage import checkpoint, folder
 
 SMALL = [
     "--units", "8", "--embedding", "6", "--batch-size", "4", "--seq-length", "20", "--sample-every", "0",
@@ -300,8 +300,8 @@ def test_validation_and_eval_count_the_same_characters_wherever_a_split_cuts(
 
 
 def test_a_part_too_short_to_evaluate_is_said_plainly(rnntk, untrained, here: Path) -> None:
-    (here / "t.txt").write_text("abcdefghij")
-    run = untrained("runs/t-1", val=0.9, input=("t.txt",))
+    (here / "t.txt").write_text("abcdefghijklmnopqrst")
+    run = untrained("runs/t-1", val=0.95, input=("t.txt",))
     result = rnntk("eval", run, "--split", "train")
     assert result.exit_code == 2
     assert f"The train part of {run} has 1 symbol, too few to evaluate" in result.stderr

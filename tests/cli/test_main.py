@@ -130,7 +130,9 @@ def test_a_wrong_value_is_blamed_on_who_said_it(rnntk, here: Path, monkeypatch) 
     assert said("--config", "c.toml").startswith(
         "Invalid value for RNNTK_UNITS in the environment: must be a whole number, got 'abc'"
     )
-    assert said("--units", "x").startswith("Invalid value for '--units': 'x' is not")
+    assert said("--units", "x").startswith(
+        "Invalid value for '--units': must be a whole number, got 'x'"
+    )
 
 
 def test_a_missing_config_file_is_named(rnntk) -> None:
@@ -194,7 +196,7 @@ def test_a_duration_is_read_in_several_forms(rnntk) -> None:
         result = rnntk("train", "--max-time", unclear)
         assert result.exit_code == 2
         wanted = " or ".join(unclear + unit for unit in units)
-        assert f"'{unclear}' ends in a number without its unit; write {wanted}." in result.stderr
+        assert f"must end in a unit, {wanted}, got '{unclear}'." in result.stderr
 
 
 def test_debug_shows_the_traceback(rnntk, monkeypatch) -> None:

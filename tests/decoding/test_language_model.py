@@ -9,7 +9,7 @@ import pytest
 import rnntk
 from rnntk.decoding.language_model import LanguageModel
 from rnntk.errors import RunError, UsageError
-from rnntk.runs import checkpoint, folder
+from rnntk.storage import checkpoint, folder
 from rnntk.text.vocabulary import Vocabulary
 
 
@@ -95,7 +95,7 @@ def test_what_is_wrong_is_said_at_the_call(model) -> None:
     ):  # fmt: skip
         with pytest.raises(UsageError):
             model.stream("a", **wrong)
-    with pytest.raises(UsageError, match=r"temperature.*must be finite, and at least 0"):
+    with pytest.raises(UsageError, match=r"temperature.*must be at least 0 and finite"):
         model.stream("a", temperature=math.inf)
     with pytest.raises(UsageError, match="Ω"):
         model.stream("Ω")
@@ -149,7 +149,7 @@ def test_a_run_is_found_by_its_name_in_runs(make, tmp_path: Path, monkeypatch) -
 
 
 def test_rnntk_load_finds_it_too(make) -> None:
-    assert rnntk.load(make()).step == 3
+    assert rnntk.load(make()).model.step == 3
 
 
 def test_a_step_may_be_a_number(make) -> None:

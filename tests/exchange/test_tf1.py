@@ -15,7 +15,7 @@ from rnntk.errors import DataError, RunError, UsageError
 from rnntk.exchange import tf1, tf1_files
 from rnntk.models.char_rnn import CharRNN
 from rnntk.models.weights import named_weights
-from rnntk.runs import folder
+from rnntk.storage import folder
 from rnntk.text.vocabulary import Vocabulary
 
 

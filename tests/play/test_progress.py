@@ -13,7 +13,7 @@ from rnntk.errors import RunError
 from rnntk.play import limits
 from rnntk.play.models import Models
 from rnntk.play.progress import SEED, CheckpointSamples, LossCurve
-from rnntk.runs import checkpoint
+from rnntk.storage import checkpoint
 
 
 def lines(*steps: int) -> str:

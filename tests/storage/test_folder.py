@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from rnntk.errors import RunError, TrainingError
-from rnntk.runs import checkpoint, folder
-from rnntk.runs.checkpoint import Progress
-from rnntk.runs.folder import RunFolder
+from rnntk.storage import checkpoint, folder
+from rnntk.storage.checkpoint import Progress
+from rnntk.storage.folder import RunFolder
 from rnntk.text.vocabulary import Vocabulary
 
 
@@ -164,7 +164,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(tmp_path: Path) -
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
     run = make(tmp_path / "r")
     code = (
-        "import sys, pathlib; from rnntk.runs import folder; from rnntk.errors import RunError, TrainingError\n"
+        "import sys, pathlib; from rnntk.storage import folder; from rnntk.errors import RunError, TrainingError\n"
         "try: folder.open_run(pathlib.Path(sys.argv[1])).lock()\n"
         "except RunError as e: print(e); sys.exit(1)"
     )
