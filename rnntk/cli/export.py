@@ -9,7 +9,7 @@ import click
 from rnntk.cli.chosen import chosen
 from rnntk.cli.console import Console, shown
 from rnntk.cli.model import model_options
-from rnntk.cli.options import Option, console_options
+from rnntk.cli.options import PATH, console_options, option
 
 # How to open each format without rnntk.
 OPEN_WITH = {
@@ -29,18 +29,16 @@ Examples:
   rnntk export runs/linux_kernel-1 --format onnx""",
 )
 @model_options("last", "Which checkpoint of the run.")
-@click.option(
+@option(
     "--format",
     "format",
-    cls=Option,
     type=click.Choice(list(OPEN_WITH), case_sensitive=False),
     default="keras",
     help="Format of the file; onnx needs: pip install 'rnntk[onnx]'.",
 )
-@click.option(
+@option(
     "--output",
-    cls=Option,
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="PATH",
     help="The file to write.  [default: the run's name, in this folder]",
 )
