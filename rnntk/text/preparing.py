@@ -283,9 +283,7 @@ def doubts(sources: Sequence[Source]) -> Iterator[str]:
     for source in sources:
         if source.report.unsure:
             yield (
-                f"{source.input.name} is read as {source.report.encoding}, which is a guess (confidence"
-                f" {source.report.confidence:.2f}). If its letters come out wrong, say what it is with"
-                " --encoding (for example utf-8, cp949, latin-1)."
+                f"{source.input.name} is read as {source.report.encoding}, which is a guess {source.report.doubt}"
             )
 
 
