@@ -10,12 +10,14 @@ from __future__ import annotations
 import codecs
 import hashlib
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
 import chardet
 
-from rnntk.corpora.plausibility import CODECS, EBCDIC, SEVEN_BIT, WIDE, Reading, read
+from rnntk.corpora.plausibility import CODECS, SEVEN_BIT, WIDE, WITHOUT_BLANKS, Reading, read
 from rnntk.errors import DataError, EncodingError, UsageError, nearest
 
 WINDOW = 1 << 16
@@ -27,8 +29,8 @@ SAMPLE = 1 << 14
 SURE = 8.0
 """Nats by which the next reading of another text must be worse, or the encoding is in doubt."""
 
-FIT = 0.8
-"""Share of the characters beyond ASCII that must be usual in one language, or the encoding is in doubt."""
+ODD = 0.05
+"""Share of the characters beyond ASCII, and one more, that may be unusual in the language before that is a doubt."""
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig", "UTF-8"),
@@ -57,8 +59,9 @@ _ASCII = bytes(range(128))
 _TEXT = b"\b\t\n\f\r\x0e\x0f\x1a\x1b" + bytes(range(32, 256))  # and the shifts of ISO 2022 and of terminals
 _RUN = re.compile(rb"([\x80-\xff]{1,2}?)\1{12,}")
 # UTF-8, and what is nearly that: surrogates apart (CESU-8), and overlong forms (Java's NUL).
+_PAIR = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]")
 _SEQUENCE = re.compile(rb"[\xc0-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf7][\x80-\xbf]{3}")
-_SHIFT = re.compile(rb"\x1b\$|\x0e|~\{|\+[A-Za-z0-9+/]{3,}-")
+_SHIFT = re.compile(rb"\x1b\$|~\{|\+[A-Za-z0-9+/]{3,}-")
 _EXAMPLES = "for example utf-8, cp949, euc-kr, latin-1"
 
 Decodes = Callable[[str], "EncodingError | None"]
@@ -207,11 +210,7 @@ def decide(
     if scan.utf8_failure is None:
         if scan.window:
             return Verdict("utf-8", "the whole file is valid UTF-8")
-        sample = bytes(scan.shifted[:SAMPLE])
-        shifted = _ranked(sample, SEVEN_BIT) if sample else []
-        if not shifted or {r.text for r in shifted} == {sample.decode()}:
-            return Verdict("utf-8", "pure ASCII")
-        return _judged(scan, shifted, decodes, errors, "")
+        return _seven_bit(scan, decodes, errors)
     if _nearly_utf8(bytes(scan.window)):
         if errors == "strict":
             nearly = "Nearly all of it is UTF-8, but not quite. "
@@ -219,8 +218,8 @@ def decide(
         return Verdict("utf-8", "nearly all of it is valid UTF-8, and --errors replace is given")
     codec, confidence = _ask_chardet(bytes(scan.window))
     said = f"chardet says {codec} ({confidence:.2f})" if codec else "chardet has no answer"
-    if head.count(b"\x40") > 8 * head.count(b" "):  # EBCDIC's blank
-        ranked = _ranked(head[:SAMPLE], CODECS | EBCDIC, codec)
+    if 50 * (head.count(b" ") + head.count(b"\n")) < len(head):
+        ranked = _ranked(head[:SAMPLE], CODECS | WITHOUT_BLANKS, codec)
     else:
         ranked = _ranked(_sample(scan), CODECS, codec, _words(scan))
     return _judged(scan, ranked, decodes, errors, said)
@@ -241,26 +240,46 @@ def _known_codec(encoding: str) -> str:
     return info.name
 
 
+def _seven_bit(scan: Scan, decodes: Decodes, errors: str) -> Verdict:
+    """ASCII, or one of the encodings that hide other letters in it."""
+    sample = b"\n".join(dict.fromkeys(bytes(scan.shifted[:SAMPLE]).split(b"\n")[:-1] or [bytes(scan.shifted)]))
+    ranked = [r for r in _ranked(sample, SEVEN_BIT) if "\ufffd" not in r.text]
+    if len({r.text for r in ranked}) > 1:
+        found = _judged(scan, ranked, decodes, errors, "")
+        if found.codec != "utf-8" or found.doubt:
+            return found
+    return Verdict("utf-8", "pure ASCII")
+
+
 def _with_controls(scan: Scan, decodes: Decodes) -> Verdict:
     """NUL or other control characters: UTF-8 with NUL in it, UTF-16 or UTF-32 without a mark, or no text at all."""
     sample = bytes(scan.head[: min(len(scan.head), SAMPLE) // 4 * 4 or 2])
-    for reading in _ranked(sample, WIDE):
-        own = read(sample.replace(b"\0", b" "), "utf-8") if reading.codec == "utf-8" else reading
-        # NUL is half of a character of ASCII or Latin-1, or in UTF-8 now and then a sign between fields.
-        enough = sum(c < "\u0100" for c in own.text) * 2 >= sample.count(0) or "32" in reading.codec
-        few = scan.nuls * 3 <= scan.size if own is not reading else enough
-        if own.junk <= 0.02 and few and decodes(reading.codec) is None:
-            how = "no byte order mark, but this is how its bytes make sense"
-            if own is not reading:
-                how = f"the whole file is valid UTF-8, with {scan.nuls:,} NUL in it"
-            return Verdict(reading.codec, how)
-    found = "many control characters"
+    # NUL is half of a character of ASCII or Latin-1; in UTF-8 it stands between fields, as line ends do.
+    readings = [r for r in _ranked(sample, WIDE) if _plausible(r, sample) and decodes(r.codec) is None]
+    if scan.utf8_failure is None and 4 * scan.nuls <= 3 * scan.size:
+        readings.append(read(sample.replace(b"\0", b"\n"), "utf-8"))
+    readings = sorted(r for r in readings if r.junk <= 0.02)
+    if readings:
+        found = _judged(scan, readings, decodes, "strict", "no byte order mark")
+        how = f"the whole file is valid UTF-8, with {scan.nuls:,} NUL in it"
+        return found._replace(how=how) if found.codec == "utf-8" else found
+    signs = "many control characters"
     if scan.first_nul is not None:
-        found = f"{scan.nuls:,} NUL bytes, the first at byte {scan.first_nul:,}"
+        signs = f"{scan.nuls:,} NUL bytes, the first at byte {scan.first_nul:,}"
     raise DataError(
-        f"{scan.name} is binary, not text: it has {found}. If it is text all the same, say which with"
+        f"{scan.name} is binary, not text: it has {signs}. If it is text all the same, say which with"
         " --encoding (for example utf-16-le), or take its bytes as they are with --preprocessor bytes."
     )
+
+
+def _plausible(reading: Reading, sample: bytes) -> bool:
+    """Whether UTF-16 or UTF-32 explains the NUL bytes, and most letters are of one script."""
+    if reading.codec == "utf-8":
+        return False
+    pages = Counter(ord(c) >> 8 for c in reading.text if not c.isascii())
+    one_script = reading.fit >= 0.5 or max(pages.values(), default=1) > 0.6 * pages.total()
+    halves = 2 * sum(c < "\u0100" for c in reading.text)
+    return one_script and ("32" in reading.codec or halves >= sample.count(0))
 
 
 def _nearly_utf8(window: bytes) -> bool:
@@ -269,6 +288,7 @@ def _nearly_utf8(window: bytes) -> bool:
     Few good ones may be an accident, so they need the better ratio.
     """
     rest, good = _SEQUENCE.subn(b"", window)
+    good += 2 * len(_PAIR.findall(window))
     bad = len(rest.translate(None, _ASCII)) - (3 if len(window) == WINDOW else 0)
     return good >= 3 and good >= (4 if good >= 12 else 20) * bad
 
@@ -285,7 +305,7 @@ def _sample(scan: Scan) -> bytes:
     kept = dict.fromkeys(
         re.sub(rb"[0-9]+", b"0", _RUN.sub(rb"\1" * 12, word)) for word in words if not word.isascii()
     )
-    return b" ".join(kept)[: SAMPLE + 400 * len(scan.places)] + b"\n"
+    return b" ".join(kept)[: SAMPLE + 400 * len(scan.places)]
 
 
 def _words(scan: Scan) -> frozenset[str]:
@@ -356,7 +376,9 @@ def _judged(
     how = ", ".join(filter(None, [evidence, said]))
     needed = SURE + SURE / max(best.seen, 1)
     confidence = margin / (margin + 4 * needed)
-    if margin >= needed and best.fit >= FIT:
+    stray = any(unicodedata.category(c) in ("Cc", "Cn", "Co") for c in best.text if not c.isascii())
+    odd = best.seen * (1 - best.fit) > 1 + ODD * best.seen
+    if margin >= needed and not odd and not stray:
         return Verdict(best.codec, how, confidence)
     shown = ", ".join(f"as {r.codec} {_excerpt(r.text, others or [best])!r}" for r in [best, *others])
     use = f" If another is right, say so with --encoding {others[0].codec}." if others else ""

@@ -7,7 +7,6 @@ is the evidence for it. A page in the right codec wins by hundreds of nats.
 
 from __future__ import annotations
 
-import codecs
 import re
 import unicodedata
 from collections import Counter
@@ -27,7 +26,8 @@ CODECS = {
 """Codecs in which texts are met, by the nats that each owes for being rare. Those of Windows come before their ISO siblings."""
 
 SEVEN_BIT = {0: "utf-8", 1: "iso2022_kr iso2022_jp iso2022_jp_ext", 8: "hz", 20: "utf-7"}
-EBCDIC = {4: "cp500 cp037 cp273 cp1140"}
+WITHOUT_BLANKS = {4: "cp500 cp037 cp273 cp1140", 10: "utf-16-le utf-16-be"}
+"""Codecs in whose texts the bytes of ASCII's blank and line end are rare."""
 WIDE = {0: "utf-8", 1: "utf-16-le utf-16-be utf-32-le utf-32-be"}
 
 _MARKS = "’“”—–…«»„‘‚\xa0·•°€§©®™£¿¡½²×³¼¾±µªº†‡‰‹›№¶،؟"
@@ -42,6 +42,7 @@ _SCRIPTS = {
 # By language and kind: the rows of a standard with everyday characters, and what those cost that are in no list.
 _EVERYDAY = {
     ("Korean", "k"): ("euc_kr", 0xB0, 0xC8, 8.5),
+    ("Korean", "q"): ("euc_kr", 0xA4, 0xA4, 7.0),
     ("Japanese", "j"): ("euc_jp", 0xA4, 0xA5, 7.0),
     ("Japanese", "n"): ("euc_jp", 0xB0, 0xCF, 9.0),
     ("Chinese", "n"): ("gb2312", 0xB0, 0xD7, 9.0),
@@ -70,7 +71,7 @@ class Reading(NamedTuple):
 
     @property
     def junk(self) -> float:
-        """Share of control characters, unassigned and private code points."""
+        """Share of control characters, unassigned and private code points, and of what does not decode."""
         return sum(_kind(c) == "x" for c in self.text) / max(len(self.text), 1)
 
 
@@ -109,7 +110,7 @@ def _beside(x: str, y: str) -> float:
     if left in _ALPHABETS and right in _ALPHABETS:
         if left != right:
             return 8.0
-        return (0.7 if x.isupper() else 5.0) if y.isupper() else 0.0
+        return (0.3 if x.isupper() else 5.0) if y.isupper() else 0.0
     if y == "'" and x == " ":
         return 6.0
     if y == "m":
@@ -151,7 +152,9 @@ class _Language:
         if (self.name, kind) in _EVERYDAY:
             codec, first, last, cost = _EVERYDAY[self.name, kind]
             code = c.encode(codec, "ignore")
-            return cost if len(code) == 2 and first <= code[0] <= last else 12.0 if kind == "k" else 13.5
+            if len(code) == 2 and first <= code[0] <= last:
+                return cost
+            return {"k": 12.0, "j": 5.5}.get(kind, 13.5)  # j: of half width
         if c.isascii():
             return {"a": 3.0, " ": 3.0, "x": 14.0}.get(_kind(c), 4.5)
         others = {"x": 14.0, "s": 11.0, "m": 11.0, "b": 8.5, "e": 8.5, " ": 6.0, "(": 10.0, ")": 10.0, "-": 10.0}
@@ -173,7 +176,7 @@ def read(sample: bytes, codec: str, words: frozenset[str] = frozenset(), owed: f
         words: words in ASCII letters that the text has elsewhere.
         owed: nats added for a codec that is seldom met.
     """
-    text = codecs.getincrementaldecoder(codec)("replace").decode(sample)
+    text = sample.decode(codec, "replace")
     folded = re.sub(r"([^\W\da-zA-Z_])\1{2,}", "\\1\\1\\1", text, flags=re.IGNORECASE)
     folded = re.sub(r"([^\w\s])\1{3,}", "\\1\\1\\1", folded)
     counts = Counter(folded)
@@ -196,4 +199,4 @@ def read(sample: bytes, codec: str, words: frozenset[str] = frozenset(), owed: f
     usual = sum(n for c, n in beyond.items() if best.cost(c) <= best.usual)
     cost += owed + sum(n * best.cost(c) for c, n in counts.items() if c not in beyond) + 15.0 * runs
     cost += sum(n * _beside(*pair) for pair, n in pairs.items())
-    return Reading(cost, codec, text, best.name, max(usual - misplaced, 0) / max(seen, 1), seen)
+    return Reading(cost, codec, text, best.name, max(usual - misplaced, 0) / seen if seen else 1.0, seen)
