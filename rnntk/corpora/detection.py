@@ -349,7 +349,7 @@ def _judged(
 ) -> Verdict:
     """The cheapest reading that decodes the whole file, and whether it is in doubt."""
     first = ranked[0]
-    if first.junk > 0.1:
+    if first.junk > 0.1 and first.seen > 20:
         raise DataError(f"{scan.name} is binary, not text. Take its bytes as they are with --preprocessor bytes.")
     whole: list[Reading] = []
     failure = None
@@ -377,7 +377,7 @@ def _judged(
     needed = SURE + SURE / max(best.seen, 1)
     confidence = margin / (margin + 4 * needed)
     stray = any(unicodedata.category(c) in ("Cc", "Cn", "Co") for c in best.text if not c.isascii())
-    odd = best.seen * (1 - best.fit) > 1 + ODD * best.seen
+    odd = best.strange or best.seen * (1 - best.fit) > 1 + ODD * best.seen
     if margin >= needed and not odd and not stray:
         return Verdict(best.codec, how, confidence)
     shown = ", ".join(f"as {r.codec} {_excerpt(r.text, others or [best])!r}" for r in [best, *others])

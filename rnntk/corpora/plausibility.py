@@ -12,6 +12,7 @@ import unicodedata
 from collections import Counter
 from functools import lru_cache
 from importlib import resources
+from math import exp, log
 from typing import NamedTuple
 
 CODECS = {
@@ -60,6 +61,7 @@ class Reading(NamedTuple):
         language: the one whose letters fit best.
         fit: share of the characters beyond ASCII that are usual in that language and stand where they may.
         seen: number of characters beyond ASCII.
+        strange: the text has hardly any common word of the language (in Latin letters), or all capitals or none (in others).
     """
 
     cost: float
@@ -68,6 +70,7 @@ class Reading(NamedTuple):
     language: str
     fit: float
     seen: int
+    strange: bool
 
     @property
     def junk(self) -> float:
@@ -131,12 +134,13 @@ class _Language:
         self.cjk = self.kind in _CJK
         marks, first, span = (_CJK_MARKS, 3.5, 6.0) if self.cjk else (_MARKS, 5.0, 4.0)
         self._costs = {mark: first + span * i / len(marks) for i, mark in enumerate(marks)}
-        # The commonest letter of an alphabet is a tenth of a text, the rarest a five-hundredth of that. Of those
-        # beyond ASCII there are fewer in Latin letters, and nearly none in English.
-        latin = 8.0 if name == "English" else 3.5
-        first, span = (4.7, 2.5) if self.cjk else (latin, 3.0) if self.kind == "l" else (2.2, 4.0)
-        for i, letter in enumerate(letters):
-            self._costs.setdefault(letter, first + span * i / len(letters))
+        # Letters get rarer by rank, of an alphabet from a tenth of the text to a fiftieth of that. Those beyond ASCII
+        # are a twentieth of a text in Latin letters, and nearly none of an English one; the listed half of CJK.
+        span = 2.5 if self.cjk else 3.0 if self.kind == "l" else 4.0
+        ranks = [span * i / len(letters) for i in range(len(letters))]
+        share = 0.7 if self.cjk else 6.0 if name == "English" else 3.0 if self.kind == "l" else 0.0
+        first = share + log(sum(exp(-rank) for rank in ranks) or 1)
+        self._costs |= {c: first + rank for c, rank in zip(letters, ranks, strict=True)} | self._costs
         self.usual = max(first + span, 9.4)
         self._foreign = first + span + 4.5
 
@@ -197,6 +201,11 @@ def read(sample: bytes, codec: str, words: frozenset[str] = frozenset(), owed: f
     )
     misplaced = sum(n for pair, n in pairs.items() if _beside(*pair) >= 3) + 3 * runs
     usual = sum(n for c, n in beyond.items() if best.cost(c) <= best.usual)
+    strange = len(words & best.words) < min(3, len(words) / 10)
+    if best.kind != "l":
+        letters = "".join(beyond)
+        strange = best.kind in "cg" and seen > 20 and (letters.islower() or letters.isupper())
+    runs += len(re.findall(r"[ςםןךףץ](?=\w)", folded)) / 3  # letters that end words
     cost += owed + sum(n * best.cost(c) for c, n in counts.items() if c not in beyond) + 15.0 * runs
     cost += sum(n * _beside(*pair) for pair, n in pairs.items())
-    return Reading(cost, codec, text, best.name, max(usual - misplaced, 0) / seen if seen else 1.0, seen)
+    return Reading(cost, codec, text, best.name, max(usual - misplaced, 0) / seen if seen else 1.0, seen, strange)
