@@ -56,11 +56,15 @@ _SUPERSET = {
     "cp950": "big5hkscs", "iso8859-1": "cp1252", "iso8859-9": "cp1254", "tis-620": "cp874", "iso8859-11": "cp874",
 }  # fmt: skip
 _ASCII = bytes(range(128))
-_TEXT = b"\b\t\n\f\r\x0e\x0f\x1a\x1b" + bytes(range(32, 256))  # and the shifts of ISO 2022 and of terminals
+_TEXT = b"\b\t\n\f\r\x0e\x0f\x1a\x1b" + bytes(
+    range(32, 256)
+)  # and the shifts of ISO 2022 and of terminals
 _RUN = re.compile(rb"([\x80-\xff]{1,2}?)\1{12,}")
 # UTF-8, and what is nearly that: surrogates apart (CESU-8), and overlong forms (Java's NUL).
 _PAIR = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]")
-_SEQUENCE = re.compile(rb"[\xc0-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf7][\x80-\xbf]{3}")
+_SEQUENCE = re.compile(
+    rb"[\xc0-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf7][\x80-\xbf]{3}"
+)
 _SHIFT = re.compile(rb"\x1b\$|~\{|\+[A-Za-z0-9+/]{3,}-")
 _EXAMPLES = "for example utf-8, cp949, euc-kr, latin-1"
 
@@ -242,7 +246,9 @@ def _known_codec(encoding: str) -> str:
 
 def _seven_bit(scan: Scan, decodes: Decodes, errors: str) -> Verdict:
     """ASCII, or one of the encodings that hide other letters in it."""
-    sample = b"\n".join(dict.fromkeys(bytes(scan.shifted[:SAMPLE]).split(b"\n")[:-1] or [bytes(scan.shifted)]))
+    sample = b"\n".join(
+        dict.fromkeys(bytes(scan.shifted[:SAMPLE]).split(b"\n")[:-1] or [bytes(scan.shifted)])
+    )
     ranked = [r for r in _ranked(sample, SEVEN_BIT) if "\ufffd" not in r.text]
     if len({r.text for r in ranked}) > 1:
         found = _judged(scan, ranked, decodes, errors, "")
@@ -255,7 +261,9 @@ def _with_controls(scan: Scan, decodes: Decodes) -> Verdict:
     """NUL or other control characters: UTF-8 with NUL in it, UTF-16 or UTF-32 without a mark, or no text at all."""
     sample = bytes(scan.head[: min(len(scan.head), SAMPLE) // 4 * 4 or 2])
     # NUL is half of a character of ASCII or Latin-1; in UTF-8 it stands between fields, as line ends do.
-    readings = [r for r in _ranked(sample, WIDE) if _plausible(r, sample) and decodes(r.codec) is None]
+    readings = [
+        r for r in _ranked(sample, WIDE) if _plausible(r, sample) and decodes(r.codec) is None
+    ]
     if scan.utf8_failure is None and 4 * scan.nuls <= 3 * scan.size:
         readings.append(read(sample.replace(b"\0", b"\n"), "utf-8"))
     readings = sorted(r for r in readings if r.junk <= 0.02)
@@ -303,7 +311,9 @@ def _sample(scan: Scan) -> bytes:
         del words[-1]
     words = [word for place in (*scan.places, b" ".join(words)) for word in place.split()]
     kept = dict.fromkeys(
-        re.sub(rb"[0-9]+", b"0", _RUN.sub(rb"\1" * 12, word)) for word in words if not word.isascii()
+        re.sub(rb"[0-9]+", b"0", _RUN.sub(rb"\1" * 12, word))
+        for word in words
+        if not word.isascii()
     )
     return b" ".join(kept)[: SAMPLE + 400 * len(scan.places)]
 
@@ -311,7 +321,9 @@ def _sample(scan: Scan) -> bytes:
 def _words(scan: Scan) -> frozenset[str]:
     """The words in ASCII letters."""
     text = bytes(scan.head + scan.window).lower()
-    return frozenset(word.decode() for word in re.findall(rb"(?<![\x80-\xff])[a-z]+(?![\x80-\xff])", text))
+    return frozenset(
+        word.decode() for word in re.findall(rb"(?<![\x80-\xff])[a-z]+(?![\x80-\xff])", text)
+    )
 
 
 def _ask_chardet(window: bytes) -> tuple[str | None, float]:
@@ -344,13 +356,13 @@ def _ranked(
     return sorted(readings, key=lambda reading: reading.cost)
 
 
-def _judged(
-    scan: Scan, ranked: list[Reading], decodes: Decodes, errors: str, said: str
-) -> Verdict:
+def _judged(scan: Scan, ranked: list[Reading], decodes: Decodes, errors: str, said: str) -> Verdict:
     """The cheapest reading that decodes the whole file, and whether it is in doubt."""
     first = ranked[0]
     if first.junk > 0.1 and first.seen > 20:
-        raise DataError(f"{scan.name} is binary, not text. Take its bytes as they are with --preprocessor bytes.")
+        raise DataError(
+            f"{scan.name} is binary, not text. Take its bytes as they are with --preprocessor bytes."
+        )
     whole: list[Reading] = []
     failure = None
     for reading in ranked:
@@ -377,10 +389,12 @@ def _judged(
     needed = SURE + SURE / max(best.seen, 1)
     confidence = margin / (margin + 4 * needed)
     stray = any(unicodedata.category(c) in ("Cc", "Cn", "Co") for c in best.text if not c.isascii())
-    odd = best.strange or best.seen * (1 - best.fit) > 1 + ODD * best.seen
-    if margin >= needed and not odd and not stray:
+    odd = best.seen and (best.strange or best.seen * (1 - best.fit) > 1 + ODD * best.seen)
+    if margin >= needed and (best.codec == "utf-8" or not (odd or stray)):
         return Verdict(best.codec, how, confidence)
-    shown = ", ".join(f"as {r.codec} {_excerpt(r.text, others or [best])!r}" for r in [best, *others])
+    shown = ", ".join(
+        f"as {r.codec} {_excerpt(r.text, others or [best])!r}" for r in [best, *others]
+    )
     use = f" If another is right, say so with --encoding {others[0].codec}." if others else ""
     return Verdict(best.codec, how, min(confidence, 0.19), f"({how}). It reads {shown}.{use}")
 

@@ -204,7 +204,13 @@ def _report(
 
     found = decide(scan, decodes, encoding=encoding, stated_by=stated_by, errors=errors)
     return EncodingReport(
-        found.codec, found.how, found.confidence, scan.size, scan.sha256, scan.trailing_sub, doubt=found.doubt
+        found.codec,
+        found.how,
+        found.confidence,
+        scan.size,
+        scan.sha256,
+        scan.trailing_sub,
+        doubt=found.doubt,
     )
 
 

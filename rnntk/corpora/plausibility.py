@@ -138,9 +138,11 @@ class _Language:
         # are a twentieth of a text in Latin letters, and nearly none of an English one; the listed half of CJK.
         span = 2.5 if self.cjk else 3.0 if self.kind == "l" else 4.0
         ranks = [span * i / len(letters) for i in range(len(letters))]
-        share = 0.7 if self.cjk else 6.0 if name == "English" else 3.0 if self.kind == "l" else 0.0
+        share = 0.7 if self.cjk else 5.5 if name == "English" else 3.0 if self.kind == "l" else 0.0
         first = share + log(sum(exp(-rank) for rank in ranks) or 1)
-        self._costs |= {c: first + rank for c, rank in zip(letters, ranks, strict=True)} | self._costs
+        self._costs |= {
+            c: first + rank for c, rank in zip(letters, ranks, strict=True)
+        } | self._costs
         self.usual = max(first + span, 9.4)
         self._foreign = first + span + 4.5
 
@@ -161,7 +163,17 @@ class _Language:
             return {"k": 12.0, "j": 5.5}.get(kind, 13.5)  # j: of half width
         if c.isascii():
             return {"a": 3.0, " ": 3.0, "x": 14.0}.get(_kind(c), 4.5)
-        others = {"x": 14.0, "s": 11.0, "m": 11.0, "b": 8.5, "e": 8.5, " ": 6.0, "(": 10.0, ")": 10.0, "-": 10.0}
+        others = {
+            "x": 14.0,
+            "s": 11.0,
+            "m": 11.0,
+            "b": 8.5,
+            "e": 8.5,
+            " ": 6.0,
+            "(": 10.0,
+            ")": 10.0,
+            "-": 10.0,
+        }
         return others.get(kind, 13.0)
 
 
@@ -171,7 +183,9 @@ def _languages() -> list[_Language]:
     return [_Language(*line.split()) for line in [*lines, "any"] if line and line[0] != "#"]
 
 
-def read(sample: bytes, codec: str, words: frozenset[str] = frozenset(), owed: float = 0) -> Reading:
+def read(
+    sample: bytes, codec: str, words: frozenset[str] = frozenset(), owed: float = 0
+) -> Reading:
     """The sample in a codec.
 
     Args:
@@ -185,15 +199,25 @@ def read(sample: bytes, codec: str, words: frozenset[str] = frozenset(), owed: f
     folded = re.sub(r"([^\w\s])\1{3,}", "\\1\\1\\1", folded)
     counts = Counter(folded)
     kinds = "".join(map(_kind, folded))
-    pairs = {pair: n for pair, n in Counter(zip(kinds, kinds[1:], strict=False)).items() if _beside(*pair)}
-    runs = sum(_kind(m[1]) not in "aAqm" for m in re.finditer(r"([^\W\d_])\1\1", folded, re.IGNORECASE))
+    pairs = {
+        pair: n
+        for pair, n in Counter(zip(kinds, kinds[1:], strict=False)).items()
+        if _beside(*pair)
+    }
+    runs = sum(
+        _kind(m[1]) not in "aAqm" for m in re.finditer(r"([^\W\d_])\1\1", folded, re.IGNORECASE)
+    )
     beyond = {c: n for c, n in counts.items() if not c.isascii() or _kind(c) == "x"}
     seen = sum(beyond.values())
     cjk = 2 * sum(n for c, n in beyond.items() if _kind(c) in _CJK) > seen
     words |= frozenset(re.findall(r"[^\W\d_]+", text.lower()))
     cost, best = min(
         (
-            (sum(n * one.cost(c) for c, n in beyond.items()) - 2.5 * min(len(words & one.words), 12), one)
+            (
+                sum(n * one.cost(c) for c, n in beyond.items())
+                - 2.5 * min(len(words & one.words), 20),
+                one,
+            )
             for one in _languages()
             if one.cjk == cjk
         ),
@@ -208,4 +232,12 @@ def read(sample: bytes, codec: str, words: frozenset[str] = frozenset(), owed: f
     runs += len(re.findall(r"[ςםןךףץ](?=\w)", folded)) / 3  # letters that end words
     cost += owed + sum(n * best.cost(c) for c, n in counts.items() if c not in beyond) + 15.0 * runs
     cost += sum(n * _beside(*pair) for pair, n in pairs.items())
-    return Reading(cost, codec, text, best.name, max(usual - misplaced, 0) / seen if seen else 1.0, seen, strange)
+    return Reading(
+        cost,
+        codec,
+        text,
+        best.name,
+        max(usual - misplaced, 0) / seen if seen else 1.0,
+        seen,
+        strange,
+    )
