@@ -73,22 +73,22 @@ TARGETS = {
 
 def rnntk(model: Model, num: int = 1, at_once: int | None = None) -> Draw:
     """Texts of `at_once` characters one after another, or one text of all."""
+    from rnntk.config import SampleConfig
     from rnntk.decoding.decoder import Decoder
-    from rnntk.decoding.generate import generate
+    from rnntk.decoding.language_model import LanguageModel
     from rnntk.text.preprocessors import Plain
     from rnntk.text.vocabulary import Vocabulary
 
     decoder = Decoder(model.weights(), "lstm")
-    vocabulary = Vocabulary(model.alphabet)
-    rng = np.random.default_rng(0)
+    language_model = LanguageModel.from_parts(decoder, Vocabulary(model.alphabet), Plain())
+    prompt = language_model.prompt("ABC")
 
     def draw(count: int) -> int:
         length = at_once or count // num
         done = 0
         while done < count:
-            pieces = generate(
-                decoder, vocabulary, Plain(), rng=rng, prime="ABC", length=length, num=num
-            )
+            config = SampleConfig(length=length, num=num)
+            pieces = language_model.pieces(prompt, config, seed=done)
             done += sum(len(piece.text) for piece in pieces)
         return done
 

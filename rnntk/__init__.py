@@ -1,20 +1,67 @@
-"""rnntk: train, sample and understand recurrent networks on text."""
+"""rnntk: train, sample and understand recurrent networks on text.
+
+    >>> run = rnntk.train("tale.txt", units=16, max_steps=20, batch_size=4, seq_length=20, quiet=True)
+    >>> text = run.sample("the ", length=100)
+
+The command line is `rnntk` or `python -m rnntk`. TensorFlow is loaded only when something trains.
+"""
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rnntk.decoding.trained import TrainedModel, load
+    from rnntk import layers
+    from rnntk.api import load, prepare, resume, runs, train, train_mnist
+    from rnntk.config import MnistConfig, SampleConfig, TrainConfig
+    from rnntk.errors import RnntkError
+    from rnntk.models.char_rnn import CharRNN
+    from rnntk.run import Run
 
-__version__ = "0.1.0"
-__all__ = ["TrainedModel", "load"]
+__version__ = "0.2.0"
+
+# Name -> module. Imported when first used, so that `rnntk --help` loads no NumPy.
+_MODULES = {
+    "CharRNN": "rnntk.layers",
+    "MnistConfig": "rnntk.config",
+    "RnntkError": "rnntk.errors",
+    "Run": "rnntk.run",
+    "SampleConfig": "rnntk.config",
+    "TrainConfig": "rnntk.config",
+    "layers": "rnntk",
+    "load": "rnntk.api",
+    "prepare": "rnntk.api",
+    "resume": "rnntk.api",
+    "runs": "rnntk.api",
+    "train": "rnntk.api",
+    "train_mnist": "rnntk.api",
+}
+
+__all__ = [
+    "CharRNN",
+    "MnistConfig",
+    "RnntkError",
+    "Run",
+    "SampleConfig",
+    "TrainConfig",
+    "layers",
+    "load",
+    "prepare",
+    "resume",
+    "runs",
+    "train",
+    "train_mnist",
+]
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when first used, so that `rnntk --help` does not load NumPy.
-    if name in __all__:
-        from rnntk.decoding import trained
-
-        return getattr(trained, name)
+    if name == "layers":
+        return importlib.import_module("rnntk.layers")
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

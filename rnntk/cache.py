@@ -1,4 +1,4 @@
-"""Where things are kept that can be had again: what was downloaded, prepared, compiled."""
+"""The cache directory: downloads, prepared texts and compiled kernels, all of which can be recreated."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rnntk.errors import UsageError
 
 
 def cache_dir() -> Path:
-    """The folder for what can be had again: `$RNNTK_CACHE`, else the user's cache folder.
+    """The cache directory: `$RNNTK_CACHE`, else the user's cache folder.
 
     Raises:
         UsageError: neither is there.
@@ -19,11 +19,7 @@ def cache_dir() -> Path:
     named = os.environ.get("RNNTK_CACHE")
     try:
         return Path(named or platformdirs.user_cache_dir("rnntk", appauthor=False))
-    except (
-        RuntimeError,
-        KeyError,
-        OSError,
-    ) as error:  # as for a bare number of a user in a container
+    except (RuntimeError, KeyError, OSError) as error:  # a user without a name, in a container
         raise UsageError(
             "This user has no home folder, so there is no place for a cache. Name one with RNNTK_CACHE."
         ) from error

@@ -9,18 +9,38 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
+
+_FIELD = re.compile(r"`([a-z_]+)`")
 
 
 class RnntkError(Exception):
-    """Something could not be done. The text is the message for the user.
+    """Something failed. The text is the message for the user.
+
+    Example:
+        >>> try:
+        ...     rnntk.train("tale.txt", units=0)
+        ... except rnntk.RnntkError as error:
+        ...     print(error)
+        units must be at least 1 and at most 65,536, got 0.
+
+    Names of settings stand in backquotes (`` `units` must be at least 1 ``). `str` leaves the quotes out; the
+    command line puts the option there instead.
 
     Attributes:
-        exit_code: what the process ends with: 1 could not, 2 wrong usage, 128 + signal when interrupted.
+        exit_code: of the process: 1 failed, 2 wrong usage, 128 + signal if interrupted.
     """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return self.render(lambda name: name)
+
+    def render(self, name_of: Callable[[str], str]) -> str:
+        """The message, with each setting named by `name_of`."""
+        return _FIELD.sub(lambda found: name_of(found[1]), super().__str__())
 
 
 class UsageError(RnntkError):
@@ -75,13 +95,23 @@ class Interrupted(RnntkError):
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:
-    """The choice most like `name`, or None when none is like it at all.
+    """The choice most like `name`, or None if none is close.
 
     >>> nearest("linux_kernal", ["linux_kernel", "mnist"])
     'linux_kernel'
     """
     found = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.5)
     return found[0] if found else None
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """A question that names the nearest choice, or nothing if none is close.
+
+    >>> did_you_mean("linux_kernal", ["linux_kernel", "mnist"])
+    " Did you mean 'linux_kernel'?"
+    """
+    guess = nearest(name, choices)
+    return f" Did you mean {guess!r}?" if guess else ""
 
 
 def shown(path: Path) -> str:

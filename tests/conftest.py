@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 
+import pytest
 from hypothesis import settings
 
 # A shell that starts the tests in the background has Ctrl-C ignored, and every child would inherit that.
@@ -13,3 +15,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # No deadline: a shared machine can be slow at any moment, and that is no failure of a law.
 settings.register_profile("rnntk", deadline=None)
 settings.load_profile("rnntk")
+
+
+@pytest.fixture(autouse=True)
+def _own_logging(caplog: pytest.LogCaptureFixture) -> None:
+    """The library's log as a program finds it, whatever a command set before; all of it is captured."""
+    logger = logging.getLogger("rnntk")
+    logger.handlers, logger.propagate = [], True
+    logger.setLevel(logging.DEBUG)

@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "rnntk"
-BASE = {"errors", "config", "cores", "cache", "layer_norm", "fields", "settings", "__init__"}
+BASE = {
+    "errors",
+    "config",
+    "cores",
+    "cache",
+    "files",
+    "layer_norm",
+    "fields",
+    "settings",
+    "__init__",
+}
 MAY_IMPORT = {
     "corpora": set(),
     "text": {"corpora"},
@@ -68,10 +78,10 @@ def test_nothing_imports_the_command_line() -> None:
         "rnntk.cli.train",
         "rnntk.cli.export",
         "rnntk.cli.import_",
-        "rnntk.decoding.trained",
+        "rnntk.decoding.language_model",
         "rnntk.monitoring.board",
         "rnntk.monitoring.picture",
-        "rnntk.runs.listing",
+        "rnntk.storage.listing",
         "rnntk.exchange.export",
         "rnntk.cli.play",
         "rnntk.play.app",

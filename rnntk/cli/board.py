@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import webbrowser
 from pathlib import Path
 
 import click
 
-from rnntk.cli.console import Console
-from rnntk.cli.options import Option, common_options, runs_dir_option
+from rnntk.cli.console import Console, on_a_desktop
+from rnntk.cli.options import Option, console_options, runs_dir_option
 
 
 @click.command(
@@ -40,15 +39,13 @@ Examples:
     help="Open it in the browser.  [default: on a desktop, from a terminal]",
 )
 @runs_dir_option
-@common_options
+@console_options
 def command(
     host: str,
     port: int | None,
     open_browser: bool | None,
     runs_dir: Path,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
+    console: Console,
 ) -> None:
     """Show the runs in TensorBoard: loss, gradient norm, learning rate, samples, graph, hyperparameters.
 
@@ -56,23 +53,12 @@ def command(
     """
     from rnntk.monitoring import board
 
-    console = Console(quiet, verbose, as_json)
-
     def ready(url: str) -> None:
         console.result(url)
         console.json("board", {"url": url, "runs_dir": str(runs_dir)})
         sys.stdout.flush()
         console.note(f"TensorBoard shows {runs_dir} there. Press Ctrl-C to end it.")
-        if _on_a_desktop() if open_browser is None else open_browser:
+        if on_a_desktop() if open_browser is None else open_browser:
             webbrowser.open(url)
 
     board.serve(runs_dir, host=host, port=port, ready=ready)
-
-
-def _on_a_desktop() -> bool:
-    """Whether a browser window can be expected: not in a pipe, a container or over ssh."""
-    if not sys.stdout.isatty():
-        return False
-    return sys.platform in ("darwin", "win32") or any(
-        name in os.environ for name in ("DISPLAY", "WAYLAND_DISPLAY")
-    )

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from rnntk.errors import RunError, UsageError, nearest
+from rnntk.errors import RunError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from rnntk.runs.folder import RunFolder
+    from rnntk.storage.folder import RunFolder
 
 
 def chosen(
@@ -29,7 +29,7 @@ def chosen(
         RunError: there is none, or it cannot be read.
         UsageError: a run is named, and --corpus typed that it is not on.
     """
-    from rnntk.runs import folder
+    from rnntk.storage import folder
 
     if run is None:
         try:
@@ -51,19 +51,18 @@ def chosen(
 def without_false_advice(
     error: RunError, runs_dir: Path, kind: str | None, corpus: str | None
 ) -> RunError:
-    """The error that there is no such run; where there is no corpus of this name, with those of the runs here."""
+    """The error that there is no such run, naming the corpora of the runs here if there is no corpus of that name."""
     if corpus is None:
         return error
     from rnntk.corpora import registry
-    from rnntk.runs import listing
+    from rnntk.storage import listing
 
     known = [card.name for card in registry.all_cards()]
     if corpus in known or corpus.endswith(".toml"):
         return error
     here = sorted({s.corpus for s in listing.runs(runs_dir, kind=kind) if s.corpus})
-    guess = nearest(corpus, [*here, *known])
     text = f"There is no run on {corpus} in {runs_dir}, and no corpus of this name."
     text += f" The runs there are on {', '.join(here)}." if here else " There is no run at all."
-    text += f" Did you mean {guess}?" if guess else ""
+    text += did_you_mean(corpus, [*here, *known])
     _, line_end, damaged = str(error).partition("\n")
     return RunError(text + line_end + damaged)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +19,13 @@ SCHEMA_VERSION = 1
 
 
 def print_error(error: object) -> None:
-    """A message that something could not be done, on stderr."""
+    """Print a message that something could not be done, on stderr."""
     click.echo(click.style("Error: ", fg="red") + str(error), err=True)
 
 
 @dataclass(frozen=True)
 class Console:
-    """How much is said, and in which form.
+    """How much is printed, and in which form. What the library logs is printed as notes.
 
     Attributes:
         quiet: no notes.
@@ -35,6 +36,18 @@ class Console:
     quiet: bool = False
     verbose: bool = False
     as_json: bool = False
+
+    def __post_init__(self) -> None:
+        logger = logging.getLogger("rnntk")
+        logger.handlers = [_Notes()]
+        logger.propagate = False
+        level = logging.ERROR if self.quiet else logging.DEBUG if self.verbose else logging.INFO
+        logger.setLevel(level)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Console:
+        """The console that a command's `--quiet`, `--verbose` and `--json` ask for."""
+        return cls(values["quiet"], values["verbose"], values["as_json"])
 
     def note(self, text: str) -> None:
         """A sentence for the user, on stderr."""
@@ -61,6 +74,14 @@ class Console:
     def shows_progress(self) -> bool:
         """Whether a bar makes sense: not quiet, and stderr is a terminal."""
         return not self.quiet and sys.stderr.isatty()
+
+
+class _Notes(logging.Handler):
+    """Prints log records as notes on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one."""
+        click.echo(self.format(record), err=True)
 
 
 class Bar:
@@ -95,10 +116,24 @@ class Bar:
         self._bar.total = total
         self._bar.update(done - self._bar.n)
 
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
+
+
+def on_a_desktop() -> bool:
+    """Whether a browser window can be opened for a person: not in a pipe, a container or over ssh."""
+    if not (sys.stdout.isatty() and sys.stdin.isatty()):
+        return False
+    displays = ("DISPLAY", "WAYLAND_DISPLAY")
+    return sys.platform in ("win32", "darwin") or any(map(os.environ.get, displays))
 
 
 def typed(words: Iterable[str]) -> str:

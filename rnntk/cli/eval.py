@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from rnntk.cli.chosen import chosen
 from rnntk.cli.console import SCHEMA_VERSION, Bar, Console, shown
-from rnntk.cli.options import Option, common_options, runs_dir_option, settings_options
+from rnntk.cli.model import load, model_options
+from rnntk.cli.options import Option, common_options, config_options
 from rnntk.config import TextConfig
-from rnntk.errors import DataError, RnntkError, UsageError
+from rnntk.errors import RnntkError, UsageError
 
 if TYPE_CHECKING:
+    from rnntk.decoding.baselines import Baselines
     from rnntk.decoding.evaluate import Evaluation
-    from rnntk.decoding.held_out import Neighbours
-    from rnntk.decoding.trained import TrainedModel
+    from rnntk.decoding.language_model import LanguageModel
 
 # How the run's text became symbols is the run's, and so it is for any other text.
 FIXED = (
@@ -42,8 +42,9 @@ Examples:
   rnntk eval runs/linux_kernel-1 --split test
   rnntk eval --input other.c --on-unknown skip --html other.html""",
 )
-@click.argument("run", required=False, type=click.Path(path_type=Path))
-@click.option("--corpus", cls=Option, metavar="NAME", help="Only runs on this corpus.")
+@model_options(
+    "best", "Which checkpoint of the run; best is the last one where nothing was held out."
+)
 @click.option(
     "--split",
     cls=Option,
@@ -51,72 +52,50 @@ Examples:
     help="A part of the run's own text.  [default: val, where no --input is given]",
 )
 @click.option(
-    "--checkpoint",
-    cls=Option,
-    default="best",
-    metavar="best|last|STEP",
-    help="Which checkpoint of the run; best is the last one where nothing was held out.",
-)
-@click.option(
     "--on-unknown",
     cls=Option,
     type=click.Choice(["error", "skip"]),
     default="error",
-    help="Characters of --input that the model has never seen.",
+    help="Characters of --input that the model does not know.",
 )
 @click.option(
     "--floors/--no-floors",
     cls=Option,
     default=True,
     show_default=False,
-    help="Measure n-grams of the training text and xz on the same text (the default), or do not.",
+    help="Measure baselines on the same text: n-grams of the training text, and xz (the default).",
 )
 @click.option(
     "--costs",
     cls=Option,
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write what each character costs, as JSON.",
+    help="Write the bits of each character, as JSON.",
 )
 @click.option(
     "--html",
     cls=Option,
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write the text shaded by surprise, as a web page.",
+    help="Write the report of rnntk play --report: the text shaded by surprise, as a web page.",
 )
-@settings_options(TextConfig, leave_out=FIXED)
-@runs_dir_option
+@config_options(TextConfig, leave_out=FIXED)
 @common_options
 @click.pass_context
 def command(
     ctx: click.Context,
-    run: Path | None,
-    corpus: str | None,
     split: str | None,
-    checkpoint: str,
-    on_unknown: str,
-    floors: bool,
     costs: Path | None,
     html: Path | None,
-    runs_dir: Path,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
     **values: Any,
 ) -> None:
-    """Measure RUN, a folder or a name in --runs-dir, on text it has not seen; without it, the latest.
+    """Measure RUN, a folder or a name in --runs-dir, on text it was not trained on; without it, the latest.
 
-    Says nats, bits a character and perplexity, for Hangul also bits a syllable; and what single characters,
+    Prints nats, bits per character and perplexity, for Hangul also bits per syllable; and what single characters,
     n-grams of the training text and xz make of the same text.
     """
-    from rnntk.decoding import trained
-    from rnntk.runs import folder
-
-    console = Console(quiet, verbose, as_json)
-    path = chosen(run, runs_dir, kind=folder.CHAR_RNN, corpus=corpus).path
-    model = trained.load(path, checkpoint, warn=console.note)
-    assert model.progress is not None
+    console = Console.of(values)
+    model = load(values)
     inputs = tuple(values["input"])
     own = model.run.settings.get("input") or ()
     if ctx.get_parameter_source("input") is ParameterSource.DEFAULT_MAP and inputs == tuple(own):
@@ -124,37 +103,26 @@ def command(
     if inputs and split:
         raise UsageError("--input and --split are both given; use one of them.")
     values["input"] = inputs
-    name, evaluation, beside = _measure(console, model, split, on_unknown, floors, values)
-
-    where = f"{shown(path)} at step {model.progress.step}"
-    bits = _bits(evaluation)
-    if costs is not None:
-        head = {"schema_version": SCHEMA_VERSION, "run": str(path), "step": model.progress.step}
-        per = "character" if evaluation.character_costs is not None else "symbol"
-        text = evaluation.text if per == "character" else evaluation.symbols
-        body = {**head, "of": name, "unit": "bits", "per": per, "text": text, "costs": bits}
-        _write(costs, json.dumps(body), "--costs")
-    rows = [(OWN, evaluation.bits_per_character), *(beside.rows if beside else [])]
+    name, evaluation, baselines = _measure(console, model, split, values)
+    rows = [(OWN, evaluation.bits_per_character), *(baselines.rows() if baselines else [])]
     rows.sort(key=lambda row: -row[1])
+    if costs is not None:
+        _write_costs(costs, model, name, evaluation)
     if html is not None:
-        from rnntk.cli.eval_page import page
-
-        text = evaluation.text if evaluation.character_costs is not None else evaluation.symbols
-        about = f"{name}, {len(evaluation.text):,} characters. {_summary(evaluation)}."
-        _write(html, page(where, about, rows, text, bits), "--html")
-    _print(console, where, name, evaluation, rows, as_bytes=model.preprocessor.name == "bytes")
-    for flag_path in (costs, html):
-        if flag_path is not None:
-            console.result(f"wrote         {shown(flag_path)}")
+        _write_report(html, model, name, evaluation, rows)
+    _print(console, model, name, evaluation, rows)
+    for path in (costs, html):
+        if path is not None:
+            console.result(f"wrote         {shown(path)}")
     console.json(
         "eval",
         {
-            "run": str(path),
-            "step": model.progress.step,
+            "run": str(model.run.path),
+            "step": model.step,
             "split": None if inputs else name,
             "input": list(inputs) or None,
             "model": evaluation.summary(),
-            "floors": beside.summary if beside else None,
+            "floors": baselines.summary() if baselines else None,
             "costs": str(costs) if costs else None,
             "html": str(html) if html else None,
         },
@@ -163,117 +131,120 @@ def command(
 
 def _measure(
     console: Console,
-    model: TrainedModel,
+    model: LanguageModel,
     split: str | None,
-    on_unknown: str,
-    floors: bool,
     values: dict[str, Any],
-) -> tuple[str, Evaluation, Neighbours | None]:
-    """What the text is called, what it costs, and what it costs others."""
-    from rnntk.decoding import evaluate, held_out
+) -> tuple[str, Evaluation, Baselines | None]:
+    """What the text is called, its evaluation, and the baselines of it."""
+    from rnntk.decoding import baselines, splits
     from rnntk.text import corpus
 
     places = {"data_dir": values["data_dir"], "offline": values["offline"]}
+    parts = model.run.record["corpus"].get("split")
     bar = Bar(console, "reading", " symbols")
-    training, part = None, None
-    if values["input"]:
-        reading = {k: values[k] for k in ("input", "glob", "encoding", "errors")}
-        name = ", ".join("standard input" if p == "-" else p for p in values["input"])
-        text = corpus.read(
-            held_out.text_settings(model.run, corpus=None, **reading), model.preprocessor
-        )
-        try:
-            evaluation = model.evaluate(text, on_unknown=on_unknown, progress=bar)
-        finally:
-            bar.close()
-        left_out = len(text) - len(evaluation.text)
-        if left_out:
-            what = "1 character" if left_out == 1 else f"{left_out:,} characters"
-            console.note(f"Left out {what} that the model has never seen.")
-        parts = model.run.record["corpus"].get("split")
-        if floors and parts:
-            try:
-                training = held_out.training_text(model.run, **places, notify=console.detail)
-            except RnntkError as error:
-                console.note(f"There are no n-grams to compare with: {error}")
-            else:
-                part = slice(*parts["train"])
-    else:
-        name, start, end = held_out.split_range(model.run, split)
-        training = held_out.training_text(model.run, **places, notify=console.note)
-        part = slice(*model.run.record["corpus"]["split"]["train"])
-        try:
-            evaluation = evaluate.evaluate_ids(
-                model.decoder,
-                model.vocabulary,
-                model.preprocessor,
-                training.ids[start:end],
+    prepared = None
+    try:
+        if values["input"]:
+            name = ", ".join("standard input" if p == "-" else p for p in values["input"])
+            reading = {k: values[k] for k in ("input", "glob", "encoding", "errors")}
+            # As it is: the model itself brings every text into the form that it was trained on.
+            reading |= {"corpus": None, "newline": "keep", "normalize": False}
+            text = corpus.read(splits.text_settings(model.run, **reading), model.preprocessor)
+            evaluation = model.evaluate(text, on_unknown=values["on_unknown"], progress=bar)
+            if evaluation.left_out:
+                many = (
+                    "1 character"
+                    if evaluation.left_out == 1
+                    else f"{evaluation.left_out:,} characters"
+                )
+                console.note(f"Left out {many} that the model does not know.")
+        else:
+            name, start, end = splits.split_range(model.run, split)
+            prepared = splits.training_text(model.run, **places)
+            evaluation = model.evaluate_ids(
+                prepared.ids[start:end],
+                characters=prepared.characters(start, end),
                 progress=bar,
             )
-        finally:
-            bar.close()
-    if not floors:
+    finally:
+        bar.close()
+    if not values["floors"]:
         return name, evaluation, None
+    if prepared is None and parts:
+        try:
+            prepared = splits.training_text(model.run, **places)
+        except RnntkError as error:
+            console.note(f"There are no n-grams to compare with: {error}")
     console.detail("Counting n-grams and compressing; --no-floors leaves it out.")
-    ids = training.ids[part] if training is not None else None
-    beside = held_out.neighbours(
-        evaluation, model.vocabulary, model.preprocessor, ids, held_out=name != "train"
-    )
-    return name, evaluation, beside
+    ids = prepared.ids[slice(*parts["train"])] if prepared is not None else None
+    return name, evaluation, baselines.measure(model, evaluation, ids, held_out=name != "train")
 
 
-def _bits(evaluation: Evaluation) -> list[float | None]:
-    """Bits of each character, or of each symbol where characters have none; None where not known."""
-    costs = evaluation.character_costs
-    nats = costs[1:] if costs is not None else evaluation.costs
+def _write_costs(path: Path, model: LanguageModel, name: str, evaluation: Evaluation) -> None:
+    """Write the bits of each character, or of each symbol where characters have none; null where not known."""
+    from rnntk.files import write_bytes
+
+    by_character = evaluation.character_nats
+    nats = by_character[1:] if by_character is not None else evaluation.nats
     bits = (nats / math.log(2)).round(4).tolist()
-    return [None, *(None if math.isnan(cost) else cost for cost in bits)]
+    body = {
+        "schema_version": SCHEMA_VERSION,
+        "run": str(model.run.path),
+        "step": model.step,
+        "of": name,
+        "unit": "bits",
+        "per": "character" if by_character is not None else "symbol",
+        "text": evaluation.text if by_character is not None else evaluation.symbols,
+        "costs": [None, *(b if math.isfinite(b) else None for b in bits)],
+    }
+    write_bytes(path, json.dumps(body).encode(), advice="Name another file with --costs.")
 
 
-def _summary(evaluation: Evaluation) -> str:
-    text = (
-        f"{evaluation.nats_per_symbol:.4f} nats a symbol, perplexity {evaluation.perplexity:.3f}, "
-        f"{evaluation.bits_per_character:.3f} bits a character"
-    )
-    if evaluation.bits_per_syllable is not None:
-        text += f", {evaluation.bits_per_syllable:.3f} bits a syllable"
-    return text
+def _write_report(
+    path: Path,
+    model: LanguageModel,
+    name: str,
+    evaluation: Evaluation,
+    rows: list[tuple[str, float]],
+) -> None:
+    """Write the report of the text's beginning, with the figures of all of it."""
+    from rnntk.files import write_bytes
+    from rnntk.play import report
+    from rnntk.play.models import Models
+
+    whole = {
+        "of": name,
+        "characters": evaluation.characters,
+        "bits_per_character": rows,
+        "own": OWN,
+    }
+    page = report.report(Models(model), evaluation.text, evaluation=whole)
+    write_bytes(path, page.encode(), advice="Name another file with --html.")
 
 
 def _print(
     console: Console,
-    where: str,
+    model: LanguageModel,
     name: str,
     evaluation: Evaluation,
     rows: list[tuple[str, float]],
-    *,
-    as_bytes: bool,
 ) -> None:
-    console.result(f"run           {where}")
-    console.result(f"text          {name}, {len(evaluation.text):,} characters")
-    console.result(f"nats          {evaluation.nats_per_symbol:.4f} a symbol")
-    console.result(f"perplexity    {evaluation.perplexity:.4f} of a symbol")
-    console.result(f"bits          {evaluation.bits_per_character:.4f} a character")
-    if as_bytes:
+    console.result(f"run           {shown(model.run.path)} at step {model.step}")
+    console.result(f"text          {name}, {evaluation.characters:,} characters")
+    console.result(f"nats          {evaluation.loss:.4f} per symbol")
+    console.result(f"perplexity    {evaluation.perplexity:.4f} per symbol")
+    console.result(f"bits          {evaluation.bits_per_character:.4f} per character")
+    if model.preprocessor.name == "bytes":
         console.result(
-            f"              {evaluation.bits_per_symbol:.4f} a byte ({len(evaluation.symbols):,} of them)"
+            f"              {evaluation.bits_per_symbol:.4f} per byte ({len(evaluation.symbols):,} of them)"
         )
     if evaluation.bits_per_syllable is not None:
         console.result(
-            f"              {evaluation.bits_per_syllable:.4f} a Hangul syllable "
+            f"              {evaluation.bits_per_syllable:.4f} per Hangul syllable "
             f"({evaluation.syllables:,} of them)"
         )
     if len(rows) > 1:
-        console.result("\nbits a character, beside others")
+        console.result("\nbits per character, beside the baselines")
         for label, value in rows:
             mark = "  <" if label == OWN else ""
             console.result(f"  {value:6.3f}  {label}{mark}")
-
-
-def _write(path: Path, text: str, flag: str) -> None:
-    try:
-        path.write_bytes(text.encode("utf-8", "replace"))
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be written ({error.strerror}). Name another file with {flag}."
-        ) from error

@@ -8,9 +8,9 @@ import click
 
 from rnntk.cli.chosen import chosen
 from rnntk.cli.console import Console, shown
-from rnntk.cli.options import Option, common_options, runs_dir_option
+from rnntk.cli.options import Option, console_options, runs_dir_option
 
-# How each format is opened by somebody who has no rnntk.
+# How to open each format without rnntk.
 OPEN_WITH = {
     "keras": 'keras.models.load_model("{}")',
     "savedmodel": 'tf.saved_model.load("{}").signatures["serving_default"]',
@@ -35,7 +35,7 @@ Examples:
     cls=Option,
     type=click.Choice(list(OPEN_WITH), case_sensitive=False),
     default="keras",
-    help="What is written; onnx needs: pip install 'rnntk[onnx]'.",
+    help="Format of the file; onnx needs: pip install 'rnntk[onnx]'.",
 )
 @click.option(
     "--checkpoint",
@@ -49,10 +49,10 @@ Examples:
     cls=Option,
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="Where it goes.  [default: the run's name, in this folder]",
+    help="The file to write.  [default: the run's name, in this folder]",
 )
 @runs_dir_option
-@common_options
+@console_options
 def command(
     run: Path | None,
     corpus: str | None,
@@ -60,22 +60,19 @@ def command(
     checkpoint: str,
     output: Path | None,
     runs_dir: Path,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
+    console: Console,
 ) -> None:
     """Export RUN, a folder or a name in --runs-dir; without it, the run that was trained last.
 
-    What is written needs no rnntk. It is loaded again and compared with the run's own logits; if it
-    does not agree it is removed. A JSON file beside it holds the symbols, inputs and outputs.
+    The file works without rnntk. It is loaded again and compared with the run's own logits, and removed if they
+    differ. A JSON file beside it holds the symbols, inputs and outputs.
     """
     from rnntk.exchange import export
 
-    console = Console(quiet, verbose, as_json)
     found = chosen(run, runs_dir, corpus=corpus)
     target = output or export.default_output(found, format)
     export.refuse(target, format)
-    saved = found.checkpoint(checkpoint, warn=console.note)
+    saved = found.checkpoint(checkpoint)
     if export.needs_tensorflow(found, format):
         from rnntk.training import device
 
@@ -88,7 +85,7 @@ def command(
     console.result(
         f"checked       differs from the run's own logits by at most {made.difference:.2g}"
     )
-    console.note(f"Open it with: {OPEN_WITH[format].format(made.path.as_posix())}")
+    console.note(f"Open it: {OPEN_WITH[format].format(made.path.as_posix())}")
     console.json(
         "export",
         {

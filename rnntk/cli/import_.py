@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from rnntk.cli.console import Console, shown
-from rnntk.cli.options import Option, common_options, runs_dir_option
+from rnntk.cli.options import Option, console_options, runs_dir_option
 
 
 @click.command(
@@ -30,20 +30,20 @@ Examples:
     "--preprocessor",
     cls=Option,
     metavar="NAME",
-    help="How its text became symbols.  [default: hangul-slides where the vocabulary has its marker, else plain]",
+    help="Preprocessor of its text.  [default: hangul-slides where the vocabulary has its marker, else plain]",
 )
 @click.option(
     "--corpus",
     cls=Option,
     metavar="NAME",
-    help="What its text is called.  [default: the checkpoint's folder]",
+    help="Name of its text.  [default: the checkpoint's folder]",
 )
 @click.option(
     "--forget-bias",
     cls=Option,
     type=float,
     default=1.0,
-    help="What the LSTM's code added to its forget gate; TensorFlow 1's own default is 1.",
+    help="Bias that the LSTM's code added to its forget gate; TensorFlow 1's default is 1.",
 )
 @click.option(
     "--run",
@@ -53,7 +53,7 @@ Examples:
     help="The new run folder.  [default: runs/<corpus>-<n>]",
 )
 @runs_dir_option
-@common_options
+@console_options
 def command(
     checkpoint: Path,
     vocab: Path | None,
@@ -62,20 +62,17 @@ def command(
     forget_bias: float,
     run: Path | None,
     runs_dir: Path,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
+    console: Console,
 ) -> None:
     """Make a run of a TensorFlow 1 CHECKPOINT: of the 2017 notebooks, or of char-rnn-tensorflow.
 
-    CHECKPOINT is a folder, or a name like save/model.ckpt-24000. The vocabulary is a pickle, and is
-    read without running what is in it. The run can be sampled, evaluated and exported, and training
-    can start from its weights (rnntk train --init-from).
+    CHECKPOINT is a folder, or a name like save/model.ckpt-24000. The vocabulary is a pickle; no code in it is
+    run. The run can be sampled, evaluated and exported, and training can start from its weights (rnntk train
+    --init-from).
     """
     from rnntk.exchange import tf1, tf1_files
-    from rnntk.runs import folder
+    from rnntk.storage import folder
 
-    console = Console(quiet, verbose, as_json)
     if run is not None:
         folder.refuse_existing(run)
     prefix, step = tf1_files.find_checkpoint(checkpoint)
@@ -106,7 +103,7 @@ def command(
     console.result(
         f"vocabulary    {len(vocabulary)} symbols of {shown(vocabulary_file)}, by {text['preprocessor']}"
     )
-    console.note(f"Draw from it with: rnntk sample {shown(made.path)}")
+    console.note(f"Sample from it: rnntk sample {shown(made.path)}")
     console.json(
         "import",
         {

@@ -1,4 +1,4 @@
-"""`rnntk sample --interactive`: type a prime, see it go on, change the settings, again."""
+"""`rnntk sample --interactive`: type a prompt, see it continued, change the settings, again."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import dataclasses
 import secrets
 import sys
 import typing
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,17 +18,18 @@ from rnntk.config import SampleConfig
 from rnntk.errors import DataError, RnntkError, UsageError, nearest
 
 if TYPE_CHECKING:
-    from rnntk.decoding.trained import TrainedModel
+    from rnntk.decoding.generate import Piece
+    from rnntk.decoding.language_model import LanguageModel
 
 LENGTH = 300
-"""Symbols drawn at a time, unless --length says otherwise: about a screen."""
+"""Symbols generated at a time, unless --length says otherwise: about a screen."""
 
 _SHORT = {"t": "temperature", "len": "length", "s": "seed"}
 
 HELP = """\
-Type the beginning of a text; the model goes on. An empty line goes on from where the text stopped.
-  :t 0.8            temperature        :top-k 20, :top-p 0.9, :min-p 0.05   what may be drawn
-  :len 200          symbols to draw    :greedy on, :beam 4                  instead of drawing
+Type the beginning of a text; the model continues it. An empty line continues where the text stopped.
+  :t 0.8            temperature        :top-k 20, :top-p 0.9, :min-p 0.05   likely symbols only
+  :len 200          symbols            :greedy on, :beam 4                  the likeliest text
   :seed 3           then 4, 5, ...     :no-repeat 12, :stop TEXT            ends and loops
   :color on         shade by surprise  :num 3, :raw on, :on-unknown skip
   :top-k off        undo a setting     :settings   show all
@@ -40,20 +42,20 @@ class Session:
 
     Args:
         console: where notes go.
-        model: what writes.
+        model: generates the text.
         settings: to begin with.
         shaded: whether characters are coloured.
     """
 
     def __init__(
-        self, console: Console, model: TrainedModel, settings: SampleConfig, shaded: bool
+        self, console: Console, model: LanguageModel, settings: SampleConfig, shaded: bool
     ) -> None:
         self._console = console
         self._model = model
         self._settings = settings
         self._shaded = shaded
-        self._text = model.default_prime
-        self._drawn = 0  # texts since the seed was set
+        self._text = model.default_prompt
+        self._generated = 0  # texts since the seed was set
 
     def run(self) -> None:
         """Read lines until the end of stdin or `:quit`."""
@@ -81,35 +83,37 @@ class Session:
                         return
                     self._command(line[1:])
                 else:
-                    self.draw(line.removeprefix(":") if line else self._text, echo=bool(line))
+                    self.generate(line.removeprefix(":") if line else self._text, echo=bool(line))
             except RnntkError as error:
                 print_error(error)
 
-    def draw(self, prime: str, *, echo: bool = True) -> None:
-        """Go on from a text.
+    def generate(self, text: str, *, echo: bool = True) -> None:
+        """Continue a text.
 
         Raises:
             UsageError: it has characters that the model does not know.
         """
         settings = self._settings
-        ready = self._model.prime(prime, settings.on_unknown)
-        if ready.skipped:
-            self._console.note(f"Left out: {', '.join(map(repr, ready.skipped))}")
+        prompt = self._model.prompt(text, settings.on_unknown)
+        if prompt.skipped:
+            self._console.note(f"Left out: {', '.join(map(repr, prompt.skipped))}")
         if settings.seed is None:
             seed = secrets.randbelow(2**32)
         else:
-            seed = (settings.seed + self._drawn) % 2**32
-            self._drawn += 1
+            seed = (settings.seed + self._generated) % 2**32
+            self._generated += 1
         self._console.detail(f"seed {seed}")
-        parts = [] if echo else [ready.text]
+        parts = [] if echo else [prompt.text]
         with contextlib.suppress(KeyboardInterrupt):  # it stops the text, not the program
-            pieces = self._model.pieces(ready, settings, seed, echo=echo, costs=self._shaded)
+            pieces = self._model.pieces(prompt, settings, seed, echo=echo, surprisal=self._shaded)
             stream.show(_kept(pieces, parts), settings.num, self._shaded)
         self._text = "".join(parts)
 
     def _command(self, line: str) -> None:
         name, _, value = line.strip().partition(" ")
         name = _SHORT.get(name, name).replace("-", "_")
+        if name == "greedy":  # the same setting by another name, as on the command line
+            name, value = "temperature", value and ("0" if _parsed(bool, value, name) else "1")
         known = typing.get_type_hints(SampleConfig)
         if name in ("", "settings"):
             shown = [
@@ -125,16 +129,16 @@ class Session:
             if value:
                 new = _parsed(known[name], value.strip(), name)
                 self._settings = dataclasses.replace(self._settings, **{name: new})
-                self._drawn = 0
+                self._generated = 0
             self._console.note(f"{name.replace('_', '-')} {_word(getattr(self._settings, name))}")
         else:
-            guess = nearest(name, [*known, "color", "help", "quit", "settings"])
+            guess = nearest(name, [*known, "greedy", "color", "help", "quit", "settings"])
             hint = f" Did you mean :{guess.replace('_', '-')}?" if guess else ""
             raise UsageError(f"There is no :{name}.{hint} :help shows what there is.")
 
 
-def _kept(pieces: Any, parts: list[str]) -> Any:
-    """The same pieces; what the first text has got is kept, also when it is stopped."""
+def _kept(pieces: Iterable[Piece], parts: list[str]) -> Iterator[Piece]:
+    """The same pieces; the first text is collected in `parts`, also when it is stopped."""
     for piece in pieces:
         if piece.stream == 0:
             parts.append(piece.text)

@@ -7,6 +7,7 @@ import keyword
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -14,7 +15,8 @@ import click
 from rnntk import __version__
 from rnntk.cli import stdout
 from rnntk.cli.console import print_error
-from rnntk.errors import Interrupted, RnntkError, nearest
+from rnntk.config.fields import flag
+from rnntk.errors import Interrupted, RnntkError, did_you_mean
 
 # Name -> what it does. The modules are imported only when their command runs, so `--help` is quick.
 COMMANDS = {
@@ -35,6 +37,14 @@ COMMANDS = {
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
+def load_command(name: str) -> click.Command:
+    """Import `rnntk.cli.<name>` (`import_` where Python keeps the word to itself) and take its `command`."""
+    module = f"{name}_" if keyword.iskeyword(name) else name
+    command = importlib.import_module(f"rnntk.cli.{module}").command
+    assert isinstance(command, click.Command)
+    return command
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called."""
 
@@ -43,22 +53,16 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Import `rnntk.cli.<name>` (`import_` where Python keeps the word to itself) and take its `command`."""
-        if name not in COMMANDS:
-            return None
-        module = f"{name}_" if keyword.iskeyword(name) else name
-        command = importlib.import_module(f"rnntk.cli.{module}").command
-        assert isinstance(command, click.Command)
-        return command
+        """The command of this name."""
+        return load_command(name) if name in COMMANDS else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click's, with the nearest name when there is no such command."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            guess = nearest(args[0], COMMANDS)
-            hint = f"Did you mean {guess}?" if guess else f"The commands are {', '.join(COMMANDS)}."
-            raise click.UsageError(f"There is no command {args[0]}. {hint}", ctx)
+            hint = did_you_mean(args[0], COMMANDS) or f" The commands are {', '.join(COMMANDS)}."
+            raise click.UsageError(f"There is no command {args[0]}.{hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -76,7 +80,7 @@ class LazyGroup(click.Group):
             if isinstance(error, Interrupted):
                 click.echo(str(error), err=True)  # as it was asked to
             else:
-                print_error(error)
+                print_error(error.render(_option_names(ctx)))
             ctx.exit(error.exit_code)
         except MemoryError as error:
             if os.environ.get("RNNTK_DEBUG") == "1":
@@ -87,6 +91,14 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt:
             # Training saves first and says more; all else ends quietly, as the shell expects it.
             ctx.exit(128 + signal.SIGINT)
+
+
+def _option_names(ctx: click.Context) -> Callable[[str], str]:
+    """How settings are called in a message of the command that ran: by their options."""
+    name = ctx.invoked_subcommand
+    params = load_command(name).params if name in COMMANDS else []
+    options = {p.name: p.opts[0] for p in params if isinstance(p, click.Option)}
+    return lambda setting: options.get(setting, flag(setting))
 
 
 @click.group(cls=LazyGroup, context_settings=CONTEXT)

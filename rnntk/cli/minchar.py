@@ -11,7 +11,7 @@ import click
 
 from rnntk import minchar
 from rnntk.cli.console import Console
-from rnntk.cli.options import Option, common_options
+from rnntk.cli.options import Option, console_options
 from rnntk.corpora import encoding as encodings
 from rnntk.errors import DataError, EncodingError, Interrupted, RnntkError
 from rnntk.text import inputs
@@ -60,24 +60,21 @@ Examples:
     "--check-gradients",
     is_flag=True,
     cls=Option,
-    help="Do not train: hold the hand-derived gradient against finite differences.",
+    help="Do not train: compare the hand-derived gradient with finite differences.",
 )
-@common_options
+@console_options
 def command(
     input: tuple[str, ...],
     encoding: str | None,
     iterations: int,
     seed: int,
     check_gradients: bool,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
+    console: Console,
 ) -> None:
     """Train the smallest character model: a vanilla network in one file of plain NumPy.
 
     Read rnntk/minchar.py beside it; every line of the mathematics is there. Nothing is saved.
     """
-    console = Console(quiet, verbose, as_json)
     name, text = _read(input, encoding)
     model = minchar.MinChar(text, seed)
     console.note(
@@ -92,7 +89,7 @@ def command(
 
 
 def _read(paths: tuple[str, ...], encoding: str | None) -> tuple[str, str]:
-    """What the text is called, and the text.
+    """Name and content of the text.
 
     Raises:
         DataError: it is missing, binary or too short.
@@ -148,7 +145,7 @@ def _train(
             reports.append({"iteration": iteration, "smoothed_loss": loss, "sample": sample})
             console.result(
                 f"--- iteration {iteration}: smoothed loss {loss:.3f} "
-                f"({loss / minchar.LENGTH:.3f} nats a character) ---\n{sample}\n---"
+                f"({loss / minchar.LENGTH:.3f} nats per character) ---\n{sample}\n---"
             )
     except KeyboardInterrupt:
         raise Interrupted(

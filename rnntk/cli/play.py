@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnntk.cli.chosen import chosen
-from rnntk.cli.console import Console, shown
-from rnntk.cli.options import Option, common_options, runs_dir_option
-from rnntk.errors import DataError, UsageError
+from rnntk.cli import stream
+from rnntk.cli.console import Console, on_a_desktop, shown
+from rnntk.cli.model import load, model_options
+from rnntk.cli.options import Option, common_options
+from rnntk.errors import UsageError
 
 if TYPE_CHECKING:
     from rnntk.play.models import Models
@@ -26,15 +26,7 @@ Examples:
   rnntk play runs/linux_kernel-1 --checkpoint best --no-open
   rnntk play --report report.html --input chapter.txt""",
 )
-@click.argument("run", required=False, type=click.Path(path_type=Path))
-@click.option("--corpus", cls=Option, metavar="NAME", help="Only runs on this corpus.")
-@click.option(
-    "--checkpoint",
-    cls=Option,
-    default="last",
-    metavar="best|last|STEP",
-    help="Which checkpoint the page begins with.",
-)
+@model_options("last", "Which checkpoint the page begins with.")
 @click.option(
     "--port",
     cls=Option,
@@ -69,21 +61,14 @@ Examples:
     metavar="FILE",
     help="With --report: the text, in UTF-8; - is stdin.  [default: one the model writes]",
 )
-@runs_dir_option
 @common_options
 def command(
-    run: Path | None,
-    corpus: str | None,
-    checkpoint: str,
     port: int | None,
     host: str,
     open_browser: bool | None,
     report: Path | None,
     input: str | None,
-    runs_dir: Path,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
+    **values: Any,
 ) -> None:
     """Open a page on RUN, a folder or a name in --runs-dir; without it, on the latest.
 
@@ -92,17 +77,15 @@ def command(
     """
     from rnntk.play import serve
 
-    console = Console(quiet, verbose, as_json)
+    console = Console.of(values)
     if report is None:
         if input is not None:
             raise UsageError("--input goes with --report; the page has a field to paste text into.")
         serve.require()
         serve.single_threaded_products()
     from rnntk.play.models import Models
-    from rnntk.runs import folder
 
-    found = chosen(run, runs_dir, kind=folder.CHAR_RNN, corpus=corpus)
-    models = Models(found, checkpoint, warn=console.note)
+    models = Models(load(values))
     if report is not None:
         _report(console, models, report, input)
     else:
@@ -127,7 +110,7 @@ def _serve(
     console.result(url)
     console.json("play", {"url": url, "run": str(models.run.path), "step": step})
     sys.stdout.flush()
-    if _wants_browser() if open_browser is None else open_browser:
+    if on_a_desktop() if open_browser is None else open_browser:
         import webbrowser
 
         # The socket listens already, so the browser waits for the server, which starts next.
@@ -136,22 +119,13 @@ def _serve(
     console.note("Ended.")
 
 
-def _wants_browser() -> bool:
-    """Whether a person sits before a desktop; elsewhere webbrowser would start a text browser, or nothing."""
-    if not (sys.stdout.isatty() and sys.stdin.isatty()):
-        return False
-    if sys.platform in ("win32", "darwin"):
-        return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-
 def _report(console: Console, models: Models, target: Path, source: str | None) -> None:
+    from rnntk.files import write_bytes
     from rnntk.play import report
-    from rnntk.runs import atomic
 
-    text = report.text_of(models) if source is None else _read(source)
-    data = report.report(models, text, notify=console.note).encode("utf-8")
-    atomic.write_bytes(target, data, advice="Choose another file with --report.")
+    text = report.text_of(models) if source is None else stream.read(source, "--input")
+    data = report.report(models, text).encode("utf-8")
+    write_bytes(target, data, advice="Choose another file with --report.")
     console.result(
         f"report  {shown(target)}, {len(data) / 1000:,.0f} kB: one file, needs no server"
     )
@@ -164,16 +138,3 @@ def _report(console: Console, models: Models, target: Path, source: str | None) 
             "step": models.get().step,
         },
     )
-
-
-def _read(path: str) -> str:
-    try:
-        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-        return data.decode("utf-8-sig")
-    except OSError as error:
-        raise UsageError(f"--input {path} cannot be read ({error.strerror}).") from error
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"--input {path} is not UTF-8: bytes {error.object[error.start : error.end].hex(' ')} at offset "
-            f"{error.start}. Convert it first, for example with iconv."
-        ) from error

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from rnntk.cli.console import Console, shown
-from rnntk.cli.options import Option, common_options, runs_dir_option
+from rnntk.cli.options import Option, console_options, runs_dir_option
 
 ROWS = 20  # of a curve in the terminal, where it has as many
 
@@ -53,14 +53,14 @@ Examples:
     cls=Option,
     type=click.IntRange(1),
     metavar="N",
-    help="Steps the bold curve is a mean of; 1 for none.  [default: a fiftieth of the run]",
+    help="Window of the running mean in steps; 1 for none.  [default: a fiftieth of the run]",
 )
 @click.option("--log", is_flag=True, cls=Option, help="A logarithmic y axis.")
 @click.option(
     "--ascii", is_flag=True, cls=Option, help="With --terminal: no characters beyond ASCII."
 )
 @runs_dir_option
-@common_options
+@console_options
 def command(
     runs: tuple[Path, ...],
     output: Path | None,
@@ -71,19 +71,16 @@ def command(
     log: bool,
     ascii: bool,
     runs_dir: Path,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
+    console: Console,
 ) -> None:
     """Draw the curves of one or several RUNs, folders or names in --runs-dir; without any, the latest.
 
-    Train loss is pale at every step and bold as a running mean; validation is dashed. A run may be in
+    Training loss is pale at every step and bold as a running mean; validation is dashed. The runs may still be
     training. Pictures need Matplotlib: pip install 'rnntk[plot]'.
     """
     from rnntk.monitoring import curves
-    from rnntk.runs import folder
+    from rnntk.storage import folder
 
-    console = Console(quiet, verbose, as_json)
     # Both may be asked for; a picture is the default.
     path = output or (None if terminal else Path(f"{y}.png"))
     if path is not None:
@@ -100,7 +97,7 @@ def command(
     if path is not None:
         picture.draw(path, drawn, y=y, x=x, log=log)
         console.result(f"drawn         {shown(path)}")
-    if terminal and not as_json:
+    if terminal and not console.as_json:
         _in_terminal(drawn, x=x, y=y, log=log, ascii_only=ascii)
     console.json(
         "plot",

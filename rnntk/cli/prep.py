@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from rnntk import config
 from rnntk.cli.console import Bar, Console, typed
-from rnntk.cli.options import (
-    Option,
-    common_options,
-    given,
-    settings_options,
-    with_config_defaults,
-)
+from rnntk.cli.options import Option, config_options, console_options, given_values
 from rnntk.config import TextConfig
-
-if TYPE_CHECKING:
-    from rnntk.text.corpus import Corpus
 
 
 @click.command(
@@ -33,7 +22,7 @@ Examples:
   rnntk prep --input novel.txt --encoding cp949 --preprocessor hangul
   rnntk prep --list""",
 )
-@settings_options(TextConfig)
+@config_options(TextConfig)
 @click.option(
     "--output",
     cls=Option,
@@ -47,83 +36,46 @@ Examples:
     is_flag=True,
     help="List all corpora: size, licence, available here or not.",
 )
-@common_options
+@console_options
 @click.pass_context
 def command(
-    ctx: click.Context,
-    output: Path | None,
-    list_all: bool,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-    **values: Any,
+    ctx: click.Context, console: Console, output: Path | None, list_all: bool, **values: Any
 ) -> None:
     """Prepare a text: find it, detect its encoding, turn it into symbols, count them.
 
     `rnntk train` does the same by itself; this shows what it would see.
     """
-    console = Console(quiet, verbose, as_json)
     if list_all:
         _list(console, values["data_dir"])
         return
-    values, corpus = prepared_text(ctx, console, values, "prep", output)
-    facts = corpus.prepared.facts
-    for line in describe(facts):
-        console.result(line)
-    console.result(f"prepared      {corpus.prepared.folder}")
-    piped = " (with the same text on standard input)" if "-" in values["input"] else ""
-    console.note(f"Train on it with: {typed(_training(ctx, values))}{piped}")
-    console.json("prep", {"corpus": corpus.record, "folder": str(corpus.prepared.folder)})
-
-
-def _training(ctx: click.Context, values: dict[str, Any]) -> list[str]:
-    """The words of a command that trains on the very same text: all that the user said of it.
-
-    But what stands in the environment holds for that command as well.
-    """
-    words = ["rnntk", "train"]
-    for f in dataclasses.fields(TextConfig):
-        left_out = (ParameterSource.DEFAULT, ParameterSource.ENVIRONMENT)
-        if ctx.get_parameter_source(f.name) in left_out and f.name not in ("corpus", "input"):
-            continue
-        if values[f.name] is not None:
-            words += config.typed_setting(f.name, values[f.name])
-    return words
-
-
-def prepared_text(
-    ctx: click.Context,
-    console: Console,
-    values: dict[str, Any],
-    command_name: str,
-    output: Path | None = None,
-    stronger: Mapping[str, Any] | None = None,
-) -> tuple[dict[str, Any], Corpus]:
-    """Find and prepare the text a user asked for.
-
-    Returns:
-        The values with every option that the user left open filled from `stronger`, else from the corpus' own
-        config; and the text.
-    """
     from rnntk.text import corpus
 
-    found = corpus.find(config.from_mapping(TextConfig, values), notify=console.detail)
-    if found is not None:
-        console.note(found.detail)
-        values = with_config_defaults(ctx, values, found.card.config, command_name)
-        values["corpus"] = values["corpus"] or found.card.name
-    values |= {k: v for k, v in (stronger or {}).items() if k in values and not given(ctx, k)}
-    bar = Bar(console, "preparing")
-    try:
-        text = corpus.prepare_corpus(
-            config.from_mapping(TextConfig, values), found, output=output, progress=bar
+    given = given_values(ctx, "output", "list_all")
+    with Bar(console, "preparing") as bar:
+        settings, found = corpus.load(
+            TextConfig, given, command="prep", output=output, progress=bar
         )
-    finally:
-        bar.close()
-    if command_name != "prep":  # which shows them among all facts
-        for warning in text.prepared.facts["warnings"]:
-            console.note(f"Warning: {warning}")
-    return values, text
+    for line in describe(found.prepared.facts):
+        console.result(line)
+    console.result(f"prepared      {found.prepared.folder}")
+    piped = " (with the same text on standard input)" if "-" in settings.input else ""
+    console.note(f"Train on it with: {typed(_training(ctx, settings))}{piped}")
+    console.json("prep", {"corpus": found.record, "folder": str(found.prepared.folder)})
+
+
+def _training(ctx: click.Context, settings: TextConfig) -> list[str]:
+    """The words of a command that trains on the very same text: all that the user set of it.
+
+    The environment is left out, since it holds for that command as well.
+    """
+    words = ["rnntk", "train"]
+    for name, value in settings.part(TextConfig).items():
+        left_out = (ParameterSource.DEFAULT, ParameterSource.ENVIRONMENT)
+        if ctx.get_parameter_source(name) in left_out and name not in ("corpus", "input"):
+            continue
+        if value is not None:
+            words += config.typed_setting(name, value)
+    return words
 
 
 def describe(facts: dict[str, Any]) -> list[str]:

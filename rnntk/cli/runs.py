@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnntk import config
+from rnntk import config, duration
 from rnntk.cli.chosen import without_false_advice
 from rnntk.cli.console import Console, shown, typed
 from rnntk.cli.options import Option, common_options, runs_dir_option
 from rnntk.cli.table import Column, age, size, table, terminal_width
+from rnntk.config import MnistConfig, TrainConfig
 from rnntk.errors import RunError
+from rnntk.storage import folder
 
 if TYPE_CHECKING:
-    from rnntk.runs.listing import CheckpointSummary, Details, Summary
+    from rnntk.storage.listing import CheckpointSummary, Details, Summary
 
 KINDS = ("char-rnn", "row-classifier")
 
-# The last to be left out on a narrow terminal are those that tell how well a run does.
+# On a narrow terminal the losses are left out last.
 COLUMNS = (
     Column("RUN"),
     Column("CORPUS", drop=5),
@@ -59,12 +61,12 @@ def command(
 ) -> None:
     """List the runs here, the one written to last first.
 
-    The loss is the last step's, validation the least so far, both in nats a symbol (an image for
-    classifiers). A run that cannot be used is listed with the reason.
+    Loss is the last step's, validation the lowest so far, both in nats per symbol (per image for classifiers).
+    A run that cannot be used is listed with the reason.
     """
     if ctx.invoked_subcommand is not None:
         return
-    from rnntk.runs import listing
+    from rnntk.storage import listing
 
     console = Console(quiet, verbose, as_json)
     found = listing.runs(runs_dir, kind=kind, corpus=corpus)
@@ -127,9 +129,9 @@ def show(
 
     Every checkpoint's files are checked against their sums.
     """
-    from rnntk.runs import folder, listing
+    from rnntk.storage import folder, listing
 
-    # What stood before `show` holds too: rnntk runs --json show.
+    # Options before `show` count too: rnntk runs --json show.
     outer = ctx.parent.params if ctx.parent else {}
     console = Console(
         quiet or outer["quiet"], verbose or outer["verbose"], as_json or outer["as_json"]
@@ -145,7 +147,7 @@ def show(
 
 
 def _facts(d: Details) -> list[tuple[str, str]]:
-    """What is shown, a line each."""
+    """Names and values, one line each."""
     s, record = d.summary, d.run.record
     model, versions = record["model"], record.get("versions") or {}
     facts = [
@@ -164,7 +166,7 @@ def _facts(d: Details) -> list[tuple[str, str]]:
         facts.insert(4, ("split", ", ".join(parts) + " symbols, in this order"))
     if d.progress is not None:
         p = d.progress
-        facts.append(("trained", f"{p.step:,} steps, {p.epoch} epochs, {_duration(p.seconds)}"))
+        facts.append(("trained", f"{p.step:,} steps, {p.epoch} epochs, {duration.show(p.seconds)}"))
     facts.append(("loss", _losses(d)))
     facts += [("checkpoint", _checkpoint(d, c)) for c in d.checkpoints] or [
         ("checkpoint", "none yet")
@@ -225,38 +227,32 @@ def _checkpoint(d: Details, c: CheckpointSummary) -> str:
 
 
 def _next_commands(d: Details) -> list[str]:
-    """What can be typed next."""
-    from rnntk.runs import folder
+    """Commands to type next."""
+    from rnntk.storage import folder
 
     path = shown(d.run.path)
     texts = []
     if d.progress is None:
         return [f"{path} has no whole checkpoint, so it can be neither sampled nor resumed."]
     if d.summary.kind == folder.CHAR_RNN:
-        texts.append(f"Draw from it with: rnntk sample {path}")
+        texts.append(f"Sample from it: rnntk sample {path}")
     train = "rnntk train" if d.summary.kind == folder.CHAR_RNN else "rnntk mnist"
     if d.run.record["corpus"].get("source") == folder.IMPORTED:
-        texts.append(f"Train a new run from it with: {train} --init-from {path} --input TEXT")
+        texts.append(f"Train a new run from it: {train} --init-from {path} --input TEXT")
     else:
-        texts.append(f"Continue it with: {d.run.resume_command}{_more(d)}")
+        texts.append(f"Continue it: {d.run.resume_command}{_more(d)}")
     return texts
 
 
 def _more(d: Details) -> str:
-    """The flag that lets a finished run go on."""
-    from rnntk.training.schedule import Limits
+    """The option that lets a finished run continue."""
+    from rnntk.training import schedule
 
     assert d.progress is not None
-    names = ("epochs", "max_steps", "patience")
-    limits = {k: d.run.settings[k] for k in names if d.run.settings.get(k)}
-    reached = Limits(**limits).reached(d.progress).replace("-", "_")
-    return f" {config.flag(reached)} {2 * limits[reached]}" if reached else ""
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+    kind = MnistConfig if d.summary.kind == folder.ROW_CLASSIFIER else TrainConfig
+    settings = kind.from_json(d.run.settings)
+    limit = schedule.reached(settings, d.progress).replace("-", "_")
+    return f" {config.flag(limit)} {2 * getattr(settings, limit)}" if limit else ""
 
 
 def _details_json(d: Details) -> dict[str, Any]:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 import secrets
-import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnntk import config
 from rnntk.cli import shading, stream
-from rnntk.cli.chosen import chosen
 from rnntk.cli.console import Console, shown
-from rnntk.cli.options import Option, common_options, given, runs_dir_option, settings_options
+from rnntk.cli.model import load, model_options
+from rnntk.cli.options import Option, common_options, config_options, given
 from rnntk.config import SampleConfig
-from rnntk.errors import DataError, UsageError
+from rnntk.errors import UsageError
 
 if TYPE_CHECKING:
     from rnntk.decoding.generate import Piece
@@ -34,25 +31,31 @@ Examples:
   rnntk sample --beam 8 --stop ";" --prime "static int "
   echo -n "int main(" | rnntk sample --prime-file -""",
 )
-@click.argument("run", required=False, type=click.Path(path_type=Path))
-@click.option("--corpus", cls=Option, metavar="NAME", help="Only runs on this corpus.")
+@model_options("last", "Which checkpoint of the run.")
 @click.option(
     "--prime",
+    "--prompt",
+    "prime",
     cls=Option,
     metavar="TEXT",
-    help="The text to go on from.  [default: the corpus' own]",
+    help="The prompt: the text to continue.  [default: the corpus' own]",
 )
 @click.option(
-    "--prime-file", cls=Option, metavar="FILE", help="Read the prime from a file; - is stdin."
-)
-@click.option(
-    "--checkpoint",
+    "--prime-file",
+    "--prompt-file",
+    "prime_file",
     cls=Option,
-    default="last",
-    metavar="best|last|STEP",
-    help="Which checkpoint of the run.",
+    metavar="FILE",
+    help="Read the prompt from a file; - is stdin.",
 )
-@settings_options(SampleConfig)
+@config_options(SampleConfig)
+@click.option(
+    "--greedy/--no-greedy",
+    cls=Option,
+    default=False,
+    show_default=False,
+    help="Always take the likeliest symbol: the same as --temperature 0.",
+)
 @click.option(
     "--color/--no-color",
     cls=Option,
@@ -65,74 +68,64 @@ Examples:
     "-i",
     is_flag=True,
     cls=Option,
-    help="Type a prime, see it go on; :help shows how to change settings.",
+    help="Type prompts and see the model continue them; :help shows how to change settings.",
 )
-@runs_dir_option
 @common_options
 @click.pass_context
 def command(
     ctx: click.Context,
-    run: Path | None,
-    corpus: str | None,
     prime: str | None,
     prime_file: str | None,
-    checkpoint: str,
     color: bool,
     interactive: bool,
-    runs_dir: Path,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
     **values: Any,
 ) -> None:
-    """Draw text from RUN, a folder or a name in --runs-dir; without it, from the run that was trained last.
+    """Sample text from RUN, a folder or a name in --runs-dir; without it, from the run that was trained last.
 
     With --json each text comes with the probability of every symbol under the model itself, whatever the
     strategy.
     """
-    from rnntk.decoding import trained
-    from rnntk.runs import folder
-
-    console = Console(quiet, verbose, as_json)
-    settings = config.from_mapping(SampleConfig, values)
-    _refuse(prime, prime_file, interactive, as_json)
-    path = chosen(run, runs_dir, kind=folder.CHAR_RNN, corpus=corpus).path
-    model = trained.load(path, checkpoint, warn=console.note)
-    assert model.progress is not None
-    step = model.progress.step
+    console = Console.of(values)
+    if values["greedy"]:
+        values["temperature"] = 0.0
+    settings = SampleConfig.from_json(values)
+    _refuse(prime, prime_file, interactive, console.as_json)
+    model = load(values)
+    where = f"{shown(model.run.path)} at step {model.step}"
     if prime_file is not None:
-        prime = _read(prime_file)
-    shaded = shading.wanted(ctx, color) and not as_json
+        prime = stream.read(prime_file, "--prime-file")
+    shaded = shading.wanted(ctx, color) and not console.as_json
     if interactive:
         from rnntk.cli.interactive import LENGTH, Session
 
-        console.note(f"{shown(path)} at step {step}")
+        console.note(where)
         if not given(ctx, "length"):
             settings = dataclasses.replace(settings, length=LENGTH)
         session = Session(console, model, settings, shaded)
         if prime is not None:
-            session.draw(prime)
+            session.generate(prime)
         session.run()
         return
-    ready = model.prime(model.default_prime if prime is None else prime, settings.on_unknown)
-    if ready.skipped:
-        console.note(f"Left out of the prime: {', '.join(map(repr, ready.skipped))}")
+    prompt = model.prompt(model.default_prompt if prime is None else prime, settings.on_unknown)
+    if prompt.skipped:
+        console.note(f"Left out of the prompt: {', '.join(map(repr, prompt.skipped))}")
     seed = settings.seed if settings.seed is not None else secrets.randbelow(2**32)
-    console.note(f"{shown(path)} at step {step}, seed {seed}")
+    console.note(f"{where}, seed {seed}")
     if shaded:
         console.note(shading.legend())
-    pieces = model.pieces(ready, settings, seed, echo=not as_json, costs=as_json or shaded)
+    as_json = console.as_json
+    pieces = model.pieces(prompt, settings, seed, echo=not as_json, surprisal=as_json or shaded)
     if as_json:
-        drawn = _drawn(pieces, settings.num)
+        texts = _texts(pieces, settings.num)
         console.json(
             "sample",
             {
-                "run": str(path),
-                "step": step,
+                "run": str(model.run.path),
+                "step": model.step,
                 "seed": seed,
-                "prime": ready.text,
-                "texts": ["".join(part["text"] for part in parts) for parts in drawn],
-                "drawn": drawn,
+                "prime": prompt.text,
+                "texts": ["".join(part["text"] for part in parts) for parts in texts],
+                "drawn": texts,
             },
         )
     else:
@@ -146,31 +139,18 @@ def _refuse(prime: str | None, prime_file: str | None, interactive: bool, as_jso
     if interactive and as_json:
         raise UsageError("--interactive and --json are both given; use one of them.")
     if interactive and prime_file == "-":
-        raise UsageError("--interactive reads stdin itself, so the prime cannot come from there.")
+        raise UsageError("--interactive reads stdin itself, so the prompt cannot come from there.")
 
 
-def _drawn(pieces: Iterable[Piece], num: int) -> list[list[dict[str, Any]]]:
-    """Of each text, the pieces: whole characters, the symbols they came from, and their probabilities."""
-    drawn: list[list[dict[str, Any]]] = [[] for _ in range(num)]
+def _texts(pieces: Iterable[Piece], num: int) -> list[list[dict[str, Any]]]:
+    """The pieces of each text: whole characters, the symbols they came from, and their probabilities."""
+    texts: list[list[dict[str, Any]]] = [[] for _ in range(num)]
     for piece in pieces:
-        drawn[piece.stream].append(
+        texts[piece.stream].append(
             {
                 "text": piece.text,
                 "symbols": piece.symbols,
-                "probabilities": [math.exp(-nats) for nats in piece.costs],
+                "probabilities": [math.exp(-nats) for nats in piece.nats],
             }
         )
-    return drawn
-
-
-def _read(path: str) -> str:
-    try:
-        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-        return data.decode("utf-8-sig")
-    except OSError as error:
-        raise UsageError(f"--prime-file {path} cannot be read ({error.strerror}).") from error
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"--prime-file {path} is not UTF-8: bytes {error.object[error.start : error.end].hex(' ')} at offset "
-            f"{error.start}. Convert it first, for example with iconv."
-        ) from error
+    return texts

@@ -1,6 +1,6 @@
-"""Characters shaded by surprise: one scale for the terminal and for the page of `rnntk eval`.
+"""Characters shaded by surprisal on the terminal.
 
-A character that the model expected stays as it is; the more bits it costs, the warmer its background.
+A character that the model expected stays as it is; the higher its surprisal, the warmer its background.
 Every shade sets the colour of the letter too, so that it can be read on a dark and on a light terminal.
 """
 
@@ -15,7 +15,7 @@ import click
 from click.core import ParameterSource
 
 BITS = (2, 3, 4, 5, 6, 8)
-"""From how many bits each shade begins; below the first there is none."""
+"""Bits at which each shade begins; below the first there is none."""
 
 # Black on these colours of the 256-colour palette: their contrast is 5 : 1 or better.
 _PALETTE = (230, 223, 216, 209, 203, 197)
@@ -33,8 +33,8 @@ def paint(text: str, nats: float, before: int) -> tuple[str, int]:
 
     Args:
         text: a character or a few.
-        nats: what they cost together.
-        before: the shade that the terminal is in.
+        nats: their surprisal together.
+        before: the shade the terminal is in.
 
     Returns:
         The text with codes, and the shade the terminal is in after it.

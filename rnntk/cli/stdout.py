@@ -1,4 +1,4 @@
-"""Standard output that cannot be written: told apart from every other file, and said once."""
+"""Standard output that cannot be written: distinguished from other files, and reported once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class Lost(Exception):
-    """Nobody gets what is printed any more. No `OSError`, so that no code takes it for a file of its own.
+    """Standard output is lost. Not an `OSError`, so that no code takes it for a file of its own.
 
     Attributes:
         exit_code: what the process ends with.
@@ -22,7 +22,7 @@ class Lost(Exception):
 
 
 class Closed(Lost):
-    """Who read the pipe has had enough, as `head` has: that is no error, and nothing is said."""
+    """The reader closed the pipe, as `head` does: not an error, nothing is printed."""
 
     exit_code = 128 + getattr(signal, "SIGPIPE", 13)
 

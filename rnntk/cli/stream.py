@@ -1,28 +1,53 @@
-"""Text on stdout as it is drawn."""
+"""Text in and out: a file or stdin as text, and generated text on stdout as it comes."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnntk.cli import shading
+from rnntk.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from rnntk.decoding.generate import Piece
 
-# A flush costs as much as drawing a character; fifty a second look like a stream to anybody.
+# A flush takes as long as sampling a character; fifty per second look like a stream to anybody.
 _SECONDS = 0.02
 
 
-def show(pieces: Iterable[Piece], num: int, shaded: bool) -> None:
-    """Print text as it is drawn, each of several texts under its number, and a line end at the end.
+def read(path: str, option: str) -> str:
+    """The text of a UTF-8 file, or of stdin for `-`, without a byte order mark.
 
     Args:
-        pieces: what is drawn.
+        path: the file.
+        option: that named it.
+
+    Raises:
+        UsageError: the file cannot be read.
+        DataError: it is not UTF-8.
+    """
+    try:
+        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"{option} {path} cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{option} {path} is not UTF-8: bytes {error.object[error.start : error.end].hex(' ')} at offset "
+            f"{error.start}. Convert it first, for example with iconv."
+        ) from error
+
+
+def show(pieces: Iterable[Piece], num: int, shaded: bool) -> None:
+    """Print text as it is generated, each of several texts under its number, and a line end at the end.
+
+    Args:
+        pieces: of the texts, one text after another.
         num: texts.
-        shaded: colour the characters by surprise; the pieces must have costs.
+        shaded: colour the characters by surprisal, which the pieces must have.
     """
     out = sys.stdout
     current, before, flushed = -1, 0, 0.0
@@ -36,7 +61,7 @@ def show(pieces: Iterable[Piece], num: int, shaded: bool) -> None:
                 current = piece.stream
             text = piece.text
             if shaded:
-                text, before = shading.paint(text, sum(piece.costs), before)
+                text, before = shading.paint(text, sum(piece.nats), before)
             out.write(text)
             if time.monotonic() - flushed > _SECONDS:
                 out.flush()

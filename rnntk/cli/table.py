@@ -1,4 +1,4 @@
-"""Tables and amounts for people: aligned, as wide as the terminal, Hangul counted as two columns."""
+"""Tables and amounts for people, aligned to the terminal; Hangul counts as two columns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Column:
     Attributes:
         title: its heading.
         right: whether it is aligned to the right, as numbers are.
-        drop: columns with a greater number are left out first where there is no room; 0 stays always.
+        drop: columns with a greater number are left out first when space is short; 0 always stays.
     """
 
     title: str
@@ -42,7 +42,7 @@ def table(
         columns: what the columns are.
         rows: a cell for each column.
         width: the columns of the terminal; None for no bound.
-        notes: what is said under each row, or None.
+        notes: a sentence under each row, or None.
     """
     keep = list(range(len(columns)))
     widths = [max(map(cells, [c.title, *(r[i] for r in rows)])) for i, c in enumerate(columns)]

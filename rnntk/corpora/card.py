@@ -1,19 +1,20 @@
-"""A corpus card: one TOML file that says what a corpus is and where it can be had.
+"""A corpus card: a TOML file that describes a corpus and lists its sources.
 
 The cards of the built-in corpora are in `cards/`; a user's own card is read the same way, by path.
-Keys are checked exactly, so that a misspelt one is an error and not a setting silently ignored.
+Unknown keys are errors, so that a misspelt one is not ignored.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rnntk.config import read_toml
-from rnntk.errors import UsageError, nearest
+from rnntk.config.files import read_toml
+from rnntk.errors import UsageError, did_you_mean
 
 KINDS = ("text", "images")
 NEWLINES = ("lf", "crlf", "mixed")
@@ -24,8 +25,8 @@ _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 @dataclass(frozen=True)
-class Source:
-    """One place a corpus can come from, beside the data folders and the cache, which come first.
+class CardSource:
+    """One source of a corpus, asked after the data folders and the cache.
 
     Attributes:
         kind: `url`, `file` (a path beside the card), `system` (built from files of this machine) or
@@ -40,39 +41,38 @@ class Source:
 
     @property
     def needs_network(self) -> bool:
-        """Whether the source may not be asked under `--offline`."""
+        """Whether the source is skipped when offline."""
         return self.kind == "url" and not self.target.startswith("file:")
 
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of a corpus before any byte of it is read.
+    """A corpus as its card describes it.
 
     Attributes:
-        name: how it is called on the command line, and the name of its folder in a data folder.
+        name: on the command line, and of its folder in a data folder.
         title: one line for a reader.
         kind: `text` or `images`.
         language: BCP 47 tag; `und` when it is not stated.
-        sources: where it can come from, in order, after the data folders and the cache.
-        files: the names it can have in `<data folder>/<name>/`, first that exists wins.
+        sources: in order of preference, after the data folders and the cache.
+        files: its possible names in `<data folder>/<name>/`; the first that exists is used.
         sha256: of the raw bytes, 64 hex digits; empty when the bytes differ between machines.
         bytes: the size; exact when `sha256` is set, else about; 0 when unknown.
         arrays: for images, SHA-256 of each array's bytes (`x_train`, ...); empty: not checked.
         encoding: of the text, stated; empty: to be detected.
         newline: `lf`, `crlf` or `mixed`, as a fact; empty when not stated.
-        preprocessor: the one to use unless another is asked for.
-        prime: what sampling begins with unless told otherwise; may be empty.
+        preprocessor: the default one.
+        prime: default prompt for sampling; may be empty.
         licence: an SPDX expression or `LicenseRef-unknown`.
         redistributable: whether the licence lets it be passed on.
-        needs_consent: whether it is downloaded only after `--accept-licence`.
+        needs_consent: whether it is downloaded only with `accept_licence`.
         homepage: where to read more.
         config: name of the TOML in `configs/` whose settings are the defaults of this corpus.
-        note: one or two sentences on what it is and what to know before using it.
-        path: the card's own file; None for a card made in code.
+        note: one or two sentences on the corpus and its use.
     """
 
     name: str
-    sources: tuple[Source, ...]
+    sources: tuple[CardSource, ...]
     title: str = ""
     kind: str = "text"
     language: str = "und"
@@ -90,7 +90,6 @@ class Card:
     homepage: str = ""
     config: str = ""
     note: str = ""
-    path: Path | None = None
 
     @property
     def size(self) -> str:
@@ -104,44 +103,29 @@ class Card:
         return f"about {self.bytes / 1e6:.1f} MB"
 
 
-_STRINGS = (
-    *("name", "title", "kind", "language", "sha256", "encoding", "newline", "preprocessor"),
-    *("prime", "licence", "homepage", "config", "note"),
-)
-_FLAGS = ("redistributable", "needs_consent")
-_KEYS = (*_STRINGS, *_FLAGS, "bytes", "files", "arrays", "sources")
+_TYPES = {"str": str, "bool": bool, "int": int}
+_PLAIN = {f.name: _TYPES[f.type] for f in dataclasses.fields(Card) if f.type in _TYPES}
+_KEYS = (*_PLAIN, "files", "arrays", "sources")
 
 
 def read_card(path: Path) -> Card:
-    """Read and check a card.
+    """Read and check a card; a relative `path` of a `file` source starts beside it.
 
     Raises:
-        UsageError: the file is missing, is not TOML, or has a key or value that a card cannot have.
+        UsageError: the file is missing, is not TOML, or has a key or value that a card cannot have (with the nearest).
     """
     table = read_toml(path)
     try:
-        return parse_card(table, path)
+        return _card(table, path)
     except UsageError as error:
         raise UsageError(f"The corpus card {path} is wrong: {error}") from None
 
 
-def parse_card(table: Mapping[str, Any], path: Path | None = None) -> Card:
-    """Make a card of a TOML table.
-
-    Args:
-        table: the parsed TOML.
-        path: the card's own file; a relative `path` of a `file` source starts beside it.
-
-    Raises:
-        UsageError: an unknown key (with the nearest name), a missing one, or a wrong value.
-    """
+def _card(table: Mapping[str, Any], path: Path) -> Card:
     _check_keys(table, _KEYS)
-    values: dict[str, Any] = {key: _typed(table, key, str) for key in _STRINGS if key in table}
-    values |= {key: _typed(table, key, bool) for key in _FLAGS if key in table}
-    if "bytes" in table:
-        values["bytes"] = _typed(table, "bytes", int)
-        if values["bytes"] < 0:
-            raise UsageError(f"bytes must be 0 or more, not {values['bytes']}")
+    values = {key: _typed(table, key, kind) for key, kind in _PLAIN.items() if key in table}
+    if values.get("bytes", 0) < 0:
+        raise UsageError(f"bytes must be 0 or more, not {values['bytes']}")
     if "name" not in values:
         raise UsageError('it has no name; add a line such as: name = "my_novel"')
     _check_value("name", values["name"], r"[A-Za-z0-9][A-Za-z0-9_-]*", "letters, digits, _ and -")
@@ -160,15 +144,11 @@ def parse_card(table: Mapping[str, Any], path: Path | None = None) -> Card:
         arrays = _typed(table, "arrays", dict)
         _check_keys(arrays, _ARRAYS)
         values["arrays"] = tuple((key, str(arrays[key])) for key in _ARRAYS if key in arrays)
-    sources = (
-        [_source(entry, path) for entry in _typed(table, "sources", list)]
-        if "sources" in table
-        else []
-    )
-    return Card(sources=tuple(sources), path=path, **values)
+    sources = _typed(table, "sources", list) if "sources" in table else []
+    return Card(sources=tuple(_source(entry, path) for entry in sources), **values)
 
 
-def _source(table: Any, card_path: Path | None) -> Source:
+def _source(table: Any, card_path: Path) -> CardSource:
     if not isinstance(table, Mapping):
         raise UsageError('sources are tables: [[sources]], kind = "url", url = "https://..."')
     kind = table.get("kind")
@@ -183,8 +163,8 @@ def _source(table: Any, card_path: Path | None) -> Source:
             "url", target, r"(https?|file):.+", "a URL that begins with https:, http: or file:"
         )
     if kind == "file":
-        target = str((card_path.parent if card_path else Path()) / Path(target).expanduser())
-    return Source(str(kind), target, _typed(table, "member", str) if "member" in table else "")
+        target = str(card_path.parent / Path(target).expanduser())
+    return CardSource(str(kind), target, _typed(table, "member", str) if "member" in table else "")
 
 
 def _file_names(names: list[Any]) -> tuple[str, ...]:
@@ -199,9 +179,8 @@ def _file_names(names: list[Any]) -> tuple[str, ...]:
 def _check_keys(table: Mapping[str, Any], known: Collection[str]) -> None:
     for key in table:
         if key not in known:
-            like = nearest(key, known)
-            hint = f"did you mean {like}?" if like else f"the keys are {', '.join(known)}."
-            raise UsageError(f"unknown key {key}; {hint}")
+            hint = did_you_mean(key, known) or f" The keys are {', '.join(known)}."
+            raise UsageError(f"unknown key {key}.{hint}")
 
 
 def _typed(table: Mapping[str, Any], key: str, kind: type) -> Any:
@@ -225,6 +204,6 @@ def _check_value(key: str, value: str, pattern: str, meaning: str) -> None:
 
 def _check_choice(key: str, value: str, choices: Collection[str]) -> None:
     if value not in choices:
-        like = nearest(value, choices)
-        hint = f"; did you mean {like}?" if like else ""
-        raise UsageError(f"{key} must be one of {', '.join(choices)}, not {value!r}{hint}")
+        raise UsageError(
+            f"{key} must be one of {', '.join(choices)}, not {value!r}.{did_you_mean(value, choices)}"
+        )

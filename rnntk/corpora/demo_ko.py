@@ -9,39 +9,72 @@ real ones do.
 from __future__ import annotations
 
 import datetime
+import functools
 import random
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeVar
 
-from rnntk.corpora.demo_ko_words import (
-    ACTIONS,
-    ADVERBS,
-    ANIMALS,
-    CHAT_WORDS,
-    DOINGS,
-    FOODS,
-    MOTIONS,
-    NAMES,
-    NATIVE_NUMBERS,
-    PEOPLE,
-    PLACES,
-    SINO_NUMBERS,
-    SKIES,
-    THINGS,
-    TIMES,
-    TRAITS,
-    WEATHER,
-)
-from rnntk.corpora.korean import Adjective, Verb, attach
+from rnntk.config import read_toml
+from rnntk.corpora.korean import Noun, Predicate
 from rnntk.corpora.system import Built
 
 SEED = 0
 BYTES = 200_000
 VERSION = 1
-"""Raised when the grammar or the words change, so that results name what they were had on."""
+"""Raised when the grammar or the words change, so that results name what they were measured on."""
 
 T = TypeVar("T")
-_KINDS = {"PEOPLE": PEOPLE, "ANIMALS": ANIMALS, "PLACES": PLACES, "FOODS": FOODS, "THINGS": THINGS}
+
+
+class Words:
+    """The words of `demo_ko_words.toml`.
+
+    Attributes:
+        lists: `adverbs`, `times`, ... by name.
+        names: of people.
+        nouns: by kind: PEOPLE, ANIMALS, PLACES, FOODS, THINGS.
+        traits: adjectives that suit the nouns of each kind.
+        skies: what comes over a place (비가), with its verb.
+        actions: verbs with the objects they are done to.
+        motions: verbs of going to a place.
+        doings: verbs without an object.
+    """
+
+    def __init__(self) -> None:
+        data = read_toml(Path(__file__).with_name("demo_ko_words.toml"))
+        self.names = _nouns(data.pop("names"))
+        self.nouns = {kind: _nouns(text) for kind, text in data.pop("nouns").items()}
+        self.traits = {
+            kind: [Predicate.parse(forms) for forms in traits]
+            for kind, traits in data.pop("traits").items()
+        }
+        self.skies = [
+            (subject, Predicate.parse(forms)) for subject, forms in data.pop("skies").items()
+        ]
+        self.actions = [
+            (
+                Predicate.parse(forms),
+                [n for word in _nouns(text) for n in self.nouns.get(word, [word])],
+            )
+            for forms, text in data.pop("actions").items()
+        ]
+        self.motions, self.doings = (
+            [Predicate.parse(forms) for forms in data.pop(name)] for name in ("motions", "doings")
+        )
+        self.lists: dict[str, list[str]] = {
+            name: text.split() if isinstance(text, str) else text for name, text in data.items()
+        }
+
+
+def _nouns(text: str) -> list[Noun]:
+    return [Noun(word) for word in text.split()]
+
+
+@functools.cache
+def words() -> Words:
+    """The words, read once."""
+    return Words()
 
 
 def make(seed: int = SEED, size: int = BYTES) -> str:
@@ -72,52 +105,62 @@ class _Writer:
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
+        self.words = words()
+        self.nouns = self.words.nouns
         self.chapter = 0
         self.day = datetime.date(2026, 3, 1)
 
     def pick(self, choices: Sequence[T]) -> T:
         return choices[int(self.rng.random() * len(choices))]
 
+    def word(self, name: str) -> str:
+        return self.pick(self.words.lists[name])
+
     def chance(self, probability: float) -> bool:
         return self.rng.random() < probability
 
     # Words
 
-    def noun(self, kind: str, describe: float = 0.35) -> str:
-        noun = self.pick(_KINDS[kind])
-        return f"{self.trait(kind).describing()} {noun}" if self.chance(describe) else noun
+    def bare(self, kind: str) -> Noun:
+        return self.pick(self.nouns[kind])
 
-    def trait(self, kind: str) -> Adjective:
-        return self.pick(TRAITS[kind])
+    def noun(self, kind: str, describe: float = 0.35) -> Noun:
+        noun = self.bare(kind)
+        return Noun(f"{self.trait(kind):은} {noun}") if self.chance(describe) else noun
 
-    def person(self) -> str:
-        return self.pick(NAMES) if self.chance(0.4) else self.noun("PEOPLE")
+    def trait(self, kind: str) -> Predicate:
+        return self.pick(self.words.traits[kind])
 
-    def action(self) -> tuple[Verb, str]:
+    def person(self) -> Noun:
+        return self.pick(self.words.names) if self.chance(0.4) else self.noun("PEOPLE")
+
+    def action(self) -> tuple[Predicate, str]:
         """A verb and the object it is done to, marked as one: (읽다, "책을")."""
-        verb, objects = self.pick(ACTIONS)
-        return verb, attach(self.pick(objects), "을/를")
+        verb, objects = self.pick(self.words.actions)
+        return verb, f"{self.pick(objects):을/를}"
 
     def to_place(self) -> str:
-        return attach(self.noun("PLACES", 0.25), "으로/로")
+        return f"{self.noun('PLACES', 0.25):으로/로}"
 
     def time(self) -> str:
-        count = self.pick(SINO_NUMBERS)
+        count = self.word("sino_numbers")
         return (
-            self.pick(TIMES).replace("#", str(2 + int(self.rng.random() * 10))).replace("@", count)
+            self.word("times")
+            .replace("#", str(2 + int(self.rng.random() * 10)))
+            .replace("@", count)
         )
 
-    def counted(self) -> str:
+    def counted(self) -> Noun:
         """Some of them: 토끼 세 마리."""
         kind, counter = self.pick([("ANIMALS", "마리"), ("PEOPLE", "명"), ("THINGS", "개")])
         noun = self.noun(kind, 0.2)
         if noun.endswith("책"):
             counter = "권"
-        return f"{noun} {self.pick(NATIVE_NUMBERS)} {counter}"
+        return Noun(f"{noun} {self.word('native_numbers')} {counter}")
 
     # Sentences of a tale; `who` is the one it is about
 
-    def sentence(self, who: str) -> str:
+    def sentence(self, who: Noun) -> str:
         patterns = (
             self.did, self.did, self.went, self.went_after, self.did_while, self.went_to_do,
             self.because, self.there_was, self.was_like, self.together, self.wanted, self.did_not,
@@ -129,97 +172,95 @@ class _Writer:
             return f"{self.time()} {text}"
         return text
 
-    def did(self, who: str) -> str:
+    def did(self, who: Noun) -> str:
         verb, what = self.action()
-        how = f"{self.pick(ADVERBS)} " if self.chance(0.4) else ""
-        return f"{attach(who, '은/는')} {how}{what} {verb.past()}."
+        how = f"{self.word('adverbs')} " if self.chance(0.4) else ""
+        return f"{who:은/는} {how}{what} {verb:었다}."
 
-    def went(self, who: str) -> str:
-        return f"{attach(who, '은/는')} {self.to_place()} {self.pick(MOTIONS).past()}."
+    def went(self, who: Noun) -> str:
+        return f"{who:은/는} {self.to_place()} {self.pick(self.words.motions):었다}."
 
-    def went_after(self, who: str) -> str:
+    def went_after(self, who: Noun) -> str:
         verb, what = self.action()
-        move = self.pick(MOTIONS).past()
-        return f"{attach(who, '은/는')} {what} {verb.and_()} {self.to_place()} {move}."
+        move = self.pick(self.words.motions)
+        return f"{who:은/는} {what} {verb:고} {self.to_place()} {move:었다}."
 
-    def did_while(self, who: str) -> str:
+    def did_while(self, who: Noun) -> str:
         verb, what = self.action()
-        return f"{attach(who, '은/는')} {what} {verb.while_()} {self.pick(DOINGS).past()}."
+        return f"{who:은/는} {what} {verb:으면서} {self.pick(self.words.doings):었다}."
 
-    def went_to_do(self, who: str) -> str:
+    def went_to_do(self, who: Noun) -> str:
         verb, what = self.action()
-        move = self.pick(MOTIONS).past()
-        return f"{attach(who, '은/는')} {what} {verb.in_order_to()} {self.to_place()} {move}."
+        move = self.pick(self.words.motions)
+        return f"{who:은/는} {what} {verb:으려고} {self.to_place()} {move:었다}."
 
-    def because(self, who: str) -> str:
+    def because(self, who: Noun) -> str:
         kind = self.pick(["PLACES", "THINGS", "FOODS", "ANIMALS"])
-        cause = f"{attach(self.pick(_KINDS[kind]), '이/가')} {self.trait(kind).so()}"
+        cause = f"{self.bare(kind):이/가} {self.trait(kind):어서}"
         verb, what = self.action()
-        return f"{cause} {attach(who, '은/는')} {what} {verb.not_past()}."
+        return f"{cause} {who:은/는} {what} {verb:지 않았다}."
 
-    def there_was(self, _who: str) -> str:
+    def there_was(self, _who: Noun) -> str:
         verb = self.pick(["있었다", "있었다", "나타났다", "보였다"])
-        return f"{self.noun('PLACES')}에 {attach(self.counted(), '이/가')} {verb}."
+        return f"{self.noun('PLACES')}에 {self.counted():이/가} {verb}."
 
-    def was_like(self, _who: str) -> str:
-        kind = self.pick(list(_KINDS))
+    def was_like(self, _who: Noun) -> str:
+        kind = self.pick(list(self.nouns))
         first, second = self.trait(kind), self.trait(kind)
-        what = attach(self.pick(_KINDS[kind]), "은/는")
+        what = self.bare(kind)
         if first == second:
-            return f"{what} 아주 {first.past()}."
-        return f"{what} {first.and_()} {second.past()}."
+            return f"{what:은/는} 아주 {first:었다}."
+        return f"{what:은/는} {first:고} {second:었다}."
 
-    def together(self, who: str) -> str:
-        other = attach(self.pick([name for name in NAMES if name != who]), "은/는")
+    def together(self, who: Noun) -> str:
+        other = self.pick([name for name in self.words.names if name != who])
         verb, what = self.action()
-        return f"{attach(who, '과/와')} {other} 함께 {what} {verb.past()}."
+        return f"{who:과/와} {other:은/는} 함께 {what} {verb:었다}."
 
-    def wanted(self, who: str) -> str:
+    def wanted(self, who: Noun) -> str:
         verb, what = self.action()
-        return f"{attach(who, '은/는')} {what} {verb.and_()} 싶었다."
+        return f"{who:은/는} {what} {verb:고} 싶었다."
 
-    def did_not(self, who: str) -> str:
+    def did_not(self, who: Noun) -> str:
         verb, what = self.action()
-        return f"그러나 {attach(who, '은/는')} {what} {verb.not_past()}."
+        return f"그러나 {who:은/는} {what} {verb:지 않았다}."
 
-    def after(self, who: str) -> str:
+    def after(self, who: Noun) -> str:
         (first, one), (second, two) = self.action(), self.action()
-        return f"{one} {first.describing_past()} 뒤 {attach(who, '은/는')} {two} {second.past()}."
+        return f"{one} {first:은} 뒤 {who:은/는} {two} {second:었다}."
 
-    def when(self, who: str) -> str:
+    def when(self, who: Noun) -> str:
         verb, what = self.action()
-        subject, sky = self.pick(SKIES)
-        return (
-            f"{attach(who, '이/가')} {what} {verb.describing_future()} 때 {subject} {sky.past()}."
-        )
+        subject, sky = self.pick(self.words.skies)
+        return f"{who:이/가} {what} {verb:을} 때 {subject} {sky:었다}."
 
-    def someone_who(self, who: str) -> str:
-        (verb, what), other = self.action(), self.pick(PEOPLE)
+    def someone_who(self, who: Noun) -> str:
+        (verb, what), other = self.action(), self.bare("PEOPLE")
         deed = self.pick(["만났다", "보았다", "따라갔다", "도왔다", "떠올렸다"])
-        return f"{attach(who, '은/는')} {what} {verb.describing()} {attach(other, '을/를')} {deed}."
+        return f"{who:은/는} {what} {verb:는} {other:을/를} {deed}."
 
-    def was_someone(self, who: str) -> str:
+    def was_someone(self, who: Noun) -> str:
         if self.chance(0.5):
             what = self.noun("THINGS", 0.8)
-            return f"{attach(who, '이/가')} 찾은 것은 {attach(what, '이었다/였다')}."
-        return f"{attach(who, '은/는')} 사실 {attach(self.noun('PEOPLE', 0.7), '이었다/였다')}."
+            return f"{who:이/가} 찾은 것은 {what:이었다/였다}."
+        return f"{who:은/는} 사실 {self.noun('PEOPLE', 0.7):이었다/였다}."
 
-    def saw_weather(self, _who: str) -> str:
-        subject, verb = self.pick(SKIES)
-        first = self.pick(PLACES)
-        second = self.pick([place for place in PLACES if place != first])
-        return f"{attach(first, '과/와')} {second} 위로 {subject} {verb.past()}."
+    def saw_weather(self, _who: Noun) -> str:
+        subject, verb = self.pick(self.words.skies)
+        first = self.bare("PLACES")
+        second = self.pick([place for place in self.nouns["PLACES"] if place != first])
+        return f"{first:과/와} {second} 위로 {subject} {verb:었다}."
 
-    def but_then(self, who: str) -> str:
-        kind = self.pick(list(_KINDS))
-        what = attach(self.pick(_KINDS[kind]), "은/는")
+    def but_then(self, who: Noun) -> str:
+        kind = self.pick(list(self.nouns))
+        what = self.bare(kind)
         verb, to_what = self.action()
-        trait = self.trait(kind).past_base()
-        return f"{what} {trait}지만 {attach(who, '은/는')} {to_what} {verb.past()}."
+        trait = self.trait(kind)
+        return f"{what:은/는} {trait:었지만} {who:은/는} {to_what} {verb:었다}."
 
     # Talk
 
-    def exchange(self, who: str, other: str) -> str:
+    def exchange(self, who: Noun, other: Noun) -> str:
         """A question and its answer, one line each."""
         question, answer = self.pick([self.asked_where, self.asked_done, self.asked_what,
                                       self.asked_who, self.proposed])()  # fmt: skip
@@ -228,27 +269,27 @@ class _Writer:
             ["대답했다", "말했다", "속삭였다", "웃으면서 말했다", "외쳤다", "중얼거렸다"]
         )
         if self.chance(0.5):
-            asker, teller, between = attach(who, "이/가"), attach(other, "은/는"), "\n"
+            asker, teller, between = f"{who:이/가}", f"{other:은/는}", "\n"
         else:
-            asker, teller, between = f"하고 {attach(who, '이/가')}", attach(other, "이/가"), " "
+            asker, teller, between = f"하고 {who:이/가}", f"{other:이/가}", " "
         return f"“{question}”{between}{asker} {asked}.\n“{answer}”{between}{teller} {told}."
 
     def asked_where(self) -> tuple[str, str]:
-        what = attach(self.noun("THINGS"), "은/는")
-        return f"{what} 어디에 있어요?", f"{self.noun('PLACES')}에 있어요."
+        what = self.noun("THINGS")
+        return f"{what:은/는} 어디에 있어요?", f"{self.noun('PLACES')}에 있어요."
 
     def asked_done(self) -> tuple[str, str]:
         verb, what = self.action()
         if self.chance(0.5):
-            return f"{what} {verb.past_base()}니?", f"네, 벌써 {verb.past_base()}어요."
-        return f"{what} {verb.past_base()}어요?", f"아니요, 아직 못 {verb.past_base()}어요…"
+            return f"{what} {verb:었니}?", f"네, 벌써 {verb:었어요}."
+        return f"{what} {verb:었어요}?", f"아니요, 아직 못 {verb:었어요}…"
 
     def asked_what(self) -> tuple[str, str]:
         kind = self.pick(["THINGS", "ANIMALS", "FOODS"])
-        noun, trait = self.pick(_KINDS[kind]), self.trait(kind)
+        noun, trait = self.bare(kind), self.trait(kind)
         return (
             self.pick(["이것은 무엇이에요?", "저것은 뭐예요?", "그게 뭐니?"]),
-            f"{attach(noun, '이에요/예요')}. {self.pick(['정말', '아주'])} {trait.exclaimed()}!",
+            f"{noun:이에요/예요}. {self.pick(['정말', '아주'])} {trait:네요}!",
         )
 
     def asked_who(self) -> tuple[str, str]:
@@ -256,22 +297,22 @@ class _Writer:
         question = self.pick(
             [
                 "거기 누구 없어요?",
-                f"누구 {what} {verb.describing_past()} 사람 있어요?",
+                f"누구 {what} {verb:은} 사람 있어요?",
                 "누구 찾아요?",
             ]
         )
-        return question, f"{attach(self.person(), '이/가')} {self.noun('PLACES', 0.2)}에 있어요."
+        return question, f"{self.person():이/가} {self.noun('PLACES', 0.2)}에 있어요."
 
     def proposed(self) -> tuple[str, str]:
         verb, what = self.action()
-        name = attach(self.pick(NAMES), "아/야")
+        name = self.pick(self.words.names)
         if self.chance(0.5):
-            return f"{name}, {what} {verb.shall_we()}?", f"좋아요! {what} {verb.and_()} 싶어요."
-        return f"{name}, {self.noun('PLACES')}에 가서 {what} {verb.lets()}.", self.refusal()
+            return f"{name:아/야}, {what} {verb:을까요}?", f"좋아요! {what} {verb:고} 싶어요."
+        return f"{name:아/야}, {self.noun('PLACES')}에 가서 {what} {verb:자}.", self.refusal()
 
     def refusal(self) -> str:
         kind = self.pick(["PLACES", "FOODS", "THINGS"])
-        why = f"{attach(self.pick(_KINDS[kind]), '이/가')} 너무 {self.trait(kind).so()} 싫어요."
+        why = f"{self.bare(kind):이/가} 너무 {self.trait(kind):어서} 싫어요."
         return self.pick(["아니요. ", "글쎄요, ", ""]) + why
 
     # Pieces
@@ -284,23 +325,24 @@ class _Writer:
 
     def tale(self) -> str:
         self.chapter += 1
-        hero, other = self.pick(PEOPLE + NAMES), self.pick(PEOPLE + NAMES)
-        title = f"● 제{self.chapter}장. {attach(hero, '과/와')} {self.noun('THINGS', 0.6)}"
+        heroes = self.nouns["PEOPLE"] + self.words.names
+        hero, other = self.pick(heroes), self.pick(heroes)
+        title = f"● 제{self.chapter}장. {hero:과/와} {self.noun('THINGS', 0.6)}"
         paragraphs = [title, ""]
         for _ in range(3 + int(self.rng.random() * 3)):
             who = [hero]
             for _ in range(2 + int(self.rng.random() * 4)):
-                who.append(self.pick([hero, "그", other]))
+                who.append(self.pick([hero, Noun("그"), other]))
             paragraphs.append(" ".join(self.sentence(name) for name in who))
             if self.chance(0.6):
                 paragraphs.append(self.exchange(hero, other))
         if self.chance(0.3):
-            paragraphs.append(f"‘{self.sentence('나').removesuffix('.')}…’")
+            paragraphs.append(f"‘{self.sentence(Noun('나')).removesuffix('.')}…’")
         return "\n".join(paragraphs)
 
     def chat(self) -> str:
         """Messages between two friends, with the lone jamo people type."""
-        first, second = self.pick(NAMES), self.pick(NAMES)
+        first, second = self.pick(self.words.names), self.pick(self.words.names)
         lines = ["★ 대화방 ★"]
         for turn in range(4 + int(self.rng.random() * 5)):
             lines.append(f"{(first, second)[turn % 2]}: {self.message()}")
@@ -309,19 +351,19 @@ class _Writer:
     def message(self) -> str:
         verb, what = self.action()
         kind = self.pick(["FOODS", "PLACES", "THINGS"])
-        thing = self.pick(_KINDS[kind])
+        thing = self.bare(kind)
         text = self.pick(
             [
-                f"나 지금 {attach(self.pick(PLACES), '이야/야')}",
-                f"{what} {verb.past_base()}어",
-                f"아직 {what} 못 {verb.past_base()}어",
-                f"{attach(thing, '이/가')} 진짜 {self.trait(kind).infinitive}",
-                f"내일 {what} {verb.describing_future()} 거야",
-                f"{self.pick(PLACES)}에서 {self.pick(PEOPLE)} 봤어",
-                f"{1 + int(self.rng.random() * 12)}시에 {self.pick(PLACES)} 앞에서 만나",
+                f"나 지금 {self.bare('PLACES'):이야/야}",
+                f"{what} {verb:었어}",
+                f"아직 {what} 못 {verb:었어}",
+                f"{thing:이/가} 진짜 {self.trait(kind):어}",
+                f"내일 {what} {verb:을} 거야",
+                f"{self.bare('PLACES')}에서 {self.bare('PEOPLE')} 봤어",
+                f"{1 + int(self.rng.random() * 12)}시에 {self.bare('PLACES')} 앞에서 만나",
             ]
         )
-        mark = self.pick(CHAT_WORDS)
+        mark = self.word("chat_words")
         shape = self.rng.random()
         return mark if shape < 0.12 else f"{mark} {text}" if shape < 0.35 else f"{text} {mark}"
 
@@ -329,26 +371,26 @@ class _Writer:
         self.day += datetime.timedelta(days=1 + int(self.rng.random() * 5))
         day = self.day
         weekday = "월화수목금토일"[day.weekday()]
-        title = f"{day.year}년 {day.month}월 {day.day}일 {weekday}요일, {self.pick(WEATHER)}"
-        body = " ".join(self.sentence("나") for _ in range(4 + int(self.rng.random() * 4)))
+        title = f"{day.year}년 {day.month}월 {day.day}일 {weekday}요일, {self.word('weather')}"
+        body = " ".join(self.sentence(Noun("나")) for _ in range(4 + int(self.rng.random() * 4)))
         return f"{title}\n{body}"
 
     def letter(self) -> str:
-        to, sender = self.pick(PEOPLE), self.pick(NAMES)
+        to, sender = self.bare("PEOPLE"), self.pick(self.words.names)
         lines = []
         for _ in range(3 + int(self.rng.random() * 3)):
             verb, what = self.action()
-            where, move = self.to_place(), self.pick(MOTIONS)
-            kind = self.pick(list(_KINDS))
-            noun = attach(self.pick(_KINDS[kind]), "이/가")
+            where, move = self.to_place(), self.pick(self.words.motions)
+            kind = self.pick(list(self.nouns))
+            noun = self.bare(kind)
             lines.append(
                 self.pick(
                     [
-                        f"저는 요즘 {what} {verb.formal()}.",
-                        f"{noun} {self.trait(kind).so()} {what} {verb.past_base()}습니다.",
-                        f"{where} {move.formal()}.",
-                        f"{what} {verb.if_()} 꼭 답장해 주세요.",
-                        f"시간이 있으면 {what} {verb.please()}.",
+                        f"저는 요즘 {what} {verb:습니다}.",
+                        f"{noun:이/가} {self.trait(kind):어서} {what} {verb:었습니다}.",
+                        f"{where} {move:습니다}.",
+                        f"{what} {verb:으면} 꼭 답장해 주세요.",
+                        f"시간이 있으면 {what} {verb:으세요}.",
                     ]
                 )
             )

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+from pathlib import Path
 
 import numpy as np
 
+from rnntk.config import read_toml
 from rnntk.corpora.system import Built
 
 SIDE = 28
@@ -19,68 +21,23 @@ TRAIN = 10_000
 TEST = 2_000
 SEED = 0
 VERSION = 1
-"""Raised when the drawing changes, so that results name what they were had on."""
+"""Raised when the drawing changes, so that results name what they were measured on."""
 
 _POINTS = 17  # a skeleton's points: enough for the two bowls of an 8
 _CHUNK = 64  # images drawn at a time: their distances stay in the processor's cache
 
-Stroke = list[tuple[float, float]]
+
+def _arc(
+    x: float, y: float, rx: float, ry: float, start: float, end: float, n: float
+) -> np.ndarray:
+    """`n` points on an ellipse, `(n, 2)`; angles in degrees from the right, clockwise, as y points down."""
+    angles = np.radians(np.linspace(start, end, int(n)))
+    return np.stack([x + rx * np.cos(angles), y + ry * np.sin(angles)], axis=1)
 
 
-def _arc(x: float, y: float, rx: float, ry: float, start: float, end: float, n: int = 12) -> Stroke:
-    """Points on an ellipse; angles in degrees from the right, clockwise, as y points down."""
-    angles = np.radians(np.linspace(start, end, n))
-    return [(x + rx * float(np.cos(a)), y + ry * float(np.sin(a))) for a in angles]
-
-
-# For each digit, the ways to write it; each way is a list of strokes in a box of x and y in -1..1.
-_SKELETONS: list[list[list[Stroke]]] = [
-    [[_arc(0, 0, 0.62, 0.95, -90, 270, 17)], [_arc(0, 0, 0.5, 0.9, -70, 300, 17)]],
-    [[[(0, -0.95), (0, 0.95)]], [[(-0.35, -0.6), (0.05, -0.95), (0.05, 0.95)]]],
-    [
-        [[*_arc(0, -0.42, 0.55, 0.52, -170, 40, 9), (-0.6, 0.92), (0.65, 0.9)]],
-        [[*_arc(0, -0.4, 0.55, 0.55, -160, 60, 9), (-0.4, 0.8),
-          *_arc(-0.4, 0.7, 0.18, 0.2, 90, 270, 4), (0.65, 0.9)]],
-    ],
-    [
-        [[*_arc(-0.05, -0.47, 0.52, 0.46, -150, 80, 8),
-          *_arc(-0.05, 0.45, 0.6, 0.48, -80, 150, 8)]],
-        [[(-0.5, -0.9), (0.5, -0.9), (-0.05, -0.15), *_arc(-0.05, 0.4, 0.58, 0.53, -80, 150, 9)]],
-    ],
-    [
-        [[(0.15, -0.95), (-0.65, 0.25), (0.7, 0.25)], [(0.3, -0.25), (0.3, 0.95)]],
-        [[(-0.5, -0.9), (-0.55, 0.05), (0.5, 0.0)], [(0.5, -0.9), (0.45, 0.95)]],
-    ],
-    [
-        [[(0.55, -0.92), (-0.45, -0.9), (-0.5, -0.15),
-          *_arc(-0.05, 0.33, 0.58, 0.58, -120, 140, 9)]],
-        [[(-0.45, -0.9), (-0.5, -0.1), *_arc(-0.05, 0.35, 0.55, 0.55, -110, 140, 9)],
-         [(-0.45, -0.9), (0.55, -0.92)]],
-    ],
-    [
-        [[(0.4, -0.9), *_arc(0.1, 0.0, 0.68, 0.95, -120, -180, 4),
-          *_arc(0, 0.45, 0.56, 0.5, 180, -180, 11)]],
-        [[(0.1, -0.95), (-0.4, 0.1), *_arc(0, 0.45, 0.5, 0.48, 190, -170, 12)]],
-    ],
-    [
-        [[(-0.6, -0.88), (0.6, -0.9), (-0.15, 0.95)]],
-        [[(-0.6, -0.88), (0.6, -0.9), (-0.1, 0.95)], [(-0.3, 0.05), (0.45, 0.0)]],
-    ],
-    [
-        [[*_arc(0, -0.47, 0.46, 0.46, 90, 450, 9), *_arc(0, 0.46, 0.56, 0.48, -90, 270, 9)]],
-        [[*_arc(0, -0.47, 0.44, 0.44, -30, -270, 7), *_arc(0, 0.46, 0.52, 0.48, -90, 240, 8),
-          (0.4, -0.65)]],
-    ],
-    [
-        [[*_arc(0, -0.42, 0.54, 0.5, 0, 360, 11), (0.52, 0.1), (0.35, 0.95)]],
-        [[*_arc(0, -0.42, 0.52, 0.5, -20, 340, 10), *_arc(-0.1, 0.2, 0.62, 0.72, 0, 130, 6)]],
-    ],
-]  # fmt: skip
-
-
-def _resampled(stroke: Stroke, n: int) -> np.ndarray:
-    """`n` points at equal distances along the stroke, `(n, 2)`."""
-    points = np.array(stroke)
+def _resampled(stroke: list[list[float]], n: int) -> np.ndarray:
+    """`n` points at equal distances along a stroke of points and arcs, `(n, 2)`."""
+    points = np.concatenate([_arc(*part) if len(part) == 7 else [part] for part in stroke])
     lengths = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
     at = np.linspace(0.0, lengths[-1], n)
     return np.stack([np.interp(at, lengths, points[:, axis]) for axis in (0, 1)], axis=1)
@@ -90,7 +47,8 @@ def _skeletons() -> tuple[np.ndarray, np.ndarray]:
     """Points of each way of each digit `(10, 2, P, 2)`, and where ink runs on `(10, 2, P-1)`."""
     points = np.zeros((10, 2, _POINTS, 2))
     inked = np.ones((10, 2, _POINTS - 1), bool)
-    for digit, ways in enumerate(_SKELETONS):
+    data = read_toml(Path(__file__).with_name("digits_strokes.toml"))
+    for digit, ways in enumerate(data.values()):
         for way, strokes in enumerate(ways):
             first = _POINTS if len(strokes) == 1 else _POINTS - 6
             parts = [_resampled(strokes[0], first)]

@@ -1,56 +1,45 @@
-"""Downloading one file, safely.
+"""Download one file, check it, and only then let it take its target's place.
 
-The bytes go to a temporary file beside the target, are checked, and only then take the target's
-place in one step (`os.replace`). Whatever fails, what stood at the target before stays as it was.
-`keras.utils.get_file` is not used, because it deletes the file it finds when the hash does not
-match and the new download fails.
+`keras.utils.get_file` deletes the file it finds when the hash does not match and the new download fails. pooch would
+need most of this around it: it has no limit on the whole time, and its errors are those of `requests`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
-import os
 import shutil
 import socket
 import ssl
 import tarfile
-import tempfile
 import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import rnntk
 from rnntk.errors import CorpusError
+from rnntk.files import disk_errors, replacing
 
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 5.0  # for the server to answer, and between its bytes
 TOTAL_SECONDS = 600.0
+
+ANOTHER_CACHE = "Name another folder with RNNTK_CACHE."
+"""Advice for when the cache cannot be written."""
 
 _BLOCK = 1 << 16
 _RETRY_SECONDS = 0.5
 
-Progress = Callable[[int, int | None], None]
-"""Called with the bytes done so far and the bytes in all, or None when the server does not say."""
-
 
 class _PassingError(CorpusError):
-    """A failure that a second try may not meet."""
+    """A failure that a second try may avoid."""
 
 
-def fetch(
-    url: str,
-    target: Path,
-    *,
-    sha256: str = "",
-    member: str = "",
-    progress: Progress | None = None,
-    connect_seconds: float = CONNECT_SECONDS,
-    total_seconds: float = TOTAL_SECONDS,
-) -> None:
-    """Download `url` to `target`, trying a second time after an error that may pass.
+def fetch(url: str, target: Path, *, sha256: str = "", member: str = "") -> None:
+    """Download `url` to `target`, with a second try after a temporary error.
 
     The proxy environment variables are respected as `urllib` does.
 
@@ -59,82 +48,46 @@ def fetch(
         target: the file to write; its folder is made. It is replaced only by checked bytes.
         sha256: what the wanted bytes must hash to, 64 hex digits; empty: not checked.
         member: when the URL is a tar or zip archive, the file inside it that is wanted.
-        progress: called now and then.
-        connect_seconds: how long to wait for the server to answer, and between its bytes.
-        total_seconds: how long the whole download may take.
 
     Raises:
-        CorpusError: the file could not be had; the text says why, in one sentence.
+        CorpusError: the download failed; the text says why, in one sentence.
     """
-
-    def attempt() -> None:
-        _fetch_once(url, target, sha256, member, progress, connect_seconds, total_seconds)
-
     try:
-        attempt()
+        _fetch_once(url, target, sha256, member)
     except _PassingError:
         time.sleep(_RETRY_SECONDS)
-        attempt()
+        _fetch_once(url, target, sha256, member)
 
 
-def _fetch_once(
-    url: str,
-    target: Path,
-    sha256: str,
-    member: str,
-    progress: Progress | None,
-    connect_seconds: float,
-    total_seconds: float,
-) -> None:
-    try:
+def _fetch_once(url: str, target: Path, sha256: str, member: str) -> None:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(disk_errors(target, advice=ANOTHER_CACHE, error=CorpusError))
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{target.name}.", suffix=".part", dir=target.parent
-        )
-    except OSError as error:
-        raise CorpusError(
-            f"there is no place to download to: {target.parent}: {error.strerror}"
-            " (RNNTK_CACHE names another folder)"
-        ) from None
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            deadline = time.monotonic() + total_seconds
-            _download(url, file.write, progress, connect_seconds, deadline)
+        part = stack.enter_context(replacing(target))
+        with part.open("wb") as file:
+            _download(url, file)
         if member:
             _extract(part, member)
-        if sha256:
-            found = sha256_of(part)
-            if found != sha256:
-                raise CorpusError(
-                    f"what came is not what the card names: SHA-256 {found}, not {sha256};"
-                    " it was thrown away"
-                )
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+        if sha256 and (found := sha256_of(part)) != sha256:
+            raise CorpusError(
+                f"what came is not what the card names: SHA-256 {found}, not {sha256};"
+                " it was discarded"
+            )
 
 
-def _download(
-    url: str,
-    write: Callable[[bytes], object],
-    progress: Progress | None,
-    connect_seconds: float,
-    deadline: float,
-) -> None:
+def _download(url: str, file: BinaryIO) -> None:
+    deadline = time.monotonic() + TOTAL_SECONDS
     request = urllib.request.Request(url, headers={"User-Agent": f"rnntk/{rnntk.__version__}"})
     done, total = 0, None
     try:
         # An opener of its own, because the one that urllib shares keeps the proxies of its first use.
         opener = urllib.request.build_opener()
-        with opener.open(request, timeout=connect_seconds) as response:
+        with opener.open(request, timeout=CONNECT_SECONDS) as response:
             length = response.headers.get("Content-Length")
             total = int(length) if length else None
             while block := response.read1(_BLOCK):
-                write(block)
+                file.write(block)
                 done += len(block)
-                if progress:
-                    progress(done, total)
                 if time.monotonic() > deadline:
                     raise CorpusError(f"it took too long: {_amount(done, total)} came in time")
     except urllib.error.HTTPError as error:
@@ -150,7 +103,7 @@ def _download(
 
 
 def _connection_error(reason: object, done: int, total: int | None) -> CorpusError:
-    """What to tell of an error that came from below HTTP."""
+    """The message for an error below HTTP."""
     if isinstance(reason, socket.gaierror):
         return CorpusError("no network: the server's name cannot be looked up")
     if isinstance(reason, ssl.SSLCertVerificationError):
@@ -174,7 +127,7 @@ def _amount(done: int, total: int | None) -> str:
 
 def _extract(archive: Path, member: str) -> None:
     """Put the `member` of a tar or zip archive in the archive's own place."""
-    inner = archive.with_name(archive.name + ".member")
+    inner = archive.with_name("member")
     try:
         with inner.open("wb") as file:
             if zipfile.is_zipfile(archive):
@@ -191,8 +144,6 @@ def _extract(archive: Path, member: str) -> None:
         raise CorpusError(f"the archive has no file {member}") from None
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
         raise CorpusError(f"the archive cannot be read: {error}") from None
-    finally:
-        inner.unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:

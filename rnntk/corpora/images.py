@@ -11,19 +11,16 @@ import hashlib
 import struct
 import zipfile
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rnntk.errors import CorpusError, DataError, UsageError
+from rnntk.errors import DataError
 
 if TYPE_CHECKING:
-    from rnntk.corpora.card import Card
-    from rnntk.corpora.fetch import Progress
-    from rnntk.corpora.search import Notify, Resolved
-    from rnntk.corpora.system import Machine
+    from rnntk.corpora.search import Resolved
 
 SIDE = 28
 CLASSES = 10
@@ -47,7 +44,6 @@ class ImageSet:
         y_test: uint8 `(M,)`.
         name: the corpus, `mnist` or `digits` or that of a user's card.
         title: what to call it in a report; that of `digits` says that it is not MNIST.
-        verified: whether the arrays are known by hash to be the ones that the card names.
     """
 
     x_train: np.ndarray
@@ -56,65 +52,6 @@ class ImageSet:
     y_test: np.ndarray
     name: str
     title: str
-    verified: bool
-
-
-def resolve_images(
-    data: str | None = None,
-    *,
-    data_dir: Path | None = None,
-    offline: bool = False,
-    notify: Notify | None = None,
-    progress: Progress | None = None,
-    machine: Machine | None = None,
-) -> Resolved:
-    """Find an image set: the one that is named, or `mnist`, else `digits`, when none is.
-
-    Args:
-        data: `mnist`, `digits`, a user's card by path, or None.
-        data_dir: see `registry.resolve`.
-        offline: see `registry.resolve`.
-        notify: see `registry.resolve`.
-        progress: see `registry.resolve`.
-        machine: see `registry.resolve`.
-
-    Raises:
-        UsageError: `data` is not an image set.
-        CorpusError: the one that was named cannot be had.
-    """
-    # The registry knows images only by their files, so it stands after this module.
-    from rnntk.corpora import registry
-
-    def find(card: Card) -> Resolved:
-        return registry.resolve(
-            card,
-            data_dir=data_dir,
-            offline=offline,
-            notify=notify,
-            progress=progress,
-            machine=machine,
-        )
-
-    card = registry.load_card(data or "mnist")
-    if card.kind != "images":
-        raise UsageError(
-            f"--data {data}: {card.name} is a text; the image sets are mnist and digits."
-        )
-    if data is not None:
-        return find(card)
-    try:
-        return find(card)
-    except CorpusError:
-        found = find(registry.load_card("digits"))
-    why = "is not downloaded with --offline" if offline else "could not be downloaded"
-    return replace(
-        found,
-        detail=(
-            f"MNIST is not on this machine and {why} (rnntk mnist --data mnist says where it is looked for), so"
-            " digits drawn by rnntk are used instead. They are not MNIST: an accuracy on them says nothing of MNIST."
-            f" {found.detail}"
-        ),
-    )
 
 
 def load_images(resolved: Resolved) -> ImageSet:
@@ -138,7 +75,7 @@ def load_images(resolved: Resolved) -> ImageSet:
                 f" the SHA-256 of its {name} is {found}, not {expected}.\n"
                 "The file was left as it is. Move it away to have the right one downloaded."
             )
-    return ImageSet(**arrays, name=card.name, title=card.title, verified=bool(card.arrays))
+    return ImageSet(**arrays, name=card.name, title=card.title)
 
 
 def idx_files(folder: Path) -> list[Path]:

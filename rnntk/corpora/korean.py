@@ -7,13 +7,10 @@ final consonant is added, taken away and asked for by arithmetic.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
-
-P = TypeVar("P", bound="Predicate")
 
 _FIRST, _LAST = 0xAC00, 0xD7A3
 _WITH_GA = {"나": "내가", "너": "네가", "저": "제가", "누구": "누가"}
-_NIEUN, _RIEUL, _PIEUP, _SSANG_SIOT = 4, 8, 17, 20
+_RIEUL, _PIEUP, _SSANG_SIOT = 8, 17, 20
 
 
 def final_of(word: str) -> int:
@@ -28,25 +25,25 @@ def final_of(word: str) -> int:
     return (last - _FIRST) % 28
 
 
-def attach(word: str, particle: str) -> str:
-    """The word with a particle that has a form after consonants and one after vowels.
+class Noun(str):
+    """A word that ends in a Hangul syllable.
 
-    Args:
-        word: ends in a Hangul syllable.
-        particle: the form after a consonant, a slash, the form after a vowel: `은/는`, `이/가`,
-            `을/를`, `과/와`, `으로/로`, `이다/다`, `이었다/였다`, `아/야`. Those that begin
-            with 으 take the vowel form after ㄹ too.
+    Formatting adds a particle, given in its forms after consonants and after vowels: `은/는`, `이/가`, `을/를`,
+    `과/와`, `으로/로`, `이었다/였다`, `아/야`. Those that begin with 으 take the vowel form after ㄹ too.
 
-    >>> attach("책", "을/를"), attach("차", "을/를"), attach("물", "으로/로")
-    ('책을', '차를', '물로')
+    >>> f"{Noun('책'):을/를} {Noun('차'):을/를} {Noun('물'):으로/로}"
+    '책을 차를 물로'
     """
-    if particle == "이/가" and word in _WITH_GA:
-        return _WITH_GA[word]
-    after_consonant, after_vowel = particle.split("/")
-    final = final_of(word)
-    if final == 0 or (final == _RIEUL and after_consonant.startswith("으")):
-        return word + after_vowel
-    return word + after_consonant
+
+    __slots__ = ()
+
+    def __format__(self, particle: str) -> str:
+        if particle == "이/가" and self in _WITH_GA:
+            return _WITH_GA[self]
+        after_consonant, _, after_vowel = particle.partition("/")
+        final = final_of(self) if particle else 0
+        open_ended = final == 0 or (final == _RIEUL and after_consonant.startswith("으"))
+        return str(self) + (after_vowel if open_ended else after_consonant)
 
 
 def _with_final(word: str, final: int) -> str:
@@ -64,6 +61,12 @@ def _without_rieul(word: str) -> str:
 class Predicate:
     """A verb or an adjective, from the three bases that all of its forms are made of.
 
+    Formatting gives a form, by its ending as grammars write it:
+
+    >>> eat, make, hear = map(Predicate.parse, ("먹 먹어", "만들 만들어", "듣 들어 들으"))
+    >>> f"{eat:고} {eat:었다} {make:는} {make:은} {hear:을까요} {hear:습니다} {hear:으면서}"
+    '먹고 먹었다 만드는 만든 들을까요 듣습니다 들으면서'
+
     Attributes:
         stem: before endings in ㄱ, ㅈ, ㄷ: 듣(고), 돕(지만), 만들(고).
         infinitive: with 아/어 in it: 들어, 도와, 만들어. Contracted where it is usual: 가, 와, 해.
@@ -75,7 +78,7 @@ class Predicate:
     soft: str
 
     @classmethod
-    def parse(cls: type[P], text: str) -> P:
+    def parse(cls, text: str) -> Predicate:
         """From `stem infinitive [soft]`; the regular soft base is found from the stem.
 
         >>> Predicate.parse("먹 먹어").soft, Predicate.parse("듣 들어 들으").soft
@@ -85,96 +88,17 @@ class Predicate:
         regular = stem if final_of(stem) in (0, _RIEUL) else stem + "으"
         return cls(stem, infinitive, rest[0] if rest else regular)
 
-    def and_(self) -> str:
-        """먹고: and, and then."""
-        return self.stem + "고"
-
-    def but(self) -> str:
-        """먹지만."""
-        return self.stem + "지만"
-
-    def so(self) -> str:
-        """먹어서: because, and so."""
-        return self.infinitive + "서"
-
-    def if_(self) -> str:
-        """먹으면."""
-        return self.soft + "면"
-
-    def while_(self) -> str:
-        """먹으면서."""
-        return self.soft + "면서"
-
-    def in_order_to(self) -> str:
-        """먹으려고."""
-        return self.soft + "려고"
-
-    def past_base(self) -> str:
-        """먹었, 갔: takes 다, 어요, 니, 지만."""
-        return _with_final(self.infinitive, _SSANG_SIOT)
-
-    def past(self) -> str:
-        """먹었다."""
-        return self.past_base() + "다"
-
-    def not_past(self) -> str:
-        """먹지 않았다."""
-        return self.stem + "지 않았다"
-
-    def polite(self) -> str:
-        """먹어요."""
-        return self.infinitive + "요"
-
-    def formal(self) -> str:
-        """먹습니다, 갑니다, 만듭니다."""
+    def __format__(self, ending: str) -> str:
+        first, rest = ending[0], ending[1:]
+        if first == "어":
+            return self.infinitive + rest
+        if first == "었":
+            return _with_final(self.infinitive, _SSANG_SIOT) + rest
+        if first in "은을":
+            return _with_final(_without_rieul(self.soft), final_of(first)) + rest
+        if first == "으":
+            return (_without_rieul(self.soft) if rest[0] == "세" else self.soft) + rest
         base = _without_rieul(self.stem)
-        return self.stem + "습니다" if final_of(base) else _with_final(base, _PIEUP) + "니다"
-
-    def please(self) -> str:
-        """읽으세요, 가세요, 만드세요: please do."""
-        return _without_rieul(self.soft) + "세요"
-
-    def exclaimed(self) -> str:
-        """춥네요, 기네요."""
-        return _without_rieul(self.stem) + "네요"
-
-    def describing_past(self) -> str:
-        """먹은, 간, 만든 (of a verb: that did; of an adjective: that is)."""
-        return _with_final(_without_rieul(self.soft), _NIEUN)
-
-    def describing_future(self) -> str:
-        """먹을, 갈, 만들."""
-        return _with_final(_without_rieul(self.soft), _RIEUL)
-
-    def shall_we(self) -> str:
-        """먹을까요."""
-        return self.describing_future() + "까요"
-
-
-class Verb(Predicate):
-    """A verb: what only verbs have."""
-
-    def present(self) -> str:
-        """먹는다, 간다, 만든다."""
-        base = _without_rieul(self.stem)
-        return self.stem + "는다" if final_of(base) else _with_final(base, _NIEUN) + "다"
-
-    def describing(self) -> str:
-        """먹는, 가는, 만드는."""
-        return _without_rieul(self.stem) + "는"
-
-    def lets(self) -> str:
-        """먹자."""
-        return self.stem + "자"
-
-
-class Adjective(Predicate):
-    """An adjective: in the present it takes 다 alone, and its describing form is that of 으ㄴ."""
-
-    def present(self) -> str:
-        """작다."""
-        return self.stem + "다"
-
-    def describing(self) -> str:
-        """작은, 큰, 긴."""
-        return self.describing_past()
+        if ending == "습니다" and not final_of(base):
+            return _with_final(base, _PIEUP) + "니다"
+        return (base if first in "는네" else self.stem) + ending

@@ -9,13 +9,13 @@ from rnntk.errors import UsageError
 
 
 def data_dirs(data_dir: Path | None = None) -> list[Path]:
-    """The folders that may hold corpora, in order: `--data-dir`, `$RNNTK_DATA`, `./data`.
+    """The folders that may hold corpora, in order: `data_dir`, `$RNNTK_DATA`, `./data`.
 
     Raises:
         UsageError: `data_dir` is given and is not a folder.
     """
     if data_dir is not None and not data_dir.is_dir():
-        raise UsageError(f"--data-dir {data_dir}: there is no such folder.")
+        raise UsageError(f"`data_dir` is {data_dir}, but there is no such folder.")
     named = [data_dir, os.environ.get("RNNTK_DATA") or None, "data"]
     folders = [Path(folder) for folder in named if folder is not None]
     return list(dict.fromkeys(folders))

@@ -1,18 +1,19 @@
-"""Finding a corpus: which cards there are, and where each corpus comes from on this machine.
+"""Find a corpus: which cards there are, and where each corpus comes from on this machine.
 
-The order is: data folders (`--data-dir`, `$RNNTK_DATA`, `./data`), the cache, then the card's own
-sources as it lists them. The first that answers wins, and the `Resolved` says which it was.
+The order is: data folders (`data_dir`, `$RNNTK_DATA`, `./data`), the cache, then the card's own
+sources in its order. The first that answers is used, and `Resolved` says which.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from rnntk.corpora import places
-from rnntk.corpora.card import Card, Source, read_card
-from rnntk.corpora.fetch import Progress
+from rnntk.corpora.card import Card, CardSource, read_card
 from rnntk.corpora.search import (
     GENERATORS,
     NO_FILE,
@@ -25,35 +26,24 @@ from rnntk.corpora.search import (
     size_of,
 )
 from rnntk.corpora.system import BUILDERS, Machine, material
-from rnntk.errors import CorpusError, UsageError, nearest
-
-__all__ = [
-    "Availability",
-    "Resolved",
-    "all_cards",
-    "availability",
-    "load_card",
-    "resolve",
-    "resolve_default",
-    "user_path",
-]
+from rnntk.errors import CorpusError, UsageError, did_you_mean
 
 DEFAULT_CORPORA = ("linux_kernel", "python_stdlib")
-"""What is used when no corpus is named, in order."""
+"""Used when no corpus is named, in order."""
 
 _CARDS = Path(__file__).parent / "cards"
 
 
 @dataclass(frozen=True)
 class Availability:
-    """Whether a corpus can be had here, found without the network.
+    """Whether a corpus is available here, found without the network.
 
     Attributes:
         card: the corpus.
         available: whether it can be used now without the network.
-        source: what it would come from: `data-dir`, ..., `url`, or empty when there is nothing.
-        detail: the place for a reader: a path, a host, or what is missing.
-        bytes: the size, about where it is not yet made; 0 when unknown.
+        source: of the text: `data-dir`, ..., `url`, or empty when there is none.
+        detail: a path, a host, or what is missing.
+        bytes: the size, approximate where it is not made yet; 0 when unknown.
     """
 
     card: Card
@@ -82,17 +72,14 @@ def load_card(name_or_path: str | Path) -> Card:
         return card
     names = sorted(path.stem for path in _CARDS.glob("*.toml"))
     if text not in names:
-        like = nearest(text, names)
-        hint = f" Did you mean {like}?" if like else ""
         raise UsageError(
-            f"There is no corpus called {text}.{hint} The corpora are {', '.join(names)};"
-            " a text of your own is given by --input PATH,"
-            " a card of your own by --corpus ./my.toml."
+            f"There is no corpus called {text}.{did_you_mean(text, names)} The corpora are {', '.join(names)}."
+            " A text of your own is given by `input`, a card of your own by `corpus` (./my.toml)."
         )
     return read_card(_CARDS / f"{text}.toml")
 
 
-def _check_builder(source: Source, path: str) -> None:
+def _check_builder(source: CardSource, path: str) -> None:
     known = {"system": list(BUILDERS), "generated": list(GENERATORS)}.get(source.kind)
     if known is not None and source.target not in known:
         raise UsageError(
@@ -107,33 +94,24 @@ def resolve(
     data_dir: Path | None = None,
     offline: bool = False,
     accept_licence: bool = False,
-    notify: Notify | None = None,
-    progress: Progress | None = None,
+    notify: Notify = lambda _: None,
     machine: Machine | None = None,
 ) -> Resolved:
     """Find the corpus, downloading or making it when it has to be.
 
     Args:
         card: the corpus.
-        data_dir: a folder to look in first (`--data-dir`).
+        data_dir: a folder to look in first.
         offline: never use the network; `RNNTK_OFFLINE=1` does the same.
         accept_licence: download also where the card asks for consent first.
-        notify: told what is being done and what was passed over.
-        progress: told how a download goes, see `fetch`.
+        notify: called with progress and with sources that were skipped.
         machine: where this machine keeps what corpora are made of.
 
     Raises:
         UsageError: `data_dir` is not a folder.
         CorpusError: no source has it; the text lists every one and why, and what to do.
     """
-    search = Search(
-        card,
-        places.is_offline(offline),
-        accept_licence,
-        notify or _silent,
-        progress,
-        machine or Machine(),
-    )
+    search = Search(card, places.is_offline(offline), accept_licence, notify, machine or Machine())
     for folder in places.data_dirs(data_dir):
         if found := search.in_data_folder(folder):
             return found
@@ -145,43 +123,56 @@ def resolve(
     raise CorpusError(_nothing_answered(search, data_dir))
 
 
-def resolve_default(
-    *,
-    data_dir: Path | None = None,
-    offline: bool = False,
-    notify: Notify | None = None,
-    progress: Progress | None = None,
-    machine: Machine | None = None,
-) -> Resolved:
+def resolve_default(**options: Any) -> Resolved:
     """The corpus to use when none is named: `linux_kernel`, else `python_stdlib`.
+
+    Args:
+        options: see `resolve`.
 
     Raises:
         UsageError: `data_dir` is not a folder.
         CorpusError: not even the standard library is there.
     """
-    first, second = (load_card(name) for name in DEFAULT_CORPORA)
-    try:
-        return resolve(
-            first,
-            data_dir=data_dir,
-            offline=offline,
-            notify=notify,
-            progress=progress,
-            machine=machine,
-        )
-    except CorpusError:
-        found = resolve(
-            second,
-            data_dir=data_dir,
-            offline=offline,
-            notify=notify,
-            progress=progress,
-            machine=machine,
-        )
+    first, second = DEFAULT_CORPORA
     why = (
-        f"No corpus was named, and {first.name}, which is used then, is not on this machine"
-        f" and could not be downloaded, so {second.name} is used instead."
+        f"No corpus was named, and {first}, which is used then, is not on this machine"
+        f" and could not be downloaded, so {second} is used instead."
     )
+    return _one_or_other(first, second, why, options)
+
+
+def resolve_images(data: str | None = None, **options: Any) -> Resolved:
+    """An image set: the one that is named, or `mnist`, else `digits`, when none is.
+
+    Args:
+        data: `mnist`, `digits`, a user's card by path, or None.
+        options: see `resolve`.
+
+    Raises:
+        UsageError: `data` is not an image set.
+        CorpusError: the one that was named is not available.
+    """
+    if data is not None:
+        card = load_card(data)
+        if card.kind != "images":
+            raise UsageError(
+                f"`data` is {data}, but {card.name} is a text; the image sets are mnist and digits."
+            )
+        return resolve(card, **options)
+    offline = places.is_offline(options.get("offline", False))
+    why = (
+        f"MNIST is not on this machine and {'is not downloaded offline' if offline else 'could not be downloaded'}"
+        " (rnntk mnist --data mnist says where it is looked for), so digits drawn by rnntk are used instead. They are"
+        " not MNIST: an accuracy on them says nothing of MNIST."
+    )
+    return _one_or_other("mnist", "digits", why, options)
+
+
+def _one_or_other(first: str, second: str, why: str, options: Mapping[str, Any]) -> Resolved:
+    try:
+        return resolve(load_card(first), **options)
+    except CorpusError:
+        found = resolve(load_card(second), **options)
     return replace(found, detail=f"{why} {found.detail}")
 
 
@@ -192,7 +183,7 @@ def availability(
     offline: bool = False,
     machine: Machine | None = None,
 ) -> Availability:
-    """Whether the corpus can be had here and where from, without touching the network.
+    """Whether the corpus is available here and where from, without touching the network.
 
     Under `offline` (or `RNNTK_OFFLINE=1`) a corpus that only the network has says so.
 
@@ -224,7 +215,7 @@ def availability(
                 return Availability(
                     card, False, "", "only by the network, which is off", card.bytes
                 )
-            consent = " with --accept-licence" if card.needs_consent else ""
+            consent = " with accept_licence" if card.needs_consent else ""
             host = urlsplit(source.target).hostname
             return Availability(card, False, "url", f"download{consent} from {host}", card.bytes)
     return Availability(card, False, "", missing, card.bytes)
@@ -235,20 +226,16 @@ def user_path(card: Card, data_dir: Path | None = None) -> Path:
     return places.data_dirs(data_dir)[0] / card.name / card.files[0]
 
 
-def _silent(_message: str) -> None:
-    pass
-
-
 def _nothing_answered(search: Search, data_dir: Path | None) -> str:
     card = search.card
-    lines = [f"{card.name} cannot be had here. What was tried:"]
+    lines = [f"{card.name} is not available. Tried:"]
     lines += [f"  {place}: {reason}" for place, reason in search.failures]
     if not card.sources:
-        lines.append("  (its card lists no source to have it from)")
+        lines.append("  (its card lists no source)")
     facts = f" ({card.size}, SHA-256 {card.sha256})" if card.sha256 else ""
     lines.append(f"If you have it, put the file{facts} at")
     lines.append(f"  {user_path(card, data_dir)}")
-    lines.append("or at the same place in a folder that --data-dir or RNNTK_DATA names.")
+    lines.append("or at the same place in a folder that `data_dir` or RNNTK_DATA names.")
     here = [
         other.name
         for other in all_cards()

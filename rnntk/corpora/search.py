@@ -1,30 +1,29 @@
-"""One search for one corpus: every place it can be, asked in turn.
+"""One search for one corpus: the places it can be found in, asked in the order of `registry.resolve`.
 
-`registry.resolve` says in which order. This module says what happens at each place, and keeps the
-reason when a place has no answer. Nothing here deletes or overwrites a file outside rnntk's cache.
+Nothing here deletes or overwrites a file outside rnntk's cache.
 """
 
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.request import url2pathname
 
 from rnntk.cache import cache_dir
 from rnntk.corpora import demo_ko, digits, images
-from rnntk.corpora.card import Card, Source
-from rnntk.corpora.fetch import Progress, fetch, sha256_of
-from rnntk.corpora.system import BUILDERS, Built, Machine
+from rnntk.corpora.card import Card, CardSource
+from rnntk.corpora.fetch import ANOTHER_CACHE, fetch, sha256_of
+from rnntk.corpora.system import Built, Machine, build
 from rnntk.errors import CorpusError
+from rnntk.files import disk_errors, write_bytes
 
 Notify = Callable[[str], None]
-"""Called with a line for the user: what is being done, what was passed over and why."""
+"""Called with a line for the user: progress, or a source that was skipped and why."""
 
 GENERATORS: dict[str, Callable[[], Built]] = {"demo_ko": demo_ko.build, "digits": digits.build}
-"""What a card's `generated` source can name."""
+"""Builders of a card's `generated` source."""
 
 NO_FILE = "no such file"
 
@@ -37,11 +36,9 @@ class Resolved:
         card: the corpus.
         path: a file of raw bytes (for images also a folder of IDX files).
         source: `data-dir`, `cache`, `file`, `system`, `generated` or `url`.
-        detail: one or two sentences for the user: what is used and, where it is not the card's
-            own bytes, why.
+        detail: one or two sentences for the user: the text used and, if its bytes are not the card's, why.
         sha256: of the raw bytes, 64 hex digits.
         bytes: how many they are.
-        same_bytes: whether they are the card's own text; False also when the card names no SHA-256.
     """
 
     card: Card
@@ -50,7 +47,11 @@ class Resolved:
     detail: str
     sha256: str
     bytes: int
-    same_bytes: bool
+
+    @property
+    def same_bytes(self) -> bool:
+        """Whether they are the card's own text; False also when the card names no SHA-256."""
+        return bool(self.card.sha256) and self.sha256 == self.card.sha256
 
     @property
     def encoding(self) -> str | None:
@@ -60,7 +61,7 @@ class Resolved:
         return None
 
     def to_json(self) -> dict[str, str | int | bool]:
-        """What a run records of its corpus."""
+        """The run's record of its corpus."""
         return {
             "corpus": self.card.name,
             "source": self.source,
@@ -76,8 +77,7 @@ class Resolved:
 def cache_path(card: Card) -> Path:
     """Where a download of this corpus is kept.
 
-    The folder's name holds a part of the hash, so a user's own card of the same name does not meet
-    the file of another corpus.
+    The folder's name includes a part of the hash, so cards of one name do not share a file.
     """
     urls = " ".join(
         source.target + source.member for source in card.sources if source.kind == "url"
@@ -86,26 +86,27 @@ def cache_path(card: Card) -> Path:
     return cache_dir() / "corpora" / f"{card.name}-{key[:12]}" / card.files[0]
 
 
+@dataclass
 class Search:
-    """One search for one corpus: asks each place, and keeps why each did not answer."""
+    """One search for one corpus: asks each place, and keeps why each did not answer.
 
-    def __init__(
-        self,
-        card: Card,
-        offline: bool,
-        accept_licence: bool,
-        notify: Notify,
-        progress: Progress | None,
-        machine: Machine,
-    ) -> None:
-        self.card = card
-        self.offline = offline
-        self.accept_licence = accept_licence
-        self.notify = notify
-        self.progress = progress
-        self.machine = machine
-        self.failures: list[tuple[str, str]] = []
-        self.download_failure = ""
+    Attributes:
+        card: the corpus.
+        offline: never use the network.
+        accept_licence: download also where the card asks for consent first.
+        notify: called with progress and with sources that were skipped.
+        machine: where this machine keeps what corpora are made of.
+        failures: each place that had no answer, and why.
+        download_failure: why the last download failed; empty when none did.
+    """
+
+    card: Card
+    offline: bool
+    accept_licence: bool
+    notify: Notify
+    machine: Machine
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    download_failure: str = ""
 
     def in_data_folder(self, folder: Path) -> Resolved | None:
         """The user's own copy. It is used whatever its hash is, and never changed."""
@@ -129,18 +130,17 @@ class Search:
             return None
         return self._existing(path, "cache", " (downloaded earlier)")
 
-    def at(self, source: Source) -> Resolved | None:
+    def at(self, source: CardSource) -> Resolved | None:
         """One of the card's own sources."""
         try:
             if source.kind == "url" and source.needs_network:
                 return self._download(source)
-            if source.kind == "system":
-                return self._build(source)
-            if source.kind == "generated":
-                return self._generate(source)
+            if source.kind in ("system", "generated"):
+                return self._make(source)
             return self._local(source)
         except CorpusError as error:
-            self.failures.append((_label(source), str(error)))
+            reason = str(error.args[0])  # with the settings still marked, unlike str(error)
+            self.failures.append((_label(source), reason))
             if source.needs_network:
                 self.download_failure = str(error)
                 self.notify(f"{self.card.name} was not downloaded: {error}")
@@ -154,27 +154,24 @@ class Search:
             for file in images.idx_files(path):
                 digest.update(bytes.fromhex(sha256_of(file)))
             detail = f"{card.name} from the IDX files in {path}."
-            return Resolved(card, path, source, detail, digest.hexdigest(), size_of(path), False)
+            return Resolved(card, path, source, detail, digest.hexdigest(), size_of(path))
         try:
             sha256 = sha256_of(path)
         except OSError as error:
             self._pass_over(str(path), f"cannot be read: {error.strerror}")
             return None
         size = size_of(path)
-        same = bool(card.sha256) and sha256 == card.sha256
         detail = f"{card.name} from {path}{remark}, {size:,} bytes."
-        if card.arrays:
-            # One set of arrays can lie in many containers; `load_images` verifies the arrays.
-            return Resolved(card, path, source, detail, sha256, size, same)
-        if card.sha256 and not same:
+        # One set of arrays can lie in many containers; `load_images` verifies the arrays.
+        if card.sha256 and sha256 != card.sha256 and not card.arrays:
             detail += (
                 f" It is not the text the card names: its SHA-256 is {sha256[:12]}..., not"
                 f" {card.sha256[:12]}... ({card.bytes:,} bytes). It is used as it is; results will"
                 " differ from the published ones."
             )
-        return Resolved(card, path, source, detail, sha256, size, same)
+        return Resolved(card, path, source, detail, sha256, size)
 
-    def _local(self, source: Source) -> Resolved | None:
+    def _local(self, source: CardSource) -> Resolved | None:
         path = local_path(source)
         if not path.is_file():
             raise CorpusError(NO_FILE)
@@ -184,42 +181,34 @@ class Search:
             return self._existing(target, "file", f" (out of {path})")
         return self._existing(path, "file", "")
 
-    def _download(self, source: Source) -> Resolved | None:
+    def _download(self, source: CardSource) -> Resolved | None:
         card, target = self.card, cache_path(self.card)
         if self.offline:
-            raise CorpusError("not asked: the network is forbidden (--offline or RNNTK_OFFLINE)")
+            raise CorpusError("not asked: the network is forbidden (`offline` or RNNTK_OFFLINE)")
         if card.needs_consent and not self.accept_licence:
             raise CorpusError(
-                "not asked: no licence is known that permits copying it;"
-                " if you may have it, pass --accept-licence"
+                "not asked: no licence is known that permits copying it; if you may have it, set `accept_licence`"
             )
         self.notify(f"Downloading {card.name} ({card.size}) from {source.target}")
-        fetch(
-            source.target,
-            target,
-            sha256=card.sha256,
-            member=source.member,
-            progress=self.progress,
-        )
+        fetch(source.target, target, sha256=card.sha256, member=source.member)
         return self._existing(target, "url", f" (downloaded from {source.target})")
 
-    def _build(self, source: Source) -> Resolved | None:
-        made = BUILDERS[source.target](self.machine)
-        if isinstance(made, Path):
-            return self._existing(made, "system", "")
-        return self._keep(made, "system")
-
-    def _generate(self, source: Source) -> Resolved:
-        return self._keep(GENERATORS[source.target](), "generated")
-
-    def _keep(self, made: Built, source: str) -> Resolved:
-        """Write what was made under its own hash, beside the cache and never in place of it."""
+    def _make(self, source: CardSource) -> Resolved | None:
+        """Text that is made here, written under its own hash: beside the downloads, never in place of one."""
         card = self.card
+        if source.kind == "generated":
+            made: Built | Path = GENERATORS[source.target]()
+        else:
+            made = build(source.target, self.machine)
+        if isinstance(made, Path):
+            return self._existing(made, source.kind, "")
         sha256 = hashlib.sha256(made.data).hexdigest()
         suffix = Path(card.files[0]).suffix
         path = cache_dir() / "built" / f"{card.name}-{sha256[:12]}{suffix}"
         if not (path.is_file() and sha256_of(path) == sha256):
-            _write(path, made.data)
+            with disk_errors(path, advice=ANOTHER_CACHE, error=CorpusError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(path, made.data, advice=ANOTHER_CACHE, error=CorpusError)
         size = len(made.data)
         if self.download_failure:
             detail = (
@@ -228,19 +217,18 @@ class Search:
             )
         else:
             detail = f"{card.name} is {made.detail}, {size:,} bytes."
-        same = bool(card.sha256) and sha256 == card.sha256
-        return Resolved(card, path, source, detail, sha256, size, same)
+        return Resolved(card, path, source.kind, detail, sha256, size)
 
     def _pass_over(self, place: str, reason: str) -> None:
         self.failures.append((place, reason))
         self.notify(f"{self.card.name}: {place}: {reason}")
 
 
-def _label(source: Source) -> str:
+def _label(source: CardSource) -> str:
     return source.target if source.kind in ("url", "file") else f"{source.kind} {source.target}"
 
 
-def local_path(source: Source) -> Path:
+def local_path(source: CardSource) -> Path:
     """The file that a `file` source, or a `url` source of `file:`, names."""
     if source.kind == "file":
         return Path(source.target)
@@ -265,19 +253,3 @@ def size_of(path: Path) -> int:
     if path.is_dir():
         return sum(file.stat().st_size for file in images.idx_files(path))
     return path.stat().st_size
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-            try:
-                file.write(data)
-            except BaseException:
-                Path(file.name).unlink()
-                raise
-        Path(file.name).replace(path)
-    except OSError as error:
-        raise CorpusError(
-            f"cannot write {path}: {error.strerror}; RNNTK_CACHE names another folder"
-        ) from None

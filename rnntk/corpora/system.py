@@ -1,8 +1,7 @@
 """Corpora made of files that this machine has anyway: C source, Python source, manual pages.
 
-Each builder gives the bytes and one sentence on what they are. They are UTF-8 whatever the files
-were: a file that is not UTF-8 is left out. The order is that of the names, so the same machine
-always gives the same text.
+Files that are not UTF-8 are left out. The others are joined in the order of their names, so one machine always gives
+the same text.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from pathlib import Path
 from rnntk.errors import CorpusError
 
 C_SOURCE_BYTES = 1_700_000
-"""About the size of the `linux_kernel` corpus, so that its settings fit the stand-in too."""
+"""About the size of `linux_kernel`, so that its settings fit the stand-in too."""
 PYTHON_SOURCE_BYTES = 1_000_000
 
 _OPENERS: dict[str, Callable[[Path], bytes]] = {
@@ -37,7 +36,7 @@ def _keras_home() -> Path:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where this machine keeps what corpora are made of. Tests point these at folders of their own.
+    """Places on this machine that corpora are made from. Tests use folders of their own.
 
     Attributes:
         sources: holds `linux*/kernel/*.c` or `linux-source-*.tar.xz`.
@@ -60,27 +59,62 @@ class Built:
 
     Attributes:
         data: the text, UTF-8.
-        detail: what it is made of, a noun phrase: "the C headers of this machine (...)".
+        detail: its source as a noun phrase: "the C headers of this machine (...)".
     """
 
     data: bytes
     detail: str
 
 
-def kernel_source(machine: Machine) -> Built:
-    """The C files of a Linux kernel source's `kernel/` folder.
+@dataclass(frozen=True)
+class Builder:
+    """A way to make a corpus of this machine's files.
+
+    Attributes:
+        place: the file or folder it is made of, or None where there is nothing.
+        missing: the reason then, formatted with the machine.
+        build: the text of that place; a path is a file to be read where it is.
+        listing: the source for `availability`, formatted with the place.
+    """
+
+    place: Callable[[Machine], Path | None]
+    missing: str
+    build: Callable[[Path], Built | Path]
+    listing: str = "made from {}"
+
+
+def build(builder: str, machine: Machine) -> Built | Path:
+    """The text that `builder` makes of this machine's files.
 
     Raises:
-        CorpusError: there is no kernel source on this machine.
+        CorpusError: there are none, or they hold no text.
     """
-    where = _kernel_source_place(machine)
-    if where is None:
-        raise CorpusError(f"there is no kernel source in {machine.sources}")
-    if where.is_dir():
-        data, count = _joined((path.read_bytes() for path in _sorted(where, "*.c")), C_SOURCE_BYTES)
+    known = BUILDERS[builder]
+    place = known.place(machine)
+    if place is None:
+        raise CorpusError(known.missing.format(machine))
+    return known.build(place)
+
+
+def material(builder: str, machine: Machine) -> str:
+    """The source that `builder` would use here, for a listing; empty when there is none."""
+    known = BUILDERS[builder]
+    place = known.place(machine)
+    return "" if place is None else known.listing.format(place)
+
+
+def _holding(folder: Path, pattern: str) -> Path | None:
+    """The folder, when files of that pattern are in it."""
+    return folder if any(path.is_file() for path in folder.glob(pattern)) else None
+
+
+def _kernel_source(place: Path) -> Built:
+    """The C files of a Linux kernel source's `kernel/` folder."""
+    if place.is_dir():
+        data, count = _joined((path.read_bytes() for path in _sorted(place, "*.c")), C_SOURCE_BYTES)
     else:
-        data, count = _joined(_kernel_files_of_tar(where), C_SOURCE_BYTES)
-    return Built(data, f"the kernel source of this machine ({count} C files of {where})")
+        data, count = _joined(_kernel_files_of_tar(place), C_SOURCE_BYTES)
+    return Built(data, f"the kernel source of this machine ({count} C files of {place})")
 
 
 def _kernel_source_place(machine: Machine) -> Path | None:
@@ -94,7 +128,7 @@ def _kernel_files_of_tar(path: Path) -> list[bytes]:
     files: dict[str, bytes] = {}
     inside = False
     try:
-        # As a stream, and only until the kernel/ folder is over: the whole takes ten times as long.
+        # As a stream, and only to the end of kernel/: the whole archive takes ten times as long.
         with tarfile.open(path, "r|*") as archive:
             for member in archive:
                 if re.fullmatch(r"[^/]+/kernel(/.*)?", member.name.removeprefix("./")):
@@ -109,41 +143,24 @@ def _kernel_files_of_tar(path: Path) -> list[bytes]:
     return [files[name] for name in sorted(files)]
 
 
-def kernel_headers(machine: Machine) -> Built:
-    """The kernel's C headers, which every Linux with a C compiler has.
-
-    Raises:
-        CorpusError: there are none on this machine.
-    """
-    paths = _sorted(machine.headers, "**/*.h")
-    if not paths:
-        raise CorpusError(f"there are no C headers in {machine.headers}")
-    data, count = _joined((path.read_bytes() for path in paths), C_SOURCE_BYTES)
-    return Built(data, f"the C headers of this machine ({count} files of {machine.headers})")
+def _kernel_headers(folder: Path) -> Built:
+    """The kernel's C headers, which every Linux with a C compiler has."""
+    data, count = _joined((path.read_bytes() for path in _sorted(folder, "**/*.h")), C_SOURCE_BYTES)
+    return Built(data, f"the C headers of this machine ({count} files of {folder})")
 
 
-def python_stdlib(machine: Machine) -> Built:
-    """The top-level modules of the running Python's standard library, about 1 MB of them.
-
-    Raises:
-        CorpusError: the standard library is not there as files.
-    """
-    paths = _sorted(machine.standard_library, "*.py")
-    if not paths:
-        raise CorpusError(f"there are no Python files in {machine.standard_library}")
-    data, count = _joined((path.read_bytes() for path in paths), PYTHON_SOURCE_BYTES)
+def _python_stdlib(folder: Path) -> Built:
+    """The top-level modules of the running Python's standard library, about 1 MB of them."""
+    files = (path.read_bytes() for path in _sorted(folder, "*.py"))
+    data, count = _joined(files, PYTHON_SOURCE_BYTES)
     version = platform.python_version()
     return Built(data, f"the standard library of Python {version} ({count} files of it)")
 
 
-def man_ko(machine: Machine) -> Built:
-    """The Korean manual pages of this machine, as plain text.
-
-    Raises:
-        CorpusError: none are installed.
-    """
+def _man_ko(folder: Path) -> Built:
+    """The Korean manual pages of this machine, as plain text."""
     pages = []
-    for path in _sorted(machine.korean_manuals, "man*/*"):
+    for path in _sorted(folder, "man*/*"):
         if path.is_symlink():
             continue
         try:
@@ -154,10 +171,9 @@ def man_ko(machine: Machine) -> Built:
         if text:
             pages.append(text.encode())
     if not pages:
-        raise CorpusError(f"there are no Korean manual pages in {machine.korean_manuals}")
-    data = b"\n".join(pages)
-    where = machine.korean_manuals
-    return Built(data, f"the Korean manual pages of this machine ({len(pages)} pages of {where})")
+        raise CorpusError("the manual pages that are there hold no text")
+    detail = f"the Korean manual pages of this machine ({len(pages)} pages of {folder})"
+    return Built(b"\n".join(pages), detail)
 
 
 def _decoded_korean(source: bytes) -> str:
@@ -207,50 +223,39 @@ def plain_manual_page(source: str) -> str:
     return "".join(line + "\n" for line in lines)
 
 
-def keras_mnist(machine: Machine) -> Path:
-    """The `mnist.npz` that Keras has downloaded on this machine, to be read where it is.
-
-    Raises:
-        CorpusError: there is none.
-    """
-    path = _keras_file(machine)
-    if not path.is_file():
-        raise CorpusError(f"{path}: no such file")
-    return path
+def _keras_mnist(machine: Machine) -> Path | None:
+    path = machine.keras_home / "datasets" / "mnist.npz"
+    return path if path.is_file() else None
 
 
-def _keras_file(machine: Machine) -> Path:
-    return machine.keras_home / "datasets" / "mnist.npz"
+_STAND_IN = "a stand-in made from {}; its own text by download"
 
-
-BUILDERS: dict[str, Callable[[Machine], Built | Path]] = {
-    "kernel_source": kernel_source,
-    "kernel_headers": kernel_headers,
-    "python_stdlib": python_stdlib,
-    "man_ko": man_ko,
-    "keras_mnist": keras_mnist,
+BUILDERS = {
+    "kernel_source": Builder(
+        _kernel_source_place, "there is no kernel source in {0.sources}", _kernel_source, _STAND_IN
+    ),
+    "kernel_headers": Builder(
+        lambda machine: _holding(machine.headers, "**/*.h"),
+        "there are no C headers in {0.headers}",
+        _kernel_headers,
+        _STAND_IN,
+    ),
+    "python_stdlib": Builder(
+        lambda machine: _holding(machine.standard_library, "*.py"),
+        "there are no Python files in {0.standard_library}",
+        _python_stdlib,
+    ),
+    "man_ko": Builder(
+        lambda machine: _holding(machine.korean_manuals, "man*/*"),
+        "there are no Korean manual pages in {0.korean_manuals}",
+        _man_ko,
+    ),
+    # As Keras has downloaded it; read where it is.
+    "keras_mnist": Builder(
+        _keras_mnist, "there is no datasets/mnist.npz in {0.keras_home}", lambda path: path, "{}"
+    ),
 }
-"""What a card's `system` source can name. A path is a file to be read where it is."""
-
-
-def material(builder: str, machine: Machine) -> str:
-    """What `builder` would use here, for a listing; empty when there is nothing. Builds nothing."""
-    if builder == "keras_mnist":
-        path = _keras_file(machine)
-        return str(path) if path.is_file() else ""
-    if builder == "kernel_source":
-        place = _kernel_source_place(machine)
-        return f"a stand-in made from {place}; its own text by download" if place else ""
-    folder, pattern, words = {
-        "kernel_headers": (
-            machine.headers,
-            "**/*.h",
-            "a stand-in made from {}; its own text by download",
-        ),
-        "python_stdlib": (machine.standard_library, "*.py", "made from {}"),
-        "man_ko": (machine.korean_manuals, "man*/*", "made from {}"),
-    }[builder]
-    return words.format(folder) if any(folder.glob(pattern)) else ""
+"""Builders of a card's `system` source."""
 
 
 def _sorted(folder: Path, pattern: str) -> list[Path]:

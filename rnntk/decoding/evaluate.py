@@ -1,62 +1,75 @@
-"""How well a model knows a text: nats, bits, perplexity, and what each character costs."""
+"""How well a model predicts a text: nats, bits and perplexity, of the whole and of each character."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnntk.decoding.decoder import Decoder
-from rnntk.errors import DataError, RunError
 from rnntk.text.preprocessors import Preprocessor
-from rnntk.text.vocabulary import Vocabulary
 
 _FIRST_SYLLABLE, _LAST_SYLLABLE = "\uac00", "\ud7a3"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
-    """What a text costs under a model that reads it once, its state carried through from zero.
+    """Surprisal of a text under a model that reads it once, its state carried through from zero.
 
-    The first symbol is given, not predicted, so there is one cost less than symbols.
+    The first symbol is given, not predicted, so T symbols have T - 1 values.
 
     Attributes:
-        text: what was evaluated.
-        symbols: the same as the model reads it (jamo count one by one).
-        costs: nats of each symbol but the first, `(len(symbols) - 1,)`.
-        character_costs: nats of each character of `text`, the sum over its symbols, `(len(text),)`; that of the first
-            leaves out its first symbol; NaN for a character that is cut at either end of the text. None where
-            the symbols are not those that the preprocessor makes of the text, so that characters have no symbols
-            of their own.
+        text: the characters evaluated.
+        symbols: the same as the model reads it (jamo count one by one), T of them.
+        nats: surprisal of each symbol but the first, `(T - 1,)`.
+        character_nats: surprisal of each character of `text`, the sum over its symbols, `(len(text),)`; the first
+            character's leaves out its first symbol; NaN for a character that is cut at either end of the text. None
+            where the symbols are not those that the preprocessor makes of the text, so that characters have no
+            symbols of their own.
+        characters: what bits per character are counted over: `len(text)`, or of a part of a corpus the characters
+            whose last symbol lies in it (`Prepared.characters`).
+        left_out: unknown characters left out of the text before, which count nowhere.
     """
 
     text: str
     symbols: str
-    costs: NDArray[np.float64]
-    character_costs: NDArray[np.float64] | None
+    nats: NDArray[np.float64]
+    character_nats: NDArray[np.float64] | None
+    characters: int
+    left_out: int = 0
 
     @property
-    def nats_per_symbol(self) -> float:
-        """Mean cross-entropy, what training minimises."""
-        return float(self.costs.mean())
+    def loss(self) -> float:
+        """Mean cross-entropy in nats per symbol, which training minimises."""
+        return float(self.nats.mean())
 
     @property
     def bits_per_symbol(self) -> float:
-        """The same in bits."""
-        return self.nats_per_symbol / math.log(2)
+        """Mean cross-entropy in bits."""
+        return self.loss / math.log(2)
 
     @property
     def perplexity(self) -> float:
-        """Of a symbol: e to the nats."""
-        return math.exp(self.nats_per_symbol)
+        """E to the nats per symbol; infinity beyond 1.8e308."""
+        with np.errstate(over="ignore"):
+            return float(np.exp(self.loss))
 
     @property
     def bits_per_character(self) -> float:
-        """Bits of a symbol times symbols a character: comparable between preprocessors."""
-        return self.bits_per_symbol * len(self.symbols) / len(self.text)
+        """Bits per symbol times symbols per character: comparable between preprocessors."""
+        return self.bits_per_symbol * len(self.symbols) / max(self.characters, 1)
+
+    @property
+    def bpc(self) -> float:
+        """Short for `bits_per_character`."""
+        return self.bits_per_character
+
+    def __repr__(self) -> str:
+        return (
+            f"Evaluation(loss {self.loss:.3f} nats per symbol, {self.bpc:.3f} bits per character, "
+            f"perplexity {self.perplexity:.3f}, {self.characters:,} characters)"
+        )
 
     @property
     def syllables(self) -> int:
@@ -65,22 +78,22 @@ class Evaluation:
 
     @property
     def bits_per_syllable(self) -> float | None:
-        """Mean bits of a Hangul syllable, all its jamo and its marker; None if there is none."""
-        if self.character_costs is None:
+        """Mean bits per Hangul syllable, with all its jamo and its marker; None if there is none."""
+        if self.character_nats is None:
             return None
-        chosen = self._syllables() & ~np.isnan(self.character_costs)
+        chosen = self._syllables() & ~np.isnan(self.character_nats)
         if not chosen.any():
             return None
-        return float(self.character_costs[chosen].mean() / math.log(2))
+        return float(self.character_nats[chosen].mean() / math.log(2))
 
     def summary(self) -> dict[str, float | int | None]:
-        """The figures by name, for JSON."""
+        """The figures by name, for JSON: null stands for a perplexity that is not finite."""
         return {
-            "characters": len(self.text),
+            "characters": self.characters,
             "symbols": len(self.symbols),
-            "nats_per_symbol": self.nats_per_symbol,
+            "nats_per_symbol": self.loss,
             "bits_per_symbol": self.bits_per_symbol,
-            "perplexity": self.perplexity,
+            "perplexity": self.perplexity if math.isfinite(self.perplexity) else None,
             "bits_per_character": self.bits_per_character,
             "syllables": self.syllables,
             "bits_per_syllable": self.bits_per_syllable,
@@ -90,99 +103,14 @@ class Evaluation:
         return np.array([_FIRST_SYLLABLE <= c <= _LAST_SYLLABLE for c in self.text], bool)
 
 
-def evaluate_text(
-    decoder: Decoder,
-    vocabulary: Vocabulary,
-    preprocessor: Preprocessor,
-    text: str,
-    *,
-    on_unknown: str = "error",
-    progress: Callable[[int, int], None] | None = None,
-) -> Evaluation:
-    """Evaluates a text.
-
-    Args:
-        decoder: the model.
-        vocabulary: its symbols.
-        preprocessor: what turned its text into symbols.
-        text: any text.
-        on_unknown: `error`, or `skip` to leave out characters that the model does not know.
-        progress: called with the symbols read so far, and how many there are.
-
-    Raises:
-        DataError: the text has fewer than two symbols, or characters outside the vocabulary.
-        RunError: the vocabulary is not the model's.
-    """
-    if vocabulary.unknown_symbol is None:
-        unknown = [c for c in dict.fromkeys(text) if vocabulary.unknown(preprocessor.encode(c))]
-        if unknown and on_unknown == "skip":
-            text = text.translate(dict.fromkeys(map(ord, unknown)))
-        elif unknown:
-            shown = ", ".join(f"{c!r} (U+{ord(c):04X})" for c in unknown[:20])
-            more = f" and {len(unknown) - 20} more" if len(unknown) > 20 else ""
-            raise DataError(
-                f"The text has characters that the model has never seen: {shown}{more}. "
-                "Leave them out with --on-unknown skip."
-            )
-    return _evaluate(decoder, vocabulary, preprocessor, text, preprocessor.encode(text), progress)
-
-
-def evaluate_ids(
-    decoder: Decoder,
-    vocabulary: Vocabulary,
-    preprocessor: Preprocessor,
-    ids: NDArray[np.integer],
-    *,
-    progress: Callable[[int, int], None] | None = None,
-) -> Evaluation:
-    """Evaluates a part of a prepared corpus, such as its validation split.
-
-    Args:
-        decoder: the model.
-        vocabulary: its symbols.
-        preprocessor: what turned its text into symbols.
-        ids: `(T,)`.
-        progress: called with the symbols read so far, and how many there are.
-
-    Raises:
-        DataError: there are fewer than two ids.
-        RunError: the vocabulary is not the model's.
-    """
-    symbols = vocabulary.decode(ids)
-    return _evaluate(
-        decoder, vocabulary, preprocessor, preprocessor.decode(symbols), symbols, progress
-    )
-
-
-def _evaluate(
-    decoder: Decoder,
-    vocabulary: Vocabulary,
-    preprocessor: Preprocessor,
-    text: str,
-    symbols: str,
-    progress: Callable[[int, int], None] | None,
-) -> Evaluation:
-    if len(vocabulary) != decoder.vocabulary_size:
-        raise RunError(
-            f"The vocabulary has {len(vocabulary)} symbols and the model {decoder.vocabulary_size}: "
-            "they belong to different runs."
-        )
-    if len(symbols) < 2:
-        raise DataError(
-            f"The text has {len(symbols)} symbols; it needs at least 2, since the first is given."
-        )
-    costs = decoder.costs(vocabulary.encode(symbols), progress=progress)
-    return Evaluation(text, symbols, costs, _by_character(preprocessor, text, symbols, costs))
-
-
 _LONGEST_UNIT = 8
 """More symbols than any character has; so much of a text may belong to characters that were cut."""
 
 
-def _by_character(
-    preprocessor: Preprocessor, text: str, symbols: str, costs: NDArray[np.float64]
+def by_character(
+    preprocessor: Preprocessor, text: str, symbols: str, nats: NDArray[np.float64]
 ) -> NDArray[np.float64] | None:
-    """Nats of each character; NaN for one that is cut at either end of the text."""
+    """`Evaluation.character_nats` of a text from the surprisal of its symbols."""
     bounds = _whole(preprocessor, symbols)
     if bounds is None:
         return None
@@ -195,7 +123,7 @@ def _by_character(
         return None
     ends = start + np.cumsum([lengths[c] for c in middle])
     starts = np.concatenate([[start], ends[:-1]])
-    known = np.add.reduceat(np.concatenate([[0.0], costs])[:end], starts)
+    known = np.add.reduceat(np.concatenate([[0.0], nats])[:end], starts)
     unknown = np.full(len(head), np.nan), np.full(len(tail), np.nan)
     return np.concatenate([unknown[0], known, unknown[1]])
 

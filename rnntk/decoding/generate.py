@@ -1,4 +1,4 @@
-"""From a prime to text, piece by piece."""
+"""Generated symbols become text, piece by piece."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rnntk.decoding.beam import beam_search
 from rnntk.decoding.decoder import Decoder, States
-from rnntk.decoding.strategies import Ban, Sampler, Strategy, by_softmax, surprise
-from rnntk.errors import RunError, UsageError
-from rnntk.text.preprocessors import Plain, Preprocessor
+from rnntk.decoding.strategies import Sampler, Strategy, by_softmax, surprise
+from rnntk.text.preprocessors import Preprocessor
 from rnntk.text.vocabulary import Vocabulary
 
 
@@ -20,287 +18,116 @@ class Piece(NamedTuple):
     """A little more text.
 
     Attributes:
-        text: whole characters, never to be taken back.
-        symbols: what was drawn since the piece before and made this text certain (the last of them
-            may belong to the next character: some ends are seen only from what follows).
-        costs: nats of each of these symbols under the model's own softmax, whatever the strategy;
-            empty unless asked for. `exp(-sum(costs))` is the probability of the piece.
-        stream: which of the `num` texts it belongs to, from 0.
+        text: whole characters, never taken back.
+        symbols: the symbols generated since the piece before (the last of them may belong to the
+            next character: some ends show only in what follows).
+        nats: surprisal of each of these symbols under the model's own softmax, whatever the strategy;
+            empty unless asked for. `exp(-sum(nats))` is the probability of the piece.
+        stream: the text it belongs to, from 0.
     """
 
     text: str
     symbols: str
-    costs: tuple[float, ...]
+    nats: tuple[float, ...]
     stream: int
 
 
-class Prime(NamedTuple):
-    """A prime made ready.
-
-    Attributes:
-        ids: what the model is fed before the first draw, `(T,)`, at least one symbol.
-        text: what of the prime is in it: empty where the model starts from a symbol of its own.
-        skipped: the characters that were left out, each once.
-    """
-
-    ids: NDArray[np.integer]
-    text: str
-    skipped: list[str]
+Row = tuple[NDArray[np.intp], NDArray[np.float64]]
+"""One symbol of every stream, and its surprisal in nats: `(n,)` each, the second empty unless asked for."""
 
 
-def encode_prime(
-    prime: str, vocabulary: Vocabulary, preprocessor: Preprocessor, *, on_unknown: str = "error"
-) -> Prime:
-    """Turns a prime into ids.
-
-    An empty prime starts from a newline, since most texts can begin after one, or, where the
-    vocabulary has none, from the commonest symbol; it is fed and not printed.
-
-    Args:
-        prime: text, not symbols.
-        vocabulary: the model's.
-        preprocessor: the model's.
-        on_unknown: `error`, or `skip` to leave out characters that the model does not know.
-
-    Raises:
-        UsageError: the prime has characters outside the vocabulary (all are named).
-    """
-    if on_unknown not in ("error", "skip"):
-        raise UsageError(f"--on-unknown is {on_unknown!r}; it can be error or skip.")
-    skipped: list[str] = []
-    if vocabulary.unknown_symbol is None and vocabulary.unknown(preprocessor.encode(prime)):
-        # By characters, since a user knows these and not the symbols they become.
-        skipped = [c for c in dict.fromkeys(prime) if vocabulary.unknown(preprocessor.encode(c))]
-        if on_unknown == "error":
-            shown = ", ".join(f"{c!r} (U+{ord(c):04X})" for c in skipped[:20])
-            more = f" and {len(skipped) - 20} more" if len(skipped) > 20 else ""
-            raise UsageError(
-                f"The prime has characters that the model has never seen: {shown}{more}. "
-                "Choose others, or leave them out with --on-unknown skip."
-            )
-        left_out = set(skipped)
-        prime = "".join(c for c in prime if c not in left_out)
-    symbols = preprocessor.encode(prime)
-    if symbols:
-        return Prime(vocabulary.encode(symbols), prime, skipped)
-    start = "\n" if "\n" in vocabulary else vocabulary.decode([0])
-    return Prime(vocabulary.encode(start), "", skipped)
-
-
-def generate(
+def sample(
     decoder: Decoder,
-    vocabulary: Vocabulary,
-    preprocessor: Preprocessor,
-    *,
+    states: States,
+    strategies: Sequence[Strategy],
     rng: np.random.Generator,
-    prime: str | Prime = "",
-    states: States | None = None,
-    length: int = 1000,
-    strategies: Sequence[Strategy] = (),
-    num: int = 1,
-    stop: str | None = None,
-    raw: bool = False,
-    echo: bool = False,
-    costs: bool = False,
-) -> Iterator[Piece]:
-    """Draws text from a model.
-
-    Args:
-        decoder: the model.
-        vocabulary: its symbols.
-        preprocessor: what turned its text into symbols.
-        rng: where every draw comes from.
-        prime: what the text goes on from, fed in one pass; the first draw follows its last symbol.
-        states: of `num` streams that have seen the prime already, which then is not fed.
-        length: symbols to draw for each text (jamo count one by one).
-        strategies: see `strategies.pipeline`; none is the model's own softmax.
-        num: texts, drawn together. The first streams as it is drawn; the others follow, one after
-            another.
-        stop: a text ends when this has appeared in it, and ends with it.
-        raw: give the symbols as they are, not recomposed.
-        echo: give the prime first.
-        costs: also say what each symbol cost.
-
-    Returns:
-        An iterator of pieces; those of one stream, joined, are `decode` of all that was drawn.
-
-    Raises:
-        UsageError: a value is out of range, or the prime has unknown characters.
-        RunError: the vocabulary is not the model's.
-    """
-    if length < 0:
-        raise UsageError(f"--length is {length}; it must be 0 or more.")
-    if num < 1:
-        raise UsageError(f"--num is {num}; it must be at least 1.")
-    if stop == "":
-        raise UsageError("--stop is empty; give the text to stop at, or leave the option out.")
-    ready, states = _primed(decoder, vocabulary, preprocessor, prime, num, states)
-    if vocabulary.unknown_symbol is not None:
-        strategies = [Ban(vocabulary.encode(vocabulary.unknown_symbol).tolist()), *strategies]
-    by_strategies = by_softmax(strategies, costs) is None
-    if decoder.is_worth_compiling(num, length, by_strategies=by_strategies):
+    length: int,
+    *,
+    surprisal: bool,
+) -> Iterator[Row]:
+    """Sample `length` symbols for each stream of `states`, which have read the prompt."""
+    n = states.n
+    by_strategies = by_softmax(strategies, surprisal) is None
+    if decoder.is_worth_compiling(n, length, by_strategies=by_strategies):
         from rnntk.decoding import compiled
 
-        rows = _row_by_row(compiled.draw(decoder, states, strategies, rng, length, costs))
-    else:
-        rows = _step_by_step(
-            decoder, states, Sampler(strategies, rng, num, len(vocabulary)), length, costs
-        )
-    codec: Preprocessor = Plain() if raw else preprocessor
-    before = preprocessor.encode(ready.text) if echo else ""
-    texts = [_Text(k, codec, before, stop) for k in range(num)]
-    return _draw(rows, vocabulary, texts, length, costs, stop is not None)
-
-
-def search(
-    decoder: Decoder,
-    vocabulary: Vocabulary,
-    preprocessor: Preprocessor,
-    *,
-    width: int,
-    prime: str | Prime = "",
-    length: int = 1000,
-    alpha: float = 1.0,
-    stop: str | None = None,
-    raw: bool = False,
-    echo: bool = False,
-) -> list[Piece]:
-    """The likeliest texts that a beam search finds, the best first, each as one piece.
-
-    Args:
-        decoder: the model.
-        vocabulary: its symbols.
-        preprocessor: what turned its text into symbols.
-        width: of the beam.
-        prime: what the text goes on from.
-        length: symbols at most.
-        alpha: length control, see `beam.beam_search`; it matters only with `stop`.
-        stop: a text may end with this.
-        raw: give the symbols as they are.
-        echo: put the prime before each text.
-
-    Raises:
-        UsageError: a value is out of range, or the prime or `stop` has unknown characters.
-        RunError: the vocabulary is not the model's.
-    """
-    ready, states = _primed(decoder, vocabulary, preprocessor, prime, 1)
-    ending = preprocessor.encode(stop or "")
-    if missing := vocabulary.unknown(ending):
-        raise UsageError(f"--stop has characters that the model has never seen: {missing}.")
-    unknown = vocabulary.unknown_symbol
-    found = beam_search(
-        decoder,
-        states,
-        length,
-        width,
-        alpha=alpha,
-        stop=vocabulary.encode(ending).tolist(),
-        banned=[] if unknown is None else vocabulary.encode(unknown).tolist(),
+        blocks = compiled.draw(decoder, states, strategies, rng, length, surprisal)
+        return (row for ids, nats in blocks for row in zip(ids, nats, strict=True))
+    return _step_by_step(
+        decoder, states, Sampler(strategies, rng, n, decoder.vocabulary_size), length, surprisal
     )
-    before = preprocessor.encode(ready.text) if echo else ""
-    pieces = []
-    for k, hypothesis in enumerate(found):
-        symbols = vocabulary.decode(hypothesis.ids)
-        text = before + symbols
-        pieces.append(
-            Piece(
-                text if raw else preprocessor.decode(text),
-                symbols,
-                tuple(hypothesis.costs.tolist()),
-                k,
-            )
-        )
-    return pieces
 
 
-def spread(
-    piece: Piece,
-    preprocessor: Preprocessor,
-    *,
-    before: str = "",
-    raw: bool = False,
-) -> Iterator[Piece]:
-    """A whole text as the pieces it would have come in, had it been drawn.
+def _step_by_step(
+    decoder: Decoder, states: States, sampler: Sampler, length: int, surprisal: bool
+) -> Iterator[Row]:
+    logits, nothing = states.logits, np.zeros(0)
+    for done in range(length):
+        ids = sampler.draw(logits)
+        yield ids, surprise(logits, ids) if surprisal else nothing
+        if done + 1 < length:
+            logits = decoder.step(ids, states)
+
+
+class TextStream:
+    """The text of one stream: recomposes its symbols and watches for the end.
 
     Args:
-        piece: one that `search` gave.
-        preprocessor: what turned its text into symbols.
-        before: a text to come first.
-        raw: give the symbols as they are.
+        stream: its number.
+        codec: decodes symbols.
+        echo: symbols to give first, such as the prompt's.
+        stop: the text ends when this has appeared in it, and ends with it.
+
+    Attributes:
+        stop: as given.
+        ended: whether it has appeared.
     """
-    codec: Preprocessor = Plain() if raw else preprocessor
-    text = _Text(piece.stream, codec, preprocessor.encode(before), None)
-    yield from text.begin()
-    for symbol, cost in zip(piece.symbols, piece.costs, strict=True):
-        if found := text.add(symbol, (cost,)):
-            yield found
-    yield from text.end()
-
-
-def _primed(
-    decoder: Decoder,
-    vocabulary: Vocabulary,
-    preprocessor: Preprocessor,
-    prime: str | Prime,
-    num: int,
-    states: States | None = None,
-) -> tuple[Prime, States]:
-    """The prime made ready, and the states of `num` streams that have seen it."""
-    if len(vocabulary) != decoder.vocabulary_size:
-        raise RunError(
-            f"The vocabulary has {len(vocabulary)} symbols and the model {decoder.vocabulary_size}: "
-            "they belong to different runs."
-        )
-    if isinstance(prime, str):
-        prime = encode_prime(prime, vocabulary, preprocessor)
-    if states is not None:
-        return prime, states
-    one = decoder.initial_states(1)
-    decoder.prime(prime.ids, one)
-    if num == 1:
-        return prime, one
-    many = decoder.initial_states(num)
-    many.assign(one)
-    return prime, many
-
-
-class _Text:
-    """One stream's text: recomposes what was drawn and watches for the end."""
 
     def __init__(self, stream: int, codec: Preprocessor, echo: str, stop: str | None) -> None:
+        self.stop = stop
         self.ended = False
         self._stream = stream
         self._decoder = codec.decoder()
         self._echo = self._decoder.feed(echo)
-        self._stop = stop
         self._tail = ""  # enough of the text to see a stop that begins in an earlier piece
         self._symbols = ""
-        self._costs: list[float] = []
+        self._nats: list[float] = []
 
     def begin(self) -> Iterator[Piece]:
-        """The prime, where it is wanted."""
+        """Give the echo, if any."""
         if self._echo:
             yield Piece(self._echo, "", (), self._stream)
 
-    def add(self, symbols: str, costs: Sequence[float]) -> Piece | None:
-        """The text that these symbols make certain, if any."""
+    def add(self, symbols: str, nats: Sequence[float]) -> Piece | None:
+        """Add symbols with their surprisal; give the text that is now certain, if any."""
         text = self._decoder.feed(symbols)
         self._symbols += symbols
-        self._costs += costs
+        self._nats += nats
         return self._piece(text) if text else None
 
     def end(self) -> Iterator[Piece]:
-        """What was held back."""
+        """Give what was held back."""
         text = "" if self.ended else self._decoder.flush()
         if text or self._symbols:
             yield self._piece(text)
 
+    def whole(self, symbols: str, nats: Sequence[float]) -> Iterator[Piece]:
+        """Give a text from begin to end; without surprisal in one piece."""
+        yield from self.begin()
+        parts: Iterator[tuple[str, Sequence[float]]] = iter([(symbols, ())] if symbols else [])
+        if len(nats):
+            parts = ((s, (n,)) for s, n in zip(symbols, nats, strict=True))
+        for part, own in parts:
+            if piece := self.add(part, own):
+                yield piece
+        yield from self.end()
+
     def _piece(self, text: str) -> Piece:
-        if self._stop:
-            text = self._until_stop(text, self._stop)
-        piece = Piece(text, self._symbols, tuple(self._costs), self._stream)
+        if self.stop:
+            text = self._until_stop(text, self.stop)
+        piece = Piece(text, self._symbols, tuple(self._nats), self._stream)
         self._symbols = ""
-        self._costs.clear()
+        self._nats.clear()
         return piece
 
     def _until_stop(self, text: str, stop: str) -> str:
@@ -313,74 +140,46 @@ class _Text:
         return text
 
 
-Row = tuple[NDArray[np.intp], NDArray[np.float64]]
-"""What all streams drew at one step, and what it cost: `(n,)` each, or no costs."""
-
-
-def _step_by_step(
-    decoder: Decoder, states: States, sampler: Sampler, length: int, costs: bool
-) -> Iterator[Row]:
-    logits, nothing = states.logits, np.zeros(0)
-    for done in range(length):
-        ids = sampler.draw(logits)
-        yield ids, surprise(logits, ids) if costs else nothing
-        if done + 1 < length:
-            logits = decoder.step(ids, states)
-
-
-def _row_by_row(blocks: Iterator[Row]) -> Iterator[Row]:
-    for ids, nats in blocks:
-        yield from zip(ids, nats, strict=True)
-
-
-def _draw(
-    rows: Iterator[Row],
-    vocabulary: Vocabulary,
-    texts: list[_Text],
-    length: int,
-    costs: bool,
-    stopping: bool,
+def assemble(
+    rows: Iterator[Row], vocabulary: Vocabulary, texts: Sequence[TextStream], length: int
 ) -> Iterator[Piece]:
-    """The pieces of the first text as they come, then the others'."""
+    """The pieces of the first text as its symbols come, then those of the others, one text after another.
+
+    Args:
+        rows: the symbols of all streams, step by step.
+        vocabulary: names the symbols.
+        texts: one for each stream.
+        length: rows at most.
+    """
     symbols = vocabulary.symbols
     first, *others = texts
-    drawn = np.zeros((len(others), length), np.intp)
-    nats = np.zeros((len(others), length if costs else 0))
-    later: list[list[Piece]] = [[] for _ in texts]
+    # Without a stop the others wait as ids: to recompose many texts symbol by symbol takes longer than to sample them.
+    watched = texts if first.stop else texts[:1]
+    pieces: list[list[Piece]] = [[] for _ in texts]
+    waiting = np.zeros((len(texts) - len(watched), length), np.intp)
+    waiting_nats = np.zeros((len(waiting), 0))
     yield from first.begin()
-    done = 0
-    for ids, cost_row in rows:
-        if not first.ended:
-            piece = first.add(symbols[ids.item(0)], (cost_row.item(0),) if costs else ())
-            if piece:
-                yield piece
-        if others:
-            drawn[:, done] = ids[1:]
-            if costs:
-                nats[:, done] = cost_row[1:]
-        done += 1
-        if stopping:
-            # Only for this are the others looked at now: recomposing many streams symbol by symbol
-            # would cost more than drawing them.
-            for k, text in enumerate(others, 1):
-                if not text.ended:
-                    cost = (cost_row.item(k),) if costs else ()
-                    piece = text.add(symbols[ids.item(k)], cost)
-                    later[k] += [piece] if piece else []
-            if all(text.ended for text in texts):
-                break
+    for t, (ids, nats) in enumerate(rows):
+        for k, text in enumerate(watched):
+            if not text.ended:
+                piece = text.add(symbols[ids.item(k)], (nats.item(k),) if nats.size else ())
+                if piece and k:
+                    pieces[k].append(piece)
+                elif piece:
+                    yield piece
+        if len(waiting):
+            waiting[:, t] = ids[1:]
+            if nats.size:
+                if t == 0:
+                    waiting_nats = np.zeros(waiting.shape)
+                waiting_nats[:, t] = nats[1:]
+        if first.stop and all(text.ended for text in texts):
+            break
     yield from first.end()
     for k, text in enumerate(others, 1):
-        yield from text.begin()
-        yield from later[k]
-        if done and not stopping:
-            whole = vocabulary.decode(drawn[k - 1, :done])
-            parts = (
-                zip(whole, nats[k - 1, :done, None].tolist(), strict=True)
-                if costs
-                else [(whole, ())]
-            )
-            for part, cost in parts:
-                if piece := text.add(part, cost):
-                    yield piece
-        yield from text.end()
+        if first.stop:
+            yield from text.begin()
+            yield from pieces[k]
+            yield from text.end()
+        else:
+            yield from text.whole(vocabulary.decode(waiting[k - 1]), waiting_nats[k - 1].tolist())

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnntk import __version__
-from rnntk.errors import RnntkError, RunError, UsageError
+from rnntk.errors import RnntkError, RunError, UsageError, did_you_mean
 from rnntk.exchange import network
-from rnntk.exchange.network import Arrays, Network
-from rnntk.runs import folder
-from rnntk.runs.checkpoint import Checkpoint
-from rnntk.runs.folder import RunFolder
+from rnntk.exchange.network import Arrays, PlainNetwork
+from rnntk.files import disk_errors, rename, scratch
+from rnntk.storage import folder
+from rnntk.storage.checkpoint import Checkpoint
+from rnntk.storage.folder import RunFolder
 
 FORMATS = {"keras": ".keras", "savedmodel": "", "onnx": ".onnx", "npz": ".npz"}
 """The formats, and how the name of each one's file ends; a SavedModel is a folder."""
@@ -29,13 +28,13 @@ FORMAT_VERSION = 1
 TOLERANCE = 1e-4
 """Largest difference allowed, relative to the largest logit (or 1): some hundred roundings of float32."""
 
-Write = Callable[[Network, Path], None]
+Write = Callable[[PlainNetwork, Path], None]
 Run = Callable[[Path, Arrays], dict[str, NDArray[Any]]]
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """An export on disk.
 
     Attributes:
         path: the file, or the SavedModel's folder.
@@ -51,7 +50,7 @@ class Exported:
 
 
 def needs_tensorflow(run: RunFolder, format: str) -> bool:
-    """Whether this export imports TensorFlow; the caller may want to make it ready first."""
+    """Whether this export imports TensorFlow, so that the caller can set its device first."""
     return format in ("keras", "savedmodel") or run.kind != folder.CHAR_RNN
 
 
@@ -78,7 +77,7 @@ def export(run: RunFolder, saved: Checkpoint, format: str, output: Path) -> Expo
 
     Raises:
         UsageError: `output` exists or is not named as the format asks.
-        RunError: it cannot be written, or what was written does not compute what the run does.
+        RunError: it cannot be written, or its outputs differ from the run's.
         RnntkError: the format needs a package that is not installed.
     """
     refuse(output, format)
@@ -86,24 +85,26 @@ def export(run: RunFolder, saved: Checkpoint, format: str, output: Path) -> Expo
     write, run_written = _backend(format, net)
     inputs = net.probe()
     expected = net.answers(inputs)
-    aside = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    written = aside / output.name
-    try:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
+    with (
+        disk_errors(output, advice="Choose another place with `output`.", error=RunError),
+        scratch(output.parent) as aside,
+    ):
+        written = aside / output.name
         write(net, written)
         difference = compare(expected, run_written(written, inputs), output)
         description = _describe(run, saved, net, format, output, difference)
         sidecar_of(written).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-        sidecar_of(written).replace(sidecar_of(output))
-        written.rename(output)
-    except OSError as error:
-        raise RunError(
-            f"{output} cannot be written ({error.strerror or error}). Choose another place with --output."
-        ) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        rename(sidecar_of(written), sidecar_of(output))
+        rename(written, output)
     return Exported(output, sidecar_of(output), saved.progress.step, difference)
+
+
+def check_format(format: str) -> None:
+    """Raise `UsageError` for a format that there is not."""
+    if format not in FORMATS:
+        raise UsageError(
+            f"`format` must be one of {', '.join(FORMATS)}, got {format!r}.{did_you_mean(format, FORMATS)}"
+        )
 
 
 def refuse(output: Path, format: str) -> None:
@@ -111,16 +112,16 @@ def refuse(output: Path, format: str) -> None:
     ending = FORMATS[format]
     if ending and output.suffix != ending:
         raise UsageError(
-            f"--output is {output}, but a file of --format {format} must end in {ending}."
+            f"`output` is {output}, but a file of `format` {format} must end in {ending}."
         )
     for path in (output, sidecar_of(output)):
         if path.exists():
             raise UsageError(
-                f"{path} exists already and is not overwritten. Remove it, or choose another name with --output."
+                f"{path} exists already and is not overwritten. Remove it, or choose another name with `output`."
             )
 
 
-def compare(expected: Arrays, found: Arrays, output: Path, tolerance: float = TOLERANCE) -> float:
+def compare(expected: Arrays, found: Arrays, output: Path) -> float:
     """The largest difference between two models' answers.
 
     Raises:
@@ -135,19 +136,19 @@ def compare(expected: Arrays, found: Arrays, output: Path, tolerance: float = TO
                 f"The export {output} was removed: its {name} has shape {shape} and the run's {own.shape}."
             )
         difference = float(np.max(np.abs(own - other)))
-        allowed = tolerance * max(1.0, float(np.max(np.abs(own))))
-        # Turned round, so that a difference that is no number does not pass.
+        allowed = TOLERANCE * max(1.0, float(np.max(np.abs(own))))
+        # Negated, so that NaN does not pass.
         if not difference <= allowed:
             raise RunError(
                 f"The export {output} was removed: its {name} differs from the run's own by {difference:.3g}, where "
-                f"rounding explains {allowed:.1g}. Export another --format, and report this with the versions of "
+                f"rounding explains {allowed:.1g}. Export another `format`, and report this with the versions of "
                 "TensorFlow and Keras."
             )
         largest = max(largest, difference)
     return largest
 
 
-def _backend(format: str, net: Network) -> tuple[Write, Run]:
+def _backend(format: str, net: PlainNetwork) -> tuple[Write, Run]:
     if format == "npz":
         return _write_npz, partial(_run_npz, net)
     if format == "onnx":
@@ -155,7 +156,7 @@ def _backend(format: str, net: Network) -> tuple[Write, Run]:
             from rnntk.exchange import onnx_graph
         except ImportError as error:
             raise RnntkError(
-                f"--format onnx needs the packages onnx and onnxruntime ({error}). "
+                f"`format` onnx needs the packages onnx and onnxruntime ({error}). "
                 "Install them with: pip install 'rnntk[onnx]'"
             ) from error
         return onnx_graph.write, onnx_graph.run
@@ -166,12 +167,12 @@ def _backend(format: str, net: Network) -> tuple[Write, Run]:
     return stock_keras.write_savedmodel, stock_keras.run_savedmodel
 
 
-def _write_npz(net: Network, path: Path) -> None:
+def _write_npz(net: PlainNetwork, path: Path) -> None:
     with path.open("wb") as file:
         np.savez(file, **net.weights)  # type: ignore[arg-type]
 
 
-def _run_npz(net: Network, path: Path, inputs: Arrays) -> dict[str, NDArray[Any]]:
+def _run_npz(net: PlainNetwork, path: Path, inputs: Arrays) -> dict[str, NDArray[Any]]:
     with np.load(path, allow_pickle=False) as arrays:
         return replace(net, weights=dict(arrays)).answers(inputs)
 
@@ -179,7 +180,7 @@ def _run_npz(net: Network, path: Path, inputs: Arrays) -> dict[str, NDArray[Any]
 def _describe(
     run: RunFolder,
     saved: Checkpoint,
-    net: Network,
+    net: PlainNetwork,
     format: str,
     output: Path,
     difference: float,

@@ -1,4 +1,4 @@
-"""A trained network as plain arrays, with what a reader of them has to know, and its own answers to check against."""
+"""A trained network as plain arrays, with its hyperparameters and reference outputs to check an export against."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnntk.decoding.decoder import Decoder
-from rnntk.runs import folder
-from rnntk.runs.checkpoint import Checkpoint
-from rnntk.runs.folder import RunFolder
+from rnntk.storage import folder
+from rnntk.storage.checkpoint import Checkpoint
+from rnntk.storage.folder import RunFolder
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -20,8 +20,8 @@ _BATCH, _STEPS = 3, 16
 
 
 @dataclass(frozen=True)
-class Network:
-    """A network in numbers.
+class PlainNetwork:
+    """A network as arrays.
 
     Attributes:
         kind: `char-rnn` or `row-classifier`.
@@ -53,12 +53,12 @@ class Network:
 
     @property
     def features(self) -> int:
-        """Width of what the first recurrent layer reads."""
+        """Input width of the first recurrent layer."""
         return int(self.weights[f"{self.directions[0]}_0/kernel"].shape[0])
 
     @property
     def outputs(self) -> int:
-        """Logits at each step, or in all: V, or the number of classes."""
+        """Number of logits: V, or the classes."""
         return int(self.weights["output/bias"].shape[0])
 
     def state_names(self, layer: int) -> list[str]:
@@ -73,7 +73,7 @@ class Network:
         return [name for layer in range(self.layers) for name in self.state_names(layer)]
 
     def input_specs(self) -> dict[str, tuple[str, tuple[int | str, ...]]]:
-        """Type and shape of every input; words are lengths that may differ from call to call."""
+        """Type and shape of every input; words are lengths that vary between calls."""
         if self.kind != folder.CHAR_RNN:
             return {"rows": ("float32", ("batch", "time", self.features))}
         specs: dict[str, tuple[str, tuple[int | str, ...]]] = {"ids": ("int32", ("batch", "time"))}
@@ -89,7 +89,7 @@ class Network:
         return specs | {after(name): ("float32", ("batch", self.units)) for name in self.all_states}
 
     def probe(self) -> dict[str, NDArray[Any]]:
-        """Random inputs, states that are not zero included: always the same ones."""
+        """Fixed random inputs, with non-zero states."""
         rng = np.random.default_rng(20170719)
         if self.kind != folder.CHAR_RNN:
             return {"rows": rng.random((_BATCH, _STEPS, self.features), np.float32)}
@@ -101,7 +101,7 @@ class Network:
         return found
 
     def answers(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        """What the run's own model makes of these inputs: the NumPy decoder, or the row classifier."""
+        """Outputs of the run's own model for these inputs, by the NumPy decoder or the row classifier."""
         if self.kind != folder.CHAR_RNN:
             return {"logits": self._classifier_logits(inputs["rows"])}
         decoder = Decoder(self.weights, self.cell, layer_norm=self.layer_norm)
@@ -136,10 +136,10 @@ def after(state: str) -> str:
     return f"new_{state}"
 
 
-def of_run(run: RunFolder, saved: Checkpoint) -> Network:
+def of_run(run: RunFolder, saved: Checkpoint) -> PlainNetwork:
     """The network of a checkpoint."""
     model = run.record["model"]
-    return Network(
+    return PlainNetwork(
         run.kind,
         str(model["cell"]),
         int(model["layers"]),

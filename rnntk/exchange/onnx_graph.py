@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from rnntk import __version__
-from rnntk.exchange.network import Arrays, Network, after
+from rnntk.exchange.network import Arrays, PlainNetwork, after
 from rnntk.layer_norm import EPSILON
-from rnntk.runs import folder
+from rnntk.storage import folder
 
 # Old enough for every runtime in use; nothing newer is needed.
 _OPSET, _IR_VERSION = 17, 8
@@ -46,7 +46,7 @@ class _Graph:
         return outputs[0]
 
 
-def write(net: Network, path: Path) -> None:
+def write(net: PlainNetwork, path: Path) -> None:
     """Write an ONNX file with the inputs and outputs of `net.input_specs` and `net.output_specs`."""
     graph = _Graph()
     graph.constant("axis_0", np.array([0], np.int64))
@@ -89,7 +89,7 @@ def _values(specs: dict[str, tuple[str, tuple[int | str, ...]]]) -> list[Any]:
     ]
 
 
-def _character_graph(net: Network, graph: _Graph) -> None:
+def _character_graph(net: PlainNetwork, graph: _Graph) -> None:
     table = graph.constant("embedding", net.weights["embedding/embeddings"])
     turned = graph.add("Transpose", ["ids"], ["ids_by_time"], perm=[1, 0])
     x = graph.add("Gather", [table, turned], ["embedded"])
@@ -105,11 +105,11 @@ def _character_graph(net: Network, graph: _Graph) -> None:
         x = graph.add("Squeeze", [f"{y}_stacked", "axis_1"], [y])
         if net.layer_norm:
             x = graph.add("LayerNormalization", [x, ones], [f"{y}_normalised"], epsilon=EPSILON)
-    x = graph.add("Transpose", [x], ["outputs_by_lane"], perm=[1, 0, 2])
+    x = graph.add("Transpose", [x], ["outputs_by_row"], perm=[1, 0, 2])
     _dense(net, graph, x)
 
 
-def _classifier_graph(net: Network, graph: _Graph) -> None:
+def _classifier_graph(net: PlainNetwork, graph: _Graph) -> None:
     width = len(net.directions) * net.units
     x = graph.add("Transpose", ["rows"], ["rows_by_time"], perm=[1, 0, 2])
     for i in range(net.layers - 1):
@@ -124,7 +124,7 @@ def _classifier_graph(net: Network, graph: _Graph) -> None:
 
 
 def _recurrent(
-    net: Network, graph: _Graph, layer: int, x: str, states: list[str], outputs: list[str]
+    net: PlainNetwork, graph: _Graph, layer: int, x: str, states: list[str], outputs: list[str]
 ) -> str:
     """One layer, both of its directions in one operator."""
     parts = [_layouts(net, f"{way}_{layer}") for way in net.directions]
@@ -142,7 +142,7 @@ def _recurrent(
     return graph.add(_OPERATORS[net.cell], inputs, outputs, **attributes)
 
 
-def _layouts(net: Network, layer: str) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+def _layouts(net: PlainNetwork, layer: str) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """W `(gates * H, inputs)`, R `(gates * H, H)` and B `(2 * gates * H,)` in ONNX' order."""
     order = _GATE_ORDER[net.cell]
 
@@ -159,7 +159,7 @@ def _layouts(net: Network, layer: str) -> tuple[NDArray[Any], NDArray[Any], NDAr
     )
 
 
-def _dense(net: Network, graph: _Graph, x: str) -> None:
+def _dense(net: PlainNetwork, graph: _Graph, x: str) -> None:
     kernel = graph.constant("output_kernel", net.weights["output/kernel"])
     bias = graph.constant("output_bias", net.weights["output/bias"])
     product = graph.add("MatMul", [x, kernel], ["product"])

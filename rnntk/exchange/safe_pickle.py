@@ -1,8 +1,7 @@
 """Pickles of plain data, read without ever running what is in them.
 
-A pickle is a program. Two locks stand before it: every opcode of the file is looked at first, and
-only those that build containers, strings and numbers may be there; then the unpickler that runs
-them refuses to look up any name, so that nothing could be called even if an opcode got through.
+A pickle is a program, so it is checked twice: every opcode must be one that builds containers, strings or numbers, and
+the unpickler refuses to look up names, so that nothing could be called even if an opcode got through.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class _Plain(pickle.Unpickler):
 
 
 def load(path: Path) -> Any:
-    """What a pickle of tuples, lists, dicts, strings and integers holds, from Python 2 or 3.
+    """The content of a pickle of tuples, lists, dicts, strings and integers, from Python 2 or 3.
 
     Raises:
         DataError: the file is missing, damaged, or holds anything else; then nothing of it has run.
@@ -50,7 +49,7 @@ def load(path: Path) -> Any:
         raise DataError(f"{path} cannot be read ({error.strerror}).") from error
     if size > _MOST_BYTES:
         raise DataError(
-            f"{path} has {size:,} bytes; no vocabulary is that large. Give another file with --vocab."
+            f"{path} has {size:,} bytes; a vocabulary is never that large. Give another file with `vocab`."
         )
     try:
         for opcode, argument, _ in pickletools.genops(data):
@@ -65,13 +64,13 @@ def load(path: Path) -> Any:
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path} holds Python 2 byte strings that are not ASCII, so its symbols are bytes and not characters. "
-            "Write the vocabulary again as Unicode strings, or give another file with --vocab."
+            "Write the vocabulary again as Unicode strings, or give another file with `vocab`."
         ) from error
     except Exception as error:
         # Whatever the reader met in a damaged file: ValueError, EOFError, IndexError, MemoryError, ...
         raise DataError(
-            f"{path} is no pickle, or a damaged one ({type(error).__name__}: {error}). "
-            "Give the vocabulary's file with --vocab."
+            f"{path} is not a pickle, or is damaged ({type(error).__name__}: {error}). "
+            "Give the vocabulary's file with `vocab`."
         ) from error
 
 

@@ -10,14 +10,14 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from rnntk.exchange.network import Arrays, Network, after
+from rnntk.exchange.network import Arrays, PlainNetwork, after
 from rnntk.layer_norm import EPSILON
-from rnntk.runs import folder
+from rnntk.storage import folder
 
 _LAYERS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "rnn": keras.layers.SimpleRNN}
 
 
-def build(net: Network) -> keras.Model:
+def build(net: PlainNetwork) -> keras.Model:
     """A functional model of Keras' own layers that holds the network's weights.
 
     A character model takes a dictionary `ids` `(B, T)` int32 and the states `rnn_<i>_h` (and
@@ -27,17 +27,17 @@ def build(net: Network) -> keras.Model:
     return _character_model(net) if net.kind == folder.CHAR_RNN else _classifier(net)
 
 
-def _recurrent(net: Network, name: str, **arguments: Any) -> keras.layers.Layer:
+def _recurrent(net: PlainNetwork, name: str, **arguments: Any) -> keras.layers.Layer:
     if net.cell == "gru":
         arguments["reset_after"] = net.reset_after
     return _LAYERS[net.cell](net.units, name=name, **arguments)
 
 
-def _of(net: Network, layer: str) -> list[NDArray[Any]]:
+def _of(net: PlainNetwork, layer: str) -> list[NDArray[Any]]:
     return [net.weights[f"{layer}/{part}"] for part in ("kernel", "recurrent_kernel", "bias")]
 
 
-def _character_model(net: Network) -> keras.Model:
+def _character_model(net: PlainNetwork) -> keras.Model:
     ids = keras.Input((None,), dtype="int32", name="ids")
     inputs: dict[str, Any] = {"ids": ids}
     outputs: dict[str, Any] = {}
@@ -63,7 +63,7 @@ def _character_model(net: Network) -> keras.Model:
     return model
 
 
-def _classifier(net: Network) -> keras.Model:
+def _classifier(net: PlainNetwork) -> keras.Model:
     rows = keras.Input((None, net.features), name="rows")
     x = rows
     layers: dict[str, Any] = {}
@@ -89,13 +89,13 @@ def _classifier(net: Network) -> keras.Model:
     return model
 
 
-def _set_output(model: keras.Model, net: Network) -> None:
+def _set_output(model: keras.Model, net: PlainNetwork) -> None:
     model.get_layer("output").set_weights(
         [net.weights["output/kernel"], net.weights["output/bias"]]
     )
 
 
-def write_keras(net: Network, path: Path) -> None:
+def write_keras(net: PlainNetwork, path: Path) -> None:
     """Write a `.keras` file."""
     build(net).save(path)
 
@@ -106,7 +106,7 @@ def run_keras(path: Path, inputs: Arrays) -> dict[str, NDArray[Any]]:
     return {name: np.asarray(value) for name, value in model(dict(inputs)).items()}
 
 
-def write_savedmodel(net: Network, path: Path) -> None:
+def write_savedmodel(net: PlainNetwork, path: Path) -> None:
     """Write a SavedModel folder whose signature `serving_default` takes and gives named tensors."""
     model = build(net)
     module = tf.Module()

@@ -4,8 +4,8 @@ Read are the checkpoints of the 2017 notebooks and of char-rnn-tensorflow, which
 own cells (`tensorflow/python/ops/rnn_cell_impl.py` of TensorFlow 1):
 
 - `BasicLSTMCell`: one kernel `(inputs + H, 4H)`, the inputs' rows first, gates i, j, f, o (j the
-  candidate); `forget_bias`, 1 unless told otherwise, is added to the forget gate when it runs and is not
-  in the checkpoint. Keras has none such, so here it becomes part of the bias.
+  candidate); `forget_bias`, 1 by default, is added to the forget gate when it runs and is not
+  in the checkpoint. Keras has none, so here it becomes part of the bias.
 - `GRUCell`: `gates` r, u and `candidate`; u keeps the state as Keras' z does, and r multiplies the state
   before the candidate's product.
 - `BasicRNNCell`: one kernel and a tanh.
@@ -13,23 +13,21 @@ own cells (`tensorflow/python/ops/rnn_cell_impl.py` of TensorFlow 1):
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnntk import config
-from rnntk.config import MachineConfig, ModelConfig, OptimizationConfig, TextConfig
+from rnntk.config import ModelConfig, TrainConfig
 from rnntk.decoding.decoder import Decoder
 from rnntk.errors import DataError, RunError
-from rnntk.runs import checkpoint, folder
-from rnntk.runs.checkpoint import Progress
-from rnntk.runs.folder import RunFolder
+from rnntk.exchange.network import PlainNetwork
+from rnntk.storage import checkpoint, folder
+from rnntk.storage.checkpoint import Progress
+from rnntk.storage.folder import RunFolder
 from rnntk.text import preprocessors
 from rnntk.text.hangul import MARKER
 from rnntk.text.vocabulary import Vocabulary
@@ -51,22 +49,7 @@ _OUTSIDE = ("embedding", "softmax_w", "softmax_b")
 _SLOT = re.compile(r"(Adam|RMSProp|Momentum|Adagrad|Adadelta|Ftrl|ExponentialMovingAverage)(_\d+)?")
 
 
-@dataclass(frozen=True)
-class Network:
-    """What a checkpoint holds, in Keras' layout and under rnntk's names.
-
-    Attributes:
-        cell: `lstm`, `gru` (reset gate before the product) or `rnn`.
-        layers: recurrent layers.
-        weights: by name.
-    """
-
-    cell: str
-    layers: int
-    weights: Arrays
-
-
-def read_network(prefix: Path, *, forget_bias: float = 1.0) -> Network:
+def read_network(prefix: Path, *, forget_bias: float = 1.0) -> PlainNetwork:
     """The weights of a checkpoint.
 
     Args:
@@ -98,7 +81,7 @@ def _is_slot(name: str) -> bool:
 
 def convert(
     variables: Mapping[str, NDArray[Any]], prefix: Path, *, forget_bias: float = 1.0
-) -> Network:
+) -> PlainNetwork:
     """TensorFlow 1's variables as Keras lays them out.
 
     Args:
@@ -107,7 +90,7 @@ def convert(
         forget_bias: see `read_network`.
 
     Raises:
-        RunError: something is missing, twice there, of a kind that is not known, or not a number.
+        RunError: a part is missing, duplicated, unknown or not finite.
     """
     picked = _pick(variables, prefix)
     layers: dict[int, dict[str, Arrays]] = {}
@@ -137,18 +120,19 @@ def convert(
     weights["output/bias"] = picked[-1, "", "softmax_b"]
     for name, value in weights.items():
         if not np.isfinite(value).all():
-            raise RunError(f"The checkpoint {prefix} holds values that are no numbers, in {name}.")
+            raise RunError(f"The checkpoint {prefix} holds values that are not finite, in {name}.")
     try:
         Decoder(weights, cell)
     except RunError as error:
         raise _unknown(variables, prefix, str(error)) from error
-    return Network(cell, len(layers), weights)
+    units = weights["output/kernel"].shape[0]
+    return PlainNetwork(folder.CHAR_RNN, cell, len(layers), units, weights)
 
 
 def _pick(
     variables: Mapping[str, NDArray[Any]], prefix: Path
 ) -> dict[tuple[int, str, str], NDArray[np.float32]]:
-    """What a character model is made of, by layer (-1: none), cell and part."""
+    """The parts of a character model by layer (-1: none), cell and name."""
     found: dict[tuple[int, str, str], str] = {}
     for name in variables:
         scopes = name.split("/")
@@ -186,8 +170,8 @@ def _unknown(variables: Mapping[str, Any], prefix: Path, why: str) -> RunError:
     names = sorted(variables)
     listed = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
     return RunError(
-        f"{prefix} is no character model that can be imported: {why}. Known are those of the 2017 notebooks and of "
-        f"char-rnn-tensorflow: embedding, stacked BasicLSTMCell, GRUCell or BasicRNNCell, softmax. It has: {listed}."
+        f"{prefix} is not a character model that can be imported: {why}. Supported are those of the 2017 notebooks and "
+        f"of char-rnn-tensorflow: embedding, stacked BasicLSTMCell, GRUCell or BasicRNNCell, softmax. It has: {listed}."
     )
 
 
@@ -222,7 +206,7 @@ _CONVERT = {"lstm": _lstm, "gru": _gru, "rnn": _rnn}
 
 
 def import_run(
-    network: Network,
+    network: PlainNetwork,
     vocabulary: Vocabulary,
     path: Path,
     *,
@@ -240,8 +224,8 @@ def import_run(
         path: the new run folder.
         source: the checkpoint's prefix.
         step: steps it was trained for.
-        corpus: what its text is called.
-        preprocessor: how its text became symbols; None to tell by the vocabulary.
+        corpus: name of its text.
+        preprocessor: of its text; None to infer it from the vocabulary.
         versions: of the libraries.
 
     Raises:
@@ -255,26 +239,23 @@ def import_run(
     if len(vocabulary) != V:
         raise DataError(
             f"The vocabulary does not match: it has {len(vocabulary)} symbols, and {source} was trained on {V}. "
-            "Give the vocabulary that belongs to this checkpoint with --vocab."
+            "Give the vocabulary that belongs to this checkpoint with `vocab`."
         )
     chosen = preprocessors.get(preprocessor or guess_preprocessor(vocabulary))
-    model = ModelConfig(
+    settings = TrainConfig(
+        preprocessor=chosen.name,
         cell=network.cell,
         layers=network.layers,
-        units=network.weights["output/kernel"].shape[0],
+        units=network.units,
         embedding=E,
         gru_reset="before" if network.cell == "gru" else "after",
     )
+    parameters = sum(int(w.size) for w in network.weights.values())
     run = folder.create(
         path,
         kind=folder.CHAR_RNN,
-        settings=config.to_json(
-            TextConfig(preprocessor=chosen.name), model, OptimizationConfig(), MachineConfig()
-        ),
-        model={
-            **dataclasses.asdict(model),
-            "parameters": sum(int(w.size) for w in network.weights.values()),
-        },
+        settings=settings.to_json(),
+        model={**settings.part(ModelConfig), "parameters": parameters},
         corpus={
             "name": corpus,
             "source": folder.IMPORTED,

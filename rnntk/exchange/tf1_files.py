@@ -79,7 +79,7 @@ def read_vocabulary(path: Path) -> Vocabulary:
         pairs = [(k, v) if isinstance(k, int) else (v, k) for k, v in held.items()]
         if sorted((p[0] for p in pairs), key=repr) != sorted(range(len(pairs)), key=repr):
             raise DataError(
-                f"{path} is no vocabulary: its ids are not the numbers from 0 to {len(pairs) - 1}."
+                f"{path} is not a vocabulary: its ids are not the numbers from 0 to {len(pairs) - 1}."
             )
         held = [symbol for _, symbol in sorted(pairs, key=lambda pair: int(pair[0]))]
     if isinstance(held, str):
@@ -88,12 +88,12 @@ def read_vocabulary(path: Path) -> Vocabulary:
         isinstance(s, str) and len(s) == 1 for s in held
     ):
         raise DataError(
-            f"{path} is no vocabulary: it should hold a tuple, list or dict of single characters."
+            f"{path} is not a vocabulary: it should hold a tuple, list or dict of single characters."
         )
     try:
         return Vocabulary(held)
     except DataError as error:
-        raise DataError(f"{path} is no vocabulary: {error}") from error
+        raise DataError(f"{path} is not a vocabulary: {error}") from error
 
 
 def find_vocabulary(prefix: Path) -> Path:
@@ -107,5 +107,5 @@ def find_vocabulary(prefix: Path) -> Path:
         if path.is_file():
             return path
     raise UsageError(
-        f"There is no {' or '.join(_VOCABULARIES)} beside {prefix}. Say where the vocabulary is with --vocab FILE."
+        f"There is no {' or '.join(_VOCABULARIES)} beside {prefix}. Give its path with `vocab`."
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from rnntk.files import replacing
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Compiled:
 
 
 def find(cache: Path | None, facts: Sequence[str], make: Callable[[], Compiled]) -> Compiled:
-    """What `make` makes, from the cache if it is there and whole.
+    """The result of `make`, from the cache if it is there and whole.
 
     Args:
         cache: a folder, or None for no cache. Where it cannot be written, nothing is kept.
@@ -38,12 +39,11 @@ def find(cache: Path | None, facts: Sequence[str], make: Callable[[], Compiled])
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return _parsed(path.read_bytes())
     compiled = make()
+    # Others may read or write the same file at this moment; a rename shows them all or nothing.
     with contextlib.suppress(OSError):
         cache.mkdir(parents=True, exist_ok=True)
-        # Others may read or write the same file at this moment; a rename shows them all or nothing.
-        with tempfile.NamedTemporaryFile(dir=cache, delete=False) as file:
-            file.write(_written(compiled))
-        Path(file.name).replace(path)
+        with replacing(path) as made:
+            made.write_bytes(_written(compiled))
     return compiled
 
 

@@ -1,8 +1,15 @@
-"""The stable names of a model's weights, by which checkpoints, the decoder and exports know them."""
+"""Stable names of a model's weights and of its optimizer's variables, as checkpoints, decoder and exports use them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
+import numpy as np
+
+from rnntk.models.char_rnn import CharRNN
+from rnntk.models.row_classifier import RowClassifier
 
 
 def named_weights(model: keras.Model) -> dict[str, keras.Variable]:
@@ -21,3 +28,53 @@ def named_weights(model: keras.Model) -> dict[str, keras.Variable]:
     named["output/kernel"] = model.output_layer.kernel
     named["output/bias"] = model.output_layer.bias
     return named
+
+
+def named_optimizer_variables(
+    optimizer: keras.optimizers.Optimizer, model: keras.Model
+) -> dict[str, keras.Variable]:
+    """Each variable of a built optimizer by name: `iteration`, or a weight's name and the slot's.
+
+    For example `rnn_0/kernel/momentum`. Keras builds a slot's path from the path of its weight, which has the name of
+    the model in it, and that differs from model to model in one process.
+    """
+    weights = {v.path.replace("/", "_"): name for name, v in named_weights(model).items()}
+    named = {}
+    for variable in optimizer.variables:
+        own = variable.path.rsplit("/", 1)[-1]
+        path = max((p for p in weights if own.startswith(p + "_")), key=len, default=None)
+        named[own if path is None else f"{weights[path]}/{own[len(path) + 1 :]}"] = variable
+    return named
+
+
+def rebuild(record: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> keras.Model:
+    """The model of a run, with its weights.
+
+    Args:
+        record: what `run.json` keeps of the network.
+        weights: by name, float32.
+    """
+    model: keras.Model
+    names: tuple[str, ...]
+    if "embedding/embeddings" in weights:
+        names = (
+            "cell",
+            "layers",
+            "units",
+            "embedding",
+            "dropout",
+            "dropout_kind",
+            "layer_norm",
+            "gru_reset",
+        )
+        model = CharRNN(len(weights["embedding/embeddings"]), **_picked(record, names))
+    else:
+        names = ("features", "cell", "layers", "units", "bidirectional", "dropout")
+        model = RowClassifier(classes=len(weights["output/bias"]), **_picked(record, names))
+    for name, variable in named_weights(model).items():
+        variable.assign(weights[name])
+    return model
+
+
+def _picked(record: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: record[name] for name in names if name in record}

@@ -31,7 +31,7 @@ def serve(runs_dir: Path, *, host: str, port: int | None, ready: Callable[[str],
     if next(runs_dir.rglob(_EVENTS), None) is None:
         raise RunError(
             f"There is nothing to show in {runs_dir}: no run there has written TensorBoard events. "
-            "Train one with rnntk train, or name another folder with --runs-dir."
+            "Train one with rnntk train, or name another folder with `runs_dir`."
         )
     from tensorboard import program
 
@@ -45,8 +45,8 @@ def serve(runs_dir: Path, *, host: str, port: int | None, ready: Callable[[str],
                 url = board.launch()
         except program.TensorBoardServerException as error:
             raise RnntkError(
-                f"TensorBoard cannot listen at {host}, port {port}: {error.msg} "
-                "Choose another --port (0 is any free one) or --host."
+                f"TensorBoard cannot listen at {host}, port {port}: {str(error.msg).rstrip('.')}. "
+                "Choose another `port` (0 is any free one) or `host`."
             ) from error
         ready(url)
         done.wait()

@@ -1,4 +1,4 @@
-"""The curves of one or several runs: chosen, smoothed, thinned. Drawing them is another matter."""
+"""Curves of one or several runs: selected, smoothed and thinned, ready to draw."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnntk.errors import RunError, UsageError, nearest
-from rnntk.runs import metrics
-from rnntk.runs.folder import RunFolder
-
-AXES = ("steps", "time")
+from rnntk.errors import RunError, UsageError, did_you_mean
+from rnntk.storage import metrics
+from rnntk.storage.folder import RunFolder
 
 _LN2 = math.log(2)
 
 
 class _Quantity(NamedTuple):
-    """A number to plot: its column in the metrics, its axis' title, and how it comes from the column."""
+    """A number to plot: its column in the metrics, its axis title, and its function of the column."""
 
     column: str
     title: str
@@ -33,7 +31,7 @@ QUANTITIES = {
     "accuracy": _Quantity("accuracy", "accuracy"),
     "grad_norm": _Quantity("grad_norm", "gradient norm before clipping"),
     "learning_rate": _Quantity("learning_rate", "learning rate"),
-    "rate": _Quantity("rate", "characters or images a second"),
+    "rate": _Quantity("rate", "characters or images per second"),
 }
 
 
@@ -48,7 +46,7 @@ class Line:
         return len(self.x)
 
     def thinned(self, points: int) -> Line:
-        """At most about `points` points that look the same: least and greatest of each stretch."""
+        """About `points` points that look the same: minimum and maximum of each stretch."""
         stretch = math.ceil(2 * len(self) / points)
         if stretch <= 2:
             return self
@@ -56,7 +54,7 @@ class Line:
         for begin in range(0, len(self), stretch):
             part = self.y[begin : begin + stretch]
             keep += sorted({begin + int(part.argmin()), begin + int(part.argmax())})
-        # The ends are what a reader looks for.
+        # Readers look for the ends.
         chosen = np.unique([0, *keep, len(self) - 1])
         return Line(self.x[chosen], self.y[chosen])
 
@@ -85,12 +83,12 @@ def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None =
 
     Args:
         run: the run folder; it may be in training.
-        y: a name in `QUANTITIES`, or any number that the metrics hold.
+        y: a name in `QUANTITIES`, or any number in the metrics.
         x: `steps` or `time`.
-        smooth: steps that the running mean goes over; None for a fiftieth of the run; 1 for none.
+        smooth: window of the running mean in steps; None for a fiftieth of the run; 1 for none.
 
     Raises:
-        UsageError: the run has no such number; the message says which it has.
+        UsageError: the run has no such number; the message lists those it has.
         RunError: its metrics cannot be read or are empty.
     """
     quantity = QUANTITIES.get(y, _Quantity(y, y))
@@ -103,21 +101,19 @@ def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None =
     if not len(raw) and not len(validation):
         names = metrics.read(run.metrics).names
         known = [*names, *(name for name, q in QUANTITIES.items() if q.column in names)]
-        guess = nearest(y, known)
         raise UsageError(
-            f"{run.path} has no {y}. It has {', '.join(sorted(set(known)))}."
-            + (f" Did you mean --y {guess}?" if guess else "")
+            f"{run.path} has no {y}. It has {', '.join(sorted(set(known)))}.{did_you_mean(y, known)}"
         )
     window = max(1, len(raw) // 50) if smooth is None else smooth
     return Curve(run.name, raw, Line(raw.x, running_mean(raw.y, window)), validation, found.skipped)
 
 
 def title(y: str) -> str:
-    """What the y axis is called."""
+    """The title of the y axis."""
     return QUANTITIES[y].title if y in QUANTITIES else y
 
 
-def _line(found: metrics.Metrics, column: str, quantity: _Quantity, x: str) -> Line:
+def _line(found: metrics.MetricColumns, column: str, quantity: _Quantity, x: str) -> Line:
     steps, seconds, values = found.series(column)
     along = seconds if x == "time" else steps
     good = np.isfinite(values) & np.isfinite(along)
@@ -125,11 +121,10 @@ def _line(found: metrics.Metrics, column: str, quantity: _Quantity, x: str) -> L
 
 
 def running_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """The mean of `window` values around each, where so many are there.
+    """The mean of the `window` values around each.
 
-    A centred mean does not lag behind as an exponential one does. At the beginning, where a loss falls steeply, it goes
-    over as many values on both sides; at the end over those that there are, so that it ends in a mean, not in a single
-    noisy step.
+    A centred mean does not lag as an exponential one does. At the beginning, where a loss falls steeply, the window is
+    symmetric and shorter; at the end it is one-sided, so that the curve ends in a mean and not in a noisy step.
 
     >>> running_mean(np.array([1.0, 2.0, 6.0, 3.0]), 3).tolist()
     [1.0, 3.0, 3.6666666666666665, 4.5]
@@ -147,7 +142,7 @@ def running_mean(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def time_unit(seconds: float) -> tuple[float, str]:
-    """The unit in which a time of this length is read best: its seconds, and its name."""
+    """A readable unit for a time of this length: its seconds and its name."""
     for size, name in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
         if seconds >= 2 * size:
             return size, name

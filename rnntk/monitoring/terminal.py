@@ -1,4 +1,4 @@
-"""Curves drawn in the terminal with characters: braille dots, or ASCII where there is no such thing."""
+"""Curves drawn in the terminal with braille dots, or with ASCII."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from rnntk.monitoring.curves import Curve, Line
 _BRAILLE = 0x2800
 # The bit of each of the 4 x 2 dots of a braille character, by row and column.
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-_LEAST = 10  # columns a curve needs to be one
+_LINE = "⠒"  # stands for a braille line in the legend
+_LEAST = 10  # columns of a curve
 
 
 def can_show(stream: TextIO) -> bool:
@@ -35,17 +36,17 @@ def draw(
     height: int = 20,
     ascii_only: bool = False,
 ) -> list[str]:
-    """Draw the running means and the validations.
+    """Draw the running means and the validations, without colours.
 
-    One run's train curve is a line of dots, several are their letters A, B, ...; validation is a small letter,
-    so that no colour is needed and the picture can be piped.
+    The training curve of one run is a line of dots, those of several are letters A, B, ...; validations are small
+    letters.
 
     Args:
         drawn: one or several runs.
         y: the quantity, for the title.
         x: `steps` or `time`.
-        log: whether y is on a logarithmic scale; then values up to 0 are left out.
-        width: columns in all; fewer than fit a curve are taken for as many as it needs.
+        log: whether y is on a logarithmic scale; values up to 0 are left out.
+        width: columns in all; at least as many as a curve needs are used.
         height: rows of the curve itself.
         ascii_only: no braille and no lines.
 
@@ -65,16 +66,16 @@ def draw(
     right = max(float(line.x[-1]) for line in lines)
     ticks = _ticks(low, high, height, log)
     margin = max(map(len, ticks.values()))
-    canvas = _Canvas(
-        max(_LEAST, width - margin - 1), height, (left, right), (low, high), ascii_only
-    )
-    alone = len(drawn) == 1
-    for i, (_, train, validation) in enumerate(shown):
-        if alone and not ascii_only:
+    canvas = _Canvas(max(_LEAST, width - margin - 1), height, (left, right), (low, high))
+    marks = [(chr(ord("A") + i % 26), chr(ord("a") + i % 26)) for i in range(len(drawn))]
+    if len(drawn) == 1:
+        marks = [("*" if ascii_only else _LINE, "o")]
+    for (mark, small), (_, train, validation) in zip(marks, shown, strict=True):
+        if mark == _LINE:
             canvas.line(train)
-        elif len(train):
-            canvas.path(train, "*" if alone else _letter(i))
-        canvas.marks(validation, "o" if alone else _letter(i).lower())
+        else:
+            canvas.path(train, mark)
+        canvas.marks(validation, small)
     bar = "|" if ascii_only else "│"
     rows = [
         f"{ticks.get(row, ''):>{margin}}{bar}{text}".rstrip()
@@ -84,20 +85,22 @@ def draw(
         title,
         *rows,
         *_x_axis(left, right, canvas.width, margin, x, ascii_only),
-        *_legend(shown, width, ascii_only),
+        *(
+            f"{mark} {curve.name}, {what}: {number(float(whole.y[-1]))} at the end"[:width]
+            for pair, (curve, *both) in zip(marks, shown, strict=True)
+            for mark, line, whole, what in zip(
+                pair, both, (curve.smooth, curve.validation), ("train", "validation"), strict=True
+            )
+            if len(line)
+        ),
     ]
 
 
 class _Canvas:
-    """A grid of characters, with two columns and four rows of dots in each where braille can be shown."""
+    """A grid of characters, each with two columns and four rows of braille dots."""
 
     def __init__(
-        self,
-        width: int,
-        height: int,
-        x_range: tuple[float, float],
-        y_range: tuple[float, float],
-        ascii_only: bool,
+        self, width: int, height: int, x_range: tuple[float, float], y_range: tuple[float, float]
     ) -> None:
         self.width, self.height = width, height
         self._x, self._y = x_range, y_range
@@ -122,7 +125,7 @@ class _Canvas:
         self._letters[rows, columns] = letter
 
     def rows(self) -> list[str]:
-        """The picture, a string a row; letters stand over dots."""
+        """One string per row; letters cover dots."""
         return [
             "".join(
                 letter or (chr(_BRAILLE + dots) if dots else " ")
@@ -132,11 +135,11 @@ class _Canvas:
         ]
 
     def _strokes(self, line: Line, width: int, height: int) -> list[tuple[int, int, int]]:
-        """For every column the line crosses, the rows it covers there, joined to the column before."""
+        """Column, first row and last row of each column the line crosses, joined to the column before."""
         if not len(line):
             return []
         columns = _place(line.x, self._x, width)
-        # One value a column: the mean of what falls into it; columns without any are crossed in a straight line.
+        # One value per column: the mean of its points; columns without any are interpolated.
         filled, first = np.unique(columns, return_index=True)
         means = np.add.reduceat(line.y, first) / np.diff([*first, len(columns)])
         every = np.arange(filled[0], filled[-1] + 1)
@@ -199,21 +202,3 @@ def _x_axis(
     if len(first) + 1 + len(last) > width:
         labels = label(right).rjust(width)
     return [" " * margin + corner + rule * width, " " * (margin + 1) + labels]
-
-
-def _legend(shown: Sequence[tuple[Curve, Line, Line]], width: int, ascii_only: bool) -> list[str]:
-    lines = []
-    for i, (curve, *both) in enumerate(shown):
-        alone = len(shown) == 1
-        marks = ("*" if ascii_only else "⠒", "o") if alone else (_letter(i), _letter(i).lower())
-        ends = (curve.smooth, curve.validation)
-        for line, whole, mark, what in zip(both, ends, marks, ("train", "validation"), strict=True):
-            if len(line):
-                value = number(float(whole.y[-1]))
-                lines.append(f"{mark} {curve.name}, {what}: {value} at the end"[:width])
-    return lines
-
-
-def _letter(i: int) -> str:
-    """A, B, ... Z, and again."""
-    return chr(ord("A") + i % 26)

@@ -1,1 +1,1 @@
-"""A local page to look inside a model: what it writes, what it expects, what its units follow."""
+"""A local page that shows a model from inside: its samples, its predictions, what its units follow."""

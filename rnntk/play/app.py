@@ -18,21 +18,21 @@ from starlette.routing import Route
 
 from rnntk.config import SampleConfig
 from rnntk.errors import RnntkError, UsageError
-from rnntk.play import drawing, inside, limits, pages, reading
-from rnntk.play.drawing import Drawer, Stream
+from rnntk.play import inside, limits, pages, reading, streaming
 from rnntk.play.guard import App, Guard, Message, Receive, Send
 from rnntk.play.models import Models
-from rnntk.play.progress import Curve, Samples
+from rnntk.play.progress import LossCurve, Samples
+from rnntk.play.streaming import Scheduler, Stream
 
-_BUSY = "The server is busy with as much as it takes on at once. Try again in a moment."
+_BUSY = "The server is busy with as many requests as it takes on at once. Try again in a moment."
 
 
 class Busy(RnntkError):
-    """More is asked for at once than the server takes on."""
+    """The server has as many requests as it takes on at once."""
 
 
 class Api:
-    """What the page can ask.
+    """Answers to the page's requests.
 
     Args:
         models: the run's.
@@ -40,46 +40,44 @@ class Api:
 
     def __init__(self, models: Models) -> None:
         self.models = models
-        self.curve = Curve(models.run)
+        self.curve = LossCurve(models.run)
         self.samples = Samples(models)
         self.traces = inside.Traces()
-        self.drawer = Drawer(limits.STREAMS)
+        self.scheduler = Scheduler(limits.STREAMS)
         self._jobs = 0
         self._at_once: anyio.CapacityLimiter | None = None
 
     async def run(self, _: Request) -> Response:
-        """What the run is."""
+        """The facts of the run."""
         return JSONResponse({**self.models.describe(), "limits": _limits()})
 
     async def read(self, request: Request) -> Response:
-        """What a text costs, symbol by symbol."""
+        """The surprisal of a text, symbol by symbol."""
         asked = await _asked(request, {"text": str}, {"step": int})
         return await self._answer(
             lambda: reading.read(self.models.get(asked.get("step")), asked["text"])
         )
 
     async def units(self, request: Request) -> Response:
-        """Which units follow something visible."""
+        """The units that follow something visible."""
         asked = await _asked(request, {"text": str}, {"step": int, "quantity": str})
 
         def answer() -> dict[str, Any]:
-            loaded = self.models.get(asked.get("step"))
-            return inside.ranking(
-                loaded, self.traces.get(loaded, asked["text"]), asked.get("quantity")
-            )
+            model = self.models.get(asked.get("step"))
+            return inside.ranking(self.traces.get(model, asked["text"]), asked.get("quantity"))
 
         return await self._answer(answer)
 
     async def unit(self, request: Request) -> Response:
-        """What one unit did."""
+        """The values of one unit."""
         asked = await _asked(
             request, {"text": str, "layer": int, "unit": int, "quantity": str}, {"step": int}
         )
 
         def answer() -> dict[str, Any]:
-            loaded = self.models.get(asked.get("step"))
-            found = self.traces.get(loaded, asked["text"])
-            return inside.unit(loaded, found, asked["layer"], asked["unit"], asked["quantity"])
+            model = self.models.get(asked.get("step"))
+            found = self.traces.get(model, asked["text"])
+            return inside.unit(found, asked["layer"], asked["unit"], asked["quantity"])
 
         return await self._answer(answer)
 
@@ -88,56 +86,48 @@ class Api:
         return await self._answer(lambda: {**self.curve.look(), "steps": self.samples.steps()})
 
     async def sample(self, request: Request) -> Response:
-        """What the model wrote at a checkpoint."""
+        """A sample of the model at a checkpoint."""
         step = request.query_params.get("step", "")
         if not (step.isascii() and step.isdigit() and len(step) < 16):
-            raise UsageError(f"The step {step[:20]!r} is no number.")
+            raise UsageError(f"The step {step[:20]!r} is not a number.")
         return await self._answer(lambda: self.samples.get(int(step)))
 
     async def write(self, request: Request) -> Response:
-        """A text as it is drawn: JSON lines."""
-        asked = await _asked(
-            request,
-            {"prime": str},
-            {
-                "step": int,
-                "length": int,
-                "temperature": float,
-                "top_k": int,
-                "top_p": float,
-                "seed": int,
-            },
-        )
-        if len(asked["prime"]) > limits.TEXT:
+        """A text as it is generated: JSON lines."""
+        settings = {
+            "length": int,
+            "temperature": float,
+            "top_k": int,
+            "top_p": float,
+            "seed": int,
+        }
+        asked = await _asked(request, {"prime": str}, {"step": int, **settings})
+        text, step = asked["prime"], asked.get("step")
+        if len(text) > limits.TEXT:
             raise UsageError(
-                f"The text to go on from has {len(asked['prime']):,} characters; at most {limits.TEXT:,} are read. "
-                "Take its end."
+                f"The prompt has {len(text):,} characters; at most {limits.TEXT:,} are read. Take its end."
             )
-        chosen = {k: asked[k] for k in ("length", "temperature", "top_k", "top_p") if k in asked}
-        settings = SampleConfig(**chosen, on_unknown="skip")
-        if settings.length > limits.LENGTH:
-            raise UsageError(f"--length is {settings.length}; here it is {limits.LENGTH} at most.")
-        seed = asked.get("seed", secrets.randbelow(2**32))
-        if not 0 <= seed < 2**32:
-            raise UsageError(f"--seed is {seed}; it must be from 0 to {2**32 - 1}.")
-        step = asked.get("step")
-        loaded = self.models.loaded(step)
-        if loaded is None:
-            loaded = await anyio.to_thread.run_sync(self.models.get, step)
-        ready = loaded.model.prime(asked["prime"], "skip")
-        stream = self.drawer.start(drawing.pieces(loaded.model, ready, settings, seed))
+        config = SampleConfig(**{k: asked[k] for k in settings if k in asked})
+        if config.length > limits.LENGTH:
+            raise UsageError(f"length must be at most {limits.LENGTH} here, got {config.length}")
+        seed = secrets.randbelow(2**32) if config.seed is None else config.seed
+        model = self.models.loaded(step)
+        if model is None:
+            model = await anyio.to_thread.run_sync(self.models.get, step)
+        prompt = model.prompt(text, "skip")
+        stream = self.scheduler.start(streaming.pieces(model, prompt, config, seed))
         if stream is None:
             raise Busy(_BUSY)
         head = {
             "seed": seed,
-            "step": loaded.step,
-            "prime": ready.text,
-            "skipped": ready.skipped,
+            "step": model.step,
+            "prime": prompt.text,
+            "skipped": prompt.skipped,
         }
-        return TextStream(stream, head)
+        return TextResponse(stream, head)
 
     async def _answer(self, work: Callable[[], dict[str, Any]]) -> Response:
-        """Does what takes time in a thread, two at a time, so that the event loop never waits."""
+        """Do what takes time in a thread, two at a time, so that the event loop never waits."""
         if self._jobs >= limits.JOBS:
             raise Busy(_BUSY)
         self._at_once = self._at_once or anyio.CapacityLimiter(2)
@@ -150,8 +140,8 @@ class Api:
             self._jobs -= 1
 
 
-class TextStream(StreamingResponse):
-    """A text as JSON lines: first what is drawn, then pieces `[text, nats]`, then why it ended.
+class TextResponse(StreamingResponse):
+    """A text as JSON lines: first its seed and prompt, then pieces `[text, nats]`, then how it ended.
 
     A client that takes nothing for `limits.SECONDS` is dropped; until then only its own text waits.
     """
@@ -176,7 +166,7 @@ class TextStream(StreamingResponse):
     async def _lines(self, head: dict[str, Any]) -> AsyncIterator[str]:
         yield _line(head)
         while pieces := await self._stream.take():
-            yield _line({"pieces": [[p.text, round(sum(p.costs), 3)] for p in pieces]})
+            yield _line({"pieces": [[p.text, round(sum(p.nats), 3)] for p in pieces]})
         error = self._stream.error
         yield _line({"error": str(error)} if error else {"end": True})
 
@@ -190,15 +180,15 @@ def create(models: Models, host: str = "127.0.0.1") -> App:
     """
     api = Api(models)
     # Once, so that the first text does not wait for tables that are made when they are first needed.
-    model = models.get().model
-    list(drawing.pieces(model, model.prime(""), SampleConfig(length=1), 0))
+    model = models.get()
+    list(streaming.pieces(model, model.prompt(""), SampleConfig(length=1), 0))
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         try:
             yield
         finally:
-            api.drawer.close()
+            api.scheduler.close()
 
     return Starlette(
         routes=[
@@ -234,10 +224,10 @@ async def _refusal(_: Request, error: Exception) -> Response:
 async def _asked(
     request: Request, needed: dict[str, type], optional: dict[str, type]
 ) -> dict[str, Any]:
-    """The JSON object of a request, its values checked; null is as good as nothing.
+    """The JSON object of a request, its values checked; null counts as missing.
 
     Raises:
-        UsageError: it is too large, too slow, no such object, or a value has another type.
+        UsageError: it is too large, too slow, not an object, or a value has another type.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise UsageError("The request must be application/json.")
@@ -251,11 +241,11 @@ async def _asked(
                         f"The request is over {limits.BODY:,} bytes. Take a part of the text."
                     )
     except TimeoutError as error:
-        raise UsageError("The request took too long to come.") from error
+        raise UsageError("The request took too long to arrive.") from error
     try:
         found = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise UsageError("The request is no JSON.") from error
+        raise UsageError("The request is not JSON.") from error
     if not isinstance(found, dict):
         raise UsageError("The request must be an object.")
     values: dict[str, Any] = {}
@@ -271,7 +261,7 @@ async def _asked(
             raise UsageError(f"{name!r} must be of type {kind.__name__}.")
         values[name] = value
     if any("\ud800" <= c <= "\udfff" for v in values.values() if isinstance(v, str) for c in v):
-        raise UsageError("The text has half a surrogate pair, which is no character.")
+        raise UsageError("The text has half a surrogate pair, which is not a character.")
     return values
 
 

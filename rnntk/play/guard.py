@@ -1,4 +1,4 @@
-"""Who may talk to the page's server, and how much they may send.
+"""Requests that the page's server refuses.
 
 A server on the loopback interface can be reached by every page open in the same browser. So a request must name
 this server (against DNS rebinding, where a foreign name is made to point to 127.0.0.1), and one that was sent by a
@@ -32,10 +32,10 @@ HEADERS = {
 
 
 class Guard:
-    """ASGI middleware: refuses foreign requests, and adds the headers that keep the page to itself.
+    """ASGI middleware: refuses foreign requests, and adds headers that keep other pages out.
 
     Args:
-        app: what is guarded.
+        app: the application to guard.
         host: the address the server is bound to.
     """
 

@@ -1,4 +1,4 @@
-"""How much one page may ask for, so that no request can take the machine."""
+"""Limits on what one page may ask for, so that no request can take the whole machine."""
 
 TEXT = 10_000
 """Characters of a text to read, or to go on from."""
@@ -7,7 +7,7 @@ BODY = 12 * TEXT + 4096
 """Bytes of a request: a text of the largest size as JSON, every character escaped as two surrogates."""
 
 LENGTH = 20_000
-"""Symbols drawn at a time."""
+"""Symbols generated at a time."""
 
 STREAMS = 32
 """Texts being written at once."""
@@ -22,4 +22,4 @@ TRACE_BYTES = 1 << 26
 """Memory for the activations of one text."""
 
 SAMPLE = 300
-"""Symbols of the sample that is drawn at each checkpoint."""
+"""Symbols of the sample of each checkpoint."""

@@ -4,57 +4,28 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import Any
 
-from rnntk.decoding.trained import TrainedModel
-from rnntk.errors import RunError
-from rnntk.runs import checkpoint
-from rnntk.runs.checkpoint import PROGRESS, WEIGHTS
-from rnntk.runs.folder import RunFolder
+from rnntk.decoding.language_model import LanguageModel
+from rnntk.storage import checkpoint
 
 _KEPT = 3
-
-
-class Loaded:
-    """A model of one checkpoint.
-
-    Attributes:
-        model: what reads and writes.
-        step: of the checkpoint.
-    """
-
-    def __init__(self, model: TrainedModel, step: int) -> None:
-        self.model = model
-        self.step = step
-
-    @property
-    def cell(self) -> str:
-        """`lstm`, `gru` or `rnn`."""
-        return self.model.decoder.cell
 
 
 class Models:
     """Loads the checkpoints of a run; those used last stay in memory. Safe for threads.
 
     Args:
-        run: the run folder.
-        which: the checkpoint used when none is named: `last`, `best` or a step.
-        warn: told of a damaged checkpoint that is passed over.
-
-    Raises:
-        RunError: the run is no character model, or has no such checkpoint.
+        default: the model used when no checkpoint is named; the others are of the same run.
     """
 
-    def __init__(
-        self, run: RunFolder, which: str = "last", *, warn: Callable[[str], None] = lambda _: None
-    ) -> None:
-        self.run = run
+    def __init__(self, default: LanguageModel) -> None:
+        self.run = default.run
+        self._default = default
         self._lock = threading.Lock()
-        self._loaded: OrderedDict[int, Loaded] = OrderedDict()
-        self._default = self._load(which, warn)
+        self._loaded: OrderedDict[int, LanguageModel] = OrderedDict()
 
-    def get(self, step: int | None = None) -> Loaded:
+    def get(self, step: int | None = None) -> LanguageModel:
         """The model at a step; the one the page was opened with for None.
 
         Raises:
@@ -66,14 +37,14 @@ class Models:
             if step in self._loaded:
                 self._loaded.move_to_end(step)
                 return self._loaded[step]
-        found = self._load(str(step), lambda _: None)
+        found = LanguageModel.load(self.run, step)
         with self._lock:
             self._loaded[step] = found
             while len(self._loaded) > _KEPT:
                 self._loaded.popitem(last=False)
         return found
 
-    def loaded(self, step: int | None) -> Loaded | None:
+    def loaded(self, step: int | None) -> LanguageModel | None:
         """The model at a step, if it is in memory."""
         if step is None or step == self._default.step:
             return self._default
@@ -85,29 +56,18 @@ class Models:
 
     def describe(self) -> dict[str, Any]:
         """What the page says about the run."""
-        record = self.run.record
-        loaded = self._default
-        model = record["model"]
-        preprocessor = loaded.model.preprocessor
+        record, model = self.run.record, self._default
         return {
             "name": self.run.name,
             "corpus": record["corpus"].get("name", ""),
-            "cell": loaded.cell,
-            "layers": len(loaded.model.decoder.layers),
-            "units": loaded.model.decoder.units,
-            "parameters": model.get("parameters"),
-            "vocabulary": loaded.model.vocabulary.symbols,
-            "preprocessor": preprocessor.name,
-            "hangul": preprocessor.encode("가") != "가",
-            "step": loaded.step,
+            "cell": model.decoder.cell,
+            "layers": len(model.decoder.layers),
+            "units": model.decoder.units,
+            "parameters": record["model"].get("parameters"),
+            "vocabulary": model.vocabulary.symbols,
+            "preprocessor": model.preprocessor.name,
+            "hangul": model.preprocessor.encode("가") != "가",
+            "step": model.step,
             "steps": self.steps(),
-            "prime": loaded.model.default_prime,
+            "prime": model.default_prompt,
         }
-
-    def _load(self, which: str, warn: Callable[[str], None]) -> Loaded:
-        saved = self.run.checkpoint(which, warn=warn, only=(WEIGHTS, PROGRESS))
-        try:
-            weights = saved.mapped_weights()
-        except FileNotFoundError as error:
-            raise RunError(f"{saved.folder} is gone: training keeps only the newest.") from error
-        return Loaded(TrainedModel(self.run, weights, saved.progress), saved.progress.step)

@@ -1,4 +1,4 @@
-"""The page's own files, and all of them as one."""
+"""The files of the page, and all of them as one."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 import time
@@ -11,16 +10,16 @@ from typing import Any
 from rnntk.errors import RunError
 from rnntk.play import limits
 from rnntk.play.models import Models
-from rnntk.runs.folder import RunFolder
+from rnntk.storage.folder import RunFolder
+from rnntk.storage.metrics import Follower
 
 _POINTS = 400
-_CHUNK = 1 << 22
 _LIVE_SECONDS = 30.0
 SEED = 1
-"""Of the samples: the same at every checkpoint, so that one sees the model change and not the dice."""
+"""Of the samples: the same at every checkpoint, so that only the model changes."""
 
 
-class Curve:
+class LossCurve:
     """The losses of a metrics file; each look reads only what was added. Safe for threads.
 
     Args:
@@ -50,7 +49,7 @@ class Curve:
             }
 
     def _begin(self) -> None:
-        self._offset = 0
+        self._follower = Follower(self._path)
         self._step = 0
         self._seconds = 0.0
         self._loss: list[tuple[int, float]] = []
@@ -58,28 +57,16 @@ class Curve:
 
     def _read(self) -> None:
         try:
-            with self._path.open("rb") as file:
-                if file.seek(0, 2) < self._offset:  # a resumed run cuts it back to its checkpoint
-                    self._begin()
-                file.seek(self._offset)
-                while data := file.read(_CHUNK):
-                    whole = data.rfind(b"\n") + 1  # the last line may be half written
-                    for line in data[:whole].splitlines():
-                        self._take(line)
-                    self._offset += whole
-                    if not whole:
-                        break
-                    file.seek(self._offset)
+            if self._follower.cut_back():
+                self._begin()
+            for rows in self._follower.added():
+                for row in rows:
+                    self._take(row)
         except OSError:
             self._begin()
 
-    def _take(self, line: bytes) -> None:
-        try:
-            row = json.loads(line)
-            step = int(row["step"])
-        except (ValueError, KeyError, TypeError):
-            return
-        self._step = step
+    def _take(self, row: dict[str, Any]) -> None:
+        step = self._step = int(row["step"])
         for name, series in (("loss", self._loss), ("val_loss", self._val_loss)):
             value = row.get(name)
             if isinstance(value, (int, float)) and math.isfinite(value):
@@ -95,7 +82,7 @@ class Curve:
 
 
 def _thinned(series: list[tuple[int, float]]) -> list[list[float]]:
-    """At most `_POINTS` points, each the mean of as many neighbours, at the last one's step."""
+    """At most `_POINTS` points, each the mean of as many values, at the last one's step."""
     size = max(1, math.ceil(len(series) / _POINTS))
     return [
         [part[-1][0], round(sum(loss for _, loss in part) / len(part), 4)]
@@ -104,7 +91,7 @@ def _thinned(series: list[tuple[int, float]]) -> list[list[float]]:
 
 
 class Samples:
-    """What the model writes at each checkpoint, drawn once with one seed and kept. Safe for threads.
+    """A sample of each checkpoint, generated once with one seed and kept. Safe for threads.
 
     Args:
         models: the run's.
@@ -116,7 +103,7 @@ class Samples:
         self._kept: dict[int, dict[str, Any]] = {}
 
     def steps(self) -> list[int]:
-        """The checkpoints that can be shown: those there are, and those drawn before training removed them."""
+        """The checkpoints that can be shown: those there are, and those sampled before training removed them."""
         return sorted({*self._models.steps(), *self._kept})
 
     def get(self, step: int) -> dict[str, Any]:
@@ -125,14 +112,14 @@ class Samples:
         Raises:
             RunError: there is no such checkpoint.
         """
-        with self._lock:  # one at a time: drawing them is no hurry
+        with self._lock:  # one at a time: there is no hurry
             if step not in self._kept:
                 if step not in self._models.steps():
                     raise RunError(f"{self._models.run.path} has no checkpoint {step}.")
-                self._kept[step] = self._draw(step)
+                self._kept[step] = self._sample(step)
             return self._kept[step]
 
-    def _draw(self, step: int) -> dict[str, Any]:
-        model = self._models.get(step).model
-        text = "".join(model.sample(seed=SEED, length=limits.SAMPLE))
-        return {"step": step, "seed": SEED, "prime": model.default_prime, "text": text}
+    def _sample(self, step: int) -> dict[str, Any]:
+        model = self._models.get(step)
+        text = "".join(model.stream(seed=SEED, length=limits.SAMPLE))
+        return {"step": step, "seed": SEED, "prime": model.default_prompt, "text": text}

@@ -1,8 +1,9 @@
-"""A text as a model reads it: what every symbol cost, what else was expected, what every unit did."""
+"""A text as a model reads it: each symbol's surprisal, what else was expected, what every unit did."""
 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnntk.decoding.decoder import Decoder
-from rnntk.decoding.trained import TrainedModel
+from rnntk.decoding.language_model import EncodedText, LanguageModel
+from rnntk.decoding.strategies import log_softmax
 from rnntk.errors import DataError, UsageError
 from rnntk.layer_norm import standardized
 from rnntk.play import limits
-from rnntk.play.models import Loaded
 
 _LIKELIEST = 5
+_SURROGATE = re.compile("[\ud800-\udfff]")  # alone, as a byte that is not UTF-8 stands in a text
 
 QUANTITIES = {
     "lstm": {
@@ -30,42 +32,34 @@ QUANTITIES = {
     "gru": {"h": "state", "z": "update gate", "r": "reset gate", "g": "candidate"},
     "rnn": {"h": "state"},
 }
-"""What a layer of each cell has, in the order of interest; values of gates lie between 0 and 1, of the others
+"""The quantities of a layer of each cell, in the order of interest; gates lie between 0 and 1, the others
 between -1 and 1. The cell is shown as tanh(c), which is what its output gate lets out."""
 
 GATES = frozenset("ifozr")
 
 
 @dataclass(frozen=True)
-class Text:
-    """A text in the model's own symbols.
+class Text(EncodedText):
+    """A text without the characters that the model does not know, in T symbols.
 
     Attributes:
-        text: without what the model does not know.
-        symbols: the same as the model reads it, T of them.
-        ids: `(T,)`.
         counts: symbols of each character, `(len(text),)`, at least 1.
-        skipped: the characters left out, each once.
     """
 
-    text: str
-    symbols: str
-    ids: NDArray[np.integer]
     counts: NDArray[np.intp]
-    skipped: list[str]
 
     def to_json(self) -> dict[str, Any]:
         """What the page needs to show it."""
         return {
-            "text": self.text,
-            "symbols": self.symbols,
+            "text": _SURROGATE.sub("\ufffd", self.text),
+            "symbols": _SURROGATE.sub("\ufffd", self.symbols),
             "counts": self.counts.tolist(),
-            "skipped": self.skipped,
+            "skipped": list(self.skipped),
         }
 
 
-def encode(model: TrainedModel, text: str) -> Text:
-    """A text in symbols; characters that the model does not know are left out.
+def encode(model: LanguageModel, text: str) -> Text:
+    """Encode a text; characters that the model does not know are left out.
 
     Raises:
         UsageError: it is longer than `limits.TEXT`.
@@ -75,27 +69,29 @@ def encode(model: TrainedModel, text: str) -> Text:
         raise UsageError(
             f"The text has {len(text):,} characters; at most {limits.TEXT:,} can be shown. Take a part of it."
         )
-    vocabulary, codec = model.vocabulary, model.preprocessor
-    lengths = {c: len(codec.encode(c)) for c in set(text)}
-    known = vocabulary.unknown_symbol is not None
-    skipped = [
-        c
-        for c in dict.fromkeys(text)
-        if lengths[c] == 0 or not (known or not vocabulary.unknown(codec.encode(c)))
-    ]
-    text = text.translate(dict.fromkeys(map(ord, skipped)))
-    symbols = codec.encode(text)
-    if len(symbols) < 2:
+    found = model.encode(text, "skip")
+    if len(found.symbols) < 2:
         raise DataError(
             "Too little of the text is left: it needs two symbols that the model knows. "
-            f"Known are: {vocabulary.symbols[:60]!r}."
+            f"Known are: {model.vocabulary.symbols[:60]!r}."
         )
-    counts = np.array([lengths[c] for c in text], np.intp)
-    return Text(text, symbols, vocabulary.encode(symbols), counts, skipped)
+    return Text(**vars(found), counts=_counts(model, found.text))
 
 
-def read(loaded: Loaded, text: str) -> dict[str, Any]:
-    """What every symbol of a text cost, and what the model expected in its place, for the page.
+def _counts(model: LanguageModel, text: str) -> NDArray[np.intp]:
+    counts = {c: len(model.preprocessor.encode(c)) for c in set(text)}
+    return np.array([counts[c] for c in text], np.intp)
+
+
+def excerpt(model: LanguageModel, text: str) -> str:
+    """The beginning of a text, as much as `read` and `trace` take."""
+    text = text[: limits.TEXT]
+    ends = _counts(model, text).cumsum()
+    return text[: int(np.searchsorted(ends, _most_symbols(model.decoder), "right"))]
+
+
+def read(model: LanguageModel, text: str) -> dict[str, Any]:
+    """Surprisal of every symbol of a text, and what the model expected in its place, for the page.
 
     Returns:
         `bits`: of each symbol, None for the first, which is given. `expected`: for each of the T places and the
@@ -106,34 +102,31 @@ def read(loaded: Loaded, text: str) -> dict[str, Any]:
         UsageError: it is too long.
         DataError: too little of it is known.
     """
-    model = loaded.model
     encoded = encode(model, text)
     T = len(encoded.symbols)
     k = min(_LIKELIEST, len(model.vocabulary))
     bits = np.zeros(T)
     expected: list[list[int]] = [[]]
-    chances: list[list[float]] = [[]]
+    probabilities: list[list[float]] = [[]]
     done = 0
     for logits in model.decoder.forward(encoded.ids, model.decoder.initial_states()):
-        shifted = logits.astype(np.float64)
-        shifted -= shifted.max(axis=1, keepdims=True)
-        shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        best = np.argsort(-shifted, axis=1, kind="stable")[:, :k]
+        logs = log_softmax(logits)
+        best = np.argsort(-logs, axis=1, kind="stable")[:, :k]
         expected += best.tolist()
-        chances += np.exp(np.take_along_axis(shifted, best, axis=1)).round(4).tolist()
-        rows = np.arange(min(len(logits), T - 1 - done))
-        bits[done + 1 : done + 1 + len(rows)] = -shifted[
-            rows, encoded.ids[done + 1 : done + 1 + len(rows)]
-        ] / math.log(2)
-        done += len(logits)
-    per_symbol = float(bits.sum() / (T - 1))
+        probabilities += np.exp(np.take_along_axis(logs, best, axis=1)).round(4).tolist()
+        following = encoded.ids[done + 1 : done + 1 + len(logs)]
+        nats = -logs[np.arange(len(following)), following]
+        bits[done + 1 : done + 1 + len(following)] = nats / math.log(2)
+        done += len(logs)
+    total = float(bits.sum())
+    per_symbol = total / (T - 1)
     return {
         **encoded.to_json(),
-        "step": loaded.step,
+        "step": model.step,
         "bits": [None, *bits[1:].round(3).tolist()],
         "expected": expected,
-        "chances": chances,
-        "total_bits": float(bits.sum()),
+        "chances": probabilities,
+        "total_bits": total,
         "bits_per_symbol": per_symbol,
         "bits_per_character": per_symbol * T / len(encoded.text),
     }
@@ -144,37 +137,105 @@ class Trace:
     """What every unit did while a text was read.
 
     Attributes:
-        text: the text.
-        step: of the checkpoint.
+        model: what read it.
+        text: the text, T symbols.
         hidden: `(layers, T, H)`, float32.
         cells: the same for an LSTM's cell states, else empty.
     """
 
+    model: LanguageModel
     text: Text
-    step: int
     hidden: NDArray[np.float32]
     cells: NDArray[np.float32]
 
+    def values(self, layer: int, quantity: str) -> NDArray[np.float32]:
+        """A quantity of all units of one layer, `(T, H)`.
 
-def trace(loaded: Loaded, text: str) -> Trace:
-    """Reads a text from a zero state and keeps every unit's value after every symbol.
+        The gates are computed from the trace and the weights in Keras' layout, all symbols in one product; the
+        decoder keeps none of them.
+
+        Args:
+            layer: from 0.
+            quantity: one of `QUANTITIES` of the model's cell.
+
+        Raises:
+            UsageError: there is no such layer or quantity.
+        """
+        cell = self.model.decoder.cell
+        if not 0 <= layer < len(self.hidden):
+            raise UsageError(f"There is no layer {layer}; they are 0 to {len(self.hidden) - 1}.")
+        if quantity not in (known := QUANTITIES[cell]):
+            raise UsageError(f"A {cell} has no {quantity!r}; it can be {', '.join(known)}.")
+        if quantity == "h":
+            return self.hidden[layer]
+        if quantity == "c":
+            return np.tanh(self.cells[layer])
+        return self._gate(layer, quantity)
+
+    def _gate(self, layer: int, quantity: str) -> NDArray[np.float32]:
+        decoder, H = self.model.decoder, self.hidden.shape[2]
+        weights = decoder.weights
+        if layer == 0:
+            inputs = np.asarray(weights["embedding/embeddings"])[self.text.ids]
+        else:
+            inputs = self.hidden[layer - 1]
+            if decoder.layer_norm:
+                inputs = standardized(inputs)
+        before = np.zeros_like(self.hidden[layer])
+        before[1:] = self.hidden[layer][:-1]
+        kernel, recurrent, bias = (
+            np.asarray(weights[f"rnn_{layer}/{part}"])
+            for part in ("kernel", "recurrent_kernel", "bias")
+        )
+        input_bias, recurrent_bias = bias if bias.ndim == 2 else (bias, np.zeros_like(bias))
+
+        def parts(gate: str, state: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+            place = {"lstm": "ifgo", "gru": "zrg"}[decoder.cell].index(gate)
+            part = slice(place * H, (place + 1) * H)
+            return (
+                inputs @ kernel[:, part] + input_bias[part],
+                state @ recurrent[:, part] + recurrent_bias[part],
+            )
+
+        if quantity in GATES:
+            return _sigmoid(np.add(*parts(quantity, before)))
+        if decoder.cell == "lstm":
+            return np.tanh(np.add(*parts("g", before)))
+        reset = _sigmoid(np.add(*parts("r", before)))
+        if bias.ndim == 1:  # the reset gate acts before the product
+            return np.tanh(np.add(*parts("g", reset * before)))
+        own, recurrent_part = parts("g", before)
+        return np.tanh(own + reset * recurrent_part)
+
+
+def _sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.float32(0.5) * (np.float32(1) + np.tanh(np.float32(0.5) * x))
+
+
+def _most_symbols(decoder: Decoder) -> int:
+    """The longest text of which all units' values fit `limits.TRACE_BYTES`."""
+    kinds = 2 if decoder.cell == "lstm" else 1
+    return limits.TRACE_BYTES // (4 * kinds * len(decoder.layers) * decoder.units)
+
+
+def trace(model: LanguageModel, text: str) -> Trace:
+    """Read a text from a zero state and keep every unit's value after every symbol.
 
     Raises:
         UsageError: it is too long for the memory allowed.
         DataError: too little of it is known.
     """
-    decoder = loaded.model.decoder
-    encoded = encode(loaded.model, text)
+    decoder = model.decoder
+    encoded = encode(model, text)
     T, L, H = len(encoded.symbols), len(decoder.layers), decoder.units
-    kinds = 2 if loaded.cell == "lstm" else 1
-    most = limits.TRACE_BYTES // (4 * kinds * L * H)
-    if most < T:
+    if (most := _most_symbols(decoder)) < T:
         raise UsageError(
             f"The text has {T:,} symbols; of a model with {L} layers of {H} units at most {most:,} can be looked into. "
             "Take a part of it."
         )
     states = decoder.initial_states()
     arrays = states.arrays()
+    kinds = len(arrays) // L
     hidden = np.empty((L, T, H), np.float32)
     cells = np.empty((L if kinds == 2 else 0, T, H), np.float32)
     one = np.zeros(1, np.intp)
@@ -184,73 +245,4 @@ def trace(loaded: Loaded, text: str) -> Trace:
             hidden[layer, t] = arrays[kinds * layer][0]
             if kinds == 2:
                 cells[layer, t] = arrays[2 * layer + 1][0]
-    return Trace(encoded, loaded.step, hidden, cells)
-
-
-def values(found: Trace, decoder: Decoder, layer: int, quantity: str) -> NDArray[np.float32]:
-    """What the units of one layer did.
-
-    The gates are computed from the trace and the weights in Keras' layout, all symbols in one product; the decoder
-    keeps none of them.
-
-    Args:
-        found: the trace.
-        decoder: what it is a trace of.
-        layer: from 0.
-        quantity: one of `QUANTITIES[decoder.cell]`.
-
-    Returns:
-        `(T, H)`.
-
-    Raises:
-        UsageError: there is no such layer or quantity.
-    """
-    if not 0 <= layer < len(found.hidden):
-        raise UsageError(f"There is no layer {layer}; they are 0 to {len(found.hidden) - 1}.")
-    if quantity not in (known := QUANTITIES[decoder.cell]):
-        raise UsageError(f"A {decoder.cell} has no {quantity!r}; it can be {', '.join(known)}.")
-    if quantity == "h":
-        return found.hidden[layer]
-    if quantity == "c":
-        return np.tanh(found.cells[layer])
-    return _gate(found, decoder, layer, quantity)
-
-
-def _gate(found: Trace, decoder: Decoder, layer: int, quantity: str) -> NDArray[np.float32]:
-    H, cell, weights = found.hidden.shape[2], decoder.cell, decoder.weights
-    if layer == 0:
-        inputs = np.asarray(weights["embedding/embeddings"])[found.text.ids]
-    elif decoder.layer_norm:
-        inputs = standardized(found.hidden[layer - 1])
-    else:
-        inputs = found.hidden[layer - 1]
-    before = np.zeros_like(found.hidden[layer])
-    before[1:] = found.hidden[layer][:-1]
-    name = f"rnn_{layer}"
-    kernel, recurrent, bias = (
-        np.asarray(weights[f"{name}/{part}"]) for part in ("kernel", "recurrent_kernel", "bias")
-    )
-
-    def columns(gate: str) -> slice:
-        place = {"lstm": "ifgo", "gru": "zrg"}[cell].index(gate)
-        return slice(place * H, (place + 1) * H)
-
-    def summed(gate: str, state: NDArray[np.float32]) -> NDArray[np.float32]:
-        part = columns(gate)
-        total = inputs @ kernel[:, part] + state @ recurrent[:, part]
-        return total + (bias[part] if bias.ndim == 1 else bias[0, part] + bias[1, part])
-
-    if quantity in GATES:
-        return _sigmoid(summed(quantity, before))
-    if cell == "lstm":
-        return np.tanh(summed("g", before))
-    reset = _sigmoid(summed("r", before))
-    if bias.ndim == 1:  # the reset gate acts before the product
-        return np.tanh(summed("g", reset * before))
-    part = columns("g")
-    recurrent_part = before @ recurrent[:, part] + bias[1, part]
-    return np.tanh(inputs @ kernel[:, part] + bias[0, part] + reset * recurrent_part)
-
-
-def _sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.float32(0.5) * (np.float32(1) + np.tanh(np.float32(0.5) * x))
+    return Trace(model, encoded, hidden, cells)

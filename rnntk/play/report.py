@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from typing import Any
 
 from rnntk.play import inside, pages, reading
 from rnntk.play.models import Models
-from rnntk.play.progress import SEED, Curve, Samples
+from rnntk.play.progress import SEED, LossCurve, Samples
+
+log = logging.getLogger(__name__)
 
 _LENGTH = 1000
 _SAMPLES = 6
 
 
 def text_of(models: Models) -> str:
-    """A text for a report when none is given: one the model writes itself."""
-    model = models.get().model
-    return model.default_prime + "".join(model.sample(seed=SEED, length=_LENGTH))
+    """A text for a report when none is given: one that the model generates."""
+    model = models.get()
+    return model.default_prompt + "".join(model.stream(seed=SEED, length=_LENGTH))
 
 
-def report(models: Models, text: str, *, notify: Callable[[str], None] = lambda _: None) -> str:
-    """A page of one text: what every character cost, the units that follow something, the training.
+def report(
+    models: Models,
+    text: str,
+    *,
+    evaluation: dict[str, Any] | None = None,
+) -> str:
+    """A page of one text: the surprisal of every character, the units that follow something, the training.
 
     Of the units only those that are ranked are in it.
 
     Args:
         models: the run's.
         text: what is shown.
-        notify: told of what was left out.
+        evaluation: the figures of a text of any length, of which the page then shows the beginning: `of` (its name),
+            `characters`, `bits_per_character` (pairs of a name and a value) and `own`, the name of this model.
 
     Returns:
         HTML that needs nothing else.
@@ -36,24 +44,27 @@ def report(models: Models, text: str, *, notify: Callable[[str], None] = lambda 
         UsageError: the text is too long.
         DataError: too little of it is known to the model.
     """
-    loaded = models.get()
-    read = reading.read(loaded, text)
+    model = models.get()
+    if evaluation is not None:
+        text = reading.excerpt(model, text)
+    read = reading.read(model, text)
     if read["skipped"]:
-        notify(f"Left out of the text, never seen: {', '.join(map(repr, read['skipped']))}")
-    found = reading.trace(loaded, text)
-    units = inside.ranking(loaded, found)
+        log.info(f"Left out of the text, never seen: {', '.join(map(repr, read['skipped']))}")
+    found = reading.trace(model, text)
+    units = inside.ranking(found)
     chosen = {(u["layer"], u["unit"]) for row in units["features"] for u in row["best"]} or {(0, 0)}
     samples = Samples(models)
     steps = _spread(samples.steps())
     data: dict[str, Any] = {
         "run": {**models.describe(), "steps": steps},
+        "evaluation": evaluation,
         "read": read,
         "units": units,
         "unit": {
-            f"{layer}/{unit}": inside.unit(loaded, found, layer, unit, units["quantity"])
+            f"{layer}/{unit}": inside.unit(found, layer, unit, units["quantity"])
             for layer, unit in sorted(chosen)
         },
-        "training": {**Curve(models.run).look(), "steps": steps, "live": False},
+        "training": {**LossCurve(models.run).look(), "steps": steps, "live": False},
         "samples": {str(step): samples.get(step) for step in steps},
     }
     return pages.single(data)

@@ -21,15 +21,11 @@ PORT = 8765
 
 
 class MissingExtra(RnntkError):
-    """What the page needs is not installed."""
+    """The page's packages are not installed."""
 
 
 def require() -> None:
-    """Check that the server's packages are there.
-
-    Raises:
-        MissingExtra: they are not.
-    """
+    """Raise `MissingExtra` where the server's packages are missing."""
     missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
     if missing:
         raise MissingExtra(
@@ -38,11 +34,10 @@ def require() -> None:
 
 
 def single_threaded_products() -> None:
-    """Have NumPy's products use one thread; to be called before NumPy is first imported.
+    """Have NumPy's products use one thread; call it before NumPy is first imported.
 
-    A symbol's products are too small to share. Where other threads work at the same time, as they do here, the
-    products' own threads wait for each other in busy loops: the first characters of twenty texts took 350 ms
-    instead of 25.
+    A symbol's products are too small to share, and beside other threads the products' own wait for each other in
+    busy loops: the first characters of twenty texts took 350 ms instead of 25.
     """
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
         os.environ.setdefault(name, "1")
@@ -56,12 +51,12 @@ def bind(host: str, port: int | None) -> socket.socket:
         port: 0 for any free one; None for `PORT`, or any free one where that is taken.
 
     Raises:
-        UsageError: the address cannot be had.
+        UsageError: the address is not available.
     """
     try:
         family, *_, address = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
     except OSError as error:
-        raise UsageError(f"--host {host} is no address ({error.strerror}).") from error
+        raise UsageError(f"--host {host} is not an address ({error.strerror}).") from error
     for wanted in [PORT, 0] if port is None else [port]:
         found = socket.socket(family, socket.SOCK_STREAM)
         if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows, where REUSEADDR would share the port
@@ -70,7 +65,7 @@ def bind(host: str, port: int | None) -> socket.socket:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             found.bind((address[0], wanted, *address[2:]))
-            # At once: whoever is told the address finds somebody there.
+            # Now, so that the printed address answers at once.
             found.listen(128)
             return found
         except OSError as error:
@@ -84,7 +79,7 @@ def bind(host: str, port: int | None) -> socket.socket:
 
 
 def url(bound: socket.socket) -> str:
-    """What to open in a browser on this machine."""
+    """The address to open in a browser on this machine."""
     host, port = bound.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
@@ -109,7 +104,7 @@ def server(app: App) -> uvicorn.Server:
 
 def run(app: App, bound: socket.socket) -> None:
     """Serve until Ctrl-C or a signal."""
-    # How long a thread may keep the interpreter when another waits for it: the event loop should not wait long.
+    # A thread keeps the interpreter for at most this long when another waits: the event loop should not wait long.
     sys.setswitchinterval(0.001)
     with contextlib.suppress(KeyboardInterrupt):
         server(app).run(sockets=[bound])

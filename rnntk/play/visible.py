@@ -1,9 +1,9 @@
-"""What can be seen in a text, symbol by symbol, and which units follow it.
+"""Visible features of a text, symbol by symbol, and the units that follow them.
 
-A unit is said to follow a yes-or-no feature by how well its value alone tells yes from no (AUC, the chance that a
-random yes stands above a random no; shown as 2 AUC - 1, from -1 to 1), and a feature of several values by
-Spearman's rank correlation. Both ask for order only, so that no unit is preferred for its scale. The idea is
-that of Karpathy, Johnson and Li, "Visualizing and Understanding Recurrent Networks" (2015), who found the cells by eye.
+How well a unit follows a yes-or-no feature is how well its value alone tells yes from no (AUC, the probability that a
+random yes ranks above a random no; shown as 2 AUC - 1, from -1 to 1), and for a feature of several values Spearman's
+rank correlation. Both depend on order only, so that no unit is preferred for its scale. The idea is that of Karpathy,
+Johnson and Li, "Visualizing and Understanding Recurrent Networks" (2015), who found the cells by eye.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rnntk.play.reading import Text
 _LEAST = 5  # symbols on either side of a yes-or-no feature, to be ranked at all
 _TAB = 8
 _OPENING, _CLOSING = "([", ")]"
-# What is inside begins with the opening quote and ends before the closing one, for that is when a reader knows.
+# The inside begins with the opening quote and ends before the closing one: a reader knows it from then on.
 _QUOTED = re.compile(
     r"""(?P<inside>"(?:\\.|[^"\\\n])*|(?<!\w)'(?:\\.|[^'\\\n])*|“[^”\n]*|‘[^’\n]*|「[^」\n]*|『[^』\n]*|«[^»\n]*).?"""
 )
@@ -35,12 +35,12 @@ _FIRST_SYLLABLE, _LAST_SYLLABLE = "\uac00", "\ud7a3"
 
 @dataclass(frozen=True)
 class Feature:
-    """Something visible.
+    """A visible feature.
 
     Attributes:
         name: for the program.
         title: for people; it completes "this unit follows ...".
-        values: `(T,)` float64, one a symbol.
+        values: `(T,)` float64, one per symbol.
     """
 
     name: str
@@ -61,10 +61,10 @@ class Feature:
 
 
 def features(text: Text) -> list[Feature]:
-    """What can be seen in a text, as far as it varies there.
+    """The features that vary in a text.
 
-    Each value is what a reader knows after the symbol: after a line end the position in the line is 0, after an
-    opening quote one is inside, after the closing one outside.
+    Each value is known after the symbol: after a line end the position in the line is 0, an opening quote is
+    inside, the closing one outside.
     """
     by_character = {
         "column": ("the position in the line", _columns(text.text)),
@@ -91,7 +91,7 @@ def features(text: Text) -> list[Feature]:
 
 
 def follows(units: NDArray[np.floating], feature: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How well each unit follows a feature, from -1 (always against) over 0 (not at all) to 1.
+    """Score of each unit on a feature, from -1 (always against) over 0 (not at all) to 1.
 
     Args:
         units: `(T, N)`.
@@ -116,10 +116,10 @@ def ranks(units: NDArray[np.floating]) -> NDArray[np.float64]:
 def ranking(
     units: NDArray[np.floating], found: Sequence[Feature], best: int = 5
 ) -> list[dict[str, Any]]:
-    """For each feature, the units that follow it best; the features followed furthest above chance come first.
+    """For each feature the units that follow it best; the features followed furthest above chance come first.
 
-    With many units some follow anything by chance, so beside each feature stands what the best unit reaches on the
-    same feature moved along the text by a quarter, a half and three quarters: the mean of the three.
+    With many units some follow anything by chance, so each feature has a baseline: the best unit's score on the
+    same feature moved along the text, the mean over a quarter, a half and three quarters.
 
     Args:
         units: `(T, N)`.
@@ -209,7 +209,7 @@ def _word_positions(text: str) -> list[int]:
 
 
 def _syllables(text: Text) -> list[Feature]:
-    """The parts of a syllable, where syllables are read jamo by jamo."""
+    """The parts of each syllable, where syllables are read jamo by jamo."""
     parts = np.zeros((4, len(text.symbols)))
     start = 0
     for c, count in zip(text.text, text.counts.tolist(), strict=True):

@@ -1,14 +1,15 @@
-"""From settings to a prepared corpus: the one way by which every command comes to its text."""
+"""From a configuration to a prepared corpus: the one way to a text, for every command and the Python API."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rnntk.cache import cache_dir
-from rnntk.config import TextConfig
+from rnntk.config import TextConfig, corpus_settings
 from rnntk.corpora import registry
 from rnntk.corpora.card import Card
 from rnntk.corpora.registry import Resolved
@@ -17,6 +18,10 @@ from rnntk.text import inputs, prepared, preparing, preprocessors
 from rnntk.text.prepared import Prepared
 from rnntk.text.preprocessors import Preprocessor
 from rnntk.text.vocabulary import Vocabulary
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T", bound=TextConfig)
 
 
 @dataclass(frozen=True)
@@ -37,12 +42,47 @@ class Corpus:
     record: dict[str, Any]
 
 
-def find(settings: TextConfig, *, notify: Callable[[str], None]) -> Resolved | None:
-    """The corpus a user asked for, as a file of raw bytes; None for files of their own.
+def load(
+    kind: type[T],
+    given: Mapping[str, Any],
+    own: Mapping[str, Any] | None = None,
+    *,
+    command: str = "train",
+    output: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[T, Corpus]:
+    """A configuration with the settings of its corpus filled in, and the text itself, prepared.
+
+    Args:
+        kind: of configuration.
+        given: what the user set, by field name.
+        own: settings below these, above the corpus' own config.
+        command: whose table of the corpus' config counts.
+        output, progress: see `prepare_corpus`.
+
+    Raises:
+        UsageError: a setting is unknown or wrong; no such corpus.
+        CorpusError, DataError, EncodingError: the text is unavailable or cannot be used.
+    """
+    kind.check_names(given)
+    own = own or {}
+    # The rest may depend on what the corpus' own config says.
+    text = {k: v for k, v in given.items() if k in TextConfig.names()}
+    found = find(TextConfig.resolve(text, own))
+    defaults: dict[str, Any] = {}
+    if found is not None:
+        log.info(found.detail)
+        defaults = corpus_settings(found.card.config, command, kind.names())
+        defaults["corpus"] = found.card.name
+    config = kind.resolve(given, own, defaults)
+    return config, prepare_corpus(config, found, output=output, progress=progress)
+
+
+def find(settings: TextConfig) -> Resolved | None:
+    """The corpus that is asked for, as a file of raw bytes; None for files of the user's own.
 
     Args:
         settings: which text. Without corpus and input it is the default corpus.
-        notify: told what is passed over and why.
 
     Raises:
         UsageError: no corpus of that name, or it holds no text.
@@ -52,7 +92,7 @@ def find(settings: TextConfig, *, notify: Callable[[str], None]) -> Resolved | N
         return None
     if settings.corpus is None:
         return registry.resolve_default(
-            data_dir=settings.data_dir, offline=settings.offline, notify=notify
+            data_dir=settings.data_dir, offline=settings.offline, notify=log.debug
         )
     card = registry.load_card(settings.corpus)
     if card.kind != "text":
@@ -64,7 +104,7 @@ def find(settings: TextConfig, *, notify: Callable[[str], None]) -> Resolved | N
         data_dir=settings.data_dir,
         offline=settings.offline,
         accept_licence=settings.accept_licence,
-        notify=notify,
+        notify=log.debug,
     )
 
 
@@ -127,53 +167,112 @@ def prepare_corpus(
     return Corpus(name, card, made, record)
 
 
-def prepare_again(
-    record: dict[str, Any],
-    vocabulary: Vocabulary,
-    settings: TextConfig,
-    *,
-    run: Path,
-    notify: Callable[[str], None],
-) -> Corpus:
-    """The very text that a run was trained on, found and prepared once more.
+@dataclass(frozen=True)
+class RunText:
+    """The text that a run was trained on, to be found again.
 
-    Args:
+    Attributes:
         record: what the run keeps of it (`Corpus.record`).
         vocabulary: the run's.
-        settings: the run's, with the places to look in now.
         run: its folder, for messages.
-        notify: told what is passed over and why.
-
-    Raises:
-        RunError: the text has changed; both sides are named.
-        UsageError, CorpusError, DataError: as `find` and `prepare_corpus`.
+        settings: the run's, with the places to look in now.
     """
-    corpus = prepare_corpus(settings, find(settings, notify=notify))
-    now = corpus.prepared.vocabulary
-    if vocabulary.symbols != now.symbols:
-        raise RunError(
-            f"The vocabulary does not match: {run} was trained on {len(vocabulary)} symbols, "
-            f"{corpus.record['path']} now has {len(now)}."
-            + _difference("only in the run", set(vocabulary.symbols) - set(now.symbols))
-            + _difference("only in the text", set(now.symbols) - set(vocabulary.symbols))
-            + (
-                ""
-                if set(vocabulary.symbols) != set(now.symbols)
-                else " They are the same symbols in another order."
+
+    record: dict[str, Any]
+    vocabulary: Vocabulary
+    run: Path
+    settings: TextConfig
+
+    def prepare_again(self) -> Corpus:
+        """The very text, found and prepared once more.
+
+        Raises:
+            RunError: the text has changed; both sides are named.
+            UsageError, CorpusError, DataError: as `find` and `prepare_corpus`.
+        """
+        corpus = prepare_corpus(self.settings, find(self.settings))
+        old, now = self.vocabulary, corpus.prepared.vocabulary
+        if old.symbols != now.symbols:
+            same = set(old.symbols) == set(now.symbols)
+            raise RunError(
+                f"The vocabulary does not match: {self.run} was trained on {len(old)} symbols, "
+                f"{corpus.record['path']} now has {len(now)}."
+                + _difference("only in the run", set(old.symbols) - set(now.symbols))
+                + _difference("only in the text", set(now.symbols) - set(old.symbols))
+                + (" They are the same symbols in another order." if same else "")
+                + " Train a new run on the changed text."
             )
-            + " Train a new run on the changed text."
-        )
-    if record["sha256"] != corpus.record["sha256"]:
-        raise RunError(
-            f"The text has changed since {run} was trained (sha256 {record['sha256'][:12]}, "
-            f"now {corpus.record['sha256'][:12]}), so nothing that needs the same text can go on. "
-            "Train a new run on it."
-        )
-    return corpus
+        if self.record["sha256"] != corpus.record["sha256"]:
+            raise RunError(
+                f"The text has changed since {self.run} was trained (sha256 {self.record['sha256'][:12]}, "
+                f"now {corpus.record['sha256'][:12]}), so nothing that needs the same text can continue. "
+                "Train a new run on it."
+            )
+        return corpus
+
+    def prepared(self) -> Prepared:
+        """The prepared text: as the run left it, or prepared once more.
+
+        Raises:
+            RunError: the text has changed, or was read from standard input and is gone.
+            UsageError, CorpusError, DataError: as `prepare_again`.
+        """
+        try:
+            return self._kept()
+        except RnntkError as error:
+            log.info(str(error))
+        try:
+            return self._from_source().prepared
+        except _Gone as error:
+            raise RunError(f"{error} Give a text with `input`.") from None
+
+    def reopen(self) -> Corpus:
+        """The text for a resume: from its source, so that a change is noticed; as prepared where that is gone.
+
+        Raises:
+            RunError: the text has changed, or neither it nor what was prepared from it exists.
+            UsageError, CorpusError, DataError: as `prepare_again`.
+        """
+        try:
+            return self._from_source()
+        except (DataError, _Gone) as error:
+            try:
+                kept = self._kept()
+            except RnntkError as lost:
+                raise RunError(f"{error} {lost} Say where the text is now with `input`.") from error
+            log.info("%s What was prepared from it before is used.", error)
+            return Corpus(self.record["name"], None, kept, self.record)
+
+    def _from_source(self) -> Corpus:
+        """`prepare_again` from the paths as given, relative to here, else from where they were then."""
+        if inputs.STDIN in self.settings.input:
+            raise _Gone(f"{self.run} was trained on standard input, which cannot be read again.")
+        try:
+            return self.prepare_again()
+        except (DataError, RunError):
+            then = tuple(self.record.get("inputs") or ())
+            if not then or then == tuple(_absolute(self.settings.input)):
+                raise
+            return replace(self, settings=replace(self.settings, input=then)).prepare_again()
+
+    def _kept(self) -> Prepared:
+        """The prepared text as the run left it.
+
+        Raises:
+            RnntkError: it is gone, damaged, or another one now.
+        """
+        folder = self.record.get("prepared")
+        if not folder:
+            raise RunError("What was prepared from the text was not kept.")
+        kept = Prepared.open(folder)
+        same = all(kept.facts.get(k) == self.record["facts"].get(k) for k in _DECISIVE)
+        if not same or kept.vocabulary != self.vocabulary:
+            raise RunError(f"{folder} holds another text now.")
+        return kept
 
 
-def _difference(where: str, symbols: set[str]) -> str:
-    return f" {where}: {' '.join(repr(s) for s in sorted(symbols)[:10])}." if symbols else ""
+class _Gone(RunError):
+    """A text that cannot be read twice."""
 
 
 # What of a prepared text's facts decides its ids.
@@ -182,104 +281,12 @@ _DECISIVE = (
 )  # fmt: skip
 
 
-def of_run(
-    record: dict[str, Any],
-    vocabulary: Vocabulary,
-    settings: TextConfig,
-    *,
-    run: Path,
-    notify: Callable[[str], None],
-) -> Prepared:
-    """The prepared text that a run was trained on: as it was left, or prepared once more.
-
-    Args:
-        record, vocabulary, settings, run, notify: as in `prepare_again`.
-
-    Raises:
-        RunError: the text has changed, or was read from standard input and is gone.
-        UsageError, CorpusError, DataError: as `prepare_again`.
-    """
-    try:
-        return _kept(record, vocabulary)
-    except RnntkError as error:
-        notify(str(error))
-    try:
-        return _from_source(record, vocabulary, settings, run=run, notify=notify).prepared
-    except _Gone as error:
-        raise RunError(f"{error} Give a text with --input.") from None
-
-
-def reopen(
-    record: dict[str, Any],
-    vocabulary: Vocabulary,
-    settings: TextConfig,
-    *,
-    run: Path,
-    notify: Callable[[str], None],
-) -> Corpus:
-    """The text of a run that goes on: from its source, so that a change is noticed; as it was left where that is gone.
-
-    Args:
-        record, vocabulary, settings, run, notify: as in `prepare_again`.
-
-    Raises:
-        RunError: the text has changed, or neither it nor what was prepared from it is there.
-        UsageError, CorpusError, DataError: as `prepare_again`.
-    """
-    try:
-        return _from_source(record, vocabulary, settings, run=run, notify=notify)
-    except (DataError, _Gone) as error:
-        try:
-            kept = _kept(record, vocabulary)
-        except RnntkError as lost:
-            raise RunError(f"{error} {lost} Say where the text is now with --input.") from error
-        notify(f"{error} What was prepared from it before is used.")
-        return Corpus(record["name"], None, kept, record)
-
-
-class _Gone(RunError):
-    """A text that cannot be read twice."""
-
-
-def _from_source(
-    record: dict[str, Any],
-    vocabulary: Vocabulary,
-    settings: TextConfig,
-    *,
-    run: Path,
-    notify: Callable[[str], None],
-) -> Corpus:
-    """`prepare_again` from the paths as they were given, seen from here, else from where they were then."""
-    if inputs.STDIN in settings.input:
-        raise _Gone(f"{run} was trained on standard input, which cannot be read again.")
-    try:
-        return prepare_again(record, vocabulary, settings, run=run, notify=notify)
-    except (DataError, RunError):
-        then = tuple(record.get("inputs") or ())
-        if not then or then == tuple(_absolute(settings.input)):
-            raise
-        there = replace(settings, input=then)
-        return prepare_again(record, vocabulary, there, run=run, notify=notify)
+def _difference(where: str, symbols: set[str]) -> str:
+    return f" {where}: {' '.join(repr(s) for s in sorted(symbols)[:10])}." if symbols else ""
 
 
 def _absolute(paths: Iterable[str]) -> list[str]:
     return [p if p == inputs.STDIN else str(Path(p).resolve()) for p in paths]
-
-
-def _kept(record: dict[str, Any], vocabulary: Vocabulary) -> Prepared:
-    """The prepared text as the run left it.
-
-    Raises:
-        RnntkError: it is gone, damaged, or another one now.
-    """
-    folder = record.get("prepared")
-    if not folder:
-        raise RunError("What was prepared from the text was not kept.")
-    kept = Prepared.open(folder)
-    same = all(kept.facts.get(k) == record["facts"].get(k) for k in _DECISIVE)
-    if not same or kept.vocabulary != vocabulary:
-        raise RunError(f"{folder} holds another text now.")
-    return kept
 
 
 def read(settings: TextConfig, preprocessor: Preprocessor) -> str:

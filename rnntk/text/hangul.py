@@ -1,46 +1,49 @@
 """Hangul syllables as jamo, and back.
 
-`Hangul` is lossless for every Unicode text. Each precomposed syllable becomes its initial, vowel
-and final (compatibility jamo, U+3131..U+3163) and a marker, U+1D25 `ᴥ`; a lone jamo becomes itself
-and a marker; the marker itself is doubled; all else stays. So a unit always ends in an odd run of
-markers, and no two texts share a stream.
+`Hangul` is lossless for every Unicode text. Each precomposed syllable becomes its initial, vowel and final
+(compatibility jamo, U+3131..U+3163) and a marker, U+1D25 `ᴥ`; a lone jamo becomes itself and a marker; the marker
+itself is doubled; all else stays. So a unit always ends in an odd run of markers, and no two texts share a stream.
 
 `HangulSlides` is what the 2017 notebooks did, byte for byte, faults included.
 
 `Recomposer` makes syllables of a text in NFD, whose jamo are others (U+1100..).
 
-The arithmetic is that of the Unicode Standard, section 3.12 (Conjoining Jamo Behavior).
+The package `hangul_jamo` says which jamo a syllable is made of, after the Unicode Standard, section 3.12 (Conjoining
+Jamo Behavior).
 """
 
 from __future__ import annotations
 
 import re
 
-MARKER = "\u1d25"
-INITIALS = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ"
-VOWELS = "ㅏㅐㅑㅒㅓㅔㅕㅖㅗㅘㅙㅚㅛㅜㅝㅞㅟㅠㅡㅢㅣ"
-FINALS = ("", *"ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ")
+from hangul_jamo import decompose_syllable
+from hangul_jamo.constants import (
+    BASE_OF_LEADING_CONSONANTS,
+    BASE_OF_SYLLABLES,
+    BASE_OF_TRAILING_CONSONANTS,
+    BASE_OF_VOWELS,
+    LEADING_CONSONANTS,
+    NUMBER_OF_SYLLABLES,
+    TRAILING_CONSONANTS,
+    VOWELS,
+)
 
-FIRST_SYLLABLE, LAST_SYLLABLE = 0xAC00, 0xD7A3
+MARKER = "\u1d25"
 JAMO = "".join(map(chr, range(0x3131, 0x3164)))
 
-
-def _jamo_of(index: int) -> str:
-    """Initial, vowel and final of the syllable `index` places after U+AC00."""
-    initial, rest = divmod(index, len(VOWELS) * len(FINALS))
-    vowel, final = divmod(rest, len(FINALS))
-    return INITIALS[initial] + VOWELS[vowel] + FINALS[final]
+_INITIAL, _VOWEL = "".join(LEADING_CONSONANTS), "".join(VOWELS)
+_FINALS = [final or "" for final in TRAILING_CONSONANTS]
 
 
 def _slides_jamo(code: int) -> str:
     """A lone jamo taken for a syllable: its index is negative, and the initial is always ㄱ."""
-    index = code - FIRST_SYLLABLE
-    vowel = VOWELS[index // len(FINALS) % len(VOWELS)]
-    return INITIALS[0] + vowel + FINALS[index % len(FINALS)]
+    index = code - BASE_OF_SYLLABLES
+    return "ㄱ" + VOWELS[index // len(_FINALS) % len(VOWELS)] + _FINALS[index % len(_FINALS)]
 
 
 _SYLLABLES = {
-    chr(code): _jamo_of(code - FIRST_SYLLABLE) for code in range(FIRST_SYLLABLE, LAST_SYLLABLE + 1)
+    chr(code): "".join(filter(None, decompose_syllable(chr(code))))
+    for code in range(BASE_OF_SYLLABLES, BASE_OF_SYLLABLES + NUMBER_OF_SYLLABLES)
 }
 _UNITS = {ord(syllable): jamo + MARKER for syllable, jamo in _SYLLABLES.items()}
 _COMPOSED = {jamo: syllable for syllable, jamo in _SYLLABLES.items()}
@@ -50,7 +53,7 @@ _LOSSLESS = {**_UNITS, **{ord(j): j + MARKER for j in JAMO}, ord(MARKER): MARKER
 
 
 class _Slides(dict[int, str]):
-    """For `str.translate`: what is not listed stays if it is Latin-1, and vanishes if not."""
+    """For `str.translate`: characters not listed stay if they are Latin-1, and are dropped if not."""
 
     def __missing__(self, code: int) -> str:
         return chr(code) if code <= 0xFF else ""
@@ -60,12 +63,41 @@ _SLIDES = _Slides({**_UNITS, **{ord(j): _slides_jamo(ord(j)) + MARKER for j in J
 
 # A consonant that may be initial belongs to the next syllable if a vowel follows; a final cluster
 # such as ㄳ cannot, and stays.
-_BOTH = "".join(f for f in FINALS if f and f in INITIALS)
-_CLUSTERS = "".join(f for f in FINALS if f and f not in INITIALS)
-_UNIT = f"[{INITIALS}][{VOWELS}](?:[{_BOTH}](?![{VOWELS}])|[{_CLUSTERS}])?"
+_BOTH = "".join(f for f in _FINALS if f and f in _INITIAL)
+_CLUSTERS = "".join(f for f in _FINALS if f and f not in _INITIAL)
+_UNIT = f"[{_INITIAL}][{_VOWEL}](?:[{_BOTH}](?![{_VOWEL}])|[{_CLUSTERS}])?"
 _UNIT_OR_MARKERS = re.compile(f"{_UNIT}(?:{MARKER}(?!{MARKER}))?|{MARKER}+")
+_UNIT_OR_MARKER = re.compile(f"{_UNIT}{MARKER}?|{MARKER}")
 # A syllable with a cluster is certain already, but its marker is still to come: it ends with it.
-_UNDECIDED = re.compile(f"[{INITIALS}](?:[{VOWELS}][{_BOTH}{_CLUSTERS}]?)?\\Z")
+_UNDECIDED = re.compile(f"[{_INITIAL}](?:[{_VOWEL}][{_BOTH}{_CLUSTERS}]?)?\\Z")
+_CONJOINING = re.compile("[\u1100-\u1112][\u1161-\u1175][\u11a8-\u11c2]?")
+_CONJOINING_UNDECIDED = re.compile("[\u1100-\u1112][\u1161-\u1175]?\\Z")
+
+
+class _Streaming:
+    """Converts a stream in pieces; holds back the end that the next piece may change."""
+
+    undecided = _UNDECIDED
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def feed(self, symbols: str) -> str:
+        """The text that is certain now."""
+        stream = self._held + symbols
+        # At most an initial, a vowel and a final are held back.
+        undecided = self.undecided.search(stream, max(len(stream) - 3, 0))
+        cut = undecided.start() if undecided else len(stream)
+        self._held = stream[cut:]
+        return self._convert(stream[:cut])
+
+    def flush(self) -> str:
+        """The text held back. A new stream may follow."""
+        held, self._held = self._held, ""
+        return self._convert(held)
+
+    def _convert(self, certain: str) -> str:
+        raise NotImplementedError
 
 
 class Hangul:
@@ -87,8 +119,7 @@ class Hangul:
     def decode(self, symbols: str) -> str:
         """Text from any stream of symbols, also one that `encode` cannot give.
 
-        Each initial + vowel [+ final] becomes a syllable; then each run of k markers becomes k // 2
-        literal ones.
+        Each initial + vowel [+ final] becomes a syllable; then each run of k markers becomes k // 2 literal ones.
         """
         return _UNIT_OR_MARKERS.sub(_text_of, symbols)
 
@@ -102,32 +133,18 @@ def _text_of(match: re.Match[str]) -> str:
     return _COMPOSED.get(found) or MARKER * (len(found) // 2)
 
 
-class HangulDecoder:
-    """The streaming form of `Hangul.decode`.
+class HangulDecoder(_Streaming):
+    """The streaming form of `Hangul.decode`."""
 
-    Held back is at most an initial, a vowel and a final: the next symbol may still join them.
-    """
-
-    def __init__(self) -> None:
-        self._held = ""
-        self._odd = False
-
-    def feed(self, symbols: str) -> str:
-        """The text that is certain now."""
-        stream = self._held + symbols
-        undecided = _UNDECIDED.search(stream, max(len(stream) - 3, 0))
-        cut = undecided.start() if undecided else len(stream)
-        self._held = stream[cut:]
-        return self._decode(stream[:cut])
+    _odd = False
 
     def flush(self) -> str:
-        """What was held back. A new stream may follow."""
-        held, self._held = self._held, ""
-        text = self._decode(held)
+        """The text held back. A new stream may follow."""
+        text = super().flush()
         self._odd = False
         return text
 
-    def _decode(self, certain: str) -> str:
+    def _convert(self, certain: str) -> str:
         # Half a pair of markers may have come before; put in front again it completes the pair, or
         # alone it is nothing.
         if not certain:
@@ -135,9 +152,6 @@ class HangulDecoder:
         stream = MARKER + certain if self._odd else certain
         self._odd = (len(stream) - len(stream.rstrip(MARKER))) % 2 == 1
         return _UNIT_OR_MARKERS.sub(_text_of, stream)
-
-
-_UNIT_OR_MARKER = re.compile(f"{_UNIT}{MARKER}?|{MARKER}")
 
 
 class HangulSlides:
@@ -166,62 +180,37 @@ class HangulSlides:
         return SlidesDecoder()
 
 
-class SlidesDecoder:
+class SlidesDecoder(_Streaming):
     """The streaming form of `HangulSlides.decode`."""
 
-    def __init__(self) -> None:
-        self._held = ""
-
-    def feed(self, symbols: str) -> str:
-        """The text that is certain now."""
-        stream = self._held + symbols
-        undecided = _UNDECIDED.search(stream, max(len(stream) - 3, 0))
-        cut = undecided.start() if undecided else len(stream)
-        self._held = stream[cut:]
-        return HangulSlides().decode(stream[:cut])
-
-    def flush(self) -> str:
-        """What was held back. A new stream may follow."""
-        held, self._held = self._held, ""
-        return HangulSlides().decode(held)
+    def _convert(self, certain: str) -> str:
+        return HangulSlides().decode(certain)
 
 
-_CONJOINING = re.compile("[\u1100-\u1112][\u1161-\u1175][\u11a8-\u11c2]?")
-_CONJOINING_HELD = re.compile("[\u1100-\u1112][\u1161-\u1175]?\\Z")
-
-
-class Recomposer:
+class Recomposer(_Streaming):
     """Makes syllables of conjoining jamo (NFD), and touches nothing else; text may come in pieces.
 
     Only initial U+1100..U+1112 + vowel U+1161..U+1175 [+ final U+11A8..U+11C2] are joined. NFC
     would do that too, but it also changes 270 characters of KS X 1001.
     """
 
-    def __init__(self) -> None:
-        self._held = ""
+    undecided = _CONJOINING_UNDECIDED
 
-    def feed(self, text: str) -> str:
-        """The text that is certain now."""
-        text = self._held + text
-        held = _CONJOINING_HELD.search(text, max(len(text) - 2, 0))
-        cut = held.start() if held else len(text)
-        self._held = text[cut:]
-        return _CONJOINING.sub(_syllable, text[:cut])
-
-    def flush(self) -> str:
-        """What was held back."""
-        held, self._held = self._held, ""
-        return _CONJOINING.sub(_syllable, held)
+    def _convert(self, certain: str) -> str:
+        return recompose(certain)
 
 
 def _syllable(match: re.Match[str]) -> str:
     initial, vowel, *final = map(ord, match[0])
-    index = (initial - 0x1100) * len(VOWELS) + vowel - 0x1161
-    return chr(FIRST_SYLLABLE + index * len(FINALS) + (final[0] - 0x11A7 if final else 0))
+    return _COMPOSED[
+        LEADING_CONSONANTS[initial - BASE_OF_LEADING_CONSONANTS]
+        + VOWELS[vowel - BASE_OF_VOWELS]
+        + (_FINALS[final[0] - BASE_OF_TRAILING_CONSONANTS] if final else "")
+    ]
 
 
 def recompose(text: str) -> str:
-    """`text` with its conjoining jamo made syllables: `--normalize` for a whole string.
+    """`text` with its conjoining jamo made syllables: `normalize` for a whole string.
 
     >>> recompose("\u1112\u1161\u11ab")
     '한'

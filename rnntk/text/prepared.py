@@ -9,7 +9,6 @@ import errno
 import json
 import math
 import shutil
-import tempfile
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnntk.errors import DataError, RunError
+from rnntk.files import rename, scratch
 from rnntk.text import inputs, preprocessors
 from rnntk.text.preparing import (
     FORMAT_VERSION,
@@ -32,6 +32,9 @@ from rnntk.text.preparing import (
 )
 from rnntk.text.preprocessors import Preprocessor
 from rnntk.text.vocabulary import Vocabulary
+
+_AT_A_TIME = 1 << 20
+"""Symbols decoded at a time."""
 
 
 class Prepared:
@@ -149,6 +152,25 @@ class Prepared:
         in_piece = int(self._index[row + 1, 1]) - characters
         symbols = self.vocabulary.decode(self.ids[first:position])
         return characters + min(len(self.preprocessor.decoder().feed(symbols)), in_piece)
+
+    def characters(self, start: int, end: int) -> int:
+        """How many characters `ids[start:end]` stand for: the count by which bits per character are taken.
+
+        Those whose last symbol lies in the range. A character that the preprocessor drops does not count,
+        since it is not predicted; one of which a rare symbol became the unknown symbol counts once.
+        """
+        original = self.original_characters(start, end)
+        if self._index is None:
+            return original
+        row = int(np.searchsorted(self._index[:, 0], start, "right")) - 1
+        position, decoder, before = int(self._index[row, 0]), self.preprocessor.decoder(), [0]
+        for stop in (start, end):
+            before.append(before[-1])
+            while position < stop:
+                part = self.ids[position : min(stop, position + _AT_A_TIME)]
+                before[-1] += len(decoder.feed(self.vocabulary.decode(part)))
+                position += len(part)
+        return min(original, before[2] - before[1])
 
     def bits_per_character(self, nats: float, start: int = 0, end: int | None = None) -> float:
         """A loss of `nats` a symbol over `ids[start:end]`, as bits per original character.
@@ -277,16 +299,14 @@ def _write_aside(
     folder: Path, sources: list[Source], recipe: Recipe, progress: Progress | None
 ) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        prefix=f".{folder.name}.", dir=folder.parent, ignore_cleanup_errors=True
-    ) as aside:
-        made = Path(aside) / "prepared"
+    with scratch(folder.parent) as aside:
+        made = aside / folder.name
         made.mkdir()
         write(made, sources, recipe, progress)
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
         try:
-            made.rename(folder)
+            rename(made, folder)
         except OSError:
             # Another process was faster: its result is the same.
             if not _ready(folder, key(sources, recipe), ours=False):

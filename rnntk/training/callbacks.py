@@ -1,4 +1,4 @@
-"""What happens beside the step: saving, metrics, TensorBoard. All are Keras callbacks."""
+"""Keras callbacks of a session: metrics, checkpoints, samples, TensorBoard."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -14,16 +14,20 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
-from rnntk.runs import atomic, checkpoint
-from rnntk.runs.checkpoint import Progress
-from rnntk.runs.folder import RunFolder
-from rnntk.training import explosion
+from rnntk.decoding.language_model import LanguageModel
+from rnntk.files import disk_errors
+from rnntk.models.weights import named_optimizer_variables, named_weights
+from rnntk.storage import checkpoint
+from rnntk.storage.checkpoint import Progress
+from rnntk.storage.folder import RunFolder
+from rnntk.training import divergence
 from rnntk.training.loop import Task
+from rnntk.training.report import Report
 
-WeightsOf = Callable[[keras.Model], Mapping[str, Any]]
+SAMPLE_LENGTH = 200
 
 
-class Metrics(keras.callbacks.Callback):
+class MetricsWriter(keras.callbacks.Callback):
     """One JSON line a step in the run's metrics file.
 
     On resume the file is cut back to the size it had at the checkpoint, so steps are never listed twice.
@@ -39,7 +43,7 @@ class Metrics(keras.callbacks.Callback):
     def __init__(self, run: RunFolder, progress: Progress) -> None:
         super().__init__()
         self._path, self._progress = run.metrics, progress
-        with atomic.disk_errors(self._path):
+        with disk_errors(self._path):
             self._file = self._path.open("a+b")
             self.lost = self._file.seek(0, os.SEEK_END) < progress.metrics_bytes
             if self.lost:
@@ -51,14 +55,14 @@ class Metrics(keras.callbacks.Callback):
     def write(self, line: Mapping[str, Any]) -> None:
         """Append one object."""
         data = (json.dumps(line, ensure_ascii=False) + "\n").encode()
-        with atomic.disk_errors(self._path):
+        with disk_errors(self._path):
             self._file.write(data)
             self._file.flush()  # so that a run can be watched while it trains
         self._progress.metrics_bytes += len(data)
 
     def flush(self) -> None:
         """Bring the lines to disk; called before a checkpoint counts on them."""
-        with atomic.disk_errors(self._path):
+        with disk_errors(self._path):
             self._file.flush()
             os.fsync(self._file.fileno())
 
@@ -77,36 +81,24 @@ class Metrics(keras.callbacks.Callback):
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Saves every so many steps, at the best validation, and at the end.
+    """Saves every `checkpoint_every` steps, at the best validation, and at the end.
 
-    While the loss is as high as after an explosion, none is saved only because it is due: it would push out the good
-    ones.
+    While the loss is as high as after divergence, a checkpoint that is merely due is skipped: it would push out the
+    good ones.
 
     Args:
         run: the run folder.
-        task: gives optimizer and states.
-        progress: where training stands.
-        metrics: flushed before each checkpoint. None in a process that helps to make checkpoints (the states of its
-            lanes are needed) and writes none.
-        weights_of: the model's weights by name.
-        every: steps between checkpoints.
-        keep: how many are kept beside the best.
+        task: gives weights, optimizer and states.
+        progress: of the run.
+        metrics: flushed before each checkpoint. None in a process that only helps to make checkpoints (the states
+            of its batch rows are needed) and writes none.
     """
 
     def __init__(
-        self,
-        run: RunFolder,
-        task: Task,
-        progress: Progress,
-        metrics: Metrics | None,
-        weights_of: WeightsOf,
-        *,
-        every: int,
-        keep: int,
+        self, run: RunFolder, task: Task, progress: Progress, metrics: MetricsWriter | None
     ) -> None:
         super().__init__()
         self._run, self._task, self._progress, self._metrics = run, task, progress, metrics
-        self._weights_of, self._every, self._keep = weights_of, every, keep
         # Whether to save at the end must not depend on what a process sees on the disk.
         self._saved_step = progress.step or -1
 
@@ -114,18 +106,18 @@ class Checkpoints(keras.callbacks.Callback):
         """Write a checkpoint now.
 
         Raises:
-            Exploded: a weight or a variable of the optimizer is not finite.
+            Diverged: a weight or a variable of the optimizer is not finite.
             TrainingError: the disk refuses it.
         """
-        weights = {name: v.numpy() for name, v in self._weights_of(self._task.model).items()}
-        optimizer = optimizer_arrays(self._task.optimizer)
-        explosion.check_weights(weights, self._progress.step)
-        explosion.check_weights(
-            {f"The optimizer's variable {name}": v for name, v in optimizer.items()},
-            self._progress.step,
+        model, step = self._task.model, self._progress.step
+        weights = _arrays(named_weights(model))
+        optimizer = _arrays(named_optimizer_variables(self._task.optimizer, model))
+        divergence.check_weights(weights, step)
+        divergence.check_weights(
+            {f"The optimizer's {name}": array for name, array in optimizer.items()}, step
         )
         states = self._task.states()
-        self._saved_step = self._progress.step
+        self._saved_step = step
         if self._metrics is None:
             return
         self._metrics.flush()
@@ -138,13 +130,13 @@ class Checkpoints(keras.callbacks.Callback):
         )
         best = self._progress.best
         checkpoint.prune(
-            self._run.checkpoints, self._keep, self._saved_step, int(best["step"]) if best else None
+            self._run.checkpoints, self._task.config.keep, step, int(best["step"]) if best else None
         )
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Save when it is time, and when the validation is the best so far."""
         best, step = self._progress.best, self._progress.step
-        due = step % self._every == 0 and not self._progress.high_steps
+        due = step % self._task.config.checkpoint_every == 0 and not self._progress.high_steps
         if due or (best and best["step"] == step):
             self.save()
 
@@ -154,56 +146,26 @@ class Checkpoints(keras.callbacks.Callback):
             self.save()
 
 
-def optimizer_arrays(optimizer: keras.optimizers.Optimizer) -> dict[str, np.ndarray]:
-    """The optimizer's variables, named by their position, as arrays."""
-    return {f"{i:04d}": v.numpy() for i, v in enumerate(optimizer.variables)}
-
-
-def restore_optimizer(
-    optimizer: keras.optimizers.Optimizer, arrays: Mapping[str, np.ndarray]
-) -> None:
-    """Put back what `optimizer_arrays` gave, in order of position.
-
-    Raises:
-        ValueError: the number or a shape differs.
-    """
-    values = [arrays[name] for name in sorted(arrays)]
-    if len(values) != len(optimizer.variables):
-        raise ValueError(
-            f"{len(values)} optimizer variables saved, {len(optimizer.variables)} expected"
-        )
-    for variable, value in zip(optimizer.variables, values, strict=True):
-        variable.assign(value)
+def _arrays(variables: Mapping[str, keras.Variable]) -> dict[str, np.ndarray]:
+    return {name: variable.numpy() for name, variable in variables.items()}
 
 
 class TensorBoardScalars(keras.callbacks.Callback):
-    """TensorBoard scalars at every step, hyperparameters, the model graph once, text samples when there are any.
-
-    Histograms of the weights are written on request only: they cost other tools ten times the step.
+    """TensorBoard: scalars at every step, hyperparameters, the model graph once, samples, histograms on request.
 
     Args:
         run: the run folder; events go to its `logs`.
-        progress: where training stands.
-        graph: the step's graph, written once, or None.
-        weights_of: the model's weights by name, for histograms.
-        histograms_every: steps between histograms; 0 for none.
+        task: gives the graph and the settings.
+        progress: of the run.
     """
 
-    def __init__(
-        self,
-        run: RunFolder,
-        progress: Progress,
-        graph: Callable[[], Any] | None = None,
-        *,
-        weights_of: WeightsOf | None = None,
-        histograms_every: int = 0,
-    ) -> None:
+    def __init__(self, run: RunFolder, task: Task, progress: Progress) -> None:
         super().__init__()
         # TensorBoard warns of a second graph in one run, so a resumed session writes none.
         resumed = progress.step > 0 and any(run.logs.glob("events.*"))
-        self._progress, self._graph = progress, None if resumed else graph
-        self._weights_of, self._histograms_every = weights_of, histograms_every
-        with atomic.disk_errors(run.logs):
+        self._progress, self._graph = progress, None if resumed else task.graph
+        self._histograms_every = task.config.histograms_every
+        with disk_errors(run.logs):
             self._writer = tf.summary.create_file_writer(str(run.logs), flush_millis=5000)
             self._mark_session_start()
         with self._writer.as_default(step=0):
@@ -231,8 +193,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
                 group = "validation" if name.startswith("val_") else "train"
                 tf.summary.scalar(f"{group}/{name.removeprefix('val_')}", value)
             if self._histograms_every and self._progress.step % self._histograms_every == 0:
-                assert self._weights_of is not None
-                for name, variable in self._weights_of(self.model).items():
+                for name, variable in named_weights(self.model).items():
                     tf.summary.histogram(f"weights/{name}", variable)
 
     def text(self, name: str, value: str) -> None:
@@ -245,27 +206,60 @@ class TensorBoardScalars(keras.callbacks.Callback):
         self._writer.close()
 
 
-_NOT_LEARNT = {
+_NOT_HYPERPARAMETERS = {
     "input", "glob", "data_dir", "offline", "accept_licence", "checkpoint_every", "keep", "log_every",
     "histograms_every", "threads", "sample_every",
 }  # fmt: skip
 
 
 def _hyperparameters(run: RunFolder) -> dict[str, Any]:
-    """The settings that shape what is learnt, for TensorBoard's HPARAMS page."""
+    """The settings that shape what is learned, for TensorBoard's HPARAMS page."""
     values = {**run.settings, **run.record["model"], "corpus": run.record["corpus"].get("name")}
     return {
         key: value
         for key, value in values.items()
-        if key not in _NOT_LEARNT and isinstance(value, (bool, int, float, str))
+        if key not in _NOT_HYPERPARAMETERS and isinstance(value, (bool, int, float, str))
     }
 
 
-class Clock(keras.callbacks.Callback):
-    """Seconds of each step and each validation.
+class Samples(keras.callbacks.Callback):
+    """Generates a short text every `sample_every` steps, so that one sees the model learn to write.
 
     Args:
-        items_per_step: by which the rate becomes a time.
+        run: the run folder; texts go to its `samples.txt`.
+        progress: of the run.
+        report: prints them.
+        board: shows them in TensorBoard.
+    """
+
+    def __init__(
+        self, run: RunFolder, progress: Progress, report: Report, board: TensorBoardScalars
+    ) -> None:
+        super().__init__()
+        self._run, self._progress, self._report, self._board = run, progress, report, board
+        self._every = run.settings["sample_every"]
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Generate a text when it is due."""
+        step = self._progress.step
+        if step % self._every:
+            return
+        # Always with the same seed, so that one sees the model change.
+        model = LanguageModel(self._run, _arrays(named_weights(self.model)))
+        text = model.default_prompt + "".join(model.stream(length=SAMPLE_LENGTH, seed=0))
+        self._report.say(f"--- sample at step {step} ---\n{text}\n---")
+        self._board.text("sample", text)
+        path = self._run.samples
+        with disk_errors(path), path.open("a", encoding="utf-8", newline="") as file:
+            file.write(f"--- step {step} ---\n{text}\n")
+            self._progress.samples_bytes = file.tell()
+
+
+class Clock(keras.callbacks.Callback):
+    """Measures the seconds of each step and each validation.
+
+    Args:
+        items_per_step: turns the rate into a time.
     """
 
     def __init__(self, items_per_step: int) -> None:
@@ -276,13 +270,13 @@ class Clock(keras.callbacks.Callback):
         self.validations: list[float] = []
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Note the step's time."""
+        """Record the step's time."""
         self.steps.append(self._items / (logs or {})["rate"])
 
     def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Begin to measure a validation."""
+        """Start the clock of a validation."""
         self._began = time.perf_counter()
 
     def on_test_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Note the validation's time."""
+        """Record the validation's time."""
         self.validations.append(time.perf_counter() - self._began)

@@ -1,11 +1,11 @@
 """Jobs of several devices or processes, on TensorFlow's `tf.distribute`.
 
-The lanes of a batch are shared among replicas: the GPUs of this machine (`MirroredStrategy`), or the devices of several
-processes (`MultiWorkerMirroredStrategy`). Every replica holds all weights and computes its own lanes. The gradients are
-sums over lanes, so one all-reduce of them makes the gradient of the whole batch on every replica, and each clips it
+The rows of a batch are shared among replicas: the GPUs of this machine (`MirroredStrategy`), or the devices of several
+processes (`MultiWorkerMirroredStrategy`). Every replica holds all weights and computes its own rows. The gradients are
+sums over rows, so one all-reduce of them makes the gradient of the whole batch on every replica, and each clips it
 and updates its weights in the same way: the step is that of one process, to rounding.
 
-Only numbers that belong to lanes (the recurrent states) differ between replicas. They are brought together for a
+Only numbers that belong to rows (the recurrent states) differ between replicas. They are brought together for a
 checkpoint, which therefore knows nothing of replicas and can be continued by any number of them.
 """
 
@@ -14,11 +14,12 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import logging
 import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ from rnntk.training import cluster
 from rnntk.training.job import ALONE, Job
 from rnntk.training.step import TrainStep, shard_sizes
 
+log = logging.getLogger(__name__)
+
 WISHES = ("max-time", "signal", "callback")
 
 
@@ -41,14 +44,13 @@ class WorkerLost(TrainingError):
     """Another process of the job has ended or cannot be reached."""
 
 
-def start(settings: DistributeConfig, notify: Callable[[str], None]) -> Job:
+def start(settings: DistributeConfig) -> Job:
     """The job that these settings ask for; waits until all its processes are there.
 
     TensorFlow must not have computed anything yet.
 
     Args:
         settings: which kind of job, and who takes part.
-        notify: told what is done.
 
     Raises:
         UsageError: the cluster is not described, or not rightly.
@@ -60,13 +62,13 @@ def start(settings: DistributeConfig, notify: Callable[[str], None]) -> Job:
     if settings.distribute == "mirrored":
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         if len(devices) == 1:
-            notify(f"--distribute mirrored: {devices[0].name} is the only device, and takes all.")
+            log.info(f"`distribute` mirrored has no effect: {devices[0].name} is the only device.")
             return ALONE
-        return Shared(_mirrored(tuple(device.name for device in devices)))
+        return SharedJob(_mirrored(tuple(device.name for device in devices)))
     found = cluster.find(settings.workers, settings.index)
     os.environ[cluster.VARIABLE] = os.environ.get(cluster.VARIABLE) or found.to_json()
     count = len(found.addresses)
-    notify(
+    log.info(
         f"Worker {found.index} of {count} at {found.addresses[found.index]} waits for the others."
     )
     try:
@@ -78,7 +80,7 @@ def start(settings: DistributeConfig, notify: Callable[[str], None]) -> Job:
             f"{found.addresses[found.index]} this machine, and the port free? Do all {count} workers run, with the "
             "same list of addresses, and can they reach each other?"
         ) from error
-    return Shared(strategy, count, found.index)
+    return SharedJob(strategy, count, found.index)
 
 
 # A strategy numbers its messages, and two in one process would give the same numbers: so each is made only once.
@@ -117,7 +119,7 @@ def _reason(error: Exception) -> str:
     return (found[1] if found else text)[:300]
 
 
-class Shared(Job):
+class SharedJob(Job):
     """Several replicas.
 
     Args:
@@ -134,7 +136,7 @@ class Shared(Job):
     def describe(self) -> str:
         """See `Job`."""
         processes = f" in {self.workers} processes" if self.workers > 1 else ""
-        return f"lanes shared by {self.replicas} replicas{processes}"
+        return f"batch rows shared by {self.replicas} replicas{processes}"
 
     @contextmanager
     def scope(self) -> Iterator[None]:
@@ -155,30 +157,30 @@ class Shared(Job):
         """See `Job`."""
         return SharedStep(self, model, optimizer, batch_size, **clipping)
 
-    def lanes(self, batch_size: int) -> list[slice]:
-        """The lanes of each replica of this process, in order.
+    def rows(self, batch_size: int) -> list[slice]:
+        """The rows of each replica of this process, in order.
 
         Raises:
             UsageError: a replica would have none.
         """
         if batch_size < self.replicas:
             raise UsageError(
-                f"--batch-size {batch_size} is less than the {self.replicas} replicas, and each needs a lane. Raise "
-                f"--batch-size to {self.replicas} or more, or take fewer workers."
+                f"`batch_size` {batch_size} is less than the {self.replicas} replicas, and each needs a row. Raise "
+                f"`batch_size` to {self.replicas} or more, or take fewer workers."
             )
         ends = list(itertools.accumulate(shard_sizes(batch_size, self.replicas), initial=0))
         here = self.replicas // self.workers
         first = self.index * here
         return [slice(ends[i], ends[i + 1]) for i in range(first, first + here)]
 
-    def agree(self, wish: str) -> str:
+    def stop_reason(self, wish: str) -> str:
         """See `Job`. The wish goes along with the next step's gradients, so all stop one step later."""
         self.wish = np.array(
             [name == wish and (name != "max-time" or self.chief) for name in WISHES], np.float32
         )
         return next((name for name, n in zip(WISHES, self.wishes, strict=True) if n > 0), "")
 
-    def chiefs(self, values: np.ndarray) -> np.ndarray:
+    def broadcast(self, values: np.ndarray) -> np.ndarray:
         """See `Job`."""
         return self.total(values if self.chief else np.zeros_like(values))
 
@@ -202,9 +204,9 @@ class Shared(Job):
             row[:size].astype(np.uint8).tobytes() for row, size in zip(table, sizes, strict=True)
         ]
 
-    def meet(self, facts: Mapping[str, Any], told: str) -> str:
+    def barrier(self, facts: Mapping[str, Any], message: str) -> str:
         """See `Job`."""
-        mine = json.dumps({"facts": dict(facts), "told": told}).encode()
+        mine = json.dumps({"facts": dict(facts), "message": message}).encode()
         with self._losses("Nothing was trained yet: start all of them again."):
             said = [json.loads(data) for data in self.exchange(mine)]
         chief = said[0]
@@ -216,7 +218,7 @@ class Shared(Job):
                         f"The workers do not agree: {name} is {here!r} at worker {index} and {there!r} at worker 0. "
                         "Start all with the same command but for --index, on the same text."
                     )
-        return str(chief["told"])
+        return str(chief["message"])
 
     def watched(self, run: Path) -> AbstractContextManager[None]:
         """See `Job`."""
@@ -248,30 +250,30 @@ class Shared(Job):
 
 
 class SharedStep(TrainStep):
-    """A training step whose lanes are shared by a job's replicas.
+    """A training step whose rows are shared by a job's replicas.
 
-    Called as a `TrainStep`, with all lanes of the batch; each process takes its own. States are kept where their
-    lanes are, and look the same as a `TrainStep`'s only by `gather`.
+    Called as a `TrainStep`, with all rows of the batch; each process takes its own. States are kept where their
+    rows are, and look the same as a `TrainStep`'s only by `gather`.
 
     Args:
         job: the replicas.
         model, optimizer: made in the job's scope.
-        batch_size: lanes in all.
+        batch_size: rows in all.
         clipping: as in `TrainStep`.
 
     Raises:
-        UsageError: there are fewer lanes than replicas.
+        UsageError: there are fewer rows than replicas.
     """
 
     def __init__(
         self,
-        job: Shared,
+        job: SharedJob,
         model: CharRNN,
         optimizer: keras.optimizers.Optimizer,
         batch_size: int,
         **clipping: Any,
     ) -> None:
-        self._job, self._batch_size, self._lanes = job, batch_size, job.lanes(batch_size)
+        self._job, self._batch_size, self._rows = job, batch_size, job.rows(batch_size)
         # The gradients reach the optimizer added up and clipped; by itself it would add them up once more.
         if not hasattr(optimizer, "_all_reduce_sum_gradients"):
             raise TrainingError(
@@ -280,15 +282,15 @@ class SharedStep(TrainStep):
             )
         optimizer._all_reduce_sum_gradients = list
         super().__init__(model, optimizer, **clipping)
-        self._first_lanes = self._per_replica([np.int32(lanes.start) for lanes in self._lanes])
+        self._first_lanes = self._per_replica([np.int32(rows.start) for rows in self._rows])
 
     def __call__(
         self, x: Any, y: Any, states: Sequence[Any], seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, list[Any]]:
         """Update the model once; see `TrainStep`."""
         loss, norm, wishes, new_states = self._compiled(
-            self._per_replica([x[lanes] for lanes in self._lanes]),
-            self._per_replica([y[lanes] for lanes in self._lanes]),
+            self._per_replica([x[rows] for rows in self._rows]),
+            self._per_replica([y[rows] for rows in self._rows]),
             self._first_lanes,
             list(states),
             tf.convert_to_tensor(seed, tf.int32),
@@ -306,19 +308,19 @@ class SharedStep(TrainStep):
         own = [self._job.strategy.experimental_local_results(state) for state in states]
         whole = np.zeros((len(own), self._batch_size, own[0][0].shape[1]), np.float32)
         for target, parts in zip(whole, own, strict=True):
-            for lanes, part in zip(self._lanes, parts, strict=True):
-                target[lanes] = part
+            for rows, part in zip(self._rows, parts, strict=True):
+                target[rows] = part
         return list(self._job.total(whole))
 
     def scatter(self, arrays: Sequence[np.ndarray]) -> list[Any]:
         """See `TrainStep`."""
-        return [self._per_replica([array[lanes] for lanes in self._lanes]) for array in arrays]
+        return [self._per_replica([array[rows] for rows in self._rows]) for array in arrays]
 
     def _per_replica(self, values: Sequence[Any]) -> Any:
         """One value for each replica of this process, as `strategy.run` takes them."""
         if len(values) == 1:  # as it gives them back: another type would be traced anew
             return tf.convert_to_tensor(values[0])
-        first = self._job.index * len(self._lanes)
+        first = self._job.index * len(self._rows)
         return self._job.strategy.experimental_distribute_values_from_function(
             lambda context: tf.convert_to_tensor(values[context.replica_id_in_sync_group - first])
         )

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import statistics
 import sys
-import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rnntk.errors import Interrupted
-from rnntk.runs import atomic, folder
-from rnntk.runs.checkpoint import Progress
-from rnntk.runs.folder import RunFolder
-from rnntk.training import text_run
-from rnntk.training.schedule import Limits
-from rnntk.training.text_run import Split, TextRun
+from rnntk.config import TrainConfig
+from rnntk.errors import Interrupted, UsageError
+from rnntk.files import disk_errors, scratch
+from rnntk.storage.folder import RunFolder
+from rnntk.training import character, device, schedule
 
 if TYPE_CHECKING:
     from rnntk.text.corpus import Corpus
@@ -55,14 +52,7 @@ class Estimate:
 
 
 def estimate(
-    settings: TextRun,
-    corpus: Corpus,
-    path: Path,
-    *,
-    notify: Callable[[str], None],
-    draw: Callable[[RunFolder, dict[str, Any]], str] | None = None,
-    sample_every: int = 0,
-    init_from: RunFolder | None = None,
+    config: TrainConfig, corpus: Corpus, path: Path, init_from: RunFolder | None = None
 ) -> Estimate:
     """Train a few steps, with all that goes with them, and measure.
 
@@ -70,63 +60,54 @@ def estimate(
     the peak memory of a few steps, two validations, samples and checkpoints is that of the whole run.
 
     Args:
-        settings, corpus, notify, draw, sample_every, init_from: as in `text_run.start`.
-        path: where the run would be; the steps are done in a temporary folder beside it, so that what cannot be
-            written there is found now.
+        config, corpus, init_from: as in `character.start`.
+        path: where the run would be; the steps are done in a temporary folder beside it, so that a place that
+            cannot be written is found now.
 
     Raises:
-        DataError, RunError, UsageError, TrainingError: as `text_run.start` would.
+        DataError, RunError, UsageError, TrainingError: as `character.start` would.
         Interrupted: by a signal; nothing is kept.
     """
-    fit = settings.fit
-    split = Split.of(len(corpus.prepared.ids), fit)
+    if config.distribute != "none":
+        raise UsageError("A dry run measures one process alone; leave `distribute` out.")
+    split = character.checked_split(config, corpus)
     short = dataclasses.replace(split, val=min(split.val, split.train + HELD_OUT))
-    task = text_run.prepare_task(settings, corpus, short, notify)
+    device.ready(config.device, config.threads)
     # TensorFlow is imported from here on, for it must be told its device before.
-    from rnntk.models.weights import named_weights
-    from rnntk.training import callbacks, device, session, transfer
+    from rnntk.training import callbacks, session, transfer
+    from rnntk.training.char_task import CharTask
 
+    task = CharTask(config, corpus, short)
     if init_from is not None:
-        transfer.take_weights(task.model, corpus.prepared.vocabulary, init_from, notify)
-    steps = text_run.limits(fit).steps(task.steps_per_epoch)
+        transfer.take_weights(task.model, task.vocabulary, init_from)
+    steps = schedule.total_steps(config, task.steps_per_epoch)
     tried = min(STEPS, steps)
-    often = max(1, tried // 2)  # twice, for the first time makes the graphs
+    often = max(1, tried // 2)  # twice, because the first time makes the graphs
+    task.config = dataclasses.replace(
+        config,
+        max_steps=tried,
+        max_time=None,
+        val_every=often if config.val_fraction else None,
+        patience=None,
+        checkpoint_every=often,
+        keep=1,
+        sample_every=often if config.sample_every else 0,
+        histograms_every=often if config.histograms_every else 0,
+    )
     clock = callbacks.Clock(task.items_per_step)
 
     beside = next(p for p in path.absolute().parents if p.exists())
-    with atomic.disk_errors(path, advice="Choose another folder with --run."):
-        temporary = tempfile.TemporaryDirectory(prefix=".rnntk-dry-run-", dir=beside)
-    with temporary:
-        run = folder.create(
-            Path(temporary.name) / "run",
-            kind=folder.CHAR_RNN,
-            settings=settings.to_json(),
-            model=dataclasses.asdict(settings.model),
-            corpus={**corpus.record, "split": split.to_json()},
-            versions=device.versions(),
-            vocabulary=corpus.prepared.vocabulary,
-        )
+    with contextlib.ExitStack() as stack:
+        with disk_errors(path, advice="Choose another folder with `run`."):
+            temporary = stack.enter_context(scratch(beside))
         try:
-            session.train(
-                run,
-                task,
-                Progress(),
-                Limits(fit.epochs, tried, val_every=often),
-                weights_of=named_weights,
-                checkpoint_every=often,
-                keep=1,
-                log_every=1,
-                quiet=True,
-                draw=text_run.of_model(run, draw),
-                sample_every=often if sample_every else 0,
-                graph=task.graph,
-                histograms_every=often if settings.machine.histograms_every else 0,
-                extra_callbacks=[clock],
-            )
+            session.start(task, temporary / "run", quiet=True, extra=[clock])
         except Interrupted as error:
             raise Interrupted("Stopped; a dry run keeps nothing.", error.exit_code - 128) from error
     step = statistics.median(clock.steps[1:] or clock.steps)
-    validations = steps // (fit.val_every or task.steps_per_epoch) if split.val > split.train else 0
+    validations = (
+        steps // (config.val_every or task.steps_per_epoch) if split.val > split.train else 0
+    )
     validation = 0.0
     if validations:
         validation = clock.validations[-1] * (split.val - split.train) / (short.val - short.train)

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 class Job:
     """One process that trains alone.
 
-    What is decided while training (to stop, what a validation cost, where the run is) is decided by a job, so that
-    several processes decide the same. One process of a job, its chief, writes the run; the others write nothing.
+    Decisions while training (to stop, the validation loss, the run's folder) go through the job, so that several
+    processes decide the same. One process of a job, the chief, writes the run; the others write nothing.
 
     Attributes:
-        workers: how many processes there are.
-        index: which of them this is.
-        replicas: how many devices of all of them share the lanes of a batch.
+        workers: number of processes.
+        index: of this process; 0 is the chief.
+        replicas: number of devices of all processes that share the batch rows.
     """
 
     workers = 1
@@ -38,11 +38,11 @@ class Job:
         return self.index == 0
 
     def describe(self) -> str:
-        """Who shares the lanes, for a note to the user; nothing where nobody does."""
+        """Who shares the batch rows, for a note to the user; empty for one process."""
         return ""
 
     def scope(self) -> AbstractContextManager[Any]:
-        """Where model and optimizer must be made."""
+        """Context in which model and optimizer must be made."""
         return nullcontext()
 
     def step(
@@ -52,55 +52,55 @@ class Job:
         batch_size: int,
         **clipping: Any,
     ) -> TrainStep:
-        """The training step of all lanes.
+        """The training step of all batch rows.
 
         Args:
             model, optimizer: made in `scope`.
-            batch_size: lanes in all.
+            batch_size: rows in all.
             clipping: `clip` and `clip_norm` of `TrainStep`.
 
         Raises:
-            UsageError: there are fewer lanes than replicas.
+            UsageError: there are fewer rows than replicas.
         """
         from rnntk.training.step import TrainStep
 
         return TrainStep(model, optimizer, **clipping)
 
-    def agree(self, wish: str) -> str:
-        """What all processes stop for, given what this one would stop for.
+    def stop_reason(self, wish: str) -> str:
+        """Why all processes stop now, given why this one would.
 
         Args:
             wish: `max-time`, `signal`, `callback` or nothing.
 
         Returns:
-            One of these. The chief's clock counts, and a signal or callback anywhere.
+            One of these. The chief's clock counts, and a signal or callback of any process.
         """
         return wish
 
-    def chiefs(self, values: np.ndarray) -> np.ndarray:
+    def broadcast(self, values: np.ndarray) -> np.ndarray:
         """The chief's numbers, float32 and of the same shape in every process."""
         return values
 
-    def meet(self, facts: Mapping[str, Any], told: str) -> str:
-        """Wait for all processes, and make sure that they are about to do the same.
+    def barrier(self, facts: Mapping[str, Any], message: str) -> str:
+        """Wait for all processes, and see that they are about to do the same.
 
         Args:
-            facts: what must be the same everywhere, JSON-able.
-            told: what the chief says to all.
+            facts: what must be equal in all, JSON-able.
+            message: of the chief to all.
 
         Returns:
-            What the chief told.
+            The chief's message.
 
         Raises:
             UsageError: two processes differ; both sides are named.
         """
-        return told
+        return message
 
     def watched(self, run: Path) -> AbstractContextManager[None]:
-        """While it trains: that another process is gone becomes a message.
+        """Context of training in which the loss of another process becomes a message.
 
         Raises:
-            WorkerLost: it is; the message says how to go on.
+            WorkerLost: a process is gone; the message says how to continue.
         """
         return nullcontext()
 

@@ -17,42 +17,69 @@ from typing import Any, Protocol
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from rnntk.runs.checkpoint import Progress
-from rnntk.training import explosion
+from rnntk.config import MnistConfig, TrainConfig
+from rnntk.storage.checkpoint import Progress
+from rnntk.text.vocabulary import Vocabulary
+from rnntk.training import divergence, schedule
 from rnntk.training.job import Job
-from rnntk.training.schedule import Limits
 
 
 class Task(Protocol):
-    """What is trained: a model with its data and its step."""
+    """What is trained: a model with its data and its step.
 
+    Attributes:
+        kind: of the run, as in `run.json`.
+        corpus: what `run.json` keeps of the data.
+        job: who trains together.
+        items_per_step: symbols or images, for the rate.
+        unit: name of an item: "chars", "images".
+        uniform_loss: nats of a model that gives every outcome the same probability.
+    """
+
+    kind: str
+    corpus: dict[str, Any]
+    job: Job
     model: keras.Model
     optimizer: keras.optimizers.Optimizer
     steps_per_epoch: int
-    items_per_step: int  # symbols or images, for the rate
-    unit: str  # what an item is called: "chars", "images"
-    job: Job  # who trains it together
-    uniform_loss: float  # nats that a model pays that gives every outcome the same chance
+    items_per_step: int
+    unit: str
+    uniform_loss: float
+
+    @property
+    def config(self) -> TrainConfig | MnistConfig:
+        """Settings of the run."""
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """Symbols of a character model."""
+
+    def model_record(self) -> dict[str, Any]:
+        """What `run.json` keeps of the network."""
 
     def begin_epoch(self, epoch: int) -> None:
         """Reset what starts anew with an epoch."""
 
     def step(self, progress: Progress) -> dict[str, float]:
-        """Train one batch; returns at least `loss`, `grad_norm` and `learning_rate`."""
+        """Train on one batch; returns at least `loss`, `grad_norm` and `learning_rate`."""
 
     def validate(self) -> dict[str, float]:
-        """Measure on the held-out data; empty when there is none."""
+        """Measure on the held-out data; empty if there is none."""
+
+    def graph(self) -> tf.Graph:
+        """The model's graph, for TensorBoard."""
 
     def states(self) -> Mapping[str, np.ndarray]:
-        """What a resume needs beside weights, optimizer and progress; all processes of a job ask together."""
+        """What a resume needs beside weights, optimizer and progress; all processes of a job call it together."""
 
     def restore(self, states: Mapping[str, np.ndarray]) -> None:
-        """Take back what `states` gave."""
+        """Take the states that `states` gave."""
 
 
 class Stopped:
-    """Set by a signal or a limit; read between steps.
+    """Set by a signal; read between steps.
 
     Attributes:
         signal_number: the signal that asked to stop, or None.
@@ -63,7 +90,7 @@ class Stopped:
 
     @contextmanager
     def on_signals(self) -> Iterator[Stopped]:
-        """Turn Ctrl-C and SIGTERM into a wish to stop after the step; a second Ctrl-C stops at once."""
+        """Make Ctrl-C and SIGTERM stop training after the step; a second Ctrl-C stops at once."""
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
@@ -84,20 +111,17 @@ class Stopped:
 def fit(
     task: Task,
     progress: Progress,
-    limits: Limits,
-    *,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
+    callbacks: Sequence[keras.callbacks.Callback],
     stopped: Stopped | None = None,
 ) -> str:
     """Train until a limit is reached.
 
-    A validation belongs to its step: it is measured before the step's `on_train_batch_end`, whose logs then
-    hold its numbers too, so a checkpoint written there knows of it and a resume needs not repeat it.
+    Validation runs before `on_train_batch_end`, so a checkpoint written there includes its results and a resume does
+    not repeat it.
 
     Args:
         task: what is trained.
         progress: where to start; kept up to date in place, so callbacks that hold it see the present.
-        limits: when it ends.
         callbacks: Keras callbacks.
         stopped: read after every step.
 
@@ -105,12 +129,13 @@ def fit(
         Why it ended: `epochs`, `max-steps`, `max-time`, `patience`, `signal` or `callback`.
 
     Raises:
-        Exploded: loss, gradient or weights are not finite, or the loss has stayed above all reason.
+        Diverged: loss, gradient or weights are not finite, or the loss has stayed far too high.
     """
+    config = task.config
     calls = keras.callbacks.CallbackList(
         list(callbacks),
         model=task.model,
-        epochs=limits.epochs,
+        epochs=config.epochs,
         steps=task.steps_per_epoch,
         verbose=0,
     )
@@ -119,7 +144,7 @@ def fit(
     before = progress.seconds
     calls.on_train_begin()
     logs: dict[str, Any] = {}
-    reason = limits.reached(progress)
+    reason = schedule.reached(config, progress)
     while not reason:
         if progress.batch == 0:
             task.begin_epoch(progress.epoch)
@@ -131,35 +156,36 @@ def fit(
             started = time.perf_counter()
             logs = task.step(progress)
             logs["rate"] = task.items_per_step / (time.perf_counter() - started)
-            explosion.check_finite(logs, progress.step + 1)
+            divergence.check_finite(logs, progress.step + 1)
             progress.stepped(logs["loss"], task.steps_per_epoch)
-            explosion.count_high(progress, logs["loss"], task.uniform_loss, limits.explosion_steps)
-            due = progress.step % limits.val_every == 0 if limits.val_every else progress.batch == 0
+            divergence.count_high(progress, logs["loss"], task.uniform_loss, config.explosion_steps)
+            due = progress.step % config.val_every == 0 if config.val_every else progress.batch == 0
             if due:
-                logs |= _validate(task, progress, limits, calls)
+                logs |= _validate(task, progress, calls)
             progress.seconds = before + time.perf_counter() - begin
             calls.on_train_batch_end(batch, logs)
             wish = "callback" if task.model.stop_training else ""
-            if limits.max_seconds is not None and progress.seconds - before >= limits.max_seconds:
+            if config.max_time is not None and progress.seconds - before >= config.max_time:
                 wish = "max-time"
             elif stopped is not None and stopped.signal_number is not None:
                 wish = "signal"
-            reason = limits.reached(progress) or task.job.agree(wish)
+            reason = schedule.reached(config, progress) or task.job.stop_reason(wish)
         if progress.epoch > epoch:
             calls.on_epoch_end(epoch, logs)
             if not reason and task.model.stop_training:
-                reason = task.job.agree("callback")
+                reason = task.job.stop_reason("callback")
     calls.on_train_end(logs)
     return reason
 
 
 def _validate(
-    task: Task, progress: Progress, limits: Limits, calls: keras.callbacks.CallbackList
+    task: Task, progress: Progress, calls: keras.callbacks.CallbackList
 ) -> dict[str, float]:
     calls.on_test_begin()
     found = task.validate()
     if found:
-        explosion.check_finite(found, progress.step)
-        progress.validated(found["val_loss"], limits.plateau_patience)
+        divergence.check_finite(found, progress.step)
+        plateau = task.config.schedule == "plateau"
+        progress.validated(found["val_loss"], task.config.plateau_patience if plateau else None)
     calls.on_test_end(found)
     return found

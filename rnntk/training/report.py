@@ -1,63 +1,45 @@
-"""What a user sees while a model trains: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of a training session on stderr: a bar on a terminal or in a notebook, else a line now and then."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 import keras
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
-from rnntk.runs.checkpoint import Progress
-
-
-def duration(seconds: float) -> str:
-    """`75.0` -> `1m15s`."""
-    whole = max(0, round(seconds))
-    hours, rest = divmod(whole, 3600)
-    minutes, secs = divmod(rest, 60)
-    if hours:
-        return f"{hours}h{minutes:02d}m"
-    return f"{minutes}m{secs:02d}s" if minutes else f"{secs}s"
+from rnntk import duration
+from rnntk.storage.checkpoint import Progress
+from rnntk.training import schedule
+from rnntk.training.loop import Task
 
 
 class Report(keras.callbacks.Callback):
-    """Progress on stderr.
+    """Shows progress on stderr.
 
     Args:
-        progress: where training stands.
-        total: steps in all, or None when only time ends it.
-        max_seconds: the time limit of this session.
-        unit: what is counted a second: `chars`, `images`.
-        every: steps between lines where there is no terminal.
+        task: gives limits and units.
+        progress: of the run.
         quiet: print nothing.
-        stream: where to; stderr.
+        stream: where to print; stderr.
     """
 
     def __init__(
-        self,
-        progress: Progress,
-        *,
-        total: int,
-        max_seconds: float | None,
-        unit: str,
-        every: int,
-        quiet: bool = False,
-        stream: TextIO | None = None,
+        self, task: Task, progress: Progress, *, quiet: bool = False, stream: TextIO | None = None
     ) -> None:
         super().__init__()
-        self._progress, self._total, self._max_seconds = progress, total, max_seconds
-        self._unit, self._every, self._quiet = unit, every, quiet
-        self._stream = stream or sys.stderr
+        self._config, self._progress, self._unit = task.config, progress, task.unit
+        self._total = schedule.total_steps(task.config, task.steps_per_epoch)
+        self._quiet, self._stream = quiet, stream or sys.stderr
         self._bar: Any = None
         self._begin = (progress.step, progress.seconds)
         self._loss: float | None = None
         self._rate: float | None = None
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Show the bar where there is a terminal."""
-        if not self._quiet and self._stream.isatty():
+        """Show the bar where there is a terminal or a notebook."""
+        if not self._quiet and (self._stream.isatty() or "ipykernel" in sys.modules):
             self._bar = tqdm(
                 total=self._total,
                 initial=self._progress.step,
@@ -77,7 +59,7 @@ class Report(keras.callbacks.Callback):
         if self._bar is not None:
             self._bar.set_description_str(self._numbers(), refresh=False)
             self._bar.update(1)
-        elif not self._quiet and self._progress.step % self._every == 0:
+        elif not self._quiet and self._progress.step % self._config.log_every == 0:
             print(
                 f"step {self._progress.step}/{self._total}  {self._numbers()}",
                 file=self._stream,
@@ -105,7 +87,7 @@ class Report(keras.callbacks.Callback):
         self.close()
 
     def close(self) -> None:
-        """Take the bar away; safe to call twice."""
+        """Remove the bar; safe to call twice."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -120,7 +102,7 @@ class Report(keras.callbacks.Callback):
             print(text, file=self._stream, flush=True)
 
     def _numbers(self) -> str:
-        return f"loss {self._loss:.3f}  {self._rate:,.0f} {self._unit}/s  {duration(self._left())} left"
+        return f"loss {self._loss:.3f}  {self._rate:,.0f} {self._unit}/s  {duration.show(self._left())} left"
 
     def _left(self) -> float:
         steps, seconds = (
@@ -128,32 +110,6 @@ class Report(keras.callbacks.Callback):
             self._progress.seconds - self._begin[1],
         )
         left = (self._total - self._progress.step) * seconds / max(steps, 1)
-        if self._max_seconds is not None:
-            left = min(left, self._max_seconds - seconds)
+        if self._config.max_time is not None:
+            left = min(left, self._config.max_time - seconds)
         return left
-
-
-class Samples(keras.callbacks.Callback):
-    """Draws a text now and then, so one sees the model learn to write.
-
-    Args:
-        progress: where training stands.
-        draw: makes a text from the model as it is.
-        every: steps between samples.
-        show: called with each text.
-    """
-
-    def __init__(
-        self,
-        progress: Progress,
-        draw: Callable[[keras.Model], str],
-        every: int,
-        show: Callable[[int, str], None],
-    ) -> None:
-        super().__init__()
-        self._progress, self._draw, self._every, self._show = progress, draw, every, show
-
-    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Draw when it is time."""
-        if self._progress.step % self._every == 0:
-            self._show(self._progress.step, self._draw(self.model))

@@ -1,10 +1,12 @@
-"""The row classifier on images, as the loop trains it."""
+"""The row classifier on images, as the training loop sees it."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -13,18 +15,23 @@ import tensorflow as tf
 
 from rnntk.config import MnistConfig
 from rnntk.corpora.images import ImageSet
+from rnntk.errors import DataError
 from rnntk.models.row_classifier import RowClassifier
-from rnntk.runs.checkpoint import Progress
-from rnntk.training import scores
+from rnntk.storage import folder
+from rnntk.storage.checkpoint import Progress
+from rnntk.training import schedule, scores
 from rnntk.training.job import ALONE
 from rnntk.training.optimizers import Rate
-from rnntk.training.step import ClassifierStep
-from rnntk.training.tasks import step_seed
+from rnntk.training.step import ClassifierStep, step_seed
 
 # Each kind of random choice has its own stream: (seed, kind, which).
 _ORDER, _SHIFT, _PERMUTATION = range(3)
 
 TEST_BATCH = 500
+
+NETWORK = ("cell", "layers", "units", "bidirectional", "dropout")
+
+log = logging.getLogger(__name__)
 
 
 class Reading:
@@ -66,69 +73,110 @@ class Reading:
         return record
 
 
-class RowTask:
-    """A row classifier on images.
+@dataclass(frozen=True)
+class ClassifierResult:
+    """How a classifier does on the test images.
 
-    The order of the images in an epoch, their shifts and dropout are functions of the seed, the epoch
-    and the step, so a resume inside an epoch goes on exactly.
-
-    Args:
-        model: the network.
-        optimizer: its optimizer; the learning rate is set at every step.
-        step: one training step.
-        reading: how an image becomes a sequence.
-        images: the last `settings.val_size` training images are held out.
-        settings: batch size, learning rate, shifts.
-        seed: of order, shifts and dropout.
+    Attributes:
+        accuracy: fraction of the images classified right.
+        interval: 95 % Wilson interval of that fraction.
+        loss: mean nats.
+        images: number of test images.
+        logits: `(images, 10)` float32.
+        confusion: `(10, 10)` counts; rows are the true digits, columns the predicted ones.
     """
 
-    unit = "images"
+    accuracy: float
+    interval: tuple[float, float]
+    loss: float
+    images: int
+    logits: np.ndarray
+    confusion: np.ndarray
 
-    def __init__(
-        self,
-        model: RowClassifier,
-        optimizer: keras.optimizers.Optimizer,
-        step: ClassifierStep,
-        reading: Reading,
-        images: ImageSet,
-        settings: MnistConfig,
-        seed: int,
-    ) -> None:
-        count = len(images.x_train) - settings.val_size
-        self.model, self.optimizer, self._step, self.reading = model, optimizer, step, reading
+
+class RowTask:
+    """A row classifier on images, as the training loop sees it.
+
+    The order of the images in an epoch, their shifts and dropout are functions of the seed, the epoch
+    and the step, so a resume inside an epoch continues exactly. TensorFlow must be set up (`device.ready`).
+
+    Args:
+        config: of the run; the last `val_size` training images are held out.
+        images: training and test images.
+        corpus: what `run.json` keeps of them.
+
+    Raises:
+        DataError: fewer training images than are held out.
+    """
+
+    kind = folder.ROW_CLASSIFIER
+    unit = "images"
+    vocabulary = None
+    job = ALONE
+
+    def __init__(self, config: MnistConfig, images: ImageSet, corpus: dict[str, Any]) -> None:
+        count = len(images.x_train) - config.val_size
+        if count < 1:
+            raise DataError(
+                f"`val_size` {config.val_size} leaves no training images: there are {len(images.x_train)} in all."
+            )
+        self.config, self.corpus = config, corpus
+        height, width = images.x_train.shape[1:]
+        self.reading = Reading(config.order, (height, width), config.seed)
+        self.model = RowClassifier(
+            features=self.reading.features,
+            classes=10,
+            seed=config.seed,
+            **{name: getattr(config, name) for name in NETWORK},
+        )
+        self.optimizer = keras.optimizers.Adam(config.learning_rate)
+        self.optimizer.build(self.model.trainable_variables)
+        device = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+        log.info(f"{self.model.count_params():,} parameters, on the {device}.")
+        self._step = ClassifierStep(
+            self.model, self.optimizer, clip="global-norm", clip_norm=config.clip_norm
+        )
         self._x, self._y = images.x_train[:count], images.y_train[:count]
         self._x_val, self._y_val = images.x_train[count:], images.y_train[count:]
-        self._settings, self._seed = settings, seed
-        self.job = ALONE
-        self.uniform_loss = math.log(model.classes)
-        self.items_per_step = min(settings.batch_size, count)
+        self._x_test, self._y_test = images.x_test, images.y_test
+        self.uniform_loss = math.log(self.model.classes)
+        self.items_per_step = min(config.batch_size, count)
         self.steps_per_epoch = count // self.items_per_step
-        self._rate = Rate(optimizer)
+        self._rate = Rate(self.optimizer)
         self._epoch = -1
         self._indices = np.arange(count)
-        self._logits = tf.function(lambda rows: model(rows, training=False))
+        self._logits = tf.function(lambda rows: self.model(rows, training=False))
+
+    def model_record(self) -> dict[str, Any]:
+        """What `run.json` keeps of the network."""
+        return {
+            **{name: getattr(self.config, name) for name in NETWORK},
+            **self.reading.to_json(),
+            "parameters": int(self.model.count_params()),
+        }
 
     def begin_epoch(self, epoch: int) -> None:
         """Shuffle the training images."""
         self._epoch = epoch
-        shuffled = np.random.default_rng(_stream(self._seed, _ORDER, epoch))
+        shuffled = np.random.default_rng(_stream(self.config.seed, _ORDER, epoch))
         self._indices = shuffled.permutation(len(self._x))
 
     def step(self, progress: Progress) -> dict[str, float]:
         """Train one batch; `loss` in nats, `accuracy` of the batch."""
         if self._epoch != progress.epoch:
             self.begin_epoch(progress.epoch)
-        rate = self._settings.learning_rate * self._settings.decay_rate**progress.epoch
+        total = schedule.total_steps(self.config, self.steps_per_epoch)
+        rate = schedule.learning_rate(self.config, progress, total)
         self._rate.set(rate)
         picked = self._indices[progress.batch * self.items_per_step :][: self.items_per_step]
         images = self._x[picked]
-        if self._settings.shift:
-            drawn = np.random.default_rng(_stream(self._seed, _SHIFT, progress.step))
-            images = shifted(images, self._settings.shift, drawn)
+        if self.config.shift:
+            drawn = np.random.default_rng(_stream(self.config.seed, _SHIFT, progress.step))
+            images = shifted(images, self.config.shift, drawn)
         loss, accuracy, norm = self._step(
             tf.constant(self.reading(images)),
             tf.constant(self._y[picked].astype(np.int32)),
-            step_seed(self._seed, progress.step),
+            step_seed(self.config.seed, progress.step),
         )
         return {
             "loss": float(loss),
@@ -155,6 +203,15 @@ class RowTask:
         logits = np.concatenate(pieces)
         accuracy = float((logits.argmax(axis=1) == y).mean())
         return float(scores.nats(logits, y).mean()), accuracy, logits
+
+    def test(self) -> ClassifierResult:
+        """Measure on the test images."""
+        loss, accuracy, logits = self.measure(self._x_test, self._y_test)
+        confusion = np.zeros((10, 10), dtype=np.int64)
+        np.add.at(confusion, (self._y_test, logits.argmax(axis=1)), 1)
+        count = len(self._y_test)
+        interval = scores.wilson(accuracy, count)
+        return ClassifierResult(accuracy, interval, loss, count, logits, confusion)
 
     def graph(self) -> tf.Graph:
         """The model's own graph, for TensorBoard."""

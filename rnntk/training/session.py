@@ -1,34 +1,43 @@
-"""One training session in a run folder: started anew or resumed, guarded by a lock, saved at its end."""
+"""One training session in a run folder: new or resumed, guarded by a lock, saved at its end."""
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
 
+from rnntk.config import TrainConfig
 from rnntk.errors import Interrupted, RunError, TrainingError, shown
-from rnntk.runs import atomic, checkpoint, folder
-from rnntk.runs.checkpoint import Progress
-from rnntk.runs.folder import RunFolder
-from rnntk.training import callbacks, loop
-from rnntk.training.explosion import Exploded
+from rnntk.files import DiskRefused, disk_errors
+from rnntk.models.weights import named_optimizer_variables, named_weights
+from rnntk.storage import checkpoint, folder
+from rnntk.storage.checkpoint import Arrays, Progress
+from rnntk.storage.folder import RunFolder
+from rnntk.training import callbacks, device, loop
+from rnntk.training.divergence import Diverged
 from rnntk.training.loop import Stopped, Task
-from rnntk.training.report import Report, Samples
-from rnntk.training.schedule import Limits
+from rnntk.training.report import Report
+
+log = logging.getLogger(__name__)
+
+Callbacks = Sequence[keras.callbacks.Callback]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a session reached.
+    """The end of a session.
 
     Attributes:
         run: its folder.
-        progress: where it stands.
+        progress: steps, epochs, losses reached.
         reason: why it ended: `epochs`, `max-steps`, `max-time`, `patience` or `callback`.
         chief: whether this process wrote the run.
     """
@@ -39,158 +48,191 @@ class Result:
     chief: bool = True
 
 
-def restore(
-    run: RunFolder,
-    task: Task,
-    weights_of: callbacks.WeightsOf,
-    warn: Callable[[str], None],
-    which: str = "last",
-) -> Progress:
+def start(task: Task, path: Path, *, quiet: bool = False, extra: Callbacks = ()) -> Result:
+    """Train a new run in the folder `path`.
+
+    Args:
+        task: what is trained.
+        path: of the new run folder.
+        quiet: show no progress.
+        extra: Keras callbacks of the user.
+
+    Raises:
+        RunError: the folder exists.
+        TrainingError, Interrupted: see `train`.
+    """
+    record: dict[str, Any] = {
+        "kind": task.kind,
+        "settings": task.config.to_json(),
+        "model": task.model_record(),
+        "corpus": task.corpus,
+        "versions": device.versions(),
+    }
+    if not task.job.chief:
+        return train(RunFolder(path, record), task, Progress(), quiet=quiet, extra=extra)
+    run = folder.create(path, **record, vocabulary=task.vocabulary)
+    try:
+        with run.lock():
+            return train(run, task, Progress(), quiet=quiet, extra=extra)
+    except BaseException:
+        folder.discard(path)
+        raise
+
+
+def resume(
+    run: RunFolder, task: Task, which: str = "last", *, quiet: bool = False, extra: Callbacks = ()
+) -> Result:
+    """Continue a run exactly from a checkpoint; the caller holds its lock.
+
+    Args:
+        run: its folder; the task's settings are kept there for later resumes.
+        task: what is trained.
+        which: the checkpoint.
+        quiet, extra: as in `start`.
+
+    Raises:
+        RunError: no whole checkpoint, or it does not fit the model.
+        TrainingError, Interrupted: see `train`.
+    """
+    _warn_of_versions(run)
+    progress = restore(run, task, which)
+    if task.job.chief:
+        run = run.with_settings(task.config.to_json_on_resume())
+    log.info(f"Continuing {shown(run.path)} at step {progress.step}.")
+    return train(run, task, progress, quiet=quiet, extra=extra)
+
+
+def restore(run: RunFolder, task: Task, which: str = "last") -> Progress:
     """Bring a task back to a checkpoint, by default the run's last whole one.
 
     Raises:
-        RunError: nothing whole is there, or it does not fit the model.
+        RunError: no whole checkpoint, or it does not fit the model.
     """
-    saved = run.checkpoint(which, warn=warn)
+    saved = run.checkpoint(which)
     try:
-        load_weights(weights_of(task.model), saved.weights())
-        callbacks.restore_optimizer(task.optimizer, saved.optimizer())
+        _assign(named_weights(task.model), saved.weights())
+        slots = named_optimizer_variables(task.optimizer, task.model)
+        _assign(slots, _by_name(saved.optimizer(), slots))
         task.restore(saved.states())
     except (KeyError, ValueError) as error:
         raise RunError(f"{saved.folder} does not fit the model of {run.path}: {error}.") from error
     return saved.progress
 
 
-def load_weights(variables: Any, arrays: Any) -> None:
-    """Assign arrays to variables by name; names and shapes must be the same on both sides.
+def _by_name(arrays: Arrays, variables: Mapping[str, keras.Variable]) -> Arrays:
+    """An optimizer's arrays by name; rnntk 0.1 saved them by position.
 
     Raises:
-        ValueError: they are not.
+        ValueError: by position, and of another number.
     """
-    if set(variables) != set(arrays):
-        raise ValueError(f"weights {sorted(set(variables) ^ set(arrays))} are on one side only")
+    if not all(name.isdigit() for name in arrays):
+        return arrays
+    if len(arrays) != len(variables):
+        raise ValueError(f"{len(arrays)} optimizer variables saved, {len(variables)} expected")
+    return {name: arrays[place] for name, place in zip(variables, sorted(arrays), strict=True)}
+
+
+def _assign(variables: Mapping[str, keras.Variable], arrays: Arrays) -> None:
+    """Assign arrays to variables by name.
+
+    Raises:
+        ValueError: names or shapes differ.
+    """
+    if differing := sorted(set(variables) ^ set(arrays)):
+        raise ValueError(f"{', '.join(differing)} on one side only")
     for name, variable in variables.items():
         variable.assign(arrays[name])
 
 
+def _warn_of_versions(run: RunFolder) -> None:
+    before, now = run.record.get("versions", {}), device.versions()
+    changed = [
+        f"{name} {before[name]} (now {now[name]})"
+        for name in ("tensorflow", "keras", "numpy")
+        if before.get(name) not in (None, now[name])
+    ]
+    if changed:
+        log.warning(
+            f"Warning: {shown(run.path)} was trained with {', '.join(changed)}; results may differ in the last digits."
+        )
+
+
 def train(
-    run: RunFolder,
-    task: Task,
-    progress: Progress,
-    limits: Limits,
-    *,
-    weights_of: callbacks.WeightsOf,
-    checkpoint_every: int,
-    keep: int,
-    log_every: int,
-    quiet: bool = False,
-    draw: Callable[[keras.Model], str] | None = None,
-    sample_every: int = 0,
-    graph: Callable[[], Any] | None = None,
-    histograms_every: int = 0,
-    extra_callbacks: Sequence[keras.callbacks.Callback] = (),
+    run: RunFolder, task: Task, progress: Progress, *, quiet: bool = False, extra: Callbacks = ()
 ) -> Result:
     """Train in a run folder until a limit.
 
-    Of the processes of a job only the chief writes there, and says what it does.
+    Of the processes of a job only the chief writes and prints.
 
     Args:
-        run: where everything goes; the caller holds its lock.
+        run: its folder; the caller holds the lock.
         task: what is trained.
-        progress: where it starts.
-        limits: when it ends.
-        weights_of: the model's weights by name.
-        checkpoint_every: steps between checkpoints.
-        keep: checkpoints kept beside the best.
-        log_every: steps between lines where there is no terminal.
-        quiet: print nothing.
-        draw: makes a text of the model as it is.
-        sample_every: steps between texts; 0 for none.
-        graph: the step's graph, for TensorBoard.
-        histograms_every: steps between histograms of the weights in TensorBoard; 0 for none.
-        extra_callbacks: a user's own Keras callbacks, called last.
+        progress: where it starts; kept up to date.
+        quiet, extra: as in `start`.
 
     Raises:
         Interrupted: a signal ended it, after it was saved.
         WorkerLost: another process of the job is gone.
-        TrainingError: training has exploded, or the disk refuses what is written.
+        TrainingError: training diverged, or the disk refuses a write.
     """
+    _check_weights_agree(task)
     began = progress.step
-    report = Report(
-        progress,
-        total=limits.steps(task.steps_per_epoch),
-        max_seconds=limits.max_seconds,
-        unit=task.unit,
-        every=log_every,
-        quiet=quiet,
-    )
-    metrics = None
-    listeners: list[keras.callbacks.Callback] = []
+    report = Report(task, progress, quiet=quiet)
     with ExitStack() as stack:
+        listeners: list[keras.callbacks.Callback] = []
+        metrics = None
         if task.job.chief:
             stack.callback(report.close)
-            stack.enter_context(_disk_told(run))
+            stack.enter_context(_disk_errors_explained(run))
             checkpoint.remove_unfinished(run.checkpoints)
             _cut_samples(run, progress)
-            metrics = callbacks.Metrics(run, progress)
+            metrics = callbacks.MetricsWriter(run, progress)
             stack.callback(metrics.close)
             if metrics.lost:
                 report.say(f"{run.metrics} has lost lines since it was saved; they stay missing.")
-            board = callbacks.TensorBoardScalars(
-                run, progress, graph, weights_of=weights_of, histograms_every=histograms_every
-            )
+            board = callbacks.TensorBoardScalars(run, task, progress)
             stack.callback(board.close)
             listeners = [metrics, board, report]
-        checkpoints = callbacks.Checkpoints(
-            run, task, progress, metrics, weights_of, every=checkpoint_every, keep=keep
-        )
-        if task.job.chief and draw is not None and sample_every:
-
-            def show(step: int, text: str) -> None:
-                report.say(f"--- sample at step {step} ---\n{text}\n---")
-                board.text("sample", text)
-                with (
-                    atomic.disk_errors(run.samples),
-                    run.samples.open("a", encoding="utf-8", newline="") as file,
-                ):
-                    file.write(f"--- step {step} ---\n{text}\n")
-                    progress.samples_bytes = file.tell()
-
-            listeners.append(Samples(progress, draw, sample_every, show))
+            if isinstance(task.config, TrainConfig) and task.config.sample_every:
+                listeners.append(callbacks.Samples(run, progress, report, board))
+        saving = callbacks.Checkpoints(run, task, progress, metrics)
         stopped = stack.enter_context(Stopped().on_signals())
         stack.enter_context(task.job.watched(run.path))
         try:
-            reason = loop.fit(
-                task,
-                progress,
-                limits,
-                callbacks=[*listeners, *extra_callbacks, checkpoints],
-                stopped=stopped,
-            )
-        except Exploded as error:
+            reason = loop.fit(task, progress, [*listeners, *extra, saving], stopped)
+        except Diverged as error:
             if task.job.chief and not error.finite:
-                # Nobody can use them; what this session began from is not its own to remove.
+                # Nobody can use them; the checkpoint that this session began from is not its own to remove.
                 checkpoint.remove_after(run.checkpoints, max(began, error.good_until))
-            raise TrainingError(f"{error} {_after_explosion(run, error)}") from error
+            raise TrainingError(f"{error} {_after_divergence(run, error)}") from error
     if reason == "signal":
         raise Interrupted(
-            f"Stopped at step {progress.step} and saved. Go on with: {run.resume_command}",
-            # Where the signal came to another process, all end as if it had come here.
+            f"Stopped at step {progress.step} and saved. Continue with: {run.resume_command}",
+            # If the signal reached another process, all end as if it had come here.
             stopped.signal_number or signal.SIGTERM,
         )
     return Result(run, progress, reason, task.job.chief)
 
 
-def _after_explosion(run: RunFolder, error: Exploded) -> str:
-    """What is left of an exploded run, and what to do."""
+def _check_weights_agree(task: Task) -> None:
+    """See that all processes of a job hold the same weights: each read them from its own view of the disk."""
+    if task.job.workers > 1:
+        digest = hashlib.sha256()
+        for variable in named_weights(task.model).values():
+            digest.update(variable.numpy().tobytes())
+        task.job.barrier({"the weights' sha256": digest.hexdigest()}, "")
+
+
+def _after_divergence(run: RunFolder, error: Diverged) -> str:
+    """What is left of a diverged run, and what to do."""
     good = [step for step in checkpoint.steps(run.checkpoints) if step <= error.good_until]
-    lower = "a lower --learning-rate or --clip-norm"
+    lower = "a lower `learning_rate` or `clip_norm`"
     if not good:
         return f"Nothing was saved before. Train anew with {lower}."
     kept = f"Checkpoint {good[-1]} of {run.path} is from before, and good."
     if run.kind != folder.CHAR_RNN:
         return f"{kept} Train anew with {lower}."
-    on = f" Or go on all the same with: {run.resume_command} --explosion-steps 0"
+    on = f" Or continue all the same with: {run.resume_command} --explosion-steps 0"
     again = f"rnntk train --init-from {shown(run.path)} --learning-rate {run.settings['learning_rate'] / 4:g}"
     return f"{kept} Start from its weights with {lower}, such as: {again}" + (
         on if error.finite else ""
@@ -198,24 +240,22 @@ def _after_explosion(run: RunFolder, error: Exploded) -> str:
 
 
 @contextmanager
-def _disk_told(run: RunFolder) -> Iterator[None]:
-    """Say what a run that the disk refuses still has, and what to type."""
+def _disk_errors_explained(run: RunFolder) -> Iterator[None]:
+    """Add to a disk error what the run still has, and what to type."""
     try:
         yield
-    except atomic.DiskRefused as error:
+    except DiskRefused as error:
         if checkpoint.steps(run.checkpoints):
-            left = (
-                f"What was saved before is whole. {error.cure} and go on with: {run.resume_command}"
-            )
+            left = f"What was saved before is whole. {error.cure} and continue with: {run.resume_command}"
         else:
-            left = f"Nothing had been saved yet. {error.cure} or choose another folder with --run, and train anew."
+            left = f"Nothing had been saved yet. {error.cure} or choose another folder with `run`, and train anew."
         raise TrainingError(f"{error.problem} {left}") from error
 
 
 def _cut_samples(run: RunFolder, progress: Progress) -> None:
-    """Take away the texts that were drawn after the checkpoint; they will be drawn again."""
+    """Remove the samples that were generated after the checkpoint; they will be generated again."""
     if progress.step == 0:
         progress.samples_bytes = 0
     elif progress.samples_bytes is not None and run.samples.exists():
-        with atomic.disk_errors(run.samples):
+        with disk_errors(run.samples):
             os.truncate(run.samples, min(progress.samples_bytes, run.samples.stat().st_size))

@@ -36,6 +36,11 @@ def shard_sizes(batch_size: int, shards: int) -> list[int]:
     return [small + 1] * larger + [small] * (shards - larger)
 
 
+def step_seed(seed: int, step: int) -> tf.Tensor:
+    """Seed of one step's dropout, `(2,)` int32: the same step of the same run drops the same elements."""
+    return tf.constant(np.array([seed, step], dtype=np.uint32).astype(np.int32))
+
+
 def clip_gradients(
     gradients: Sequence[tf.Tensor], clip: Clip, threshold: float
 ) -> tuple[list[tf.Tensor], tf.Tensor]:

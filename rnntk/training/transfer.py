@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 
 import numpy as np
 
 from rnntk.errors import RunError
 from rnntk.models.char_rnn import CharRNN
 from rnntk.models.weights import named_weights
-from rnntk.runs.folder import RunFolder
+from rnntk.storage.folder import RunFolder
 from rnntk.text.vocabulary import Vocabulary
 
 # Along which axis of these weights the symbols lie.
 _SYMBOL_AXIS = {"embedding/embeddings": 0, "output/kernel": 1, "output/bias": 0}
 
 
-def take_weights(
-    model: CharRNN, vocabulary: Vocabulary, run: RunFolder, notify: Callable[[str], None]
-) -> None:
+log = logging.getLogger(__name__)
+
+
+def take_weights(model: CharRNN, vocabulary: Vocabulary, run: RunFolder) -> None:
     """Copy a run's last weights into a new model.
 
-    Symbols that both vocabularies have take their rows of the embedding and their columns of the output along;
-    new symbols keep their fresh start.
+    Symbols of both vocabularies keep their rows of the embedding and their columns of the output; new symbols
+    keep their initial weights.
 
     Args:
         model: the new model; changed in place.
         vocabulary: its symbols.
         run: where the weights come from.
-        notify: told which symbols match and which are new.
 
     Raises:
         RunError: the networks differ in more than their symbols.
@@ -37,10 +37,10 @@ def take_weights(
     if theirs != model.layer_norm:
         raise RunError(
             f"The weights of {run.path} do not fit: it was trained with{'' if theirs else 'out'} layer normalisation. "
-            f"Give --{'' if theirs else 'no-'}layer-norm, or leave it out to take that run's own."
+            f"Set `layer_norm` to {str(theirs).lower()}, or leave it out to take that run's own."
         )
     old = run.vocabulary()
-    weights = run.checkpoint("last", warn=notify).weights()
+    weights = run.checkpoint("last").weights()
     variables = named_weights(model)
     for name, variable in variables.items():
         axis = _SYMBOL_AXIS.get(name)
@@ -51,7 +51,7 @@ def take_weights(
             there = list(weights[name].shape) if name in weights else "missing"
             raise RunError(
                 f"The weights of {run.path} do not fit: {name} is {there} there, {shape} is needed. Give the same "
-                "--cell, --layers, --units and --embedding as that run, or leave them out to take its own."
+                "`cell`, `layers`, `units` and `embedding` as that run, or leave them out to take its own."
             )
     if extra := sorted(set(weights) - set(variables)):
         raise RunError(
@@ -70,7 +70,7 @@ def take_weights(
         target = np.moveaxis(value, axis, 0)
         target[to] = np.moveaxis(weights[name], axis, 0)[where]
         variable.assign(value)
-    notify(
+    log.info(
         f"Weights of {run.path}: {len(both)} of {len(vocabulary)} symbols match"
         + (f"; new: {_listed(new)}" if new else "")
         + (f"; no longer used: {_listed(gone)}" if gone else "")

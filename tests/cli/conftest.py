@@ -85,21 +85,19 @@ def untrained(here: Path) -> Callable[..., Path]:
     """
     import numpy as np
 
-    from rnntk import config
-    from rnntk.config import OptimizationConfig, TextConfig
-    from rnntk.runs import checkpoint, folder
+    from rnntk.config import TrainConfig
+    from rnntk.storage import checkpoint, folder
     from rnntk.text import corpus as corpora
-    from rnntk.training.text_run import Split
+    from rnntk.training.split import Split
 
     def make(path: str, val: float = 0.0, test: float = 0.0, **text: object) -> Path:
-        settings = TextConfig(**text)
-        corpus = corpora.prepare_corpus(settings, corpora.find(settings, notify=lambda _: None))
-        fit = OptimizationConfig(val_fraction=val, test_fraction=test)
-        split = Split.of(len(corpus.prepared.ids), fit)
+        settings = TrainConfig(val_fraction=val, test_fraction=test, **text)
+        corpus = corpora.prepare_corpus(settings, corpora.find(settings))
+        split = Split.of(len(corpus.prepared.ids), settings)
         run = folder.create(
             here / path,
             kind=folder.CHAR_RNN,
-            settings=config.to_json(settings, fit),
+            settings=settings.to_json(),
             model={"cell": "rnn", "layers": 1, "units": 8, "embedding": 6},
             corpus={**corpus.record, "split": split.to_json()},
             versions={},

@@ -39,11 +39,11 @@ def test_a_file_of_anything_trains_and_writes_whole_characters(
     )  # fmt: skip
     assert trained.exit_code == 0, trained.output
     # What such figures are given in: eight bits at most for a model that knows nothing.
-    said = [float(n) for n in re.findall(r"\(([\d.]+) bits a byte\)", trained.stdout)]
+    said = [float(n) for n in re.findall(r"\(([\d.]+) bits per byte\)", trained.stdout)]
     assert len(said) == 2
     assert max(said) < 8.1
     found = rnntk("eval", "r", "--split", "val")
-    a_byte = re.search(r"([\d.]+) a byte \(\d+ of them\)", found.stdout)
+    a_byte = re.search(r"([\d.]+) per byte \(\d+ of them\)", found.stdout)
     assert a_byte is not None, found.stdout
     assert float(a_byte[1]) == pytest.approx(said[1], abs=1e-3)
     drawn = rnntk("sample", "r", "--prime", "글😀é", "--length", "300", "--seed", "1")
@@ -74,7 +74,10 @@ def test_any_file_is_evaluated_by_a_model_of_bytes(
             assert found["characters"] == len(data.decode("utf-8", "surrogateescape"))
     page = rnntk("eval", "r", "--input", "other", "--html", "page.html")
     assert page.exit_code == 0, page.output
-    assert ("\ufffd" in (here / "page.html").read_text("utf-8")) == (b"\xff" in data)
+    shown = re.search(r'"read":\{"text":"(.*?)"', (here / "page.html").read_text("utf-8"))
+    assert shown
+    assert ("\\ufffd" in shown[1]) == (b"\xff" in data)
+    assert "\\udc" not in shown[1]
 
 
 def test_what_contradicts_itself_is_refused(rnntk: Run, binary: Path) -> None:

@@ -20,7 +20,7 @@ def test_a_run_is_found_by_its_name(rnntk, untrained, text: Path, args: tuple[ob
     name, *rest = args
     result = rnntk(name, "s-1", "--runs-dir", "all", *rest)
     assert result.exit_code == 1
-    assert "There is no run folder s-1, and no run of this name in all. Did you mean r-1?" in (
+    assert "There is no run folder s-1, and no run of this name in all. Did you mean 'r-1'?" in (
         result.stderr
     )
     result = rnntk(name, "r-1", "--runs-dir", "all", *rest)
@@ -53,7 +53,7 @@ def test_what_to_train_on_is_advised_only_where_there_is_such_a_corpus(
     assert result.exit_code == 1
     assert result.stderr.endswith(
         "There is no run on tny in runs, and no corpus of this name. "
-        "The runs there are on tiny. Did you mean tiny?\n"
+        "The runs there are on tiny. Did you mean 'tiny'?\n"
     )
     result = rnntk("sample", "--corpus", "demo_ko")
     assert "Train one with: rnntk train --corpus demo_ko" in result.stderr

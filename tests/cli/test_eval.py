@@ -1,19 +1,19 @@
-"""`rnntk eval`: the figures, their neighbours, and the files it writes."""
+"""`rnntk eval`: the figures, the baselines beside them, and the files it writes."""
 
 from __future__ import annotations
 
-import html
 import json
 import math
 import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rnntk.cli import eval_page
+from rnntk.config import typed_setting
+from rnntk.play import limits
+from rnntk.storage import checkpoint, folder
 
 SMALL = [
     "--units", "8", "--embedding", "6", "--batch-size", "4", "--seq-length", "20", "--sample-every", "0",
@@ -209,70 +209,122 @@ def test_a_file_that_cannot_be_written(rnntk, held: Path) -> None:
         assert flag in result.stderr
 
 
-class Page(HTMLParser):
-    """The text inside <pre>, the classes and tips of its characters, and every tag of the page."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.text, self.tips, self.classes = "", [], []
-        self.tags: list[str] = []
-        self.addresses: list[str] = []
-        self._inside = False
-        self.feed(source)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.addresses += [v for k, v in attrs if k in ("src", "href")]
-        if tag == "pre":
-            self._inside = True
-        elif self._inside and tag == "i":
-            found = dict(attrs)
-            self.classes.append(found.get("class", ""))
-            self.tips.append(found.get("title"))
-
-    def handle_endtag(self, tag):
-        if tag == "pre":
-            self._inside = False
-
-    def handle_data(self, data):
-        if self._inside:
-            self.text += data
+def report_data(path: Path) -> dict:
+    source = path.read_text(encoding="utf-8")
+    found = re.search(r'<script type="application/json" id="report-data">(.*?)</script>', source)
+    assert found
+    return json.loads(found[1])
 
 
-def test_the_page_is_whole_and_needs_nothing_else(rnntk, held: Path, here: Path) -> None:
-    rnntk("eval", held, "--html", "p.html", "--costs", "c.json")
+def test_the_page_is_the_report_of_the_text_and_needs_nothing_else(
+    rnntk, held: Path, here: Path
+) -> None:
+    found = figures(rnntk, held, "--html", "p.html", "--costs", "c.json")
     source = (here / "p.html").read_text(encoding="utf-8")
-    page = Page(source)
+    data = report_data(here / "p.html")
     costs = json.loads((here / "c.json").read_text(encoding="utf-8"))
-    assert page.text == costs["text"]
-    assert page.tips == [None, *(f"{bits:.2f} bits" for bits in costs["costs"][1:])]
-    assert not {"script", "link", "img", "iframe"} & set(page.tags)
-    assert page.addresses == []
+    assert data["read"]["text"] == costs["text"]
+    assert data["read"]["bits"][0] is None
+    np.testing.assert_allclose(data["read"]["bits"][1:], costs["costs"][1:], atol=1e-3)
+    assert not re.search(r"<(link|img|iframe)\b(?![^>]*data:)", source)
+    assert not re.search(r"""(src|href)=["'](?!data:)""", source)
     assert "url(" not in source
     assert "@import" not in source
     assert "prefers-color-scheme: dark" in source
-    assert "n-grams up to 6" in source
-    assert "$" not in source, "a place of the template was left open"
+    evaluation = data["evaluation"]
+    assert evaluation["of"] == "val"
+    assert evaluation["characters"] == found["model"]["characters"]
+    rows = dict(evaluation["bits_per_character"])
+    assert rows["this model"] == found["model"]["bits_per_character"]
+    assert rows["n-grams up to 6"] == found["floors"]["ngram_bits_per_character"]["6"]
 
 
-def test_the_page_escapes_whatever_the_text_holds() -> None:
-    text = "<script>&\"'\r\n\x00\x1b\x85\ud800</pre>$title가"
-    bits = [None, *([3.5] * (len(text) - 1))]
-    source = eval_page.page("<b>", "a & b", [("this model", 2.0), ("<i>", 1.0)], text, bits)
-    assert "<script" not in source
-    assert "<b>" not in source
-    page = Page(source)
-    assert html.unescape(page.text) == "<script>&\"'\u2190\n\ufffd\ufffd\ufffd\ufffd</pre>$title가"
-    assert page.classes[:2] == ["", "b"]
-    assert page.classes[text.index("\n")] == "b n"
-    source.encode("utf-8")
+def test_a_long_text_is_shown_in_part_and_says_so(
+    rnntk, held: Path, here: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(limits, "TEXT", 5)
+    found = figures(rnntk, held, "--no-floors", "--html", "p.html")["model"]
+    data = report_data(here / "p.html")
+    assert len(data["read"]["text"]) == 5
+    assert data["evaluation"]["characters"] == found["characters"] > 5
+    assert data["evaluation"]["bits_per_character"] == [["this model", found["bits_per_character"]]]
+    # The units of a large model leave room for fewer symbols.
+    monkeypatch.setattr(limits, "TRACE_BYTES", 3 * 4 * 8)
+    assert rnntk("eval", held, "--no-floors", "--html", "p.html").exit_code == 0
+    assert len(report_data(here / "p.html")["read"]["text"]) == 3
 
 
-def test_a_long_text_is_shown_in_part_and_says_so(monkeypatch) -> None:
-    monkeypatch.setattr(eval_page, "SHOWN", 5)
-    source = eval_page.page("t", "about.", [], "0123456789", [1.0] * 10)
-    assert Page(source).text == "01234"
-    assert "first 5 characters" in source
+def test_a_perplexity_that_is_not_finite_is_null(rnntk, untrained, here: Path) -> None:
+    (here / "ab.txt").write_text("ab" * 100)
+    run = untrained("runs/ab-1", val=0.5, input=("ab.txt",))
+    opened = folder.open_run(run)
+    weights = dict(opened.checkpoint("last").weights())
+    weights["output/bias"] = np.array([5000, 0], np.float32)
+    progress = checkpoint.Progress(step=8)
+    checkpoint.write(
+        opened.checkpoints, weights=weights, optimizer={}, states={}, progress=progress
+    )
+    result = rnntk("eval", run, "--json", "--no-floors")
+    assert "Infinity" not in result.stdout
+    assert json.loads(result.stdout)["model"]["perplexity"] is None
+    assert "perplexity    inf" in rnntk("eval", run, "--no-floors").stdout
+
+
+@pytest.mark.parametrize(
+    ("settings", "pattern"),
+    [
+        ({"preprocessor": "bytes"}, "한글 été\n"),
+        ({"preprocessor": "hangul", "normalize": True}, "\u1112\u1161\u11ab글 값이 a\n"),
+        ({"preprocessor": "hangul-slides"}, "한글 漢字 a\n"),
+        ({"preprocessor": "hangul", "min_count": 3, "unknown_symbol": "?"}, "한글 a\n"),
+    ],
+    ids=["bytes", "normalize", "slides", "rare"],
+)
+def test_validation_and_eval_count_the_same_characters_wherever_a_split_cuts(
+    rnntk, here: Path, settings: dict, pattern: str
+) -> None:
+    (here / "t.txt").write_text(pattern * 40 + "뷁", encoding="utf-8")
+    flags = [word for k, v in settings.items() for word in typed_setting(k, v)]
+    for fraction in ("0.101", "0.105", "0.109", "0.113"):
+        run = f"runs/r{fraction}"
+        split = ("--val-fraction", fraction, "--val-every", 6)
+        result = rnntk("train", "--input", "t.txt", "--run", run, *SMALL, *flags, *split)
+        assert result.exit_code == 0, result.output
+        lines = (here / run / "metrics.jsonl").read_text().splitlines()
+        logged = [json.loads(x) for x in lines if "val_bits_per_character" in x][-1]
+        found = figures(rnntk, run, "--checkpoint", "last", "--no-floors")["model"]
+        assert found["nats_per_symbol"] == pytest.approx(logged["val_loss"], rel=1e-5)
+        assert found["bits_per_character"] == pytest.approx(
+            logged["val_bits_per_character"], rel=1e-5
+        )
+
+
+def test_a_part_too_short_to_evaluate_is_said_plainly(rnntk, untrained, here: Path) -> None:
+    (here / "t.txt").write_text("abcdefghijklmnopqrst")
+    run = untrained("runs/t-1", val=0.95, input=("t.txt",))
+    result = rnntk("eval", run, "--split", "train")
+    assert result.exit_code == 2
+    assert f"The train part of {run} has 1 symbol, too few to evaluate" in result.stderr
+    assert "--split val or another text with --input FILE" in result.stderr
+    run = untrained("runs/t-2", val=0.1, input=("t.txt",))
+    assert f"The val part of {run} has 1 symbol, too" in rnntk("eval", run).stderr
+
+
+def test_what_the_preprocessor_drops_is_named_or_left_out(rnntk, untrained, here: Path) -> None:
+    (here / "ko.txt").write_text("한글 漢字 a\n" * 40, encoding="utf-8")
+    (here / "clean.txt").write_text("한글 a\n", encoding="utf-8")
+    (here / "other.txt").write_text("한글漢 a字字\n", encoding="utf-8")
+    run = untrained("runs/ko-1", input=("ko.txt",), preprocessor="hangul-slides")
+    refused = rnntk("eval", run, "--input", "other.txt")
+    assert refused.exit_code == 1
+    assert "'漢' (U+6F22), '字' (U+5B57)" in refused.stderr
+    skip = ("--on-unknown", "skip", "--no-floors")
+    result = rnntk("eval", run, "--input", "other.txt", *skip)
+    assert "Left out 3 characters that the model does not know." in result.stderr
+    assert (
+        figures(rnntk, run, "--input", "other.txt", *skip)["model"]
+        == figures(rnntk, run, "--input", "clean.txt", "--no-floors")["model"]
+    )
 
 
 def test_hangul_has_bits_a_syllable(rnntk, untrained, here: Path) -> None:
@@ -284,7 +336,7 @@ def test_hangul_has_bits_a_syllable(rnntk, untrained, here: Path) -> None:
     assert found["bits_per_character"] == pytest.approx(
         found["bits_per_symbol"] * found["symbols"] / found["characters"]
     )
-    assert "a Hangul syllable" in rnntk("eval", "--corpus", "ko", "--no-floors").stdout
+    assert "per Hangul syllable" in rnntk("eval", "--corpus", "ko", "--no-floors").stdout
 
 
 def test_corpus_narrows_the_latest_run(rnntk, held: Path) -> None:
@@ -297,7 +349,7 @@ def test_tensorflow_is_not_needed() -> None:
     import sys
 
     code = (
-        "import sys, rnntk.cli.eval, rnntk.cli.eval_page, rnntk.decoding.held_out\n"
+        "import sys, rnntk.cli.eval, rnntk.play.report, rnntk.decoding.baselines, rnntk.decoding.splits\n"
         "sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

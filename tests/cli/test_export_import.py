@@ -133,7 +133,7 @@ def test_import_takes_a_prefix_and_names(rnntk, here: Path) -> None:
     (here / "old" / "vocab.pkl").rename(here / "v.pkl")
     missing = rnntk("import", "old")
     assert missing.exit_code == 2
-    assert "--vocab FILE" in missing.stderr
+    assert "Give its path with" in missing.stderr
     result = rnntk(
         "import", "old/model.ckpt-24.index", "--vocab", "v.pkl", "--corpus", "foxes",
         "--preprocessor", "hangul", "--json",

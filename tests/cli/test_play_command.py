@@ -33,7 +33,9 @@ def test_it_serves_until_ctrl_c(trained: Path) -> None:
     try:
         shown = ""
         while not shown.endswith("}\n"):
-            shown += process.stdout.readline()
+            line = process.stdout.readline()
+            assert line, process.communicate()[1]
+            shown += line
         found = json.loads(shown)
         assert found["step"] == 4
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", found["url"])

@@ -117,7 +117,7 @@ def test_show_tells_everything_about_one_run(rnntk, two: Path) -> None:
 def test_show_refuses_what_is_no_run(rnntk, two: Path) -> None:
     result = rnntk("runs", "show", "tow")
     assert result.exit_code == 1
-    assert "Did you mean two?" in result.stderr
+    assert "Did you mean 'two'?" in result.stderr
 
 
 def test_a_table_fits_the_width_it_is_given() -> None:
@@ -195,9 +195,9 @@ def test_plot_of_a_run_in_training_and_of_a_damaged_file(rnntk, two: Path) -> No
     ("args", "code", "message"),
     [
         (("nothing",), 1, "There is no run folder nothing"),
-        (("--output", "a.gif"), 2, "use .png or .svg"),
+        (("--output", "a.gif"), 2, "must end in .png or .svg"),
         (("--output", "no/a.png"), 2, "there is no folder no"),
-        (("--y", "los"), 2, "Did you mean --y loss?"),
+        (("--y", "los"), 2, "Did you mean 'loss'?"),
         (("--y", "accuracy"), 2, "has no accuracy"),
         (("--smooth", 0), 2, "--smooth"),
     ],
@@ -254,5 +254,5 @@ def test_board_names_a_port_that_is_taken(two: Path) -> None:
         )
     assert (done.returncode, done.stdout) == (1, "")
     assert f"port {port}" in done.stderr
-    assert "Choose another --port" in done.stderr
+    assert "Choose another" in done.stderr
     assert "Traceback" not in done.stderr

@@ -38,6 +38,8 @@ def test_each_strategy_reaches_the_model(rnntk, trained: Path) -> None:
     greedy = draw(rnntk, trained, "--greedy")
     assert draw(rnntk, trained, "--seed", 1, "--min-p", 0) == plain
     assert draw(rnntk, trained, "--seed", 1, "--min-p", 1) == greedy
+    assert draw(rnntk, trained, "--temperature", 0) == greedy
+    assert draw(rnntk, trained, "--greedy", "--temperature", 3) == greedy
     assert draw(rnntk, trained, "--beam", 1) == greedy
     assert draw(rnntk, trained, "--seed", 1, "--no-repeat", 2) != plain
     guarded = draw(rnntk, trained, "--greedy", "--no-repeat", 2).removeprefix("a fox ").rstrip("\n")
@@ -58,19 +60,23 @@ def test_beam_gives_the_best_first(rnntk, trained: Path) -> None:
     [
         (("--beam", 2, "--temperature", 0.5), "--temperature cannot be given"),
         (("--beam", 2, "--top-k", 3), "--top-k cannot be given"),
+        (("--beam", 2, "--greedy"), "--temperature cannot be given"),
         (("--beam", 2, "--num", 3), "raise --beam"),
         (("--beam", 2, "--length", 0), "--length of at least 1"),
         (("--beam-alpha", 2), "give --beam too"),
         (("--no-repeat", 1), "--no-repeat"),
         (("--min-p", 1.5), "--min-p"),
         (("--stop", ""), "--stop is empty"),
-        (("--length", 10**19), "'--length': 10000000000000000000 is not in the range"),
+        (
+            ("--length", 10**19),
+            "'--length': must be at least 0 and at most 1,000,000,000, got 10000000000000000000",
+        ),
         (("--num", 10**19), "--num"),
         (("--beam", 10**19, "--length", 3), "--beam"),
         (("--no-repeat", 10**19), "--no-repeat"),
         (("--num", 100_000, "--length", 10_000), "--num 100,000 with --length 10,000 holds"),
         (("--beam", 2, "--length", 10**9), "10,000,000 are the most. Lower one"),
-        (("--temperature", "inf"), "must be finite"),
+        (("--temperature", "inf"), "must be at least 0 and finite, got inf"),
         (("--interactive", "--json"), "--json"),
         (("--interactive", "--prime-file", "-"), "stdin"),
     ],
@@ -92,12 +98,12 @@ def test_the_longest_text_takes_no_memory_to_begin_with(trained: Path) -> None:
 
 
 def test_too_little_memory_is_one_message(rnntk, trained: Path, monkeypatch) -> None:
-    from rnntk.decoding import trained as models
+    from rnntk.decoding.language_model import LanguageModel
 
     def refuse(*args: object, **more: object) -> None:
         raise MemoryError("9 GiB")
 
-    monkeypatch.setattr(models.TrainedModel, "pieces", refuse)
+    monkeypatch.setattr(LanguageModel, "pieces", refuse)
     result = rnntk("sample", trained, "-q")
     told = "Error: There is not enough memory for this (9 GiB). Ask for less at a time.\n"
     assert (result.exit_code, result.stderr) == (1, told)
@@ -116,14 +122,15 @@ def test_json_has_the_probability_of_every_symbol(rnntk, trained: Path) -> None:
             assert set(part) == {"text", "symbols", "probabilities"}
             assert len(part["probabilities"]) == len(part["symbols"]) == 1
             assert 0 < part["probabilities"][0] < 1
-    # What a text costs when it is evaluated is what it cost when it was drawn.
-    from rnntk.decoding import trained as models
+    # A text that is evaluated has the surprisal that it had when it was sampled.
+    from rnntk.decoding.language_model import LanguageModel
+    from rnntk.storage import folder
 
-    model = models.load(trained)
+    model = LanguageModel.load(folder.open_run(trained))
     prime = found["prime"] or "\n"
     whole = model.evaluate(prime + found["texts"][0])
     drawn = [-math.log(part["probabilities"][0]) for part in found["drawn"][0]]
-    assert whole.costs[len(prime) - 1 :].tolist() == pytest.approx(drawn, rel=1e-4, abs=1e-5)
+    assert whole.nats[len(prime) - 1 :].tolist() == pytest.approx(drawn, rel=1e-4, abs=1e-5)
 
 
 def test_color_paints_the_same_text_and_ends_without_colour(rnntk, trained: Path) -> None:
@@ -238,7 +245,7 @@ def test_interactive_names_what_it_does_not_understand_and_goes_on(rnntk, traine
     for told in (
         "Did you mean :temperature?",
         ":temperature is 'hot'",
-        "--temperature is -1",
+        "temperature",
         "on or off",
         "'Ω'",
         "temperature 1.0",

@@ -57,7 +57,7 @@ def test_bits_of_the_best_validation_are_the_held_out_texts(rnntk, here: Path) -
     assert result.exit_code == 0, result.output
     lines = [json.loads(line) for line in (here / "r" / "metrics.jsonl").read_text().splitlines()]
     best = min((line for line in lines if "val_loss" in line), key=lambda line: line["val_loss"])
-    assert f"({best['val_bits_per_character']:.3f} bits a character) at step" in result.stdout
+    assert f"({best['val_bits_per_character']:.3f} bits per character) at step" in result.stdout
 
 
 def test_train_then_sample_without_naming_the_run(rnntk, text: Path) -> None:
@@ -65,7 +65,7 @@ def test_train_then_sample_without_naming_the_run(rnntk, text: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "runs/tiny-1" in result.stdout
     assert "--- sample at step 2 ---" in result.stderr
-    assert "Draw from it with: rnntk sample runs/tiny-1" in result.stderr
+    assert "Sample from it: rnntk sample runs/tiny-1" in result.stderr
     one = rnntk("sample", "--prime", "fox", "--seed", 1, "--length", 50)
     two = rnntk("sample", "--prime", "fox", "--seed", 1, "--length", 50)
     assert one.stdout == two.stdout

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import pytest
 
 from rnntk.corpora import digits
 
@@ -12,6 +13,14 @@ def test_the_same_seed_draws_the_same():
     for name in first:
         assert np.array_equal(first[name], again[name])
     assert not np.array_equal(first["x_train"], other["x_train"])
+
+
+def test_the_skeletons_are_the_published_ones():
+    """Whoever changes them raises `digits.VERSION`."""
+    points, inked = digits._skeletons()
+    assert points.sum() == pytest.approx(-6.445646558172774)
+    assert (points**2).sum() == pytest.approx(171.10079218588186)
+    assert (~inked).sum() == 4
 
 
 def test_train_and_test_do_not_share_an_image():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rnntk.corpora import images, registry
-from rnntk.corpora.card import Card, Source
+from rnntk.corpora.card import Card, CardSource
 from rnntk.errors import CorpusError, DataError, UsageError
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
@@ -60,9 +60,7 @@ def same(found: images.ImageSet) -> bool:
 def test_npz_however_it_is_packed(folder, card):
     for save in (np.savez, np.savez_compressed):
         save(folder / "mnist.npz", **small_set())
-        found = load(card)
-        assert same(found)
-        assert found.verified
+        assert same(load(card))
 
 
 @pytest.mark.parametrize("form", ["plain", "gz", "point"])
@@ -146,7 +144,7 @@ def test_the_copy_of_keras_is_read_where_it_is(alone, card, bare_machine):
     path = bare_machine.keras_home / "datasets" / "mnist.npz"
     path.parent.mkdir(parents=True)
     np.savez(path, **small_set())
-    keras = replace(card, sources=(Source("system", "keras_mnist"),))
+    keras = replace(card, sources=(CardSource("system", "keras_mnist"),))
     assert registry.availability(keras, machine=bare_machine).detail == str(path)
     found = registry.resolve(keras, machine=bare_machine)
     assert (found.source, found.path) == ("system", path)
@@ -155,33 +153,34 @@ def test_the_copy_of_keras_is_read_where_it_is(alone, card, bare_machine):
 
 
 def test_without_mnist_digits_are_drawn_and_told(alone, bare_machine):
-    found = images.resolve_images(None, offline=True, machine=bare_machine)
+    found = registry.resolve_images(None, offline=True, machine=bare_machine)
     assert found.card.name == "digits"
     assert found.detail.startswith("MNIST is not on this machine")
     assert "They are not MNIST" in found.detail
     drawn = images.load_images(found)
     assert "not MNIST" in drawn.title
-    assert not drawn.verified
+    assert found.card.arrays == ()
     assert drawn.x_train.shape == (10_000, 28, 28)
     assert drawn.x_test.shape == (2_000, 28, 28)
 
 
 def test_mnist_asked_for_by_name_is_not_replaced(alone, bare_machine):
     with pytest.raises(CorpusError, match="These work here without the network: digits"):
-        images.resolve_images("mnist", offline=True, machine=bare_machine)
+        registry.resolve_images("mnist", offline=True, machine=bare_machine)
 
 
 def test_a_text_is_no_image_set(alone):
     with pytest.raises(
         UsageError, match="linux_kernel is a text; the image sets are mnist and digits"
     ):
-        images.resolve_images("linux_kernel")
+        registry.resolve_images("linux_kernel")
 
 
 @pytest.mark.skipif(not os.environ.get("RNNTK_DATA"), reason="needs RNNTK_DATA: mnist/mnist.npz")
 def test_the_real_mnist():
-    found = images.load_images(images.resolve_images("mnist", offline=True))
-    assert found.verified
+    resolved = registry.resolve_images("mnist", offline=True)
+    assert len(resolved.card.arrays) == 4, "each is checked"
+    found = images.load_images(resolved)
     assert np.bincount(found.y_train).tolist() == [
         *(5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
     ]

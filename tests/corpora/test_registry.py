@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rnntk.corpora import places, registry, search
-from rnntk.corpora.card import Card, Source
+from rnntk.corpora.card import Card, CardSource
 from rnntk.corpora.registry import resolve
 from rnntk.corpora.system import Machine
 from rnntk.errors import CorpusError, UsageError
@@ -24,7 +24,7 @@ def card(server) -> Card:
     server.pages["/input.txt"] = TEXT
     return Card(
         "small",
-        (Source("url", server.url + "/input.txt"), Source("system", "kernel_headers")),
+        (CardSource("url", server.url + "/input.txt"), CardSource("system", "kernel_headers")),
         sha256=SHA,
         bytes=len(TEXT),
         encoding="cp949",
@@ -63,7 +63,7 @@ def test_a_data_folder_without_the_corpus_is_passed_over(alone, card, bare_machi
 
 
 def test_a_data_dir_that_is_not_there_is_a_wrong_flag(alone, card):
-    with pytest.raises(UsageError, match="--data-dir none: there is no such folder"):
+    with pytest.raises(UsageError, match="data_dir is none, but there is no such folder"):
         resolve(card, data_dir=Path("none"))
 
 
@@ -116,7 +116,7 @@ def test_a_damaged_cache_is_downloaded_again(alone, card, bare_machine, server):
 def test_cards_of_one_name_do_not_share_a_cached_file(card):
     other = replace(card, sha256="0" * 64)
     unchecked = replace(card, sha256="")
-    assert len({registry.cache_path(each) for each in (card, other, unchecked)}) == 3
+    assert len({search.cache_path(each) for each in (card, other, unchecked)}) == 3
 
 
 @pytest.mark.parametrize("how", ["flag", "environment", "404", "wrong bytes"])
@@ -160,7 +160,7 @@ def test_local_sources_before_the_network_come_first(alone, card, with_headers, 
 
 def test_consent_is_asked_for(alone, card, bare_machine, server):
     guarded = replace(card, needs_consent=True)
-    with pytest.raises(CorpusError, match="pass --accept-licence"):
+    with pytest.raises(CorpusError, match="set accept_licence"):
         resolve(guarded, machine=bare_machine)
     assert server.asked == []
     assert resolve(guarded, accept_licence=True, machine=bare_machine).source == "url"
@@ -210,7 +210,7 @@ def test_an_unreadable_file_is_told_and_passed_over(alone, card, bare_machine, m
 def test_a_cache_that_cannot_be_written(alone, card, with_headers, monkeypatch):
     (alone / "file").write_text("")
     monkeypatch.setenv("RNNTK_CACHE", str(alone / "file"))
-    with pytest.raises(CorpusError, match="RNNTK_CACHE names another folder"):
+    with pytest.raises(CorpusError, match="Name another folder with RNNTK_CACHE"):
         resolve(card, machine=with_headers)
 
 
@@ -233,7 +233,7 @@ def test_a_card_of_ones_own_uses_its_file_in_place(alone, bare_machine):
 
 def test_a_file_url_is_no_network(alone, bare_machine):
     (alone / "a text.txt").write_bytes(TEXT)
-    card = Card("mine", (Source("url", (alone / "a text.txt").as_uri()),), sha256=SHA)
+    card = Card("mine", (CardSource("url", (alone / "a text.txt").as_uri()),), sha256=SHA)
     found = resolve(card, offline=True, machine=bare_machine)
     assert (found.source, found.path) == ("file", alone / "a text.txt")
     assert found.same_bytes
@@ -265,7 +265,7 @@ def test_availability_of_all_without_the_network(alone, bare_machine, monkeypatc
     }
     here = {name for name, each in found.items() if each.available}
     assert here == {"demo_ko", "digits", "python_stdlib"}
-    assert "--accept-licence" in found["nine_dreams"].detail
+    assert "accept_licence" in found["nine_dreams"].detail
     assert found["linux_kernel"].detail == "download from raw.githubusercontent.com"
     assert found["man_ko"].source == ""
     off = registry.availability(found["mnist"].card, offline=True, machine=bare_machine)

@@ -24,7 +24,7 @@ def header_tree(root: Path) -> None:
 
 def test_headers_are_joined_in_order_as_utf8_with_lf(tmp_path, bare_machine):
     header_tree(tmp_path / "h")
-    built = system.kernel_headers(replace(bare_machine, headers=tmp_path / "h"))
+    built = system.build("kernel_headers", replace(bare_machine, headers=tmp_path / "h"))
     assert built.data.decode() == "/* å */\n/* b */\n/* c */\n"
     assert "3 files" in built.detail
     assert str(tmp_path / "h") in built.detail
@@ -33,7 +33,7 @@ def test_headers_are_joined_in_order_as_utf8_with_lf(tmp_path, bare_machine):
 def test_whole_files_up_to_the_cap(tmp_path, bare_machine, monkeypatch):
     header_tree(tmp_path / "h")
     monkeypatch.setattr(system, "C_SOURCE_BYTES", 17)
-    built = system.kernel_headers(replace(bare_machine, headers=tmp_path / "h"))
+    built = system.build("kernel_headers", replace(bare_machine, headers=tmp_path / "h"))
     assert built.data.decode() == "/* å */\n/* b */\n"
 
 
@@ -42,7 +42,7 @@ def test_kernel_source_as_a_folder(tmp_path, bare_machine):
     (folder / "bpf").mkdir(parents=True)
     for name in ("sched.c", "exit.c", "bpf/core.c", "Makefile"):
         (folder / name).write_text(f"/* {name} */\n")
-    built = system.kernel_source(replace(bare_machine, sources=tmp_path))
+    built = system.build("kernel_source", replace(bare_machine, sources=tmp_path))
     assert built.data == b"/* exit.c */\n/* sched.c */\n"
 
 
@@ -57,21 +57,24 @@ def test_kernel_source_as_debian_packs_it(tmp_path, bare_machine):
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
     machine = replace(bare_machine, sources=tmp_path)
-    assert system.kernel_source(machine).data == b"/* kernel/exit.c */\n/* kernel/sched.c */\n"
+    assert (
+        system.build("kernel_source", machine).data
+        == b"/* kernel/exit.c */\n/* kernel/sched.c */\n"
+    )
     assert "linux-source-6.1.tar.xz" in system.material("kernel_source", machine)
 
 
 def test_a_broken_kernel_archive_is_told(tmp_path, bare_machine):
     (tmp_path / "linux-source-6.1.tar.xz").write_bytes(b"\xfd7zXZ\0 and no more")
     with pytest.raises(CorpusError, match="cannot be read"):
-        system.kernel_source(replace(bare_machine, sources=tmp_path))
+        system.build("kernel_source", replace(bare_machine, sources=tmp_path))
 
 
 def test_the_running_python_has_a_library(bare_machine):
-    built = system.python_stdlib(bare_machine)
+    built = system.build("python_stdlib", bare_machine)
     assert 500_000 < len(built.data) <= system.PYTHON_SOURCE_BYTES
     assert platform.python_version() in built.detail
-    assert built == system.python_stdlib(bare_machine)
+    assert built == system.build("python_stdlib", bare_machine)
     assert "def " in built.data.decode()
 
 
@@ -93,7 +96,7 @@ def test_manual_pages_become_words(tmp_path, bare_machine):
     (tmp_path / "man1" / "old.1").write_bytes(".SH 이름\n낡은 글\n".encode("cp949"))
     (tmp_path / "man1" / "broken.1.gz").write_bytes(b"\x1f\x8b")
     (tmp_path / "man1" / "alias.1").write_text(".so man1/ls.1\n")
-    built = system.man_ko(replace(bare_machine, korean_manuals=tmp_path))
+    built = system.build("man_ko", replace(bare_machine, korean_manuals=tmp_path))
     assert built.data.decode() == (
         'LS 1 2024\n이름\nls - 파일을 나열한다\nls -l\n따옴표 "안" \\ 끝.\n\n이름\n낡은 글\n'
     )
@@ -105,4 +108,4 @@ def test_nothing_to_build_from_is_told(bare_machine, tmp_path, builder):
     machine = replace(bare_machine, standard_library=tmp_path / "none")
     assert system.material(builder, machine) == ""
     with pytest.raises(CorpusError, match="no "):
-        system.BUILDERS[builder](machine)
+        system.build(builder, machine)

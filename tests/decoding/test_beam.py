@@ -5,9 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
+from rnntk.config import SampleConfig
 from rnntk.decoding.beam import beam_search
 from rnntk.decoding.decoder import Decoder
-from rnntk.decoding.strategies import Greedy, Sampler
+from rnntk.decoding.strategies import Sampler, Temperature
 from rnntk.errors import UsageError
 
 V, START = 4, 2
@@ -66,7 +67,7 @@ def test_alpha_trades_short_for_long(decoder):
 
 
 def test_a_beam_of_one_is_greedy(decoder):
-    sampler = Sampler([Greedy()], np.random.default_rng(0), 1, V)
+    sampler = Sampler([Temperature(0)], np.random.default_rng(0), 1, V)
     states = primed(decoder)
     greedy = []
     for _ in range(60):
@@ -75,7 +76,7 @@ def test_a_beam_of_one_is_greedy(decoder):
         decoder.step(ids, states)
     (found,) = beam_search(decoder, primed(decoder), 60, 1)
     assert found.ids.tolist() == greedy
-    np.testing.assert_allclose(found.costs, decoder.costs([START, *greedy]), atol=1e-5)
+    np.testing.assert_allclose(found.nats, decoder.costs([START, *greedy]), atol=1e-5)
 
 
 def test_a_wider_beam_finds_no_worse_here_and_leaves_the_states_alone(decoder):
@@ -87,24 +88,20 @@ def test_a_wider_beam_finds_no_worse_here_and_leaves_the_states_alone(decoder):
         np.testing.assert_array_equal(a, b)
 
 
-def test_banned_symbols_and_min_length(decoder):
+def test_banned_symbols(decoder):
     found = beam_search(decoder, primed(decoder), 4, 30, banned=[0, 3])
     assert len(found) == 16
     assert {int(k) for h in found for k in h.ids} == {1, 2}
-    found = beam_search(decoder, primed(decoder), 5, 500, stop=(1,), min_length=3)
-    assert min(len(h.ids) for h in found) == 3
 
 
 @pytest.mark.parametrize(
-    ("flag", "options"),
-    [
-        ("--beam is 0", {"width": 0}),
-        ("--length is 0", {"length": 0}),
-        ("banned", {"banned": range(V)}),
-        ("alpha", {"alpha": -1}),
-    ],
+    "settings", [{"beam": 0}, {"beam": 2, "length": 0}, {"beam": 2, "beam_alpha": -1}]
 )
-def test_errors(decoder, flag, options):
-    options = {"width": 2, "length": 3, **options}
-    with pytest.raises(UsageError, match=flag):
-        beam_search(decoder, primed(decoder), **options)
+def test_values_out_of_range_name_the_field(settings):
+    with pytest.raises(UsageError, match=list(settings)[-1].replace("_", ".")):
+        SampleConfig(**settings)
+
+
+def test_a_vocabulary_that_is_banned_whole(decoder):
+    with pytest.raises(UsageError, match="banned"):
+        beam_search(decoder, primed(decoder), 3, 2, banned=range(V))

@@ -6,12 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from rnntk.config import SampleConfig
 from rnntk.decoding import compiled
 from rnntk.decoding import decoder as decoder_module
 from rnntk.decoding.compiled import Alone, Network, Streams
 from rnntk.decoding.decoder import Decoder
-from rnntk.decoding.generate import generate
-from rnntk.decoding.strategies import RepetitionGuard, Sampler, Temperature, TopK, surprise
+from rnntk.decoding.language_model import LanguageModel
+from rnntk.decoding.strategies import Sampler, surprise
 from rnntk.kernels import native
 from rnntk.kernels.code import Shape
 from rnntk.text.preprocessors import Plain
@@ -45,16 +46,14 @@ def network_of(decoder):
     return Network(decoder.weights, decoder.cell, layer_norm=decoder.layer_norm)
 
 
-def texts(decoder, num, **options):
-    pieces = generate(
-        decoder,
-        Vocabulary(SYMBOLS),
-        Plain(),
-        rng=np.random.default_rng(5),
-        prime="abc",
-        num=num,
-        **options,
-    )
+def pieces_of(decoder, prompt, seed, *, surprisal=False, **settings):
+    model = LanguageModel.from_parts(decoder, Vocabulary(SYMBOLS), Plain())
+    config = SampleConfig(**settings)
+    return model.pieces(model.prompt(prompt), config, seed, surprisal=surprisal)
+
+
+def texts(decoder, num, **settings):
+    pieces = pieces_of(decoder, "abc", 5, num=num, **settings)
     found = [""] * num
     for piece in pieces:
         found[piece.stream] += piece.text
@@ -96,7 +95,7 @@ def test_the_same_seed_gives_the_same_text_either_way(
 @pytest.mark.parametrize("widest", [1, 2, 64])
 def test_the_parts_do_not_matter(random_weights, monkeypatch, widest):
     decoder = Decoder(random_weights("lstm", scale=0.3), "lstm")
-    options = {"length": 40, "strategies": [RepetitionGuard(3), Temperature(0.7), TopK(4)]}
+    options = {"length": 40, "no_repeat": 3, "temperature": 0.7, "top_k": 4}
     whole = texts(decoder, 7, **options)
     monkeypatch.setattr(compiled, "WIDEST", widest)
     assert texts(decoder, 7, **options) == whole
@@ -108,21 +107,10 @@ def test_the_parts_do_not_matter(random_weights, monkeypatch, widest):
 @pytest.mark.usefixtures("always")
 def test_costs_and_stop(random_weights):
     decoder = Decoder(random_weights("gru", scale=0.3), "gru")
-    pieces = list(
-        generate(
-            decoder,
-            Vocabulary(SYMBOLS),
-            Plain(),
-            rng=np.random.default_rng(0),
-            prime="a",
-            num=3,
-            length=50,
-            costs=True,
-        )
-    )
+    pieces = list(pieces_of(decoder, "a", 0, num=3, length=50, surprisal=True))
     for stream in range(3):
         symbols = "".join(p.symbols for p in pieces if p.stream == stream)
-        costs = [c for p in pieces if p.stream == stream for c in p.costs]
+        costs = [c for p in pieces if p.stream == stream for c in p.nats]
         ids = Vocabulary(SYMBOLS).encode("a" + symbols)
         np.testing.assert_allclose(costs, decoder.costs(ids), atol=1e-4)
     stopped = texts(decoder, 3, length=200, stop="k")
@@ -202,12 +190,12 @@ def test_a_large_model_draws_the_same_text_on_any_number_of_cores(
 ):
     decoder = Decoder(random_weights("lstm", H=64, scale=0.3), "lstm")
     monkeypatch.setattr(decoder_module, "WORTH_LOADING", 1e99)
-    by_numpy = texts(decoder, 1, length=90, strategies=[Temperature(0.8)])
+    by_numpy = texts(decoder, 1, length=90, temperature=0.8)
     monkeypatch.setattr(decoder_module, "WORTH_LOADING", 0)
     for module in (compiled, decoder_module):
         monkeypatch.setattr(module, "CACHED", 0)
     monkeypatch.setattr(compiled, "available_cores", lambda: cores)
-    assert texts(decoder, 1, length=90, strategies=[Temperature(0.8)]) == by_numpy
+    assert texts(decoder, 1, length=90, temperature=0.8) == by_numpy
 
 
 @pytest.mark.parametrize("scale", [0.5, 3.0, 60.0])

@@ -13,7 +13,7 @@ import pytest
 from rnntk.decoding.decoder import Decoder
 from rnntk.errors import RnntkError, RunError, UsageError
 from rnntk.exchange import export, network
-from rnntk.runs import folder
+from rnntk.storage import folder
 
 # Keras' own convert_to_numpy with NumPy 2.
 pytestmark = pytest.mark.filterwarnings(
@@ -163,8 +163,8 @@ def test_what_does_not_agree_is_not_kept(
     wrong = {**own.weights, "rnn_1/bias": own.weights["rnn_1/bias"] + np.float32(0.01)}
     backend = export._backend(onnx_if_there(format), own)
 
-    def write_wrongly(net: network.Network, path: Path) -> None:
-        backend[0](network.Network(net.kind, net.cell, net.layers, net.units, wrong), path)
+    def write_wrongly(net: network.PlainNetwork, path: Path) -> None:
+        backend[0](network.PlainNetwork(net.kind, net.cell, net.layers, net.units, wrong), path)
 
     monkeypatch.setattr(export, "_backend", lambda *_: (write_wrongly, backend[1]))
     output = tmp_path / "out" / f"m{export.FORMATS[format]}"
@@ -200,7 +200,7 @@ def test_what_exists_is_never_overwritten(make_run, tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_a_message(make_run, tmp_path: Path) -> None:
     run = make_run(CHAR, "rnn")
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match=r"cannot be written.*--output"):
+    with pytest.raises(RunError, match=r"cannot be written.*another place with output"):
         export.export(run, run.checkpoint(), "npz", tmp_path / "file" / "m.npz")
 
 

@@ -128,7 +128,7 @@ def test_the_second_lock_holds_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ],
 )
 def test_a_damaged_pickle_is_a_message(tmp_path: Path, data: bytes) -> None:
-    with pytest.raises(DataError, match=r"vocab\.pkl is no pickle, or a damaged one"):
+    with pytest.raises(DataError, match=r"vocab\.pkl is not a pickle, or is damaged"):
         load(tmp_path, data)
 
 
@@ -138,5 +138,5 @@ def test_a_file_that_is_missing_or_far_too_large(tmp_path: Path) -> None:
     huge = tmp_path / "huge.pkl"
     with huge.open("wb") as file:
         file.truncate(1 << 40)  # takes no room on disk
-    with pytest.raises(DataError, match="no vocabulary is that large"):
+    with pytest.raises(DataError, match="a vocabulary is never that large"):
         safe_pickle.load(huge)

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnntk.decoding import trained
 from rnntk.decoding.decoder import Decoder
+from rnntk.decoding.language_model import LanguageModel
 from rnntk.errors import DataError, RunError, UsageError
 from rnntk.exchange import tf1, tf1_files
 from rnntk.models.char_rnn import CharRNN
 from rnntk.models.weights import named_weights
+from rnntk.storage import folder
 from rnntk.text.vocabulary import Vocabulary
 
 
@@ -99,7 +100,7 @@ def test_another_model_is_refused_by_what_is_odd(extra, gone, message) -> None:
 def test_values_that_are_no_numbers_are_refused() -> None:
     variables = arrays()
     variables["rnnlm/softmax_b"][1] = np.nan
-    with pytest.raises(RunError, match="no numbers, in output/bias"):
+    with pytest.raises(RunError, match="not finite, in output/bias"):
         tf1.convert(variables, Path("m"))
 
 
@@ -138,7 +139,7 @@ def test_no_checkpoint_is_a_message(tmp_path: Path) -> None:
         tf1_files.find_checkpoint(tmp_path)
     with pytest.raises(UsageError, match="There is no TensorFlow 1 checkpoint"):
         tf1_files.find_checkpoint(tmp_path / "model.ckpt-1")
-    with pytest.raises(UsageError, match="--vocab FILE"):
+    with pytest.raises(UsageError, match="Give its path with vocab"):
         tf1_files.find_vocabulary(tmp_path / "model.ckpt-1")
 
 
@@ -166,7 +167,7 @@ def test_every_form_of_vocabulary(tmp_path: Path, held: object) -> None:
 def test_what_is_no_vocabulary(tmp_path: Path, held: object) -> None:
     path = tmp_path / "vocab.pkl"
     path.write_bytes(pickle.dumps(held, 2))
-    with pytest.raises(DataError, match="is no vocabulary"):
+    with pytest.raises(DataError, match="is not a vocabulary"):
         tf1_files.read_vocabulary(path)
 
 
@@ -189,7 +190,7 @@ def test_the_preprocessor_is_told_by_the_marker(tmp_path: Path) -> None:
     assert imported(tmp_path / "b", korean).record["corpus"]["preprocessor"] == "hangul-slides"
     chosen = imported(tmp_path / "c", korean, "hangul").record
     assert chosen["corpus"]["preprocessor"] == chosen["settings"]["preprocessor"] == "hangul"
-    assert trained.load(tmp_path / "b").progress.step == 5
+    assert LanguageModel.load(folder.open_run(tmp_path / "b")).progress.step == 5
 
 
 def test_a_vocabulary_of_another_size_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -220,7 +221,7 @@ def test_the_model_of_2017_costs_what_it_did_and_writes_korean(tmp_path: Path) -
         preprocessor=None,
         versions={},
     )
-    model = trained.load(run.path)
+    model = LanguageModel.load(run)
     assert model.progress is not None
     assert model.progress.step == 24_000
     text = (DATA / "expected_input.txt").read_bytes().decode()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rnntk.errors import RunError, UsageError
 from rnntk.monitoring import curves
 from rnntk.monitoring.curves import Line
-from rnntk.runs.folder import RunFolder
+from rnntk.storage.folder import RunFolder
 
 numbers = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200)
 
@@ -44,7 +44,7 @@ def test_a_curve_has_train_and_validation_in_the_unit_asked_for(tmp_path: Path) 
 def test_what_a_run_does_not_have_is_said_with_what_it_has(tmp_path: Path) -> None:
     run = run_with(tmp_path / "r", {"step": 1, "loss": 2.0, "grad_norm": 1})
     with pytest.raises(
-        UsageError, match=r"no gard_norm. It has bits, grad_norm, loss.*--y grad_norm"
+        UsageError, match=r"no gard_norm. It has bits, grad_norm, loss.*Did you mean 'grad_norm'"
     ):
         curves.load(run, "gard_norm")
     with pytest.raises(UsageError, match="no accuracy"):

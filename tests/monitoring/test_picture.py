@@ -54,7 +54,7 @@ def test_any_name_can_be_drawn(tmp_path: Path, name: str) -> None:
 
 
 def test_what_cannot_be_drawn_or_written_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"use .png or .svg"):
+    with pytest.raises(UsageError, match=r"must end in .png or .svg"):
         picture.draw(tmp_path / "a.gif", [curve()])
     with pytest.raises(UsageError, match="there is no folder"):
         picture.draw(tmp_path / "no" / "a.png", [curve()])

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from rnntk.decoding.language_model import LanguageModel
 from rnntk.play import app, serve
 from rnntk.play.models import Models
-from rnntk.runs import checkpoint, folder
-from rnntk.runs.folder import RunFolder
+from rnntk.storage import checkpoint, folder
+from rnntk.storage.folder import RunFolder
 from rnntk.text import preprocessors
 from rnntk.text.vocabulary import Vocabulary
 
@@ -180,14 +181,14 @@ def make_run() -> Callable[..., RunFolder]:
 @pytest.fixture(scope="session")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Models:
     """An LSTM on C-like text."""
-    return Models(write_run(tmp_path_factory.mktemp("play") / "plain"))
+    return Models(LanguageModel.load(write_run(tmp_path_factory.mktemp("play") / "plain")))
 
 
 @pytest.fixture(scope="session")
 def korean(tmp_path_factory: pytest.TempPathFactory) -> Models:
     """An LSTM on Korean, read jamo by jamo."""
     path = tmp_path_factory.mktemp("play") / "korean"
-    return Models(write_run(path, text=KOREAN, preprocessor="hangul"))
+    return Models(LanguageModel.load(write_run(path, text=KOREAN, preprocessor="hangul")))
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rnntk.play import report
+from rnntk.decoding.language_model import LanguageModel
+from rnntk.play import limits, report
 from rnntk.play.models import Models
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def test_write(opened, client, plain: Models) -> None:
     page = opened(client.url)
     write(page, "int ")
     wait_for(page, "#write-status", "Written: 124 characters, seed 1")
-    sampled = "".join(plain.get().model.sample("int ", seed=1, length=120, temperature=0.8))
+    sampled = "".join(plain.get().stream("int ", seed=1, length=120, temperature=0.8))
     assert written(page) == "int " + sampled
     assert page.locator("#write-text .given").count() == 4
     # Click the tenth character: what is after it goes, and another text follows.
@@ -73,7 +74,7 @@ def test_write(opened, client, plain: Models) -> None:
     wait_for(page, "#write-status", "Written: 130 characters, seed 2")
     kept = ("int " + sampled)[:10]
     assert written(page) == kept + "".join(
-        plain.get().model.sample(kept, seed=2, length=120, temperature=0.8)
+        plain.get().stream(kept, seed=2, length=120, temperature=0.8)
     )
 
 
@@ -137,7 +138,10 @@ def test_read(opened, client, plain_text: str) -> None:
 def test_text_is_never_taken_for_html(opened, serving, tmp_path, make_run) -> None:
     evil = "<img src=x onerror=\"document.title='bad'\"><b>x</b>&amp;"
     run = make_run(tmp_path / "r", text=evil * 3)
-    with serving(Models(run)) as client, contextlib.closing(opened(client.url)) as page:
+    with (
+        serving(Models(LanguageModel.load(run))) as client,
+        contextlib.closing(opened(client.url)) as page,
+    ):
         read_text(page, evil)
         assert page.locator("#read-text img, #read-text b").count() == 0
         assert page.locator("#read-text").inner_text() == evil
@@ -197,7 +201,10 @@ def test_inside(opened, client, plain_text: str) -> None:
 
 def test_training_is_live(opened, serving, tmp_path, make_run) -> None:
     run = make_run(tmp_path / "r")
-    with serving(Models(run)) as client, contextlib.closing(opened(client.url)) as page:
+    with (
+        serving(Models(LanguageModel.load(run))) as client,
+        contextlib.closing(opened(client.url)) as page,
+    ):
         tab(page, "Training")
         wait_for(page, "#training-status", "Training now: step 30")
         page.locator("#training-samples article").nth(2).wait_for()
@@ -223,7 +230,10 @@ def test_newer_checkpoints_can_be_chosen_in_every_view(
     context, serving, tmp_path, make_run
 ) -> None:
     run = make_run(tmp_path / "r")
-    with serving(Models(run)) as client, contextlib.closing(context().new_page()) as page:
+    with (
+        serving(Models(LanguageModel.load(run))) as client,
+        contextlib.closing(context().new_page()) as page,
+    ):
         page.clock.install()
         page.goto(client.url)
         page.locator("body[data-ready]").wait_for()
@@ -392,7 +402,7 @@ def test_a_report_shows_the_same_without_a_server(
     page = opened(path.as_uri())
     assert not page.locator("#tab-write").is_visible()
     assert not page.locator("form:visible, #checkpoint:visible").count()
-    expected = models.get().model.evaluate(text).bits_per_character
+    expected = models.get().evaluate(text).bits_per_character
     wait_for(page, "#read-figures", per_character(expected))
     page.locator("#read-text .c").nth(3).hover()
     wait_for(page, "#read-at", "bits$")
@@ -403,6 +413,31 @@ def test_a_report_shows_the_same_without_a_server(
     tab(page, "Training")
     page.locator("#training-samples article").nth(2).wait_for()
     assert page.locator("#training-chart polyline.loss").count() == 1
+
+
+@pytest.mark.parametrize("bits", [2.5, 0.0])
+def test_a_report_of_an_evaluation_shows_its_figures(
+    opened, plain: Models, plain_text: str, tmp_path: Path, monkeypatch, bits: float
+) -> None:
+    """Also where nothing was a surprise, so that the longest bar has no length."""
+    monkeypatch.setattr(limits, "TEXT", 20)
+    evaluation = {
+        "of": "<val>",
+        "characters": len(plain_text),
+        "bits_per_character": [["xz", bits], ["this model", bits / 2]],
+        "own": "this model",
+    }
+    path = tmp_path / "report.html"
+    path.write_text(report.report(plain, plain_text, evaluation=evaluation), encoding="utf-8")
+    page = opened(path.as_uri(), viewport=NARROW)
+    wait_for(page, "#read-evaluation p", "^Bits per character of <val>, .* first 20")
+    assert page.locator("#read-text").inner_text().startswith(plain_text[:18].rstrip())
+    rows = page.locator("#read-evaluation li")
+    assert rows.all_inner_texts() == [f"xz\n{bits:.3f}", f"this model\n{bits / 2:.3f}"]
+    assert [row.get_attribute("class") for row in rows.all()] == ["", "true"]
+    widths = [round(b.bounding_box()["width"]) for b in rows.locator(".bar i").all()]
+    assert (widths[0] > widths[1]) if bits else widths == [0, 0]
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
 def test_screens_print_dark_on_dark_and_light_on_light(opened, client) -> None:

@@ -8,11 +8,12 @@ import shutil
 
 import pytest
 
+from rnntk.decoding.language_model import LanguageModel
 from rnntk.errors import RunError
 from rnntk.play import limits
 from rnntk.play.models import Models
-from rnntk.play.progress import SEED, Curve, Samples
-from rnntk.runs import checkpoint
+from rnntk.play.progress import SEED, LossCurve, Samples
+from rnntk.storage import checkpoint
 
 
 def lines(*steps: int) -> str:
@@ -22,7 +23,7 @@ def lines(*steps: int) -> str:
 def test_the_curve_grows_with_the_file(tmp_path, make_run) -> None:
     run = make_run(tmp_path / "r")
     run.metrics.write_text(lines(1, 2) + '{"step": 3, "lo', encoding="utf-8")
-    curve = Curve(run)
+    curve = LossCurve(run)
     assert curve.look()["loss"] == [[1, 0.1], [2, 0.2]]
     with run.metrics.open("a", encoding="utf-8") as file:
         file.write(
@@ -40,7 +41,7 @@ def test_the_curve_grows_with_the_file(tmp_path, make_run) -> None:
 def test_a_resumed_run_cuts_its_file_back(tmp_path, make_run) -> None:
     run = make_run(tmp_path / "r")
     run.metrics.write_text(lines(*range(1, 9)), encoding="utf-8")
-    curve = Curve(run)
+    curve = LossCurve(run)
     curve.look()
     run.metrics.write_text(lines(1, 2, 30), encoding="utf-8")
     assert [step for step, _ in curve.look()["loss"]] == [1, 2, 30]
@@ -53,17 +54,17 @@ def test_a_resumed_run_cuts_its_file_back(tmp_path, make_run) -> None:
 def test_a_long_curve_is_thinned_to_means(tmp_path, make_run) -> None:
     run = make_run(tmp_path / "r")
     run.metrics.write_text(lines(*range(1, 4001)), encoding="utf-8")
-    loss = Curve(run).look()["loss"]
+    loss = LossCurve(run).look()["loss"]
     assert len(loss) == 400
     assert loss[0] == [10, 0.55]  # the mean of 0.1, 0.2, ..., 1.0
     assert loss[-1][0] == 4000
 
 
 def test_samples_differ_by_checkpoint_and_stay_when_it_is_gone(tmp_path, make_run) -> None:
-    models = Models(make_run(tmp_path / "r"))
+    models = Models(LanguageModel.load(make_run(tmp_path / "r")))
     samples = Samples(models)
     first, last = samples.get(10), samples.get(30)
-    assert first["text"] == "".join(models.get(10).model.sample(seed=SEED, length=limits.SAMPLE))
+    assert first["text"] == "".join(models.get(10).stream(seed=SEED, length=limits.SAMPLE))
     assert first["text"] != last["text"]
     shutil.rmtree(models.run.checkpoints / checkpoint.folder_name(10))
     assert samples.steps() == [10, 20, 30]
@@ -73,7 +74,7 @@ def test_samples_differ_by_checkpoint_and_stay_when_it_is_gone(tmp_path, make_ru
 
 
 def test_the_model_in_use_stays_when_its_checkpoint_is_gone(tmp_path, make_run) -> None:
-    models = Models(make_run(tmp_path / "r"))
+    models = Models(LanguageModel.load(make_run(tmp_path / "r")))
     shutil.rmtree(models.run.checkpoints / checkpoint.folder_name(30))
     assert models.get(30).step == 30
     assert models.steps() == [10, 20, 30]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rnntk.decoding.language_model import LanguageModel
 from rnntk.errors import DataError, UsageError
 from rnntk.play import limits, reading
 from rnntk.play.models import Models
@@ -19,11 +20,11 @@ def test_the_bits_are_those_of_eval(request, kind: str) -> None:
     models = request.getfixturevalue(kind)
     text = request.getfixturevalue(f"{kind}_text")
     found = reading.read(models.get(), text)
-    evaluated = models.get().model.evaluate(text)
+    evaluated = models.get().evaluate(text)
     assert found["bits_per_character"] == pytest.approx(evaluated.bits_per_character, abs=1e-5)
-    assert found["total_bits"] == pytest.approx(evaluated.costs.sum() / math.log(2), rel=1e-6)
+    assert found["total_bits"] == pytest.approx(evaluated.nats.sum() / math.log(2), rel=1e-6)
     assert found["bits"][0] is None
-    np.testing.assert_allclose(found["bits"][1:], evaluated.costs / math.log(2), atol=1e-3)
+    np.testing.assert_allclose(found["bits"][1:], evaluated.nats / math.log(2), atol=1e-3)
 
 
 def test_what_was_expected_is_the_softmax_before_each_symbol(
@@ -31,10 +32,10 @@ def test_what_was_expected_is_the_softmax_before_each_symbol(
 ) -> None:
     loaded = plain.get()
     found = reading.read(loaded, plain_text)
-    decoder = loaded.model.decoder
+    decoder = loaded.decoder
     states = decoder.initial_states()
     assert found["expected"][0] == []
-    for t, symbol in enumerate(loaded.model.vocabulary.encode(plain_text)):
+    for t, symbol in enumerate(loaded.vocabulary.encode(plain_text)):
         logits = decoder.step(np.array([symbol]), states)[0].astype(float)
         chances = np.exp(logits - logits.max())
         chances /= chances.sum()
@@ -52,13 +53,14 @@ def test_the_gates_make_the_states(
     tmp_path, make_run, plain_text, cell: str, before: bool, layer_norm: bool
 ) -> None:
     """Put together by the cell's own equation, what is shown of each gate gives the decoder's state."""
-    loaded = Models(make_run(tmp_path / "r", cell=cell, before=before, layer_norm=layer_norm)).get()
+    loaded = Models(
+        LanguageModel.load(
+            make_run(tmp_path / "r", cell=cell, before=before, layer_norm=layer_norm)
+        )
+    ).get()
     found = reading.trace(loaded, plain_text)
     for layer in range(2):
-        got = {
-            q: reading.values(found, loaded.model.decoder, layer, q)
-            for q in reading.QUANTITIES[cell]
-        }
+        got = {q: found.values(layer, q) for q in reading.QUANTITIES[cell]}
         for name, values in got.items():
             assert values.shape == (len(plain_text), 12)
             assert values.min() >= (0 if name in reading.GATES else -1)
@@ -79,8 +81,8 @@ def test_the_gates_make_the_states(
 def test_the_trace_is_the_decoders_own_state(plain: Models) -> None:
     loaded = plain.get()
     found = reading.trace(loaded, "int f(void)")
-    states = loaded.model.decoder.initial_states()
-    loaded.model.decoder.prime(loaded.model.vocabulary.encode("int f("), states)
+    states = loaded.decoder.initial_states()
+    loaded.decoder.prime(loaded.vocabulary.encode("int f("), states)
     h0, c0, h1, c1 = states.arrays()
     for array, expected in (
         (found.hidden[0], h0),
@@ -93,7 +95,7 @@ def test_the_trace_is_the_decoders_own_state(plain: Models) -> None:
 
 @given(text=st.text(st.sampled_from("각시가 말 ㅋ.뷁漢A\n"), max_size=40))
 def test_each_character_has_its_symbols(korean: Models, text: str) -> None:
-    model = korean.get().model
+    model = korean.get()
     try:
         found = reading.encode(model, text)
     except DataError:
@@ -110,8 +112,8 @@ def test_each_character_has_its_symbols(korean: Models, text: str) -> None:
 
 def test_characters_that_a_preprocessor_drops_are_left_out(tmp_path, make_run) -> None:
     run = make_run(tmp_path / "r", text="각시가 말했다.\n", preprocessor="hangul-slides")
-    found = reading.encode(Models(run).get().model, "각“시”")
-    assert (found.text, found.skipped) == ("각시", ["“", "”"])
+    found = reading.encode(Models(LanguageModel.load(run)).get(), "각“시”")
+    assert (found.text, list(found.skipped)) == ("각시", ["“", "”"])
 
 
 def test_too_much_is_refused_with_its_limit(plain: Models, monkeypatch) -> None:
@@ -133,4 +135,4 @@ def test_too_little_is_refused(plain: Models, text: str) -> None:
 def test_there_is_no_such_layer_or_gate(plain: Models, layer: int, quantity: str) -> None:
     found = reading.trace(plain.get(), "int")
     with pytest.raises(UsageError, match=r"There is no layer|has no"):
-        reading.values(found, plain.get().model.decoder, layer, quantity)
+        found.values(layer, quantity)

@@ -10,11 +10,12 @@ from html.parser import HTMLParser
 
 import pytest
 
+from rnntk.decoding.language_model import LanguageModel
 from rnntk.errors import DataError
 from rnntk.play import pages, report
 from rnntk.play.models import Models
 
-EVIL = "</script><script>alert(1)</script><!-- & é"
+EVIL = "</script><script>alert(1)</script><!-- & é \r\n\x00\x1b\x85$title"
 
 
 class Scripts(HTMLParser):
@@ -51,7 +52,7 @@ def parsed(html: str) -> Scripts:
 
 
 def test_the_data_comes_back_whatever_the_text(tmp_path, make_run) -> None:
-    models = Models(make_run(tmp_path / "r", text=EVIL * 3))
+    models = Models(LanguageModel.load(make_run(tmp_path / "r", text=EVIL * 3)))
     notes: list[str] = []
     scripts = parsed(report.report(models, EVIL + "漢", notify=notes.append)).found
     assert [tag for tag, *_ in scripts] == ["style", "script", "script"]

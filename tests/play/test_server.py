@@ -26,8 +26,8 @@ def test_a_text_is_written_as_sample_draws_it(client, plain: Models) -> None:
     asked = {"prime": "int ", "length": 60, "seed": 5, "temperature": 1, "top_k": 8, "top_p": 0.9}
     head, *parts, end = client.lines(asked)
     text = "".join(text for part in parts for text, _ in part["pieces"])
-    model = plain.get().model
-    assert text == "".join(model.sample("int ", seed=5, length=60, top_k=8, top_p=0.9))
+    model = plain.get()
+    assert text == "".join(model.stream("int ", seed=5, length=60, top_k=8, top_p=0.9))
     assert head == {"seed": 5, "step": 30, "prime": "int ", "skipped": []}
     assert end == {"end": True}
     nats = [nats for part in parts for _, nats in part["pieces"]]
@@ -83,24 +83,28 @@ def test_training_and_samples(client) -> None:
     [
         ("/api/write", {"prime": 3}, "'prime' must be of type str"),
         ("/api/write", {}, "lacks 'prime'"),
-        ("/api/write", {"prime": "a", "temperature": -1}, "--temperature"),
-        ("/api/write", b'{"prime": "int", "temperature": NaN}', "--temperature"),
-        ("/api/write", {"prime": "a", "top_p": 0}, "--top-p"),
+        ("/api/write", {"prime": "a", "temperature": -1}, "must be at least 0"),
+        ("/api/write", b'{"prime": "int", "temperature": NaN}', "must be finite, and at least 0"),
+        ("/api/write", {"prime": "a", "top_p": 0}, "must be above 0 and at most 1"),
         ("/api/write", {"prime": "a", "top_k": True}, "'top_k' must be of type int"),
-        ("/api/write", {"prime": "a", "length": limits.LENGTH + 1}, "--length"),
-        ("/api/write", {"prime": "a", "seed": 2**32}, "--seed"),
+        ("/api/write", {"prime": "a", "length": limits.LENGTH + 1}, "length must be at most 20000"),
+        (
+            "/api/write",
+            {"prime": "a", "seed": 2**32},
+            "must be at least 0 and at most 4,294,967,295",
+        ),
         ("/api/write", {"prime": "a" * (limits.TEXT + 1)}, "at most 10,000"),
         ("/api/write", {"prime": "a", "step": 11}, "has no checkpoint '11'"),
         ("/api/write", {"prime": "\ud800"}, "surrogate"),
         ("/api/read", {"text": ""}, "Too little"),
         ("/api/read", b"x" * (limits.BODY + 1), "The request is over"),
         ("/api/read", b"[1]", "must be an object"),
-        ("/api/read", b"{", "no JSON"),
-        ("/api/read", b"[" * 20000, "no JSON"),
+        ("/api/read", b"{", "not JSON"),
+        ("/api/read", b"[" * 20000, "not JSON"),
         ("/api/unit", {"text": "int", "layer": 0, "unit": 12, "quantity": "c"}, "no unit 12"),
         ("/api/unit", {"text": "int", "layer": 9, "unit": 0, "quantity": "c"}, "no layer 9"),
         ("/api/units", {"text": "int", "quantity": "z"}, "has no 'z'"),
-        ("/api/sample?step=x", None, "is no number"),
+        ("/api/sample?step=x", None, "is not a number"),
         ("/api/sample?step=11", None, "has no checkpoint 11"),
     ],
 )
@@ -245,7 +249,7 @@ def test_too_many_readings_are_refused(plain: Models, monkeypatch) -> None:
         with pytest.raises(app.Busy):
             asyncio.run(api._answer(dict))
     finally:
-        api.drawer.close()
+        api.scheduler.close()
 
 
 def test_a_port_that_is_taken() -> None:

@@ -59,7 +59,7 @@ def test_columns_indents_depths_and_words() -> None:
 
 
 def test_the_parts_of_syllables(korean: Models) -> None:
-    text = reading.encode(korean.get().model, "각시 ㅋ값. " * 6)
+    text = reading.encode(korean.get(), "각시 ㅋ값. " * 6)
     found = {f.name: f.values for f in visible.features(text)}
     # ㄱㅏㄱᴥ ㅅㅣᴥ space ㅋᴥ ㄱㅏㅄᴥ . space
     once = {
@@ -68,7 +68,7 @@ def test_the_parts_of_syllables(korean: Models) -> None:
         "final": [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0],
         "boundary": [0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0],
     }
-    assert text.skipped == []
+    assert text.skipped == {}
     for name, values in once.items():
         assert found[name].tolist() == values * 6, name
 
@@ -120,8 +120,6 @@ def test_the_planted_unit_is_found_and_chance_is_far_below() -> None:
 
 
 def test_a_feature_that_hardly_varies_is_not_ranked(plain: Models) -> None:
-    names = {
-        f.name for f in visible.features(reading.encode(plain.get().model, "int f(void)\n" * 2))
-    }
+    names = {f.name for f in visible.features(reading.encode(plain.get(), "int f(void)\n" * 2))}
     assert "column" in names
     assert names.isdisjoint({"quotes", "comment", "braces", "digit", "initial"})

@@ -1,6 +1,8 @@
 """Hangul as jamo: the tables of rules, the laws, the golden files, hgtk as oracle."""
 
 import os
+import subprocess
+import sys
 import unicodedata
 from itertools import pairwise
 from pathlib import Path
@@ -10,17 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rnntk.text.hangul import (
-    FINALS,
-    INITIALS,
-    JAMO,
-    MARKER,
-    VOWELS,
-    Hangul,
-    HangulSlides,
-    Recomposer,
-    recompose,
-)
+from rnntk.text.hangul import JAMO, MARKER, Hangul, HangulSlides, Recomposer, recompose
 
 needs_data = pytest.mark.skipif(
     not os.environ.get("RNNTK_DATA"), reason="needs RNNTK_DATA: the folder of the real corpora"
@@ -39,7 +31,7 @@ CHARACTER = st.one_of(
 )
 TEXT = st.lists(CHARACTER, max_size=40).map("".join)
 STREAM = st.one_of(
-    st.text(st.sampled_from(INITIALS + VOWELS + "".join(FINALS) + MARKER * 9), max_size=40),
+    st.text(st.sampled_from(JAMO + MARKER * 9), max_size=40),
     st.text(st.sampled_from(f"ㄱㄴㄳㄸㅏㅗ{MARKER}{MARKER}a"), max_size=40),
     TEXT,
 )
@@ -105,6 +97,14 @@ def test_every_syllable_and_jamo_against_unicode() -> None:
         assert symbols[-1] == MARKER
         assert [unicodedata.name(c).split()[-1] for c in symbols[:-1]] == names
         assert hangul.decode(symbols) == chr(code)
+
+
+def test_help_does_not_wait_for_the_tables() -> None:
+    code = (
+        "import sys; from rnntk.cli.main import group; group(['--help'], standalone_mode=False); "
+        "sys.exit('hangul_jamo' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
 @given(TEXT)

@@ -77,13 +77,23 @@ def test_ids_vocabulary_and_ranges(making, monkeypatch, text: str, name: str, sm
     assert made.vocabulary.decode(made.ids) == symbols
     assert made.ids.dtype == made.vocabulary.dtype
     assert made.facts["characters"] == made.original_characters() == len(text)
+    whole = len(made.ids)
     if name == "hangul-slides":
+        assert made.characters(0, whole) == sum(bool(codec.encode(c)) for c in text)
         return
     ends = list(accumulate(len(codec.encode(c)) for c in text))
     for cut in range(len(symbols) + 1):
         before = sum(end <= cut for end in ends)
         assert made.original_characters(0, cut) == before
         assert made.original_characters(cut) == len(text) - before
+        assert made.characters(0, cut) == before
+        assert made.characters(cut, whole) == len(text) - before
+
+
+def test_a_character_with_rare_symbols_counts_once(making: Making) -> None:
+    made = making("가가가나값", preprocessor="hangul", min_count=2, unknown_symbol="?")
+    assert "?" in made.preprocessor.decode(made.vocabulary.decode(made.ids))
+    assert made.characters(0, len(made.ids)) == 5
 
 
 def test_facts_of_a_small_text(making: Making) -> None:

@@ -106,9 +106,9 @@ def test_workers_against_tf_config(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"workers": TWO, "index": 0}, "--workers needs --distribute multiworker"),
-        ({"index": 0, "distribute": "mirrored"}, "--index needs --distribute multiworker"),
-        ({"index": 0, "distribute": "multiworker"}, "give --workers HOST:PORT"),
+        ({"workers": TWO, "index": 0}, "workers needs distribute multiworker"),
+        ({"index": 0, "distribute": "mirrored"}, "index needs distribute multiworker"),
+        ({"index": 0, "distribute": "multiworker"}, "give workers HOST:PORT"),
         ({"distribute": "multi"}, "Did you mean 'multiworker'"),
     ],
 )

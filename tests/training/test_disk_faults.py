@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rnntk.config import TrainConfig
 from rnntk.errors import TrainingError
-from rnntk.runs import checkpoint, folder
-from rnntk.runs.folder import RunFolder
+from rnntk.storage import checkpoint, folder
+from rnntk.storage.folder import RunFolder
 from rnntk.text import corpus
-from rnntk.training import text_run
-from rnntk.training.text_run import TextRun
+from rnntk.training import character
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions and mounts")
 
@@ -71,7 +71,7 @@ def remount(options: str, at: Path) -> None:
 def start(tmp_path: Path, path: Path, **changes: Any) -> RunFolder:
     text = tmp_path / "tiny.txt"
     text.write_text(TEXT, encoding="utf-8")
-    settings = TextRun.from_json(
+    settings = TrainConfig.from_json(
         {
             "input": (str(text),),
             "layers": 1,
@@ -83,16 +83,17 @@ def start(tmp_path: Path, path: Path, **changes: Any) -> RunFolder:
             "checkpoint_every": 5,
             "keep": 50,
             "max_steps": STEPS,
+            "sample_every": 0,
             **changes,
         }
     )
-    made = corpus.prepare_corpus(settings.text, None)
-    return text_run.start(settings, made, path, notify=lambda _: None, quiet=True).run
+    made = corpus.prepare_corpus(settings, None)
+    return character.start(settings, made, path, quiet=True).run
 
 
 def resume(path: Path) -> RunFolder:
     run = folder.open_run(path)
-    text_run.resume(run, max_steps=STEPS, notify=lambda _: None, quiet=True)
+    character.resume(run, {"max_steps": STEPS}, quiet=True)
     return run
 
 
@@ -124,7 +125,7 @@ def test_a_new_run_where_one_may_not_write(tmp_path: Path) -> None:
     message = str(caught.value)
     assert str(runs / "r") in message
     assert "cannot be written (Permission denied)" in message
-    assert "another folder with --run" in message
+    assert "another folder with run" in message
     assert list(runs.iterdir()) == []
 
 
@@ -133,14 +134,18 @@ def test_a_new_run_on_a_read_only_file_system(tmp_path: Path) -> None:
     runs.mkdir()
     with (
         mounted("-t", "tmpfs", "-o", "ro", "tmpfs", at=runs),
-        pytest.raises(TrainingError, match=r"cannot be written \(Read-only file system\).*--run"),
+        pytest.raises(
+            TrainingError, match=r"cannot be written \(Read-only file system\).*folder with run"
+        ),
     ):
         start(tmp_path, runs / "r")
 
 
 def test_a_run_under_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(TrainingError, match=r"cannot be written \(Not a directory\).*--run"):
+    with pytest.raises(
+        TrainingError, match=r"cannot be written \(Not a directory\).*folder with run"
+    ):
         start(tmp_path, tmp_path / "file" / "r")
 
 

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rnntk.config import TrainConfig
 from rnntk.cores import available_cores
 from rnntk.errors import UsageError
-from rnntk.runs import folder
+from rnntk.storage import folder
 from rnntk.text import corpus
-from rnntk.training import text_run
+from rnntk.training import character
 from rnntk.training.job import ALONE
-from rnntk.training.text_run import TextRun
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and gRPC as on POSIX")
 
@@ -32,6 +32,7 @@ TRAIN = [sys.executable, "-m", "rnntk", "train"]
 SMALL: dict[str, Any] = {
     "layers": 2, "units": 8, "embedding": 6, "batch_size": 5, "seq_length": 20, "epochs": 1000,
     "learning_rate": 0.01, "val_fraction": 0.1, "val_every": 30, "checkpoint_every": 20, "clip_norm": 0.5,
+    "sample_every": 0,
 }  # fmt: skip
 
 
@@ -44,9 +45,9 @@ def text(tmp_path: Path) -> Path:
 
 def alone(text: Path, path: Path, **settings: Any) -> folder.RunFolder:
     """The same run in this process."""
-    run_settings = TextRun.from_json({**SMALL, "input": (str(text),), **settings})
-    made = corpus.prepare_corpus(run_settings.text, None)
-    return text_run.start(run_settings, made, path, notify=lambda _: None, quiet=True).run
+    run_settings = TrainConfig.from_json({**SMALL, "input": (str(text),), **settings})
+    made = corpus.prepare_corpus(run_settings, None)
+    return character.start(run_settings, made, path, quiet=True).run
 
 
 def flags(**settings: Any) -> list[str]:
@@ -145,7 +146,7 @@ def test_two_processes_stop_together_and_one_goes_on(text: Path, tmp_path: Path)
         job.processes[1].send_signal(signal.SIGTERM)
         for code, out, errors in job.ended():
             assert code == 128 + signal.SIGTERM, errors
-            assert "and saved. Go on with: rnntk train --resume r" in errors
+            assert "and saved. Continue with: rnntk train --resume r" in errors
             assert out == ""
     stopped = folder.open_run(run)
     done = stopped.checkpoint().progress.step
@@ -155,9 +156,7 @@ def test_two_processes_stop_together_and_one_goes_on(text: Path, tmp_path: Path)
     assert len(list((run / "logs").glob("events.*"))) == 1, "one writer"
     for path in (one.path, run):
         resumed = folder.open_run(path)
-        text_run.resume(
-            resumed, max_steps=done + 13, threads=CORES, notify=lambda _: None, quiet=True
-        )
+        character.resume(resumed, {"max_steps": done + 13, "threads": CORES}, quiet=True)
     assert_same(one, stopped)
 
 
@@ -181,9 +180,7 @@ def test_a_killed_worker_ends_the_job_and_it_goes_on_with_two_and_with_one(
         assert 0 < done < 5000
         more = ["--resume", "r", *flags(max_steps=5000)]  # with two again, then with one
     total = done + 13
-    text_run.resume(
-        folder.open_run(run), max_steps=total, threads=CORES, notify=lambda _: None, quiet=True
-    )
+    character.resume(folder.open_run(run), {"max_steps": total, "threads": CORES}, quiet=True)
     assert_same(alone(text, tmp_path / "alone", **settings, max_steps=total), folder.open_run(run))
 
 
@@ -196,22 +193,25 @@ def test_two_devices_of_one_process_are_as_one(text: Path, tmp_path: Path) -> No
     program = f"""
         import json
         from pathlib import Path
-        from rnntk.config import DistributeConfig
+        import logging
+        from rnntk.config import TrainConfig
         from rnntk.errors import UsageError
         from rnntk.text import corpus
-        from rnntk.training import device, text_run
-        from rnntk.training.text_run import TextRun
+        from rnntk.training import character, device
         device.ready("cpu", 2)
         import tensorflow as tf
         cut = tf.config.LogicalDeviceConfiguration()
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [cut, cut])
         said = []
+        handler = logging.Handler()
+        handler.emit = lambda record: said.append(record.getMessage())
+        logging.getLogger("rnntk").addHandler(handler)
+        logging.getLogger("rnntk").setLevel(logging.INFO)
         def start(path, **changes):
-            values = {{**{SMALL!r}, "input": ({str(text)!r},), "max_steps": 32, **changes}}
-            settings = TextRun.from_json(values)
-            made = corpus.prepare_corpus(settings.text, None)
-            text_run.start(settings, made, Path(path), notify=said.append, quiet=True,
-                           distribute=DistributeConfig(distribute="mirrored"))
+            values = {{**{SMALL!r}, "input": ({str(text)!r},), "max_steps": 32, "distribute": "mirrored", **changes}}
+            settings = TrainConfig.from_json(values)
+            made = corpus.prepare_corpus(settings, None)
+            character.start(settings, made, Path(path), quiet=True)
         for i, case in enumerate({cases!r}):
             start(f"m{{i}}", **case)
         try:

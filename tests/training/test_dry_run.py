@@ -12,26 +12,26 @@ from typing import Any
 
 import pytest
 
+from rnntk.config import TrainConfig
 from rnntk.errors import DataError, Interrupted, RunError
 from rnntk.text import corpus
-from rnntk.training import callbacks, dry_run, text_run
+from rnntk.training import callbacks, character, dry_run
 from rnntk.training.dry_run import Estimate
-from rnntk.training.text_run import TextRun
 
 TEXT = "to be or not to be " * 100
 
 
-def settings(tmp_path: Path, **changes: Any) -> TextRun:
+def settings(tmp_path: Path, **changes: Any) -> TrainConfig:
     text = tmp_path / "t.txt"
     text.write_text(TEXT)
     values = {"input": (str(text),), "units": 8, "embedding": 4, "batch_size": 4, "seq_length": 25}
-    return TextRun.from_json({**values, "epochs": 7, **changes})
+    return TrainConfig.from_json({**values, "epochs": 7, "sample_every": 0, **changes})
 
 
 def estimate(tmp_path: Path, **changes: Any) -> Estimate:
     chosen = settings(tmp_path, **changes)
-    made = corpus.prepare_corpus(chosen.text, None)
-    return dry_run.estimate(chosen, made, tmp_path / "runs" / "r", notify=lambda _: None)
+    made = corpus.prepare_corpus(chosen, None)
+    return dry_run.estimate(chosen, made, tmp_path / "runs" / "r")
 
 
 def test_it_counts_and_leaves_nothing(tmp_path: Path) -> None:
@@ -62,15 +62,13 @@ def test_a_run_of_one_step(tmp_path: Path) -> None:
 
 
 def test_what_a_run_would_be_refused_for(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="--batch-size"):
+    with pytest.raises(DataError, match="batch_size"):
         estimate(tmp_path, batch_size=1000)
     chosen = settings(tmp_path)
-    made = corpus.prepare_corpus(chosen.text, None)
-    source = text_run.start(
-        settings(tmp_path, units=9, max_steps=1), made, tmp_path / "other", notify=lambda _: None
-    ).run
+    made = corpus.prepare_corpus(chosen, None)
+    source = character.start(settings(tmp_path, units=9, max_steps=1), made, tmp_path / "other").run
     with pytest.raises(RunError, match="do not fit"):
-        dry_run.estimate(chosen, made, tmp_path / "r", notify=lambda _: None, init_from=source)
+        dry_run.estimate(chosen, made, tmp_path / "r", source)
 
 
 def test_a_signal_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnntk.runs.folder import RunFolder
+from rnntk.config import TrainConfig
+from rnntk.storage.folder import RunFolder
 from rnntk.text import corpus
-from rnntk.training import optimizers, text_run
-from rnntk.training.text_run import TextRun
+from rnntk.training import character, optimizers
 
 TEXT = "".join(f"line {i}: the quick brown fox {i * i} jumps\n" for i in range(30))
 
@@ -23,9 +23,9 @@ def start(folder: Path, name: str, **changes: Any) -> RunFolder:
         "input": (str(path),), "cell": "rnn", "layers": 1, "units": 6, "embedding": 4, "batch_size": 4,
         "seq_length": 20, "epochs": 2, "checkpoint_every": 1000, "learning_rate": 0.01, **changes,
     }  # fmt: skip
-    settings = TextRun.from_json(values)
-    made = corpus.prepare_corpus(settings.text, None)
-    return text_run.start(settings, made, folder / name, notify=lambda _: None, quiet=True).run
+    settings = TrainConfig.from_json(values)
+    made = corpus.prepare_corpus(settings, None)
+    return character.start(settings, made, folder / name, quiet=True).run
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_resume_is_bit_for_bit(tmp_path: Path, optimizer: str, clip: str) -> Non
     whole = start(tmp_path, "whole", **kind).checkpoint()
     part = start(tmp_path, "part", max_steps=5, **kind)
     assert part.checkpoint().progress.batch > 0
-    text_run.resume(part, max_steps=10_000, notify=lambda _: None, quiet=True)
+    character.resume(part, {"max_steps": 10_000}, quiet=True)
     for kept in ("weights", "optimizer", "states"):
         one, two = getattr(whole, kept)(), getattr(part.checkpoint(), kept)()
         assert one.keys() == two.keys()

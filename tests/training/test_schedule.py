@@ -6,14 +6,14 @@ import math
 
 import pytest
 
-from rnntk.config import OptimizationConfig
+from rnntk.config import TrainConfig
 from rnntk.errors import UsageError
-from rnntk.runs.checkpoint import Progress
-from rnntk.training.schedule import Limits, learning_rate
+from rnntk.storage.checkpoint import Progress
+from rnntk.training.schedule import learning_rate, reached, total_steps
 
 
 def test_decay_is_by_the_epoch_as_in_2017() -> None:
-    fit = OptimizationConfig(learning_rate=0.002, decay_rate=0.97)
+    fit = TrainConfig(learning_rate=0.002, decay_rate=0.97)
     assert learning_rate(fit, Progress(step=169, epoch=0), 8500) == 0.002
     assert learning_rate(fit, Progress(step=170, epoch=1), 8500) == pytest.approx(0.002 * 0.97)
     assert learning_rate(fit, Progress(step=8499, epoch=49), 8500) == pytest.approx(
@@ -22,7 +22,7 @@ def test_decay_is_by_the_epoch_as_in_2017() -> None:
 
 
 def test_cosine_falls_from_the_rate_to_zero() -> None:
-    fit = OptimizationConfig(learning_rate=0.01, schedule="cosine")
+    fit = TrainConfig(learning_rate=0.01, schedule="cosine")
     rates = [learning_rate(fit, Progress(step=s), 100) for s in range(101)]
     assert rates[0] == 0.01
     assert rates[50] == pytest.approx(0.005)
@@ -32,7 +32,7 @@ def test_cosine_falls_from_the_rate_to_zero() -> None:
 
 
 def test_plateau_halves_after_validations_without_a_better_one() -> None:
-    fit = OptimizationConfig(learning_rate=0.01, schedule="plateau", val_fraction=0.1)
+    fit = TrainConfig(learning_rate=0.01, schedule="plateau", val_fraction=0.1)
     p = Progress()
     rates = []
     for loss in (3.0, 2.0, 2.1, 2.2, 1.9, 2.0, 2.0, 2.0, 2.0):
@@ -50,26 +50,26 @@ def test_an_epoch_ends_with_its_last_step() -> None:
 
 
 def test_limits() -> None:
-    limits = Limits(epochs=2, max_steps=5, patience=2)
-    assert limits.steps(10) == 5
-    assert Limits(epochs=2).steps(10) == 20
-    assert limits.reached(Progress(step=4, epoch=1)) == ""
-    assert limits.reached(Progress(epoch=2)) == "epochs"
-    assert limits.reached(Progress(step=5)) == "max-steps"
-    assert limits.reached(Progress(stale=2)) == "patience"
+    config = TrainConfig(epochs=2, max_steps=5, patience=2, val_fraction=0.1)
+    assert total_steps(config, 10) == 5
+    assert total_steps(TrainConfig(epochs=2), 10) == 20
+    assert reached(config, Progress(step=4, epoch=1)) == ""
+    assert reached(config, Progress(epoch=2)) == "epochs"
+    assert reached(config, Progress(step=5)) == "max-steps"
+    assert reached(config, Progress(stale=2)) == "patience"
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"patience": 3}, "--patience needs validation: set --val-fraction"),
-        ({"val_every": 3}, "--val-every needs validation"),
-        ({"schedule": "plateau"}, "--schedule plateau needs validation"),
+        ({"patience": 3}, "patience needs validation: set val_fraction"),
+        ({"val_every": 3}, "val_every needs validation"),
+        ({"schedule": "plateau"}, "schedule plateau needs validation"),
         ({"val_fraction": 0.6, "test_fraction": 0.4}, "leave no text to train on"),
-        ({"learning_rate": float("nan")}, "--learning-rate is nan"),
+        ({"learning_rate": float("nan")}, "learning_rate must be above 0 and finite, got nan"),
         ({"schedule": "cosin"}, "Did you mean 'cosine'"),
     ],
 )
-def test_settings_at_odds_name_their_flags(settings: dict[str, object], message: str) -> None:
+def test_settings_at_odds_name_their_fields(settings: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        OptimizationConfig(**settings)  # type: ignore[arg-type]
+        TrainConfig(**settings)  # type: ignore[arg-type]

@@ -61,6 +61,22 @@ export class Read {
     byId("read-status").textContent = found.skipped.length ? `Left out, never seen: ${found.skipped.map(named).join(" ")}` : "";
     byId("read-at").textContent = "At the character pointed at";
     byId("read-expected").replaceChildren();
+    if (this.source.evaluation) this.#compare(this.source.evaluation);
+  }
+
+  // The figures of a whole text, of which the beginning is shown, beside those of simpler models.
+  #compare({ of, characters: count, bits_per_character: rows, own }) {
+    const shown = this.characters.length;
+    const [title, bars] = byId("read-evaluation").children;
+    title.textContent = `Bits per character of ${of}, ${whole(count)} characters`
+      + (shown < count ? `; shown are the first ${whole(shown)}.` : ".");
+    const most = Math.max(...rows.map(([, bits]) => bits)) || 1;
+    bars.replaceChildren(...rows.map(([name, bits]) => el(
+      "li", { className: name === own ? "true" : "" },
+      el("span", { className: "name", textContent: name }), bar(bits / most),
+      el("span", { className: "number", textContent: bits.toFixed(3) }),
+    )));
+    byId("read-evaluation").hidden = false;
   }
 
   #point(index) {

@@ -10,7 +10,7 @@ async function ask(path, body) {
 }
 
 export class Live {
-  constructor() { this.live = true; this.step = null; }
+  constructor() { this.live = true; this.step = null; this.evaluation = null; }
   run() { return ask("run"); }
   read(text) { return ask("read", { text, step: this.step }); }
   units(text, quantity) { return ask("units", { text, step: this.step, quantity }); }
@@ -38,7 +38,7 @@ export class Live {
 }
 
 export class Report {
-  constructor(data) { this.live = false; this.data = data; }
+  constructor(data) { this.live = false; this.data = data; this.evaluation = data.evaluation; }
   async run() { return this.data.run; }
   async read() { return this.data.read; }
   async units() { return this.data.units; }

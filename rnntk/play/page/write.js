@@ -54,7 +54,7 @@ export class Write {
       seed: number("write-seed"), length: number("write-length"),
     };
     const queue = [];
-    const state = { drawing: true, seed: null, skipped: [] };
+    const state = { generating: true, seed: null, skipped: [] };
     byId("write-status").textContent = "Writing …";
     const painting = this.#paint(queue, state, stopping.signal);
     await attempt(() => this.source.write(asked, stopping.signal, async (line) => {
@@ -70,7 +70,7 @@ export class Write {
       }
       while (queue.length > AHEAD && !stopping.signal.aborted) await sleep(FRAME);
     }));
-    state.drawing = false;
+    state.generating = false;
     await painting;
     if (this.stopping !== stopping) return; // another one has begun
     this.stopping = null;
@@ -89,7 +89,7 @@ export class Write {
   async #paint(queue, state, signal) {
     let due = 0;
     let before = performance.now();
-    while ((state.drawing || queue.length) && !signal.aborted) {
+    while ((state.generating || queue.length) && !signal.aborted) {
       const now = performance.now();
       const pace = Number(byId("write-pace").value);
       due = pace ? Math.min(due + (pace * (now - before)) / 1000, pace) : 300;

@@ -1,0 +1,238 @@
+"""The functions of `import rnntk`: train, resume, load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnntk.config import Config, MnistConfig, TextConfig, TrainConfig, find_config, read_config
+from rnntk.errors import UsageError
+from rnntk.run import Run, Runs
+from rnntk.storage import folder
+from rnntk.storage.folder import RunFolder
+
+if TYPE_CHECKING:
+    import keras
+
+    from rnntk.text.corpus import Corpus
+
+RUNS = "runs"
+"""The folder of runs."""
+
+Paths = str | Path | Sequence[str | Path]
+
+
+def train(
+    text: Paths | None = None,
+    *,
+    config: str | Path | TrainConfig | None = None,
+    run: str | Path | None = None,
+    init_from: Run | str | Path | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    quiet: bool = False,
+    **settings: Any,
+) -> Run:
+    """Train a character model, as `rnntk train` does.
+
+    Settings come, the strongest first, from the keywords, from `config`, and from the corpus' own config. A
+    `TrainConfig` is complete: nothing of the corpus' config is added.
+
+    Args:
+        text: files or folders of your own. Without it and `corpus`, the Linux kernel is used.
+        config: a TOML file, the name of one that comes with rnntk ("demo_ko"), or a `TrainConfig`.
+        run: the new run folder; by default `runs/<corpus>-<n>`.
+        init_from: a run whose weights to start from.
+        callbacks: Keras callbacks, called after rnntk's own.
+        quiet: show no progress.
+        settings: fields of `TrainConfig`: corpus, units, layers, epochs, max_time, ...
+
+    Returns:
+        The trained run.
+
+    Raises:
+        UsageError: a setting is unknown or wrong.
+        CorpusError, DataError, EncodingError: the text is unavailable or cannot be used.
+        RunError: the run folder exists.
+        TrainingError: training diverged, or the disk refuses a write.
+
+    Example:
+        >>> run = rnntk.train("tale.txt", units=16, max_steps=20, batch_size=4, seq_length=20, quiet=True)
+        >>> run.name
+        'tale-1'
+        >>> float(run.metrics["loss"][-1]) < float(run.metrics["loss"][0])
+        True
+    """
+    from rnntk.training import character
+
+    given = _given(TrainConfig, "train", config, settings)
+    if text is not None:
+        if given.get("input"):
+            raise UsageError("The text is given twice: as `text` and as `input`.")
+        given["input"] = _paths(text)
+    if run is not None:
+        folder.refuse_existing(Path(run))
+    source = _folder(init_from) if init_from is not None else None
+    chosen, corpus = character.load(given, source)
+    with folder.reserved(_path(run), Path(RUNS), corpus.name) as path:
+        result = character.start(
+            chosen, corpus, path, init_from=source, quiet=quiet, callbacks=callbacks
+        )
+    return Run(result.run)
+
+
+def resume(
+    run: Run | str | Path,
+    *,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    quiet: bool = False,
+    **changes: Any,
+) -> Run:
+    """Continue a run exactly from its last checkpoint, as `rnntk train --resume` does.
+
+    Args:
+        run: a run, its folder, or its name in `runs/`.
+        callbacks: Keras callbacks.
+        quiet: show no progress.
+        changes: settings that may change: epochs, max_steps, max_time, patience, sample_every, threads, and
+            where the text is now.
+
+    Raises:
+        UsageError: another setting is given, or the run is finished.
+        RunError: there is no such run or whole checkpoint, or the text has changed.
+
+    Example:
+        >>> run = rnntk.resume("my-run", max_steps=30, quiet=True)
+        >>> int(run.metrics["step"][-1])
+        30
+    """
+    found = _folder(run)
+    if found.kind == folder.ROW_CLASSIFIER:
+        from rnntk.training import rows
+
+        data = rows.images_of(found, changes)
+        result, test = rows.resume(found, changes, data, quiet=quiet, callbacks=callbacks)
+        return Run(result.run, test=test)
+    from rnntk.training import character
+
+    return Run(character.resume(found, changes, quiet=quiet, callbacks=callbacks).run)
+
+
+def train_mnist(
+    *,
+    config: str | Path | MnistConfig | None = None,
+    run: str | Path | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    quiet: bool = False,
+    **settings: Any,
+) -> Run:
+    """Train a classifier on images, one row per step, and test it, as `rnntk mnist` does.
+
+    Args:
+        config: a TOML file, the name of one that comes with rnntk ("mnist_best"), or a `MnistConfig`.
+        run: the new run folder; by default `runs/mnist-<n>`.
+        callbacks: Keras callbacks, called after rnntk's own.
+        quiet: show no progress.
+        settings: fields of `MnistConfig`: data, bidirectional, units, epochs, ...
+
+    Returns:
+        The trained run; its `test` holds accuracy, interval, loss and confusion matrix.
+
+    Example:
+        >>> run = rnntk.train_mnist(data="digits", units=8, max_steps=5, quiet=True)
+        >>> run.test.confusion.shape
+        (10, 10)
+    """
+    from rnntk.training import rows
+
+    given = _given(MnistConfig, "mnist", config, settings)
+    if run is not None:
+        folder.refuse_existing(Path(run))
+    chosen, data = rows.load(given)
+    with folder.reserved(_path(run), Path(RUNS), data.record["name"]) as path:
+        result, test = rows.start(chosen, data, path, quiet=quiet, callbacks=callbacks)
+    return Run(result.run, test=test)
+
+
+def prepare(
+    text: Paths | None = None, *, output: str | Path | None = None, **settings: Any
+) -> Corpus:
+    """Prepare a text as `rnntk prep` does: find it, detect its encoding, turn it into symbols.
+
+    Args:
+        text: files or folders of your own.
+        output: where the prepared corpus goes; the cache by default.
+        settings: fields of `TrainConfig` about the text: corpus, preprocessor, encoding, newline, ...
+
+    Returns:
+        The corpus: `prepared.ids` (memory-mapped integers), `prepared.vocabulary`, `prepared.facts`.
+
+    Example:
+        >>> corpus = rnntk.prepare("tale.txt")
+        >>> len(corpus.prepared.ids) == corpus.prepared.facts["symbols"]
+        True
+    """
+    from rnntk.text import corpus
+
+    given = _given(TextConfig, "prep", None, settings)
+    if text is not None:
+        given["input"] = _paths(text)
+    return corpus.load(TextConfig, given, command="prep", output=_path(output))[1]
+
+
+def load(run: str | Path, checkpoint: str | int = "last") -> Run:
+    """A run, by its folder or by its name in `runs/`.
+
+    Args:
+        run: the folder, or the name.
+        checkpoint: whose weights to use: "last", "best" (lowest validation loss) or a step.
+
+    Raises:
+        RunError: there is no such run (with the nearest name), or it is damaged.
+
+    Example:
+        >>> rnntk.load("my-run").name
+        'my-run'
+    """
+    return Run(_folder(run), checkpoint)
+
+
+def runs(runs_dir: str | Path = RUNS) -> Runs:
+    """All runs in a folder that can be read, newest first.
+
+    Example:
+        >>> [run.name for run in rnntk.runs()]
+        ['my-run']
+    """
+    from rnntk.storage import listing
+
+    found = listing.runs(Path(runs_dir))
+    return Runs(Run(folder.open_run(s.path)) for s in found if s.problem is None)
+
+
+def _folder(run: Run | str | Path) -> RunFolder:
+    return run.folder if isinstance(run, Run) else folder.find(Path(RUNS), Path(run))
+
+
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _paths(text: Paths) -> list[str]:
+    return [str(path) for path in ([text] if isinstance(text, (str, Path)) else text)]
+
+
+def _given(
+    kind: type[Config],
+    command: str,
+    config: str | Path | Config | None,
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What the user set, by field name: the keywords, over those of a configuration."""
+    kind.check_names(settings)
+    if config is None:
+        return dict(settings)
+    if isinstance(config, Config):
+        return {**config.part(kind), **settings}
+    path = find_config(Path(config))
+    return {**read_config(path, command, kind.names()), **settings}

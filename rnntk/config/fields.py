@@ -1,0 +1,308 @@
+"""A field of a configuration: its default, help, valid values, and the one place where they are checked.
+
+A configuration is a frozen dataclass of such fields (`configs.py`). Python code makes it directly, the
+command line makes its options from the fields, a TOML file and `run.json` hold their values by name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+from rnntk.errors import UsageError, did_you_mean
+
+C = TypeVar("C", bound="Config")
+
+
+@dataclass(frozen=True)
+class Range:
+    """Valid numbers: from `low` to `high`, each excluded if `open_...`."""
+
+    low: float | None = None
+    high: float | None = None
+    open_low: bool = False
+    open_high: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        if isinstance(value, float) and not math.isfinite(value):
+            return False
+        if self.low is not None and (value <= self.low if self.open_low else value < self.low):
+            return False
+        return self.high is None or (value < self.high if self.open_high else value <= self.high)
+
+    def __str__(self) -> str:
+        parts = []
+        for bound, words in (
+            (self.low, "above" if self.open_low else "at least"),
+            (self.high, "below" if self.open_high else "at most"),
+        ):
+            if bound is not None:
+                parts.append(
+                    f"{words} {bound:,}" if isinstance(bound, int) else f"{words} {bound:g}"
+                )
+        return " and ".join(parts) or "a number"
+
+
+def at_least(low: float, high: float | None = None) -> Range:
+    """Numbers from `low` to `high`, both included."""
+    return Range(low, high)
+
+
+FRACTION = Range(0, 1, open_high=True)
+POSITIVE = Range(0, open_low=True)
+
+
+def setting(
+    default: Any,
+    help: str,
+    valid: Range | tuple[str, ...] | None = None,
+    *,
+    metavar: str | None = None,
+    on_resume: Literal["kept", "session"] | None = None,
+    stored: bool = True,
+    parse: Callable[[str], Any] | None = None,
+) -> Any:
+    """A field of a configuration.
+
+    Args:
+        default: value if nothing else is given.
+        help: one line for `--help`.
+        valid: range of a number, or the words to choose from.
+        metavar: name of the value in `--help`.
+        on_resume: whether a resume may change it: "kept" for later resumes, or for one "session".
+        stored: whether `run.json` keeps it.
+        parse: makes a value of a string, raising `ValueError`.
+    """
+    metadata = {
+        "help": help,
+        "valid": valid,
+        "metavar": metavar,
+        "on_resume": on_resume,
+        "stored": stored,
+        "parse": parse,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def flag(name: str) -> str:
+    """The option that sets a field: `batch_size` -> `--batch-size`."""
+    return "--" + name.replace("_", "-")
+
+
+def typed_setting(name: str, value: Any) -> list[str]:
+    """Command-line words that set a field to a value; a sequence repeats the option."""
+    if isinstance(value, bool):
+        return [flag(name if value else f"no_{name}")]
+    values = value if isinstance(value, (tuple, list)) else [value]
+    return [word for one in values for word in (flag(name), str(one))]
+
+
+@dataclass(frozen=True, repr=False)
+class Config:
+    """Base of all configurations. Values are checked when one is made.
+
+    Raises:
+        UsageError: a value has the wrong type, is out of range, or contradicts another.
+    """
+
+    group: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            try:
+                value = checked(type(self), f.name, getattr(self, f.name))
+            except ValueError as error:
+                raise UsageError(f"`{f.name}` {sentence(error)}") from None
+            object.__setattr__(self, f.name, value)
+        self.check_together()
+
+    def __repr__(self) -> str:
+        changed = [
+            f"{f.name}={value!r}"
+            for f in dataclasses.fields(self)
+            if (value := getattr(self, f.name)) != f.default
+        ]
+        return f"{type(self).__name__}({', '.join(changed)})"
+
+    def check_together(self) -> None:
+        """Check fields that depend on each other; subclasses extend this."""
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Names of all fields."""
+        return [f.name for f in dataclasses.fields(cls)]
+
+    @classmethod
+    def resolve(cls: type[C], given: Mapping[str, Any], *defaults: Mapping[str, Any]) -> C:
+        """Merge layers of values, each by field name, into a configuration.
+
+        This is the only place where settings are merged. From the command line, `given` holds flags over
+        environment over `--config` file.
+
+        Args:
+            given: what the user set.
+            defaults: layers below it, strongest first, over the fields' own defaults.
+
+        Raises:
+            UsageError: an unknown name (with the nearest one), or see the class.
+        """
+        cls.check_names(given)
+        merged: dict[str, Any] = {}
+        for layer in (given, *defaults):
+            merged |= {k: v for k, v in layer.items() if k not in merged and k in cls.names()}
+        return cls(**merged)
+
+    @classmethod
+    def check_names(cls, given: Mapping[str, Any]) -> None:
+        """Raise `UsageError` for a name that is not a field (with the nearest one)."""
+        for name in given:
+            if name not in cls.names():
+                raise UsageError(f"There is no setting {name!r}.{did_you_mean(name, cls.names())}")
+
+    @classmethod
+    def resumable(cls) -> list[str]:
+        """Names of the fields that a resume may change."""
+        return [f.name for f in dataclasses.fields(cls) if f.metadata["on_resume"]]
+
+    def resumed(self: C, changes: Mapping[str, Any]) -> C:
+        """The configuration of a run that continues with some fields changed.
+
+        A new number of epochs lifts an older limit on the steps.
+
+        Raises:
+            UsageError: a resume may not change one of the fields.
+        """
+        allowed = self.resumable()
+        fixed = sorted(set(changes) - set(allowed))
+        if fixed:
+            raise UsageError(
+                f"A resumed run keeps its settings, so {', '.join(f'`{k}`' for k in fixed)} cannot be given; "
+                f"{', '.join(f'`{k}`' for k in ('epochs', 'max_steps', 'max_time'))} can. "
+                "For other settings train a new run."
+            )
+        changed = dict(changes)
+        if changed.get("epochs", self.epochs) != self.epochs:  # type: ignore[attr-defined]
+            changed.setdefault("max_steps", None)
+        return dataclasses.replace(self, **changed)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields that `run.json` stores, JSON-able."""
+        found = {}
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if f.metadata["stored"]:
+                found[f.name] = str(value) if isinstance(value, Path) else value
+        return found
+
+    def to_json_on_resume(self) -> dict[str, Any]:
+        """The same without the fields that a resume changes for one session only."""
+        session = {f.name for f in dataclasses.fields(self) if f.metadata["on_resume"] == "session"}
+        return {k: v for k, v in self.to_json().items() if k not in session}
+
+    @classmethod
+    def from_json(cls: type[C], values: Mapping[str, Any]) -> C:
+        """A configuration from `to_json`'s output, also of an older rnntk with other fields."""
+        return cls(**{k: v for k, v in values.items() if k in cls.names()})
+
+    def part(self, kind: type[Config]) -> dict[str, Any]:
+        """The values of the fields that `kind`, one of this class' bases, has."""
+        return {name: getattr(self, name) for name in kind.names()}
+
+
+def fields_of(kind: type[Config]) -> dict[str, dataclasses.Field[Any]]:
+    """The fields of a configuration by name."""
+    return {f.name: f for f in dataclasses.fields(kind)}
+
+
+_HINTS: dict[type, dict[str, tuple[type, bool, bool]]] = {}
+
+
+def hints(kind: type[Config]) -> dict[str, tuple[type, bool, bool]]:
+    """Of each field: its bare type, whether it may be None, and whether it is a tuple of that type."""
+    if kind in _HINTS:
+        return _HINTS[kind]
+    found = _HINTS[kind] = {}
+    for name, hint in typing.get_type_hints(kind).items():
+        parts: Iterable[Any] = [hint]
+        if typing.get_origin(hint) in (typing.Union, types.UnionType):
+            parts = typing.get_args(hint)
+        bare = next(part for part in parts if part is not type(None))
+        many = typing.get_origin(bare) is tuple
+        found[name] = (typing.get_args(bare)[0] if many else bare, type(None) in parts, many)
+    return found
+
+
+_TYPE_NAMES = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    Path: "a path",
+}
+
+
+def checked(kind: type[Config], name: str, value: Any) -> Any:
+    """A value of a field, converted to the field's type where nothing is lost.
+
+    Raises:
+        ValueError: the type or the value is wrong; the message follows the field's name.
+    """
+    bare, optional, many = hints(kind)[name]
+    metadata = fields_of(kind)[name].metadata
+    if value is None and optional:
+        return None
+    if many:
+        values = [value] if isinstance(value, (str, Path)) else value
+        if not isinstance(values, (list, tuple)):
+            raise ValueError(f"must be {_TYPE_NAMES[bare]} or a list of it, got {_shown(value)}")
+        return tuple(_typed(bare, str(v) if isinstance(v, Path) else v) for v in values)
+    if isinstance(value, str) and metadata["parse"]:
+        value = metadata["parse"](value)
+    value = _typed(bare, value)
+    valid = metadata["valid"]
+    if isinstance(valid, tuple):
+        if value.lower() not in valid:
+            near = did_you_mean(value, valid)
+            raise ValueError(f"must be one of {', '.join(valid)}, got {value!r}." + near)
+        return value.lower()
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        valid = valid or Range()
+        if isinstance(valid, Range) and value not in valid:
+            finite = " and finite" if isinstance(value, float) and not math.isfinite(value) else ""
+            raise ValueError(f"must be {str(valid) + finite}, got {_shown(value)}")
+    return value
+
+
+def sentence(error: object) -> str:
+    """The text of an error with its full stop."""
+    text = str(error)
+    return text if text.endswith((".", "?")) else text + "."
+
+
+def _typed(bare: type, value: Any) -> Any:
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        value = value.item()  # a NumPy scalar
+    if bare is Path and isinstance(value, str):
+        return Path(value)
+    if bare is float and isinstance(value, int) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError("must be finite, got a number beyond any float") from None
+    if not isinstance(value, bare) or (isinstance(value, bool) and bare is not bool):
+        raise ValueError(f"must be {_TYPE_NAMES[bare]}, got {_shown(value)}")
+    return value
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python writes no integer of more than 4,300 digits
+        text = ""
+    return text if 0 < len(text) < 80 else f"a very long {type(value).__name__}"

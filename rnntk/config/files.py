@@ -1,0 +1,145 @@
+"""Configuration files: TOML, by path or by the name of one that comes with rnntk."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from rnntk.config.fields import Config
+from rnntk.errors import UsageError, did_you_mean
+
+
+def read_config(
+    path: Path,
+    command: str,
+    known: Collection[str],
+    commands: Mapping[str, Callable[[], Collection[str]]] | None = None,
+) -> dict[str, Any]:
+    """The settings that a TOML file has for one command.
+
+    Keys before the first table are for every command that knows them; the table named like the command is for it
+    alone. Dashes and underscores are the same.
+
+    Args:
+        path: the file.
+        command: `train`, `sample`, ...
+        known: the command's settings, with underscores.
+        commands: all commands, and what gives the settings of each; called only for a key that `command` lacks.
+            Without it, tables and keys of other commands are passed over, but a misspelt setting is refused.
+
+    Raises:
+        UsageError: no such file, not TOML, an unknown table or key (with the nearest name).
+    """
+    document = read_toml(path)
+    values: dict[str, Any] = {}
+    for key, value in document.items():
+        name = _plain(key)
+        if isinstance(value, dict):
+            if commands is not None and key not in commands:
+                raise UsageError(f"{path}: [{key}] is not a command.{did_you_mean(key, commands)}")
+        elif name in known:
+            values[name] = value
+        else:
+            if commands is None:
+                others = _names_of(Config)
+            else:
+                others = {one for settings in commands.values() for one in settings()}
+            guess = did_you_mean(name, others)
+            if name not in others and (guess or commands):
+                raise UsageError(f"{path}: {key!r} is not a setting of any command.{guess}")
+    for key, value in document.get(command, {}).items():
+        if _plain(key) not in known:
+            raise UsageError(
+                f"{path}: {key!r} in [{command}] is not a setting of rnntk {command}."
+                + did_you_mean(_plain(key), known)
+            )
+        values[_plain(key)] = value
+    return values
+
+
+def _names_of(kind: type[Config]) -> set[str]:
+    """Names of the fields of a configuration and of all that extend it."""
+    return {*kind.names(), *(name for one in kind.__subclasses__() for name in _names_of(one))}
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a dictionary.
+
+    Raises:
+        UsageError: the file is missing, or not TOML (with the line).
+    """
+    # Here, because most commands read no file and should not wait for the parser.
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise UsageError(f"{path} is in UTF-16, but TOML is UTF-8. Save it as UTF-8.")
+    try:
+        return tomllib.loads(data.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is not a TOML file: {error}") from error
+
+
+def line_of(path: Path, key: str) -> int | None:
+    """The first line of a TOML file that sets `key`, from 1; None if it cannot be told."""
+    pattern = re.compile(rf"\s*{re.escape(key).replace('_', '[-_]')}\s*=")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError):
+        return None
+    return next((i for i, line in enumerate(lines, 1) if pattern.match(line)), None)
+
+
+def find_config(path: Path) -> Path:
+    """The file that a user means: the path itself, else the shipped config of this name.
+
+    Args:
+        path: a file, or the name of a shipped config, with or without `configs/` and `.toml`.
+
+    Raises:
+        UsageError: neither exists (with the nearest name).
+    """
+    # A pipe is as good as a file.
+    if path.exists() and not path.is_dir():
+        return path
+    name = path.name.removesuffix(".toml")
+    alone = str(path.parent) in (".", "configs")
+    if alone and (found := shipped_config(name)):
+        return found
+    names = sorted({file.stem for folder in _shipped() for file in folder.glob("*.toml")})
+    guess = did_you_mean(name, names) if alone else ""
+    raise UsageError(
+        f"Cannot read {path}: there is no such file, and no config of this name comes with rnntk."
+        + (guess or f" It has {', '.join(names)}.")
+    )
+
+
+def corpus_settings(name: str, command: str, known: Collection[str]) -> dict[str, Any]:
+    """The settings that the shipped config of a corpus has for a command; none without such a config."""
+    path = shipped_config(name)
+    found = read_config(path, command, known) if path else {}
+    return {key: value for key, value in found.items() if key not in ("corpus", "input")}
+
+
+def shipped_config(name: str) -> Path | None:
+    """The TOML of this name that comes with rnntk (`configs/`), or None."""
+    paths = (folder / f"{name}.toml" for folder in _shipped())
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _shipped() -> tuple[Path, Path]:
+    # An installed wheel has configs/ inside the package (beside this module); a checkout beside the package.
+    package = Path(__file__).parent.parent
+    return package / "configs", package.parent / "configs"
+
+
+def _plain(key: str) -> str:
+    return key.replace("-", "_")

@@ -1,0 +1,396 @@
+"""A trained character model: its weights, vocabulary and preprocessor as one object, without TensorFlow."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnntk.config import SampleConfig
+from rnntk.decoding import evaluate, generate
+from rnntk.decoding.beam import beam_search
+from rnntk.decoding.decoder import Decoder, States
+from rnntk.decoding.evaluate import Evaluation
+from rnntk.decoding.generate import Piece, TextStream
+from rnntk.decoding.strategies import pipeline
+from rnntk.errors import DataError, RunError, UsageError
+from rnntk.storage import folder
+from rnntk.storage.checkpoint import PROGRESS, WEIGHTS, Progress
+from rnntk.storage.folder import RunFolder
+from rnntk.text import preprocessors
+from rnntk.text.preprocessors import Plain, Preprocessor
+from rnntk.text.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class EncodedText:
+    """A text as the model reads it.
+
+    Attributes:
+        text: the characters, without those that were skipped.
+        symbols: what the preprocessor makes of them, T symbols.
+        ids: `(T,)`.
+        skipped: how often each unknown character was left out, in order of appearance.
+    """
+
+    text: str
+    symbols: str
+    ids: NDArray[np.integer]
+    skipped: dict[str, int]
+
+
+class Prompt(NamedTuple):
+    """An encoded prompt.
+
+    Attributes:
+        ids: the symbols the model reads before it generates, `(T,)`, at least one.
+        text: their text; empty where the model starts from a symbol of its own.
+        skipped: the characters that were left out, each once.
+    """
+
+    ids: NDArray[np.integer]
+    text: str
+    skipped: list[str]
+
+
+class LanguageModel:
+    """A trained character model, ready to generate and to evaluate text.
+
+    Args:
+        run: the run folder.
+        weights: by name, as `Decoder` takes them; those of a checkpoint, or of the moment.
+        progress: how far training had come, when the weights are a checkpoint's.
+
+    Attributes:
+        run: as given.
+        progress: as given.
+        decoder: computes logits.
+        vocabulary: the symbols.
+        preprocessor: turns text into symbols and back.
+        default_prompt: the corpus' own prompt, or nothing where the model does not know its characters.
+
+    Raises:
+        RunError: the run is not a character model, or its parts do not fit together.
+
+    Example:
+        >>> model = LanguageModel.load(folder.find("runs", "novel-1"))      # doctest: +SKIP
+        >>> "".join(model.stream("/* ", length=40, seed=1))                 # doctest: +SKIP
+        'The read the read of the start the stats'
+        >>> for text in model.stream("int main(", temperature=0.7):         # doctest: +SKIP
+        ...     print(text, end="", flush=True)
+        >>> model.evaluate("int main(void)").bits_per_character             # doctest: +SKIP
+        2.31
+    """
+
+    run: RunFolder
+    progress: Progress | None
+
+    def __init__(
+        self, run: RunFolder, weights: Mapping[str, np.ndarray], progress: Progress | None = None
+    ) -> None:
+        if run.kind != folder.CHAR_RNN:
+            raise RunError(f"{run.path} is a {run.kind}; only character models write text.")
+        model, corpus = run.record["model"], run.record["corpus"]
+        layer_norm = bool(model.get("layer_norm", False))
+        decoder = Decoder(weights, str(model["cell"]), layer_norm=layer_norm)
+        self._assemble(decoder, run.vocabulary(), _preprocessor(run))
+        self.run, self.progress = run, progress
+        self._lf = run.settings.get("newline") == "lf"
+        self._recompose = bool(run.settings.get("normalize"))
+        prompt = corpus.get("prime") or ""
+        self.default_prompt = "" if self._unknown(prompt, strict=True) else prompt
+
+    @classmethod
+    def from_parts(
+        cls, decoder: Decoder, vocabulary: Vocabulary, preprocessor: Preprocessor
+    ) -> LanguageModel:
+        """A model without a run folder; text is read as it is, and there is no default prompt."""
+        made = cls.__new__(cls)
+        made._assemble(decoder, vocabulary, preprocessor)
+        return made
+
+    def _assemble(
+        self, decoder: Decoder, vocabulary: Vocabulary, preprocessor: Preprocessor
+    ) -> None:
+        if len(vocabulary) != decoder.vocabulary_size:
+            raise RunError(
+                f"The vocabulary has {len(vocabulary)} symbols and the model {decoder.vocabulary_size}: "
+                "they belong to different runs."
+            )
+        self.decoder, self.vocabulary, self.preprocessor = decoder, vocabulary, preprocessor
+        self.progress = None
+        self.default_prompt = ""
+        self._lf = self._recompose = False
+        unknown = vocabulary.unknown_symbol
+        self._banned = [] if unknown is None else vocabulary.encode(unknown).tolist()
+
+    @classmethod
+    def load(cls, run: RunFolder, checkpoint: str | int = "last") -> LanguageModel:
+        """Load the model of a checkpoint; its weights are checked against their SHA-256 and memory-mapped.
+
+        Args:
+            run: the run folder.
+            checkpoint: `last`, `best` or a step.
+
+        Raises:
+            RunError: there is no such checkpoint, it is damaged, or the run is not a character model.
+        """
+        saved = run.checkpoint(str(checkpoint), only=(WEIGHTS, PROGRESS))
+        return cls(run, saved.mapped_weights(), saved.progress)
+
+    @property
+    def step(self) -> int:
+        """The training step of the checkpoint; 0 for weights that are no checkpoint's."""
+        return self.progress.step if self.progress else 0
+
+    def encode(
+        self,
+        text: str,
+        on_unknown: str = "error",
+        *,
+        name: str = "text",
+        error: type[Exception] = DataError,
+    ) -> EncodedText:
+        """Encode a text, in the form that the run's own text was brought into (`newline`, `normalize`).
+
+        A character is unknown when the vocabulary lacks one of its symbols (and has no unknown symbol),
+        or when the preprocessor makes no symbol of it.
+
+        Args:
+            text: any text.
+            on_unknown: `error`, or `skip` to leave unknown characters out.
+            name: what the text is called in the message.
+            error: raised with that message.
+
+        Raises:
+            error: the text has unknown characters (all are named).
+            UsageError: `on_unknown` is neither.
+        """
+        if on_unknown not in ("error", "skip"):
+            raise UsageError(f"on_unknown must be 'error' or 'skip', got {on_unknown!r}")
+        text = self._as_trained(text)
+        unknown = self._unknown(text)
+        if unknown and on_unknown == "error":
+            raise error(
+                f"The {name} has characters that the model does not know: {_listed(unknown)}. "
+                "Change them, or leave them out with `on_unknown` skip."
+            )
+        counts = Counter(text) if unknown else {}
+        text = text.translate(dict.fromkeys(map(ord, unknown)))
+        symbols = self.preprocessor.encode(text)
+        skipped = {c: counts[c] for c in unknown}
+        return EncodedText(text, symbols, self.vocabulary.encode(symbols), skipped)
+
+    def _as_trained(self, text: str) -> str:
+        if self._lf:
+            text = text.replace("\r\n", "\n").replace("\r", "\n")
+        if self._recompose:
+            # Only here: its tables take longer to make than most texts to sample.
+            from rnntk.text import hangul
+
+            text = hangul.recompose(text)
+        return text
+
+    def _unknown(self, text: str, *, strict: bool = False) -> list[str]:
+        """The unknown characters, each once; with `strict` also those that the unknown symbol stands for.
+
+        By characters, since a user knows these and not the symbols they become.
+        """
+        replaced = self.vocabulary.unknown_symbol is not None and not strict
+        return [
+            c
+            for c in dict.fromkeys(text)
+            if not (symbols := self.preprocessor.encode(c))
+            or (not replaced and self.vocabulary.unknown(symbols))
+        ]
+
+    def prompt(self, text: str, on_unknown: str = "error") -> Prompt:
+        """Encode a prompt.
+
+        An empty one starts from a newline, since most texts can begin after one, or, where the
+        vocabulary has none, from the commonest symbol; that symbol is read and not printed.
+
+        Raises:
+            UsageError: the prompt has unknown characters (all are named), see `encode`.
+        """
+        found = self.encode(text, on_unknown, name="prompt", error=UsageError)
+        if found.symbols:
+            return Prompt(found.ids, found.text, list(found.skipped))
+        start = "\n" if "\n" in self.vocabulary else self.vocabulary.decode([0])
+        return Prompt(self.vocabulary.encode(start), "", list(found.skipped))
+
+    def pieces(
+        self,
+        prompt: Prompt,
+        config: SampleConfig,
+        seed: int,
+        *,
+        echo: bool = False,
+        surprisal: bool = False,
+        states: States | None = None,
+    ) -> Iterator[Piece]:
+        """Sample text, or search for it with a beam; the pieces of several texts come one text after another.
+
+        Args:
+            prompt: what the text continues.
+            config: how it is generated; its `seed` and `on_unknown` are not looked at.
+            seed: same seed, same text.
+            echo: give the prompt first.
+            surprisal: also give the surprisal of each symbol (a beam search always does).
+            states: `config.num` streams that have read the prompt; by default it is read now.
+
+        Returns:
+            An iterator; the pieces of one stream, joined, are `decode` of all its symbols.
+
+        Raises:
+            UsageError: a beam search is to stop at a text that the model cannot write.
+        """
+        codec: Preprocessor = Plain() if config.raw else self.preprocessor
+        before = self.preprocessor.encode(prompt.text) if echo else ""
+        stop = config.stop if config.beam is None else None  # the search itself ends there
+        texts = [TextStream(k, codec, before, stop) for k in range(config.num)]
+        if states is None:
+            states = self.decoder.initial_states(1)
+            self.decoder.prime(prompt.ids, states)
+            if config.num > 1 and config.beam is None:
+                one, states = states, self.decoder.initial_states(config.num)
+                states.assign(one)
+        if config.beam is not None:
+            return self._search(config, states, texts)
+        rows = generate.sample(
+            self.decoder,
+            states,
+            pipeline(config, self._banned),
+            np.random.default_rng(seed),
+            config.length,
+            surprisal=surprisal,
+        )
+        return generate.assemble(rows, self.vocabulary, texts, config.length)
+
+    def _search(
+        self, config: SampleConfig, states: States, texts: list[TextStream]
+    ) -> Iterator[Piece]:
+        stop = config.stop or ""
+        if unknown := self._unknown(stop, strict=True):
+            raise UsageError(
+                f"stop has characters that the model does not know: {_listed(unknown)}"
+            )
+        found = beam_search(
+            self.decoder,
+            states,
+            config.length,
+            config.beam or 1,
+            alpha=config.beam_alpha,
+            stop=self.vocabulary.encode(self.preprocessor.encode(stop)).tolist(),
+            banned=self._banned,
+        )
+        return (
+            piece
+            for text, hypothesis in zip(texts, found, strict=False)
+            for piece in text.whole(
+                self.vocabulary.decode(hypothesis.ids), hypothesis.nats.tolist()
+            )
+        )
+
+    def stream(self, prompt: str | None = None, *, seed: int = 0, **settings: Any) -> Iterator[str]:
+        """Generate one text, some whole characters at a time.
+
+        The settings are checked at once; symbols are generated as the iterator is asked for them, so
+        leaving it early loses nothing.
+
+        Args:
+            prompt: what the text continues, by default the corpus' own. It is not repeated.
+            seed: same seed, same text.
+            settings: fields of `SampleConfig` other than `num` and `seed`: length, temperature, top_k, top_p,
+                min_p, beam, beam_alpha, no_repeat, stop, on_unknown, raw.
+
+        Returns:
+            An iterator of strings, none empty; joined they are the text.
+
+        Raises:
+            UsageError: a value is out of range, or the prompt has unknown characters.
+            TypeError: there is no such setting.
+        """
+        config = SampleConfig(**settings, seed=seed, num=1)
+        ready = self.prompt(self.default_prompt if prompt is None else prompt, config.on_unknown)
+        return (piece.text for piece in self.pieces(ready, config, seed) if piece.text)
+
+    def evaluate(
+        self,
+        text: str,
+        *,
+        on_unknown: str = "error",
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Evaluation:
+        """Measure how well the model predicts a text, its state carried through from zero.
+
+        Args:
+            text: any text.
+            on_unknown: `error`, or `skip` to leave unknown characters out; they then count nowhere.
+            progress: called with the symbols read so far, and how many there are.
+
+        Raises:
+            DataError: the text has unknown characters, or fewer than two symbols.
+        """
+        found = self.encode(text, on_unknown)
+        return self._evaluation(found, len(found.text), progress)
+
+    def evaluate_ids(
+        self,
+        ids: NDArray[np.integer],
+        *,
+        characters: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Evaluation:
+        """Measure how well the model predicts a part of a prepared corpus, such as its validation split.
+
+        Args:
+            ids: `(T,)`.
+            characters: how many they stand for (`Prepared.characters`); by default those that they decode to.
+            progress: called with the symbols read so far, and how many there are.
+
+        Raises:
+            DataError: there are fewer than two ids.
+        """
+        symbols = self.vocabulary.decode(ids)
+        found = EncodedText(self.preprocessor.decode(symbols), symbols, ids, {})
+        return self._evaluation(
+            found, len(found.text) if characters is None else characters, progress
+        )
+
+    def _evaluation(
+        self, found: EncodedText, characters: int, progress: Callable[[int, int], None] | None
+    ) -> Evaluation:
+        if len(found.ids) < 2:
+            raise DataError(
+                f"The text has {len(found.ids)} symbols; it needs at least 2, since the first is given."
+            )
+        nats = self.decoder.costs(found.ids, progress=progress)
+        return Evaluation(
+            found.text,
+            found.symbols,
+            nats,
+            evaluate.by_character(self.preprocessor, found.text, found.symbols, nats),
+            characters,
+            sum(found.skipped.values()),
+        )
+
+
+def _listed(characters: list[str]) -> str:
+    shown = ", ".join(f"{c!r} (U+{ord(c):04X})" for c in characters[:20])
+    return shown + (f" and {len(characters) - 20} more" if len(characters) > 20 else "")
+
+
+def _preprocessor(run: RunFolder) -> Preprocessor:
+    corpus = run.record["corpus"]
+    found = preprocessors.get(corpus["preprocessor"])
+    if found.version != corpus["preprocessor_version"]:
+        raise RunError(
+            f"{run.path} was trained with version {corpus['preprocessor_version']} of the preprocessor {found.name}, "
+            f"but version {found.version} is installed, which makes other symbols."
+        )
+    return found

@@ -1,0 +1,73 @@
+"""The text that a run was trained on, and its training, validation and test parts."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnntk.config import TextConfig
+from rnntk.errors import UsageError
+from rnntk.storage.folder import RunFolder
+from rnntk.text import corpus
+
+if TYPE_CHECKING:
+    from rnntk.text.prepared import Prepared
+
+SPLITS = ("val", "test", "train")
+
+
+def split_range(run: RunFolder, name: str | None = None) -> tuple[str, int, int]:
+    """The part of a run's text that a split is.
+
+    Args:
+        run: a character model's.
+        name: `val`, `test` or `train`; None is `val`.
+
+    Returns:
+        The name, and the offsets in the prepared ids: `ids[start:end]`.
+
+    Raises:
+        UsageError: the run has no such part, or a part too short to evaluate.
+    """
+    parts: dict[str, list[int]] = run.record["corpus"].get("split") or {}
+    if not parts:
+        raise UsageError(
+            f"{run.path} does not say what text it was trained on. Evaluate it on a text: `input` FILE."
+        )
+    lengths = {k: parts[k][1] - parts[k][0] if k in parts else 0 for k in SPLITS}
+    name = name or "val"
+    if lengths[name] > 1:
+        start, end = parts[name]
+        return name, start, end
+    others = [f"`split` {k}" for k in SPLITS if lengths[k] > 1]
+    advice = f"Evaluate {' or '.join([*others, 'another text with `input` FILE'])}"
+    fraction = float(run.settings.get(f"{name}_fraction") or 0)
+    if name == "train" or fraction:
+        symbols = "1 symbol" if lengths[name] == 1 else f"{lengths[name]} symbols"
+        raise UsageError(
+            f"The {name} part of {run.path} has {symbols}, too few to evaluate: the first is given, and "
+            f"at least one must follow. {advice}."
+        )
+    raise UsageError(
+        f"{run.path} holds nothing out as {name}: it was trained with `{name}_fraction` 0. "
+        f"{advice}, or train with `{name}_fraction` 0.05."
+    )
+
+
+def text_settings(run: RunFolder, **changed: Any) -> TextConfig:
+    """The text settings a run was trained with, some of them changed."""
+    settings = TextConfig.from_json(run.settings)
+    return dataclasses.replace(settings, **changed)
+
+
+def training_text(
+    run: RunFolder,
+    *,
+    data_dir: Path | None = None,
+    offline: bool = False,
+) -> Prepared:
+    """The prepared text that a run was trained on, held-out parts included; see `corpus.RunText.prepared`."""
+    places = {"data_dir": data_dir} if data_dir is not None else {}
+    settings = text_settings(run, offline=offline, **places)
+    return corpus.RunText(run.record["corpus"], run.vocabulary(), run.path, settings).prepared()

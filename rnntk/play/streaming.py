@@ -1,0 +1,175 @@
+"""Many texts generated at once, fairly: one thread continues each in turn.
+
+A symbol takes some tens of microseconds, most of them in Python, so that more threads would only wait for each
+other. One thread goes round; a new text comes before all others, and gives way as soon as it has a character,
+so that everybody soon sees something. A text whose client does not take its pieces is skipped until it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from rnntk.config import SampleConfig
+from rnntk.decoding.generate import Piece
+from rnntk.decoding.language_model import LanguageModel, Prompt
+
+_SLICE_SECONDS = 0.002
+# Between slices the thread sleeps: merely letting the interpreter go, it would most often have it back before
+# the event loop wakes, and each socket call of that would wait for a forced switch.
+_REST_SECONDS = 0.0002
+_PROMPT_SLICE = 64  # symbols of a prompt read at a time
+_WAITING = 2048  # pieces that may wait for a client
+
+
+def pieces(
+    model: LanguageModel, prompt: Prompt, config: SampleConfig, seed: int
+) -> Iterator[Piece | None]:
+    """Sample a text; None stands for a while in which the prompt was read.
+
+    The prompt is read in slices, since a long one takes as long as sampling as much.
+    """
+    states = model.decoder.initial_states(1)
+    for start in range(0, len(prompt.ids), _PROMPT_SLICE):
+        model.decoder.prime(prompt.ids[start : start + _PROMPT_SLICE], states)
+        yield None
+    yield from model.pieces(prompt, config, seed, surprisal=True, states=states)
+
+
+class Stream:
+    """A text being generated, to be taken from the event loop that made it.
+
+    Attributes:
+        fresh: it has had no turn yet.
+        error: what ended the text early, if anything did.
+    """
+
+    def __init__(self, source: Iterator[Piece | None], scheduler: Scheduler) -> None:
+        self._source = source
+        self._scheduler = scheduler
+        self._loop = asyncio.get_running_loop()
+        self._ready = asyncio.Event()
+        self._lock = threading.Lock()
+        self._waiting: list[Piece] = []
+        self._ended = False
+        self.fresh = True
+        self.error: Exception | None = None
+
+    async def take(self) -> list[Piece]:
+        """The pieces since the last call, waiting for the first; empty at the end."""
+        await self._ready.wait()
+        with self._lock:
+            taken, self._waiting = self._waiting, []
+            if not self._ended:
+                self._ready.clear()
+        self._scheduler.wake()
+        return taken
+
+    def close(self) -> None:
+        """Free the text's place."""
+        self._scheduler.remove(self)
+
+    @property
+    def wants(self) -> bool:
+        """Whether there is more to generate, and room for it."""
+        return not self._ended and len(self._waiting) < _WAITING
+
+    def advance(self) -> None:
+        """Generate for a moment; called by the scheduler's thread."""
+        until = time.perf_counter() + _SLICE_SECONDS
+        found: list[Piece] = []
+        ended = False
+        fresh, self.fresh = self.fresh, False
+        try:
+            while time.perf_counter() < until:
+                piece = next(self._source)
+                if piece is not None:
+                    found.append(piece)
+                    if fresh:
+                        break
+        except StopIteration:
+            ended = True
+        except Exception as error:  # whatever it is, the other texts continue
+            ended, self.error = True, error
+        with self._lock:
+            first = not self._waiting
+            self._waiting += found
+            self._ended = ended
+        if ended or (found and first):
+            # The loop may be gone when the server ends.
+            try:
+                self._loop.call_soon_threadsafe(self._ready.set)
+            except RuntimeError:
+                self._ended = True
+
+
+class Scheduler:
+    """The thread that generates.
+
+    Args:
+        limit: texts at once.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._streams: list[Stream] = []  # the next in turn first
+        self._change = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="rnntk-play-sampler", daemon=True)
+        self._thread.start()
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def start(self, source: Iterator[Piece | None]) -> Stream | None:
+        """A new text, to be closed by the caller; None when there are too many."""
+        with self._change:
+            if len(self._streams) >= self.limit:
+                return None
+            stream = Stream(source, self)
+            self._streams.append(stream)
+            self._change.notify()
+            return stream
+
+    def remove(self, stream: Stream) -> None:
+        """Forget a text."""
+        with self._change:
+            if stream in self._streams:
+                self._streams.remove(stream)
+
+    def wake(self) -> None:
+        """Look again: a text has room."""
+        with self._change:
+            self._change.notify()
+
+    def close(self) -> None:
+        """End the thread."""
+        with self._change:
+            self._closed = True
+            self._change.notify()
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        with np.errstate(all="ignore"):
+            while True:
+                with self._change:
+                    while (stream := self._next()) is None and not self._closed:
+                        self._change.wait()
+                    if stream is None or self._closed:
+                        return
+                stream.advance()
+                time.sleep(_REST_SECONDS)
+
+    def _next(self) -> Stream | None:
+        """The text in turn: a fresh one, else the one that has waited longest."""
+        wanting = [s for s in self._streams if s.wants]
+        if not wanting:
+            return None
+        chosen = next((s for s in wanting if s.fresh), wanting[0])
+        self._streams.remove(chosen)
+        self._streams.append(chosen)
+        return chosen

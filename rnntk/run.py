@@ -1,0 +1,254 @@
+"""`Run`: a trained model in its run folder, for Python code and notebooks."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnntk.config import MnistConfig, SampleConfig, TrainConfig
+from rnntk.errors import RunError, UsageError
+from rnntk.storage import folder, metrics
+from rnntk.storage.folder import RunFolder
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    from rnntk.decoding.evaluate import Evaluation
+    from rnntk.decoding.language_model import LanguageModel
+    from rnntk.exchange.export import Exported
+    from rnntk.training.row_task import ClassifierResult
+
+SAMPLE_IN_NOTEBOOK = 300
+
+
+class Run:
+    """A trained model with its settings, metrics and checkpoints.
+
+    Made by `rnntk.train`, `rnntk.resume`, `rnntk.train_mnist`, `rnntk.load` and `rnntk.runs`. Generating and
+    evaluating text needs no TensorFlow.
+
+    Attributes:
+        folder: the run folder.
+        checkpoint: the checkpoint whose weights are used: "last", "best" or a step.
+        test: result on the test images, right after `rnntk.train_mnist`; otherwise None.
+
+    Example:
+        >>> run = rnntk.load("my-run")
+        >>> run.config.units
+        16
+        >>> text = run.sample("the ", length=20, seed=1)
+        >>> text.startswith("the "), len(text)
+        (True, 24)
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        checkpoint: str | int = "last",
+        test: ClassifierResult | None = None,
+    ) -> None:
+        self.folder, self.checkpoint, self.test = folder, str(checkpoint), test
+        self._model: LanguageModel | None = None
+
+    @property
+    def path(self) -> Path:
+        """The run folder's path."""
+        return self.folder.path
+
+    @property
+    def name(self) -> str:
+        """The run folder's name."""
+        return self.folder.name
+
+    @property
+    def config(self) -> TrainConfig | MnistConfig:
+        """All settings of the run."""
+        kind = MnistConfig if self.folder.kind == folder.ROW_CLASSIFIER else TrainConfig
+        return kind.from_json(self.folder.settings)
+
+    @property
+    def metrics(self) -> dict[str, np.ndarray]:
+        """Every logged number: columns `step`, `loss`, `val_loss`, ... as float64 arrays of one length.
+
+        A step without a number has NaN there, as most steps have for `val_loss`.
+        """
+        return metrics.read(self.folder.metrics).columns
+
+    def sample(
+        self,
+        prompt: str | None = None,
+        *,
+        length: int = 1000,
+        seed: int | None = None,
+        **settings: Any,
+    ) -> str:
+        """Generate text that begins with the prompt.
+
+        Args:
+            prompt: text to continue; the corpus' own by default, else nothing.
+            length: symbols to generate.
+            seed: same seed, same text; a new one each time by default.
+            settings: other fields of `rnntk.SampleConfig`: temperature, top_k, top_p, min_p, beam, stop, ...
+
+        Raises:
+            UsageError: a setting is unknown or out of range, or the model does not know a character of the prompt.
+            RunError: the run is not a character model, or has no whole checkpoint.
+        """
+        return "".join(self.stream(prompt, length=length, seed=seed, **settings))
+
+    def stream(
+        self,
+        prompt: str | None = None,
+        *,
+        length: int = 1000,
+        seed: int | None = None,
+        **settings: Any,
+    ) -> Iterator[str]:
+        """The text of `sample`, as an iterator of strings: each piece as soon as it is certain.
+
+        Args and errors as for `sample`.
+        """
+        config = SampleConfig.resolve({"length": length, "seed": seed, **settings})
+        if config.num != 1:
+            raise UsageError("`num` must be 1 here; call sample again for another text.")
+        model = self.model
+        wanted = model.default_prompt if prompt is None else prompt
+        ready = model.prompt(wanted, config.on_unknown)
+        pieces = model.pieces(ready, config, config.new_seed(), echo=True)
+        return (piece.text for piece in pieces if piece.text)
+
+    def evaluate(self, text: str | None = None, *, on_unknown: str = "error") -> Evaluation:
+        """Loss, bits per character and perplexity on a text.
+
+        Args:
+            text: any text; the run's held-out validation text by default.
+            on_unknown: "error", or "skip" to leave out characters that the model does not know.
+
+        Raises:
+            DataError: the text has fewer than two symbols, or characters that the model does not know.
+            UsageError: no text is given and the run holds none out.
+        """
+        if text is not None:
+            return self.model.evaluate(text, on_unknown=on_unknown)
+        from rnntk.decoding import splits
+
+        _, start, end = splits.split_range(self.folder, None)
+        prepared = splits.training_text(self.folder)
+        characters = prepared.characters(start, end)
+        return self.model.evaluate_ids(prepared.ids[start:end], characters=characters)
+
+    def export(self, format: str, path: str | Path | None = None) -> Exported:
+        """Write the network for another program, checked against the run's own results.
+
+        Args:
+            format: "keras", "savedmodel", "onnx" or "npz".
+            path: of the new file; by default the run's name, in the working folder.
+
+        Raises:
+            UsageError: the file exists, or is not named as the format asks.
+            RunError: it cannot be written.
+        """
+        from rnntk.exchange import export
+
+        export.check_format(format)
+        output = Path(path) if path is not None else export.default_output(self.folder, format)
+        if export.needs_tensorflow(self.folder, format):
+            from rnntk.training import device
+
+            device.import_tensorflow()
+        saved = self.folder.checkpoint(self.checkpoint)
+        return export.export(self.folder, saved, format, output)
+
+    def plot(self, y: str = "loss", *, x: str = "steps", log: bool = False) -> Figure:
+        """A Matplotlib figure of a learning curve.
+
+        Args:
+            y: "loss", "bits", "perplexity", "accuracy", "grad_norm", "learning_rate" or "rate".
+            x: "steps" or "time".
+            log: whether y is on a logarithmic scale.
+
+        Raises:
+            UsageError: no such quantity, or the run has none of it.
+            RnntkError: Matplotlib is not installed.
+        """
+        from rnntk.monitoring import curves, picture
+
+        return picture.figure([curves.load(self.folder, y, x)], y=y, x=x, log=log)
+
+    def keras_model(self) -> keras.Model:
+        """The network as a Keras model with the run's weights: a `rnntk.CharRNN`, or a row classifier."""
+        from rnntk.training import device
+
+        device.import_tensorflow()
+        from rnntk.models import weights
+
+        saved = self.folder.checkpoint(self.checkpoint)
+        return weights.rebuild(self.folder.record["model"], saved.weights())
+
+    @property
+    def model(self) -> LanguageModel:
+        """Weights, vocabulary and preprocessor, ready to generate and evaluate; without TensorFlow.
+
+        Raises:
+            RunError: the run is not a character model, or has no whole checkpoint.
+        """
+        if self._model is None:
+            from rnntk.decoding.language_model import LanguageModel
+
+            self._model = LanguageModel.load(self.folder, self.checkpoint)
+        return self._model
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}: {', '.join(self._facts().values())})"
+
+    def _facts(self) -> dict[str, str]:
+        from rnntk.storage import listing
+
+        summary = listing.summarize(self.path)
+        facts = {"corpus": summary.corpus, "model": summary.model}
+        if summary.step is not None:
+            facts["steps"] = f"{summary.step:,} steps"
+        if summary.loss is not None:
+            facts["loss"] = f"loss {summary.loss:.3f}"
+        if summary.best is not None:
+            facts["validation"] = f"validation {summary.best:.3f}"
+        return {name: fact for name, fact in facts.items() if fact}
+
+    def _repr_html_(self) -> str:
+        """Facts, the learning curve and a sample, for a notebook."""
+        parts = [
+            f"<b>{html.escape(self.name)}</b>: {html.escape(', '.join(self._facts().values()))}"
+        ]
+        try:
+            from rnntk.monitoring import curves, picture
+
+            parts.append(picture.svg([curves.load(self.folder, "loss", "steps")]))
+        except (RunError, UsageError):
+            pass  # nothing is logged yet
+        if self.folder.kind == folder.CHAR_RNN:
+            try:
+                text = self.sample(length=SAMPLE_IN_NOTEBOOK, seed=0)
+            except RunError as error:  # no checkpoint yet
+                text = str(error)
+            parts.append(f"<pre>{html.escape(text)}</pre>")
+        return "\n".join(f"<div>{part}</div>" for part in parts)
+
+
+class Runs(list[Run]):
+    """Runs in a folder, newest first; shown as a table."""
+
+    def __repr__(self) -> str:
+        return "\n".join(repr(run) for run in self) or "no runs"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(run.name)}</td>"
+            + "".join(f"<td>{html.escape(fact)}</td>" for fact in run._facts().values())
+            + "</tr>"
+            for run in self
+        )
+        return f"<table>{rows}</table>"

@@ -1,0 +1,282 @@
+"""A checkpoint: one folder with weights, optimizer, states and progress, each file with its checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnntk.errors import RunError
+from rnntk.files import remove_stale, write_folder
+
+MANIFEST = "manifest.json"
+WEIGHTS = "weights.safetensors"
+OPTIMIZER = "optimizer.safetensors"
+STATES = "states.safetensors"
+PROGRESS = "progress.json"
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass
+class Progress:
+    """How far training is.
+
+    Attributes:
+        step: optimizer steps done.
+        epoch: epochs done.
+        batch: steps done inside the current epoch.
+        seconds: wall time trained, over all sessions.
+        metrics_bytes: size of the metrics file that belongs to this checkpoint.
+        samples_bytes: size of the file of samples that belongs to it; None where that is not known.
+        losses: the last loss, and the validation's (`loss`, `val_loss`), in nats.
+        best: the least validation loss so far and its step, or None.
+        stale: validations since the best one.
+        reductions: how often a plateau has halved the learning rate.
+        high_steps: consecutive last steps with a loss far above the uniform one; None before the first loss below it.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    seconds: float = 0.0
+    metrics_bytes: int = 0
+    samples_bytes: int | None = None
+    losses: dict[str, float] = field(default_factory=dict)
+    best: dict[str, float] | None = None
+    stale: int = 0
+    reductions: int = 0
+    high_steps: int | None = None
+
+    def stepped(self, loss: float, steps_per_epoch: int) -> None:
+        """Count a step; the last one of an epoch begins the next."""
+        self.losses["loss"] = loss
+        self.step += 1
+        self.batch += 1
+        if self.batch == steps_per_epoch:
+            self.epoch += 1
+            self.batch = 0
+
+    def validated(self, loss: float, plateau_patience: int | None = None) -> bool:
+        """Record a validation loss; True if it is the best so far.
+
+        Args:
+            loss: in nats.
+            plateau_patience: validations without a better one that count as a plateau; None: never.
+        """
+        self.losses["val_loss"] = loss
+        if self.best is None or loss < self.best["val_loss"]:
+            self.best = {"val_loss": loss, "step": self.step}
+            self.stale = 0
+            return True
+        self.stale += 1
+        if plateau_patience is not None and self.stale % plateau_patience == 0:
+            self.reductions += 1
+        return False
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on disk that has been checked against its manifest."""
+
+    folder: Path
+    progress: Progress
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The model's weights by name, float32."""
+        return _unpack(self.folder / WEIGHTS)
+
+    def mapped_weights(self) -> dict[str, np.ndarray]:
+        """The same, memory-mapped and read-only, for commands that must start quickly.
+
+        A safetensors file is the length of its header (8 bytes), the header (JSON), and the arrays; reading it here
+        avoids the import of the library.
+
+        Raises:
+            RunError: the file is not a safetensors file of float32 arrays.
+        """
+        path = self.folder / WEIGHTS
+        with _damage(path):
+            with path.open("rb") as file:
+                length = int.from_bytes(file.read(8), "little")
+                header = json.loads(file.read(length))
+            header.pop("__metadata__", None)
+            if any(entry["dtype"] != "F32" for entry in header.values()):
+                raise RunError(f"{path} is damaged: it must hold float32 arrays.")
+            # As a plain array: np.memmap's own slices are slow.
+            data = np.asarray(np.memmap(path, np.uint8, "r", offset=8 + length))
+            return {
+                name: data[slice(*entry["data_offsets"])].view("<f4").reshape(entry["shape"])
+                for name, entry in header.items()
+            }
+
+    def optimizer(self) -> dict[str, np.ndarray]:
+        """The optimizer's variables by name."""
+        return _unpack(self.folder / OPTIMIZER)
+
+    def states(self) -> dict[str, np.ndarray]:
+        """The recurrent states of the batch rows, by name."""
+        return _unpack(self.folder / STATES)
+
+
+def folder_name(step: int) -> str:
+    """`500` -> `step-00000500`."""
+    return f"step-{step:08d}"
+
+
+def write(
+    parent: Path, *, weights: Arrays, optimizer: Arrays, states: Arrays, progress: Progress
+) -> Path:
+    """Write one checkpoint atomically.
+
+    Args:
+        parent: the run's `checkpoints` folder.
+        weights: by name.
+        optimizer: by name.
+        states: by name.
+        progress: of training; its step names the folder.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        TrainingError: the disk is full or read-only; nothing older is touched.
+    """
+    files = {
+        WEIGHTS: _pack(weights),
+        OPTIMIZER: _pack(optimizer),
+        STATES: _pack(states),
+        PROGRESS: json.dumps(asdict(progress), indent=2).encode(),
+    }
+    sums = {
+        name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        for name, data in files.items()
+    }
+    files[MANIFEST] = json.dumps({"files": sums}, indent=2).encode()
+    folder = parent / folder_name(progress.step)
+    write_folder(folder, files)
+    return folder
+
+
+# Imported where it is used: sampling starts sooner without the library.
+def _pack(arrays: Arrays) -> bytes:
+    import safetensors.numpy
+
+    return safetensors.numpy.save(
+        {name: np.asarray(value, order="C") for name, value in arrays.items()}
+    )
+
+
+def _unpack(path: Path) -> dict[str, np.ndarray]:
+    import safetensors.numpy
+
+    return safetensors.numpy.load_file(path)
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while a checkpoint is read into a `RunError`."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        missing = Path(str(error.filename)).name
+        raise RunError(f"{path} is damaged: {missing} is missing.") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{path} is damaged: {error}.") from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def read(folder: Path, *, only: Collection[str] | None = None) -> Checkpoint:
+    """Open a checkpoint, checking the content of its files.
+
+    Args:
+        folder: the checkpoint's.
+        only: the files to check, where not all are needed.
+
+    Raises:
+        RunError: a file is missing, cut short or changed; the message names it.
+    """
+    with _damage(folder):
+        manifest = _json(folder / MANIFEST)["files"]
+        missing = set(only or ()) - set(manifest)
+        if missing:
+            raise RunError(f"{folder} is damaged: its manifest lacks {', '.join(sorted(missing))}.")
+        for name, expected in manifest.items():
+            if only is not None and name not in only:
+                continue
+            if Path(name).name != name:
+                raise RunError(f"{folder} is damaged: its manifest names {name!r}.")
+            data = (folder / name).read_bytes()
+            if len(data) != expected["bytes"]:
+                raise RunError(
+                    f"{folder} is damaged: {name} has {len(data)} bytes instead of {expected['bytes']}."
+                )
+            if hashlib.sha256(data).hexdigest() != expected["sha256"]:
+                raise RunError(f"{folder} is damaged: the content of {name} has changed.")
+        return Checkpoint(folder, Progress(**_json(folder / PROGRESS)))
+
+
+def glance(folder: Path) -> Progress:
+    """The progress of a checkpoint whose files are checked by their sizes only: quick for many runs.
+
+    Raises:
+        RunError: a file is missing or has another size.
+    """
+    with _damage(folder):
+        for name, expected in _json(folder / MANIFEST)["files"].items():
+            if (folder / name).stat().st_size != expected["bytes"]:
+                raise RunError(
+                    f"{folder} is damaged: {name} has another size than when it was written."
+                )
+        return Progress(**_json(folder / PROGRESS))
+
+
+def steps(parent: Path) -> list[int]:
+    """The steps of the checkpoints in `parent`, ascending, unchecked."""
+    found = []
+    for folder in parent.glob("step-*"):
+        digits = folder.name.removeprefix("step-")
+        if folder.is_dir() and digits.isdigit():
+            found.append(int(digits))
+    return sorted(found)
+
+
+def prune(parent: Path, keep: int, newest: int, best_step: int | None) -> None:
+    """Remove the oldest checkpoints but `keep`; the newest and the best one are never removed.
+
+    Checkpoints of later steps than the newest are removed too: a run continues from its last whole checkpoint, so
+    those were damaged.
+    """
+    remove_after(parent, newest)
+    for step in steps(parent)[:-keep]:
+        if step != best_step:
+            _remove(parent, step)
+
+
+def remove_after(parent: Path, newest: int) -> None:
+    """Remove the checkpoints of later steps than `newest`."""
+    for step in steps(parent):
+        if step > newest:
+            _remove(parent, step)
+
+
+def remove_unfinished(parent: Path) -> None:
+    """Remove what killed processes left half written; the caller holds the run's lock."""
+    remove_stale(parent)
+    for aside in parent.glob(".step-*.tmp"):  # the names of rnntk before 1.0
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _remove(parent: Path, step: int) -> None:
+    shutil.rmtree(parent / folder_name(step), ignore_errors=True)

@@ -1,0 +1,403 @@
+"""The run folder: everything about one training run. The format is in docs/formats.md."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnntk import __version__
+from rnntk.errors import DataError, RunError, did_you_mean, shown
+from rnntk.files import disk_errors, write_bytes, write_json
+from rnntk.storage import checkpoint
+from rnntk.storage.checkpoint import Checkpoint
+from rnntk.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    import filelock
+
+FORMAT_VERSION = 2
+"""2: a checkpoint names the optimizer's variables; in 1 they had their position as a name."""
+
+RUN = "run.json"
+VOCABULARY = "vocabulary.json"
+METRICS = "metrics.jsonl"
+SAMPLES = "samples.txt"
+CHECKPOINTS = "checkpoints"
+LOGS = "logs"
+
+CHAR_RNN = "char-rnn"
+ROW_CLASSIFIER = "row-classifier"
+
+IMPORTED = "import"
+"""The `source` of a corpus that is known only by a model imported from elsewhere."""
+
+log = logging.getLogger(__name__)
+
+_ELSEWHERE = "Make room or give the right to write there, or choose another folder with `run`."
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run on disk.
+
+    Attributes:
+        path: the folder.
+        record: the content of `run.json`: `kind`, `name`, `created`, `settings`, `model`, `corpus`, `versions`.
+    """
+
+    path: Path
+    record: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.path.name
+
+    @property
+    def kind(self) -> str:
+        """`char-rnn` or `row-classifier`."""
+        return str(self.record["kind"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings the run was made with, flat."""
+        return dict(self.record["settings"])
+
+    @property
+    def metrics(self) -> Path:
+        """JSON lines, one a logged step."""
+        return self.path / METRICS
+
+    @property
+    def samples(self) -> Path:
+        """Text drawn while training."""
+        return self.path / SAMPLES
+
+    @property
+    def logs(self) -> Path:
+        """TensorBoard's event files."""
+        return self.path / LOGS
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / CHECKPOINTS
+
+    def vocabulary(self) -> Vocabulary:
+        """The symbols of a character model.
+
+        Raises:
+            RunError: the file is missing or damaged.
+        """
+        path = self.path / VOCABULARY
+        try:
+            return Vocabulary.from_json(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise RunError(
+                f"{self.path} is damaged: {VOCABULARY} cannot be read ({error.strerror})."
+            ) from error
+        except (ValueError, DataError) as error:
+            raise RunError(f"{self.path} is damaged: {VOCABULARY}: {error}") from error
+
+    def checkpoint(
+        self,
+        which: str = "last",
+        *,
+        only: Collection[str] | None = None,
+    ) -> Checkpoint:
+        """A whole checkpoint of this run.
+
+        Args:
+            which: `last`, `best` (least validation loss; `last` where there is none) or a step.
+            only: the files that must be whole; all by default.
+
+        Returns:
+            The checkpoint, its files checked. For `last`, the newest one that is whole; damaged ones are warned of.
+
+        Raises:
+            RunError: there is none, none is whole, or no such step.
+        """
+        steps = checkpoint.steps(self.checkpoints)
+        if not steps:
+            every = self.record["settings"].get("checkpoint_every", 500)
+            raise RunError(
+                f"{self.path} has no checkpoint yet. If it trains now, the first comes after {every} steps; if not, it "
+                "ended before anything was saved."
+            )
+        if which not in ("last", "best"):
+            if not which.isdigit() or int(which) not in steps:
+                raise RunError(
+                    f"{self.path} has no checkpoint {which!r}; it has best, last and the steps "
+                    f"{', '.join(map(str, steps))}."
+                )
+            return checkpoint.read(self.checkpoints / checkpoint.folder_name(int(which)), only=only)
+        damaged = []
+        for step in reversed(steps):
+            try:
+                found = checkpoint.read(self.checkpoints / checkpoint.folder_name(step), only=only)
+                break
+            except RunError as error:
+                damaged.append(str(error))
+                log.warning(f"{error} The checkpoint before it is used.")
+        else:
+            raise RunError(f"No checkpoint of {self.path} is whole. " + " ".join(damaged))
+        best = found.progress.best
+        if which == "best" and best is not None and int(best["step"]) != found.progress.step:
+            return checkpoint.read(
+                self.checkpoints / checkpoint.folder_name(int(best["step"])), only=only
+            )
+        return found
+
+    @property
+    def resume_command(self) -> str:
+        """What to type to go on with this run."""
+        command = "mnist" if self.kind == ROW_CLASSIFIER else "train"
+        return f"rnntk {command} --resume {shown(self.path)}"
+
+    def with_settings(self, settings: dict[str, Any]) -> RunFolder:
+        """The run with some settings changed for good, in the present format; the caller holds its lock.
+
+        Raises:
+            TrainingError: the disk refuses it.
+        """
+        changed = {**self.settings, **json.loads(json.dumps(settings))}
+        if changed == self.settings and self.record["format_version"] == FORMAT_VERSION:
+            return self
+        record = {**self.record, "format_version": FORMAT_VERSION, "settings": changed}
+        write_json(self.path / RUN, record)
+        return RunFolder(self.path, record)
+
+    def lock(self) -> filelock.FileLock:
+        """Hold the run for this process; use as a context manager. The system frees it if the process dies.
+
+        Raises:
+            RunError: another process trains in this folder.
+        """
+        import filelock
+
+        lock = filelock.FileLock(self.path / ".lock")
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout as error:
+            raise RunError(
+                f"Another process is training in {self.path}. Wait until it has ended, or stop it."
+            ) from error
+        except OSError as error:
+            with disk_errors(self.path):
+                raise error
+        return lock
+
+
+def create(
+    path: Path,
+    *,
+    kind: str,
+    settings: dict[str, Any],
+    model: dict[str, Any],
+    corpus: dict[str, Any],
+    versions: dict[str, str],
+    vocabulary: Vocabulary | None = None,
+) -> RunFolder:
+    """Make a new run folder.
+
+    Args:
+        path: of the folder; must not exist, or be empty.
+        kind: `char-rnn` or `row-classifier`.
+        settings: all settings, flat.
+        model: what rebuilds the network, and its number of parameters.
+        corpus: what it was trained on: name, source, sha256, preprocessor, facts.
+        versions: of the libraries that matter.
+        vocabulary: of a character model.
+
+    Raises:
+        RunError: the folder exists already.
+        TrainingError: it cannot be written.
+    """
+    refuse_existing(path)
+    record = {
+        "format_version": FORMAT_VERSION,
+        "kind": kind,
+        "name": path.name,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "settings": settings,
+        "model": model,
+        "corpus": corpus,
+        "versions": {"rnntk": __version__, **versions},
+    }
+    try:
+        with disk_errors(path, advice=_ELSEWHERE):
+            path.mkdir(parents=True, exist_ok=True)
+            (path / CHECKPOINTS).mkdir()
+            (path / LOGS).mkdir()
+            (path / METRICS).touch()
+        if vocabulary is not None:
+            write_bytes(path / VOCABULARY, vocabulary.to_json().encode(), advice=_ELSEWHERE)
+        # Last, so that a folder with a run.json is complete.
+        write_json(path / RUN, record, advice=_ELSEWHERE)
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)  # it was empty, or not there
+        raise
+    return RunFolder(path, record)
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise `RunError` when a new run may not be made at `path`."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise RunError(
+            f"{path} exists already. Continue it with --resume {shown(path)}, or choose another folder with `run`."
+        )
+
+
+def open_run(path: Path) -> RunFolder:
+    """Open a run folder.
+
+    Raises:
+        RunError: it is missing, is no run folder, is damaged, or is from a newer version.
+    """
+    file = path / RUN
+    if not path.is_dir():
+        raise RunError(f"There is no run folder {path}.")
+    if not file.is_file():
+        raise RunError(f"{path} is not a run folder: it has no {RUN}.")
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        version = record["format_version"]
+        if type(version) is not int or version < 1:
+            raise ValueError(f"format_version is {version!r}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is damaged: {RUN} cannot be read ({error}).") from error
+    if version > FORMAT_VERSION:
+        raise RunError(
+            f"{path} was written by a newer rnntk (run format {version}; this rnntk {__version__} reads up to "
+            f"{FORMAT_VERSION}). Upgrade with: pip install --upgrade rnntk"
+        )
+    missing = {"kind", "settings", "model", "corpus"} - set(record)
+    if missing:
+        raise RunError(f"{path} is damaged: {RUN} lacks {', '.join(sorted(missing))}.")
+    return RunFolder(path, record)
+
+
+def next_path(runs_dir: Path, name: str) -> Path:
+    """`runs/<name>-<n>` with the least n above every one in use."""
+    pattern = re.compile(re.escape(name) + r"-(\d+)")
+    used = [int(m[1]) for p in _folders(runs_dir) if (m := pattern.fullmatch(p.name))]
+    return runs_dir / f"{name}-{max(used, default=0) + 1}"
+
+
+@contextmanager
+def reserved(path: Path | None, runs_dir: Path, name: str) -> Iterator[Path]:
+    """Where a new run goes: `path`, or where none is named `next_path` as an empty folder.
+
+    So two trainings that begin at once take two folders. One that stays empty is removed.
+
+    Raises:
+        TrainingError: it cannot be made.
+    """
+    if path is not None:
+        yield path
+        return
+    first = not runs_dir.exists()
+    with disk_errors(runs_dir, advice=_ELSEWHERE):
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        made = None
+        while made is None:
+            free = next_path(runs_dir, name)
+            with suppress(FileExistsError):  # another process was quicker
+                free.mkdir()
+                made = free
+    try:
+        yield made
+    finally:
+        with suppress(OSError):
+            made.rmdir()  # fails, as it should, when there is something in it
+            if first:
+                runs_dir.rmdir()
+
+
+def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None) -> RunFolder:
+    """The run that was written to last.
+
+    Args:
+        runs_dir: the folder of runs.
+        kind: only runs of this kind.
+        corpus: only runs on this corpus.
+
+    Raises:
+        RunError: there is none; the message says how to make one.
+    """
+    found: list[tuple[float, RunFolder]] = []
+    refused: list[str] = []
+    for path in _folders(runs_dir):
+        if not (path / RUN).is_file():
+            continue
+        try:
+            run = open_run(path)
+        except RunError as error:
+            refused.append(str(error))
+            continue
+        if (kind is None or run.kind == kind) and (
+            corpus is None or run.record["corpus"].get("name") == corpus
+        ):
+            times = [
+                p.stat().st_mtime for p in (path / RUN, run.metrics, run.checkpoints) if p.exists()
+            ]
+            found.append((max(times), run))
+    if not found:
+        what = f" on {corpus}" if corpus else ""
+        command = {ROW_CLASSIFIER: "rnntk mnist"}.get(kind or "", "rnntk train")
+        option = f" --corpus {corpus}" if corpus else ""
+        raise RunError(
+            f"There is no run{what} in {runs_dir}. Train one with: {command}{option}"
+            + ("".join(f"\nPassed over: {line}" for line in refused))
+        )
+    return max(found, key=lambda pair: (pair[0], pair[1].name))[1]
+
+
+def find(runs_dir: Path, run: Path | None) -> RunFolder:
+    """A run by its path, or by its name in the folder of runs; the latest one for None.
+
+    Raises:
+        RunError: there is none (with the nearest name), or it cannot be read.
+    """
+    if run is None:
+        return latest(runs_dir)
+    if run.is_dir():
+        return open_run(run)
+    named = runs_dir / run
+    if named.is_dir():
+        return open_run(named)
+    guess = did_you_mean(run.name, [path.name for path in run_folders(runs_dir)])
+    raise RunError(
+        f"There is no run folder {run}, and no run of this name in {runs_dir}."
+        + (guess or " List the runs with: rnntk runs")
+    )
+
+
+def run_folders(runs_dir: Path) -> list[Path]:
+    """The folders of runs, by name; damaged ones too.
+
+    Raises:
+        RunError: `runs_dir` cannot be read. That it is not there is no error.
+    """
+    return [p for p in _folders(runs_dir) if (p / RUN).exists() or (p / CHECKPOINTS).is_dir()]
+
+
+def _folders(runs_dir: Path) -> list[Path]:
+    try:
+        return sorted(p for p in runs_dir.iterdir() if p.is_dir()) if runs_dir.is_dir() else []
+    except OSError as error:
+        raise RunError(f"{runs_dir} cannot be read ({error.strerror}).") from error
+
+
+def discard(path: Path) -> None:
+    """Remove a run folder that never got a checkpoint."""
+    if (path / RUN).is_file() and not checkpoint.steps(path / CHECKPOINTS):
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,144 @@
+"""The character model on a text, as the training loop sees it."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from rnntk.config import ModelConfig, TrainConfig
+from rnntk.models.char_rnn import CharRNN
+from rnntk.storage import folder
+from rnntk.storage.checkpoint import Progress
+from rnntk.text.corpus import Corpus
+from rnntk.training import optimizers, schedule
+from rnntk.training.batches import Batches
+from rnntk.training.job import ALONE, Job
+from rnntk.training.optimizers import Rate
+from rnntk.training.split import Split
+from rnntk.training.step import EvalStep, step_seed
+
+log = logging.getLogger(__name__)
+
+VALIDATION_PIECE = 1000
+
+
+class CharTask:
+    """A character model that reads a text in batch rows; recurrent states are carried within an epoch.
+
+    TensorFlow must be set up (`device.ready`).
+
+    Args:
+        config: of the run.
+        corpus: the prepared text.
+        split: where the text is cut.
+        job: who trains together.
+
+    Raises:
+        DataError: the training part is shorter than one batch.
+        UsageError: the job has more replicas than there are batch rows.
+    """
+
+    kind = folder.CHAR_RNN
+    unit = "chars"
+
+    def __init__(self, config: TrainConfig, corpus: Corpus, split: Split, job: Job = ALONE) -> None:
+        self.config, self.job = config, job
+        self.vocabulary = corpus.prepared.vocabulary
+        self.corpus = {**corpus.record, "split": split.to_json()}
+        ids = corpus.prepared.ids
+        self._batches = Batches(ids[: split.train], config.batch_size, config.seq_length)
+        with job.scope():
+            self.model = CharRNN(
+                vocabulary_size=len(self.vocabulary),
+                seed=config.seed,
+                precision=config.precision,
+                **config.part(ModelConfig),
+            )
+            self.optimizer = optimizers.make(config.optimizer, config.learning_rate)
+            self.optimizer.build(self.model.trainable_variables)
+        self.steps_per_epoch = len(self._batches)
+        self.items_per_step = config.batch_size * config.seq_length
+        self.uniform_loss = math.log(max(2, self.model.vocabulary_size))
+        device = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+        shared = f", {job.describe()}" if job.describe() else ""
+        log.info(
+            f"{self.model.count_params():,} parameters, {self.steps_per_epoch:,} batches per epoch, "
+            f"on the {device}{shared}."
+        )
+        self._rate = Rate(self.optimizer)
+        self._step = job.step(
+            self.model,
+            self.optimizer,
+            config.batch_size,
+            clip=config.clip,
+            clip_norm=config.clip_norm,
+        )
+        self._evaluate = EvalStep(self.model)
+        held_out = ids[split.train : split.val]
+        self._held_out = held_out if len(held_out) > 1 else None
+        characters = corpus.prepared.characters(split.train, split.val)
+        self._symbols_per_character = len(held_out) / max(characters, 1)
+        self._states = self._step.zero_states(config.batch_size)
+
+    def model_record(self) -> dict[str, Any]:
+        """What `run.json` keeps of the network."""
+        return {
+            **self.config.part(ModelConfig),
+            "parameters": int(self.model.count_params()),
+        }
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Return to the start of the text, with zero states."""
+        self._states = self._step.zero_states(self.config.batch_size)
+
+    def step(self, progress: Progress) -> dict[str, float]:
+        """Train on one batch; `loss` is in nats per symbol."""
+        total = schedule.total_steps(self.config, self.steps_per_epoch)
+        rate = schedule.learning_rate(self.config, progress, total)
+        self._rate.set(rate)
+        x, y = self._batches[progress.batch]
+        seed = step_seed(self.config.seed, progress.step)
+        loss, norm, self._states = self._step(x, y, self._states, seed)
+        return {"loss": float(loss), "grad_norm": float(norm), "learning_rate": rate}
+
+    def validate(self) -> dict[str, float]:
+        """Loss in nats per symbol on the held-out text, read from its start with the state carried through.
+
+        It is one row, which cannot be shared: every process of a job reads all of it, and the chief's sum counts.
+        """
+        if self._held_out is None:
+            return {}
+        total = 0.0
+        states = self.model.initial_states(1)
+        last = len(self._held_out) - 1
+        for start in range(0, last, VALIDATION_PIECE):
+            end = min(start + VALIDATION_PIECE, last) + 1
+            window = self._held_out[start:end].astype(np.int32)[None, :]
+            nats, states = self._evaluate(
+                tf.constant(window[:, :-1]), tf.constant(window[:, 1:]), states
+            )
+            total += float(nats)
+        loss = float(self.job.broadcast(np.array([total]))[0]) / last
+        return {
+            "val_loss": loss,
+            "val_bits_per_character": loss * self._symbols_per_character / math.log(2),
+            "val_perplexity": math.exp(min(loss, 700.0)),
+        }
+
+    def graph(self) -> tf.Graph:
+        """The model's graph, for TensorBoard."""
+        ids = tf.TensorSpec([self.config.batch_size, self.config.seq_length], tf.int32)
+        return tf.function(lambda x: self.model(x)[0]).get_concrete_function(ids).graph
+
+    def states(self) -> Mapping[str, np.ndarray]:
+        """The rows' recurrent states by position, each `(B, units)` float32."""
+        return {f"{i:04d}": array for i, array in enumerate(self._step.gather(self._states))}
+
+    def restore(self, states: Mapping[str, np.ndarray]) -> None:
+        """Take the states that `states` gave."""
+        self._states = self._step.scatter([states[name] for name in sorted(states)])

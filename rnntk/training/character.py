@@ -1,0 +1,218 @@
+"""Training a character model, from settings to a run folder: load the text, then start or resume."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnntk import __version__
+from rnntk.config import (
+    DistributeConfig,
+    ModelConfig,
+    OptimizationConfig,
+    StoppingConfig,
+    TextConfig,
+    TrainConfig,
+)
+from rnntk.errors import RunError, UsageError, shown
+from rnntk.storage import folder
+from rnntk.storage.folder import RunFolder
+from rnntk.text import corpus as corpora
+from rnntk.text import inputs
+from rnntk.text.corpus import Corpus, RunText
+from rnntk.training import cluster, schedule
+from rnntk.training.batches import Batches
+from rnntk.training.job import ALONE, Job
+from rnntk.training.split import Split
+
+if TYPE_CHECKING:
+    import keras
+
+    from rnntk.training.session import Result
+
+log = logging.getLogger(__name__)
+
+
+def load(
+    given: Mapping[str, Any],
+    init_from: RunFolder | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[TrainConfig, Corpus]:
+    """The configuration of a new run, and its text, prepared.
+
+    Args:
+        given: what the user set, by field name.
+        init_from: run whose weights it will start from. Its network, its symbols and, where no other is given, its
+            text hold for what the user left open.
+        progress: called with bytes prepared and in all.
+
+    Raises:
+        As `corpus.load`.
+    """
+    distribute = {k: v for k, v in given.items() if k in DistributeConfig.names()}
+    who = DistributeConfig.resolve(distribute)
+    if who.distribute == "multiworker":
+        cluster.find(who.workers, who.index)  # a mistake is found before a long preparation
+    own = _settings_of(init_from, given) if init_from else None
+    config, corpus = corpora.load(TrainConfig, given, own, progress=progress)
+    for warning in corpus.prepared.facts["warnings"]:
+        log.warning(f"Warning: {warning}")
+    return config, corpus
+
+
+def _settings_of(source: RunFolder, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a new run takes from the one whose weights it starts from.
+
+    Raises:
+        UsageError: no text is given and that run's is not available.
+    """
+    record = source.record["corpus"]
+    own = {**source.record["model"], "preprocessor": record["preprocessor"]}
+    if given.get("corpus") or given.get("input"):
+        return own
+    text = TextConfig.from_json(source.settings)
+    files = record.get("inputs") or list(text.input)
+    if record.get("source") == folder.IMPORTED or inputs.STDIN in files:
+        raise UsageError(
+            f"The text of {shown(source.path)} is not available. Give one with `input` or `corpus`."
+        )
+    places = {k: v for k, v in text.part(TextConfig).items() if k != "offline"}
+    return {**places, **own, "input": tuple(files)}
+
+
+def start(
+    config: TrainConfig,
+    corpus: Corpus,
+    path: Path,
+    *,
+    init_from: RunFolder | None = None,
+    quiet: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Result:
+    """Train a new run.
+
+    Every process of a distributed job calls this with the same arguments; the path is the chief's.
+
+    Args:
+        config, corpus: see `load`.
+        path: of the new run folder.
+        init_from: run whose weights are taken, nothing else.
+        quiet: show no progress.
+        callbacks: Keras callbacks of the user.
+
+    Raises:
+        DataError: the text is shorter than one batch, or a held-out part shorter than two symbols.
+        RunError: the folder exists.
+        UsageError: a GPU was asked for and there is none.
+        TrainingError, Interrupted: see `session.train`.
+    """
+    folder.refuse_existing(path)
+    split = checked_split(config, corpus)
+    session, char_task = _tensorflow(config)
+    job, place = _join(config, corpus, str(path))
+    task = char_task.CharTask(config, corpus, split, job)
+    if init_from is not None:
+        from rnntk.training import transfer
+
+        transfer.take_weights(task.model, task.vocabulary, init_from)
+    return session.start(task, Path(place), quiet=quiet, extra=callbacks)
+
+
+def resume(
+    run: RunFolder,
+    changes: Mapping[str, Any],
+    *,
+    quiet: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Result:
+    """Continue a run exactly from its last checkpoint.
+
+    Args:
+        run: its folder. New limits are kept there for later resumes.
+        changes: settings by field name, see `TrainConfig.resumable`; `input` is where the text is now.
+        quiet, callbacks: as in `start`.
+
+    Raises:
+        RunError: no whole checkpoint, in use, the text has changed, or the run was imported.
+        UsageError: a setting that cannot change; the run is finished.
+        TrainingError, Interrupted: see `session.train`.
+    """
+    record = run.record["corpus"]
+    if record.get("source") == folder.IMPORTED:
+        raise RunError(
+            f"{run.path} was imported: neither its text nor its optimizer's state came along, so it cannot be "
+            f"continued exactly. Start a new run from its weights with: rnntk train --init-from {run.path} "
+            f"--input TEXT --preprocessor {record['preprocessor']}"
+        )
+    stored = TrainConfig.from_json(run.settings)
+    if changes.get("input"):
+        stored = replace(stored, corpus=None, preprocessor=record["preprocessor"])
+    config = replace(stored, offline=False).resumed(changes)
+    saved = run.checkpoint("last").progress
+    schedule.refuse_finished(config, saved, run.path)
+    with ExitStack() as stack:
+        # One process is refused before anything takes time; of a job only the chief holds the lock.
+        if config.distribute == "none":
+            stack.enter_context(run.lock())
+        text = RunText(record, run.vocabulary(), run.path, config)
+        corpus = text.prepare_again() if changes.get("input") else text.reopen()
+        session, char_task = _tensorflow(config)
+        job, step = _join(config, corpus, str(saved.step), run)
+        task = char_task.CharTask(config, corpus, Split.from_json(record["split"]), job)
+        if job.chief and config.distribute != "none":
+            stack.enter_context(run.lock())
+        return session.resume(run, task, step, quiet=quiet, extra=callbacks)
+
+
+def checked_split(config: TrainConfig, corpus: Corpus) -> Split:
+    """The split; a text that is too short is refused before TensorFlow is loaded."""
+    ids = corpus.prepared.ids
+    split = Split.of(len(ids), config)
+    Batches(ids[: split.train], config.batch_size, config.seq_length)
+    return split
+
+
+def _tensorflow(config: TrainConfig) -> tuple[Any, Any]:
+    """The modules that need TensorFlow, imported once it knows its device and threads."""
+    from rnntk.training import device
+
+    device.ready(config.device, config.threads)
+    from rnntk.training import char_task, session
+
+    return session, char_task
+
+
+def _join(
+    config: TrainConfig, corpus: Corpus, message: str, resumed: RunFolder | None = None
+) -> tuple[Job, str]:
+    """The job, all its processes present and about to do the same, and the chief's message to all.
+
+    Raises:
+        UsageError: the processes differ.
+        TrainingError: they do not come together.
+    """
+    if config.distribute == "none":
+        return ALONE, message
+    from rnntk.training import distribute
+
+    job = distribute.start(config)
+    names = [
+        name
+        for part in (ModelConfig, OptimizationConfig, StoppingConfig)
+        for name in part.names()
+        if name != "max_time"
+    ]
+    own = ("seq_length", "optimizer", "clip", "val_fraction", "test_fraction")
+    names += [*own, "seed", "precision", "checkpoint_every"]
+    facts = {
+        "rnntk": __version__,
+        "the text": corpus.prepared.key,
+        "the run that is resumed": resumed.record.get("created") if resumed else None,
+        **{f"`{name}`": getattr(config, name) for name in names},
+    }
+    return job, job.barrier(facts, message)

@@ -1,0 +1,142 @@
+"""Training the row classifier, from settings to a run folder and a test accuracy."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnntk.config import MnistConfig, corpus_settings
+from rnntk.corpora import images, registry
+from rnntk.corpora.images import ImageSet
+from rnntk.errors import RunError
+from rnntk.storage.folder import RunFolder
+from rnntk.training import schedule
+
+if TYPE_CHECKING:
+    import keras
+
+    from rnntk.training.row_task import ClassifierResult
+    from rnntk.training.session import Result
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images ready to train on.
+
+    Attributes:
+        images: training and test images.
+        record: what `run.json` keeps of them.
+        title: to call them in a report.
+    """
+
+    images: ImageSet
+    record: dict[str, Any]
+    title: str
+
+
+def load(given: Mapping[str, Any]) -> tuple[MnistConfig, Images]:
+    """The configuration of a new classifier, and its images.
+
+    Args:
+        given: what the user set, by field name.
+
+    Raises:
+        UsageError: a setting is unknown or wrong.
+        CorpusError: the images that were asked for are unavailable.
+    """
+    wanted = MnistConfig.resolve(given)
+    resolved = registry.resolve_images(
+        wanted.data, data_dir=wanted.data_dir, offline=wanted.offline, notify=log.debug
+    )
+    log.info(resolved.detail)
+    card = resolved.card
+    config = MnistConfig.resolve(given, corpus_settings(card.config, "mnist", MnistConfig.names()))
+    record = {**resolved.to_json(), "name": card.name}
+    return config, Images(images.load_images(resolved), record, card.title)
+
+
+def start(
+    config: MnistConfig,
+    data: Images,
+    path: Path,
+    *,
+    quiet: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> tuple[Result, ClassifierResult]:
+    """Train a new classifier and test it.
+
+    Args:
+        config, data: see `load`.
+        path: of the new run folder.
+        quiet: show no progress.
+        callbacks: Keras callbacks of the user.
+
+    Raises:
+        RunError, UsageError, TrainingError, Interrupted: as for `character.start`.
+        DataError: fewer training images than are held out.
+    """
+    session, row_task = _tensorflow(config)
+    task = row_task.RowTask(config, data.images, data.record)
+    result = session.start(task, path, quiet=quiet, extra=callbacks)
+    return result, task.test()
+
+
+def resume(
+    run: RunFolder,
+    changes: Mapping[str, Any],
+    data: Images,
+    *,
+    quiet: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> tuple[Result, ClassifierResult]:
+    """Continue a classifier exactly from its last checkpoint, then test it.
+
+    Args:
+        run: its folder. New limits are kept there for later resumes.
+        changes: settings by field name, see `MnistConfig.resumable`.
+        data: the run's images, see `images_of`.
+        quiet, callbacks: as in `start`.
+
+    Raises:
+        RunError: no whole checkpoint, in use, or other images.
+        UsageError: a setting that cannot change; the run is finished.
+    """
+    config = MnistConfig.from_json(run.settings).resumed(changes)
+    record = run.record["corpus"]
+    if record["sha256"] != data.record["sha256"]:
+        raise RunError(
+            f"{run.path} was trained on other images ({record['name']}) than these ({data.record['name']})."
+        )
+    schedule.refuse_finished(config, run.checkpoint("last").progress, run.path)
+    session, row_task = _tensorflow(config)
+    task = row_task.RowTask(config, data.images, data.record)
+    before, now = run.record["model"].get("permutation_sha256"), task.reading.to_json()
+    if before != now.get("permutation_sha256"):
+        raise RunError(
+            f"{run.path} read the pixels in another permutation than this rnntk makes of seed {config.seed}; "
+            "it cannot be continued exactly. Train a new run."
+        )
+    with run.lock():
+        result = session.resume(run, task, quiet=quiet, extra=callbacks)
+    return result, task.test()
+
+
+def images_of(run: RunFolder, changes: Mapping[str, Any]) -> Images:
+    """The images that a run was trained on; `changes` may say where they are now."""
+    places = {k: v for k, v in changes.items() if k in ("data_dir", "offline")}
+    return load({"data": run.record["corpus"]["name"], **places})[1]
+
+
+def _tensorflow(config: MnistConfig) -> tuple[Any, Any]:
+    """The modules that need TensorFlow, imported once it knows its device and threads."""
+    from rnntk.training import device
+
+    device.ready(config.device, config.threads)
+    from rnntk.training import row_task, session
+
+    return session, row_task

@@ -1,0 +1,187 @@
+"""The run folder: made, found, refused."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnntk.errors import RunError, TrainingError
+from rnntk.storage import checkpoint, folder
+from rnntk.storage.checkpoint import Progress
+from rnntk.storage.folder import RunFolder
+from rnntk.text.vocabulary import Vocabulary
+
+
+def make(path: Path, corpus: str = "tiny", kind: str = folder.CHAR_RNN) -> RunFolder:
+    return folder.create(
+        path,
+        kind=kind,
+        settings={"layers": 2},
+        model={"cell": "lstm"},
+        corpus={"name": corpus, "sha256": "0" * 64},
+        versions={"numpy": "2"},
+        vocabulary=Vocabulary("ab\n"),
+    )
+
+
+def save(run: RunFolder, step: int, best: dict[str, float] | None = None) -> None:
+    checkpoint.write(
+        run.checkpoints,
+        weights={"w": np.array([step], np.float32)},
+        optimizer={},
+        states={},
+        progress=Progress(step=step, best=best),
+    )
+
+
+def test_a_run_is_made_and_opened(tmp_path: Path) -> None:
+    make(tmp_path / "r")
+    run = folder.open_run(tmp_path / "r")
+    assert run.kind == "char-rnn"
+    assert run.settings == {"layers": 2}
+    assert run.vocabulary() == Vocabulary("ab\n")
+    assert run.record["format_version"] == folder.FORMAT_VERSION
+    assert run.logs.is_dir()
+    assert run.metrics.read_bytes() == b""
+
+
+def test_an_existing_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "novel.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"exists already.*--resume.*--run"):
+        make(tmp_path / "r")
+    assert (tmp_path / "r" / "novel.txt").read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_finished_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TrainingError, match=r"No space is left .*another folder with --run"):
+        make(tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
+def test_names_count_up_past_every_one_in_use(tmp_path: Path) -> None:
+    assert folder.next_path(tmp_path, "a").name == "a-1"
+    for name in ("a-1", "a-9", "a-x", "b-20"):
+        (tmp_path / name).mkdir()
+    assert folder.next_path(tmp_path, "a").name == "a-10"
+
+
+def test_the_latest_run_is_the_one_written_to_last(tmp_path: Path) -> None:
+    one, two = make(tmp_path / "one"), make(tmp_path / "two", corpus="other")
+    make(tmp_path / "m", kind=folder.ROW_CLASSIFIER)
+    for run, time in ((one, 2_000_000_000), (two, 1_900_000_000)):
+        os.utime(run.metrics, (time, time))
+    assert folder.latest(tmp_path, kind=folder.CHAR_RNN).name == "one"
+    assert folder.latest(tmp_path, kind=folder.CHAR_RNN, corpus="other").name == "two"
+    assert folder.latest(tmp_path, kind=folder.ROW_CLASSIFIER).name == "m"
+    with pytest.raises(RunError, match="no run on third.*rnntk train --corpus third"):
+        folder.latest(tmp_path, corpus="third")
+    with pytest.raises(RunError, match="rnntk mnist"):
+        folder.latest(tmp_path / "nowhere", kind=folder.ROW_CLASSIFIER)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda r: r.update(format_version=99),
+            r"newer rnntk \(run format 99.*reads up to 1.*Upgrade",
+        ),
+        (lambda r: r.pop("format_version"), "is damaged: run.json cannot be read"),
+        (lambda r: r.update(format_version=0), "is damaged: run.json cannot be read.*is 0"),
+        (lambda r: r.update(format_version="1"), "is damaged: run.json cannot be read.*is '1'"),
+        (lambda r: r.update(format_version=True), "is damaged: run.json cannot be read.*is True"),
+        (lambda r: r.pop("model"), "is damaged: run.json lacks model"),
+    ],
+)
+def test_a_run_that_cannot_be_read_says_why(tmp_path: Path, change: object, message: str) -> None:
+    make(tmp_path / "r")
+    file = tmp_path / "r" / "run.json"
+    record = json.loads(file.read_text())
+    change(record)  # type: ignore[operator]
+    file.write_text(json.dumps(record))
+    with pytest.raises(RunError, match=message):
+        folder.open_run(tmp_path / "r")
+
+
+def test_what_is_no_run_is_said(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="There is no run folder"):
+        folder.open_run(tmp_path / "nowhere")
+    with pytest.raises(RunError, match="not a run folder: it has no run.json"):
+        folder.open_run(tmp_path)
+    run = make(tmp_path / "r")
+    with pytest.raises(RunError, match="no checkpoint yet"):
+        run.checkpoint()
+    (run.path / "vocabulary.json").write_text("{}")
+    with pytest.raises(RunError, match="vocabulary.json"):
+        run.vocabulary()
+    (run.path / "run.json").write_text("{")
+    with pytest.raises(RunError, match="is damaged"):
+        folder.open_run(run.path)
+
+
+def test_last_best_and_step(tmp_path: Path) -> None:
+    run = make(tmp_path / "r")
+    best = {"val_loss": 1.0, "step": 1}
+    for step in (1, 2, 3):
+        save(run, step, best)
+    assert run.checkpoint("last").progress.step == 3
+    assert run.checkpoint("best").progress.step == 1
+    assert run.checkpoint("2").progress.step == 2
+    with pytest.raises(
+        RunError, match=r"no checkpoint '7'; it has best, last and the steps 1, 2, 3"
+    ):
+        run.checkpoint("7")
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_used(tmp_path: Path) -> None:
+    run = make(tmp_path / "r")
+    save(run, 1)
+    save(run, 2)
+    (run.checkpoints / "step-00000002" / "weights.safetensors").write_bytes(b"")
+    said: list[str] = []
+    assert run.checkpoint("last", warn=said.append).progress.step == 1
+    assert len(said) == 1
+    assert "step-00000002 is damaged" in said[0]
+    (run.checkpoints / "step-00000001" / "manifest.json").unlink()
+    with pytest.raises(RunError, match="No checkpoint of .* is whole"):
+        run.checkpoint("last")
+
+
+def test_a_second_process_is_refused(tmp_path: Path) -> None:
+    run = make(tmp_path / "r")
+    code = (
+        "import sys, pathlib; from rnntk.storage import folder; from rnntk.errors import RunError, TrainingError\n"
+        "try: folder.open_run(pathlib.Path(sys.argv[1])).lock()\n"
+        "except RunError as e: print(e); sys.exit(1)"
+    )
+    with run.lock():
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(run.path)], capture_output=True, text=True
+        )
+        assert done.returncode == 1
+        assert "Another process is training" in done.stdout
+    assert subprocess.run([sys.executable, "-c", code, str(run.path)]).returncode == 0
+
+
+def test_only_a_run_without_checkpoints_is_discarded(tmp_path: Path) -> None:
+    run = make(tmp_path / "r")
+    save(run, 1)
+    folder.discard(run.path)
+    assert run.path.exists()
+    make(tmp_path / "empty")
+    folder.discard(tmp_path / "empty")
+    assert not (tmp_path / "empty").exists()

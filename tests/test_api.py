@@ -1,0 +1,241 @@
+"""`import rnntk`: its names, their examples, and that it does what the command line does, bit for bit."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import rnntk
+from rnntk.errors import DataError, RunError, UsageError
+from rnntk.training import device
+
+device.ready("cpu", None)
+
+TALE = "".join(f"line {i}: the quick brown fox {i * i} jumps\n" for i in range(60))
+SMALL: dict[str, Any] = {
+    "units": 16, "embedding": 6, "batch_size": 4, "seq_length": 20, "max_steps": 20, "quiet": True,
+    "val_fraction": 0.1, "val_every": 10, "sample_every": 0,
+}  # fmt: skip
+PUBLIC = [
+    "CharRNN", "MnistConfig", "RnntkError", "Run", "SampleConfig", "TrainConfig", "__version__", "layers",
+    "load", "prepare", "resume", "runs", "train", "train_mnist",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a text and a trained run."""
+    folder = tmp_path_factory.mktemp("api")
+    (folder / "tale.txt").write_text(TALE, encoding="utf-8")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RNNTK_CACHE", str(folder / "cache"))
+            rnntk.train("tale.txt", run="runs/my-run", **SMALL)
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def here(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, as the working folder."""
+    folder = tmp_path / "here"
+    shutil.copytree(template, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("RNNTK_CACHE", str(folder / "cache"))
+    monkeypatch.setenv("RNNTK_OFFLINE", "1")
+    monkeypatch.delenv("RNNTK_DATA", raising=False)
+    return folder
+
+
+def test_the_module_shows_its_public_names_and_nothing_else() -> None:
+    assert sorted(dir(rnntk)) == PUBLIC
+    assert all(getattr(rnntk, name).__doc__ for name in dir(rnntk))
+    with pytest.raises(AttributeError, match="nothing"):
+        rnntk.nothing  # noqa: B018
+
+
+def test_importing_it_loads_neither_numpy_nor_tensorflow() -> None:
+    code = (
+        "import sys, rnntk\nassert not {'numpy', 'tensorflow', 'click'} & set(sys.modules)\n"
+        "rnntk.load, rnntk.TrainConfig, rnntk.Run\nassert 'tensorflow' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def _examples() -> list[doctest.DocTest]:
+    finder = doctest.DocTestFinder(recurse=False)
+    names = {"rnntk": rnntk, **{n: getattr(rnntk, n) for n in dir(rnntk) if n != "__version__"}}
+    globs = {"rnntk": rnntk, "TrainConfig": rnntk.TrainConfig, "MnistConfig": rnntk.MnistConfig}
+    globs |= {"SampleConfig": rnntk.SampleConfig, "CharRNN": rnntk.CharRNN, "layers": rnntk.layers}
+    return [t for n, o in names.items() for t in finder.find(o, n, module=False, globs=dict(globs))]
+
+
+@pytest.mark.parametrize("example", _examples(), ids=lambda example: example.name)
+def test_every_public_name_has_an_example_that_runs(
+    example: doctest.DocTest, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert example.examples, f"{example.name} has no example"
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    runner.run(example)
+    assert runner.failures == 0, capsys.readouterr().out
+
+
+def test_the_shell_trains_the_same_weights(here: Path) -> None:
+    """The corpus' own config, keywords and defaults meet in the same way."""
+    run = rnntk.train(
+        corpus="python_stdlib",
+        units=8,
+        embedding=6,
+        max_steps=3,
+        seq_length=10,
+        run="python",
+        quiet=True,
+        offline=True,
+    )
+    flags = "--corpus python_stdlib --units 8 --embedding 6 --max-steps 3 --seq-length 10 --run shell --quiet"
+    env = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"}
+    command = [sys.executable, "-m", "rnntk", "train", *flags.split()]
+    subprocess.run(command, check=True, capture_output=True, env=env)
+    one, two = (rnntk.load(name).folder.checkpoint().weights() for name in ("python", "shell"))
+    assert one.keys() == two.keys()
+    assert all(one[k].tobytes() == two[k].tobytes() for k in one)
+    one, two = (
+        json.loads(Path(n, "run.json").read_text())["settings"] for n in ("python", "shell")
+    )
+    assert one == two
+    assert run.config == rnntk.load("shell").config
+
+
+def test_a_wrong_keyword_names_the_nearest_right_one(here: Path) -> None:
+    with pytest.raises(UsageError, match="There is no setting 'unit'. Did you mean 'units'?"):
+        rnntk.train("tale.txt", unit=3)
+    with pytest.raises(
+        UsageError, match="There is no setting 'temprature'. Did you mean 'temperature'?"
+    ):
+        rnntk.load("my-run").sample("the", temprature=3)
+    with pytest.raises(UsageError, match="units must be at least 1 and at most 65,536, got 0"):
+        rnntk.train("tale.txt", units=0)
+    with pytest.raises(UsageError, match="`?units`? cannot be given"):
+        rnntk.resume("my-run", units=3)
+
+
+def test_a_config_is_a_file_a_shipped_name_or_an_object(here: Path) -> None:
+    Path("c.toml").write_text(
+        "seq_length = 20\n[train]\nunits = 5\nmax_steps = 2\nbatch_size = 4\n"
+    )
+    run = rnntk.train("tale.txt", config="c.toml", embedding=3, quiet=True, sample_every=0)
+    assert (run.config.units, run.config.embedding, run.config.max_steps) == (5, 3, 2)
+    again = rnntk.train(config=run.config, quiet=True)
+    one, two = (r.folder.checkpoint().weights() for r in (run, again))
+    assert all(one[k].tobytes() == two[k].tobytes() for k in one)
+    shipped = rnntk.train(config="demo_ko", units=8, max_steps=1, seq_length=10, quiet=True)
+    assert (shipped.folder.record["corpus"]["name"], shipped.config.batch_size) == ("demo_ko", 20)
+    Path("d.toml").write_text("unitz = 5\n")
+    with pytest.raises(
+        UsageError, match="'unitz' is not a setting of any command. Did you mean 'units'?"
+    ):
+        rnntk.train("tale.txt", config="d.toml")
+
+
+def test_a_callback_plugs_in(here: Path) -> None:
+    seen: list[float] = []
+
+    class Own(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            seen.append(logs["loss"])
+
+    run = rnntk.train("tale.txt", **{**SMALL, "max_steps": 3}, callbacks=[Own()])
+    assert seen == pytest.approx(run.metrics["loss"].tolist(), abs=1e-6)
+    rnntk.resume(run, max_steps=5, quiet=True, callbacks=[Own()])
+    assert len(seen) == 5
+
+
+def test_what_a_run_holds(here: Path) -> None:
+    run = rnntk.load("my-run")
+    assert run.config.units == 16
+    columns = run.metrics
+    assert columns["step"].tolist() == list(range(1, 21))
+    assert np.isfinite(columns["val_loss"]).sum() == 2
+    text = run.sample("the ", length=30, seed=3)
+    assert text.startswith("the ")
+    assert "".join(run.stream("the ", length=30, seed=3)) == text
+    assert run.sample("the ", length=30, seed=4) != text
+    assert (
+        repr(run)
+        == f"Run('runs/my-run': tale, lstm 2x16, 20 steps, {repr(run).split('steps, ')[1]}"
+    )
+    assert [r.name for r in rnntk.runs()] == ["my-run"]
+    with pytest.raises(RunError, match="Did you mean 'my-run'"):
+        rnntk.load("my-rum")
+
+
+def test_what_a_run_measures(here: Path) -> None:
+    run = rnntk.load("my-run")
+    held_out = run.evaluate()
+    assert held_out.loss == pytest.approx(run.metrics["val_loss"][-1], rel=1e-4)
+    found = run.evaluate("the quick brown fox\n")
+    assert found.loss == pytest.approx(found.bpc * np.log(2))
+    assert found.perplexity == pytest.approx(np.exp(found.loss))
+    assert f"loss {found.loss:.3f}" in repr(found)
+    assert len(found.nats) == len("the quick brown fox\n") - 1
+    with pytest.raises(DataError, match="漢"):
+        run.evaluate("the 漢")
+
+
+def test_a_run_becomes_a_keras_model(here: Path) -> None:
+    run = rnntk.load("my-run")
+    model = run.keras_model()
+    assert isinstance(model, rnntk.CharRNN)
+    ids = run.model.vocabulary.encode("the quick brown fox")[None, :].astype(np.int32)
+    logits, _ = model(ids)
+    nats = keras.losses.sparse_categorical_crossentropy(
+        ids[0, 1:], logits[0, :-1], from_logits=True
+    )
+    assert float(np.mean(nats)) == pytest.approx(run.evaluate("the quick brown fox").loss, rel=1e-4)
+
+
+def test_a_run_is_exported_and_plotted(here: Path) -> None:
+    run = rnntk.load("my-run")
+    assert run.export("npz").path == Path("my-run.npz")
+    with pytest.raises(UsageError, match="Did you mean 'keras'"):
+        run.export("kears")
+    figure = run.plot()
+    assert figure.axes[0].get_title() == "my-run"
+    page = run._repr_html_()
+    assert all(part in page for part in ("my-run", "<svg", "<pre>", "20 steps"))
+    assert "my-run" in rnntk.runs()._repr_html_()
+
+
+def test_the_row_classifier(here: Path) -> None:
+    run = rnntk.train_mnist(data="digits", units=4, batch_size=32, max_steps=3, quiet=True)
+    assert run.name == "digits-1"
+    assert run.test is not None
+    assert run.test.confusion.sum() == run.test.images
+    again = rnntk.resume(run, max_steps=4, quiet=True)
+    assert again.metrics["step"].tolist() == [1, 2, 3, 4]
+    assert run.keras_model().count_params() == run.folder.record["model"]["parameters"]
+    with pytest.raises(RunError, match="row-classifier"):
+        run.sample("a")
+
+
+def test_the_command_of_the_readme_for_python(here: Path) -> None:
+    code = (
+        "import rnntk; r = rnntk.train(corpus='python_stdlib', units=32, max_steps=3, seq_length=20, quiet=True); "
+        "print(r.sample('def ', length=80)); print(r.evaluate('def f(x):\\n    return x\\n'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.startswith("def ")
+    assert "bits per character" in done.stdout

@@ -1,0 +1,168 @@
+"""Files written aside: whole or not at all, and nothing left behind, not even by a process that was killed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rnntk import files
+from rnntk.errors import DataError, TrainingError
+
+# Begins to write a file, says so, and waits to be killed.
+WRITER = """
+import sys, time
+from pathlib import Path
+from rnntk.files import replacing
+
+with replacing(Path(sys.argv[1])) as made:
+    made.write_bytes(b"half")
+    print("writing", flush=True)
+    time.sleep(600)
+"""
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def temporary(
+    folder: Path, *, machine: str = "00000000", process: int = 1, hours: float = 0
+) -> Path:
+    made = folder / f".rnntk-{machine}-{process}-00000000-0.tmp"
+    made.mkdir()
+    (made / "half").write_bytes(b"half")
+    for path in (made / "half", made):
+        then = path.stat().st_mtime - 3600 * hours
+        os.utime(path, (then, then))
+    return made
+
+
+def test_a_file_appears_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file.npz"
+    with files.replacing(path) as made:
+        assert made.name == "file.npz"
+        made.write_bytes(b"whole")
+        assert not path.exists()
+    assert path.read_bytes() == b"whole"
+    assert names(path.parent) == ["file.npz"]
+
+
+def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def fail(made: Path) -> None:
+        made.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), files.replacing(path) as made:
+        fail(made)
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_folder_replaces_an_older_one(tmp_path: Path) -> None:
+    files.write_folder(tmp_path / "f", {"a": b"1", "b": b"2"})
+    files.write_folder(tmp_path / "f", {"a": b"3"})
+    assert names(tmp_path) == ["f"]
+    assert names(tmp_path / "f") == ["a"]
+    assert (tmp_path / "f" / "a").read_bytes() == b"3"
+
+
+def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    try:
+        (tmp_path / "link").symlink_to(tmp_path / "there" / "file")
+    except OSError:
+        pytest.skip("no symbolic links here")
+    files.write_bytes(tmp_path / "link", b"data")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there" / "file").read_bytes() == b"data"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE) as reader:
+        files.write_bytes(pipe, b"data")
+        assert reader.communicate()[0] == b"data"
+    assert pipe.is_fifo()
+
+
+def test_a_refusal_names_the_path_the_reason_and_the_advice(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    path = tmp_path / "file" / "below"
+    with pytest.raises(
+        DataError, match=rf"^{re.escape(str(path))} cannot be written \(.*\)\. Go\.$"
+    ):
+        files.write_bytes(path, b"", advice="Go.", error=DataError)
+    with pytest.raises(files.DiskRefused, match=r"\)\. Make it writable\.$") as caught:
+        files.write_json(path, {})
+    assert isinstance(caught.value, TrainingError)
+    assert caught.value.cure == "Make it writable"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="dead processes are told apart on POSIX")
+def test_what_a_killed_process_left_is_removed_by_the_next_writer_beside_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "one")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        files.write_bytes(tmp_path / "two", b"")
+        assert len(names(tmp_path)) == 2, "what a living process writes stays"
+        writer.kill()
+    assert len(names(tmp_path)) == 2
+    files.write_bytes(tmp_path / "three", b"")
+    assert names(tmp_path) == ["three", "two"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="dead processes are told apart on POSIX")
+def test_an_earlier_process_of_the_same_id_is_dead(tmp_path: Path) -> None:
+    """As in a container, where every process is number 1."""
+    temporary(tmp_path, machine=files._machine(), process=os.getpid())
+    with files.scratch(tmp_path) as mine:
+        files.remove_stale(tmp_path)
+        assert names(tmp_path) == [mine.name]
+
+
+def test_what_another_machine_left_stays_for_a_day(tmp_path: Path) -> None:
+    young, old = temporary(tmp_path, hours=23), temporary(tmp_path, process=2, hours=25)
+    files.remove_stale(tmp_path)
+    assert young.exists()
+    assert not old.exists()
+
+
+def test_others_temporaries_are_never_touched(tmp_path: Path) -> None:
+    for name in (".rnntk-mine.tmp", ".file.1.tmp", ".rnntk-00000000-1-00000000-0.tmp.bak"):
+        (tmp_path / name).mkdir()
+    before = names(tmp_path)
+    files.remove_stale(tmp_path)
+    assert names(tmp_path) == before
+
+
+def test_a_rename_is_tried_again_while_another_program_holds_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows refuses it then; the waits are set on Windows only."""
+    monkeypatch.setattr(files, "_RENAME_WAITS", (0.0, 0.0))
+    refusals = [PermissionError(13, "held")] * 2
+    real = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        if refusals:
+            raise refusals.pop()
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    files.write_bytes(tmp_path / "file", b"data")
+    assert (tmp_path / "file").read_bytes() == b"data"
+    refusals += [PermissionError(13, "held")] * 3
+    with pytest.raises(TrainingError, match="held"):
+        files.write_bytes(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"data"

@@ -1,0 +1,466 @@
+"""Training a character model end to end on a tiny text: run folder, resume, signals, callbacks."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from rnntk.config import TrainConfig
+from rnntk.decoding import trained
+from rnntk.errors import DataError, Interrupted, RunError, TrainingError, UsageError
+from rnntk.storage import checkpoint, folder
+from rnntk.storage.folder import RunFolder
+from rnntk.text import corpus
+from rnntk.training import character
+from rnntk.training.session import Result
+from rnntk.training.split import Split
+
+TEXT = "".join(f"line {i}: the quick brown fox {i * i} jumps\n" for i in range(60))  # 2,2xx symbols
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.txt"
+    path.write_text(TEXT, encoding="utf-8")
+    return path
+
+
+def settings(text: Path, **changes: Any) -> TrainConfig:
+    values = {
+        "input": (str(text),), "layers": 2, "units": 8, "embedding": 6, "batch_size": 4, "seq_length": 20,
+        "epochs": 3, "checkpoint_every": 1000, "learning_rate": 0.01, "val_fraction": 0.1, "sample_every": 0, **changes,
+    }  # fmt: skip
+    return TrainConfig.from_json(values)
+
+
+def start(run_settings: TrainConfig, path: Path, **more: Any) -> Result:
+    made = corpus.prepare_corpus(run_settings, None)
+    return character.start(run_settings, made, path, quiet=True, **more)
+
+
+def resume(run: RunFolder, *, quiet: bool = True, callbacks: Any = (), **changes: Any) -> Result:
+    return character.resume(run, changes, quiet=quiet, callbacks=callbacks)
+
+
+def metrics(run: RunFolder) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in run.metrics.read_text().splitlines()]
+
+
+def different(one: dict[str, np.ndarray], two: dict[str, np.ndarray]) -> list[str]:
+    """Names of the arrays that are not the same bit for bit."""
+    return sorted(
+        {*one, *two} - {k for k in one if k in two and one[k].tobytes() == two[k].tobytes()}
+    )
+
+
+def test_a_run_learns_and_leaves_everything_behind(text: Path, tmp_path: Path) -> None:
+    result = start(settings(text), tmp_path / "r")
+    run = folder.open_run(tmp_path / "r")
+    assert result.reason == "epochs"
+    assert result.progress.epoch == 3
+    lines = [line for line in metrics(run) if "loss" in line]
+    steps = result.progress.step
+    assert [line["step"] for line in lines] == list(range(1, steps + 1))
+    assert lines[-1]["loss"] < lines[0]["loss"] - 0.5
+    assert all(line["grad_norm"] > 0 and line["rate"] > 0 for line in lines)
+    # The learning rate decays by the epoch, as in 2017.
+    assert {round(line["learning_rate"], 7) for line in lines} == {0.01, 0.0097, 0.009409}
+    validations = [line["step"] for line in lines if "val_loss" in line]
+    assert validations == [steps // 3, 2 * steps // 3, steps]
+    assert checkpoint.steps(run.checkpoints) == validations, "each was the best so far"
+    assert run.checkpoint("best").progress.best is not None
+    n = len(TEXT)
+    assert run.record["corpus"]["split"] == {
+        "train": [0, 9 * n // 10],
+        "val": [9 * n // 10, n],
+        "test": [n, n],
+    }
+    assert run.record["model"]["parameters"] == sum(
+        v.size for v in run.checkpoint().weights().values()
+    )
+    assert run.record["versions"].keys() == {"rnntk", "python", "tensorflow", "keras", "numpy"}
+
+
+def test_a_text_is_cut_where_nanogpt_cuts_it() -> None:
+    assert Split.of(1_115_394, TrainConfig(val_fraction=0.1)) == Split(
+        1_003_854, 1_115_394, 1_115_394
+    )
+    assert Split.of(20, TrainConfig(val_fraction=0.3, test_fraction=0.1)) == Split(12, 18, 20)
+    assert Split.of(10, TrainConfig()) == Split(10, 10, 10)
+
+
+def test_a_resume_cuts_the_text_where_the_run_did(text: Path, tmp_path: Path) -> None:
+    run = start(settings(text, max_steps=3), tmp_path / "r").run
+    record = json.loads((run.path / "run.json").read_text())
+    split = record["corpus"]["split"]
+    split["train"][1] = split["val"][0] = split["train"][1] - 100
+    (run.path / "run.json").write_text(json.dumps(record))
+    result = resume(folder.open_run(run.path), epochs=1)
+    assert result.progress.step == split["train"][1] // 80
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_resume_inside_an_epoch_is_bit_for_bit(
+    text: Path, tmp_path: Path, cell: str, layer_norm: bool
+) -> None:
+    kind = {"cell": cell, "dropout": 0.2, "layer_norm": layer_norm}
+    whole = start(settings(text, **kind), tmp_path / "whole").run.checkpoint()
+    part = start(
+        settings(text, max_steps=whole.progress.step // 3 + 2, **kind), tmp_path / "part"
+    ).run
+    middle = part.checkpoint().progress
+    assert middle.batch > 0
+    resume(part, max_steps=10_000)
+    resumed = part.checkpoint()
+    assert not different(whole.weights(), resumed.weights())
+    assert not different(whole.optimizer(), resumed.optimizer())
+    assert not different(whole.states(), resumed.states())
+    assert resumed.progress.best == whole.progress.best
+    keys = ("step", "epoch", "loss", "grad_norm", "learning_rate", "val_loss")
+    one, two = (
+        [{k: line[k] for k in keys if k in line} for line in metrics(run)]
+        for run in (folder.open_run(tmp_path / "whole"), part)
+    )
+    assert one == two
+
+
+def test_resume_falls_back_past_a_damaged_checkpoint_to_the_same_end(
+    text: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = start(settings(text), tmp_path / "whole").run.checkpoint()
+    run = start(settings(text, max_steps=20, checkpoint_every=10), tmp_path / "part").run
+    (run.checkpoints / "step-00000020" / "optimizer.safetensors").write_bytes(b"x")
+    resume(run, max_steps=10_000)
+    assert any("step-00000020 is damaged" in line for line in caplog.messages)
+    assert any("Continuing" in line and "step 10" in line for line in caplog.messages)
+    assert not different(whole.weights(), run.checkpoint().weights())
+    assert [line["step"] for line in metrics(run) if "loss" in line] == list(
+        range(1, whole.progress.step + 1)
+    )
+
+
+def test_a_finished_run_says_so_and_goes_on_with_more_epochs(text: Path, tmp_path: Path) -> None:
+    run = start(settings(text, epochs=1), tmp_path / "r").run
+    with pytest.raises(UsageError, match=r"is finished.*raise epochs"):
+        resume(run)
+    result = resume(run, epochs=2)
+    assert result.progress.epoch == 2
+
+
+def test_a_changed_text_is_refused_and_both_sides_named(text: Path, tmp_path: Path) -> None:
+    run = start(settings(text, max_steps=2), tmp_path / "r").run
+    text.write_text(TEXT.replace("q", "Q"), encoding="utf-8")
+    with pytest.raises(
+        RunError, match=r"vocabulary does not match.*only in the run: 'q'.*only in the text: 'Q'"
+    ):
+        resume(run, max_steps=4)
+    lines = TEXT.splitlines(keepends=True)
+    text.write_text("".join([*lines[:-2], lines[-1], lines[-2]]), encoding="utf-8")
+    with pytest.raises(RunError, match="The text has changed since"):
+        resume(run, max_steps=4)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau", "decay"])
+def test_a_run_with_a_bound_on_its_steps_goes_on_to_that_bound(
+    text: Path, tmp_path: Path, schedule: str
+) -> None:
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.model.stop_training = batch == 5
+
+    kind = {"schedule": schedule, "max_steps": 14}
+    whole = start(settings(text, **kind), tmp_path / "whole").run
+    part = start(settings(text, **kind), tmp_path / "part", callbacks=[Stop()]).run
+    assert part.checkpoint().progress.step == 6
+    result = resume(part)
+    assert (result.reason, result.progress.step) == ("max-steps", 14)
+    one, two = ([line["learning_rate"] for line in metrics(r)] for r in (whole, part))
+    assert one == two
+    assert not different(whole.checkpoint().weights(), part.checkpoint().weights())
+    with pytest.raises(UsageError, match=r"is finished: 14 of 14 steps.*raise max_steps"):
+        resume(part)
+
+
+def test_what_a_resume_was_told_is_remembered(text: Path, tmp_path: Path) -> None:
+    """So that the command it prints, typed as it stands, goes on to the same end."""
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if batch == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    run = start(settings(text, epochs=9, max_steps=4), tmp_path / "r").run
+    with pytest.raises(Interrupted, match=r"Continue with: rnntk train --resume \S+/r$"):
+        resume(
+            run, epochs=2, patience=7, explosion_steps=11, sample_every=3,
+            quiet=True, callbacks=[Interrupt()],
+        )  # fmt: skip
+    run = folder.open_run(run.path)
+    kept = {"epochs": 2, "max_steps": None, "patience": 7, "explosion_steps": 11, "sample_every": 3}
+    assert {k: run.settings[k] for k in kept} == kept
+    result = resume(run)
+    assert (result.reason, result.progress.epoch) == ("epochs", 2)
+
+
+def test_a_run_goes_on_from_another_folder(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = start(settings(Path("tiny.txt"), max_steps=2), tmp_path / "r").run
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    resume(run, max_steps=3)
+    # Another text of that name is there: the run's own is found all the same.
+    Path("tiny.txt").write_text(TEXT[::-1], encoding="utf-8")
+    resume(run, max_steps=4)
+    assert run.checkpoint().progress.step == 4
+
+
+def test_a_run_goes_on_when_its_text_is_gone_or_has_moved(
+    text: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = start(settings(text, max_steps=2), tmp_path / "r").run
+    moved = text.rename(tmp_path / "moved.txt")
+    resume(run, max_steps=3)
+    assert any(
+        "There is no file" in line and "prepared from it before" in line for line in caplog.messages
+    )
+    shutil.rmtree(run.record["corpus"]["prepared"])
+    with pytest.raises(RunError, match=r"There is no file.*Say where the text is now with input"):
+        resume(run, max_steps=4)
+    resume(run, max_steps=4, input=[str(moved)])
+    # It remembers.
+    resume(folder.open_run(run.path), max_steps=5)
+    moved.write_text(TEXT[::-1], encoding="utf-8")
+    with pytest.raises(RunError, match="The text has changed|vocabulary does not match"):
+        resume(run, max_steps=6, input=[str(moved)])
+
+
+def test_metrics_that_were_cut_short_are_told_and_go_on(
+    text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = start(settings(text, max_steps=6), tmp_path / "r").run
+    data = run.metrics.read_bytes()
+    lines = data.splitlines(keepends=True)
+    run.metrics.write_bytes(b"".join(lines[:3]) + lines[3][:20])
+    resume(run, max_steps=8, quiet=False)
+    assert [line["step"] for line in metrics(run)] == [1, 2, 3, 7, 8]
+    assert "has lost lines" in capsys.readouterr().err
+    resume(run, max_steps=9, quiet=False)
+    assert [line["step"] for line in metrics(run)] == [1, 2, 3, 7, 8, 9]
+    assert "has lost lines" not in capsys.readouterr().err
+
+
+def test_samples_stand_there_once_and_nothing_unfinished_stays(text: Path, tmp_path: Path) -> None:
+    class Fail(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if batch == 8:
+                raise RuntimeError
+
+    def heads(run: RunFolder) -> list[str]:
+        found = re.findall(r"^--- step \d+ ---$", run.samples.read_text(), re.MULTILINE)
+        return [str(head) for head in found]
+
+    with pytest.raises(RuntimeError):
+        start(
+            settings(text, checkpoint_every=5, sample_every=2), tmp_path / "r", callbacks=[Fail()]
+        )
+    run = folder.open_run(tmp_path / "r")
+    assert len(heads(run)) == 4
+    (run.checkpoints / ".step-00000007.1.tmp").mkdir()
+    resume(run, max_steps=9)
+    assert heads(run) == [f"--- step {n} ---" for n in (2, 4, 6, 8)]
+    assert not list(run.checkpoints.glob(".*"))
+
+
+@pytest.mark.parametrize("name", ["val", "test"])
+def test_a_held_out_part_that_cannot_be_measured_is_refused(
+    text: Path, tmp_path: Path, name: str
+) -> None:
+    fractions = {"val_fraction": 0.0, f"{name}_fraction": 1e-6}
+    with pytest.raises(
+        DataError, match=rf"{name}_fraction 1e-06 of .* symbols is [01]; at least two"
+    ):
+        start(settings(text, **fractions), tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_finishes_the_step_saves_and_tells_how_to_go_on(
+    text: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    class Kill(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if batch == 4:
+                os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    with pytest.raises(
+        Interrupted, match=r"Stopped at step 5 and saved. Continue with: .*--resume"
+    ) as caught:
+        start(settings(text), tmp_path / "r", callbacks=[Kill()])
+    assert caught.value.exit_code == 128 + number
+    assert folder.open_run(tmp_path / "r").checkpoint().progress.step == 5
+    assert signal.getsignal(number) is before
+
+
+def test_a_users_own_callback_sees_the_model_and_can_stop(text: Path, tmp_path: Path) -> None:
+    seen: list[tuple[str, int]] = []
+
+    class Own(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            seen.append(("epoch", epoch))
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            seen.append(("batch", batch))
+            assert self.model.count_params() > 0
+            assert set(logs) >= {"loss", "grad_norm", "learning_rate"}
+            if batch == 2:
+                self.model.stop_training = True
+
+    result = start(settings(text), tmp_path / "r", callbacks=[Own()])
+    assert result.reason == "callback"
+    assert seen == [("epoch", 0), ("batch", 0), ("batch", 1), ("batch", 2)]
+
+
+def test_stock_keras_callbacks_plug_in(text: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    start(
+        settings(text, max_steps=5),
+        tmp_path / "r",
+        callbacks=[
+            keras.callbacks.CSVLogger(log),
+            keras.callbacks.TensorBoard(tmp_path / "tb", write_graph=False),
+        ],
+    )
+    assert (tmp_path / "tb").is_dir()
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice_and_keeps_the_last_checkpoint(
+    text: Path, tmp_path: Path
+) -> None:
+    class Break(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            if batch == 7:
+                self.model.output_layer.bias.assign(
+                    np.full(self.model.output_layer.bias.shape, np.nan)
+                )
+
+    with pytest.raises(TrainingError, match=r"became nan at step 8.*lower learning_rate"):
+        start(settings(text, checkpoint_every=5), tmp_path / "r", callbacks=[Break()])
+    weights = folder.open_run(tmp_path / "r").checkpoint().weights()
+    assert all(np.isfinite(value).all() for value in weights.values())
+
+
+def test_max_time_and_max_steps_bound_a_run(text: Path, tmp_path: Path) -> None:
+    assert start(settings(text, max_steps=3), tmp_path / "a").progress.step == 3
+    result = start(settings(text, epochs=100_000, max_time=0.5), tmp_path / "b")
+    assert result.reason == "max-time"
+    assert result.progress.seconds >= 0.5
+
+
+def test_samples_are_generated_shown_and_kept(
+    text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = corpus.prepare_corpus(settings(text), None)
+    config = settings(text, max_steps=6, sample_every=3)
+    run = character.start(config, made, tmp_path / "r").run
+    samples = run.samples.read_text()
+    model = trained.load(run.path, 6)
+    last = model.default_prime + "".join(model.sample(length=200, seed=0))
+    assert samples.startswith("--- step 3 ---\n")
+    assert samples.endswith(f"--- step 6 ---\n{last}\n")
+    assert f"--- sample at step 6 ---\n{last}\n---" in capsys.readouterr().err
+    shown = tensorboard(run).Tensors("sample")
+    assert [v.step for v in shown] == [3, 6]
+    assert shown[1].tensor_proto.string_val[0].decode() == f"```\n{last}\n```"
+
+
+def test_a_failed_start_leaves_no_folder(text: Path, tmp_path: Path) -> None:
+    class Fail(keras.callbacks.Callback):
+        def on_train_begin(self, logs: Any = None) -> None:
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        start(settings(text), tmp_path / "r", callbacks=[Fail()])
+    assert not (tmp_path / "r").exists()
+
+
+def test_every_step_is_in_tensorboard(text: Path, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = start(settings(text, epochs=2, val_fraction=0.1), tmp_path / "r").run
+    events = EventAccumulator(str(run.logs), size_guidance={"tensors": 0}).Reload()
+    lines = [line for line in metrics(run) if "loss" in line]
+    for name in ("loss", "grad_norm", "learning_rate", "rate"):
+        values = events.Tensors(f"train/{name}")
+        assert [v.step for v in values] == [line["step"] for line in lines]
+    assert len(events.Tensors("validation/loss")) == 2
+    assert events.Graph().node
+
+
+def tensorboard(run: RunFolder) -> Any:
+    """A run's events as TensorBoard itself reads them (the older EventAccumulator never drops tensors)."""
+    from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
+
+    return EventAccumulator(str(run.logs)).Reload()
+
+
+def test_tensorboard_shows_a_resumed_run_once(text: Path, tmp_path: Path, caplog) -> None:
+    """Steps after the checkpoint that were trained twice, and the graph, stand there once."""
+
+    class Fail(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if batch == 16:
+                raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        start(settings(text, checkpoint_every=10), tmp_path / "r", callbacks=[Fail()])
+    run = folder.open_run(tmp_path / "r")
+    assert run.checkpoint().progress.step == 10
+    assert [v.step for v in tensorboard(run).Tensors("train/loss")] == list(range(1, 18))
+    resume(run, max_steps=14)
+    events = tensorboard(run)
+    assert [v.step for v in events.Tensors("train/loss")] == list(range(1, 15))
+    assert events.Graph().node
+    assert "more than one graph" not in caplog.text
+
+
+def test_hyperparameters_are_in_tensorboard(text: Path, tmp_path: Path) -> None:
+    from tensorboard.plugins.hparams import metadata
+
+    events = tensorboard(start(settings(text, max_steps=2), tmp_path / "r").run)
+    found = events.SummaryMetadata(metadata.SESSION_START_INFO_TAG)
+    parsed = metadata.parse_session_start_info_plugin_data(found.plugin_data.content).hparams
+    assert parsed["units"].number_value == 8
+    assert parsed["cell"].string_value == "lstm"
+    assert parsed["corpus"].string_value == "tiny"
+    assert "data_dir" not in parsed
+
+
+def test_histograms_are_written_on_request_only(text: Path, tmp_path: Path) -> None:
+    plain = tensorboard(start(settings(text, max_steps=4), tmp_path / "a").run)
+    asked = tensorboard(start(settings(text, max_steps=4, histograms_every=2), tmp_path / "b").run)
+    assert not any(tag.startswith("weights/") for tag in plain.Tags()["tensors"])
+    assert [v.step for v in asked.Tensors("weights/rnn_0/kernel")] == [2, 4]
+
+
+def test_no_gpu_when_one_is_asked_for(text: Path, tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(UsageError, match=r"--device gpu.*no GPU"):
+        start(settings(text, device="gpu"), tmp_path / "r")
+    assert not (tmp_path / "r").exists()

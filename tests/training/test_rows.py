@@ -1,0 +1,229 @@
+"""The row classifier's run: readings, shifts, resume, what the test images may not touch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnntk.config import MnistConfig
+from rnntk.corpora.images import ImageSet
+from rnntk.errors import RunError, UsageError
+from rnntk.files import write_json
+from rnntk.storage import folder
+from rnntk.training import rows
+from rnntk.training.row_task import ClassifierResult, Reading, shifted
+from rnntk.training.scores import nats, wilson
+from rnntk.training.session import Result
+
+SIDE = 6
+
+
+def pictures(seed: int = 0, count: int = 130) -> ImageSet:
+    """Bright bars, one place for each label: easy to tell apart, quick to train on."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 10, 2 * count).astype(np.uint8)
+    x = rng.integers(0, 60, (2 * count, SIDE, SIDE), dtype=np.uint8)
+    for i, label in enumerate(labels):
+        x[i, label // 2, 3 * (label % 2) : 3 * (label % 2) + 3] = 255
+    return ImageSet(
+        x[:count], labels[:count], x[count:], labels[count:], name="bars", title="bars", verified=False
+    )  # fmt: skip
+
+
+CORPUS = {"name": "bars", "sha256": "0" * 64}
+
+
+class Outcome(NamedTuple):
+    result: Result
+    test: ClassifierResult
+
+
+def start(path: Path, images: ImageSet | None = None, **changes: Any) -> Outcome:
+    values = {
+        "units": 6,
+        "batch_size": 20,
+        "val_size": 30,
+        "epochs": 2,
+        "learning_rate": 0.01,
+        **changes,
+    }
+    data = rows.Images(images or pictures(), CORPUS, "bars")
+    return Outcome(*rows.start(MnistConfig(**values), data, path, quiet=True))
+
+
+def resume(path: Path, images: ImageSet | None = None, **changes: Any) -> Outcome:
+    data = rows.Images(images or pictures(), CORPUS, "bars")
+    return Outcome(*rows.resume(folder.open_run(path), changes, data, quiet=True))
+
+
+def weights(path: Path) -> dict[str, np.ndarray]:
+    return dict(folder.open_run(path).checkpoint().weights())
+
+
+def same(one: dict[str, np.ndarray], two: dict[str, np.ndarray]) -> bool:
+    return one.keys() == two.keys() and all(np.array_equal(one[k], two[k]) for k in one)
+
+
+# ---- readings --------------------------------------------------------------------------------------
+
+
+def test_rows_and_pixels_are_the_same_numbers_in_the_same_order() -> None:
+    images = pictures().x_train
+    rows, ones = (Reading(order, (SIDE, SIDE), 0) for order in ("rows", "pixels"))
+    assert rows(images).shape == (130, SIDE, SIDE)
+    assert ones(images).shape == (130, SIDE * SIDE, 1)
+    assert rows(images).dtype == np.float32
+    assert np.array_equal(rows(images).ravel(), ones(images).ravel())
+    assert np.array_equal(np.rint(rows(images) * 255), images)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_a_permutation_loses_no_pixel_and_belongs_to_its_seed(seed: int) -> None:
+    one = Reading("permuted", (28, 28), seed)
+    assert one.permutation is not None
+    assert sorted(one.permutation) == list(range(784))
+    image = np.arange(784).reshape(1, 28, 28).astype(np.uint8)
+    read = Reading("pixels", (28, 28), seed)(image)[0, one.permutation]
+    assert np.array_equal(one(image)[0], read)
+    again, other = (Reading("permuted", (28, 28), s) for s in (seed, (seed + 1) % 2**32))
+    assert one.to_json() == again.to_json()
+    assert one.to_json()["permutation_sha256"] != other.to_json()["permutation_sha256"]
+
+
+def test_the_permutation_never_changes_between_versions() -> None:
+    """A run names its permutation by the seed alone, so these numbers are part of the format."""
+    permutation = Reading("permuted", (28, 28), 0).permutation
+    assert permutation is not None
+    assert permutation[:8].tolist() == [504, 605, 628, 99, 89, 75, 534, 240]
+
+
+# ---- shifts ----------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 5), st.integers(0, 2**32 - 1))
+def test_a_shifted_image_is_the_image_moved(limit: int, seed: int) -> None:
+    images = np.arange(1, 37, dtype=np.uint8).reshape(1, SIDE, SIDE).repeat(4, axis=0)
+    for image in shifted(images, limit, np.random.default_rng(seed)):
+        moves = []
+        for down in range(-limit, limit + 1):
+            for right in range(-limit, limit + 1):
+                moved = np.zeros((SIDE, SIDE), np.uint8)
+                rows, columns = np.mgrid[0:SIDE, 0:SIDE]
+                rows, columns = rows - down, columns - right
+                inside = (rows >= 0) & (rows < SIDE) & (columns >= 0) & (columns < SIDE)
+                moved[inside] = images[0][rows[inside], columns[inside]]
+                moves.append(np.array_equal(image, moved))
+        assert any(moves)
+
+
+def test_shifts_are_spread_evenly_over_all_places() -> None:
+    dot = np.zeros((5000, 5, 5), np.uint8)
+    dot[:, 2, 2] = 1
+    counts = shifted(dot, 1, np.random.default_rng(0)).sum(axis=0)[1:4, 1:4]
+    assert counts.sum() == 5000
+    assert np.abs(counts - 5000 / 9).max() < 5 * np.sqrt(5000 / 9)
+
+
+# ---- runs ------------------------------------------------------------------------------------------
+
+
+def test_it_learns_and_says_how_well(tmp_path: Path) -> None:
+    outcome = start(tmp_path / "r", epochs=30, units=16, learning_rate=0.03)
+    assert outcome.test.accuracy > 0.9
+    assert outcome.test.confusion.sum() == outcome.test.images == 130
+    assert np.trace(outcome.test.confusion) == round(outcome.test.accuracy * 130)
+    assert outcome.test.confusion.sum(axis=1).tolist() == np.bincount(pictures().y_test).tolist()
+    assert outcome.test.loss == pytest.approx(nats(outcome.test.logits, pictures().y_test).mean())
+    lines = [json.loads(line) for line in (tmp_path / "r/metrics.jsonl").read_text().splitlines()]
+    assert all({"loss", "accuracy", "grad_norm"} <= line.keys() for line in lines)
+    assert [line["step"] for line in lines if "val_loss" in line] == list(range(5, 151, 5))
+
+
+def test_the_test_images_touch_nothing(tmp_path: Path) -> None:
+    images = pictures()
+    blank = dataclasses.replace(
+        images, x_test=np.zeros_like(images.x_test), y_test=np.zeros_like(images.y_test)
+    )
+    one, two = start(tmp_path / "one", images), start(tmp_path / "two", blank)
+    assert same(weights(tmp_path / "one"), weights(tmp_path / "two"))
+    assert one.result.progress.best == two.result.progress.best
+    assert one.loss != two.loss
+
+
+def test_held_out_images_are_not_trained_on(tmp_path: Path) -> None:
+    images = pictures()
+    other = images.x_train.copy()
+    other[-30:] = 255 - other[-30:]
+    start(tmp_path / "one", images)
+    start(tmp_path / "two", dataclasses.replace(images, x_train=other))
+    assert same(weights(tmp_path / "one"), weights(tmp_path / "two"))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"bidirectional": True, "layers": 2, "dropout": 0.3, "shift": 1, "decay_rate": 0.5},
+        {"cell": "gru", "order": "permuted"},
+        {"cell": "rnn", "order": "pixels"},
+    ],
+)
+def test_resume_inside_an_epoch_is_bit_for_bit(tmp_path: Path, kind: dict[str, Any]) -> None:
+    whole = start(tmp_path / "whole", **kind)
+    start(tmp_path / "part", max_steps=3, **kind)
+    assert folder.open_run(tmp_path / "part").checkpoint().progress.batch == 3
+    resumed = resume(tmp_path / "part", max_steps=10_000)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "part"))
+    assert np.array_equal(whole.logits, resumed.logits)
+    assert whole.result.progress.best == resumed.result.progress.best
+
+
+def test_a_finished_run_says_so_and_goes_on_with_more(tmp_path: Path) -> None:
+    start(tmp_path / "r", epochs=1)
+    with pytest.raises(UsageError, match=r"is finished: 1 of 1 epochs.*raise epochs"):
+        resume(tmp_path / "r")
+    with pytest.raises(UsageError, match=r"is finished: 5 of 4 steps.*raise max_steps"):
+        resume(tmp_path / "r", epochs=2, max_steps=4)
+    assert resume(tmp_path / "r", epochs=2).result.progress.epoch == 2
+
+
+def test_other_images_and_another_permutation_are_refused(tmp_path: Path) -> None:
+    run = start(tmp_path / "r", order="permuted", max_steps=1).result.run
+    with pytest.raises(RunError, match="trained on other images"):
+        rows.resume(run, {}, rows.Images(pictures(), {**CORPUS, "sha256": "1" * 64}, "bars"))
+    record = json.loads((run.path / "run.json").read_text())
+    record["model"]["permutation_sha256"] = "0" * 64
+    write_json(run.path / "run.json", record)
+    with pytest.raises(RunError, match="another permutation"):
+        resume(run.path, max_steps=2)
+
+
+def test_a_resume_keeps_the_runs_own_bounds_and_remembers_new_ones(tmp_path: Path) -> None:
+    run = start(tmp_path / "r", max_steps=3).result.run
+    with pytest.raises(UsageError, match=r"is finished: 3 of 3 steps.*raise max_steps"):
+        resume(run.path)
+    resume(run.path, max_steps=4)
+    with pytest.raises(UsageError, match="is finished: 4 of 4 steps"):
+        resume(run.path)
+
+
+def test_the_run_records_how_images_were_read(tmp_path: Path) -> None:
+    record = start(tmp_path / "r", order="permuted", max_steps=1, seed=5).result.run.record
+    assert record["model"].items() >= Reading("permuted", (SIDE, SIDE), 5).to_json().items()
+    assert record["model"]["features"] == 1
+
+
+@given(st.integers(1, 10_000), st.data())
+def test_the_interval_holds_its_share(count: int, data: st.DataObject) -> None:
+    right = data.draw(st.integers(0, count))
+    low, high = wilson(right / count, count)
+    assert 0 <= low <= right / count + 1e-12
+    assert right / count - 1e-12 <= high <= 1
+    # Scores of a share and of its complement mirror each other.
+    assert wilson(1 - right / count, count) == pytest.approx((1 - high, 1 - low), abs=1e-9)
