@@ -18,7 +18,7 @@ from typing import NamedTuple
 import chardet
 
 from rnntk.corpora.plausibility import CODECS, SEVEN_BIT, WIDE, WITHOUT_BLANKS, Reading, read
-from rnntk.errors import DataError, EncodingError, UsageError, nearest
+from rnntk.errors import DataError, EmptyError, EncodingError, UsageError, nearest
 
 WINDOW = 1 << 16
 """Bytes that statistics see, from the first that is not ASCII: an ASCII head would hide the rest."""
@@ -188,12 +188,12 @@ def decide(
     """
     head = bytes(scan.head)
     if scan.size == 0:
-        raise DataError(f"{scan.name} is empty: there is no text in it.")
+        raise EmptyError(f"{scan.name} is empty: there is no text in it.")
     bom, bom_codec, bom_name = next(
         (entry for entry in _BOMS if head.startswith(entry[0])), (b"", "", "")
     )
     if bom and scan.size == len(bom):
-        raise DataError(f"{scan.name} is empty: a byte order mark and no text.")
+        raise EmptyError(f"{scan.name} is empty: a byte order mark and no text.")
     if encoding is not None:
         codec = _known_codec(encoding)
         if bom and re.sub("-(sig|le|be)$", "", codec.replace("_", "-")) == bom_name.lower():

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from rnntk.corpora.detection import Scan, decide, undecodable
-from rnntk.errors import DataError, EncodingError
+from rnntk.errors import DataError, EmptyError, EncodingError
 
 CHUNK = 1 << 20
 """Bytes read at a time."""
@@ -169,7 +169,7 @@ def undecoded(
         sha.update(chunk)
         size, last = size + len(chunk), chunk[-1:]
     if not size:
-        raise DataError(f"{name or path} is empty: there is nothing in it.")
+        raise EmptyError(f"{name or path} is empty: there is nothing in it.")
     how = "taken as they are, whatever they stand for"
     return EncodingReport(
         BYTES, how, None, size, sha.hexdigest(), last == b"\x1a", compression_of(path)
@@ -250,6 +250,20 @@ def iter_text(
         yield rest
 
 
+_HALVES = ("unicode-escape", "raw-unicode-escape", "utf-7", "punycode")
+"""Codecs that may give half of a surrogate pair."""
+
+
+def _joined(text: str, final: bool) -> tuple[str, str]:
+    """The text with surrogates made characters, and half of a pair at its end, which the next piece may complete.
+
+    Raises:
+        UnicodeError: half of a pair stands alone.
+    """
+    cut = len(text) - (not final and "\ud800" <= text[-1:] <= "\udbff")
+    return text[:cut].encode("utf-16-le", "surrogatepass").decode("utf-16-le"), text[cut:]
+
+
 _decoding = threading.local()
 
 
@@ -270,15 +284,17 @@ def _decode(
     else:
         errors = "rnntk-replace" if counted else "strict"
     decoder = codecs.getincrementaldecoder(codec)(errors)
-    done = 0
+    join = _joined if codecs.lookup(codec).name in _HALVES else lambda text, _: (text, "")
+    done, held = 0, ""
     try:
         for chunk in chunks:
             done += len(chunk)
             # Set before every call, as two texts may be read in turns by one thread.
             _decoding.report = counted
-            yield decoder.decode(chunk)
+            text, held = join(held + decoder.decode(chunk), False)
+            yield text
         _decoding.report = counted
-        yield decoder.decode(b"", True)
+        yield join(held + decoder.decode(b"", True), True)[0]
     except UnicodeDecodeError as error:
         offset = done - len(error.object) + error.start
         wrong = error.object[error.start : max(error.end, error.start + 1)]
