@@ -43,6 +43,7 @@ def command(
         _list(console, values["data_dir"])
         return
     from rnntk.text import corpus
+    from rnntk.text.inputs import is_stream
 
     given = given_values(ctx, "output", "list_all")
     with Bar(console, "preparing") as bar:
@@ -52,7 +53,7 @@ def command(
     for line in describe(found.prepared.facts):
         console.result(line)
     console.result(f"prepared      {found.prepared.folder}")
-    piped = " (with the same text on standard input)" if "-" in settings.input else ""
+    piped = " (with the same text on standard input)" if any(map(is_stream, settings.input)) else ""
     console.note(f"Train on it with: {typed(_training(ctx, settings))}{piped}")
     console.json("prep", {"corpus": found.record, "folder": str(found.prepared.folder)})
 

@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from rnntk.config import SampleConfig
 from rnntk.errors import RnntkError, UsageError
+from rnntk.files import json_text
 from rnntk.play import inside, limits, pages, reading, streaming
 from rnntk.play.guard import App, Guard, Message, Receive, Send
 from rnntk.play.models import Models
@@ -270,4 +271,4 @@ def _limits() -> dict[str, int]:
 
 
 def _line(value: dict[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
+    return json_text(value, separators=(",", ":")) + "\n"
