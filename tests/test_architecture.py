@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "rnntk"
-BASE = {"errors", "config", "cores", "cache", "layer_norm", "fields", "settings", "__init__"}
+BASE = {
+    "errors",
+    "config",
+    "cores",
+    "cache",
+    "layer_norm",
+    "cells",
+    "fields",
+    "settings",
+    "__init__",
+}
 MAY_IMPORT = {
     "corpora": set(),
     "text": {"corpora"},

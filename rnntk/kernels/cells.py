@@ -1,6 +1,6 @@
 """The time loops of each cell, forward and backward, as kernels.
 
-The same arithmetic as the loops of `models/loops.py`, where the formulas are. All arrays are
+The forward arithmetic is that of `rnntk.cells`. All arrays are
 time-major, `(T, B, ...)`; `hs` and `cs` are `(T + 1, B, H)`, the states before the first step and after
 each. A forward loop takes each step's share of the input from `rows`: row `t * B + b` of it, or, with `ids`,
 the row that the symbol there chooses. Without `rows` the shares stand already where the gates will be (for a
@@ -9,12 +9,14 @@ vanilla layer, where the states will be).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
 
+from rnntk.cells import CELLS, Cell
 from rnntk.kernels.code import INT, POINTER, Code, Lanes, Shape
 
 SIZES = {"high": INT, "steps": INT, "lanes": INT, "units": INT}
@@ -78,45 +80,96 @@ class Loop(Code):
 
 def emit(module: ir.Module, shape: Shape, product: Code) -> None:
     """Put `<cell>_forward`, `<cell>_backward` and `<cell>_alone` of each cell into a module, and `scatter`."""
-    for emitter in (
-        _lstm_forward,
-        _lstm_backward,
-        _gru_forward,
-        _gru_backward,
-        _rnn_forward,
-        _rnn_backward,
-    ):
-        emitter(module, shape, product)
-    for cell in ("lstm", "gru", "rnn"):
+    for cell in CELLS.values():
+        _forward(module, shape, product, cell)
         _alone(module, shape, cell)
+    for backward in (_lstm_backward, _gru_backward, _rnn_backward):
+        backward(module, shape, product)
     _scatter(module, shape)
 
 
-def _lstm_forward(module: ir.Module, shape: Shape, product: Code) -> None:
-    code = Loop(module, "lstm_forward", "rows ids kernel gates cs hs", 4, shape, product)
-    H, G = code.units, code.width
-    with code.loop(0, code.arg["steps"]) as t:
-        z, after = code.step("gates", t, G), code.add(t, 1)
-        c_before, cs = code.step("cs", t, H), code.step("cs", after, H)
-        h_before, hs = code.step("hs", t, H), code.step("hs", after, H)
-        with code.rows_given(), code.loop(0, code.lanes) as lane:
-            source = code.input_row(t, lane)
-            code.each(
-                G, shape.width, lambda v, j: v.store(v.load(source, j), z, code.mul(lane, G), j)
-            )
-        code.multiply(h_before, H, "kernel", G, z)
+@dataclass(frozen=True)
+class _Operands:
+    """One vector of a step's operands, loaded when the cell asks for them.
+
+    Attributes:
+        v: the arithmetic.
+        cell: whose step it is.
+        before: the vector of a state before the step.
+        share: that of a gate's `input` share, its `recurrent` share, or, unless the cell needs them apart, `both`.
+    """
+
+    v: Lanes
+    cell: Cell
+    before: Callable[[str], Any]
+    share: Callable[[str, str], Any]
+
+    def input(self, gate: str) -> Any:
+        return self.share("input", gate)
+
+    def recurrent(self, gate: str) -> Any:
+        return self.share("recurrent", gate)
+
+    def total(self, gate: str, of: Any = None) -> Any:
+        assert of is None, "no kernel multiplies anything but the state"
+        if self.cell.apart:
+            return self.v.add(self.input(gate), self.recurrent(gate))
+        return self.share("both", gate)
+
+
+def _forward(module: ir.Module, shape: Shape, product: Code, cell: Cell) -> None:
+    """`<cell>_forward(..., rows, ids, kernel, bias, gates, inner, <states>, scratch)`; the module's docstring says what
+    they are. Without `cell.apart` there are no `bias`, `inner` and `scratch`; without gates that are no
+    states, no `gates`.
+    """
+    gates, states = cell.gates, cell.states[::-1]
+    saved = [gate for gate in gates if gate not in states]
+    apart = cell.apart
+    arrays = ["rows", "ids", "kernel"] + ["bias"] * bool(apart) + ["gates"] * bool(saved)
+    arrays += (
+        ["inner"] * bool(apart) + [f"{state}s" for state in states] + ["scratch"] * bool(apart)
+    )
+    code = Loop(module, f"{cell.name}_forward", " ".join(arrays), len(gates), shape, product)
+    H, G, arg = code.units, code.width, code.arg
+    with code.loop(0, arg["steps"]) as t:
+        before = {s: code.step(f"{s}s", t, H) for s in states}
+        after = {s: code.step(f"{s}s", code.add(t, 1), H) for s in states}
+        # A vanilla cell's one gate is its state.
+        z = code.step("gates", t, G) if saved else after["h"]
+        inner = code.step("inner", t, H) if apart else None
+        if apart:
+            code.multiply(before["h"], H, "kernel", G, arg["scratch"], (arg["bias"], code.whole(0)))
+        else:
+            with code.rows_given(), code.loop(0, code.lanes) as lane:
+                source = code.input_row(t, lane)
+                code.each(
+                    G, shape.width, lambda v, j: v.store(v.load(source, j), z, code.mul(lane, G), j)
+                )
+            code.multiply(before["h"], H, "kernel", G, z)
         with code.loop(0, code.lanes) as lane:
-            gates, own = code.at(z, code.mul(lane, G)), code.mul(lane, H)
+            at, own = code.mul(lane, G), code.mul(lane, H)
+            shares = {"both": code.at(z, at)}
+            if apart:
+                shares["input"] = code.b.select(
+                    code.is_given("rows"), code.input_row(t, lane), code.at(z, at)
+                )
+                shares["recurrent"] = code.at(arg["scratch"], at)
 
             def unit(v: Lanes, j: Any) -> None:
-                places = [code.add(code.mul(k, H), j) for k in range(4)]
-                i, f, g, o = (v.load(gates, place) for place in places)
-                i, f, g, o = v.sigmoid(i), v.sigmoid(f), v.tanh(g), v.sigmoid(o)
-                for gate, place in zip((i, f, g, o), places, strict=True):
-                    v.store(gate, gates, place)
-                c = v.fma(f, v.load(c_before, own, j), v.mul(i, g))
-                v.store(c, cs, own, j)
-                v.store(v.mul(o, v.tanh(c)), hs, own, j)
+                places = {gate: code.add(code.mul(k, H), j) for k, gate in enumerate(gates)}
+                x = _Operands(
+                    v,
+                    cell,
+                    before=lambda state: v.load(before[state], own, j),
+                    share=lambda kind, gate: v.load(shares[kind], places[gate]),
+                )
+                found = cell.step(v, x)
+                for gate in saved:
+                    v.store(found[gate], z, at, places[gate])
+                for gate in apart:
+                    v.store(x.recurrent(gate), inner, own, j)
+                for state in states:
+                    v.store(found[state], after[state], own, j)
 
             code.each(H, shape.width, unit)
     code.end()
@@ -155,35 +208,6 @@ def _lstm_backward(module: ir.Module, shape: Shape, product: Code) -> None:
     code.end()
 
 
-def _gru_forward(module: ir.Module, shape: Shape, product: Code) -> None:
-    arrays = "rows ids kernel bias gates inner hs scratch"
-    code = Loop(module, "gru_forward", arrays, 3, shape, product)
-    H, G, arg = code.units, code.width, code.arg
-    with code.loop(0, arg["steps"]) as t:
-        before, hs = code.step("hs", t, H), code.step("hs", code.add(t, 1), H)
-        z_out, inner = code.step("gates", t, G), code.step("inner", t, H)
-        code.multiply(before, H, "kernel", G, arg["scratch"], (arg["bias"], code.whole(0)))
-        with code.loop(0, code.lanes) as lane:
-            at, own = code.mul(lane, G), code.mul(lane, H)
-            source = code.b.select(
-                code.is_given("rows"), code.input_row(t, lane), code.at(z_out, at)
-            )
-
-            def unit(v: Lanes, j: Any) -> None:
-                places = [code.add(code.mul(k, H), j) for k in range(3)]
-                z_x, r_x, g_x = (v.load(source, place) for place in places)
-                z_h, r_h, g_h = (v.load(arg["scratch"], at, place) for place in places)
-                z, r = v.sigmoid(v.add(z_x, z_h)), v.sigmoid(v.add(r_x, r_h))
-                g = v.tanh(v.fma(r, g_h, g_x))
-                for gate, place in zip((z, r, g), places, strict=True):
-                    v.store(gate, z_out, at, place)
-                v.store(g_h, inner, own, j)
-                v.store(v.fma(z, v.sub(v.load(before, own, j), g), g), hs, own, j)
-
-            code.each(H, shape.width, unit)
-    code.end()
-
-
 def _gru_backward(module: ir.Module, shape: Shape, product: Code) -> None:
     arrays = "d_hs dh transposed gates inner hs from_x from_h"
     code = Loop(module, "gru_backward", arrays, 3, shape, product)
@@ -217,23 +241,6 @@ def _gru_backward(module: ir.Module, shape: Shape, product: Code) -> None:
     code.end()
 
 
-def _rnn_forward(module: ir.Module, shape: Shape, product: Code) -> None:
-    code = Loop(module, "rnn_forward", "rows ids kernel hs", 1, shape, product)
-    H = code.units
-    with code.loop(0, code.arg["steps"]) as t:
-        before, hs = code.step("hs", t, H), code.step("hs", code.add(t, 1), H)
-        with code.rows_given(), code.loop(0, code.lanes) as lane:
-            source = code.input_row(t, lane)
-            code.each(
-                H, shape.width, lambda v, j: v.store(v.load(source, j), hs, code.mul(lane, H), j)
-            )
-        code.multiply(before, H, "kernel", H, hs)
-        code.each(
-            code.mul(code.lanes, H), shape.width, lambda v, j: v.store(v.tanh(v.load(hs, j)), hs, j)
-        )
-    code.end()
-
-
 def _rnn_backward(module: ir.Module, shape: Shape, product: Code) -> None:
     code = Loop(module, "rnn_backward", "d_hs dh transposed hs dz", 1, shape, product)
     H, arg = code.units, code.arg
@@ -255,7 +262,7 @@ def _rnn_backward(module: ir.Module, shape: Shape, product: Code) -> None:
     code.end()
 
 
-def _alone(module: ir.Module, shape: Shape, cell: str) -> None:
+def _alone(module: ir.Module, shape: Shape, cell: Cell) -> None:
     """`<cell>_alone(first, last, inputs, units, x, kernel, rows, ids, recurrent, bias, h, h_after, c, c_after)`: one
     step of some units of a layer, of one sequence.
 
@@ -273,12 +280,12 @@ def _alone(module: ir.Module, shape: Shape, cell: str) -> None:
     pointers = ["x", "kernel", "rows", "ids", "recurrent", "bias", "h", "h_after", "c", "c_after"]
     code = Code(
         module,
-        f"{cell}_alone",
+        f"{cell.name}_alone",
         names | dict.fromkeys(pointers, POINTER),
         may_be_one=tuple(pointers),
     )
     b, arg, v = code.b, code.arg, Lanes(code, shape.width)
-    gates = {"lstm": 4, "gru": 3, "rnn": 1}[cell]
+    gates = len(cell.gates)
     halves = (0, shape.width)
     units = arg["units"]
     with b.if_else(code.is_given("ids")) as (by_id, by_0):
@@ -311,31 +318,22 @@ def _alone(module: ir.Module, shape: Shape, cell: str) -> None:
         places = [(code.add(code.mul(g, units), j), half) for g in range(gates) for half in halves]
         z = [v.load(arg["rows"], start, *place) for place in places]
         z = summed(j, arg["inputs"], "x", "kernel", z)
-        if cell == "gru":
+        inner = z
+        if cell.apart:
             inner = [v.load(arg["bias"], *place) for place in places]
-            # The candidate's recurrent half is summed by itself, for the reset gate to act on.
             inner = summed(j, units, "h", "recurrent", inner)
         else:
             z = summed(j, units, "h", "recurrent", z)
         for i, half in enumerate(halves):
-            own = z[i::2]
-            if cell == "lstm":
-                i_, f, g, o = (
-                    v.sigmoid(own[0]),
-                    v.sigmoid(own[1]),
-                    v.tanh(own[2]),
-                    v.sigmoid(own[3]),
-                )
-                c = v.fma(f, v.load(arg["c"], j, half), v.mul(i_, g))
-                v.store(c, arg["c_after"], j, half)
-                h = v.mul(o, v.tanh(c))
-            elif cell == "gru":
-                update, reset = (v.sigmoid(v.add(own[k], inner[i::2][k])) for k in (0, 1))
-                g = v.tanh(v.fma(reset, inner[i::2][2], own[2]))
-                h = v.fma(update, v.sub(v.load(arg["h"], j, half), g), g)
-            else:
-                h = v.tanh(own[0])
-            v.store(h, arg["h_after"], j, half)
+            sums = {"both": z[i::2], "input": z[i::2], "recurrent": inner[i::2]}
+            shares = {
+                (kind, gate): sums[kind][k] for kind in sums for k, gate in enumerate(cell.gates)
+            }
+            before = {state: v.load(arg[state], j, half) for state in cell.states}
+            x = _Operands(v, cell, before.__getitem__, lambda *share, shares=shares: shares[share])
+            found = cell.step(v, x)
+            for state in cell.states:
+                v.store(found[state], arg[f"{state}_after"], j, half)
     code.end()
 
 

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from rnntk.cells import CELLS
 from rnntk.kernels.native import Floats, Ids, empty, kernels, zeros
 from rnntk.kernels.product import DEPTH
 
-GATES = {"lstm": 4, "gru": 3, "rnn": 1}
-STATES = {"lstm": 2, "gru": 1, "rnn": 1}
+GATES = {name: len(cell.gates) for name, cell in CELLS.items()}
+STATES = {name: len(cell.states) for name, cell in CELLS.items()}
 
 
 def forward(
