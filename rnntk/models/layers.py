@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from rnntk.models import fast
+from rnntk.models import cudnn, fast
 
 
 class Factors(NamedTuple):
@@ -42,7 +42,7 @@ class _Fast:
         """Whether the hand-written loops can do what this layer is asked to."""
         layer: Any = self
         return (
-            not tf.config.list_logical_devices("GPU")
+            not cudnn.has_gpu()
             and layer.use_bias
             and layer.activation is keras.activations.tanh
             and getattr(layer, "recurrent_activation", None) in (None, keras.activations.sigmoid)
@@ -157,6 +157,8 @@ class _Fast:
             list(initial_state) if isinstance(initial_state, (list, tuple)) else [initial_state]
         )
         masks = mask if isinstance(mask, (list, tuple)) else [mask]
+        if masks[0] is None and cudnn.can_run([self]) and 0 not in sequences.shape:
+            return self._by_cudnn(sequences, states)
         zeros_wanted = masks[0] is not None and layer.zero_output_for_mask
         if zeros_wanted or not self.is_fast(sequences):
             parent: Any = super()
@@ -176,6 +178,19 @@ class _Fast:
         if not layer.return_sequences:
             return outputs[-1], outputs[-1][:, tf.newaxis], final
         return outputs[-1], tf.transpose(outputs, [1, 0, 2]), final
+
+    def _by_cudnn(
+        self, sequences: tf.Tensor, states: list[tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+        """What `inner_loop` gives."""
+        layer: Any = self
+        x = tf.transpose(sequences, [1, 0, 2])
+        if layer.go_backwards:
+            x = tf.reverse(x, [0])
+        outputs, final = cudnn.stack([self], x, states, bfloat16=self.product_type == "bfloat16")
+        if not layer.return_sequences:
+            return final[0], final[0][:, tf.newaxis], final
+        return final[0], tf.transpose(outputs, [1, 0, 2]), final
 
 
 @keras.saving.register_keras_serializable("rnntk")
