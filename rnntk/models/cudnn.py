@@ -25,6 +25,7 @@ from rnntk.errors import UsageError
 from rnntk.models import cudnn_library as library
 
 _MODES = {"lstm": "lstm", "gru": "gru", "rnn": "rnn_tanh"}  # TensorFlow's names
+_GPU = "GPU:0"
 
 
 def has_gpu() -> bool:
@@ -134,7 +135,7 @@ def _runner_of(layers: Sequence[Any], x: tf.Tensor) -> tuple[_Runner | None, str
         tf.config.experimental.tensor_float_32_execution_enabled(),
     )
     try:
-        with tf.init_scope(), tf.device("GPU:0"):
+        with tf.init_scope():
             return _runner(problem, layers[0].name), ""
     except library.Unsupported as error:
         return None, str(error)
@@ -182,7 +183,8 @@ class _Runner:
         self._shapes["w"] = (self._stack.sizes["w"] // self._dtype.size,)
 
     def _allocate(self, size: int) -> int:
-        self._memory.append(tf.raw_ops.Empty(shape=[-(-size // 4)], dtype=tf.float32))
+        with tf.device(_GPU):
+            self._memory.append(tf.raw_ops.Empty(shape=[-(-size // 4)], dtype=tf.float32))
         return _pointer(self._memory[-1])
 
     def __call__(self, *inputs: tf.Tensor) -> Any:
@@ -200,15 +202,17 @@ class _Runner:
         return over_time(*inputs)
 
     def _called(self, function: Any, given: Sequence[tf.Tensor], names: Sequence[str]) -> list[Any]:
-        results = tf.py_function(function, given, [self._dtype] * len(names))
+        with tf.device(_GPU):  # or else tensors would go through the host's memory
+            results = tf.py_function(function, given, [self._dtype] * len(names))
         for name, result in zip(names, results, strict=True):
             result.set_shape(self._shapes[name])
         return list(results)
 
     def _forward(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
-        results = self._empty(inputs[0], self._outputs)
+        results = self._empty(self._outputs)
         with self._lock:
-            self._enter(inputs[0])
+            library.enter_context_of(_pointer(self._memory[0]))
+            library.wait_for_device()
             self._queue_forward(inputs)
             self._take(self._outputs, results)
             self._last = _pointer(results[0])
@@ -217,9 +221,10 @@ class _Runner:
     def _backward(self, *given: tf.Tensor) -> list[tf.Tensor]:
         count = len(self._inputs)
         inputs, outputs, upstream = given[:count], given[count], given[count + 1 :]
-        results = self._empty(inputs[0], self._inputs)
+        results = self._empty(self._inputs)
         with self._lock:
-            self._enter(inputs[0])
+            library.enter_context_of(_pointer(self._memory[0]))
+            library.wait_for_device()
             if self._last != _pointer(outputs):  # another forward pass came between
                 self._queue_forward(inputs)
             self._last = 0  # what was saved is used up
@@ -228,13 +233,9 @@ class _Runner:
             self._take([f"d_{name}" for name in self._inputs], results)
         return results
 
-    def _empty(self, like: tf.Tensor, names: Sequence[str]) -> list[tf.Tensor]:
-        with tf.device(like.device):
+    def _empty(self, names: Sequence[str]) -> list[tf.Tensor]:
+        with tf.device(_GPU):
             return [tf.raw_ops.Empty(shape=self._shapes[n], dtype=self._dtype) for n in names]
-
-    def _enter(self, tensor: tf.Tensor) -> None:
-        library.enter_context_of(_pointer(tensor))
-        library.wait_for_device()
 
     def _queue_forward(self, inputs: Sequence[tf.Tensor]) -> None:
         self._give(self._inputs, inputs)

@@ -210,9 +210,9 @@ class Stack:
         self._play("backward", self._backward)
 
     def copy(self, target: int, source: int, size: int) -> None:
-        """Queue a copy of device memory."""
+        """Queue a copy of memory."""
         places = c_void_p(target), c_void_p(source)
-        _cuda("MemcpyDtoDAsync_v2", *places, c_size_t(size), self._stream)
+        _cuda("MemcpyAsync", *places, c_size_t(size), self._stream)
 
     def wait(self) -> None:
         """Wait for what was queued."""
