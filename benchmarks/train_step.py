@@ -317,7 +317,11 @@ class Worker:
             text=True,
             env=environment,
         )
-        self.hello = self._read()
+        self.hello: dict[str, Any] = {}
+
+    def wait(self) -> None:
+        """Until its first step is done."""
+        self.hello = self.hello or self._read()
 
     def _read(self) -> dict[str, Any]:
         line = self.process.stdout.readline()
@@ -337,8 +341,14 @@ class Worker:
 
 def measure(case: Case, variants: list[str], rounds: int, seconds: float) -> dict[str, Any]:
     """Medians of alternating rounds of all variants."""
-    workers = {variant: Worker(variant, case) for variant in variants}
+    workers = {}
+    for variant in variants:
+        workers[variant] = Worker(variant, case)
+        if case.device == "cpu":
+            workers[variant].wait()
     try:
+        for worker in workers.values():
+            worker.wait()
         steps = {}
         for variant, worker in workers.items():
             warm = worker.ask(do="time", steps=3)["seconds"]

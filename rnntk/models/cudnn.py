@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -82,26 +83,52 @@ def stack(
 
 def parameters(layers: Sequence[Any]) -> tf.Tensor:
     """The weights of these layers as cuDNN's buffer, a vector; differentiable."""
-    weights: list[tf.Tensor] = []
-    biases: list[tf.Tensor] = []
-    for layer in layers:
-        cell = layer.cell
-        bias = tf.convert_to_tensor(cell.bias)
-        # cuDNN adds one bias to the inputs' product and one to the recurrent product, as only Keras' GRU does.
-        both = tf.unstack(bias) if layer.kind.has_inner_bias else [bias, tf.zeros_like(bias)]
-        for matrix in (cell.kernel, cell.recurrent_kernel):
-            weights += _gates(layer, tf.transpose(tf.convert_to_tensor(matrix)))
-        for vector in both:
-            biases += _gates(layer, vector)
-    return tf.concat([tf.reshape(part, [-1]) for part in weights + biases], 0)
+    cells = [layer.cell for layer in layers]
+    parts = [part for cell in cells for part in (cell.kernel, cell.recurrent_kernel, cell.bias)]
+    pack = compiled(_packed, layers[0].kind.has_inner_bias)
+    return pack([tf.convert_to_tensor(part) for part in parts])
 
 
-def _gates(layer: Any, rows: tf.Tensor) -> list[tf.Tensor]:
-    """Rows of all gates in Keras' order, as pieces in cuDNN's order."""
-    if not layer.kind.has_inner_bias:
-        return [rows]
-    update, reset, new = tf.split(rows, 3)
-    return [reset, update, new]
+def _packed(inner_bias: bool, parts: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Kernel, recurrent kernel and bias of each layer as one vector.
+
+    cuDNN adds one bias to the inputs' product and one to the recurrent product, as only Keras' GRU does.
+    """
+
+    def gates(rows: tf.Tensor) -> list[tf.Tensor]:
+        if not inner_bias:
+            return [rows]
+        update, reset, new = tf.split(rows, 3)
+        return [reset, update, new]
+
+    weights = [gates(tf.transpose(part)) for i, part in enumerate(parts) if i % 3 < 2]
+    biases = [
+        gates(bias)
+        for part in parts[2::3]
+        for bias in (tf.unstack(part) if inner_bias else [part, tf.zeros_like(part)])
+    ]
+    return tf.concat([tf.reshape(part, [-1]) for parts in weights + biases for part in parts], 0)
+
+
+def compiled(function: Callable[..., Any], *fixed: Any) -> Callable[..., Any]:
+    """A function of tensors as few kernels, where XLA can make them; its first arguments are fixed."""
+    made = functools.partial(function, *fixed)
+    if tf.executing_eagerly() or tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        return made
+    with tf.init_scope():
+        return tf.function(made, jit_compile=True, autograph=False) if _has_xla() else made
+
+
+@functools.cache
+def _has_xla() -> bool:
+    if os.environ.get("RNNTK_XLA") == "0":
+        return False
+    try:
+        with tf.device(_GPU):
+            tf.function(lambda x: tf.tanh(x) + 1, jit_compile=True)(tf.ones([3])).numpy()
+    except (tf.errors.OpError, ValueError):
+        return False
+    return has_gpu()
 
 
 def _by_operation(cell: str, x: tf.Tensor, h: tf.Tensor, *others: tf.Tensor) -> tuple[Any, ...]:
@@ -181,6 +208,8 @@ class _Runner:
         except library.Unsupported:
             self._stack = library.Stack(problem, library.STANDARD, self._allocate)
         self._shapes["w"] = (self._stack.sizes["w"] // self._dtype.size,)
+        with tf.device("CPU:0"):  # where the operation reads them
+            self._sizes = {name: tf.constant(shape) for name, shape in self._shapes.items()}
 
     def _allocate(self, size: int) -> int:
         with tf.device(_GPU):
@@ -235,7 +264,7 @@ class _Runner:
 
     def _empty(self, names: Sequence[str]) -> list[tf.Tensor]:
         with tf.device(_GPU):
-            return [tf.raw_ops.Empty(shape=self._shapes[n], dtype=self._dtype) for n in names]
+            return [tf.raw_ops.Empty(shape=self._sizes[n], dtype=self._dtype) for n in names]
 
     def _queue_forward(self, inputs: Sequence[tf.Tensor]) -> None:
         self._give(self._inputs, inputs)

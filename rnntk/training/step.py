@@ -107,6 +107,10 @@ class _Update:
 
     def apply(self, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
         """Clip, update the variables, and return the norm before clipping."""
+        update = cudnn.compiled(self._update) if cudnn.has_gpu() else self._update
+        return update(list(gradients))
+
+    def _update(self, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
         clipped, norm = clip_gradients(gradients, self.clip, self.clip_norm)
         self.optimizer.apply(clipped, self.model.trainable_variables)
         return norm

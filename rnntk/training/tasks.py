@@ -77,7 +77,7 @@ class CharTask:
         """Train one batch; `loss` is in nats a symbol."""
         rate = schedule.learning_rate(self._fit, progress, self._total_steps)
         self._rate.set(rate)
-        x, y = self._ahead.pop(progress.batch, None) or self._batch(progress.batch)
+        x, y = self._ahead.get(progress.batch) or self._batch(progress.batch)
         seed = step_seed(self._seed, progress.step)
         loss, norm, self._states = self._step(x, y, self._states, seed)
         # A GPU is still at work: what follows costs nothing until the loss is read.
