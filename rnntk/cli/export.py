@@ -13,10 +13,10 @@ from rnntk.cli.options import PATH, console_options, option
 
 # How to open each format without rnntk.
 OPEN_WITH = {
-    "keras": 'keras.models.load_model({!r})',
+    "keras": "keras.models.load_model({!r})",
     "savedmodel": 'tf.saved_model.load({!r}).signatures["serving_default"]',
-    "onnx": 'onnxruntime.InferenceSession({!r})',
-    "npz": 'numpy.load({!r})',
+    "onnx": "onnxruntime.InferenceSession({!r})",
+    "npz": "numpy.load({!r})",
 }
 
 
