@@ -46,7 +46,7 @@ def rnntk_slice(count: int, cell: str, bidirectional: bool, threads: int) -> Any
 
     device.ready("cpu", threads)
     from rnntk.models.row_classifier import RowClassifier
-    from rnntk.runs.checkpoint import Progress
+    from rnntk.storage.checkpoint import Progress
     from rnntk.training import optimizers
     from rnntk.training.row_task import Reading, RowTask
     from rnntk.training.step import ClassifierStep

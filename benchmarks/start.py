@@ -44,8 +44,8 @@ print(np.random.default_rng(0).choice(V, p=p / p.sum()))
 
 def make_run(folder: Path, layers: int, units: int) -> Path:
     """A run folder of random weights; what they say does not matter here."""
-    from rnntk.runs import checkpoint
-    from rnntk.runs import folder as runs
+    from rnntk.storage import checkpoint
+    from rnntk.storage import folder as runs
     from rnntk.text.vocabulary import Vocabulary
 
     rng = np.random.default_rng(0)

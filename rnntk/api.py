@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rnntk.config import Config, MnistConfig, TextConfig, TrainConfig, find_config, read_config
 from rnntk.errors import UsageError
 from rnntk.run import Run, Runs
-from rnntk.runs import folder
-from rnntk.runs.folder import RunFolder
+from rnntk.storage import folder
+from rnntk.storage.folder import RunFolder
 
 if TYPE_CHECKING:
     import keras
@@ -204,7 +204,7 @@ def runs(runs_dir: str | Path = RUNS) -> Runs:
         >>> [run.name for run in rnntk.runs()]
         ['my-run']
     """
-    from rnntk.runs import listing
+    from rnntk.storage import listing
 
     found = listing.runs(Path(runs_dir))
     return Runs(Run(folder.open_run(s.path)) for s in found if s.problem is None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -18,6 +19,13 @@ _FIELD = re.compile(r"`([a-z_]+)`")
 
 class RnntkError(Exception):
     """Something failed. The text is the message for the user.
+
+    Example:
+        >>> try:
+        ...     rnntk.train("tale.txt", units=0)
+        ... except rnntk.RnntkError as error:
+        ...     print(error)
+        units must be at least 1 and at most 65,536, got 0.
 
     Names of settings stand in backquotes (`` `units` must be at least 1 ``). `str` leaves the quotes out; the
     command line puts the option there instead.
@@ -44,6 +52,10 @@ class UsageError(RnntkError):
 
 class DataError(RnntkError):
     """The text or the images cannot be used: missing, empty, binary, too short, damaged."""
+
+
+class EmptyError(DataError):
+    """There is no text at all in a file."""
 
 
 class EncodingError(DataError):
@@ -107,11 +119,19 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     return f" Did you mean {guess!r}?" if guess else ""
 
 
+def quoted(*words: str) -> str:
+    """Words of a command as they can be pasted into a shell."""
+    if os.name == "nt":
+        import subprocess  # only here: every command imports this module
+
+        return subprocess.list2cmdline(words)
+    return shlex.join(words)
+
+
 def shown(path: Path) -> str:
-    """A path as a user would type it: relative where that is shorter, quoted where it must be."""
+    """A path as it can be pasted into a shell: relative where that is shorter, quoted where it must be."""
     try:
         relative = os.path.relpath(path)
     except ValueError:  # another drive on Windows
         relative = str(path)
-    text = relative if len(relative) < len(str(path)) else str(path)
-    return f'"{text}"' if " " in text else text
+    return quoted(relative if len(relative) < len(str(path)) else str(path))

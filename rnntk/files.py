@@ -149,8 +149,18 @@ def write_bytes(
 
 def write_json(path: Path, value: Any, *, advice: str | None = None) -> None:
     """Write a JSON document as `write_bytes` writes a file."""
-    data = (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode()
-    write_bytes(path, data, advice=advice)
+    write_bytes(path, (json_text(value, indent=2) + "\n").encode(), advice=advice)
+
+
+def json_text(value: Any, **layout: Any) -> str:
+    """A JSON document that UTF-8 can hold: lone surrogates, as names of files may have, are escaped.
+
+    Args:
+        value: the document.
+        layout: `indent` and `separators`, as of `json.dumps`.
+    """
+    text = json.dumps(value, ensure_ascii=False, **layout)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def write_folder(path: Path, contents: Mapping[str, bytes]) -> None:

@@ -1,4 +1,14 @@
-"""Recurrent layers for models of your own: drop-in replacements of Keras', with the same weights, fast on a CPU."""
+"""Recurrent layers for models of your own: drop-in replacements of Keras', with the same weights, fast on a CPU.
+
+The fast path needs batches of one size: a number of sequences that the batch size divides, or `tf.data` batched with
+`drop_remainder=True`; see each layer.
+
+Example:
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((28, 28)), layers.LSTM(8), keras.layers.Dense(10)])
+    >>> model.output_shape
+    (None, 10)
+"""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from rnntk.config import MnistConfig, SampleConfig, TrainConfig
 from rnntk.errors import RunError, UsageError
-from rnntk.runs import folder, metrics
-from rnntk.runs.folder import RunFolder
+from rnntk.storage import folder, metrics
+from rnntk.storage.folder import RunFolder
 
 if TYPE_CHECKING:
     import keras
@@ -28,8 +28,8 @@ SAMPLE_IN_NOTEBOOK = 300
 class Run:
     """A trained model with its settings, metrics and checkpoints.
 
-    Made by `rnntk.train`, `rnntk.resume`, `rnntk.train_mnist`, `rnntk.load` and `rnntk.runs`. Generating and evaluating
-    text needs no TensorFlow.
+    Made by `rnntk.train`, `rnntk.resume`, `rnntk.train_mnist`, `rnntk.load` and `rnntk.runs`. Generating and
+    evaluating text needs no TensorFlow.
 
     Attributes:
         folder: the run folder.
@@ -206,7 +206,7 @@ class Run:
         return f"Run({str(self.path)!r}: {', '.join(self._facts().values())})"
 
     def _facts(self) -> dict[str, str]:
-        from rnntk.runs import listing
+        from rnntk.storage import listing
 
         summary = listing.summarize(self.path)
         facts = {"corpus": summary.corpus, "model": summary.model}

@@ -103,7 +103,7 @@ def gradient_reach(path: Path, windows: int = 50, length: int = 60) -> np.ndarra
 
     from rnntk.models.char_rnn import CharRNN
     from rnntk.models.weights import named_weights
-    from rnntk.runs import folder
+    from rnntk.storage import folder
     from rnntk.training.session import load_weights
 
     run = folder.open_run(path)

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from rnntk.errors import RunError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from rnntk.runs.folder import RunFolder
+    from rnntk.storage.folder import RunFolder
 
 
 def chosen(
@@ -29,7 +29,7 @@ def chosen(
         RunError: there is none, or it cannot be read.
         UsageError: a run is named, and --corpus typed that it is not on.
     """
-    from rnntk.runs import folder
+    from rnntk.storage import folder
 
     if run is None:
         try:
@@ -55,7 +55,7 @@ def without_false_advice(
     if corpus is None:
         return error
     from rnntk.corpora import registry
-    from rnntk.runs import listing
+    from rnntk.storage import listing
 
     known = [card.name for card in registry.all_cards()]
     if corpus in known or corpus.endswith(".toml"):

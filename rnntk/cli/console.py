@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import shlex
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +11,9 @@ from typing import Any
 
 import click
 
+from rnntk.errors import quoted
 from rnntk.errors import shown as shown  # where every command looks for it
+from rnntk.files import json_text
 
 SCHEMA_VERSION = 1
 
@@ -63,7 +63,7 @@ class Console:
         """The result as one object on stdout, when it was asked for."""
         if self.as_json:
             head = {"schema_version": SCHEMA_VERSION, "command": command}
-            click.echo(json.dumps({**head, **values}, ensure_ascii=False, indent=2))
+            click.echo(json_text({**head, **values}, indent=2))
 
     @property
     def shows_progress(self) -> bool:
@@ -133,8 +133,4 @@ def on_a_desktop() -> bool:
 
 def typed(words: Iterable[str]) -> str:
     """Words of a command as a user can paste them into a shell, each quoted where it must be."""
-    if os.name == "nt":
-        import subprocess  # only here: every command imports this module
-
-        return subprocess.list2cmdline(words)
-    return " ".join(shlex.quote(word) for word in words)
+    return quoted(*words)

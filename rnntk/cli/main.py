@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import importlib
 import keyword
 import os
@@ -113,12 +114,24 @@ def group() -> None:
     """
 
 
+def _as_bytes(error: UnicodeError) -> tuple[str | bytes, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeEncodeError:
+        return codecs.replace_errors(error)
+
+
 def main() -> None:
     """Entry point of the console script."""
-    # Corpora hold any character, and pipes and Windows consoles are not always UTF-8.
+    # Corpora hold any character, and pipes and Windows consoles are not always UTF-8. A name of a file that is not
+    # UTF-8 is printed as its bytes.
+    codecs.register_error("rnntk-names", _as_bytes)
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors="replace" if stream is sys.stderr else None)
+            stream.reconfigure(
+                encoding="utf-8", errors=None if stream is sys.stdin else "rnntk-names"
+            )
     stdout.watch()
     try:
         try:

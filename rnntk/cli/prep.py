@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from rnntk import config
 from rnntk.cli.console import Bar, Console, typed
-from rnntk.cli.options import Option, config_options, console_options, given_values
+from rnntk.cli.options import PATH, config_options, console_options, given_values, option
 from rnntk.config import TextConfig
 
 
@@ -23,13 +23,7 @@ Examples:
   rnntk prep --list""",
 )
 @config_options(TextConfig)
-@click.option(
-    "--output",
-    cls=Option,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Where it goes.  [default: the cache]",
-)
+@option("--output", type=PATH, metavar="DIR", help="Where it goes.  [default: the cache]")
 @click.option(
     "--list",
     "list_all",
@@ -49,6 +43,7 @@ def command(
         _list(console, values["data_dir"])
         return
     from rnntk.text import corpus
+    from rnntk.text.inputs import is_stream
 
     given = given_values(ctx, "output", "list_all")
     with Bar(console, "preparing") as bar:
@@ -58,7 +53,7 @@ def command(
     for line in describe(found.prepared.facts):
         console.result(line)
     console.result(f"prepared      {found.prepared.folder}")
-    piped = " (with the same text on standard input)" if "-" in settings.input else ""
+    piped = " (with the same text on standard input)" if any(map(is_stream, settings.input)) else ""
     console.note(f"Train on it with: {typed(_training(ctx, settings))}{piped}")
     console.json("prep", {"corpus": found.record, "folder": str(found.prepared.folder)})
 

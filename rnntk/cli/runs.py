@@ -12,14 +12,14 @@ import click
 from rnntk import config, duration
 from rnntk.cli.chosen import without_false_advice
 from rnntk.cli.console import Console, shown, typed
-from rnntk.cli.options import Option, common_options, runs_dir_option
+from rnntk.cli.options import PATH, common_options, option, runs_dir_option
 from rnntk.cli.table import Column, age, size, table, terminal_width
 from rnntk.config import MnistConfig, TrainConfig
 from rnntk.errors import RunError
-from rnntk.runs import folder
+from rnntk.storage import folder
 
 if TYPE_CHECKING:
-    from rnntk.runs.listing import CheckpointSummary, Details, Summary
+    from rnntk.storage.listing import CheckpointSummary, Details, Summary
 
 KINDS = ("char-rnn", "row-classifier")
 
@@ -45,8 +45,8 @@ Examples:
   rnntk runs --corpus linux_kernel
   rnntk runs show runs/linux_kernel-1""",
 )
-@click.option("--corpus", cls=Option, metavar="NAME", help="Only runs on this corpus.")
-@click.option("--kind", cls=Option, type=click.Choice(KINDS), help="Only runs of this kind.")
+@option("--corpus", metavar="NAME", help="Only runs on this corpus.")
+@option("--kind", type=click.Choice(KINDS), help="Only runs of this kind.")
 @runs_dir_option
 @common_options
 @click.pass_context
@@ -66,7 +66,7 @@ def command(
     """
     if ctx.invoked_subcommand is not None:
         return
-    from rnntk.runs import listing
+    from rnntk.storage import listing
 
     console = Console(quiet, verbose, as_json)
     found = listing.runs(runs_dir, kind=kind, corpus=corpus)
@@ -118,7 +118,7 @@ Examples:
   rnntk runs show
   rnntk runs show runs/linux_kernel-1 --json""",
 )
-@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.argument("run", required=False, type=PATH)
 @runs_dir_option
 @common_options
 @click.pass_context
@@ -129,7 +129,7 @@ def show(
 
     Every checkpoint's files are checked against their sums.
     """
-    from rnntk.runs import folder, listing
+    from rnntk.storage import folder, listing
 
     # Options before `show` count too: rnntk runs --json show.
     outer = ctx.parent.params if ctx.parent else {}
@@ -228,7 +228,7 @@ def _checkpoint(d: Details, c: CheckpointSummary) -> str:
 
 def _next_commands(d: Details) -> list[str]:
     """Commands to type next."""
-    from rnntk.runs import folder
+    from rnntk.storage import folder
 
     path = shown(d.run.path)
     texts = []

@@ -12,7 +12,7 @@ import click
 from rnntk.cli import shading, stream
 from rnntk.cli.console import Console, shown
 from rnntk.cli.model import load, model_options
-from rnntk.cli.options import Option, config_options, console_options, given
+from rnntk.cli.options import config_options, console_options, given, option
 from rnntk.config import SampleConfig
 from rnntk.errors import UsageError
 
@@ -31,42 +31,37 @@ Examples:
   echo -n "int main(" | rnntk sample --prime-file -""",
 )
 @model_options("last", "Which checkpoint of the run.")
-@click.option(
+@option(
     "--prime",
     "--prompt",
     "prime",
-    cls=Option,
     metavar="TEXT",
     help="The prompt: the text to continue.  [default: the corpus' own]",
 )
-@click.option(
+@option(
     "--prime-file",
     "--prompt-file",
     "prime_file",
-    cls=Option,
     metavar="FILE",
     help="Read the prompt from a file; - is stdin.",
 )
 @config_options(SampleConfig)
-@click.option(
+@option(
     "--greedy/--no-greedy",
-    cls=Option,
     default=False,
     show_default=False,
     help="Always take the likeliest symbol: the same as --temperature 0.",
 )
-@click.option(
+@option(
     "--color/--no-color",
-    cls=Option,
     default=False,
     show_default=False,
     help="Shade each character by how surprising the model found it.",
 )
-@click.option(
+@option(
     "--interactive",
     "-i",
     is_flag=True,
-    cls=Option,
     help="Type prompts and see the model continue them; :help shows how to change settings.",
 )
 @console_options

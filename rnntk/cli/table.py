@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import textwrap
@@ -73,10 +74,20 @@ def indented(text: str, width: int | None) -> list[str]:
 
 def cells(text: str) -> int:
     """How many columns of a terminal a text takes."""
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
-        for c in text
-    )
+    return sum(_cells_of(found[0]) for found in _CLUSTER.finditer(text))
+
+
+# What a terminal shows as one sign: a flag, characters tied by U+200D, marks and skin tones after another.
+_TIED = "[\u0300-\u036f\u1160-\u11ff\ufe00-\ufe0f\U0001f3fb-\U0001f3ff]"
+_CLUSTER = re.compile(f"[\U0001f1e6-\U0001f1ff]{{2}}|.{_TIED}*(?:\u200d.{_TIED}*)*", re.DOTALL)
+
+
+def _cells_of(cluster: str) -> int:
+    first = cluster[0]
+    if unicodedata.category(first) in ("Mn", "Me", "Cc", "Cf") or "\u1160" <= first <= "\u11ff":
+        return 0
+    wide = unicodedata.east_asian_width(first) in "WF" or "\ufe0f" in cluster
+    return 2 if wide or ("\U0001f1e6" <= first <= "\U0001f1ff" and len(cluster) > 1) else 1
 
 
 def _total(widths: Sequence[int], keep: Sequence[int]) -> int:

@@ -13,17 +13,18 @@ from rnntk import duration
 from rnntk.cli.console import Bar, Console, shown
 from rnntk.cli.options import (
     LATEST_RUN,
-    Option,
+    PATH,
     config_options,
     console_options,
     given_values,
+    option,
     run_options,
 )
 from rnntk.config import TrainConfig
 from rnntk.errors import UsageError
 
 if TYPE_CHECKING:
-    from rnntk.runs.folder import RunFolder
+    from rnntk.storage.folder import RunFolder
     from rnntk.text.corpus import Corpus
 
 REASONS = {
@@ -44,19 +45,13 @@ Examples:
   rnntk train --resume runs/linux_kernel-1 --epochs 100""",
 )
 @config_options(TrainConfig)
-@click.option(
+@option(
     "--init-from",
-    cls=Option,
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="RUN",
     help="Start from the weights of this run; symbols are matched.",
 )
-@click.option(
-    "--dry-run",
-    cls=Option,
-    is_flag=True,
-    help="Check everything and measure a few steps; train nothing.",
-)
+@option("--dry-run", is_flag=True, help="Check everything and measure a few steps; train nothing.")
 @run_options
 @console_options
 @click.pass_context
@@ -75,7 +70,7 @@ def command(
     Without --corpus and --input it takes linux_kernel; what each corpus trains with by default is its own
     config (rnntk prep --list shows the corpora).
     """
-    from rnntk.runs import folder
+    from rnntk.storage import folder
     from rnntk.training import character
 
     if resume is not None:
@@ -109,7 +104,7 @@ def chosen_for_resume(
         RunError: there is none.
         UsageError: it is of another kind.
     """
-    from rnntk.runs import folder
+    from rnntk.storage import folder
 
     if resume == LATEST_RUN:
         return folder.latest(runs_dir, kind=kind, corpus=corpus)
@@ -162,7 +157,7 @@ def _both(result: Any, nats: float, *, held_out: bool) -> str:
 def _bits(result: Any, *, held_out: bool) -> float:
     """Bits per character for one nat per symbol: the held-out text has its own number of symbols per character."""
     if held_out:
-        from rnntk.runs import metrics
+        from rnntk.storage import metrics
 
         found = metrics.read(result.run.metrics, ["val_loss", "val_bits_per_character"])
         pairs = zip(

@@ -1,7 +1,8 @@
 """Which encoding a file's bytes are in: the policy, apart from reading the file.
 
-Sure signs first (a byte order mark, strict UTF-8 on the whole file), then statistics, whose answer
-must decode the whole file strictly.
+Sure signs first: a byte order mark, strict UTF-8 on the whole file. Then evidence: every codec that texts are met in
+reads a sample, `plausibility` says what each reading costs, chardet has one vote, and the cheapest that decodes the whole
+file strictly is taken. What the evidence does not support well is a doubt, which names the alternatives.
 """
 
 from __future__ import annotations
@@ -10,15 +11,26 @@ import codecs
 import hashlib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
 import chardet
 
-from rnntk.errors import DataError, EncodingError, UsageError, nearest
+from rnntk.corpora.plausibility import CODECS, SEVEN_BIT, WIDE, WITHOUT_BLANKS, Reading, read
+from rnntk.errors import DataError, EmptyError, EncodingError, UsageError, nearest
 
 WINDOW = 1 << 16
-"""Bytes that statistics see, from the first non-ASCII one: an ASCII head would hide the rest."""
+"""Bytes that statistics see, from the first that is not ASCII: an ASCII head would hide the rest."""
+
+SAMPLE = 1 << 14
+"""Bytes of distinct words in which codecs are compared."""
+
+SURE = 8.0
+"""Nats by which the next reading of another text must be worse, or the encoding is in doubt."""
+
+ODD = 0.05
+"""Share of the characters beyond ASCII, and one more, that may be unusual in the language before that is a doubt."""
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig", "UTF-8"),
@@ -38,20 +50,37 @@ _BINARY = (
     (b"\xff\xd8\xff", "a JPEG image", None),
     (b"\x7fELF", "a program (ELF)", None),
 )
-_NON_ASCII = re.compile(rb"[\x80-\xff]")
-_KOREAN = {"euc_kr", "euckr", "cp949", "uhc", "ks_c_5601", "ks_c_5601_1987", "ksc5601"}
+# What Windows made of a standard, and what has the same letters in the same places.
+_SUPERSET = {
+    "euc_kr": "cp949", "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "big5": "big5hkscs",
+    "cp950": "big5hkscs", "iso8859-1": "cp1252", "iso8859-9": "cp1254", "tis-620": "cp874", "iso8859-11": "cp874",
+}  # fmt: skip
+_ASCII = bytes(range(128))
+_TEXT = b"\b\t\n\f\r\x0e\x0f\x1a\x1b" + bytes(
+    range(32, 256)
+)  # and the shifts of ISO 2022 and of terminals
+_RUN = re.compile(rb"([\x80-\xff]{1,2}?)\1{12,}")
+# UTF-8, and what is nearly that: surrogates apart (CESU-8), and overlong forms (Java's NUL).
+_PAIR = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]")
+_SEQUENCE = re.compile(
+    rb"[\xc0-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf7][\x80-\xbf]{3}"
+)
+_SHIFT = re.compile(rb"\x1b\$|~\{|\+[A-Za-z0-9+/]{3,}-")
 _EXAMPLES = "for example utf-8, cp949, euc-kr, latin-1"
-
 
 Decodes = Callable[[str], "EncodingError | None"]
 
 
 class Verdict(NamedTuple):
-    """The codec, how it was found in words, and chardet's confidence if it was chardet."""
+    """The codec, how it was found in words, and, where it was judged by evidence, confidence and doubt.
+
+    Confidence is m / (m + 32), where m is by how many nats the next reading is worse: 0.2 at `SURE`, towards 1 above.
+    """
 
     codec: str
     how: str
     confidence: float | None = None
+    doubt: str = ""
 
 
 def undecodable(
@@ -66,18 +95,25 @@ def undecodable(
 
 
 class Scan:
-    """What one pass over the bytes finds out."""
+    """What one pass over the bytes finds out.
+
+    Attributes:
+        head: the first bytes.
+        window: bytes from the first word that is not ASCII.
+        places: the line or word around the first of each byte value that comes later than the window.
+        shifted: bytes from what may be the first shift of a seven-bit encoding.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.size = 0
-        self.last = b""
-        self.head = bytearray()
-        self.window = bytearray()
-        self.window_start: int | None = None
-        self.nuls = [0, 0]
+        self.head, self.window, self.shifted = bytearray(), bytearray(), bytearray()
+        self.places: list[bytes] = []
+        self.nuls = 0
         self.first_nul: int | None = None
         self.utf8_failure: tuple[int, bytes] | None = None
+        self.last = b""
+        self._met = _ASCII
         self._sha = hashlib.sha256()
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
 
@@ -87,36 +123,52 @@ class Scan:
 
     @property
     def trailing_sub(self) -> bool:
-        return self.last == b"\x1a"
+        return self.last[-1:] == b"\x1a"
 
     def add(self, chunk: bytes) -> None:
         self._sha.update(chunk)
-        if len(self.head) < WINDOW:
-            self.head += chunk[: WINDOW - len(self.head)]
+        self.head += chunk[: WINDOW - len(self.head)]
         if 0 in chunk:
-            self._count_nuls(chunk)
-        if self.window_start is not None:
-            if len(self.window) < WINDOW:
-                self.window += chunk[: WINDOW - len(self.window)]
-        elif not chunk.isascii():
-            found = _NON_ASCII.search(chunk)
-            start = found.start() if found else 0
-            self.window_start = self.size + start
-            self.window += chunk[start : start + WINDOW]
+            if self.first_nul is None:
+                self.first_nul = self.size + chunk.index(0)
+            self.nuls += chunk.count(0)
+        if self.shifted:
+            self.shifted += chunk[: WINDOW - len(self.shifted)]
+        elif found := _SHIFT.search(chunk):
+            self.shifted += chunk[found.start() : found.start() + WINDOW]
+        if not chunk.isascii():
+            self._keep(chunk)
+        elif self.window:
+            self.window += chunk[: WINDOW - len(self.window)]
         if self.utf8_failure is None and (not chunk.isascii() or self._utf8.getstate()[0]):
             self._try_utf8(chunk, final=False)
         self.size += len(chunk)
-        self.last = chunk[-1:] or self.last
+        self.last = (self.last + chunk[-40:])[-40:]
+
+    def _keep(self, chunk: bytes) -> None:
+        """The window, and places behind it where a byte stands that was not met before."""
+        if not self.window:
+            start = len(chunk) - len(chunk.lstrip(_ASCII))
+            before = (self.last + chunk[max(start - 40, 0) : start])[-40:]
+            self.window += before[-len(before.split()[-1]) :] if before[-1:].strip() else b""
+            self.window += chunk[start : start + WINDOW]
+            self._met += bytes(set(self.window) - set(self._met))
+            chunk = chunk[start + WINDOW :]
+        elif len(self.window) < WINDOW:
+            rest = WINDOW - len(self.window)
+            self.window += chunk[:rest]
+            self._met += bytes(set(chunk[:rest]) - set(self._met))
+            chunk = chunk[rest:]
+        for value in set(chunk.translate(None, self._met)):
+            at = chunk.index(value)
+            start = max(chunk.rfind(space, 0, at) for space in (b"\n", b" ")) + 1
+            end = min(x for x in (chunk.find(b"\n", at), chunk.find(b" ", at), at + 400) if x >= 0)
+            self.places.append(chunk[max(start, at - 400) : end])
+            self._met += bytes([value])
 
     def finish(self) -> None:
         if self.utf8_failure is None:
             self._try_utf8(b"", final=True)
-
-    def _count_nuls(self, chunk: bytes) -> None:
-        if self.first_nul is None:
-            self.first_nul = self.size + chunk.index(0)
-        for parity in (0, 1):
-            self.nuls[parity] += chunk[(parity - self.size) % 2 :: 2].count(0)
 
     def _try_utf8(self, chunk: bytes, final: bool) -> None:
         try:
@@ -136,12 +188,12 @@ def decide(
     """
     head = bytes(scan.head)
     if scan.size == 0:
-        raise DataError(f"{scan.name} is empty: there is no text in it.")
+        raise EmptyError(f"{scan.name} is empty: there is no text in it.")
     bom, bom_codec, bom_name = next(
         (entry for entry in _BOMS if head.startswith(entry[0])), (b"", "", "")
     )
     if bom and scan.size == len(bom):
-        raise DataError(f"{scan.name} is empty: a byte order mark and no text.")
+        raise EmptyError(f"{scan.name} is empty: a byte order mark and no text.")
     if encoding is not None:
         codec = _known_codec(encoding)
         if bom and re.sub("-(sig|le|be)$", "", codec.replace("_", "-")) == bom_name.lower():
@@ -153,18 +205,28 @@ def decide(
         if wrong and errors == "strict" and (failure := decodes(bom_codec)):
             raise failure
         return Verdict(bom_codec, f"its byte order mark says {bom_name}")
-    _refuse_known_binary(scan.name, head)
-    if scan.first_nul is not None:
-        return _with_nuls(scan, decodes)
+    for magic, kind, tool in _BINARY:
+        if head.startswith(magic):
+            hint = f" Unpack it first ({tool})." if tool else " Give a file of text."
+            raise DataError(f"{scan.name} is {kind}, not text.{hint}")
+    if scan.first_nul is not None or 10 * len(head.translate(None, _TEXT)) > len(head):
+        return _with_controls(scan, decodes)
     if scan.utf8_failure is None:
-        ascii_only = scan.window_start is None
-        return Verdict("utf-8", "pure ASCII" if ascii_only else "the whole file is valid UTF-8")
-    if not _nearly_utf8(bytes(scan.window)):
-        return _legacy(scan, decodes, errors)
-    if errors == "replace":
+        if scan.window:
+            return Verdict("utf-8", "the whole file is valid UTF-8")
+        return _seven_bit(scan, decodes, errors)
+    if _nearly_utf8(bytes(scan.window)):
+        if errors == "strict":
+            nearly = "Nearly all of it is UTF-8, but not quite. "
+            raise undecodable(scan.name, "utf-8", *scan.utf8_failure, before=nearly)
         return Verdict("utf-8", "nearly all of it is valid UTF-8, and --errors replace is given")
-    nearly = "Nearly all of it is UTF-8, but not quite. "
-    raise undecodable(scan.name, "utf-8", *scan.utf8_failure, before=nearly)
+    codec, confidence = _ask_chardet(bytes(scan.window))
+    said = f"chardet says {codec} ({confidence:.2f})" if codec else "chardet has no answer"
+    if 50 * (head.count(b" ") + head.count(b"\n")) < len(head):
+        ranked = _ranked(head[:SAMPLE], CODECS | WITHOUT_BLANKS, codec)
+    else:
+        ranked = _ranked(_sample(scan), CODECS, codec, _words(scan))
+    return _judged(scan, ranked, decodes, errors, said)
 
 
 def _known_codec(encoding: str) -> str:
@@ -182,46 +244,50 @@ def _known_codec(encoding: str) -> str:
     return info.name
 
 
-def _refuse_known_binary(name: str, head: bytes) -> None:
-    for magic, kind, tool in _BINARY:
-        if head.startswith(magic):
-            hint = f" Unpack it first ({tool})." if tool else " Give a file of text."
-            raise DataError(f"{name} is {kind}, not text.{hint}")
+def _seven_bit(scan: Scan, decodes: Decodes, errors: str) -> Verdict:
+    """ASCII, or one of the encodings that hide other letters in it."""
+    sample = b"\n".join(
+        dict.fromkeys(bytes(scan.shifted[:SAMPLE]).split(b"\n")[:-1] or [bytes(scan.shifted)])
+    )
+    ranked = [r for r in _ranked(sample, SEVEN_BIT) if "\ufffd" not in r.text]
+    if len({r.text for r in ranked}) > 1:
+        found = _judged(scan, ranked, decodes, errors, "")
+        if found.codec != "utf-8" or found.doubt:
+            return found
+    return Verdict("utf-8", "pure ASCII")
 
 
-def _with_nuls(scan: Scan, decodes: Decodes) -> Verdict:
-    """A text with NUL bytes: odd UTF-8, UTF-16 or UTF-32 without a mark, or no text at all."""
-    nuls = sum(scan.nuls)
-    if scan.utf8_failure is None and nuls * 1000 <= scan.size:
-        return Verdict("utf-8", f"the whole file is valid UTF-8, with {nuls:,} NUL in it")
-    candidates = []
-    if scan.size % 4 == 0 and nuls * 4 >= scan.size:
-        candidates += ["utf-32-le", "utf-32-be"]
-    if scan.size % 2 == 0 and nuls * 50 >= scan.size:
-        # The high byte of an ASCII character is NUL: second in little-endian, first in big-endian.
-        # So is the low byte of a few others, such as 가, U+AC00.
-        even, odd = scan.nuls
-        candidates += ["utf-16-le"] if odd >= 4 * even else []
-        candidates += ["utf-16-be"] if even >= 4 * odd else []
-    for codec in candidates:
-        sample = bytes(scan.head[: len(scan.head) // 4 * 4 or 2])
-        if _plausible(sample.decode(codec, "replace")) and decodes(codec) is None:
-            return Verdict(codec, "no byte order mark, but its NUL bytes stand as they do there")
+def _with_controls(scan: Scan, decodes: Decodes) -> Verdict:
+    """NUL or other control characters: UTF-8 with NUL in it, UTF-16 or UTF-32 without a mark, or no text at all."""
+    sample = bytes(scan.head[: min(len(scan.head), SAMPLE) // 4 * 4 or 2])
+    # NUL is half of a character of ASCII or Latin-1; in UTF-8 it stands between fields, as line ends do.
+    readings = [
+        r for r in _ranked(sample, WIDE) if _plausible(r, sample) and decodes(r.codec) is None
+    ]
+    if scan.utf8_failure is None and 4 * scan.nuls <= 3 * scan.size:
+        readings.append(read(sample.replace(b"\0", b"\n"), "utf-8"))
+    readings = sorted(r for r in readings if r.junk <= 0.02)
+    if readings:
+        found = _judged(scan, readings, decodes, "strict", "no byte order mark")
+        how = f"the whole file is valid UTF-8, with {scan.nuls:,} NUL in it"
+        return found._replace(how=how) if found.codec == "utf-8" else found
+    signs = "many control characters"
+    if scan.first_nul is not None:
+        signs = f"{scan.nuls:,} NUL bytes, the first at byte {scan.first_nul:,}"
     raise DataError(
-        f"{scan.name} is binary, not text: it has {nuls:,} NUL bytes, the first at byte"
-        f" {scan.first_nul:,}. If it is text all the same, say which with --encoding"
-        " (for example utf-16-le)."
+        f"{scan.name} is binary, not text: it has {signs}. If it is text all the same, say which with"
+        " --encoding (for example utf-16-le), or take its bytes as they are with --preprocessor bytes."
     )
 
 
-def _plausible(text: str) -> bool:
-    """Nearly no control characters, unassigned or private code points, as in real text."""
-    odd = sum(
-        1
-        for c in text
-        if c not in "\t\n\r\f\x1a" and unicodedata.category(c) in ("Cc", "Cn", "Co", "Cs")
-    )
-    return (odd + text.count("\ufffd")) * 50 <= len(text)
+def _plausible(reading: Reading, sample: bytes) -> bool:
+    """Whether UTF-16 or UTF-32 explains the NUL bytes, and most letters are of one script."""
+    if reading.codec == "utf-8":
+        return False
+    pages = Counter(ord(c) >> 8 for c in reading.text if not c.isascii())
+    one_script = reading.fit >= 0.5 or max(pages.values(), default=1) > 0.6 * pages.total()
+    halves = 2 * sum(c < "\u0100" for c in reading.text)
+    return one_script and ("32" in reading.codec or halves >= sample.count(0))
 
 
 def _nearly_utf8(window: bytes) -> bool:
@@ -229,92 +295,112 @@ def _nearly_utf8(window: bytes) -> bool:
 
     Few good ones may be an accident, so they need the better ratio.
     """
-    # The window may end inside a character.
-    text = codecs.getincrementaldecoder("utf-8")("replace").decode(window)
-    bad = text.count("\ufffd")
-    good = sum(not c.isascii() for c in text) - bad
+    rest, good = _SEQUENCE.subn(b"", window)
+    good += 2 * len(_PAIR.findall(window))
+    bad = len(rest.translate(None, _ASCII)) - (3 if len(window) == WINDOW else 0)
     return good >= 3 and good >= (4 if good >= 12 else 20) * bad
 
 
-def _legacy(scan: Scan, decodes: Decodes, errors: str) -> Verdict:
-    """Neither UTF-8 nor NUL bytes: ask chardet, and mistrust it."""
+def _sample(scan: Scan) -> bytes:
+    """The distinct words that are not ASCII; long runs of one character are cut, and figures alike."""
     window = bytes(scan.window)
-    if scan.trailing_sub and (scan.window_start or 0) + len(window) == scan.size:
-        window = window[:-1]
-    codec, confidence = _ask_chardet(window)
-    said = f"chardet says {codec}" if codec else "chardet has no answer"
-    hangul, common, bad = _hangul_share(window)
-    if hangul >= 0.9 and common >= 0.5 and (failure := decodes("cp949")):
-        if errors == "replace":
-            how = "nearly all of it is Korean and valid cp949, and --errors replace is given"
-            return Verdict("cp949", how)
-        nearly = "Nearly all of it is cp949 (Korean), but not quite. "
-        raise EncodingError(nearly + failure.message, failure.or_replace)
-    tries: list[Verdict] = []
-    if codec == "cp949":
-        tries.append(Verdict(codec, "chardet says Korean", confidence))
-    else:
-        if not bad and hangul >= 0.9 and (codec is None or common >= 0.5 or confidence < 0.5):
-            how = f"{said}, but as cp949 {hangul:.0%} of its letters are Hangul"
-            tries.append(Verdict("cp949", how))
-        if codec:
-            tries.append(Verdict(codec, said, confidence))
-    fallback = f"{said} that decodes, but all of it decodes as"
-    tries += [Verdict(codec, f"{fallback} {codec}") for codec in ("cp949", "johab")]
-    failures = []
-    for verdict in tries:
-        failure = decodes(verdict.codec)
-        if failure is None:
-            return verdict
-        failures.append(failure)
-    if errors == "replace":
-        first = tries[0]
-        return first._replace(
-            how=f"{first.how}; not all of it decodes, and --errors replace is given"
-        )
-    raise failures[0]
+    if scan.trailing_sub:
+        window = window.removesuffix(b"\x1a")
+    words = window.split()
+    if len(scan.window) == WINDOW and len(words) > 1:
+        del words[-1]
+    words = [word for place in (*scan.places, b" ".join(words)) for word in place.split()]
+    kept = dict.fromkeys(
+        re.sub(rb"[0-9]+", b"0", _RUN.sub(rb"\1" * 12, word))
+        for word in words
+        if not word.isascii()
+    )
+    return b" ".join(kept)[: SAMPLE + 400 * len(scan.places)]
+
+
+def _words(scan: Scan) -> frozenset[str]:
+    """The words in ASCII letters."""
+    text = bytes(scan.head + scan.window).lower()
+    return frozenset(
+        word.decode() for word in re.findall(rb"(?<![\x80-\xff])[a-z]+(?![\x80-\xff])", text)
+    )
 
 
 def _ask_chardet(window: bytes) -> tuple[str | None, float]:
-    """The codec chardet names (any Korean one but johab is cp949), and its confidence."""
+    """The codec chardet names, or its superset, and its confidence."""
     answer = chardet.detect(window)
-    name = answer["encoding"]
-    if not name:
-        return None, 0.0
-    if name.lower().replace("-", "_") in _KOREAN:
-        return "cp949", answer["confidence"]
     try:
-        codec = codecs.lookup(name).name
+        codec = codecs.lookup(answer["encoding"] or "").name
     except LookupError:
         return None, 0.0
     # UTF-8 has been tried on all of the file, and statistics cannot tell UTF-16 without NUL bytes
     # and without a mark from a legacy encoding.
     if codec in ("ascii", "utf-8") or codec.startswith(("utf-16", "utf-32")):
         return None, 0.0
-    return codec, answer["confidence"]
+    return _SUPERSET.get(codec, codec), answer["confidence"]
 
 
-def _hangul_share(window: bytes) -> tuple[float, float, int]:
-    """Of the window's non-ASCII letters in cp949: the share of Hangul, and of KS X 1001's Hangul.
+def _ranked(
+    sample: bytes,
+    owed: dict[int, str],
+    vote: str | None = None,
+    words: frozenset[str] = frozenset(),
+) -> list[Reading]:
+    """The readings, cheapest first. The vote counts for all codecs that give the same text."""
+    costs = {codec: cost for cost, names in owed.items() for codec in names.split()}
+    if vote:
+        costs.setdefault(vote, max(costs.values()) + 1)
+    readings = [read(sample, codec, words, cost) for codec, cost in costs.items()]
+    said = next((r.text for r in readings if r.codec == vote), None)
+    readings = [r._replace(cost=r.cost - 3.0) if r.text == said else r for r in readings]
+    return sorted(readings, key=lambda reading: reading.cost)
 
-    The third number is how many places do not decode. The shares are 0 when these are more than a
-    twentieth of the letters, or when most second bytes are ASCII: real Korean has few of the
-    syllables that KS X 1001 lacks, while a Latin-1 text looks like them by accident.
-    """
-    text = codecs.getincrementaldecoder("cp949")("replace").decode(window)
-    bad = text.count("\ufffd")
-    letters = [c for c in text if not c.isascii() and c.isalpha()]
-    if not letters or len(letters) < 20 * bad:
-        return 0.0, 0.0, bad
-    letters = letters[:5000]
-    syllables = [c for c in letters if "가" <= c <= "힣"]
-    # Lone jamo (ㅋㅋㅋ) say nothing for or against, unless there are as many as the kana, which stand
-    # in their place in EUC-JP.
-    jamo = sum("ㄱ" <= c <= "ㅣ" for c in letters)
-    if jamo * 2 < len(syllables):
-        letters = [c for c in letters if not "ㄱ" <= c <= "ㅣ"]
-    pairs = [c.encode("cp949") for c in syllables]
-    if sum(pair[1] >= 0x80 for pair in pairs) * 2 < len(letters):
-        return 0.0, 0.0, bad
-    common = sum(pair[0] >= 0xB0 and pair[1] >= 0xA1 for pair in pairs)
-    return len(syllables) / len(letters), common / len(letters), bad
+
+def _judged(scan: Scan, ranked: list[Reading], decodes: Decodes, errors: str, said: str) -> Verdict:
+    """The cheapest reading that decodes the whole file, and whether it is in doubt."""
+    first = ranked[0]
+    if first.junk > 0.1 and first.seen > 20:
+        raise DataError(
+            f"{scan.name} is binary, not text. Take its bytes as they are with --preprocessor bytes."
+        )
+    whole: list[Reading] = []
+    failure = None
+    for reading in ranked:
+        if any(reading.text == known.text for known in whole):
+            continue
+        far = reading.cost - (whole[0] if whole else first).cost
+        if len(whole) == 3 or (whole and far > 4 * SURE) or (failure and far > SURE):
+            break
+        wrong = decodes(reading.codec)
+        if wrong is None:
+            whole.append(reading)
+        elif reading is first:
+            failure = wrong
+    if failure and (errors == "replace" or not whole or whole[0].cost > first.cost + SURE):
+        if errors == "replace":
+            how = f"nearly all of it is {first.language} in {first.codec}, and --errors replace is given"
+            return Verdict(first.codec, how)
+        nearly = f"Nearly all of it is {first.codec} ({first.language}), but not quite. "
+        raise EncodingError(nearly + failure.message, failure.or_replace)
+    best, *others = whole
+    margin = min([other.cost - best.cost for other in others], default=4 * SURE)
+    evidence = f"{best.fit:.0%} of {best.seen:,} characters beyond ASCII are as in {best.language}"
+    how = ", ".join(filter(None, [evidence, said]))
+    needed = SURE + SURE / max(best.seen, 1)
+    confidence = margin / (margin + 4 * needed)
+    stray = any(unicodedata.category(c) in ("Cc", "Cn", "Co") for c in best.text if not c.isascii())
+    odd = best.seen and (best.strange or best.seen * (1 - best.fit) > 1 + ODD * best.seen)
+    if margin >= needed and (best.codec == "utf-8" or not (odd or stray)):
+        return Verdict(best.codec, how, confidence)
+    shown = ", ".join(
+        f"as {r.codec} {_excerpt(r.text, others or [best])!r}" for r in [best, *others]
+    )
+    use = f" If another is right, say so with --encoding {others[0].codec}." if others else ""
+    return Verdict(best.codec, how, min(confidence, 0.19), f"({how}). It reads {shown}.{use}")
+
+
+def _excerpt(text: str, others: list[Reading]) -> str:
+    """A few words of the text, from the first on that another reading has otherwise."""
+    words, rest = text.split(), others[-1].text.split()
+    places = (i for i, (a, b) in enumerate(zip(words, rest, strict=False)) if a != b)
+    return " ".join(words[next(places, 0) :][:4])[:30]

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from rnntk.corpora.detection import Scan, decide, undecodable
-from rnntk.errors import DataError, EncodingError
+from rnntk.errors import DataError, EmptyError, EncodingError
 
 CHUNK = 1 << 20
 """Bytes read at a time."""
@@ -30,7 +30,7 @@ BYTES = "bytes"
 """In the place of an encoding: the bytes as they are, in a string by UTF-8 with `surrogateescape` (PEP 383)."""
 
 UNSURE = 0.2
-"""A user is warned of an encoding in which chardet has less confidence than this."""
+"""A user is warned of an encoding in which there is less confidence than this."""
 
 Progress = Callable[[int], object]
 """Called with the bytes of the file read so far (compressed bytes, if it is compressed)."""
@@ -45,12 +45,13 @@ class EncodingReport:
     Attributes:
         encoding: the Python codec that decodes it.
         how: how that was found, in words that follow "utf-8: ".
-        confidence: chardet's, 0 to 1; None where nothing was guessed.
+        confidence: 0 to 1, by the evidence (`detection.Verdict`); None where nothing was guessed.
         bytes: size of the text in bytes (after decompression).
         sha256: of those bytes.
         trailing_sub: the text ends in 0x1A, DOS' end of file. It is part of the text all the same.
         compression: `gzip`, `xz` or None.
         replaced: how many times `iter_text` put U+FFFD in the place of bytes that do not decode.
+        doubt: the evidence and the alternatives, where the encoding is little better than a guess.
     """
 
     encoding: str
@@ -61,13 +62,12 @@ class EncodingReport:
     trailing_sub: bool
     compression: str | None = None
     replaced: int = 0
+    doubt: str = ""
 
     @property
     def unsure(self) -> bool:
-        """Whether the encoding is little better than a guess, and nothing beside chardet speaks for it."""
-        # Right answers on short texts have 0.05 to 0.2 as well: enough to warn, not to refuse. Korean
-        # has been held against its letters.
-        return self.confidence is not None and self.confidence < UNSURE and self.encoding != "cp949"
+        """Whether the encoding is little better than a guess."""
+        return self.confidence is not None and self.confidence < UNSURE
 
     def to_json(self) -> dict[str, Any]:
         """The report as an object for JSON."""
@@ -169,7 +169,7 @@ def undecoded(
         sha.update(chunk)
         size, last = size + len(chunk), chunk[-1:]
     if not size:
-        raise DataError(f"{name or path} is empty: there is nothing in it.")
+        raise EmptyError(f"{name or path} is empty: there is nothing in it.")
     how = "taken as they are, whatever they stand for"
     return EncodingReport(
         BYTES, how, None, size, sha.hexdigest(), last == b"\x1a", compression_of(path)
@@ -202,10 +202,16 @@ def _report(
             return error
         return None
 
-    codec, how, confidence = decide(
-        scan, decodes, encoding=encoding, stated_by=stated_by, errors=errors
+    found = decide(scan, decodes, encoding=encoding, stated_by=stated_by, errors=errors)
+    return EncodingReport(
+        found.codec,
+        found.how,
+        found.confidence,
+        scan.size,
+        scan.sha256,
+        scan.trailing_sub,
+        doubt=found.doubt,
     )
-    return EncodingReport(codec, how, confidence, scan.size, scan.sha256, scan.trailing_sub)
 
 
 def iter_text(
@@ -244,6 +250,20 @@ def iter_text(
         yield rest
 
 
+_HALVES = ("unicode-escape", "raw-unicode-escape", "utf-7", "punycode")
+"""Codecs that may give half of a surrogate pair."""
+
+
+def _joined(text: str, final: bool) -> tuple[str, str]:
+    """The text with surrogates made characters, and half of a pair at its end, which the next piece may complete.
+
+    Raises:
+        UnicodeError: half of a pair stands alone.
+    """
+    cut = len(text) - (not final and "\ud800" <= text[-1:] <= "\udbff")
+    return text[:cut].encode("utf-16-le", "surrogatepass").decode("utf-16-le"), text[cut:]
+
+
 _decoding = threading.local()
 
 
@@ -264,15 +284,17 @@ def _decode(
     else:
         errors = "rnntk-replace" if counted else "strict"
     decoder = codecs.getincrementaldecoder(codec)(errors)
-    done = 0
+    join = _joined if codecs.lookup(codec).name in _HALVES else lambda text, _: (text, "")
+    done, held = 0, ""
     try:
         for chunk in chunks:
             done += len(chunk)
             # Set before every call, as two texts may be read in turns by one thread.
             _decoding.report = counted
-            yield decoder.decode(chunk)
+            text, held = join(held + decoder.decode(chunk), False)
+            yield text
         _decoding.report = counted
-        yield decoder.decode(b"", True)
+        yield join(held + decoder.decode(b"", True), True)[0]
     except UnicodeDecodeError as error:
         offset = done - len(error.object) + error.start
         wrong = error.object[error.start : max(error.end, error.start + 1)]

@@ -119,7 +119,7 @@ def read_idx(path: Path) -> np.ndarray:
     """
     try:
         data = path.read_bytes()
-        if path.suffix == ".gz":
+        if data.startswith(b"\x1f\x8b"):  # its name may say otherwise
             data = gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}") from None

@@ -88,7 +88,7 @@ class Streams:
         self.logits: Floats = np.ascontiguousarray(source.logits[rows])
         self._symbols = np.zeros(n, np.int32)
         self._room = native.empty(self.logits.shape[1])
-        sizes = (kernels.high(n), 1, n, H)
+        sizes = (kernels.high(n), 1, n, H, 0)
         z, x, scratch, inner, normalised = (
             native.empty(n, width) for width in (gates, gates, gates, H, H)
         )
@@ -102,14 +102,11 @@ class Streams:
                 calls.append(("product", kernels.product_operands(below, packed, bias, x)))
                 rows_, symbols = x, None
             hs = states[i * per_layer]
-            room: tuple[Floats, ...]
-            if network.cell == "lstm":
-                room = (z, states[i * per_layer + 1], hs)
-            elif network.cell == "gru":
-                room = (network.inner_biases[i], z, inner, hs, scratch)
-            else:
-                room = (hs,)
-            calls.append((f"{network.cell}_forward", (*sizes, rows_, symbols, recurrent, *room)))
+            cs = states[i * per_layer + 1] if per_layer == 2 else None
+            room = (network.inner_biases[i], z, inner, hs, cs, None, scratch, None)
+            calls.append(
+                (f"{network.cell}_forward", (*sizes, rows_, symbols, None, recurrent, *room))
+            )
             below = hs[1]
             if network.layer_norm:
                 calls.append(_normalising(hs[1], normalised))

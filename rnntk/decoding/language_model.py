@@ -18,9 +18,9 @@ from rnntk.decoding.evaluate import Evaluation
 from rnntk.decoding.generate import Piece, TextStream
 from rnntk.decoding.strategies import pipeline
 from rnntk.errors import DataError, RunError, UsageError
-from rnntk.runs import folder
-from rnntk.runs.checkpoint import PROGRESS, WEIGHTS, Progress
-from rnntk.runs.folder import RunFolder
+from rnntk.storage import folder
+from rnntk.storage.checkpoint import PROGRESS, WEIGHTS, Progress
+from rnntk.storage.folder import RunFolder
 from rnntk.text import preprocessors
 from rnntk.text.preprocessors import Plain, Preprocessor
 from rnntk.text.vocabulary import Vocabulary

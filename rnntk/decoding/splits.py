@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnntk.config import TextConfig
 from rnntk.errors import UsageError
-from rnntk.runs.folder import RunFolder
+from rnntk.storage.folder import RunFolder
 from rnntk.text import corpus
 
 if TYPE_CHECKING:

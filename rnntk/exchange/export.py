@@ -17,9 +17,9 @@ from rnntk.errors import RnntkError, RunError, UsageError, did_you_mean
 from rnntk.exchange import network
 from rnntk.exchange.network import Arrays, PlainNetwork
 from rnntk.files import disk_errors, rename, scratch
-from rnntk.runs import folder
-from rnntk.runs.checkpoint import Checkpoint
-from rnntk.runs.folder import RunFolder
+from rnntk.storage import folder
+from rnntk.storage.checkpoint import Checkpoint
+from rnntk.storage.folder import RunFolder
 
 FORMATS = {"keras": ".keras", "savedmodel": "", "onnx": ".onnx", "npz": ".npz"}
 """The formats, and how the name of each one's file ends; a SavedModel is a folder."""

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnntk.decoding.decoder import Decoder
-from rnntk.runs import folder
-from rnntk.runs.checkpoint import Checkpoint
-from rnntk.runs.folder import RunFolder
+from rnntk.storage import folder
+from rnntk.storage.checkpoint import Checkpoint
+from rnntk.storage.folder import RunFolder
 
 Arrays = Mapping[str, NDArray[Any]]
 

@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from rnntk import __version__
 from rnntk.exchange.network import Arrays, PlainNetwork, after
 from rnntk.layer_norm import EPSILON
-from rnntk.runs import folder
+from rnntk.storage import folder
 
 # Old enough for every runtime in use; nothing newer is needed.
 _OPSET, _IR_VERSION = 17, 8

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rnntk.exchange.network import Arrays, PlainNetwork, after
 from rnntk.layer_norm import EPSILON
-from rnntk.runs import folder
+from rnntk.storage import folder
 
 _LAYERS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "rnn": keras.layers.SimpleRNN}
 

@@ -25,9 +25,9 @@ from rnntk.config import ModelConfig, TrainConfig
 from rnntk.decoding.decoder import Decoder
 from rnntk.errors import DataError, RunError
 from rnntk.exchange.network import PlainNetwork
-from rnntk.runs import checkpoint, folder
-from rnntk.runs.checkpoint import Progress
-from rnntk.runs.folder import RunFolder
+from rnntk.storage import checkpoint, folder
+from rnntk.storage.checkpoint import Progress
+from rnntk.storage.folder import RunFolder
 from rnntk.text import preprocessors
 from rnntk.text.hangul import MARKER
 from rnntk.text.vocabulary import Vocabulary

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from rnntk.errors import RunError, UsageError, did_you_mean
-from rnntk.runs import metrics
-from rnntk.runs.folder import RunFolder
+from rnntk.storage import metrics
+from rnntk.storage.folder import RunFolder
 
 _LN2 = math.log(2)
 

@@ -17,10 +17,11 @@ from starlette.routing import Route
 
 from rnntk.config import SampleConfig
 from rnntk.errors import RnntkError, UsageError
+from rnntk.files import json_text
 from rnntk.play import inside, limits, pages, reading, streaming
 from rnntk.play.guard import App, Guard, Message, Receive, Send
 from rnntk.play.models import Models
-from rnntk.play.progress import LossCurve, Samples
+from rnntk.play.progress import CheckpointSamples, LossCurve
 from rnntk.play.streaming import Scheduler, Stream
 
 _BUSY = "The server is busy with as many requests as it takes on at once. Try again in a moment."
@@ -40,7 +41,7 @@ class Api:
     def __init__(self, models: Models) -> None:
         self.models = models
         self.curve = LossCurve(models.run)
-        self.samples = Samples(models)
+        self.samples = CheckpointSamples(models)
         self.traces = inside.Traces()
         self.scheduler = Scheduler(limits.STREAMS)
         self._jobs = 0
@@ -269,4 +270,4 @@ def _limits() -> dict[str, int]:
 
 
 def _line(value: dict[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
+    return json_text(value, separators=(",", ":")) + "\n"

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from typing import Any
 
 from rnntk.decoding.language_model import LanguageModel
-from rnntk.runs import checkpoint
+from rnntk.storage import checkpoint
 
 _KEPT = 3
 

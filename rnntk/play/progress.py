@@ -10,8 +10,8 @@ from typing import Any
 from rnntk.errors import RunError
 from rnntk.play import limits
 from rnntk.play.models import Models
-from rnntk.runs.folder import RunFolder
-from rnntk.runs.metrics import Follower
+from rnntk.storage.folder import RunFolder
+from rnntk.storage.metrics import Follower
 
 _POINTS = 400
 _LIVE_SECONDS = 30.0
@@ -90,7 +90,7 @@ def _thinned(series: list[tuple[int, float]]) -> list[list[float]]:
     ]
 
 
-class Samples:
+class CheckpointSamples:
     """A sample of each checkpoint, generated once with one seed and kept. Safe for threads.
 
     Args:

@@ -133,7 +133,7 @@ def prepare_corpus(
         name = resolved.card.name
     else:
         paths, encoding = settings.input, settings.encoding
-        name = "stdin" if paths[0] == "-" else Path(paths[0]).resolve().stem
+        name = "stdin" if inputs.is_stream(paths[0]) else Path(paths[0]).resolve().stem
     wanted = settings.preprocessor or (card.preprocessor if card else None) or "plain"
     preprocessor = preprocessors.get(wanted)
     made = prepared.prepare(
@@ -286,7 +286,7 @@ def _difference(where: str, symbols: set[str]) -> str:
 
 
 def _absolute(paths: Iterable[str]) -> list[str]:
-    return [p if p == inputs.STDIN else str(Path(p).resolve()) for p in paths]
+    return [p if inputs.is_stream(p) else str(Path(p).resolve()) for p in paths]
 
 
 def read(settings: TextConfig, preprocessor: Preprocessor) -> str:
@@ -308,4 +308,6 @@ def read(settings: TextConfig, preprocessor: Preprocessor) -> str:
             stated_by="--encoding",
             progress=None,
         )
+        for doubt in preparing.doubts(sources):
+            log.info(f"Warning: {doubt}")
         return "".join(preparing.texts(sources, recipe))

@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -30,7 +30,7 @@ def opened(
 ) -> Iterator[list[Input]]:
     """The files behind `paths`, in order; a folder gives its files at any depth, sorted.
 
-    Standard input is copied to a temporary file, because it is read twice.
+    Standard input, pipes and devices are copied to temporary files, because they are read twice.
 
     Args:
         paths: files, folders, or `-`.
@@ -43,18 +43,30 @@ def opened(
     with tempfile.TemporaryDirectory(prefix="rnntk-") as spool:
         found: list[Input] = []
         for path in map(str, paths):
-            if path == STDIN:
-                copy = Path(spool) / "stdin"
-                if copy.exists():
-                    raise DataError("Standard input (-) is given twice; it can be read only once.")
-                with copy.open("wb") as file:
-                    shutil.copyfileobj(stdin or sys.stdin.buffer, file, 1 << 20)
-                found.append(Input(copy, "standard input"))
+            if is_stream(path):
+                name = "standard input" if path == STDIN else path
+                if any(one.name == name for one in found):
+                    raise DataError(f"{name} is given twice; it can be read only once.")
+                copy = Path(spool) / str(len(found))
+                with copy.open("wb") as target, _stream(path, stdin) as source:
+                    shutil.copyfileobj(source, target, 1 << 20)
+                found.append(Input(copy, name))
             else:
                 found += _files(Path(path), glob)
         if not found:
             raise DataError("No text is given. Name a file or a folder with --input.")
         yield found
+
+
+def is_stream(path: str) -> bool:
+    """Whether it can be read only once: standard input, a pipe (`<(command)`), a device."""
+    return path == STDIN or (
+        Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir()
+    )
+
+
+def _stream(path: str, stdin: BinaryIO | None) -> AbstractContextManager[BinaryIO]:
+    return nullcontext(stdin or sys.stdin.buffer) if path == STDIN else Path(path).open("rb")
 
 
 def _files(path: Path, glob: str) -> list[Input]:

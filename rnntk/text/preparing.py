@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rnntk.corpora.encoding import EncodingReport, detect, iter_text, undecoded
-from rnntk.errors import DataError, UsageError
+from rnntk.errors import DataError, EmptyError, UsageError
 from rnntk.text import facts as known
 from rnntk.text.counting import SymbolWriter
 from rnntk.text.hangul import Recomposer
@@ -21,6 +22,8 @@ from rnntk.text.preprocessors import Preprocessor
 from rnntk.text.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], object]
 """Called with bytes done and bytes in all; each file counts twice, as it is read twice."""
@@ -102,6 +105,7 @@ def examine(
 
     Raises:
         UsageError: the user states an encoding of what is not decoded.
+        DataError: a file cannot be read, or all are empty.
     """
     if recipe.raw and encoding is not None and stated_by == "--encoding":
         raise UsageError(
@@ -112,21 +116,29 @@ def examine(
         sizes = [entry.path.stat().st_size for entry in inputs]
     except OSError as error:
         raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from error
-    sources = []
+    sources: list[Source] = []
+    empty: list[EmptyError] = []
     for i, (entry, size) in enumerate(zip(inputs, sizes, strict=True)):
         shifted = _shifted(progress, sum(sizes[:i]), 2 * sum(sizes))
-        if recipe.raw:
-            report = undecoded(entry.path, name=entry.name, progress=shifted)
-        else:
-            report = detect(
-                entry.path,
-                encoding=encoding,
-                stated_by=stated_by,
-                errors=recipe.errors,
-                name=entry.name,
-                progress=shifted,
-            )
-        sources.append(Source(entry, report, size))
+        try:
+            if recipe.raw:
+                report = undecoded(entry.path, name=entry.name, progress=shifted)
+            else:
+                report = detect(
+                    entry.path,
+                    encoding=encoding,
+                    stated_by=stated_by,
+                    errors=recipe.errors,
+                    name=entry.name,
+                    progress=shifted,
+                )
+            sources.append(Source(entry, report, size))
+        except EmptyError as error:
+            empty.append(error)
+    if not sources:
+        raise empty[0]
+    if empty:
+        log.info(f"{len(empty):,} of {len(inputs):,} files add nothing: {empty[0]}")
     return sources
 
 
@@ -201,6 +213,11 @@ def write(
     if unknown is None:
         # What the text lacks of a preprocessor's alphabet comes last.
         merged = counts | dict.fromkeys(_missing(recipe.preprocessor, counts), 0)
+    if [unknown] == list(merged):
+        raise DataError(
+            f"No symbol of the text occurs `min_count` ({recipe.min_count:,}) times, so all of it would become"
+            f" {unknown!r}. The commonest occurs {max(counts.values()):,} times."
+        )
     vocabulary = Vocabulary.from_counts(merged, unknown=unknown)
     writer.renumber(vocabulary, folder / "ids.bin")
     if not writer.one_to_one:
@@ -283,9 +300,7 @@ def doubts(sources: Sequence[Source]) -> Iterator[str]:
     for source in sources:
         if source.report.unsure:
             yield (
-                f"{source.input.name} is read as {source.report.encoding}, which is a guess (confidence"
-                f" {source.report.confidence:.2f}). If its letters come out wrong, say what it is with"
-                " --encoding (for example utf-8, cp949, latin-1)."
+                f"{source.input.name} is read as {source.report.encoding}, which is a guess {source.report.doubt}"
             )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Mapping
@@ -15,11 +14,11 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
 from rnntk.decoding.language_model import LanguageModel
-from rnntk.files import disk_errors
+from rnntk.files import disk_errors, json_text
 from rnntk.models.weights import named_optimizer_variables, named_weights
-from rnntk.runs import checkpoint
-from rnntk.runs.checkpoint import Progress
-from rnntk.runs.folder import RunFolder
+from rnntk.storage import checkpoint
+from rnntk.storage.checkpoint import Progress
+from rnntk.storage.folder import RunFolder
 from rnntk.training import divergence
 from rnntk.training.loop import Task
 from rnntk.training.report import Report
@@ -54,7 +53,7 @@ class MetricsWriter(keras.callbacks.Callback):
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Append one object."""
-        data = (json.dumps(line, ensure_ascii=False) + "\n").encode()
+        data = (json_text(line) + "\n").encode()
         with disk_errors(self._path):
             self._file.write(data)
             self._file.flush()  # so that a run can be watched while it trains
@@ -166,10 +165,10 @@ class TensorBoardScalars(keras.callbacks.Callback):
         self._progress, self._graph = progress, None if resumed else task.graph
         self._histograms_every = task.config.histograms_every
         with disk_errors(run.logs):
-            self._writer = tf.summary.create_file_writer(str(run.logs), flush_millis=5000)
+            self._writer = tf.summary.create_file_writer(os.fsencode(run.logs), flush_millis=5000)
             self._mark_session_start()
         with self._writer.as_default(step=0):
-            hparams.hparams(_hyperparameters(run), trial_id=run.name)
+            hparams.hparams(_hyperparameters(run), trial_id=_printable(run.name))
 
     def _mark_session_start(self) -> None:
         """Mark where this session begins: at a second mark TensorBoard drops what an earlier session wrote later."""
@@ -216,10 +215,15 @@ def _hyperparameters(run: RunFolder) -> dict[str, Any]:
     """The settings that shape what is learned, for TensorBoard's HPARAMS page."""
     values = {**run.settings, **run.record["model"], "corpus": run.record["corpus"].get("name")}
     return {
-        key: value
+        key: _printable(value) if isinstance(value, str) else value
         for key, value in values.items()
         if key not in _NOT_HYPERPARAMETERS and isinstance(value, (bool, int, float, str))
     }
+
+
+def _printable(name: str) -> str:
+    """The name without what UTF-8 does not hold, which the name of a file may have."""
+    return name.encode("utf-8", "replace").decode()
 
 
 class Samples(keras.callbacks.Callback):

@@ -19,8 +19,8 @@ from rnntk.config import (
     TrainConfig,
 )
 from rnntk.errors import RunError, UsageError, shown
-from rnntk.runs import folder
-from rnntk.runs.folder import RunFolder
+from rnntk.storage import folder
+from rnntk.storage.folder import RunFolder
 from rnntk.text import corpus as corpora
 from rnntk.text import inputs
 from rnntk.text.corpus import Corpus, RunText

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rnntk import display
 from rnntk.errors import UsageError
 
 
@@ -20,11 +21,17 @@ def import_tensorflow() -> Any:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    display.check_backend()
+    first = "keras" not in sys.modules
     with _without_stderr():
         import tensorflow as tf
 
         # The first look for a GPU writes too.
         tf.config.list_physical_devices("GPU")
+    if first:  # else whoever imported Keras may have chosen another on purpose
+        import keras
+
+        keras.config.set_floatx("float32")  # whatever the user's keras.json says
     return tf
 
 

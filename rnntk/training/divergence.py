@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from rnntk.errors import TrainingError
-from rnntk.runs.checkpoint import Progress
+from rnntk.storage.checkpoint import Progress
 
 FACTOR = 2.0
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rnntk.config import TrainConfig
 from rnntk.errors import Interrupted, UsageError
 from rnntk.files import disk_errors, scratch
-from rnntk.runs.folder import RunFolder
+from rnntk.storage.folder import RunFolder
 from rnntk.training import character, device, schedule
 
 if TYPE_CHECKING:

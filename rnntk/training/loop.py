@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnntk.config import MnistConfig, TrainConfig
-from rnntk.runs.checkpoint import Progress
+from rnntk.storage.checkpoint import Progress
 from rnntk.text.vocabulary import Vocabulary
 from rnntk.training import divergence, schedule
 from rnntk.training.job import Job

@@ -10,7 +10,7 @@ import keras
 from tqdm.auto import tqdm
 
 from rnntk import duration
-from rnntk.runs.checkpoint import Progress
+from rnntk.storage.checkpoint import Progress
 from rnntk.training import schedule
 from rnntk.training.loop import Task
 

@@ -17,8 +17,8 @@ from rnntk.config import MnistConfig
 from rnntk.corpora.images import ImageSet
 from rnntk.errors import DataError
 from rnntk.models.row_classifier import RowClassifier
-from rnntk.runs import folder
-from rnntk.runs.checkpoint import Progress
+from rnntk.storage import folder
+from rnntk.storage.checkpoint import Progress
 from rnntk.training import schedule, scores
 from rnntk.training.job import ALONE
 from rnntk.training.optimizers import Rate

@@ -12,7 +12,7 @@ from rnntk.config import MnistConfig, corpus_settings
 from rnntk.corpora import images, registry
 from rnntk.corpora.images import ImageSet
 from rnntk.errors import RunError
-from rnntk.runs.folder import RunFolder
+from rnntk.storage.folder import RunFolder
 from rnntk.training import schedule
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rnntk.config import OptimizationConfig, StoppingConfig
 from rnntk.errors import UsageError, shown
-from rnntk.runs.checkpoint import Progress
+from rnntk.storage.checkpoint import Progress
 
 PLATEAU_FACTOR = 0.5
 

@@ -18,9 +18,9 @@ from rnntk.config import TrainConfig
 from rnntk.errors import Interrupted, RunError, TrainingError, shown
 from rnntk.files import DiskRefused, disk_errors
 from rnntk.models.weights import named_optimizer_variables, named_weights
-from rnntk.runs import checkpoint, folder
-from rnntk.runs.checkpoint import Arrays, Progress
-from rnntk.runs.folder import RunFolder
+from rnntk.storage import checkpoint, folder
+from rnntk.storage.checkpoint import Arrays, Progress
+from rnntk.storage.folder import RunFolder
 from rnntk.training import callbacks, device, loop
 from rnntk.training.divergence import Diverged
 from rnntk.training.loop import Stopped, Task

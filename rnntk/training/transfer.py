@@ -9,7 +9,7 @@ import numpy as np
 from rnntk.errors import RunError
 from rnntk.models.char_rnn import CharRNN
 from rnntk.models.weights import named_weights
-from rnntk.runs.folder import RunFolder
+from rnntk.storage.folder import RunFolder
 from rnntk.text.vocabulary import Vocabulary
 
 # Along which axis of these weights the symbols lie.

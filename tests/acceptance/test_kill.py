@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnntk.runs import checkpoint, folder
+from rnntk.storage import checkpoint, folder
 
 COMMAND = [sys.executable, "-m", "rnntk", "train", "--quiet", "--sample-every", "0"]
 SETTINGS = [

@@ -86,7 +86,7 @@ def untrained(here: Path) -> Callable[..., Path]:
     import numpy as np
 
     from rnntk.config import TrainConfig
-    from rnntk.runs import checkpoint, folder
+    from rnntk.storage import checkpoint, folder
     from rnntk.text import corpus as corpora
     from rnntk.training.split import Split
 

@@ -13,7 +13,7 @@ import pytest
 
 from rnntk.config import typed_setting
 from rnntk.play import limits
-from rnntk.runs import checkpoint, folder
+from rnntk.storage import checkpoint, folder
 
 SMALL = [
     "--units", "8", "--embedding", "6", "--batch-size", "4", "--seq-length", "20", "--sample-every", "0",

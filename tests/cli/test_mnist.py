@@ -32,7 +32,7 @@ def test_json_and_resume(rnntk) -> None:
 
 
 def test_resume_is_bit_for_bit(rnntk, here: Path) -> None:
-    from rnntk.runs import folder
+    from rnntk.storage import folder
 
     args = [
         "mnist",

@@ -124,7 +124,7 @@ def test_json_has_the_probability_of_every_symbol(rnntk, trained: Path) -> None:
             assert 0 < part["probabilities"][0] < 1
     # A text that is evaluated has the surprisal that it had when it was sampled.
     from rnntk.decoding.language_model import LanguageModel
-    from rnntk.runs import folder
+    from rnntk.storage import folder
 
     model = LanguageModel.load(folder.open_run(trained))
     prime = found["prime"] or "\n"

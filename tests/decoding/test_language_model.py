@@ -9,7 +9,7 @@ import pytest
 import rnntk
 from rnntk.decoding.language_model import LanguageModel
 from rnntk.errors import RunError, UsageError
-from rnntk.runs import checkpoint, folder
+from rnntk.storage import checkpoint, folder
 from rnntk.text.vocabulary import Vocabulary
 
 

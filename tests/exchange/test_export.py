@@ -13,7 +13,7 @@ import pytest
 from rnntk.decoding.decoder import Decoder
 from rnntk.errors import RnntkError, RunError, UsageError
 from rnntk.exchange import export, network
-from rnntk.runs import folder
+from rnntk.storage import folder
 
 # Keras' own convert_to_numpy with NumPy 2.
 pytestmark = pytest.mark.filterwarnings(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rnntk.errors import RunError, UsageError
 from rnntk.monitoring import curves
 from rnntk.monitoring.curves import Line
-from rnntk.runs.folder import RunFolder
+from rnntk.storage.folder import RunFolder
 
 numbers = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200)
 

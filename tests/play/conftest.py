@@ -19,8 +19,8 @@ import pytest
 from rnntk.decoding.language_model import LanguageModel
 from rnntk.play import app, serve
 from rnntk.play.models import Models
-from rnntk.runs import checkpoint, folder
-from rnntk.runs.folder import RunFolder
+from rnntk.storage import checkpoint, folder
+from rnntk.storage.folder import RunFolder
 from rnntk.text import preprocessors
 from rnntk.text.vocabulary import Vocabulary
 

@@ -17,8 +17,8 @@ import pytest
 from rnntk.config import TrainConfig
 from rnntk.decoding import trained
 from rnntk.errors import DataError, Interrupted, RunError, TrainingError, UsageError
-from rnntk.runs import checkpoint, folder
-from rnntk.runs.folder import RunFolder
+from rnntk.storage import checkpoint, folder
+from rnntk.storage.folder import RunFolder
 from rnntk.text import corpus
 from rnntk.training import character
 from rnntk.training.session import Result

@@ -16,8 +16,8 @@ import pytest
 
 from rnntk.config import TrainConfig
 from rnntk.errors import TrainingError
-from rnntk.runs import checkpoint, folder
-from rnntk.runs.folder import RunFolder
+from rnntk.storage import checkpoint, folder
+from rnntk.storage.folder import RunFolder
 from rnntk.text import corpus
 from rnntk.training import character
 

@@ -20,7 +20,7 @@ import pytest
 from rnntk.config import TrainConfig
 from rnntk.cores import available_cores
 from rnntk.errors import UsageError
-from rnntk.runs import folder
+from rnntk.storage import folder
 from rnntk.text import corpus
 from rnntk.training import character
 from rnntk.training.job import ALONE

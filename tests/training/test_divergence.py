@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from rnntk.config import TrainConfig
 from rnntk.errors import TrainingError
-from rnntk.runs import checkpoint, folder
-from rnntk.runs.checkpoint import Progress
+from rnntk.storage import checkpoint, folder
+from rnntk.storage.checkpoint import Progress
 from rnntk.text import corpus
 from rnntk.training import char_task, character, divergence
 from rnntk.training.divergence import Diverged

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rnntk.config import TrainConfig
-from rnntk.runs.folder import RunFolder
+from rnntk.storage.folder import RunFolder
 from rnntk.text import corpus
 from rnntk.training import character, optimizers
 

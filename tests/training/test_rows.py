@@ -16,7 +16,7 @@ from rnntk.config import MnistConfig
 from rnntk.corpora.images import ImageSet
 from rnntk.errors import RunError, UsageError
 from rnntk.files import write_json
-from rnntk.runs import folder
+from rnntk.storage import folder
 from rnntk.training import rows
 from rnntk.training.row_task import ClassifierResult, Reading, shifted
 from rnntk.training.scores import nats, wilson

@@ -8,7 +8,7 @@ import pytest
 
 from rnntk.config import TrainConfig
 from rnntk.errors import UsageError
-from rnntk.runs.checkpoint import Progress
+from rnntk.storage.checkpoint import Progress
 from rnntk.training.schedule import learning_rate, reached, total_steps
 
 

@@ -10,9 +10,9 @@ import pytest
 from rnntk.errors import RunError
 from rnntk.models.char_rnn import CharRNN
 from rnntk.models.weights import named_weights
-from rnntk.runs import checkpoint, folder
-from rnntk.runs.checkpoint import Progress
-from rnntk.runs.folder import RunFolder
+from rnntk.storage import checkpoint, folder
+from rnntk.storage.checkpoint import Progress
+from rnntk.storage.folder import RunFolder
 from rnntk.text.vocabulary import Vocabulary
 from rnntk.training import transfer
 

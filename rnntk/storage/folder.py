@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from rnntk import __version__
 from rnntk.errors import DataError, RunError, did_you_mean, shown
 from rnntk.files import disk_errors, write_bytes, write_json
-from rnntk.runs import checkpoint
-from rnntk.runs.checkpoint import Checkpoint
+from rnntk.storage import checkpoint
+from rnntk.storage.checkpoint import Checkpoint
 from rnntk.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

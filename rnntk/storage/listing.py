@@ -9,8 +9,8 @@ from typing import Any
 
 from rnntk.config import MnistConfig, TrainConfig
 from rnntk.errors import RunError
-from rnntk.runs import checkpoint, folder, metrics
-from rnntk.runs.folder import RunFolder
+from rnntk.storage import checkpoint, folder, metrics
+from rnntk.storage.folder import RunFolder
 
 CONFIGS: dict[str, type[TrainConfig | MnistConfig]] = {
     folder.CHAR_RNN: TrainConfig,

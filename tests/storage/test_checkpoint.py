@@ -12,8 +12,8 @@ import pytest
 
 from rnntk.errors import RunError, TrainingError
 from rnntk.files import disk_errors, write_json
-from rnntk.runs import checkpoint
-from rnntk.runs.checkpoint import Progress
+from rnntk.storage import checkpoint
+from rnntk.storage.checkpoint import Progress
 
 
 def write(parent: Path, step: int = 500) -> Path:

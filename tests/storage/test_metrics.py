@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnntk.errors import RunError
-from rnntk.runs import metrics
+from rnntk.storage import metrics
 
 
 def write(path: Path, *lines: dict[str, object] | str, end: str = "\n") -> Path:

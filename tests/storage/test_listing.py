@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from rnntk.errors import RunError
-from rnntk.runs import checkpoint, folder, listing
-from rnntk.runs.checkpoint import Progress
-from rnntk.runs.folder import RunFolder
+from rnntk.storage import checkpoint, folder, listing
+from rnntk.storage.checkpoint import Progress
+from rnntk.storage.folder import RunFolder
 from rnntk.text.vocabulary import Vocabulary
 
 
