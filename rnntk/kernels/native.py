@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from rnntk.cache import cache_dir
 from rnntk.errors import UsageError
-from rnntk.kernels import cells, drawing, norm, objects, product
+from rnntk.kernels import cells, norm, objects, product, sampling
 from rnntk.kernels.code import Shape
 
 Floats = NDArray[np.float32]
@@ -132,10 +132,7 @@ def _compile(machine: Any, shape: Shape) -> objects.Compiled:
     module = ir.Module("rnntk")
     cells.emit(module, shape, product.emit(module, shape))
     norm.emit(module, shape)
-    drawing.emit(module, shape)
-    in_tables = [f"{cell}_{how}" for cell in ("lstm", "gru", "rnn") for how in ("forward", "alone")]
-    for kernel in ("product", "meet", "standardize", *in_tables):
-        drawing.table_entry(module, kernel)
+    sampling.emit(module, shape)
     parsed = llvm.parse_assembly(str(module))
     parsed.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=2)
