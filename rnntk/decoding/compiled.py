@@ -36,10 +36,10 @@ class Network:
         self.weights = [_Weights(layer) for layer in plain.layers]
         # The first layer's input share of each symbol: what its kernel makes of the embedding.
         first = self.weights[0]
-        self.table = native.empty(len(plain.embedding), first.bias.shape[1])
+        self.table = native.empty(len(plain.embedding), first.bias.size)
         kernels.product(_float32(plain.embedding), first.kernel, first.bias, self.table)
         self.output_kernel = kernels.packed(_float32(plain.output_kernel))
-        self.output_bias = _float32(plain.output_bias)
+        self.output_bias = _vector(plain.output_bias)
 
     def initial_states(self, n: int) -> States:
         """Zero states of `n` streams."""
@@ -51,16 +51,14 @@ class _Weights:
 
     Attributes:
         kernel: packed.
-        bias, recurrent_bias: `(1, gates * H)`.
+        bias, recurrent_bias: `(gates * H,)`.
         recurrent: parts of the recurrent kernel, packed, and the columns where each begins and ends.
     """
 
     def __init__(self, layer: Layer) -> None:
         kernels, H = native.kernels(), layer.units
         self.kernel = kernels.packed(_float32(layer.kernel))
-        self.bias, self.recurrent_bias = (
-            _float32(bias)[None] for bias in (layer.bias, layer.recurrent_bias)
-        )
+        self.bias, self.recurrent_bias = _vector(layer.bias), _vector(layer.recurrent_bias)
         whole = (0, len(layer.cell.gates) * H)
         # A reset before the product is a factor that the candidate has to wait for.
         bounds = [(0, 2 * H), (2 * H, 3 * H)] if layer.cell is GRU_RESET_BEFORE else [whole]
@@ -79,7 +77,6 @@ class States(reference.States):
         self.logits = _room(n, V)
         self.logits[:] = 0
         self._fed = np.zeros(n, np.int32)
-        self._first_row = np.zeros(n, np.int32)
         self._shares = _room(max(n, _CHUNK // G), G)
         self._scores = native.empty(V)
         # Each layer's calls, when a text is read; and all of them, when a symbol is.
@@ -91,15 +88,13 @@ class States(reference.States):
             if below is None:
                 calls += [_gather(network.table, self._fed, z)]
             else:
-                calls += [_gather(weights.bias, self._first_row, z)]
-                calls += [_multiply(below, weights.kernel, z)]
+                calls += [_multiply(below, weights.kernel, z, weights.bias)]
             rest, below = self._after_inputs(layer, weights, states, z)
             calls += rest
             self._reading.append((kernels.table([_gather(rows, self._fed, z), *rest]), below))
             rows = self._shares
         assert below is not None
-        calls += [_gather(network.output_bias[None], self._first_row, self.logits)]
-        calls += [_multiply(below, network.output_kernel, self.logits)]
+        calls += [_multiply(below, network.output_kernel, self.logits, network.output_bias)]
         self._table = kernels.table(calls)
         self._step = len(calls), self._table.pairs.ctypes.data
 
@@ -109,17 +104,16 @@ class States(reference.States):
         """A layer's calls once `z` holds the input shares, and where its outputs then are."""
         n, H, cell, h = self.n, layer.units, layer.cell, states["h"]
         calls: list[Call] = []
-        onto, factor = z, h
+        onto, factor, bias = z, h, None
         if cell.apart:
-            onto = _room(n, z.shape[1])
-            calls += [_gather(weights.recurrent_bias, self._first_row, onto)]
+            onto, bias = _room(n, z.shape[1]), weights.recurrent_bias
         name = "gru_reset_before" if cell is GRU_RESET_BEFORE else cell.name
         sizes = (n, H, z, onto, native.empty(n, H) if len(weights.recurrent) > 1 else None)
         for packed, start, end in weights.recurrent:
             if start:
                 factor = sizes[-1]
                 calls += [(f"{name}_factor", (*sizes, *states.values()))]
-            calls += [_multiply(factor, packed, onto[:, start:end])]
+            calls += [_multiply(factor, packed, onto[:, start:end], bias)]
         calls += [(f"{name}_update", (*sizes, *states.values()))]
         if not self.network.layer_norm:
             return calls, h
@@ -190,8 +184,15 @@ def _float32(array: Floats) -> Floats:
     return np.ascontiguousarray(array, np.float32)
 
 
+def _vector(values: Floats) -> Floats:
+    """A bias in whole panels."""
+    found = _room(1, len(values))[0]
+    found[:] = values
+    return found
+
+
 def _room(rows: int, columns: int) -> Floats:
-    """An array not initialised, behind which `multiply_row` may write the rest of a panel."""
+    """An array not initialised, behind which `multiply_row` may use the rest of a panel."""
     size = rows * columns
     return native.empty(size + native.kernels().shape.panel)[:size].reshape(rows, columns)
 
@@ -200,10 +201,11 @@ def _gather(rows: Floats, ids: NDArray[np.int32], out: Floats) -> Call:
     return "gather", (*out.shape, len(rows), rows, ids, out)
 
 
-def _multiply(a: Floats, packed: Floats, c: Floats) -> Call:
-    """Adds `a @ b` to c, which may be columns of a larger array."""
+def _multiply(a: Floats, packed: Floats, c: Floats, bias: Floats | None = None) -> Call:
+    """`c = a @ b + bias`, or adds `a @ b` to c; c may be columns of a larger array."""
     (n, terms), columns, row = a.shape, c.shape[1], c.strides[0] // c.itemsize
+    d, d_row = (c, row) if bias is None else (bias, 0)
     if n == 1:
-        return "multiply_row", (columns, terms, a, packed, c)
+        return "multiply_row", (columns, terms, a, packed, d, c)
     high = native.kernels().high(n)
-    return "product", (high, n, columns, terms, a, terms, terms, 1, packed, c, row, c, row)
+    return "product", (high, n, columns, terms, a, terms, terms, 1, packed, d, d_row, c, row)

@@ -76,9 +76,6 @@ def _sample(module: ir.Module, shape: Shape) -> Code:
             v.store(v.exp(v.mul(below(v, j), v.filled(scale))), arg["room"], j)
 
         code.each(arg["symbols"], shape.width, scaled)
-        unscaled = code.total(
-            arg["symbols"], shape.width, lambda v, j, below=below: v.exp(below(v, j))
-        )
 
         def likelihood(j: Any) -> Any:
             return b.fpext(one.load(arg["room"], j), DOUBLE)
@@ -86,6 +83,8 @@ def _sample(module: ir.Module, shape: Shape) -> Code:
         nothing = ir.Constant(DOUBLE, 0.0)
         with code.carried_loop(0, arg["symbols"], 1, [nothing]) as (j, (sum_,), done):
             done([b.fadd(sum_, likelihood(j))])
+        total = b.gep(arg["totals"], [row], source_etype=DOUBLE)
+        b.store(code.carried[0], total)
         uniform = b.load(b.gep(arg["uniforms"], [row], source_etype=DOUBLE), typ=DOUBLE)
         reach = b.fmul(uniform, code.carried[0])
         start = [nothing, code.whole(0)]
@@ -97,8 +96,12 @@ def _sample(module: ir.Module, shape: Shape) -> Code:
         chosen = code.minimum(code.carried[1], b.sub(arg["symbols"], code.whole(1)))
         b.store(chosen, b.gep(arg["ids"], [row], source_etype=INT))
         margin = one.sub(top, one.load(logits, chosen))
-        for name, value in (("margins", margin), ("totals", unscaled)):
-            b.store(b.fpext(value, DOUBLE), b.gep(arg[name], [row], source_etype=DOUBLE))
+        b.store(b.fpext(margin, DOUBLE), b.gep(arg["margins"], [row], source_etype=DOUBLE))
+        with b.if_then(b.fcmp_ordered("!=", scale, one.constant(1.0))):
+            unscaled = code.total(
+                arg["symbols"], shape.width, lambda v, j, below=below: v.exp(below(v, j))
+            )
+            b.store(b.fpext(unscaled, DOUBLE), total)
     code.end()
     return code
 
@@ -189,33 +192,37 @@ def _gather(module: ir.Module, shape: Shape) -> str:
 
 
 def _multiply_row(module: ir.Module, shape: Shape) -> str:
-    """`multiply_row(columns, terms, a, packed, c)`: adds `a @ b` to c, as `product` does with one row, to the last bit.
+    """`multiply_row(columns, terms, a, packed, d, c)`: c = d + `a @ b`, as `product` with one row, to the last bit.
 
     All that one row does with a factor is read it. Four panels side by side keep eight sums in flight, where
-    the tile of `product` has two: enough to wait neither for a sum nor for memory. Writes whole panels to c.
+    the tile of `product` has two: enough to wait neither for a sum nor for memory. Reads d and writes c in whole
+    panels; c may be d.
     """
-    names = {"columns": INT, "terms": INT, "a": POINTER, "packed": POINTER, "c": POINTER}
-    code = Code(module, "multiply_row", names)
-    arg, v = code.arg, Lanes(code, shape.width)
+    names = {"columns": INT, "terms": INT} | dict.fromkeys(["a", "packed", "d", "c"], POINTER)
+    code = Code(module, "multiply_row", names, may_be_one=("d", "c"))
+    arg, b, v = code.arg, code.b, Lanes(code, shape.width)
     terms, panel = arg["terms"], shape.panel
 
     def panels(first: Any, count: int) -> None:
         """Columns of `count` panels from column `first` on."""
+        starts = [
+            code.at(arg["packed"], code.mul(code.add(first, p * panel), terms))
+            for p in range(count)
+        ]
         halves = [(p, half) for p in range(count) for half in (0, shape.width)]
         with code.loop(0, terms, DEPTH) as k0:
             k1 = code.minimum(code.add(k0, DEPTH), terms)
             zeros = [v.constant(0)] * len(halves)
             with code.carried_loop(k0, k1, 1, zeros) as (k, sums, done):
-                a = v.spread(arg["a"], k)
-                done([
-                    v.fma(a, v.load(arg["packed"], code.mul(code.add(first, p * panel), terms), code.mul(k, panel), half), total)
-                    for (p, half), total in zip(halves, sums, strict=True)
-                ])  # fmt: skip
+                a, row = v.spread(arg["a"], k), code.mul(k, panel)
+                factors = [v.load(starts[p], row, half) for p, half in halves]
+                done([v.fma(a, x, total) for x, total in zip(factors, sums, strict=True)])
+            onto = b.select(b.icmp_signed("==", k0, code.whole(0)), arg["d"], arg["c"])
             for (p, half), total in zip(halves, code.carried, strict=True):
                 place = code.add(first, p * panel + half)
-                v.store(v.add(total, v.load(arg["c"], place)), arg["c"], place)
+                v.store(v.add(total, v.load(onto, place)), arg["c"], place)
 
-    whole = code.b.and_(arg["columns"], code.whole(-4 * panel))
+    whole = b.and_(arg["columns"], code.whole(-4 * panel))
     with code.loop(0, whole, 4 * panel) as first:
         panels(first, 4)
     with code.loop(whole, arg["columns"], panel) as first:
