@@ -106,8 +106,6 @@ class Decoder:
         )
         plain = reference.Network(self.embedding, self.layers, output, layer_norm=layer_norm)
         self._network = (compiled and _compiled(plain)) or plain
-        sizes = [w.size for x in self.layers for w in (x.kernel, x.recurrent_kernel)]
-        self._weight_bytes = 4 * (sum(sizes) + output[0].size)
 
     def initial_states(self, n: int = 1) -> States:
         """Zero states for `n` streams."""
@@ -217,7 +215,7 @@ class Decoder:
                 own = self.initial_states(len(rows))
                 own.assign(states, at)
             parts.append(_Part(at, own, strategies, rng, losses))
-        longest = max(1, min(LONGEST, LARGEST // (self._weight_bytes * n)))
+        longest = max(1, min(LONGEST, LARGEST // (self._network.weight_bytes * n)))
         done = 0
         with ThreadPoolExecutor(min(cores, len(parts))) as pool:
             run_all = pool.map if len(parts) > 1 else map
@@ -265,15 +263,17 @@ class _Part:
         self, uniforms: NDArray[np.float64], ids: NDArray[np.intp], losses: NDArray[np.float64]
     ) -> None:
         """Sample this part's columns of a block, `(t, n)` each."""
-        states, (uniforms, ids, losses) = self.states, (a[:, self.rows] for a in (uniforms, ids, losses))
-        if self.temperature is not None and not type(states) is States:
-            states.generate(uniforms, ids, losses, self.temperature)
-            return
-        for t, row in enumerate(uniforms):
-            ids[t] = chosen = self.sampler.draw(states.logits, row)
-            if self.losses:
-                losses[t] = surprise(states.logits, chosen)
-            states.step(chosen)
+        states, rows = self.states, self.rows
+        uniforms, ids, losses = uniforms[:, rows], ids[:, rows], losses[:, rows]
+        with states.helped(len(uniforms)):
+            if self.temperature is not None:
+                states.generate(uniforms, ids, losses, self.temperature)
+                return
+            for t, row in enumerate(uniforms):
+                ids[t] = chosen = self.sampler.draw(states.logits, row)
+                if self.losses:
+                    losses[t] = surprise(states.logits, chosen)
+                states.step(chosen)
 
 
 def _compiled(plain: reference.Network) -> reference.Network | None:

@@ -6,6 +6,7 @@ It draws text too, where kernels cannot run.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,9 @@ class Network:
         layers: bottom first.
         output: kernel `(H, V)` and bias `(V,)`.
         layer_norm: whether each layer's outputs are normalised (`rnntk.layer_norm`).
+
+    Attributes:
+        weight_bytes: what a step reads.
     """
 
     def __init__(
@@ -103,6 +107,8 @@ class Network:
     ) -> None:
         self.embedding, self.layers, self.layer_norm = embedding, layers, layer_norm
         self.output_kernel, self.output_bias = output
+        read = [w for layer in layers for w in (layer.kernel, layer.recurrent_kernel)]
+        self.weight_bytes = 4 * sum(w.size for w in [*read, self.output_kernel])
 
     def initial_states(self, n: int) -> States:
         """Zero states of `n` streams."""
@@ -144,6 +150,35 @@ class States:
     def step(self, ids: NDArray[np.integer]) -> None:
         """Feed one symbol to each stream, `ids` `(n,)`."""
         self.logits[:] = self.output(self._top(ids))
+
+    def generate(
+        self,
+        uniforms: NDArray[np.float64],
+        ids: NDArray[np.intp],
+        losses: NDArray[np.float64],
+        temperature: float,
+    ) -> None:
+        """Sample symbols from the softmax, each from the logits that the one before leads to.
+
+        Args:
+            uniforms: in [0, 1), which decide, `(steps, n)`; all three arrays may be columns of larger ones.
+            ids: filled with the symbols, the same shape.
+            losses: filled with their losses in nats at temperature 1.
+            temperature: divides the logits.
+        """
+        rows = np.arange(self.n)
+        for t, row in enumerate(uniforms):
+            below = self.logits.astype(np.float64)
+            below -= below.max(1, keepdims=True)
+            reached = np.cumsum(np.exp(below / temperature), axis=1)
+            passed = (reached <= row[:, None] * reached[:, -1:]).sum(1)
+            ids[t] = np.minimum(passed, below.shape[1] - 1)
+            losses[t] = np.log(np.exp(below).sum(1)) - below[rows, ids[t]]
+            self.step(ids[t])
+
+    def helped(self, steps: int) -> AbstractContextManager[None]:
+        """Let the other cores take part in the next `steps` steps, where that pays; it does not here."""
+        return nullcontext()
 
     def read(self, ids: NDArray[np.integer]) -> Iterator[Floats]:
         """Feed a text, `ids` `(T,)`, to every stream; yields the top layer's outputs in chunks `(t, n, H)`.

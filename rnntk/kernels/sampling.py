@@ -5,6 +5,7 @@ A network is a table of calls: a kernel and its operands each. So the kernels he
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +31,8 @@ def emit(module: ir.Module, shape: Shape) -> None:
     advance = _advance(module)
     _generate(module, _sample(module, shape), advance)
     _read(module, shape, advance)
-    in_tables = ["product", "standardize", _gather(module, shape), _multiply_row(module, shape)]
+    in_tables = ["product", "standardize"]
+    in_tables += [_barrier(module), _gather(module, shape), _multiply_row(module, shape)]
     for name, cell in UPDATES.items():
         in_tables += _update(module, shape, name, cell)
     for kernel in in_tables:
@@ -172,18 +174,50 @@ def _read(module: ir.Module, shape: Shape, advance: Code) -> None:
     code.end()
 
 
-def _gather(module: ir.Module, shape: Shape) -> str:
-    """`gather(count, width, height, rows, ids, out)`: row `ids[k]` of `rows` `(height, width)` for each k; an id out of
-    range is clipped.
+def _barrier(module: ir.Module) -> str:
+    """`barrier(parties, arrived)`: returns when each of so many threads has called it as often as this one.
+
+    `arrived` counts the calls, from 0. A thread that waits looks a thousand times before it lets others run: the
+    wait is mostly shorter than a change of threads.
     """
-    names = {"count": INT, "width": INT, "height": INT}
+    code = Code(module, "barrier", {"parties": INT, "arrived": POINTER}, may_be_one=("arrived",))
+    b, parties, arrived = code.b, *code.arg.values()
+    counter = b.bitcast(arrived, ir.PointerType(INT))
+    own = b.atomic_rmw("add", counter, code.whole(1), "seq_cst")
+    wanted = b.mul(b.add(b.sdiv(own, parties), code.whole(1)), parties)
+    start = b.block
+    look, again, end = (code.function.append_basic_block(n) for n in ("look", "again", "end"))
+    b.branch(look)
+    b.position_at_end(look)
+    turns = b.phi(INT)
+    turns.add_incoming(code.whole(1), start)
+    seen = b.load_atomic(counter, "seq_cst", 8, typ=INT)
+    b.cbranch(b.icmp_signed(">=", seen, wanted), end, again)
+    b.position_at_end(again)
+    if sys.platform != "win32":
+        let_run = ir.Function(module, ir.FunctionType(I32, []), "sched_yield")
+        with b.if_then(b.icmp_signed("==", b.srem(turns, code.whole(1000)), code.whole(0))):
+            b.call(let_run, [])
+    turns.add_incoming(b.add(turns, code.whole(1)), b.block)
+    b.branch(look)
+    b.position_at_end(end)
+    code.end()
+    return "barrier"
+
+
+def _gather(module: ir.Module, shape: Shape) -> str:
+    """`gather(count, width, row, out_row, height, rows, ids, out)`: `width` elements of row `ids[k]` for each k.
+
+    An id out of range, `rows` being `(height, row)`, is clipped.
+    """
+    names = dict.fromkeys(["count", "width", "row", "out_row", "height"], INT)
     code = Code(module, "gather", names | dict.fromkeys(["rows", "ids", "out"], POINTER))
     arg, b = code.arg, code.b
     with code.loop(0, arg["count"]) as k:
         symbol = code.minimum(code.symbol(arg["ids"], k), b.sub(arg["height"], code.whole(1)))
         symbol = b.select(b.icmp_signed("<", symbol, code.whole(0)), code.whole(0), symbol)
-        row = code.at(arg["rows"], code.mul(symbol, arg["width"]))
-        out = code.at(arg["out"], code.mul(k, arg["width"]))
+        row = code.at(arg["rows"], code.mul(symbol, arg["row"]))
+        out = code.at(arg["out"], code.mul(k, arg["out_row"]))
         code.each(
             arg["width"], shape.width, lambda v, j, row=row, out=out: v.store(v.load(row, j), out, j)
         )
