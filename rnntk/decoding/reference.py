@@ -17,6 +17,9 @@ from rnntk.layer_norm import standardized
 
 Floats = NDArray[np.float32]
 
+_CHUNK = 256
+"""Symbols of a text whose outputs are held at once."""
+
 
 class Arithmetic:
     """The operations that cells are made of, on NumPy arrays."""
@@ -185,8 +188,8 @@ class States:
 
         The logits stay as they were.
         """
-        for start in range(0, len(ids), 256):
-            yield np.stack([self._top(np.full(self.n, k)) for k in ids[start : start + 256]])
+        for start in range(0, len(ids), _CHUNK):
+            yield np.stack([self._top(np.full(self.n, k)) for k in ids[start : start + _CHUNK]])
 
     def output(self, outputs: Floats) -> Floats:
         """Logits `(..., V)` of the top layer's outputs `(..., H)`."""
