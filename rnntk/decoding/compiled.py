@@ -6,6 +6,7 @@ beside it, and on any number of cores.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -29,67 +30,89 @@ _CHUNK = 1 << 19
 """Floats of a layer's input shares when a text is read: large enough for a good product, small enough for a cache."""
 
 
-class Network:
-    """A character model's weights as the kernels want them.
-
-    Args:
-        plain: the same in Keras' layout.
-
-    Attributes:
-        table: the first layer's input shares of each symbol, `(V, gates * H)`: embedding times kernel.
-    """
+class Network(reference.Network):
+    """A character model's weights, with what the kernels want of them."""
 
     def __init__(self, plain: reference.Network) -> None:
-        kernels = native.kernels()
-        self.layers, self.layer_norm = plain.layers, plain.layer_norm
-        self.weight_bytes = plain.weight_bytes
-        self.weights = [_Weights(layer) for layer in plain.layers]
-        first = self.weights[0]
-        self.table = native.empty(len(plain.embedding), first.bias.size)
-        kernels.product(_float32(plain.embedding), first.kernel, first.bias, self.table)
-        self.output_kernel = kernels.packed(_float32(plain.output_kernel))
-        self.output_bias = _vector(plain.output_bias)
+        super().__init__(**vars(plain))
+        self.whole = _Weights(self, slice(0, self.units), slice(0, self.vocabulary_size))
+        self._parts: list[_Weights] = []
 
-    def initial_states(self, n: int) -> States:
-        """Zero states of `n` streams."""
-        return States(self, n)
+    def parts(self, count: int) -> list[_Weights]:
+        """The same in so many parts, of whole panels of units and symbols."""
+        if len(self._parts) != count:
+            cuts = zip(_cut(self.units, count), _cut(self.vocabulary_size, count), strict=True)
+            self._parts = [_Weights(self, *cut) for cut in cuts]
+        return self._parts
 
 
 class _Weights:
-    """A layer's weights.
+    """The packed weights of some units of every layer, and of some symbols of the output.
 
     Attributes:
-        kernel: packed.
-        bias, recurrent_bias: `(gates * H,)`.
-        recurrent: the recurrent kernel, packed, with the gates of its columns; the candidate's by itself where it
-            has to wait for the reset gate.
+        table: the first layer's input shares of each symbol, `(V, gates * units)`: embedding times kernel.
+        layers: those of each layer.
+        output, output_bias: kernel and bias of the output.
     """
 
-    def __init__(self, layer: Layer) -> None:
-        kernels, H, count = native.kernels(), layer.units, len(layer.cell.gates)
-        self.kernel = kernels.packed(_float32(layer.kernel))
-        self.bias, self.recurrent_bias = _vector(layer.bias), _vector(layer.recurrent_bias)
-        groups = [range(2), range(2, 3)] if layer.cell is GRU_RESET_BEFORE else [range(count)]
+    def __init__(self, network: reference.Network, units: slice, symbols: slice) -> None:
+        kernels = native.kernels()
+        self.units, self.symbols = units, symbols
+        self.layers = [_LayerWeights(layer, units) for layer in network.layers]
+        first = self.layers[0]
+        self.table = native.empty(network.vocabulary_size, first.bias.size)
+        kernels.product(_float32(network.embedding), first.kernel, first.bias, self.table)
+        self.output = kernels.packed(_float32(network.output_kernel[:, symbols]))
+        self.output_bias = _vector(network.output_bias[symbols])
+
+
+class _LayerWeights:
+    """The packed weights of some units of a layer.
+
+    Attributes:
+        name: of its cell's kernels.
+        recurrent: recurrent kernels and the columns of the pre-activations that they make: all of them at once, unless
+            the candidate has to wait for the reset gate.
+    """
+
+    def __init__(self, layer: Layer, units: slice) -> None:
+        kernels, self.cell, H = native.kernels(), layer.cell, layer.units
+
+        def own(weights: Floats, gates: slice = slice(None)) -> Floats:
+            by_gate = weights.reshape(-1, len(layer.cell.gates), H)[:, gates, units]
+            return _float32(by_gate.reshape(len(by_gate), -1))
+
+        self.kernel = kernels.packed(own(layer.kernel))
+        self.bias, self.recurrent_bias = (
+            _vector(own(bias)[0]) for bias in (layer.bias, layer.recurrent_bias)
+        )
+        reset_before = self.cell is GRU_RESET_BEFORE
+        self.name = "gru_reset_before" if reset_before else self.cell.name
+        count = units.stop - units.start
         self.recurrent = [
-            (kernels.packed(_float32(layer.recurrent_kernel[:, g.start * H : g.stop * H])), g)
-            for g in groups
+            (kernels.packed(own(layer.recurrent_kernel, g)), slice(g.start * count, g.stop * count))
+            for g in (
+                [slice(0, 2), slice(2, 3)] if reset_before else [slice(0, len(self.cell.gates))]
+            )
         ]
 
 
 class States(reference.States):
     """The recurrent states of `n` streams, and the room their step works in."""
 
+    network: Network
+
     def __init__(self, network: Network, n: int) -> None:
         super().__init__(network, n)
-        V, G = network.output_bias.size, network.table.shape[1]
+        V, G = network.whole.table.shape
         self.logits = _room(n, V)
         self.logits[:] = 0
         self.fed = np.zeros(n, np.int32)
         self.shares = _room(max(n, _CHUNK // G), G)
-        self.factor = native.empty(n, network.layers[0].units)
+        self.factor = native.empty(n, network.units)
         self._scores = native.empty(V)
-        self._whole = self._own = _Part(self, slice(0, network.layers[0].units), slice(0, V))
-        self._shared: list[_Part] = []
+        self._whole = self._own = _Calls(self, network.whole)
+        self._parts: list[_Calls] = []
         self._left = 0
 
     def step(self, ids: NDArray[np.integer]) -> None:
@@ -119,20 +142,18 @@ class States(reference.States):
     @contextmanager
     def helped(self, steps: int) -> Iterator[None]:
         """Let the other cores take part in the next `steps` steps, where that pays."""
-        units, panel = self.network.layers[0].units, native.kernels().shape.panel
-        parts = min(available_cores(), units // panel)
-        if self.n > 1 or parts < 2 or units % panel or self.network.weight_bytes < CACHED:
+        count = min(available_cores(), self.network.units // native.kernels().shape.panel)
+        if self.n > 1 or count < 2 or self.network.weight_bytes < CACHED:
             yield
             return
-        if not self._shared:
-            barrier: Call = ("barrier", (parts, np.zeros(1, np.int64)))
-            cuts = zip(_cut(units, parts), _cut(self.logits.shape[1], parts), strict=True)
-            self._shared = [_Part(self, *cut, barrier) for cut in cuts]
-            self._pool = ThreadPoolExecutor(parts - 1)
-        self._own, *others = self._shared
+        if not self._parts:
+            barrier: Call = ("barrier", (count, np.zeros(1, np.int64)))
+            self._parts = [_Calls(self, part, barrier) for part in self.network.parts(count)]
+            self._pool = ThreadPoolExecutor(count - 1)
+        self._own, *others = self._parts
         self._left, helping = steps, []
         try:
-            helping += [self._pool.submit(part.follow, steps) for part in others]
+            helping += [self._pool.submit(calls.follow, steps) for calls in others]
             yield
         finally:
             for _ in range(self._left):  # after an exception, since the others wait for this thread
@@ -147,38 +168,38 @@ class States(reference.States):
         for start in range(0, len(ids), chunk):
             fed = np.repeat(np.asarray(ids[start : start + chunk], np.int32), n)
             steps = len(fed) // n
-            for k, (calls, outputs_of_step) in enumerate(self._whole.layers):
-                if k:
-                    weights = self.network.weights[k]
-                    flat = outputs.reshape(steps * n, -1)
-                    kernels.product(flat, weights.kernel, weights.bias, self.shares[: len(fed)])
+            outputs: Floats | None = None
+            for weights, (table, source) in zip(
+                self.network.whole.layers, self._whole.layers, strict=True
+            ):
+                if outputs is not None:
+                    flat, shares = outputs.reshape(len(fed), -1), self.shares[: len(fed)]
+                    kernels.product(flat, weights.kernel, weights.bias, shares)
                     fed = np.arange(len(fed), dtype=np.int32)
-                size = outputs_of_step.size
-                outputs = native.empty(steps, *outputs_of_step.shape)
-                pairs = calls.pairs
-                kernels("read", steps, len(pairs), pairs, n, self.fed, fed, size, outputs_of_step, outputs)
+                outputs = native.empty(steps, *source.shape)
+                copied = (n, self.fed, fed, source.size, source, outputs)
+                kernels("read", steps, len(table.pairs), table.pairs, *copied)
+            assert outputs is not None
             yield outputs
 
     def output(self, outputs: Floats) -> Floats:
         """Logits `(..., V)` of the top layer's outputs `(..., H)`."""
-        network = self.network
-        flat = outputs.reshape(-1, outputs.shape[-1])
-        logits = native.empty(len(flat), network.output_bias.size)
-        native.kernels().product(flat, network.output_kernel, network.output_bias, logits)
+        weights, flat = self.network.whole, outputs.reshape(-1, outputs.shape[-1])
+        logits = native.empty(len(flat), self.logits.shape[1])
+        native.kernels().product(flat, weights.output, weights.output_bias, logits)
         return logits.reshape(*outputs.shape[:-1], -1)
 
 
-class _Part:
-    """One thread's part of a step: some units of every layer, and some symbols of the output.
+class _Calls:
+    """What one thread calls for a step: the kernels of its units of every layer, and of its symbols.
 
     All that a step of one stream does is read weights, which several cores do faster where no cache of one core
     holds them. h is overwritten when all have read it, and read when all have written: two barriers per layer.
 
     Args:
-        states: of the streams.
-        units: which; whole panels of one stream, or all.
-        symbols: which; from a panel's beginning.
-        barrier: the call that waits for the others, where there are any.
+        states: of the streams; of one, where there are other threads.
+        weights: of the units and symbols.
+        barrier: the call that waits for the other threads.
 
     Attributes:
         step: number and address of all calls.
@@ -186,34 +207,21 @@ class _Part:
             and where its outputs are after a step.
     """
 
-    def __init__(
-        self, states: States, units: slice, symbols: slice, barrier: Call | None = None
-    ) -> None:
-        network, kernels = states.network, native.kernels()
-        H = network.layers[0].units
-        self._states, self._units, self._barrier = states, units, [barrier] if barrier else []
-        self._whole = barrier is None
+    def __init__(self, states: States, weights: _Weights, barrier: Call | None = None) -> None:
+        self._states, self._barrier = states, [barrier] if barrier else []
         self.layers: list[tuple[native.Table, Floats]] = []
-        calls, below, rows = list(self._barrier), None, network.table
-        for weights, layer, own in zip(network.weights, network.layers, states.layers, strict=True):
-            gates = range(len(layer.cell.gates))
-            z = _room(states.n, len(gates) * (units.stop - units.start))
-            gathered = [
-                _gather(rows[:, source], states.fed, z[:, target])
-                for source, target in self._columns(gates, H)
-            ]
-            if below is None:
-                calls += gathered
-            else:
-                calls += self._multiply(below, weights.kernel, gates, z, weights.bias)
-            rest, below = self._after_inputs(layer, weights, own, z)
+        calls, below, rows = list(self._barrier), states.logits, weights.table
+        for k, (layer, arrays) in enumerate(zip(weights.layers, states.layers, strict=True)):
+            z = _room(states.n, layer.bias.size)
+            gather: Call = ("gather", (*z.shape, len(rows), rows, states.fed, z))
+            calls.append(_multiply(below, layer.kernel, z, layer.bias) if k else gather)
+            rest, below = self._after_inputs(layer, arrays, weights.units, z)
             calls += rest
-            self.layers.append((kernels.table([*gathered, *rest]), below))
+            self.layers.append((native.kernels().table([gather, *rest]), below))
             rows = states.shares
-        assert below is not None
-        packed, bias = network.output_kernel[symbols.start * H :], network.output_bias[symbols]
-        calls += [_multiply(below, packed, states.logits[:, symbols], bias), *self._barrier]
-        self._table = kernels.table(calls)
+        logits = states.logits[:, weights.symbols]
+        calls += [_multiply(below, weights.output, logits, weights.output_bias), *self._barrier]
+        self._table = native.kernels().table(calls)
         self.step = len(calls), self._table.pairs.ctypes.data
 
     def follow(self, steps: int) -> None:
@@ -221,56 +229,30 @@ class _Part:
         native.kernels()("read", steps, *self.step, 0, None, None, 0, None, None)
 
     def _after_inputs(
-        self, layer: Layer, weights: _Weights, states: dict[str, Floats], z: Floats
+        self, weights: _LayerWeights, arrays: dict[str, Floats], units: slice, z: Floats
     ) -> tuple[list[Call], Floats]:
         """A layer's calls once `z` holds the input shares, and where its outputs are after them."""
-        cell, h, factor, (n, H) = layer.cell, states["h"], self._states.factor, states["h"].shape
-        onto, bias = (_room(*z.shape), weights.recurrent_bias) if cell.apart else (z, None)
-        name = "gru_reset_before" if cell is GRU_RESET_BEFORE else cell.name
-        own = [array[:, self._units] for array in (factor, *states.values())]
+        h, factor, (n, H) = arrays["h"], self._states.factor, arrays["h"].shape
+        onto, bias = (_room(*z.shape), weights.recurrent_bias) if weights.cell.apart else (z, None)
+        own = [array[:, units] for array in (factor, *arrays.values())]
         operands = (n, own[0].shape[1], z, onto, *own)
-        (packed, gates), *later = weights.recurrent
-        calls = self._multiply(h, packed, gates, onto, bias)
-        calls += [(f"{name}_factor", operands)] if later else []
+        (packed, columns), *later = weights.recurrent
+        calls = [_multiply(h, packed, onto[:, columns], bias)]
+        calls += [(f"{weights.name}_factor", operands)] if later else []
         calls += self._barrier
-        for packed, gates in later:
-            calls += self._multiply(factor, packed, gates, onto, bias)
-        calls += [(f"{name}_update", operands), *self._barrier]
+        calls += [_multiply(factor, packed, onto[:, columns], bias) for packed, columns in later]
+        calls += [(f"{weights.name}_update", operands), *self._barrier]
         if not self._states.network.layer_norm:
             return calls, h
         normalised = native.empty(n, H)  # by each thread for itself: sooner done than waited for
         return [*calls, ("standardize", (n, H, h, normalised, native.empty(n)))], normalised
-
-    def _multiply(
-        self, a: Floats, packed: Floats, gates: range, c: Floats, bias: Floats | None
-    ) -> list[Call]:
-        """Calls that add to c, or to the bias, the own units' columns of `a @ b`, whose columns are those of `gates`."""
-        return [
-            _multiply(
-                a,
-                packed[(source.start - gates.start * a.shape[1]) * a.shape[1] :],
-                c[:, target],
-                None if bias is None else bias[source],
-            )
-            for source, target in self._columns(gates, a.shape[1])
-        ]
-
-    def _columns(self, gates: range, H: int) -> list[tuple[slice, slice]]:
-        """Where the own units' pre-activations of these gates stand among all units', and among the own."""
-        if self._whole:
-            return [(slice(gates.start * H, gates.stop * H),) * 2]
-        first, last = self._units.start, self._units.stop
-        return [
-            (slice(g * H + first, g * H + last), slice(g * (last - first), (g + 1) * (last - first)))
-            for g in gates
-        ]
 
 
 def _cut(count: int, parts: int) -> list[slice]:
     """`count` columns in parts that begin with a panel."""
     panel = native.kernels().shape.panel
     bounds = [min(count, part * -(-count // panel) // parts * panel) for part in range(parts + 1)]
-    return [slice(*pair) for pair in zip(bounds[:-1], bounds[1:], strict=True)]
+    return list(itertools.starmap(slice, itertools.pairwise(bounds)))
 
 
 def _float32(array: Floats) -> Floats:
@@ -288,12 +270,6 @@ def _room(rows: int, columns: int) -> Floats:
     """An array not initialised, behind which `multiply_row` may use the rest of a panel."""
     size = rows * columns
     return native.empty(size + native.kernels().shape.panel)[:size].reshape(rows, columns)
-
-
-def _gather(rows: Floats, ids: NDArray[np.int32], out: Floats) -> Call:
-    """Row `ids[k]` of `rows` for each k; both may be columns of larger arrays."""
-    strides = (array.strides[0] // array.itemsize for array in (rows, out))
-    return "gather", (*out.shape, *strides, len(rows), rows, ids, out)
 
 
 def _multiply(a: Floats, packed: Floats, c: Floats, bias: Floats | None) -> Call:

@@ -104,12 +104,14 @@ class Decoder:
             _take(weights, "output/kernel", (self.units, self.vocabulary_size)),
             _take(weights, "output/bias", (self.vocabulary_size,)),
         )
-        plain = reference.Network(self.embedding, self.layers, output, layer_norm=layer_norm)
-        self._network = (compiled and _compiled(plain)) or plain
+        plain = reference.Network(self.embedding, self.layers, *output, layer_norm)
+        self._network: reference.Network
+        self._states: type[States]
+        self._network, self._states = (compiled and _compiled(plain)) or (plain, States)
 
     def initial_states(self, n: int = 1) -> States:
         """Zero states for `n` streams."""
-        return self._network.initial_states(n)
+        return self._states(self._network, n)
 
     def step(self, ids: NDArray[np.integer], states: States) -> Floats:
         """Feed one symbol to each stream.
@@ -222,7 +224,7 @@ class Decoder:
             while done < length:
                 steps = min(max(1, done), longest, length - done)
                 block = rng.random((steps, n)), np.empty((steps, n), np.intp), np.empty((steps, n))
-                for _ in run_all(lambda part, block=block: part.sample(*block), parts):
+                for _ in run_all(_Part.sample, parts, *([array] * len(parts) for array in block)):
                     pass
                 yield block[1], block[2][:, : n if losses else 0]
                 done += steps
@@ -276,13 +278,13 @@ class _Part:
                 states.step(chosen)
 
 
-def _compiled(plain: reference.Network) -> reference.Network | None:
-    """The network on kernels, or None where they cannot run."""
+def _compiled(plain: reference.Network) -> tuple[reference.Network, type[States]] | None:
+    """The network on kernels, and the class of its states; None where kernels cannot run."""
     try:
         from rnntk.decoding import compiled
     except (ImportError, OSError):
         return None
-    return compiled.Network(plain)
+    return compiled.Network(plain), compiled.States
 
 
 def _take(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,8 @@ class Layer:
 
     def __init__(self, cell: Cell, kernel: Floats, recurrent_kernel: Floats, bias: Floats) -> None:
         self.cell, self.kernel, self.recurrent_kernel = cell, kernel, recurrent_kernel
-        self.bias, self.recurrent_bias = bias if cell.apart else (bias, np.zeros_like(bias))
+        self.bias = bias[0] if cell.apart else bias
+        self.recurrent_bias = bias[1] if cell.apart else np.zeros_like(bias)
         self.units = len(recurrent_kernel)
 
     def step(self, inputs: Floats, before: Mapping[str, Floats]) -> dict[str, Floats]:
@@ -87,35 +89,39 @@ class _Operands:
         return slice(k * units, (k + 1) * units)
 
 
+@dataclass
 class Network:
     """A character model's weights.
 
-    Args:
-        embedding: `(V, E)`.
-        layers: bottom first.
-        output: kernel `(H, V)` and bias `(V,)`.
-        layer_norm: whether each layer's outputs are normalised (`rnntk.layer_norm`).
-
     Attributes:
-        weight_bytes: what a step reads.
+        embedding: `(V, E)`.
+        layers: bottom first, of one width.
+        output_kernel: `(H, V)`.
+        output_bias: `(V,)`.
+        layer_norm: whether each layer's outputs are normalised (`rnntk.layer_norm`).
     """
 
-    def __init__(
-        self,
-        embedding: Floats,
-        layers: list[Layer],
-        output: tuple[Floats, Floats],
-        *,
-        layer_norm: bool,
-    ) -> None:
-        self.embedding, self.layers, self.layer_norm = embedding, layers, layer_norm
-        self.output_kernel, self.output_bias = output
-        read = [w for layer in layers for w in (layer.kernel, layer.recurrent_kernel)]
-        self.weight_bytes = 4 * sum(w.size for w in [*read, self.output_kernel])
+    embedding: Floats
+    layers: list[Layer]
+    output_kernel: Floats
+    output_bias: Floats
+    layer_norm: bool
 
-    def initial_states(self, n: int) -> States:
-        """Zero states of `n` streams."""
-        return States(self, n)
+    @property
+    def vocabulary_size(self) -> int:
+        """V."""
+        return len(self.output_bias)
+
+    @property
+    def units(self) -> int:
+        """H."""
+        return len(self.output_kernel)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights that a step reads."""
+        read = [w for layer in self.layers for w in (layer.kernel, layer.recurrent_kernel)]
+        return 4 * sum(w.size for w in [*read, self.output_kernel])
 
 
 class States:
@@ -127,13 +133,13 @@ class States:
         logits: `(n, V)`, from the last step.
     """
 
-    def __init__(self, network: Any, n: int) -> None:
+    def __init__(self, network: Network, n: int) -> None:
         self.n, self.network = n, network
         self.layers: list[dict[str, Floats]] = [
             {state: np.zeros((n, layer.units), np.float32) for state in layer.cell.states}
             for layer in network.layers
         ]
-        self.logits: Floats = np.zeros((n, len(network.output_bias)), np.float32)
+        self.logits: Floats = np.zeros((n, network.vocabulary_size), np.float32)
 
     def arrays(self) -> list[Floats]:
         """The states as `(n, H)` arrays, in CharRNN's order: h, c of each layer for LSTM, else h."""

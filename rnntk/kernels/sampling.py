@@ -6,6 +6,7 @@ A network is a table of calls: a kernel and its operands each. So the kernels he
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,9 +20,6 @@ from rnntk.kernels.product import DEPTH
 DOUBLE = ir.DoubleType()
 I32 = ir.IntType(32)
 
-UPDATES = {**CELLS, "gru_reset_before": GRU_RESET_BEFORE}
-"""The cells by the names of their kernels `<name>_update`."""
-
 
 def emit(module: ir.Module, shape: Shape) -> None:
     """Put `sample`, `advance`, `generate` and `read` into a module, and the kernels of their tables.
@@ -33,8 +31,11 @@ def emit(module: ir.Module, shape: Shape) -> None:
     _read(module, shape, advance)
     in_tables = ["product", "standardize"]
     in_tables += [_barrier(module), _gather(module, shape), _multiply_row(module, shape)]
-    for name, cell in UPDATES.items():
-        in_tables += _update(module, shape, name, cell)
+    for name, cell in {**CELLS, "gru_reset_before": GRU_RESET_BEFORE}.items():
+        in_tables.append(_update(module, shape, f"{name}_update", cell, cell.states))
+    in_tables.append(
+        _update(module, shape, "gru_reset_before_factor", GRU_RESET_BEFORE, ["factor"])
+    )
     for kernel in in_tables:
         _table_entry(module, kernel)
 
@@ -60,7 +61,8 @@ def _sample(module: ir.Module, shape: Shape) -> Code:
     is `margin + log(total)`, both float64. `room` holds a row.
     """
     names = {"count": INT, "symbols": INT}
-    names |= dict.fromkeys("logits scale room uniforms ids margins totals".split(), POINTER)
+    pointers = ["logits", "scale", "room", "uniforms", "ids", "margins", "totals"]
+    names |= dict.fromkeys(pointers, POINTER)
     code = Code(module, "sample", names, may_be_one=tuple(names))
     arg, b, one = code.arg, code.b, Lanes(code, 1)
     scale = one.load(arg["scale"], 0)
@@ -71,10 +73,10 @@ def _sample(module: ir.Module, shape: Shape) -> Code:
             done([b.select(b.fcmp_ordered(">", x, most), x, most)])
         (top,) = code.carried
 
-        def below(v: Lanes, j: Any, logits: Any = logits, top: Any = top) -> Any:
+        def below(v: Lanes, j: Any) -> Any:
             return v.sub(v.load(logits, j), v.filled(top))
 
-        def scaled(v: Lanes, j: Any, below: Any = below) -> None:
+        def scaled(v: Lanes, j: Any) -> None:
             v.store(v.exp(v.mul(below(v, j), v.filled(scale))), arg["room"], j)
 
         code.each(arg["symbols"], shape.width, scaled)
@@ -100,9 +102,7 @@ def _sample(module: ir.Module, shape: Shape) -> Code:
         margin = one.sub(top, one.load(logits, chosen))
         b.store(b.fpext(margin, DOUBLE), b.gep(arg["margins"], [row], source_etype=DOUBLE))
         with b.if_then(b.fcmp_ordered("!=", scale, one.constant(1.0))):
-            unscaled = code.total(
-                arg["symbols"], shape.width, lambda v, j, below=below: v.exp(below(v, j))
-            )
+            unscaled = code.total(arg["symbols"], shape.width, lambda v, j: v.exp(below(v, j)))
             b.store(b.fpext(unscaled, DOUBLE), total)
     code.end()
     return code
@@ -129,11 +129,11 @@ def _advance(module: ir.Module) -> Code:
 
 
 def _generate(module: ir.Module, sample: Code, advance: Code) -> None:
-    """`generate(steps, calls, table, count, symbols, logits, scale, room, fed, stride, uniforms, ids, margins, totals)`:
-    sample from the logits, feed what was sampled, and so on.
+    """`generate(steps, calls, table, count, symbols, logits, scale, room, fed, stride, <rows>)`: sample, feed what was
+    sampled, and so on.
 
-    The last four are `(steps, stride)`, of which this uses the first `count` of each row; `fed` is int32 `(count,)`,
-    where the network reads its symbols.
+    The rows, uniforms, ids, margins and totals as in `sample`, are `(steps, stride)`, of which this uses the first
+    `count` columns; `fed` is int32 `(count,)`, where the network reads its symbols.
     """
     names = {"steps": INT, "calls": INT, "table": POINTER, "count": INT, "symbols": INT}
     names |= dict.fromkeys(["logits", "scale", "room", "fed"], POINTER) | {"stride": INT}
@@ -168,9 +168,7 @@ def _read(module: ir.Module, shape: Shape, advance: Code) -> None:
             b.store(b.trunc(symbol, I32), b.gep(arg["fed"], [k], source_etype=I32))
         code.call(advance, arg["calls"], arg["table"])
         row = code.at(arg["outputs"], code.mul(t, arg["size"]))
-        code.each(
-            arg["size"], shape.width, lambda v, j, row=row: v.store(v.load(arg["source"], j), row, j)
-        )
+        code.each(arg["size"], shape.width, _copy(arg["source"], row))
     code.end()
 
 
@@ -206,23 +204,25 @@ def _barrier(module: ir.Module) -> str:
 
 
 def _gather(module: ir.Module, shape: Shape) -> str:
-    """`gather(count, width, row, out_row, height, rows, ids, out)`: `width` elements of row `ids[k]` for each k.
-
-    An id out of range, `rows` being `(height, row)`, is clipped.
+    """`gather(count, width, height, rows, ids, out)`: row `ids[k]` of `rows` `(height, width)` for each k; an id out of
+    range is clipped.
     """
-    names = dict.fromkeys(["count", "width", "row", "out_row", "height"], INT)
+    names = {"count": INT, "width": INT, "height": INT}
     code = Code(module, "gather", names | dict.fromkeys(["rows", "ids", "out"], POINTER))
     arg, b = code.arg, code.b
     with code.loop(0, arg["count"]) as k:
         symbol = code.minimum(code.symbol(arg["ids"], k), b.sub(arg["height"], code.whole(1)))
         symbol = b.select(b.icmp_signed("<", symbol, code.whole(0)), code.whole(0), symbol)
-        row = code.at(arg["rows"], code.mul(symbol, arg["row"]))
-        out = code.at(arg["out"], code.mul(k, arg["out_row"]))
-        code.each(
-            arg["width"], shape.width, lambda v, j, row=row, out=out: v.store(v.load(row, j), out, j)
-        )
+        row = code.at(arg["rows"], code.mul(symbol, arg["width"]))
+        out = code.at(arg["out"], code.mul(k, arg["width"]))
+        code.each(arg["width"], shape.width, _copy(row, out))
     code.end()
     return "gather"
+
+
+def _copy(source: Any, target: Any) -> Callable[[Lanes, Any], None]:
+    """A body for `Code.each`."""
+    return lambda v, j: v.store(v.load(source, j), target, j)
 
 
 def _multiply_row(module: ir.Module, shape: Shape) -> str:
@@ -281,34 +281,30 @@ class _Operands(Operands):
         return super().total(gate)
 
 
-def _update(module: ir.Module, shape: Shape, name: str, cell: Cell) -> list[str]:
-    """`<name>_update(count, units, z, inner, factor, <states>)`: the states `(count, units)` after a step, in place.
+def _update(module: ir.Module, shape: Shape, name: str, cell: Cell, results: Sequence[str]) -> str:
+    """A kernel `(count, units, z, inner, factor, <states>)` that stores results of a cell's step, states in place.
 
     `z` `(count, gates * units)` holds the pre-activations; with `cell.apart` only the input shares, and `inner` the
-    recurrent ones. `<name>_factor` stores in `factor` `(count, units)` what the recurrent kernel is multiplied with in
-    place of h, from the gates that do not need it; only for the cell that does so.
+    recurrent ones. `factor` is what the cell multiplies with the recurrent kernel in place of h; as a result it needs
+    only the other gates. It and the states are `(count, units)`.
     """
-    stages = {"update": cell.states}
-    if cell is GRU_RESET_BEFORE:
-        stages["factor"] = ["factor"]
-    for stage, results in stages.items():
-        names = {"count": INT, "units": INT}
-        names |= dict.fromkeys(["z", "inner", "factor", *cell.states], POINTER)
-        code = Code(module, f"{name}_{stage}", names)
-        arg, H = code.arg, code.arg["units"]
-        with code.loop(0, arg["count"]) as row:
-            at, own = code.mul(row, len(cell.gates), H), code.mul(row, H)
+    names = {"count": INT, "units": INT}
+    names |= dict.fromkeys(["z", "inner", "factor", *cell.states], POINTER)
+    code = Code(module, name, names)
+    arg, H = code.arg, code.arg["units"]
+    with code.loop(0, arg["count"]) as row:
+        at, own = code.mul(row, len(cell.gates), H), code.mul(row, H)
 
-            def unit(v: Lanes, j: Any, code: Any = code, at: Any = at, own: Any = own, results: Any = results) -> None:
-                def share(kind: str, gate: str) -> Any:
-                    source = code.arg["inner" if kind == "recurrent" else "z"]
-                    return v.load(source, at, code.mul(cell.gates.index(gate), code.arg["units"]), j)
+        def unit(v: Lanes, j: Any) -> None:
+            def share(kind: str, gate: str) -> Any:
+                source = arg["inner" if kind == "recurrent" else "z"]
+                return v.load(source, at, code.mul(cell.gates.index(gate), H), j)
 
-                x = _Operands(v, cell, lambda state: v.load(code.arg[state], own, j), share)
-                found = {**cell.step(v, x), **x.found}
-                for result in results:
-                    v.store(found[result], code.arg[result], own, j)
+            x = _Operands(v, cell, lambda state: v.load(arg[state], own, j), share)
+            found = {**cell.step(v, x), **x.found}
+            for result in results:
+                v.store(found[result], arg[result], own, j)
 
-            code.each(H, shape.width, unit)
-        code.end()
-    return [f"{name}_{stage}" for stage in stages]
+        code.each(H, shape.width, unit)
+    code.end()
+    return name

@@ -116,7 +116,9 @@ def test_logits_are_those_of_the_plain_decoder(
 @pytest.mark.parametrize("num", [1, 5])
 @pytest.mark.parametrize("layer_norm", [False, True])
 @pytest.mark.parametrize(
-    "strategies", [[], [Temperature(0.7)], [Temperature(1.4), TopK(6)]], ids=["softmax", "cool", "top"]
+    "strategies",
+    [[], [Temperature(0.7)], [Temperature(1.4), TopK(6)]],
+    ids=["softmax", "cool", "top"],
 )
 def test_a_seed_gives_the_text_of_the_plain_decoder(cell, num, layer_norm, strategies, decoders):
     fast, plain = decoders(cell, layer_norm=layer_norm, scale=0.3)
