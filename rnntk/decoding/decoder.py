@@ -282,7 +282,9 @@ def _compiled(plain: reference.Network) -> tuple[reference.Network, type[States]
     """The network on kernels, and the class of its states; None where kernels cannot run."""
     try:
         from rnntk.decoding import compiled
-    except (ImportError, OSError):
+
+        compiled.native.kernels()
+    except (ImportError, OSError, RuntimeError):  # RuntimeError: LLVM refuses the processor
         return None
     return compiled.Network(plain), compiled.States
 
