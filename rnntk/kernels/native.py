@@ -90,7 +90,7 @@ class Kernels:
         self._functions[name](*[_number(o) for o in operands])
 
     def table(self, calls: Sequence[tuple[str, Sequence[Operand]]]) -> Table:
-        """Kernels with their operands, to be run in this order as often as one likes (see `drawing`)."""
+        """Kernels with their operands, to be run in this order as often as one likes (see `sampling`)."""
         operands = [np.array([_number(o) or 0 for o in given], np.int64) for _, given in calls]
         entries = [self._engine.get_function_address(f"{name}_entry") for name, _ in calls]
         pairs = np.array(
