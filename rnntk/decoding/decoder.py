@@ -17,7 +17,7 @@ from rnntk.cells import CELLS, GRU_RESET_BEFORE
 from rnntk.cores import available_cores
 from rnntk.decoding import reference
 from rnntk.decoding.reference import Floats, Layer, States
-from rnntk.decoding.strategies import Sampler, Strategy, by_softmax, surprise
+from rnntk.decoding.strategies import Sampler, Strategy, by_softmax, surprisal
 from rnntk.errors import RunError, UsageError
 
 WIDEST = 64
@@ -274,7 +274,7 @@ class _Part:
             for t, row in enumerate(uniforms):
                 ids[t] = chosen = self.sampler.draw(states.logits, row)
                 if self.losses:
-                    losses[t] = surprise(states.logits, chosen)
+                    losses[t] = surprisal(states.logits, chosen)
                 states.step(chosen)
 
 

@@ -254,6 +254,6 @@ def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     return found
 
 
-def surprise(logits: NDArray[np.floating], ids: NDArray[np.intp]) -> NDArray[np.float64]:
+def surprisal(logits: NDArray[np.floating], ids: NDArray[np.intp]) -> NDArray[np.float64]:
     """Surprisal under the model's own softmax: logits `(n, V)` and ids `(n,)` to nats `(n,)`."""
     return -log_softmax(logits)[np.arange(len(ids)), ids]

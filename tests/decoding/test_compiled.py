@@ -10,7 +10,7 @@ from rnntk.decoding import compiled
 from rnntk.decoding import decoder as decoder_module
 from rnntk.decoding.decoder import Decoder
 from rnntk.decoding.language_model import LanguageModel
-from rnntk.decoding.strategies import Sampler, Temperature, TopK, surprise
+from rnntk.decoding.strategies import Sampler, Temperature, TopK, surprisal
 from rnntk.kernels import native
 from rnntk.kernels.code import Shape
 from rnntk.text.preprocessors import Plain
@@ -243,9 +243,9 @@ def test_the_kernel_draws_what_numpy_draws(scale):
     by_numpy = Sampler([], rng, 4000, 37).draw(logits, chances).copy()
     found, losses = sampled(logits, chances)
     assert np.mean(found != by_numpy) < 1e-3  # exponentials in float32 move a border by 1e-7
-    np.testing.assert_allclose(losses, surprise(logits, found), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(losses, surprisal(logits, found), rtol=1e-6, atol=1e-6)
     found, losses = sampled(logits, chances, 0.01)
-    np.testing.assert_allclose(losses, surprise(logits, found), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(losses, surprisal(logits, found), rtol=1e-6, atol=1e-6)
 
 
 def test_a_million_draws_follow_the_softmax():
