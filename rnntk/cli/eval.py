@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from rnntk.cli.console import SCHEMA_VERSION, Bar, Console, shown
 from rnntk.cli.model import load, model_options
-from rnntk.cli.options import common_options, config_options, option
+from rnntk.cli.options import config_options, console_options, option
 from rnntk.config import TextConfig
 from rnntk.errors import RnntkError, UsageError
 
@@ -75,13 +75,14 @@ Examples:
     help="Write the report of rnntk play --report: the text shaded by surprise, as a web page.",
 )
 @config_options(TextConfig, leave_out=FIXED)
-@common_options
+@console_options
 @click.pass_context
 def command(
     ctx: click.Context,
     split: str | None,
     costs: Path | None,
     html: Path | None,
+    console: Console,
     **values: Any,
 ) -> None:
     """Measure RUN, a folder or a name in --runs-dir, on text it was not trained on; without it, the latest.
@@ -89,7 +90,6 @@ def command(
     Prints nats, bits per character and perplexity, for Hangul also bits per syllable; and what single characters,
     n-grams of the training text and xz make of the same text.
     """
-    console = Console.of(values)
     model = load(values)
     inputs = tuple(values["input"])
     own = model.run.settings.get("input") or ()

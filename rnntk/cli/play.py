@@ -11,7 +11,7 @@ import click
 from rnntk.cli import stream
 from rnntk.cli.console import Console, on_a_desktop, shown
 from rnntk.cli.model import load, model_options
-from rnntk.cli.options import common_options, option
+from rnntk.cli.options import console_options, option
 from rnntk.errors import UsageError
 
 if TYPE_CHECKING:
@@ -56,13 +56,14 @@ Examples:
     metavar="FILE",
     help="With --report: the text, in UTF-8; - is stdin.  [default: one the model writes]",
 )
-@common_options
+@console_options
 def command(
     port: int | None,
     host: str,
     open_browser: bool | None,
     report: Path | None,
     input: str | None,
+    console: Console,
     **values: Any,
 ) -> None:
     """Open a page on RUN, a folder or a name in --runs-dir; without it, on the latest.
@@ -72,7 +73,6 @@ def command(
     """
     from rnntk.play import serve
 
-    console = Console.of(values)
     if report is None:
         if input is not None:
             raise UsageError("--input goes with --report; the page has a field to paste text into.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import secrets
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ import click
 from rnntk.cli import shading, stream
 from rnntk.cli.console import Console, shown
 from rnntk.cli.model import load, model_options
-from rnntk.cli.options import common_options, config_options, given, option
+from rnntk.cli.options import config_options, console_options, given, option
 from rnntk.config import SampleConfig
 from rnntk.errors import UsageError
 
@@ -65,7 +64,7 @@ Examples:
     is_flag=True,
     help="Type prompts and see the model continue them; :help shows how to change settings.",
 )
-@common_options
+@console_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -73,6 +72,7 @@ def command(
     prime_file: str | None,
     color: bool,
     interactive: bool,
+    console: Console,
     **values: Any,
 ) -> None:
     """Sample text from RUN, a folder or a name in --runs-dir; without it, from the run that was trained last.
@@ -80,7 +80,6 @@ def command(
     With --json each text comes with the probability of every symbol under the model itself, whatever the
     strategy.
     """
-    console = Console.of(values)
     if values["greedy"]:
         values["temperature"] = 0.0
     settings = SampleConfig.from_json(values)
@@ -104,7 +103,7 @@ def command(
     prompt = model.prompt(model.default_prompt if prime is None else prime, settings.on_unknown)
     if prompt.skipped:
         console.note(f"Left out of the prompt: {', '.join(map(repr, prompt.skipped))}")
-    seed = settings.seed if settings.seed is not None else secrets.randbelow(2**32)
+    seed = settings.new_seed()
     console.note(f"{where}, seed {seed}")
     if shaded:
         console.note(shading.legend())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import secrets
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -111,7 +110,7 @@ class Api:
         config = SampleConfig(**{k: asked[k] for k in settings if k in asked})
         if config.length > limits.LENGTH:
             raise UsageError(f"length must be at most {limits.LENGTH} here, got {config.length}")
-        seed = secrets.randbelow(2**32) if config.seed is None else config.seed
+        seed = config.new_seed()
         model = self.models.loaded(step)
         if model is None:
             model = await anyio.to_thread.run_sync(self.models.get, step)
