@@ -118,4 +118,4 @@ GRU_RESET_BEFORE = Cell("gru", "zrg", "h", _gru_reset_before)
 RNN = Cell("rnn", "h", "h", _rnn)
 
 CELLS = {cell.name: cell for cell in (LSTM, GRU, RNN)}
-"""The cells that have kernels, by name. `GRU_RESET_BEFORE` has none."""
+"""The cells that can be trained, by name. `GRU_RESET_BEFORE` can only be imported."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rnntk.decoding.beam import beam_search
 from rnntk.decoding.decoder import Decoder, States
-from rnntk.decoding.strategies import Ban, Sampler, Strategy, by_softmax, surprise
+from rnntk.decoding.strategies import Ban, Strategy
 from rnntk.errors import RunError, UsageError
 from rnntk.text.preprocessors import Plain, Preprocessor
 from rnntk.text.vocabulary import Vocabulary
@@ -137,15 +137,7 @@ def generate(
     ready, states = _primed(decoder, vocabulary, preprocessor, prime, num, states)
     if vocabulary.unknown_symbol is not None:
         strategies = [Ban(vocabulary.encode(vocabulary.unknown_symbol).tolist()), *strategies]
-    by_strategies = by_softmax(strategies, costs) is None
-    if decoder.is_worth_compiling(num, length, by_strategies=by_strategies):
-        from rnntk.decoding import compiled
-
-        rows = _row_by_row(compiled.draw(decoder, states, strategies, rng, length, costs))
-    else:
-        rows = _step_by_step(
-            decoder, states, Sampler(strategies, rng, num, len(vocabulary)), length, costs
-        )
+    rows = _row_by_row(decoder.sample(states, strategies, rng, length, costs))
     codec: Preprocessor = Plain() if raw else preprocessor
     before = preprocessor.encode(ready.text) if echo else ""
     texts = [_Text(k, codec, before, stop) for k in range(num)]
@@ -315,17 +307,6 @@ class _Text:
 
 Row = tuple[NDArray[np.intp], NDArray[np.float64]]
 """What all streams drew at one step, and what it cost: `(n,)` each, or no costs."""
-
-
-def _step_by_step(
-    decoder: Decoder, states: States, sampler: Sampler, length: int, costs: bool
-) -> Iterator[Row]:
-    logits, nothing = states.logits, np.zeros(0)
-    for done in range(length):
-        ids = sampler.draw(logits)
-        yield ids, surprise(logits, ids) if costs else nothing
-        if done + 1 < length:
-            logits = decoder.step(ids, states)
 
 
 def _row_by_row(blocks: Iterator[Row]) -> Iterator[Row]:

@@ -137,17 +137,12 @@ class Temperature(_Stateless):
             scores /= self.temperature
 
 
-def by_softmax(strategies: Sequence[Strategy], costs: bool) -> float | None:
-    """The temperature, if these strategies are nothing more; None if they are, or as good as greedy.
-
-    Args:
-        strategies: in order.
-        costs: whether what symbols cost is asked for, which is always the softmax's at temperature 1.
-    """
+def by_softmax(strategies: Sequence[Strategy]) -> float | None:
+    """The temperature, if these strategies are nothing more; None if they are, or as good as greedy."""
     if not strategies:
         return 1.0
     only = strategies[0]
-    if len(strategies) > 1 or costs or not isinstance(only, Temperature):
+    if len(strategies) > 1 or not isinstance(only, Temperature):
         return None
     return only.temperature if only.temperature > 1e-3 else None
 

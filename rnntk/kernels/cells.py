@@ -151,16 +151,15 @@ class Loop(Code):
 
 
 def emit(module: ir.Module, shape: Shape, products: Products) -> None:
-    """Put `<cell>_forward`, `<cell>_backward` and `<cell>_alone` of each cell into a module, and `scatter`."""
+    """Put `<cell>_forward` and `<cell>_backward` of each cell into a module, and `scatter`."""
     for cell in CELLS.values():
         _forward(Loop(module, cell, "forward", shape, products))
         _backward(Loop(module, cell, "backward", shape, products), _BACKWARD[cell.name])
-        _alone(module, shape, cell)
     _scatter(module, shape)
 
 
 @dataclass(frozen=True)
-class _Operands:
+class Operands:
     """One vector of a step's operands, loaded when the cell asks for them.
 
     Attributes:
@@ -224,7 +223,7 @@ def _forward(code: Loop) -> None:
 
             def unit(v: Lanes, j: Any) -> None:
                 places = {gate: code.add(code.mul(k, H), j) for k, gate in enumerate(cell.gates)}
-                x = _Operands(
+                x = Operands(
                     v,
                     cell,
                     before=lambda state: v.load(before[state], own, j),
@@ -352,81 +351,6 @@ def _backward(code: Loop, gradients: Callable[[Lanes, _Past], Gradients]) -> Non
 
             code.each(H, shape.width, unit)
         code.multiply(du if cell.apart else dz, G, H, arg["dh"])
-    code.end()
-
-
-def _alone(module: ir.Module, shape: Shape, cell: Cell) -> None:
-    """`<cell>_alone(first, last, inputs, units, x, kernel, rows, ids, recurrent, bias, h, h_after, c, c_after)`: one
-    step of some units of a layer, of one sequence.
-
-    All that such a step does is read weights, so each goes from memory into a register once, and the gates
-    never leave theirs. Units `first` to `last` are whole panels, and so are `units`, so that each gate's columns
-    of a kernel are panels of their own.
-
-    Args:
-        x, inputs: what comes in and how much, which may be nothing; `kernel` is packed.
-        rows, ids: row `ids[0]` is added to the product; row 0 where `ids` is null.
-        recurrent: packed.
-        bias: a GRU's second one; otherwise unused, as are `c` and `c_after` but for an LSTM.
-    """
-    names = dict.fromkeys(["first", "last", "inputs", "units"], INT)
-    pointers = ["x", "kernel", "rows", "ids", "recurrent", "bias", "h", "h_after", "c", "c_after"]
-    code = Code(
-        module,
-        f"{cell.name}_alone",
-        names | dict.fromkeys(pointers, POINTER),
-        may_be_one=tuple(pointers),
-    )
-    b, arg, v = code.b, code.arg, Lanes(code, shape.width)
-    gates = len(cell.gates)
-    halves = (0, shape.width)
-    units = arg["units"]
-    with b.if_else(code.is_given("ids")) as (by_id, by_0):
-        with by_id:
-            chosen = code.mul(code.symbol(arg["ids"], code.whole(0)), gates, units)
-            from_id = b.block
-        with by_0:
-            from_0 = b.block
-    start = b.phi(INT)
-    start.add_incoming(chosen, from_id)
-    start.add_incoming(code.whole(0), from_0)
-
-    def summed(j: Any, count: Any, vector: str, packed: str, sums: list[Any]) -> list[Any]:
-        """Sums of the gates at units j, plus `count` terms each."""
-        panels = [
-            code.at(arg[packed], code.mul(code.add(code.mul(g, units), j), count))
-            for g in range(gates)
-        ]
-        with code.carried_loop(0, count, 1, sums) as (k, carried, done):
-            a = v.spread(arg[vector], k)
-            done(
-                [
-                    v.fma(a, v.load(panels[i // 2], code.mul(k, shape.panel), halves[i % 2]), total)
-                    for i, total in enumerate(carried)
-                ]
-            )
-        return code.carried
-
-    with code.loop(arg["first"], arg["last"], shape.panel) as j:
-        places = [(code.add(code.mul(g, units), j), half) for g in range(gates) for half in halves]
-        z = [v.load(arg["rows"], start, *place) for place in places]
-        z = summed(j, arg["inputs"], "x", "kernel", z)
-        inner = z
-        if cell.apart:
-            inner = [v.load(arg["bias"], *place) for place in places]
-            inner = summed(j, units, "h", "recurrent", inner)
-        else:
-            z = summed(j, units, "h", "recurrent", z)
-        for i, half in enumerate(halves):
-            sums = {"both": z[i::2], "input": z[i::2], "recurrent": inner[i::2]}
-            shares = {
-                (kind, gate): sums[kind][k] for kind in sums for k, gate in enumerate(cell.gates)
-            }
-            before = {state: v.load(arg[state], j, half) for state in cell.states}
-            x = _Operands(v, cell, before.__getitem__, lambda *share, shares=shares: shares[share])
-            found = cell.step(v, x)
-            for state in cell.states:
-                v.store(found[state], arg[f"{state}_after"], j, half)
     code.end()
 
 

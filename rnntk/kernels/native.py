@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from rnntk.cache import cache_dir
 from rnntk.errors import UsageError
-from rnntk.kernels import cells, drawing, norm, objects, product
+from rnntk.kernels import objects
 from rnntk.kernels.code import Shape
 
 Floats = NDArray[np.float32]
@@ -90,7 +90,7 @@ class Kernels:
         self._functions[name](*[_number(o) for o in operands])
 
     def table(self, calls: Sequence[tuple[str, Sequence[Operand]]]) -> Table:
-        """Kernels with their operands, to be run in this order as often as one likes (see `drawing`)."""
+        """Kernels with their operands, to be run in this order as often as one likes (see `sampling`)."""
         operands = [np.array([_number(o) or 0 for o in given], np.int64) for _, given in calls]
         entries = [self._engine.get_function_address(f"{name}_entry") for name, _ in calls]
         pairs = np.array(
@@ -127,8 +127,10 @@ class Kernels:
         if not bfloat16:
             self("product", *self.product_operands(a, packed, bias, c))
             return
+        from rnntk.kernels.product import room  # see `_compile`
+
         (m, k), columns = a.shape, c.shape[1]
-        words = empty(product.room(m, k))
+        words = empty(room(m, k))
         self("product_bf16", self.high(m), m, columns, k, a, words, packed, bias, 0, c, columns)
 
     def add_weight_gradient(
@@ -142,13 +144,13 @@ class Kernels:
 
 
 def _compile(machine: Any, shape: Shape) -> objects.Compiled:
+    # Imported here because a program that finds its kernels in the cache starts 10 ms sooner without.
+    from rnntk.kernels import cells, norm, product, sampling
+
     module = ir.Module("rnntk")
     cells.emit(module, shape, product.emit(module, shape))
     norm.emit(module, shape)
-    drawing.emit(module, shape)
-    in_tables = [f"{cell}_{how}" for cell in ("lstm", "gru", "rnn") for how in ("forward", "alone")]
-    for kernel in ("product", "meet", "standardize", *in_tables):
-        drawing.table_entry(module, kernel)
+    sampling.emit(module, shape)
     parsed = llvm.parse_assembly(str(module))
     parsed.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=2)

@@ -190,8 +190,7 @@ def trace(loaded: Loaded, text: str) -> Trace:
 def values(found: Trace, decoder: Decoder, layer: int, quantity: str) -> NDArray[np.float32]:
     """What the units of one layer did.
 
-    The gates are computed from the trace and the weights in Keras' layout, all symbols in one product; the decoder
-    keeps none of them.
+    The gates are computed from the trace, all symbols in one product; the decoder keeps none of them.
 
     Args:
         found: the trace.
@@ -213,44 +212,14 @@ def values(found: Trace, decoder: Decoder, layer: int, quantity: str) -> NDArray
         return found.hidden[layer]
     if quantity == "c":
         return np.tanh(found.cells[layer])
-    return _gate(found, decoder, layer, quantity)
-
-
-def _gate(found: Trace, decoder: Decoder, layer: int, quantity: str) -> NDArray[np.float32]:
-    H, cell, weights = found.hidden.shape[2], decoder.cell, decoder.weights
     if layer == 0:
-        inputs = np.asarray(weights["embedding/embeddings"])[found.text.ids]
-    elif decoder.layer_norm:
-        inputs = standardized(found.hidden[layer - 1])
+        inputs = decoder.embedding[found.text.ids]
     else:
-        inputs = found.hidden[layer - 1]
-    before = np.zeros_like(found.hidden[layer])
-    before[1:] = found.hidden[layer][:-1]
-    name = f"rnn_{layer}"
-    kernel, recurrent, bias = (
-        np.asarray(weights[f"{name}/{part}"]) for part in ("kernel", "recurrent_kernel", "bias")
-    )
-
-    def columns(gate: str) -> slice:
-        place = {"lstm": "ifgo", "gru": "zrg"}[cell].index(gate)
-        return slice(place * H, (place + 1) * H)
-
-    def summed(gate: str, state: NDArray[np.float32]) -> NDArray[np.float32]:
-        part = columns(gate)
-        total = inputs @ kernel[:, part] + state @ recurrent[:, part]
-        return total + (bias[part] if bias.ndim == 1 else bias[0, part] + bias[1, part])
-
-    if quantity in GATES:
-        return _sigmoid(summed(quantity, before))
-    if cell == "lstm":
-        return np.tanh(summed("g", before))
-    reset = _sigmoid(summed("r", before))
-    if bias.ndim == 1:  # the reset gate acts before the product
-        return np.tanh(summed("g", reset * before))
-    part = columns("g")
-    recurrent_part = before @ recurrent[:, part] + bias[1, part]
-    return np.tanh(inputs @ kernel[:, part] + bias[0, part] + reset * recurrent_part)
-
-
-def _sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.float32(0.5) * (np.float32(1) + np.tanh(np.float32(0.5) * x))
+        below = found.hidden[layer - 1]
+        inputs = standardized(below) if decoder.layer_norm else below
+    states = {"h": found.hidden, "c": found.cells}
+    before = {
+        state: np.vstack([np.zeros_like(states[state][layer][:1]), states[state][layer][:-1]])
+        for state in decoder.layers[layer].cell.states
+    }
+    return decoder.layers[layer].step(inputs, before)[quantity]
