@@ -55,8 +55,9 @@ class CharRNN(keras.Model):
         layer_norm: whether each recurrent layer's outputs are normalised over its units, before anything is
             dropped of them; the state that goes on to the next step is not (see `rnntk.layer_norm`).
         precision: "float32", or "bfloat16" for products in bfloat16; weights and states stay
-            float32. Keras' own path (see `layers.py`), on a GPU above all, makes them in float32 all the
-            same; a GRU that resets before, which knows no other path, is refused.
+            float32. On a GPU cuDNN keeps everything inside the recurrent layers in bfloat16, and the output
+            layer is computed in float32. Keras' own path (see `layers.py`) computes in float32 all the same; a GRU
+            that resets before, which knows no other path, is refused.
         seed: of the initial weights; one independent stream for each weight.
 
     Raises:

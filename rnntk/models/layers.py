@@ -1,8 +1,8 @@
 """The recurrent layers: Keras' own, with the same weights, names, shapes and arguments, made fast.
 
-The path is chosen here and nowhere else, by `_Fast.is_fast`: the hand-written loops of `fast.py` where
-a CPU does the work, and Keras' own code everywhere else, which on a GPU is cuDNN. The weights are the
-same ones on either path, so a model trained on one continues on the other and in stock Keras.
+The path is chosen by `_Fast.is_fast` and `cudnn.can_run`: the hand-written loops of `fast.py` on a CPU, cuDNN
+(`cudnn.py`) on a GPU, and Keras' own code for whatever these cannot do. The weights are the same on every
+path, so a model trained on one continues on the others and in stock Keras.
 
 The fast path wants to know the number of sequences and of steps when a graph is made of it. `fit` knows them
 if all batches are alike: give it a number of sequences that the batch size divides, or a `tf.data` set
