@@ -3,7 +3,7 @@
 Keras calls cuDNN once per layer, through TensorFlow's operation, which knows only the standard algorithm and launches
 it kernel by kernel. A training step is then bound by the host: it takes the same time for any model. Here a graph calls
 `cudnn_library` for the whole stack: cuDNN's persistent kernels where the layers are small enough, else the standard
-algorithm replayed as a CUDA graph. TensorFlow's operation remains for eager calls, unknown shapes and several GPUs.
+algorithm replayed as a CUDA graph. TensorFlow's operation remains for eager calls, unknown shapes and several replicas.
 
 cuDNN holds all weights in one buffer: the kernels of every layer, transposed, then the biases of every layer, two per
 layer. Its gates stand in Keras' order (i, f, c, o) for an LSTM, but in the order r, z, h for a GRU, where Keras has
@@ -157,7 +157,7 @@ def _by_operation(cell: str, x: tf.Tensor, h: tf.Tensor, *others: tf.Tensor) -> 
 def _runner_of(layers: Sequence[Any], x: tf.Tensor) -> tuple[_Runner | None, str]:
     """What runs these layers in the library itself, or None and the reason."""
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-        return None, "one process trains on several devices"
+        return None, "several replicas share the batch"
     steps, batch, features = x.shape
     problem = library.Problem(
         layers[0].kind.name,
