@@ -12,7 +12,8 @@ on Keras' own code:
 - no `dropout`, no `recurrent_dropout`, no `unroll`.
 
 Masks and `lengths` (on a CPU), `go_backwards`, `initial_state`, `stateful` and batches of any size are all fast. The
-kernels run on the calling thread; `rnntk.training.step` cuts a batch into one shard per core. They have first derivatives only.
+kernels run on the calling thread; `rnntk.training.step` cuts a batch into one shard per core. They have no second
+derivatives.
 """
 
 from __future__ import annotations
