@@ -12,10 +12,10 @@ from rnntk.cli.options import Option, console_options, runs_dir_option
 
 # How to open each format without rnntk.
 OPEN_WITH = {
-    "keras": 'keras.models.load_model({!r})',
+    "keras": "keras.models.load_model({!r})",
     "savedmodel": 'tf.saved_model.load({!r}).signatures["serving_default"]',
-    "onnx": 'onnxruntime.InferenceSession({!r})',
-    "npz": 'numpy.load({!r})',
+    "onnx": "onnxruntime.InferenceSession({!r})",
+    "npz": "numpy.load({!r})",
 }
 
 

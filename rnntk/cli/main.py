@@ -129,7 +129,9 @@ def main() -> None:
     codecs.register_error("rnntk-names", _as_bytes)
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors=None if stream is sys.stdin else "rnntk-names")
+            stream.reconfigure(
+                encoding="utf-8", errors=None if stream is sys.stdin else "rnntk-names"
+            )
     stdout.watch()
     try:
         try:

@@ -159,7 +159,13 @@ def _pick(
 
 
 # What TensorFlow 0.x and 1.0 called a kernel and a bias.
-_OLD_PARTS = {"matrix": "kernel", "w_0": "kernel", "weights": "kernel", "b": "bias", "biases": "bias"}
+_OLD_PARTS = {
+    "matrix": "kernel",
+    "w_0": "kernel",
+    "weights": "kernel",
+    "b": "bias",
+    "biases": "bias",
+}
 
 
 def _scopes(name: str) -> list[str]:
