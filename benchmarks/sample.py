@@ -71,15 +71,17 @@ TARGETS = {
 # ---- what runs inside a worker process -----------------------------------------------------------
 
 
-def rnntk(model: Model, num: int = 1, at_once: int | None = None) -> Draw:
-    """Texts of `at_once` characters one after another, or one text of all."""
+def rnntk(
+    model: Model, num: int = 1, at_once: int | None = None, compiled: bool = True, **options: Any
+) -> Draw:
+    """Texts of `at_once` characters one after another, or one text of all; options as for `SampleConfig`."""
     from rnntk.config import SampleConfig
     from rnntk.decoding.decoder import Decoder
     from rnntk.decoding.language_model import LanguageModel
     from rnntk.text.preprocessors import Plain
     from rnntk.text.vocabulary import Vocabulary
 
-    decoder = Decoder(model.weights(), "lstm")
+    decoder = Decoder(model.weights(), "lstm", compiled=compiled)
     language_model = LanguageModel.from_parts(decoder, Vocabulary(model.alphabet), Plain())
     prompt = language_model.prompt("ABC")
 
@@ -87,7 +89,7 @@ def rnntk(model: Model, num: int = 1, at_once: int | None = None) -> Draw:
         length = at_once or count // num
         done = 0
         while done < count:
-            config = SampleConfig(length=length, num=num)
+            config = SampleConfig(length=length, num=num, **options)
             pieces = language_model.pieces(prompt, config, seed=done)
             done += sum(len(piece.text) for piece in pieces)
         return done
@@ -95,19 +97,15 @@ def rnntk(model: Model, num: int = 1, at_once: int | None = None) -> Draw:
     return draw
 
 
-def rnntk_decoder(model: Model) -> Draw:
-    """The step alone, without drawing: the part of the time that is the network's."""
+def rnntk_eval(model: Model) -> Draw:
+    """The losses of a given text."""
     from rnntk.decoding.decoder import Decoder
 
     decoder = Decoder(model.weights(), "lstm")
-    states = decoder.initial_states()
-    ids = np.zeros(1, np.intp)
+    rng = np.random.default_rng(0)
 
     def draw(count: int) -> int:
-        for k in range(count):
-            ids[0] = k % model.vocabulary
-            decoder.step(ids, states)
-        return count
+        return len(decoder.costs(rng.integers(0, model.vocabulary, count + 1)))
 
     return draw
 
@@ -227,7 +225,9 @@ def pytorch(model: Model) -> Draw:
 VARIANTS: dict[str, Callable[[Model], Draw]] = {
     "rnntk": rnntk,
     "rnntk-1000": lambda model: rnntk(model, 1, 1000),
-    "rnntk-step-only": rnntk_decoder,
+    "rnntk-top-k": lambda model: rnntk(model, 1, 1000, temperature=0.8, top_k=20),
+    "rnntk-numpy": lambda model: rnntk(model, 1, 1000, compiled=False),
+    "rnntk-eval": rnntk_eval,
     "rnntk-64": lambda model: rnntk(model, 64),
     "keras-char": keras_char,
     "keras-graph": keras_graph,
@@ -236,7 +236,9 @@ VARIANTS: dict[str, Callable[[Model], Draw]] = {
 NAMES = {
     "rnntk": "rnntk, one stream",
     "rnntk-1000": "rnntk, texts of 1,000 one after another (`rnntk sample`)",
-    "rnntk-step-only": "rnntk, the NumPy decoder's step alone",
+    "rnntk-top-k": "the same with `--temperature 0.8 --top-k 20`",
+    "rnntk-numpy": "the same in plain NumPy, without kernels",
+    "rnntk-eval": "rnntk, a given text's losses (`rnntk eval`)",
     "rnntk-64": "rnntk, 64 streams in sum",
     "keras-char": "Keras, one `tf.function` call a character",
     "keras-graph": "Keras, loop inside the graph",

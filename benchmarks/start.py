@@ -3,9 +3,10 @@
     python benchmarks/start.py
     python benchmarks/start.py --units 512 --layers 3
 
-Both are new processes that read the same weights from the same file, prime the model, draw one character
-and print it. Rounds alternate; a figure is the median of its rounds. Python with NumPy alone is the
-floor that no program in NumPy can get below.
+Both are new processes that read the same weights from the same file, feed a prompt, sample one character
+and print it. Rounds alternate; a figure is the median of its rounds. The first start on a machine compiles the
+kernels. Python with NumPy alone is the floor that no program in NumPy can get below. `--beside TREE` also
+runs the rnntk of another source tree.
 """
 
 from __future__ import annotations
@@ -84,23 +85,38 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--units", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--beside", type=Path, metavar="TREE")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         run = make_run(Path(place) / "run", options.layers, options.units)
         weights = str(next(run.glob("checkpoints/*/weights.safetensors")))
         python = sys.executable
+        sample = [python, "-m", "rnntk", "sample", str(run), "--prime", "abc", "--length", "1"]
+        first = "the first start on a machine"
+        beside = f"rnntk of {options.beside}"
         variants = {
-            "rnntk sample --length 1": [
-                python, "-m", "rnntk", "sample", str(run), "--prime", "abc", "--length", "1",
-            ],
+            "rnntk sample --length 1": sample,
+            **({beside: sample} if options.beside else {}),
+            first: sample,
             "the same with Keras": [python, "-c", KERAS, weights],
             "Python with NumPy, nothing done": [python, "-c", "import numpy, numpy.random"],
         }  # fmt: skip
         seconds: dict[str, list[float]] = {name: [] for name in variants}
         for _ in range(options.rounds):
             for name, command in variants.items():
+                changed = {}
+                if name == first:
+                    changed["RNNTK_CACHE"] = tempfile.mkdtemp(dir=place)
+                elif name == beside:
+                    changed["PYTHONPATH"] = str(options.beside)
                 started = time.perf_counter()
-                subprocess.run(command, check=True, capture_output=True)
+                subprocess.run(
+                    command,
+                    check=True,
+                    capture_output=True,
+                    env={**os.environ, **changed},
+                    cwd=place,
+                )
                 seconds[name].append(time.perf_counter() - started)
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, ",

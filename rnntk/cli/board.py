@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from rnntk.cli.console import Console, on_a_desktop
-from rnntk.cli.options import Option, console_options, runs_dir_option
+from rnntk.cli.options import console_options, option, runs_dir_option
 
 
 @click.command(
@@ -19,22 +19,19 @@ Examples:
   rnntk board
   rnntk board --runs-dir /data/runs --port 8000 --no-open""",
 )
-@click.option(
+@option(
     "--host",
-    cls=Option,
     default="127.0.0.1",
     help="The address to listen at; 0.0.0.0 shows the runs to the whole network.",
 )
-@click.option(
+@option(
     "--port",
-    cls=Option,
     type=click.IntRange(0, 65535),
     help="The port; 0 is any free one.  [default: 6006, or the next free one]",
 )
-@click.option(
+@option(
     "--open/--no-open",
     "open_browser",
-    cls=Option,
     default=None,
     help="Open it in the browser.  [default: on a desktop, from a terminal]",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,11 +43,6 @@ class Console:
         logger.propagate = False
         level = logging.ERROR if self.quiet else logging.DEBUG if self.verbose else logging.INFO
         logger.setLevel(level)
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Console:
-        """The console that a command's `--quiet`, `--verbose` and `--json` ask for."""
-        return cls(values["quiet"], values["verbose"], values["as_json"])
 
     def note(self, text: str) -> None:
         """A sentence for the user, on stderr."""

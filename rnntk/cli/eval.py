@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from rnntk.cli.console import SCHEMA_VERSION, Bar, Console, shown
 from rnntk.cli.model import load, model_options
-from rnntk.cli.options import Option, common_options, config_options
+from rnntk.cli.options import config_options, console_options, option
 from rnntk.config import TextConfig
 from rnntk.errors import RnntkError, UsageError
 
@@ -45,48 +45,44 @@ Examples:
 @model_options(
     "best", "Which checkpoint of the run; best is the last one where nothing was held out."
 )
-@click.option(
+@option(
     "--split",
-    cls=Option,
     type=click.Choice(["val", "test", "train"]),
     help="A part of the run's own text.  [default: val, where no --input is given]",
 )
-@click.option(
+@option(
     "--on-unknown",
-    cls=Option,
     type=click.Choice(["error", "skip"]),
     default="error",
     help="Characters of --input that the model does not know.",
 )
-@click.option(
+@option(
     "--floors/--no-floors",
-    cls=Option,
     default=True,
     show_default=False,
     help="Measure baselines on the same text: n-grams of the training text, and xz (the default).",
 )
-@click.option(
+@option(
     "--costs",
-    cls=Option,
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="Write the bits of each character, as JSON.",
 )
-@click.option(
+@option(
     "--html",
-    cls=Option,
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="Write the report of rnntk play --report: the text shaded by surprise, as a web page.",
 )
 @config_options(TextConfig, leave_out=FIXED)
-@common_options
+@console_options
 @click.pass_context
 def command(
     ctx: click.Context,
     split: str | None,
     costs: Path | None,
     html: Path | None,
+    console: Console,
     **values: Any,
 ) -> None:
     """Measure RUN, a folder or a name in --runs-dir, on text it was not trained on; without it, the latest.
@@ -94,7 +90,6 @@ def command(
     Prints nats, bits per character and perplexity, for Hangul also bits per syllable; and what single characters,
     n-grams of the training text and xz make of the same text.
     """
-    console = Console.of(values)
     model = load(values)
     inputs = tuple(values["input"])
     own = model.run.settings.get("input") or ()

@@ -8,7 +8,8 @@ import click
 
 from rnntk.cli.chosen import chosen
 from rnntk.cli.console import Console, shown
-from rnntk.cli.options import Option, console_options, runs_dir_option
+from rnntk.cli.model import model_options
+from rnntk.cli.options import PATH, console_options, option
 
 # How to open each format without rnntk.
 OPEN_WITH = {
@@ -27,31 +28,20 @@ Examples:
   rnntk export runs/linux_kernel-1 --checkpoint best --output kernel.keras
   rnntk export runs/linux_kernel-1 --format onnx""",
 )
-@click.argument("run", required=False, type=click.Path(path_type=Path))
-@click.option("--corpus", cls=Option, metavar="NAME", help="Only runs on this corpus.")
-@click.option(
+@model_options("last", "Which checkpoint of the run.")
+@option(
     "--format",
     "format",
-    cls=Option,
     type=click.Choice(list(OPEN_WITH), case_sensitive=False),
     default="keras",
     help="Format of the file; onnx needs: pip install 'rnntk[onnx]'.",
 )
-@click.option(
-    "--checkpoint",
-    cls=Option,
-    default="last",
-    metavar="best|last|STEP",
-    help="Which checkpoint of the run.",
-)
-@click.option(
+@option(
     "--output",
-    cls=Option,
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="PATH",
     help="The file to write.  [default: the run's name, in this folder]",
 )
-@runs_dir_option
 @console_options
 def command(
     run: Path | None,

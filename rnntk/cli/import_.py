@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from rnntk.cli.console import Console, shown
-from rnntk.cli.options import Option, console_options, runs_dir_option
+from rnntk.cli.options import PATH, console_options, option, runs_dir_option
 
 
 @click.command(
@@ -18,40 +18,26 @@ Examples:
   rnntk import tf1_checkpoint --corpus invisible_dragon
   rnntk import save --vocab save/chars_vocab.pkl --preprocessor plain""",
 )
-@click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option(
+@click.argument("checkpoint", type=PATH)
+@option(
     "--vocab",
-    cls=Option,
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="The pickled vocabulary.  [default: vocab.pkl or chars_vocab.pkl beside the checkpoint]",
 )
-@click.option(
+@option(
     "--preprocessor",
-    cls=Option,
     metavar="NAME",
     help="Preprocessor of its text.  [default: hangul-slides where the vocabulary has its marker, else plain]",
 )
-@click.option(
-    "--corpus",
-    cls=Option,
-    metavar="NAME",
-    help="Name of its text.  [default: the checkpoint's folder]",
-)
-@click.option(
+@option("--corpus", metavar="NAME", help="Name of its text.  [default: the checkpoint's folder]")
+@option(
     "--forget-bias",
-    cls=Option,
     type=float,
     default=1.0,
     help="Bias that the LSTM's code added to its forget gate; TensorFlow 1's default is 1.",
 )
-@click.option(
-    "--run",
-    cls=Option,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="The new run folder.  [default: runs/<corpus>-<n>]",
-)
+@option("--run", type=PATH, metavar="DIR", help="The new run folder.  [default: runs/<corpus>-<n>]")
 @runs_dir_option
 @console_options
 def command(

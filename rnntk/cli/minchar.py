@@ -11,7 +11,7 @@ import click
 
 from rnntk import minchar
 from rnntk.cli.console import Console
-from rnntk.cli.options import Option, console_options
+from rnntk.cli.options import console_options, option
 from rnntk.corpora import encoding as encodings
 from rnntk.errors import DataError, EncodingError, Interrupted, RnntkError
 from rnntk.text import inputs
@@ -29,37 +29,28 @@ Examples:
   rnntk minchar --input my_poems.txt --iterations 20000
   rnntk minchar --check-gradients""",
 )
-@click.option(
+@option(
     "--input",
-    cls=Option,
     multiple=True,
     metavar="FILE",
     help="A text of your own; - is stdin.  [default: the model's own source, rnntk/minchar.py]",
 )
-@click.option(
-    "--encoding",
-    cls=Option,
-    metavar="NAME",
-    help="The text's encoding.  [default: detected]",
-)
-@click.option(
+@option("--encoding", metavar="NAME", help="The text's encoding.  [default: detected]")
+@option(
     "--iterations",
-    cls=Option,
     type=click.IntRange(1),
     default=5000,
     help=f"Pieces of {minchar.LENGTH} characters to train on.",
 )
-@click.option(
+@option(
     "--seed",
-    cls=Option,
     type=click.IntRange(0, 2**32 - 1),
     default=0,
     help="Same seed and text, same weights and samples.",
 )
-@click.option(
+@option(
     "--check-gradients",
     is_flag=True,
-    cls=Option,
     help="Do not train: compare the hand-derived gradient with finite differences.",
 )
 @console_options

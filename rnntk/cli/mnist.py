@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnntk.cli.console import Console, shown
-from rnntk.cli.options import Option, config_options, console_options, given_values, run_options
+from rnntk.cli.options import (
+    PATH,
+    config_options,
+    console_options,
+    given_values,
+    option,
+    run_options,
+)
 from rnntk.cli.train import chosen_for_resume
 from rnntk.config import MnistConfig
 
@@ -27,10 +34,9 @@ Examples:
   rnntk mnist --data digits --max-steps 200 --plot mistakes.png""",
 )
 @config_options(MnistConfig)
-@click.option(
+@option(
     "--plot",
-    cls=Option,
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="A picture of the worst mistakes on the test images, for example mistakes.png.",
 )

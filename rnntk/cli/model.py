@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rnntk.cli.chosen import chosen
-from rnntk.cli.options import F, Option, runs_dir_option
+from rnntk.cli.options import PATH, F, option, runs_dir_option
 
 if TYPE_CHECKING:
     from rnntk.decoding.language_model import LanguageModel
@@ -26,15 +25,9 @@ def model_options(checkpoint: str, help: str) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         for add in (
             runs_dir_option,
-            click.option(
-                "--checkpoint",
-                cls=Option,
-                default=checkpoint,
-                metavar="best|last|STEP",
-                help=help,
-            ),
-            click.option("--corpus", cls=Option, metavar="NAME", help="Only runs on this corpus."),
-            click.argument("run", required=False, type=click.Path(path_type=Path)),
+            option("--checkpoint", default=checkpoint, metavar="best|last|STEP", help=help),
+            option("--corpus", metavar="NAME", help="Only runs on this corpus."),
+            click.argument("run", required=False, type=PATH),
         ):
             function = add(function)
         return function

@@ -55,6 +55,10 @@ class Option(click.Option):
         return super().get_error_hint(ctx)
 
 
+option = functools.partial(click.option, cls=Option)
+PATH = click.Path(path_type=Path)
+
+
 class FieldType(click.ParamType):
     """The type of a configuration's field: converts what was typed, and checks it as the configuration does."""
 
@@ -105,10 +109,9 @@ def _option(kind: type[Config], name: str) -> Callable[[F], F]:
     bare, _, many = hints(kind)[name]
     described = {"default": field.default, "help": field.metadata["help"]}
     if bare is bool:
-        return click.option(flag_pair(name), cls=Option, show_default=False, **described)
-    return click.option(
+        return option(flag_pair(name), show_default=False, **described)
+    return option(
         config.flag(name),
-        cls=Option,
         type=FieldType(kind, name),
         multiple=many,
         metavar=field.metadata["metavar"],
@@ -144,24 +147,18 @@ def _names(command: click.Command) -> list[str]:
 def common_options(function: F) -> F:
     """`--config`, `--json`, `--quiet`, `--verbose`: what every command has."""
     for decorate in (
-        click.option(
-            "--verbose", "-v", is_flag=True, cls=Option, help="Print more about what is done."
-        ),
-        click.option(
-            "--quiet", "-q", is_flag=True, cls=Option, help="Print results and errors only."
-        ),
-        click.option(
+        option("--verbose", "-v", is_flag=True, help="Print more about what is done."),
+        option("--quiet", "-q", is_flag=True, help="Print results and errors only."),
+        option(
             "--json",
             "as_json",
             is_flag=True,
-            cls=Option,
             envvar="RNNTK_JSON",
             help="One JSON object on stdout.",
         ),
-        click.option(
+        option(
             "--config",
-            type=click.Path(path_type=Path),
-            cls=Option,
+            type=PATH,
             is_eager=True,
             expose_value=False,
             callback=_load_config,
@@ -197,19 +194,17 @@ def given_values(ctx: click.Context, *leave_out: str) -> dict[str, Any]:
 def run_options(function: F) -> F:
     """`--run`, `--runs-dir`, `--resume [DIR]`: where a training run goes, or which one continues."""
     for decorate in (
-        click.option(
+        option(
             "--resume",
-            cls=Option,
             is_flag=False,
             flag_value=LATEST_RUN,
             metavar="[DIR]",
             help="Continue a run exactly; without DIR the latest one.",
         ),
         runs_dir_option,
-        click.option(
+        option(
             "--run",
-            cls=Option,
-            type=click.Path(path_type=Path),
+            type=PATH,
             metavar="DIR",
             help="The new run folder.  [default: runs/<corpus>-<n>]",
         ),
@@ -220,13 +215,8 @@ def run_options(function: F) -> F:
 
 def runs_dir_option(function: F) -> F:
     """`--runs-dir`: the folder in which runs are made and found."""
-    return click.option(
-        "--runs-dir",
-        cls=Option,
-        type=click.Path(path_type=Path),
-        default=Path("runs"),
-        metavar="DIR",
-        help="The folder of runs.",
+    return option(
+        "--runs-dir", type=PATH, default=Path("runs"), metavar="DIR", help="The folder of runs."
     )(function)
 
 

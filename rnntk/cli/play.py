@@ -11,7 +11,7 @@ import click
 from rnntk.cli import stream
 from rnntk.cli.console import Console, on_a_desktop, shown
 from rnntk.cli.model import load, model_options
-from rnntk.cli.options import Option, common_options
+from rnntk.cli.options import console_options, option
 from rnntk.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,47 +27,43 @@ Examples:
   rnntk play --report report.html --input chapter.txt""",
 )
 @model_options("last", "Which checkpoint the page begins with.")
-@click.option(
+@option(
     "--port",
-    cls=Option,
     type=click.IntRange(0, 65535),
     help="Where the page is served; 0 for any free port.  [default: 8765, or a free one]",
 )
-@click.option(
+@option(
     "--host",
-    cls=Option,
     default="127.0.0.1",
     metavar="ADDRESS",
     help="The address to listen at; any other lets other machines in.",
 )
-@click.option(
+@option(
     "--open/--no-open",
     "open_browser",
-    cls=Option,
     default=None,
     help="Open the page in a browser.  [default: when started from a desktop's terminal]",
 )
-@click.option(
+@option(
     "--report",
-    cls=Option,
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="Serve nothing: write the views of one text as one HTML file.",
 )
-@click.option(
+@option(
     "--input",
     "input",
-    cls=Option,
     metavar="FILE",
     help="With --report: the text, in UTF-8; - is stdin.  [default: one the model writes]",
 )
-@common_options
+@console_options
 def command(
     port: int | None,
     host: str,
     open_browser: bool | None,
     report: Path | None,
     input: str | None,
+    console: Console,
     **values: Any,
 ) -> None:
     """Open a page on RUN, a folder or a name in --runs-dir; without it, on the latest.
@@ -77,7 +73,6 @@ def command(
     """
     from rnntk.play import serve
 
-    console = Console.of(values)
     if report is None:
         if input is not None:
             raise UsageError("--input goes with --report; the page has a field to paste text into.")

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from rnntk.cli.console import Console, shown
-from rnntk.cli.options import Option, console_options, runs_dir_option
+from rnntk.cli.options import PATH, console_options, option, runs_dir_option
 
 ROWS = 20  # of a curve in the terminal, where it has as many
 
@@ -23,42 +23,34 @@ Examples:
   rnntk plot runs/linux_kernel-1 --output loss.svg
   rnntk plot linux_kernel-1 linux_kernel-2 --x time --y bits""",
 )
-@click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN]...")
-@click.option(
+@click.argument("runs", nargs=-1, type=PATH, metavar="[RUN]...")
+@option(
     "--output",
-    cls=Option,
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="A .png or .svg file, replaced if it is there.  [default: <y>.png]",
 )
-@click.option(
-    "--terminal", is_flag=True, cls=Option, help="Draw here with characters; needs no Matplotlib."
-)
-@click.option(
+@option("--terminal", is_flag=True, help="Draw here with characters; needs no Matplotlib.")
+@option(
     "--x",
-    cls=Option,
     type=click.Choice(("steps", "time")),
     default="steps",
     help="Against steps, or seconds trained.",
 )
-@click.option(
+@option(
     "--y",
-    cls=Option,
     default="loss",
     metavar="NAME",
     help="loss, bits, perplexity, accuracy, grad_norm, learning_rate, rate, or any other number of the metrics.",
 )
-@click.option(
+@option(
     "--smooth",
-    cls=Option,
     type=click.IntRange(1),
     metavar="N",
     help="Window of the running mean in steps; 1 for none.  [default: a fiftieth of the run]",
 )
-@click.option("--log", is_flag=True, cls=Option, help="A logarithmic y axis.")
-@click.option(
-    "--ascii", is_flag=True, cls=Option, help="With --terminal: no characters beyond ASCII."
-)
+@option("--log", is_flag=True, help="A logarithmic y axis.")
+@option("--ascii", is_flag=True, help="With --terminal: no characters beyond ASCII.")
 @runs_dir_option
 @console_options
 def command(

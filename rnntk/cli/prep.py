@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from rnntk import config
 from rnntk.cli.console import Bar, Console, typed
-from rnntk.cli.options import Option, config_options, console_options, given_values
+from rnntk.cli.options import PATH, config_options, console_options, given_values, option
 from rnntk.config import TextConfig
 
 
@@ -23,13 +23,7 @@ Examples:
   rnntk prep --list""",
 )
 @config_options(TextConfig)
-@click.option(
-    "--output",
-    cls=Option,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Where it goes.  [default: the cache]",
-)
+@option("--output", type=PATH, metavar="DIR", help="Where it goes.  [default: the cache]")
 @click.option(
     "--list",
     "list_all",

@@ -12,7 +12,7 @@ import click
 from rnntk import config, duration
 from rnntk.cli.chosen import without_false_advice
 from rnntk.cli.console import Console, shown, typed
-from rnntk.cli.options import Option, common_options, runs_dir_option
+from rnntk.cli.options import PATH, common_options, option, runs_dir_option
 from rnntk.cli.table import Column, age, size, table, terminal_width
 from rnntk.config import MnistConfig, TrainConfig
 from rnntk.errors import RunError
@@ -45,8 +45,8 @@ Examples:
   rnntk runs --corpus linux_kernel
   rnntk runs show runs/linux_kernel-1""",
 )
-@click.option("--corpus", cls=Option, metavar="NAME", help="Only runs on this corpus.")
-@click.option("--kind", cls=Option, type=click.Choice(KINDS), help="Only runs of this kind.")
+@option("--corpus", metavar="NAME", help="Only runs on this corpus.")
+@option("--kind", type=click.Choice(KINDS), help="Only runs of this kind.")
 @runs_dir_option
 @common_options
 @click.pass_context
@@ -118,7 +118,7 @@ Examples:
   rnntk runs show
   rnntk runs show runs/linux_kernel-1 --json""",
 )
-@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.argument("run", required=False, type=PATH)
 @runs_dir_option
 @common_options
 @click.pass_context

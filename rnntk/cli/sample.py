@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
+import gc
 import math
-import secrets
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,15 @@ import click
 from rnntk.cli import shading, stream
 from rnntk.cli.console import Console, shown
 from rnntk.cli.model import load, model_options
-from rnntk.cli.options import Option, common_options, config_options, given
+from rnntk.cli.options import config_options, console_options, given, option
 from rnntk.config import SampleConfig
 from rnntk.errors import UsageError
 
 if TYPE_CHECKING:
     from rnntk.decoding.generate import Piece
+
+# At its end Python would search all that was imported for garbage, a tenth of a cold start.
+atexit.register(gc.freeze)
 
 
 @click.command(
@@ -32,45 +36,40 @@ Examples:
   echo -n "int main(" | rnntk sample --prime-file -""",
 )
 @model_options("last", "Which checkpoint of the run.")
-@click.option(
+@option(
     "--prime",
     "--prompt",
     "prime",
-    cls=Option,
     metavar="TEXT",
     help="The prompt: the text to continue.  [default: the corpus' own]",
 )
-@click.option(
+@option(
     "--prime-file",
     "--prompt-file",
     "prime_file",
-    cls=Option,
     metavar="FILE",
     help="Read the prompt from a file; - is stdin.",
 )
 @config_options(SampleConfig)
-@click.option(
+@option(
     "--greedy/--no-greedy",
-    cls=Option,
     default=False,
     show_default=False,
     help="Always take the likeliest symbol: the same as --temperature 0.",
 )
-@click.option(
+@option(
     "--color/--no-color",
-    cls=Option,
     default=False,
     show_default=False,
     help="Shade each character by how surprising the model found it.",
 )
-@click.option(
+@option(
     "--interactive",
     "-i",
     is_flag=True,
-    cls=Option,
     help="Type prompts and see the model continue them; :help shows how to change settings.",
 )
-@common_options
+@console_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -78,6 +77,7 @@ def command(
     prime_file: str | None,
     color: bool,
     interactive: bool,
+    console: Console,
     **values: Any,
 ) -> None:
     """Sample text from RUN, a folder or a name in --runs-dir; without it, from the run that was trained last.
@@ -85,7 +85,6 @@ def command(
     With --json each text comes with the probability of every symbol under the model itself, whatever the
     strategy.
     """
-    console = Console.of(values)
     if values["greedy"]:
         values["temperature"] = 0.0
     settings = SampleConfig.from_json(values)
@@ -109,7 +108,7 @@ def command(
     prompt = model.prompt(model.default_prompt if prime is None else prime, settings.on_unknown)
     if prompt.skipped:
         console.note(f"Left out of the prompt: {', '.join(map(repr, prompt.skipped))}")
-    seed = settings.seed if settings.seed is not None else secrets.randbelow(2**32)
+    seed = settings.new_seed()
     console.note(f"{where}, seed {seed}")
     if shaded:
         console.note(shading.legend())

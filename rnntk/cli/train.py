@@ -13,10 +13,11 @@ from rnntk import duration
 from rnntk.cli.console import Bar, Console, shown
 from rnntk.cli.options import (
     LATEST_RUN,
-    Option,
+    PATH,
     config_options,
     console_options,
     given_values,
+    option,
     run_options,
 )
 from rnntk.config import TrainConfig
@@ -44,19 +45,13 @@ Examples:
   rnntk train --resume runs/linux_kernel-1 --epochs 100""",
 )
 @config_options(TrainConfig)
-@click.option(
+@option(
     "--init-from",
-    cls=Option,
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="RUN",
     help="Start from the weights of this run; symbols are matched.",
 )
-@click.option(
-    "--dry-run",
-    cls=Option,
-    is_flag=True,
-    help="Check everything and measure a few steps; train nothing.",
-)
+@option("--dry-run", is_flag=True, help="Check everything and measure a few steps; train nothing.")
 @run_options
 @console_options
 @click.pass_context

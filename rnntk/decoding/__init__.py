@@ -1,1 +1,1 @@
-"""Stage 5: from a trained run to text, in NumPy alone."""
+"""Stage 5: from a trained run to text, without TensorFlow."""

@@ -1,361 +1,282 @@
-"""Long texts and many of them on compiled kernels, a part of the streams or of the units on each core.
+"""The decoder on compiled kernels: a step is a table of calls, run without Python.
 
-A step is a matrix product and a pass over its results; the kernels of training do just that, where NumPy
-makes a dozen passes and BLAS packs the weights anew for each product. Where nothing but a temperature shapes
-the draws, a block of steps and draws is one call of compiled code (`kernels/drawing.py`). Compiled code is
-loaded in a fifth of a second, so small jobs are better off with `decoder.Decoder`.
+It computes what `decoding.reference` does. A stream's results are the same to the last bit whatever streams are
+beside it, and on any number of cores.
 """
 
 from __future__ import annotations
 
-import copy
-import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import itertools
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from typing import TypeAlias
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnntk.cells import GRU_RESET_BEFORE
 from rnntk.cores import available_cores
-from rnntk.decoding.cells import Floats
-from rnntk.decoding.decoder import CACHED, Decoder, States
-from rnntk.decoding.strategies import Sampler, Strategy, by_softmax, surprise
+from rnntk.decoding import reference
+from rnntk.decoding.reference import Floats, Layer
 from rnntk.kernels import native
 
-BLOCK = 32
-"""Symbols that each stream draws before the parts meet again."""
+Call: TypeAlias = "tuple[str, tuple[native.Operand, ...]]"
 
-WIDEST = 64
-"""Streams of a part at most: with more, a layer's activations leave the second-level cache."""
+CACHED = 1 << 22
+"""Bytes of weights that a core's own caches hold. One stream of a larger network is shared by the cores."""
 
-
-class Network:
-    """A character model's weights as the kernels want them.
-
-    Args:
-        weights: as for `Decoder`.
-        cell: `lstm`, `gru` or `rnn`.
-        layer_norm: whether each layer's outputs are normalised (`rnntk.layer_norm`).
-    """
-
-    def __init__(self, weights: Mapping[str, Floats], cell: str, *, layer_norm: bool) -> None:
-        kernels = native.kernels()
-        self.cell, self.layer_norm = cell, layer_norm
-        self.recurrent: list[Floats] = []
-        self.inner_biases: list[Floats] = []
-        self.inputs: list[tuple[Floats, Floats]] = []  # kernel (packed but for the first), bias
-        while (name := f"rnn_{len(self.recurrent)}") + "/kernel" in weights:
-            kernel, recurrent, bias = (
-                np.ascontiguousarray(weights[f"{name}/{part}"], np.float32)
-                for part in ("kernel", "recurrent_kernel", "bias")
-            )
-            inner = bias[1] if bias.ndim == 2 else bias[:0]
-            bias = bias[0] if bias.ndim == 2 else bias
-            self.inner_biases.append(inner)
-            self.recurrent.append(kernels.packed(recurrent))
-            self.inputs.append((kernels.packed(kernel) if self.inputs else kernel, bias))
-            self.units = len(recurrent)
-        kernel, bias = self.inputs[0]
-        self.table = np.asarray(weights["embedding/embeddings"], np.float32) @ kernel + bias
-        self.output = kernels.packed(np.ascontiguousarray(weights["output/kernel"], np.float32))
-        self.output_bias = np.ascontiguousarray(weights["output/bias"], np.float32)
+_CHUNK = 1 << 19
+"""Floats of a layer's input shares when a text is read: large enough for a good product, small enough for a cache."""
 
 
-class Streams:
-    """Some streams of a network, and the room their step works in.
+class Network(reference.Network):
+    """A character model's weights, with what the kernels want of them."""
 
-    Args:
-        network: the model.
-        source: the states and logits to begin with.
-        rows: which streams of `source`.
+    def __init__(self, plain: reference.Network) -> None:
+        super().__init__(**vars(plain))
+        self.whole = _Weights(self, slice(0, self.units), slice(0, self.vocabulary_size))
+        self._parts: list[_Weights] = []
+
+    def parts(self, count: int) -> list[_Weights]:
+        """The same in so many parts, of whole panels of units and symbols."""
+        if len(self._parts) != count:
+            cuts = zip(_cut(self.units, count), _cut(self.vocabulary_size, count), strict=True)
+            self._parts = [_Weights(self, *cut) for cut in cuts]
+        return self._parts
+
+
+class _Weights:
+    """The packed weights of some units of every layer, and of some symbols of the output.
 
     Attributes:
-        n: streams.
-        logits: `(n, V)`, what the last step returned.
+        table: the first layer's input shares of each symbol, `(V, gates * units)`: embedding times kernel.
+        layers: those of each layer.
+        output, output_bias: kernel and bias of the output.
     """
 
-    def __init__(self, network: Network, source: States, rows: NDArray[np.intp]) -> None:
+    def __init__(self, network: reference.Network, units: slice, symbols: slice) -> None:
         kernels = native.kernels()
-        n, H, gates = len(rows), network.units, network.table.shape[1]
-        self.n = n
-        arrays = source.arrays()
-        # As the kernels hold them: before and after the step.
-        states = native.empty(len(arrays), 2, n, H)
-        for state, array in zip(states, arrays, strict=True):
-            state[0] = array[rows]
-        self.logits: Floats = np.ascontiguousarray(source.logits[rows])
-        self._symbols = np.zeros(n, np.int32)
-        self._room = native.empty(self.logits.shape[1])
-        sizes = (kernels.high(n), 1, n, H)
-        z, x, scratch, inner, normalised = (
-            native.empty(n, width) for width in (gates, gates, gates, H, H)
+        self.units, self.symbols = units, symbols
+        self.layers = [_LayerWeights(layer, units) for layer in network.layers]
+        first = self.layers[0]
+        self.table = native.empty(network.vocabulary_size, first.bias.size)
+        kernels.product(_float32(network.embedding), first.kernel, first.bias, self.table)
+        self.output = kernels.packed(_float32(network.output_kernel[:, symbols]))
+        self.output_bias = _vector(network.output_bias[symbols])
+
+
+class _LayerWeights:
+    """The packed weights of some units of a layer.
+
+    Attributes:
+        name: of its cell's kernels.
+        recurrent: recurrent kernels and the columns of the pre-activations that they make: all of them at once, unless
+            the candidate has to wait for the reset gate.
+    """
+
+    def __init__(self, layer: Layer, units: slice) -> None:
+        kernels, self.cell, H = native.kernels(), layer.cell, layer.units
+
+        def own(weights: Floats, gates: slice = slice(None)) -> Floats:
+            by_gate = weights.reshape(-1, len(layer.cell.gates), H)[:, gates, units]
+            return _float32(by_gate.reshape(len(by_gate), -1))
+
+        self.kernel = kernels.packed(own(layer.kernel))
+        self.bias, self.recurrent_bias = (
+            _vector(own(bias)[0]) for bias in (layer.bias, layer.recurrent_bias)
         )
-        per_layer = 2 if network.cell == "lstm" else 1
-        calls: list[tuple[str, tuple[native.Operand, ...]]] = []
-        below = None
-        for i, recurrent in enumerate(network.recurrent):
-            rows_, symbols = network.table, self._symbols
-            if below is not None:
-                packed, bias = network.inputs[i]
-                calls.append(("product", kernels.product_operands(below, packed, bias, x)))
-                rows_, symbols = x, None
-            hs = states[i * per_layer]
-            room: tuple[Floats, ...]
-            if network.cell == "lstm":
-                room = (z, states[i * per_layer + 1], hs)
-            elif network.cell == "gru":
-                room = (network.inner_biases[i], z, inner, hs, scratch)
-            else:
-                room = (hs,)
-            calls.append((f"{network.cell}_forward", (*sizes, rows_, symbols, recurrent, *room)))
-            below = hs[1]
-            if network.layer_norm:
-                calls.append(_normalising(hs[1], normalised))
-                below = normalised
-        assert below is not None
-        output = kernels.product_operands(below, network.output, network.output_bias, self.logits)
-        calls.append(("product", output))
-        self._table = kernels.table(calls)
-        self._step = (len(calls), self._table.pairs, states, len(states), n * H)
+        reset_before = self.cell is GRU_RESET_BEFORE
+        self.name = "gru_reset_before" if reset_before else self.cell.name
+        count = units.stop - units.start
+        self.recurrent = [
+            (kernels.packed(own(layer.recurrent_kernel, g)), slice(g.start * count, g.stop * count))
+            for g in (
+                [slice(0, 2), slice(2, 3)] if reset_before else [slice(0, len(self.cell.gates))]
+            )
+        ]
 
-    def step(self, ids: NDArray[np.intp]) -> Floats:
-        """Feed one symbol to each stream.
 
-        Args:
-            ids: `(n,)`.
+class States(reference.States):
+    """The recurrent states of `n` streams, and the room their step works in."""
 
-        Returns:
-            Logits `(n, V)`, in a buffer that the next step overwrites.
-        """
-        self._symbols[:] = ids
-        native.kernels()("advance", *self._step)
-        return self.logits
+    network: Network
+
+    def __init__(self, network: Network, n: int) -> None:
+        super().__init__(network, n)
+        V, G = network.whole.table.shape
+        self.logits = _room(n, V)
+        self.logits[:] = 0
+        self.fed = np.zeros(n, np.int32)
+        self.shares = _room(max(n, _CHUNK // G), G)
+        self.factor = native.empty(n, network.units)
+        self._scores = native.empty(V)
+        self._whole = self._own = _Calls(self, network.whole)
+        self._parts: list[_Calls] = []
+        self._left = 0
+
+    def step(self, ids: NDArray[np.integer]) -> None:
+        """Feed one symbol to each stream, `ids` `(n,)`."""
+        self.fed[:] = ids
+        native.kernels()("advance", *self._own.step)
+        self._left -= 1
 
     def generate(
         self,
-        chances: NDArray[np.float64],
+        uniforms: NDArray[np.float64],
         ids: NDArray[np.intp],
-        shares: NDArray[np.float64],
-        scale: Floats,
+        losses: NDArray[np.float64],
+        temperature: float,
     ) -> None:
-        """Draw symbols from the softmax, each from the logits that the one before leads to.
+        """Sample symbols from the softmax in one call; as in `reference`."""
+        stride = uniforms.strides[0] // uniforms.itemsize
+        totals = np.empty((len(uniforms), stride))
+        native.kernels()(
+            "generate", len(uniforms), *self._own.step, *self.logits.shape, self.logits,
+            np.full(1, 1 / temperature, np.float32), self._scores, self.fed, stride,
+            uniforms, ids, losses, totals,
+        )  # fmt: skip
+        losses += np.log(totals[:, : self.n])
+        self._left -= len(uniforms)
 
-        Args:
-            chances: in [0, 1), by which each draw is decided, `(steps, n)`; it and the next two may be columns of
-                larger arrays.
-            ids: room for what is drawn, the same shape.
-            shares: room for its probabilities.
-            scale: by which logits are multiplied, `(1,)`.
-        """
-        steps, stride = len(chances), chances.strides[0] // chances.itemsize
-        starts = [array.ctypes.data for array in (chances, ids, shares)]
-        drawn = (*self.logits.shape, self.logits, scale, self._room, self._symbols, stride)
-        native.kernels()("generate", steps, 0, 1, *self._step, *drawn, *starts)
+    @contextmanager
+    def helped(self, steps: int) -> Iterator[None]:
+        """Let the other cores take part in the next `steps` steps, where that pays."""
+        count = min(available_cores(), self.network.units // native.kernels().shape.panel)
+        if self.n > 1 or count < 2 or self.network.weight_bytes < CACHED:
+            yield
+            return
+        if not self._parts:
+            barrier: Call = ("barrier", (count, np.zeros(1, np.int64)))
+            self._parts = [_Calls(self, part, barrier) for part in self.network.parts(count)]
+            self._pool = ThreadPoolExecutor(count - 1)
+        self._own, *others = self._parts
+        self._left, helping = steps, []
+        try:
+            helping += [self._pool.submit(calls.follow, steps) for calls in others]
+            yield
+        finally:
+            for _ in range(self._left):  # after an exception, since the others wait for this thread
+                native.kernels()("advance", *self._own.step)
+            wait(helping)
+            self._own = self._whole
 
+    def read(self, ids: NDArray[np.integer]) -> Iterator[Floats]:
+        """Feed a text, layer by layer, so that the input shares of many symbols are one product; as in `reference`."""
+        kernels, n = native.kernels(), self.n
+        chunk = len(self.shares) // n
+        for start in range(0, len(ids), chunk):
+            fed = np.repeat(np.asarray(ids[start : start + chunk], np.int32), n)
+            steps = len(fed) // n
+            outputs: Floats | None = None
+            for weights, (table, source) in zip(
+                self.network.whole.layers, self._whole.layers, strict=True
+            ):
+                if outputs is not None:
+                    flat, shares = outputs.reshape(len(fed), -1), self.shares[: len(fed)]
+                    kernels.product(flat, weights.kernel, weights.bias, shares)
+                    fed = np.arange(len(fed), dtype=np.int32)
+                outputs = native.empty(steps, *source.shape)
+                copied = (n, self.fed, fed, source.size, source, outputs)
+                kernels("read", steps, len(table.pairs), table.pairs, *copied)
+            assert outputs is not None
+            yield outputs
 
-class Alone:
-    """One stream, its layers' units shared among threads that meet after each layer.
-
-    For a network that no cache holds, so that all that matters is how fast its weights are read.
-
-    Args:
-        network: the model; its units are whole panels.
-        source: the state and logits to begin with.
-        threads: how many.
-    """
-
-    def __init__(self, network: Network, source: States, threads: int) -> None:
-        kernels = native.kernels()
-        H, V, panel = network.units, len(network.output_bias), kernels.shape.panel
-        arrays = source.arrays()
-        # Read at one step and written at the next, in turns.
-        states = native.empty(2, len(arrays), H)
-        states[0] = [array[0] for array in arrays]
-        self._logits = source.logits[0].copy()
-        self.threads = min(threads, H // panel)
-        arrived = np.zeros(1, np.int64)
-        per_layer = len(arrays) // len(network.recurrent)
-        meet = ("meet", (self.threads, arrived))
-        nothing = np.zeros(1, np.float32)
-        self._parts = []
-        bounds = [part * (H // panel) // self.threads * panel for part in range(self.threads + 1)]
-        columns = -(-V // panel)
-        for part in range(self.threads):
-            fed, room = np.zeros(1, np.int32), native.empty(V)
-            normalised = native.empty(H)
-            first, last = bounds[part : part + 2]
-            left = part * columns // self.threads * panel
-            right = min(V, (part + 1) * columns // self.threads * panel)
-            calls: list[tuple[str, tuple[native.Operand, ...]]] = []
-            for turn in (0, 1):
-                before, after = states[turn], states[1 - turn]
-                below: Floats | None = None
-                for i, recurrent in enumerate(network.recurrent):
-                    kernel, bias = network.inputs[i]
-                    own = [a[i * per_layer + k] for k in range(per_layer) for a in (before, after)]
-                    own += [nothing] * (4 - len(own))
-                    inputs = (
-                        (0, H, None, None, network.table, fed)
-                        if below is None
-                        else (H, H, below, kernel, bias, None)
-                    )
-                    inner = network.inner_biases[i]
-                    calls.append(
-                        (f"{network.cell}_alone", (first, last, *inputs, recurrent, inner, *own))
-                    )
-                    calls.append(meet)
-                    below = own[1]
-                    if network.layer_norm:  # by each thread for itself: that is sooner than to meet
-                        calls.append(_normalising(below, normalised))
-                        below = normalised
-                assert below is not None
-                output = network.output[left * H :], network.output_bias[left:]
-                logits = self._logits[np.newaxis, left:right]
-                calls.append(
-                    ("product", kernels.product_operands(below[np.newaxis], *output, logits))
-                )
-                calls.append(meet)
-            table = kernels.table(calls)
-            step = (2, len(calls) // 2, table.pairs, None, 0, 0)
-            self._parts.append((table, step, fed, room))
-
-    def generate(
-        self, part: int, start: int, chances: NDArray[np.float64], scale: Floats
-    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-        """What one of the threads does; all must do it at once, and all find the same.
-
-        Args:
-            part: which of the threads.
-            start: symbols drawn before.
-            chances: as for `Streams.generate`, `(steps, 1)`.
-            scale: as there.
-
-        Returns:
-            What is drawn, and its probabilities, `(steps, 1)` each.
-        """
-        _table, step, fed, room = self._parts[part]
-        ids, shares = np.empty(chances.shape, np.intp), np.empty(chances.shape)
-        drawn = (1, len(self._logits), self._logits, scale, room, fed, 1, chances, ids, shares)
-        native.kernels()("generate", len(chances), start % 2, *step, *drawn)
-        return ids, shares
+    def output(self, outputs: Floats) -> Floats:
+        """Logits `(..., V)` of the top layer's outputs `(..., H)`."""
+        weights, flat = self.network.whole, outputs.reshape(-1, outputs.shape[-1])
+        logits = native.empty(len(flat), self.logits.shape[1])
+        native.kernels().product(flat, weights.output, weights.output_bias, logits)
+        return logits.reshape(*outputs.shape[:-1], -1)
 
 
-def _normalising(x: Floats, y: Floats) -> tuple[str, tuple[native.Operand, ...]]:
-    """The call that makes `y` of `x`, `(..., H)` both."""
-    units = x.shape[-1]
-    count = x.size // units
-    return "standardize", (count, units, x, y, native.empty(count))
+class _Calls:
+    """What one thread calls for a step: the kernels of its units of every layer, and of its symbols.
 
-
-def draw(
-    decoder: Decoder,
-    states: States,
-    strategies: Sequence[Strategy],
-    rng: np.random.Generator,
-    length: int,
-    costs: bool,
-) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float64]]]:
-    """Draw all streams of `states`, which have seen the prime.
-
-    A stream's draws do not depend on how many cores there are.
-
-    Yields:
-        Ids and what they cost in nats (empty without `costs`), `(t, n)` each, until `length` are drawn.
-    """
-    network = _networks.get(decoder)
-    if network is None:
-        network = _networks[decoder] = Network(
-            decoder.weights, decoder.cell, layer_norm=decoder.layer_norm
-        )
-    cores = available_cores()
-    temperature = by_softmax(strategies, costs)
-    scale = None if temperature is None else np.full(1, 1 / temperature, np.float32)
-    jobs: list[Job]
-    if states.n == 1 and scale is not None and decoder.units % native.kernels().shape.panel == 0:
-        threads = cores if decoder.weight_bytes > CACHED else 1
-        jobs = _alone(Alone(network, states, threads), scale)
-    else:
-        jobs = _side_by_side(network, states, strategies, rng, cores, scale)
-    with ThreadPoolExecutor(min(cores, len(jobs))) as pool:
-        run_all = pool.map if len(jobs) > 1 else map
-        for start in range(0, length, BLOCK):
-            block = Block(start, rng.random((min(BLOCK, length - start), states.n)), costs)
-            for _ in run_all(block.passed_to, jobs):
-                pass
-            yield block.ids, block.nats(scale)
-
-
-_networks: WeakKeyDictionary[Decoder, Network] = WeakKeyDictionary()
-
-
-class Block:
-    """Some steps of all streams.
+    All that a step of one stream does is read weights, which several cores do faster where no cache of one core
+    holds them. h is overwritten when all have read it, and read when all have written: two barriers per layer.
 
     Args:
-        start: symbols that each stream has drawn before.
-        chances: by which the draws are decided, `(t, n)`.
-        costs: whether what the symbols cost is wanted.
+        states: of the streams; of one, where there are other threads.
+        weights: of the units and symbols.
+        barrier: the call that waits for the other threads.
 
     Attributes:
-        ids: what is drawn.
-        shares: its probabilities, where the softmax itself is drawn from.
-        surprises: its costs in nats, elsewhere.
+        step: number and address of all calls.
+        layers: each layer's calls when a text is read, which take the upper layers' input shares from `states.shares`;
+            and where its outputs are after a step.
     """
 
-    def __init__(self, start: int, chances: NDArray[np.float64], costs: bool) -> None:
-        self.start, self.chances, self.costs = start, chances, costs
-        self.ids = np.empty(chances.shape, np.intp)
-        self.shares = np.empty(chances.shape)
-        self.surprises = np.empty((len(chances), chances.shape[1] if costs else 0))
+    def __init__(self, states: States, weights: _Weights, barrier: Call | None = None) -> None:
+        self._states, self._barrier = states, [barrier] if barrier else []
+        self.layers: list[tuple[native.Table, Floats]] = []
+        calls, below, rows = list(self._barrier), states.logits, weights.table
+        for k, (layer, arrays) in enumerate(zip(weights.layers, states.layers, strict=True)):
+            z = _room(states.n, layer.bias.size)
+            gather: Call = ("gather", (*z.shape, len(rows), rows, states.fed, z))
+            calls.append(_multiply(below, layer.kernel, z, layer.bias) if k else gather)
+            rest, below = self._after_inputs(layer, arrays, weights.units, z)
+            calls += rest
+            self.layers.append((native.kernels().table([gather, *rest]), below))
+            rows = states.shares
+        logits = states.logits[:, weights.symbols]
+        calls += [_multiply(below, weights.output, logits, weights.output_bias), *self._barrier]
+        self._table = native.kernels().table(calls)
+        self.step = len(calls), self._table.pairs.ctypes.data
 
-    def passed_to(self, job: Job) -> None:
-        """Let a job do its part."""
-        job(self)
+    def follow(self, steps: int) -> None:
+        """Take part in steps whose symbols another thread feeds."""
+        native.kernels()("read", steps, *self.step, 0, None, None, 0, None, None)
 
-    def nats(self, scale: Floats | None) -> NDArray[np.float64]:
-        """What each symbol cost; empty if that is not wanted."""
-        return self.surprises if scale is None or not self.costs else -np.log(self.shares)
+    def _after_inputs(
+        self, weights: _LayerWeights, arrays: dict[str, Floats], units: slice, z: Floats
+    ) -> tuple[list[Call], Floats]:
+        """A layer's calls once `z` holds the input shares, and where its outputs are after them."""
+        h, factor, (n, H) = arrays["h"], self._states.factor, arrays["h"].shape
+        onto, bias = (_room(*z.shape), weights.recurrent_bias) if weights.cell.apart else (z, None)
+        own = [array[:, units] for array in (factor, *arrays.values())]
+        operands = (n, own[0].shape[1], z, onto, *own)
+        (packed, columns), *later = weights.recurrent
+        calls = [_multiply(h, packed, onto[:, columns], bias)]
+        calls += [(f"{weights.name}_factor", operands)] if later else []
+        calls += self._barrier
+        calls += [_multiply(factor, packed, onto[:, columns], bias) for packed, columns in later]
+        calls += [(f"{weights.name}_update", operands), *self._barrier]
+        if not self._states.network.layer_norm:
+            return calls, h
+        normalised = native.empty(n, H)  # by each thread for itself: sooner done than waited for
+        return [*calls, ("standardize", (n, H, h, normalised, native.empty(n)))], normalised
 
 
-Job: TypeAlias = "Callable[[Block], None]"
+def _cut(count: int, parts: int) -> list[slice]:
+    """`count` columns in parts that begin with a panel."""
+    panel = native.kernels().shape.panel
+    bounds = [min(count, part * -(-count // panel) // parts * panel) for part in range(parts + 1)]
+    return list(itertools.starmap(slice, itertools.pairwise(bounds)))
 
 
-def _alone(stream: Alone, scale: Floats) -> list[Job]:
-    def work(part: int, block: Block) -> None:
-        ids, shares = stream.generate(part, block.start, block.chances, scale)
-        if part == 0:
-            block.ids, block.shares = ids, shares
-
-    return [functools.partial(work, part) for part in range(stream.threads)]
+def _float32(array: Floats) -> Floats:
+    return np.ascontiguousarray(array, np.float32)
 
 
-def _side_by_side(
-    network: Network,
-    states: States,
-    strategies: Sequence[Strategy],
-    rng: np.random.Generator,
-    cores: int,
-    scale: Floats | None,
-) -> list[Job]:
-    n, V = states.logits.shape
+def _vector(values: Floats) -> Floats:
+    """A bias, with room for whole panels."""
+    found = _room(1, len(values))[0]
+    found[:] = values
+    return found
 
-    def work(rows: slice, streams: Streams, sampler: Sampler, block: Block) -> None:
-        if scale is not None:
-            streams.generate(
-                block.chances[:, rows], block.ids[:, rows], block.shares[:, rows], scale
-            )
-            return
-        for t, chances in enumerate(block.chances):
-            block.ids[t, rows] = chosen = sampler.draw(streams.logits, chances[rows])
-            if block.costs:
-                block.surprises[t, rows] = surprise(streams.logits, chosen)
-            streams.step(chosen)
 
-    jobs: list[Job] = []
-    for rows in np.array_split(np.arange(n), min(n, max(cores, -(-n // WIDEST)))):
-        sampler = Sampler(copy.deepcopy(list(strategies)), rng, len(rows), V)
-        streams = Streams(network, states, rows)
-        jobs.append(functools.partial(work, slice(rows[0], rows[-1] + 1), streams, sampler))
-    return jobs
+def _room(rows: int, columns: int) -> Floats:
+    """An array not initialised, behind which `multiply_row` may use the rest of a panel."""
+    size = rows * columns
+    return native.empty(size + native.kernels().shape.panel)[:size].reshape(rows, columns)
+
+
+def _multiply(a: Floats, packed: Floats, c: Floats, bias: Floats | None) -> Call:
+    """`c = a @ b + bias`, or adds `a @ b` to c where there is none; c may be columns of a larger array."""
+    (n, terms), columns, row = a.shape, c.shape[1], c.strides[0] // c.itemsize
+    d, d_row = (c, row) if bias is None else (bias, 0)
+    if n == 1:
+        return "multiply_row", (columns, terms, a, packed, d, c)
+    high = native.kernels().high(n)
+    return "product", (high, n, columns, terms, a, terms, terms, 1, packed, d, d_row, c, row)

@@ -1,89 +1,33 @@
-"""A NumPy decoder for trained character models: starts at once, never imports TensorFlow.
+"""The decoder: runs a trained character model one symbol at a time, without TensorFlow.
 
-It computes what `models.char_rnn.CharRNN` computes, logits within 1e-5 in float32 (tests/decoding).
-At batch 1 a framework spends most of a step on its own bookkeeping; here a step is a handful of
-BLAS and ufunc calls on buffers made once.
+It computes what `models.char_rnn.CharRNN` computes, logits within 1e-5 in float32 (tests/decoding), on compiled
+kernels (`decoding.compiled`); in plain NumPy (`decoding.reference`) where these cannot run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnntk.decoding.cells import CELLS, Floats, GRUResetBefore, Layer, Norm, Slot
+from rnntk.cells import CELLS, GRU_RESET_BEFORE
+from rnntk.cores import available_cores
+from rnntk.decoding import reference
+from rnntk.decoding.reference import Floats, Layer, States
+from rnntk.decoding.strategies import Sampler, Strategy, by_softmax, surprisal
 from rnntk.errors import RunError, UsageError
-from rnntk.layer_norm import standardized
 
-_CHUNK_BYTES = (
-    1 << 23
-)  # of hoisted projections: large enough for a good product, small enough for a cache
+WIDEST = 64
+"""Streams that step together at most: with more, a layer's activations leave the second-level cache."""
 
+LONGEST = 32
+"""Symbols that each stream samples before text is handed over."""
 
-WORTH_LOADING = 4e9
-"""Floating-point operations from which on compiled kernels (`compiled.py`) are quicker, although they must
-be loaded first."""
-
-CACHED = 1 << 22
-"""Bytes of weights that a core's caches hold. Beyond, one stream is as fast as memory is read, which takes
-several cores: BLAS has them at once, the kernels if they draw too."""
-
-
-class States:
-    """The recurrent state of `n` streams, with the buffers a step works in.
-
-    It belongs to the decoder that made it, and each step changes it in place.
-
-    Attributes:
-        n: streams.
-        hidden: the hidden vectors of all layers side by side, `(n, layers * H)`; with layer normalisation each is
-            followed by itself normalised, `(n, layers * 2H)`.
-        logits: `(n, V)`, what the last step returned.
-        upper: what a step does after the first layer, and on what.
-        outputs: `(n, H)`, what the output layer reads.
-    """
-
-    def __init__(
-        self, layers: list[Layer], vocabulary_size: int, n: int, *, layer_norm: bool
-    ) -> None:
-        units, each = layers[0].units, 2 if layer_norm else 1
-        self.n = n
-        self.hidden: Floats = np.zeros((n, each * len(layers) * units), np.float32)
-        self.logits: Floats = np.zeros((n, vocabulary_size), np.float32)
-        self.slots: list[Slot] = []
-        self.upper: list[tuple[Callable[[Any], None], Slot | Norm]] = []
-        for k, layer in enumerate(layers):
-            view = self.hidden[:, max(0, each * k - 1) * units : (each * k + 1) * units]
-            self.slots.append(layer.slot(view))
-            if k:
-                self.upper.append((layer.step, self.slots[k]))
-            if layer_norm:
-                start = (2 * k + 1) * units
-                norm = Norm(self.slots[k].hidden, self.hidden[:, start : start + units])
-                self.upper.append((norm.step, norm))
-        self.outputs = self.hidden[:, -units:]
-
-    def arrays(self) -> list[Floats]:
-        """The state as views `(n, H)`, in CharRNN's order: h, c of each layer for LSTM, else h."""
-        found = []
-        for slot in self.slots:
-            found.append(slot.hidden)
-            if slot.cell.size:
-                found.append(slot.cell)
-        return found
-
-    def assign(self, source: States, rows: NDArray[np.integer] | None = None) -> None:
-        """Takes the state and logits of `source`, whose stream `rows[k]` becomes stream k.
-
-        With one stream in `source` and no `rows`, every stream becomes a copy of it. `source` may
-        be this state itself (beam search reorders its streams so).
-        """
-        for mine, theirs in zip(
-            [*self.arrays(), self.logits], [*source.arrays(), source.logits], strict=True
-        ):
-            mine[:] = theirs if rows is None else theirs[rows]
+LARGEST = 1 << 30
+"""Weight bytes times streams times symbols of such a block, some 50 ms of work; one symbol may be more."""
 
 
 class Decoder:
@@ -96,12 +40,14 @@ class Decoder:
             bias tells its form: `(2, 3H)` with the reset gate after the product, `(3H,)` before.
         cell: `lstm`, `gru` or `rnn`.
         layer_norm: whether each layer's outputs are normalised (`rnntk.layer_norm`).
+        compiled: run on kernels where they run; otherwise in plain NumPy.
 
     Attributes:
         vocabulary_size: V.
         units: H.
-        layers: the cells, bottom first.
-        weights: as given.
+        layers: the recurrent layers, bottom first.
+        embedding: `(V, E)`.
+        cell: as given.
         layer_norm: as given.
 
     Raises:
@@ -120,33 +66,31 @@ class Decoder:
     """
 
     def __init__(
-        self, weights: Mapping[str, NDArray[np.float32]], cell: str, *, layer_norm: bool = False
+        self,
+        weights: Mapping[str, NDArray[np.float32]],
+        cell: str,
+        *,
+        layer_norm: bool = False,
+        compiled: bool = True,
     ) -> None:
         if cell not in CELLS:
             raise UsageError(f"There is no cell {cell!r}; it can be {', '.join(CELLS)}.")
-        embedding = _take(weights, "embedding/embeddings", (None, None))
-        self.vocabulary_size = embedding.shape[0]
-        self.cell = cell
-        self.weights = weights
-        self.layer_norm = layer_norm
+        self.embedding = _take(weights, "embedding/embeddings", (None, None))
+        self.vocabulary_size, inputs = self.embedding.shape
+        self.cell, self.layer_norm = cell, layer_norm
         self.layers: list[Layer] = []
-        inputs = embedding.shape[1]
         while not self.layers or f"rnn_{len(self.layers)}/kernel" in weights:
-            name = f"rnn_{len(self.layers)}"
+            name, kind = f"rnn_{len(self.layers)}", CELLS[cell]
             H = _take(weights, f"{name}/recurrent_kernel", (None, None)).shape[0]
-            gates = {"lstm": 4 * H, "gru": 3 * H, "rnn": H}[cell]
-            kind = CELLS[cell]
-            bias_shape: tuple[int, ...] = (gates,)
+            gates = len(kind.gates) * H
             if cell == "gru" and np.ndim(weights.get(f"{name}/bias", 0)) == 1:
-                kind = GRUResetBefore
-            elif cell == "gru":
-                bias_shape = (2, gates)
+                kind = GRU_RESET_BEFORE
             self.layers.append(
-                kind(
+                Layer(
+                    kind,
                     _take(weights, f"{name}/kernel", (inputs, gates)),
                     _take(weights, f"{name}/recurrent_kernel", (H, gates)),
-                    _take(weights, f"{name}/bias", bias_shape),
-                    embedding if not self.layers else None,
+                    _take(weights, f"{name}/bias", (2, gates) if kind.apart else (gates,)),
                 )
             )
             if self.layers[0].units != H:
@@ -156,37 +100,21 @@ class Decoder:
                 )
             inputs = H
         self.units = inputs
-        self.output_kernel = np.array(
-            _take(weights, "output/kernel", (self.units, self.vocabulary_size))
+        output = (
+            _take(weights, "output/kernel", (self.units, self.vocabulary_size)),
+            _take(weights, "output/bias", (self.vocabulary_size,)),
         )
-        self.output_bias = np.array(_take(weights, "output/bias", (self.vocabulary_size,)))
+        plain = reference.Network(self.embedding, self.layers, *output, layer_norm)
+        self._network: reference.Network
+        self._states: type[States]
+        self._network, self._states = (compiled and _compiled(plain)) or (plain, States)
 
     def initial_states(self, n: int = 1) -> States:
         """Zero states for `n` streams."""
-        return States(self.layers, self.vocabulary_size, n, layer_norm=self.layer_norm)
-
-    @property
-    def weight_bytes(self) -> int:
-        """Of all that a step reads."""
-        sizes = (np.size(w) for name, w in self.weights.items() if not name.startswith("embedding"))
-        return 4 * sum(sizes)
-
-    def is_worth_compiling(self, num: int, length: int, *, by_strategies: bool) -> bool:
-        """Whether `num` streams of `length` symbols are enough work for `compiled.draw`.
-
-        Args:
-            num: streams.
-            length: symbols that each draws.
-            by_strategies: whether Python has a say in each draw.
-        """
-        if isinstance(self.layers[0], GRUResetBefore):
-            return False
-        if num == 1 and self.weight_bytes > CACHED and (by_strategies or self.units % 32):
-            return False
-        return self.weight_bytes / 2 * num * length >= WORTH_LOADING
+        return self._states(self._network, n)
 
     def step(self, ids: NDArray[np.integer], states: States) -> Floats:
-        """Feeds one symbol to each stream.
+        """Feed one symbol to each stream.
 
         Args:
             ids: `(n,)`.
@@ -195,39 +123,22 @@ class Decoder:
         Returns:
             Logits `(n, V)` of what comes next, in a buffer that the next step overwrites.
         """
-        first = self.layers[0]
-        slots = states.slots
-        table = first.table
-        assert table is not None
-        if states.n == 1:
-            first.advance(slots[0], table[ids[0]])
-        else:
-            # mode="clip" because NumPy copies the whole output when it has to check the indices.
-            np.take(table, ids, axis=0, out=slots[0].x, mode="clip")
-            first.advance(slots[0], slots[0].x)
-        for step, slot in states.upper:
-            step(slot)
-        logits = states.logits
-        states.outputs.dot(self.output_kernel, logits)
-        np.add(logits, self.output_bias, logits)
-        return logits
+        states.step(ids)
+        return states.logits
 
     def prime(self, ids: ArrayLike, states: States) -> Floats:
-        """Feeds a whole text in one pass; each layer's input products are one product over time.
+        """Feed a whole text to every stream.
 
         Args:
-            ids: `(T,)`, fed to every stream.
+            ids: `(T,)`.
             states: changed in place.
 
         Returns:
             Logits `(n, V)` after the last symbol, in the buffer that `step` uses. With no symbols,
             the logits as they were.
         """
-        ids = self._checked(ids)
-        if ids.size:
-            for outputs in self._outputs(ids, states):
-                last = outputs[-1]
-            states.logits[:] = last @ self.output_kernel + self.output_bias
+        for outputs in states.read(self._checked(ids)):
+            states.logits[:] = states.output(outputs[-1])
         return states.logits
 
     def forward(self, ids: ArrayLike, states: States) -> Iterator[Floats]:
@@ -240,8 +151,8 @@ class Decoder:
         Yields:
             `(t, V)` arrays, in all T rows.
         """
-        for outputs in self._outputs(self._checked(ids), states):
-            yield outputs[:, 0] @ self.output_kernel + self.output_bias
+        for outputs in states.read(self._checked(ids)):
+            yield states.output(outputs[:, 0])
 
     def costs(
         self,
@@ -276,26 +187,47 @@ class Decoder:
                 progress(done, len(found))
         return found
 
-    def _outputs(self, ids: NDArray[np.integer], states: States) -> Iterator[Floats]:
-        """The last layer's outputs `(t, n, H)` for each chunk of `ids`."""
-        n, H = states.n, self.units
-        row = max(self.layers[0].gates, self.vocabulary_size)
-        chunk = max(1, _CHUNK_BYTES // (4 * n * row))
-        for start in range(0, len(ids), chunk):
-            part = ids[start : start + chunk]
-            outputs = np.empty((len(part), n, H), np.float32)
-            table = self.layers[0].table
-            assert table is not None
-            projected = table[part][:, None]  # (t, 1, gates), broadcast over the streams
-            for k, (layer, slot) in enumerate(zip(self.layers, states.slots, strict=True)):
-                if k:
-                    projected = layer.project(outputs)
-                for t in range(len(part)):
-                    layer.advance(slot, projected[t])
-                    outputs[t] = slot.hidden
-                if self.layer_norm:
-                    outputs = standardized(outputs)
-            yield outputs
+    def sample(
+        self,
+        states: States,
+        strategies: Sequence[Strategy],
+        rng: np.random.Generator,
+        length: int,
+        losses: bool,
+    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float64]]]:
+        """Sample `length` symbols for each stream, in blocks; the first is of one symbol, so that it comes at once.
+
+        The streams are shared by the cores; what a stream samples does not depend on how.
+
+        Args:
+            states: of streams that have seen their prompt; used up.
+            strategies: shape the distribution, in this order.
+            rng: where the uniform numbers come from.
+            length: symbols.
+            losses: whether these are wanted.
+
+        Yields:
+            Ids and their losses in nats under the model's own softmax (empty if not wanted), `(t, n)` each.
+        """
+        n, cores = states.n, available_cores()
+        parts = []
+        for rows in np.array_split(np.arange(n), min(n, max(cores, -(-n // WIDEST)))):
+            own, at = states, slice(rows[0], rows[-1] + 1)
+            if len(rows) < n:
+                own = self.initial_states(len(rows))
+                own.assign(states, at)
+            parts.append(_Part(at, own, strategies, rng, losses))
+        longest = max(1, min(LONGEST, LARGEST // (self._network.weight_bytes * n)))
+        done = 0
+        with ThreadPoolExecutor(min(cores, len(parts))) as pool:
+            run_all = pool.map if len(parts) > 1 else map
+            while done < length:
+                steps = min(max(1, done), longest, length - done)
+                block = rng.random((steps, n)), np.empty((steps, n), np.intp), np.empty((steps, n))
+                for _ in run_all(_Part.sample, parts, *([array] * len(parts) for array in block)):
+                    pass
+                yield block[1], block[2][:, : n if losses else 0]
+                done += steps
 
     def _checked(self, ids: ArrayLike) -> NDArray[np.integer]:
         found = np.asarray(ids)
@@ -305,6 +237,56 @@ class Decoder:
                 "it was prepared with another vocabulary."
             )
         return found
+
+
+class _Part:
+    """Streams that one thread samples.
+
+    Args:
+        rows: which of the streams.
+        states: theirs.
+        strategies: as for `Decoder.sample`, as are the last two.
+    """
+
+    def __init__(
+        self,
+        rows: slice,
+        states: States,
+        strategies: Sequence[Strategy],
+        rng: np.random.Generator,
+        losses: bool,
+    ) -> None:
+        self.rows, self.states, self.losses = rows, states, losses
+        self.temperature = by_softmax(strategies)
+        V = states.logits.shape[1]
+        self.sampler = Sampler(copy.deepcopy(list(strategies)), rng, states.n, V)
+
+    def sample(
+        self, uniforms: NDArray[np.float64], ids: NDArray[np.intp], losses: NDArray[np.float64]
+    ) -> None:
+        """Sample this part's columns of a block, `(t, n)` each."""
+        states, rows = self.states, self.rows
+        uniforms, ids, losses = uniforms[:, rows], ids[:, rows], losses[:, rows]
+        with states.helped(len(uniforms)):
+            if self.temperature is not None:
+                states.generate(uniforms, ids, losses, self.temperature)
+                return
+            for t, row in enumerate(uniforms):
+                ids[t] = chosen = self.sampler.draw(states.logits, row)
+                if self.losses:
+                    losses[t] = surprisal(states.logits, chosen)
+                states.step(chosen)
+
+
+def _compiled(plain: reference.Network) -> tuple[reference.Network, type[States]] | None:
+    """The network on kernels, and the class of its states; None where kernels cannot run."""
+    try:
+        from rnntk.decoding import compiled
+
+        compiled.native.kernels()
+    except (ImportError, OSError, RuntimeError):  # RuntimeError: LLVM refuses the processor
+        return None
+    return compiled.Network(plain), compiled.States
 
 
 def _take(

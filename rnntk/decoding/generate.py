@@ -8,8 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rnntk.decoding.decoder import Decoder, States
-from rnntk.decoding.strategies import Sampler, Strategy, by_softmax, surprise
 from rnntk.text.preprocessors import Preprocessor
 from rnntk.text.vocabulary import Vocabulary
 
@@ -34,39 +32,6 @@ class Piece(NamedTuple):
 
 Row = tuple[NDArray[np.intp], NDArray[np.float64]]
 """One symbol of every stream, and its surprisal in nats: `(n,)` each, the second empty unless asked for."""
-
-
-def sample(
-    decoder: Decoder,
-    states: States,
-    strategies: Sequence[Strategy],
-    rng: np.random.Generator,
-    length: int,
-    *,
-    surprisal: bool,
-) -> Iterator[Row]:
-    """Sample `length` symbols for each stream of `states`, which have read the prompt."""
-    n = states.n
-    by_strategies = by_softmax(strategies, surprisal) is None
-    if decoder.is_worth_compiling(n, length, by_strategies=by_strategies):
-        from rnntk.decoding import compiled
-
-        blocks = compiled.draw(decoder, states, strategies, rng, length, surprisal)
-        return (row for ids, nats in blocks for row in zip(ids, nats, strict=True))
-    return _step_by_step(
-        decoder, states, Sampler(strategies, rng, n, decoder.vocabulary_size), length, surprisal
-    )
-
-
-def _step_by_step(
-    decoder: Decoder, states: States, sampler: Sampler, length: int, surprisal: bool
-) -> Iterator[Row]:
-    logits, nothing = states.logits, np.zeros(0)
-    for done in range(length):
-        ids = sampler.draw(logits)
-        yield ids, surprise(logits, ids) if surprisal else nothing
-        if done + 1 < length:
-            logits = decoder.step(ids, states)
 
 
 class TextStream:

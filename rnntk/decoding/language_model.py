@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from rnntk.config import SampleConfig
 from rnntk.decoding import evaluate, generate
 from rnntk.decoding.beam import beam_search
-from rnntk.decoding.decoder import Decoder, States
+from rnntk.decoding.decoder import Decoder
 from rnntk.decoding.evaluate import Evaluation
 from rnntk.decoding.generate import Piece, TextStream
+from rnntk.decoding.reference import States
 from rnntk.decoding.strategies import pipeline
 from rnntk.errors import DataError, RunError, UsageError
 from rnntk.storage import folder
@@ -261,14 +262,9 @@ class LanguageModel:
                 states.assign(one)
         if config.beam is not None:
             return self._search(config, states, texts)
-        rows = generate.sample(
-            self.decoder,
-            states,
-            pipeline(config, self._banned),
-            np.random.default_rng(seed),
-            config.length,
-            surprisal=surprisal,
-        )
+        strategies, rng = pipeline(config, self._banned), np.random.default_rng(seed)
+        blocks = self.decoder.sample(states, strategies, rng, config.length, surprisal)
+        rows = (row for block in blocks for row in zip(*block, strict=True))
         return generate.assemble(rows, self.vocabulary, texts, config.length)
 
     def _search(

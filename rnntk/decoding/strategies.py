@@ -101,17 +101,12 @@ class Temperature(Strategy):
             scores /= self.temperature
 
 
-def by_softmax(strategies: Sequence[Strategy], surprisal: bool) -> float | None:
-    """The temperature, if these strategies are nothing more; None if they are, or nearly greedy.
-
-    Args:
-        strategies: in order.
-        surprisal: whether surprisal is asked for, which is always the softmax's at temperature 1.
-    """
+def by_softmax(strategies: Sequence[Strategy]) -> float | None:
+    """The temperature, if these strategies are nothing more; None if they are, or nearly greedy."""
     if not strategies:
         return 1.0
     only = strategies[0]
-    if len(strategies) > 1 or surprisal or not isinstance(only, Temperature):
+    if len(strategies) > 1 or not isinstance(only, Temperature):
         return None
     return only.temperature if only.temperature > 1e-3 else None
 
@@ -259,6 +254,6 @@ def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     return found
 
 
-def surprise(logits: NDArray[np.floating], ids: NDArray[np.intp]) -> NDArray[np.float64]:
+def surprisal(logits: NDArray[np.floating], ids: NDArray[np.intp]) -> NDArray[np.float64]:
     """Surprisal under the model's own softmax: logits `(n, V)` and ids `(n,)` to nats `(n,)`."""
     return -log_softmax(logits)[np.arange(len(ids)), ids]

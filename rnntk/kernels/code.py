@@ -14,9 +14,24 @@ from typing import Any
 
 from llvmlite import ir
 
+
+class _BFloat16(ir.Type):
+    """LLVM's `bfloat`, which llvmlite does not name."""
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _BFloat16)
+
+    def __hash__(self) -> int:
+        return hash(_BFloat16)
+
+
 FLOAT = ir.FloatType()
 INT = ir.IntType(64)
 POINTER = ir.PointerType()
+BFLOAT16 = _BFloat16()
 FAST = ("nsz", "contract", "reassoc", "arcp")
 
 
@@ -27,10 +42,12 @@ class Shape:
     Attributes:
         width: floats in a vector.
         rows: rows of a tile of a product; `2 * rows` vectors hold its sums.
+        bfloat16: whether there are instructions for products of bfloat16 (AVX512-BF16).
     """
 
     width: int
     rows: int
+    bfloat16: bool = False
 
     @property
     def panel(self) -> int:
@@ -234,16 +251,51 @@ class Lanes:
         self.code.b.call(function, [self.code.at(base, *index), *hints])
 
     def fma(self, a: Any, b: Any, c: Any) -> Any:
-        """Product plus c, rounded once."""
-        return self._intrinsic("fma", a, b, c)
+        """Product plus c, rounded once where the processor can; elsewhere `fma` would be a slow call for each float."""
+        return self._intrinsic("fmuladd", a, b, c)
+
+    def rounded(self, low: Any, high: Any) -> Any:
+        """Two vectors rounded to bfloat16, one behind the other in the place of one vector."""
+        kind = ir.VectorType(BFLOAT16, 2 * self.width)
+        name = f"llvm.x86.avx512bf16.cvtne2ps2bf16.{32 * self.width}"
+        return self.code.b.bitcast(self._declared(name, kind, high, low), self.type)
+
+    def pairs(self, low: Any, high: Any) -> Any:
+        """Words of two bfloat16 each, of lane k of `low` and of lane k of `high`."""
+        b, i32, width = self.code.b, ir.IntType(32), self.width
+        if width == 1:
+            four = Lanes(self.code, 4)
+            both = four.constant(0)
+            for k, value in enumerate((low, high)):
+                both = b.insert_element(both, value, self.code.whole(k))
+            return b.extract_element(four.rounded(both, both), self.code.whole(0))
+        halves = b.bitcast(self.rounded(low, high), ir.VectorType(ir.IntType(16), 2 * width))
+        order = [k // 2 + k % 2 * width for k in range(2 * width)]
+        order = ir.Constant(ir.VectorType(i32, 2 * width), order)
+        return b.bitcast(b.shuffle_vector(halves, halves, order), self.type)
+
+    def neighbours(self, base: Any, *index: Any) -> Any:
+        """Words of two bfloat16 each, of `2 * width` floats from element `sum(index)` on."""
+        low, high = self.load(base, *index), self.load(base, *index, self.width)
+        return self.pairs(low, high) if self.width == 1 else self.rounded(low, high)
+
+    def dot(self, a: Any, b: Any, c: Any) -> Any:
+        """For words of two bfloat16: the sum of both products plus c, a float."""
+        kind = ir.VectorType(BFLOAT16, 2 * self.width)
+        pairs = [self.code.b.bitcast(x, kind) for x in (a, b)]
+        return self._declared(
+            f"llvm.x86.avx512bf16.dpbf16ps.{32 * self.width}", self.type, c, *pairs
+        )
 
     def _intrinsic(self, name: str, *operands: Any) -> Any:
         name = f"llvm.{name}.v{self.width}f32" if self.width > 1 else f"llvm.{name}.f32"
+        return self._declared(name, self.type, *[self.operand(operand) for operand in operands])
+
+    def _declared(self, name: str, result: ir.Type, *operands: Any) -> Any:
         module = self.code.function.module
-        function = module.globals.get(name) or ir.Function(
-            module, ir.FunctionType(self.type, [self.type] * len(operands)), name
-        )
-        return self.code.b.call(function, [self.operand(operand) for operand in operands])
+        kind = ir.FunctionType(result, [operand.type for operand in operands])
+        function = module.globals.get(name) or ir.Function(module, kind, name)
+        return self.code.b.call(function, operands)
 
     def add(self, a: Any, b: Any) -> Any:
         """Sum."""

@@ -9,7 +9,7 @@ import ctypes
 import functools
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from rnntk.cache import cache_dir
 from rnntk.errors import UsageError
-from rnntk.kernels import cells, drawing, norm, objects, product
+from rnntk.kernels import objects
 from rnntk.kernels.code import Shape
 
 Floats = NDArray[np.float32]
@@ -58,18 +58,21 @@ class Kernels:
     """
 
     def __init__(self, shape: Shape | None = None, cache: Path | None = None) -> None:
-        features = dict(llvm.get_host_cpu_features())
-        self.shape = shape or _shape(features)
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
-        # Whole vectors also where a processor's makers advise halves.
-        described = ",".join([llvm.FeatureMap(features).flatten(), "-prefer-256-bit"])
-        machine = llvm.Target.from_default_triple().create_target_machine(
-            cpu=llvm.get_host_cpu_name(), features=described, opt=2
+        triple, cpu = llvm.get_process_triple(), llvm.get_host_cpu_name()
+        features = llvm.get_host_cpu_features()
+        self.shape = shape or best_shape(triple, features)
+        described = features.flatten()
+        if _is_x86(triple):
+            # Whole vectors also where a processor's makers advise halves.
+            described = f"{described},-prefer-256-bit".lstrip(",")
+        machine = llvm.Target.from_triple(triple).create_target_machine(
+            cpu=cpu, features=described, opt=2
         )
         compiled = objects.find(
             cache,
-            [llvmlite.__version__, llvm.get_host_cpu_name(), described, str(self.shape)],
+            [llvmlite.__version__, triple, cpu, described, str(self.shape)],
             lambda: _compile(machine, self.shape),
         )
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
@@ -87,7 +90,7 @@ class Kernels:
         self._functions[name](*[_number(o) for o in operands])
 
     def table(self, calls: Sequence[tuple[str, Sequence[Operand]]]) -> Table:
-        """Kernels with their operands, to be run in this order as often as one likes (see `drawing`)."""
+        """Kernels with their operands, to be run in this order as often as one likes (see `sampling`)."""
         operands = [np.array([_number(o) or 0 for o in given], np.int64) for _, given in calls]
         entries = [self._engine.get_function_address(f"{name}_entry") for name, _ in calls]
         pairs = np.array(
@@ -101,13 +104,13 @@ class Kernels:
         tiles = -(-rows // self.shape.rows)
         return -(-rows // max(1, tiles))
 
-    def packed(self, b: Floats, *, transposed: bool = False) -> Floats:
-        """The right factor `b`, or its transpose, as products want it."""
+    def packed(self, b: Floats, *, transposed: bool = False, bfloat16: bool = False) -> Floats:
+        """The right factor `b`, or its transpose, as products want it; in bfloat16, each word holds two rows."""
         rows, columns = b.shape[::-1] if transposed else b.shape
         step = (1, b.shape[1]) if transposed else (b.shape[1], 1)
         wide = self.shape.panel
-        found = empty(-(-columns // wide) * wide * rows)
-        self("pack", rows, columns, b, *step, wide, found)
+        found = empty(-(-columns // wide) * wide * (-(-rows // 2) if bfloat16 else rows))
+        self("pack_bf16" if bfloat16 else "pack", rows, columns, b, *step, wide, found)
         return found
 
     def product_operands(
@@ -117,25 +120,37 @@ class Kernels:
         (m, k), columns = a.shape, c.shape[1]
         return (self.high(m), m, columns, k, a, k, k, 1, packed, bias, 0, c, columns)
 
-    def product(self, a: Floats, packed: Floats, bias: Floats, c: Floats) -> None:
-        """Make `c = a @ b + bias`; see `product_operands`."""
-        self("product", *self.product_operands(a, packed, bias, c))
+    def product(
+        self, a: Floats, packed: Floats, bias: Floats, c: Floats, *, bfloat16: bool = False
+    ) -> None:
+        """Make `c = a @ b + bias`; see `product_operands`. In bfloat16, `a` is rounded and `b` was packed so."""
+        if not bfloat16:
+            self("product", *self.product_operands(a, packed, bias, c))
+            return
+        from rnntk.kernels.product import room  # see `_compile`
 
-    def add_weight_gradient(self, x: Floats, packed: Floats, onto: Floats) -> None:
+        (m, k), columns = a.shape, c.shape[1]
+        words = empty(room(m, k))
+        self("product_bf16", self.high(m), m, columns, k, a, words, packed, bias, 0, c, columns)
+
+    def add_weight_gradient(
+        self, x: Floats, packed: Floats, onto: Floats, *, bfloat16: bool = False
+    ) -> None:
         """Add `x.T @ dz` to `onto`: x `(N, F)`, dz `(N, G)` packed, onto `(F, G)`."""
         (n, features), wide = x.shape, self.shape.rows
-        room = empty(-(-features // wide) * wide * n)
-        self("gradient", n, features, onto.shape[1], x, room, packed, onto)
+        room = empty(-(-features // wide) * wide * (-(-n // 2) if bfloat16 else n))
+        name = "gradient_bf16" if bfloat16 else "gradient"
+        self(name, n, features, onto.shape[1], x, room, packed, onto)
 
 
 def _compile(machine: Any, shape: Shape) -> objects.Compiled:
+    # Imported here because a program that finds its kernels in the cache starts 10 ms sooner without.
+    from rnntk.kernels import cells, norm, product, sampling
+
     module = ir.Module("rnntk")
     cells.emit(module, shape, product.emit(module, shape))
     norm.emit(module, shape)
-    drawing.emit(module, shape)
-    in_tables = [f"{cell}_{how}" for cell in ("lstm", "gru", "rnn") for how in ("forward", "alone")]
-    for kernel in ("product", "meet", "standardize", *in_tables):
-        drawing.table_entry(module, kernel)
+    sampling.emit(module, shape)
     parsed = llvm.parse_assembly(str(module))
     parsed.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=2)
@@ -154,14 +169,22 @@ def _compile(machine: Any, shape: Shape) -> objects.Compiled:
 _C = {"i64": ctypes.c_int64, "ptr": ctypes.c_void_p}
 
 
-def _shape(features: dict[str, bool]) -> Shape:
-    if features.get("avx512f"):
-        return Shape(width=16, rows=12)
-    if features.get("avx"):
-        return Shape(width=8, rows=6)
-    if features.get("neon"):
+def best_shape(triple: str, features: Mapping[str, bool]) -> Shape:
+    """How to use the registers of a processor.
+
+    Args:
+        triple: its architecture and system, as LLVM writes them.
+        features: what it can do; LLVM knows nothing of some processors.
+    """
+    if not _is_x86(triple):  # 32 registers of four floats
         return Shape(width=4, rows=12)
-    return Shape(width=4, rows=6)
+    if features.get("avx512f"):
+        return Shape(width=16, rows=12, bfloat16=features.get("avx512bf16", False))
+    return Shape(width=8 if features.get("avx") else 4, rows=6)
+
+
+def _is_x86(triple: str) -> bool:
+    return triple.startswith(("x86_64", "i386", "i686"))
 
 
 _blocks: dict[int, list[Floats]] = {}

@@ -47,9 +47,14 @@ def find(cache: Path | None, facts: Sequence[str], make: Callable[[], Compiled])
     return compiled
 
 
+_ALSO = ("cells.py", "layer_norm.py")
+"""Sources outside of this folder that kernels are made of."""
+
+
 def _key(facts: Sequence[str]) -> str:
     digest = hashlib.sha256("\0".join(facts).encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    package = Path(__file__).parent.parent
+    for source in (*sorted(package.glob("kernels/*.py")), *map(package.joinpath, _ALSO)):
         digest.update(source.read_bytes())
     return digest.hexdigest()[:32]
 

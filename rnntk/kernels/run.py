@@ -1,152 +1,180 @@
 """What the kernels do for a layer: NumPy arrays in, NumPy arrays out.
 
-Each function is called by TensorFlow in the middle of a step, from any of its threads.
+Each function is called by TensorFlow in the middle of a step, from any of its threads. An array that is not given is
+an empty one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from rnntk.cells import Cell
 from rnntk.kernels.native import Floats, Ids, empty, kernels, zeros
-from rnntk.kernels.product import DEPTH
+from rnntk.kernels.product import DEPTH, room
 
-GATES = {"lstm": 4, "gru": 3, "rnn": 1}
-STATES = {"lstm": 2, "gru": 1, "rnn": 1}
+AHEAD = 128
+"""Rows of input shares made at once: so many, and the kernels, stay in the second-level cache of a small layer."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """How a layer runs over time.
+
+    Attributes:
+        cell: a cell that has kernels; a GRU resets after the product.
+        backwards: whether from the last step to the first.
+        bfloat16: whether products are of factors rounded to bfloat16.
+    """
+
+    cell: Cell
+    backwards: bool = False
+    bfloat16: bool = False
+
+    @property
+    def has_gates(self) -> bool:
+        """Whether gates are kept for the backward pass beside the states."""
+        return any(gate not in self.cell.states for gate in self.cell.gates)
 
 
 def forward(
+    layer: Layer,
     inputs: Floats,
     ids: Ids,
+    live: NDArray[np.uint8],
     kernel: Floats,
     bias: Floats,
     recurrent: Floats,
     *others: Floats,
-    cell: str,
 ) -> list[Floats]:
-    """Run a layer over time, a GRU with its reset gate after the product.
+    """Run a layer over time.
 
     Args:
+        layer: how.
         inputs: `(T, B, F)`; or, with `ids`, what kernel and bias make of each symbol, `(V, gates * H)`.
         ids: the symbols `(T, B)`, or empty.
+        live: which rows take which steps, `(T, B)`, see `cells.LIVE`; or empty: all do.
         kernel: packed; unused with `ids`.
         bias: `(gates * H,)`; unused with `ids`.
         recurrent: the recurrent kernel, packed.
-        others: a GRU's bias of the recurrent product, `(3H,)`; the states before, `(B, H)` each.
-        cell: `lstm`, `gru` or `rnn`.
+        others: the bias of the recurrent share `(gates * H,)`, for a cell with gates apart; the states before,
+            `(B, H)` each.
 
     Returns:
-        for each state `(T + 1, B, H)`, before the first step and after each; but for a vanilla layer the gates
-        `(T, B, gates * H)`; for a GRU also the candidate's recurrent half `(T, B, H)`.
+        with `live`, the outputs `(T, B, H)`, which without it are the states h; for each state `(T + 1, B, H)`,
+        between the steps; the gates `(T, B, gates * H)`, but for a cell whose gates are states; for a cell with
+        gates apart their recurrent share `(T, B, H)`.
 
     Raises:
-        ValueError: an id is not that of a symbol.
+        ValueError: an id is not that of a symbol, or a state has another shape.
     """
-    first = others[-STATES[cell] :]
-    steps, lanes = (ids if ids.size else inputs).shape[:2]
-    units = first[0].shape[1]
-    width = GATES[cell] * units
-    states = []
-    for before in first:
-        states.append(empty(steps + 1, *before.shape))
-        states[-1][0] = before
-    gates = states[0][1:] if cell == "rnn" else empty(steps, lanes, width)
-    run = kernels()
-    rows, symbols = (inputs, ids) if ids.size else (None, None)
-    if symbols is not None:
-        _check(symbols, len(inputs))
-    if rows is None:
-        run.product(_flat(inputs), kernel, bias, _flat(gates))
-    sizes = (run.high(lanes), steps, lanes, units, rows, symbols, recurrent)
-    if cell == "lstm":
-        run("lstm_forward", *sizes, gates, states[1], states[0])
-        return [*states, gates]
-    if cell == "gru":
-        inner = empty(steps, lanes, units)
-        run("gru_forward", *sizes, others[0], gates, inner, states[0], empty(lanes, width))
-        return [*states, gates, inner]
-    run("rnn_forward", *sizes, states[0])
-    return states
+    cell, run = layer.cell, kernels()
+    first = others[-len(cell.states) :]
+    steps, lanes = (ids if ids.ndim == 2 else inputs).shape[:2]
+    units = first[0].shape[-1]
+    width = units * len(cell.gates)
+    states = [empty(steps + 1, lanes, units) for _ in first]
+    for state, before in zip(states, first, strict=True):
+        state[-1 if layer.backwards else 0] = before
+    gates = empty(steps, lanes, width) if layer.has_gates else None
+    inner = empty(steps, lanes, units) if cell.apart else None
+    outputs = empty(steps, lanes, units) if live.ndim == 2 else None
+    found = [x for x in (outputs, *states, gates, inner) if x is not None]
+    if not steps * lanes:
+        return found
+    few = max(1, min(steps, AHEAD // lanes))
+    features = inputs.shape[-1]
+    by_symbol = ids.ndim == 2
+    if by_symbol:
+        _check_ids(ids, len(inputs))
+    words = max(room(lanes, units), room(few * lanes, features)) if layer.bfloat16 else 0
+    run(
+        f"{cell.name}_forward", run.high(lanes), steps, lanes, units, layer.backwards, few, features,
+        *((None, None, None, inputs, ids) if by_symbol else (inputs, kernel, bias, None, None)),
+        live if live.ndim == 2 else None, recurrent, others[0] if cell.apart else None, gates, inner, *_both(states),
+        outputs, empty(lanes, width) if cell.apart else None, empty(words) if words else None,
+    )  # fmt: skip
+    return found
 
 
 def backward(
+    layer: Layer,
+    wanted: bool,
     ids: Ids,
+    live: NDArray[np.uint8],
     inputs: Floats,
     transposed: Floats,
     recurrent: Floats,
-    d_hs: Floats,
     *others: Floats,
-    cell: str,
-    symbols: int,
-    input_gradient: bool,
 ) -> list[Floats]:
     """The gradients of `forward`.
 
-    The layer is read backwards some steps at a time, so that what one kernel makes is still in a cache when
-    the next one reads it, and is never kept.
-
     Args:
+        layer: how.
+        wanted: whether the gradient of inputs that are no symbols is.
         ids: as in `forward`.
-        inputs: as in `forward`; unused with `ids`.
-        transposed: the kernel transposed, packed; unused without `input_gradient`.
+        live: as in `forward`.
+        inputs: as in `forward`.
+        transposed: the kernel transposed, packed; unused with `ids`, or if not `wanted`.
         recurrent: the recurrent kernel transposed, packed.
-        d_hs: of the states h after each step, `(T, B, H)`.
-        others: of the last states, `(B, H)` each; then what `forward` gave.
-        cell: as in `forward`.
-        symbols: V with `ids`, else 0.
-        input_gradient: whether that of the inputs is wanted.
+        others: the gradients of the outputs `(T, B, H)` and of the last states, `(B, H)` each; then what `forward` gave
+            but for the outputs.
 
     Returns:
         with `ids` of the table; else, if wanted, of the inputs, and of kernel and bias; then of the recurrent kernel,
-        a GRU's second bias, and the states before.
+        the bias of the recurrent share, for a cell with gates apart, and the states before.
     """
-    count = STATES[cell]
-    d_states, saved = [d.copy() for d in others[:count]], others[count:]
-    steps, lanes, units = d_hs.shape
-    width = GATES[cell] * units
-    few = min(steps, max(1, DEPTH // lanes))
-    dz = empty(few, lanes, width)
-    # What reaches a GRU's recurrent product is not what reaches its inputs.
-    dz_inner = empty(few, lanes, width) if cell == "gru" else dz
+    cell, run = layer.cell, kernels()
+    count = len(cell.states)
+    d_outputs, d_states = others[0], [d.copy() for d in others[1 : 1 + count]]
+    states, saved = others[1 + count : 1 + 2 * count], others[1 + 2 * count :]
+    steps, lanes, units = d_outputs.shape
+    width = units * len(cell.gates)
+    by_symbol = ids.ndim == 2
+    features = 0 if by_symbol else inputs.shape[2]
+    few = max(1, min(steps, DEPTH // max(1, lanes)))
+    # What reaches the recurrent product need not be what reaches the inputs.
+    dz, *du = (empty(few, lanes, width) for _ in range(1 + bool(cell.apart)))
     d_recurrent, d_inner_bias = zeros(units, width), zeros(width)
-    d_table = zeros(symbols, width)
-    features = 0 if symbols else inputs.shape[2]
-    d_kernel, d_bias, nothing = zeros(features, width), zeros(width), zeros(features)
-    d_inputs = empty(*inputs.shape) if input_gradient else None
-    hs = saved[0]
-    run = kernels()
-    for part, here, after in _parts(steps, few):
-        sizes = (run.high(lanes), here, lanes, units, d_hs[part], *d_states, recurrent)
-        if cell == "lstm":
-            run("lstm_backward", *sizes, saved[2][part], saved[1][after], dz)
-        elif cell == "gru":
-            run(
-                "gru_backward", *sizes, saved[1][part], saved[2][part], hs[after], dz, dz_inner
-            )  # fmt: skip
-        else:
-            run("rnn_backward", *sizes, hs[after], dz)
-        own, inner = _flat(dz[:here]), _flat(dz_inner[:here])
-        packed = run.packed(inner)
-        run.add_weight_gradient(_flat(hs[part]), packed, d_recurrent)
-        if cell == "gru":
-            d_inner_bias += inner.sum(0)
-        if symbols:
-            run("scatter", here * lanes, width, own, ids[part], d_table)
-            continue
-        if cell == "gru":
-            packed = run.packed(own)
-        run.add_weight_gradient(_flat(inputs[part]), packed, d_kernel)
-        d_bias += own.sum(0)
-        if d_inputs is not None:
-            run.product(own, transposed, nothing, _flat(d_inputs[part]))
-    of_inputs = [d_table] if symbols else [d_kernel, d_bias]
+    d_table = zeros(*inputs.shape) if by_symbol else None
+    d_kernel, d_bias = zeros(features, width), zeros(width)
+    d_inputs = empty(*inputs.shape) if wanted and not by_symbol else None
+    panel, strip = run.shape.panel, run.shape.rows
+    if steps * lanes:
+        run(
+            f"{cell.name}_gradients", run.high(lanes), steps, lanes, units, layer.backwards, few, features,
+            d_outputs, *_both(d_states), live if live.ndim == 2 else None, recurrent, *_both(list(saved)),
+            *_both(list(states)), dz, du[0] if du else None,
+            empty(room(few * lanes, width)) if layer.bfloat16 else None,
+            ids if by_symbol else None, inputs, transposed, zeros(features),
+            empty(-(-width // panel) * panel * few * lanes),
+            empty(-(-max(units, features) // strip) * strip * few * lanes),
+            d_recurrent, d_inner_bias, d_table, d_kernel, d_bias, d_inputs,
+        )  # fmt: skip
+    of_inputs = [d_kernel, d_bias] if d_table is None else [d_table]
     if d_inputs is not None:
         of_inputs.insert(0, d_inputs)
-    return [*of_inputs, d_recurrent, *([d_inner_bias] if cell == "gru" else []), *d_states]
+    return [*of_inputs, d_recurrent, *([d_inner_bias] if cell.apart else []), *d_states]
 
 
-def _check(ids: Ids, symbols: int) -> None:
+def _both(states: list[Any]) -> list[Any]:
+    """The states as kernels take them: h, and c or nothing."""
+    return states + [None] * (2 - len(states))
+
+
+def _check_states(states: tuple[Floats, ...], lanes: int, units: int) -> None:
+    """The kernels themselves read whatever lies behind a smaller state."""
+    for state in states:
+        if state.shape != (lanes, units):
+            raise ValueError(
+                f"A state has the shape {state.shape} where {lanes} sequences and {units} units need {(lanes, units)}."
+            )
+
+
+def _check_ids(ids: Ids, symbols: int) -> None:
     """The kernels themselves read and write wherever an id leads. Read as unsigned, a negative one is too large."""
     if ids.view(np.uint32).max() >= symbols:
         raise ValueError(
@@ -155,25 +183,20 @@ def _check(ids: Ids, symbols: int) -> None:
         )
 
 
-def _parts(steps: int, few: int) -> Iterator[tuple[slice, int, slice]]:
-    """The steps from the last to the first, a few at a time: their slice, their number, their slice of states."""
-    for stop in range(steps, 0, -few):
-        start = max(0, stop - few)
-        yield slice(start, stop), stop - start, slice(start, stop + 1)
-
-
 def _flat(x: Floats) -> Floats:
     return x.reshape(-1, x.shape[-1])
 
 
-def affine(x: Floats, packed: Floats, bias: Floats) -> list[Floats]:
+def affine(bfloat16: bool, x: Floats, packed: Floats, bias: Floats) -> list[Floats]:
     """`x @ kernel + bias`: x `(N, F)`, bias `(G,)`."""
     c = empty(len(x), len(bias))
-    kernels().product(x, packed, bias, c)
+    kernels().product(x, packed, bias, c, bfloat16=bfloat16)
     return [c]
 
 
-def affine_backward(upstream: Floats, x: Floats, transposed: Floats) -> list[Floats]:
+def affine_backward(
+    bfloat16: bool, upstream: Floats, x: Floats, transposed: Floats
+) -> list[Floats]:
     """The gradients of `affine`: of x `(N, F)`, the kernel `(F, G)` and the bias `(G,)`."""
     features, columns = x.shape[1], upstream.shape[1]
     dx, d_kernel = empty(*x.shape), zeros(features, columns)
@@ -181,8 +204,9 @@ def affine_backward(upstream: Floats, x: Floats, transposed: Floats) -> list[Flo
     run = kernels()
     for start in range(0, len(x), DEPTH):
         part = slice(start, start + DEPTH)
-        run.product(upstream[part], transposed, nothing, dx[part])
-        run.add_weight_gradient(x[part], run.packed(upstream[part]), d_kernel)
+        run.product(upstream[part], transposed, nothing, dx[part], bfloat16=bfloat16)
+        packed = run.packed(upstream[part], bfloat16=bfloat16)
+        run.add_weight_gradient(x[part], packed, d_kernel, bfloat16=bfloat16)
         d_bias += upstream[part].sum(0)
     return [dx, d_kernel, d_bias]
 

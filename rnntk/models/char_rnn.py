@@ -9,8 +9,8 @@ import keras
 import tensorflow as tf
 
 from rnntk.errors import UsageError, nearest
-from rnntk.models import fast, seeds
-from rnntk.models.dropout import DropoutKind, dropout
+from rnntk.models import cudnn, fast, seeds
+from rnntk.models.dropout import DropoutKind, any_seed, dropout
 from rnntk.models.layers import CELLS, Factors, states_per_layer
 
 
@@ -54,9 +54,10 @@ class CharRNN(keras.Model):
             `(2, 3H)`) or "before" it (Cho et al., 2014; bias `(3H,)`); other cells ignore it.
         layer_norm: whether each recurrent layer's outputs are normalised over its units, before anything is
             dropped of them; the state that goes on to the next step is not (see `rnntk.layer_norm`).
-        precision: "float32", or "bfloat16" for products in bfloat16; weights and states stay
-            float32. Keras' own path (see `layers.py`), on a GPU above all, makes them in float32 all the
-            same; a GRU that resets before, which knows no other path, is refused.
+        precision: "float32", or "bfloat16" for products in bfloat16, which needs a CPU with AVX512-BF16 or a GPU.
+            On a CPU sums, gates, states and weights stay float32; on a GPU cuDNN keeps everything inside the recurrent
+            layers in bfloat16, and weights and the output layer stay float32. A GRU that resets before, which has no
+            kernel, is refused.
         seed: of the initial weights; one independent stream for each weight.
 
     Raises:
@@ -155,16 +156,17 @@ class CharRNN(keras.Model):
             ids: `(B, T)` integers.
             states: flat list of `(B, units)`; zeros when None.
             training: whether to drop.
-            seed: `(2,)` int32 that decides what is dropped; needed to train with dropout.
+            seed: `(2,)` int32 that decides what is dropped; by default TensorFlow's generator draws one.
             first_lane: the place of these lanes in the whole batch, when this is a shard of it.
         """
         shared = self.shared(ids)
         features, after = self._features(ids, states, shared, training, seed, first_lane)
-        if not self._is_fast(ids):
+        if not self._is_time_major(ids):
             return self.output_layer(features), after
         if self.precision == "bfloat16":
             flat = self._logits(features, shared)
-            logits = tf.reshape(flat, [*features.shape[:2], self.vocabulary_size])
+            steps, rows = tf.unstack(tf.shape(features)[:2])
+            logits = tf.reshape(flat, [steps, rows, self.vocabulary_size])
         else:
             # The same sums, on all cores.
             logits = self.output_layer(features)
@@ -197,8 +199,8 @@ class CharRNN(keras.Model):
         if shared is None:
             shared = self.shared(ids)
         features, after = self._features(ids, states, shared, training, seed, first_lane)
-        targets = tf.cast(targets, tf.int32)
-        if self._is_fast(ids):
+        targets = tf.cast(targets, self._id_type())
+        if self._is_time_major(ids):
             targets = tf.reshape(tf.transpose(targets), [-1])
             logits = self._logits(features, shared)
         else:
@@ -208,31 +210,42 @@ class CharRNN(keras.Model):
 
     def _logits(self, features: tf.Tensor, shared: Shared) -> tf.Tensor:
         """Of time-major features, `(T * B, V)`."""
-        return fast.affine(
-            tf.reshape(features, [-1, self.units]),
-            shared.output,
-            tf.convert_to_tensor(self.output_layer.bias),
-            bfloat16=self.precision == "bfloat16",
-        )
+        rows = tf.reshape(features, [-1, self.units])
+        bias = tf.convert_to_tensor(self.output_layer.bias)
+        if self._is_on_cudnn():
+            return rows @ shared.output.matrix + bias
+        return fast.affine(rows, shared.output, bias)
 
     def shared(self, ids: tf.Tensor) -> Shared:
         """What a step makes once for all its shards.
 
-        The first layer's input product has only V different rows. Where V is less than the number of
-        positions in `ids`, and the layer can take it, the product is made once for each symbol.
+        The first layer's input product has only V different rows. Unless V is known to be more than the number of
+        positions in `ids`, and if the layer can take it, the product is made once for each symbol.
 
         Args:
             ids: of the whole batch, `(B, T)`.
         """
         rows = tf.convert_to_tensor(self.embedding.embeddings)
         layers = [layer.factors() for layer in self.recurrent]
-        projected = self._is_fast(ids) and self.vocabulary_size < ids.shape[0] * ids.shape[1]
+        positions = tf.TensorShape(ids.shape).num_elements()
+        projected = self._is_fast(ids) and (positions is None or self.vocabulary_size < positions)
         if projected:
             rows = self.recurrent[0].project(rows, layers[0])
-        return Shared(rows, projected, layers, fast.Factor(self.output_layer.kernel))
+        output = fast.Factor(self.output_layer.kernel, bfloat16=self.precision == "bfloat16")
+        return Shared(rows, projected, layers, output)
 
     def _is_fast(self, ids: tf.Tensor) -> bool:
         return all(layer.is_fast(ids) for layer in self.recurrent)
+
+    def _is_on_cudnn(self) -> bool:
+        return cudnn.can_run(self.recurrent)
+
+    def _is_time_major(self, ids: tf.Tensor) -> bool:
+        return self._is_fast(ids) or self._is_on_cudnn()
+
+    def _id_type(self) -> tf.DType:
+        """TensorFlow keeps int32 in the host's memory, whence a GPU would fetch ids at each step."""
+        return tf.int64 if self._is_on_cudnn() else tf.int32
 
     def _features(
         self,
@@ -243,29 +256,34 @@ class CharRNN(keras.Model):
         seed: tf.Tensor | None,
         first_lane: tf.Tensor | int,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """The last layer's outputs, time-major on the fast path, and the states."""
-        ids = tf.cast(ids, tf.int32)
+        """The last layer's outputs, time-major on the fast paths, and the states."""
+        ids = tf.cast(ids, self._id_type())
         if states is None:
             states = self.initial_states(tf.shape(ids)[0])
         per_layer = states_per_layer(self.cell)
         dropping = training and self.dropout_rate > 0
         if dropping and seed is None:
-            raise UsageError("Training with dropout needs a seed for each step.")
-        time_major = self._is_fast(ids)
+            seed = any_seed()
+        time_major = self._is_time_major(ids)
         if time_major:
             ids = tf.transpose(ids)
         x = shared.rows if shared.projected else tf.gather(shared.rows, ids)
+        bfloat16 = self.precision == "bfloat16"
+        if self._is_on_cudnn() and not (self.layer_norm or dropping):
+            return cudnn.stack(self.recurrent, x, states, bfloat16=bfloat16)
         after: list[tf.Tensor] = []
         for i, layer in enumerate(self.recurrent):
             own = list(states[i * per_layer : (i + 1) * per_layer])
-            if time_major:
+            if self._is_on_cudnn():
+                x, new = cudnn.stack([layer], x, own, bfloat16=bfloat16)
+            elif time_major:
                 symbols = ids if shared.projected and i == 0 else None
                 x, new = layer.over_time(x, own, factors=shared.layers[i], ids=symbols)
             else:
                 x, *new = layer(x, initial_state=own)
             after += new
             if self.layer_norm:
-                x = fast.standardize(x, by_kernel=time_major)
+                x = fast.standardize(x, by_kernel=self._is_fast(ids))
             if dropping:
                 x = dropout(
                     x,
@@ -277,6 +295,20 @@ class CharRNN(keras.Model):
                     time_major=time_major,
                 )
         return x, after
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """The loss that `compile` was given, of the logits; `fit` and `evaluate` ask for it."""
+        return super().compute_loss(x, y, _logits_of(y_pred), *args, **kwargs)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """The metrics that `compile` was given, of the logits."""
+        return super().compute_metrics(x, y, _logits_of(y_pred), sample_weight)
+
+    def predict_step(self, data: Any) -> tf.Tensor:
+        """Logits, for `predict`."""
+        return _logits_of(super().predict_step(data))
 
     def initial_states(self, batch_size: int | tf.Tensor) -> list[tf.Tensor]:
         """Zero states for `batch_size` lanes: a flat list of `(batch_size, units)` float32."""
@@ -304,6 +336,10 @@ class CharRNN(keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> CharRNN:  # noqa: ARG003
         """A model with new weights from `get_config`'s dictionary."""
         return cls(**config)
+
+
+def _logits_of(result: Any) -> Any:
+    return result[0] if isinstance(result, tuple) else result
 
 
 def _check(
@@ -339,7 +375,8 @@ def _check(
             raise UsageError(f"{flag} is {count}; it must be at least 1.")
     if precision == "bfloat16" and cell == "gru" and gru_reset == "before":
         raise UsageError(
-            "--precision bfloat16 does nothing for a GRU with --gru-reset before: leave one of them out."
+            "--precision bfloat16 is not possible for a GRU with --gru-reset before, which has no kernel:"
+            " leave one of them out."
         )
     if not 0.0 <= dropout_rate < 1.0:
         raise UsageError(f"--dropout is {dropout_rate}; it must be at least 0 and less than 1.")

@@ -21,6 +21,11 @@ _BLOCK = 4
 """Numbers that Philox makes for each value of its counter."""
 
 
+def any_seed() -> tf.Tensor:
+    """A seed for `dropout` from TensorFlow's global generator, which `keras.utils.set_random_seed` sets."""
+    return tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
+
+
 def dropout(
     x: tf.Tensor,
     rate: float,

@@ -1,9 +1,4 @@
-"""The CPU path: each cell's two loops, tied together as one differentiable function.
-
-In float32 they are the kernels of `kernels/`, compiled for this very processor, which need no time to trace
-and no framework inside the loop. Everything they do not do (sequences of different lengths, bfloat16,
-float64) the loops of `loops.py` do, compiled by XLA, which fuses a step's element-wise operations.
-"""
+"""The CPU path: the kernels of `rnntk.kernels`, compiled for this very processor, as differentiable functions."""
 
 from __future__ import annotations
 
@@ -13,11 +8,28 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from rnntk.errors import UsageError
 from rnntk.kernels import native, run
 from rnntk.layer_norm import EPSILON
-from rnntk.models.loops import GRU, LSTM, SIMPLE, Cell, Tensors, product
+from rnntk.models import cudnn
 
-__all__ = ["GRU", "LSTM", "SIMPLE", "Cell", "Factor", "affine", "recurrent", "standardize"]
+
+def check_precision(precision: str) -> None:
+    """Refuse products in bfloat16 where no processor has instructions for them.
+
+    Args:
+        precision: "float32" or "bfloat16".
+
+    Raises:
+        UsageError: this machine cannot do that.
+    """
+    if precision != "bfloat16" or cudnn.has_gpu():
+        return
+    if not native.kernels().shape.bfloat16:
+        raise UsageError(
+            "precision bfloat16 needs a CPU with AVX512-BF16 or a GPU; this CPU has neither."
+            " Use float32."
+        )
 
 
 class Factor:
@@ -25,13 +37,12 @@ class Factor:
 
     Args:
         matrix: `(K, N)`.
-
-    Attributes:
-        matrix: as given.
+        bfloat16: whether products with it are of factors rounded to bfloat16.
     """
 
-    def __init__(self, matrix: Any) -> None:
+    def __init__(self, matrix: Any, *, bfloat16: bool = False) -> None:
         self.matrix = tf.convert_to_tensor(matrix)
+        self.bfloat16 = bfloat16
         self._transposed: tf.Tensor | None = None
 
     @functools.cached_property
@@ -47,7 +58,9 @@ class Factor:
         return self._transposed
 
     def _pack(self, *, transposed: bool) -> tf.Tensor:
-        pack = functools.partial(native.kernels().packed, transposed=transposed)
+        pack = functools.partial(
+            native.kernels().packed, transposed=transposed, bfloat16=self.bfloat16
+        )
         return _numpy(lambda matrix: [pack(matrix)], [self.matrix], [[None]])[0]
 
 
@@ -92,79 +105,96 @@ class Projection(NamedTuple):
 
 
 def recurrent(
-    cell: Cell,
+    layer: run.Layer,
     inputs: Table | Projection,
     kernel: Factor,
     inner_bias: tf.Tensor | None,
     states: Sequence[tf.Tensor],
-    *,
-    mask: tf.Tensor | None = None,
-    bfloat16: bool = False,
+    live: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-    """Run a cell over time, with a hand-written gradient.
+    """Run a layer over time, with a hand-written gradient.
 
     Args:
-        cell: LSTM, GRU or SIMPLE.
+        layer: how.
         inputs: of each step.
         kernel: the recurrent kernel, `(H, gates * H)`.
-        inner_bias: `(3H,)`, for a GRU only.
-        states: each `(B, H)`, or `(1, H)` for all lanes.
-        mask: `(T, B, 1)` bool; where false, a lane keeps its state.
-        bfloat16: whether products are of factors rounded to bfloat16.
+        inner_bias: of the recurrent share, `(gates * H,)`, for a cell with gates apart.
+        states: each `(B, H)`, or `(1, H)` for all rows.
+        live: which batch rows take which steps, `(T, B)` uint8: with 1 a row takes it; with 2 it keeps its state,
+            which is also its output; with 0 it keeps its state, and its output is 0.
 
     Returns:
-        the state h after each step `(T, B, H)`, and the final states.
+        the outputs `(T, B, H)`, and the states after the last step.
 
     Raises:
-        ValueError: a state has another shape, or there are no lanes.
+        ValueError: a state has another shape, or there are no batch rows.
     """
-    lanes = (inputs.ids if isinstance(inputs, Table) else inputs.x).shape[1]
-    states = [_for_lanes(state, lanes, kernel.matrix.shape[0]) for state in states]
+    nothing = tf.zeros([0])
     if isinstance(inputs, Table):
-        # The kernels read 32 bits an id, whatever they are given.
-        inputs = Table(inputs.rows, tf.cast(inputs.ids, tf.int32))
-    biases = [] if inner_bias is None else [inner_bias]
-    operands = (kernel.matrix, *biases, *states)
-    if mask is None and not bfloat16 and inputs[0].dtype == tf.float32:
-        if isinstance(inputs, Table):
-            operands = (inputs.rows, *operands)
-        else:
-            operands = (inputs.x, inputs.kernel.matrix, inputs.bias, *operands)
-        outputs, *final = _by_kernels(cell, inputs, kernel)(*operands)
-        return outputs, final
-    if isinstance(inputs, Table):
-        rows = tf.gather(inputs.rows, inputs.ids)
+        # The kernels read 32 bits per id, whatever they are given.
+        sequence = ids = tf.cast(inputs.ids, tf.int32)
+        learned, wanted = [inputs.rows], True
+        own = (inputs.rows, nothing, nothing)
     else:
-        steps, lanes, features = inputs.x.shape
-        flat = tf.reshape(inputs.x, [-1, features])
-        rows = tf.reshape(
-            affine(flat, inputs.kernel, inputs.bias, bfloat16=bfloat16), [steps, lanes, -1]
-        )
-    outputs, *final = _by_loops(cell, mask, bfloat16, len(biases))(rows, *operands)
+        sequence, ids = inputs.x, tf.zeros([0], tf.int32)
+        learned, wanted = [inputs.x, inputs.kernel.matrix, inputs.bias], inputs.input_gradient
+        own = (inputs.x, inputs.kernel.packed, inputs.bias)
+    x, packed, bias = own
+    steps, rows = sequence.shape[:2]
+    units, width = kernel.matrix.shape
+    count = len(layer.cell.states)
+    inner = [[width]] if inner_bias is not None else []
+    chosen = [] if live is None else [[steps, rows, units]]
+    live = tf.zeros([0], tf.uint8) if live is None else live
+
+    @tf.custom_gradient
+    def over_time(*operands: Any) -> Any:
+        others = operands[len(learned) + 1 :]
+        shapes = [*chosen, *[[steps and steps + 1, rows, units]] * count]
+        shapes += [[steps, rows, width]] * layer.has_gates + [[steps, rows, units]] * len(inner)
+        given = [x, ids, live, packed, bias, kernel.packed, *others]
+        found = _numpy(functools.partial(run.forward, layer), given, shapes)
+        after = found[len(chosen) :]
+
+        def gradient(d_outputs: tf.Tensor, *d_final: tf.Tensor) -> Any:
+            shapes = [operand.shape for operand in operands][not wanted :]
+            transposed = nothing
+            if isinstance(inputs, Projection) and wanted:
+                transposed = inputs.kernel.transposed(d_outputs)
+            given = [ids, live, x, transposed, kernel.transposed(d_outputs), d_outputs]
+            given += [*d_final, *after]
+            backward = functools.partial(run.backward, layer, wanted)
+            made = _once(lambda: _numpy(backward, given, shapes), d_outputs, *d_final, *operands)
+            return made if wanted else [None, *made]
+
+        last, outputs = (0, after[0][:-1]) if layer.backwards else (-1, after[0][1:])
+        return (found[0] if chosen else outputs, *(s[last] for s in after[:count])), gradient
+
+    biases = [] if inner_bias is None else [inner_bias]
+    states = [_for_rows(state, sequence, units) for state in states]
+    outputs, *final = over_time(*learned, kernel.matrix, *biases, *states)
     return outputs, final
 
 
-def _for_lanes(state: tf.Tensor, lanes: int, units: int) -> tf.Tensor:
-    """A state of that very shape: the kernels themselves read whatever lies behind a smaller one."""
-    if not lanes:
+def _for_rows(state: tf.Tensor, sequence: tf.Tensor, units: int) -> tf.Tensor:
+    """A state with a row for each of the batch. What is known only later, the kernels check."""
+    state, rows = tf.convert_to_tensor(state), sequence.shape[1]
+    if rows == 0:
         raise ValueError("There are no sequences in this batch.")
-    state = tf.convert_to_tensor(state)
-    if state.shape == (lanes, units):
-        return state
-    if state.shape == (1, units):
-        return tf.broadcast_to(state, [lanes, units])
-    if state.shape.is_compatible_with((lanes, units)):
-        return tf.ensure_shape(state, [lanes, units])
-    raise ValueError(
-        f"A state has the shape {tuple(state.shape)} where {lanes} sequences and {units} units"
-        f" need {(lanes, units)}."
-    )
+    if rows != 1 and state.shape == (1, units):
+        return tf.broadcast_to(state, [tf.shape(sequence)[1], units])
+    if not state.shape.is_compatible_with((rows, units)):
+        raise ValueError(
+            f"A state has the shape {tuple(state.shape)} where {rows} sequences and {units} units"
+            f" need {(rows, units)}."
+        )
+    return state if state.shape == (rows, units) else tf.ensure_shape(state, [rows, units])
 
 
-def _once(backward: Callable[[], list[tf.Tensor]], *of: tf.Tensor) -> list[tf.Tensor]:
-    """What a gradient function of kernels makes `of` these; to differentiate that again is an error.
+def _once(backward: Callable[[], list[tf.Tensor]], *inputs: tf.Tensor) -> list[tf.Tensor]:
+    """Gradients of the kernel outputs with respect to `inputs`; to differentiate these again is an error.
 
-    TensorFlow itself would take it for a constant, silently.
+    TensorFlow itself would take them for constants, silently.
     """
 
     @tf.custom_gradient
@@ -177,72 +207,12 @@ def _once(backward: Callable[[], list[tf.Tensor]], *of: tf.Tensor) -> list[tf.Te
 
         return backward(), refused
 
-    found = made(*of)
+    found = made(*inputs)
     return list(found) if isinstance(found, (list, tuple)) else [found]
 
 
-def _by_kernels(cell: Cell, inputs: Table | Projection, kernel: Factor) -> Callable[..., Any]:
-    """The function of what is differentiated: the table, or input, kernel and bias; then the recurrent kernel, a
-    GRU's inner bias, the states.
-    """  # fmt: skip
-    nothing = tf.zeros([0])
-    if isinstance(inputs, Table):
-        steps, lanes = inputs.ids.shape
-        projected, symbols, wanted = 1, inputs.rows.shape[0], True
-    else:
-        steps, lanes = inputs.x.shape[:2]
-        projected, symbols, wanted = 3, 0, inputs.input_gradient
-    units, width = kernel.matrix.shape
-    count = run.STATES[cell.name]
-    inner = [[width]] if cell.has_inner_bias else []
-
-    @tf.custom_gradient
-    def over_time(*operands: Any) -> Any:
-        others = operands[projected + 1 :]
-        kept = [[steps + 1, lanes, units]] * count
-        if cell is not SIMPLE:  # whose states are all it has
-            kept += [[steps, lanes, width]] + [[steps, lanes, units]] * len(inner)
-        if isinstance(inputs, Table):
-            own = [operands[0], inputs.ids, nothing, nothing]
-        else:
-            own = [operands[0], tf.zeros([0], tf.int32), inputs.kernel.packed, operands[2]]
-        forward = functools.partial(run.forward, cell=cell.name)
-        saved = _numpy(forward, [*own, kernel.packed, *others], kept)
-
-        def gradient(d_outputs: tf.Tensor, *d_final: tf.Tensor) -> Any:
-            shapes = [operand.shape for operand in operands[:projected]][not wanted :]
-            shapes += [[units, width], *inner, *[[lanes, units]] * count]
-            transposed = nothing
-            if isinstance(inputs, Projection) and wanted:
-                transposed = inputs.kernel.transposed(d_outputs)
-            backward = functools.partial(
-                run.backward,
-                cell=cell.name,
-                symbols=symbols,
-                input_gradient=wanted and not symbols,
-            )
-            given = [
-                own[1],
-                nothing if symbols else own[0],
-                transposed,
-                kernel.transposed(d_outputs),
-                d_outputs,
-                *d_final,
-                *saved,
-            ]
-            found = _once(lambda: _numpy(backward, given, shapes), d_outputs, *d_final, *operands)
-            return found if wanted else [None, *found]
-
-        after = saved[:count]
-        return (after[0][1:], *(states[-1] for states in after)), gradient
-
-    return over_time
-
-
-def affine(x: tf.Tensor, kernel: Factor, bias: tf.Tensor, *, bfloat16: bool = False) -> tf.Tensor:
+def affine(x: tf.Tensor, kernel: Factor, bias: tf.Tensor) -> tf.Tensor:
     """`x @ kernel + bias` for rows `(N, F)`, on the calling thread alone."""
-    if bfloat16 or x.dtype != tf.float32:
-        return _affine_compiled(x, kernel.matrix, bias, bfloat16)
     rows, features = x.shape
     columns = kernel.matrix.shape[1]
 
@@ -251,9 +221,11 @@ def affine(x: tf.Tensor, kernel: Factor, bias: tf.Tensor, *, bfloat16: bool = Fa
         def gradient(upstream: tf.Tensor) -> Any:
             shapes = [[rows, features], [features, columns], [columns]]
             given = [upstream, x, kernel.transposed(upstream)]
-            return _once(lambda: _numpy(run.affine_backward, given, shapes), upstream, x, matrix)
+            backward = functools.partial(run.affine_backward, kernel.bfloat16)
+            return _once(lambda: _numpy(backward, given, shapes), upstream, x, matrix)
 
-        return _numpy(run.affine, [x, kernel.packed, bias], [[rows, columns]])[0], gradient
+        forward = functools.partial(run.affine, kernel.bfloat16)
+        return _numpy(forward, [x, kernel.packed, bias], [[rows, columns]])[0], gradient
 
     return of_rows(x, kernel.matrix, bias)
 
@@ -265,7 +237,7 @@ def standardize(x: tf.Tensor, *, by_kernel: bool) -> tf.Tensor:
         x: what is normalised along its last axis.
         by_kernel: whether a kernel may do it, on the calling thread alone.
     """
-    if not by_kernel or x.dtype != tf.float32:
+    if not by_kernel:
         mean, variance = tf.nn.moments(x, [-1], keepdims=True)
         return (x - mean) * tf.math.rsqrt(variance + EPSILON)
 
@@ -280,109 +252,3 @@ def standardize(x: tf.Tensor, *, by_kernel: bool) -> tf.Tensor:
         return y, gradient
 
     return of_rows(x)
-
-
-# ---- by XLA --------------------------------------------------------------------------------------
-
-
-@functools.cache
-def _has_xla() -> bool:
-    try:
-        tf.function(lambda: tf.constant(1) + 1, jit_compile=True)()
-    except (tf.errors.OpError, ValueError):
-        return False
-    return True
-
-
-WORTH_COMPILING = 5e7
-"""Floating-point operations of a layer's recurrent products from which on compiling it, which takes
-about a second, pays within a short run."""
-
-
-@functools.cache
-def _compiled(function: Callable[..., Any], *fixed: Any, xla: bool) -> Any:
-    """`function` with its first arguments fixed, made into a graph once for all layers and shards."""
-    return tf.function(
-        functools.partial(function, *fixed), jit_compile=xla or None, autograph=False
-    )
-
-
-def _by_loops(
-    cell: Cell, mask: tf.Tensor | None, bfloat16: bool, biases: int
-) -> Callable[..., Any]:
-    @tf.custom_gradient
-    def over_time(zx: Any, kernel: Any, *others: Any) -> Any:
-        steps, lanes, width = zx.shape
-        # Under an eager tape TensorFlow keeps what is inside the loop itself, which XLA cannot hand out.
-        xla = (
-            2.0 * steps * lanes * kernel.shape[0] * width >= WORTH_COMPILING
-            and not tf.executing_eagerly()
-            and _has_xla()
-        )
-        bias, own = (others[0], others[1:]) if biases else (None, others)
-        outputs, final, saved = _compiled(_forward, cell, bfloat16, xla=xla)(
-            zx, kernel, bias, own, mask
-        )
-
-        def gradient(d_outputs: tf.Tensor, *d_final: tf.Tensor) -> Any:
-            d_zx, d_kernel, d_bias, d_states = _compiled(_backward, cell, bfloat16, xla=xla)(
-                d_outputs, d_final, kernel, own, saved, mask
-            )
-            return d_zx, d_kernel, *([d_bias] if biases else []), *d_states
-
-        return (outputs, *final), gradient
-
-    return over_time
-
-
-def _forward(
-    cell: Cell,
-    bfloat16: bool,
-    zx: tf.Tensor,
-    kernel: tf.Tensor,
-    bias: tf.Tensor | None,
-    states: Tensors,
-    mask: tf.Tensor | None,
-) -> tuple[tf.Tensor, Tensors, Tensors]:
-    return cell.forward(zx, kernel, bias, states, mask, bfloat16)
-
-
-def _backward(
-    cell: Cell,
-    bfloat16: bool,
-    d_outputs: tf.Tensor,
-    d_final: Tensors,
-    kernel: tf.Tensor,
-    states: Tensors,
-    saved: Tensors,
-    mask: tf.Tensor | None,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None, Tensors]:
-    return cell.backward(d_outputs, d_final, kernel, states, saved, mask, bfloat16)
-
-
-def _affine_compiled(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, bfloat16: bool) -> tf.Tensor:
-    rows, features = x.shape
-    xla = 2.0 * rows * features * kernel.shape[1] >= WORTH_COMPILING and _has_xla()
-
-    @tf.custom_gradient
-    def of_rows(x: Any, kernel: Any, bias: Any) -> Any:
-        def gradient(upstream: tf.Tensor) -> Any:
-            return _compiled(_affine_backward, bfloat16, xla=xla)(upstream, x, kernel)
-
-        return _compiled(_affine_forward, bfloat16, xla=xla)(x, kernel, bias), gradient
-
-    return of_rows(x, kernel, bias)
-
-
-def _affine_forward(bfloat16: bool, x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-    return product(x, kernel, bfloat16=bfloat16) + bias
-
-
-def _affine_backward(
-    bfloat16: bool, upstream: tf.Tensor, x: tf.Tensor, kernel: tf.Tensor
-) -> Tensors:
-    return (
-        product(upstream, kernel, bfloat16=bfloat16, transpose_b=True),
-        product(x, upstream, bfloat16=bfloat16, transpose_a=True),
-        tf.reduce_sum(upstream, 0),
-    )

@@ -1,14 +1,19 @@
-"""The recurrent layers: Keras' own, with the same weights, names, shapes and arguments, made fast.
+"""The recurrent layers: drop-in replacements of Keras' own, made fast.
 
-The path is chosen here and nowhere else, by `_Fast.is_fast`: the hand-written loops of `fast.py` where
-a CPU does the work, and Keras' own code everywhere else, which on a GPU is cuDNN. The weights are the
-same ones on either path, so a model trained on one continues on the other and in stock Keras.
+`LSTM`, `GRU` and `SimpleRNN` take the arguments of the layers of `keras.layers` of the same name, have the same weights
+(names, shapes, order of gates) and give the same results, so that either can be put in the other's place, and weights
+saved from one load into the other. They add `lengths=` to the call.
 
-The fast path wants to know the number of sequences and of steps when a graph is made of it. `fit` knows them
-if all batches are alike: give it a number of sequences that the batch size divides, or a `tf.data` set
-batched with `drop_remainder=True`. Where a smaller batch comes last, TensorFlow's shapes hold no batch size, and all
-batches silently go through Keras' own code, to the same result, more slowly. `Input(batch_size=...)` does not
-change that.
+A layer runs on the compiled kernels of `rnntk.kernels` (on a GPU on cuDNN, `cudnn.py`) if all of this holds; otherwise
+on Keras' own code:
+
+- float32 (`dtype` and `variable_dtype`);
+- the default activations, `use_bias=True`, and for a GRU `reset_after=True`;
+- no `dropout`, no `recurrent_dropout`, no `unroll`.
+
+Masks and `lengths` (on a CPU), `go_backwards`, `initial_state`, `stateful` and batches of any size are all fast. The
+kernels run on the calling thread; `rnntk.training.step` cuts a batch into one shard per core. They have no second
+derivatives.
 """
 
 from __future__ import annotations
@@ -19,7 +24,10 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from rnntk.models import fast
+from rnntk import cells
+from rnntk.kernels import run
+from rnntk.kernels.cells import KEPT
+from rnntk.models import cudnn, fast
 
 
 class Factors(NamedTuple):
@@ -32,17 +40,21 @@ class Factors(NamedTuple):
 class _Fast:
     """What the three layers add to Keras': the fast path, and sequences of different lengths."""
 
-    kind: fast.Cell
+    kind: cells.Cell
     product_type = "float32"
     """What products are made in: "float32" (as the weights are), or "bfloat16"."""
     input_gradient = True
     """Whether anything before this layer learns; where nothing does, no gradient is passed on."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.supports_jit = False  # XLA cannot compile calls of the kernels
+
     def is_fast(self, sequences: tf.Tensor) -> bool:
-        """Whether the hand-written loops can do what this layer is asked to."""
+        """Whether the kernels can do what this layer is asked to."""
         layer: Any = self
         return (
-            not tf.config.list_logical_devices("GPU")
+            not cudnn.has_gpu()
             and layer.use_bias
             and layer.activation is keras.activations.tanh
             and getattr(layer, "recurrent_activation", None) in (None, keras.activations.sigmoid)
@@ -50,15 +62,17 @@ class _Fast:
             and not layer.dropout
             and not layer.recurrent_dropout
             and not layer.unroll
-            and layer.compute_dtype == layer.variable_dtype
-            and None not in sequences.shape[:2]
+            and layer.compute_dtype == layer.variable_dtype == "float32"
             and 0 not in sequences.shape
         )
 
     def factors(self) -> Factors:
         """The layer's two kernels, made ready for products; shards of a step share them."""
-        cell = self.cell  # type: ignore[attr-defined]
-        return Factors(fast.Factor(cell.kernel), fast.Factor(cell.recurrent_kernel))
+        cell, bfloat16 = self.cell, self.product_type == "bfloat16"  # type: ignore[attr-defined]
+        fast.check_precision(self.product_type)
+        return Factors(
+            *(fast.Factor(k, bfloat16=bfloat16) for k in (cell.kernel, cell.recurrent_kernel))
+        )
 
     def over_time(
         self,
@@ -67,19 +81,19 @@ class _Fast:
         *,
         factors: Factors | None = None,
         ids: tf.Tensor | None = None,
-        mask: tf.Tensor | None = None,
+        live: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """The fast path itself, time-major.
+        """The fast path itself, time-major; with `go_backwards` it reads from the last step to the first.
 
         Args:
             x: `(T, B, F)`; with `ids`, what `project` made of each symbol, `(V, gates * H)`.
-            states: each `(B, H)`, or `(1, H)` for all lanes.
+            states: each `(B, H)`, or `(1, H)` for all rows.
             factors: what `factors` gave.
             ids: `(T, B)` integers.
-            mask: `(T, B, 1)` bool; a lane keeps its state where false.
+            live: as in `fast.recurrent`.
 
         Returns:
-            the state h after each step `(T, B, H)`, and the final states.
+            the outputs `(T, B, H)`, that of step t in place t in either direction, and the final states.
         """
         factors = factors or self.factors()
         inputs: fast.Table | fast.Projection
@@ -87,29 +101,22 @@ class _Fast:
             inputs = fast.Projection(x, factors.kernel, self._bias(0), self.input_gradient)
         else:
             inputs = fast.Table(x, ids)
-        return fast.recurrent(
+        layer = run.Layer(
             self.kind,
-            inputs,
-            factors.recurrent_kernel,
-            self._bias(1) if self.kind.has_inner_bias else None,
-            states,
-            mask=mask,
-            bfloat16=self.product_type == "bfloat16",
+            backwards=self.go_backwards,  # type: ignore[attr-defined]
+            bfloat16=factors.recurrent_kernel.bfloat16,
         )
+        inner_bias = self._bias(1) if self.kind.apart else None
+        return fast.recurrent(layer, inputs, factors.recurrent_kernel, inner_bias, states, live)
 
     def _bias(self, which: int) -> tf.Tensor:
         """0 is added to the inputs' product, 1 to the recurrent one, where the cell has two."""
         bias = tf.convert_to_tensor(self.cell.bias)  # type: ignore[attr-defined]
-        return bias[which] if self.kind.has_inner_bias else bias
+        return bias[which] if self.kind.apart else bias
 
-    def project(self, rows: tf.Tensor, factors: Factors | None = None) -> tf.Tensor:
+    def project(self, rows: tf.Tensor, factors: Factors) -> tf.Tensor:
         """Input rows `(N, F)` times the kernel plus the input bias: `(N, gates * H)`."""
-        return fast.affine(
-            rows,
-            (factors or self.factors()).kernel,
-            self._bias(0),
-            bfloat16=self.product_type == "bfloat16",
-        )
+        return fast.affine(rows, factors.kernel, self._bias(0))
 
     def call(
         self,
@@ -126,86 +133,139 @@ class _Fast:
             initial_state: list of `(B, units)`; zeros when None.
             mask: `(B, T)` bool, as in Keras.
             training: as in Keras.
-            lengths: `(B,)` int32, the true length of each sequence, instead of a mask. Outputs past
+            lengths: `(B,)` integers from 0 to T, the true length of each sequence, instead of a mask. Outputs past
                 a sequence's end are zero and the returned states are those at its true last step.
                 With `go_backwards` a sequence is read from its true last step, and its outputs stand in
                 the order they were made, from step 0 on.
+
+        Raises:
+            ValueError: both `mask` and `lengths` are given, or `lengths` has another shape or type.
+            ValueError, tf.errors.InvalidArgumentError: a length is not from 0 to T; the latter where the lengths are
+                known only when a graph runs.
         """
         parent: Any = super()
+        layer: Any = self
         if lengths is None:
             return parent.call(sequences, initial_state=initial_state, mask=mask, training=training)
         if mask is not None:
             raise ValueError("Pass `lengths` or `mask`, not both.")
-        layer: Any = self
+        lengths = _checked(lengths, sequences)
         mask = tf.sequence_mask(lengths, tf.shape(sequences)[1])
-        made = parent.call(sequences, initial_state=initial_state, mask=mask, training=training)
+        zeroed = layer.return_sequences and self.is_fast(sequences)
+        made = parent.call(
+            sequences,
+            initial_state=initial_state,
+            mask=tf.cast(mask, tf.uint8) if zeroed else mask,
+            training=training,
+        )
         if not layer.return_sequences:
             return made
         outputs, *states = made if layer.return_state else (made,)
         if layer.go_backwards:
             # Keras turned the whole time axis, so that the padding came first.
             outputs = tf.reverse_sequence(tf.reverse(outputs, [1]), lengths, 1)
-        outputs = tf.where(mask[:, :, tf.newaxis], outputs, 0)
+        if not zeroed:
+            outputs = tf.where(mask[:, :, tf.newaxis], outputs, 0)
         return (outputs, *states) if layer.return_state else outputs
 
     def inner_loop(
         self, sequences: tf.Tensor, initial_state: Any, mask: Any, training: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
-        """What Keras calls for the recurrence: the fast path, or Keras' own."""
+        """What Keras calls for the recurrence: the fast path, or Keras' own.
+
+        A mask of uint8 is one whose hidden steps have outputs of zero.
+        """
         layer: Any = self
         states = (
             list(initial_state) if isinstance(initial_state, (list, tuple)) else [initial_state]
         )
-        masks = mask if isinstance(mask, (list, tuple)) else [mask]
-        zeros_wanted = masks[0] is not None and layer.zero_output_for_mask
-        if zeros_wanted or not self.is_fast(sequences):
+        mask = mask[0] if isinstance(mask, (list, tuple)) else mask
+        if mask is None and cudnn.can_run([self]) and 0 not in sequences.shape:
+            return self._by_cudnn(sequences, states)
+        if not self.is_fast(sequences):
             parent: Any = super()
             return parent.inner_loop(sequences, initial_state, mask, training=training)
+        live = None
+        if mask is not None:
+            live = tf.transpose(tf.cast(mask, tf.uint8))
+            if mask.dtype != tf.uint8 and not layer.zero_output_for_mask:
+                # As in Keras: a hidden step's output is the one before it, and zero before the first.
+                seen = tf.cumsum(tf.cast(live, tf.int32), reverse=layer.go_backwards) > 0
+                live = tf.cast(seen, tf.uint8) * (KEPT - live)
+        outputs, final = self.over_time(tf.transpose(sequences, [1, 0, 2]), states, live=live)
+        last = final[0] if live is None else outputs[0 if layer.go_backwards else -1]
+        if not layer.return_sequences:
+            return last, last[:, tf.newaxis], final
+        if layer.go_backwards:
+            outputs = tf.reverse(outputs, [0])
+        return last, tf.transpose(outputs, [1, 0, 2]), final
+
+    def _by_cudnn(
+        self, sequences: tf.Tensor, states: list[tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+        """What `inner_loop` gives."""
+        layer: Any = self
         x = tf.transpose(sequences, [1, 0, 2])
-        steps_mask = None
-        if masks[0] is not None:
-            steps_mask = tf.transpose(tf.cast(masks[0], tf.bool))[:, :, tf.newaxis]
         if layer.go_backwards:
             x = tf.reverse(x, [0])
-            steps_mask = None if steps_mask is None else tf.reverse(steps_mask, [0])
-        outputs, final = self.over_time(x, states, mask=steps_mask)
-        if steps_mask is not None:
-            # As in Keras: a hidden step's output is the one before it, and zero before the first.
-            seen = tf.cumsum(tf.cast(steps_mask, tf.int32)) > 0
-            outputs = tf.where(seen, outputs, 0)
+        outputs, final = cudnn.stack([self], x, states, bfloat16=self.product_type == "bfloat16")
         if not layer.return_sequences:
-            return outputs[-1], outputs[-1][:, tf.newaxis], final
-        return outputs[-1], tf.transpose(outputs, [1, 0, 2]), final
+            return final[0], final[0][:, tf.newaxis], final
+        return final[0], tf.transpose(outputs, [1, 0, 2]), final
+
+
+def _checked(lengths: Any, sequences: tf.Tensor) -> tf.Tensor:
+    """`lengths`, if they can be those of `sequences`."""
+    lengths = tf.convert_to_tensor(lengths)
+    batch, steps = sequences.shape[:2]
+    if not lengths.dtype.is_integer or not lengths.shape.is_compatible_with((batch,)):
+        raise ValueError(
+            f"lengths must be integers of shape ({batch},), one for each sequence,"
+            f" got {lengths.dtype.name} of shape {lengths.shape}"
+        )
+    known = tf.get_static_value(lengths)
+    if known is not None and steps is not None:
+        if known.size and not 0 <= known.min() <= known.max() <= steps:
+            raise ValueError(f"lengths must be from 0 to {steps}, the steps there are, got {known}")
+        return lengths
+    fits = tf.reduce_all(
+        (lengths >= 0) & (lengths <= tf.cast(tf.shape(sequences)[1], lengths.dtype))
+    )
+    check = tf.debugging.Assert(
+        fits, ["lengths must be from 0 to the number of steps, got", lengths]
+    )
+    with tf.control_dependencies([check]):
+        return tf.identity(lengths)
 
 
 @keras.saving.register_keras_serializable("rnntk")
 class LSTM(_Fast, keras.layers.LSTM):
-    """Long short-term memory (Hochreiter, 1997). Arguments as in `keras.layers.LSTM`.
+    """Long short-term memory (Hochreiter and Schmidhuber, 1997). Arguments as in `keras.layers.LSTM`.
 
-    Fast where all batches have the same size, which `fit` has to see; see the top of this module.
+    A drop-in layer, fast on a CPU with the default activations in float32, without dropout; see the top of this module.
     """
 
-    kind = fast.LSTM
+    kind = cells.LSTM
 
 
 @keras.saving.register_keras_serializable("rnntk")
 class GRU(_Fast, keras.layers.GRU):
     """Gated recurrent unit (Cho et al., 2014). Arguments as in `keras.layers.GRU`.
 
-    Fast where all batches have the same size, which `fit` has to see; see the top of this module.
+    A drop-in layer, fast on a CPU with the default activations in float32, without dropout; see the top of this module.
     """
 
-    kind = fast.GRU
+    kind = cells.GRU
 
 
 @keras.saving.register_keras_serializable("rnntk")
 class SimpleRNN(_Fast, keras.layers.SimpleRNN):
     """Vanilla recurrent layer (Elman, 1990). Arguments as in `keras.layers.SimpleRNN`.
 
-    Fast where all batches have the same size, which `fit` has to see; see the top of this module.
+    A drop-in layer, fast on a CPU with the default activations in float32, without dropout; see the top of this module.
     """
 
-    kind = fast.SIMPLE
+    kind = cells.RNN
 
 
 CELLS: dict[str, Any] = {"lstm": LSTM, "gru": GRU, "rnn": SimpleRNN}
@@ -214,4 +274,4 @@ CELLS: dict[str, Any] = {"lstm": LSTM, "gru": GRU, "rnn": SimpleRNN}
 
 def states_per_layer(cell: str) -> int:
     """How many state tensors a layer carries: 2 for an LSTM (h, c), else 1."""
-    return 2 if cell == "lstm" else 1
+    return len(cells.CELLS[cell].states)

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from rnntk.errors import UsageError
 from rnntk.models import seeds
-from rnntk.models.dropout import DropoutKind, dropout
-from rnntk.models.layers import CELLS
+from rnntk.models.dropout import DropoutKind, any_seed, dropout
+from rnntk.models.layers import CELLS, states_per_layer
 
 
 @keras.saving.register_keras_serializable("rnntk")
@@ -30,7 +30,8 @@ class RowClassifier(keras.Model):
         units: of each layer and direction.
         bidirectional: whether to also read backwards.
         dropout: share of each layer's output that training drops.
-        dropout_kind: "element", or "sequence" for one mask a sequence.
+        dropout_kind: "element", or "sequence" for one mask per sequence.
+        precision: as in `CharRNN`.
         seed: of the initial weights.
 
     Raises:
@@ -49,6 +50,7 @@ class RowClassifier(keras.Model):
         seed: int = 0,
         *,
         dropout_kind: DropoutKind = "element",
+        precision: str = "float32",
         **kwargs: Any,
     ) -> None:
         if cell not in CELLS:
@@ -73,6 +75,7 @@ class RowClassifier(keras.Model):
         self.bidirectional = bidirectional
         self.dropout_rate = dropout
         self.dropout_kind = dropout_kind
+        self.precision = precision
         self.seed = seed
 
         directions = ["forward", "backward"] if bidirectional else ["forward"]
@@ -91,6 +94,8 @@ class RowClassifier(keras.Model):
             ]
             for i in range(layers)
         ]
+        for layer in keras.tree.flatten(self.recurrent):
+            layer.product_type = precision
         for layer in self.recurrent[0]:
             layer.input_gradient = False  # rows of an image do not learn
         self.output_layer = keras.layers.Dense(
@@ -122,21 +127,20 @@ class RowClassifier(keras.Model):
         Args:
             rows: `(B, T, F)` float32.
             training: whether to drop.
-            seed: `(2,)` int32 that decides what is dropped; needed to train with dropout.
+            seed: `(2,)` int32 that decides what is dropped; by default TensorFlow's generator draws one.
             first_lane: the place of these sequences in the whole batch, when this is a shard of it.
         """
         dropping = training and self.dropout_rate > 0
         if dropping and seed is None:
-            raise UsageError("Training with dropout needs a seed for each step.")
-        x = rows
+            seed = any_seed()
+        is_fast = self.recurrent[0][0].is_fast(rows)
+        x = tf.transpose(rows, [1, 0, 2]) if is_fast else rows
         for i, pair in enumerate(self.recurrent):
-            outputs = [layer(x) for layer in pair]
-            if i < self.layer_count - 1:
-                # Keras hands back the backward outputs in the order they were made.
-                outputs[1:] = [tf.reverse(output, [1]) for output in outputs[1:]]
-            x = tf.concat(outputs, -1)
+            last = i == self.layer_count - 1
+            run = self._on_kernels if is_fast else self._on_keras
+            x = tf.concat([run(layer, x, last) for layer in pair], -1)
             if dropping:
-                sequence = x if len(x.shape) == 3 else x[:, tf.newaxis]
+                sequence = x[:, tf.newaxis] if last else x
                 sequence = dropout(
                     sequence,
                     self.dropout_rate,
@@ -144,9 +148,22 @@ class RowClassifier(keras.Model):
                     seed,
                     layer=i,
                     first_lane=first_lane,
+                    time_major=is_fast and not last,
                 )
-                x = sequence if len(x.shape) == 3 else sequence[:, 0]
+                x = sequence[:, 0] if last else sequence
         return self.output_layer(x)
+
+    def _on_kernels(self, layer: Any, x: tf.Tensor, last: bool) -> tf.Tensor:
+        """One direction of a layer, time-major: the outputs, or the last state of the `last` layer."""
+        zeros = [tf.zeros([1, self.units])] * states_per_layer(self.cell)
+        outputs, final = layer.over_time(x, zeros)
+        return final[0] if last else outputs
+
+    def _on_keras(self, layer: Any, x: tf.Tensor, last: bool) -> tf.Tensor:
+        """The same, batch first, on Keras' own code."""
+        outputs = layer(x)
+        # Keras hands back the backward outputs in the order they were made.
+        return tf.reverse(outputs, [1]) if layer.go_backwards and not last else outputs
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, for saving."""
@@ -159,6 +176,7 @@ class RowClassifier(keras.Model):
             "bidirectional": self.bidirectional,
             "dropout": self.dropout_rate,
             "dropout_kind": self.dropout_kind,
+            "precision": self.precision,
             "seed": self.seed,
             "name": self.name,
         }

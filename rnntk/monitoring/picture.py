@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rnntk import display
 from rnntk.errors import DataError, RnntkError, UsageError
 from rnntk.files import printable, write_bytes
 from rnntk.monitoring import curves
@@ -89,6 +90,7 @@ def _style() -> Iterator[None]:
     Raises:
         RnntkError: Matplotlib is missing.
     """
+    display.check_backend()
     try:
         from matplotlib import font_manager, rc_context
     except ImportError as error:
@@ -119,6 +121,7 @@ def figure(
     Raises:
         RnntkError: Matplotlib is missing.
     """
+    display.check_backend()
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

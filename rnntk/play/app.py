@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import secrets
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -22,7 +21,7 @@ from rnntk.files import json_text
 from rnntk.play import inside, limits, pages, reading, streaming
 from rnntk.play.guard import App, Guard, Message, Receive, Send
 from rnntk.play.models import Models
-from rnntk.play.progress import LossCurve, Samples
+from rnntk.play.progress import CheckpointSamples, LossCurve
 from rnntk.play.streaming import Scheduler, Stream
 
 _BUSY = "The server is busy with as many requests as it takes on at once. Try again in a moment."
@@ -42,7 +41,7 @@ class Api:
     def __init__(self, models: Models) -> None:
         self.models = models
         self.curve = LossCurve(models.run)
-        self.samples = Samples(models)
+        self.samples = CheckpointSamples(models)
         self.traces = inside.Traces()
         self.scheduler = Scheduler(limits.STREAMS)
         self._jobs = 0
@@ -111,7 +110,7 @@ class Api:
         config = SampleConfig(**{k: asked[k] for k in settings if k in asked})
         if config.length > limits.LENGTH:
             raise UsageError(f"length must be at most {limits.LENGTH} here, got {config.length}")
-        seed = secrets.randbelow(2**32) if config.seed is None else config.seed
+        seed = config.new_seed()
         model = self.models.loaded(step)
         if model is None:
             model = await anyio.to_thread.run_sync(self.models.get, step)

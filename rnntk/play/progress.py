@@ -90,7 +90,7 @@ def _thinned(series: list[tuple[int, float]]) -> list[list[float]]:
     ]
 
 
-class Samples:
+class CheckpointSamples:
     """A sample of each checkpoint, generated once with one seed and kept. Safe for threads.
 
     Args:

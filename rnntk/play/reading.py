@@ -151,8 +151,7 @@ class Trace:
     def values(self, layer: int, quantity: str) -> NDArray[np.float32]:
         """A quantity of all units of one layer, `(T, H)`.
 
-        The gates are computed from the trace and the weights in Keras' layout, all symbols in one product; the
-        decoder keeps none of them.
+        The gates are computed from the trace, all symbols in one product; the decoder keeps none of them.
 
         Args:
             layer: from 0.
@@ -170,46 +169,18 @@ class Trace:
             return self.hidden[layer]
         if quantity == "c":
             return np.tanh(self.cells[layer])
-        return self._gate(layer, quantity)
-
-    def _gate(self, layer: int, quantity: str) -> NDArray[np.float32]:
-        decoder, H = self.model.decoder, self.hidden.shape[2]
-        weights = decoder.weights
+        decoder = self.model.decoder
         if layer == 0:
-            inputs = np.asarray(weights["embedding/embeddings"])[self.text.ids]
+            inputs = decoder.embedding[self.text.ids]
         else:
-            inputs = self.hidden[layer - 1]
-            if decoder.layer_norm:
-                inputs = standardized(inputs)
-        before = np.zeros_like(self.hidden[layer])
-        before[1:] = self.hidden[layer][:-1]
-        kernel, recurrent, bias = (
-            np.asarray(weights[f"rnn_{layer}/{part}"])
-            for part in ("kernel", "recurrent_kernel", "bias")
-        )
-        input_bias, recurrent_bias = bias if bias.ndim == 2 else (bias, np.zeros_like(bias))
-
-        def parts(gate: str, state: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
-            place = {"lstm": "ifgo", "gru": "zrg"}[decoder.cell].index(gate)
-            part = slice(place * H, (place + 1) * H)
-            return (
-                inputs @ kernel[:, part] + input_bias[part],
-                state @ recurrent[:, part] + recurrent_bias[part],
-            )
-
-        if quantity in GATES:
-            return _sigmoid(np.add(*parts(quantity, before)))
-        if decoder.cell == "lstm":
-            return np.tanh(np.add(*parts("g", before)))
-        reset = _sigmoid(np.add(*parts("r", before)))
-        if bias.ndim == 1:  # the reset gate acts before the product
-            return np.tanh(np.add(*parts("g", reset * before)))
-        own, recurrent_part = parts("g", before)
-        return np.tanh(own + reset * recurrent_part)
-
-
-def _sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.float32(0.5) * (np.float32(1) + np.tanh(np.float32(0.5) * x))
+            below = self.hidden[layer - 1]
+            inputs = standardized(below) if decoder.layer_norm else below
+        states = {"h": self.hidden, "c": self.cells}
+        before = {
+            state: np.vstack([np.zeros_like(states[state][layer][:1]), states[state][layer][:-1]])
+            for state in decoder.layers[layer].cell.states
+        }
+        return decoder.layers[layer].step(inputs, before)[quantity]
 
 
 def _most_symbols(decoder: Decoder) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rnntk.play import inside, pages, reading
 from rnntk.play.models import Models
-from rnntk.play.progress import SEED, LossCurve, Samples
+from rnntk.play.progress import SEED, CheckpointSamples, LossCurve
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def report(
     found = reading.trace(model, text)
     units = inside.ranking(found)
     chosen = {(u["layer"], u["unit"]) for row in units["features"] for u in row["best"]} or {(0, 0)}
-    samples = Samples(models)
+    samples = CheckpointSamples(models)
     steps = _spread(samples.steps())
     data: dict[str, Any] = {
         "run": {**models.describe(), "steps": steps},

@@ -182,7 +182,7 @@ class Prepared:
             DataError: no original character ends in the range.
         """
         end = len(self.ids) if end is None else min(end, len(self.ids))
-        characters = self.original_characters(start, end)
+        characters = self.characters(start, end)
         if characters == 0:
             raise DataError(f"No character of the text ends in the range {start} to {end}.")
         return nats * (end - start) / characters / math.log(2)

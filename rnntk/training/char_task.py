@@ -84,6 +84,7 @@ class CharTask:
         characters = corpus.prepared.characters(split.train, split.val)
         self._symbols_per_character = len(held_out) / max(characters, 1)
         self._states = self._step.zero_states(config.batch_size)
+        self._ahead: dict[int, tuple[Any, Any]] = {}  # the next batch, by its number
 
     def model_record(self) -> dict[str, Any]:
         """What `run.json` keeps of the network."""
@@ -101,10 +102,18 @@ class CharTask:
         total = schedule.total_steps(self.config, self.steps_per_epoch)
         rate = schedule.learning_rate(self.config, progress, total)
         self._rate.set(rate)
-        x, y = self._batches[progress.batch]
+        x, y = self._ahead.get(progress.batch) or self._batch(progress.batch)
         seed = step_seed(self.config.seed, progress.step)
         loss, norm, self._states = self._step(x, y, self._states, seed)
+        # A GPU is still at work: preparing the next batch costs nothing until the loss is read.
+        following = progress.batch + 1
+        more = following < self.steps_per_epoch
+        self._ahead = {following: self._batch(following)} if more else {}
         return {"loss": float(loss), "grad_norm": float(norm), "learning_rate": rate}
+
+    def _batch(self, number: int) -> tuple[Any, Any]:
+        x, y = self._batches[number]
+        return self._step.put(x), self._step.put(y)
 
     def validate(self) -> dict[str, float]:
         """Loss in nats per symbol on the held-out text, read from its start with the state carried through.

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rnntk import display
 from rnntk.errors import UsageError
 
 
@@ -20,6 +21,7 @@ def import_tensorflow() -> Any:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    display.check_backend()
     first = "keras" not in sys.modules
     with _without_stderr():
         import tensorflow as tf

@@ -1,7 +1,6 @@
-"""Many streams on compiled kernels against the NumPy decoder, and against what a seed promises."""
+"""The decoder on compiled kernels against the plain one, and against what a seed promises."""
 
 import functools
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,23 +8,34 @@ import pytest
 from rnntk.config import SampleConfig
 from rnntk.decoding import compiled
 from rnntk.decoding import decoder as decoder_module
-from rnntk.decoding.compiled import Alone, Network, Streams
 from rnntk.decoding.decoder import Decoder
 from rnntk.decoding.language_model import LanguageModel
-from rnntk.decoding.strategies import Sampler, surprise
+from rnntk.decoding.strategies import Sampler, Temperature, TopK, surprisal
 from rnntk.kernels import native
 from rnntk.kernels.code import Shape
 from rnntk.text.preprocessors import Plain
 from rnntk.text.vocabulary import Vocabulary
 
-CELLS = ("lstm", "gru", "rnn")
+CELLS = ("lstm", "gru", "gru, reset before", "rnn")
 SYMBOLS = "abcdefghijk"
 
 
 @pytest.fixture
-def always(monkeypatch):
-    """The kernels take the smallest job too."""
-    monkeypatch.setattr(decoder_module, "WORTH_LOADING", 0)
+def decoders(random_weights):
+    """A function that makes a decoder on kernels and the plain one, of the same weights."""
+
+    def make(cell, layers=2, *, layer_norm=False, **options):
+        kind = cell.partition(",")[0]
+        weights = random_weights(kind, layers, **options)
+        if cell == "gru, reset before":
+            for k in range(layers):
+                weights[f"rnn_{k}/bias"] = weights[f"rnn_{k}/bias"][0]
+        return [
+            Decoder(weights, kind, layer_norm=layer_norm, compiled=by_kernels)
+            for by_kernels in (True, False)
+        ]
+
+    return make
 
 
 @functools.cache
@@ -33,17 +43,30 @@ def of_shape(shape):
     return native.Kernels(shape)
 
 
-def drawn(logits, chances):
-    """What the kernel draws from each row of logits, and its probability."""
-    ids, shares = np.empty(len(logits), np.int64), np.empty(len(logits))
+def share(monkeypatch, cores):
+    """Have the smallest stream shared by so many cores."""
+    monkeypatch.setattr(compiled, "CACHED", 0)
+    for module in (compiled, decoder_module):
+        monkeypatch.setattr(module, "available_cores", lambda: cores)
+
+
+def sampled(logits, uniforms, scale=1.0):
+    """What the kernel samples from each row of logits, and its loss."""
+    ids = np.empty(len(logits), np.int64)
+    margins, totals = np.empty((2, len(logits)))
     room = np.empty(logits.shape[1], np.float32)
-    scale = np.ones(1, np.float32)
-    native.kernels()("draw", *logits.shape, logits, scale, room, chances, ids, shares)
-    return ids, shares
+    native.kernels()(
+        "sample", *logits.shape, logits, np.full(1, scale, np.float32), room, uniforms, ids, margins, totals
+    )  # fmt: skip
+    return ids, margins + np.log(totals)
 
 
-def network_of(decoder):
-    return Network(decoder.weights, decoder.cell, layer_norm=decoder.layer_norm)
+def blocks(decoder, strategies, *, length, num=1, seed=0):
+    """Ids and losses of `length` symbols after a prompt, and the logits after them, from a decoder."""
+    states = decoder.initial_states(num)
+    decoder.prime([3, 9, 4], states)
+    found = list(decoder.sample(states, strategies, np.random.default_rng(seed), length, True))
+    return (*(np.concatenate(part) for part in zip(*found, strict=True)), states.logits)
 
 
 def pieces_of(decoder, prompt, seed, *, surprisal=False, **settings):
@@ -63,50 +86,81 @@ def texts(decoder, num, **settings):
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("layer_norm", [False, True])
-def test_logits_are_those_of_the_numpy_decoder(cell, layers, layer_norm, random_weights):
-    weights = random_weights(cell, layers, V=30, E=16, H=33, scale=0.18)
-    decoder = Decoder(weights, cell, layer_norm=layer_norm)
-    states = decoder.initial_states(5)
+@pytest.mark.parametrize(
+    "shape", [None, Shape(4, 6), Shape(4, 12), Shape(8, 6), Shape(16, 12)], ids=str
+)
+def test_logits_are_those_of_the_plain_decoder(
+    cell, layers, layer_norm, shape, decoders, monkeypatch
+):
+    if shape:
+        monkeypatch.setattr(native, "kernels", lambda: of_shape(shape))
+    fast, plain = decoders(cell, layers, layer_norm=layer_norm, V=30, E=16, H=33, scale=0.18)
     rng = np.random.default_rng(1)
-    for _ in range(4):
-        decoder.step(rng.integers(0, 30, 5), states)
-    rows = np.array([4, 0, 2])
-    streams = Streams(network_of(decoder), states, rows)
-    np.testing.assert_array_equal(streams.logits, states.logits[rows])
-    for _ in range(30):
-        ids = rng.integers(0, 30, 5)
-        expected = decoder.step(ids, states)[rows]
-        np.testing.assert_allclose(streams.step(ids[rows]), expected, rtol=0, atol=1e-5)
+    for n in (1, 5):
+        states, expected = fast.initial_states(n), plain.initial_states(n)
+        text = rng.integers(0, 30, 20)
+        np.testing.assert_allclose(
+            fast.prime(text, states), plain.prime(text, expected), rtol=0, atol=1e-5
+        )
+        for _ in range(30):
+            ids = rng.integers(0, 30, n)
+            np.testing.assert_allclose(
+                fast.step(ids, states), plain.step(ids, expected), rtol=0, atol=1e-5
+            )
+        for mine, theirs in zip(states.arrays(), expected.arrays(), strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("num", [1, 5])
 @pytest.mark.parametrize("layer_norm", [False, True])
-def test_the_same_seed_gives_the_same_text_either_way(
-    cell, num, layer_norm, random_weights, monkeypatch
+@pytest.mark.parametrize(
+    "strategies",
+    [[], [Temperature(0.7)], [Temperature(1.4), TopK(6)]],
+    ids=["softmax", "cool", "top"],
+)
+def test_a_seed_gives_the_text_of_the_plain_decoder(cell, num, layer_norm, strategies, decoders):
+    fast, plain = decoders(cell, layer_norm=layer_norm, scale=0.3)
+    ids, losses, _ = blocks(fast, strategies, length=70, num=num)
+    expected, expected_losses, _ = blocks(plain, strategies, length=70, num=num)
+    np.testing.assert_array_equal(ids, expected)
+    np.testing.assert_allclose(losses, expected_losses, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("units", [33, 416])
+def test_a_stream_is_the_same_to_the_last_bit_whatever_is_beside_it(
+    cell, layer_norm, units, decoders
 ):
-    decoder = Decoder(random_weights(cell, scale=0.3), cell, layer_norm=layer_norm)
-    by_numpy = texts(decoder, num, length=70)
-    monkeypatch.setattr(decoder_module, "WORTH_LOADING", 0)
-    assert texts(decoder, num, length=70) == by_numpy
+    decoder, _ = decoders(cell, layer_norm=layer_norm, H=units, scale=0.1)
+    ids = np.random.default_rng(2).integers(0, 11, (12, 20))
+    together = decoder.initial_states(12)
+    for t in range(20):
+        decoder.step(ids[:, t], together)
+    for row in (0, 7, 11):
+        alone = decoder.initial_states()
+        for t in range(20):
+            decoder.step(ids[row : row + 1, t], alone)
+        np.testing.assert_array_equal(alone.logits[0], together.logits[row])
 
 
-@pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("widest", [1, 2, 64])
-def test_the_parts_do_not_matter(random_weights, monkeypatch, widest):
-    decoder = Decoder(random_weights("lstm", scale=0.3), "lstm")
+@pytest.mark.parametrize("cores", [1, 3])
+def test_the_parts_do_not_matter(decoders, monkeypatch, widest, cores):
+    decoder, _ = decoders("lstm", scale=0.3)
     options = {"length": 40, "no_repeat": 3, "temperature": 0.7, "top_k": 4}
     whole = texts(decoder, 7, **options)
-    monkeypatch.setattr(compiled, "WIDEST", widest)
+    monkeypatch.setattr(decoder_module, "WIDEST", widest)
+    monkeypatch.setattr(decoder_module, "available_cores", lambda: cores)
     assert texts(decoder, 7, **options) == whole
     for text in whole:
         runs = [text[k : k + 3] for k in range(len(text) - 2)]
         assert len(set(runs)) == len(runs)
 
 
-@pytest.mark.usefixtures("always")
-def test_costs_and_stop(random_weights):
-    decoder = Decoder(random_weights("gru", scale=0.3), "gru")
+def test_costs_and_stop(decoders):
+    decoder, _ = decoders("gru", scale=0.3)
     pieces = list(pieces_of(decoder, "a", 0, num=3, length=50, surprisal=True))
     for stream in range(3):
         symbols = "".join(p.symbols for p in pieces if p.stream == stream)
@@ -117,85 +171,68 @@ def test_costs_and_stop(random_weights):
     assert all(text.endswith("k") and text.count("k") == 1 for text in stopped)
 
 
-def test_small_jobs_and_the_other_gru_stay_with_numpy(random_weights):
-    def is_worth(decoder, num, length, by_strategies=False):
-        return decoder.is_worth_compiling(num, length, by_strategies=by_strategies)
-
-    decoder = Decoder(random_weights("lstm"), "lstm")
-    assert not is_worth(decoder, 64, 100)
-    assert is_worth(decoder, 1, 10**9, by_strategies=True)
-    assert is_worth(decoder, 64, 10**9)
-    large = Decoder(random_weights("lstm", H=400), "lstm")
-    assert not is_worth(large, 1, 10**9), "its units are no whole panels"
-    large = Decoder(random_weights("lstm", H=384), "lstm")
-    assert is_worth(large, 1, 10**9)
-    assert not is_worth(large, 1, 10**9, by_strategies=True)
-    assert is_worth(large, 2, 10**9, by_strategies=True)
-    weights = random_weights("gru")
-    for name in ("rnn_0/bias", "rnn_1/bias"):
-        weights[name] = weights[name][0]
-    assert not is_worth(Decoder(weights, "gru"), 64, 10**9)
+def test_losses_are_those_at_temperature_one(decoders):
+    for decoder in decoders("lstm", scale=1.0):
+        ids, losses, _ = blocks(decoder, [Temperature(3.0)], length=50)
+        expected = decoder.costs([3, 9, 4, *ids[:, 0]])[2:]
+        np.testing.assert_allclose(losses[:, 0], expected, rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize(
-    ("shape", "threads"),
-    [(None, 1), (None, 2), (None, 3), (Shape(4, 6), 2), (Shape(4, 12), 1), (Shape(16, 12), 2)],
+    ("shape", "cores"),
+    [(None, 2), (None, 3), (Shape(4, 6), 2), (Shape(4, 12), 5), (Shape(16, 12), 2)],
     ids=str,
 )
 @pytest.mark.parametrize("layer_norm", [False, True])
-def test_a_stream_alone_is_drawn_as_numpy_draws_it(
-    cell, layers, shape, threads, layer_norm, random_weights, monkeypatch
+def test_a_stream_shared_by_cores_is_the_same_to_the_last_bit(
+    cell, layers, shape, cores, layer_norm, decoders, monkeypatch
 ):
     if shape:
         monkeypatch.setattr(native, "kernels", lambda: of_shape(shape))
-    weights = random_weights(cell, layers, V=50, E=16, H=64, scale=0.2)
-    decoder = Decoder(weights, cell, layer_norm=layer_norm)
+    decoder, _ = decoders(cell, layers, layer_norm=layer_norm, V=50, E=16, H=96, scale=0.2)
+    ways = ([], [Temperature(0.7)], [TopK(9)])
+    alone = [blocks(decoder, strategies, length=37) for strategies in ways]
+    share(monkeypatch, cores)
+    for strategies, expected in zip(ways, alone, strict=True):
+        for mine, theirs in zip(blocks(decoder, strategies, length=37), expected, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_an_error_between_steps_leaves_no_thread_behind(decoders, monkeypatch):
+    class Failing(TopK):
+        def observe(self, ids):
+            raise KeyboardInterrupt
+
+    decoder, _ = decoders("lstm", H=64)
+    share(monkeypatch, 2)
     states = decoder.initial_states()
-    for symbol in (3, 9, 4):
-        decoder.step(np.array([symbol]), states)
-    stream = Alone(network_of(decoder), states, threads)
-    rng, scale = np.random.default_rng(2), np.array([1 / 0.7], np.float32)
-    start = 0
-    with ThreadPoolExecutor(stream.threads) as pool:
-        for steps in (5, 2, 30):
-            chances = rng.random((steps, 1))
-            found = list(
-                pool.map(
-                    lambda part, start=start, chances=chances: stream.generate(
-                        part, start, chances, scale
-                    ),
-                    range(stream.threads),
-                )
-            )
-            for ids, shares in found:
-                np.testing.assert_array_equal(ids, found[0][0])
-                np.testing.assert_array_equal(shares, found[0][1])
-            for symbol, share, chance in zip(*found[0], chances[:, 0], strict=True):
-                scores = states.logits[0].astype(np.float64) / 0.7
-                softmax = np.exp(scores - scores.max())
-                softmax /= softmax.sum()
-                np.testing.assert_allclose(softmax[symbol], share, rtol=2e-5)
-                reached = np.cumsum(softmax)[symbol]
-                assert reached - softmax[symbol] - 1e-5 <= chance <= reached + 1e-5
-                decoder.step(symbol, states)
-            start += steps
+    with states.helped(8):
+        states.step(np.zeros(1, np.intp))
+    before = states.logits.copy()
+    with pytest.raises(KeyboardInterrupt):
+        list(decoder.sample(states, [Failing(3)], np.random.default_rng(0), 20, False))
+    states = decoder.initial_states()
+    for _ in range(8):
+        decoder.step(np.zeros(1, np.intp), states)
+    np.testing.assert_array_equal(states.logits, before)
 
 
-@pytest.mark.usefixtures("always")
-@pytest.mark.parametrize("cores", [1, 2, 5])
-def test_a_large_model_draws_the_same_text_on_any_number_of_cores(
-    random_weights, monkeypatch, cores
-):
-    decoder = Decoder(random_weights("lstm", H=64, scale=0.3), "lstm")
-    monkeypatch.setattr(decoder_module, "WORTH_LOADING", 1e99)
-    by_numpy = texts(decoder, 1, length=90, temperature=0.8)
-    monkeypatch.setattr(decoder_module, "WORTH_LOADING", 0)
-    for module in (compiled, decoder_module):
-        monkeypatch.setattr(module, "CACHED", 0)
-    monkeypatch.setattr(compiled, "available_cores", lambda: cores)
-    assert texts(decoder, 1, length=90, temperature=0.8) == by_numpy
+@pytest.mark.parametrize("limit", [1, 7, 32])
+def test_blocks_begin_with_one_symbol_and_do_not_matter(decoders, monkeypatch, limit):
+    decoder, _ = decoders("lstm")
+    whole = blocks(decoder, [], length=100)
+    monkeypatch.setattr(decoder_module, "LONGEST", limit)
+    states = decoder.initial_states()
+    sizes = [
+        len(ids) for ids, _ in decoder.sample(states, [], np.random.default_rng(0), 100, False)
+    ]
+    assert sizes[0] == 1
+    assert max(sizes) <= limit
+    assert sum(sizes) == 100
+    for mine, theirs in zip(blocks(decoder, [], length=100), whole, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 @pytest.mark.parametrize("scale", [0.5, 3.0, 60.0])
@@ -204,9 +241,11 @@ def test_the_kernel_draws_what_numpy_draws(scale):
     logits = rng.normal(0, scale, (4000, 37)).astype(np.float32)
     chances = rng.random(4000)
     by_numpy = Sampler([], rng, 4000, 37).draw(logits, chances).copy()
-    found, shares = drawn(logits, chances)
+    found, losses = sampled(logits, chances)
     assert np.mean(found != by_numpy) < 1e-3  # exponentials in float32 move a border by 1e-7
-    np.testing.assert_allclose(-np.log(shares), surprise(logits, found), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(losses, surprisal(logits, found), rtol=1e-6, atol=1e-6)
+    found, losses = sampled(logits, chances, 0.01)
+    np.testing.assert_allclose(losses, surprisal(logits, found), rtol=1e-6, atol=1e-6)
 
 
 def test_a_million_draws_follow_the_softmax():
@@ -214,7 +253,7 @@ def test_a_million_draws_follow_the_softmax():
     logits = np.tile(rng.normal(0, 1.5, 23).astype(np.float32), (1000, 1))
     counts = np.zeros(23)
     for _ in range(1000):
-        counts += np.bincount(drawn(logits, rng.random(1000))[0], minlength=23)
+        counts += np.bincount(sampled(logits, rng.random(1000))[0], minlength=23)
     chance = np.exp(logits[0].astype(np.float64))
     expected = 1e6 * chance / chance.sum()
     assert ((counts - expected) ** 2 / expected).sum() < 48.3  # chi-square, 22 degrees: p = 0.001
@@ -222,5 +261,5 @@ def test_a_million_draws_follow_the_softmax():
 
 def test_chances_at_the_ends_draw_symbols_that_are_there():
     logits = np.array([[0, -200, 0], [-200, 0, -200]], np.float32)
-    assert drawn(logits, np.full(2, 1e-9))[0].tolist() == [0, 1]
-    assert drawn(logits, np.full(2, np.nextafter(1, 0)))[0].tolist() == [2, 1]
+    assert sampled(logits, np.full(2, 1e-9))[0].tolist() == [0, 1]
+    assert sampled(logits, np.full(2, np.nextafter(1, 0)))[0].tolist() == [2, 1]

@@ -1,4 +1,4 @@
-"""The NumPy decoder against stock Keras layers, and against itself fed in other ways."""
+"""The decoder, on kernels and in plain NumPy, against stock Keras layers and against itself fed in other ways."""
 
 import itertools
 import subprocess
@@ -8,10 +8,27 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from rnntk import decoding
+from rnntk.decoding import compiled as compiled_module
+from rnntk.decoding import reference
 from rnntk.decoding.decoder import Decoder
 from rnntk.errors import RunError, UsageError
 
 CELLS = ("lstm", "gru", "rnn")
+
+engines = pytest.mark.parametrize("compiled", [True, False], ids=["kernels", "numpy"])
+
+
+def test_the_decoder_runs_on_kernels(random_weights):
+    weights = random_weights("lstm")
+    assert isinstance(Decoder(weights, "lstm").initial_states(), compiled_module.States)
+    assert type(Decoder(weights, "lstm", compiled=False).initial_states()) is reference.States
+
+
+def test_where_there_is_no_compiler_it_runs_in_numpy(random_weights, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rnntk.decoding.compiled", None)
+    monkeypatch.delattr(decoding, "compiled", raising=False)
+    assert type(Decoder(random_weights("lstm"), "lstm").initial_states()) is reference.States
 
 
 def keras_logits(weights, cell, layers, ids, layer_norm):
@@ -38,13 +55,14 @@ def keras_logits(weights, cell, layers, ids, layer_norm):
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("layer_norm", [False, True])
-def test_logits_agree_with_stock_keras(cell, layers, layer_norm, random_weights):
+@engines
+def test_logits_agree_with_stock_keras(cell, layers, layer_norm, compiled, random_weights):
     weights = random_weights(
         cell, layers, V=30, E=16, H=32, scale=0.18
     )  # about Glorot's: larger ones are chaotic
     ids = np.random.default_rng(1).integers(0, 30, (3, 40))
     expected = keras_logits(weights, cell, layers, ids, layer_norm)
-    decoder = Decoder(weights, cell, layer_norm=layer_norm)
+    decoder = Decoder(weights, cell, layer_norm=layer_norm, compiled=compiled)
     states = decoder.initial_states(3)
     stepped = np.stack([decoder.step(ids[:, t], states).copy() for t in range(40)], axis=1)
     np.testing.assert_allclose(stepped, expected, rtol=0, atol=1e-5)
@@ -70,9 +88,11 @@ def test_one_stream_and_many_agree(cell, random_weights):
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("n", [1, 3])
 @pytest.mark.parametrize("layer_norm", [False, True])
-def test_prime_is_stepping(cell, n, layer_norm, monkeypatch, random_weights):
-    monkeypatch.setattr("rnntk.decoding.decoder._CHUNK_BYTES", 4096)  # several chunks
-    decoder = Decoder(random_weights(cell), cell, layer_norm=layer_norm)
+@engines
+def test_prime_is_stepping(cell, n, layer_norm, compiled, monkeypatch, random_weights):
+    monkeypatch.setattr(compiled_module, "_CHUNK", 1024)
+    monkeypatch.setattr(reference, "_CHUNK", 40)  # several chunks
+    decoder = Decoder(random_weights(cell), cell, layer_norm=layer_norm, compiled=compiled)
     ids = np.random.default_rng(3).integers(0, 11, 90)
     stepped, primed = decoder.initial_states(n), decoder.initial_states(n)
     for symbol in ids:
@@ -84,8 +104,9 @@ def test_prime_is_stepping(cell, n, layer_norm, monkeypatch, random_weights):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
 
 
-def test_costs_are_the_negative_log_softmax_and_carry_the_state(random_weights):
-    decoder = Decoder(random_weights("lstm"), "lstm")
+@engines
+def test_costs_are_the_negative_log_softmax_and_carry_the_state(compiled, random_weights):
+    decoder = Decoder(random_weights("lstm"), "lstm", compiled=compiled)
     ids = np.random.default_rng(4).integers(0, 11, 50)
     states = decoder.initial_states()
     expected = []
@@ -99,8 +120,9 @@ def test_costs_are_the_negative_log_softmax_and_carry_the_state(random_weights):
     assert decoder.costs(ids[:1]).size == 0
 
 
-def test_assign_copies_and_reorders_streams(random_weights):
-    decoder = Decoder(random_weights("lstm"), "lstm")
+@engines
+def test_assign_copies_and_reorders_streams(compiled, random_weights):
+    decoder = Decoder(random_weights("lstm"), "lstm", compiled=compiled)
     one = decoder.initial_states(1)
     decoder.prime(np.arange(5), one)
     many = decoder.initial_states(3)
@@ -134,8 +156,9 @@ def test_the_loop_of_one_stream_allocates_nothing(cell, random_weights):
     assert min(peaks) < 1024 * 4  # less than one hidden vector: views and frames only
 
 
-def test_extreme_weights_neither_overflow_nor_warn(random_weights):
-    decoder = Decoder(random_weights("lstm", scale=500.0), "lstm")
+@engines
+def test_extreme_weights_neither_overflow_nor_warn(compiled, random_weights):
+    decoder = Decoder(random_weights("lstm", scale=500.0), "lstm", compiled=compiled)
     costs = decoder.costs(np.random.default_rng(5).integers(0, 11, 200))
     assert np.isfinite(costs).all()
 

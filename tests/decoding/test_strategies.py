@@ -18,7 +18,7 @@ from rnntk.decoding.strategies import (
     TopP,
     log_softmax,
     pipeline,
-    surprise,
+    surprisal,
 )
 from rnntk.errors import UsageError
 
@@ -219,9 +219,9 @@ def test_huge_logits_and_tiny_temperatures_neither_overflow_nor_warn():
         assert second in (1, 2)
 
 
-def test_surprise_is_minus_the_log_of_the_softmax():
+def test_surprisal_is_minus_the_log_of_the_softmax():
     logits = np.stack([LOGITS, LOGITS[::-1]]).astype(np.float32)
-    np.testing.assert_allclose(surprise(logits, np.array([3, 0])), -np.log([P[3], P[7]]), rtol=1e-6)
+    np.testing.assert_allclose(surprisal(logits, np.array([3, 0])), -np.log([P[3], P[7]]), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

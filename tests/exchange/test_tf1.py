@@ -228,6 +228,6 @@ def test_the_model_of_2017_costs_what_it_did_and_writes_korean(tmp_path: Path) -
     costs = model.decoder.costs(vocabulary.encode(text))
     assert len(costs) == len(text) - 1
     assert costs.mean() == pytest.approx(0.19477, abs=5e-6)
-    drawn = "".join(model.sample(length=400, seed=1))
+    drawn = "".join(model.stream(length=400, seed=1))
     assert sum("가" <= c <= "힣" for c in drawn) > len(drawn) / 3
     assert "ᴥ" not in drawn

@@ -11,13 +11,16 @@ import platformdirs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from llvmlite import binding as llvm
 
+from rnntk.cells import LSTM
 from rnntk.kernels import native, objects, run
 from rnntk.kernels.code import Shape
 from rnntk.kernels.native import Kernels
 from rnntk.layer_norm import EPSILON, standardized
 
 SHAPES = [Shape(4, 6), Shape(4, 12), Shape(8, 6), Shape(16, 12)]
+needs_bfloat16 = pytest.mark.skipif(not native.kernels().shape.bfloat16, reason="needs AVX512-BF16")
 
 
 @functools.cache
@@ -55,6 +58,76 @@ def test_a_weight_gradient_is_added(shape: Shape, n: int, f: int, g: int, seed: 
     exact = onto + x.astype(np.float64).T @ dz
     kernels.add_weight_gradient(x, kernels.packed(dz), onto)
     np.testing.assert_allclose(onto, exact, atol=1e-6 * n + 1e-5)
+
+
+def rounded(x: np.ndarray) -> np.ndarray:
+    """To the nearest bfloat16, of two the even one."""
+    bits = x.astype(np.float32).view(np.uint32)
+    bits = bits + 0x7FFF + (bits >> 16 & 1) & 0xFFFF0000
+    return bits.astype(np.uint32).view(np.float32)
+
+
+@needs_bfloat16
+@given(
+    m=st.one_of(sizes, st.integers(190, 400)),
+    k=st.one_of(sizes, st.integers(760, 1600)),
+    n=sizes,
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_product_in_bfloat16_is_that_of_rounded_factors(
+    m: int, k: int, n: int, seed: int
+) -> None:
+    kernels, rng = native.kernels(), np.random.default_rng(seed)
+    a, b, bias = floats(rng, m, k), floats(rng, k, n), floats(rng, n)
+    c, exact = native.empty(m, n), rounded(a).astype(np.float64) @ rounded(b) + bias
+    for transposed in (False, True):
+        factor = np.ascontiguousarray(b.T) if transposed else b
+        packed = kernels.packed(factor, transposed=transposed, bfloat16=True)
+        c.fill(np.nan)
+        kernels.product(a, packed, bias, c, bfloat16=True)
+        np.testing.assert_allclose(c, exact, atol=1e-6 * k + 1e-5)
+
+
+@needs_bfloat16
+@given(n=st.integers(1, 900), f=sizes, g=sizes, seed=st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_a_weight_gradient_in_bfloat16_is_that_of_rounded_factors(
+    n: int, f: int, g: int, seed: int
+) -> None:
+    kernels, rng = native.kernels(), np.random.default_rng(seed)
+    x, dz, onto = floats(rng, n, f), floats(rng, n, g), floats(rng, f, g)
+    exact = onto + rounded(x).astype(np.float64).T @ rounded(dz)
+    kernels.add_weight_gradient(x, kernels.packed(dz, bfloat16=True), onto, bfloat16=True)
+    np.testing.assert_allclose(onto, exact, atol=1e-6 * n + 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("triple", "features", "shape"),
+    [
+        ("x86_64-pc-linux-gnu", {}, Shape(4, 6)),
+        ("x86_64-pc-windows-msvc", {"avx": True}, Shape(8, 6)),
+        ("x86_64-apple-darwin", {"avx": True, "avx512f": True}, Shape(16, 12)),
+        ("x86_64-unknown-linux-gnu", {"avx512f": True, "avx512bf16": True}, Shape(16, 12, True)),
+        ("arm64-apple-darwin23.1.0", {}, Shape(4, 12)),
+        ("aarch64-unknown-linux-gnu", {"neon": True, "bf16": True}, Shape(4, 12)),
+    ],
+)
+def test_registers_are_used_as_the_processor_has_them(
+    triple: str, features: dict[str, bool], shape: Shape
+) -> None:
+    assert native.best_shape(triple, features) == shape
+
+
+@pytest.mark.parametrize("features", ["+avx", "+avx2,+fma"])
+def test_without_fused_instructions_no_function_is_called_for_each_float(features: str) -> None:
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    target = llvm.Target.from_triple("x86_64-unknown-linux-gnu")
+    machine = target.create_target_machine(cpu="x86-64", features=features, opt=2)
+    code = native._compile(machine, Shape(8, 6)).code
+    assert b"fmaf" not in code
+    assert b"tile_6" in code  # names of functions are there
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -103,8 +176,10 @@ def lstm(
     # Each position is a symbol of its own, so that the rows are what the gates are made of.
     ids = np.arange(steps * lanes, dtype=np.int32).reshape(steps, lanes)
     table, none = rows.reshape(-1, width), np.zeros(0, np.float32)
+    live = np.zeros(0, np.uint8)
+    states = nothing, nothing
     return run.forward(
-        table, ids, none, none, kernels.packed(kernel), nothing, nothing, cell="lstm"
+        run.Layer(LSTM), table, ids, live, none, none, kernels.packed(kernel), *states
     )
 
 

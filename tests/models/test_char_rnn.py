@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from rnntk.errors import UsageError
+from rnntk.kernels import native
 from rnntk.models.char_rnn import CharRNN
 from rnntk.models.layers import CELLS
 
@@ -25,11 +27,8 @@ def test_ids_of_any_integer_type_are_the_same_ids(cell, kind):
     expected, _ = model.nats(ids, targets)
     found, _ = model.nats(tf.constant(ids.astype(kind)), targets.astype(kind))
     assert float(found) == float(expected)
-    layer = model.recurrent[0]
-    table, states = (
-        layer.project(tf.convert_to_tensor(model.embedding.embeddings)),
-        model.initial_states(4),
-    )
+    layer, states = model.recurrent[0], model.initial_states(4)
+    table = layer.project(tf.convert_to_tensor(model.embedding.embeddings), layer.factors())
     a, _ = layer.over_time(table, states[: len(states) // 2], ids=ids.T.astype(kind))
     b, _ = layer.over_time(table, states[: len(states) // 2], ids=ids.T)
     np.testing.assert_array_equal(a, b)
@@ -47,6 +46,10 @@ def test_an_id_outside_the_vocabulary_is_refused(vocabulary, wrong):
         tf.function(model.nats)(tf.constant(ids), tf.constant(ids_of(11)))
 
 
+needs_bfloat16 = pytest.mark.skipif(not native.kernels().shape.bfloat16, reason="needs AVX512-BF16")
+
+
+@needs_bfloat16
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_cost_is_that_of_the_logits_in_bfloat16_too(cell):
     model = CharRNN(11, cell, 1, 16, 8, precision="bfloat16")
@@ -63,3 +66,41 @@ def test_bfloat16_is_refused_where_it_would_do_nothing():
     with pytest.raises(UsageError, match="--precision bfloat16.*--gru-reset before"):
         CharRNN(11, "gru", 1, 8, 6, gru_reset="before", precision="bfloat16")
     CharRNN(11, "lstm", 1, 8, 6, gru_reset="before", precision="bfloat16")
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(
+    "options", [{}, {"dropout": 0.2, "layer_norm": True}, {"gru_reset": "before"}], ids=str
+)
+def test_keras_own_fit_trains_it(cell, options, tmp_path):
+    """A last, smaller batch included; and again once saved and loaded."""
+    x = np.tile(np.arange(12) % 7, (50, 2)).astype(np.int32)
+    y = np.roll(x, -1, 1)
+    model = CharRNN(11, cell, 2, 16, 8, **options)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(0.02), loss=loss, metrics=["accuracy"])
+    losses = model.fit(x, y, batch_size=16, epochs=4, verbose=0).history["loss"]
+    assert losses == sorted(losses, reverse=True)
+    logits = model.predict(x, verbose=0)
+    np.testing.assert_allclose(logits, model(x)[0], atol=1e-5)
+    measured, accuracy = model.evaluate(x, y, verbose=0)
+    assert measured == pytest.approx(float(model.nats(x, y)[0]) / x.size, rel=1e-5)
+    assert accuracy == pytest.approx((logits.argmax(-1) == y).mean())
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert again.evaluate(x, y, verbose=0)[0] == pytest.approx(measured)
+    assert again.fit(x, y, verbose=0).history["loss"][0] < losses[-1]
+
+
+def test_dropout_without_a_seed_draws_one():
+    model, ids = CharRNN(11, layers=1, units=8, embedding=6, dropout=0.5), ids_of(11)
+
+    def dropped():
+        return model(ids, training=True)[0].numpy()
+
+    keras.utils.set_random_seed(1)
+    first, second = dropped(), dropped()
+    assert not np.array_equal(first, second)
+    keras.utils.set_random_seed(1)
+    np.testing.assert_array_equal(dropped(), first)

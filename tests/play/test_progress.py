@@ -12,7 +12,7 @@ from rnntk.decoding.language_model import LanguageModel
 from rnntk.errors import RunError
 from rnntk.play import limits
 from rnntk.play.models import Models
-from rnntk.play.progress import SEED, LossCurve, Samples
+from rnntk.play.progress import SEED, CheckpointSamples, LossCurve
 from rnntk.storage import checkpoint
 
 
@@ -62,7 +62,7 @@ def test_a_long_curve_is_thinned_to_means(tmp_path, make_run) -> None:
 
 def test_samples_differ_by_checkpoint_and_stay_when_it_is_gone(tmp_path, make_run) -> None:
     models = Models(LanguageModel.load(make_run(tmp_path / "r")))
-    samples = Samples(models)
+    samples = CheckpointSamples(models)
     first, last = samples.get(10), samples.get(30)
     assert first["text"] == "".join(models.get(10).stream(seed=SEED, length=limits.SAMPLE))
     assert first["text"] != last["text"]

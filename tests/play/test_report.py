@@ -51,16 +51,16 @@ def parsed(html: str) -> Scripts:
     return found
 
 
-def test_the_data_comes_back_whatever_the_text(tmp_path, make_run) -> None:
+def test_the_data_comes_back_whatever_the_text(tmp_path, make_run, caplog) -> None:
+    caplog.set_level("INFO", "rnntk")
     models = Models(LanguageModel.load(make_run(tmp_path / "r", text=EVIL * 3)))
-    notes: list[str] = []
-    scripts = parsed(report.report(models, EVIL + "漢", notify=notes.append)).found
+    scripts = parsed(report.report(models, EVIL + "漢")).found
     assert [tag for tag, *_ in scripts] == ["style", "script", "script"]
     _, attributes, content = scripts[1]
     assert attributes == {"type": "application/json", "id": "report-data"}
     data = json.loads(content)
     assert data["read"]["text"] == EVIL
-    assert notes == ["Left out of the text, never seen: '漢'"]
+    assert caplog.messages == ["Left out of the text, never seen: '漢'"]
     assert set(data["samples"]) == {"10", "20", "30"}
     for row in data["units"]["features"]:
         for unit in row["best"]:

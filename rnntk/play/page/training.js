@@ -43,7 +43,7 @@ export class Training {
     const last = loss.length ? loss[loss.length - 1][1].toFixed(3) : "";
     const best = val.length ? Math.min(...val.map(([, nats]) => nats)).toFixed(3) : "";
     const sentence = loss.length
-      ? `${state}: step ${whole(step)} after ${minutes}, loss ${last}${best && `, best validation ${best}`} nats a symbol.`
+      ? `${state}: step ${whole(step)} after ${minutes}, loss ${last}${best && `, best validation ${best}`} nats per symbol.`
       : "This run has no record of its training; it was imported.";
     if (byId("training-status").textContent !== sentence) byId("training-status").textContent = sentence;
     const svg = byId("training-chart");
@@ -53,7 +53,7 @@ export class Training {
     draw(svg, loss, val, (point, valued) => {
       byId("training-at").textContent = point
         ? `step ${whole(point[0])}: ${point[1].toFixed(3)}${valued ? `; validation at ${whole(valued[0])}: ${valued[1].toFixed(3)}` : ""}`
-        : "nats a symbol, by step";
+        : "nats per symbol, by step";
     });
   }
 

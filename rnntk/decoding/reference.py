@@ -1,0 +1,211 @@
+"""The decoder in plain NumPy: what the compiled one (`decoding.compiled`) computes, to be read and compared with.
+
+It draws text too, where kernels cannot run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnntk.cells import Cell
+from rnntk.layer_norm import standardized
+
+Floats = NDArray[np.float32]
+
+_CHUNK = 256
+"""Symbols of a text whose outputs are held at once."""
+
+
+class Arithmetic:
+    """The operations that cells are made of, on NumPy arrays."""
+
+    add, sub, mul, tanh = map(staticmethod, (np.add, np.subtract, np.multiply, np.tanh))
+
+    @staticmethod
+    def fma(a: Any, b: Any, c: Any) -> Any:
+        """`a * b + c`."""
+        return a * b + c
+
+    @staticmethod
+    def sigmoid(x: Any) -> Any:
+        """Logistic function, as (1 + tanh(x / 2)) / 2, which never overflows."""
+        return 0.5 * np.tanh(0.5 * x) + 0.5
+
+
+class Layer:
+    """A recurrent layer.
+
+    Args:
+        cell: its kind.
+        kernel: `(inputs, gates * H)`, gates in the order of `cell.gates`.
+        recurrent_kernel: `(H, gates * H)`.
+        bias: `(gates * H,)`; `(2, gates * H)` where the cell has a bias of its recurrent share.
+
+    Attributes:
+        units: H.
+        bias: of the input share.
+        recurrent_bias: of the recurrent share; zero where the cell has none.
+    """
+
+    def __init__(self, cell: Cell, kernel: Floats, recurrent_kernel: Floats, bias: Floats) -> None:
+        self.cell, self.kernel, self.recurrent_kernel = cell, kernel, recurrent_kernel
+        self.bias = bias[0] if cell.apart else bias
+        self.recurrent_bias = bias[1] if cell.apart else np.zeros_like(bias)
+        self.units = len(recurrent_kernel)
+
+    def step(self, inputs: Floats, before: Mapping[str, Floats]) -> dict[str, Floats]:
+        """All gates and the states after the step, by letter (see `rnntk.cells.Cell`), `(..., H)` each.
+
+        Args:
+            inputs: `(..., inputs)`.
+            before: the states before the step by letter, `(..., H)` each.
+        """
+        return self.cell.step(Arithmetic, _Operands(self, inputs, before))
+
+
+class _Operands:
+    def __init__(self, layer: Layer, inputs: Floats, before: Mapping[str, Floats]) -> None:
+        self._layer, self._inputs, self.before = layer, inputs, before.__getitem__
+
+    def input(self, gate: str) -> Floats:
+        at = self._columns(gate)
+        return self._inputs @ self._layer.kernel[:, at] + self._layer.bias[at]
+
+    def recurrent(self, gate: str, of: Floats | None = None) -> Floats:
+        at, factor = self._columns(gate), self.before("h") if of is None else of
+        return factor @ self._layer.recurrent_kernel[:, at] + self._layer.recurrent_bias[at]
+
+    def total(self, gate: str, of: Floats | None = None) -> Floats:
+        return self.input(gate) + self.recurrent(gate, of)
+
+    def _columns(self, gate: str) -> slice:
+        k, units = self._layer.cell.gates.index(gate), self._layer.units
+        return slice(k * units, (k + 1) * units)
+
+
+@dataclass
+class Network:
+    """A character model's weights.
+
+    Attributes:
+        embedding: `(V, E)`.
+        layers: bottom first, of one width.
+        output_kernel: `(H, V)`.
+        output_bias: `(V,)`.
+        layer_norm: whether each layer's outputs are normalised (`rnntk.layer_norm`).
+    """
+
+    embedding: Floats
+    layers: list[Layer]
+    output_kernel: Floats
+    output_bias: Floats
+    layer_norm: bool
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V."""
+        return len(self.output_bias)
+
+    @property
+    def units(self) -> int:
+        """H."""
+        return len(self.output_kernel)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights that a step reads."""
+        read = [w for layer in self.layers for w in (layer.kernel, layer.recurrent_kernel)]
+        return 4 * sum(w.size for w in [*read, self.output_kernel])
+
+
+class States:
+    """The recurrent states of `n` streams, which each step changes in place.
+
+    Attributes:
+        n: streams.
+        layers: the states of each layer, bottom first: by letter, `(n, H)` each.
+        logits: `(n, V)`, from the last step.
+    """
+
+    def __init__(self, network: Network, n: int) -> None:
+        self.n, self.network = n, network
+        self.layers: list[dict[str, Floats]] = [
+            {state: np.zeros((n, layer.units), np.float32) for state in layer.cell.states}
+            for layer in network.layers
+        ]
+        self.logits: Floats = np.zeros((n, network.vocabulary_size), np.float32)
+
+    def arrays(self) -> list[Floats]:
+        """The states as `(n, H)` arrays, in CharRNN's order: h, c of each layer for LSTM, else h."""
+        return [array for layer in self.layers for array in layer.values()]
+
+    def assign(self, source: States, rows: NDArray[np.integer] | slice | None = None) -> None:
+        """Copy states and logits of `source`, whose stream `rows[k]` becomes stream k.
+
+        With one stream in `source` and no `rows`, every stream becomes a copy of it. `source` may
+        be this object itself (beam search reorders its streams so).
+        """
+        for mine, theirs in zip(
+            [*self.arrays(), self.logits], [*source.arrays(), source.logits], strict=True
+        ):
+            mine[:] = theirs if rows is None else theirs[rows]
+
+    def step(self, ids: NDArray[np.integer]) -> None:
+        """Feed one symbol to each stream, `ids` `(n,)`."""
+        self.logits[:] = self.output(self._top(ids))
+
+    def generate(
+        self,
+        uniforms: NDArray[np.float64],
+        ids: NDArray[np.intp],
+        losses: NDArray[np.float64],
+        temperature: float,
+    ) -> None:
+        """Sample symbols from the softmax, each from the logits that the one before leads to.
+
+        Args:
+            uniforms: in [0, 1), which decide, `(steps, n)`; all three arrays may be columns of larger ones.
+            ids: filled with the symbols, the same shape.
+            losses: filled with their losses in nats at temperature 1.
+            temperature: divides the logits.
+        """
+        rows = np.arange(self.n)
+        for t, row in enumerate(uniforms):
+            below = self.logits.astype(np.float64)
+            below -= below.max(1, keepdims=True)
+            reached = np.cumsum(np.exp(below / temperature), axis=1)
+            passed = (reached <= row[:, None] * reached[:, -1:]).sum(1)
+            ids[t] = np.minimum(passed, below.shape[1] - 1)
+            losses[t] = np.log(np.exp(below).sum(1)) - below[rows, ids[t]]
+            self.step(ids[t])
+
+    def helped(self, steps: int) -> AbstractContextManager[None]:
+        """Let the other cores take part in the next `steps` steps, where that pays; it does not here."""
+        return nullcontext()
+
+    def read(self, ids: NDArray[np.integer]) -> Iterator[Floats]:
+        """Feed a text, `ids` `(T,)`, to every stream; yields the top layer's outputs in chunks `(t, n, H)`.
+
+        The logits stay as they were.
+        """
+        for start in range(0, len(ids), _CHUNK):
+            yield np.stack([self._top(np.full(self.n, k)) for k in ids[start : start + _CHUNK]])
+
+    def output(self, outputs: Floats) -> Floats:
+        """Logits `(..., V)` of the top layer's outputs `(..., H)`."""
+        return outputs @ self.network.output_kernel + self.network.output_bias
+
+    def _top(self, ids: NDArray[np.integer]) -> Floats:
+        x = self.network.embedding[ids]
+        for layer, states in zip(self.network.layers, self.layers, strict=True):
+            found = layer.step(x, states)
+            for state, array in states.items():
+                array[:] = found[state]
+            x = standardized(found["h"]) if self.network.layer_norm else found["h"]
+        return x

@@ -1,0 +1,18 @@
+"""Matplotlib's backend, checked before anything imports Matplotlib."""
+
+from __future__ import annotations
+
+import os
+
+
+def check_backend() -> None:
+    """Replace the backend that `MPLBACKEND` names, as notebooks do, if it is not installed.
+
+    Matplotlib refuses to be imported then, and Keras imports it too.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        pass
+    except ValueError:
+        os.environ["MPLBACKEND"] = "agg"
