@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -122,12 +123,17 @@ def write_savedmodel(net: PlainNetwork, path: Path) -> None:
         return model(inputs)
 
     signature = serve.get_concrete_function(**specs)
-    tf.saved_model.save(module, os.fsencode(path), signatures={"serving_default": signature})
+    # TensorFlow takes no name that is not UTF-8.
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, f"{folder}/model", signatures={"serving_default": signature})
+        shutil.copytree(f"{folder}/model", path, dirs_exist_ok=True)
 
 
 def run_savedmodel(path: Path, inputs: Arrays) -> dict[str, NDArray[Any]]:
     """Load a SavedModel and call its signature."""
-    loaded = tf.saved_model.load(os.fsencode(path))
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(path, f"{folder}/model")
+        loaded = tf.saved_model.load(f"{folder}/model")
     signature = loaded.signatures["serving_default"]
     answers = signature(**{name: tf.constant(value) for name, value in inputs.items()})
     return {name: value.numpy() for name, value in answers.items()}

@@ -1,0 +1,190 @@
+"""Files and names as they come: pipes, empty files, names that are not UTF-8, what a shell would split."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rnntk.cli.table import cells
+
+SMALL = (
+    "--units 8 --embedding 6 --batch-size 4 --seq-length 20 --sample-every 0 --max-steps 4".split()  # noqa: SIM905
+)
+LINE = "the quick brown fox jumps. "
+ODD = os.fsdecode(b"caf\xe9.txt")
+
+not_windows = pytest.mark.skipif(os.name == "nt", reason="names are Unicode, and no FIFOs")
+
+
+def program(*args: str, **options) -> subprocess.CompletedProcess[bytes]:
+    """`rnntk` as a process of its own, whose stdout is a pipe of bytes."""
+    return subprocess.run(
+        [sys.executable, "-m", "rnntk", *args], capture_output=True, timeout=300, **options
+    )
+
+
+def test_an_empty_file_among_others_adds_nothing(rnntk, here: Path) -> None:
+    (here / "src").mkdir()
+    (here / "src/a.py").write_text("x = 1\n" * 200)
+    alone = json.loads(rnntk("prep", "--input", "src/a.py", "--json").stdout)
+    (here / "src/__init__.py").write_bytes(b"")
+    (here / "src/b.py").write_bytes(b"\xef\xbb\xbf")
+    made = rnntk("prep", "--input", "src", "--glob", "*.py", "--json")
+    assert json.loads(made.stdout)["corpus"]["sha256"] == alone["corpus"]["sha256"]
+    assert "2 of 3 files add nothing: src/__init__.py is empty" in made.stderr
+    (here / "src/a.py").write_bytes(b"")
+    refused = rnntk("prep", "--input", "src", "--glob", "*.py")
+    assert refused.exit_code == 1
+    assert "is empty" in refused.stderr
+
+
+@not_windows
+def test_a_pipe_is_read_as_standard_input_is(rnntk, here: Path) -> None:
+    data = (LINE * 400).encode()
+    reading, writing = os.pipe()
+    os.write(writing, data)
+    os.close(writing)
+    prepared = rnntk("prep", "--input", f"/dev/fd/{reading}", "--json")
+    os.close(reading)
+    piped = json.loads(prepared.stdout)["corpus"]
+    (here / "t.txt").write_bytes(data)
+    plain = json.loads(rnntk("prep", "--input", "t.txt", "--json").stdout)["corpus"]
+    assert piped["sha256"] == plain["sha256"]
+    assert piped["name"] == "stdin"
+    done = program("prep", "--input", "/dev/stdin", "--json", input=data, cwd=here)
+    assert json.loads(done.stdout)["corpus"]["sha256"] == plain["sha256"]
+
+
+@not_windows
+def test_a_fifo_given_twice(rnntk, here: Path) -> None:
+    os.mkfifo(here / "fifo")
+    writer = subprocess.Popen(["sh", "-c", "echo some text > fifo"], cwd=here)
+    result = rnntk("prep", "--input", "fifo", "--input", "fifo")
+    writer.wait(timeout=60)
+    assert result.exit_code == 1
+    assert "fifo is given twice" in result.stderr
+
+
+@not_windows
+def test_names_that_are_not_utf8(here: Path) -> None:
+    (here / ODD).write_text(LINE * 400)
+    made = program("prep", "--input", ODD, "--json", cwd=here)
+    assert made.returncode == 0, made.stderr
+    assert json.loads(made.stdout.decode("utf-8"))["corpus"]["path"] == ODD
+    shown = program("prep", "--input", ODD, cwd=here)
+    assert b"rnntk train --input 'caf\xe9.txt'" in shown.stderr
+    trained = program("train", "--input", ODD, *SMALL, cwd=here)
+    assert trained.returncode == 0, trained.stderr
+    run = os.fsdecode(b"runs/caf\xe9-1")
+    assert b"rnntk sample 'runs/caf\xe9-1'" in trained.stderr
+    commands = [
+        ["sample", run, "--length", "5", "--json"],
+        ["eval", run, "--split", "train", "--no-floors", "--html", "page.html", "--json"],
+        ["runs", "--json"],
+        ["runs", "show", run, "--json"],
+        ["train", "--resume", run, "--max-steps", "6", "--json"],
+        ["play", run, "--report", "report.html"],
+        *(["export", run, "--format", name, "--json"] for name in ("keras", "savedmodel", "npz")),
+    ]
+    for command in commands:
+        done = program(*command, cwd=here)
+        assert done.returncode == 0, (command, done.stderr)
+        if "--json" in command:
+            json.loads(done.stdout.decode("utf-8"))
+
+
+@pytest.mark.parametrize("name", ["novel(1)", "a&b", "it's", "a $b", "two words"])
+def test_printed_commands_can_be_pasted(rnntk, here: Path, name: str) -> None:
+    (here / f"{name}.txt").write_text(LINE * 40)
+    prepared = rnntk("prep", "--input", f"{name}.txt")
+    train = shlex.split(prepared.stderr.split("Train on it with: ")[1])
+    assert train[:2] == ["rnntk", "train"]
+    trained = rnntk(*train[1:], *SMALL)
+    sample = shlex.split(trained.stderr.split("Sample from it: ")[1])
+    assert sample == ["rnntk", "sample", f"runs/{name}-1"]
+    exported = rnntk("export", f"runs/{name}-1", "--format", "npz")
+    assert f"numpy.load({f'{name}-1.npz'!r})" in exported.stderr
+
+
+def test_a_path_with_a_blank_in_the_environment(rnntk, here: Path, monkeypatch) -> None:
+    (here / "my novel.txt").write_text(LINE)
+    (here / "b.txt").write_text(LINE)
+    monkeypatch.setenv("RNNTK_INPUT", os.pathsep.join(["my novel.txt", "b.txt"]))
+    made = json.loads(rnntk("prep", "--json").stdout)["corpus"]
+    assert [Path(p).name for p in made["inputs"]] == ["my novel.txt", "b.txt"]
+
+
+def test_toml_with_a_byte_order_mark(rnntk, here: Path) -> None:
+    (here / "t.txt").write_text(LINE * 40)
+    (here / "c.toml").write_bytes(b"\xef\xbb\xbf[train]\nlayers = 1\n")
+    assert (
+        rnntk("train", "--config", "c.toml", "--input", "t.txt", "--dry-run", *SMALL).exit_code == 0
+    )
+    (here / "c.toml").write_bytes("[train]\nlayers = 1\n".encode("utf-16"))
+    refused = rnntk("train", "--config", "c.toml", "--input", "t.txt", "--dry-run")
+    assert refused.exit_code == 2
+    assert "UTF-16" in refused.stderr
+
+
+def test_float32_whatever_keras_json_says(here: Path) -> None:
+    (here / "t.txt").write_text(LINE * 40)
+    for floatx in ("float64", "float16"):
+        (here / "keras.json").write_text(json.dumps({"floatx": floatx, "backend": "torch"}))
+        done = program(
+            "train",
+            "--input",
+            "t.txt",
+            *SMALL,
+            cwd=here,
+            env={**os.environ, "KERAS_HOME": str(here)},
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_symbols_that_are_all_rare_are_refused_before_training(rnntk, here: Path) -> None:
+    (here / "t.txt").write_text(LINE * 40)
+    rare = ["--min-count", "100000", "--unknown-symbol", "?"]
+    for _ in range(2):
+        for command in (["prep"], ["train", *SMALL]):
+            refused = rnntk(*command, "--input", "t.txt", *rare)
+            assert refused.exit_code == 1
+            assert "No symbol of the text occurs 100,000 times (--min-count)" in refused.stderr
+    assert not (here / "runs").exists()
+
+
+def test_a_doubt_is_printed_by_every_command_that_reads_text(rnntk, here: Path) -> None:
+    (here / "t.txt").write_text(LINE * 40)
+    (here / "doubt.txt").write_bytes("the fox in the café jumps. ".encode("cp850"))
+    assert "warning       doubt.txt is read as" in rnntk("prep", "--input", "doubt.txt").stdout
+    assert (
+        "Warning: doubt.txt is read" in rnntk("train", "--input", "doubt.txt", "--dry-run").stderr
+    )
+    rnntk("train", "--input", "t.txt", *SMALL, "--run", "one")
+    evaluated = rnntk("eval", "one", "--input", "doubt.txt", "--on-unknown", "skip", "--no-floors")
+    assert evaluated.exit_code == 0, evaluated.stderr
+    assert "doubt.txt is read as" in evaluated.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("한글", 4),
+        ("\u1112\u1161\u11ab\u1100\u1173\u11af", 4),  # the same in NFD
+        ("café", 4),
+        ("cafe\u0301", 4),
+        ("👍🏽", 2),
+        ("👨‍👩‍👧", 2),
+        ("🇰🇷", 2),
+        ("❤️", 2),
+        ("a\u200bb", 2),
+        ("日本", 4),
+    ],
+)
+def test_columns_of_a_terminal(text: str, columns: int) -> None:
+    assert cells(text) == columns
