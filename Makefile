@@ -43,7 +43,7 @@ test: $(DEV)
 test-chardet5:
 	$(PYTHON) -m venv .venv-chardet5
 	.venv-chardet5/bin/python -m pip install --quiet --disable-pip-version-check chardet==5.2.0 pytest hypothesis numpy
-	PYTHONPATH=. .venv-chardet5/bin/python -m pytest -q tests/corpora/test_encoding.py
+	PYTHONPATH=. .venv-chardet5/bin/python -m pytest -q tests/corpora/test_encoding.py tests/corpora/test_languages.py
 
 lint: $(DEV)
 	$(BIN)/ruff check .

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import platformdirs
-
 from rnntk.errors import UsageError
 
 
@@ -16,9 +14,12 @@ def cache_dir() -> Path:
     Raises:
         UsageError: neither is there.
     """
-    named = os.environ.get("RNNTK_CACHE")
+    if named := os.environ.get("RNNTK_CACHE"):
+        return Path(named)
+    import platformdirs
+
     try:
-        return Path(named or platformdirs.user_cache_dir("rnntk", appauthor=False))
+        return Path(platformdirs.user_cache_dir("rnntk", appauthor=False))
     except (RuntimeError, KeyError, OSError) as error:  # a user without a name, in a container
         raise UsageError(
             "This user has no home folder, so there is no place for a cache. Name one with RNNTK_CACHE."

@@ -152,6 +152,11 @@ def write_json(path: Path, value: Any, *, advice: str | None = None) -> None:
     write_bytes(path, (json_text(value, indent=2) + "\n").encode(), advice=advice)
 
 
+def printable(name: str) -> str:
+    """The name without what UTF-8 does not hold, which the name of a file may have."""
+    return name.encode("utf-8", "replace").decode()
+
+
 def json_text(value: Any, **layout: Any) -> str:
     """A JSON document that UTF-8 can hold: lone surrogates, as names of files may have, are escaped.
 

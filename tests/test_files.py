@@ -43,13 +43,20 @@ def temporary(
 
 
 def test_a_file_appears_whole(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "file.npz"
+    path = tmp_path / "file.npz"
     with files.replacing(path) as made:
         assert made.name == "file.npz"
         made.write_bytes(b"whole")
         assert not path.exists()
     assert path.read_bytes() == b"whole"
     assert names(path.parent) == ["file.npz"]
+
+
+def test_a_folder_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
+    """Else a run whose folder was removed would go on into a new one."""
+    with pytest.raises(TrainingError, match="No such file or directory"):
+        files.write_bytes(tmp_path / "gone" / "file", b"data")
+    assert not (tmp_path / "gone").exists()
 
 
 def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

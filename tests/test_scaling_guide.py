@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rnntk.cli.train import command
-from rnntk.config import DistributeConfig, from_mapping
+from rnntk.config import DistributeConfig
 from rnntk.training import cluster
 
 GUIDE = Path(__file__).parent.parent / "docs" / "scaling.md"
@@ -58,7 +58,7 @@ def run(script: str, where: Path, **variables: str) -> list[dict[str, object]]:
 
 def check(workers: list[dict[str, object]], host: str) -> None:
     for index, values in enumerate(workers):
-        settings = from_mapping(DistributeConfig, values)
+        settings = DistributeConfig.from_json(values)
         assert settings.distribute == "multiworker"
         found = cluster.find(settings.workers, settings.index)
         assert found.index == index

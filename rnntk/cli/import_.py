@@ -56,7 +56,7 @@ def command(
     run. The run can be sampled, evaluated and exported, and training can start from its weights (rnntk train
     --init-from).
     """
-    from rnntk.exchange import tf1, tf1_files
+    from rnntk.exchange import safe_pickle, tf1, tf1_files
     from rnntk.storage import folder
 
     if run is not None:
@@ -64,6 +64,8 @@ def command(
     prefix, step = tf1_files.find_checkpoint(checkpoint)
     vocabulary_file = vocab or tf1_files.find_vocabulary(prefix)
     vocabulary = tf1_files.read_vocabulary(vocabulary_file)
+    if preprocessor is None and safe_pickle.holds_bytes(vocabulary_file):
+        preprocessor = "bytes"
     from rnntk.training import device
 
     device.ready("cpu", None)

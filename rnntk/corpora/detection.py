@@ -1,8 +1,8 @@
 """Which encoding a file's bytes are in: the policy, apart from reading the file.
 
-Sure signs first: a byte order mark, strict UTF-8 on the whole file. Then evidence: every codec that texts are met in
-reads a sample, `plausibility` says what each reading costs, chardet has one vote, and the cheapest that decodes the whole
-file strictly is taken. What the evidence does not support well is a doubt, which names the alternatives.
+First certain signs: a byte order mark, strict UTF-8 on the whole file. Then evidence: a sample is read in every codec
+in which texts are met (`plausibility`), chardet has one vote, and the likeliest reading that decodes the whole file
+wins. Weak evidence is a doubt, which names the alternatives.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from typing import NamedTuple
 
 import chardet
 
-from rnntk.corpora.plausibility import CODECS, SEVEN_BIT, WIDE, WITHOUT_BLANKS, Reading, read
+from rnntk.corpora.plausibility import CODECS, NO_SPACES, SEVEN_BIT, WIDE, Reading, ranked, read
 from rnntk.errors import DataError, EmptyError, EncodingError, UsageError, nearest
 
 WINDOW = 1 << 16
-"""Bytes that statistics see, from the first that is not ASCII: an ASCII head would hide the rest."""
+"""Bytes to look at from the first that is not ASCII: an ASCII head would hide the rest."""
 
 SAMPLE = 1 << 14
 """Bytes of distinct words in which codecs are compared."""
 
 SURE = 8.0
-"""Nats by which the next reading of another text must be worse, or the encoding is in doubt."""
+"""Nats by which the next reading must be less likely (twice that for a single character), or there is a doubt."""
 
 ODD = 0.05
-"""Share of the characters beyond ASCII, and one more, that may be unusual in the language before that is a doubt."""
+"""Share of the characters beyond ASCII, and one more, that may be unusual in the language before there is a doubt."""
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig", "UTF-8"),
@@ -50,31 +50,32 @@ _BINARY = (
     (b"\xff\xd8\xff", "a JPEG image", None),
     (b"\x7fELF", "a program (ELF)", None),
 )
-# What Windows made of a standard, and what has the same letters in the same places.
+# Windows' extension of a standard, or the codec with the same letters in the same places.
 _SUPERSET = {
     "euc_kr": "cp949", "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "big5": "big5hkscs",
     "cp950": "big5hkscs", "iso8859-1": "cp1252", "iso8859-9": "cp1254", "tis-620": "cp874", "iso8859-11": "cp874",
 }  # fmt: skip
 _ASCII = bytes(range(128))
-_TEXT = b"\b\t\n\f\r\x0e\x0f\x1a\x1b" + bytes(
-    range(32, 256)
-)  # and the shifts of ISO 2022 and of terminals
+_NON_ASCII = re.compile(rb"[\x80-\xff]")
+# Control characters of ISO 2022 and of terminals are no sign of a binary file.
+_PRINTED = b"\b\t\n\f\r\x0e\x0f\x1a\x1b" + bytes(range(32, 256))
 _RUN = re.compile(rb"([\x80-\xff]{1,2}?)\1{12,}")
-# UTF-8, and what is nearly that: surrogates apart (CESU-8), and overlong forms (Java's NUL).
-_PAIR = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]")
+# UTF-8, and its relatives: surrogates apart (CESU-8), overlong forms (Java's NUL).
 _SEQUENCE = re.compile(
     rb"[\xc0-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf7][\x80-\xbf]{3}"
 )
-_SHIFT = re.compile(rb"\x1b\$|~\{|\+[A-Za-z0-9+/]{3,}-")
+_CESU_PAIR = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]")
+# How a seven-bit encoding may leave ASCII: ISO 2022, HZ, UTF-7. Apart, as each alone is found faster.
+_SHIFTS = [re.compile(shift) for shift in (rb"\x1b\$", rb"~\{", rb"\+[A-Za-z0-9+/]{3,}-")]
 _EXAMPLES = "for example utf-8, cp949, euc-kr, latin-1"
 
 Decodes = Callable[[str], "EncodingError | None"]
 
 
 class Verdict(NamedTuple):
-    """The codec, how it was found in words, and, where it was judged by evidence, confidence and doubt.
+    """The codec; how it was found; and, if by evidence, confidence and doubt.
 
-    Confidence is m / (m + 32), where m is by how many nats the next reading is worse: 0.2 at `SURE`, towards 1 above.
+    Confidence is m / (m + 4 t), where the next reading is m nats less likely and t is `SURE`: 0.2 at the threshold.
     """
 
     codec: str
@@ -95,25 +96,24 @@ def undecodable(
 
 
 class Scan:
-    """What one pass over the bytes finds out.
+    """The findings of one pass over the bytes.
 
     Attributes:
         head: the first bytes.
         window: bytes from the first word that is not ASCII.
-        places: the line or word around the first of each byte value that comes later than the window.
-        shifted: bytes from what may be the first shift of a seven-bit encoding.
+        places: words around the first occurrence of each byte that the window lacks.
+        shifted: bytes from the first possible shift of a seven-bit encoding.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.size = 0
+        self.size = self.nuls = 0
         self.head, self.window, self.shifted = bytearray(), bytearray(), bytearray()
         self.places: list[bytes] = []
-        self.nuls = 0
         self.first_nul: int | None = None
         self.utf8_failure: tuple[int, bytes] | None = None
-        self.last = b""
-        self._met = _ASCII
+        self._last = b""
+        self._seen = _ASCII
         self._sha = hashlib.sha256()
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
 
@@ -123,7 +123,7 @@ class Scan:
 
     @property
     def trailing_sub(self) -> bool:
-        return self.last[-1:] == b"\x1a"
+        return self._last[-1:] == b"\x1a"
 
     def add(self, chunk: bytes) -> None:
         self._sha.update(chunk)
@@ -134,37 +134,40 @@ class Scan:
             self.nuls += chunk.count(0)
         if self.shifted:
             self.shifted += chunk[: WINDOW - len(self.shifted)]
-        elif found := _SHIFT.search(chunk):
-            self.shifted += chunk[found.start() : found.start() + WINDOW]
-        if not chunk.isascii():
-            self._keep(chunk)
-        elif self.window:
-            self.window += chunk[: WINDOW - len(self.window)]
-        if self.utf8_failure is None and (not chunk.isascii() or self._utf8.getstate()[0]):
+        elif not self.window:
+            starts = [found.start() for shift in _SHIFTS if (found := shift.search(chunk))]
+            self.shifted += chunk[min(starts) :][:WINDOW] if starts else b""
+        ascii_only = chunk.isascii()
+        if self.utf8_failure is None and (not ascii_only or self._utf8.getstate()[0]):
             self._try_utf8(chunk, final=False)
+        if self.window or not ascii_only:
+            rest = self._fill_window(chunk)
+            if self.utf8_failure and not ascii_only:
+                self._add_places(rest)
         self.size += len(chunk)
-        self.last = (self.last + chunk[-40:])[-40:]
+        self._last = (self._last + chunk[-40:])[-40:]
 
-    def _keep(self, chunk: bytes) -> None:
-        """The window, and places behind it where a byte stands that was not met before."""
-        if not self.window:
-            start = len(chunk) - len(chunk.lstrip(_ASCII))
-            before = (self.last + chunk[max(start - 40, 0) : start])[-40:]
-            self.window += before[-len(before.split()[-1]) :] if before[-1:].strip() else b""
-            self.window += chunk[start : start + WINDOW]
-            self._met += bytes(set(self.window) - set(self._met))
-            chunk = chunk[start + WINDOW :]
-        elif len(self.window) < WINDOW:
-            rest = WINDOW - len(self.window)
-            self.window += chunk[:rest]
-            self._met += bytes(set(chunk[:rest]) - set(self._met))
-            chunk = chunk[rest:]
-        for value in set(chunk.translate(None, self._met)):
-            at = chunk.index(value)
-            start = max(chunk.rfind(space, 0, at) for space in (b"\n", b" ")) + 1
-            end = min(x for x in (chunk.find(b"\n", at), chunk.find(b" ", at), at + 400) if x >= 0)
-            self.places.append(chunk[max(start, at - 400) : end])
-            self._met += bytes([value])
+    def _fill_window(self, chunk: bytes) -> bytes:
+        """The bytes of the chunk that are beyond the window."""
+        start = 0
+        if not self.window and (found := _NON_ASCII.search(chunk)):
+            start = found.start()
+            before = (self._last + chunk[max(start - 40, 0) : start])[-40:]
+            self.window += b"" if before[-1:].isspace() else b"".join(before.split()[-1:])
+        room = max(WINDOW - len(self.window), 0)
+        self.window += chunk[start : start + room]
+        if room:
+            self._seen = _ASCII + bytes(set(self.window) - set(_ASCII))
+        return chunk[start + room :]
+
+    def _add_places(self, beyond: bytes) -> None:
+        for value in set(beyond.translate(None, self._seen)):
+            at = beyond.index(value)
+            # Whole words, as a character of several bytes must not be cut.
+            start = max(beyond.rfind(space, 0, at) for space in (b"\n", b" ")) + 1
+            words = beyond[max(start, at - 400) : at + 400].split()
+            self.places.append(b" ".join(words[:-1] or words))
+            self._seen += bytes([value])
 
     def finish(self) -> None:
         if self.utf8_failure is None:
@@ -209,7 +212,7 @@ def decide(
         if head.startswith(magic):
             hint = f" Unpack it first ({tool})." if tool else " Give a file of text."
             raise DataError(f"{scan.name} is {kind}, not text.{hint}")
-    if scan.first_nul is not None or 10 * len(head.translate(None, _TEXT)) > len(head):
+    if scan.first_nul is not None or 10 * len(head.translate(None, _PRINTED)) > len(head):
         return _with_controls(scan, decodes)
     if scan.utf8_failure is None:
         if scan.window:
@@ -220,13 +223,16 @@ def decide(
             nearly = "Nearly all of it is UTF-8, but not quite. "
             raise undecodable(scan.name, "utf-8", *scan.utf8_failure, before=nearly)
         return Verdict("utf-8", "nearly all of it is valid UTF-8, and --errors replace is given")
-    codec, confidence = _ask_chardet(bytes(scan.window))
-    said = f"chardet says {codec} ({confidence:.2f})" if codec else "chardet has no answer"
+    vote, confidence = _ask_chardet(bytes(scan.window))
+    said = f"chardet says {vote} ({confidence:.2f})" if vote else "chardet has no answer"
     if 50 * (head.count(b" ") + head.count(b"\n")) < len(head):
-        ranked = _ranked(head[:SAMPLE], CODECS | WITHOUT_BLANKS, codec)
+        readings = ranked(head[:SAMPLE], CODECS | NO_SPACES, vote)
     else:
-        ranked = _ranked(_sample(scan), CODECS, codec, _words(scan))
-    return _judged(scan, ranked, decodes, errors, said)
+        ascii_words = re.findall(
+            rb"(?<![\x80-\xff])[a-z]+(?![\x80-\xff])", (head + scan.window).lower()
+        )
+        readings = ranked(_sample(scan), CODECS, vote, frozenset(map(bytes.decode, ascii_words)))
+    return _judged(scan, readings, decodes, errors, said)
 
 
 def _known_codec(encoding: str) -> str:
@@ -245,13 +251,12 @@ def _known_codec(encoding: str) -> str:
 
 
 def _seven_bit(scan: Scan, decodes: Decodes, errors: str) -> Verdict:
-    """ASCII, or one of the encodings that hide other letters in it."""
-    sample = b"\n".join(
-        dict.fromkeys(bytes(scan.shifted[:SAMPLE]).split(b"\n")[:-1] or [bytes(scan.shifted)])
-    )
-    ranked = [r for r in _ranked(sample, SEVEN_BIT) if "\ufffd" not in r.text]
-    if len({r.text for r in ranked}) > 1:
-        found = _judged(scan, ranked, decodes, errors, "")
+    """ASCII, or an encoding that keeps other letters in seven bits."""
+    whole_lines = bytes(scan.shifted[:SAMPLE]).split(b"\n")[:-1] or [bytes(scan.shifted[:SAMPLE])]
+    readings = ranked(b"\n".join(dict.fromkeys(whole_lines)), SEVEN_BIT)
+    readings = [r for r in readings if "\ufffd" not in r.text]
+    if len({r.text for r in readings}) > 1:
+        found = _judged(scan, readings, decodes, errors, "")
         if found.codec != "utf-8" or found.doubt:
             return found
     return Verdict("utf-8", "pure ASCII")
@@ -260,14 +265,11 @@ def _seven_bit(scan: Scan, decodes: Decodes, errors: str) -> Verdict:
 def _with_controls(scan: Scan, decodes: Decodes) -> Verdict:
     """NUL or other control characters: UTF-8 with NUL in it, UTF-16 or UTF-32 without a mark, or no text at all."""
     sample = bytes(scan.head[: min(len(scan.head), SAMPLE) // 4 * 4 or 2])
-    # NUL is half of a character of ASCII or Latin-1; in UTF-8 it stands between fields, as line ends do.
-    readings = [
-        r for r in _ranked(sample, WIDE) if _plausible(r, sample) and decodes(r.codec) is None
-    ]
+    readings = [r for r in ranked(sample, WIDE) if _explains(r, sample) and not decodes(r.codec)]
     if scan.utf8_failure is None and 4 * scan.nuls <= 3 * scan.size:
+        # NUL stands between fields, as line ends do.
         readings.append(read(sample.replace(b"\0", b"\n"), "utf-8"))
-    readings = sorted(r for r in readings if r.junk <= 0.02)
-    if readings:
+    if readings := sorted(r for r in readings if r.junk <= 0.02):
         found = _judged(scan, readings, decodes, "strict", "no byte order mark")
         how = f"the whole file is valid UTF-8, with {scan.nuls:,} NUL in it"
         return found._replace(how=how) if found.codec == "utf-8" else found
@@ -280,14 +282,15 @@ def _with_controls(scan: Scan, decodes: Decodes) -> Verdict:
     )
 
 
-def _plausible(reading: Reading, sample: bytes) -> bool:
-    """Whether UTF-16 or UTF-32 explains the NUL bytes, and most letters are of one script."""
-    if reading.codec == "utf-8":
-        return False
+def _explains(reading: Reading, sample: bytes) -> bool:
+    """Whether UTF-16 or UTF-32 explains the NUL bytes, and gives letters of one script."""
     pages = Counter(ord(c) >> 8 for c in reading.text if not c.isascii())
-    one_script = reading.fit >= 0.5 or max(pages.values(), default=1) > 0.6 * pages.total()
+    one_script = max(pages.values(), default=1) > 0.6 * pages.total()
+    # In UTF-16 NUL is half of a character of ASCII or Latin-1.
     halves = 2 * sum(c < "\u0100" for c in reading.text)
-    return one_script and ("32" in reading.codec or halves >= sample.count(0))
+    return reading.fit >= 0.9 or (
+        one_script and ("32" in reading.codec or halves >= sample.count(0))
+    )
 
 
 def _nearly_utf8(window: bytes) -> bool:
@@ -296,34 +299,25 @@ def _nearly_utf8(window: bytes) -> bool:
     Few good ones may be an accident, so they need the better ratio.
     """
     rest, good = _SEQUENCE.subn(b"", window)
-    good += 2 * len(_PAIR.findall(window))
-    bad = len(rest.translate(None, _ASCII)) - (3 if len(window) == WINDOW else 0)
+    good += 2 * len(_CESU_PAIR.findall(window))
+    bad = len(rest.translate(None, _ASCII)) - (
+        3 if len(window) >= WINDOW else 0
+    )  # its end may be cut
     return good >= 3 and good >= (4 if good >= 12 else 20) * bad
 
 
 def _sample(scan: Scan) -> bytes:
-    """The distinct words that are not ASCII; long runs of one character are cut, and figures alike."""
+    """The distinct words that are not ASCII, with long runs shortened and all numbers alike."""
     window = bytes(scan.window)
-    if scan.trailing_sub:
-        window = window.removesuffix(b"\x1a")
-    words = window.split()
-    if len(scan.window) == WINDOW and len(words) > 1:
-        del words[-1]
-    words = [word for place in (*scan.places, b" ".join(words)) for word in place.split()]
-    kept = dict.fromkeys(
+    words = (window.removesuffix(b"\x1a") if scan.trailing_sub else window).split()
+    if len(window) >= WINDOW and len(words) > 1:
+        del words[-1]  # it may be cut
+    found = dict.fromkeys(
         re.sub(rb"[0-9]+", b"0", _RUN.sub(rb"\1" * 12, word))
-        for word in words
+        for word in [*b" ".join(scan.places).split(), *words]
         if not word.isascii()
     )
-    return b" ".join(kept)[: SAMPLE + 400 * len(scan.places)]
-
-
-def _words(scan: Scan) -> frozenset[str]:
-    """The words in ASCII letters."""
-    text = bytes(scan.head + scan.window).lower()
-    return frozenset(
-        word.decode() for word in re.findall(rb"(?<![\x80-\xff])[a-z]+(?![\x80-\xff])", text)
-    )
+    return b" ".join(found)[: SAMPLE + 400 * len(scan.places)]
 
 
 def _ask_chardet(window: bytes) -> tuple[str | None, float]:
@@ -333,74 +327,55 @@ def _ask_chardet(window: bytes) -> tuple[str | None, float]:
         codec = codecs.lookup(answer["encoding"] or "").name
     except LookupError:
         return None, 0.0
-    # UTF-8 has been tried on all of the file, and statistics cannot tell UTF-16 without NUL bytes
-    # and without a mark from a legacy encoding.
+    # UTF-8 was tried on the whole file, and UTF-16 without a mark is not chardet's strength.
     if codec in ("ascii", "utf-8") or codec.startswith(("utf-16", "utf-32")):
         return None, 0.0
     return _SUPERSET.get(codec, codec), answer["confidence"]
 
 
-def _ranked(
-    sample: bytes,
-    owed: dict[int, str],
-    vote: str | None = None,
-    words: frozenset[str] = frozenset(),
-) -> list[Reading]:
-    """The readings, cheapest first. The vote counts for all codecs that give the same text."""
-    costs = {codec: cost for cost, names in owed.items() for codec in names.split()}
-    if vote:
-        costs.setdefault(vote, max(costs.values()) + 1)
-    readings = [read(sample, codec, words, cost) for codec, cost in costs.items()]
-    said = next((r.text for r in readings if r.codec == vote), None)
-    readings = [r._replace(cost=r.cost - 3.0) if r.text == said else r for r in readings]
-    return sorted(readings, key=lambda reading: reading.cost)
-
-
-def _judged(scan: Scan, ranked: list[Reading], decodes: Decodes, errors: str, said: str) -> Verdict:
-    """The cheapest reading that decodes the whole file, and whether it is in doubt."""
-    first = ranked[0]
+def _judged(
+    scan: Scan, readings: list[Reading], decodes: Decodes, errors: str, said: str
+) -> Verdict:
+    """The likeliest reading that decodes the whole file, and whether it is in doubt."""
+    first = readings[0]
     if first.junk > 0.1 and first.seen > 20:
         raise DataError(
             f"{scan.name} is binary, not text. Take its bytes as they are with --preprocessor bytes."
         )
     whole: list[Reading] = []
     failure = None
-    for reading in ranked:
-        if any(reading.text == known.text for known in whole):
-            continue
-        far = reading.cost - (whole[0] if whole else first).cost
+    for reading in readings:
+        far = reading.cost - (whole or [first])[0].cost
         if len(whole) == 3 or (whole and far > 4 * SURE) or (failure and far > SURE):
             break
-        wrong = decodes(reading.codec)
-        if wrong is None:
-            whole.append(reading)
-        elif reading is first:
-            failure = wrong
-    if failure and (errors == "replace" or not whole or whole[0].cost > first.cost + SURE):
+        if all(reading.text != other.text for other in whole):
+            wrong = decodes(reading.codec)
+            if wrong is None:
+                whole.append(reading)
+            failure = failure or (wrong if reading is first else None)
+    if failure and (errors == "replace" or not whole):
+        nearly = f"early all of it is {first.codec} ({first.language})"
         if errors == "replace":
-            how = f"nearly all of it is {first.language} in {first.codec}, and --errors replace is given"
-            return Verdict(first.codec, how)
-        nearly = f"Nearly all of it is {first.codec} ({first.language}), but not quite. "
-        raise EncodingError(nearly + failure.message, failure.or_replace)
+            return Verdict(first.codec, f"n{nearly}, and --errors replace is given")
+        raise EncodingError(f"N{nearly}, but not quite. {failure.message}", failure.or_replace)
     best, *others = whole
     margin = min([other.cost - best.cost for other in others], default=4 * SURE)
-    evidence = f"{best.fit:.0%} of {best.seen:,} characters beyond ASCII are as in {best.language}"
-    how = ", ".join(filter(None, [evidence, said]))
     needed = SURE + SURE / max(best.seen, 1)
     confidence = margin / (margin + 4 * needed)
+    evidence = f"{best.fit:.0%} of {best.seen:,} distinct characters beyond ASCII are as in {best.language}"
+    how = ", ".join(filter(None, [evidence if best.seen else "", said])) or "by its shifts"
+    odd = best.seen * (1 - best.fit) > 1 + ODD * best.seen
     stray = any(unicodedata.category(c) in ("Cc", "Cn", "Co") for c in best.text if not c.isascii())
-    odd = best.seen and (best.strange or best.seen * (1 - best.fit) > 1 + ODD * best.seen)
-    if margin >= needed and (best.codec == "utf-8" or not (odd or stray)):
+    strange = best.codec != "utf-8" and best.seen and (odd or stray or best.strange)
+    if margin >= needed and not strange:
         return Verdict(best.codec, how, confidence)
-    shown = ", ".join(
-        f"as {r.codec} {_excerpt(r.text, others or [best])!r}" for r in [best, *others]
-    )
-    use = f" If another is right, say so with --encoding {others[0].codec}." if others else ""
+    shown = ", ".join(f"as {r.codec} {_excerpt(r, others or whole)!r}" for r in whole)
+    use = f" If another is right, pass --encoding {others[0].codec}." if others else ""
     return Verdict(best.codec, how, min(confidence, 0.19), f"({how}). It reads {shown}.{use}")
 
 
-def _excerpt(text: str, others: list[Reading]) -> str:
-    """A few words of the text, from the first on that another reading has otherwise."""
-    words, rest = text.split(), others[-1].text.split()
-    places = (i for i, (a, b) in enumerate(zip(words, rest, strict=False)) if a != b)
-    return " ".join(words[next(places, 0) :][:4])[:30]
+def _excerpt(reading: Reading, others: list[Reading]) -> str:
+    """A few words of the reading, from the first that another reading has otherwise."""
+    words, other = reading.text.split(), others[-1].text.split()
+    differing = (i for i, (a, b) in enumerate(zip(words, other, strict=False)) if a != b)
+    return " ".join(words[next(differing, 0) :][:4])[:30]

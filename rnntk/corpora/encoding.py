@@ -254,14 +254,19 @@ _HALVES = ("unicode-escape", "raw-unicode-escape", "utf-7", "punycode")
 """Codecs that may give half of a surrogate pair."""
 
 
-def _joined(text: str, final: bool) -> tuple[str, str]:
-    """The text with surrogates made characters, and half of a pair at its end, which the next piece may complete.
+def _joined(text: str, errors: str, final: bool) -> tuple[str, str]:
+    """The text with its surrogates joined, and half of a pair at its end, which the next piece may complete.
 
     Raises:
-        UnicodeError: half of a pair stands alone.
+        UnicodeError: half of a pair stands alone, under `strict`.
     """
     cut = len(text) - (not final and "\ud800" <= text[-1:] <= "\udbff")
-    return text[:cut].encode("utf-16-le", "surrogatepass").decode("utf-16-le"), text[cut:]
+    try:
+        whole = text[:cut].encode("utf-16-le", "surrogatepass").decode("utf-16-le", errors)
+    except UnicodeDecodeError as error:
+        half = int.from_bytes(error.object[error.start : error.start + 2], "little")
+        raise UnicodeError(f"it has half of a surrogate pair, U+{half:04X}") from error
+    return whole, text[cut:]
 
 
 _decoding = threading.local()
@@ -284,17 +289,20 @@ def _decode(
     else:
         errors = "rnntk-replace" if counted else "strict"
     decoder = codecs.getincrementaldecoder(codec)(errors)
-    join = _joined if codecs.lookup(codec).name in _HALVES else lambda text, _: (text, "")
+    halves = codecs.lookup(codec).name in _HALVES
     done, held = 0, ""
     try:
         for chunk in chunks:
             done += len(chunk)
             # Set before every call, as two texts may be read in turns by one thread.
             _decoding.report = counted
-            text, held = join(held + decoder.decode(chunk), False)
+            text = held + decoder.decode(chunk)
+            if halves:
+                text, held = _joined(text, errors, final=False)
             yield text
         _decoding.report = counted
-        yield join(held + decoder.decode(b"", True), True)[0]
+        text = held + decoder.decode(b"", True)
+        yield _joined(text, errors, final=True)[0] if halves else text
     except UnicodeDecodeError as error:
         offset = done - len(error.object) + error.start
         wrong = error.object[error.start : max(error.end, error.start + 1)]

@@ -1,8 +1,7 @@
 """How well bytes read in a codec look like text that somebody wrote: evidence in nats.
 
-A reading costs the negative log-likelihood of its characters under a rough model of a language (`languages.txt`),
-and more where characters stand side by side that do not in words. The cheapest reading wins; its distance to the next one
-is the evidence for it. A page in the right codec wins by hundreds of nats.
+A reading costs the negative log-likelihood of its characters under a rough model of a language (`languages.txt`), and
+more where neighbours do not belong together in words. A page in the right codec wins by hundreds of nats.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import unicodedata
 from collections import Counter
 from functools import lru_cache
 from importlib import resources
+from itertools import pairwise
 from math import exp, log
 from typing import NamedTuple
 
@@ -24,12 +24,12 @@ CODECS = {
     6: "mac-cyrillic mac-latin2 mac-greek mac-turkish cp855 cp720 cp857 cp865 kz1048 iso8859-3 iso8859-14",
     8: "cp860 cp861 cp863 iso8859-1",
 }
-"""Codecs in which texts are met, by the nats that each owes for being rare. Those of Windows come before their ISO siblings."""
+"""Codecs in which texts are met, by their rarity in nats. Those of Windows come before their ISO siblings."""
 
 SEVEN_BIT = {0: "utf-8", 1: "iso2022_kr iso2022_jp iso2022_jp_ext", 8: "hz", 20: "utf-7"}
-WITHOUT_BLANKS = {4: "cp500 cp037 cp273 cp1140", 10: "utf-16-le utf-16-be"}
-"""Codecs in whose texts the bytes of ASCII's blank and line end are rare."""
-WIDE = {0: "utf-8", 1: "utf-16-le utf-16-be utf-32-le utf-32-be"}
+NO_SPACES = {4: "cp500 cp037 cp273 cp1140", 10: "utf-16-le utf-16-be"}
+"""Codecs in whose texts ASCII's bytes of spaces and line ends are rare."""
+WIDE = {1: "utf-16-le utf-16-be utf-32-le utf-32-be"}
 
 _MARKS = "’“”—–…«»„‘‚\xa0·•°€§©®™£¿¡½²×³¼¾±µªº†‡‰‹›№¶،؟"
 _CJK_MARKS = "，。、「」！？：；“”（）・…《》—『』【】‘’～〜·"
@@ -61,7 +61,7 @@ class Reading(NamedTuple):
         language: the one whose letters fit best.
         fit: share of the characters beyond ASCII that are usual in that language and stand where they may.
         seen: number of characters beyond ASCII.
-        strange: the text has hardly any common word of the language (in Latin letters), or all capitals or none (in others).
+        strange: hardly any common word of the language (in Latin letters); all capitals, or none (in others).
     """
 
     cost: float
@@ -199,11 +199,7 @@ def read(
     folded = re.sub(r"([^\w\s])\1{3,}", "\\1\\1\\1", folded)
     counts = Counter(folded)
     kinds = "".join(map(_kind, folded))
-    pairs = {
-        pair: n
-        for pair, n in Counter(zip(kinds, kinds[1:], strict=False)).items()
-        if _beside(*pair)
-    }
+    pairs = {pair: n for pair, n in Counter(pairwise(kinds)).items() if _beside(*pair)}
     runs = sum(
         _kind(m[1]) not in "aAqm" for m in re.finditer(r"([^\W\d_])\1\1", folded, re.IGNORECASE)
     )
@@ -229,8 +225,13 @@ def read(
     if best.kind != "l":
         letters = "".join(beyond)
         strange = best.kind in "cg" and seen > 20 and (letters.islower() or letters.isupper())
-    runs += len(re.findall(r"[ςםןךףץ](?=\w)", folded)) / 3  # letters that end words
-    cost += owed + sum(n * best.cost(c) for c, n in counts.items() if c not in beyond) + 15.0 * runs
+    inner = len(re.findall(r"[ςםןךףץ](?=\w)", folded))  # letters that only end words
+    cost += (
+        owed
+        + sum(n * best.cost(c) for c, n in counts.items() if c not in beyond)
+        + 15.0 * runs
+        + 5.0 * inner
+    )
     cost += sum(n * _beside(*pair) for pair, n in pairs.items())
     return Reading(
         cost,
@@ -241,3 +242,26 @@ def read(
         seen,
         strange,
     )
+
+
+def ranked(
+    sample: bytes,
+    rarity: dict[int, str],
+    vote: str | None = None,
+    words: frozenset[str] = frozenset(),
+) -> list[Reading]:
+    """The sample in these codecs, likeliest first.
+
+    Args:
+        sample: bytes to read.
+        rarity: codecs by the nats that each owes.
+        vote: a codec that somebody named; 3 nats for all codecs that give its text.
+        words: see `read`.
+    """
+    owed = {codec: cost for cost, names in rarity.items() for codec in names.split()}
+    if vote:
+        owed.setdefault(vote, max(owed.values()) + 1)
+    readings = {codec: read(sample, codec, words, cost) for codec, cost in owed.items()}
+    named = readings[vote].text if vote else None
+    voted = [r._replace(cost=r.cost - 3.0) if r.text == named else r for r in readings.values()]
+    return sorted(voted, key=lambda reading: reading.cost)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -85,10 +86,12 @@ def export(run: RunFolder, saved: Checkpoint, format: str, output: Path) -> Expo
     write, run_written = _backend(format, net)
     inputs = net.probe()
     expected = net.answers(inputs)
-    with (
-        disk_errors(output, advice="Choose another place with `output`.", error=RunError),
-        scratch(output.parent) as aside,
-    ):
+    with ExitStack() as stack:
+        stack.enter_context(
+            disk_errors(output, advice="Choose another place with `output`.", error=RunError)
+        )
+        output.parent.mkdir(parents=True, exist_ok=True)
+        aside = stack.enter_context(scratch(output.parent))
         written = aside / output.name
         write(net, written)
         difference = compare(expected, run_written(written, inputs), output)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+import re
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,6 +26,7 @@ _PLAIN = frozenset(
     PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET
     """.split()  # noqa: SIM905
 )
+_ESCAPED = re.compile(rb"\\x[89a-f][0-9a-f]")
 _PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
 
 
@@ -39,6 +41,8 @@ class _Plain(pickle.Unpickler):
 def load(path: Path) -> Any:
     """The content of a pickle of tuples, lists, dicts, strings and integers, from Python 2 or 3.
 
+    Byte strings of Python 2 become strings of the same values, U+0000 to U+00FF.
+
     Raises:
         DataError: the file is missing, damaged, or holds anything else; then nothing of it has run.
     """
@@ -52,26 +56,31 @@ def load(path: Path) -> Any:
             f"{path} has {size:,} bytes; a vocabulary is never that large. Give another file with `vocab`."
         )
     try:
-        for opcode, argument, _ in pickletools.genops(data):
+        # pickletools takes ASCII alone in Python 2's repr of a byte string; its length stays.
+        for opcode, argument, _ in pickletools.genops(_ESCAPED.sub(rb"\\x3f", data)):
             if opcode.name not in _PLAIN:
                 raise DataError(_refusal(path, opcode.name, argument))
             # The unpickler makes room for as many objects as the highest place asks for.
             if opcode.name in _PUTS and int(str(argument)) > len(data):
                 raise ValueError(f"an object is put in place {argument}")
-        return _Plain(io.BytesIO(data)).load()
+        return _Plain(io.BytesIO(data), encoding="latin-1").load()
     except DataError:
         raise
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} holds Python 2 byte strings that are not ASCII, so its symbols are bytes and not characters. "
-            "Write the vocabulary again as Unicode strings, or give another file with `vocab`."
-        ) from error
     except Exception as error:
         # Whatever the reader met in a damaged file: ValueError, EOFError, IndexError, MemoryError, ...
         raise DataError(
             f"{path} is not a pickle, or is damaged ({type(error).__name__}: {error}). "
             "Give the vocabulary's file with `vocab`."
         ) from error
+
+
+def holds_bytes(path: Path) -> bool:
+    """Whether a pickle that `load` takes has byte strings of Python 2 that are not ASCII."""
+    try:
+        _Plain(io.BytesIO(path.read_bytes())).load()
+    except UnicodeDecodeError:
+        return True
+    return False
 
 
 def _refusal(path: Path, opcode: str, argument: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -121,12 +122,12 @@ def write_savedmodel(net: PlainNetwork, path: Path) -> None:
         return model(inputs)
 
     signature = serve.get_concrete_function(**specs)
-    tf.saved_model.save(module, str(path), signatures={"serving_default": signature})
+    tf.saved_model.save(module, os.fsencode(path), signatures={"serving_default": signature})
 
 
 def run_savedmodel(path: Path, inputs: Arrays) -> dict[str, NDArray[Any]]:
     """Load a SavedModel and call its signature."""
-    loaded = tf.saved_model.load(str(path))
+    loaded = tf.saved_model.load(os.fsencode(path))
     signature = loaded.signatures["serving_default"]
     answers = signature(**{name: tf.constant(value) for name, value in inputs.items()})
     return {name: value.numpy() for name, value in answers.items()}

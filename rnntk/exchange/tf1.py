@@ -9,6 +9,8 @@ own cells (`tensorflow/python/ops/rnn_cell_impl.py` of TensorFlow 1):
 - `GRUCell`: `gates` r, u and `candidate`; u keeps the state as Keras' z does, and r multiplies the state
   before the candidate's product.
 - `BasicRNNCell`: one kernel and a tanh.
+
+TensorFlow 0.x kept the same arrays under other names, and before 0.12 in a single file (`SaverDef.V1`).
 """
 
 from __future__ import annotations
@@ -135,7 +137,7 @@ def _pick(
     """The parts of a character model by layer (-1: none), cell and name."""
     found: dict[tuple[int, str, str], str] = {}
     for name in variables:
-        scopes = name.split("/")
+        scopes = _scopes(name)
         at = _cell_scope(scopes)
         if at is None:
             if scopes[-1] not in _OUTSIDE:
@@ -146,9 +148,7 @@ def _pick(
             if cell is None:
                 raise _unknown(variables, prefix, f"rnntk has no cell like {scopes[at]}")
             layer = re.fullmatch(r"cell_(\d+)", scopes[at - 1]) if at else None
-            # TensorFlow 1.0 called them weights and biases.
-            part = "/".join(scopes[at + 1 :]).replace("weights", "kernel").replace("biases", "bias")
-            key = (int(layer[1]) if layer else 0, cell, part)
+            key = (int(layer[1]) if layer else 0, cell, "/".join(scopes[at + 1 :]))
         if key in found:
             raise _unknown(variables, prefix, f"{found[key]} and {name} are the same part twice")
         found[key] = name
@@ -156,6 +156,23 @@ def _pick(
     if missing:
         raise _unknown(variables, prefix, f"it lacks {', '.join(missing)}")
     return {key: np.asarray(variables[name], np.float32) for key, name in found.items()}
+
+
+# What TensorFlow 0.x and 1.0 called a kernel and a bias.
+_OLD_PARTS = {
+    "matrix": "kernel",
+    "w_0": "kernel",
+    "weights": "kernel",
+    "b": "bias",
+    "biases": "bias",
+}
+
+
+def _scopes(name: str) -> list[str]:
+    """The scopes of a variable as TensorFlow 1 names them: 0.x had `MultiRNNCell/Cell0/GRUCell/Gates/Linear/Matrix`."""
+    snake = re.sub(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+    scopes = [scope for scope in snake.split("/") if scope != "linear"]
+    return [*scopes[:-1], _OLD_PARTS.get(scopes[-1], scopes[-1])]
 
 
 def _cell_scope(scopes: list[str]) -> int | None:

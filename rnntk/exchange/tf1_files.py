@@ -50,13 +50,13 @@ def _latest(path: Path) -> Path:
             prefix = path / re.split(r"[/\\]", named[1])[-1]
             if _index(prefix).is_file() or prefix.is_file():
                 return prefix
-    found = sorted(
-        (p.with_suffix("") for p in path.glob("*.index")),
-        key=lambda p: int(m[1]) if (m := re.search(r"-(\d+)$", p.name)) else -1,
-    )
+    # TensorFlow 0.x wrote a single file without a suffix.
+    found = [p.with_suffix("") for p in path.glob("*.index")]
+    found += [p for p in path.iterdir() if re.search(r"\.ckpt(-\d+)?$", p.name) and p.is_file()]
+    found.sort(key=lambda p: int(m[1]) if (m := re.search(r"-(\d+)$", p.name)) else -1)
     if not found:
         raise UsageError(
-            f"There is no TensorFlow 1 checkpoint in {path}: no file ends in .index. "
+            f"There is no TensorFlow 1 checkpoint in {path}: no file ends in .index or in .ckpt-<step>. "
             "Give the folder that has model.ckpt-<step>.index and .data-00000-of-00001."
         )
     return found[-1]

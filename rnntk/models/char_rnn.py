@@ -54,9 +54,10 @@ class CharRNN(keras.Model):
             `(2, 3H)`) or "before" it (Cho et al., 2014; bias `(3H,)`); other cells ignore it.
         layer_norm: whether each recurrent layer's outputs are normalised over its units, before anything is
             dropped of them; the state that goes on to the next step is not (see `rnntk.layer_norm`).
-        precision: "float32", or "bfloat16" for products in bfloat16; sums, gates, states and weights stay
-            float32. It needs a CPU with AVX512-BF16 or a GPU, and is refused for a GRU that resets before, which
-            has no kernel.
+        precision: "float32", or "bfloat16" for products in bfloat16, which needs a CPU with AVX512-BF16 or a GPU.
+            On a CPU sums, gates, states and weights stay float32; on a GPU cuDNN keeps everything inside the recurrent
+            layers in bfloat16, and weights and the output layer stay float32. A GRU that resets before, which has no
+            kernel, is refused.
         seed: of the initial weights; one independent stream for each weight.
 
     Raises:

@@ -3,7 +3,7 @@
 Keras calls cuDNN once per layer, through TensorFlow's operation, which knows only the standard algorithm and launches
 it kernel by kernel. A training step is then bound by the host: it takes the same time for any model. Here a graph calls
 `cudnn_library` for the whole stack: cuDNN's persistent kernels where the layers are small enough, else the standard
-algorithm replayed as a CUDA graph. TensorFlow's operation remains for eager calls, unknown shapes and several GPUs.
+algorithm replayed as a CUDA graph. TensorFlow's operation remains for eager calls, unknown shapes and several replicas.
 
 cuDNN holds all weights in one buffer: the kernels of every layer, transposed, then the biases of every layer, two per
 layer. Its gates stand in Keras' order (i, f, c, o) for an LSTM, but in the order r, z, h for a GRU, where Keras has
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -35,18 +34,27 @@ def has_gpu() -> bool:
 
 
 def can_run(layers: Sequence[Any]) -> bool:
-    """Whether cuDNN computes exactly what these layers do, and there is a GPU."""
-    return has_gpu() and all(
-        layer.use_bias
-        and layer.activation is keras.activations.tanh
-        and getattr(layer, "recurrent_activation", None) in (None, keras.activations.sigmoid)
-        and getattr(layer, "reset_after", True)
-        and not layer.dropout
-        and not layer.recurrent_dropout
-        and not layer.unroll
-        and layer.compute_dtype == layer.variable_dtype == "float32"
-        for layer in layers
+    """Whether cuDNN computes exactly what these layers do, and there is a GPU for it."""
+    return (
+        has_gpu()
+        and _is_cuda_build()
+        and all(
+            layer.use_bias
+            and layer.activation is keras.activations.tanh
+            and getattr(layer, "recurrent_activation", None) in (None, keras.activations.sigmoid)
+            and getattr(layer, "reset_after", True)
+            and not layer.dropout
+            and not layer.recurrent_dropout
+            and not layer.unroll
+            and layer.compute_dtype == layer.variable_dtype == "float32"
+            for layer in layers
+        )
     )
+
+
+def _is_cuda_build() -> bool:
+    """A build for AMD's GPUs has operations of the same names, with other weights."""
+    return bool(tf.sysconfig.get_build_info()["is_cuda_build"])
 
 
 def stack(
@@ -75,7 +83,9 @@ def stack(
     if not tf.executing_eagerly() and operands[0].shape.is_fully_defined():
         runner, reason = _runner_of(layers, operands[0])
         if runner is None and bfloat16:
-            raise UsageError(f"bfloat16 is not available on this GPU: {reason}. Use float32.")
+            raise UsageError(
+                f"precision bfloat16 is not available on this GPU: {reason}. Use precision float32."
+            )
     run = functools.partial(_by_operation, layers[0].kind.name) if runner is None else runner
     outputs, *after = (tf.cast(result, tf.float32) for result in run(*operands))
     return outputs, [part[i] for i in range(len(layers)) for part in after]
@@ -121,8 +131,6 @@ def compiled(function: Callable[..., Any], *fixed: Any) -> Callable[..., Any]:
 
 @functools.cache
 def _has_xla() -> bool:
-    if os.environ.get("RNNTK_XLA") == "0":
-        return False
     try:
         with tf.device(_GPU):
             tf.function(lambda x: tf.tanh(x) + 1, jit_compile=True)(tf.ones([3])).numpy()
@@ -149,7 +157,7 @@ def _by_operation(cell: str, x: tf.Tensor, h: tf.Tensor, *others: tf.Tensor) -> 
 def _runner_of(layers: Sequence[Any], x: tf.Tensor) -> tuple[_Runner | None, str]:
     """What runs these layers in the library itself, or None and the reason."""
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-        return None, "one process trains on several devices"
+        return None, "several replicas share the batch"
     steps, batch, features = x.shape
     problem = library.Problem(
         layers[0].kind.name,
@@ -181,7 +189,7 @@ class _Runner:
     """A differentiable function of x, h, c (for an LSTM) and the parameters, in a graph on one GPU.
 
     Its operations call back into Python, which waits for the GPU, queues cuDNN's work on a stream of its own and waits
-    for that: TensorFlow does not tell its own stream.
+    for that: TensorFlow does not tell its own stream. Its memory is TensorFlow's, kept as long as the process lives.
 
     Raises:
         library.Unsupported: cuDNN or the driver cannot be called, or cannot do this.

@@ -1,18 +1,19 @@
-"""The recurrent layers: drop-in replacements of Keras' own, made fast on a CPU.
+"""The recurrent layers: drop-in replacements of Keras' own, made fast.
 
 `LSTM`, `GRU` and `SimpleRNN` take the arguments of the layers of `keras.layers` of the same name, have the same weights
 (names, shapes, order of gates) and give the same results, so that either can be put in the other's place, and weights
 saved from one load into the other. They add `lengths=` to the call.
 
-On a CPU a layer runs on the compiled kernels of `rnntk.kernels` if all of this holds; otherwise on Keras' own code,
-which on a GPU is cuDNN:
+A layer runs on the compiled kernels of `rnntk.kernels` (on a GPU on cuDNN, `cudnn.py`) if all of this holds; otherwise
+on Keras' own code:
 
 - float32 (`dtype` and `variable_dtype`);
 - the default activations, `use_bias=True`, and for a GRU `reset_after=True`;
 - no `dropout`, no `recurrent_dropout`, no `unroll`.
 
-Masks, `lengths`, `go_backwards`, `initial_state`, `stateful` and batches of any size are all fast. The kernels run on
-the calling thread; `rnntk.training.step` cuts a batch into one shard per core. They have first derivatives only.
+Masks and `lengths` (on a CPU), `go_backwards`, `initial_state`, `stateful` and batches of any size are all fast. The
+kernels run on the calling thread; `rnntk.training.step` cuts a batch into one shard per core. They have no second
+derivatives.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rnntk import display
 from rnntk.errors import DataError, RnntkError, UsageError
-from rnntk.files import write_bytes
+from rnntk.files import printable, write_bytes
 from rnntk.monitoring import curves
 from rnntk.monitoring.curves import Curve, Line
 
@@ -143,7 +143,7 @@ def figure(
         colour = COLOURS[i % len(COLOURS)]
         other = COLOURS[1] if alone else colour
         # The name stands last: Matplotlib leaves out of the legend what begins with an underscore.
-        name = curve.name.replace("$", r"\$")  # two dollars would be mathematics
+        name = printable(curve.name).replace("$", r"\$")  # two dollars would be mathematics
         of_run = "" if alone else f", {name}"
 
         def points(line: Line) -> tuple[list[float], list[float]]:

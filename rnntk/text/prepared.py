@@ -28,6 +28,7 @@ from rnntk.text.preparing import (
     doubts,
     examine,
     key,
+    refuse_unknown_alone,
     write,
 )
 from rnntk.text.preprocessors import Preprocessor
@@ -251,6 +252,7 @@ def prepare(
     if prepared is None:
         prepared = Prepared.open(folder)
     else:
+        refuse_unknown_alone(prepared.vocabulary, recipe)
         # The same bytes may have another path now, and their encoding may be stated now.
         prepared.reused = True
         for stored, source in zip(prepared.facts["sources"], sources, strict=True):

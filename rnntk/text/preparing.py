@@ -213,12 +213,8 @@ def write(
     if unknown is None:
         # What the text lacks of a preprocessor's alphabet comes last.
         merged = counts | dict.fromkeys(_missing(recipe.preprocessor, counts), 0)
-    if [unknown] == list(merged):
-        raise DataError(
-            f"No symbol of the text occurs `min_count` ({recipe.min_count:,}) times, so all of it would become"
-            f" {unknown!r}. The commonest occurs {max(counts.values()):,} times."
-        )
     vocabulary = Vocabulary.from_counts(merged, unknown=unknown)
+    refuse_unknown_alone(vocabulary, recipe)
     writer.renumber(vocabulary, folder / "ids.bin")
     if not writer.one_to_one:
         (folder / "index.bin").write_bytes(np.array(writer.index, "<u8").tobytes())
@@ -233,6 +229,15 @@ def write(
         "facts": _facts(sources, recipe, writer.characters(), counts, merged, vocabulary),
     }
     (folder / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", "utf-8")
+
+
+def refuse_unknown_alone(vocabulary: Vocabulary, recipe: Recipe) -> None:
+    """Raise `DataError` where all symbols of the text are rare, so that nothing could be generated."""
+    if vocabulary.symbols == vocabulary.unknown_symbol:
+        raise DataError(
+            f"No symbol of the text occurs {recipe.min_count:,} times (`min_count`), so all of it would become"
+            f" {vocabulary.unknown_symbol!r}. Lower `min_count`."
+        )
 
 
 def _missing(preprocessor: Preprocessor, counts: dict[str, int]) -> list[str]:

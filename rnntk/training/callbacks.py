@@ -14,7 +14,7 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
 from rnntk.decoding.language_model import LanguageModel
-from rnntk.files import disk_errors, json_text
+from rnntk.files import disk_errors, json_text, printable
 from rnntk.models.weights import named_optimizer_variables, named_weights
 from rnntk.storage import checkpoint
 from rnntk.storage.checkpoint import Progress
@@ -168,7 +168,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
             self._writer = tf.summary.create_file_writer(os.fsencode(run.logs), flush_millis=5000)
             self._mark_session_start()
         with self._writer.as_default(step=0):
-            hparams.hparams(_hyperparameters(run), trial_id=_printable(run.name))
+            hparams.hparams(_hyperparameters(run), trial_id=printable(run.name))
 
     def _mark_session_start(self) -> None:
         """Mark where this session begins: at a second mark TensorBoard drops what an earlier session wrote later."""
@@ -215,15 +215,10 @@ def _hyperparameters(run: RunFolder) -> dict[str, Any]:
     """The settings that shape what is learned, for TensorBoard's HPARAMS page."""
     values = {**run.settings, **run.record["model"], "corpus": run.record["corpus"].get("name")}
     return {
-        key: _printable(value) if isinstance(value, str) else value
+        key: printable(value) if isinstance(value, str) else value
         for key, value in values.items()
         if key not in _NOT_HYPERPARAMETERS and isinstance(value, (bool, int, float, str))
     }
-
-
-def _printable(name: str) -> str:
-    """The name without what UTF-8 does not hold, which the name of a file may have."""
-    return name.encode("utf-8", "replace").decode()
 
 
 class Samples(keras.callbacks.Callback):

@@ -301,11 +301,183 @@ def test_damaged_utf8_with_few_letters_beyond_ascii(file: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [KOREAN, KOREAN[:30]])
-def test_only_a_guess_by_chardet_alone_is_unsure(text: str, file: Path) -> None:
+def test_only_a_guess_on_little_evidence_is_unsure(text: str) -> None:
     assert not detect_bytes(text.encode("cp949")).unsure
     assert not detect_bytes(text.encode()).unsure
     assert EncodingReport("cp1006", "chardet says cp1006", 0.05, 9, "", False).unsure
     assert not EncodingReport("cp1251", "chardet says cp1251", 0.37, 9, "", False).unsure
+
+
+def test_a_doubt_names_the_evidence_and_alternatives_with_samples() -> None:
+    report = detect_bytes("They met in the café.".encode("cp850"))
+    assert report.unsure
+    assert "of 1 distinct characters beyond ASCII" in report.doubt
+    assert "chardet" in report.doubt
+    assert report.doubt.count(", as ") == 2
+    assert "café" in report.doubt
+    assert "--encoding" in report.doubt
+
+
+def reads(data: bytes) -> tuple[str, bool]:
+    """The text that is found, and whether it is in doubt."""
+    report = detect_bytes(data)
+    return data.decode(report.encoding), report.unsure
+
+
+@pytest.mark.parametrize(
+    ("text", "codec"),
+    [
+        ("READ ME\r\n" + "─" * 70 + "\r\nAll about it.\r\n", "cp437"),
+        ("READ ME\r\n" + "─" * 71 + "\r\nAll about it.\r\n", "cp437"),
+        ("Index\n" + "═" * 40 + "\nand the rest of the text\n", "cp850"),
+        ("Chapter 1" + "·" * 40 + "12\r\n", "cp1252"),
+        ("Chapter 1" + "…" * 19 + "12\r\n", "cp1252"),
+        ("Total" + "·" * 33 + "12\r\n", "cp437"),
+        ("你好\n", "gbk"),
+        ("中国\n", "gbk"),
+        ("日本\n", "cp932"),
+        ("谢谢你，再见。\n", "gbk"),
+        ("He said—and she laughed—that it was late, and the door had been left open.\n", "cp1252"),
+        ("“It’s late,” he said to the woman who had been there for all that time.\n", "cp1252"),
+    ],
+)
+def test_byte_pairs_that_look_korean_are_not(text: str, codec: str) -> None:
+    found, _ = reads((text * 40).encode(codec))
+    assert found == text * 40
+
+
+def test_little_korean_stays_korean() -> None:
+    for text in ["안녕\n", "감사합니다\n", "ㅋㅋㅋㅋㅋ 진짜? ㅠㅠ 대박이다 ㅎㅎ 뭐야\n"]:
+        assert reads((text * 50).encode("cp949"))[0] == text * 50
+
+
+def test_letters_of_ascii_stay_in_a_table_of_contents() -> None:
+    text = "".join(f"Chapter {i}" + "…" * (20 - len(str(i))) + f"{i * 7}\r\n" for i in range(1, 30))
+    assert reads(text.encode("cp1252"))[0] == text
+
+
+@pytest.mark.parametrize("codec", ["cp037", "cp500"])
+def test_ebcdic_is_found(codec: str) -> None:
+    text = "it was the best of times for the old house on the hill, and nobody knew why. " * 3
+    assert reads(text.encode(codec))[0] == text
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"abcdefg\0" * 500,
+        b"master:README.md\x002\0The first line\nmaster:NOTES.md\x001\0The second line\n",
+        b"".join(b"./dir/file%d.txt\0" % i for i in range(300)),
+        b"HOME=/root\0PATH=/bin:/usr/bin\0LANG=C\0",
+        "né\0à\0été\0".encode() * 50,
+        b"".join((b"name%d" % i).ljust(16, b"\0") for i in range(100)),
+    ],
+    ids=["fields", "git", "find -print0", "environ", "not ASCII", "padded"],
+)
+def test_nul_between_fields_is_utf8(data: bytes) -> None:
+    report = detect_bytes(data)
+    assert (report.encoding, report.unsure) == ("utf-8", False)
+    assert "NUL" in report.how
+
+
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Привет мир, как дела?\n",
+        "今天天气很好，我们去公园散步吧。\n",
+        "오늘은날씨가좋다",
+        "今天天气很好我们去公园散步吧",
+    ],
+)
+def test_utf16_without_a_mark_in_other_scripts(text: str, codec: str) -> None:
+    assert reads((text * 20).encode(codec))[0] == text * 20
+
+
+@pytest.mark.parametrize(
+    ("text", "codec"),
+    [
+        ("안녕하세요. 오늘은 날씨가 좋다.\n", "iso2022_kr"),
+        ("こんにちは世界。元気ですか\n", "iso2022_jp"),
+        ("你好世界，今天天气很好。\n", "hz"),
+        ("Äpfel und Öl für die größte Küche\n", "utf-7"),
+    ],
+)
+@pytest.mark.parametrize("before", ["", "Plain words first.\n" * 4000])
+def test_seven_bit_encodings(text: str, codec: str, before: str) -> None:
+    whole = before + text * 20
+    report = detect_bytes(whole.encode(codec))
+    assert report.encoding == codec
+    assert not report.unsure
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "foo~{bar}~ baz ~{} ~x\n",
+        "latex ~{text} and \\~{n} in it\n",
+        "\x1b[31mred\x1b[0m and \x1b[1;32mgreen\x1b[0m text\n",
+        "+100 -200 +300-400 a+b-c +abc- x+y, call +44-20-7946 or +82-2-312\n",
+        "QUJD+abcDEF/ghiJKL+mno-pqr\n",
+        "print \x0ebold\x0f normal\n",
+    ],
+    ids=["tildes", "latex", "colours", "plus", "base64", "shift out"],
+)
+def test_ascii_with_signs_of_seven_bit_encodings_stays_ascii(text: str) -> None:
+    report = detect_bytes(text.encode() * 50)
+    assert (report.encoding, report.how, report.unsure) == ("utf-8", "pure ASCII", False)
+
+
+def test_the_windows_codec_is_chosen_where_the_text_ends_in_its_signs() -> None:
+    text = WESTERN * 500 + "“L’été”, dit-elle… pour 5 €.\n"
+    for codec in (
+        "cp1252",
+        "iso8859-15",
+    ):  # the sign at the end is far from what is looked at first
+        whole = WESTERN * 500 + ("pour 5 €.\n" if codec != "cp1252" else text[-30:])
+        found, doubted = reads(whole.encode(codec))
+        assert found == whole or doubted
+    assert reads(text.encode("cp1252")) == (text, False)
+
+
+def test_big5_with_cantonese_at_its_end() -> None:
+    text = "今天天氣很好，我們去公園散步吧。\n" * 4000
+    data = text.encode("big5") + "嘅咗啲".encode("big5hkscs")
+    assert reads(data)[0] == text + "嘅咗啲"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"so happy today \xed\xa0\xbd\xed\xb8\x80 yes\n" * 400,
+        b"hello \xed\xa0\xbd\xed\xb8\x80 yes\n",
+        "오늘은 날씨가 좋다 ".encode() * 9 + b"\xed\xa0\xbd\xed\xb8\x80\n",
+        "naïve café déjà vu ".encode() * 9 + b"\xc0\x80",
+    ],
+    ids=["many", "one", "Korean", "Java's NUL"],
+)
+def test_cesu8_and_its_like_are_nearly_utf8(data: bytes) -> None:
+    with pytest.raises(EncodingError, match="Nearly all of it is UTF-8"):
+        detect_bytes(data)
+    assert detect_bytes(data, errors="replace").encoding == "utf-8"
+
+
+def test_private_use_and_control_characters_are_doubted() -> None:
+    text = "今日は天気がいいので公園へ行きました。\n" * 50
+    assert not detect_bytes(text.encode("cp932")).unsure
+    assert detect_bytes(text.encode("cp932") + b"\xff end").unsure
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_surrogates_of_escapes_are_joined(size: int, file: Path, monkeypatch) -> None:
+    monkeypatch.setattr(module, "CHUNK", size)
+    file.write_bytes(rb"hello \ud83d\ude00 world\n")
+    assert text_of(file, detect(file, encoding="unicode_escape")) == "hello 😀 world\n"
+    file.write_bytes(rb"hello \ud83d world")
+    report = detect(file, encoding="unicode_escape")
+    with pytest.raises(EncodingError, match=r"half of a surrogate pair, U\+D83D"):
+        text_of(file, report)
+    assert text_of(file, report, errors="replace") == "hello \ufffd world"
 
 
 def test_stated_encoding_is_not_doubted_but_is_strict(file: Path) -> None:

@@ -136,6 +136,7 @@ def gpu(monkeypatch):
     cudnn._runner.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr(cudnn, "has_gpu", lambda: True)
+        patch.setattr(cudnn, "_is_cuda_build", lambda: True)
         yield patch
     cudnn._runner.cache_clear()
 
@@ -249,5 +250,7 @@ def test_bfloat16_rounds_and_is_refused_where_the_library_is_missing(gpu):
 
     cudnn._runner.cache_clear()
     gpu.setattr(cudnn_library, "Stack", missing)
-    with pytest.raises(UsageError, match=r"bfloat16 is not available.*libcudnn.so.9: not found"):
+    with pytest.raises(
+        UsageError, match=r"precision bfloat16 is not available.*libcudnn.so.9: not found"
+    ):
         stacked(*given, bfloat16=True)

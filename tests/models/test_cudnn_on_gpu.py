@@ -47,11 +47,11 @@ def on_cpu(monkeypatch):
     return context
 
 
-def randomized(model, scale=0.3):
-    """No weight is zero, so that none can be forgotten."""
+def randomized(model):
+    """No weight is zero, so that none can be forgotten, nor so large that rounding grows over time."""
     rng = np.random.default_rng(7)
     model.set_weights(
-        [rng.normal(0, scale, w.shape).astype("float32") for w in model.get_weights()]
+        [rng.normal(0, 0.8 / max(w.shape[0], 7) ** 0.5, w.shape) for w in model.get_weights()]
     )
     return model
 
@@ -80,9 +80,11 @@ def gradients(model, x, y, states):
     return run(*ids, [tf.constant(s) for s in states], tf.constant(SEED))
 
 
-def assert_same(a, b, **tolerance):
-    for one, other in zip(tf.nest.flatten(a), tf.nest.flatten(b), strict=True):
-        np.testing.assert_allclose(one, other, **tolerance)
+def assert_same(found, wanted, tolerance=1e-4):
+    """Each tensor's relative distance; an element that is nearly zero has no digits to agree in."""
+    for one, other in zip(tf.nest.flatten(found), tf.nest.flatten(wanted), strict=True):
+        one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
+        assert np.linalg.norm(one - other) <= tolerance * np.linalg.norm(other)
 
 
 MODELS = [
@@ -107,7 +109,7 @@ def test_a_training_step_is_that_of_the_cpu(arguments, on_cpu):
     with on_cpu():
         assert not cudnn.can_run(model.recurrent)
         wanted = gradients(model, *data)
-    assert_same(found, wanted, rtol=2e-4, atol=1e-6)
+    assert_same(found, wanted)
 
 
 @pytest.mark.parametrize("arguments", MODELS, ids=str)
@@ -118,7 +120,7 @@ def test_logits_are_those_of_the_cpu(arguments, on_cpu):
     found = model(tf.constant(x), [tf.constant(s) for s in states])
     with on_cpu():
         wanted = model(tf.constant(x), [tf.constant(s) for s in states])
-    assert_same(found, wanted, rtol=1e-4, atol=1e-5)
+    assert_same(found, wanted)
 
 
 def over_time(layers, x, states, weigh, times=1, **arguments):
@@ -169,8 +171,8 @@ def test_the_library_does_what_the_operation_does(cell, units, times, by_operati
     given = problem(cell, units=units)
     found = over_time(*given, times=times)
     with by_operation():
-        assert_same(found, over_time(*given, times=times), rtol=2e-4, atol=1e-5)
-    assert_same(over_time(*given, times=times), found, rtol=0, atol=0)
+        assert_same(found, over_time(*given, times=times))
+    assert_same(over_time(*given, times=times), found, tolerance=0)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -182,7 +184,7 @@ def test_bfloat16_rounds(cell, by_operation):
         assert other.dtype == tf.float32
         differences.append(float(tf.norm(one - other) / tf.norm(one)))
     assert 0 < max(differences) < 0.03
-    with by_operation(), pytest.raises(UsageError, match="bfloat16 is not available"):
+    with by_operation(), pytest.raises(UsageError, match="precision bfloat16 is not available"):
         over_time(*given, bfloat16=True)
 
 
@@ -201,7 +203,7 @@ def test_a_classifier_is_that_of_the_cpu(cell, bidirectional, on_cpu):
         else:
             results.append((step(rows, labels, SEED), model.get_weights()))
     # Adam turns the sign of a gradient that is nothing but rounding into a whole step.
-    assert_same(*results, rtol=1e-3, atol=1e-4)
+    assert_same(*results, tolerance=1e-3)
 
 
 def test_steps_of_a_run_are_those_of_the_cpu(on_cpu):
