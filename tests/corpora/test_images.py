@@ -135,7 +135,7 @@ def test_a_broken_idx_file(tmp_path, data, message):
     (tmp_path / "a").write_bytes(data)
     with pytest.raises(DataError, match=message):
         images.read_idx(tmp_path / "a")
-    (tmp_path / "a.gz").write_bytes(data)
+    (tmp_path / "a.gz").write_bytes(b"\x1f\x8b" + data)
     with pytest.raises(DataError, match="cannot be read"):
         images.read_idx(tmp_path / "a.gz")
 
