@@ -87,7 +87,11 @@ def test_training_and_samples(client) -> None:
         ("/api/write", b'{"prime": "int", "temperature": NaN}', "must be at least 0 and finite"),
         ("/api/write", {"prime": "a", "top_p": 0}, "must be above 0 and at most 1"),
         ("/api/write", {"prime": "a", "top_k": True}, "'top_k' must be of type int"),
-        ("/api/write", {"prime": "a", "length": limits.LENGTH + 1}, "length must be at most 20,000"),
+        (
+            "/api/write",
+            {"prime": "a", "length": limits.LENGTH + 1},
+            "length must be at most 20,000",
+        ),
         (
             "/api/write",
             {"prime": "a", "seed": 2**32},
