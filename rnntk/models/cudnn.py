@@ -95,7 +95,7 @@ def parameters(layers: Sequence[Any]) -> tf.Tensor:
     """The weights of these layers as cuDNN's buffer, a vector; differentiable."""
     cells = [layer.cell for layer in layers]
     parts = [part for cell in cells for part in (cell.kernel, cell.recurrent_kernel, cell.bias)]
-    pack = compiled(_packed, layers[0].kind.has_inner_bias)
+    pack = compiled(_packed, bool(layers[0].kind.apart))
     return pack([tf.convert_to_tensor(part) for part in parts])
 
 
