@@ -1,7 +1,10 @@
-"""Time one training step of rnntk beside stock Keras and PyTorch, on the same cores.
+"""Time one training step of rnntk beside stock Keras and PyTorch, on the same cores or the same GPU.
 
-    python benchmarks/train_step.py            # all shapes, a table and a JSON file
-    python benchmarks/train_step.py --quick    # two shapes, few rounds
+    python benchmarks/train_step.py                  # all shapes, a table and a JSON file
+    python benchmarks/train_step.py --quick          # two shapes, few rounds
+    python benchmarks/train_step.py --device gpu     # four models of a GPU's size, TF32 on in all
+
+Every step reads its loss, and on a GPU takes its batch from the host's memory.
 
 Each variant lives in a process of its own, so that thread pools do not fight, and waits while another
 one runs. Rounds alternate the variants; a figure is the median of the rounds' medians. Machines are
@@ -61,7 +64,28 @@ SHAPES = (
     Shape(3, 512, 10, 100, 70),
     Shape(3, 512, 50, 50, 70),
     Shape(1, 128, 50, 50, 70),
+    Shape(2, 1024, 64, 128, 100),
 )
+
+ROWS = {
+    "cpu": [(cell, number) for cell in ("lstm", "gru") for number in range(4)],
+    "gpu": [("lstm", 0), ("lstm", 1), ("lstm", 4), ("gru", 0)],
+}
+"""What is measured by default on each device: a cell and a place in `SHAPES`."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table."""
+
+    cell: str
+    shape: Shape
+    device: str
+    precision: str
+    threads: int
+
+    def __str__(self) -> str:
+        return f"{self.cell} {self.shape} {self.precision}"
 
 
 # ---- what runs inside a worker process -----------------------------------------------------------
@@ -75,42 +99,58 @@ def batches(shape: Shape) -> tuple[Any, Any]:
     return ids[:, :-1], ids[:, 1:]
 
 
-def rnntk_step(shape: Shape, cell: str, threads: int) -> Any:
-    from rnntk.training import threads as pools
+def rnntk_step(case: Case) -> Any:
+    from rnntk.training import device, threads
 
-    pools.configure(threads)
-    import keras
-
+    if case.device == "gpu":
+        device.ready("gpu", case.threads)
+    else:
+        threads.configure(case.threads)
     from rnntk.models.char_rnn import CharRNN
+    from rnntk.training import optimizers
     from rnntk.training.step import TrainStep
 
-    model = CharRNN(shape.vocabulary, cell, shape.layers, shape.units, shape.embedding)
-    step = TrainStep(model, keras.optimizers.Adam(LEARNING_RATE), clip_norm=CLIP_NORM)
-    x, y = batches(shape)
+    shape = case.shape
+    model = CharRNN(
+        shape.vocabulary,
+        case.cell,
+        shape.layers,
+        shape.units,
+        shape.embedding,
+        precision=case.precision,
+    )
+    step = TrainStep(model, optimizers.make("adam", LEARNING_RATE), clip_norm=CLIP_NORM)
+    batch = batches(shape)
     states = model.initial_states(shape.batch)
     seed = [0, 0]
+    x, y = (step.put(ids) for ids in batch)
 
     def run() -> float:
-        nonlocal states
+        nonlocal states, x, y
         loss, _, states = step(x, y, states, seed)
+        # As `CharTask` does it: the next batch while a GPU is at work.
+        x, y = (step.put(ids) for ids in batch)
         return float(loss)
 
     return run
 
 
-def keras_step(shape: Shape, cell: str, threads: int) -> Any:
+def keras_step(case: Case) -> Any:
     """The script that a careful user of Keras would write."""
     import keras
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    shape, cell = case.shape, case.cell
+    tf.config.threading.set_intra_op_parallelism_threads(case.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(case.threads)
+    if case.precision == "bfloat16":
+        keras.config.set_dtype_policy("mixed_bfloat16")
     kind = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU}[cell]
     embedding = keras.layers.Embedding(shape.vocabulary, shape.embedding)
     recurrent = [
         kind(shape.units, return_sequences=True, return_state=True) for _ in range(shape.layers)
     ]
-    output = keras.layers.Dense(shape.vocabulary)
+    output = keras.layers.Dense(shape.vocabulary, dtype="float32")
     optimizer = keras.optimizers.Adam(LEARNING_RATE)
     per_layer = 2 if cell == "lstm" else 1
 
@@ -122,7 +162,8 @@ def keras_step(shape: Shape, cell: str, threads: int) -> Any:
             after += new
         return output(x), after
 
-    states = [tf.zeros((shape.batch, shape.units)) for _ in range(per_layer * shape.layers)]
+    dtype = recurrent[0].compute_dtype
+    states = [tf.zeros((shape.batch, shape.units), dtype) for _ in range(per_layer * shape.layers)]
     x, y = batches(shape)
     width = shape.embedding
     embedding.build((None, None))
@@ -153,25 +194,34 @@ def keras_step(shape: Shape, cell: str, threads: int) -> Any:
     return run
 
 
-def torch_step(shape: Shape, cell: str, threads: int) -> Any:
+def torch_step(case: Case) -> Any:
     import torch
 
-    torch.set_num_threads(threads)
+    shape, cell = case.shape, case.cell
+    torch.set_num_threads(case.threads)
+    place = torch.device("cuda" if case.device == "gpu" else "cpu")
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell]
     embedding = torch.nn.Embedding(shape.vocabulary, shape.embedding)
     recurrent = kind(shape.embedding, shape.units, shape.layers, batch_first=True)
     output = torch.nn.Linear(shape.units, shape.vocabulary)
+    for module in (embedding, recurrent, output):
+        module.to(place)
     parameters = [p for m in (embedding, recurrent, output) for p in m.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
     x, y = (torch.from_numpy(ids).long() for ids in batches(shape))
-    zeros = torch.zeros(shape.layers, shape.batch, shape.units)
+    zeros = torch.zeros(shape.layers, shape.batch, shape.units, device=place)
     states: Any = (zeros, zeros) if cell == "lstm" else zeros
+    low = case.precision == "bfloat16"
 
     def run() -> float:
         nonlocal states
         optimizer.zero_grad()
-        outputs, after = recurrent(embedding(x), states)
-        loss = torch.nn.functional.cross_entropy(output(outputs).flatten(0, 1), y.flatten())
+        here, targets = x.to(place, non_blocking=True), y.to(place, non_blocking=True)
+        with torch.autocast(place.type, torch.bfloat16, enabled=low):
+            outputs, after = recurrent(embedding(here), states)
+            logits = output(outputs)
+        loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
         optimizer.step()
@@ -181,11 +231,10 @@ def torch_step(shape: Shape, cell: str, threads: int) -> Any:
     return run
 
 
-def large_product_rate(threads: int) -> float:
-    """FLOP/s of a 2048x2048 float32 product on all cores, by TensorFlow: best of ten."""
+def large_product_rate() -> float:
+    """FLOP/s of a 2048x2048 float32 product on the whole device, by TensorFlow: best of ten."""
     import tensorflow as tf
 
-    del threads
     size = 2048
     a = tf.random.stateless_normal((size, size), [0, 1])
     product = tf.function(lambda: tf.reduce_sum(tf.matmul(a, a)))
@@ -203,7 +252,7 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def work(variant: str, cell: str, shape: Shape, threads: int) -> None:
+def work(variant: str, case: Case) -> None:
     """Answer commands on stdin, one JSON object a line each way."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a framework prints must not mix with the answers
@@ -227,7 +276,7 @@ def work(variant: str, cell: str, shape: Shape, threads: int) -> None:
         from llvmlite import binding  # noqa: F401
     before = peak_memory()
     make = {"rnntk": rnntk_step, "keras": keras_step, "torch": torch_step}[variant]
-    run = make(shape, cell, threads)
+    run = make(case)
     loss = run()
     answer(version=version, first=time.perf_counter() - start, loss=loss)
     for line in sys.stdin:
@@ -242,7 +291,7 @@ def work(variant: str, cell: str, shape: Shape, threads: int) -> None:
         elif command["do"] == "memory":
             answer(bytes=peak_memory() - before)
         elif command["do"] == "rate":
-            answer(rate=large_product_rate(threads))
+            answer(rate=large_product_rate())
 
 
 # ---- the process that drives them ------------------------------------------------------------------
@@ -251,22 +300,28 @@ def work(variant: str, cell: str, shape: Shape, threads: int) -> None:
 class Worker:
     """One variant in its own process, idle until asked."""
 
-    def __init__(self, variant: str, cell: str, shape: Shape, threads: int) -> None:
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": str(threads)}
+    def __init__(self, variant: str, case: Case) -> None:
+        environment = {
+            **os.environ,
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # the workers share one GPU's memory
+            "OMP_NUM_THREADS": str(case.threads),
+        }
+        if case.device == "cpu":
+            environment["CUDA_VISIBLE_DEVICES"] = "-1"
         self.process = subprocess.Popen(
-            [
-                sys.executable,
-                __file__,
-                "--worker",
-                json.dumps([variant, cell, asdict(shape), threads]),
-            ],
+            [sys.executable, __file__, "--worker", json.dumps([variant, asdict(case)])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL if "BENCH_DEBUG" not in os.environ else None,
             text=True,
             env=environment,
         )
-        self.hello = self._read()
+        self.hello: dict[str, Any] = {}
+
+    def wait(self) -> None:
+        """Until its first step is done."""
+        self.hello = self.hello or self._read()
 
     def _read(self) -> dict[str, Any]:
         line = self.process.stdout.readline()
@@ -284,12 +339,16 @@ class Worker:
         self.process.wait()
 
 
-def measure(
-    cell: str, shape: Shape, variants: list[str], rounds: int, seconds: float, threads: int
-) -> dict[str, Any]:
+def measure(case: Case, variants: list[str], rounds: int, seconds: float) -> dict[str, Any]:
     """Medians of alternating rounds of all variants."""
-    workers = {variant: Worker(variant, cell, shape, threads) for variant in variants}
+    workers = {}
+    for variant in variants:
+        workers[variant] = Worker(variant, case)
+        if case.device == "cpu":
+            workers[variant].wait()
     try:
+        for worker in workers.values():
+            worker.wait()
         steps = {}
         for variant, worker in workers.items():
             warm = worker.ask(do="time", steps=3)["seconds"]
@@ -298,7 +357,12 @@ def measure(
         for _ in range(rounds):
             for variant, worker in workers.items():
                 times[variant].append(worker.ask(do="time", steps=steps[variant])["seconds"])
-        result: dict[str, Any] = {"cell": cell, "shape": str(shape), "flops": shape.flops(cell)}
+        result: dict[str, Any] = {
+            "cell": case.cell,
+            "shape": str(case.shape),
+            "precision": case.precision,
+            "flops": case.shape.flops(case.cell),
+        }
         for variant, worker in workers.items():
             result[variant] = {
                 "seconds": statistics.median(times[variant]),
@@ -319,12 +383,23 @@ def table(results: list[dict[str, Any]], variants: list[str]) -> str:
     """The results as Markdown; compared with rnntk where that is among them."""
     ours = "rnntk" in variants
     peers = [variant for variant in variants if ours and variant != "rnntk"]
-    head = ["cell", "shape", *(f"{v} ms" for v in variants), *(f"vs {v}" for v in peers)]
+    head = [
+        "cell",
+        "shape",
+        "precision",
+        *(f"{v} ms" for v in variants),
+        *(f"vs {v}" for v in peers),
+    ]
     head += [*(["share of product rate"] if ours else []), *(f"{v} MiB" for v in variants)]
     head += [f"{v} first step s" for v in variants]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for r in results:
-        row = [r["cell"], r["shape"], *(f"{r[v]['seconds'] * 1e3:.1f}" for v in variants)]
+        row = [
+            r["cell"],
+            r["shape"],
+            r["precision"],
+            *(f"{r[v]['seconds'] * 1e3:.2f}" for v in variants),
+        ]
         row += [f"{r[v]['seconds'] / r['rnntk']['seconds']:.2f}" for v in peers]
         if ours:
             rate = r.get("product_rate")
@@ -340,7 +415,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two shapes, three short rounds")
     parser.add_argument("--rounds", type=int, help="alternating rounds (7; 3 when quick)")
     parser.add_argument("--seconds", type=float, help="of each variant's turn (2; 1 when quick)")
-    parser.add_argument("--cells", nargs="+", choices=("lstm", "gru"), default=["lstm", "gru"])
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument(
+        "--precision", nargs="+", choices=("float32", "bfloat16"), default=["float32"]
+    )
+    parser.add_argument("--cells", nargs="+", choices=("lstm", "gru"))
     parser.add_argument(
         "--shapes",
         nargs="+",
@@ -354,20 +433,21 @@ def main() -> None:
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        variant, cell, shape, threads = json.loads(options.worker)
-        work(variant, cell, Shape(**shape), threads)
+        variant, fields = json.loads(options.worker)
+        work(variant, Case(**{**fields, "shape": Shape(**fields["shape"])}))
         return
 
     rounds = options.rounds or (3 if options.quick else 7)
     seconds = options.seconds or (1.0 if options.quick else 2.0)
-    numbers = options.shapes or ([0, 1] if options.quick else range(len(SHAPES)))
+    rows = ROWS[options.device]
+    if options.cells or options.shapes or options.quick:
+        numbers = options.shapes or ([0, 1] if options.quick else sorted({n for _, n in rows}))
+        rows = [(cell, n) for cell in options.cells or ("lstm", "gru") for n in numbers]
     results = []
-    for cell in options.cells:
-        for number in numbers:
-            result = measure(
-                cell, SHAPES[number], options.variants, rounds, seconds, options.threads
-            )
-            results.append(result)
+    for precision in options.precision:
+        for cell, number in rows:
+            case = Case(cell, SHAPES[number], options.device, precision, options.threads)
+            results.append(measure(case, options.variants, rounds, seconds))
             print(table(results[-1:], options.variants).splitlines()[-1], file=sys.stderr)
     print(f"{platform.processor() or platform.machine()}, {options.threads} threads")
     for variant in options.variants:

@@ -18,13 +18,22 @@ from rnntk.cells import CELLS, Cell
 from rnntk.kernels.code import INT, POINTER, Code, Lanes, Shape
 from rnntk.kernels.product import Products
 
-SIZES = dict.fromkeys(["high", "steps", "lanes", "units", "down"], INT)
-FORWARD = "rows ids live kernel bias gates inner h c outputs scratch words"
+SIZES = dict.fromkeys(["high", "steps", "lanes", "units", "down", "few", "features"], INT)
+"""high: rows of a tile of a step's products.
+steps, lanes, units: T, B and H.
+down: 1 to read from the last step to the first, else 0.
+few: steps whose input shares are made at once, so that they are still in a cache when they are needed.
+features: F.
+"""
+FORWARD = (
+    "x input_kernel input_bias table ids live kernel bias gates inner h c outputs scratch words"
+)
 """Arrays of `<cell>_forward`; what a cell or a call does without is null.
 
-rows: the steps' input shares: row `t * B + b` of it, or, with `ids`, the row that the symbol there chooses. Without
-    `rows` the input shares stand already where the gates will be (a vanilla cell's: the states).
-ids: int32 `(T, B)`.
+x: the inputs `(T, B, F)`; null where they are symbols.
+input_kernel, input_bias: the kernel, packed, and the bias that make input shares of x.
+table: each symbol's input share, `(V, gates * H)`.
+ids: the symbols, int32 `(T, B)`.
 live: bytes `(T, B)`, see `LIVE`.
 kernel: the recurrent kernel, packed.
 bias: of the recurrent share, for a cell with gates apart.
@@ -32,7 +41,7 @@ gates: `(T, B, gates * H)`; gets the gates, but for a gate that is a state.
 inner: `(T, B, H)`; gets the recurrent share of a gate that is needed apart.
 outputs: `(T, B, H)`, with `live` alone.
 scratch: `(B, gates * H)`, for a cell with gates apart.
-words: for products in bfloat16, `product.room(B, H)` floats.
+words: for products in bfloat16, room for the words of h `(B, H)` and of `few` steps of x, see `product.room`.
 """
 BACKWARD = "d_outputs dh dc live kernel gates inner h c dz du words"
 """Arrays of `<cell>_backward`.
@@ -52,7 +61,41 @@ state and its output is 0.
 """
 
 
-class Loop(Code):
+class Multiplying(Code):
+    """A kernel that multiplies in float32, or in bfloat16 where its argument `words` is given."""
+
+    shape: Shape
+    products: list[Products]
+
+    def even(self, rows: Any) -> Any:
+        """Rows of a tile, such that all tiles of so many rows are about alike."""
+        tiles = self.b.sdiv(self.add(rows, self.shape.rows - 1), self.whole(self.shape.rows))
+        return self.b.sdiv(self.add(rows, self.b.sub(tiles, self.whole(1))), tiles)
+
+    def by_precision(self, body: Callable[[Products], None]) -> None:
+        """Run `body` with the products that are wanted."""
+        floats, *words = self.products
+        if not words:
+            body(floats)
+            return
+        with self.b.if_else(self.is_given("words")) as (in_words, in_floats):
+            with in_words:
+                body(words[0])
+            with in_floats:
+                body(floats)
+
+    def product(self, high: Any, sizes: tuple[Any, Any, Any], a: Any, *rest: Any) -> None:
+        """`product`, with its sizes m, n and k, of a left factor without gaps."""
+        _, _, k = sizes
+
+        def call(use: Products) -> None:
+            left = (k, k, 1) if use is self.products[0] else (self.arg["words"],)
+            self.call(use.product, high, *sizes, a, *left, *rest)
+
+        self.by_precision(call)
+
+
+class Loop(Multiplying):
     """A kernel over time.
 
     Args:
@@ -64,11 +107,13 @@ class Loop(Code):
     """
 
     def __init__(
-        self, module: ir.Module, cell: Cell, name: str, shape: Shape, products: Products
+        self, module: ir.Module, cell: Cell, name: str, shape: Shape, products: list[Products]
     ) -> None:
         arrays = FORWARD if name == "forward" else BACKWARD
         arguments = SIZES | dict.fromkeys(arrays.split(), POINTER)
         super().__init__(module, f"{cell.name}_{name}", arguments)
+        # Inside of another function its sums and products might be rearranged, and rounded otherwise.
+        self.function.attributes.add("noinline")
         self.cell, self.shape, self.products = cell, shape, products
         self.units, self.lanes = self.arg["units"], self.arg["lanes"]
         self.width = self.mul(len(cell.gates), self.units)
@@ -76,8 +121,10 @@ class Loop(Code):
         """Gates that are kept for the backward loop; a gate that is a state is kept as that."""
 
     @contextmanager
-    def over_time(self, *, back: bool) -> Iterator[tuple[Any, dict[str, Any], dict[str, Any]]]:
-        """Each step in the order of reading, or `back`: t, and the states before and after it, by letter."""
+    def over_time(self, *, back: bool) -> Iterator[tuple[Any, Any, dict[str, Any], dict[str, Any]]]:
+        """Each step in the order of reading, or `back`: its number in that order, t, and the states before and after
+        it, by letter.
+        """
         b, steps, down = self.b, self.arg["steps"], self.arg["down"]
         with self.loop(0, steps) as k:
             mirrored = b.sub(b.sub(steps, self.whole(1)), k)
@@ -87,7 +134,7 @@ class Loop(Code):
             before, after = (
                 {s: self.step(s, place, self.units) for s in self.cell.states} for place in places
             )
-            yield t, before, after
+            yield k, t, before, after
 
     def step(self, array: str, t: Any, width: Any) -> Any:
         """Step t of an array `(T, B, width)`."""
@@ -119,43 +166,52 @@ class Loop(Code):
                 with yes:
                     yield at, own
 
-    def input_row(self, t: Any, lane: Any) -> Any:
-        """Address of a batch row's input share at step t."""
-        b = self.b
-        place = self.add(self.mul(t, self.lanes), lane)
-        with b.if_else(self.is_given("ids")) as (by_symbol, in_turn):
-            with by_symbol:
-                symbol = self.symbol(self.arg["ids"], place)
-                from_symbol = b.block
-            with in_turn:
-                from_place = b.block
-        row = b.phi(INT)
-        row.add_incoming(symbol, from_symbol)
-        row.add_incoming(place, from_place)
-        return self.at(self.arg["rows"], self.mul(row, self.width))
+    def shares(self, t: Any) -> Any:
+        """Where the input shares of step t are made: in the place of the gates, or, without these, of the state."""
+        if self.saved:
+            return self.step("gates", t, self.width)
+        return self.step("h", self.b.sub(self.add(t, 1), self.arg["down"]), self.units)
+
+    def project_inputs(self, k: Any, t: Any) -> None:
+        """Every `few` steps, make the input shares of as many, from step t on, the k-th that is read."""
+        b, arg, features = self.b, self.arg, self.arg["features"]
+        due = b.icmp_signed("==", b.srem(k, arg["few"]), self.whole(0))
+        with b.if_then(b.and_(self.is_given("x"), due)):
+            here = self.minimum(arg["few"], b.sub(arg["steps"], k))
+            down = b.icmp_signed("!=", arg["down"], self.whole(0))
+            first = b.select(down, b.sub(self.add(t, 1), here), t)
+            rows, x = self.mul(here, self.lanes), self.step("x", first, features)
+            self.product(
+                self.even(rows), (rows, self.width, features), x, arg["input_kernel"],
+                arg["input_bias"], 0, self.shares(first), self.width,
+            )  # fmt: skip
+
+    def input_share(self, t: Any, lane: Any, otherwise: Any) -> Any:
+        """Address of a batch row's input share at step t: in the table, or, without ids, `otherwise`."""
+        b, elsewhere = self.b, self.b.block
+        with b.if_then(self.is_given("ids")):
+            symbol = self.symbol(self.arg["ids"], self.add(self.mul(t, self.lanes), lane))
+            row, in_table = self.at(self.arg["table"], self.mul(symbol, self.width)), b.block
+        found = b.phi(POINTER)
+        found.add_incoming(otherwise, elsewhere)
+        found.add_incoming(row, in_table)
+        return found
 
     def multiply(self, a: Any, inner: Any, columns: Any, onto: Any, d: Any = None) -> None:
         """Make `onto` d + a times the kernel; d is `(address, row length)`, by default `onto`."""
         d, d_row = d or (onto, columns)
-        arg, b = self.arg, self.b
-        rest = (arg["kernel"], d, d_row, onto, columns)
-        sizes = (arg["high"], self.lanes, columns, inner, a)
-        if self.products.pairs is None:
-            self.call(self.products.floats, *sizes, inner, inner, 1, *rest)
-            return
-        with b.if_else(self.is_given("words")) as (pairs, floats):
-            with pairs:
-                self.call(self.products.pairs, *sizes, arg["words"], *rest)
-            with floats:
-                self.call(self.products.floats, *sizes, inner, inner, 1, *rest)
+        sizes = self.lanes, columns, inner
+        self.product(self.arg["high"], sizes, a, self.arg["kernel"], d, d_row, onto, columns)
 
 
-def emit(module: ir.Module, shape: Shape, products: Products) -> None:
-    """Put `<cell>_forward` and `<cell>_backward` of each cell into a module, and `scatter`."""
+def emit(module: ir.Module, shape: Shape, products: list[Products]) -> None:
+    """Put `<cell>_forward`, `<cell>_backward` and `<cell>_gradients` of each cell into a module."""
+    scatter, sums = _scatter(module, shape), _column_sums(module, shape)
     for cell in CELLS.values():
         _forward(Loop(module, cell, "forward", shape, products))
-        _backward(Loop(module, cell, "backward", shape, products), _BACKWARD[cell.name])
-    _scatter(module, shape)
+        backward = Loop(module, cell, "backward", shape, products)
+        _backward(backward, _BACKWARD[cell.name])
+        _Gradients(module, backward, scatter, sums)
 
 
 @dataclass(frozen=True)
@@ -190,14 +246,16 @@ class Operands:
 def _forward(code: Loop) -> None:
     cell, shape, b, arg = code.cell, code.shape, code.b, code.arg
     H, G = code.units, code.width
-    with code.over_time(back=False) as (t, before, after):
-        z = code.step("gates", t, G) if code.saved else after["h"]
+    with code.over_time(back=False) as (k, t, before, after):
+        code.project_inputs(k, t)
+        z = code.shares(t)
         outputs, inner = code.step("outputs", t, H), code.step("inner", t, H)
         if cell.apart:
             code.multiply(before["h"], H, G, arg["scratch"], (arg["bias"], code.whole(0)))
         else:
-            with b.if_then(code.is_given("rows")), code.loop(0, code.lanes) as lane:
-                source, target = code.input_row(t, lane), code.at(z, code.mul(lane, G))
+            with b.if_then(code.is_given("ids")), code.loop(0, code.lanes) as lane:
+                target = code.at(z, code.mul(lane, G))
+                source = code.input_share(t, lane, target)
                 code.each(G, shape.width, lambda v, j: v.store(v.load(source, j), target, j))
             code.multiply(before["h"], H, G, z)
 
@@ -215,10 +273,7 @@ def _forward(code: Loop) -> None:
         with code.each_row(t, dead) as (at, own):
             shares = {"both": code.at(z, at)}
             if cell.apart:
-                lane = b.sdiv(own, H)
-                shares["input"] = b.select(
-                    code.is_given("rows"), code.input_row(t, lane), code.at(z, at)
-                )
+                shares["input"] = code.input_share(t, b.sdiv(own, H), shares["both"])
                 shares["recurrent"] = code.at(arg["scratch"], at)
 
             def unit(v: Lanes, j: Any) -> None:
@@ -301,7 +356,7 @@ _BACKWARD = {"lstm": _lstm_backward, "gru": _gru_backward, "rnn": _rnn_backward}
 def _backward(code: Loop, gradients: Callable[[Lanes, _Past], Gradients]) -> None:
     cell, shape, b, arg = code.cell, code.shape, code.b, code.arg
     H, G = code.units, code.width
-    with code.over_time(back=True) as (t, before, after):
+    with code.over_time(back=True) as (_, t, before, after):
         d_outputs, dz, du = (
             code.step("d_outputs", t, H),
             code.step("dz", t, G),
@@ -354,7 +409,100 @@ def _backward(code: Loop, gradients: Callable[[Lanes, _Past], Gradients]) -> Non
     code.end()
 
 
-def _scatter(module: ir.Module, shape: Shape) -> None:
+class _Gradients(Multiplying):
+    """`<cell>_gradients(..., few, features, ...)`: the gradients of a layer.
+
+    The layer is read backwards `few` steps at a time, so that what one kernel makes is still in a cache when the next
+    one reads it, and is never kept. What is summed up must hold zeros, or what is to be added to.
+
+    The arrays beside those of `BACKWARD`, of which dz and du are `(few, B, gates * H)`:
+
+    ids: int32 `(T, B)`, or null.
+    x: without ids, the inputs `(T, B, F)`.
+    transposed: the kernel transposed, packed; with d_inputs.
+    nothing: F zeros; with d_inputs.
+    packed, strips: room for `few * B` packed rows of dz, and of x or h in strips.
+    d_recurrent, d_inner_bias, d_table or d_kernel and d_bias: summed up.
+    d_inputs: `(T, B, F)`, or null.
+    """
+
+    def __init__(self, module: ir.Module, loop: Loop, scatter: Code, sums: Code) -> None:
+        arrays = f"{BACKWARD} ids x transposed nothing packed strips"
+        arrays += " d_recurrent d_inner_bias d_table d_kernel d_bias d_inputs"
+        arguments = SIZES | dict.fromkeys(arrays.split(), POINTER)
+        super().__init__(module, f"{loop.cell.name}_gradients", arguments)
+        self.products, self.shape = loop.products, loop.shape
+        b, arg = self.b, self.arg
+        high, steps, lanes, units, down, few, features = list(arg.values())[:7]
+        self.width = width = self.mul(len(loop.cell.gates), units)
+        with self.loop(0, steps, few) as done:
+            here = self.minimum(few, b.sub(steps, done))
+            first = b.sub(b.sub(steps, done), here)
+            first = b.select(b.icmp_signed("!=", down, self.whole(0)), done, first)
+            self.row, self.rows = self.mul(first, lanes), self.mul(here, lanes)
+            places = {name: arg[name] for name in BACKWARD.split()}
+            places |= {name: self.part(name, units) for name in ("d_outputs", "inner", "h", "c")}
+            places["gates"] = self.part("gates", width)
+            live = b.gep(arg["live"], [self.row], source_etype=ir.IntType(8))
+            places["live"] = b.select(self.is_given("live"), live, arg["live"])
+            self.call(loop, high, here, lanes, units, down, few, features, *places.values())
+            dz, du = arg["dz"], arg["du"] if loop.cell.apart else arg["dz"]
+            before = self.at(arg["h"], self.mul(self.add(first, down), lanes, units))
+            self.pack(du)
+            self.gradient(before, units, "d_recurrent")
+            if loop.cell.apart:
+                self.call(sums, self.rows, width, du, arg["d_inner_bias"])
+            with b.if_else(self.is_given("ids")) as (by_symbol, by_feature):
+                with by_symbol:
+                    ids = self.part("ids", 1)  # which are as wide as floats
+                    self.call(scatter, self.rows, width, dz, ids, arg["d_table"])
+                with by_feature:
+                    if loop.cell.apart:
+                        self.pack(dz)
+                    self.gradient(self.part("x", features), features, "d_kernel")
+                    self.call(sums, self.rows, width, dz, arg["d_bias"])
+                    with b.if_then(self.is_given("d_inputs")):
+                        self.product(
+                            self.even(self.rows), (self.rows, features, width), dz, arg["transposed"],
+                            arg["nothing"], 0, self.part("d_inputs", features), features,
+                        )  # fmt: skip
+        self.end()
+
+    def part(self, array: str, width: Any) -> Any:
+        """An array `(T, B, width)` from the part's first step on."""
+        return self.at(self.arg[array], self.mul(self.row, width))
+
+    def pack(self, dz: Any) -> None:
+        """Pack the part's rows."""
+        sizes, packed = (self.rows, self.width), self.arg["packed"]
+        self.by_precision(
+            lambda use: self.call(use.pack, *sizes, dz, self.width, 1, self.shape.panel, packed)
+        )
+
+    def gradient(self, x: Any, features: Any, onto: str) -> None:
+        """Add the gradient of a kernel that x was multiplied with, from what is packed."""
+        arrays = x, self.arg["strips"], self.arg["packed"], self.arg[onto]
+        sizes = self.rows, features, self.width
+        self.by_precision(lambda use: self.call(use.gradient, *sizes, *arrays))
+
+
+def _column_sums(module: ir.Module, shape: Shape) -> Code:
+    """`column_sums(rows, columns, x, onto)`: the sum of all rows is added to `onto`."""
+    names = {"rows": INT, "columns": INT, "x": POINTER, "onto": POINTER}
+    code = Code(module, "column_sums", names)
+    arg = code.arg
+
+    def column(v: Lanes, j: Any) -> None:
+        with code.carried_loop(0, arg["rows"], 1, [v.constant(0)]) as (row, (total,), done):
+            done([v.add(total, v.load(arg["x"], code.mul(row, arg["columns"]), j))])
+        v.store(v.add(v.load(arg["onto"], j), code.carried[0]), arg["onto"], j)
+
+    code.each(arg["columns"], shape.width, column)
+    code.end()
+    return code
+
+
+def _scatter(module: ir.Module, shape: Shape) -> Code:
     """`scatter(count, width, rows, ids, table)`: each row is added to the table's row of its symbol."""
     names = {"count": INT, "width": INT, "rows": POINTER, "ids": POINTER, "table": POINTER}
     code = Code(module, "scatter", names)
@@ -373,3 +521,4 @@ def _scatter(module: ir.Module, shape: Shape) -> None:
 
         code.each(arg["width"], shape.width, add)
     code.end()
+    return code

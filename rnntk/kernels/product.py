@@ -21,18 +21,14 @@ HEIGHT = 192
 
 
 class Products(NamedTuple):
-    """The kernels that the loops call.
+    """The kernels that the loops call: `product`, `pack` and `gradient`, of floats or of words of two bfloat16."""
 
-    Attributes:
-        floats: `product`.
-        pairs: `product_bf16`, or None where there are no instructions for it.
-    """
-
-    floats: Code
-    pairs: Code | None
+    product: Code
+    pack: Code
+    gradient: Code
 
 
-def emit(module: ir.Module, shape: Shape) -> Products:
+def emit(module: ir.Module, shape: Shape) -> list[Products]:
     """Put `product`, `pack` and `gradient` into a module, and `product_bf16`, `pack_bf16` and `gradient_bf16`.
 
     `product(high, m, n, k, a, a_tile, a_row, a_column, packed, d, d_row, c, c_row)`: C = D + A B, where
@@ -49,15 +45,20 @@ def emit(module: ir.Module, shape: Shape) -> Products:
     `gradient(n, features, columns, x, room, packed, onto)`: adds X^T B to `onto`; x is `(n, features)`, B
     `(n, columns)` packed, and `room` holds x in strips of the shape's rows. `gradient_bf16`: the same, B packed
     by `pack_bf16`.
+
+    Returns:
+        those of floats, and those of bfloat16 where there are instructions for it.
     """
     made = []
     for suffix in ("", "_bf16")[: 1 + shape.bfloat16]:
         tiles = [_tile(module, shape, rows, suffix) for rows in range(1, shape.rows + 1)]
         dispatch = _dispatch(module, shape, tiles, suffix)
         product = _product(module, shape, dispatch, "words_product" if suffix else "product")
-        _gradient(module, shape, _pack(module, shape, suffix), product, suffix)
-        made.append(_rounding_product(module, shape, product) if suffix else product)
-    return Products(made[0], made[1] if shape.bfloat16 else None)
+        pack = _pack(module, shape, suffix)
+        gradient = _gradient(module, shape, pack, product, suffix)
+        whole = _rounding_product(module, shape, product) if suffix else product
+        made.append(Products(whole, pack, gradient))
+    return made
 
 
 def room(rows: int, columns: int) -> int:
@@ -210,7 +211,7 @@ def _rounding_product(module: ir.Module, shape: Shape, product: Code) -> Code:
     return code
 
 
-def _gradient(module: ir.Module, shape: Shape, pack: Code, product: Code, suffix: str) -> None:
+def _gradient(module: ir.Module, shape: Shape, pack: Code, product: Code, suffix: str) -> Code:
     names = {"n": INT, "features": INT, "columns": INT}
     names |= dict.fromkeys(["x", "room", "packed", "onto"], POINTER)
     code = Code(module, f"gradient{suffix}", names)
@@ -222,6 +223,7 @@ def _gradient(module: ir.Module, shape: Shape, pack: Code, product: Code, suffix
         product, shape.rows, features, columns, n, room, n, 1, shape.rows, packed, onto, columns, onto, columns
     )  # fmt: skip
     code.end()
+    return code
 
 
 def _pack(module: ir.Module, shape: Shape, suffix: str) -> Code:

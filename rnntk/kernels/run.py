@@ -6,7 +6,6 @@ an empty one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,9 @@ from numpy.typing import NDArray
 from rnntk.cells import Cell
 from rnntk.kernels.native import Floats, Ids, empty, kernels, zeros
 from rnntk.kernels.product import DEPTH, room
+
+AHEAD = 128
+"""Rows of input shares made at once: so many, and the kernels, stay in the second-level cache of a small layer."""
 
 
 @dataclass(frozen=True)
@@ -83,18 +85,17 @@ def forward(
     found = [x for x in (outputs, *states, gates, inner) if x is not None]
     if not steps * lanes:
         return found
-    rows, symbols = (inputs, ids) if ids.size else (None, None)
-    if symbols is not None:
-        _check_ids(symbols, len(inputs))
-    else:
-        after = slice(0, -1) if layer.backwards else slice(1, None)
-        target = states[0][after] if gates is None else gates
-        run.product(_flat(inputs), kernel, bias, _flat(target), bfloat16=layer.bfloat16)
+    few = max(1, min(steps, AHEAD // lanes))
+    features = inputs.shape[-1]
+    by_symbol = ids.ndim == 2
+    if by_symbol:
+        _check_ids(ids, len(inputs))
+    words = max(room(lanes, units), room(few * lanes, features)) if layer.bfloat16 else 0
     run(
-        f"{cell.name}_forward", run.high(lanes), steps, lanes, units, layer.backwards,
-        rows, symbols, live if live.size else None, recurrent, others[0] if cell.apart else None, gates, inner,
-        *_both(states), outputs, empty(lanes, width) if cell.apart else None,
-        empty(room(lanes, units)) if layer.bfloat16 else None,
+        f"{cell.name}_forward", run.high(lanes), steps, lanes, units, layer.backwards, few, features,
+        *((None, None, None, inputs, ids) if by_symbol else (inputs, kernel, bias, None, None)),
+        live if live.ndim == 2 else None, recurrent, others[0] if cell.apart else None, gates, inner, *_both(states),
+        outputs, empty(lanes, width) if cell.apart else None, empty(words) if words else None,
     )  # fmt: skip
     return found
 
@@ -111,9 +112,6 @@ def backward(
 ) -> list[Floats]:
     """The gradients of `forward`.
 
-    The layer is read backwards some steps at a time, so that what one kernel makes is still in a cache when
-    the next one reads it, and is never kept.
-
     Args:
         layer: how.
         wanted: whether the gradient of inputs that are no symbols is.
@@ -129,48 +127,33 @@ def backward(
         with `ids` of the table; else, if wanted, of the inputs, and of kernel and bias; then of the recurrent kernel,
         the bias of the recurrent share, for a cell with gates apart, and the states before.
     """
-    cell, run, bfloat16 = layer.cell, kernels(), layer.bfloat16
+    cell, run = layer.cell, kernels()
     count = len(cell.states)
     d_outputs, d_states = others[0], [d.copy() for d in others[1 : 1 + count]]
     states, saved = others[1 + count : 1 + 2 * count], others[1 + 2 * count :]
     steps, lanes, units = d_outputs.shape
     width = units * len(cell.gates)
-    few = max(1, min(steps, DEPTH // max(1, lanes)))
-    dz = empty(few, lanes, width)
-    # What reaches the recurrent product need not be what reaches the inputs.
-    du = empty(few, lanes, width) if cell.apart else dz
-    d_recurrent, d_inner_bias = zeros(units, width), zeros(width)
     by_symbol = ids.ndim == 2
-    d_table = zeros(*inputs.shape) if by_symbol else None
     features = 0 if by_symbol else inputs.shape[2]
-    d_kernel, d_bias, nothing = zeros(features, width), zeros(width), zeros(features)
+    few = max(1, min(steps, DEPTH // max(1, lanes)))
+    # What reaches the recurrent product need not be what reaches the inputs.
+    dz, *du = (empty(few, lanes, width) for _ in range(1 + bool(cell.apart)))
+    d_recurrent, d_inner_bias = zeros(units, width), zeros(width)
+    d_table = zeros(*inputs.shape) if by_symbol else None
+    d_kernel, d_bias = zeros(features, width), zeros(width)
     d_inputs = empty(*inputs.shape) if wanted and not by_symbol else None
-    words = empty(room(lanes, width)) if bfloat16 else None
-    for part, between in _parts(steps if lanes else 0, few, layer.backwards):
-        here = part.stop - part.start
-        kept = [x[part] for x in saved] + [None] * (2 - len(saved))
+    panel, strip = run.shape.panel, run.shape.rows
+    if steps * lanes:
         run(
-            f"{cell.name}_backward", run.high(lanes), here, lanes, units, layer.backwards,
-            d_outputs[part], *_both(d_states), live[part] if live.size else None, recurrent, *kept,
-            *_both([state[between] for state in states]), dz, du, words,
+            f"{cell.name}_gradients", run.high(lanes), steps, lanes, units, layer.backwards, few, features,
+            d_outputs, *_both(d_states), live if live.ndim == 2 else None, recurrent, *_both(list(saved)),
+            *_both(list(states)), dz, du[0] if du else None,
+            empty(room(few * lanes, width)) if layer.bfloat16 else None,
+            ids if by_symbol else None, inputs, transposed, zeros(features),
+            empty(-(-width // panel) * panel * few * lanes),
+            empty(-(-max(units, features) // strip) * strip * few * lanes),
+            d_recurrent, d_inner_bias, d_table, d_kernel, d_bias, d_inputs,
         )  # fmt: skip
-        own, inner = _flat(dz[:here]), _flat(du[:here])
-        before = between.start + layer.backwards
-        packed = run.packed(inner, bfloat16=bfloat16)
-        run.add_weight_gradient(
-            _flat(states[0][before : before + here]), packed, d_recurrent, bfloat16=bfloat16
-        )
-        if cell.apart:
-            d_inner_bias += inner.sum(0)
-        if d_table is not None:
-            run("scatter", here * lanes, width, own, ids[part], d_table)
-            continue
-        if cell.apart:
-            packed = run.packed(own, bfloat16=bfloat16)
-        run.add_weight_gradient(_flat(inputs[part]), packed, d_kernel, bfloat16=bfloat16)
-        d_bias += own.sum(0)
-        if d_inputs is not None:
-            run.product(own, transposed, nothing, _flat(d_inputs[part]), bfloat16=bfloat16)
     of_inputs = [d_kernel, d_bias] if d_table is None else [d_table]
     if d_inputs is not None:
         of_inputs.insert(0, d_inputs)
@@ -198,14 +181,6 @@ def _check_ids(ids: Ids, symbols: int) -> None:
             f"Ids from {ids.min()} to {ids.max()} where there are {symbols} symbols:"
             f" they must be from 0 to {symbols - 1}."
         )
-
-
-def _parts(steps: int, few: int, backwards: bool) -> Iterator[tuple[slice, slice]]:
-    """The steps from the last that was taken to the first, a few at a time, and the states between them."""
-    for done in range(0, steps, few):
-        more = min(few, steps - done)
-        start = done if backwards else steps - done - more
-        yield slice(start, start + more), slice(start, start + more + 1)
 
 
 def _flat(x: Floats) -> Floats:

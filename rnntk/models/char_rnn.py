@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from rnntk.errors import UsageError, nearest
-from rnntk.models import fast, seeds
+from rnntk.models import cudnn, fast, seeds
 from rnntk.models.dropout import DropoutKind, any_seed, dropout
 from rnntk.models.layers import CELLS, Factors, states_per_layer
 
@@ -54,9 +54,10 @@ class CharRNN(keras.Model):
             `(2, 3H)`) or "before" it (Cho et al., 2014; bias `(3H,)`); other cells ignore it.
         layer_norm: whether each recurrent layer's outputs are normalised over its units, before anything is
             dropped of them; the state that goes on to the next step is not (see `rnntk.layer_norm`).
-        precision: "float32", or "bfloat16" for products in bfloat16; sums, gates, states and weights stay
-            float32. It needs a CPU with AVX512-BF16 or a GPU, and is refused for a GRU that resets before, which
-            has no kernel.
+        precision: "float32", or "bfloat16" for products in bfloat16, which needs a CPU with AVX512-BF16 or a GPU.
+            On a CPU sums, gates, states and weights stay float32; on a GPU cuDNN keeps everything inside the recurrent
+            layers in bfloat16, and weights and the output layer stay float32. A GRU that resets before, which has no
+            kernel, is refused.
         seed: of the initial weights; one independent stream for each weight.
 
     Raises:
@@ -160,7 +161,7 @@ class CharRNN(keras.Model):
         """
         shared = self.shared(ids)
         features, after = self._features(ids, states, shared, training, seed, first_lane)
-        if not self._is_fast(ids):
+        if not self._is_time_major(ids):
             return self.output_layer(features), after
         if self.precision == "bfloat16":
             flat = self._logits(features, shared)
@@ -198,8 +199,8 @@ class CharRNN(keras.Model):
         if shared is None:
             shared = self.shared(ids)
         features, after = self._features(ids, states, shared, training, seed, first_lane)
-        targets = tf.cast(targets, tf.int32)
-        if self._is_fast(ids):
+        targets = tf.cast(targets, self._id_type())
+        if self._is_time_major(ids):
             targets = tf.reshape(tf.transpose(targets), [-1])
             logits = self._logits(features, shared)
         else:
@@ -209,11 +210,11 @@ class CharRNN(keras.Model):
 
     def _logits(self, features: tf.Tensor, shared: Shared) -> tf.Tensor:
         """Of time-major features, `(T * B, V)`."""
-        return fast.affine(
-            tf.reshape(features, [-1, self.units]),
-            shared.output,
-            tf.convert_to_tensor(self.output_layer.bias),
-        )
+        rows = tf.reshape(features, [-1, self.units])
+        bias = tf.convert_to_tensor(self.output_layer.bias)
+        if self._is_on_cudnn():
+            return rows @ shared.output.matrix + bias
+        return fast.affine(rows, shared.output, bias)
 
     def shared(self, ids: tf.Tensor) -> Shared:
         """What a step makes once for all its shards.
@@ -236,6 +237,16 @@ class CharRNN(keras.Model):
     def _is_fast(self, ids: tf.Tensor) -> bool:
         return all(layer.is_fast(ids) for layer in self.recurrent)
 
+    def _is_on_cudnn(self) -> bool:
+        return cudnn.can_run(self.recurrent)
+
+    def _is_time_major(self, ids: tf.Tensor) -> bool:
+        return self._is_fast(ids) or self._is_on_cudnn()
+
+    def _id_type(self) -> tf.DType:
+        """TensorFlow keeps int32 in the host's memory, whence a GPU would fetch ids at each step."""
+        return tf.int64 if self._is_on_cudnn() else tf.int32
+
     def _features(
         self,
         ids: tf.Tensor,
@@ -245,29 +256,34 @@ class CharRNN(keras.Model):
         seed: tf.Tensor | None,
         first_lane: tf.Tensor | int,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """The last layer's outputs, time-major on the fast path, and the states."""
-        ids = tf.cast(ids, tf.int32)
+        """The last layer's outputs, time-major on the fast paths, and the states."""
+        ids = tf.cast(ids, self._id_type())
         if states is None:
             states = self.initial_states(tf.shape(ids)[0])
         per_layer = states_per_layer(self.cell)
         dropping = training and self.dropout_rate > 0
         if dropping and seed is None:
             seed = any_seed()
-        time_major = self._is_fast(ids)
+        time_major = self._is_time_major(ids)
         if time_major:
             ids = tf.transpose(ids)
         x = shared.rows if shared.projected else tf.gather(shared.rows, ids)
+        bfloat16 = self.precision == "bfloat16"
+        if self._is_on_cudnn() and not (self.layer_norm or dropping):
+            return cudnn.stack(self.recurrent, x, states, bfloat16=bfloat16)
         after: list[tf.Tensor] = []
         for i, layer in enumerate(self.recurrent):
             own = list(states[i * per_layer : (i + 1) * per_layer])
-            if time_major:
+            if self._is_on_cudnn():
+                x, new = cudnn.stack([layer], x, own, bfloat16=bfloat16)
+            elif time_major:
                 symbols = ids if shared.projected and i == 0 else None
                 x, new = layer.over_time(x, own, factors=shared.layers[i], ids=symbols)
             else:
                 x, *new = layer(x, initial_state=own)
             after += new
             if self.layer_norm:
-                x = fast.standardize(x, by_kernel=time_major)
+                x = fast.standardize(x, by_kernel=self._is_fast(ids))
             if dropping:
                 x = dropout(
                     x,

@@ -11,6 +11,7 @@ import tensorflow as tf
 from rnntk.errors import UsageError
 from rnntk.kernels import native, run
 from rnntk.layer_norm import EPSILON
+from rnntk.models import cudnn
 
 
 def check_precision(precision: str) -> None:
@@ -22,7 +23,7 @@ def check_precision(precision: str) -> None:
     Raises:
         UsageError: this machine cannot do that.
     """
-    if precision != "bfloat16" or tf.config.list_logical_devices("GPU"):
+    if precision != "bfloat16" or cudnn.has_gpu():
         return
     if not native.kernels().shape.bfloat16:
         raise UsageError(

@@ -1,18 +1,19 @@
-"""The recurrent layers: drop-in replacements of Keras' own, made fast on a CPU.
+"""The recurrent layers: drop-in replacements of Keras' own, made fast.
 
 `LSTM`, `GRU` and `SimpleRNN` take the arguments of the layers of `keras.layers` of the same name, have the same weights
 (names, shapes, order of gates) and give the same results, so that either can be put in the other's place, and weights
 saved from one load into the other. They add `lengths=` to the call.
 
-On a CPU a layer runs on the compiled kernels of `rnntk.kernels` if all of this holds; otherwise on Keras' own code,
-which on a GPU is cuDNN:
+A layer runs on the compiled kernels of `rnntk.kernels` (on a GPU on cuDNN, `cudnn.py`) if all of this holds; otherwise
+on Keras' own code:
 
 - float32 (`dtype` and `variable_dtype`);
 - the default activations, `use_bias=True`, and for a GRU `reset_after=True`;
 - no `dropout`, no `recurrent_dropout`, no `unroll`.
 
-Masks, `lengths`, `go_backwards`, `initial_state`, `stateful` and batches of any size are all fast. The kernels run on
-the calling thread; `rnntk.training.step` cuts a batch into one shard per core. They have first derivatives only.
+Masks and `lengths` (on a CPU), `go_backwards`, `initial_state`, `stateful` and batches of any size are all fast. The
+kernels run on the calling thread; `rnntk.training.step` cuts a batch into one shard per core. They have no second
+derivatives.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import tensorflow as tf
 from rnntk import cells
 from rnntk.kernels import run
 from rnntk.kernels.cells import KEPT
-from rnntk.models import fast
+from rnntk.models import cudnn, fast
 
 
 class Factors(NamedTuple):
@@ -53,7 +54,7 @@ class _Fast:
         """Whether the kernels can do what this layer is asked to."""
         layer: Any = self
         return (
-            not tf.config.list_logical_devices("GPU")
+            not cudnn.has_gpu()
             and layer.use_bias
             and layer.activation is keras.activations.tanh
             and getattr(layer, "recurrent_activation", None) in (None, keras.activations.sigmoid)
@@ -175,13 +176,15 @@ class _Fast:
         A mask of uint8 is one whose hidden steps have outputs of zero.
         """
         layer: Any = self
-        if not self.is_fast(sequences):
-            parent: Any = super()
-            return parent.inner_loop(sequences, initial_state, mask, training=training)
         states = (
             list(initial_state) if isinstance(initial_state, (list, tuple)) else [initial_state]
         )
         mask = mask[0] if isinstance(mask, (list, tuple)) else mask
+        if mask is None and cudnn.can_run([self]) and 0 not in sequences.shape:
+            return self._by_cudnn(sequences, states)
+        if not self.is_fast(sequences):
+            parent: Any = super()
+            return parent.inner_loop(sequences, initial_state, mask, training=training)
         live = None
         if mask is not None:
             live = tf.transpose(tf.cast(mask, tf.uint8))
@@ -196,6 +199,19 @@ class _Fast:
         if layer.go_backwards:
             outputs = tf.reverse(outputs, [0])
         return last, tf.transpose(outputs, [1, 0, 2]), final
+
+    def _by_cudnn(
+        self, sequences: tf.Tensor, states: list[tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+        """What `inner_loop` gives."""
+        layer: Any = self
+        x = tf.transpose(sequences, [1, 0, 2])
+        if layer.go_backwards:
+            x = tf.reverse(x, [0])
+        outputs, final = cudnn.stack([self], x, states, bfloat16=self.product_type == "bfloat16")
+        if not layer.return_sequences:
+            return final[0], final[0][:, tf.newaxis], final
+        return final[0], tf.transpose(outputs, [1, 0, 2]), final
 
 
 def _checked(lengths: Any, sequences: tf.Tensor) -> tf.Tensor:

@@ -297,6 +297,10 @@ class SharedStep(TrainStep):
         self._job.wishes = self._first(wishes).numpy()
         return self._first(loss), self._first(norm), list(new_states)
 
+    def put(self, ids: Any) -> Any:
+        """See `TrainStep`; each replica takes its own rows."""
+        return ids
+
     def zero_states(self, batch_size: int) -> list[Any]:
         """See `TrainStep`."""
         return self.scatter([state.numpy() for state in self.model.initial_states(batch_size)])

@@ -171,10 +171,12 @@ def _task(mnist: MnistConfig, machine: MachineConfig, images: ImageSet, notify: 
     chosen = device.ready(machine.device, machine.threads)
     import keras
 
+    from rnntk.models import fast
     from rnntk.models.row_classifier import RowClassifier
     from rnntk.training.row_task import Reading, RowTask
     from rnntk.training.step import ClassifierStep
 
+    fast.check_precision(machine.precision)
     height, width = images.x_train.shape[1:]
     reading = Reading(mnist.order, (height, width), machine.seed)
     model = RowClassifier(
@@ -185,6 +187,7 @@ def _task(mnist: MnistConfig, machine: MachineConfig, images: ImageSet, notify: 
         units=mnist.units,
         bidirectional=mnist.bidirectional,
         dropout=mnist.dropout,
+        precision=machine.precision,
         seed=machine.seed,
     )
     notify(f"{model.count_params():,} parameters, on the {chosen.upper()}.")

@@ -16,19 +16,24 @@ class Adam(keras.optimizers.Adam):
     own kernel does in one.
     """
 
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        """Update all variables; as in Keras."""
+        step = tf.cast(self.iterations + 1, tf.float32)
+        self._powers = tf.pow(self.beta_1, step), tf.pow(self.beta_2, step)
+        super().apply(grads, trainable_variables)
+
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update one variable, TensorFlow's own; called by `apply`."""
         if variable.dtype != "float32":
             super().update_step(gradient, variable, learning_rate)
             return
         slot = self._get_variable_index(variable)
-        step = tf.cast(self.iterations + 1, tf.float32)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[slot].value.handle,
             v=self._velocities[slot].value.handle,
-            beta1_power=tf.pow(self.beta_1, step),
-            beta2_power=tf.pow(self.beta_2, step),
+            beta1_power=self._powers[0],
+            beta2_power=self._powers[1],
             lr=tf.cast(learning_rate, tf.float32),
             beta1=self.beta_1,
             beta2=self.beta_2,

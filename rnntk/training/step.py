@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from rnntk.errors import UsageError
+from rnntk.models import cudnn
 from rnntk.models.char_rnn import CharRNN
 from rnntk.models.row_classifier import RowClassifier
 from rnntk.training import threads
@@ -48,8 +49,12 @@ def clip_gradients(
             element.
         threshold: the norm or the value; above 0.
     """
-    squares = [2.0 * tf.nn.l2_loss(gradient) for gradient in gradients]
-    norm = tf.sqrt(tf.add_n(squares))
+    halves = [tf.nn.l2_loss(gradient) for gradient in gradients]  # of the squares' sums
+    norm = tf.sqrt(2.0 * tf.add_n(halves))
+    if clip == "global-norm" and cudnn.has_gpu():
+        # A condition would have to be read by the host. The factor is exactly 1 below the threshold.
+        factor = threshold / tf.maximum(norm, threshold)
+        return [gradient * factor for gradient in gradients], norm
     if clip == "global-norm":
         # Nearly always there is nothing to do, and a product with 1 would read and write every gradient.
         clipped = tf.cond(
@@ -60,8 +65,8 @@ def clip_gradients(
         return list(clipped), norm
     if clip == "norm":
         return [
-            gradient * (threshold / tf.maximum(tf.sqrt(square), threshold))
-            for gradient, square in zip(gradients, squares, strict=True)
+            gradient * (threshold / tf.maximum(tf.sqrt(2.0 * half), threshold))
+            for gradient, half in zip(gradients, halves, strict=True)
         ], norm
     if clip == "value":
         return [tf.clip_by_value(gradient, -threshold, threshold) for gradient in gradients], norm
@@ -102,6 +107,10 @@ class _Update:
 
     def apply(self, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
         """Clip, update the variables, and return the norm before clipping."""
+        update = cudnn.compiled(self._update) if cudnn.has_gpu() else self._update
+        return update(list(gradients))
+
+    def _update(self, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
         clipped, norm = clip_gradients(gradients, self.clip, self.clip_norm)
         self.optimizer.apply(clipped, self.model.trainable_variables)
         return norm
@@ -142,11 +151,20 @@ class TrainStep(_Update):
         self, x: tf.Tensor, y: tf.Tensor, states: Sequence[tf.Tensor], seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         """Update the model once; see the class."""
-        x, y = tf.convert_to_tensor(x, tf.int32), tf.convert_to_tensor(y, tf.int32)
+        x, y = self.put(x), self.put(y)
         loss, norm, new_states = self._compiled(
             x, y, list(states), tf.convert_to_tensor(seed, tf.int32)
         )
         return loss, norm, list(new_states)
+
+    def put(self, ids: Any) -> Any:
+        """Ids `(B, T)` where the step reads them; putting them there beforehand saves it the time."""
+        if not cudnn.has_gpu():
+            return tf.convert_to_tensor(ids, tf.int32)
+        if isinstance(ids, tf.Tensor) and ids.dtype == tf.int64:
+            return ids
+        with tf.device("GPU:0"):  # where TensorFlow keeps int64, but not int32
+            return tf.constant(np.asarray(ids, np.int64))
 
     def zero_states(self, batch_size: int) -> list[tf.Tensor]:
         """What a step takes and gives as states, all zero."""

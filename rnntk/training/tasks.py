@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -66,6 +67,7 @@ class CharTask:
         self.steps_per_epoch = len(lanes)
         self.items_per_step = lanes.batch_size * lanes.seq_length
         self._states = step.zero_states(lanes.batch_size)
+        self._ahead: dict[int, tuple[Any, Any]] = {}  # the next batch, by its number
 
     def begin_epoch(self, epoch: int) -> None:
         """The text starts anew, so the states are zero."""
@@ -75,10 +77,17 @@ class CharTask:
         """Train one batch; `loss` is in nats a symbol."""
         rate = schedule.learning_rate(self._fit, progress, self._total_steps)
         self._rate.set(rate)
-        x, y = self._lanes[progress.batch]
+        x, y = self._ahead.get(progress.batch) or self._batch(progress.batch)
         seed = step_seed(self._seed, progress.step)
         loss, norm, self._states = self._step(x, y, self._states, seed)
+        # A GPU is still at work: what follows costs nothing until the loss is read.
+        following = progress.batch + 1
+        self._ahead = {following: self._batch(following)} if following < len(self._lanes) else {}
         return {"loss": float(loss), "grad_norm": float(norm), "learning_rate": rate}
+
+    def _batch(self, number: int) -> tuple[Any, Any]:
+        x, y = self._lanes[number]
+        return self._step.put(x), self._step.put(y)
 
     def validate(self) -> dict[str, float]:
         """Nats a symbol on the held-out text, read from its start with the state carried through.

@@ -296,10 +296,12 @@ def prepare_task(
     from rnntk.training import device
 
     chosen = device.ready(settings.machine.device, settings.machine.threads)
+    from rnntk.models import fast
     from rnntk.models.char_rnn import CharRNN
     from rnntk.training import optimizers
     from rnntk.training.tasks import CharTask
 
+    fast.check_precision(settings.machine.precision)
     with job.scope():
         model = CharRNN(
             vocabulary_size=len(corpus.prepared.vocabulary),
