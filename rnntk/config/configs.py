@@ -53,7 +53,10 @@ class TextConfig(Config):
     newline: str = setting(
         "keep", "Line ends: as they are, or CRLF and CR turned into LF.", ("keep", "lf")
     )
-    normalize: bool = setting(False, "Recompose conjoining jamo (NFD Hangul) into syllables.")
+    normalize: bool = setting(
+        False,
+        "Recompose conjoining jamo (NFD Hangul) into syllables. A final after a whole syllable stays apart.",
+    )
     min_count: int = setting(1, "Symbols rarer than this become the unknown symbol.", at_least(1))
     unknown_symbol: str | None = setting(
         None, "The symbol that stands for rare ones (with --min-count).", metavar="CHAR"

@@ -1,7 +1,7 @@
 """Detection on texts in many languages, in the codecs in which these are met: nothing wrong is silent.
 
-The texts are `languages.txt`, written for this. Runs under any chardet, as test_encoding.py does; as a program it compares with
-chardet and charset-normalizer alone:
+The texts are `languages.txt`, written for this. Runs under any chardet, as test_encoding.py does; as a program it
+compares with chardet and charset-normalizer alone:
 
     python tests/corpora/test_languages.py
 """

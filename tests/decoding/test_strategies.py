@@ -221,7 +221,9 @@ def test_huge_logits_and_tiny_temperatures_neither_overflow_nor_warn():
 
 def test_surprisal_is_minus_the_log_of_the_softmax():
     logits = np.stack([LOGITS, LOGITS[::-1]]).astype(np.float32)
-    np.testing.assert_allclose(surprisal(logits, np.array([3, 0])), -np.log([P[3], P[7]]), rtol=1e-6)
+    np.testing.assert_allclose(
+        surprisal(logits, np.array([3, 0])), -np.log([P[3], P[7]]), rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
