@@ -74,12 +74,14 @@ def notebook_loop(path: Path, kind: str, output: Path) -> None:
 
 def worker(way: str, kind: str, path: Path) -> None:
     """One measurement: prints seconds and peak memory in MB."""
-    from rnntk.text.prepared import prepare  # imported outside the clock
+    from rnntk.config import TextConfig  # imported outside the clock
+    from rnntk.text.prepared import prepare
 
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         start = time.perf_counter()
         if way == "rnntk":
-            prepare([path], preprocessor=KINDS[kind], cache_dir=Path(folder))
+            config = TextConfig(input=str(path), preprocessor=KINDS[kind])
+            prepare(config, cache_dir=Path(folder))
         else:
             notebook_loop(path, kind, Path(folder))
         seconds = time.perf_counter() - start

@@ -74,7 +74,9 @@ def formula(cell: Cell) -> dict[str, Any]:
     return {"h": z * h + (1 - z) * math.tanh(x["g"] + inner)}
 
 
-@pytest.mark.parametrize("cell", [LSTM, GRU, GRU_RESET_BEFORE, RNN], ids=str)
+@pytest.mark.parametrize(
+    "cell", [LSTM, GRU, GRU_RESET_BEFORE, RNN], ids=["lstm", "gru", "gru-before", "rnn"]
+)
 def test_a_step_is_the_formula(cell: Cell) -> None:
     found = cell.step(Numbers(), Unit(cell))
     assert set(found) == set(cell.gates) | set(cell.states)

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import secrets
 import sys
-import typing
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import click
 from rnntk.cli import shading, stream
 from rnntk.cli.console import Console, print_error
 from rnntk.config import SampleConfig
+from rnntk.config.fields import hints
 from rnntk.errors import DataError, RnntkError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Session:
                 else:
                     self.generate(line.removeprefix(":") if line else self._text, echo=bool(line))
             except RnntkError as error:
-                print_error(error)
+                print_error(error.render(_typed))
 
     def generate(self, text: str, *, echo: bool = True) -> None:
         """Continue a text.
@@ -113,27 +113,27 @@ class Session:
         name, _, value = line.strip().partition(" ")
         name = _SHORT.get(name, name).replace("-", "_")
         if name == "greedy":  # the same setting by another name, as on the command line
-            name, value = "temperature", value and ("0" if _parsed(bool, value, name) else "1")
-        known = typing.get_type_hints(SampleConfig)
+            greedy = value and _parsed(bool, False, value, name)
+            name, value = "temperature", value and ("0" if greedy else "1")
+        known = hints(SampleConfig)
         if name in ("", "settings"):
-            shown = [
-                f":{key.replace('_', '-')} {_word(getattr(self._settings, key))}" for key in known
-            ]
+            shown = [f"{_typed(key)} {_word(getattr(self._settings, key))}" for key in known]
             self._console.note("  ".join([*shown, f":color {_word(self._shaded)}"]))
         elif name in ("h", "help", "?"):
             click.echo(HELP, err=True)
         elif name == "color":
-            self._shaded = _parsed(bool, value or "on", name)
+            self._shaded = _parsed(bool, False, value or "on", name)
             self._console.note(shading.legend() if self._shaded else "color off")
         elif name in known:
             if value:
-                new = _parsed(known[name], value.strip(), name)
+                bare, optional, _ = known[name]
+                new = _parsed(bare, optional, value.strip(), name)
                 self._settings = dataclasses.replace(self._settings, **{name: new})
                 self._generated = 0
-            self._console.note(f"{name.replace('_', '-')} {_word(getattr(self._settings, name))}")
+            self._console.note(f"{_typed(name)[1:]} {_word(getattr(self._settings, name))}")
         else:
             guess = nearest(name, [*known, "greedy", "color", "help", "quit", "settings"])
-            hint = f" Did you mean :{guess.replace('_', '-')}?" if guess else ""
+            hint = f" Did you mean {_typed(guess)}?" if guess else ""
             raise UsageError(f"There is no :{name}.{hint} :help shows what there is.")
 
 
@@ -173,20 +173,23 @@ def _next_line() -> str | None:
     return line.decode("utf-8").rstrip("\r\n") if line else None
 
 
-def _parsed(hint: Any, value: str, name: str) -> Any:
-    kinds = [kind for kind in typing.get_args(hint) or (hint,) if kind is not type(None)]
-    kind = kinds[0]
-    if kind is bool:
+def _parsed(bare: type, optional: bool, value: str, name: str) -> Any:
+    """A typed value; `off` takes an optional setting away."""
+    if bare is bool:
         words = {"on": True, "off": False, "yes": True, "no": False}
         if value in words:
             return words[value]
-        raise UsageError(f":{name} is {value!r}, but must be on or off.")
-    if value == "off" and kinds != list(typing.get_args(hint) or (hint,)):
+        raise UsageError(f"`{name}` must be on or off, got {value!r}.")
+    if optional and value == "off":
         return None
     try:
-        return kind(value)
+        return bare(value)
     except ValueError:
-        raise UsageError(f":{name.replace('_', '-')} is {value!r}, but must be a number.") from None
+        raise UsageError(f"`{name}` must be a number, got {value!r}.") from None
+
+
+def _typed(name: str) -> str:
+    return f":{name.replace('_', '-')}"
 
 
 def _word(value: Any) -> str:

@@ -53,10 +53,7 @@ class TextConfig(Config):
     newline: str = setting(
         "keep", "Line ends: as they are, or CRLF and CR turned into LF.", ("keep", "lf")
     )
-    normalize: bool = setting(
-        False,
-        "Recompose conjoining jamo (NFD Hangul) into syllables. A final after a whole syllable stays apart.",
-    )
+    normalize: bool = setting(False, "Recompose conjoining jamo (NFD Hangul) into syllables.")
     min_count: int = setting(1, "Symbols rarer than this become the unknown symbol.", at_least(1))
     unknown_symbol: str | None = setting(
         None, "The symbol that stands for rare ones (with --min-count).", metavar="CHAR"
@@ -77,9 +74,14 @@ class TextConfig(Config):
         super().check_together()
         if self.corpus and self.input:
             raise UsageError("`corpus` and `input` are both given; use one of them.")
-        if self.min_count > 1 and self.unknown_symbol is None:
+        if (self.min_count > 1) != (self.unknown_symbol is not None):
             raise UsageError(
-                "`min_count` above 1 needs `unknown_symbol`: the character that stands for rare ones."
+                "`min_count` (above 1) and `unknown_symbol` belong together: symbols rarer than the one are replaced "
+                "by the other."
+            )
+        if self.unknown_symbol is not None and len(self.unknown_symbol) != 1:
+            raise UsageError(
+                f"`unknown_symbol` must be one character, got {self.unknown_symbol!r}."
             )
 
 

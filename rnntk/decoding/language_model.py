@@ -172,7 +172,7 @@ class LanguageModel:
             UsageError: `on_unknown` is neither.
         """
         if on_unknown not in ("error", "skip"):
-            raise UsageError(f"on_unknown must be 'error' or 'skip', got {on_unknown!r}")
+            raise UsageError(f"`on_unknown` must be error or skip, got {on_unknown!r}.")
         text = self._as_trained(text)
         unknown = self._unknown(text)
         if unknown and on_unknown == "error":
@@ -273,7 +273,7 @@ class LanguageModel:
         stop = config.stop or ""
         if unknown := self._unknown(stop, strict=True):
             raise UsageError(
-                f"stop has characters that the model does not know: {_listed(unknown)}"
+                f"`stop` has characters that the model does not know: {_listed(unknown)}."
             )
         found = beam_search(
             self.decoder,

@@ -109,7 +109,9 @@ class Api:
             )
         config = SampleConfig(**{k: asked[k] for k in settings if k in asked})
         if config.length > limits.LENGTH:
-            raise UsageError(f"length must be at most {limits.LENGTH} here, got {config.length}")
+            raise UsageError(
+                f"`length` must be at most {limits.LENGTH:,} here, got {config.length:,}."
+            )
         seed = config.new_seed()
         model = self.models.loaded(step)
         if model is None:

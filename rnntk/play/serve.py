@@ -56,7 +56,7 @@ def bind(host: str, port: int | None) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
     except OSError as error:
-        raise UsageError(f"--host {host} is not an address ({error.strerror}).") from error
+        raise UsageError(f"`host` {host} is not an address ({error.strerror}).") from error
     for wanted in [PORT, 0] if port is None else [port]:
         found = socket.socket(family, socket.SOCK_STREAM)
         if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows, where REUSEADDR would share the port
@@ -73,7 +73,7 @@ def bind(host: str, port: int | None) -> socket.socket:
             if port is None and wanted and error.errno in (errno.EADDRINUSE, errno.EACCES):
                 continue
             raise UsageError(
-                f"{host}:{wanted} cannot be used ({error.strerror}). Choose another --port, or 0 for any free one."
+                f"{host}:{wanted} cannot be used ({error.strerror}). Choose another `port`, or 0 for any free one."
             ) from error
     raise AssertionError("port 0 is always tried last")
 

@@ -14,7 +14,7 @@ from rnntk.corpora import registry
 from rnntk.corpora.card import Card
 from rnntk.corpora.registry import Resolved
 from rnntk.errors import DataError, RnntkError, RunError, UsageError
-from rnntk.text import inputs, prepared, preparing, preprocessors
+from rnntk.text import inputs, prepared, preparing
 from rnntk.text.prepared import Prepared
 from rnntk.text.preprocessors import Preprocessor
 from rnntk.text.vocabulary import Vocabulary
@@ -135,22 +135,14 @@ def prepare_corpus(
         paths, encoding = settings.input, settings.encoding
         name = "stdin" if inputs.is_stream(paths[0]) else Path(paths[0]).resolve().stem
     wanted = settings.preprocessor or (card.preprocessor if card else None) or "plain"
-    preprocessor = preprocessors.get(wanted)
     made = prepared.prepare(
-        paths,
-        preprocessor=preprocessor,
-        encoding=encoding,
+        replace(settings, corpus=None, input=paths, encoding=encoding, preprocessor=wanted),
         stated_by="--encoding" if settings.encoding else f"the card of {name}",
-        errors=settings.errors,
-        newline=settings.newline,
-        normalize=settings.normalize,
-        min_count=settings.min_count,
-        unknown_symbol=settings.unknown_symbol,
-        glob=settings.glob,
         cache_dir=cache_dir(),
         output=output,
         progress=progress,
     )
+    preprocessor = made.preprocessor
     record = {
         "name": name,
         "source": resolved.source if resolved else "input",

@@ -15,13 +15,11 @@ Jamo Behavior).
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from hangul_jamo import decompose_syllable
 from hangul_jamo.constants import (
-    BASE_OF_LEADING_CONSONANTS,
     BASE_OF_SYLLABLES,
-    BASE_OF_TRAILING_CONSONANTS,
-    BASE_OF_VOWELS,
     LEADING_CONSONANTS,
     NUMBER_OF_SYLLABLES,
     TRAILING_CONSONANTS,
@@ -70,8 +68,9 @@ _UNIT_OR_MARKERS = re.compile(f"{_UNIT}(?:{MARKER}(?!{MARKER}))?|{MARKER}+")
 _UNIT_OR_MARKER = re.compile(f"{_UNIT}{MARKER}?|{MARKER}")
 # A syllable with a cluster is certain already, but its marker is still to come: it ends with it.
 _UNDECIDED = re.compile(f"[{_INITIAL}](?:[{_VOWEL}][{_BOTH}{_CLUSTERS}]?)?\\Z")
-_CONJOINING = re.compile("[\u1100-\u1112][\u1161-\u1175][\u11a8-\u11c2]?")
-_CONJOINING_UNDECIDED = re.compile("[\u1100-\u1112][\u1161-\u1175]?\\Z")
+_OPEN = "".join(map(chr, range(0xAC00, 0xD7A4, 28)))  # the syllables without a final
+_CONJOINING = re.compile(f"[\u1100-\u1112][\u1161-\u1175][\u11a8-\u11c2]?|[{_OPEN}][\u11a8-\u11c2]")
+_CONJOINING_UNDECIDED = re.compile(f"(?:[\u1100-\u1112][\u1161-\u1175]?|[{_OPEN}])\\Z")
 
 
 class _Streaming:
@@ -200,19 +199,11 @@ class Recomposer(_Streaming):
         return recompose(certain)
 
 
-def _syllable(match: re.Match[str]) -> str:
-    initial, vowel, *final = map(ord, match[0])
-    return _COMPOSED[
-        LEADING_CONSONANTS[initial - BASE_OF_LEADING_CONSONANTS]
-        + VOWELS[vowel - BASE_OF_VOWELS]
-        + (_FINALS[final[0] - BASE_OF_TRAILING_CONSONANTS] if final else "")
-    ]
-
-
 def recompose(text: str) -> str:
     """`text` with its conjoining jamo made syllables: `normalize` for a whole string.
 
     >>> recompose("\u1112\u1161\u11ab")
     '한'
     """
-    return _CONJOINING.sub(_syllable, text)
+    # NFC of nothing but such a run is its syllable.
+    return _CONJOINING.sub(lambda found: unicodedata.normalize("NFC", found[0]), text)

@@ -25,9 +25,7 @@ class Input:
 
 
 @contextmanager
-def opened(
-    paths: Iterable[str | Path], *, glob: str = "*.txt", stdin: BinaryIO | None = None
-) -> Iterator[list[Input]]:
+def opened(paths: Iterable[str | Path], *, glob: str = "*.txt") -> Iterator[list[Input]]:
     """The files behind `paths`, in order; a folder gives its files at any depth, sorted.
 
     Standard input, pipes and devices are copied to temporary files, because they are read twice.
@@ -35,7 +33,6 @@ def opened(
     Args:
         paths: files, folders, or `-`.
         glob: which files of a folder.
-        stdin: read for `-` instead of the process' own.
 
     Raises:
         DataError: a path does not exist, or a folder has no file of the pattern.
@@ -48,13 +45,13 @@ def opened(
                 if any(one.name == name for one in found):
                     raise DataError(f"{name} is given twice; it can be read only once.")
                 copy = Path(spool) / str(len(found))
-                with copy.open("wb") as target, _stream(path, stdin) as source:
+                with copy.open("wb") as target, _stream(path) as source:
                     shutil.copyfileobj(source, target, 1 << 20)
                 found.append(Input(copy, name))
             else:
                 found += _files(Path(path), glob)
         if not found:
-            raise DataError("No text is given. Name a file or a folder with --input.")
+            raise DataError("No text is given. Name a file or a folder with `input`.")
         yield found
 
 
@@ -65,18 +62,18 @@ def is_stream(path: str) -> bool:
     )
 
 
-def _stream(path: str, stdin: BinaryIO | None) -> AbstractContextManager[BinaryIO]:
-    return nullcontext(stdin or sys.stdin.buffer) if path == STDIN else Path(path).open("rb")
+def _stream(path: str) -> AbstractContextManager[BinaryIO]:
+    return nullcontext(sys.stdin.buffer) if path == STDIN else Path(path).open("rb")
 
 
 def _files(path: Path, glob: str) -> list[Input]:
     if not path.is_dir():
         if not path.exists():
-            raise DataError(f"There is no file {path}. Check the path after --input.")
+            raise DataError(f"There is no file {path}. Check the path.")
         return [Input(path, str(path))]
     files = sorted(file for file in path.rglob(glob) if file.is_file())
     if not files:
         raise DataError(
-            f"No file in the folder {path} matches {glob!r}. Pass another pattern with --glob."
+            f"No file in the folder {path} matches {glob!r}. Pass another pattern with `glob`."
         )
     return [Input(file, str(file)) for file in files]

@@ -9,14 +9,14 @@ import errno
 import json
 import math
 import shutil
-from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnntk.config import TextConfig
 from rnntk.errors import DataError, RunError
 from rnntk.files import rename, scratch
 from rnntk.text import inputs, preprocessors
@@ -189,57 +189,38 @@ class Prepared:
 
 
 def prepare(
-    paths: Iterable[str | Path],
+    config: TextConfig,
     *,
-    preprocessor: str | Preprocessor = "plain",
     cache_dir: Path,
-    encoding: str | None = None,
     stated_by: str = "--encoding",
-    errors: str = "strict",
-    newline: str = "keep",
-    normalize: bool = False,
-    min_count: int = 1,
-    unknown_symbol: str | None = None,
-    glob: str = "*.txt",
     output: Path | None = None,
     progress: Progress | None = None,
-    stdin: BinaryIO | None = None,
 ) -> Prepared:
     """Prepare a text, or find it prepared.
 
-    The result depends on nothing but the bytes, the preprocessor and its version, and the options;
-    these make its key, and what is there under that key is used again. It is written aside and
-    renamed, so that an interruption leaves nothing half-made.
+    The result depends on nothing but the bytes, the preprocessor and its version, and the settings; these make its key,
+    and what exists under that key is used again. It is written aside and renamed, so that an interruption leaves
+    nothing half-made.
 
     Args:
-        paths: files (gzip and xz are looked into), folders, `-` for standard input; one text, in
-            this order.
-        preprocessor: its name, or the object.
+        config: `input` is one text: files (gzip and xz are looked into), folders, or `-` for standard input, in this
+            order; the other fields say how it becomes symbols.
         cache_dir: results go to `prepared/<key>` below it.
-        encoding: the encoding of all files, if it is known; else each is detected. A preprocessor of bytes needs none.
-        stated_by: who stated it, for the facts.
-        errors: `strict`, or `replace` what does not decode by U+FFFD.
-        newline: `keep` line ends, or make them all `lf`.
-        normalize: make syllables of conjoining jamo first (`hangul.Recomposer`).
-        min_count: symbols rarer than this become `unknown_symbol`.
-        unknown_symbol: one character; needed with a `min_count` above 1.
-        glob: which files of a folder are read, at any depth.
+        stated_by: who stated the encoding, for the facts.
         output: put the result here instead of into the cache.
         progress: called with bytes done and bytes in all (each file counts twice).
-        stdin: read for `-` instead of the process' standard input.
 
     Raises:
         DataError: a file is missing, empty, binary or damaged; `output` holds something else; the
             disk is full.
         EncodingError: bytes do not decode.
-        UsageError: an option is out of range, or no such preprocessor or encoding.
+        UsageError: settings contradict each other, or no such preprocessor or encoding.
     """
-    found = preprocessors.get(preprocessor) if isinstance(preprocessor, str) else preprocessor
-    recipe = Recipe(found, errors, newline, normalize, min_count, unknown_symbol)
+    recipe = Recipe.of(config, preprocessors.get(config.preprocessor or "plain"))
     try:
-        with inputs.opened(paths, glob=glob, stdin=stdin) as files:
+        with inputs.opened(config.input, glob=config.glob) as files:
             sources = examine(
-                files, recipe, encoding=encoding, stated_by=stated_by, progress=progress
+                files, recipe, encoding=config.encoding, stated_by=stated_by, progress=progress
             )
             folder = output or cache_dir / "prepared" / key(sources, recipe)
             prepared = _ready(folder, key(sources, recipe), ours=output is None)

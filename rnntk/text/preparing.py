@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rnntk.config import TextConfig
 from rnntk.corpora.encoding import EncodingReport, detect, iter_text, undecoded
 from rnntk.errors import DataError, EmptyError, UsageError
 from rnntk.text import facts as known
@@ -34,7 +35,7 @@ class Recipe:
     """All that decides, beside the bytes, what the ids will be.
 
     Raises:
-        UsageError: a setting that is out of range, or at odds with another.
+        UsageError: the settings and the preprocessor contradict each other.
     """
 
     preprocessor: Preprocessor
@@ -44,28 +45,17 @@ class Recipe:
     min_count: int = 1
     unknown_symbol: str | None = None
 
+    @classmethod
+    def of(cls, config: TextConfig, preprocessor: Preprocessor) -> Recipe:
+        """The recipe of a configuration."""
+        names = ("errors", "newline", "normalize", "min_count", "unknown_symbol")
+        return cls(preprocessor, **{name: getattr(config, name) for name in names})
+
     def __post_init__(self) -> None:
-        for flag, value, choices in (
-            ("--errors", self.errors, ("strict", "replace")),
-            ("--newline", self.newline, ("keep", "lf")),
-        ):
-            if value not in choices:
-                raise UsageError(f"{flag} is {value!r}, but must be one of {', '.join(choices)}.")
-        if self.min_count < 1:
-            raise UsageError(f"--min-count is {self.min_count}, but must be at least 1.")
-        if (self.min_count > 1) != (self.unknown_symbol is not None):
-            raise UsageError(
-                "--min-count (above 1) and --unknown-symbol belong together: symbols rarer than the"
-                " one are replaced by the other."
-            )
         if self.raw and self.errors != "strict":
             raise UsageError(
-                f"--errors {self.errors} says what to do with bytes that do not decode, but --preprocessor"
+                f"`errors` {self.errors} is for bytes that do not decode, but `preprocessor`"
                 f" {self.preprocessor.name} decodes nothing. Leave it out."
-            )
-        if self.unknown_symbol is not None and len(self.unknown_symbol) != 1:
-            raise UsageError(
-                f"--unknown-symbol is {self.unknown_symbol!r}, but must be one character."
             )
 
     @property
@@ -109,7 +99,7 @@ def examine(
     """
     if recipe.raw and encoding is not None and stated_by == "--encoding":
         raise UsageError(
-            f"--encoding {encoding} says how to decode the text, but --preprocessor"
+            f"`encoding` {encoding} says how to decode the text, but `preprocessor`"
             f" {recipe.preprocessor.name} takes its bytes as they are. Leave one of them out."
         )
     try:

@@ -245,8 +245,8 @@ def test_interactive_names_what_it_does_not_understand_and_goes_on(rnntk, traine
     )  # fmt: skip
     for told in (
         "Did you mean :temperature?",
-        ":temperature is 'hot'",
-        "temperature",
+        ":temperature must be a number, got 'hot'",
+        ":temperature must be at least 0, got -1.0.",
         "on or off",
         "'Ω'",
         "temperature 1.0",

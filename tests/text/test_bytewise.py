@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rnntk.config import TextConfig
 from rnntk.errors import DataError, UsageError
 from rnntk.text import preprocessors
 from rnntk.text.bytewise import ALPHABET, Bytes
@@ -33,7 +34,8 @@ ODD = st.lists(
 def made_of(data: bytes, folder: Path, **options: object) -> Prepared:
     path = folder / "input"
     path.write_bytes(data)
-    return prepare([path], preprocessor="bytes", cache_dir=folder / "cache", **options)
+    config = TextConfig(input=str(path), preprocessor="bytes", **options)
+    return prepare(config, cache_dir=folder / "cache")
 
 
 @given(ODD)
@@ -147,9 +149,9 @@ def test_compressed_files_are_read_as_what_they_contain(tmp_path: Path) -> None:
 
 
 def test_contradictions_and_nothing_at_all_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"--encoding cp949.*--preprocessor bytes takes its bytes"):
+    with pytest.raises(UsageError, match=r"encoding cp949.*preprocessor bytes takes its bytes"):
         made_of(b"abc", tmp_path, encoding="cp949")
-    with pytest.raises(UsageError, match=r"--errors replace.*--preprocessor bytes decodes nothing"):
+    with pytest.raises(UsageError, match=r"errors replace.*preprocessor bytes decodes nothing"):
         made_of(b"abc", tmp_path, errors="replace")
     with pytest.raises(DataError, match="is empty"):
         made_of(b"", tmp_path)

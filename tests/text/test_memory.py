@@ -14,8 +14,9 @@ PIECE = ("plain words, 한글 and é\n" * 4000).encode()
 PROGRAM = """
 import re, sys
 from pathlib import Path
+from rnntk.config import TextConfig
 from rnntk.text.prepared import prepare
-made = prepare([sys.argv[1]], preprocessor=sys.argv[2], cache_dir=Path(sys.argv[3]))
+made = prepare(TextConfig(input=sys.argv[1], preprocessor=sys.argv[2]), cache_dir=Path(sys.argv[3]))
 # getrusage would also count what the parent held before this program began in its place.
 print(len(made.ids), re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 """

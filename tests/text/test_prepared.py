@@ -9,18 +9,21 @@ import subprocess
 import sys
 import textwrap
 import unicodedata
+from collections.abc import Iterable
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from rnntk.config import TextConfig
 from rnntk.corpora import encoding
 from rnntk.errors import DataError, EncodingError, RunError, UsageError
 from rnntk.text import counting, prepared, preprocessors
-from rnntk.text.prepared import Prepared, prepare
+from rnntk.text.prepared import Prepared
 from rnntk.text.vocabulary import Vocabulary
 
 needs_data = pytest.mark.skipif(
@@ -29,6 +32,12 @@ needs_data = pytest.mark.skipif(
 TEXT = st.text(
     st.sampled_from("가각ㄱㅏᴥ😀漢\r\n\0a") | st.characters(exclude_categories=["Cs"]), min_size=1
 )
+
+
+def prepare(paths: Iterable[str | Path], *, cache_dir: Path, **options: Any) -> Prepared:
+    more = {k: options.pop(k) for k in ("output", "progress", "stated_by") if k in options}
+    config = TextConfig(input=tuple(map(str, paths)), **options)
+    return prepared.prepare(config, cache_dir=cache_dir, **more)
 
 
 class Making:
@@ -159,11 +168,14 @@ def test_used_again_unless_something_changed(making: Making) -> None:
     assert len(folders) == 8
 
 
-def test_another_version_of_the_preprocessor_is_another_corpus(making: Making) -> None:
+def test_another_version_of_the_preprocessor_is_another_corpus(making: Making, monkeypatch) -> None:
     class Next(preprocessors.Plain):
         version = 2
 
-    old, new = making("text"), making("text", preprocessor=Next())
+    old = making("text")
+    monkeypatch.setattr(preprocessors, "get", lambda _: Next())
+    new = making("text")
+    monkeypatch.undo()
     assert old.folder != new.folder
     with pytest.raises(DataError, match="by version 2 .* but version 1 is installed"):
         _ = new.preprocessor
@@ -178,13 +190,14 @@ def test_facts_of_a_reused_corpus_name_this_file(making: Making) -> None:
     assert made.facts["sources"][0]["how"] == "stated by the card"
 
 
-def test_several_files_folders_and_stdin_are_one_text(making: Making) -> None:
+def test_several_files_folders_and_stdin_are_one_text(making: Making, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"from stdin\n")))
     first = making.file("하나\n".encode("cp949") * 20, "1.txt")
     making.file("둘\n", "folder/b.txt")
     making.file("셋\n", "folder/a/c.txt")
     making.file("no", "folder/a/c.dat")
     paths = [first, "-", making.folder / "folder"]
-    made = prepare(paths, cache_dir=making.cache, stdin=io.BytesIO(b"from stdin\n"))
+    made = prepare(paths, cache_dir=making.cache)
     assert everything(made) == "하나\n" * 20 + "from stdin\n셋\n둘\n"
     names = [source["name"] for source in made.facts["sources"]]
     assert names[1] == "standard input"
@@ -200,15 +213,16 @@ def test_the_same_text_in_other_files_has_another_key(making: Making) -> None:
     assert one.ids.tolist() == two.ids.tolist()
 
 
-def test_inputs_that_are_not_there(making: Making) -> None:
+def test_inputs_that_are_not_there(making: Making, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x")))
     for paths, message in [
         ([making.folder / "absent"], "no file"),
-        ([making.folder], r"matches '\*.txt'.*--glob"),
+        ([making.folder], r"matches '\*.txt'.*glob"),
         ([], "No text is given"),
         (["-", "-"], "twice"),
     ]:
         with pytest.raises(DataError, match=message):
-            prepare(paths, cache_dir=making.cache, stdin=io.BytesIO(b"x"))
+            prepare(paths, cache_dir=making.cache)
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, lzma.compress], ids=["gzip", "xz"])
@@ -258,30 +272,31 @@ def test_what_does_not_come_back_is_told(making: Making) -> None:
 @pytest.mark.parametrize(
     ("options", "flag"),
     [
-        ({"errors": "ignore"}, "--errors"),
-        ({"newline": "crlf"}, "--newline"),
-        ({"min_count": 0}, "--min-count"),
-        ({"min_count": 2}, "--unknown-symbol"),
-        ({"unknown_symbol": "?"}, "--min-count"),
-        ({"min_count": 2, "unknown_symbol": "??"}, "--unknown-symbol"),
+        ({"errors": "ignore"}, "errors must be one of"),
+        ({"newline": "crlf"}, "newline must be one of"),
+        ({"min_count": 0}, "min_count must be at least 1"),
+        ({"min_count": 2}, "unknown_symbol"),
+        ({"unknown_symbol": "?"}, "min_count"),
+        ({"min_count": 2, "unknown_symbol": "??"}, "unknown_symbol must be one character"),
         ({"preprocessor": "hangel"}, "--preprocessor"),
         ({"encoding": "cp494"}, "--encoding"),
     ],
 )
-def test_wrong_options_name_the_flag(making: Making, options: dict, flag: str) -> None:
+def test_wrong_settings_name_the_field(making: Making, options: dict, flag: str) -> None:
     with pytest.raises(UsageError, match=flag):
         making("text", **options)
 
 
-def test_a_lawless_preprocessor_is_refused(making: Making) -> None:
+def test_a_lawless_preprocessor_is_refused(making: Making, monkeypatch) -> None:
     class Backwards(preprocessors.Plain):
         name = "backwards"
 
         def encode(self, text: str) -> str:
             return text[::-1]
 
+    monkeypatch.setattr(preprocessors, "get", lambda _: Backwards())
     with pytest.raises(UsageError, match="'backwards' cannot be used"):
-        making("text", preprocessor=Backwards())
+        making("text", preprocessor="backwards")
 
 
 def test_output_folder(making: Making) -> None:
@@ -411,8 +426,9 @@ def test_memory_does_not_grow_with_the_text(making: Making) -> None:
     program = """
         import sys
         from pathlib import Path
+        from rnntk.config import TextConfig
         from rnntk.text.prepared import prepare
-        made = prepare([sys.argv[1]], preprocessor="hangul", cache_dir=Path(sys.argv[2]))
+        made = prepare(TextConfig(input=sys.argv[1], preprocessor="hangul"), cache_dir=Path(sys.argv[2]))
         status = dict(line.split(":") for line in open("/proc/self/status"))
         print(status["VmHWM"].split()[0])
         """

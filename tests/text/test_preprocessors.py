@@ -87,10 +87,12 @@ def test_another_package_in_its_own_process(package: Path, tmp_path: Path) -> No
     text.write_text("Abc aBC\n")
     program = f"""
         from pathlib import Path
+        from rnntk.config import TextConfig
         from rnntk.text import preprocessors
         from rnntk.text.prepared import prepare
         assert "swapped" in preprocessors.names()
-        made = prepare([{str(text)!r}], preprocessor="swapped", cache_dir=Path({str(tmp_path)!r}))
+        config = TextConfig(input={str(text)!r}, preprocessor="swapped")
+        made = prepare(config, cache_dir=Path({str(tmp_path)!r}))
         print(made.vocabulary.decode(made.ids), made.facts["preprocessor"], made.preprocessor.name)
         """
     paths = os.pathsep.join([str(package), str(Path(rnntk.__file__).parents[1])])

@@ -1,4 +1,4 @@
-"""Lanes: the batch facts of systems.md, 1, and the law that each lane continues."""
+"""Batches of a text, on real corpora too, and the law that each row continues."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from rnntk.config import TrainConfig
-from rnntk.decoding import trained
+from rnntk.decoding.language_model import LanguageModel
 from rnntk.errors import DataError, Interrupted, RunError, TrainingError, UsageError
 from rnntk.storage import checkpoint, folder
 from rnntk.storage.folder import RunFolder
@@ -377,8 +377,8 @@ def test_samples_are_generated_shown_and_kept(
     config = settings(text, max_steps=6, sample_every=3)
     run = character.start(config, made, tmp_path / "r").run
     samples = run.samples.read_text()
-    model = trained.load(run.path, 6)
-    last = model.default_prime + "".join(model.sample(length=200, seed=0))
+    model = LanguageModel.load(run, 6)
+    last = model.default_prompt + "".join(model.stream(length=200, seed=0))
     assert samples.startswith("--- step 3 ---\n")
     assert samples.endswith(f"--- step 6 ---\n{last}\n")
     assert f"--- sample at step 6 ---\n{last}\n---" in capsys.readouterr().err
