@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 
 def check_backend() -> None:
@@ -16,3 +17,5 @@ def check_backend() -> None:
         pass
     except ValueError:
         os.environ["MPLBACKEND"] = "agg"
+        for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+            del sys.modules[name]  # half imported

@@ -83,7 +83,7 @@ def test_any_file_is_evaluated_by_a_model_of_bytes(
 def test_what_contradicts_itself_is_refused(rnntk: Run, binary: Path) -> None:
     for flags, message in (
         (["--encoding", "cp949"], "--encoding cp949 says how to decode"),
-        (["--errors", "replace"], "--errors replace says what to do"),
+        (["--errors", "replace"], "--errors replace is for bytes that do not decode"),
     ):
         done = rnntk("prep", "--input", binary, "--preprocessor", "bytes", *flags)
         assert done.exit_code == 2

@@ -155,8 +155,10 @@ def test_contradictions_and_nothing_at_all_are_refused(tmp_path: Path) -> None:
         made_of(b"abc", tmp_path, errors="replace")
     with pytest.raises(DataError, match="is empty"):
         made_of(b"", tmp_path)
+    card = TextConfig(input=str(tmp_path / "input"), preprocessor="bytes", encoding="cp949")
+    (tmp_path / "input").write_bytes(b"abc")
     # An encoding that only a corpus' card states is passed over.
-    assert len(made_of(b"abc", tmp_path, encoding="cp949", stated_by="the card of x").ids) == 3
+    assert len(prepare(card, cache_dir=tmp_path, stated_by="the card of x").ids) == 3
 
 
 def test_rare_bytes_become_the_unknown_symbol(tmp_path: Path) -> None:
