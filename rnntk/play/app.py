@@ -32,11 +32,7 @@ class Busy(RnntkError):
 
 
 class Api:
-    """Answers to the page's requests.
-
-    Args:
-        models: the run's.
-    """
+    """Handlers of the page's requests."""
 
     def __init__(self, models: Models) -> None:
         self.models = models
@@ -52,14 +48,14 @@ class Api:
         return JSONResponse({**self.models.describe(), "limits": _limits()})
 
     async def read(self, request: Request) -> Response:
-        """The surprisal of a text, symbol by symbol."""
+        """Surprisal of a text, symbol by symbol."""
         asked = await _asked(request, {"text": str}, {"step": int})
         return await self._answer(
             lambda: reading.read(self.models.get(asked.get("step")), asked["text"])
         )
 
     async def units(self, request: Request) -> Response:
-        """The units that follow something visible."""
+        """Units that follow a visible feature."""
         asked = await _asked(request, {"text": str}, {"step": int, "quantity": str})
 
         def answer() -> dict[str, Any]:
@@ -174,12 +170,7 @@ class TextResponse(StreamingResponse):
 
 
 def create(models: Models, host: str = "127.0.0.1") -> App:
-    """The application.
-
-    Args:
-        models: the run's.
-        host: the address it will be bound to.
-    """
+    """The application for a run's models, to be bound to the address `host`."""
     api = Api(models)
     # Once, so that the first text does not wait for tables that are made when they are first needed.
     model = models.get()
@@ -226,11 +217,7 @@ async def _refusal(_: Request, error: Exception) -> Response:
 async def _asked(
     request: Request, needed: dict[str, type], optional: dict[str, type]
 ) -> dict[str, Any]:
-    """The JSON object of a request, its values checked; null counts as missing.
-
-    Raises:
-        UsageError: it is too large, too slow, not an object, or a value has another type.
-    """
+    """The JSON object of a request, its values checked; null counts as missing."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise UsageError("The request must be application/json.")
     body = bytearray()

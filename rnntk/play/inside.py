@@ -1,4 +1,4 @@
-"""The page's questions about units: the ranking, and the values of one."""
+"""Views of the units for the page: the ranking, and the values of one unit."""
 
 from __future__ import annotations
 
@@ -25,12 +25,7 @@ class Traces:
         self._kept: OrderedDict[tuple[int, bytes], Trace] = OrderedDict()
 
     def get(self, model: LanguageModel, text: str) -> Trace:
-        """The trace of a text.
-
-        Raises:
-            UsageError: it is too long.
-            DataError: too little of it is known.
-        """
+        """The trace of a text; errors as of `reading.trace`."""
         key = (model.step, hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
         with self._lock:
             if key in self._kept:
@@ -45,11 +40,9 @@ class Traces:
 
 
 def ranking(found: Trace, quantity: str | None = None) -> dict[str, Any]:
-    """The units of all layers that best follow what can be seen in the text, for the page.
+    """Units of all layers that best follow the visible features of the text, for the page.
 
-    Args:
-        found: the trace of the text.
-        quantity: what of the units; by default the first of `QUANTITIES`.
+    `quantity` is by default the first of `QUANTITIES`.
 
     Raises:
         UsageError: there is no such quantity.
@@ -73,7 +66,7 @@ def ranking(found: Trace, quantity: str | None = None) -> dict[str, Any]:
 
 
 def unit(found: Trace, layer: int, index: int, quantity: str) -> dict[str, Any]:
-    """The values of one unit, and what it follows, for the page.
+    """Values of one unit, and the features it follows, for the page.
 
     Raises:
         UsageError: there is no such layer, unit or quantity.

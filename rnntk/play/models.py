@@ -1,4 +1,4 @@
-"""The models of one run, a checkpoint at a time, loaded when they are asked for."""
+"""The models of one run's checkpoints, loaded on demand."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ _KEPT = 3
 class Models:
     """Loads the checkpoints of a run; those used last stay in memory. Safe for threads.
 
-    Args:
-        default: the model used when no checkpoint is named; the others are of the same run.
+    `default` is the model used when no checkpoint is named; the others are of the same run.
     """
 
     def __init__(self, default: LanguageModel) -> None:
@@ -55,7 +54,7 @@ class Models:
         return sorted({*checkpoint.steps(self.run.checkpoints), self._default.step})
 
     def describe(self) -> dict[str, Any]:
-        """What the page says about the run."""
+        """Facts of the run for the page."""
         record, model = self.run.record, self._default
         return {
             "name": self.run.name,

@@ -42,8 +42,8 @@ def read(name: str) -> bytes:
 def single(data: dict[str, Any]) -> str:
     """The whole page as one HTML file that shows `data`, and needs no server and no network.
 
-    The modules' names are distinct, so that they can stand one after the other in one module. The file's policy
-    allows this very script and style by their hashes and nothing else, and the data is no script.
+    The modules' names are distinct, so they can be joined into one. The content security policy allows only this script
+    and style, by their hashes; the data is no script.
     """
     script = "".join(
         _EXPORT.sub("", _IMPORT.sub("", read(name).decode("utf-8"))) for name in SCRIPTS

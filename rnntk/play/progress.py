@@ -1,4 +1,4 @@
-"""A run's loss so far, and what it wrote at its checkpoints."""
+"""A run's loss so far, and a sample of each checkpoint."""
 
 from __future__ import annotations
 
@@ -20,11 +20,7 @@ SEED = 1
 
 
 class LossCurve:
-    """The losses of a metrics file; each look reads only what was added. Safe for threads.
-
-    Args:
-        run: the run folder.
-    """
+    """The losses of a run's metrics file; each look reads only the lines added since. Safe for threads."""
 
     def __init__(self, run: RunFolder) -> None:
         self._path = run.metrics
@@ -35,8 +31,8 @@ class LossCurve:
         """The curve now, for the page.
 
         Returns:
-            `loss` and `val_loss`: lists of `[step, nats]`, the first thinned to a few hundred means; `step` and
-            `seconds` of the last line; `live`: whether it was written to a moment ago.
+            `loss` and `val_loss`: lists of `[step, nats]`, thinned to a few hundred means; `step` and `seconds` of the
+            last line; `live`: whether it was written a moment ago.
         """
         with self._lock:
             self._read()
@@ -91,11 +87,7 @@ def _thinned(series: list[tuple[int, float]]) -> list[list[float]]:
 
 
 class CheckpointSamples:
-    """A sample of each checkpoint, generated once with one seed and kept. Safe for threads.
-
-    Args:
-        models: the run's.
-    """
+    """A sample of each checkpoint, generated once with one seed and kept. Safe for threads."""
 
     def __init__(self, models: Models) -> None:
         self._models = models

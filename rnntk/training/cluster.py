@@ -1,7 +1,4 @@
-"""Who takes part in a job over several processes, and which one this is: from `--workers` or from `TF_CONFIG`.
-
-Nothing here needs TensorFlow, so a mistake is told at once.
-"""
+"""The processes of a distributed job, from `--workers` or `TF_CONFIG`; read without TensorFlow, to fail early."""
 
 from __future__ import annotations
 
@@ -21,18 +18,13 @@ _EXAMPLE = (
 
 @dataclass(frozen=True)
 class Cluster:
-    """The processes of a job.
-
-    Attributes:
-        addresses: `host:port` of each, the chief's first.
-        index: which of them this is.
-    """
+    """The `host:port` of each process, the chief's first, and the index of this one."""
 
     addresses: tuple[str, ...]
     index: int
 
     def to_json(self) -> str:
-        """What `TF_CONFIG` holds for this process."""
+        """`TF_CONFIG` of this process."""
         return json.dumps(
             {
                 "cluster": {"worker": list(self.addresses)},
@@ -42,11 +34,7 @@ class Cluster:
 
 
 def find(workers: str | None, index: int | None) -> Cluster:
-    """The cluster that the user, or the scheduler, has described.
-
-    Args:
-        workers: `--workers`, addresses joined by commas.
-        index: `--index`.
+    """The cluster described by the user (`workers`: addresses joined by commas; `index`) or by `TF_CONFIG`.
 
     Raises:
         UsageError: neither is there, something is malformed, or the two contradict each other.
@@ -76,12 +64,12 @@ def find(workers: str | None, index: int | None) -> Cluster:
 
 
 def from_tf_config(text: str) -> Cluster:
-    """The cluster of a `TF_CONFIG`: https://www.tensorflow.org/guide/distributed_training#setting_up_the_tf_config_environment_variable.
+    """The cluster of a `TF_CONFIG`; a `chief` comes before the `worker`s.
 
-    A `chief` comes before the `worker`s.
+    Source: https://www.tensorflow.org/guide/distributed_training#setting_up_the_tf_config_environment_variable
 
     Raises:
-        UsageError: it is no JSON, lacks a part, or describes another kind of job.
+        UsageError: not JSON, incomplete, or another kind of job.
     """
     try:
         config = json.loads(text)

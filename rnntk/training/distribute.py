@@ -1,12 +1,10 @@
-"""Jobs of several devices or processes, on TensorFlow's `tf.distribute`.
+"""Distributed training on TensorFlow's `tf.distribute`.
 
-The rows of a batch are shared among replicas: the GPUs of this machine (`MirroredStrategy`), or the devices of several
-processes (`MultiWorkerMirroredStrategy`). Every replica holds all weights and computes its own rows. The gradients are
-sums over rows, so one all-reduce of them makes the gradient of the whole batch on every replica, and each clips it
-and updates its weights in the same way: the step is that of one process, to rounding.
-
-Only numbers that belong to rows (the recurrent states) differ between replicas. They are brought together for a
-checkpoint, which therefore knows nothing of replicas and can be continued by any number of them.
+The batch rows are shared among replicas: the GPUs of this machine (`MirroredStrategy`), or the devices of several
+processes (`MultiWorkerMirroredStrategy`). Each replica holds all weights and computes the gradient of its own rows,
+a sum over rows. One all-reduce gives every replica the gradient of the whole batch, which each clips and applies, so
+the step equals that of one process to rounding. Recurrent states are gathered for a checkpoint, which any number of
+replicas can continue.
 """
 
 from __future__ import annotations
@@ -41,19 +39,14 @@ WISHES = ("max-time", "signal", "callback")
 
 
 class WorkerLost(TrainingError):
-    """Another process of the job has ended or cannot be reached."""
+    """Another process of the job has ended or is unreachable."""
 
 
 def start(settings: DistributeConfig) -> Job:
-    """The job that these settings ask for; waits until all its processes are there.
-
-    TensorFlow must not have computed anything yet.
-
-    Args:
-        settings: which kind of job, and who takes part.
+    """The job of this configuration; waits for all its processes. TensorFlow must not have computed anything yet.
 
     Raises:
-        UsageError: the cluster is not described, or not rightly.
+        UsageError: the cluster is not described, or wrongly.
         TrainingError: this process cannot listen at its address, or the others do not come.
     """
     if settings.distribute == "none":
@@ -96,11 +89,7 @@ def _multi_worker(tf_config: str) -> tf.distribute.Strategy:  # noqa: ARG001 (Te
 
 @contextmanager
 def _killable() -> Iterator[None]:
-    """Let Ctrl-C end the process at once: Python would hear of it only after the wait.
-
-    SIGTERM too, until TensorFlow's coordination service has a handler of its own for it, which takes note and goes on
-    waiting; Python cannot run meanwhile to take it back.
-    """
+    """Let Ctrl-C and SIGTERM end the process while it waits inside TensorFlow, where Python's handlers cannot run."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -113,19 +102,14 @@ def _killable() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """TensorFlow's own words, without the way through the program that it tells before and after."""
+    """TensorFlow's own words, without the call path around them."""
     text = str(getattr(error, "message", error)).strip()
     found = re.search(r"aborted by: (.+)", text) or re.match(r"(.*)", text)
     return (found[1] if found else text)[:300]
 
 
 class SharedJob(Job):
-    """Several replicas.
-
-    Args:
-        strategy: of `tf.distribute`; one replica or more in this process.
-        workers, index: as in `Job`.
-    """
+    """Several replicas in one process or more; `strategy` is of `tf.distribute`."""
 
     def __init__(self, strategy: tf.distribute.Strategy, workers: int = 1, index: int = 0) -> None:
         self.strategy, self.workers, self.index = strategy, workers, index
@@ -140,7 +124,7 @@ class SharedJob(Job):
 
     @contextmanager
     def scope(self) -> Iterator[None]:
-        """See `Job`. The first weights are the chief's, sent to all."""
+        """See `Job`. The chief's initial weights are sent to all."""
         with (
             self._losses("Nothing was trained yet: start all of them again."),
             self.strategy.scope(),
@@ -158,7 +142,7 @@ class SharedJob(Job):
         return SharedStep(self, model, optimizer, batch_size, **clipping)
 
     def rows(self, batch_size: int) -> list[slice]:
-        """The rows of each replica of this process, in order.
+        """Batch rows of each replica of this process, in order.
 
         Raises:
             UsageError: a replica would have none.
@@ -174,7 +158,7 @@ class SharedJob(Job):
         return [slice(ends[i], ends[i + 1]) for i in range(first, first + here)]
 
     def stop_reason(self, wish: str) -> str:
-        """See `Job`. The wish goes along with the next step's gradients, so all stop one step later."""
+        """See `Job`. The wish is reduced with the next step's gradients, so all stop one step later."""
         self.wish = np.array(
             [name == wish and (name != "max-time" or self.chief) for name in WISHES], np.float32
         )
@@ -185,14 +169,14 @@ class SharedJob(Job):
         return self.total(values if self.chief else np.zeros_like(values))
 
     def total(self, values: np.ndarray) -> np.ndarray:
-        """The sum of all processes' numbers, in every process; exact where only one has them."""
+        """Sum of the arrays of all processes; exact where only one is not zero."""
         if self.workers == 1:
             return values
         summed = self.strategy.reduce(tf.distribute.ReduceOp.SUM, tf.constant(values), axis=None)
         return np.asarray(summed)
 
     def exchange(self, mine: bytes) -> list[bytes]:
-        """What each process says, in order of their index."""
+        """The bytes of each process, in order of their index."""
         # As float32, in which bytes are exact, and which every device can add up.
         sizes = np.zeros(self.workers, np.float32)
         sizes[self.index] = len(mine)
@@ -230,7 +214,7 @@ class SharedJob(Job):
 
     @contextmanager
     def _losses(self, advice: str) -> Iterator[None]:
-        """That another process is gone becomes a message."""
+        """Turn the loss of another process into a message."""
         try:
             yield
         except tf.errors.OpError as error:
@@ -250,16 +234,7 @@ class SharedJob(Job):
 
 
 class SharedStep(TrainStep):
-    """A training step whose rows are shared by a job's replicas.
-
-    Called as a `TrainStep`, with all rows of the batch; each process takes its own. States are kept where their
-    rows are, and look the same as a `TrainStep`'s only by `gather`.
-
-    Args:
-        job: the replicas.
-        model, optimizer: made in the job's scope.
-        batch_size: rows in all.
-        clipping: as in `TrainStep`.
+    """A `TrainStep` of all batch rows, whose rows are shared by a job's replicas; states stay where their rows are.
 
     Raises:
         UsageError: there are fewer rows than replicas.
@@ -308,7 +283,7 @@ class SharedStep(TrainStep):
         return self.scatter([state.numpy() for state in self.model.initial_states(batch_size)])
 
     def gather(self, states: Sequence[Any]) -> list[np.ndarray]:
-        """See `TrainStep`. All processes of the job must do it together."""
+        """See `TrainStep`. All processes of the job must call it together."""
         own = [self._job.strategy.experimental_local_results(state) for state in states]
         whole = np.zeros((len(own), self._batch_size, own[0][0].shape[1]), np.float32)
         for target, parts in zip(whole, own, strict=True):

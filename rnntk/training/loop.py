@@ -1,8 +1,7 @@
 """The training loop: epochs and steps, driven through Keras callbacks.
 
-`Model.fit` is not used: it hides the recurrent state that exact resume needs, and fails under
-multi-worker distribution with Keras 3. Everything that is not the step itself (saving, logging,
-printing, a user's own ideas) is a `keras.callbacks.Callback`.
+`Model.fit` is not used: it hides the recurrent state that exact resume needs, and fails under multi-worker
+distribution with Keras 3.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ from rnntk.training.job import Job
 
 
 class Task(Protocol):
-    """What is trained: a model with its data and its step.
+    """A model with its data and its training step.
 
     Attributes:
         kind: of the run, as in `run.json`.
-        corpus: what `run.json` keeps of the data.
-        job: who trains together.
+        corpus: record of the data in `run.json`.
+        job: the processes that train together.
         items_per_step: symbols or images, for the rate.
         unit: name of an item: "chars", "images".
         uniform_loss: nats of a model that gives every outcome the same probability.
@@ -57,10 +56,10 @@ class Task(Protocol):
         """Symbols of a character model."""
 
     def model_record(self) -> dict[str, Any]:
-        """What `run.json` keeps of the network."""
+        """Record of the network in `run.json`."""
 
     def begin_epoch(self, epoch: int) -> None:
-        """Reset what starts anew with an epoch."""
+        """Reset the data and the states to the start of an epoch."""
 
     def step(self, progress: Progress) -> dict[str, float]:
         """Train on one batch; returns at least `loss`, `grad_norm` and `learning_rate`."""
@@ -72,18 +71,14 @@ class Task(Protocol):
         """The model's graph, for TensorBoard."""
 
     def states(self) -> Mapping[str, np.ndarray]:
-        """What a resume needs beside weights, optimizer and progress; all processes of a job call it together."""
+        """State that a resume needs beside weights, optimizer and progress; all processes of a job call it together."""
 
     def restore(self, states: Mapping[str, np.ndarray]) -> None:
         """Take the states that `states` gave."""
 
 
 class Stopped:
-    """Set by a signal; read between steps.
-
-    Attributes:
-        signal_number: the signal that asked to stop, or None.
-    """
+    """The signal that asked to stop, or None; read between steps."""
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
@@ -116,12 +111,11 @@ def fit(
 ) -> str:
     """Train until a limit is reached.
 
-    Validation runs before `on_train_batch_end`, so a checkpoint written there includes its results and a resume does
-    not repeat it.
+    Validation runs before `on_train_batch_end`, so a checkpoint written there includes its results.
 
     Args:
-        task: what is trained.
-        progress: where to start; kept up to date in place, so callbacks that hold it see the present.
+        task: model, data and step.
+        progress: where to start; updated in place.
         callbacks: Keras callbacks.
         stopped: read after every step.
 

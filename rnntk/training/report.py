@@ -16,14 +16,7 @@ from rnntk.training.loop import Task
 
 
 class Report(keras.callbacks.Callback):
-    """Shows progress on stderr.
-
-    Args:
-        task: gives limits and units.
-        progress: of the run.
-        quiet: print nothing.
-        stream: where to print; stderr.
-    """
+    """Shows progress on `stream` (stderr by default); nothing when `quiet`."""
 
     def __init__(
         self, task: Task, progress: Progress, *, quiet: bool = False, stream: TextIO | None = None

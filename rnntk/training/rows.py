@@ -1,4 +1,4 @@
-"""Training the row classifier, from settings to a run folder and a test accuracy."""
+"""Training of the row classifier, from settings to a run folder and a test accuracy."""
 
 from __future__ import annotations
 
@@ -26,13 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Images:
-    """Images ready to train on.
-
-    Attributes:
-        images: training and test images.
-        record: what `run.json` keeps of them.
-        title: to call them in a report.
-    """
+    """Images to train on, their record in `run.json`, and their title in a report."""
 
     images: ImageSet
     record: dict[str, Any]
@@ -40,10 +34,7 @@ class Images:
 
 
 def load(given: Mapping[str, Any]) -> tuple[MnistConfig, Images]:
-    """The configuration of a new classifier, and its images.
-
-    Args:
-        given: what the user set, by field name.
+    """Configuration and images of a new classifier; `given` holds the user's settings by field name.
 
     Raises:
         UsageError: a setting is unknown or wrong.
@@ -68,13 +59,11 @@ def start(
     quiet: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> tuple[Result, ClassifierResult]:
-    """Train a new classifier and test it.
+    """Train a new classifier in the folder `path` and test it.
 
     Args:
         config, data: see `load`.
-        path: of the new run folder.
-        quiet: show no progress.
-        callbacks: Keras callbacks of the user.
+        path, quiet, callbacks: as for `character.start`.
 
     Raises:
         RunError, UsageError, TrainingError, Interrupted: as for `character.start`.
@@ -127,7 +116,7 @@ def resume(
 
 
 def images_of(run: RunFolder, changes: Mapping[str, Any]) -> Images:
-    """The images that a run was trained on; `changes` may say where they are now."""
+    """Images that a run was trained on; `changes` may say where they are now."""
     places = {k: v for k, v in changes.items() if k in ("data_dir", "offline")}
     return load({"data": run.record["corpus"]["name"], **places})[1]
 

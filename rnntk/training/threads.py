@@ -11,16 +11,12 @@ _cores: int | None = None
 
 
 def configure(threads: int | None = None) -> int:
-    """Give TensorFlow one thread a core, each running whole operations.
+    """Give TensorFlow one thread per core (all that this process may use when None), each running whole operations.
 
-    The training step is cut into one shard of lanes a core, so cores work on different operations
-    at once (`inter_op`) and no operation is cut over threads (`intra_op`).
-
-    Args:
-        threads: how many cores to use; all that this process may use when None.
+    The training step is cut into one shard of batch rows per core (`inter_op`); no operation is cut (`intra_op`).
 
     Returns:
-        the number of cores.
+        Number of cores.
 
     Raises:
         UsageError: `threads` is below 1, or TensorFlow has already started with other pools.
@@ -48,7 +44,7 @@ def configure(threads: int | None = None) -> int:
 
 
 def shards() -> int:
-    """Into how many shards of lanes a step is cut: one a core, one on a GPU."""
+    """Number of shards of batch rows in a step: one per core, one on a GPU."""
     if tf.config.list_logical_devices("GPU"):
         return 1
     return _cores or available_cores()
