@@ -1,4 +1,4 @@
-"""Where things are printed: results on stdout, notes on stderr, one JSON object when asked."""
+"""Output of the commands: results on stdout, notes on stderr, one JSON object with --json."""
 
 from __future__ import annotations
 
@@ -25,12 +25,9 @@ def print_error(error: object) -> None:
 
 @dataclass(frozen=True)
 class Console:
-    """How much is printed, and in which form. What the library logs is printed as notes.
+    """Output of a command: no notes when `quiet`, more when `verbose`, results as one object when `as_json`.
 
-    Attributes:
-        quiet: no notes.
-        verbose: more notes.
-        as_json: results are one JSON object.
+    Log records of the library are printed as notes.
     """
 
     quiet: bool = False
@@ -80,13 +77,7 @@ class _Notes(logging.Handler):
 
 
 class Bar:
-    """A progress bar that appears at the first call and only on a terminal.
-
-    Args:
-        console: says whether it may appear.
-        title: stands before it.
-        unit: what is counted.
-    """
+    """A progress bar that appears at the first call and only on a terminal; `unit` is counted."""
 
     def __init__(self, console: Console, title: str, unit: str = "B") -> None:
         self._console, self._title, self._unit = console, title, unit
@@ -132,5 +123,5 @@ def on_a_desktop() -> bool:
 
 
 def typed(words: Iterable[str]) -> str:
-    """Words of a command as a user can paste them into a shell, each quoted where it must be."""
+    """Words of a command quoted for the shell."""
     return quoted(*words)

@@ -1,4 +1,4 @@
-"""`rnntk eval`: how well a model knows a text, beside what simpler models make of it."""
+"""`rnntk eval`: the loss of a model on a text, beside baselines."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _measure(
     split: str | None,
     values: dict[str, Any],
 ) -> tuple[str, Evaluation, Baselines | None]:
-    """What the text is called, its evaluation, and the baselines of it."""
+    """Name of the text, its evaluation, and its baselines."""
     from rnntk.decoding import baselines, splits
     from rnntk.text import corpus
 

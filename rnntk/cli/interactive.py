@@ -38,14 +38,7 @@ A text that begins with a colon is typed with two."""
 
 
 class Session:
-    """One sitting at the prompt.
-
-    Args:
-        console: where notes go.
-        model: generates the text.
-        settings: to begin with.
-        shaded: whether characters are coloured.
-    """
+    """One interactive session; `shaded` texts are coloured by surprisal."""
 
     def __init__(
         self, console: Console, model: LanguageModel, settings: SampleConfig, shaded: bool
@@ -146,11 +139,7 @@ def _kept(pieces: Iterable[Piece], parts: list[str]) -> Iterator[Piece]:
 
 
 def _line() -> str | None:
-    """The next line without its end; None at the end of stdin.
-
-    Raises:
-        DataError: it is not UTF-8. The line after it can be read.
-    """
+    """The next line without its end; None at the end of stdin."""
     try:
         return _next_line()
     except UnicodeDecodeError as error:

@@ -95,7 +95,7 @@ class LazyGroup(click.Group):
 
 
 def _option_names(ctx: click.Context) -> Callable[[str], str]:
-    """How settings are called in a message of the command that ran: by their options."""
+    """Names a setting in a message by the option of the command that ran."""
     name = ctx.invoked_subcommand
     params = load_command(name).params if name in COMMANDS else []
     options = {p.name: p.opts[0] for p in params if isinstance(p, click.Option)}

@@ -80,12 +80,7 @@ def command(
 
 
 def _read(paths: tuple[str, ...], encoding: str | None) -> tuple[str, str]:
-    """Name and content of the text.
-
-    Raises:
-        DataError: it is missing, binary or too short.
-        EncodingError: it does not decode.
-    """
+    """Name and content of the text."""
     if not paths:
         name, text = OWN_SOURCE, Path(minchar.__file__).read_text(encoding="utf-8")
     else:

@@ -60,7 +60,7 @@ PATH = click.Path(path_type=Path)
 
 
 class FieldType(click.ParamType):
-    """The type of a configuration's field: converts what was typed, and checks it as the configuration does."""
+    """The type of a configuration's field: converts and checks as the configuration does."""
 
     envvar_list_splitter = os.pathsep
 

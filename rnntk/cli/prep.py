@@ -1,4 +1,4 @@
-"""`rnntk prep`: a corpus or files of one's own become a prepared folder."""
+"""`rnntk prep`: prepare a corpus or one's own files."""
 
 from __future__ import annotations
 
@@ -59,10 +59,7 @@ def command(
 
 
 def _training(ctx: click.Context, settings: TextConfig) -> list[str]:
-    """The words of a command that trains on the very same text: all that the user set of it.
-
-    The environment is left out, since it holds for that command as well.
-    """
+    """Words of a command that trains on the very same text; the environment holds for that command as well."""
     words = ["rnntk", "train"]
     for name, value in settings.part(TextConfig).items():
         left_out = (ParameterSource.DEFAULT, ParameterSource.ENVIRONMENT)

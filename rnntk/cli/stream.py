@@ -19,11 +19,7 @@ _SECONDS = 0.02
 
 
 def read(path: str, option: str) -> str:
-    """The text of a UTF-8 file, or of stdin for `-`, without a byte order mark.
-
-    Args:
-        path: the file.
-        option: that named it.
+    """The text of a UTF-8 file named by `option`, or of stdin for `-`, without a byte order mark.
 
     Raises:
         UsageError: the file cannot be read.
@@ -42,12 +38,9 @@ def read(path: str, option: str) -> str:
 
 
 def show(pieces: Iterable[Piece], num: int, shaded: bool) -> None:
-    """Print text as it is generated, each of several texts under its number, and a line end at the end.
+    """Print text as it is generated, each of `num` texts under its number, with a line end at the end.
 
-    Args:
-        pieces: of the texts, one text after another.
-        num: texts.
-        shaded: colour the characters by surprisal, which the pieces must have.
+    `shaded` texts are coloured by surprisal, which the pieces must have.
     """
     out = sys.stdout
     current, before, flushed = -1, 0, 0.0

@@ -98,12 +98,7 @@ def command(
 def chosen_for_resume(
     runs_dir: Path, resume: str, kind: str, corpus: str | None = None
 ) -> RunFolder:
-    """The run to continue: by path or name, else the latest of this kind, and on this corpus.
-
-    Raises:
-        RunError: there is none.
-        UsageError: it is of another kind.
-    """
+    """The run to continue: by path or name, else the latest of this kind, and on this corpus."""
     from rnntk.storage import folder
 
     if resume == LATEST_RUN:
@@ -143,10 +138,7 @@ def _dry_run(
 
 
 def _both(result: Any, nats: float, *, held_out: bool) -> str:
-    """A loss in nats per symbol, and in bits per character: only these compare jamo with syllables.
-
-    Where a symbol is a byte, in bits per byte, as such figures are given.
-    """
+    """A loss in nats per symbol, and in bits per character (comparable across preprocessors) or per byte."""
     if result.run.record["corpus"]["preprocessor"] == "bytes":
         bits, unit = 1 / math.log(2), "byte"
     else:

@@ -1,7 +1,6 @@
-"""A field of a configuration: its default, help, valid values, and the one place where they are checked.
+"""The fields of a configuration: default, help, valid values, and the one place where values are checked.
 
-A configuration is a frozen dataclass of such fields (`configs.py`). Python code makes it directly, the
-command line makes its options from the fields, a TOML file and `run.json` hold their values by name.
+Python code makes a configuration directly; the command line, TOML files and `run.json` go by the fields' names.
 """
 
 from __future__ import annotations
@@ -140,13 +139,10 @@ class Config:
 
     @classmethod
     def resolve(cls: type[C], given: Mapping[str, Any], *defaults: Mapping[str, Any]) -> C:
-        """Merge layers of values, each by field name, into a configuration.
-
-        This is the only place where settings are merged. From the command line, `given` holds flags over
-        environment over `--config` file.
+        """Merge layers of values, each by field name, into a configuration; settings are merged nowhere else.
 
         Args:
-            given: what the user set.
+            given: the user's values; on the command line, flags over environment over `--config` file.
             defaults: layers below it, strongest first, over the fields' own defaults.
 
         Raises:
@@ -171,9 +167,7 @@ class Config:
         return [f.name for f in dataclasses.fields(cls) if f.metadata["on_resume"]]
 
     def resumed(self: C, changes: Mapping[str, Any]) -> C:
-        """The configuration of a run that continues with some fields changed.
-
-        A new number of epochs lifts an older limit on the steps.
+        """The configuration of a run that continues with some fields changed; new `epochs` lift an older step limit.
 
         Raises:
             UsageError: a resume may not change one of the fields.

@@ -1,4 +1,4 @@
-"""Configuration files: TOML, by path or by the name of one that comes with rnntk."""
+"""Configuration files: TOML, by path or by the name of a shipped one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def read_config(
     known: Collection[str],
     commands: Mapping[str, Callable[[], Collection[str]]] | None = None,
 ) -> dict[str, Any]:
-    """The settings that a TOML file has for one command.
+    """Settings of one command in a TOML file.
 
     Keys before the first table are for every command that knows them; the table named like the command is for it
     alone. Dashes and underscores are the same.
@@ -27,8 +27,8 @@ def read_config(
         path: the file.
         command: `train`, `sample`, ...
         known: the command's settings, with underscores.
-        commands: all commands, and what gives the settings of each; called only for a key that `command` lacks.
-            Without it, tables and keys of other commands are passed over, but a misspelt setting is refused.
+        commands: the settings of every command, called only for a key that `command` lacks. Without it, tables and
+            keys of other commands are ignored, but a misspelt setting is refused.
 
     Raises:
         UsageError: no such file, not TOML, an unknown table or key (with the nearest name).
@@ -89,7 +89,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def line_of(path: Path, key: str) -> int | None:
-    """The first line of a TOML file that sets `key`, from 1; None if it cannot be told."""
+    """The first line of a TOML file that sets `key`, from 1; None if there is none."""
     pattern = re.compile(rf"\s*{re.escape(key).replace('_', '[-_]')}\s*=")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -99,10 +99,7 @@ def line_of(path: Path, key: str) -> int | None:
 
 
 def find_config(path: Path) -> Path:
-    """The file that a user means: the path itself, else the shipped config of this name.
-
-    Args:
-        path: a file, or the name of a shipped config, with or without `configs/` and `.toml`.
+    """The path itself, else the shipped config of this name, with or without `configs/` and `.toml`.
 
     Raises:
         UsageError: neither exists (with the nearest name).
@@ -123,7 +120,7 @@ def find_config(path: Path) -> Path:
 
 
 def corpus_settings(name: str, command: str, known: Collection[str]) -> dict[str, Any]:
-    """The settings that the shipped config of a corpus has for a command; none without such a config."""
+    """Settings of the shipped config of a corpus for a command; empty without such a config."""
     path = shipped_config(name)
     found = read_config(path, command, known) if path else {}
     return {key: value for key, value in found.items() if key not in ("corpus", "input")}

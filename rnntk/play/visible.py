@@ -1,9 +1,8 @@
 """Visible features of a text, symbol by symbol, and the units that follow them.
 
-How well a unit follows a yes-or-no feature is how well its value alone tells yes from no (AUC, the probability that a
-random yes ranks above a random no; shown as 2 AUC - 1, from -1 to 1), and for a feature of several values Spearman's
-rank correlation. Both depend on order only, so that no unit is preferred for its scale. The idea is that of Karpathy,
-Johnson and Li, "Visualizing and Understanding Recurrent Networks" (2015), who found the cells by eye.
+The score of a unit on a yes-or-no feature is 2 AUC - 1 (AUC: the probability that a random yes ranks above a random
+no), from -1 to 1; on a feature of several values, Spearman's rank correlation. Both depend on order only, not on scale.
+The idea is that of Karpathy, Johnson and Li, "Visualizing and Understanding Recurrent Networks" (2015).
 """
 
 from __future__ import annotations
@@ -35,13 +34,7 @@ _FIRST_SYLLABLE, _LAST_SYLLABLE = "\uac00", "\ud7a3"
 
 @dataclass(frozen=True)
 class Feature:
-    """A visible feature.
-
-    Attributes:
-        name: for the program.
-        title: for people; it completes "this unit follows ...".
-        values: `(T,)` float64, one per symbol.
-    """
+    """A visible feature: its key, its title (completes "this unit follows ...") and its values, `(T,)` float64."""
 
     name: str
     title: str
@@ -54,7 +47,7 @@ class Feature:
 
     @property
     def varies(self) -> bool:
-        """Whether there is enough of it to follow."""
+        """Whether a unit can follow it: it has enough different values."""
         if self.binary:
             return _LEAST <= self.values.sum() <= len(self.values) - _LEAST
         return len(np.unique(self.values)) > 2
@@ -91,15 +84,7 @@ def features(text: Text) -> list[Feature]:
 
 
 def follows(units: NDArray[np.floating], feature: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Score of each unit on a feature, from -1 (always against) over 0 (not at all) to 1.
-
-    Args:
-        units: `(T, N)`.
-        feature: `(T,)`.
-
-    Returns:
-        `(N,)`; 0 for a unit that never changes.
-    """
+    """Score `(N,)` of units `(T, N)` on a feature `(T,)`, from -1 to 1; 0 for a unit that never changes."""
     return _against(ranks(units), feature)
 
 
@@ -116,15 +101,10 @@ def ranks(units: NDArray[np.floating]) -> NDArray[np.float64]:
 def ranking(
     units: NDArray[np.floating], found: Sequence[Feature], best: int = 5
 ) -> list[dict[str, Any]]:
-    """For each feature the units that follow it best; the features followed furthest above chance come first.
+    """For each feature the `best` units `(T, N)` that follow it; features furthest above chance come first.
 
     With many units some follow anything by chance, so each feature has a baseline: the best unit's score on the
     same feature moved along the text, the mean over a quarter, a half and three quarters.
-
-    Args:
-        units: `(T, N)`.
-        found: the features.
-        best: how many units.
     """
     by_rank = ranks(units)
     listed = []
@@ -171,7 +151,7 @@ def _columns(text: str) -> list[int]:
 
 
 def _indents(text: str) -> list[int]:
-    """Of the line so far: it grows in leading white space, and stays to the line's end."""
+    """Indentation of the line so far: it grows in leading white space, and stays to the line's end."""
     found, width, leading = [], 0, True
     for c in text:
         if c == "\n":

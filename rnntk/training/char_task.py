@@ -1,4 +1,4 @@
-"""The character model on a text, as the training loop sees it."""
+"""The character model on a text, as a task of the training loop."""
 
 from __future__ import annotations
 
@@ -28,15 +28,9 @@ VALIDATION_PIECE = 1000
 
 
 class CharTask:
-    """A character model that reads a text in batch rows; recurrent states are carried within an epoch.
+    """A character model on the `split` of a text; recurrent states are carried within an epoch.
 
     TensorFlow must be set up (`device.ready`).
-
-    Args:
-        config: of the run.
-        corpus: the prepared text.
-        split: where the text is cut.
-        job: who trains together.
 
     Raises:
         DataError: the training part is shorter than one batch.
@@ -87,7 +81,7 @@ class CharTask:
         self._ahead: dict[int, tuple[Any, Any]] = {}  # the next batch, by its number
 
     def model_record(self) -> dict[str, Any]:
-        """What `run.json` keeps of the network."""
+        """Record of the network in `run.json`."""
         return {
             **self.config.part(ModelConfig),
             "parameters": int(self.model.count_params()),
@@ -118,7 +112,7 @@ class CharTask:
     def validate(self) -> dict[str, float]:
         """Loss in nats per symbol on the held-out text, read from its start with the state carried through.
 
-        It is one row, which cannot be shared: every process of a job reads all of it, and the chief's sum counts.
+        One row cannot be shared, so every process of a job reads all of it, and the chief's sum counts.
         """
         if self._held_out is None:
             return {}

@@ -14,10 +14,9 @@ from rnntk.errors import UsageError
 
 
 def import_tensorflow() -> Any:
-    """TensorFlow, imported without the notes it writes to stderr about its own build.
+    """TensorFlow, imported without the notes about its own build that its C++ side writes to stderr.
 
-    Its C++ side writes some of them before any logging option is read, so the only way to be rid of them is
-    to turn file descriptor 2 away meanwhile. Errors come as exceptions, which are not touched.
+    Some are written before any logging option is read, so file descriptor 2 is redirected; errors are exceptions.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -54,14 +53,10 @@ def _without_stderr() -> Iterator[None]:
 
 
 def ready(device: str, threads: int | None) -> str:
-    """Import TensorFlow and choose the device.
-
-    Args:
-        device: `auto`, `cpu` or `gpu`.
-        threads: cores to use; None for all.
+    """Import TensorFlow, choose the device (`auto`, `cpu` or `gpu`) and the number of threads (None for all cores).
 
     Returns:
-        `cpu` or `gpu`: what will compute.
+        The device that computes, `cpu` or `gpu`.
 
     Raises:
         UsageError: a GPU was asked for and there is none.
@@ -84,7 +79,7 @@ def ready(device: str, threads: int | None) -> str:
 
 
 def versions() -> dict[str, str]:
-    """The versions a run depends on."""
+    """Versions of the packages a run depends on."""
     import keras
     import numpy as np
     import tensorflow as tf

@@ -17,11 +17,7 @@ PAPER, FRAME, RIGHT, WRONG = "#ffffff", "#c8c8c8", "#1a6b2f", "#b3261e"
 
 
 def check_path(path: Path) -> None:
-    """Refuse a path that no picture can be written to, before hours of training are spent.
-
-    Raises:
-        UsageError: the suffix is no format of Pillow's, or there is no such folder.
-    """
+    """Raise `UsageError` for a path that no picture can be written to, before hours of training are spent."""
     Image.init()
     known = sorted(s for s, name in Image.EXTENSION.items() if name in Image.SAVE)
     if path.suffix.lower() not in known:
@@ -33,19 +29,18 @@ def check_path(path: Path) -> None:
 
 
 def draw(path: Path, images: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> int:
-    """Draw the worst mistakes, the one that cost most nats first.
+    """Draw the worst mistakes, highest loss first; without mistakes, the images the network was least sure of.
 
-    Each has a caption: the true digit and what the network gave it, then the digit it named and what it
-    gave to that. A network without a mistake shows the images that it was least sure of.
+    Each caption gives the true and the predicted digit with their probabilities.
 
     Args:
-        path: where to; the suffix says the format.
+        path: the picture; its suffix sets the format.
         images: `(N, H, W)` uint8.
         labels: `(N,)`.
         logits: `(N, classes)`.
 
     Returns:
-        How many of the images drawn are mistakes.
+        Number of mistakes among the images drawn.
 
     Raises:
         DataError: the file cannot be written.

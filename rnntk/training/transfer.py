@@ -20,15 +20,10 @@ log = logging.getLogger(__name__)
 
 
 def take_weights(model: CharRNN, vocabulary: Vocabulary, run: RunFolder) -> None:
-    """Copy a run's last weights into a new model.
+    """Copy a run's last weights into a new model, in place.
 
-    Symbols of both vocabularies keep their rows of the embedding and their columns of the output; new symbols
-    keep their initial weights.
-
-    Args:
-        model: the new model; changed in place.
-        vocabulary: its symbols.
-        run: where the weights come from.
+    Symbols of both vocabularies keep their rows of the embedding and their columns of the output; new symbols keep
+    their initial weights.
 
     Raises:
         RunError: the networks differ in more than their symbols.
