@@ -87,13 +87,8 @@ def _read(paths: tuple[str, ...], encoding: str | None) -> tuple[str, str]:
         try:
             with inputs.opened(paths) as files:
                 name = ", ".join(file.name for file in files)
-                text = "".join(
-                    piece
-                    for file in files
-                    for piece in encodings.iter_text(
-                        file.path, encodings.detect(file.path, encoding=encoding)
-                    )
-                )
+                found = [(f.path, encodings.detect(f.path, encoding=encoding)) for f in files]
+                text = "".join(piece for one in found for piece in encodings.iter_text(*one))
         except EncodingError as error:
             raise EncodingError(error.message) from error  # there is no --errors here
     if len(text) <= minchar.LENGTH:
@@ -109,14 +104,10 @@ def _read(paths: tuple[str, ...], encoding: str | None) -> tuple[str, str]:
 def _check(console: Console, model: minchar.MinChar, about: dict[str, Any]) -> None:
     error = model.check_gradients()
     passed = error < TOLERANCE
-    console.result(
-        f"gradient      largest relative error {error:.1e}, "
-        + (f"below {TOLERANCE:.0e}: right" if passed else f"not below {TOLERANCE:.0e}: WRONG")
-    )
-    console.json(
-        "minchar",
-        {**about, "gradient_error": error, "tolerance": TOLERANCE, "passed": passed},
-    )
+    verdict = f"below {TOLERANCE:.0e}: right" if passed else f"not below {TOLERANCE:.0e}: WRONG"
+    console.result(f"gradient      largest relative error {error:.1e}, {verdict}")
+    facts = {"gradient_error": error, "tolerance": TOLERANCE, "passed": passed}
+    console.json("minchar", {**about, **facts})
     if not passed:
         raise RnntkError("The gradient in rnntk/minchar.py is not the slope of its loss.")
 

@@ -80,7 +80,7 @@ class Job:
         return message
 
     def watched(self, run: Path) -> AbstractContextManager[None]:
-        """Context of training in which the loss of another process becomes a `WorkerLost` that says how to continue."""
+        """Context of training; turns the loss of another process into a `WorkerLost` that says how to continue."""
         return nullcontext()
 
 
