@@ -27,14 +27,20 @@ def read(path: str, option: str) -> str:
     """
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-        return data.decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"{option} {path} cannot be read ({error.strerror}).") from error
+    try:
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{option} {path} is not UTF-8: bytes {error.object[error.start : error.end].hex(' ')} at offset "
-            f"{error.start}. Convert it first, for example with iconv."
-        ) from error
+        raise not_utf8(f"{option} {path}", error) from error
+
+
+def not_utf8(name: str, error: UnicodeDecodeError) -> DataError:
+    """The error for text that does not decode."""
+    wrong = error.object[error.start : error.end].hex(" ")
+    return DataError(
+        f"{name} is not UTF-8: bytes {wrong} at offset {error.start}. Convert it first, for example with iconv."
+    )
 
 
 def show(pieces: Iterable[Piece], num: int, shaded: bool) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -12,31 +10,21 @@ import numpy as np
 from rnntk.decoding.language_model import LanguageModel
 from rnntk.errors import UsageError
 from rnntk.play import limits, reading, visible
+from rnntk.play.models import Recent
 from rnntk.play.reading import QUANTITIES, Trace
-
-_MEMORY = 2 * limits.TRACE_BYTES
 
 
 class Traces:
     """A cache of traces, so that the next unit of the same text comes at once. Safe for threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[int, bytes], Trace] = OrderedDict()
+        size = lambda found: found.hidden.nbytes + found.cells.nbytes  # noqa: E731
+        self._recent: Recent[tuple[int, bytes], Trace] = Recent(2 * limits.TRACE_BYTES, size)
 
     def get(self, model: LanguageModel, text: str) -> Trace:
         """The trace of a text; errors as of `reading.trace`."""
         key = (model.step, hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        found = reading.trace(model, text)
-        with self._lock:
-            self._kept[key] = found
-            while len(self._kept) > 1 and sum(map(_size, self._kept.values())) > _MEMORY:
-                self._kept.popitem(last=False)
-        return found
+        return self._recent.get(key) or self._recent.put(key, reading.trace(model, text))
 
 
 def ranking(found: Trace, quantity: str | None = None) -> dict[str, Any]:
@@ -90,7 +78,3 @@ def unit(found: Trace, layer: int, index: int, quantity: str) -> dict[str, Any]:
         "values": column.round(3).tolist(),
         "follows": sorted(follows, key=lambda row: -abs(row["score"])),
     }
-
-
-def _size(found: Trace) -> int:
-    return found.hidden.nbytes + found.cells.nbytes

@@ -99,26 +99,17 @@ class Checkpoints(keras.callbacks.Callback):
         model, step = self._task.model, self._progress.step
         weights = _arrays(named_weights(model))
         optimizer = _arrays(named_optimizer_variables(self._task.optimizer, model))
-        divergence.check_weights(weights, step)
-        divergence.check_weights(
-            {f"The optimizer's {name}": array for name, array in optimizer.items()}, step
-        )
+        named = {f"The optimizer's {name}": array for name, array in optimizer.items()}
+        divergence.check_weights({**weights, **named}, step)
         states = self._task.states()
         self._saved_step = step
         if self._metrics is None:
             return
         self._metrics.flush()
-        checkpoint.write(
-            self._run.checkpoints,
-            weights=weights,
-            optimizer=optimizer,
-            states=states,
-            progress=self._progress,
-        )
-        best = self._progress.best
-        checkpoint.prune(
-            self._run.checkpoints, self._task.config.keep, step, int(best["step"]) if best else None
-        )
+        arrays = {"weights": weights, "optimizer": optimizer, "states": states}
+        checkpoint.write(self._run.checkpoints, **arrays, progress=self._progress)
+        best = int(self._progress.best["step"]) if self._progress.best else None
+        checkpoint.prune(self._run.checkpoints, self._task.config.keep, step, best)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Save when due, and when the validation is the best so far."""
@@ -153,14 +144,12 @@ class TensorBoardScalars(keras.callbacks.Callback):
             hparams.hparams(_hyperparameters(run), trial_id=printable(run.name))
 
     def _mark_session_start(self) -> None:
-        """Mark where this session begins: at a second mark TensorBoard drops what an earlier session wrote later."""
+        """Mark where this session begins: at the mark TensorBoard drops later steps of an earlier session."""
         from tensorflow.python.ops import summary_ops_v2  # no public name writes a SessionLog
 
-        event = tf.compat.v1.Event(
-            wall_time=time.time(),
-            step=self._progress.step + 1,
-            session_log=tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START),
-        )
+        start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
+        step = self._progress.step + 1
+        event = tf.compat.v1.Event(wall_time=time.time(), step=step, session_log=start)
         with self._writer.as_default():
             summary_ops_v2.import_event(event.SerializeToString())
 
@@ -218,7 +207,7 @@ class Samples(keras.callbacks.Callback):
         step = self._progress.step
         if step % self._every:
             return
-        # Always with the same seed, so that one sees the model change.
+        # The seed is always the same, so that only the model changes.
         model = LanguageModel(self._run, _arrays(named_weights(self.model)))
         text = model.default_prompt + "".join(model.stream(length=SAMPLE_LENGTH, seed=0))
         self._report.say(f"--- sample at step {step} ---\n{text}\n---")

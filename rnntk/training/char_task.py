@@ -65,13 +65,8 @@ class CharTask:
             f"on the {device}{shared}."
         )
         self._rate = Rate(self.optimizer)
-        self._step = job.step(
-            self.model,
-            self.optimizer,
-            config.batch_size,
-            clip=config.clip,
-            clip_norm=config.clip_norm,
-        )
+        clipping = {"clip": config.clip, "clip_norm": config.clip_norm}
+        self._step = job.step(self.model, self.optimizer, config.batch_size, **clipping)
         self._evaluate = EvalStep(self.model)
         held_out = ids[split.train : split.val]
         self._held_out = held_out if len(held_out) > 1 else None
@@ -82,10 +77,8 @@ class CharTask:
 
     def model_record(self) -> dict[str, Any]:
         """Record of the network in `run.json`."""
-        return {
-            **self.config.part(ModelConfig),
-            "parameters": int(self.model.count_params()),
-        }
+        parameters = int(self.model.count_params())
+        return {**self.config.part(ModelConfig), "parameters": parameters}
 
     def begin_epoch(self, epoch: int) -> None:
         """Return to the start of the text, with zero states."""
@@ -116,15 +109,11 @@ class CharTask:
         """
         if self._held_out is None:
             return {}
-        total = 0.0
-        states = self.model.initial_states(1)
+        total, states = 0.0, self.model.initial_states(1)
         last = len(self._held_out) - 1
         for start in range(0, last, VALIDATION_PIECE):
-            end = min(start + VALIDATION_PIECE, last) + 1
-            window = self._held_out[start:end].astype(np.int32)[None, :]
-            nats, states = self._evaluate(
-                tf.constant(window[:, :-1]), tf.constant(window[:, 1:]), states
-            )
+            window = self._held_out[None, start : start + VALIDATION_PIECE + 1].astype(np.int32)
+            nats, states = self._evaluate(window[:, :-1], window[:, 1:], states)
             total += float(nats)
         loss = float(self.job.broadcast(np.array([total]))[0]) / last
         return {

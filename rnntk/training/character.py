@@ -24,7 +24,7 @@ from rnntk.storage.folder import RunFolder
 from rnntk.text import corpus as corpora
 from rnntk.text import inputs
 from rnntk.text.corpus import Corpus, RunText
-from rnntk.training import cluster, schedule
+from rnntk.training import cluster, device, schedule
 from rnntk.training.batches import Batches
 from rnntk.training.job import ALONE, Job
 from rnntk.training.split import Split
@@ -104,7 +104,7 @@ def start(
     """
     folder.refuse_existing(path)
     split = checked_split(config, corpus)
-    session, char_task = _tensorflow(config)
+    session, char_task = device.modules(config, "session", "char_task")
     job, place = _join(config, corpus, str(path))
     task = char_task.CharTask(config, corpus, split, job)
     if init_from is not None:
@@ -152,7 +152,7 @@ def resume(
             stack.enter_context(run.lock())
         text = RunText(record, run.vocabulary(), run.path, config)
         corpus = text.prepare_again() if changes.get("input") else text.reopen()
-        session, char_task = _tensorflow(config)
+        session, char_task = device.modules(config, "session", "char_task")
         job, step = _join(config, corpus, str(saved.step), run)
         task = char_task.CharTask(config, corpus, Split.from_json(record["split"]), job)
         if job.chief and config.distribute != "none":
@@ -168,16 +168,6 @@ def checked_split(config: TrainConfig, corpus: Corpus) -> Split:
     return split
 
 
-def _tensorflow(config: TrainConfig) -> tuple[Any, Any]:
-    """The modules that need TensorFlow, imported once it knows its device and threads."""
-    from rnntk.training import device
-
-    device.ready(config.device, config.threads)
-    from rnntk.training import char_task, session
-
-    return session, char_task
-
-
 def _join(
     config: TrainConfig, corpus: Corpus, message: str, resumed: RunFolder | None = None
 ) -> tuple[Job, str]:
@@ -187,14 +177,10 @@ def _join(
     from rnntk.training import distribute
 
     job = distribute.start(config)
-    names = [
-        name
-        for part in (ModelConfig, OptimizationConfig, StoppingConfig)
-        for name in part.names()
-        if name != "max_time"
-    ]
-    own = ("seq_length", "optimizer", "clip", "val_fraction", "test_fraction")
-    names += [*own, "seed", "precision", "checkpoint_every"]
+    names = [*ModelConfig.names(), *OptimizationConfig.names(), *StoppingConfig.names()]
+    names += ["seq_length", "optimizer", "clip", "val_fraction", "test_fraction"]
+    names += ["seed", "precision", "checkpoint_every"]
+    names.remove("max_time")  # the chief's clock counts
     facts = {
         "rnntk": __version__,
         "the text": corpus.prepared.key,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import sys
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rnntk import display
+from rnntk.config import MachineConfig
 from rnntk.errors import UsageError
 
 
@@ -78,15 +80,18 @@ def ready(device: str, threads: int | None) -> str:
     return "gpu" if gpus and device != "cpu" else "cpu"
 
 
+def modules(config: MachineConfig, *names: str) -> list[Any]:
+    """Modules of `rnntk.training` that need TensorFlow, imported once it knows its device and threads."""
+    ready(config.device, config.threads)
+    return [importlib.import_module(f"rnntk.training.{name}") for name in names]
+
+
 def versions() -> dict[str, str]:
     """Versions of the packages a run depends on."""
     import keras
     import numpy as np
     import tensorflow as tf
 
-    return {
-        "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "numpy": np.__version__,
-    }
+    packages = {"tensorflow": tf, "keras": keras, "numpy": np}
+    found = {name: package.__version__ for name, package in packages.items()}
+    return {"python": platform.python_version(), **found}

@@ -36,6 +36,7 @@ from rnntk.training.step import TrainStep, shard_sizes
 log = logging.getLogger(__name__)
 
 WISHES = ("max-time", "signal", "callback")
+_NOTHING_YET = "Nothing was trained yet: start all of them again."
 
 
 class WorkerLost(TrainingError):
@@ -59,19 +60,18 @@ def start(settings: DistributeConfig) -> Job:
             return ALONE
         return SharedJob(_mirrored(tuple(device.name for device in devices)))
     found = cluster.find(settings.workers, settings.index)
-    os.environ[cluster.VARIABLE] = os.environ.get(cluster.VARIABLE) or found.to_json()
-    count = len(found.addresses)
-    log.info(
-        f"Worker {found.index} of {count} at {found.addresses[found.index]} waits for the others."
-    )
+    variable = os.environ.get(cluster.VARIABLE) or found.to_json()
+    os.environ[cluster.VARIABLE] = variable
+    count, address = len(found.addresses), found.addresses[found.index]
+    worker = f"Worker {found.index} of {count}"
+    log.info(f"{worker} at {address} waits for the others.")
     try:
         with _killable():
-            strategy = _multi_worker(os.environ[cluster.VARIABLE])
+            strategy = _multi_worker(variable)
     except (tf.errors.OpError, RuntimeError) as error:
         raise TrainingError(
-            f"Worker {found.index} of {count} cannot take part ({_reason(error)}). Is "
-            f"{found.addresses[found.index]} this machine, and the port free? Do all {count} workers run, with the "
-            "same list of addresses, and can they reach each other?"
+            f"{worker} cannot take part ({_reason(error)}). Is {address} this machine, and the port free? Do all "
+            f"{count} workers run, with the same list of addresses, and can they reach each other?"
         ) from error
     return SharedJob(strategy, count, found.index)
 
@@ -118,17 +118,13 @@ class SharedJob(Job):
         self.wishes = np.zeros(len(WISHES), np.float32)
 
     def describe(self) -> str:
-        """See `Job`."""
         processes = f" in {self.workers} processes" if self.workers > 1 else ""
         return f"batch rows shared by {self.replicas} replicas{processes}"
 
     @contextmanager
     def scope(self) -> Iterator[None]:
         """See `Job`. The chief's initial weights are sent to all."""
-        with (
-            self._losses("Nothing was trained yet: start all of them again."),
-            self.strategy.scope(),
-        ):
+        with self._losses(_NOTHING_YET), self.strategy.scope():
             yield
 
     def step(
@@ -138,7 +134,6 @@ class SharedJob(Job):
         batch_size: int,
         **clipping: Any,
     ) -> TrainStep:
-        """See `Job`."""
         return SharedStep(self, model, optimizer, batch_size, **clipping)
 
     def rows(self, batch_size: int) -> list[slice]:
@@ -149,8 +144,8 @@ class SharedJob(Job):
         """
         if batch_size < self.replicas:
             raise UsageError(
-                f"`batch_size` {batch_size} is less than the {self.replicas} replicas, and each needs a row. Raise "
-                f"`batch_size` to {self.replicas} or more, or take fewer workers."
+                f"`batch_size` {batch_size} is less than the {self.replicas} replicas, and each needs a row. Raise it "
+                f"to {self.replicas} or more, or use fewer workers."
             )
         ends = list(itertools.accumulate(shard_sizes(batch_size, self.replicas), initial=0))
         here = self.replicas // self.workers
@@ -165,7 +160,6 @@ class SharedJob(Job):
         return next((name for name, n in zip(WISHES, self.wishes, strict=True) if n > 0), "")
 
     def broadcast(self, values: np.ndarray) -> np.ndarray:
-        """See `Job`."""
         return self.total(values if self.chief else np.zeros_like(values))
 
     def total(self, values: np.ndarray) -> np.ndarray:
@@ -183,15 +177,12 @@ class SharedJob(Job):
         sizes = self.total(sizes).astype(int)
         table = np.zeros((self.workers, sizes.max()), np.float32)
         table[self.index, : len(mine)] = np.frombuffer(mine, np.uint8)
-        table = self.total(table)
-        return [
-            row[:size].astype(np.uint8).tobytes() for row, size in zip(table, sizes, strict=True)
-        ]
+        rows = zip(self.total(table).astype(np.uint8), sizes, strict=True)
+        return [row[:size].tobytes() for row, size in rows]
 
     def barrier(self, facts: Mapping[str, Any], message: str) -> str:
-        """See `Job`."""
         mine = json.dumps({"facts": dict(facts), "message": message}).encode()
-        with self._losses("Nothing was trained yet: start all of them again."):
+        with self._losses(_NOTHING_YET):
             said = [json.loads(data) for data in self.exchange(mine)]
         chief = said[0]
         for index, one in enumerate(said):
@@ -205,11 +196,9 @@ class SharedJob(Job):
         return str(chief["message"])
 
     def watched(self, run: Path) -> AbstractContextManager[None]:
-        """See `Job`."""
         return self._losses(
-            f"The run is as its last checkpoint left it. Go on from there with any number of workers: rnntk train "
-            f"--resume {run} --distribute multiworker, or without --distribute on one machine. If it has no checkpoint "
-            "yet, start it anew."
+            f"Continue from the last checkpoint with any number of workers: rnntk train --resume {run} --distribute "
+            "multiworker, or without --distribute on one machine. If there is no checkpoint yet, start it anew."
         )
 
     @contextmanager
@@ -279,7 +268,6 @@ class SharedStep(TrainStep):
         return ids
 
     def zero_states(self, batch_size: int) -> list[Any]:
-        """See `TrainStep`."""
         return self.scatter([state.numpy() for state in self.model.initial_states(batch_size)])
 
     def gather(self, states: Sequence[Any]) -> list[np.ndarray]:
@@ -292,7 +280,6 @@ class SharedStep(TrainStep):
         return list(self._job.total(whole))
 
     def scatter(self, arrays: Sequence[np.ndarray]) -> list[Any]:
-        """See `TrainStep`."""
         return [self._per_replica([array[rows] for rows in self._rows]) for array in arrays]
 
     def _per_replica(self, values: Sequence[Any]) -> Any:

@@ -91,7 +91,6 @@ def estimate(
         histograms_every=often if config.histograms_every else 0,
     )
     clock = callbacks.Clock(task.items_per_step)
-
     beside = next(p for p in path.absolute().parents if p.exists())
     with contextlib.ExitStack() as stack:
         with disk_errors(path, advice="Choose another folder with `run`."):
@@ -101,12 +100,11 @@ def estimate(
         except Interrupted as error:
             raise Interrupted("Stopped; a dry run keeps nothing.", error.exit_code - 128) from error
     step = statistics.median(clock.steps[1:] or clock.steps)
-    validations = (
-        steps // (config.val_every or task.steps_per_epoch) if split.val > split.train else 0
-    )
+    held_out = split.val - split.train
+    validations = steps // (config.val_every or task.steps_per_epoch) if held_out else 0
     validation = 0.0
     if validations:
-        validation = clock.validations[-1] * (split.val - split.train) / (short.val - short.train)
+        validation = clock.validations[-1] * held_out / (short.val - short.train)
     return Estimate(
         parameters=int(task.model.count_params()),
         steps=steps,
@@ -125,10 +123,8 @@ def peak_memory() -> int | None:
     try:
         # Linux counts in a process's ru_maxrss what the process that started it had.
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-        return next(
-            int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")
-        )
-    except (OSError, StopIteration):
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    except (OSError, IndexError):
         pass
     try:
         import resource

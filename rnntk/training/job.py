@@ -52,11 +52,7 @@ class Job:
         batch_size: int,
         **clipping: Any,
     ) -> TrainStep:
-        """The training step of all batch rows; model and optimizer were made in `scope`.
-
-        Raises:
-            UsageError: there are fewer rows than replicas.
-        """
+        """The training step of all batch rows; raises `UsageError` where there are fewer rows than replicas."""
         from rnntk.training.step import TrainStep
 
         return TrainStep(model, optimizer, **clipping)

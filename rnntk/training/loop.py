@@ -126,13 +126,8 @@ def fit(
         Diverged: loss, gradient or weights are not finite, or the loss has stayed far too high.
     """
     config = task.config
-    calls = keras.callbacks.CallbackList(
-        list(callbacks),
-        model=task.model,
-        epochs=config.epochs,
-        steps=task.steps_per_epoch,
-        verbose=0,
-    )
+    numbers = {"epochs": config.epochs, "steps": task.steps_per_epoch, "verbose": 0}
+    calls = keras.callbacks.CallbackList(list(callbacks), model=task.model, **numbers)
     task.model.stop_training = False
     begin = time.perf_counter()
     before = progress.seconds

@@ -45,19 +45,16 @@ def draw(path: Path, images: np.ndarray, labels: np.ndarray, logits: np.ndarray)
     Raises:
         DataError: the file cannot be written.
     """
-    shares = np.exp(scores.log_shares(logits))
+    probabilities = np.exp(scores.log_softmax(logits))
     named = logits.argmax(axis=1)
     wrong = np.flatnonzero(named != labels)
     candidates = wrong if len(wrong) else np.arange(len(labels))
-    costs = scores.nats(logits, labels)[candidates]
-    worst = candidates[np.argsort(-costs, kind="stable")][: COLUMNS * ROWS]
+    losses = scores.nats(logits, labels)[candidates]
+    worst = candidates[np.argsort(-losses, kind="stable")][: COLUMNS * ROWS]
     height, width = images.shape[1] * ZOOM, images.shape[2] * ZOOM
     rows = -(-len(worst) // COLUMNS)
-    size = (
-        MARGIN + COLUMNS * (width + MARGIN),
-        MARGIN + rows * (height + CAPTION + MARGIN),
-    )
-    picture = Image.new("RGB", size, PAPER)
+    whole = (MARGIN + COLUMNS * (width + MARGIN), MARGIN + rows * (height + CAPTION + MARGIN))
+    picture = Image.new("RGB", whole, PAPER)
     pen = ImageDraw.Draw(picture)
     font = ImageFont.load_default(11)
     for i, k in enumerate(worst):
@@ -68,12 +65,9 @@ def draw(path: Path, images: np.ndarray, labels: np.ndarray, logits: np.ndarray)
         picture.paste(digit, (x, y))
         pen.rectangle((x - 1, y - 1, x + width, y + height), outline=FRAME)
         for line, (word, which) in enumerate((("true", labels[k]), ("named", named[k]))):
-            pen.text(
-                (x, y + height + 2 + 15 * line),
-                f"{word} {which}  {100 * shares[k, which]:.1f} %",
-                fill=RIGHT if which == labels[k] else WRONG,
-                font=font,
-            )
+            caption = f"{word} {which}  {100 * probabilities[k, which]:.1f} %"
+            colour = RIGHT if which == labels[k] else WRONG
+            pen.text((x, y + height + 2 + 15 * line), caption, fill=colour, font=font)
     try:
         picture.save(path)
     except OSError as error:

@@ -112,19 +112,15 @@ class RowTask:
         self.config, self.corpus = config, corpus
         height, width = images.x_train.shape[1:]
         self.reading = Reading(config.order, (height, width), config.seed)
+        self._network = {name: getattr(config, name) for name in NETWORK}
         self.model = RowClassifier(
-            features=self.reading.features,
-            classes=10,
-            seed=config.seed,
-            **{name: getattr(config, name) for name in NETWORK},
+            features=self.reading.features, classes=10, seed=config.seed, **self._network
         )
         self.optimizer = keras.optimizers.Adam(config.learning_rate)
         self.optimizer.build(self.model.trainable_variables)
         device = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
         log.info(f"{self.model.count_params():,} parameters, on the {device}.")
-        self._step = ClassifierStep(
-            self.model, self.optimizer, clip="global-norm", clip_norm=config.clip_norm
-        )
+        self._step = ClassifierStep(self.model, self.optimizer, clip_norm=config.clip_norm)
         self._x, self._y = images.x_train[:count], images.y_train[:count]
         self._x_val, self._y_val = images.x_train[count:], images.y_train[count:]
         self._x_test, self._y_test = images.x_test, images.y_test
@@ -138,11 +134,8 @@ class RowTask:
 
     def model_record(self) -> dict[str, Any]:
         """Record of the network in `run.json`."""
-        return {
-            **{name: getattr(self.config, name) for name in NETWORK},
-            **self.reading.to_json(),
-            "parameters": int(self.model.count_params()),
-        }
+        parameters = int(self.model.count_params())
+        return {**self._network, **self.reading.to_json(), "parameters": parameters}
 
     def begin_epoch(self, epoch: int) -> None:
         """Shuffle the training images."""
@@ -167,12 +160,8 @@ class RowTask:
             tf.constant(self._y[picked].astype(np.int32)),
             step_seed(self.config.seed, progress.step),
         )
-        return {
-            "loss": float(loss),
-            "accuracy": float(accuracy),
-            "grad_norm": float(norm),
-            "learning_rate": rate,
-        }
+        numbers = {"loss": float(loss), "accuracy": float(accuracy), "grad_norm": float(norm)}
+        return {**numbers, "learning_rate": rate}
 
     def validate(self) -> dict[str, float]:
         """Mean nats and accuracy on the held-out images."""

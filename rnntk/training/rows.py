@@ -13,7 +13,7 @@ from rnntk.corpora import images, registry
 from rnntk.corpora.images import ImageSet
 from rnntk.errors import RunError
 from rnntk.storage.folder import RunFolder
-from rnntk.training import schedule
+from rnntk.training import device, schedule
 
 if TYPE_CHECKING:
     import keras
@@ -69,7 +69,7 @@ def start(
         RunError, UsageError, TrainingError, Interrupted: as for `character.start`.
         DataError: fewer training images than are held out.
     """
-    session, row_task = _tensorflow(config)
+    session, row_task = device.modules(config, "session", "row_task")
     task = row_task.RowTask(config, data.images, data.record)
     result = session.start(task, path, quiet=quiet, extra=callbacks)
     return result, task.test()
@@ -102,10 +102,10 @@ def resume(
             f"{run.path} was trained on other images ({record['name']}) than these ({data.record['name']})."
         )
     schedule.refuse_finished(config, run.checkpoint("last").progress, run.path)
-    session, row_task = _tensorflow(config)
+    session, row_task = device.modules(config, "session", "row_task")
     task = row_task.RowTask(config, data.images, data.record)
-    before, now = run.record["model"].get("permutation_sha256"), task.reading.to_json()
-    if before != now.get("permutation_sha256"):
+    before, now = run.record["model"], task.reading.to_json()
+    if before.get("permutation_sha256") != now.get("permutation_sha256"):
         raise RunError(
             f"{run.path} read the pixels in another permutation than this rnntk makes of seed {config.seed}; "
             "it cannot be continued exactly. Train a new run."
@@ -119,13 +119,3 @@ def images_of(run: RunFolder, changes: Mapping[str, Any]) -> Images:
     """Images that a run was trained on; `changes` may say where they are now."""
     places = {k: v for k, v in changes.items() if k in ("data_dir", "offline")}
     return load({"data": run.record["corpus"]["name"], **places})[1]
-
-
-def _tensorflow(config: MnistConfig) -> tuple[Any, Any]:
-    """The modules that need TensorFlow, imported once it knows its device and threads."""
-    from rnntk.training import device
-
-    device.ready(config.device, config.threads)
-    from rnntk.training import row_task, session
-
-    return session, row_task

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 
-def log_shares(logits: np.ndarray) -> np.ndarray:
+def log_softmax(logits: np.ndarray) -> np.ndarray:
     """Log-softmax of each row `(N, classes)`, in float64."""
     scores = logits.astype(np.float64)
     scores -= scores.max(axis=1, keepdims=True)
@@ -16,7 +16,7 @@ def log_shares(logits: np.ndarray) -> np.ndarray:
 
 def nats(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Softmax cross-entropy of each row with its label, `(N,)`."""
-    return -log_shares(logits)[np.arange(len(labels)), labels]
+    return -log_softmax(logits)[np.arange(len(labels)), labels]
 
 
 def wilson(share: float, count: int, z: float = 1.959964) -> tuple[float, float]:

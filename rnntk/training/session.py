@@ -212,11 +212,11 @@ def _after_divergence(run: RunFolder, error: Diverged) -> str:
     kept = f"Checkpoint {good[-1]} of {run.path} is from before, and good."
     if run.kind != folder.CHAR_RNN:
         return f"{kept} Train anew with {lower}."
-    on = f" Or continue all the same with: {run.resume_command} --explosion-steps 0"
     again = f"rnntk train --init-from {shown(run.path)} --learning-rate {run.settings['learning_rate'] / 4:g}"
-    return f"{kept} Start from its weights with {lower}, such as: {again}" + (
-        on if error.finite else ""
-    )
+    advice = f"{kept} Start from its weights with {lower}, such as: {again}"
+    if error.finite:
+        advice += f" Or continue all the same with: {run.resume_command} --explosion-steps 0"
+    return advice
 
 
 @contextmanager
@@ -225,10 +225,9 @@ def _disk_errors_explained(run: RunFolder) -> Iterator[None]:
     try:
         yield
     except DiskRefused as error:
+        left = f"Nothing had been saved yet. {error.cure} or choose another folder with `run`, and train anew."
         if checkpoint.steps(run.checkpoints):
-            left = f"What was saved before is whole. {error.cure} and continue with: {run.resume_command}"
-        else:
-            left = f"Nothing had been saved yet. {error.cure} or choose another folder with `run`, and train anew."
+            left = f"Earlier checkpoints are intact. {error.cure} and continue with: {run.resume_command}"
         raise TrainingError(f"{error.problem} {left}") from error
 
 
