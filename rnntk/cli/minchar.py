@@ -130,14 +130,7 @@ def _train(
             "Nothing was saved: this model never is.",
             signal.SIGINT,
         ) from None
-    console.json(
-        "minchar",
-        {
-            **about,
-            "iterations": iterations,
-            "seconds": time.perf_counter() - started,
-            "first_loss": reports[0]["smoothed_loss"],
-            "last_loss": reports[-1]["smoothed_loss"],
-            "reports": reports,
-        },
-    )
+    about |= {"iterations": iterations, "seconds": time.perf_counter() - started}
+    first, last = reports[0]["smoothed_loss"], reports[-1]["smoothed_loss"]
+    about |= {"first_loss": first, "last_loss": last, "reports": reports}
+    console.json("minchar", about)

@@ -36,27 +36,25 @@ def read_config(
     document = read_toml(path)
     values: dict[str, Any] = {}
     for key, value in document.items():
-        name = _plain(key)
+        name = key.replace("-", "_")
         if isinstance(value, dict):
             if commands is not None and key not in commands:
                 raise UsageError(f"{path}: [{key}] is not a command.{did_you_mean(key, commands)}")
         elif name in known:
             values[name] = value
         else:
-            if commands is None:
-                others = _names_of(Config)
-            else:
+            others = _names_of(Config)
+            if commands is not None:
                 others = {one for settings in commands.values() for one in settings()}
             guess = did_you_mean(name, others)
             if name not in others and (guess or commands):
                 raise UsageError(f"{path}: {key!r} is not a setting of any command.{guess}")
     for key, value in document.get(command, {}).items():
-        if _plain(key) not in known:
-            raise UsageError(
-                f"{path}: {key!r} in [{command}] is not a setting of rnntk {command}."
-                + did_you_mean(_plain(key), known)
-            )
-        values[_plain(key)] = value
+        name = key.replace("-", "_")
+        if name not in known:
+            where = f"{path}: {key!r} in [{command}] is not a setting of rnntk {command}."
+            raise UsageError(where + did_you_mean(name, known))
+        values[name] = value
     return values
 
 
@@ -136,7 +134,3 @@ def _shipped() -> tuple[Path, Path]:
     # An installed wheel has configs/ inside the package (beside this module); a checkout beside the package.
     package = Path(__file__).parent.parent
     return package / "configs", package.parent / "configs"
-
-
-def _plain(key: str) -> str:
-    return key.replace("-", "_")

@@ -36,20 +36,14 @@ class LossCurve:
         """
         with self._lock:
             self._read()
-            return {
-                "loss": _thinned(self._loss),
-                "val_loss": _thinned(self._val_loss),
-                "step": self._step,
-                "seconds": self._seconds,
-                "live": self._live(),
-            }
+            losses = {name: _thinned(series) for name, series in self._losses.items()}
+            seen = {"step": self._step, "seconds": self._seconds}
+            return {**losses, **seen, "live": self._live()}
 
     def _begin(self) -> None:
         self._follower = Follower(self._path)
-        self._step = 0
-        self._seconds = 0.0
-        self._loss: list[tuple[int, float]] = []
-        self._val_loss: list[tuple[int, float]] = []
+        self._step, self._seconds = 0, 0.0
+        self._losses: dict[str, list[tuple[int, float]]] = {"loss": [], "val_loss": []}
 
     def _read(self) -> None:
         try:
@@ -63,7 +57,7 @@ class LossCurve:
 
     def _take(self, row: dict[str, Any]) -> None:
         step = self._step = int(row["step"])
-        for name, series in (("loss", self._loss), ("val_loss", self._val_loss)):
+        for name, series in self._losses.items():
             value = row.get(name)
             if isinstance(value, (int, float)) and math.isfinite(value):
                 series.append((step, float(value)))
@@ -72,9 +66,10 @@ class LossCurve:
 
     def _live(self) -> bool:
         try:
-            return time.time() - self._path.stat().st_mtime < _LIVE_SECONDS and bool(self._loss)
+            age = time.time() - self._path.stat().st_mtime
         except OSError:
             return False
+        return age < _LIVE_SECONDS and bool(self._losses["loss"])
 
 
 def _thinned(series: list[tuple[int, float]]) -> list[list[float]]:

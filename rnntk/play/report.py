@@ -21,12 +21,7 @@ def text_of(models: Models) -> str:
     return model.default_prompt + "".join(model.stream(seed=SEED, length=_LENGTH))
 
 
-def report(
-    models: Models,
-    text: str,
-    *,
-    evaluation: dict[str, Any] | None = None,
-) -> str:
+def report(models: Models, text: str, *, evaluation: dict[str, Any] | None = None) -> str:
     """HTML page of one text: the surprisal of every character, the ranked units, the training.
 
     Args:

@@ -85,17 +85,16 @@ def server(app: App) -> uvicorn.Server:
     """The server of an application, quiet and with short timeouts for idle connections."""
     import uvicorn
 
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            log_level="critical",
-            access_log=False,
-            ws="none",
-            server_header=False,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=1,
-        )
+    config = uvicorn.Config(
+        app,
+        log_level="critical",
+        access_log=False,
+        ws="none",
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=1,
     )
+    return uvicorn.Server(config)
 
 
 def run(app: App, bound: socket.socket) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -60,20 +61,20 @@ def features(text: Text) -> list[Feature]:
     inside, the closing one outside.
     """
     by_character = {
-        "column": ("the position in the line", _columns(text.text)),
+        "column": ("the position in the line", _positions(text.text, lambda c: c != "\n")),
         "indent": ("the indentation of the line", _indents(text.text)),
         "quotes": ("being inside quotes", _within(text.text, _QUOTED)),
         "comment": ("being inside a comment", _within(text.text, _COMMENT)),
         "parentheses": ("the depth of parentheses", _depth(text.text, _OPENING, _CLOSING)),
         "braces": ("the depth of braces", _depth(text.text, "{", "}")),
-        "word": ("the position in the word", _word_positions(text.text)),
+        "word": (
+            "the position in the word",
+            _positions(text.text, lambda c: c.isalnum() or c == "_"),
+        ),
         "space": ("white space", [c.isspace() for c in text.text]),
         "capital": ("capital letters", [c.isupper() for c in text.text]),
         "digit": ("digits", [c.isdigit() for c in text.text]),
-        "punctuation": (
-            "punctuation",
-            [unicodedata.category(c)[0] in "PS" for c in text.text],
-        ),
+        "punctuation": ("punctuation", [unicodedata.category(c)[0] in "PS" for c in text.text]),
     }
     found = [
         Feature(name, title, np.repeat(np.array(values, np.float64), text.counts))
@@ -111,16 +112,12 @@ def ranking(
     for feature in found:
         scores = _against(by_rank, feature.values)
         order = np.argsort(-np.abs(scores), kind="stable")[:best]
-        moved = [
-            np.abs(_against(by_rank, np.roll(feature.values, len(units) * k // 4))).max()
-            for k in (1, 2, 3)
-        ]
+        moved = [np.roll(feature.values, len(units) * k // 4) for k in (1, 2, 3)]
+        chance = np.mean([np.abs(_against(by_rank, values)).max() for values in moved])
         listed.append(
             {
-                "name": feature.name,
-                "title": feature.title,
-                "binary": feature.binary,
-                "chance": round(float(np.mean(moved)), 3),
+                **{name: getattr(feature, name) for name in ("name", "title", "binary")},
+                "chance": round(float(chance), 3),
                 "best": [[int(k), round(float(scores[k]), 3)] for k in order],
             }
         )
@@ -140,14 +137,6 @@ def _against(by_rank: NDArray[np.float64], feature: NDArray[np.float64]) -> NDAr
     y = by_rank - by_rank.mean(axis=0)
     scale = np.sqrt((x**2).sum() * (y**2).sum(axis=0))
     return np.divide(x @ y, scale, out=np.zeros(y.shape[1]), where=scale > 0)
-
-
-def _columns(text: str) -> list[int]:
-    found, column = [], 0
-    for c in text:
-        column = 0 if c == "\n" else column + 1
-        found.append(column)
-    return found
 
 
 def _indents(text: str) -> list[int]:
@@ -173,19 +162,13 @@ def _within(text: str, pattern: re.Pattern[str]) -> NDArray[np.bool_]:
 
 
 def _depth(text: str, opening: str, closing: str) -> list[int]:
-    found, depth = [], 0
-    for c in text:
-        depth = max(0, depth + (c in opening) - (c in closing))
-        found.append(depth)
-    return found
+    step = lambda depth, c: max(0, depth + (c in opening) - (c in closing))  # noqa: E731
+    return list(accumulate(text, step, initial=0))[1:]
 
 
-def _word_positions(text: str) -> list[int]:
-    found, place = [], 0
-    for c in text:
-        place = place + 1 if c.isalnum() or c == "_" else 0
-        found.append(place)
-    return found
+def _positions(text: str, inside: Callable[[str], bool]) -> list[int]:
+    """Position of each character in its stretch of characters that are `inside`, from 1; 0 outside."""
+    return list(accumulate(text, lambda place, c: place + 1 if inside(c) else 0, initial=0))[1:]
 
 
 def _syllables(text: Text) -> list[Feature]:
