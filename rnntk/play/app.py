@@ -30,9 +30,7 @@ class Busy(RnntkError):
     """The server has as many requests as it takes on at once."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "The server is handling as many requests as it can. Try again in a moment."
-        )
+        super().__init__("The server is busy with other requests. Try again in a moment.")
 
 
 class Api:
@@ -210,7 +208,7 @@ async def _asked(
                 body += chunk
                 if len(body) > limits.BODY:
                     raise UsageError(
-                        f"The request is over {limits.BODY:,} bytes. Take a part of the text."
+                        f"The request is over {limits.BODY:,} bytes. Shorten the text."
                     )
     except TimeoutError as error:
         raise UsageError("The request took too long to arrive.") from error

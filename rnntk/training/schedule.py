@@ -19,9 +19,8 @@ def learning_rate(config: OptimizationConfig, progress: Progress, total: int) ->
     steps (Loshchilov and Hutter, 2017, without restarts); `plateau` halves when validation stalls.
     """
     if config.schedule == "cosine":
-        return (
-            config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress.step / total)))
-        )
+        done = min(1.0, progress.step / total)
+        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
     if config.schedule == "plateau":
         return config.learning_rate * PLATEAU_FACTOR**progress.reductions
     return config.learning_rate * config.decay_rate**progress.epoch
