@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from rnntk.errors import quoted
 from rnntk.errors import shown as shown  # where every command looks for it
 from rnntk.files import json_text
 
@@ -119,8 +118,3 @@ class Bar:
         """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
-
-
-def typed(words: Iterable[str]) -> str:
-    """Words of a command quoted for the shell."""
-    return quoted(*words)

@@ -9,9 +9,10 @@ import click
 from click.core import ParameterSource
 
 from rnntk import config
-from rnntk.cli.console import Bar, Console, typed
+from rnntk.cli.console import Bar, Console
 from rnntk.cli.options import PATH, config_options, console_options, given_values, option
 from rnntk.config import TextConfig
+from rnntk.errors import quoted
 
 
 @click.command(
@@ -54,7 +55,7 @@ def command(
         console.result(line)
     console.result(f"prepared      {found.prepared.folder}")
     piped = " (with the same text on standard input)" if any(map(is_stream, settings.input)) else ""
-    console.note(f"Train on it with: {typed(_training(ctx, settings))}{piped}")
+    console.note(f"Train on it with: {quoted(*_training(ctx, settings))}{piped}")
     console.json("prep", {"corpus": found.record, "folder": str(found.prepared.folder)})
 
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnntk import config, duration
-from rnntk.cli.console import Console, shown, typed
+from rnntk.cli.console import Console, shown
 from rnntk.cli.model import without_false_advice
 from rnntk.cli.options import PATH, console_options, given, option, runs_dir_option
 from rnntk.cli.table import Column, age, size, table, terminal_width
 from rnntk.config import MnistConfig, TrainConfig
-from rnntk.errors import RunError
+from rnntk.errors import RunError, quoted
 from rnntk.storage import folder
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def _facts(d: Details) -> list[tuple[str, str]]:
         ("model", _model(s.model, record["model"])),
         ("corpus", _corpus(record["corpus"])),
         ("split", parts and ", ".join(parts) + " symbols, in this order"),
-        ("settings", typed(words) or "all defaults"),
+        ("settings", quoted(*words) or "all defaults"),
         ("trained", steps),
         ("loss", _losses(d)),
         *(("checkpoint", _checkpoint(d, c)) for c in d.checkpoints),

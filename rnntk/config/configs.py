@@ -11,15 +11,9 @@ from rnntk import duration
 from rnntk.config.fields import FRACTION, POSITIVE, Config, Range, at_least, setting
 from rnntk.errors import UsageError
 
-EXPLOSION_STEPS = 200
-
 CELLS = ("lstm", "gru", "rnn")
-
-MOST_SYMBOLS = 10**8
-"""Most symbols of all texts sampled at once: all but the first wait in memory, 8 bytes each."""
-
-MOST_IN_BEAM = 10**7
-"""Most symbols of all hypotheses of a beam: 16 bytes each, copied at every step."""
+MOST_SYMBOLS = 10**8  # of all texts sampled at once: all but the first wait in memory, 8 bytes each
+MOST_IN_BEAM = 10**7  # of all hypotheses of a beam: 16 bytes each, copied at every step
 
 
 @dataclass(frozen=True, repr=False)
@@ -156,7 +150,7 @@ class StoppingConfig(Config):
         on_resume="kept",
     )
     explosion_steps: int = setting(
-        EXPLOSION_STEPS,
+        200,
         "Stop when the loss stays above twice the uniform loss (2 ln V) for this many steps; 0 disables this.",
         at_least(0),
         on_resume="kept",

@@ -106,10 +106,10 @@ class Checkpoints(keras.callbacks.Callback):
         if self._metrics is None:
             return
         self._metrics.flush()
-        arrays = {"weights": weights, "optimizer": optimizer, "states": states}
-        checkpoint.write(self._run.checkpoints, **arrays, progress=self._progress)
-        best = int(self._progress.best["step"]) if self._progress.best else None
-        checkpoint.prune(self._run.checkpoints, self._task.config.keep, step, best)
+        p, path = self._progress, self._run.checkpoints
+        checkpoint.write(path, weights=weights, optimizer=optimizer, states=states, progress=p)
+        best = int(p.best["step"]) if p.best else None
+        checkpoint.prune(path, self._task.config.keep, step, best)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Save when due, and when the validation is the best so far."""

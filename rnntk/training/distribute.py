@@ -16,7 +16,6 @@ import logging
 import os
 import re
 import signal
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -31,6 +30,7 @@ from rnntk.errors import TrainingError, UsageError
 from rnntk.models.char_rnn import CharRNN
 from rnntk.training import cluster
 from rnntk.training.job import ALONE, Job
+from rnntk.training.loop import signals_handled
 from rnntk.training.step import TrainStep, shard_sizes
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def start(settings: DistributeConfig) -> Job:
     worker = f"Worker {found.index} of {count}"
     log.info(f"{worker} at {address} waits for the others.")
     try:
-        with _killable():
+        with signals_handled(signal.SIG_DFL):  # Python's handlers would wait for TensorFlow
             strategy = _multi_worker(variable)
     except (tf.errors.OpError, RuntimeError) as error:
         raise TrainingError(
@@ -85,20 +85,6 @@ def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
 @functools.cache
 def _multi_worker(tf_config: str) -> tf.distribute.Strategy:  # noqa: ARG001 (TensorFlow reads it itself)
     return tf.distribute.MultiWorkerMirroredStrategy()
-
-
-@contextmanager
-def _killable() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the process while it waits inside TensorFlow, where Python's handlers cannot run."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {n: signal.signal(n, signal.SIG_DFL) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _reason(error: Exception) -> str:

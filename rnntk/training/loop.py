@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Protocol
@@ -78,29 +78,31 @@ class Task(Protocol):
 
 
 class Stopped:
-    """The signal that asked to stop, or None; read between steps."""
+    """A signal handler that stops training after the step; a second Ctrl-C stops at once."""
 
-    def __init__(self) -> None:
-        self.signal_number: int | None = None
+    signal_number: int | None = None
 
-    @contextmanager
-    def on_signals(self) -> Iterator[Stopped]:
-        """Make Ctrl-C and SIGTERM stop training after the step; a second Ctrl-C stops at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield self
-            return
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        """Note the signal."""
+        if self.signal_number is not None:
+            raise KeyboardInterrupt
+        self.signal_number = number
 
-        def wish(number: int, _frame: FrameType | None) -> None:
-            if self.signal_number is not None:
-                raise KeyboardInterrupt
-            self.signal_number = number
 
-        before = {n: signal.signal(n, wish) for n in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+@contextmanager
+def signals_handled(
+    handler: Callable[[int, FrameType | None], Any] | signal.Handlers,
+) -> Iterator[None]:
+    """Context in which `handler` gets Ctrl-C and SIGTERM; in the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {n: signal.signal(n, handler) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def fit(
@@ -126,8 +128,10 @@ def fit(
         Diverged: loss, gradient or weights are not finite, or the loss has stayed far too high.
     """
     config = task.config
-    numbers = {"epochs": config.epochs, "steps": task.steps_per_epoch, "verbose": 0}
-    calls = keras.callbacks.CallbackList(list(callbacks), model=task.model, **numbers)
+    steps = task.steps_per_epoch
+    calls = keras.callbacks.CallbackList(
+        list(callbacks), model=task.model, epochs=config.epochs, steps=steps, verbose=0
+    )
     task.model.stop_training = False
     begin = time.perf_counter()
     before = progress.seconds
@@ -146,7 +150,7 @@ def fit(
             logs = task.step(progress)
             logs["rate"] = task.items_per_step / (time.perf_counter() - started)
             divergence.check_finite(logs, progress.step + 1)
-            progress.stepped(logs["loss"], task.steps_per_epoch)
+            progress.stepped(logs["loss"], steps)
             divergence.count_high(progress, logs["loss"], task.uniform_loss, config.explosion_steps)
             due = progress.step % config.val_every == 0 if config.val_every else progress.batch == 0
             if due:

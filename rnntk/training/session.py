@@ -176,7 +176,8 @@ def train(
             if isinstance(task.config, TrainConfig) and task.config.sample_every:
                 listeners.append(callbacks.Samples(run, progress, report, board))
         saving = callbacks.Checkpoints(run, task, progress, metrics)
-        stopped = stack.enter_context(Stopped().on_signals())
+        stopped = Stopped()
+        stack.enter_context(loop.signals_handled(stopped))
         stack.enter_context(task.job.watched(run.path))
         try:
             reason = loop.fit(task, progress, [*listeners, *extra, saving], stopped)
