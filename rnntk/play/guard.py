@@ -62,12 +62,10 @@ class Guard:
         host = headers.get("host", "")
         if not self._is_own(host):
             return f"This server is not {host!r}. Open the address that rnntk play printed."
-        origin = headers.get("origin")
-        if origin is not None and origin != f"{scope['scheme']}://{host}":
-            return "Pages from elsewhere may not use this server."
-        if headers.get("sec-fetch-site", "none") in ("cross-site", "same-site") and (
-            headers.get("sec-fetch-mode") != "navigate" or scope["method"] != "GET"
-        ):
+        own = f"{scope['scheme']}://{host}"
+        linked = headers.get("sec-fetch-mode") == "navigate" and scope["method"] == "GET"
+        foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site") and not linked
+        if foreign or headers.get("origin", own) != own:
             return "Pages from elsewhere may not use this server."
         return None
 

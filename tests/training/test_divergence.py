@@ -139,7 +139,7 @@ def test_a_finite_explosion_stops_and_the_good_checkpoints_stay(
     assert "twice the uniform loss" in message
     assert f"Checkpoint 10 of {tmp_path / 'r'} is from before, and good" in message
     assert (
-        f"lower --learning-rate or --clip-norm, such as: rnntk train --init-from {tmp_path / 'r'} "
+        f"lower learning_rate or clip_norm, such as: rnntk train --init-from {tmp_path / 'r'} "
         "--learning-rate 0.0005" in message
     )
     assert "--explosion-steps 0" in message

@@ -33,7 +33,7 @@ def pictures(seed: int = 0, count: int = 130) -> ImageSet:
     for i, label in enumerate(labels):
         x[i, label // 2, 3 * (label % 2) : 3 * (label % 2) + 3] = 255
     return ImageSet(
-        x[:count], labels[:count], x[count:], labels[count:], name="bars", title="bars", verified=False
+        x[:count], labels[:count], x[count:], labels[count:], name="bars", title="bars"
     )  # fmt: skip
 
 
