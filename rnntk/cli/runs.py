@@ -125,7 +125,20 @@ def show(ctx: click.Context, run: Path | None, runs_dir: Path, console: Console)
         console.result(f"{key:<13} {value}")
     for text in _next_commands(d):
         console.note(text)
-    console.json("runs show", _details_json(d))
+    record, progress = d.run.record, d.progress
+    facts = {
+        **_as_json(d.summary),
+        **{name: record.get(name) for name in ("created", "settings", "versions")},
+        "changed_settings": d.changed,
+        "model_record": record["model"],
+        "corpus_record": record["corpus"],
+        **{name: progress and getattr(progress, name) for name in ("epoch", "seconds", "best")},
+        "last": d.last,
+        "checkpoints": [
+            {"step": c.step, "bytes": c.bytes, "problem": c.problem} for c in d.checkpoints
+        ],
+    }
+    console.json("runs show", facts)
 
 
 def _facts(d: Details) -> list[tuple[str, str]]:
@@ -139,6 +152,7 @@ def _facts(d: Details) -> list[tuple[str, str]]:
         word for name, value in d.changed.items() for word in config.typed_setting(name, value)
     ]
     versions = [f"{name} {version}" for name, version in (record.get("versions") or {}).items()]
+    best = p.best if p else None
     steps = p and f"{p.step:,} steps, {p.epoch} epochs, {duration.show(p.seconds)}"
     facts = [
         ("run", f"{shown(d.run.path)} ({s.kind}), {size(s.bytes)}"),
@@ -149,7 +163,7 @@ def _facts(d: Details) -> list[tuple[str, str]]:
         ("settings", quoted(*words) or "all defaults"),
         ("trained", steps),
         ("loss", _losses(d)),
-        *(("checkpoint", _checkpoint(d, c)) for c in d.checkpoints),
+        *(("checkpoint", _checkpoint(c, best)) for c in d.checkpoints),
         ("checkpoint", "" if d.checkpoints else "none yet"),
         ("versions", ", ".join(versions) or "unknown"),
     ]
@@ -193,8 +207,7 @@ def _losses(d: Details) -> str:
     return ", ".join(parts) or "none yet"
 
 
-def _checkpoint(d: Details, c: CheckpointSummary) -> str:
-    best = d.progress.best if d.progress else None
+def _checkpoint(c: CheckpointSummary, best: dict[str, float] | None) -> str:
     mark = ", the best" if best and int(best["step"]) == c.step else ""
     return f"step {c.step:,}, {size(c.bytes)}{mark}" + (f": {c.problem}" if c.problem else "")
 
@@ -215,19 +228,3 @@ def _next_commands(d: Details) -> list[str]:
     # A finished run continues only with a higher limit.
     more = f" {config.flag(limit)} {2 * getattr(settings, limit)}" if limit else ""
     return [*texts, f"Continue it: {d.run.resume_command}{more}"]
-
-
-def _details_json(d: Details) -> dict[str, Any]:
-    record, progress = d.run.record, d.progress
-    return {
-        **_as_json(d.summary),
-        **{name: record.get(name) for name in ("created", "settings", "versions")},
-        "changed_settings": d.changed,
-        "model_record": record["model"],
-        "corpus_record": record["corpus"],
-        **{name: progress and getattr(progress, name) for name in ("epoch", "seconds", "best")},
-        "last": d.last,
-        "checkpoints": [
-            {"step": c.step, "bytes": c.bytes, "problem": c.problem} for c in d.checkpoints
-        ],
-    }

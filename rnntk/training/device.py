@@ -72,8 +72,8 @@ def ready(device: str, threads: int | None) -> str:
     gpus = tf.config.list_physical_devices("GPU")
     if device == "gpu" and not gpus:
         raise UsageError(
-            "--device gpu was asked for, but TensorFlow finds no GPU on this machine. Use --device auto or cpu, "
-            "or install TensorFlow with GPU support: pip install 'tensorflow[and-cuda]'"
+            "No GPU found. Set `device` to auto or cpu, or install TensorFlow with GPU support: "
+            "pip install 'tensorflow[and-cuda]'"
         )
     if device == "cpu" and gpus:
         tf.config.set_visible_devices([], "GPU")

@@ -24,7 +24,7 @@ def configure(threads: int | None = None) -> int:
     global _cores
     cores = available_cores() if threads is None else threads
     if cores < 1:
-        raise UsageError(f"--threads is {cores}; it must be at least 1.")
+        raise UsageError(f"`threads` must be at least 1, got {cores}.")
     wanted = (1, cores)
     current = (
         tf.config.threading.get_intra_op_parallelism_threads(),
@@ -35,10 +35,7 @@ def configure(threads: int | None = None) -> int:
             tf.config.threading.set_intra_op_parallelism_threads(1)
             tf.config.threading.set_inter_op_parallelism_threads(cores)
         except RuntimeError as error:
-            raise UsageError(
-                "TensorFlow has started, so its threads cannot be set any more; "
-                "set --threads when the program starts."
-            ) from error
+            raise UsageError("TensorFlow has started already: set `threads` before.") from error
     _cores = cores
     return cores
 
