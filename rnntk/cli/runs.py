@@ -148,9 +148,7 @@ def _facts(d: Details) -> list[tuple[str, str]]:
     ago = written if written == "now" else f"{written} ago"
     split = record["corpus"].get("split") or {}
     parts = [f"{name} {end - begin:,}" for name, (begin, end) in split.items() if end > begin]
-    words = [
-        word for name, value in d.changed.items() for word in config.typed_setting(name, value)
-    ]
+    words = [word for item in d.changed.items() for word in config.typed_setting(*item)]
     versions = [f"{name} {version}" for name, version in (record.get("versions") or {}).items()]
     best = p.best if p else None
     steps = p and f"{p.step:,} steps, {p.epoch} epochs, {duration.show(p.seconds)}"

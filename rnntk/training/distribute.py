@@ -232,7 +232,7 @@ class SharedStep(TrainStep):
             )
         optimizer._all_reduce_sum_gradients = list
         super().__init__(model, optimizer, **clipping)
-        self._first_lanes = self._per_replica([np.int32(rows.start) for rows in self._rows])
+        self._first_rows = self._per_replica([np.int32(rows.start) for rows in self._rows])
 
     def __call__(
         self, x: Any, y: Any, states: Sequence[Any], seed: tf.Tensor
@@ -241,7 +241,7 @@ class SharedStep(TrainStep):
         loss, norm, wishes, new_states = self._compiled(
             self._per_replica([x[rows] for rows in self._rows]),
             self._per_replica([y[rows] for rows in self._rows]),
-            self._first_lanes,
+            self._first_rows,
             list(states),
             tf.convert_to_tensor(seed, tf.int32),
             tf.constant(self._job.wish),
@@ -287,13 +287,13 @@ class SharedStep(TrainStep):
         self,
         x: tf.Tensor,
         y: tf.Tensor,
-        first_lane: tf.Tensor,
+        first_row: tf.Tensor,
         states: list[tf.Tensor],
         seed: tf.Tensor,
         wish: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         loss, gradients, new_states = self.loss_and_gradients(
-            x, y, states, seed, first_lane, self._batch_size
+            x, y, states, seed, first_row, self._batch_size
         )
         # In one message: a small network's gradients travel as long as the way is, not as they are large.
         context = tf.distribute.get_replica_context()
