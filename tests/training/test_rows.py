@@ -154,7 +154,7 @@ def test_the_test_images_touch_nothing(tmp_path: Path) -> None:
     one, two = start(tmp_path / "one", images), start(tmp_path / "two", blank)
     assert same(weights(tmp_path / "one"), weights(tmp_path / "two"))
     assert one.result.progress.best == two.result.progress.best
-    assert one.loss != two.loss
+    assert one.test.loss != two.test.loss
 
 
 def test_held_out_images_are_not_trained_on(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_resume_inside_an_epoch_is_bit_for_bit(tmp_path: Path, kind: dict[str, A
     assert folder.open_run(tmp_path / "part").checkpoint().progress.batch == 3
     resumed = resume(tmp_path / "part", max_steps=10_000)
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "part"))
-    assert np.array_equal(whole.logits, resumed.logits)
+    assert np.array_equal(whole.test.logits, resumed.test.logits)
     assert whole.result.progress.best == resumed.result.progress.best
 
 
