@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-import webbrowser
 from pathlib import Path
 
 import click
 
-from rnntk.cli.console import Console, on_a_desktop
-from rnntk.cli.options import console_options, option, runs_dir_option
+from rnntk.cli.console import Console
+from rnntk.cli.options import console_options, runs_dir_option, server_options
 
 
 @click.command(
@@ -19,30 +18,11 @@ Examples:
   rnntk board
   rnntk board --runs-dir /data/runs --port 8000 --no-open""",
 )
-@option(
-    "--host",
-    default="127.0.0.1",
-    help="The address to listen at; 0.0.0.0 shows the runs to the whole network.",
-)
-@option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    help="The port; 0 is any free one.  [default: 6006, or the next free one]",
-)
-@option(
-    "--open/--no-open",
-    "open_browser",
-    default=None,
-    help="Open it in the browser.  [default: on a desktop, from a terminal]",
-)
+@server_options(6006)
 @runs_dir_option
 @console_options
 def command(
-    host: str,
-    port: int | None,
-    open_browser: bool | None,
-    runs_dir: Path,
-    console: Console,
+    host: str, port: int | None, open_browser: bool | None, runs_dir: Path, console: Console
 ) -> None:
     """Show the runs in TensorBoard: loss, gradient norm, learning rate, samples, graph, hyperparameters.
 
@@ -55,7 +35,6 @@ def command(
         console.json("board", {"url": url, "runs_dir": str(runs_dir)})
         sys.stdout.flush()
         console.note(f"TensorBoard shows {runs_dir} there. Press Ctrl-C to end it.")
-        if on_a_desktop() if open_browser is None else open_browser:
-            webbrowser.open(url)
+        console.open_page(url, open_browser)
 
     board.serve(runs_dir, host=host, port=port, ready=ready)

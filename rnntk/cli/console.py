@@ -1,17 +1,16 @@
-"""Where things are printed: results on stdout, notes on stderr, one JSON object when asked."""
+"""Output of the commands: results on stdout, notes on stderr, one JSON object with --json."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from rnntk.errors import quoted
 from rnntk.errors import shown as shown  # where every command looks for it
 from rnntk.files import json_text
 
@@ -25,12 +24,9 @@ def print_error(error: object) -> None:
 
 @dataclass(frozen=True)
 class Console:
-    """How much is printed, and in which form. What the library logs is printed as notes.
+    """Output of a command: no notes when `quiet`, more when `verbose`, results as one object when `as_json`.
 
-    Attributes:
-        quiet: no notes.
-        verbose: more notes.
-        as_json: results are one JSON object.
+    Log records of the library are printed as notes.
     """
 
     quiet: bool = False
@@ -59,16 +55,28 @@ class Console:
         if not self.as_json:
             click.echo(text)
 
-    def json(self, command: str, values: dict[str, Any]) -> None:
+    def facts(self, facts: Mapping[str, str]) -> None:
+        """Lines of the result, each a name and a value."""
+        for name, value in facts.items():
+            self.result(f"{name:<13} {value}")
+
+    def json(self, command: str, values: Mapping[str, Any]) -> None:
         """The result as one object on stdout, when it was asked for."""
         if self.as_json:
             head = {"schema_version": SCHEMA_VERSION, "command": command}
             click.echo(json_text({**head, **values}, indent=2))
 
-    @property
-    def shows_progress(self) -> bool:
-        """Whether a bar makes sense: not quiet, and stderr is a terminal."""
-        return not self.quiet and sys.stderr.isatty()
+    def open_page(self, url: str, wanted: bool | None) -> None:
+        """Open a page in the browser; by default only on a desktop, not in a pipe, a container or over ssh."""
+        if wanted is None:
+            displays = map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY"))
+            wanted = (sys.platform in ("win32", "darwin") or any(displays)) and (
+                sys.stdout.isatty() and sys.stdin.isatty()
+            )
+        if wanted:
+            import webbrowser
+
+            webbrowser.open(url)
 
 
 class _Notes(logging.Handler):
@@ -80,13 +88,7 @@ class _Notes(logging.Handler):
 
 
 class Bar:
-    """A progress bar that appears at the first call and only on a terminal.
-
-    Args:
-        console: says whether it may appear.
-        title: stands before it.
-        unit: what is counted.
-    """
+    """A progress bar that appears at the first call and only on a terminal; `unit` is counted."""
 
     def __init__(self, console: Console, title: str, unit: str = "B") -> None:
         self._console, self._title, self._unit = console, title, unit
@@ -94,20 +96,15 @@ class Bar:
 
     def __call__(self, done: int, total: int) -> None:
         """Show `done` of `total`."""
-        if not self._console.shows_progress:
+        if self._console.quiet or not sys.stderr.isatty():
             return
         if self._bar is None:
             from tqdm import tqdm  # here, because it takes as long to import as the rest of rnntk
 
             self._bar = tqdm(
-                total=total,
-                desc=self._title,
-                unit=self._unit,
-                unit_scale=True,
-                leave=False,
-                dynamic_ncols=True,
-                delay=0.5,
-            )
+                total=total, desc=self._title, unit=self._unit, unit_scale=True,
+                leave=False, dynamic_ncols=True, delay=0.5,
+            )  # fmt: skip
         self._bar.total = total
         self._bar.update(done - self._bar.n)
 
@@ -121,16 +118,3 @@ class Bar:
         """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
-
-
-def on_a_desktop() -> bool:
-    """Whether a browser window can be opened for a person: not in a pipe, a container or over ssh."""
-    if not (sys.stdout.isatty() and sys.stdin.isatty()):
-        return False
-    displays = ("DISPLAY", "WAYLAND_DISPLAY")
-    return sys.platform in ("win32", "darwin") or any(map(os.environ.get, displays))
-
-
-def typed(words: Iterable[str]) -> str:
-    """Words of a command as a user can paste them into a shell, each quoted where it must be."""
-    return quoted(*words)

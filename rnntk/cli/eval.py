@@ -1,4 +1,4 @@
-"""`rnntk eval`: how well a model knows a text, beside what simpler models make of it."""
+"""`rnntk eval`: the loss of a model on a text, beside baselines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from rnntk.cli.console import SCHEMA_VERSION, Bar, Console, shown
 from rnntk.cli.model import load, model_options
-from rnntk.cli.options import config_options, console_options, option
+from rnntk.cli.options import FILE, config_options, console_options, option
 from rnntk.config import TextConfig
 from rnntk.errors import RnntkError, UsageError
 
@@ -23,14 +23,8 @@ if TYPE_CHECKING:
 
 # How the run's text became symbols is the run's, and so it is for any other text.
 FIXED = (
-    "corpus",
-    "preprocessor",
-    "newline",
-    "normalize",
-    "min_count",
-    "unknown_symbol",
-    "accept_licence",
-)
+    "corpus", "preprocessor", "newline", "normalize", "min_count", "unknown_symbol", "accept_licence",
+)  # fmt: skip
 OWN = "this model"
 
 
@@ -62,15 +56,10 @@ Examples:
     show_default=False,
     help="Measure baselines on the same text: n-grams of the training text, and xz (the default).",
 )
-@option(
-    "--costs",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write the bits of each character, as JSON.",
-)
+@option("--costs", type=FILE, metavar="FILE", help="Write the bits of each character, as JSON.")
 @option(
     "--html",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     metavar="FILE",
     help="Write the report of rnntk play --report: the text shaded by surprise, as a web page.",
 )
@@ -104,7 +93,18 @@ def command(
     if costs is not None:
         _write_costs(costs, model, name, evaluation)
     if html is not None:
-        _write_report(html, model, name, evaluation, rows)
+        from rnntk.files import write_bytes
+        from rnntk.play import report
+        from rnntk.play.models import Models
+
+        figures = {
+            "of": name,
+            "characters": evaluation.characters,
+            "bits_per_character": rows,
+            "own": OWN,
+        }
+        page = report.report(Models(model), evaluation.text, evaluation=figures)
+        write_bytes(html, page.encode(), advice="Name another file with --html.")
     _print(console, model, name, evaluation, rows)
     for path in (costs, html):
         if path is not None:
@@ -125,20 +125,16 @@ def command(
 
 
 def _measure(
-    console: Console,
-    model: LanguageModel,
-    split: str | None,
-    values: dict[str, Any],
+    console: Console, model: LanguageModel, split: str | None, values: dict[str, Any]
 ) -> tuple[str, Evaluation, Baselines | None]:
-    """What the text is called, its evaluation, and the baselines of it."""
+    """Name of the text, its evaluation, and its baselines."""
     from rnntk.decoding import baselines, splits
     from rnntk.text import corpus
 
     places = {"data_dir": values["data_dir"], "offline": values["offline"]}
     parts = model.run.record["corpus"].get("split")
-    bar = Bar(console, "reading", " symbols")
     prepared = None
-    try:
+    with Bar(console, "reading", " symbols") as bar:
         if values["input"]:
             name = ", ".join("standard input" if p == "-" else p for p in values["input"])
             reading = {k: values[k] for k in ("input", "glob", "encoding", "errors")}
@@ -146,23 +142,16 @@ def _measure(
             reading |= {"corpus": None, "newline": "keep", "normalize": False}
             text = corpus.read(splits.text_settings(model.run, **reading), model.preprocessor)
             evaluation = model.evaluate(text, on_unknown=values["on_unknown"], progress=bar)
-            if evaluation.left_out:
-                many = (
-                    "1 character"
-                    if evaluation.left_out == 1
-                    else f"{evaluation.left_out:,} characters"
-                )
+            if count := evaluation.left_out:
+                many = "1 character" if count == 1 else f"{count:,} characters"
                 console.note(f"Left out {many} that the model does not know.")
         else:
             name, start, end = splits.split_range(model.run, split)
             prepared = splits.training_text(model.run, **places)
+            characters = prepared.characters(start, end)
             evaluation = model.evaluate_ids(
-                prepared.ids[start:end],
-                characters=prepared.characters(start, end),
-                progress=bar,
+                prepared.ids[start:end], characters=characters, progress=bar
             )
-    finally:
-        bar.close()
     if not values["floors"]:
         return name, evaluation, None
     if prepared is None and parts:
@@ -179,8 +168,9 @@ def _write_costs(path: Path, model: LanguageModel, name: str, evaluation: Evalua
     """Write the bits of each character, or of each symbol where characters have none; null where not known."""
     from rnntk.files import write_bytes
 
-    by_character = evaluation.character_nats
-    nats = by_character[1:] if by_character is not None else evaluation.nats
+    nats, per, text = evaluation.nats, "symbol", evaluation.symbols
+    if evaluation.character_nats is not None:
+        nats, per, text = evaluation.character_nats[1:], "character", evaluation.text
     bits = (nats / math.log(2)).round(4).tolist()
     body = {
         "schema_version": SCHEMA_VERSION,
@@ -188,33 +178,11 @@ def _write_costs(path: Path, model: LanguageModel, name: str, evaluation: Evalua
         "step": model.step,
         "of": name,
         "unit": "bits",
-        "per": "character" if by_character is not None else "symbol",
-        "text": evaluation.text if by_character is not None else evaluation.symbols,
+        "per": per,
+        "text": text,
         "costs": [None, *(b if math.isfinite(b) else None for b in bits)],
     }
     write_bytes(path, json.dumps(body).encode(), advice="Name another file with --costs.")
-
-
-def _write_report(
-    path: Path,
-    model: LanguageModel,
-    name: str,
-    evaluation: Evaluation,
-    rows: list[tuple[str, float]],
-) -> None:
-    """Write the report of the text's beginning, with the figures of all of it."""
-    from rnntk.files import write_bytes
-    from rnntk.play import report
-    from rnntk.play.models import Models
-
-    whole = {
-        "of": name,
-        "characters": evaluation.characters,
-        "bits_per_character": rows,
-        "own": OWN,
-    }
-    page = report.report(Models(model), evaluation.text, evaluation=whole)
-    write_bytes(path, page.encode(), advice="Name another file with --html.")
 
 
 def _print(
@@ -224,22 +192,22 @@ def _print(
     evaluation: Evaluation,
     rows: list[tuple[str, float]],
 ) -> None:
-    console.result(f"run           {shown(model.run.path)} at step {model.step}")
-    console.result(f"text          {name}, {evaluation.characters:,} characters")
-    console.result(f"nats          {evaluation.loss:.4f} per symbol")
-    console.result(f"perplexity    {evaluation.perplexity:.4f} per symbol")
-    console.result(f"bits          {evaluation.bits_per_character:.4f} per character")
+    console.facts(
+        {
+            "run": f"{shown(model.run.path)} at step {model.step}",
+            "text": f"{name}, {evaluation.characters:,} characters",
+            "nats": f"{evaluation.loss:.4f} per symbol",
+            "perplexity": f"{evaluation.perplexity:.4f} per symbol",
+            "bits": f"{evaluation.bits_per_character:.4f} per character",
+        }
+    )
     if model.preprocessor.name == "bytes":
-        console.result(
-            f"              {evaluation.bits_per_symbol:.4f} per byte ({len(evaluation.symbols):,} of them)"
-        )
+        bits, count = evaluation.bits_per_symbol, len(evaluation.symbols)
+        console.facts({"": f"{bits:.4f} per byte ({count:,} of them)"})
     if evaluation.bits_per_syllable is not None:
-        console.result(
-            f"              {evaluation.bits_per_syllable:.4f} per Hangul syllable "
-            f"({evaluation.syllables:,} of them)"
-        )
+        bits = evaluation.bits_per_syllable
+        console.facts({"": f"{bits:.4f} per Hangul syllable ({evaluation.syllables:,} of them)"})
     if len(rows) > 1:
         console.result("\nbits per character, beside the baselines")
         for label, value in rows:
-            mark = "  <" if label == OWN else ""
-            console.result(f"  {value:6.3f}  {label}{mark}")
+            console.result(f"  {value:6.3f}  {label}" + ("  <" if label == OWN else ""))

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-from rnntk.cli.chosen import chosen
 from rnntk.cli.console import Console, shown
-from rnntk.cli.model import model_options
+from rnntk.cli.model import chosen, model_options
 from rnntk.cli.options import PATH, console_options, option
 
 # How to open each format without rnntk.
@@ -69,11 +68,13 @@ def command(
         # On the CPU: a graph traced where there is a GPU could hold cuDNN's operators, which run nowhere else.
         device.ready("cpu", None)
     made = export.export(found, saved, format, target)
-    console.result(f"run           {shown(found.path)} at step {made.step}")
-    console.result(f"exported      {shown(made.path)} ({format})")
-    console.result(f"described in  {shown(made.sidecar)}")
-    console.result(
-        f"checked       differs from the run's own logits by at most {made.difference:.2g}"
+    console.facts(
+        {
+            "run": f"{shown(found.path)} at step {made.step}",
+            "exported": f"{shown(made.path)} ({format})",
+            "described in": shown(made.sidecar),
+            "checked": f"differs from the run's own logits by at most {made.difference:.2g}",
+        }
     )
     console.note(f"Open it: {OPEN_WITH[format].format(made.path.as_posix())}")
     console.json(

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from rnntk.cli.console import Console, shown
-from rnntk.cli.options import PATH, console_options, option, runs_dir_option
+from rnntk.cli.options import PATH, console_options, option, run_option, runs_dir_option
 
 
 @click.command(
@@ -37,7 +37,7 @@ Examples:
     default=1.0,
     help="Bias that the LSTM's code added to its forget gate; TensorFlow 1's default is 1.",
 )
-@option("--run", type=PATH, metavar="DIR", help="The new run folder.  [default: runs/<corpus>-<n>]")
+@run_option
 @runs_dir_option
 @console_options
 def command(
@@ -83,14 +83,14 @@ def command(
         versions=device.versions(),
     )
     model, text = made.record["model"], made.record["corpus"]
-    console.result(f"run           {shown(made.path)}")
-    console.result(f"from          {shown(prefix)}, step {step}")
-    console.result(
-        f"model         {model['cell']}, {model['layers']} layers of {model['units']}, embedding {model['embedding']}, "
-        f"{model['parameters']:,} parameters"
-    )
-    console.result(
-        f"vocabulary    {len(vocabulary)} symbols of {shown(vocabulary_file)}, by {text['preprocessor']}"
+    shape = f"{model['cell']}, {model['layers']} layers of {model['units']}, embedding {model['embedding']}"
+    console.facts(
+        {
+            "run": shown(made.path),
+            "from": f"{shown(prefix)}, step {step}",
+            "model": f"{shape}, {model['parameters']:,} parameters",
+            "vocabulary": f"{len(vocabulary)} symbols of {shown(vocabulary_file)}, by {text['preprocessor']}",
+        }
     )
     console.note(f"Sample from it: rnntk sample {shown(made.path)}")
     console.json(

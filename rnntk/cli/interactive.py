@@ -15,7 +15,7 @@ from rnntk.cli import shading, stream
 from rnntk.cli.console import Console, print_error
 from rnntk.config import SampleConfig
 from rnntk.config.fields import hints
-from rnntk.errors import DataError, RnntkError, UsageError, nearest
+from rnntk.errors import RnntkError, UsageError, nearest
 
 if TYPE_CHECKING:
     from rnntk.decoding.generate import Piece
@@ -38,22 +38,13 @@ A text that begins with a colon is typed with two."""
 
 
 class Session:
-    """One sitting at the prompt.
-
-    Args:
-        console: where notes go.
-        model: generates the text.
-        settings: to begin with.
-        shaded: whether characters are coloured.
-    """
+    """One interactive session; `shaded` texts are coloured by surprisal."""
 
     def __init__(
         self, console: Console, model: LanguageModel, settings: SampleConfig, shaded: bool
     ) -> None:
-        self._console = console
-        self._model = model
-        self._settings = settings
-        self._shaded = shaded
+        self._console, self._model = console, model
+        self._settings, self._shaded = settings, shaded
         self._text = model.default_prompt
         self._generated = 0  # texts since the seed was set
 
@@ -65,8 +56,8 @@ class Session:
         while True:
             try:
                 line = _line()
-            except DataError as error:
-                print_error(error)
+            except UnicodeDecodeError as error:  # the lines after it can be read
+                print_error(stream.not_utf8("The line", error))
                 continue
             except KeyboardInterrupt:
                 if not terminal:
@@ -146,21 +137,7 @@ def _kept(pieces: Iterable[Piece], parts: list[str]) -> Iterator[Piece]:
 
 
 def _line() -> str | None:
-    """The next line without its end; None at the end of stdin.
-
-    Raises:
-        DataError: it is not UTF-8. The line after it can be read.
-    """
-    try:
-        return _next_line()
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"The line is not UTF-8: bytes {error.object[error.start : error.end].hex(' ')} at offset {error.start}. "
-            "It is passed over; convert it first, for example with iconv."
-        ) from error
-
-
-def _next_line() -> str | None:
+    """The next line without its end; None at the end of stdin."""
     if sys.stdin.isatty() and sys.stdout.isatty():
         with contextlib.suppress(ImportError):  # Windows has none
             import readline  # noqa: F401  (with it, input() has history and editing)

@@ -23,7 +23,7 @@ from rnntk.errors import Interrupted, RnntkError, did_you_mean
 COMMANDS = {
     "prep": "Prepare a text: detect its encoding, count its symbols.",
     "train": "Train a character model; prepares the text if needed.",
-    "sample": "Draw text from a trained model.",
+    "sample": "Generate text with a trained model.",
     "export": "Write a trained network for Keras, TensorFlow, ONNX or NumPy.",
     "import": "Make a run of a TensorFlow 1 checkpoint.",
     "eval": "Measure a model on held-out text, beside n-grams and xz.",
@@ -75,27 +75,25 @@ class LazyGroup(click.Group):
         """Run the command; an `RnntkError` becomes one message on stderr and an exit code."""
         try:
             return super().invoke(ctx)
-        except RnntkError as error:
+        except (RnntkError, MemoryError) as error:
             if os.environ.get("RNNTK_DEBUG") == "1":
                 raise
+            if isinstance(error, MemoryError):
+                why = f" ({error})" if str(error) else ""
+                print_error(f"There is not enough memory for this{why}. Ask for less at a time.")
+                ctx.exit(1)
             if isinstance(error, Interrupted):
                 click.echo(str(error), err=True)  # as it was asked to
             else:
                 print_error(error.render(_option_names(ctx)))
             ctx.exit(error.exit_code)
-        except MemoryError as error:
-            if os.environ.get("RNNTK_DEBUG") == "1":
-                raise
-            why = f" ({error})" if str(error) else ""
-            print_error(f"There is not enough memory for this{why}. Ask for less at a time.")
-            ctx.exit(1)
         except KeyboardInterrupt:
             # Training saves first and says more; all else ends quietly, as the shell expects it.
             ctx.exit(128 + signal.SIGINT)
 
 
 def _option_names(ctx: click.Context) -> Callable[[str], str]:
-    """How settings are called in a message of the command that ran: by their options."""
+    """Names a setting in a message by the option of the command that ran."""
     name = ctx.invoked_subcommand
     params = load_command(name).params if name in COMMANDS else []
     options = {p.name: p.opts[0] for p in params if isinstance(p, click.Option)}
@@ -129,9 +127,8 @@ def main() -> None:
     codecs.register_error("rnntk-names", _as_bytes)
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(
-                encoding="utf-8", errors=None if stream is sys.stdin else "rnntk-names"
-            )
+            errors = None if stream is sys.stdin else "rnntk-names"
+            stream.reconfigure(encoding="utf-8", errors=errors)
     stdout.watch()
     try:
         try:

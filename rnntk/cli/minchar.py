@@ -81,12 +81,7 @@ def command(
 
 
 def _read(paths: tuple[str, ...], encoding: str | None) -> tuple[str, str]:
-    """Name and content of the text.
-
-    Raises:
-        DataError: it is missing, binary or too short.
-        EncodingError: it does not decode.
-    """
+    """Name and content of the text."""
     if not paths:
         name, text = OWN_SOURCE, Path(minchar.__file__).read_text(encoding="utf-8")
     else:
@@ -108,14 +103,10 @@ def _read(paths: tuple[str, ...], encoding: str | None) -> tuple[str, str]:
 def _check(console: Console, model: minchar.MinChar, about: dict[str, Any]) -> None:
     error = model.check_gradients()
     passed = error < TOLERANCE
-    console.result(
-        f"gradient      largest relative error {error:.1e}, "
-        + (f"below {TOLERANCE:.0e}: right" if passed else f"not below {TOLERANCE:.0e}: WRONG")
-    )
-    console.json(
-        "minchar",
-        {**about, "gradient_error": error, "tolerance": TOLERANCE, "passed": passed},
-    )
+    verdict = f"below {TOLERANCE:.0e}: right" if passed else f"not below {TOLERANCE:.0e}: WRONG"
+    console.result(f"gradient      largest relative error {error:.1e}, {verdict}")
+    facts = {"gradient_error": error, "tolerance": TOLERANCE, "passed": passed}
+    console.json("minchar", {**about, **facts})
     if not passed:
         raise RnntkError("The gradient in rnntk/minchar.py is not the slope of its loss.")
 
@@ -138,14 +129,7 @@ def _train(
             "Nothing was saved: this model never is.",
             signal.SIGINT,
         ) from None
-    console.json(
-        "minchar",
-        {
-            **about,
-            "iterations": iterations,
-            "seconds": time.perf_counter() - started,
-            "first_loss": reports[0]["smoothed_loss"],
-            "last_loss": reports[-1]["smoothed_loss"],
-            "reports": reports,
-        },
-    )
+    about |= {"iterations": iterations, "seconds": time.perf_counter() - started}
+    first, last = reports[0]["smoothed_loss"], reports[-1]["smoothed_loss"]
+    about |= {"first_loss": first, "last_loss": last, "reports": reports}
+    console.json("minchar", about)

@@ -84,14 +84,16 @@ def _finish(
 ) -> None:
     low, high = test.interval
     p = result.progress
-    console.result(f"run           {shown(result.run.path)}")
-    console.result(f"images        {title}")
-    console.result(f"reached       step {p.step}, epoch {p.epoch}, {p.seconds:.0f} s of training")
-    console.result(
-        f"test          {100 * test.accuracy:.2f} % of {test.images:,} images right "
-        f"(95 % interval {100 * low:.2f} to {100 * high:.2f} %), loss {test.loss:.4f} nats"
+    console.facts(
+        {
+            "run": shown(result.run.path),
+            "images": title,
+            "reached": f"step {p.step}, epoch {p.epoch}, {p.seconds:.0f} s of training",
+            "test": f"{100 * test.accuracy:.2f} % of {test.images:,} images right "
+            f"(95 % interval {100 * low:.2f} to {100 * high:.2f} %), loss {test.loss:.4f} nats",
+            "confusion": "(rows: the true digit, columns: the predicted one)",
+        }
     )
-    console.result("confusion     (rows: the true digit, columns: the one named)")
     console.result("        " + "".join(f"{digit:>6}" for digit in range(10)))
     for digit, row in enumerate(test.confusion):
         console.result(f"      {digit} " + "".join(f"{n:>6}" if n else "     ." for n in row))

@@ -1,48 +1,85 @@
-"""The model that `rnntk sample`, `eval` and `play` work on."""
+"""RUN, the argument of the commands that work on a run, and the run or model that it names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from rnntk.cli.chosen import chosen
-from rnntk.cli.options import PATH, F, option, runs_dir_option
+from rnntk.cli.options import PATH, F, added, option, runs_dir_option
+from rnntk.errors import RunError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from rnntk.decoding.language_model import LanguageModel
+    from rnntk.storage.folder import RunFolder
 
 
 def model_options(checkpoint: str, help: str) -> Callable[[F], F]:
-    """A decorator that adds RUN, `--corpus`, `--checkpoint` and `--runs-dir`.
-
-    Args:
-        checkpoint: the default.
-        help: of `--checkpoint`.
-    """
-
-    def decorate(function: F) -> F:
-        for add in (
-            runs_dir_option,
-            option("--checkpoint", default=checkpoint, metavar="best|last|STEP", help=help),
-            option("--corpus", metavar="NAME", help="Only runs on this corpus."),
-            click.argument("run", required=False, type=PATH),
-        ):
-            function = add(function)
-        return function
-
-    return decorate
+    """A decorator that adds RUN, `--corpus`, `--checkpoint` (with its default and help) and `--runs-dir`."""
+    return lambda function: added(
+        function,
+        click.argument("run", required=False, type=PATH),
+        option("--corpus", metavar="NAME", help="Only runs on this corpus."),
+        option("--checkpoint", default=checkpoint, metavar="best|last|STEP", help=help),
+        runs_dir_option,
+    )
 
 
 def load(values: Mapping[str, Any]) -> LanguageModel:
-    """Load the model that a command's options choose.
-
-    Raises:
-        RunError, UsageError: there is no such run or checkpoint, or it is not a character model's.
-    """
+    """The model that a command's options choose."""
     from rnntk.decoding.language_model import LanguageModel
     from rnntk.storage import folder
 
     run = chosen(values["run"], values["runs_dir"], kind=folder.CHAR_RNN, corpus=values["corpus"])
     return LanguageModel.load(run, values["checkpoint"])
+
+
+def chosen(
+    run: Path | None, runs_dir: Path, *, kind: str | None = None, corpus: str | None = None
+) -> RunFolder:
+    """The run a user means: a folder, a name in `runs_dir`, or the latest there of this kind and on this corpus.
+
+    Raises:
+        RunError: there is none, or it cannot be read.
+        UsageError: a run is named, and --corpus typed that it is not on.
+    """
+    from rnntk.storage import folder
+
+    if run is None:
+        try:
+            return folder.latest(runs_dir, kind=kind, corpus=corpus)
+        except RunError as error:
+            raise without_false_advice(error, runs_dir, kind, corpus) from error
+    found = folder.find(runs_dir, run)
+    source = click.get_current_context().get_parameter_source("corpus")
+    # In a config file, or in the environment, it is what to train on.
+    if source is ParameterSource.COMMANDLINE and found.record["corpus"].get("name") != corpus:
+        on = found.record["corpus"].get("name")
+        raise UsageError(
+            f"{found.path} is on {on}, not on {corpus}. Leave out --corpus, which is for the latest run on a corpus, "
+            "or name another run."
+        )
+    return found
+
+
+def without_false_advice(
+    error: RunError, runs_dir: Path, kind: str | None, corpus: str | None
+) -> RunError:
+    """The error that there is no such run; names the corpora of the runs here if there is no corpus of that name."""
+    if corpus is None:
+        return error
+    from rnntk.corpora import registry
+    from rnntk.storage import listing
+
+    known = [card.name for card in registry.all_cards()]
+    if corpus in known or corpus.endswith(".toml"):
+        return error
+    here = sorted({s.corpus for s in listing.runs(runs_dir, kind=kind) if s.corpus})
+    text = f"There is no run on {corpus} in {runs_dir}, and no corpus of this name."
+    text += f" The runs there are on {', '.join(here)}." if here else " There is no run at all."
+    text += did_you_mean(corpus, [*here, *known])
+    _, line_end, damaged = str(error).partition("\n")
+    return RunError(text + line_end + damaged)

@@ -20,10 +20,10 @@ from rnntk.config.fields import checked, fields_of, hints, sentence
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+LATEST_RUN = "@latest"
 
 # RNNTK_DATA is the data folder in every other tool's sense; so --data needs another name.
 _ENVIRONMENT = {"data_dir": "RNNTK_DATA", "data": "RNNTK_MNIST_DATA"}
-
 
 _CONFIG = "rnntk.config"
 """Where a context's `meta` keeps the path of the config file."""
@@ -57,27 +57,33 @@ class Option(click.Option):
 
 option = functools.partial(click.option, cls=Option)
 PATH = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 class FieldType(click.ParamType):
-    """The type of a configuration's field: converts what was typed, and checks it as the configuration does."""
+    """The type of a configuration's field: converts and checks as the configuration does."""
 
     envvar_list_splitter = os.pathsep
 
     def __init__(self, kind: type[Config], name: str) -> None:
         self._kind, self._field = kind, name
         self._bare, _, self._many = hints(kind)[name]
+        self._metadata = fields_of(kind)[name].metadata
         self.name = {int: "N", float: "X", Path: "PATH"}.get(self._bare, "TEXT")
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
         """The words to choose from, where the field has some."""
-        valid = fields_of(self._kind)[self._field].metadata["valid"]
+        valid = self._metadata["valid"]
         return f"[{'|'.join(valid)}]" if isinstance(valid, tuple) else None
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The value in the field's type; fails with the configuration's own words."""
         try:
-            if isinstance(value, str) and self._bare in (int, float) and not self._parses:
+            if (
+                isinstance(value, str)
+                and self._bare in (int, float)
+                and not self._metadata["parse"]
+            ):
                 with contextlib.suppress(ValueError):  # refused below, with its type
                     value = self._bare(value)
             value = checked(self._kind, self._field, value)
@@ -86,43 +92,24 @@ class FieldType(click.ParamType):
         # click collects the values of an option that may be repeated one by one.
         return value[0] if self._many else value
 
-    @property
-    def _parses(self) -> bool:
-        return fields_of(self._kind)[self._field].metadata["parse"] is not None
-
 
 def config_options(*kinds: type[Config], leave_out: tuple[str, ...] = ()) -> Callable[[F], F]:
     """A decorator that adds an option for every field of these configurations."""
-
-    def decorate(function: F) -> F:
-        for kind in reversed(kinds):
-            for name in reversed(kind.names()):
-                if name not in leave_out:
-                    function = _option(kind, name)(function)
-        return function
-
-    return decorate
+    options = [
+        _option(kind, name) for kind in kinds for name in kind.names() if name not in leave_out
+    ]
+    return lambda function: added(function, *options)
 
 
 def _option(kind: type[Config], name: str) -> Callable[[F], F]:
     field = fields_of(kind)[name]
     bare, _, many = hints(kind)[name]
     described = {"default": field.default, "help": field.metadata["help"]}
-    if bare is bool:
-        return option(flag_pair(name), show_default=False, **described)
-    return option(
-        config.flag(name),
-        type=FieldType(kind, name),
-        multiple=many,
-        metavar=field.metadata["metavar"],
-        **described,
-    )
-
-
-def flag_pair(name: str) -> str:
-    """`offline` -> `--offline/--no-offline`, so that a flag can undo a file's true."""
-    dashed = name.replace("_", "-")
-    return f"--{dashed}/--no-{dashed}"
+    flag = config.flag(name)
+    if bare is bool:  # as a pair, so that a flag can undo a file's true
+        return option(f"{flag}/{config.flag(f'no_{name}')}", show_default=False, **described)
+    described |= {"type": FieldType(kind, name), "metavar": field.metadata["metavar"]}
+    return option(flag, multiple=many, **described)
 
 
 def _load_config(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
@@ -130,32 +117,38 @@ def _load_config(ctx: click.Context, _param: click.Parameter, value: Path | None
         return
     assert ctx.command.name
     path = config.find_config(value)
-    commands = {name: functools.partial(_settings_of, name) for name in COMMANDS}
+    commands = {name: lambda name=name: _names(load_command(name)) for name in COMMANDS}
     values = config.read_config(path, ctx.command.name, _names(ctx.command), commands)
     ctx.meta[_CONFIG] = path
     ctx.default_map = {**(ctx.default_map or {}), **values}
-
-
-def _settings_of(name: str) -> list[str]:
-    return _names(load_command(name))
 
 
 def _names(command: click.Command) -> list[str]:
     return [p.name for p in command.params if p.name and p.name != "config"]
 
 
-def common_options(function: F) -> F:
-    """`--config`, `--json`, `--quiet`, `--verbose`: what every command has."""
-    for decorate in (
-        option("--verbose", "-v", is_flag=True, help="Print more about what is done."),
-        option("--quiet", "-q", is_flag=True, help="Print results and errors only."),
-        option(
-            "--json",
-            "as_json",
-            is_flag=True,
-            envvar="RNNTK_JSON",
-            help="One JSON object on stdout.",
-        ),
+def added(function: F, *options: Callable[[F], F]) -> F:
+    """The function with options, in this order."""
+    return functools.reduce(lambda decorated, add: add(decorated), reversed(options), function)
+
+
+def console_options(function: Callable[..., None]) -> Callable[..., None]:
+    """`--config`, `--json`, `--quiet`, `--verbose`; the command gets a `console` of them.
+
+    Options of a group count for its subcommands too: `rnntk runs --json show`.
+    """
+
+    @functools.wraps(function)
+    def command(*args: Any, **values: Any) -> None:
+        parent = click.get_current_context().parent
+        outer = parent.params if parent else {}
+        given = [
+            values.pop(name) or outer.get(name, False) for name in ("quiet", "verbose", "as_json")
+        ]
+        function(*args, console=Console(*given), **values)
+
+    return added(
+        command,
         option(
             "--config",
             type=PATH,
@@ -165,19 +158,16 @@ def common_options(function: F) -> F:
             metavar="FILE",
             help="Settings from TOML: a file, or the name of a shipped one. Flags and environment win over it.",
         ),
-    ):
-        function = decorate(function)
-    return function
-
-
-def console_options(function: Callable[..., None]) -> Callable[..., None]:
-    """The common options; the command gets its `console` of them."""
-
-    @functools.wraps(function)
-    def command(*args: Any, as_json: bool, quiet: bool, verbose: bool, **values: Any) -> None:
-        function(*args, console=Console(quiet, verbose, as_json), **values)
-
-    return common_options(command)
+        option(
+            "--json",
+            "as_json",
+            is_flag=True,
+            envvar="RNNTK_JSON",
+            help="One JSON object on stdout.",
+        ),
+        option("--quiet", "-q", is_flag=True, help="Print results and errors only."),
+        option("--verbose", "-v", is_flag=True, help="Print more about what is done."),
+    )
 
 
 def given(ctx: click.Context, name: str) -> bool:
@@ -191,33 +181,46 @@ def given_values(ctx: click.Context, *leave_out: str) -> dict[str, Any]:
     return {name: ctx.params[name] for name in names & set(ctx.params) if given(ctx, name)}
 
 
+runs_dir_option = option(
+    "--runs-dir", type=PATH, default=Path("runs"), metavar="DIR", help="The folder of runs."
+)
+run_option = option(
+    "--run", type=PATH, metavar="DIR", help="The new run folder.  [default: runs/<corpus>-<n>]"
+)
+
+
 def run_options(function: F) -> F:
     """`--run`, `--runs-dir`, `--resume [DIR]`: where a training run goes, or which one continues."""
-    for decorate in (
+    resume = option(
+        "--resume",
+        is_flag=False,
+        flag_value=LATEST_RUN,
+        metavar="[DIR]",
+        help="Continue a run exactly; without DIR the latest one.",
+    )
+    return added(function, run_option, runs_dir_option, resume)
+
+
+def server_options(port: int) -> Callable[[F], F]:
+    """A decorator that adds `--host`, `--port` (its default in words) and `--open` (`open_browser`)."""
+    return lambda function: added(
+        function,
         option(
-            "--resume",
-            is_flag=False,
-            flag_value=LATEST_RUN,
-            metavar="[DIR]",
-            help="Continue a run exactly; without DIR the latest one.",
+            "--host",
+            default="127.0.0.1",
+            metavar="ADDRESS",
+            help="The address to listen at; any other lets other machines in.",
         ),
-        runs_dir_option,
         option(
-            "--run",
-            type=PATH,
-            metavar="DIR",
-            help="The new run folder.  [default: runs/<corpus>-<n>]",
+            "--port",
+            type=click.IntRange(0, 65535),
+            metavar="N",
+            help=f"The port; 0 for any free one.  [default: {port}, or a free one]",
         ),
-    ):
-        function = decorate(function)
-    return function
-
-
-def runs_dir_option(function: F) -> F:
-    """`--runs-dir`: the folder in which runs are made and found."""
-    return option(
-        "--runs-dir", type=PATH, default=Path("runs"), metavar="DIR", help="The folder of runs."
-    )(function)
-
-
-LATEST_RUN = "@latest"
+        option(
+            "--open/--no-open",
+            "open_browser",
+            default=None,
+            help="Open the page in a browser.  [default: on a desktop, from a terminal]",
+        ),
+    )

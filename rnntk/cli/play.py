@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnntk.cli import stream
-from rnntk.cli.console import Console, on_a_desktop, shown
+from rnntk.cli.console import Console, shown
 from rnntk.cli.model import load, model_options
-from rnntk.cli.options import console_options, option
+from rnntk.cli.options import FILE, console_options, option, server_options
 from rnntk.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,34 +27,17 @@ Examples:
   rnntk play --report report.html --input chapter.txt""",
 )
 @model_options("last", "Which checkpoint the page begins with.")
-@option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    help="Where the page is served; 0 for any free port.  [default: 8765, or a free one]",
-)
-@option(
-    "--host",
-    default="127.0.0.1",
-    metavar="ADDRESS",
-    help="The address to listen at; any other lets other machines in.",
-)
-@option(
-    "--open/--no-open",
-    "open_browser",
-    default=None,
-    help="Open the page in a browser.  [default: when started from a desktop's terminal]",
-)
+@server_options(8765)
 @option(
     "--report",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     metavar="FILE",
     help="Serve nothing: write the views of one text as one HTML file.",
 )
 @option(
     "--input",
-    "input",
     metavar="FILE",
-    help="With --report: the text, in UTF-8; - is stdin.  [default: one the model writes]",
+    help="With --report: the text, in UTF-8; - is stdin.  [default: one the model generates]",
 )
 @console_options
 def command(
@@ -105,11 +88,8 @@ def _serve(
     console.result(url)
     console.json("play", {"url": url, "run": str(models.run.path), "step": step})
     sys.stdout.flush()
-    if on_a_desktop() if open_browser is None else open_browser:
-        import webbrowser
-
-        # The socket listens already, so the browser waits for the server, which starts next.
-        webbrowser.open(url)
+    # The socket listens already, so the browser waits for the server, which starts next.
+    console.open_page(url, open_browser)
     serve.run(app.create(models, host), bound)
     console.note("Ended.")
 
@@ -121,15 +101,7 @@ def _report(console: Console, models: Models, target: Path, source: str | None) 
     text = report.text_of(models) if source is None else stream.read(source, "--input")
     data = report.report(models, text).encode("utf-8")
     write_bytes(target, data, advice="Choose another file with --report.")
-    console.result(
-        f"report  {shown(target)}, {len(data) / 1000:,.0f} kB: one file, needs no server"
-    )
-    console.json(
-        "play",
-        {
-            "report": str(target),
-            "bytes": len(data),
-            "run": str(models.run.path),
-            "step": models.get().step,
-        },
-    )
+    size = f"{len(data) / 1000:,.0f} kB"
+    console.result(f"report  {shown(target)}, {size}: one file, needs no server")
+    facts = {"report": str(target), "bytes": len(data)}
+    console.json("play", {**facts, "run": str(models.run.path), "step": models.get().step})

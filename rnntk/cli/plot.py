@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rnntk.cli.console import Console, shown
 from rnntk.cli.options import PATH, console_options, option, runs_dir_option
+
+if TYPE_CHECKING:
+    from rnntk.monitoring.curves import Curve, Line
 
 ROWS = 20  # of a curve in the terminal, where it has as many
 
@@ -84,46 +87,33 @@ def command(
     for curve in drawn:
         if curve.skipped:
             console.note(
-                f"{curve.name}: {curve.skipped} lines of its metrics are damaged and left out."
+                f"{curve.name}: {curve.skipped} damaged lines of its metrics are left out."
             )
     if path is not None:
         picture.draw(path, drawn, y=y, x=x, log=log)
         console.result(f"drawn         {shown(path)}")
     if terminal and not console.as_json:
-        _in_terminal(drawn, x=x, y=y, log=log, ascii_only=ascii)
-    console.json(
-        "plot",
-        {
-            "output": None if path is None else str(path),
-            "x": x,
-            "y": y,
-            "runs": [
-                {
-                    "name": curve.name,
-                    "points": len(curve.raw),
-                    "last": float(curve.raw.y[-1]) if len(curve.raw) else None,
-                    "validation_points": len(curve.validation),
-                    "last_validation": float(curve.validation.y[-1])
-                    if len(curve.validation)
-                    else None,
-                }
-                for curve in drawn
-            ],
-        },
-    )
+        from rnntk.monitoring import terminal as screen
+
+        columns, lines = shutil.get_terminal_size()
+        ascii = ascii or not screen.can_show(sys.stdout)
+        height = min(max(lines - 6, 5), ROWS)
+        for line in screen.draw(
+            drawn, x=x, y=y, log=log, width=columns, height=height, ascii_only=ascii
+        ):
+            click.echo(line)
+    about = {"output": None if path is None else str(path), "x": x, "y": y}
+    console.json("plot", {**about, "runs": [_as_json(curve) for curve in drawn]})
 
 
-def _in_terminal(drawn: list[Any], *, x: str, y: str, log: bool, ascii_only: bool) -> None:
-    from rnntk.monitoring import terminal
+def _as_json(curve: Curve) -> dict[str, Any]:
+    def last(line: Line) -> float | None:
+        return float(line.y[-1]) if len(line) else None
 
-    columns, lines = shutil.get_terminal_size()
-    for line in terminal.draw(
-        drawn,
-        x=x,
-        y=y,
-        log=log,
-        width=columns,
-        height=min(max(lines - 6, 5), ROWS),
-        ascii_only=ascii_only or not terminal.can_show(sys.stdout),
-    ):
-        click.echo(line)
+    return {
+        "name": curve.name,
+        "points": len(curve.raw),
+        "last": last(curve.raw),
+        "validation_points": len(curve.validation),
+        "last_validation": last(curve.validation),
+    }

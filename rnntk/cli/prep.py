@@ -1,4 +1,4 @@
-"""`rnntk prep`: a corpus or files of one's own become a prepared folder."""
+"""`rnntk prep`: prepare a corpus or one's own files."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import click
 from click.core import ParameterSource
 
 from rnntk import config
-from rnntk.cli.console import Bar, Console, typed
+from rnntk.cli.console import Bar, Console
 from rnntk.cli.options import PATH, config_options, console_options, given_values, option
 from rnntk.config import TextConfig
+from rnntk.errors import quoted
 
 
 @click.command(
@@ -54,15 +55,12 @@ def command(
         console.result(line)
     console.result(f"prepared      {found.prepared.folder}")
     piped = " (with the same text on standard input)" if any(map(is_stream, settings.input)) else ""
-    console.note(f"Train on it with: {typed(_training(ctx, settings))}{piped}")
+    console.note(f"Train on it with: {quoted(*_training(ctx, settings))}{piped}")
     console.json("prep", {"corpus": found.record, "folder": str(found.prepared.folder)})
 
 
 def _training(ctx: click.Context, settings: TextConfig) -> list[str]:
-    """The words of a command that trains on the very same text: all that the user set of it.
-
-    The environment is left out, since it holds for that command as well.
-    """
+    """Words of a command that trains on the very same text; the environment holds for that command as well."""
     words = ["rnntk", "train"]
     for name, value in settings.part(TextConfig).items():
         left_out = (ParameterSource.DEFAULT, ParameterSource.ENVIRONMENT)
@@ -77,9 +75,8 @@ def describe(facts: dict[str, Any]) -> list[str]:
     """The facts of a prepared text as lines for a person."""
     lines = []
     for source in facts["sources"]:
-        sure = (
-            f", confidence {source['confidence']:.2f}" if source["confidence"] is not None else ""
-        )
+        confidence = source["confidence"]
+        sure = "" if confidence is None else f", confidence {confidence:.2f}"
         lines.append(f"encoding      {source['encoding']} ({source['how']}{sure})")
     lines.append(
         f"text          {facts['bytes']:,} bytes, {facts['characters']:,} characters, "
@@ -94,26 +91,23 @@ def describe(facts: dict[str, Any]) -> list[str]:
     lines.append(f"least         {_counts(facts['least_frequent'], as_bytes)}")
     if facts["replaced"]:
         lines.append(f"replaced      {facts['replaced']:,} undecodable places by U+FFFD")
-    if facts["rare"]["count"]:
+    rare, changed = facts["rare"], facts["changed"]
+    if rare["count"]:
+        kinds = f"({rare['distinct']} kinds) became {facts['unknown_symbol']!r}"
+        lines.append(f"rare          {rare['count']:,} symbols {kinds}")
+    if changed["count"]:
+        examples = ", ".join(f"{old!r} -> {new!r}" for old, new, _ in changed["examples"][:5])
         lines.append(
-            f"rare          {facts['rare']['count']:,} symbols ({facts['rare']['distinct']} kinds) "
-            f"became {facts['unknown_symbol']!r}"
+            f"lossy         {changed['count']:,} characters do not decode to themselves: {examples}"
         )
-    if facts["changed"]["count"]:
-        examples = ", ".join(
-            f"{before!r} -> {after!r}" for before, after, _ in facts["changed"]["examples"][:5]
-        )
-        lines.append(
-            f"lossy         {facts['changed']['count']:,} characters do not come back as they were: {examples}"
-        )
-    for entry in facts["unusual"]:
-        lines.append(
-            f"unusual       {entry['count']:,} {entry['kind']}: {', '.join(entry['examples'][:5])}"
-        )
+    lines += [
+        f"unusual       {one['count']:,} {one['kind']}: {', '.join(one['examples'][:5])}"
+        for one in facts["unusual"]
+    ]
     lines += [f"warning       {warning}" for warning in facts["warnings"]]
     lines.append(
-        f"entropy       {facts['entropy_bits']:.3f} bits a symbol, {facts['bits_per_character']:.3f} bits a character "
-        "(of single symbols)"
+        f"entropy       {facts['entropy_bits']:.3f} bits per symbol, {facts['bits_per_character']:.3f} bits per "
+        "character (of single symbols)"
     )
     return lines
 
@@ -133,27 +127,15 @@ def _list(console: Console, data_dir: Path | None) -> None:
 
     found = [registry.availability(card, data_dir=data_dir) for card in registry.all_cards()]
     width = max(len(one.card.name) for one in found)
+    corpora = []
     for one in found:
-        here = "here" if one.available else "not here"
-        console.result(
-            f"{one.card.name:<{width}}  {here:<8}  {one.card.size:>21}  {one.card.licence}"
+        card, here = one.card, "here" if one.available else "not here"
+        console.result(f"{card.name:<{width}}  {here:<8}  {card.size:>21}  {card.licence}")
+        console.result(f"{'':<{width}}  {card.title}; {one.source}: {one.detail}")
+        corpora.append(
+            {
+                **{name: getattr(card, name) for name in ("name", "title", "kind", "licence")},
+                **{name: getattr(one, name) for name in ("bytes", "available", "source", "detail")},
+            }
         )
-        console.result(f"{'':<{width}}  {one.card.title}; {one.source}: {one.detail}")
-    console.json(
-        "prep",
-        {
-            "corpora": [
-                {
-                    "name": one.card.name,
-                    "title": one.card.title,
-                    "kind": one.card.kind,
-                    "licence": one.card.licence,
-                    "bytes": one.bytes,
-                    "available": one.available,
-                    "source": one.source,
-                    "detail": one.detail,
-                }
-                for one in found
-            ]
-        },
-    )
+    console.json("prep", {"corpora": corpora})

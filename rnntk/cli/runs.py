@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnntk import config, duration
-from rnntk.cli.chosen import without_false_advice
-from rnntk.cli.console import Console, shown, typed
-from rnntk.cli.options import PATH, common_options, option, runs_dir_option
+from rnntk.cli.console import Console, shown
+from rnntk.cli.model import without_false_advice
+from rnntk.cli.options import PATH, console_options, given, option, runs_dir_option
 from rnntk.cli.table import Column, age, size, table, terminal_width
 from rnntk.config import MnistConfig, TrainConfig
-from rnntk.errors import RunError
+from rnntk.errors import RunError, quoted
 from rnntk.storage import folder
 
 if TYPE_CHECKING:
@@ -48,16 +48,10 @@ Examples:
 @option("--corpus", metavar="NAME", help="Only runs on this corpus.")
 @option("--kind", type=click.Choice(KINDS), help="Only runs of this kind.")
 @runs_dir_option
-@common_options
+@console_options
 @click.pass_context
 def command(
-    ctx: click.Context,
-    corpus: str | None,
-    kind: str | None,
-    runs_dir: Path,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
+    ctx: click.Context, corpus: str | None, kind: str | None, runs_dir: Path, console: Console
 ) -> None:
     """List the runs here, the one written to last first.
 
@@ -68,7 +62,6 @@ def command(
         return
     from rnntk.storage import listing
 
-    console = Console(quiet, verbose, as_json)
     found = listing.runs(runs_dir, kind=kind, corpus=corpus)
     now = time.time()
     if found:
@@ -96,18 +89,14 @@ def _row(s: Summary, now: float) -> list[str]:
 
 
 def _as_json(s: Summary) -> dict[str, Any]:
+    modified = datetime.fromtimestamp(s.modified, timezone.utc)
     return {
         "name": s.name,
         "path": str(s.path),
-        "kind": s.kind or None,
-        "corpus": s.corpus or None,
-        "model": s.model or None,
-        "step": s.step,
-        "loss": s.loss,
+        **{name: getattr(s, name) or None for name in ("kind", "corpus", "model")},
+        **{name: getattr(s, name) for name in ("step", "loss", "bytes", "problem")},
         "best_val_loss": s.best,
-        "modified": datetime.fromtimestamp(s.modified, timezone.utc).isoformat(timespec="seconds"),
-        "bytes": s.bytes,
-        "problem": s.problem,
+        "modified": modified.isoformat(timespec="seconds"),
     }
 
 
@@ -120,72 +109,73 @@ Examples:
 )
 @click.argument("run", required=False, type=PATH)
 @runs_dir_option
-@common_options
+@console_options
 @click.pass_context
-def show(
-    ctx: click.Context, run: Path | None, runs_dir: Path, as_json: bool, quiet: bool, verbose: bool
-) -> None:
+def show(ctx: click.Context, run: Path | None, runs_dir: Path, console: Console) -> None:
     """Show everything about RUN, a folder or a name in --runs-dir; without it, the latest run.
 
     Every checkpoint's files are checked against their sums.
     """
-    from rnntk.storage import folder, listing
+    from rnntk.storage import listing
 
-    # Options before `show` count too: rnntk runs --json show.
-    outer = ctx.parent.params if ctx.parent else {}
-    console = Console(
-        quiet or outer["quiet"], verbose or outer["verbose"], as_json or outer["as_json"]
-    )
-    if ctx.get_parameter_source("runs_dir") is click.core.ParameterSource.DEFAULT:
-        runs_dir = outer["runs_dir"]
+    if ctx.parent and not given(ctx, "runs_dir"):
+        runs_dir = ctx.parent.params["runs_dir"]
     d = listing.details(folder.find(runs_dir, run))
     for key, value in _facts(d):
         console.result(f"{key:<13} {value}")
     for text in _next_commands(d):
         console.note(text)
-    console.json("runs show", _details_json(d))
+    record, progress = d.run.record, d.progress
+    facts = {
+        **_as_json(d.summary),
+        **{name: record.get(name) for name in ("created", "settings", "versions")},
+        "changed_settings": d.changed,
+        "model_record": record["model"],
+        "corpus_record": record["corpus"],
+        **{name: progress and getattr(progress, name) for name in ("epoch", "seconds", "best")},
+        "last": d.last,
+        "checkpoints": [
+            {"step": c.step, "bytes": c.bytes, "problem": c.problem} for c in d.checkpoints
+        ],
+    }
+    console.json("runs show", facts)
 
 
 def _facts(d: Details) -> list[tuple[str, str]]:
     """Names and values, one line each."""
-    s, record = d.summary, d.run.record
-    model, versions = record["model"], record.get("versions") or {}
-    facts = [
-        ("run", f"{shown(d.run.path)} ({s.kind}), {size(s.bytes)}"),
-        (
-            "created",
-            f"{record.get('created', 'unknown')}, written to {_ago(time.time() - s.modified)}",
-        ),
-        ("model", _model(s.model, model)),
-        ("corpus", _corpus(record["corpus"])),
-        ("settings", _settings(d.changed)),
-    ]
+    s, record, p = d.summary, d.run.record, d.progress
+    written = age(time.time() - s.modified)
+    ago = written if written == "now" else f"{written} ago"
     split = record["corpus"].get("split") or {}
     parts = [f"{name} {end - begin:,}" for name, (begin, end) in split.items() if end > begin]
-    if parts:
-        facts.insert(4, ("split", ", ".join(parts) + " symbols, in this order"))
-    if d.progress is not None:
-        p = d.progress
-        facts.append(("trained", f"{p.step:,} steps, {p.epoch} epochs, {duration.show(p.seconds)}"))
-    facts.append(("loss", _losses(d)))
-    facts += [("checkpoint", _checkpoint(d, c)) for c in d.checkpoints] or [
-        ("checkpoint", "none yet")
+    words = [word for item in d.changed.items() for word in config.typed_setting(*item)]
+    versions = [f"{name} {version}" for name, version in (record.get("versions") or {}).items()]
+    best = p.best if p else None
+    steps = p and f"{p.step:,} steps, {p.epoch} epochs, {duration.show(p.seconds)}"
+    facts = [
+        ("run", f"{shown(d.run.path)} ({s.kind}), {size(s.bytes)}"),
+        ("created", f"{record.get('created', 'unknown')}, written to {ago}"),
+        ("model", _model(s.model, record["model"])),
+        ("corpus", _corpus(record["corpus"])),
+        ("split", parts and ", ".join(parts) + " symbols, in this order"),
+        ("settings", quoted(*words) or "all defaults"),
+        ("trained", steps),
+        ("loss", _losses(d)),
+        *(("checkpoint", _checkpoint(c, best)) for c in d.checkpoints),
+        ("checkpoint", "" if d.checkpoints else "none yet"),
+        ("versions", ", ".join(versions) or "unknown"),
     ]
-    facts.append(("versions", ", ".join(f"{k} {v}" for k, v in versions.items()) or "unknown"))
-    return facts
-
-
-def _ago(seconds: float) -> str:
-    text = age(seconds)
-    return text if text == "now" else f"{text} ago"
+    return [(name, str(fact)) for name, fact in facts if fact]
 
 
 def _model(name: str, model: dict[str, Any]) -> str:
-    count = model.get("parameters")
-    more = [f"{key} {model[key]}" for key in ("embedding", "dropout") if model.get(key)]
+    parts = [name]
+    parts += [f"{key} {model[key]}" for key in ("embedding", "dropout") if model.get(key)]
     if model.get("layer_norm"):
-        more.append("layer normalisation")
-    return ", ".join([name, *more, *([f"{count:,} parameters"] if isinstance(count, int) else [])])
+        parts.append("layer normalisation")
+    if isinstance(count := model.get("parameters"), int):
+        parts.append(f"{count:,} parameters")
+    return ", ".join(parts)
 
 
 def _corpus(corpus: dict[str, Any]) -> str:
@@ -202,11 +192,6 @@ def _corpus(corpus: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _settings(changed: dict[str, Any]) -> str:
-    words = [word for name, value in changed.items() for word in config.typed_setting(name, value)]
-    return typed(words) or "all defaults"
-
-
 def _losses(d: Details) -> str:
     parts = [] if d.summary.loss is None else [f"last step {d.summary.loss:.4f}"]
     parts += [
@@ -220,56 +205,24 @@ def _losses(d: Details) -> str:
     return ", ".join(parts) or "none yet"
 
 
-def _checkpoint(d: Details, c: CheckpointSummary) -> str:
-    best = d.progress.best if d.progress else None
+def _checkpoint(c: CheckpointSummary, best: dict[str, float] | None) -> str:
     mark = ", the best" if best and int(best["step"]) == c.step else ""
     return f"step {c.step:,}, {size(c.bytes)}{mark}" + (f": {c.problem}" if c.problem else "")
 
 
 def _next_commands(d: Details) -> list[str]:
     """Commands to type next."""
-    from rnntk.storage import folder
-
     path = shown(d.run.path)
-    texts = []
     if d.progress is None:
         return [f"{path} has no whole checkpoint, so it can be neither sampled nor resumed."]
-    if d.summary.kind == folder.CHAR_RNN:
-        texts.append(f"Sample from it: rnntk sample {path}")
-    train = "rnntk train" if d.summary.kind == folder.CHAR_RNN else "rnntk mnist"
+    is_text = d.summary.kind == folder.CHAR_RNN
+    texts = [f"Sample from it: rnntk sample {path}"] if is_text else []
     if d.run.record["corpus"].get("source") == folder.IMPORTED:
-        texts.append(f"Train a new run from it: {train} --init-from {path} --input TEXT")
-    else:
-        texts.append(f"Continue it: {d.run.resume_command}{_more(d)}")
-    return texts
-
-
-def _more(d: Details) -> str:
-    """The option that lets a finished run continue."""
+        return [*texts, f"Train a new run from it: rnntk train --init-from {path} --input TEXT"]
     from rnntk.training import schedule
 
-    assert d.progress is not None
-    kind = MnistConfig if d.summary.kind == folder.ROW_CLASSIFIER else TrainConfig
-    settings = kind.from_json(d.run.settings)
+    settings = (TrainConfig if is_text else MnistConfig).from_json(d.run.settings)
     limit = schedule.reached(settings, d.progress).replace("-", "_")
-    return f" {config.flag(limit)} {2 * getattr(settings, limit)}" if limit else ""
-
-
-def _details_json(d: Details) -> dict[str, Any]:
-    progress = d.progress
-    return {
-        **_as_json(d.summary),
-        "created": d.run.record.get("created"),
-        "settings": d.run.settings,
-        "changed_settings": d.changed,
-        "model_record": d.run.record["model"],
-        "corpus_record": d.run.record["corpus"],
-        "versions": d.run.record.get("versions"),
-        "epoch": progress and progress.epoch,
-        "seconds": progress and progress.seconds,
-        "best": progress and progress.best,
-        "last": d.last,
-        "checkpoints": [
-            {"step": c.step, "bytes": c.bytes, "problem": c.problem} for c in d.checkpoints
-        ],
-    }
+    # A finished run continues only with a higher limit.
+    more = f" {config.flag(limit)} {2 * getattr(settings, limit)}" if limit else ""
+    return [*texts, f"Continue it: {d.run.resume_command}{more}"]

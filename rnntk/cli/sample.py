@@ -6,8 +6,7 @@ import atexit
 import dataclasses
 import gc
 import math
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -17,9 +16,6 @@ from rnntk.cli.model import load, model_options
 from rnntk.cli.options import config_options, console_options, given, option
 from rnntk.config import SampleConfig
 from rnntk.errors import UsageError
-
-if TYPE_CHECKING:
-    from rnntk.decoding.generate import Piece
 
 # At its end Python would search all that was imported for garbage, a tenth of a cold start.
 atexit.register(gc.freeze)
@@ -88,7 +84,12 @@ def command(
     if values["greedy"]:
         values["temperature"] = 0.0
     settings = SampleConfig.from_json(values)
-    _refuse(prime, prime_file, interactive, console.as_json)
+    if prime is not None and prime_file is not None:
+        raise UsageError("--prime and --prime-file are both given; use one of them.")
+    if interactive and console.as_json:
+        raise UsageError("--interactive and --json are both given; use one of them.")
+    if interactive and prime_file == "-":
+        raise UsageError("--interactive reads stdin itself, so the prompt cannot come from there.")
     model = load(values)
     where = f"{shown(model.run.path)} at step {model.step}"
     if prime_file is not None:
@@ -114,42 +115,14 @@ def command(
         console.note(shading.legend())
     as_json = console.as_json
     pieces = model.pieces(prompt, settings, seed, echo=not as_json, surprisal=as_json or shaded)
-    if as_json:
-        texts = _texts(pieces, settings.num)
-        console.json(
-            "sample",
-            {
-                "run": str(model.run.path),
-                "step": model.step,
-                "seed": seed,
-                "prime": prompt.text,
-                "texts": ["".join(part["text"] for part in parts) for parts in texts],
-                "drawn": texts,
-            },
-        )
-    else:
+    if not as_json:
         stream.show(pieces, settings.num, shaded)
-
-
-def _refuse(prime: str | None, prime_file: str | None, interactive: bool, as_json: bool) -> None:
-    """Raise `UsageError` for options that are at odds."""
-    if prime is not None and prime_file is not None:
-        raise UsageError("--prime and --prime-file are both given; use one of them.")
-    if interactive and as_json:
-        raise UsageError("--interactive and --json are both given; use one of them.")
-    if interactive and prime_file == "-":
-        raise UsageError("--interactive reads stdin itself, so the prompt cannot come from there.")
-
-
-def _texts(pieces: Iterable[Piece], num: int) -> list[list[dict[str, Any]]]:
-    """The pieces of each text: whole characters, the symbols they came from, and their probabilities."""
-    texts: list[list[dict[str, Any]]] = [[] for _ in range(num)]
+        return
+    texts: list[list[dict[str, Any]]] = [[] for _ in range(settings.num)]
     for piece in pieces:
-        texts[piece.stream].append(
-            {
-                "text": piece.text,
-                "symbols": piece.symbols,
-                "probabilities": [math.exp(-nats) for nats in piece.nats],
-            }
-        )
-    return texts
+        probabilities = [math.exp(-nats) for nats in piece.nats]
+        part = {"text": piece.text, "symbols": piece.symbols, "probabilities": probabilities}
+        texts[piece.stream].append(part)
+    about = {"run": str(model.run.path), "step": model.step, "seed": seed, "prime": prompt.text}
+    whole = ["".join(part["text"] for part in parts) for parts in texts]
+    console.json("sample", {**about, "texts": whole, "drawn": texts})

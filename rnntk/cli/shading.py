@@ -1,6 +1,5 @@
-"""Characters shaded by surprisal on the terminal.
+"""Characters shaded by surprisal on the terminal: the higher, the warmer the background.
 
-A character that the model expected stays as it is; the higher its surprisal, the warmer its background.
 Every shade sets the colour of the letter too, so that it can be read on a dark and on a light terminal.
 """
 
@@ -29,15 +28,9 @@ def shade(bits: float) -> int:
 
 
 def paint(text: str, nats: float, before: int) -> tuple[str, int]:
-    """A text with the codes that shade it.
+    """A text of one or a few characters with the codes that shade it, and the terminal's shade after it.
 
-    Args:
-        text: a character or a few.
-        nats: their surprisal together.
-        before: the shade the terminal is in.
-
-    Returns:
-        The text with codes, and the shade the terminal is in after it.
+    `nats` is their surprisal together, `before` the shade the terminal is in.
     """
     wanted = shade(nats / math.log(2) / max(1, len(text)))
     painted = []

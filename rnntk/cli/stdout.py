@@ -12,11 +12,7 @@ from typing import Any
 
 
 class Lost(Exception):
-    """Standard output is lost. Not an `OSError`, so that no code takes it for a file of its own.
-
-    Attributes:
-        exit_code: what the process ends with.
-    """
+    """Standard output is lost. Not an `OSError`, so that no code takes it for a file of its own."""
 
     exit_code = 1
 

@@ -19,11 +19,7 @@ _SECONDS = 0.02
 
 
 def read(path: str, option: str) -> str:
-    """The text of a UTF-8 file, or of stdin for `-`, without a byte order mark.
-
-    Args:
-        path: the file.
-        option: that named it.
+    """The text of a UTF-8 file named by `option`, or of stdin for `-`, without a byte order mark.
 
     Raises:
         UsageError: the file cannot be read.
@@ -31,23 +27,26 @@ def read(path: str, option: str) -> str:
     """
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-        return data.decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"{option} {path} cannot be read ({error.strerror}).") from error
+    try:
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{option} {path} is not UTF-8: bytes {error.object[error.start : error.end].hex(' ')} at offset "
-            f"{error.start}. Convert it first, for example with iconv."
-        ) from error
+        raise not_utf8(f"{option} {path}", error) from error
+
+
+def not_utf8(name: str, error: UnicodeDecodeError) -> DataError:
+    """The error for text that does not decode."""
+    wrong = error.object[error.start : error.end].hex(" ")
+    return DataError(
+        f"{name} is not UTF-8: bytes {wrong} at offset {error.start}. Convert it first, for example with iconv."
+    )
 
 
 def show(pieces: Iterable[Piece], num: int, shaded: bool) -> None:
-    """Print text as it is generated, each of several texts under its number, and a line end at the end.
+    """Print text as it is generated, each of `num` texts under its number, with a line end at the end.
 
-    Args:
-        pieces: of the texts, one text after another.
-        num: texts.
-        shaded: colour the characters by surprisal, which the pieces must have.
+    `shaded` texts are coloured by surprisal, which the pieces must have.
     """
     out = sys.stdout
     current, before, flushed = -1, 0, 0.0

@@ -13,13 +13,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table.
-
-    Attributes:
-        title: its heading.
-        right: whether it is aligned to the right, as numbers are.
-        drop: columns with a greater number are left out first when space is short; 0 always stays.
-    """
+    """A column of a table; the highest `drop` is left out first when space is short, 0 never."""
 
     title: str
     right: bool = False
@@ -27,7 +21,7 @@ class Column:
 
 
 def terminal_width() -> int | None:
-    """The columns of the terminal that stdout is; None when it goes to a pipe or a file."""
+    """Columns of the terminal on stdout; None for a pipe or a file."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
@@ -37,13 +31,9 @@ def table(
     width: int | None,
     notes: Sequence[str | None] = (),
 ) -> list[str]:
-    """Lines of a table with headings.
+    """Lines of a table with headings: a cell per column, and a note or None under each row.
 
-    Args:
-        columns: what the columns are.
-        rows: a cell for each column.
-        width: the columns of the terminal; None for no bound.
-        notes: a sentence under each row, or None.
+    `width` is the columns of the terminal; None for no limit.
     """
     keep = list(range(len(columns)))
     widths = [max(map(cells, [c.title, *(r[i] for r in rows)])) for i, c in enumerate(columns)]
@@ -64,7 +54,7 @@ def table(
 
 
 def indented(text: str, width: int | None) -> list[str]:
-    """A sentence two columns in, on as many lines as the width asks for."""
+    """A sentence indented by two columns, wrapped to the width."""
     if width is None:
         return ["  " + " ".join(text.split())]
     return textwrap.wrap(
@@ -73,7 +63,7 @@ def indented(text: str, width: int | None) -> list[str]:
 
 
 def cells(text: str) -> int:
-    """How many columns of a terminal a text takes."""
+    """Columns of a terminal that a text takes."""
     return sum(_cells_of(found[0]) for found in _CLUSTER.finditer(text))
 
 

@@ -26,6 +26,7 @@ from rnntk.errors import UsageError
 if TYPE_CHECKING:
     from rnntk.storage.folder import RunFolder
     from rnntk.text.corpus import Corpus
+    from rnntk.training.session import Result
 
 REASONS = {
     "epochs": "all epochs done",
@@ -84,12 +85,11 @@ def command(
     settings = given_values(ctx, "run", "runs_dir", "init_from", "dry_run")
     with Bar(console, "preparing") as bar:
         config, corpus = character.load(settings, source, progress=bar)
-    if dry_run:
-        path = run or folder.next_path(runs_dir, corpus.name)
-        _dry_run(console, config, corpus, path, source)
-        return
-    if config.distribute != "none":
-        run = run or folder.next_path(runs_dir, corpus.name)  # only the chief makes it
+    if dry_run or config.distribute != "none":
+        run = run or folder.next_path(runs_dir, corpus.name)  # of a job only the chief makes it
+        if dry_run:
+            _dry_run(console, config, corpus, run, source)
+            return
     with folder.reserved(run, runs_dir, corpus.name) as path:
         result = character.start(config, corpus, path, init_from=source, quiet=console.quiet)
     _finish(console, result)
@@ -98,12 +98,7 @@ def command(
 def chosen_for_resume(
     runs_dir: Path, resume: str, kind: str, corpus: str | None = None
 ) -> RunFolder:
-    """The run to continue: by path or name, else the latest of this kind, and on this corpus.
-
-    Raises:
-        RunError: there is none.
-        UsageError: it is of another kind.
-    """
+    """The run to continue: by path or name, else the latest of this kind, and on this corpus."""
     from rnntk.storage import folder
 
     if resume == LATEST_RUN:
@@ -122,85 +117,57 @@ def _dry_run(
     from rnntk.training import dry_run
 
     found = dry_run.estimate(config, corpus, path, source)
+    time = (
+        f"about {duration.show(found.seconds)}: first step {found.first_step:.1f} s, "
+        f"then {found.step_seconds:.3f} s per step"
+    )
+    if found.validations:
+        time += f", {found.validations:,} validations of {found.validation_seconds:.2f} s"
+    if config.max_time:
+        time += f"; --max-time ends it after {duration.show(config.max_time)}"
     memory = f"{found.memory / 1e6:,.0f} MB" if found.memory else "not known on this system"
-    validation = (
-        f", {found.validations:,} validations of {found.validation_seconds:.2f} s"
-        if found.validations
-        else ""
+    console.facts(
+        {
+            "would train": shown(path),
+            "parameters": f"{found.parameters:,}",
+            "steps": f"{found.steps:,}, {found.steps_per_epoch:,} per epoch",
+            "time": time,
+            "memory": f"about {memory}",
+        }
     )
-    limit = (
-        f"; --max-time ends it after {duration.show(config.max_time)}" if config.max_time else ""
-    )
-    console.result(f"would train   {shown(path)}")
-    console.result(f"parameters    {found.parameters:,}")
-    console.result(f"steps         {found.steps:,}, {found.steps_per_epoch:,} per epoch")
-    console.result(
-        f"time          about {duration.show(found.seconds)}: first step {found.first_step:.1f} s, "
-        f"then {found.step_seconds:.3f} s per step{validation}{limit}"
-    )
-    console.result(f"memory        about {memory}")
     console.json("train", {"dry_run": True, "run": str(path), **dataclasses.asdict(found)})
 
 
-def _both(result: Any, nats: float, *, held_out: bool) -> str:
-    """A loss in nats per symbol, and in bits per character: only these compare jamo with syllables.
-
-    Where a symbol is a byte, in bits per byte, as such figures are given.
-    """
-    if result.run.record["corpus"]["preprocessor"] == "bytes":
-        bits, unit = 1 / math.log(2), "byte"
-    else:
-        bits, unit = _bits(result, held_out=held_out), "character"
-    return f"{nats:.4f} nats per symbol ({nats * bits:.3f} bits per {unit})"
-
-
-def _bits(result: Any, *, held_out: bool) -> float:
-    """Bits per character for one nat per symbol: the held-out text has its own number of symbols per character."""
-    if held_out:
+def _both(result: Result, nats: float, *, held_out: bool) -> str:
+    """A loss in nats per symbol, and in bits per character (comparable across preprocessors) or per byte."""
+    corpus = result.run.record["corpus"]
+    if corpus["preprocessor"] == "bytes":
+        return f"{nats:.4f} nats per symbol ({nats / math.log(2):.3f} bits per byte)"
+    bits = corpus["facts"]["symbols"] / corpus["facts"]["characters"] / math.log(2)
+    if held_out:  # that text has its own number of symbols per character
         from rnntk.storage import metrics
 
-        found = metrics.read(result.run.metrics, ["val_loss", "val_bits_per_character"])
-        pairs = zip(
-            found.series("val_loss")[2], found.series("val_bits_per_character")[2], strict=True
-        )
-        for loss, bits in pairs:
-            return float(bits / loss)
-    facts = result.run.record["corpus"]["facts"]
-    return float(facts["symbols"] / facts["characters"] / math.log(2))
+        names = ("val_loss", "val_bits_per_character")
+        found = metrics.read(result.run.metrics, list(names))
+        losses, measured = (found.series(name)[2] for name in names)
+        if len(losses):
+            bits = measured[0] / losses[0]
+    return f"{nats:.4f} nats per symbol ({nats * bits:.3f} bits per character)"
 
 
-def _describe(console: Console, result: Any) -> None:
-    p = result.progress
-    console.result(f"run           {shown(result.run.path)}")
-    console.result(
-        f"reached       step {p.step}, epoch {p.epoch}, loss {_both(result, p.losses['loss'], held_out=False)}, "
-        f"{REASONS[result.reason]}"
-    )
-    if p.best is not None:
-        console.result(
-            f"best          validation {_both(result, p.best['val_loss'], held_out=True)} "
-            f"at step {p.best['step']:.0f}"
-        )
-    prompt = result.run.record["corpus"].get("prime")
-    console.note(
-        f"Sample from it: rnntk sample {shown(result.run.path)}"
-        + (f' --prime "{prompt}"' if prompt else "")
-    )
-
-
-def _finish(console: Console, result: Any) -> None:
+def _finish(console: Console, result: Result) -> None:
+    p, path = result.progress, shown(result.run.path)
     if result.chief:
-        _describe(console, result)
-    p = result.progress
-    console.json(
-        "train",
-        {
-            "run": str(result.run.path),
-            "step": p.step,
-            "epoch": p.epoch,
-            "seconds": p.seconds,
-            "losses": p.losses,
-            "best": p.best,
-            "reason": result.reason,
-        },
-    )
+        console.result(f"run           {path}")
+        loss = _both(result, p.losses["loss"], held_out=False)
+        reached = f"step {p.step}, epoch {p.epoch}, loss {loss}, {REASONS[result.reason]}"
+        console.result(f"reached       {reached}")
+        if p.best is not None:
+            best = _both(result, p.best["val_loss"], held_out=True)
+            console.result(f"best          validation {best} at step {p.best['step']:.0f}")
+        prompt = result.run.record["corpus"].get("prime")
+        console.note(
+            f"Sample from it: rnntk sample {path}" + (f' --prime "{prompt}"' if prompt else "")
+        )
+    numbers = {name: getattr(p, name) for name in ("step", "epoch", "seconds", "losses", "best")}
+    console.json("train", {"run": str(result.run.path), **numbers, "reason": result.reason})

@@ -1,19 +1,17 @@
 """Configurations: what can be set, how it is checked, and the files it is read from."""
 
 from rnntk.config.configs import (
-    EXPLOSION_STEPS,
     DistributeConfig,
     MachineConfig,
     MnistConfig,
     ModelConfig,
     OptimizationConfig,
     SampleConfig,
-    SavingConfig,
     StoppingConfig,
     TextConfig,
     TrainConfig,
 )
-from rnntk.config.fields import Config, flag, sentence, typed_setting
+from rnntk.config.fields import Config, flag, typed_setting
 from rnntk.config.files import (
     corpus_settings,
     find_config,
@@ -24,7 +22,6 @@ from rnntk.config.files import (
 )
 
 __all__ = [
-    "EXPLOSION_STEPS",
     "Config",
     "DistributeConfig",
     "MachineConfig",
@@ -32,7 +29,6 @@ __all__ = [
     "ModelConfig",
     "OptimizationConfig",
     "SampleConfig",
-    "SavingConfig",
     "StoppingConfig",
     "TextConfig",
     "TrainConfig",
@@ -42,7 +38,6 @@ __all__ = [
     "line_of",
     "read_config",
     "read_toml",
-    "sentence",
     "shipped_config",
     "typed_setting",
 ]

@@ -11,15 +11,9 @@ from rnntk import duration
 from rnntk.config.fields import FRACTION, POSITIVE, Config, Range, at_least, setting
 from rnntk.errors import UsageError
 
-EXPLOSION_STEPS = 200
-
 CELLS = ("lstm", "gru", "rnn")
-
-MOST_SYMBOLS = 10**8
-"""Most symbols of all texts sampled at once: all but the first wait in memory, 8 bytes each."""
-
-MOST_IN_BEAM = 10**7
-"""Most symbols of all hypotheses of a beam: 16 bytes each, copied at every step."""
+MOST_SYMBOLS = 10**8  # of all texts sampled at once: all but the first wait in memory, 8 bytes each
+MOST_IN_BEAM = 10**7  # of all hypotheses of a beam: 16 bytes each, copied at every step
 
 
 @dataclass(frozen=True, repr=False)
@@ -28,9 +22,7 @@ class TextConfig(Config):
 
     group = "Text"
 
-    corpus: str | None = setting(
-        None, "A corpus by name, or a card of your own (a .toml file).", metavar="NAME"
-    )
+    corpus: str | None = setting(None, "A corpus, or a card of your own (.toml).", metavar="NAME")
     input: tuple[str, ...] = setting(
         (),
         "A text file or folder of your own; may be given several times; - is stdin.",
@@ -48,11 +40,9 @@ class TextConfig(Config):
         None, "The text's encoding.  [default: the corpus' own, else detected]", metavar="NAME"
     )
     errors: str = setting(
-        "strict", "Undecodable bytes: an error, or replaced by U+FFFD.", ("strict", "replace")
+        "strict", "Undecodable bytes: fail, or use U+FFFD.", ("strict", "replace")
     )
-    newline: str = setting(
-        "keep", "Line ends: as they are, or CRLF and CR turned into LF.", ("keep", "lf")
-    )
+    newline: str = setting("keep", "Line ends: keep, or turn CRLF and CR into LF.", ("keep", "lf"))
     normalize: bool = setting(False, "Recompose conjoining jamo (NFD Hangul) into syllables.")
     min_count: int = setting(1, "Symbols rarer than this become the unknown symbol.", at_least(1))
     unknown_symbol: str | None = setting(
@@ -160,7 +150,7 @@ class StoppingConfig(Config):
         on_resume="kept",
     )
     explosion_steps: int = setting(
-        EXPLOSION_STEPS,
+        200,
         "Stop when the loss stays above twice the uniform loss (2 ln V) for this many steps; 0 disables this.",
         at_least(0),
         on_resume="kept",
@@ -291,14 +281,10 @@ class TrainConfig(
     clip: str = setting(
         "global-norm", "How gradients are clipped.", ("global-norm", "norm", "value", "none")
     )
-    val_fraction: float = setting(
-        0.0, "Fraction of the text held out for validation, before the test tail.", FRACTION
-    )
-    test_fraction: float = setting(
-        0.0, "Fraction of the text held out at its end for rnntk eval.", FRACTION
-    )
+    val_fraction: float = setting(0.0, "Fraction held out for validation.", FRACTION)
+    test_fraction: float = setting(0.0, "Fraction held out at the end, for rnntk eval.", FRACTION)
     sample_every: int = setting(
-        500, "Steps between printed samples; 0 for none.", at_least(0), on_resume="kept"
+        500, "Steps between samples; 0 for none.", at_least(0), on_resume="kept"
     )
 
     def check_together(self) -> None:
@@ -343,9 +329,7 @@ class MnistConfig(MachineConfig, SavingConfig, StoppingConfig, OptimizationConfi
         1.0, "Factor of the learning rate after every epoch.", Range(0, 1, open_low=True)
     )
     clip_norm: float = setting(5.0, "Global norm the gradient is clipped at.", POSITIVE)
-    shift: int = setting(
-        0, "Move each training image by up to this many pixels, at random.", at_least(0, 14)
-    )
+    shift: int = setting(0, "Shift training images by up to N pixels at random.", at_least(0, 14))
     val_size: int = setting(5000, "Training images held out for validation.", at_least(0))
     data_dir: Path | None = setting(
         None, "Folder with mnist/mnist.npz.", metavar="DIR", on_resume="session", stored=False
@@ -372,7 +356,7 @@ class SampleConfig(Config):
         1.0, "Below 1 safer, above 1 wilder; 0 always takes the likeliest symbol.", at_least(0)
     )
     top_k: int | None = setting(
-        None, "Sample from the K likeliest symbols only.", at_least(1), metavar="K"
+        None, "Sample from the K likeliest symbols.", at_least(1), metavar="K"
     )
     top_p: float | None = setting(
         None,

@@ -1,7 +1,6 @@
-"""A field of a configuration: its default, help, valid values, and the one place where they are checked.
+"""The fields of a configuration: default, help, valid values, and the one place where values are checked.
 
-A configuration is a frozen dataclass of such fields (`configs.py`). Python code makes it directly, the
-command line makes its options from the fields, a TOML file and `run.json` hold their values by name.
+Python code makes a configuration directly; the command line, TOML files and `run.json` go by the fields' names.
 """
 
 from __future__ import annotations
@@ -37,15 +36,13 @@ class Range:
         return self.high is None or (value < self.high if self.open_high else value <= self.high)
 
     def __str__(self) -> str:
-        parts = []
-        for bound, words in (
-            (self.low, "above" if self.open_low else "at least"),
-            (self.high, "below" if self.open_high else "at most"),
-        ):
-            if bound is not None:
-                parts.append(
-                    f"{words} {bound:,}" if isinstance(bound, int) else f"{words} {bound:g}"
-                )
+        low = "above" if self.open_low else "at least"
+        high = "below" if self.open_high else "at most"
+        parts = [
+            f"{words} {bound:{',' if isinstance(bound, int) else 'g'}}"
+            for words, bound in ((low, self.low), (high, self.high))
+            if bound is not None
+        ]
         return " and ".join(parts) or "a number"
 
 
@@ -79,15 +76,9 @@ def setting(
         stored: whether `run.json` keeps it.
         parse: makes a value of a string, raising `ValueError`.
     """
-    metadata = {
-        "help": help,
-        "valid": valid,
-        "metavar": metavar,
-        "on_resume": on_resume,
-        "stored": stored,
-        "parse": parse,
-    }
-    return dataclasses.field(default=default, metadata=metadata)
+    about = {"help": help, "valid": valid, "metavar": metavar, "parse": parse}
+    lifetime = {"on_resume": on_resume, "stored": stored}
+    return dataclasses.field(default=default, metadata={**about, **lifetime})
 
 
 def flag(name: str) -> str:
@@ -123,11 +114,8 @@ class Config:
         self.check_together()
 
     def __repr__(self) -> str:
-        changed = [
-            f"{f.name}={value!r}"
-            for f in dataclasses.fields(self)
-            if (value := getattr(self, f.name)) != f.default
-        ]
+        values = [(f.name, getattr(self, f.name), f.default) for f in dataclasses.fields(self)]
+        changed = [f"{name}={value!r}" for name, value, default in values if value != default]
         return f"{type(self).__name__}({', '.join(changed)})"
 
     def check_together(self) -> None:
@@ -140,13 +128,10 @@ class Config:
 
     @classmethod
     def resolve(cls: type[C], given: Mapping[str, Any], *defaults: Mapping[str, Any]) -> C:
-        """Merge layers of values, each by field name, into a configuration.
-
-        This is the only place where settings are merged. From the command line, `given` holds flags over
-        environment over `--config` file.
+        """Merge layers of values, each by field name, into a configuration; settings are merged nowhere else.
 
         Args:
-            given: what the user set.
+            given: the user's values; on the command line, flags over environment over `--config` file.
             defaults: layers below it, strongest first, over the fields' own defaults.
 
         Raises:
@@ -171,20 +156,16 @@ class Config:
         return [f.name for f in dataclasses.fields(cls) if f.metadata["on_resume"]]
 
     def resumed(self: C, changes: Mapping[str, Any]) -> C:
-        """The configuration of a run that continues with some fields changed.
-
-        A new number of epochs lifts an older limit on the steps.
+        """The configuration of a run that continues with some fields changed; new `epochs` lift an older step limit.
 
         Raises:
             UsageError: a resume may not change one of the fields.
         """
         allowed = self.resumable()
-        fixed = sorted(set(changes) - set(allowed))
-        if fixed:
+        if fixed := sorted(set(changes) - set(allowed)):
             raise UsageError(
                 f"A resumed run keeps its settings, so {', '.join(f'`{k}`' for k in fixed)} cannot be given; "
-                f"{', '.join(f'`{k}`' for k in ('epochs', 'max_steps', 'max_time'))} can. "
-                "For other settings train a new run."
+                "`epochs`, `max_steps`, `max_time` can. For other settings train a new run."
             )
         changed = dict(changes)
         if changed.get("epochs", self.epochs) != self.epochs:  # type: ignore[attr-defined]
@@ -193,17 +174,15 @@ class Config:
 
     def to_json(self) -> dict[str, Any]:
         """The fields that `run.json` stores, JSON-able."""
-        found = {}
-        for f in dataclasses.fields(self):
-            value = getattr(self, f.name)
-            if f.metadata["stored"]:
-                found[f.name] = str(value) if isinstance(value, Path) else value
-        return found
+        stored = [f.name for f in dataclasses.fields(self) if f.metadata["stored"]]
+        values = [(name, getattr(self, name)) for name in stored]
+        return {name: str(v) if isinstance(v, Path) else v for name, v in values}
 
     def to_json_on_resume(self) -> dict[str, Any]:
         """The same without the fields that a resume changes for one session only."""
-        session = {f.name for f in dataclasses.fields(self) if f.metadata["on_resume"] == "session"}
-        return {k: v for k, v in self.to_json().items() if k not in session}
+        known = fields_of(type(self))
+        kept = self.to_json().items()
+        return {k: v for k, v in kept if known[k].metadata["on_resume"] != "session"}
 
     @classmethod
     def from_json(cls: type[C], values: Mapping[str, Any]) -> C:
@@ -239,12 +218,8 @@ def hints(kind: type[Config]) -> dict[str, tuple[type, bool, bool]]:
 
 
 _TYPE_NAMES = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "text",
-    Path: "a path",
-}
+    int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path",
+}  # fmt: skip
 
 
 def checked(kind: type[Config], name: str, value: Any) -> Any:

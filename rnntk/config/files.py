@@ -1,4 +1,4 @@
-"""Configuration files: TOML, by path or by the name of one that comes with rnntk."""
+"""Configuration files: TOML, by path or by the name of a shipped one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def read_config(
     known: Collection[str],
     commands: Mapping[str, Callable[[], Collection[str]]] | None = None,
 ) -> dict[str, Any]:
-    """The settings that a TOML file has for one command.
+    """Settings of one command in a TOML file.
 
     Keys before the first table are for every command that knows them; the table named like the command is for it
     alone. Dashes and underscores are the same.
@@ -27,8 +27,8 @@ def read_config(
         path: the file.
         command: `train`, `sample`, ...
         known: the command's settings, with underscores.
-        commands: all commands, and what gives the settings of each; called only for a key that `command` lacks.
-            Without it, tables and keys of other commands are passed over, but a misspelt setting is refused.
+        commands: the settings of every command, called only for a key that `command` lacks. Without it, tables and
+            keys of other commands are ignored, but a misspelt setting is refused.
 
     Raises:
         UsageError: no such file, not TOML, an unknown table or key (with the nearest name).
@@ -36,27 +36,25 @@ def read_config(
     document = read_toml(path)
     values: dict[str, Any] = {}
     for key, value in document.items():
-        name = _plain(key)
+        name = key.replace("-", "_")
         if isinstance(value, dict):
             if commands is not None and key not in commands:
                 raise UsageError(f"{path}: [{key}] is not a command.{did_you_mean(key, commands)}")
         elif name in known:
             values[name] = value
         else:
-            if commands is None:
-                others = _names_of(Config)
-            else:
+            others = _names_of(Config)
+            if commands is not None:
                 others = {one for settings in commands.values() for one in settings()}
             guess = did_you_mean(name, others)
             if name not in others and (guess or commands):
                 raise UsageError(f"{path}: {key!r} is not a setting of any command.{guess}")
     for key, value in document.get(command, {}).items():
-        if _plain(key) not in known:
-            raise UsageError(
-                f"{path}: {key!r} in [{command}] is not a setting of rnntk {command}."
-                + did_you_mean(_plain(key), known)
-            )
-        values[_plain(key)] = value
+        name = key.replace("-", "_")
+        if name not in known:
+            where = f"{path}: {key!r} in [{command}] is not a setting of rnntk {command}."
+            raise UsageError(where + did_you_mean(name, known))
+        values[name] = value
     return values
 
 
@@ -89,7 +87,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def line_of(path: Path, key: str) -> int | None:
-    """The first line of a TOML file that sets `key`, from 1; None if it cannot be told."""
+    """The first line of a TOML file that sets `key`, from 1; None if there is none."""
     pattern = re.compile(rf"\s*{re.escape(key).replace('_', '[-_]')}\s*=")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -99,10 +97,7 @@ def line_of(path: Path, key: str) -> int | None:
 
 
 def find_config(path: Path) -> Path:
-    """The file that a user means: the path itself, else the shipped config of this name.
-
-    Args:
-        path: a file, or the name of a shipped config, with or without `configs/` and `.toml`.
+    """The path itself, else the shipped config of this name, with or without `configs/` and `.toml`.
 
     Raises:
         UsageError: neither exists (with the nearest name).
@@ -123,7 +118,7 @@ def find_config(path: Path) -> Path:
 
 
 def corpus_settings(name: str, command: str, known: Collection[str]) -> dict[str, Any]:
-    """The settings that the shipped config of a corpus has for a command; none without such a config."""
+    """Settings of the shipped config of a corpus for a command; empty without such a config."""
     path = shipped_config(name)
     found = read_config(path, command, known) if path else {}
     return {key: value for key, value in found.items() if key not in ("corpus", "input")}
@@ -139,7 +134,3 @@ def _shipped() -> tuple[Path, Path]:
     # An installed wheel has configs/ inside the package (beside this module); a checkout beside the package.
     package = Path(__file__).parent.parent
     return package / "configs", package.parent / "configs"
-
-
-def _plain(key: str) -> str:
-    return key.replace("-", "_")

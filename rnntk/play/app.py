@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import anyio
@@ -22,21 +22,19 @@ from rnntk.play import inside, limits, pages, reading, streaming
 from rnntk.play.guard import App, Guard, Message, Receive, Send
 from rnntk.play.models import Models
 from rnntk.play.progress import CheckpointSamples, LossCurve
+from rnntk.play.reading import Trace
 from rnntk.play.streaming import Scheduler, Stream
-
-_BUSY = "The server is busy with as many requests as it takes on at once. Try again in a moment."
 
 
 class Busy(RnntkError):
     """The server has as many requests as it takes on at once."""
 
+    def __init__(self) -> None:
+        super().__init__("The server is busy with other requests. Try again in a moment.")
+
 
 class Api:
-    """Answers to the page's requests.
-
-    Args:
-        models: the run's.
-    """
+    """Handlers of the page's requests."""
 
     def __init__(self, models: Models) -> None:
         self.models = models
@@ -49,37 +47,31 @@ class Api:
 
     async def run(self, _: Request) -> Response:
         """The facts of the run."""
-        return JSONResponse({**self.models.describe(), "limits": _limits()})
+        sizes = {"text": limits.TEXT, "length": limits.LENGTH}
+        return JSONResponse({**self.models.describe(), "limits": sizes})
 
     async def read(self, request: Request) -> Response:
-        """The surprisal of a text, symbol by symbol."""
-        asked = await _asked(request, {"text": str}, {"step": int})
+        """Surprisal of a text, symbol by symbol."""
+        asked = await _asked(request, {"text": str})
         return await self._answer(
-            lambda: reading.read(self.models.get(asked.get("step")), asked["text"])
+            lambda: reading.read(self.models.get(asked["step"]), asked["text"])
         )
 
     async def units(self, request: Request) -> Response:
-        """The units that follow something visible."""
-        asked = await _asked(request, {"text": str}, {"step": int, "quantity": str})
-
-        def answer() -> dict[str, Any]:
-            model = self.models.get(asked.get("step"))
-            return inside.ranking(self.traces.get(model, asked["text"]), asked.get("quantity"))
-
-        return await self._answer(answer)
+        """Units that follow a visible feature."""
+        asked = await _asked(request, {"text": str}, {"quantity": str})
+        return await self._answer(lambda: inside.ranking(self._trace(asked), asked["quantity"]))
 
     async def unit(self, request: Request) -> Response:
         """The values of one unit."""
-        asked = await _asked(
-            request, {"text": str, "layer": int, "unit": int, "quantity": str}, {"step": int}
+        which = {"layer": int, "unit": int, "quantity": str}
+        asked = await _asked(request, {"text": str, **which})
+        return await self._answer(
+            lambda: inside.unit(self._trace(asked), *(asked[name] for name in which))
         )
 
-        def answer() -> dict[str, Any]:
-            model = self.models.get(asked.get("step"))
-            found = self.traces.get(model, asked["text"])
-            return inside.unit(found, asked["layer"], asked["unit"], asked["quantity"])
-
-        return await self._answer(answer)
+    def _trace(self, asked: dict[str, Any]) -> Trace:
+        return self.traces.get(self.models.get(asked["step"]), asked["text"])
 
     async def training(self, _: Request) -> Response:
         """The loss so far."""
@@ -94,20 +86,14 @@ class Api:
 
     async def write(self, request: Request) -> Response:
         """A text as it is generated: JSON lines."""
-        settings = {
-            "length": int,
-            "temperature": float,
-            "top_k": int,
-            "top_p": float,
-            "seed": int,
-        }
-        asked = await _asked(request, {"prime": str}, {"step": int, **settings})
-        text, step = asked["prime"], asked.get("step")
+        settings = dict.fromkeys(("length", "temperature", "top_k", "top_p", "seed"), object)
+        asked = await _asked(request, {"prime": str}, settings)
+        text, step = asked["prime"], asked["step"]
         if len(text) > limits.TEXT:
             raise UsageError(
                 f"The prompt has {len(text):,} characters; at most {limits.TEXT:,} are read. Take its end."
             )
-        config = SampleConfig(**{k: asked[k] for k in settings if k in asked})
+        config = SampleConfig(**{k: asked[k] for k in settings if asked[k] is not None})
         if config.length > limits.LENGTH:
             raise UsageError(
                 f"`length` must be at most {limits.LENGTH:,} here, got {config.length:,}."
@@ -119,19 +105,14 @@ class Api:
         prompt = model.prompt(text, "skip")
         stream = self.scheduler.start(streaming.pieces(model, prompt, config, seed))
         if stream is None:
-            raise Busy(_BUSY)
-        head = {
-            "seed": seed,
-            "step": model.step,
-            "prime": prompt.text,
-            "skipped": prompt.skipped,
-        }
+            raise Busy
+        head = {"seed": seed, "step": model.step, "prime": prompt.text, "skipped": prompt.skipped}
         return TextResponse(stream, head)
 
     async def _answer(self, work: Callable[[], dict[str, Any]]) -> Response:
         """Do what takes time in a thread, two at a time, so that the event loop never waits."""
         if self._jobs >= limits.JOBS:
-            raise Busy(_BUSY)
+            raise Busy
         self._at_once = self._at_once or anyio.CapacityLimiter(2)
         self._jobs += 1
         try:
@@ -174,12 +155,7 @@ class TextResponse(StreamingResponse):
 
 
 def create(models: Models, host: str = "127.0.0.1") -> App:
-    """The application.
-
-    Args:
-        models: the run's.
-        host: the address it will be bound to.
-    """
+    """The application for a run's models, to be bound to the address `host`."""
     api = Api(models)
     # Once, so that the first text does not wait for tables that are made when they are first needed.
     model = models.get()
@@ -192,17 +168,14 @@ def create(models: Models, host: str = "127.0.0.1") -> App:
         finally:
             api.scheduler.close()
 
+    gets = {"run": api.run, "training": api.training, "sample": api.sample}
+    posts = {"read": api.read, "units": api.units, "unit": api.unit, "write": api.write}
     return Starlette(
         routes=[
             Route("/", _file),
             Route("/page/{name}", _file),
-            Route("/api/run", api.run),
-            Route("/api/read", api.read, methods=["POST"]),
-            Route("/api/units", api.units, methods=["POST"]),
-            Route("/api/unit", api.unit, methods=["POST"]),
-            Route("/api/write", api.write, methods=["POST"]),
-            Route("/api/training", api.training),
-            Route("/api/sample", api.sample),
+            *(Route(f"/api/{name}", answer) for name, answer in gets.items()),
+            *(Route(f"/api/{name}", answer, methods=["POST"]) for name, answer in posts.items()),
         ],
         middleware=[Middleware(Guard, host=host)],
         exception_handlers={RnntkError: _refusal},
@@ -218,19 +191,14 @@ async def _file(request: Request) -> Response:
 
 
 async def _refusal(_: Request, error: Exception) -> Response:
-    if isinstance(error, Busy):
-        return JSONResponse({"error": str(error)}, 503, {"retry-after": "1"})
-    return JSONResponse({"error": str(error)}, 400)
+    status = (503, {"retry-after": "1"}) if isinstance(error, Busy) else (400,)
+    return JSONResponse({"error": str(error)}, *status)
 
 
 async def _asked(
-    request: Request, needed: dict[str, type], optional: dict[str, type]
+    request: Request, needed: dict[str, type], optional: Mapping[str, type] = {}
 ) -> dict[str, Any]:
-    """The JSON object of a request, its values checked; null counts as missing.
-
-    Raises:
-        UsageError: it is too large, too slow, not an object, or a value has another type.
-    """
+    """The values of a request's JSON object, their types checked; None for a missing optional one and for `step`."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise UsageError("The request must be application/json.")
     body = bytearray()
@@ -240,7 +208,7 @@ async def _asked(
                 body += chunk
                 if len(body) > limits.BODY:
                     raise UsageError(
-                        f"The request is over {limits.BODY:,} bytes. Take a part of the text."
+                        f"The request is over {limits.BODY:,} bytes. Shorten the text."
                     )
     except TimeoutError as error:
         raise UsageError("The request took too long to arrive.") from error
@@ -251,24 +219,15 @@ async def _asked(
     if not isinstance(found, dict):
         raise UsageError("The request must be an object.")
     values: dict[str, Any] = {}
-    for name, kind in {**needed, **optional}.items():
-        value = found.get(name)
-        if value is None:
-            if name in needed:
-                raise UsageError(f"The request lacks {name!r}.")
-            continue
-        if kind is float and type(value) is int:
-            value = float(value) if abs(value) < 2**53 else value
-        if type(value) is not kind:
+    for name, kind in {**needed, **optional, "step": int}.items():
+        value = values[name] = found.get(name)
+        if value is None and name in needed:
+            raise UsageError(f"The request lacks {name!r}.")
+        if value is not None and kind is not object and type(value) is not kind:
             raise UsageError(f"{name!r} must be of type {kind.__name__}.")
-        values[name] = value
     if any("\ud800" <= c <= "\udfff" for v in values.values() if isinstance(v, str) for c in v):
         raise UsageError("The text has half a surrogate pair, which is not a character.")
     return values
-
-
-def _limits() -> dict[str, int]:
-    return {"text": limits.TEXT, "length": limits.LENGTH}
 
 
 def _line(value: dict[str, Any]) -> str:

@@ -1,8 +1,7 @@
 """Requests that the page's server refuses.
 
-A server on the loopback interface can be reached by every page open in the same browser. So a request must name
-this server (against DNS rebinding, where a foreign name is made to point to 127.0.0.1), and one that was sent by a
-page must come from this server's own.
+Every page in the same browser can reach a server on the loopback interface. So a request must name this server
+(against DNS rebinding, where a foreign name points to 127.0.0.1), and a page's request must come from its own page.
 """
 
 from __future__ import annotations
@@ -32,12 +31,7 @@ HEADERS = {
 
 
 class Guard:
-    """ASGI middleware: refuses foreign requests, and adds headers that keep other pages out.
-
-    Args:
-        app: the application to guard.
-        host: the address the server is bound to.
-    """
+    """ASGI middleware: refuses foreign requests to the address `host`, and adds headers that keep other pages out."""
 
     def __init__(self, app: App, host: str) -> None:
         self._app = app
@@ -68,12 +62,10 @@ class Guard:
         host = headers.get("host", "")
         if not self._is_own(host):
             return f"This server is not {host!r}. Open the address that rnntk play printed."
-        origin = headers.get("origin")
-        if origin is not None and origin != f"{scope['scheme']}://{host}":
-            return "Pages from elsewhere may not use this server."
-        if headers.get("sec-fetch-site", "none") in ("cross-site", "same-site") and (
-            headers.get("sec-fetch-mode") != "navigate" or scope["method"] != "GET"
-        ):
+        own = f"{scope['scheme']}://{host}"
+        linked = headers.get("sec-fetch-mode") == "navigate" and scope["method"] == "GET"
+        foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site") and not linked
+        if foreign or headers.get("origin", own) != own:
             return "Pages from elsewhere may not use this server."
         return None
 
@@ -92,7 +84,7 @@ class Guard:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address; no name but `localhost` is trusted to."""
+    """Whether only this machine can reach an address; of names only `localhost` counts."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

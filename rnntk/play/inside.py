@@ -1,10 +1,8 @@
-"""The page's questions about units: the ranking, and the values of one."""
+"""Views of the units for the page: the ranking, and the values of one unit."""
 
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -12,44 +10,27 @@ import numpy as np
 from rnntk.decoding.language_model import LanguageModel
 from rnntk.errors import UsageError
 from rnntk.play import limits, reading, visible
+from rnntk.play.models import Recent
 from rnntk.play.reading import QUANTITIES, Trace
-
-_MEMORY = 2 * limits.TRACE_BYTES
 
 
 class Traces:
     """A cache of traces, so that the next unit of the same text comes at once. Safe for threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[int, bytes], Trace] = OrderedDict()
+        size = lambda found: found.hidden.nbytes + found.cells.nbytes  # noqa: E731
+        self._recent: Recent[tuple[int, bytes], Trace] = Recent(2 * limits.TRACE_BYTES, size)
 
     def get(self, model: LanguageModel, text: str) -> Trace:
-        """The trace of a text.
-
-        Raises:
-            UsageError: it is too long.
-            DataError: too little of it is known.
-        """
+        """The trace of a text; errors as of `reading.trace`."""
         key = (model.step, hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        found = reading.trace(model, text)
-        with self._lock:
-            self._kept[key] = found
-            while len(self._kept) > 1 and sum(map(_size, self._kept.values())) > _MEMORY:
-                self._kept.popitem(last=False)
-        return found
+        return self._recent.get(key) or self._recent.put(key, reading.trace(model, text))
 
 
 def ranking(found: Trace, quantity: str | None = None) -> dict[str, Any]:
-    """The units of all layers that best follow what can be seen in the text, for the page.
+    """Units of all layers that best follow the visible features of the text, for the page.
 
-    Args:
-        found: the trace of the text.
-        quantity: what of the units; by default the first of `QUANTITIES`.
+    `quantity` is by default the first of `QUANTITIES`.
 
     Raises:
         UsageError: there is no such quantity.
@@ -73,7 +54,7 @@ def ranking(found: Trace, quantity: str | None = None) -> dict[str, Any]:
 
 
 def unit(found: Trace, layer: int, index: int, quantity: str) -> dict[str, Any]:
-    """The values of one unit, and what it follows, for the page.
+    """Values of one unit, and the features it follows, for the page.
 
     Raises:
         UsageError: there is no such layer, unit or quantity.
@@ -97,7 +78,3 @@ def unit(found: Trace, layer: int, index: int, quantity: str) -> dict[str, Any]:
         "values": column.round(3).tolist(),
         "follows": sorted(follows, key=lambda row: -abs(row["score"])),
     }
-
-
-def _size(found: Trace) -> int:
-    return found.hidden.nbytes + found.cells.nbytes

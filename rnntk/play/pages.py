@@ -12,22 +12,10 @@ from typing import Any
 FOLDER = resources.files("rnntk.play") / "page"
 
 # In the order in which they need each other.
-SCRIPTS = (
-    "dom.js",
-    "source.js",
-    "text.js",
-    "write.js",
-    "read.js",
-    "inside.js",
-    "chart.js",
-    "training.js",
-    "main.js",
-)
-TYPES = {
-    "index.html": "text/html",
-    "style.css": "text/css",
-    **dict.fromkeys(SCRIPTS, "text/javascript"),
-}
+_MODULES = ("dom", "source", "text", "write", "read", "inside", "chart", "training", "main")
+SCRIPTS = tuple(f"{name}.js" for name in _MODULES)
+TYPES = {"index.html": "text/html", "style.css": "text/css"}
+TYPES |= dict.fromkeys(SCRIPTS, "text/javascript")
 """The files of the page with their types; nothing else of the folder is part of it."""
 
 _IMPORT = re.compile(r"^import .*;\n", re.MULTILINE)
@@ -42,12 +30,11 @@ def read(name: str) -> bytes:
 def single(data: dict[str, Any]) -> str:
     """The whole page as one HTML file that shows `data`, and needs no server and no network.
 
-    The modules' names are distinct, so that they can stand one after the other in one module. The file's policy
-    allows this very script and style by their hashes and nothing else, and the data is no script.
+    The modules' names are distinct, so they can be joined into one. The content security policy allows only this script
+    and style, by their hashes; the data is no script.
     """
-    script = "".join(
-        _EXPORT.sub("", _IMPORT.sub("", read(name).decode("utf-8"))) for name in SCRIPTS
-    )
+    modules = "".join(read(name).decode("utf-8") for name in SCRIPTS)
+    script = _EXPORT.sub("", _IMPORT.sub("", modules))
     style = read("style.css").decode("utf-8")
     policy = f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:"
     inlined = json.dumps(data, separators=(",", ":"), allow_nan=False)

@@ -1,4 +1,4 @@
-"""A run's loss so far, and what it wrote at its checkpoints."""
+"""A run's loss so far, and a sample of each checkpoint."""
 
 from __future__ import annotations
 
@@ -20,11 +20,7 @@ SEED = 1
 
 
 class LossCurve:
-    """The losses of a metrics file; each look reads only what was added. Safe for threads.
-
-    Args:
-        run: the run folder.
-    """
+    """The losses of a run's metrics file; each look reads only the lines added since. Safe for threads."""
 
     def __init__(self, run: RunFolder) -> None:
         self._path = run.metrics
@@ -35,25 +31,19 @@ class LossCurve:
         """The curve now, for the page.
 
         Returns:
-            `loss` and `val_loss`: lists of `[step, nats]`, the first thinned to a few hundred means; `step` and
-            `seconds` of the last line; `live`: whether it was written to a moment ago.
+            `loss` and `val_loss`: lists of `[step, nats]`, thinned to a few hundred means; `step` and `seconds` of the
+            last line; `live`: whether it was written a moment ago.
         """
         with self._lock:
             self._read()
-            return {
-                "loss": _thinned(self._loss),
-                "val_loss": _thinned(self._val_loss),
-                "step": self._step,
-                "seconds": self._seconds,
-                "live": self._live(),
-            }
+            losses = {name: _thinned(series) for name, series in self._losses.items()}
+            seen = {"step": self._step, "seconds": self._seconds}
+            return {**losses, **seen, "live": self._live()}
 
     def _begin(self) -> None:
         self._follower = Follower(self._path)
-        self._step = 0
-        self._seconds = 0.0
-        self._loss: list[tuple[int, float]] = []
-        self._val_loss: list[tuple[int, float]] = []
+        self._step, self._seconds = 0, 0.0
+        self._losses: dict[str, list[tuple[int, float]]] = {"loss": [], "val_loss": []}
 
     def _read(self) -> None:
         try:
@@ -67,7 +57,7 @@ class LossCurve:
 
     def _take(self, row: dict[str, Any]) -> None:
         step = self._step = int(row["step"])
-        for name, series in (("loss", self._loss), ("val_loss", self._val_loss)):
+        for name, series in self._losses.items():
             value = row.get(name)
             if isinstance(value, (int, float)) and math.isfinite(value):
                 series.append((step, float(value)))
@@ -76,9 +66,10 @@ class LossCurve:
 
     def _live(self) -> bool:
         try:
-            return time.time() - self._path.stat().st_mtime < _LIVE_SECONDS and bool(self._loss)
+            age = time.time() - self._path.stat().st_mtime
         except OSError:
             return False
+        return age < _LIVE_SECONDS and bool(self._losses["loss"])
 
 
 def _thinned(series: list[tuple[int, float]]) -> list[list[float]]:
@@ -91,11 +82,7 @@ def _thinned(series: list[tuple[int, float]]) -> list[list[float]]:
 
 
 class CheckpointSamples:
-    """A sample of each checkpoint, generated once with one seed and kept. Safe for threads.
-
-    Args:
-        models: the run's.
-    """
+    """A sample of each checkpoint, generated once with one seed and kept. Safe for threads."""
 
     def __init__(self, models: Models) -> None:
         self._models = models

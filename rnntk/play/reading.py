@@ -1,4 +1,4 @@
-"""A text as a model reads it: each symbol's surprisal, what else was expected, what every unit did."""
+"""A text as a model reads it: surprisal and likeliest symbols at each place, and the values of every unit."""
 
 from __future__ import annotations
 
@@ -40,16 +40,12 @@ GATES = frozenset("ifozr")
 
 @dataclass(frozen=True)
 class Text(EncodedText):
-    """A text without the characters that the model does not know, in T symbols.
-
-    Attributes:
-        counts: symbols of each character, `(len(text),)`, at least 1.
-    """
+    """A text without unknown characters, in T symbols; `counts` `(len(text),)` holds the symbols of each character."""
 
     counts: NDArray[np.intp]
 
     def to_json(self) -> dict[str, Any]:
-        """What the page needs to show it."""
+        """The text for the page."""
         return {
             "text": _SURROGATE.sub("\ufffd", self.text),
             "symbols": _SURROGATE.sub("\ufffd", self.symbols),
@@ -84,14 +80,14 @@ def _counts(model: LanguageModel, text: str) -> NDArray[np.intp]:
 
 
 def excerpt(model: LanguageModel, text: str) -> str:
-    """The beginning of a text, as much as `read` and `trace` take."""
+    """The beginning of a text, as much as `read` and `trace` accept."""
     text = text[: limits.TEXT]
     ends = _counts(model, text).cumsum()
     return text[: int(np.searchsorted(ends, _most_symbols(model.decoder), "right"))]
 
 
 def read(model: LanguageModel, text: str) -> dict[str, Any]:
-    """Surprisal of every symbol of a text, and what the model expected in its place, for the page.
+    """Surprisal of every symbol of a text, and the likeliest symbols in its place, for the page.
 
     Returns:
         `bits`: of each symbol, None for the first, which is given. `expected`: for each of the T places and the
@@ -134,11 +130,9 @@ def read(model: LanguageModel, text: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Trace:
-    """What every unit did while a text was read.
+    """Values of every unit while `model` read `text` (T symbols).
 
     Attributes:
-        model: what read it.
-        text: the text, T symbols.
         hidden: `(layers, T, H)`, float32.
         cells: the same for an LSTM's cell states, else empty.
     """
@@ -149,13 +143,9 @@ class Trace:
     cells: NDArray[np.float32]
 
     def values(self, layer: int, quantity: str) -> NDArray[np.float32]:
-        """A quantity of all units of one layer, `(T, H)`.
+        """A quantity (of `QUANTITIES`) of all units of one layer, `(T, H)`.
 
         The gates are computed from the trace, all symbols in one product; the decoder keeps none of them.
-
-        Args:
-            layer: from 0.
-            quantity: one of `QUANTITIES` of the model's cell.
 
         Raises:
             UsageError: there is no such layer or quantity.
@@ -184,13 +174,13 @@ class Trace:
 
 
 def _most_symbols(decoder: Decoder) -> int:
-    """The longest text of which all units' values fit `limits.TRACE_BYTES`."""
+    """Symbols of the longest text whose trace fits `limits.TRACE_BYTES`."""
     kinds = 2 if decoder.cell == "lstm" else 1
     return limits.TRACE_BYTES // (4 * kinds * len(decoder.layers) * decoder.units)
 
 
 def trace(model: LanguageModel, text: str) -> Trace:
-    """Read a text from a zero state and keep every unit's value after every symbol.
+    """Read a text from a zero state and record every unit's value after every symbol.
 
     Raises:
         UsageError: it is too long for the memory allowed.

@@ -36,19 +36,15 @@ def require() -> None:
 def single_threaded_products() -> None:
     """Have NumPy's products use one thread; call it before NumPy is first imported.
 
-    A symbol's products are too small to share, and beside other threads the products' own wait for each other in
-    busy loops: the first characters of twenty texts took 350 ms instead of 25.
+    A symbol's products are too small to share, and several threads wait for each other in busy loops: the first
+    characters of twenty texts took 350 ms instead of 25.
     """
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
         os.environ.setdefault(name, "1")
 
 
 def bind(host: str, port: int | None) -> socket.socket:
-    """A socket for the server.
-
-    Args:
-        host: a name or an address.
-        port: 0 for any free one; None for `PORT`, or any free one where that is taken.
+    """A listening socket at a name or an address; port 0 is any free one, None `PORT` or any free one.
 
     Raises:
         UsageError: the address is not available.
@@ -86,20 +82,19 @@ def url(bound: socket.socket) -> str:
 
 
 def server(app: App) -> uvicorn.Server:
-    """The server of an application, quiet and with short patience for connections that do nothing."""
+    """The server of an application, quiet and with short timeouts for idle connections."""
     import uvicorn
 
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            log_level="critical",
-            access_log=False,
-            ws="none",
-            server_header=False,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=1,
-        )
+    config = uvicorn.Config(
+        app,
+        log_level="critical",
+        access_log=False,
+        ws="none",
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=1,
     )
+    return uvicorn.Server(config)
 
 
 def run(app: App, bound: socket.socket) -> None:

@@ -1,8 +1,7 @@
-"""Many texts generated at once, fairly: one thread continues each in turn.
+"""Many texts generated fairly at once: one thread continues each in turn.
 
-A symbol takes some tens of microseconds, most of them in Python, so that more threads would only wait for each
-other. One thread goes round; a new text comes before all others, and gives way as soon as it has a character,
-so that everybody soon sees something. A text whose client does not take its pieces is skipped until it does.
+A symbol takes some tens of microseconds, most of them in Python, so more threads would only wait for each other.
+A new text comes first until it has a character; a text whose client takes no pieces is skipped until it does.
 """
 
 from __future__ import annotations
@@ -29,10 +28,7 @@ _WAITING = 2048  # pieces that may wait for a client
 def pieces(
     model: LanguageModel, prompt: Prompt, config: SampleConfig, seed: int
 ) -> Iterator[Piece | None]:
-    """Sample a text; None stands for a while in which the prompt was read.
-
-    The prompt is read in slices, since a long one takes as long as sampling as much.
-    """
+    """Generate a text; None stands for a slice of the prompt, which takes as long to read as to generate."""
     states = model.decoder.initial_states(1)
     for start in range(0, len(prompt.ids), _PROMPT_SLICE):
         model.decoder.prime(prompt.ids[start : start + _PROMPT_SLICE], states)
@@ -41,11 +37,11 @@ def pieces(
 
 
 class Stream:
-    """A text being generated, to be taken from the event loop that made it.
+    """A text being generated, read in the event loop that made it.
 
     Attributes:
         fresh: it has had no turn yet.
-        error: what ended the text early, if anything did.
+        error: the exception that ended the text early, if any.
     """
 
     def __init__(self, source: Iterator[Piece | None], scheduler: Scheduler) -> None:
@@ -108,11 +104,7 @@ class Stream:
 
 
 class Scheduler:
-    """The thread that generates.
-
-    Args:
-        limit: texts at once.
-    """
+    """The thread that generates up to `limit` texts."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit

@@ -1,17 +1,17 @@
 """Visible features of a text, symbol by symbol, and the units that follow them.
 
-How well a unit follows a yes-or-no feature is how well its value alone tells yes from no (AUC, the probability that a
-random yes ranks above a random no; shown as 2 AUC - 1, from -1 to 1), and for a feature of several values Spearman's
-rank correlation. Both depend on order only, so that no unit is preferred for its scale. The idea is that of Karpathy,
-Johnson and Li, "Visualizing and Understanding Recurrent Networks" (2015), who found the cells by eye.
+The score of a unit on a yes-or-no feature is 2 AUC - 1 (AUC: the probability that a random yes ranks above a random
+no), from -1 to 1; on a feature of several values, Spearman's rank correlation. Both depend on order only, not on scale.
+The idea is that of Karpathy, Johnson and Li, "Visualizing and Understanding Recurrent Networks" (2015).
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -35,13 +35,7 @@ _FIRST_SYLLABLE, _LAST_SYLLABLE = "\uac00", "\ud7a3"
 
 @dataclass(frozen=True)
 class Feature:
-    """A visible feature.
-
-    Attributes:
-        name: for the program.
-        title: for people; it completes "this unit follows ...".
-        values: `(T,)` float64, one per symbol.
-    """
+    """A visible feature: its key, its title (completes "this unit follows ...") and its values, `(T,)` float64."""
 
     name: str
     title: str
@@ -54,7 +48,7 @@ class Feature:
 
     @property
     def varies(self) -> bool:
-        """Whether there is enough of it to follow."""
+        """Whether a unit can follow it: it has enough different values."""
         if self.binary:
             return _LEAST <= self.values.sum() <= len(self.values) - _LEAST
         return len(np.unique(self.values)) > 2
@@ -67,20 +61,20 @@ def features(text: Text) -> list[Feature]:
     inside, the closing one outside.
     """
     by_character = {
-        "column": ("the position in the line", _columns(text.text)),
+        "column": ("the position in the line", _positions(text.text, lambda c: c != "\n")),
         "indent": ("the indentation of the line", _indents(text.text)),
         "quotes": ("being inside quotes", _within(text.text, _QUOTED)),
         "comment": ("being inside a comment", _within(text.text, _COMMENT)),
         "parentheses": ("the depth of parentheses", _depth(text.text, _OPENING, _CLOSING)),
         "braces": ("the depth of braces", _depth(text.text, "{", "}")),
-        "word": ("the position in the word", _word_positions(text.text)),
+        "word": (
+            "the position in the word",
+            _positions(text.text, lambda c: c.isalnum() or c == "_"),
+        ),
         "space": ("white space", [c.isspace() for c in text.text]),
         "capital": ("capital letters", [c.isupper() for c in text.text]),
         "digit": ("digits", [c.isdigit() for c in text.text]),
-        "punctuation": (
-            "punctuation",
-            [unicodedata.category(c)[0] in "PS" for c in text.text],
-        ),
+        "punctuation": ("punctuation", [unicodedata.category(c)[0] in "PS" for c in text.text]),
     }
     found = [
         Feature(name, title, np.repeat(np.array(values, np.float64), text.counts))
@@ -91,15 +85,7 @@ def features(text: Text) -> list[Feature]:
 
 
 def follows(units: NDArray[np.floating], feature: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Score of each unit on a feature, from -1 (always against) over 0 (not at all) to 1.
-
-    Args:
-        units: `(T, N)`.
-        feature: `(T,)`.
-
-    Returns:
-        `(N,)`; 0 for a unit that never changes.
-    """
+    """Score `(N,)` of units `(T, N)` on a feature `(T,)`, from -1 to 1; 0 for a unit that never changes."""
     return _against(ranks(units), feature)
 
 
@@ -116,31 +102,22 @@ def ranks(units: NDArray[np.floating]) -> NDArray[np.float64]:
 def ranking(
     units: NDArray[np.floating], found: Sequence[Feature], best: int = 5
 ) -> list[dict[str, Any]]:
-    """For each feature the units that follow it best; the features followed furthest above chance come first.
+    """For each feature the `best` units `(T, N)` that follow it; features furthest above chance come first.
 
     With many units some follow anything by chance, so each feature has a baseline: the best unit's score on the
     same feature moved along the text, the mean over a quarter, a half and three quarters.
-
-    Args:
-        units: `(T, N)`.
-        found: the features.
-        best: how many units.
     """
     by_rank = ranks(units)
     listed = []
     for feature in found:
         scores = _against(by_rank, feature.values)
         order = np.argsort(-np.abs(scores), kind="stable")[:best]
-        moved = [
-            np.abs(_against(by_rank, np.roll(feature.values, len(units) * k // 4))).max()
-            for k in (1, 2, 3)
-        ]
+        moved = [np.roll(feature.values, len(units) * k // 4) for k in (1, 2, 3)]
+        chance = np.mean([np.abs(_against(by_rank, values)).max() for values in moved])
         listed.append(
             {
-                "name": feature.name,
-                "title": feature.title,
-                "binary": feature.binary,
-                "chance": round(float(np.mean(moved)), 3),
+                **{name: getattr(feature, name) for name in ("name", "title", "binary")},
+                "chance": round(float(chance), 3),
                 "best": [[int(k), round(float(scores[k]), 3)] for k in order],
             }
         )
@@ -162,16 +139,8 @@ def _against(by_rank: NDArray[np.float64], feature: NDArray[np.float64]) -> NDAr
     return np.divide(x @ y, scale, out=np.zeros(y.shape[1]), where=scale > 0)
 
 
-def _columns(text: str) -> list[int]:
-    found, column = [], 0
-    for c in text:
-        column = 0 if c == "\n" else column + 1
-        found.append(column)
-    return found
-
-
 def _indents(text: str) -> list[int]:
-    """Of the line so far: it grows in leading white space, and stays to the line's end."""
+    """Indentation of the line so far: it grows in leading white space, and stays to the line's end."""
     found, width, leading = [], 0, True
     for c in text:
         if c == "\n":
@@ -193,19 +162,13 @@ def _within(text: str, pattern: re.Pattern[str]) -> NDArray[np.bool_]:
 
 
 def _depth(text: str, opening: str, closing: str) -> list[int]:
-    found, depth = [], 0
-    for c in text:
-        depth = max(0, depth + (c in opening) - (c in closing))
-        found.append(depth)
-    return found
+    step = lambda depth, c: max(0, depth + (c in opening) - (c in closing))  # noqa: E731
+    return list(accumulate(text, step, initial=0))[1:]
 
 
-def _word_positions(text: str) -> list[int]:
-    found, place = [], 0
-    for c in text:
-        place = place + 1 if c.isalnum() or c == "_" else 0
-        found.append(place)
-    return found
+def _positions(text: str, inside: Callable[[str], bool]) -> list[int]:
+    """Position of each character in its stretch of characters that are `inside`, from 1; 0 outside."""
+    return list(accumulate(text, lambda place, c: place + 1 if inside(c) else 0, initial=0))[1:]
 
 
 def _syllables(text: Text) -> list[Feature]:

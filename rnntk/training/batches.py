@@ -20,7 +20,7 @@ class Batches:
         seq_length: sequence length, T.
 
     Raises:
-        DataError: the text is shorter than one batch; says how long it must be and what to lower.
+        DataError: the text is shorter than one batch.
     """
 
     def __init__(self, ids: np.ndarray, batch_size: int, seq_length: int) -> None:

@@ -27,16 +27,10 @@ SAMPLE_LENGTH = 200
 
 
 class MetricsWriter(keras.callbacks.Callback):
-    """One JSON line a step in the run's metrics file.
+    """One JSON line per step in the run's metrics file.
 
-    On resume the file is cut back to the size it had at the checkpoint, so steps are never listed twice.
-
-    Args:
-        run: the run folder.
-        progress: where training stands; `metrics_bytes` is kept true.
-
-    Attributes:
-        lost: whether the file had lost lines that belong to the checkpoint; it goes on after the last whole one.
+    On resume the file is cut back to `progress.metrics_bytes`, its size at the checkpoint, so no step is listed twice.
+    `lost` says whether the file had lost lines of the checkpoint; it goes on after the last whole one.
     """
 
     def __init__(self, run: RunFolder, progress: Progress) -> None:
@@ -82,15 +76,9 @@ class MetricsWriter(keras.callbacks.Callback):
 class Checkpoints(keras.callbacks.Callback):
     """Saves every `checkpoint_every` steps, at the best validation, and at the end.
 
-    While the loss is as high as after divergence, a checkpoint that is merely due is skipped: it would push out the
-    good ones.
-
-    Args:
-        run: the run folder.
-        task: gives weights, optimizer and states.
-        progress: of the run.
-        metrics: flushed before each checkpoint. None in a process that only helps to make checkpoints (the states
-            of its batch rows are needed) and writes none.
+    While the loss is as high as after divergence, a due checkpoint is skipped: it would push out the good ones.
+    `metrics` is flushed before each checkpoint; it is None in a process that only contributes the states of its batch
+    rows and writes nothing.
     """
 
     def __init__(
@@ -111,29 +99,20 @@ class Checkpoints(keras.callbacks.Callback):
         model, step = self._task.model, self._progress.step
         weights = _arrays(named_weights(model))
         optimizer = _arrays(named_optimizer_variables(self._task.optimizer, model))
-        divergence.check_weights(weights, step)
-        divergence.check_weights(
-            {f"The optimizer's {name}": array for name, array in optimizer.items()}, step
-        )
+        named = {f"The optimizer's {name}": array for name, array in optimizer.items()}
+        divergence.check_weights({**weights, **named}, step)
         states = self._task.states()
         self._saved_step = step
         if self._metrics is None:
             return
         self._metrics.flush()
-        checkpoint.write(
-            self._run.checkpoints,
-            weights=weights,
-            optimizer=optimizer,
-            states=states,
-            progress=self._progress,
-        )
-        best = self._progress.best
-        checkpoint.prune(
-            self._run.checkpoints, self._task.config.keep, step, int(best["step"]) if best else None
-        )
+        p, path = self._progress, self._run.checkpoints
+        checkpoint.write(path, weights=weights, optimizer=optimizer, states=states, progress=p)
+        best = int(p.best["step"]) if p.best else None
+        checkpoint.prune(path, self._task.config.keep, step, best)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Save when it is time, and when the validation is the best so far."""
+        """Save when due, and when the validation is the best so far."""
         best, step = self._progress.best, self._progress.step
         due = step % self._task.config.checkpoint_every == 0 and not self._progress.high_steps
         if due or (best and best["step"] == step):
@@ -150,13 +129,7 @@ def _arrays(variables: Mapping[str, keras.Variable]) -> dict[str, np.ndarray]:
 
 
 class TensorBoardScalars(keras.callbacks.Callback):
-    """TensorBoard: scalars at every step, hyperparameters, the model graph once, samples, histograms on request.
-
-    Args:
-        run: the run folder; events go to its `logs`.
-        task: gives the graph and the settings.
-        progress: of the run.
-    """
+    """TensorBoard: scalars at every step, hyperparameters, the model graph once, samples, histograms on request."""
 
     def __init__(self, run: RunFolder, task: Task, progress: Progress) -> None:
         super().__init__()
@@ -171,14 +144,12 @@ class TensorBoardScalars(keras.callbacks.Callback):
             hparams.hparams(_hyperparameters(run), trial_id=printable(run.name))
 
     def _mark_session_start(self) -> None:
-        """Mark where this session begins: at a second mark TensorBoard drops what an earlier session wrote later."""
+        """Mark where this session begins: at the mark TensorBoard drops later steps of an earlier session."""
         from tensorflow.python.ops import summary_ops_v2  # no public name writes a SessionLog
 
-        event = tf.compat.v1.Event(
-            wall_time=time.time(),
-            step=self._progress.step + 1,
-            session_log=tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START),
-        )
+        start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
+        step = self._progress.step + 1
+        event = tf.compat.v1.Event(wall_time=time.time(), step=step, session_log=start)
         with self._writer.as_default():
             summary_ops_v2.import_event(event.SerializeToString())
 
@@ -222,14 +193,7 @@ def _hyperparameters(run: RunFolder) -> dict[str, Any]:
 
 
 class Samples(keras.callbacks.Callback):
-    """Generates a short text every `sample_every` steps, so that one sees the model learn to write.
-
-    Args:
-        run: the run folder; texts go to its `samples.txt`.
-        progress: of the run.
-        report: prints them.
-        board: shows them in TensorBoard.
-    """
+    """Generates a short text every `sample_every` steps: printed, in TensorBoard, and in the run's `samples.txt`."""
 
     def __init__(
         self, run: RunFolder, progress: Progress, report: Report, board: TensorBoardScalars
@@ -243,7 +207,7 @@ class Samples(keras.callbacks.Callback):
         step = self._progress.step
         if step % self._every:
             return
-        # Always with the same seed, so that one sees the model change.
+        # The seed is always the same, so that only the model changes.
         model = LanguageModel(self._run, _arrays(named_weights(self.model)))
         text = model.default_prompt + "".join(model.stream(length=SAMPLE_LENGTH, seed=0))
         self._report.say(f"--- sample at step {step} ---\n{text}\n---")
@@ -255,11 +219,7 @@ class Samples(keras.callbacks.Callback):
 
 
 class Clock(keras.callbacks.Callback):
-    """Measures the seconds of each step and each validation.
-
-    Args:
-        items_per_step: turns the rate into a time.
-    """
+    """Measures the seconds of each step and each validation."""
 
     def __init__(self, items_per_step: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The character model on a text, as the training loop sees it."""
+"""The character model on a text, as a task of the training loop."""
 
 from __future__ import annotations
 
@@ -29,15 +29,9 @@ VALIDATION_PIECE = 1000
 
 
 class CharTask:
-    """A character model that reads a text in batch rows; recurrent states are carried within an epoch.
+    """A character model on the `split` of a text; recurrent states are carried within an epoch.
 
     TensorFlow must be set up (`device.ready`).
-
-    Args:
-        config: of the run.
-        corpus: the prepared text.
-        split: where the text is cut.
-        job: who trains together.
 
     Raises:
         DataError: the training part is shorter than one batch.
@@ -73,13 +67,8 @@ class CharTask:
             f"on the {device}{shared}."
         )
         self._rate = Rate(self.optimizer)
-        self._step = job.step(
-            self.model,
-            self.optimizer,
-            config.batch_size,
-            clip=config.clip,
-            clip_norm=config.clip_norm,
-        )
+        clipping = {"clip": config.clip, "clip_norm": config.clip_norm}
+        self._step = job.step(self.model, self.optimizer, config.batch_size, **clipping)
         self._evaluate = EvalStep(self.model)
         held_out = ids[split.train : split.val]
         self._held_out = held_out if len(held_out) > 1 else None
@@ -89,11 +78,9 @@ class CharTask:
         self._ahead: dict[int, tuple[Any, Any]] = {}  # the next batch, by its number
 
     def model_record(self) -> dict[str, Any]:
-        """What `run.json` keeps of the network."""
-        return {
-            **self.config.part(ModelConfig),
-            "parameters": int(self.model.count_params()),
-        }
+        """Record of the network in `run.json`."""
+        parameters = int(self.model.count_params())
+        return {**self.config.part(ModelConfig), "parameters": parameters}
 
     def begin_epoch(self, epoch: int) -> None:
         """Return to the start of the text, with zero states."""
@@ -120,19 +107,15 @@ class CharTask:
     def validate(self) -> dict[str, float]:
         """Loss in nats per symbol on the held-out text, read from its start with the state carried through.
 
-        It is one row, which cannot be shared: every process of a job reads all of it, and the chief's sum counts.
+        One row cannot be shared, so every process of a job reads all of it, and the chief's sum counts.
         """
         if self._held_out is None:
             return {}
-        total = 0.0
-        states = self.model.initial_states(1)
+        total, states = 0.0, self.model.initial_states(1)
         last = len(self._held_out) - 1
         for start in range(0, last, VALIDATION_PIECE):
-            end = min(start + VALIDATION_PIECE, last) + 1
-            window = self._held_out[start:end].astype(np.int32)[None, :]
-            nats, states = self._evaluate(
-                tf.constant(window[:, :-1]), tf.constant(window[:, 1:]), states
-            )
+            window = self._held_out[None, start : start + VALIDATION_PIECE + 1].astype(np.int32)
+            nats, states = self._evaluate(window[:, :-1], window[:, 1:], states)
             total += float(nats)
         loss = float(self.job.broadcast(np.array([total]))[0]) / last
         return {

@@ -1,4 +1,4 @@
-"""Training a character model, from settings to a run folder: load the text, then start or resume."""
+"""Training of a character model, from settings to a run folder: load the text, then start or resume."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rnntk.storage.folder import RunFolder
 from rnntk.text import corpus as corpora
 from rnntk.text import inputs
 from rnntk.text.corpus import Corpus, RunText
-from rnntk.training import cluster, schedule
+from rnntk.training import cluster, device, schedule
 from rnntk.training.batches import Batches
 from rnntk.training.job import ALONE, Job
 from rnntk.training.split import Split
@@ -43,16 +43,13 @@ def load(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[TrainConfig, Corpus]:
-    """The configuration of a new run, and its text, prepared.
+    """Configuration and prepared text of a new run; errors as of `corpus.load`.
 
     Args:
-        given: what the user set, by field name.
-        init_from: run whose weights it will start from. Its network, its symbols and, where no other is given, its
-            text hold for what the user left open.
+        given: the user's settings, by field name.
+        init_from: run whose weights it starts from; its network, its symbols and (where no other is given) its text
+            are the defaults.
         progress: called with bytes prepared and in all.
-
-    Raises:
-        As `corpus.load`.
     """
     distribute = {k: v for k, v in given.items() if k in DistributeConfig.names()}
     who = DistributeConfig.resolve(distribute)
@@ -66,11 +63,7 @@ def load(
 
 
 def _settings_of(source: RunFolder, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What a new run takes from the one whose weights it starts from.
-
-    Raises:
-        UsageError: no text is given and that run's is not available.
-    """
+    """Defaults of a new run that starts from the weights of `source`."""
     record = source.record["corpus"]
     own = {**source.record["model"], "preprocessor": record["preprocessor"]}
     if given.get("corpus") or given.get("input"):
@@ -94,13 +87,11 @@ def start(
     quiet: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Result:
-    """Train a new run.
-
-    Every process of a distributed job calls this with the same arguments; the path is the chief's.
+    """Train a new run in the folder `path`; every process of a distributed job passes the same arguments.
 
     Args:
         config, corpus: see `load`.
-        path: of the new run folder.
+        path: of the new run folder; of a job, the chief's counts.
         init_from: run whose weights are taken, nothing else.
         quiet: show no progress.
         callbacks: Keras callbacks of the user.
@@ -113,7 +104,7 @@ def start(
     """
     folder.refuse_existing(path)
     split = checked_split(config, corpus)
-    session, char_task = _tensorflow(config)
+    session, char_task = device.modules(config, "session", "char_task")
     job, place = _join(config, corpus, str(path))
     task = char_task.CharTask(config, corpus, split, job)
     if init_from is not None:
@@ -161,7 +152,7 @@ def resume(
             stack.enter_context(run.lock())
         text = RunText(record, run.vocabulary(), run.path, config)
         corpus = text.prepare_again() if changes.get("input") else text.reopen()
-        session, char_task = _tensorflow(config)
+        session, char_task = device.modules(config, "session", "char_task")
         job, step = _join(config, corpus, str(saved.step), run)
         task = char_task.CharTask(config, corpus, Split.from_json(record["split"]), job)
         if job.chief and config.distribute != "none":
@@ -177,38 +168,19 @@ def checked_split(config: TrainConfig, corpus: Corpus) -> Split:
     return split
 
 
-def _tensorflow(config: TrainConfig) -> tuple[Any, Any]:
-    """The modules that need TensorFlow, imported once it knows its device and threads."""
-    from rnntk.training import device
-
-    device.ready(config.device, config.threads)
-    from rnntk.training import char_task, session
-
-    return session, char_task
-
-
 def _join(
     config: TrainConfig, corpus: Corpus, message: str, resumed: RunFolder | None = None
 ) -> tuple[Job, str]:
-    """The job, all its processes present and about to do the same, and the chief's message to all.
-
-    Raises:
-        UsageError: the processes differ.
-        TrainingError: they do not come together.
-    """
+    """The job, once all its processes are about to do the same, and the chief's message to all."""
     if config.distribute == "none":
         return ALONE, message
     from rnntk.training import distribute
 
     job = distribute.start(config)
-    names = [
-        name
-        for part in (ModelConfig, OptimizationConfig, StoppingConfig)
-        for name in part.names()
-        if name != "max_time"
-    ]
-    own = ("seq_length", "optimizer", "clip", "val_fraction", "test_fraction")
-    names += [*own, "seed", "precision", "checkpoint_every"]
+    names = [*ModelConfig.names(), *OptimizationConfig.names(), *StoppingConfig.names()]
+    names += ["seq_length", "optimizer", "clip", "val_fraction", "test_fraction"]
+    names += ["seed", "precision", "checkpoint_every"]
+    names.remove("max_time")  # the chief's clock counts
     facts = {
         "rnntk": __version__,
         "the text": corpus.prepared.key,

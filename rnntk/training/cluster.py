@@ -1,7 +1,4 @@
-"""Who takes part in a job over several processes, and which one this is: from `--workers` or from `TF_CONFIG`.
-
-Nothing here needs TensorFlow, so a mistake is told at once.
-"""
+"""The processes of a distributed job, from `--workers` or `TF_CONFIG`; read without TensorFlow, to fail early."""
 
 from __future__ import annotations
 
@@ -21,32 +18,19 @@ _EXAMPLE = (
 
 @dataclass(frozen=True)
 class Cluster:
-    """The processes of a job.
-
-    Attributes:
-        addresses: `host:port` of each, the chief's first.
-        index: which of them this is.
-    """
+    """The `host:port` of each process, the chief's first, and the index of this one."""
 
     addresses: tuple[str, ...]
     index: int
 
     def to_json(self) -> str:
-        """What `TF_CONFIG` holds for this process."""
-        return json.dumps(
-            {
-                "cluster": {"worker": list(self.addresses)},
-                "task": {"type": "worker", "index": self.index},
-            }
-        )
+        """`TF_CONFIG` of this process."""
+        task = {"type": "worker", "index": self.index}
+        return json.dumps({"cluster": {"worker": list(self.addresses)}, "task": task})
 
 
 def find(workers: str | None, index: int | None) -> Cluster:
-    """The cluster that the user, or the scheduler, has described.
-
-    Args:
-        workers: `--workers`, addresses joined by commas.
-        index: `--index`.
+    """The cluster described by the user (`workers`: addresses joined by commas; `index`) or by `TF_CONFIG`.
 
     Raises:
         UsageError: neither is there, something is malformed, or the two contradict each other.
@@ -69,19 +53,18 @@ def find(workers: str | None, index: int | None) -> Cluster:
     found = Cluster(addresses, index)
     if stated and from_tf_config(stated) != found:
         raise UsageError(
-            f"--workers and --index say one thing and {VARIABLE} in the environment says another ({stated}). Leave "
-            f"--workers and --index out, or unset {VARIABLE}."
+            f"--workers and --index contradict {VARIABLE} in the environment ({stated}). Leave them out, or unset it."
         )
     return found
 
 
 def from_tf_config(text: str) -> Cluster:
-    """The cluster of a `TF_CONFIG`: https://www.tensorflow.org/guide/distributed_training#setting_up_the_tf_config_environment_variable.
+    """The cluster of a `TF_CONFIG`; a `chief` comes before the `worker`s.
 
-    A `chief` comes before the `worker`s.
+    Source: https://www.tensorflow.org/guide/distributed_training#setting_up_the_tf_config_environment_variable
 
     Raises:
-        UsageError: it is no JSON, lacks a part, or describes another kind of job.
+        UsageError: not JSON, incomplete, or another kind of job.
     """
     try:
         config = json.loads(text)
@@ -94,25 +77,24 @@ def from_tf_config(text: str) -> Cluster:
             f"{VARIABLE} has tasks of the kind {', '.join(others)}. All processes of rnntk train are workers (one of "
             "them may be called chief); there are no parameter servers and no evaluator."
         )
-    jobs = [(kind, cluster[kind]) for kind in ("chief", "worker") if kind in cluster]
-    for name, listed in jobs:
+    jobs = {kind: cluster[kind] for kind in ("chief", "worker") if kind in cluster}
+    for name, listed in jobs.items():
         if not isinstance(listed, list) or not all(isinstance(a, str) for a in listed):
             raise _malformed(f"cluster.{name} must be a list of addresses")
     kind, index = task.get("type"), task.get("index")
-    if kind not in dict(jobs):
-        raise _malformed(
-            f"task.type is {kind!r}, but the cluster has {', '.join(dict(jobs)) or 'no task at all'}"
-        )
+    if kind not in jobs:
+        has = ", ".join(jobs) or "no task at all"
+        raise _malformed(f"task.type is {kind!r}, but the cluster has {has}")
     if isinstance(index, str) and index.isdigit():  # as some schedulers write it
         index = int(index)
-    if type(index) is not int or not 0 <= index < len(dict(jobs)[kind]):
-        raise _malformed(
-            f"task.index is {index!r}, but there are {len(dict(jobs)[kind])} tasks of the kind {kind}"
-        )
-    if len(cluster.get("chief", ())) > 1:
+    count = len(jobs[kind])
+    if type(index) is not int or not 0 <= index < count:
+        raise _malformed(f"task.index is {index!r}, but there are {count} tasks of the kind {kind}")
+    chiefs = jobs.get("chief", [])
+    if len(chiefs) > 1:
         raise _malformed("there can be only one chief")
-    addresses = tuple(address for _, listed in jobs for address in listed)
-    place = index + (len(cluster.get("chief", ())) if kind == "worker" else 0)
+    addresses = tuple(address for listed in jobs.values() for address in listed)
+    place = index + (len(chiefs) if kind == "worker" else 0)
     _check(addresses, VARIABLE, place, "task.index")
     return Cluster(addresses, place)
 
@@ -135,8 +117,7 @@ def _check(addresses: tuple[str, ...], where: str, index: int, index_name: str) 
             raise UsageError(
                 f"{where} has {address!r}, but an address must be HOST:PORT, for example node1:2222."
             )
-    twice = sorted({a for a in addresses if addresses.count(a) > 1})
-    if twice:
+    if twice := sorted({a for a in addresses if addresses.count(a) > 1}):
         raise UsageError(
             f"{where} names {', '.join(twice)} more than once. Every process needs an address of its own; on one "
             "machine they differ by the port."

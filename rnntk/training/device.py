@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import sys
@@ -10,14 +11,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from rnntk import display
+from rnntk.config import MachineConfig
 from rnntk.errors import UsageError
 
 
 def import_tensorflow() -> Any:
-    """TensorFlow, imported without the notes it writes to stderr about its own build.
+    """TensorFlow, imported without the notes about its own build that its C++ side writes to stderr.
 
-    Its C++ side writes some of them before any logging option is read, so the only way to be rid of them is
-    to turn file descriptor 2 away meanwhile. Errors come as exceptions, which are not touched.
+    Some are written before any logging option is read, so file descriptor 2 is redirected; errors are exceptions.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -54,14 +55,10 @@ def _without_stderr() -> Iterator[None]:
 
 
 def ready(device: str, threads: int | None) -> str:
-    """Import TensorFlow and choose the device.
-
-    Args:
-        device: `auto`, `cpu` or `gpu`.
-        threads: cores to use; None for all.
+    """Import TensorFlow, choose the device (`auto`, `cpu` or `gpu`) and the number of threads (None for all cores).
 
     Returns:
-        `cpu` or `gpu`: what will compute.
+        The device that computes, `cpu` or `gpu`.
 
     Raises:
         UsageError: a GPU was asked for and there is none.
@@ -75,23 +72,26 @@ def ready(device: str, threads: int | None) -> str:
     gpus = tf.config.list_physical_devices("GPU")
     if device == "gpu" and not gpus:
         raise UsageError(
-            "--device gpu was asked for, but TensorFlow finds no GPU on this machine. Use --device auto or cpu, "
-            "or install TensorFlow with GPU support: pip install 'tensorflow[and-cuda]'"
+            "No GPU found. Set `device` to auto or cpu, or install TensorFlow with GPU support: "
+            "pip install 'tensorflow[and-cuda]'"
         )
     if device == "cpu" and gpus:
         tf.config.set_visible_devices([], "GPU")
     return "gpu" if gpus and device != "cpu" else "cpu"
 
 
+def modules(config: MachineConfig, *names: str) -> list[Any]:
+    """Modules of `rnntk.training` that need TensorFlow, imported once it knows its device and threads."""
+    ready(config.device, config.threads)
+    return [importlib.import_module(f"rnntk.training.{name}") for name in names]
+
+
 def versions() -> dict[str, str]:
-    """The versions a run depends on."""
+    """Versions of the packages a run depends on."""
     import keras
     import numpy as np
     import tensorflow as tf
 
-    return {
-        "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "numpy": np.__version__,
-    }
+    packages = {"tensorflow": tf, "keras": keras, "numpy": np}
+    found = {name: package.__version__ for name, package in packages.items()}
+    return {"python": platform.python_version(), **found}

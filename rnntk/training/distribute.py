@@ -1,12 +1,10 @@
-"""Jobs of several devices or processes, on TensorFlow's `tf.distribute`.
+"""Distributed training on TensorFlow's `tf.distribute`.
 
-The rows of a batch are shared among replicas: the GPUs of this machine (`MirroredStrategy`), or the devices of several
-processes (`MultiWorkerMirroredStrategy`). Every replica holds all weights and computes its own rows. The gradients are
-sums over rows, so one all-reduce of them makes the gradient of the whole batch on every replica, and each clips it
-and updates its weights in the same way: the step is that of one process, to rounding.
-
-Only numbers that belong to rows (the recurrent states) differ between replicas. They are brought together for a
-checkpoint, which therefore knows nothing of replicas and can be continued by any number of them.
+The batch rows are shared among replicas: the GPUs of this machine (`MirroredStrategy`), or the devices of several
+processes (`MultiWorkerMirroredStrategy`). Each replica holds all weights and computes the gradient of its own rows,
+a sum over rows. One all-reduce gives every replica the gradient of the whole batch, which each clips and applies, so
+the step equals that of one process to rounding. Recurrent states are gathered for a checkpoint, which any number of
+replicas can continue.
 """
 
 from __future__ import annotations
@@ -18,7 +16,6 @@ import logging
 import os
 import re
 import signal
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -33,27 +30,24 @@ from rnntk.errors import TrainingError, UsageError
 from rnntk.models.char_rnn import CharRNN
 from rnntk.training import cluster
 from rnntk.training.job import ALONE, Job
+from rnntk.training.loop import signals_handled
 from rnntk.training.step import TrainStep, shard_sizes
 
 log = logging.getLogger(__name__)
 
 WISHES = ("max-time", "signal", "callback")
+_NOTHING_YET = "Nothing was trained yet: start all of them again."
 
 
 class WorkerLost(TrainingError):
-    """Another process of the job has ended or cannot be reached."""
+    """Another process of the job has ended or is unreachable."""
 
 
 def start(settings: DistributeConfig) -> Job:
-    """The job that these settings ask for; waits until all its processes are there.
-
-    TensorFlow must not have computed anything yet.
-
-    Args:
-        settings: which kind of job, and who takes part.
+    """The job of this configuration; waits for all its processes. TensorFlow must not have computed anything yet.
 
     Raises:
-        UsageError: the cluster is not described, or not rightly.
+        UsageError: the cluster is not described, or wrongly.
         TrainingError: this process cannot listen at its address, or the others do not come.
     """
     if settings.distribute == "none":
@@ -66,19 +60,18 @@ def start(settings: DistributeConfig) -> Job:
             return ALONE
         return SharedJob(_mirrored(tuple(device.name for device in devices)))
     found = cluster.find(settings.workers, settings.index)
-    os.environ[cluster.VARIABLE] = os.environ.get(cluster.VARIABLE) or found.to_json()
-    count = len(found.addresses)
-    log.info(
-        f"Worker {found.index} of {count} at {found.addresses[found.index]} waits for the others."
-    )
+    variable = os.environ.get(cluster.VARIABLE) or found.to_json()
+    os.environ[cluster.VARIABLE] = variable
+    count, address = len(found.addresses), found.addresses[found.index]
+    worker = f"Worker {found.index} of {count}"
+    log.info(f"{worker} at {address} waits for the others.")
     try:
-        with _killable():
-            strategy = _multi_worker(os.environ[cluster.VARIABLE])
+        with signals_handled(signal.SIG_DFL):  # Python's handlers would wait for TensorFlow
+            strategy = _multi_worker(variable)
     except (tf.errors.OpError, RuntimeError) as error:
         raise TrainingError(
-            f"Worker {found.index} of {count} cannot take part ({_reason(error)}). Is "
-            f"{found.addresses[found.index]} this machine, and the port free? Do all {count} workers run, with the "
-            "same list of addresses, and can they reach each other?"
+            f"{worker} cannot take part ({_reason(error)}). Is {address} this machine, and the port free? Do all "
+            f"{count} workers run, with the same list of addresses, and can they reach each other?"
         ) from error
     return SharedJob(strategy, count, found.index)
 
@@ -94,38 +87,15 @@ def _multi_worker(tf_config: str) -> tf.distribute.Strategy:  # noqa: ARG001 (Te
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 
-@contextmanager
-def _killable() -> Iterator[None]:
-    """Let Ctrl-C end the process at once: Python would hear of it only after the wait.
-
-    SIGTERM too, until TensorFlow's coordination service has a handler of its own for it, which takes note and goes on
-    waiting; Python cannot run meanwhile to take it back.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {n: signal.signal(n, signal.SIG_DFL) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _reason(error: Exception) -> str:
-    """TensorFlow's own words, without the way through the program that it tells before and after."""
+    """TensorFlow's own words, without the call path around them."""
     text = str(getattr(error, "message", error)).strip()
     found = re.search(r"aborted by: (.+)", text) or re.match(r"(.*)", text)
     return (found[1] if found else text)[:300]
 
 
 class SharedJob(Job):
-    """Several replicas.
-
-    Args:
-        strategy: of `tf.distribute`; one replica or more in this process.
-        workers, index: as in `Job`.
-    """
+    """Several replicas in one process or more; `strategy` is of `tf.distribute`."""
 
     def __init__(self, strategy: tf.distribute.Strategy, workers: int = 1, index: int = 0) -> None:
         self.strategy, self.workers, self.index = strategy, workers, index
@@ -134,17 +104,13 @@ class SharedJob(Job):
         self.wishes = np.zeros(len(WISHES), np.float32)
 
     def describe(self) -> str:
-        """See `Job`."""
         processes = f" in {self.workers} processes" if self.workers > 1 else ""
         return f"batch rows shared by {self.replicas} replicas{processes}"
 
     @contextmanager
     def scope(self) -> Iterator[None]:
-        """See `Job`. The first weights are the chief's, sent to all."""
-        with (
-            self._losses("Nothing was trained yet: start all of them again."),
-            self.strategy.scope(),
-        ):
+        """See `Job`. The chief's initial weights are sent to all."""
+        with self._losses(_NOTHING_YET), self.strategy.scope():
             yield
 
     def step(
@@ -154,19 +120,18 @@ class SharedJob(Job):
         batch_size: int,
         **clipping: Any,
     ) -> TrainStep:
-        """See `Job`."""
         return SharedStep(self, model, optimizer, batch_size, **clipping)
 
     def rows(self, batch_size: int) -> list[slice]:
-        """The rows of each replica of this process, in order.
+        """Batch rows of each replica of this process, in order.
 
         Raises:
             UsageError: a replica would have none.
         """
         if batch_size < self.replicas:
             raise UsageError(
-                f"`batch_size` {batch_size} is less than the {self.replicas} replicas, and each needs a row. Raise "
-                f"`batch_size` to {self.replicas} or more, or take fewer workers."
+                f"`batch_size` {batch_size} is less than the {self.replicas} replicas, and each needs a row. Raise it "
+                f"to {self.replicas} or more, or use fewer workers."
             )
         ends = list(itertools.accumulate(shard_sizes(batch_size, self.replicas), initial=0))
         here = self.replicas // self.workers
@@ -174,40 +139,36 @@ class SharedJob(Job):
         return [slice(ends[i], ends[i + 1]) for i in range(first, first + here)]
 
     def stop_reason(self, wish: str) -> str:
-        """See `Job`. The wish goes along with the next step's gradients, so all stop one step later."""
+        """See `Job`. The wish is reduced with the next step's gradients, so all stop one step later."""
         self.wish = np.array(
             [name == wish and (name != "max-time" or self.chief) for name in WISHES], np.float32
         )
         return next((name for name, n in zip(WISHES, self.wishes, strict=True) if n > 0), "")
 
     def broadcast(self, values: np.ndarray) -> np.ndarray:
-        """See `Job`."""
         return self.total(values if self.chief else np.zeros_like(values))
 
     def total(self, values: np.ndarray) -> np.ndarray:
-        """The sum of all processes' numbers, in every process; exact where only one has them."""
+        """Sum of the arrays of all processes; exact where only one is not zero."""
         if self.workers == 1:
             return values
         summed = self.strategy.reduce(tf.distribute.ReduceOp.SUM, tf.constant(values), axis=None)
         return np.asarray(summed)
 
     def exchange(self, mine: bytes) -> list[bytes]:
-        """What each process says, in order of their index."""
+        """The bytes of each process, in order of their index."""
         # As float32, in which bytes are exact, and which every device can add up.
         sizes = np.zeros(self.workers, np.float32)
         sizes[self.index] = len(mine)
         sizes = self.total(sizes).astype(int)
         table = np.zeros((self.workers, sizes.max()), np.float32)
         table[self.index, : len(mine)] = np.frombuffer(mine, np.uint8)
-        table = self.total(table)
-        return [
-            row[:size].astype(np.uint8).tobytes() for row, size in zip(table, sizes, strict=True)
-        ]
+        rows = zip(self.total(table).astype(np.uint8), sizes, strict=True)
+        return [row[:size].tobytes() for row, size in rows]
 
     def barrier(self, facts: Mapping[str, Any], message: str) -> str:
-        """See `Job`."""
         mine = json.dumps({"facts": dict(facts), "message": message}).encode()
-        with self._losses("Nothing was trained yet: start all of them again."):
+        with self._losses(_NOTHING_YET):
             said = [json.loads(data) for data in self.exchange(mine)]
         chief = said[0]
         for index, one in enumerate(said):
@@ -221,16 +182,14 @@ class SharedJob(Job):
         return str(chief["message"])
 
     def watched(self, run: Path) -> AbstractContextManager[None]:
-        """See `Job`."""
         return self._losses(
-            f"The run is as its last checkpoint left it. Go on from there with any number of workers: rnntk train "
-            f"--resume {run} --distribute multiworker, or without --distribute on one machine. If it has no checkpoint "
-            "yet, start it anew."
+            f"Continue from the last checkpoint with any number of workers: rnntk train --resume {run} --distribute "
+            "multiworker, or without --distribute on one machine. If there is no checkpoint yet, start it anew."
         )
 
     @contextmanager
     def _losses(self, advice: str) -> Iterator[None]:
-        """That another process is gone becomes a message."""
+        """Turn the loss of another process into a message."""
         try:
             yield
         except tf.errors.OpError as error:
@@ -250,16 +209,7 @@ class SharedJob(Job):
 
 
 class SharedStep(TrainStep):
-    """A training step whose rows are shared by a job's replicas.
-
-    Called as a `TrainStep`, with all rows of the batch; each process takes its own. States are kept where their
-    rows are, and look the same as a `TrainStep`'s only by `gather`.
-
-    Args:
-        job: the replicas.
-        model, optimizer: made in the job's scope.
-        batch_size: rows in all.
-        clipping: as in `TrainStep`.
+    """A `TrainStep` of all batch rows, whose rows are shared by a job's replicas; states stay where their rows are.
 
     Raises:
         UsageError: there are fewer rows than replicas.
@@ -282,7 +232,7 @@ class SharedStep(TrainStep):
             )
         optimizer._all_reduce_sum_gradients = list
         super().__init__(model, optimizer, **clipping)
-        self._first_lanes = self._per_replica([np.int32(rows.start) for rows in self._rows])
+        self._first_rows = self._per_replica([np.int32(rows.start) for rows in self._rows])
 
     def __call__(
         self, x: Any, y: Any, states: Sequence[Any], seed: tf.Tensor
@@ -291,7 +241,7 @@ class SharedStep(TrainStep):
         loss, norm, wishes, new_states = self._compiled(
             self._per_replica([x[rows] for rows in self._rows]),
             self._per_replica([y[rows] for rows in self._rows]),
-            self._first_lanes,
+            self._first_rows,
             list(states),
             tf.convert_to_tensor(seed, tf.int32),
             tf.constant(self._job.wish),
@@ -304,11 +254,10 @@ class SharedStep(TrainStep):
         return ids
 
     def zero_states(self, batch_size: int) -> list[Any]:
-        """See `TrainStep`."""
         return self.scatter([state.numpy() for state in self.model.initial_states(batch_size)])
 
     def gather(self, states: Sequence[Any]) -> list[np.ndarray]:
-        """See `TrainStep`. All processes of the job must do it together."""
+        """See `TrainStep`. All processes of the job must call it together."""
         own = [self._job.strategy.experimental_local_results(state) for state in states]
         whole = np.zeros((len(own), self._batch_size, own[0][0].shape[1]), np.float32)
         for target, parts in zip(whole, own, strict=True):
@@ -317,7 +266,6 @@ class SharedStep(TrainStep):
         return list(self._job.total(whole))
 
     def scatter(self, arrays: Sequence[np.ndarray]) -> list[Any]:
-        """See `TrainStep`."""
         return [self._per_replica([array[rows] for rows in self._rows]) for array in arrays]
 
     def _per_replica(self, values: Sequence[Any]) -> Any:
@@ -339,13 +287,13 @@ class SharedStep(TrainStep):
         self,
         x: tf.Tensor,
         y: tf.Tensor,
-        first_lane: tf.Tensor,
+        first_row: tf.Tensor,
         states: list[tf.Tensor],
         seed: tf.Tensor,
         wish: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         loss, gradients, new_states = self.loss_and_gradients(
-            x, y, states, seed, first_lane, self._batch_size
+            x, y, states, seed, first_row, self._batch_size
         )
         # In one message: a small network's gradients travel as long as the way is, not as they are large.
         context = tf.distribute.get_replica_context()

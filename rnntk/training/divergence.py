@@ -1,12 +1,8 @@
-"""Training that diverged: loss, gradient or weights are not finite, or the loss stays far above the uniform loss.
+"""Training that diverged: loss, gradient or weights are not finite, or the loss stays far above ln V (uniform loss).
 
-A model that gives all V symbols the same probability has a loss of ln V nats, and the first steps of training are
-enough to get below that. A loss that stays far above it will not come down: the gradients no longer point anywhere
-useful, and every later checkpoint is worse than the earlier ones.
-
-Some high losses are normal. A single step may have any loss (the cliffs of Pascanu et al., 2013), so many in a row are
-required. Text in another script is above ln V until the model has met its symbols, so the limit is twice ln V. Weights
-taken from a run on another text may begin above that, so nothing counts before one step was below.
+A single step may have any loss (the cliffs of Pascanu et al., 2013), so many in a row are required. Text in another
+script starts above ln V, so the limit is twice ln V. Weights of a run on another text may start above even that, so
+nothing counts before one step was below.
 """
 
 from __future__ import annotations
@@ -37,17 +33,10 @@ class Diverged(TrainingError):
 
 
 def check_finite(numbers: Mapping[str, float], step: int) -> None:
-    """Check the numbers of a step or a validation.
+    """Raise `Diverged` if a number of a step or a validation, by name, is infinite or NaN.
 
-    Loss and gradient belong to the weights before the step: if they are not finite, a checkpoint of those weights is
-    spoilt already. A validation belongs to the weights after the step.
-
-    Args:
-        numbers: by name.
-        step: after which they were measured.
-
-    Raises:
-        Diverged: one of them is infinite or NaN.
+    Loss and gradient belong to the weights before `step`, a validation to those after it: a checkpoint of non-finite
+    weights cannot be trusted.
     """
     for name in ("loss", "grad_norm", "val_loss"):
         value = numbers.get(name, 0.0)
@@ -60,11 +49,7 @@ def check_finite(numbers: Mapping[str, float], step: int) -> None:
 
 
 def check_weights(arrays: Mapping[str, np.ndarray], step: int) -> None:
-    """Check weights before they are saved.
-
-    Raises:
-        Diverged: one of them is infinite or NaN.
-    """
+    """Raise `Diverged` if an array, by name, is infinite or NaN; called before they are saved."""
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise Diverged(
@@ -74,10 +59,10 @@ def check_weights(arrays: Mapping[str, np.ndarray], step: int) -> None:
 
 
 def count_high(progress: Progress, loss: float, uniform_loss: float, most: int) -> None:
-    """Count the steps in a row whose loss is above `FACTOR` times the uniform one.
+    """Count the steps in a row whose loss is above `FACTOR` times the uniform one, in `progress.high_steps`.
 
     Args:
-        progress: after the step; its `high_steps` is kept.
+        progress: after the step.
         loss: of the step, in nats.
         uniform_loss: ln V nats.
         most: steps that are too many; 0 disables the check.

@@ -1,4 +1,4 @@
-"""What a run would take, from a few real steps in a folder that is then removed."""
+"""Time and memory of a run, estimated from a few real steps in a temporary folder."""
 
 from __future__ import annotations
 
@@ -25,19 +25,16 @@ HELD_OUT = 2001  # symbols of the held-out text: two pieces, as validation reads
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run would take.
+    """Estimated size and time of a run.
 
     Attributes:
         parameters: weights of the network.
-        steps: optimizer steps in all.
-        steps_per_epoch: steps an epoch.
+        steps, steps_per_epoch: optimizer steps in all, and per epoch.
         first_step: seconds to the end of the first step, with TensorFlow's tracing.
-        step_seconds: seconds a step after that (median).
-        validations: how often the held-out text will be read.
-        validation_seconds: of reading it once.
+        step_seconds: median seconds per later step.
+        validations, validation_seconds: number of validations, and seconds of one.
         seconds: of all steps and validations; samples and checkpoints are not counted.
-        memory: peak memory of the process in bytes, or None where the system does not tell. A GPU's own
-            memory is not in it.
+        memory: peak memory of the process in bytes (not a GPU's); None where the system does not tell.
     """
 
     parameters: int
@@ -56,13 +53,12 @@ def estimate(
 ) -> Estimate:
     """Train a few steps, with all that goes with them, and measure.
 
-    Nothing in training grows with the number of steps, and nothing with the text but the memory map of its ids. So
-    the peak memory of a few steps, two validations, samples and checkpoints is that of the whole run.
+    Memory grows neither with the number of steps nor with the text (its ids are memory-mapped), so the peak of a
+    few steps, two validations, samples and checkpoints is that of the whole run.
 
     Args:
         config, corpus, init_from: as in `character.start`.
-        path: where the run would be; the steps are done in a temporary folder beside it, so that a place that
-            cannot be written is found now.
+        path: of the run; the steps are done in a temporary folder beside it, so an unwritable place is found now.
 
     Raises:
         DataError, RunError, UsageError, TrainingError: as `character.start` would.
@@ -95,7 +91,6 @@ def estimate(
         histograms_every=often if config.histograms_every else 0,
     )
     clock = callbacks.Clock(task.items_per_step)
-
     beside = next(p for p in path.absolute().parents if p.exists())
     with contextlib.ExitStack() as stack:
         with disk_errors(path, advice="Choose another folder with `run`."):
@@ -105,12 +100,11 @@ def estimate(
         except Interrupted as error:
             raise Interrupted("Stopped; a dry run keeps nothing.", error.exit_code - 128) from error
     step = statistics.median(clock.steps[1:] or clock.steps)
-    validations = (
-        steps // (config.val_every or task.steps_per_epoch) if split.val > split.train else 0
-    )
+    held_out = split.val - split.train
+    validations = steps // (config.val_every or task.steps_per_epoch) if held_out else 0
     validation = 0.0
     if validations:
-        validation = clock.validations[-1] * (split.val - split.train) / (short.val - short.train)
+        validation = clock.validations[-1] * held_out / (short.val - short.train)
     return Estimate(
         parameters=int(task.model.count_params()),
         steps=steps,
@@ -125,14 +119,12 @@ def estimate(
 
 
 def peak_memory() -> int | None:
-    """The most memory this process has had resident, in bytes; None where the system does not tell."""
+    """Peak resident memory of this process in bytes; None where the system does not tell."""
     try:
         # Linux counts in a process's ru_maxrss what the process that started it had.
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-        return next(
-            int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")
-        )
-    except (OSError, StopIteration):
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    except (OSError, IndexError):
         pass
     try:
         import resource

@@ -1,4 +1,4 @@
-"""Who trains together: by default this process alone. `distribute.py` has the jobs of several."""
+"""The processes that train together: by default this one alone. `distribute.py` has jobs of several."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Job:
         return self.index == 0
 
     def describe(self) -> str:
-        """Who shares the batch rows, for a note to the user; empty for one process."""
+        """How the batch rows are shared, for a note to the user; empty for one process."""
         return ""
 
     def scope(self) -> AbstractContextManager[Any]:
@@ -52,28 +52,14 @@ class Job:
         batch_size: int,
         **clipping: Any,
     ) -> TrainStep:
-        """The training step of all batch rows.
-
-        Args:
-            model, optimizer: made in `scope`.
-            batch_size: rows in all.
-            clipping: `clip` and `clip_norm` of `TrainStep`.
-
-        Raises:
-            UsageError: there are fewer rows than replicas.
-        """
+        """The training step of all batch rows; raises `UsageError` where there are fewer rows than replicas."""
         from rnntk.training.step import TrainStep
 
         return TrainStep(model, optimizer, **clipping)
 
     def stop_reason(self, wish: str) -> str:
-        """Why all processes stop now, given why this one would.
-
-        Args:
-            wish: `max-time`, `signal`, `callback` or nothing.
-
-        Returns:
-            One of these. The chief's clock counts, and a signal or callback of any process.
+        """Why all processes stop now, given why this one would: `max-time` (by the chief's clock), `signal` or
+        `callback`.
         """
         return wish
 
@@ -82,26 +68,15 @@ class Job:
         return values
 
     def barrier(self, facts: Mapping[str, Any], message: str) -> str:
-        """Wait for all processes, and see that they are about to do the same.
-
-        Args:
-            facts: what must be equal in all, JSON-able.
-            message: of the chief to all.
-
-        Returns:
-            The chief's message.
+        """Wait for all processes, and return the chief's message to all.
 
         Raises:
-            UsageError: two processes differ; both sides are named.
+            UsageError: two processes differ in `facts` (JSON-able); both sides are named.
         """
         return message
 
     def watched(self, run: Path) -> AbstractContextManager[None]:
-        """Context of training in which the loss of another process becomes a message.
-
-        Raises:
-            WorkerLost: a process is gone; the message says how to continue.
-        """
+        """Context of training; turns the loss of another process into a `WorkerLost` that says how to continue."""
         return nullcontext()
 
 

@@ -1,8 +1,7 @@
 """The training loop: epochs and steps, driven through Keras callbacks.
 
-`Model.fit` is not used: it hides the recurrent state that exact resume needs, and fails under
-multi-worker distribution with Keras 3. Everything that is not the step itself (saving, logging,
-printing, a user's own ideas) is a `keras.callbacks.Callback`.
+`Model.fit` is not used: it hides the recurrent state that exact resume needs, and fails under multi-worker
+distribution with Keras 3.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Protocol
@@ -27,12 +26,12 @@ from rnntk.training.job import Job
 
 
 class Task(Protocol):
-    """What is trained: a model with its data and its step.
+    """A model with its data and its training step.
 
     Attributes:
         kind: of the run, as in `run.json`.
-        corpus: what `run.json` keeps of the data.
-        job: who trains together.
+        corpus: record of the data in `run.json`.
+        job: the processes that train together.
         items_per_step: symbols or images, for the rate.
         unit: name of an item: "chars", "images".
         uniform_loss: nats of a model that gives every outcome the same probability.
@@ -57,10 +56,10 @@ class Task(Protocol):
         """Symbols of a character model."""
 
     def model_record(self) -> dict[str, Any]:
-        """What `run.json` keeps of the network."""
+        """Record of the network in `run.json`."""
 
     def begin_epoch(self, epoch: int) -> None:
-        """Reset what starts anew with an epoch."""
+        """Reset the data and the states to the start of an epoch."""
 
     def step(self, progress: Progress) -> dict[str, float]:
         """Train on one batch; returns at least `loss`, `grad_norm` and `learning_rate`."""
@@ -72,40 +71,38 @@ class Task(Protocol):
         """The model's graph, for TensorBoard."""
 
     def states(self) -> Mapping[str, np.ndarray]:
-        """What a resume needs beside weights, optimizer and progress; all processes of a job call it together."""
+        """State that a resume needs beside weights, optimizer and progress; all processes of a job call it together."""
 
     def restore(self, states: Mapping[str, np.ndarray]) -> None:
         """Take the states that `states` gave."""
 
 
 class Stopped:
-    """Set by a signal; read between steps.
+    """A signal handler that stops training after the step; a second Ctrl-C stops at once."""
 
-    Attributes:
-        signal_number: the signal that asked to stop, or None.
-    """
+    signal_number: int | None = None
 
-    def __init__(self) -> None:
-        self.signal_number: int | None = None
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        """Note the signal."""
+        if self.signal_number is not None:
+            raise KeyboardInterrupt
+        self.signal_number = number
 
-    @contextmanager
-    def on_signals(self) -> Iterator[Stopped]:
-        """Make Ctrl-C and SIGTERM stop training after the step; a second Ctrl-C stops at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield self
-            return
 
-        def wish(number: int, _frame: FrameType | None) -> None:
-            if self.signal_number is not None:
-                raise KeyboardInterrupt
-            self.signal_number = number
-
-        before = {n: signal.signal(n, wish) for n in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+@contextmanager
+def signals_handled(
+    handler: Callable[[int, FrameType | None], Any] | signal.Handlers,
+) -> Iterator[None]:
+    """Context in which `handler` gets Ctrl-C and SIGTERM; in the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {n: signal.signal(n, handler) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def fit(
@@ -116,12 +113,11 @@ def fit(
 ) -> str:
     """Train until a limit is reached.
 
-    Validation runs before `on_train_batch_end`, so a checkpoint written there includes its results and a resume does
-    not repeat it.
+    Validation runs before `on_train_batch_end`, so a checkpoint written there includes its results.
 
     Args:
-        task: what is trained.
-        progress: where to start; kept up to date in place, so callbacks that hold it see the present.
+        task: model, data and step.
+        progress: where to start; updated in place.
         callbacks: Keras callbacks.
         stopped: read after every step.
 
@@ -132,12 +128,9 @@ def fit(
         Diverged: loss, gradient or weights are not finite, or the loss has stayed far too high.
     """
     config = task.config
+    steps = task.steps_per_epoch
     calls = keras.callbacks.CallbackList(
-        list(callbacks),
-        model=task.model,
-        epochs=config.epochs,
-        steps=task.steps_per_epoch,
-        verbose=0,
+        list(callbacks), model=task.model, epochs=config.epochs, steps=steps, verbose=0
     )
     task.model.stop_training = False
     begin = time.perf_counter()
@@ -157,7 +150,7 @@ def fit(
             logs = task.step(progress)
             logs["rate"] = task.items_per_step / (time.perf_counter() - started)
             divergence.check_finite(logs, progress.step + 1)
-            progress.stepped(logs["loss"], task.steps_per_epoch)
+            progress.stepped(logs["loss"], steps)
             divergence.count_high(progress, logs["loss"], task.uniform_loss, config.explosion_steps)
             due = progress.step % config.val_every == 0 if config.val_every else progress.batch == 0
             if due:

@@ -17,11 +17,7 @@ PAPER, FRAME, RIGHT, WRONG = "#ffffff", "#c8c8c8", "#1a6b2f", "#b3261e"
 
 
 def check_path(path: Path) -> None:
-    """Refuse a path that no picture can be written to, before hours of training are spent.
-
-    Raises:
-        UsageError: the suffix is no format of Pillow's, or there is no such folder.
-    """
+    """Raise `UsageError` for a path that no picture can be written to, before hours of training are spent."""
     Image.init()
     known = sorted(s for s, name in Image.EXTENSION.items() if name in Image.SAVE)
     if path.suffix.lower() not in known:
@@ -33,36 +29,32 @@ def check_path(path: Path) -> None:
 
 
 def draw(path: Path, images: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> int:
-    """Draw the worst mistakes, the one that cost most nats first.
+    """Draw the worst mistakes, highest loss first; without mistakes, the images the network was least sure of.
 
-    Each has a caption: the true digit and what the network gave it, then the digit it named and what it
-    gave to that. A network without a mistake shows the images that it was least sure of.
+    Each caption gives the true and the predicted digit with their probabilities.
 
     Args:
-        path: where to; the suffix says the format.
+        path: the picture; its suffix sets the format.
         images: `(N, H, W)` uint8.
         labels: `(N,)`.
         logits: `(N, classes)`.
 
     Returns:
-        How many of the images drawn are mistakes.
+        Number of mistakes among the images drawn.
 
     Raises:
         DataError: the file cannot be written.
     """
-    shares = np.exp(scores.log_shares(logits))
+    probabilities = np.exp(scores.log_softmax(logits))
     named = logits.argmax(axis=1)
     wrong = np.flatnonzero(named != labels)
     candidates = wrong if len(wrong) else np.arange(len(labels))
-    costs = scores.nats(logits, labels)[candidates]
-    worst = candidates[np.argsort(-costs, kind="stable")][: COLUMNS * ROWS]
+    losses = scores.nats(logits, labels)[candidates]
+    worst = candidates[np.argsort(-losses, kind="stable")][: COLUMNS * ROWS]
     height, width = images.shape[1] * ZOOM, images.shape[2] * ZOOM
     rows = -(-len(worst) // COLUMNS)
-    size = (
-        MARGIN + COLUMNS * (width + MARGIN),
-        MARGIN + rows * (height + CAPTION + MARGIN),
-    )
-    picture = Image.new("RGB", size, PAPER)
+    whole = (MARGIN + COLUMNS * (width + MARGIN), MARGIN + rows * (height + CAPTION + MARGIN))
+    picture = Image.new("RGB", whole, PAPER)
     pen = ImageDraw.Draw(picture)
     font = ImageFont.load_default(11)
     for i, k in enumerate(worst):
@@ -73,12 +65,9 @@ def draw(path: Path, images: np.ndarray, labels: np.ndarray, logits: np.ndarray)
         picture.paste(digit, (x, y))
         pen.rectangle((x - 1, y - 1, x + width, y + height), outline=FRAME)
         for line, (word, which) in enumerate((("true", labels[k]), ("named", named[k]))):
-            pen.text(
-                (x, y + height + 2 + 15 * line),
-                f"{word} {which}  {100 * shares[k, which]:.1f} %",
-                fill=RIGHT if which == labels[k] else WRONG,
-                font=font,
-            )
+            caption = f"{word} {which}  {100 * probabilities[k, which]:.1f} %"
+            colour = RIGHT if which == labels[k] else WRONG
+            pen.text((x, y + height + 2 + 15 * line), caption, fill=colour, font=font)
     try:
         picture.save(path)
     except OSError as error:

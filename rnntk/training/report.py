@@ -16,14 +16,7 @@ from rnntk.training.loop import Task
 
 
 class Report(keras.callbacks.Callback):
-    """Shows progress on stderr.
-
-    Args:
-        task: gives limits and units.
-        progress: of the run.
-        quiet: print nothing.
-        stream: where to print; stderr.
-    """
+    """Shows progress on `stream` (stderr by default); nothing when `quiet`."""
 
     def __init__(
         self, task: Task, progress: Progress, *, quiet: bool = False, stream: TextIO | None = None
@@ -59,12 +52,8 @@ class Report(keras.callbacks.Callback):
         if self._bar is not None:
             self._bar.set_description_str(self._numbers(), refresh=False)
             self._bar.update(1)
-        elif not self._quiet and self._progress.step % self._config.log_every == 0:
-            print(
-                f"step {self._progress.step}/{self._total}  {self._numbers()}",
-                file=self._stream,
-                flush=True,
-            )
+        elif self._progress.step % self._config.log_every == 0:
+            self.say(f"step {self._progress.step}/{self._total}  {self._numbers()}")
 
     def _say_validation(self, logs: Mapping[str, Any]) -> None:
         numbers = [
@@ -73,14 +62,9 @@ class Report(keras.callbacks.Callback):
             if name.startswith("val_")
         ]
         if numbers:
-            best = (
-                self._progress.best is not None
-                and self._progress.best["step"] == self._progress.step
-            )
-            self.say(
-                f"step {self._progress.step}: validation {', '.join(numbers)}"
-                + (" (best so far)" if best else "")
-            )
+            step, best = self._progress.step, self._progress.best
+            mark = " (best so far)" if best and best["step"] == step else ""
+            self.say(f"step {step}: validation {', '.join(numbers)}{mark}")
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Leave the bar as it stands."""
@@ -105,11 +89,9 @@ class Report(keras.callbacks.Callback):
         return f"loss {self._loss:.3f}  {self._rate:,.0f} {self._unit}/s  {duration.show(self._left())} left"
 
     def _left(self) -> float:
-        steps, seconds = (
-            self._progress.step - self._begin[0],
-            self._progress.seconds - self._begin[1],
-        )
-        left = (self._total - self._progress.step) * seconds / max(steps, 1)
+        p, (step, began) = self._progress, self._begin
+        seconds = p.seconds - began
+        left = (self._total - p.step) * seconds / max(p.step - step, 1)
         if self._config.max_time is not None:
             left = min(left, self._config.max_time - seconds)
         return left

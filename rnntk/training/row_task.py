@@ -1,4 +1,4 @@
-"""The row classifier on images, as the training loop sees it."""
+"""The row classifier on images, as a task of the training loop."""
 
 from __future__ import annotations
 
@@ -36,16 +36,10 @@ log = logging.getLogger(__name__)
 
 
 class Reading:
-    """How an image becomes a sequence.
+    """Turns images of `shape` (H, W) into sequences of `steps` (T) vectors of `features` (F).
 
-    Args:
-        order: `rows` gives H steps of W inputs, `pixels` H*W steps of one, `permuted` the same in an
-            order that makes no sense to the eye but is the same for all images (Le et al., 2015).
-        shape: `(H, W)`.
-        seed: of the permutation.
-
-    Attributes:
-        steps, features: T and F of a sequence.
+    `order` `rows` gives H steps of W inputs, `pixels` H*W steps of one, `permuted` the same in a random order that is
+    the same for all images (Le et al., 2015).
     """
 
     def __init__(self, order: str, shape: tuple[int, int], seed: int) -> None:
@@ -66,7 +60,7 @@ class Reading:
         return sequences.astype(np.float32) / np.float32(255)
 
     def to_json(self) -> dict[str, Any]:
-        """What a run keeps of it: the permutation is a function of the seed, and its hash proves it."""
+        """Record in `run.json`: the permutation is a function of the seed, and its hash proves it."""
         record: dict[str, Any] = {"order": self.order, "features": self.features}
         if self.permutation is not None:
             data = self.permutation.astype("<u2").tobytes()
@@ -76,7 +70,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class ClassifierResult:
-    """How a classifier does on the test images.
+    """Results of a classifier on the test images.
 
     Attributes:
         accuracy: fraction of the images classified right.
@@ -96,15 +90,10 @@ class ClassifierResult:
 
 
 class RowTask:
-    """A row classifier on images, as the training loop sees it.
+    """A row classifier on images; the last `val_size` training images are held out.
 
     The order of the images in an epoch, their shifts and dropout are functions of the seed, the epoch
     and the step, so a resume inside an epoch continues exactly. TensorFlow must be set up (`device.ready`).
-
-    Args:
-        config: of the run; the last `val_size` training images are held out.
-        images: training and test images.
-        corpus: what `run.json` keeps of them.
 
     Raises:
         DataError: fewer training images than are held out.
@@ -124,21 +113,20 @@ class RowTask:
         self.config, self.corpus = config, corpus
         height, width = images.x_train.shape[1:]
         self.reading = Reading(config.order, (height, width), config.seed)
+        self._network = {name: getattr(config, name) for name in NETWORK}
         fast.check_precision(config.precision)
         self.model = RowClassifier(
             features=self.reading.features,
             classes=10,
             seed=config.seed,
             precision=config.precision,
-            **{name: getattr(config, name) for name in NETWORK},
+            **self._network,
         )
         self.optimizer = keras.optimizers.Adam(config.learning_rate)
         self.optimizer.build(self.model.trainable_variables)
         device = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
         log.info(f"{self.model.count_params():,} parameters, on the {device}.")
-        self._step = ClassifierStep(
-            self.model, self.optimizer, clip="global-norm", clip_norm=config.clip_norm
-        )
+        self._step = ClassifierStep(self.model, self.optimizer, clip_norm=config.clip_norm)
         self._x, self._y = images.x_train[:count], images.y_train[:count]
         self._x_val, self._y_val = images.x_train[count:], images.y_train[count:]
         self._x_test, self._y_test = images.x_test, images.y_test
@@ -151,12 +139,9 @@ class RowTask:
         self._logits = tf.function(lambda rows: self.model(rows, training=False))
 
     def model_record(self) -> dict[str, Any]:
-        """What `run.json` keeps of the network."""
-        return {
-            **{name: getattr(self.config, name) for name in NETWORK},
-            **self.reading.to_json(),
-            "parameters": int(self.model.count_params()),
-        }
+        """Record of the network in `run.json`."""
+        parameters = int(self.model.count_params())
+        return {**self._network, **self.reading.to_json(), "parameters": parameters}
 
     def begin_epoch(self, epoch: int) -> None:
         """Shuffle the training images."""
@@ -181,12 +166,8 @@ class RowTask:
             tf.constant(self._y[picked].astype(np.int32)),
             step_seed(self.config.seed, progress.step),
         )
-        return {
-            "loss": float(loss),
-            "accuracy": float(accuracy),
-            "grad_norm": float(norm),
-            "learning_rate": rate,
-        }
+        numbers = {"loss": float(loss), "accuracy": float(accuracy), "grad_norm": float(norm)}
+        return {**numbers, "learning_rate": rate}
 
     def validate(self) -> dict[str, float]:
         """Mean nats and accuracy on the held-out images."""
@@ -223,11 +204,11 @@ class RowTask:
         return tf.function(self.model).get_concrete_function(spec).graph
 
     def states(self) -> Mapping[str, np.ndarray]:
-        """Nothing: every random choice is a function of seed, epoch and step."""
+        """Empty: every random choice is a function of seed, epoch and step."""
         return {}
 
     def restore(self, states: Mapping[str, np.ndarray]) -> None:
-        """Nothing to take back."""
+        """Do nothing."""
 
 
 def shifted(images: np.ndarray, limit: int, rng: np.random.Generator) -> np.ndarray:

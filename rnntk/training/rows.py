@@ -1,4 +1,4 @@
-"""Training the row classifier, from settings to a run folder and a test accuracy."""
+"""Training of the row classifier, from settings to a run folder and a test accuracy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rnntk.corpora import images, registry
 from rnntk.corpora.images import ImageSet
 from rnntk.errors import RunError
 from rnntk.storage.folder import RunFolder
-from rnntk.training import schedule
+from rnntk.training import device, schedule
 
 if TYPE_CHECKING:
     import keras
@@ -26,13 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Images:
-    """Images ready to train on.
-
-    Attributes:
-        images: training and test images.
-        record: what `run.json` keeps of them.
-        title: to call them in a report.
-    """
+    """Images to train on, their record in `run.json`, and their title in a report."""
 
     images: ImageSet
     record: dict[str, Any]
@@ -40,10 +34,7 @@ class Images:
 
 
 def load(given: Mapping[str, Any]) -> tuple[MnistConfig, Images]:
-    """The configuration of a new classifier, and its images.
-
-    Args:
-        given: what the user set, by field name.
+    """Configuration and images of a new classifier; `given` holds the user's settings by field name.
 
     Raises:
         UsageError: a setting is unknown or wrong.
@@ -68,19 +59,17 @@ def start(
     quiet: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> tuple[Result, ClassifierResult]:
-    """Train a new classifier and test it.
+    """Train a new classifier in the folder `path` and test it.
 
     Args:
         config, data: see `load`.
-        path: of the new run folder.
-        quiet: show no progress.
-        callbacks: Keras callbacks of the user.
+        path, quiet, callbacks: as for `character.start`.
 
     Raises:
         RunError, UsageError, TrainingError, Interrupted: as for `character.start`.
         DataError: fewer training images than are held out.
     """
-    session, row_task = _tensorflow(config)
+    session, row_task = device.modules(config, "session", "row_task")
     task = row_task.RowTask(config, data.images, data.record)
     result = session.start(task, path, quiet=quiet, extra=callbacks)
     return result, task.test()
@@ -113,10 +102,10 @@ def resume(
             f"{run.path} was trained on other images ({record['name']}) than these ({data.record['name']})."
         )
     schedule.refuse_finished(config, run.checkpoint("last").progress, run.path)
-    session, row_task = _tensorflow(config)
+    session, row_task = device.modules(config, "session", "row_task")
     task = row_task.RowTask(config, data.images, data.record)
-    before, now = run.record["model"].get("permutation_sha256"), task.reading.to_json()
-    if before != now.get("permutation_sha256"):
+    before, now = run.record["model"], task.reading.to_json()
+    if before.get("permutation_sha256") != now.get("permutation_sha256"):
         raise RunError(
             f"{run.path} read the pixels in another permutation than this rnntk makes of seed {config.seed}; "
             "it cannot be continued exactly. Train a new run."
@@ -127,16 +116,6 @@ def resume(
 
 
 def images_of(run: RunFolder, changes: Mapping[str, Any]) -> Images:
-    """The images that a run was trained on; `changes` may say where they are now."""
+    """Images that a run was trained on; `changes` may say where they are now."""
     places = {k: v for k, v in changes.items() if k in ("data_dir", "offline")}
     return load({"data": run.record["corpus"]["name"], **places})[1]
-
-
-def _tensorflow(config: MnistConfig) -> tuple[Any, Any]:
-    """The modules that need TensorFlow, imported once it knows its device and threads."""
-    from rnntk.training import device
-
-    device.ready(config.device, config.threads)
-    from rnntk.training import row_task, session
-
-    return session, row_task

@@ -1,4 +1,4 @@
-"""When training ends, and its learning rate: functions of the progress, so that a resume repeats them."""
+"""End of training and learning rate, as functions of the progress, so that a resume repeats them."""
 
 from __future__ import annotations
 
@@ -13,21 +13,14 @@ PLATEAU_FACTOR = 0.5
 
 
 def learning_rate(config: OptimizationConfig, progress: Progress, total: int) -> float:
-    """The learning rate of the next step.
+    """Learning rate of the next step of `total`.
 
-    `decay` multiplies by `decay_rate` after every epoch, as the 2017 notebooks did; `cosine` decays to 0 over
-    all steps (Loshchilov and Hutter, 2017, without restarts); `plateau` is halved each time validation
-    has stalled (`Progress.reductions` times so far).
-
-    Args:
-        config: schedule and rate.
-        progress: of the run.
-        total: steps of the whole run.
+    `decay` multiplies by `decay_rate` after every epoch, as the 2017 notebooks did; `cosine` decays to 0 over all
+    steps (Loshchilov and Hutter, 2017, without restarts); `plateau` halves when validation stalls.
     """
     if config.schedule == "cosine":
-        return (
-            config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress.step / total)))
-        )
+        done = min(1.0, progress.step / total)
+        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
     if config.schedule == "plateau":
         return config.learning_rate * PLATEAU_FACTOR**progress.reductions
     return config.learning_rate * config.decay_rate**progress.epoch
@@ -40,7 +33,7 @@ def total_steps(config: StoppingConfig, steps_per_epoch: int) -> int:
 
 
 def reached(config: StoppingConfig, progress: Progress) -> str:
-    """The limit of the whole run that is reached: `epochs`, `max-steps`, `patience`, or none (``)."""
+    """Limit of the whole run that is reached: `epochs`, `max-steps`, `patience`, or none (``)."""
     if progress.epoch >= config.epochs:
         return "epochs"
     if config.max_steps is not None and progress.step >= config.max_steps:

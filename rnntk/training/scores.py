@@ -1,4 +1,4 @@
-"""How well a classifier did, in NumPy."""
+"""Scores of a classifier, in NumPy."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import math
 import numpy as np
 
 
-def log_shares(logits: np.ndarray) -> np.ndarray:
-    """The logarithms of the softmax of each row `(N, classes)`, in float64."""
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Log-softmax of each row `(N, classes)`, in float64."""
     scores = logits.astype(np.float64)
     scores -= scores.max(axis=1, keepdims=True)
     return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
 
 
 def nats(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """What each true label cost: the softmax cross-entropy of each row, `(N,)`."""
-    return -log_shares(logits)[np.arange(len(labels)), labels]
+    """Softmax cross-entropy of each row with its label, `(N,)`."""
+    return -log_softmax(logits)[np.arange(len(labels)), labels]
 
 
 def wilson(share: float, count: int, z: float = 1.959964) -> tuple[float, float]:
-    """The Wilson score interval of a share (Wilson 1927), 95 % by default.
+    """Wilson score interval of a fraction (Wilson 1927), 95 % by default.
 
     >>> tuple(round(x, 4) for x in wilson(0.985, 10_000))
     (0.9824, 0.9872)

@@ -49,13 +49,7 @@ class Result:
 
 
 def start(task: Task, path: Path, *, quiet: bool = False, extra: Callbacks = ()) -> Result:
-    """Train a new run in the folder `path`.
-
-    Args:
-        task: what is trained.
-        path: of the new run folder.
-        quiet: show no progress.
-        extra: Keras callbacks of the user.
+    """Train a new run in the folder `path`, with the user's Keras callbacks in `extra`.
 
     Raises:
         RunError: the folder exists.
@@ -82,13 +76,9 @@ def start(task: Task, path: Path, *, quiet: bool = False, extra: Callbacks = ())
 def resume(
     run: RunFolder, task: Task, which: str = "last", *, quiet: bool = False, extra: Callbacks = ()
 ) -> Result:
-    """Continue a run exactly from a checkpoint; the caller holds its lock.
+    """Continue a run exactly from the checkpoint `which`; the caller holds its lock.
 
-    Args:
-        run: its folder; the task's settings are kept there for later resumes.
-        task: what is trained.
-        which: the checkpoint.
-        quiet, extra: as in `start`.
+    The task's settings are kept in the run for later resumes.
 
     Raises:
         RunError: no whole checkpoint, or it does not fit the model.
@@ -120,11 +110,7 @@ def restore(run: RunFolder, task: Task, which: str = "last") -> Progress:
 
 
 def _by_name(arrays: Arrays, variables: Mapping[str, keras.Variable]) -> Arrays:
-    """An optimizer's arrays by name; rnntk 0.1 saved them by position.
-
-    Raises:
-        ValueError: by position, and of another number.
-    """
+    """An optimizer's arrays by name; rnntk 0.1 saved them by position."""
     if not all(name.isdigit() for name in arrays):
         return arrays
     if len(arrays) != len(variables):
@@ -133,11 +119,7 @@ def _by_name(arrays: Arrays, variables: Mapping[str, keras.Variable]) -> Arrays:
 
 
 def _assign(variables: Mapping[str, keras.Variable], arrays: Arrays) -> None:
-    """Assign arrays to variables by name.
-
-    Raises:
-        ValueError: names or shapes differ.
-    """
+    """Assign arrays to variables by name."""
     if differing := sorted(set(variables) ^ set(arrays)):
         raise ValueError(f"{', '.join(differing)} on one side only")
     for name, variable in variables.items():
@@ -160,14 +142,12 @@ def _warn_of_versions(run: RunFolder) -> None:
 def train(
     run: RunFolder, task: Task, progress: Progress, *, quiet: bool = False, extra: Callbacks = ()
 ) -> Result:
-    """Train in a run folder until a limit.
-
-    Of the processes of a job only the chief writes and prints.
+    """Train in a run folder until a limit. Of the processes of a job only the chief writes and prints.
 
     Args:
         run: its folder; the caller holds the lock.
-        task: what is trained.
-        progress: where it starts; kept up to date.
+        task: model, data and step.
+        progress: where to start; updated in place.
         quiet, extra: as in `start`.
 
     Raises:
@@ -196,7 +176,8 @@ def train(
             if isinstance(task.config, TrainConfig) and task.config.sample_every:
                 listeners.append(callbacks.Samples(run, progress, report, board))
         saving = callbacks.Checkpoints(run, task, progress, metrics)
-        stopped = stack.enter_context(Stopped().on_signals())
+        stopped = Stopped()
+        stack.enter_context(loop.signals_handled(stopped))
         stack.enter_context(task.job.watched(run.path))
         try:
             reason = loop.fit(task, progress, [*listeners, *extra, saving], stopped)
@@ -215,7 +196,7 @@ def train(
 
 
 def _check_weights_agree(task: Task) -> None:
-    """See that all processes of a job hold the same weights: each read them from its own view of the disk."""
+    """Check that all processes of a job hold the same weights: each read them from its own view of the disk."""
     if task.job.workers > 1:
         digest = hashlib.sha256()
         for variable in named_weights(task.model).values():
@@ -224,7 +205,7 @@ def _check_weights_agree(task: Task) -> None:
 
 
 def _after_divergence(run: RunFolder, error: Diverged) -> str:
-    """What is left of a diverged run, and what to do."""
+    """Advice after divergence: the good checkpoints, and a command."""
     good = [step for step in checkpoint.steps(run.checkpoints) if step <= error.good_until]
     lower = "a lower `learning_rate` or `clip_norm`"
     if not good:
@@ -232,11 +213,11 @@ def _after_divergence(run: RunFolder, error: Diverged) -> str:
     kept = f"Checkpoint {good[-1]} of {run.path} is from before, and good."
     if run.kind != folder.CHAR_RNN:
         return f"{kept} Train anew with {lower}."
-    on = f" Or continue all the same with: {run.resume_command} --explosion-steps 0"
     again = f"rnntk train --init-from {shown(run.path)} --learning-rate {run.settings['learning_rate'] / 4:g}"
-    return f"{kept} Start from its weights with {lower}, such as: {again}" + (
-        on if error.finite else ""
-    )
+    advice = f"{kept} Start from its weights with {lower}, such as: {again}"
+    if error.finite:
+        advice += f" Or continue all the same with: {run.resume_command} --explosion-steps 0"
+    return advice
 
 
 @contextmanager
@@ -245,10 +226,9 @@ def _disk_errors_explained(run: RunFolder) -> Iterator[None]:
     try:
         yield
     except DiskRefused as error:
+        left = f"Nothing had been saved yet. {error.cure} or choose another folder with `run`, and train anew."
         if checkpoint.steps(run.checkpoints):
-            left = f"What was saved before is whole. {error.cure} and continue with: {run.resume_command}"
-        else:
-            left = f"Nothing had been saved yet. {error.cure} or choose another folder with `run`, and train anew."
+            left = f"Earlier checkpoints are intact. {error.cure} and continue with: {run.resume_command}"
         raise TrainingError(f"{error.problem} {left}") from error
 
 

@@ -1,4 +1,4 @@
-"""Where a text is cut into training, validation and test parts."""
+"""Split of a text into training, validation and test parts."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Split:
 
     @classmethod
     def of(cls, total: int, config: TrainConfig) -> Split:
-        """The cut that `val_fraction` and `test_fraction` ask for; a part of a symbol falls to the tails.
+        """The split of `total` symbols by `val_fraction` and `test_fraction`; fractions of a symbol go to the tails.
 
         nanoGPT cuts the same way: a tenth of 1,115,394 characters is 111,540, which leaves 1,003,854.
 
         Raises:
-            DataError: a held-out part has less than two symbols: one to read and one to predict.
+            DataError: a held-out part has fewer than two symbols: one to read and one to predict.
         """
         # As the decimals that were written: in binary a tenth is a little more than a tenth.
         val, test = Fraction(str(config.val_fraction)), Fraction(str(config.test_fraction))

@@ -11,16 +11,12 @@ _cores: int | None = None
 
 
 def configure(threads: int | None = None) -> int:
-    """Give TensorFlow one thread a core, each running whole operations.
+    """Give TensorFlow one thread per core (all that this process may use when None), each running whole operations.
 
-    The training step is cut into one shard of lanes a core, so cores work on different operations
-    at once (`inter_op`) and no operation is cut over threads (`intra_op`).
-
-    Args:
-        threads: how many cores to use; all that this process may use when None.
+    The training step is cut into one shard of batch rows per core (`inter_op`); no operation is cut (`intra_op`).
 
     Returns:
-        the number of cores.
+        Number of cores.
 
     Raises:
         UsageError: `threads` is below 1, or TensorFlow has already started with other pools.
@@ -28,7 +24,7 @@ def configure(threads: int | None = None) -> int:
     global _cores
     cores = available_cores() if threads is None else threads
     if cores < 1:
-        raise UsageError(f"--threads is {cores}; it must be at least 1.")
+        raise UsageError(f"`threads` must be at least 1, got {cores}.")
     wanted = (1, cores)
     current = (
         tf.config.threading.get_intra_op_parallelism_threads(),
@@ -39,16 +35,13 @@ def configure(threads: int | None = None) -> int:
             tf.config.threading.set_intra_op_parallelism_threads(1)
             tf.config.threading.set_inter_op_parallelism_threads(cores)
         except RuntimeError as error:
-            raise UsageError(
-                "TensorFlow has started, so its threads cannot be set any more; "
-                "set --threads when the program starts."
-            ) from error
+            raise UsageError("TensorFlow has started already: set `threads` before.") from error
     _cores = cores
     return cores
 
 
 def shards() -> int:
-    """Into how many shards of lanes a step is cut: one a core, one on a GPU."""
+    """Number of shards of batch rows in a step: one per core, one on a GPU."""
     if tf.config.list_logical_devices("GPU"):
         return 1
     return _cores or available_cores()

@@ -20,24 +20,20 @@ log = logging.getLogger(__name__)
 
 
 def take_weights(model: CharRNN, vocabulary: Vocabulary, run: RunFolder) -> None:
-    """Copy a run's last weights into a new model.
+    """Copy a run's last weights into a new model, in place.
 
-    Symbols of both vocabularies keep their rows of the embedding and their columns of the output; new symbols
-    keep their initial weights.
-
-    Args:
-        model: the new model; changed in place.
-        vocabulary: its symbols.
-        run: where the weights come from.
+    Symbols of both vocabularies keep their rows of the embedding and their columns of the output; new symbols keep
+    their initial weights.
 
     Raises:
         RunError: the networks differ in more than their symbols.
     """
+    misfit = f"The weights of {run.path} do not fit:"
     theirs = bool(run.record["model"].get("layer_norm", False))
     if theirs != model.layer_norm:
         raise RunError(
-            f"The weights of {run.path} do not fit: it was trained with{'' if theirs else 'out'} layer normalisation. "
-            f"Set `layer_norm` to {str(theirs).lower()}, or leave it out to take that run's own."
+            f"{misfit} it was trained with{'' if theirs else 'out'} layer normalisation. Set `layer_norm` to "
+            f"{str(theirs).lower()}, or leave it out to take that run's own."
         )
     old = run.vocabulary()
     weights = run.checkpoint("last").weights()
@@ -50,13 +46,11 @@ def take_weights(model: CharRNN, vocabulary: Vocabulary, run: RunFolder) -> None
         if name not in weights or list(weights[name].shape) != shape:
             there = list(weights[name].shape) if name in weights else "missing"
             raise RunError(
-                f"The weights of {run.path} do not fit: {name} is {there} there, {shape} is needed. Give the same "
-                "`cell`, `layers`, `units` and `embedding` as that run, or leave them out to take its own."
+                f"{misfit} {name} is {there} there, {shape} is needed. Give the same `cell`, `layers`, `units` and "
+                "`embedding` as that run, or leave them out to take its own."
             )
     if extra := sorted(set(weights) - set(variables)):
-        raise RunError(
-            f"The weights of {run.path} do not fit: it has more layers ({', '.join(extra)})."
-        )
+        raise RunError(f"{misfit} it has more layers ({', '.join(extra)}).")
     both = [symbol for symbol in vocabulary.symbols if symbol in old]
     new = [symbol for symbol in vocabulary.symbols if symbol not in old]
     gone = [symbol for symbol in old.symbols if symbol not in vocabulary]

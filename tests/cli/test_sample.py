@@ -266,7 +266,7 @@ def test_a_byte_order_mark_is_no_part_of_the_prime(rnntk, trained: Path, here: P
 
 def test_a_line_that_is_not_utf8_is_named_and_the_next_one_read(rnntk, trained: Path) -> None:
     result = rnntk("sample", trained, "-i", "-q", stdin=b":len 0\na fox\xff\na line\r\n")
-    told = "Error: The line is not UTF-8: bytes ff at offset 5. It is passed over"
+    told = "Error: The line is not UTF-8: bytes ff at offset 5. Convert it first"
     assert result.exit_code == 0
     assert result.stderr.splitlines()[-1].startswith(told)
     assert result.stdout == "a line\n"

@@ -52,10 +52,10 @@ def test_inside_a_comment(text: str, inside: str) -> None:
 
 
 def test_columns_indents_depths_and_words() -> None:
-    assert visible._columns("ab\ncd") == [1, 2, 0, 1, 2]
+    assert visible._positions("ab\ncd", lambda c: c != "\n") == [1, 2, 0, 1, 2]
     assert visible._indents("\ta\n  b c\n") == [8, 8, 0, 1, 2, 2, 2, 2, 0]
     assert visible._depth("a(b(c))d)e(", "([", ")]") == [0, 1, 1, 2, 2, 1, 0, 0, 0, 0, 1]
-    assert visible._word_positions("ab c_1.") == [1, 2, 0, 1, 2, 3, 0]
+    assert visible._positions("ab c_1.", lambda c: c.isalnum() or c == "_") == [1, 2, 0, 1, 2, 3, 0]
 
 
 def test_the_parts_of_syllables(korean: Models) -> None:

@@ -159,7 +159,7 @@ def test_a_folder_that_loses_its_permission_while_it_trains(
         start(tmp_path, tmp_path / "r")
     message = str(caught.value)
     assert "step-00000010 cannot be written (Permission denied)" in message
-    assert "What was saved before is whole." in message
+    assert "Earlier checkpoints are intact." in message
     assert "--resume" in message
     assert [p.name for p in checkpoints.iterdir()] == ["step-00000005"]
     checkpoints.chmod(0o700)
