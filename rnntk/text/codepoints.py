@@ -1,21 +1,15 @@
-"""Strings as arrays of code points, and back: what makes the text stage fast.
-
-Lone surrogates pass both ways. They cannot come out of a file, but a Python string may hold them.
-"""
+"""Strings as arrays of code points, and back; lone surrogates, which a Python string may hold, pass both ways."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-CODE_POINTS = 0x110000
-"""How many code points Unicode has."""
+CODE_POINTS = 0x110000  # in Unicode
 
 
 def code_points(text: str) -> NDArray[np.uint8] | NDArray[np.uint32]:
-    """The code points of `text`, shape `(len(text),)`, read-only.
-
-    ASCII text gives `uint8` (a quarter of the memory traffic), any other `uint32`.
+    """The code points of `text`, shape `(len(text),)`: `uint8` if it is ASCII, else `uint32`; read-only.
 
     >>> code_points("가").tolist()
     [44032]

@@ -1,4 +1,4 @@
-"""The files a text is made of: paths, folders, standard input."""
+"""The files of a text: paths, folders, standard input."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STDIN = "-"
 
 @dataclass(frozen=True)
 class Input:
-    """A file to read, and what the user calls it."""
+    """A file to read, and its name for the user."""
 
     path: Path
     name: str
@@ -26,16 +26,12 @@ class Input:
 
 @contextmanager
 def opened(paths: Iterable[str | Path], *, glob: str = "*.txt") -> Iterator[list[Input]]:
-    """The files behind `paths`, in order; a folder gives its files at any depth, sorted.
+    """The files behind `paths`, in order; a folder gives its files at any depth that match `glob`, sorted.
 
-    Standard input, pipes and devices are copied to temporary files, because they are read twice.
-
-    Args:
-        paths: files, folders, or `-`.
-        glob: which files of a folder.
+    Standard input (`-`), pipes and devices are copied to temporary files, because they are read twice.
 
     Raises:
-        DataError: a path does not exist, or a folder has no file of the pattern.
+        DataError: a path does not exist, or no file of a folder matches.
     """
     with tempfile.TemporaryDirectory(prefix="rnntk-") as spool:
         found: list[Input] = []

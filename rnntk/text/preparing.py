@@ -27,16 +27,12 @@ FORMAT_VERSION = 1
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], object]
-"""Called with bytes done and bytes in all; each file counts twice, as it is read twice."""
+"""Called with bytes done and in all; each file counts twice, as it is read twice."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides, beside the bytes, what the ids will be.
-
-    Raises:
-        UsageError: the settings and the preprocessor contradict each other.
-    """
+    """Everything that decides the ids, beside the bytes; `UsageError` if the settings contradict each other."""
 
     preprocessor: Preprocessor
     errors: str = "strict"
@@ -64,7 +60,6 @@ class Recipe:
         return bool(getattr(self.preprocessor, "raw", False))
 
     def to_json(self) -> dict[str, Any]:
-        """The recipe as an object for JSON."""
         settings = {name: getattr(self, name) for name in self.__dataclass_fields__}
         preprocessor = {"name": self.preprocessor.name, "version": self.preprocessor.version}
         return {**settings, "preprocessor": preprocessor}
@@ -72,14 +67,13 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Source:
-    """A file of the text, and what detection said of it."""
+    """A file of the text, and its detected encoding."""
 
     input: Input
     report: EncodingReport
     size: int  # bytes on disk, compressed if it is
 
     def to_json(self) -> dict[str, Any]:
-        """Name and report as an object for JSON."""
         return {"name": self.input.name, **self.report.to_json()}
 
 
@@ -94,7 +88,7 @@ def examine(
     """The pass over the bytes: encoding, size and SHA-256 of every file.
 
     Raises:
-        UsageError: the user states an encoding of what is not decoded.
+        UsageError: an encoding is stated for bytes that are not decoded.
         DataError: a file cannot be read, or all are empty.
     """
     if recipe.raw and encoding is not None and stated_by == "--encoding":
@@ -138,7 +132,7 @@ def _shifted(progress: Progress | None, before: int, total: int) -> Callable[[in
 
 
 def raw_sha256(sources: Sequence[Source]) -> str:
-    """SHA-256 of the raw bytes; of several files, of their digests in hex, one a line."""
+    """SHA-256 of the raw bytes; of several files, of their hex digests, one per line."""
     digests = [source.report.sha256 for source in sources]
     if len(digests) == 1:
         return digests[0]
@@ -146,7 +140,7 @@ def raw_sha256(sources: Sequence[Source]) -> str:
 
 
 def key(sources: Sequence[Source], recipe: Recipe) -> str:
-    """Identifies the result: 32 hex digits of the SHA-256 of all that decides it."""
+    """Identifies the result: the first 32 hex digits of the SHA-256 of its content and recipe."""
     content = {
         "format_version": FORMAT_VERSION,
         "sha256": raw_sha256(sources),
@@ -159,7 +153,7 @@ def key(sources: Sequence[Source], recipe: Recipe) -> str:
 def texts(
     sources: Sequence[Source], recipe: Recipe, progress: Progress | None = None
 ) -> Iterator[str]:
-    """The text of all files, one after the other, in pieces of bounded size."""
+    """The text of all files, in pieces of bounded size."""
     total = sum(source.size for source in sources)
     done = total
     for source in sources:
@@ -184,7 +178,7 @@ def write(
     """The pass over the characters: write a prepared corpus into an empty folder.
 
     Raises:
-        DataError: nothing is left of the text after the preprocessor; bytes that do not decode.
+        DataError: the preprocessor leaves nothing of the text; bytes do not decode.
     """
     writer = SymbolWriter(folder / "provisional.bin", recipe.preprocessor)
     try:
@@ -201,8 +195,9 @@ def write(
     merged = _merge_rare(counts, recipe)
     unknown = recipe.unknown_symbol if len(merged) < len(counts) else None
     if unknown is None:
-        # What the text lacks of a preprocessor's alphabet comes last.
-        merged = counts | dict.fromkeys(_missing(recipe.preprocessor, counts), 0)
+        # Symbols of the preprocessor's alphabet that the text lacks come last.
+        missing = [s for s in getattr(recipe.preprocessor, "alphabet", "") if s not in counts]
+        merged = counts | dict.fromkeys(missing, 0)
     vocabulary = Vocabulary.from_counts(merged, unknown=unknown)
     refuse_unknown_alone(vocabulary, recipe)
     writer.renumber(vocabulary, folder / "ids.bin")
@@ -222,17 +217,12 @@ def write(
 
 
 def refuse_unknown_alone(vocabulary: Vocabulary, recipe: Recipe) -> None:
-    """Raise `DataError` where all symbols of the text are rare, so that nothing could be generated."""
+    """Raise `DataError` if all symbols of the text are rare, so that nothing could be generated."""
     if vocabulary.symbols == vocabulary.unknown_symbol:
         raise DataError(
             f"No symbol of the text occurs {recipe.min_count:,} times (`min_count`), so all of it would become"
             f" {vocabulary.unknown_symbol!r}. Lower `min_count`."
         )
-
-
-def _missing(preprocessor: Preprocessor, counts: dict[str, int]) -> list[str]:
-    """The symbols of the preprocessor's alphabet, if it has one, that do not occur."""
-    return [symbol for symbol in getattr(preprocessor, "alphabet", "") if symbol not in counts]
 
 
 def _merge_rare(counts: dict[str, int], recipe: Recipe) -> dict[str, int]:
@@ -291,7 +281,7 @@ def _facts(
 
 
 def doubts(sources: Sequence[Source]) -> Iterator[str]:
-    """A warning for every file whose encoding is hardly more than a guess."""
+    """A warning for every file whose encoding is a guess."""
     for source in sources:
         if source.report.unsure:
             yield (
@@ -308,7 +298,7 @@ def _warnings(
     counts: dict[str, int],
     not_utf8: int,
 ) -> Iterator[str]:
-    """What the user should know of, a sentence each."""
+    """Warnings for the user, a sentence each."""
     if not_utf8:
         yield (
             f"{not_utf8:,} bytes are not UTF-8. They are symbols like all others, and U+FFFD where text is shown."

@@ -1,13 +1,11 @@
-"""The vocabulary: which symbols a text has, and the id of each.
+"""The vocabulary: the symbols of a text, and the id of each.
 
-Symbols are single characters, any code point at all: a line end or NUL is a symbol like another.
-Ids go by descending count, ties by first appearance, so that id 0 is the commonest symbol.
+Symbols are single characters, any code point at all. Ids go by descending count, ties by first appearance.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 
@@ -21,7 +19,7 @@ FORMAT_VERSION = 1
 
 
 def id_dtype(vocabulary_size: int) -> np.dtype:
-    """The narrowest of `uint8`, `uint16` and `uint32` that holds every id.
+    """The narrowest unsigned integer type that holds every id.
 
     >>> id_dtype(256), id_dtype(257)
     (dtype('uint8'), dtype('uint16'))
@@ -32,17 +30,16 @@ def id_dtype(vocabulary_size: int) -> np.dtype:
 class Vocabulary:
     """The symbols of a text in the order of their ids.
 
-    >>> v = Vocabulary.from_text("banana")
+    >>> v = Vocabulary.from_counts({"b": 1, "a": 3, "n": 2})
     >>> v.symbols, v.encode("nab").tolist(), v.decode([0, 1])
     ('anb', [1, 0, 2], 'an')
 
     Args:
-        symbols: distinct characters; the id of a symbol is its place.
-        unknown: the symbol among them that stands for every character that is not, if there is one.
+        symbols: distinct characters; a symbol's id is its position.
+        unknown: the symbol that replaces characters outside the vocabulary, if there is one.
 
     Raises:
-        DataError: a symbol twice, a symbol that is not one character, no symbol, or an unknown
-            symbol that is not in the vocabulary.
+        DataError: no symbol, a symbol twice or not one character, or an unknown symbol that is not among them.
     """
 
     def __init__(self, symbols: Iterable[str], *, unknown: str | None = None) -> None:
@@ -57,13 +54,8 @@ class Vocabulary:
         self.unknown_symbol = unknown
 
     @classmethod
-    def from_text(cls, text: str) -> Vocabulary:
-        """The vocabulary of a text held in memory."""
-        return cls.from_counts(Counter(text))
-
-    @classmethod
     def from_counts(cls, counts: Mapping[str, int], *, unknown: str | None = None) -> Vocabulary:
-        """The vocabulary of these symbols, given in order of first appearance with their counts."""
+        """The vocabulary of these symbols, given with their counts in order of first appearance."""
         return cls(sorted(counts, key=lambda symbol: -counts[symbol]), unknown=unknown)
 
     def __len__(self) -> int:
@@ -86,7 +78,7 @@ class Vocabulary:
 
     @property
     def dtype(self) -> np.dtype:
-        """The type of the ids: `uint8` to 256 symbols, then `uint16`, `uint32`."""
+        """The type of the ids: `uint8` up to 256 symbols, then `uint16`, `uint32`."""
         return id_dtype(len(self))
 
     @cached_property
@@ -99,7 +91,7 @@ class Vocabulary:
 
     @cached_property
     def _table(self) -> NDArray[np.int64]:
-        """Code point -> id, -1 for none; the last place stands for all that are greater."""
+        """Code point -> id, -1 for none; the last entry stands for all that are greater."""
         table = np.full(int(self._codes.max()) + 2, -1, np.int64)
         if self.unknown_symbol is not None:
             table[:] = self.symbols.index(self.unknown_symbol)
@@ -110,7 +102,7 @@ class Vocabulary:
         """The ids of a string of symbols, shape `(len(symbols),)`, of type `dtype`.
 
         Raises:
-            DataError: a symbol is not in the vocabulary, which has no unknown symbol.
+            DataError: a symbol is not in the vocabulary, and there is no unknown symbol.
         """
         codes = np.minimum(code_points(symbols), np.uint32(len(self._table) - 1))
         ids = self._table[codes]
@@ -122,11 +114,7 @@ class Vocabulary:
         return ids.astype(self.dtype)
 
     def decode(self, ids: Iterable[int] | NDArray[np.integer]) -> str:
-        """The symbols of these ids.
-
-        Raises:
-            DataError: an id is not in the vocabulary.
-        """
+        """The symbols of these ids; `DataError` if an id is not in the vocabulary."""
         array = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids))
         if array.size == 0:
             return ""
@@ -142,18 +130,15 @@ class Vocabulary:
         return [s for s in dict.fromkeys(symbols) if s not in self._known]
 
     def to_json(self) -> str:
-        """The vocabulary as JSON text, pure ASCII: every other character is escaped."""
+        """The vocabulary as JSON in ASCII."""
+        symbols, unknown = list(self.symbols), self.unknown_symbol
         return json.dumps(
-            {
-                "format_version": FORMAT_VERSION,
-                "symbols": list(self.symbols),
-                "unknown": self.unknown_symbol,
-            }
+            {"format_version": FORMAT_VERSION, "symbols": symbols, "unknown": unknown}
         )
 
     @classmethod
     def from_json(cls, text: str) -> Vocabulary:
-        """The vocabulary that `to_json` wrote.
+        """The vocabulary from `to_json`.
 
         Raises:
             RunError: it is from a newer rnntk.
