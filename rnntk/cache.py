@@ -12,7 +12,7 @@ def cache_dir() -> Path:
     """The cache directory: `$RNNTK_CACHE`, else the user's cache folder.
 
     Raises:
-        UsageError: neither is there.
+        UsageError: the user has no home folder.
     """
     if named := os.environ.get("RNNTK_CACHE"):
         return Path(named)

@@ -12,7 +12,7 @@ def parse(text: str) -> float:
     5400.0
 
     Raises:
-        ValueError: not a time; the message says how to write one.
+        ValueError: it is no such time.
     """
     text = text.strip()
     if re.fullmatch(r"(?:\d+[hm])+\d+(?:\.\d+)?", text):

@@ -1,9 +1,8 @@
-"""Korean text from a grammar and a seed, so that the whole Hangul path runs without a download.
+"""Korean text from a grammar and a seed, to try the whole Hangul path without a download.
 
-Short tales with talk, chat, diary pages and letters, in CRLF lines. Nobody wrote them: each
-sentence is drawn from a pattern whose words agree in sound (particles and endings, see `korean`)
-and in kind (people read books, clouds hang over the sea). Some lines hold lone jamo and symbols, as
-real ones do.
+Short tales with dialogue, chats, diary pages and letters, in CRLF lines. The words of a sentence agree in sound
+(particles and endings, see `korean`) and in kind (people read books, clouds hang over the sea). Some lines hold lone
+jamo and symbols, as real ones do.
 """
 
 from __future__ import annotations
@@ -21,25 +20,13 @@ from rnntk.corpora.system import Built
 
 SEED = 0
 BYTES = 200_000
-VERSION = 1
-"""Raised when the grammar or the words change, so that results name what they were measured on."""
+VERSION = 1  # raised when the grammar or the words change, so that results name their data
 
 T = TypeVar("T")
 
 
 class Words:
-    """The words of `demo_ko_words.toml`.
-
-    Attributes:
-        lists: `adverbs`, `times`, ... by name.
-        names: of people.
-        nouns: by kind: PEOPLE, ANIMALS, PLACES, FOODS, THINGS.
-        traits: adjectives that suit the nouns of each kind.
-        skies: what comes over a place (비가), with its verb.
-        actions: verbs with the objects they are done to.
-        motions: verbs of going to a place.
-        doings: verbs without an object.
-    """
+    """The words of `demo_ko_words.toml`: lists by name, people, and words with those that suit them."""
 
     def __init__(self) -> None:
         data = read_toml(Path(__file__).with_name("demo_ko_words.toml"))
@@ -78,7 +65,7 @@ def words() -> Words:
 
 
 def make(seed: int = SEED, size: int = BYTES) -> str:
-    """The text: whole pieces until they are `size` bytes of UTF-8, with CRLF line ends."""
+    """The text: whole pieces up to at least `size` bytes of UTF-8, with CRLF line ends."""
     writer = _Writer(random.Random(seed))
     pieces: list[str] = []
     done = 0
@@ -91,17 +78,12 @@ def make(seed: int = SEED, size: int = BYTES) -> str:
 
 def build() -> Built:
     """The text as bytes of UTF-8."""
-    return Built(
-        make().encode(),
-        f"Korean text made by rnntk from a grammar (version {VERSION}, seed {SEED})",
-    )
+    detail = f"Korean text made by rnntk from a grammar (version {VERSION}, seed {SEED})"
+    return Built(make().encode(), detail)
 
 
 class _Writer:
-    """Draws sentences.
-
-    Only `Random.random` is used: Python promises that its numbers stay the same.
-    """
+    """Samples sentences with `Random.random` alone, whose numbers are the same in every Python."""
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
@@ -295,11 +277,7 @@ class _Writer:
     def asked_who(self) -> tuple[str, str]:
         verb, what = self.action()
         question = self.pick(
-            [
-                "거기 누구 없어요?",
-                f"누구 {what} {verb:은} 사람 있어요?",
-                "누구 찾아요?",
-            ]
+            ["거기 누구 없어요?", f"누구 {what} {verb:은} 사람 있어요?", "누구 찾아요?"]
         )
         return question, f"{self.person():이/가} {self.noun('PLACES', 0.2)}에 있어요."
 

@@ -1,4 +1,4 @@
-"""Where things are on this machine: the data folders, the network if it is allowed."""
+"""The data folders, and whether the network may be used."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ from rnntk.errors import UsageError
 
 
 def data_dirs(data_dir: Path | None = None) -> list[Path]:
-    """The folders that may hold corpora, in order: `data_dir`, `$RNNTK_DATA`, `./data`.
-
-    Raises:
-        UsageError: `data_dir` is given and is not a folder.
-    """
+    """Folders that may hold corpora, in order: `data_dir` (`UsageError` if it is missing), `$RNNTK_DATA`, `./data`."""
     if data_dir is not None and not data_dir.is_dir():
         raise UsageError(f"`data_dir` is {data_dir}, but there is no such folder.")
     named = [data_dir, os.environ.get("RNNTK_DATA") or None, "data"]
@@ -22,5 +18,5 @@ def data_dirs(data_dir: Path | None = None) -> list[Path]:
 
 
 def is_offline(offline: bool = False) -> bool:
-    """Whether the network is forbidden, by argument or by `RNNTK_OFFLINE`."""
+    """Whether the network is forbidden, by argument or `RNNTK_OFFLINE`."""
     return offline or os.environ.get("RNNTK_OFFLINE", "").lower() in ("1", "true", "yes", "on")

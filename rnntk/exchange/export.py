@@ -22,12 +22,15 @@ from rnntk.storage import folder
 from rnntk.storage.checkpoint import Checkpoint
 from rnntk.storage.folder import RunFolder
 
-FORMATS = {"keras": ".keras", "savedmodel": "", "onnx": ".onnx", "npz": ".npz"}
-"""The formats, and how the name of each one's file ends; a SavedModel is a folder."""
+FORMATS = {
+    "keras": ".keras",
+    "savedmodel": "",
+    "onnx": ".onnx",
+    "npz": ".npz",
+}  # a SavedModel is a folder
 
 FORMAT_VERSION = 1
-TOLERANCE = 1e-4
-"""Largest difference allowed, relative to the largest logit (or 1): some hundred roundings of float32."""
+TOLERANCE = 1e-4  # relative to the largest logit (or 1): some hundred roundings of float32
 
 Write = Callable[[PlainNetwork, Path], None]
 Run = Callable[[Path, Arrays], dict[str, NDArray[Any]]]
@@ -35,23 +38,16 @@ Run = Callable[[Path, Arrays], dict[str, NDArray[Any]]]
 
 @dataclass(frozen=True)
 class Exported:
-    """An export on disk.
+    """An export on disk."""
 
-    Attributes:
-        path: the file, or the SavedModel's folder.
-        sidecar: JSON beside it: symbols, preprocessor, inputs and outputs.
-        step: of the checkpoint.
-        difference: the largest difference from the run's own logits and states.
-    """
-
-    path: Path
-    sidecar: Path
-    step: int
-    difference: float
+    path: Path  # the file, or the SavedModel's folder
+    sidecar: Path  # JSON beside it: symbols, preprocessor, inputs and outputs
+    step: int  # of the checkpoint
+    difference: float  # the largest from the run's own logits and states
 
 
 def needs_tensorflow(run: RunFolder, format: str) -> bool:
-    """Whether this export imports TensorFlow, so that the caller can set its device first."""
+    """Whether this export imports TensorFlow, so that its device must be set first."""
     return format in ("keras", "savedmodel") or run.kind != folder.CHAR_RNN
 
 
@@ -66,20 +62,18 @@ def sidecar_of(output: Path) -> Path:
 
 
 def export(run: RunFolder, saved: Checkpoint, format: str, output: Path) -> Exported:
-    """Write one checkpoint's network, load it again and compare it with the run's own.
-
-    Nothing appears at `output` before it has been compared.
+    """Write one checkpoint's network, load it again and compare it with the run's own; only then it appears.
 
     Args:
-        run: a run of either kind.
-        saved: which checkpoint of it.
+        run: of either kind.
+        saved: the checkpoint.
         format: one of `FORMATS`.
-        output: where; must not exist.
+        output: must not exist.
 
     Raises:
-        UsageError: `output` exists or is not named as the format asks.
+        UsageError: `output` exists or has the wrong suffix.
         RunError: it cannot be written, or its outputs differ from the run's.
-        RnntkError: the format needs a package that is not installed.
+        RnntkError: a package for the format is not installed.
     """
     refuse(output, format)
     net = network.of_run(run, saved)
@@ -103,7 +97,7 @@ def export(run: RunFolder, saved: Checkpoint, format: str, output: Path) -> Expo
 
 
 def check_format(format: str) -> None:
-    """Raise `UsageError` for a format that there is not."""
+    """Raise `UsageError` for an unknown format."""
     if format not in FORMATS:
         raise UsageError(
             f"`format` must be one of {', '.join(FORMATS)}, got {format!r}.{did_you_mean(format, FORMATS)}"
@@ -111,7 +105,7 @@ def check_format(format: str) -> None:
 
 
 def refuse(output: Path, format: str) -> None:
-    """Raise `UsageError` when an export of this format may not be written to `output`."""
+    """Raise `UsageError` if an export of this format may not be written to `output`."""
     ending = FORMATS[format]
     if ending and output.suffix != ending:
         raise UsageError(
@@ -125,10 +119,10 @@ def refuse(output: Path, format: str) -> None:
 
 
 def compare(expected: Arrays, found: Arrays, output: Path) -> float:
-    """The largest difference between two models' answers.
+    """The largest difference between the outputs of two models.
 
     Raises:
-        RunError: it is larger than rounding explains, or an answer is missing or of another shape.
+        RunError: it is more than rounding, or an output is missing or of another shape.
     """
     largest = 0.0
     for name, own in expected.items():

@@ -51,7 +51,7 @@ class Prepared:
     @property
     def facts(self) -> dict[str, Any]:
         """The facts about the text, for JSON."""
-        return self.meta["facts"]  # type: ignore[no-any-return]
+        return self.meta["facts"]
 
     @property
     def key(self) -> str:
