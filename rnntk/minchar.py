@@ -4,9 +4,9 @@
     p_t = softmax(Why h_t + by)                   the probability of each next character
 
 The text is read 25 characters at a time. The loss is the cross-entropy of the true next characters, -log p; its
-gradient is found by backpropagation through the 25 steps, and Adagrad takes a step against it. The state is carried
-from one piece to the next. After A. Karpathy's "min-char-rnn" (2015), with its numbers: 100 units, clipping to [-5, 5],
-learning rate 0.1. Nothing else of rnntk is used here.
+gradient is found by backpropagation through the 25 steps, and Adagrad takes a step against it. The last state of a
+piece is the first of the next. After A. Karpathy's "min-char-rnn" (2015), with its numbers: 100 units, clipping to
+[-5, 5], learning rate 0.1. Nothing else of rnntk is used here.
 """
 
 from __future__ import annotations
