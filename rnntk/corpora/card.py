@@ -42,15 +42,10 @@ class Card:
     title: str = ""  # one line for a reader
     kind: str = "text"  # or `images`
     language: str = "und"  # BCP 47 tag
-    files: tuple[str, ...] = (
-        "input.txt",
-        "rawtext.txt",
-    )  # possible names in `<data folder>/<name>/`, in order
+    files: tuple[str, ...] = ("input.txt", "rawtext.txt")  # names in the data folder, in order
     sha256: str = ""  # of the raw bytes, 64 hex digits; empty if they differ between machines
     bytes: int = 0  # exact with `sha256`, else approximate; 0 if unknown
-    arrays: tuple[
-        tuple[str, str], ...
-    ] = ()  # SHA-256 of each array (`x_train`, ...) of images to check
+    arrays: tuple[tuple[str, str], ...] = ()  # SHA-256 of each array (`x_train`, ...) of images
     encoding: str = ""  # of the text; empty: to be detected
     newline: str = ""  # `lf`, `crlf` or `mixed`, as a fact
     preprocessor: str = "plain"  # the default one
@@ -100,9 +95,8 @@ def _card(table: Mapping[str, Any], path: Path) -> Card:
     if "name" not in values:
         raise UsageError('it has no name; add a line such as: name = "my_novel"')
     _check_value("name", values["name"], r"[A-Za-z0-9][A-Za-z0-9_-]*", "letters, digits, _ and -")
-    _check_value(
-        "sha256", values.get("sha256", ""), "([0-9a-f]{64})?", "64 hex digits, small letters"
-    )
+    sha256 = values.get("sha256", "")
+    _check_value("sha256", sha256, "([0-9a-f]{64})?", "64 hex digits, small letters")
     for key, choices in _CHOICES.items():
         _check_choice(key, values.get(key, choices[0]), choices)
     values.setdefault("title", values["name"])
@@ -129,9 +123,7 @@ def _source(table: Any, card_path: Path) -> CardSource:
         raise UsageError(f'a source of kind "{kind}" needs the key {key}')
     target = _typed(table, key, str)
     if kind == "url":
-        _check_value(
-            key, target, "(https?|file):.+", "a URL that begins with https:, http: or file:"
-        )
+        _check_value(key, target, "(https?|file):.+", "a URL with https:, http: or file:")
     if kind == "file":
         target = str(card_path.parent / Path(target).expanduser())
     return CardSource(str(kind), target, _typed(table, "member", str) if "member" in table else "")

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import http.client
 import shutil
@@ -56,19 +55,17 @@ def fetch(url: str, target: Path, *, sha256: str = "", member: str = "") -> None
 
 
 def _fetch_once(url: str, target: Path, sha256: str, member: str) -> None:
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(disk_errors(target, advice=ANOTHER_CACHE, error=CorpusError))
+    with disk_errors(target, advice=ANOTHER_CACHE, error=CorpusError):
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = stack.enter_context(replacing(target))
-        with part.open("wb") as file:
-            _download(url, file)
-        if member:
-            _extract(part, member)
-        if sha256 and (found := sha256_of(part)) != sha256:
-            raise CorpusError(
-                f"what came is not what the card names: SHA-256 {found}, not {sha256};"
-                " it was discarded"
-            )
+        with replacing(target) as part:
+            with part.open("wb") as file:
+                _download(url, file)
+            if member:
+                _extract(part, member)
+            if sha256 and (found := sha256_of(part)) != sha256:
+                raise CorpusError(
+                    f"what came is not what the card names: SHA-256 {found}, not {sha256}; it was discarded"
+                )
 
 
 def _download(url: str, file: BinaryIO) -> None:

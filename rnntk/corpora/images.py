@@ -41,11 +41,7 @@ class ImageSet:
 
 
 def load_images(resolved: Resolved) -> ImageSet:
-    """Read and check an image set, from an `.npz` (without pickles) or a folder of IDX files.
-
-    Raises:
-        DataError: the file is damaged, or its arrays have the wrong shape or SHA-256.
-    """
+    """Read and check an image set, an `.npz` (without pickles) or a folder of IDX files. Raises `DataError`."""
     path, card = resolved.path, resolved.card
     if path.is_dir():
         files = zip(_IDX_NAMES, idx_files(path), strict=True)
@@ -82,8 +78,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         # NumPy does not close a file that it opened itself if it is no archive.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            missing = [name for name in _IDX_NAMES if name not in archive]
-            if missing:
+            if missing := [name for name in _IDX_NAMES if name not in archive]:
                 raise DataError(f"{path} has no array {', '.join(missing)}.")
             return {name: np.ascontiguousarray(archive[name]) for name in _IDX_NAMES}
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:

@@ -6,13 +6,13 @@ used, and `Resolved` names it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from rnntk.corpora import places
 from rnntk.corpora.card import Card, read_card
 from rnntk.corpora.search import (
     GENERATORS,
@@ -44,6 +44,20 @@ class Availability:
     bytes: int  # approximate if it is not made yet; 0 if unknown
 
 
+def data_dirs(data_dir: Path | None = None) -> list[Path]:
+    """Folders that may hold corpora, in order: `data_dir` (`UsageError` if it is missing), `$RNNTK_DATA`, `./data`."""
+    if data_dir is not None and not data_dir.is_dir():
+        raise UsageError(f"`data_dir` is {data_dir}, but there is no such folder.")
+    named = [data_dir, os.environ.get("RNNTK_DATA") or None, "data"]
+    folders = [Path(folder) for folder in named if folder is not None]
+    return list(dict.fromkeys(folders))
+
+
+def is_offline(offline: bool = False) -> bool:
+    """Whether the network is forbidden, by argument or `RNNTK_OFFLINE`."""
+    return offline or os.environ.get("RNNTK_OFFLINE", "").lower() in ("1", "true", "yes", "on")
+
+
 def all_cards() -> list[Card]:
     """The cards of the built-in corpora, in order of name."""
     return [read_card(path) for path in sorted(_CARDS.glob("*.toml"))]
@@ -54,7 +68,14 @@ def load_card(name_or_path: str | Path) -> Card:
     text = str(name_or_path)
     if text.endswith(".toml") or Path(text).name != text:
         card = read_card(Path(text).expanduser())
-        _check_builders(card, text)
+        builders: dict[str, Collection[str]] = {"system": BUILDERS, "generated": GENERATORS}
+        for source in card.sources:
+            known = builders.get(source.kind, (source.target,))
+            if source.target not in known:
+                raise UsageError(
+                    f"The corpus card {text} is wrong: builder must be one of {', '.join(known)},"
+                    f" not {source.target!r}"
+                )
         return card
     names = sorted(path.stem for path in _CARDS.glob("*.toml"))
     if text not in names:
@@ -63,17 +84,6 @@ def load_card(name_or_path: str | Path) -> Card:
             " A text of your own is given by `input`, a card of your own by `corpus` (./my.toml)."
         )
     return read_card(_CARDS / f"{text}.toml")
-
-
-def _check_builders(card: Card, path: str) -> None:
-    builders: dict[str, Collection[str]] = {"system": BUILDERS, "generated": GENERATORS}
-    for source in card.sources:
-        known = builders.get(source.kind)
-        if known is not None and source.target not in known:
-            raise UsageError(
-                f"The corpus card {path} is wrong: builder must be one of {', '.join(known)},"
-                f" not {source.target!r}"
-            )
 
 
 def resolve(
@@ -99,8 +109,8 @@ def resolve(
         UsageError: `data_dir` is not a folder.
         CorpusError: no source has it; the message lists all with the reasons, and what to do.
     """
-    search = Search(card, places.is_offline(offline), accept_licence, notify, machine or Machine())
-    for folder in places.data_dirs(data_dir):
+    search = Search(card, is_offline(offline), accept_licence, notify, machine or Machine())
+    for folder in data_dirs(data_dir):
         if found := search.in_data_folder(folder):
             return found
     if found := search.in_cache():
@@ -135,7 +145,7 @@ def resolve_images(data: str | None = None, **options: Any) -> Resolved:
                 f"`data` is {data}, but {card.name} is a text; the image sets are mnist and digits."
             )
         return resolve(card, **options)
-    offline = places.is_offline(options.get("offline", False))
+    offline = is_offline(options.get("offline", False))
     why = (
         f"MNIST is not on this machine and {'is not downloaded offline' if offline else 'could not be downloaded'}"
         " (rnntk mnist --data mnist says where it is looked for), so digits drawn by rnntk are used instead. They are"
@@ -161,7 +171,7 @@ def availability(
 ) -> Availability:
     """Whether the corpus is available here and from where, without using the network; see `resolve`."""
     machine = machine or Machine()
-    for folder in places.data_dirs(data_dir):
+    for folder in data_dirs(data_dir):
         if path := find_in_folder(card, folder / card.name):
             return Availability(card, True, "data-dir", str(path), size_of(path))
     cached = cache_path(card)
@@ -180,7 +190,7 @@ def availability(
                 return Availability(card, True, "file", str(path), size_of(path))
             missing = f"{path}: {NO_FILE}"
     host = next((urlsplit(s.target).hostname for s in card.sources if s.needs_network), None)
-    if host and places.is_offline(offline):
+    if host and is_offline(offline):
         return Availability(card, False, "", "only by the network, which is off", card.bytes)
     if host:
         consent = " with accept_licence" if card.needs_consent else ""
@@ -190,7 +200,7 @@ def availability(
 
 def user_path(card: Card, data_dir: Path | None = None) -> Path:
     """The path at which the user can put this corpus."""
-    return places.data_dirs(data_dir)[0] / card.name / card.files[0]
+    return data_dirs(data_dir)[0] / card.name / card.files[0]
 
 
 def _nothing_answered(search: Search, data_dir: Path | None) -> str:

@@ -34,9 +34,7 @@ class Resolved:
     card: Card
     path: Path  # a file of raw bytes (for images also a folder of IDX files)
     source: str  # `data-dir`, `cache`, `file`, `system`, `generated` or `url`
-    detail: (
-        str  # one or two sentences on the source and, if its bytes are not the card's, the reason
-    )
+    detail: str  # one or two sentences: the source and, if its bytes are not the card's, the reason
     sha256: str  # of the raw bytes, 64 hex digits
     bytes: int  # their number
 

@@ -18,9 +18,7 @@ from pathlib import Path
 
 from rnntk.errors import CorpusError
 
-C_SOURCE_BYTES = (
-    1_700_000  # about the size of `linux_kernel`, so that its settings suit the stand-in
-)
+C_SOURCE_BYTES = 1_700_000  # about `linux_kernel`, so that its settings suit the stand-in
 PYTHON_SOURCE_BYTES = 1_000_000
 
 _DECOMPRESS = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
@@ -34,9 +32,8 @@ class Machine:
     headers: Path = Path("/usr/include/linux")
     korean_manuals: Path = Path("/usr/share/man/ko")  # holds `man1/*.1.gz` and so on
     standard_library: Path = field(default_factory=lambda: Path(sysconfig.get_path("stdlib")))
-    keras_home: Path = field(
-        default_factory=lambda: Path.home() / ".keras"
-    )  # may hold `datasets/mnist.npz`
+    # May hold `datasets/mnist.npz`.
+    keras_home: Path = field(default_factory=lambda: Path.home() / ".keras")
 
 
 @dataclass(frozen=True)
@@ -111,17 +108,14 @@ def _in_tar(path: Path) -> list[bytes]:
     return [files[name] for name in sorted(files)]
 
 
-def _kernel_headers(folder: Path) -> Built:
-    """The kernel's C headers, which every Linux with a C compiler has."""
-    data, count = _joined(map(Path.read_bytes, _sorted(folder, "**/*.h")), C_SOURCE_BYTES)
-    return Built(data, f"the C headers of this machine ({count} files of {folder})")
+def _joining(pattern: str, cap: int, detail: str) -> Callable[[Path], Built]:
+    """A function that joins files of a folder; `detail` is formatted with their number and the folder."""
 
+    def build(folder: Path) -> Built:
+        data, count = _joined(map(Path.read_bytes, _sorted(folder, pattern)), cap)
+        return Built(data, detail.format(count, folder))
 
-def _python_stdlib(folder: Path) -> Built:
-    """About 1 MB of the top-level modules of the running Python's standard library."""
-    data, count = _joined(map(Path.read_bytes, _sorted(folder, "*.py")), PYTHON_SOURCE_BYTES)
-    version = platform.python_version()
-    return Built(data, f"the standard library of Python {version} ({count} files of it)")
+    return build
 
 
 def _man_ko(folder: Path) -> Built:
@@ -201,20 +195,24 @@ BUILDERS = {
     "kernel_headers": Builder(
         lambda machine: _holding(machine.headers, "**/*.h"),
         "there are no C headers in {0.headers}",
-        _kernel_headers,
+        _joining("**/*.h", C_SOURCE_BYTES, "the C headers of this machine ({} files of {})"),
         _STAND_IN,
     ),
     "python_stdlib": Builder(
         lambda machine: _holding(machine.standard_library, "*.py"),
         "there are no Python files in {0.standard_library}",
-        _python_stdlib,
+        _joining(
+            "*.py",
+            PYTHON_SOURCE_BYTES,
+            f"the standard library of Python {platform.python_version()} ({{}} files of it)",
+        ),
     ),
     "man_ko": Builder(
         lambda machine: _holding(machine.korean_manuals, "man*/*"),
         "there are no Korean manual pages in {0.korean_manuals}",
         _man_ko,
     ),
-    # As Keras has downloaded it; read where it is.
+    # Downloaded by Keras; read in place.
     "keras_mnist": Builder(
         _keras_mnist, "there is no datasets/mnist.npz in {0.keras_home}", lambda path: path, "{}"
     ),

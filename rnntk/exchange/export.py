@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,12 +21,8 @@ from rnntk.storage import folder
 from rnntk.storage.checkpoint import Checkpoint
 from rnntk.storage.folder import RunFolder
 
-FORMATS = {
-    "keras": ".keras",
-    "savedmodel": "",
-    "onnx": ".onnx",
-    "npz": ".npz",
-}  # a SavedModel is a folder
+# The suffix of each format's file; a SavedModel is a folder.
+FORMATS = {"keras": ".keras", "savedmodel": "", "onnx": ".onnx", "npz": ".npz"}
 
 FORMAT_VERSION = 1
 TOLERANCE = 1e-4  # relative to the largest logit (or 1): some hundred roundings of float32
@@ -80,19 +75,18 @@ def export(run: RunFolder, saved: Checkpoint, format: str, output: Path) -> Expo
     write, run_written = _backend(format, net)
     inputs = net.probe()
     expected = net.answers(inputs)
-    with ExitStack() as stack:
-        stack.enter_context(
-            disk_errors(output, advice="Choose another place with `output`.", error=RunError)
-        )
+    with disk_errors(output, advice="Choose another place with `output`.", error=RunError):
         output.parent.mkdir(parents=True, exist_ok=True)
-        aside = stack.enter_context(scratch(output.parent))
-        written = aside / output.name
-        write(net, written)
-        difference = compare(expected, run_written(written, inputs), output)
-        description = _describe(run, saved, net, format, output, difference)
-        sidecar_of(written).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-        rename(sidecar_of(written), sidecar_of(output))
-        rename(written, output)
+        with scratch(output.parent) as aside:
+            written = aside / output.name
+            write(net, written)
+            difference = compare(expected, run_written(written, inputs), output)
+            description = json.dumps(
+                _describe(run, saved, net, format, output, difference), indent=2
+            )
+            sidecar_of(written).write_text(description + "\n", encoding="utf-8")
+            rename(sidecar_of(written), sidecar_of(output))
+            rename(written, output)
     return Exported(output, sidecar_of(output), saved.progress.step, difference)
 
 
@@ -119,11 +113,7 @@ def refuse(output: Path, format: str) -> None:
 
 
 def compare(expected: Arrays, found: Arrays, output: Path) -> float:
-    """The largest difference between the outputs of two models.
-
-    Raises:
-        RunError: it is more than rounding, or an output is missing or of another shape.
-    """
+    """The largest difference of two models' outputs. Raises `RunError` if it is more than rounding, or one is missing."""
     largest = 0.0
     for name, own in expected.items():
         other = found.get(name)

@@ -34,12 +34,7 @@ from rnntk.text.vocabulary import Vocabulary
 
 Arrays = dict[str, NDArray[np.float32]]
 
-_CELLS = {
-    "basic_lstm_cell": "lstm",
-    "lstm_cell": "lstm",
-    "gru_cell": "gru",
-    "basic_rnn_cell": "rnn",
-}
+_CELLS = {"basic_lstm": "lstm", "lstm": "lstm", "gru": "gru", "basic_rnn": "rnn"}
 _PARTS = {
     "lstm": ("kernel", "bias"),
     "gru": ("gates/kernel", "gates/bias", "candidate/kernel", "candidate/bias"),
@@ -110,11 +105,11 @@ def convert(
     for name, value in weights.items():
         if not np.isfinite(value).all():
             raise RunError(f"The checkpoint {prefix} holds values that are not finite, in {name}.")
+    units = weights["output/kernel"].shape[0]
     try:
         Decoder(weights, cell)
     except RunError as error:
         raise _unknown(variables, prefix, str(error)) from error
-    units = weights["output/kernel"].shape[0]
     return PlainNetwork(folder.CHAR_RNN, cell, len(layers), units, weights)
 
 
@@ -134,7 +129,7 @@ def _pick(
                 continue
             key = (-1, "", scopes[-1])
         else:
-            cell = _CELLS.get(scopes[at])
+            cell = _CELLS.get(scopes[at].removesuffix("_cell"))
             if cell is None:
                 raise _unknown(variables, prefix, f"rnntk has no cell like {scopes[at]}")
             layer = re.fullmatch(r"cell_(\d+)", scopes[at - 1]) if at else None
@@ -148,20 +143,14 @@ def _pick(
 
 
 # Names of a kernel and a bias in TensorFlow 0.x and 1.0.
-_OLD_PARTS = {
-    "matrix": "kernel",
-    "w_0": "kernel",
-    "weights": "kernel",
-    "b": "bias",
-    "biases": "bias",
-}
+_OLD = {"matrix": "kernel", "w_0": "kernel", "weights": "kernel", "b": "bias", "biases": "bias"}
 
 
 def _scopes(name: str) -> list[str]:
     """The scopes of a variable, by TensorFlow 1's names: 0.x had `MultiRNNCell/Cell0/GRUCell/Gates/Linear/Matrix`."""
     snake = re.sub(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
     scopes = [scope for scope in snake.split("/") if scope != "linear"]
-    return [*scopes[:-1], _OLD_PARTS.get(scopes[-1], scopes[-1])]
+    return [*scopes[:-1], _OLD.get(scopes[-1], scopes[-1])]
 
 
 def _unknown(variables: Mapping[str, Any], prefix: Path, why: str) -> RunError:

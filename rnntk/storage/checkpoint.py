@@ -35,15 +35,11 @@ class Progress:
     seconds: float = 0.0  # wall time trained, over all sessions
     metrics_bytes: int = 0  # size of the metrics file at this checkpoint
     samples_bytes: int | None = None  # size of the file of samples; None if unknown
-    losses: dict[str, float] = field(
-        default_factory=dict
-    )  # the last `loss` and `val_loss`, in nats
+    losses: dict[str, float] = field(default_factory=dict)  # the last `loss`, `val_loss` in nats
     best: dict[str, float] | None = None  # the lowest `val_loss`, in nats, and its `step`
     stale: int = 0  # validations since the best one
     reductions: int = 0  # how often a plateau has halved the learning rate
-    high_steps: int | None = (
-        None  # last steps in a row far above the uniform loss; None before one below it
-    )
+    high_steps: int | None = None  # last steps far above the uniform loss; None before one below
 
     def stepped(self, loss: float, steps_per_epoch: int) -> None:
         """Count a step; the last one of an epoch begins the next."""
@@ -82,12 +78,9 @@ class Checkpoint:
         return _unpack(self.folder / WEIGHTS)
 
     def mapped_weights(self) -> dict[str, np.ndarray]:
-        """The same, memory-mapped and read-only, without the time to import safetensors.
+        """The same, memory-mapped and read-only; safetensors need not be imported. Raises `RunError` if damaged.
 
         The file holds the header's length (8 bytes), the header (JSON) and the arrays.
-
-        Raises:
-            RunError: the file is not a safetensors file of float32 arrays.
         """
         path = self.folder / WEIGHTS
         with _damage(path):
@@ -174,11 +167,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def read(folder: Path, *, only: Collection[str] | None = None) -> Checkpoint:
-    """Open a checkpoint and check the content of its files, or of those in `only`.
-
-    Raises:
-        RunError: a file is missing, cut short or changed; the message names it.
-    """
+    """Open a checkpoint and check its files, or those in `only`. Raises `RunError` that names a damaged one."""
     with _damage(folder):
         manifest = _json(folder / MANIFEST)["files"]
         if missing := set(only or ()) - set(manifest):
@@ -195,11 +184,7 @@ def read(folder: Path, *, only: Collection[str] | None = None) -> Checkpoint:
 
 
 def glance(folder: Path) -> Progress:
-    """The progress of a checkpoint, of whose files only the sizes are checked.
-
-    Raises:
-        RunError: a file is missing or has another size.
-    """
+    """The progress of a checkpoint, with a check of its files' sizes. Raises `RunError` if one is wrong."""
     with _damage(folder):
         for name, expected in _json(folder / MANIFEST)["files"].items():
             if (folder / name).stat().st_size != expected["bytes"]:

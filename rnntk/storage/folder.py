@@ -23,8 +23,7 @@ from rnntk.text.vocabulary import Vocabulary
 if TYPE_CHECKING:
     import filelock
 
-FORMAT_VERSION = 2
-"""2: a checkpoint names the optimizer's variables; in 1 they had their position as a name."""
+FORMAT_VERSION = 2  # in 1, a checkpoint had positions for the names of the optimizer's variables
 
 RUN = "run.json"
 VOCABULARY = "vocabulary.json"
@@ -86,11 +85,7 @@ class RunFolder:
         return self.path / CHECKPOINTS
 
     def vocabulary(self) -> Vocabulary:
-        """The symbols of a character model.
-
-        Raises:
-            RunError: the file is missing or damaged.
-        """
+        """The symbols of a character model. Raises `RunError` if the file is missing or damaged."""
         path = self.path / VOCABULARY
         try:
             return Vocabulary.from_json(path.read_text(encoding="utf-8"))
@@ -152,11 +147,7 @@ class RunFolder:
         return f"rnntk {command} --resume {shown(self.path)}"
 
     def with_settings(self, settings: dict[str, Any]) -> RunFolder:
-        """The run with some settings changed in `run.json`, in the present format; the caller holds its lock.
-
-        Raises:
-            TrainingError: the disk refuses it.
-        """
+        """The run with some settings changed in its `run.json`, in the present format; the caller holds its lock."""
         changed = {**self.settings, **json.loads(json.dumps(settings))}
         if changed == self.settings and self.record["format_version"] == FORMAT_VERSION:
             return self
@@ -165,11 +156,7 @@ class RunFolder:
         return RunFolder(self.path, record)
 
     def lock(self) -> filelock.FileLock:
-        """Lock the run for this process, as a context manager; the system releases the lock of a dead process.
-
-        Raises:
-            RunError: another process trains in this folder.
-        """
+        """Lock the run for this process, as a context manager. Raises `RunError` if another process trains in it."""
         import filelock
 
         lock = filelock.FileLock(self.path / ".lock")
@@ -244,11 +231,7 @@ def refuse_existing(path: Path) -> None:
 
 
 def open_run(path: Path) -> RunFolder:
-    """Open a run folder.
-
-    Raises:
-        RunError: it is missing, is no run folder, is damaged, or is from a newer version.
-    """
+    """Open a run folder. Raises `RunError` if it is missing, damaged, from a newer version, or no run folder."""
     file = path / RUN
     if not path.is_dir():
         raise RunError(f"There is no run folder {path}.")
@@ -280,7 +263,7 @@ def next_path(runs_dir: Path, name: str) -> Path:
 
 @contextmanager
 def reserved(path: Path | None, runs_dir: Path, name: str) -> Iterator[Path]:
-    """The path of a new run: `path`, or if that is None `next_path`, made at once so that no other training takes it.
+    """The path of a new run: `path`, or `next_path`, made at once so that no other training takes it, if that is None.
 
     A folder that stays empty is removed.
 
@@ -309,11 +292,7 @@ def reserved(path: Path | None, runs_dir: Path, name: str) -> Iterator[Path]:
 
 
 def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None) -> RunFolder:
-    """The run that was written to last, of this kind and corpus if they are given.
-
-    Raises:
-        RunError: there is none; the message says how to make one.
-    """
+    """The run that was written to last, of this kind and corpus. Raises `RunError` with advice if there is none."""
     found: list[tuple[float, RunFolder]] = []
     refused: list[str] = []
     for path in _folders(runs_dir):
@@ -338,11 +317,7 @@ def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None
 
 
 def find(runs_dir: Path, run: Path | None) -> RunFolder:
-    """A run by its path or its name in the folder of runs; for None the latest one.
-
-    Raises:
-        RunError: there is none (with the nearest name), or it cannot be read.
-    """
+    """A run by its path or its name in `runs_dir`, or for None the latest one. Raises `RunError` if there is none."""
     if run is None:
         return latest(runs_dir)
     for path in (run, runs_dir / run):
@@ -356,11 +331,7 @@ def find(runs_dir: Path, run: Path | None) -> RunFolder:
 
 
 def run_folders(runs_dir: Path) -> list[Path]:
-    """The folders of runs, sorted by name, damaged ones too; none if `runs_dir` does not exist.
-
-    Raises:
-        RunError: `runs_dir` cannot be read.
-    """
+    """The folders of runs by name, damaged ones too. Raises `RunError` if `runs_dir` cannot be read."""
     return [p for p in _folders(runs_dir) if (p / RUN).exists() or (p / CHECKPOINTS).is_dir()]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,12 +63,7 @@ class Details:
 
 
 def runs(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None) -> list[Summary]:
-    """The runs in a folder, the one written to last first; runs that cannot be read are always included.
-
-    Args:
-        runs_dir: the folder of runs; it need not exist.
-        kind: only runs of this kind.
-        corpus: only runs on this corpus.
+    """The runs in a folder, the one written to last first, of this kind and corpus; unreadable ones always.
 
     Raises:
         RunError: the folder cannot be read.
@@ -124,11 +120,7 @@ def _summarize(run: RunFolder, modified: float, size: int) -> Summary:
 
 
 def details(run: RunFolder) -> Details:
-    """Everything about one run; the checksum of every file of every checkpoint is checked.
-
-    Raises:
-        RunError: `run.json` has a wrong entry.
-    """
+    """Everything about one run; every checksum is checked. Raises `RunError` if `run.json` has a wrong entry."""
     summary = summarize(run.path)
     if not summary.kind:
         raise RunError(summary.problem or f"{run.path} is damaged.")
@@ -163,21 +155,16 @@ def model_name(model: Mapping[str, Any]) -> str:
 
 def _stat(path: Path) -> tuple[float, int]:
     """Time of the last write to a run, and its size in bytes."""
-    size, times = 0, []
-    try:
-        times.append(path.stat().st_mtime)
+    size, modified = 0, 0.0
+    with suppress(OSError):
+        modified = path.stat().st_mtime
         for file in path.rglob("*"):
-            try:
+            with suppress(OSError):  # of a checkpoint that is being replaced
                 stat = file.stat()
-            except OSError:  # a checkpoint that is being replaced
-                continue
-            size += stat.st_size if file.is_file() else 0
-            # Commands that only read a run touch its lock.
-            if file.name != ".lock":
-                times.append(stat.st_mtime)
-    except OSError:
-        pass
-    return max(times, default=0.0), size
+                size += stat.st_size if file.is_file() else 0
+                if file.name != ".lock":  # which commands touch that only read
+                    modified = max(modified, stat.st_mtime)
+    return modified, size
 
 
 def _check(parent: Path, step: int) -> CheckpointSummary:

@@ -259,11 +259,7 @@ def _absolute(paths: Iterable[str]) -> list[str]:
 
 
 def read(settings: TextConfig, preprocessor: Preprocessor) -> str:
-    """The text of `settings.input`, decoded and normalised as for training with `preprocessor`.
-
-    Raises:
-        DataError, EncodingError: a file is missing, empty or binary, or does not decode.
-    """
+    """The text of `settings.input`, normalised as for training. Raises `DataError`, such as `EncodingError`."""
     recipe = preparing.Recipe(preprocessor, settings.errors, settings.newline, settings.normalize)
     with inputs.opened(settings.input, glob=settings.glob) as files:
         sources = preparing.examine(

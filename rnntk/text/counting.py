@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnntk.errors import UsageError
-from rnntk.text.codepoints import CODE_POINTS, code_points, from_code_points
 from rnntk.text.preprocessors import Preprocessor
-from rnntk.text.vocabulary import Vocabulary, id_dtype
+from rnntk.text.vocabulary import CODE_POINTS, Vocabulary, code_points, from_code_points, id_dtype
 
 PIECE = 1 << 14  # characters between two rows of the index
 
@@ -52,8 +51,12 @@ class SymbolWriter:
 
     def add(self, text: str) -> None:
         """Count and write the symbols of this text; `UsageError` if the preprocessor depends on context."""
-        if not self._units:
-            self._try_law(text[:_SAMPLE])
+        sample, encode = text[:_SAMPLE], self._preprocessor.encode
+        if not self._units and encode(sample) != "".join(map(encode, sample)):
+            raise UsageError(
+                f"The preprocessor {self._preprocessor.name!r} cannot be used: what it makes of a"
+                " text must be what it makes of its characters, one after the other."
+            )
         codes = code_points(text)
         counted = histogram(codes)
         new = np.flatnonzero((counted > 0) & (self._characters[: len(counted)] == 0))
@@ -78,14 +81,6 @@ class SymbolWriter:
         dtype, written = self._segments[-1]
         self._segments[-1] = (dtype, written + self.index[-2] - before)
         self._file.write(ids)
-
-    def _try_law(self, sample: str) -> None:
-        encode = self._preprocessor.encode
-        if encode(sample) != "".join(map(encode, sample)):
-            raise UsageError(
-                f"The preprocessor {self._preprocessor.name!r} cannot be used: what it makes of a"
-                " text must be what it makes of its characters, one after the other."
-            )
 
     def _learn(self, characters: str) -> None:
         """Encode new characters and give their new symbols the next ids."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 
 from hangul_jamo import decompose_syllable
 from hangul_jamo.constants import (
@@ -73,6 +74,7 @@ class _Streaming:
     """Converts a stream in pieces; holds back the end that the next piece may change."""
 
     undecided = _UNDECIDED
+    _convert: Callable[[str], str]
 
     def __init__(self) -> None:
         self._held = ""
@@ -90,9 +92,6 @@ class _Streaming:
         """The text held back. A new stream may follow."""
         held, self._held = self._held, ""
         return self._convert(held)
-
-    def _convert(self, certain: str) -> str:
-        raise NotImplementedError
 
 
 class Hangul:
@@ -170,8 +169,13 @@ class HangulSlides:
 class SlidesDecoder(_Streaming):
     """The streaming form of `HangulSlides.decode`."""
 
-    def _convert(self, certain: str) -> str:
-        return HangulSlides().decode(certain)
+    _convert = staticmethod(HangulSlides().decode)
+
+
+def recompose(text: str) -> str:
+    """`text` with its conjoining jamo composed: `Recomposer` for a whole string."""
+    # NFC of such a run alone is its syllable.
+    return _CONJOINING.sub(lambda found: unicodedata.normalize("NFC", found[0]), text)
 
 
 class Recomposer(_Streaming):
@@ -183,15 +187,4 @@ class Recomposer(_Streaming):
 
     undecided = _CONJOINING_UNDECIDED
 
-    def _convert(self, certain: str) -> str:
-        return recompose(certain)
-
-
-def recompose(text: str) -> str:
-    """`text` with its conjoining jamo composed: `Recomposer` for a whole string.
-
-    >>> recompose("\u1112\u1161\u11ab")
-    '한'
-    """
-    # NFC of such a run alone is its syllable.
-    return _CONJOINING.sub(lambda found: unicodedata.normalize("NFC", found[0]), text)
+    _convert = staticmethod(recompose)

@@ -6,10 +6,9 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from rnntk.errors import DataError
 
@@ -41,8 +40,12 @@ def opened(paths: Iterable[str | Path], *, glob: str = "*.txt") -> Iterator[list
                 if any(one.name == name for one in found):
                     raise DataError(f"{name} is given twice; it can be read only once.")
                 copy = Path(spool) / str(len(found))
-                with copy.open("wb") as target, _stream(path) as source:
-                    shutil.copyfileobj(source, target, 1 << 20)
+                stdin = nullcontext(sys.stdin.buffer)
+                with (
+                    copy.open("wb") as to,
+                    stdin if path == STDIN else Path(path).open("rb") as source,
+                ):
+                    shutil.copyfileobj(source, to, 1 << 20)
                 found.append(Input(copy, name))
             else:
                 found += _files(Path(path), glob)
@@ -56,10 +59,6 @@ def is_stream(path: str) -> bool:
     return path == STDIN or (
         Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir()
     )
-
-
-def _stream(path: str) -> AbstractContextManager[BinaryIO]:
-    return nullcontext(sys.stdin.buffer) if path == STDIN else Path(path).open("rb")
 
 
 def _files(path: Path, glob: str) -> list[Input]:

@@ -39,9 +39,8 @@ class Prepared:
     """A prepared corpus, read from its folder by `Prepared.open`."""
 
     folder: Path
-    ids: NDArray[
-        np.unsignedinteger
-    ]  # the text, `(n,)` `uint8`, `uint16` or `uint32`, memory-mapped and read-only
+    # The text, shape (n,), `uint8`, `uint16` or `uint32`, memory-mapped and read-only.
+    ids: NDArray[np.unsignedinteger]
     vocabulary: Vocabulary
     meta: dict[str, Any]  # the content of `meta.json`
     # Rows (symbols, characters) before each piece of the text; None: one symbol per character.
@@ -60,12 +59,7 @@ class Prepared:
 
     @classmethod
     def open(cls, folder: str | Path) -> Prepared:
-        """Read a prepared corpus.
-
-        Raises:
-            DataError: there is none in that folder, or it is damaged.
-            RunError: a newer rnntk wrote it.
-        """
+        """Read a prepared corpus; `DataError` if it is missing or damaged, `RunError` from a newer rnntk."""
         folder = Path(folder)
         try:
             meta = json.loads((folder / "meta.json").read_text("utf-8"))
@@ -75,16 +69,21 @@ class Prepared:
                     f"{folder} has the prepared format {version}, from a newer rnntk; this one"
                     f" reads up to {FORMAT_VERSION}. Update rnntk, or prepare the text again."
                 )
-            dtype = np.dtype(meta["dtype"])
-            length = int(meta["length"])
+            dtype, length = np.dtype(meta["dtype"]), int(meta["length"])
             vocabulary = Vocabulary.from_json((folder / "vocabulary.json").read_text("utf-8"))
             ids = np.memmap(folder / "ids.bin", dtype, mode="r")
             index = None
             if meta["index"]:
                 index = np.fromfile(folder / "index.bin", "<u8").reshape(-1, 2)
-            largest = _largest(folder / "ids.bin", dtype, len(vocabulary))
             # An early rnntk wrote no warnings under the same version.
             facts_ok = isinstance(meta["facts"]["warnings"], list) and isinstance(meta["key"], str)
+            if not facts_ok or len(ids) != length or dtype != vocabulary.dtype:
+                raise ValueError(f"{len(ids):,} ids of type {dtype}, but meta.json has {length:,}")
+            largest = _largest(folder / "ids.bin", dtype, len(vocabulary))
+            if largest >= len(vocabulary):
+                raise ValueError(
+                    f"ids.bin holds the id {largest:,}, but vocabulary.json has {len(vocabulary):,} symbols"
+                )
         except FileNotFoundError as error:
             raise DataError(
                 f"{folder} is not a prepared corpus: {Path(error.filename).name} is missing."
@@ -92,28 +91,13 @@ class Prepared:
             ) from error
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise DataError(
-                f"The prepared corpus {folder} is damaged ({error}). Remove it and prepare again."
+                f"The prepared corpus {folder} is damaged: {error}. Remove it and prepare again."
             ) from error
-        if not facts_ok or len(ids) != length or dtype != vocabulary.dtype:
-            raise DataError(
-                f"The prepared corpus {folder} is damaged: {len(ids):,} ids of type {dtype} where"
-                f" meta.json says {length:,}. Remove it and prepare again."
-            )
-        if largest >= len(vocabulary):
-            raise DataError(
-                f"The prepared corpus {folder} is damaged: ids.bin holds the id {largest:,}, but"
-                f" vocabulary.json has {len(vocabulary):,} symbols. Remove it and prepare again."
-            )
         return cls(folder, ids, vocabulary, meta, index)
 
     @cached_property
     def preprocessor(self) -> Preprocessor:
-        """The preprocessor it was made with.
-
-        Raises:
-            UsageError: it is not installed.
-            DataError: it is installed in another version, which gives other symbols.
-        """
+        """The preprocessor it was made with; `UsageError` if it is missing, `DataError` in another version."""
         name, version = (self.meta["preprocessor"][key] for key in ("name", "version"))
         found = preprocessors.get(name)
         if found.version != version:
@@ -218,10 +202,9 @@ def prepare(
 
 def _largest(path: Path, dtype: np.dtype[Any], symbols: int) -> int:
     """The largest id of a file, or 0 if its type cannot hold one too large. Half a second per GB."""
-    largest = 0
     if symbols > np.iinfo(dtype).max:
-        return largest
-    room = np.empty(1 << 20, dtype)
+        return 0
+    largest, room = 0, np.empty(1 << 20, dtype)
     # Read, not mapped, so that it does not count as this process' memory.
     with path.open("rb") as file:
         while got := file.readinto(room.data.cast("B")):

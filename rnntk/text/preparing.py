@@ -244,22 +244,14 @@ def _facts(
     vocabulary: Vocabulary,
 ) -> dict[str, Any]:
     ranked = {symbol: merged[symbol] for symbol in vocabulary.symbols if merged[symbol]}
-    length = sum(ranked.values())
+    length, total = sum(ranked.values()), sum(characters.values())
     entropy = known.entropy_bits(ranked.values())
-    total = sum(characters.values())
     reports = [source.report for source in sources]
-    rare = {s: c for s, c in counts.items() if s not in merged}
-    changed = known.changed({} if recipe.raw else characters, recipe.preprocessor)
-    not_utf8 = (
-        sum(n for c, n in characters.items() if "\udc80" <= c <= "\udcff") if recipe.raw else 0
-    )
+    rare = [count for symbol, count in counts.items() if symbol not in merged]
+    # Replacement characters for undecodable bytes were not in the text.
     replaced = sum(report.replaced for report in reports)
-    own = characters
-    if replaced:
-        # Those that stand for undecodable bytes were not in the text.
-        own = {c: n - replaced if c == "\ufffd" else n for c, n in characters.items()}
-    unusual = known.unusual({c: n for c, n in own.items() if n > 0})
-    return {
+    own = characters | {"\ufffd": characters.get("\ufffd", 0) - replaced}
+    facts = {
         **recipe.to_json(),
         "sha256": raw_sha256(sources),
         "bytes": sum(report.bytes for report in reports),
@@ -269,15 +261,15 @@ def _facts(
         "vocabulary_size": len(vocabulary),
         "encoding": ", ".join(dict.fromkeys(report.encoding for report in reports)),
         "replaced": replaced,
-        "rare": {"count": sum(rare.values()), "distinct": len(rare)},
-        "changed": changed,
-        "unusual": unusual,
+        "rare": {"count": sum(rare), "distinct": len(rare)},
+        "changed": known.changed({} if recipe.raw else characters, recipe.preprocessor),
+        "unusual": known.unusual({c: n for c, n in own.items() if n > 0}),
         **known.frequencies(ranked),
         "entropy_bits": entropy,
         "bits_per_character": entropy * length / total,
-        "warnings": list(_warnings(recipe, replaced, unusual, changed, rare, counts, not_utf8)),
-        "sources": [source.to_json() for source in sources],
     }
+    facts["warnings"] = list(_warnings(recipe, facts, characters, counts))
+    return {**facts, "sources": [source.to_json() for source in sources]}
 
 
 def doubts(sources: Sequence[Source]) -> Iterator[str]:
@@ -290,33 +282,29 @@ def doubts(sources: Sequence[Source]) -> Iterator[str]:
 
 
 def _warnings(
-    recipe: Recipe,
-    replaced: int,
-    unusual: list[dict[str, Any]],
-    changed: dict[str, Any],
-    rare: dict[str, int],
-    counts: dict[str, int],
-    not_utf8: int,
+    recipe: Recipe, facts: dict[str, Any], characters: dict[str, int], counts: dict[str, int]
 ) -> Iterator[str]:
     """Warnings for the user, a sentence each."""
-    if not_utf8:
+    escaped = sum(n for c, n in characters.items() if "\udc80" <= c <= "\udcff")
+    if recipe.raw and escaped:
         yield (
-            f"{not_utf8:,} bytes are not UTF-8. They are symbols like all others, and U+FFFD where text is shown."
+            f"{escaped:,} bytes are not UTF-8. They are symbols like all others, and U+FFFD where text is shown."
         )
-    if replaced:
-        yield f"{replaced:,} times bytes did not decode and became U+FFFD (--errors replace)."
-    conjoining = sum(e["count"] for e in unusual if e["kind"] == known.CONJOINING)
+    if facts["replaced"]:
+        yield f"{facts['replaced']:,} times bytes did not decode and became U+FFFD (--errors replace)."
+    conjoining = sum(e["count"] for e in facts["unusual"] if e["kind"] == known.CONJOINING)
     if conjoining and not recipe.normalize:
         yield (
             f"The text has {conjoining:,} conjoining jamo (Hangul in NFD), which stay as they are;"
             " --normalize makes syllables of them."
         )
+    changed = facts["changed"]
     if changed["count"]:
         yield (
             f"{changed['count']:,} characters ({changed['distinct']:,} distinct) do not come back"
             f" from the preprocessor {recipe.preprocessor.name!r} as they went in."
         )
-    if rare and recipe.unknown_symbol in counts:
+    if facts["rare"]["count"] and recipe.unknown_symbol in counts:
         yield (
             f"The unknown symbol {recipe.unknown_symbol!r} also occurs in the text itself,"
             f" {counts[recipe.unknown_symbol]:,} times; the two are not told apart."

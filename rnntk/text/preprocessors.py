@@ -52,9 +52,7 @@ class Preprocessor(Protocol):
     """
 
     name: str  # for `--preprocessor`
-    version: (
-        int  # raised when the same text would give other symbols, so that no stale data is used
-    )
+    version: int  # raised when the same text gives other symbols, so that no stale data is used
 
     def encode(self, text: str) -> str:
         """The symbols of any text, one character each."""
@@ -90,7 +88,7 @@ class _PlainDecoder:
         return ""
 
 
-def _installed() -> dict[str, EntryPoint]:
+def installed() -> dict[str, EntryPoint]:
     """Every installed preprocessor by name; rnntk's own cannot be shadowed."""
     from importlib.metadata import EntryPoint, entry_points
 
@@ -98,28 +96,19 @@ def _installed() -> dict[str, EntryPoint]:
     return found | {name: EntryPoint(name, value, GROUP) for name, value in OWN.items()}
 
 
-def names() -> list[str]:
-    """The names `get` takes, sorted."""
-    return sorted(_installed())
-
-
 def get(name: str) -> Preprocessor:
-    """The preprocessor of this name.
-
-    Raises:
-        UsageError: there is none, or it does not load.
-    """
+    """The preprocessor of this name. Raises `UsageError` if there is none, or it does not load."""
     if name in OWN:
         module, _, kind = OWN[name].partition(":")
         own: Preprocessor = getattr(importlib.import_module(module), kind)()
         return own
-    installed = _installed()
-    if name not in installed:
+    known = installed()
+    if name not in known:
         raise UsageError(
-            f"There is no preprocessor {name!r} (--preprocessor).{did_you_mean(name, installed)}"
-            f" Installed: {', '.join(sorted(installed))}."
+            f"There is no preprocessor {name!r} (--preprocessor).{did_you_mean(name, known)}"
+            f" Installed: {', '.join(sorted(known))}."
         )
-    entry = installed[name]
+    entry = known[name]
     try:
         preprocessor = entry.load()()
     except Exception as error:

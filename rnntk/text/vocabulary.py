@@ -7,15 +7,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnntk.errors import DataError, RunError
-from rnntk.text.codepoints import code_points, from_code_points
 
 FORMAT_VERSION = 1
+CODE_POINTS = 0x110000  # in Unicode
+
+
+def code_points(text: str) -> NDArray[np.uint8] | NDArray[np.uint32]:
+    """The code points of `text`, shape `(len(text),)`: `uint8` if it is ASCII, else `uint32`; read-only.
+
+    >>> code_points("가").tolist()
+    [44032]
+    """
+    if text.isascii():
+        return np.frombuffer(text.encode("ascii"), np.uint8)
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.dtype("<u4"))
+
+
+def from_code_points(codes: NDArray[np.integer]) -> str:
+    """The string of these code points, shape `(n,)`."""
+    return str(np.ascontiguousarray(codes, "<u4").data, "utf-32-le", "surrogatepass")
 
 
 def id_dtype(vocabulary_size: int) -> np.dtype:
@@ -27,6 +44,7 @@ def id_dtype(vocabulary_size: int) -> np.dtype:
     return np.dtype(np.min_scalar_type(max(vocabulary_size - 1, 0)))
 
 
+@dataclass(init=False, unsafe_hash=True)
 class Vocabulary:
     """The symbols of a text in the order of their ids.
 
@@ -41,6 +59,9 @@ class Vocabulary:
     Raises:
         DataError: no symbol, a symbol twice or not one character, or an unknown symbol that is not among them.
     """
+
+    symbols: str
+    unknown_symbol: str | None
 
     def __init__(self, symbols: Iterable[str], *, unknown: str | None = None) -> None:
         listed = list(symbols)
@@ -63,18 +84,6 @@ class Vocabulary:
 
     def __contains__(self, symbol: object) -> bool:
         return symbol in self._known
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Vocabulary) and (self.symbols, self.unknown_symbol) == (
-            other.symbols,
-            other.unknown_symbol,
-        )
-
-    def __hash__(self) -> int:
-        return hash((self.symbols, self.unknown_symbol))
-
-    def __repr__(self) -> str:
-        return f"Vocabulary({self.symbols!r}, unknown={self.unknown_symbol!r})"
 
     @property
     def dtype(self) -> np.dtype:
