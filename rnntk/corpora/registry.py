@@ -125,7 +125,7 @@ def resolve_default(**options: Any) -> Resolved:
     """The corpus if none is named: `linux_kernel`, else `python_stdlib`; options and errors as of `resolve`."""
     first, second = DEFAULT_CORPORA
     why = (
-        f"No corpus was named, and the default {first} is not on this machine"
+        f"No corpus was named, and {first}, the default, is not on this machine"
         f" and could not be downloaded, so {second} is used instead."
     )
     return _one_or_other(first, second, why, options)
