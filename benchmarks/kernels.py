@@ -1,8 +1,8 @@
-"""Where a training step's time goes: each kernel by itself, on one core, beside NumPy's product.
+"""Where a training step's time goes: a layer forward and backward on one core, beside the products it consists of.
 
     python benchmarks/kernels.py
 
-One shard of a step: the lanes of one core. A figure is the median of alternating rounds; the rate counts the
+One shard of a step: the batch rows of one core. A figure is the median of alternating rounds; the rate counts the
 product's floating-point operations alone, so what the gates cost shows as a lower rate.
 """
 
@@ -18,72 +18,78 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rnntk.kernels import native
+from rnntk.cells import LSTM
+from rnntk.kernels import native, run
 from rnntk.kernels.product import DEPTH
 
 SHAPES = [(200, 25, 128), (100, 5, 512), (50, 25, 512)]
 ROUNDS = 15
+PRECISIONS = ("float32", "bfloat16")[: 1 + native.kernels().shape.bfloat16]
 
 
-def cases(steps: int, lanes: int, units: int) -> dict[str, Callable[[], object]]:
-    """What a layer of an LSTM does in a step."""
+def cases(
+    steps: int, rows: int, units: int, precision: str
+) -> dict[str, tuple[int, Callable[[], object]]]:
+    """What a layer of an LSTM does in a step, and the products of that size that it consists of."""
     kernels, rng = native.kernels(), np.random.default_rng(0)
-    rows, gates = steps * lanes, 4 * units
+    gates, bfloat16 = 4 * units, precision == "bfloat16"
+    layer = run.Layer(LSTM, bfloat16=bfloat16)
 
     def floats(*shape: int) -> np.ndarray:
         made = native.empty(*shape)
         made[:] = rng.normal(0, units**-0.5, shape)
         return made
 
-    kernel, zx, dz = floats(units, gates), floats(rows, gates), floats(steps, lanes, gates)
-    hs, cs, d_hs = (floats(n, lanes, units) for n in (steps + 1, steps + 1, steps))
-    z, dh, dc = floats(steps, lanes, gates), floats(lanes, units), floats(lanes, units)
-    packed, transposed = kernels.packed(kernel), kernels.packed(kernel, transposed=True)
-    x, dx, onto = floats(rows, units), floats(rows, units), floats(units, gates)
-    one, step_z = floats(lanes, units), floats(lanes, gates)
-    sizes = (kernels.high(lanes), steps, lanes, units)
-    nothing, bias = np.zeros(units, np.float32), np.zeros(gates, np.float32)
-    flat = dz.reshape(rows, gates)
+    kernel, x, bias = floats(units, gates), floats(steps, rows, units), floats(gates)
+    packed = kernels.packed(kernel, bfloat16=bfloat16)
+    transposed = kernels.packed(kernel, transposed=True, bfloat16=bfloat16)
+    states, d_outputs = [floats(rows, units)] * 2, floats(steps, rows, units)
+    none, no_ids = np.zeros(0, np.uint8), np.zeros(0, np.int32)
+    saved = run.forward(layer, x, no_ids, none, packed, bias, packed, *states)
+    flat, dz, onto = x.reshape(-1, units), floats(steps * rows, gates), floats(units, gates)
+    out = native.empty(steps * rows, gates)
 
     def gradient() -> None:
-        for start in range(0, rows, DEPTH):
+        for start in range(0, steps * rows, DEPTH):
             part = slice(start, start + DEPTH)
-            kernels.add_weight_gradient(x[part], kernels.packed(flat[part]), onto)
-
-    def step_by_step() -> None:
-        for _ in range(steps):
-            np.dot(one, kernel, step_z)
+            again = kernels.packed(dz[part], bfloat16=bfloat16)
+            kernels.add_weight_gradient(flat[part], again, onto, bfloat16=bfloat16)
 
     return {
-        "loop forward": lambda: kernels("lstm_forward", *sizes, zx, None, packed, z, cs, hs),
-        "loop backward": lambda: kernels(
-            "lstm_backward", *sizes, d_hs, dh, dc, transposed, z, cs, dz
+        "forward": (2, lambda: run.forward(layer, x, no_ids, none, packed, bias, packed, *states)),
+        "backward": (
+            4,
+            lambda: run.backward(
+                layer, True, no_ids, none, x, transposed, transposed, d_outputs, *states, *saved
+            ),
         ),
-        "weight gradient": gradient,
-        "inputs times kernel": lambda: kernels.product(x, packed, bias, zx),
-        "gradient times kernel": lambda: kernels.product(flat, transposed, nothing, dx),
-        "NumPy: the loop's products alone": step_by_step,
-        "NumPy: inputs times kernel": lambda: np.dot(x, kernel, zx),
+        "one product": (1, lambda: kernels.product(flat, packed, bias, out, bfloat16=bfloat16)),
+        "one weight gradient": (1, gradient),
+        "NumPy: one product in float32": (1, lambda: np.dot(flat, kernel, out)),
     }
 
 
 def main() -> None:
     print(f"load {os.getloadavg()[0]:.1f} before\n")
-    for steps, lanes, units in SHAPES:
-        found = cases(steps, lanes, units)
-        times: dict[str, list[float]] = {name: [] for name in found}
+    for steps, rows, units in SHAPES:
+        found = {
+            (name, precision): case
+            for precision in PRECISIONS
+            for name, case in cases(steps, rows, units, precision).items()
+        }
+        times: dict[tuple[str, str], list[float]] = {key: [] for key in found}
         for _ in range(ROUNDS):
-            for name, run in found.items():
+            for key, (_, work) in found.items():
                 begin = time.perf_counter()
-                run()
-                times[name].append(time.perf_counter() - begin)
-        operations = 2.0 * steps * lanes * units * 4 * units
-        print(
-            f"| LSTM, {lanes} lanes, {steps} steps, {units} units | ms | GFLOP/s |\n|---|---:|---:|"
-        )
-        for name, taken in times.items():
+                work()
+                times[key].append(time.perf_counter() - begin)
+        print(f"| LSTM, {rows} rows, {steps} steps, {units} units | precision | ms | GFLOP/s |")
+        print("|---|---|---:|---:|")
+        for (name, precision), taken in times.items():
             seconds = statistics.median(taken)
-            print(f"| {name} | {seconds * 1e3:.1f} | {operations / seconds / 1e9:.0f} |")
+            operations = found[name, precision][0] * 2.0 * steps * rows * units * 4 * units
+            rate = operations / seconds / 1e9
+            print(f"| {name} | {precision} | {seconds * 1e3:.1f} | {rate:.0f} |")
         print()
 
 

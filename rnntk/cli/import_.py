@@ -63,9 +63,10 @@ def command(
         folder.refuse_existing(run)
     prefix, step = tf1_files.find_checkpoint(checkpoint)
     vocabulary_file = vocab or tf1_files.find_vocabulary(prefix)
-    vocabulary = tf1_files.read_vocabulary(vocabulary_file)
-    if preprocessor is None and safe_pickle.holds_bytes(vocabulary_file):
-        preprocessor = "bytes"
+    of_bytes = safe_pickle.holds_bytes(vocabulary_file)
+    vocabulary = tf1_files.read_vocabulary(
+        vocabulary_file, encoding="latin-1" if of_bytes else "ASCII"
+    )
     from rnntk.training import device
 
     device.ready("cpu", None)
@@ -78,7 +79,7 @@ def command(
         source=prefix,
         step=step,
         corpus=name,
-        preprocessor=preprocessor,
+        preprocessor=preprocessor or ("bytes" if of_bytes else None),
         versions=device.versions(),
     )
     model, text = made.record["model"], made.record["corpus"]

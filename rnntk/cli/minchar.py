@@ -12,9 +12,10 @@ import click
 from rnntk import minchar
 from rnntk.cli.console import Console
 from rnntk.cli.options import console_options, option
-from rnntk.corpora import encoding as encodings
+from rnntk.config import TextConfig
 from rnntk.errors import DataError, EncodingError, Interrupted, RnntkError
-from rnntk.text import inputs
+from rnntk.text import corpus, inputs
+from rnntk.text.preprocessors import Plain
 
 EVERY = 100
 TOLERANCE = 1e-6
@@ -90,15 +91,8 @@ def _read(paths: tuple[str, ...], encoding: str | None) -> tuple[str, str]:
         name, text = OWN_SOURCE, Path(minchar.__file__).read_text(encoding="utf-8")
     else:
         try:
-            with inputs.opened(paths) as files:
-                name = ", ".join(file.name for file in files)
-                text = "".join(
-                    piece
-                    for file in files
-                    for piece in encodings.iter_text(
-                        file.path, encodings.detect(file.path, encoding=encoding)
-                    )
-                )
+            name = ", ".join("standard input" if p == inputs.STDIN else p for p in paths)
+            text = corpus.read(TextConfig(input=tuple(paths), encoding=encoding), Plain())
         except EncodingError as error:
             raise EncodingError(error.message) from error  # there is no --errors here
     if len(text) <= minchar.LENGTH:

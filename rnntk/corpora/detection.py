@@ -8,7 +8,6 @@ wins. Weak evidence is a doubt, which names the alternatives.
 from __future__ import annotations
 
 import codecs
-import hashlib
 import re
 import unicodedata
 from collections import Counter
@@ -18,10 +17,8 @@ from typing import NamedTuple
 import chardet
 
 from rnntk.corpora.plausibility import CODECS, NO_SPACES, SEVEN_BIT, WIDE, Reading, ranked, read
+from rnntk.corpora.scan import ASCII, WINDOW, Scan
 from rnntk.errors import DataError, EmptyError, EncodingError, UsageError, nearest
-
-WINDOW = 1 << 16
-"""Bytes to look at from the first that is not ASCII: an ASCII head would hide the rest."""
 
 SAMPLE = 1 << 14
 """Bytes of distinct words in which codecs are compared."""
@@ -55,8 +52,6 @@ _SUPERSET = {
     "euc_kr": "cp949", "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "big5": "big5hkscs",
     "cp950": "big5hkscs", "iso8859-1": "cp1252", "iso8859-9": "cp1254", "tis-620": "cp874", "iso8859-11": "cp874",
 }  # fmt: skip
-_ASCII = bytes(range(128))
-_NON_ASCII = re.compile(rb"[\x80-\xff]")
 # Control characters of ISO 2022 and of terminals are no sign of a binary file.
 _PRINTED = b"\b\t\n\f\r\x0e\x0f\x1a\x1b" + bytes(range(32, 256))
 _RUN = re.compile(rb"([\x80-\xff]{1,2}?)\1{12,}")
@@ -65,8 +60,6 @@ _SEQUENCE = re.compile(
     rb"[\xc0-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf7][\x80-\xbf]{3}"
 )
 _CESU_PAIR = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]")
-# How a seven-bit encoding may leave ASCII: ISO 2022, HZ, UTF-7. Apart, as each alone is found faster.
-_SHIFTS = [re.compile(shift) for shift in (rb"\x1b\$", rb"~\{", rb"\+[A-Za-z0-9+/]{3,}-")]
 _EXAMPLES = "for example utf-8, cp949, euc-kr, latin-1"
 
 Decodes = Callable[[str], "EncodingError | None"]
@@ -93,92 +86,6 @@ def undecodable(
         f" {wrong[:8].hex(' ')}. Say what it is with --encoding ({_EXAMPLES}).",
         " Or pass --errors replace to put U+FFFD in the place of such bytes.",
     )
-
-
-class Scan:
-    """The findings of one pass over the bytes.
-
-    Attributes:
-        head: the first bytes.
-        window: bytes from the first word that is not ASCII.
-        places: words around the first occurrence of each byte that the window lacks.
-        shifted: bytes from the first possible shift of a seven-bit encoding.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.size = self.nuls = 0
-        self.head, self.window, self.shifted = bytearray(), bytearray(), bytearray()
-        self.places: list[bytes] = []
-        self.first_nul: int | None = None
-        self.utf8_failure: tuple[int, bytes] | None = None
-        self._last = b""
-        self._seen = _ASCII
-        self._sha = hashlib.sha256()
-        self._utf8 = codecs.getincrementaldecoder("utf-8")()
-
-    @property
-    def sha256(self) -> str:
-        return self._sha.hexdigest()
-
-    @property
-    def trailing_sub(self) -> bool:
-        return self._last[-1:] == b"\x1a"
-
-    def add(self, chunk: bytes) -> None:
-        self._sha.update(chunk)
-        self.head += chunk[: WINDOW - len(self.head)]
-        if 0 in chunk:
-            if self.first_nul is None:
-                self.first_nul = self.size + chunk.index(0)
-            self.nuls += chunk.count(0)
-        if self.shifted:
-            self.shifted += chunk[: WINDOW - len(self.shifted)]
-        elif not self.window:
-            starts = [found.start() for shift in _SHIFTS if (found := shift.search(chunk))]
-            self.shifted += chunk[min(starts) :][:WINDOW] if starts else b""
-        ascii_only = chunk.isascii()
-        if self.utf8_failure is None and (not ascii_only or self._utf8.getstate()[0]):
-            self._try_utf8(chunk, final=False)
-        if self.window or not ascii_only:
-            rest = self._fill_window(chunk)
-            if self.utf8_failure and not ascii_only:
-                self._add_places(rest)
-        self.size += len(chunk)
-        self._last = (self._last + chunk[-40:])[-40:]
-
-    def _fill_window(self, chunk: bytes) -> bytes:
-        """The bytes of the chunk that are beyond the window."""
-        start = 0
-        if not self.window and (found := _NON_ASCII.search(chunk)):
-            start = found.start()
-            before = (self._last + chunk[max(start - 40, 0) : start])[-40:]
-            self.window += b"" if before[-1:].isspace() else b"".join(before.split()[-1:])
-        room = max(WINDOW - len(self.window), 0)
-        self.window += chunk[start : start + room]
-        if room:
-            self._seen = _ASCII + bytes(set(self.window) - set(_ASCII))
-        return chunk[start + room :]
-
-    def _add_places(self, beyond: bytes) -> None:
-        for value in set(beyond.translate(None, self._seen)):
-            at = beyond.index(value)
-            # Whole words, as a character of several bytes must not be cut.
-            start = max(beyond.rfind(space, 0, at) for space in (b"\n", b" ")) + 1
-            words = beyond[max(start, at - 400) : at + 400].split()
-            self.places.append(b" ".join(words[:-1] or words))
-            self._seen += bytes([value])
-
-    def finish(self) -> None:
-        if self.utf8_failure is None:
-            self._try_utf8(b"", final=True)
-
-    def _try_utf8(self, chunk: bytes, final: bool) -> None:
-        try:
-            self._utf8.decode(chunk, final)
-        except UnicodeDecodeError as error:
-            offset = self.size + len(chunk) - len(error.object) + error.start
-            self.utf8_failure = (offset, error.object[error.start : error.end])
 
 
 def decide(
@@ -300,7 +207,7 @@ def _nearly_utf8(window: bytes) -> bool:
     """
     rest, good = _SEQUENCE.subn(b"", window)
     good += 2 * len(_CESU_PAIR.findall(window))
-    bad = len(rest.translate(None, _ASCII)) - (
+    bad = len(rest.translate(None, ASCII)) - (
         3 if len(window) >= WINDOW else 0
     )  # its end may be cut
     return good >= 3 and good >= (4 if good >= 12 else 20) * bad

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rnntk.corpora.detection import Scan, decide, undecodable
+from rnntk.corpora.detection import decide, undecodable
+from rnntk.corpora.scan import Scan
 from rnntk.errors import DataError, EmptyError, EncodingError
 
 CHUNK = 1 << 20
@@ -35,7 +36,7 @@ UNSURE = 0.2
 Progress = Callable[[int], object]
 """Called with the bytes of the file read so far (compressed bytes, if it is compressed)."""
 
-_GZIP, _XZ = b"\x1f\x8b", b"\xfd7zXZ\x00"
+_COMPRESSED = {"gzip": b"\x1f\x8b", "xz": b"\xfd7zXZ\x00"}
 
 
 @dataclass
@@ -83,7 +84,12 @@ def iter_bytes(path: Path, *, progress: Progress | None = None) -> Iterator[byte
     path = Path(path)
     try:
         with path.open("rb") as raw:
-            stream = _opened(raw)
+            openers: dict[str | None, Callable[[BinaryIO], Any]] = {
+                "gzip": gzip.open,
+                "xz": lzma.open,
+                None: lambda file: file,
+            }
+            stream = openers[_compression(raw)](raw)
             while chunk := stream.read(CHUNK):
                 if progress:
                     progress(raw.tell())
@@ -103,19 +109,13 @@ def iter_bytes(path: Path, *, progress: Progress | None = None) -> Iterator[byte
 def compression_of(path: Path) -> str | None:
     """`gzip`, `xz` or None, by the file's first bytes."""
     with Path(path).open("rb") as file:
-        head = file.read(6)
-    if head.startswith(_GZIP):
-        return "gzip"
-    return "xz" if head.startswith(_XZ) else None
+        return _compression(file)
 
 
-def _opened(raw: BinaryIO) -> Any:
-    """The stream of what the file contains."""
+def _compression(raw: BinaryIO) -> str | None:
     head = raw.read(6)
     raw.seek(0)
-    if head.startswith(_GZIP):
-        return gzip.GzipFile(fileobj=raw)
-    return lzma.LZMAFile(raw) if head.startswith(_XZ) else raw
+    return next((name for name, magic in _COMPRESSED.items() if head.startswith(magic)), None)
 
 
 def detect(

@@ -38,10 +38,12 @@ class _Plain(pickle.Unpickler):
         raise pickle.UnpicklingError("it refers to an object outside it")
 
 
-def load(path: Path) -> Any:
+def load(path: Path, *, encoding: str = "ASCII") -> Any:
     """The content of a pickle of tuples, lists, dicts, strings and integers, from Python 2 or 3.
 
-    Byte strings of Python 2 become strings of the same values, U+0000 to U+00FF.
+    Args:
+        path: the file.
+        encoding: of Python 2's byte strings; `latin-1` makes characters of the same values, U+0000 to U+00FF.
 
     Raises:
         DataError: the file is missing, damaged, or holds anything else; none of it has run.
@@ -63,9 +65,14 @@ def load(path: Path) -> Any:
             # The unpickler allocates as many objects as the highest index.
             if opcode.name in _PUTS and int(str(argument)) > len(data):
                 raise ValueError(f"an object is put in place {argument}")
-        return _Plain(io.BytesIO(data), encoding="latin-1").load()
+        return _Plain(io.BytesIO(data), encoding=encoding).load()
     except DataError:
         raise
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} holds Python 2 byte strings that are not ASCII, so its symbols are bytes and not characters. "
+            "Write the vocabulary again as Unicode strings, or give another file with `vocab`."
+        ) from error
     except Exception as error:
         # Damaged files raise ValueError, EOFError, IndexError, MemoryError, ...
         raise DataError(
@@ -75,11 +82,11 @@ def load(path: Path) -> Any:
 
 
 def holds_bytes(path: Path) -> bool:
-    """Whether a pickle that `load` reads has byte strings of Python 2 that are not ASCII."""
+    """Whether a pickle is refused by `load` only for byte strings of Python 2 that are not ASCII."""
     try:
-        _Plain(io.BytesIO(path.read_bytes())).load()
-    except UnicodeDecodeError:
-        return True
+        load(path)
+    except DataError as error:
+        return isinstance(error.__cause__, UnicodeDecodeError)
     return False
 
 

@@ -61,17 +61,18 @@ def _latest(path: Path) -> Path:
     return found[-1]
 
 
-def read_vocabulary(path: Path) -> Vocabulary:
+def read_vocabulary(path: Path, *, encoding: str = "ASCII") -> Vocabulary:
     """The symbols of a pickled vocabulary.
 
     Args:
         path: a pickle of a sequence of characters, of a dictionary from characters to ids or back, or of both as a
             pair (char-rnn-tensorflow's `chars_vocab.pkl`).
+        encoding: of Python 2's byte strings, see `safe_pickle.load`.
 
     Raises:
         DataError: it holds anything else; see `safe_pickle.load`.
     """
-    held = safe_pickle.load(path)
+    held = safe_pickle.load(path, encoding=encoding)
     if isinstance(held, (tuple, list)) and len(held) == 2 and not isinstance(held[0], str):
         held = held[0]
     if isinstance(held, dict):

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from rnntk.errors import UsageError, nearest
+from rnntk.config import MachineConfig, ModelConfig
+from rnntk.errors import UsageError
 from rnntk.models import cudnn, fast, seeds
 from rnntk.models.dropout import DropoutKind, any_seed, dropout
 from rnntk.models.layers import CELLS, Factors, states_per_layer
@@ -61,7 +62,16 @@ class CharRNN(keras.Model):
         seed: of the initial weights; one independent stream for each weight.
 
     Raises:
-        UsageError: an argument is out of range; the message names the flag.
+        UsageError: an argument is out of range.
+
+    Example:
+        >>> import keras
+        >>> ids = rnntk.prepare("tale.txt").prepared.ids[:2000].reshape(50, 40)
+        >>> model = CharRNN(vocabulary_size=64, units=8, embedding=6)
+        >>> model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        >>> history = model.fit(ids[:, :-1], ids[:, 1:], batch_size=25, epochs=2, verbose=0)
+        >>> history.history["loss"][1] < history.history["loss"][0]
+        True
     """
 
     def __init__(
@@ -80,17 +90,23 @@ class CharRNN(keras.Model):
         precision: str = "float32",
         **kwargs: Any,
     ) -> None:
-        _check(
-            vocabulary_size,
-            cell,
-            layers,
-            units,
-            embedding,
-            dropout,
-            dropout_kind,
-            gru_reset,
-            precision,
+        if vocabulary_size < 1:
+            raise UsageError(f"`vocabulary_size` must be at least 1, got {vocabulary_size}.")
+        ModelConfig(
+            cell=cell,
+            layers=layers,
+            units=units,
+            embedding=embedding,
+            dropout=dropout,
+            dropout_kind=dropout_kind,
+            gru_reset=gru_reset,
         )
+        MachineConfig(precision=precision)
+        if precision == "bfloat16" and cell == "gru" and gru_reset == "before":
+            raise UsageError(
+                "`precision` bfloat16 is not possible for a GRU with `gru_reset` before, which has no kernel:"
+                " leave one of them out."
+            )
         super().__init__(**kwargs)
         self.vocabulary_size = vocabulary_size
         self.cell = cell
@@ -340,43 +356,3 @@ class CharRNN(keras.Model):
 
 def _logits_of(result: Any) -> Any:
     return result[0] if isinstance(result, tuple) else result
-
-
-def _check(
-    vocabulary_size: int,
-    cell: str,
-    layers: int,
-    units: int,
-    embedding: int,
-    dropout_rate: float,
-    dropout_kind: str,
-    gru_reset: str,
-    precision: str,
-) -> None:
-    choices = {
-        "--cell": (cell, tuple(CELLS)),
-        "--dropout-kind": (dropout_kind, ("element", "sequence")),
-        "--gru-reset": (gru_reset, ("after", "before")),
-        "--precision": (precision, ("float32", "bfloat16")),
-    }
-    for flag, (given, allowed) in choices.items():
-        if given not in allowed:
-            near = nearest(given, allowed)
-            hint = f" Did you mean {near}?" if near else ""
-            raise UsageError(f"{flag} {given} is not one of {', '.join(allowed)}.{hint}")
-    counts = {
-        "vocabulary size": vocabulary_size,
-        "--layers": layers,
-        "--units": units,
-        "--embedding": embedding,
-    }
-    for flag, count in counts.items():
-        if count < 1:
-            raise UsageError(f"{flag} is {count}; it must be at least 1.")
-    if precision == "bfloat16" and cell == "gru" and gru_reset == "before":
-        raise UsageError(
-            "--precision bfloat16 is not possible for a GRU with --gru-reset before, which has no kernel:"
-            " leave one of them out."
-        )
-    if not 0.0 <= dropout_rate < 1.0:
-        raise UsageError(f"--dropout is {dropout_rate}; it must be at least 0 and less than 1.")

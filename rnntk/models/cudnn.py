@@ -18,7 +18,6 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from rnntk.errors import UsageError
@@ -35,21 +34,7 @@ def has_gpu() -> bool:
 
 def can_run(layers: Sequence[Any]) -> bool:
     """Whether cuDNN computes exactly what these layers do, and there is a GPU for it."""
-    return (
-        has_gpu()
-        and _is_cuda_build()
-        and all(
-            layer.use_bias
-            and layer.activation is keras.activations.tanh
-            and getattr(layer, "recurrent_activation", None) in (None, keras.activations.sigmoid)
-            and getattr(layer, "reset_after", True)
-            and not layer.dropout
-            and not layer.recurrent_dropout
-            and not layer.unroll
-            and layer.compute_dtype == layer.variable_dtype == "float32"
-            for layer in layers
-        )
-    )
+    return has_gpu() and _is_cuda_build() and all(layer.is_standard for layer in layers)
 
 
 def _is_cuda_build() -> bool:
@@ -95,7 +80,7 @@ def parameters(layers: Sequence[Any]) -> tf.Tensor:
     """The weights of these layers as cuDNN's buffer, a vector; differentiable."""
     cells = [layer.cell for layer in layers]
     parts = [part for cell in cells for part in (cell.kernel, cell.recurrent_kernel, cell.bias)]
-    pack = compiled(_packed, layers[0].kind.has_inner_bias)
+    pack = compiled(_packed, bool(layers[0].kind.apart))
     return pack([tf.convert_to_tensor(part) for part in parts])
 
 

@@ -52,10 +52,14 @@ class _Fast:
 
     def is_fast(self, sequences: tf.Tensor) -> bool:
         """Whether the kernels can do what this layer is asked to."""
+        return not cudnn.has_gpu() and self.is_standard and 0 not in sequences.shape
+
+    @property
+    def is_standard(self) -> bool:
+        """Whether the layer is one that the kernels and cuDNN compute."""
         layer: Any = self
         return (
-            not cudnn.has_gpu()
-            and layer.use_bias
+            layer.use_bias
             and layer.activation is keras.activations.tanh
             and getattr(layer, "recurrent_activation", None) in (None, keras.activations.sigmoid)
             and getattr(layer, "reset_after", True)
@@ -63,7 +67,6 @@ class _Fast:
             and not layer.recurrent_dropout
             and not layer.unroll
             and layer.compute_dtype == layer.variable_dtype == "float32"
-            and 0 not in sequences.shape
         )
 
     def factors(self) -> Factors:

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from rnntk.config import MnistConfig
 from rnntk.errors import UsageError
 from rnntk.models import seeds
 from rnntk.models.dropout import DropoutKind, any_seed, dropout
@@ -35,7 +36,7 @@ class RowClassifier(keras.Model):
         seed: of the initial weights.
 
     Raises:
-        UsageError: an argument is out of range; the message names the flag.
+        UsageError: an argument is out of range.
     """
 
     def __init__(
@@ -53,19 +54,10 @@ class RowClassifier(keras.Model):
         precision: str = "float32",
         **kwargs: Any,
     ) -> None:
-        if cell not in CELLS:
-            raise UsageError(f"--cell {cell} is not one of {', '.join(CELLS)}.")
-        counts = {
-            "features": features,
-            "classes": classes,
-            "--layers": layers,
-            "--units": units,
-        }
-        for flag, count in counts.items():
+        for name, count in (("features", features), ("classes", classes)):
             if count < 1:
-                raise UsageError(f"{flag} is {count}; it must be at least 1.")
-        if not 0.0 <= dropout < 1.0:
-            raise UsageError(f"--dropout is {dropout}; it must be at least 0 and less than 1.")
+                raise UsageError(f"`{name}` must be at least 1, got {count}.")
+        MnistConfig(cell=cell, layers=layers, units=units, dropout=dropout, precision=precision)
         super().__init__(**kwargs)
         self.features = features
         self.classes = classes

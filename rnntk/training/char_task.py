@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnntk.config import ModelConfig, TrainConfig
+from rnntk.models import fast
 from rnntk.models.char_rnn import CharRNN
 from rnntk.storage import folder
 from rnntk.storage.checkpoint import Progress
@@ -52,6 +53,7 @@ class CharTask:
         self.corpus = {**corpus.record, "split": split.to_json()}
         ids = corpus.prepared.ids
         self._batches = Batches(ids[: split.train], config.batch_size, config.seq_length)
+        fast.check_precision(config.precision)
         with job.scope():
             self.model = CharRNN(
                 vocabulary_size=len(self.vocabulary),

@@ -16,6 +16,7 @@ import tensorflow as tf
 from rnntk.config import MnistConfig
 from rnntk.corpora.images import ImageSet
 from rnntk.errors import DataError
+from rnntk.models import fast
 from rnntk.models.row_classifier import RowClassifier
 from rnntk.storage import folder
 from rnntk.storage.checkpoint import Progress
@@ -123,10 +124,12 @@ class RowTask:
         self.config, self.corpus = config, corpus
         height, width = images.x_train.shape[1:]
         self.reading = Reading(config.order, (height, width), config.seed)
+        fast.check_precision(config.precision)
         self.model = RowClassifier(
             features=self.reading.features,
             classes=10,
             seed=config.seed,
+            precision=config.precision,
             **{name: getattr(config, name) for name in NETWORK},
         )
         self.optimizer = keras.optimizers.Adam(config.learning_rate)

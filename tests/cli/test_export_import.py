@@ -21,7 +21,7 @@ def test_export_the_latest_run(rnntk, trained: Path, here: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "tiny-1.keras (keras)" in result.stdout
     assert "differs from the run's own logits by at most" in result.stdout
-    assert 'keras.models.load_model("tiny-1.keras")' in result.stderr
+    assert "keras.models.load_model('tiny-1.keras')" in result.stderr
     assert sorted(p.name for p in here.glob("tiny-1*")) == ["tiny-1.keras", "tiny-1.keras.json"]
 
     again = rnntk("export")

@@ -135,9 +135,20 @@ def test_a_broken_idx_file(tmp_path, data, message):
     (tmp_path / "a").write_bytes(data)
     with pytest.raises(DataError, match=message):
         images.read_idx(tmp_path / "a")
-    (tmp_path / "a.gz").write_bytes(b"\x1f\x8b" + data)
-    with pytest.raises(DataError, match="cannot be read"):
+    (tmp_path / "a.gz").write_bytes(data)  # the first bytes decide, not the name
+    with pytest.raises(DataError, match=message):
         images.read_idx(tmp_path / "a.gz")
+    (tmp_path / "b").write_bytes(gzip.compress(data))
+    with pytest.raises(DataError, match=message):
+        images.read_idx(tmp_path / "b")
+    (tmp_path / "b.gz").write_bytes(gzip.compress(data)[:-9])
+    with pytest.raises(DataError, match="cannot be read"):
+        images.read_idx(tmp_path / "b.gz")
+
+
+def test_an_idx_file_that_kept_the_name_gz(tmp_path):
+    (tmp_path / "a.gz").write_bytes(idx(np.arange(6, dtype=np.uint8)))
+    assert images.read_idx(tmp_path / "a.gz").tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_the_copy_of_keras_is_read_where_it_is(alone, card, bare_machine):

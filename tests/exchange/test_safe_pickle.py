@@ -46,6 +46,24 @@ def test_python_2_wrote_its_strings_otherwise(tmp_path: Path) -> None:
         load(tmp_path, b"\x80\x02U\x01\xebq\x01.")
 
 
+@pytest.mark.parametrize(
+    "data", [b"\x80\x02U\x01\xebq\x01.", b"S'\\xeb'\np1\n."], ids=["binary", "repr"]
+)
+def test_byte_strings_of_python_2(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "bytes.pkl"
+    path.write_bytes(data)
+    assert safe_pickle.holds_bytes(path)
+    assert safe_pickle.load(path, encoding="latin-1") == "\xeb"
+    path.write_bytes(b"S'a'\np1\n.")
+    assert not safe_pickle.holds_bytes(path)
+    path.write_bytes(b"S'\\xeb'\np1\n.cos\nsystem\n.")
+    assert safe_pickle.load(path, encoding="latin-1") == "\xeb"
+    path.write_bytes(b"cos\nsystem\n(S'\\xeb'\ntR.")
+    assert not safe_pickle.holds_bytes(path)
+    with pytest.raises(DataError, match="GLOBAL"):
+        safe_pickle.load(path, encoding="latin-1")
+
+
 class Evil:
     def __init__(self, canary: Path) -> None:
         self.canary = canary

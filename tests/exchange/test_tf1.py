@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,47 @@ def test_the_names_of_other_versions() -> None:
         assert set(found) == set(expected)
         for name, value in expected.items():
             np.testing.assert_array_equal(found[name], value)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("version", ["V1", "V2"])
+def test_a_checkpoint_of_tensorflow_0(tf1_model, tmp_path: Path, cell: str, version: str) -> None:
+    import tensorflow as tf
+
+    prefix, _, _ = tf1_model(cell, 2)
+    expected = tf1.read_network(prefix).weights
+    reader = tf.train.load_checkpoint(str(prefix))
+    renamed = {}
+    for name in reader.get_variable_to_shape_map():
+        old = re.sub(r"(gates|candidate|cell)/(kernel|bias)$", r"\1/Linear/\2", name)
+        for now, before in OLD_NAMES.items():
+            old = old.replace(now, before)
+        if name.startswith("rnnlm/") and not tf1._is_slot(name):
+            renamed[old] = reader.get_tensor(name)
+    assert any("Linear/Matrix" in name for name in renamed)
+    v1 = tf.compat.v1
+    folder = tmp_path / "old"
+    folder.mkdir()
+    with tf.Graph().as_default(), v1.Session() as session:
+        variables = [v1.get_variable(n, initializer=value) for n, value in renamed.items()]
+        session.run([variable.initializer for variable in variables])
+        saver = v1.train.Saver(variables, write_version=getattr(v1.train.SaverDef, version))
+        for step in (8, 100):
+            saver.save(session, str(folder / "model.ckpt"), step, write_meta_graph=False)
+    (folder / "checkpoint").unlink()
+    found, step = tf1_files.find_checkpoint(folder)
+    assert (found.name, step) == ("model.ckpt-100", 100)
+    network = tf1.read_network(found)
+    assert (network.cell, network.layers) == (cell, 2)
+    assert set(network.weights) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(network.weights[name], value)
+
+
+OLD_NAMES = {
+    "multi_rnn_cell": "MultiRNNCell", "cell_": "Cell", "basic_lstm_cell": "BasicLSTMCell", "gru_cell": "GRUCell",
+    "basic_rnn_cell": "BasicRNNCell", "gates": "Gates", "candidate": "Candidate", "kernel": "Matrix", "bias": "Bias",
+}  # fmt: skip
 
 
 CELL = "rnnlm/multi_rnn_cell/cell_0/"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,8 @@ from rnntk.config import MnistConfig
 from rnntk.corpora.images import ImageSet
 from rnntk.errors import RunError, UsageError
 from rnntk.files import write_json
+from rnntk.kernels import native
+from rnntk.kernels.code import Shape
 from rnntk.storage import folder
 from rnntk.training import rows
 from rnntk.training.row_task import ClassifierResult, Reading, shifted
@@ -144,6 +147,22 @@ def test_it_learns_and_says_how_well(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "r/metrics.jsonl").read_text().splitlines()]
     assert all({"loss", "accuracy", "grad_norm"} <= line.keys() for line in lines)
     assert [line["step"] for line in lines if "val_loss" in line] == list(range(5, 151, 5))
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_bfloat16_computes_something_else_or_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bidirectional: bool
+) -> None:
+    options = {"epochs": 1, "bidirectional": bidirectional, "precision": "bfloat16"}
+    if native.kernels().shape.bfloat16:
+        exact = start(tmp_path / "exact", **{**options, "precision": "float32"})
+        assert 0 < abs(start(tmp_path / "rounded", **options).test.loss - exact.test.loss) < 0.05
+    monkeypatch.setattr(native, "kernels", lambda: SimpleNamespace(shape=Shape(8, 6)))
+    with pytest.raises(
+        UsageError, match="precision bfloat16 needs a CPU with AVX512-BF16 or a GPU"
+    ):
+        start(tmp_path / "refused", **options)
+    assert not (tmp_path / "refused").exists()
 
 
 def test_the_test_images_touch_nothing(tmp_path: Path) -> None:
