@@ -75,11 +75,7 @@ _KEYS = (*_PLAIN, "files", "arrays", "sources")
 
 
 def read_card(path: Path) -> Card:
-    """Read and check a card; the `path` of a `file` source is relative to it.
-
-    Raises:
-        UsageError: the file is missing, is not TOML, or has a wrong key or value.
-    """
+    """Read a card; the `path` of a `file` source is relative to it. Raises `UsageError` if it is missing or wrong."""
     table = read_toml(path)
     try:
         return _card(table, path)
@@ -101,7 +97,12 @@ def _card(table: Mapping[str, Any], path: Path) -> Card:
         _check_choice(key, values.get(key, choices[0]), choices)
     values.setdefault("title", values["name"])
     if "files" in table:
-        values["files"] = _file_names(_typed(table, "files", list))
+        values["files"] = tuple(_typed(table, "files", list))
+        for name in values["files"]:
+            if not isinstance(name, str) or not name or Path(name).name != name:
+                raise UsageError(f"files holds plain file names, not {name!r}")
+        if not values["files"]:
+            raise UsageError("files must name at least one file")
     elif values.get("kind") == "images":
         values["files"] = (f"{values['name']}.npz",)
     if "arrays" in table:
@@ -127,15 +128,6 @@ def _source(table: Any, card_path: Path) -> CardSource:
     if kind == "file":
         target = str(card_path.parent / Path(target).expanduser())
     return CardSource(str(kind), target, _typed(table, "member", str) if "member" in table else "")
-
-
-def _file_names(names: list[Any]) -> tuple[str, ...]:
-    for name in names:
-        if not isinstance(name, str) or not name or Path(name).name != name:
-            raise UsageError(f"files holds plain file names, not {name!r}")
-    if not names:
-        raise UsageError("files must name at least one file")
-    return tuple(names)
 
 
 def _check_keys(table: Mapping[str, Any], known: Collection[str]) -> None:

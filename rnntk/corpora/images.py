@@ -62,16 +62,13 @@ def load_images(resolved: Resolved) -> ImageSet:
 
 def idx_files(folder: Path) -> list[Path]:
     """The four IDX files of a folder, plain or `.gz`; empty unless all exist."""
-    files = [_idx_file(folder, name) for name in _IDX_NAMES.values()]
-    return [file for file in files if file is not None] if all(files) else []
-
-
-def _idx_file(folder: Path, name: str) -> Path | None:
+    files: list[Path] = []
     # Some distributions have a dot for the hyphen: train-images.idx3-ubyte.
-    names = (
-        stem + suffix for stem in (name, name.replace("-idx", ".idx")) for suffix in ("", ".gz")
-    )
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    for name in _IDX_NAMES.values():
+        stems = (folder / name, folder / name.replace("-idx", ".idx"))
+        paths = (Path(f"{stem}{suffix}") for stem in stems for suffix in ("", ".gz"))
+        files += [path for path in paths if path.is_file()][:1]
+    return files if len(files) == len(_IDX_NAMES) else []
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:

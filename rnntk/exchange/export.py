@@ -113,7 +113,7 @@ def refuse(output: Path, format: str) -> None:
 
 
 def compare(expected: Arrays, found: Arrays, output: Path) -> float:
-    """The largest difference of two models' outputs. Raises `RunError` if it is more than rounding, or one is absent."""
+    """The largest difference of two models' outputs. Raises `RunError` if it exceeds rounding, or one is missing."""
     largest = 0.0
     for name, own in expected.items():
         other = found.get(name)

@@ -61,7 +61,14 @@ def load(path: Path, *, encoding: str = "ASCII") -> Any:
         # pickletools reads only ASCII in Python 2's repr of a byte string; the length stays.
         for opcode, argument, _ in pickletools.genops(_ESCAPED.sub(rb"\\x3f", data)):
             if opcode.name not in _PLAIN:
-                raise DataError(_refusal(path, opcode.name, argument))
+                called = (
+                    str(argument).replace(" ", ".") if opcode.name in ("GLOBAL", "INST") else ""
+                )
+                raise DataError(
+                    f"{path} is refused: beside plain containers and strings it has a {opcode.name} instruction"
+                    f"{called and f' ({called})'}, which could run code. Nothing of it was run. "
+                    "A vocabulary needs only a tuple, list or dict of characters."
+                )
             # The unpickler allocates as many objects as the highest index.
             if opcode.name in _PUTS and int(str(argument)) > len(data):
                 raise ValueError(f"an object is put in place {argument}")
@@ -88,11 +95,3 @@ def holds_bytes(path: Path) -> bool:
     except DataError as error:
         return isinstance(error.__cause__, UnicodeDecodeError)
     return False
-
-
-def _refusal(path: Path, opcode: str, argument: Any) -> str:
-    called = f" ({str(argument).replace(' ', '.')})" if opcode in ("GLOBAL", "INST") else ""
-    return (
-        f"{path} is refused: beside plain containers and strings it has a {opcode} instruction{called}, which could "
-        "run code. Nothing of it was run. A vocabulary needs only a tuple, list or dict of characters."
-    )

@@ -74,11 +74,7 @@ def read_network(prefix: Path, *, forget_bias: float = 1.0) -> PlainNetwork:
 def convert(
     variables: Mapping[str, NDArray[Any]], prefix: Path, *, forget_bias: float = 1.0
 ) -> PlainNetwork:
-    """TensorFlow 1's variables (without the optimizer's) in Keras' layout; `prefix` is for messages.
-
-    Raises:
-        RunError: a part is missing, duplicated, unknown or not finite.
-    """
+    """TensorFlow 1's variables in Keras' layout. Raises `RunError` if one is missing, twice, unknown or not finite."""
     picked = _pick(variables, prefix)
     layers: dict[int, dict[str, Arrays]] = {}
     for (layer, cell, part), value in picked.items():
@@ -193,20 +189,16 @@ def import_run(
     """Write a run folder that can be sampled, evaluated and exported, and that training can start from.
 
     Args:
-        network: from `read_network`.
-        vocabulary: from `tf1_files.read_vocabulary`.
+        network, vocabulary: from `read_network` and `tf1_files.read_vocabulary`.
         path: the new run folder.
-        source: the checkpoint's prefix.
-        step: its number of training steps.
-        corpus: name of its text.
-        preprocessor: of its text; None to infer it from the vocabulary.
+        source, step: the checkpoint's prefix and its number of training steps.
+        corpus, preprocessor: name and preprocessor of its text; None to infer the latter from the vocabulary.
         versions: of libraries.
 
     Raises:
         UsageError: no such preprocessor.
         DataError: the vocabulary has another size than the network.
-        RunError: the folder exists.
-        TrainingError: it cannot be written.
+        RunError, TrainingError: see `folder.create`.
     """
     folder.refuse_existing(path)
     V, E = network.weights["embedding/embeddings"].shape

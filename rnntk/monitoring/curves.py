@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -135,11 +135,3 @@ def time_unit(seconds: float) -> tuple[float, str]:
         if seconds >= 2 * size:
             return size, name
     return 1.0, "seconds"
-
-
-def span(curves: Sequence[Curve]) -> float:
-    """The largest x of all curves."""
-    return max(
-        (float(line.x[-1]) for c in curves for line in (c.raw, c.validation) if len(line)),
-        default=0.0,
-    )

@@ -119,7 +119,8 @@ def figure(
     with _importing():
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    unit, unit_name = curves.time_unit(curves.span(drawn)) if x == "time" else (1.0, "steps")
+    ends = [line.x[-1] for curve in drawn for line in (curve.raw, curve.validation) if len(line)]
+    unit, unit_name = curves.time_unit(max(ends, default=0)) if x == "time" else (1.0, "steps")
 
     class Shown(Figure):
         """Shows itself in a notebook, where figures made without pyplot do not."""

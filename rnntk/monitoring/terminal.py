@@ -41,12 +41,9 @@ def draw(
     One run is a line of dots, several are letters A, B, ...; validations are small letters.
 
     Args:
-        drawn: one or several runs.
-        y: the quantity, for the title.
-        x: `steps` or `time`.
+        drawn, y, x: see `picture.figure`.
         log: whether y is on a logarithmic scale; values up to 0 are left out.
-        width: columns in all, unless a curve needs more.
-        height: rows of the curve itself.
+        width, height: columns in all, unless a curve needs more; rows of the curve itself.
         ascii_only: no braille and no box characters.
     """
     shown = [(c, _scaled(c.smooth, log), _scaled(c.validation, log)) for c in drawn]

@@ -51,7 +51,6 @@ class RunFolder:
 
     @property
     def name(self) -> str:
-        """The folder's own name."""
         return self.path.name
 
     @property
@@ -81,7 +80,6 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of checkpoints."""
         return self.path / CHECKPOINTS
 
     def vocabulary(self) -> Vocabulary:
@@ -183,13 +181,12 @@ def create(
     """Make a new run folder.
 
     Args:
-        path: of the folder; it must not exist, or be empty.
+        path: must not exist, or be an empty folder.
         kind: `char-rnn` or `row-classifier`.
         settings: all settings, flat.
         model: what rebuilds the network, and its number of parameters.
         corpus: the record of the training data: name, source, sha256, preprocessor, facts.
-        versions: of libraries.
-        vocabulary: of a character model.
+        versions, vocabulary: of libraries; of a character model.
 
     Raises:
         RunError: the folder exists already.

@@ -36,7 +36,6 @@ class Summary:
 
     @property
     def name(self) -> str:
-        """The folder's name."""
         return self.path.name
 
 

@@ -31,17 +31,12 @@ class MetricColumns:
 
         Missing times are interpolated.
         """
-        values = self.columns.get(name)
-        if values is None:
-            return np.empty(0), np.empty(0), np.empty(0)
-        steps, seconds = self.columns["step"], self.columns.get("seconds")
-        there = ~np.isnan(values)
-        if seconds is None:
-            return steps[there], np.full(int(there.sum()), np.nan), values[there]
-        timed = ~np.isnan(seconds)
+        steps, none = self.columns["step"], np.full(len(self), np.nan)
+        values, seconds = self.columns.get(name, none), self.columns.get("seconds", none)
+        measured, timed = ~np.isnan(values), ~np.isnan(seconds)
         if timed.any() and not timed.all():
             seconds = np.interp(steps, steps[timed], seconds[timed])
-        return steps[there], seconds[there], values[there]
+        return steps[measured], seconds[measured], values[measured]
 
     @property
     def names(self) -> list[str]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,24 +176,21 @@ def texts(
 def write(
     folder: Path, sources: Sequence[Source], recipe: Recipe, progress: Progress | None
 ) -> None:
-    """The pass over the characters: write a prepared corpus into an empty folder.
-
-    Raises:
-        DataError: the preprocessor leaves nothing of the text; bytes do not decode.
-    """
-    writer = SymbolWriter(folder / "provisional.bin", recipe.preprocessor)
-    try:
+    """The pass over the characters: write a prepared corpus into an empty folder; see `prepared.prepare`."""
+    with closing(SymbolWriter(folder / "provisional.bin", recipe.preprocessor)) as writer:
         for text in texts(sources, recipe, progress):
             writer.add(text)
-    finally:
-        writer.close()
     counts = writer.symbols()
     if not counts:
         raise DataError(
             f"Nothing is left of the text after the preprocessor {recipe.preprocessor.name!r}."
             " Choose another with --preprocessor."
         )
-    merged = _merge_rare(counts, recipe)
+    merged: dict[str, int] = {}  # the counts with rare symbols counted as the unknown symbol
+    for symbol, count in counts.items():
+        rare = count < recipe.min_count and recipe.unknown_symbol is not None
+        target = str(recipe.unknown_symbol) if rare else symbol
+        merged[target] = merged.get(target, 0) + count
     unknown = recipe.unknown_symbol if len(merged) < len(counts) else None
     if unknown is None:
         # Symbols of the preprocessor's alphabet that the text lacks come last.
@@ -223,16 +221,6 @@ def refuse_unknown_alone(vocabulary: Vocabulary, recipe: Recipe) -> None:
             f"No symbol of the text occurs {recipe.min_count:,} times (`min_count`), so all of it would become"
             f" {vocabulary.unknown_symbol!r}. Lower `min_count`."
         )
-
-
-def _merge_rare(counts: dict[str, int], recipe: Recipe) -> dict[str, int]:
-    """The counts with rare symbols counted as the unknown symbol."""
-    merged: dict[str, int] = {}
-    for symbol, count in counts.items():
-        kept = count >= recipe.min_count or recipe.unknown_symbol is None
-        target = symbol if kept else str(recipe.unknown_symbol)
-        merged[target] = merged.get(target, 0) + count
-    return merged
 
 
 def _facts(
