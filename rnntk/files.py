@@ -132,11 +132,7 @@ def json_text(value: Any, **layout: Any) -> str:
 
 
 def write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
-    """Write a folder of files, synced and renamed, so that it is complete or missing; an older one is replaced.
-
-    Raises:
-        DiskRefused: the disk refuses it.
-    """
+    """Write a folder of files, synced and renamed, in place of an older one. Raises `DiskRefused`."""
     with disk_errors(path):
         with replacing(path) as made:
             made.mkdir()

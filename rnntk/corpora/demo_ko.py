@@ -129,6 +129,9 @@ class _Writer:
     def place(self) -> Noun:
         return self.noun("PLACES")
 
+    def object(self) -> Noun:
+        return self.noun("THINGS")
+
     def to_place(self) -> str:
         return f"{self.noun('PLACES', 0.25):으로/로}"
 
@@ -205,47 +208,28 @@ class _Writer:
 
     def exchange(self, who: Noun, other: Noun) -> str:
         """A question and its answer, one line each."""
-        question, answer = self.pick([self.asked_where, self.asked_done, self.asked_what,
-                                      self.asked_who, self.proposed])()  # fmt: skip
-        asked = self.pick(["물었다", "다시 물었다", "조용히 물었다", "말을 걸었다"])
-        told = self.pick(
-            ["대답했다", "말했다", "속삭였다", "웃으면서 말했다", "외쳤다", "중얼거렸다"]
-        )
+        names, *texts = self.pick(self.words.patterns["questions"])
+        both = self.fill(names, *texts) if texts else getattr(self, names)()
+        question, answer = both.split("|")
+        asked, told = self.word("asked"), self.word("told")
         if self.chance(0.5):
             asker, teller, between = f"{who:이/가}", f"{other:은/는}", "\n"
         else:
             asker, teller, between = f"하고 {who:이/가}", f"{other:이/가}", " "
         return f"“{question}”{between}{asker} {asked}.\n“{answer}”{between}{teller} {told}."
 
-    def asked_where(self) -> tuple[str, str]:
-        what = self.noun("THINGS")
-        return f"{what:은/는} 어디에 있어요?", f"{self.noun('PLACES')}에 있어요."
-
-    def asked_done(self) -> tuple[str, str]:
-        verb, what = self.action()
-        if self.chance(0.5):
-            return f"{what} {verb:었니}?", f"네, 벌써 {verb:었어요}."
-        return f"{what} {verb:었어요}?", f"아니요, 아직 못 {verb:었어요}…"
-
-    def asked_what(self) -> tuple[str, str]:
-        kind = self.pick(["THINGS", "ANIMALS", "FOODS"])
-        noun, trait = self.bare(kind), self.trait(kind)
-        return (
-            self.pick(["이것은 무엇이에요?", "저것은 뭐예요?", "그게 뭐니?"]),
-            f"{noun:이에요/예요}. {self.pick(['정말', '아주'])} {trait:네요}!",
-        )
-
-    def asked_who(self) -> tuple[str, str]:
+    def asked_who(self) -> str:
         verb, what = self.action()
         questions = ["거기 누구 없어요?", f"누구 {what} {verb:은} 사람 있어요?", "누구 찾아요?"]
-        return self.pick(questions), f"{self.person():이/가} {self.noun('PLACES', 0.2)}에 있어요."
+        question = self.pick(questions)
+        return f"{question}|{self.person():이/가} {self.noun('PLACES', 0.2)}에 있어요."
 
-    def proposed(self) -> tuple[str, str]:
+    def proposed(self) -> str:
         verb, what = self.action()
         name = self.pick(self.words.names)
         if self.chance(0.5):
-            return f"{name:아/야}, {what} {verb:을까요}?", f"좋아요! {what} {verb:고} 싶어요."
-        return f"{name:아/야}, {self.noun('PLACES')}에 가서 {what} {verb:자}.", self.refusal()
+            return f"{name:아/야}, {what} {verb:을까요}?|좋아요! {what} {verb:고} 싶어요."
+        return f"{name:아/야}, {self.noun('PLACES')}에 가서 {what} {verb:자}.|{self.refusal()}"
 
     def refusal(self) -> str:
         kind = self.pick(["PLACES", "FOODS", "THINGS"])

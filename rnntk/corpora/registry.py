@@ -132,12 +132,7 @@ def resolve_default(**options: Any) -> Resolved:
 
 
 def resolve_images(data: str | None = None, **options: Any) -> Resolved:
-    """An image set: `data` (`mnist`, `digits` or a user's card), else `mnist` or, if that is unavailable, `digits`.
-
-    Raises:
-        UsageError: `data` is not an image set.
-        CorpusError: `data` is not available.
-    """
+    """An image set: `data` (`mnist`, `digits`, a user's card), else `mnist` or `digits`; see `resolve`."""
     if data is not None:
         card = load_card(data)
         if card.kind != "images":

@@ -15,6 +15,7 @@ from rnntk.storage.checkpoint import Checkpoint
 from rnntk.storage.folder import RunFolder
 
 Arrays = Mapping[str, NDArray[Any]]
+Specs = dict[str, tuple[str, tuple[int | str, ...]]]  # types and shapes by name
 
 _BATCH, _STEPS = 3, 16
 
@@ -63,20 +64,18 @@ class PlainNetwork:
         """Names of all states, in the decoder's order."""
         return [name for layer in range(self.layers) for name in self.state_names(layer)]
 
-    def input_specs(self) -> dict[str, tuple[str, tuple[int | str, ...]]]:
+    def input_specs(self) -> Specs:
         """Type and shape of every input; lengths that vary between calls are words."""
         if self.kind != folder.CHAR_RNN:
             return {"rows": ("float32", ("batch", "time", self.features))}
-        specs: dict[str, tuple[str, tuple[int | str, ...]]] = {"ids": ("int32", ("batch", "time"))}
+        specs: Specs = {"ids": ("int32", ("batch", "time"))}
         return specs | dict.fromkeys(self.all_states, ("float32", ("batch", self.units)))
 
-    def output_specs(self) -> dict[str, tuple[str, tuple[int | str, ...]]]:
+    def output_specs(self) -> Specs:
         """Type and shape of every output."""
         if self.kind != folder.CHAR_RNN:
             return {"logits": ("float32", ("batch", self.outputs))}
-        specs: dict[str, tuple[str, tuple[int | str, ...]]] = {
-            "logits": ("float32", ("batch", "time", self.outputs))
-        }
+        specs: Specs = {"logits": ("float32", ("batch", "time", self.outputs))}
         return specs | {after(name): ("float32", ("batch", self.units)) for name in self.all_states}
 
     def probe(self) -> dict[str, NDArray[Any]]:

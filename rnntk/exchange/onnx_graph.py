@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from rnntk import __version__
-from rnntk.exchange.network import Arrays, PlainNetwork, after
+from rnntk.exchange.network import Arrays, PlainNetwork, Specs, after
 from rnntk.layer_norm import EPSILON
 from rnntk.storage import folder
 
@@ -82,7 +82,7 @@ def run(path: Path, inputs: Arrays) -> dict[str, NDArray[Any]]:
     return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
 
-def _values(specs: dict[str, tuple[str, tuple[int | str, ...]]]) -> list[Any]:
+def _values(specs: Specs) -> list[Any]:
     return [
         helper.make_tensor_value_info(name, _TYPES[kind], list(shape))
         for name, (kind, shape) in specs.items()

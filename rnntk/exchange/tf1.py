@@ -47,14 +47,11 @@ _SLOT = re.compile(  # variables of optimizers, such as `rnnlm/softmax_w/Adam_1`
 
 
 def read_network(prefix: Path, *, forget_bias: float = 1.0) -> PlainNetwork:
-    """The weights of a checkpoint.
+    """The weights of a checkpoint. Raises `RunError` if it is damaged or of another kind of model.
 
     Args:
         prefix: from `tf1_files.find_checkpoint`.
         forget_bias: that the LSTM's code added to its forget gate.
-
-    Raises:
-        RunError: it is damaged, or holds another kind of model.
     """
     import tensorflow as tf
 

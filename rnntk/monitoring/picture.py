@@ -51,8 +51,7 @@ def draw(
     """Write a picture of curves (see `figure`) in the format of the path's suffix; an older file is replaced.
 
     Raises:
-        UsageError: see `check_path`.
-        RnntkError: Matplotlib is missing.
+        UsageError, RnntkError: see `check_path`, `figure`.
         DataError: the file cannot be written.
     """
     check_path(path)

@@ -79,22 +79,16 @@ def find(settings: TextConfig) -> Resolved | None:
     """
     if settings.input:
         return None
+    options: dict[str, Any] = {"data_dir": settings.data_dir, "offline": settings.offline}
+    options |= {"accept_licence": settings.accept_licence, "notify": log.debug}
     if settings.corpus is None:
-        return registry.resolve_default(
-            data_dir=settings.data_dir, offline=settings.offline, notify=log.debug
-        )
+        return registry.resolve_default(**options)
     card = registry.load_card(settings.corpus)
     if card.kind != "text":
         raise UsageError(
             f"{card.name} holds {card.kind}, not text. Train on it with: rnntk mnist --data {card.name}"
         )
-    return registry.resolve(
-        card,
-        data_dir=settings.data_dir,
-        offline=settings.offline,
-        accept_licence=settings.accept_licence,
-        notify=log.debug,
-    )
+    return registry.resolve(card, **options)
 
 
 def prepare_corpus(
@@ -157,12 +151,7 @@ class RunText:
     settings: TextConfig  # the run's, with the folders to search now
 
     def prepare_again(self) -> Corpus:
-        """Find and prepare the same text again.
-
-        Raises:
-            RunError: the text has changed.
-            UsageError, CorpusError, DataError: as `find` and `prepare_corpus`.
-        """
+        """Find and prepare the same text again. Raises `RunError` if it has changed; else see `prepare_corpus`."""
         corpus = prepare_corpus(self.settings, find(self.settings))
         old, now = self.vocabulary, corpus.prepared.vocabulary
         if old.symbols != now.symbols:
@@ -184,12 +173,7 @@ class RunText:
         return corpus
 
     def prepared(self) -> Prepared:
-        """The prepared text: as the run left it, or prepared again.
-
-        Raises:
-            RunError: the text has changed, or was read from standard input and is gone.
-            UsageError, CorpusError, DataError: as `prepare_again`.
-        """
+        """The prepared text, as the run left it or prepared again. Raises `RunError` if it has changed or is gone."""
         try:
             return self._kept()
         except RnntkError as error:
@@ -202,9 +186,7 @@ class RunText:
     def reopen(self) -> Corpus:
         """The text for a resume: from its source, to notice a change; if that is missing, as it was prepared.
 
-        Raises:
-            RunError: the text has changed, or both are missing.
-            UsageError, CorpusError, DataError: as `prepare_again`.
+        Raises `RunError` if the text has changed or both are missing.
         """
         try:
             return self._from_source()

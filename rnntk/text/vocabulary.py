@@ -52,12 +52,8 @@ class Vocabulary:
     >>> v.symbols, v.encode("nab").tolist(), v.decode([0, 1])
     ('anb', [1, 0, 2], 'an')
 
-    Args:
-        symbols: distinct characters; a symbol's id is its position.
-        unknown: the symbol that replaces characters outside the vocabulary, if there is one.
-
-    Raises:
-        DataError: no symbol, a symbol twice or not one character, or an unknown symbol that is not among them.
+    `symbols` are distinct characters (else `DataError`), with ids by position. One of them may be `unknown`, which
+    replaces characters outside the vocabulary.
     """
 
     symbols: str
@@ -108,11 +104,7 @@ class Vocabulary:
         return table
 
     def encode(self, symbols: str) -> NDArray[np.unsignedinteger]:
-        """The ids of a string of symbols, shape `(len(symbols),)`, of type `dtype`.
-
-        Raises:
-            DataError: a symbol is not in the vocabulary, and there is no unknown symbol.
-        """
+        """The ids of symbols, shape `(n,)`, of type `dtype`. Raises `DataError` if one is not in the vocabulary."""
         codes = np.minimum(code_points(symbols), np.uint32(len(self._table) - 1))
         ids = self._table[codes]
         if ids.size and ids.min() < 0:
@@ -147,12 +139,7 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, text: str) -> Vocabulary:
-        """The vocabulary from `to_json`.
-
-        Raises:
-            RunError: it is from a newer rnntk.
-            DataError: it is damaged.
-        """
+        """The vocabulary from `to_json`. Raises `RunError` if it is from a newer rnntk, `DataError` if damaged."""
         try:
             content = json.loads(text)
             version, symbols = content["format_version"], content["symbols"]
