@@ -273,12 +273,11 @@ def reserved(path: Path | None, runs_dir: Path, name: str) -> Iterator[Path]:
     first = not runs_dir.exists()
     with disk_errors(runs_dir, advice=_ELSEWHERE):
         runs_dir.mkdir(parents=True, exist_ok=True)
-        made = None
-        while made is None:
-            free = next_path(runs_dir, name)
+        while True:
+            made = next_path(runs_dir, name)
             with suppress(FileExistsError):  # another process was quicker
-                free.mkdir()
-                made = free
+                made.mkdir()
+                break
     try:
         yield made
     finally:

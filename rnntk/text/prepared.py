@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rnntk.config import TextConfig
 from rnntk.errors import DataError, RunError
-from rnntk.files import rename, scratch
+from rnntk.files import replacing
 from rnntk.text import inputs, preprocessors
 from rnntk.text.preparing import (
     FORMAT_VERSION,
@@ -234,15 +234,13 @@ def _write_aside(
     folder: Path, sources: list[Source], recipe: Recipe, progress: Progress | None
 ) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with scratch(folder.parent) as aside:
-        made = aside / folder.name
-        made.mkdir()
-        write(made, sources, recipe, progress)
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-        try:
-            rename(made, folder)
-        except OSError:
-            # Another process was faster: its result is the same.
-            if not _ready(folder, key(sources, recipe), ours=False):
-                raise
+    try:
+        with replacing(folder) as made:
+            made.mkdir()
+            write(made, sources, recipe, progress)
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+    except OSError:
+        # Another process was faster: its result is the same.
+        if not _ready(folder, key(sources, recipe), ours=False):
+            raise
