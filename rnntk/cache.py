@@ -9,11 +9,7 @@ from rnntk.errors import UsageError
 
 
 def cache_dir() -> Path:
-    """The cache directory: `$RNNTK_CACHE`, else the user's cache folder.
-
-    Raises:
-        UsageError: neither is there.
-    """
+    """`$RNNTK_CACHE`, else the user's cache folder. Raises `UsageError` if the user has no home folder."""
     if named := os.environ.get("RNNTK_CACHE"):
         return Path(named)
     import platformdirs

@@ -7,10 +7,7 @@ import sys
 
 
 def check_backend() -> None:
-    """Replace the backend that `MPLBACKEND` names, as notebooks do, if it is not installed.
-
-    Matplotlib refuses to be imported then, and Keras imports it too.
-    """
+    """Replace the backend in `MPLBACKEND` if it is not installed: Matplotlib, also in Keras, could not be imported."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:

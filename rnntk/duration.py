@@ -6,13 +6,10 @@ import re
 
 
 def parse(text: str) -> float:
-    """Seconds of a time such as `90`, `90s`, `2m` or `1h30m`.
+    """Seconds of a time such as `90`, `90s`, `2m` or `1h30m`. Raises `ValueError` if it is no such time.
 
     >>> parse("1h30m")
     5400.0
-
-    Raises:
-        ValueError: not a time; the message says how to write one.
     """
     text = text.strip()
     if re.fullmatch(r"(?:\d+[hm])+\d+(?:\.\d+)?", text):

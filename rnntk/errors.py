@@ -1,7 +1,6 @@
-"""The errors a user can meet.
+"""The errors for the user.
 
-Every message says what happened and what to do about it, because it is printed as it stands: the
-command line turns an `RnntkError` into one message and an exit code, never into a traceback
+A message says what happened and what to do. The command line prints it with an exit code and without a traceback
 (unless `RNNTK_DEBUG=1`).
 """
 
@@ -18,7 +17,7 @@ _FIELD = re.compile(r"`([a-z_]+)`")
 
 
 class RnntkError(Exception):
-    """Something failed. The text is the message for the user.
+    """Something failed; the text is the message for the user.
 
     Example:
         >>> try:
@@ -27,14 +26,11 @@ class RnntkError(Exception):
         ...     print(error)
         units must be at least 1 and at most 65,536, got 0.
 
-    Names of settings stand in backquotes (`` `units` must be at least 1 ``). `str` leaves the quotes out; the
-    command line puts the option there instead.
-
-    Attributes:
-        exit_code: of the process: 1 failed, 2 wrong usage, 128 + signal if interrupted.
+    Names of settings are in backquotes (`` `units` must be at least 1 ``). `str` drops the quotes; the command line
+    puts the option there.
     """
 
-    exit_code = 1
+    exit_code = 1  # of the process: 1 failed, 2 wrong usage, 128 + signal if interrupted
 
     def __str__(self) -> str:
         return self.render(lambda name: name)
@@ -45,7 +41,7 @@ class RnntkError(Exception):
 
 
 class UsageError(RnntkError):
-    """A flag, setting or name is wrong: out of range, unknown, or at odds with another."""
+    """An option, setting or name is wrong: out of range, unknown, or in conflict with another."""
 
     exit_code = 2
 
@@ -55,19 +51,11 @@ class DataError(RnntkError):
 
 
 class EmptyError(DataError):
-    """There is no text at all in a file."""
+    """A file has no text."""
 
 
 class EncodingError(DataError):
-    """The bytes cannot be decoded as text.
-
-    Args:
-        message: what is wrong, and what always helps.
-        or_replace: what helps as well where `--errors replace` can be given.
-
-    Attributes:
-        message: the text without `or_replace`.
-    """
+    """The bytes cannot be decoded as text; `or_replace` is the part of the message for `--errors replace`."""
 
     def __init__(self, message: str, or_replace: str = "") -> None:
         super().__init__(message + or_replace)
@@ -75,7 +63,7 @@ class EncodingError(DataError):
 
 
 class CorpusError(DataError):
-    """A corpus cannot be had from any of its sources."""
+    """A corpus is not available from any of its sources."""
 
 
 class RunError(RnntkError):
@@ -83,16 +71,11 @@ class RunError(RnntkError):
 
 
 class TrainingError(RnntkError):
-    """Training cannot go on: the loss is not a number, the disk is full."""
+    """Training cannot continue: the loss is not finite, the disk is full."""
 
 
 class Interrupted(RnntkError):
-    """Training was stopped by a signal, after it had saved.
-
-    Args:
-        message: what to type to go on.
-        signal_number: 2 (SIGINT) or 15 (SIGTERM); the exit code is 128 more.
-    """
+    """Training was stopped by signal 2 (SIGINT) or 15 (SIGTERM), after it had saved."""
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
@@ -100,7 +83,7 @@ class Interrupted(RnntkError):
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:
-    """The choice most like `name`, or None if none is close.
+    """The choice most similar to `name`, or None if none is close.
 
     >>> nearest("linux_kernal", ["linux_kernel", "mnist"])
     'linux_kernel'
@@ -110,7 +93,7 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """A question that names the nearest choice, or nothing if none is close.
+    """A question with the nearest choice, or nothing if none is close.
 
     >>> did_you_mean("linux_kernal", ["linux_kernel", "mnist"])
     " Did you mean 'linux_kernel'?"
@@ -120,7 +103,7 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
 
 
 def quoted(*words: str) -> str:
-    """Words of a command as they can be pasted into a shell."""
+    """Words of a command, quoted for the shell."""
     if os.name == "nt":
         import subprocess  # only here: every command imports this module
 
@@ -129,7 +112,7 @@ def quoted(*words: str) -> str:
 
 
 def shown(path: Path) -> str:
-    """A path as it can be pasted into a shell: relative where that is shorter, quoted where it must be."""
+    """A path quoted for the shell, relative if that is shorter."""
     try:
         relative = os.path.relpath(path)
     except ValueError:  # another drive on Windows

@@ -1,7 +1,7 @@
-"""Files and folders written aside and renamed, so that a crash leaves the old one or the new one, never half of one.
+"""Files and folders written aside and renamed, so that a crash leaves either the old or the new one.
 
-Unfinished files lie in a folder `.rnntk-<machine>-<process>-<start>-<n>.tmp` beside their target. The next write beside
-it removes those whose process has died.
+Unfinished files are in a folder `.rnntk-<machine>-<process>-<start>-<n>.tmp` beside their target. The next write there
+removes those of dead processes.
 """
 
 from __future__ import annotations
@@ -31,12 +31,7 @@ _numbers = itertools.count()
 
 
 class DiskRefused(TrainingError):
-    """A disk is full, read-only, forbidden or failing.
-
-    Attributes:
-        problem: the path and the reason; a sentence.
-        cure: what to do to the disk, without a full stop.
-    """
+    """A disk is full, read-only, forbidden or failing: `problem` is a sentence, `cure` one without its full stop."""
 
     def __init__(self, problem: str, cure: str) -> None:
         super().__init__(f"{problem} {cure}.")
@@ -47,16 +42,11 @@ class DiskRefused(TrainingError):
 def disk_errors(
     path: Path, *, advice: str | None = None, error: type[RnntkError] = TrainingError
 ) -> Iterator[None]:
-    """Turn an `OSError` into one message: which path could not be written, why, and what to do.
-
-    Args:
-        path: what is written.
-        advice: what to do about it; None for the cure alone.
-        error: the class to raise where advice is given.
+    """Turn an `OSError` into a message: the path that could not be written, why, and what to do.
 
     Raises:
-        DiskRefused: no advice is given.
-        RnntkError: advice is given; of class `error`.
+        RnntkError: of class `error`, if there is `advice`.
+        DiskRefused: if there is none; the message then says what to do to the disk.
     """
     try:
         yield
@@ -73,14 +63,9 @@ def disk_errors(
 
 @contextmanager
 def scratch(parent: Path) -> Iterator[Path]:
-    """A new folder in `parent` for what is unfinished, removed in the end.
-
-    Raises:
-        OSError: it cannot be made.
-    """
+    """A new folder in `parent` for unfinished files, removed in the end."""
     remove_stale(parent)
-    name = f".rnntk-{_machine()}-{os.getpid()}-{_START}-{next(_numbers)}.tmp"
-    folder = parent / name
+    folder = parent / f".rnntk-{_machine()}-{os.getpid()}-{_START}-{next(_numbers)}.tmp"
     folder.mkdir()
     try:
         yield folder
@@ -90,12 +75,9 @@ def scratch(parent: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path of the same name to write a file or folder to, which takes the place of `path` when the block succeeds.
+    """A path to write a file or folder to, which replaces `path` when the block succeeds.
 
     An older folder at `path` must be removed within the block.
-
-    Raises:
-        OSError: it cannot be written or renamed.
     """
     with scratch(path.parent) as folder:
         made = folder / path.name
@@ -106,10 +88,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def rename(source: Path, target: Path) -> None:
     """Rename a file or folder, replacing a file or an empty folder.
 
-    On Windows it is tried again for a second while another program, such as a virus scanner, holds one of them open.
-
-    Raises:
-        OSError: it cannot be renamed.
+    Windows refuses while another program, such as a virus scanner, has one of them open: it is retried for a second.
     """
     for wait in _RENAME_WAITS:
         with suppress(PermissionError):
@@ -120,63 +99,40 @@ def rename(source: Path, target: Path) -> None:
 
 
 def write_bytes(
-    path: Path,
-    data: bytes,
-    *,
-    advice: str | None = None,
-    error: type[RnntkError] = TrainingError,
+    path: Path, data: bytes, *, advice: str | None = None, error: type[RnntkError] = TrainingError
 ) -> None:
     """Write a file that survives a power cut: synced, renamed to `path`, and its folder synced.
 
-    Args:
-        path: the file; it is replaced, or written to where it is a device or a pipe.
-        data: its content.
-        advice: see `disk_errors`.
-        error: see `disk_errors`.
-
-    Raises:
-        RnntkError: the disk refuses it, see `disk_errors`.
+    The data goes straight to a device or a pipe. `advice` and `error` are those of `disk_errors`.
     """
     with disk_errors(path, advice=advice, error=error):
         if path.exists() and not path.is_file():
             path.write_bytes(data)
             return
-        path = path.resolve()  # of a symbolic link, the file it names is replaced
+        path = path.resolve()  # replace the file that a symbolic link names
         with replacing(path) as made:
             _write_synced(made, data)
         _sync_folder(path.parent)
 
 
 def write_json(path: Path, value: Any, *, advice: str | None = None) -> None:
-    """Write a JSON document as `write_bytes` writes a file."""
+    """Write a JSON document by `write_bytes`."""
     write_bytes(path, (json_text(value, indent=2) + "\n").encode(), advice=advice)
 
 
 def printable(name: str) -> str:
-    """The name without what UTF-8 does not hold, which the name of a file may have."""
+    """A file name without characters that UTF-8 cannot encode."""
     return name.encode("utf-8", "replace").decode()
 
 
 def json_text(value: Any, **layout: Any) -> str:
-    """A JSON document that UTF-8 can hold: lone surrogates, as names of files may have, are escaped.
-
-    Args:
-        value: the document.
-        layout: `indent` and `separators`, as of `json.dumps`.
-    """
+    """A JSON document with lone surrogates, as file names may have, escaped for UTF-8."""
     text = json.dumps(value, ensure_ascii=False, **layout)
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
-    """Write a folder of files, synced, so that it is there whole or not at all.
-
-    An older folder of the same name is replaced; a crash after its removal leaves neither, and the next run of the
-    same step writes it again.
-
-    Raises:
-        DiskRefused: the disk refuses it.
-    """
+    """Write a folder of files, synced and renamed, in place of an older one. Raises `DiskRefused`."""
     with disk_errors(path):
         with replacing(path) as made:
             made.mkdir()
@@ -189,10 +145,10 @@ def write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove what processes left in `folder` that were killed while they wrote there.
+    """Remove the unfinished files of dead processes from `folder`.
 
-    A process of this machine counts as dead when it no longer runs. Of other machines (and on Windows, where asking is
-    not safe) a temporary is removed after a day without a write.
+    Those of other machines (and on Windows, which has no safe test for a process) are removed a day after their last
+    write.
     """
     for path in folder.glob(".rnntk-*.tmp"):
         if (found := _SCRATCH.fullmatch(path.name)) and _is_stale(path, *found.groups()):
@@ -205,23 +161,25 @@ def _is_stale(path: Path, machine: str, process: str, start: str) -> bool:
             return start != _START
         try:
             os.kill(int(process), 0)
-        except ProcessLookupError:
-            return True
-        except (OSError, OverflowError):
+        except OSError as error:
+            return isinstance(error, ProcessLookupError)
+        except OverflowError:
             pass
         return False
     try:
         newest = max(p.stat().st_mtime for p in (path, *path.rglob("*")))
-    except OSError:  # it is being written or removed at this moment
+    except OSError:  # it is just being written or removed
         return False
     return time.time() - newest > _STALE_SECONDS
 
 
 @functools.cache
 def _machine() -> str:
-    """Eight hex digits for this machine, or container, in which a process id means one process."""
+    """Eight hex digits for this machine or container, in which a process id is unique."""
     name = os.uname().nodename if os.name == "posix" else os.environ.get("COMPUTERNAME", "")
-    with suppress(OSError):  # Linux only: containers of one host name have process ids of their own
+    with suppress(
+        OSError
+    ):  # Linux only: containers with the same host name have their own process ids
         name += str(Path("/proc/self/ns/pid").readlink())
     return f"{zlib.crc32(name.encode()):08x}"
 
@@ -234,7 +192,7 @@ def _write_synced(path: Path, data: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` durable; nothing on Windows, where folders cannot be opened."""
+    """Make a rename in `folder` durable; Windows cannot open folders for that."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -1,8 +1,4 @@
-"""A corpus card: a TOML file that describes a corpus and lists its sources.
-
-The cards of the built-in corpora are in `cards/`; a user's own card is read the same way, by path.
-Unknown keys are errors, so that a misspelt one is not ignored.
-"""
+"""A corpus card: a TOML file that describes a corpus and its sources. Unknown keys are errors."""
 
 from __future__ import annotations
 
@@ -16,28 +12,20 @@ from typing import Any
 from rnntk.config.files import read_toml
 from rnntk.errors import UsageError, did_you_mean
 
-KINDS = ("text", "images")
-NEWLINES = ("lf", "crlf", "mixed")
 UNKNOWN_LICENCE = "LicenseRef-unknown"
 
 _TARGET_KEY = {"url": "url", "file": "path", "system": "builder", "generated": "builder"}
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+_CHOICES = {"kind": ("text", "images"), "newline": ("", "lf", "crlf", "mixed")}
 
 
 @dataclass(frozen=True)
 class CardSource:
-    """One source of a corpus, asked after the data folders and the cache.
+    """One source of a corpus, tried after the data folders and the cache."""
 
-    Attributes:
-        kind: `url`, `file` (a path beside the card), `system` (built from files of this machine) or
-            `generated` (made by code).
-        target: the URL, the path, or the name of the builder.
-        member: for a `url` that is a tar or zip archive, the file inside it that is wanted.
-    """
-
-    kind: str
-    target: str
-    member: str = ""
+    kind: str  # `url`, `file`, `system` (made from files of this machine) or `generated` (by code)
+    target: str  # the URL, the path, or the name of the builder
+    member: str = ""  # the file to take from a tar or zip archive at a `url`
 
     @property
     def needs_network(self) -> bool:
@@ -47,49 +35,27 @@ class CardSource:
 
 @dataclass(frozen=True)
 class Card:
-    """A corpus as its card describes it.
+    """A corpus as its card describes it."""
 
-    Attributes:
-        name: on the command line, and of its folder in a data folder.
-        title: one line for a reader.
-        kind: `text` or `images`.
-        language: BCP 47 tag; `und` when it is not stated.
-        sources: in order of preference, after the data folders and the cache.
-        files: its possible names in `<data folder>/<name>/`; the first that exists is used.
-        sha256: of the raw bytes, 64 hex digits; empty when the bytes differ between machines.
-        bytes: the size; exact when `sha256` is set, else about; 0 when unknown.
-        arrays: for images, SHA-256 of each array's bytes (`x_train`, ...); empty: not checked.
-        encoding: of the text, stated; empty: to be detected.
-        newline: `lf`, `crlf` or `mixed`, as a fact; empty when not stated.
-        preprocessor: the default one.
-        prime: default prompt for sampling; may be empty.
-        licence: an SPDX expression or `LicenseRef-unknown`.
-        redistributable: whether the licence lets it be passed on.
-        needs_consent: whether it is downloaded only with `accept_licence`.
-        homepage: where to read more.
-        config: name of the TOML in `configs/` whose settings are the defaults of this corpus.
-        note: one or two sentences on the corpus and its use.
-    """
-
-    name: str
-    sources: tuple[CardSource, ...]
-    title: str = ""
-    kind: str = "text"
-    language: str = "und"
-    files: tuple[str, ...] = ("input.txt", "rawtext.txt")
-    sha256: str = ""
-    bytes: int = 0
-    arrays: tuple[tuple[str, str], ...] = ()
-    encoding: str = ""
-    newline: str = ""
-    preprocessor: str = "plain"
-    prime: str = ""
-    licence: str = UNKNOWN_LICENCE
+    name: str  # on the command line, and of its folder in a data folder
+    sources: tuple[CardSource, ...]  # in order of preference
+    title: str = ""  # one line for a reader
+    kind: str = "text"  # or `images`
+    language: str = "und"  # BCP 47 tag
+    files: tuple[str, ...] = ("input.txt", "rawtext.txt")  # names in the data folder, in order
+    sha256: str = ""  # of the raw bytes, 64 hex digits; empty if they differ between machines
+    bytes: int = 0  # exact with `sha256`, else approximate; 0 if unknown
+    arrays: tuple[tuple[str, str], ...] = ()  # SHA-256 of each array (`x_train`, ...) of images
+    encoding: str = ""  # of the text; empty: to be detected
+    newline: str = ""  # `lf`, `crlf` or `mixed`, as a fact
+    preprocessor: str = "plain"  # the default one
+    prime: str = ""  # default prompt
+    licence: str = UNKNOWN_LICENCE  # an SPDX expression
     redistributable: bool = False
-    needs_consent: bool = False
+    needs_consent: bool = False  # downloaded only with `accept_licence`
     homepage: str = ""
-    config: str = ""
-    note: str = ""
+    config: str = ""  # name of the TOML in `configs/` with its default settings
+    note: str = ""  # one or two sentences on its use
 
     @property
     def size(self) -> str:
@@ -109,11 +75,7 @@ _KEYS = (*_PLAIN, "files", "arrays", "sources")
 
 
 def read_card(path: Path) -> Card:
-    """Read and check a card; a relative `path` of a `file` source starts beside it.
-
-    Raises:
-        UsageError: the file is missing, is not TOML, or has a key or value that a card cannot have (with the nearest).
-    """
+    """Read a card; the `path` of a `file` source is relative to it. Raises `UsageError` if it is missing or wrong."""
     table = read_toml(path)
     try:
         return _card(table, path)
@@ -129,15 +91,18 @@ def _card(table: Mapping[str, Any], path: Path) -> Card:
     if "name" not in values:
         raise UsageError('it has no name; add a line such as: name = "my_novel"')
     _check_value("name", values["name"], r"[A-Za-z0-9][A-Za-z0-9_-]*", "letters, digits, _ and -")
-    _check_value(
-        "sha256", values.get("sha256", ""), r"([0-9a-f]{64})?", "64 hex digits, small letters"
-    )
-    _check_choice("kind", values.get("kind", "text"), KINDS)
-    if values.get("newline"):
-        _check_choice("newline", values["newline"], NEWLINES)
+    sha256 = values.get("sha256", "")
+    _check_value("sha256", sha256, "([0-9a-f]{64})?", "64 hex digits, small letters")
+    for key, choices in _CHOICES.items():
+        _check_choice(key, values.get(key, choices[0]), choices)
     values.setdefault("title", values["name"])
     if "files" in table:
-        values["files"] = _file_names(_typed(table, "files", list))
+        values["files"] = tuple(_typed(table, "files", list))
+        for name in values["files"]:
+            if not isinstance(name, str) or not name or Path(name).name != name:
+                raise UsageError(f"files holds plain file names, not {name!r}")
+        if not values["files"]:
+            raise UsageError("files must name at least one file")
     elif values.get("kind") == "images":
         values["files"] = (f"{values['name']}.npz",)
     if "arrays" in table:
@@ -159,21 +124,10 @@ def _source(table: Any, card_path: Path) -> CardSource:
         raise UsageError(f'a source of kind "{kind}" needs the key {key}')
     target = _typed(table, key, str)
     if kind == "url":
-        _check_value(
-            "url", target, r"(https?|file):.+", "a URL that begins with https:, http: or file:"
-        )
+        _check_value(key, target, "(https?|file):.+", "a URL with https:, http: or file:")
     if kind == "file":
         target = str(card_path.parent / Path(target).expanduser())
     return CardSource(str(kind), target, _typed(table, "member", str) if "member" in table else "")
-
-
-def _file_names(names: list[Any]) -> tuple[str, ...]:
-    for name in names:
-        if not isinstance(name, str) or not name or Path(name).name != name:
-            raise UsageError(f"files holds plain file names, not {name!r}")
-    if not names:
-        raise UsageError("files must name at least one file")
-    return tuple(names)
 
 
 def _check_keys(table: Mapping[str, Any], known: Collection[str]) -> None:
@@ -183,17 +137,14 @@ def _check_keys(table: Mapping[str, Any], known: Collection[str]) -> None:
             raise UsageError(f"unknown key {key}.{hint}")
 
 
+_KIND_NAMES = {str: "text in quotes", bool: "true or false", int: "a whole number", list: "a list"}
+
+
 def _typed(table: Mapping[str, Any], key: str, kind: type) -> Any:
     value = table[key]
-    # In Python True is an int, in a card it is not.
-    if not isinstance(value, kind) or (kind is int and (value is True or value is False)):
-        names = {
-            str: "text in quotes",
-            bool: "true or false",
-            int: "a whole number",
-            list: "a list",
-        }
-        raise UsageError(f"{key} must be {names.get(kind, 'a table')}, not {value!r}")
+    # True is an int in Python, but not in a card.
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise UsageError(f"{key} must be {_KIND_NAMES.get(kind, 'a table')}, not {value!r}")
     return value
 
 
@@ -204,6 +155,7 @@ def _check_value(key: str, value: str, pattern: str, meaning: str) -> None:
 
 def _check_choice(key: str, value: str, choices: Collection[str]) -> None:
     if value not in choices:
+        listed = ", ".join(filter(None, choices))
         raise UsageError(
-            f"{key} must be one of {', '.join(choices)}, not {value!r}.{did_you_mean(value, choices)}"
+            f"{key} must be one of {listed}, not {value!r}.{did_you_mean(value, choices)}"
         )

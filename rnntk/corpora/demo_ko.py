@@ -1,9 +1,8 @@
-"""Korean text from a grammar and a seed, so that the whole Hangul path runs without a download.
+"""Korean text from a grammar and a seed, to try the whole Hangul path without a download.
 
-Short tales with talk, chat, diary pages and letters, in CRLF lines. Nobody wrote them: each
-sentence is drawn from a pattern whose words agree in sound (particles and endings, see `korean`)
-and in kind (people read books, clouds hang over the sea). Some lines hold lone jamo and symbols, as
-real ones do.
+Short tales with dialogue, chats, diary pages and letters, in CRLF lines. The words of a sentence agree in sound
+(particles and endings, see `korean`) and in kind (people read books, clouds hang over the sea). Some lines hold lone
+jamo and symbols, as real ones do.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import functools
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from rnntk.config import read_toml
 from rnntk.corpora.korean import Noun, Predicate
@@ -21,50 +20,37 @@ from rnntk.corpora.system import Built
 
 SEED = 0
 BYTES = 200_000
-VERSION = 1
-"""Raised when the grammar or the words change, so that results name what they were measured on."""
+VERSION = 1  # raised when the grammar or the words change, so that results name their data
 
 T = TypeVar("T")
 
 
 class Words:
-    """The words of `demo_ko_words.toml`.
-
-    Attributes:
-        lists: `adverbs`, `times`, ... by name.
-        names: of people.
-        nouns: by kind: PEOPLE, ANIMALS, PLACES, FOODS, THINGS.
-        traits: adjectives that suit the nouns of each kind.
-        skies: what comes over a place (비가), with its verb.
-        actions: verbs with the objects they are done to.
-        motions: verbs of going to a place.
-        doings: verbs without an object.
-    """
+    """The words of `demo_ko_words.toml`: lists by name, people, and words with those that suit them."""
 
     def __init__(self) -> None:
         data = read_toml(Path(__file__).with_name("demo_ko_words.toml"))
         self.names = _nouns(data.pop("names"))
         self.nouns = {kind: _nouns(text) for kind, text in data.pop("nouns").items()}
-        self.traits = {
-            kind: [Predicate.parse(forms) for forms in traits]
-            for kind, traits in data.pop("traits").items()
-        }
-        self.skies = [
-            (subject, Predicate.parse(forms)) for subject, forms in data.pop("skies").items()
-        ]
+        self.traits = {kind: _predicates(forms) for kind, forms in data.pop("traits").items()}
+        self.skies = [(what, Predicate.parse(forms)) for what, forms in data.pop("skies").items()]
         self.actions = [
             (
                 Predicate.parse(forms),
-                [n for word in _nouns(text) for n in self.nouns.get(word, [word])],
+                [noun for word in _nouns(text) for noun in self.nouns.get(word, [word])],
             )
             for forms, text in data.pop("actions").items()
         ]
-        self.motions, self.doings = (
-            [Predicate.parse(forms) for forms in data.pop(name)] for name in ("motions", "doings")
-        )
-        self.lists: dict[str, list[str]] = {
-            name: text.split() if isinstance(text, str) else text for name, text in data.items()
+        self.patterns: dict[str, Any] = data.pop("patterns")
+        self.lists: dict[str, list[Any]] = {
+            "skies": self.skies,
+            **{name: _predicates(data.pop(name)) for name in ("motions", "doings")},
+            **{n: text.split() if isinstance(text, str) else text for n, text in data.items()},
         }
+
+
+def _predicates(forms: list[str]) -> list[Predicate]:
+    return list(map(Predicate.parse, forms))
 
 
 def _nouns(text: str) -> list[Noun]:
@@ -78,7 +64,7 @@ def words() -> Words:
 
 
 def make(seed: int = SEED, size: int = BYTES) -> str:
-    """The text: whole pieces until they are `size` bytes of UTF-8, with CRLF line ends."""
+    """The text: whole pieces up to at least `size` bytes of UTF-8, with CRLF line ends."""
     writer = _Writer(random.Random(seed))
     pieces: list[str] = []
     done = 0
@@ -91,17 +77,19 @@ def make(seed: int = SEED, size: int = BYTES) -> str:
 
 def build() -> Built:
     """The text as bytes of UTF-8."""
-    return Built(
-        make().encode(),
-        f"Korean text made by rnntk from a grammar (version {VERSION}, seed {SEED})",
-    )
+    detail = f"Korean text made by rnntk from a grammar (version {VERSION}, seed {SEED})"
+    return Built(make().encode(), detail)
+
+
+class _Action(NamedTuple):
+    """A verb and its object, marked as one: (읽다, "책을")."""
+
+    verb: Predicate
+    what: str
 
 
 class _Writer:
-    """Draws sentences.
-
-    Only `Random.random` is used: Python promises that its numbers stay the same.
-    """
+    """Samples sentences with `Random.random` alone, whose numbers are the same in every Python."""
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
@@ -134,21 +122,23 @@ class _Writer:
     def person(self) -> Noun:
         return self.pick(self.words.names) if self.chance(0.4) else self.noun("PEOPLE")
 
-    def action(self) -> tuple[Predicate, str]:
-        """A verb and the object it is done to, marked as one: (읽다, "책을")."""
+    def action(self) -> _Action:
         verb, objects = self.pick(self.words.actions)
-        return verb, f"{self.pick(objects):을/를}"
+        return _Action(verb, f"{self.pick(objects):을/를}")
+
+    def place(self) -> Noun:
+        return self.noun("PLACES")
+
+    def object(self) -> Noun:
+        return self.noun("THINGS")
 
     def to_place(self) -> str:
         return f"{self.noun('PLACES', 0.25):으로/로}"
 
     def time(self) -> str:
         count = self.word("sino_numbers")
-        return (
-            self.word("times")
-            .replace("#", str(2 + int(self.rng.random() * 10)))
-            .replace("@", count)
-        )
+        text = self.word("times")
+        return text.replace("#", str(2 + int(self.rng.random() * 10))).replace("@", count)
 
     def counted(self) -> Noun:
         """Some of them: 토끼 세 마리."""
@@ -158,51 +148,37 @@ class _Writer:
             counter = "권"
         return Noun(f"{noun} {self.word('native_numbers')} {counter}")
 
-    # Sentences of a tale; `who` is the one it is about
+    # Sentences of a tale about `who`
 
     def sentence(self, who: Noun) -> str:
-        patterns = (
-            self.did, self.did, self.went, self.went_after, self.did_while, self.went_to_do,
-            self.because, self.there_was, self.was_like, self.together, self.wanted, self.did_not,
-            self.after, self.when, self.someone_who, self.was_someone, self.saw_weather,
-            self.but_then,
-        )  # fmt: skip
-        text = self.pick(patterns)(who)
+        names, *texts = self.pick(self.words.patterns["sentences"])
+        text = self.fill(names, *texts, who=who) if texts else getattr(self, names)(who)
         if self.chance(0.2) and not text.startswith("그러나"):
             return f"{self.time()} {text}"
-        return text
+        return str(text)
 
-    def did(self, who: Noun) -> str:
-        verb, what = self.action()
-        how = f"{self.word('adverbs')} " if self.chance(0.4) else ""
-        return f"{who:은/는} {how}{what} {verb:었다}."
+    def fill(self, names: str, *texts: str, **known: Any) -> str:
+        """One of the texts, with words for the names, which are sampled first, in their order."""
+        for name in names.split():
+            key, _, source = name.partition("=")
+            source = source or key
+            if "," in source:
+                known[key] = self.pick(source.split(","))
+            elif source in self.words.lists:
+                known[key] = self.word(source)
+            elif source in self.nouns:
+                known[key] = self.bare(source)
+            elif source in ("thing", "trait"):
+                known[key] = (self.bare if source == "thing" else self.trait)(known["kind"])
+            else:
+                known[key] = getattr(self, source)()
+        return (self.pick(texts) if len(texts) > 1 else texts[0]).format_map(known)
 
-    def went(self, who: Noun) -> str:
-        return f"{who:은/는} {self.to_place()} {self.pick(self.words.motions):었다}."
+    def how(self) -> str:
+        return f"{self.word('adverbs')} " if self.chance(0.4) else ""
 
-    def went_after(self, who: Noun) -> str:
-        verb, what = self.action()
-        move = self.pick(self.words.motions)
-        return f"{who:은/는} {what} {verb:고} {self.to_place()} {move:었다}."
-
-    def did_while(self, who: Noun) -> str:
-        verb, what = self.action()
-        return f"{who:은/는} {what} {verb:으면서} {self.pick(self.words.doings):었다}."
-
-    def went_to_do(self, who: Noun) -> str:
-        verb, what = self.action()
-        move = self.pick(self.words.motions)
-        return f"{who:은/는} {what} {verb:으려고} {self.to_place()} {move:었다}."
-
-    def because(self, who: Noun) -> str:
-        kind = self.pick(["PLACES", "THINGS", "FOODS", "ANIMALS"])
-        cause = f"{self.bare(kind):이/가} {self.trait(kind):어서}"
-        verb, what = self.action()
-        return f"{cause} {who:은/는} {what} {verb:지 않았다}."
-
-    def there_was(self, _who: Noun) -> str:
-        verb = self.pick(["있었다", "있었다", "나타났다", "보였다"])
-        return f"{self.noun('PLACES')}에 {self.counted():이/가} {verb}."
+    def hour(self) -> int:
+        return 1 + int(self.rng.random() * 12)
 
     def was_like(self, _who: Noun) -> str:
         kind = self.pick(list(self.nouns))
@@ -217,32 +193,9 @@ class _Writer:
         verb, what = self.action()
         return f"{who:과/와} {other:은/는} 함께 {what} {verb:었다}."
 
-    def wanted(self, who: Noun) -> str:
-        verb, what = self.action()
-        return f"{who:은/는} {what} {verb:고} 싶었다."
-
-    def did_not(self, who: Noun) -> str:
-        verb, what = self.action()
-        return f"그러나 {who:은/는} {what} {verb:지 않았다}."
-
-    def after(self, who: Noun) -> str:
-        (first, one), (second, two) = self.action(), self.action()
-        return f"{one} {first:은} 뒤 {who:은/는} {two} {second:었다}."
-
-    def when(self, who: Noun) -> str:
-        verb, what = self.action()
-        subject, sky = self.pick(self.words.skies)
-        return f"{who:이/가} {what} {verb:을} 때 {subject} {sky:었다}."
-
-    def someone_who(self, who: Noun) -> str:
-        (verb, what), other = self.action(), self.bare("PEOPLE")
-        deed = self.pick(["만났다", "보았다", "따라갔다", "도왔다", "떠올렸다"])
-        return f"{who:은/는} {what} {verb:는} {other:을/를} {deed}."
-
     def was_someone(self, who: Noun) -> str:
         if self.chance(0.5):
-            what = self.noun("THINGS", 0.8)
-            return f"{who:이/가} 찾은 것은 {what:이었다/였다}."
+            return f"{who:이/가} 찾은 것은 {self.noun('THINGS', 0.8):이었다/였다}."
         return f"{who:은/는} 사실 {self.noun('PEOPLE', 0.7):이었다/였다}."
 
     def saw_weather(self, _who: Noun) -> str:
@@ -251,64 +204,32 @@ class _Writer:
         second = self.pick([place for place in self.nouns["PLACES"] if place != first])
         return f"{first:과/와} {second} 위로 {subject} {verb:었다}."
 
-    def but_then(self, who: Noun) -> str:
-        kind = self.pick(list(self.nouns))
-        what = self.bare(kind)
-        verb, to_what = self.action()
-        trait = self.trait(kind)
-        return f"{what:은/는} {trait:었지만} {who:은/는} {to_what} {verb:었다}."
-
     # Talk
 
     def exchange(self, who: Noun, other: Noun) -> str:
         """A question and its answer, one line each."""
-        question, answer = self.pick([self.asked_where, self.asked_done, self.asked_what,
-                                      self.asked_who, self.proposed])()  # fmt: skip
-        asked = self.pick(["물었다", "다시 물었다", "조용히 물었다", "말을 걸었다"])
-        told = self.pick(
-            ["대답했다", "말했다", "속삭였다", "웃으면서 말했다", "외쳤다", "중얼거렸다"]
-        )
+        names, *texts = self.pick(self.words.patterns["questions"])
+        both = self.fill(names, *texts) if texts else getattr(self, names)()
+        question, answer = both.split("|")
+        asked, told = self.word("asked"), self.word("told")
         if self.chance(0.5):
             asker, teller, between = f"{who:이/가}", f"{other:은/는}", "\n"
         else:
             asker, teller, between = f"하고 {who:이/가}", f"{other:이/가}", " "
         return f"“{question}”{between}{asker} {asked}.\n“{answer}”{between}{teller} {told}."
 
-    def asked_where(self) -> tuple[str, str]:
-        what = self.noun("THINGS")
-        return f"{what:은/는} 어디에 있어요?", f"{self.noun('PLACES')}에 있어요."
-
-    def asked_done(self) -> tuple[str, str]:
+    def asked_who(self) -> str:
         verb, what = self.action()
-        if self.chance(0.5):
-            return f"{what} {verb:었니}?", f"네, 벌써 {verb:었어요}."
-        return f"{what} {verb:었어요}?", f"아니요, 아직 못 {verb:었어요}…"
+        questions = ["거기 누구 없어요?", f"누구 {what} {verb:은} 사람 있어요?", "누구 찾아요?"]
+        question = self.pick(questions)
+        return f"{question}|{self.person():이/가} {self.noun('PLACES', 0.2)}에 있어요."
 
-    def asked_what(self) -> tuple[str, str]:
-        kind = self.pick(["THINGS", "ANIMALS", "FOODS"])
-        noun, trait = self.bare(kind), self.trait(kind)
-        return (
-            self.pick(["이것은 무엇이에요?", "저것은 뭐예요?", "그게 뭐니?"]),
-            f"{noun:이에요/예요}. {self.pick(['정말', '아주'])} {trait:네요}!",
-        )
-
-    def asked_who(self) -> tuple[str, str]:
-        verb, what = self.action()
-        question = self.pick(
-            [
-                "거기 누구 없어요?",
-                f"누구 {what} {verb:은} 사람 있어요?",
-                "누구 찾아요?",
-            ]
-        )
-        return question, f"{self.person():이/가} {self.noun('PLACES', 0.2)}에 있어요."
-
-    def proposed(self) -> tuple[str, str]:
+    def proposed(self) -> str:
         verb, what = self.action()
         name = self.pick(self.words.names)
         if self.chance(0.5):
-            return f"{name:아/야}, {what} {verb:을까요}?", f"좋아요! {what} {verb:고} 싶어요."
-        return f"{name:아/야}, {self.noun('PLACES')}에 가서 {what} {verb:자}.", self.refusal()
+            return f"{name:아/야}, {what} {verb:을까요}?|좋아요! {what} {verb:고} 싶어요."
+        return f"{name:아/야}, {self.noun('PLACES')}에 가서 {what} {verb:자}.|{self.refusal()}"
 
     def refusal(self) -> str:
         kind = self.pick(["PLACES", "FOODS", "THINGS"])
@@ -349,20 +270,7 @@ class _Writer:
         return "\n".join(lines)
 
     def message(self) -> str:
-        verb, what = self.action()
-        kind = self.pick(["FOODS", "PLACES", "THINGS"])
-        thing = self.bare(kind)
-        text = self.pick(
-            [
-                f"나 지금 {self.bare('PLACES'):이야/야}",
-                f"{what} {verb:었어}",
-                f"아직 {what} 못 {verb:었어}",
-                f"{thing:이/가} 진짜 {self.trait(kind):어}",
-                f"내일 {what} {verb:을} 거야",
-                f"{self.bare('PLACES')}에서 {self.bare('PEOPLE')} 봤어",
-                f"{1 + int(self.rng.random() * 12)}시에 {self.bare('PLACES')} 앞에서 만나",
-            ]
-        )
+        text = self.fill(*self.words.patterns["message"])
         mark = self.word("chat_words")
         shape = self.rng.random()
         return mark if shape < 0.12 else f"{mark} {text}" if shape < 0.35 else f"{text} {mark}"
@@ -377,21 +285,6 @@ class _Writer:
 
     def letter(self) -> str:
         to, sender = self.bare("PEOPLE"), self.pick(self.words.names)
-        lines = []
-        for _ in range(3 + int(self.rng.random() * 3)):
-            verb, what = self.action()
-            where, move = self.to_place(), self.pick(self.words.motions)
-            kind = self.pick(list(self.nouns))
-            noun = self.bare(kind)
-            lines.append(
-                self.pick(
-                    [
-                        f"저는 요즘 {what} {verb:습니다}.",
-                        f"{noun:이/가} {self.trait(kind):어서} {what} {verb:었습니다}.",
-                        f"{where} {move:습니다}.",
-                        f"{what} {verb:으면} 꼭 답장해 주세요.",
-                        f"시간이 있으면 {what} {verb:으세요}.",
-                    ]
-                )
-            )
-        return f"{to}께\n\n{' '.join(lines)}\n\n{sender} 드림"
+        count = 3 + int(self.rng.random() * 3)
+        body = " ".join(self.fill(*self.words.patterns["letter"]) for _ in range(count))
+        return f"{to}께\n\n{body}\n\n{sender} 드림"

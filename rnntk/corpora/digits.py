@@ -1,8 +1,7 @@
-"""Digits drawn by code: an image set that needs no download, so that `rnntk mnist` runs offline.
+"""Digits drawn by code, so that `rnntk mnist` runs without a download; not MNIST.
 
-It is not MNIST and does not pretend to be. Each image is the skeleton of a digit, bent at random,
-put through a random affine map (size, slant, turn, shift), drawn with a pen of random width, and
-covered with noise. A linear classifier does not solve it; a recurrent network does.
+Each image is the skeleton of a digit, bent at random, put through a random affine map (size, slant, rotation, shift),
+drawn with a pen of random width, and covered with noise. A linear classifier fails on it; a recurrent network does not.
 """
 
 from __future__ import annotations
@@ -16,15 +15,11 @@ import numpy as np
 from rnntk.config import read_toml
 from rnntk.corpora.system import Built
 
-SIDE = 28
-TRAIN = 10_000
-TEST = 2_000
-SEED = 0
-VERSION = 1
-"""Raised when the drawing changes, so that results name what they were measured on."""
+SIDE, TRAIN, TEST, SEED = 28, 10_000, 2_000, 0
+VERSION = 1  # raised when the drawing changes, so that results name their data
 
-_POINTS = 17  # a skeleton's points: enough for the two bowls of an 8
-_CHUNK = 64  # images drawn at a time: their distances stay in the processor's cache
+_POINTS = 17  # of a skeleton: enough for the two bowls of an 8
+_CHUNK = 64  # images at a time: their distances fit the processor's cache
 
 
 def _arc(
@@ -44,7 +39,7 @@ def _resampled(stroke: list[list[float]], n: int) -> np.ndarray:
 
 
 def _skeletons() -> tuple[np.ndarray, np.ndarray]:
-    """Points of each way of each digit `(10, 2, P, 2)`, and where ink runs on `(10, 2, P-1)`."""
+    """Points of two variants of each digit `(10, 2, P, 2)`, and a mask of the inked segments `(10, 2, P-1)`."""
     points = np.zeros((10, 2, _POINTS, 2))
     inked = np.ones((10, 2, _POINTS - 1), bool)
     data = read_toml(Path(__file__).with_name("digits_strokes.toml"))
@@ -60,11 +55,10 @@ def _skeletons() -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw one image a label.
+    """Draw an image of each label with random choices from `rng`.
 
     Args:
         labels: int `(N,)`, 0 to 9.
-        rng: every random choice comes from it.
 
     Returns:
         uint8 `(N, 28, 28)`, ink up to 255 on a background of 0.
@@ -72,22 +66,18 @@ def draw(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     n = len(labels)
     points, inked = _skeletons()
     way = rng.integers(0, 2, n)
-    curve = points[labels, way]  # (N, P, 2)
-    ink = inked[labels, way]  # (N, P-1)
-    # Bend: slow waves along the pen's way, so that no two shapes are the same.
+    curve, ink = points[labels, way], inked[labels, way]  # (N, P, 2), (N, P-1)
+    # Bend by slow waves along the stroke, so that no two shapes are the same.
     steps = np.linspace(0.0, np.pi, _POINTS)
     for frequency in (1, 2, 3):
         weight = rng.normal(0.0, 0.1 / frequency, (n, 1, 2))
-        curve = (
-            curve
-            + weight * np.cos(frequency * steps + rng.uniform(0, 2 * np.pi, (n, 1)))[..., None]
-        )
+        wave = np.cos(frequency * steps + rng.uniform(0, 2 * np.pi, (n, 1)))
+        curve = curve + weight * wave[..., None]
     curve = curve @ _affine_maps(n, rng)
     curve += rng.uniform(-2.0, 2.0, (n, 1, 2)) + (SIDE - 1) / 2
     images = _distances(curve.astype(np.float32), ink)
-    width = rng.uniform(0.7, 1.6, (n, 1)).astype(np.float32)
-    images -= width
-    # Ink is full inside the pen's width and fades over one pixel at its edge.
+    images -= rng.uniform(0.7, 1.6, (n, 1)).astype(np.float32)  # the pen's width
+    # Full ink inside the pen's width, fading over one pixel at its edge.
     np.clip(1.0 - images, 0.0, 1.0, out=images)
     images *= rng.uniform(0.65, 1.0, (n, 1)).astype(np.float32)
     noise = rng.uniform(0.0, 0.12, (n, 1)).astype(np.float32)
@@ -110,14 +100,11 @@ def _affine_maps(n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _distances(curve: np.ndarray, inked: np.ndarray) -> np.ndarray:
-    """How far each pixel is from the pen's way, in pixels.
+    """Distance of each pixel from the stroke in pixels, float32 `(N, 784)`.
 
     Args:
         curve: float32 `(N, P, 2)`, points in pixels.
         inked: bool `(N, P-1)`, whether the pen is down between a point and the next.
-
-    Returns:
-        float32 `(N, 784)`.
     """
     pixel = np.arange(SIDE, dtype=np.float32)
     px, py = (axis.reshape(1, -1) for axis in np.meshgrid(pixel, pixel))  # (1, 784)
@@ -127,7 +114,7 @@ def _distances(curve: np.ndarray, inked: np.ndarray) -> np.ndarray:
         squared = nearest[rows]
         for k in range(_POINTS - 1):
             a, b = curve[rows, k], curve[rows, k + 1]
-            # A lifted pen touches nothing: its segment is moved far outside the picture.
+            # A lifted pen's segment is moved far outside the picture.
             a, b = (np.where(inked[rows, k, None], point, np.float32(-1e4)) for point in (a, b))
             ax, ay = a[:, :1], a[:, 1:]
             dx, dy = b[:, :1] - ax, b[:, 1:] - ay
@@ -141,10 +128,7 @@ def _distances(curve: np.ndarray, inked: np.ndarray) -> np.ndarray:
 
 
 def make(seed: int = SEED, train: int = TRAIN, test: int = TEST) -> dict[str, np.ndarray]:
-    """The image set: x_train, y_train, x_test, y_test as in MNIST, uint8.
-
-    The test images come from a stream of randomness of their own.
-    """
+    """The image set: x_train, y_train, x_test, y_test as in MNIST, uint8; the test set has its own random stream."""
     arrays = {}
     streams = np.random.SeedSequence(seed).spawn(2)
     for part, count, stream in zip(("train", "test"), (train, test), streams, strict=True):
@@ -159,16 +143,10 @@ def build() -> Built:
     """The set as the bytes of an `.npz`."""
     arrays = make()
     file = io.BytesIO()
-    np.savez(
-        file,
-        x_train=arrays["x_train"],
-        y_train=arrays["y_train"],
-        x_test=arrays["x_test"],
-        y_test=arrays["y_test"],
-    )
+    np.savez(file, **arrays)  # type: ignore[arg-type]
     digest = hashlib.sha256(b"".join(array.tobytes() for array in arrays.values())).hexdigest()
-    return Built(
-        file.getvalue(),
+    detail = (
         f"{TRAIN:,} images to train on and {TEST:,} to test, drawn by rnntk, not MNIST"
-        f" (drawing {VERSION}, seed {SEED}, arrays {digest[:12]})",
+        f" (drawing {VERSION}, seed {SEED}, arrays {digest[:12]})"
     )
+    return Built(file.getvalue(), detail)

@@ -1,12 +1,10 @@
-"""Download one file, check it, and only then let it take its target's place.
+"""Download one file, check it, and only then replace the target.
 
-`keras.utils.get_file` deletes the file it finds when the hash does not match and the new download fails. pooch would
-need most of this around it: it has no limit on the whole time, and its errors are those of `requests`.
+`keras.utils.get_file` deletes the old file before a new download has succeeded; pooch has no limit on the total time.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import http.client
 import shutil
@@ -27,30 +25,27 @@ from rnntk.files import disk_errors, replacing
 CONNECT_SECONDS = 5.0  # for the server to answer, and between its bytes
 TOTAL_SECONDS = 600.0
 
-ANOTHER_CACHE = "Name another folder with RNNTK_CACHE."
-"""Advice for when the cache cannot be written."""
+ANOTHER_CACHE = "Name another folder with RNNTK_CACHE."  # advice for an unwritable cache
 
 _BLOCK = 1 << 16
 _RETRY_SECONDS = 0.5
 
 
 class _PassingError(CorpusError):
-    """A failure that a second try may avoid."""
+    """A failure to retry."""
 
 
 def fetch(url: str, target: Path, *, sha256: str = "", member: str = "") -> None:
-    """Download `url` to `target`, with a second try after a temporary error.
-
-    The proxy environment variables are respected as `urllib` does.
+    """Download `url`, with one retry after a temporary error; proxies are those of `urllib`.
 
     Args:
         url: `http:`, `https:` or `file:`.
-        target: the file to write; its folder is made. It is replaced only by checked bytes.
-        sha256: what the wanted bytes must hash to, 64 hex digits; empty: not checked.
-        member: when the URL is a tar or zip archive, the file inside it that is wanted.
+        target: the file; it is replaced only by checked bytes.
+        sha256: to check, 64 hex digits; empty: not checked.
+        member: the file to take from a tar or zip archive.
 
     Raises:
-        CorpusError: the download failed; the text says why, in one sentence.
+        CorpusError: the download failed; the message is the reason.
     """
     try:
         _fetch_once(url, target, sha256, member)
@@ -60,19 +55,17 @@ def fetch(url: str, target: Path, *, sha256: str = "", member: str = "") -> None
 
 
 def _fetch_once(url: str, target: Path, sha256: str, member: str) -> None:
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(disk_errors(target, advice=ANOTHER_CACHE, error=CorpusError))
+    with disk_errors(target, advice=ANOTHER_CACHE, error=CorpusError):
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = stack.enter_context(replacing(target))
-        with part.open("wb") as file:
-            _download(url, file)
-        if member:
-            _extract(part, member)
-        if sha256 and (found := sha256_of(part)) != sha256:
-            raise CorpusError(
-                f"what came is not what the card names: SHA-256 {found}, not {sha256};"
-                " it was discarded"
-            )
+        with replacing(target) as part:
+            with part.open("wb") as file:
+                _download(url, file)
+            if member:
+                _extract(part, member)
+            if sha256 and (found := sha256_of(part)) != sha256:
+                raise CorpusError(
+                    f"what came is not what the card names: SHA-256 {found}, not {sha256}; it was discarded"
+                )
 
 
 def _download(url: str, file: BinaryIO) -> None:
@@ -80,7 +73,7 @@ def _download(url: str, file: BinaryIO) -> None:
     request = urllib.request.Request(url, headers={"User-Agent": f"rnntk/{rnntk.__version__}"})
     done, total = 0, None
     try:
-        # An opener of its own, because the one that urllib shares keeps the proxies of its first use.
+        # A new opener: the shared one keeps the proxies of its first use.
         opener = urllib.request.build_opener()
         with opener.open(request, timeout=CONNECT_SECONDS) as response:
             length = response.headers.get("Content-Length")
@@ -103,7 +96,7 @@ def _download(url: str, file: BinaryIO) -> None:
 
 
 def _connection_error(reason: object, done: int, total: int | None) -> CorpusError:
-    """The message for an error below HTTP."""
+    """The message of an error below HTTP."""
     if isinstance(reason, socket.gaierror):
         return CorpusError("no network: the server's name cannot be looked up")
     if isinstance(reason, ssl.SSLCertVerificationError):
@@ -126,7 +119,7 @@ def _amount(done: int, total: int | None) -> str:
 
 
 def _extract(archive: Path, member: str) -> None:
-    """Put the `member` of a tar or zip archive in the archive's own place."""
+    """Replace a tar or zip archive by its `member`."""
     inner = archive.with_name("member")
     try:
         with inner.open("wb") as file:

@@ -1,8 +1,4 @@
-"""Image sets: MNIST from whatever container it is found in, and the drawn digits.
-
-MNIST is verified by its arrays, not by its file, because the same arrays lie in many containers:
-Keras' `mnist.npz`, the same saved again, and the four IDX files of the original.
-"""
+"""Image sets: MNIST, checked by its arrays, as they are the same in many containers, and the drawn digits."""
 
 from __future__ import annotations
 
@@ -22,8 +18,7 @@ from rnntk.errors import DataError
 if TYPE_CHECKING:
     from rnntk.corpora.search import Resolved
 
-SIDE = 28
-CLASSES = 10
+SIDE, CLASSES = 28, 10
 
 _IDX_NAMES = {
     "x_train": "train-images-idx3-ubyte",
@@ -35,37 +30,24 @@ _IDX_NAMES = {
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images with their labels.
+    """Images and their labels."""
 
-    Attributes:
-        x_train: uint8 `(N, 28, 28)`, 0 is background.
-        y_train: uint8 `(N,)`, 0 to 9.
-        x_test: uint8 `(M, 28, 28)`.
-        y_test: uint8 `(M,)`.
-        name: the corpus, `mnist` or `digits` or that of a user's card.
-        title: what to call it in a report; that of `digits` says that it is not MNIST.
-    """
-
-    x_train: np.ndarray
-    y_train: np.ndarray
+    x_train: np.ndarray  # uint8 (N, 28, 28), 0 is background
+    y_train: np.ndarray  # uint8 (N,), 0 to 9
     x_test: np.ndarray
     y_test: np.ndarray
-    name: str
-    title: str
+    name: str  # of the corpus
+    title: str  # its card's, for reports
 
 
 def load_images(resolved: Resolved) -> ImageSet:
-    """Read and check an image set. Pickled arrays are refused.
-
-    Args:
-        resolved: an `.npz` with x_train, y_train, x_test and y_test, or a folder of IDX files.
-
-    Raises:
-        DataError: the file is damaged, its arrays have the wrong shape, or they are not the ones
-            whose SHA-256 the card names. The file is left as it is.
-    """
+    """Read and check an image set, an `.npz` (without pickles) or a folder of IDX files. Raises `DataError`."""
     path, card = resolved.path, resolved.card
-    arrays = _read_idx_folder(path) if path.is_dir() else _read_npz(path)
+    if path.is_dir():
+        files = zip(_IDX_NAMES, idx_files(path), strict=True)
+        arrays = {name: read_idx(file) for name, file in files}
+    else:
+        arrays = _read_npz(path)
     _check_shapes(arrays, path)
     for name, expected in card.arrays:
         found = hashlib.sha256(arrays[name].tobytes()).hexdigest()
@@ -79,26 +61,21 @@ def load_images(resolved: Resolved) -> ImageSet:
 
 
 def idx_files(folder: Path) -> list[Path]:
-    """The four IDX files of a folder, plain or `.gz`; empty unless all are there."""
-    files = [_idx_file(folder, name) for name in _IDX_NAMES.values()]
-    return [file for file in files if file is not None] if all(files) else []
-
-
-def _idx_file(folder: Path, name: str) -> Path | None:
-    # Some distributions write a point where the original has a hyphen: train-images.idx3-ubyte.
-    for stem in (name, name.replace("-idx", ".idx")):
-        for suffix in ("", ".gz"):
-            if (folder / (stem + suffix)).is_file():
-                return folder / (stem + suffix)
-    return None
+    """The four IDX files of a folder, plain or `.gz`; empty unless all exist."""
+    files: list[Path] = []
+    # Some distributions have a dot for the hyphen: train-images.idx3-ubyte.
+    for name in _IDX_NAMES.values():
+        stems = (folder / name, folder / name.replace("-idx", ".idx"))
+        paths = (Path(f"{stem}{suffix}") for stem in stems for suffix in ("", ".gz"))
+        files += [path for path in paths if path.is_file()][:1]
+    return files if len(files) == len(_IDX_NAMES) else []
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
-        # NumPy leaves a file that it opened itself open when it is not a whole archive.
+        # NumPy does not close a file that it opened itself if it is no archive.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            missing = [name for name in _IDX_NAMES if name not in archive]
-            if missing:
+            if missing := [name for name in _IDX_NAMES if name not in archive]:
                 raise DataError(f"{path} has no array {', '.join(missing)}.")
             return {name: np.ascontiguousarray(archive[name]) for name in _IDX_NAMES}
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -107,23 +84,15 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         ) from None
 
 
-def _read_idx_folder(folder: Path) -> dict[str, np.ndarray]:
-    return {name: read_idx(file) for name, file in zip(_IDX_NAMES, idx_files(folder), strict=True)}
-
-
 def read_idx(path: Path) -> np.ndarray:
-    """Read an IDX file of unsigned bytes, plain or gzip: LeCun's format of the original MNIST.
-
-    Raises:
-        DataError: it is not such a file, or it is cut short.
-    """
+    """Read an IDX file of unsigned bytes, plain or gzip (the format of the original MNIST); else `DataError`."""
     try:
         data = path.read_bytes()
         if data.startswith(b"\x1f\x8b"):  # its name may say otherwise
             data = gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
-    # Two zero bytes, the type (8: unsigned byte), the number of dimensions, then each, big-endian.
+    # Two zero bytes, the type (8: unsigned byte), the number of dimensions, then each of them, big-endian.
     if len(data) < 4 or data[:3] != b"\0\0\x08" or len(data) < 4 + 4 * data[3]:
         raise DataError(f"{path} is not an IDX file of unsigned bytes.")
     shape = struct.unpack_from(f">{data[3]}I", data, 4)

@@ -1,7 +1,6 @@
-"""Korean word endings: particles that follow the sound of a word, and the forms of verbs.
+"""Korean word endings: particles that depend on the word's last sound, and verb forms.
 
-A precomposed syllable is U+AC00 + (initial * 21 + vowel) * 28 + final, where final 0 is none, so a
-final consonant is added, taken away and asked for by arithmetic.
+A syllable is U+AC00 + (initial * 21 + vowel) * 28 + final (0: none), so finals are read and changed by arithmetic.
 """
 
 from __future__ import annotations
@@ -14,11 +13,7 @@ _RIEUL, _PIEUP, _SSANG_SIOT = 8, 17, 20
 
 
 def final_of(word: str) -> int:
-    """The index of the last syllable's final consonant, 0 when it ends in a vowel.
-
-    Raises:
-        ValueError: the word does not end in a Hangul syllable.
-    """
+    """The index of the last syllable's final consonant, 0 for none; `ValueError` if it is not Hangul."""
     last = ord(word[-1])
     if not _FIRST <= last <= _LAST:
         raise ValueError(f"{word!r} does not end in a Hangul syllable")
@@ -28,8 +23,8 @@ def final_of(word: str) -> int:
 class Noun(str):
     """A word that ends in a Hangul syllable.
 
-    Formatting adds a particle, given in its forms after consonants and after vowels: `은/는`, `이/가`, `을/를`,
-    `과/와`, `으로/로`, `이었다/였다`, `아/야`. Those that begin with 으 take the vowel form after ㄹ too.
+    The format is a particle in its forms after consonants and after vowels: `은/는`, `이/가`, `을/를`, `과/와`,
+    `으로/로`, `이었다/였다`, `아/야`. One that begins with 으 has the vowel form after ㄹ too.
 
     >>> f"{Noun('책'):을/를} {Noun('차'):을/를} {Noun('물'):으로/로}"
     '책을 차를 물로'
@@ -47,39 +42,32 @@ class Noun(str):
 
 
 def _with_final(word: str, final: int) -> str:
-    """The word, whose last syllable is open, closed by a final consonant."""
+    """The word with a final consonant on its last syllable, which has none."""
     assert final_of(word) == 0, word
     return word[:-1] + chr(ord(word[-1]) + final)
 
 
 def _without_rieul(word: str) -> str:
-    """The word without a final ㄹ, as before endings in ㄴ, ㅂ and ㅅ: 만들 -> 만드."""
+    """The word without a final ㄹ, as before ㄴ, ㅂ and ㅅ: 만들 -> 만드."""
     return word[:-1] + chr(ord(word[-1]) - _RIEUL) if final_of(word) == _RIEUL else word
 
 
 @dataclass(frozen=True)
 class Predicate:
-    """A verb or an adjective, from the three bases that all of its forms are made of.
-
-    Formatting gives a form, by its ending as grammars write it:
+    """A verb or an adjective, as the three bases of all its forms. The format is an ending:
 
     >>> eat, make, hear = map(Predicate.parse, ("먹 먹어", "만들 만들어", "듣 들어 들으"))
     >>> f"{eat:고} {eat:었다} {make:는} {make:은} {hear:을까요} {hear:습니다} {hear:으면서}"
     '먹고 먹었다 만드는 만든 들을까요 듣습니다 들으면서'
-
-    Attributes:
-        stem: before endings in ㄱ, ㅈ, ㄷ: 듣(고), 돕(지만), 만들(고).
-        infinitive: with 아/어 in it: 들어, 도와, 만들어. Contracted where it is usual: 가, 와, 해.
-        soft: before endings that begin with 으 after consonants: 들으(면), 도우(면), 만들(면).
     """
 
-    stem: str
-    infinitive: str
-    soft: str
+    stem: str  # before ㄱ, ㅈ, ㄷ: 듣(고), 돕(지만), 만들(고)
+    infinitive: str  # with 아/어, contracted where usual: 들어, 도와, 만들어, 가, 해
+    soft: str  # before endings with 으 after consonants: 들으(면), 도우(면), 만들(면)
 
     @classmethod
     def parse(cls, text: str) -> Predicate:
-        """From `stem infinitive [soft]`; the regular soft base is found from the stem.
+        """From `stem infinitive [soft]`; a regular soft base follows from the stem.
 
         >>> Predicate.parse("먹 먹어").soft, Predicate.parse("듣 들어 들으").soft
         ('먹으', '들으')

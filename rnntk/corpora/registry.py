@@ -1,19 +1,19 @@
-"""Find a corpus: which cards there are, and where each corpus comes from on this machine.
+"""Find a corpus: the cards, and the source of each corpus on this machine.
 
-The order is: data folders (`data_dir`, `$RNNTK_DATA`, `./data`), the cache, then the card's own
-sources in its order. The first that answers is used, and `Resolved` says which.
+The order is: data folders (`data_dir`, `$RNNTK_DATA`, `./data`), the cache, the card's sources. The first that works is
+used, and `Resolved` names it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from rnntk.corpora import places
-from rnntk.corpora.card import Card, CardSource, read_card
+from rnntk.corpora.card import Card, read_card
 from rnntk.corpora.search import (
     GENERATORS,
     NO_FILE,
@@ -28,29 +28,34 @@ from rnntk.corpora.search import (
 from rnntk.corpora.system import BUILDERS, Machine, material
 from rnntk.errors import CorpusError, UsageError, did_you_mean
 
-DEFAULT_CORPORA = ("linux_kernel", "python_stdlib")
-"""Used when no corpus is named, in order."""
+DEFAULT_CORPORA = ("linux_kernel", "python_stdlib")  # in order, if no corpus is named
 
 _CARDS = Path(__file__).parent / "cards"
 
 
 @dataclass(frozen=True)
 class Availability:
-    """Whether a corpus is available here, found without the network.
-
-    Attributes:
-        card: the corpus.
-        available: whether it can be used now without the network.
-        source: of the text: `data-dir`, ..., `url`, or empty when there is none.
-        detail: a path, a host, or what is missing.
-        bytes: the size, approximate where it is not made yet; 0 when unknown.
-    """
+    """Whether a corpus is available here without the network."""
 
     card: Card
     available: bool
-    source: str
-    detail: str
-    bytes: int
+    source: str  # `data-dir`, ..., `url`; empty if there is none
+    detail: str  # a path, a host, or the reason
+    bytes: int  # approximate if it is not made yet; 0 if unknown
+
+
+def data_dirs(data_dir: Path | None = None) -> list[Path]:
+    """Folders that may hold corpora, in order: `data_dir` (`UsageError` if it is missing), `$RNNTK_DATA`, `./data`."""
+    if data_dir is not None and not data_dir.is_dir():
+        raise UsageError(f"`data_dir` is {data_dir}, but there is no such folder.")
+    named = [data_dir, os.environ.get("RNNTK_DATA") or None, "data"]
+    folders = [Path(folder) for folder in named if folder is not None]
+    return list(dict.fromkeys(folders))
+
+
+def is_offline(offline: bool = False) -> bool:
+    """Whether the network is forbidden, by argument or `RNNTK_OFFLINE`."""
+    return offline or os.environ.get("RNNTK_OFFLINE", "").lower() in ("1", "true", "yes", "on")
 
 
 def all_cards() -> list[Card]:
@@ -59,16 +64,18 @@ def all_cards() -> list[Card]:
 
 
 def load_card(name_or_path: str | Path) -> Card:
-    """The card of a built-in corpus by name, or a user's own by path (`./my.toml`).
-
-    Raises:
-        UsageError: there is no such corpus (with the nearest name), or the user's card is wrong.
-    """
+    """The card of a built-in corpus, or a user's by path (`./my.toml`); `UsageError` if it is missing or wrong."""
     text = str(name_or_path)
     if text.endswith(".toml") or Path(text).name != text:
         card = read_card(Path(text).expanduser())
+        builders: dict[str, Collection[str]] = {"system": BUILDERS, "generated": GENERATORS}
         for source in card.sources:
-            _check_builder(source, text)
+            known = builders.get(source.kind, (source.target,))
+            if source.target not in known:
+                raise UsageError(
+                    f"The corpus card {text} is wrong: builder must be one of {', '.join(known)},"
+                    f" not {source.target!r}"
+                )
         return card
     names = sorted(path.stem for path in _CARDS.glob("*.toml"))
     if text not in names:
@@ -77,15 +84,6 @@ def load_card(name_or_path: str | Path) -> Card:
             " A text of your own is given by `input`, a card of your own by `corpus` (./my.toml)."
         )
     return read_card(_CARDS / f"{text}.toml")
-
-
-def _check_builder(source: CardSource, path: str) -> None:
-    known = {"system": list(BUILDERS), "generated": list(GENERATORS)}.get(source.kind)
-    if known is not None and source.target not in known:
-        raise UsageError(
-            f"The corpus card {path} is wrong: builder must be one of {', '.join(known)},"
-            f" not {source.target!r}"
-        )
 
 
 def resolve(
@@ -97,22 +95,22 @@ def resolve(
     notify: Notify = lambda _: None,
     machine: Machine | None = None,
 ) -> Resolved:
-    """Find the corpus, downloading or making it when it has to be.
+    """Find the corpus; download or make it if necessary.
 
     Args:
         card: the corpus.
-        data_dir: a folder to look in first.
-        offline: never use the network; `RNNTK_OFFLINE=1` does the same.
-        accept_licence: download also where the card asks for consent first.
-        notify: called with progress and with sources that were skipped.
-        machine: where this machine keeps what corpora are made of.
+        data_dir: a folder to search first.
+        offline: never use the network, as with `RNNTK_OFFLINE=1`.
+        accept_licence: download also if the card needs consent.
+        notify: called with progress and with skipped sources.
+        machine: the places of material on this machine.
 
     Raises:
         UsageError: `data_dir` is not a folder.
-        CorpusError: no source has it; the text lists every one and why, and what to do.
+        CorpusError: no source has it; the message lists all with the reasons, and what to do.
     """
-    search = Search(card, places.is_offline(offline), accept_licence, notify, machine or Machine())
-    for folder in places.data_dirs(data_dir):
+    search = Search(card, is_offline(offline), accept_licence, notify, machine or Machine())
+    for folder in data_dirs(data_dir):
         if found := search.in_data_folder(folder):
             return found
     if found := search.in_cache():
@@ -124,34 +122,17 @@ def resolve(
 
 
 def resolve_default(**options: Any) -> Resolved:
-    """The corpus to use when none is named: `linux_kernel`, else `python_stdlib`.
-
-    Args:
-        options: see `resolve`.
-
-    Raises:
-        UsageError: `data_dir` is not a folder.
-        CorpusError: not even the standard library is there.
-    """
+    """The corpus if none is named: `linux_kernel`, else `python_stdlib`; options and errors as of `resolve`."""
     first, second = DEFAULT_CORPORA
     why = (
-        f"No corpus was named, and {first}, which is used then, is not on this machine"
+        f"No corpus was named, and {first}, the default, is not on this machine"
         f" and could not be downloaded, so {second} is used instead."
     )
     return _one_or_other(first, second, why, options)
 
 
 def resolve_images(data: str | None = None, **options: Any) -> Resolved:
-    """An image set: the one that is named, or `mnist`, else `digits`, when none is.
-
-    Args:
-        data: `mnist`, `digits`, a user's card by path, or None.
-        options: see `resolve`.
-
-    Raises:
-        UsageError: `data` is not an image set.
-        CorpusError: the one that was named is not available.
-    """
+    """An image set: `data` (`mnist`, `digits`, a user's card), else `mnist` or `digits`; see `resolve`."""
     if data is not None:
         card = load_card(data)
         if card.kind != "images":
@@ -159,7 +140,7 @@ def resolve_images(data: str | None = None, **options: Any) -> Resolved:
                 f"`data` is {data}, but {card.name} is a text; the image sets are mnist and digits."
             )
         return resolve(card, **options)
-    offline = places.is_offline(options.get("offline", False))
+    offline = is_offline(options.get("offline", False))
     why = (
         f"MNIST is not on this machine and {'is not downloaded offline' if offline else 'could not be downloaded'}"
         " (rnntk mnist --data mnist says where it is looked for), so digits drawn by rnntk are used instead. They are"
@@ -183,15 +164,9 @@ def availability(
     offline: bool = False,
     machine: Machine | None = None,
 ) -> Availability:
-    """Whether the corpus is available here and where from, without touching the network.
-
-    Under `offline` (or `RNNTK_OFFLINE=1`) a corpus that only the network has says so.
-
-    Raises:
-        UsageError: `data_dir` is not a folder.
-    """
+    """Whether the corpus is available here and from where, without using the network; see `resolve`."""
     machine = machine or Machine()
-    for folder in places.data_dirs(data_dir):
+    for folder in data_dirs(data_dir):
         if path := find_in_folder(card, folder / card.name):
             return Availability(card, True, "data-dir", str(path), size_of(path))
     cached = cache_path(card)
@@ -209,21 +184,18 @@ def availability(
             if path.is_file():
                 return Availability(card, True, "file", str(path), size_of(path))
             missing = f"{path}: {NO_FILE}"
-    for source in card.sources:
-        if source.needs_network:
-            if places.is_offline(offline):
-                return Availability(
-                    card, False, "", "only by the network, which is off", card.bytes
-                )
-            consent = " with accept_licence" if card.needs_consent else ""
-            host = urlsplit(source.target).hostname
-            return Availability(card, False, "url", f"download{consent} from {host}", card.bytes)
+    host = next((urlsplit(s.target).hostname for s in card.sources if s.needs_network), None)
+    if host and is_offline(offline):
+        return Availability(card, False, "", "only by the network, which is off", card.bytes)
+    if host:
+        consent = " with accept_licence" if card.needs_consent else ""
+        return Availability(card, False, "url", f"download{consent} from {host}", card.bytes)
     return Availability(card, False, "", missing, card.bytes)
 
 
 def user_path(card: Card, data_dir: Path | None = None) -> Path:
-    """Where the user can put this corpus so that it is found."""
-    return places.data_dirs(data_dir)[0] / card.name / card.files[0]
+    """The path at which the user can put this corpus."""
+    return data_dirs(data_dir)[0] / card.name / card.files[0]
 
 
 def _nothing_answered(search: Search, data_dir: Path | None) -> str:

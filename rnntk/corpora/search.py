@@ -1,4 +1,4 @@
-"""One search for one corpus: the places it can be found in, asked in the order of `registry.resolve`.
+"""One search for one corpus, through the places that `registry.resolve` tries in order.
 
 Nothing here deletes or overwrites a file outside rnntk's cache.
 """
@@ -19,49 +19,39 @@ from rnntk.corpora.system import Built, Machine, build
 from rnntk.errors import CorpusError
 from rnntk.files import disk_errors, write_bytes
 
-Notify = Callable[[str], None]
-"""Called with a line for the user: progress, or a source that was skipped and why."""
+Notify = Callable[[str], None]  # called with progress, or a skipped source and the reason
 
+# Builders of a card's `generated` source.
 GENERATORS: dict[str, Callable[[], Built]] = {"demo_ko": demo_ko.build, "digits": digits.build}
-"""Builders of a card's `generated` source."""
 
 NO_FILE = "no such file"
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """Where a corpus was found.
-
-    Attributes:
-        card: the corpus.
-        path: a file of raw bytes (for images also a folder of IDX files).
-        source: `data-dir`, `cache`, `file`, `system`, `generated` or `url`.
-        detail: one or two sentences for the user: the text used and, if its bytes are not the card's, why.
-        sha256: of the raw bytes, 64 hex digits.
-        bytes: how many they are.
-    """
+    """The corpus as found."""
 
     card: Card
-    path: Path
-    source: str
-    detail: str
-    sha256: str
-    bytes: int
+    path: Path  # a file of raw bytes (for images also a folder of IDX files)
+    source: str  # `data-dir`, `cache`, `file`, `system`, `generated` or `url`
+    detail: str  # one or two sentences: the source and, if its bytes are not the card's, the reason
+    sha256: str  # of the raw bytes, 64 hex digits
+    bytes: int  # their number
 
     @property
     def same_bytes(self) -> bool:
-        """Whether they are the card's own text; False also when the card names no SHA-256."""
+        """Whether they are the card's own text; False also if the card has no SHA-256."""
         return bool(self.card.sha256) and self.sha256 == self.card.sha256
 
     @property
     def encoding(self) -> str | None:
-        """The text's encoding where it is known without looking: else None, to be detected."""
+        """The text's encoding if the card's holds for it; None: to be detected."""
         if self.same_bytes or self.source in ("system", "generated") or not self.card.sha256:
             return self.card.encoding or None
         return None
 
     def to_json(self) -> dict[str, str | int | bool]:
-        """The run's record of its corpus."""
+        """The record for a run."""
         return {
             "corpus": self.card.name,
             "source": self.source,
@@ -75,41 +65,26 @@ class Resolved:
 
 
 def cache_path(card: Card) -> Path:
-    """Where a download of this corpus is kept.
-
-    The folder's name includes a part of the hash, so cards of one name do not share a file.
-    """
-    urls = " ".join(
-        source.target + source.member for source in card.sources if source.kind == "url"
-    )
+    """The file for a download of this corpus; part of a hash in its folder's name keeps cards of one name apart."""
+    urls = " ".join(s.target + s.member for s in card.sources if s.kind == "url")
     key = card.sha256 or hashlib.sha256(urls.encode()).hexdigest()
     return cache_dir() / "corpora" / f"{card.name}-{key[:12]}" / card.files[0]
 
 
 @dataclass
 class Search:
-    """One search for one corpus: asks each place, and keeps why each did not answer.
-
-    Attributes:
-        card: the corpus.
-        offline: never use the network.
-        accept_licence: download also where the card asks for consent first.
-        notify: called with progress and with sources that were skipped.
-        machine: where this machine keeps what corpora are made of.
-        failures: each place that had no answer, and why.
-        download_failure: why the last download failed; empty when none did.
-    """
+    """One search for one corpus: tries each place, and records why it failed; see `registry.resolve`."""
 
     card: Card
     offline: bool
     accept_licence: bool
     notify: Notify
     machine: Machine
-    failures: list[tuple[str, str]] = field(default_factory=list)
-    download_failure: str = ""
+    failures: list[tuple[str, str]] = field(default_factory=list)  # places and reasons
+    download_failure: str = ""  # the reason why the last download failed
 
     def in_data_folder(self, folder: Path) -> Resolved | None:
-        """The user's own copy. It is used whatever its hash is, and never changed."""
+        """The user's own copy, which is never changed, and used whatever its hash is."""
         path = find_in_folder(self.card, folder / self.card.name)
         if path is None:
             names = " or ".join(self.card.files)
@@ -118,7 +93,7 @@ class Search:
         return self._existing(path, "data-dir", "")
 
     def in_cache(self) -> Resolved | None:
-        """An earlier download, if it is still whole."""
+        """An earlier download, if it is intact."""
         if not any(source.needs_network for source in self.card.sources):
             return None
         path = cache_path(self.card)
@@ -140,14 +115,16 @@ class Search:
             return self._local(source)
         except CorpusError as error:
             reason = str(error.args[0])  # with the settings still marked, unlike str(error)
-            self.failures.append((_label(source), reason))
+            made = source.kind in ("system", "generated")
+            label = f"{source.kind} {source.target}" if made else source.target
+            self.failures.append((label, reason))
             if source.needs_network:
                 self.download_failure = str(error)
                 self.notify(f"{self.card.name} was not downloaded: {error}")
             return None
 
     def _existing(self, path: Path, source: str, remark: str) -> Resolved | None:
-        """A file that is used where it is."""
+        """A file to use in place."""
         card = self.card
         if path.is_dir():
             digest = hashlib.sha256()
@@ -194,7 +171,7 @@ class Search:
         return self._existing(target, "url", f" (downloaded from {source.target})")
 
     def _make(self, source: CardSource) -> Resolved | None:
-        """Text that is made here, written under its own hash: beside the downloads, never in place of one."""
+        """Text that is made here, written under its own hash beside the downloads."""
         card = self.card
         if source.kind == "generated":
             made: Built | Path = GENERATORS[source.target]()
@@ -224,26 +201,22 @@ class Search:
         self.notify(f"{self.card.name}: {place}: {reason}")
 
 
-def _label(source: CardSource) -> str:
-    return source.target if source.kind in ("url", "file") else f"{source.kind} {source.target}"
-
-
 def local_path(source: CardSource) -> Path:
-    """The file that a `file` source, or a `url` source of `file:`, names."""
+    """The file of a `file` source, or of a `url` source with `file:`."""
     if source.kind == "file":
         return Path(source.target)
     return Path(url2pathname(source.target.removeprefix("file://").removeprefix("file:")))
 
 
 def find_in_folder(card: Card, folder: Path) -> Path | None:
-    """The corpus in `<data folder>/<name>`: a file, for images also the folder of IDX files."""
+    """The corpus in `<data folder>/<name>`: a file, or for images the folder of IDX files."""
     try:
         for name in card.files:
             if (folder / name).is_file():
                 return folder / name
         if card.kind == "images" and images.idx_files(folder):
             return folder
-    except OSError:  # a folder that may not be entered has nothing for us
+    except OSError:  # a folder without permission
         pass
     return None
 

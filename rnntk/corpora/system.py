@@ -1,7 +1,6 @@
-"""Corpora made of files that this machine has anyway: C source, Python source, manual pages.
+"""Corpora made from files of this machine: C source, Python source, manual pages.
 
-Files that are not UTF-8 are left out. The others are joined in the order of their names, so one machine always gives
-the same text.
+Files that are not UTF-8 are left out; the rest is joined in order of name, so one machine always gives the same text.
 """
 
 from __future__ import annotations
@@ -13,82 +12,50 @@ import platform
 import re
 import sysconfig
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rnntk.errors import CorpusError
 
-C_SOURCE_BYTES = 1_700_000
-"""About the size of `linux_kernel`, so that its settings fit the stand-in too."""
+C_SOURCE_BYTES = 1_700_000  # about `linux_kernel`, so that its settings suit the stand-in
 PYTHON_SOURCE_BYTES = 1_000_000
 
-_OPENERS: dict[str, Callable[[Path], bytes]] = {
-    ".gz": lambda path: gzip.decompress(path.read_bytes()),
-    ".bz2": lambda path: bz2.decompress(path.read_bytes()),
-    ".xz": lambda path: lzma.decompress(path.read_bytes()),
-}
-
-
-def _keras_home() -> Path:
-    return Path.home() / ".keras"
+_DECOMPRESS = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Places on this machine that corpora are made from. Tests use folders of their own.
+    """Where this machine keeps the material for corpora; tests use folders of their own."""
 
-    Attributes:
-        sources: holds `linux*/kernel/*.c` or `linux-source-*.tar.xz`.
-        headers: C headers of the kernel.
-        korean_manuals: holds `man1/*.1.gz` and so on.
-        standard_library: of the running Python.
-        keras_home: holds `datasets/mnist.npz` where Keras has downloaded it. Only ever read.
-    """
-
-    sources: Path = Path("/usr/src")
+    sources: Path = Path("/usr/src")  # holds `linux*/kernel/*.c` or `linux-source-*.tar.xz`
     headers: Path = Path("/usr/include/linux")
-    korean_manuals: Path = Path("/usr/share/man/ko")
+    korean_manuals: Path = Path("/usr/share/man/ko")  # holds `man1/*.1.gz` and so on
     standard_library: Path = field(default_factory=lambda: Path(sysconfig.get_path("stdlib")))
-    keras_home: Path = field(default_factory=_keras_home)
+    # May hold `datasets/mnist.npz`.
+    keras_home: Path = field(default_factory=lambda: Path.home() / ".keras")
 
 
 @dataclass(frozen=True)
 class Built:
-    """Bytes made from this machine's files.
-
-    Attributes:
-        data: the text, UTF-8.
-        detail: its source as a noun phrase: "the C headers of this machine (...)".
-    """
+    """The bytes of a corpus."""
 
     data: bytes
-    detail: str
+    detail: str  # its source as a noun phrase: "the C headers of this machine (...)"
 
 
 @dataclass(frozen=True)
 class Builder:
-    """A way to make a corpus of this machine's files.
+    """A way to make a corpus from this machine's files."""
 
-    Attributes:
-        place: the file or folder it is made of, or None where there is nothing.
-        missing: the reason then, formatted with the machine.
-        build: the text of that place; a path is a file to be read where it is.
-        listing: the source for `availability`, formatted with the place.
-    """
-
-    place: Callable[[Machine], Path | None]
-    missing: str
-    build: Callable[[Path], Built | Path]
-    listing: str = "made from {}"
+    place: Callable[[Machine], Path | None]  # the file or folder to make it from
+    missing: str  # the reason when there is none, formatted with the machine
+    build: Callable[[Path], Built | Path]  # a path is a file to read in place
+    listing: str = "made from {}"  # for `availability`, formatted with the place
 
 
 def build(builder: str, machine: Machine) -> Built | Path:
-    """The text that `builder` makes of this machine's files.
-
-    Raises:
-        CorpusError: there are none, or they hold no text.
-    """
+    """Make a corpus from this machine's files; `CorpusError` if there are none, or they hold no text."""
     known = BUILDERS[builder]
     place = known.place(machine)
     if place is None:
@@ -97,23 +64,21 @@ def build(builder: str, machine: Machine) -> Built | Path:
 
 
 def material(builder: str, machine: Machine) -> str:
-    """The source that `builder` would use here, for a listing; empty when there is none."""
+    """The material that `builder` would use here, for a listing; empty if there is none."""
     known = BUILDERS[builder]
     place = known.place(machine)
     return "" if place is None else known.listing.format(place)
 
 
 def _holding(folder: Path, pattern: str) -> Path | None:
-    """The folder, when files of that pattern are in it."""
+    """The folder, if it has files of that pattern."""
     return folder if any(path.is_file() for path in folder.glob(pattern)) else None
 
 
 def _kernel_source(place: Path) -> Built:
-    """The C files of a Linux kernel source's `kernel/` folder."""
-    if place.is_dir():
-        data, count = _joined((path.read_bytes() for path in _sorted(place, "*.c")), C_SOURCE_BYTES)
-    else:
-        data, count = _joined(_kernel_files_of_tar(place), C_SOURCE_BYTES)
+    """The C files in the `kernel/` folder of the Linux kernel's source."""
+    files = map(Path.read_bytes, _sorted(place, "*.c")) if place.is_dir() else _in_tar(place)
+    data, count = _joined(files, C_SOURCE_BYTES)
     return Built(data, f"the kernel source of this machine ({count} C files of {place})")
 
 
@@ -124,11 +89,11 @@ def _kernel_source_place(machine: Machine) -> Path | None:
     return next(iter(sorted(machine.sources.glob("linux-source-*.tar.*"), reverse=True)), None)
 
 
-def _kernel_files_of_tar(path: Path) -> list[bytes]:
+def _in_tar(path: Path) -> list[bytes]:
     files: dict[str, bytes] = {}
     inside = False
     try:
-        # As a stream, and only to the end of kernel/: the whole archive takes ten times as long.
+        # Streamed up to the end of kernel/: the whole archive takes ten times as long.
         with tarfile.open(path, "r|*") as archive:
             for member in archive:
                 if re.fullmatch(r"[^/]+/kernel(/.*)?", member.name.removeprefix("./")):
@@ -143,18 +108,14 @@ def _kernel_files_of_tar(path: Path) -> list[bytes]:
     return [files[name] for name in sorted(files)]
 
 
-def _kernel_headers(folder: Path) -> Built:
-    """The kernel's C headers, which every Linux with a C compiler has."""
-    data, count = _joined((path.read_bytes() for path in _sorted(folder, "**/*.h")), C_SOURCE_BYTES)
-    return Built(data, f"the C headers of this machine ({count} files of {folder})")
+def _joining(pattern: str, cap: int, detail: str) -> Callable[[Path], Built]:
+    """A function that joins files of a folder; `detail` is formatted with their number and the folder."""
 
+    def build(folder: Path) -> Built:
+        data, count = _joined(map(Path.read_bytes, _sorted(folder, pattern)), cap)
+        return Built(data, detail.format(count, folder))
 
-def _python_stdlib(folder: Path) -> Built:
-    """The top-level modules of the running Python's standard library, about 1 MB of them."""
-    files = (path.read_bytes() for path in _sorted(folder, "*.py"))
-    data, count = _joined(files, PYTHON_SOURCE_BYTES)
-    version = platform.python_version()
-    return Built(data, f"the standard library of Python {version} ({count} files of it)")
+    return build
 
 
 def _man_ko(folder: Path) -> Built:
@@ -164,14 +125,13 @@ def _man_ko(folder: Path) -> Built:
         if path.is_symlink():
             continue
         try:
-            source = _OPENERS.get(path.suffix, Path.read_bytes)(path)
+            source = _DECOMPRESS.get(path.suffix, bytes)(path.read_bytes())
         except (OSError, EOFError, lzma.LZMAError):
             continue
-        text = plain_manual_page(_decoded_korean(source))
-        if text:
+        if text := plain_manual_page(_decoded_korean(source)):
             pages.append(text.encode())
     if not pages:
-        raise CorpusError("the manual pages that are there hold no text")
+        raise CorpusError("the manual pages found hold no text")
     detail = f"the Korean manual pages of this machine ({len(pages)} pages of {folder})"
     return Built(b"\n".join(pages), detail)
 
@@ -195,7 +155,7 @@ _ROFF_ESCAPES = (
     (re.compile(r"\\e"), r"\\"),
     (re.compile(r"\\([-.'`])"), r"\1"),
 )
-# The requests of man(7) and mdoc(7) whose arguments are words of the page.
+# Requests of man(7) and mdoc(7) whose arguments are words of the page.
 _ROFF_TEXT_REQUESTS = (
     *("B", "I", "R", "SM", "SB", "BR", "RB", "BI", "IB", "IR", "RI", "SH", "SS", "TH", "IP", "TP"),
     *("Nm", "Sh", "Ss", "Op", "Ar", "Fl", "Pa", "Xr"),
@@ -203,7 +163,7 @@ _ROFF_TEXT_REQUESTS = (
 
 
 def plain_manual_page(source: str) -> str:
-    r"""The words of a manual page without its roff commands. Not a typesetter: good enough to read.
+    r"""The words of a manual page without its roff commands.
 
     >>> plain_manual_page('.\\" by me\n.SH 이름\nls \\- 파일을 \\fB나열\\fR한다\n.PP\n')
     '이름\nls - 파일을 나열한다\n'
@@ -214,13 +174,11 @@ def plain_manual_page(source: str) -> str:
             request, _, rest = line[1:].lstrip().partition(" ")
             if request not in _ROFF_TEXT_REQUESTS:
                 continue
-            line = " ".join(word for word in rest.replace('"', " ").split())
+            line = " ".join(rest.replace('"', " ").split())
         for pattern, replacement in _ROFF_ESCAPES:
             line = pattern.sub(replacement, line)
-        line = line.rstrip()
-        if line:
-            lines.append(line)
-    return "".join(line + "\n" for line in lines)
+        lines.append(line.rstrip())
+    return "".join(line + "\n" for line in lines if line)
 
 
 def _keras_mnist(machine: Machine) -> Path | None:
@@ -237,20 +195,24 @@ BUILDERS = {
     "kernel_headers": Builder(
         lambda machine: _holding(machine.headers, "**/*.h"),
         "there are no C headers in {0.headers}",
-        _kernel_headers,
+        _joining("**/*.h", C_SOURCE_BYTES, "the C headers of this machine ({} files of {})"),
         _STAND_IN,
     ),
     "python_stdlib": Builder(
         lambda machine: _holding(machine.standard_library, "*.py"),
         "there are no Python files in {0.standard_library}",
-        _python_stdlib,
+        _joining(
+            "*.py",
+            PYTHON_SOURCE_BYTES,
+            f"the standard library of Python {platform.python_version()} ({{}} files of it)",
+        ),
     ),
     "man_ko": Builder(
         lambda machine: _holding(machine.korean_manuals, "man*/*"),
         "there are no Korean manual pages in {0.korean_manuals}",
         _man_ko,
     ),
-    # As Keras has downloaded it; read where it is.
+    # Downloaded by Keras; read in place.
     "keras_mnist": Builder(
         _keras_mnist, "there is no datasets/mnist.npz in {0.keras_home}", lambda path: path, "{}"
     ),
@@ -259,7 +221,7 @@ BUILDERS = {
 
 
 def _sorted(folder: Path, pattern: str) -> list[Path]:
-    """The files, in the order of their names; the same order on every system."""
+    """The files in order of name, the same on every system."""
     return sorted(
         (path for path in folder.glob(pattern) if path.is_file()),
         key=lambda path: path.relative_to(folder).as_posix(),
@@ -267,24 +229,21 @@ def _sorted(folder: Path, pattern: str) -> list[Path]:
 
 
 def _joined(files: Iterable[bytes], cap: int) -> tuple[bytes, int]:
-    """Whole files in order, up to about `cap` bytes, with LF line ends; and how many they are."""
+    """Whole UTF-8 files in order, up to about `cap` bytes, with LF line ends; and their number."""
     parts: list[bytes] = []
     size = 0
-    for data in _utf8_only(files):
+    for data in files:
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError:
+            continue
+        if not text or "\0" in text:
+            continue
+        data = data.replace(b"\r\n", b"\n")
         if parts and size + len(data) > cap:
             break
         parts.append(data)
         size += len(data)
     if not parts:
-        raise CorpusError("the files that are there hold no text")
+        raise CorpusError("the files found hold no text")
     return b"".join(parts), len(parts)
-
-
-def _utf8_only(files: Iterable[bytes]) -> Iterator[bytes]:
-    for data in files:
-        try:
-            data.decode("utf-8")
-        except UnicodeDecodeError:
-            continue
-        if data and b"\0" not in data:
-            yield data.replace(b"\r\n", b"\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,12 +21,11 @@ from rnntk.storage import folder
 from rnntk.storage.checkpoint import Checkpoint
 from rnntk.storage.folder import RunFolder
 
+# The suffix of each format's file; a SavedModel is a folder.
 FORMATS = {"keras": ".keras", "savedmodel": "", "onnx": ".onnx", "npz": ".npz"}
-"""The formats, and how the name of each one's file ends; a SavedModel is a folder."""
 
 FORMAT_VERSION = 1
-TOLERANCE = 1e-4
-"""Largest difference allowed, relative to the largest logit (or 1): some hundred roundings of float32."""
+TOLERANCE = 1e-4  # relative to the largest logit (or 1): some hundred roundings of float32
 
 Write = Callable[[PlainNetwork, Path], None]
 Run = Callable[[Path, Arrays], dict[str, NDArray[Any]]]
@@ -35,23 +33,16 @@ Run = Callable[[Path, Arrays], dict[str, NDArray[Any]]]
 
 @dataclass(frozen=True)
 class Exported:
-    """An export on disk.
+    """An export on disk."""
 
-    Attributes:
-        path: the file, or the SavedModel's folder.
-        sidecar: JSON beside it: symbols, preprocessor, inputs and outputs.
-        step: of the checkpoint.
-        difference: the largest difference from the run's own logits and states.
-    """
-
-    path: Path
-    sidecar: Path
-    step: int
-    difference: float
+    path: Path  # the file, or the SavedModel's folder
+    sidecar: Path  # JSON beside it: symbols, preprocessor, inputs and outputs
+    step: int  # of the checkpoint
+    difference: float  # the largest from the run's own logits and states
 
 
 def needs_tensorflow(run: RunFolder, format: str) -> bool:
-    """Whether this export imports TensorFlow, so that the caller can set its device first."""
+    """Whether this export imports TensorFlow, so that its device must be set first."""
     return format in ("keras", "savedmodel") or run.kind != folder.CHAR_RNN
 
 
@@ -66,44 +57,41 @@ def sidecar_of(output: Path) -> Path:
 
 
 def export(run: RunFolder, saved: Checkpoint, format: str, output: Path) -> Exported:
-    """Write one checkpoint's network, load it again and compare it with the run's own.
-
-    Nothing appears at `output` before it has been compared.
+    """Write one checkpoint's network, load it again and compare it with the run's own; only then it appears.
 
     Args:
-        run: a run of either kind.
-        saved: which checkpoint of it.
+        run: of either kind.
+        saved: the checkpoint.
         format: one of `FORMATS`.
-        output: where; must not exist.
+        output: must not exist.
 
     Raises:
-        UsageError: `output` exists or is not named as the format asks.
+        UsageError: `output` exists or has the wrong suffix.
         RunError: it cannot be written, or its outputs differ from the run's.
-        RnntkError: the format needs a package that is not installed.
+        RnntkError: a package for the format is not installed.
     """
     refuse(output, format)
     net = network.of_run(run, saved)
     write, run_written = _backend(format, net)
     inputs = net.probe()
     expected = net.answers(inputs)
-    with ExitStack() as stack:
-        stack.enter_context(
-            disk_errors(output, advice="Choose another place with `output`.", error=RunError)
-        )
+    with disk_errors(output, advice="Choose another place with `output`.", error=RunError):
         output.parent.mkdir(parents=True, exist_ok=True)
-        aside = stack.enter_context(scratch(output.parent))
-        written = aside / output.name
-        write(net, written)
-        difference = compare(expected, run_written(written, inputs), output)
-        description = _describe(run, saved, net, format, output, difference)
-        sidecar_of(written).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-        rename(sidecar_of(written), sidecar_of(output))
-        rename(written, output)
+        with scratch(output.parent) as aside:
+            written = aside / output.name
+            write(net, written)
+            difference = compare(expected, run_written(written, inputs), output)
+            description = json.dumps(
+                _describe(run, saved, net, format, output, difference), indent=2
+            )
+            sidecar_of(written).write_text(description + "\n", encoding="utf-8")
+            rename(sidecar_of(written), sidecar_of(output))
+            rename(written, output)
     return Exported(output, sidecar_of(output), saved.progress.step, difference)
 
 
 def check_format(format: str) -> None:
-    """Raise `UsageError` for a format that there is not."""
+    """Raise `UsageError` for an unknown format."""
     if format not in FORMATS:
         raise UsageError(
             f"`format` must be one of {', '.join(FORMATS)}, got {format!r}.{did_you_mean(format, FORMATS)}"
@@ -111,7 +99,7 @@ def check_format(format: str) -> None:
 
 
 def refuse(output: Path, format: str) -> None:
-    """Raise `UsageError` when an export of this format may not be written to `output`."""
+    """Raise `UsageError` if an export of this format may not be written to `output`."""
     ending = FORMATS[format]
     if ending and output.suffix != ending:
         raise UsageError(
@@ -125,11 +113,7 @@ def refuse(output: Path, format: str) -> None:
 
 
 def compare(expected: Arrays, found: Arrays, output: Path) -> float:
-    """The largest difference between two models' answers.
-
-    Raises:
-        RunError: it is larger than rounding explains, or an answer is missing or of another shape.
-    """
+    """The largest difference of two models' outputs. Raises `RunError` if it exceeds rounding, or one is missing."""
     largest = 0.0
     for name, own in expected.items():
         other = found.get(name)

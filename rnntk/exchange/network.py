@@ -1,4 +1,4 @@
-"""A trained network as plain arrays, with its hyperparameters and reference outputs to check an export against."""
+"""A trained network as plain arrays, with reference outputs to check an export."""
 
 from __future__ import annotations
 
@@ -15,29 +15,21 @@ from rnntk.storage.checkpoint import Checkpoint
 from rnntk.storage.folder import RunFolder
 
 Arrays = Mapping[str, NDArray[Any]]
+Specs = dict[str, tuple[str, tuple[int | str, ...]]]  # types and shapes by name
 
 _BATCH, _STEPS = 3, 16
 
 
 @dataclass(frozen=True)
 class PlainNetwork:
-    """A network as arrays.
+    """A network as arrays."""
 
-    Attributes:
-        kind: `char-rnn` or `row-classifier`.
-        cell: `lstm`, `gru` or `rnn`.
-        layers: recurrent layers.
-        units: H.
-        weights: by name, as `docs/formats.md` has them.
-        layer_norm: whether each layer's outputs are normalised (`rnntk.layer_norm`).
-    """
-
-    kind: str
-    cell: str
+    kind: str  # `char-rnn` or `row-classifier`
+    cell: str  # `lstm`, `gru` or `rnn`
     layers: int
     units: int
-    weights: Arrays
-    layer_norm: bool = False
+    weights: Arrays  # by name, as in docs/formats.md
+    layer_norm: bool = False  # each layer's outputs are normalised (`rnntk.layer_norm`)
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -72,20 +64,18 @@ class PlainNetwork:
         """Names of all states, in the decoder's order."""
         return [name for layer in range(self.layers) for name in self.state_names(layer)]
 
-    def input_specs(self) -> dict[str, tuple[str, tuple[int | str, ...]]]:
-        """Type and shape of every input; words are lengths that vary between calls."""
+    def input_specs(self) -> Specs:
+        """Type and shape of every input; lengths that vary between calls are words."""
         if self.kind != folder.CHAR_RNN:
             return {"rows": ("float32", ("batch", "time", self.features))}
-        specs: dict[str, tuple[str, tuple[int | str, ...]]] = {"ids": ("int32", ("batch", "time"))}
+        specs: Specs = {"ids": ("int32", ("batch", "time"))}
         return specs | dict.fromkeys(self.all_states, ("float32", ("batch", self.units)))
 
-    def output_specs(self) -> dict[str, tuple[str, tuple[int | str, ...]]]:
+    def output_specs(self) -> Specs:
         """Type and shape of every output."""
         if self.kind != folder.CHAR_RNN:
             return {"logits": ("float32", ("batch", self.outputs))}
-        specs: dict[str, tuple[str, tuple[int | str, ...]]] = {
-            "logits": ("float32", ("batch", "time", self.outputs))
-        }
+        specs: Specs = {"logits": ("float32", ("batch", "time", self.outputs))}
         return specs | {after(name): ("float32", ("batch", self.units)) for name in self.all_states}
 
     def probe(self) -> dict[str, NDArray[Any]]:
@@ -101,7 +91,7 @@ class PlainNetwork:
         return found
 
     def answers(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        """Outputs of the run's own model for these inputs, by the NumPy decoder or the row classifier."""
+        """Outputs of the run's own model, by the NumPy decoder or the row classifier."""
         if self.kind != folder.CHAR_RNN:
             return {"logits": self._classifier_logits(inputs["rows"])}
         decoder = Decoder(self.weights, self.cell, layer_norm=self.layer_norm)
@@ -132,7 +122,7 @@ class PlainNetwork:
 
 
 def after(state: str) -> str:
-    """The output that goes back in as this state: `rnn_0_h` -> `new_rnn_0_h`."""
+    """The output to feed back as this state: `rnn_0_h` -> `new_rnn_0_h`."""
     return f"new_{state}"
 
 

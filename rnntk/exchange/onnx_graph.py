@@ -1,9 +1,7 @@
-"""A network as an ONNX graph, written operator by operator.
+"""A network as an ONNX graph, written operator by operator, without TensorFlow.
 
-ONNX has LSTM, GRU and RNN operators with the same equations, so a converter that unrolls or loops
-over TensorFlow's graph is not needed, and neither is TensorFlow. Layouts differ: ONNX keeps W
-`(directions, gates * H, inputs)`, its gates in the order i, o, f, c (LSTM) and z, r, h (GRU), the biases
-of the input and of the state one behind the other, and sequences time-major
+ONNX' LSTM, GRU and RNN have the same equations, but other layouts: W `(directions, gates * H, inputs)`, gates in the
+order i, o, f, c (LSTM) and z, r, h (GRU), the biases of input and state concatenated, and sequences time-major
 (https://onnx.ai/onnx/operators/onnx__LSTM.html).
 """
 
@@ -19,11 +17,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from rnntk import __version__
-from rnntk.exchange.network import Arrays, PlainNetwork, after
+from rnntk.exchange.network import Arrays, PlainNetwork, Specs, after
 from rnntk.layer_norm import EPSILON
 from rnntk.storage import folder
 
-# Old enough for every runtime in use; nothing newer is needed.
+# Old enough for every runtime in use.
 _OPSET, _IR_VERSION = 17, 8
 
 _OPERATORS = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN"}
@@ -47,7 +45,7 @@ class _Graph:
 
 
 def write(net: PlainNetwork, path: Path) -> None:
-    """Write an ONNX file with the inputs and outputs of `net.input_specs` and `net.output_specs`."""
+    """Write an ONNX file with `net`'s inputs and outputs."""
     graph = _Graph()
     graph.constant("axis_0", np.array([0], np.int64))
     graph.constant("axis_1", np.array([1], np.int64))
@@ -84,7 +82,7 @@ def run(path: Path, inputs: Arrays) -> dict[str, NDArray[Any]]:
     return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
 
-def _values(specs: dict[str, tuple[str, tuple[int | str, ...]]]) -> list[Any]:
+def _values(specs: Specs) -> list[Any]:
     return [
         helper.make_tensor_value_info(name, _TYPES[kind], list(shape))
         for name, (kind, shape) in specs.items()
@@ -128,7 +126,7 @@ def _classifier_graph(net: PlainNetwork, graph: _Graph) -> None:
 def _recurrent(
     net: PlainNetwork, graph: _Graph, layer: int, x: str, states: list[str], outputs: list[str]
 ) -> str:
-    """One layer, both of its directions in one operator."""
+    """One layer; its directions are one operator."""
     parts = [_layouts(net, f"{way}_{layer}") for way in net.directions]
     stacked = [
         graph.constant(f"layer_{layer}_{what}", np.stack(values))
@@ -139,7 +137,7 @@ def _recurrent(
         attributes["direction"] = "bidirectional"
     if net.cell == "gru":
         attributes["linear_before_reset"] = int(net.reset_after)
-    # The empty name is the operator's optional sequence lengths.
+    # The empty name skips the optional sequence lengths.
     inputs = [x, *stacked, "", *states] if states else [x, *stacked]
     return graph.add(_OPERATORS[net.cell], inputs, outputs, **attributes)
 

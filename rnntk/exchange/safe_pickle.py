@@ -1,7 +1,7 @@
-"""Pickles of plain data, read without ever running what is in them.
+"""Pickles of plain data, read without running any code in them.
 
-A pickle is a program, so it is checked twice: every opcode must be one that builds containers, strings or numbers, and
-the unpickler refuses to look up names, so that nothing could be called even if an opcode got through.
+A pickle is a program, so there are two checks: every opcode must build a container, string or number, and the unpickler
+looks up no names, so that nothing can be called.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from rnntk.errors import DataError
 
-# A vocabulary of every Unicode character there is takes less.
+# More than a vocabulary of all of Unicode.
 _MOST_BYTES = 1 << 25
 
 _PLAIN = frozenset(
@@ -46,7 +46,7 @@ def load(path: Path, *, encoding: str = "ASCII") -> Any:
         encoding: of Python 2's byte strings; `latin-1` makes characters of the same values, U+0000 to U+00FF.
 
     Raises:
-        DataError: the file is missing, damaged, or holds anything else; then nothing of it has run.
+        DataError: the file is missing, damaged, or holds anything else; none of it has run.
     """
     try:
         size = path.stat().st_size
@@ -58,11 +58,18 @@ def load(path: Path, *, encoding: str = "ASCII") -> Any:
             f"{path} has {size:,} bytes; a vocabulary is never that large. Give another file with `vocab`."
         )
     try:
-        # pickletools takes ASCII alone in Python 2's repr of a byte string; its length stays.
+        # pickletools reads only ASCII in Python 2's repr of a byte string; the length stays.
         for opcode, argument, _ in pickletools.genops(_ESCAPED.sub(rb"\\x3f", data)):
             if opcode.name not in _PLAIN:
-                raise DataError(_refusal(path, opcode.name, argument))
-            # The unpickler makes room for as many objects as the highest place asks for.
+                called = (
+                    str(argument).replace(" ", ".") if opcode.name in ("GLOBAL", "INST") else ""
+                )
+                raise DataError(
+                    f"{path} is refused: beside plain containers and strings it has a {opcode.name} instruction"
+                    f"{called and f' ({called})'}, which could run code. Nothing of it was run. "
+                    "A vocabulary needs only a tuple, list or dict of characters."
+                )
+            # The unpickler allocates as many objects as the highest index.
             if opcode.name in _PUTS and int(str(argument)) > len(data):
                 raise ValueError(f"an object is put in place {argument}")
         return _Plain(io.BytesIO(data), encoding=encoding).load()
@@ -74,7 +81,7 @@ def load(path: Path, *, encoding: str = "ASCII") -> Any:
             "Write the vocabulary again as Unicode strings, or give another file with `vocab`."
         ) from error
     except Exception as error:
-        # Whatever the reader met in a damaged file: ValueError, EOFError, IndexError, MemoryError, ...
+        # Damaged files raise ValueError, EOFError, IndexError, MemoryError, ...
         raise DataError(
             f"{path} is not a pickle, or is damaged ({type(error).__name__}: {error}). "
             "Give the vocabulary's file with `vocab`."
@@ -88,11 +95,3 @@ def holds_bytes(path: Path) -> bool:
     except DataError as error:
         return isinstance(error.__cause__, UnicodeDecodeError)
     return False
-
-
-def _refusal(path: Path, opcode: str, argument: Any) -> str:
-    what = f" ({str(argument).replace(' ', '.')})" if opcode in ("GLOBAL", "INST") else ""
-    return (
-        f"{path} is refused: beside plain containers and strings it has a {opcode} instruction{what}, which could "
-        "run code. Nothing of it was run. A vocabulary needs only a tuple, list or dict of characters."
-    )

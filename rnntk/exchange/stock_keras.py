@@ -1,4 +1,4 @@
-"""A network as stock Keras layers: a `.keras` file or a SavedModel that need no rnntk."""
+"""A network as stock Keras layers: a `.keras` file or a SavedModel that does not need rnntk."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _LAYERS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "rnn": keras.laye
 
 
 def build(net: PlainNetwork) -> keras.Model:
-    """A functional model of Keras' own layers that holds the network's weights.
+    """A functional model of Keras' own layers with the network's weights.
 
-    A character model takes a dictionary `ids` `(B, T)` int32 and the states `rnn_<i>_h` (and
-    `rnn_<i>_c`) `(B, H)`, and gives `logits` `(B, T, V)` and the `new_` states. A row classifier takes
-    `rows` `(B, T, F)` and gives `logits` `(B, classes)`.
+    A character model takes `ids` `(B, T)` int32 and the states `rnn_<i>_h` (and `rnn_<i>_c`) `(B, H)`, and returns
+    `logits` `(B, T, V)` and the `new_` states. A row classifier takes `rows` `(B, T, F)` and returns `logits`
+    `(B, classes)`.
     """
     return _character_model(net) if net.kind == folder.CHAR_RNN else _classifier(net)
 
@@ -35,8 +35,10 @@ def _recurrent(net: PlainNetwork, name: str, **arguments: Any) -> keras.layers.L
     return _LAYERS[net.cell](net.units, name=name, **arguments)
 
 
-def _of(net: PlainNetwork, layer: str) -> list[NDArray[Any]]:
-    return [net.weights[f"{layer}/{part}"] for part in ("kernel", "recurrent_kernel", "bias")]
+def _of(
+    net: PlainNetwork, layer: str, parts: tuple[str, ...] = ("kernel", "recurrent_kernel", "bias")
+) -> list[NDArray[Any]]:
+    return [net.weights[f"{layer}/{part}"] for part in parts]
 
 
 def _character_model(net: PlainNetwork) -> keras.Model:
@@ -61,7 +63,7 @@ def _character_model(net: PlainNetwork) -> keras.Model:
     model.get_layer("embedding").set_weights([table])
     for i in range(net.layers):
         model.get_layer(f"rnn_{i}").set_weights(_of(net, f"rnn_{i}"))
-    _set_output(model, net)
+    model.get_layer("output").set_weights(_of(net, "output", ("kernel", "bias")))
     return model
 
 
@@ -79,7 +81,7 @@ def _classifier(net: PlainNetwork) -> keras.Model:
             x = both[0](x)
             layers[f"forward_{i}"] = both[0]
         else:
-            # Turns the backward outputs round and puts the forward ones first, as RowClassifier does.
+            # Reverses the backward outputs and puts the forward ones first, as RowClassifier does.
             pair = keras.layers.Bidirectional(both[0], backward_layer=both[1], name=f"both_{i}")
             x = pair(x)
             layers |= {f"forward_{i}": pair.forward_layer, f"backward_{i}": pair.backward_layer}
@@ -87,14 +89,8 @@ def _classifier(net: PlainNetwork) -> keras.Model:
     model = keras.Model({"rows": rows}, {"logits": logits}, name="row_classifier")
     for name, layer in layers.items():
         layer.set_weights(_of(net, name))
-    _set_output(model, net)
+    model.get_layer("output").set_weights(_of(net, "output", ("kernel", "bias")))
     return model
-
-
-def _set_output(model: keras.Model, net: PlainNetwork) -> None:
-    model.get_layer("output").set_weights(
-        [net.weights["output/kernel"], net.weights["output/bias"]]
-    )
 
 
 def write_keras(net: PlainNetwork, path: Path) -> None:
@@ -103,13 +99,13 @@ def write_keras(net: PlainNetwork, path: Path) -> None:
 
 
 def run_keras(path: Path, inputs: Arrays) -> dict[str, NDArray[Any]]:
-    """Load a `.keras` file as anybody would, and call it."""
+    """Load a `.keras` file without rnntk's classes, and call it."""
     model = keras.models.load_model(path)
     return {name: np.asarray(value) for name, value in model(dict(inputs)).items()}
 
 
 def write_savedmodel(net: PlainNetwork, path: Path) -> None:
-    """Write a SavedModel folder whose signature `serving_default` takes and gives named tensors."""
+    """Write a SavedModel folder whose signature `serving_default` has named tensors."""
     model = build(net)
     module = tf.Module()
     module.model_weights = [variable.value for variable in model.variables]
@@ -123,7 +119,7 @@ def write_savedmodel(net: PlainNetwork, path: Path) -> None:
         return model(inputs)
 
     signature = serve.get_concrete_function(**specs)
-    # TensorFlow takes no name that is not UTF-8.
+    # TensorFlow refuses paths that are not UTF-8.
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, f"{folder}/model", signatures={"serving_default": signature})
         shutil.copytree(f"{folder}/model", path, dirs_exist_ok=True)

@@ -1,16 +1,14 @@
-"""A TensorFlow 1 character model becomes a run folder.
+"""Import a TensorFlow 1 character model as a run folder.
 
-Read are the checkpoints of the 2017 notebooks and of char-rnn-tensorflow, which keep TensorFlow 1's
-own cells (`tensorflow/python/ops/rnn_cell_impl.py` of TensorFlow 1):
+The checkpoints are those of the 2017 notebooks and of char-rnn-tensorflow, with TensorFlow 1's own cells
+(`tensorflow/python/ops/rnn_cell_impl.py` of TensorFlow 1):
 
-- `BasicLSTMCell`: one kernel `(inputs + H, 4H)`, the inputs' rows first, gates i, j, f, o (j the
-  candidate); `forget_bias`, 1 by default, is added to the forget gate when it runs and is not
-  in the checkpoint. Keras has none, so here it becomes part of the bias.
-- `GRUCell`: `gates` r, u and `candidate`; u keeps the state as Keras' z does, and r multiplies the state
-  before the candidate's product.
+- `BasicLSTMCell`: one kernel `(inputs + H, 4H)`, the inputs' rows first, gates i, j, f, o (j the candidate). Its
+  `forget_bias`, 1 by default, is not in the checkpoint; Keras has none, so it is added to the bias here.
+- `GRUCell`: `gates` r, u and `candidate`; u is Keras' z, and r multiplies the state before the candidate's product.
 - `BasicRNNCell`: one kernel and a tanh.
 
-TensorFlow 0.x kept the same arrays under other names, and before 0.12 in a single file (`SaverDef.V1`).
+TensorFlow 0.x has other names for the same arrays, and before 0.12 a single file (`SaverDef.V1`).
 """
 
 from __future__ import annotations
@@ -36,37 +34,31 @@ from rnntk.text.vocabulary import Vocabulary
 
 Arrays = dict[str, NDArray[np.float32]]
 
-_CELLS = {
-    "basic_lstm_cell": "lstm",
-    "lstm_cell": "lstm",
-    "gru_cell": "gru",
-    "basic_rnn_cell": "rnn",
-}
+_CELLS = {"basic_lstm": "lstm", "lstm": "lstm", "gru": "gru", "basic_rnn": "rnn"}
 _PARTS = {
     "lstm": ("kernel", "bias"),
     "gru": ("gates/kernel", "gates/bias", "candidate/kernel", "candidate/bias"),
     "rnn": ("kernel", "bias"),
 }
 _OUTSIDE = ("embedding", "softmax_w", "softmax_b")
-_SLOT = re.compile(r"(Adam|RMSProp|Momentum|Adagrad|Adadelta|Ftrl|ExponentialMovingAverage)(_\d+)?")
+_SLOT = re.compile(  # variables of optimizers, such as `rnnlm/softmax_w/Adam_1`
+    r"(.*/)?(Adam|RMSProp|Momentum|Adagrad|Adadelta|Ftrl|ExponentialMovingAverage)(_\d+)?"
+)
 
 
 def read_network(prefix: Path, *, forget_bias: float = 1.0) -> PlainNetwork:
-    """The weights of a checkpoint.
+    """The weights of a checkpoint. Raises `RunError` if it is damaged or of another kind of model.
 
     Args:
-        prefix: as `tf1_files.find_checkpoint` gives it.
-        forget_bias: what the LSTM's code added to its forget gate.
-
-    Raises:
-        RunError: it is damaged, or holds another kind of model.
+        prefix: from `tf1_files.find_checkpoint`.
+        forget_bias: that the LSTM's code added to its forget gate.
     """
     import tensorflow as tf
 
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         names = sorted(reader.get_variable_to_shape_map())
-        read = {name: reader.get_tensor(name) for name in names if not _is_slot(name)}
+        read = {name: reader.get_tensor(name) for name in names if not _SLOT.fullmatch(name)}
     except (tf.errors.OpError, RuntimeError, ValueError, LookupError, OSError) as error:
         message = getattr(error, "message", None) or str(error)
         raise RunError(
@@ -76,24 +68,10 @@ def read_network(prefix: Path, *, forget_bias: float = 1.0) -> PlainNetwork:
     return convert(read, prefix, forget_bias=forget_bias)
 
 
-def _is_slot(name: str) -> bool:
-    """Whether a variable is an optimizer's, such as `rnnlm/softmax_w/Adam_1`."""
-    return _SLOT.fullmatch(name.rsplit("/", 1)[-1]) is not None
-
-
 def convert(
     variables: Mapping[str, NDArray[Any]], prefix: Path, *, forget_bias: float = 1.0
 ) -> PlainNetwork:
-    """TensorFlow 1's variables as Keras lays them out.
-
-    Args:
-        variables: by their TensorFlow 1 names, without the optimizer's.
-        prefix: for messages.
-        forget_bias: see `read_network`.
-
-    Raises:
-        RunError: a part is missing, duplicated, unknown or not finite.
-    """
+    """TensorFlow 1's variables in Keras' layout. Raises `RunError` if one is missing, twice, unknown or not finite."""
     picked = _pick(variables, prefix)
     layers: dict[int, dict[str, Arrays]] = {}
     for (layer, cell, part), value in picked.items():
@@ -110,12 +88,9 @@ def convert(
         missing = [part for part in _PARTS[cell] if part not in held]
         if missing or len(held) != len(_PARTS[cell]):
             odd = missing or sorted(set(held) - set(_PARTS[cell]))
-            raise _unknown(
-                variables,
-                prefix,
-                f"layer {layer} {'lacks' if missing else 'also has'} {', '.join(odd)}",
-            )
-        made = _CONVERT[cell](held, inputs, forget_bias)
+            problem = f"layer {layer} {'lacks' if missing else 'also has'} {', '.join(odd)}"
+            raise _unknown(variables, prefix, problem)
+        made = _keras_layout(cell, held, inputs, forget_bias)
         weights |= {f"rnn_{layer}/{part}": value for part, value in made.items()}
         inputs = made["recurrent_kernel"].shape[0]
     weights["output/kernel"] = picked[-1, "", "softmax_w"]
@@ -123,11 +98,11 @@ def convert(
     for name, value in weights.items():
         if not np.isfinite(value).all():
             raise RunError(f"The checkpoint {prefix} holds values that are not finite, in {name}.")
+    units = weights["output/kernel"].shape[0]
     try:
         Decoder(weights, cell)
     except RunError as error:
         raise _unknown(variables, prefix, str(error)) from error
-    units = weights["output/kernel"].shape[0]
     return PlainNetwork(folder.CHAR_RNN, cell, len(layers), units, weights)
 
 
@@ -138,13 +113,16 @@ def _pick(
     found: dict[tuple[int, str, str], str] = {}
     for name in variables:
         scopes = _scopes(name)
-        at = _cell_scope(scopes)
+        cells = (
+            k for k, s in enumerate(scopes[:-1]) if s.endswith("_cell") and s != "multi_rnn_cell"
+        )
+        at = next(cells, None)  # rnnlm/multi_rnn_cell/cell_0/gru_cell/gates/bias -> 3
         if at is None:
             if scopes[-1] not in _OUTSIDE:
                 continue
             key = (-1, "", scopes[-1])
         else:
-            cell = _CELLS.get(scopes[at])
+            cell = _CELLS.get(scopes[at].removesuffix("_cell"))
             if cell is None:
                 raise _unknown(variables, prefix, f"rnntk has no cell like {scopes[at]}")
             layer = re.fullmatch(r"cell_(\d+)", scopes[at - 1]) if at else None
@@ -152,35 +130,20 @@ def _pick(
         if key in found:
             raise _unknown(variables, prefix, f"{found[key]} and {name} are the same part twice")
         found[key] = name
-    missing = [part for part in _OUTSIDE if (-1, "", part) not in found]
-    if missing:
+    if missing := [part for part in _OUTSIDE if (-1, "", part) not in found]:
         raise _unknown(variables, prefix, f"it lacks {', '.join(missing)}")
     return {key: np.asarray(variables[name], np.float32) for key, name in found.items()}
 
 
-# What TensorFlow 0.x and 1.0 called a kernel and a bias.
-_OLD_PARTS = {
-    "matrix": "kernel",
-    "w_0": "kernel",
-    "weights": "kernel",
-    "b": "bias",
-    "biases": "bias",
-}
+# Names of a kernel and a bias in TensorFlow 0.x and 1.0.
+_OLD = {"matrix": "kernel", "w_0": "kernel", "weights": "kernel", "b": "bias", "biases": "bias"}
 
 
 def _scopes(name: str) -> list[str]:
-    """The scopes of a variable as TensorFlow 1 names them: 0.x had `MultiRNNCell/Cell0/GRUCell/Gates/Linear/Matrix`."""
+    """The scopes of a variable, by TensorFlow 1's names: 0.x had `MultiRNNCell/Cell0/GRUCell/Gates/Linear/Matrix`."""
     snake = re.sub(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
     scopes = [scope for scope in snake.split("/") if scope != "linear"]
-    return [*scopes[:-1], _OLD_PARTS.get(scopes[-1], scopes[-1])]
-
-
-def _cell_scope(scopes: list[str]) -> int | None:
-    """Where in a variable's name its cell stands: `rnnlm/multi_rnn_cell/cell_0/gru_cell/gates/bias` -> 3."""
-    for k, scope in enumerate(scopes[:-1]):
-        if scope.endswith("_cell") and scope != "multi_rnn_cell":
-            return k
-    return None
+    return [*scopes[:-1], _OLD.get(scopes[-1], scopes[-1])]
 
 
 def _unknown(variables: Mapping[str, Any], prefix: Path, why: str) -> RunError:
@@ -192,34 +155,21 @@ def _unknown(variables: Mapping[str, Any], prefix: Path, why: str) -> RunError:
     )
 
 
-def _lstm(held: Arrays, inputs: int, forget_bias: float) -> Arrays:
-    def keras_order(value: NDArray[np.float32]) -> NDArray[np.float32]:
-        i, j, f, o = np.split(value, 4, axis=-1)
-        return np.concatenate([i, f, j, o], axis=-1)
-
-    bias = keras_order(held["bias"])
-    H = len(bias) // 4
-    bias[H : 2 * H] += np.float32(forget_bias)
-    return _halves(keras_order(held["kernel"]), inputs, bias)
-
-
-def _gru(held: Arrays, inputs: int, _forget_bias: float) -> Arrays:
-    def keras_order(part: str) -> NDArray[np.float32]:
-        r, u = np.split(held[f"gates/{part}"], 2, axis=-1)
-        return np.concatenate([u, r, held[f"candidate/{part}"]], axis=-1)
-
-    return _halves(keras_order("kernel"), inputs, keras_order("bias"))
-
-
-def _rnn(held: Arrays, inputs: int, _forget_bias: float) -> Arrays:
-    return _halves(held["kernel"], inputs, held["bias"])
-
-
-def _halves(kernel: NDArray[np.float32], inputs: int, bias: NDArray[np.float32]) -> Arrays:
+def _keras_layout(cell: str, held: Arrays, inputs: int, forget_bias: float) -> Arrays:
+    """A layer's kernels and bias, with Keras' order of gates."""
+    if cell == "lstm":
+        gates = (np.split(held[part], 4, axis=-1) for part in ("kernel", "bias"))
+        kernel, bias = (np.concatenate([i, f, j, o], axis=-1) for i, j, f, o in gates)
+        bias[len(bias) // 4 : len(bias) // 2] += np.float32(forget_bias)
+    elif cell == "gru":
+        kernel, bias = (
+            np.concatenate([u, r, held[f"candidate/{part}"]], axis=-1)
+            for part in ("kernel", "bias")
+            for r, u in [np.split(held[f"gates/{part}"], 2, axis=-1)]
+        )
+    else:
+        kernel, bias = held["kernel"], held["bias"]
     return {"kernel": kernel[:inputs], "recurrent_kernel": kernel[inputs:], "bias": bias}
-
-
-_CONVERT = {"lstm": _lstm, "gru": _gru, "rnn": _rnn}
 
 
 def import_run(
@@ -233,23 +183,19 @@ def import_run(
     preprocessor: str | None,
     versions: dict[str, str],
 ) -> RunFolder:
-    """Write a run folder that samples, evaluates, exports, and starts training elsewhere.
+    """Write a run folder that can be sampled, evaluated and exported, and that training can start from.
 
     Args:
-        network: as `read_network` gives it.
-        vocabulary: as `tf1_files.read_vocabulary` gives it.
+        network, vocabulary: from `read_network` and `tf1_files.read_vocabulary`.
         path: the new run folder.
-        source: the checkpoint's prefix.
-        step: steps it was trained for.
-        corpus: name of its text.
-        preprocessor: of its text; None to infer it from the vocabulary.
-        versions: of the libraries.
+        source, step: the checkpoint's prefix and its number of training steps.
+        corpus, preprocessor: name and preprocessor of its text; None to infer the latter from the vocabulary.
+        versions: of libraries.
 
     Raises:
         UsageError: no such preprocessor.
         DataError: the vocabulary has another size than the network.
-        RunError: the folder exists.
-        TrainingError: it cannot be written.
+        RunError, TrainingError: see `folder.create`.
     """
     folder.refuse_existing(path)
     V, E = network.weights["embedding/embeddings"].shape
@@ -258,7 +204,9 @@ def import_run(
             f"The vocabulary does not match: it has {len(vocabulary)} symbols, and {source} was trained on {V}. "
             "Give the vocabulary that belongs to this checkpoint with `vocab`."
         )
-    chosen = preprocessors.get(preprocessor or guess_preprocessor(vocabulary))
+    # The 2017 notebooks' preprocessor has a marker.
+    guess = "hangul-slides" if MARKER in vocabulary else "plain"
+    chosen = preprocessors.get(preprocessor or guess)
     settings = TrainConfig(
         preprocessor=chosen.name,
         cell=network.cell,
@@ -267,12 +215,14 @@ def import_run(
         embedding=E,
         gru_reset="before" if network.cell == "gru" else "after",
     )
-    parameters = sum(int(w.size) for w in network.weights.values())
     run = folder.create(
         path,
         kind=folder.CHAR_RNN,
         settings=settings.to_json(),
-        model={**settings.part(ModelConfig), "parameters": parameters},
+        model={
+            **settings.part(ModelConfig),
+            "parameters": sum(int(w.size) for w in network.weights.values()),
+        },
         corpus={
             "name": corpus,
             "source": folder.IMPORTED,
@@ -300,8 +250,3 @@ def import_run(
         folder.discard(path)
         raise
     return run
-
-
-def guess_preprocessor(vocabulary: Vocabulary) -> str:
-    """`hangul-slides`, the 2017 notebooks', where the vocabulary has its marker; else `plain`."""
-    return "hangul-slides" if MARKER in vocabulary else "plain"

@@ -13,11 +13,10 @@ _VOCABULARIES = ("vocab.pkl", "chars_vocab.pkl")
 
 
 def find_checkpoint(path: Path) -> tuple[Path, int]:
-    """The checkpoint's prefix and its step.
+    """The prefix and the step of a checkpoint.
 
     Args:
-        path: the folder (its file `checkpoint` says which), the prefix `model.ckpt-24000`, or any
-            of the files that begin with it.
+        path: the folder, the prefix `model.ckpt-24000`, or a file that begins with it.
 
     Raises:
         UsageError: there is no checkpoint there.
@@ -46,7 +45,7 @@ def _latest(path: Path) -> Path:
         text = listed.read_text(encoding="utf-8", errors="replace")
         named = re.search(r'^model_checkpoint_path:\s*"(.*)"', text, re.MULTILINE)
         if named:
-            # Only its last part: the folder may have moved since it was written.
+            # Only the last part: the folder may have moved.
             prefix = path / re.split(r"[/\\]", named[1])[-1]
             if _index(prefix).is_file() or prefix.is_file():
                 return prefix
@@ -66,12 +65,12 @@ def read_vocabulary(path: Path, *, encoding: str = "ASCII") -> Vocabulary:
     """The symbols of a pickled vocabulary.
 
     Args:
-        path: a pickle of a sequence of characters, of a dictionary from characters to ids or back, or
-            of both as a pair (char-rnn-tensorflow's `chars_vocab.pkl`).
+        path: a pickle of a sequence of characters, of a dictionary from characters to ids or back, or of both as a
+            pair (char-rnn-tensorflow's `chars_vocab.pkl`).
         encoding: of Python 2's byte strings, see `safe_pickle.load`.
 
     Raises:
-        DataError: it holds anything else, or is refused; see `safe_pickle.load`.
+        DataError: it holds anything else; see `safe_pickle.load`.
     """
     held = safe_pickle.load(path, encoding=encoding)
     if isinstance(held, (tuple, list)) and len(held) == 2 and not isinstance(held[0], str):
@@ -98,11 +97,7 @@ def read_vocabulary(path: Path, *, encoding: str = "ASCII") -> Vocabulary:
 
 
 def find_vocabulary(prefix: Path) -> Path:
-    """The vocabulary's file beside a checkpoint.
-
-    Raises:
-        UsageError: there is none.
-    """
+    """The vocabulary's file beside a checkpoint; `UsageError` if there is none."""
     for name in _VOCABULARIES:
         path = prefix.with_name(name)
         if path.is_file():

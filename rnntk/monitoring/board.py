@@ -16,17 +16,17 @@ _EVENTS = "events.out.tfevents.*"
 
 
 def serve(runs_dir: Path, *, host: str, port: int | None, ready: Callable[[str], None]) -> None:
-    """Serve TensorBoard until SIGINT (Ctrl-C) or SIGTERM; then return.
+    """Serve TensorBoard until SIGINT (Ctrl-C) or SIGTERM.
 
     Args:
-        runs_dir: the folder of runs, searched at any depth, also for runs that are made later.
-        host: the address to listen at.
-        port: the port; None for 6006 or the next free one, 0 for any free one.
+        runs_dir: the folder of runs, watched at any depth.
+        host: the address to listen on.
+        port: None for 6006 or the next free one, 0 for any free one.
         ready: called with the URL when the server answers.
 
     Raises:
         RunError: no run in the folder has written events.
-        RnntkError: the address cannot be listened at.
+        RnntkError: the address is not available.
     """
     if next(runs_dir.rglob(_EVENTS), None) is None:
         raise RunError(
@@ -40,7 +40,7 @@ def serve(runs_dir: Path, *, host: str, port: int | None, ready: Callable[[str],
     board.configure(argv=flags if port is None else [*flags, "--port", str(port)])
     with _until_signal() as done:
         try:
-            # TensorBoard prints advice for its own developers while it starts.
+            # TensorBoard prints advice for its own developers.
             with contextlib.redirect_stderr(io.StringIO()):
                 url = board.launch()
         except program.TensorBoardServerException as error:
@@ -54,7 +54,7 @@ def serve(runs_dir: Path, *, host: str, port: int | None, ready: Callable[[str],
 
 @contextmanager
 def _until_signal() -> Iterator[threading.Event]:
-    """An event that is set by SIGINT or SIGTERM."""
+    """An event that SIGINT or SIGTERM sets."""
     done = threading.Event()
     before = {n: signal.signal(n, lambda *_: done.set()) for n in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,9 +1,9 @@
-"""Curves of one or several runs: selected, smoothed and thinned, ready to draw."""
+"""Curves of one or several runs: selected, smoothed and thinned for drawing."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,8 +12,6 @@ import numpy as np
 from rnntk.errors import RunError, UsageError, did_you_mean
 from rnntk.storage import metrics
 from rnntk.storage.folder import RunFolder
-
-_LN2 = math.log(2)
 
 
 class _Quantity(NamedTuple):
@@ -26,7 +24,7 @@ class _Quantity(NamedTuple):
 
 QUANTITIES = {
     "loss": _Quantity("loss", "loss (nats)"),
-    "bits": _Quantity("loss", "loss (bits)", lambda nats: nats / _LN2),
+    "bits": _Quantity("loss", "loss (bits)", lambda nats: nats / math.log(2)),
     "perplexity": _Quantity("loss", "perplexity", lambda nats: np.exp(np.minimum(nats, 700.0))),
     "accuracy": _Quantity("accuracy", "accuracy"),
     "grad_norm": _Quantity("grad_norm", "gradient norm before clipping"),
@@ -37,7 +35,7 @@ QUANTITIES = {
 
 @dataclass(frozen=True)
 class Line:
-    """Points of a curve: `x` in steps or seconds, `y` in the quantity's unit; float64 of one length."""
+    """Points of a curve: `x` in steps or seconds, `y` in the quantity's unit; float64, of one length."""
 
     x: np.ndarray
     y: np.ndarray
@@ -46,7 +44,7 @@ class Line:
         return len(self.x)
 
     def thinned(self, points: int) -> Line:
-        """About `points` points that look the same: minimum and maximum of each stretch."""
+        """About `points` points that look the same: minimum and maximum of each interval."""
         stretch = math.ceil(2 * len(self) / points)
         if stretch <= 2:
             return self
@@ -54,28 +52,19 @@ class Line:
         for begin in range(0, len(self), stretch):
             part = self.y[begin : begin + stretch]
             keep += sorted({begin + int(part.argmin()), begin + int(part.argmax())})
-        # Readers look for the ends.
-        chosen = np.unique([0, *keep, len(self) - 1])
+        chosen = np.unique([0, *keep, len(self) - 1])  # readers look for both ends
         return Line(self.x[chosen], self.y[chosen])
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One run's curves.
+    """One run's curves of a quantity."""
 
-    Attributes:
-        name: the run's name.
-        raw: the number at every step.
-        smooth: its running mean.
-        validation: the number on the held-out data; empty when there is none.
-        skipped: lines of the metrics that could not be read.
-    """
-
-    name: str
-    raw: Line
-    smooth: Line
-    validation: Line
-    skipped: int
+    name: str  # the run's
+    raw: Line  # at every step
+    smooth: Line  # its running mean
+    validation: Line  # on the validation data; may be empty
+    skipped: int  # lines of the metrics that could not be read
 
 
 def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None = None) -> Curve:
@@ -85,7 +74,7 @@ def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None =
         run: the run folder; it may be in training.
         y: a name in `QUANTITIES`, or any number in the metrics.
         x: `steps` or `time`.
-        smooth: window of the running mean in steps; None for a fiftieth of the run; 1 for none.
+        smooth: window of the running mean in steps, 1 for none; by default a fiftieth of the run.
 
     Raises:
         UsageError: the run has no such number; the message lists those it has.
@@ -123,9 +112,8 @@ def _line(found: metrics.MetricColumns, column: str, quantity: _Quantity, x: str
 def running_mean(values: np.ndarray, window: int) -> np.ndarray:
     """The mean of the `window` values around each.
 
-    A centred mean does not lag as an exponential one does. At the beginning, where a loss falls steeply, the window is
-    symmetric and shorter; at the end it is one-sided, so that the curve ends in a mean and not in a noisy step.
-
+    A centred mean does not lag. Near the beginning, where a loss falls steeply, the window is symmetric and shorter; at
+    the end it is one-sided, so that the curve ends in a mean and not in a noisy step.
     >>> running_mean(np.array([1.0, 2.0, 6.0, 3.0]), 3).tolist()
     [1.0, 3.0, 3.6666666666666665, 4.5]
     """
@@ -135,23 +123,15 @@ def running_mean(values: np.ndarray, window: int) -> np.ndarray:
     index = np.arange(n)
     before = np.minimum(window // 2, index)
     after = np.minimum(before, n - 1 - index)
-    # Sums are taken about the mean, so that a million large values lose no digits.
+    # Sums of differences from the mean, so that a million large values lose no digits.
     middle = values.mean()
     sums = np.concatenate([[0.0], np.cumsum(values - middle)])
     return middle + (sums[index + after + 1] - sums[index - before]) / (before + after + 1)
 
 
 def time_unit(seconds: float) -> tuple[float, str]:
-    """A readable unit for a time of this length: its seconds and its name."""
+    """A readable unit for this time: its seconds and its name."""
     for size, name in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
         if seconds >= 2 * size:
             return size, name
     return 1.0, "seconds"
-
-
-def span(curves: Sequence[Curve]) -> float:
-    """The greatest x of all curves."""
-    return max(
-        (float(line.x[-1]) for c in curves for line in (c.raw, c.validation) if len(line)),
-        default=0.0,
-    )

@@ -1,4 +1,4 @@
-"""Curves as a PNG or SVG, by Matplotlib without a display."""
+"""Curves as a PNG or SVG by Matplotlib, without a display."""
 
 from __future__ import annotations
 
@@ -23,24 +23,20 @@ MISSING = (
     "A picture needs Matplotlib, which is not installed. Install it with: pip install 'rnntk[plot]'\n"
     "Or draw in the terminal without it: rnntk plot --terminal"
 )
-# Okabe and Ito's colours, which colour-blind readers tell apart too.
+# Okabe and Ito's palette, suited to colour-blind readers.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-HANGUL_FONTS = (
+HANGUL_FONTS = {
     "Noto Sans CJK KR",
     "NanumGothic",
     "Malgun Gothic",
     "Apple SD Gothic Neo",
     "Baekmuk Gulim",
-)
-POINTS = 1600  # more than a picture is wide, so thinning cannot be seen
+}
+POINTS = 1600  # more than a picture is wide, so thinning is invisible
 
 
 def check_path(path: Path) -> None:
-    """Refuse a path that a picture cannot be written to.
-
-    Raises:
-        UsageError: the suffix is neither .png nor .svg, or there is no such folder.
-    """
+    """Raise `UsageError` if the suffix is neither .png nor .svg, or the folder does not exist."""
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"`output` is {path}, but a picture must end in {' or '.join(SUFFIXES)}.")
     if not path.absolute().parent.is_dir():
@@ -52,15 +48,10 @@ def check_path(path: Path) -> None:
 def draw(
     path: Path, drawn: Sequence[Curve], *, y: str = "loss", x: str = "steps", log: bool = False
 ) -> None:
-    """Write a picture of curves.
-
-    Args:
-        path: of the picture; its suffix is the format. An existing file is replaced.
-        drawn, y, x, log: see `figure`.
+    """Write a picture of curves (see `figure`) in the format of the path's suffix; an older file is replaced.
 
     Raises:
-        UsageError: see `check_path`.
-        RnntkError: Matplotlib is missing.
+        UsageError, RnntkError: see `check_path`, `figure`.
         DataError: the file cannot be written.
     """
     check_path(path)
@@ -70,31 +61,34 @@ def draw(
 
 
 def svg(drawn: Sequence[Curve]) -> str:
-    """Curves of the loss as an SVG element, for a page."""
+    """Loss curves as an SVG element, for a page."""
     with _style():
         text = _rendered(figure(drawn), "svg").decode()
     return text[text.index("<svg") :]
 
 
 def _rendered(made: Figure, form: str) -> bytes:
-    """The picture's bytes; the same curves give the same bytes, because no date is written."""
+    """The picture's bytes, without a date, so that the same curves give the same bytes."""
     buffer = io.BytesIO()
     made.savefig(buffer, format=form, metadata={"Date": None} if form == "svg" else None)
     return buffer.getvalue()
 
 
 @contextmanager
-def _style() -> Iterator[None]:
-    """Fonts for names in Hangul, and a fixed salt: with no date, an SVG's bytes are the same every time.
-
-    Raises:
-        RnntkError: Matplotlib is missing.
-    """
+def _importing() -> Iterator[None]:
+    """Raise `RnntkError` if Matplotlib, imported in the block, is missing."""
     display.check_backend()
     try:
-        from matplotlib import font_manager, rc_context
+        yield
     except ImportError as error:
         raise RnntkError(MISSING) from error
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """Fonts for names in Hangul, and a fixed salt for reproducible SVG."""
+    with _importing():
+        from matplotlib import font_manager, rc_context
     installed = {font.name for font in font_manager.fontManager.ttflist}
     style = {
         "svg.hashsalt": "rnntk",
@@ -110,7 +104,7 @@ def _style() -> Iterator[None]:
 def figure(
     drawn: Sequence[Curve], *, y: str = "loss", x: str = "steps", log: bool = False
 ) -> Figure:
-    """A figure of curves: train pale at every step and bold as a running mean, validation with dots.
+    """A figure of curves: training pale at every step and bold as a running mean, validation with dots.
 
     Args:
         drawn: one or several runs.
@@ -121,13 +115,11 @@ def figure(
     Raises:
         RnntkError: Matplotlib is missing.
     """
-    display.check_backend()
-    try:
+    with _importing():
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise RnntkError(MISSING) from error
-    unit, unit_name = curves.time_unit(curves.span(drawn)) if x == "time" else (1.0, "steps")
+    ends = [line.x[-1] for curve in drawn for line in (curve.raw, curve.validation) if len(line)]
+    unit, unit_name = curves.time_unit(max(ends, default=0)) if x == "time" else (1.0, "steps")
 
     class Shown(Figure):
         """Shows itself in a notebook, where figures made without pyplot do not."""
@@ -142,7 +134,7 @@ def figure(
     for i, curve in enumerate(drawn):
         colour = COLOURS[i % len(COLOURS)]
         other = COLOURS[1] if alone else colour
-        # The name stands last: Matplotlib leaves out of the legend what begins with an underscore.
+        # The name is last: Matplotlib leaves labels with a leading underscore out of the legend.
         name = printable(curve.name).replace("$", r"\$")  # two dollars would be mathematics
         of_run = "" if alone else f", {name}"
 

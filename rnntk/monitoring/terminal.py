@@ -1,4 +1,4 @@
-"""Curves drawn in the terminal with braille dots, or with ASCII."""
+"""Curves in the terminal, in braille dots or in ASCII."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from rnntk.monitoring import curves
 from rnntk.monitoring.curves import Curve, Line
 
 _BRAILLE = 0x2800
-# The bit of each of the 4 x 2 dots of a braille character, by row and column.
+# The bit of each of the 4 x 2 dots of a braille character.
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _LINE = "⠒"  # stands for a braille line in the legend
-_LEAST = 10  # columns of a curve
+_LEAST = 10  # columns of a curve, at least
 
 
 def can_show(stream: TextIO) -> bool:
@@ -36,22 +36,15 @@ def draw(
     height: int = 20,
     ascii_only: bool = False,
 ) -> list[str]:
-    """Draw the running means and the validations, without colours.
+    """Draw the running means and the validation losses, without colours.
 
-    The training curve of one run is a line of dots, those of several are letters A, B, ...; validations are small
-    letters.
+    One run is a line of dots, several are letters A, B, ...; validations are small letters.
 
     Args:
-        drawn: one or several runs.
-        y: the quantity, for the title.
-        x: `steps` or `time`.
+        drawn, y, x: see `picture.figure`.
         log: whether y is on a logarithmic scale; values up to 0 are left out.
-        width: columns in all; at least as many as a curve needs are used.
-        height: rows of the curve itself.
-        ascii_only: no braille and no lines.
-
-    Returns:
-        Lines of at most `width` characters (but see above), without line ends.
+        width, height: columns in all, unless a curve needs more; rows of the curve itself.
+        ascii_only: no braille and no box characters.
     """
     shown = [(c, _scaled(c.smooth, log), _scaled(c.validation, log)) for c in drawn]
     lines = [line for _, *both in shown for line in both if len(line)]
@@ -97,7 +90,7 @@ def draw(
 
 
 class _Canvas:
-    """A grid of characters, each with two columns and four rows of braille dots."""
+    """A grid of characters, each with 2 x 4 braille dots."""
 
     def __init__(
         self, width: int, height: int, x_range: tuple[float, float], y_range: tuple[float, float]
@@ -147,14 +140,14 @@ class _Canvas:
         strokes = []
         for i, (column, row) in enumerate(zip(every.tolist(), rows, strict=True)):
             before = rows[max(i - 1, 0)]
-            # The row the last column ended on is drawn already; only the way from there is missing.
+            # The last column's row is drawn already: only the way from there is missing.
             towards = before + (row > before) - (row < before)
             strokes.append((column, min(row, towards), max(row, towards)))
         return strokes
 
 
 def _place(values: np.ndarray, ends: tuple[float, float], cells: int) -> np.ndarray:
-    """The cell of each value when `ends` are the middles of the first and the last cell."""
+    """The cell of each value; `ends` are the centres of the first and the last cell."""
     begin, end = ends
     share = (values - begin) / (end - begin) if end != begin else np.zeros(len(values))
     return np.clip(np.rint(share * (cells - 1)), 0, cells - 1).astype(np.int64)
@@ -171,15 +164,12 @@ def _ticks(low: float, high: float, height: int, log: bool) -> dict[int, str]:
     """Labels of the y axis by row: top, bottom, and some between."""
     count = min(max(2, height // 4 + 1), height)
     rows = np.unique(np.rint(np.linspace(0, height - 1, count)).astype(int)).tolist()
-    ticks = {}
-    for row in rows:
-        value = high - (high - low) * row / max(height - 1, 1)
-        ticks[row] = number(10**value if log else value)
-    return ticks
+    values = {row: high - (high - low) * row / max(height - 1, 1) for row in rows}
+    return {row: number(10**value if log else value) for row, value in values.items()}
 
 
 def number(value: float) -> str:
-    """A number with four digits that count: `2.252`, `13510`, `0.002`, `1e+06`."""
+    """A number with four significant digits: `2.252`, `13510`, `0.002`, `1e+06`."""
     text = f"{value:.4g}"
     return f"{value:.0f}" if "e" in text and 1e3 <= abs(value) < 1e6 else text
 
@@ -187,7 +177,7 @@ def number(value: float) -> str:
 def _x_axis(
     left: float, right: float, width: int, margin: int, x: str, ascii_only: bool
 ) -> list[str]:
-    """The line under the curve and its labels: both ends, and the middle where there is room."""
+    """The x axis and its labels: both ends, and the middle if there is room."""
     unit, name = curves.time_unit(right) if x == "time" else (1.0, "steps")
     corner, rule = ("+", "-") if ascii_only else ("└", "─")
 

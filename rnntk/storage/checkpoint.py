@@ -27,33 +27,19 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclass
 class Progress:
-    """How far training is.
+    """How far training is: the content of `progress.json`."""
 
-    Attributes:
-        step: optimizer steps done.
-        epoch: epochs done.
-        batch: steps done inside the current epoch.
-        seconds: wall time trained, over all sessions.
-        metrics_bytes: size of the metrics file that belongs to this checkpoint.
-        samples_bytes: size of the file of samples that belongs to it; None where that is not known.
-        losses: the last loss, and the validation's (`loss`, `val_loss`), in nats.
-        best: the least validation loss so far and its step, or None.
-        stale: validations since the best one.
-        reductions: how often a plateau has halved the learning rate.
-        high_steps: consecutive last steps with a loss far above the uniform one; None before the first loss below it.
-    """
-
-    step: int = 0
-    epoch: int = 0
-    batch: int = 0
-    seconds: float = 0.0
-    metrics_bytes: int = 0
-    samples_bytes: int | None = None
-    losses: dict[str, float] = field(default_factory=dict)
-    best: dict[str, float] | None = None
-    stale: int = 0
-    reductions: int = 0
-    high_steps: int | None = None
+    step: int = 0  # optimizer steps done
+    epoch: int = 0  # epochs done
+    batch: int = 0  # steps done in the current epoch
+    seconds: float = 0.0  # wall time trained, over all sessions
+    metrics_bytes: int = 0  # size of the metrics file at this checkpoint
+    samples_bytes: int | None = None  # size of the file of samples; None if unknown
+    losses: dict[str, float] = field(default_factory=dict)  # the last `loss`, `val_loss` in nats
+    best: dict[str, float] | None = None  # the lowest `val_loss`, in nats, and its `step`
+    stale: int = 0  # validations since the best one
+    reductions: int = 0  # how often a plateau has halved the learning rate
+    high_steps: int | None = None  # last steps far above the uniform loss; None before one below
 
     def stepped(self, loss: float, steps_per_epoch: int) -> None:
         """Count a step; the last one of an epoch begins the next."""
@@ -65,11 +51,9 @@ class Progress:
             self.batch = 0
 
     def validated(self, loss: float, plateau_patience: int | None = None) -> bool:
-        """Record a validation loss; True if it is the best so far.
+        """Record a validation loss in nats; True if it is the best so far.
 
-        Args:
-            loss: in nats.
-            plateau_patience: validations without a better one that count as a plateau; None: never.
+        `plateau_patience` validations without a better one are a plateau; None: there are none.
         """
         self.losses["val_loss"] = loss
         if self.best is None or loss < self.best["val_loss"]:
@@ -94,13 +78,9 @@ class Checkpoint:
         return _unpack(self.folder / WEIGHTS)
 
     def mapped_weights(self) -> dict[str, np.ndarray]:
-        """The same, memory-mapped and read-only, for commands that must start quickly.
+        """The same, memory-mapped and read-only; safetensors need not be imported. Raises `RunError` if damaged.
 
-        A safetensors file is the length of its header (8 bytes), the header (JSON), and the arrays; reading it here
-        avoids the import of the library.
-
-        Raises:
-            RunError: the file is not a safetensors file of float32 arrays.
+        The file holds the header's length (8 bytes), the header (JSON) and the arrays.
         """
         path = self.folder / WEIGHTS
         with _damage(path):
@@ -109,7 +89,7 @@ class Checkpoint:
                 header = json.loads(file.read(length))
             header.pop("__metadata__", None)
             if any(entry["dtype"] != "F32" for entry in header.values()):
-                raise RunError(f"{path} is damaged: it must hold float32 arrays.")
+                raise ValueError("it must hold float32 arrays")
             # As a plain array: np.memmap's own slices are slow.
             data = np.asarray(np.memmap(path, np.uint8, "r", offset=8 + length))
             return {
@@ -134,17 +114,7 @@ def folder_name(step: int) -> str:
 def write(
     parent: Path, *, weights: Arrays, optimizer: Arrays, states: Arrays, progress: Progress
 ) -> Path:
-    """Write one checkpoint atomically.
-
-    Args:
-        parent: the run's `checkpoints` folder.
-        weights: by name.
-        optimizer: by name.
-        states: by name.
-        progress: of training; its step names the folder.
-
-    Returns:
-        The checkpoint's folder.
+    """Write one checkpoint atomically to `parent/step-<step>`, which is returned.
 
     Raises:
         TrainingError: the disk is full or read-only; nothing older is touched.
@@ -165,7 +135,7 @@ def write(
     return folder
 
 
-# Imported where it is used: sampling starts sooner without the library.
+# The library is imported where it is used: sampling starts sooner without it.
 def _pack(arrays: Arrays) -> bytes:
     import safetensors.numpy
 
@@ -182,7 +152,7 @@ def _unpack(path: Path) -> dict[str, np.ndarray]:
 
 @contextmanager
 def _damage(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while a checkpoint is read into a `RunError`."""
+    """Turn errors while a checkpoint is read into a `RunError`."""
     try:
         yield
     except FileNotFoundError as error:
@@ -193,90 +163,61 @@ def _damage(path: Path) -> Iterator[None]:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 def read(folder: Path, *, only: Collection[str] | None = None) -> Checkpoint:
-    """Open a checkpoint, checking the content of its files.
-
-    Args:
-        folder: the checkpoint's.
-        only: the files to check, where not all are needed.
-
-    Raises:
-        RunError: a file is missing, cut short or changed; the message names it.
-    """
+    """Open a checkpoint and check its files, or those in `only`. Raises `RunError` that names a damaged one."""
     with _damage(folder):
         manifest = _json(folder / MANIFEST)["files"]
-        missing = set(only or ()) - set(manifest)
-        if missing:
-            raise RunError(f"{folder} is damaged: its manifest lacks {', '.join(sorted(missing))}.")
-        for name, expected in manifest.items():
-            if only is not None and name not in only:
-                continue
+        if missing := set(only or ()) - set(manifest):
+            raise ValueError(f"its manifest lacks {', '.join(sorted(missing))}")
+        for name in manifest if only is None else only:
             if Path(name).name != name:
-                raise RunError(f"{folder} is damaged: its manifest names {name!r}.")
-            data = (folder / name).read_bytes()
+                raise ValueError(f"its manifest names {name!r}")
+            data, expected = (folder / name).read_bytes(), manifest[name]
             if len(data) != expected["bytes"]:
-                raise RunError(
-                    f"{folder} is damaged: {name} has {len(data)} bytes instead of {expected['bytes']}."
-                )
+                raise ValueError(f"{name} has {len(data)} bytes instead of {expected['bytes']}")
             if hashlib.sha256(data).hexdigest() != expected["sha256"]:
-                raise RunError(f"{folder} is damaged: the content of {name} has changed.")
+                raise ValueError(f"the content of {name} has changed")
         return Checkpoint(folder, Progress(**_json(folder / PROGRESS)))
 
 
 def glance(folder: Path) -> Progress:
-    """The progress of a checkpoint whose files are checked by their sizes only: quick for many runs.
-
-    Raises:
-        RunError: a file is missing or has another size.
-    """
+    """The progress of a checkpoint, with a check of its files' sizes. Raises `RunError` if one is wrong."""
     with _damage(folder):
         for name, expected in _json(folder / MANIFEST)["files"].items():
             if (folder / name).stat().st_size != expected["bytes"]:
-                raise RunError(
-                    f"{folder} is damaged: {name} has another size than when it was written."
-                )
+                raise ValueError(f"{name} has another size than when it was written")
         return Progress(**_json(folder / PROGRESS))
 
 
 def steps(parent: Path) -> list[int]:
     """The steps of the checkpoints in `parent`, ascending, unchecked."""
-    found = []
-    for folder in parent.glob("step-*"):
-        digits = folder.name.removeprefix("step-")
-        if folder.is_dir() and digits.isdigit():
-            found.append(int(digits))
-    return sorted(found)
+    names = (path.name.removeprefix("step-") for path in parent.glob("step-*") if path.is_dir())
+    return sorted(int(digits) for digits in names if digits.isdigit())
 
 
 def prune(parent: Path, keep: int, newest: int, best_step: int | None) -> None:
-    """Remove the oldest checkpoints but `keep`; the newest and the best one are never removed.
+    """Remove the oldest checkpoints but `keep`, never the newest or the best one.
 
-    Checkpoints of later steps than the newest are removed too: a run continues from its last whole checkpoint, so
-    those were damaged.
+    Later ones than the newest are removed too: a run resumes from its last intact checkpoint, so they were damaged.
     """
     remove_after(parent, newest)
     for step in steps(parent)[:-keep]:
         if step != best_step:
-            _remove(parent, step)
+            shutil.rmtree(parent / folder_name(step), ignore_errors=True)
 
 
 def remove_after(parent: Path, newest: int) -> None:
     """Remove the checkpoints of later steps than `newest`."""
     for step in steps(parent):
         if step > newest:
-            _remove(parent, step)
+            shutil.rmtree(parent / folder_name(step), ignore_errors=True)
 
 
 def remove_unfinished(parent: Path) -> None:
-    """Remove what killed processes left half written; the caller holds the run's lock."""
+    """Remove the unfinished checkpoints of killed processes; the caller holds the run's lock."""
     remove_stale(parent)
     for aside in parent.glob(".step-*.tmp"):  # the names of rnntk before 1.0
         shutil.rmtree(aside, ignore_errors=True)
-
-
-def _remove(parent: Path, step: int) -> None:
-    shutil.rmtree(parent / folder_name(step), ignore_errors=True)

@@ -23,8 +23,7 @@ from rnntk.text.vocabulary import Vocabulary
 if TYPE_CHECKING:
     import filelock
 
-FORMAT_VERSION = 2
-"""2: a checkpoint names the optimizer's variables; in 1 they had their position as a name."""
+FORMAT_VERSION = 2  # in 1, a checkpoint had positions for the names of the optimizer's variables
 
 RUN = "run.json"
 VOCABULARY = "vocabulary.json"
@@ -36,29 +35,22 @@ LOGS = "logs"
 CHAR_RNN = "char-rnn"
 ROW_CLASSIFIER = "row-classifier"
 
-IMPORTED = "import"
-"""The `source` of a corpus that is known only by a model imported from elsewhere."""
+IMPORTED = "import"  # the `source` of a corpus known only from an imported model
 
 log = logging.getLogger(__name__)
 
-_ELSEWHERE = "Make room or give the right to write there, or choose another folder with `run`."
+_ELSEWHERE = "Make room or make it writable, or choose another folder with `run`."
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One run on disk.
-
-    Attributes:
-        path: the folder.
-        record: the content of `run.json`: `kind`, `name`, `created`, `settings`, `model`, `corpus`, `versions`.
-    """
+    """A run on disk: its folder, and the content of its `run.json`."""
 
     path: Path
     record: dict[str, Any]
 
     @property
     def name(self) -> str:
-        """The folder's own name."""
         return self.path.name
 
     @property
@@ -73,12 +65,12 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        """JSON lines, one a logged step."""
+        """JSON lines, one per logged step."""
         return self.path / METRICS
 
     @property
     def samples(self) -> Path:
-        """Text drawn while training."""
+        """Samples generated during training."""
         return self.path / SAMPLES
 
     @property
@@ -88,15 +80,10 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of checkpoints."""
         return self.path / CHECKPOINTS
 
     def vocabulary(self) -> Vocabulary:
-        """The symbols of a character model.
-
-        Raises:
-            RunError: the file is missing or damaged.
-        """
+        """The symbols of a character model. Raises `RunError` if the file is missing or damaged."""
         path = self.path / VOCABULARY
         try:
             return Vocabulary.from_json(path.read_text(encoding="utf-8"))
@@ -107,24 +94,21 @@ class RunFolder:
         except (ValueError, DataError) as error:
             raise RunError(f"{self.path} is damaged: {VOCABULARY}: {error}") from error
 
-    def checkpoint(
-        self,
-        which: str = "last",
-        *,
-        only: Collection[str] | None = None,
-    ) -> Checkpoint:
-        """A whole checkpoint of this run.
+    def checkpoint(self, which: str = "last", *, only: Collection[str] | None = None) -> Checkpoint:
+        """An intact checkpoint of this run.
 
         Args:
-            which: `last`, `best` (least validation loss; `last` where there is none) or a step.
-            only: the files that must be whole; all by default.
-
-        Returns:
-            The checkpoint, its files checked. For `last`, the newest one that is whole; damaged ones are warned of.
+            which: `last`, `best` (lowest validation loss; `last` if there is none) or a step. For `last`, damaged
+                checkpoints are passed over with a warning.
+            only: the files to check; all by default.
 
         Raises:
-            RunError: there is none, none is whole, or no such step.
+            RunError: there is none, none is intact, or no such step.
         """
+
+        def read(step: int) -> Checkpoint:
+            return checkpoint.read(self.checkpoints / checkpoint.folder_name(step), only=only)
+
         steps = checkpoint.steps(self.checkpoints)
         if not steps:
             every = self.record["settings"].get("checkpoint_every", 500)
@@ -138,36 +122,30 @@ class RunFolder:
                     f"{self.path} has no checkpoint {which!r}; it has best, last and the steps "
                     f"{', '.join(map(str, steps))}."
                 )
-            return checkpoint.read(self.checkpoints / checkpoint.folder_name(int(which)), only=only)
+            return read(int(which))
         damaged = []
         for step in reversed(steps):
             try:
-                found = checkpoint.read(self.checkpoints / checkpoint.folder_name(step), only=only)
+                found = read(step)
                 break
             except RunError as error:
                 damaged.append(str(error))
                 log.warning(f"{error} The checkpoint before it is used.")
         else:
-            raise RunError(f"No checkpoint of {self.path} is whole. " + " ".join(damaged))
+            raise RunError(f"No checkpoint of {self.path} is intact. " + " ".join(damaged))
         best = found.progress.best
         if which == "best" and best is not None and int(best["step"]) != found.progress.step:
-            return checkpoint.read(
-                self.checkpoints / checkpoint.folder_name(int(best["step"])), only=only
-            )
+            return read(int(best["step"]))
         return found
 
     @property
     def resume_command(self) -> str:
-        """What to type to go on with this run."""
+        """The command that resumes this run."""
         command = "mnist" if self.kind == ROW_CLASSIFIER else "train"
         return f"rnntk {command} --resume {shown(self.path)}"
 
     def with_settings(self, settings: dict[str, Any]) -> RunFolder:
-        """The run with some settings changed for good, in the present format; the caller holds its lock.
-
-        Raises:
-            TrainingError: the disk refuses it.
-        """
+        """The run with some settings changed in its `run.json`, in the present format; the caller holds its lock."""
         changed = {**self.settings, **json.loads(json.dumps(settings))}
         if changed == self.settings and self.record["format_version"] == FORMAT_VERSION:
             return self
@@ -176,23 +154,17 @@ class RunFolder:
         return RunFolder(self.path, record)
 
     def lock(self) -> filelock.FileLock:
-        """Hold the run for this process; use as a context manager. The system frees it if the process dies.
-
-        Raises:
-            RunError: another process trains in this folder.
-        """
+        """Lock the run for this process, as a context manager. Raises `RunError` if another process trains in it."""
         import filelock
 
         lock = filelock.FileLock(self.path / ".lock")
-        try:
-            lock.acquire(blocking=False)
-        except filelock.Timeout as error:
-            raise RunError(
-                f"Another process is training in {self.path}. Wait until it has ended, or stop it."
-            ) from error
-        except OSError as error:
-            with disk_errors(self.path):
-                raise error
+        with disk_errors(self.path):
+            try:
+                lock.acquire(blocking=False)
+            except filelock.Timeout as error:
+                raise RunError(
+                    f"Another process is training in {self.path}. Wait until it has ended, or stop it."
+                ) from error
         return lock
 
 
@@ -209,13 +181,12 @@ def create(
     """Make a new run folder.
 
     Args:
-        path: of the folder; must not exist, or be empty.
+        path: must not exist, or be an empty folder.
         kind: `char-rnn` or `row-classifier`.
         settings: all settings, flat.
         model: what rebuilds the network, and its number of parameters.
-        corpus: what it was trained on: name, source, sha256, preprocessor, facts.
-        versions: of the libraries that matter.
-        vocabulary: of a character model.
+        corpus: the record of the training data: name, source, sha256, preprocessor, facts.
+        versions, vocabulary: of libraries; of a character model.
 
     Raises:
         RunError: the folder exists already.
@@ -257,11 +228,7 @@ def refuse_existing(path: Path) -> None:
 
 
 def open_run(path: Path) -> RunFolder:
-    """Open a run folder.
-
-    Raises:
-        RunError: it is missing, is no run folder, is damaged, or is from a newer version.
-    """
+    """Open a run folder. Raises `RunError` if it is missing, damaged, from a newer version, or no run folder."""
     file = path / RUN
     if not path.is_dir():
         raise RunError(f"There is no run folder {path}.")
@@ -279,14 +246,13 @@ def open_run(path: Path) -> RunFolder:
             f"{path} was written by a newer rnntk (run format {version}; this rnntk {__version__} reads up to "
             f"{FORMAT_VERSION}). Upgrade with: pip install --upgrade rnntk"
         )
-    missing = {"kind", "settings", "model", "corpus"} - set(record)
-    if missing:
+    if missing := {"kind", "settings", "model", "corpus"} - set(record):
         raise RunError(f"{path} is damaged: {RUN} lacks {', '.join(sorted(missing))}.")
     return RunFolder(path, record)
 
 
 def next_path(runs_dir: Path, name: str) -> Path:
-    """`runs/<name>-<n>` with the least n above every one in use."""
+    """`runs/<name>-<n>`, n above every number in use."""
     pattern = re.compile(re.escape(name) + r"-(\d+)")
     used = [int(m[1]) for p in _folders(runs_dir) if (m := pattern.fullmatch(p.name))]
     return runs_dir / f"{name}-{max(used, default=0) + 1}"
@@ -294,9 +260,9 @@ def next_path(runs_dir: Path, name: str) -> Path:
 
 @contextmanager
 def reserved(path: Path | None, runs_dir: Path, name: str) -> Iterator[Path]:
-    """Where a new run goes: `path`, or where none is named `next_path` as an empty folder.
+    """The path of a new run: `path`, or `next_path`, made at once so that no other training takes it, if that is None.
 
-    So two trainings that begin at once take two folders. One that stays empty is removed.
+    A folder that stays empty is removed.
 
     Raises:
         TrainingError: it cannot be made.
@@ -307,32 +273,22 @@ def reserved(path: Path | None, runs_dir: Path, name: str) -> Iterator[Path]:
     first = not runs_dir.exists()
     with disk_errors(runs_dir, advice=_ELSEWHERE):
         runs_dir.mkdir(parents=True, exist_ok=True)
-        made = None
-        while made is None:
-            free = next_path(runs_dir, name)
+        while True:
+            made = next_path(runs_dir, name)
             with suppress(FileExistsError):  # another process was quicker
-                free.mkdir()
-                made = free
+                made.mkdir()
+                break
     try:
         yield made
     finally:
         with suppress(OSError):
-            made.rmdir()  # fails, as it should, when there is something in it
+            made.rmdir()  # fails if the folder has files, as it should
             if first:
                 runs_dir.rmdir()
 
 
 def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None) -> RunFolder:
-    """The run that was written to last.
-
-    Args:
-        runs_dir: the folder of runs.
-        kind: only runs of this kind.
-        corpus: only runs on this corpus.
-
-    Raises:
-        RunError: there is none; the message says how to make one.
-    """
+    """The run that was written to last, of this kind and corpus. Raises `RunError` with advice if there is none."""
     found: list[tuple[float, RunFolder]] = []
     refused: list[str] = []
     for path in _folders(runs_dir):
@@ -343,37 +299,26 @@ def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None
         except RunError as error:
             refused.append(str(error))
             continue
-        if (kind is None or run.kind == kind) and (
-            corpus is None or run.record["corpus"].get("name") == corpus
-        ):
-            times = [
-                p.stat().st_mtime for p in (path / RUN, run.metrics, run.checkpoints) if p.exists()
-            ]
-            found.append((max(times), run))
+        if kind in (None, run.kind) and corpus in (None, run.record["corpus"].get("name")):
+            files = (path / RUN, run.metrics, run.checkpoints)
+            found.append((max(p.stat().st_mtime for p in files if p.exists()), run))
     if not found:
-        what = f" on {corpus}" if corpus else ""
-        command = {ROW_CLASSIFIER: "rnntk mnist"}.get(kind or "", "rnntk train")
-        option = f" --corpus {corpus}" if corpus else ""
+        command = "rnntk mnist" if kind == ROW_CLASSIFIER else "rnntk train"
+        on, option = (f" on {corpus}", f" --corpus {corpus}") if corpus else ("", "")
         raise RunError(
-            f"There is no run{what} in {runs_dir}. Train one with: {command}{option}"
+            f"There is no run{on} in {runs_dir}. Train one with: {command}{option}"
             + ("".join(f"\nPassed over: {line}" for line in refused))
         )
     return max(found, key=lambda pair: (pair[0], pair[1].name))[1]
 
 
 def find(runs_dir: Path, run: Path | None) -> RunFolder:
-    """A run by its path, or by its name in the folder of runs; the latest one for None.
-
-    Raises:
-        RunError: there is none (with the nearest name), or it cannot be read.
-    """
+    """A run by its path or its name in `runs_dir`, or for None the latest one. Raises `RunError` if there is none."""
     if run is None:
         return latest(runs_dir)
-    if run.is_dir():
-        return open_run(run)
-    named = runs_dir / run
-    if named.is_dir():
-        return open_run(named)
+    for path in (run, runs_dir / run):
+        if path.is_dir():
+            return open_run(path)
     guess = did_you_mean(run.name, [path.name for path in run_folders(runs_dir)])
     raise RunError(
         f"There is no run folder {run}, and no run of this name in {runs_dir}."
@@ -382,11 +327,7 @@ def find(runs_dir: Path, run: Path | None) -> RunFolder:
 
 
 def run_folders(runs_dir: Path) -> list[Path]:
-    """The folders of runs, by name; damaged ones too.
-
-    Raises:
-        RunError: `runs_dir` cannot be read. That it is not there is no error.
-    """
+    """The folders of runs by name, damaged ones too. Raises `RunError` if `runs_dir` cannot be read."""
     return [p for p in _folders(runs_dir) if (p / RUN).exists() or (p / CHECKPOINTS).is_dir()]
 
 

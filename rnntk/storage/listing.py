@@ -1,8 +1,9 @@
-"""The runs in a folder: one line about each, and everything about one. TensorFlow is not needed."""
+"""Summaries of the runs in a folder, and the details of one, without TensorFlow."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,41 +21,27 @@ CONFIGS: dict[str, type[TrainConfig | MnistConfig]] = {
 
 @dataclass(frozen=True)
 class Summary:
-    """One run in one line.
-
-    Attributes:
-        path: its folder.
-        kind: `char-rnn` or `row-classifier`; empty, like all that follows, when the run cannot be read.
-        corpus: name of the training text.
-        model: the network in short, such as `lstm 2x128`.
-        step: optimizer steps logged.
-        loss: of the last of them, in nats.
-        best: the least validation loss, in nats.
-        modified: time of the last write, in seconds since 1970.
-        bytes: size of the folder.
-        problem: the reason it cannot be used, or None.
-    """
+    """One run in one line; the fields after `path` are empty if it cannot be read."""
 
     path: Path
-    kind: str = ""
-    corpus: str = ""
-    model: str = ""
-    step: int | None = None
-    loss: float | None = None
-    best: float | None = None
-    modified: float = 0.0
-    bytes: int = 0
-    problem: str | None = None
+    kind: str = ""  # `char-rnn` or `row-classifier`
+    corpus: str = ""  # name of the training text
+    model: str = ""  # such as `lstm 2x128`
+    step: int | None = None  # optimizer steps logged
+    loss: float | None = None  # of the last step, in nats
+    best: float | None = None  # lowest validation loss, in nats
+    modified: float = 0.0  # time of the last write, in seconds since 1970
+    bytes: int = 0  # size of the folder
+    problem: str | None = None  # the reason it cannot be used
 
     @property
     def name(self) -> str:
-        """The folder's name."""
         return self.path.name
 
 
 @dataclass(frozen=True)
 class CheckpointSummary:
-    """One checkpoint of a run: its step, its size in bytes, and what is wrong with it, or None."""
+    """One checkpoint of a run: its step, its size in bytes, and what is wrong with it."""
 
     step: int
     bytes: int
@@ -64,34 +51,18 @@ class CheckpointSummary:
 
 @dataclass(frozen=True)
 class Details:
-    """Everything about one run.
-
-    Attributes:
-        run: the run folder.
-        summary: its line.
-        changed: the settings that are not the defaults, by option name with underscores.
-        checkpoints: by ascending step, every file checked.
-        progress: where the newest whole checkpoint stands, or None.
-        last: the newest value of every number in the metrics.
-    """
+    """Everything about one run."""
 
     run: RunFolder
     summary: Summary
-    changed: dict[str, Any]
-    checkpoints: list[CheckpointSummary]
-    progress: checkpoint.Progress | None
-    last: dict[str, float]
+    changed: dict[str, Any]  # settings other than the defaults, by field name
+    checkpoints: list[CheckpointSummary]  # by ascending step, every file checked
+    progress: checkpoint.Progress | None  # of the newest intact checkpoint
+    last: dict[str, float]  # newest value of every number in the metrics
 
 
 def runs(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None) -> list[Summary]:
-    """The runs in a folder, the one written to last first.
-
-    Runs that are damaged or from a newer version are included, with the reason, whatever `kind` and `corpus` are.
-
-    Args:
-        runs_dir: the folder of runs; it need not exist.
-        kind: only runs of this kind.
-        corpus: only runs on this corpus.
+    """The runs in a folder, the one written to last first, of this kind and corpus; unreadable ones always.
 
     Raises:
         RunError: the folder cannot be read.
@@ -107,8 +78,7 @@ def summarize(path: Path) -> Summary:
     """One run in one line; an error becomes its `problem`."""
     modified, size = _stat(path)
     try:
-        run = folder.open_run(path)
-        return _summarize(run, modified, size)
+        return _summarize(folder.open_run(path), modified, size)
     except (RunError, OSError) as error:
         return Summary(path, modified=modified, bytes=size, problem=str(error))
     except (TypeError, ValueError, KeyError, AttributeError) as error:
@@ -149,28 +119,24 @@ def _summarize(run: RunFolder, modified: float, size: int) -> Summary:
 
 
 def details(run: RunFolder) -> Details:
-    """Everything about one run; every checkpoint's files are checked against their sums.
-
-    Raises:
-        RunError: `run.json` has a wrong entry.
-    """
+    """Everything about one run; every checksum is checked. Raises `RunError` if `run.json` has a wrong entry."""
     summary = summarize(run.path)
     if not summary.kind:
         raise RunError(summary.problem or f"{run.path} is damaged.")
     checkpoints = [_check(run.checkpoints, step) for step in checkpoint.steps(run.checkpoints)]
     whole = [c.progress for c in checkpoints if c.progress is not None]
     return Details(
-        run,
-        summary,
-        changed_settings(run),
-        checkpoints,
-        whole[-1] if whole else None,
-        metrics.last(run.metrics),
+        run=run,
+        summary=summary,
+        changed=changed_settings(run),
+        checkpoints=checkpoints,
+        progress=whole[-1] if whole else None,
+        last=metrics.last(run.metrics),
     )
 
 
 def changed_settings(run: RunFolder) -> dict[str, Any]:
-    """The settings of a run that are not the defaults of this version."""
+    """The settings of a run that differ from this version's defaults."""
     kind = CONFIGS.get(run.kind)
     defaults = kind().part(kind) if kind else {}
     return {
@@ -181,28 +147,23 @@ def changed_settings(run: RunFolder) -> dict[str, Any]:
 
 
 def model_name(model: Mapping[str, Any]) -> str:
-    """The network in short: `lstm 2x128`, `bidirectional gru 1x64`."""
+    """The network in short, such as `lstm 2x128` or `bidirectional gru 1x64`."""
     direction = "bidirectional " if model.get("bidirectional") else ""
     return f"{direction}{model['cell']} {model['layers']}x{model['units']}"
 
 
 def _stat(path: Path) -> tuple[float, int]:
     """Time of the last write to a run, and its size in bytes."""
-    size, times = 0, []
-    try:
-        times.append(path.stat().st_mtime)
+    size, modified = 0, 0.0
+    with suppress(OSError):
+        modified = path.stat().st_mtime
         for file in path.rglob("*"):
-            try:
+            with suppress(OSError):  # of a checkpoint that is being replaced
                 stat = file.stat()
-            except OSError:  # a checkpoint that is being replaced
-                continue
-            size += stat.st_size if file.is_file() else 0
-            # Commands that only read a run touch its lock.
-            if file.name != ".lock":
-                times.append(stat.st_mtime)
-    except OSError:
-        pass
-    return max(times, default=0.0), size
+                size += stat.st_size if file.is_file() else 0
+                if file.name != ".lock":  # which commands touch that only read
+                    modified = max(modified, stat.st_mtime)
+    return modified, size
 
 
 def _check(parent: Path, step: int) -> CheckpointSummary:

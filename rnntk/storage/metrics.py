@@ -1,4 +1,4 @@
-"""Reading a run's metrics: all of the file as columns, its end, or what was added since the last look."""
+"""Reading a run's metrics: the whole file as columns, its end, or what was added since."""
 
 from __future__ import annotations
 
@@ -18,65 +18,42 @@ _TAIL = 1 << 16
 
 @dataclass(frozen=True)
 class MetricColumns:
-    """Columns of a metrics file; NaN where a line has no such number.
+    """Columns of a metrics file; NaN where a line has no such number."""
 
-    Attributes:
-        columns: float64 arrays of one length by name, in the order of the file. `step` is always there.
-        skipped: lines that could not be read, not counting a half-written last one.
-    """
-
-    columns: dict[str, np.ndarray]
-    skipped: int = 0
+    columns: dict[str, np.ndarray]  # float64, of one length, by name; always with `step`
+    skipped: int = 0  # unreadable lines, without an unfinished last one
 
     def __len__(self) -> int:
         return len(self.columns["step"])
 
     def series(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Steps, seconds and values of one number, where it was measured.
+        """Steps, seconds and values of one number where it was measured: float64 arrays of one length.
 
-        Lines without a time get it from the steps around them.
-
-        Returns:
-            Three float64 arrays of one length; all empty when the file has no such number.
+        Missing times are interpolated.
         """
-        values = self.columns.get(name)
-        if values is None:
-            return np.empty(0), np.empty(0), np.empty(0)
-        steps, seconds = self.columns["step"], self.columns.get("seconds")
-        there = ~np.isnan(values)
-        if seconds is None:
-            return steps[there], np.full(int(there.sum()), np.nan), values[there]
-        timed = ~np.isnan(seconds)
+        steps, none = self.columns["step"], np.full(len(self), np.nan)
+        values, seconds = self.columns.get(name, none), self.columns.get("seconds", none)
+        measured, timed = ~np.isnan(values), ~np.isnan(seconds)
         if timed.any() and not timed.all():
             seconds = np.interp(steps, steps[timed], seconds[timed])
-        return steps[there], seconds[there], values[there]
+        return steps[measured], seconds[measured], values[measured]
 
     @property
     def names(self) -> list[str]:
-        """The numbers the file has, beside `step`, `epoch` and `seconds`."""
+        """The numbers in the file, other than `step`, `epoch` and `seconds`."""
         return sorted(set(self.columns) - {"step", "epoch", "seconds"})
 
 
 @dataclass
 class Follower:
-    """A metrics file that is being written, read a piece at a time.
-
-    Attributes:
-        path: a run's `metrics.jsonl`.
-        offset: bytes read so far, whole lines only.
-        skipped: lines of them that could not be read.
-    """
+    """A metrics file that is being written, read a piece at a time."""
 
     path: Path
-    offset: int = 0
-    skipped: int = 0
+    offset: int = 0  # bytes of whole lines read so far
+    skipped: int = 0  # lines of them that could not be read
 
     def added(self) -> Iterator[list[dict[str, Any]]]:
-        """The rows added since the last call, some megabytes at a time; an unfinished last line waits for the next.
-
-        Raises:
-            OSError: the file cannot be read.
-        """
+        """The rows added since the last call, some megabytes at a time, without an unfinished last line."""
         rest = b""
         with self.path.open("rb") as file:
             file.seek(self.offset)
@@ -88,11 +65,7 @@ class Follower:
                 yield rows
 
     def cut_back(self) -> bool:
-        """Whether the file is shorter than what was read: a resumed run cuts it back to its checkpoint.
-
-        Raises:
-            OSError: the file cannot be read.
-        """
+        """Whether the file is shorter than the part read: a resumed run truncates it to its checkpoint."""
         return self.path.stat().st_size < self.offset
 
 
@@ -101,7 +74,7 @@ def read(path: Path, names: Iterable[str] | None = None) -> MetricColumns:
 
     Args:
         path: a run's `metrics.jsonl`.
-        names: the numbers wanted beside `step` and `seconds`; None for all.
+        names: the numbers to read beside `step` and `seconds`; None for all.
 
     Raises:
         RunError: the file cannot be read.
@@ -122,10 +95,7 @@ def read(path: Path, names: Iterable[str] | None = None) -> MetricColumns:
 
 
 def last(path: Path) -> dict[str, float]:
-    """The newest value of every number near the end of the file; empty when there is none.
-
-    Only the last 64 KiB are read, so that many runs can be listed at once.
-    """
+    """The newest value of every number in the last 64 KiB of the file."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
@@ -142,16 +112,16 @@ def last(path: Path) -> dict[str, float]:
 
 
 def _parse(lines: list[bytes]) -> tuple[list[dict[str, Any]], int]:
-    """The objects of these lines that have a step, and how many lines could not be read."""
+    """The objects with a step in these lines, and the number of unreadable lines."""
     lines = [line for line in lines if line.strip()]
     try:
-        # One call for all is three times as fast as one for each.
+        # One call for all is three times as fast as one per line.
         rows = json.loads(b"[" + b",".join(lines) + b"]")
     except ValueError:
         rows = []
     if len(rows) != len(lines):
         rows = [_object(line) for line in lines]
-    good = [row for row in rows if isinstance(row, dict) and _is_step(row.get("step"))]
+    good = [row for row in rows if isinstance(row, dict) and _is_finite(row.get("step"))]
     return good, len(lines) - len(good)
 
 
@@ -162,8 +132,8 @@ def _object(line: bytes) -> Any:
         return None
 
 
-def _is_step(value: Any) -> bool:
-    return _is_number(value) and value - value == 0  # neither NaN nor infinite
+def _is_finite(value: Any) -> bool:
+    return _is_number(value) and value - value == 0
 
 
 def _is_number(value: Any) -> bool:

@@ -1,8 +1,7 @@
-"""The preprocessor `bytes`: every byte of the file is a symbol, whatever the file holds.
+"""The preprocessor `bytes`: every byte of a file is a symbol, U+0000 to U+00FF.
 
-Symbols are the characters U+0000 to U+00FF, one for each value of a byte. The text of a file is its bytes read as
-UTF-8, where a byte that is not UTF-8 stands as a lone surrogate, U+DC80 to U+DCFF (Python's `surrogateescape`,
-PEP 383). So the bytes of any file come back exactly, and a character is what it is in UTF-8, or one odd byte.
+Text is UTF-8; a byte that is not UTF-8 is a lone surrogate, U+DC80 to U+DCFF (`surrogateescape`, PEP 383), so the bytes
+of any file are recovered exactly.
 """
 
 from __future__ import annotations
@@ -17,25 +16,20 @@ _NO_BYTES = re.compile("([^\x00-\xff]+)")
 
 
 class Bytes:
-    """Every byte is a symbol; text is UTF-8.
-
-    Attributes:
-        raw: files are read as bytes: nothing is detected, refused or replaced.
-        alphabet: symbols that every vocabulary has, so that a model can read any file.
-    """
+    """Every byte is a symbol; text is UTF-8."""
 
     name = "bytes"
     version = 1
-    raw = True
-    alphabet = ALPHABET
+    raw = True  # files are read as bytes: nothing is detected, refused or replaced
+    alphabet = ALPHABET  # in every vocabulary, so that a model can read any file
 
     def encode(self, text: str) -> str:
-        """The bytes of `text` as UTF-8, one symbol each; a byte that stood as a surrogate is itself again."""
+        """The bytes of `text` in UTF-8, one symbol each; an escaped byte becomes itself again."""
         try:
             data = text.encode("utf-8", "surrogateescape")
         except (
             UnicodeEncodeError
-        ):  # a surrogate that stands for no byte: no file has one, but a string may
+        ):  # a surrogate that is no escaped byte, as a Python string may hold
             data = b"".join(
                 c.encode("utf-8", "surrogateescape" if _ESCAPED.match(c) else "surrogatepass")
                 for c in text
@@ -43,12 +37,12 @@ class Bytes:
         return data.decode("latin-1")
 
     def decode(self, symbols: str) -> str:
-        """The text of these bytes; each that is not UTF-8 gives one U+FFFD, each symbol that is no byte itself."""
+        """The text of these bytes; a byte that is not UTF-8 gives U+FFFD, a symbol above U+00FF itself."""
         decoder = self.decoder()
         return decoder.feed(symbols) + decoder.flush()
 
     def decoder(self) -> _Decoder:
-        """A decoder that holds back the bytes of a character until it is whole."""
+        """A decoder that holds back the bytes of an unfinished character."""
         return _Decoder()
 
 
@@ -57,15 +51,11 @@ class _Decoder:
         self._utf8 = codecs.getincrementaldecoder("utf-8")("surrogateescape")
 
     def feed(self, symbols: str) -> str:
-        # What is no byte stands at the odd places. It ends a character.
-        parts = _NO_BYTES.split(symbols)
-        texts = []
-        for i, part in enumerate(parts):
-            if i % 2:
-                texts.append(self._shown(b"", final=True) + part)
-            else:
-                texts.append(self._shown(part.encode("latin-1")))
-        return "".join(texts)
+        # Symbols that are no bytes are at the odd places. They end a character.
+        return "".join(
+            self._shown(b"", final=True) + part if i % 2 else self._shown(part.encode("latin-1"))
+            for i, part in enumerate(_NO_BYTES.split(symbols))
+        )
 
     def flush(self) -> str:
         return self._shown(b"", final=True)

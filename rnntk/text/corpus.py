@@ -1,4 +1,4 @@
-"""From a configuration to a prepared corpus: the one way to a text, for every command and the Python API."""
+"""From a configuration to a prepared corpus, for every command and the Python API."""
 
 from __future__ import annotations
 
@@ -26,20 +26,12 @@ T = TypeVar("T", bound=TextConfig)
 
 @dataclass(frozen=True)
 class Corpus:
-    """A text ready to train on.
+    """A text ready to train on."""
 
-    Attributes:
-        name: of the corpus, or of the user's first file.
-        card: where it is a known corpus.
-        prepared: its ids, vocabulary and facts.
-        record: what a run keeps of it, JSON-able: name, source, path, inputs (absolute), detail, sha256,
-            preprocessor, facts.
-    """
-
-    name: str
-    card: Card | None
+    name: str  # of the corpus, or of the user's first file
+    card: Card | None  # of a known corpus
     prepared: Prepared
-    record: dict[str, Any]
+    record: dict[str, Any]  # a run's record of it, for JSON
 
 
 def load(
@@ -51,13 +43,13 @@ def load(
     output: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[T, Corpus]:
-    """A configuration with the settings of its corpus filled in, and the text itself, prepared.
+    """A configuration with the settings of its corpus filled in, and the prepared text.
 
     Args:
         kind: of configuration.
-        given: what the user set, by field name.
-        own: settings below these, above the corpus' own config.
-        command: whose table of the corpus' config counts.
+        given: the user's settings, by field name.
+        own: settings that override the corpus' config.
+        command: the table to read in the corpus' config.
         output, progress: see `prepare_corpus`.
 
     Raises:
@@ -66,7 +58,7 @@ def load(
     """
     kind.check_names(given)
     own = own or {}
-    # The rest may depend on what the corpus' own config says.
+    # The corpus' own config decides the rest.
     text = {k: v for k, v in given.items() if k in TextConfig.names()}
     found = find(TextConfig.resolve(text, own))
     defaults: dict[str, Any] = {}
@@ -79,33 +71,24 @@ def load(
 
 
 def find(settings: TextConfig) -> Resolved | None:
-    """The corpus that is asked for, as a file of raw bytes; None for files of the user's own.
-
-    Args:
-        settings: which text. Without corpus and input it is the default corpus.
+    """The corpus asked for (`linux_kernel` if none is named), as raw bytes; None for the user's own files.
 
     Raises:
         UsageError: no corpus of that name, or it holds no text.
-        CorpusError: none of its sources answers.
+        CorpusError: no source has it.
     """
     if settings.input:
         return None
+    options: dict[str, Any] = {"data_dir": settings.data_dir, "offline": settings.offline}
+    options |= {"accept_licence": settings.accept_licence, "notify": log.debug}
     if settings.corpus is None:
-        return registry.resolve_default(
-            data_dir=settings.data_dir, offline=settings.offline, notify=log.debug
-        )
+        return registry.resolve_default(**options)
     card = registry.load_card(settings.corpus)
     if card.kind != "text":
         raise UsageError(
             f"{card.name} holds {card.kind}, not text. Train on it with: rnntk mnist --data {card.name}"
         )
-    return registry.resolve(
-        card,
-        data_dir=settings.data_dir,
-        offline=settings.offline,
-        accept_licence=settings.accept_licence,
-        notify=log.debug,
-    )
+    return registry.resolve(card, **options)
 
 
 def prepare_corpus(
@@ -115,12 +98,12 @@ def prepare_corpus(
     output: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Corpus:
-    """Find the text, decode it, count its symbols; or take what was prepared before.
+    """Find, decode and count the text, or reuse an earlier result.
 
     Args:
         settings: which text, and how it becomes symbols.
-        resolved: what `find` found.
-        output: where the prepared corpus goes; the cache by default.
+        resolved: from `find`.
+        output: the folder of the prepared corpus; by default in the cache.
         progress: called with bytes done and in all.
 
     Raises:
@@ -134,15 +117,14 @@ def prepare_corpus(
     else:
         paths, encoding = settings.input, settings.encoding
         name = "stdin" if inputs.is_stream(paths[0]) else Path(paths[0]).resolve().stem
-    wanted = settings.preprocessor or (card.preprocessor if card else None) or "plain"
+    preprocessor = settings.preprocessor or (card and card.preprocessor) or "plain"
     made = prepared.prepare(
-        replace(settings, corpus=None, input=paths, encoding=encoding, preprocessor=wanted),
+        replace(settings, corpus=None, input=paths, encoding=encoding, preprocessor=preprocessor),
         stated_by="--encoding" if settings.encoding else f"the card of {name}",
         cache_dir=cache_dir(),
         output=output,
         progress=progress,
     )
-    preprocessor = made.preprocessor
     record = {
         "name": name,
         "source": resolved.source if resolved else "input",
@@ -150,8 +132,8 @@ def prepare_corpus(
         "inputs": _absolute(settings.input),
         "detail": resolved.detail if resolved else "your own file",
         "sha256": made.facts["sha256"],
-        "preprocessor": preprocessor.name,
-        "preprocessor_version": preprocessor.version,
+        "preprocessor": made.preprocessor.name,
+        "preprocessor_version": made.preprocessor.version,
         "prime": card.prime if card else None,
         "prepared": str(made.folder),
         "facts": made.facts,
@@ -161,27 +143,15 @@ def prepare_corpus(
 
 @dataclass(frozen=True)
 class RunText:
-    """The text that a run was trained on, to be found again.
+    """The text that a run was trained on, to be found again."""
 
-    Attributes:
-        record: what the run keeps of it (`Corpus.record`).
-        vocabulary: the run's.
-        run: its folder, for messages.
-        settings: the run's, with the places to look in now.
-    """
-
-    record: dict[str, Any]
-    vocabulary: Vocabulary
-    run: Path
-    settings: TextConfig
+    record: dict[str, Any]  # the run's `Corpus.record`
+    vocabulary: Vocabulary  # the run's
+    run: Path  # its folder, for messages
+    settings: TextConfig  # the run's, with the folders to search now
 
     def prepare_again(self) -> Corpus:
-        """The very text, found and prepared once more.
-
-        Raises:
-            RunError: the text has changed; both sides are named.
-            UsageError, CorpusError, DataError: as `find` and `prepare_corpus`.
-        """
+        """Find and prepare the same text again. Raises `RunError` if it has changed; else see `prepare_corpus`."""
         corpus = prepare_corpus(self.settings, find(self.settings))
         old, now = self.vocabulary, corpus.prepared.vocabulary
         if old.symbols != now.symbols:
@@ -203,12 +173,7 @@ class RunText:
         return corpus
 
     def prepared(self) -> Prepared:
-        """The prepared text: as the run left it, or prepared once more.
-
-        Raises:
-            RunError: the text has changed, or was read from standard input and is gone.
-            UsageError, CorpusError, DataError: as `prepare_again`.
-        """
+        """The prepared text, as the run left it or prepared again. Raises `RunError` if it has changed or is gone."""
         try:
             return self._kept()
         except RnntkError as error:
@@ -219,11 +184,9 @@ class RunText:
             raise RunError(f"{error} Give a text with `input`.") from None
 
     def reopen(self) -> Corpus:
-        """The text for a resume: from its source, so that a change is noticed; as prepared where that is gone.
+        """The text for a resume: from its source, to notice a change; if that is missing, as it was prepared.
 
-        Raises:
-            RunError: the text has changed, or neither it nor what was prepared from it exists.
-            UsageError, CorpusError, DataError: as `prepare_again`.
+        Raises `RunError` if the text has changed or both are missing.
         """
         try:
             return self._from_source()
@@ -236,7 +199,7 @@ class RunText:
             return Corpus(self.record["name"], None, kept, self.record)
 
     def _from_source(self) -> Corpus:
-        """`prepare_again` from the paths as given, relative to here, else from where they were then."""
+        """`prepare_again` from the paths as given, relative to here, else from the absolute paths of that time."""
         if inputs.STDIN in self.settings.input:
             raise _Gone(f"{self.run} was trained on standard input, which cannot be read again.")
         try:
@@ -248,11 +211,7 @@ class RunText:
             return replace(self, settings=replace(self.settings, input=then)).prepare_again()
 
     def _kept(self) -> Prepared:
-        """The prepared text as the run left it.
-
-        Raises:
-            RnntkError: it is gone, damaged, or another one now.
-        """
+        """The prepared text as the run left it; `RnntkError` if it is missing, damaged or another one."""
         folder = self.record.get("prepared")
         if not folder:
             raise RunError("What was prepared from the text was not kept.")
@@ -267,7 +226,7 @@ class _Gone(RunError):
     """A text that cannot be read twice."""
 
 
-# What of a prepared text's facts decides its ids.
+# Facts of a prepared text that decide its ids.
 _DECISIVE = (
     "sha256", "encoding", "preprocessor", "errors", "newline", "normalize", "min_count", "unknown_symbol",
 )  # fmt: skip
@@ -282,23 +241,11 @@ def _absolute(paths: Iterable[str]) -> list[str]:
 
 
 def read(settings: TextConfig, preprocessor: Preprocessor) -> str:
-    """The text of `settings.input`, decoded and brought into the same form as for training.
-
-    Args:
-        settings: which files, their encoding, and what is done with line ends and conjoining jamo.
-        preprocessor: what will make symbols of it.
-
-    Raises:
-        DataError, EncodingError: a file is missing, empty or binary, or does not decode.
-    """
+    """The text of `settings.input`, normalised as for training. Raises `DataError`, such as `EncodingError`."""
     recipe = preparing.Recipe(preprocessor, settings.errors, settings.newline, settings.normalize)
     with inputs.opened(settings.input, glob=settings.glob) as files:
         sources = preparing.examine(
-            files,
-            recipe,
-            encoding=settings.encoding,
-            stated_by="--encoding",
-            progress=None,
+            files, recipe, encoding=settings.encoding, stated_by="--encoding", progress=None
         )
         for doubt in preparing.doubts(sources):
             log.info(f"Warning: {doubt}")

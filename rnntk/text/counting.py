@@ -1,11 +1,8 @@
 """Counting symbols and writing ids in one pass, before the vocabulary is known.
 
-A preprocessor's law (`encode(a + b) == encode(a) + encode(b)`) makes every character stand for the
-same symbols always. So each distinct character is encoded once, and the rest is array look-ups from
-code points to ids.
-
-Ids are first given in order of first appearance. When all is counted, they are renumbered by
-descending count. Memory does not grow with the text: a few tables over code points.
+Preprocessors encode each character alone (`encode(a + b) == encode(a) + encode(b)`). So each distinct character is
+encoded once; the rest is array look-ups from code points to ids. Ids are given in order of first appearance, and
+renumbered by descending count in the end. Memory does not grow with the text.
 """
 
 from __future__ import annotations
@@ -18,26 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnntk.errors import UsageError
-from rnntk.text.codepoints import CODE_POINTS, code_points, from_code_points
 from rnntk.text.preprocessors import Preprocessor
-from rnntk.text.vocabulary import Vocabulary, id_dtype
+from rnntk.text.vocabulary import CODE_POINTS, Vocabulary, code_points, from_code_points, id_dtype
 
-PIECE = 1 << 14
-"""Characters between two rows of the index of original characters."""
+PIECE = 1 << 14  # characters between two rows of the index
 
 _IDS_AT_A_TIME = 1 << 20
-_SAMPLE = 10_000  # characters on which the preprocessor's law is tried
+_SAMPLE = 10_000  # characters to test the preprocessor on
 
 
 class SymbolWriter:
-    """Counts a text's characters and symbols, and writes provisional ids.
+    """Counts a text's characters and symbols, and writes provisional ids to the file `path`.
 
-    Args:
-        path: the file for the provisional ids.
-        preprocessor: makes symbols of the text.
-
-    Attributes:
-        index: symbols and characters before each piece of the text, and at its end, alternating.
+    `index` alternates between the symbols and the characters before each piece of the text, and at its end.
     """
 
     def __init__(self, path: Path, preprocessor: Preprocessor) -> None:
@@ -48,10 +38,10 @@ class SymbolWriter:
         self._characters = np.zeros(CODE_POINTS, np.int64)
         self._units: dict[str, str] = {}
         self._symbols: dict[str, int] = {}
-        # By code point: the ids of the character's symbols, side by side, and which are used.
+        # By code point: the ids of the character's symbols, side by side, and a mask of those used.
         self._ids = np.zeros((256, 1), np.uint8)
         self._used = np.zeros((256, 1), bool)
-        # The ids so far are of this width; wider ones may follow narrower ones in the same file.
+        # Each run of ids of one width; wider ones may follow narrower ones in the same file.
         self._segments: list[tuple[np.dtype, int]] = []
 
     @property
@@ -60,13 +50,13 @@ class SymbolWriter:
         return all(len(unit) == 1 for unit in self._units.values())
 
     def add(self, text: str) -> None:
-        """Count and write the symbols of this text.
-
-        Raises:
-            UsageError: the preprocessor breaks its law.
-        """
-        if not self._units:
-            self._try_law(text[:_SAMPLE])
+        """Count and write the symbols of this text; `UsageError` if the preprocessor depends on context."""
+        sample, encode = text[:_SAMPLE], self._preprocessor.encode
+        if not self._units and encode(sample) != "".join(map(encode, sample)):
+            raise UsageError(
+                f"The preprocessor {self._preprocessor.name!r} cannot be used: what it makes of a"
+                " text must be what it makes of its characters, one after the other."
+            )
         codes = code_points(text)
         counted = histogram(codes)
         new = np.flatnonzero((counted > 0) & (self._characters[: len(counted)] == 0))
@@ -77,7 +67,7 @@ class SymbolWriter:
             ids = _look_up(self._ids[:, 0], codes)
             lengths = None
         else:
-            # `take` and `compress` are several times as fast as the same by brackets.
+            # `take` and `compress` are several times as fast as indexing.
             side_by_side = self._ids.take(codes, axis=0).ravel()
             ids = np.compress(self._used.take(codes, axis=0).ravel(), side_by_side).data
             lengths = self._used.sum(axis=1).take(codes)
@@ -92,16 +82,8 @@ class SymbolWriter:
         self._segments[-1] = (dtype, written + self.index[-2] - before)
         self._file.write(ids)
 
-    def _try_law(self, sample: str) -> None:
-        encode = self._preprocessor.encode
-        if encode(sample) != "".join(map(encode, sample)):
-            raise UsageError(
-                f"The preprocessor {self._preprocessor.name!r} cannot be used: what it makes of a"
-                " text must be what it makes of its characters, one after the other."
-            )
-
     def _learn(self, characters: str) -> None:
-        """Encode characters met for the first time; their new symbols get the next ids."""
+        """Encode new characters and give their new symbols the next ids."""
         for character in characters:
             unit = self._units[character] = self._preprocessor.encode(character)
             for symbol in unit:
@@ -133,16 +115,13 @@ class SymbolWriter:
         self._file.close()
 
     def renumber(self, vocabulary: Vocabulary, path: Path) -> None:
-        """Make the file of provisional ids one of `vocabulary`'s ids at `path`; `close` before.
-
-        The ids are flat and little-endian.
-        """
+        """Replace the file of provisional ids by one of final ids at `path`, flat and little-endian; `close` before."""
         final = vocabulary.encode("".join(self._symbols))
         final = final.astype(vocabulary.dtype.newbyteorder("<"))
         if any(dtype != final.dtype for dtype, _ in self._segments):
             path.touch()
         else:
-            # Ids of the same width are written over the old ones: half the work for the disk.
+            # Ids of one width are overwritten in place, which halves the disk's work.
             self._path.rename(path)
         source_path = self._path if self._path.exists() else path
         with source_path.open("rb") as source, path.open("r+b") as target:
@@ -155,7 +134,7 @@ class SymbolWriter:
 
 
 def histogram(codes: NDArray[np.unsignedinteger]) -> NDArray[np.intp]:
-    """How often each value up to the greatest (of bytes: to 255) occurs in `codes`, shape `(n,)`."""
+    """How often each value occurs in `codes`, shape `(n,)`, up to the largest (of bytes: 255)."""
     if codes.dtype != np.uint8:
         return np.bincount(codes)
     # Bytes are counted by pairs, which halves the work.
@@ -168,8 +147,8 @@ def histogram(codes: NDArray[np.unsignedinteger]) -> NDArray[np.intp]:
 
 
 def _by_first_appearance(new: NDArray[np.intp], codes: NDArray[np.unsignedinteger]) -> str:
-    """The characters `new`, in the order in which they first stand in `codes`."""
-    # Written backwards, the place that stays for a character is its first.
+    """The characters `new`, in the order of their first appearance in `codes`."""
+    # Assigned backwards, the last place written for a character is its first.
     places = np.zeros(int(codes.max()) + 1, np.int64)
     places[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
     return from_code_points(new[np.argsort(places[new])])
@@ -178,7 +157,7 @@ def _by_first_appearance(new: NDArray[np.intp], codes: NDArray[np.unsignedintege
 def _look_up(
     table: NDArray[np.unsignedinteger], indices: NDArray[np.unsignedinteger]
 ) -> bytes | memoryview:
-    """`table[indices]` as bytes; where both are single bytes, several times faster."""
+    """`table[indices]` as bytes; several times as fast if both are single bytes."""
     if table.dtype.itemsize == 1 and indices.dtype == np.uint8:
         small = np.zeros(256, np.uint8)
         small[: min(len(table), 256)] = table[:256]

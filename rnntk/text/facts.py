@@ -1,4 +1,4 @@
-"""What there is to say of a prepared text: counts, entropy, what is unusual in it."""
+"""Facts about a prepared text: counts, entropy, unusual characters."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from typing import Any
 
 from rnntk.text.preprocessors import Preprocessor
 
-CONJOINING = "conjoining jamo"
-"""The kind of jamo that NFD makes of syllables."""
-
-SHOWN = 10
-"""Symbols listed at either end of the frequencies, and examples of what is unusual."""
+CONJOINING = "conjoining jamo"  # those of NFD
+SHOWN = 10  # symbols listed at either end of the frequencies, and examples
+_UNUSUAL = {
+    "Cc": "control characters",
+    "Co": "private use characters",
+    "Cn": "unassigned characters",
+}
 
 
 def entropy_bits(counts: Iterable[int]) -> float:
-    """Entropy of single symbols, in bits: what a model pays that knows only their frequencies.
+    """Entropy of single symbols in bits: the loss of a model that knows only their frequencies.
 
     >>> entropy_bits([1, 1])
     1.0
@@ -35,25 +37,18 @@ def _kind(character: str) -> str | None:
         return "replacement characters already in the text"
     if character in "\t\n\r\f":
         return None
-    category = unicodedata.category(character)
-    if character == "\x1a":
-        return "DOS end of file (0x1A)"
-    return {
-        "Cc": "control characters",
-        "Co": "private use characters",
-        "Cn": "unassigned characters",
-    }.get(category)
+    return (
+        "DOS end of file (0x1A)"
+        if character == "\x1a"
+        else _UNUSUAL.get(unicodedata.category(character))
+    )
 
 
 def unusual(counts: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Characters that a text seldom has on purpose.
-
-    Args:
-        counts: how often each character occurs.
+    """Characters that are rarely intended, from the count of each character.
 
     Returns:
-        One entry a kind, commonest first: `kind`, `count`, `distinct`, and `examples` such as
-        `U+0007`.
+        One entry per kind, most common first: `kind`, `count`, `distinct`, and `examples` such as `U+0007`.
     """
     found: dict[str, dict[str, int]] = {}
     for character, count in counts.items():
@@ -75,10 +70,10 @@ def unusual(counts: Mapping[str, int]) -> list[dict[str, Any]]:
 
 
 def changed(counts: Mapping[str, int], preprocessor: Preprocessor) -> dict[str, Any]:
-    """Characters that do not come back from the preprocessor as they went in.
+    """Characters that the preprocessor does not reproduce.
 
     Returns:
-        `count`, `distinct` and `examples`: `[character, what comes back, count]`, commonest first.
+        `count`, `distinct` and `examples`: `[character, reproduced, count]`, most common first.
     """
     lossy: list[list[Any]] = []
     for character, count in counts.items():
@@ -86,14 +81,11 @@ def changed(counts: Mapping[str, int], preprocessor: Preprocessor) -> dict[str, 
         if back != character:
             lossy.append([character, back, count])
     lossy.sort(key=lambda entry: entry[2], reverse=True)
-    return {
-        "count": sum(entry[2] for entry in lossy),
-        "distinct": len(lossy),
-        "examples": lossy[:SHOWN],
-    }
+    count = sum(entry[2] for entry in lossy)
+    return {"count": count, "distinct": len(lossy), "examples": lossy[:SHOWN]}
 
 
 def frequencies(counts: Mapping[str, int]) -> dict[str, list[list[Any]]]:
-    """The commonest and the rarest symbols, `[symbol, count]`; `counts` in descending order."""
+    """The most and the least common symbols, `[symbol, count]`; `counts` in descending order."""
     ranked = [[symbol, count] for symbol, count in counts.items()]
     return {"most_frequent": ranked[:SHOWN], "least_frequent": ranked[-SHOWN:][::-1]}

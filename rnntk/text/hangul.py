@@ -1,21 +1,19 @@
 """Hangul syllables as jamo, and back.
 
-`Hangul` is lossless for every Unicode text. Each precomposed syllable becomes its initial, vowel and final
-(compatibility jamo, U+3131..U+3163) and a marker, U+1D25 `ᴥ`; a lone jamo becomes itself and a marker; the marker
-itself is doubled; all else stays. So a unit always ends in an odd run of markers, and no two texts share a stream.
+`Hangul` is lossless for every Unicode text. A precomposed syllable becomes its initial, vowel and final (compatibility
+jamo, U+3131..U+3163) and a marker, U+1D25 `ᴥ`; a lone jamo becomes itself and a marker; the marker is doubled; all else
+stays. So a unit always ends in an odd run of markers, and no two texts have the same encoding.
 
-`HangulSlides` is what the 2017 notebooks did, byte for byte, faults included.
-
-`Recomposer` makes syllables of a text in NFD, whose jamo are others (U+1100..).
-
-The package `hangul_jamo` says which jamo a syllable is made of, after the Unicode Standard, section 3.12 (Conjoining
-Jamo Behavior).
+`HangulSlides` reproduces the 2017 notebooks byte for byte, including their faults. `Recomposer` composes the syllables
+of a text in NFD, whose jamo are others (U+1100..). Decomposition is by `hangul_jamo`, after the Unicode Standard,
+section 3.12 (Conjoining Jamo Behavior).
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 
 from hangul_jamo import decompose_syllable
 from hangul_jamo.constants import (
@@ -59,14 +57,13 @@ class _Slides(dict[int, str]):
 
 _SLIDES = _Slides({**_UNITS, **{ord(j): _slides_jamo(ord(j)) + MARKER for j in JAMO}})
 
-# A consonant that may be initial belongs to the next syllable if a vowel follows; a final cluster
-# such as ㄳ cannot, and stays.
+# A consonant before a vowel is the next syllable's initial; a cluster such as ㄳ cannot be one, and stays final.
 _BOTH = "".join(f for f in _FINALS if f and f in _INITIAL)
 _CLUSTERS = "".join(f for f in _FINALS if f and f not in _INITIAL)
 _UNIT = f"[{_INITIAL}][{_VOWEL}](?:[{_BOTH}](?![{_VOWEL}])|[{_CLUSTERS}])?"
 _UNIT_OR_MARKERS = re.compile(f"{_UNIT}(?:{MARKER}(?!{MARKER}))?|{MARKER}+")
 _UNIT_OR_MARKER = re.compile(f"{_UNIT}{MARKER}?|{MARKER}")
-# A syllable with a cluster is certain already, but its marker is still to come: it ends with it.
+# A final cluster is certain already, but its syllable ends with the marker to come.
 _UNDECIDED = re.compile(f"[{_INITIAL}](?:[{_VOWEL}][{_BOTH}{_CLUSTERS}]?)?\\Z")
 _OPEN = "".join(map(chr, range(0xAC00, 0xD7A4, 28)))  # the syllables without a final
 _CONJOINING = re.compile(f"[\u1100-\u1112][\u1161-\u1175][\u11a8-\u11c2]?|[{_OPEN}][\u11a8-\u11c2]")
@@ -77,6 +74,7 @@ class _Streaming:
     """Converts a stream in pieces; holds back the end that the next piece may change."""
 
     undecided = _UNDECIDED
+    _convert: Callable[[str], str]
 
     def __init__(self) -> None:
         self._held = ""
@@ -94,9 +92,6 @@ class _Streaming:
         """The text held back. A new stream may follow."""
         held, self._held = self._held, ""
         return self._convert(held)
-
-    def _convert(self, certain: str) -> str:
-        raise NotImplementedError
 
 
 class Hangul:
@@ -116,14 +111,10 @@ class Hangul:
         return text.translate(_LOSSLESS)
 
     def decode(self, symbols: str) -> str:
-        """Text from any stream of symbols, also one that `encode` cannot give.
-
-        Each initial + vowel [+ final] becomes a syllable; then each run of k markers becomes k // 2 literal ones.
-        """
+        """Text from any symbols: initial + vowel [+ final] is a syllable, then k markers are k // 2 literal ones."""
         return _UNIT_OR_MARKERS.sub(_text_of, symbols)
 
     def decoder(self) -> HangulDecoder:
-        """A streaming decoder."""
         return HangulDecoder()
 
 
@@ -138,14 +129,12 @@ class HangulDecoder(_Streaming):
     _odd = False
 
     def flush(self) -> str:
-        """The text held back. A new stream may follow."""
         text = super().flush()
         self._odd = False
         return text
 
     def _convert(self, certain: str) -> str:
-        # Half a pair of markers may have come before; put in front again it completes the pair, or
-        # alone it is nothing.
+        # Half a pair of markers may have come before: put in front again, it completes the pair or is nothing.
         if not certain:
             return ""
         stream = MARKER + certain if self._odd else certain
@@ -156,8 +145,8 @@ class HangulDecoder(_Streaming):
 class HangulSlides:
     """The 2017 notebooks' rules, byte for byte. Lossy: use `Hangul` for anything else.
 
-    Syllables become jamo and a marker; characters up to U+00FF stay; all others are dropped, but
-    for lone jamo, which turn into garbage that begins with ㄱ.
+    Syllables become jamo and a marker; characters up to U+00FF stay; lone jamo turn into garbage that begins with ㄱ;
+    all others are dropped.
 
     >>> HangulSlides().encode("각 ㅎ“漢”")
     'ㄱㅏㄱᴥ ㄱㅛㄶᴥ'
@@ -167,43 +156,35 @@ class HangulSlides:
     version = 1
 
     def encode(self, text: str) -> str:
-        """The notebooks' stream of jamo and markers."""
         return text.translate(_SLIDES)
 
     def decode(self, symbols: str) -> str:
-        """Text from any stream of symbols: syllables are composed, markers dropped."""
+        """Text from any symbols: syllables are composed, markers dropped."""
         return _UNIT_OR_MARKER.sub(lambda match: _COMPOSED.get(match[0], ""), symbols)
 
     def decoder(self) -> SlidesDecoder:
-        """A streaming decoder."""
         return SlidesDecoder()
 
 
 class SlidesDecoder(_Streaming):
     """The streaming form of `HangulSlides.decode`."""
 
-    def _convert(self, certain: str) -> str:
-        return HangulSlides().decode(certain)
+    _convert = staticmethod(HangulSlides().decode)
+
+
+def recompose(text: str) -> str:
+    """`text` with its conjoining jamo composed: `Recomposer` for a whole string."""
+    # NFC of such a run alone is its syllable.
+    return _CONJOINING.sub(lambda found: unicodedata.normalize("NFC", found[0]), text)
 
 
 class Recomposer(_Streaming):
-    """Makes syllables of conjoining jamo (NFD), and touches nothing else; text may come in pieces.
+    """Composes syllables of conjoining jamo (NFD), and changes nothing else; text may come in pieces.
 
-    Only initial U+1100..U+1112 + vowel U+1161..U+1175 [+ final U+11A8..U+11C2] are joined. NFC
-    would do that too, but it also changes 270 characters of KS X 1001.
+    Only initial U+1100..U+1112 + vowel U+1161..U+1175 [+ final U+11A8..U+11C2] are joined. NFC also changes
+    270 characters of KS X 1001.
     """
 
     undecided = _CONJOINING_UNDECIDED
 
-    def _convert(self, certain: str) -> str:
-        return recompose(certain)
-
-
-def recompose(text: str) -> str:
-    """`text` with its conjoining jamo made syllables: `normalize` for a whole string.
-
-    >>> recompose("\u1112\u1161\u11ab")
-    '한'
-    """
-    # NFC of nothing but such a run is its syllable.
-    return _CONJOINING.sub(lambda found: unicodedata.normalize("NFC", found[0]), text)
+    _convert = staticmethod(recompose)

@@ -1,4 +1,4 @@
-"""The files a text is made of: paths, folders, standard input."""
+"""The files of a text: paths, folders, standard input."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from rnntk.errors import DataError
 
@@ -18,7 +17,7 @@ STDIN = "-"
 
 @dataclass(frozen=True)
 class Input:
-    """A file to read, and what the user calls it."""
+    """A file to read, and its name for the user."""
 
     path: Path
     name: str
@@ -26,16 +25,12 @@ class Input:
 
 @contextmanager
 def opened(paths: Iterable[str | Path], *, glob: str = "*.txt") -> Iterator[list[Input]]:
-    """The files behind `paths`, in order; a folder gives its files at any depth, sorted.
+    """The files behind `paths`, in order; a folder gives its files at any depth that match `glob`, sorted.
 
-    Standard input, pipes and devices are copied to temporary files, because they are read twice.
-
-    Args:
-        paths: files, folders, or `-`.
-        glob: which files of a folder.
+    Standard input (`-`), pipes and devices are copied to temporary files, because they are read twice.
 
     Raises:
-        DataError: a path does not exist, or a folder has no file of the pattern.
+        DataError: a path does not exist, or no file of a folder matches.
     """
     with tempfile.TemporaryDirectory(prefix="rnntk-") as spool:
         found: list[Input] = []
@@ -45,8 +40,12 @@ def opened(paths: Iterable[str | Path], *, glob: str = "*.txt") -> Iterator[list
                 if any(one.name == name for one in found):
                     raise DataError(f"{name} is given twice; it can be read only once.")
                 copy = Path(spool) / str(len(found))
-                with copy.open("wb") as target, _stream(path) as source:
-                    shutil.copyfileobj(source, target, 1 << 20)
+                stdin = nullcontext(sys.stdin.buffer)
+                with (
+                    copy.open("wb") as to,
+                    stdin if path == STDIN else Path(path).open("rb") as source,
+                ):
+                    shutil.copyfileobj(source, to, 1 << 20)
                 found.append(Input(copy, name))
             else:
                 found += _files(Path(path), glob)
@@ -60,10 +59,6 @@ def is_stream(path: str) -> bool:
     return path == STDIN or (
         Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir()
     )
-
-
-def _stream(path: str) -> AbstractContextManager[BinaryIO]:
-    return nullcontext(sys.stdin.buffer) if path == STDIN else Path(path).open("rb")
 
 
 def _files(path: Path, glob: str) -> list[Input]:

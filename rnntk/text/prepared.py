@@ -1,14 +1,11 @@
-"""The prepared corpus: a text as ids on disk, with its vocabulary and what is known of it.
-
-The format is described in docs/prepared.md.
-"""
+"""The prepared corpus: a text as ids on disk, with its vocabulary and facts. Its format is in docs/prepared.md."""
 
 from __future__ import annotations
 
 import errno
 import json
-import math
 import shutil
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +15,7 @@ from numpy.typing import NDArray
 
 from rnntk.config import TextConfig
 from rnntk.errors import DataError, RunError
-from rnntk.files import rename, scratch
+from rnntk.files import replacing
 from rnntk.text import inputs, preprocessors
 from rnntk.text.preparing import (
     FORMAT_VERSION,
@@ -34,48 +31,35 @@ from rnntk.text.preparing import (
 from rnntk.text.preprocessors import Preprocessor
 from rnntk.text.vocabulary import Vocabulary
 
-_AT_A_TIME = 1 << 20
-"""Symbols decoded at a time."""
+_AT_A_TIME = 1 << 20  # symbols decoded at a time
 
 
+@dataclass
 class Prepared:
-    """A prepared corpus, read from its folder by `Prepared.open`.
+    """A prepared corpus, read from its folder by `Prepared.open`."""
 
-    Attributes:
-        folder: where it is.
-        ids: the text, shape `(n,)`, `uint8`, `uint16` or `uint32`, memory-mapped and read-only.
-        vocabulary: the symbols of the ids.
-        facts: what there is to say of it, an object for JSON.
-        key: identifies text, preprocessor and options.
-        reused: `prepare` found it ready.
-    """
+    folder: Path
+    # The text, shape (n,), `uint8`, `uint16` or `uint32`, memory-mapped and read-only.
+    ids: NDArray[np.unsignedinteger]
+    vocabulary: Vocabulary
+    meta: dict[str, Any]  # the content of `meta.json`
+    # Rows (symbols, characters) before each piece of the text; None: one symbol per character.
+    _index: NDArray[np.uint64] | None
+    reused: bool = False  # `prepare` found it ready
 
-    def __init__(
-        self,
-        folder: Path,
-        ids: NDArray[np.unsignedinteger],
-        vocabulary: Vocabulary,
-        meta: dict[str, Any],
-        index: NDArray[np.uint64] | None,
-    ) -> None:
-        self.folder = folder
-        self.ids = ids
-        self.vocabulary = vocabulary
-        self.facts: dict[str, Any] = meta["facts"]
-        self.key: str = meta["key"]
-        self.reused = False
-        self._preprocessor: dict[str, Any] = meta["preprocessor"]
-        # Rows (symbols, characters) before each piece of the text; None: one symbol a character.
-        self._index = index
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The facts about the text, for JSON."""
+        return self.meta["facts"]
+
+    @property
+    def key(self) -> str:
+        """Identifies text, preprocessor and options."""
+        return str(self.meta["key"])
 
     @classmethod
     def open(cls, folder: str | Path) -> Prepared:
-        """Read a prepared corpus.
-
-        Raises:
-            DataError: there is none in that folder, or it is damaged.
-            RunError: a newer rnntk wrote it.
-        """
+        """Read a prepared corpus; `DataError` if it is missing or damaged, `RunError` from a newer rnntk."""
         folder = Path(folder)
         try:
             meta = json.loads((folder / "meta.json").read_text("utf-8"))
@@ -85,16 +69,21 @@ class Prepared:
                     f"{folder} has the prepared format {version}, from a newer rnntk; this one"
                     f" reads up to {FORMAT_VERSION}. Update rnntk, or prepare the text again."
                 )
-            dtype = np.dtype(meta["dtype"])
-            length = int(meta["length"])
+            dtype, length = np.dtype(meta["dtype"]), int(meta["length"])
             vocabulary = Vocabulary.from_json((folder / "vocabulary.json").read_text("utf-8"))
             ids = np.memmap(folder / "ids.bin", dtype, mode="r")
             index = None
             if meta["index"]:
                 index = np.fromfile(folder / "index.bin", "<u8").reshape(-1, 2)
-            largest = _largest(folder / "ids.bin", dtype, len(vocabulary))
             # An early rnntk wrote no warnings under the same version.
             facts_ok = isinstance(meta["facts"]["warnings"], list) and isinstance(meta["key"], str)
+            if not facts_ok or len(ids) != length or dtype != vocabulary.dtype:
+                raise ValueError(f"{len(ids):,} ids of type {dtype}, but meta.json has {length:,}")
+            largest = _largest(folder / "ids.bin", dtype, len(vocabulary))
+            if largest >= len(vocabulary):
+                raise ValueError(
+                    f"ids.bin holds the id {largest:,}, but vocabulary.json has {len(vocabulary):,} symbols"
+                )
         except FileNotFoundError as error:
             raise DataError(
                 f"{folder} is not a prepared corpus: {Path(error.filename).name} is missing."
@@ -102,29 +91,14 @@ class Prepared:
             ) from error
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise DataError(
-                f"The prepared corpus {folder} is damaged ({error}). Remove it and prepare again."
+                f"The prepared corpus {folder} is damaged: {error}. Remove it and prepare again."
             ) from error
-        if not facts_ok or len(ids) != length or dtype != vocabulary.dtype:
-            raise DataError(
-                f"The prepared corpus {folder} is damaged: {len(ids):,} ids of type {dtype} where"
-                f" meta.json says {length:,}. Remove it and prepare again."
-            )
-        if largest >= len(vocabulary):
-            raise DataError(
-                f"The prepared corpus {folder} is damaged: ids.bin holds the id {largest:,}, but"
-                f" vocabulary.json has {len(vocabulary):,} symbols. Remove it and prepare again."
-            )
         return cls(folder, ids, vocabulary, meta, index)
 
     @cached_property
     def preprocessor(self) -> Preprocessor:
-        """The preprocessor it was made with.
-
-        Raises:
-            UsageError: it is not installed.
-            DataError: it is installed in another version, which gives other symbols.
-        """
-        name, version = self._preprocessor["name"], self._preprocessor["version"]
+        """The preprocessor it was made with; `UsageError` if it is missing, `DataError` in another version."""
+        name, version = (self.meta["preprocessor"][key] for key in ("name", "version"))
         found = preprocessors.get(name)
         if found.version != version:
             raise DataError(
@@ -136,9 +110,8 @@ class Prepared:
     def original_characters(self, start: int = 0, end: int | None = None) -> int:
         """How many characters of the original text end within `ids[start:end]`.
 
-        Counts of ranges that touch add up exactly. Within a piece (`counting.PIECE` characters)
-        the symbols are decoded, so that a character which the preprocessor drops counts at the
-        piece's end.
+        Counts of adjacent ranges add up exactly. Within a piece (`counting.PIECE` characters) the symbols are decoded,
+        so a character that the preprocessor drops counts at the piece's end.
         """
         end = len(self.ids) if end is None else min(end, len(self.ids))
         return self._characters_before(end) - self._characters_before(start)
@@ -155,10 +128,10 @@ class Prepared:
         return characters + min(len(self.preprocessor.decoder().feed(symbols)), in_piece)
 
     def characters(self, start: int, end: int) -> int:
-        """How many characters `ids[start:end]` stand for: the count by which bits per character are taken.
+        """How many characters `ids[start:end]` stand for: the divisor of bits per character.
 
-        Those whose last symbol lies in the range. A character that the preprocessor drops does not count,
-        since it is not predicted; one of which a rare symbol became the unknown symbol counts once.
+        Those whose last symbol is in the range. A character that the preprocessor drops does not count, as it is not
+        predicted; one with rare symbols, replaced by the unknown symbol, counts once.
         """
         original = self.original_characters(start, end)
         if self._index is None:
@@ -173,20 +146,6 @@ class Prepared:
                 position += len(part)
         return min(original, before[2] - before[1])
 
-    def bits_per_character(self, nats: float, start: int = 0, end: int | None = None) -> float:
-        """A loss of `nats` a symbol over `ids[start:end]`, as bits per original character.
-
-        Comparable between preprocessors, as bits per symbol are not.
-
-        Raises:
-            DataError: no original character ends in the range.
-        """
-        end = len(self.ids) if end is None else min(end, len(self.ids))
-        characters = self.characters(start, end)
-        if characters == 0:
-            raise DataError(f"No character of the text ends in the range {start} to {end}.")
-        return nats * (end - start) / characters / math.log(2)
-
 
 def prepare(
     config: TextConfig,
@@ -196,23 +155,21 @@ def prepare(
     output: Path | None = None,
     progress: Progress | None = None,
 ) -> Prepared:
-    """Prepare a text, or find it prepared.
+    """Prepare a text, or reuse an earlier result.
 
-    The result depends on nothing but the bytes, the preprocessor and its version, and the settings; these make its key,
-    and what exists under that key is used again. It is written aside and renamed, so that an interruption leaves
-    nothing half-made.
+    The result depends only on the bytes, the preprocessor and its version, and the settings; these make its key.
+    It is written aside and renamed, so that an interruption leaves nothing half-made.
 
     Args:
-        config: `input` is one text: files (gzip and xz are looked into), folders, or `-` for standard input, in this
+        config: `input` is one text: files (gzip and xz are decompressed), folders, or `-` for standard input, in this
             order; the other fields say how it becomes symbols.
-        cache_dir: results go to `prepared/<key>` below it.
+        cache_dir: results go to `prepared/<key>` in it.
         stated_by: who stated the encoding, for the facts.
-        output: put the result here instead of into the cache.
-        progress: called with bytes done and bytes in all (each file counts twice).
+        output: the folder for the result, instead of the cache.
+        progress: called with bytes done and in all (each file counts twice).
 
     Raises:
-        DataError: a file is missing, empty, binary or damaged; `output` holds something else; the
-            disk is full.
+        DataError: a file is missing, empty, binary or damaged; `output` holds something else; the disk is full.
         EncodingError: bytes do not decode.
         UsageError: settings contradict each other, or no such preprocessor or encoding.
     """
@@ -234,22 +191,21 @@ def prepare(
         prepared = Prepared.open(folder)
     else:
         refuse_unknown_alone(prepared.vocabulary, recipe)
-        # The same bytes may have another path now, and their encoding may be stated now.
+        # The same bytes may have another path and a stated encoding now.
         prepared.reused = True
         for stored, source in zip(prepared.facts["sources"], sources, strict=True):
             stored |= source.to_json() | {"replaced": stored["replaced"]}
-    # Not kept with the rest, as the encoding may be stated the next time.
+    # Not kept with the rest, as the encoding may be stated next time.
     prepared.facts["warnings"] = [*doubts(sources), *prepared.facts["warnings"]]
     return prepared
 
 
 def _largest(path: Path, dtype: np.dtype[Any], symbols: int) -> int:
-    """The largest id of a file, or 0 where its type has no room for one too large. Half a second a GB."""
-    largest = 0
+    """The largest id of a file, or 0 if its type cannot hold one too large. Half a second per GB."""
     if symbols > np.iinfo(dtype).max:
-        return largest
-    room = np.empty(1 << 20, dtype)
-    # Read, not mapped: what was only looked over shall not count as this process' memory.
+        return 0
+    largest, room = 0, np.empty(1 << 20, dtype)
+    # Read, not mapped, so that it does not count as this process' memory.
     with path.open("rb") as file:
         while got := file.readinto(room.data.cast("B")):
             whole = got // dtype.itemsize
@@ -258,11 +214,7 @@ def _largest(path: Path, dtype: np.dtype[Any], symbols: int) -> int:
 
 
 def _ready(folder: Path, expected: str, *, ours: bool) -> Prepared | None:
-    """The result, if the folder holds it already. A damaged one in our cache is removed.
-
-    Raises:
-        DataError: the user's folder holds something else, which is never overwritten.
-    """
+    """The result, if the folder holds it already. A damaged one in our cache is removed; others are never touched."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
     try:
@@ -282,15 +234,13 @@ def _write_aside(
     folder: Path, sources: list[Source], recipe: Recipe, progress: Progress | None
 ) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with scratch(folder.parent) as aside:
-        made = aside / folder.name
-        made.mkdir()
-        write(made, sources, recipe, progress)
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-        try:
-            rename(made, folder)
-        except OSError:
-            # Another process was faster: its result is the same.
-            if not _ready(folder, key(sources, recipe), ours=False):
-                raise
+    try:
+        with replacing(folder) as made:
+            made.mkdir()
+            write(made, sources, recipe, progress)
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+    except OSError:
+        # Another process was faster: its result is the same.
+        if not _ready(folder, key(sources, recipe), ours=False):
+            raise

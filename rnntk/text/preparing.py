@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,16 +28,12 @@ FORMAT_VERSION = 1
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], object]
-"""Called with bytes done and bytes in all; each file counts twice, as it is read twice."""
+"""Called with bytes done and in all; each file counts twice, as it is read twice."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides, beside the bytes, what the ids will be.
-
-    Raises:
-        UsageError: the settings and the preprocessor contradict each other.
-    """
+    """Everything that decides the ids, beside the bytes; `UsageError` if the settings contradict each other."""
 
     preprocessor: Preprocessor
     errors: str = "strict"
@@ -64,7 +61,6 @@ class Recipe:
         return bool(getattr(self.preprocessor, "raw", False))
 
     def to_json(self) -> dict[str, Any]:
-        """The recipe as an object for JSON."""
         settings = {name: getattr(self, name) for name in self.__dataclass_fields__}
         preprocessor = {"name": self.preprocessor.name, "version": self.preprocessor.version}
         return {**settings, "preprocessor": preprocessor}
@@ -72,14 +68,13 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Source:
-    """A file of the text, and what detection said of it."""
+    """A file of the text, and its detected encoding."""
 
     input: Input
     report: EncodingReport
     size: int  # bytes on disk, compressed if it is
 
     def to_json(self) -> dict[str, Any]:
-        """Name and report as an object for JSON."""
         return {"name": self.input.name, **self.report.to_json()}
 
 
@@ -94,7 +89,7 @@ def examine(
     """The pass over the bytes: encoding, size and SHA-256 of every file.
 
     Raises:
-        UsageError: the user states an encoding of what is not decoded.
+        UsageError: an encoding is stated for bytes that are not decoded.
         DataError: a file cannot be read, or all are empty.
     """
     if recipe.raw and encoding is not None and stated_by == "--encoding":
@@ -138,7 +133,7 @@ def _shifted(progress: Progress | None, before: int, total: int) -> Callable[[in
 
 
 def raw_sha256(sources: Sequence[Source]) -> str:
-    """SHA-256 of the raw bytes; of several files, of their digests in hex, one a line."""
+    """SHA-256 of the raw bytes; of several files, of their hex digests, one per line."""
     digests = [source.report.sha256 for source in sources]
     if len(digests) == 1:
         return digests[0]
@@ -146,7 +141,7 @@ def raw_sha256(sources: Sequence[Source]) -> str:
 
 
 def key(sources: Sequence[Source], recipe: Recipe) -> str:
-    """Identifies the result: 32 hex digits of the SHA-256 of all that decides it."""
+    """Identifies the result: the first 32 hex digits of the SHA-256 of its content and recipe."""
     content = {
         "format_version": FORMAT_VERSION,
         "sha256": raw_sha256(sources),
@@ -159,7 +154,7 @@ def key(sources: Sequence[Source], recipe: Recipe) -> str:
 def texts(
     sources: Sequence[Source], recipe: Recipe, progress: Progress | None = None
 ) -> Iterator[str]:
-    """The text of all files, one after the other, in pieces of bounded size."""
+    """The text of all files, in pieces of bounded size."""
     total = sum(source.size for source in sources)
     done = total
     for source in sources:
@@ -181,28 +176,26 @@ def texts(
 def write(
     folder: Path, sources: Sequence[Source], recipe: Recipe, progress: Progress | None
 ) -> None:
-    """The pass over the characters: write a prepared corpus into an empty folder.
-
-    Raises:
-        DataError: nothing is left of the text after the preprocessor; bytes that do not decode.
-    """
-    writer = SymbolWriter(folder / "provisional.bin", recipe.preprocessor)
-    try:
+    """The pass over the characters: write a prepared corpus into an empty folder; see `prepared.prepare`."""
+    with closing(SymbolWriter(folder / "provisional.bin", recipe.preprocessor)) as writer:
         for text in texts(sources, recipe, progress):
             writer.add(text)
-    finally:
-        writer.close()
     counts = writer.symbols()
     if not counts:
         raise DataError(
             f"Nothing is left of the text after the preprocessor {recipe.preprocessor.name!r}."
             " Choose another with --preprocessor."
         )
-    merged = _merge_rare(counts, recipe)
+    merged: dict[str, int] = {}  # the counts with rare symbols counted as the unknown symbol
+    for symbol, count in counts.items():
+        rare = count < recipe.min_count and recipe.unknown_symbol is not None
+        target = str(recipe.unknown_symbol) if rare else symbol
+        merged[target] = merged.get(target, 0) + count
     unknown = recipe.unknown_symbol if len(merged) < len(counts) else None
     if unknown is None:
-        # What the text lacks of a preprocessor's alphabet comes last.
-        merged = counts | dict.fromkeys(_missing(recipe.preprocessor, counts), 0)
+        # Symbols of the preprocessor's alphabet that the text lacks come last.
+        missing = [s for s in getattr(recipe.preprocessor, "alphabet", "") if s not in counts]
+        merged = counts | dict.fromkeys(missing, 0)
     vocabulary = Vocabulary.from_counts(merged, unknown=unknown)
     refuse_unknown_alone(vocabulary, recipe)
     writer.renumber(vocabulary, folder / "ids.bin")
@@ -222,27 +215,12 @@ def write(
 
 
 def refuse_unknown_alone(vocabulary: Vocabulary, recipe: Recipe) -> None:
-    """Raise `DataError` where all symbols of the text are rare, so that nothing could be generated."""
+    """Raise `DataError` if all symbols of the text are rare, so that nothing could be generated."""
     if vocabulary.symbols == vocabulary.unknown_symbol:
         raise DataError(
             f"No symbol of the text occurs {recipe.min_count:,} times (`min_count`), so all of it would become"
             f" {vocabulary.unknown_symbol!r}. Lower `min_count`."
         )
-
-
-def _missing(preprocessor: Preprocessor, counts: dict[str, int]) -> list[str]:
-    """The symbols of the preprocessor's alphabet, if it has one, that do not occur."""
-    return [symbol for symbol in getattr(preprocessor, "alphabet", "") if symbol not in counts]
-
-
-def _merge_rare(counts: dict[str, int], recipe: Recipe) -> dict[str, int]:
-    """The counts with rare symbols counted as the unknown symbol."""
-    merged: dict[str, int] = {}
-    for symbol, count in counts.items():
-        kept = count >= recipe.min_count or recipe.unknown_symbol is None
-        target = symbol if kept else str(recipe.unknown_symbol)
-        merged[target] = merged.get(target, 0) + count
-    return merged
 
 
 def _facts(
@@ -254,22 +232,14 @@ def _facts(
     vocabulary: Vocabulary,
 ) -> dict[str, Any]:
     ranked = {symbol: merged[symbol] for symbol in vocabulary.symbols if merged[symbol]}
-    length = sum(ranked.values())
+    length, total = sum(ranked.values()), sum(characters.values())
     entropy = known.entropy_bits(ranked.values())
-    total = sum(characters.values())
     reports = [source.report for source in sources]
-    rare = {s: c for s, c in counts.items() if s not in merged}
-    changed = known.changed({} if recipe.raw else characters, recipe.preprocessor)
-    not_utf8 = (
-        sum(n for c, n in characters.items() if "\udc80" <= c <= "\udcff") if recipe.raw else 0
-    )
+    rare = [count for symbol, count in counts.items() if symbol not in merged]
+    # Replacement characters for undecodable bytes were not in the text.
     replaced = sum(report.replaced for report in reports)
-    own = characters
-    if replaced:
-        # Those that stand for undecodable bytes were not in the text.
-        own = {c: n - replaced if c == "\ufffd" else n for c, n in characters.items()}
-    unusual = known.unusual({c: n for c, n in own.items() if n > 0})
-    return {
+    own = characters | {"\ufffd": characters.get("\ufffd", 0) - replaced}
+    facts = {
         **recipe.to_json(),
         "sha256": raw_sha256(sources),
         "bytes": sum(report.bytes for report in reports),
@@ -279,19 +249,19 @@ def _facts(
         "vocabulary_size": len(vocabulary),
         "encoding": ", ".join(dict.fromkeys(report.encoding for report in reports)),
         "replaced": replaced,
-        "rare": {"count": sum(rare.values()), "distinct": len(rare)},
-        "changed": changed,
-        "unusual": unusual,
+        "rare": {"count": sum(rare), "distinct": len(rare)},
+        "changed": known.changed({} if recipe.raw else characters, recipe.preprocessor),
+        "unusual": known.unusual({c: n for c, n in own.items() if n > 0}),
         **known.frequencies(ranked),
         "entropy_bits": entropy,
         "bits_per_character": entropy * length / total,
-        "warnings": list(_warnings(recipe, replaced, unusual, changed, rare, counts, not_utf8)),
-        "sources": [source.to_json() for source in sources],
     }
+    facts["warnings"] = list(_warnings(recipe, facts, characters, counts))
+    return {**facts, "sources": [source.to_json() for source in sources]}
 
 
 def doubts(sources: Sequence[Source]) -> Iterator[str]:
-    """A warning for every file whose encoding is hardly more than a guess."""
+    """A warning for every file whose encoding is a guess."""
     for source in sources:
         if source.report.unsure:
             yield (
@@ -300,33 +270,29 @@ def doubts(sources: Sequence[Source]) -> Iterator[str]:
 
 
 def _warnings(
-    recipe: Recipe,
-    replaced: int,
-    unusual: list[dict[str, Any]],
-    changed: dict[str, Any],
-    rare: dict[str, int],
-    counts: dict[str, int],
-    not_utf8: int,
+    recipe: Recipe, facts: dict[str, Any], characters: dict[str, int], counts: dict[str, int]
 ) -> Iterator[str]:
-    """What the user should know of, a sentence each."""
-    if not_utf8:
+    """Warnings for the user, a sentence each."""
+    escaped = sum(n for c, n in characters.items() if "\udc80" <= c <= "\udcff")
+    if recipe.raw and escaped:
         yield (
-            f"{not_utf8:,} bytes are not UTF-8. They are symbols like all others, and U+FFFD where text is shown."
+            f"{escaped:,} bytes are not UTF-8. They are symbols like all others, and U+FFFD where text is shown."
         )
-    if replaced:
-        yield f"{replaced:,} times bytes did not decode and became U+FFFD (--errors replace)."
-    conjoining = sum(e["count"] for e in unusual if e["kind"] == known.CONJOINING)
+    if facts["replaced"]:
+        yield f"{facts['replaced']:,} times bytes did not decode and became U+FFFD (--errors replace)."
+    conjoining = sum(e["count"] for e in facts["unusual"] if e["kind"] == known.CONJOINING)
     if conjoining and not recipe.normalize:
         yield (
             f"The text has {conjoining:,} conjoining jamo (Hangul in NFD), which stay as they are;"
             " --normalize makes syllables of them."
         )
+    changed = facts["changed"]
     if changed["count"]:
         yield (
             f"{changed['count']:,} characters ({changed['distinct']:,} distinct) do not come back"
             f" from the preprocessor {recipe.preprocessor.name!r} as they went in."
         )
-    if rare and recipe.unknown_symbol in counts:
+    if facts["rare"]["count"] and recipe.unknown_symbol in counts:
         yield (
             f"The unknown symbol {recipe.unknown_symbol!r} also occurs in the text itself,"
             f" {counts[recipe.unknown_symbol]:,} times; the two are not told apart."

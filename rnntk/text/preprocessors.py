@@ -1,7 +1,7 @@
 """How text becomes a string of symbols, and back.
 
-A preprocessor is any object with the members of `Preprocessor`. Another package adds its own
-through the entry-point group `rnntk.preprocessors`; its name there is what `--preprocessor` takes.
+A preprocessor is any object with the members of `Preprocessor`. Another package adds its own by the entry-point group
+`rnntk.preprocessors`; its name there is the value of `--preprocessor`.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from rnntk.errors import UsageError, nearest
+from rnntk.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 GROUP = "rnntk.preprocessors"
 
-# The same as in pyproject.toml. Looking through the metadata of every installed package takes longer
-# than drawing a text does, and no package may shadow these.
+# As in pyproject.toml. Reading the metadata of all installed packages would take longer than sampling a text,
+# and no package may shadow these.
 OWN = {
     "plain": "rnntk.text.preprocessors:Plain",
     "ascii": "rnntk.text.preprocessors:Plain",
@@ -28,41 +28,37 @@ OWN = {
 
 
 class StreamingDecoder(Protocol):
-    """Turns symbols that come little by little into text, without ever taking a character back.
+    """Turns symbols that come little by little into text.
 
-    All that `feed` and the last `flush` gave, one after the other, is `decode` of all that was fed.
+    The outputs of `feed` and of the last `flush` joined are `decode` of all that was fed.
     """
 
     def feed(self, symbols: str) -> str:
-        """The text that is certain now, whatever comes next; what is not yet is held back."""
+        """The text that is certain, whatever comes next."""
 
     def flush(self) -> str:
-        """What was held back: the end makes it certain. A new stream may follow."""
+        """The text held back. A new stream may follow."""
 
 
 @runtime_checkable
 class Preprocessor(Protocol):
     """Text to symbols and back.
 
-    The law every preprocessor keeps: `encode(a + b) == encode(a) + encode(b)` for any cut, so that
-    a text larger than memory can be encoded piece by piece.
+    It encodes each character alone: `encode(a + b) == encode(a) + encode(b)` for any cut, so that a text larger than
+    memory can be encoded piece by piece.
 
-    Attributes:
-        name: what `--preprocessor` calls it.
-        version: raised when the same text would give other symbols, so that no stale data is used.
-
-    It may have two more: `raw = True`, when files are not to be decoded but given as their bytes in UTF-8 with
-    `surrogateescape`, and `alphabet`, a string of symbols that every vocabulary has, met in the text or not.
+    It may have two more members: `raw = True`, to get files as their bytes in UTF-8 with `surrogateescape`, and
+    `alphabet`, a string of symbols that every vocabulary has, even if the text lacks them.
     """
 
-    name: str
-    version: int
+    name: str  # for `--preprocessor`
+    version: int  # raised when the same text gives other symbols, so that no stale data is used
 
     def encode(self, text: str) -> str:
-        """The symbols of a text, one character each. Takes any string."""
+        """The symbols of any text, one character each."""
 
     def decode(self, symbols: str) -> str:
-        """The text of these symbols. Total: takes any string, never raises."""
+        """The text of any symbols; never raises."""
 
     def decoder(self) -> StreamingDecoder:
         """A fresh streaming decoder."""
@@ -75,15 +71,12 @@ class Plain:
     version = 1
 
     def encode(self, text: str) -> str:
-        """`text` itself."""
         return text
 
     def decode(self, symbols: str) -> str:
-        """`symbols` themselves."""
         return symbols
 
     def decoder(self) -> StreamingDecoder:
-        """A decoder that holds nothing back."""
         return _PlainDecoder()
 
 
@@ -95,39 +88,27 @@ class _PlainDecoder:
         return ""
 
 
-def _installed() -> dict[str, EntryPoint]:
-    """Every installed preprocessor by name. No package can shadow one of rnntk's own."""
+def installed() -> dict[str, EntryPoint]:
+    """Every installed preprocessor by name; rnntk's own cannot be shadowed."""
     from importlib.metadata import EntryPoint, entry_points
 
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     return found | {name: EntryPoint(name, value, GROUP) for name, value in OWN.items()}
 
 
-def names() -> list[str]:
-    """The names `get` takes, sorted."""
-    return sorted(_installed())
-
-
 def get(name: str) -> Preprocessor:
-    """The preprocessor of this name.
-
-    Raises:
-        UsageError: there is none (the message lists them, and the nearest), or the package that
-            brings it does not load.
-    """
+    """The preprocessor of this name. Raises `UsageError` if there is none, or it does not load."""
     if name in OWN:
         module, _, kind = OWN[name].partition(":")
         own: Preprocessor = getattr(importlib.import_module(module), kind)()
         return own
-    installed = _installed()
-    if name not in installed:
-        guess = nearest(name, installed)
+    known = installed()
+    if name not in known:
         raise UsageError(
-            f"There is no preprocessor {name!r} (--preprocessor)."
-            + (f" Did you mean {guess!r}?" if guess else "")
-            + f" Installed: {', '.join(sorted(installed))}."
+            f"There is no preprocessor {name!r} (--preprocessor).{did_you_mean(name, known)}"
+            f" Installed: {', '.join(sorted(known))}."
         )
-    entry = installed[name]
+    entry = known[name]
     try:
         preprocessor = entry.load()()
     except Exception as error:

@@ -1,27 +1,42 @@
-"""The vocabulary: which symbols a text has, and the id of each.
+"""The vocabulary: the symbols of a text, and the id of each.
 
-Symbols are single characters, any code point at all: a line end or NUL is a symbol like another.
-Ids go by descending count, ties by first appearance, so that id 0 is the commonest symbol.
+Symbols are single characters, any code point at all. Ids go by descending count, ties by first appearance.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnntk.errors import DataError, RunError
-from rnntk.text.codepoints import code_points, from_code_points
 
 FORMAT_VERSION = 1
+CODE_POINTS = 0x110000  # in Unicode
+
+
+def code_points(text: str) -> NDArray[np.uint8] | NDArray[np.uint32]:
+    """The code points of `text`, shape `(len(text),)`: `uint8` if it is ASCII, else `uint32`; read-only.
+
+    >>> code_points("가").tolist()
+    [44032]
+    """
+    if text.isascii():
+        return np.frombuffer(text.encode("ascii"), np.uint8)
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.dtype("<u4"))
+
+
+def from_code_points(codes: NDArray[np.integer]) -> str:
+    """The string of these code points, shape `(n,)`."""
+    return str(np.ascontiguousarray(codes, "<u4").data, "utf-32-le", "surrogatepass")
 
 
 def id_dtype(vocabulary_size: int) -> np.dtype:
-    """The narrowest of `uint8`, `uint16` and `uint32` that holds every id.
+    """The narrowest unsigned integer type that holds every id.
 
     >>> id_dtype(256), id_dtype(257)
     (dtype('uint8'), dtype('uint16'))
@@ -29,21 +44,20 @@ def id_dtype(vocabulary_size: int) -> np.dtype:
     return np.dtype(np.min_scalar_type(max(vocabulary_size - 1, 0)))
 
 
+@dataclass(init=False, unsafe_hash=True)
 class Vocabulary:
     """The symbols of a text in the order of their ids.
 
-    >>> v = Vocabulary.from_text("banana")
+    >>> v = Vocabulary.from_counts({"b": 1, "a": 3, "n": 2})
     >>> v.symbols, v.encode("nab").tolist(), v.decode([0, 1])
     ('anb', [1, 0, 2], 'an')
 
-    Args:
-        symbols: distinct characters; the id of a symbol is its place.
-        unknown: the symbol among them that stands for every character that is not, if there is one.
-
-    Raises:
-        DataError: a symbol twice, a symbol that is not one character, no symbol, or an unknown
-            symbol that is not in the vocabulary.
+    `symbols` are distinct characters (else `DataError`), with ids by position. One of them may be `unknown`, which
+    replaces characters outside the vocabulary.
     """
+
+    symbols: str
+    unknown_symbol: str | None
 
     def __init__(self, symbols: Iterable[str], *, unknown: str | None = None) -> None:
         listed = list(symbols)
@@ -57,13 +71,8 @@ class Vocabulary:
         self.unknown_symbol = unknown
 
     @classmethod
-    def from_text(cls, text: str) -> Vocabulary:
-        """The vocabulary of a text held in memory."""
-        return cls.from_counts(Counter(text))
-
-    @classmethod
     def from_counts(cls, counts: Mapping[str, int], *, unknown: str | None = None) -> Vocabulary:
-        """The vocabulary of these symbols, given in order of first appearance with their counts."""
+        """The vocabulary of these symbols, given with their counts in order of first appearance."""
         return cls(sorted(counts, key=lambda symbol: -counts[symbol]), unknown=unknown)
 
     def __len__(self) -> int:
@@ -72,21 +81,9 @@ class Vocabulary:
     def __contains__(self, symbol: object) -> bool:
         return symbol in self._known
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Vocabulary) and (self.symbols, self.unknown_symbol) == (
-            other.symbols,
-            other.unknown_symbol,
-        )
-
-    def __hash__(self) -> int:
-        return hash((self.symbols, self.unknown_symbol))
-
-    def __repr__(self) -> str:
-        return f"Vocabulary({self.symbols!r}, unknown={self.unknown_symbol!r})"
-
     @property
     def dtype(self) -> np.dtype:
-        """The type of the ids: `uint8` to 256 symbols, then `uint16`, `uint32`."""
+        """The type of the ids: `uint8` up to 256 symbols, then `uint16`, `uint32`."""
         return id_dtype(len(self))
 
     @cached_property
@@ -99,7 +96,7 @@ class Vocabulary:
 
     @cached_property
     def _table(self) -> NDArray[np.int64]:
-        """Code point -> id, -1 for none; the last place stands for all that are greater."""
+        """Code point -> id, -1 for none; the last entry stands for all that are greater."""
         table = np.full(int(self._codes.max()) + 2, -1, np.int64)
         if self.unknown_symbol is not None:
             table[:] = self.symbols.index(self.unknown_symbol)
@@ -107,11 +104,7 @@ class Vocabulary:
         return table
 
     def encode(self, symbols: str) -> NDArray[np.unsignedinteger]:
-        """The ids of a string of symbols, shape `(len(symbols),)`, of type `dtype`.
-
-        Raises:
-            DataError: a symbol is not in the vocabulary, which has no unknown symbol.
-        """
+        """The ids of symbols, shape `(n,)`, of type `dtype`. Raises `DataError` if one is not in the vocabulary."""
         codes = np.minimum(code_points(symbols), np.uint32(len(self._table) - 1))
         ids = self._table[codes]
         if ids.size and ids.min() < 0:
@@ -122,11 +115,7 @@ class Vocabulary:
         return ids.astype(self.dtype)
 
     def decode(self, ids: Iterable[int] | NDArray[np.integer]) -> str:
-        """The symbols of these ids.
-
-        Raises:
-            DataError: an id is not in the vocabulary.
-        """
+        """The symbols of these ids; `DataError` if an id is not in the vocabulary."""
         array = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids))
         if array.size == 0:
             return ""
@@ -142,23 +131,15 @@ class Vocabulary:
         return [s for s in dict.fromkeys(symbols) if s not in self._known]
 
     def to_json(self) -> str:
-        """The vocabulary as JSON text, pure ASCII: every other character is escaped."""
+        """The vocabulary as JSON in ASCII."""
+        symbols, unknown = list(self.symbols), self.unknown_symbol
         return json.dumps(
-            {
-                "format_version": FORMAT_VERSION,
-                "symbols": list(self.symbols),
-                "unknown": self.unknown_symbol,
-            }
+            {"format_version": FORMAT_VERSION, "symbols": symbols, "unknown": unknown}
         )
 
     @classmethod
     def from_json(cls, text: str) -> Vocabulary:
-        """The vocabulary that `to_json` wrote.
-
-        Raises:
-            RunError: it is from a newer rnntk.
-            DataError: it is damaged.
-        """
+        """The vocabulary from `to_json`. Raises `RunError` if it is from a newer rnntk, `DataError` if damaged."""
         try:
             content = json.loads(text)
             version, symbols = content["format_version"], content["symbols"]

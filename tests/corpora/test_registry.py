@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rnntk.corpora import places, registry, search
+from rnntk.corpora import registry, search
 from rnntk.corpora.card import Card, CardSource
 from rnntk.corpora.registry import resolve
 from rnntk.corpora.system import Machine
@@ -293,8 +293,8 @@ def test_a_run_can_record_what_was_used(alone, card, bare_machine):
 @pytest.mark.parametrize(("value", "off"), [("1", True), ("true", True), ("0", False), ("", False)])
 def test_the_network_switch(monkeypatch, value, off):
     monkeypatch.setenv("RNNTK_OFFLINE", value)
-    assert places.is_offline() is off
-    assert places.is_offline(True)
+    assert registry.is_offline() is off
+    assert registry.is_offline(True)
 
 
 @pytest.mark.skipif(

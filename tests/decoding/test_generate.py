@@ -1,6 +1,7 @@
 """Text from a model: streaming, the prompt, stopping, several streams, Hangul."""
 
 import itertools
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -154,7 +155,7 @@ def test_unknown_characters_of_the_prompt_are_named_or_skipped(latin, korean):
 
 def test_characters_that_the_preprocessor_drops_are_named_or_skipped_and_counted(random_weights):
     symbols = HangulSlides().encode("가나 .")
-    vocabulary = Vocabulary.from_text(symbols)
+    vocabulary = Vocabulary.from_counts(Counter(symbols))
     decoder = Decoder(random_weights("gru", V=len(vocabulary)), "gru")
     model = LanguageModel.from_parts(decoder, vocabulary, HangulSlides())
     text = "漢가 “字나”漢."

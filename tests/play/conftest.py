@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +70,7 @@ def write_run(
 ) -> RunFolder:
     """A run folder with a checkpoint at each step, and a loss that falls."""
     codec = preprocessors.get(preprocessor)
-    vocabulary = Vocabulary.from_text(codec.encode(text))
+    vocabulary = Vocabulary.from_counts(Counter(codec.encode(text)))
     run = folder.create(
         path,
         kind=folder.CHAR_RNN,

@@ -158,7 +158,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
     assert len(caplog.messages) == 1
     assert "step-00000002 is damaged" in caplog.messages[0]
     (run.checkpoints / "step-00000001" / "manifest.json").unlink()
-    with pytest.raises(RunError, match="No checkpoint of .* is whole"):
+    with pytest.raises(RunError, match="No checkpoint of .* is intact"):
         run.checkpoint("last")
 
 

@@ -31,11 +31,13 @@ ODD = st.lists(
 ).map(b"".join)
 
 
-def made_of(data: bytes, folder: Path, **options: object) -> Prepared:
+def made_of(
+    data: bytes, folder: Path, *, stated_by: str = "--encoding", **options: object
+) -> Prepared:
     path = folder / "input"
     path.write_bytes(data)
     config = TextConfig(input=str(path), preprocessor="bytes", **options)
-    return prepare(config, cache_dir=folder / "cache")
+    return prepare(config, stated_by=stated_by, cache_dir=folder / "cache")
 
 
 @given(ODD)

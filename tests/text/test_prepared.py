@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from itertools import accumulate
 from pathlib import Path
@@ -82,7 +83,7 @@ def test_ids_vocabulary_and_ranges(making, monkeypatch, text: str, name: str, sm
     if text.startswith("\ufeff"):
         text = text[1:]
         symbols = codec.encode(text)
-    assert made.vocabulary == Vocabulary.from_text(symbols)
+    assert made.vocabulary == Vocabulary.from_counts(Counter(symbols))
     assert made.vocabulary.decode(made.ids) == symbols
     assert made.ids.dtype == made.vocabulary.dtype
     assert made.facts["characters"] == made.original_characters() == len(text)
@@ -123,16 +124,14 @@ def test_facts_of_a_small_text(making: Making) -> None:
     shares = [3 / 12, 2 / 12] + [1 / 12] * 7
     assert facts["entropy_bits"] == pytest.approx(-sum(p * math.log2(p) for p in shares))
     assert facts["bits_per_character"] == pytest.approx(facts["entropy_bits"] * 12 / 9)
-    nats = facts["entropy_bits"] * math.log(2)
-    assert made.bits_per_character(nats) == pytest.approx(facts["bits_per_character"])
+    assert made.characters(0, len(made.ids)) == 9
     assert json.loads(json.dumps(facts)) == facts
 
 
-def test_bits_per_character_of_a_range(making: Making) -> None:
+def test_characters_of_a_range(making: Making) -> None:
     made = making("가나다", preprocessor="hangul")
-    assert made.bits_per_character(math.log(2), 3, 9) == pytest.approx(3.0)
-    with pytest.raises(DataError, match="No character"):
-        made.bits_per_character(1.0, 0, 2)
+    assert made.characters(3, 9) == 2
+    assert made.characters(0, 2) == 0
 
 
 @pytest.mark.parametrize("count", [256, 257, 65_536, 65_537])

@@ -90,7 +90,7 @@ def test_another_package_in_its_own_process(package: Path, tmp_path: Path) -> No
         from rnntk.config import TextConfig
         from rnntk.text import preprocessors
         from rnntk.text.prepared import prepare
-        assert "swapped" in preprocessors.names()
+        assert "swapped" in preprocessors.installed()
         config = TextConfig(input={str(text)!r}, preprocessor="swapped")
         made = prepare(config, cache_dir=Path({str(tmp_path)!r}))
         print(made.vocabulary.decode(made.ids), made.facts["preprocessor"], made.preprocessor.name)

@@ -13,12 +13,12 @@ TEXT = st.text(st.characters(), min_size=1)
 
 
 def test_descending_count_ties_by_first_appearance() -> None:
-    assert Vocabulary.from_text("cabbacd\n\n").symbols == "cab\nd"
+    assert Vocabulary.from_counts(Counter("cabbacd\n\n")).symbols == "cab\nd"
 
 
 @given(TEXT)
 def test_ids_and_back(text: str) -> None:
-    vocabulary = Vocabulary.from_text(text)
+    vocabulary = Vocabulary.from_counts(Counter(text))
     ids = vocabulary.encode(text)
     assert vocabulary.decode(ids) == text
     assert ids.dtype == vocabulary.dtype
@@ -28,7 +28,7 @@ def test_ids_and_back(text: str) -> None:
 
 @given(TEXT, st.booleans())
 def test_json_and_back(text: str, with_unknown: bool) -> None:
-    symbols = Vocabulary.from_text(text).symbols
+    symbols = Vocabulary.from_counts(Counter(text)).symbols
     vocabulary = Vocabulary(symbols, unknown=symbols[-1] if with_unknown else None)
     content = vocabulary.to_json()
     assert content.isascii()
@@ -37,7 +37,7 @@ def test_json_and_back(text: str, with_unknown: bool) -> None:
 
 @given(TEXT, TEXT)
 def test_unknown_lists_each_once_in_order(known: str, text: str) -> None:
-    vocabulary = Vocabulary.from_text(known)
+    vocabulary = Vocabulary.from_counts(Counter(known))
     missing = vocabulary.unknown(text)
     assert missing == list(dict.fromkeys(c for c in text if c not in known))
     if missing:

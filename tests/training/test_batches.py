@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ def test_the_facts_of_linux_kernel(encoding: str, size: int, symbols: int) -> No
     raw = (Path(os.environ["RNNTK_DATA"]) / "linux_kernel" / "input.txt").read_bytes()
     text = raw.decode(encoding)
     assert len(text) == size
-    vocabulary = Vocabulary.from_text(text)
+    vocabulary = Vocabulary.from_counts(Counter(text))
     assert len(vocabulary) == symbols
     assert "".join(vocabulary.symbols[:5]) == " etri"
     ids = vocabulary.encode(text)
@@ -77,5 +78,5 @@ def test_the_batches_of_invisible_dragon() -> None:
         .read_bytes()
         .decode()
     )
-    ids = Vocabulary.from_text(text).encode(text)
+    ids = Vocabulary.from_counts(Counter(text)).encode(text)
     assert (len(Batches(ids, 50, 50)), len(Batches(ids, 10, 100))) == (26, 65)
