@@ -229,8 +229,8 @@ def test_two_devices_of_one_process_are_as_one(text: Path, tmp_path: Path) -> No
     )
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
-    assert "lanes shared by 2 replicas." in said[0]
-    assert said[-1].startswith("--batch-size 1 is less than the 2 replicas")
+    assert "batch rows shared by 2 replicas." in said[0]
+    assert said[-1].startswith("batch_size 1 is less than the 2 replicas")
     assert not (tmp_path / "few").exists()
     for i, case in enumerate(cases):
         assert_same(
@@ -240,9 +240,9 @@ def test_two_devices_of_one_process_are_as_one(text: Path, tmp_path: Path) -> No
 
 
 def shared(replicas: int, workers: int, index: int) -> Any:
-    from rnntk.training.distribute import Shared
+    from rnntk.training.distribute import SharedJob
 
-    job = Shared.__new__(Shared)
+    job = SharedJob.__new__(SharedJob)
     job.replicas, job.workers, job.index = replicas, workers, index
     job.wish = job.wishes = np.zeros(3, np.float32)
     return job
@@ -257,32 +257,32 @@ def shared(replicas: int, workers: int, index: int) -> Any:
         (3, 3, 1, [[(0, 1), (1, 2), (2, 3)]]),
     ],
 )
-def test_lanes_are_shared_in_order_and_none_is_left_out(
+def test_rows_are_shared_in_order_and_none_is_left_out(
     batch: int, replicas: int, workers: int, expected: list[list[tuple[int, int]]]
 ) -> None:
     for index in range(workers):
-        lanes = shared(replicas, workers, index).lanes(batch)
-        assert [(s.start, s.stop) for s in lanes] == expected[index]
+        rows = shared(replicas, workers, index).rows(batch)
+        assert [(s.start, s.stop) for s in rows] == expected[index]
 
 
-def test_more_replicas_than_lanes_are_refused() -> None:
+def test_more_replicas_than_rows_are_refused() -> None:
     with pytest.raises(
-        UsageError, match=r"--batch-size 3 is less than the 4 replicas.*to 4 or more"
+        UsageError, match=r"batch_size 3 is less than the 4 replicas.*to 4 or more"
     ):
-        shared(4, 2, 0).lanes(3)
+        shared(4, 2, 0).rows(3)
 
 
 def test_workers_that_would_do_different_things_are_told_both_sides() -> None:
     job = shared(2, 2, 1)
-    said = [{"facts": {"--units": units, "the text": "x"}, "told": "runs/a-1"} for units in (8, 9)]
+    said = [{"facts": {"--units": units, "the text": "x"}, "message": "runs/a-1"} for units in (8, 9)]
     job.exchange = lambda _: [json.dumps(one).encode() for one in said]
     with pytest.raises(
         UsageError, match="do not agree: --units is 9 at worker 1 and 8 at worker 0"
     ):
-        job.meet({}, "runs/a-2")
+        job.barrier({}, "runs/a-2")
     said[1] = said[0]
-    assert job.meet({}, "runs/a-2") == "runs/a-1", "the chief's word counts"
-    assert ALONE.meet({}, "runs/a-2") == "runs/a-2"
+    assert job.barrier({}, "runs/a-2") == "runs/a-1", "the chief's word counts"
+    assert ALONE.barrier({}, "runs/a-2") == "runs/a-2"
 
 
 @pytest.mark.parametrize(("index", "wish", "sent"), [
@@ -293,21 +293,21 @@ def test_the_chiefs_clock_and_everybodys_signals_count(
     index: int, wish: str, sent: Sequence[int]
 ) -> None:
     job = shared(2, 2, index)
-    assert job.agree(wish) == "", "what the others wish is known after the next step"
+    assert job.stop_reason(wish) == "", "what the others wish is known after the next step"
     assert job.wish.tolist() == list(sent)
     job.wishes = np.array([0, 2, 1], np.float32)
-    assert job.agree("") == "signal"
-    assert ALONE.agree(wish) == wish
+    assert job.stop_reason("") == "signal"
+    assert ALONE.stop_reason(wish) == wish
 
 
-def test_one_device_alone_needs_no_strategy() -> None:
+def test_one_device_alone_needs_no_strategy(caplog: pytest.LogCaptureFixture) -> None:
     from rnntk.config import DistributeConfig
     from rnntk.training import distribute
 
-    said: list[str] = []
-    assert distribute.start(DistributeConfig(distribute="mirrored"), said.append) is ALONE
-    assert "is the only device" in said[0]
-    assert distribute.start(DistributeConfig(), said.append) is ALONE
+    caplog.set_level("INFO", "rnntk")
+    assert distribute.start(DistributeConfig(distribute="mirrored")) is ALONE
+    assert "is the only device" in caplog.text
+    assert distribute.start(DistributeConfig()) is ALONE
 
 
 def test_a_port_in_use_is_told(tmp_path: Path, text: Path) -> None:
