@@ -99,7 +99,9 @@ def test_workers_against_tf_config(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_CONFIG", cluster.find(TWO, 1).to_json())
     assert cluster.find(TWO, 1).index == 1
     for workers, index in ((TWO, 0), ("node1:2222,node3:2223", 1)):
-        with pytest.raises(UsageError, match=r"contradict TF_CONFIG in the environment .*unset it\."):
+        with pytest.raises(
+            UsageError, match=r"contradict TF_CONFIG in the environment .*unset it\."
+        ):
             cluster.find(workers, index)
 
 

@@ -266,15 +266,15 @@ def test_rows_are_shared_in_order_and_none_is_left_out(
 
 
 def test_more_replicas_than_rows_are_refused() -> None:
-    with pytest.raises(
-        UsageError, match=r"batch_size 3 is less than the 4 replicas.*to 4 or more"
-    ):
+    with pytest.raises(UsageError, match=r"batch_size 3 is less than the 4 replicas.*to 4 or more"):
         shared(4, 2, 0).rows(3)
 
 
 def test_workers_that_would_do_different_things_are_told_both_sides() -> None:
     job = shared(2, 2, 1)
-    said = [{"facts": {"--units": units, "the text": "x"}, "message": "runs/a-1"} for units in (8, 9)]
+    said = [
+        {"facts": {"--units": units, "the text": "x"}, "message": "runs/a-1"} for units in (8, 9)
+    ]
     job.exchange = lambda _: [json.dumps(one).encode() for one in said]
     with pytest.raises(
         UsageError, match="do not agree: --units is 9 at worker 1 and 8 at worker 0"
