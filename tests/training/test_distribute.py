@@ -257,7 +257,7 @@ def shared(replicas: int, workers: int, index: int) -> Any:
         (3, 3, 1, [[(0, 1), (1, 2), (2, 3)]]),
     ],
 )
-def test_rows_are_shared_in_order_and_none_is_left_out(
+def test_batch_rows_are_shared_in_order_and_none_is_left_out(
     batch: int, replicas: int, workers: int, expected: list[list[tuple[int, int]]]
 ) -> None:
     for index in range(workers):
@@ -273,12 +273,10 @@ def test_more_replicas_than_rows_are_refused() -> None:
 def test_workers_that_would_do_different_things_are_told_both_sides() -> None:
     job = shared(2, 2, 1)
     said = [
-        {"facts": {"--units": units, "the text": "x"}, "message": "runs/a-1"} for units in (8, 9)
+        {"facts": {"`units`": units, "the text": "x"}, "message": "runs/a-1"} for units in (8, 9)
     ]
     job.exchange = lambda _: [json.dumps(one).encode() for one in said]
-    with pytest.raises(
-        UsageError, match="do not agree: --units is 9 at worker 1 and 8 at worker 0"
-    ):
+    with pytest.raises(UsageError, match="do not agree: units is 9 at worker 1 and 8 at worker 0"):
         job.barrier({}, "runs/a-2")
     said[1] = said[0]
     assert job.barrier({}, "runs/a-2") == "runs/a-1", "the chief's word counts"
@@ -304,7 +302,6 @@ def test_one_device_alone_needs_no_strategy(caplog: pytest.LogCaptureFixture) ->
     from rnntk.config import DistributeConfig
     from rnntk.training import distribute
 
-    caplog.set_level("INFO", "rnntk")
     assert distribute.start(DistributeConfig(distribute="mirrored")) is ALONE
     assert "is the only device" in caplog.text
     assert distribute.start(DistributeConfig()) is ALONE
