@@ -242,11 +242,9 @@ def _absolute(paths: Iterable[str]) -> list[str]:
 
 def read(settings: TextConfig, preprocessor: Preprocessor) -> str:
     """The text of `settings.input`, normalised as for training. Raises `DataError`, such as `EncodingError`."""
-    recipe = preparing.Recipe(preprocessor, settings.errors, settings.newline, settings.normalize)
+    recipe = preparing.Recipe(preprocessor, settings)
     with inputs.opened(settings.input, glob=settings.glob) as files:
-        sources = preparing.examine(
-            files, recipe, encoding=settings.encoding, stated_by="--encoding", progress=None
-        )
+        sources = preparing.examine(files, recipe, stated_by="--encoding", progress=None)
         for doubt in preparing.doubts(sources):
             log.info(f"Warning: {doubt}")
         return "".join(preparing.texts(sources, recipe))

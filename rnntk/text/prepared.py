@@ -173,12 +173,10 @@ def prepare(
         EncodingError: bytes do not decode.
         UsageError: settings contradict each other, or no such preprocessor or encoding.
     """
-    recipe = Recipe.of(config, preprocessors.get(config.preprocessor or "plain"))
+    recipe = Recipe(preprocessors.get(config.preprocessor or "plain"), config)
     try:
         with inputs.opened(config.input, glob=config.glob) as files:
-            sources = examine(
-                files, recipe, encoding=config.encoding, stated_by=stated_by, progress=progress
-            )
+            sources = examine(files, recipe, stated_by=stated_by, progress=progress)
             folder = output or cache_dir / "prepared" / key(sources, recipe)
             prepared = _ready(folder, key(sources, recipe), ours=output is None)
             if prepared is None:

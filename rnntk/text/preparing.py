@@ -36,22 +36,12 @@ class Recipe:
     """Everything that decides the ids, beside the bytes; `UsageError` if the settings contradict each other."""
 
     preprocessor: Preprocessor
-    errors: str = "strict"
-    newline: str = "keep"
-    normalize: bool = False
-    min_count: int = 1
-    unknown_symbol: str | None = None
-
-    @classmethod
-    def of(cls, config: TextConfig, preprocessor: Preprocessor) -> Recipe:
-        """The recipe of a configuration."""
-        names = ("errors", "newline", "normalize", "min_count", "unknown_symbol")
-        return cls(preprocessor, **{name: getattr(config, name) for name in names})
+    config: TextConfig
 
     def __post_init__(self) -> None:
-        if self.raw and self.errors != "strict":
+        if self.raw and self.config.errors != "strict":
             raise UsageError(
-                f"`errors` {self.errors} is for bytes that do not decode, but `preprocessor`"
+                f"`errors` {self.config.errors} is for bytes that do not decode, but `preprocessor`"
                 f" {self.preprocessor.name} decodes nothing. Leave it out."
             )
 
@@ -61,9 +51,9 @@ class Recipe:
         return bool(getattr(self.preprocessor, "raw", False))
 
     def to_json(self) -> dict[str, Any]:
-        settings = {name: getattr(self, name) for name in self.__dataclass_fields__}
         preprocessor = {"name": self.preprocessor.name, "version": self.preprocessor.version}
-        return {**settings, "preprocessor": preprocessor}
+        names = ("errors", "newline", "normalize", "min_count", "unknown_symbol")
+        return {"preprocessor": preprocessor, **{n: getattr(self.config, n) for n in names}}
 
 
 @dataclass(frozen=True)
@@ -79,12 +69,7 @@ class Source:
 
 
 def examine(
-    inputs: Sequence[Input],
-    recipe: Recipe,
-    *,
-    encoding: str | None,
-    stated_by: str,
-    progress: Progress | None,
+    inputs: Sequence[Input], recipe: Recipe, *, stated_by: str, progress: Progress | None
 ) -> list[Source]:
     """The pass over the bytes: encoding, size and SHA-256 of every file.
 
@@ -92,6 +77,7 @@ def examine(
         UsageError: an encoding is stated for bytes that are not decoded.
         DataError: a file cannot be read, or all are empty.
     """
+    encoding = recipe.config.encoding
     if recipe.raw and encoding is not None and stated_by == "--encoding":
         raise UsageError(
             f"`encoding` {encoding} says how to decode the text, but `preprocessor`"
@@ -113,7 +99,7 @@ def examine(
                     entry.path,
                     encoding=encoding,
                     stated_by=stated_by,
-                    errors=recipe.errors,
+                    errors=recipe.config.errors,
                     name=entry.name,
                     progress=shifted,
                 )
@@ -158,12 +144,12 @@ def texts(
     total = sum(source.size for source in sources)
     done = total
     for source in sources:
-        recomposer = Recomposer() if recipe.normalize else None
+        recomposer = Recomposer() if recipe.config.normalize else None
         for text in iter_text(
             source.input.path,
             source.report,
-            errors=recipe.errors,
-            newline=recipe.newline,
+            errors=recipe.config.errors,
+            newline=recipe.config.newline,
             name=source.input.name,
             progress=_shifted(progress, done, 2 * total),
         ):
@@ -188,10 +174,10 @@ def write(
         )
     merged: dict[str, int] = {}  # the counts with rare symbols counted as the unknown symbol
     for symbol, count in counts.items():
-        rare = count < recipe.min_count and recipe.unknown_symbol is not None
-        target = str(recipe.unknown_symbol) if rare else symbol
+        rare = count < recipe.config.min_count and recipe.config.unknown_symbol is not None
+        target = str(recipe.config.unknown_symbol) if rare else symbol
         merged[target] = merged.get(target, 0) + count
-    unknown = recipe.unknown_symbol if len(merged) < len(counts) else None
+    unknown = recipe.config.unknown_symbol if len(merged) < len(counts) else None
     if unknown is None:
         # Symbols of the preprocessor's alphabet that the text lacks come last.
         missing = [s for s in getattr(recipe.preprocessor, "alphabet", "") if s not in counts]
@@ -218,7 +204,7 @@ def refuse_unknown_alone(vocabulary: Vocabulary, recipe: Recipe) -> None:
     """Raise `DataError` if all symbols of the text are rare, so that nothing could be generated."""
     if vocabulary.symbols == vocabulary.unknown_symbol:
         raise DataError(
-            f"No symbol of the text occurs {recipe.min_count:,} times (`min_count`), so all of it would become"
+            f"No symbol of the text occurs {recipe.config.min_count:,} times (`min_count`), so all of it would become"
             f" {vocabulary.unknown_symbol!r}. Lower `min_count`."
         )
 
@@ -281,7 +267,7 @@ def _warnings(
     if facts["replaced"]:
         yield f"{facts['replaced']:,} times bytes did not decode and became U+FFFD (--errors replace)."
     conjoining = sum(e["count"] for e in facts["unusual"] if e["kind"] == known.CONJOINING)
-    if conjoining and not recipe.normalize:
+    if conjoining and not recipe.config.normalize:
         yield (
             f"The text has {conjoining:,} conjoining jamo (Hangul in NFD), which stay as they are;"
             " --normalize makes syllables of them."
@@ -292,8 +278,8 @@ def _warnings(
             f"{changed['count']:,} characters ({changed['distinct']:,} distinct) do not come back"
             f" from the preprocessor {recipe.preprocessor.name!r} as they went in."
         )
-    if facts["rare"]["count"] and recipe.unknown_symbol in counts:
+    if facts["rare"]["count"] and recipe.config.unknown_symbol in counts:
         yield (
-            f"The unknown symbol {recipe.unknown_symbol!r} also occurs in the text itself,"
-            f" {counts[recipe.unknown_symbol]:,} times; the two are not told apart."
+            f"The unknown symbol {recipe.config.unknown_symbol!r} also occurs in the text itself,"
+            f" {counts[recipe.config.unknown_symbol]:,} times; the two are not told apart."
         )
