@@ -108,14 +108,17 @@ def _in_tar(path: Path) -> list[bytes]:
     return [files[name] for name in sorted(files)]
 
 
-def _joining(pattern: str, cap: int, detail: str) -> Callable[[Path], Built]:
-    """A function that joins files of a folder; `detail` is formatted with their number and the folder."""
+def _kernel_headers(folder: Path) -> Built:
+    """The kernel's C headers, which every Linux with a C compiler has."""
+    data, count = _joined(map(Path.read_bytes, _sorted(folder, "**/*.h")), C_SOURCE_BYTES)
+    return Built(data, f"the C headers of this machine ({count} files of {folder})")
 
-    def build(folder: Path) -> Built:
-        data, count = _joined(map(Path.read_bytes, _sorted(folder, pattern)), cap)
-        return Built(data, detail.format(count, folder))
 
-    return build
+def _python_stdlib(folder: Path) -> Built:
+    """About 1 MB of the top-level modules of the running Python's standard library."""
+    data, count = _joined(map(Path.read_bytes, _sorted(folder, "*.py")), PYTHON_SOURCE_BYTES)
+    version = platform.python_version()
+    return Built(data, f"the standard library of Python {version} ({count} files of it)")
 
 
 def _man_ko(folder: Path) -> Built:
@@ -195,17 +198,13 @@ BUILDERS = {
     "kernel_headers": Builder(
         lambda machine: _holding(machine.headers, "**/*.h"),
         "there are no C headers in {0.headers}",
-        _joining("**/*.h", C_SOURCE_BYTES, "the C headers of this machine ({} files of {})"),
+        _kernel_headers,
         _STAND_IN,
     ),
     "python_stdlib": Builder(
         lambda machine: _holding(machine.standard_library, "*.py"),
         "there are no Python files in {0.standard_library}",
-        _joining(
-            "*.py",
-            PYTHON_SOURCE_BYTES,
-            f"the standard library of Python {platform.python_version()} ({{}} files of it)",
-        ),
+        _python_stdlib,
     ),
     "man_ko": Builder(
         lambda machine: _holding(machine.korean_manuals, "man*/*"),

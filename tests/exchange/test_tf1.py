@@ -87,7 +87,7 @@ def test_a_checkpoint_of_tensorflow_0(tf1_model, tmp_path: Path, cell: str, vers
         old = re.sub(r"(gates|candidate|cell)/(kernel|bias)$", r"\1/Linear/\2", name)
         for now, before in OLD_NAMES.items():
             old = old.replace(now, before)
-        if name.startswith("rnnlm/") and not tf1._is_slot(name):
+        if name.startswith("rnnlm/") and not tf1._SLOT.fullmatch(name):
             renamed[old] = reader.get_tensor(name)
     assert any("Linear/Matrix" in name for name in renamed)
     v1 = tf.compat.v1
