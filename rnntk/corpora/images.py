@@ -16,7 +16,7 @@ import numpy as np
 from rnntk.errors import DataError
 
 if TYPE_CHECKING:
-    from rnntk.corpora.search import Resolved
+    from rnntk.corpora.card import Resolved
 
 SIDE, CLASSES = 28, 10
 

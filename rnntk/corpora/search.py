@@ -13,7 +13,7 @@ from urllib.request import url2pathname
 
 from rnntk.cache import cache_dir
 from rnntk.corpora import demo_ko, digits, images
-from rnntk.corpora.card import Card, CardSource
+from rnntk.corpora.card import Card, CardSource, Resolved
 from rnntk.corpora.fetch import ANOTHER_CACHE, fetch, sha256_of
 from rnntk.corpora.system import Built, Machine, build
 from rnntk.errors import CorpusError
@@ -25,43 +25,6 @@ Notify = Callable[[str], None]  # called with progress, or a skipped source and 
 GENERATORS: dict[str, Callable[[], Built]] = {"demo_ko": demo_ko.build, "digits": digits.build}
 
 NO_FILE = "no such file"
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """The corpus as found."""
-
-    card: Card
-    path: Path  # a file of raw bytes (for images also a folder of IDX files)
-    source: str  # `data-dir`, `cache`, `file`, `system`, `generated` or `url`
-    detail: str  # one or two sentences: the source and, if its bytes are not the card's, the reason
-    sha256: str  # of the raw bytes, 64 hex digits
-    bytes: int  # their number
-
-    @property
-    def same_bytes(self) -> bool:
-        """Whether they are the card's own text; False also if the card has no SHA-256."""
-        return bool(self.card.sha256) and self.sha256 == self.card.sha256
-
-    @property
-    def encoding(self) -> str | None:
-        """The text's encoding if the card's holds for it; None: to be detected."""
-        if self.same_bytes or self.source in ("system", "generated") or not self.card.sha256:
-            return self.card.encoding or None
-        return None
-
-    def to_json(self) -> dict[str, str | int | bool]:
-        """The record for a run."""
-        return {
-            "corpus": self.card.name,
-            "source": self.source,
-            "detail": self.detail,
-            "path": str(self.path),
-            "sha256": self.sha256,
-            "bytes": self.bytes,
-            "same_bytes": self.same_bytes,
-            "licence": self.card.licence,
-        }
 
 
 def cache_path(card: Card) -> Path:

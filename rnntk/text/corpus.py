@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 from rnntk.cache import cache_dir
 from rnntk.config import TextConfig, corpus_settings
 from rnntk.corpora import registry
-from rnntk.corpora.card import Card
-from rnntk.corpora.registry import Resolved
+from rnntk.corpora.card import Card, Resolved
 from rnntk.errors import DataError, RnntkError, RunError, UsageError
 from rnntk.text import inputs, prepared, preparing
 from rnntk.text.prepared import Prepared
