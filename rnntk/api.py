@@ -108,11 +108,13 @@ def resume(
     """
     found = _folder(run)
     if found.kind == folder.ROW_CLASSIFIER:
+        MnistConfig.check_names(changes)
         from rnntk.training import rows
 
         data = rows.images_of(found, changes)
         result, test = rows.resume(found, changes, data, quiet=quiet, callbacks=callbacks)
         return Run(result.run, test=test)
+    TrainConfig.check_names(changes)
     from rnntk.training import character
 
     return Run(character.resume(found, changes, quiet=quiet, callbacks=callbacks).run)
@@ -219,7 +221,13 @@ def _path(path: str | Path | None) -> Path | None:
 
 
 def _paths(text: Paths) -> list[str]:
-    return [str(path) for path in ([text] if isinstance(text, (str, Path)) else text)]
+    paths = [str(path) for path in ([text] if isinstance(text, (str, Path)) else text)]
+    for path in paths:
+        if not path or "\n" in path or len(path) > 4096:
+            raise UsageError(
+                "`text` is a path or a list of paths. Write a text of your own to a file first."
+            )
+    return paths
 
 
 def _given(
@@ -232,7 +240,12 @@ def _given(
     kind.check_names(settings)
     if config is None:
         return dict(settings)
-    if isinstance(config, Config):
+    if isinstance(config, kind):
         return {**config.part(kind), **settings}
+    if isinstance(config, Config):
+        raise UsageError(f"`config` must be a {kind.__name__}, got a {type(config).__name__}.")
     path = find_config(Path(config))
-    return {**read_config(path, command, kind.names()), **settings}
+    values = read_config(path, command, kind.names())
+    if not values:
+        raise UsageError(f"{path} has no settings for {command}.")
+    return {**values, **settings}

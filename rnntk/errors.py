@@ -88,7 +88,7 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
     >>> nearest("linux_kernal", ["linux_kernel", "mnist"])
     'linux_kernel'
     """
-    found = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.5)
+    found = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
     return found[0] if found else None
 
 
@@ -117,4 +117,7 @@ def shown(path: Path) -> str:
         relative = os.path.relpath(path)
     except ValueError:  # another drive on Windows
         relative = str(path)
-    return quoted(relative if len(relative) < len(str(path)) else str(path))
+    text = relative if len(relative) < len(str(path)) else str(path)
+    return quoted(
+        f"./{text}" if text.startswith("-") else text
+    )  # else a command takes it for an option

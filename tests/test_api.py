@@ -130,6 +130,8 @@ def test_a_wrong_keyword_names_the_nearest_right_one(here: Path) -> None:
         rnntk.train("tale.txt", units=0)
     with pytest.raises(UsageError, match="`?units`? cannot be given"):
         rnntk.resume("my-run", units=3)
+    with pytest.raises(UsageError, match="There is no setting 'epoch'. Did you mean 'epochs'?"):
+        rnntk.resume("my-run", epoch=3)
 
 
 def test_a_config_is_a_file_a_shipped_name_or_an_object(here: Path) -> None:
@@ -239,3 +241,36 @@ def test_the_command_of_the_readme_for_python(here: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.startswith("def ")
     assert "bits per character" in done.stdout
+
+
+def test_what_is_passed_by_mistake_is_named(here: Path) -> None:
+    with pytest.raises(UsageError, match="config must be a TrainConfig, got a MnistConfig"):
+        rnntk.train("tale.txt", config=rnntk.MnistConfig())  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="mnist_best.toml has no settings for train"):
+        rnntk.train("tale.txt", config="mnist_best")
+    for text in ("", "It was a dark night.\nAnd stormy."):
+        with pytest.raises(UsageError, match="text is a path or a list of paths"):
+            rnntk.train(text)
+
+
+def test_it_trains_in_a_process_that_has_used_keras(here: Path) -> None:
+    code = (
+        "import keras, numpy as np, rnntk\n"
+        "keras.Sequential([keras.layers.Dense(2)]).predict(np.ones((3, 4)), verbose=0)\n"
+        "for threads in (None, 1):\n"
+        "    small = dict(units=4, max_steps=2, batch_size=4, seq_length=20, quiet=True)\n"
+        "    run = rnntk.train('tale.txt', threads=threads, **small)\n"
+        "print(run.metrics['step'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "[1. 2.]\n", done.stderr
+
+
+def test_another_text_in_place_of_the_corpus_is_warned_of(
+    here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rnntk.prepare()
+    assert any(r.levelname == "WARNING" for r in caplog.records)
+    caplog.clear()
+    rnntk.prepare(corpus="demo_ko")
+    assert not any(r.levelname == "WARNING" for r in caplog.records)

@@ -42,6 +42,13 @@ class Option(click.Option):
             assert self.name
             self.envvar = _ENVIRONMENT.get(self.name, f"RNNTK_{self.name.upper()}")
 
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        """As click's; a value of a type that only a config file can give is refused, not a traceback."""
+        try:
+            return super().type_cast_value(ctx, value)
+        except (AttributeError, TypeError):
+            raise click.BadParameter(f"{value!r} is of the wrong type.", ctx, self) from None
+
     def get_error_hint(self, ctx: click.Context | None) -> str:
         """Where a wrong value came from: the flag, else the variable or the file and line."""
         source = ctx.get_parameter_source(self.name) if ctx and self.name else None

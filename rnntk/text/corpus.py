@@ -62,7 +62,11 @@ def load(
     found = find(TextConfig.resolve(text, own))
     defaults: dict[str, Any] = {}
     if found is not None:
-        log.info(found.detail)
+        # Python shows warnings only, and must show it if another text stands in for the one that is meant.
+        stands_in = bool(found.card.sha256) and not found.same_bytes
+        log.log(
+            logging.WARNING if stands_in or not text.get("corpus") else logging.INFO, found.detail
+        )
         defaults = corpus_settings(found.card.config, command, kind.names())
         defaults["corpus"] = found.card.name
     config = kind.resolve(given, own, defaults)

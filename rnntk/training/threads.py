@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import tensorflow as tf
 
 from rnntk.cores import available_cores
@@ -19,7 +21,7 @@ def configure(threads: int | None = None) -> int:
         Number of cores.
 
     Raises:
-        UsageError: `threads` is below 1, or TensorFlow has already started with other pools.
+        UsageError: `threads` is below 1.
     """
     global _cores
     cores = available_cores() if threads is None else threads
@@ -31,11 +33,10 @@ def configure(threads: int | None = None) -> int:
         tf.config.threading.get_inter_op_parallelism_threads(),
     )
     if current != wanted:
-        try:
+        # Once TensorFlow has computed anything, its own pools stay as they are; the shards follow all the same.
+        with contextlib.suppress(RuntimeError):
             tf.config.threading.set_intra_op_parallelism_threads(1)
             tf.config.threading.set_inter_op_parallelism_threads(cores)
-        except RuntimeError as error:
-            raise UsageError("TensorFlow has started already: set `threads` before.") from error
     _cores = cores
     return cores
 

@@ -184,6 +184,14 @@ def test_every_shipped_config_is_right_and_says_how_to_run_it(path: Path) -> Non
             param.type_cast_value(click.Context(command), value)
 
 
+@pytest.mark.parametrize("line", ["layer_norm = 1", "normalize = [true]", "quiet = 1", "run = 3"])
+def test_a_type_that_only_a_file_can_give_is_no_traceback(rnntk, here: Path, line: str) -> None:
+    (here / "c.toml").write_text(line + "\n")
+    result = rnntk("train", "--config", "c.toml")
+    assert result.exit_code == 2
+    assert f"'{line.split()[0]}' in c.toml, line 1" in result.stderr
+
+
 def test_a_duration_is_read_in_several_forms(rnntk) -> None:
     forms = ("90", "90s", "2m", "1h30m", "1.5", 7)
     seconds = [TrainConfig(max_time=form).max_time for form in forms]

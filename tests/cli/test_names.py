@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from rnntk.cli.table import cells
+from rnntk.errors import shown
 
 SMALL = (
     "--units 8 --embedding 6 --batch-size 4 --seq-length 20 --sample-every 0 --max-steps 4".split()  # noqa: SIM905
@@ -188,3 +189,7 @@ def test_a_doubt_is_printed_by_every_command_that_reads_text(rnntk, here: Path) 
 )
 def test_columns_of_a_terminal(text: str, columns: int) -> None:
     assert cells(text) == columns
+
+
+def test_a_name_like_an_option_can_be_pasted() -> None:
+    assert shown(Path("-y")) == "./-y"
