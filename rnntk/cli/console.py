@@ -37,7 +37,7 @@ class Console:
         logger = logging.getLogger("rnntk")
         logger.handlers = [_Notes()]
         logger.propagate = False
-        level = logging.ERROR if self.quiet else logging.DEBUG if self.verbose else logging.INFO
+        level = logging.WARNING if self.quiet else logging.DEBUG if self.verbose else logging.INFO
         logger.setLevel(level)
 
     def note(self, text: str) -> None:

@@ -172,7 +172,7 @@ def console_options(function: Callable[..., None]) -> Callable[..., None]:
             envvar="RNNTK_JSON",
             help="One JSON object on stdout.",
         ),
-        option("--quiet", "-q", is_flag=True, help="Print results and errors only."),
+        option("--quiet", "-q", is_flag=True, help="Print results, warnings and errors only."),
         option("--verbose", "-v", is_flag=True, help="Print more about what is done."),
     )
 

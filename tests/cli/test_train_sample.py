@@ -193,3 +193,12 @@ def test_a_normalised_network_costs_the_same_in_training_and_in_eval(rnntk, text
     on = rnntk("train", "--init-from", "r", "--input", text, *SMALL, "--run", "on")
     assert on.exit_code == 0, on.output
     assert json.loads(Path("on/run.json").read_text())["model"]["layer_norm"] is True
+
+
+def test_quiet_still_warns(rnntk, here: Path) -> None:
+    """A guessed encoding is never silent."""
+    (here / "zh.txt").write_bytes("你好\n".encode("gbk") * 500)
+    result = rnntk("train", "--input", "zh.txt", "--run", "r", "-q", *SMALL)
+    assert result.exit_code == 0, result.output
+    assert "Warning: " in result.stderr
+    assert "parameters" not in result.stderr
