@@ -45,27 +45,20 @@ def rnntk_slice(count: int, cell: str, bidirectional: bool, threads: int) -> Any
     from rnntk.training import device
 
     device.ready("cpu", threads)
-    from rnntk.models.row_classifier import RowClassifier
     from rnntk.storage.checkpoint import Progress
-    from rnntk.training import optimizers
-    from rnntk.training.row_task import Reading, RowTask
-    from rnntk.training.step import ClassifierStep
+    from rnntk.training.row_task import RowTask
 
     x, y = images(count)
-    model = RowClassifier(cell=cell, units=UNITS, bidirectional=bidirectional)
-    optimizer = optimizers.make("adam", RATE)
     settings = MnistConfig(
-        batch_size=BATCH, val_size=0, learning_rate=RATE, bidirectional=bidirectional, cell=cell
+        batch_size=BATCH,
+        val_size=0,
+        units=UNITS,
+        clip_norm=CLIP_NORM,
+        learning_rate=RATE,
+        bidirectional=bidirectional,
+        cell=cell,
     )
-    task = RowTask(
-        model,
-        optimizer,
-        ClassifierStep(model, optimizer, clip_norm=CLIP_NORM),
-        Reading("rows", (28, 28), 0),
-        ImageSet(x, y, x[:1], y[:1], name="noise", title="noise", verified=False),
-        settings,
-        0,
-    )
+    task = RowTask(settings, ImageSet(x, y, x[:1], y[:1], name="noise", title="noise"), {})
     progress = Progress()
 
     def run() -> float:

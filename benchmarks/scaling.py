@@ -65,7 +65,7 @@ def work(shape: Shape, workers: str, index: int, threads: int, steps: int) -> di
     job = ALONE
     if "," in workers:
         settings = DistributeConfig(distribute="multiworker", workers=workers, index=index)
-        job = distribute.start(settings, lambda _: None)
+        job = distribute.start(settings)
     with job.scope():
         model = CharRNN(VOCABULARY, "lstm", shape.layers, shape.units, shape.units)
         optimizer = keras.optimizers.Adam(0.002)
