@@ -60,13 +60,11 @@ def command(
     runs: tuple[Path, ...],
     output: Path | None,
     terminal: bool,
-    x: str,
-    y: str,
     smooth: int | None,
-    log: bool,
     ascii: bool,
     runs_dir: Path,
     console: Console,
+    **axes: Any,
 ) -> None:
     """Draw the curves of one or several RUNs, folders or names in --runs-dir; without any, the latest.
 
@@ -77,6 +75,7 @@ def command(
     from rnntk.storage import folder
 
     # Both may be asked for; a picture is the default.
+    x, y = axes["x"], axes["y"]
     path = output or (None if terminal else Path(f"{y}.png"))
     if path is not None:
         from rnntk.monitoring import picture
@@ -90,7 +89,7 @@ def command(
                 f"{curve.name}: {curve.skipped} damaged lines of its metrics are left out."
             )
     if path is not None:
-        picture.draw(path, drawn, y=y, x=x, log=log)
+        picture.draw(path, drawn, **axes)
         console.result(f"drawn         {shown(path)}")
     if terminal and not console.as_json:
         from rnntk.monitoring import terminal as screen
@@ -98,9 +97,7 @@ def command(
         columns, lines = shutil.get_terminal_size()
         ascii = ascii or not screen.can_show(sys.stdout)
         height = min(max(lines - 6, 5), ROWS)
-        for line in screen.draw(
-            drawn, x=x, y=y, log=log, width=columns, height=height, ascii_only=ascii
-        ):
+        for line in screen.draw(drawn, **axes, width=columns, height=height, ascii_only=ascii):
             click.echo(line)
     about = {"output": None if path is None else str(path), "x": x, "y": y}
     console.json("plot", {**about, "runs": [_as_json(curve) for curve in drawn]})
