@@ -1,4 +1,4 @@
-"""Where a training step's time goes: a layer forward and backward on one core, beside the products it consists of.
+"""Profile of a training step: one layer forward and backward on one core, beside its matrix products alone.
 
     python benchmarks/kernels.py
 
@@ -30,7 +30,7 @@ PRECISIONS = ("float32", "bfloat16")[: 1 + native.kernels().shape.bfloat16]
 def cases(
     steps: int, rows: int, units: int, precision: str
 ) -> dict[str, tuple[int, Callable[[], object]]]:
-    """What a layer of an LSTM does in a step, and the products of that size that it consists of."""
+    """Time of an LSTM layer's step, and of its matrix products alone."""
     kernels, rng = native.kernels(), np.random.default_rng(0)
     gates, bfloat16 = 4 * units, precision == "bfloat16"
     layer = run.Layer(LSTM, bfloat16=bfloat16)

@@ -71,7 +71,7 @@ ROWS = {
     "cpu": [(cell, number) for cell in ("lstm", "gru") for number in range(4)],
     "gpu": [("lstm", 0), ("lstm", 1), ("lstm", 4), ("gru", 0)],
 }
-"""What is measured by default on each device: a cell and a place in `SHAPES`."""
+"""Default measurements of each device: a cell and an index into `SHAPES`."""
 
 
 @dataclass(frozen=True)

@@ -236,7 +236,7 @@ def _given(
     config: str | Path | Config | None,
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What the user set, by field name: the keywords, over those of a configuration."""
+    """The user's settings by field name: keywords over `config`."""
     kind.check_names(settings)
     if config is None:
         return dict(settings)

@@ -38,7 +38,7 @@ class Arithmetic(Protocol):
 
 
 class Operands(Protocol):
-    """What a step reads. Biases are part of the shares they belong to."""
+    """Operands of one step. Each bias is part of the share it belongs to."""
 
     def before(self, state: str) -> Any:
         """A state before the step."""
