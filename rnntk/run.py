@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnntk.config import MnistConfig, SampleConfig, TrainConfig
-from rnntk.errors import RunError, UsageError
+from rnntk.errors import RnntkError, RunError, UsageError
 from rnntk.storage import folder, metrics
 from rnntk.storage.folder import RunFolder
 
@@ -67,8 +67,7 @@ class Run:
     @property
     def config(self) -> TrainConfig | MnistConfig:
         """All settings of the run."""
-        kind = MnistConfig if self.folder.kind == folder.ROW_CLASSIFIER else TrainConfig
-        return kind.from_json(self.folder.settings)
+        return self.folder.config
 
     @property
     def metrics(self) -> dict[str, np.ndarray]:
@@ -203,32 +202,30 @@ class Run:
         return self._model
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r}: {', '.join(self._facts().values())})"
+        return f"Run({str(self.path)!r}: {', '.join(self._facts())})"
 
-    def _facts(self) -> dict[str, str]:
+    def _facts(self) -> list[str]:
         from rnntk.storage import listing
 
         summary = listing.summarize(self.path)
-        facts = {"corpus": summary.corpus, "model": summary.model}
+        facts = [summary.corpus, summary.model]
         if summary.step is not None:
-            facts["steps"] = f"{summary.step:,} steps"
+            facts.append(f"{summary.step:,} steps")
         if summary.loss is not None:
-            facts["loss"] = f"loss {summary.loss:.3f}"
+            facts.append(f"loss {summary.loss:.3f}")
         if summary.best is not None:
-            facts["validation"] = f"validation {summary.best:.3f}"
-        return {name: fact for name, fact in facts.items() if fact}
+            facts.append(f"validation {summary.best:.3f}")
+        return [fact for fact in facts if fact]
 
     def _repr_html_(self) -> str:
         """Facts, the learning curve and a sample, for a notebook."""
-        parts = [
-            f"<b>{html.escape(self.name)}</b>: {html.escape(', '.join(self._facts().values()))}"
-        ]
+        parts = [f"<b>{html.escape(self.name)}</b>: {html.escape(', '.join(self._facts()))}"]
         try:
             from rnntk.monitoring import curves, picture
 
             parts.append(picture.svg([curves.load(self.folder, "loss", "steps")]))
-        except (RunError, UsageError):
-            pass  # nothing is logged yet
+        except RnntkError:
+            pass  # nothing is logged yet, or Matplotlib is not installed
         if self.folder.kind == folder.CHAR_RNN:
             try:
                 text = self.sample(length=SAMPLE_IN_NOTEBOOK, seed=0)
@@ -247,7 +244,7 @@ class Runs(list[Run]):
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><td>{html.escape(run.name)}</td>"
-            + "".join(f"<td>{html.escape(fact)}</td>" for fact in run._facts().values())
+            + "".join(f"<td>{html.escape(fact)}</td>" for fact in run._facts())
             + "</tr>"
             for run in self
         )

@@ -14,7 +14,6 @@ from rnntk.cli.console import Console, shown
 from rnntk.cli.model import without_false_advice
 from rnntk.cli.options import PATH, console_options, given, option, runs_dir_option
 from rnntk.cli.table import Column, age, size, table, terminal_width
-from rnntk.config import MnistConfig, TrainConfig
 from rnntk.errors import RunError, quoted
 from rnntk.storage import folder
 
@@ -221,7 +220,7 @@ def _next_commands(d: Details) -> list[str]:
         return [*texts, f"Train a new run from it: rnntk train --init-from {path} --input TEXT"]
     from rnntk.training import schedule
 
-    settings = (TrainConfig if is_text else MnistConfig).from_json(d.run.settings)
+    settings = d.run.config
     limit = schedule.reached(settings, d.progress).replace("-", "_")
     # A finished run continues only with a higher limit.
     more = f" {config.flag(limit)} {2 * getattr(settings, limit)}" if limit else ""

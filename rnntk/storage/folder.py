@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnntk import __version__
+from rnntk.config import MnistConfig, TrainConfig
 from rnntk.errors import DataError, RunError, did_you_mean, shown
 from rnntk.files import disk_errors, write_bytes, write_json
 from rnntk.storage import checkpoint
@@ -34,6 +35,11 @@ LOGS = "logs"
 
 CHAR_RNN = "char-rnn"
 ROW_CLASSIFIER = "row-classifier"
+
+CONFIGS: dict[str, type[TrainConfig | MnistConfig]] = {
+    CHAR_RNN: TrainConfig,
+    ROW_CLASSIFIER: MnistConfig,
+}
 
 IMPORTED = "import"  # the `source` of a corpus known only from an imported model
 
@@ -62,6 +68,11 @@ class RunFolder:
     def settings(self) -> dict[str, Any]:
         """The settings the run was made with, flat."""
         return dict(self.record["settings"])
+
+    @property
+    def config(self) -> TrainConfig | MnistConfig:
+        """The settings as the configuration of a run of this kind."""
+        return CONFIGS.get(self.kind, TrainConfig).from_json(self.settings)
 
     @property
     def metrics(self) -> Path:

@@ -8,15 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rnntk.config import MnistConfig, TrainConfig
 from rnntk.errors import RunError
 from rnntk.storage import checkpoint, folder, metrics
 from rnntk.storage.folder import RunFolder
-
-CONFIGS: dict[str, type[TrainConfig | MnistConfig]] = {
-    folder.CHAR_RNN: TrainConfig,
-    folder.ROW_CLASSIFIER: MnistConfig,
-}
 
 
 @dataclass(frozen=True)
@@ -137,7 +131,7 @@ def details(run: RunFolder) -> Details:
 
 def changed_settings(run: RunFolder) -> dict[str, Any]:
     """The settings of a run that differ from this version's defaults."""
-    kind = CONFIGS.get(run.kind)
+    kind = folder.CONFIGS.get(run.kind)
     defaults = kind().part(kind) if kind else {}
     return {
         name: value
