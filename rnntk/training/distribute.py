@@ -297,6 +297,7 @@ class SharedStep(TrainStep):
         )
         # In one message: a small network's gradients travel as long as the way is, not as they are large.
         context = tf.distribute.get_replica_context()
-        wish = tf.identity(wish)  # an argument is on no device, and what is reduced must be on one
-        loss, wishes, *gradients = context.all_reduce("sum", [loss, wish, *gradients])
+        # Arguments and what `tf.gradients` gives are on no device, and what is reduced must be on one.
+        placed = [tf.identity(tensor) for tensor in (loss, wish, *gradients)]
+        loss, wishes, *gradients = context.all_reduce("sum", placed)
         return loss, self.apply(gradients), wishes, new_states
