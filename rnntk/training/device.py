@@ -69,7 +69,7 @@ def ready(device: str, threads: int | None) -> str:
     from rnntk.training import threads as pools
 
     pools.configure(threads)
-    # It merges sums into one `AddN`, which begins with whichever buffer is free: runs would differ in their last digits.
+    # It merges sums into one `AddN`, which begins with whichever buffer is free: runs would differ in a last digit.
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
     gpus = tf.config.list_physical_devices("GPU")
     if device == "gpu" and not gpus:

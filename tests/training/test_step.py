@@ -274,5 +274,7 @@ def test_no_sum_has_an_order_of_chance(kind):
     context.disable_run_metadata()
     nodes = [node for graph in made for g in graph.partition_graphs for node in g.node]
     assert len(nodes) > 100
-    data = [(n.name, sum(not name.startswith("^") for name in n.input)) for n in nodes if n.op == "AddN"]
+    data = [
+        (n.name, sum(not name.startswith("^") for name in n.input)) for n in nodes if n.op == "AddN"
+    ]
     assert [found for found in data if found[1] > 2] == []
