@@ -145,12 +145,13 @@ class Kernels:
 
 def _compile(machine: Any, shape: Shape) -> objects.Compiled:
     # Imported here because a program that finds its kernels in the cache starts 10 ms sooner without.
-    from rnntk.kernels import cells, norm, product, sampling
+    from rnntk.kernels import cells, code, norm, product, sampling
 
     module = ir.Module("rnntk")
     cells.emit(module, shape, product.emit(module, shape))
     norm.emit(module, shape)
     sampling.emit(module, shape)
+    code.finish(module)
     parsed = llvm.parse_assembly(str(module))
     parsed.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=2)
