@@ -209,7 +209,7 @@ class _Calls:
 
     def __init__(self, states: States, weights: _Weights, barrier: Call | None = None) -> None:
         self._states, self._barrier = states, [barrier] if barrier else []
-        self.layers: list[tuple[native.Table, Floats]] = []
+        self.layers: list[tuple[native.CallTable, Floats]] = []
         calls, below, rows = list(self._barrier), states.logits, weights.table
         for k, (layer, arrays) in enumerate(zip(weights.layers, states.layers, strict=True)):
             z = _room(states.n, layer.bias.size)

@@ -150,11 +150,6 @@ class _CellCode(Code):
 class _Loop(_CellCode):
     """A kernel over time."""
 
-    @property
-    def saved(self) -> list[str]:
-        """Gates that are kept for the backward loop; a gate that is a state is kept as that."""
-        return [gate for gate in self.cell.gates if gate not in self.cell.states]
-
     def places(self, *index: Any) -> dict[str, Any]:
         """Where a unit's values of each gate are in an array of gates."""
         return {g: self.add(self.mul(k, self.units), *index) for k, g in enumerate(self.cell.gates)}
@@ -200,7 +195,7 @@ class _Loop(_CellCode):
 
     def shares(self, t: Any) -> Any:
         """Where the input shares of step t are made: in the place of the gates, or, without these, of the state."""
-        if self.saved:
+        if self.cell.saved:
             return self.step("gates", t, self.width)
         return self.step("h", self.sub(self.add(t, 1), self.arg["down"]), self.units)
 
@@ -304,7 +299,7 @@ def _forward(code: _Loop) -> None:
                 )
                 found = cell.step(v, x)
                 assert x.factor is None, "the loops multiply nothing but the state"
-                for gate in code.saved:
+                for gate in cell.saved:
                     v.store(found[gate], z, at, places[gate])
                 for gate in cell.apart:
                     v.store(x.recurrent(gate), inner, own, j)
@@ -394,7 +389,7 @@ def _backward(code: _Loop, gradients: Callable[[Lanes, _Past], Gradients]) -> No
                 places = code.places(at, j)
                 d = {state: v.load(arg[f"d{state}"], own, j) for state in cell.states}
                 past = _Past(
-                    gates={gate: v.load(gates, places[gate]) for gate in code.saved},
+                    gates={gate: v.load(gates, places[gate]) for gate in cell.saved},
                     before={state: v.load(before[state], own, j) for state in cell.states},
                     after={state: v.load(after[state], own, j) for state in cell.states},
                     d={**d, "h": v.add(d["h"], v.load(d_outputs, own, j))},

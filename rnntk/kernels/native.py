@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ Operand: TypeAlias = "int | NDArray[Any] | None"
 
 
 @dataclass(frozen=True)
-class Table:
+class CallTable:
     """A network as a table of kernels.
 
     Attributes:
@@ -78,67 +79,62 @@ class Kernels:
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(compiled.code))
         self._engine.finalize_object()
-        self._functions = {
-            name: ctypes.CFUNCTYPE(None, *[_C[kind] for kind in kinds])(
-                self._engine.get_function_address(name)
-            )
-            for name, kinds in compiled.functions.items()
-        }
+        self._functions = {}
+        for name, kinds in compiled.functions.items():
+            function = ctypes.CFUNCTYPE(None, *[_C[kind] for kind in kinds])
+            self._functions[name] = function(self._engine.get_function_address(name))
 
     def __call__(self, name: str, *operands: Operand) -> None:
         """Run a kernel; arrays must be contiguous."""
         self._functions[name](*[_number(o) for o in operands])
 
-    def table(self, calls: Sequence[tuple[str, Sequence[Operand]]]) -> Table:
+    def table(self, calls: Sequence[tuple[str, Sequence[Operand]]]) -> CallTable:
         """Kernels with their operands, to be run in this order as often as one likes (see `sampling`)."""
         operands = [np.array([_number(o) or 0 for o in given], np.int64) for _, given in calls]
         entries = [self._engine.get_function_address(f"{name}_entry") for name, _ in calls]
-        pairs = np.array(
-            [(entry, values.ctypes.data) for entry, values in zip(entries, operands, strict=True)],
-            np.int64,
-        )
-        return Table(pairs, (self, operands, calls))
+        addresses = [values.ctypes.data for values in operands]
+        return CallTable(np.array([entries, addresses], np.int64).T.copy(), (self, operands, calls))
 
     def high(self, rows: int) -> int:
         """Rows of a tile, such that all tiles are about alike: 25 rows are five tiles of 5."""
         tiles = -(-rows // self.shape.rows)
         return -(-rows // max(1, tiles))
 
+    def room(self, rows: int, columns: int, wide: int) -> Floats:
+        """Memory for a matrix packed `wide` columns at a time."""
+        return empty(-(-columns // wide) * wide * rows)
+
     def packed(self, b: Floats, *, transposed: bool = False, bfloat16: bool = False) -> Floats:
         """The right factor `b`, or its transpose, as products want it; in bfloat16, each word holds two rows."""
         rows, columns = b.shape[::-1] if transposed else b.shape
         step = (1, b.shape[1]) if transposed else (b.shape[1], 1)
         wide = self.shape.panel
-        found = empty(-(-columns // wide) * wide * (-(-rows // 2) if bfloat16 else rows))
+        found = self.room(-(-rows // 2) if bfloat16 else rows, columns, wide)
         self("pack_bf16" if bfloat16 else "pack", rows, columns, b, *step, wide, found)
         return found
-
-    def product_operands(
-        self, a: Floats, packed: Floats, bias: Floats, c: Floats
-    ) -> tuple[Operand, ...]:
-        """Of `product`, which makes `c = a @ b + bias`: a `(M, K)`, b `(K, N)` packed, bias `(N,)`, c `(M, N)`."""
-        (m, k), columns = a.shape, c.shape[1]
-        return (self.high(m), m, columns, k, a, k, k, 1, packed, bias, 0, c, columns)
 
     def product(
         self, a: Floats, packed: Floats, bias: Floats, c: Floats, *, bfloat16: bool = False
     ) -> None:
-        """Make `c = a @ b + bias`; see `product_operands`. In bfloat16, `a` is rounded and `b` was packed so."""
-        if not bfloat16:
-            self("product", *self.product_operands(a, packed, bias, c))
-            return
-        from rnntk.kernels.product import room  # see `_compile`
+        """Make `c = a @ b + bias`: a `(M, K)`, b `(K, N)` packed, bias `(N,)`, c `(M, N)`.
 
+        In bfloat16, `a` is rounded and `b` was packed so.
+        """
         (m, k), columns = a.shape, c.shape[1]
-        words = empty(room(m, k))
-        self("product_bf16", self.high(m), m, columns, k, a, words, packed, bias, 0, c, columns)
+        rest = packed, bias, 0, c, columns
+        if bfloat16:
+            from rnntk.kernels.product import room  # see `_compile`
+
+            self("product_bf16", self.high(m), m, columns, k, a, empty(room(m, k)), *rest)
+        else:
+            self("product", self.high(m), m, columns, k, a, k, k, 1, *rest)
 
     def add_weight_gradient(
         self, x: Floats, packed: Floats, onto: Floats, *, bfloat16: bool = False
     ) -> None:
         """Add `x.T @ dz` to `onto`: x `(N, F)`, dz `(N, G)` packed, onto `(F, G)`."""
         (n, features), wide = x.shape, self.shape.rows
-        room = empty(-(-features // wide) * wide * (-(-n // 2) if bfloat16 else n))
+        room = self.room(-(-n // 2) if bfloat16 else n, features, wide)
         name = "gradient_bf16" if bfloat16 else "gradient"
         self(name, n, features, onto.shape[1], x, room, packed, onto)
 
@@ -209,7 +205,7 @@ def empty(*shape: int) -> Floats:
     system costs more than most of what is computed in it. Blocks come in few sizes, a quarter of an octave
     apart, so that sequences of any number of lengths share them; what is never touched of a block costs nothing.
     """
-    size = int(np.prod(shape, dtype=np.int64))
+    size = math.prod(shape)
     if size < 1 << 14:
         return _aligned(np.empty(size + 16, np.float32), size).reshape(shape)
     step = 1 << (size - 1).bit_length() - 3

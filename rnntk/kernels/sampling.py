@@ -28,7 +28,9 @@ def emit(module: ir.Module, shape: Shape) -> None:
     _barrier(module)
     _gather(module, shape)
     _multiply_row(module, shape)
-    updates = {f"{name}_update": (cell, cell.states) for name, cell in CELLS.items()}
+    updates: dict[str, tuple[Cell, Sequence[str]]] = {
+        f"{name}_update": (cell, cell.states) for name, cell in CELLS.items()
+    }
     updates["gru_reset_before_update"] = GRU_RESET_BEFORE, GRU_RESET_BEFORE.states
     updates["gru_reset_before_factor"] = GRU_RESET_BEFORE, ["factor"]
     for name, (cell, results) in updates.items():

@@ -12,7 +12,7 @@ from rnntk.config import MachineConfig, ModelConfig
 from rnntk.errors import UsageError
 from rnntk.models import cudnn, fast, seeds
 from rnntk.models.dropout import DropoutKind, any_seed, dropout
-from rnntk.models.layers import CELLS, Factors, states_per_layer
+from rnntk.models.layers import CELLS, states_per_layer
 
 
 class Shared(NamedTuple):
@@ -21,13 +21,13 @@ class Shared(NamedTuple):
     Attributes:
         rows: to gather by symbol: embeddings `(V, E)`, or the first layer's input products of them.
         projected: whether they are those products.
-        layers: each recurrent layer's factors.
+        layers: each recurrent layer's weights.
         output: the output kernel.
     """
 
     rows: tf.Tensor
     projected: bool
-    layers: list[Factors]
+    layers: list[fast.Weights]
     output: fast.Factor
 
 
@@ -242,11 +242,11 @@ class CharRNN(keras.Model):
             ids: of the whole batch, `(B, T)`.
         """
         rows = tf.convert_to_tensor(self.embedding.embeddings)
-        layers = [layer.factors() for layer in self.recurrent]
+        layers = [layer.weights_for_products() for layer in self.recurrent]
         positions = tf.TensorShape(ids.shape).num_elements()
         projected = self._is_fast(ids) and (positions is None or self.vocabulary_size < positions)
         if projected:
-            rows = self.recurrent[0].project(rows, layers[0])
+            rows = fast.affine(rows, layers[0].kernel, layers[0].bias)
         output = fast.Factor(self.output_layer.kernel, bfloat16=self.precision == "bfloat16")
         return Shared(rows, projected, layers, output)
 
@@ -294,7 +294,7 @@ class CharRNN(keras.Model):
                 x, new = cudnn.stack([layer], x, own, bfloat16=bfloat16)
             elif time_major:
                 symbols = ids if shared.projected and i == 0 else None
-                x, new = layer.over_time(x, own, factors=shared.layers[i], ids=symbols)
+                x, new = layer.over_time(x, own, weights=shared.layers[i], ids=symbols)
             else:
                 x, *new = layer(x, initial_state=own)
             after += new

@@ -19,7 +19,7 @@ derivatives.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -30,21 +30,18 @@ from rnntk.kernels.cells import KEPT
 from rnntk.models import cudnn, fast
 
 
-class Factors(NamedTuple):
-    """A layer's kernels as right factors of products."""
-
-    kernel: fast.Factor
-    recurrent_kernel: fast.Factor
-
-
 class _Fast:
-    """What the three layers add to Keras': the fast path, and sequences of different lengths."""
+    """What the three layers add to Keras': the fast path, and sequences of different lengths.
+
+    Attributes:
+        kind: the cell.
+        product_type: of the factors of products, "float32" (as the weights are) or "bfloat16".
+        input_gradient: whether anything before this layer learns; where nothing does, no gradient is passed on.
+    """
 
     kind: cells.Cell
     product_type = "float32"
-    """What products are made in: "float32" (as the weights are), or "bfloat16"."""
     input_gradient = True
-    """Whether anything before this layer learns; where nothing does, no gradient is passed on."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -69,57 +66,35 @@ class _Fast:
             and layer.compute_dtype == layer.variable_dtype == "float32"
         )
 
-    def factors(self) -> Factors:
-        """The layer's two kernels, made ready for products; shards of a step share them."""
+    def weights_for_products(self) -> fast.Weights:
+        """The layer's weights, made ready for products."""
         cell, bfloat16 = self.cell, self.product_type == "bfloat16"  # type: ignore[attr-defined]
         fast.check_precision(self.product_type)
-        return Factors(
-            *(fast.Factor(k, bfloat16=bfloat16) for k in (cell.kernel, cell.recurrent_kernel))
-        )
+        factors = (fast.Factor(k, bfloat16=bfloat16) for k in (cell.kernel, cell.recurrent_kernel))
+        bias = tf.convert_to_tensor(cell.bias)
+        return fast.Weights(*factors, *(tf.unstack(bias) if len(bias.shape) == 2 else (bias, None)))
 
     def over_time(
         self,
         x: tf.Tensor,
         states: Sequence[tf.Tensor],
         *,
-        factors: Factors | None = None,
+        weights: fast.Weights | None = None,
         ids: tf.Tensor | None = None,
         live: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """The fast path itself, time-major; with `go_backwards` it reads from the last step to the first.
 
-        Args:
-            x: `(T, B, F)`; with `ids`, what `project` made of each symbol, `(V, gates * H)`.
-            states: each `(B, H)`, or `(1, H)` for all rows.
-            factors: what `factors` gave.
-            ids: `(T, B)` integers.
-            live: as in `fast.recurrent`.
-
-        Returns:
-            the outputs `(T, B, H)`, that of step t in place t in either direction, and the final states.
+        Arguments and results as of `fast.recurrent`; `weights` are those of `weights_for_products`.
         """
-        factors = factors or self.factors()
-        inputs: fast.Table | fast.Projection
-        if ids is None:
-            inputs = fast.Projection(x, factors.kernel, self._bias(0), self.input_gradient)
-        else:
-            inputs = fast.Table(x, ids)
+        weights = weights or self.weights_for_products()
         layer = run.Layer(
             self.kind,
-            backwards=self.go_backwards,  # type: ignore[attr-defined]
-            bfloat16=factors.recurrent_kernel.bfloat16,
+            self.go_backwards,  # type: ignore[attr-defined]
+            weights.kernel.bfloat16,
+            self.input_gradient,
         )
-        inner_bias = self._bias(1) if self.kind.apart else None
-        return fast.recurrent(layer, inputs, factors.recurrent_kernel, inner_bias, states, live)
-
-    def _bias(self, which: int) -> tf.Tensor:
-        """0 is added to the inputs' product, 1 to the recurrent one, where the cell has two."""
-        bias = tf.convert_to_tensor(self.cell.bias)  # type: ignore[attr-defined]
-        return bias[which] if self.kind.apart else bias
-
-    def project(self, rows: tf.Tensor, factors: Factors) -> tf.Tensor:
-        """Input rows `(N, F)` times the kernel plus the input bias: `(N, gates * H)`."""
-        return fast.affine(rows, factors.kernel, self._bias(0))
+        return fast.recurrent(layer, weights, x, states, ids, live)
 
     def call(
         self,
