@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -39,9 +40,8 @@ class CharRNN(keras.Model):
     `(B, T, V)` float32, states a flat list of `(B, units)` tensors: h and c of each layer for an
     LSTM, else h of each layer.
 
-    Weights start as follows: embedding normal with standard deviation 1 (Keras' default, uniform
-    +-0.05, is far too small a signal and costs the first epochs), kernels Glorot uniform, recurrent
-    kernels orthogonal, biases 0, the forget gate's bias 1 (Jozefowicz et al., 2015).
+    Initial weights: embedding normal with standard deviation 1 (Keras' uniform +-0.05 costs the first epochs), kernels
+    Glorot uniform, recurrent kernels orthogonal, biases 0, the forget gate's bias 1 (Jozefowicz et al., 2015).
 
     Args:
         vocabulary_size: V, the number of symbols.
@@ -49,17 +49,16 @@ class CharRNN(keras.Model):
         layers: how many recurrent layers.
         units: of each recurrent layer.
         embedding: width of the embedding.
-        dropout: share of each recurrent layer's output that training drops.
-        dropout_kind: "element", or "sequence" for one mask a lane, the same at all T steps.
+        dropout: fraction of each recurrent layer's output that training drops.
+        seed: of the initial weights; one independent stream for each weight.
+        dropout_kind: "element", or "sequence" for one mask per batch row, the same at all T steps.
         gru_reset: whether a GRU's reset gate acts "after" the recurrent product (cuDNN's form, bias
             `(2, 3H)`) or "before" it (Cho et al., 2014; bias `(3H,)`); other cells ignore it.
-        layer_norm: whether each recurrent layer's outputs are normalised over its units, before anything is
-            dropped of them; the state that goes on to the next step is not (see `rnntk.layer_norm`).
+        layer_norm: whether each recurrent layer's outputs are normalised over its units, before dropout; the state
+            that the next step reads is not (see `rnntk.layer_norm`).
         precision: "float32", or "bfloat16" for products in bfloat16, which needs a CPU with AVX512-BF16 or a GPU.
-            On a CPU sums, gates, states and weights stay float32; on a GPU cuDNN keeps everything inside the recurrent
-            layers in bfloat16, and weights and the output layer stay float32. A GRU that resets before, which has no
-            kernel, is refused.
-        seed: of the initial weights; one independent stream for each weight.
+            On a CPU sums, gates, states and weights stay float32; on a GPU all inside the recurrent layers is
+            bfloat16, and weights and the output layer stay float32. Refused for a GRU that resets before.
 
     Raises:
         UsageError: an argument is out of range.
@@ -93,32 +92,21 @@ class CharRNN(keras.Model):
         if vocabulary_size < 1:
             raise UsageError(f"`vocabulary_size` must be at least 1, got {vocabulary_size}.")
         ModelConfig(
-            cell=cell,
-            layers=layers,
-            units=units,
-            embedding=embedding,
-            dropout=dropout,
-            dropout_kind=dropout_kind,
-            gru_reset=gru_reset,
-        )
+            cell=cell, layers=layers, units=units, embedding=embedding, dropout=dropout,
+            dropout_kind=dropout_kind, gru_reset=gru_reset,
+        )  # fmt: skip
         MachineConfig(precision=precision)
-        if precision == "bfloat16" and cell == "gru" and gru_reset == "before":
+        before = cell == "gru" and gru_reset == "before"
+        if precision == "bfloat16" and before:
             raise UsageError(
                 "`precision` bfloat16 is not possible for a GRU with `gru_reset` before, which has no kernel:"
                 " leave one of them out."
             )
         super().__init__(**kwargs)
-        self.vocabulary_size = vocabulary_size
-        self.cell = cell
-        self.layer_count = layers
-        self.units = units
-        self.embedding_size = embedding
-        self.dropout_rate = dropout
-        self.dropout_kind = dropout_kind
-        self.gru_reset = gru_reset
-        self.layer_norm = layer_norm
-        self.precision = precision
-        self.seed = seed
+        self.vocabulary_size, self.embedding_size = vocabulary_size, embedding
+        self.cell, self.layer_count, self.units = cell, layers, units
+        self.dropout_rate, self.dropout_kind = dropout, dropout_kind
+        self.layer_norm, self.precision = layer_norm, precision
 
         streams = iter(seeds.split(seed, 2 + 2 * layers))
         self.embedding = keras.layers.Embedding(
@@ -135,7 +123,7 @@ class CharRNN(keras.Model):
                 return_sequences=True,
                 return_state=True,
                 name=f"rnn_{i}",
-                **({"reset_after": gru_reset == "after"} if cell == "gru" else {}),
+                **({"reset_after": False} if before else {}),
             )
             for i in range(layers)
         ]
@@ -173,20 +161,18 @@ class CharRNN(keras.Model):
             states: flat list of `(B, units)`; zeros when None.
             training: whether to drop.
             seed: `(2,)` int32 that decides what is dropped; by default TensorFlow's generator draws one.
-            first_lane: the place of these lanes in the whole batch, when this is a shard of it.
+            first_lane: the first of these rows in the whole batch, when this is a shard of it.
         """
         shared = self.shared(ids)
         features, after = self._features(ids, states, shared, training, seed, first_lane)
-        if not self._is_time_major(ids):
-            return self.output_layer(features), after
-        if self.precision == "bfloat16":
-            flat = self._logits(features, shared)
-            steps, rows = tf.unstack(tf.shape(features)[:2])
-            logits = tf.reshape(flat, [steps, rows, self.vocabulary_size])
+        time_major = self._is_time_major(ids)
+        if time_major and self.precision == "bfloat16":
+            shape = [*tf.unstack(tf.shape(features)[:2]), self.vocabulary_size]
+            logits = tf.reshape(self._logits(features, shared), shape)
         else:
-            # The same sums, on all cores.
+            # Where `_logits` would do: the same sums, on all cores.
             logits = self.output_layer(features)
-        return tf.transpose(logits, [1, 0, 2]), after
+        return tf.transpose(logits, [1, 0, 2]) if time_major else logits, after
 
     def nats(
         self,
@@ -200,16 +186,11 @@ class CharRNN(keras.Model):
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Sum of the cross-entropy over all positions, in nats, and the states after step T.
 
-        The same arithmetic as `call`, without ever making the logits of all positions at once in
-        the caller's layout.
+        The same arithmetic as `call`, without a copy of all logits in the caller's layout.
 
         Args:
-            ids: `(B, T)` integers.
+            ids, states, training, seed, first_lane: as in `call`.
             targets: `(B, T)` integers, what follows each of `ids`.
-            states: as in `call`.
-            training: as in `call`.
-            seed: as in `call`.
-            first_lane: as in `call`.
             shared: `shared` of the whole batch.
         """
         if shared is None:
@@ -287,6 +268,10 @@ class CharRNN(keras.Model):
         bfloat16 = self.precision == "bfloat16"
         if self._is_on_cudnn() and not (self.layer_norm or dropping):
             return cudnn.stack(self.recurrent, x, states, bfloat16=bfloat16)
+        drop = functools.partial(
+            dropout, rate=self.dropout_rate, kind=self.dropout_kind, seed=seed, first_lane=first_lane,
+            time_major=time_major,
+        )  # fmt: skip
         after: list[tf.Tensor] = []
         for i, layer in enumerate(self.recurrent):
             own = list(states[i * per_layer : (i + 1) * per_layer])
@@ -301,15 +286,7 @@ class CharRNN(keras.Model):
             if self.layer_norm:
                 x = fast.standardize(x, by_kernel=self._is_fast(ids))
             if dropping:
-                x = dropout(
-                    x,
-                    self.dropout_rate,
-                    self.dropout_kind,
-                    seed,
-                    layer=i,
-                    first_lane=first_lane,
-                    time_major=time_major,
-                )
+                x = drop(x, layer=i)
         return x, after
 
     def compute_loss(
@@ -327,31 +304,9 @@ class CharRNN(keras.Model):
         return _logits_of(super().predict_step(data))
 
     def initial_states(self, batch_size: int | tf.Tensor) -> list[tf.Tensor]:
-        """Zero states for `batch_size` lanes: a flat list of `(batch_size, units)` float32."""
+        """Zero states for `batch_size` rows: a flat list of `(batch_size, units)` float32."""
         count = self.layer_count * states_per_layer(self.cell)
         return [tf.zeros([batch_size, self.units]) for _ in range(count)]
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments, for saving."""
-        return {
-            "vocabulary_size": self.vocabulary_size,
-            "cell": self.cell,
-            "layers": self.layer_count,
-            "units": self.units,
-            "embedding": self.embedding_size,
-            "dropout": self.dropout_rate,
-            "dropout_kind": self.dropout_kind,
-            "gru_reset": self.gru_reset,
-            "layer_norm": self.layer_norm,
-            "precision": self.precision,
-            "seed": self.seed,
-            "name": self.name,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> CharRNN:  # noqa: ARG003
-        """A model with new weights from `get_config`'s dictionary."""
-        return cls(**config)
 
 
 def _logits_of(result: Any) -> Any:

@@ -144,16 +144,9 @@ def _runner_of(layers: Sequence[Any], x: tf.Tensor) -> tuple[_Runner | None, str
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
         return None, "several replicas share the batch"
     steps, batch, features = x.shape
-    problem = library.Problem(
-        layers[0].kind.name,
-        x.dtype.name,
-        len(layers),
-        steps,
-        batch,
-        features,
-        layers[0].units,
-        tf.config.experimental.tensor_float_32_execution_enabled(),
-    )
+    sizes = (len(layers), steps, batch, features, layers[0].units)
+    tensor_cores = tf.config.experimental.tensor_float_32_execution_enabled()
+    problem = library.Problem(layers[0].kind.name, x.dtype.name, *sizes, tensor_cores)
     try:
         with tf.init_scope():
             return _runner(problem, layers[0].name), ""
@@ -164,8 +157,8 @@ def _runner_of(layers: Sequence[Any], x: tf.Tensor) -> tuple[_Runner | None, str
 @functools.cache
 def _runner(problem: library.Problem, place: str) -> _Runner:
     """One for each problem and layer: layers that run one after the other must not share what is saved for the
-    backward pass. TensorFlow never lets go of a graph's Python functions, so what they hold is reused.
-    """  # fmt: skip
+    backward pass. TensorFlow never frees a graph's Python functions, so what they hold is reused.
+    """
     del place
     return _Runner(problem)
 
@@ -190,10 +183,8 @@ class _Runner:
         both = ("h", "c") if problem.mode == "lstm" else ("h",)
         self._inputs = ("x", *both, "w")
         self._outputs = ("y", *(f"{name}_after" for name in both))
-        self._shapes: dict[str, tuple[int, ...]] = {
-            "x": (*rows, problem.features),
-            "y": (*rows, problem.units),
-        }
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._shapes |= {"x": (*rows, problem.features), "y": (*rows, problem.units)}
         self._shapes |= dict.fromkeys(("h", "c", "h_after", "c_after"), state)
         library.enter_context_of(self._allocate(1))
         try:

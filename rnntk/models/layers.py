@@ -109,12 +109,11 @@ class _Fast:
         Args:
             sequences: `(B, T, F)`.
             initial_state: list of `(B, units)`; zeros when None.
-            mask: `(B, T)` bool, as in Keras.
+            mask: `(B, T)` bool.
             training: as in Keras.
             lengths: `(B,)` integers from 0 to T, the true length of each sequence, instead of a mask. Outputs past
-                a sequence's end are zero and the returned states are those at its true last step.
-                With `go_backwards` a sequence is read from its true last step, and its outputs stand in
-                the order they were made, from step 0 on.
+                a sequence's end are zero and the returned states are those at its true last step. With `go_backwards`
+                a sequence is read from there, and its outputs stand in the order they were made, from step 0 on.
 
         Raises:
             ValueError: both `mask` and `lengths` are given, or `lengths` has another shape or type.
@@ -130,12 +129,8 @@ class _Fast:
         lengths = _checked(lengths, sequences)
         mask = tf.sequence_mask(lengths, tf.shape(sequences)[1])
         zeroed = layer.return_sequences and self.is_fast(sequences)
-        made = parent.call(
-            sequences,
-            initial_state=initial_state,
-            mask=tf.cast(mask, tf.uint8) if zeroed else mask,
-            training=training,
-        )
+        given = tf.cast(mask, tf.uint8) if zeroed else mask
+        made = parent.call(sequences, initial_state=initial_state, mask=given, training=training)
         if not layer.return_sequences:
             return made
         outputs, *states = made if layer.return_state else (made,)
@@ -149,7 +144,7 @@ class _Fast:
     def inner_loop(
         self, sequences: tf.Tensor, initial_state: Any, mask: Any, training: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
-        """What Keras calls for the recurrence: the fast path, or Keras' own.
+        """What Keras calls for the recurrence: a fast path, or Keras' own.
 
         A mask of uint8 is one whose hidden steps have outputs of zero.
         """
@@ -158,9 +153,8 @@ class _Fast:
             list(initial_state) if isinstance(initial_state, (list, tuple)) else [initial_state]
         )
         mask = mask[0] if isinstance(mask, (list, tuple)) else mask
-        if mask is None and cudnn.can_run([self]) and 0 not in sequences.shape:
-            return self._by_cudnn(sequences, states)
-        if not self.is_fast(sequences):
+        by_cudnn = mask is None and cudnn.can_run([self]) and 0 not in sequences.shape
+        if not by_cudnn and not self.is_fast(sequences):
             parent: Any = super()
             return parent.inner_loop(sequences, initial_state, mask, training=training)
         live = None
@@ -170,26 +164,19 @@ class _Fast:
                 # As in Keras: a hidden step's output is the one before it, and zero before the first.
                 seen = tf.cumsum(tf.cast(live, tf.int32), reverse=layer.go_backwards) > 0
                 live = tf.cast(seen, tf.uint8) * (KEPT - live)
-        outputs, final = self.over_time(tf.transpose(sequences, [1, 0, 2]), states, live=live)
+        x = tf.transpose(sequences, [1, 0, 2])
+        if by_cudnn:
+            x = tf.reverse(x, [0]) if layer.go_backwards else x
+            bfloat16 = self.product_type == "bfloat16"
+            outputs, final = cudnn.stack([self], x, states, bfloat16=bfloat16)
+        else:
+            outputs, final = self.over_time(x, states, live=live)
         last = final[0] if live is None else outputs[0 if layer.go_backwards else -1]
         if not layer.return_sequences:
             return last, last[:, tf.newaxis], final
-        if layer.go_backwards:
+        if layer.go_backwards and not by_cudnn:
             outputs = tf.reverse(outputs, [0])
         return last, tf.transpose(outputs, [1, 0, 2]), final
-
-    def _by_cudnn(
-        self, sequences: tf.Tensor, states: list[tf.Tensor]
-    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
-        """What `inner_loop` gives."""
-        layer: Any = self
-        x = tf.transpose(sequences, [1, 0, 2])
-        if layer.go_backwards:
-            x = tf.reverse(x, [0])
-        outputs, final = cudnn.stack([self], x, states, bfloat16=self.product_type == "bfloat16")
-        if not layer.return_sequences:
-            return final[0], final[0][:, tf.newaxis], final
-        return final[0], tf.transpose(outputs, [1, 0, 2]), final
 
 
 def _checked(lengths: Any, sequences: tf.Tensor) -> tf.Tensor:
@@ -206,42 +193,30 @@ def _checked(lengths: Any, sequences: tf.Tensor) -> tf.Tensor:
         if known.size and not 0 <= known.min() <= known.max() <= steps:
             raise ValueError(f"lengths must be from 0 to {steps}, the steps there are, got {known}")
         return lengths
-    fits = tf.reduce_all(
-        (lengths >= 0) & (lengths <= tf.cast(tf.shape(sequences)[1], lengths.dtype))
-    )
-    check = tf.debugging.Assert(
-        fits, ["lengths must be from 0 to the number of steps, got", lengths]
-    )
-    with tf.control_dependencies([check]):
+    most = tf.cast(tf.shape(sequences)[1], lengths.dtype)
+    fits = tf.reduce_all((lengths >= 0) & (lengths <= most))
+    message = ["lengths must be from 0 to the number of steps, got", lengths]
+    with tf.control_dependencies([tf.debugging.Assert(fits, message)]):
         return tf.identity(lengths)
 
 
 @keras.saving.register_keras_serializable("rnntk")
 class LSTM(_Fast, keras.layers.LSTM):
-    """Long short-term memory (Hochreiter and Schmidhuber, 1997). Arguments as in `keras.layers.LSTM`.
-
-    A drop-in layer, fast on a CPU with the default activations in float32, without dropout; see the top of this module.
-    """
+    """Long short-term memory (Hochreiter and Schmidhuber, 1997): a fast drop-in for `keras.layers.LSTM`."""
 
     kind = cells.LSTM
 
 
 @keras.saving.register_keras_serializable("rnntk")
 class GRU(_Fast, keras.layers.GRU):
-    """Gated recurrent unit (Cho et al., 2014). Arguments as in `keras.layers.GRU`.
-
-    A drop-in layer, fast on a CPU with the default activations in float32, without dropout; see the top of this module.
-    """
+    """Gated recurrent unit (Cho et al., 2014): a fast drop-in for `keras.layers.GRU`."""
 
     kind = cells.GRU
 
 
 @keras.saving.register_keras_serializable("rnntk")
 class SimpleRNN(_Fast, keras.layers.SimpleRNN):
-    """Vanilla recurrent layer (Elman, 1990). Arguments as in `keras.layers.SimpleRNN`.
-
-    A drop-in layer, fast on a CPU with the default activations in float32, without dropout; see the top of this module.
-    """
+    """Vanilla recurrent layer (Elman, 1990): a fast drop-in for `keras.layers.SimpleRNN`."""
 
     kind = cells.RNN
 

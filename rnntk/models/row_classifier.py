@@ -156,24 +156,3 @@ class RowClassifier(keras.Model):
         outputs = layer(x)
         # Keras hands back the backward outputs in the order they were made.
         return tf.reverse(outputs, [1]) if layer.go_backwards and not last else outputs
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments, for saving."""
-        return {
-            "features": self.features,
-            "classes": self.classes,
-            "cell": self.cell,
-            "layers": self.layer_count,
-            "units": self.units,
-            "bidirectional": self.bidirectional,
-            "dropout": self.dropout_rate,
-            "dropout_kind": self.dropout_kind,
-            "precision": self.precision,
-            "seed": self.seed,
-            "name": self.name,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> RowClassifier:  # noqa: ARG003
-        """A model with new weights from `get_config`'s dictionary."""
-        return cls(**config)
