@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnntk.decoding.decoder import Decoder, States
-from rnntk.decoding.strategies import log_softmax
-from rnntk.errors import UsageError
+from rnntk.decoding.decoder import Decoder
+from rnntk.decoding.reference import States
+from rnntk.decoding.strategies import Ban, log_softmax
 
 
 class Hypothesis(NamedTuple):
@@ -35,7 +35,7 @@ def beam_search(
     *,
     alpha: float = 1.0,
     stop: Sequence[int] = (),
-    banned: Iterable[int] = (),
+    banned: Sequence[int] = (),
 ) -> list[Hypothesis]:
     """Search for the likeliest continuations.
 
@@ -60,13 +60,8 @@ def beam_search(
         UsageError: every symbol is banned.
     """
     V = decoder.vocabulary_size
-    forbidden = np.unique(np.array(list(banned), np.intp))
-    if len(forbidden) >= V:
-        raise UsageError(
-            "Every symbol of the vocabulary is banned; nothing is left to choose from."
-        )
+    ban = Ban(banned)
     stop_ids = np.array(stop, np.intp)
-
     beams = decoder.initial_states(width)
     beams.assign(states)
     ids = np.zeros((width, length), np.intp)
@@ -76,8 +71,9 @@ def beam_search(
     total[0] = 0.0
     finished: list[Hypothesis] = []
     for t in range(length):
-        step = -log_softmax(beams.logits)
-        step[:, forbidden] = np.inf
+        logs = log_softmax(beams.logits)
+        ban.adjust(logs)
+        step = -logs
         candidates = (total[:, None] + step).ravel()
         chosen = _smallest(candidates, width)
         parents, symbols = np.divmod(chosen, V)
@@ -100,7 +96,7 @@ def beam_search(
                 break
         if t + 1 < length:
             beams.assign(beams, parents)
-            decoder.step(symbols, beams)
+            beams.step(symbols)
     else:
         finished += [
             _hypothesis(ids[row], nats[row], alpha) for row in np.flatnonzero(np.isfinite(total))

@@ -91,10 +91,11 @@ class CharRNN(keras.Model):
     ) -> None:
         if vocabulary_size < 1:
             raise UsageError(f"`vocabulary_size` must be at least 1, got {vocabulary_size}.")
-        ModelConfig(
-            cell=cell, layers=layers, units=units, embedding=embedding, dropout=dropout,
-            dropout_kind=dropout_kind, gru_reset=gru_reset,
-        )  # fmt: skip
+        network: dict[str, Any] = {
+            "cell": cell, "layers": layers, "units": units, "embedding": embedding, "dropout": dropout,
+            "dropout_kind": dropout_kind, "gru_reset": gru_reset, "layer_norm": layer_norm,
+        }  # fmt: skip
+        ModelConfig(**network)
         MachineConfig(precision=precision)
         before = cell == "gru" and gru_reset == "before"
         if precision == "bfloat16" and before:
@@ -103,6 +104,7 @@ class CharRNN(keras.Model):
                 " leave one of them out."
             )
         super().__init__(**kwargs)
+        self._arguments = {**network, "precision": precision, "seed": seed}
         self.vocabulary_size, self.embedding_size = vocabulary_size, embedding
         self.cell, self.layer_count, self.units = cell, layers, units
         self.dropout_rate, self.dropout_kind = dropout, dropout_kind
@@ -307,6 +309,10 @@ class CharRNN(keras.Model):
         """Zero states for `batch_size` rows: a flat list of `(batch_size, units)` float32."""
         count = self.layer_count * states_per_layer(self.cell)
         return [tf.zeros([batch_size, self.units]) for _ in range(count)]
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, for saving."""
+        return {"vocabulary_size": self.vocabulary_size, **self._arguments, "name": self.name}
 
 
 def _logits_of(result: Any) -> Any:

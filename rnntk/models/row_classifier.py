@@ -59,16 +59,15 @@ class RowClassifier(keras.Model):
                 raise UsageError(f"`{name}` must be at least 1, got {count}.")
         MnistConfig(cell=cell, layers=layers, units=units, dropout=dropout, precision=precision)
         super().__init__(**kwargs)
-        self.features = features
-        self.classes = classes
-        self.cell = cell
-        self.layer_count = layers
-        self.units = units
+        self._arguments = {
+            "features": features, "classes": classes, "cell": cell, "layers": layers, "units": units,
+            "bidirectional": bidirectional, "dropout": dropout, "dropout_kind": dropout_kind,
+            "precision": precision, "seed": seed,
+        }  # fmt: skip
+        self.features, self.classes = features, classes
+        self.cell, self.layer_count, self.units = cell, layers, units
         self.bidirectional = bidirectional
-        self.dropout_rate = dropout
-        self.dropout_kind = dropout_kind
-        self.precision = precision
-        self.seed = seed
+        self.dropout_rate, self.dropout_kind = dropout, dropout_kind
 
         directions = ["forward", "backward"] if bidirectional else ["forward"]
         streams = iter(seeds.split(seed, 1 + 2 * layers * len(directions)))
@@ -156,3 +155,7 @@ class RowClassifier(keras.Model):
         outputs = layer(x)
         # Keras hands back the backward outputs in the order they were made.
         return tf.reverse(outputs, [1]) if layer.go_backwards and not last else outputs
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, for saving."""
+        return {**self._arguments, "name": self.name}

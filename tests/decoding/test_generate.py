@@ -72,7 +72,7 @@ def test_the_prompt_is_read_whole_and_its_last_symbol_gives_the_first_draw(latin
     decoder, vocabulary = latin.decoder, latin.vocabulary
     states = decoder.initial_states()
     for symbol in vocabulary.encode("hones"):
-        logits = decoder.step(np.array([symbol]), states)
+        logits = states.step(np.array([symbol]))
     first = vocabulary.decode([int(logits.argmax())])
     assert text_of(latin, prompt="hones", length=1, temperature=0) == first
 
