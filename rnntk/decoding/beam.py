@@ -32,8 +32,8 @@ def beam_search(
     states: States,
     length: int,
     width: int,
-    *,
     alpha: float = 1.0,
+    *,
     stop: Sequence[int] = (),
     banned: Sequence[int] = (),
 ) -> list[Hypothesis]:

@@ -70,7 +70,7 @@ def blocks(decoder, strategies, *, length, num=1, seed=0):
 
 
 def pieces_of(decoder, prompt, seed, *, surprisal=False, **settings):
-    model = LanguageModel.from_parts(decoder, Vocabulary(SYMBOLS), Plain())
+    model = LanguageModel(decoder, Vocabulary(SYMBOLS), Plain())
     config = SampleConfig(**settings)
     return model.pieces(model.prompt(prompt), config, seed, surprisal=surprisal)
 
