@@ -107,18 +107,13 @@ def xz_bits(training: str, held_out: str) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Baselines:
-    """Bits that a text costs without a network.
+    """Bits that a text costs without a network."""
 
-    Attributes:
-        ngrams: bits per symbol of interpolated n-grams, by order; 1 is single symbols.
-        xz: bits per character, the text alone.
-        xz_given_training: bits per character after the training text; None where that was not measured.
-        symbols_per_character: of the text; times this, bits per symbol are bits per character.
-    """
-
-    ngrams: dict[int, float]
-    xz: float
-    xz_given_training: float | None
+    ngrams: dict[
+        int, float
+    ]  # bits per symbol of interpolated n-grams, by order; 1 is single symbols
+    xz: float  # bits per character, the text alone
+    xz_given_training: float | None  # and after the training text; None where that was not measured
     symbols_per_character: float
 
     @property
@@ -146,10 +141,7 @@ class Baselines:
                 {str(k): bits for k, bits in by_order.items()}
                 for by_order in (self.ngrams, self.ngrams_per_character)
             )
-            found = {
-                "ngram_bits_per_symbol": by_symbol,
-                "ngram_bits_per_character": by_character,
-            }
+            found = {"ngram_bits_per_symbol": by_symbol, "ngram_bits_per_character": by_character}
         found["xz_bits_per_character"] = self.xz
         if self.xz_given_training is not None:
             found["xz_given_training_bits_per_character"] = self.xz_given_training
@@ -191,8 +183,5 @@ def measure(
     alone, given = xz_bits(before, evaluation.text)
     count = max(evaluation.characters, 1)
     return Baselines(
-        ngrams,
-        alone / count,
-        given / count if before else None,
-        len(evaluation.symbols) / count,
+        ngrams, alone / count, given / count if before else None, len(evaluation.symbols) / count
     )

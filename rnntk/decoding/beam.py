@@ -14,17 +14,11 @@ from rnntk.decoding.strategies import Ban, log_softmax
 
 
 class Hypothesis(NamedTuple):
-    """A continuation.
+    """A continuation."""
 
-    Attributes:
-        ids: `(length,)`.
-        nats: surprisal of each symbol, `(length,)`.
-        score: log probability over length ** alpha; higher is better.
-    """
-
-    ids: NDArray[np.intp]
-    nats: NDArray[np.float64]
-    score: float
+    ids: NDArray[np.intp]  # `(length,)`
+    nats: NDArray[np.float64]  # surprisal of each symbol, `(length,)`
+    score: float  # log probability over length ** alpha; higher is better
 
 
 def beam_search(

@@ -51,19 +51,12 @@ class PackedNetwork:
 
 @dataclass(frozen=True)
 class _Share:
-    """The packed weights of some units of every layer, and of some symbols of the output.
-
-    Attributes:
-        units, symbols: which.
-        layers: those of each layer.
-        table: the first layer's input shares of each symbol, `(V, gates * units)`: embedding times kernel.
-        output, output_bias: kernel and bias of the output.
-    """
+    """The packed weights of some units of every layer, and of some symbols of the output."""
 
     units: slice
     symbols: slice
     layers: list[_PackedLayer]
-    table: Floats
+    table: Floats  # the first layer's input shares of each symbol, `(V, gates * units)`: embedding times kernel
     output: Floats
     output_bias: Floats
 

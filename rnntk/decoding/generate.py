@@ -15,19 +15,15 @@ from rnntk.text.vocabulary import Vocabulary
 class Piece(NamedTuple):
     """A little more text.
 
-    Attributes:
-        text: whole characters, never taken back.
-        symbols: the symbols generated since the piece before (the last of them may belong to the
-            next character: some ends show only in what follows).
-        nats: surprisal of each of these symbols under the model's own softmax, whatever the strategy;
-            empty unless asked for. `exp(-sum(nats))` is the probability of the piece.
-        stream: the text it belongs to, from 0.
+    The last of its symbols may belong to the next character: some ends show only in what follows.
     """
 
-    text: str
-    symbols: str
-    nats: tuple[float, ...]
-    stream: int
+    text: str  # whole characters, never taken back
+    symbols: str  # generated since the piece before
+    nats: tuple[
+        float, ...
+    ]  # each symbol's surprisal under the model's own softmax; empty unless asked for
+    stream: int  # the text it belongs to, from 0
 
 
 Row = tuple[NDArray[np.intp], NDArray[np.float64]]

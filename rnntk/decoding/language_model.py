@@ -30,19 +30,12 @@ from rnntk.text.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class EncodedText:
-    """A text as the model reads it.
+    """A text as the model reads it."""
 
-    Attributes:
-        text: the characters, without those that were skipped.
-        symbols: what the preprocessor makes of them, T symbols.
-        ids: `(T,)`.
-        skipped: how often each unknown character was left out, in order of appearance.
-    """
-
-    text: str
-    symbols: str
-    ids: NDArray[np.integer]
-    skipped: dict[str, int]
+    text: str  # without the characters that were skipped
+    symbols: str  # what the preprocessor makes of it, T symbols
+    ids: NDArray[np.integer]  # `(T,)`
+    skipped: dict[str, int]  # how often each unknown character was left out, in order of appearance
 
 
 class LanguageModel:

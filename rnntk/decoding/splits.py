@@ -62,10 +62,7 @@ def text_settings(run: RunFolder, **changed: Any) -> TextConfig:
 
 
 def training_text(
-    run: RunFolder,
-    *,
-    data_dir: Path | None = None,
-    offline: bool = False,
+    run: RunFolder, *, data_dir: Path | None = None, offline: bool = False
 ) -> Prepared:
     """The prepared text that a run was trained on, held-out parts included; see `corpus.RunText.prepared`."""
     places = {"data_dir": data_dir} if data_dir is not None else {}

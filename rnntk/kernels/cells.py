@@ -230,21 +230,15 @@ class _Loop(_CellCode):
 
 @dataclass
 class VectorOperands:
-    """One vector of a step's operands (`rnntk.cells.Operands`), loaded when the cell asks for them.
-
-    Attributes:
-        v: the arithmetic.
-        cell: whose step it is.
-        before: the vector of a state before the step.
-        share: that of a gate's `input` share, its `recurrent` share, or, unless the cell needs them apart, `both`.
-        factor: what the cell multiplies with the recurrent kernel in place of h.
-    """
+    """One vector of a step's operands (`rnntk.cells.Operands`), loaded when the cell asks for them."""
 
     v: Lanes
     cell: Cell
-    before: Callable[[str], Any]
-    share: Callable[[str, str], Any]
-    factor: Any = None
+    before: Callable[[str], Any]  # of a state before the step
+    share: Callable[
+        [str, str], Any
+    ]  # "input", "recurrent" or, unless the cell needs them apart, "both"; of a gate
+    factor: Any = None  # what the cell multiplies with the recurrent kernel in place of h
 
     def input(self, gate: str) -> Any:
         return self.share("input", gate)
@@ -312,20 +306,13 @@ def _forward(code: _Loop) -> None:
 
 
 class _Past(NamedTuple):
-    """One vector of what a backward step reads, by letter.
+    """One vector of what a backward step reads, by letter."""
 
-    Attributes:
-        gates: the gates that are kept.
-        before, after: the states.
-        d: the gradients of the states after the step.
-        inner: the recurrent share of the gate that is needed apart.
-    """
-
-    gates: Mapping[str, Any]
-    before: Mapping[str, Any]
-    after: Mapping[str, Any]
-    d: Mapping[str, Any]
-    inner: Any
+    gates: Mapping[str, Any]  # those that are kept
+    before: Mapping[str, Any]  # the states before the step
+    after: Mapping[str, Any]  # and after it
+    d: Mapping[str, Any]  # the gradients of those
+    inner: Any  # the recurrent share of the gate that is needed apart
 
 
 Gradients = Mapping[str, Any]

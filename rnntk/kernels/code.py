@@ -22,12 +22,6 @@ class _BFloat16(ir.Type):
     def _to_string(self) -> str:
         return "bfloat"
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _BFloat16)
-
-    def __hash__(self) -> int:
-        return hash(_BFloat16)
-
 
 FLOAT = ir.FloatType()
 DOUBLE = ir.DoubleType()
@@ -39,17 +33,11 @@ FAST = ("nsz", "contract", "reassoc", "arcp")
 
 @dataclass(frozen=True)
 class Shape:
-    """How a processor's registers are used.
+    """How a processor's registers are used."""
 
-    Attributes:
-        width: floats in a vector.
-        rows: rows of a tile of a product; `2 * rows` vectors hold its sums.
-        bfloat16: whether there are instructions for products of bfloat16 (AVX512-BF16).
-    """
-
-    width: int
-    rows: int
-    bfloat16: bool = False
+    width: int  # floats in a vector
+    rows: int  # rows of a tile of a product; `2 * rows` vectors hold its sums
+    bfloat16: bool = False  # whether there are instructions for products of bfloat16 (AVX512-BF16)
 
     @property
     def panel(self) -> int:
@@ -58,7 +46,7 @@ class Shape:
 
 
 class Code:
-    """One function under construction; `finish` ends it.
+    """One function under construction, and its integers; `Lanes` computes with floats, and `finish` ends it.
 
     Args:
         module: where it goes.
@@ -79,9 +67,10 @@ class Code:
         self.function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
         if private:
             self.function.linkage = "internal"
+        self.arg: dict[str, Any] = {}
         for argument, given in zip(self.function.args, names, strict=True):
             argument.name = given.lstrip("*")
-        self.arg: dict[str, Any] = {argument.name: argument for argument in self.function.args}
+            self.arg[argument.name] = argument
         self.entry = self.function.append_basic_block("entry")
         self.b = ir.IRBuilder(self.entry)
 
@@ -90,15 +79,12 @@ class Code:
         return ir.Constant(INT, value) if isinstance(value, int) else value
 
     def add(self, *terms: Any) -> Any:
-        """Sum of integers."""
         return functools.reduce(self.b.add, map(self.whole, terms))
 
     def sub(self, a: Any, b: Any) -> Any:
-        """Difference of integers."""
         return self.b.sub(self.whole(a), self.whole(b))
 
     def mul(self, *factors: Any) -> Any:
-        """Product of integers."""
         return functools.reduce(self.b.mul, map(self.whole, factors))
 
     def div(self, a: Any, b: Any, *, up: bool = False) -> Any:
@@ -110,7 +96,6 @@ class Code:
         return self.b.icmp_signed(operator, self.whole(a), self.whole(b))
 
     def minimum(self, a: Any, b: Any) -> Any:
-        """The smaller of two integers."""
         return self.b.select(self.compare("<", a, b), self.whole(a), self.whole(b))
 
     def at(self, base: Any, *index: Any, of: ir.Type = FLOAT) -> Any:

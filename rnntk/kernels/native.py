@@ -29,19 +29,15 @@ from rnntk.kernels.code import Shape
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]
 Operand: TypeAlias = "int | NDArray[Any] | None"
+_C = {"i64": ctypes.c_int64, "ptr": ctypes.c_void_p}
 
 
 @dataclass(frozen=True)
 class CallTable:
-    """A network as a table of kernels.
+    """A network as a table of kernels."""
 
-    Attributes:
-        pairs: `(calls, 2)` int64: where a kernel is, and where its operands are.
-        alive: what these addresses point to.
-    """
-
-    pairs: NDArray[np.int64]
-    alive: Any
+    pairs: NDArray[np.int64]  # `(calls, 2)`: where a kernel is, and where its operands are
+    alive: Any  # what these addresses point to
 
 
 def _number(operand: Operand) -> int | None:
@@ -49,9 +45,7 @@ def _number(operand: Operand) -> int | None:
 
 
 class Kernels:
-    """All kernels for one shape of registers.
-
-    Compiled once for a processor, then kept in a folder.
+    """All kernels for one shape of registers, compiled once for a processor and then kept in a folder.
 
     Args:
         shape: by default what suits this processor.
@@ -68,14 +62,10 @@ class Kernels:
         if _is_x86(triple):
             # Whole vectors also where a processor's makers advise halves.
             described = f"{described},-prefer-256-bit".lstrip(",")
-        machine = llvm.Target.from_triple(triple).create_target_machine(
-            cpu=cpu, features=described, opt=2
-        )
-        compiled = objects.find(
-            cache,
-            [llvmlite.__version__, triple, cpu, described, str(self.shape)],
-            lambda: _compile(machine, self.shape),
-        )
+        target = llvm.Target.from_triple(triple)
+        machine = target.create_target_machine(cpu=cpu, features=described, opt=2)
+        facts = [llvmlite.__version__, triple, cpu, described, str(self.shape)]
+        compiled = objects.find(cache, facts, lambda: _compile(machine, self.shape))
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(compiled.code))
         self._engine.finalize_object()
@@ -163,9 +153,6 @@ def _compile(machine: Any, shape: Shape) -> objects.Compiled:
     return objects.Compiled(machine.emit_object(parsed), functions)
 
 
-_C = {"i64": ctypes.c_int64, "ptr": ctypes.c_void_p}
-
-
 def best_shape(triple: str, features: Mapping[str, bool]) -> Shape:
     """How to use the registers of a processor.
 
@@ -214,9 +201,11 @@ def empty(*shape: int) -> Floats:
         blocks = _blocks.setdefault(room, [])
         for block in blocks:
             if sys.getrefcount(block) == _FREE:
-                return _aligned(block, size).reshape(shape)
-        blocks.append(np.empty(room + 16, np.float32))
-        return _aligned(blocks[-1], size).reshape(shape)
+                break
+        else:
+            block = np.empty(room + 16, np.float32)
+            blocks.append(block)
+        return _aligned(block, size).reshape(shape)
 
 
 def zeros(*shape: int) -> Floats:

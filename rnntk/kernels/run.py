@@ -23,19 +23,12 @@ AHEAD = 128
 
 @dataclass(frozen=True)
 class Layer:
-    """How a layer runs over time.
+    """How a layer runs over time."""
 
-    Attributes:
-        cell: a cell that has kernels; a GRU resets after the product.
-        backwards: whether from the last step to the first.
-        bfloat16: whether products are of factors rounded to bfloat16.
-        input_gradient: whether anything before the layer learns; symbols always do.
-    """
-
-    cell: Cell
-    backwards: bool = False
-    bfloat16: bool = False
-    input_gradient: bool = True
+    cell: Cell  # one that has kernels; a GRU resets after the product
+    backwards: bool = False  # whether from the last step to the first
+    bfloat16: bool = False  # whether products are of factors rounded to bfloat16
+    input_gradient: bool = True  # whether anything before the layer learns; symbols always do
 
 
 def forward(

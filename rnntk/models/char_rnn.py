@@ -17,19 +17,14 @@ from rnntk.models.layers import CELLS, states_per_layer
 
 
 class Shared(NamedTuple):
-    """What all shards of a step share.
+    """What all shards of a step share."""
 
-    Attributes:
-        rows: to gather by symbol: embeddings `(V, E)`, or the first layer's input products of them.
-        projected: whether they are those products.
-        layers: each recurrent layer's weights.
-        output: the output kernel.
-    """
-
-    rows: tf.Tensor
-    projected: bool
-    layers: list[fast.Weights]
-    output: fast.Factor
+    rows: (
+        tf.Tensor
+    )  # to gather by symbol: embeddings `(V, E)`, or the first layer's input products of them
+    projected: bool  # whether they are those products
+    layers: list[fast.Weights]  # of the recurrent layers
+    output: fast.Factor  # the output kernel
 
 
 @keras.saving.register_keras_serializable("rnntk")

@@ -69,23 +69,16 @@ def wait_for_device() -> None:
 
 @dataclass(frozen=True)
 class Problem:
-    """A stack of recurrent layers over time.
+    """A stack of recurrent layers over time."""
 
-    Attributes:
-        mode: a key of `MODES`.
-        dtype: "float32" or "bfloat16"; sums are of float32.
-        layers, steps, batch, features, units: sizes.
-        tensor_cores: whether float32 products may be of TF32 factors.
-    """
-
-    mode: str
-    dtype: str
+    mode: str  # a key of `MODES`
+    dtype: str  # "float32" or "bfloat16"; sums are of float32
     layers: int
     steps: int
     batch: int
     features: int
     units: int
-    tensor_cores: bool
+    tensor_cores: bool  # whether float32 products may be of TF32 factors
 
 
 def _created(kind: str) -> c_void_p:

@@ -79,19 +79,12 @@ def _as_list(found: Any) -> list[tf.Tensor]:
 
 
 class Weights(NamedTuple):
-    """A layer's weights, ready for products; the shards of a step share them.
+    """A layer's weights, ready for products; the shards of a step share them."""
 
-    Attributes:
-        kernel: `(F, gates * H)`.
-        recurrent_kernel: `(H, gates * H)`.
-        bias: of the input share, `(gates * H,)`.
-        inner_bias: of the recurrent share, `(gates * H,)`, for a cell with gates apart.
-    """
-
-    kernel: Factor
-    recurrent_kernel: Factor
-    bias: tf.Tensor
-    inner_bias: tf.Tensor | None
+    kernel: Factor  # `(F, gates * H)`
+    recurrent_kernel: Factor  # `(H, gates * H)`
+    bias: tf.Tensor  # of the input share, `(gates * H,)`
+    inner_bias: tf.Tensor | None  # of the recurrent share, for a cell with gates apart
 
 
 def recurrent(
