@@ -129,7 +129,7 @@ class CompiledStates(States):
         ids: NDArray[np.intp],
         losses: NDArray[np.float64],
         temperature: float,
-    ) -> None:
+    ) -> bool:
         """Sample symbols from the softmax in one call; as in `reference`."""
         stride = uniforms.strides[0] // uniforms.itemsize
         totals = np.empty((len(uniforms), stride))
@@ -140,6 +140,7 @@ class CompiledStates(States):
         )  # fmt: skip
         losses += np.log(totals[:, : self.n])
         self._left -= len(uniforms)
+        return True
 
     @contextmanager
     def helped(self, steps: int) -> Iterator[None]:

@@ -30,6 +30,10 @@ LARGEST = 1 << 30
 """Weight bytes times streams times symbols of such a block, some 50 ms of work; one symbol may be more."""
 
 
+Progressed = Callable[[int, int], None]
+"""Called with the symbols read so far, and how many there are."""
+
+
 class Decoder:
     """A character model made of its weights.
 
@@ -108,11 +112,7 @@ class Decoder:
         return self._new_states(self, n)
 
     def prime(self, ids: ArrayLike, states: States) -> Floats:
-        """Feed a whole text to every stream.
-
-        Args:
-            ids: `(T,)`.
-            states: changed in place.
+        """Feed a whole text, `ids` `(T,)`, to every stream.
 
         Returns:
             Logits `(n, V)` after the last symbol, in the buffer that `States.step` uses. With no symbols, the logits
@@ -123,10 +123,10 @@ class Decoder:
         return states.logits
 
     def forward(self, ids: ArrayLike, states: States) -> Iterator[Floats]:
-        """Logits after every symbol of a text, in chunks: a text of any length in bounded memory.
+        """Logits after every symbol of a text, `ids` `(T,)`, in bounded memory.
 
         Args:
-            ids: `(T,)`.
+            ids: of the symbols.
             states: of one stream, changed in place.
 
         Yields:
@@ -136,11 +136,7 @@ class Decoder:
             yield states.output(outputs[:, 0])
 
     def costs(
-        self,
-        ids: ArrayLike,
-        states: States | None = None,
-        *,
-        progress: Callable[[int, int], None] | None = None,
+        self, ids: ArrayLike, states: States | None = None, *, progress: Progressed | None = None
     ) -> NDArray[np.float64]:
         """Surprisal of each symbol of a text, the state carried through.
 
@@ -148,7 +144,7 @@ class Decoder:
             ids: `(T,)`.
             states: of one stream; from zero when None. After the call it has seen all but the last symbol, so that a
                 text can be read in parts that overlap by one symbol.
-            progress: called with the symbols read so far, and how many there are.
+            progress: is told how far it has come.
 
         Returns:
             Nats `(T - 1,)`: element t is `-log p(ids[t + 1] | ids[: t + 1])`.
@@ -205,8 +201,7 @@ class Decoder:
             at, own, sampler = part
             uniforms, ids, nats = (array[:, at] for array in block)
             with own.helped(len(uniforms)):
-                if temperature is not None:
-                    own.generate(uniforms, ids, nats, temperature)
+                if temperature and own.generate(uniforms, ids, nats, temperature):
                     return
                 for t, row in enumerate(uniforms):
                     ids[t] = chosen = sampler.draw(own.logits, row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rnntk.config import SampleConfig
 from rnntk.decoding import evaluate, generate
 from rnntk.decoding.beam import beam_search
-from rnntk.decoding.decoder import Decoder
+from rnntk.decoding.decoder import Decoder, Progressed
 from rnntk.decoding.evaluate import Evaluation
 from rnntk.decoding.generate import Piece, TextStream
 from rnntk.decoding.reference import States
@@ -49,7 +49,6 @@ class LanguageModel:
         progress: how far training had come, when the weights are a checkpoint's.
 
     Attributes:
-        decoder, vocabulary, preprocessor, run, progress: as given.
         default_prompt: the corpus' own prompt, or nothing where the model does not know its characters.
 
     Raises:
@@ -59,8 +58,6 @@ class LanguageModel:
         >>> model = LanguageModel.load(folder.find("runs", "novel-1"))      # doctest: +SKIP
         >>> "".join(model.stream("/* ", length=40, seed=1))                 # doctest: +SKIP
         'The read the read of the start the stats'
-        >>> for text in model.stream("int main(", temperature=0.7):         # doctest: +SKIP
-        ...     print(text, end="", flush=True)
         >>> model.evaluate("int main(void)").bits_per_character             # doctest: +SKIP
         2.31
     """
@@ -95,12 +92,7 @@ class LanguageModel:
     def of_run(
         cls, run: RunFolder, weights: Mapping[str, np.ndarray], progress: Progress | None = None
     ) -> LanguageModel:
-        """The model of a run with the weights of a checkpoint, or of the moment.
-
-        Args:
-            run: the run folder.
-            weights: by name, as `Decoder` takes them.
-            progress: of the checkpoint.
+        """The model of a run with the weights of a checkpoint, or of the moment, named as `Decoder` takes them.
 
         Raises:
             RunError: the run is not a character model, or its parts do not fit together.
@@ -114,11 +106,7 @@ class LanguageModel:
 
     @classmethod
     def load(cls, run: RunFolder, checkpoint: str | int = "last") -> LanguageModel:
-        """Load the model of a checkpoint; its weights are checked against their SHA-256 and memory-mapped.
-
-        Args:
-            run: the run folder.
-            checkpoint: `last`, `best` or a step.
+        """The model of a checkpoint (`last`, `best` or a step), its weights checked by SHA-256 and memory-mapped.
 
         Raises:
             RunError: there is no such checkpoint, it is damaged, or the run is not a character model.
@@ -147,8 +135,7 @@ class LanguageModel:
         Args:
             text: any text.
             on_unknown: `error`, or `skip` to leave unknown characters out.
-            name: what the text is called in the message.
-            error: raised with that message.
+            name, error: what the message calls the text, and the exception that carries it.
 
         Raises:
             error: the text has unknown characters (all are named).
@@ -255,9 +242,8 @@ class LanguageModel:
     ) -> Iterator[Piece]:
         stop = config.stop or ""
         if unknown := self._unknown(stop, strict=True):
-            raise UsageError(
-                f"`stop` has characters that the model does not know: {_listed(unknown)}."
-            )
+            message = f"`stop` has characters that the model does not know: {_listed(unknown)}."
+            raise UsageError(message)
         end = self.vocabulary.encode(self.preprocessor.encode(stop)).tolist()
         limits = config.length, config.beam or 1, config.beam_alpha
         found = beam_search(self.decoder, states, *limits, stop=end, banned=self._banned)
@@ -270,14 +256,12 @@ class LanguageModel:
     def stream(self, prompt: str | None = None, *, seed: int = 0, **settings: Any) -> Iterator[str]:
         """Generate one text, some whole characters at a time.
 
-        The settings are checked at once; symbols are generated as the iterator is asked for them, so
-        leaving it early loses nothing.
+        The settings are checked at once; symbols are generated as the iterator is asked for them.
 
         Args:
             prompt: what the text continues, by default the corpus' own. It is not repeated.
             seed: same seed, same text.
-            settings: fields of `SampleConfig` other than `num` and `seed`: length, temperature, top_k, top_p,
-                min_p, beam, beam_alpha, no_repeat, stop, on_unknown, raw.
+            settings: fields of `SampleConfig` other than `num` and `seed`.
 
         Returns:
             An iterator of strings, none empty; joined they are the text.
@@ -291,18 +275,14 @@ class LanguageModel:
         return (piece.text for piece in self.pieces(ready, config, seed) if piece.text)
 
     def evaluate(
-        self,
-        text: str,
-        *,
-        on_unknown: str = "error",
-        progress: Callable[[int, int], None] | None = None,
+        self, text: str, *, on_unknown: str = "error", progress: Progressed | None = None
     ) -> Evaluation:
         """Measure how well the model predicts a text, its state carried through from zero.
 
         Args:
             text: any text.
             on_unknown: `error`, or `skip` to leave unknown characters out; they then count nowhere.
-            progress: called with the symbols read so far, and how many there are.
+            progress: is told how far it has come.
 
         Raises:
             DataError: the text has unknown characters, or fewer than two symbols.
@@ -315,14 +295,14 @@ class LanguageModel:
         ids: NDArray[np.integer],
         *,
         characters: int | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progressed | None = None,
     ) -> Evaluation:
         """Measure how well the model predicts a part of a prepared corpus, such as its validation split.
 
         Args:
             ids: `(T,)`.
             characters: how many they stand for (`Prepared.characters`); by default those that they decode to.
-            progress: called with the symbols read so far, and how many there are.
+            progress: as in `evaluate`.
 
         Raises:
             DataError: there are fewer than two ids.
@@ -333,7 +313,7 @@ class LanguageModel:
         return self._evaluation(found, count, progress)
 
     def _evaluation(
-        self, found: EncodedText, characters: int, progress: Callable[[int, int], None] | None
+        self, found: EncodedText, characters: int, progress: Progressed | None
     ) -> Evaluation:
         if len(found.ids) < 2:
             raise DataError(

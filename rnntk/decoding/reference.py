@@ -138,23 +138,18 @@ class States:
         ids: NDArray[np.intp],
         losses: NDArray[np.float64],
         temperature: float,
-    ) -> None:
-        """Sample symbols from the softmax, each from the logits that the one before leads to.
+    ) -> bool:
+        """Sample symbols from the softmax in one call, each from the logits that the one before leads to.
 
         Args:
             uniforms: in [0, 1), which decide, `(steps, n)`; all three arrays may be columns of larger ones.
             ids, losses: filled with the symbols and their losses in nats at temperature 1, the same shape.
             temperature: divides the logits.
+
+        Returns:
+            whether that was possible; it is not here.
         """
-        rows = np.arange(self.n)
-        for t, row in enumerate(uniforms):
-            below = self.logits.astype(np.float64)
-            below -= below.max(1, keepdims=True)
-            reached = np.cumsum(np.exp(below / temperature), axis=1)
-            passed = (reached <= row[:, None] * reached[:, -1:]).sum(1)
-            ids[t] = np.minimum(passed, below.shape[1] - 1)
-            losses[t] = np.log(np.exp(below).sum(1)) - below[rows, ids[t]]
-            self.step(ids[t])
+        return False
 
     def helped(self, steps: int) -> AbstractContextManager[None]:
         """Let the other cores take part in the next `steps` steps, where that pays; it does not here."""

@@ -20,10 +20,9 @@ from rnntk.kernels.product import Products
 
 SIZES = "high steps batch units down few features"
 """high: rows of a tile of a step's products.
-steps, batch, units: T, B and H.
+steps, batch, units, features: T, B, H and F.
 down: 1 to read from the last step to the first, else 0.
 few: steps whose input shares are made at once, so that they are still in a cache when they are needed.
-features: F.
 """
 FORWARD = (
     "*x *input_kernel *input_bias *table *ids *live *kernel *bias *gates *inner *h *c *outputs"
@@ -31,13 +30,10 @@ FORWARD = (
 )
 """Arrays of `<cell>_forward`; what a cell or a call does without is null.
 
-x: the inputs `(T, B, F)`; null where they are symbols.
-input_kernel, input_bias: the kernel, packed, and the bias that make input shares of x.
-table: each symbol's input share, `(V, gates * H)`.
-ids: the symbols, int32 `(T, B)`.
+x, input_kernel, input_bias: the inputs `(T, B, F)`, and the packed kernel and the bias that make input shares of them.
+ids, table: or the symbols, int32 `(T, B)`, and each symbol's input share, `(V, gates * H)`.
 live: bytes `(T, B)`, see `LIVE`.
-kernel: the recurrent kernel, packed.
-bias: of the recurrent share, for a cell with gates apart.
+kernel, bias: the recurrent kernel, packed; the bias of the recurrent share, for a cell with gates apart.
 gates: `(T, B, gates * H)`; gets the gates, but for a gate that is a state.
 inner: `(T, B, H)`; gets the recurrent share of a gate that is needed apart.
 outputs: `(T, B, H)`, with `live` alone.
@@ -50,8 +46,7 @@ BACKWARD = "*d_outputs *dh *dc *live *kernel *gates *inner *h *c *dz *du *words"
 d_outputs: `(T, B, H)`.
 dh, dc: `(B, H)`, the gradients of the last states, which become those of the first.
 kernel: the recurrent kernel transposed, packed.
-dz: `(T, B, gates * H)`; gets the gradients of the input shares.
-du: the same for the recurrent shares, for a cell with gates apart.
+dz, du: `(T, B, gates * H)`; get the gradients of the input shares, and of the recurrent ones where gates are apart.
 words: `product.room(B, gates * H)` floats.
 """
 GRADIENTS = (
@@ -60,10 +55,8 @@ GRADIENTS = (
 )
 """Arrays of `<cell>_gradients`: those of `BACKWARD`, of which dz and du are `(few, B, gates * H)`, and:
 
-ids: int32 `(T, B)`, or null.
-x: without ids, the inputs `(T, B, F)`.
-transposed: the kernel transposed, packed; with d_inputs.
-nothing: F zeros; with d_inputs.
+ids, x: int32 `(T, B)`, or null; without ids, the inputs `(T, B, F)`.
+transposed, nothing: the kernel transposed, packed, and F zeros; with d_inputs.
 packed, strips: room for `few * B` packed rows of dz, and of x or h in strips.
 d_recurrent, d_inner_bias, d_table or d_kernel and d_bias: the gradients are added to them.
 d_inputs: `(T, B, F)`, or null.
@@ -85,23 +78,16 @@ def emit(module: ir.Module, shape: Shape, products: list[Products]) -> None:
         _forward(_Loop(module, cell, "forward", FORWARD, shape, products))
         backward = _Loop(module, cell, "backward", BACKWARD, shape, products)
         _backward(backward, _BACKWARD[cell.name])
-        _Gradients(module, cell, "gradients", GRADIENTS, shape, products).fill(
-            backward, scatter, sums
-        )
+        whole = _Gradients(module, cell, "gradients", GRADIENTS, shape, products)
+        whole.fill(backward, scatter, sums)
 
 
 class _CellCode(Code):
-    """A kernel of a cell."""
+    """The kernel `<cell>_<name>`, with arguments `SIZES` and `arrays`."""
 
     def __init__(
-        self,
-        module: ir.Module,
-        cell: Cell,
-        name: str,
-        arrays: str,
-        shape: Shape,
-        products: list[Products],
-    ) -> None:
+        self, module: ir.Module, cell: Cell, name: str, arrays: str, shape: Shape, products: list[Products]
+    ) -> None:  # fmt: skip
         super().__init__(module, f"{cell.name}_{name}", f"{SIZES} {arrays}")
         # Inside of another function its sums and products might be rearranged, and rounded otherwise.
         self.function.attributes.add("noinline")
@@ -173,9 +159,7 @@ class _Loop(_CellCode):
     def each_row(self, t: Any, dead: Callable[[Any, Any, Any], None]) -> Iterator[tuple[Any, Any]]:
         """Each row of the batch that is live at step t: its offset in arrays of gates and of units.
 
-        Args:
-            t: the step.
-            dead: `dead(kept, at, own)` does the rest; `kept` is whether the row's output is its state.
+        `dead(kept, at, own)` does the rest; `kept` is whether the row's output is its state.
         """
         b = self.b
         with self.loop(0, self.batch) as row:
@@ -237,7 +221,7 @@ class VectorOperands:
     before: Callable[[str], Any]  # of a state before the step
     share: Callable[
         [str, str], Any
-    ]  # "input", "recurrent" or, unless the cell needs them apart, "both"; of a gate
+    ]  # "input" or "recurrent", or "both" unless kept apart; of a gate
     factor: Any = None  # what the cell multiplies with the recurrent kernel in place of h
 
     def input(self, gate: str) -> Any:
@@ -285,12 +269,11 @@ def _forward(code: _Loop) -> None:
 
             def unit(v: Lanes, j: Any) -> None:
                 places = code.places(j)
-                x = VectorOperands(
-                    v,
-                    cell,
-                    before=lambda state: v.load(before[state], own, j),
-                    share=lambda kind, gate: v.load(shares[kind], places[gate]),
-                )
+
+                def share(kind: str, gate: str) -> Any:
+                    return v.load(shares[kind], places[gate])
+
+                x = VectorOperands(v, cell, lambda state: v.load(before[state], own, j), share)
                 found = cell.step(v, x)
                 assert x.factor is None, "the loops multiply nothing but the state"
                 for gate in cell.saved:
@@ -476,9 +459,9 @@ def _scatter(module: ir.Module, shape: Shape) -> Code:
     with code.loop(0, count) as k:
         row = code.at(rows, code.mul(k, width))
         target = code.at(table, code.mul(code.symbol(ids, k), width))
-        code.each(
-            width,
-            shape.width,
-            lambda v, j: v.store(v.add(v.load(target, j), v.load(row, j)), target, j),
-        )
+
+        def add(v: Lanes, j: Any) -> None:
+            v.store(v.add(v.load(target, j), v.load(row, j)), target, j)
+
+        code.each(width, shape.width, add)
     return code

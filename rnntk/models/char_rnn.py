@@ -11,14 +11,15 @@ import tensorflow as tf
 
 from rnntk.config import MachineConfig, ModelConfig
 from rnntk.errors import UsageError
-from rnntk.models import cudnn, fast, seeds
+from rnntk.models import cudnn, fast
 from rnntk.models.dropout import DropoutKind, any_seed, dropout
-from rnntk.models.layers import CELLS, states_per_layer
+from rnntk.models.layers import seeded, split, states_per_layer
 
 
 class Shared(NamedTuple):
     """What all shards of a step share."""
 
+    path: str  # what runs the recurrent layers: "kernels", "cudnn" or "keras"
     rows: (
         tf.Tensor
     )  # to gather by symbol: embeddings `(V, E)`, or the first layer's input products of them
@@ -105,7 +106,7 @@ class CharRNN(keras.Model):
         self.dropout_rate, self.dropout_kind = dropout, dropout_kind
         self.layer_norm, self.precision = layer_norm, precision
 
-        streams = iter(seeds.split(seed, 2 + 2 * layers))
+        streams = split(seed, 2 + 2 * layers)
         self.embedding = keras.layers.Embedding(
             vocabulary_size,
             embedding,
@@ -113,19 +114,12 @@ class CharRNN(keras.Model):
             name="embedding",
         )
         self.recurrent = [
-            CELLS[cell](
-                units,
-                kernel_initializer=keras.initializers.GlorotUniform(seed=next(streams)),
-                recurrent_initializer=keras.initializers.Orthogonal(seed=next(streams)),
-                return_sequences=True,
-                return_state=True,
-                name=f"rnn_{i}",
-                **({"reset_after": False} if before else {}),
+            seeded(
+                cell, units, streams, precision, return_sequences=True, return_state=True,
+                name=f"rnn_{i}", **({"reset_after": False} if before else {}),
             )
             for i in range(layers)
-        ]
-        for layer in self.recurrent:
-            layer.product_type = precision
+        ]  # fmt: skip
         self.output_layer = keras.layers.Dense(
             vocabulary_size,
             kernel_initializer=keras.initializers.GlorotUniform(seed=next(streams)),
@@ -162,14 +156,13 @@ class CharRNN(keras.Model):
         """
         shared = self.shared(ids)
         features, after = self._features(ids, states, shared, training, seed, first_lane)
-        time_major = self._is_time_major(ids)
-        if time_major and self.precision == "bfloat16":
+        if shared.path != "keras" and self.precision == "bfloat16":
             shape = [*tf.unstack(tf.shape(features)[:2]), self.vocabulary_size]
             logits = tf.reshape(self._logits(features, shared), shape)
         else:
             # Where `_logits` would do: the same sums, on all cores.
             logits = self.output_layer(features)
-        return tf.transpose(logits, [1, 0, 2]) if time_major else logits, after
+        return logits if shared.path == "keras" else tf.transpose(logits, [1, 0, 2]), after
 
     def nats(
         self,
@@ -193,12 +186,12 @@ class CharRNN(keras.Model):
         if shared is None:
             shared = self.shared(ids)
         features, after = self._features(ids, states, shared, training, seed, first_lane)
-        targets = tf.cast(targets, self._id_type())
-        if self._is_time_major(ids):
+        targets = tf.cast(targets, _ID_TYPES[shared.path])
+        if shared.path == "keras":
+            logits = self.output_layer(features)
+        else:
             targets = tf.reshape(tf.transpose(targets), [-1])
             logits = self._logits(features, shared)
-        else:
-            logits = self.output_layer(features)
         costs = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
         return tf.reduce_sum(costs), after
 
@@ -206,40 +199,28 @@ class CharRNN(keras.Model):
         """Of time-major features, `(T * B, V)`."""
         rows = tf.reshape(features, [-1, self.units])
         bias = tf.convert_to_tensor(self.output_layer.bias)
-        if self._is_on_cudnn():
+        if shared.path == "cudnn":
             return rows @ shared.output.matrix + bias
         return fast.affine(rows, shared.output, bias)
 
     def shared(self, ids: tf.Tensor) -> Shared:
-        """What a step makes once for all its shards.
+        """What a step makes once for all its shards, from the ids of the whole batch, `(B, T)`.
 
         The first layer's input product has only V different rows. Unless V is known to be more than the number of
         positions in `ids`, and if the layer can take it, the product is made once for each symbol.
-
-        Args:
-            ids: of the whole batch, `(B, T)`.
         """
+        path = "cudnn" if cudnn.can_run(self.recurrent) else "keras"
+        if all(layer.is_fast(ids) for layer in self.recurrent):
+            path = "kernels"
         rows = tf.convert_to_tensor(self.embedding.embeddings)
         layers = [layer.weights_for_products() for layer in self.recurrent]
         positions = tf.TensorShape(ids.shape).num_elements()
-        projected = self._is_fast(ids) and (positions is None or self.vocabulary_size < positions)
+        few = positions is None or self.vocabulary_size < positions
+        projected = path == "kernels" and few
         if projected:
             rows = fast.affine(rows, layers[0].kernel, layers[0].bias)
         output = fast.Factor(self.output_layer.kernel, bfloat16=self.precision == "bfloat16")
-        return Shared(rows, projected, layers, output)
-
-    def _is_fast(self, ids: tf.Tensor) -> bool:
-        return all(layer.is_fast(ids) for layer in self.recurrent)
-
-    def _is_on_cudnn(self) -> bool:
-        return cudnn.can_run(self.recurrent)
-
-    def _is_time_major(self, ids: tf.Tensor) -> bool:
-        return self._is_fast(ids) or self._is_on_cudnn()
-
-    def _id_type(self) -> tf.DType:
-        """TensorFlow keeps int32 in the host's memory, whence a GPU would fetch ids at each step."""
-        return tf.int64 if self._is_on_cudnn() else tf.int32
+        return Shared(path, rows, projected, layers, output)
 
     def _features(
         self,
@@ -250,38 +231,38 @@ class CharRNN(keras.Model):
         seed: tf.Tensor | None,
         first_lane: tf.Tensor | int,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """The last layer's outputs, time-major on the fast paths, and the states."""
-        ids = tf.cast(ids, self._id_type())
+        """The last layer's outputs, time-major but for Keras' own layers, and the states."""
+        path, time_major = shared.path, shared.path != "keras"
+        ids = tf.cast(ids, _ID_TYPES[path])
         if states is None:
             states = self.initial_states(tf.shape(ids)[0])
-        per_layer = states_per_layer(self.cell)
         dropping = training and self.dropout_rate > 0
         if dropping and seed is None:
             seed = any_seed()
-        time_major = self._is_time_major(ids)
         if time_major:
             ids = tf.transpose(ids)
         x = shared.rows if shared.projected else tf.gather(shared.rows, ids)
-        bfloat16 = self.precision == "bfloat16"
-        if self._is_on_cudnn() and not (self.layer_norm or dropping):
-            return cudnn.stack(self.recurrent, x, states, bfloat16=bfloat16)
+        on_gpu = functools.partial(cudnn.stack, bfloat16=self.precision == "bfloat16")
+        if path == "cudnn" and not (self.layer_norm or dropping):
+            return on_gpu(self.recurrent, x, states)
         drop = functools.partial(
             dropout, rate=self.dropout_rate, kind=self.dropout_kind, seed=seed, first_lane=first_lane,
             time_major=time_major,
         )  # fmt: skip
+        per_layer = states_per_layer(self.cell)
         after: list[tf.Tensor] = []
         for i, layer in enumerate(self.recurrent):
             own = list(states[i * per_layer : (i + 1) * per_layer])
-            if self._is_on_cudnn():
-                x, new = cudnn.stack([layer], x, own, bfloat16=bfloat16)
-            elif time_major:
+            if path == "cudnn":
+                x, new = on_gpu([layer], x, own)
+            elif path == "kernels":
                 symbols = ids if shared.projected and i == 0 else None
                 x, new = layer.over_time(x, own, weights=shared.layers[i], ids=symbols)
             else:
                 x, *new = layer(x, initial_state=own)
             after += new
             if self.layer_norm:
-                x = fast.standardize(x, by_kernel=self._is_fast(ids))
+                x = fast.standardize(x, by_kernel=path == "kernels")
             if dropping:
                 x = drop(x, layer=i)
         return x, after
@@ -308,6 +289,10 @@ class CharRNN(keras.Model):
     def get_config(self) -> dict[str, Any]:
         """The arguments, for saving."""
         return {"vocabulary_size": self.vocabulary_size, **self._arguments, "name": self.name}
+
+
+_ID_TYPES = {"kernels": tf.int32, "cudnn": tf.int64, "keras": tf.int32}
+"""TensorFlow keeps int32 in the host's memory, whence a GPU would fetch ids at each step."""
 
 
 def _logits_of(result: Any) -> Any:

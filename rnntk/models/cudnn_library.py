@@ -2,9 +2,7 @@
 
 TensorFlow's operations know only cuDNN's standard algorithm, which launches a few small kernels per layer and step and
 waits for the host most of the time. Here a stack of layers runs by any algorithm, and all its launches are recorded
-once as a CUDA graph and replayed since.
-
-All functions need the CUDA context of the device whose memory they are given; see `enter_context_of`.
+once as a CUDA graph and then replayed. All functions need the CUDA context of the device; see `enter_context_of`.
 """
 
 from __future__ import annotations
@@ -96,9 +94,8 @@ class Stack:
         allocate: gives so many bytes of device memory, which it keeps, as a pointer.
 
     Attributes:
-        sizes: bytes of each buffer by name.
-        buffers: a pointer for each. `forward` reads x, h, c, w and writes y, h_after, c_after; `backward` reads
-            d_y, d_h_after, d_c_after too and writes d_x, d_h, d_c, d_w.
+        sizes, buffers: bytes and address of each buffer by name. `forward` reads x, h, c, w and writes y, h_after,
+            c_after; `backward` reads d_y, d_h_after, d_c_after too and writes d_x, d_h, d_c, d_w.
 
     Raises:
         Unsupported: cuDNN has no such algorithm for this problem.

@@ -15,10 +15,7 @@ from rnntk.models import cudnn
 
 
 def check_precision(precision: str) -> None:
-    """Refuse products in bfloat16 where no processor has instructions for them.
-
-    Args:
-        precision: "float32" or "bfloat16".
+    """Refuse "bfloat16" where no processor has instructions for it.
 
     Raises:
         UsageError: this machine cannot do that.
@@ -33,11 +30,9 @@ def check_precision(precision: str) -> None:
 
 
 class Factor:
-    """A weight as the right factor of products, packed once for all shards and steps that use it.
+    """A weight `(K, N)` as the right factor of products, packed once for all shards and steps that use it.
 
-    Args:
-        matrix: `(K, N)`.
-        bfloat16: whether products with it are of factors rounded to bfloat16.
+    With `bfloat16` products are of factors rounded to it.
     """
 
     def __init__(self, matrix: Any, *, bfloat16: bool) -> None:
@@ -50,7 +45,7 @@ class Factor:
         return self._pack(transposed=False)
 
     def transposed(self, upstream: tf.Tensor) -> tf.Tensor:
-        """For `x @ matrix.T`; made when `upstream` is there, in memory that the forward pass is done with."""
+        """For `x @ matrix.T`; made once `upstream` is there, in memory that the forward pass is done with."""
         if self._transposed is None:
             with tf.control_dependencies([upstream]):
                 self._transposed = self._pack(transposed=True)
@@ -209,12 +204,7 @@ def affine(x: tf.Tensor, kernel: Factor, bias: tf.Tensor) -> tf.Tensor:
 
 
 def standardize(x: tf.Tensor, *, by_kernel: bool) -> tf.Tensor:
-    """Layer normalisation of `(T, B, H)`; see `rnntk.layer_norm`.
-
-    Args:
-        x: what is normalised along its last axis.
-        by_kernel: whether a kernel may do it, on the calling thread alone.
-    """
+    """Layer normalisation of `(T, B, H)`; see `rnntk.layer_norm`. A kernel does it on the calling thread alone."""
     if not by_kernel:
         mean, variance = tf.nn.moments(x, [-1], keepdims=True)
         return (x - mean) * tf.math.rsqrt(variance + EPSILON)

@@ -1,27 +1,23 @@
 """The recurrent layers: drop-in replacements of Keras' own, made fast.
 
 `LSTM`, `GRU` and `SimpleRNN` take the arguments of the layers of `keras.layers` of the same name, have the same weights
-(names, shapes, order of gates) and give the same results, so that either can be put in the other's place, and weights
-saved from one load into the other. They add `lengths=` to the call.
+(names, shapes, order of gates) and give the same results, so that weights saved from one load into the other. They add
+`lengths=` to the call.
 
-A layer runs on the compiled kernels of `rnntk.kernels` (on a GPU on cuDNN, `cudnn.py`) if all of this holds; otherwise
-on Keras' own code:
-
-- float32 (`dtype` and `variable_dtype`);
-- the default activations, `use_bias=True`, and for a GRU `reset_after=True`;
-- no `dropout`, no `recurrent_dropout`, no `unroll`.
-
-Masks and `lengths` (on a CPU), `go_backwards`, `initial_state`, `stateful` and batches of any size are all fast. The
-kernels run on the calling thread; `rnntk.training.step` cuts a batch into one shard per core. They have no second
-derivatives.
+A layer runs on the compiled kernels of `rnntk.kernels` (on a GPU on cuDNN, `cudnn.py`) in float32 (`dtype` and
+`variable_dtype`), with the default activations, `use_bias=True`, and for a GRU `reset_after=True`, without `dropout`,
+`recurrent_dropout` and `unroll`; otherwise on Keras' own code. Masks and `lengths` (on a CPU), `go_backwards`,
+`initial_state`, `stateful` and batches of any size are all fast. The kernels run on the calling thread;
+`rnntk.training.step` cuts a batch into one shard per core. They have no second derivatives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from rnntk import cells
@@ -149,9 +145,7 @@ class _Fast:
         A mask of uint8 is one whose hidden steps have outputs of zero.
         """
         layer: Any = self
-        states = (
-            list(initial_state) if isinstance(initial_state, (list, tuple)) else [initial_state]
-        )
+        states = keras.tree.flatten(initial_state)
         mask = mask[0] if isinstance(mask, (list, tuple)) else mask
         by_cudnn = mask is None and cudnn.can_run([self]) and 0 not in sequences.shape
         if not by_cudnn and not self.is_fast(sequences):
@@ -228,3 +222,21 @@ CELLS: dict[str, Any] = {"lstm": LSTM, "gru": GRU, "rnn": SimpleRNN}
 def states_per_layer(cell: str) -> int:
     """How many state tensors a layer carries: 2 for an LSTM (h, c), else 1."""
     return len(cells.CELLS[cell].states)
+
+
+def split(seed: int, count: int) -> Iterator[int]:
+    """`count` independent seeds of 31 bits, for as many initialisers; the same ones for the same `seed`."""
+    words = np.random.SeedSequence(seed).generate_state(count, np.uint32)
+    return (int(word >> 1) for word in words)
+
+
+def seeded(cell: str, units: int, seeds: Iterator[int], precision: str, **arguments: Any) -> Any:
+    """A layer whose kernels start from the next two seeds, and whose products are in a precision."""
+    layer = CELLS[cell](
+        units,
+        kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)),
+        recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
+        **arguments,
+    )
+    layer.product_type = precision
+    return layer

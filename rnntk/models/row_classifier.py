@@ -9,9 +9,8 @@ import tensorflow as tf
 
 from rnntk.config import MnistConfig
 from rnntk.errors import UsageError
-from rnntk.models import seeds
 from rnntk.models.dropout import DropoutKind, any_seed, dropout
-from rnntk.models.layers import CELLS, states_per_layer
+from rnntk.models.layers import seeded, split, states_per_layer
 
 
 @keras.saving.register_keras_serializable("rnntk")
@@ -70,13 +69,14 @@ class RowClassifier(keras.Model):
         self.dropout_rate, self.dropout_kind = dropout, dropout_kind
 
         directions = ["forward", "backward"] if bidirectional else ["forward"]
-        streams = iter(seeds.split(seed, 1 + 2 * layers * len(directions)))
+        streams = split(seed, 1 + 2 * layers * len(directions))
         self.recurrent = [
             [
-                CELLS[cell](
+                seeded(
+                    cell,
                     units,
-                    kernel_initializer=keras.initializers.GlorotUniform(seed=next(streams)),
-                    recurrent_initializer=keras.initializers.Orthogonal(seed=next(streams)),
+                    streams,
+                    precision,
                     return_sequences=i < layers - 1,
                     go_backwards=direction == "backward",
                     name=f"{direction}_{i}",
@@ -85,8 +85,6 @@ class RowClassifier(keras.Model):
             ]
             for i in range(layers)
         ]
-        for layer in keras.tree.flatten(self.recurrent):
-            layer.product_type = precision
         for layer in self.recurrent[0]:
             layer.input_gradient = False  # rows of an image do not learn
         self.output_layer = keras.layers.Dense(
