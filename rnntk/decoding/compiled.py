@@ -251,7 +251,7 @@ class _Calls:
         if not self._states.decoder.layer_norm:
             return calls, h
         normalised = native.empty(n, H)  # by each thread for itself: sooner done than waited for
-        return [*calls, ("standardize", (n, H, h, normalised, native.empty(n)))], normalised
+        return [*calls, ("standardize", (n, H, h, normalised))], normalised
 
 
 def _cut(count: int, parts: int) -> list[slice]:

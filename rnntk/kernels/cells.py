@@ -22,7 +22,7 @@ SIZES = "high steps batch units down few features"
 """high: rows of a tile of a step's products.
 steps, batch, units, features: T, B, H and F.
 down: 1 to read from the last step to the first, else 0.
-few: steps whose input shares are made at once, so that they are still in a cache when they are needed.
+few: steps whose gradients are made at once, so that they are still in a cache when they are needed.
 """
 FORWARD = (
     "*x *input_kernel *input_bias *table *ids *live *kernel *bias *gates *inner *h *c *outputs"
@@ -38,7 +38,7 @@ gates: `(T, B, gates * H)`; gets the gates, but for a gate that is a state.
 inner: `(T, B, H)`; gets the recurrent share of a gate that is needed apart.
 outputs: `(T, B, H)`, with `live` alone.
 scratch: `(B, gates * H)`, for a cell with gates apart.
-words: for products in bfloat16, room for the words of h `(B, H)` and of `few` steps of x, see `product.room`.
+words: for products in bfloat16, room for the words of h `(B, H)` and of x, see `product.room`.
 """
 BACKWARD = "*d_outputs *dh *dc *live *kernel *gates *inner *h *c *dz *du *words"
 """Arrays of `<cell>_backward`.
@@ -141,10 +141,8 @@ class _Loop(_CellCode):
         return {g: self.add(self.mul(k, self.units), *index) for k, g in enumerate(self.cell.gates)}
 
     @contextmanager
-    def over_time(self, *, back: bool) -> Iterator[tuple[Any, Any, dict[str, Any], dict[str, Any]]]:
-        """Each step in the order of reading, or `back`: its number in that order, t, and the states before and after
-        it, by letter.
-        """
+    def over_time(self, *, back: bool) -> Iterator[tuple[Any, dict[str, Any], dict[str, Any]]]:
+        """Each step t in the order of reading, or `back`, and the states before and after it, by letter."""
         steps, down = self.arg["steps"], self.arg["down"]
         with self.loop(0, steps) as k:
             mirrored = self.sub(self.sub(steps, 1), k)
@@ -153,7 +151,7 @@ class _Loop(_CellCode):
                 {s: self.step(s, place, self.units) for s in self.cell.states}
                 for place in (self.add(t, down), self.sub(self.add(t, 1), down))
             )
-            yield k, t, before, after
+            yield t, before, after
 
     @contextmanager
     def each_row(self, t: Any, dead: Callable[[Any, Any, Any], None]) -> Iterator[tuple[Any, Any]]:
@@ -183,16 +181,14 @@ class _Loop(_CellCode):
             return self.step("gates", t, self.width)
         return self.step("h", self.sub(self.add(t, 1), self.arg["down"]), self.units)
 
-    def project_inputs(self, k: Any, t: Any) -> None:
-        """Every `few` steps, make the input shares of as many, from step t on, the k-th that is read."""
-        b, few, features = self.b, self.arg["few"], self.arg["features"]
-        due = self.compare("==", b.srem(k, few), 0)
-        with b.if_then(b.and_(self.is_given("x"), due)):
-            here = self.minimum(few, self.sub(self.arg["steps"], k))
-            first = b.select(self.down, self.sub(self.add(t, 1), here), t)
-            rows, x = self.mul(here, self.batch), self.step("x", first, features)
-            sizes = self.width, features
-            self.affine(rows, sizes, x, "input_kernel", "input_bias", self.shares(first))
+    def project_inputs(self) -> None:
+        """Make the input shares of all steps, unless the inputs are symbols."""
+        with self.b.if_then(self.is_given("x")):
+            rows, sizes = (
+                self.mul(self.arg["steps"], self.batch),
+                (self.width, self.arg["features"]),
+            )
+            self.affine(rows, sizes, self.arg["x"], "input_kernel", "input_bias", self.shares(0))
 
     def input_share(self, t: Any, row: Any, otherwise: Any) -> Any:
         """Address of a batch row's input share at step t: in the table, or, without ids, `otherwise`."""
@@ -240,8 +236,8 @@ class VectorOperands:
 def _forward(code: _Loop) -> None:
     cell, width, arg = code.cell, code.shape.width, code.arg
     H, G = code.units, code.width
-    with code.over_time(back=False) as (k, t, before, after):
-        code.project_inputs(k, t)
+    code.project_inputs()
+    with code.over_time(back=False) as (t, before, after):
         z = code.shares(t)
         outputs, inner = code.step("outputs", t, H), code.step("inner", t, H)
         if cell.apart:
@@ -337,7 +333,7 @@ _BACKWARD = {"lstm": _lstm_backward, "gru": _gru_backward, "rnn": _rnn_backward}
 def _backward(code: _Loop, gradients: Callable[[Lanes, _Past], Gradients]) -> None:
     cell, width, arg = code.cell, code.shape.width, code.arg
     H, G = code.units, code.width
-    with code.over_time(back=True) as (_, t, before, after):
+    with code.over_time(back=True) as (t, before, after):
         dz, du, gates = (code.step(name, t, G) for name in ("dz", "du", "gates"))
         d_outputs, inner = code.step("d_outputs", t, H), code.step("inner", t, H)
 

@@ -17,9 +17,6 @@ from rnntk.cells import Cell
 from rnntk.kernels.native import Floats, Ids, empty, kernels, zeros
 from rnntk.kernels.product import DEPTH, room
 
-AHEAD = 128
-"""Rows of input shares made at once: so many, and the kernels, stay in the second-level cache of a small layer."""
-
 
 @dataclass(frozen=True)
 class Layer:
@@ -78,10 +75,10 @@ def forward(
         return found
     if by_symbol:
         _check_ids(ids, len(inputs))
-    few, features = max(1, min(steps, AHEAD // batch)), inputs.shape[-1]
-    words = max(room(batch, units), room(few * batch, features)) if layer.bfloat16 else 0
+    features = inputs.shape[-1]
+    words = max(room(batch, units), room(steps * batch, features)) if layer.bfloat16 else 0
     run(
-        f"{cell.name}_forward", run.high(batch), steps, batch, units, layer.backwards, few, features,
+        f"{cell.name}_forward", run.high(batch), steps, batch, units, layer.backwards, steps, features,
         *((None, None, None, inputs, ids) if by_symbol else (inputs, kernel, bias, None, None)),
         live if live.ndim == 2 else None, recurrent, others[0] if cell.apart else None, gates, inner, *_both(states),
         outputs, empty(batch, width) if cell.apart else None, empty(words) if words else None,
@@ -178,17 +175,3 @@ def affine_backward(
         run.add_weight_gradient(x[part], packed, d_kernel, bfloat16=bfloat16)
         d_bias += upstream[part].sum(0)
     return [dx, d_kernel, d_bias]
-
-
-def standardize(x: Floats) -> list[Floats]:
-    """Layer normalisation of `(..., H)`: the same with mean 0 and variance 1, and its scales `(...,)`."""
-    y, scales = empty(*x.shape), empty(*x.shape[:-1])
-    kernels()("standardize", scales.size, x.shape[-1], x, y, scales)
-    return [y, scales]
-
-
-def standardize_backward(upstream: Floats, y: Floats, scales: Floats) -> list[Floats]:
-    """The gradient of `standardize`, from what it gave."""
-    dx = empty(*y.shape)
-    kernels()("standardize_backward", scales.size, y.shape[-1], upstream, y, scales, dx)
-    return [dx]

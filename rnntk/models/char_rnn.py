@@ -262,7 +262,7 @@ class CharRNN(keras.Model):
                 x, *new = layer(x, initial_state=own)
             after += new
             if self.layer_norm:
-                x = fast.standardize(x, by_kernel=path == "kernels")
+                x = fast.standardize(x)
             if dropping:
                 x = drop(x, layer=i)
         return x, after

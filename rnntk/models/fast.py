@@ -203,20 +203,7 @@ def affine(x: tf.Tensor, kernel: Factor, bias: tf.Tensor) -> tf.Tensor:
     return of_rows(x, kernel.matrix, bias)
 
 
-def standardize(x: tf.Tensor, *, by_kernel: bool) -> tf.Tensor:
-    """Layer normalisation of `(T, B, H)`; see `rnntk.layer_norm`. A kernel does it on the calling thread alone."""
-    if not by_kernel:
-        mean, variance = tf.nn.moments(x, [-1], keepdims=True)
-        return (x - mean) * tf.math.rsqrt(variance + EPSILON)
-
-    @tf.custom_gradient
-    def of_rows(x: Any) -> Any:
-        y, scales = _numpy(run.standardize, [x], [x.shape, x.shape[:-1]])
-
-        def gradient(upstream: tf.Tensor) -> Any:
-            given = [upstream, y, scales]
-            return _once(lambda: _numpy(run.standardize_backward, given, [x.shape]), upstream, x)[0]
-
-        return y, gradient
-
-    return of_rows(x)
+def standardize(x: tf.Tensor) -> tf.Tensor:
+    """Layer normalisation of `(..., H)`; see `rnntk.layer_norm`."""
+    mean, variance = tf.nn.moments(x, [-1], keepdims=True)
+    return (x - mean) * tf.math.rsqrt(variance + EPSILON)
