@@ -102,9 +102,7 @@ def xz_bits(training: str, held_out: str) -> tuple[float, float]:
 class Baselines:
     """Bits that a text costs without a network."""
 
-    ngrams: dict[
-        int, float
-    ]  # bits per symbol of interpolated n-grams, by order; 1 is single symbols
+    ngrams: dict[int, float]  # bits per symbol of n-grams, by order; 1 is single symbols
     xz: float  # bits per character, the text alone
     xz_given_training: float | None  # and after the training text; None where that was not measured
     symbols_per_character: float

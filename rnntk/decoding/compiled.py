@@ -34,19 +34,17 @@ _CHUNK = 1 << 19
 
 
 class PackedNetwork:
-    """A decoder's weights as the kernels want them."""
+    """A decoder's weights as the kernels want them, in any number of parts."""
 
-    def __init__(self, decoder: Decoder) -> None:
-        whole = slice(0, decoder.units), slice(0, decoder.vocabulary_size)
-        self.whole = _share(decoder, *whole)
-        self._parts: list[_Share] = []
+    def __init__(self) -> None:
+        self._made: dict[int, list[_Share]] = {}
 
     def parts(self, decoder: Decoder, count: int) -> list[_Share]:
-        """The same in so many parts, of whole panels of units and symbols."""
-        if len(self._parts) != count:
+        """So many parts, of whole panels of units and symbols."""
+        if count not in self._made:
             cuts = (_cut(size, count) for size in (decoder.units, decoder.vocabulary_size))
-            self._parts = [_share(decoder, *cut) for cut in zip(*cuts, strict=True)]
-        return self._parts
+            self._made[count] = [_share(decoder, *cut) for cut in zip(*cuts, strict=True)]
+        return self._made[count]
 
 
 @dataclass(frozen=True)
@@ -65,8 +63,10 @@ def _share(decoder: Decoder, units: slice, symbols: slice) -> _Share:
     kernels = native.kernels()
     layers = [_PackedLayer(layer, units) for layer in decoder.layers]
     table = native.empty(decoder.vocabulary_size, layers[0].bias.size)
-    kernels.product(_float32(decoder.embedding), layers[0].kernel, layers[0].bias, table)
-    output = kernels.packed(_float32(decoder.output_kernel[:, symbols]))
+    kernels.product(
+        np.ascontiguousarray(decoder.embedding), layers[0].kernel, layers[0].bias, table
+    )
+    output = kernels.packed(np.ascontiguousarray(decoder.output_kernel[:, symbols]))
     return _Share(units, symbols, layers, table, output, _vector(decoder.output_bias[symbols]))
 
 
@@ -85,7 +85,7 @@ class _PackedLayer:
 
         def own(weights: Floats, gates: slice = slice(None)) -> Floats:
             by_gate = weights.reshape(-1, count, H)[:, gates, units]
-            return _float32(by_gate.reshape(len(by_gate), -1))
+            return np.ascontiguousarray(by_gate.reshape(len(by_gate), -1))
 
         self.kernel = kernels.packed(own(layer.kernel))
         biases = layer.bias, layer.recurrent_bias
@@ -104,15 +104,15 @@ class CompiledStates(States):
 
     def __init__(self, network: PackedNetwork, decoder: Decoder, n: int) -> None:
         super().__init__(decoder, n)
-        self.network = network
-        V, G = network.whole.table.shape
+        self._network, (self._weights,) = network, network.parts(decoder, 1)
+        V, G = self._weights.table.shape
         self.logits = _room(n, V)
         self.logits[:] = 0
         self.fed = np.zeros(n, np.int32)
         self.shares = _room(max(n, _CHUNK // G), G)
         self.factor = native.empty(n, self.decoder.units)
         self._scores = native.empty(V)
-        self._whole = self._own = _Calls(self, network.whole)
+        self._whole = self._own = _Calls(self, self._weights)
         self._parts: list[_Calls] = []
         self._left = 0
 
@@ -151,9 +151,8 @@ class CompiledStates(States):
             return
         if not self._parts:
             barrier: Call = ("barrier", (count, np.zeros(1, np.int64)))
-            self._parts = [
-                _Calls(self, part, barrier) for part in self.network.parts(self.decoder, count)
-            ]
+            parts = self._network.parts(self.decoder, count)
+            self._parts = [_Calls(self, part, barrier) for part in parts]
             self._pool = ThreadPoolExecutor(count - 1)
         self._own, *others = self._parts
         self._left, helping = steps, []
@@ -174,7 +173,7 @@ class CompiledStates(States):
             fed = np.repeat(np.asarray(ids[start : start + chunk], np.int32), n)
             steps = len(fed) // n
             outputs: Floats | None = None
-            layers = zip(self.network.whole.layers, self._whole.layers, strict=True)
+            layers = zip(self._weights.layers, self._whole.layers, strict=True)
             for weights, (table, source) in layers:
                 if outputs is not None:
                     flat, shares = outputs.reshape(len(fed), -1), self.shares[: len(fed)]
@@ -188,7 +187,7 @@ class CompiledStates(States):
 
     def output(self, outputs: Floats) -> Floats:
         """Logits `(..., V)` of the top layer's outputs `(..., H)`."""
-        weights, flat = self.network.whole, outputs.reshape(-1, outputs.shape[-1])
+        weights, flat = self._weights, outputs.reshape(-1, outputs.shape[-1])
         logits = native.empty(len(flat), self.logits.shape[1])
         native.kernels().product(flat, weights.output, weights.output_bias, logits)
         return logits.reshape(*outputs.shape[:-1], -1)
@@ -207,8 +206,8 @@ class _Calls:
 
     Attributes:
         step: number and address of all calls.
-        layers: each layer's calls when a text is read, which take the upper layers' input shares from `states.shares`;
-            and where its outputs are after a step.
+        layers: each layer's calls when a text is read, with upper layers' input shares in `states.shares`; and its
+            outputs after a step.
     """
 
     def __init__(
@@ -259,10 +258,6 @@ def _cut(count: int, parts: int) -> list[slice]:
     panel = native.kernels().shape.panel
     bounds = [min(count, part * -(-count // panel) // parts * panel) for part in range(parts + 1)]
     return list(itertools.starmap(slice, itertools.pairwise(bounds)))
-
-
-def _float32(array: Floats) -> Floats:
-    return np.ascontiguousarray(array, np.float32)
 
 
 def _vector(values: Floats) -> Floats:

@@ -105,7 +105,7 @@ class Decoder:
         self.output_bias = _take(weights, "output/bias", (self.vocabulary_size,))
         read = [w for layer in self.layers for w in (layer.kernel, layer.recurrent_kernel)]
         self.weight_bytes = sum(w.nbytes for w in [*read, self.output_kernel])
-        self._new_states = (compiled and _compiled_states(self)) or States
+        self._new_states = (compiled and _compiled_states()) or States
 
     def initial_states(self, n: int = 1) -> States:
         """Zero states for `n` streams."""
@@ -231,7 +231,7 @@ class Decoder:
         return found
 
 
-def _compiled_states(decoder: Decoder) -> Callable[[Decoder, int], States] | None:
+def _compiled_states() -> Callable[[Decoder, int], States] | None:
     """Makes states on kernels; None where these cannot run."""
     try:
         from rnntk.decoding import compiled
@@ -239,7 +239,7 @@ def _compiled_states(decoder: Decoder) -> Callable[[Decoder, int], States] | Non
         compiled.native.kernels()
     except (ImportError, OSError, RuntimeError):  # RuntimeError: LLVM refuses the processor
         return None
-    return functools.partial(compiled.CompiledStates, compiled.PackedNetwork(decoder))
+    return functools.partial(compiled.CompiledStates, compiled.PackedNetwork())
 
 
 def _take(
@@ -249,10 +249,10 @@ def _take(
     if name not in weights:
         raise RunError(f"The weights lack {name!r}: the run is damaged or of another kind.")
     found = np.asarray(weights[name], np.float32)
-    fits = len(found.shape) == len(shape) and all(
-        want in (None, have) for want, have in zip(shape, found.shape, strict=True)
-    )
-    if not fits:
+    fitting = [
+        have if want is None else want for want, have in zip(shape, found.shape, strict=False)
+    ]
+    if list(found.shape) != fitting or found.ndim != len(shape):
         raise RunError(
             f"The weight {name!r} has shape {found.shape}, where the run's settings ask for "
             f"{tuple('any' if s is None else s for s in shape)}."

@@ -69,30 +69,17 @@ def _tile(module: ir.Module, shape: Shape, rows: int, suffix: str) -> Code:
     """A tile of floats; or of words of two bfloat16, which are moved about like floats."""
     code = Code(module, f"tile_{rows}{suffix}", _TILE, private=True)
     arg, v = code.arg, Lanes(code, shape.width)
-    multiply_add = v.dot if suffix else v.fma
-
-    def term(k: Any, sums: list[Any]) -> list[Any]:
-        b = [v.load(arg["packed"], code.mul(k, shape.panel), j * shape.width) for j in range(2)]
-        at = code.mul(k, arg["a_column"])
-        found = []
-        for i in range(rows):
-            a = v.spread(arg["a"], code.mul(i, arg["a_row"]), at)
-            found += [multiply_add(a, b[j], sums[2 * i + j]) for j in range(2)]
-        return found
-
-    unroll = 4
-    whole = code.b.and_(arg["k"], code.whole(-unroll))
-    sums = [v.constant(0)] * (2 * rows)
-    for start, stop, step in ((0, whole, unroll), (whole, arg["k"], 1)):
-        with code.carried_loop(start, stop, step, sums) as (k, carried, done):
-            for u in range(step):
-                carried = term(code.add(k, u), carried)
-            done(carried)
-        sums = code.carried
-    for place, total in enumerate(sums):
-        i, j = divmod(place, 2)
-        total = v.add(total, v.load(arg["d"], code.mul(i, arg["d_row"]), j * shape.width))
-        v.store(total, arg["c"], code.mul(i, arg["c_row"]), j * shape.width)
+    multiply_add, halves = v.dot if suffix else v.fma, (0, shape.width)
+    zeros = [v.constant(0)] * (2 * rows)
+    with code.carried_loop(0, arg["k"], 1, zeros) as (k, sums, done):
+        at, panel = code.mul(k, arg["a_column"]), code.mul(k, shape.panel)
+        b = [v.load(arg["packed"], panel, half) for half in halves]
+        a = [v.spread(arg["a"], code.mul(i, arg["a_row"]), at) for i in range(rows)]
+        pairs = itertools.product(a, b)
+        done([multiply_add(*pair, sum_) for pair, sum_ in zip(pairs, sums, strict=True)])
+    for (i, half), total in zip(itertools.product(range(rows), halves), code.carried, strict=True):
+        total = v.add(total, v.load(arg["d"], code.mul(i, arg["d_row"]), half))
+        v.store(total, arg["c"], code.mul(i, arg["c_row"]), half)
     return code
 
 
