@@ -44,8 +44,7 @@ def beam_search(
         width: hypotheses kept at each step, at least 1.
         alpha: length control (Wu et al., 2016, without their offset): 0 ranks by probability, which
             favours the short; 1 by the mean per symbol; more favours the long.
-        stop: ids that end a hypothesis.
-        banned: ids that are never used.
+        stop, banned: ids that end a hypothesis, and ids that are never used.
 
     Returns:
         At most `width` hypotheses, the best first.
@@ -75,28 +74,24 @@ def beam_search(
         ids, nats = ids[parents], nats[parents]
         ids[:, t] = symbols
         nats[:, t] = step[parents, symbols]
+        ends = np.full(width, t + 1 == length)
         if len(stop_ids) and t + 1 >= len(stop_ids):
-            ends = (ids[:, t + 1 - len(stop_ids) : t + 1] == stop_ids).all(axis=1)
-            for row in np.flatnonzero(ends & np.isfinite(total)):
-                finished.append(_hypothesis(ids[row, : t + 1], nats[row, : t + 1], alpha))
-            total[ends] = np.inf
-            finished.sort(key=lambda found: -found.score)
-            del finished[width:]
-            # Surprisal only grows, so this is the best score that a live hypothesis can still reach.
-            reachable = -total.min() / length**alpha
-            if np.isneginf(reachable) or (
-                len(finished) == width and finished[-1].score >= reachable
-            ):
-                break
-        if t + 1 < length:
-            beams.assign(beams, parents)
-            beams.step(symbols)
-    else:
-        finished += [
-            _hypothesis(ids[row], nats[row], alpha) for row in np.flatnonzero(np.isfinite(total))
-        ]
-    finished.sort(key=lambda found: -found.score)
-    return finished[:width]
+            ends |= (ids[:, t + 1 - len(stop_ids) : t + 1] == stop_ids).all(axis=1)
+        for row in np.flatnonzero(ends & np.isfinite(total)):
+            own = nats[row, : t + 1].copy()
+            score = -float(own.sum()) / len(own) ** alpha
+            finished.append(Hypothesis(ids[row, : t + 1].copy(), own, score))
+        total[ends] = np.inf
+        finished.sort(key=lambda found: -found.score)
+        del finished[width:]
+        # Surprisal only grows, so this is the best score that a live hypothesis can still reach.
+        reachable = -total.min() / length**alpha
+        enough = len(finished) == width and finished[-1].score >= reachable
+        if enough or np.isneginf(reachable):
+            break
+        beams.assign(beams, parents)
+        beams.step(symbols)
+    return finished
 
 
 def _smallest(values: NDArray[np.float64], count: int) -> NDArray[np.intp]:
@@ -107,7 +102,3 @@ def _smallest(values: NDArray[np.float64], count: int) -> NDArray[np.intp]:
     else:
         places = np.arange(len(values))
     return places[np.argsort(values[places], kind="stable")[:count]]
-
-
-def _hypothesis(ids: NDArray[np.intp], nats: NDArray[np.float64], alpha: float) -> Hypothesis:
-    return Hypothesis(ids.copy(), nats.copy(), -float(nats.sum()) / len(ids) ** alpha)

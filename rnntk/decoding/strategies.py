@@ -170,13 +170,7 @@ def pipeline(config: SampleConfig, banned: Sequence[int] = ()) -> list[Strategy]
 
 
 class Sampler:
-    """Samples from logits.
-
-    Args:
-        strategies: applied in this order; none is the model's own softmax.
-        n: streams.
-        vocabulary_size: V.
-    """
+    """Samples from logits of `n` streams; without strategies from the model's own softmax."""
 
     def __init__(self, strategies: Sequence[Strategy], n: int, vocabulary_size: int) -> None:
         self.strategies = list(strategies)

@@ -73,18 +73,13 @@ class RowClassifier(keras.Model):
         self.recurrent = [
             [
                 seeded(
-                    cell,
-                    units,
-                    streams,
-                    precision,
-                    return_sequences=i < layers - 1,
-                    go_backwards=direction == "backward",
-                    name=f"{direction}_{i}",
+                    cell, units, streams, precision, return_sequences=i < layers - 1,
+                    go_backwards=direction == "backward", name=f"{direction}_{i}",
                 )
                 for direction in directions
             ]
             for i in range(layers)
-        ]
+        ]  # fmt: skip
         for layer in self.recurrent[0]:
             layer.input_gradient = False  # rows of an image do not learn
         self.output_layer = keras.layers.Dense(
@@ -129,16 +124,10 @@ class RowClassifier(keras.Model):
             run = self._on_kernels if is_fast else self._on_keras
             x = tf.concat([run(layer, x, last) for layer in pair], -1)
             if dropping:
-                sequence = x[:, tf.newaxis] if last else x
                 sequence = dropout(
-                    sequence,
-                    self.dropout_rate,
-                    self.dropout_kind,
-                    seed,
-                    layer=i,
-                    first_lane=first_lane,
-                    time_major=is_fast and not last,
-                )
+                    x[:, tf.newaxis] if last else x, self.dropout_rate, self.dropout_kind, seed, layer=i,
+                    first_lane=first_lane, time_major=is_fast and not last,
+                )  # fmt: skip
                 x = sequence[:, 0] if last else sequence
         return self.output_layer(x)
 
