@@ -18,14 +18,7 @@ SPLITS = ("val", "test", "train")
 
 
 def split_range(run: RunFolder, name: str | None = None) -> tuple[str, int, int]:
-    """The part of a run's text that a split is.
-
-    Args:
-        run: a character model's.
-        name: `val`, `test` or `train`; None is `val`.
-
-    Returns:
-        The name, and the offsets in the prepared ids: `ids[start:end]`.
+    """A split of a run's text, `val` (None too), `test` or `train`: its name, and the range `ids[start:end]`.
 
     Raises:
         UsageError: the run has no such part, or a part too short to evaluate.
@@ -57,15 +50,11 @@ def split_range(run: RunFolder, name: str | None = None) -> tuple[str, int, int]
 
 def text_settings(run: RunFolder, **changed: Any) -> TextConfig:
     """The text settings a run was trained with, some of them changed."""
-    settings = TextConfig.from_json(run.settings)
-    return dataclasses.replace(settings, **changed)
+    return dataclasses.replace(TextConfig.from_json(run.settings), **changed)
 
 
 def training_text(
-    run: RunFolder,
-    *,
-    data_dir: Path | None = None,
-    offline: bool = False,
+    run: RunFolder, *, data_dir: Path | None = None, offline: bool = False
 ) -> Prepared:
     """The prepared text that a run was trained on, held-out parts included; see `corpus.RunText.prepared`."""
     places = {"data_dir": data_dir} if data_dir is not None else {}

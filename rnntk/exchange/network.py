@@ -98,7 +98,7 @@ class PlainNetwork:
         states = decoder.initial_states(len(inputs["ids"]))
         for name, view in zip(self.all_states, states.arrays(), strict=True):
             view[:] = inputs[name]
-        logits = [decoder.step(ids, states).copy() for ids in inputs["ids"].T]
+        logits = [states.step(ids).copy() for ids in inputs["ids"].T]
         found: dict[str, NDArray[Any]] = {"logits": np.stack(logits, axis=1)}
         for name, view in zip(self.all_states, states.arrays(), strict=True):
             found[after(name)] = view.copy()

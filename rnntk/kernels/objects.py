@@ -14,24 +14,18 @@ from rnntk.files import replacing
 
 @dataclass(frozen=True)
 class Compiled:
-    """Machine code.
+    """Machine code."""
 
-    Attributes:
-        code: an object file.
-        functions: the types of each function's arguments, `i64` or `ptr`.
-    """
-
-    code: bytes
-    functions: Mapping[str, Sequence[str]]
+    code: bytes  # an object file
+    functions: Mapping[str, Sequence[str]]  # the types of each function's arguments, `i64` or `ptr`
 
 
 def find(cache: Path | None, facts: Sequence[str], make: Callable[[], Compiled]) -> Compiled:
-    """The result of `make`, from the cache if it is there and whole.
+    """The result of `make`, which compiles, from the folder `cache` if it is there and whole.
 
     Args:
-        cache: a folder, or None for no cache. Where it cannot be written, nothing is kept.
+        cache: None for no cache. Where it cannot be written, nothing is kept.
         facts: all that the code depends on beside the sources of the kernels.
-        make: compiles.
     """
     if cache is None:
         return make()
@@ -60,10 +54,8 @@ def _key(facts: Sequence[str]) -> str:
 
 
 def _written(compiled: Compiled) -> bytes:
-    head = {
-        "sha256": hashlib.sha256(compiled.code).hexdigest(),
-        "functions": {name: list(kinds) for name, kinds in compiled.functions.items()},
-    }
+    digest = hashlib.sha256(compiled.code).hexdigest()
+    head = {"sha256": digest, "functions": compiled.functions}
     return json.dumps(head).encode() + b"\n" + compiled.code
 
 

@@ -201,7 +201,7 @@ def trace(model: LanguageModel, text: str) -> Trace:
     cells = np.empty((L if kinds == 2 else 0, T, H), np.float32)
     one = np.zeros(1, np.intp)
     for t, one[0] in enumerate(encoded.ids):
-        decoder.step(one, states)
+        states.step(one)
         for layer in range(L):
             hidden[layer, t] = arrays[kinds * layer][0]
             if kinds == 2:
