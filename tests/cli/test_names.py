@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rnntk.cli.table import cells
+from rnntk.cli.table import Column, table
 from rnntk.errors import shown
 
 SMALL = (
@@ -188,7 +188,9 @@ def test_a_doubt_is_printed_by_every_command_that_reads_text(rnntk, here: Path) 
     ],
 )
 def test_columns_of_a_terminal(text: str, columns: int) -> None:
-    assert cells(text) == columns
+    """A name takes as many columns of a table as a terminal gives it, so the next column lines up."""
+    heading, row = table([Column("RUN"), Column("STEPS")], [[text, "1"]], None, [None])
+    assert row == text + " " * (heading.index("STEPS") - columns) + "1"
 
 
 def test_a_name_like_an_option_can_be_pasted() -> None:
