@@ -311,7 +311,7 @@ def test_only_a_guess_on_little_evidence_is_unsure(text: str) -> None:
 def test_a_doubt_names_the_evidence_and_alternatives_with_samples() -> None:
     report = detect_bytes("They met in the café.".encode("cp850"))
     assert report.unsure
-    assert "of 1 distinct characters beyond ASCII" in report.doubt
+    assert "1 of 1 characters beyond ASCII fit English" in report.doubt
     assert "chardet" in report.doubt
     assert report.doubt.count(", as ") == 2
     assert "café" in report.doubt
