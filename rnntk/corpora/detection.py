@@ -8,40 +8,39 @@ wins. Weak evidence is a doubt, which names the alternatives.
 from __future__ import annotations
 
 import codecs
+import dataclasses
 import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice, takewhile
-from typing import NamedTuple
+from typing import Any
 
 import chardet
 
-from rnntk.corpora.plausibility import DATA, Reading, ranked, read
+from rnntk.corpora.plausibility import DATA, SAMPLE, Reading, ranked, read
 from rnntk.errors import DataError, EmptyError, EncodingError, UsageError, nearest
 
 WINDOW = (
     1 << 16
-)  # bytes to look at from the first that is not ASCII, so that an ASCII head hides nothing
-SAMPLE = 1 << 14  # bytes of distinct words in which codecs are compared
-SURE = 8.0  # nats by which the next reading must be less likely (twice that for one character), or there is a doubt
-ODD = 0.05  # share of the characters beyond ASCII, and one more, that may be unusual before there is a doubt
+)  # bytes to look at from the first beyond ASCII, as an ASCII head would hide the rest
+UNSURE = 0.2  # a user is warned of an encoding in which there is less confidence than this
+SURE = 8.0  # nats by which the next reading must be less likely (twice that for one character) to be no rival
 
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig", "UTF-8"),
-    (codecs.BOM_UTF32_LE, "utf-32", "UTF-32"),
-    (codecs.BOM_UTF32_BE, "utf-32", "UTF-32"),
-    (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
-    (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
-    (b"", "", ""),
-)
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+    b"": "",
+}
 _NON_ASCII = re.compile(rb"[\x80-\xff]")
 # How a seven-bit encoding may leave ASCII: ISO 2022, HZ, UTF-7. Apart, as each alone is found faster.
-_SHIFTS = [
-    re.compile(shift)
-    for shift in (rb"\x1b\$", rb"~\{", rb"\+(?:[A-Za-z0-9+/]{3,}-|[A-Za-z0-9+/]{5})")
-]
+_UTF7 = rb"\+(?:[A-Za-z0-9+/]{3,}-|[A-Za-z0-9+/]{5})"
+_SHIFTS = [re.compile(shift) for shift in (rb"\x1b\$", rb"~\{", _UTF7)]
 # Control characters of ISO 2022 and of terminals are no sign of a binary file.
 _PRINTED = b"\b\t\n\f\r\x0e\x0f\x1a\x1b" + bytes(range(32, 256))
 # UTF-8, and its relatives: surrogates apart (CESU-8), overlong forms (Java's NUL).
@@ -49,6 +48,7 @@ _SEQUENCE = re.compile(
     rb"[\xc0-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf7][\x80-\xbf]{3}"
 )
 _CESU_PAIR = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]|\xc0\x80")
+_OR_REPLACE = " Or pass --errors replace to put U+FFFD in the place of such bytes."
 _EXAMPLES = "for example utf-8, cp949, euc-kr, latin-1"
 
 Decodes = Callable[[str], "EncodingError | None"]
@@ -143,16 +143,36 @@ class Scan:
         return b" ".join(found)[: SAMPLE + 400 * len(self.places)]
 
 
-class Verdict(NamedTuple):
-    """The codec; how it was found; and, if by evidence, confidence and doubt.
+@dataclass
+class EncodingReport:
+    """What is known of a file's bytes and encoding.
 
-    Confidence is m / (m + 4 t), where the next reading is m nats less likely and t is `SURE`: 0.2 at the threshold.
+    A confidence from evidence is m / (m + 4 t), where the next reading is m nats less likely and t is `SURE`: 0.2 at
+    the threshold.
     """
 
-    codec: str
-    how: str
-    confidence: float | None = None
-    doubt: str = ""
+    encoding: str  # the Python codec that decodes it
+    how: str  # how that was found
+    confidence: float | None = None  # 0 to 1; None where nothing was guessed
+    bytes: int = 0  # size of the text (after decompression)
+    sha256: str = ""  # of those bytes
+    trailing_sub: bool = (
+        False  # the text ends in 0x1A, DOS' end of file, which is part of the text all the same
+    )
+    compression: str | None = None  # `gzip` or `xz`
+    replaced: int = 0  # how many times `iter_text` replaced bytes that do not decode by U+FFFD
+    doubt: str = (
+        ""  # the evidence and the alternatives, where the encoding is little better than a guess
+    )
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the encoding is little better than a guess, so that a user is warned."""
+        return self.confidence is not None and self.confidence < UNSURE
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as an object for JSON."""
+        return dataclasses.asdict(self)
 
 
 def undecodable(
@@ -162,91 +182,101 @@ def undecodable(
     return EncodingError(
         f"{why}{name} does not decode as {encoding}: at byte {offset:,} stands"
         f" {wrong[:8].hex(' ')}. Say what it is with --encoding ({_EXAMPLES}).",
-        " Or pass --errors replace to put U+FFFD in the place of such bytes.",
+        _OR_REPLACE,
     )
 
 
 def decide(
     scan: Scan, decodes: Decodes, *, encoding: str | None, stated_by: str, errors: str
-) -> Verdict:
+) -> EncodingReport:
     """The policy, step by step. `decodes(codec)` tries the whole file, strictly.
 
     Raises:
         EncodingError, DataError, UsageError: as `encoding.detect` says.
     """
     head = bytes(scan.head)
-    mark, mark_codec, mark_name = next(entry for entry in _MARKS if head.startswith(entry[0]))
+    mark, mark_codec = next(entry for entry in _MARKS.items() if head.startswith(entry[0]))
     if scan.size == len(mark):
         content = "a byte order mark and no text" if mark else "there is no text in it"
         raise EmptyError(f"{scan.name} is empty: {content}.")
     if encoding is not None:
-        codec = _known_codec(encoding)
-        if mark and re.sub("-(sig|le|be)$", "", codec.replace("_", "-")) == mark_name.lower():
-            return Verdict(mark_codec, f"stated by {stated_by}; its byte order mark is left out")
-        return Verdict(codec, f"stated by {stated_by}")
+        codec = _text_codec(encoding)
+        if codec is None:
+            guess = nearest(encoding, ["utf-8", "cp949", "euc-kr", "johab", "latin-1", "utf-16"])
+            hint = f" Did you mean {guess!r}?" if guess else f" Use {_EXAMPLES}."
+            raise UsageError(f"Python knows no encoding {encoding!r} (--encoding).{hint}")
+        family = re.sub("-(sig|le|be)$", "", codec.replace("_", "-"))
+        if mark and mark_codec.startswith(family):
+            return EncodingReport(
+                mark_codec, f"stated by {stated_by}; its byte order mark is left out"
+            )
+        return EncodingReport(codec, f"stated by {stated_by}")
     decodes = lru_cache(decodes)
     if mark:
         # The pass over the bytes has tried UTF-8 already.
         wrong = mark_codec != "utf-8-sig" or scan.failure is not None
         if wrong and errors == "strict" and (failure := decodes(mark_codec)):
             raise failure
-        return Verdict(mark_codec, f"its byte order mark says {mark_name}")
+        return EncodingReport(
+            mark_codec, f"its byte order mark says {mark_codec.removesuffix('-sig').upper()}"
+        )
     for magic, (kind, tool) in DATA["binary"].items():
         if head.startswith(bytes.fromhex(magic)):
             hint = f" Unpack it first ({tool})." if tool else " Give a file of text."
             raise DataError(f"{scan.name} is {kind}, not text.{hint}")
     if scan.first_nul >= 0 or 10 * len(head.translate(None, _PRINTED)) > len(head):
         return _with_controls(scan, decodes)
-    if scan.failure is None and not scan.ascii:
-        return Verdict("utf-8", "the whole file is valid UTF-8")
     if scan.failure is None:
-        return _seven_bit(bytes(scan.window[:SAMPLE]), decodes)
-    if nearly := _nearly_utf8(bytes(scan.window)):
+        whole = EncodingReport("utf-8", "the whole file is valid UTF-8")
+        return _seven_bit(bytes(scan.window[:SAMPLE]), decodes) if scan.ascii else whole
+    if error := _nearly_utf8(scan, *scan.failure):
         if errors == "strict":
-            raise undecodable(scan.name, "utf-8", *scan.failure, why=nearly)
-        return Verdict("utf-8", "nearly all of it is valid UTF-8, and --errors replace is given")
-    vote, confidence = _ask_chardet(bytes(scan.window))
+            raise error
+        return EncodingReport(
+            "utf-8", "nearly all of it is valid UTF-8, and --errors replace is given"
+        )
+    answer = chardet.detect(bytes(scan.window))
+    vote, confidence = _text_codec(answer["encoding"] or ""), answer["confidence"]
+    # UTF-8 was tried on the whole file, and UTF-16 without a mark is not chardet's strength.
+    if vote == "ascii" or (vote or "").startswith("utf"):
+        vote = None
     said = f"chardet says {vote} ({confidence:.2f})" if vote else "chardet has no answer"
-    if 50 * (head.count(b" ") + head.count(b"\n")) < len(head):
+    spaced = 50 * (head.count(b" ") + head.count(b"\n")) >= len(head)
+    if not spaced:
         source, readings = head, ranked(head[:SAMPLE], "text no_spaces", vote)
     else:
         plain = re.findall(rb"(?<![\x80-\xff])[a-z]+(?![\x80-\xff])", (head + scan.window).lower())
         source = b" ".join([scan.window, *scan.places])
         readings = ranked(scan.words(), "text", vote, frozenset(map(bytes.decode, plain)))
-    if readings[0].junk > 0.1 and readings[0].seen > 20:
+    first = readings[0]
+    if first.seen > 20 and (first.junk > 0.1 or (not spaced and 5 * first.odd > first.seen)):
         raise DataError(
             f"{scan.name} is binary, not text. Take its bytes as they are with --preprocessor bytes."
         )
     return _judged(source, readings, decodes, said, errors)
 
 
-def _known_codec(encoding: str) -> str:
-    """Python's name of an encoding of text."""
+def _text_codec(encoding: str) -> str | None:
+    """Python's name of an encoding of text, if it knows it."""
     try:
         info = codecs.lookup(encoding)
-        if not info._is_text_encoding:
-            raise LookupError
-    except LookupError as error:
-        guess = nearest(encoding, ["utf-8", "cp949", "euc-kr", "johab", "latin-1", "utf-16"])
-        raise UsageError(
-            f"Python knows no encoding {encoding!r} (--encoding)."
-            + (f" Did you mean {guess!r}?" if guess else f" Use {_EXAMPLES}.")
-        ) from error
-    return info.name
+    except LookupError:
+        return None
+    return info.name if info._is_text_encoding else None
 
 
-def _seven_bit(window: bytes, decodes: Decodes) -> Verdict:
+def _seven_bit(window: bytes, decodes: Decodes) -> EncodingReport:
     """ASCII, or an encoding that keeps other letters in seven bits."""
     lines = window.split(b"\n")[:-1] or [window]
     readings = ranked(b"\n".join(dict.fromkeys(lines)), "seven_bit")
     if len({r.text for r in readings}) > 1:
         found = _judged(window, readings, decodes, "")
-        if found.codec != "utf-8" or found.doubt:
+        if found.encoding != "utf-8" or found.doubt:
             return found
-    return Verdict("utf-8", "pure ASCII")
+    return EncodingReport("utf-8", "pure ASCII")
 
 
-def _with_controls(scan: Scan, decodes: Decodes) -> Verdict:
+def _with_controls(scan: Scan, decodes: Decodes) -> EncodingReport:
     """NUL or other control characters: UTF-8 with NUL in it, UTF-16 or UTF-32 without a mark, or no text at all."""
     sample = bytes(scan.head[:SAMPLE])
     readings = [r for r in ranked(sample, "wide") if _explains(r, sample) and not decodes(r.codec)]
@@ -256,7 +286,7 @@ def _with_controls(scan: Scan, decodes: Decodes) -> Verdict:
     if readings := sorted(r for r in readings if r.junk <= 0.02):
         found = _judged(sample, readings, decodes, "no byte order mark")
         how = f"the whole file is valid UTF-8, with {scan.nuls:,} NUL in it"
-        return found._replace(how=how) if found.codec == "utf-8" else found
+        return replace(found, how=how) if found.encoding == "utf-8" else found
     signs = "many control characters"
     if scan.first_nul >= 0:
         signs = f"{scan.nuls:,} NUL bytes, the first at byte {scan.first_nul:,}"
@@ -277,38 +307,31 @@ def _explains(reading: Reading, sample: bytes) -> bool:
     )
 
 
-def _nearly_utf8(window: bytes) -> str:
-    """The beginning of the message for a damaged UTF-8 text: it has far more good sequences than bad; else nothing.
+def _nearly_utf8(scan: Scan, offset: int, wrong: bytes) -> EncodingError | None:
+    """The error for a damaged UTF-8 text: one with far more good sequences than bad.
 
     Few good ones may be an accident, so they need the better ratio.
     """
-    rest, good = _SEQUENCE.subn(b"", window)
-    pairs = len(_CESU_PAIR.findall(window))
+    rest, good = _SEQUENCE.subn(b"", scan.window)
+    pairs = len(_CESU_PAIR.findall(scan.window))
     good += 2 * pairs
-    cut = 3 if len(window) >= WINDOW else 0
-    bad = len(re.sub(rb"[\0-\x7f]+", b"", rest)) - cut
+    bad = len(rest.translate(None, bytes(range(128))))
+    bad -= 3 if len(scan.window) >= WINDOW else 0  # its end may be cut
     if good < 3 or good < (4 if good >= 12 else 20) * bad:
-        return ""
-    cesu = "as in CESU-8 or Java, characters beyond U+FFFF are pairs of surrogates, or NUL is two bytes. "
-    return "Nearly all of it is UTF-8, but not quite" + (f": {cesu}" if pairs else ". ")
-
-
-def _ask_chardet(window: bytes) -> tuple[str | None, float]:
-    """The codec chardet names, and its confidence."""
-    answer = chardet.detect(window)
-    try:
-        codec = codecs.lookup(answer["encoding"] or "").name
-    except LookupError:
-        return None, 0.0
-    # UTF-8 was tried on the whole file, and UTF-16 without a mark is not chardet's strength.
-    if codec in ("ascii", "utf-8") or codec.startswith(("utf-16", "utf-32")):
-        return None, 0.0
-    return codec, answer["confidence"]
+        return None
+    nearly = "Nearly all of it is UTF-8, but "
+    if not pairs:
+        return undecodable(scan.name, "utf-8", offset, wrong, nearly + "not quite. ")
+    return EncodingError(
+        f"{nearly}{scan.name} is CESU-8 or Java's modified UTF-8: characters beyond U+FFFF are written as surrogate"
+        f" pairs, or NUL as c0 80, the first at byte {offset:,}. Convert it to UTF-8.",
+        _OR_REPLACE,
+    )
 
 
 def _judged(
     source: bytes, readings: list[Reading], decodes: Decodes, said: str, errors: str = "strict"
-) -> Verdict:
+) -> EncodingReport:
     """The likeliest reading that decodes the whole file, and whether it is in doubt; samples are from `source`."""
     first = readings[0]
     best = next((r for r in readings if not decodes(r.codec)), first)
@@ -316,7 +339,7 @@ def _judged(
     if first.cjk and (failure := decodes(first.codec)):
         nearly = f"early all of it is {first.codec} ({first.language})"
         if errors == "replace":
-            return Verdict(first.codec, f"n{nearly}, and --errors replace is given")
+            return EncodingReport(first.codec, f"n{nearly}, and --errors replace is given")
         if best is first or best.cost - first.cost > SURE:
             raise EncodingError(f"N{nearly}, but not quite. {failure.message}", failure.or_replace)
     distinct = {best.text: best}
@@ -327,18 +350,20 @@ def _judged(
     margin = next((r.cost - best.cost for r in far), 4 * SURE)
     needed = SURE + SURE / max(best.seen, 1)
     confidence = margin / (margin + 4 * needed)
-    fitting = (
-        f"{best.seen - best.odd:,} of {best.seen:,} characters beyond ASCII fit {best.language}"
-    )
-    how = ", ".join(filter(None, [fitting if best.seen else "no characters beyond ASCII", said]))
-    odd = best.odd > 1 + ODD * best.seen or best.junk > 0 or best.strange
+    how = f"{best.seen - best.odd:,} of {best.seen:,} characters beyond ASCII fit {best.language}"
+    how = ", ".join(filter(None, [how if best.seen else "", said])) or "no shifts to other letters"
+    odd = best.odd > 1 + best.seen / 20 or best.junk > 0 or best.strange
     if margin >= needed and not (odd and best.seen and best.codec != "utf-8"):
-        return Verdict(best.codec, how, confidence)
+        return EncodingReport(best.codec, how, confidence)
     shown = [best.codec, *islice((r.codec for r in rest if not decodes(r.codec)), 2)]
-    samples = map("as {} {!r}".format, shown, _samples(source, shown))
+    first_sample, *others = _samples(source, shown)
+    samples = [
+        f"As {best.codec} it reads {first_sample!r}",
+        *map("as {} {!r}".format, shown[1:], others),
+    ]
     use = f" If another is right, pass --encoding {' or '.join(shown[1:])}." if shown[1:] else ""
-    doubt = f"({how}). It reads {', '.join(samples)}.{use}"
-    return Verdict(best.codec, how, min(confidence, 0.19), doubt)
+    doubt = f"({how}). {', '.join(samples)}.{use}"
+    return EncodingReport(best.codec, how, min(confidence, 0.19), doubt=doubt)
 
 
 def _samples(source: bytes, names: list[str]) -> list[str]:
@@ -348,4 +373,4 @@ def _samples(source: bytes, names: list[str]) -> list[str]:
     at = max(range(len(rows)), key=lambda i: (len(set(rows[i])), not rows[i][0].isascii()))
     same = (len(set(letters)) == 1 for letters in zip(*rows[at], strict=False))
     start = max(sum(takewhile(bool, same)) - 10, 0)
-    return [" ".join(words[at : at + 4])[start : start + 30] for words in texts]
+    return [" ".join(words[at : at + 4])[start : start + 30].strip() for words in texts]

@@ -8,23 +8,21 @@ encoding or UTF-16 is read once more, to make sure that all of it decodes.
 from __future__ import annotations
 
 import codecs
-import dataclasses
 import gzip
 import io
 import lzma
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rnntk.corpora.detection import Decodes, Scan, Verdict, decide, undecodable
+from rnntk.corpora.detection import EncodingReport, Scan, decide, undecodable
 from rnntk.errors import DataError, EmptyError, EncodingError
 
 CHUNK = 1 << 20  # bytes read at a time
-UNSURE = 0.2  # a user is warned of an encoding in which there is less confidence than this
 
 BYTES = "bytes"
 """In the place of an encoding: the bytes as they are, in a string by UTF-8 with `surrogateescape` (PEP 383)."""
@@ -37,36 +35,6 @@ _COMPRESSED: dict[str | None, tuple[bytes, Callable[[BinaryIO], Any]]] = {
     "xz": (b"\xfd7zXZ\x00", lzma.open),
     None: (b"", lambda file: file),
 }
-
-
-@dataclass
-class EncodingReport:
-    """What is known of a file's bytes and encoding."""
-
-    encoding: str  # the Python codec that decodes it
-    how: str  # how that was found
-    confidence: (
-        float | None
-    )  # 0 to 1, by the evidence (`detection.Verdict`); None where nothing was guessed
-    bytes: int  # size of the text (after decompression)
-    sha256: str  # of those bytes
-    trailing_sub: (
-        bool  # the text ends in 0x1A, DOS' end of file, which is part of the text all the same
-    )
-    compression: str | None = None  # `gzip` or `xz`
-    replaced: int = 0  # how many times `iter_text` replaced bytes that do not decode by U+FFFD
-    doubt: str = (
-        ""  # the evidence and the alternatives, where the encoding is little better than a guess
-    )
-
-    @property
-    def unsure(self) -> bool:
-        """Whether the encoding is little better than a guess."""
-        return self.confidence is not None and self.confidence < UNSURE
-
-    def to_json(self) -> dict[str, Any]:
-        """The report as an object for JSON."""
-        return dataclasses.asdict(self)
 
 
 def iter_bytes(path: Path, *, progress: Progress | None = None) -> Iterator[bytes]:
@@ -134,12 +102,13 @@ def detect(
         scan.add(chunk)
     if raw and not scan.size:
         raise EmptyError(f"{scan.name} is empty: there is nothing in it.")
-    found = Verdict(BYTES, "taken as they are, whatever they stand for")
+    found = EncodingReport(BYTES, "taken as they are, whatever they stand for")
     if not raw:
-        decodes = _trial(lambda: iter_bytes(path), scan.name)
+        decodes = partial(_failure, lambda: iter_bytes(path), scan.name)
         found = decide(scan, decodes, encoding=encoding, stated_by=stated_by, errors=errors)
     with Path(path).open("rb") as file:
-        return _report(scan, found, _compression(file))
+        found.compression = _compression(file)
+    return _described(found, scan)
 
 
 def detect_bytes(
@@ -148,29 +117,25 @@ def detect_bytes(
     """As `detect`, for bytes in memory. Nothing is decompressed: gzip bytes are refused."""
     scan = Scan(name)
     scan.add(data)
-    decodes = _trial(lambda: [data], name)
+    decodes = partial(_failure, lambda: [data], name)
     found = decide(scan, decodes, encoding=encoding, stated_by="the caller", errors=errors)
-    return _report(scan, found, None)
+    return _described(found, scan)
 
 
-def _trial(reopen: Callable[[], Iterable[bytes]], name: str) -> Decodes:
-    """The function that tries a codec on all of the bytes."""
-
-    def decodes(codec: str) -> EncodingError | None:
-        try:
-            for _ in _decode(reopen(), codec, None, name):
-                pass
-        except EncodingError as error:
-            return error
-        return None
-
-    return decodes
+def _failure(reopen: Callable[[], Iterable[bytes]], name: str, codec: str) -> EncodingError | None:
+    """The error of decoding all of the bytes, if there is one."""
+    try:
+        for _ in _decode(reopen(), codec, None, name):
+            pass
+    except EncodingError as error:
+        return error
+    return None
 
 
-def _report(scan: Scan, found: Verdict, compression: str | None) -> EncodingReport:
-    about = (found.codec, found.how, found.confidence, scan.size, scan.sha256)
-    trailing_sub = scan.last.endswith(b"\x1a")
-    return EncodingReport(*about, trailing_sub, compression, doubt=found.doubt)
+def _described(found: EncodingReport, scan: Scan) -> EncodingReport:
+    found.bytes, found.sha256 = scan.size, scan.sha256
+    found.trailing_sub = scan.last.endswith(b"\x1a")
+    return found
 
 
 def iter_text(
@@ -185,13 +150,9 @@ def iter_text(
     """The text of a file, in pieces of bounded size.
 
     Args:
-        path: the file.
-        report: what `detect` said of it.
-        errors: `strict`, or `replace`: U+FFFD for what does not decode, counted in
-            `report.replaced`.
+        path, name, progress: as in `detect`, which gave the `report`.
+        errors: `strict`, or `replace`: U+FFFD for what does not decode, counted in `report.replaced`.
         newline: `keep`, or `lf`: CRLF and CR become LF.
-        name: what messages call the file, instead of its path.
-        progress: called with the bytes read so far.
 
     Raises:
         EncodingError: bytes that do not decode, under `strict`.

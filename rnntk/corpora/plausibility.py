@@ -18,6 +18,7 @@ from rnntk.config import read_toml
 
 DATA = read_toml(Path(__file__).with_name("detection.toml"))
 
+SAMPLE = 1 << 14  # bytes in which codecs are compared
 FOREIGN = 4.0  # nats owed by a codec that is made for another script than the text's
 
 _CJK = "jknq"
@@ -27,27 +28,16 @@ _NEIGHBOURS = [(re.compile(pattern), cost) for pattern, cost in DATA["neighbours
 
 
 class Reading(NamedTuple):
-    """A sample of bytes in one codec.
+    """A sample of bytes in one codec."""
 
-    Attributes:
-        cost: negative log-likelihood, nats.
-        codec: Python's name.
-        text: the sample decoded.
-        language: the one whose letters fit best.
-        seen: number of characters beyond ASCII, in distinct words.
-        odd: how many of them are unusual in that language or do not stand where they may.
-        junk: share of control characters, unassigned and private code points, and of what does not decode.
-        strange: hardly any common word of the language (in Latin letters); all capitals, or none (in others).
-    """
-
-    cost: float
+    cost: float  # negative log-likelihood, nats
     codec: str
-    text: str
-    language: str
-    seen: int
-    odd: int
-    junk: float
-    strange: bool
+    text: str  # the sample decoded
+    language: str  # the one whose letters fit best
+    seen: int  # characters beyond ASCII, in distinct words
+    odd: int  # how many of them are unusual in that language, or do not stand where they may
+    junk: float  # share of control characters, unassigned and private code points, and undecodable bytes
+    strange: bool  # no common words of the language (in Latin letters); all capitals, or none (in others)
 
     @property
     def cjk(self) -> bool:
@@ -92,12 +82,11 @@ class _Language:
         self._costs = {mark: first + span * i / len(marks) for i, mark in enumerate(marks)}
         # Letters get rarer by rank, of an alphabet from a tenth of the text to a fiftieth of that. Those beyond ASCII
         # are a twentieth of a text in Latin letters, and nearly none of an English one; the listed half of CJK.
-        span = 2.5 if self.cjk else 3.0 if self.script == "l" else 4.0
+        span, share = (2.5, 0.7) if self.cjk else (3.0, 3.0) if self.script == "l" else (4.0, 0.0)
+        share = 5.5 if name == "English" else share
         ranks = [span * i / len(letters) for i in range(len(letters))]
-        share = {"English": 5.5}.get(name, 0.7 if self.cjk else 3.0 if self.script == "l" else 0.0)
         first = share + log(sum(exp(-rank) for rank in ranks) or 1)
-        letter_costs = {c: first + rank for c, rank in zip(letters, ranks, strict=True)}
-        self._costs = letter_costs | self._costs
+        self._costs |= {c: first + rank for c, rank in zip(letters, ranks, strict=True)}
         self.usual = max(first + span, 9.4)
         self._foreign = first + span + 4.5
 
@@ -122,10 +111,8 @@ def _languages() -> list[_Language]:
     text = Path(__file__).with_name("languages.txt").read_text("utf-8")
     lines = [line.split() for line in text.splitlines() if line and line[0] != "#"]
     marks = {words[0]: words[1] + "\xa0" for words in lines[:2]}
-    return [
-        _Language(marks["cjk" if words[0] in _EVERYDAY else "marks"], *words)
-        for words in [*lines[2:], ["any"]]
-    ]
+    listed = [*lines[2:], ["any"]]
+    return [_Language(marks["cjk" if one[0] in _EVERYDAY else "marks"], *one) for one in listed]
 
 
 @lru_cache
@@ -147,6 +134,8 @@ def read(
         owed: nats added for a codec that is seldom met.
     """
     text = sample.decode(codec, "replace")
+    if len(sample) >= SAMPLE:  # its end may be cut
+        text = text.removesuffix("\ufffd")
     # Numbers and runs of one character count once, words too.
     folded = re.sub(r"(\S)\1{3,}", r"\1\1\1", re.sub("[0-9]+", "0", text), flags=re.IGNORECASE)
     distinct = dict.fromkeys(re.split("[ \t\r\n]+", folded))
@@ -162,12 +151,15 @@ def read(
 
     def fits(number: int, one: _Language) -> float:
         common = 2.5 * min(len(found & one.words), 20) if one.script == "l" else -few
-        return sum(n * one.cost(c) for c, n in beyond.items()) - common + 0.03 * number
+        return (
+            sum(n * one.cost(c) for c, n in beyond.items())
+            - common
+            + (2 + 0.03 * number if number else 0)
+        )
 
-    cost, best = min(
-        ((fits(i, one), one) for i, one in enumerate(_languages()) if one.cjk == cjk),
-        key=lambda pair: pair[0],
-    )
+    fitting = [(fits(i, one), i) for i, one in enumerate(_languages()) if one.cjk == cjk]
+    cost, index = min(fitting)
+    best = _languages()[index]
     pairs = [(one, len(pattern.findall(kinds))) for pattern, one in _NEIGHBOURS]
     # Letters in a row, and letters that only end words.
     pairs.append((15.0, len(re.findall(r"(?i)([^\W\d_a-zㄱ-ㆎー])\1\1", folded))))
