@@ -106,7 +106,7 @@ class Scan:
         self.last = (self.last + chunk[-40:])[-40:]
 
     def _look(self, chunk: bytes, plain: bool) -> None:
-        """Fill the window and the places."""
+        """Fill the window; put the words around bytes that it lacks before it."""
         start = 0
         if not self.window or (self.ascii and not plain):
             signs = _SHIFTS if plain else [_NON_ASCII]
@@ -128,19 +128,16 @@ class Scan:
                 # Whole words, as a character of several bytes must not be cut.
                 begin = max(beyond.rfind(space, 0, at) for space in (b"\n", b" ")) + 1
                 words = beyond[max(begin, at - 400) : at + 400].split()
-                self.places.append(b" ".join(words[:-1] or words))
+                self.window[:0] = b" ".join(words[:-1] or words) + b" "
                 seen += bytes([value])
             self._seen = seen
 
     def words(self) -> bytes:
         """The distinct words that are not ASCII."""
-        window = bytes(self.window)
-        words = (window.removesuffix(b"\x1a") if self.last.endswith(b"\x1a") else window).split()
-        if len(window) >= WINDOW and len(words) > 1:
-            del words[-1]  # it may be cut
-        words = b" ".join(self.places).split() + words
-        found = dict.fromkeys(word for word in words if not word.isascii())
-        return b" ".join(found)[: SAMPLE + 400 * len(self.places)]
+        words = self.window.rstrip(b"\x1a").split()
+        if len(self.window) >= WINDOW:
+            words = words[:-1] or words  # the last one may be cut
+        return b" ".join(dict.fromkeys(bytes(w) for w in words if not w.isascii()))[:SAMPLE]
 
 
 @dataclass
@@ -246,8 +243,10 @@ def decide(
         source, readings = head, ranked(head[:SAMPLE], "text no_spaces", vote)
     else:
         plain = re.findall(rb"(?<![\x80-\xff])[a-z]+(?![\x80-\xff])", (head + scan.window).lower())
-        source = b" ".join([scan.window, *scan.places])
-        readings = ranked(scan.words(), "text", vote, frozenset(map(bytes.decode, plain)))
+        source, readings = (
+            bytes(scan.window),
+            ranked(scan.words(), "text", vote, frozenset(map(bytes.decode, plain))),
+        )
     first = readings[0]
     if first.seen > 20 and (first.junk > 0.1 or (not spaced and 5 * first.odd > first.seen)):
         raise DataError(

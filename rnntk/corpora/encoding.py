@@ -14,7 +14,6 @@ import lzma
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -100,41 +99,24 @@ def detect(
     scan = Scan(name or str(path), evidence=not raw and encoding is None)
     for chunk in iter_bytes(path, progress=progress):
         scan.add(chunk)
+
+    def failure(codec: str) -> EncodingError | None:
+        try:
+            for _ in _decode(iter_bytes(path), codec, None, scan.name):
+                pass
+        except EncodingError as error:
+            return error
+        return None
+
     if raw and not scan.size:
         raise EmptyError(f"{scan.name} is empty: there is nothing in it.")
     found = EncodingReport(BYTES, "taken as they are, whatever they stand for")
     if not raw:
-        decodes = partial(_failure, lambda: iter_bytes(path), scan.name)
-        found = decide(scan, decodes, encoding=encoding, stated_by=stated_by, errors=errors)
-    with Path(path).open("rb") as file:
-        found.compression = _compression(file)
-    return _described(found, scan)
-
-
-def detect_bytes(
-    data: bytes, *, encoding: str | None = None, errors: str = "strict", name: str = "The text"
-) -> EncodingReport:
-    """As `detect`, for bytes in memory. Nothing is decompressed: gzip bytes are refused."""
-    scan = Scan(name)
-    scan.add(data)
-    decodes = partial(_failure, lambda: [data], name)
-    found = decide(scan, decodes, encoding=encoding, stated_by="the caller", errors=errors)
-    return _described(found, scan)
-
-
-def _failure(reopen: Callable[[], Iterable[bytes]], name: str, codec: str) -> EncodingError | None:
-    """The error of decoding all of the bytes, if there is one."""
-    try:
-        for _ in _decode(reopen(), codec, None, name):
-            pass
-    except EncodingError as error:
-        return error
-    return None
-
-
-def _described(found: EncodingReport, scan: Scan) -> EncodingReport:
+        found = decide(scan, failure, encoding=encoding, stated_by=stated_by, errors=errors)
     found.bytes, found.sha256 = scan.size, scan.sha256
     found.trailing_sub = scan.last.endswith(b"\x1a")
+    with Path(path).open("rb") as file:
+        found.compression = _compression(file)
     return found
 
 
