@@ -28,7 +28,7 @@ _RULES = {  # patterns of values, and the words for them
 
 @dataclass(frozen=True)
 class CardSource:
-    """One source of a corpus, tried after the data folders and the cache."""
+    """A source of a corpus. A search has two kinds more before a card's own: `data-dir` and `cache`."""
 
     kind: str  # `url`, `file`, `system` (made from files of this machine) or `generated` (by code)
     target: str  # the URL, the path, or the name of the builder
