@@ -23,20 +23,10 @@ import chardet
 from rnntk.corpora.plausibility import DATA, SAMPLE, Reading, ranked, read
 from rnntk.errors import DataError, EmptyError, EncodingError, UsageError, nearest
 
-WINDOW = (
-    1 << 16
-)  # bytes to look at from the first beyond ASCII, as an ASCII head would hide the rest
+WINDOW = 1 << 16  # bytes to look at from the first beyond ASCII: an ASCII head would hide the rest
 UNSURE = 0.2  # a user is warned of an encoding in which there is less confidence than this
 SURE = 8.0  # nats by which the next reading must be less likely (twice that for one character) to be no rival
 
-_MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-    b"": "",
-}
 _NON_ASCII = re.compile(rb"[\x80-\xff]")
 # How a seven-bit encoding may leave ASCII: ISO 2022, HZ, UTF-7. Apart, as each alone is found faster.
 _UTF7 = rb"\+(?:[A-Za-z0-9+/]{3,}-|[A-Za-z0-9+/]{5})"
@@ -45,7 +35,7 @@ _SHIFTS = [re.compile(shift) for shift in (rb"\x1b\$", rb"~\{", _UTF7)]
 _PRINTED = b"\b\t\n\f\r\x0e\x0f\x1a\x1b" + bytes(range(32, 256))
 # UTF-8, and its relatives: surrogates apart (CESU-8), overlong forms (Java's NUL).
 _SEQUENCE = re.compile(
-    rb"[\xc0-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf7][\x80-\xbf]{3}"
+    rb"(?:[\xc0-\xdf]|[\xe0-\xef][\x80-\xbf]|[\xf0-\xf7][\x80-\xbf]{2})[\x80-\xbf]"
 )
 _CESU_PAIR = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]|\xc0\x80")
 _OR_REPLACE = " Or pass --errors replace to put U+FFFD in the place of such bytes."
@@ -63,12 +53,8 @@ class Scan:
         self.first_nul = -1  # its offset, if there is one
         self.ascii = True
         self.head, self.last = bytearray(), b""  # the first and the last bytes
-        self.window = (
-            bytearray()
-        )  # from the first word that is not ASCII, or else the first possible shift
-        self.places: list[
-            bytes
-        ] = []  # words around the first occurrence of each byte that the window lacks
+        # From the first word that is not ASCII, or else the first possible shift; before it, words from farther on.
+        self.window = bytearray()
         self._failure: tuple[int, bytes] | None = None
         self._evidence = evidence
         self._seen = bytes(range(128))
@@ -97,9 +83,7 @@ class Scan:
                     offset = self.size + len(chunk) - len(error.object) + error.start
                     self._failure = (offset, error.object[error.start : error.end])
             if 0 in chunk:
-                self.first_nul = (
-                    self.size + chunk.index(0) if self.first_nul < 0 else self.first_nul
-                )
+                self.first_nul = self.first_nul if self.nuls else self.size + chunk.index(0)
                 self.nuls += chunk.count(0)
             self._look(chunk, plain)
         self.size += len(chunk)
@@ -153,14 +137,10 @@ class EncodingReport:
     confidence: float | None = None  # 0 to 1; None where nothing was guessed
     bytes: int = 0  # size of the text (after decompression)
     sha256: str = ""  # of those bytes
-    trailing_sub: bool = (
-        False  # the text ends in 0x1A, DOS' end of file, which is part of the text all the same
-    )
+    trailing_sub: bool = False  # the text ends in 0x1A, DOS' end of file, which is part of it
     compression: str | None = None  # `gzip` or `xz`
     replaced: int = 0  # how many times `iter_text` replaced bytes that do not decode by U+FFFD
-    doubt: str = (
-        ""  # the evidence and the alternatives, where the encoding is little better than a guess
-    )
+    doubt: str = ""  # evidence and alternatives, where the encoding is little better than a guess
 
     @property
     def unsure(self) -> bool:
@@ -192,7 +172,9 @@ def decide(
         EncodingError, DataError, UsageError: as `encoding.detect` says.
     """
     head = bytes(scan.head)
-    mark, mark_codec = next(entry for entry in _MARKS.items() if head.startswith(entry[0]))
+    marks = {bytes.fromhex(mark): codec for mark, codec in DATA["marks"].items()}
+    mark = next(filter(head.startswith, marks), b"")
+    mark_codec = marks.get(mark, "")
     if scan.size == len(mark):
         content = "a byte order mark and no text" if mark else "there is no text in it"
         raise EmptyError(f"{scan.name} is empty: {content}.")
@@ -202,21 +184,19 @@ def decide(
             guess = nearest(encoding, ["utf-8", "cp949", "euc-kr", "johab", "latin-1", "utf-16"])
             hint = f" Did you mean {guess!r}?" if guess else f" Use {_EXAMPLES}."
             raise UsageError(f"Python knows no encoding {encoding!r} (--encoding).{hint}")
+        how = f"stated by {stated_by}"
         family = re.sub("-(sig|le|be)$", "", codec.replace("_", "-"))
         if mark and mark_codec.startswith(family):
-            return EncodingReport(
-                mark_codec, f"stated by {stated_by}; its byte order mark is left out"
-            )
-        return EncodingReport(codec, f"stated by {stated_by}")
+            return EncodingReport(mark_codec, f"{how}; its byte order mark is left out")
+        return EncodingReport(codec, how)
     decodes = lru_cache(decodes)
     if mark:
         # The pass over the bytes has tried UTF-8 already.
         wrong = mark_codec != "utf-8-sig" or scan.failure is not None
         if wrong and errors == "strict" and (failure := decodes(mark_codec)):
             raise failure
-        return EncodingReport(
-            mark_codec, f"its byte order mark says {mark_codec.removesuffix('-sig').upper()}"
-        )
+        family = mark_codec.removesuffix("-sig").upper()
+        return EncodingReport(mark_codec, f"its byte order mark says {family}")
     for magic, (kind, tool) in DATA["binary"].items():
         if head.startswith(bytes.fromhex(magic)):
             hint = f" Unpack it first ({tool})." if tool else " Give a file of text."
@@ -229,24 +209,20 @@ def decide(
     if error := _nearly_utf8(scan, *scan.failure):
         if errors == "strict":
             raise error
-        return EncodingReport(
-            "utf-8", "nearly all of it is valid UTF-8, and --errors replace is given"
-        )
+        how = "nearly all of it is valid UTF-8, and --errors replace is given"
+        return EncodingReport("utf-8", how)
     answer = chardet.detect(bytes(scan.window))
     vote, confidence = _text_codec(answer["encoding"] or ""), answer["confidence"]
     # UTF-8 was tried on the whole file, and UTF-16 without a mark is not chardet's strength.
-    if vote == "ascii" or (vote or "").startswith("utf"):
-        vote = None
+    vote = None if (vote or "ascii").startswith(("ascii", "utf")) else vote
     said = f"chardet says {vote} ({confidence:.2f})" if vote else "chardet has no answer"
     spaced = 50 * (head.count(b" ") + head.count(b"\n")) >= len(head)
-    if not spaced:
-        source, readings = head, ranked(head[:SAMPLE], "text no_spaces", vote)
+    if spaced:
+        source = bytes(scan.window)
+        plain = re.findall(rb"(?<![\x80-\xff])[a-z]+(?![\x80-\xff])", (head + source).lower())
+        readings = ranked(scan.words(), "text", vote, frozenset(map(bytes.decode, plain)))
     else:
-        plain = re.findall(rb"(?<![\x80-\xff])[a-z]+(?![\x80-\xff])", (head + scan.window).lower())
-        source, readings = (
-            bytes(scan.window),
-            ranked(scan.words(), "text", vote, frozenset(map(bytes.decode, plain))),
-        )
+        source, readings = head, ranked(head[:SAMPLE], "text no_spaces", vote)
     first = readings[0]
     if first.seen > 20 and (first.junk > 0.1 or (not spaced and 5 * first.odd > first.seen)):
         raise DataError(
