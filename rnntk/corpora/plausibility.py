@@ -25,6 +25,7 @@ _CJK = "jknq"
 _UNLISTED: dict[str, float] = DATA["unlisted"]
 _EVERYDAY: dict[str, dict[str, list[Any]]] = DATA["everyday"]
 _NEIGHBOURS = [(re.compile(pattern), cost) for pattern, cost in DATA["neighbours"]]
+_IN_WORDS = [(re.compile(pattern), cost) for pattern, cost in DATA["in_words"]]
 
 
 class Reading(NamedTuple):
@@ -60,14 +61,10 @@ def _kind(c: str) -> str:
         return script.upper() if c.isupper() else script
     if category[0] == "M":
         return "^"
-    if "\u2500" <= c <= "\u259f":
+    if "\u2500" <= c <= "\u259f":  # frames and shades
         return "#"
-    if c in "§¶•":
-        return "="
-    if c in "’–—…·":
-        return "'" if c == "’" else "-"  # may join words
-    if c in "ªº²³°®™†‡":
-        return "+"  # may end a word
+    if sign := next((sign for sign, listed in DATA["signs"].items() if c in listed), None):
+        return str(sign)
     return '"' if category[0] == "P" else "="
 
 
@@ -125,14 +122,7 @@ def _home(codec: str) -> str:
 def read(
     sample: bytes, codec: str, words: frozenset[str] = frozenset(), owed: float = 0
 ) -> Reading:
-    """The sample in a codec.
-
-    Args:
-        sample: bytes to read; what does not decode counts against the codec.
-        codec: Python's name.
-        words: words in ASCII letters that the text has elsewhere.
-        owed: nats added for a codec that is seldom met.
-    """
+    """The sample in a codec that owes some nats, from a text with these words in ASCII letters elsewhere."""
     text = sample.decode(codec, "replace")
     if len(sample) >= SAMPLE:  # its end may be cut
         text = text.removesuffix("\ufffd")
@@ -161,9 +151,7 @@ def read(
     cost, index = min(fitting)
     best = _languages()[index]
     pairs = [(one, len(pattern.findall(kinds))) for pattern, one in _NEIGHBOURS]
-    # Letters in a row, and letters that only end words.
-    pairs.append((15.0, len(re.findall(r"(?i)([^\W\d_a-zㄱ-ㆎー])\1\1", folded))))
-    pairs.append((2.5, len(re.findall(r"[ςםןךףץ](?=\w)", folded))))
+    pairs += [(one, len(pattern.findall(folded))) for pattern, one in _IN_WORDS]
     if best.script == "l":
         lone = set(re.findall(r"(?<!\w)[^\W\da-zA-Z_](?!\w)", folded.lower()))
         pairs.append((2.9, len(lone - best.words)))
@@ -187,11 +175,8 @@ def ranked(
 ) -> list[Reading]:
     """The sample in the codecs that decode it, likeliest first; CJK may be damaged in one character of 20.
 
-    Args:
-        sample: bytes to read.
-        uses: tables of codecs in `detection.toml`, separated by spaces.
-        vote: a codec that somebody named; up to 3 nats for all codecs that give its text.
-        words: see `read`.
+    The codecs are those of `uses`, names of tables in `detection.toml`. Those that give the text of the codec `vote`
+    gain up to 3 nats. For `words` see `read`.
     """
     tables = [table for use in uses.split() for table in DATA["codecs"][use].items()]
     owed = {codec: float(cost) for cost, names in tables for codec in names.split()}
