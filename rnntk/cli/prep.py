@@ -60,13 +60,14 @@ def command(
 
 
 def _training(ctx: click.Context, settings: TextConfig) -> list[str]:
-    """Words of a command that trains on the very same text; the environment holds for that command as well."""
+    """Words of a command that trains on the very same text, also in another environment."""
     words = ["rnntk", "train"]
     for name, value in settings.part(TextConfig).items():
-        left_out = (ParameterSource.DEFAULT, ParameterSource.ENVIRONMENT)
-        if ctx.get_parameter_source(name) in left_out and name not in ("corpus", "input"):
-            continue
-        if value is not None:
+        source = ctx.get_parameter_source(name)
+        # In the environment, these two are about the machine, not the text.
+        machine = source == ParameterSource.ENVIRONMENT and name in ("data_dir", "offline")
+        chosen = name in ("corpus", "input") or source != ParameterSource.DEFAULT
+        if value is not None and chosen and not machine:
             words += config.typed_setting(name, value)
     return words
 

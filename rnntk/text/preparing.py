@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rnntk.config import TextConfig
-from rnntk.corpora.encoding import EncodingReport, detect, iter_text, undecoded
+from rnntk.corpora.encoding import EncodingReport, detect, iter_text
 from rnntk.errors import DataError, EmptyError, UsageError
 from rnntk.text import facts as known
 from rnntk.text.counting import SymbolWriter
@@ -92,17 +92,15 @@ def examine(
     for i, (entry, size) in enumerate(zip(inputs, sizes, strict=True)):
         shifted = _shifted(progress, sum(sizes[:i]), 2 * sum(sizes))
         try:
-            if recipe.raw:
-                report = undecoded(entry.path, name=entry.name, progress=shifted)
-            else:
-                report = detect(
-                    entry.path,
-                    encoding=encoding,
-                    stated_by=stated_by,
-                    errors=recipe.config.errors,
-                    name=entry.name,
-                    progress=shifted,
-                )
+            report = detect(
+                entry.path,
+                raw=recipe.raw,
+                encoding=encoding,
+                stated_by=stated_by,
+                errors=recipe.config.errors,
+                name=entry.name,
+                progress=shifted,
+            )
             sources.append(Source(entry, report, size))
         except EmptyError as error:
             empty.append(error)

@@ -127,10 +127,11 @@ def test_toml_with_a_byte_order_mark(rnntk, here: Path) -> None:
     assert (
         rnntk("train", "--config", "c.toml", "--input", "t.txt", "--dry-run", *SMALL).exit_code == 0
     )
-    (here / "c.toml").write_bytes("[train]\nlayers = 1\n".encode("utf-16"))
-    refused = rnntk("train", "--config", "c.toml", "--input", "t.txt", "--dry-run")
-    assert refused.exit_code == 2
-    assert "UTF-16" in refused.stderr
+    for codec in ("utf-16", "utf-16-le", "utf-16-be"):  # the last two without a mark
+        (here / "c.toml").write_bytes("[train]\nlayers = 1\n".encode(codec))
+        refused = rnntk("train", "--config", "c.toml", "--input", "t.txt", "--dry-run")
+        assert refused.exit_code == 2
+        assert "UTF-16" in refused.stderr
 
 
 def test_float32_whatever_keras_json_says(here: Path) -> None:
