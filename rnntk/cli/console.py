@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from rnntk.config.fields import flag
+from rnntk.errors import rendered
 from rnntk.errors import shown as shown  # where every command looks for it
 from rnntk.files import json_text
 
@@ -84,7 +86,7 @@ class _Notes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one."""
-        click.echo(self.format(record), err=True)
+        click.echo(rendered(self.format(record), flag), err=True)
 
 
 class Bar:

@@ -17,6 +17,7 @@ from rnntk.cli.console import Console
 from rnntk.cli.main import COMMANDS, load_command
 from rnntk.config import Config
 from rnntk.config.fields import checked, fields_of, hints, sentence
+from rnntk.errors import rendered
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -111,8 +112,9 @@ def config_options(*kinds: type[Config], leave_out: tuple[str, ...] = ()) -> Cal
 def _option(kind: type[Config], name: str) -> Callable[[F], F]:
     field = fields_of(kind)[name]
     bare, _, many = hints(kind)[name]
-    described = {"default": field.default, "help": field.metadata["help"]}
     flag = config.flag(name)
+    described: dict[str, Any] = {"default": field.default}
+    described["help"] = rendered(field.metadata["help"], config.flag)
     if bare is bool:  # as a pair, so that a flag can undo a file's true
         return option(f"{flag}/{config.flag(f'no_{name}')}", show_default=False, **described)
     described |= {"type": FieldType(kind, name), "metavar": field.metadata["metavar"]}

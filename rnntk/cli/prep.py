@@ -12,7 +12,7 @@ from rnntk import config
 from rnntk.cli.console import Bar, Console
 from rnntk.cli.options import PATH, config_options, console_options, given_values, option
 from rnntk.config import TextConfig
-from rnntk.errors import quoted
+from rnntk.errors import quoted, rendered
 
 
 @click.command(
@@ -104,7 +104,7 @@ def describe(facts: dict[str, Any]) -> list[str]:
         f"unusual       {one['count']:,} {one['kind']}: {', '.join(one['examples'][:5])}"
         for one in facts["unusual"]
     ]
-    lines += [f"warning       {warning}" for warning in facts["warnings"]]
+    lines += [f"warning       {rendered(text, config.flag)}" for text in facts["warnings"]]
     lines.append(
         f"entropy       {facts['entropy_bits']:.3f} bits per symbol, {facts['bits_per_character']:.3f} bits per "
         "character (of single symbols)"

@@ -46,7 +46,7 @@ class TextConfig(Config):
     normalize: bool = setting(False, "Recompose conjoining jamo (NFD Hangul) into syllables.")
     min_count: int = setting(1, "Symbols rarer than this become the unknown symbol.", at_least(1))
     unknown_symbol: str | None = setting(
-        None, "The symbol that stands for rare ones (with --min-count).", metavar="CHAR"
+        None, "The symbol that stands for rare ones (with `min_count`).", metavar="CHAR"
     )
     data_dir: Path | None = setting(
         None,
@@ -169,7 +169,7 @@ class StoppingConfig(Config):
             if value is not None:
                 raise UsageError(f"`{name}` needs validation: {how}")
         if getattr(self, "schedule", None) == "plateau":
-            raise UsageError(f"`schedule` plateau needs validation: {how}")
+            raise UsageError(f'`schedule="plateau"` needs validation: {how}')
 
 
 @dataclass(frozen=True, repr=False)
@@ -230,7 +230,7 @@ class DistributeConfig(Config):
     )
     index: int | None = setting(
         None,
-        "With --workers: which of them this process is, from 0; 0 writes the run.",
+        "With `workers`: which of them this process is, from 0; 0 writes the run.",
         at_least(0),
         on_resume="session",
         stored=False,
@@ -241,7 +241,7 @@ class DistributeConfig(Config):
         super().check_together()
         for name in ("workers", "index"):
             if getattr(self, name) is not None and self.distribute != "multiworker":
-                raise UsageError(f"`{name}` needs `distribute` multiworker.")
+                raise UsageError(f'`{name}` needs `distribute="multiworker"`.')
         if self.index is not None and self.workers is None:
             raise UsageError(
                 "`index` says which of `workers` this process is; give `workers` HOST:PORT,HOST:PORT,... too, "
@@ -275,7 +275,7 @@ class TrainConfig(
     )
     optimizer: str = setting(
         "adam",
-        "Optimizer; adagrad and sgd want a higher --learning-rate.",
+        "Optimizer; adagrad and sgd want a higher `learning_rate`.",
         ("adam", "adagrad", "rmsprop", "sgd"),
     )
     clip: str = setting(
@@ -292,10 +292,10 @@ class TrainConfig(
         super().check_together()
         if self.val_fraction + self.test_fraction >= 1:
             raise UsageError(
-                f"`val_fraction` {self.val_fraction} and `test_fraction` {self.test_fraction} "
+                f"`val_fraction={self.val_fraction}` and `test_fraction={self.test_fraction}` "
                 "leave no text to train on."
             )
-        self.check_validation(self.val_fraction, "set `val_fraction`, for example 0.05.")
+        self.check_validation(self.val_fraction, "set `val_fraction=0.05`, for example.")
 
 
 @dataclass(frozen=True, repr=False)
@@ -314,7 +314,7 @@ class MnistConfig(MachineConfig, SavingConfig, StoppingConfig, OptimizationConfi
     )
     order: str = setting(
         "rows",
-        "What one step reads: a row, a pixel, or a pixel in an order scrambled by --seed.",
+        "What one step reads: a row, a pixel, or a pixel in an order scrambled by `seed`.",
         ("rows", "pixels", "permuted"),
     )
     cell: str = setting("lstm", "Recurrent cell.", CELLS)
@@ -377,7 +377,7 @@ class SampleConfig(Config):
         metavar="N",
     )
     beam_alpha: float = setting(
-        1.0, "With --beam and --stop: 0 favours short texts, above 1 long ones.", at_least(0)
+        1.0, "With `beam` and `stop`: 0 favours short texts, above 1 long ones.", at_least(0)
     )
     no_repeat: int | None = setting(
         None, "Never generate the same N symbols in a row twice.", at_least(2, 10**6), metavar="N"
@@ -398,7 +398,7 @@ class SampleConfig(Config):
         """Sampling and beam search each have their own settings, and memory for several texts is bounded."""
         super().check_together()
         if self.stop == "":
-            raise UsageError("`stop` is empty; give the text to stop at, or leave the option out.")
+            raise UsageError("`stop` is empty; give the text to stop at, or leave it out.")
         if self.beam is None:
             if self.beam_alpha != 1:
                 raise UsageError("`beam_alpha` ranks the texts of `beam`; give `beam` too.")
@@ -428,6 +428,6 @@ class SampleConfig(Config):
         """Raise `UsageError` if several texts, which are held in memory, need too much of it."""
         if texts * self.length > most:
             raise UsageError(
-                f"`{name}` {texts:,} with `length` {self.length:,} holds {texts * self.length:,} symbols in memory, "
+                f"`{name}={texts}` with `length={self.length}` holds {texts * self.length:,} symbols in memory, "
                 f"but {most:,} are the most. Lower one of them."
             )

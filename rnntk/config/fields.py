@@ -69,9 +69,9 @@ def setting(
 
     Args:
         default: value if nothing else is given.
-        help: one line for `--help`.
+        help: one line.
         valid: range of a number, or the words to choose from.
-        metavar: name of the value in `--help`.
+        metavar: name of the value on the command line.
         on_resume: whether a resume may change it: "kept" for later resumes, or for one "session".
         stored: whether `run.json` keeps it.
         parse: makes a value of a string, raising `ValueError`.
@@ -131,7 +131,7 @@ class Config:
         """Merge layers of values, each by field name, into a configuration; settings are merged nowhere else.
 
         Args:
-            given: the user's values; on the command line, flags over environment over `--config` file.
+            given: the user's values; on the command line, flags over environment over configuration file.
             defaults: layers below it, strongest first, over the fields' own defaults.
 
         Raises:

@@ -178,7 +178,7 @@ class LanguageModel:
         if unknown and on_unknown == "error":
             raise error(
                 f"The {name} has characters that the model does not know: {_listed(unknown)}. "
-                "Change them, or leave them out with `on_unknown` skip."
+                'Change them, or leave them out with `on_unknown="skip"`.'
             )
         counts = Counter(text) if unknown else {}
         text = text.translate(dict.fromkeys(map(ord, unknown)))

@@ -75,7 +75,7 @@ def export(run: RunFolder, saved: Checkpoint, format: str, output: Path) -> Expo
     write, run_written = _backend(format, net)
     inputs = net.probe()
     expected = net.answers(inputs)
-    with disk_errors(output, advice="Choose another place with `output`.", error=RunError):
+    with disk_errors(output, advice="Choose another place.", error=RunError):
         output.parent.mkdir(parents=True, exist_ok=True)
         with scratch(output.parent) as aside:
             written = aside / output.name
@@ -103,12 +103,12 @@ def refuse(output: Path, format: str) -> None:
     ending = FORMATS[format]
     if ending and output.suffix != ending:
         raise UsageError(
-            f"`output` is {output}, but a file of `format` {format} must end in {ending}."
+            f'The name {output} does not fit: a file of `format="{format}"` must end in {ending}.'
         )
     for path in (output, sidecar_of(output)):
         if path.exists():
             raise UsageError(
-                f"{path} exists already and is not overwritten. Remove it, or choose another name with `output`."
+                f"{path} exists already and is not overwritten. Remove it, or choose another name."
             )
 
 
@@ -143,7 +143,7 @@ def _backend(format: str, net: PlainNetwork) -> tuple[Write, Run]:
             from rnntk.exchange import onnx_graph
         except ImportError as error:
             raise RnntkError(
-                f"`format` onnx needs the packages onnx and onnxruntime ({error}). "
+                f'`format="onnx"` needs the packages onnx and onnxruntime ({error}). '
                 "Install them with: pip install 'rnntk[onnx]'"
             ) from error
         return onnx_graph.write, onnx_graph.run

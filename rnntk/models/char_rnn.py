@@ -104,7 +104,7 @@ class CharRNN(keras.Model):
         MachineConfig(precision=precision)
         if precision == "bfloat16" and cell == "gru" and gru_reset == "before":
             raise UsageError(
-                "`precision` bfloat16 is not possible for a GRU with `gru_reset` before, which has no kernel:"
+                '`precision="bfloat16"` is not possible for a GRU with `gru_reset="before"`, which has no kernel:'
                 " leave one of them out."
             )
         super().__init__(**kwargs)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnntk import __version__
-from rnntk.config import MnistConfig, TrainConfig
+from rnntk.config import MnistConfig, TrainConfig, flag
 from rnntk.errors import DataError, RunError, did_you_mean, shown
 from rnntk.files import disk_errors, write_bytes, write_json
 from rnntk.storage import checkpoint
@@ -234,7 +234,7 @@ def refuse_existing(path: Path) -> None:
     """Raise `RunError` when a new run may not be made at `path`."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RunError(
-            f"{path} exists already. Continue it with --resume {shown(path)}, or choose another folder with `run`."
+            f"{path} exists already. Continue it with `resume`, or choose another folder with `run`."
         )
 
 
@@ -315,9 +315,10 @@ def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None
             found.append((max(p.stat().st_mtime for p in files if p.exists()), run))
     if not found:
         command = "rnntk mnist" if kind == ROW_CLASSIFIER else "rnntk train"
-        on, option = (f" on {corpus}", f" --corpus {corpus}") if corpus else ("", "")
+        on = f" on {corpus}" if corpus else ""
+        words = [command, f"{flag('corpus')} {corpus}"] if corpus else [command]
         raise RunError(
-            f"There is no run{on} in {runs_dir}. Train one with: {command}{option}"
+            f"There is no run{on} in {runs_dir}. Train one with: {' '.join(words)}"
             + ("".join(f"\nPassed over: {line}" for line in refused))
         )
     return max(found, key=lambda pair: (pair[0], pair[1].name))[1]

@@ -151,7 +151,7 @@ def prepare(
     config: TextConfig,
     *,
     cache_dir: Path,
-    stated_by: str = "--encoding",
+    stated_by: str = "the user",
     output: Path | None = None,
     progress: Progress | None = None,
 ) -> Prepared:
@@ -224,7 +224,7 @@ def _ready(folder: Path, expected: str, *, ours: bool) -> Prepared | None:
             shutil.rmtree(folder)
             return None
     raise DataError(
-        f"{folder} holds something else. Choose another --output, or remove it yourself."
+        f"{folder} holds something else. Choose another `output`, or remove it yourself."
     )
 
 

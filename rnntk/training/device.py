@@ -72,7 +72,7 @@ def ready(device: str, threads: int | None) -> str:
     gpus = tf.config.list_physical_devices("GPU")
     if device == "gpu" and not gpus:
         raise UsageError(
-            "No GPU found. Set `device` to auto or cpu, or install TensorFlow with GPU support: "
+            'No GPU found. Set `device="cpu"`, or install TensorFlow with GPU support: '
             "pip install 'tensorflow[and-cuda]'"
         )
     if device == "cpu" and gpus:

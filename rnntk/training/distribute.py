@@ -56,7 +56,9 @@ def start(settings: DistributeConfig) -> Job:
     if settings.distribute == "mirrored":
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         if len(devices) == 1:
-            log.info(f"`distribute` mirrored has no effect: {devices[0].name} is the only device.")
+            log.info(
+                f'`distribute="mirrored"` has no effect: {devices[0].name} is the only device.'
+            )
             return ALONE
         return SharedJob(_mirrored(tuple(device.name for device in devices)))
     found = cluster.find(settings.workers, settings.index)
@@ -130,7 +132,7 @@ class SharedJob(Job):
         """
         if batch_size < self.replicas:
             raise UsageError(
-                f"`batch_size` {batch_size} is less than the {self.replicas} replicas, and each needs a row. Raise it "
+                f"`batch_size={batch_size}` is less than the {self.replicas} replicas, and each needs a row. Raise it "
                 f"to {self.replicas} or more, or use fewer workers."
             )
         ends = list(itertools.accumulate(shard_sizes(batch_size, self.replicas), initial=0))
@@ -177,14 +179,14 @@ class SharedJob(Job):
                 if here != there:
                     raise UsageError(
                         f"The workers do not agree: {name} is {here!r} at worker {index} and {there!r} at worker 0. "
-                        "Start all with the same command but for --index, on the same text."
+                        "Start all with the same settings but for `index`, on the same text."
                     )
         return str(chief["message"])
 
     def watched(self, run: Path) -> AbstractContextManager[None]:
         return self._losses(
-            f"Continue from the last checkpoint with any number of workers: rnntk train --resume {run} --distribute "
-            "multiworker, or without --distribute on one machine. If there is no checkpoint yet, start it anew."
+            f'Continue on one machine with: rnntk train --resume {run} (with `distribute="multiworker"` on several, '
+            "as many as you like). If it has no checkpoint yet, start it anew."
         )
 
     @contextmanager
@@ -227,7 +229,7 @@ class SharedStep(TrainStep):
         # The gradients reach the optimizer added up and clipped; by itself it would add them up once more.
         if not hasattr(optimizer, "_all_reduce_sum_gradients"):
             raise TrainingError(
-                f"--distribute does not work with Keras {keras.__version__}, whose optimizers add gradients up "
+                f"`distribute` does not work with Keras {keras.__version__}, whose optimizers add gradients up "
                 "in a way this rnntk does not know. Install another Keras."
             )
         optimizer._all_reduce_sum_gradients = list

@@ -1,4 +1,4 @@
-"""The optimizers of `--optimizer`, each at Keras' own constants."""
+"""The optimizers by name, each at Keras' own constants."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class RowTask:
         count = len(images.x_train) - config.val_size
         if count < 1:
             raise DataError(
-                f"`val_size` {config.val_size} leaves no training images: there are {len(images.x_train)} in all."
+                f"`val_size={config.val_size}` leaves no training images: there are {len(images.x_train)} in all."
             )
         self.config, self.corpus = config, corpus
         height, width = images.x_train.shape[1:]

@@ -216,7 +216,7 @@ def _after_divergence(run: RunFolder, error: Diverged) -> str:
     again = f"rnntk train --init-from {shown(run.path)} --learning-rate {run.settings['learning_rate'] / 4:g}"
     advice = f"{kept} Start from its weights with {lower}, such as: {again}"
     if error.finite:
-        advice += f" Or continue all the same with: {run.resume_command} --explosion-steps 0"
+        advice += f" Or continue all the same with: rnntk train --resume {shown(run.path)} --explosion-steps 0"
     return advice
 
 

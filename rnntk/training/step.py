@@ -90,9 +90,9 @@ class _Update:
         shards: int | None,
     ) -> None:
         if clip not in CLIPS:
-            raise UsageError(f"--clip {clip} is not one of {', '.join(CLIPS)}.")
+            raise UsageError(f"`clip` must be one of {', '.join(CLIPS)}, got {clip!r}.")
         if clip != "none" and not clip_norm > 0:
-            raise UsageError(f"--clip-norm is {clip_norm}; it must be above 0.")
+            raise UsageError(f"`clip_norm` must be above 0, got {clip_norm}.")
         self.model = model
         self.optimizer = optimizer
         self.clip = clip

@@ -32,8 +32,8 @@ def take_weights(model: CharRNN, vocabulary: Vocabulary, run: RunFolder) -> None
     theirs = bool(run.record["model"].get("layer_norm", False))
     if theirs != model.layer_norm:
         raise RunError(
-            f"{misfit} it was trained with{'' if theirs else 'out'} layer normalisation. Set `layer_norm` to "
-            f"{str(theirs).lower()}, or leave it out to take that run's own."
+            f"{misfit} it was trained with{'' if theirs else 'out'} layer normalisation. Set `layer_norm={theirs}`, "
+            "or leave it out to take that run's own."
         )
     old = run.vocabulary()
     weights = run.checkpoint("last").weights()
