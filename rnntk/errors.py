@@ -7,11 +7,16 @@ A message says what happened and what to do. The command line prints it with an 
 from __future__ import annotations
 
 import difflib
+import functools
+import inspect
 import os
 import re
 import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _SETTING = re.compile(r"`([a-z_]+)(=[^`]+)?`")
 
@@ -121,6 +126,30 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """
     guess = nearest(name, choices)
     return f" Did you mean {guess!r}?" if guess else ""
+
+
+def check_keywords(function: Callable[..., Any], given: Iterable[str]) -> None:
+    """Raise `TypeError` for a wrong keyword, with the nearest right one, as Python does since 3.13.
+
+    Where `function` passes other keywords on (`**kwargs`), only those that resemble one of its own are refused.
+    """
+    known = inspect.signature(function).parameters
+    passes_on = any(p.kind is p.VAR_KEYWORD for p in known.values())
+    for name in given:
+        near = "" if name in known else did_you_mean(name, known)
+        if name not in known and (near or not passes_on):
+            raise TypeError(f"{function.__qualname__}() has no argument {name!r}.{near}")
+
+
+def naming_arguments(function: F) -> F:
+    """A decorator that checks keywords, see `check_keywords`."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **named: Any) -> Any:
+        check_keywords(function, named)
+        return function(*args, **named)
+
+    return call  # type: ignore[return-value]
 
 
 def quoted(*words: str) -> str:

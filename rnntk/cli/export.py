@@ -9,6 +9,7 @@ import click
 from rnntk.cli.console import Console, shown
 from rnntk.cli.model import chosen, model_options
 from rnntk.cli.options import PATH, console_options, option
+from rnntk.run import Run
 
 # How to open each format without rnntk.
 OPEN_WITH = {
@@ -59,15 +60,13 @@ def command(
     from rnntk.exchange import export
 
     found = chosen(run, runs_dir, corpus=corpus)
-    target = output or export.default_output(found, format)
-    export.refuse(target, format)
-    saved = found.checkpoint(checkpoint)
+    target = export.target(found, format, output)
     if export.needs_tensorflow(found, format):
         from rnntk.training import device
 
         # On the CPU: a graph traced where there is a GPU could hold cuDNN's operators, which run nowhere else.
         device.ready("cpu", None)
-    made = export.export(found, saved, format, target)
+    made = Run(found, checkpoint).export(format, target)
     console.facts(
         {
             "run": f"{shown(found.path)} at step {made.step}",

@@ -82,15 +82,13 @@ def command(
 def _finish(
     console: Console, result: Result, test: ClassifierResult, title: str, plot: Path | None
 ) -> None:
-    low, high = test.interval
     p = result.progress
     console.facts(
         {
             "run": shown(result.run.path),
             "images": title,
             "reached": f"step {p.step}, epoch {p.epoch}, {p.seconds:.0f} s of training",
-            "test": f"{100 * test.accuracy:.2f} % of {test.images:,} images right "
-            f"(95 % interval {100 * low:.2f} to {100 * high:.2f} %), loss {test.loss:.4f} nats",
+            "test": str(test),
             "confusion": "(rows: the true digit, columns: the predicted one)",
         }
     )

@@ -99,10 +99,15 @@ class Config:
     """Base of all configurations. Values are checked when one is made.
 
     Raises:
-        UsageError: a value has the wrong type, is out of range, or contradicts another.
+        UsageError: a name is unknown; a value has the wrong type, is out of range, or contradicts another.
     """
 
     group: ClassVar[str] = ""
+
+    def __new__(cls: type[C], **values: Any) -> C:
+        """Refuse an unknown keyword with the nearest right one, which a dataclass would not name."""
+        cls.check_names(values)
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
@@ -144,11 +149,12 @@ class Config:
         return cls(**merged)
 
     @classmethod
-    def check_names(cls, given: Mapping[str, Any]) -> None:
-        """Raise `UsageError` for a name that is not a field (with the nearest one)."""
+    def check_names(cls, given: Iterable[str], also: Iterable[str] = ()) -> None:
+        """Raise `UsageError` for a name that is not a field, with the nearest field or name in `also`."""
         for name in given:
             if name not in cls.names():
-                raise UsageError(f"There is no setting {name!r}.{did_you_mean(name, cls.names())}")
+                near = did_you_mean(name, [*cls.names(), *also])
+                raise UsageError(f"There is no setting {name!r}.{near}")
 
     @classmethod
     def resumable(cls) -> list[str]:

@@ -11,6 +11,14 @@ from typing import Any
 from rnntk.config.fields import Config
 from rnntk.errors import UsageError, did_you_mean
 
+# Parameters of the commands that are fields of no configuration: known in every file, of no use to Python code.
+COMMAND_ONLY = frozenset({
+    "as_json", "ascii", "check_gradients", "checkpoint", "color", "costs", "dry_run", "floors", "forget_bias",
+    "format", "greedy", "host", "html", "init_from", "interactive", "iterations", "kind", "list_all", "log",
+    "open_browser", "output", "plot", "port", "prime", "prime_file", "quiet", "report", "resume", "run", "runs",
+    "runs_dir", "smooth", "split", "terminal", "verbose", "vocab", "x", "y",
+})  # fmt: skip
+
 
 def read_config(
     path: Path,
@@ -28,7 +36,7 @@ def read_config(
         command: `train`, `sample`, ...
         known: the command's settings, with underscores.
         commands: the settings of every command, called only for a key that `command` lacks. Without it, tables and
-            keys of other commands are ignored, but a misspelt setting is refused.
+            keys of other commands, and `COMMAND_ONLY`, are ignored, but a misspelt setting is refused.
 
     Raises:
         UsageError: no such file, not TOML, an unknown table or key (with the nearest name).
@@ -43,7 +51,7 @@ def read_config(
         elif name in known:
             values[name] = value
         else:
-            others = _names_of(Config)
+            others = _names_of(Config) | COMMAND_ONLY
             if commands is not None:
                 others = {one for settings in commands.values() for one in settings()}
             guess = did_you_mean(name, others)
@@ -51,6 +59,8 @@ def read_config(
                 raise UsageError(f"{path}: {key!r} is not a setting of any command.{guess}")
     for key, value in document.get(command, {}).items():
         name = key.replace("-", "_")
+        if commands is None and name in COMMAND_ONLY:
+            continue
         if name not in known:
             where = f"{path}: {key!r} in [{command}] is not a setting of rnntk {command}."
             raise UsageError(where + did_you_mean(name, known))

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from rnntk.config import MachineConfig, ModelConfig
-from rnntk.errors import UsageError
+from rnntk.errors import UsageError, check_keywords
 from rnntk.models import cudnn, fast, seeds
 from rnntk.models.dropout import DropoutKind, any_seed, dropout
 from rnntk.models.layers import CELLS, Factors, states_per_layer
@@ -73,6 +73,11 @@ class CharRNN(keras.Model):
         >>> history.history["loss"][1] < history.history["loss"][0]
         True
     """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Refuse a wrong keyword before Python misses a right one."""
+        check_keywords(cls.__init__, kwargs)
+        return super().__new__(cls, *args, **kwargs)
 
     def __init__(
         self,

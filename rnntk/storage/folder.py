@@ -127,12 +127,8 @@ class RunFolder:
                 f"{self.path} has no checkpoint yet. If it trains now, the first comes after {every} steps; if not, it "
                 "ended before anything was saved."
             )
-        if which not in ("last", "best"):
-            if not which.isdigit() or int(which) not in steps:
-                raise RunError(
-                    f"{self.path} has no checkpoint {which!r}; it has best, last and the steps "
-                    f"{', '.join(map(str, steps))}."
-                )
+        self.check_checkpoint(which)
+        if which.isdigit():
             return read(int(which))
         damaged = []
         for step in reversed(steps):
@@ -148,6 +144,16 @@ class RunFolder:
         if which == "best" and best is not None and int(best["step"]) != found.progress.step:
             return read(int(best["step"]))
         return found
+
+    def check_checkpoint(self, which: str) -> None:
+        """Raise `RunError` if `which` is neither `last`, `best` nor the step of a checkpoint."""
+        steps = checkpoint.steps(self.checkpoints)
+        if which in ("last", "best") or (which.isdigit() and int(which) in steps):
+            return
+        raise RunError(
+            f"{self.path} has no checkpoint {which!r}; it has best, last and the steps "
+            f"{', '.join(map(str, steps)) or '(none yet)'}.{did_you_mean(which, ['best', 'last'])}"
+        )
 
     @property
     def resume_command(self) -> str:

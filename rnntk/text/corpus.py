@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T", bound=TextConfig)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Corpus:
     """A text ready to train on."""
 
@@ -31,6 +31,13 @@ class Corpus:
     card: Card | None  # of a known corpus
     prepared: Prepared
     record: dict[str, Any]  # a run's record of it, for JSON
+
+    def __repr__(self) -> str:
+        facts = self.prepared.facts
+        return (
+            f"Corpus({self.name!r}: {facts['characters']:,} characters, {facts['symbols']:,} symbols by "
+            f"{facts['preprocessor']['name']}, {facts['vocabulary_size']} different)"
+        )
 
 
 def load(

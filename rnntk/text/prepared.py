@@ -34,7 +34,7 @@ from rnntk.text.vocabulary import Vocabulary
 _AT_A_TIME = 1 << 20  # symbols decoded at a time
 
 
-@dataclass
+@dataclass(repr=False)
 class Prepared:
     """A prepared corpus, read from its folder by `Prepared.open`."""
 
@@ -46,6 +46,9 @@ class Prepared:
     # Rows (symbols, characters) before each piece of the text; None: one symbol per character.
     _index: NDArray[np.uint64] | None
     reused: bool = False  # `prepare` found it ready
+
+    def __repr__(self) -> str:
+        return f"Prepared({str(self.folder)!r}: {len(self.ids):,} symbols)"
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -35,7 +35,7 @@ NETWORK = ("cell", "layers", "units", "bidirectional", "dropout")
 log = logging.getLogger(__name__)
 
 
-class Reading:
+class PixelOrder:
     """Turns images of `shape` (H, W) into sequences of `steps` (T) vectors of `features` (F).
 
     `order` `rows` gives H steps of W inputs, `pixels` H*W steps of one, `permuted` the same in a random order that is
@@ -68,7 +68,7 @@ class Reading:
         return record
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ClassifierResult:
     """Results of a classifier on the test images.
 
@@ -87,6 +87,16 @@ class ClassifierResult:
     images: int
     logits: np.ndarray
     confusion: np.ndarray
+
+    def __repr__(self) -> str:
+        return f"ClassifierResult({self})"
+
+    def __str__(self) -> str:
+        low, high = (100 * bound for bound in self.interval)
+        return (
+            f"{100 * self.accuracy:.2f} % of {self.images:,} images right (95 % interval {low:.2f} to {high:.2f} %), "
+            f"loss {self.loss:.4f} nats"
+        )
 
 
 class RowTask:
@@ -112,7 +122,7 @@ class RowTask:
             )
         self.config, self.corpus = config, corpus
         height, width = images.x_train.shape[1:]
-        self.reading = Reading(config.order, (height, width), config.seed)
+        self.reading = PixelOrder(config.order, (height, width), config.seed)
         self._network = {name: getattr(config, name) for name in NETWORK}
         fast.check_precision(config.precision)
         self.model = RowClassifier(

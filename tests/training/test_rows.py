@@ -21,7 +21,7 @@ from rnntk.kernels import native
 from rnntk.kernels.code import Shape
 from rnntk.storage import folder
 from rnntk.training import rows
-from rnntk.training.row_task import ClassifierResult, Reading, shifted
+from rnntk.training.row_task import ClassifierResult, PixelOrder, shifted
 from rnntk.training.scores import nats, wilson
 from rnntk.training.session import Result
 
@@ -79,7 +79,7 @@ def same(one: dict[str, np.ndarray], two: dict[str, np.ndarray]) -> bool:
 
 def test_rows_and_pixels_are_the_same_numbers_in_the_same_order() -> None:
     images = pictures().x_train
-    rows, ones = (Reading(order, (SIDE, SIDE), 0) for order in ("rows", "pixels"))
+    rows, ones = (PixelOrder(order, (SIDE, SIDE), 0) for order in ("rows", "pixels"))
     assert rows(images).shape == (130, SIDE, SIDE)
     assert ones(images).shape == (130, SIDE * SIDE, 1)
     assert rows(images).dtype == np.float32
@@ -89,20 +89,20 @@ def test_rows_and_pixels_are_the_same_numbers_in_the_same_order() -> None:
 
 @given(st.integers(0, 2**32 - 1))
 def test_a_permutation_loses_no_pixel_and_belongs_to_its_seed(seed: int) -> None:
-    one = Reading("permuted", (28, 28), seed)
+    one = PixelOrder("permuted", (28, 28), seed)
     assert one.permutation is not None
     assert sorted(one.permutation) == list(range(784))
     image = np.arange(784).reshape(1, 28, 28).astype(np.uint8)
-    read = Reading("pixels", (28, 28), seed)(image)[0, one.permutation]
+    read = PixelOrder("pixels", (28, 28), seed)(image)[0, one.permutation]
     assert np.array_equal(one(image)[0], read)
-    again, other = (Reading("permuted", (28, 28), s) for s in (seed, (seed + 1) % 2**32))
+    again, other = (PixelOrder("permuted", (28, 28), s) for s in (seed, (seed + 1) % 2**32))
     assert one.to_json() == again.to_json()
     assert one.to_json()["permutation_sha256"] != other.to_json()["permutation_sha256"]
 
 
 def test_the_permutation_never_changes_between_versions() -> None:
     """A run names its permutation by the seed alone, so these numbers are part of the format."""
-    permutation = Reading("permuted", (28, 28), 0).permutation
+    permutation = PixelOrder("permuted", (28, 28), 0).permutation
     assert permutation is not None
     assert permutation[:8].tolist() == [504, 605, 628, 99, 89, 75, 534, 240]
 
@@ -234,7 +234,7 @@ def test_a_resume_keeps_the_runs_own_bounds_and_remembers_new_ones(tmp_path: Pat
 
 def test_the_run_records_how_images_were_read(tmp_path: Path) -> None:
     record = start(tmp_path / "r", order="permuted", max_steps=1, seed=5).result.run.record
-    assert record["model"].items() >= Reading("permuted", (SIDE, SIDE), 5).to_json().items()
+    assert record["model"].items() >= PixelOrder("permuted", (SIDE, SIDE), 5).to_json().items()
     assert record["model"]["features"] == 1
 
 
