@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from rnntk.errors import UsageError, did_you_mean
 
@@ -21,7 +21,7 @@ C = TypeVar("C", bound="Config")
 
 @dataclass(frozen=True)
 class Range:
-    """Valid numbers: from `low` to `high`, each excluded if `open_...`."""
+    """Valid numbers: from `low` to `high`, both included unless `open_...`."""
 
     low: float | None = None
     high: float | None = None
@@ -44,11 +44,6 @@ class Range:
             if bound is not None
         ]
         return " and ".join(parts) or "a number"
-
-
-def at_least(low: float, high: float | None = None) -> Range:
-    """Numbers from `low` to `high`, both included."""
-    return Range(low, high)
 
 
 FRACTION = Range(0, 1, open_high=True)
@@ -101,8 +96,6 @@ class Config:
     Raises:
         UsageError: a name is unknown; a value has the wrong type, is out of range, or contradicts another.
     """
-
-    group: ClassVar[str] = ""
 
     def __new__(cls: type[C], **values: Any) -> C:
         """Refuse an unknown keyword with the nearest right one, which a dataclass would not name."""
@@ -178,17 +171,14 @@ class Config:
             changed.setdefault("max_steps", None)
         return dataclasses.replace(self, **changed)
 
-    def to_json(self) -> dict[str, Any]:
-        """The fields that `run.json` stores, JSON-able."""
-        stored = [f.name for f in dataclasses.fields(self) if f.metadata["stored"]]
-        values = [(name, getattr(self, name)) for name in stored]
-        return {name: str(v) if isinstance(v, Path) else v for name, v in values}
-
-    def to_json_on_resume(self) -> dict[str, Any]:
-        """The same without the fields that a resume changes for one session only."""
-        known = fields_of(type(self))
-        kept = self.to_json().items()
-        return {k: v for k, v in kept if known[k].metadata["on_resume"] != "session"}
+    def to_json(self, *, resumed: bool = False) -> dict[str, Any]:
+        """The fields that `run.json` stores, JSON-able; if `resumed`, without those of one session only."""
+        found = {}
+        for name, f in fields_of(type(self)).items():
+            if f.metadata["stored"] and not (resumed and f.metadata["on_resume"] == "session"):
+                value = getattr(self, name)
+                found[name] = str(value) if isinstance(value, Path) else value
+        return found
 
     @classmethod
     def from_json(cls: type[C], values: Mapping[str, Any]) -> C:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from rnntk.config import MachineConfig, ModelConfig
+from rnntk.config import ModelConfig, RunConfig
 from rnntk.errors import UsageError, check_keywords
 from rnntk.models import cudnn, fast, seeds
 from rnntk.models.dropout import DropoutKind, any_seed, dropout
@@ -106,7 +106,7 @@ class CharRNN(keras.Model):
             dropout_kind=dropout_kind,
             gru_reset=gru_reset,
         )
-        MachineConfig(precision=precision)
+        RunConfig(precision=precision)
         if precision == "bfloat16" and cell == "gru" and gru_reset == "before":
             raise UsageError(
                 '`precision="bfloat16"` is not possible for a GRU with `gru_reset="before"`, which has no kernel:'

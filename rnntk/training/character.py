@@ -10,14 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnntk import __version__
-from rnntk.config import (
-    DistributeConfig,
-    ModelConfig,
-    OptimizationConfig,
-    StoppingConfig,
-    TextConfig,
-    TrainConfig,
-)
+from rnntk.config import DistributeConfig, ModelConfig, RunConfig, TextConfig, TrainConfig
 from rnntk.errors import RunError, UsageError, shown
 from rnntk.storage import folder
 from rnntk.storage.folder import RunFolder
@@ -177,10 +170,16 @@ def _join(
     from rnntk.training import distribute
 
     job = distribute.start(config)
-    names = [*ModelConfig.names(), *OptimizationConfig.names(), *StoppingConfig.names()]
+    own = (
+        "max_time",
+        "keep",
+        "log_every",
+        "histograms_every",
+        "device",
+        "threads",
+    )  # the chief's count
+    names = [name for name in (*ModelConfig.names(), *RunConfig.names()) if name not in own]
     names += ["seq_length", "optimizer", "clip", "val_fraction", "test_fraction"]
-    names += ["seed", "precision", "checkpoint_every"]
-    names.remove("max_time")  # the chief's clock counts
     facts = {
         "rnntk": __version__,
         "the text": corpus.prepared.key,

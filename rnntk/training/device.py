@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rnntk import display
-from rnntk.config import MachineConfig
+from rnntk.config import RunConfig
 from rnntk.errors import UsageError
 
 
@@ -80,7 +80,7 @@ def ready(device: str, threads: int | None) -> str:
     return "gpu" if gpus and device != "cpu" else "cpu"
 
 
-def modules(config: MachineConfig, *names: str) -> list[Any]:
+def modules(config: RunConfig, *names: str) -> list[Any]:
     """Modules of `rnntk.training` that need TensorFlow, imported once it knows its device and threads."""
     ready(config.device, config.threads)
     return [importlib.import_module(f"rnntk.training.{name}") for name in names]

@@ -87,7 +87,7 @@ def resume(
     _warn_of_versions(run)
     progress = restore(run, task, which)
     if task.job.chief:
-        run = run.with_settings(task.config.to_json_on_resume())
+        run = run.with_settings(task.config.to_json(resumed=True))
     log.info(f"Continuing {shown(run.path)} at step {progress.step}.")
     return train(run, task, progress, quiet=quiet, extra=extra)
 
