@@ -76,7 +76,7 @@ def command(
             result, test = rows.start(config, data, path, quiet=console.quiet)
     if plot is not None:
         mistakes.draw(plot, data.images.x_test, data.images.y_test, test.logits)
-    _finish(console, result, test, data.title, plot)
+    _finish(console, result, test, data.card.title, plot)
 
 
 def _finish(

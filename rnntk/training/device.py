@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import platform
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from rnntk import display
 from rnntk.config import RunConfig
+from rnntk.cores import available_cores
 from rnntk.errors import UsageError
+
+_cores: int | None = None  # that `ready` gave TensorFlow
 
 
 def import_tensorflow() -> Any:
@@ -36,7 +39,7 @@ def import_tensorflow() -> Any:
     return tf
 
 
-@contextmanager
+@contextlib.contextmanager
 def _without_stderr() -> Iterator[None]:
     sys.stderr.flush()
     try:
@@ -66,9 +69,7 @@ def ready(device: str, threads: int | None) -> str:
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     tf = import_tensorflow()
-    from rnntk.training import threads as pools
-
-    pools.configure(threads)
+    set_threads(threads)
     gpus = tf.config.list_physical_devices("GPU")
     if device == "gpu" and not gpus:
         raise UsageError(
@@ -78,6 +79,31 @@ def ready(device: str, threads: int | None) -> str:
     if device == "cpu" and gpus:
         tf.config.set_visible_devices([], "GPU")
     return "gpu" if gpus and device != "cpu" else "cpu"
+
+
+def set_threads(threads: int | None) -> None:
+    """Give TensorFlow one thread per core (all that this process may use for None), each running whole operations.
+
+    The training step is cut into one shard of batch rows per core (`inter_op`); no operation is cut (`intra_op`).
+    """
+    import tensorflow as tf
+
+    global _cores
+    _cores = available_cores() if threads is None else threads
+    pools = tf.config.threading
+    current = pools.get_intra_op_parallelism_threads(), pools.get_inter_op_parallelism_threads()
+    if current != (1, _cores):
+        # Once TensorFlow has computed anything, its own pools stay as they are; the shards follow all the same.
+        with contextlib.suppress(RuntimeError):
+            pools.set_intra_op_parallelism_threads(1)
+            pools.set_inter_op_parallelism_threads(_cores)
+
+
+def shards() -> int:
+    """Number of shards of batch rows in a step: one per core, one on a GPU."""
+    import tensorflow as tf
+
+    return 1 if tf.config.list_logical_devices("GPU") else _cores or available_cores()
 
 
 def modules(config: RunConfig, *names: str) -> list[Any]:

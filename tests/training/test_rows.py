@@ -14,15 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnntk.config import MnistConfig
+from rnntk.corpora import registry
 from rnntk.corpora.images import ImageSet
+from rnntk.decoding.strategies import surprisal
 from rnntk.errors import RunError, UsageError
 from rnntk.files import write_json
 from rnntk.kernels import native
 from rnntk.kernels.code import Shape
 from rnntk.storage import folder
 from rnntk.training import rows
-from rnntk.training.row_task import ClassifierResult, PixelOrder, shifted
-from rnntk.training.scores import nats, wilson
+from rnntk.training.row_task import ClassifierResult, PixelOrder, shifted, wilson
 from rnntk.training.session import Result
 
 SIDE = 6
@@ -41,6 +42,7 @@ def pictures(seed: int = 0, count: int = 130) -> ImageSet:
 
 
 CORPUS = {"name": "bars", "sha256": "0" * 64}
+CARD = registry.load_card("digits")
 
 
 class Outcome(NamedTuple):
@@ -57,12 +59,12 @@ def start(path: Path, images: ImageSet | None = None, **changes: Any) -> Outcome
         "learning_rate": 0.01,
         **changes,
     }
-    data = rows.Images(images or pictures(), CORPUS, "bars")
+    data = rows.Images(images or pictures(), CORPUS, CARD)
     return Outcome(*rows.start(MnistConfig(**values), data, path, quiet=True))
 
 
 def resume(path: Path, images: ImageSet | None = None, **changes: Any) -> Outcome:
-    data = rows.Images(images or pictures(), CORPUS, "bars")
+    data = rows.Images(images or pictures(), CORPUS, CARD)
     return Outcome(*rows.resume(folder.open_run(path), changes, data, quiet=True))
 
 
@@ -143,7 +145,9 @@ def test_it_learns_and_says_how_well(tmp_path: Path) -> None:
     assert outcome.test.confusion.sum() == outcome.test.images == 130
     assert np.trace(outcome.test.confusion) == round(outcome.test.accuracy * 130)
     assert outcome.test.confusion.sum(axis=1).tolist() == np.bincount(pictures().y_test).tolist()
-    assert outcome.test.loss == pytest.approx(nats(outcome.test.logits, pictures().y_test).mean())
+    assert outcome.test.loss == pytest.approx(
+        surprisal(outcome.test.logits, pictures().y_test).mean()
+    )
     lines = [json.loads(line) for line in (tmp_path / "r/metrics.jsonl").read_text().splitlines()]
     assert all({"loss", "accuracy", "grad_norm"} <= line.keys() for line in lines)
     assert [line["step"] for line in lines if "val_loss" in line] == list(range(5, 151, 5))
@@ -215,7 +219,7 @@ def test_a_finished_run_says_so_and_goes_on_with_more(tmp_path: Path) -> None:
 def test_other_images_and_another_permutation_are_refused(tmp_path: Path) -> None:
     run = start(tmp_path / "r", order="permuted", max_steps=1).result.run
     with pytest.raises(RunError, match="trained on other images"):
-        rows.resume(run, {}, rows.Images(pictures(), {**CORPUS, "sha256": "1" * 64}, "bars"))
+        rows.resume(run, {}, rows.Images(pictures(), {**CORPUS, "sha256": "1" * 64}, CARD))
     record = json.loads((run.path / "run.json").read_text())
     record["model"]["permutation_sha256"] = "0" * 64
     write_json(run.path / "run.json", record)
