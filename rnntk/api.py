@@ -48,9 +48,6 @@ def train(
         quiet: show no progress.
         settings: fields of `TrainConfig`: corpus, units, layers, epochs, max_time, ...
 
-    Returns:
-        The trained run.
-
     Raises:
         UsageError: a setting is unknown or wrong.
         CorpusError, DataError, EncodingError: the text is unavailable or cannot be used.
@@ -89,12 +86,11 @@ def resume(
     quiet: bool = False,
     **changes: Any,
 ) -> Run:
-    """Continue a run exactly from its last checkpoint, as `rnntk train --resume` does.
+    """Continue a run, its folder or its name in `runs/`, exactly from its last checkpoint.
 
     Args:
-        run: a run, its folder, or its name in `runs/`.
-        callbacks: Keras callbacks.
-        quiet: show no progress.
+        run: the run.
+        callbacks, quiet: as for `train`.
         changes: settings that may change: epochs, max_steps, max_time, patience, sample_every, threads, and
             where the text is now.
 
@@ -131,15 +127,8 @@ def train_mnist(
 ) -> Run:
     """Train a classifier on images, one row per step, and test it, as `rnntk mnist` does.
 
-    Args:
-        config: a TOML file, the name of one that comes with rnntk ("mnist_best"), or a `MnistConfig`.
-        run: the new run folder; by default `runs/mnist-<n>`.
-        callbacks: Keras callbacks, called after rnntk's own.
-        quiet: show no progress.
-        settings: fields of `MnistConfig`: data, bidirectional, units, epochs, ...
-
-    Returns:
-        The trained run; its `test` holds accuracy, interval, loss and confusion matrix.
+    The run's `test` holds accuracy, interval, loss and confusion matrix. `settings` are fields of `MnistConfig`: data,
+    bidirectional, units, epochs, ...; all else is as for `train`.
 
     Example:
         >>> run = rnntk.train_mnist(data="digits", units=8, max_steps=5, quiet=True)
@@ -187,12 +176,8 @@ def prepare(
 def load(run: str | Path, checkpoint: str | int = "last") -> Run:
     """A run, by its folder or by its name in `runs/`.
 
-    Args:
-        run: the folder, or the name.
-        checkpoint: whose weights to use: "last", "best" (lowest validation loss) or a step.
-
-    Raises:
-        RunError: there is no such run (with the nearest name) or checkpoint, or it is damaged.
+    `checkpoint` says whose weights to use: "last", "best" (lowest validation loss) or a step. Raises `RunError` if
+    there is no such run (with the nearest name) or checkpoint, or it is damaged.
 
     Example:
         >>> rnntk.load("my-run").name

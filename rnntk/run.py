@@ -108,23 +108,15 @@ class Run:
         seed: int | None = None,
         **settings: Any,
     ) -> Iterator[str]:
-        """The text of `sample`, as an iterator of strings: each piece as soon as it is certain.
-
-        Args and errors as for `sample`.
-        """
+        """The text of `sample`, as an iterator of strings: each piece as soon as it is certain."""
         return self.model.stream(prompt, length=length, seed=seed, echo=True, **settings)
 
     @naming_arguments
     def evaluate(self, text: str | None = None, *, on_unknown: str = "error") -> Evaluation:
-        """Loss, bits per character and perplexity on a text.
+        """Loss, bits per character and perplexity on a text, by default the run's held-out validation text.
 
-        Args:
-            text: any text; the run's held-out validation text by default.
-            on_unknown: "error", or "skip" to leave out characters that the model does not know.
-
-        Raises:
-            DataError: the text has fewer than two symbols, or characters that the model does not know.
-            UsageError: no text is given and the run holds none out.
+        `on_unknown="skip"` leaves out characters that the model does not know; else they raise `DataError`, as does a
+        text of fewer than two symbols. Raises `UsageError` if no text is given and the run holds none out.
         """
         if text is not None:
             return self.model.evaluate(text, on_unknown=on_unknown)
@@ -159,12 +151,11 @@ class Run:
 
     @naming_arguments
     def plot(self, y: str = "loss", *, x: str = "steps", log: bool = False) -> Figure:
-        """A Matplotlib figure of a learning curve.
+        """A Matplotlib figure of a learning curve, with `log=True` on a logarithmic y axis.
 
         Args:
             y: "loss", "bits", "perplexity", "accuracy", "grad_norm", "learning_rate" or "rate".
             x: "steps" or "time".
-            log: whether y is on a logarithmic scale.
 
         Raises:
             UsageError: no such quantity, or the run has none of it.
@@ -188,8 +179,7 @@ class Run:
     def model(self) -> LanguageModel:
         """Weights, vocabulary and preprocessor, ready to generate and evaluate; without TensorFlow.
 
-        Raises:
-            RunError: the run is not a character model, or has no whole checkpoint.
+        Raises `RunError` if the run is not a character model, or has no whole checkpoint.
         """
         if self._model is None:
             from rnntk.decoding.language_model import LanguageModel

@@ -42,9 +42,7 @@ def chosen(
 ) -> RunFolder:
     """The run a user means: a folder, a name in `runs_dir`, or the latest there of this kind and on this corpus.
 
-    Raises:
-        RunError: there is none, or it cannot be read.
-        UsageError: a run is named, and --corpus typed that it is not on.
+    Raises `RunError` if there is none, or it cannot be read; `UsageError` if it is not on the corpus that was typed.
     """
     from rnntk.storage import folder
 

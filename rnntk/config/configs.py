@@ -184,9 +184,7 @@ class DistributeConfig(Config):
         metavar="HOST:PORT,...",
     )
     index: int | None = of_session(
-        None,
-        "With `workers`: which of them this process is, from 0; 0 writes the run.",
-        Range(0),
+        None, "With `workers`: which of them this process is, from 0; 0 writes the run.", Range(0)
     )
 
     def check_together(self) -> None:
@@ -324,9 +322,7 @@ class SampleConfig(Config):
     num: int = setting(1, "How many texts to generate.", Range(1, 100_000))
     stop: str | None = setting(None, "End a text where this appears.")
     seed: int | None = setting(
-        None,
-        "Same seed, same text.  [default: a new one each time, printed]",
-        Range(0, 2**32 - 1),
+        None, "Same seed, same text.  [default: a new one each time, printed]", Range(0, 2**32 - 1)
     )
     on_unknown: str = setting(
         "error", "Characters of the prompt that the model does not know.", ("error", "skip")

@@ -93,8 +93,7 @@ def typed_setting(name: str, value: Any) -> list[str]:
 class Config:
     """Base of all configurations. Values are checked when one is made.
 
-    Raises:
-        UsageError: a name is unknown; a value has the wrong type, is out of range, or contradicts another.
+    Raises `UsageError` if a name is unknown, or a value has the wrong type, is out of range or contradicts another.
     """
 
     def __new__(cls: type[C], **values: Any) -> C:
@@ -130,10 +129,7 @@ class Config:
 
         Args:
             given: the user's values; on the command line, flags over environment over configuration file.
-            defaults: layers below it, strongest first, over the fields' own defaults.
-
-        Raises:
-            UsageError: an unknown name (with the nearest one), or see the class.
+            defaults: layers below it, strongest first, over the fields' own defaults; unknown names are ignored.
         """
         cls.check_names(given)
         merged: dict[str, Any] = {}
@@ -157,8 +153,7 @@ class Config:
     def resumed(self: C, changes: Mapping[str, Any]) -> C:
         """The configuration of a run that continues with some fields changed; new `epochs` lift an older step limit.
 
-        Raises:
-            UsageError: a resume may not change one of the fields.
+        Raises `UsageError` if a resume may not change one of the fields.
         """
         allowed = self.resumable()
         if fixed := sorted(set(changes) - set(allowed)):
@@ -221,8 +216,7 @@ _TYPE_NAMES = {
 def checked(kind: type[Config], name: str, value: Any) -> Any:
     """A value of a field, converted to the field's type where nothing is lost.
 
-    Raises:
-        ValueError: the type or the value is wrong; the message follows the field's name.
+    Raises `ValueError` if the type or the value is wrong; the message follows the field's name.
     """
     bare, optional, many = hints(kind)[name]
     metadata = fields_of(kind)[name].metadata

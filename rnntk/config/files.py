@@ -38,8 +38,7 @@ def read_config(
         commands: the settings of every command, called only for a key that `command` lacks. Without it, tables and
             keys of other commands, and `COMMAND_ONLY`, are ignored, but a misspelt setting is refused.
 
-    Raises:
-        UsageError: no such file, not TOML, an unknown table or key (with the nearest name).
+    Raises `UsageError`: no such file, not TOML, an unknown table or key (with the nearest name).
     """
     document = read_toml(path)
     values: dict[str, Any] = {}
@@ -74,11 +73,7 @@ def _names_of(kind: type[Config]) -> set[str]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file as a dictionary.
-
-    Raises:
-        UsageError: the file is missing, or not TOML (with the line).
-    """
+    """A TOML file as a dictionary. Raises `UsageError` if it is missing, or not TOML (with the line)."""
     # Here, because most commands read no file and should not wait for the parser.
     if sys.version_info >= (3, 11):
         import tomllib
@@ -109,8 +104,7 @@ def line_of(path: Path, key: str) -> int | None:
 def find_config(path: Path) -> Path:
     """The path itself, else the shipped config of this name, with or without `configs/` and `.toml`.
 
-    Raises:
-        UsageError: neither exists (with the nearest name).
+    Raises `UsageError` if neither exists (with the nearest name).
     """
     # A pipe is as good as a file.
     if path.exists() and not path.is_dir():

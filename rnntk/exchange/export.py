@@ -49,8 +49,7 @@ def needs_tensorflow(run: RunFolder, format: str) -> bool:
 def target(run: RunFolder, format: str, path: str | Path | None = None) -> Path:
     """Path of a new export: `path`, else `linux_kernel-1.keras` or `linux_kernel-1-savedmodel` in the working folder.
 
-    Raises:
-        UsageError: the format is unknown, the path exists or has the wrong suffix.
+    Raises `UsageError` if the format is unknown, or the path exists or has the wrong suffix.
     """
     if format not in FORMATS:
         raise UsageError(
@@ -77,12 +76,6 @@ def sidecar_of(output: Path) -> Path:
 
 def export(run: RunFolder, saved: Checkpoint, format: str, output: Path) -> Exported:
     """Write one checkpoint's network, load it again and compare it with the run's own; only then it appears.
-
-    Args:
-        run: of either kind.
-        saved: the checkpoint.
-        format: one of `FORMATS`.
-        output: see `target`.
 
     Raises:
         UsageError: see `target`.

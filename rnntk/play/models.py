@@ -52,8 +52,7 @@ class Models:
     def get(self, step: int | None = None) -> LanguageModel:
         """The model at a step; the one the page was opened with for None.
 
-        Raises:
-            RunError: there is no such checkpoint, or it is damaged.
+        Raises `RunError` if there is no such checkpoint, or it is damaged.
         """
         found = self.loaded(step)
         if found is None:

@@ -39,9 +39,7 @@ def pieces(
 class Stream:
     """A text being generated, read in the event loop that made it.
 
-    Attributes:
-        fresh: it has had no turn yet.
-        error: the exception that ended the text early, if any.
+    `fresh` says that it has had no turn yet; `error` is the exception that ended it early, if any.
     """
 
     def __init__(self, source: Iterator[Piece | None], scheduler: Scheduler) -> None:

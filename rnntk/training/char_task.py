@@ -31,11 +31,8 @@ VALIDATION_PIECE = 1000
 class CharTask:
     """A character model on the `split` of a text; recurrent states are carried within an epoch.
 
-    TensorFlow must be set up (`device.ready`).
-
-    Raises:
-        DataError: the training part is shorter than one batch.
-        UsageError: the job has more replicas than there are batch rows.
+    TensorFlow must be set up (`device.ready`). Raises `DataError` if the training part is shorter than one batch,
+    `UsageError` if the job has more replicas than there are batch rows.
     """
 
     kind = folder.CHAR_RNN

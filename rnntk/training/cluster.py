@@ -32,8 +32,7 @@ class Cluster:
 def find(workers: str | None, index: int | None) -> Cluster:
     """The cluster described by the user (`workers`: addresses joined by commas; `index`) or by `TF_CONFIG`.
 
-    Raises:
-        UsageError: neither is there, something is malformed, or the two contradict each other.
+    Raises `UsageError` if neither is there, something is malformed, or the two contradict each other.
     """
     stated = os.environ.get(VARIABLE)
     if workers is None:
@@ -59,12 +58,9 @@ def find(workers: str | None, index: int | None) -> Cluster:
 
 
 def from_tf_config(text: str) -> Cluster:
-    """The cluster of a `TF_CONFIG`; a `chief` comes before the `worker`s.
+    """The cluster of a `TF_CONFIG`; a `chief` comes before the `worker`s. Raises `UsageError` if it is malformed.
 
     Source: https://www.tensorflow.org/guide/distributed_training#setting_up_the_tf_config_environment_variable
-
-    Raises:
-        UsageError: not JSON, incomplete, or another kind of job.
     """
     try:
         config = json.loads(text)

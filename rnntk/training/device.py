@@ -60,11 +60,7 @@ def _without_stderr() -> Iterator[None]:
 def ready(device: str, threads: int | None) -> str:
     """Import TensorFlow, choose the device (`auto`, `cpu` or `gpu`) and the number of threads (None for all cores).
 
-    Returns:
-        The device that computes, `cpu` or `gpu`.
-
-    Raises:
-        UsageError: a GPU was asked for and there is none.
+    Returns the device that computes, `cpu` or `gpu`. Raises `UsageError` if a GPU was asked for and there is none.
     """
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"

@@ -46,9 +46,8 @@ class WorkerLost(TrainingError):
 def start(settings: DistributeConfig) -> Job:
     """The job of this configuration; waits for all its processes. TensorFlow must not have computed anything yet.
 
-    Raises:
-        UsageError: the cluster is not described, or wrongly.
-        TrainingError: this process cannot listen at its address, or the others do not come.
+    Raises `UsageError` if the cluster is not described, or wrongly; `TrainingError` if this process cannot listen at
+    its address, or the others do not come.
     """
     if settings.distribute == "none":
         return ALONE
@@ -125,11 +124,7 @@ class SharedJob(Job):
         return SharedStep(self, model, optimizer, batch_size, **clipping)
 
     def rows(self, batch_size: int) -> list[slice]:
-        """Batch rows of each replica of this process, in order.
-
-        Raises:
-            UsageError: a replica would have none.
-        """
+        """Batch rows of each replica of this process, in order. Raises `UsageError` if a replica would have none."""
         if batch_size < self.replicas:
             raise UsageError(
                 f"`batch_size={batch_size}` is less than the {self.replicas} replicas, and each needs a row. Raise it "
@@ -213,8 +208,7 @@ class SharedJob(Job):
 class SharedStep(TrainStep):
     """A `TrainStep` of all batch rows, whose rows are shared by a job's replicas; states stay where their rows are.
 
-    Raises:
-        UsageError: there are fewer rows than replicas.
+    Raises `UsageError` if there are fewer rows than replicas.
     """
 
     def __init__(

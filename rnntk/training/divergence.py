@@ -19,11 +19,9 @@ FACTOR = 2.0
 
 
 class Diverged(TrainingError):
-    """Training diverged; the checkpoints are from before.
+    """Training diverged; `good_until` is the last step whose checkpoint can be trusted.
 
-    Attributes:
-        good_until: last step whose checkpoint can be trusted.
-        finite: whether everything is still finite, so that training could continue.
+    `finite` says whether everything is still finite, so that training could continue.
     """
 
     def __init__(self, message: str, good_until: int, *, finite: bool = False) -> None:
@@ -59,16 +57,9 @@ def check_weights(arrays: Mapping[str, np.ndarray], step: int) -> None:
 
 
 def count_high(progress: Progress, loss: float, uniform_loss: float, most: int) -> None:
-    """Count the steps in a row whose loss is above `FACTOR` times the uniform one, in `progress.high_steps`.
+    """Count in `progress.high_steps` the steps in a row whose loss, in nats, is above `FACTOR` times ln V.
 
-    Args:
-        progress: after the step.
-        loss: of the step, in nats.
-        uniform_loss: ln V nats.
-        most: steps that are too many; 0 disables the check.
-
-    Raises:
-        Diverged: that many steps in a row were above.
+    Raises `Diverged` after `most` such steps in a row; 0 disables the check.
     """
     limit = FACTOR * uniform_loss
     if not most:

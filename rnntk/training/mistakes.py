@@ -31,19 +31,10 @@ def check_path(path: Path) -> None:
 def draw(path: Path, images: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> int:
     """Draw the worst mistakes, highest loss first; without mistakes, the images the network was least sure of.
 
-    Each caption gives the true and the predicted digit with their probabilities.
+    Each caption gives the true and the predicted digit with their probabilities. `images` is `(N, H, W)` uint8,
+    `labels` `(N,)`, `logits` `(N, classes)`; the suffix of `path` sets the format.
 
-    Args:
-        path: the picture; its suffix sets the format.
-        images: `(N, H, W)` uint8.
-        labels: `(N,)`.
-        logits: `(N, classes)`.
-
-    Returns:
-        Number of mistakes among the images drawn.
-
-    Raises:
-        DataError: the file cannot be written.
+    Returns the number of mistakes drawn. Raises `DataError` if the file cannot be written.
     """
     logs = log_softmax(logits)
     named = logits.argmax(axis=1)

@@ -10,11 +10,7 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable("rnntk")
 class Adam(keras.optimizers.Adam):
-    """Keras' Adam (Kingma and Ba, 2015), a variable's update as one operation.
-
-    The same formula on the same slots; what Keras writes as ten passes over the memory, TensorFlow's
-    own kernel does in one.
-    """
+    """Keras' Adam (Kingma and Ba, 2015), with TensorFlow's own kernel for a variable's update: one pass, not ten."""
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         """Update all variables; as in Keras."""
@@ -43,11 +39,7 @@ class Adam(keras.optimizers.Adam):
 
 
 class Rate:
-    """Tells an optimizer its learning rate, when it has changed: TensorFlow takes a third of a millisecond for it.
-
-    Args:
-        optimizer: which nobody else tells.
-    """
+    """Sets an optimizer's learning rate when it has changed: TensorFlow takes a third of a millisecond for it."""
 
     def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
         self._optimizer = optimizer
