@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from rnntk.cli.console import SCHEMA_VERSION, Bar, Console, shown
+from rnntk.cli.console import SCHEMA_VERSION, Console, progress_bar, shown
 from rnntk.cli.model import load, model_options
 from rnntk.cli.options import FILE, config_options, console_options, option
 from rnntk.config import TextConfig
@@ -134,7 +134,7 @@ def _measure(
     places = {"data_dir": values["data_dir"], "offline": values["offline"]}
     parts = model.run.record["corpus"].get("split")
     prepared = None
-    with Bar(console, "reading", " symbols") as bar:
+    with progress_bar(console, "reading", " symbols") as bar:
         if values["input"]:
             name = ", ".join("standard input" if p == "-" else p for p in values["input"])
             reading = {k: values[k] for k in ("input", "glob", "encoding", "errors")}

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from rnntk import config
-from rnntk.cli.console import Bar, Console
+from rnntk.cli.console import Console, progress_bar
 from rnntk.cli.options import PATH, config_options, console_options, given_values, option
 from rnntk.config import TextConfig
 from rnntk.errors import quoted, rendered
@@ -47,7 +47,7 @@ def command(
     from rnntk.text.inputs import is_stream
 
     given = given_values(ctx, "output", "list_all")
-    with Bar(console, "preparing") as bar:
+    with progress_bar(console, "preparing") as bar:
         settings, found = corpus.load(
             TextConfig, given, command="prep", output=output, progress=bar
         )

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnntk import duration
-from rnntk.cli.console import Bar, Console, shown
+from rnntk.cli.console import Console, progress_bar, shown
+from rnntk.cli.model import chosen
 from rnntk.cli.options import (
     LATEST_RUN,
     PATH,
@@ -83,7 +84,7 @@ def command(
         folder.refuse_existing(run)
     source = folder.find(runs_dir, init_from) if init_from is not None else None
     settings = given_values(ctx, "run", "runs_dir", "init_from", "dry_run")
-    with Bar(console, "preparing") as bar:
+    with progress_bar(console, "preparing") as bar:
         config, corpus = character.load(settings, source, progress=bar)
     if dry_run or config.distribute != "none":
         run = run or folder.next_path(runs_dir, corpus.name)  # of a job only the chief makes it
@@ -99,11 +100,8 @@ def chosen_for_resume(
     runs_dir: Path, resume: str, kind: str, corpus: str | None = None
 ) -> RunFolder:
     """The run to continue: by path or name, else the latest of this kind, and on this corpus."""
-    from rnntk.storage import folder
-
-    if resume == LATEST_RUN:
-        return folder.latest(runs_dir, kind=kind, corpus=corpus)
-    found = folder.find(runs_dir, Path(resume))
+    run = None if resume == LATEST_RUN else Path(resume)
+    found = chosen(run, runs_dir, kind=kind, corpus=corpus)
     if found.kind != kind:
         raise UsageError(
             f"{shown(found.path)} is a {found.kind}; continue it with: {found.resume_command}"

@@ -26,10 +26,7 @@ class TextConfig(Config):
 
     corpus: str | None = setting(None, "A corpus, or a card of your own (.toml).", metavar="NAME")
     input: tuple[str, ...] = setting(
-        (),
-        "A text file or folder of your own; may be given several times; - is stdin.",
-        metavar="PATH",
-        on_resume="kept",
+        (), "A text file or folder; can be repeated; - is stdin.", metavar="PATH", on_resume="kept"
     )
     glob: str = setting("*.txt", "Which files of an input folder are read.", metavar="PATTERN")
     preprocessor: str | None = setting(
@@ -41,9 +38,7 @@ class TextConfig(Config):
     encoding: str | None = setting(
         None, "The text's encoding.  [default: the corpus' own, else detected]", metavar="NAME"
     )
-    errors: str = setting(
-        "strict", "Undecodable bytes: fail, or use U+FFFD.", ("strict", "replace")
-    )
+    errors: str = setting("strict", "Undecodable bytes: error, or U+FFFD.", ("strict", "replace"))
     newline: str = setting("keep", "Line ends: keep, or turn CRLF and CR into LF.", ("keep", "lf"))
     normalize: bool = setting(False, "Recompose conjoining jamo (NFD Hangul) into syllables.")
     min_count: int = setting(1, "Symbols rarer than this become the unknown symbol.", Range(1))
@@ -86,9 +81,7 @@ class ModelConfig(Config):
     embedding: int = setting(128, "Width of the symbol embedding.", Range(1, 65536))
     dropout: float = setting(0.0, "Fraction of each layer's outputs dropped in training.", FRACTION)
     dropout_kind: str = setting(
-        "element",
-        "A new dropout mask at every time step, or one per sequence.",
-        ("element", "sequence"),
+        "element", "A dropout mask per time step, or one per sequence.", ("element", "sequence")
     )
     layer_norm: bool = setting(False, "Normalise each layer's outputs over its units.")
     gru_reset: str = setting(
@@ -118,15 +111,9 @@ class RunConfig(Config):
     clip_norm: float = setting(5.0, "Threshold of gradient clipping.", POSITIVE)
 
     epochs: int = setting(50, "Passes over the text.", Range(1), on_resume="kept")
-    max_steps: int | None = setting(
-        None, "Stop after this many steps in all.", Range(1), on_resume="kept"
-    )
+    max_steps: int | None = setting(None, "Stop after N steps in all.", Range(1), on_resume="kept")
     max_time: float | None = of_session(
-        None,
-        "Stop after this long: 90s, 2m, 1h30m.",
-        POSITIVE,
-        metavar="TIME",
-        parse=duration.parse,
+        None, "Stop after a time: 90s, 2m, 1h30m.", POSITIVE, metavar="TIME", parse=duration.parse
     )
     val_every: int | None = setting(
         None, "Validate every N steps.  [default: after every epoch]", Range(1)
@@ -141,9 +128,7 @@ class RunConfig(Config):
         on_resume="kept",
     )
 
-    checkpoint_every: int = setting(
-        500, "Save a checkpoint every N steps, and at the end.", Range(1)
-    )
+    checkpoint_every: int = setting(500, "Checkpoint every N steps, and at the end.", Range(1))
     keep: int = setting(3, "Checkpoints kept beside the best.", Range(1))
     log_every: int = setting(100, "Without a terminal, print a line every N steps.", Range(1))
     histograms_every: int = setting(
@@ -153,9 +138,7 @@ class RunConfig(Config):
     seed: int = setting(0, "Seed of every random choice.", Range(0, 2**32 - 1))
     device: str = setting("auto", "Device to train on.", ("auto", "cpu", "gpu"))
     precision: str = setting(
-        "float32",
-        "Arithmetic of the large products; weights stay float32.",
-        ("float32", "bfloat16"),
+        "float32", "Arithmetic of large products; weights stay float32.", ("float32", "bfloat16")
     )
     threads: int | None = setting(
         None, "Cores to use.  [default: all]", Range(1), on_resume="session"
@@ -251,9 +234,7 @@ class MnistConfig(RunConfig):
     """
 
     data: str | None = setting(
-        None,
-        "Images.  [default: mnist, else digits, which rnntk draws itself]",
-        ("mnist", "digits"),
+        None, "Images.  [default: mnist, else digits, drawn by rnntk]", ("mnist", "digits")
     )
     order: str = setting(
         "rows",
@@ -303,15 +284,10 @@ class SampleConfig(Config):
         metavar="P",
     )
     min_p: float | None = setting(
-        None,
-        "Sample from the symbols at least P times as likely as the likeliest.",
-        Range(0, 1),
-        metavar="P",
+        None, "Drop symbols less than P times as likely as the likeliest.", Range(0, 1), metavar="P"
     )
     beam: int | None = setting(
-        None,
-        "Search for the likeliest text with a beam of N instead of sampling.",
-        Range(1, 10_000),
+        None, "Search for the likeliest text with a beam of N, without sampling.", Range(1, 10_000)
     )
     beam_alpha: float = setting(
         1.0, "With `beam` and `stop`: 0 favours short texts, above 1 long ones.", Range(0)
