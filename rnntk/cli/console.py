@@ -86,7 +86,6 @@ class _Notes(logging.Handler):
     """Prints log records as notes on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one."""
         click.echo(rendered(self.format(record), flag), err=True)
 
 

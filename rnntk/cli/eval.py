@@ -127,7 +127,6 @@ def command(
 def _measure(
     console: Console, model: LanguageModel, split: str | None, values: dict[str, Any]
 ) -> tuple[str, Evaluation, Baselines | None]:
-    """Name of the text, its evaluation, and its baselines."""
     from rnntk.decoding import baselines, splits
     from rnntk.text import corpus
 

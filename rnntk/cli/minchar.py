@@ -81,7 +81,6 @@ def command(
 
 
 def _read(paths: tuple[str, ...], encoding: str | None) -> tuple[str, str]:
-    """Name and content of the text."""
     if not paths:
         name, text = OWN_SOURCE, Path(minchar.__file__).read_text(encoding="utf-8")
     else:

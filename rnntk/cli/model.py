@@ -29,7 +29,6 @@ def model_options(checkpoint: str, help: str) -> Callable[[F], F]:
 
 
 def load(values: Mapping[str, Any]) -> LanguageModel:
-    """The model that a command's options choose."""
     from rnntk.decoding.language_model import LanguageModel
     from rnntk.storage import folder
 

@@ -141,7 +141,6 @@ def show(ctx: click.Context, run: Path | None, runs_dir: Path, console: Console)
 
 
 def _facts(d: Details) -> list[tuple[str, str]]:
-    """Names and values, one line each."""
     s, record, p = d.summary, d.run.record, d.progress
     written = age(time.time() - s.modified)
     ago = written if written == "now" else f"{written} ago"
@@ -210,7 +209,6 @@ def _checkpoint(c: CheckpointSummary, best: dict[str, float] | None) -> str:
 
 
 def _next_commands(d: Details) -> list[str]:
-    """Commands to type next."""
     path = shown(d.run.path)
     if d.progress is None:
         return [f"{path} has no whole checkpoint, so it can be neither sampled nor resumed."]

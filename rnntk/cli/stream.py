@@ -34,7 +34,6 @@ def read(path: str, option: str) -> str:
 
 
 def not_utf8(name: str, error: UnicodeDecodeError) -> DataError:
-    """The error for text that does not decode."""
     wrong = error.object[error.start : error.end].hex(" ")
     return DataError(
         f"{name} is not UTF-8: bytes {wrong} at offset {error.start}. Convert it first, for example with iconv."

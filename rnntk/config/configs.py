@@ -57,7 +57,6 @@ class TextConfig(Config):
     )
 
     def check_together(self) -> None:
-        """One text, and an unknown symbol where rare ones are replaced."""
         if self.corpus and self.input:
             raise UsageError("`corpus` and `input` are both given; use one of them.")
         if (self.min_count > 1) != (self.unknown_symbol is not None):
@@ -171,7 +170,6 @@ class DistributeConfig(Config):
     )
 
     def check_together(self) -> None:
-        """Workers belong to multiworker."""
         for name in ("workers", "index"):
             if getattr(self, name) is not None and self.distribute != "multiworker":
                 raise UsageError(f'`{name}` needs `distribute="multiworker"`.')
@@ -213,7 +211,6 @@ class TrainConfig(DistributeConfig, RunConfig, ModelConfig, TextConfig):
     )
 
     def check_together(self) -> None:
-        """The parts fit together: some text is left to train on, and validation where it is needed."""
         TextConfig.check_together(self)
         DistributeConfig.check_together(self)
         if self.val_fraction + self.test_fraction >= 1:
@@ -259,7 +256,6 @@ class MnistConfig(RunConfig):
     offline: bool = of_session(False, "Never use the network.")
 
     def check_together(self) -> None:
-        """Validation where it is needed."""
         self.check_validation(self.val_size, "raise `val_size`.")
 
 
@@ -306,7 +302,6 @@ class SampleConfig(Config):
     raw: bool = setting(False, "Give the symbols as they are (jamo are not recomposed).")
 
     def check_together(self) -> None:
-        """Sampling and beam search each have their own settings, and memory for several texts is bounded."""
         if self.stop == "":
             raise UsageError("`stop` is empty; give the text to stop at, or leave it out.")
         if self.beam is None:

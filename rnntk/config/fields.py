@@ -120,7 +120,6 @@ class Config:
 
     @classmethod
     def names(cls) -> list[str]:
-        """Names of all fields."""
         return [f.name for f in dataclasses.fields(cls)]
 
     @classmethod
@@ -186,7 +185,6 @@ class Config:
 
 
 def fields_of(kind: type[Config]) -> dict[str, dataclasses.Field[Any]]:
-    """The fields of a configuration by name."""
     return {f.name: f for f in dataclasses.fields(kind)}
 
 

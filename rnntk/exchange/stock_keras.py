@@ -110,12 +110,10 @@ def _classifier(net: PlainNetwork) -> keras.Model:
 
 
 def write_keras(net: PlainNetwork, path: Path) -> None:
-    """Write a `.keras` file."""
     build(net).save(path)
 
 
 def run_keras(path: Path, inputs: Arrays) -> dict[str, NDArray[Any]]:
-    """Load a `.keras` file without rnntk's classes, and call it."""
     answers = _answers(keras.models.load_model(path), inputs)
     return {name: np.asarray(value) for name, value in answers.items()}
 
@@ -142,7 +140,6 @@ def write_savedmodel(net: PlainNetwork, path: Path) -> None:
 
 
 def run_savedmodel(path: Path, inputs: Arrays) -> dict[str, NDArray[Any]]:
-    """Load a SavedModel and call its signature."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(path, f"{folder}/model")
         loaded = tf.saved_model.load(f"{folder}/model")

@@ -96,7 +96,6 @@ def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None =
 
 
 def title(y: str) -> str:
-    """The title of the y axis."""
     return QUANTITIES[y].title if y in QUANTITIES else y
 
 

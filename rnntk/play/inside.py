@@ -22,7 +22,6 @@ class Traces:
         self._recent: Recent[tuple[int, bytes], Trace] = Recent(2 * limits.TRACE_BYTES, size)
 
     def get(self, model: LanguageModel, text: str) -> Trace:
-        """The trace of a text; errors as of `reading.trace`."""
         key = (model.step, hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
         return self._recent.get(key) or self._recent.put(key, reading.trace(model, text))
 

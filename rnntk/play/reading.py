@@ -45,7 +45,6 @@ class Text(EncodedText):
     counts: NDArray[np.intp]
 
     def to_json(self) -> dict[str, Any]:
-        """The text for the page."""
         return {
             "text": _SURROGATE.sub("\ufffd", self.text),
             "symbols": _SURROGATE.sub("\ufffd", self.symbols),

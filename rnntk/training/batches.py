@@ -31,7 +31,6 @@ class Batches:
         self._rows = ids[: self.symbols].reshape(batch_size, -1)  # a view, (B, n*T)
 
     def __len__(self) -> int:
-        """Batches in one epoch."""
         return self.batches
 
     def __getitem__(self, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -24,7 +24,6 @@ class Cluster:
     index: int
 
     def to_json(self) -> str:
-        """`TF_CONFIG` of this process."""
         task = {"type": "worker", "index": self.index}
         return json.dumps({"cluster": {"worker": list(self.addresses)}, "task": task})
 

@@ -109,7 +109,6 @@ def modules(config: RunConfig, *names: str) -> list[Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the packages a run depends on."""
     import keras
     import numpy as np
     import tensorflow as tf

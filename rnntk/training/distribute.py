@@ -233,7 +233,6 @@ class SharedStep(TrainStep):
     def __call__(
         self, x: Any, y: Any, states: Sequence[Any], seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, list[Any]]:
-        """Update the model once; see `TrainStep`."""
         loss, norm, wishes, new_states = self._compiled(
             self._per_replica([x[rows] for rows in self._rows]),
             self._per_replica([y[rows] for rows in self._rows]),
@@ -246,7 +245,6 @@ class SharedStep(TrainStep):
         return self._first(loss), self._first(norm), list(new_states)
 
     def put(self, ids: Any) -> Any:
-        """See `TrainStep`; each replica takes its own rows."""
         return ids
 
     def zero_states(self, batch_size: int) -> list[Any]:

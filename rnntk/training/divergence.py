@@ -36,14 +36,12 @@ def check_finite(numbers: Mapping[str, float], step: int) -> None:
     Loss and gradient belong to the weights before `step`, a validation to those after it: a checkpoint of non-finite
     weights cannot be trusted.
     """
-    for name in ("loss", "grad_norm", "val_loss"):
-        value = numbers.get(name, 0.0)
-        if not math.isfinite(value):
-            what = {"grad_norm": "gradient's norm", "val_loss": "validation loss"}.get(name, name)
+    titles = {"loss": "loss", "grad_norm": "gradient's norm", "val_loss": "validation loss"}
+    for name, title in titles.items():
+        if not math.isfinite(value := numbers.get(name, 0.0)):
             good_until = step - 1 if name == "val_loss" else step - 2
-            raise Diverged(
-                f"The {what} became {value} at step {step}: training diverged.", good_until
-            )
+            message = f"The {title} became {value} at step {step}: training diverged."
+            raise Diverged(message, good_until)
 
 
 def check_weights(arrays: Mapping[str, np.ndarray], step: int) -> None:

@@ -13,13 +13,11 @@ class Adam(keras.optimizers.Adam):
     """Keras' Adam (Kingma and Ba, 2015), with TensorFlow's own kernel for a variable's update: one pass, not ten."""
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
-        """Update all variables; as in Keras."""
         step = tf.cast(self.iterations + 1, tf.float32)
         self._powers = tf.pow(self.beta_1, step), tf.pow(self.beta_2, step)
         super().apply(grads, trainable_variables)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Update one variable, TensorFlow's own; called by `apply`."""
         if variable.dtype != "float32":
             super().update_step(gradient, variable, learning_rate)
             return
@@ -46,7 +44,6 @@ class Rate:
         self._last: float | None = None
 
     def set(self, rate: float) -> None:
-        """The rate of the next step."""
         if rate != self._last:
             self._optimizer.learning_rate.assign(rate)
             self._last = rate
@@ -61,5 +58,4 @@ OPTIMIZERS = {
 
 
 def make(name: str, learning_rate: float) -> keras.optimizers.Optimizer:
-    """The optimizer called `name`, a key of `OPTIMIZERS`."""
     return OPTIMIZERS[name](learning_rate)

@@ -27,7 +27,6 @@ def learning_rate(config: RunConfig, progress: Progress, total: int) -> float:
 
 
 def total_steps(config: RunConfig, steps_per_epoch: int) -> int:
-    """Steps of the whole run."""
     total = config.epochs * steps_per_epoch
     return total if config.max_steps is None else min(total, config.max_steps)
 

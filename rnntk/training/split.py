@@ -40,11 +40,9 @@ class Split:
 
     @classmethod
     def from_json(cls, parts: dict[str, list[int]]) -> Split:
-        """The split that `to_json` wrote."""
         return cls(parts["train"][1], parts["val"][1], parts["test"][1])
 
     def to_json(self) -> dict[str, list[int]]:
-        """The split as `run.json` keeps it."""
         return {
             "train": [0, self.train],
             "val": [self.train, self.val],
