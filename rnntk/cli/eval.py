@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from rnntk.cli.console import SCHEMA_VERSION, Console, progress_bar, shown
 from rnntk.cli.model import load, model_options
-from rnntk.cli.options import FILE, config_options, console_options, option
+from rnntk.cli.options import FILE, command_named, config_options, option
 from rnntk.config import TextConfig
 from rnntk.errors import RnntkError, UsageError
 
@@ -28,14 +28,7 @@ FIXED = (
 OWN = "this model"
 
 
-@click.command(
-    "eval",
-    epilog="""\b
-Examples:
-  rnntk eval
-  rnntk eval runs/linux_kernel-1 --split test
-  rnntk eval --input other.c --on-unknown skip --html other.html""",
-)
+@command_named("eval")
 @model_options(
     "best", "Which checkpoint of the run; best is the last one where nothing was held out."
 )
@@ -64,7 +57,6 @@ Examples:
     help="Write the report of rnntk play --report: the text shaded by surprise, as a web page.",
 )
 @config_options(TextConfig, leave_out=FIXED)
-@console_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -78,6 +70,11 @@ def command(
 
     Prints nats, bits per character and perplexity, for Hangul also bits per syllable; and what single characters,
     n-grams of the training text and xz make of the same text.
+
+    Examples:
+      rnntk eval
+      rnntk eval runs/linux_kernel-1 --split test
+      rnntk eval --input other.c --on-unknown skip --html other.html
     """
     model = load(values)
     inputs = tuple(values["input"])

@@ -8,7 +8,7 @@ import click
 
 from rnntk.cli.console import Console, shown
 from rnntk.cli.model import chosen, model_options
-from rnntk.cli.options import PATH, console_options, option
+from rnntk.cli.options import PATH, command_named, option
 from rnntk.run import Run
 
 # How to open each format without rnntk.
@@ -20,14 +20,7 @@ OPEN_WITH = {
 }
 
 
-@click.command(
-    "export",
-    epilog="""\b
-Examples:
-  rnntk export
-  rnntk export runs/linux_kernel-1 --checkpoint best --output kernel.keras
-  rnntk export runs/linux_kernel-1 --format onnx""",
-)
+@command_named("export")
 @model_options("last", "Which checkpoint of the run.")
 @option(
     "--format",
@@ -42,7 +35,6 @@ Examples:
     metavar="PATH",
     help="The file to write.  [default: the run's name, in this folder]",
 )
-@console_options
 def command(
     run: Path | None,
     corpus: str | None,
@@ -56,6 +48,11 @@ def command(
 
     The file works without rnntk. It is loaded again and compared with the run's own logits, and removed if they
     differ. A JSON file beside it holds the symbols, inputs and outputs.
+
+    Examples:
+      rnntk export
+      rnntk export runs/linux_kernel-1 --checkpoint best --output kernel.keras
+      rnntk export runs/linux_kernel-1 --format onnx
     """
     from rnntk.exchange import export
 

@@ -10,19 +10,12 @@ from click.core import ParameterSource
 
 from rnntk import config
 from rnntk.cli.console import Console, progress_bar
-from rnntk.cli.options import PATH, config_options, console_options, given_values, option
+from rnntk.cli.options import PATH, command_named, config_options, given_values, option
 from rnntk.config import TextConfig
 from rnntk.errors import quoted, rendered
 
 
-@click.command(
-    "prep",
-    epilog="""\b
-Examples:
-  rnntk prep --corpus linux_kernel
-  rnntk prep --input novel.txt --encoding cp949 --preprocessor hangul
-  rnntk prep --list""",
-)
+@command_named("prep")
 @config_options(TextConfig)
 @option("--output", type=PATH, metavar="DIR", help="Where it goes.  [default: the cache]")
 @click.option(
@@ -31,7 +24,6 @@ Examples:
     is_flag=True,
     help="List all corpora: size, licence, available here or not.",
 )
-@console_options
 @click.pass_context
 def command(
     ctx: click.Context, console: Console, output: Path | None, list_all: bool, **values: Any
@@ -39,6 +31,11 @@ def command(
     """Prepare a text: find it, detect its encoding, turn it into symbols, count them.
 
     `rnntk train` does the same by itself; this shows what it would see.
+
+    Examples:
+      rnntk prep --corpus linux_kernel
+      rnntk prep --input novel.txt --encoding cp949 --preprocessor hangul
+      rnntk prep --list
     """
     if list_all:
         _list(console, values["data_dir"])

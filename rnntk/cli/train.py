@@ -15,8 +15,8 @@ from rnntk.cli.model import chosen
 from rnntk.cli.options import (
     LATEST_RUN,
     PATH,
+    command_named,
     config_options,
-    console_options,
     given_values,
     option,
     run_options,
@@ -38,14 +38,7 @@ REASONS = {
 }
 
 
-@click.command(
-    "train",
-    epilog="""\b
-Examples:
-  rnntk train --corpus linux_kernel --max-time 2m
-  rnntk train --input novel.txt --layers 3 --units 512
-  rnntk train --resume runs/linux_kernel-1 --epochs 100""",
-)
+@command_named("train")
 @config_options(TrainConfig)
 @option(
     "--init-from",
@@ -55,7 +48,6 @@ Examples:
 )
 @option("--dry-run", is_flag=True, help="Check everything and measure a few steps; train nothing.")
 @run_options
-@console_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -71,6 +63,11 @@ def command(
 
     Without --corpus and --input it takes linux_kernel; what each corpus trains with by default is its own
     config (rnntk prep --list shows the corpora).
+
+    Examples:
+      rnntk train --corpus linux_kernel --max-time 2m
+      rnntk train --input novel.txt --layers 3 --units 512
+      rnntk train --resume runs/linux_kernel-1 --epochs 100
     """
     from rnntk.storage import folder
     from rnntk.training import character
