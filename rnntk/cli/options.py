@@ -17,7 +17,7 @@ from rnntk import config
 from rnntk.cli.console import Console
 from rnntk.cli.main import COMMANDS, load_command
 from rnntk.config import Config
-from rnntk.config.fields import checked, fields_of, hints, sentence
+from rnntk.config.fields import checked, fields_of, sentence, type_of
 from rnntk.errors import rendered
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -76,8 +76,9 @@ class FieldType(click.ParamType):
 
     def __init__(self, kind: type[Config], name: str) -> None:
         self._kind, self._field = kind, name
-        self._bare, _, self._many = hints(kind)[name]
-        self._metadata = fields_of(kind)[name].metadata
+        field = fields_of(kind)[name]
+        self._bare, _, self._many = type_of(field)
+        self._metadata = field.metadata
         self.name = {int: "N", float: "X", Path: "PATH"}.get(self._bare, "TEXT")
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
@@ -112,7 +113,7 @@ def config_options(*kinds: type[Config], leave_out: tuple[str, ...] = ()) -> Cal
 
 def _option(kind: type[Config], name: str) -> Callable[[F], F]:
     field = fields_of(kind)[name]
-    bare, _, many = hints(kind)[name]
+    bare, _, many = type_of(field)
     flag = config.flag(name)
     described: dict[str, Any] = {"default": field.default}
     described["help"] = rendered(field.metadata["help"], config.flag)

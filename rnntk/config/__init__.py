@@ -20,20 +20,7 @@ from rnntk.config.files import (
 )
 
 __all__ = [
-    "Config",
-    "DistributeConfig",
-    "MnistConfig",
-    "ModelConfig",
-    "RunConfig",
-    "SampleConfig",
-    "TextConfig",
-    "TrainConfig",
-    "corpus_settings",
-    "find_config",
-    "flag",
-    "line_of",
-    "read_config",
-    "read_toml",
-    "shipped_config",
+    "Config", "DistributeConfig", "MnistConfig", "ModelConfig", "RunConfig", "SampleConfig", "TextConfig",
+    "TrainConfig", "corpus_settings", "find_config", "flag", "line_of", "read_config", "read_toml", "shipped_config",
     "typed_setting",
-]
+]  # fmt: skip

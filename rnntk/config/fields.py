@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import types
-import typing
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,22 +187,11 @@ def fields_of(kind: type[Config]) -> dict[str, dataclasses.Field[Any]]:
     return {f.name: f for f in dataclasses.fields(kind)}
 
 
-_HINTS: dict[type, dict[str, tuple[type, bool, bool]]] = {}
-
-
-def hints(kind: type[Config]) -> dict[str, tuple[type, bool, bool]]:
-    """Of each field: its bare type, whether it may be None, and whether it is a tuple of that type."""
-    if kind in _HINTS:
-        return _HINTS[kind]
-    found = _HINTS[kind] = {}
-    for name, hint in typing.get_type_hints(kind).items():
-        parts: Iterable[Any] = [hint]
-        if typing.get_origin(hint) in (typing.Union, types.UnionType):
-            parts = typing.get_args(hint)
-        bare = next(part for part in parts if part is not type(None))
-        many = typing.get_origin(bare) is tuple
-        found[name] = (typing.get_args(bare)[0] if many else bare, type(None) in parts, many)
-    return found
+def type_of(field: dataclasses.Field[Any]) -> tuple[type, bool, bool]:
+    """A field's bare type, whether it may be None, and whether it is a tuple of that type."""
+    hint = str(field.type)  # as it is written: `str`, `int | None`, `tuple[str, ...]`
+    bare = next(one for one in _TYPE_NAMES if one.__name__ in re.findall(r"\w+", hint))
+    return bare, hint.endswith("None"), hint.startswith("tuple")
 
 
 _TYPE_NAMES = {
@@ -216,8 +204,8 @@ def checked(kind: type[Config], name: str, value: Any) -> Any:
 
     Raises `ValueError` if the type or the value is wrong; the message follows the field's name.
     """
-    bare, optional, many = hints(kind)[name]
-    metadata = fields_of(kind)[name].metadata
+    field = fields_of(kind)[name]
+    metadata, (bare, optional, many) = field.metadata, type_of(field)
     if value is None and optional:
         return None
     if many:

@@ -17,10 +17,9 @@ from rnntk.storage import folder
 from rnntk.storage.checkpoint import Progress
 from rnntk.text.corpus import Corpus
 from rnntk.training import optimizers, schedule
-from rnntk.training.batches import Batches
+from rnntk.training.batches import Batches, Split
 from rnntk.training.job import ALONE, Job
 from rnntk.training.optimizers import Rate
-from rnntk.training.split import Split
 from rnntk.training.step import EvalStep, step_seed
 
 log = logging.getLogger(__name__)

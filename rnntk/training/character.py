@@ -18,9 +18,8 @@ from rnntk.text import corpus as corpora
 from rnntk.text import inputs
 from rnntk.text.corpus import Corpus, RunText
 from rnntk.training import cluster, device, schedule
-from rnntk.training.batches import Batches
+from rnntk.training.batches import Batches, Split
 from rnntk.training.job import ALONE, Job
-from rnntk.training.split import Split
 
 if TYPE_CHECKING:
     import keras

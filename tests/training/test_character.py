@@ -21,8 +21,8 @@ from rnntk.storage import checkpoint, folder
 from rnntk.storage.folder import RunFolder
 from rnntk.text import corpus
 from rnntk.training import character
+from rnntk.training.batches import Split
 from rnntk.training.session import Result
-from rnntk.training.split import Split
 
 TEXT = "".join(f"line {i}: the quick brown fox {i * i} jumps\n" for i in range(60))  # 2,2xx symbols
 
