@@ -9,11 +9,10 @@ import click
 
 from rnntk.cli.console import Console, shown
 from rnntk.cli.options import (
-    PATH,
     command_named,
     config_options,
     given_values,
-    option,
+    path_option,
     run_options,
 )
 from rnntk.cli.train import chosen_for_resume
@@ -26,11 +25,10 @@ if TYPE_CHECKING:
 
 @command_named("mnist")
 @config_options(MnistConfig)
-@option(
+@path_option(
     "--plot",
-    type=PATH,
-    metavar="FILE",
-    help="A picture of the worst mistakes on the test images, for example mistakes.png.",
+    "FILE",
+    "A picture of the worst mistakes on the test images, for example mistakes.png.",
 )
 @run_options
 @click.pass_context

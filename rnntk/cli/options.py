@@ -69,6 +69,11 @@ PATH = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
+def path_option(flag: str, metavar: str, help: str, kind: click.Path = PATH) -> Callable[[F], F]:
+    """An option whose value is a path."""
+    return option(flag, type=kind, metavar=metavar, help=help)
+
+
 class FieldType(click.ParamType):
     """The type of a configuration's field: converts and checks as the configuration does."""
 

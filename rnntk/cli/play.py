@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rnntk.cli import stream
 from rnntk.cli.console import Console, shown
 from rnntk.cli.model import load, model_options
-from rnntk.cli.options import FILE, command_named, option, server_options
+from rnntk.cli.options import FILE, command_named, option, path_option, server_options
 from rnntk.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,11 +19,8 @@ if TYPE_CHECKING:
 @command_named("play")
 @model_options("last", "Which checkpoint the page begins with.")
 @server_options(8765)
-@option(
-    "--report",
-    type=FILE,
-    metavar="FILE",
-    help="Serve nothing: write the views of one text as one HTML file.",
+@path_option(
+    "--report", "FILE", "Serve nothing: write the views of one text as one HTML file.", FILE
 )
 @option(
     "--input",

@@ -10,14 +10,14 @@ from click.core import ParameterSource
 
 from rnntk import config
 from rnntk.cli.console import Console, progress_bar
-from rnntk.cli.options import PATH, command_named, config_options, given_values, option
+from rnntk.cli.options import command_named, config_options, given_values, path_option
 from rnntk.config import TextConfig
 from rnntk.errors import quoted, rendered
 
 
 @command_named("prep")
 @config_options(TextConfig)
-@option("--output", type=PATH, metavar="DIR", help="Where it goes.  [default: the cache]")
+@path_option("--output", "DIR", "Where it goes.  [default: the cache]")
 @click.option(
     "--list",
     "list_all",

@@ -14,11 +14,11 @@ from rnntk.cli.console import Console, progress_bar, shown
 from rnntk.cli.model import chosen
 from rnntk.cli.options import (
     LATEST_RUN,
-    PATH,
     command_named,
     config_options,
     given_values,
     option,
+    path_option,
     run_options,
 )
 from rnntk.config import TrainConfig
@@ -40,12 +40,7 @@ REASONS = {
 
 @command_named("train")
 @config_options(TrainConfig)
-@option(
-    "--init-from",
-    type=PATH,
-    metavar="RUN",
-    help="Start from the weights of this run; symbols are matched.",
-)
+@path_option("--init-from", "RUN", "Start from the weights of this run; symbols are matched.")
 @option("--dry-run", is_flag=True, help="Check everything and measure a few steps; train nothing.")
 @run_options
 @click.pass_context
