@@ -38,7 +38,7 @@ _SEQUENCE = re.compile(
     rb"(?:[\xc0-\xdf]|[\xe0-\xef][\x80-\xbf]|[\xf0-\xf7][\x80-\xbf]{2})[\x80-\xbf]"
 )
 _CESU_PAIR = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]|\xc0\x80")
-_OR_REPLACE = " Or pass --errors replace to put U+FFFD in the place of such bytes."
+_OR_REPLACE = ' Or set `errors="replace"` to put U+FFFD in the place of such bytes.'
 _EXAMPLES = "for example utf-8, cp949, euc-kr, latin-1"
 
 Decodes = Callable[[str], "EncodingError | None"]
@@ -158,7 +158,7 @@ def undecodable(
     """The error for bytes that do not decode; the message begins with `why`."""
     return EncodingError(
         f"{why}{name} does not decode as {encoding}: at byte {offset:,} stands"
-        f" {wrong[:8].hex(' ')}. Say what it is with --encoding ({_EXAMPLES}).",
+        f" {wrong[:8].hex(' ')}. Say what it is with `encoding` ({_EXAMPLES}).",
         _OR_REPLACE,
     )
 
@@ -183,7 +183,7 @@ def decide(
         if codec is None:
             guess = nearest(encoding, ["utf-8", "cp949", "euc-kr", "johab", "latin-1", "utf-16"])
             hint = f" Did you mean {guess!r}?" if guess else f" Use {_EXAMPLES}."
-            raise UsageError(f"Python knows no encoding {encoding!r} (--encoding).{hint}")
+            raise UsageError(f"`encoding` {encoding!r} is not known to Python.{hint}")
         how = f"stated by {stated_by}"
         family = re.sub("-(sig|le|be)$", "", codec.replace("_", "-"))
         if mark and mark_codec.startswith(family):
@@ -209,7 +209,7 @@ def decide(
     if error := _nearly_utf8(scan, *scan.failure):
         if errors == "strict":
             raise error
-        how = "nearly all of it is valid UTF-8, and --errors replace is given"
+        how = "nearly all of it is valid UTF-8, the rest is replaced"
         return EncodingReport("utf-8", how)
     answer = chardet.detect(bytes(scan.window))
     vote, confidence = _text_codec(answer["encoding"] or ""), answer["confidence"]
@@ -226,7 +226,7 @@ def decide(
     first = readings[0]
     if first.seen > 20 and (first.junk > 0.1 or (not spaced and 5 * first.odd > first.seen)):
         raise DataError(
-            f"{scan.name} is binary, not text. Take its bytes as they are with --preprocessor bytes."
+            f'{scan.name} is binary, not text. Take its bytes as they are with `preprocessor="bytes"`.'
         )
     return _judged(source, readings, decodes, said, errors)
 
@@ -267,7 +267,7 @@ def _with_controls(scan: Scan, decodes: Decodes) -> EncodingReport:
         signs = f"{scan.nuls:,} NUL bytes, the first at byte {scan.first_nul:,}"
     raise DataError(
         f"{scan.name} is binary, not text: it has {signs}. If it is text all the same, say which with"
-        " --encoding (for example utf-16-le), or take its bytes as they are with --preprocessor bytes."
+        ' `encoding` (for example utf-16-le), or take its bytes as they are with `preprocessor="bytes"`.'
     )
 
 
@@ -314,7 +314,7 @@ def _judged(
     if first.cjk and (failure := decodes(first.codec)):
         nearly = f"early all of it is {first.codec} ({first.language})"
         if errors == "replace":
-            return EncodingReport(first.codec, f"n{nearly}, and --errors replace is given")
+            return EncodingReport(first.codec, f"n{nearly}, the rest is replaced")
         if best is first or best.cost - first.cost > SURE:
             raise EncodingError(f"N{nearly}, but not quite. {failure.message}", failure.or_replace)
     distinct = {best.text: best}
@@ -336,7 +336,8 @@ def _judged(
         f"As {best.codec} it reads {first_sample!r}",
         *map("as {} {!r}".format, shown[1:], others),
     ]
-    use = f" If another is right, pass --encoding {' or '.join(shown[1:])}." if shown[1:] else ""
+    choices = " or ".join(map('`encoding="{}"`'.format, shown[1:]))
+    use = f" If another is right, set {choices}." if choices else ""
     doubt = f"({how}). {', '.join(samples)}.{use}"
     return EncodingReport(best.codec, how, min(confidence, 0.19), doubt=doubt)
 

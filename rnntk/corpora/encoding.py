@@ -51,7 +51,7 @@ def iter_bytes(path: Path, *, progress: Progress | None = None) -> Iterator[byte
                     progress(raw.tell())
                 yield chunk
     except FileNotFoundError as error:
-        raise DataError(f"There is no file {path}. Check the path after --input.") from error
+        raise DataError(f"There is no file {path}. Check the path.") from error
     except IsADirectoryError as error:
         raise DataError(f"{path} is a folder, not a file.") from error
     except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
@@ -74,7 +74,7 @@ def detect(
     *,
     raw: bool = False,
     encoding: str | None = None,
-    stated_by: str = "--encoding",
+    stated_by: str = "the user",
     errors: str = "strict",
     name: str | None = None,
     progress: Progress | None = None,
@@ -199,4 +199,4 @@ def _decode(
 
 
 def _another(name: str, codec: str, why: object) -> EncodingError:
-    return EncodingError(f"{name} is not {codec}: {why}. Pass the right one with --encoding.")
+    return EncodingError(f"{name} is not {codec}: {why}. Set the right one with `encoding`.")

@@ -98,7 +98,7 @@ def test_a_text_in_pieces_has_no_character_costs(korean):
 
 
 def test_what_cannot_be_evaluated(korean):
-    with pytest.raises(DataError, match="'뷁'.*on_unknown skip"):
+    with pytest.raises(DataError, match="'뷁'.*on_unknown=.skip"):
         korean.evaluate("가뷁나")
     skipped = korean.evaluate("가뷁나", on_unknown="skip")
     assert skipped.text == "가나"
