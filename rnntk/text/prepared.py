@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import errno
-import json
+import logging
 import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnntk import stored
 from rnntk.config import TextConfig
 from rnntk.errors import DataError, RunError
 from rnntk.files import replacing
 from rnntk.text import inputs, preprocessors
 from rnntk.text.preparing import (
+    FILES,
     FORMAT_VERSION,
     Progress,
     Recipe,
@@ -33,13 +35,40 @@ from rnntk.text.vocabulary import Vocabulary
 
 _AT_A_TIME = 1 << 20  # symbols decoded at a time
 
+log = logging.getLogger(__name__)
+
+
+class _Version(TypedDict):
+    name: str
+    version: int
+
+
+class _Facts(TypedDict):
+    sha256: str
+    symbols: int
+    characters: int
+    warnings: list[str]
+    sources: list[dict[str, Any]]
+
+
+class _Meta(TypedDict):
+    """The content of `meta.json`, as far as it is read."""
+
+    format_version: int
+    key: str
+    preprocessor: _Version
+    dtype: str
+    length: int
+    index: bool
+    facts: _Facts
+
 
 @dataclass
 class Prepared:
     """A prepared corpus, read from its folder by `Prepared.open`."""
 
     folder: Path
-    # The text, shape (n,), `uint8`, `uint16` or `uint32`, memory-mapped and read-only.
+    # The text, shape (n,), `uint8`, `uint16` or `uint32`, memory-mapped unless small, read-only.
     ids: NDArray[np.unsignedinteger]
     vocabulary: Vocabulary
     meta: dict[str, Any]  # the content of `meta.json`
@@ -59,40 +88,55 @@ class Prepared:
 
     @classmethod
     def open(cls, folder: str | Path) -> Prepared:
-        """Read a prepared corpus; `DataError` if it is missing or damaged, `RunError` from a newer rnntk."""
+        """Read a prepared corpus and check all its bytes (1 s per GB at most).
+
+        Raises:
+            DataError: it is missing or damaged.
+            RunError: it is from a newer rnntk.
+        """
         folder = Path(folder)
         try:
-            meta = json.loads((folder / "meta.json").read_text("utf-8"))
-            version = meta["format_version"]
-            if int(version) > FORMAT_VERSION:
-                raise RunError(
-                    f"{folder} has the prepared format {version}, from a newer rnntk; this one"
-                    f" reads up to {FORMAT_VERSION}. Update rnntk, or prepare the text again."
-                )
-            dtype, length = np.dtype(meta["dtype"]), int(meta["length"])
-            vocabulary = Vocabulary.from_json((folder / "vocabulary.json").read_text("utf-8"))
-            ids = np.memmap(folder / "ids.bin", dtype, mode="r")
-            index = None
-            if meta["index"]:
-                index = np.fromfile(folder / "index.bin", "<u8").reshape(-1, 2)
-            # An early rnntk wrote no warnings under the same version.
-            facts_ok = isinstance(meta["facts"]["warnings"], list) and isinstance(meta["key"], str)
-            if not facts_ok or len(ids) != length or dtype != vocabulary.dtype:
-                raise ValueError(f"{len(ids):,} ids of type {dtype}, but meta.json has {length:,}")
-            largest = _largest(folder / "ids.bin", dtype, len(vocabulary))
-            if largest >= len(vocabulary):
-                raise ValueError(
-                    f"ids.bin holds the id {largest:,}, but vocabulary.json has {len(vocabulary):,} symbols"
-                )
+            return cls._read(folder)
         except FileNotFoundError as error:
             raise DataError(
                 f"{folder} is not a prepared corpus: {Path(error.filename).name} is missing."
                 " Make one with rnntk prep."
             ) from error
-        except (ValueError, KeyError, TypeError, OSError) as error:
+        except (ValueError, OSError, DataError) as error:
             raise DataError(
                 f"The prepared corpus {folder} is damaged: {error}. Remove it and prepare again."
             ) from error
+
+    @classmethod
+    def _read(cls, folder: Path, *, checksums: bool = False) -> Prepared:
+        """As `open`, with bare errors; `checksums` must be there, which rnntk before 1.0 did not write."""
+        meta = stored.read_json(folder / "meta.json", dict[str, Any])
+        version = meta.get("format_version")
+        if type(version) is int and version > FORMAT_VERSION:
+            raise RunError(
+                f"{folder} has the prepared format {version}, from a newer rnntk; this one"
+                f" reads up to {FORMAT_VERSION}. Update rnntk, or prepare the text again."
+            )
+        if checksums or (folder / stored.MANIFEST).exists():
+            stored.check_manifest(folder, FILES)
+            checksums = True
+        stored.conform(meta, _Meta)
+        with stored.opened(folder / "vocabulary.json") as file:
+            vocabulary = Vocabulary.from_json(file.read(stored.LARGEST_JSON))
+        dtype, length = vocabulary.dtype.newbyteorder("<"), meta["length"]
+        ids = stored.array(folder / "ids.bin", dtype)
+        index = None
+        if meta["index"]:
+            index = stored.array(folder / "index.bin", "<u8").reshape(-1, 2)
+        if len(ids) != length or dtype.str != meta["dtype"]:
+            raise ValueError(
+                f"{len(ids):,} ids of type {dtype.str}, but meta.json has {length:,} of {meta['dtype']}"
+            )
+        largest = 0 if checksums else _largest(folder / "ids.bin", dtype, len(vocabulary))
+        if largest >= len(vocabulary):
+            raise ValueError(
+                f"ids.bin holds the id {largest:,}, but vocabulary.json has {len(vocabulary):,} symbols"
+            )
         return cls(folder, ids, vocabulary, meta, index)
 
     @cached_property
@@ -215,14 +259,24 @@ def _ready(folder: Path, expected: str, *, ours: bool) -> Prepared | None:
     """The result, if the folder holds it already. A damaged one in our cache is removed; others are never touched."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
-    try:
-        found = Prepared.open(folder)
-        if found.key == expected:
-            return found
-    except (DataError, RunError):
-        if ours:
+    if ours:
+        try:
+            found = Prepared._read(folder, checksums=True)
+            if found.key == expected:
+                return found
+            problem = f"its key is {found.key}"
+        except (ValueError, OSError, DataError, RunError) as error:
+            problem = str(error)
+        log.warning(
+            f"Warning: the prepared text {folder} is damaged ({problem}). It is made again."
+        )
+        if folder.is_dir() and not folder.is_symlink():
             shutil.rmtree(folder)
-            return None
+        else:
+            folder.unlink()
+        return None
+    if (folder / "meta.json").exists() and (found := Prepared.open(folder)).key == expected:
+        return found
     raise DataError(
         f"{folder} holds something else. Choose another --output, or remove it yourself."
     )

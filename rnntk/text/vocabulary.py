@@ -9,14 +9,27 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnntk import stored
 from rnntk.errors import DataError, RunError
 
 FORMAT_VERSION = 1
 CODE_POINTS = 0x110000  # in Unicode
+
+
+class _Known(TypedDict):
+    format_version: int
+    symbols: list[str]
+
+
+class _Stored(_Known, total=False):
+    """The content of `vocabulary.json`."""
+
+    unknown: str | None
 
 
 def code_points(text: str) -> NDArray[np.uint8] | NDArray[np.uint32]:
@@ -138,19 +151,16 @@ class Vocabulary:
         )
 
     @classmethod
-    def from_json(cls, text: str) -> Vocabulary:
+    def from_json(cls, text: str | bytes) -> Vocabulary:
         """The vocabulary from `to_json`. Raises `RunError` if it is from a newer rnntk, `DataError` if damaged."""
         try:
-            content = json.loads(text)
-            version, symbols = content["format_version"], content["symbols"]
-            unknown = content.get("unknown")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            content = stored.parse(text)
+            stored.conform(content, _Stored)
+        except ValueError as error:
             raise DataError(f"The vocabulary is damaged ({error}).") from error
-        if not isinstance(version, int) or version > FORMAT_VERSION:
+        if content["format_version"] > FORMAT_VERSION:
             raise RunError(
-                f"The vocabulary has format {version}, from a newer rnntk; this one reads up to"
+                f"The vocabulary has format {content['format_version']}, from a newer rnntk; this one reads up to"
                 f" {FORMAT_VERSION}. Update rnntk."
             )
-        if not isinstance(symbols, list) or not all(isinstance(s, str) for s in symbols):
-            raise DataError("The vocabulary is damaged: its symbols must be a list of characters.")
-        return cls(symbols, unknown=unknown)
+        return cls(content["symbols"], unknown=content.get("unknown"))

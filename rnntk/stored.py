@@ -1,0 +1,229 @@
+"""Files read back from disk: regular, of bounded size, of declared types, and with the bytes that were written.
+
+Anybody can have written a file that is read here, and anything can have damaged it. `OSError` and `ValueError` are the
+only errors; callers name the file in a message of their own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import errno
+import functools
+import hashlib
+import json
+import math
+import os
+import reprlib
+import signal
+import stat
+import types
+import typing
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, TypedDict, TypeVar, Union
+
+import numpy as np
+from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+MANIFEST = "manifest.json"
+LARGEST_JSON = 1 << 28  # bytes
+_BLOCK = 1 << 20
+_COPIED = 1 << 24  # bytes of a file up to which it is copied to memory instead of mapped
+
+
+class Sum(TypedDict):
+    """Checksum and size of a file."""
+
+    sha256: str
+    bytes: int
+
+
+class Manifest(TypedDict):
+    """The content of `manifest.json`: every other file of its folder."""
+
+    files: dict[str, Sum]
+
+
+def opened(path: Path) -> BinaryIO:
+    """Open a regular file to read. A pipe or a device could hang or never end: it is refused."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return os.fdopen(handle, "rb")
+
+
+def read_json(path: Path, kind: type[T]) -> T:
+    """The content of a JSON file, of the type that `kind` declares (see `conform`)."""
+    with opened(path) as file:
+        data = file.read(LARGEST_JSON + 1)
+    if len(data) > LARGEST_JSON:
+        raise ValueError(f"it has more than {LARGEST_JSON:,} bytes")
+    value = parse(data)
+    conform(value, kind)
+    return typing.cast("T", value)
+
+
+def parse(text: bytes | str) -> Any:
+    """A JSON document; `ValueError` also for one that is nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+_WORDS = {
+    int: "a whole number of 64 bits", float: "a finite number", str: "text", bool: "true or false", dict: "an object",
+    list: "a list", tuple: "a list",
+}  # fmt: skip
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is an int or a float that a float can hold; NaN and infinity count."""
+    return type(value) is float or (type(value) is int and abs(value) < 1 << 1023)
+
+
+def conform(value: Any, kind: Any, name: str = "it") -> None:
+    """Raise `ValueError`, with the place, if a JSON value has not the declared type.
+
+    Types are `int`, `float` (also a whole number), `str`, `bool`, `dict[str, T]`, `list[T]`, `tuple[T, U]` (a list of
+    that length), `T | None`, `Any`, typed dictionaries and dataclasses; keys beyond the declared ones may be there.
+    """
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (Union, types.UnionType):
+        if value is not None:
+            conform(value, next(part for part in parts if part is not type(None)), name)
+        return
+    if typing.is_typeddict(kind) or dataclasses.is_dataclass(kind):
+        _of_type(value, dict, name)
+        hints, required = _keys(kind)
+        if missing := sorted(required - set(value)):
+            raise ValueError(f"{name} lacks {', '.join(missing)}")
+        for key in hints.keys() & value.keys():
+            conform(value[key], hints[key], key if name == "it" else f"{name}.{key}")
+    elif origin is not None:
+        _of_type(value, dict if origin is dict else list, name)
+        if origin is tuple and len(value) != len(parts):
+            raise ValueError(f"{name} must have {len(parts)} entries, got {len(value)}")
+        kinds = parts if origin is tuple else parts[-1:] * len(value)
+        entries = value.items() if origin is dict else enumerate(value)
+        for (key, entry), part in zip(entries, kinds, strict=True):
+            conform(entry, part, f"{name}.{key}")
+    elif kind is not Any:
+        _of_type(value, kind, name)
+
+
+def _of_type(value: Any, kind: type, name: str) -> None:
+    good = type(value) is kind
+    if kind is int:
+        good = good and abs(value) < 1 << 63
+    elif kind is float:
+        good = is_number(value) and math.isfinite(value)
+    if not good:
+        raise ValueError(f"{name} must be {_WORDS[kind]}, got {reprlib.repr(value)}")
+
+
+@functools.cache
+def _keys(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:
+    """The types of a declaration's keys, and those that must be there."""
+    if not dataclasses.is_dataclass(kind):
+        return typing.get_type_hints(kind), frozenset(kind.__required_keys__)
+    absent = dataclasses.MISSING
+    needed = (f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is absent)
+    return typing.get_type_hints(kind), frozenset(needed)
+
+
+def sums(contents: Mapping[str, Iterable[bytes]]) -> Manifest:
+    """The manifest of files, given as name and pieces."""
+    return {"files": {name: _sum(pieces) for name, pieces in contents.items()}}
+
+
+def file_sums(paths: Iterable[Path]) -> Manifest:
+    """The manifest of files on disk."""
+    return sums({path.name: _pieces(path) for path in paths})
+
+
+def check_manifest(
+    folder: Path, required: Collection[str], only: Collection[str] | None = None
+) -> None:
+    """Check the files of a folder against its manifest, in memory that does not grow with them.
+
+    Args:
+        folder: holds the files and `manifest.json`.
+        required: files that the manifest must list; it may list others.
+        only: the files to check; all by default.
+    """
+    recorded = read_json(folder / MANIFEST, Manifest)["files"]
+    if missing := sorted({*required, *(only or ())} - set(recorded)):
+        raise ValueError(f"its manifest lacks {', '.join(missing)}")
+    for name in recorded if only is None else only:
+        if Path(name).name != name:
+            raise ValueError(f"its manifest names {name!r}")
+        found, expected = _sum(_pieces(folder / name)), recorded[name]
+        if found["bytes"] != expected["bytes"]:
+            raise ValueError(f"{name} has {found['bytes']} bytes instead of {expected['bytes']}")
+        if found["sha256"] != expected["sha256"]:
+            raise ValueError(f"the content of {name} has changed")
+
+
+def _sum(pieces: Iterable[bytes]) -> Sum:
+    digest, size = hashlib.sha256(), 0
+    for piece in pieces:
+        digest.update(piece)
+        size += len(piece)
+    return {"sha256": digest.hexdigest(), "bytes": size}
+
+
+def _pieces(path: Path) -> Iterable[bytes]:
+    with opened(path) as file:
+        while piece := file.read(_BLOCK):
+            yield piece
+
+
+_mapped: dict[Path, int] = {}  # sizes of the mapped files
+
+
+def array(path: Path, dtype: Any, offset: int = 0) -> NDArray[Any]:
+    """The array in a file from a byte on, shape `(n,)`, read-only: a copy of a small file, else memory-mapped.
+
+    When a mapped file is cut short by somebody, the program ends with a message at the next access.
+    """
+    with opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size <= _COPIED:
+            found = np.frombuffer(file.read()[offset:], dtype)
+        else:
+            _handle_bus_error()
+            _mapped[path] = size
+            # As a plain array: np.memmap's own slices are slow.
+            found = np.asarray(np.memmap(file, dtype, "r", offset))
+    return found
+
+
+@functools.cache
+def _handle_bus_error() -> Any:
+    """Handle SIGBUS in C, where nobody else does: Python's own handlers would run after the access, that is never."""
+    if os.name != "posix":
+        return None
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(_end)
+    set_handler = ctypes.CDLL(None).signal
+    set_handler.restype, set_handler.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p]
+    before = set_handler(signal.SIGBUS, ctypes.cast(handler, ctypes.c_void_p))
+    if before:
+        set_handler(signal.SIGBUS, before)
+    return handler
+
+
+def cut_short() -> list[str]:
+    """The mapped files that are now shorter: what is missing of their last page reads as zeros."""
+    return [str(p) for p, size in _mapped.items() if p.exists() and p.stat().st_size < size]
+
+
+def _end(_number: int) -> None:
+    names = ", ".join(cut_short()) or "A mapped file"
+    message = f"Error: {names} was cut short while it was read. Start again.\n"
+    os.write(2, message.encode("utf-8", "backslashreplace"))
+    os._exit(1)
