@@ -122,6 +122,7 @@ def _as_bytes(error: UnicodeError) -> tuple[str | bytes, int]:
 
 def main() -> None:
     """Entry point of the console script."""
+    stdout.watch()
     # Corpora hold any character, and pipes and Windows consoles are not always UTF-8. A name of a file that is not
     # UTF-8 is printed as its bytes.
     codecs.register_error("rnntk-names", _as_bytes)
@@ -129,7 +130,6 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             errors = None if stream is sys.stdin else "rnntk-names"
             stream.reconfigure(encoding="utf-8", errors=errors)
-    stdout.watch()
     try:
         try:
             group(prog_name="rnntk", windows_expand_args=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import shutil
 from collections.abc import Collection, Iterator
@@ -32,6 +33,7 @@ METRICS = "metrics.jsonl"
 SAMPLES = "samples.txt"
 CHECKPOINTS = "checkpoints"
 LOGS = "logs"
+LOCK = ".lock"  # held while a process trains
 
 CHAR_RNN = "char-rnn"
 ROW_CLASSIFIER = "row-classifier"
@@ -123,9 +125,12 @@ class RunFolder:
         steps = checkpoint.steps(self.checkpoints)
         if not steps:
             every = self.record["settings"].get("checkpoint_every", 500)
+            again = "Remove it and train anew."
+            if _is_unused(self.path):
+                again = f"Start it again with --run {shown(self.path)}."
             raise RunError(
                 f"{self.path} has no checkpoint yet. If it trains now, the first comes after {every} steps; if not, it "
-                "ended before anything was saved."
+                f"ended before anything was saved. {again}"
             )
         if which not in ("last", "best"):
             if not which.isdigit() or int(which) not in steps:
@@ -152,8 +157,12 @@ class RunFolder:
     @property
     def resume_command(self) -> str:
         """The command that resumes this run."""
-        command = "mnist" if self.kind == ROW_CLASSIFIER else "train"
-        return f"rnntk {command} --resume {shown(self.path)}"
+        return f"rnntk {self.command} --resume {shown(self.path)}"
+
+    @property
+    def command(self) -> str:
+        """The command that trains runs of this kind."""
+        return "mnist" if self.kind == ROW_CLASSIFIER else "train"
 
     def with_settings(self, settings: dict[str, Any]) -> RunFolder:
         """The run with some settings changed in its `run.json`, in the present format; the caller holds its lock."""
@@ -165,21 +174,42 @@ class RunFolder:
         return RunFolder(self.path, record)
 
     def lock(self) -> filelock.FileLock:
-        """Lock the run for this process, as a context manager. Raises `RunError` if another process trains in it."""
-        import filelock
+        """Lock the run for this process, as a context manager; what is written to it must be its own files.
 
-        lock = filelock.FileLock(self.path / ".lock")
-        with disk_errors(self.path):
-            try:
-                lock.acquire(blocking=False)
-            except filelock.Timeout as error:
+        Raises:
+            RunError: another process trains in it, or there is a symbolic link in it.
+        """
+        refuse_links(self.path)
+        return _locked(self.path, advice=None)
+
+
+def _locked(path: Path, advice: str | None) -> filelock.FileLock:
+    import filelock
+
+    lock = filelock.FileLock(path / LOCK)
+    with disk_errors(path, advice=advice):
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout as error:
+            raise RunError(
+                f"Another process is training in {path}. Wait until it has ended, or stop it."
+            ) from error
+    return lock
+
+
+def refuse_links(path: Path) -> None:
+    """Raise `RunError` if there is a symbolic link in a run: a write through it would change a file elsewhere."""
+    for parent, folders, files in os.walk(path):
+        for name in (*folders, *files):
+            if (found := Path(parent, name)).is_symlink():
                 raise RunError(
-                    f"Another process is training in {self.path}. Wait until it has ended, or stop it."
-                ) from error
-        return lock
+                    f"{found} is a symbolic link. A run that is written to must hold its own files and folders:"
+                    " replace the link by a copy."
+                )
 
 
-def create(
+@contextmanager
+def created(
     path: Path,
     *,
     kind: str,
@@ -188,11 +218,13 @@ def create(
     corpus: dict[str, Any],
     versions: dict[str, str],
     vocabulary: Vocabulary | None = None,
-) -> RunFolder:
-    """Make a new run folder.
+) -> Iterator[RunFolder]:
+    """Make a new run folder, which is locked while the context lasts.
+
+    It is removed again if the context ends with an error before a step is logged or a checkpoint written.
 
     Args:
-        path: must not exist, or be an empty folder.
+        path: must not exist, be an empty folder, or a run that was killed before its first step.
         kind: `char-rnn` or `row-classifier`.
         settings: all settings, flat.
         model: what rebuilds the network, and its number of parameters.
@@ -200,7 +232,7 @@ def create(
         versions, vocabulary: of libraries; of a character model.
 
     Raises:
-        RunError: the folder exists already.
+        RunError: the folder exists already, or another process makes a run there.
         TrainingError: it cannot be written.
     """
     refuse_existing(path)
@@ -214,28 +246,69 @@ def create(
         "corpus": corpus,
         "versions": {"rnntk": __version__, **versions},
     }
-    try:
-        with disk_errors(path, advice=_ELSEWHERE):
-            path.mkdir(parents=True, exist_ok=True)
-            (path / CHECKPOINTS).mkdir()
-            (path / LOGS).mkdir()
-            (path / METRICS).touch()
-        if vocabulary is not None:
-            write_bytes(path / VOCABULARY, vocabulary.to_json().encode(), advice=_ELSEWHERE)
-        # Last, so that a folder with a run.json is complete.
-        write_json(path / RUN, record, advice=_ELSEWHERE)
-    except BaseException:
-        shutil.rmtree(path, ignore_errors=True)  # it was empty, or not there
-        raise
-    return RunFolder(path, record)
+    with disk_errors(path, advice=_ELSEWHERE):
+        path.mkdir(parents=True, exist_ok=True)
+    with _locked(path, _ELSEWHERE):
+        refuse_existing(path)  # again: nobody else can make a run here from now on
+        try:
+            with disk_errors(path, advice=_ELSEWHERE):
+                _clear(path)
+                (path / CHECKPOINTS).mkdir()
+                (path / LOGS).mkdir()
+                (path / METRICS).touch()
+            if vocabulary is not None:
+                write_bytes(path / VOCABULARY, vocabulary.to_json().encode(), advice=_ELSEWHERE)
+            # Last, so that a folder with a run.json is complete.
+            write_json(path / RUN, record, advice=_ELSEWHERE)
+            yield RunFolder(path, record)
+        except BaseException:
+            if _is_unused(path):
+                with suppress(OSError):
+                    _clear(path)
+                    (path / LOCK).unlink()
+                    path.rmdir()
+            raise
+
+
+def create(path: Path, **record: Any) -> RunFolder:
+    """Make a new run folder, as `created`, and leave it unlocked."""
+    with created(path, **record) as run:
+        return run
 
 
 def refuse_existing(path: Path) -> None:
     """Raise `RunError` when a new run may not be made at `path`."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise RunError(
-            f"{path} exists already. Continue it with --resume {shown(path)}, or choose another folder with `run`."
+    if not os.path.lexists(path) or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not _is_unused(path):
+        advice = f"Continue it with --resume {shown(path)}, or choose another folder with `run`."
+        if (path / RUN).is_file() and not checkpoint.steps(path / CHECKPOINTS):
+            advice = "It ended before its first checkpoint. Remove it, or choose another folder with `run`."
+        raise RunError(f"{path} exists already. {advice}")
+
+
+def _is_unused(path: Path) -> bool:
+    """Whether a folder holds only what is made of a run before its first step is logged."""
+    try:
+        refuse_links(path)
+        names = {p.name for p in path.iterdir() if not p.name.startswith(".rnntk-")}
+        return (
+            LOCK in names
+            and names <= {LOCK, RUN, VOCABULARY, METRICS, SAMPLES, CHECKPOINTS, LOGS}
+            and not (METRICS in names and (path / METRICS).stat().st_size)
+            and not checkpoint.steps(path / CHECKPOINTS)
+            and all(p.name.startswith("events.") for p in (path / LOGS).glob("*"))
         )
+    except (OSError, RunError):
+        return False
+
+
+def _clear(path: Path) -> None:
+    """Remove what was made of a run that was never used, but its lock."""
+    for folder in (CHECKPOINTS, LOGS):
+        shutil.rmtree(path / folder, ignore_errors=True)
+    for file in (RUN, VOCABULARY, METRICS, SAMPLES):
+        (path / file).unlink(missing_ok=True)
 
 
 def open_run(path: Path) -> RunFolder:
@@ -244,7 +317,10 @@ def open_run(path: Path) -> RunFolder:
     if not path.is_dir():
         raise RunError(f"There is no run folder {path}.")
     if not file.is_file():
-        raise RunError(f"{path} is not a run folder: it has no {RUN}.")
+        again = f" It was never finished: start it again with --run {shown(path)}."
+        raise RunError(
+            f"{path} is not a run folder: it has no {RUN}." + (again if _is_unused(path) else "")
+        )
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
         version = record["format_version"]
@@ -347,9 +423,3 @@ def _folders(runs_dir: Path) -> list[Path]:
         return sorted(p for p in runs_dir.iterdir() if p.is_dir()) if runs_dir.is_dir() else []
     except OSError as error:
         raise RunError(f"{runs_dir} cannot be read ({error.strerror}).") from error
-
-
-def discard(path: Path) -> None:
-    """Remove a run folder that never got a checkpoint."""
-    if (path / RUN).is_file() and not checkpoint.steps(path / CHECKPOINTS):
-        shutil.rmtree(path, ignore_errors=True)

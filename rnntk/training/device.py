@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from rnntk import display
@@ -38,7 +38,8 @@ def import_tensorflow() -> Any:
 
 @contextmanager
 def _without_stderr() -> Iterator[None]:
-    sys.stderr.flush()
+    with suppress(AttributeError, OSError, ValueError):  # none, or it cannot be written
+        sys.stderr.flush()
     try:
         kept = os.dup(2)
     except OSError:  # stderr is closed: nothing to turn away
