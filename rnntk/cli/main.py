@@ -15,7 +15,7 @@ import click
 
 from rnntk import __version__
 from rnntk.cli import stdout
-from rnntk.cli.console import print_error
+from rnntk.cli.console import harmless, print_error
 from rnntk.config.fields import flag
 from rnntk.errors import Interrupted, RnntkError, did_you_mean
 
@@ -83,7 +83,7 @@ class LazyGroup(click.Group):
                 print_error(f"There is not enough memory for this{why}. Ask for less at a time.")
                 ctx.exit(1)
             if isinstance(error, Interrupted):
-                click.echo(str(error), err=True)  # as it was asked to
+                click.echo(harmless(str(error)), err=True)  # as it was asked to
             else:
                 print_error(error.render(_option_names(ctx)))
             ctx.exit(error.exit_code)

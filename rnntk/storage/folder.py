@@ -12,11 +12,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from rnntk import __version__
+from rnntk import __version__, stored
 from rnntk.config import MnistConfig, TrainConfig
-from rnntk.errors import DataError, RunError, did_you_mean, shown
+from rnntk.errors import DataError, RunError, UsageError, did_you_mean, shown
 from rnntk.files import disk_errors, write_bytes, write_json
 from rnntk.storage import checkpoint
 from rnntk.storage.checkpoint import Checkpoint
@@ -46,6 +46,79 @@ CONFIGS: dict[str, type[TrainConfig | MnistConfig]] = {
 IMPORTED = "import"  # the `source` of a corpus known only from an imported model
 
 log = logging.getLogger(__name__)
+
+
+class _Network(TypedDict):
+    cell: str
+    layers: int
+    units: int
+
+
+class Model(_Network, total=False):
+    """The record of the network in `run.json`."""
+
+    embedding: int
+    dropout: float
+    layer_norm: bool
+    bidirectional: bool
+    gru_reset: str
+    parameters: int
+    order: str
+    features: int
+    permutation_sha256: str
+
+
+class Facts(TypedDict, total=False):
+    """Facts of a text that are read again; `text.prepared` says more of them."""
+
+    bytes: int
+    symbols: int
+    characters: int
+    vocabulary_size: int
+    encoding: str
+
+
+class Data(TypedDict, total=False):
+    """The record of the training data in `run.json`."""
+
+    name: str
+    source: str
+    path: str
+    inputs: list[str]
+    sha256: str | None
+    preprocessor: str
+    preprocessor_version: int
+    prime: str | None
+    prepared: str | None
+    facts: Facts | None
+    split: dict[str, tuple[int, int]]
+
+
+class Text(TypedDict):
+    """What a resume needs of the training data of a character model."""
+
+    name: str
+    sha256: str
+    preprocessor: str
+    facts: Facts
+    split: dict[str, tuple[int, int]]
+
+
+class _Record(TypedDict):
+    format_version: int
+    kind: str
+    settings: dict[str, Any]
+    model: Model
+    corpus: Data
+
+
+class Record(_Record, total=False):
+    """The content of `run.json`."""
+
+    name: str
+    created: str
+    versions: dict[str, str]
+
 
 _ELSEWHERE = "Make room or make it writable, or choose another folder with `run`."
 
@@ -97,9 +170,9 @@ class RunFolder:
 
     def vocabulary(self) -> Vocabulary:
         """The symbols of a character model. Raises `RunError` if the file is missing or damaged."""
-        path = self.path / VOCABULARY
         try:
-            return Vocabulary.from_json(path.read_text(encoding="utf-8"))
+            with stored.opened(self.path / VOCABULARY) as file:
+                return Vocabulary.from_json(file.read(stored.LARGEST_JSON))
         except OSError as error:
             raise RunError(
                 f"{self.path} is damaged: {VOCABULARY} cannot be read ({error.strerror})."
@@ -133,7 +206,7 @@ class RunFolder:
                 f"ended before anything was saved. {again}"
             )
         if which not in ("last", "best"):
-            if not which.isdigit() or int(which) not in steps:
+            if which not in map(str, steps):
                 raise RunError(
                     f"{self.path} has no checkpoint {which!r}; it has best, last and the steps "
                     f"{', '.join(map(str, steps))}."
@@ -313,29 +386,42 @@ def _clear(path: Path) -> None:
 
 def open_run(path: Path) -> RunFolder:
     """Open a run folder. Raises `RunError` if it is missing, damaged, from a newer version, or no run folder."""
-    file = path / RUN
     if not path.is_dir():
         raise RunError(f"There is no run folder {path}.")
-    if not file.is_file():
+    if not os.path.lexists(path / RUN):
         again = f" It was never finished: start it again with --run {shown(path)}."
         raise RunError(
             f"{path} is not a run folder: it has no {RUN}." + (again if _is_unused(path) else "")
         )
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        version = record["format_version"]
+        record = stored.read_json(path / RUN, dict[str, Any])
+        version = record.get("format_version")
         if type(version) is not int or version < 1:
             raise ValueError(f"format_version is {version!r}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is damaged: {RUN} cannot be read ({error}).") from error
-    if version > FORMAT_VERSION:
-        raise RunError(
-            f"{path} was written by a newer rnntk (run format {version}; this rnntk {__version__} reads up to "
-            f"{FORMAT_VERSION}). Upgrade with: pip install --upgrade rnntk"
-        )
-    if missing := {"kind", "settings", "model", "corpus"} - set(record):
-        raise RunError(f"{path} is damaged: {RUN} lacks {', '.join(sorted(missing))}.")
+        if version > FORMAT_VERSION:
+            raise RunError(
+                f"{path} was written by a newer rnntk (run format {version}; this rnntk {__version__} reads up to "
+                f"{FORMAT_VERSION}). Upgrade with: pip install --upgrade rnntk"
+            )
+        stored.conform(record, Record)
+        if record["kind"] not in CONFIGS:
+            raise ValueError(f"kind is {record['kind']!r}")
+        for part in (record["settings"], record["model"]):
+            CONFIGS[record["kind"]].from_json(part)
+    except (OSError, ValueError, UsageError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise RunError(f"{path} is damaged: {RUN} cannot be read ({reason}).") from error
     return RunFolder(path, record)
+
+
+def check_text(run: RunFolder) -> None:
+    """Raise `RunError` if the record of a character model's text is not whole."""
+    try:
+        stored.conform(run.record["corpus"], Text, "corpus")
+    except ValueError as error:
+        raise RunError(
+            f"{run.path} does not say what text it was trained on ({error}). Give a text with `input`."
+        ) from error
 
 
 def next_path(runs_dir: Path, name: str) -> Path:
@@ -404,8 +490,9 @@ def find(runs_dir: Path, run: Path | None) -> RunFolder:
     if run is None:
         return latest(runs_dir)
     for path in (run, runs_dir / run):
-        if path.is_dir():
-            return open_run(path)
+        with suppress(OSError):  # a name that is too long
+            if path.is_dir():
+                return open_run(path)
     guess = did_you_mean(run.name, [path.name for path in run_folders(runs_dir)])
     raise RunError(
         f"There is no run folder {run}, and no run of this name in {runs_dir}."

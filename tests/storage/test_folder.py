@@ -101,10 +101,17 @@ def test_the_latest_run_is_the_one_written_to_last(tmp_path: Path) -> None:
             r"newer rnntk \(run format 99.*reads up to 2.*Upgrade",
         ),
         (lambda r: r.pop("format_version"), "is damaged: run.json cannot be read"),
+        (lambda r: r.update(kind="²"), "cannot be read.*kind is '²'"),
+        (lambda r: r["settings"].update(layers="2"), "cannot be read.*layers must be a whole"),
+        (lambda r: r["model"].update(layers=10**9), "cannot be read.*layers must be at least 1"),
+        (lambda r: r["corpus"].update(name=["x"]), r"cannot be read.*corpus.name must be text"),
+        (lambda r: r["corpus"].update(split={"val": [1]}), r"split.val must have 2 entries, got 1"),
+        (lambda r: r["corpus"].update(facts={"symbols": 1e999}), "facts.symbols must be a whole"),
+        (lambda r: r.update(versions=[]), r"versions must be an object, got \[\]"),
         (lambda r: r.update(format_version=0), "is damaged: run.json cannot be read.*is 0"),
         (lambda r: r.update(format_version="1"), "is damaged: run.json cannot be read.*is '1'"),
         (lambda r: r.update(format_version=True), "is damaged: run.json cannot be read.*is True"),
-        (lambda r: r.pop("model"), "is damaged: run.json lacks model"),
+        (lambda r: r.pop("model"), r"is damaged: run.json cannot be read \(it lacks model\)"),
     ],
 )
 def test_a_run_that_cannot_be_read_says_why(tmp_path: Path, change: object, message: str) -> None:
@@ -189,13 +196,17 @@ RECORD = {
 
 @pytest.mark.parametrize("left", ["step", "checkpoint", "nothing"])
 def test_only_a_run_without_a_step_is_removed_again(tmp_path: Path, left: str) -> None:
-    with pytest.raises(KeyboardInterrupt), folder.created(tmp_path / "r", **RECORD) as run:  # type: ignore[arg-type]
-        (run.logs / "events.1").touch()
-        if left == "step":
-            run.metrics.write_text('{"step": 1}\n')
-        elif left == "checkpoint":
-            save(run, 1)
-        raise KeyboardInterrupt
+    def interrupted() -> None:
+        with folder.created(tmp_path / "r", **RECORD) as run:  # type: ignore[arg-type]
+            (run.logs / "events.1").touch()
+            if left == "step":
+                run.metrics.write_text('{"step": 1}\n')
+            elif left == "checkpoint":
+                save(run, 1)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert (tmp_path / "r").exists() == (left != "nothing")
 
 
