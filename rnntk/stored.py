@@ -62,17 +62,19 @@ def read_json(path: Path, kind: type[T]) -> T:
         data = file.read(LARGEST_JSON + 1)
     if len(data) > LARGEST_JSON:
         raise ValueError(f"it has more than {LARGEST_JSON:,} bytes")
-    value = parse(data)
+    value = parse(data, path.name)
     conform(value, kind)
     return typing.cast("T", value)
 
 
-def parse(text: bytes | str) -> Any:
+def parse(text: bytes | str, name: str = "it") -> Any:
     """A JSON document; `ValueError` also for one that is nested too deeply."""
     try:
         return json.loads(text)
     except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+        raise ValueError(f"{name} is nested too deeply") from error
+    except ValueError as error:
+        raise ValueError(f"{name} is not JSON: {error}") from error
 
 
 _WORDS = {

@@ -150,7 +150,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         length, size = int.from_bytes(file.read(8), "little"), os.fstat(file.fileno()).st_size
         if length > min(size - 8, stored.LARGEST_JSON):
             raise ValueError(f"the header of {path.name} has {length:,} bytes, the file {size:,}")
-        header = stored.parse(file.read(length))
+        header = stored.parse(file.read(length), path.name)
     stored.conform(header, dict[str, Any], path.name)
     header.pop("__metadata__", None)
     stored.conform(header, dict[str, _Entry], path.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,7 @@ from rnntk.text.preparing import (
     doubts,
     examine,
     key,
+    raw_sha256,
     refuse_unknown_alone,
     write,
 )
@@ -61,6 +63,15 @@ class _Meta(TypedDict):
     length: int
     index: bool
     facts: _Facts
+
+
+class OtherText(DataError):
+    """A text is not the one that was meant."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        super().__init__(
+            f"{', '.join(paths)} is another text than the run was trained on. To use it as it is, name it with `input`."
+        )
 
 
 @dataclass
@@ -198,6 +209,7 @@ def prepare(
     stated_by: str = "--encoding",
     output: Path | None = None,
     progress: Progress | None = None,
+    sha256: str | None = None,
 ) -> Prepared:
     """Prepare a text, or reuse an earlier result.
 
@@ -211,8 +223,10 @@ def prepare(
         stated_by: who stated the encoding, for the facts.
         output: the folder for the result, instead of the cache.
         progress: called with bytes done and in all (each file counts twice).
+        sha256: of the raw bytes that are meant; of any others nothing is shown and nothing kept.
 
     Raises:
+        OtherText: the bytes are others.
         DataError: a file is missing, empty, binary or damaged; `output` holds something else; the disk is full.
         EncodingError: bytes do not decode.
         UsageError: settings contradict each other, or no such preprocessor or encoding.
@@ -220,7 +234,14 @@ def prepare(
     recipe = Recipe(preprocessors.get(config.preprocessor or "plain"), config)
     try:
         with inputs.opened(config.input, glob=config.glob) as files:
-            sources = examine(files, recipe, stated_by=stated_by, progress=progress)
+            try:
+                sources = examine(files, recipe, stated_by=stated_by, progress=progress)
+            except DataError:
+                if sha256 is None:
+                    raise
+                raise OtherText(config.input) from None
+            if sha256 not in (None, raw_sha256(sources)):
+                raise OtherText(config.input)
             folder = output or cache_dir / "prepared" / key(sources, recipe)
             prepared = _ready(folder, key(sources, recipe), ours=output is None)
             if prepared is None:

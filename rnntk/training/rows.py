@@ -97,9 +97,9 @@ def resume(
     """
     config = MnistConfig.from_json(run.settings).resumed(changes)
     record = run.record["corpus"]
-    if record["sha256"] != data.record["sha256"]:
+    if record.get("sha256") != data.record["sha256"]:
         raise RunError(
-            f"{run.path} was trained on other images ({record['name']}) than these ({data.record['name']})."
+            f"{run.path} was trained on other images ({record.get('name')}) than these ({data.record['name']})."
         )
     schedule.refuse_finished(config, run.checkpoint("last").progress, run.path)
     session, row_task = device.modules(config, "session", "row_task")
@@ -116,6 +116,6 @@ def resume(
 
 
 def images_of(run: RunFolder, changes: Mapping[str, Any]) -> Images:
-    """Images that a run was trained on; `changes` may say where they are now."""
-    places = {k: v for k, v in changes.items() if k in ("data_dir", "offline")}
-    return load({"data": run.record["corpus"]["name"], **places})[1]
+    """Images that a run was trained on; `changes` may say where they are now. Nothing is downloaded."""
+    places = {"data_dir": changes["data_dir"]} if "data_dir" in changes else {}
+    return load({"data": run.record["corpus"].get("name"), "offline": True, **places})[1]
