@@ -66,30 +66,15 @@ def test_no_file_that_it_names_is_shown_or_kept(
     secret.write_bytes(
         SECRET.encode() + b"\xff\xfe\x00"
     )  # also detection finds something to tell of
-    run = stranger(
-        {
-            "input": {"settings": {"input": [str(secret)]}, "inputs": []},
-            "inputs": {"inputs": [str(secret)]},
-            "prepared": {"prepared": str(secret.parent)},
-            "data_dir": {
-                "settings": {"input": [], "corpus": "demo_ko", "data_dir": str(here / "secret")},
-                "inputs": [],
-            },
-            "folder": {
-                "settings": {"input": [str(here / "secret")], "glob": "*"},
-                "inputs": [str(here / "secret")],
-            },
-        }[where]["settings"]
-        if where in ("input", "data_dir", "folder")
-        else None,
-        **{
-            k: v
-            for k, v in {
-                "inputs": [str(secret)] if where != "data_dir" else [],
-                "prepared": str(secret.parent),
-            }.items()
-        },
-    )
+    named = [str(secret)]
+    settings, inputs = {
+        "input": ({"input": named}, []),
+        "inputs": ({}, named),
+        "prepared": ({}, []),
+        "data_dir": ({"input": [], "corpus": "demo_ko", "data_dir": str(here / "secret")}, []),
+        "folder": ({"input": [str(here / "secret")], "glob": "*"}, [str(here / "secret")]),
+    }[where]
+    run = stranger(settings, inputs=inputs, prepared=str(secret.parent))
     result = rnntk(*commands(run)[number])
     assert result.exit_code == 1, result.output
     assert "Error: " in result.stderr
@@ -175,12 +160,8 @@ def test_names_do_not_command_the_terminal(
     rnntk: Any, stranger: Callable[..., Path], name: str
 ) -> None:
     run = stranger(name=name, path=name, source=name)
-    for command in (
-        ["runs", "--runs-dir", "."],
-        ["runs", "show", run],
-        ["eval", run],
-        ["sample", run, "--corpus", name],
-    ):
+    words = [["runs", "--runs-dir", "."], ["runs", "show", run], ["eval", run]]
+    for command in (*words, ["sample", run, "--corpus", name]):
         result = rnntk(*command)
         printed = result.stdout + result.stderr
         assert not set(name) & set("\x1b\x9b\u202e\r\x07") & set(printed), command
@@ -218,13 +199,15 @@ def test_one_damaged_run_breaks_no_other(
     assert latest.exit_code == 0, latest.output
     assert rnntk("sample", "good", "--checkpoint", "²").exit_code == 1
     long = "x" * 300
-    for command in (
-        ["sample", long],
-        ["eval", long],
-        ["runs", "show", long],
-        ["train", "--resume", long],
-        ["train", "--init-from", long],
-    ):
+    names = (
+        ["sample"],
+        ["eval"],
+        ["runs", "show"],
+        ["train", "--resume"],
+        ["train", "--init-from"],
+    )
+    for words in names:
+        command = [*words, long]
         result = rnntk(*command)
         assert result.exit_code == 1, command
         assert "There is no run folder" in result.stderr
