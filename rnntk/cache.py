@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from rnntk.errors import UsageError
+from rnntk.files import disk_errors, remove_stale
 
 
 def cache_dir() -> Path:
@@ -20,3 +26,68 @@ def cache_dir() -> Path:
         raise UsageError(
             "This user has no home folder, so there is no place for a cache. Name one with RNNTK_CACHE."
         ) from error
+
+
+@dataclass(frozen=True)
+class Area:
+    """A folder of the cache: what it holds, and the names of what rnntk makes in it; nothing else is ever removed."""
+
+    about: str
+    names: re.Pattern[str]
+    early: str = ""  # glob of the unfinished files of rnntk before 1.0
+
+
+AREAS = {
+    "corpora": Area("downloads", re.compile(".+-[0-9a-f]{12}")),
+    "built": Area("texts and images made on this machine", re.compile(r".+-[0-9a-f]{12}(\.\w+)?")),
+    "prepared": Area("texts as ids, ready to train on", re.compile("[0-9a-f]{32}"), ".[0-9a-z]*.*"),
+    "kernels": Area("compiled kernels", re.compile(r"[0-9a-f]{32}\.bin"), "tmp*"),
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file or folder in an area of the cache; its size in bytes, and the time of its last write."""
+
+    area: str
+    path: Path
+    bytes: int
+    modified: float
+
+
+def entries(*areas: str) -> list[Entry]:
+    """What is in these areas (all by default), by area and name."""
+    found = []
+    for area in areas or AREAS:
+        folder = cache_dir() / area
+        with disk_errors(folder, error=UsageError, advice="Name another cache with RNNTK_CACHE."):
+            paths = sorted(folder.iterdir()) if folder.is_dir() else []
+        for path in paths:
+            if AREAS[area].names.fullmatch(path.name):
+                files = [path, *path.rglob("*")]
+                size = sum(p.lstat().st_size for p in files if not p.is_dir())
+                found.append(Entry(area, path, size, path.lstat().st_mtime))
+    return found
+
+
+def remove(entry: Entry) -> None:
+    """Remove an entry; `UsageError` if the disk refuses."""
+    with disk_errors(entry.path, error=UsageError, advice="It stays in the cache."):
+        if entry.path.is_dir() and not entry.path.is_symlink():
+            shutil.rmtree(entry.path)
+        else:
+            entry.path.unlink(missing_ok=True)
+
+
+def tidy(area: str, seconds: float = 3600.0) -> None:
+    """Remove what killed processes left unfinished in an area; what rnntk before 1.0 left, after some seconds."""
+    folder = cache_dir() / area
+    remove_stale(folder)
+    for path in folder.glob(AREAS[area].early) if AREAS[area].early else ():
+        with suppress(OSError):  # another process removes it too
+            if path.name.startswith(".rnntk-") or time.time() - path.lstat().st_mtime < seconds:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

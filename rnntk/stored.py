@@ -21,7 +21,7 @@ import types
 import typing
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, TypedDict, TypeVar, Union
+from typing import Any, BinaryIO, TypedDict, TypeGuard, TypeVar, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +83,7 @@ _WORDS = {
 }  # fmt: skip
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether a value is an int or a float that a float can hold; NaN and infinity count."""
     return type(value) is float or (type(value) is int and abs(value) < 1 << 1023)
 

@@ -32,6 +32,7 @@ COMMANDS = {
     "plot": "Draw loss curves, as a picture or in the terminal.",
     "board": "Look at the runs in TensorBoard.",
     "play": "Open a page to look inside a model.",
+    "cache": "List what is in the cache, or remove it.",
     "minchar": "Train the smallest model, in one readable file of NumPy.",
 }
 

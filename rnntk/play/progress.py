@@ -12,6 +12,7 @@ from rnntk.play import limits
 from rnntk.play.models import Models
 from rnntk.storage.folder import RunFolder
 from rnntk.storage.metrics import Follower
+from rnntk.stored import is_number
 
 _POINTS = 400
 _LIVE_SECONDS = 30.0
@@ -59,9 +60,9 @@ class LossCurve:
         step = self._step = int(row["step"])
         for name, series in self._losses.items():
             value = row.get(name)
-            if isinstance(value, (int, float)) and math.isfinite(value):
+            if is_number(value) and math.isfinite(value):
                 series.append((step, float(value)))
-        if isinstance(row.get("seconds"), (int, float)):
+        if is_number(row.get("seconds")) and math.isfinite(row["seconds"]):
             self._seconds = float(row["seconds"])
 
     def _live(self) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rnntk.cache import cache_dir
+from rnntk.cache import cache_dir, tidy
 from rnntk.config import TextConfig, corpus_settings
 from rnntk.corpora import registry
 from rnntk.corpora.card import Card, Resolved
@@ -126,6 +126,8 @@ def prepare_corpus(
         paths, encoding = settings.input, settings.encoding
         name = "stdin" if inputs.is_stream(paths[0]) else Path(paths[0]).resolve().stem
     preprocessor = settings.preprocessor or (card and card.preprocessor) or "plain"
+    if output is None:
+        tidy("prepared")
     made = prepared.prepare(
         replace(settings, corpus=None, input=paths, encoding=encoding, preprocessor=preprocessor),
         stated_by="--encoding" if settings.encoding else f"the card of {name}",
