@@ -7,7 +7,6 @@ only errors; callers name the file in a message of their own.
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import errno
 import functools
 import hashlib
@@ -17,16 +16,12 @@ import os
 import reprlib
 import signal
 import stat
-import types
-import typing
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, TypedDict, TypeGuard, TypeVar, Union
+from typing import Any, BinaryIO, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
-
-T = TypeVar("T")
 
 MANIFEST = "manifest.json"
 LARGEST_JSON = 1 << 28  # bytes
@@ -34,17 +29,7 @@ _BLOCK = 1 << 20
 _COPIED = 1 << 24  # bytes of a file up to which it is copied to memory instead of mapped
 
 
-class Sum(TypedDict):
-    """Checksum and size of a file."""
-
-    sha256: str
-    bytes: int
-
-
-class Manifest(TypedDict):
-    """The content of `manifest.json`: every other file of its folder."""
-
-    files: dict[str, Sum]
+MANIFEST_TYPE = {"files": {...: {"sha256": str, "bytes": int}}}
 
 
 def opened(path: Path) -> BinaryIO:
@@ -56,15 +41,15 @@ def opened(path: Path) -> BinaryIO:
     return os.fdopen(handle, "rb")
 
 
-def read_json(path: Path, kind: type[T]) -> T:
+def read_json(path: Path, kind: Any) -> Any:
     """The content of a JSON file, of the type that `kind` declares (see `conform`)."""
     with opened(path) as file:
         data = file.read(LARGEST_JSON + 1)
     if len(data) > LARGEST_JSON:
-        raise ValueError(f"it has more than {LARGEST_JSON:,} bytes")
+        raise ValueError(f"{path.name} has more than {LARGEST_JSON:,} bytes")
     value = parse(data, path.name)
     conform(value, kind)
-    return typing.cast("T", value)
+    return value
 
 
 def parse(text: bytes | str, name: str = "it") -> Any:
@@ -79,7 +64,7 @@ def parse(text: bytes | str, name: str = "it") -> Any:
 
 _WORDS = {
     int: "a whole number of 64 bits", float: "a finite number", str: "text", bool: "true or false", dict: "an object",
-    list: "a list", tuple: "a list",
+    list: "a list",
 }  # fmt: skip
 
 
@@ -91,29 +76,26 @@ def is_number(value: Any) -> TypeGuard[float]:
 def conform(value: Any, kind: Any, name: str = "it") -> None:
     """Raise `ValueError`, with the place, if a JSON value has not the declared type.
 
-    Types are `int`, `float` (also a whole number), `str`, `bool`, `dict[str, T]`, `list[T]`, `tuple[T, U]` (a list of
-    that length), `T | None`, `Any`, typed dictionaries and dataclasses; keys beyond the declared ones may be there.
+    Types are `int`, `float` (also a whole number), `str`, `bool`, `Any`, `[T]` for a list, `(T, U)` for one of that
+    length, `{...: T}` for an object with any keys, and `{"key": T, "key?": U}` for one with these, of which the second
+    may be missing or null; other keys may be there.
     """
-    origin, parts = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (Union, types.UnionType):
-        if value is not None:
-            conform(value, next(part for part in parts if part is not type(None)), name)
-        return
-    if typing.is_typeddict(kind) or dataclasses.is_dataclass(kind):
+    if isinstance(kind, dict):
         _of_type(value, dict, name)
-        hints, required = _keys(kind)
-        if missing := sorted(required - set(value)):
+        if missing := [k for k in kind if k is not ... and k[-1] != "?" and k not in value]:
             raise ValueError(f"{name} lacks {', '.join(missing)}")
-        for key in hints.keys() & value.keys():
-            conform(value[key], hints[key], key if name == "it" else f"{name}.{key}")
-    elif origin is not None:
-        _of_type(value, dict if origin is dict else list, name)
-        if origin is tuple and len(value) != len(parts):
-            raise ValueError(f"{name} must have {len(parts)} entries, got {len(value)}")
-        kinds = parts if origin is tuple else parts[-1:] * len(value)
-        entries = value.items() if origin is dict else enumerate(value)
-        for (key, entry), part in zip(entries, kinds, strict=True):
-            conform(entry, part, f"{name}.{key}")
+        for key, entry in value.items():
+            optional = f"{key}?" in kind
+            if not (optional and entry is None):
+                part = kind[f"{key}?"] if optional else kind.get(key, kind.get(..., Any))
+                conform(entry, part, key if name == "it" else f"{name}.{key}")
+    elif isinstance(kind, (list, tuple)):
+        _of_type(value, list, name)
+        kinds = kind * len(value) if isinstance(kind, list) else kind
+        if len(value) != len(kinds):
+            raise ValueError(f"{name} must have {len(kinds)} entries, got {len(value)}")
+        for place, (entry, part) in enumerate(zip(value, kinds, strict=True)):
+            conform(entry, part, f"{name}.{place}")
     elif kind is not Any:
         _of_type(value, kind, name)
 
@@ -128,22 +110,12 @@ def _of_type(value: Any, kind: type, name: str) -> None:
         raise ValueError(f"{name} must be {_WORDS[kind]}, got {reprlib.repr(value)}")
 
 
-@functools.cache
-def _keys(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:
-    """The types of a declaration's keys, and those that must be there."""
-    if not dataclasses.is_dataclass(kind):
-        return typing.get_type_hints(kind), frozenset(kind.__required_keys__)
-    absent = dataclasses.MISSING
-    needed = (f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is absent)
-    return typing.get_type_hints(kind), frozenset(needed)
-
-
-def sums(contents: Mapping[str, Iterable[bytes]]) -> Manifest:
+def sums(contents: Mapping[str, Iterable[bytes]]) -> dict[str, Any]:
     """The manifest of files, given as name and pieces."""
     return {"files": {name: _sum(pieces) for name, pieces in contents.items()}}
 
 
-def file_sums(paths: Iterable[Path]) -> Manifest:
+def file_sums(paths: Iterable[Path]) -> dict[str, Any]:
     """The manifest of files on disk."""
     return sums({path.name: _pieces(path) for path in paths})
 
@@ -158,7 +130,7 @@ def check_manifest(
         required: files that the manifest must list; it may list others.
         only: the files to check; all by default.
     """
-    recorded = read_json(folder / MANIFEST, Manifest)["files"]
+    recorded = read_json(folder / MANIFEST, MANIFEST_TYPE)["files"]
     if missing := sorted({*required, *(only or ())} - set(recorded)):
         raise ValueError(f"its manifest lacks {', '.join(missing)}")
     for name in recorded if only is None else only:
@@ -171,7 +143,7 @@ def check_manifest(
             raise ValueError(f"the content of {name} has changed")
 
 
-def _sum(pieces: Iterable[bytes]) -> Sum:
+def _sum(pieces: Iterable[bytes]) -> dict[str, Any]:
     digest, size = hashlib.sha256(), 0
     for piece in pieces:
         digest.update(piece)

@@ -76,7 +76,7 @@ def clean(areas: Sequence[str], console: Console) -> None:
 def _about(entry: Entry) -> str:
     if entry.area == "prepared":
         try:
-            facts = stored.read_json(entry.path / "meta.json", dict[str, Any])["facts"]
+            facts = stored.read_json(entry.path / "meta.json", {})["facts"]
             return (
                 f"{facts['symbols']:,} symbols of {', '.join(s['name'] for s in facts['sources'])}"
             )

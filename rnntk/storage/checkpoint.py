@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
 
 import numpy as np
 
@@ -30,6 +29,12 @@ _NAME = re.compile("step-([0-9]{8,18})")
 _DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U64": "<u8", "U32": "<u4", "U16": "<u2",
     "U8": "u1", "BOOL": "?",
+}  # fmt: skip
+_ENTRY = {"dtype": str, "shape": [int], "data_offsets": (int, int)}  # of a safetensors header
+_BEST = {"val_loss": float, "step": float}
+_PROGRESS = {
+    "step": int, "epoch?": int, "batch?": int, "seconds?": float, "metrics_bytes?": int, "samples_bytes?": int,
+    "losses?": {...: float}, "best?": _BEST, "stale?": int, "reductions?": int, "high_steps?": int,
 }  # fmt: skip
 
 Arrays = Mapping[str, np.ndarray]
@@ -138,12 +143,6 @@ def _pack(arrays: Arrays) -> bytes:
     )
 
 
-class _Entry(TypedDict):
-    dtype: str
-    shape: list[int]
-    data_offsets: tuple[int, int]
-
-
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a safetensors file, read-only: the header's length (8 bytes), the header (JSON), the arrays."""
     with stored.opened(path) as file:
@@ -151,9 +150,9 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         if length > min(size - 8, stored.LARGEST_JSON):
             raise ValueError(f"the header of {path.name} has {length:,} bytes, the file {size:,}")
         header = stored.parse(file.read(length), path.name)
-    stored.conform(header, dict[str, Any], path.name)
+    stored.conform(header, {}, path.name)
     header.pop("__metadata__", None)
-    stored.conform(header, dict[str, _Entry], path.name)
+    stored.conform(header, {...: _ENTRY}, path.name)
     data = stored.array(path, np.uint8, 8 + length)
     found, left = {}, len(data)
     for name, entry in header.items():
@@ -204,7 +203,7 @@ def read(folder: Path, *, only: Collection[str] | None = None) -> Checkpoint:
 def glance(folder: Path) -> Progress:
     """The progress of a checkpoint, with a check of its files' sizes. Raises `RunError` if one is wrong."""
     with _damage(folder):
-        recorded = stored.read_json(folder / MANIFEST, stored.Manifest)["files"]
+        recorded = stored.read_json(folder / MANIFEST, stored.MANIFEST_TYPE)["files"]
         for name in FILES:
             if name not in recorded or (folder / name).stat().st_size != recorded[name]["bytes"]:
                 raise ValueError(f"{name} has another size than when it was written")
@@ -212,18 +211,11 @@ def glance(folder: Path) -> Progress:
 
 
 def _progress(folder: Path) -> Progress:
-    content: Any = stored.read_json(folder / PROGRESS, Progress)
-    found = Progress(**content)
-    if found.best is not None:
-        stored.conform(found.best, _Best, "best")
+    content = stored.read_json(folder / PROGRESS, _PROGRESS)
+    found = Progress(**{key: value for key, value in content.items() if value is not None})
     if folder.name != folder_name(found.step) or found.metrics_bytes < 0 or found.batch < 0:
         raise ValueError(f"{PROGRESS} is of step {found.step}")
     return found
-
-
-class _Best(TypedDict):
-    val_loss: float
-    step: float
 
 
 def steps(parent: Path) -> list[int]:

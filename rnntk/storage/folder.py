@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from rnntk import __version__, stored
 from rnntk.config import MnistConfig, TrainConfig
@@ -48,77 +48,30 @@ IMPORTED = "import"  # the `source` of a corpus known only from an imported mode
 log = logging.getLogger(__name__)
 
 
-class _Network(TypedDict):
-    cell: str
-    layers: int
-    units: int
-
-
-class Model(_Network, total=False):
-    """The record of the network in `run.json`."""
-
-    embedding: int
-    dropout: float
-    layer_norm: bool
-    bidirectional: bool
-    gru_reset: str
-    parameters: int
-    order: str
-    features: int
-    permutation_sha256: str
-
-
-class Facts(TypedDict, total=False):
-    """Facts of a text that are read again; `text.prepared` says more of them."""
-
-    bytes: int
-    symbols: int
-    characters: int
-    vocabulary_size: int
-    encoding: str
-
-
-class Data(TypedDict, total=False):
-    """The record of the training data in `run.json`."""
-
-    name: str
-    source: str
-    path: str
-    inputs: list[str]
-    sha256: str | None
-    preprocessor: str
-    preprocessor_version: int
-    prime: str | None
-    prepared: str | None
-    facts: Facts | None
-    split: dict[str, tuple[int, int]]
-
-
-class Text(TypedDict):
-    """What a resume needs of the training data of a character model."""
-
-    name: str
-    sha256: str
-    preprocessor: str
-    facts: Facts
-    split: dict[str, tuple[int, int]]
-
-
-class _Record(TypedDict):
-    format_version: int
-    kind: str
-    settings: dict[str, Any]
-    model: Model
-    corpus: Data
-
-
-class Record(_Record, total=False):
-    """The content of `run.json`."""
-
-    name: str
-    created: str
-    versions: dict[str, str]
-
+# The types of `run.json` (see `stored.conform`), as far as it is read again.
+_SPLIT = {...: (int, int)}
+_FACTS = {
+    "bytes?": int,
+    "symbols?": int,
+    "characters?": int,
+    "vocabulary_size?": int,
+    "encoding?": str,
+}
+_MODEL = {
+    "cell": str, "layers": int, "units": int, "embedding?": int, "dropout?": float, "layer_norm?": bool,
+    "bidirectional?": bool, "gru_reset?": str, "parameters?": int, "order?": str, "features?": int,
+    "permutation_sha256?": str,
+}  # fmt: skip
+_CORPUS = {
+    "name?": str, "source?": str, "path?": str, "inputs?": [str], "sha256?": str, "preprocessor?": str,
+    "preprocessor_version?": int, "prime?": str, "prepared?": str, "facts?": _FACTS, "split?": _SPLIT,
+}  # fmt: skip
+_RECORD = {
+    "format_version": int, "kind": str, "name?": str, "created?": str, "settings": {}, "model": _MODEL,
+    "corpus": _CORPUS, "versions?": {...: str},
+}  # fmt: skip
+# Without these of its `corpus`, the text of a character model cannot be found again.
+_TEXT = {"name": str, "sha256": str, "preprocessor": str, "facts": _FACTS, "split": _SPLIT}
 
 _ELSEWHERE = "Make room or make it writable, or choose another folder with `run`."
 
@@ -394,7 +347,7 @@ def open_run(path: Path) -> RunFolder:
             f"{path} is not a run folder: it has no {RUN}." + (again if _is_unused(path) else "")
         )
     try:
-        record = stored.read_json(path / RUN, dict[str, Any])
+        record = stored.read_json(path / RUN, {})
         version = record.get("format_version")
         if type(version) is not int or version < 1:
             raise ValueError(f"format_version is {version!r}")
@@ -403,7 +356,7 @@ def open_run(path: Path) -> RunFolder:
                 f"{path} was written by a newer rnntk (run format {version}; this rnntk {__version__} reads up to "
                 f"{FORMAT_VERSION}). Upgrade with: pip install --upgrade rnntk"
             )
-        stored.conform(record, Record)
+        stored.conform(record, _RECORD)
         if record["kind"] not in CONFIGS:
             raise ValueError(f"kind is {record['kind']!r}")
         for part in (record["settings"], record["model"]):
@@ -417,7 +370,7 @@ def open_run(path: Path) -> RunFolder:
 def check_text(run: RunFolder) -> None:
     """Raise `RunError` if the record of a character model's text is not whole."""
     try:
-        stored.conform(run.record["corpus"], Text, "corpus")
+        stored.conform(run.record["corpus"], _TEXT, "corpus")
     except ValueError as error:
         raise RunError(
             f"{run.path} does not say what text it was trained on ({error}). Give a text with `input`."

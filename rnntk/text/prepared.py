@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,29 +40,12 @@ _AT_A_TIME = 1 << 20  # symbols decoded at a time
 log = logging.getLogger(__name__)
 
 
-class _Version(TypedDict):
-    name: str
-    version: int
-
-
-class _Facts(TypedDict):
-    sha256: str
-    symbols: int
-    characters: int
-    warnings: list[str]
-    sources: list[dict[str, Any]]
-
-
-class _Meta(TypedDict):
-    """The content of `meta.json`, as far as it is read."""
-
-    format_version: int
-    key: str
-    preprocessor: _Version
-    dtype: str
-    length: int
-    index: bool
-    facts: _Facts
+# The types of `meta.json` (see `stored.conform`), as far as it is read.
+_FACTS = {"sha256": str, "symbols": int, "characters": int, "warnings": [str], "sources": [{}]}
+_META = {
+    "format_version": int, "key": str, "preprocessor": {"name": str, "version": int}, "dtype": str, "length": int,
+    "index": bool, "facts": _FACTS,
+}  # fmt: skip
 
 
 class OtherText(DataError):
@@ -121,7 +104,7 @@ class Prepared:
     @classmethod
     def _read(cls, folder: Path, *, checksums: bool = False) -> Prepared:
         """As `open`, with bare errors; `checksums` must be there, which rnntk before 1.0 did not write."""
-        meta = stored.read_json(folder / "meta.json", dict[str, Any])
+        meta = stored.read_json(folder / "meta.json", {})
         version = meta.get("format_version")
         if type(version) is int and version > FORMAT_VERSION:
             raise RunError(
@@ -131,7 +114,7 @@ class Prepared:
         if checksums or (folder / stored.MANIFEST).exists():
             stored.check_manifest(folder, FILES)
             checksums = True
-        stored.conform(meta, _Meta)
+        stored.conform(meta, _META)
         with stored.opened(folder / "vocabulary.json") as file:
             vocabulary = Vocabulary.from_json(file.read(stored.LARGEST_JSON))
         dtype, length = vocabulary.dtype.newbyteorder("<"), meta["length"]

@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,17 +18,6 @@ from rnntk.errors import DataError, RunError
 
 FORMAT_VERSION = 1
 CODE_POINTS = 0x110000  # in Unicode
-
-
-class _Known(TypedDict):
-    format_version: int
-    symbols: list[str]
-
-
-class _Stored(_Known, total=False):
-    """The content of `vocabulary.json`."""
-
-    unknown: str | None
 
 
 def code_points(text: str) -> NDArray[np.uint8] | NDArray[np.uint32]:
@@ -155,7 +143,7 @@ class Vocabulary:
         """The vocabulary from `to_json`. Raises `RunError` if it is from a newer rnntk, `DataError` if damaged."""
         try:
             content = stored.parse(text)
-            stored.conform(content, _Stored)
+            stored.conform(content, {"format_version": int, "symbols": [str], "unknown?": str})
         except ValueError as error:
             raise DataError(f"The vocabulary is damaged ({error}).") from error
         if content["format_version"] > FORMAT_VERSION:
