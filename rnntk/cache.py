@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from rnntk.errors import UsageError
-from rnntk.files import disk_errors, remove_stale
+from rnntk.files import remove, remove_stale
 
 
 def cache_dir() -> Path:
@@ -34,7 +33,7 @@ class Area:
 
     about: str
     names: re.Pattern[str]
-    early: str = ""  # glob of the unfinished files of rnntk before 1.0
+    early: str = ".rnntk-*"  # glob of the unfinished files of rnntk before 1.0
 
 
 AREAS = {
@@ -59,10 +58,7 @@ def entries(*areas: str) -> list[Entry]:
     """What is in these areas (all by default), by area and name."""
     found = []
     for area in areas or AREAS:
-        folder = cache_dir() / area
-        with disk_errors(folder, error=UsageError, advice="Name another cache with RNNTK_CACHE."):
-            paths = sorted(folder.iterdir()) if folder.is_dir() else []
-        for path in paths:
+        for path in sorted((cache_dir() / area).glob("*")):
             if AREAS[area].names.fullmatch(path.name):
                 files = [path, *path.rglob("*")]
                 size = sum(p.lstat().st_size for p in files if not p.is_dir())
@@ -70,24 +66,14 @@ def entries(*areas: str) -> list[Entry]:
     return found
 
 
-def remove(entry: Entry) -> None:
-    """Remove an entry; `UsageError` if the disk refuses."""
-    with disk_errors(entry.path, error=UsageError, advice="It stays in the cache."):
-        if entry.path.is_dir() and not entry.path.is_symlink():
-            shutil.rmtree(entry.path)
-        else:
-            entry.path.unlink(missing_ok=True)
-
-
 def tidy(area: str, seconds: float = 3600.0) -> None:
     """Remove what killed processes left unfinished in an area; what rnntk before 1.0 left, after some seconds."""
     folder = cache_dir() / area
     remove_stale(folder)
-    for path in folder.glob(AREAS[area].early) if AREAS[area].early else ():
+    for path in folder.glob(AREAS[area].early):
         with suppress(OSError):  # another process removes it too
-            if path.name.startswith(".rnntk-") or time.time() - path.lstat().st_mtime < seconds:
-                continue
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+            if (
+                not path.name.startswith(".rnntk-")
+                and time.time() - path.lstat().st_mtime >= seconds
+            ):
+                remove(path)

@@ -13,6 +13,7 @@ from rnntk.cache import AREAS, Entry
 from rnntk.cli.console import Console
 from rnntk.cli.options import console_options
 from rnntk.cli.table import Column, age, size, table, terminal_width
+from rnntk.files import disk_errors, remove
 
 COLUMNS = (
     Column("AREA"),
@@ -67,7 +68,8 @@ def clean(areas: Sequence[str], console: Console) -> None:
         cache.tidy(area, seconds=0)
     found = cache.entries(*areas) if areas else []
     for entry in found:
-        cache.remove(entry)
+        with disk_errors(entry.path):
+            remove(entry.path)
         console.result(f"removed       {entry.path} ({size(entry.bytes)})")
     console.note(f"Removed {len(found)} entries, {size(sum(e.bytes for e in found))}.")
     console.json("cache clean", {"removed": list(map(_as_json, found))})

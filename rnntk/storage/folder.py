@@ -100,7 +100,7 @@ class RunFolder:
     @property
     def config(self) -> TrainConfig | MnistConfig:
         """The settings as the configuration of a run of this kind."""
-        return CONFIGS.get(self.kind, TrainConfig).from_json(self.settings)
+        return CONFIGS[self.kind].from_json(self.settings)
 
     @property
     def metrics(self) -> Path:
@@ -236,14 +236,7 @@ def refuse_links(path: Path) -> None:
 
 @contextmanager
 def created(
-    path: Path,
-    *,
-    kind: str,
-    settings: dict[str, Any],
-    model: dict[str, Any],
-    corpus: dict[str, Any],
-    versions: dict[str, str],
-    vocabulary: Vocabulary | None = None,
+    path: Path, *, vocabulary: Vocabulary | None = None, **record: Any
 ) -> Iterator[RunFolder]:
     """Make a new run folder, which is locked while the context lasts.
 
@@ -251,26 +244,19 @@ def created(
 
     Args:
         path: must not exist, be an empty folder, or a run that was killed before its first step.
-        kind: `char-rnn` or `row-classifier`.
-        settings: all settings, flat.
-        model: what rebuilds the network, and its number of parameters.
-        corpus: the record of the training data: name, source, sha256, preprocessor, facts.
-        versions, vocabulary: of libraries; of a character model.
+        vocabulary: of a character model.
+        record: `kind`, `settings`, `model`, `corpus` and `versions` of `run.json` (docs/formats.md).
 
     Raises:
         RunError: the folder exists already, or another process makes a run there.
         TrainingError: it cannot be written.
     """
     refuse_existing(path)
-    record = {
+    record |= {
         "format_version": FORMAT_VERSION,
-        "kind": kind,
         "name": path.name,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "settings": settings,
-        "model": model,
-        "corpus": corpus,
-        "versions": {"rnntk": __version__, **versions},
+        "versions": {"rnntk": __version__, **record["versions"]},
     }
     with disk_errors(path, advice=_ELSEWHERE):
         path.mkdir(parents=True, exist_ok=True)
@@ -315,17 +301,17 @@ def refuse_existing(path: Path) -> None:
 
 def _is_unused(path: Path) -> bool:
     """Whether a folder holds only what is made of a run before its first step is logged."""
+
+    def ours(file: Path) -> bool:
+        events = file.parent == path / LOGS and file.name.startswith("events.")
+        made = {LOCK, RUN, VOCABULARY, METRICS, SAMPLES, CHECKPOINTS, LOGS}
+        return not file.is_symlink() and (events or file.relative_to(path).as_posix() in made)
+
     try:
-        refuse_links(path)
-        names = {p.name for p in path.iterdir() if not p.name.startswith(".rnntk-")}
-        return (
-            LOCK in names
-            and names <= {LOCK, RUN, VOCABULARY, METRICS, SAMPLES, CHECKPOINTS, LOGS}
-            and not (METRICS in names and (path / METRICS).stat().st_size)
-            and not checkpoint.steps(path / CHECKPOINTS)
-            and all(p.name.startswith("events.") for p in (path / LOGS).glob("*"))
-        )
-    except (OSError, RunError):
+        files = [p for p in path.rglob("*") if ".rnntk-" not in str(p.relative_to(path))]
+        logged = (path / METRICS).exists() and (path / METRICS).stat().st_size
+        return path / LOCK in files and all(map(ours, files)) and not logged
+    except OSError:
         return False
 
 

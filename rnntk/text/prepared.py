@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from rnntk import stored
 from rnntk.config import TextConfig
 from rnntk.errors import DataError, RunError
-from rnntk.files import replacing
+from rnntk.files import remove, replacing
 from rnntk.text import inputs, preprocessors
 from rnntk.text.preparing import (
     FILES,
@@ -92,9 +91,9 @@ class Prepared:
         try:
             return cls._read(folder)
         except FileNotFoundError as error:
+            missing = Path(error.filename).name
             raise DataError(
-                f"{folder} is not a prepared corpus: {Path(error.filename).name} is missing."
-                " Make one with rnntk prep."
+                f"{folder} is not a prepared corpus: {missing} is missing. Make one with rnntk prep."
             ) from error
         except (ValueError, OSError, DataError) as error:
             raise DataError(
@@ -126,7 +125,7 @@ class Prepared:
             raise ValueError(
                 f"{len(ids):,} ids of type {dtype.str}, but meta.json has {length:,} of {meta['dtype']}"
             )
-        largest = 0 if checksums else _largest(folder / "ids.bin", dtype, len(vocabulary))
+        largest = 0 if checksums else int(ids.max(initial=0))
         if largest >= len(vocabulary):
             raise ValueError(
                 f"ids.bin holds the id {largest:,}, but vocabulary.json has {len(vocabulary):,} symbols"
@@ -239,24 +238,11 @@ def prepare(
         refuse_unknown_alone(prepared.vocabulary, recipe)
         # The same bytes may have another path and a stated encoding now.
         prepared.reused = True
-        for stored, source in zip(prepared.facts["sources"], sources, strict=True):
-            stored |= source.to_json() | {"replaced": stored["replaced"]}
+        for before, source in zip(prepared.facts["sources"], sources, strict=False):
+            before |= source.to_json() | {"replaced": before.get("replaced", 0)}
     # Not kept with the rest, as the encoding may be stated next time.
     prepared.facts["warnings"] = [*doubts(sources), *prepared.facts["warnings"]]
     return prepared
-
-
-def _largest(path: Path, dtype: np.dtype[Any], symbols: int) -> int:
-    """The largest id of a file, or 0 if its type cannot hold one too large. Half a second per GB."""
-    if symbols > np.iinfo(dtype).max:
-        return 0
-    largest, room = 0, np.empty(1 << 20, dtype)
-    # Read, not mapped, so that it does not count as this process' memory.
-    with path.open("rb") as file:
-        while got := file.readinto(room.data.cast("B")):
-            whole = got // dtype.itemsize
-            largest = max(largest, int(room[:whole].max(initial=0)))
-    return largest
 
 
 def _ready(folder: Path, expected: str, *, ours: bool) -> Prepared | None:
@@ -274,10 +260,7 @@ def _ready(folder: Path, expected: str, *, ours: bool) -> Prepared | None:
         log.warning(
             f"Warning: the prepared text {folder} is damaged ({problem}). It is made again."
         )
-        if folder.is_dir() and not folder.is_symlink():
-            shutil.rmtree(folder)
-        else:
-            folder.unlink()
+        remove(folder)
         return None
     if (folder / "meta.json").exists() and (found := Prepared.open(folder)).key == expected:
         return found

@@ -277,7 +277,9 @@ def test_a_run_left_by_a_kill_at_its_creation_is_made_again(tmp_path: Path, made
     make(path)
 
 
-@pytest.mark.parametrize("name", ["novel.txt", "logs/mine.txt", "checkpoints/step-00000001"])
+@pytest.mark.parametrize(
+    "name", ["novel.txt", "logs/mine", "checkpoints/mine", "checkpoints/step-00000001"]
+)
 def test_what_rnntk_did_not_make_there_is_never_removed(tmp_path: Path, name: str) -> None:
     run = make(tmp_path / "r")
     (run.path / name).mkdir()
