@@ -11,7 +11,6 @@ import errno
 import functools
 import hashlib
 import json
-import math
 import os
 import reprlib
 import signal
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 
 MANIFEST = "manifest.json"
 LARGEST_JSON = 1 << 28  # bytes
+LARGEST = 1e100  # numbers beyond are damage: some library would overflow on them
 _BLOCK = 1 << 20
 _COPIED = 1 << 24  # bytes of a file up to which it is copied to memory instead of mapped
 
@@ -69,8 +69,8 @@ _WORDS = {
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether a value is an int or a float that a float can hold; NaN and infinity count."""
-    return type(value) is float or (type(value) is int and abs(value) < 1 << 1023)
+    """Whether a value is an int or a float below `LARGEST`; NaN is not."""
+    return type(value) in (int, float) and abs(value) < LARGEST
 
 
 def conform(value: Any, kind: Any, name: str = "it") -> None:
@@ -105,7 +105,7 @@ def _of_type(value: Any, kind: type, name: str) -> None:
     if kind is int:
         good = good and abs(value) < 1 << 63
     elif kind is float:
-        good = is_number(value) and math.isfinite(value)
+        good = is_number(value)
     if not good:
         raise ValueError(f"{name} must be {_WORDS[kind]}, got {reprlib.repr(value)}")
 

@@ -18,8 +18,10 @@ from rnntk.files import json_text
 SCHEMA_VERSION = 1
 
 
-# Controls but tabs and newlines, and what turns the direction of writing.
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# Controls but tabs and newlines, what turns the direction of writing, and surrogates that stand for no byte.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udc7f\udd00-\udfff]"
+)
 
 
 def harmless(text: str) -> str:

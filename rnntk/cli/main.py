@@ -76,9 +76,13 @@ class LazyGroup(click.Group):
         """Run the command; an `RnntkError` becomes one message on stderr and an exit code."""
         try:
             return super().invoke(ctx)
-        except (RnntkError, MemoryError) as error:
+        except (RnntkError, MemoryError, OSError) as error:
             if os.environ.get("RNNTK_DEBUG") == "1":
                 raise
+            if isinstance(error, OSError):  # as of a name that is too long for a file
+                where = f"{error.filename}: " if error.filename else ""
+                print_error(f"{where}{error.strerror or error}.")
+                ctx.exit(1)
             if isinstance(error, MemoryError):
                 why = f" ({error})" if str(error) else ""
                 print_error(f"There is not enough memory for this{why}. Ask for less at a time.")

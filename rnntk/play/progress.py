@@ -60,10 +60,10 @@ class LossCurve:
         step = self._step = int(row["step"])
         for name, series in self._losses.items():
             value = row.get(name)
-            if is_number(value) and math.isfinite(value):
+            if is_number(value):
                 series.append((step, float(value)))
-        if is_number(row.get("seconds")) and math.isfinite(row["seconds"]):
-            self._seconds = float(row["seconds"])
+        if is_number(seconds := row.get("seconds")):
+            self._seconds = float(seconds)
 
     def _live(self) -> bool:
         try:

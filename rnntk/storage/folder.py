@@ -71,7 +71,10 @@ _RECORD = {
     "corpus": _CORPUS, "versions?": {...: str},
 }  # fmt: skip
 # Without these of its `corpus`, the text of a character model cannot be found again.
-_TEXT = {"name": str, "sha256": str, "preprocessor": str, "facts": _FACTS, "split": _SPLIT}
+_TEXT = {
+    "name": str, "sha256": str, "preprocessor": str, "facts": {"symbols": int, "characters": int},
+    "split": dict.fromkeys(("train", "val", "test"), (int, int)),
+}  # fmt: skip
 
 _ELSEWHERE = "Make room or make it writable, or choose another folder with `run`."
 
@@ -356,7 +359,12 @@ def open_run(path: Path) -> RunFolder:
 def check_text(run: RunFolder) -> None:
     """Raise `RunError` if the record of a character model's text is not whole."""
     try:
-        stored.conform(run.record["corpus"], _TEXT, "corpus")
+        corpus = run.record["corpus"]
+        stored.conform(corpus, _TEXT, "corpus")
+        counts = [corpus["facts"][name] for name in ("symbols", "characters")]
+        bounds = [end for name in ("train", "val", "test") for end in corpus["split"][name]]
+        if min(counts) < 1 or bounds != sorted(bounds) or bounds[0] < 0 or bounds[-1] > counts[0]:
+            raise ValueError(f"split is {bounds} of {counts[0]} symbols")
     except ValueError as error:
         raise RunError(
             f"{run.path} does not say what text it was trained on ({error}). Give a text with `input`."
