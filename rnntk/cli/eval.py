@@ -127,7 +127,7 @@ def _measure(
     from rnntk.decoding import baselines, splits
     from rnntk.text import corpus
 
-    places = {"data_dir": values["data_dir"], "offline": values["offline"]}
+    places = {"data_dir": values["data_dir"]}
     parts = model.run.record["corpus"].get("split")
     prepared = None
     with progress_bar(console, "reading", " symbols") as bar:

@@ -15,7 +15,7 @@ import click
 
 from rnntk import __version__
 from rnntk.cli import stdout
-from rnntk.cli.console import print_error
+from rnntk.cli.console import harmless, print_error
 from rnntk.config.fields import flag
 from rnntk.errors import Interrupted, RnntkError, did_you_mean
 
@@ -32,6 +32,7 @@ COMMANDS = {
     "plot": "Draw loss curves, as a picture or in the terminal.",
     "board": "Look at the runs in TensorBoard.",
     "play": "Open a page to look inside a model.",
+    "cache": "List what is in the cache, or remove it.",
     "minchar": "Train the smallest model, in one readable file of NumPy.",
 }
 
@@ -75,15 +76,19 @@ class LazyGroup(click.Group):
         """Run the command; an `RnntkError` becomes one message on stderr and an exit code."""
         try:
             return super().invoke(ctx)
-        except (RnntkError, MemoryError) as error:
+        except (RnntkError, MemoryError, OSError) as error:
             if os.environ.get("RNNTK_DEBUG") == "1":
                 raise
+            if isinstance(error, OSError):  # as of a name that is too long for a file
+                where = f"{error.filename}: " if error.filename else ""
+                print_error(f"{where}{error.strerror or error}.")
+                ctx.exit(1)
             if isinstance(error, MemoryError):
                 why = f" ({error})" if str(error) else ""
                 print_error(f"There is not enough memory for this{why}. Ask for less at a time.")
                 ctx.exit(1)
             if isinstance(error, Interrupted):
-                click.echo(str(error), err=True)  # as it was asked to
+                click.echo(harmless(str(error)), err=True)  # as it was asked to
             else:
                 print_error(error.render(_option_names(ctx)))
             ctx.exit(error.exit_code)
@@ -122,6 +127,7 @@ def _as_bytes(error: UnicodeError) -> tuple[str | bytes, int]:
 
 def main() -> None:
     """Entry point of the console script."""
+    stdout.watch()
     # Corpora hold any character, and pipes and Windows consoles are not always UTF-8. A name of a file that is not
     # UTF-8 is printed as its bytes.
     codecs.register_error("rnntk-names", _as_bytes)
@@ -129,7 +135,6 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             errors = None if stream is sys.stdin else "rnntk-names"
             stream.reconfigure(encoding="utf-8", errors=errors)
-    stdout.watch()
     try:
         try:
             group(prog_name="rnntk", windows_expand_args=False)

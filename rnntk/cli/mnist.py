@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rnntk.cli import stdout
 from rnntk.cli.console import Console, shown
 from rnntk.cli.options import (
     command_named,
@@ -74,6 +75,7 @@ def command(
     _finish(console, result, test, data.card.title, plot)
 
 
+@stdout.after_training()
 def _finish(
     console: Console, result: Result, test: ClassifierResult, title: str, plot: Path | None
 ) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnntk import duration
+from rnntk.cli import stdout
 from rnntk.cli.console import Console, progress_bar, shown
 from rnntk.cli.model import chosen
 from rnntk.cli.options import (
@@ -145,6 +146,7 @@ def _both(result: Result, nats: float, *, held_out: bool) -> str:
     return f"{nats:.4f} nats per symbol ({nats * bits:.3f} bits per character)"
 
 
+@stdout.after_training()
 def _finish(console: Console, result: Result) -> None:
     p, path = result.progress, shown(result.run.path)
     if result.chief:

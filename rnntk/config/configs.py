@@ -53,7 +53,9 @@ class TextConfig(Config):
     )
     offline: bool = setting(False, "Never use the network.", on_resume="session")
     accept_licence: bool = setting(
-        False, "Allow the download of a text whose licence is not known to permit it."
+        False,
+        "Allow the download of a text whose licence is not known to permit it.",
+        stored=False,
     )
 
     def check_together(self) -> None:

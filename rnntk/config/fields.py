@@ -175,8 +175,14 @@ class Config:
 
     @classmethod
     def from_json(cls: type[C], values: Mapping[str, Any]) -> C:
-        """A configuration from `to_json`'s output, also of an older rnntk with other fields."""
-        return cls(**{k: v for k, v in values.items() if k in cls.names()})
+        """A configuration from `to_json`'s output, also of an older rnntk with other fields.
+
+        Fields that are not stored are never taken from a file: they are the user's own consent and machine.
+        """
+        known = fields_of(cls)
+        return cls(
+            **{k: v for k, v in values.items() if k in known and known[k].metadata["stored"]}
+        )
 
     def part(self, kind: type[Config]) -> dict[str, Any]:
         """The values of the fields that `kind`, one of this class' bases, has."""

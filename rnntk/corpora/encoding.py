@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import hashlib
 import io
 import lzma
 import threading
@@ -138,11 +139,11 @@ def iter_text(
 
     Raises:
         EncodingError: bytes that do not decode, under `strict`.
-        DataError: the file cannot be read.
+        DataError: the file cannot be read, or has changed since the report (known at its end).
     """
     report.replaced = 0
     lines = io.IncrementalNewlineDecoder(None, translate=True) if newline == "lf" else None
-    chunks = iter_bytes(Path(path), progress=progress)
+    chunks = _unchanged(iter_bytes(Path(path), progress=progress), report, name or str(path))
     counted = report if errors == "replace" else None
     for text in _decode(chunks, report.encoding, counted, name or str(path)):
         whole = lines.decode(text) if lines else text
@@ -150,6 +151,18 @@ def iter_text(
             yield whole
     if lines and (rest := lines.decode("", final=True)):
         yield rest
+
+
+def _unchanged(chunks: Iterable[bytes], report: EncodingReport, name: str) -> Iterator[bytes]:
+    """The chunks; `DataError` in the end if they are not those of the report."""
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
+    if digest.hexdigest() != report.sha256:
+        raise DataError(
+            f"{name} has changed while it was read. Start again when it stays the same."
+        )
 
 
 _decoding = threading.local()

@@ -343,10 +343,11 @@ def _listed(characters: list[str]) -> str:
 
 def _preprocessor(run: RunFolder) -> Preprocessor:
     corpus = run.record["corpus"]
-    found = preprocessors.get(corpus["preprocessor"])
-    if found.version != corpus["preprocessor_version"]:
+    found = preprocessors.get(corpus.get("preprocessor", ""))
+    version = corpus.get("preprocessor_version")
+    if found.version != version:
         raise RunError(
-            f"{run.path} was trained with version {corpus['preprocessor_version']} of the preprocessor {found.name}, "
+            f"{run.path} was trained with version {version} of the preprocessor {found.name}, "
             f"but version {found.version} is installed, which makes other symbols."
         )
     return found

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnntk.config import TextConfig
 from rnntk.errors import UsageError
+from rnntk.storage import folder
 from rnntk.storage.folder import RunFolder
 from rnntk.text import corpus
 
@@ -53,10 +54,9 @@ def text_settings(run: RunFolder, **changed: Any) -> TextConfig:
     return dataclasses.replace(TextConfig.from_json(run.settings), **changed)
 
 
-def training_text(
-    run: RunFolder, *, data_dir: Path | None = None, offline: bool = False
-) -> Prepared:
+def training_text(run: RunFolder, *, data_dir: Path | None = None) -> Prepared:
     """The prepared text that a run was trained on, held-out parts included; see `corpus.RunText.prepared`."""
+    folder.check_text(run)
     places = {"data_dir": data_dir} if data_dir is not None else {}
-    settings = text_settings(run, offline=offline, **places)
+    settings = text_settings(run, **places)
     return corpus.RunText(run.record["corpus"], run.vocabulary(), run.path, settings).prepared()

@@ -183,7 +183,7 @@ def _describe(
         description["symbols"] = list(vocabulary.symbols)
         description["unknown_symbol"] = vocabulary.unknown_symbol
         for key in ("preprocessor", "preprocessor_version"):
-            description[key] = run.record["corpus"][key]
+            description[key] = run.record["corpus"].get(key)
     else:
         description["rows"] = "an image's rows from top to bottom, pixels from 0 to 1"
     return description

@@ -21,7 +21,7 @@ from llvmlite import binding as llvm
 from llvmlite import ir
 from numpy.typing import NDArray
 
-from rnntk.cache import cache_dir
+from rnntk.cache import cache_dir, tidy
 from rnntk.errors import UsageError
 from rnntk.kernels import objects
 from rnntk.kernels.code import Shape
@@ -224,6 +224,7 @@ def _aligned(room: Floats, size: int) -> Floats:
 def kernels() -> Kernels:
     """Those of this processor; compiled anew by each process where there is no cache."""
     try:
+        tidy("kernels")
         return Kernels(cache=cache_dir() / "kernels")
     except UsageError:
         return Kernels()

@@ -30,7 +30,7 @@ def find(cache: Path | None, facts: Sequence[str], make: Callable[[], Compiled])
     if cache is None:
         return make()
     path = cache / f"{_key(facts)}.bin"
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(OSError, ValueError):
         return _parsed(path.read_bytes())
     compiled = make()
     # Others may read or write the same file at this moment; a rename shows them all or nothing.
@@ -54,14 +54,13 @@ def _key(facts: Sequence[str]) -> str:
 
 
 def _written(compiled: Compiled) -> bytes:
-    digest = hashlib.sha256(compiled.code).hexdigest()
-    head = {"sha256": digest, "functions": compiled.functions}
-    return json.dumps(head).encode() + b"\n" + compiled.code
+    content = json.dumps(compiled.functions).encode() + b"\n" + compiled.code
+    return hashlib.sha256(content).hexdigest().encode() + b"\n" + content
 
 
 def _parsed(data: bytes) -> Compiled:
-    head, _, code = data.partition(b"\n")
-    facts = json.loads(head)
-    if hashlib.sha256(code).hexdigest() != facts["sha256"]:
+    digest, _, content = data.partition(b"\n")
+    if hashlib.sha256(content).hexdigest().encode() != digest:
         raise ValueError("damaged")
-    return Compiled(code, facts["functions"])
+    functions, _, code = content.partition(b"\n")
+    return Compiled(code, json.loads(functions))

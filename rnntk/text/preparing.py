@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from rnntk import stored
 from rnntk.config import TextConfig
 from rnntk.corpora.encoding import EncodingReport, detect, iter_text
 from rnntk.errors import DataError, EmptyError, UsageError
@@ -24,6 +25,7 @@ from rnntk.text.preprocessors import Preprocessor
 from rnntk.text.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
+FILES = ("ids.bin", "vocabulary.json", "meta.json")  # of a prepared corpus; index.bin may be there
 
 log = logging.getLogger(__name__)
 
@@ -196,6 +198,8 @@ def write(
         "facts": _facts(sources, recipe, writer.characters(), counts, merged, vocabulary),
     }
     (folder / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", "utf-8")
+    manifest = stored.file_sums(sorted(folder.iterdir()))
+    (folder / stored.MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
 
 
 def refuse_unknown_alone(vocabulary: Vocabulary, recipe: Recipe) -> None:

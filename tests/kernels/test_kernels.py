@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import functools
+import os
 import threading
 from pathlib import Path
 
@@ -279,6 +281,32 @@ def test_what_was_compiled_is_kept_and_a_damaged_file_is_not_used(
         np.testing.assert_array_equal(product(), np.full((2, 3), 5))
         assert file.read_bytes() == whole
     assert len(times) == 5
+
+
+def test_no_flipped_bit_of_a_kept_file_gets_through(tmp_path: Path) -> None:
+    made = objects.Compiled(b"code" * 20, {"product": ["i64", "ptr"], "gate": ["ptr"]})
+    facts = ["these"]
+    assert objects.find(tmp_path, facts, lambda: made) == made
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    for bit in range(8 * len(whole)):
+        broken = bytearray(whole)
+        broken[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(broken)
+        assert objects.find(tmp_path, facts, lambda: made) is made, "made again"
+        assert file.read_bytes() == whole
+
+
+def test_nothing_unfinished_stays_where_the_cache_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    made = objects.Compiled(b"code", {})
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert objects.find(tmp_path, [], lambda: made) == made
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:

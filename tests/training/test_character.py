@@ -163,7 +163,9 @@ def test_a_changed_text_is_refused_and_both_sides_named(text: Path, tmp_path: Pa
     with pytest.raises(
         RunError, match=r"vocabulary does not match.*only in the run: 'q'.*only in the text: 'Q'"
     ):
-        resume(run, max_steps=4)
+        resume(run, max_steps=4, input=[str(text)])
+    with pytest.raises(RunError, match="The text has changed since"):
+        resume(run, max_steps=4)  # of a text that only the run names, nothing is shown
     lines = TEXT.splitlines(keepends=True)
     text.write_text("".join([*lines[:-2], lines[-1], lines[-2]]), encoding="utf-8")
     with pytest.raises(RunError, match="The text has changed since"):
