@@ -25,7 +25,7 @@ Examples:
 )
 @config_options(TextConfig)
 @option("--output", type=PATH, metavar="DIR", help="Where it goes.  [default: the cache]")
-@click.option(
+@option(
     "--list",
     "list_all",
     is_flag=True,

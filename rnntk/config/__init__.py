@@ -15,7 +15,7 @@ from rnntk.config.fields import Config, flag, typed_setting
 from rnntk.config.files import (
     corpus_settings,
     find_config,
-    line_of,
+    place_of,
     read_config,
     read_toml,
     shipped_config,
@@ -35,7 +35,7 @@ __all__ = [
     "corpus_settings",
     "find_config",
     "flag",
-    "line_of",
+    "place_of",
     "read_config",
     "read_toml",
     "shipped_config",
