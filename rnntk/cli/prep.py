@@ -41,7 +41,7 @@ def command(
     `rnntk train` does the same by itself; this shows what it would see.
     """
     if list_all:
-        _list(console, values["data_dir"])
+        _list(console, values["data_dir"], values["offline"])
         return
     from rnntk.text import corpus
     from rnntk.text.inputs import is_stream
@@ -122,10 +122,11 @@ def _counts(pairs: list[list[Any]], as_bytes: bool) -> str:
     return "  ".join(f"{shown(symbol)} {n:,}" for symbol, n in pairs)
 
 
-def _list(console: Console, data_dir: Path | None) -> None:
+def _list(console: Console, data_dir: Path | None, offline: bool) -> None:
     from rnntk.corpora import registry
 
-    found = [registry.availability(card, data_dir=data_dir) for card in registry.all_cards()]
+    where = {"data_dir": data_dir, "offline": offline}
+    found = [registry.availability(card, **where) for card in registry.all_cards()]  # type: ignore[arg-type]
     width = max(len(one.card.name) for one in found)
     corpora = []
     for one in found:

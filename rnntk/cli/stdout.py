@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import errno
 import io
-import os
 import signal
 import sys
-from pathlib import Path
 from typing import Any
 
 
@@ -45,9 +43,6 @@ class _File(io.FileIO):
 def watch() -> None:
     """Let whatever prints to stdout raise `Lost` where it cannot be written."""
     stream = sys.stdout
-    if stream is None:  # closed by who started us (>&-): what is printed was not wanted
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
-        return
     # Windows' console is another kind of file, and a test's stdout is none.
     if not isinstance(stream, io.TextIOWrapper) or (
         type(getattr(stream.buffer, "raw", stream.buffer)) is not io.FileIO

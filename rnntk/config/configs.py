@@ -204,7 +204,7 @@ class MachineConfig(Config):
         ("float32", "bfloat16"),
     )
     threads: int | None = setting(
-        None, "Cores to use.  [default: all]", at_least(1), on_resume="session"
+        None, "Cores to use.  [default: all]", at_least(1, 1024), on_resume="session"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -19,12 +20,17 @@ class Hypothesis(NamedTuple):
     Attributes:
         ids: `(length,)`.
         nats: surprisal of each symbol, `(length,)`.
-        score: log probability over length ** alpha; higher is better.
+        rank: logarithm of the surprisal over length ** alpha, a power that may exceed any float; lower is better.
     """
 
     ids: NDArray[np.intp]
     nats: NDArray[np.float64]
-    score: float
+    rank: float
+
+    @property
+    def score(self) -> float:
+        """Log probability over length ** alpha; higher is better."""
+        return -math.exp(self.rank)
 
 
 def beam_search(
@@ -90,12 +96,12 @@ def beam_search(
             for row in np.flatnonzero(ends & np.isfinite(total)):
                 finished.append(_hypothesis(ids[row, : t + 1], nats[row, : t + 1], alpha))
             total[ends] = np.inf
-            finished.sort(key=lambda found: -found.score)
+            finished.sort(key=lambda found: found.rank)
             del finished[width:]
-            # Surprisal only grows, so this is the best score that a live hypothesis can still reach.
-            reachable = -total.min() / length**alpha
-            if np.isneginf(reachable) or (
-                len(finished) == width and finished[-1].score >= reachable
+            # Surprisal only grows, so this is the best rank that a live hypothesis can still reach.
+            reachable = _rank(total.min(), length, alpha)
+            if math.isinf(total.min()) or (
+                len(finished) == width and finished[-1].rank <= reachable
             ):
                 break
         if t + 1 < length:
@@ -105,7 +111,7 @@ def beam_search(
         finished += [
             _hypothesis(ids[row], nats[row], alpha) for row in np.flatnonzero(np.isfinite(total))
         ]
-    finished.sort(key=lambda found: -found.score)
+    finished.sort(key=lambda found: found.rank)
     return finished[:width]
 
 
@@ -120,4 +126,8 @@ def _smallest(values: NDArray[np.float64], count: int) -> NDArray[np.intp]:
 
 
 def _hypothesis(ids: NDArray[np.intp], nats: NDArray[np.float64], alpha: float) -> Hypothesis:
-    return Hypothesis(ids.copy(), nats.copy(), -float(nats.sum()) / len(ids) ** alpha)
+    return Hypothesis(ids.copy(), nats.copy(), _rank(nats.sum(), len(ids), alpha))
+
+
+def _rank(nats: float, length: int, alpha: float) -> float:
+    return (math.log(nats) if nats > 0 else -math.inf) - alpha * math.log(length)

@@ -101,6 +101,10 @@ def check_format(format: str) -> None:
 def refuse(output: Path, format: str) -> None:
     """Raise `UsageError` if an export of this format may not be written to `output`."""
     ending = FORMATS[format]
+    if not output.name:
+        raise UsageError(
+            f"`output` is {output}, a folder that exists. Name a file or folder in it."
+        )
     if ending and output.suffix != ending:
         raise UsageError(
             f"`output` is {output}, but a file of `format` {format} must end in {ending}."

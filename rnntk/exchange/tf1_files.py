@@ -24,7 +24,7 @@ def find_checkpoint(path: Path) -> tuple[Path, int]:
     if path.is_dir():
         prefix = _latest(path)
     else:
-        name = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path.name)
+        name = re.sub(r"(.)\.(index|meta|data-\d+-of-\d+)$", r"\1", path.name)
         prefix = path.with_name(name)
         if not (_index(prefix).is_file() or prefix.is_file()):
             raise UsageError(

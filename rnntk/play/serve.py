@@ -10,6 +10,7 @@ import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from rnntk import hosts
 from rnntk.errors import RnntkError, UsageError
 
 if TYPE_CHECKING:
@@ -49,10 +50,7 @@ def bind(host: str, port: int | None) -> socket.socket:
     Raises:
         UsageError: the address is not available.
     """
-    try:
-        family, *_, address = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
-    except OSError as error:
-        raise UsageError(f"`host` {host} is not an address ({error.strerror}).") from error
+    family, address = hosts.resolve(host, port)
     for wanted in [PORT, 0] if port is None else [port]:
         found = socket.socket(family, socket.SOCK_STREAM)
         if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows, where REUSEADDR would share the port

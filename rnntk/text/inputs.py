@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from rnntk.errors import DataError
+from rnntk.errors import DataError, UsageError
 
 STDIN = "-"
 
@@ -31,6 +31,7 @@ def opened(paths: Iterable[str | Path], *, glob: str = "*.txt") -> Iterator[list
 
     Raises:
         DataError: a path does not exist, or no file of a folder matches.
+        UsageError: `glob` is no pattern.
     """
     with tempfile.TemporaryDirectory(prefix="rnntk-") as spool:
         found: list[Input] = []
@@ -66,7 +67,15 @@ def _files(path: Path, glob: str) -> list[Input]:
         if not path.exists():
             raise DataError(f"There is no file {path}. Check the path.")
         return [Input(path, str(path))]
-    files = sorted(file for file in path.rglob(glob) if file.is_file())
+    try:
+        files = sorted(file for file in path.rglob(glob) if file.is_file())
+    except (
+        NotImplementedError,
+        ValueError,
+    ) as error:  # an absolute pattern; "**" beside other characters
+        raise UsageError(
+            f"`glob` must be a pattern such as *.txt, got {glob!r} ({error})."
+        ) from error
     if not files:
         raise DataError(
             f"No file in the folder {path} matches {glob!r}. Pass another pattern with `glob`."

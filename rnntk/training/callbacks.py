@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -137,10 +137,11 @@ class TensorBoardScalars(keras.callbacks.Callback):
         resumed = progress.step > 0 and any(run.logs.glob("events.*"))
         self._progress, self._graph = progress, None if resumed else task.graph
         self._histograms_every = task.config.histograms_every
+        self._logs = run.logs
         with disk_errors(run.logs):
             self._writer = tf.summary.create_file_writer(os.fsencode(run.logs), flush_millis=5000)
             self._mark_session_start()
-        with self._writer.as_default(step=0):
+        with self._writing(step=0):
             hparams.hparams(_hyperparameters(run), trial_id=printable(run.name))
 
     def _mark_session_start(self) -> None:
@@ -155,7 +156,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Write the step's numbers under `train/`, a validation's under `validation/`."""
-        with self._writer.as_default(step=self._progress.step):
+        with self._writing(step=self._progress.step):
             if self._graph is not None:
                 graph, self._graph = self._graph, None
                 tf.summary.graph(graph())
@@ -168,12 +169,18 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
     def text(self, name: str, value: str) -> None:
         """Write a text sample."""
-        with self._writer.as_default(step=self._progress.step):
+        with self._writing(step=self._progress.step):
             tf.summary.text(name, "```\n" + value + "\n```")
 
     def close(self) -> None:
         """Flush the events."""
-        self._writer.close()
+        with disk_errors(self._logs):
+            self._writer.close()
+
+    @contextlib.contextmanager
+    def _writing(self, step: int) -> Iterator[None]:
+        with disk_errors(self._logs), self._writer.as_default(step=step):
+            yield
 
 
 _NOT_HYPERPARAMETERS = {
