@@ -117,7 +117,7 @@ class Search:
             raise CorpusError(NO_FILE)
         if source.member:
             target = cache_path(self.card)
-            fetch(source.target, target, sha256=self.card.sha256, member=source.member)
+            self._fetch(source, target)
             return self._existing(target, "file", f" (out of {path})")
         return self._existing(path, "file", "")
 
@@ -130,8 +130,12 @@ class Search:
                 "not asked: no licence is known that permits copying it; if you may have it, set `accept_licence`"
             )
         self.notify(f"Downloading {card.name} ({card.size}) from {source.target}")
-        fetch(source.target, target, sha256=card.sha256, member=source.member)
+        self._fetch(source, target)
         return self._existing(target, "url", f" (downloaded from {source.target})")
+
+    def _fetch(self, source: CardSource, target: Path) -> None:
+        card = self.card
+        fetch(source.target, target, sha256=card.sha256, member=source.member, most=card.most_bytes)
 
     def _make(self, source: CardSource) -> Resolved | None:
         """Text that is made here, written under its own hash beside the downloads."""

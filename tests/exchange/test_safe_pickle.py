@@ -117,7 +117,7 @@ def test_every_way_to_call_is_refused(
         b"Pother\n.",  # an object outside the pickle
         b"\x80\x02K\x01Q.",
         b"\x80\x05\x97.",  # an out-of-band buffer
-        b"].0.",
+        b"]0.",
         b")2.",
     ],
 )
