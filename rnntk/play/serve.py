@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rnntk import hosts
 from rnntk.errors import RnntkError, UsageError
+from rnntk.play import limits
 
 if TYPE_CHECKING:
     import uvicorn
@@ -83,8 +84,12 @@ def server(app: App) -> uvicorn.Server:
     """The server of an application, quiet and with short timeouts for idle connections."""
     import uvicorn
 
+    from rnntk.play.connection import Connection
+
     config = uvicorn.Config(
         app,
+        http=Connection,
+        limit_concurrency=limits.CONNECTIONS,
         log_level="critical",
         access_log=False,
         ws="none",

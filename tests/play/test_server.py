@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import time
@@ -239,6 +240,69 @@ def test_a_request_that_does_not_come_is_ended(plain: Models, serving, monkeypat
         )
         slow.settimeout(10)
         receive_until(slow, b"took too long")
+
+
+HALF = [
+    "",
+    "GET",
+    "GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nX-More: ",
+    "GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\nGET / HT",
+]
+
+
+@pytest.mark.parametrize("sent", HALF)
+def test_half_sent_headers_are_ended(plain: Models, serving, monkeypatch, sent: str) -> None:
+    monkeypatch.setattr(limits, "SECONDS", 0.5)
+    with serving(plain) as client, socket.create_connection(("127.0.0.1", client.port)) as slow:
+        slow.sendall(sent.format(port=client.port).encode())
+        slow.settimeout(0.2)
+        began, got = time.monotonic(), b""
+        with contextlib.suppress(ConnectionError):  # ended without goodbye
+            while time.monotonic() - began < 10:
+                try:
+                    more = slow.recv(65536)
+                    if not more:
+                        break
+                    got += more
+                except TimeoutError:
+                    slow.sendall(b"x" if sent.endswith(": ") else b"")  # a byte now and then
+        assert 0.3 < time.monotonic() - began < 5
+        assert (b"200 OK" in got) == (sent.count("GET") == 2)
+
+
+def test_an_answer_that_is_not_taken_is_dropped(plain: Models, serving, monkeypatch) -> None:
+    monkeypatch.setattr(limits, "SECONDS", 0.5)
+    with serving(plain) as client:
+        slow = socket.socket()
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        slow.connect(("127.0.0.1", client.port))
+        ask = f"GET /page/main.js HTTP/1.1\r\nHost: 127.0.0.1:{client.port}\r\n\r\n".encode()
+
+        def ask_and_take_nothing() -> None:
+            for _ in range(100):
+                slow.sendall(ask * 50)
+                time.sleep(0.1)
+
+        with pytest.raises(ConnectionError):
+            ask_and_take_nothing()
+        slow.close()
+        assert client.json("/api/read", {"text": "int"})["text"] == "int"
+
+
+def test_a_request_under_way_is_no_idle_connection(plain: Models, serving, monkeypatch) -> None:
+    monkeypatch.setattr(limits, "SECONDS", 0.5)
+    with serving(plain) as client:
+        lines = client.lines({"prime": "int", "length": limits.LENGTH, "seed": 1})
+        assert lines[-1] == {"end": True}
+
+
+def test_connections_over_the_limit_are_told(plain: Models, serving, monkeypatch) -> None:
+    monkeypatch.setattr(limits, "CONNECTIONS", 3)
+    with serving(plain) as client:
+        waiting = [socket.create_connection(("127.0.0.1", client.port)) for _ in range(3)]
+        assert client.ask("/api/run")[0] == 503
+        for one in waiting:
+            one.close()
 
 
 def test_too_many_readings_are_refused(plain: Models, monkeypatch) -> None:
