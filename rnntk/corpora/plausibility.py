@@ -92,7 +92,7 @@ def _kind(c: str) -> str:
         return "'"
     if category[0] == "L" and c not in "ªºµ":
         jamo = "\u3131" <= c <= "\u318e" or c == "ー"
-        script = "q" if jamo else _SCRIPTS.get(unicodedata.name(c, "").split()[0], "o")
+        script = "q" if jamo else _SCRIPTS.get(unicodedata.name(c, "?").split()[0], "o")
         return script.upper() if c.isupper() else script
     if category in ("Ps", "Pi"):
         return "("
