@@ -41,7 +41,8 @@ TOML_ODD = (
     "true", "false", "0", "1", "-1", "16.5", "1.0", "1e400", "nan", "inf", "-inf", "9223372036854775808", "9" * 5000,
     "0x10", "1_000", '""', '"²"', '"a"', "'b'", '"""x\ny"""', "[]", "[1]", "[[1]]", '["a", "b"]', "[1, 'a']", "{}",
     "{a = 1}", "1979-05-27", "07:32:00", "1979-05-27T07:32:00Z", "[" * DEEP, "[" * 500 + "]" * 500,
-    '"\\u0000"', '"\x1b[2J"', '"../.."', '"/dev/zero"', "", '"' + "a" * 70_000 + '"', '"1"', '"true"', '"@latest"', '"%s"',
+    '"\\u0000"', '"\x1b[2J"', '"../.."', '"/dev/zero"', "", '"' + "a" * 70_000 + '"', '"1"', '"true"', '"@latest"',
+    '"%s"',
 )  # fmt: skip
 BOMB = 1 << 30
 """Bytes that a compression bomb unfolds to."""
@@ -221,7 +222,8 @@ def pickled(rng: Random, data: bytes) -> bytes:
     codes = (
         b"(", b"t", b"l", b"]", b"}", b"a", b"e", b"s", b"u", b"0", b"1", b"2", b"N", b"K\x01", b"I1\n", b"L1L\n",
         b"\x85", b"\x86", b"\x87", b"q\x00", b"h\x00", b"p0\n", b"g0\n", b"r\x00\x00\x00\x7f", b"p99999999\n",
-        b"X\x01\x00\x00\x00a", b"\x8c\x01b", b"\x94", b"c__builtin__\neval\n", b"R", b"b", b"\x8f", b"\x90", b"\x8a\xff", b"G" + bytes(8), b"\x97",
+        b"X\x01\x00\x00\x00a", b"\x8c\x01b", b"\x94", b"c__builtin__\neval\n", b"R", b"b", b"\x8f", b"\x90",
+        b"\x8a\xff", b"G" + bytes(8), b"\x97",
         b"\x98", b"Pa\n",
     )  # fmt: skip
     program = [rng.choice(codes) for _ in range(rng.randint(1, 60))]
