@@ -75,6 +75,7 @@ def load() -> None:
     import rnntk.cli.eval
     import rnntk.cli.export
     import rnntk.cli.import_
+    import rnntk.cli.plot
     import rnntk.cli.prep
     import rnntk.cli.runs
     import rnntk.cli.sample
