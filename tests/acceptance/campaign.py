@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import pickle
 import signal
 import sys
 import time
@@ -152,16 +153,32 @@ def _run(
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if prepare:
             prepare()
+        code = _exit_code(main)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+    finally:
+        os._exit(code)  # whatever happens, this child must not go on as its parent
+
+
+def _exit_code(main: Callable[[], None]) -> int:
+    try:
         main()
-        code = 0
+        return 0
     except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+        return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except KeyboardInterrupt:
+        return 130
     except BaseException:
         traceback.print_exc()
-    with contextlib.suppress(BaseException):
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(code)
+        return 1
+
+
+def crash(said: str) -> str | None:
+    """The last line of a command that ended in anything but a message of its own, else None."""
+    if "Traceback" in said or "unexpected error" in said:
+        return f"crash: {said.strip().splitlines()[-1][:100]}"
+    return None
 
 
 def outcome(run: Path) -> dict[str, Any]:
@@ -227,3 +244,23 @@ def contents(top: Path) -> dict[str, bytes]:
         for path in sorted(top.rglob("*"))
         if path.is_file() and path.name != ".lock"
     }
+
+
+def tf1_checkpoint(folder: Path, *, version: int = 2, name: str = "model.ckpt") -> None:
+    """Write a small TensorFlow 1 checkpoint of a character model at step 7, with its vocabulary."""
+    import tensorflow as tf
+
+    v1, rng = tf.compat.v1, np.random.default_rng(0)
+    folder.mkdir(exist_ok=True)
+    (folder / "vocab.pkl").write_bytes(pickle.dumps(tuple("abcd")))
+    scope = "rnnlm/multi_rnn_cell/cell_0/basic_rnn_cell/"
+    shapes = {
+        "rnnlm/embedding": (4, 2), "rnnlm/softmax_w": (3, 4), "rnnlm/softmax_b": (4,),
+        f"{scope}kernel": (5, 3), f"{scope}bias": (3,),
+    }  # fmt: skip
+    with v1.Graph().as_default(), v1.Session() as session:
+        for variable, shape in shapes.items():
+            v1.get_variable(variable, initializer=rng.normal(size=shape))
+        session.run(v1.global_variables_initializer())
+        saver = v1.train.Saver(write_version=version)
+        saver.save(session, str(folder / name), global_step=7, write_meta_graph=False)

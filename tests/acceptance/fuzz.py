@@ -585,21 +585,9 @@ class Tf1(Files):
     def prepare(self) -> None:
         from rnntk.training import device
 
-        tf = device.import_tensorflow().compat.v1
-        rng = np.random.default_rng(0)
-        scope = "rnnlm/multi_rnn_cell/cell_0/basic_rnn_cell/"
-        shapes = {"embedding": (4, 2), "softmax_w": (3, 4), "softmax_b": (4,)}
-        with tf.Graph().as_default(), tf.Session() as session:
-            for name, shape in shapes.items():
-                tf.get_variable(f"rnnlm/{name}", initializer=rng.normal(size=shape))
-            tf.get_variable(f"{scope}kernel", initializer=rng.normal(size=(5, 3)))
-            tf.get_variable(f"{scope}bias", initializer=rng.normal(size=(3,)))
-            session.run(tf.global_variables_initializer())
-            for version, name in ((2, "model.ckpt"), (1, "old.ckpt")):
-                saver = tf.train.Saver(write_version=version)
-                saver.save(
-                    session, str(self.top / "tf1" / name), global_step=7, write_meta_graph=False
-                )
+        device.import_tensorflow()
+        campaign.tf1_checkpoint(self.top / "tf1")
+        campaign.tf1_checkpoint(self.top / "tf1", version=1, name="old.ckpt")
         (self.top / "tf1/checkpoint").write_text('model_checkpoint_path: "model.ckpt-7"\n')
         self.known = [self.network(name) for name in self.prefixes]
 

@@ -130,15 +130,15 @@ class Storm:
     ) -> bool:
         """Count how a session ended; False if nothing but removing the run helps."""
         allowed = {0} if sent is None else {0, -sent, 128 + sent}
-        if code in allowed and "Traceback" not in command.said:
+        if code in allowed and not campaign.crash(command.said):
             if code and sent:
                 self.counts[sent.name] += 1
             return True
-        last = (command.said.strip().splitlines() or [""])[-1]
-        kind = f"after {sent.name if sent else 'no signal'}: exit {code}"
-        if "Traceback" in command.said:
-            kind = f"traceback: {last[:60]}"
-        elif "exists already" in command.said:
+        kind = (
+            campaign.crash(command.said)
+            or f"after {sent.name if sent else 'no signal'}: exit {code}"
+        )
+        if "exists already" in command.said:
             kind = "a run killed at its creation can be neither started nor resumed"
         self.findings.add(
             kind, f"--only {number}", f"rnntk {' '.join(command.words)}\n{command.said[-1500:]}"

@@ -8,11 +8,14 @@ Whoever wins leaves a whole result, equal to that of one process alone; whoever 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import itertools
+import multiprocessing
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -54,12 +57,15 @@ class Race:
         self._names = itertools.count()
         self.begun: list[Command] = []
 
-    def begin(self, *words: str, **environment: str) -> Command:
-        """Start a command."""
-        environment = {"RNNTK_CACHE": str(self.top / "cache"), **environment}
+    def begin(self, *words: str, prepare: Callable[[], object] = lambda: None) -> Command:
+        """Start a command; `prepare` is called in its process."""
         log = self.top.parent / f"log-{next(self._names)}"
-        prepare = lambda: os.environ.update(environment)  # noqa: E731
-        self.begun.append(Command(*words, cwd=self.top, log=log, prepare=prepare))
+
+        def prepared() -> None:
+            os.environ["RNNTK_CACHE"] = str(self.top / "cache")
+            prepare()
+
+        self.begun.append(Command(*words, cwd=self.top, log=log, prepare=prepared))
         return self.begun[-1]
 
     def alone(self, *words: str) -> None:
@@ -68,11 +74,16 @@ class Race:
         if command.wait():
             raise Wrong(f"alone: exit {command.code}: {command.said[-1000:]}")
 
-    def together(self, *all_words: list[str], apart: float = 0.0) -> list[Command]:
+    def together(
+        self,
+        *all_words: list[str],
+        apart: float = 0.0,
+        prepare: Callable[[], object] = lambda: None,
+    ) -> list[Command]:
         """Commands started up to `apart` seconds one after another; all have ended."""
         commands = []
         for words in all_words:
-            commands.append(self.begin(*words))
+            commands.append(self.begin(*words, prepare=prepare))
             time.sleep(self.rng.choice((0.0, self.rng.uniform(0, apart))))
         for command in commands:
             command.wait()
@@ -85,7 +96,7 @@ class Race:
                 self.counts["winners"] += 1
                 continue
             said = command.said.strip()
-            if command.code not in (1, 2) or "Traceback" in said:
+            if command.code not in (1, 2) or campaign.crash(said):
                 raise Wrong(f"exit {command.code}: rnntk {' '.join(command.words)}\n{said[-1500:]}")
             if not any(words in said for words in loses):
                 raise Wrong(f"the loser says something else: {said[-500:]}")
@@ -108,11 +119,33 @@ def same(found: dict[str, Any], expected: dict[str, Any]) -> None:
 
 def one_run(race: Race, expected: Expected) -> None:
     """Several trainings want the same `--run`: one gets it."""
-    words = [*WORDS, *UNTIL, "--run", "one"]
-    commands = race.together(*[words] * race.rng.choice((2, 2, 3)), apart=0.3)
+    words, many = [*WORDS, *UNTIL, "--run", "one"], race.rng.choice((2, 2, 3))
+    if race.rng.random() < 0.3:
+        commands = race.together(*[words] * many, apart=0.3)
+    else:
+        commands = race.together(*[words] * many, prepare=_meeting(many))
     if len(race.winners(commands)) != 1:
         raise Wrong(f"{len(race.winners(commands))} winners of one run")
     same(outcome(race.top / "one"), expected())
+
+
+def _meeting(many: int) -> Callable[[], None]:
+    """Makes so many processes wait for each other just before they make the run's folder."""
+    barrier = multiprocessing.get_context("fork").Barrier(many)
+
+    def prepare() -> None:
+        from rnntk.storage import folder
+
+        create = folder.create
+
+        def met(*arguments: Any, **named: Any) -> Any:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                barrier.wait(20)
+            return create(*arguments, **named)
+
+        folder.create = met
+
+    return prepare
 
 
 def new_runs(race: Race, expected: Expected) -> None:
