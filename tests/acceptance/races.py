@@ -220,7 +220,7 @@ def cleaned_cache(race: Race, expected: Expected) -> None:
     for _ in range(3):
         race.moment(0.3)
         if "cache" in COMMANDS and race.rng.random() < 0.5:
-            cleaning = race.begin("cache", "clean", *race.rng.choice(([], ["--yes"])))
+            cleaning = race.begin("cache", "clean", *race.rng.choice(([], ["prepared", "kernels"])))
             cleaning.wait()
             race.winners([cleaning], loses=("in use",))
         else:
@@ -272,7 +272,7 @@ def cut_text(race: Race, expected: Expected) -> None:
     """The prepared text is cut while it is mapped: no signal, at most a message."""
     race.alone(*WORDS, "--max-steps", "1", "--run", "one")
     ids = next((race.top / "cache/prepared").glob("*/ids.bin"))
-    command = race.begin("train", "--resume", "one", "--max-steps", "1500")
+    command = race.begin("train", "--resume", "one", "--max-steps", "400")
     while command.poll() is None and _steps_logged(race.top / "one") < 2:
         time.sleep(0.005)
     race.moment(0.2)
