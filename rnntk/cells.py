@@ -63,7 +63,7 @@ class Cell:
     """A kind of recurrent cell.
 
     Attributes:
-        name: as in `--cell`, and of its kernels.
+        name: as in the setting `cell`, and of its kernels.
         gates: one letter per gate, in the order of the weights' columns. A gate named like a state is that state.
         states: one letter per state, in the order in which layers take and return them.
         step: `step(v, x)`, the values of all gates and of the states after the step, by letter.

@@ -79,11 +79,7 @@ class Session:
                 print_error(error.render(_typed))
 
     def generate(self, text: str, *, echo: bool = True) -> None:
-        """Continue a text.
-
-        Raises:
-            UsageError: it has characters that the model does not know.
-        """
+        """Continue a text. Raises `UsageError` if it has characters that the model does not know."""
         settings = self._settings
         prompt = self._model.prompt(text, settings.on_unknown)
         if prompt.skipped:

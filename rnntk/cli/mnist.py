@@ -10,8 +10,8 @@ import click
 from rnntk.cli.console import Console, shown
 from rnntk.cli.options import (
     PATH,
+    command_named,
     config_options,
-    console_options,
     given_values,
     option,
     run_options,
@@ -24,15 +24,7 @@ if TYPE_CHECKING:
     from rnntk.training.session import Result
 
 
-@click.command(
-    "mnist",
-    epilog="""\b
-Examples:
-  rnntk mnist
-  rnntk mnist --bidirectional --epochs 10
-  rnntk mnist --order permuted --cell gru --epochs 1
-  rnntk mnist --data digits --max-steps 200 --plot mistakes.png""",
-)
+@command_named("mnist")
 @config_options(MnistConfig)
 @option(
     "--plot",
@@ -41,7 +33,6 @@ Examples:
     help="A picture of the worst mistakes on the test images, for example mistakes.png.",
 )
 @run_options
-@console_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -55,6 +46,12 @@ def command(
     """Train a classifier on images, one row per step; test it at the end.
 
     MNIST is used where it is available; otherwise digits that rnntk draws itself, and it says so.
+
+    Examples:
+      rnntk mnist
+      rnntk mnist --bidirectional --epochs 10
+      rnntk mnist --order permuted --cell gru --epochs 1
+      rnntk mnist --data digits --max-steps 200 --plot mistakes.png
     """
     from rnntk.storage import folder
     from rnntk.training import mistakes, rows
@@ -76,21 +73,19 @@ def command(
             result, test = rows.start(config, data, path, quiet=console.quiet)
     if plot is not None:
         mistakes.draw(plot, data.images.x_test, data.images.y_test, test.logits)
-    _finish(console, result, test, data.title, plot)
+    _finish(console, result, test, data.card.title, plot)
 
 
 def _finish(
     console: Console, result: Result, test: ClassifierResult, title: str, plot: Path | None
 ) -> None:
-    low, high = test.interval
     p = result.progress
     console.facts(
         {
             "run": shown(result.run.path),
             "images": title,
             "reached": f"step {p.step}, epoch {p.epoch}, {p.seconds:.0f} s of training",
-            "test": f"{100 * test.accuracy:.2f} % of {test.images:,} images right "
-            f"(95 % interval {100 * low:.2f} to {100 * high:.2f} %), loss {test.loss:.4f} nats",
+            "test": str(test),
             "confusion": "(rows: the true digit, columns: the predicted one)",
         }
     )

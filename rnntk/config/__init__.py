@@ -2,12 +2,10 @@
 
 from rnntk.config.configs import (
     DistributeConfig,
-    MachineConfig,
     MnistConfig,
     ModelConfig,
-    OptimizationConfig,
+    RunConfig,
     SampleConfig,
-    StoppingConfig,
     TextConfig,
     TrainConfig,
 )
@@ -24,12 +22,10 @@ from rnntk.config.files import (
 __all__ = [
     "Config",
     "DistributeConfig",
-    "MachineConfig",
     "MnistConfig",
     "ModelConfig",
-    "OptimizationConfig",
+    "RunConfig",
     "SampleConfig",
-    "StoppingConfig",
     "TextConfig",
     "TrainConfig",
     "corpus_settings",

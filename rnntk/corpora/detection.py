@@ -83,8 +83,8 @@ def undecodable(
     """The error for bytes that do not decode; the message begins with `before`."""
     return EncodingError(
         f"{before}{name} does not decode as {encoding}: at byte {offset:,} stands"
-        f" {wrong[:8].hex(' ')}. Say what it is with --encoding ({_EXAMPLES}).",
-        " Or pass --errors replace to put U+FFFD in the place of such bytes.",
+        f" {wrong[:8].hex(' ')}. Say what it is with `encoding` ({_EXAMPLES}).",
+        ' Or set `errors="replace"` to put U+FFFD in the place of such bytes.',
     )
 
 
@@ -129,7 +129,7 @@ def decide(
         if errors == "strict":
             nearly = "Nearly all of it is UTF-8, but not quite. "
             raise undecodable(scan.name, "utf-8", *scan.utf8_failure, before=nearly)
-        return Verdict("utf-8", "nearly all of it is valid UTF-8, and --errors replace is given")
+        return Verdict("utf-8", "nearly all of it is valid UTF-8, the rest is replaced")
     vote, confidence = _ask_chardet(bytes(scan.window))
     said = f"chardet says {vote} ({confidence:.2f})" if vote else "chardet has no answer"
     if 50 * (head.count(b" ") + head.count(b"\n")) < len(head):
@@ -151,7 +151,7 @@ def _known_codec(encoding: str) -> str:
     except LookupError as error:
         guess = nearest(encoding, ["utf-8", "cp949", "euc-kr", "johab", "latin-1", "utf-16"])
         raise UsageError(
-            f"Python knows no encoding {encoding!r} (--encoding)."
+            f"`encoding` {encoding!r} is not known to Python."
             + (f" Did you mean {guess!r}?" if guess else f" Use {_EXAMPLES}.")
         ) from error
     return info.name
@@ -185,7 +185,7 @@ def _with_controls(scan: Scan, decodes: Decodes) -> Verdict:
         signs = f"{scan.nuls:,} NUL bytes, the first at byte {scan.first_nul:,}"
     raise DataError(
         f"{scan.name} is binary, not text: it has {signs}. If it is text all the same, say which with"
-        " --encoding (for example utf-16-le), or take its bytes as they are with --preprocessor bytes."
+        ' `encoding` (for example utf-16-le), or take its bytes as they are with `preprocessor="bytes"`.'
     )
 
 
@@ -247,7 +247,7 @@ def _judged(
     first = readings[0]
     if first.junk > 0.1 and first.seen > 20:
         raise DataError(
-            f"{scan.name} is binary, not text. Take its bytes as they are with --preprocessor bytes."
+            f'{scan.name} is binary, not text. Take its bytes as they are with `preprocessor="bytes"`.'
         )
     whole: list[Reading] = []
     failure = None
@@ -263,7 +263,7 @@ def _judged(
     if failure and (errors == "replace" or not whole):
         nearly = f"early all of it is {first.codec} ({first.language})"
         if errors == "replace":
-            return Verdict(first.codec, f"n{nearly}, and --errors replace is given")
+            return Verdict(first.codec, f"n{nearly}, the rest is replaced")
         raise EncodingError(f"N{nearly}, but not quite. {failure.message}", failure.or_replace)
     best, *others = whole
     margin = min([other.cost - best.cost for other in others], default=4 * SURE)
@@ -277,7 +277,7 @@ def _judged(
     if margin >= needed and not strange:
         return Verdict(best.codec, how, confidence)
     shown = ", ".join(f"as {r.codec} {_excerpt(r, others or whole)!r}" for r in whole)
-    use = f" If another is right, pass --encoding {others[0].codec}." if others else ""
+    use = f' If another is right, set `encoding="{others[0].codec}"`.' if others else ""
     return Verdict(best.codec, how, min(confidence, 0.19), f"({how}). It reads {shown}.{use}")
 
 

@@ -95,7 +95,7 @@ def iter_bytes(path: Path, *, progress: Progress | None = None) -> Iterator[byte
                     progress(raw.tell())
                 yield chunk
     except FileNotFoundError as error:
-        raise DataError(f"There is no file {path}. Check the path after --input.") from error
+        raise DataError(f"There is no file {path}. Check the path.") from error
     except IsADirectoryError as error:
         raise DataError(f"{path} is a folder, not a file.") from error
     except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
@@ -122,7 +122,7 @@ def detect(
     path: Path,
     *,
     encoding: str | None = None,
-    stated_by: str = "--encoding",
+    stated_by: str = "the user",
     errors: str = "strict",
     name: str | None = None,
     progress: Progress | None = None,
@@ -309,5 +309,5 @@ def _decode(
         raise undecodable(name, codec, offset, wrong) from error
     except UnicodeError as error:
         raise EncodingError(
-            f"{name} is not {codec}: {error}. Pass the right one with --encoding."
+            f"{name} is not {codec}: {error}. Set the right one with `encoding`."
         ) from error

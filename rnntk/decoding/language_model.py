@@ -178,7 +178,7 @@ class LanguageModel:
         if unknown and on_unknown == "error":
             raise error(
                 f"The {name} has characters that the model does not know: {_listed(unknown)}. "
-                "Change them, or leave them out with `on_unknown` skip."
+                'Change them, or leave them out with `on_unknown="skip"`.'
             )
         counts = Counter(text) if unknown else {}
         text = text.translate(dict.fromkeys(map(ord, unknown)))
@@ -292,15 +292,23 @@ class LanguageModel:
             )
         )
 
-    def stream(self, prompt: str | None = None, *, seed: int = 0, **settings: Any) -> Iterator[str]:
+    def stream(
+        self,
+        prompt: str | None = None,
+        *,
+        seed: int | None = 0,
+        echo: bool = False,
+        **settings: Any,
+    ) -> Iterator[str]:
         """Generate one text, some whole characters at a time.
 
         The settings are checked at once; symbols are generated as the iterator is asked for them, so
         leaving it early loses nothing.
 
         Args:
-            prompt: what the text continues, by default the corpus' own. It is not repeated.
-            seed: same seed, same text.
+            prompt: what the text continues, by default the corpus' own.
+            seed: same seed, same text; None for a new one.
+            echo: give the prompt first.
             settings: fields of `SampleConfig` other than `num` and `seed`: length, temperature, top_k, top_p,
                 min_p, beam, beam_alpha, no_repeat, stop, on_unknown, raw.
 
@@ -308,12 +316,14 @@ class LanguageModel:
             An iterator of strings, none empty; joined they are the text.
 
         Raises:
-            UsageError: a value is out of range, or the prompt has unknown characters.
-            TypeError: there is no such setting.
+            UsageError: a setting is unknown or out of range, or the prompt has unknown characters.
         """
-        config = SampleConfig(**settings, seed=seed, num=1)
+        config = SampleConfig(**settings, seed=seed)
+        if config.num != 1:
+            raise UsageError("`num` must be 1 here; sample again for another text.")
         ready = self.prompt(self.default_prompt if prompt is None else prompt, config.on_unknown)
-        return (piece.text for piece in self.pieces(ready, config, seed) if piece.text)
+        pieces = self.pieces(ready, config, config.new_seed(), echo=echo)
+        return (piece.text for piece in pieces if piece.text)
 
     def evaluate(
         self,

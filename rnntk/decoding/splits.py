@@ -33,15 +33,15 @@ def split_range(run: RunFolder, name: str | None = None) -> tuple[str, int, int]
     parts: dict[str, list[int]] = run.record["corpus"].get("split") or {}
     if not parts:
         raise UsageError(
-            f"{run.path} does not say what text it was trained on. Evaluate it on a text: `input` FILE."
+            f"{run.path} does not say what text it was trained on. Evaluate another text (`input`)."
         )
     lengths = {k: parts[k][1] - parts[k][0] if k in parts else 0 for k in SPLITS}
     name = name or "val"
     if lengths[name] > 1:
         start, end = parts[name]
         return name, start, end
-    others = [f"`split` {k}" for k in SPLITS if lengths[k] > 1]
-    advice = f"Evaluate {' or '.join([*others, 'another text with `input` FILE'])}"
+    others = [f'its {k} part (`split="{k}"`)' for k in SPLITS if lengths[k] > 1]
+    advice = f"Evaluate {' or '.join([*others, 'another text (`input`)'])}"
     fraction = float(run.settings.get(f"{name}_fraction") or 0)
     if name == "train" or fraction:
         symbols = "1 symbol" if lengths[name] == 1 else f"{lengths[name]} symbols"
@@ -50,8 +50,8 @@ def split_range(run: RunFolder, name: str | None = None) -> tuple[str, int, int]
             f"at least one must follow. {advice}."
         )
     raise UsageError(
-        f"{run.path} holds nothing out as {name}: it was trained with `{name}_fraction` 0. "
-        f"{advice}, or train with `{name}_fraction` 0.05."
+        f"{run.path} holds nothing out as {name}: it was trained with `{name}_fraction=0`. "
+        f"{advice}, or train with `{name}_fraction=0.05`."
     )
 
 

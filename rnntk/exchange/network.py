@@ -105,20 +105,11 @@ class PlainNetwork:
         return found
 
     def _classifier_logits(self, rows: NDArray[Any]) -> NDArray[Any]:
-        from rnntk.models.row_classifier import RowClassifier
-        from rnntk.models.weights import named_weights
+        from rnntk.models import weights
 
-        model = RowClassifier(
-            features=self.features,
-            classes=self.outputs,
-            cell=self.cell,
-            layers=self.layers,
-            units=self.units,
-            bidirectional=len(self.directions) == 2,
-        )
-        for name, variable in named_weights(model).items():
-            variable.assign(self.weights[name])
-        return np.asarray(model(rows))
+        record = {name: getattr(self, name) for name in ("features", "cell", "layers", "units")}
+        record["bidirectional"] = len(self.directions) == 2
+        return np.asarray(weights.rebuild(record, self.weights)(rows))
 
 
 def after(state: str) -> str:
@@ -127,7 +118,6 @@ def after(state: str) -> str:
 
 
 def of_run(run: RunFolder, saved: Checkpoint) -> PlainNetwork:
-    """The network of a checkpoint."""
     model = run.record["model"]
     return PlainNetwork(
         run.kind,

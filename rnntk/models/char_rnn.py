@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from rnntk.config import MachineConfig, ModelConfig
-from rnntk.errors import UsageError
+from rnntk.config import ModelConfig, RunConfig
+from rnntk.errors import UsageError, check_keywords
 from rnntk.models import cudnn, fast, seeds
 from rnntk.models.dropout import DropoutKind, any_seed, dropout
 from rnntk.models.layers import CELLS, Factors, states_per_layer
@@ -74,6 +74,11 @@ class CharRNN(keras.Model):
         True
     """
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Refuse a wrong keyword before Python misses a right one."""
+        check_keywords(cls.__init__, kwargs)
+        return super().__new__(cls, *args, **kwargs)
+
     def __init__(
         self,
         vocabulary_size: int,
@@ -101,10 +106,10 @@ class CharRNN(keras.Model):
             dropout_kind=dropout_kind,
             gru_reset=gru_reset,
         )
-        MachineConfig(precision=precision)
+        RunConfig(precision=precision)
         if precision == "bfloat16" and cell == "gru" and gru_reset == "before":
             raise UsageError(
-                "`precision` bfloat16 is not possible for a GRU with `gru_reset` before, which has no kernel:"
+                '`precision="bfloat16"` is not possible for a GRU with `gru_reset="before"`, which has no kernel:'
                 " leave one of them out."
             )
         super().__init__(**kwargs)

@@ -272,7 +272,7 @@ class SimpleRNN(_Fast, keras.layers.SimpleRNN):
 
 
 CELLS: dict[str, Any] = {"lstm": LSTM, "gru": GRU, "rnn": SimpleRNN}
-"""The layer of each `--cell`."""
+"""The layer of each `cell`."""
 
 
 def states_per_layer(cell: str) -> int:

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from rnntk.config import MnistConfig
-from rnntk.errors import UsageError
+from rnntk.errors import UsageError, check_keywords
 from rnntk.models import seeds
 from rnntk.models.dropout import DropoutKind, any_seed, dropout
 from rnntk.models.layers import CELLS, states_per_layer
@@ -38,6 +38,11 @@ class RowClassifier(keras.Model):
     Raises:
         UsageError: an argument is out of range.
     """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Refuse a wrong keyword before Python misses a right one."""
+        check_keywords(cls.__init__, kwargs)
+        return super().__new__(cls, *args, **kwargs)
 
     def __init__(
         self,

@@ -36,13 +36,12 @@ def draw(
     height: int = 20,
     ascii_only: bool = False,
 ) -> list[str]:
-    """Draw the running means and the validation losses, without colours.
+    """Lines that show the running means and the validation losses, without colours.
 
     One run is a line of dots, several are letters A, B, ...; validations are small letters.
 
     Args:
-        drawn, y, x: see `picture.figure`.
-        log: whether y is on a logarithmic scale; values up to 0 are left out.
+        drawn, y, x, log: see `picture.figure`; with `log`, values up to 0 are left out.
         width, height: columns in all, unless a curve needs more; rows of the curve itself.
         ascii_only: no braille and no box characters.
     """

@@ -39,9 +39,7 @@ def pieces(
 class Stream:
     """A text being generated, read in the event loop that made it.
 
-    Attributes:
-        fresh: it has had no turn yet.
-        error: the exception that ended the text early, if any.
+    `fresh` says that it has had no turn yet; `error` is the exception that ended it early, if any.
     """
 
     def __init__(self, source: Iterator[Piece | None], scheduler: Scheduler) -> None:
@@ -66,7 +64,6 @@ class Stream:
         return taken
 
     def close(self) -> None:
-        """Free the text's place."""
         self._scheduler.remove(self)
 
     @property
@@ -128,18 +125,15 @@ class Scheduler:
             return stream
 
     def remove(self, stream: Stream) -> None:
-        """Forget a text."""
         with self._change:
             if stream in self._streams:
                 self._streams.remove(stream)
 
     def wake(self) -> None:
-        """Look again: a text has room."""
         with self._change:
             self._change.notify()
 
     def close(self) -> None:
-        """End the thread."""
         with self._change:
             self._closed = True
             self._change.notify()

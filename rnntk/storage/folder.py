@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnntk import __version__
-from rnntk.config import MnistConfig, TrainConfig
+from rnntk.config import MnistConfig, TrainConfig, flag
 from rnntk.errors import DataError, RunError, did_you_mean, shown
 from rnntk.files import disk_errors, write_bytes, write_json
 from rnntk.storage import checkpoint
@@ -127,12 +127,8 @@ class RunFolder:
                 f"{self.path} has no checkpoint yet. If it trains now, the first comes after {every} steps; if not, it "
                 "ended before anything was saved."
             )
-        if which not in ("last", "best"):
-            if not which.isdigit() or int(which) not in steps:
-                raise RunError(
-                    f"{self.path} has no checkpoint {which!r}; it has best, last and the steps "
-                    f"{', '.join(map(str, steps))}."
-                )
+        self.check_checkpoint(which)
+        if which.isdigit():
             return read(int(which))
         damaged = []
         for step in reversed(steps):
@@ -148,6 +144,16 @@ class RunFolder:
         if which == "best" and best is not None and int(best["step"]) != found.progress.step:
             return read(int(best["step"]))
         return found
+
+    def check_checkpoint(self, which: str) -> None:
+        """Raise `RunError` if `which` is neither `last`, `best` nor the step of a checkpoint."""
+        steps = checkpoint.steps(self.checkpoints)
+        if which in ("last", "best") or (which.isdigit() and int(which) in steps):
+            return
+        raise RunError(
+            f"{self.path} has no checkpoint {which!r}; it has best, last and the steps "
+            f"{', '.join(map(str, steps)) or '(none yet)'}.{did_you_mean(which, ['best', 'last'])}"
+        )
 
     @property
     def resume_command(self) -> str:
@@ -234,7 +240,7 @@ def refuse_existing(path: Path) -> None:
     """Raise `RunError` when a new run may not be made at `path`."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RunError(
-            f"{path} exists already. Continue it with --resume {shown(path)}, or choose another folder with `run`."
+            f"{path} exists already. Continue it with `resume`, or choose another folder with `run`."
         )
 
 
@@ -315,9 +321,10 @@ def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None
             found.append((max(p.stat().st_mtime for p in files if p.exists()), run))
     if not found:
         command = "rnntk mnist" if kind == ROW_CLASSIFIER else "rnntk train"
-        on, option = (f" on {corpus}", f" --corpus {corpus}") if corpus else ("", "")
+        on = f" on {corpus}" if corpus else ""
+        words = [command, f"{flag('corpus')} {corpus}"] if corpus else [command]
         raise RunError(
-            f"There is no run{on} in {runs_dir}. Train one with: {command}{option}"
+            f"There is no run{on} in {runs_dir}. Train one with: {' '.join(words)}"
             + ("".join(f"\nPassed over: {line}" for line in refused))
         )
     return max(found, key=lambda pair: (pair[0], pair[1].name))[1]

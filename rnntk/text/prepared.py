@@ -34,7 +34,7 @@ from rnntk.text.vocabulary import Vocabulary
 _AT_A_TIME = 1 << 20  # symbols decoded at a time
 
 
-@dataclass
+@dataclass(repr=False)
 class Prepared:
     """A prepared corpus, read from its folder by `Prepared.open`."""
 
@@ -46,6 +46,9 @@ class Prepared:
     # Rows (symbols, characters) before each piece of the text; None: one symbol per character.
     _index: NDArray[np.uint64] | None
     reused: bool = False  # `prepare` found it ready
+
+    def __repr__(self) -> str:
+        return f"Prepared({str(self.folder)!r}: {len(self.ids):,} symbols)"
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -151,7 +154,7 @@ def prepare(
     config: TextConfig,
     *,
     cache_dir: Path,
-    stated_by: str = "--encoding",
+    stated_by: str = "the user",
     output: Path | None = None,
     progress: Progress | None = None,
 ) -> Prepared:
@@ -224,7 +227,7 @@ def _ready(folder: Path, expected: str, *, ours: bool) -> Prepared | None:
             shutil.rmtree(folder)
             return None
     raise DataError(
-        f"{folder} holds something else. Choose another --output, or remove it yourself."
+        f"{folder} holds something else. Choose another `output`, or remove it yourself."
     )
 
 

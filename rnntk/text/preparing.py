@@ -41,7 +41,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.raw and self.config.errors != "strict":
             raise UsageError(
-                f"`errors` {self.config.errors} is for bytes that do not decode, but `preprocessor`"
+                f'`errors="{self.config.errors}"` is for bytes that do not decode, but `preprocessor`'
                 f" {self.preprocessor.name} decodes nothing. Leave it out."
             )
 
@@ -78,9 +78,9 @@ def examine(
         DataError: a file cannot be read, or all are empty.
     """
     encoding = recipe.config.encoding
-    if recipe.raw and encoding is not None and stated_by == "--encoding":
+    if recipe.raw and encoding is not None and stated_by == "the user":
         raise UsageError(
-            f"`encoding` {encoding} says how to decode the text, but `preprocessor`"
+            f'`encoding="{encoding}"` says how to decode the text, but `preprocessor`'
             f" {recipe.preprocessor.name} takes its bytes as they are. Leave one of them out."
         )
     try:
@@ -170,7 +170,7 @@ def write(
     if not counts:
         raise DataError(
             f"Nothing is left of the text after the preprocessor {recipe.preprocessor.name!r}."
-            " Choose another with --preprocessor."
+            " Choose another `preprocessor`."
         )
     merged: dict[str, int] = {}  # the counts with rare symbols counted as the unknown symbol
     for symbol, count in counts.items():
@@ -265,12 +265,12 @@ def _warnings(
             f"{escaped:,} bytes are not UTF-8. They are symbols like all others, and U+FFFD where text is shown."
         )
     if facts["replaced"]:
-        yield f"{facts['replaced']:,} times bytes did not decode and became U+FFFD (--errors replace)."
+        yield f"{facts['replaced']:,} times bytes did not decode and became U+FFFD."
     conjoining = sum(e["count"] for e in facts["unusual"] if e["kind"] == known.CONJOINING)
     if conjoining and not recipe.config.normalize:
         yield (
             f"The text has {conjoining:,} conjoining jamo (Hangul in NFD), which stay as they are;"
-            " --normalize makes syllables of them."
+            " `normalize=True` makes syllables of them."
         )
     changed = facts["changed"]
     if changed["count"]:

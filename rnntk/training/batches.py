@@ -10,17 +10,11 @@ from rnntk.errors import DataError
 class Batches:
     """A text cut into batch rows, and these into pieces for truncated BPTT.
 
-    The ids are cut to a whole number of batches and laid out as `(B, n*T)`; batch k is columns
-    `k*T .. (k+1)*T`, so row b of batch k+1 continues row b of batch k. The target of a symbol is the
-    next one in the text; the very last target wraps to the first symbol.
+    The ids, `(N,)` of any integer type and never copied whole, are cut to a whole number of batches and laid out as
+    `(B, n*T)`; batch k is columns `k*T .. (k+1)*T`, so row b of batch k+1 continues row b of batch k. The target of a
+    symbol is the next one in the text; the very last target wraps to the first symbol.
 
-    Args:
-        ids: all symbols, `(N,)` of any integer type; may be memory-mapped, and is never copied whole.
-        batch_size: rows, B.
-        seq_length: sequence length, T.
-
-    Raises:
-        DataError: the text is shorter than one batch.
+    Raises `DataError` if the text is shorter than one batch.
     """
 
     def __init__(self, ids: np.ndarray, batch_size: int, seq_length: int) -> None:
@@ -37,7 +31,6 @@ class Batches:
         self._rows = ids[: self.symbols].reshape(batch_size, -1)  # a view, (B, n*T)
 
     def __len__(self) -> int:
-        """Batches in one epoch."""
         return self.batches
 
     def __getitem__(self, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -24,8 +24,7 @@ class Split:
 
         nanoGPT cuts the same way: a tenth of 1,115,394 characters is 111,540, which leaves 1,003,854.
 
-        Raises:
-            DataError: a held-out part has fewer than two symbols: one to read and one to predict.
+        Raises `DataError` if a held-out part has fewer than two symbols: one to read and one to predict.
         """
         # As the decimals that were written: in binary a tenth is a little more than a tenth.
         val, test = Fraction(str(config.val_fraction)), Fraction(str(config.test_fraction))
@@ -41,11 +40,9 @@ class Split:
 
     @classmethod
     def from_json(cls, parts: dict[str, list[int]]) -> Split:
-        """The split that `to_json` wrote."""
         return cls(parts["train"][1], parts["val"][1], parts["test"][1])
 
     def to_json(self) -> dict[str, list[int]]:
-        """The split as `run.json` keeps it."""
         return {
             "train": [0, self.train],
             "val": [self.train, self.val],

@@ -22,7 +22,7 @@ from rnntk.errors import UsageError
 from rnntk.models import cudnn
 from rnntk.models.char_rnn import CharRNN
 from rnntk.models.row_classifier import RowClassifier
-from rnntk.training import threads
+from rnntk.training import device
 
 Clip = Literal["global-norm", "norm", "value", "none"]
 CLIPS = ("global-norm", "norm", "value", "none")
@@ -97,14 +97,14 @@ class _Update:
         shards: int | None,
     ) -> None:
         if clip not in CLIPS:
-            raise UsageError(f"--clip {clip} is not one of {', '.join(CLIPS)}.")
+            raise UsageError(f"`clip` must be one of {', '.join(CLIPS)}, got {clip!r}.")
         if clip != "none" and not clip_norm > 0:
-            raise UsageError(f"--clip-norm is {clip_norm}; it must be above 0.")
+            raise UsageError(f"`clip_norm` must be above 0, got {clip_norm}.")
         self.model = model
         self.optimizer = optimizer
         self.clip = clip
         self.clip_norm = clip_norm
-        self.shards = threads.shards() if shards is None else shards
+        self.shards = device.shards() if shards is None else shards
         optimizer.build(model.trainable_variables)
 
     def slices(self, batch_size: int) -> list[slice]:
@@ -147,7 +147,7 @@ class TrainStep(_Update):
         clip: how gradients are clipped, see `clip_gradients`.
         clip_norm: the threshold of that.
         shards: into how many parts the lanes are cut; by default one for each core that
-            `threads.configure` was given, one when a GPU does the work.
+            `device.ready` was given, one when a GPU does the work.
 
     Raises:
         UsageError: `clip` is unknown or `clip_norm` is not above 0.

@@ -121,7 +121,7 @@ def test_unknown_characters_are_named_or_left_out(rnntk, held: Path, here: Path)
 def test_a_run_without_a_held_out_part_says_what_to_do(rnntk, trained: Path) -> None:
     result = rnntk("eval", trained)
     assert result.exit_code == 2
-    for told in ("--val-fraction", "--split train", "--input FILE"):
+    for told in ("--val-fraction", "--split train", "--input"):
         assert told in result.stderr
     assert "--split test" not in result.stderr
     assert "--test-fraction" in rnntk("eval", trained, "--split", "test").stderr
@@ -305,7 +305,7 @@ def test_a_part_too_short_to_evaluate_is_said_plainly(rnntk, untrained, here: Pa
     result = rnntk("eval", run, "--split", "train")
     assert result.exit_code == 2
     assert f"The train part of {run} has 1 symbol, too few to evaluate" in result.stderr
-    assert "--split val or another text with --input FILE" in result.stderr
+    assert "(--split val) or another text (--input)" in result.stderr
     # A run of an older rnntk may have so short a part.
     record = json.loads((run / "run.json").read_text())
     record["corpus"]["split"]["val"] = [1, 2]

@@ -246,7 +246,7 @@ def test_nearly_utf8_is_not_taken_for_anything_else(file: Path) -> None:
     broken = broken[: len(before) + 1] + broken[len(before) + 2 :]
     file.write_bytes(broken)
     with pytest.raises(
-        EncodingError, match=f"Nearly all.*byte {len(before)} stands .*--errors replace"
+        EncodingError, match=f'Nearly all.*byte {len(before)} stands .*errors="replace"'
     ):
         detect(file)
     report = detect(file, errors="replace")
@@ -269,7 +269,7 @@ def test_nearly_korean_is_not_taken_for_anything_else(codec: str, file: Path) ->
     before = (text * 20).encode(codec)
     file.write_bytes(before + b"\xff" + text.encode(codec))
     with pytest.raises(
-        EncodingError, match=f"Nearly all.*cp949.*byte {len(before):,} stands ff.*--errors replace"
+        EncodingError, match=f'Nearly all.*cp949.*byte {len(before):,} stands ff.*errors="replace"'
     ):
         detect(file)
     report = detect(file, errors="replace")
@@ -315,7 +315,7 @@ def test_a_doubt_names_the_evidence_and_alternatives_with_samples() -> None:
     assert "chardet" in report.doubt
     assert report.doubt.count(", as ") == 2
     assert "café" in report.doubt
-    assert "--encoding" in report.doubt
+    assert "encoding=" in report.doubt
 
 
 def reads(data: bytes) -> tuple[str, bool]:
@@ -484,7 +484,7 @@ def test_stated_encoding_is_not_doubted_but_is_strict(file: Path) -> None:
     file.write_bytes(KOREAN.encode("cp949"))
     report = detect(file, encoding="utf8", stated_by="the card")
     assert (report.encoding, report.how) == ("utf-8", "stated by the card")
-    with pytest.raises(EncodingError, match=r"as utf-8: at byte 0 stands bf.*--encoding.*--errors"):
+    with pytest.raises(EncodingError, match=r"as utf-8: at byte 0 stands bf.*encoding.*errors="):
         text_of(file, report)
     assert text_of(file, detect(file, encoding="latin-1")) == KOREAN.encode("cp949").decode(
         "latin-1"
@@ -554,7 +554,7 @@ def test_stated_utf_loses_its_mark(file: Path) -> None:
 
 @pytest.mark.parametrize("name", ["no-such", "cp494", "rot13", "base64"])
 def test_unknown_encoding(name: str) -> None:
-    with pytest.raises(UsageError, match=f"no encoding '{name}'"):
+    with pytest.raises(UsageError, match=f"encoding '{name}' is not known"):
         detect_bytes(b"text", encoding=name)
     with pytest.raises(UsageError, match="Did you mean 'cp949'"):
         detect_bytes(b"text", encoding="cp494")

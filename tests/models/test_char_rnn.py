@@ -63,7 +63,7 @@ def test_the_cost_is_that_of_the_logits_in_bfloat16_too(cell):
 
 
 def test_bfloat16_is_refused_where_it_would_do_nothing():
-    with pytest.raises(UsageError, match="precision bfloat16.*gru_reset before"):
+    with pytest.raises(UsageError, match='precision="bfloat16".*gru_reset="before"'):
         CharRNN(11, "gru", 1, 8, 6, gru_reset="before", precision="bfloat16")
     CharRNN(11, "lstm", 1, 8, 6, gru_reset="before", precision="bfloat16")
 

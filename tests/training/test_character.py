@@ -461,6 +461,6 @@ def test_no_gpu_when_one_is_asked_for(text: Path, tmp_path: Path) -> None:
 
     if tf.config.list_physical_devices("GPU"):
         pytest.skip("this machine has a GPU")
-    with pytest.raises(UsageError, match=r"No GPU found. Set device to auto or cpu"):
+    with pytest.raises(UsageError, match=r"No GPU found. Set device=.cpu"):
         start(settings(text, device="gpu"), tmp_path / "r")
     assert not (tmp_path / "r").exists()
