@@ -11,6 +11,7 @@ import click
 
 from rnntk.cli.console import Console, shown
 from rnntk.cli.options import PATH, command_named, option, runs_dir_option
+from rnntk.cli.shading import has_colours
 
 if TYPE_CHECKING:
     from rnntk.monitoring.curves import Curve, Line
@@ -93,8 +94,8 @@ def command(
 
         columns, lines = shutil.get_terminal_size()
         ascii = ascii or not screen.can_show(sys.stdout)
-        height = min(max(lines - 6, 5), ROWS)
-        for line in screen.draw(drawn, **axes, width=columns, height=height, ascii_only=ascii):
+        axes |= {"width": columns, "height": min(max(lines - 7, 5), ROWS)}
+        for line in screen.draw(drawn, **axes, colour=has_colours(), ascii_only=ascii):
             click.echo(line)
     about = {"output": None if path is None else str(path), "x": x, "y": y}
     console.json("plot", {**about, "runs": [_as_json(curve) for curve in drawn]})
