@@ -283,7 +283,7 @@ class ClassifierStep(_Update):
         shards: int | None = None,
     ) -> None:
         if shards is None and model.bidirectional:
-            shards = threads.shards() // 2  # the directions run side by side
+            shards = device.shards() // 2  # the directions run side by side
         super().__init__(model, optimizer, clip, clip_norm, shards)
         self._compiled = tf.function(self._step, autograph=False)
 
