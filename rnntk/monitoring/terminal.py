@@ -32,8 +32,6 @@ def can_show(stream: TextIO) -> bool:
 def draw(
     drawn: Sequence[Curve],
     *,
-    y: str = "loss",
-    x: str = "steps",
     log: bool = False,
     width: int = 80,
     height: int = 20,
@@ -43,7 +41,7 @@ def draw(
     """Lines that show the running means and the validation losses.
 
     Args:
-        drawn, y, x: see `picture.figure`.
+        drawn: see `picture.figure`.
         log: a logarithmic y axis, without values up to 0; always, where values exceed 1e9.
         width, height: columns in all, at least 20; rows of the curves.
         colour: a colour per curve, in braille dots; else a letter: A, B, ... for the runs, small for validation.
@@ -59,11 +57,9 @@ def draw(
         if len(shown := _positive(line) if log else line)
     ]
     if not series:
-        return [curves.title(y), "nothing to draw"]
+        return [drawn[0].title, "nothing to draw"]
     letters, labels, lines = zip(*series, strict=True)
-    unit, unit_name = (
-        curves.time_unit(max(line.x[-1] for line in lines)) if x == "time" else (1.0, x)
-    )
+    unit, unit_name = curves.x_unit(drawn)
     width = max(_LEAST, width)
     plot = uniplot.plot_to_string(
         [line.y for line in lines],
@@ -83,7 +79,7 @@ def draw(
     )
     plot = _POWER.sub(lambda found: number(10 ** float(found[0][3:])), plot)
     return [
-        f"{curves.title(y)} against {unit_name}" + (", log scale" if log else ""),
+        f"{drawn[0].title} against {unit_name}" + (", log scale" if log else ""),
         *(plot.translate(_PLAIN) if ascii_only else plot).splitlines(),
     ]
 

@@ -13,10 +13,12 @@ from rnntk.monitoring import terminal
 from rnntk.monitoring.curves import Curve, Line
 
 
-def curve(name: str = "r", y: object = (3.0, 2.0, 1.0), validation: object = ()) -> Curve:
+def curve(
+    name: str = "r", y: object = (3.0, 2.0, 1.0), validation: object = (), x: str = "steps"
+) -> Curve:
     values, held_out = np.array(y, float), np.array(validation, float)
     line = Line(np.arange(1.0, len(values) + 1), values)
-    return Curve(name, line, line, Line(np.arange(1.0, len(held_out) + 1), held_out), 0)
+    return Curve(name, line, line, Line(np.arange(1.0, len(held_out) + 1), held_out), 0, x=x)
 
 
 def body(lines: list[str], height: int) -> list[str]:
@@ -40,10 +42,11 @@ def test_a_falling_line_falls() -> None:
 @pytest.mark.parametrize("count", [1, 3])
 def test_it_is_as_wide_as_the_terminal(width: int, ascii_only: bool, count: int) -> None:
     drawn = [
-        curve(f"a-run-{i}", np.exp(-np.arange(500) / 90) + i, (2, 1.5, 1.1)) for i in range(count)
+        curve(f"a-run-{i}", np.exp(-np.arange(500) / 90) + i, (2, 1.5, 1.1), "time")
+        for i in range(count)
     ]
-    lines = terminal.draw(drawn, width=width, height=12, ascii_only=ascii_only, y="bits", x="time")
-    assert lines[0] == "loss (bits) against minutes"
+    lines = terminal.draw(drawn, width=width, height=12, ascii_only=ascii_only)
+    assert lines[0] == "loss (nats) against minutes"
     assert max(map(len, lines[1:])) <= max(width, 20)
     assert len(lines) == 1 + 14 + 1 + 2 * count
     text = "\n".join(lines)
