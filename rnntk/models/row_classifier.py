@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 from rnntk.config import MnistConfig
 from rnntk.errors import UsageError, check_keywords
+from rnntk.models import fast
 from rnntk.models.dropout import DropoutKind, any_seed, dropout
 from rnntk.models.layers import seeded, split, states_per_layer
 
@@ -110,6 +112,7 @@ class RowClassifier(keras.Model):
         training: bool = False,
         seed: tf.Tensor | None = None,
         first_lane: tf.Tensor | int = 0,
+        shared: Sequence[Sequence[fast.Weights]] | None = None,
     ) -> tf.Tensor:
         """Logits `(B, classes)`.
 
@@ -118,16 +121,23 @@ class RowClassifier(keras.Model):
             training: whether to drop.
             seed: `(2,)` int32 that decides what is dropped; by default TensorFlow's generator draws one.
             first_lane: the place of these sequences in the whole batch, when this is a shard of it.
+            shared: what `shared` gave, for all shards of a step.
         """
         dropping = training and self.dropout_rate > 0
         if dropping and seed is None:
             seed = any_seed()
-        is_fast = self.recurrent[0][0].is_fast(rows)
+        shared = shared or self.shared(rows)
+        is_fast = bool(shared)
         x = tf.transpose(rows, [1, 0, 2]) if is_fast else rows
         for i, pair in enumerate(self.recurrent):
             last = i == self.layer_count - 1
-            run = self._on_kernels if is_fast else self._on_keras
-            x = tf.concat([run(layer, x, last) for layer in pair], -1)
+            if is_fast:
+                outputs = [
+                    self._on_kernels(*both, x, last) for both in zip(pair, shared[i], strict=True)
+                ]
+            else:
+                outputs = [self._on_keras(layer, x, last) for layer in pair]
+            x = tf.concat(outputs, -1)
             if dropping:
                 sequence = dropout(
                     x[:, tf.newaxis] if last else x, self.dropout_rate, self.dropout_kind, seed, layer=i,
@@ -136,10 +146,16 @@ class RowClassifier(keras.Model):
                 x = sequence[:, 0] if last else sequence
         return self.output_layer(x)
 
-    def _on_kernels(self, layer: Any, x: tf.Tensor, last: bool) -> tf.Tensor:
+    def shared(self, rows: tf.Tensor) -> list[list[fast.Weights]]:
+        """The weights of each layer and direction, made ready for the kernels' products; none where Keras computes."""
+        if not self.recurrent[0][0].is_fast(rows):
+            return []
+        return [[layer.weights_for_products() for layer in pair] for pair in self.recurrent]
+
+    def _on_kernels(self, layer: Any, weights: fast.Weights, x: tf.Tensor, last: bool) -> tf.Tensor:
         """One direction of a layer, time-major: the outputs, or the last state of the `last` layer."""
         zeros = [tf.zeros([1, self.units])] * states_per_layer(self.cell)
-        outputs, final = layer.over_time(x, zeros)
+        outputs, final = layer.over_time(x, zeros, weights=weights)
         return final[0] if last else outputs
 
     def _on_keras(self, layer: Any, x: tf.Tensor, last: bool) -> tf.Tensor:
