@@ -15,6 +15,7 @@ import os
 import reprlib
 import signal
 import stat
+import sys
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeGuard
@@ -24,7 +25,6 @@ from numpy.typing import NDArray
 
 MANIFEST = "manifest.json"
 LARGEST_JSON = 1 << 28  # bytes
-LARGEST = 1e100  # numbers beyond are damage: some library would overflow on them
 _BLOCK = 1 << 20
 _COPIED = 1 << 24  # bytes of a file up to which it is copied to memory instead of mapped
 
@@ -69,8 +69,8 @@ _WORDS = {
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether a value is an int or a float below `LARGEST`; NaN is not."""
-    return type(value) in (int, float) and abs(value) < LARGEST
+    """Whether a value is a finite float, or an int that a float can hold."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def conform(value: Any, kind: Any, name: str = "it") -> None:

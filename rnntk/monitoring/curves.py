@@ -105,7 +105,8 @@ def title(y: str) -> str:
 def _line(found: metrics.MetricColumns, column: str, quantity: _Quantity, x: str) -> Line:
     steps, seconds, values = found.series(column)
     along = seconds if x == "time" else steps
-    good = np.isfinite(values) & np.isfinite(along)
+    # Finite, and not so large that the axes would overflow.
+    good = (np.abs(values) < 1e100) & (np.abs(along) < 1e100)
     return Line(along[good], quantity.of(values[good]))
 
 
