@@ -11,7 +11,7 @@ import click
 from rnntk import cache, stored
 from rnntk.cache import AREAS, Entry
 from rnntk.cli.console import Console
-from rnntk.cli.options import console_options
+from rnntk.cli.options import command_named
 from rnntk.cli.table import Column, age, size, table, terminal_width
 from rnntk.files import disk_errors, remove
 
@@ -24,19 +24,16 @@ COLUMNS = (
 )
 
 
-@click.group(
-    "cache",
-    invoke_without_command=True,
-    epilog="""\b
-Examples:
-  rnntk cache
-  rnntk cache clean
-  rnntk cache clean kernels prepared""",
-)
-@console_options
+@command_named("cache", click.group, invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context, console: Console) -> None:
-    """List what is in the cache ($RNNTK_CACHE, else the user's cache folder): downloads, prepared texts, kernels."""
+    """List what is in the cache ($RNNTK_CACHE, else the user's cache folder): downloads, prepared texts, kernels.
+
+    Examples:
+      rnntk cache
+      rnntk cache clean
+      rnntk cache clean kernels prepared
+    """
     if ctx.invoked_subcommand is not None:
         return
     found, now = cache.entries(), time.time()
@@ -48,21 +45,18 @@ def command(ctx: click.Context, console: Console) -> None:
     console.json("cache", {"cache": str(cache.cache_dir()), "entries": list(map(_as_json, found))})
 
 
-@command.command(
-    "clean",
-    epilog="""\b
-Examples:
-  rnntk cache clean
-  rnntk cache clean corpora built prepared kernels""",
-)
+@command_named("clean", command.command)
 @click.argument("areas", nargs=-1, type=click.Choice(list(AREAS)))
-@console_options
 def clean(areas: Sequence[str], console: Console) -> None:
     """Remove what killed programs left unfinished; with AREAS, also all that is in these.
 
     corpora are downloads; built are texts and images made on this machine; prepared are texts as ids; kernels are
     compiled. All of it is made or fetched again when it is needed, except a prepared text whose source is gone:
     its runs can then no longer be resumed.
+
+    Examples:
+      rnntk cache clean
+      rnntk cache clean corpora built prepared kernels
     """
     for area in AREAS:
         cache.tidy(area, seconds=0)

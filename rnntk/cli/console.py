@@ -6,12 +6,15 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
+from rnntk.config.fields import flag
+from rnntk.errors import rendered
 from rnntk.errors import shown as shown  # where every command looks for it
 from rnntk.files import json_text
 
@@ -95,38 +98,31 @@ class _Notes(logging.Handler):
     """Prints log records as notes on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one."""
-        click.echo(harmless(self.format(record)), err=True)
+        click.echo(harmless(rendered(self.format(record), flag)), err=True)
 
 
-class Bar:
-    """A progress bar that appears at the first call and only on a terminal; `unit` is counted."""
+@contextmanager
+def progress_bar(
+    console: Console, title: str, unit: str = "B"
+) -> Iterator[Callable[[int, int], None]]:
+    """A function that shows so much done of a total in a bar, from the first call on and only on a terminal."""
+    bar: Any = None
 
-    def __init__(self, console: Console, title: str, unit: str = "B") -> None:
-        self._console, self._title, self._unit = console, title, unit
-        self._bar: Any = None
-
-    def __call__(self, done: int, total: int) -> None:
-        """Show `done` of `total`."""
-        if self._console.quiet or not sys.stderr.isatty():
+    def show(done: int, total: int) -> None:
+        nonlocal bar
+        if console.quiet or not sys.stderr.isatty():
             return
-        if self._bar is None:
+        if bar is None:
             from tqdm import tqdm  # here, because it takes as long to import as the rest of rnntk
 
-            self._bar = tqdm(
-                total=total, desc=self._title, unit=self._unit, unit_scale=True,
-                leave=False, dynamic_ncols=True, delay=0.5,
-            )  # fmt: skip
-        self._bar.total = total
-        self._bar.update(done - self._bar.n)
+            bar = tqdm(
+                desc=title, unit=unit, unit_scale=True, leave=False, dynamic_ncols=True, delay=0.5
+            )
+        bar.total = total
+        bar.update(done - bar.n)
 
-    def __enter__(self) -> Bar:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Remove the bar."""
-        if self._bar is not None:
-            self._bar.close()
+    try:
+        yield show
+    finally:
+        if bar is not None:
+            bar.close()

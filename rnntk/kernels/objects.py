@@ -14,24 +14,18 @@ from rnntk.files import replacing
 
 @dataclass(frozen=True)
 class Compiled:
-    """Machine code.
+    """Machine code."""
 
-    Attributes:
-        code: an object file.
-        functions: the types of each function's arguments, `i64` or `ptr`.
-    """
-
-    code: bytes
-    functions: Mapping[str, Sequence[str]]
+    code: bytes  # an object file
+    functions: Mapping[str, Sequence[str]]  # the types of each function's arguments, `i64` or `ptr`
 
 
 def find(cache: Path | None, facts: Sequence[str], make: Callable[[], Compiled]) -> Compiled:
-    """The result of `make`, from the cache if it is there and whole.
+    """The result of `make`, which compiles, from the folder `cache` if it is there and whole.
 
     Args:
-        cache: a folder, or None for no cache. Where it cannot be written, nothing is kept.
+        cache: None for no cache. Where it cannot be written, nothing is kept.
         facts: all that the code depends on beside the sources of the kernels.
-        make: compiles.
     """
     if cache is None:
         return make()
@@ -60,8 +54,7 @@ def _key(facts: Sequence[str]) -> str:
 
 
 def _written(compiled: Compiled) -> bytes:
-    functions = {name: list(kinds) for name, kinds in compiled.functions.items()}
-    content = json.dumps(functions).encode() + b"\n" + compiled.code
+    content = json.dumps(compiled.functions).encode() + b"\n" + compiled.code
     return hashlib.sha256(content).hexdigest().encode() + b"\n" + content
 
 

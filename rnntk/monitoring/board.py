@@ -36,8 +36,7 @@ def serve(runs_dir: Path, *, host: str, port: int | None, ready: Callable[[str],
     from tensorboard import program
 
     board = program.TensorBoard()
-    flags = ["", "--logdir", str(runs_dir), "--host", host, "--reload_multifile", "true"]
-    board.configure(argv=flags if port is None else [*flags, "--port", str(port)])
+    board.configure(logdir=str(runs_dir), host=host, port=port, reload_multifile=True)
     with _until_signal() as done:
         try:
             # TensorBoard prints advice for its own developers.

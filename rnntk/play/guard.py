@@ -40,7 +40,6 @@ class Guard:
         self._any_address = not is_loopback(host)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Handle one connection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -31,9 +31,8 @@ class LossCurve:
     def look(self) -> dict[str, Any]:
         """The curve now, for the page.
 
-        Returns:
-            `loss` and `val_loss`: lists of `[step, nats]`, thinned to a few hundred means; `step` and `seconds` of the
-            last line; `live`: whether it was written a moment ago.
+        `loss` and `val_loss` are lists of `[step, nats]`, thinned to a few hundred means; `step` and `seconds` those of
+        the last line; `live` says whether it was written a moment ago.
         """
         with self._lock:
             self._read()
@@ -95,11 +94,7 @@ class CheckpointSamples:
         return sorted({*self._models.steps(), *self._kept})
 
     def get(self, step: int) -> dict[str, Any]:
-        """The sample of one checkpoint, for the page.
-
-        Raises:
-            RunError: there is no such checkpoint.
-        """
+        """The sample of one checkpoint, for the page. Raises `RunError` if there is no such checkpoint."""
         with self._lock:  # one at a time: there is no hurry
             if step not in self._kept:
                 if step not in self._models.steps():

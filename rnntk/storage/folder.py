@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnntk import __version__, stored
-from rnntk.config import MnistConfig, TrainConfig
+from rnntk.config import MnistConfig, TrainConfig, flag
 from rnntk.errors import DataError, RunError, UsageError, did_you_mean, shown
 from rnntk.files import disk_errors, write_bytes, write_json
 from rnntk.storage import checkpoint
@@ -58,7 +58,7 @@ _FACTS = {
     "encoding?": str,
 }
 _MODEL = {
-    "cell": str, "layers": int, "units": int, "embedding?": int, "dropout?": float, "layer_norm?": bool,
+    "cell": str, "layers?": int, "units?": int, "embedding?": int, "dropout?": float, "layer_norm?": bool,
     "bidirectional?": bool, "gru_reset?": str, "parameters?": int, "order?": str, "features?": int,
     "permutation_sha256?": str,
 }  # fmt: skip
@@ -156,17 +156,13 @@ class RunFolder:
             every = self.record["settings"].get("checkpoint_every", 500)
             again = "Remove it and train anew."
             if _is_unused(self.path):
-                again = f"Start it again with --run {shown(self.path)}."
+                again = "Start it again with the same `run`."
             raise RunError(
                 f"{self.path} has no checkpoint yet. If it trains now, the first comes after {every} steps; if not, it "
                 f"ended before anything was saved. {again}"
             )
+        self.check_checkpoint(which)
         if which not in ("last", "best"):
-            if which not in map(str, steps):
-                raise RunError(
-                    f"{self.path} has no checkpoint {which!r}; it has best, last and the steps "
-                    f"{', '.join(map(str, steps))}."
-                )
             return read(int(which))
         damaged = []
         for step in reversed(steps):
@@ -182,6 +178,16 @@ class RunFolder:
         if which == "best" and best is not None and int(best["step"]) != found.progress.step:
             return read(int(best["step"]))
         return found
+
+    def check_checkpoint(self, which: str) -> None:
+        """Raise `RunError` if `which` is neither `last`, `best` nor the step of a checkpoint."""
+        steps = checkpoint.steps(self.checkpoints)
+        if which in ("last", "best", *map(str, steps)):
+            return
+        raise RunError(
+            f"{self.path} has no checkpoint {which!r}; it has best, last and the steps "
+            f"{', '.join(map(str, steps)) or '(none yet)'}.{did_you_mean(which, ['best', 'last'])}"
+        )
 
     @property
     def resume_command(self) -> str:
@@ -296,7 +302,7 @@ def refuse_existing(path: Path) -> None:
     if not os.path.lexists(path) or (path.is_dir() and not any(path.iterdir())):
         return
     if not _is_unused(path):
-        advice = f"Continue it with --resume {shown(path)}, or choose another folder with `run`."
+        advice = "Continue it with `resume`, or choose another folder with `run`."
         if (path / RUN).is_file() and not checkpoint.steps(path / CHECKPOINTS):
             advice = "It ended before its first checkpoint. Remove it, or choose another folder with `run`."
         raise RunError(f"{path} exists already. {advice}")
@@ -331,7 +337,7 @@ def open_run(path: Path) -> RunFolder:
     if not path.is_dir():
         raise RunError(f"There is no run folder {path}.")
     if not os.path.lexists(path / RUN):
-        again = f" It was never finished: start it again with --run {shown(path)}."
+        again = " It was never finished: start it again with the same `run`."
         raise RunError(
             f"{path} is not a run folder: it has no {RUN}." + (again if _is_unused(path) else "")
         )
@@ -424,9 +430,10 @@ def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None
             found.append((max(p.stat().st_mtime for p in files if p.exists()), run))
     if not found:
         command = "rnntk mnist" if kind == ROW_CLASSIFIER else "rnntk train"
-        on, option = (f" on {corpus}", f" --corpus {corpus}") if corpus else ("", "")
+        on = f" on {corpus}" if corpus else ""
+        words = [command, f"{flag('corpus')} {corpus}"] if corpus else [command]
         raise RunError(
-            f"There is no run{on} in {runs_dir}. Train one with: {command}{option}"
+            f"There is no run{on} in {runs_dir}. Train one with: {' '.join(words)}"
             + ("".join(f"\nPassed over: {line}" for line in refused))
         )
     return max(found, key=lambda pair: (pair[0], pair[1].name))[1]

@@ -139,7 +139,7 @@ def changed_settings(run: RunFolder) -> dict[str, Any]:
 def model_name(model: Mapping[str, Any]) -> str:
     """The network in short, such as `lstm 2x128` or `bidirectional gru 1x64`."""
     direction = "bidirectional " if model.get("bidirectional") else ""
-    return f"{direction}{model['cell']} {model['layers']}x{model['units']}"
+    return f"{direction}{model['cell']} {model.get('layers', '?')}x{model.get('units', '?')}"
 
 
 def _stat(path: Path) -> tuple[float, int]:

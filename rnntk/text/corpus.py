@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T", bound=TextConfig)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Corpus:
     """A text ready to train on."""
 
@@ -32,6 +32,13 @@ class Corpus:
     card: Card | None  # of a known corpus
     prepared: Prepared
     record: dict[str, Any]  # a run's record of it, for JSON
+
+    def __repr__(self) -> str:
+        facts = self.prepared.facts
+        return (
+            f"Corpus({self.name!r}: {facts['characters']:,} characters, {facts['symbols']:,} symbols by "
+            f"{facts['preprocessor']['name']}, {facts['vocabulary_size']} different)"
+        )
 
 
 def load(
@@ -130,7 +137,7 @@ def prepare_corpus(
         tidy("prepared")
     made = prepared.prepare(
         replace(settings, corpus=None, input=paths, encoding=encoding, preprocessor=preprocessor),
-        stated_by="--encoding" if settings.encoding else f"the card of {name}",
+        stated_by="the user" if settings.encoding else f"the card of {name}",
         cache_dir=cache_dir(),
         output=output,
         progress=progress,
@@ -288,7 +295,7 @@ def read(settings: TextConfig, preprocessor: Preprocessor) -> str:
     """The text of `settings.input`, normalised as for training. Raises `DataError`, such as `EncodingError`."""
     recipe = preparing.Recipe(preprocessor, settings)
     with inputs.opened(settings.input, glob=settings.glob) as files:
-        sources = preparing.examine(files, recipe, stated_by="--encoding", progress=None)
+        sources = preparing.examine(files, recipe, stated_by="the user", progress=None)
         for doubt in preparing.doubts(sources):
             log.info(f"Warning: {doubt}")
         return "".join(preparing.texts(sources, recipe))

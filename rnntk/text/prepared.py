@@ -56,7 +56,7 @@ class OtherText(DataError):
         )
 
 
-@dataclass
+@dataclass(repr=False)
 class Prepared:
     """A prepared corpus, read from its folder by `Prepared.open`."""
 
@@ -68,6 +68,9 @@ class Prepared:
     # Rows (symbols, characters) before each piece of the text; None: one symbol per character.
     _index: NDArray[np.uint64] | None
     reused: bool = False  # `prepare` found it ready
+
+    def __repr__(self) -> str:
+        return f"Prepared({str(self.folder)!r}: {len(self.ids):,} symbols)"
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -188,7 +191,7 @@ def prepare(
     config: TextConfig,
     *,
     cache_dir: Path,
-    stated_by: str = "--encoding",
+    stated_by: str = "the user",
     output: Path | None = None,
     progress: Progress | None = None,
     sha256: str | None = None,
@@ -265,7 +268,7 @@ def _ready(folder: Path, expected: str, *, ours: bool) -> Prepared | None:
     if (folder / "meta.json").exists() and (found := Prepared.open(folder)).key == expected:
         return found
     raise DataError(
-        f"{folder} holds something else. Choose another --output, or remove it yourself."
+        f"{folder} holds something else. Choose another `output`, or remove it yourself."
     )
 
 

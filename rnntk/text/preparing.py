@@ -15,7 +15,7 @@ import numpy as np
 
 from rnntk import stored
 from rnntk.config import TextConfig
-from rnntk.corpora.encoding import EncodingReport, detect, iter_text, undecoded
+from rnntk.corpora.encoding import EncodingReport, detect, iter_text
 from rnntk.errors import DataError, EmptyError, UsageError
 from rnntk.text import facts as known
 from rnntk.text.counting import SymbolWriter
@@ -43,7 +43,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.raw and self.config.errors != "strict":
             raise UsageError(
-                f"`errors` {self.config.errors} is for bytes that do not decode, but `preprocessor`"
+                f'`errors="{self.config.errors}"` is for bytes that do not decode, but `preprocessor`'
                 f" {self.preprocessor.name} decodes nothing. Leave it out."
             )
 
@@ -80,9 +80,9 @@ def examine(
         DataError: a file cannot be read, or all are empty.
     """
     encoding = recipe.config.encoding
-    if recipe.raw and encoding is not None and stated_by == "--encoding":
+    if recipe.raw and encoding is not None and stated_by == "the user":
         raise UsageError(
-            f"`encoding` {encoding} says how to decode the text, but `preprocessor`"
+            f'`encoding="{encoding}"` says how to decode the text, but `preprocessor`'
             f" {recipe.preprocessor.name} takes its bytes as they are. Leave one of them out."
         )
     try:
@@ -94,17 +94,15 @@ def examine(
     for i, (entry, size) in enumerate(zip(inputs, sizes, strict=True)):
         shifted = _shifted(progress, sum(sizes[:i]), 2 * sum(sizes))
         try:
-            if recipe.raw:
-                report = undecoded(entry.path, name=entry.name, progress=shifted)
-            else:
-                report = detect(
-                    entry.path,
-                    encoding=encoding,
-                    stated_by=stated_by,
-                    errors=recipe.config.errors,
-                    name=entry.name,
-                    progress=shifted,
-                )
+            report = detect(
+                entry.path,
+                raw=recipe.raw,
+                encoding=encoding,
+                stated_by=stated_by,
+                errors=recipe.config.errors,
+                name=entry.name,
+                progress=shifted,
+            )
             sources.append(Source(entry, report, size))
         except EmptyError as error:
             empty.append(error)
@@ -172,7 +170,7 @@ def write(
     if not counts:
         raise DataError(
             f"Nothing is left of the text after the preprocessor {recipe.preprocessor.name!r}."
-            " Choose another with --preprocessor."
+            " Choose another `preprocessor`."
         )
     merged: dict[str, int] = {}  # the counts with rare symbols counted as the unknown symbol
     for symbol, count in counts.items():
@@ -269,12 +267,12 @@ def _warnings(
             f"{escaped:,} bytes are not UTF-8. They are symbols like all others, and U+FFFD where text is shown."
         )
     if facts["replaced"]:
-        yield f"{facts['replaced']:,} times bytes did not decode and became U+FFFD (--errors replace)."
+        yield f"{facts['replaced']:,} times bytes did not decode and became U+FFFD."
     conjoining = sum(e["count"] for e in facts["unusual"] if e["kind"] == known.CONJOINING)
     if conjoining and not recipe.config.normalize:
         yield (
             f"The text has {conjoining:,} conjoining jamo (Hangul in NFD), which stay as they are;"
-            " --normalize makes syllables of them."
+            " `normalize=True` makes syllables of them."
         )
     changed = facts["changed"]
     if changed["count"]:

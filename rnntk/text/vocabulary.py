@@ -133,10 +133,8 @@ class Vocabulary:
 
     def to_json(self) -> str:
         """The vocabulary as JSON in ASCII."""
-        symbols, unknown = list(self.symbols), self.unknown_symbol
-        return json.dumps(
-            {"format_version": FORMAT_VERSION, "symbols": symbols, "unknown": unknown}
-        )
+        content = {"symbols": list(self.symbols), "unknown": self.unknown_symbol}
+        return json.dumps({"format_version": FORMAT_VERSION, **content})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Vocabulary:

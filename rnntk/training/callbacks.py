@@ -254,7 +254,7 @@ class Samples(keras.callbacks.Callback):
         if step % self._every:
             return
         # The seed is always the same, so that only the model changes.
-        model = LanguageModel(self._run, _arrays(named_weights(self.model)))
+        model = LanguageModel.of_run(self._run, _arrays(named_weights(self.model)))
         text = model.default_prompt + "".join(model.stream(length=SAMPLE_LENGTH, seed=0))
         self._report.say(f"--- sample at step {step} ---\n{text}\n---")
         self._board.text("sample", text)

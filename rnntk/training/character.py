@@ -10,14 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnntk import __version__
-from rnntk.config import (
-    DistributeConfig,
-    ModelConfig,
-    OptimizationConfig,
-    StoppingConfig,
-    TextConfig,
-    TrainConfig,
-)
+from rnntk.config import DistributeConfig, ModelConfig, RunConfig, TextConfig, TrainConfig
 from rnntk.errors import RunError, UsageError, shown
 from rnntk.storage import folder
 from rnntk.storage.folder import RunFolder
@@ -25,9 +18,8 @@ from rnntk.text import corpus as corpora
 from rnntk.text import inputs
 from rnntk.text.corpus import Corpus, RunText
 from rnntk.training import cluster, device, schedule
-from rnntk.training.batches import Batches
+from rnntk.training.batches import Batches, Split
 from rnntk.training.job import ALONE, Job
-from rnntk.training.split import Split
 
 if TYPE_CHECKING:
     import keras
@@ -47,8 +39,7 @@ def load(
 
     Args:
         given: the user's settings, by field name.
-        init_from: run whose weights it starts from; its network, its symbols and (where no other is given) its text
-            are the defaults.
+        init_from: run whose network, symbols and (where no other is given) text are the defaults.
         progress: called with bytes prepared and in all.
     """
     distribute = {k: v for k, v in given.items() if k in DistributeConfig.names()}
@@ -94,13 +85,11 @@ def start(
         config, corpus: see `load`.
         path: of the new run folder; of a job, the chief's counts.
         init_from: run whose weights are taken, nothing else.
-        quiet: show no progress.
-        callbacks: Keras callbacks of the user.
+        quiet, callbacks: show no progress; Keras callbacks of the user.
 
     Raises:
         DataError: the text is shorter than one batch, or a held-out part shorter than two symbols.
-        RunError: the folder exists.
-        UsageError: a GPU was asked for and there is none.
+        RunError, UsageError: the folder exists; there is no GPU.
         TrainingError, Interrupted: see `session.train`.
     """
     folder.refuse_existing(path)
@@ -179,10 +168,16 @@ def _join(
     from rnntk.training import distribute
 
     job = distribute.start(config)
-    names = [*ModelConfig.names(), *OptimizationConfig.names(), *StoppingConfig.names()]
+    own = (
+        "max_time",
+        "keep",
+        "log_every",
+        "histograms_every",
+        "device",
+        "threads",
+    )  # the chief's count
+    names = [name for name in (*ModelConfig.names(), *RunConfig.names()) if name not in own]
     names += ["seq_length", "optimizer", "clip", "val_fraction", "test_fraction"]
-    names += ["seed", "precision", "checkpoint_every"]
-    names.remove("max_time")  # the chief's clock counts
     facts = {
         "rnntk": __version__,
         "the text": corpus.prepared.key,

@@ -33,7 +33,6 @@ class Report(keras.callbacks.Callback):
         self._rate: float | None = None
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Show the bar where there is a terminal or a notebook."""
         with self._unhindered():
             if not self._quiet and (self._stream.isatty() or "ipykernel" in sys.modules):
                 self._bar = tqdm(
@@ -46,7 +45,6 @@ class Report(keras.callbacks.Callback):
                 )
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Move the bar, or print a line when it is time."""
         logs = logs or {}
         self._say_validation(logs)
         # Single steps are noisy: both numbers are running means.
@@ -71,11 +69,9 @@ class Report(keras.callbacks.Callback):
             self.say(f"step {step}: validation {', '.join(numbers)}{mark}")
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Leave the bar as it stands."""
         self.close()
 
     def close(self) -> None:
-        """Remove the bar; safe to call twice."""
         bar, self._bar = self._bar, None
         if bar is not None:
             with self._unhindered():

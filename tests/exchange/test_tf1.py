@@ -30,7 +30,7 @@ def test_the_decoder_and_the_model_compute_what_tensorflow_1_did(tf1_model, cell
     assert (network.cell, network.layers) == (cell, layers)
     decoder = Decoder(network.weights, cell)
     states = decoder.initial_states()
-    found = np.concatenate([decoder.step(ids[t : t + 1], states).copy() for t in range(len(ids))])
+    found = np.concatenate([states.step(ids[t : t + 1]).copy() for t in range(len(ids))])
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
     whole = np.concatenate(list(decoder.forward(ids, decoder.initial_states())))
     np.testing.assert_allclose(whole, expected, rtol=0, atol=2e-5)

@@ -280,8 +280,8 @@ def test_what_does_not_come_back_is_told(making: Making) -> None:
         ({"min_count": 2}, "unknown_symbol"),
         ({"unknown_symbol": "?"}, "min_count"),
         ({"min_count": 2, "unknown_symbol": "??"}, "unknown_symbol must be one character"),
-        ({"preprocessor": "hangel"}, "--preprocessor"),
-        ({"encoding": "cp494"}, "--encoding"),
+        ({"preprocessor": "hangel"}, "preprocessor 'hangel'"),
+        ({"encoding": "cp494"}, "encoding"),
     ],
 )
 def test_wrong_settings_name_the_field(making: Making, options: dict, flag: str) -> None:
