@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rnntk import hosts
 from rnntk.cli import stream
 from rnntk.cli.console import Console, shown
 from rnntk.cli.model import load, model_options
@@ -66,12 +67,11 @@ def _serve(
     console: Console, models: Models, host: str, port: int | None, open_browser: bool | None
 ) -> None:
     from rnntk.play import app, serve
-    from rnntk.play.guard import is_loopback
 
     bound = serve.bind(host, port)
     url = serve.url(bound)
     step = models.get().step
-    if not is_loopback(host):
+    if not hosts.is_loopback(host):
         console.note(
             f"Warning: with --host {host} everybody who can reach this machine can use the page; there is no password. "
             f"From elsewhere it is port {bound.getsockname()[1]} of this machine's address."

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from rnntk import config
 from rnntk.cli.console import Console, progress_bar
-from rnntk.cli.options import command_named, config_options, given_values, path_option
+from rnntk.cli.options import command_named, config_options, given_values, option, path_option
 from rnntk.config import TextConfig
 from rnntk.errors import quoted, rendered
 
@@ -18,7 +18,7 @@ from rnntk.errors import quoted, rendered
 @command_named("prep")
 @config_options(TextConfig)
 @path_option("--output", "DIR", "Where it goes.  [default: the cache]")
-@click.option(
+@option(
     "--list",
     "list_all",
     is_flag=True,
@@ -38,7 +38,7 @@ def command(
       rnntk prep --list
     """
     if list_all:
-        _list(console, values["data_dir"])
+        _list(console, values["data_dir"], values["offline"])
         return
     from rnntk.text import corpus
     from rnntk.text.inputs import is_stream
@@ -120,10 +120,11 @@ def _counts(pairs: list[list[Any]], as_bytes: bool) -> str:
     return "  ".join(f"{shown(symbol)} {n:,}" for symbol, n in pairs)
 
 
-def _list(console: Console, data_dir: Path | None) -> None:
+def _list(console: Console, data_dir: Path | None, offline: bool) -> None:
     from rnntk.corpora import registry
 
-    found = [registry.availability(card, data_dir=data_dir) for card in registry.all_cards()]
+    where = {"data_dir": data_dir, "offline": offline}
+    found = [registry.availability(card, **where) for card in registry.all_cards()]  # type: ignore[arg-type]
     width = max(len(one.card.name) for one in found)
     corpora = []
     for one in found:

@@ -13,7 +13,7 @@ from rnntk.config.fields import Config, flag, typed_setting
 from rnntk.config.files import (
     corpus_settings,
     find_config,
-    line_of,
+    place_of,
     read_config,
     read_toml,
     shipped_config,
@@ -21,6 +21,6 @@ from rnntk.config.files import (
 
 __all__ = [
     "Config", "DistributeConfig", "MnistConfig", "ModelConfig", "RunConfig", "SampleConfig", "TextConfig",
-    "TrainConfig", "corpus_settings", "find_config", "flag", "line_of", "read_config", "read_toml", "shipped_config",
+    "TrainConfig", "corpus_settings", "find_config", "flag", "place_of", "read_config", "read_toml", "shipped_config",
     "typed_setting",
 ]  # fmt: skip

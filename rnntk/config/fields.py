@@ -218,10 +218,10 @@ def checked(kind: type[Config], name: str, value: Any) -> Any:
         values = [value] if isinstance(value, (str, Path)) else value
         if not isinstance(values, (list, tuple)):
             raise ValueError(f"must be {_TYPE_NAMES[bare]} or a list of it, got {_shown(value)}")
-        return tuple(_typed(bare, str(v) if isinstance(v, Path) else v) for v in values)
+        return tuple(typed(bare, str(v) if isinstance(v, Path) else v) for v in values)
     if isinstance(value, str) and metadata["parse"]:
         value = metadata["parse"](value)
-    value = _typed(bare, value)
+    value = typed(bare, value)
     valid = metadata["valid"]
     if isinstance(valid, tuple):
         if value.lower() not in valid:
@@ -242,7 +242,8 @@ def sentence(error: object) -> str:
     return text if text.endswith((".", "?")) else text + "."
 
 
-def _typed(bare: type, value: Any) -> Any:
+def typed(bare: type, value: Any) -> Any:
+    """The value in this type where nothing is lost; `ValueError` if it has another."""
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         value = value.item()  # a NumPy scalar
     if bare is Path and isinstance(value, str):

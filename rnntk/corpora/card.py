@@ -75,6 +75,11 @@ class Card:
             return f"about {self.bytes / 1e3:.0f} kB"
         return f"about {self.bytes / 1e6:.1f} MB"
 
+    @property
+    def most_bytes(self) -> int:
+        """The largest file that is taken for this corpus: its exact size, twice an approximate one, else 1 GB."""
+        return self.bytes * (1 if self.sha256 else 2) or 10**9
+
 
 @dataclass(frozen=True)
 class Resolved:

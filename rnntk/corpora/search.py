@@ -110,7 +110,7 @@ class Search:
             return self._existing(path, place.kind, " (downloaded earlier)")
         if place.member:
             target = cache_path(self.card)
-            fetch(place.target, target, sha256=self.card.sha256, member=place.member)
+            self._fetch(place, target)
             return self._existing(target, "file", f" (out of {path})")
         return self._existing(path, "file", "")
 
@@ -146,8 +146,12 @@ class Search:
                 "not asked: no licence is known that permits copying it; if you may have it, set `accept_licence`"
             )
         self.notify(f"Downloading {card.name} ({card.size}) from {source.target}")
-        fetch(source.target, target, sha256=card.sha256, member=source.member)
+        self._fetch(source, target)
         return self._existing(target, "url", f" (downloaded from {source.target})")
+
+    def _fetch(self, source: CardSource, target: Path) -> None:
+        card = self.card
+        fetch(source.target, target, sha256=card.sha256, member=source.member, most=card.most_bytes)
 
     def _make(self, source: CardSource) -> Resolved:
         """Text that is made here, written under its own hash beside the downloads."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,7 +19,12 @@ class Hypothesis(NamedTuple):
 
     ids: NDArray[np.intp]  # `(length,)`
     nats: NDArray[np.float64]  # surprisal of each symbol, `(length,)`
-    score: float  # log probability over length ** alpha; higher is better
+    rank: float  # logarithm of the surprisal over length ** alpha, a power beyond any float; lower is better
+
+    @property
+    def score(self) -> float:
+        """Log probability over length ** alpha; higher is better."""
+        return -math.exp(self.rank)
 
 
 def beam_search(
@@ -79,15 +85,15 @@ def beam_search(
             ends |= (ids[:, t + 1 - len(stop_ids) : t + 1] == stop_ids).all(axis=1)
         for row in np.flatnonzero(ends & np.isfinite(total)):
             own = nats[row, : t + 1].copy()
-            score = -float(own.sum()) / len(own) ** alpha
-            finished.append(Hypothesis(ids[row, : t + 1].copy(), own, score))
+            rank = _rank(own.sum(), len(own), alpha)
+            finished.append(Hypothesis(ids[row, : t + 1].copy(), own, rank))
         total[ends] = np.inf
-        finished.sort(key=lambda found: -found.score)
+        finished.sort(key=lambda found: found.rank)
         del finished[width:]
-        # Surprisal only grows, so this is the best score that a live hypothesis can still reach.
-        reachable = -total.min() / length**alpha
-        enough = len(finished) == width and finished[-1].score >= reachable
-        if enough or np.isneginf(reachable):
+        if np.isinf(total.min()):
+            break
+        # Surprisal only grows, so this is the best rank that a live hypothesis can still reach.
+        if len(finished) == width and finished[-1].rank <= _rank(total.min(), length, alpha):
             break
         beams.assign(beams, parents)
         beams.step(symbols)
@@ -102,3 +108,7 @@ def _smallest(values: NDArray[np.float64], count: int) -> NDArray[np.intp]:
     else:
         places = np.arange(len(values))
     return places[np.argsort(values[places], kind="stable")[:count]]
+
+
+def _rank(nats: float, length: int, alpha: float) -> float:
+    return (math.log(nats) if nats > 0 else -math.inf) - alpha * math.log(length)

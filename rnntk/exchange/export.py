@@ -57,6 +57,8 @@ def target(run: RunFolder, format: str, path: str | Path | None = None) -> Path:
         )
     ending = FORMATS[format]
     output = Path(path or run.path.resolve().name + (ending or "-savedmodel"))
+    if not output.name:
+        raise UsageError(f"{output} is a folder that exists. Name a file or folder in it.")
     if ending and output.suffix != ending:
         raise UsageError(
             f'The name {output} does not fit: a file of `format="{format}"` must end in {ending}.'

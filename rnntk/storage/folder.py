@@ -156,7 +156,7 @@ class RunFolder:
             every = self.record["settings"].get("checkpoint_every", 500)
             again = "Remove it and train anew."
             if _is_unused(self.path):
-                again = "Start it again with the same `run`."
+                again = f"Start it again with `run` {shown(self.path)}."
             raise RunError(
                 f"{self.path} has no checkpoint yet. If it trains now, the first comes after {every} steps; if not, it "
                 f"ended before anything was saved. {again}"
@@ -302,7 +302,7 @@ def refuse_existing(path: Path) -> None:
     if not os.path.lexists(path) or (path.is_dir() and not any(path.iterdir())):
         return
     if not _is_unused(path):
-        advice = "Continue it with `resume`, or choose another folder with `run`."
+        advice = f"Continue it with `resume` {shown(path)}, or choose another folder with `run`."
         if (path / RUN).is_file() and not checkpoint.steps(path / CHECKPOINTS):
             advice = "It ended before its first checkpoint. Remove it, or choose another folder with `run`."
         raise RunError(f"{path} exists already. {advice}")
@@ -337,7 +337,7 @@ def open_run(path: Path) -> RunFolder:
     if not path.is_dir():
         raise RunError(f"There is no run folder {path}.")
     if not os.path.lexists(path / RUN):
-        again = " It was never finished: start it again with the same `run`."
+        again = f" It was never finished: start it again with `run` {shown(path)}."
         raise RunError(
             f"{path} is not a run folder: it has no {RUN}." + (again if _is_unused(path) else "")
         )

@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from rnntk.errors import DataError
+from rnntk.errors import DataError, UsageError
 
 STDIN = "-"
 
@@ -32,6 +32,7 @@ def opened(paths: Iterable[str | Path], *, glob: str = "*.txt") -> Iterator[list
 
     Raises:
         DataError: a path does not exist, or no file of a folder matches.
+        UsageError: `glob` is no pattern.
     """
     with tempfile.TemporaryDirectory(prefix="rnntk-") as spool:
         found: list[Input] = []
@@ -74,7 +75,15 @@ def _files(path: Path, glob: str) -> list[Input]:
         raise DataError(f"There is no file {path}. Check the path.") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-    files = sorted(file for file in path.rglob(glob) if file.is_file())
+    try:
+        files = sorted(file for file in path.rglob(glob) if file.is_file())
+    except (
+        NotImplementedError,
+        ValueError,
+    ) as error:  # an absolute pattern; "**" beside other characters
+        raise UsageError(
+            f"`glob` must be a pattern such as *.txt, got {glob!r} ({error})."
+        ) from error
     if not files:
         raise DataError(
             f"No file in the folder {path} matches {glob!r}. Pass another pattern with `glob`."

@@ -269,10 +269,10 @@ def test_a_run_left_by_a_kill_at_its_creation_is_made_again(tmp_path: Path, made
     if made:
         (path / ".rnntk-00000000-1-00000000-0.tmp").mkdir()
     if made not in ("", "run.json"):
-        with pytest.raises(RunError, match=r"never finished: start it again with the same run"):
+        with pytest.raises(RunError, match=r"never finished: start it again with run"):
             folder.open_run(path)
     make(path)
-    with pytest.raises(RunError, match=r"no checkpoint yet.*Start it again with the same run"):
+    with pytest.raises(RunError, match=r"no checkpoint yet.*Start it again with run"):
         folder.open_run(path).checkpoint()
     make(path)
 
