@@ -123,7 +123,7 @@ def of_run(run: RunFolder, saved: Checkpoint) -> PlainNetwork:
     model, weights = run.record["model"], saved.weights()
     if run.kind == folder.CHAR_RNN:
         kernels = [w for name, w in weights.items() if name.endswith("/recurrent_kernel")]
-        if [w.shape[:1] for w in kernels] != [(model["units"],)] * model["layers"]:
+        if [w.shape[:1] for w in kernels] != [(model.get("units"),)] * model.get("layers", 0):
             raise RunError(f"The weights of {run.path} do not fit its record of the network.")
     return PlainNetwork(
         run.kind,

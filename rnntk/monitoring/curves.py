@@ -101,7 +101,8 @@ def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None =
 def _line(found: metrics.MetricColumns, column: str, quantity: _Quantity, x: str) -> Line:
     steps, seconds, values = found.series(column)
     along = seconds if x == "time" else steps
-    good = np.isfinite(values) & np.isfinite(along)
+    # Finite, and not so large that the axes would overflow.
+    good = (np.abs(values) < 1e100) & (np.abs(along) < 1e100)
     return Line(along[good], quantity.of(values[good]))
 
 

@@ -43,6 +43,7 @@ class MetricsWriter(keras.callbacks.Callback):
         self._path, self._progress, self._run = run.metrics, progress, run
         with disk_errors(self._path):
             self._file = self._path.open("a+b")
+            self._identity = os.fstat(self._file.fileno())
             self.lost = self._file.seek(0, os.SEEK_END) < progress.metrics_bytes
             if self.lost:
                 self._file.seek(0)
@@ -62,7 +63,7 @@ class MetricsWriter(keras.callbacks.Callback):
     def _check_place(self) -> None:
         # Files that are open follow a folder that is renamed or removed; all that is written later would be lost.
         try:
-            in_place = os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
+            in_place = os.path.samestat(self._identity, os.stat(self._path))  # noqa: PTH116  # quick
         except OSError:
             in_place = False
         if not in_place:
