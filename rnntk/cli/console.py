@@ -16,10 +16,21 @@ from rnntk.files import json_text
 
 SCHEMA_VERSION = 1
 
+# Names and texts come from files of others; a terminal obeys the control characters in them, and reorders others.
+_HIDDEN = (
+    *range(9),
+    *range(11, 32),
+    *range(127, 160),
+    *range(0x202A, 0x202F),
+    *range(0x2066, 0x206A),
+)
+VISIBLE = {code: f"\\u{code:04x}" for code in _HIDDEN}
+"""For `str.translate`: each such character as JSON and Python write it."""
+
 
 def print_error(error: object) -> None:
     """Print a message that something could not be done, on stderr."""
-    click.echo(click.style("Error: ", fg="red") + str(error), err=True)
+    click.echo(click.style("Error: ", fg="red") + str(error).translate(VISIBLE), err=True)
 
 
 @dataclass(frozen=True)
@@ -43,17 +54,17 @@ class Console:
     def note(self, text: str) -> None:
         """A sentence for the user, on stderr."""
         if not self.quiet:
-            click.echo(text, err=True)
+            click.echo(text.translate(VISIBLE), err=True)
 
     def detail(self, text: str) -> None:
         """A sentence for the curious, on stderr with --verbose."""
         if self.verbose:
-            click.echo(text, err=True)
+            click.echo(text.translate(VISIBLE), err=True)
 
     def result(self, text: str) -> None:
         """A line of the result, on stdout; left out when the result is JSON."""
         if not self.as_json:
-            click.echo(text)
+            click.echo(text.translate(VISIBLE))
 
     def facts(self, facts: Mapping[str, str]) -> None:
         """Lines of the result, each a name and a value."""
@@ -64,7 +75,7 @@ class Console:
         """The result as one object on stdout, when it was asked for."""
         if self.as_json:
             head = {"schema_version": SCHEMA_VERSION, "command": command}
-            click.echo(json_text({**head, **values}, indent=2))
+            click.echo(json_text({**head, **values}, indent=2).translate(VISIBLE))
 
     def open_page(self, url: str, wanted: bool | None) -> None:
         """Open a page in the browser; by default only on a desktop, not in a pipe, a container or over ssh."""
@@ -84,7 +95,7 @@ class _Notes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one."""
-        click.echo(self.format(record), err=True)
+        click.echo(self.format(record).translate(VISIBLE), err=True)
 
 
 class Bar:

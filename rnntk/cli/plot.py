@@ -98,7 +98,7 @@ def command(
         ascii = ascii or not screen.can_show(sys.stdout)
         height = min(max(lines - 6, 5), ROWS)
         for line in screen.draw(drawn, **axes, width=columns, height=height, ascii_only=ascii):
-            click.echo(line)
+            console.result(line)
     about = {"output": None if path is None else str(path), "x": x, "y": y}
     console.json("plot", {**about, "runs": [_as_json(curve) for curve in drawn]})
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnntk.cli import shading
+from rnntk.cli.console import VISIBLE
 from rnntk.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def show(pieces: Iterable[Piece], num: int, shaded: bool) -> None:
     `shaded` texts are coloured by surprisal, which the pieces must have.
     """
     out = sys.stdout
+    escaped = {**VISIBLE, ord("\r"): "\r"} if out.isatty() else {}
     current, before, flushed = -1, 0, 0.0
     try:
         for piece in pieces:
@@ -58,7 +60,7 @@ def show(pieces: Iterable[Piece], num: int, shaded: bool) -> None:
                     out.write(("\n" if current >= 0 else "") + f"--- {piece.stream + 1} ---\n")
                     before = 0
                 current = piece.stream
-            text = piece.text
+            text = piece.text.translate(escaped)
             if shaded:
                 text, before = shading.paint(text, sum(piece.nats), before)
             out.write(text)
