@@ -147,6 +147,14 @@ def write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
         _sync_folder(path.parent)
 
 
+def remove(path: Path) -> None:
+    """Remove a file, a symbolic link, or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def remove_stale(folder: Path) -> None:
     """Remove the unfinished files of dead processes from `folder`.
 

@@ -18,7 +18,7 @@ import click
 
 from rnntk import __version__
 from rnntk.cli import stdout
-from rnntk.cli.console import print_error
+from rnntk.cli.console import harmless, print_error
 from rnntk.config.fields import flag
 from rnntk.errors import Interrupted, RnntkError, did_you_mean, os_error
 
@@ -35,6 +35,7 @@ COMMANDS = {
     "plot": "Draw loss curves, as a picture or in the terminal.",
     "board": "Look at the runs in TensorBoard.",
     "play": "Open a page to look inside a model.",
+    "cache": "List what is in the cache, or remove it.",
     "minchar": "Train the smallest model, in one readable file of NumPy.",
 }
 
@@ -89,7 +90,7 @@ class LazyGroup(click.Group):
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # whoever read the messages has gone: click ends quietly
             if isinstance(error, Interrupted):
-                click.echo(str(error), err=True)  # as it was asked to
+                click.echo(harmless(str(error)), err=True)  # as it was asked to
             elif isinstance(error, RnntkError):
                 print_error(error.render(_option_names(ctx)))
             else:
@@ -170,21 +171,14 @@ def _as_bytes(error: UnicodeError) -> tuple[str | bytes, int]:
 
 def main() -> None:
     """Entry point of the console script."""
+    stdout.watch()
     # Corpora hold any character, and pipes and Windows consoles are not always UTF-8. A name of a file that is not
     # UTF-8 is printed as its bytes.
     codecs.register_error("rnntk-names", _as_bytes)
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # closed by who started us: nothing is read, or wanted
-            nowhere = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115
-            setattr(sys, name, nowhere)
-            setattr(
-                sys, f"__{name}__", nowhere
-            )  # so that it stays open when another takes its place
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             errors = None if stream is sys.stdin else "rnntk-names"
             stream.reconfigure(encoding="utf-8", errors=errors)
-    stdout.watch()
     try:
         try:
             group(prog_name="rnntk", windows_expand_args=False)

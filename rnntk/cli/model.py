@@ -35,7 +35,6 @@ def model_options(checkpoint: str, help: str) -> Callable[[F], F]:
 
 
 def load(values: Mapping[str, Any]) -> LanguageModel:
-    """The model that a command's options choose."""
     from rnntk.decoding.language_model import LanguageModel
     from rnntk.storage import folder
 
@@ -48,9 +47,7 @@ def chosen(
 ) -> RunFolder:
     """The run a user means: a folder, a name in `runs_dir`, or the latest there of this kind and on this corpus.
 
-    Raises:
-        RunError: there is none, or it cannot be read.
-        UsageError: a run is named, and --corpus typed that it is not on.
+    Raises `RunError` if there is none, or it cannot be read; `UsageError` if it is not on the corpus that was typed.
     """
     from rnntk.storage import folder
 

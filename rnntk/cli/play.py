@@ -6,41 +6,28 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from rnntk import hosts
 from rnntk.cli import stream
 from rnntk.cli.console import Console, shown
 from rnntk.cli.model import load, model_options
-from rnntk.cli.options import FILE, console_options, option, server_options
+from rnntk.cli.options import FILE, command_named, option, path_option, server_options
 from rnntk.errors import UsageError
 
 if TYPE_CHECKING:
     from rnntk.play.models import Models
 
 
-@click.command(
-    "play",
-    epilog="""\b
-Examples:
-  rnntk play
-  rnntk play runs/linux_kernel-1 --checkpoint best --no-open
-  rnntk play --report report.html --input chapter.txt""",
-)
+@command_named("play")
 @model_options("last", "Which checkpoint the page begins with.")
 @server_options(8765)
-@option(
-    "--report",
-    type=FILE,
-    metavar="FILE",
-    help="Serve nothing: write the views of one text as one HTML file.",
+@path_option(
+    "--report", "FILE", "Serve nothing: write the views of one text as one HTML file.", FILE
 )
 @option(
     "--input",
     metavar="FILE",
     help="With --report: the text, in UTF-8; - is stdin.  [default: one the model generates]",
 )
-@console_options
 def command(
     port: int | None,
     host: str,
@@ -54,6 +41,11 @@ def command(
 
     Let the model write, see which characters surprise it, find the units that follow quotes, comments,
     indentation or syllables, and watch it train. Only this machine can reach the page. Ctrl-C ends it.
+
+    Examples:
+      rnntk play
+      rnntk play runs/linux_kernel-1 --checkpoint best --no-open
+      rnntk play --report report.html --input chapter.txt
     """
     from rnntk.play import serve
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnntk.cli.console import Console, shown
-from rnntk.cli.options import PATH, console_options, option, runs_dir_option
+from rnntk.cli.options import PATH, command_named, option, path_option, runs_dir_option
 
 if TYPE_CHECKING:
     from rnntk.monitoring.curves import Curve, Line
@@ -18,20 +18,10 @@ if TYPE_CHECKING:
 ROWS = 20  # of a curve in the terminal, where it has as many
 
 
-@click.command(
-    "plot",
-    epilog="""\b
-Examples:
-  rnntk plot --terminal
-  rnntk plot runs/linux_kernel-1 --output loss.svg
-  rnntk plot linux_kernel-1 linux_kernel-2 --x time --y bits""",
-)
+@command_named("plot")
 @click.argument("runs", nargs=-1, type=PATH, metavar="[RUN]...")
-@option(
-    "--output",
-    type=PATH,
-    metavar="FILE",
-    help="A .png or .svg file, replaced if it is there.  [default: <y>.png]",
+@path_option(
+    "--output", "FILE", "A .png or .svg file, replaced if it is there.  [default: <y>.png]"
 )
 @option("--terminal", is_flag=True, help="Draw here with characters; needs no Matplotlib.")
 @option(
@@ -55,7 +45,6 @@ Examples:
 @option("--log", is_flag=True, help="A logarithmic y axis.")
 @option("--ascii", is_flag=True, help="With --terminal: no characters beyond ASCII.")
 @runs_dir_option
-@console_options
 def command(
     runs: tuple[Path, ...],
     output: Path | None,
@@ -70,6 +59,11 @@ def command(
 
     Training loss is pale at every step and bold as a running mean; validation is dashed. The runs may still be
     training. Pictures need Matplotlib: pip install 'rnntk[plot]'.
+
+    Examples:
+      rnntk plot --terminal
+      rnntk plot runs/linux_kernel-1 --output loss.svg
+      rnntk plot linux_kernel-1 linux_kernel-2 --x time --y bits
     """
     from rnntk.monitoring import curves
     from rnntk.storage import folder

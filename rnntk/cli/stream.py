@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnntk.cli import shading
-from rnntk.cli.console import VISIBLE
+from rnntk.cli.console import harmless
 from rnntk.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -22,9 +22,7 @@ _SECONDS = 0.02
 def read(path: str, option: str) -> str:
     """The text of a UTF-8 file named by `option`, or of stdin for `-`, without a byte order mark.
 
-    Raises:
-        UsageError: the file cannot be read.
-        DataError: it is not UTF-8.
+    Raises `UsageError` if the file cannot be read, `DataError` if it is not UTF-8.
     """
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
@@ -37,7 +35,6 @@ def read(path: str, option: str) -> str:
 
 
 def not_utf8(name: str, error: UnicodeDecodeError) -> DataError:
-    """The error for text that does not decode."""
     wrong = error.object[error.start : error.end].hex(" ")
     return DataError(
         f"{name} is not UTF-8: bytes {wrong} at offset {error.start}. Convert it first, for example with iconv."
@@ -50,7 +47,6 @@ def show(pieces: Iterable[Piece], num: int, shaded: bool) -> None:
     `shaded` texts are coloured by surprisal, which the pieces must have.
     """
     out = sys.stdout
-    escaped = {**VISIBLE, ord("\r"): "\r"} if out.isatty() else {}
     current, before, flushed = -1, 0, 0.0
     try:
         for piece in pieces:
@@ -60,7 +56,9 @@ def show(pieces: Iterable[Piece], num: int, shaded: bool) -> None:
                     out.write(("\n" if current >= 0 else "") + f"--- {piece.stream + 1} ---\n")
                     before = 0
                 current = piece.stream
-            text = piece.text.translate(escaped)
+            text = piece.text
+            if out.isatty():
+                text = "\r".join(map(harmless, text.split("\r")))
             if shaded:
                 text, before = shading.paint(text, sum(piece.nats), before)
             out.write(text)

@@ -11,6 +11,14 @@ from typing import Any
 from rnntk.config.fields import Config
 from rnntk.errors import UsageError, did_you_mean
 
+# Parameters of the commands that are fields of no configuration: known in every file, of no use to Python code.
+COMMAND_ONLY = frozenset({
+    "as_json", "ascii", "check_gradients", "checkpoint", "color", "costs", "dry_run", "floors", "forget_bias",
+    "format", "greedy", "host", "html", "init_from", "interactive", "iterations", "kind", "list_all", "log",
+    "open_browser", "output", "plot", "port", "prime", "prime_file", "quiet", "report", "resume", "run", "runs",
+    "runs_dir", "smooth", "split", "terminal", "verbose", "vocab", "x", "y",
+})  # fmt: skip
+
 
 def read_config(
     path: Path,
@@ -28,10 +36,9 @@ def read_config(
         command: `train`, `sample`, ...
         known: the command's settings, with underscores.
         commands: the settings of every command, called only for a key that `command` lacks. Without it, tables and
-            keys of other commands are ignored, but a misspelt setting is refused.
+            keys of other commands, and `COMMAND_ONLY`, are ignored, but a misspelt setting is refused.
 
-    Raises:
-        UsageError: no such file, not TOML, an unknown table or key (with the nearest name).
+    Raises `UsageError`: no such file, not TOML, an unknown table or key (with the nearest name).
     """
     document = read_toml(path)
     own = document.get(command, {})
@@ -46,7 +53,7 @@ def read_config(
         elif name in known:
             values[name] = value
         else:
-            others = _names_of(Config)
+            others = _names_of(Config) | COMMAND_ONLY
             if commands is not None:
                 others = {one for settings in commands.values() for one in settings()}
             guess = did_you_mean(name, others)
@@ -54,6 +61,8 @@ def read_config(
                 raise UsageError(f"{path}: {key!r} is not a setting of any command.{guess}")
     for key, value in own.items():
         name = key.replace("-", "_")
+        if commands is None and name in COMMAND_ONLY:
+            continue
         if name not in known:
             where = f"{path}: {key!r} in [{command}] is not a setting of rnntk {command}."
             raise UsageError(where + did_you_mean(name, known))
@@ -67,11 +76,7 @@ def _names_of(kind: type[Config]) -> set[str]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file as a dictionary.
-
-    Raises:
-        UsageError: the file is missing, or not TOML (with the line).
-    """
+    """A TOML file as a dictionary. Raises `UsageError` if it is missing, or not TOML (with the line)."""
     # Here, because most commands read no file and should not wait for the parser.
     if sys.version_info >= (3, 11):
         import tomllib
@@ -81,7 +86,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         data = path.read_bytes()
     except OSError as error:
         raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or 0 in data[:2]:  # with or without a mark
         raise UsageError(f"{path} is in UTF-16, but TOML is UTF-8. Save it as UTF-8.")
     try:
         return tomllib.loads(data.decode("utf-8-sig"))
@@ -113,8 +118,7 @@ def place_of(path: Path, command: str, key: str) -> str:
 def find_config(path: Path) -> Path:
     """The path itself, else the shipped config of this name, with or without `configs/` and `.toml`.
 
-    Raises:
-        UsageError: neither exists (with the nearest name).
+    Raises `UsageError` if neither exists (with the nearest name).
     """
     # A pipe is as good as a file.
     if path.exists() and not path.is_dir():

@@ -215,7 +215,7 @@ def import_run(
     Raises:
         UsageError: no such preprocessor.
         DataError: the vocabulary has another size than the network.
-        RunError, TrainingError: see `folder.create`.
+        RunError, TrainingError: see `folder.created`.
     """
     folder.refuse_existing(path)
     V, E = network.weights["embedding/embeddings"].shape
@@ -235,7 +235,7 @@ def import_run(
         embedding=E,
         gru_reset="before" if network.cell == "gru" else "after",
     )
-    run = folder.create(
+    with folder.created(
         path,
         kind=folder.CHAR_RNN,
         settings=settings.to_json(),
@@ -257,8 +257,7 @@ def import_run(
         },
         versions=versions,
         vocabulary=vocabulary,
-    )
-    try:
+    ) as run:
         checkpoint.write(
             run.checkpoints,
             weights=network.weights,
@@ -266,7 +265,4 @@ def import_run(
             states={},
             progress=Progress(step=step),
         )
-    except BaseException:
-        folder.discard(path)
-        raise
-    return run
+        return run

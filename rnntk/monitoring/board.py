@@ -43,8 +43,7 @@ def serve(runs_dir: Path, *, host: str, port: int | None, ready: Callable[[str],
         return program.create_port_scanning_werkzeug_server(_guarded(app, hosts.Names(host)), flags)
 
     board = program.TensorBoard(server_class=server)
-    flags = ["", "--logdir", str(runs_dir), "--host", host, "--reload_multifile", "true"]
-    board.configure(argv=flags if port is None else [*flags, "--port", str(port)])
+    board.configure(logdir=str(runs_dir), host=host, port=port, reload_multifile=True)
     with _until_signal() as done:
         try:
             # TensorBoard prints advice for its own developers.

@@ -68,17 +68,15 @@ class Curve:
 
 
 def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None = None) -> Curve:
-    """A run's curve of one quantity.
+    """A run's curve of one quantity; the run may be in training.
 
     Args:
-        run: the run folder; it may be in training.
+        run: the run folder.
         y: a name in `QUANTITIES`, or any number in the metrics.
         x: `steps` or `time`.
         smooth: window of the running mean in steps, 1 for none; by default a fiftieth of the run.
 
-    Raises:
-        UsageError: the run has no such number; the message lists those it has.
-        RunError: its metrics cannot be read or are empty.
+    Raises `UsageError`, which lists what the run has, if it has no such number; `RunError` if it has no metrics.
     """
     quantity = QUANTITIES.get(y, _Quantity(y, y))
     held_out = f"val_{quantity.column}"
@@ -98,7 +96,6 @@ def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None =
 
 
 def title(y: str) -> str:
-    """The title of the y axis."""
     return QUANTITIES[y].title if y in QUANTITIES else y
 
 

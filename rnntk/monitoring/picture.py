@@ -50,9 +50,7 @@ def draw(
 ) -> None:
     """Write a picture of curves (see `figure`) in the format of the path's suffix; an older file is replaced.
 
-    Raises:
-        UsageError, RnntkError: see `check_path`, `figure`.
-        DataError: the file cannot be written.
+    Raises `DataError` if the file cannot be written; else see `check_path`, `figure`.
     """
     check_path(path)
     with _style():
@@ -106,14 +104,7 @@ def figure(
 ) -> Figure:
     """A figure of curves: training pale at every step and bold as a running mean, validation with dots.
 
-    Args:
-        drawn: one or several runs.
-        y: the quantity, for the title of the axis.
-        x: `steps` or `time`.
-        log: whether y is on a logarithmic scale.
-
-    Raises:
-        RnntkError: Matplotlib is missing.
+    `y` names the quantity, `x` is `steps` or `time`, `log` makes y logarithmic. Raises `RnntkError` without Matplotlib.
     """
     with _importing():
         from matplotlib.backends.backend_agg import FigureCanvasAgg

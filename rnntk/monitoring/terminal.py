@@ -36,13 +36,12 @@ def draw(
     height: int = 20,
     ascii_only: bool = False,
 ) -> list[str]:
-    """Draw the running means and the validation losses, without colours.
+    """Lines that show the running means and the validation losses, without colours.
 
     One run is a line of dots, several are letters A, B, ...; validations are small letters.
 
     Args:
-        drawn, y, x: see `picture.figure`.
-        log: whether y is on a logarithmic scale; values up to 0 are left out.
+        drawn, y, x, log: see `picture.figure`; with `log`, values up to 0 are left out.
         width, height: columns in all, unless a curve needs more; rows of the curve itself.
         ascii_only: no braille and no box characters.
     """
@@ -64,10 +63,7 @@ def draw(
     if len(drawn) == 1:
         marks = [("*" if ascii_only else _LINE, "o")]
     for (mark, small), (_, train, validation) in zip(marks, shown, strict=True):
-        if mark == _LINE:
-            canvas.line(train)
-        else:
-            canvas.path(train, mark)
+        canvas.line(train, mark)
         canvas.marks(validation, small)
     bar = "|" if ascii_only else "│"
     rows = [
@@ -100,16 +96,15 @@ class _Canvas:
         self._dots = np.zeros((height, width), np.int64)
         self._letters = np.full((height, width), "")
 
-    def line(self, line: Line) -> None:
-        """A connected line of dots."""
-        for column, top, bottom in self._strokes(line, 2 * self.width, 4 * self.height):
+    def line(self, line: Line, mark: str) -> None:
+        """A connected line of a letter, or of dots if `mark` is `_LINE`."""
+        wide, high = (2, 4) if mark == _LINE else (1, 1)
+        for column, top, bottom in self._strokes(line, wide * self.width, high * self.height):
+            if mark != _LINE:
+                self._letters[top : bottom + 1, column] = mark
+                continue
             for row in range(top, bottom + 1):
                 self._dots[row // 4, column // 2] |= _DOTS[row % 4][column % 2]
-
-    def path(self, line: Line, letter: str) -> None:
-        """A connected line of letters."""
-        for column, top, bottom in self._strokes(line, self.width, self.height):
-            self._letters[top : bottom + 1, column] = letter
 
     def marks(self, line: Line, letter: str) -> None:
         """A letter at every point."""

@@ -38,7 +38,6 @@ class Guard:
         self._names = hosts.Names(host)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Handle one connection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

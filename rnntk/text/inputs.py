@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -57,16 +58,23 @@ def opened(paths: Iterable[str | Path], *, glob: str = "*.txt") -> Iterator[list
 
 def is_stream(path: str) -> bool:
     """Whether it can be read only once: standard input, a pipe (`<(command)`), a device."""
-    return path == STDIN or (
-        Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir()
-    )
+    if path == STDIN:
+        return True
+    try:
+        mode = Path(path).stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def _files(path: Path, glob: str) -> list[Input]:
-    if not path.is_dir():
-        if not path.exists():
-            raise DataError(f"There is no file {path}. Check the path.")
-        return [Input(path, str(path))]
+    try:
+        if not stat.S_ISDIR(path.stat().st_mode):
+            return [Input(path, str(path))]
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise DataError(f"There is no file {path}. Check the path.") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     try:
         files = sorted(file for file in path.rglob(glob) if file.is_file())
     except (

@@ -13,8 +13,8 @@ import pytest
 
 from rnntk import __version__
 from rnntk import api as rnntk_api
-from rnntk.cli.main import COMMANDS, group
-from rnntk.config import TrainConfig
+from rnntk.cli.main import COMMANDS, group, load_command
+from rnntk.config import Config, TrainConfig, files
 from rnntk.config.files import read_toml
 from rnntk.errors import UsageError
 
@@ -290,3 +290,10 @@ def test_debug_shows_the_traceback(rnntk, monkeypatch) -> None:
     monkeypatch.setenv("RNNTK_DEBUG", "1")
     with pytest.raises(UsageError):
         rnntk("train", "--corpus", "nothing_like_it")
+
+
+def test_the_parameters_that_are_no_settings_are_known() -> None:
+    """In a file that Python code reads, they are ignored."""
+    fields = files._names_of(Config)
+    own = {p.name for name in COMMANDS for p in load_command(name).params} - fields
+    assert own - {"config"} == files.COMMAND_ONLY

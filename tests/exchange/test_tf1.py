@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import re
@@ -10,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rnntk import files
 from rnntk.decoding.decoder import Decoder
 from rnntk.decoding.language_model import LanguageModel
-from rnntk.errors import DataError, RunError, UsageError
+from rnntk.errors import DataError, RunError, TrainingError, UsageError
 from rnntk.exchange import tf1, tf1_files, tf1_reader
 from rnntk.models.char_rnn import CharRNN
 from rnntk.models.weights import named_weights
@@ -28,7 +30,7 @@ def test_the_decoder_and_the_model_compute_what_tensorflow_1_did(tf1_model, cell
     assert (network.cell, network.layers) == (cell, layers)
     decoder = Decoder(network.weights, cell)
     states = decoder.initial_states()
-    found = np.concatenate([decoder.step(ids[t : t + 1], states).copy() for t in range(len(ids))])
+    found = np.concatenate([states.step(ids[t : t + 1]).copy() for t in range(len(ids))])
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
     whole = np.concatenate(list(decoder.forward(ids, decoder.initial_states())))
     np.testing.assert_allclose(whole, expected, rtol=0, atol=2e-5)
@@ -297,6 +299,23 @@ def test_the_preprocessor_is_told_by_the_marker(tmp_path: Path) -> None:
     chosen = imported(tmp_path / "c", korean, "hangul").record
     assert chosen["corpus"]["preprocessor"] == chosen["settings"]["preprocessor"] == "hangul"
     assert LanguageModel.load(folder.open_run(tmp_path / "b")).progress.step == 5
+
+
+def test_a_full_disk_leaves_nothing_and_advises_no_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = files._write_synced
+
+    def full(path: Path, data: bytes) -> None:
+        if path.suffix == ".safetensors":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(path, data)
+
+    monkeypatch.setattr(files, "_write_synced", full)
+    with pytest.raises(TrainingError, match=r"No space is left .*\. Free some space\.$") as caught:
+        imported(tmp_path / "a", Vocabulary("abcd"))
+    assert "resume" not in str(caught.value)
+    assert not (tmp_path / "a").exists()
 
 
 def test_a_vocabulary_of_another_size_leaves_nothing_behind(tmp_path: Path) -> None:
