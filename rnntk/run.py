@@ -163,7 +163,7 @@ class Run:
         """
         from rnntk.monitoring import curves, picture
 
-        return picture.figure([curves.load(self.folder, y, x)], y=y, x=x, log=log)
+        return picture.figure([curves.load(self.folder, y, x)], log=log)
 
     def keras_model(self) -> keras.Model:
         """The network as a Keras model with the run's weights: a `rnntk.CharRNN`, or a row classifier."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnntk.cli.console import Console, shown
+from rnntk.cli.console import Console, harmless, shown
 from rnntk.cli.options import PATH, command_named, option, path_option, runs_dir_option
+from rnntk.cli.shading import has_colours
 
 if TYPE_CHECKING:
     from rnntk.monitoring.curves import Curve, Line
@@ -69,7 +71,7 @@ def command(
     from rnntk.storage import folder
 
     # Both may be asked for; a picture is the default.
-    x, y = axes["x"], axes["y"]
+    x, y, log = (axes[name] for name in ("x", "y", "log"))
     path = output or (None if terminal else Path(f"{y}.png"))
     if path is not None:
         from rnntk.monitoring import picture
@@ -83,16 +85,19 @@ def command(
                 f"{curve.name}: {curve.skipped} damaged lines of its metrics are left out."
             )
     if path is not None:
-        picture.draw(path, drawn, **axes)
+        picture.draw(path, drawn, log=log)
         console.result(f"drawn         {shown(path)}")
     if terminal and not console.as_json:
         from rnntk.monitoring import terminal as screen
 
         columns, lines = shutil.get_terminal_size()
         ascii = ascii or not screen.can_show(sys.stdout)
-        height = min(max(lines - 6, 5), ROWS)
-        for line in screen.draw(drawn, **axes, width=columns, height=height, ascii_only=ascii):
-            console.result(line)
+        plot = screen.draw(
+            [replace(one, name=harmless(one.name)) for one in drawn],
+            log=log, width=columns, height=min(max(lines - 7, 5), ROWS),
+            colour=has_colours(), ascii_only=ascii,
+        )  # fmt: skip
+        click.echo("\n".join(plot))
     about = {"output": None if path is None else str(path), "x": x, "y": y}
     console.json("plot", {**about, "runs": [_as_json(curve) for curve in drawn]})
 

@@ -57,7 +57,7 @@ def _kind(c: str) -> str:
         return "a" if c.islower() else "A" if c.isupper() else "1" if c.isdigit() else "."
     if category[0] == "L" and c not in "ªºµ":
         jamo = "\u3131" <= c <= "\u318e" or c == "ー"
-        script = "q" if jamo else DATA["scripts"].get(unicodedata.name(c, "").split()[0], "o")
+        script = "q" if jamo else DATA["scripts"].get(unicodedata.name(c, "?").split()[0], "o")
         return script.upper() if c.isupper() else script
     if category[0] == "M":
         return "^"

@@ -178,8 +178,8 @@ def test_plot_in_the_terminal(rnntk, two: Path, here: Path, monkeypatch) -> None
     monkeypatch.setenv("COLUMNS", "60")
     result = rnntk("plot", "--terminal", "--smooth", 1)
     lines = result.stdout.splitlines()
-    assert lines[0] == "loss (nats)"
-    assert lines[-1].startswith("o two, validation: ")
+    assert lines[0] == "loss (nats) against steps"
+    assert lines[-1].strip().startswith("aa two, validation: ")
     assert max(map(len, lines)) == 60
     assert not list(here.glob("*.png"))
     assert rnntk("plot", "--terminal", "--ascii", "--log").stdout.isascii()
