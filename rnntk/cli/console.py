@@ -79,7 +79,8 @@ class Console:
         """The result as one object on stdout, when it was asked for."""
         if self.as_json:
             head = {"schema_version": SCHEMA_VERSION, "command": command}
-            click.echo(json_text({**head, **values}, indent=2))
+            text = json_text({**head, **values}, indent=2)
+            click.echo(_UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
     def open_page(self, url: str, wanted: bool | None) -> None:
         """Open a page in the browser; by default only on a desktop, not in a pipe, a container or over ssh."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnntk.cli.console import Console, shown
+from rnntk.cli.console import Console, harmless, shown
 from rnntk.cli.options import PATH, command_named, option, path_option, runs_dir_option
 from rnntk.cli.shading import has_colours
 
@@ -92,7 +93,8 @@ def command(
         columns, lines = shutil.get_terminal_size()
         ascii = ascii or not screen.can_show(sys.stdout)
         plot = screen.draw(
-            drawn, log=log, width=columns, height=min(max(lines - 7, 5), ROWS),
+            [replace(one, name=harmless(one.name)) for one in drawn],
+            log=log, width=columns, height=min(max(lines - 7, 5), ROWS),
             colour=has_colours(), ascii_only=ascii,
         )  # fmt: skip
         click.echo("\n".join(plot))

@@ -16,7 +16,7 @@ from tensorboard.plugins.hparams import api as hparams
 
 from rnntk import stored
 from rnntk.decoding.language_model import LanguageModel
-from rnntk.errors import TrainingError
+from rnntk.errors import TrainingError, os_error
 from rnntk.files import disk_errors, json_text, printable
 from rnntk.models.weights import named_optimizer_variables, named_weights
 from rnntk.storage import checkpoint
@@ -179,8 +179,10 @@ class TensorBoardScalars(keras.callbacks.Callback):
         try:
             yield
         except (OSError, tf.errors.OpError) as error:
+            disk = os_error(error)
+            why = (disk and disk.strerror) or error
             log.warning(
-                f"Warning: {self._logs} cannot be written ({error}). Training goes on without TensorBoard."
+                f"Warning: {self._logs} cannot be written ({why}). Training goes on without TensorBoard."
             )
             self._writer = None
 
