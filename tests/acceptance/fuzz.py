@@ -314,19 +314,24 @@ class Checkpoint(Files):
         return folder.open_run(self.top / RUN)
 
     @staticmethod
+    def listed(run: Any, rng: Random) -> None:
+        from rnntk.storage import listing
+
+        summary = listing.summarize(run.path)
+        if not summary.kind:
+            raise Wrong(f"the run is lost: {summary.problem}")
+        if rng.random() < 0.2:
+            listing.details(run)
+
+    @staticmethod
     def facts(saved: Any) -> dict[str, Any]:
         arrays = (saved.weights(), saved.optimizer(), saved.states(), saved.mapped_weights())
         values = [{k: (v.shape, v.tobytes()) for k, v in one.items()} for one in arrays]
         return {"arrays": values, "progress": saved.progress}
 
     def read(self, rng: Random) -> None:
-        from rnntk.storage import listing
-
         run = self.run()
-        summary = listing.summarize(run.path)
-        if not summary.kind:
-            raise Wrong(f"the run is lost: {summary.problem}")
-        listing.details(run)
+        self.listed(run, rng)
         try:
             saved = run.checkpoint()
         except RnntkError as error:
@@ -362,12 +367,8 @@ class Forged(Checkpoint):
         (self.top / LAST / "manifest.json").write_bytes(self.whole_manifest)
 
     def read(self, rng: Random) -> None:
-        from rnntk.storage import listing
-
         run = self.run()
-        if not (summary := listing.summarize(run.path)).kind:
-            raise Wrong(f"the run is lost: {summary.problem}")
-        listing.details(run)
+        self.listed(run, rng)
         saved = run.checkpoint(str(STEPS[-1]))
         self.facts(saved)
         _spoken(run)
@@ -831,19 +832,19 @@ def _not_json(constant: str) -> None:
 # Formats with their shares of the inputs, which follow from how quickly they are read.
 FORMATS: dict[str, tuple[Callable[[Path], Any], int]] = {
     "run": (Run, 4),
-    "metrics": (Metrics, 10),
-    "vocabulary": (Words, 15),
-    "prepared": (Prepared, 8),
+    "metrics": (Metrics, 6),
+    "vocabulary": (Words, 20),
+    "prepared": (Prepared, 10),
     "checkpoint": (Checkpoint, 8),
     "forged": (Forged, 4),
-    "kernels": (Objects, 12),
-    "card": (Card, 8),
-    "config": (Config, 4),
+    "kernels": (Objects, 15),
+    "card": (Card, 10),
+    "config": (Config, 5),
     "images": (Idx, 8),
-    "pickle": (Pickle, 12),
-    "tf1": (Tf1, 6),
+    "pickle": (Pickle, 16),
+    "tf1": (Tf1, 3),
     "text": (Text, 4),
-    "page": (Page, 8),
+    "page": (Page, 10),
 }
 
 
