@@ -100,12 +100,12 @@ def batches(shape: Shape) -> tuple[Any, Any]:
 
 
 def rnntk_step(case: Case) -> Any:
-    from rnntk.training import device, threads
+    from rnntk.training import device
 
     if case.device == "gpu":
         device.ready("gpu", case.threads)
     else:
-        threads.configure(case.threads)
+        device.set_threads(case.threads)
     from rnntk.models.char_rnn import CharRNN
     from rnntk.training import optimizers
     from rnntk.training.step import TrainStep

@@ -21,45 +21,23 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 
-# Name -> module. Imported when first used, so that `rnntk --help` loads no NumPy.
-_MODULES = {
-    "CharRNN": "rnntk.layers",
-    "MnistConfig": "rnntk.config",
-    "RnntkError": "rnntk.errors",
-    "Run": "rnntk.run",
-    "SampleConfig": "rnntk.config",
-    "TrainConfig": "rnntk.config",
-    "layers": "rnntk",
-    "load": "rnntk.api",
-    "prepare": "rnntk.api",
-    "resume": "rnntk.api",
-    "runs": "rnntk.api",
-    "train": "rnntk.api",
-    "train_mnist": "rnntk.api",
-}
-
 __all__ = [
-    "CharRNN",
-    "MnistConfig",
-    "RnntkError",
-    "Run",
-    "SampleConfig",
-    "TrainConfig",
-    "layers",
-    "load",
-    "prepare",
-    "resume",
-    "runs",
-    "train",
-    "train_mnist",
-]
+    "CharRNN", "MnistConfig", "RnntkError", "Run", "SampleConfig", "TrainConfig", "layers", "load", "prepare", "resume",
+    "runs", "train", "train_mnist",
+]  # fmt: skip
+
+# Where the names are that are not in `rnntk.api`. Imported when first used, so that `rnntk --help` loads no NumPy.
+_ELSEWHERE = {
+    "CharRNN": "layers", "RnntkError": "errors", "Run": "run",
+    "MnistConfig": "config", "SampleConfig": "config", "TrainConfig": "config",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     if name == "layers":
         return importlib.import_module("rnntk.layers")
-    if name in _MODULES:
-        return getattr(importlib.import_module(_MODULES[name]), name)
+    if name in __all__:
+        return getattr(importlib.import_module(f"rnntk.{_ELSEWHERE.get(name, 'api')}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

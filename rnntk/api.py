@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnntk.config import Config, MnistConfig, TextConfig, TrainConfig, find_config, read_config
-from rnntk.errors import UsageError
+from rnntk.config import (
+    Config,
+    MnistConfig,
+    TextConfig,
+    TrainConfig,
+    find_config,
+    place_of,
+    read_config,
+)
+from rnntk.config.fields import checked, sentence
+from rnntk.errors import UsageError, naming_arguments
 from rnntk.run import Run, Runs
 from rnntk.storage import folder
 from rnntk.storage.folder import RunFolder
@@ -47,9 +57,6 @@ def train(
         quiet: show no progress.
         settings: fields of `TrainConfig`: corpus, units, layers, epochs, max_time, ...
 
-    Returns:
-        The trained run.
-
     Raises:
         UsageError: a setting is unknown or wrong.
         CorpusError, DataError, EncodingError: the text is unavailable or cannot be used.
@@ -65,7 +72,7 @@ def train(
     """
     from rnntk.training import character
 
-    given = _given(TrainConfig, "train", config, settings)
+    given = _given(train, TrainConfig, "train", config, settings)
     if text is not None:
         if given.get("input"):
             raise UsageError("The text is given twice: as `text` and as `input`.")
@@ -88,12 +95,11 @@ def resume(
     quiet: bool = False,
     **changes: Any,
 ) -> Run:
-    """Continue a run exactly from its last checkpoint, as `rnntk train --resume` does.
+    """Continue a run, its folder or its name in `runs/`, exactly from its last checkpoint.
 
     Args:
-        run: a run, its folder, or its name in `runs/`.
-        callbacks: Keras callbacks.
-        quiet: show no progress.
+        run: the run.
+        callbacks, quiet: as for `train`.
         changes: settings that may change: epochs, max_steps, max_time, patience, sample_every, threads, and
             where the text is now.
 
@@ -108,13 +114,13 @@ def resume(
     """
     found = _folder(run)
     if found.kind == folder.ROW_CLASSIFIER:
-        MnistConfig.check_names(changes)
+        MnistConfig.check_names(changes, inspect.signature(resume).parameters)
         from rnntk.training import rows
 
         data = rows.images_of(found, changes)
         result, test = rows.resume(found, changes, data, quiet=quiet, callbacks=callbacks)
         return Run(result.run, test=test)
-    TrainConfig.check_names(changes)
+    TrainConfig.check_names(changes, inspect.signature(resume).parameters)
     from rnntk.training import character
 
     return Run(character.resume(found, changes, quiet=quiet, callbacks=callbacks).run)
@@ -130,15 +136,8 @@ def train_mnist(
 ) -> Run:
     """Train a classifier on images, one row per step, and test it, as `rnntk mnist` does.
 
-    Args:
-        config: a TOML file, the name of one that comes with rnntk ("mnist_best"), or a `MnistConfig`.
-        run: the new run folder; by default `runs/mnist-<n>`.
-        callbacks: Keras callbacks, called after rnntk's own.
-        quiet: show no progress.
-        settings: fields of `MnistConfig`: data, bidirectional, units, epochs, ...
-
-    Returns:
-        The trained run; its `test` holds accuracy, interval, loss and confusion matrix.
+    The run's `test` holds accuracy, interval, loss and confusion matrix. `settings` are fields of `MnistConfig`: data,
+    bidirectional, units, epochs, ...; all else is as for `train`.
 
     Example:
         >>> run = rnntk.train_mnist(data="digits", units=8, max_steps=5, quiet=True)
@@ -147,7 +146,7 @@ def train_mnist(
     """
     from rnntk.training import rows
 
-    given = _given(MnistConfig, "mnist", config, settings)
+    given = _given(train_mnist, MnistConfig, "mnist", config, settings)
     if run is not None:
         folder.refuse_existing(Path(run))
     chosen, data = rows.load(given)
@@ -176,29 +175,29 @@ def prepare(
     """
     from rnntk.text import corpus
 
-    given = _given(TextConfig, "prep", None, settings)
+    given = _given(prepare, TextConfig, "prep", None, settings)
     if text is not None:
         given["input"] = _paths(text)
     return corpus.load(TextConfig, given, command="prep", output=_path(output))[1]
 
 
+@naming_arguments
 def load(run: str | Path, checkpoint: str | int = "last") -> Run:
     """A run, by its folder or by its name in `runs/`.
 
-    Args:
-        run: the folder, or the name.
-        checkpoint: whose weights to use: "last", "best" (lowest validation loss) or a step.
-
-    Raises:
-        RunError: there is no such run (with the nearest name), or it is damaged.
+    `checkpoint` says whose weights to use: "last", "best" (lowest validation loss) or a step. Raises `RunError` if
+    there is no such run (with the nearest name) or checkpoint, or it is damaged.
 
     Example:
         >>> rnntk.load("my-run").name
         'my-run'
     """
-    return Run(_folder(run), checkpoint)
+    found = _folder(run)
+    found.check_checkpoint(str(checkpoint))
+    return Run(found, checkpoint)
 
 
+@naming_arguments
 def runs(runs_dir: str | Path = RUNS) -> Runs:
     """All runs in a folder that can be read, newest first.
 
@@ -231,13 +230,14 @@ def _paths(text: Paths) -> list[str]:
 
 
 def _given(
+    function: Callable[..., Any],
     kind: type[Config],
     command: str,
     config: str | Path | Config | None,
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The user's settings by field name: keywords over `config`."""
-    kind.check_names(settings)
+    """The user's settings by field name: keywords of `function` over its `config`."""
+    kind.check_names(settings, inspect.signature(function).parameters)
     if config is None:
         return dict(settings)
     if isinstance(config, kind):
@@ -248,4 +248,10 @@ def _given(
     values = read_config(path, command, kind.names())
     if not values:
         raise UsageError(f"{path} has no settings for {command}.")
+    for name, value in values.items():
+        try:
+            checked(kind, name, value)
+        except ValueError as error:
+            place = place_of(path, command, name)
+            raise UsageError(f"Invalid value for {place}: {sentence(error)}") from None
     return {**values, **settings}

@@ -63,7 +63,7 @@ class Cell:
     """A kind of recurrent cell.
 
     Attributes:
-        name: as in `--cell`, and of its kernels.
+        name: as in the setting `cell`, and of its kernels.
         gates: one letter per gate, in the order of the weights' columns. A gate named like a state is that state.
         states: one letter per state, in the order in which layers take and return them.
         step: `step(v, x)`, the values of all gates and of the states after the step, by letter.
@@ -76,6 +76,11 @@ class Cell:
     states: str
     step: Callable[[Arithmetic, Operands], dict[str, Any]]
     apart: str = ""
+
+    @property
+    def saved(self) -> str:
+        """Gates that a backward pass needs beside the states: all that are no state themselves."""
+        return "".join(gate for gate in self.gates if gate not in self.states)
 
 
 def _lstm(v: Arithmetic, x: Operands) -> dict[str, Any]:

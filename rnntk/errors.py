@@ -1,19 +1,46 @@
 """The errors for the user.
 
 A message says what happened and what to do. The command line prints it with an exit code and without a traceback
-(unless `RNNTK_DEBUG=1`).
+(unless `RNNTK_DEBUG=1`), and makes one of every other exception too.
 """
 
 from __future__ import annotations
 
 import difflib
+import errno
+import functools
+import inspect
 import os
 import re
 import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, TypeVar
 
-_FIELD = re.compile(r"`([a-z_]+)`")
+F = TypeVar("F", bound=Callable[..., Any])
+
+_SETTING = re.compile(r"`([a-z_]+)(=[^`]+)?`")
+
+
+def rendered(text: str, option: Callable[[str], str] | None = None) -> str:
+    """A message with each setting in backquotes as Python writes it, or as `option` names it on a command line.
+
+    >>> text = 'Leave it out with `on_unknown="skip"`.'
+    >>> rendered(text)
+    'Leave it out with on_unknown="skip".'
+    >>> rendered(text, lambda name: "--" + name.replace("_", "-"))
+    'Leave it out with --on-unknown skip.'
+    """
+    if option is None:
+        return _SETTING.sub(r"\1\2", text)
+
+    def typed(found: re.Match[str]) -> str:
+        value = (found[2] or "=True")[1:].strip('"')
+        if value in ("True", "False"):
+            return option(found[1] if value == "True" else f"no_{found[1]}")
+        return f"{option(found[1])} {value}"
+
+    return _SETTING.sub(typed, text)
 
 
 class RnntkError(Exception):
@@ -26,18 +53,18 @@ class RnntkError(Exception):
         ...     print(error)
         units must be at least 1 and at most 65,536, got 0.
 
-    Names of settings are in backquotes (`` `units` must be at least 1 ``). `str` drops the quotes; the command line
-    puts the option there.
+    Settings are in backquotes (`` `units` must be at least 1 ``, `` set `val_fraction=0.05` ``). `str` drops the
+    quotes; the command line puts the option there.
     """
 
     exit_code = 1  # of the process: 1 failed, 2 wrong usage, 128 + signal if interrupted
 
     def __str__(self) -> str:
-        return self.render(lambda name: name)
+        return rendered(super().__str__())
 
-    def render(self, name_of: Callable[[str], str]) -> str:
-        """The message, with each setting named by `name_of`."""
-        return _FIELD.sub(lambda found: name_of(found[1]), super().__str__())
+    def render(self, option: Callable[[str], str]) -> str:
+        """The message for a command line, see `rendered`."""
+        return rendered(super().__str__(), option)
 
 
 class UsageError(RnntkError):
@@ -55,7 +82,7 @@ class EmptyError(DataError):
 
 
 class EncodingError(DataError):
-    """The bytes cannot be decoded as text; `or_replace` is the part of the message for `--errors replace`."""
+    """The bytes cannot be decoded as text; `or_replace` is the part of the message on the setting `errors`."""
 
     def __init__(self, message: str, or_replace: str = "") -> None:
         super().__init__(message + or_replace)
@@ -82,6 +109,18 @@ class Interrupted(RnntkError):
         self.exit_code = 128 + signal_number
 
 
+def os_error(error: Exception) -> OSError | None:
+    """The error as an `OSError`, also where TensorFlow has its own (`<path>; No space left on device`); else None."""
+    if isinstance(error, OSError):
+        return error
+    message = str(getattr(error, "message", "")).partition("\n")[0]  # that of TensorFlow's errors
+    found = re.search(r"^(?:{{.*?}} )?([^;]+); (\w[\w ]+?)(?: \[Op:\w+\].*)?$", message)
+    numbers = {os.strerror(number): number for number in errno.errorcode}
+    if found is None or found[2] not in numbers:
+        return None
+    return OSError(numbers[found[2]], found[2], found[1])
+
+
 def nearest(name: str, choices: Iterable[str]) -> str | None:
     """The choice most similar to `name`, or None if none is close.
 
@@ -100,6 +139,30 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """
     guess = nearest(name, choices)
     return f" Did you mean {guess!r}?" if guess else ""
+
+
+def check_keywords(function: Callable[..., Any], given: Iterable[str]) -> None:
+    """Raise `TypeError` for a wrong keyword, with the nearest right one, as Python does since 3.13.
+
+    Where `function` passes other keywords on (`**kwargs`), only those that resemble one of its own are refused.
+    """
+    known = inspect.signature(function).parameters
+    passes_on = any(p.kind is p.VAR_KEYWORD for p in known.values())
+    for name in given:
+        near = "" if name in known else did_you_mean(name, known)
+        if name not in known and (near or not passes_on):
+            raise TypeError(f"{function.__qualname__}() has no argument {name!r}.{near}")
+
+
+def naming_arguments(function: F) -> F:
+    """A decorator that checks keywords, see `check_keywords`."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **named: Any) -> Any:
+        check_keywords(function, named)
+        return function(*args, **named)
+
+    return call  # type: ignore[return-value]
 
 
 def quoted(*words: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnntk.config import MnistConfig, SampleConfig, TrainConfig
-from rnntk.errors import RnntkError, RunError, UsageError
+from rnntk import duration
+from rnntk.config import MnistConfig, TrainConfig
+from rnntk.errors import RnntkError, RunError, naming_arguments
 from rnntk.storage import folder, metrics
 from rnntk.storage.folder import RunFolder
 
@@ -107,29 +108,15 @@ class Run:
         seed: int | None = None,
         **settings: Any,
     ) -> Iterator[str]:
-        """The text of `sample`, as an iterator of strings: each piece as soon as it is certain.
+        """The text of `sample`, as an iterator of strings: each piece as soon as it is certain."""
+        return self.model.stream(prompt, length=length, seed=seed, echo=True, **settings)
 
-        Args and errors as for `sample`.
-        """
-        config = SampleConfig.resolve({"length": length, "seed": seed, **settings})
-        if config.num != 1:
-            raise UsageError("`num` must be 1 here; call sample again for another text.")
-        model = self.model
-        wanted = model.default_prompt if prompt is None else prompt
-        ready = model.prompt(wanted, config.on_unknown)
-        pieces = model.pieces(ready, config, config.new_seed(), echo=True)
-        return (piece.text for piece in pieces if piece.text)
-
+    @naming_arguments
     def evaluate(self, text: str | None = None, *, on_unknown: str = "error") -> Evaluation:
-        """Loss, bits per character and perplexity on a text.
+        """Loss, bits per character and perplexity on a text, by default the run's held-out validation text.
 
-        Args:
-            text: any text; the run's held-out validation text by default.
-            on_unknown: "error", or "skip" to leave out characters that the model does not know.
-
-        Raises:
-            DataError: the text has fewer than two symbols, or characters that the model does not know.
-            UsageError: no text is given and the run holds none out.
+        `on_unknown="skip"` leaves out characters that the model does not know; else they raise `DataError`, as does a
+        text of fewer than two symbols. Raises `UsageError` if no text is given and the run holds none out.
         """
         if text is not None:
             return self.model.evaluate(text, on_unknown=on_unknown)
@@ -140,6 +127,7 @@ class Run:
         characters = prepared.characters(start, end)
         return self.model.evaluate_ids(prepared.ids[start:end], characters=characters)
 
+    @naming_arguments
     def export(self, format: str, path: str | Path | None = None) -> Exported:
         """Write the network for another program, checked against the run's own results.
 
@@ -153,8 +141,7 @@ class Run:
         """
         from rnntk.exchange import export
 
-        export.check_format(format)
-        output = Path(path) if path is not None else export.default_output(self.folder, format)
+        output = export.target(self.folder, format, path)
         if export.needs_tensorflow(self.folder, format):
             from rnntk.training import device
 
@@ -162,13 +149,13 @@ class Run:
         saved = self.folder.checkpoint(self.checkpoint)
         return export.export(self.folder, saved, format, output)
 
+    @naming_arguments
     def plot(self, y: str = "loss", *, x: str = "steps", log: bool = False) -> Figure:
-        """A Matplotlib figure of a learning curve.
+        """A Matplotlib figure of a learning curve, with `log=True` on a logarithmic y axis.
 
         Args:
             y: "loss", "bits", "perplexity", "accuracy", "grad_norm", "learning_rate" or "rate".
             x: "steps" or "time".
-            log: whether y is on a logarithmic scale.
 
         Raises:
             UsageError: no such quantity, or the run has none of it.
@@ -176,7 +163,7 @@ class Run:
         """
         from rnntk.monitoring import curves, picture
 
-        return picture.figure([curves.load(self.folder, y, x)], y=y, x=x, log=log)
+        return picture.figure([curves.load(self.folder, y, x)], log=log)
 
     def keras_model(self) -> keras.Model:
         """The network as a Keras model with the run's weights: a `rnntk.CharRNN`, or a row classifier."""
@@ -192,8 +179,7 @@ class Run:
     def model(self) -> LanguageModel:
         """Weights, vocabulary and preprocessor, ready to generate and evaluate; without TensorFlow.
 
-        Raises:
-            RunError: the run is not a character model, or has no whole checkpoint.
+        Raises `RunError` if the run is not a character model, or has no whole checkpoint.
         """
         if self._model is None:
             from rnntk.decoding.language_model import LanguageModel
@@ -202,24 +188,36 @@ class Run:
         return self._model
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r}: {', '.join(self._facts())})"
+        words = {"steps": "{} steps", "loss": "loss {}", "validation": "validation {}"}
+        facts = [words.get(name, "{}").format(fact) for name, fact in self._facts().items()]
+        return f"Run({str(self.path)!r}: {', '.join(facts)})"
 
-    def _facts(self) -> list[str]:
+    def _facts(self) -> dict[str, str]:
+        """Short facts by name, without those that are not known."""
         from rnntk.storage import listing
 
-        summary = listing.summarize(self.path)
-        facts = [summary.corpus, summary.model]
-        if summary.step is not None:
-            facts.append(f"{summary.step:,} steps")
-        if summary.loss is not None:
-            facts.append(f"loss {summary.loss:.3f}")
-        if summary.best is not None:
-            facts.append(f"validation {summary.best:.3f}")
-        return [fact for fact in facts if fact]
+        found = listing.summarize(self.path)
+        return {"corpus": found.corpus, "model": found.model} | {
+            name: f"{value:{form}}"
+            for name, value, form in (
+                ("steps", found.step, ","),
+                ("loss", found.loss, ".3f"),
+                ("validation", found.best, ".3f"),
+            )
+            if value is not None
+        }
 
     def _repr_html_(self) -> str:
-        """Facts, the learning curve and a sample, for a notebook."""
-        parts = [f"<b>{html.escape(self.name)}</b>: {html.escape(', '.join(self._facts()))}"]
+        """A table of facts, the learning curve and a sample, for a notebook."""
+        model, progress = self.folder.record["model"], metrics.last(self.folder.metrics)
+        facts = {"run": str(self.path), **self._facts()}
+        if "parameters" in model:
+            facts["parameters"] = f"{model['parameters']:,}"
+        if "seconds" in progress:
+            facts["training time"] = duration.show(progress["seconds"])
+        if self.test is not None:
+            facts["test"] = str(self.test)
+        parts = [_table(None, facts.items())]
         try:
             from rnntk.monitoring import curves, picture
 
@@ -242,10 +240,18 @@ class Runs(list[Run]):
         return "\n".join(repr(run) for run in self) or "no runs"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(run.name)}</td>"
-            + "".join(f"<td>{html.escape(fact)}</td>" for fact in run._facts())
-            + "</tr>"
-            for run in self
-        )
-        return f"<table>{rows}</table>"
+        names = ["run", "corpus", "model", "steps", "loss", "validation"]
+        found = [{"run": run.name, **run._facts()} for run in self]
+        return _table(names, ([facts.get(name, "") for name in names] for facts in found))
+
+
+def _table(names: Sequence[str] | None, rows: Iterable[Sequence[str]]) -> str:
+    """An HTML table, with `names` as its head or with the first cell of each row as the row's."""
+
+    def row(cells: Sequence[str], heads: int) -> str:
+        kinds = ["th" if i < heads else "td" for i in range(len(cells))]
+        texts = zip(kinds, map(html.escape, cells), strict=True)
+        return f"<tr>{''.join(f'<{kind}>{text}</{kind}>' for kind, text in texts)}</tr>"
+
+    head = row(names, len(names)) if names else ""
+    return f"<table>{head}{''.join(row(cells, 0 if names else 1) for cells in rows)}</table>"

@@ -132,6 +132,49 @@ def test_a_wrong_keyword_names_the_nearest_right_one(here: Path) -> None:
         rnntk.resume("my-run", units=3)
     with pytest.raises(UsageError, match="There is no setting 'epoch'. Did you mean 'epochs'?"):
         rnntk.resume("my-run", epoch=3)
+    with pytest.raises(UsageError, match="There is no setting 'quite'. Did you mean 'quiet'?"):
+        rnntk.train("tale.txt", quite=True)
+    with pytest.raises(UsageError, match="There is no setting 'unit'. Did you mean 'units'?"):
+        rnntk.TrainConfig(unit=3)
+    with pytest.raises(TypeError, match="no argument 'unit'. Did you mean 'units'?"):
+        rnntk.CharRNN(unit=3)
+    assert rnntk.CharRNN(5, units=2, layers=1, name="mine").name == "mine"
+    with pytest.raises(TypeError, match=r"load\(\) has no argument 'step'\."):
+        rnntk.load("my-run", step=3)
+    with pytest.raises(TypeError, match=r"Run.plot\(\) has no argument 'lag'. Did you mean 'log'"):
+        rnntk.load("my-run").plot(lag=True)
+
+
+def test_a_checkpoint_that_is_not_there_is_refused_at_once(here: Path) -> None:
+    with pytest.raises(
+        RunError, match=r"no checkpoint 'bst'; it has best, last and .*20. Did.*'best'"
+    ):
+        rnntk.load("my-run", checkpoint="bst")
+    with pytest.raises(RunError, match="no checkpoint '7'"):
+        rnntk.load("my-run", checkpoint=7)
+    assert rnntk.load("my-run", checkpoint=20).sample("the ", length=5, seed=1)
+
+
+def test_keys_that_only_the_command_line_knows_are_ignored(here: Path) -> None:
+    Path("c.toml").write_text(
+        "color = true\n[train]\nquiet = true\nrun = 'x'\nunits = 5\n"
+        "max_steps = 2\nbatch-size = 4\nseq_length = 20\n[sample]\ncolor = true\n"
+    )
+    run = rnntk.train("tale.txt", config="c.toml", quiet=True)
+    assert (run.name, run.config.units) == ("tale-1", 5)
+    Path("c.toml").write_text("[train]\nquite = true\n")
+    with pytest.raises(UsageError, match="'quite' in .train. is not a setting of rnntk train"):
+        rnntk.train("tale.txt", config="c.toml")
+
+
+def test_what_is_shown_of_a_corpus_and_a_test_is_one_line(here: Path) -> None:
+    corpus = rnntk.prepare("tale.txt")
+    count = corpus.prepared.facts["characters"]
+    size = len(corpus.prepared.vocabulary)
+    assert repr(corpus) == (
+        f"Corpus('tale': {count:,} characters, {count:,} symbols by plain, {size} different)"
+    )
+    assert repr(corpus.prepared) == f"Prepared({str(corpus.prepared.folder)!r}: {count:,} symbols)"
 
 
 def test_a_config_is_a_file_a_shipped_name_or_an_object(here: Path) -> None:
@@ -217,8 +260,9 @@ def test_a_run_is_exported_and_plotted(here: Path) -> None:
     figure = run.plot()
     assert figure.axes[0].get_title() == "my-run"
     page = run._repr_html_()
-    assert all(part in page for part in ("my-run", "<svg", "<pre>", "20 steps"))
-    assert "my-run" in rnntk.runs()._repr_html_()
+    for part in ("<tr><th>steps</th><td>20</td></tr>", "<th>parameters</th>", "<svg", "<pre>"):
+        assert part in page
+    assert "<tr><td>my-run</td><td>tale</td><td>lstm 2x16</td>" in rnntk.runs()._repr_html_()
 
 
 def test_the_row_classifier(here: Path) -> None:
@@ -226,6 +270,8 @@ def test_the_row_classifier(here: Path) -> None:
     assert run.name == "digits-1"
     assert run.test is not None
     assert run.test.confusion.sum() == run.test.images
+    assert repr(run.test).startswith(f"ClassifierResult({100 * run.test.accuracy:.2f} % of ")
+    assert f"<td>{run.test}</td>" in run._repr_html_()
     again = rnntk.resume(run, max_steps=4, quiet=True)
     assert again.metrics["step"].tolist() == [1, 2, 3, 4]
     assert run.keras_model().count_params() == run.folder.record["model"]["parameters"]

@@ -88,3 +88,39 @@ def test_tensorflow_is_imported_by_none_of_these() -> None:
         "    assert not {'tensorflow', 'keras'} & set(sys.modules), name\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# A message names settings in backquotes, and the command line puts options there; commands to paste are whole.
+OPTION = re.compile(r"(?<![\w-])--[a-z]")
+COMMAND = re.compile(r"\b(rnntk|pip) [a-z{][^.\n]*$")
+DEFINE_OPTIONS = ("config/fields.py", "errors.py")  # their docstrings have examples
+
+
+def texts_of(tree: ast.AST) -> list[tuple[ast.AST, str]]:
+    """Every string of a module; values in f-strings become `{}`."""
+    inside = {id(part) for n in ast.walk(tree) if isinstance(n, ast.JoinedStr) for part in n.values}
+    found: list[tuple[ast.AST, str]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts = [v.value if isinstance(v, ast.Constant) else "{}" for v in node.values]
+            found.append((node, "".join(map(str, parts))))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found += [] if id(node) in inside else [(node, node.value)]
+    return found
+
+
+def test_the_library_names_settings_and_not_options() -> None:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE).as_posix()
+        if name.startswith("cli/"):
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        docs = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+        for node, text in texts_of(tree):
+            if id(node) in docs and name in DEFINE_OPTIONS:
+                continue
+            for found in OPTION.finditer(text):
+                before = text[: found.start()]
+                assert COMMAND.search(before), (
+                    f"{name}: {text[found.start() - 40 : found.end() + 20]}"
+                )

@@ -5,28 +5,23 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import click
-
 from rnntk.cli.console import Console
-from rnntk.cli.options import console_options, runs_dir_option, server_options
+from rnntk.cli.options import command_named, runs_dir_option, server_options
 
 
-@click.command(
-    "board",
-    epilog="""\b
-Examples:
-  rnntk board
-  rnntk board --runs-dir /data/runs --port 8000 --no-open""",
-)
+@command_named("board")
 @server_options(6006)
 @runs_dir_option
-@console_options
 def command(
     host: str, port: int | None, open_browser: bool | None, runs_dir: Path, console: Console
 ) -> None:
     """Show the runs in TensorBoard: loss, gradient norm, learning rate, samples, graph, hyperparameters.
 
     It follows runs that are in training, and ends with Ctrl-C (exit code 0).
+
+    Examples:
+      rnntk board
+      rnntk board --runs-dir /data/runs --port 8000 --no-open
     """
     from rnntk.monitoring import board
 

@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
+from rnntk.config.fields import flag
+from rnntk.errors import rendered
 from rnntk.errors import shown as shown  # where every command looks for it
 from rnntk.files import json_text
 
 SCHEMA_VERSION = 1
 
 
+# Controls but tabs and newlines, what turns the direction of writing, and surrogates that stand for no byte.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udc7f\udd00-\udfff]"
+)
+
+
+def harmless(text: str) -> str:
+    """A text with control characters escaped: a name in a file must not command the terminal."""
+    return _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 def print_error(error: object) -> None:
     """Print a message that something could not be done, on stderr."""
-    click.echo(click.style("Error: ", fg="red") + str(error), err=True)
+    click.echo(click.style("Error: ", fg="red") + harmless(str(error)), err=True)
 
 
 @dataclass(frozen=True)
@@ -43,17 +58,17 @@ class Console:
     def note(self, text: str) -> None:
         """A sentence for the user, on stderr."""
         if not self.quiet:
-            click.echo(text, err=True)
+            click.echo(harmless(text), err=True)
 
     def detail(self, text: str) -> None:
         """A sentence for the curious, on stderr with --verbose."""
         if self.verbose:
-            click.echo(text, err=True)
+            click.echo(harmless(text), err=True)
 
     def result(self, text: str) -> None:
         """A line of the result, on stdout; left out when the result is JSON."""
         if not self.as_json:
-            click.echo(text)
+            click.echo(harmless(text))
 
     def facts(self, facts: Mapping[str, str]) -> None:
         """Lines of the result, each a name and a value."""
@@ -83,38 +98,31 @@ class _Notes(logging.Handler):
     """Prints log records as notes on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one."""
-        click.echo(self.format(record), err=True)
+        click.echo(harmless(rendered(self.format(record), flag)), err=True)
 
 
-class Bar:
-    """A progress bar that appears at the first call and only on a terminal; `unit` is counted."""
+@contextmanager
+def progress_bar(
+    console: Console, title: str, unit: str = "B"
+) -> Iterator[Callable[[int, int], None]]:
+    """A function that shows so much done of a total in a bar, from the first call on and only on a terminal."""
+    bar: Any = None
 
-    def __init__(self, console: Console, title: str, unit: str = "B") -> None:
-        self._console, self._title, self._unit = console, title, unit
-        self._bar: Any = None
-
-    def __call__(self, done: int, total: int) -> None:
-        """Show `done` of `total`."""
-        if self._console.quiet or not sys.stderr.isatty():
+    def show(done: int, total: int) -> None:
+        nonlocal bar
+        if console.quiet or not sys.stderr.isatty():
             return
-        if self._bar is None:
+        if bar is None:
             from tqdm import tqdm  # here, because it takes as long to import as the rest of rnntk
 
-            self._bar = tqdm(
-                total=total, desc=self._title, unit=self._unit, unit_scale=True,
-                leave=False, dynamic_ncols=True, delay=0.5,
-            )  # fmt: skip
-        self._bar.total = total
-        self._bar.update(done - self._bar.n)
+            bar = tqdm(
+                desc=title, unit=unit, unit_scale=True, leave=False, dynamic_ncols=True, delay=0.5
+            )
+        bar.total = total
+        bar.update(done - bar.n)
 
-    def __enter__(self) -> Bar:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Remove the bar."""
-        if self._bar is not None:
-            self._bar.close()
+    try:
+        yield show
+    finally:
+        if bar is not None:
+            bar.close()

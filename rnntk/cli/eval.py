@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from rnntk.cli.console import SCHEMA_VERSION, Bar, Console, shown
+from rnntk.cli.console import SCHEMA_VERSION, Console, progress_bar, shown
 from rnntk.cli.model import load, model_options
-from rnntk.cli.options import FILE, config_options, console_options, option
+from rnntk.cli.options import FILE, command_named, config_options, option, path_option
 from rnntk.config import TextConfig
 from rnntk.errors import RnntkError, UsageError
 
@@ -28,14 +28,7 @@ FIXED = (
 OWN = "this model"
 
 
-@click.command(
-    "eval",
-    epilog="""\b
-Examples:
-  rnntk eval
-  rnntk eval runs/linux_kernel-1 --split test
-  rnntk eval --input other.c --on-unknown skip --html other.html""",
-)
+@command_named("eval")
 @model_options(
     "best", "Which checkpoint of the run; best is the last one where nothing was held out."
 )
@@ -56,15 +49,14 @@ Examples:
     show_default=False,
     help="Measure baselines on the same text: n-grams of the training text, and xz (the default).",
 )
-@option("--costs", type=FILE, metavar="FILE", help="Write the bits of each character, as JSON.")
-@option(
+@path_option("--costs", "FILE", "Write the bits of each character, as JSON.", FILE)
+@path_option(
     "--html",
-    type=FILE,
-    metavar="FILE",
-    help="Write the report of rnntk play --report: the text shaded by surprise, as a web page.",
+    "FILE",
+    "Write the report of rnntk play --report: the text shaded by surprise.",
+    FILE,
 )
 @config_options(TextConfig, leave_out=FIXED)
-@console_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -78,6 +70,11 @@ def command(
 
     Prints nats, bits per character and perplexity, for Hangul also bits per syllable; and what single characters,
     n-grams of the training text and xz make of the same text.
+
+    Examples:
+      rnntk eval
+      rnntk eval runs/linux_kernel-1 --split test
+      rnntk eval --input other.c --on-unknown skip --html other.html
     """
     model = load(values)
     inputs = tuple(values["input"])
@@ -127,14 +124,13 @@ def command(
 def _measure(
     console: Console, model: LanguageModel, split: str | None, values: dict[str, Any]
 ) -> tuple[str, Evaluation, Baselines | None]:
-    """Name of the text, its evaluation, and its baselines."""
     from rnntk.decoding import baselines, splits
     from rnntk.text import corpus
 
-    places = {"data_dir": values["data_dir"], "offline": values["offline"]}
+    places = {"data_dir": values["data_dir"]}
     parts = model.run.record["corpus"].get("split")
     prepared = None
-    with Bar(console, "reading", " symbols") as bar:
+    with progress_bar(console, "reading", " symbols") as bar:
         if values["input"]:
             name = ", ".join("standard input" if p == "-" else p for p in values["input"])
             reading = {k: values[k] for k in ("input", "glob", "encoding", "errors")}

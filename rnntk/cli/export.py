@@ -8,7 +8,8 @@ import click
 
 from rnntk.cli.console import Console, shown
 from rnntk.cli.model import chosen, model_options
-from rnntk.cli.options import PATH, console_options, option
+from rnntk.cli.options import command_named, option, path_option
+from rnntk.run import Run
 
 # How to open each format without rnntk.
 OPEN_WITH = {
@@ -19,14 +20,7 @@ OPEN_WITH = {
 }
 
 
-@click.command(
-    "export",
-    epilog="""\b
-Examples:
-  rnntk export
-  rnntk export runs/linux_kernel-1 --checkpoint best --output kernel.keras
-  rnntk export runs/linux_kernel-1 --format onnx""",
-)
+@command_named("export")
 @model_options("last", "Which checkpoint of the run.")
 @option(
     "--format",
@@ -35,13 +29,7 @@ Examples:
     default="keras",
     help="Format of the file; onnx needs: pip install 'rnntk[onnx]'.",
 )
-@option(
-    "--output",
-    type=PATH,
-    metavar="PATH",
-    help="The file to write.  [default: the run's name, in this folder]",
-)
-@console_options
+@path_option("--output", "PATH", "The file to write.  [default: the run's name, in this folder]")
 def command(
     run: Path | None,
     corpus: str | None,
@@ -55,19 +43,22 @@ def command(
 
     The file works without rnntk. It is loaded again and compared with the run's own logits, and removed if they
     differ. A JSON file beside it holds the symbols, inputs and outputs.
+
+    Examples:
+      rnntk export
+      rnntk export runs/linux_kernel-1 --checkpoint best --output kernel.keras
+      rnntk export runs/linux_kernel-1 --format onnx
     """
     from rnntk.exchange import export
 
     found = chosen(run, runs_dir, corpus=corpus)
-    target = output or export.default_output(found, format)
-    export.refuse(target, format)
-    saved = found.checkpoint(checkpoint)
+    target = export.target(found, format, output)
     if export.needs_tensorflow(found, format):
         from rnntk.training import device
 
         # On the CPU: a graph traced where there is a GPU could hold cuDNN's operators, which run nowhere else.
         device.ready("cpu", None)
-    made = export.export(found, saved, format, target)
+    made = Run(found, checkpoint).export(format, target)
     console.facts(
         {
             "run": f"{shown(found.path)} at step {made.step}",

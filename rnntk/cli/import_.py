@@ -7,23 +7,15 @@ from pathlib import Path
 import click
 
 from rnntk.cli.console import Console, shown
-from rnntk.cli.options import PATH, console_options, option, run_option, runs_dir_option
+from rnntk.cli.options import PATH, command_named, option, path_option, run_option, runs_dir_option
 
 
-@click.command(
-    "import",
-    epilog="""\b
-Examples:
-  rnntk import save/model.ckpt-24000 --vocab save/vocab.pkl
-  rnntk import tf1_checkpoint --corpus invisible_dragon
-  rnntk import save --vocab save/chars_vocab.pkl --preprocessor plain""",
-)
+@command_named("import")
 @click.argument("checkpoint", type=PATH)
-@option(
+@path_option(
     "--vocab",
-    type=PATH,
-    metavar="FILE",
-    help="The pickled vocabulary.  [default: vocab.pkl or chars_vocab.pkl beside the checkpoint]",
+    "FILE",
+    "Pickled vocabulary.  [default: vocab.pkl or chars_vocab.pkl beside the checkpoint]",
 )
 @option(
     "--preprocessor",
@@ -39,7 +31,6 @@ Examples:
 )
 @run_option
 @runs_dir_option
-@console_options
 def command(
     checkpoint: Path,
     vocab: Path | None,
@@ -55,6 +46,11 @@ def command(
     CHECKPOINT is a folder, or a name like save/model.ckpt-24000. The vocabulary is a pickle; no code in it is
     run. The run can be sampled, evaluated and exported, and training can start from its weights (rnntk train
     --init-from).
+
+    Examples:
+      rnntk import save/model.ckpt-24000 --vocab save/vocab.pkl
+      rnntk import tf1_checkpoint --corpus invisible_dragon
+      rnntk import save --vocab save/chars_vocab.pkl --preprocessor plain
     """
     from rnntk.exchange import safe_pickle, tf1, tf1_files
     from rnntk.storage import folder

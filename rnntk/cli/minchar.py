@@ -11,7 +11,7 @@ import click
 
 from rnntk import minchar
 from rnntk.cli.console import Console
-from rnntk.cli.options import console_options, option
+from rnntk.cli.options import command_named, option
 from rnntk.config import TextConfig
 from rnntk.errors import DataError, EncodingError, Interrupted, RnntkError
 from rnntk.text import corpus, inputs
@@ -22,14 +22,7 @@ TOLERANCE = 1e-6
 OWN_SOURCE = "its own source"
 
 
-@click.command(
-    "minchar",
-    epilog="""\b
-Examples:
-  rnntk minchar
-  rnntk minchar --input my_poems.txt --iterations 20000
-  rnntk minchar --check-gradients""",
-)
+@command_named("minchar")
 @option(
     "--input",
     multiple=True,
@@ -54,7 +47,6 @@ Examples:
     is_flag=True,
     help="Do not train: compare the hand-derived gradient with finite differences.",
 )
-@console_options
 def command(
     input: tuple[str, ...],
     encoding: str | None,
@@ -66,6 +58,11 @@ def command(
     """Train the smallest character model: a vanilla network in one file of plain NumPy.
 
     Read rnntk/minchar.py beside it; every line of the mathematics is there. Nothing is saved.
+
+    Examples:
+      rnntk minchar
+      rnntk minchar --input my_poems.txt --iterations 20000
+      rnntk minchar --check-gradients
     """
     name, text = _read(input, encoding)
     model = minchar.MinChar(text, seed)
@@ -81,7 +78,6 @@ def command(
 
 
 def _read(paths: tuple[str, ...], encoding: str | None) -> tuple[str, str]:
-    """Name and content of the text."""
     if not paths:
         name, text = OWN_SOURCE, Path(minchar.__file__).read_text(encoding="utf-8")
     else:

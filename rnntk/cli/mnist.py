@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rnntk.cli import stdout
 from rnntk.cli.console import Console, shown
 from rnntk.cli.options import (
-    PATH,
+    command_named,
     config_options,
-    console_options,
     given_values,
-    option,
+    path_option,
     run_options,
 )
 from rnntk.cli.train import chosen_for_resume
@@ -24,24 +24,14 @@ if TYPE_CHECKING:
     from rnntk.training.session import Result
 
 
-@click.command(
-    "mnist",
-    epilog="""\b
-Examples:
-  rnntk mnist
-  rnntk mnist --bidirectional --epochs 10
-  rnntk mnist --order permuted --cell gru --epochs 1
-  rnntk mnist --data digits --max-steps 200 --plot mistakes.png""",
-)
+@command_named("mnist")
 @config_options(MnistConfig)
-@option(
+@path_option(
     "--plot",
-    type=PATH,
-    metavar="FILE",
-    help="A picture of the worst mistakes on the test images, for example mistakes.png.",
+    "FILE",
+    "A picture of the worst mistakes on the test images, for example mistakes.png.",
 )
 @run_options
-@console_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -55,6 +45,12 @@ def command(
     """Train a classifier on images, one row per step; test it at the end.
 
     MNIST is used where it is available; otherwise digits that rnntk draws itself, and it says so.
+
+    Examples:
+      rnntk mnist
+      rnntk mnist --bidirectional --epochs 10
+      rnntk mnist --order permuted --cell gru --epochs 1
+      rnntk mnist --data digits --max-steps 200 --plot mistakes.png
     """
     from rnntk.storage import folder
     from rnntk.training import mistakes, rows
@@ -76,21 +72,20 @@ def command(
             result, test = rows.start(config, data, path, quiet=console.quiet)
     if plot is not None:
         mistakes.draw(plot, data.images.x_test, data.images.y_test, test.logits)
-    _finish(console, result, test, data.title, plot)
+    _finish(console, result, test, data.card.title, plot)
 
 
+@stdout.after_training()
 def _finish(
     console: Console, result: Result, test: ClassifierResult, title: str, plot: Path | None
 ) -> None:
-    low, high = test.interval
     p = result.progress
     console.facts(
         {
             "run": shown(result.run.path),
             "images": title,
             "reached": f"step {p.step}, epoch {p.epoch}, {p.seconds:.0f} s of training",
-            "test": f"{100 * test.accuracy:.2f} % of {test.images:,} images right "
-            f"(95 % interval {100 * low:.2f} to {100 * high:.2f} %), loss {test.loss:.4f} nats",
+            "test": str(test),
             "confusion": "(rows: the true digit, columns: the predicted one)",
         }
     )

@@ -23,13 +23,18 @@ def model_options(checkpoint: str, help: str) -> Callable[[F], F]:
         function,
         click.argument("run", required=False, type=PATH),
         option("--corpus", metavar="NAME", help="Only runs on this corpus."),
-        option("--checkpoint", default=checkpoint, metavar="best|last|STEP", help=help),
+        option(
+            "--checkpoint",
+            type=click.types.FuncParamType(str),  # a file may give the step as a number
+            default=checkpoint,
+            metavar="best|last|STEP",
+            help=help,
+        ),
         runs_dir_option,
     )
 
 
 def load(values: Mapping[str, Any]) -> LanguageModel:
-    """The model that a command's options choose."""
     from rnntk.decoding.language_model import LanguageModel
     from rnntk.storage import folder
 
@@ -42,9 +47,7 @@ def chosen(
 ) -> RunFolder:
     """The run a user means: a folder, a name in `runs_dir`, or the latest there of this kind and on this corpus.
 
-    Raises:
-        RunError: there is none, or it cannot be read.
-        UsageError: a run is named, and --corpus typed that it is not on.
+    Raises `RunError` if there is none, or it cannot be read; `UsageError` if it is not on the corpus that was typed.
     """
     from rnntk.storage import folder
 

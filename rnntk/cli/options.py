@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,8 @@ from rnntk import config
 from rnntk.cli.console import Console
 from rnntk.cli.main import COMMANDS, load_command
 from rnntk.config import Config
-from rnntk.config.fields import checked, fields_of, hints, sentence
+from rnntk.config.fields import checked, fields_of, sentence, type_of, typed
+from rnntk.errors import rendered
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,28 +45,44 @@ class Option(click.Option):
             self.envvar = _ENVIRONMENT.get(self.name, f"RNNTK_{self.name.upper()}")
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
-        """As click's; a value of a type that only a config file can give is refused, not a traceback."""
-        try:
-            return super().type_cast_value(ctx, value)
-        except (AttributeError, TypeError):
-            raise click.BadParameter(f"{value!r} is of the wrong type.", ctx, self) from None
+        """As click's, but it makes no number of a config file's text, and no text of its number."""
+        if value is not None and _in_file(ctx, self):
+            many = self.multiple and isinstance(value, list)
+            if not isinstance(self.type, (FieldType, click.types.FuncParamType)):
+                kinds = {"boolean": bool, "integer": int, "integer range": int, "float": float}
+                try:
+                    for one in value if many else [value]:
+                        typed(kinds.get(self.type.name, str), one)
+                except ValueError as error:
+                    raise click.BadParameter(sentence(error), ctx, self) from None
+            if self.multiple and not many:
+                value = [value]
+        return super().type_cast_value(ctx, value)
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
         """Where a wrong value came from: the flag, else the variable or the file and line."""
-        source = ctx.get_parameter_source(self.name) if ctx and self.name else None
-        if ctx and source is ParameterSource.ENVIRONMENT:
+        if ctx and ctx.get_parameter_source(self.name or "") is ParameterSource.ENVIRONMENT:
             return f"{self.envvar} in the environment"
-        if ctx and source is ParameterSource.DEFAULT_MAP and _CONFIG in ctx.meta:
-            assert self.name
-            line = config.line_of(ctx.meta[_CONFIG], self.name)
-            where = f", line {line}" if line else ""
-            return f"{self.name!r} in {ctx.meta[_CONFIG]}{where}"
+        if ctx and self.name and ctx.command.name and _in_file(ctx, self):
+            return config.place_of(ctx.meta[_CONFIG], ctx.command.name, self.name)
         return super().get_error_hint(ctx)
+
+
+def _in_file(ctx: click.Context | None, param: click.Parameter | None) -> bool:
+    """Whether the config file gave this parameter its value."""
+    if ctx is None or param is None or _CONFIG not in ctx.meta:
+        return False
+    return ctx.get_parameter_source(param.name or "") is ParameterSource.DEFAULT_MAP
 
 
 option = functools.partial(click.option, cls=Option)
 PATH = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def path_option(flag: str, metavar: str, help: str, kind: click.Path = PATH) -> Callable[[F], F]:
+    """An option whose value is a path."""
+    return option(flag, type=kind, metavar=metavar, help=help)
 
 
 class FieldType(click.ParamType):
@@ -74,8 +92,9 @@ class FieldType(click.ParamType):
 
     def __init__(self, kind: type[Config], name: str) -> None:
         self._kind, self._field = kind, name
-        self._bare, _, self._many = hints(kind)[name]
-        self._metadata = fields_of(kind)[name].metadata
+        field = fields_of(kind)[name]
+        self._bare, _, self._many = type_of(field)
+        self._metadata = field.metadata
         self.name = {int: "N", float: "X", Path: "PATH"}.get(self._bare, "TEXT")
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
@@ -90,6 +109,7 @@ class FieldType(click.ParamType):
                 isinstance(value, str)
                 and self._bare in (int, float)
                 and not self._metadata["parse"]
+                and not _in_file(ctx, param)
             ):
                 with contextlib.suppress(ValueError):  # refused below, with its type
                     value = self._bare(value)
@@ -110,9 +130,10 @@ def config_options(*kinds: type[Config], leave_out: tuple[str, ...] = ()) -> Cal
 
 def _option(kind: type[Config], name: str) -> Callable[[F], F]:
     field = fields_of(kind)[name]
-    bare, _, many = hints(kind)[name]
-    described = {"default": field.default, "help": field.metadata["help"]}
+    bare, _, many = type_of(field)
     flag = config.flag(name)
+    described: dict[str, Any] = {"default": field.default}
+    described["help"] = rendered(field.metadata["help"], config.flag)
     if bare is bool:  # as a pair, so that a flag can undo a file's true
         return option(f"{flag}/{config.flag(f'no_{name}')}", show_default=False, **described)
     described |= {"type": FieldType(kind, name), "metavar": field.metadata["metavar"]}
@@ -139,42 +160,51 @@ def added(function: F, *options: Callable[[F], F]) -> F:
     return functools.reduce(lambda decorated, add: add(decorated), reversed(options), function)
 
 
-def console_options(function: Callable[..., None]) -> Callable[..., None]:
-    """`--config`, `--json`, `--quiet`, `--verbose`; the command gets a `console` of them.
+_EVERYWHERE = [
+    Option(
+        ["--config"],
+        type=PATH,
+        is_eager=True,
+        expose_value=False,
+        callback=_load_config,
+        metavar="FILE",
+        help="Settings from TOML: a file, or the name of a shipped one. Flags and environment win over it.",
+    ),
+    Option(
+        ["--json", "as_json"], is_flag=True, envvar="RNNTK_JSON", help="One JSON object on stdout."
+    ),
+    Option(["--quiet", "-q"], is_flag=True, help="Print results, warnings and errors only."),
+    Option(["--verbose", "-v"], is_flag=True, help="Print more about what is done."),
+]
 
-    Options of a group count for its subcommands too: `rnntk runs --json show`.
+
+def command_named(
+    name: str,
+    make: Callable[..., Callable[[Any], click.Command]] = click.command,
+    **attributes: Any,
+) -> Callable[[Callable[..., None]], Any]:
+    """A decorator that makes a command with the options of every command; its `Examples:` come last in the help.
+
+    The function gets a `console` of `--json`, `--quiet` and `--verbose`. Options of a group count for its subcommands
+    too: `rnntk runs --json show`.
     """
 
-    @functools.wraps(function)
-    def command(*args: Any, **values: Any) -> None:
-        parent = click.get_current_context().parent
-        outer = parent.params if parent else {}
-        given = [
-            values.pop(name) or outer.get(name, False) for name in ("quiet", "verbose", "as_json")
-        ]
-        function(*args, console=Console(*given), **values)
+    def decorate(function: Callable[..., None]) -> click.Command:
+        @functools.wraps(function)
+        def run(*args: Any, **values: Any) -> None:
+            parent = click.get_current_context().parent
+            outer = parent.params if parent else {}
+            names = ("quiet", "verbose", "as_json")
+            given = [values.pop(name) or outer.get(name, False) for name in names]
+            function(*args, console=Console(*given), **values)
 
-    return added(
-        command,
-        option(
-            "--config",
-            type=PATH,
-            is_eager=True,
-            expose_value=False,
-            callback=_load_config,
-            metavar="FILE",
-            help="Settings from TOML: a file, or the name of a shipped one. Flags and environment win over it.",
-        ),
-        option(
-            "--json",
-            "as_json",
-            is_flag=True,
-            envvar="RNNTK_JSON",
-            help="One JSON object on stdout.",
-        ),
-        option("--quiet", "-q", is_flag=True, help="Print results, warnings and errors only."),
-        option("--verbose", "-v", is_flag=True, help="Print more about what is done."),
-    )
+        text, _, examples = (inspect.getdoc(function) or "").partition("Examples:\n")
+        epilog = f"\b\nExamples:\n{examples}"
+        made = make(name, help=text, epilog=epilog, **attributes)(run)
+        made.params += _EVERYWHERE
+        return made
+
+    return decorate
 
 
 def given(ctx: click.Context, name: str) -> bool:

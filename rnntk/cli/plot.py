@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnntk.cli.console import Console, shown
-from rnntk.cli.options import PATH, console_options, option, runs_dir_option
+from rnntk.cli.options import PATH, command_named, option, path_option, runs_dir_option
+from rnntk.cli.shading import has_colours
 
 if TYPE_CHECKING:
     from rnntk.monitoring.curves import Curve, Line
@@ -18,20 +19,10 @@ if TYPE_CHECKING:
 ROWS = 20  # of a curve in the terminal, where it has as many
 
 
-@click.command(
-    "plot",
-    epilog="""\b
-Examples:
-  rnntk plot --terminal
-  rnntk plot runs/linux_kernel-1 --output loss.svg
-  rnntk plot linux_kernel-1 linux_kernel-2 --x time --y bits""",
-)
+@command_named("plot")
 @click.argument("runs", nargs=-1, type=PATH, metavar="[RUN]...")
-@option(
-    "--output",
-    type=PATH,
-    metavar="FILE",
-    help="A .png or .svg file, replaced if it is there.  [default: <y>.png]",
+@path_option(
+    "--output", "FILE", "A .png or .svg file, replaced if it is there.  [default: <y>.png]"
 )
 @option("--terminal", is_flag=True, help="Draw here with characters; needs no Matplotlib.")
 @option(
@@ -55,7 +46,6 @@ Examples:
 @option("--log", is_flag=True, help="A logarithmic y axis.")
 @option("--ascii", is_flag=True, help="With --terminal: no characters beyond ASCII.")
 @runs_dir_option
-@console_options
 def command(
     runs: tuple[Path, ...],
     output: Path | None,
@@ -70,12 +60,17 @@ def command(
 
     Training loss is pale at every step and bold as a running mean; validation is dashed. The runs may still be
     training. Pictures need Matplotlib: pip install 'rnntk[plot]'.
+
+    Examples:
+      rnntk plot --terminal
+      rnntk plot runs/linux_kernel-1 --output loss.svg
+      rnntk plot linux_kernel-1 linux_kernel-2 --x time --y bits
     """
     from rnntk.monitoring import curves
     from rnntk.storage import folder
 
     # Both may be asked for; a picture is the default.
-    x, y = axes["x"], axes["y"]
+    x, y, log = (axes[name] for name in ("x", "y", "log"))
     path = output or (None if terminal else Path(f"{y}.png"))
     if path is not None:
         from rnntk.monitoring import picture
@@ -89,16 +84,18 @@ def command(
                 f"{curve.name}: {curve.skipped} damaged lines of its metrics are left out."
             )
     if path is not None:
-        picture.draw(path, drawn, **axes)
+        picture.draw(path, drawn, log=log)
         console.result(f"drawn         {shown(path)}")
     if terminal and not console.as_json:
         from rnntk.monitoring import terminal as screen
 
         columns, lines = shutil.get_terminal_size()
         ascii = ascii or not screen.can_show(sys.stdout)
-        height = min(max(lines - 6, 5), ROWS)
-        for line in screen.draw(drawn, **axes, width=columns, height=height, ascii_only=ascii):
-            click.echo(line)
+        plot = screen.draw(
+            drawn, log=log, width=columns, height=min(max(lines - 7, 5), ROWS),
+            colour=has_colours(), ascii_only=ascii,
+        )  # fmt: skip
+        click.echo("\n".join(plot))
     about = {"output": None if path is None else str(path), "x": x, "y": y}
     console.json("plot", {**about, "runs": [_as_json(curve) for curve in drawn]})
 

@@ -9,29 +9,21 @@ import click
 from click.core import ParameterSource
 
 from rnntk import config
-from rnntk.cli.console import Bar, Console
-from rnntk.cli.options import PATH, config_options, console_options, given_values, option
+from rnntk.cli.console import Console, progress_bar
+from rnntk.cli.options import command_named, config_options, given_values, option, path_option
 from rnntk.config import TextConfig
-from rnntk.errors import quoted
+from rnntk.errors import quoted, rendered
 
 
-@click.command(
-    "prep",
-    epilog="""\b
-Examples:
-  rnntk prep --corpus linux_kernel
-  rnntk prep --input novel.txt --encoding cp949 --preprocessor hangul
-  rnntk prep --list""",
-)
+@command_named("prep")
 @config_options(TextConfig)
-@option("--output", type=PATH, metavar="DIR", help="Where it goes.  [default: the cache]")
-@click.option(
+@path_option("--output", "DIR", "Where it goes.  [default: the cache]")
+@option(
     "--list",
     "list_all",
     is_flag=True,
     help="List all corpora: size, licence, available here or not.",
 )
-@console_options
 @click.pass_context
 def command(
     ctx: click.Context, console: Console, output: Path | None, list_all: bool, **values: Any
@@ -39,15 +31,20 @@ def command(
     """Prepare a text: find it, detect its encoding, turn it into symbols, count them.
 
     `rnntk train` does the same by itself; this shows what it would see.
+
+    Examples:
+      rnntk prep --corpus linux_kernel
+      rnntk prep --input novel.txt --encoding cp949 --preprocessor hangul
+      rnntk prep --list
     """
     if list_all:
-        _list(console, values["data_dir"])
+        _list(console, values["data_dir"], values["offline"])
         return
     from rnntk.text import corpus
     from rnntk.text.inputs import is_stream
 
     given = given_values(ctx, "output", "list_all")
-    with Bar(console, "preparing") as bar:
+    with progress_bar(console, "preparing") as bar:
         settings, found = corpus.load(
             TextConfig, given, command="prep", output=output, progress=bar
         )
@@ -60,13 +57,14 @@ def command(
 
 
 def _training(ctx: click.Context, settings: TextConfig) -> list[str]:
-    """Words of a command that trains on the very same text; the environment holds for that command as well."""
+    """Words of a command that trains on the very same text, also in another environment."""
     words = ["rnntk", "train"]
     for name, value in settings.part(TextConfig).items():
-        left_out = (ParameterSource.DEFAULT, ParameterSource.ENVIRONMENT)
-        if ctx.get_parameter_source(name) in left_out and name not in ("corpus", "input"):
-            continue
-        if value is not None:
+        source = ctx.get_parameter_source(name)
+        # In the environment, these two are about the machine, not the text.
+        machine = source == ParameterSource.ENVIRONMENT and name in ("data_dir", "offline")
+        chosen = name in ("corpus", "input") or source != ParameterSource.DEFAULT
+        if value is not None and chosen and not machine:
             words += config.typed_setting(name, value)
     return words
 
@@ -104,7 +102,7 @@ def describe(facts: dict[str, Any]) -> list[str]:
         f"unusual       {one['count']:,} {one['kind']}: {', '.join(one['examples'][:5])}"
         for one in facts["unusual"]
     ]
-    lines += [f"warning       {warning}" for warning in facts["warnings"]]
+    lines += [f"warning       {rendered(text, config.flag)}" for text in facts["warnings"]]
     lines.append(
         f"entropy       {facts['entropy_bits']:.3f} bits per symbol, {facts['bits_per_character']:.3f} bits per "
         "character (of single symbols)"
@@ -122,10 +120,11 @@ def _counts(pairs: list[list[Any]], as_bytes: bool) -> str:
     return "  ".join(f"{shown(symbol)} {n:,}" for symbol, n in pairs)
 
 
-def _list(console: Console, data_dir: Path | None) -> None:
+def _list(console: Console, data_dir: Path | None, offline: bool) -> None:
     from rnntk.corpora import registry
 
-    found = [registry.availability(card, data_dir=data_dir) for card in registry.all_cards()]
+    where = {"data_dir": data_dir, "offline": offline}
+    found = [registry.availability(card, **where) for card in registry.all_cards()]  # type: ignore[arg-type]
     width = max(len(one.card.name) for one in found)
     corpora = []
     for one in found:

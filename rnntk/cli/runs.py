@@ -12,7 +12,7 @@ import click
 from rnntk import config, duration
 from rnntk.cli.console import Console, shown
 from rnntk.cli.model import without_false_advice
-from rnntk.cli.options import PATH, console_options, given, option, runs_dir_option
+from rnntk.cli.options import PATH, command_named, given, option, runs_dir_option
 from rnntk.cli.table import Column, age, size, table, terminal_width
 from rnntk.errors import RunError, quoted
 from rnntk.storage import folder
@@ -35,19 +35,10 @@ COLUMNS = (
 )
 
 
-@click.group(
-    "runs",
-    invoke_without_command=True,
-    epilog="""\b
-Examples:
-  rnntk runs
-  rnntk runs --corpus linux_kernel
-  rnntk runs show runs/linux_kernel-1""",
-)
+@command_named("runs", click.group, invoke_without_command=True)
 @option("--corpus", metavar="NAME", help="Only runs on this corpus.")
 @option("--kind", type=click.Choice(KINDS), help="Only runs of this kind.")
 @runs_dir_option
-@console_options
 @click.pass_context
 def command(
     ctx: click.Context, corpus: str | None, kind: str | None, runs_dir: Path, console: Console
@@ -56,6 +47,11 @@ def command(
 
     Loss is the last step's, validation the lowest so far, both in nats per symbol (per image for classifiers).
     A run that cannot be used is listed with the reason.
+
+    Examples:
+      rnntk runs
+      rnntk runs --corpus linux_kernel
+      rnntk runs show runs/linux_kernel-1
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -99,21 +95,18 @@ def _as_json(s: Summary) -> dict[str, Any]:
     }
 
 
-@command.command(
-    "show",
-    epilog="""\b
-Examples:
-  rnntk runs show
-  rnntk runs show runs/linux_kernel-1 --json""",
-)
+@command_named("show", command.command)
 @click.argument("run", required=False, type=PATH)
 @runs_dir_option
-@console_options
 @click.pass_context
 def show(ctx: click.Context, run: Path | None, runs_dir: Path, console: Console) -> None:
     """Show everything about RUN, a folder or a name in --runs-dir; without it, the latest run.
 
     Every checkpoint's files are checked against their sums.
+
+    Examples:
+      rnntk runs show
+      rnntk runs show runs/linux_kernel-1 --json
     """
     from rnntk.storage import listing
 
@@ -141,7 +134,6 @@ def show(ctx: click.Context, run: Path | None, runs_dir: Path, console: Console)
 
 
 def _facts(d: Details) -> list[tuple[str, str]]:
-    """Names and values, one line each."""
     s, record, p = d.summary, d.run.record, d.progress
     written = age(time.time() - s.modified)
     ago = written if written == "now" else f"{written} ago"
@@ -180,7 +172,7 @@ def _model(name: str, model: dict[str, Any]) -> str:
 def _corpus(corpus: dict[str, Any]) -> str:
     facts = corpus.get("facts") or {}
     parts = [str(corpus.get("name", "unknown"))]
-    if "vocabulary_size" in facts:
+    if {"symbols", "vocabulary_size"} <= set(facts):
         parts.append(f"{facts['symbols']:,} symbols, {facts['vocabulary_size']} different")
     if corpus.get("preprocessor"):
         parts.append(f"preprocessor {corpus['preprocessor']}")
@@ -210,7 +202,6 @@ def _checkpoint(c: CheckpointSummary, best: dict[str, float] | None) -> str:
 
 
 def _next_commands(d: Details) -> list[str]:
-    """Commands to type next."""
     path = shown(d.run.path)
     if d.progress is None:
         return [f"{path} has no whole checkpoint, so it can be neither sampled nor resumed."]

@@ -13,7 +13,7 @@ import click
 from rnntk.cli import shading, stream
 from rnntk.cli.console import Console, shown
 from rnntk.cli.model import load, model_options
-from rnntk.cli.options import config_options, console_options, given, option
+from rnntk.cli.options import command_named, config_options, given, option
 from rnntk.config import SampleConfig
 from rnntk.errors import UsageError
 
@@ -21,16 +21,7 @@ from rnntk.errors import UsageError
 atexit.register(gc.freeze)
 
 
-@click.command(
-    "sample",
-    epilog="""\b
-Examples:
-  rnntk sample --prime "/* "
-  rnntk sample runs/linux_kernel-1 --length 4000 --temperature 0.8 --seed 1
-  rnntk sample --interactive --color
-  rnntk sample --beam 8 --stop ";" --prime "static int "
-  echo -n "int main(" | rnntk sample --prime-file -""",
-)
+@command_named("sample")
 @model_options("last", "Which checkpoint of the run.")
 @option(
     "--prime",
@@ -65,7 +56,6 @@ Examples:
     is_flag=True,
     help="Type prompts and see the model continue them; :help shows how to change settings.",
 )
-@console_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -80,6 +70,13 @@ def command(
 
     With --json each text comes with the probability of every symbol under the model itself, whatever the
     strategy.
+
+    Examples:
+      rnntk sample --prime "/* "
+      rnntk sample runs/linux_kernel-1 --length 4000 --temperature 0.8 --seed 1
+      rnntk sample --interactive --color
+      rnntk sample --beam 8 --stop ";" --prime "static int "
+      echo -n "int main(" | rnntk sample --prime-file -
     """
     if values["greedy"]:
         values["temperature"] = 0.0

@@ -53,4 +53,9 @@ def wanted(ctx: click.Context, color: bool) -> bool:
     """Whether to shade: always when the flag was typed, else only on a terminal without NO_COLOR."""
     if not color or ctx.get_parameter_source("color") is ParameterSource.COMMANDLINE:
         return color
+    return has_colours()
+
+
+def has_colours() -> bool:
+    """Whether stdout is a terminal, and NO_COLOR is not set."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")

@@ -21,9 +21,7 @@ _SECONDS = 0.02
 def read(path: str, option: str) -> str:
     """The text of a UTF-8 file named by `option`, or of stdin for `-`, without a byte order mark.
 
-    Raises:
-        UsageError: the file cannot be read.
-        DataError: it is not UTF-8.
+    Raises `UsageError` if the file cannot be read, `DataError` if it is not UTF-8.
     """
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
@@ -36,7 +34,6 @@ def read(path: str, option: str) -> str:
 
 
 def not_utf8(name: str, error: UnicodeDecodeError) -> DataError:
-    """The error for text that does not decode."""
     wrong = error.object[error.start : error.end].hex(" ")
     return DataError(
         f"{name} is not UTF-8: bytes {wrong} at offset {error.start}. Convert it first, for example with iconv."

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnntk import duration
-from rnntk.cli.console import Bar, Console, shown
+from rnntk.cli import stdout
+from rnntk.cli.console import Console, progress_bar, shown
+from rnntk.cli.model import chosen
 from rnntk.cli.options import (
     LATEST_RUN,
-    PATH,
+    command_named,
     config_options,
-    console_options,
     given_values,
     option,
+    path_option,
     run_options,
 )
 from rnntk.config import TrainConfig
@@ -37,24 +39,11 @@ REASONS = {
 }
 
 
-@click.command(
-    "train",
-    epilog="""\b
-Examples:
-  rnntk train --corpus linux_kernel --max-time 2m
-  rnntk train --input novel.txt --layers 3 --units 512
-  rnntk train --resume runs/linux_kernel-1 --epochs 100""",
-)
+@command_named("train")
 @config_options(TrainConfig)
-@option(
-    "--init-from",
-    type=PATH,
-    metavar="RUN",
-    help="Start from the weights of this run; symbols are matched.",
-)
+@path_option("--init-from", "RUN", "Start from the weights of this run; symbols are matched.")
 @option("--dry-run", is_flag=True, help="Check everything and measure a few steps; train nothing.")
 @run_options
-@console_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -70,6 +59,11 @@ def command(
 
     Without --corpus and --input it takes linux_kernel; what each corpus trains with by default is its own
     config (rnntk prep --list shows the corpora).
+
+    Examples:
+      rnntk train --corpus linux_kernel --max-time 2m
+      rnntk train --input novel.txt --layers 3 --units 512
+      rnntk train --resume runs/linux_kernel-1 --epochs 100
     """
     from rnntk.storage import folder
     from rnntk.training import character
@@ -83,7 +77,7 @@ def command(
         folder.refuse_existing(run)
     source = folder.find(runs_dir, init_from) if init_from is not None else None
     settings = given_values(ctx, "run", "runs_dir", "init_from", "dry_run")
-    with Bar(console, "preparing") as bar:
+    with progress_bar(console, "preparing") as bar:
         config, corpus = character.load(settings, source, progress=bar)
     if dry_run or config.distribute != "none":
         run = run or folder.next_path(runs_dir, corpus.name)  # of a job only the chief makes it
@@ -99,11 +93,8 @@ def chosen_for_resume(
     runs_dir: Path, resume: str, kind: str, corpus: str | None = None
 ) -> RunFolder:
     """The run to continue: by path or name, else the latest of this kind, and on this corpus."""
-    from rnntk.storage import folder
-
-    if resume == LATEST_RUN:
-        return folder.latest(runs_dir, kind=kind, corpus=corpus)
-    found = folder.find(runs_dir, Path(resume))
+    run = None if resume == LATEST_RUN else Path(resume)
+    found = chosen(run, runs_dir, kind=kind, corpus=corpus)
     if found.kind != kind:
         raise UsageError(
             f"{shown(found.path)} is a {found.kind}; continue it with: {found.resume_command}"
@@ -155,6 +146,7 @@ def _both(result: Result, nats: float, *, held_out: bool) -> str:
     return f"{nats:.4f} nats per symbol ({nats * bits:.3f} bits per character)"
 
 
+@stdout.after_training()
 def _finish(console: Console, result: Result) -> None:
     p, path = result.progress, shown(result.run.path)
     if result.chief:

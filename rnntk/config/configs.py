@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 from rnntk import duration
-from rnntk.config.fields import FRACTION, POSITIVE, Config, Range, at_least, setting
+from rnntk.config.fields import FRACTION, POSITIVE, Config, Range, setting
 from rnntk.errors import UsageError
 
 CELLS = ("lstm", "gru", "rnn")
 MOST_SYMBOLS = 10**8  # of all texts sampled at once: all but the first wait in memory, 8 bytes each
 MOST_IN_BEAM = 10**7  # of all hypotheses of a beam: 16 bytes each, copied at every step
 
+# A setting of one session: a resume may give it anew, and `run.json` does not keep it.
+of_session = functools.partial(setting, on_resume="session", stored=False)
+
 
 @dataclass(frozen=True, repr=False)
 class TextConfig(Config):
     """Which text, and how it becomes symbols."""
 
-    group = "Text"
-
     corpus: str | None = setting(None, "A corpus, or a card of your own (.toml).", metavar="NAME")
     input: tuple[str, ...] = setting(
-        (),
-        "A text file or folder of your own; may be given several times; - is stdin.",
-        metavar="PATH",
-        on_resume="kept",
+        (), "A text file or folder; can be repeated; - is stdin.", metavar="PATH", on_resume="kept"
     )
     glob: str = setting("*.txt", "Which files of an input folder are read.", metavar="PATTERN")
     preprocessor: str | None = setting(
@@ -39,14 +38,12 @@ class TextConfig(Config):
     encoding: str | None = setting(
         None, "The text's encoding.  [default: the corpus' own, else detected]", metavar="NAME"
     )
-    errors: str = setting(
-        "strict", "Undecodable bytes: fail, or use U+FFFD.", ("strict", "replace")
-    )
+    errors: str = setting("strict", "Undecodable bytes: error, or U+FFFD.", ("strict", "replace"))
     newline: str = setting("keep", "Line ends: keep, or turn CRLF and CR into LF.", ("keep", "lf"))
     normalize: bool = setting(False, "Recompose conjoining jamo (NFD Hangul) into syllables.")
-    min_count: int = setting(1, "Symbols rarer than this become the unknown symbol.", at_least(1))
+    min_count: int = setting(1, "Symbols rarer than this become the unknown symbol.", Range(1))
     unknown_symbol: str | None = setting(
-        None, "The symbol that stands for rare ones (with --min-count).", metavar="CHAR"
+        None, "The symbol that stands for rare ones (with `min_count`).", metavar="CHAR"
     )
     data_dir: Path | None = setting(
         None,
@@ -56,12 +53,12 @@ class TextConfig(Config):
     )
     offline: bool = setting(False, "Never use the network.", on_resume="session")
     accept_licence: bool = setting(
-        False, "Allow the download of a text whose licence is not known to permit it."
+        False,
+        "Allow the download of a text whose licence is not known to permit it.",
+        stored=False,
     )
 
     def check_together(self) -> None:
-        """One text, and an unknown symbol where rare ones are replaced."""
-        super().check_together()
         if self.corpus and self.input:
             raise UsageError("`corpus` and `input` are both given; use one of them.")
         if (self.min_count > 1) != (self.unknown_symbol is not None):
@@ -79,17 +76,13 @@ class TextConfig(Config):
 class ModelConfig(Config):
     """The character model."""
 
-    group = "Model"
-
     cell: str = setting("lstm", "Recurrent cell.", CELLS)
-    layers: int = setting(2, "Recurrent layers, stacked.", at_least(1, 64))
-    units: int = setting(128, "Units in each recurrent layer.", at_least(1, 65536))
-    embedding: int = setting(128, "Width of the symbol embedding.", at_least(1, 65536))
+    layers: int = setting(2, "Recurrent layers, stacked.", Range(1, 64))
+    units: int = setting(128, "Units in each recurrent layer.", Range(1, 65536))
+    embedding: int = setting(128, "Width of the symbol embedding.", Range(1, 65536))
     dropout: float = setting(0.0, "Fraction of each layer's outputs dropped in training.", FRACTION)
     dropout_kind: str = setting(
-        "element",
-        "A new dropout mask at every time step, or one per sequence.",
-        ("element", "sequence"),
+        "element", "A dropout mask per time step, or one per sequence.", ("element", "sequence")
     )
     layer_norm: bool = setting(False, "Normalise each layer's outputs over its units.")
     gru_reset: str = setting(
@@ -100,12 +93,10 @@ class ModelConfig(Config):
 
 
 @dataclass(frozen=True, repr=False)
-class OptimizationConfig(Config):
-    """Batches and the learning rate."""
+class RunConfig(Config):
+    """What all training runs set: batches and learning rate, when to validate, stop and save, and the machine."""
 
-    group = "Training"
-
-    batch_size: int = setting(50, "Batch rows: pieces of the text read side by side.", at_least(1))
+    batch_size: int = setting(50, "Batch rows: pieces of the text read side by side.", Range(1))
     learning_rate: float = setting(0.002, "Learning rate of the optimizer.", POSITIVE)
     decay_rate: float = setting(
         0.97, "Factor of the learning rate after every epoch.", Range(0, 1, open_low=True)
@@ -116,132 +107,74 @@ class OptimizationConfig(Config):
         ("decay", "cosine", "plateau"),
     )
     plateau_patience: int = setting(
-        2, "Validations without a new best before plateau halves the rate.", at_least(1)
+        2, "Validations without a new best before plateau halves the rate.", Range(1)
     )
     clip_norm: float = setting(5.0, "Threshold of gradient clipping.", POSITIVE)
 
-
-@dataclass(frozen=True, repr=False)
-class StoppingConfig(Config):
-    """When training ends, and when it validates."""
-
-    group = "Stopping"
-
-    epochs: int = setting(50, "Passes over the text.", at_least(1), on_resume="kept")
-    max_steps: int | None = setting(
-        None, "Stop after this many steps in all.", at_least(1), on_resume="kept"
-    )
-    max_time: float | None = setting(
-        None,
-        "Stop after this long: 90s, 2m, 1h30m.",
-        POSITIVE,
-        metavar="TIME",
-        parse=duration.parse,
-        on_resume="session",
-        stored=False,
+    epochs: int = setting(50, "Passes over the text.", Range(1), on_resume="kept")
+    max_steps: int | None = setting(None, "Stop after N steps in all.", Range(1), on_resume="kept")
+    max_time: float | None = of_session(
+        None, "Stop after a time: 90s, 2m, 1h30m.", POSITIVE, metavar="TIME", parse=duration.parse
     )
     val_every: int | None = setting(
-        None, "Validate every N steps.  [default: after every epoch]", at_least(1), metavar="N"
+        None, "Validate every N steps.  [default: after every epoch]", Range(1)
     )
     patience: int | None = setting(
-        None,
-        "Stop after this many validations without a new best.",
-        at_least(1),
-        on_resume="kept",
+        None, "Stop after this many validations without a new best.", Range(1), on_resume="kept"
     )
     explosion_steps: int = setting(
         200,
         "Stop when the loss stays above twice the uniform loss (2 ln V) for this many steps; 0 disables this.",
-        at_least(0),
+        Range(0),
         on_resume="kept",
     )
 
-    def check_validation(self, fraction: float, how: str) -> None:
-        """Refuse what needs validation where none is held out.
-
-        Raises:
-            UsageError: `fraction` is 0 and a setting needs validation; `how` says how to hold some out.
-        """
-        if fraction:
-            return
-        wanted = {"patience": self.patience, "val_every": self.val_every}
-        for name, value in wanted.items():
-            if value is not None:
-                raise UsageError(f"`{name}` needs validation: {how}")
-        if getattr(self, "schedule", None) == "plateau":
-            raise UsageError(f"`schedule` plateau needs validation: {how}")
-
-
-@dataclass(frozen=True, repr=False)
-class SavingConfig(Config):
-    """What a run saves and reports."""
-
-    group = "Saving"
-
-    checkpoint_every: int = setting(
-        500, "Save a checkpoint every N steps, and at the end.", at_least(1), metavar="N"
-    )
-    keep: int = setting(3, "Checkpoints kept beside the best.", at_least(1))
-    log_every: int = setting(
-        100, "Without a terminal, print a line every N steps.", at_least(1), metavar="N"
-    )
+    checkpoint_every: int = setting(500, "Checkpoint every N steps, and at the end.", Range(1))
+    keep: int = setting(3, "Checkpoints kept beside the best.", Range(1))
+    log_every: int = setting(100, "Without a terminal, print a line every N steps.", Range(1))
     histograms_every: int = setting(
-        0, "Steps between TensorBoard histograms of the weights; 0 for none.", at_least(0)
+        0, "Steps between TensorBoard histograms of the weights; 0 for none.", Range(0)
     )
 
-
-@dataclass(frozen=True, repr=False)
-class MachineConfig(Config):
-    """Where and how a run computes."""
-
-    group = "Machine"
-
-    seed: int = setting(0, "Seed of every random choice.", at_least(0, 2**32 - 1))
+    seed: int = setting(0, "Seed of every random choice.", Range(0, 2**32 - 1))
     device: str = setting("auto", "Device to train on.", ("auto", "cpu", "gpu"))
     precision: str = setting(
-        "float32",
-        "Arithmetic of the large products; weights stay float32.",
-        ("float32", "bfloat16"),
+        "float32", "Arithmetic of large products; weights stay float32.", ("float32", "bfloat16")
     )
     threads: int | None = setting(
-        None, "Cores to use.  [default: all]", at_least(1), on_resume="session"
+        None, "Cores to use.  [default: all]", Range(1, 1024), on_resume="session"
     )
+
+    def check_validation(self, held_out: float, how: str) -> None:
+        """Refuse what needs validation where nothing is `held_out`; `how` says how to hold some out."""
+        needs = [name for name in ("patience", "val_every") if getattr(self, name) is not None]
+        needs += ['schedule="plateau"'] if self.schedule == "plateau" else []
+        if needs and not held_out:
+            raise UsageError(f"`{needs[0]}` needs validation: {how}")
 
 
 @dataclass(frozen=True, repr=False)
 class DistributeConfig(Config):
     """Which devices and processes share the batch rows."""
 
-    group = "Machine"
-
-    distribute: str = setting(
+    distribute: str = of_session(
         "none",
         "Share the batch rows among the GPUs of this machine (mirrored) or several processes (multiworker).",
         ("none", "mirrored", "multiworker"),
-        on_resume="session",
-        stored=False,
     )
-    workers: str | None = setting(
+    workers: str | None = of_session(
         None,
         "With multiworker: all its processes, the same list for each.  [default: $TF_CONFIG]",
         metavar="HOST:PORT,...",
-        on_resume="session",
-        stored=False,
     )
-    index: int | None = setting(
-        None,
-        "With --workers: which of them this process is, from 0; 0 writes the run.",
-        at_least(0),
-        on_resume="session",
-        stored=False,
+    index: int | None = of_session(
+        None, "With `workers`: which of them this process is, from 0; 0 writes the run.", Range(0)
     )
 
     def check_together(self) -> None:
-        """Workers belong to multiworker."""
-        super().check_together()
         for name in ("workers", "index"):
             if getattr(self, name) is not None and self.distribute != "multiworker":
-                raise UsageError(f"`{name}` needs `distribute` multiworker.")
+                raise UsageError(f'`{name}` needs `distribute="multiworker"`.')
         if self.index is not None and self.workers is None:
             raise UsageError(
                 "`index` says which of `workers` this process is; give `workers` HOST:PORT,HOST:PORT,... too, "
@@ -251,15 +184,7 @@ class DistributeConfig(Config):
 
 # Bases are listed last group first: a dataclass takes the fields of its last base first.
 @dataclass(frozen=True, repr=False)
-class TrainConfig(
-    DistributeConfig,
-    MachineConfig,
-    SavingConfig,
-    StoppingConfig,
-    OptimizationConfig,
-    ModelConfig,
-    TextConfig,
-):
+class TrainConfig(DistributeConfig, RunConfig, ModelConfig, TextConfig):
     """Everything about the training of a character model.
 
     The same object is what Python code writes, what the command line makes of its flags, what `run.json` stores,
@@ -271,11 +196,11 @@ class TrainConfig(
     """
 
     seq_length: int = setting(
-        200, "Sequence length of truncated BPTT: symbols per batch row and step.", at_least(1)
+        200, "Sequence length of truncated BPTT: symbols per batch row and step.", Range(1)
     )
     optimizer: str = setting(
         "adam",
-        "Optimizer; adagrad and sgd want a higher --learning-rate.",
+        "Optimizer; adagrad and sgd want a higher `learning_rate`.",
         ("adam", "adagrad", "rmsprop", "sgd"),
     )
     clip: str = setting(
@@ -284,22 +209,22 @@ class TrainConfig(
     val_fraction: float = setting(0.0, "Fraction held out for validation.", FRACTION)
     test_fraction: float = setting(0.0, "Fraction held out at the end, for rnntk eval.", FRACTION)
     sample_every: int = setting(
-        500, "Steps between samples; 0 for none.", at_least(0), on_resume="kept"
+        500, "Steps between samples; 0 for none.", Range(0), on_resume="kept"
     )
 
     def check_together(self) -> None:
-        """Some text is left to train on, and validation where it is needed."""
-        super().check_together()
+        TextConfig.check_together(self)
+        DistributeConfig.check_together(self)
         if self.val_fraction + self.test_fraction >= 1:
             raise UsageError(
-                f"`val_fraction` {self.val_fraction} and `test_fraction` {self.test_fraction} "
+                f"`val_fraction={self.val_fraction}` and `test_fraction={self.test_fraction}` "
                 "leave no text to train on."
             )
-        self.check_validation(self.val_fraction, "set `val_fraction`, for example 0.05.")
+        self.check_validation(self.val_fraction, "set `val_fraction=0.05`, for example.")
 
 
 @dataclass(frozen=True, repr=False)
-class MnistConfig(MachineConfig, SavingConfig, StoppingConfig, OptimizationConfig):
+class MnistConfig(RunConfig):
     """Everything about the training of the row classifier.
 
     Example:
@@ -308,37 +233,31 @@ class MnistConfig(MachineConfig, SavingConfig, StoppingConfig, OptimizationConfi
     """
 
     data: str | None = setting(
-        None,
-        "Images.  [default: mnist, else digits, which rnntk draws itself]",
-        ("mnist", "digits"),
+        None, "Images.  [default: mnist, else digits, drawn by rnntk]", ("mnist", "digits")
     )
     order: str = setting(
         "rows",
-        "What one step reads: a row, a pixel, or a pixel in an order scrambled by --seed.",
+        "What one step reads: a row, a pixel, or a pixel in an order scrambled by `seed`.",
         ("rows", "pixels", "permuted"),
     )
     cell: str = setting("lstm", "Recurrent cell.", CELLS)
-    layers: int = setting(1, "Recurrent layers, stacked.", at_least(1, 64))
-    units: int = setting(128, "Units in each layer and direction.", at_least(1, 65536))
+    layers: int = setting(1, "Recurrent layers, stacked.", Range(1, 64))
+    units: int = setting(128, "Units in each layer and direction.", Range(1, 65536))
     bidirectional: bool = setting(False, "Read the rows in both directions.")
     dropout: float = setting(0.0, "Fraction of each layer's outputs dropped in training.", FRACTION)
-    batch_size: int = setting(128, "Images per step.", at_least(1))
-    epochs: int = setting(5, "Passes over the training images.", at_least(1), on_resume="kept")
+    batch_size: int = setting(128, "Images per step.", Range(1))
+    epochs: int = setting(5, "Passes over the training images.", Range(1), on_resume="kept")
     learning_rate: float = setting(0.001, "Learning rate of Adam.", POSITIVE)
     decay_rate: float = setting(
         1.0, "Factor of the learning rate after every epoch.", Range(0, 1, open_low=True)
     )
     clip_norm: float = setting(5.0, "Global norm the gradient is clipped at.", POSITIVE)
-    shift: int = setting(0, "Shift training images by up to N pixels at random.", at_least(0, 14))
-    val_size: int = setting(5000, "Training images held out for validation.", at_least(0))
-    data_dir: Path | None = setting(
-        None, "Folder with mnist/mnist.npz.", metavar="DIR", on_resume="session", stored=False
-    )
-    offline: bool = setting(False, "Never use the network.", on_resume="session", stored=False)
+    shift: int = setting(0, "Shift training images by up to N pixels at random.", Range(0, 14))
+    val_size: int = setting(5000, "Training images held out for validation.", Range(0))
+    data_dir: Path | None = of_session(None, "Folder with mnist/mnist.npz.", metavar="DIR")
+    offline: bool = of_session(False, "Never use the network.")
 
     def check_together(self) -> None:
-        """Validation where it is needed."""
-        super().check_together()
         self.check_validation(self.val_size, "raise `val_size`.")
 
 
@@ -351,13 +270,11 @@ class SampleConfig(Config):
         SampleConfig(temperature=0.7, top_k=20)
     """
 
-    length: int = setting(1000, "Symbols to generate.", at_least(0, 10**9))
+    length: int = setting(1000, "Symbols to generate.", Range(0, 10**9))
     temperature: float = setting(
-        1.0, "Below 1 safer, above 1 wilder; 0 always takes the likeliest symbol.", at_least(0)
+        1.0, "Below 1 safer, above 1 wilder; 0 always takes the likeliest symbol.", Range(0)
     )
-    top_k: int | None = setting(
-        None, "Sample from the K likeliest symbols.", at_least(1), metavar="K"
-    )
+    top_k: int | None = setting(None, "Sample from the K likeliest symbols.", Range(1), metavar="K")
     top_p: float | None = setting(
         None,
         "Sample from the likeliest symbols that together have the probability P.",
@@ -365,29 +282,21 @@ class SampleConfig(Config):
         metavar="P",
     )
     min_p: float | None = setting(
-        None,
-        "Sample from the symbols at least P times as likely as the likeliest.",
-        at_least(0, 1),
-        metavar="P",
+        None, "Drop symbols less than P times as likely as the likeliest.", Range(0, 1), metavar="P"
     )
     beam: int | None = setting(
-        None,
-        "Search for the likeliest text with a beam of N instead of sampling.",
-        at_least(1, 10_000),
-        metavar="N",
+        None, "Search for the likeliest text with a beam of N, without sampling.", Range(1, 10_000)
     )
     beam_alpha: float = setting(
-        1.0, "With --beam and --stop: 0 favours short texts, above 1 long ones.", at_least(0)
+        1.0, "With `beam` and `stop`: 0 favours short texts, above 1 long ones.", Range(0)
     )
     no_repeat: int | None = setting(
-        None, "Never generate the same N symbols in a row twice.", at_least(2, 10**6), metavar="N"
+        None, "Never generate the same N symbols in a row twice.", Range(2, 10**6)
     )
-    num: int = setting(1, "How many texts to generate.", at_least(1, 100_000))
-    stop: str | None = setting(None, "End a text where this appears.", metavar="TEXT")
+    num: int = setting(1, "How many texts to generate.", Range(1, 100_000))
+    stop: str | None = setting(None, "End a text where this appears.")
     seed: int | None = setting(
-        None,
-        "Same seed, same text.  [default: a new one each time, printed]",
-        at_least(0, 2**32 - 1),
+        None, "Same seed, same text.  [default: a new one each time, printed]", Range(0, 2**32 - 1)
     )
     on_unknown: str = setting(
         "error", "Characters of the prompt that the model does not know.", ("error", "skip")
@@ -395,10 +304,8 @@ class SampleConfig(Config):
     raw: bool = setting(False, "Give the symbols as they are (jamo are not recomposed).")
 
     def check_together(self) -> None:
-        """Sampling and beam search each have their own settings, and memory for several texts is bounded."""
-        super().check_together()
         if self.stop == "":
-            raise UsageError("`stop` is empty; give the text to stop at, or leave the option out.")
+            raise UsageError("`stop` is empty; give the text to stop at, or leave it out.")
         if self.beam is None:
             if self.beam_alpha != 1:
                 raise UsageError("`beam_alpha` ranks the texts of `beam`; give `beam` too.")
@@ -428,6 +335,6 @@ class SampleConfig(Config):
         """Raise `UsageError` if several texts, which are held in memory, need too much of it."""
         if texts * self.length > most:
             raise UsageError(
-                f"`{name}` {texts:,} with `length` {self.length:,} holds {texts * self.length:,} symbols in memory, "
+                f"`{name}={texts}` with `length={self.length}` holds {texts * self.length:,} symbols in memory, "
                 f"but {most:,} are the most. Lower one of them."
             )

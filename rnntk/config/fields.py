@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import types
-import typing
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from rnntk.errors import UsageError, did_you_mean
 
@@ -21,7 +20,7 @@ C = TypeVar("C", bound="Config")
 
 @dataclass(frozen=True)
 class Range:
-    """Valid numbers: from `low` to `high`, each excluded if `open_...`."""
+    """Valid numbers: from `low` to `high`, both included unless `open_...`."""
 
     low: float | None = None
     high: float | None = None
@@ -46,11 +45,6 @@ class Range:
         return " and ".join(parts) or "a number"
 
 
-def at_least(low: float, high: float | None = None) -> Range:
-    """Numbers from `low` to `high`, both included."""
-    return Range(low, high)
-
-
 FRACTION = Range(0, 1, open_high=True)
 POSITIVE = Range(0, open_low=True)
 
@@ -69,9 +63,9 @@ def setting(
 
     Args:
         default: value if nothing else is given.
-        help: one line for `--help`.
+        help: one line.
         valid: range of a number, or the words to choose from.
-        metavar: name of the value in `--help`.
+        metavar: name of the value on the command line.
         on_resume: whether a resume may change it: "kept" for later resumes, or for one "session".
         stored: whether `run.json` keeps it.
         parse: makes a value of a string, raising `ValueError`.
@@ -98,11 +92,13 @@ def typed_setting(name: str, value: Any) -> list[str]:
 class Config:
     """Base of all configurations. Values are checked when one is made.
 
-    Raises:
-        UsageError: a value has the wrong type, is out of range, or contradicts another.
+    Raises `UsageError` if a name is unknown, or a value has the wrong type, is out of range or contradicts another.
     """
 
-    group: ClassVar[str] = ""
+    def __new__(cls: type[C], **values: Any) -> C:
+        """Refuse an unknown keyword with the nearest right one, which a dataclass would not name."""
+        cls.check_names(values)
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
@@ -123,7 +119,6 @@ class Config:
 
     @classmethod
     def names(cls) -> list[str]:
-        """Names of all fields."""
         return [f.name for f in dataclasses.fields(cls)]
 
     @classmethod
@@ -131,11 +126,8 @@ class Config:
         """Merge layers of values, each by field name, into a configuration; settings are merged nowhere else.
 
         Args:
-            given: the user's values; on the command line, flags over environment over `--config` file.
-            defaults: layers below it, strongest first, over the fields' own defaults.
-
-        Raises:
-            UsageError: an unknown name (with the nearest one), or see the class.
+            given: the user's values; on the command line, flags over environment over configuration file.
+            defaults: layers below it, strongest first, over the fields' own defaults; unknown names are ignored.
         """
         cls.check_names(given)
         merged: dict[str, Any] = {}
@@ -144,11 +136,12 @@ class Config:
         return cls(**merged)
 
     @classmethod
-    def check_names(cls, given: Mapping[str, Any]) -> None:
-        """Raise `UsageError` for a name that is not a field (with the nearest one)."""
+    def check_names(cls, given: Iterable[str], also: Iterable[str] = ()) -> None:
+        """Raise `UsageError` for a name that is not a field, with the nearest field or name in `also`."""
         for name in given:
             if name not in cls.names():
-                raise UsageError(f"There is no setting {name!r}.{did_you_mean(name, cls.names())}")
+                near = did_you_mean(name, [*cls.names(), *also])
+                raise UsageError(f"There is no setting {name!r}.{near}")
 
     @classmethod
     def resumable(cls) -> list[str]:
@@ -158,8 +151,7 @@ class Config:
     def resumed(self: C, changes: Mapping[str, Any]) -> C:
         """The configuration of a run that continues with some fields changed; new `epochs` lift an older step limit.
 
-        Raises:
-            UsageError: a resume may not change one of the fields.
+        Raises `UsageError` if a resume may not change one of the fields.
         """
         allowed = self.resumable()
         if fixed := sorted(set(changes) - set(allowed)):
@@ -172,22 +164,25 @@ class Config:
             changed.setdefault("max_steps", None)
         return dataclasses.replace(self, **changed)
 
-    def to_json(self) -> dict[str, Any]:
-        """The fields that `run.json` stores, JSON-able."""
-        stored = [f.name for f in dataclasses.fields(self) if f.metadata["stored"]]
-        values = [(name, getattr(self, name)) for name in stored]
-        return {name: str(v) if isinstance(v, Path) else v for name, v in values}
-
-    def to_json_on_resume(self) -> dict[str, Any]:
-        """The same without the fields that a resume changes for one session only."""
-        known = fields_of(type(self))
-        kept = self.to_json().items()
-        return {k: v for k, v in kept if known[k].metadata["on_resume"] != "session"}
+    def to_json(self, *, resumed: bool = False) -> dict[str, Any]:
+        """The fields that `run.json` stores, JSON-able; if `resumed`, without those of one session only."""
+        found = {}
+        for name, f in fields_of(type(self)).items():
+            if f.metadata["stored"] and not (resumed and f.metadata["on_resume"] == "session"):
+                value = getattr(self, name)
+                found[name] = str(value) if isinstance(value, Path) else value
+        return found
 
     @classmethod
     def from_json(cls: type[C], values: Mapping[str, Any]) -> C:
-        """A configuration from `to_json`'s output, also of an older rnntk with other fields."""
-        return cls(**{k: v for k, v in values.items() if k in cls.names()})
+        """A configuration from `to_json`'s output, also of an older rnntk with other fields.
+
+        Fields that are not stored are never taken from a file: they are the user's own consent and machine.
+        """
+        known = fields_of(cls)
+        return cls(
+            **{k: v for k, v in values.items() if k in known and known[k].metadata["stored"]}
+        )
 
     def part(self, kind: type[Config]) -> dict[str, Any]:
         """The values of the fields that `kind`, one of this class' bases, has."""
@@ -195,26 +190,14 @@ class Config:
 
 
 def fields_of(kind: type[Config]) -> dict[str, dataclasses.Field[Any]]:
-    """The fields of a configuration by name."""
     return {f.name: f for f in dataclasses.fields(kind)}
 
 
-_HINTS: dict[type, dict[str, tuple[type, bool, bool]]] = {}
-
-
-def hints(kind: type[Config]) -> dict[str, tuple[type, bool, bool]]:
-    """Of each field: its bare type, whether it may be None, and whether it is a tuple of that type."""
-    if kind in _HINTS:
-        return _HINTS[kind]
-    found = _HINTS[kind] = {}
-    for name, hint in typing.get_type_hints(kind).items():
-        parts: Iterable[Any] = [hint]
-        if typing.get_origin(hint) in (typing.Union, types.UnionType):
-            parts = typing.get_args(hint)
-        bare = next(part for part in parts if part is not type(None))
-        many = typing.get_origin(bare) is tuple
-        found[name] = (typing.get_args(bare)[0] if many else bare, type(None) in parts, many)
-    return found
+def type_of(field: dataclasses.Field[Any]) -> tuple[type, bool, bool]:
+    """A field's bare type, whether it may be None, and whether it is a tuple of that type."""
+    hint = str(field.type)  # as it is written: `str`, `int | None`, `tuple[str, ...]`
+    bare = next(one for one in _TYPE_NAMES if one.__name__ in re.findall(r"\w+", hint))
+    return bare, hint.endswith("None"), hint.startswith("tuple")
 
 
 _TYPE_NAMES = {
@@ -225,21 +208,20 @@ _TYPE_NAMES = {
 def checked(kind: type[Config], name: str, value: Any) -> Any:
     """A value of a field, converted to the field's type where nothing is lost.
 
-    Raises:
-        ValueError: the type or the value is wrong; the message follows the field's name.
+    Raises `ValueError` if the type or the value is wrong; the message follows the field's name.
     """
-    bare, optional, many = hints(kind)[name]
-    metadata = fields_of(kind)[name].metadata
+    field = fields_of(kind)[name]
+    metadata, (bare, optional, many) = field.metadata, type_of(field)
     if value is None and optional:
         return None
     if many:
         values = [value] if isinstance(value, (str, Path)) else value
         if not isinstance(values, (list, tuple)):
             raise ValueError(f"must be {_TYPE_NAMES[bare]} or a list of it, got {_shown(value)}")
-        return tuple(_typed(bare, str(v) if isinstance(v, Path) else v) for v in values)
+        return tuple(typed(bare, str(v) if isinstance(v, Path) else v) for v in values)
     if isinstance(value, str) and metadata["parse"]:
         value = metadata["parse"](value)
-    value = _typed(bare, value)
+    value = typed(bare, value)
     valid = metadata["valid"]
     if isinstance(valid, tuple):
         if value.lower() not in valid:
@@ -260,7 +242,8 @@ def sentence(error: object) -> str:
     return text if text.endswith((".", "?")) else text + "."
 
 
-def _typed(bare: type, value: Any) -> Any:
+def typed(bare: type, value: Any) -> Any:
+    """The value in this type where nothing is lost; `ValueError` if it has another."""
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         value = value.item()  # a NumPy scalar
     if bare is Path and isinstance(value, str):

@@ -11,6 +11,14 @@ from typing import Any
 from rnntk.config.fields import Config
 from rnntk.errors import UsageError, did_you_mean
 
+# Parameters of the commands that are fields of no configuration: known in every file, of no use to Python code.
+COMMAND_ONLY = frozenset({
+    "as_json", "ascii", "check_gradients", "checkpoint", "color", "costs", "dry_run", "floors", "forget_bias",
+    "format", "greedy", "host", "html", "init_from", "interactive", "iterations", "kind", "list_all", "log",
+    "open_browser", "output", "plot", "port", "prime", "prime_file", "quiet", "report", "resume", "run", "runs",
+    "runs_dir", "smooth", "split", "terminal", "verbose", "vocab", "x", "y",
+})  # fmt: skip
+
 
 def read_config(
     path: Path,
@@ -28,12 +36,14 @@ def read_config(
         command: `train`, `sample`, ...
         known: the command's settings, with underscores.
         commands: the settings of every command, called only for a key that `command` lacks. Without it, tables and
-            keys of other commands are ignored, but a misspelt setting is refused.
+            keys of other commands, and `COMMAND_ONLY`, are ignored, but a misspelt setting is refused.
 
-    Raises:
-        UsageError: no such file, not TOML, an unknown table or key (with the nearest name).
+    Raises `UsageError`: no such file, not TOML, an unknown table or key (with the nearest name).
     """
     document = read_toml(path)
+    own = document.get(command, {})
+    if not isinstance(own, dict):
+        raise UsageError(f"{path}: {command} must be a table, [{command}].")
     values: dict[str, Any] = {}
     for key, value in document.items():
         name = key.replace("-", "_")
@@ -43,14 +53,16 @@ def read_config(
         elif name in known:
             values[name] = value
         else:
-            others = _names_of(Config)
+            others = _names_of(Config) | COMMAND_ONLY
             if commands is not None:
                 others = {one for settings in commands.values() for one in settings()}
             guess = did_you_mean(name, others)
             if name not in others and (guess or commands):
                 raise UsageError(f"{path}: {key!r} is not a setting of any command.{guess}")
-    for key, value in document.get(command, {}).items():
+    for key, value in own.items():
         name = key.replace("-", "_")
+        if commands is None and name in COMMAND_ONLY:
+            continue
         if name not in known:
             where = f"{path}: {key!r} in [{command}] is not a setting of rnntk {command}."
             raise UsageError(where + did_you_mean(name, known))
@@ -64,11 +76,7 @@ def _names_of(kind: type[Config]) -> set[str]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file as a dictionary.
-
-    Raises:
-        UsageError: the file is missing, or not TOML (with the line).
-    """
+    """A TOML file as a dictionary. Raises `UsageError` if it is missing, or not TOML (with the line)."""
     # Here, because most commands read no file and should not wait for the parser.
     if sys.version_info >= (3, 11):
         import tomllib
@@ -78,29 +86,39 @@ def read_toml(path: Path) -> dict[str, Any]:
         data = path.read_bytes()
     except OSError as error:
         raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or 0 in data[:2]:  # with or without a mark
         raise UsageError(f"{path} is in UTF-16, but TOML is UTF-8. Save it as UTF-8.")
     try:
         return tomllib.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is not a TOML file: {error}") from error
+        why = str(error)
+        if isinstance(error, RecursionError):
+            why = "it is nested too deeply."
+        elif not isinstance(error, (tomllib.TOMLDecodeError, UnicodeError)):
+            why = "it has a number of thousands of digits."  # where Python's own limit is
+        raise UsageError(f"{path} is not a TOML file: {why}") from error
 
 
-def line_of(path: Path, key: str) -> int | None:
-    """The first line of a TOML file that sets `key`, from 1; None if there is none."""
-    pattern = re.compile(rf"\s*{re.escape(key).replace('_', '[-_]')}\s*=")
+def place_of(path: Path, command: str, key: str) -> str:
+    """Where a TOML file sets `key` for a command, for a message: `'units' in c.toml, line 3`."""
+    pattern = re.compile(rf"""\s*["']?{re.escape(key).replace("_", "[-_]")}["']?\s*=""")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError):
-        return None
-    return next((i for i, line in enumerate(lines, 1) if pattern.match(line)), None)
+        lines = []
+    line_number, table = "", ""
+    for number, line in enumerate(lines, 1):
+        if heading := re.match(r"""\s*\[\s*["']?([\w-]+)["']?\s*\]""", line):
+            table = heading[1]
+        elif table in ("", command) and pattern.match(line):
+            line_number = f", line {number}"  # the command's own table comes last, and wins
+    return f"{key!r} in {path}{line_number}"
 
 
 def find_config(path: Path) -> Path:
     """The path itself, else the shipped config of this name, with or without `configs/` and `.toml`.
 
-    Raises:
-        UsageError: neither exists (with the nearest name).
+    Raises `UsageError` if neither exists (with the nearest name).
     """
     # A pipe is as good as a file.
     if path.exists() and not path.is_dir():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnntk.config import TextConfig
 from rnntk.errors import UsageError
+from rnntk.storage import folder
 from rnntk.storage.folder import RunFolder
 from rnntk.text import corpus
 
@@ -18,14 +19,7 @@ SPLITS = ("val", "test", "train")
 
 
 def split_range(run: RunFolder, name: str | None = None) -> tuple[str, int, int]:
-    """The part of a run's text that a split is.
-
-    Args:
-        run: a character model's.
-        name: `val`, `test` or `train`; None is `val`.
-
-    Returns:
-        The name, and the offsets in the prepared ids: `ids[start:end]`.
+    """A split of a run's text, `val` (None too), `test` or `train`: its name, and the range `ids[start:end]`.
 
     Raises:
         UsageError: the run has no such part, or a part too short to evaluate.
@@ -33,15 +27,15 @@ def split_range(run: RunFolder, name: str | None = None) -> tuple[str, int, int]
     parts: dict[str, list[int]] = run.record["corpus"].get("split") or {}
     if not parts:
         raise UsageError(
-            f"{run.path} does not say what text it was trained on. Evaluate it on a text: `input` FILE."
+            f"{run.path} does not say what text it was trained on. Evaluate another text (`input`)."
         )
     lengths = {k: parts[k][1] - parts[k][0] if k in parts else 0 for k in SPLITS}
     name = name or "val"
     if lengths[name] > 1:
         start, end = parts[name]
         return name, start, end
-    others = [f"`split` {k}" for k in SPLITS if lengths[k] > 1]
-    advice = f"Evaluate {' or '.join([*others, 'another text with `input` FILE'])}"
+    others = [f'its {k} part (`split="{k}"`)' for k in SPLITS if lengths[k] > 1]
+    advice = f"Evaluate {' or '.join([*others, 'another text (`input`)'])}"
     fraction = float(run.settings.get(f"{name}_fraction") or 0)
     if name == "train" or fraction:
         symbols = "1 symbol" if lengths[name] == 1 else f"{lengths[name]} symbols"
@@ -50,24 +44,19 @@ def split_range(run: RunFolder, name: str | None = None) -> tuple[str, int, int]
             f"at least one must follow. {advice}."
         )
     raise UsageError(
-        f"{run.path} holds nothing out as {name}: it was trained with `{name}_fraction` 0. "
-        f"{advice}, or train with `{name}_fraction` 0.05."
+        f"{run.path} holds nothing out as {name}: it was trained with `{name}_fraction=0`. "
+        f"{advice}, or train with `{name}_fraction=0.05`."
     )
 
 
 def text_settings(run: RunFolder, **changed: Any) -> TextConfig:
     """The text settings a run was trained with, some of them changed."""
-    settings = TextConfig.from_json(run.settings)
-    return dataclasses.replace(settings, **changed)
+    return dataclasses.replace(TextConfig.from_json(run.settings), **changed)
 
 
-def training_text(
-    run: RunFolder,
-    *,
-    data_dir: Path | None = None,
-    offline: bool = False,
-) -> Prepared:
+def training_text(run: RunFolder, *, data_dir: Path | None = None) -> Prepared:
     """The prepared text that a run was trained on, held-out parts included; see `corpus.RunText.prepared`."""
+    folder.check_text(run)
     places = {"data_dir": data_dir} if data_dir is not None else {}
-    settings = text_settings(run, offline=offline, **places)
+    settings = text_settings(run, **places)
     return corpus.RunText(run.record["corpus"], run.vocabulary(), run.path, settings).prepared()

@@ -46,9 +46,29 @@ def needs_tensorflow(run: RunFolder, format: str) -> bool:
     return format in ("keras", "savedmodel") or run.kind != folder.CHAR_RNN
 
 
-def default_output(run: RunFolder, format: str) -> Path:
-    """`linux_kernel-1.keras` in the working folder; a SavedModel's folder ends in `-savedmodel`."""
-    return Path(run.path.resolve().name + (FORMATS[format] or "-savedmodel"))
+def target(run: RunFolder, format: str, path: str | Path | None = None) -> Path:
+    """Path of a new export: `path`, else `linux_kernel-1.keras` or `linux_kernel-1-savedmodel` in the working folder.
+
+    Raises `UsageError` if the format is unknown, or the path exists or has the wrong suffix.
+    """
+    if format not in FORMATS:
+        raise UsageError(
+            f"`format` must be one of {', '.join(FORMATS)}, got {format!r}.{did_you_mean(format, FORMATS)}"
+        )
+    ending = FORMATS[format]
+    output = Path(path or run.path.resolve().name + (ending or "-savedmodel"))
+    if not output.name:
+        raise UsageError(f"{output} is a folder that exists. Name a file or folder in it.")
+    if ending and output.suffix != ending:
+        raise UsageError(
+            f'The name {output} does not fit: a file of `format="{format}"` must end in {ending}.'
+        )
+    for taken in (output, sidecar_of(output)):
+        if taken.exists():
+            raise UsageError(
+                f"{taken} exists already and is not overwritten. Remove it, or choose another name."
+            )
+    return output
 
 
 def sidecar_of(output: Path) -> Path:
@@ -59,23 +79,17 @@ def sidecar_of(output: Path) -> Path:
 def export(run: RunFolder, saved: Checkpoint, format: str, output: Path) -> Exported:
     """Write one checkpoint's network, load it again and compare it with the run's own; only then it appears.
 
-    Args:
-        run: of either kind.
-        saved: the checkpoint.
-        format: one of `FORMATS`.
-        output: must not exist.
-
     Raises:
-        UsageError: `output` exists or has the wrong suffix.
+        UsageError: see `target`.
         RunError: it cannot be written, or its outputs differ from the run's.
         RnntkError: a package for the format is not installed.
     """
-    refuse(output, format)
+    target(run, format, output)
     net = network.of_run(run, saved)
     write, run_written = _backend(format, net)
     inputs = net.probe()
     expected = net.answers(inputs)
-    with disk_errors(output, advice="Choose another place with `output`.", error=RunError):
+    with disk_errors(output, advice="Choose another place.", error=RunError):
         output.parent.mkdir(parents=True, exist_ok=True)
         with scratch(output.parent) as aside:
             written = aside / output.name
@@ -88,28 +102,6 @@ def export(run: RunFolder, saved: Checkpoint, format: str, output: Path) -> Expo
             rename(sidecar_of(written), sidecar_of(output))
             rename(written, output)
     return Exported(output, sidecar_of(output), saved.progress.step, difference)
-
-
-def check_format(format: str) -> None:
-    """Raise `UsageError` for an unknown format."""
-    if format not in FORMATS:
-        raise UsageError(
-            f"`format` must be one of {', '.join(FORMATS)}, got {format!r}.{did_you_mean(format, FORMATS)}"
-        )
-
-
-def refuse(output: Path, format: str) -> None:
-    """Raise `UsageError` if an export of this format may not be written to `output`."""
-    ending = FORMATS[format]
-    if ending and output.suffix != ending:
-        raise UsageError(
-            f"`output` is {output}, but a file of `format` {format} must end in {ending}."
-        )
-    for path in (output, sidecar_of(output)):
-        if path.exists():
-            raise UsageError(
-                f"{path} exists already and is not overwritten. Remove it, or choose another name with `output`."
-            )
 
 
 def compare(expected: Arrays, found: Arrays, output: Path) -> float:
@@ -143,7 +135,7 @@ def _backend(format: str, net: PlainNetwork) -> tuple[Write, Run]:
             from rnntk.exchange import onnx_graph
         except ImportError as error:
             raise RnntkError(
-                f"`format` onnx needs the packages onnx and onnxruntime ({error}). "
+                f'`format="onnx"` needs the packages onnx and onnxruntime ({error}). '
                 "Install them with: pip install 'rnntk[onnx]'"
             ) from error
         return onnx_graph.write, onnx_graph.run
@@ -193,7 +185,7 @@ def _describe(
         description["symbols"] = list(vocabulary.symbols)
         description["unknown_symbol"] = vocabulary.unknown_symbol
         for key in ("preprocessor", "preprocessor_version"):
-            description[key] = run.record["corpus"][key]
+            description[key] = run.record["corpus"].get(key)
     else:
         description["rows"] = "an image's rows from top to bottom, pixels from 0 to 1"
     return description

@@ -45,7 +45,6 @@ class _Graph:
 
 
 def write(net: PlainNetwork, path: Path) -> None:
-    """Write an ONNX file with `net`'s inputs and outputs."""
     graph = _Graph()
     graph.constant("axis_0", np.array([0], np.int64))
     graph.constant("axis_1", np.array([1], np.int64))
@@ -72,7 +71,6 @@ def write(net: PlainNetwork, path: Path) -> None:
 
 
 def run(path: Path, inputs: Arrays) -> dict[str, NDArray[Any]]:
-    """Run an ONNX file in ONNX Runtime on the CPU."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(

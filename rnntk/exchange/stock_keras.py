@@ -19,14 +19,29 @@ from rnntk.storage import folder
 _LAYERS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "rnn": keras.layers.SimpleRNN}
 
 
+WITH_STATES = "with_states"  # the layer of a `.keras` character model that takes and gives states
+
+
 def build(net: PlainNetwork) -> keras.Model:
     """A functional model of Keras' own layers with the network's weights.
 
-    A character model takes `ids` `(B, T)` int32 and the states `rnn_<i>_h` (and `rnn_<i>_c`) `(B, H)`, and returns
-    `logits` `(B, T, V)` and the `new_` states. A row classifier takes `rows` `(B, T, F)` and returns `logits`
-    `(B, classes)`.
+    It takes one array and gives one, so that `compile` and `fit` need no names: `ids` `(B, T)` int32 to logits
+    `(B, T, V)` for a character model, from a zero state; `rows` `(B, T, F)` to logits `(B, classes)` for a classifier.
     """
-    return _character_model(net) if net.kind == folder.CHAR_RNN else _classifier(net)
+    if net.kind != folder.CHAR_RNN:
+        return _classifier(net)
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    zero = keras.ops.zeros_like(ids[:, :1], dtype="float32")
+    states = {name: keras.ops.repeat(zero, net.units, axis=1) for name in net.all_states}
+    logits = _with_states(net)({"ids": ids, **states})["logits"]
+    return keras.Model(ids, logits, name="char_rnn")
+
+
+def _answers(model: keras.Model, inputs: Arrays) -> dict[str, tf.Tensor]:
+    """A model's outputs by name, as `PlainNetwork.answers` gives them."""
+    if "rows" in inputs:
+        return {"logits": model(inputs["rows"])}
+    return model.get_layer(WITH_STATES)(dict(inputs))
 
 
 def _recurrent(net: PlainNetwork, name: str, **arguments: Any) -> keras.layers.Layer:
@@ -41,7 +56,8 @@ def _of(
     return [net.weights[f"{layer}/{part}"] for part in parts]
 
 
-def _character_model(net: PlainNetwork) -> keras.Model:
+def _with_states(net: PlainNetwork) -> keras.Model:
+    """Of `ids` and the states `rnn_<i>_h` (and `rnn_<i>_c`) `(B, H)`: `logits` and the `new_` states."""
     ids = keras.Input((None,), dtype="int32", name="ids")
     inputs: dict[str, Any] = {"ids": ids}
     outputs: dict[str, Any] = {}
@@ -59,7 +75,7 @@ def _character_model(net: PlainNetwork) -> keras.Model:
         inputs |= dict(zip(names, states, strict=True))
         outputs |= {after(name): state for name, state in zip(names, new, strict=True)}
     logits = keras.layers.Dense(net.outputs, name="output")(x)
-    model = keras.Model(inputs, {"logits": logits, **outputs}, name="char_rnn")
+    model = keras.Model(inputs, {"logits": logits, **outputs}, name=WITH_STATES)
     model.get_layer("embedding").set_weights([table])
     for i in range(net.layers):
         model.get_layer(f"rnn_{i}").set_weights(_of(net, f"rnn_{i}"))
@@ -86,7 +102,7 @@ def _classifier(net: PlainNetwork) -> keras.Model:
             x = pair(x)
             layers |= {f"forward_{i}": pair.forward_layer, f"backward_{i}": pair.backward_layer}
     logits = keras.layers.Dense(net.outputs, name="output")(x)
-    model = keras.Model({"rows": rows}, {"logits": logits}, name="row_classifier")
+    model = keras.Model(rows, logits, name="row_classifier")
     for name, layer in layers.items():
         layer.set_weights(_of(net, name))
     model.get_layer("output").set_weights(_of(net, "output", ("kernel", "bias")))
@@ -94,14 +110,12 @@ def _classifier(net: PlainNetwork) -> keras.Model:
 
 
 def write_keras(net: PlainNetwork, path: Path) -> None:
-    """Write a `.keras` file."""
     build(net).save(path)
 
 
 def run_keras(path: Path, inputs: Arrays) -> dict[str, NDArray[Any]]:
-    """Load a `.keras` file without rnntk's classes, and call it."""
-    model = keras.models.load_model(path)
-    return {name: np.asarray(value) for name, value in model(dict(inputs)).items()}
+    answers = _answers(keras.models.load_model(path), inputs)
+    return {name: np.asarray(value) for name, value in answers.items()}
 
 
 def write_savedmodel(net: PlainNetwork, path: Path) -> None:
@@ -116,7 +130,7 @@ def write_savedmodel(net: PlainNetwork, path: Path) -> None:
 
     @tf.function(autograph=False)
     def serve(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        return model(inputs)
+        return _answers(model, inputs)
 
     signature = serve.get_concrete_function(**specs)
     # TensorFlow refuses paths that are not UTF-8.
@@ -126,7 +140,6 @@ def write_savedmodel(net: PlainNetwork, path: Path) -> None:
 
 
 def run_savedmodel(path: Path, inputs: Arrays) -> dict[str, NDArray[Any]]:
-    """Load a SavedModel and call its signature."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(path, f"{folder}/model")
         loaded = tf.saved_model.load(f"{folder}/model")

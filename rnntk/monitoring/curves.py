@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -65,20 +65,20 @@ class Curve:
     smooth: Line  # its running mean
     validation: Line  # on the validation data; may be empty
     skipped: int  # lines of the metrics that could not be read
+    title: str = "loss (nats)"  # of the y axis
+    x: str = "steps"  # or `time`
 
 
 def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None = None) -> Curve:
-    """A run's curve of one quantity.
+    """A run's curve of one quantity; the run may be in training.
 
     Args:
-        run: the run folder; it may be in training.
+        run: the run folder.
         y: a name in `QUANTITIES`, or any number in the metrics.
         x: `steps` or `time`.
         smooth: window of the running mean in steps, 1 for none; by default a fiftieth of the run.
 
-    Raises:
-        UsageError: the run has no such number; the message lists those it has.
-        RunError: its metrics cannot be read or are empty.
+    Raises `UsageError`, which lists what the run has, if it has no such number; `RunError` if it has no metrics.
     """
     quantity = QUANTITIES.get(y, _Quantity(y, y))
     held_out = f"val_{quantity.column}"
@@ -94,12 +94,8 @@ def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None =
             f"{run.path} has no {y}. It has {', '.join(sorted(set(known)))}.{did_you_mean(y, known)}"
         )
     window = max(1, len(raw) // 50) if smooth is None else smooth
-    return Curve(run.name, raw, Line(raw.x, running_mean(raw.y, window)), validation, found.skipped)
-
-
-def title(y: str) -> str:
-    """The title of the y axis."""
-    return QUANTITIES[y].title if y in QUANTITIES else y
+    smooth_line = Line(raw.x, running_mean(raw.y, window))
+    return Curve(run.name, raw, smooth_line, validation, found.skipped, quantity.title, x)
 
 
 def _line(found: metrics.MetricColumns, column: str, quantity: _Quantity, x: str) -> Line:
@@ -129,9 +125,14 @@ def running_mean(values: np.ndarray, window: int) -> np.ndarray:
     return middle + (sums[index + after + 1] - sums[index - before]) / (before + after + 1)
 
 
-def time_unit(seconds: float) -> tuple[float, str]:
-    """A readable unit for this time: its seconds and its name."""
-    for size, name in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
-        if seconds >= 2 * size:
-            return size, name
-    return 1.0, "seconds"
+def x_unit(drawn: Sequence[Curve]) -> tuple[float, str]:
+    """A readable unit of the x axis: its size (in seconds, where that is time) and its name."""
+    if drawn[0].x == "steps":
+        return 1.0, "steps"
+    last = max(
+        (line.x[-1] for c in drawn for line in (c.raw, c.validation) if len(line)), default=0
+    )
+    units = {"days": 86400.0, "hours": 3600.0, "minutes": 60.0}
+    return next(
+        ((size, name) for name, size in units.items() if last >= 2 * size), (1.0, "seconds")
+    )

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rnntk import display
 from rnntk.errors import DataError, RnntkError, UsageError
@@ -25,13 +25,13 @@ MISSING = (
 )
 # Okabe and Ito's palette, suited to colour-blind readers.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-HANGUL_FONTS = {
+HANGUL_FONTS = (
     "Noto Sans CJK KR",
     "NanumGothic",
     "Malgun Gothic",
     "Apple SD Gothic Neo",
     "Baekmuk Gulim",
-}
+)
 POINTS = 1600  # more than a picture is wide, so thinning is invisible
 
 
@@ -45,28 +45,40 @@ def check_path(path: Path) -> None:
         )
 
 
-def draw(
-    path: Path, drawn: Sequence[Curve], *, y: str = "loss", x: str = "steps", log: bool = False
-) -> None:
+def draw(path: Path, drawn: Sequence[Curve], *, log: bool = False) -> None:
     """Write a picture of curves (see `figure`) in the format of the path's suffix; an older file is replaced.
 
-    Raises:
-        UsageError, RnntkError: see `check_path`, `figure`.
-        DataError: the file cannot be written.
+    Raises `DataError` if the file cannot be written; else see `check_path`, `figure`.
     """
     check_path(path)
-    with _style():
-        data = _rendered(figure(drawn, y=y, x=x, log=log), path.suffix.lower()[1:])
+    data = _rendered(figure(drawn, log=log), path.suffix.lower()[1:])
     write_bytes(path, data, advice="Choose another place with `output`.", error=DataError)
 
 
 def svg(drawn: Sequence[Curve]) -> str:
     """Loss curves as an SVG element, for a page."""
-    with _style():
-        text = _rendered(figure(drawn), "svg").decode()
+    text = _rendered(figure(drawn), "svg").decode()
     return text[text.index("<svg") :]
 
 
+@contextmanager
+def _style() -> Iterator[None]:
+    """Fonts for names in Hangul, and a fixed salt for reproducible SVG. Raises `RnntkError` without Matplotlib."""
+    display.check_backend()
+    try:
+        from matplotlib import font_manager, rc_context
+    except ImportError as error:
+        raise RnntkError(MISSING) from error
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    fonts = ["DejaVu Sans", *(name for name in HANGUL_FONTS if name in installed)]
+    style = {"svg.hashsalt": "rnntk", "font.size": 10, "font.family": fonts}
+    with rc_context(style), warnings.catch_warnings():
+        # Without a font for Hangul, names show boxes.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
+
+
+@_style()
 def _rendered(made: Figure, form: str) -> bytes:
     """The picture's bytes, without a date, so that the same curves give the same bytes."""
     buffer = io.BytesIO()
@@ -74,52 +86,14 @@ def _rendered(made: Figure, form: str) -> bytes:
     return buffer.getvalue()
 
 
-@contextmanager
-def _importing() -> Iterator[None]:
-    """Raise `RnntkError` if Matplotlib, imported in the block, is missing."""
-    display.check_backend()
-    try:
-        yield
-    except ImportError as error:
-        raise RnntkError(MISSING) from error
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    """Fonts for names in Hangul, and a fixed salt for reproducible SVG."""
-    with _importing():
-        from matplotlib import font_manager, rc_context
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    style = {
-        "svg.hashsalt": "rnntk",
-        "font.size": 10,
-        "font.family": ["DejaVu Sans", *(name for name in HANGUL_FONTS if name in installed)],
-    }
-    with rc_context(style), warnings.catch_warnings():
-        # Without a font for Hangul, names show boxes.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        yield
-
-
-def figure(
-    drawn: Sequence[Curve], *, y: str = "loss", x: str = "steps", log: bool = False
-) -> Figure:
+@_style()
+def figure(drawn: Sequence[Curve], *, log: bool = False) -> Figure:
     """A figure of curves: training pale at every step and bold as a running mean, validation with dots.
 
-    Args:
-        drawn: one or several runs.
-        y: the quantity, for the title of the axis.
-        x: `steps` or `time`.
-        log: whether y is on a logarithmic scale.
-
-    Raises:
-        RnntkError: Matplotlib is missing.
+    All are of one quantity; `log` makes its axis logarithmic. Raises `RnntkError` without Matplotlib.
     """
-    with _importing():
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    ends = [line.x[-1] for curve in drawn for line in (curve.raw, curve.validation) if len(line)]
-    unit, unit_name = curves.time_unit(max(ends, default=0)) if x == "time" else (1.0, "steps")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
     class Shown(Figure):
         """Shows itself in a notebook, where figures made without pyplot do not."""
@@ -131,32 +105,31 @@ def figure(
     FigureCanvasAgg(made)
     axes = made.add_subplot()
     alone = len(drawn) == 1
+    unit, unit_name = curves.x_unit(drawn)
+
+    def plot(line: Line, **style: Any) -> None:
+        if len(line):
+            thin = line.thinned(POINTS)
+            axes.plot(thin.x / unit, thin.y, **style)
+
     for i, curve in enumerate(drawn):
         colour = COLOURS[i % len(COLOURS)]
-        other = COLOURS[1] if alone else colour
         # The name is last: Matplotlib leaves labels with a leading underscore out of the legend.
         name = printable(curve.name).replace("$", r"\$")  # two dollars would be mathematics
         of_run = "" if alone else f", {name}"
-
-        def points(line: Line) -> tuple[list[float], list[float]]:
-            thin = line.thinned(POINTS)
-            return (thin.x / unit).tolist(), thin.y.tolist()
-
-        if len(curve.raw):
-            axes.plot(*points(curve.raw), color=colour, alpha=0.25, linewidth=0.6)
-            axes.plot(*points(curve.smooth), color=colour, linewidth=1.6, label=f"train{of_run}")
-        if len(curve.validation):
-            axes.plot(
-                *points(curve.validation),
-                color=other,
-                linewidth=1.2,
-                linestyle="--",
-                marker="o" if len(curve.validation) <= 60 else None,
-                markersize=3.5,
-                label=f"validation{of_run}",
-            )
-    axes.set_xlabel("steps" if x == "steps" else f"training time ({unit_name})")
-    axes.set_ylabel(curves.title(y))
+        plot(curve.raw, color=colour, alpha=0.25, linewidth=0.6)
+        plot(curve.smooth, color=colour, linewidth=1.6, label=f"train{of_run}")
+        plot(
+            curve.validation,
+            color=COLOURS[1] if alone else colour,
+            linewidth=1.2,
+            linestyle="--",
+            marker="o" if len(curve.validation) <= 60 else None,
+            markersize=3.5,
+            label=f"validation{of_run}",
+        )
+    axes.set_xlabel("steps" if unit_name == "steps" else f"training time ({unit_name})")
+    axes.set_ylabel(drawn[0].title)
     if log:
         axes.set_yscale("log")
     if alone:

@@ -22,7 +22,6 @@ class Traces:
         self._recent: Recent[tuple[int, bytes], Trace] = Recent(2 * limits.TRACE_BYTES, size)
 
     def get(self, model: LanguageModel, text: str) -> Trace:
-        """The trace of a text; errors as of `reading.trace`."""
         key = (model.step, hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
         return self._recent.get(key) or self._recent.put(key, reading.trace(model, text))
 
@@ -30,10 +29,7 @@ class Traces:
 def ranking(found: Trace, quantity: str | None = None) -> dict[str, Any]:
     """Units of all layers that best follow the visible features of the text, for the page.
 
-    `quantity` is by default the first of `QUANTITIES`.
-
-    Raises:
-        UsageError: there is no such quantity.
+    `quantity` is by default the first of `QUANTITIES`; another one raises `UsageError`.
     """
     known = QUANTITIES[found.model.decoder.cell]
     quantity = quantity or next(iter(known))
@@ -56,8 +52,7 @@ def ranking(found: Trace, quantity: str | None = None) -> dict[str, Any]:
 def unit(found: Trace, layer: int, index: int, quantity: str) -> dict[str, Any]:
     """Values of one unit, and the features it follows, for the page.
 
-    Raises:
-        UsageError: there is no such layer, unit or quantity.
+    Raises `UsageError` if there is no such layer, unit or quantity.
     """
     H = found.hidden.shape[2]
     if not 0 <= index < H:

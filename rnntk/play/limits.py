@@ -16,7 +16,10 @@ JOBS = 16
 """Texts being read at once, or waiting for it."""
 
 SECONDS = 30.0
-"""How long a client may take to send a request, or to take what it has asked for."""
+"""How long a client may take to send a request, its headers and its body, or to take what it has asked for."""
+
+CONNECTIONS = 500
+"""Connections at once; more are answered that the server is busy."""
 
 TRACE_BYTES = 1 << 26
 """Memory for the activations of one text."""

@@ -23,14 +23,12 @@ class Recent(Generic[K, V]):
         self._kept: OrderedDict[K, V] = OrderedDict()
 
     def get(self, key: K) -> V | None:
-        """The value of a key, if it is in the cache."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
             return self._kept.get(key)
 
     def put(self, key: K, value: V) -> V:
-        """Add a value, and return it."""
         with self._lock:
             self._kept[key] = value
             while len(self._kept) > 1 and sum(map(self._size, self._kept.values())) > self._limit:
@@ -52,8 +50,7 @@ class Models:
     def get(self, step: int | None = None) -> LanguageModel:
         """The model at a step; the one the page was opened with for None.
 
-        Raises:
-            RunError: there is no such checkpoint, or it is damaged.
+        Raises `RunError` if there is no such checkpoint, or it is damaged.
         """
         found = self.loaded(step)
         if found is None:
@@ -72,7 +69,6 @@ class Models:
         return sorted({*checkpoint.steps(self.run.checkpoints), self._default.step})
 
     def describe(self) -> dict[str, Any]:
-        """Facts of the run for the page."""
         record, model = self.run.record, self._default
         return {
             "name": self.run.name,

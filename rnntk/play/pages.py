@@ -23,7 +23,6 @@ _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) )", re.MUL
 
 
 def read(name: str) -> bytes:
-    """One of the files."""
     return (FOLDER / name).read_bytes()
 
 

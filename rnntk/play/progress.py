@@ -12,6 +12,7 @@ from rnntk.play import limits
 from rnntk.play.models import Models
 from rnntk.storage.folder import RunFolder
 from rnntk.storage.metrics import Follower
+from rnntk.stored import is_number
 
 _POINTS = 400
 _LIVE_SECONDS = 30.0
@@ -30,9 +31,8 @@ class LossCurve:
     def look(self) -> dict[str, Any]:
         """The curve now, for the page.
 
-        Returns:
-            `loss` and `val_loss`: lists of `[step, nats]`, thinned to a few hundred means; `step` and `seconds` of the
-            last line; `live`: whether it was written a moment ago.
+        `loss` and `val_loss` are lists of `[step, nats]`, thinned to a few hundred means; `step` and `seconds` those of
+        the last line; `live` says whether it was written a moment ago.
         """
         with self._lock:
             self._read()
@@ -59,10 +59,10 @@ class LossCurve:
         step = self._step = int(row["step"])
         for name, series in self._losses.items():
             value = row.get(name)
-            if isinstance(value, (int, float)) and math.isfinite(value):
+            if is_number(value):
                 series.append((step, float(value)))
-        if isinstance(row.get("seconds"), (int, float)):
-            self._seconds = float(row["seconds"])
+        if is_number(seconds := row.get("seconds")):
+            self._seconds = float(seconds)
 
     def _live(self) -> bool:
         try:
@@ -94,11 +94,7 @@ class CheckpointSamples:
         return sorted({*self._models.steps(), *self._kept})
 
     def get(self, step: int) -> dict[str, Any]:
-        """The sample of one checkpoint, for the page.
-
-        Raises:
-            RunError: there is no such checkpoint.
-        """
+        """The sample of one checkpoint, for the page. Raises `RunError` if there is no such checkpoint."""
         with self._lock:  # one at a time: there is no hurry
             if step not in self._kept:
                 if step not in self._models.steps():

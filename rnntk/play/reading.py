@@ -45,7 +45,6 @@ class Text(EncodedText):
     counts: NDArray[np.intp]
 
     def to_json(self) -> dict[str, Any]:
-        """The text for the page."""
         return {
             "text": _SURROGATE.sub("\ufffd", self.text),
             "symbols": _SURROGATE.sub("\ufffd", self.symbols),
@@ -57,9 +56,7 @@ class Text(EncodedText):
 def encode(model: LanguageModel, text: str) -> Text:
     """Encode a text; characters that the model does not know are left out.
 
-    Raises:
-        UsageError: it is longer than `limits.TEXT`.
-        DataError: fewer than two symbols are left.
+    Raises `UsageError` if it is longer than `limits.TEXT`, `DataError` if fewer than two symbols are left.
     """
     if len(text) > limits.TEXT:
         raise UsageError(
@@ -87,16 +84,12 @@ def excerpt(model: LanguageModel, text: str) -> str:
 
 
 def read(model: LanguageModel, text: str) -> dict[str, Any]:
-    """Surprisal of every symbol of a text, and the likeliest symbols in its place, for the page.
+    """Surprisal of every symbol of a text, and the likeliest symbols in its place, for the page; errors as of `encode`.
 
     Returns:
         `bits`: of each symbol, None for the first, which is given. `expected`: for each of the T places and the
         one after the text, the likeliest symbols' ids; `chances`: their probabilities. `total_bits`,
         `bits_per_character` and `bits_per_symbol`, as `rnntk eval` counts them.
-
-    Raises:
-        UsageError: it is too long.
-        DataError: too little of it is known.
     """
     encoded = encode(model, text)
     T = len(encoded.symbols)
@@ -143,12 +136,9 @@ class Trace:
     cells: NDArray[np.float32]
 
     def values(self, layer: int, quantity: str) -> NDArray[np.float32]:
-        """A quantity (of `QUANTITIES`) of all units of one layer, `(T, H)`.
+        """A quantity (of `QUANTITIES`) of all units of one layer, `(T, H)`; `UsageError` if there is no such one.
 
         The gates are computed from the trace, all symbols in one product; the decoder keeps none of them.
-
-        Raises:
-            UsageError: there is no such layer or quantity.
         """
         cell = self.model.decoder.cell
         if not 0 <= layer < len(self.hidden):
@@ -180,11 +170,9 @@ def _most_symbols(decoder: Decoder) -> int:
 
 
 def trace(model: LanguageModel, text: str) -> Trace:
-    """Read a text from a zero state and record every unit's value after every symbol.
+    """Read a text from a zero state and record every unit's value after every symbol; errors as of `encode`.
 
-    Raises:
-        UsageError: it is too long for the memory allowed.
-        DataError: too little of it is known.
+    Raises `UsageError` too if the trace does not fit `limits.TRACE_BYTES`.
     """
     decoder = model.decoder
     encoded = encode(model, text)
@@ -201,7 +189,7 @@ def trace(model: LanguageModel, text: str) -> Trace:
     cells = np.empty((L if kinds == 2 else 0, T, H), np.float32)
     one = np.zeros(1, np.intp)
     for t, one[0] in enumerate(encoded.ids):
-        decoder.step(one, states)
+        states.step(one)
         for layer in range(L):
             hidden[layer, t] = arrays[kinds * layer][0]
             if kinds == 2:

@@ -26,13 +26,9 @@ def report(models: Models, text: str, *, evaluation: dict[str, Any] | None = Non
 
     Args:
         models: the run's.
-        text: the text to show.
+        text: the text to show; errors as of `reading.encode`.
         evaluation: figures of a text of any length, of which the page shows the beginning: `of` (its name),
             `characters`, `bits_per_character` (pairs of a name and a value) and `own`, the name of this model.
-
-    Raises:
-        UsageError: the text is too long.
-        DataError: too little of it is known to the model.
     """
     model = models.get()
     if evaluation is not None:

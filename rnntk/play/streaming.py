@@ -15,7 +15,7 @@ import numpy as np
 
 from rnntk.config import SampleConfig
 from rnntk.decoding.generate import Piece
-from rnntk.decoding.language_model import LanguageModel, Prompt
+from rnntk.decoding.language_model import EncodedText, LanguageModel
 
 _SLICE_SECONDS = 0.002
 # Between slices the thread sleeps: merely letting the interpreter go, it would most often have it back before
@@ -26,7 +26,7 @@ _WAITING = 2048  # pieces that may wait for a client
 
 
 def pieces(
-    model: LanguageModel, prompt: Prompt, config: SampleConfig, seed: int
+    model: LanguageModel, prompt: EncodedText, config: SampleConfig, seed: int
 ) -> Iterator[Piece | None]:
     """Generate a text; None stands for a slice of the prompt, which takes as long to read as to generate."""
     states = model.decoder.initial_states(1)
@@ -39,9 +39,7 @@ def pieces(
 class Stream:
     """A text being generated, read in the event loop that made it.
 
-    Attributes:
-        fresh: it has had no turn yet.
-        error: the exception that ended the text early, if any.
+    `fresh` says that it has had no turn yet; `error` is the exception that ended it early, if any.
     """
 
     def __init__(self, source: Iterator[Piece | None], scheduler: Scheduler) -> None:
@@ -66,7 +64,6 @@ class Stream:
         return taken
 
     def close(self) -> None:
-        """Free the text's place."""
         self._scheduler.remove(self)
 
     @property
@@ -128,18 +125,15 @@ class Scheduler:
             return stream
 
     def remove(self, stream: Stream) -> None:
-        """Forget a text."""
         with self._change:
             if stream in self._streams:
                 self._streams.remove(stream)
 
     def wake(self) -> None:
-        """Look again: a text has room."""
         with self._change:
             self._change.notify()
 
     def close(self) -> None:
-        """End the thread."""
         with self._change:
             self._closed = True
             self._change.notify()

@@ -43,7 +43,6 @@ class Feature:
 
     @property
     def binary(self) -> bool:
-        """Whether it is yes or no."""
         return bool(np.isin(self.values, (0, 1)).all())
 
     @property

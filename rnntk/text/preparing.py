@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from rnntk import stored
 from rnntk.config import TextConfig
-from rnntk.corpora.encoding import EncodingReport, detect, iter_text, undecoded
+from rnntk.corpora.encoding import EncodingReport, detect, iter_text
 from rnntk.errors import DataError, EmptyError, UsageError
 from rnntk.text import facts as known
 from rnntk.text.counting import SymbolWriter
@@ -24,6 +25,7 @@ from rnntk.text.preprocessors import Preprocessor
 from rnntk.text.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
+FILES = ("ids.bin", "vocabulary.json", "meta.json")  # of a prepared corpus; index.bin may be there
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.raw and self.config.errors != "strict":
             raise UsageError(
-                f"`errors` {self.config.errors} is for bytes that do not decode, but `preprocessor`"
+                f'`errors="{self.config.errors}"` is for bytes that do not decode, but `preprocessor`'
                 f" {self.preprocessor.name} decodes nothing. Leave it out."
             )
 
@@ -78,9 +80,9 @@ def examine(
         DataError: a file cannot be read, or all are empty.
     """
     encoding = recipe.config.encoding
-    if recipe.raw and encoding is not None and stated_by == "--encoding":
+    if recipe.raw and encoding is not None and stated_by == "the user":
         raise UsageError(
-            f"`encoding` {encoding} says how to decode the text, but `preprocessor`"
+            f'`encoding="{encoding}"` says how to decode the text, but `preprocessor`'
             f" {recipe.preprocessor.name} takes its bytes as they are. Leave one of them out."
         )
     try:
@@ -92,17 +94,15 @@ def examine(
     for i, (entry, size) in enumerate(zip(inputs, sizes, strict=True)):
         shifted = _shifted(progress, sum(sizes[:i]), 2 * sum(sizes))
         try:
-            if recipe.raw:
-                report = undecoded(entry.path, name=entry.name, progress=shifted)
-            else:
-                report = detect(
-                    entry.path,
-                    encoding=encoding,
-                    stated_by=stated_by,
-                    errors=recipe.config.errors,
-                    name=entry.name,
-                    progress=shifted,
-                )
+            report = detect(
+                entry.path,
+                raw=recipe.raw,
+                encoding=encoding,
+                stated_by=stated_by,
+                errors=recipe.config.errors,
+                name=entry.name,
+                progress=shifted,
+            )
             sources.append(Source(entry, report, size))
         except EmptyError as error:
             empty.append(error)
@@ -170,7 +170,7 @@ def write(
     if not counts:
         raise DataError(
             f"Nothing is left of the text after the preprocessor {recipe.preprocessor.name!r}."
-            " Choose another with --preprocessor."
+            " Choose another `preprocessor`."
         )
     merged: dict[str, int] = {}  # the counts with rare symbols counted as the unknown symbol
     for symbol, count in counts.items():
@@ -198,6 +198,8 @@ def write(
         "facts": _facts(sources, recipe, writer.characters(), counts, merged, vocabulary),
     }
     (folder / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", "utf-8")
+    manifest = stored.file_sums(sorted(folder.iterdir()))
+    (folder / stored.MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
 
 
 def refuse_unknown_alone(vocabulary: Vocabulary, recipe: Recipe) -> None:
@@ -265,12 +267,12 @@ def _warnings(
             f"{escaped:,} bytes are not UTF-8. They are symbols like all others, and U+FFFD where text is shown."
         )
     if facts["replaced"]:
-        yield f"{facts['replaced']:,} times bytes did not decode and became U+FFFD (--errors replace)."
+        yield f"{facts['replaced']:,} times bytes did not decode and became U+FFFD."
     conjoining = sum(e["count"] for e in facts["unusual"] if e["kind"] == known.CONJOINING)
     if conjoining and not recipe.config.normalize:
         yield (
             f"The text has {conjoining:,} conjoining jamo (Hangul in NFD), which stay as they are;"
-            " --normalize makes syllables of them."
+            " `normalize=True` makes syllables of them."
         )
     changed = facts["changed"]
     if changed["count"]:

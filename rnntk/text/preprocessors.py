@@ -1,7 +1,7 @@
 """How text becomes a string of symbols, and back.
 
 A preprocessor is any object with the members of `Preprocessor`. Another package adds its own by the entry-point group
-`rnntk.preprocessors`; its name there is the value of `--preprocessor`.
+`rnntk.preprocessors`; its name there is the value of the setting `preprocessor`.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def get(name: str) -> Preprocessor:
     known = installed()
     if name not in known:
         raise UsageError(
-            f"There is no preprocessor {name!r} (--preprocessor).{did_you_mean(name, known)}"
+            f"`preprocessor` {name!r} is not installed.{did_you_mean(name, known)}"
             f" Installed: {', '.join(sorted(known))}."
         )
     entry = known[name]
@@ -115,11 +115,11 @@ def get(name: str) -> Preprocessor:
         raise UsageError(
             f"The preprocessor {name!r} ({entry.value}) does not load:"
             f" {type(error).__name__}: {error}."
-            " Mend or uninstall the package that brings it, or choose another with --preprocessor."
+            " Mend or uninstall the package that brings it, or choose another `preprocessor`."
         ) from error
     if not isinstance(preprocessor, Preprocessor):
         raise UsageError(
             f"The preprocessor {name!r} ({entry.value}) lacks some of name, version, encode, decode"
-            " and decoder. Mend the package that brings it, or choose another with --preprocessor."
+            " and decoder. Mend the package that brings it, or choose another `preprocessor`."
         )
     return preprocessor

@@ -16,11 +16,10 @@ from rnntk.models.char_rnn import CharRNN
 from rnntk.storage import folder
 from rnntk.storage.checkpoint import Progress
 from rnntk.text.corpus import Corpus
-from rnntk.training import optimizers, schedule
-from rnntk.training.batches import Batches
+from rnntk.training import memory, optimizers, schedule
+from rnntk.training.batches import Batches, Split
 from rnntk.training.job import ALONE, Job
 from rnntk.training.optimizers import Rate
-from rnntk.training.split import Split
 from rnntk.training.step import EvalStep, step_seed
 
 log = logging.getLogger(__name__)
@@ -31,11 +30,8 @@ VALIDATION_PIECE = 1000
 class CharTask:
     """A character model on the `split` of a text; recurrent states are carried within an epoch.
 
-    TensorFlow must be set up (`device.ready`).
-
-    Raises:
-        DataError: the training part is shorter than one batch.
-        UsageError: the job has more replicas than there are batch rows.
+    TensorFlow must be set up (`device.ready`). Raises `DataError` if the training part is shorter than one batch,
+    `UsageError` if the job has more replicas than there are batch rows.
     """
 
     kind = folder.CHAR_RNN
@@ -48,6 +44,9 @@ class CharTask:
         ids = corpus.prepared.ids
         self._batches = Batches(ids[: split.train], config.batch_size, config.seq_length)
         fast.check_precision(config.precision)
+        V, T = len(self.vocabulary), config.seq_length
+        if not tf.config.list_logical_devices("GPU"):
+            memory.check(config, config.embedding, V, config.batch_size // job.workers, T)
         with job.scope():
             self.model = CharRNN(
                 vocabulary_size=len(self.vocabulary),
@@ -78,12 +77,10 @@ class CharTask:
         self._ahead: dict[int, tuple[Any, Any]] = {}  # the next batch, by its number
 
     def model_record(self) -> dict[str, Any]:
-        """Record of the network in `run.json`."""
         parameters = int(self.model.count_params())
         return {**self.config.part(ModelConfig), "parameters": parameters}
 
     def begin_epoch(self, epoch: int) -> None:
-        """Return to the start of the text, with zero states."""
         self._states = self._step.zero_states(self.config.batch_size)
 
     def step(self, progress: Progress) -> dict[str, float]:
@@ -125,7 +122,6 @@ class CharTask:
         }
 
     def graph(self) -> tf.Graph:
-        """The model's graph, for TensorBoard."""
         ids = tf.TensorSpec([self.config.batch_size, self.config.seq_length], tf.int32)
         return tf.function(lambda x: self.model(x)[0]).get_concrete_function(ids).graph
 
@@ -134,5 +130,4 @@ class CharTask:
         return {f"{i:04d}": array for i, array in enumerate(self._step.gather(self._states))}
 
     def restore(self, states: Mapping[str, np.ndarray]) -> None:
-        """Take the states that `states` gave."""
         self._states = self._step.scatter([states[name] for name in sorted(states)])

@@ -1,4 +1,4 @@
-"""The processes of a distributed job, from `--workers` or `TF_CONFIG`; read without TensorFlow, to fail early."""
+"""The processes of a distributed job, from `workers` and `index` or `TF_CONFIG`; no TensorFlow, to fail early."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ class Cluster:
     index: int
 
     def to_json(self) -> str:
-        """`TF_CONFIG` of this process."""
         task = {"type": "worker", "index": self.index}
         return json.dumps({"cluster": {"worker": list(self.addresses)}, "task": task})
 
@@ -32,39 +31,35 @@ class Cluster:
 def find(workers: str | None, index: int | None) -> Cluster:
     """The cluster described by the user (`workers`: addresses joined by commas; `index`) or by `TF_CONFIG`.
 
-    Raises:
-        UsageError: neither is there, something is malformed, or the two contradict each other.
+    Raises `UsageError` if neither is there, something is malformed, or the two contradict each other.
     """
     stated = os.environ.get(VARIABLE)
     if workers is None:
         if not stated:
             raise UsageError(
-                "--distribute multiworker needs to know the processes that take part. Start one on each machine with "
-                "--workers HOST:PORT,HOST:PORT,... (the same list for all) and --index 0, 1, ... (its own place in "
+                '`distribute="multiworker"` needs to know the processes that take part. Start one on each machine with '
+                "`workers` HOST:PORT,HOST:PORT,... (the same list for all) and `index` 0, 1, ... (its own place in "
                 f"it), or set {VARIABLE} as TensorFlow documents it."
             )
         return from_tf_config(stated)
     if index is None:
         raise UsageError(
-            f"--workers names the processes; --index must say which of them this is: 0 to {workers.count(',')}."
+            f"`workers` names the processes; `index` must say which of them this is: 0 to {workers.count(',')}."
         )
     addresses = tuple(part.strip() for part in workers.split(","))
-    _check(addresses, "--workers", index, "--index")
+    _check(addresses, "`workers`", index, "`index`")
     found = Cluster(addresses, index)
     if stated and from_tf_config(stated) != found:
         raise UsageError(
-            f"--workers and --index contradict {VARIABLE} in the environment ({stated}). Leave them out, or unset it."
+            f"`workers` and `index` contradict {VARIABLE} in the environment ({stated}). Leave them out, or unset it."
         )
     return found
 
 
 def from_tf_config(text: str) -> Cluster:
-    """The cluster of a `TF_CONFIG`; a `chief` comes before the `worker`s.
+    """The cluster of a `TF_CONFIG`; a `chief` comes before the `worker`s. Raises `UsageError` if it is malformed.
 
     Source: https://www.tensorflow.org/guide/distributed_training#setting_up_the_tf_config_environment_variable
-
-    Raises:
-        UsageError: not JSON, incomplete, or another kind of job.
     """
     try:
         config = json.loads(text)

@@ -46,9 +46,8 @@ class WorkerLost(TrainingError):
 def start(settings: DistributeConfig) -> Job:
     """The job of this configuration; waits for all its processes. TensorFlow must not have computed anything yet.
 
-    Raises:
-        UsageError: the cluster is not described, or wrongly.
-        TrainingError: this process cannot listen at its address, or the others do not come.
+    Raises `UsageError` if the cluster is not described, or wrongly; `TrainingError` if this process cannot listen at
+    its address, or the others do not come.
     """
     if settings.distribute == "none":
         return ALONE
@@ -56,7 +55,9 @@ def start(settings: DistributeConfig) -> Job:
     if settings.distribute == "mirrored":
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         if len(devices) == 1:
-            log.info(f"`distribute` mirrored has no effect: {devices[0].name} is the only device.")
+            log.info(
+                f'`distribute="mirrored"` has no effect: {devices[0].name} is the only device.'
+            )
             return ALONE
         return SharedJob(_mirrored(tuple(device.name for device in devices)))
     found = cluster.find(settings.workers, settings.index)
@@ -123,14 +124,10 @@ class SharedJob(Job):
         return SharedStep(self, model, optimizer, batch_size, **clipping)
 
     def rows(self, batch_size: int) -> list[slice]:
-        """Batch rows of each replica of this process, in order.
-
-        Raises:
-            UsageError: a replica would have none.
-        """
+        """Batch rows of each replica of this process, in order. Raises `UsageError` if a replica would have none."""
         if batch_size < self.replicas:
             raise UsageError(
-                f"`batch_size` {batch_size} is less than the {self.replicas} replicas, and each needs a row. Raise it "
+                f"`batch_size={batch_size}` is less than the {self.replicas} replicas, and each needs a row. Raise it "
                 f"to {self.replicas} or more, or use fewer workers."
             )
         ends = list(itertools.accumulate(shard_sizes(batch_size, self.replicas), initial=0))
@@ -177,14 +174,14 @@ class SharedJob(Job):
                 if here != there:
                     raise UsageError(
                         f"The workers do not agree: {name} is {here!r} at worker {index} and {there!r} at worker 0. "
-                        "Start all with the same command but for --index, on the same text."
+                        "Start all with the same settings but for `index`, on the same text."
                     )
         return str(chief["message"])
 
     def watched(self, run: Path) -> AbstractContextManager[None]:
         return self._losses(
-            f"Continue from the last checkpoint with any number of workers: rnntk train --resume {run} --distribute "
-            "multiworker, or without --distribute on one machine. If there is no checkpoint yet, start it anew."
+            f'Continue on one machine with: rnntk train --resume {run} (with `distribute="multiworker"` on several, '
+            "as many as you like). If it has no checkpoint yet, start it anew."
         )
 
     @contextmanager
@@ -211,8 +208,7 @@ class SharedJob(Job):
 class SharedStep(TrainStep):
     """A `TrainStep` of all batch rows, whose rows are shared by a job's replicas; states stay where their rows are.
 
-    Raises:
-        UsageError: there are fewer rows than replicas.
+    Raises `UsageError` if there are fewer rows than replicas.
     """
 
     def __init__(
@@ -227,7 +223,7 @@ class SharedStep(TrainStep):
         # The gradients reach the optimizer added up and clipped; by itself it would add them up once more.
         if not hasattr(optimizer, "_all_reduce_sum_gradients"):
             raise TrainingError(
-                f"--distribute does not work with Keras {keras.__version__}, whose optimizers add gradients up "
+                f"`distribute` does not work with Keras {keras.__version__}, whose optimizers add gradients up "
                 "in a way this rnntk does not know. Install another Keras."
             )
         optimizer._all_reduce_sum_gradients = list
@@ -237,7 +233,6 @@ class SharedStep(TrainStep):
     def __call__(
         self, x: Any, y: Any, states: Sequence[Any], seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, list[Any]]:
-        """Update the model once; see `TrainStep`."""
         loss, norm, wishes, new_states = self._compiled(
             self._per_replica([x[rows] for rows in self._rows]),
             self._per_replica([y[rows] for rows in self._rows]),
@@ -250,7 +245,6 @@ class SharedStep(TrainStep):
         return self._first(loss), self._first(norm), list(new_states)
 
     def put(self, ids: Any) -> Any:
-        """See `TrainStep`; each replica takes its own rows."""
         return ids
 
     def zero_states(self, batch_size: int) -> list[Any]:
@@ -297,6 +291,7 @@ class SharedStep(TrainStep):
         )
         # In one message: a small network's gradients travel as long as the way is, not as they are large.
         context = tf.distribute.get_replica_context()
-        wish = tf.identity(wish)  # an argument is on no device, and what is reduced must be on one
-        loss, wishes, *gradients = context.all_reduce("sum", [loss, wish, *gradients])
+        # Arguments and what `tf.gradients` gives are on no device, and what is reduced must be on one.
+        placed = [tf.identity(tensor) for tensor in (loss, wish, *gradients)]
+        loss, wishes, *gradients = context.all_reduce("sum", placed)
         return loss, self.apply(gradients), wishes, new_states

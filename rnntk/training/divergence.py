@@ -19,11 +19,9 @@ FACTOR = 2.0
 
 
 class Diverged(TrainingError):
-    """Training diverged; the checkpoints are from before.
+    """Training diverged; `good_until` is the last step whose checkpoint can be trusted.
 
-    Attributes:
-        good_until: last step whose checkpoint can be trusted.
-        finite: whether everything is still finite, so that training could continue.
+    `finite` says whether everything is still finite, so that training could continue.
     """
 
     def __init__(self, message: str, good_until: int, *, finite: bool = False) -> None:
@@ -38,14 +36,12 @@ def check_finite(numbers: Mapping[str, float], step: int) -> None:
     Loss and gradient belong to the weights before `step`, a validation to those after it: a checkpoint of non-finite
     weights cannot be trusted.
     """
-    for name in ("loss", "grad_norm", "val_loss"):
-        value = numbers.get(name, 0.0)
-        if not math.isfinite(value):
-            what = {"grad_norm": "gradient's norm", "val_loss": "validation loss"}.get(name, name)
+    titles = {"loss": "loss", "grad_norm": "gradient's norm", "val_loss": "validation loss"}
+    for name, title in titles.items():
+        if not math.isfinite(value := numbers.get(name, 0.0)):
             good_until = step - 1 if name == "val_loss" else step - 2
-            raise Diverged(
-                f"The {what} became {value} at step {step}: training diverged.", good_until
-            )
+            message = f"The {title} became {value} at step {step}: training diverged."
+            raise Diverged(message, good_until)
 
 
 def check_weights(arrays: Mapping[str, np.ndarray], step: int) -> None:
@@ -59,16 +55,9 @@ def check_weights(arrays: Mapping[str, np.ndarray], step: int) -> None:
 
 
 def count_high(progress: Progress, loss: float, uniform_loss: float, most: int) -> None:
-    """Count the steps in a row whose loss is above `FACTOR` times the uniform one, in `progress.high_steps`.
+    """Count in `progress.high_steps` the steps in a row whose loss, in nats, is above `FACTOR` times ln V.
 
-    Args:
-        progress: after the step.
-        loss: of the step, in nats.
-        uniform_loss: ln V nats.
-        most: steps that are too many; 0 disables the check.
-
-    Raises:
-        Diverged: that many steps in a row were above.
+    Raises `Diverged` after `most` such steps in a row; 0 disables the check.
     """
     limit = FACTOR * uniform_loss
     if not most:

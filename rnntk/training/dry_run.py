@@ -25,44 +25,30 @@ HELD_OUT = 2001  # symbols of the held-out text: two pieces, as validation reads
 
 @dataclass(frozen=True)
 class Estimate:
-    """Estimated size and time of a run.
-
-    Attributes:
-        parameters: weights of the network.
-        steps, steps_per_epoch: optimizer steps in all, and per epoch.
-        first_step: seconds to the end of the first step, with TensorFlow's tracing.
-        step_seconds: median seconds per later step.
-        validations, validation_seconds: number of validations, and seconds of one.
-        seconds: of all steps and validations; samples and checkpoints are not counted.
-        memory: peak memory of the process in bytes (not a GPU's); None where the system does not tell.
-    """
+    """Estimated size and time of a run."""
 
     parameters: int
-    steps: int
+    steps: int  # in all
     steps_per_epoch: int
-    first_step: float
-    step_seconds: float
+    first_step: float  # seconds to its end, with TensorFlow's tracing
+    step_seconds: float  # median of the later ones
     validations: int
-    validation_seconds: float
-    seconds: float
-    memory: int | None
+    validation_seconds: float  # of one
+    seconds: float  # of all steps and validations, without samples and checkpoints
+    memory: (
+        int | None
+    )  # peak of the process in bytes, not a GPU's; None where the system does not tell
 
 
 def estimate(
     config: TrainConfig, corpus: Corpus, path: Path, init_from: RunFolder | None = None
 ) -> Estimate:
-    """Train a few steps, with all that goes with them, and measure.
+    """Train a few steps, with all that goes with them, in a temporary folder beside `path`, and measure.
 
     Memory grows neither with the number of steps nor with the text (its ids are memory-mapped), so the peak of a
     few steps, two validations, samples and checkpoints is that of the whole run.
 
-    Args:
-        config, corpus, init_from: as in `character.start`.
-        path: of the run; the steps are done in a temporary folder beside it, so an unwritable place is found now.
-
-    Raises:
-        DataError, RunError, UsageError, TrainingError: as `character.start` would.
-        Interrupted: by a signal; nothing is kept.
+    Errors are those of `character.start`, of which the arguments are.
     """
     if config.distribute != "none":
         raise UsageError("A dry run measures one process alone; leave `distribute` out.")

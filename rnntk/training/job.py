@@ -23,8 +23,7 @@ class Job:
     processes decide the same. One process of a job, the chief, writes the run; the others write nothing.
 
     Attributes:
-        workers: number of processes.
-        index: of this process; 0 is the chief.
+        workers, index: number of processes; this one's, where 0 is the chief.
         replicas: number of devices of all processes that share the batch rows.
     """
 
@@ -70,8 +69,7 @@ class Job:
     def barrier(self, facts: Mapping[str, Any], message: str) -> str:
         """Wait for all processes, and return the chief's message to all.
 
-        Raises:
-            UsageError: two processes differ in `facts` (JSON-able); both sides are named.
+        Raises `UsageError`, which names both sides, if two processes differ in `facts` (JSON-able).
         """
         return message
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from rnntk.decoding.strategies import log_softmax
 from rnntk.errors import DataError, UsageError
-from rnntk.training import scores
 
 COLUMNS, ROWS = 8, 5
 ZOOM = 3
@@ -22,35 +22,26 @@ def check_path(path: Path) -> None:
     known = sorted(s for s, name in Image.EXTENSION.items() if name in Image.SAVE)
     if path.suffix.lower() not in known:
         raise UsageError(
-            f"--plot {path}: {path.suffix or 'no suffix'} is no picture format. Name it, for example, mistakes.png."
+            f"`plot` {path}: {path.suffix or 'no suffix'} is no picture format. Name it, for example, mistakes.png."
         )
     if not path.absolute().parent.is_dir():
-        raise UsageError(f"--plot {path}: there is no folder {path.parent}. Make it first.")
+        raise UsageError(f"`plot` {path}: there is no folder {path.parent}. Make it first.")
 
 
 def draw(path: Path, images: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> int:
     """Draw the worst mistakes, highest loss first; without mistakes, the images the network was least sure of.
 
-    Each caption gives the true and the predicted digit with their probabilities.
+    Each caption gives the true and the predicted digit with their probabilities. `images` is `(N, H, W)` uint8,
+    `labels` `(N,)`, `logits` `(N, classes)`; the suffix of `path` sets the format.
 
-    Args:
-        path: the picture; its suffix sets the format.
-        images: `(N, H, W)` uint8.
-        labels: `(N,)`.
-        logits: `(N, classes)`.
-
-    Returns:
-        Number of mistakes among the images drawn.
-
-    Raises:
-        DataError: the file cannot be written.
+    Returns the number of mistakes drawn. Raises `DataError` if the file cannot be written.
     """
-    probabilities = np.exp(scores.log_softmax(logits))
+    logs = log_softmax(logits)
     named = logits.argmax(axis=1)
     wrong = np.flatnonzero(named != labels)
     candidates = wrong if len(wrong) else np.arange(len(labels))
-    losses = scores.nats(logits, labels)[candidates]
-    worst = candidates[np.argsort(-losses, kind="stable")][: COLUMNS * ROWS]
+    worst = candidates[np.argsort(logs[candidates, labels[candidates]], kind="stable")]
+    worst = worst[: COLUMNS * ROWS]
     height, width = images.shape[1] * ZOOM, images.shape[2] * ZOOM
     rows = -(-len(worst) // COLUMNS)
     whole = (MARGIN + COLUMNS * (width + MARGIN), MARGIN + rows * (height + CAPTION + MARGIN))
@@ -65,7 +56,7 @@ def draw(path: Path, images: np.ndarray, labels: np.ndarray, logits: np.ndarray)
         picture.paste(digit, (x, y))
         pen.rectangle((x - 1, y - 1, x + width, y + height), outline=FRAME)
         for line, (word, which) in enumerate((("true", labels[k]), ("named", named[k]))):
-            caption = f"{word} {which}  {100 * probabilities[k, which]:.1f} %"
+            caption = f"{word} {which}  {100 * np.exp(logs[k, which]):.1f} %"
             colour = RIGHT if which == labels[k] else WRONG
             pen.text((x, y + height + 2 + 15 * line), caption, fill=colour, font=font)
     try:

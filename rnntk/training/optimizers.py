@@ -1,4 +1,4 @@
-"""The optimizers of `--optimizer`, each at Keras' own constants."""
+"""The optimizers by name, each at Keras' own constants."""
 
 from __future__ import annotations
 
@@ -10,20 +10,14 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable("rnntk")
 class Adam(keras.optimizers.Adam):
-    """Keras' Adam (Kingma and Ba, 2015), a variable's update as one operation.
-
-    The same formula on the same slots; what Keras writes as ten passes over the memory, TensorFlow's
-    own kernel does in one.
-    """
+    """Keras' Adam (Kingma and Ba, 2015), with TensorFlow's own kernel for a variable's update: one pass, not ten."""
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
-        """Update all variables; as in Keras."""
         step = tf.cast(self.iterations + 1, tf.float32)
         self._powers = tf.pow(self.beta_1, step), tf.pow(self.beta_2, step)
         super().apply(grads, trainable_variables)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Update one variable, TensorFlow's own; called by `apply`."""
         if variable.dtype != "float32":
             super().update_step(gradient, variable, learning_rate)
             return
@@ -43,18 +37,13 @@ class Adam(keras.optimizers.Adam):
 
 
 class Rate:
-    """Tells an optimizer its learning rate, when it has changed: TensorFlow takes a third of a millisecond for it.
-
-    Args:
-        optimizer: which nobody else tells.
-    """
+    """Sets an optimizer's learning rate when it has changed: TensorFlow takes a third of a millisecond for it."""
 
     def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
         self._optimizer = optimizer
         self._last: float | None = None
 
     def set(self, rate: float) -> None:
-        """The rate of the next step."""
         if rate != self._last:
             self._optimizer.learning_rate.assign(rate)
             self._last = rate
@@ -69,5 +58,4 @@ OPTIMIZERS = {
 
 
 def make(name: str, learning_rate: float) -> keras.optimizers.Optimizer:
-    """The optimizer called `name`, a key of `OPTIMIZERS`."""
     return OPTIMIZERS[name](learning_rate)

@@ -15,12 +15,13 @@ import tensorflow as tf
 
 from rnntk.config import MnistConfig
 from rnntk.corpora.images import ImageSet
+from rnntk.decoding.strategies import surprisal
 from rnntk.errors import DataError
 from rnntk.models import fast
 from rnntk.models.row_classifier import RowClassifier
 from rnntk.storage import folder
 from rnntk.storage.checkpoint import Progress
-from rnntk.training import schedule, scores
+from rnntk.training import memory, schedule
 from rnntk.training.job import ALONE
 from rnntk.training.optimizers import Rate
 from rnntk.training.step import ClassifierStep, step_seed
@@ -35,7 +36,7 @@ NETWORK = ("cell", "layers", "units", "bidirectional", "dropout")
 log = logging.getLogger(__name__)
 
 
-class Reading:
+class PixelOrder:
     """Turns images of `shape` (H, W) into sequences of `steps` (T) vectors of `features` (F).
 
     `order` `rows` gives H steps of W inputs, `pixels` H*W steps of one, `permuted` the same in a random order that is
@@ -68,7 +69,7 @@ class Reading:
         return record
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ClassifierResult:
     """Results of a classifier on the test images.
 
@@ -87,6 +88,16 @@ class ClassifierResult:
     images: int
     logits: np.ndarray
     confusion: np.ndarray
+
+    def __repr__(self) -> str:
+        return f"ClassifierResult({self})"
+
+    def __str__(self) -> str:
+        low, high = (100 * bound for bound in self.interval)
+        return (
+            f"{100 * self.accuracy:.2f} % of {self.images:,} images right (95 % interval {low:.2f} to {high:.2f} %), "
+            f"loss {self.loss:.4f} nats"
+        )
 
 
 class RowTask:
@@ -108,13 +119,16 @@ class RowTask:
         count = len(images.x_train) - config.val_size
         if count < 1:
             raise DataError(
-                f"`val_size` {config.val_size} leaves no training images: there are {len(images.x_train)} in all."
+                f"`val_size={config.val_size}` leaves no training images: there are {len(images.x_train)} in all."
             )
         self.config, self.corpus = config, corpus
         height, width = images.x_train.shape[1:]
-        self.reading = Reading(config.order, (height, width), config.seed)
+        self.reading = PixelOrder(config.order, (height, width), config.seed)
         self._network = {name: getattr(config, name) for name in NETWORK}
         fast.check_precision(config.precision)
+        if not tf.config.list_logical_devices("GPU"):
+            rows = min(config.batch_size, count)
+            memory.check(config, self.reading.features, 0, rows, self.reading.steps)
         self.model = RowClassifier(
             features=self.reading.features,
             classes=10,
@@ -186,7 +200,7 @@ class RowTask:
             pieces.append(self._logits(tf.constant(self.reading(rows))).numpy()[: len(piece)])
         logits = np.concatenate(pieces)
         accuracy = float((logits.argmax(axis=1) == y).mean())
-        return float(scores.nats(logits, y).mean()), accuracy, logits
+        return float(surprisal(logits, y).mean()), accuracy, logits
 
     def test(self) -> ClassifierResult:
         """Measure on the test images."""
@@ -194,7 +208,7 @@ class RowTask:
         confusion = np.zeros((10, 10), dtype=np.int64)
         np.add.at(confusion, (self._y_test, logits.argmax(axis=1)), 1)
         count = len(self._y_test)
-        interval = scores.wilson(accuracy, count)
+        interval = wilson(accuracy, count)
         return ClassifierResult(accuracy, interval, loss, count, logits, confusion)
 
     def graph(self) -> tf.Graph:
@@ -218,6 +232,19 @@ def shifted(images: np.ndarray, limit: int, rng: np.random.Generator) -> np.ndar
     windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
     down, right = rng.integers(0, 2 * limit + 1, (2, count))
     return windows[np.arange(count), down, right]
+
+
+def wilson(fraction: float, count: int) -> tuple[float, float]:
+    """95 % Wilson score interval of a fraction (Wilson 1927).
+
+    >>> tuple(round(x, 4) for x in wilson(0.985, 10_000))
+    (0.9824, 0.9872)
+    """
+    z = 1.959964
+    middle = fraction + z * z / (2 * count)
+    width = z * math.sqrt(fraction * (1 - fraction) / count + z * z / (4 * count * count))
+    scale = 1 + z * z / count
+    return max(0.0, (middle - width) / scale), min(1.0, (middle + width) / scale)
 
 
 def _stream(seed: int, kind: int, which: int) -> np.random.SeedSequence:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnntk.config import MnistConfig, corpus_settings
 from rnntk.corpora import images, registry
+from rnntk.corpora.card import Card
 from rnntk.corpora.images import ImageSet
 from rnntk.errors import RunError
 from rnntk.storage.folder import RunFolder
@@ -26,11 +27,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Images:
-    """Images to train on, their record in `run.json`, and their title in a report."""
+    """Images to train on, their record in `run.json`, and their card."""
 
     images: ImageSet
     record: dict[str, Any]
-    title: str
+    card: Card
 
 
 def load(given: Mapping[str, Any]) -> tuple[MnistConfig, Images]:
@@ -41,14 +42,17 @@ def load(given: Mapping[str, Any]) -> tuple[MnistConfig, Images]:
         CorpusError: the images that were asked for are unavailable.
     """
     wanted = MnistConfig.resolve(given)
-    resolved = registry.resolve_images(
-        wanted.data, data_dir=wanted.data_dir, offline=wanted.offline, notify=log.debug
-    )
-    log.info(resolved.detail)
-    card = resolved.card
-    config = MnistConfig.resolve(given, corpus_settings(card.config, "mnist", MnistConfig.names()))
-    record = {**resolved.to_json(), "name": card.name}
-    return config, Images(images.load_images(resolved), record, card.title)
+    data = find(wanted.data, wanted.data_dir, wanted.offline)
+    own = corpus_settings(data.card.config, "mnist", MnistConfig.names())
+    return MnistConfig.resolve(given, own), data
+
+
+def find(name: str | None, data_dir: Path | None, offline: bool) -> Images:
+    """The images of this name; `CorpusError` if they are unavailable."""
+    found = registry.resolve_images(name, data_dir=data_dir, offline=offline, notify=log.debug)
+    log.info(found.detail)
+    record = {**found.to_json(), "name": found.card.name}
+    return Images(images.load_images(found), record, found.card)
 
 
 def start(
@@ -97,9 +101,9 @@ def resume(
     """
     config = MnistConfig.from_json(run.settings).resumed(changes)
     record = run.record["corpus"]
-    if record["sha256"] != data.record["sha256"]:
+    if record.get("sha256") != data.record["sha256"]:
         raise RunError(
-            f"{run.path} was trained on other images ({record['name']}) than these ({data.record['name']})."
+            f"{run.path} was trained on other images ({record.get('name')}) than these ({data.record['name']})."
         )
     schedule.refuse_finished(config, run.checkpoint("last").progress, run.path)
     session, row_task = device.modules(config, "session", "row_task")
@@ -116,6 +120,5 @@ def resume(
 
 
 def images_of(run: RunFolder, changes: Mapping[str, Any]) -> Images:
-    """Images that a run was trained on; `changes` may say where they are now."""
-    places = {k: v for k, v in changes.items() if k in ("data_dir", "offline")}
-    return load({"data": run.record["corpus"]["name"], **places})[1]
+    """Images that a run was trained on; `changes` may say where they are now. Nothing is downloaded."""
+    return find(run.record["corpus"].get("name"), changes.get("data_dir"), offline=True)

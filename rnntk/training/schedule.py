@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from rnntk.config import OptimizationConfig, StoppingConfig
+from rnntk.config import RunConfig
 from rnntk.errors import UsageError, shown
 from rnntk.storage.checkpoint import Progress
 
 PLATEAU_FACTOR = 0.5
 
 
-def learning_rate(config: OptimizationConfig, progress: Progress, total: int) -> float:
+def learning_rate(config: RunConfig, progress: Progress, total: int) -> float:
     """Learning rate of the next step of `total`.
 
     `decay` multiplies by `decay_rate` after every epoch, as the 2017 notebooks did; `cosine` decays to 0 over all
@@ -26,13 +26,12 @@ def learning_rate(config: OptimizationConfig, progress: Progress, total: int) ->
     return config.learning_rate * config.decay_rate**progress.epoch
 
 
-def total_steps(config: StoppingConfig, steps_per_epoch: int) -> int:
-    """Steps of the whole run."""
+def total_steps(config: RunConfig, steps_per_epoch: int) -> int:
     total = config.epochs * steps_per_epoch
     return total if config.max_steps is None else min(total, config.max_steps)
 
 
-def reached(config: StoppingConfig, progress: Progress) -> str:
+def reached(config: RunConfig, progress: Progress) -> str:
     """Limit of the whole run that is reached: `epochs`, `max-steps`, `patience`, or none (``)."""
     if progress.epoch >= config.epochs:
         return "epochs"
@@ -43,7 +42,7 @@ def reached(config: StoppingConfig, progress: Progress) -> str:
     return ""
 
 
-def refuse_finished(config: StoppingConfig, progress: Progress, run: Path) -> None:
+def refuse_finished(config: RunConfig, progress: Progress, run: Path) -> None:
     """Raise `UsageError` if a limit of the whole run is reached; the message names the setting to raise."""
     message = {
         "epochs": f"{progress.epoch} of {config.epochs} epochs; to train on, raise `epochs`",

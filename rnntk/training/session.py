@@ -64,13 +64,8 @@ def start(task: Task, path: Path, *, quiet: bool = False, extra: Callbacks = ())
     }
     if not task.job.chief:
         return train(RunFolder(path, record), task, Progress(), quiet=quiet, extra=extra)
-    run = folder.create(path, **record, vocabulary=task.vocabulary)
-    try:
-        with run.lock():
-            return train(run, task, Progress(), quiet=quiet, extra=extra)
-    except BaseException:
-        folder.discard(path)
-        raise
+    with folder.created(path, **record, vocabulary=task.vocabulary) as run:
+        return train(run, task, Progress(), quiet=quiet, extra=extra)
 
 
 def resume(
@@ -87,7 +82,7 @@ def resume(
     _warn_of_versions(run)
     progress = restore(run, task, which)
     if task.job.chief:
-        run = run.with_settings(task.config.to_json_on_resume())
+        run = run.with_settings(task.config.to_json(resumed=True))
     log.info(f"Continuing {shown(run.path)} at step {progress.step}.")
     return train(run, task, progress, quiet=quiet, extra=extra)
 
@@ -216,7 +211,7 @@ def _after_divergence(run: RunFolder, error: Diverged) -> str:
     again = f"rnntk train --init-from {shown(run.path)} --learning-rate {run.settings['learning_rate'] / 4:g}"
     advice = f"{kept} Start from its weights with {lower}, such as: {again}"
     if error.finite:
-        advice += f" Or continue all the same with: {run.resume_command} --explosion-steps 0"
+        advice += f" Or continue all the same with: rnntk train --resume {shown(run.path)} --explosion-steps 0"
     return advice
 
 

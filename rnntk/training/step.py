@@ -8,7 +8,9 @@ grouping, so the result equals the uncut step's to rounding.
 
 from __future__ import annotations
 
+import functools
 import itertools
+import operator
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -20,7 +22,7 @@ from rnntk.errors import UsageError
 from rnntk.models import cudnn
 from rnntk.models.char_rnn import CharRNN
 from rnntk.models.row_classifier import RowClassifier
-from rnntk.training import threads
+from rnntk.training import device
 
 Clip = Literal["global-norm", "norm", "value", "none"]
 CLIPS = ("global-norm", "norm", "value", "none")
@@ -55,7 +57,7 @@ def clip_gradients(
         threshold: the norm or the value; above 0.
     """
     halves = [tf.nn.l2_loss(gradient) for gradient in gradients]  # of the squares' sums
-    norm = tf.sqrt(2.0 * tf.add_n(halves))
+    norm = tf.sqrt(2.0 * _in_order(halves))
     if clip == "global-norm" and cudnn.has_gpu():
         # A condition would have to be read by the host. The factor is exactly 1 below the threshold.
         factor = threshold / tf.maximum(norm, threshold)
@@ -78,6 +80,11 @@ def clip_gradients(
     return list(gradients), norm
 
 
+def _in_order(terms: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Sum of scalars, always in the same order; `tf.add_n` begins with whichever buffer is free."""
+    return functools.reduce(operator.add, terms)
+
+
 class _Update:
     """What every training step does after it has gradients: clip and apply."""
 
@@ -90,14 +97,14 @@ class _Update:
         shards: int | None,
     ) -> None:
         if clip not in CLIPS:
-            raise UsageError(f"--clip {clip} is not one of {', '.join(CLIPS)}.")
+            raise UsageError(f"`clip` must be one of {', '.join(CLIPS)}, got {clip!r}.")
         if clip != "none" and not clip_norm > 0:
-            raise UsageError(f"--clip-norm is {clip_norm}; it must be above 0.")
+            raise UsageError(f"`clip_norm` must be above 0, got {clip_norm}.")
         self.model = model
         self.optimizer = optimizer
         self.clip = clip
         self.clip_norm = clip_norm
-        self.shards = threads.shards() if shards is None else shards
+        self.shards = device.shards() if shards is None else shards
         optimizer.build(model.trainable_variables)
 
     def slices(self, batch_size: int) -> list[slice]:
@@ -105,10 +112,16 @@ class _Update:
         ends = list(itertools.accumulate(shard_sizes(batch_size, self.shards)))
         return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
-    def gradients(self, tape: tf.GradientTape, loss: tf.Tensor) -> list[tf.Tensor]:
-        """The gradient of each trainable variable, dense."""
+    def gradients(self, loss: tf.Tensor) -> list[tf.Tensor]:
+        """The gradient of each trainable variable, dense, with the shards' parts added in order.
+
+        A tape would add them all in one `AddN`, which begins with whichever buffer is free: from three shards on, two
+        runs would differ in the last digit.
+        """
         variables = [variable.value for variable in self.model.trainable_variables]
-        return [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
+        in_pairs = tf.AggregationMethod.EXPERIMENTAL_TREE
+        found = tf.gradients(loss, variables, aggregation_method=in_pairs)
+        return [tf.convert_to_tensor(gradient) for gradient in found]
 
     def apply(self, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
         """Clip, update the variables, and return the norm before clipping."""
@@ -134,7 +147,7 @@ class TrainStep(_Update):
         clip: how gradients are clipped, see `clip_gradients`.
         clip_norm: the threshold of that.
         shards: into how many parts the lanes are cut; by default one for each core that
-            `threads.configure` was given, one when a GPU does the work.
+            `device.ready` was given, one when a GPU does the work.
 
     Raises:
         UsageError: `clip` is unknown or `clip_norm` is not above 0.
@@ -207,23 +220,22 @@ class TrainStep(_Update):
         """
         lanes_here, seq_length = x.shape
         totals, afters = [], []
-        with tf.GradientTape() as tape:
-            shared = self.model.shared(x)
-            for lanes in self.slices(lanes_here):
-                total, after = self.model.nats(
-                    x[lanes],
-                    y[lanes],
-                    [state[lanes] for state in states],
-                    training=True,
-                    seed=seed,
-                    first_lane=first_lane + lanes.start,
-                    shared=shared,
-                )
-                totals.append(total)
-                afters.append(after)
-            loss = tf.add_n(totals) / ((batch_size or lanes_here) * seq_length)
+        shared = self.model.shared(x)
+        for lanes in self.slices(lanes_here):
+            total, after = self.model.nats(
+                x[lanes],
+                y[lanes],
+                [state[lanes] for state in states],
+                training=True,
+                seed=seed,
+                first_lane=first_lane + lanes.start,
+                shared=shared,
+            )
+            totals.append(total)
+            afters.append(after)
+        loss = _in_order(totals) / ((batch_size or lanes_here) * seq_length)
         new_states = [tf.concat(parts, 0) for parts in zip(*afters, strict=True)]
-        return loss, self.gradients(tape, loss), new_states
+        return loss, self.gradients(loss), new_states
 
 
 class EvalStep:
@@ -270,6 +282,8 @@ class ClassifierStep(_Update):
         clip_norm: float = 5.0,
         shards: int | None = None,
     ) -> None:
+        if shards is None and model.bidirectional:
+            shards = device.shards() // 2  # the directions run side by side
         super().__init__(model, optimizer, clip, clip_norm, shards)
         self._compiled = tf.function(self._step, autograph=False)
 
@@ -287,17 +301,15 @@ class ClassifierStep(_Update):
         self, rows: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         batch_size = rows.shape[0]
-
         totals, right = [], []
-        with tf.GradientTape() as tape:
-            for lanes in self.slices(batch_size):
-                logits = self.model(rows[lanes], training=True, seed=seed, first_lane=lanes.start)
-                costs = tf.nn.sparse_softmax_cross_entropy_with_logits(
-                    labels=labels[lanes], logits=logits
-                )
-                totals.append(tf.reduce_sum(costs))
-                hits = tf.equal(tf.argmax(logits, -1, tf.int32), labels[lanes])
-                right.append(tf.reduce_sum(tf.cast(hits, tf.float32)))
-            loss = tf.add_n(totals) / batch_size
-        norm = self.apply(self.gradients(tape, loss))
-        return loss, tf.add_n(right) / batch_size, norm
+        for lanes in self.slices(batch_size):
+            logits = self.model(rows[lanes], training=True, seed=seed, first_lane=lanes.start)
+            costs = tf.nn.sparse_softmax_cross_entropy_with_logits(
+                labels=labels[lanes], logits=logits
+            )
+            totals.append(tf.reduce_sum(costs))
+            hits = tf.equal(tf.argmax(logits, -1, tf.int32), labels[lanes])
+            right.append(tf.reduce_sum(tf.cast(hits, tf.float32)))
+        loss = _in_order(totals) / batch_size
+        norm = self.apply(self.gradients(loss))
+        return loss, _in_order(right) / batch_size, norm

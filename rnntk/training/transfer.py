@@ -20,20 +20,17 @@ log = logging.getLogger(__name__)
 
 
 def take_weights(model: CharRNN, vocabulary: Vocabulary, run: RunFolder) -> None:
-    """Copy a run's last weights into a new model, in place.
+    """Copy a run's last weights into a new model, in place; `RunError` if they differ in more than their symbols.
 
     Symbols of both vocabularies keep their rows of the embedding and their columns of the output; new symbols keep
     their initial weights.
-
-    Raises:
-        RunError: the networks differ in more than their symbols.
     """
     misfit = f"The weights of {run.path} do not fit:"
     theirs = bool(run.record["model"].get("layer_norm", False))
     if theirs != model.layer_norm:
         raise RunError(
-            f"{misfit} it was trained with{'' if theirs else 'out'} layer normalisation. Set `layer_norm` to "
-            f"{str(theirs).lower()}, or leave it out to take that run's own."
+            f"{misfit} it was trained with{'' if theirs else 'out'} layer normalisation. Set `layer_norm={theirs}`, "
+            "or leave it out to take that run's own."
         )
     old = run.vocabulary()
     weights = run.checkpoint("last").weights()

@@ -121,7 +121,7 @@ def test_unknown_characters_are_named_or_left_out(rnntk, held: Path, here: Path)
 def test_a_run_without_a_held_out_part_says_what_to_do(rnntk, trained: Path) -> None:
     result = rnntk("eval", trained)
     assert result.exit_code == 2
-    for told in ("--val-fraction", "--split train", "--input FILE"):
+    for told in ("--val-fraction", "--split train", "--input"):
         assert told in result.stderr
     assert "--split test" not in result.stderr
     assert "--test-fraction" in rnntk("eval", trained, "--split", "test").stderr
@@ -254,6 +254,15 @@ def test_a_long_text_is_shown_in_part_and_says_so(
     assert len(report_data(here / "p.html")["read"]["text"]) == 3
 
 
+def test_a_page_whose_rows_all_have_no_loss(rnntk, untrained, here: Path) -> None:
+    (here / "a.txt").write_text("a" * 400)
+    run = untrained("runs/a-1", val=0.5, input=("a.txt",))
+    found = figures(rnntk, run, "--html", "one.html")
+    assert found["model"]["bits_per_character"] == 0
+    rows = dict(report_data(here / "one.html")["evaluation"]["bits_per_character"])
+    assert rows["this model"] == rows["n-grams up to 6"] == 0
+
+
 def test_a_perplexity_that_is_not_finite_is_null(rnntk, untrained, here: Path) -> None:
     (here / "ab.txt").write_text("ab" * 100)
     run = untrained("runs/ab-1", val=0.5, input=("ab.txt",))
@@ -305,7 +314,7 @@ def test_a_part_too_short_to_evaluate_is_said_plainly(rnntk, untrained, here: Pa
     result = rnntk("eval", run, "--split", "train")
     assert result.exit_code == 2
     assert f"The train part of {run} has 1 symbol, too few to evaluate" in result.stderr
-    assert "--split val or another text with --input FILE" in result.stderr
+    assert "(--split val) or another text (--input)" in result.stderr
     # A run of an older rnntk may have so short a part.
     record = json.loads((run / "run.json").read_text())
     record["corpus"]["split"]["val"] = [1, 2]

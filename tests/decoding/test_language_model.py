@@ -106,7 +106,7 @@ def test_what_is_wrong_is_said_at_the_call(model) -> None:
     with pytest.raises(UsageError, match="Ω"):
         model.stream("Ω")
     assert len("".join(model.stream("Ωa", length=3, on_unknown="skip"))) == 3
-    with pytest.raises(TypeError, match="temprature"):
+    with pytest.raises(UsageError, match="Did you mean .temperature"):
         model.stream("a", temprature=1)
 
 

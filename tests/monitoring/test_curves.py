@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rnntk.errors import RunError, UsageError
 from rnntk.monitoring import curves
-from rnntk.monitoring.curves import Line
+from rnntk.monitoring.curves import Curve, Line
 from rnntk.storage.folder import RunFolder
 
 numbers = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200)
@@ -38,6 +38,7 @@ def test_a_curve_has_train_and_validation_in_the_unit_asked_for(tmp_path: Path) 
     assert bits.raw.x.tolist() == [10, 20]
     assert bits.raw.y.tolist() == pytest.approx([2 / math.log(2), 1 / math.log(2)])
     assert curves.load(run, "perplexity").raw.y.tolist() == pytest.approx([math.e**2, math.e])
+    assert (bits.title, bits.x) == ("loss (bits)", "time")
     assert curves.load(run, "val_loss").raw.y.tolist() == [3]
 
 
@@ -79,5 +80,9 @@ def test_a_thinned_line_keeps_its_ends_and_extremes(values: list[float], points:
 
 
 def test_times_are_given_in_a_unit_that_can_be_read() -> None:
-    names = [curves.time_unit(s)[1] for s in (0, 119, 120, 7199, 7200, 172800)]
+    def unit(seconds: float) -> str:
+        line, none = Line(np.array([seconds]), np.ones(1)), Line(np.ones(0), np.ones(0))
+        return curves.x_unit([Curve("r", line, line, none, 0, x="time")])[1]
+
+    names = [unit(s) for s in (0, 119, 120, 7199, 7200, 172800)]
     assert names == ["seconds", "seconds", "minutes", "minutes", "hours", "days"]

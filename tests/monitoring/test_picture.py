@@ -35,7 +35,7 @@ def test_a_png_shows_every_run_in_its_colour(tmp_path: Path) -> None:
     picture.draw(tmp_path / "a.png", [curve("a", validation=False)])
     assert inked(tmp_path / "a.png", picture.COLOURS[0]) > 100
     assert inked(tmp_path / "a.png", picture.COLOURS[1]) == 0
-    picture.draw(tmp_path / "b.png", [curve("a"), curve("b", 2)], x="time", log=True)
+    picture.draw(tmp_path / "b.png", [curve("a"), curve("b", 2)], log=True)
     assert all(inked(tmp_path / "b.png", c) > 100 for c in picture.COLOURS[:2])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -12,19 +13,28 @@ from rnntk.monitoring import terminal
 from rnntk.monitoring.curves import Curve, Line
 
 
-def curve(name: str = "r", y: object = (3.0, 2.0, 1.0), validation: object = ()) -> Curve:
+def curve(
+    name: str = "r", y: object = (3.0, 2.0, 1.0), validation: object = (), x: str = "steps"
+) -> Curve:
     values, held_out = np.array(y, float), np.array(validation, float)
     line = Line(np.arange(1.0, len(values) + 1), values)
-    return Curve(name, line, line, Line(np.arange(1.0, len(held_out) + 1), held_out), 0)
+    return Curve(name, line, line, Line(np.arange(1.0, len(held_out) + 1), held_out), 0, x=x)
+
+
+def body(lines: list[str], height: int) -> list[str]:
+    """The rows between the frame's sides."""
+    return [row.split("|")[1] for row in lines[2 : 2 + height]]
 
 
 def test_a_falling_line_falls() -> None:
     lines = terminal.draw([curve(y=np.linspace(3, 1, 60))], width=32, height=10, ascii_only=True)
-    firsts = [row.index("*") for row in lines[1:11]]
+    rows = body(lines, 10)
+    firsts = [row.index("A") for row in rows]
     assert firsts == sorted(firsts)
-    assert lines[1].startswith("    3|*")
-    assert lines[10].startswith("    1|")
-    assert lines[10].endswith("*")
+    assert rows[0].startswith("A")
+    assert rows[-1].endswith("A")
+    labels = [row.split("|")[2].strip() for row in lines[2:12]]
+    assert [label for label in labels if label] == ["3", "2", "1"]
 
 
 @pytest.mark.parametrize("width", [12, 20, 40, 80, 200])
@@ -32,11 +42,13 @@ def test_a_falling_line_falls() -> None:
 @pytest.mark.parametrize("count", [1, 3])
 def test_it_is_as_wide_as_the_terminal(width: int, ascii_only: bool, count: int) -> None:
     drawn = [
-        curve(f"a-run-{i}", np.exp(-np.arange(500) / 90) + i, (2, 1.5, 1.1)) for i in range(count)
+        curve(f"a-run-{i}", np.exp(-np.arange(500) / 90) + i, (2, 1.5, 1.1), "time")
+        for i in range(count)
     ]
-    lines = terminal.draw(drawn, width=width, height=12, ascii_only=ascii_only, y="bits", x="time")
+    lines = terminal.draw(drawn, width=width, height=12, ascii_only=ascii_only)
+    assert lines[0] == "loss (nats) against minutes"
     assert max(map(len, lines[1:])) <= max(width, 20)
-    assert len(lines) == 1 + 12 + 2 + 2 * count
+    assert len(lines) == 1 + 14 + 1 + 2 * count
     text = "\n".join(lines)
     assert text.isascii() == ascii_only
     if width >= 80:
@@ -46,31 +58,38 @@ def test_it_is_as_wide_as_the_terminal(width: int, ascii_only: bool, count: int)
 def test_every_column_of_a_curve_is_covered_and_joined() -> None:
     """Between neighbours no row is left out, however steep the curve."""
     lines = terminal.draw([curve(y=[0, 100] * 20)], width=40, height=16, ascii_only=True)
-    width = lines[17].count("-")
-    body = [row.split("|", 1)[1].ljust(width) for row in lines[1:17]]
-    columns = [{r for r in range(16) if body[r][c] == "*"} for c in range(width)]
+    rows = body(lines, 16)
+    columns = [{r for r in range(16) if rows[r][c] == "A"} for c in range(len(rows[0]))]
     assert all(columns)
     for one, two in itertools.pairwise(columns):
         assert max(one) + 1 >= min(two)
         assert max(two) + 1 >= min(one)
 
 
-def test_validation_is_marked_and_several_runs_have_letters() -> None:
+def test_validation_and_every_run_have_their_letters() -> None:
     one = terminal.draw([curve(validation=(2.5, 2.0))], width=40, height=8)
-    assert sum(row.count("o") for row in one[1:9]) == 2
-    assert one[-1] == "o r, validation: 2 at the end"
+    assert sum(row.count("a") for row in one[2:10]) >= 2
+    assert one[-1].strip() == "aa r, validation: 2 at the end"
     two = "\n".join(terminal.draw([curve("p"), curve("q", (9, 8, 7), (9, 9))], width=40, height=8))
-    assert "A p, train: 1" in two
-    assert "B q, train: 7" in two
-    assert "b q, validation: 9" in two
+    assert "AA p, train: 1" in two
+    assert "BB q, train: 7" in two
+    assert "bb q, validation: 9" in two
 
 
-@pytest.mark.parametrize("y", [(1.0,), (2.0, 2.0), (0.0, 0.0), (1e-9, 1e9)])
-def test_flat_and_lonely_curves(y: tuple[float, ...]) -> None:
+def test_in_colours_each_curve_has_its_own() -> None:
+    lines = terminal.draw([curve("p", validation=(2, 2)), curve("q")], colour=True)
+    legend = [re.search("\x1b.*m⣿⣿\x1b.*m ([pq], .*):", line) for line in lines[-3:]]
+    assert [found and found[1] for found in legend] == ["p, train", "p, validation", "q, train"]
+    assert len({found[0].partition("⣿")[0] for found in legend if found}) == 3
+
+
+@pytest.mark.parametrize("y", [(1.0,), (2.0, 2.0), (0.0, 0.0), (1e-9, 1e9), (1.0, 1e304)])
+def test_flat_lonely_and_endless_curves(y: tuple[float, ...]) -> None:
     for log in (False, True):
         for ascii_only in (False, True):
             lines = terminal.draw([curve(y=y)], width=40, height=6, log=log, ascii_only=ascii_only)
-            assert len(lines) == (2 if log and max(y) <= 0 else 10)
+            assert len(lines) == (2 if log and max(y) <= 0 else 11)
+            assert max(map(len, lines)) <= 40
     assert terminal.draw([curve(y=())])[1] == "nothing to draw"
 
 
@@ -78,9 +97,17 @@ def test_a_log_scale_makes_an_exponential_straight() -> None:
     lines = terminal.draw(
         [curve(y=np.exp(-np.arange(120.0) / 3))], width=130, height=20, log=True, ascii_only=True
     )
-    columns = [line.index("*") for line in lines[1:21]]
+    assert lines[0] == "loss (nats) against steps, log scale"
+    columns = [row.index("A") for row in body(lines, 20)]
     steps = np.diff(columns)[1:-1]  # the first and last row are half as high
     assert steps.max() - steps.min() <= 1
+
+
+def test_a_log_scale_has_the_values_as_labels() -> None:
+    lines = terminal.draw([curve(y=(4.0, 1.3))], width=40, height=8, log=True)
+    labels = [float(found[1]) for row in lines if (found := re.search("│ ([0-9.]+)$", row))]
+    assert len(labels) >= 2
+    assert all(1.3 <= label <= 4 for label in labels)
 
 
 @pytest.mark.parametrize(

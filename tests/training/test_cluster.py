@@ -77,11 +77,11 @@ def test_a_malformed_tf_config_is_told_in_one_sentence(
 @pytest.mark.parametrize(
     ("workers", "index", "message"),
     [
-        (None, None, "--workers HOST:PORT,HOST:PORT.*or set TF_CONFIG"),
-        (TWO, None, "--index must say which of them this is: 0 to 1"),
-        (TWO, 2, "--index is 2, but --workers names 2 processes: it must be 0 to 1"),
-        ("node1:2222,", 0, "--workers has '', but"),
-        ("node1", 0, "--workers has 'node1', but an address must be HOST:PORT"),
+        (None, None, "workers HOST:PORT,HOST:PORT.*or set TF_CONFIG"),
+        (TWO, None, "index must say which of them this is: 0 to 1"),
+        (TWO, 2, "index is 2, but workers names 2 processes: it must be 0 to 1"),
+        ("node1:2222,", 0, "workers has '', but"),
+        ("node1", 0, "workers has 'node1', but an address must be HOST:PORT"),
         ("node1:http", 0, "has 'node1:http'"),
         (":2222", 0, "has ':2222'"),
         ("node1:70000", 0, "has 'node1:70000'"),
@@ -108,8 +108,8 @@ def test_workers_against_tf_config(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"workers": TWO, "index": 0}, "workers needs distribute multiworker"),
-        ({"index": 0, "distribute": "mirrored"}, "index needs distribute multiworker"),
+        ({"workers": TWO, "index": 0}, 'workers needs distribute="multiworker"'),
+        ({"index": 0, "distribute": "mirrored"}, 'index needs distribute="multiworker"'),
         ({"index": 0, "distribute": "multiworker"}, "give workers HOST:PORT"),
         ({"distribute": "multi"}, "Did you mean 'multiworker'"),
     ],

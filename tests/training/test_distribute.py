@@ -230,7 +230,7 @@ def test_two_devices_of_one_process_are_as_one(text: Path, tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert "batch rows shared by 2 replicas." in said[0]
-    assert said[-1].startswith("batch_size 1 is less than the 2 replicas")
+    assert said[-1].startswith("batch_size=1 is less than the 2 replicas")
     assert not (tmp_path / "few").exists()
     for i, case in enumerate(cases):
         assert_same(
@@ -266,7 +266,7 @@ def test_batch_rows_are_shared_in_order_and_none_is_left_out(
 
 
 def test_more_replicas_than_rows_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"batch_size 3 is less than the 4 replicas.*to 4 or more"):
+    with pytest.raises(UsageError, match=r"batch_size=3 is less than the 4 replicas.*to 4 or more"):
         shared(4, 2, 0).rows(3)
 
 

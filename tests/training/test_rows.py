@@ -14,15 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnntk.config import MnistConfig
+from rnntk.corpora import registry
 from rnntk.corpora.images import ImageSet
+from rnntk.decoding.strategies import surprisal
 from rnntk.errors import RunError, UsageError
 from rnntk.files import write_json
 from rnntk.kernels import native
 from rnntk.kernels.code import Shape
 from rnntk.storage import folder
 from rnntk.training import rows
-from rnntk.training.row_task import ClassifierResult, Reading, shifted
-from rnntk.training.scores import nats, wilson
+from rnntk.training.row_task import ClassifierResult, PixelOrder, shifted, wilson
 from rnntk.training.session import Result
 
 SIDE = 6
@@ -41,6 +42,7 @@ def pictures(seed: int = 0, count: int = 130) -> ImageSet:
 
 
 CORPUS = {"name": "bars", "sha256": "0" * 64}
+CARD = registry.load_card("digits")
 
 
 class Outcome(NamedTuple):
@@ -57,12 +59,12 @@ def start(path: Path, images: ImageSet | None = None, **changes: Any) -> Outcome
         "learning_rate": 0.01,
         **changes,
     }
-    data = rows.Images(images or pictures(), CORPUS, "bars")
+    data = rows.Images(images or pictures(), CORPUS, CARD)
     return Outcome(*rows.start(MnistConfig(**values), data, path, quiet=True))
 
 
 def resume(path: Path, images: ImageSet | None = None, **changes: Any) -> Outcome:
-    data = rows.Images(images or pictures(), CORPUS, "bars")
+    data = rows.Images(images or pictures(), CORPUS, CARD)
     return Outcome(*rows.resume(folder.open_run(path), changes, data, quiet=True))
 
 
@@ -79,7 +81,7 @@ def same(one: dict[str, np.ndarray], two: dict[str, np.ndarray]) -> bool:
 
 def test_rows_and_pixels_are_the_same_numbers_in_the_same_order() -> None:
     images = pictures().x_train
-    rows, ones = (Reading(order, (SIDE, SIDE), 0) for order in ("rows", "pixels"))
+    rows, ones = (PixelOrder(order, (SIDE, SIDE), 0) for order in ("rows", "pixels"))
     assert rows(images).shape == (130, SIDE, SIDE)
     assert ones(images).shape == (130, SIDE * SIDE, 1)
     assert rows(images).dtype == np.float32
@@ -89,20 +91,20 @@ def test_rows_and_pixels_are_the_same_numbers_in_the_same_order() -> None:
 
 @given(st.integers(0, 2**32 - 1))
 def test_a_permutation_loses_no_pixel_and_belongs_to_its_seed(seed: int) -> None:
-    one = Reading("permuted", (28, 28), seed)
+    one = PixelOrder("permuted", (28, 28), seed)
     assert one.permutation is not None
     assert sorted(one.permutation) == list(range(784))
     image = np.arange(784).reshape(1, 28, 28).astype(np.uint8)
-    read = Reading("pixels", (28, 28), seed)(image)[0, one.permutation]
+    read = PixelOrder("pixels", (28, 28), seed)(image)[0, one.permutation]
     assert np.array_equal(one(image)[0], read)
-    again, other = (Reading("permuted", (28, 28), s) for s in (seed, (seed + 1) % 2**32))
+    again, other = (PixelOrder("permuted", (28, 28), s) for s in (seed, (seed + 1) % 2**32))
     assert one.to_json() == again.to_json()
     assert one.to_json()["permutation_sha256"] != other.to_json()["permutation_sha256"]
 
 
 def test_the_permutation_never_changes_between_versions() -> None:
     """A run names its permutation by the seed alone, so these numbers are part of the format."""
-    permutation = Reading("permuted", (28, 28), 0).permutation
+    permutation = PixelOrder("permuted", (28, 28), 0).permutation
     assert permutation is not None
     assert permutation[:8].tolist() == [504, 605, 628, 99, 89, 75, 534, 240]
 
@@ -143,7 +145,9 @@ def test_it_learns_and_says_how_well(tmp_path: Path) -> None:
     assert outcome.test.confusion.sum() == outcome.test.images == 130
     assert np.trace(outcome.test.confusion) == round(outcome.test.accuracy * 130)
     assert outcome.test.confusion.sum(axis=1).tolist() == np.bincount(pictures().y_test).tolist()
-    assert outcome.test.loss == pytest.approx(nats(outcome.test.logits, pictures().y_test).mean())
+    assert outcome.test.loss == pytest.approx(
+        surprisal(outcome.test.logits, pictures().y_test).mean()
+    )
     lines = [json.loads(line) for line in (tmp_path / "r/metrics.jsonl").read_text().splitlines()]
     assert all({"loss", "accuracy", "grad_norm"} <= line.keys() for line in lines)
     assert [line["step"] for line in lines if "val_loss" in line] == list(range(5, 151, 5))
@@ -215,7 +219,7 @@ def test_a_finished_run_says_so_and_goes_on_with_more(tmp_path: Path) -> None:
 def test_other_images_and_another_permutation_are_refused(tmp_path: Path) -> None:
     run = start(tmp_path / "r", order="permuted", max_steps=1).result.run
     with pytest.raises(RunError, match="trained on other images"):
-        rows.resume(run, {}, rows.Images(pictures(), {**CORPUS, "sha256": "1" * 64}, "bars"))
+        rows.resume(run, {}, rows.Images(pictures(), {**CORPUS, "sha256": "1" * 64}, CARD))
     record = json.loads((run.path / "run.json").read_text())
     record["model"]["permutation_sha256"] = "0" * 64
     write_json(run.path / "run.json", record)
@@ -234,7 +238,7 @@ def test_a_resume_keeps_the_runs_own_bounds_and_remembers_new_ones(tmp_path: Pat
 
 def test_the_run_records_how_images_were_read(tmp_path: Path) -> None:
     record = start(tmp_path / "r", order="permuted", max_steps=1, seed=5).result.run.record
-    assert record["model"].items() >= Reading("permuted", (SIDE, SIDE), 5).to_json().items()
+    assert record["model"].items() >= PixelOrder("permuted", (SIDE, SIDE), 5).to_json().items()
     assert record["model"]["features"] == 1
 
 

@@ -64,7 +64,7 @@ def test_limits() -> None:
     [
         ({"patience": 3}, "patience needs validation: set val_fraction"),
         ({"val_every": 3}, "val_every needs validation"),
-        ({"schedule": "plateau"}, "schedule plateau needs validation"),
+        ({"schedule": "plateau"}, 'schedule="plateau" needs validation'),
         ({"val_fraction": 0.6, "test_fraction": 0.4}, "leave no text to train on"),
         ({"learning_rate": float("nan")}, "learning_rate must be above 0 and finite, got nan"),
         ({"schedule": "cosin"}, "Did you mean 'cosine'"),
