@@ -52,7 +52,7 @@ def _latest(path: Path) -> Path:
         if named:
             # Only the last part: the folder may have moved.
             prefix = path / re.split(r"[/\\]", named[1])[-1]
-            if _index(prefix).is_file() or prefix.is_file():
+            if {_index(prefix), prefix} & set(path.iterdir()):  # a name may be too long to ask for
                 return prefix
     # TensorFlow 0.x wrote a single file without a suffix.
     found = [p.with_suffix("") for p in path.glob("*.index")]

@@ -43,7 +43,7 @@ from campaign import Findings, difference
 import rnntk
 from rnntk.errors import RnntkError
 
-MEMORY = 1 << 29
+MEMORY = 1 << 31
 """Bytes that one input may add to the process' memory."""
 
 FILE = 1 << 26
@@ -314,19 +314,24 @@ class Checkpoint(Files):
         return folder.open_run(self.top / RUN)
 
     @staticmethod
+    def listed(run: Any, rng: Random) -> None:
+        from rnntk.storage import listing
+
+        summary = listing.summarize(run.path)
+        if not summary.kind:
+            raise Wrong(f"the run is lost: {summary.problem}")
+        if rng.random() < 0.2:
+            listing.details(run)
+
+    @staticmethod
     def facts(saved: Any) -> dict[str, Any]:
         arrays = (saved.weights(), saved.optimizer(), saved.states(), saved.mapped_weights())
         values = [{k: (v.shape, v.tobytes()) for k, v in one.items()} for one in arrays]
         return {"arrays": values, "progress": saved.progress}
 
     def read(self, rng: Random) -> None:
-        from rnntk.storage import listing
-
         run = self.run()
-        summary = listing.summarize(run.path)
-        if not summary.kind:
-            raise Wrong(f"the run is lost: {summary.problem}")
-        listing.details(run)
+        self.listed(run, rng)
         try:
             saved = run.checkpoint()
         except RnntkError as error:
@@ -362,12 +367,8 @@ class Forged(Checkpoint):
         (self.top / LAST / "manifest.json").write_bytes(self.whole_manifest)
 
     def read(self, rng: Random) -> None:
-        from rnntk.storage import listing
-
         run = self.run()
-        if not (summary := listing.summarize(run.path)).kind:
-            raise Wrong(f"the run is lost: {summary.problem}")
-        listing.details(run)
+        self.listed(run, rng)
         saved = run.checkpoint(str(STEPS[-1]))
         self.facts(saved)
         _spoken(run)
@@ -528,6 +529,8 @@ class Idx(Files):
         from rnntk.corpora.card import Card, Resolved
 
         refused = None
+        if not images.idx_files(self.top / "mnist"):  # not found, so never read
+            return
         for place in ("mnist", "mnist.npz"):
             resolved = Resolved(
                 Card("mnist", (), kind="images"), self.top / place, "data-dir", "", "", 0
@@ -584,13 +587,50 @@ class Tf1(Files):
     damage = {f"tf1/{name}": mutations.binary for name in names}
 
     def prepare(self) -> None:
+        from types import SimpleNamespace
+
+        from rnntk.exchange import tf1
         from rnntk.training import device
 
         device.import_tensorflow()
         campaign.tf1_checkpoint(self.top / "tf1")
         campaign.tf1_checkpoint(self.top / "tf1", version=1, name="old.ckpt")
         (self.top / "tf1/checkpoint").write_text('model_checkpoint_path: "model.ckpt-7"\n')
+        # Its own process, which would import TensorFlow each time, is forked instead.
+        tf1.subprocess = SimpleNamespace(  # type: ignore[assignment]
+            run=self.forked, DEVNULL=subprocess.DEVNULL, TimeoutExpired=subprocess.TimeoutExpired
+        )
         self.known = [self.network(name) for name in self.prefixes]
+
+    @staticmethod
+    def forked(command: list[str], **_: object) -> Any:
+        from rnntk.exchange import tf1_reader
+
+        with tempfile.TemporaryFile() as said:
+            pid = os.fork()
+            if pid == 0:
+                code = 1
+                signal.alarm(30)
+                for number in (1, 2):
+                    os.dup2(said.fileno(), number)
+                try:
+                    tf1_reader.main(*map(Path, command[-2:]))
+                    code = 0
+                except Exception as error:
+                    os.write(
+                        1,
+                        str(
+                            getattr(error, "message", None) or error or type(error).__name__
+                        ).encode(),
+                    )
+                finally:
+                    os._exit(code)
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            if code == -signal.SIGALRM:
+                raise Slow
+            said.seek(0)
+            output = said.read()
+        return subprocess.CompletedProcess(command, code, b"" if code < 0 else output, output)
 
     def network(self, name: str) -> dict[str, bytes]:
         from rnntk.exchange import tf1, tf1_files
@@ -831,19 +871,19 @@ def _not_json(constant: str) -> None:
 # Formats with their shares of the inputs, which follow from how quickly they are read.
 FORMATS: dict[str, tuple[Callable[[Path], Any], int]] = {
     "run": (Run, 4),
-    "metrics": (Metrics, 10),
-    "vocabulary": (Words, 15),
-    "prepared": (Prepared, 8),
+    "metrics": (Metrics, 6),
+    "vocabulary": (Words, 20),
+    "prepared": (Prepared, 10),
     "checkpoint": (Checkpoint, 8),
     "forged": (Forged, 4),
-    "kernels": (Objects, 12),
-    "card": (Card, 8),
-    "config": (Config, 4),
+    "kernels": (Objects, 15),
+    "card": (Card, 10),
+    "config": (Config, 5),
     "images": (Idx, 8),
-    "pickle": (Pickle, 12),
-    "tf1": (Tf1, 6),
+    "pickle": (Pickle, 16),
+    "tf1": (Tf1, 1),
     "text": (Text, 4),
-    "page": (Page, 8),
+    "page": (Page, 10),
 }
 
 

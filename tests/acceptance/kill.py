@@ -134,6 +134,9 @@ class Storm:
             if code and sent:
                 self.counts[sent.name] += 1
             return True
+        if code == 1 and "Remove it" in command.said and not steps_of(self.top / "part"):
+            self.counts["killed at its creation and removed"] += 1
+            return False
         kind = (
             campaign.crash(command.said)
             or f"after {sent.name if sent else 'no signal'}: exit {code}"
