@@ -34,25 +34,24 @@ class LossCurve:
         the last line; `live` says whether it was written a moment ago.
         """
         with self._lock:
-            self._read()
+            try:
+                if self._follower.cut_back():
+                    self._begin()
+                for rows in self._follower.added():
+                    for row in rows:
+                        self._take(row)
+                is_fresh = time.time() - self._path.stat().st_mtime < _LIVE_SECONDS
+            except OSError:
+                self._begin()
+                is_fresh = False
             losses = {name: _thinned(series) for name, series in self._losses.items()}
             seen = {"step": self._step, "seconds": self._seconds}
-            return {**losses, **seen, "live": self._live()}
+            return {**losses, **seen, "live": is_fresh and bool(losses["loss"])}
 
     def _begin(self) -> None:
         self._follower = Follower(self._path)
         self._step, self._seconds = 0, 0.0
         self._losses: dict[str, list[tuple[int, float]]] = {"loss": [], "val_loss": []}
-
-    def _read(self) -> None:
-        try:
-            if self._follower.cut_back():
-                self._begin()
-            for rows in self._follower.added():
-                for row in rows:
-                    self._take(row)
-        except OSError:
-            self._begin()
 
     def _take(self, row: dict[str, Any]) -> None:
         step = self._step = int(row["step"])
@@ -62,13 +61,6 @@ class LossCurve:
                 series.append((step, float(value)))
         if isinstance(row.get("seconds"), (int, float)):
             self._seconds = float(row["seconds"])
-
-    def _live(self) -> bool:
-        try:
-            age = time.time() - self._path.stat().st_mtime
-        except OSError:
-            return False
-        return age < _LIVE_SECONDS and bool(self._losses["loss"])
 
 
 def _thinned(series: list[tuple[int, float]]) -> list[list[float]]:
