@@ -60,7 +60,7 @@ def cases(
         "backward": (
             4,
             lambda: run.backward(
-                layer, True, no_ids, none, x, transposed, transposed, d_outputs, *states, *saved
+                layer, no_ids, none, x, transposed, transposed, d_outputs, *states, *saved
             ),
         ),
         "one product": (1, lambda: kernels.product(flat, packed, bias, out, bfloat16=bfloat16)),

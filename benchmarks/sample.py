@@ -82,7 +82,7 @@ def rnntk(
     from rnntk.text.vocabulary import Vocabulary
 
     decoder = Decoder(model.weights(), "lstm", compiled=compiled)
-    language_model = LanguageModel.from_parts(decoder, Vocabulary(model.alphabet), Plain())
+    language_model = LanguageModel(decoder, Vocabulary(model.alphabet), Plain())
     prompt = language_model.prompt("ABC")
 
     def draw(count: int) -> int:

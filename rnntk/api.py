@@ -7,7 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnntk.config import Config, MnistConfig, TextConfig, TrainConfig, find_config, read_config
+from rnntk.config import (
+    Config,
+    MnistConfig,
+    TextConfig,
+    TrainConfig,
+    find_config,
+    place_of,
+    read_config,
+)
+from rnntk.config.fields import checked, sentence
 from rnntk.errors import UsageError, naming_arguments
 from rnntk.run import Run, Runs
 from rnntk.storage import folder
@@ -239,4 +248,10 @@ def _given(
     values = read_config(path, command, kind.names())
     if not values:
         raise UsageError(f"{path} has no settings for {command}.")
+    for name, value in values.items():
+        try:
+            checked(kind, name, value)
+        except ValueError as error:
+            place = place_of(path, command, name)
+            raise UsageError(f"Invalid value for {place}: {sentence(error)}") from None
     return {**values, **settings}

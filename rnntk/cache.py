@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+import time
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from rnntk.errors import UsageError
+from rnntk.files import remove, remove_stale
 
 
 def cache_dir() -> Path:
@@ -20,3 +25,55 @@ def cache_dir() -> Path:
         raise UsageError(
             "This user has no home folder, so there is no place for a cache. Name one with RNNTK_CACHE."
         ) from error
+
+
+@dataclass(frozen=True)
+class Area:
+    """A folder of the cache: what it holds, and the names of what rnntk makes in it; nothing else is ever removed."""
+
+    about: str
+    names: re.Pattern[str]
+    early: str = ".rnntk-*"  # glob of the unfinished files of rnntk before 1.0
+
+
+AREAS = {
+    "corpora": Area("downloads", re.compile(".+-[0-9a-f]{12}")),
+    "built": Area("texts and images made on this machine", re.compile(r".+-[0-9a-f]{12}(\.\w+)?")),
+    "prepared": Area("texts as ids, ready to train on", re.compile("[0-9a-f]{32}"), ".[0-9a-z]*.*"),
+    "kernels": Area("compiled kernels", re.compile(r"[0-9a-f]{32}\.bin"), "tmp*"),
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file or folder in an area of the cache; its size in bytes, and the time of its last write."""
+
+    area: str
+    path: Path
+    bytes: int
+    modified: float
+
+
+def entries(*areas: str) -> list[Entry]:
+    """What is in these areas (all by default), by area and name."""
+    found = []
+    for area in areas or AREAS:
+        for path in sorted((cache_dir() / area).glob("*")):
+            if AREAS[area].names.fullmatch(path.name):
+                files = [path, *path.rglob("*")]
+                size = sum(p.lstat().st_size for p in files if not p.is_dir())
+                found.append(Entry(area, path, size, path.lstat().st_mtime))
+    return found
+
+
+def tidy(area: str, seconds: float = 3600.0) -> None:
+    """Remove what killed processes left unfinished in an area; what rnntk before 1.0 left, after some seconds."""
+    folder = cache_dir() / area
+    remove_stale(folder)
+    for path in folder.glob(AREAS[area].early):
+        with suppress(OSError):  # another process removes it too
+            if (
+                not path.name.startswith(".rnntk-")
+                and time.time() - path.lstat().st_mtime >= seconds
+            ):
+                remove(path)

@@ -77,6 +77,11 @@ class Cell:
     step: Callable[[Arithmetic, Operands], dict[str, Any]]
     apart: str = ""
 
+    @property
+    def saved(self) -> str:
+        """Gates that a backward pass needs beside the states: all that are no state themselves."""
+        return "".join(gate for gate in self.gates if gate not in self.states)
+
 
 def _lstm(v: Arithmetic, x: Operands) -> dict[str, Any]:
     """Long short-term memory (Hochreiter and Schmidhuber, 1997; with a forget gate, Gers et al., 2000)."""

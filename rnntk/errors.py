@@ -1,12 +1,13 @@
 """The errors for the user.
 
 A message says what happened and what to do. The command line prints it with an exit code and without a traceback
-(unless `RNNTK_DEBUG=1`).
+(unless `RNNTK_DEBUG=1`), and makes one of every other exception too.
 """
 
 from __future__ import annotations
 
 import difflib
+import errno
 import functools
 import inspect
 import os
@@ -106,6 +107,18 @@ class Interrupted(RnntkError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+def os_error(error: Exception) -> OSError | None:
+    """The error as an `OSError`, also where TensorFlow has its own (`<path>; No space left on device`); else None."""
+    if isinstance(error, OSError):
+        return error
+    message = str(getattr(error, "message", "")).partition("\n")[0]  # that of TensorFlow's errors
+    found = re.search(r"^(?:{{.*?}} )?([^;]+); (\w[\w ]+?)(?: \[Op:\w+\].*)?$", message)
+    numbers = {os.strerror(number): number for number in errno.errorcode}
+    if found is None or found[2] not in numbers:
+        return None
+    return OSError(numbers[found[2]], found[2], found[1])
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from rnntk.errors import RnntkError, TrainingError
+from rnntk.errors import RnntkError, TrainingError, os_error
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SCRATCH = re.compile(r"\.rnntk-([0-9a-f]{8})-(\d+)-([0-9a-f]{8})-\d+\.tmp")
@@ -42,7 +42,7 @@ class DiskRefused(TrainingError):
 def disk_errors(
     path: Path, *, advice: str | None = None, error: type[RnntkError] = TrainingError
 ) -> Iterator[None]:
-    """Turn an `OSError` into a message: the path that could not be written, why, and what to do.
+    """Turn an `OSError`, also TensorFlow's, into a message: the path that could not be written, why, and what to do.
 
     Raises:
         RnntkError: of class `error`, if there is `advice`.
@@ -50,15 +50,18 @@ def disk_errors(
     """
     try:
         yield
-    except OSError as refusal:
+    except Exception as raised:
+        refusal = os_error(raised)
+        if refusal is None:
+            raise
         if refusal.errno in _FULL:
             what, cure = f"No space is left to write {path}", "Free some space"
         else:
             what, cure = f"{path} cannot be written", "Make it writable"
         problem = f"{what} ({refusal.strerror or refusal})."
         if advice is not None:
-            raise error(f"{problem} {advice}") from refusal
-        raise DiskRefused(problem, cure) from refusal
+            raise error(f"{problem} {advice}") from raised
+        raise DiskRefused(problem, cure) from raised
 
 
 @contextmanager
@@ -142,6 +145,14 @@ def write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
             if path.exists():
                 shutil.rmtree(path)
         _sync_folder(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a symbolic link, or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def remove_stale(folder: Path) -> None:

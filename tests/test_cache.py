@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import platformdirs
 import pytest
 
-from rnntk import cache
+from rnntk import cache, files
+from rnntk.config import TextConfig
 from rnntk.errors import UsageError
+from rnntk.text import corpus
 
 
 def test_without_a_home_the_cache_has_to_be_named(
@@ -23,3 +26,28 @@ def test_without_a_home_the_cache_has_to_be_named(
         cache.cache_dir()
     monkeypatch.setenv("RNNTK_CACHE", str(tmp_path))
     assert cache.cache_dir() == tmp_path
+
+
+def test_what_was_left_unfinished_is_removed_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by the names that rnntk before 1.0 gave it, when it is old enough to be nobody's."""
+    monkeypatch.setenv("RNNTK_CACHE", str(tmp_path / "cache"))
+    text = tmp_path / "text.txt"
+    text.write_text("some text\n")
+    first = corpus.prepare_corpus(TextConfig(input=str(text)), None)
+    folder, kernels = tmp_path / "cache" / "prepared", tmp_path / "cache" / "kernels"
+    kernels.mkdir()
+    left = [folder / f".{'a' * 32}.x1", folder / ".key.77", kernels / "tmpabc"]
+    dead = folder / f".rnntk-{files._machine()}-{os.getpid()}-00000000-0.tmp"
+    for path in (*left, dead):
+        path.mkdir()
+        (path / "ids.bin").write_bytes(b"half")
+    cache.tidy("prepared")
+    assert left[0].exists(), "it may still be written to"
+    for path in left:
+        os.utime(path, (0, 0))
+    corpus.prepare_corpus(TextConfig(input=str(text)), None)
+    cache.tidy("kernels")
+    assert sorted(folder.iterdir()) == [first.prepared.folder]
+    assert list(kernels.iterdir()) == []

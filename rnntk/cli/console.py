@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,9 +21,20 @@ from rnntk.files import json_text
 SCHEMA_VERSION = 1
 
 
+# Controls but tabs and newlines, what turns the direction of writing, and surrogates that stand for no byte.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udc7f\udd00-\udfff]"
+)
+
+
+def harmless(text: str) -> str:
+    """A text with control characters escaped: a name in a file must not command the terminal."""
+    return _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 def print_error(error: object) -> None:
     """Print a message that something could not be done, on stderr."""
-    click.echo(click.style("Error: ", fg="red") + str(error), err=True)
+    click.echo(click.style("Error: ", fg="red") + harmless(str(error)), err=True)
 
 
 @dataclass(frozen=True)
@@ -46,17 +58,17 @@ class Console:
     def note(self, text: str) -> None:
         """A sentence for the user, on stderr."""
         if not self.quiet:
-            click.echo(text, err=True)
+            click.echo(harmless(text), err=True)
 
     def detail(self, text: str) -> None:
         """A sentence for the curious, on stderr with --verbose."""
         if self.verbose:
-            click.echo(text, err=True)
+            click.echo(harmless(text), err=True)
 
     def result(self, text: str) -> None:
         """A line of the result, on stdout; left out when the result is JSON."""
         if not self.as_json:
-            click.echo(text)
+            click.echo(harmless(text))
 
     def facts(self, facts: Mapping[str, str]) -> None:
         """Lines of the result, each a name and a value."""
@@ -86,7 +98,7 @@ class _Notes(logging.Handler):
     """Prints log records as notes on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(rendered(self.format(record), flag), err=True)
+        click.echo(harmless(rendered(self.format(record), flag)), err=True)
 
 
 @contextmanager

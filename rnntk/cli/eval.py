@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from rnntk.cli.console import SCHEMA_VERSION, Console, progress_bar, shown
 from rnntk.cli.model import load, model_options
-from rnntk.cli.options import FILE, command_named, config_options, option
+from rnntk.cli.options import FILE, command_named, config_options, option, path_option
 from rnntk.config import TextConfig
 from rnntk.errors import RnntkError, UsageError
 
@@ -49,12 +49,12 @@ OWN = "this model"
     show_default=False,
     help="Measure baselines on the same text: n-grams of the training text, and xz (the default).",
 )
-@option("--costs", type=FILE, metavar="FILE", help="Write the bits of each character, as JSON.")
-@option(
+@path_option("--costs", "FILE", "Write the bits of each character, as JSON.", FILE)
+@path_option(
     "--html",
-    type=FILE,
-    metavar="FILE",
-    help="Write the report of rnntk play --report: the text shaded by surprise, as a web page.",
+    "FILE",
+    "Write the report of rnntk play --report: the text shaded by surprise.",
+    FILE,
 )
 @config_options(TextConfig, leave_out=FIXED)
 @click.pass_context
@@ -127,7 +127,7 @@ def _measure(
     from rnntk.decoding import baselines, splits
     from rnntk.text import corpus
 
-    places = {"data_dir": values["data_dir"], "offline": values["offline"]}
+    places = {"data_dir": values["data_dir"]}
     parts = model.run.record["corpus"].get("split")
     prepared = None
     with progress_bar(console, "reading", " symbols") as bar:

@@ -8,7 +8,7 @@ import click
 
 from rnntk.cli.console import Console, shown
 from rnntk.cli.model import chosen, model_options
-from rnntk.cli.options import PATH, command_named, option
+from rnntk.cli.options import command_named, option, path_option
 from rnntk.run import Run
 
 # How to open each format without rnntk.
@@ -29,12 +29,7 @@ OPEN_WITH = {
     default="keras",
     help="Format of the file; onnx needs: pip install 'rnntk[onnx]'.",
 )
-@option(
-    "--output",
-    type=PATH,
-    metavar="PATH",
-    help="The file to write.  [default: the run's name, in this folder]",
-)
+@path_option("--output", "PATH", "The file to write.  [default: the run's name, in this folder]")
 def command(
     run: Path | None,
     corpus: str | None,

@@ -7,16 +7,15 @@ from pathlib import Path
 import click
 
 from rnntk.cli.console import Console, shown
-from rnntk.cli.options import PATH, command_named, option, run_option, runs_dir_option
+from rnntk.cli.options import PATH, command_named, option, path_option, run_option, runs_dir_option
 
 
 @command_named("import")
 @click.argument("checkpoint", type=PATH)
-@option(
+@path_option(
     "--vocab",
-    type=PATH,
-    metavar="FILE",
-    help="The pickled vocabulary.  [default: vocab.pkl or chars_vocab.pkl beside the checkpoint]",
+    "FILE",
+    "Pickled vocabulary.  [default: vocab.pkl or chars_vocab.pkl beside the checkpoint]",
 )
 @option(
     "--preprocessor",

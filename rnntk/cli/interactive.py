@@ -14,7 +14,7 @@ import click
 from rnntk.cli import shading, stream
 from rnntk.cli.console import Console, print_error
 from rnntk.config import SampleConfig
-from rnntk.config.fields import hints
+from rnntk.config.fields import fields_of, type_of
 from rnntk.errors import RnntkError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Session:
         if name == "greedy":  # the same setting by another name, as on the command line
             greedy = value and _parsed(bool, False, value, name)
             name, value = "temperature", value and ("0" if greedy else "1")
-        known = hints(SampleConfig)
+        known = fields_of(SampleConfig)
         if name in ("", "settings"):
             shown = [f"{_typed(key)} {_word(getattr(self._settings, key))}" for key in known]
             self._console.note("  ".join([*shown, f":color {_word(self._shaded)}"]))
@@ -113,7 +113,7 @@ class Session:
             self._console.note(shading.legend() if self._shaded else "color off")
         elif name in known:
             if value:
-                bare, optional, _ = known[name]
+                bare, optional, _ = type_of(known[name])
                 new = _parsed(bare, optional, value.strip(), name)
                 self._settings = dataclasses.replace(self._settings, **{name: new})
                 self._generated = 0

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import importlib
 import keyword
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
 from rnntk import __version__
 from rnntk.cli import stdout
-from rnntk.cli.console import print_error
+from rnntk.cli.console import harmless, print_error
 from rnntk.config.fields import flag
-from rnntk.errors import Interrupted, RnntkError, did_you_mean
+from rnntk.errors import Interrupted, RnntkError, did_you_mean, os_error
 
 # Name -> what it does. The modules are imported only when their command runs, so `--help` is quick.
 COMMANDS = {
@@ -32,6 +35,7 @@ COMMANDS = {
     "plot": "Draw loss curves, as a picture or in the terminal.",
     "board": "Look at the runs in TensorBoard.",
     "play": "Open a page to look inside a model.",
+    "cache": "List what is in the cache, or remove it.",
     "minchar": "Train the smallest model, in one readable file of NumPy.",
 }
 
@@ -72,24 +76,69 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; an `RnntkError` becomes one message on stderr and an exit code."""
+        """Run the command; every error becomes one message on stderr and an exit code."""
         try:
             return super().invoke(ctx)
-        except (RnntkError, MemoryError) as error:
-            if os.environ.get("RNNTK_DEBUG") == "1":
-                raise
-            if isinstance(error, MemoryError):
-                why = f" ({error})" if str(error) else ""
-                print_error(f"There is not enough memory for this{why}. Ask for less at a time.")
-                ctx.exit(1)
-            if isinstance(error, Interrupted):
-                click.echo(str(error), err=True)  # as it was asked to
-            else:
-                print_error(error.render(_option_names(ctx)))
-            ctx.exit(error.exit_code)
+        except (click.ClickException, click.Abort, click.exceptions.Exit, stdout.Lost):
+            raise
         except KeyboardInterrupt:
             # Training saves first and says more; all else ends quietly, as the shell expects it.
             ctx.exit(128 + signal.SIGINT)
+        except Exception as error:
+            if os.environ.get("RNNTK_DEBUG") == "1":
+                raise
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise  # whoever read the messages has gone: click ends quietly
+            if isinstance(error, Interrupted):
+                click.echo(harmless(str(error)), err=True)  # as it was asked to
+            elif isinstance(error, RnntkError):
+                print_error(error.render(_option_names(ctx)))
+            else:
+                print_error(_message(error) + _keep_traceback(error))
+            ctx.exit(getattr(error, "exit_code", 1))
+
+
+def _message(error: Exception) -> str:
+    """An error that no other code made into a message, in one or two sentences."""
+    disk = os_error(error)
+    if disk is not None:
+        problem = disk.strerror or str(disk)
+        return f"{os.fsdecode(disk.filename)}: {problem}." if disk.filename else f"{problem}."
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        why = str(
+            getattr(error, "message", error)
+        )  # of TensorFlow's several lines, the one that names the tensor
+        lines = [line for line in why.splitlines() if "OOM when alloc" in line] or [
+            why.partition("\n")[0]
+        ]
+        why = f" ({lines[0].rpartition('}} ')[2].strip()})" if why else ""
+        return f"There is not enough memory for this{why}. Ask for less at a time."
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "rnntk" in Path(frame.filename).parts
+    ]
+    place = f" at {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    what = " ".join(str(error).split())
+    what = f"{type(error).__name__}: {what[:200]}" if what else type(error).__name__
+    return (
+        f"rnntk stopped at an unexpected error{place} ({what}). "
+        "Set RNNTK_CRASH_FILE=crash.txt to have the details in that file, and report it with them."
+    )
+
+
+def _keep_traceback(error: Exception) -> str:
+    """Write the traceback to the file that RNNTK_CRASH_FILE names, if it does; the sentence that says so."""
+    path = os.environ.get("RNNTK_CRASH_FILE")
+    if not path:
+        return ""
+    versions = f"rnntk {__version__}, Python {sys.version}, {sys.platform}\n{sys.argv}\n"
+    text = versions + "".join(traceback.format_exception(error))
+    try:
+        Path(path).write_text(text, encoding="utf-8", errors="backslashreplace")
+    except (OSError, ValueError) as refusal:
+        return f" The details cannot be written: {refusal}."
+    return f" The details are in {path}."
 
 
 def _option_names(ctx: click.Context) -> Callable[[str], str]:
@@ -122,6 +171,7 @@ def _as_bytes(error: UnicodeError) -> tuple[str | bytes, int]:
 
 def main() -> None:
     """Entry point of the console script."""
+    stdout.watch()
     # Corpora hold any character, and pipes and Windows consoles are not always UTF-8. A name of a file that is not
     # UTF-8 is printed as its bytes.
     codecs.register_error("rnntk-names", _as_bytes)
@@ -129,7 +179,6 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             errors = None if stream is sys.stdin else "rnntk-names"
             stream.reconfigure(encoding="utf-8", errors=errors)
-    stdout.watch()
     try:
         try:
             group(prog_name="rnntk", windows_expand_args=False)

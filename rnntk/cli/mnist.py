@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rnntk.cli import stdout
 from rnntk.cli.console import Console, shown
 from rnntk.cli.options import (
-    PATH,
     command_named,
     config_options,
     given_values,
-    option,
+    path_option,
     run_options,
 )
 from rnntk.cli.train import chosen_for_resume
@@ -26,11 +26,10 @@ if TYPE_CHECKING:
 
 @command_named("mnist")
 @config_options(MnistConfig)
-@option(
+@path_option(
     "--plot",
-    type=PATH,
-    metavar="FILE",
-    help="A picture of the worst mistakes on the test images, for example mistakes.png.",
+    "FILE",
+    "A picture of the worst mistakes on the test images, for example mistakes.png.",
 )
 @run_options
 @click.pass_context
@@ -76,6 +75,7 @@ def command(
     _finish(console, result, test, data.card.title, plot)
 
 
+@stdout.after_training()
 def _finish(
     console: Console, result: Result, test: ClassifierResult, title: str, plot: Path | None
 ) -> None:

@@ -23,7 +23,13 @@ def model_options(checkpoint: str, help: str) -> Callable[[F], F]:
         function,
         click.argument("run", required=False, type=PATH),
         option("--corpus", metavar="NAME", help="Only runs on this corpus."),
-        option("--checkpoint", default=checkpoint, metavar="best|last|STEP", help=help),
+        option(
+            "--checkpoint",
+            type=click.types.FuncParamType(str),  # a file may give the step as a number
+            default=checkpoint,
+            metavar="best|last|STEP",
+            help=help,
+        ),
         runs_dir_option,
     )
 

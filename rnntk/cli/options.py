@@ -17,7 +17,7 @@ from rnntk import config
 from rnntk.cli.console import Console
 from rnntk.cli.main import COMMANDS, load_command
 from rnntk.config import Config
-from rnntk.config.fields import checked, fields_of, hints, sentence
+from rnntk.config.fields import checked, fields_of, sentence, type_of, typed
 from rnntk.errors import rendered
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -45,28 +45,44 @@ class Option(click.Option):
             self.envvar = _ENVIRONMENT.get(self.name, f"RNNTK_{self.name.upper()}")
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
-        """As click's; a value of a type that only a config file can give is refused, not a traceback."""
-        try:
-            return super().type_cast_value(ctx, value)
-        except (AttributeError, TypeError):
-            raise click.BadParameter(f"{value!r} is of the wrong type.", ctx, self) from None
+        """As click's, but it makes no number of a config file's text, and no text of its number."""
+        if value is not None and _in_file(ctx, self):
+            many = self.multiple and isinstance(value, list)
+            if not isinstance(self.type, (FieldType, click.types.FuncParamType)):
+                kinds = {"boolean": bool, "integer": int, "integer range": int, "float": float}
+                try:
+                    for one in value if many else [value]:
+                        typed(kinds.get(self.type.name, str), one)
+                except ValueError as error:
+                    raise click.BadParameter(sentence(error), ctx, self) from None
+            if self.multiple and not many:
+                value = [value]
+        return super().type_cast_value(ctx, value)
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
         """Where a wrong value came from: the flag, else the variable or the file and line."""
-        source = ctx.get_parameter_source(self.name) if ctx and self.name else None
-        if ctx and source is ParameterSource.ENVIRONMENT:
+        if ctx and ctx.get_parameter_source(self.name or "") is ParameterSource.ENVIRONMENT:
             return f"{self.envvar} in the environment"
-        if ctx and source is ParameterSource.DEFAULT_MAP and _CONFIG in ctx.meta:
-            assert self.name
-            line = config.line_of(ctx.meta[_CONFIG], self.name)
-            where = f", line {line}" if line else ""
-            return f"{self.name!r} in {ctx.meta[_CONFIG]}{where}"
+        if ctx and self.name and ctx.command.name and _in_file(ctx, self):
+            return config.place_of(ctx.meta[_CONFIG], ctx.command.name, self.name)
         return super().get_error_hint(ctx)
+
+
+def _in_file(ctx: click.Context | None, param: click.Parameter | None) -> bool:
+    """Whether the config file gave this parameter its value."""
+    if ctx is None or param is None or _CONFIG not in ctx.meta:
+        return False
+    return ctx.get_parameter_source(param.name or "") is ParameterSource.DEFAULT_MAP
 
 
 option = functools.partial(click.option, cls=Option)
 PATH = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def path_option(flag: str, metavar: str, help: str, kind: click.Path = PATH) -> Callable[[F], F]:
+    """An option whose value is a path."""
+    return option(flag, type=kind, metavar=metavar, help=help)
 
 
 class FieldType(click.ParamType):
@@ -76,8 +92,9 @@ class FieldType(click.ParamType):
 
     def __init__(self, kind: type[Config], name: str) -> None:
         self._kind, self._field = kind, name
-        self._bare, _, self._many = hints(kind)[name]
-        self._metadata = fields_of(kind)[name].metadata
+        field = fields_of(kind)[name]
+        self._bare, _, self._many = type_of(field)
+        self._metadata = field.metadata
         self.name = {int: "N", float: "X", Path: "PATH"}.get(self._bare, "TEXT")
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
@@ -92,6 +109,7 @@ class FieldType(click.ParamType):
                 isinstance(value, str)
                 and self._bare in (int, float)
                 and not self._metadata["parse"]
+                and not _in_file(ctx, param)
             ):
                 with contextlib.suppress(ValueError):  # refused below, with its type
                     value = self._bare(value)
@@ -112,7 +130,7 @@ def config_options(*kinds: type[Config], leave_out: tuple[str, ...] = ()) -> Cal
 
 def _option(kind: type[Config], name: str) -> Callable[[F], F]:
     field = fields_of(kind)[name]
-    bare, _, many = hints(kind)[name]
+    bare, _, many = type_of(field)
     flag = config.flag(name)
     described: dict[str, Any] = {"default": field.default}
     described["help"] = rendered(field.metadata["help"], config.flag)

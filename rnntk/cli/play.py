@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rnntk import hosts
 from rnntk.cli import stream
 from rnntk.cli.console import Console, shown
 from rnntk.cli.model import load, model_options
-from rnntk.cli.options import FILE, command_named, option, server_options
+from rnntk.cli.options import FILE, command_named, option, path_option, server_options
 from rnntk.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,11 +20,8 @@ if TYPE_CHECKING:
 @command_named("play")
 @model_options("last", "Which checkpoint the page begins with.")
 @server_options(8765)
-@option(
-    "--report",
-    type=FILE,
-    metavar="FILE",
-    help="Serve nothing: write the views of one text as one HTML file.",
+@path_option(
+    "--report", "FILE", "Serve nothing: write the views of one text as one HTML file.", FILE
 )
 @option(
     "--input",
@@ -69,12 +67,11 @@ def _serve(
     console: Console, models: Models, host: str, port: int | None, open_browser: bool | None
 ) -> None:
     from rnntk.play import app, serve
-    from rnntk.play.guard import is_loopback
 
     bound = serve.bind(host, port)
     url = serve.url(bound)
     step = models.get().step
-    if not is_loopback(host):
+    if not hosts.is_loopback(host):
         console.note(
             f"Warning: with --host {host} everybody who can reach this machine can use the page; there is no password. "
             f"From elsewhere it is port {bound.getsockname()[1]} of this machine's address."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnntk.cli.console import Console, shown
-from rnntk.cli.options import PATH, command_named, option, runs_dir_option
+from rnntk.cli.options import PATH, command_named, option, path_option, runs_dir_option
 from rnntk.cli.shading import has_colours
 
 if TYPE_CHECKING:
@@ -21,11 +21,8 @@ ROWS = 20  # of a curve in the terminal, where it has as many
 
 @command_named("plot")
 @click.argument("runs", nargs=-1, type=PATH, metavar="[RUN]...")
-@option(
-    "--output",
-    type=PATH,
-    metavar="FILE",
-    help="A .png or .svg file, replaced if it is there.  [default: <y>.png]",
+@path_option(
+    "--output", "FILE", "A .png or .svg file, replaced if it is there.  [default: <y>.png]"
 )
 @option("--terminal", is_flag=True, help="Draw here with characters; needs no Matplotlib.")
 @option(

@@ -10,15 +10,15 @@ from click.core import ParameterSource
 
 from rnntk import config
 from rnntk.cli.console import Console, progress_bar
-from rnntk.cli.options import PATH, command_named, config_options, given_values, option
+from rnntk.cli.options import command_named, config_options, given_values, option, path_option
 from rnntk.config import TextConfig
 from rnntk.errors import quoted, rendered
 
 
 @command_named("prep")
 @config_options(TextConfig)
-@option("--output", type=PATH, metavar="DIR", help="Where it goes.  [default: the cache]")
-@click.option(
+@path_option("--output", "DIR", "Where it goes.  [default: the cache]")
+@option(
     "--list",
     "list_all",
     is_flag=True,
@@ -38,7 +38,7 @@ def command(
       rnntk prep --list
     """
     if list_all:
-        _list(console, values["data_dir"])
+        _list(console, values["data_dir"], values["offline"])
         return
     from rnntk.text import corpus
     from rnntk.text.inputs import is_stream
@@ -57,13 +57,14 @@ def command(
 
 
 def _training(ctx: click.Context, settings: TextConfig) -> list[str]:
-    """Words of a command that trains on the very same text; the environment holds for that command as well."""
+    """Words of a command that trains on the very same text, also in another environment."""
     words = ["rnntk", "train"]
     for name, value in settings.part(TextConfig).items():
-        left_out = (ParameterSource.DEFAULT, ParameterSource.ENVIRONMENT)
-        if ctx.get_parameter_source(name) in left_out and name not in ("corpus", "input"):
-            continue
-        if value is not None:
+        source = ctx.get_parameter_source(name)
+        # In the environment, these two are about the machine, not the text.
+        machine = source == ParameterSource.ENVIRONMENT and name in ("data_dir", "offline")
+        chosen = name in ("corpus", "input") or source != ParameterSource.DEFAULT
+        if value is not None and chosen and not machine:
             words += config.typed_setting(name, value)
     return words
 
@@ -119,10 +120,11 @@ def _counts(pairs: list[list[Any]], as_bytes: bool) -> str:
     return "  ".join(f"{shown(symbol)} {n:,}" for symbol, n in pairs)
 
 
-def _list(console: Console, data_dir: Path | None) -> None:
+def _list(console: Console, data_dir: Path | None, offline: bool) -> None:
     from rnntk.corpora import registry
 
-    found = [registry.availability(card, data_dir=data_dir) for card in registry.all_cards()]
+    where = {"data_dir": data_dir, "offline": offline}
+    found = [registry.availability(card, **where) for card in registry.all_cards()]  # type: ignore[arg-type]
     width = max(len(one.card.name) for one in found)
     corpora = []
     for one in found:

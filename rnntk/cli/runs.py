@@ -172,7 +172,7 @@ def _model(name: str, model: dict[str, Any]) -> str:
 def _corpus(corpus: dict[str, Any]) -> str:
     facts = corpus.get("facts") or {}
     parts = [str(corpus.get("name", "unknown"))]
-    if "vocabulary_size" in facts:
+    if {"symbols", "vocabulary_size"} <= set(facts):
         parts.append(f"{facts['symbols']:,} symbols, {facts['vocabulary_size']} different")
     if corpus.get("preprocessor"):
         parts.append(f"preprocessor {corpus['preprocessor']}")

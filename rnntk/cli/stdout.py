@@ -1,4 +1,4 @@
-"""Standard output that cannot be written: distinguished from other files, and reported once."""
+"""Standard streams that are closed or cannot be written: stdout is reported once, stderr is no reason to stop."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import io
 import os
 import signal
 import sys
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
 
 
 class Lost(Exception):
@@ -42,22 +43,58 @@ class _File(io.FileIO):
         return size
 
 
+class _Notes(io.FileIO):
+    """Drops what cannot be written: no work ends because nobody reads the notes about it."""
+
+    def write(self, data: Any) -> int | None:  # type: ignore[override]
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
+
+
+@contextmanager
+def after_training() -> Iterator[None]:
+    """Printing the results of training that was saved: the exit code stays 0 where they cannot be written."""
+    try:
+        yield
+        sys.stdout.flush()
+    except Closed:
+        pass
+    except Lost as lost:
+        print(f"Warning: {lost} Training has succeeded.", file=sys.stderr)
+
+
 def watch() -> None:
-    """Let whatever prints to stdout raise `Lost` where it cannot be written."""
-    stream = sys.stdout
-    if stream is None:  # closed by who started us (>&-): what is printed was not wanted
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
-        return
-    # Windows' console is another kind of file, and a test's stdout is none.
+    """Let whatever prints to stdout raise `Lost` where it cannot be written; notes on stderr are dropped there.
+
+    Standard streams that were closed by who started us (`>&-`) lead nowhere: what goes there was not wanted, and no
+    other file must take their place.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+    sys.stdout = _replaced(sys.stdout, _File)
+    sys.stderr = _replaced(sys.stderr, _Notes)
+
+
+def _replaced(stream: TextIO, kind: type[io.FileIO]) -> TextIO:
+    """The stream over a file of this kind."""
+    # Windows' console is another kind of file, and a test's stream is none.
     if not isinstance(stream, io.TextIOWrapper) or (
         type(getattr(stream.buffer, "raw", stream.buffer)) is not io.FileIO
     ):
-        return
-    stream.flush()
-    file = _File(stream.fileno(), "w", closefd=False)
+        return stream
+    with suppress(OSError):
+        stream.flush()
+    file = kind(stream.fileno(), "w", closefd=False)
     file.name = stream.name
     whole = stream.write_through  # python -u
-    sys.stdout = io.TextIOWrapper(
+    return io.TextIOWrapper(
         file if whole else io.BufferedWriter(file),
         encoding=stream.encoding,
         errors=stream.errors,

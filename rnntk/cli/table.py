@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 import textwrap
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import wcwidth
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,16 @@ def table(
     columns: Sequence[Column],
     rows: Sequence[Sequence[str]],
     width: int | None,
-    notes: Sequence[str | None] = (),
+    notes: Sequence[str | None],
 ) -> list[str]:
     """Lines of a table with headings: a cell per column, and a note or None under each row.
 
     `width` is the columns of the terminal; None for no limit.
     """
     keep = list(range(len(columns)))
-    widths = [max(map(cells, [c.title, *(r[i] for r in rows)])) for i, c in enumerate(columns)]
+    widths = [
+        max(map(wcwidth.width, [c.title, *(r[i] for r in rows)])) for i, c in enumerate(columns)
+    ]
     while width is not None and _total(widths, keep) > width:
         last = max(keep, key=lambda i: columns[i].drop)
         if columns[last].drop == 0:
@@ -62,35 +64,14 @@ def indented(text: str, width: int | None) -> list[str]:
     )
 
 
-def cells(text: str) -> int:
-    """Columns of a terminal that a text takes."""
-    return sum(_cells_of(found[0]) for found in _CLUSTER.finditer(text))
-
-
-# What a terminal shows as one sign: a flag, characters tied by U+200D, marks and skin tones after another.
-_TIED = "[\u0300-\u036f\u1160-\u11ff\ufe00-\ufe0f\U0001f3fb-\U0001f3ff]"
-_CLUSTER = re.compile(f"[\U0001f1e6-\U0001f1ff]{{2}}|.{_TIED}*(?:\u200d.{_TIED}*)*", re.DOTALL)
-
-
-def _cells_of(cluster: str) -> int:
-    first = cluster[0]
-    if unicodedata.category(first) in ("Mn", "Me", "Cc", "Cf") or "\u1160" <= first <= "\u11ff":
-        return 0
-    wide = unicodedata.east_asian_width(first) in "WF" or "\ufe0f" in cluster
-    return 2 if wide or ("\U0001f1e6" <= first <= "\U0001f1ff" and len(cluster) > 1) else 1
-
-
 def _total(widths: Sequence[int], keep: Sequence[int]) -> int:
     return sum(widths[i] for i in keep) + 2 * (len(keep) - 1)
 
 
 def _pad(text: str, width: int, right: bool) -> str:
-    if cells(text) > width:
-        while cells(text) > width - 1:
-            text = text[:-1]
-        text += "…"
-    space = " " * (width - cells(text))
-    return space + text if right else text + space
+    if wcwidth.width(text) > width:
+        text = wcwidth.clip(text, 0, width - 1) + "…"
+    return wcwidth.rjust(text, width) if right else wcwidth.ljust(text, width)
 
 
 def size(count: int) -> str:

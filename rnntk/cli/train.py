@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnntk import duration
+from rnntk.cli import stdout
 from rnntk.cli.console import Console, progress_bar, shown
 from rnntk.cli.model import chosen
 from rnntk.cli.options import (
     LATEST_RUN,
-    PATH,
     command_named,
     config_options,
     given_values,
     option,
+    path_option,
     run_options,
 )
 from rnntk.config import TrainConfig
@@ -40,12 +41,7 @@ REASONS = {
 
 @command_named("train")
 @config_options(TrainConfig)
-@option(
-    "--init-from",
-    type=PATH,
-    metavar="RUN",
-    help="Start from the weights of this run; symbols are matched.",
-)
+@path_option("--init-from", "RUN", "Start from the weights of this run; symbols are matched.")
 @option("--dry-run", is_flag=True, help="Check everything and measure a few steps; train nothing.")
 @run_options
 @click.pass_context
@@ -150,6 +146,7 @@ def _both(result: Result, nats: float, *, held_out: bool) -> str:
     return f"{nats:.4f} nats per symbol ({nats * bits:.3f} bits per character)"
 
 
+@stdout.after_training()
 def _finish(console: Console, result: Result) -> None:
     p, path = result.progress, shown(result.run.path)
     if result.chief:

@@ -13,27 +13,14 @@ from rnntk.config.fields import Config, flag, typed_setting
 from rnntk.config.files import (
     corpus_settings,
     find_config,
-    line_of,
+    place_of,
     read_config,
     read_toml,
     shipped_config,
 )
 
 __all__ = [
-    "Config",
-    "DistributeConfig",
-    "MnistConfig",
-    "ModelConfig",
-    "RunConfig",
-    "SampleConfig",
-    "TextConfig",
-    "TrainConfig",
-    "corpus_settings",
-    "find_config",
-    "flag",
-    "line_of",
-    "read_config",
-    "read_toml",
-    "shipped_config",
+    "Config", "DistributeConfig", "MnistConfig", "ModelConfig", "RunConfig", "SampleConfig", "TextConfig",
+    "TrainConfig", "corpus_settings", "find_config", "flag", "place_of", "read_config", "read_toml", "shipped_config",
     "typed_setting",
-]
+]  # fmt: skip

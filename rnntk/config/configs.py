@@ -53,7 +53,9 @@ class TextConfig(Config):
     )
     offline: bool = setting(False, "Never use the network.", on_resume="session")
     accept_licence: bool = setting(
-        False, "Allow the download of a text whose licence is not known to permit it."
+        False,
+        "Allow the download of a text whose licence is not known to permit it.",
+        stored=False,
     )
 
     def check_together(self) -> None:
@@ -140,7 +142,7 @@ class RunConfig(Config):
         "float32", "Arithmetic of large products; weights stay float32.", ("float32", "bfloat16")
     )
     threads: int | None = setting(
-        None, "Cores to use.  [default: all]", Range(1), on_resume="session"
+        None, "Cores to use.  [default: all]", Range(1, 1024), on_resume="session"
     )
 
     def check_validation(self, held_out: float, how: str) -> None:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import types
-import typing
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,8 +175,14 @@ class Config:
 
     @classmethod
     def from_json(cls: type[C], values: Mapping[str, Any]) -> C:
-        """A configuration from `to_json`'s output, also of an older rnntk with other fields."""
-        return cls(**{k: v for k, v in values.items() if k in cls.names()})
+        """A configuration from `to_json`'s output, also of an older rnntk with other fields.
+
+        Fields that are not stored are never taken from a file: they are the user's own consent and machine.
+        """
+        known = fields_of(cls)
+        return cls(
+            **{k: v for k, v in values.items() if k in known and known[k].metadata["stored"]}
+        )
 
     def part(self, kind: type[Config]) -> dict[str, Any]:
         """The values of the fields that `kind`, one of this class' bases, has."""
@@ -188,22 +193,11 @@ def fields_of(kind: type[Config]) -> dict[str, dataclasses.Field[Any]]:
     return {f.name: f for f in dataclasses.fields(kind)}
 
 
-_HINTS: dict[type, dict[str, tuple[type, bool, bool]]] = {}
-
-
-def hints(kind: type[Config]) -> dict[str, tuple[type, bool, bool]]:
-    """Of each field: its bare type, whether it may be None, and whether it is a tuple of that type."""
-    if kind in _HINTS:
-        return _HINTS[kind]
-    found = _HINTS[kind] = {}
-    for name, hint in typing.get_type_hints(kind).items():
-        parts: Iterable[Any] = [hint]
-        if typing.get_origin(hint) in (typing.Union, types.UnionType):
-            parts = typing.get_args(hint)
-        bare = next(part for part in parts if part is not type(None))
-        many = typing.get_origin(bare) is tuple
-        found[name] = (typing.get_args(bare)[0] if many else bare, type(None) in parts, many)
-    return found
+def type_of(field: dataclasses.Field[Any]) -> tuple[type, bool, bool]:
+    """A field's bare type, whether it may be None, and whether it is a tuple of that type."""
+    hint = str(field.type)  # as it is written: `str`, `int | None`, `tuple[str, ...]`
+    bare = next(one for one in _TYPE_NAMES if one.__name__ in re.findall(r"\w+", hint))
+    return bare, hint.endswith("None"), hint.startswith("tuple")
 
 
 _TYPE_NAMES = {
@@ -216,18 +210,18 @@ def checked(kind: type[Config], name: str, value: Any) -> Any:
 
     Raises `ValueError` if the type or the value is wrong; the message follows the field's name.
     """
-    bare, optional, many = hints(kind)[name]
-    metadata = fields_of(kind)[name].metadata
+    field = fields_of(kind)[name]
+    metadata, (bare, optional, many) = field.metadata, type_of(field)
     if value is None and optional:
         return None
     if many:
         values = [value] if isinstance(value, (str, Path)) else value
         if not isinstance(values, (list, tuple)):
             raise ValueError(f"must be {_TYPE_NAMES[bare]} or a list of it, got {_shown(value)}")
-        return tuple(_typed(bare, str(v) if isinstance(v, Path) else v) for v in values)
+        return tuple(typed(bare, str(v) if isinstance(v, Path) else v) for v in values)
     if isinstance(value, str) and metadata["parse"]:
         value = metadata["parse"](value)
-    value = _typed(bare, value)
+    value = typed(bare, value)
     valid = metadata["valid"]
     if isinstance(valid, tuple):
         if value.lower() not in valid:
@@ -248,7 +242,8 @@ def sentence(error: object) -> str:
     return text if text.endswith((".", "?")) else text + "."
 
 
-def _typed(bare: type, value: Any) -> Any:
+def typed(bare: type, value: Any) -> Any:
+    """The value in this type where nothing is lost; `ValueError` if it has another."""
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         value = value.item()  # a NumPy scalar
     if bare is Path and isinstance(value, str):

@@ -41,6 +41,9 @@ def read_config(
     Raises `UsageError`: no such file, not TOML, an unknown table or key (with the nearest name).
     """
     document = read_toml(path)
+    own = document.get(command, {})
+    if not isinstance(own, dict):
+        raise UsageError(f"{path}: {command} must be a table, [{command}].")
     values: dict[str, Any] = {}
     for key, value in document.items():
         name = key.replace("-", "_")
@@ -56,7 +59,7 @@ def read_config(
             guess = did_you_mean(name, others)
             if name not in others and (guess or commands):
                 raise UsageError(f"{path}: {key!r} is not a setting of any command.{guess}")
-    for key, value in document.get(command, {}).items():
+    for key, value in own.items():
         name = key.replace("-", "_")
         if commands is None and name in COMMAND_ONLY:
             continue
@@ -83,22 +86,33 @@ def read_toml(path: Path) -> dict[str, Any]:
         data = path.read_bytes()
     except OSError as error:
         raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or 0 in data[:2]:  # with or without a mark
         raise UsageError(f"{path} is in UTF-16, but TOML is UTF-8. Save it as UTF-8.")
     try:
         return tomllib.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is not a TOML file: {error}") from error
+        why = str(error)
+        if isinstance(error, RecursionError):
+            why = "it is nested too deeply."
+        elif not isinstance(error, (tomllib.TOMLDecodeError, UnicodeError)):
+            why = "it has a number of thousands of digits."  # where Python's own limit is
+        raise UsageError(f"{path} is not a TOML file: {why}") from error
 
 
-def line_of(path: Path, key: str) -> int | None:
-    """The first line of a TOML file that sets `key`, from 1; None if there is none."""
-    pattern = re.compile(rf"\s*{re.escape(key).replace('_', '[-_]')}\s*=")
+def place_of(path: Path, command: str, key: str) -> str:
+    """Where a TOML file sets `key` for a command, for a message: `'units' in c.toml, line 3`."""
+    pattern = re.compile(rf"""\s*["']?{re.escape(key).replace("_", "[-_]")}["']?\s*=""")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError):
-        return None
-    return next((i for i, line in enumerate(lines, 1) if pattern.match(line)), None)
+        lines = []
+    line_number, table = "", ""
+    for number, line in enumerate(lines, 1):
+        if heading := re.match(r"""\s*\[\s*["']?([\w-]+)["']?\s*\]""", line):
+            table = heading[1]
+        elif table in ("", command) and pattern.match(line):
+            line_number = f", line {number}"  # the command's own table comes last, and wins
+    return f"{key!r} in {path}{line_number}"
 
 
 def find_config(path: Path) -> Path:

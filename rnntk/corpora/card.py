@@ -14,14 +14,21 @@ from rnntk.errors import UsageError, did_you_mean
 
 UNKNOWN_LICENCE = "LicenseRef-unknown"
 
-_TARGET_KEY = {"url": "url", "file": "path", "system": "builder", "generated": "builder"}
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
-_CHOICES = {"kind": ("text", "images"), "newline": ("", "lf", "crlf", "mixed")}
+_SOURCE_KEYS = {"url": "url", "file": "path", "system": "builder", "generated": "builder"}
+_RULES = {  # patterns of values, and the words for them
+    "name": ("[A-Za-z0-9][A-Za-z0-9_-]*", "letters, digits, _ and -"),
+    "sha256": ("([0-9a-f]{64})?", "64 hex digits, small letters"),
+    "kind": ("text|images", "text or images"),
+    "newline": ("(lf|crlf|mixed)?", "lf, crlf or mixed"),
+    "kind of a source": ("|".join(_SOURCE_KEYS), f"one of {', '.join(_SOURCE_KEYS)}"),
+    "url": ("(https?|file):.+", "a URL with https:, http: or file:"),
+}
 
 
 @dataclass(frozen=True)
 class CardSource:
-    """One source of a corpus, tried after the data folders and the cache."""
+    """A source of a corpus. A search has two kinds more before a card's own: `data-dir` and `cache`."""
 
     kind: str  # `url`, `file`, `system` (made from files of this machine) or `generated` (by code)
     target: str  # the URL, the path, or the name of the builder
@@ -67,6 +74,11 @@ class Card:
         if self.bytes < 1_000_000:
             return f"about {self.bytes / 1e3:.0f} kB"
         return f"about {self.bytes / 1e6:.1f} MB"
+
+    @property
+    def most_bytes(self) -> int:
+        """The largest file that is taken for this corpus: its exact size, twice an approximate one, else 1 GB."""
+        return self.bytes * (1 if self.sha256 else 2) or 10**9
 
 
 @dataclass(frozen=True)
@@ -122,49 +134,41 @@ def read_card(path: Path) -> Card:
 
 def _card(table: Mapping[str, Any], path: Path) -> Card:
     _check_keys(table, _KEYS)
-    values = {key: _typed(table, key, kind) for key, kind in _PLAIN.items() if key in table}
+    values = {key: _value(table, key, kind) for key, kind in _PLAIN.items() if key in table}
     if values.get("bytes", 0) < 0:
         raise UsageError(f"bytes must be 0 or more, not {values['bytes']}")
     if "name" not in values:
         raise UsageError('it has no name; add a line such as: name = "my_novel"')
-    _check_value("name", values["name"], r"[A-Za-z0-9][A-Za-z0-9_-]*", "letters, digits, _ and -")
-    sha256 = values.get("sha256", "")
-    _check_value("sha256", sha256, "([0-9a-f]{64})?", "64 hex digits, small letters")
-    for key, choices in _CHOICES.items():
-        _check_choice(key, values.get(key, choices[0]), choices)
     values.setdefault("title", values["name"])
+    if values.get("kind") == "images":
+        values["files"] = (f"{values['name']}.npz",)
     if "files" in table:
-        values["files"] = tuple(_typed(table, "files", list))
+        values["files"] = tuple(_value(table, "files", list))
+        if not values["files"]:
+            raise UsageError("files must name at least one file")
         for name in values["files"]:
             if not isinstance(name, str) or not name or Path(name).name != name:
                 raise UsageError(f"files holds plain file names, not {name!r}")
-        if not values["files"]:
-            raise UsageError("files must name at least one file")
-    elif values.get("kind") == "images":
-        values["files"] = (f"{values['name']}.npz",)
     if "arrays" in table:
-        arrays = _typed(table, "arrays", dict)
+        arrays = _value(table, "arrays", dict)
         _check_keys(arrays, _ARRAYS)
         values["arrays"] = tuple((key, str(arrays[key])) for key in _ARRAYS if key in arrays)
-    sources = _typed(table, "sources", list) if "sources" in table else []
+    sources = _value(table, "sources", list) if "sources" in table else []
     return Card(sources=tuple(_source(entry, path) for entry in sources), **values)
 
 
 def _source(table: Any, card_path: Path) -> CardSource:
     if not isinstance(table, Mapping):
         raise UsageError('sources are tables: [[sources]], kind = "url", url = "https://..."')
-    kind = table.get("kind")
-    _check_choice("kind of a source", str(kind), tuple(_TARGET_KEY))
-    key = _TARGET_KEY[str(kind)]
+    kind = _value({"kind of a source": str(table.get("kind"))}, "kind of a source", str)
+    key = _SOURCE_KEYS[kind]
     _check_keys(table, ("kind", key, "member") if kind == "url" else ("kind", key))
     if key not in table:
         raise UsageError(f'a source of kind "{kind}" needs the key {key}')
-    target = _typed(table, key, str)
-    if kind == "url":
-        _check_value(key, target, "(https?|file):.+", "a URL with https:, http: or file:")
+    target = _value(table, key, str)
     if kind == "file":
         target = str(card_path.parent / Path(target).expanduser())
-    return CardSource(str(kind), target, _typed(table, "member", str) if "member" in table else "")
+    return CardSource(kind, target, _value(table, "member", str) if "member" in table else "")
 
 
 def _check_keys(table: Mapping[str, Any], known: Collection[str]) -> None:
@@ -174,25 +178,16 @@ def _check_keys(table: Mapping[str, Any], known: Collection[str]) -> None:
             raise UsageError(f"unknown key {key}.{hint}")
 
 
-_KIND_NAMES = {str: "text in quotes", bool: "true or false", int: "a whole number", list: "a list"}
+_TYPE_NAMES = {str: "text in quotes", bool: "true or false", int: "a whole number", list: "a list"}
 
 
-def _typed(table: Mapping[str, Any], key: str, kind: type) -> Any:
+def _value(table: Mapping[str, Any], key: str, kind: type) -> Any:
     value = table[key]
+    pattern, meaning = _RULES.get(key, ("", ""))
     # True is an int in Python, but not in a card.
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise UsageError(f"{key} must be {_KIND_NAMES.get(kind, 'a table')}, not {value!r}")
+        raise UsageError(f"{key} must be {_TYPE_NAMES.get(kind, 'a table')}, not {value!r}")
+    if pattern and not re.fullmatch(pattern, str(value)):
+        guess = did_you_mean(str(value), re.findall("[a-z]{2,}", pattern))
+        raise UsageError(f"{key} must be {meaning}, not {value!r}.{guess}")
     return value
-
-
-def _check_value(key: str, value: str, pattern: str, meaning: str) -> None:
-    if not re.fullmatch(pattern, value):
-        raise UsageError(f"{key} must be {meaning}, not {value!r}")
-
-
-def _check_choice(key: str, value: str, choices: Collection[str]) -> None:
-    if value not in choices:
-        listed = ", ".join(filter(None, choices))
-        raise UsageError(
-            f"{key} must be one of {listed}, not {value!r}.{did_you_mean(value, choices)}"
-        )

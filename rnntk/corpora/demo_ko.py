@@ -43,6 +43,7 @@ class Words:
         ]
         self.patterns: dict[str, Any] = data.pop("patterns")
         self.lists: dict[str, list[Any]] = {
+            "names": self.names,
             "skies": self.skies,
             **{name: _predicates(data.pop(name)) for name in ("motions", "doings")},
             **{n: text.split() if isinstance(text, str) else text for n, text in data.items()},
@@ -126,15 +127,6 @@ class _Writer:
         verb, objects = self.pick(self.words.actions)
         return _Action(verb, f"{self.pick(objects):을/를}")
 
-    def place(self) -> Noun:
-        return self.noun("PLACES")
-
-    def object(self) -> Noun:
-        return self.noun("THINGS")
-
-    def to_place(self) -> str:
-        return f"{self.noun('PLACES', 0.25):으로/로}"
-
     def time(self) -> str:
         count = self.word("sino_numbers")
         text = self.word("times")
@@ -148,93 +140,55 @@ class _Writer:
             counter = "권"
         return Noun(f"{noun} {self.word('native_numbers')} {counter}")
 
-    # Sentences of a tale about `who`
-
-    def sentence(self, who: Noun) -> str:
-        names, *texts = self.pick(self.words.patterns["sentences"])
-        text = self.fill(names, *texts, who=who) if texts else getattr(self, names)(who)
-        if self.chance(0.2) and not text.startswith("그러나"):
-            return f"{self.time()} {text}"
-        return str(text)
-
-    def fill(self, names: str, *texts: str, **known: Any) -> str:
-        """One of the texts, with words for the names, which are sampled first, in their order."""
-        for name in names.split():
-            key, _, source = name.partition("=")
-            source = source or key
-            if "," in source:
-                known[key] = self.pick(source.split(","))
-            elif source in self.words.lists:
-                known[key] = self.word(source)
-            elif source in self.nouns:
-                known[key] = self.bare(source)
-            elif source in ("thing", "trait"):
-                known[key] = (self.bare if source == "thing" else self.trait)(known["kind"])
-            else:
-                known[key] = getattr(self, source)()
-        return (self.pick(texts) if len(texts) > 1 else texts[0]).format_map(known)
-
     def how(self) -> str:
         return f"{self.word('adverbs')} " if self.chance(0.4) else ""
 
     def hour(self) -> int:
         return 1 + int(self.rng.random() * 12)
 
-    def was_like(self, _who: Noun) -> str:
+    # Sentences
+
+    def fill(self, names: str, /, *texts: Any, **known: Any) -> str:
+        """One of the texts, with words for the names, which are sampled first, in their order."""
+        for name in names.split():
+            key, _, source = name.partition("=")
+            known[key] = self.sample(source or key, known)
+        text = self.pick(texts) if len(texts) > 1 else texts[0]
+        return text.format_map(known) if isinstance(text, str) else self.fill(*text, **known)
+
+    def sample(self, source: str, known: dict[str, Any]) -> Any:
+        """A word from a source of the patterns; a text with a bar as its two parts."""
+        kind, _, describe = source.partition(":")
+        listed, _, other = source.partition("!")
+        if "," in source:
+            return self.pick(source.split(","))
+        if describe:
+            return self.noun(kind, float(describe))
+        if source in ("thing", "trait"):
+            return (self.bare if source == "thing" else self.trait)(known["kind"])
+        choices = self.words.lists.get(listed) or self.nouns.get(listed)
+        if choices:
+            word = self.pick([one for one in choices if one != known[other]] if other else choices)
+            return word.format_map(known) if type(word) is str else word
+        if source in self.words.patterns:
+            parts = self.fill(*self.words.patterns[source]).split("|")
+            return parts if len(parts) > 1 else parts[0]
+        return getattr(self, source)()
+
+    def sentence(self, who: Noun) -> str:
+        """A sentence of a tale about `who`."""
+        text = self.fill("", *self.words.patterns["sentences"], who=who)
+        if self.chance(0.2) and not text.startswith("그러나"):
+            return f"{self.time()} {text}"
+        return text
+
+    def was_like(self) -> str:
         kind = self.pick(list(self.nouns))
         first, second = self.trait(kind), self.trait(kind)
         what = self.bare(kind)
         if first == second:
             return f"{what:은/는} 아주 {first:었다}."
         return f"{what:은/는} {first:고} {second:었다}."
-
-    def together(self, who: Noun) -> str:
-        other = self.pick([name for name in self.words.names if name != who])
-        verb, what = self.action()
-        return f"{who:과/와} {other:은/는} 함께 {what} {verb:었다}."
-
-    def was_someone(self, who: Noun) -> str:
-        if self.chance(0.5):
-            return f"{who:이/가} 찾은 것은 {self.noun('THINGS', 0.8):이었다/였다}."
-        return f"{who:은/는} 사실 {self.noun('PEOPLE', 0.7):이었다/였다}."
-
-    def saw_weather(self, _who: Noun) -> str:
-        subject, verb = self.pick(self.words.skies)
-        first = self.bare("PLACES")
-        second = self.pick([place for place in self.nouns["PLACES"] if place != first])
-        return f"{first:과/와} {second} 위로 {subject} {verb:었다}."
-
-    # Talk
-
-    def exchange(self, who: Noun, other: Noun) -> str:
-        """A question and its answer, one line each."""
-        names, *texts = self.pick(self.words.patterns["questions"])
-        both = self.fill(names, *texts) if texts else getattr(self, names)()
-        question, answer = both.split("|")
-        asked, told = self.word("asked"), self.word("told")
-        if self.chance(0.5):
-            asker, teller, between = f"{who:이/가}", f"{other:은/는}", "\n"
-        else:
-            asker, teller, between = f"하고 {who:이/가}", f"{other:이/가}", " "
-        return f"“{question}”{between}{asker} {asked}.\n“{answer}”{between}{teller} {told}."
-
-    def asked_who(self) -> str:
-        verb, what = self.action()
-        questions = ["거기 누구 없어요?", f"누구 {what} {verb:은} 사람 있어요?", "누구 찾아요?"]
-        question = self.pick(questions)
-        return f"{question}|{self.person():이/가} {self.noun('PLACES', 0.2)}에 있어요."
-
-    def proposed(self) -> str:
-        verb, what = self.action()
-        name = self.pick(self.words.names)
-        if self.chance(0.5):
-            return f"{name:아/야}, {what} {verb:을까요}?|좋아요! {what} {verb:고} 싶어요."
-        return f"{name:아/야}, {self.noun('PLACES')}에 가서 {what} {verb:자}.|{self.refusal()}"
-
-    def refusal(self) -> str:
-        kind = self.pick(["PLACES", "FOODS", "THINGS"])
-        why = f"{self.bare(kind):이/가} 너무 {self.trait(kind):어서} 싫어요."
-        return self.pick(["아니요. ", "글쎄요, ", ""]) + why
 
     # Pieces
 
@@ -256,7 +210,8 @@ class _Writer:
                 who.append(self.pick([hero, Noun("그"), other]))
             paragraphs.append(" ".join(self.sentence(name) for name in who))
             if self.chance(0.6):
-                paragraphs.append(self.exchange(hero, other))
+                exchange = self.words.patterns["exchange"]
+                paragraphs.append(self.fill(*exchange, who=hero, other=other))
         if self.chance(0.3):
             paragraphs.append(f"‘{self.sentence(Noun('나')).removesuffix('.')}…’")
         return "\n".join(paragraphs)

@@ -1,4 +1,4 @@
-"""Which encoding a file's bytes are in: the policy, apart from reading the file.
+"""Which encoding a file's bytes are in.
 
 First certain signs: a byte order mark, strict UTF-8 on the whole file. Then evidence: a sample is read in every codec
 in which texts are met (`plausibility`), chardet has one vote, and the likeliest reading that decodes the whole file
@@ -8,180 +8,262 @@ wins. Weak evidence is a doubt, which names the alternatives.
 from __future__ import annotations
 
 import codecs
+import dataclasses
+import hashlib
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import islice, takewhile
+from typing import Any
 
 import chardet
 
-from rnntk.corpora.plausibility import CODECS, NO_SPACES, SEVEN_BIT, WIDE, Reading, ranked, read
-from rnntk.corpora.scan import ASCII, WINDOW, Scan
+from rnntk.corpora.plausibility import DATA, SAMPLE, Reading, ranked, read
 from rnntk.errors import DataError, EmptyError, EncodingError, UsageError, nearest
 
-SAMPLE = 1 << 14
-"""Bytes of distinct words in which codecs are compared."""
+WINDOW = 1 << 16  # bytes to look at from the first beyond ASCII: an ASCII head would hide the rest
+UNSURE = 0.2  # a user is warned of an encoding in which there is less confidence than this
+SURE = 8.0  # nats by which the next reading must be less likely (twice that for one character) to be no rival
 
-SURE = 8.0
-"""Nats by which the next reading must be less likely (twice that for a single character), or there is a doubt."""
-
-ODD = 0.05
-"""Share of the characters beyond ASCII, and one more, that may be unusual in the language before there is a doubt."""
-
-_BOMS = (
-    (codecs.BOM_UTF8, "utf-8-sig", "UTF-8"),
-    (codecs.BOM_UTF32_LE, "utf-32", "UTF-32"),
-    (codecs.BOM_UTF32_BE, "utf-32", "UTF-32"),
-    (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
-    (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
-)
-_BINARY = (
-    (b"\x1f\x8b", "gzip", "gunzip"),
-    (b"\xfd7zXZ\x00", "xz", "unxz"),
-    (b"BZh", "bzip2", "bunzip2"),
-    (b"\x28\xb5\x2f\xfd", "Zstandard", "unzstd"),
-    (b"PK\x03\x04", "a ZIP archive (also .docx, .epub, .npz)", "unzip"),
-    (b"%PDF-", "PDF", "pdftotext"),
-    (b"\x89PNG", "a PNG image", None),
-    (b"\xff\xd8\xff", "a JPEG image", None),
-    (b"\x7fELF", "a program (ELF)", None),
-)
-# Windows' extension of a standard, or the codec with the same letters in the same places.
-_SUPERSET = {
-    "euc_kr": "cp949", "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "big5": "big5hkscs",
-    "cp950": "big5hkscs", "iso8859-1": "cp1252", "iso8859-9": "cp1254", "tis-620": "cp874", "iso8859-11": "cp874",
-}  # fmt: skip
+_NON_ASCII = re.compile(rb"[\x80-\xff]")
+# How a seven-bit encoding may leave ASCII: ISO 2022, HZ, UTF-7. Apart, as each alone is found faster.
+_UTF7 = rb"\+(?:[A-Za-z0-9+/]{3,}-|[A-Za-z0-9+/]{5})"
+_SHIFTS = [re.compile(shift) for shift in (rb"\x1b\$", rb"~\{", _UTF7)]
 # Control characters of ISO 2022 and of terminals are no sign of a binary file.
 _PRINTED = b"\b\t\n\f\r\x0e\x0f\x1a\x1b" + bytes(range(32, 256))
-_RUN = re.compile(rb"([\x80-\xff]{1,2}?)\1{12,}")
 # UTF-8, and its relatives: surrogates apart (CESU-8), overlong forms (Java's NUL).
 _SEQUENCE = re.compile(
-    rb"[\xc0-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf7][\x80-\xbf]{3}"
+    rb"(?:[\xc0-\xdf]|[\xe0-\xef][\x80-\xbf]|[\xf0-\xf7][\x80-\xbf]{2})[\x80-\xbf]"
 )
-_CESU_PAIR = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]")
+_CESU_PAIR = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]|\xc0\x80")
+_OR_REPLACE = ' Or set `errors="replace"` to put U+FFFD in the place of such bytes.'
 _EXAMPLES = "for example utf-8, cp949, euc-kr, latin-1"
 
 Decodes = Callable[[str], "EncodingError | None"]
 
 
-class Verdict(NamedTuple):
-    """The codec; how it was found; and, if by evidence, confidence and doubt.
+class Scan:
+    """What one pass over a file's bytes, in pieces, finds; without `evidence` only what needs no search."""
 
-    Confidence is m / (m + 4 t), where the next reading is m nats less likely and t is `SURE`: 0.2 at the threshold.
+    def __init__(self, name: str, *, evidence: bool = True) -> None:
+        self.name = name
+        self.size = self.nuls = 0
+        self.first_nul = -1  # its offset, if there is one
+        self.ascii = True
+        self.head, self.last = bytearray(), b""  # the first and the last bytes
+        # From the first word that is not ASCII, or else the first possible shift; before it, words from farther on.
+        self.window = bytearray()
+        self._failure: tuple[int, bytes] | None = None
+        self._evidence = evidence
+        self._seen = bytes(range(128))
+        self._sha = hashlib.sha256()
+        self._utf8 = codecs.getincrementaldecoder("utf-8")()
+
+    @property
+    def sha256(self) -> str:
+        return self._sha.hexdigest()
+
+    @property
+    def failure(self) -> tuple[int, bytes] | None:
+        """The offset of the first place that is not UTF-8, and its bytes; None for a text in UTF-8."""
+        pending = self._utf8.getstate()[0]
+        return self._failure or ((self.size - len(pending), pending) if pending else None)
+
+    def add(self, chunk: bytes) -> None:
+        self._sha.update(chunk)
+        self.head += chunk[: WINDOW - len(self.head)]
+        if self._evidence:
+            plain = chunk.isascii()
+            if self._failure is None and (not plain or self._utf8.getstate()[0]):
+                try:
+                    self._utf8.decode(chunk)
+                except UnicodeDecodeError as error:
+                    offset = self.size + len(chunk) - len(error.object) + error.start
+                    self._failure = (offset, error.object[error.start : error.end])
+            if 0 in chunk:
+                self.first_nul = self.first_nul if self.nuls else self.size + chunk.index(0)
+                self.nuls += chunk.count(0)
+            self._look(chunk, plain)
+        self.size += len(chunk)
+        self.last = (self.last + chunk[-40:])[-40:]
+
+    def _look(self, chunk: bytes, plain: bool) -> None:
+        """Fill the window; put the words around bytes that it lacks before it."""
+        start = 0
+        if not self.window or (self.ascii and not plain):
+            signs = _SHIFTS if plain else [_NON_ASCII]
+            starts = [found.start() for sign in signs if (found := sign.search(chunk))]
+            if not starts:
+                return
+            start = min(starts)
+            # With the beginning of its word.
+            before = self.last + chunk[max(start - 40, 0) : start]
+            self.window = bytearray(re.split(rb"\s", before[-40:])[-1])
+        self.ascii = self.ascii and plain
+        room = max(WINDOW - len(self.window), 0)
+        self.window += chunk[start : start + room]
+        if self._failure and not plain:
+            beyond = chunk[start + room :]
+            seen = self._seen + bytes(set(self.window)) if room else self._seen
+            for value in set(beyond.translate(None, seen)):
+                at = beyond.index(value)
+                # Whole words, as a character of several bytes must not be cut.
+                begin = max(beyond.rfind(space, 0, at) for space in (b"\n", b" ")) + 1
+                words = beyond[max(begin, at - 400) : at + 400].split()
+                self.window[:0] = b" ".join(words[:-1] or words) + b" "
+                seen += bytes([value])
+            self._seen = seen
+
+    def words(self) -> bytes:
+        """The distinct words that are not ASCII."""
+        words = self.window.rstrip(b"\x1a").split()
+        if len(self.window) >= WINDOW:
+            words = words[:-1] or words  # the last one may be cut
+        return b" ".join(dict.fromkeys(bytes(w) for w in words if not w.isascii()))[:SAMPLE]
+
+
+@dataclass
+class EncodingReport:
+    """What is known of a file's bytes and encoding.
+
+    A confidence from evidence is m / (m + 4 t), where the next reading is m nats less likely and t is `SURE`: 0.2 at
+    the threshold.
     """
 
-    codec: str
-    how: str
-    confidence: float | None = None
-    doubt: str = ""
+    encoding: str  # the Python codec that decodes it
+    how: str  # how that was found
+    confidence: float | None = None  # 0 to 1; None where nothing was guessed
+    bytes: int = 0  # size of the text (after decompression)
+    sha256: str = ""  # of those bytes
+    trailing_sub: bool = False  # the text ends in 0x1A, DOS' end of file, which is part of it
+    compression: str | None = None  # `gzip` or `xz`
+    replaced: int = 0  # how many times `iter_text` replaced bytes that do not decode by U+FFFD
+    doubt: str = ""  # evidence and alternatives, where the encoding is little better than a guess
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the encoding is little better than a guess, so that a user is warned."""
+        return self.confidence is not None and self.confidence < UNSURE
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as an object for JSON."""
+        return dataclasses.asdict(self)
 
 
 def undecodable(
-    name: str, encoding: str, offset: int, wrong: bytes, before: str = ""
+    name: str, encoding: str, offset: int, wrong: bytes, why: str = ""
 ) -> EncodingError:
-    """The error for bytes that do not decode; the message begins with `before`."""
+    """The error for bytes that do not decode; the message begins with `why`."""
     return EncodingError(
-        f"{before}{name} does not decode as {encoding}: at byte {offset:,} stands"
+        f"{why}{name} does not decode as {encoding}: at byte {offset:,} stands"
         f" {wrong[:8].hex(' ')}. Say what it is with `encoding` ({_EXAMPLES}).",
-        ' Or set `errors="replace"` to put U+FFFD in the place of such bytes.',
+        _OR_REPLACE,
     )
 
 
 def decide(
     scan: Scan, decodes: Decodes, *, encoding: str | None, stated_by: str, errors: str
-) -> Verdict:
+) -> EncodingReport:
     """The policy, step by step. `decodes(codec)` tries the whole file, strictly.
 
     Raises:
         EncodingError, DataError, UsageError: as `encoding.detect` says.
     """
     head = bytes(scan.head)
-    if scan.size == 0:
-        raise EmptyError(f"{scan.name} is empty: there is no text in it.")
-    bom, bom_codec, bom_name = next(
-        (entry for entry in _BOMS if head.startswith(entry[0])), (b"", "", "")
-    )
-    if bom and scan.size == len(bom):
-        raise EmptyError(f"{scan.name} is empty: a byte order mark and no text.")
+    marks = {bytes.fromhex(mark): codec for mark, codec in DATA["marks"].items()}
+    mark = next(filter(head.startswith, marks), b"")
+    mark_codec = marks.get(mark, "")
+    if scan.size == len(mark):
+        content = "a byte order mark and no text" if mark else "there is no text in it"
+        raise EmptyError(f"{scan.name} is empty: {content}.")
     if encoding is not None:
-        codec = _known_codec(encoding)
-        if bom and re.sub("-(sig|le|be)$", "", codec.replace("_", "-")) == bom_name.lower():
-            return Verdict(bom_codec, f"stated by {stated_by}; its byte order mark is left out")
-        return Verdict(codec, f"stated by {stated_by}")
-    if bom:
+        codec = _text_codec(encoding)
+        if codec is None:
+            guess = nearest(encoding, ["utf-8", "cp949", "euc-kr", "johab", "latin-1", "utf-16"])
+            hint = f" Did you mean {guess!r}?" if guess else f" Use {_EXAMPLES}."
+            raise UsageError(f"`encoding` {encoding!r} is not known to Python.{hint}")
+        how = f"stated by {stated_by}"
+        family = re.sub("-(sig|le|be)$", "", codec.replace("_", "-"))
+        if mark and mark_codec.startswith(family):
+            return EncodingReport(mark_codec, f"{how}; its byte order mark is left out")
+        return EncodingReport(codec, how)
+    decodes = lru_cache(decodes)
+    if mark:
         # The pass over the bytes has tried UTF-8 already.
-        wrong = bom_codec != "utf-8-sig" or scan.utf8_failure is not None
-        if wrong and errors == "strict" and (failure := decodes(bom_codec)):
+        wrong = mark_codec != "utf-8-sig" or scan.failure is not None
+        if wrong and errors == "strict" and (failure := decodes(mark_codec)):
             raise failure
-        return Verdict(bom_codec, f"its byte order mark says {bom_name}")
-    for magic, kind, tool in _BINARY:
-        if head.startswith(magic):
+        family = mark_codec.removesuffix("-sig").upper()
+        return EncodingReport(mark_codec, f"its byte order mark says {family}")
+    for magic, (kind, tool) in DATA["binary"].items():
+        if head.startswith(bytes.fromhex(magic)):
             hint = f" Unpack it first ({tool})." if tool else " Give a file of text."
             raise DataError(f"{scan.name} is {kind}, not text.{hint}")
-    if scan.first_nul is not None or 10 * len(head.translate(None, _PRINTED)) > len(head):
+    if scan.first_nul >= 0 or 10 * len(head.translate(None, _PRINTED)) > len(head):
         return _with_controls(scan, decodes)
-    if scan.utf8_failure is None:
-        if scan.window:
-            return Verdict("utf-8", "the whole file is valid UTF-8")
-        return _seven_bit(scan, decodes, errors)
-    if _nearly_utf8(bytes(scan.window)):
+    if scan.failure is None:
+        whole = EncodingReport("utf-8", "the whole file is valid UTF-8")
+        return _seven_bit(bytes(scan.window[:SAMPLE]), decodes) if scan.ascii else whole
+    if error := _nearly_utf8(scan, *scan.failure):
         if errors == "strict":
-            nearly = "Nearly all of it is UTF-8, but not quite. "
-            raise undecodable(scan.name, "utf-8", *scan.utf8_failure, before=nearly)
-        return Verdict("utf-8", "nearly all of it is valid UTF-8, the rest is replaced")
-    vote, confidence = _ask_chardet(bytes(scan.window))
+            raise error
+        how = "nearly all of it is valid UTF-8, the rest is replaced"
+        return EncodingReport("utf-8", how)
+    answer = chardet.detect(bytes(scan.window))
+    vote, confidence = _text_codec(answer["encoding"] or ""), answer["confidence"]
+    # UTF-8 was tried on the whole file, and UTF-16 without a mark is not chardet's strength.
+    vote = None if (vote or "ascii").startswith(("ascii", "utf")) else vote
     said = f"chardet says {vote} ({confidence:.2f})" if vote else "chardet has no answer"
-    if 50 * (head.count(b" ") + head.count(b"\n")) < len(head):
-        readings = ranked(head[:SAMPLE], CODECS | NO_SPACES, vote)
+    spaced = 50 * (head.count(b" ") + head.count(b"\n")) >= len(head)
+    if spaced:
+        source = bytes(scan.window)
+        plain = re.findall(rb"(?<![\x80-\xff])[a-z]+(?![\x80-\xff])", (head + source).lower())
+        readings = ranked(scan.words(), "text", vote, frozenset(map(bytes.decode, plain)))
     else:
-        ascii_words = re.findall(
-            rb"(?<![\x80-\xff])[a-z]+(?![\x80-\xff])", (head + scan.window).lower()
+        source, readings = head, ranked(head[:SAMPLE], "text no_spaces", vote)
+    first = readings[0]
+    if first.seen > 20 and (first.junk > 0.1 or (not spaced and 5 * first.odd > first.seen)):
+        raise DataError(
+            f'{scan.name} is binary, not text. Take its bytes as they are with `preprocessor="bytes"`.'
         )
-        readings = ranked(_sample(scan), CODECS, vote, frozenset(map(bytes.decode, ascii_words)))
-    return _judged(scan, readings, decodes, errors, said)
+    return _judged(source, readings, decodes, said, errors)
 
 
-def _known_codec(encoding: str) -> str:
-    """Python's name of an encoding of text."""
+def _text_codec(encoding: str) -> str | None:
+    """Python's name of an encoding of text, if it knows it."""
     try:
         info = codecs.lookup(encoding)
-        if not info._is_text_encoding:
-            raise LookupError
-    except LookupError as error:
-        guess = nearest(encoding, ["utf-8", "cp949", "euc-kr", "johab", "latin-1", "utf-16"])
-        raise UsageError(
-            f"`encoding` {encoding!r} is not known to Python."
-            + (f" Did you mean {guess!r}?" if guess else f" Use {_EXAMPLES}.")
-        ) from error
-    return info.name
+    except LookupError:
+        return None
+    return info.name if info._is_text_encoding else None
 
 
-def _seven_bit(scan: Scan, decodes: Decodes, errors: str) -> Verdict:
+def _seven_bit(window: bytes, decodes: Decodes) -> EncodingReport:
     """ASCII, or an encoding that keeps other letters in seven bits."""
-    whole_lines = bytes(scan.shifted[:SAMPLE]).split(b"\n")[:-1] or [bytes(scan.shifted[:SAMPLE])]
-    readings = ranked(b"\n".join(dict.fromkeys(whole_lines)), SEVEN_BIT)
-    readings = [r for r in readings if "\ufffd" not in r.text]
+    lines = window.split(b"\n")[:-1] or [window]
+    readings = ranked(b"\n".join(dict.fromkeys(lines)), "seven_bit")
     if len({r.text for r in readings}) > 1:
-        found = _judged(scan, readings, decodes, errors, "")
-        if found.codec != "utf-8" or found.doubt:
+        found = _judged(window, readings, decodes, "")
+        if found.encoding != "utf-8" or found.doubt:
             return found
-    return Verdict("utf-8", "pure ASCII")
+    return EncodingReport("utf-8", "pure ASCII")
 
 
-def _with_controls(scan: Scan, decodes: Decodes) -> Verdict:
+def _with_controls(scan: Scan, decodes: Decodes) -> EncodingReport:
     """NUL or other control characters: UTF-8 with NUL in it, UTF-16 or UTF-32 without a mark, or no text at all."""
-    sample = bytes(scan.head[: min(len(scan.head), SAMPLE) // 4 * 4 or 2])
-    readings = [r for r in ranked(sample, WIDE) if _explains(r, sample) and not decodes(r.codec)]
-    if scan.utf8_failure is None and 4 * scan.nuls <= 3 * scan.size:
+    sample = bytes(scan.head[:SAMPLE])
+    readings = [r for r in ranked(sample, "wide") if _explains(r, sample) and not decodes(r.codec)]
+    if scan.failure is None and 4 * scan.nuls <= 3 * scan.size:
         # NUL stands between fields, as line ends do.
         readings.append(read(sample.replace(b"\0", b"\n"), "utf-8"))
     if readings := sorted(r for r in readings if r.junk <= 0.02):
-        found = _judged(scan, readings, decodes, "strict", "no byte order mark")
+        found = _judged(sample, readings, decodes, "no byte order mark")
         how = f"the whole file is valid UTF-8, with {scan.nuls:,} NUL in it"
-        return found._replace(how=how) if found.codec == "utf-8" else found
+        return replace(found, how=how) if found.encoding == "utf-8" else found
     signs = "many control characters"
-    if scan.first_nul is not None:
+    if scan.first_nul >= 0:
         signs = f"{scan.nuls:,} NUL bytes, the first at byte {scan.first_nul:,}"
     raise DataError(
         f"{scan.name} is binary, not text: it has {signs}. If it is text all the same, say which with"
@@ -195,94 +277,76 @@ def _explains(reading: Reading, sample: bytes) -> bool:
     one_script = max(pages.values(), default=1) > 0.6 * pages.total()
     # In UTF-16 NUL is half of a character of ASCII or Latin-1.
     halves = 2 * sum(c < "\u0100" for c in reading.text)
-    return reading.fit >= 0.9 or (
+    return 10 * reading.odd <= reading.seen or (
         one_script and ("32" in reading.codec or halves >= sample.count(0))
     )
 
 
-def _nearly_utf8(window: bytes) -> bool:
-    """Far more good sequences than bad: a damaged UTF-8 text, not one in another encoding.
+def _nearly_utf8(scan: Scan, offset: int, wrong: bytes) -> EncodingError | None:
+    """The error for a damaged UTF-8 text: one with far more good sequences than bad.
 
     Few good ones may be an accident, so they need the better ratio.
     """
-    rest, good = _SEQUENCE.subn(b"", window)
-    good += 2 * len(_CESU_PAIR.findall(window))
-    bad = len(rest.translate(None, ASCII)) - (
-        3 if len(window) >= WINDOW else 0
-    )  # its end may be cut
-    return good >= 3 and good >= (4 if good >= 12 else 20) * bad
-
-
-def _sample(scan: Scan) -> bytes:
-    """The distinct words that are not ASCII, with long runs shortened and all numbers alike."""
-    window = bytes(scan.window)
-    words = (window.removesuffix(b"\x1a") if scan.trailing_sub else window).split()
-    if len(window) >= WINDOW and len(words) > 1:
-        del words[-1]  # it may be cut
-    found = dict.fromkeys(
-        re.sub(rb"[0-9]+", b"0", _RUN.sub(rb"\1" * 12, word))
-        for word in [*b" ".join(scan.places).split(), *words]
-        if not word.isascii()
+    rest, good = _SEQUENCE.subn(b"", scan.window)
+    pairs = len(_CESU_PAIR.findall(scan.window))
+    good += 2 * pairs
+    bad = len(rest.translate(None, bytes(range(128))))
+    bad -= 3 if len(scan.window) >= WINDOW else 0  # its end may be cut
+    if good < 3 or good < (4 if good >= 12 else 20) * bad:
+        return None
+    nearly = "Nearly all of it is UTF-8, but "
+    if not pairs:
+        return undecodable(scan.name, "utf-8", offset, wrong, nearly + "not quite. ")
+    return EncodingError(
+        f"{nearly}{scan.name} is CESU-8 or Java's modified UTF-8: characters beyond U+FFFF are written as surrogate"
+        f" pairs, or NUL as c0 80, the first at byte {offset:,}. Convert it to UTF-8.",
+        _OR_REPLACE,
     )
-    return b" ".join(found)[: SAMPLE + 400 * len(scan.places)]
-
-
-def _ask_chardet(window: bytes) -> tuple[str | None, float]:
-    """The codec chardet names, or its superset, and its confidence."""
-    answer = chardet.detect(window)
-    try:
-        codec = codecs.lookup(answer["encoding"] or "").name
-    except LookupError:
-        return None, 0.0
-    # UTF-8 was tried on the whole file, and UTF-16 without a mark is not chardet's strength.
-    if codec in ("ascii", "utf-8") or codec.startswith(("utf-16", "utf-32")):
-        return None, 0.0
-    return _SUPERSET.get(codec, codec), answer["confidence"]
 
 
 def _judged(
-    scan: Scan, readings: list[Reading], decodes: Decodes, errors: str, said: str
-) -> Verdict:
-    """The likeliest reading that decodes the whole file, and whether it is in doubt."""
+    source: bytes, readings: list[Reading], decodes: Decodes, said: str, errors: str = "strict"
+) -> EncodingReport:
+    """The likeliest reading that decodes the whole file, and whether it is in doubt; samples are from `source`."""
     first = readings[0]
-    if first.junk > 0.1 and first.seen > 20:
-        raise DataError(
-            f'{scan.name} is binary, not text. Take its bytes as they are with `preprocessor="bytes"`.'
-        )
-    whole: list[Reading] = []
-    failure = None
-    for reading in readings:
-        far = reading.cost - (whole or [first])[0].cost
-        if len(whole) == 3 or (whole and far > 4 * SURE) or (failure and far > SURE):
-            break
-        if all(reading.text != other.text for other in whole):
-            wrong = decodes(reading.codec)
-            if wrong is None:
-                whole.append(reading)
-            failure = failure or (wrong if reading is first else None)
-    if failure and (errors == "replace" or not whole):
+    best = next((r for r in readings if not decodes(r.codec)), first)
+    # In one byte a character, what does not decode is no damage, but another codec.
+    if first.cjk and (failure := decodes(first.codec)):
         nearly = f"early all of it is {first.codec} ({first.language})"
         if errors == "replace":
-            return Verdict(first.codec, f"n{nearly}, the rest is replaced")
-        raise EncodingError(f"N{nearly}, but not quite. {failure.message}", failure.or_replace)
-    best, *others = whole
-    margin = min([other.cost - best.cost for other in others], default=4 * SURE)
+            return EncodingReport(first.codec, f"n{nearly}, the rest is replaced")
+        if best is first or best.cost - first.cost > SURE:
+            raise EncodingError(f"N{nearly}, but not quite. {failure.message}", failure.or_replace)
+    distinct = {best.text: best}
+    for reading in readings:
+        distinct.setdefault(reading.text, reading)
+    _, *rest = distinct.values()
+    far = (r for r in rest if r.cost - best.cost > 4 * SURE or not decodes(r.codec))
+    margin = next((r.cost - best.cost for r in far), 4 * SURE)
     needed = SURE + SURE / max(best.seen, 1)
     confidence = margin / (margin + 4 * needed)
-    evidence = f"{best.fit:.0%} of {best.seen:,} distinct characters beyond ASCII are as in {best.language}"
-    how = ", ".join(filter(None, [evidence if best.seen else "", said])) or "by its shifts"
-    odd = best.seen * (1 - best.fit) > 1 + ODD * best.seen
-    stray = any(unicodedata.category(c) in ("Cc", "Cn", "Co") for c in best.text if not c.isascii())
-    strange = best.codec != "utf-8" and best.seen and (odd or stray or best.strange)
-    if margin >= needed and not strange:
-        return Verdict(best.codec, how, confidence)
-    shown = ", ".join(f"as {r.codec} {_excerpt(r, others or whole)!r}" for r in whole)
-    use = f' If another is right, set `encoding="{others[0].codec}"`.' if others else ""
-    return Verdict(best.codec, how, min(confidence, 0.19), f"({how}). It reads {shown}.{use}")
+    how = f"{best.seen - best.odd:,} of {best.seen:,} characters beyond ASCII fit {best.language}"
+    how = ", ".join(filter(None, [how if best.seen else "", said])) or "no shifts to other letters"
+    odd = best.odd > 1 + best.seen / 20 or best.junk > 0 or best.strange
+    if margin >= needed and not (odd and best.seen and best.codec != "utf-8"):
+        return EncodingReport(best.codec, how, confidence)
+    shown = [best.codec, *islice((r.codec for r in rest if not decodes(r.codec)), 2)]
+    first_sample, *others = _samples(source, shown)
+    samples = [
+        f"As {best.codec} it reads {first_sample!r}",
+        *map("as {} {!r}".format, shown[1:], others),
+    ]
+    choices = " or ".join(map('`encoding="{}"`'.format, shown[1:]))
+    use = f" If another is right, set {choices}." if choices else ""
+    doubt = f"({how}). {', '.join(samples)}.{use}"
+    return EncodingReport(best.codec, how, min(confidence, 0.19), doubt=doubt)
 
 
-def _excerpt(reading: Reading, others: list[Reading]) -> str:
-    """A few words of the reading, from the first that another reading has otherwise."""
-    words, other = reading.text.split(), others[-1].text.split()
-    differing = (i for i, (a, b) in enumerate(zip(words, other, strict=False)) if a != b)
-    return " ".join(words[next(differing, 0) :][:4])[:30]
+def _samples(source: bytes, names: list[str]) -> list[str]:
+    """The same few words in each codec, from the first place that they read differently."""
+    texts = [re.split(r"[ \t\r\n]+", source.decode(name, "replace")) for name in names]
+    rows = list(zip(*texts, strict=False))
+    at = max(range(len(rows)), key=lambda i: (len(set(rows[i])), not rows[i][0].isascii()))
+    same = (len(set(letters)) == 1 for letters in zip(*rows[at], strict=False))
+    start = max(sum(takewhile(bool, same)) - 10, 0)
+    return [" ".join(words[at : at + 4])[start : start + 30].strip() for words in texts]

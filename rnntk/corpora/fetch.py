@@ -1,13 +1,15 @@
-"""Download one file, check it, and only then replace the target.
+"""Download one file, check it, and only then replace the target; what comes is limited in size, time and place.
 
 `keras.utils.get_file` deletes the old file before a new download has succeeded; pooch has no limit on the total time.
 """
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
 import http.client
-import shutil
+import lzma
 import socket
 import ssl
 import tarfile
@@ -16,7 +18,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import rnntk
 from rnntk.errors import CorpusError
@@ -24,6 +26,8 @@ from rnntk.files import disk_errors, replacing
 
 CONNECT_SECONDS = 5.0  # for the server to answer, and between its bytes
 TOTAL_SECONDS = 600.0
+MOST_BYTES = 10**9  # of an archive, and of a file whose card gives no size
+MOST_UNPACKED = 4 * 10**9  # of a tar archive's content up to the member
 
 ANOTHER_CACHE = "Name another folder with RNNTK_CACHE."  # advice for an unwritable cache
 
@@ -35,7 +39,9 @@ class _PassingError(CorpusError):
     """A failure to retry."""
 
 
-def fetch(url: str, target: Path, *, sha256: str = "", member: str = "") -> None:
+def fetch(
+    url: str, target: Path, *, sha256: str = "", member: str = "", most: int = MOST_BYTES
+) -> None:
     """Download `url`, with one retry after a temporary error; proxies are those of `urllib`.
 
     Args:
@@ -43,53 +49,92 @@ def fetch(url: str, target: Path, *, sha256: str = "", member: str = "") -> None
         target: the file; it is replaced only by checked bytes.
         sha256: to check, 64 hex digits; empty: not checked.
         member: the file to take from a tar or zip archive.
+        most: the largest size of the file, in bytes.
 
     Raises:
         CorpusError: the download failed; the message is the reason.
     """
     try:
-        _fetch_once(url, target, sha256, member)
+        _fetch_once(url, target, sha256, member, most)
     except _PassingError:
         time.sleep(_RETRY_SECONDS)
-        _fetch_once(url, target, sha256, member)
+        _fetch_once(url, target, sha256, member, most)
 
 
-def _fetch_once(url: str, target: Path, sha256: str, member: str) -> None:
+def _fetch_once(url: str, target: Path, sha256: str, member: str, most: int) -> None:
     with disk_errors(target, advice=ANOTHER_CACHE, error=CorpusError):
         target.parent.mkdir(parents=True, exist_ok=True)
         with replacing(target) as part:
             with part.open("wb") as file:
-                _download(url, file)
+                _download(url, file, max(most, MOST_BYTES) if member else most)
             if member:
-                _extract(part, member)
+                _extract(part, member, most)
             if sha256 and (found := sha256_of(part)) != sha256:
                 raise CorpusError(
                     f"what came is not what the card names: SHA-256 {found}, not {sha256}; it was discarded"
                 )
 
 
-def _download(url: str, file: BinaryIO) -> None:
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect away from HTTP, nor from HTTPS."""
+
+    def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
+        """As urllib's, but the answer is closed whatever its Location is."""
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except BaseException:
+            fp.close()
+            raise
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, url: str
+    ) -> Any:
+        """The next request; `CorpusError` if it is not followed."""
+        if not url.lower().startswith("https:" if req.type == "https" else ("http:", "https:")):
+            raise CorpusError(f"the server redirects to {url[:80]!r}, which is not followed")
+        return super().redirect_request(req, fp, code, msg, headers, url)
+
+
+def _copy(source: Any, file: BinaryIO, most: int) -> None:
+    """Copy what can be read; `CorpusError` if it is over `most` bytes."""
+    while block := source.read(_BLOCK):
+        most -= len(block)
+        if most < 0:
+            raise CorpusError("the file in the archive is larger than its card says")
+        file.write(block)
+
+
+def _download(url: str, file: BinaryIO, most: int) -> None:
     deadline = time.monotonic() + TOTAL_SECONDS
     request = urllib.request.Request(url, headers={"User-Agent": f"rnntk/{rnntk.__version__}"})
     done, total = 0, None
     try:
         # A new opener: the shared one keeps the proxies of its first use.
-        opener = urllib.request.build_opener()
+        opener = urllib.request.build_opener(_Redirects)
         with opener.open(request, timeout=CONNECT_SECONDS) as response:
             length = response.headers.get("Content-Length")
+            if length and not (length.isascii() and length.isdigit() and len(length) < 16):
+                raise CorpusError(f"the server gives {length[:20]!r} as the file's size")
             total = int(length) if length else None
+            if total is not None and total > most:
+                raise CorpusError(f"it has {total:,} bytes, and at most {most:,} are taken")
             while block := response.read1(_BLOCK):
                 file.write(block)
                 done += len(block)
+                if done > most:
+                    raise CorpusError(f"it has over {most:,} bytes, the most that are taken")
                 if time.monotonic() > deadline:
                     raise CorpusError(f"it took too long: {_amount(done, total)} came in time")
     except urllib.error.HTTPError as error:
         error.close()
         kind = _PassingError if error.code in (429, 500, 502, 503, 504) else CorpusError
-        raise kind(f"the server answered {error.code} {error.reason}") from None
+        reason = str(error.reason).partition("\n")[0][:200]  # of a redirect loop, several lines
+        raise kind(f"the server answered {error.code} {reason}") from None
     except urllib.error.URLError as error:
         raise _connection_error(error.reason, done, total) from None
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise _connection_error(error, done, total) from None
     if total is not None and done < total:
         raise _PassingError(f"the download was cut short: {_amount(done, total)}")
@@ -111,6 +156,8 @@ def _connection_error(reason: object, done: int, total: int | None) -> CorpusErr
         return _PassingError(f"the connection broke: {_amount(done, total)}")
     if isinstance(reason, OSError) and reason.strerror:
         return CorpusError(reason.strerror)
+    if isinstance(reason, ValueError):
+        return CorpusError(f"the server's answer makes no sense ({reason})")
     return CorpusError(str(reason) or type(reason).__name__)
 
 
@@ -118,25 +165,55 @@ def _amount(done: int, total: int | None) -> str:
     return f"{done:,} bytes" if total is None else f"{done:,} of {total:,} bytes"
 
 
-def _extract(archive: Path, member: str) -> None:
-    """Replace a tar or zip archive by its `member`."""
+class _Limited:
+    """A stream that fails after `left` bytes: `tarfile` reads some headers whole, whatever their size."""
+
+    def __init__(self, source: Any, left: int) -> None:
+        self._source, self._left = source, left
+
+    def read(self, size: int) -> bytes:
+        block: bytes = self._source.read(size)
+        self._left -= len(block)
+        if self._left < 0:
+            raise CorpusError("the archive is too large unpacked")
+        return block
+
+
+def _extract(archive: Path, member: str, most: int) -> None:
+    """Replace a tar or zip archive by its `member`; no other name of the archive is ever a path here."""
     inner = archive.with_name("member")
     try:
         with inner.open("wb") as file:
             if zipfile.is_zipfile(archive):
                 with zipfile.ZipFile(archive) as opened, opened.open(member) as source:
-                    shutil.copyfileobj(source, file)
+                    _copy(source, file, most)
             else:
-                with tarfile.open(archive) as opened_tar:
-                    found = opened_tar.extractfile(member)
-                    if found is None:
-                        raise KeyError(member)
-                    shutil.copyfileobj(found, file)
+                _extract_tar(archive, member, file, most)
         inner.replace(archive)
     except KeyError:
         raise CorpusError(f"the archive has no file {member}") from None
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
-        raise CorpusError(f"the archive cannot be read: {error}") from None
+    except CorpusError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno:
+            raise  # of the disk, not of the archive
+        # Damaged, encrypted or odd archives raise BadZipFile, RuntimeError, NotImplementedError, LZMAError, ...
+        raise CorpusError(f"the archive cannot be read: {error or type(error).__name__}") from None
+
+
+def _extract_tar(archive: Path, member: str, file: BinaryIO, most: int) -> None:
+    with archive.open("rb") as packed:
+        start = packed.read(6)
+    openers = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
+    unpacked: Any = openers.get(start[:2], open)
+    with unpacked(archive, "rb") as stream:
+        limited: Any = _Limited(stream, MOST_UNPACKED)
+        with tarfile.open(fileobj=limited, mode="r|") as opened:
+            for info in opened:
+                if info.name == member and info.isfile():
+                    _copy(opened.extractfile(info), file, most)
+                    return
+    raise KeyError(member)
 
 
 def sha256_of(path: Path) -> str:

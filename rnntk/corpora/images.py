@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import struct
-import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rnntk.corpora.card import Resolved
 
 SIDE, CLASSES = 28, 10
+MOST_BYTES = 10**9  # of all images, unpacked
 
 _IDX_NAMES = {
     "x_train": "train-images-idx3-ubyte",
@@ -77,8 +78,12 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             if missing := [name for name in _IDX_NAMES if name not in archive]:
                 raise DataError(f"{path} has no array {', '.join(missing)}.")
+            if sum(info.file_size for info in archive.zip.infolist()) > MOST_BYTES:
+                raise DataError(f"{path} has over {MOST_BYTES:,} bytes unpacked.")
             return {name: np.ascontiguousarray(archive[name]) for name in _IDX_NAMES}
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DataError:
+        raise
+    except Exception as error:  # of NumPy, zipfile and zlib, of any class for a damaged file
         raise DataError(
             f"{path} cannot be read as an .npz file: {error}\nThe file was left as it is."
         ) from None
@@ -87,17 +92,25 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 def read_idx(path: Path) -> np.ndarray:
     """Read an IDX file of unsigned bytes, plain or gzip (the format of the original MNIST); else `DataError`."""
     try:
-        data = path.read_bytes()
-        if data.startswith(b"\x1f\x8b"):  # its name may say otherwise
-            data = gzip.decompress(data)
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"  # its name may say otherwise
+        with gzip.open(path) if packed else path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
     # Two zero bytes, the type (8: unsigned byte), the number of dimensions, then each of them, big-endian.
-    if len(data) < 4 or data[:3] != b"\0\0\x08" or len(data) < 4 + 4 * data[3]:
-        raise DataError(f"{path} is not an IDX file of unsigned bytes.")
+    if len(data) > MOST_BYTES:
+        raise DataError(f"{path} has over {MOST_BYTES:,} bytes unpacked.")
+    if (
+        len(data) < 4
+        or data[:3] != b"\0\0\x08"
+        or not 0 < data[3] < 4
+        or len(data) < 4 + 4 * data[3]
+    ):
+        raise DataError(f"{path} is not an IDX file of unsigned bytes in 1 to 3 dimensions.")
     shape = struct.unpack_from(f">{data[3]}I", data, 4)
     start = 4 + 4 * data[3]
-    size = int(np.prod(shape, dtype=np.int64))
+    size = math.prod(shape)
     if len(data) != start + size:
         raise DataError(
             f"{path} should hold {size:,} values after its header, not {len(data) - start:,}."

@@ -1,7 +1,7 @@
 """How well bytes read in a codec look like text that somebody wrote: evidence in nats.
 
 A reading costs the negative log-likelihood of its characters under a rough model of a language (`languages.txt`), and
-more where neighbours do not belong together in words. A page in the right codec wins by hundreds of nats.
+more where neighbours do not belong together. A page in the right codec wins by hundreds of nats.
 """
 
 from __future__ import annotations
@@ -10,139 +10,80 @@ import re
 import unicodedata
 from collections import Counter
 from functools import lru_cache
-from importlib import resources
-from itertools import pairwise
 from math import exp, log
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
-CODECS = {
-    0: "cp1252 cp949",
-    1: "cp1251 cp1250 gb18030 cp932 big5hkscs",
-    2: "cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 cp874 koi8-r euc_jp iso8859-2 iso8859-7",
-    3: "iso8859-15 cp437 cp866 koi8-u",
-    4: "mac-roman cp850 cp852 iso8859-5 iso8859-6 iso8859-8 iso8859-13 cp1125 johab cp862 cp737 cp775",
-    6: "mac-cyrillic mac-latin2 mac-greek mac-turkish cp855 cp720 cp857 cp865 kz1048 iso8859-3 iso8859-14",
-    8: "cp860 cp861 cp863 iso8859-1",
-}
-"""Codecs in which texts are met, by their rarity in nats. Those of Windows come before their ISO siblings."""
+from rnntk.config import read_toml
 
-SEVEN_BIT = {0: "utf-8", 1: "iso2022_kr iso2022_jp iso2022_jp_ext", 8: "hz", 20: "utf-7"}
-NO_SPACES = {4: "cp500 cp037 cp273 cp1140", 10: "utf-16-le utf-16-be"}
-"""Codecs in whose texts ASCII's bytes of spaces and line ends are rare."""
-WIDE = {1: "utf-16-le utf-16-be utf-32-le utf-32-be"}
+DATA = read_toml(Path(__file__).with_name("detection.toml"))
 
-_MARKS = "’“”—–…«»„‘‚\xa0·•°€§©®™£¿¡½²×³¼¾±µªº†‡‰‹›№¶،؟"
-_CJK_MARKS = "，。、「」！？：；“”（）・…《》—『』【】‘’～〜·"
-_CJK = "knjq"  # the kinds Hangul, Han, kana; q: jamo and other letters that are often repeated
-_ALPHABETS = "lcghrto"
-_SCRIPTS = {
-    "LATIN": "l", "CYRILLIC": "c", "GREEK": "g", "HEBREW": "h", "ARABIC": "r", "THAI": "t", "HANGUL": "k",
-    "CJK": "n", "FULLWIDTH": "n", "IDEOGRAPHIC": "n", "HIRAGANA": "j", "KATAKANA": "j", "HALFWIDTH": "j",
-    "KATAKANA-HIRAGANA": "q",
-}  # fmt: skip
-# By language and kind: the rows of a standard with everyday characters, and what those cost that are in no list.
-_EVERYDAY = {
-    ("Korean", "k"): ("euc_kr", 0xB0, 0xC8, 8.5),
-    ("Korean", "q"): ("euc_kr", 0xA4, 0xA4, 7.0),
-    ("Japanese", "j"): ("euc_jp", 0xA4, 0xA5, 7.0),
-    ("Japanese", "n"): ("euc_jp", 0xB0, 0xCF, 9.0),
-    ("Chinese", "n"): ("gb2312", 0xB0, 0xD7, 9.0),
-    ("Chinese-traditional", "n"): ("big5", 0xA4, 0xC6, 9.0),
-}
+SAMPLE = 1 << 14  # bytes in which codecs are compared
+FOREIGN = 4.0  # nats owed by a codec that is made for another script than the text's
+
+_CJK = "jknq"
+_UNLISTED: dict[str, float] = DATA["unlisted"]
+_EVERYDAY: dict[str, dict[str, list[Any]]] = DATA["everyday"]
+_NEIGHBOURS = [(re.compile(pattern), cost) for pattern, cost in DATA["neighbours"]]
+_IN_WORDS = [(re.compile(pattern), cost) for pattern, cost in DATA["in_words"]]
 
 
 class Reading(NamedTuple):
-    """A sample of bytes in one codec.
+    """A sample of bytes in one codec."""
 
-    Attributes:
-        cost: negative log-likelihood, nats.
-        codec: Python's name.
-        text: the sample decoded.
-        language: the one whose letters fit best.
-        fit: share of the characters beyond ASCII that are usual in that language and stand where they may.
-        seen: number of characters beyond ASCII.
-        strange: hardly any common word of the language (in Latin letters); all capitals, or none (in others).
-    """
-
-    cost: float
+    cost: float  # negative log-likelihood, nats
     codec: str
-    text: str
-    language: str
-    fit: float
-    seen: int
-    strange: bool
+    text: str  # the sample decoded
+    language: str  # the one whose letters fit best
+    seen: int  # characters beyond ASCII, in distinct words
+    odd: int  # how many of them are unusual in that language, or do not stand where they may
+    junk: float  # share of control characters, unassigned and private code points, and undecodable bytes
+    strange: bool  # no common words of the language (in Latin letters); all capitals, or none (in others)
 
     @property
-    def junk(self) -> float:
-        """Share of control characters, unassigned and private code points, and of what does not decode."""
-        return sum(_kind(c) == "x" for c in self.text) / max(len(self.text), 1)
+    def cjk(self) -> bool:
+        return self.language in _EVERYDAY
 
 
 @lru_cache(1 << 16)
 def _kind(c: str) -> str:
     """The script of a letter as a small letter (a capital's as a capital), or a sign for any other character."""
     category = unicodedata.category(c)
-    if c.isspace() or c == "\x1a":
+    if category == "Zs" or c in "\t\n\r\f\x1a":
         return " "
     if category in ("Cc", "Cn", "Co", "Cs") or c == "\ufffd":
-        return "x"
+        return "!"
     if c.isascii():
         return "a" if c.islower() else "A" if c.isupper() else "1" if c.isdigit() else "."
-    if c == "’":
-        return "'"
     if category[0] == "L" and c not in "ªºµ":
         jamo = "\u3131" <= c <= "\u318e" or c == "ー"
-        script = "q" if jamo else _SCRIPTS.get(unicodedata.name(c, "").split()[0], "o")
+        script = "q" if jamo else DATA["scripts"].get(unicodedata.name(c, "?").split()[0], "o")
         return script.upper() if c.isupper() else script
-    if category in ("Ps", "Pi"):
-        return "("
-    if category in ("Pe", "Pf"):
-        return ")"
-    if category[0] in "PM" and c not in "§¶†‡":
-        return "-" if category[0] == "P" else "m"
-    # Of what frames and bars are made of: b is repeated along a line, e stands here and there.
-    return "b" if c in "─━═░▒▓█▄▀" else "e" if "\u2500" <= c <= "\u259f" else "s"
-
-
-@lru_cache(1 << 10)
-def _beside(x: str, y: str) -> float:
-    """What two kinds side by side cost, beyond the characters themselves; from 3 on they do not belong in a text."""
-    if x in "aA1. " and y in "aA1. ":
-        return 0.0
-    left, right = x.lower().replace("a", "l"), y.lower().replace("a", "l")
-    if left in _ALPHABETS and right in _ALPHABETS:
-        if left != right:
-            return 8.0
-        return (0.3 if x.isupper() else 5.0) if y.isupper() else 0.0
-    if y == "'" and x == " ":
-        return 6.0
-    if y == "m":
-        return 0.0 if left in _ALPHABETS + "m" else 6.0
-    if left in _ALPHABETS or right in _ALPHABETS:
-        if {left, right} & {*_CJK, *"sbe"} or y == "(" or x == ")":
-            return 3.0
-        return 1.5 if y.isupper() or x == "1" else 0.0
-    return -6.0 if x == y == "b" else 1.0 if {x, y} == {"k", "n"} else 0.0
+    if category[0] == "M":
+        return "^"
+    if "\u2500" <= c <= "\u259f":  # frames and shades
+        return "#"
+    if sign := next((sign for sign, listed in DATA["signs"].items() if c in listed), None):
+        return str(sign)
+    return '"' if category[0] == "P" else "="
 
 
 class _Language:
     """What characters cost in one language, in nats."""
 
-    def __init__(self, name: str, letters: str = "", *words: str) -> None:
+    def __init__(self, marks: str, name: str, letters: str = "", *words: str) -> None:
         self.name, self.words = name, frozenset(words)
-        self.kind = _kind(letters[-1]) if letters else "l"
-        self.cjk = self.kind in _CJK
-        marks, first, span = (_CJK_MARKS, 3.5, 6.0) if self.cjk else (_MARKS, 5.0, 4.0)
+        self.script = _kind(letters[-1]) if letters else "l"
+        self.cjk = self.script in _CJK
+        first, span = (3.5, 6.0) if self.cjk else (5.0, 4.0)
         self._costs = {mark: first + span * i / len(marks) for i, mark in enumerate(marks)}
         # Letters get rarer by rank, of an alphabet from a tenth of the text to a fiftieth of that. Those beyond ASCII
         # are a twentieth of a text in Latin letters, and nearly none of an English one; the listed half of CJK.
-        span = 2.5 if self.cjk else 3.0 if self.kind == "l" else 4.0
+        span, share = (2.5, 0.7) if self.cjk else (3.0, 3.0) if self.script == "l" else (4.0, 0.0)
+        share = 5.5 if name == "English" else share
         ranks = [span * i / len(letters) for i in range(len(letters))]
-        share = 0.7 if self.cjk else 5.5 if name == "English" else 3.0 if self.kind == "l" else 0.0
         first = share + log(sum(exp(-rank) for rank in ranks) or 1)
-        self._costs |= {
-            c: first + rank for c, rank in zip(letters, ranks, strict=True)
-        } | self._costs
+        self._costs |= {c: first + rank for c, rank in zip(letters, ranks, strict=True)}
         self.usual = max(first + span, 9.4)
         self._foreign = first + span + 4.5
 
@@ -153,115 +94,99 @@ class _Language:
         return self._costs[c]
 
     def _unlisted(self, c: str, kind: str) -> float:
-        if kind == self.kind == "l":
+        if kind == self.script == "l":
             return self._foreign if self.words else 9.5 if c < "\u0100" else 12.0
-        if (self.name, kind) in _EVERYDAY:
-            codec, first, last, cost = _EVERYDAY[self.name, kind]
+        if kind in _EVERYDAY.get(self.name, {}):
+            codec, first, last, cost, other = _EVERYDAY[self.name][kind]
             code = c.encode(codec, "ignore")
-            if len(code) == 2 and first <= code[0] <= last:
-                return cost
-            return {"k": 12.0, "j": 5.5}.get(kind, 13.5)  # j: of half width
-        if c.isascii():
-            return {"a": 3.0, " ": 3.0, "x": 14.0}.get(_kind(c), 4.5)
-        others = {
-            "x": 14.0,
-            "s": 11.0,
-            "m": 11.0,
-            "b": 8.5,
-            "e": 8.5,
-            " ": 6.0,
-            "(": 10.0,
-            ")": 10.0,
-            "-": 10.0,
-        }
-        return others.get(kind, 13.0)
+            return float(cost if len(code) == 2 and first <= code[0] <= last else other)
+        return _UNLISTED.get(kind, 13.0)
 
 
 @lru_cache(1)
 def _languages() -> list[_Language]:
-    lines = resources.files(__package__).joinpath("languages.txt").read_text("utf-8").splitlines()
-    return [_Language(*line.split()) for line in [*lines, "any"] if line and line[0] != "#"]
+    text = Path(__file__).with_name("languages.txt").read_text("utf-8")
+    lines = [line.split() for line in text.splitlines() if line and line[0] != "#"]
+    marks = {words[0]: words[1] + "\xa0" for words in lines[:2]}
+    listed = [*lines[2:], ["any"]]
+    return [_Language(marks["cjk" if one[0] in _EVERYDAY else "marks"], *one) for one in listed]
+
+
+@lru_cache
+def _home(codec: str) -> str:
+    """The kind of letter that most bytes beyond ASCII stand for in a codec."""
+    kinds = Counter(map(_kind, bytes(range(128, 256)).decode(codec, "ignore").lower()))
+    return max((kinds[kind], kind) for kind in "lcghrt" + _CJK)[1]
 
 
 def read(
     sample: bytes, codec: str, words: frozenset[str] = frozenset(), owed: float = 0
 ) -> Reading:
-    """The sample in a codec.
-
-    Args:
-        sample: bytes to read; what does not decode counts against the codec.
-        codec: Python's name.
-        words: words in ASCII letters that the text has elsewhere.
-        owed: nats added for a codec that is seldom met.
-    """
+    """The sample in a codec that owes some nats, from a text with these words in ASCII letters elsewhere."""
     text = sample.decode(codec, "replace")
-    folded = re.sub(r"([^\W\da-zA-Z_])\1{2,}", "\\1\\1\\1", text, flags=re.IGNORECASE)
-    folded = re.sub(r"([^\w\s])\1{3,}", "\\1\\1\\1", folded)
+    if len(sample) >= SAMPLE:  # its end may be cut
+        text = text.removesuffix("\ufffd")
+    # Numbers and runs of one character count once, words too.
+    folded = re.sub(r"(\S)\1{3,}", r"\1\1\1", re.sub("[0-9]+", "0", text), flags=re.IGNORECASE)
+    distinct = dict.fromkeys(re.split("[ \t\r\n]+", folded))
+    folded = " ".join(distinct)
     counts = Counter(folded)
     kinds = "".join(map(_kind, folded))
-    pairs = {pair: n for pair, n in Counter(pairwise(kinds)).items() if _beside(*pair)}
-    runs = sum(
-        _kind(m[1]) not in "aAqm" for m in re.finditer(r"([^\W\d_])\1\1", folded, re.IGNORECASE)
-    )
-    beyond = {c: n for c, n in counts.items() if not c.isascii() or _kind(c) == "x"}
+    beyond = {c: n for c, n in counts.items() if not c.isascii() or _kind(c) == "!"}
     seen = sum(beyond.values())
     cjk = 2 * sum(n for c, n in beyond.items() if _kind(c) in _CJK) > seen
-    words |= frozenset(re.findall(r"[^\W\d_]+", text.lower()))
-    cost, best = min(
-        (
-            (
-                sum(n * one.cost(c) for c, n in beyond.items())
-                - 2.5 * min(len(words & one.words), 20),
-                one,
-            )
-            for one in _languages()
-            if one.cjk == cjk
-        ),
-        key=lambda pair: pair[0],
-    )
-    misplaced = sum(n for pair, n in pairs.items() if _beside(*pair) >= 3) + 3 * runs
-    usual = sum(n for c, n in beyond.items() if best.cost(c) <= best.usual)
-    strange = len(words & best.words) < min(3, len(words) / 10)
-    if best.kind != "l":
+    found = words | frozenset(re.findall(r"[^\W\d_]+", folded.lower()))
+    # An alphabet that is not Latin is unlikely for a few words among many in ASCII.
+    few = min(2 * len(words) / len(distinct), 15.0)
+
+    def fits(number: int, one: _Language) -> float:
+        common = 2.5 * min(len(found & one.words), 20) if one.script == "l" else -few
+        return (
+            sum(n * one.cost(c) for c, n in beyond.items())
+            - common
+            + (2 + 0.03 * number if number else 0)
+        )
+
+    fitting = [(fits(i, one), i) for i, one in enumerate(_languages()) if one.cjk == cjk]
+    cost, index = min(fitting)
+    best = _languages()[index]
+    pairs = [(one, len(pattern.findall(kinds))) for pattern, one in _NEIGHBOURS]
+    pairs += [(one, len(pattern.findall(folded))) for pattern, one in _IN_WORDS]
+    if best.script == "l":
+        lone = set(re.findall(r"(?<!\w)[^\W\da-zA-Z_](?!\w)", folded.lower()))
+        pairs.append((2.9, len(lone - best.words)))
+        strange = len(found & best.words) < min(3, len(found) / 10)
+    else:
         letters = "".join(beyond)
-        strange = best.kind in "cg" and seen > 20 and (letters.islower() or letters.isupper())
-    inner = len(re.findall(r"[ςםןךףץ](?=\w)", folded))  # letters that only end words
-    cost += (
-        owed
-        + sum(n * best.cost(c) for c, n in counts.items() if c not in beyond)
-        + 15.0 * runs
-        + 5.0 * inner
-    )
-    cost += sum(n * _beside(*pair) for pair, n in pairs.items())
-    return Reading(
-        cost,
-        codec,
-        text,
-        best.name,
-        max(usual - misplaced, 0) / seen if seen else 1.0,
-        seen,
-        strange,
-    )
+        strange = best.script in "cg" and seen > 20 and (letters.islower() or letters.isupper())
+    usual = sum(n for c, n in beyond.items() if best.cost(c) <= best.usual)
+    misplaced = sum(n for one, n in pairs if one >= 3)
+    home = _home(codec)
+    owed += 0.0 if (home in _CJK if best.cjk else home == best.script) else FOREIGN
+    cost += owed + sum(n * best.cost(c) for c, n in counts.items() if c not in beyond)
+    cost += sum(one * n for one, n in pairs)
+    odd = min(seen - usual + misplaced, seen)
+    junk = kinds.count("!") / max(len(kinds), 1)
+    return Reading(cost, codec, text, best.name, seen, odd, junk, strange)
 
 
 def ranked(
-    sample: bytes,
-    rarity: dict[int, str],
-    vote: str | None = None,
-    words: frozenset[str] = frozenset(),
+    sample: bytes, uses: str, vote: str | None = None, words: frozenset[str] = frozenset()
 ) -> list[Reading]:
-    """The sample in these codecs, likeliest first.
+    """The sample in the codecs that decode it, likeliest first; CJK may be damaged in one character of 20.
 
-    Args:
-        sample: bytes to read.
-        rarity: codecs by the nats that each owes.
-        vote: a codec that somebody named; 3 nats for all codecs that give its text.
-        words: see `read`.
+    The codecs are those of `uses`, names of tables in `detection.toml`. Those that give the text of the codec `vote`
+    gain up to 3 nats. For `words` see `read`.
     """
-    owed = {codec: cost for cost, names in rarity.items() for codec in names.split()}
+    tables = [table for use in uses.split() for table in DATA["codecs"][use].items()]
+    owed = {codec: float(cost) for cost, names in tables for codec in names.split()}
     if vote:
         owed.setdefault(vote, max(owed.values()) + 1)
-    readings = {codec: read(sample, codec, words, cost) for codec, cost in owed.items()}
-    named = readings[vote].text if vote else None
-    voted = [r._replace(cost=r.cost - 3.0) if r.text == named else r for r in readings.values()]
-    return sorted(voted, key=lambda reading: reading.cost)
+    readings = [read(sample, codec, words, cost) for codec, cost in owed.items()]
+    named = next((r for r in readings if r.codec == vote), None)
+    weight = min(named.seen / 2, 3.0) if named else 0.0
+    return sorted(
+        r._replace(cost=r.cost - weight) if named and r.text == named.text else r
+        for r in readings
+        if (bad := r.text.count("\ufffd")) == 0 or (r.cjk and 20 * bad <= r.seen)
+    )

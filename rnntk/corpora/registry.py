@@ -20,12 +20,11 @@ from rnntk.corpora.search import (
     Notify,
     Resolved,
     Search,
-    cache_path,
-    find_in_folder,
     local_path,
-    size_of,
+    look,
+    places,
 )
-from rnntk.corpora.system import BUILDERS, Machine, material
+from rnntk.corpora.system import BUILDERS, Machine
 from rnntk.errors import CorpusError, UsageError, did_you_mean
 
 DEFAULT_CORPORA = ("linux_kernel", "python_stdlib")  # in order, if no corpus is named
@@ -110,13 +109,8 @@ def resolve(
         CorpusError: no source has it; the message lists all with the reasons, and what to do.
     """
     search = Search(card, is_offline(offline), accept_licence, notify, machine or Machine())
-    for folder in data_dirs(data_dir):
-        if found := search.in_data_folder(folder):
-            return found
-    if found := search.in_cache():
-        return found
-    for source in card.sources:
-        if found := search.at(source):
+    for place in places(card, data_dirs(data_dir)):
+        if found := search.at(place):
             return found
     raise CorpusError(_nothing_answered(search, data_dir))
 
@@ -165,25 +159,16 @@ def availability(
     machine: Machine | None = None,
 ) -> Availability:
     """Whether the corpus is available here and from where, without using the network; see `resolve`."""
-    machine = machine or Machine()
-    for folder in data_dirs(data_dir):
-        if path := find_in_folder(card, folder / card.name):
-            return Availability(card, True, "data-dir", str(path), size_of(path))
-    cached = cache_path(card)
-    if cached.is_file():
-        return Availability(card, True, "cache", str(cached), size_of(cached))
     missing = "nothing on this machine to make it from"
-    for source in card.sources:
-        if source.kind == "generated":
-            return Availability(card, True, "generated", "made by rnntk", card.bytes)
-        if source.kind == "system":
-            if where := material(source.target, machine):
-                return Availability(card, True, "system", where, card.bytes)
-        elif not source.needs_network:
-            path = local_path(source)
-            if path.is_file():
-                return Availability(card, True, "file", str(path), size_of(path))
-            missing = f"{path}: {NO_FILE}"
+    for place in places(card, data_dirs(data_dir)):
+        if place.needs_network:
+            continue
+        detail, size = look(card, place, machine or Machine())
+        if detail:
+            source = "file" if place.kind == "url" else place.kind
+            return Availability(card, True, source, detail, size)
+        if place.kind in ("file", "url"):
+            missing = f"{local_path(place)}: {NO_FILE}"
     host = next((urlsplit(s.target).hostname for s in card.sources if s.needs_network), None)
     if host and is_offline(offline):
         return Availability(card, False, "", "only by the network, which is off", card.bytes)

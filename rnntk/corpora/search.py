@@ -6,7 +6,7 @@ Nothing here deletes or overwrites a file outside rnntk's cache.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.request import url2pathname
@@ -15,7 +15,7 @@ from rnntk.cache import cache_dir
 from rnntk.corpora import demo_ko, digits, images
 from rnntk.corpora.card import Card, CardSource, Resolved
 from rnntk.corpora.fetch import ANOTHER_CACHE, fetch, sha256_of
-from rnntk.corpora.system import Built, Machine, build
+from rnntk.corpora.system import Built, Machine, build, material
 from rnntk.errors import CorpusError
 from rnntk.files import disk_errors, write_bytes
 
@@ -34,9 +34,40 @@ def cache_path(card: Card) -> Path:
     return cache_dir() / "corpora" / f"{card.name}-{key[:12]}" / card.files[0]
 
 
+def places(card: Card, data_dirs: Iterable[Path]) -> list[CardSource]:
+    """The places to search, in order: data folders, the cache, the card's own sources."""
+    folders = [CardSource("data-dir", str(folder / card.name)) for folder in data_dirs]
+    downloaded = any(source.needs_network for source in card.sources)
+    cached = [CardSource("cache", str(cache_path(card)))] if downloaded else []
+    return [*folders, *cached, *card.sources]
+
+
+def look(card: Card, place: CardSource, machine: Machine) -> tuple[str, int]:
+    """What the place has without the network, or nothing; and its bytes, by the card if it is not made yet."""
+    if place.kind == "generated":
+        return "made by rnntk", card.bytes
+    if place.kind == "system":
+        return material(place.target, machine), card.bytes
+    path = find_file(card, place)
+    return (str(path), size_of(path)) if path else ("", 0)
+
+
+def find_file(card: Card, place: CardSource) -> Path | None:
+    """The corpus where it is a file already; in a data folder, images are also a folder of IDX files."""
+    path = local_path(place)
+    if place.kind != "data-dir":
+        return path if path.is_file() else None
+    try:
+        found = next((path / name for name in card.files if (path / name).is_file()), None)
+        images_here = card.kind == "images" and images.idx_files(path)
+        return found or (path if images_here else None)
+    except OSError:  # a folder without permission
+        return None
+
+
 @dataclass
 class Search:
-    """One search for one corpus: tries each place, and records why it failed; see `registry.resolve`."""
+    """One search for one corpus: tries a place, and records why it failed; see `registry.resolve`."""
 
     card: Card
     offline: bool
@@ -46,47 +77,44 @@ class Search:
     failures: list[tuple[str, str]] = field(default_factory=list)  # places and reasons
     download_failure: str = ""  # the reason why the last download failed
 
-    def in_data_folder(self, folder: Path) -> Resolved | None:
-        """The user's own copy, which is never changed, and used whatever its hash is."""
-        path = find_in_folder(self.card, folder / self.card.name)
-        if path is None:
-            names = " or ".join(self.card.files)
-            self.failures.append((str(folder / self.card.name), f"no file {names}"))
-            return None
-        return self._existing(path, "data-dir", "")
-
-    def in_cache(self) -> Resolved | None:
-        """An earlier download, if it is intact."""
-        if not any(source.needs_network for source in self.card.sources):
-            return None
-        path = cache_path(self.card)
-        if not path.is_file():
-            self.failures.append((f"cache {path}", NO_FILE))
-            return None
-        if self.card.sha256 and sha256_of(path) != self.card.sha256:
-            self._pass_over(f"cache {path}", "damaged: its SHA-256 is not the card's")
-            return None
-        return self._existing(path, "cache", " (downloaded earlier)")
-
-    def at(self, source: CardSource) -> Resolved | None:
-        """One of the card's own sources."""
+    def at(self, place: CardSource) -> Resolved | None:
+        """The corpus from this place."""
+        made = place.kind in ("system", "generated")
+        found = None if made or place.needs_network else find_file(self.card, place)
         try:
-            if source.kind == "url" and source.needs_network:
-                return self._download(source)
-            if source.kind in ("system", "generated"):
-                return self._make(source)
-            return self._local(source)
+            if place.needs_network:
+                return self._download(place)
+            return self._make(place) if made else self._local(place, found)
         except CorpusError as error:
             reason = str(error.args[0])  # with the settings still marked, unlike str(error)
-            made = source.kind in ("system", "generated")
-            label = f"{source.kind} {source.target}" if made else source.target
+            label = (
+                f"{place.kind} {place.target}" if made or place.kind == "cache" else place.target
+            )
             self.failures.append((label, reason))
-            if source.needs_network:
+            if place.needs_network:
                 self.download_failure = str(error)
                 self.notify(f"{self.card.name} was not downloaded: {error}")
+            elif found:
+                self.notify(f"{self.card.name}: {label}: {reason}")
             return None
 
-    def _existing(self, path: Path, source: str, remark: str) -> Resolved | None:
+    def _local(self, place: CardSource, path: Path | None) -> Resolved:
+        if path is None:
+            names = " or ".join(self.card.files)
+            raise CorpusError(f"no file {names}" if place.kind == "data-dir" else NO_FILE)
+        if place.kind == "data-dir":  # the user's own copy, used whatever its hash is
+            return self._existing(path, place.kind, "")
+        if place.kind == "cache":
+            if self.card.sha256 and sha256_of(path) != self.card.sha256:
+                raise CorpusError("damaged: its SHA-256 is not the card's")
+            return self._existing(path, place.kind, " (downloaded earlier)")
+        if place.member:
+            target = cache_path(self.card)
+            self._fetch(place, target)
+            return self._existing(target, "file", f" (out of {path})")
+        return self._existing(path, "file", "")
+
+    def _existing(self, path: Path, source: str, remark: str) -> Resolved:
         """A file to use in place."""
         card = self.card
         if path.is_dir():
@@ -96,11 +124,9 @@ class Search:
             detail = f"{card.name} from the IDX files in {path}."
             return Resolved(card, path, source, detail, digest.hexdigest(), size_of(path))
         try:
-            sha256 = sha256_of(path)
+            sha256, size = sha256_of(path), size_of(path)
         except OSError as error:
-            self._pass_over(str(path), f"cannot be read: {error.strerror}")
-            return None
-        size = size_of(path)
+            raise CorpusError(f"{path}: cannot be read: {error.strerror}") from None
         detail = f"{card.name} from {path}{remark}, {size:,} bytes."
         # One set of arrays can lie in many containers; `load_images` verifies the arrays.
         if card.sha256 and sha256 != card.sha256 and not card.arrays:
@@ -111,17 +137,7 @@ class Search:
             )
         return Resolved(card, path, source, detail, sha256, size)
 
-    def _local(self, source: CardSource) -> Resolved | None:
-        path = local_path(source)
-        if not path.is_file():
-            raise CorpusError(NO_FILE)
-        if source.member:
-            target = cache_path(self.card)
-            fetch(source.target, target, sha256=self.card.sha256, member=source.member)
-            return self._existing(target, "file", f" (out of {path})")
-        return self._existing(path, "file", "")
-
-    def _download(self, source: CardSource) -> Resolved | None:
+    def _download(self, source: CardSource) -> Resolved:
         card, target = self.card, cache_path(self.card)
         if self.offline:
             raise CorpusError("not asked: the network is forbidden (`offline` or RNNTK_OFFLINE)")
@@ -130,10 +146,14 @@ class Search:
                 "not asked: no licence is known that permits copying it; if you may have it, set `accept_licence`"
             )
         self.notify(f"Downloading {card.name} ({card.size}) from {source.target}")
-        fetch(source.target, target, sha256=card.sha256, member=source.member)
+        self._fetch(source, target)
         return self._existing(target, "url", f" (downloaded from {source.target})")
 
-    def _make(self, source: CardSource) -> Resolved | None:
+    def _fetch(self, source: CardSource, target: Path) -> None:
+        card = self.card
+        fetch(source.target, target, sha256=card.sha256, member=source.member, most=card.most_bytes)
+
+    def _make(self, source: CardSource) -> Resolved:
         """Text that is made here, written under its own hash beside the downloads."""
         card = self.card
         if source.kind == "generated":
@@ -159,29 +179,12 @@ class Search:
             detail = f"{card.name} is {made.detail}, {size:,} bytes."
         return Resolved(card, path, source.kind, detail, sha256, size)
 
-    def _pass_over(self, place: str, reason: str) -> None:
-        self.failures.append((place, reason))
-        self.notify(f"{self.card.name}: {place}: {reason}")
-
 
 def local_path(source: CardSource) -> Path:
-    """The file of a `file` source, or of a `url` source with `file:`."""
-    if source.kind == "file":
+    """The path of a source that is no download, be it a URL with `file:`."""
+    if source.kind != "url":
         return Path(source.target)
     return Path(url2pathname(source.target.removeprefix("file://").removeprefix("file:")))
-
-
-def find_in_folder(card: Card, folder: Path) -> Path | None:
-    """The corpus in `<data folder>/<name>`: a file, or for images the folder of IDX files."""
-    try:
-        for name in card.files:
-            if (folder / name).is_file():
-                return folder / name
-        if card.kind == "images" and images.idx_files(folder):
-            return folder
-    except OSError:  # a folder without permission
-        pass
-    return None
 
 
 def size_of(path: Path) -> int:

@@ -46,12 +46,22 @@ class Built:
 
 @dataclass(frozen=True)
 class Builder:
-    """A way to make a corpus from this machine's files."""
+    """A way to make a corpus from this machine's files: whole files joined, or what `make` makes of their folder."""
 
-    place: Callable[[Machine], Path | None]  # the file or folder to make it from
-    missing: str  # the reason when there is none, formatted with the machine
-    build: Callable[[Path], Built | Path]  # a path is a file to read in place
+    folder: str  # the field of `Machine` that holds them
+    pattern: str  # of their paths in it
+    missing: str  # the reason when there are none
+    detail: str = ""  # `Built.detail`, formatted with `count` and `place`
+    cap: int = 0  # bytes of the text, about
     listing: str = "made from {}"  # for `availability`, formatted with the place
+    make: Callable[[Path], Built | Path] | None = None  # a path is a file to read in place
+
+    def place(self, machine: Machine) -> Path | None:
+        """The folder of the files, or an archive of them."""
+        folder: Path = getattr(machine, self.folder)
+        if self.folder == "sources":
+            return _kernel_source_place(folder)
+        return folder if any(path.is_file() for path in folder.glob(self.pattern)) else None
 
 
 def build(builder: str, machine: Machine) -> Built | Path:
@@ -59,8 +69,12 @@ def build(builder: str, machine: Machine) -> Built | Path:
     known = BUILDERS[builder]
     place = known.place(machine)
     if place is None:
-        raise CorpusError(known.missing.format(machine))
-    return known.build(place)
+        raise CorpusError(f"{known.missing} in {getattr(machine, known.folder)}")
+    if known.make:
+        return known.make(place)
+    files = _sorted(place, known.pattern) if place.is_dir() else []
+    data, count = _joined(map(Path.read_bytes, files) if files else _in_tar(place), known.cap)
+    return Built(data, known.detail.format(count=count, place=place))
 
 
 def material(builder: str, machine: Machine) -> str:
@@ -70,23 +84,12 @@ def material(builder: str, machine: Machine) -> str:
     return "" if place is None else known.listing.format(place)
 
 
-def _holding(folder: Path, pattern: str) -> Path | None:
-    """The folder, if it has files of that pattern."""
-    return folder if any(path.is_file() for path in folder.glob(pattern)) else None
-
-
-def _kernel_source(place: Path) -> Built:
-    """The C files in the `kernel/` folder of the Linux kernel's source."""
-    files = map(Path.read_bytes, _sorted(place, "*.c")) if place.is_dir() else _in_tar(place)
-    data, count = _joined(files, C_SOURCE_BYTES)
-    return Built(data, f"the kernel source of this machine ({count} C files of {place})")
-
-
-def _kernel_source_place(machine: Machine) -> Path | None:
-    for folder in sorted(machine.sources.glob("linux*/kernel"), reverse=True):
+def _kernel_source_place(sources: Path) -> Path | None:
+    """The folder of the newest kernel's C files, or else the newest archive."""
+    for folder in sorted(sources.glob("linux*/kernel"), reverse=True):
         if any(folder.glob("*.c")):
             return folder
-    return next(iter(sorted(machine.sources.glob("linux-source-*.tar.*"), reverse=True)), None)
+    return max(sources.glob("linux-source-*.tar.*"), default=None)
 
 
 def _in_tar(path: Path) -> list[bytes]:
@@ -106,19 +109,6 @@ def _in_tar(path: Path) -> list[bytes]:
     except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
         raise CorpusError(f"{path} cannot be read: {error}") from None
     return [files[name] for name in sorted(files)]
-
-
-def _kernel_headers(folder: Path) -> Built:
-    """The kernel's C headers, which every Linux with a C compiler has."""
-    data, count = _joined(map(Path.read_bytes, _sorted(folder, "**/*.h")), C_SOURCE_BYTES)
-    return Built(data, f"the C headers of this machine ({count} files of {folder})")
-
-
-def _python_stdlib(folder: Path) -> Built:
-    """About 1 MB of the top-level modules of the running Python's standard library."""
-    data, count = _joined(map(Path.read_bytes, _sorted(folder, "*.py")), PYTHON_SOURCE_BYTES)
-    version = platform.python_version()
-    return Built(data, f"the standard library of Python {version} ({count} files of it)")
 
 
 def _man_ko(folder: Path) -> Built:
@@ -184,39 +174,43 @@ def plain_manual_page(source: str) -> str:
     return "".join(line + "\n" for line in lines if line)
 
 
-def _keras_mnist(machine: Machine) -> Path | None:
-    path = machine.keras_home / "datasets" / "mnist.npz"
-    return path if path.is_file() else None
-
-
 _STAND_IN = "a stand-in made from {}; its own text by download"
 
+# Builders of a card's `system` source.
 BUILDERS = {
     "kernel_source": Builder(
-        _kernel_source_place, "there is no kernel source in {0.sources}", _kernel_source, _STAND_IN
+        "sources",
+        "*.c",
+        "there is no kernel source",
+        "the kernel source of this machine ({count} C files of {place})",
+        C_SOURCE_BYTES,
+        _STAND_IN,
     ),
     "kernel_headers": Builder(
-        lambda machine: _holding(machine.headers, "**/*.h"),
-        "there are no C headers in {0.headers}",
-        _kernel_headers,
+        "headers",
+        "**/*.h",
+        "there are no C headers",
+        "the C headers of this machine ({count} files of {place})",
+        C_SOURCE_BYTES,
         _STAND_IN,
     ),
     "python_stdlib": Builder(
-        lambda machine: _holding(machine.standard_library, "*.py"),
-        "there are no Python files in {0.standard_library}",
-        _python_stdlib,
+        "standard_library",
+        "*.py",
+        "there are no Python files",
+        f"the standard library of Python {platform.python_version()} ({{count}} files of it)",
+        PYTHON_SOURCE_BYTES,
     ),
-    "man_ko": Builder(
-        lambda machine: _holding(machine.korean_manuals, "man*/*"),
-        "there are no Korean manual pages in {0.korean_manuals}",
-        _man_ko,
-    ),
+    "man_ko": Builder("korean_manuals", "man*/*", "there are no Korean manual pages", make=_man_ko),
     # Downloaded by Keras; read in place.
     "keras_mnist": Builder(
-        _keras_mnist, "there is no datasets/mnist.npz in {0.keras_home}", lambda path: path, "{}"
+        "keras_home",
+        "datasets/mnist.npz",
+        "there is no datasets/mnist.npz",
+        listing="{}/datasets/mnist.npz",
+        make=lambda folder: folder / "datasets/mnist.npz",
     ),
 }
-"""Builders of a card's `system` source."""
 
 
 def _sorted(folder: Path, pattern: str) -> list[Path]:

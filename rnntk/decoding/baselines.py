@@ -1,10 +1,9 @@
 """Baselines: what simpler models make of the text that a network was evaluated on.
 
-Interpolated n-grams with Witten and Bell's weights (1991; method C in Bell, Cleary and Witten, "Text
-Compression", 1990): an n-gram model of order k trusts its own counts the more, the fewer different
-symbols it saw after a context, and leaves the rest to the model of order k - 1, down to the uniform
-distribution. Nothing has to be tuned, and every symbol has some probability everywhere. And xz, which
-knows nothing of probabilities but finds whatever repeats.
+Interpolated n-grams with Witten and Bell's weights (1991; method C in Bell, Cleary and Witten, "Text Compression",
+1990): an n-gram model of order k trusts its own counts the more, the fewer different symbols it saw after a context,
+and leaves the rest to the model of order k - 1, down to the uniform distribution. Nothing has to be tuned. And xz,
+which knows nothing of probabilities but finds whatever repeats.
 """
 
 from __future__ import annotations
@@ -36,14 +35,12 @@ def ngram_nats(
 
     Args:
         training: ids `(N,)`.
-        held_out: ids `(M,)`. Contexts do not reach back into the training text: the first symbol
-            has none, the second a context of one, and so on.
+        held_out: ids `(M,)`. Contexts do not reach back into the training text.
         vocabulary_size: V; probabilities sum to 1 over these.
         order: the longest n-gram.
 
     Returns:
-        Nats `(order, M)`: row k - 1 is the model of n-grams up to length k; row 0 knows only how
-        frequent single symbols are.
+        Nats `(order, M)`: row k - 1 is the model of n-grams up to length k.
 
     Raises:
         DataError: a text is empty or has ids outside the vocabulary.
@@ -86,11 +83,7 @@ def ngram_nats(
 
 
 def xz_bits(training: str, held_out: str) -> tuple[float, float]:
-    """Bits that xz needs for the held-out text, at its best setting, texts in UTF-8.
-
-    Returns:
-        For the held-out text alone, and given the training text: what it adds to the compressed
-        size when it stands after it.
+    """Bits that xz needs at its best setting for the held-out text in UTF-8: alone, and after the training text.
 
     Raises:
         DataError: the held-out text is empty.
@@ -107,18 +100,11 @@ def xz_bits(training: str, held_out: str) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Baselines:
-    """Bits that a text costs without a network.
+    """Bits that a text costs without a network."""
 
-    Attributes:
-        ngrams: bits per symbol of interpolated n-grams, by order; 1 is single symbols.
-        xz: bits per character, the text alone.
-        xz_given_training: bits per character after the training text; None where that was not measured.
-        symbols_per_character: of the text; times this, bits per symbol are bits per character.
-    """
-
-    ngrams: dict[int, float]
-    xz: float
-    xz_given_training: float | None
+    ngrams: dict[int, float]  # bits per symbol of n-grams, by order; 1 is single symbols
+    xz: float  # bits per character, the text alone
+    xz_given_training: float | None  # and after the training text; None where that was not measured
     symbols_per_character: float
 
     @property
@@ -142,14 +128,8 @@ class Baselines:
         """The figures that were measured by name, for JSON."""
         found: dict[str, Any] = {}
         if self.ngrams:
-            by_symbol, by_character = (
-                {str(k): bits for k, bits in by_order.items()}
-                for by_order in (self.ngrams, self.ngrams_per_character)
-            )
-            found = {
-                "ngram_bits_per_symbol": by_symbol,
-                "ngram_bits_per_character": by_character,
-            }
+            for unit, bits in (("symbol", self.ngrams), ("character", self.ngrams_per_character)):
+                found[f"ngram_bits_per_{unit}"] = {str(k): value for k, value in bits.items()}
         found["xz_bits_per_character"] = self.xz
         if self.xz_given_training is not None:
             found["xz_given_training_bits_per_character"] = self.xz_given_training
@@ -170,8 +150,7 @@ def measure(
     Args:
         model: the model that was evaluated.
         evaluation: of the text.
-        training: ids that the n-grams are counted over, `(N,)`; None where they are not available, and
-            then there is only xz.
+        training: ids that the n-grams are counted over, `(N,)`; without them there is only xz.
         held_out: whether the text is no part of them. If it is, longer n-grams would know it by
             heart, so there are only single symbols.
 
@@ -191,8 +170,5 @@ def measure(
     alone, given = xz_bits(before, evaluation.text)
     count = max(evaluation.characters, 1)
     return Baselines(
-        ngrams,
-        alone / count,
-        given / count if before else None,
-        len(evaluation.symbols) / count,
+        ngrams, alone / count, given / count if before else None, len(evaluation.symbols) / count
     )

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnntk.decoding.decoder import Decoder, States
-from rnntk.decoding.strategies import log_softmax
-from rnntk.errors import UsageError
+from rnntk.decoding.decoder import Decoder
+from rnntk.decoding.reference import States
+from rnntk.decoding.strategies import Ban, log_softmax
 
 
 class Hypothesis(NamedTuple):
-    """A continuation.
+    """A continuation."""
 
-    Attributes:
-        ids: `(length,)`.
-        nats: surprisal of each symbol, `(length,)`.
-        score: log probability over length ** alpha; higher is better.
-    """
+    ids: NDArray[np.intp]  # `(length,)`
+    nats: NDArray[np.float64]  # surprisal of each symbol, `(length,)`
+    rank: float  # logarithm of the surprisal over length ** alpha, a power beyond any float; lower is better
 
-    ids: NDArray[np.intp]
-    nats: NDArray[np.float64]
-    score: float
+    @property
+    def score(self) -> float:
+        """Log probability over length ** alpha; higher is better."""
+        return -math.exp(self.rank)
 
 
 def beam_search(
@@ -32,10 +32,10 @@ def beam_search(
     states: States,
     length: int,
     width: int,
-    *,
     alpha: float = 1.0,
+    *,
     stop: Sequence[int] = (),
-    banned: Iterable[int] = (),
+    banned: Sequence[int] = (),
 ) -> list[Hypothesis]:
     """Search for the likeliest continuations.
 
@@ -50,8 +50,7 @@ def beam_search(
         width: hypotheses kept at each step, at least 1.
         alpha: length control (Wu et al., 2016, without their offset): 0 ranks by probability, which
             favours the short; 1 by the mean per symbol; more favours the long.
-        stop: ids that end a hypothesis.
-        banned: ids that are never used.
+        stop, banned: ids that end a hypothesis, and ids that are never used.
 
     Returns:
         At most `width` hypotheses, the best first.
@@ -60,13 +59,8 @@ def beam_search(
         UsageError: every symbol is banned.
     """
     V = decoder.vocabulary_size
-    forbidden = np.unique(np.array(list(banned), np.intp))
-    if len(forbidden) >= V:
-        raise UsageError(
-            "Every symbol of the vocabulary is banned; nothing is left to choose from."
-        )
+    ban = Ban(banned)
     stop_ids = np.array(stop, np.intp)
-
     beams = decoder.initial_states(width)
     beams.assign(states)
     ids = np.zeros((width, length), np.intp)
@@ -76,8 +70,9 @@ def beam_search(
     total[0] = 0.0
     finished: list[Hypothesis] = []
     for t in range(length):
-        step = -log_softmax(beams.logits)
-        step[:, forbidden] = np.inf
+        logs = log_softmax(beams.logits)
+        ban.adjust(logs)
+        step = -logs
         candidates = (total[:, None] + step).ravel()
         chosen = _smallest(candidates, width)
         parents, symbols = np.divmod(chosen, V)
@@ -85,28 +80,24 @@ def beam_search(
         ids, nats = ids[parents], nats[parents]
         ids[:, t] = symbols
         nats[:, t] = step[parents, symbols]
+        ends = np.full(width, t + 1 == length)
         if len(stop_ids) and t + 1 >= len(stop_ids):
-            ends = (ids[:, t + 1 - len(stop_ids) : t + 1] == stop_ids).all(axis=1)
-            for row in np.flatnonzero(ends & np.isfinite(total)):
-                finished.append(_hypothesis(ids[row, : t + 1], nats[row, : t + 1], alpha))
-            total[ends] = np.inf
-            finished.sort(key=lambda found: -found.score)
-            del finished[width:]
-            # Surprisal only grows, so this is the best score that a live hypothesis can still reach.
-            reachable = -total.min() / length**alpha
-            if np.isneginf(reachable) or (
-                len(finished) == width and finished[-1].score >= reachable
-            ):
-                break
-        if t + 1 < length:
-            beams.assign(beams, parents)
-            decoder.step(symbols, beams)
-    else:
-        finished += [
-            _hypothesis(ids[row], nats[row], alpha) for row in np.flatnonzero(np.isfinite(total))
-        ]
-    finished.sort(key=lambda found: -found.score)
-    return finished[:width]
+            ends |= (ids[:, t + 1 - len(stop_ids) : t + 1] == stop_ids).all(axis=1)
+        for row in np.flatnonzero(ends & np.isfinite(total)):
+            own = nats[row, : t + 1].copy()
+            rank = _rank(own.sum(), len(own), alpha)
+            finished.append(Hypothesis(ids[row, : t + 1].copy(), own, rank))
+        total[ends] = np.inf
+        finished.sort(key=lambda found: found.rank)
+        del finished[width:]
+        if np.isinf(total.min()):
+            break
+        # Surprisal only grows, so this is the best rank that a live hypothesis can still reach.
+        if len(finished) == width and finished[-1].rank <= _rank(total.min(), length, alpha):
+            break
+        beams.assign(beams, parents)
+        beams.step(symbols)
+    return finished
 
 
 def _smallest(values: NDArray[np.float64], count: int) -> NDArray[np.intp]:
@@ -119,5 +110,5 @@ def _smallest(values: NDArray[np.float64], count: int) -> NDArray[np.intp]:
     return places[np.argsort(values[places], kind="stable")[:count]]
 
 
-def _hypothesis(ids: NDArray[np.intp], nats: NDArray[np.float64], alpha: float) -> Hypothesis:
-    return Hypothesis(ids.copy(), nats.copy(), -float(nats.sum()) / len(ids) ** alpha)
+def _rank(nats: float, length: int, alpha: float) -> float:
+    return (math.log(nats) if nats > 0 else -math.inf) - alpha * math.log(length)

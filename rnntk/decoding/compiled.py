@@ -10,16 +10,19 @@ import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnntk.cells import GRU_RESET_BEFORE
 from rnntk.cores import available_cores
-from rnntk.decoding import reference
-from rnntk.decoding.reference import Floats, Layer
+from rnntk.decoding.reference import Floats, LayerWeights, States
 from rnntk.kernels import native
+
+if TYPE_CHECKING:
+    from rnntk.decoding.decoder import Decoder
 
 Call: TypeAlias = "tuple[str, tuple[native.Operand, ...]]"
 
@@ -30,43 +33,44 @@ _CHUNK = 1 << 19
 """Floats of a layer's input shares when a text is read: large enough for a good product, small enough for a cache."""
 
 
-class Network(reference.Network):
-    """A character model's weights, with what the kernels want of them."""
+class PackedNetwork:
+    """A decoder's weights as the kernels want them, in any number of parts."""
 
-    def __init__(self, plain: reference.Network) -> None:
-        super().__init__(**vars(plain))
-        self.whole = _Weights(self, slice(0, self.units), slice(0, self.vocabulary_size))
-        self._parts: list[_Weights] = []
+    def __init__(self) -> None:
+        self._made: dict[int, list[_Share]] = {}
 
-    def parts(self, count: int) -> list[_Weights]:
-        """The same in so many parts, of whole panels of units and symbols."""
-        if len(self._parts) != count:
-            cuts = zip(_cut(self.units, count), _cut(self.vocabulary_size, count), strict=True)
-            self._parts = [_Weights(self, *cut) for cut in cuts]
-        return self._parts
+    def parts(self, decoder: Decoder, count: int) -> list[_Share]:
+        """So many parts, of whole panels of units and symbols."""
+        if count not in self._made:
+            cuts = (_cut(size, count) for size in (decoder.units, decoder.vocabulary_size))
+            self._made[count] = [_share(decoder, *cut) for cut in zip(*cuts, strict=True)]
+        return self._made[count]
 
 
-class _Weights:
-    """The packed weights of some units of every layer, and of some symbols of the output.
+@dataclass(frozen=True)
+class _Share:
+    """The packed weights of some units of every layer, and of some symbols of the output."""
 
-    Attributes:
-        table: the first layer's input shares of each symbol, `(V, gates * units)`: embedding times kernel.
-        layers: those of each layer.
-        output, output_bias: kernel and bias of the output.
-    """
-
-    def __init__(self, network: reference.Network, units: slice, symbols: slice) -> None:
-        kernels = native.kernels()
-        self.units, self.symbols = units, symbols
-        self.layers = [_LayerWeights(layer, units) for layer in network.layers]
-        first = self.layers[0]
-        self.table = native.empty(network.vocabulary_size, first.bias.size)
-        kernels.product(_float32(network.embedding), first.kernel, first.bias, self.table)
-        self.output = kernels.packed(_float32(network.output_kernel[:, symbols]))
-        self.output_bias = _vector(network.output_bias[symbols])
+    units: slice
+    symbols: slice
+    layers: list[_PackedLayer]
+    table: Floats  # the first layer's input shares of each symbol, `(V, gates * units)`: embedding times kernel
+    output: Floats
+    output_bias: Floats
 
 
-class _LayerWeights:
+def _share(decoder: Decoder, units: slice, symbols: slice) -> _Share:
+    kernels = native.kernels()
+    layers = [_PackedLayer(layer, units) for layer in decoder.layers]
+    table = native.empty(decoder.vocabulary_size, layers[0].bias.size)
+    kernels.product(
+        np.ascontiguousarray(decoder.embedding), layers[0].kernel, layers[0].bias, table
+    )
+    output = kernels.packed(np.ascontiguousarray(decoder.output_kernel[:, symbols]))
+    return _Share(units, symbols, layers, table, output, _vector(decoder.output_bias[symbols]))
+
+
+class _PackedLayer:
     """The packed weights of some units of a layer.
 
     Attributes:
@@ -75,51 +79,49 @@ class _LayerWeights:
             the candidate has to wait for the reset gate.
     """
 
-    def __init__(self, layer: Layer, units: slice) -> None:
+    def __init__(self, layer: LayerWeights, units: slice) -> None:
         kernels, self.cell, H = native.kernels(), layer.cell, layer.units
+        count = len(self.cell.gates)
 
         def own(weights: Floats, gates: slice = slice(None)) -> Floats:
-            by_gate = weights.reshape(-1, len(layer.cell.gates), H)[:, gates, units]
-            return _float32(by_gate.reshape(len(by_gate), -1))
+            by_gate = weights.reshape(-1, count, H)[:, gates, units]
+            return np.ascontiguousarray(by_gate.reshape(len(by_gate), -1))
 
         self.kernel = kernels.packed(own(layer.kernel))
-        self.bias, self.recurrent_bias = (
-            _vector(own(bias)[0]) for bias in (layer.bias, layer.recurrent_bias)
-        )
+        biases = layer.bias, layer.recurrent_bias
+        self.bias, self.recurrent_bias = (_vector(own(bias)[0]) for bias in biases)
         reset_before = self.cell is GRU_RESET_BEFORE
         self.name = "gru_reset_before" if reset_before else self.cell.name
-        count = units.stop - units.start
+        size = units.stop - units.start
         self.recurrent = [
-            (kernels.packed(own(layer.recurrent_kernel, g)), slice(g.start * count, g.stop * count))
-            for g in (
-                [slice(0, 2), slice(2, 3)] if reset_before else [slice(0, len(self.cell.gates))]
-            )
+            (kernels.packed(own(layer.recurrent_kernel, g)), slice(g.start * size, g.stop * size))
+            for g in ([slice(0, 2), slice(2, 3)] if reset_before else [slice(0, count)])
         ]
 
 
-class States(reference.States):
+class CompiledStates(States):
     """The recurrent states of `n` streams, and the room their step works in."""
 
-    network: Network
-
-    def __init__(self, network: Network, n: int) -> None:
-        super().__init__(network, n)
-        V, G = network.whole.table.shape
+    def __init__(self, network: PackedNetwork, decoder: Decoder, n: int) -> None:
+        super().__init__(decoder, n)
+        self._network, (self._weights,) = network, network.parts(decoder, 1)
+        V, G = self._weights.table.shape
         self.logits = _room(n, V)
         self.logits[:] = 0
         self.fed = np.zeros(n, np.int32)
         self.shares = _room(max(n, _CHUNK // G), G)
-        self.factor = native.empty(n, network.units)
+        self.factor = native.empty(n, self.decoder.units)
         self._scores = native.empty(V)
-        self._whole = self._own = _Calls(self, network.whole)
+        self._whole = self._own = _Calls(self, self._weights)
         self._parts: list[_Calls] = []
         self._left = 0
 
-    def step(self, ids: NDArray[np.integer]) -> None:
-        """Feed one symbol to each stream, `ids` `(n,)`."""
+    def step(self, ids: NDArray[np.integer]) -> Floats:
+        """Feed one symbol to each stream; as in `reference`."""
         self.fed[:] = ids
         native.kernels()("advance", *self._own.step)
         self._left -= 1
+        return self.logits
 
     def generate(
         self,
@@ -127,7 +129,7 @@ class States(reference.States):
         ids: NDArray[np.intp],
         losses: NDArray[np.float64],
         temperature: float,
-    ) -> None:
+    ) -> bool:
         """Sample symbols from the softmax in one call; as in `reference`."""
         stride = uniforms.strides[0] // uniforms.itemsize
         totals = np.empty((len(uniforms), stride))
@@ -138,17 +140,19 @@ class States(reference.States):
         )  # fmt: skip
         losses += np.log(totals[:, : self.n])
         self._left -= len(uniforms)
+        return True
 
     @contextmanager
     def helped(self, steps: int) -> Iterator[None]:
         """Let the other cores take part in the next `steps` steps, where that pays."""
-        count = min(available_cores(), self.network.units // native.kernels().shape.panel)
-        if self.n > 1 or count < 2 or self.network.weight_bytes < CACHED:
+        count = min(available_cores(), self.decoder.units // native.kernels().shape.panel)
+        if self.n > 1 or count < 2 or self.decoder.weight_bytes < CACHED:
             yield
             return
         if not self._parts:
             barrier: Call = ("barrier", (count, np.zeros(1, np.int64)))
-            self._parts = [_Calls(self, part, barrier) for part in self.network.parts(count)]
+            parts = self._network.parts(self.decoder, count)
+            self._parts = [_Calls(self, part, barrier) for part in parts]
             self._pool = ThreadPoolExecutor(count - 1)
         self._own, *others = self._parts
         self._left, helping = steps, []
@@ -169,9 +173,8 @@ class States(reference.States):
             fed = np.repeat(np.asarray(ids[start : start + chunk], np.int32), n)
             steps = len(fed) // n
             outputs: Floats | None = None
-            for weights, (table, source) in zip(
-                self.network.whole.layers, self._whole.layers, strict=True
-            ):
+            layers = zip(self._weights.layers, self._whole.layers, strict=True)
+            for weights, (table, source) in layers:
                 if outputs is not None:
                     flat, shares = outputs.reshape(len(fed), -1), self.shares[: len(fed)]
                     kernels.product(flat, weights.kernel, weights.bias, shares)
@@ -184,7 +187,7 @@ class States(reference.States):
 
     def output(self, outputs: Floats) -> Floats:
         """Logits `(..., V)` of the top layer's outputs `(..., H)`."""
-        weights, flat = self.network.whole, outputs.reshape(-1, outputs.shape[-1])
+        weights, flat = self._weights, outputs.reshape(-1, outputs.shape[-1])
         logits = native.empty(len(flat), self.logits.shape[1])
         native.kernels().product(flat, weights.output, weights.output_bias, logits)
         return logits.reshape(*outputs.shape[:-1], -1)
@@ -203,13 +206,15 @@ class _Calls:
 
     Attributes:
         step: number and address of all calls.
-        layers: each layer's calls when a text is read, which take the upper layers' input shares from `states.shares`;
-            and where its outputs are after a step.
+        layers: each layer's calls when a text is read, with upper layers' input shares in `states.shares`; and its
+            outputs after a step.
     """
 
-    def __init__(self, states: States, weights: _Weights, barrier: Call | None = None) -> None:
+    def __init__(
+        self, states: CompiledStates, weights: _Share, barrier: Call | None = None
+    ) -> None:
         self._states, self._barrier = states, [barrier] if barrier else []
-        self.layers: list[tuple[native.Table, Floats]] = []
+        self.layers: list[tuple[native.CallTable, Floats]] = []
         calls, below, rows = list(self._barrier), states.logits, weights.table
         for k, (layer, arrays) in enumerate(zip(weights.layers, states.layers, strict=True)):
             z = _room(states.n, layer.bias.size)
@@ -229,7 +234,7 @@ class _Calls:
         native.kernels()("read", steps, *self.step, 0, None, None, 0, None, None)
 
     def _after_inputs(
-        self, weights: _LayerWeights, arrays: dict[str, Floats], units: slice, z: Floats
+        self, weights: _PackedLayer, arrays: dict[str, Floats], units: slice, z: Floats
     ) -> tuple[list[Call], Floats]:
         """A layer's calls once `z` holds the input shares, and where its outputs are after them."""
         h, factor, (n, H) = arrays["h"], self._states.factor, arrays["h"].shape
@@ -242,10 +247,10 @@ class _Calls:
         calls += self._barrier
         calls += [_multiply(factor, packed, onto[:, columns], bias) for packed, columns in later]
         calls += [(f"{weights.name}_update", operands), *self._barrier]
-        if not self._states.network.layer_norm:
+        if not self._states.decoder.layer_norm:
             return calls, h
         normalised = native.empty(n, H)  # by each thread for itself: sooner done than waited for
-        return [*calls, ("standardize", (n, H, h, normalised, native.empty(n)))], normalised
+        return [*calls, ("standardize", (n, H, h, normalised))], normalised
 
 
 def _cut(count: int, parts: int) -> list[slice]:
@@ -253,10 +258,6 @@ def _cut(count: int, parts: int) -> list[slice]:
     panel = native.kernels().shape.panel
     bounds = [min(count, part * -(-count // panel) // parts * panel) for part in range(parts + 1)]
     return list(itertools.starmap(slice, itertools.pairwise(bounds)))
-
-
-def _float32(array: Floats) -> Floats:
-    return np.ascontiguousarray(array, np.float32)
 
 
 def _vector(values: Floats) -> Floats:

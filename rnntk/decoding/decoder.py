@@ -7,6 +7,7 @@ kernels (`decoding.compiled`); in plain NumPy (`decoding.reference`) where these
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,8 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rnntk.cells import CELLS, GRU_RESET_BEFORE
 from rnntk.cores import available_cores
-from rnntk.decoding import reference
-from rnntk.decoding.reference import Floats, Layer, States
+from rnntk.decoding.reference import Floats, LayerWeights, States
 from rnntk.decoding.strategies import Sampler, Strategy, by_softmax, surprisal
 from rnntk.errors import RunError, UsageError
 
@@ -30,14 +30,18 @@ LARGEST = 1 << 30
 """Weight bytes times streams times symbols of such a block, some 50 ms of work; one symbol may be more."""
 
 
+Progressed = Callable[[int, int], None]
+"""Called with the symbols read so far, and how many there are."""
+
+
 class Decoder:
-    """Runs a character model from its weights.
+    """A character model made of its weights.
 
     Args:
-        weights: float32 arrays by name in Keras' layout, memory-mapped or not:
-            `embedding/embeddings` `(V, E)`; `rnn_<i>/kernel`, `rnn_<i>/recurrent_kernel`,
-            `rnn_<i>/bias` for each layer; `output/kernel` `(H, V)`, `output/bias` `(V,)`. A GRU's
-            bias tells its form: `(2, 3H)` with the reset gate after the product, `(3H,)` before.
+        weights: float32 arrays by name in Keras' layout, memory-mapped or not: `embedding/embeddings` `(V, E)`;
+            `rnn_<i>/kernel`, `rnn_<i>/recurrent_kernel`, `rnn_<i>/bias` for each layer; `output/kernel` `(H, V)`,
+            `output/bias` `(V,)`. A GRU's bias tells its form: `(2, 3H)` with the reset gate after the product, `(3H,)`
+            before.
         cell: `lstm`, `gru` or `rnn`.
         layer_norm: whether each layer's outputs are normalised (`rnntk.layer_norm`).
         compiled: run on kernels where they run; otherwise in plain NumPy.
@@ -46,9 +50,8 @@ class Decoder:
         vocabulary_size: V.
         units: H.
         layers: the recurrent layers, bottom first.
-        embedding: `(V, E)`.
-        cell: as given.
-        layer_norm: as given.
+        embedding, output_kernel, output_bias: the other weights.
+        weight_bytes: of the weights that a step reads.
 
     Raises:
         UsageError: if there is no such cell.
@@ -61,7 +64,7 @@ class Decoder:
         >>> shapes |= {"output/kernel": (4, 5), "output/bias": (5,)}
         >>> decoder = Decoder({k: rng.normal(size=s).astype("f") for k, s in shapes.items()}, "rnn")
         >>> states = decoder.initial_states(2)
-        >>> decoder.step(np.array([0, 4]), states).shape
+        >>> states.step(np.array([0, 4])).shape
         (2, 5)
     """
 
@@ -78,21 +81,19 @@ class Decoder:
         self.embedding = _take(weights, "embedding/embeddings", (None, None))
         self.vocabulary_size, inputs = self.embedding.shape
         self.cell, self.layer_norm = cell, layer_norm
-        self.layers: list[Layer] = []
+        self.layers: list[LayerWeights] = []
         while not self.layers or f"rnn_{len(self.layers)}/kernel" in weights:
             name, kind = f"rnn_{len(self.layers)}", CELLS[cell]
             H = _take(weights, f"{name}/recurrent_kernel", (None, None)).shape[0]
             gates = len(kind.gates) * H
             if cell == "gru" and np.ndim(weights.get(f"{name}/bias", 0)) == 1:
                 kind = GRU_RESET_BEFORE
-            self.layers.append(
-                Layer(
-                    kind,
-                    _take(weights, f"{name}/kernel", (inputs, gates)),
-                    _take(weights, f"{name}/recurrent_kernel", (H, gates)),
-                    _take(weights, f"{name}/bias", (2, gates) if kind.apart else (gates,)),
-                )
+            kernels = (
+                _take(weights, f"{name}/kernel", (inputs, gates)),
+                _take(weights, f"{name}/recurrent_kernel", (H, gates)),
             )
+            bias = _take(weights, f"{name}/bias", (2, gates) if kind.apart else (gates,))
+            self.layers.append(LayerWeights(kind, *kernels, bias))
             if self.layers[0].units != H:
                 raise RunError(
                     f"Layer {name} has {H} units and the first {self.layers[0].units}: "
@@ -100,52 +101,32 @@ class Decoder:
                 )
             inputs = H
         self.units = inputs
-        output = (
-            _take(weights, "output/kernel", (self.units, self.vocabulary_size)),
-            _take(weights, "output/bias", (self.vocabulary_size,)),
-        )
-        plain = reference.Network(self.embedding, self.layers, *output, layer_norm)
-        self._network: reference.Network
-        self._states: type[States]
-        self._network, self._states = (compiled and _compiled(plain)) or (plain, States)
+        self.output_kernel = _take(weights, "output/kernel", (self.units, self.vocabulary_size))
+        self.output_bias = _take(weights, "output/bias", (self.vocabulary_size,))
+        read = [w for layer in self.layers for w in (layer.kernel, layer.recurrent_kernel)]
+        self.weight_bytes = sum(w.nbytes for w in [*read, self.output_kernel])
+        self._new_states = (compiled and _compiled_states()) or States
 
     def initial_states(self, n: int = 1) -> States:
         """Zero states for `n` streams."""
-        return self._states(self._network, n)
-
-    def step(self, ids: NDArray[np.integer], states: States) -> Floats:
-        """Feed one symbol to each stream.
-
-        Args:
-            ids: `(n,)`.
-            states: changed in place.
-
-        Returns:
-            Logits `(n, V)` of what comes next, in a buffer that the next step overwrites.
-        """
-        states.step(ids)
-        return states.logits
+        return self._new_states(self, n)
 
     def prime(self, ids: ArrayLike, states: States) -> Floats:
-        """Feed a whole text to every stream.
-
-        Args:
-            ids: `(T,)`.
-            states: changed in place.
+        """Feed a whole text, `ids` `(T,)`, to every stream.
 
         Returns:
-            Logits `(n, V)` after the last symbol, in the buffer that `step` uses. With no symbols,
-            the logits as they were.
+            Logits `(n, V)` after the last symbol, in the buffer that `States.step` uses. With no symbols, the logits
+            as they were.
         """
         for outputs in states.read(self._checked(ids)):
             states.logits[:] = states.output(outputs[-1])
         return states.logits
 
     def forward(self, ids: ArrayLike, states: States) -> Iterator[Floats]:
-        """Logits after every symbol of a text, in chunks: a text of any length in bounded memory.
+        """Logits after every symbol of a text, `ids` `(T,)`, in bounded memory.
 
         Args:
-            ids: `(T,)`.
+            ids: of the symbols.
             states: of one stream, changed in place.
 
         Yields:
@@ -155,19 +136,15 @@ class Decoder:
             yield states.output(outputs[:, 0])
 
     def costs(
-        self,
-        ids: ArrayLike,
-        states: States | None = None,
-        *,
-        progress: Callable[[int, int], None] | None = None,
+        self, ids: ArrayLike, states: States | None = None, *, progress: Progressed | None = None
     ) -> NDArray[np.float64]:
-        """What each symbol of a text costs, the state carried through.
+        """Surprisal of each symbol of a text, the state carried through.
 
         Args:
             ids: `(T,)`.
-            states: of one stream; from zero when None. After the call it has seen all but the last
-                symbol, so that a text can be costed in parts that overlap by one symbol.
-            progress: called with the symbols costed so far, and how many there are.
+            states: of one stream; from zero when None. After the call it has seen all but the last symbol, so that a
+                text can be read in parts that overlap by one symbol.
+            progress: is told how far it has come.
 
         Returns:
             Nats `(T - 1,)`: element t is `-log p(ids[t + 1] | ids[: t + 1])`.
@@ -209,22 +186,37 @@ class Decoder:
         Yields:
             Ids and their losses in nats under the model's own softmax (empty if not wanted), `(t, n)` each.
         """
-        n, cores = states.n, available_cores()
+        n, cores, temperature = states.n, available_cores(), by_softmax(strategies)
         parts = []
         for rows in np.array_split(np.arange(n), min(n, max(cores, -(-n // WIDEST)))):
             own, at = states, slice(rows[0], rows[-1] + 1)
             if len(rows) < n:
                 own = self.initial_states(len(rows))
                 own.assign(states, at)
-            parts.append(_Part(at, own, strategies, rng, losses))
-        longest = max(1, min(LONGEST, LARGEST // (self._network.weight_bytes * n)))
+            sampler = Sampler(copy.deepcopy(list(strategies)), len(rows), self.vocabulary_size)
+            parts.append((at, own, sampler))
+
+        def fill(part: tuple[slice, States, Sampler], block: tuple[NDArray, ...]) -> None:
+            """Sample the columns of a block that belong to one thread's streams."""
+            at, own, sampler = part
+            uniforms, ids, nats = (array[:, at] for array in block)
+            with own.helped(len(uniforms)):
+                if temperature and own.generate(uniforms, ids, nats, temperature):
+                    return
+                for t, row in enumerate(uniforms):
+                    ids[t] = chosen = sampler.draw(own.logits, row)
+                    if losses:
+                        nats[t] = surprisal(own.logits, chosen)
+                    own.step(chosen)
+
+        longest = max(1, min(LONGEST, LARGEST // (self.weight_bytes * n)))
         done = 0
         with ThreadPoolExecutor(min(cores, len(parts))) as pool:
             run_all = pool.map if len(parts) > 1 else map
             while done < length:
                 steps = min(max(1, done), longest, length - done)
                 block = rng.random((steps, n)), np.empty((steps, n), np.intp), np.empty((steps, n))
-                for _ in run_all(_Part.sample, parts, *([array] * len(parts) for array in block)):
+                for _ in run_all(fill, parts, [block] * len(parts)):
                     pass
                 yield block[1], block[2][:, : n if losses else 0]
                 done += steps
@@ -239,54 +231,15 @@ class Decoder:
         return found
 
 
-class _Part:
-    """Streams that one thread samples.
-
-    Args:
-        rows: which of the streams.
-        states: theirs.
-        strategies: as for `Decoder.sample`, as are the last two.
-    """
-
-    def __init__(
-        self,
-        rows: slice,
-        states: States,
-        strategies: Sequence[Strategy],
-        rng: np.random.Generator,
-        losses: bool,
-    ) -> None:
-        self.rows, self.states, self.losses = rows, states, losses
-        self.temperature = by_softmax(strategies)
-        V = states.logits.shape[1]
-        self.sampler = Sampler(copy.deepcopy(list(strategies)), rng, states.n, V)
-
-    def sample(
-        self, uniforms: NDArray[np.float64], ids: NDArray[np.intp], losses: NDArray[np.float64]
-    ) -> None:
-        """Sample this part's columns of a block, `(t, n)` each."""
-        states, rows = self.states, self.rows
-        uniforms, ids, losses = uniforms[:, rows], ids[:, rows], losses[:, rows]
-        with states.helped(len(uniforms)):
-            if self.temperature is not None:
-                states.generate(uniforms, ids, losses, self.temperature)
-                return
-            for t, row in enumerate(uniforms):
-                ids[t] = chosen = self.sampler.draw(states.logits, row)
-                if self.losses:
-                    losses[t] = surprisal(states.logits, chosen)
-                states.step(chosen)
-
-
-def _compiled(plain: reference.Network) -> tuple[reference.Network, type[States]] | None:
-    """The network on kernels, and the class of its states; None where kernels cannot run."""
+def _compiled_states() -> Callable[[Decoder, int], States] | None:
+    """Makes states on kernels; None where these cannot run."""
     try:
         from rnntk.decoding import compiled
 
         compiled.native.kernels()
     except (ImportError, OSError, RuntimeError):  # RuntimeError: LLVM refuses the processor
         return None
-    return compiled.Network(plain), compiled.States
+    return functools.partial(compiled.CompiledStates, compiled.PackedNetwork())
 
 
 def _take(
@@ -296,10 +249,10 @@ def _take(
     if name not in weights:
         raise RunError(f"The weights lack {name!r}: the run is damaged or of another kind.")
     found = np.asarray(weights[name], np.float32)
-    fits = len(found.shape) == len(shape) and all(
-        want in (None, have) for want, have in zip(shape, found.shape, strict=True)
-    )
-    if not fits:
+    fitting = [
+        have if want is None else want for want, have in zip(shape, found.shape, strict=False)
+    ]
+    if list(found.shape) != fitting or found.ndim != len(shape):
         raise RunError(
             f"The weight {name!r} has shape {found.shape}, where the run's settings ask for "
             f"{tuple('any' if s is None else s for s in shape)}."

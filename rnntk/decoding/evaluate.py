@@ -23,10 +23,9 @@ class Evaluation:
         text: the characters evaluated.
         symbols: the same as the model reads it (jamo count one by one), T of them.
         nats: surprisal of each symbol but the first, `(T - 1,)`.
-        character_nats: surprisal of each character of `text`, the sum over its symbols, `(len(text),)`; the first
-            character's leaves out its first symbol; NaN for a character that is cut at either end of the text. None
-            where the symbols are not those that the preprocessor makes of the text, so that characters have no
-            symbols of their own.
+        character_nats: surprisal of each character of `text`, the sum over its symbols, `(len(text),)`; NaN for a
+            character that is cut at either end of the text. None where the symbols are not those that the preprocessor
+            makes of the text.
         characters: what bits per character are counted over: `len(text)`, or of a part of a corpus the characters
             whose last symbol lies in it (`Prepared.characters`).
         left_out: unknown characters left out of the text before, which count nowhere.
@@ -82,9 +81,7 @@ class Evaluation:
         if self.character_nats is None:
             return None
         chosen = self._syllables() & ~np.isnan(self.character_nats)
-        if not chosen.any():
-            return None
-        return float(self.character_nats[chosen].mean() / math.log(2))
+        return float(self.character_nats[chosen].mean() / math.log(2)) if chosen.any() else None
 
     def summary(self) -> dict[str, float | int | None]:
         """The figures by name, for JSON: null stands for a perplexity that is not finite."""

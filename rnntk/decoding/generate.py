@@ -15,19 +15,15 @@ from rnntk.text.vocabulary import Vocabulary
 class Piece(NamedTuple):
     """A little more text.
 
-    Attributes:
-        text: whole characters, never taken back.
-        symbols: the symbols generated since the piece before (the last of them may belong to the
-            next character: some ends show only in what follows).
-        nats: surprisal of each of these symbols under the model's own softmax, whatever the strategy;
-            empty unless asked for. `exp(-sum(nats))` is the probability of the piece.
-        stream: the text it belongs to, from 0.
+    The last of its symbols may belong to the next character: some ends show only in what follows.
     """
 
-    text: str
-    symbols: str
-    nats: tuple[float, ...]
-    stream: int
+    text: str  # whole characters, never taken back
+    symbols: str  # generated since the piece before
+    nats: tuple[
+        float, ...
+    ]  # each symbol's surprisal under the model's own softmax; empty unless asked for
+    stream: int  # the text it belongs to, from 0
 
 
 Row = tuple[NDArray[np.intp], NDArray[np.float64]]
@@ -35,7 +31,7 @@ Row = tuple[NDArray[np.intp], NDArray[np.float64]]
 
 
 class TextStream:
-    """The text of one stream: recomposes its symbols and watches for the end.
+    """The text of one stream: decodes its symbols and watches for the end.
 
     Args:
         stream: its number.
@@ -49,10 +45,8 @@ class TextStream:
     """
 
     def __init__(self, stream: int, codec: Preprocessor, echo: str, stop: str | None) -> None:
-        self.stop = stop
-        self.ended = False
-        self._stream = stream
-        self._decoder = codec.decoder()
+        self.stop, self.ended = stop, False
+        self._stream, self._decoder = stream, codec.decoder()
         self._echo = self._decoder.feed(echo)
         self._tail = ""  # enough of the text to see a stop that begins in an earlier piece
         self._symbols = ""
@@ -106,7 +100,7 @@ class TextStream:
 
 
 def assemble(
-    rows: Iterator[Row], vocabulary: Vocabulary, texts: Sequence[TextStream], length: int
+    rows: Iterator[Row], vocabulary: Vocabulary, texts: Sequence[TextStream]
 ) -> Iterator[Piece]:
     """The pieces of the first text as its symbols come, then those of the others, one text after another.
 
@@ -114,17 +108,15 @@ def assemble(
         rows: the symbols of all streams, step by step.
         vocabulary: names the symbols.
         texts: one for each stream.
-        length: rows at most.
     """
     symbols = vocabulary.symbols
     first, *others = texts
-    # Without a stop the others wait as ids: to recompose many texts symbol by symbol takes longer than to sample them.
+    # Without a stop the others wait as ids: to decode many texts symbol by symbol takes longer than to sample them.
     watched = texts if first.stop else texts[:1]
     pieces: list[list[Piece]] = [[] for _ in texts]
-    waiting = np.zeros((len(texts) - len(watched), length), np.intp)
-    waiting_nats = np.zeros((len(waiting), 0))
+    waiting: list[Row] = []
     yield from first.begin()
-    for t, (ids, nats) in enumerate(rows):
+    for ids, nats in rows:
         for k, text in enumerate(watched):
             if not text.ended:
                 piece = text.add(symbols[ids.item(k)], (nats.item(k),) if nats.size else ())
@@ -132,19 +124,15 @@ def assemble(
                     pieces[k].append(piece)
                 elif piece:
                     yield piece
-        if len(waiting):
-            waiting[:, t] = ids[1:]
-            if nats.size:
-                if t == 0:
-                    waiting_nats = np.zeros(waiting.shape)
-                waiting_nats[:, t] = nats[1:]
+        if len(watched) < len(texts):
+            waiting.append((ids, nats))
         if first.stop and all(text.ended for text in texts):
             break
     yield from first.end()
+    later = np.array([ids for ids, _ in waiting], np.intp).reshape(-1, len(texts))
+    later_nats = np.array([nats for _, nats in waiting]).reshape(-1, len(texts))
     for k, text in enumerate(others, 1):
         if first.stop:
-            yield from text.begin()
-            yield from pieces[k]
-            yield from text.end()
+            yield from (*text.begin(), *pieces[k], *text.end())
         else:
-            yield from text.whole(vocabulary.decode(waiting[k - 1]), waiting_nats[k - 1].tolist())
+            yield from text.whole(vocabulary.decode(later[:, k]), later_nats[:, k].tolist())

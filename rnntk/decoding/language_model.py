@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from rnntk.config import SampleConfig
 from rnntk.decoding import evaluate, generate
 from rnntk.decoding.beam import beam_search
-from rnntk.decoding.decoder import Decoder
+from rnntk.decoding.decoder import Decoder, Progressed
 from rnntk.decoding.evaluate import Evaluation
 from rnntk.decoding.generate import Piece, TextStream
 from rnntk.decoding.reference import States
@@ -29,93 +30,47 @@ from rnntk.text.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class EncodedText:
-    """A text as the model reads it.
+    """A text as the model reads it."""
 
-    Attributes:
-        text: the characters, without those that were skipped.
-        symbols: what the preprocessor makes of them, T symbols.
-        ids: `(T,)`.
-        skipped: how often each unknown character was left out, in order of appearance.
-    """
-
-    text: str
-    symbols: str
-    ids: NDArray[np.integer]
-    skipped: dict[str, int]
-
-
-class Prompt(NamedTuple):
-    """An encoded prompt.
-
-    Attributes:
-        ids: the symbols the model reads before it generates, `(T,)`, at least one.
-        text: their text; empty where the model starts from a symbol of its own.
-        skipped: the characters that were left out, each once.
-    """
-
-    ids: NDArray[np.integer]
-    text: str
-    skipped: list[str]
+    text: str  # without the characters that were skipped
+    symbols: str  # what the preprocessor makes of it, T symbols
+    ids: NDArray[np.integer]  # `(T,)`
+    skipped: dict[str, int]  # how often each unknown character was left out, in order of appearance
 
 
 class LanguageModel:
     """A trained character model, ready to generate and to evaluate text.
 
     Args:
-        run: the run folder.
-        weights: by name, as `Decoder` takes them; those of a checkpoint, or of the moment.
-        progress: how far training had come, when the weights are a checkpoint's.
-
-    Attributes:
-        run: as given.
-        progress: as given.
         decoder: computes logits.
         vocabulary: the symbols.
         preprocessor: turns text into symbols and back.
+        run: the run folder, whose settings say in what form text is read; without one it is read as it is.
+        progress: how far training had come, when the weights are a checkpoint's.
+
+    Attributes:
         default_prompt: the corpus' own prompt, or nothing where the model does not know its characters.
 
     Raises:
-        RunError: the run is not a character model, or its parts do not fit together.
+        RunError: decoder and vocabulary do not fit together.
 
     Example:
         >>> model = LanguageModel.load(folder.find("runs", "novel-1"))      # doctest: +SKIP
         >>> "".join(model.stream("/* ", length=40, seed=1))                 # doctest: +SKIP
         'The read the read of the start the stats'
-        >>> for text in model.stream("int main(", temperature=0.7):         # doctest: +SKIP
-        ...     print(text, end="", flush=True)
         >>> model.evaluate("int main(void)").bits_per_character             # doctest: +SKIP
         2.31
     """
 
     run: RunFolder
-    progress: Progress | None
 
     def __init__(
-        self, run: RunFolder, weights: Mapping[str, np.ndarray], progress: Progress | None = None
-    ) -> None:
-        if run.kind != folder.CHAR_RNN:
-            raise RunError(f"{run.path} is a {run.kind}; only character models write text.")
-        model, corpus = run.record["model"], run.record["corpus"]
-        layer_norm = bool(model.get("layer_norm", False))
-        decoder = Decoder(weights, str(model["cell"]), layer_norm=layer_norm)
-        self._assemble(decoder, run.vocabulary(), _preprocessor(run))
-        self.run, self.progress = run, progress
-        self._lf = run.settings.get("newline") == "lf"
-        self._recompose = bool(run.settings.get("normalize"))
-        prompt = corpus.get("prime") or ""
-        self.default_prompt = "" if self._unknown(prompt, strict=True) else prompt
-
-    @classmethod
-    def from_parts(
-        cls, decoder: Decoder, vocabulary: Vocabulary, preprocessor: Preprocessor
-    ) -> LanguageModel:
-        """A model without a run folder; text is read as it is, and there is no default prompt."""
-        made = cls.__new__(cls)
-        made._assemble(decoder, vocabulary, preprocessor)
-        return made
-
-    def _assemble(
-        self, decoder: Decoder, vocabulary: Vocabulary, preprocessor: Preprocessor
+        self,
+        decoder: Decoder,
+        vocabulary: Vocabulary,
+        preprocessor: Preprocessor,
+        run: RunFolder | None = None,
+        progress: Progress | None = None,
     ) -> None:
         if len(vocabulary) != decoder.vocabulary_size:
             raise RunError(
@@ -123,25 +78,41 @@ class LanguageModel:
                 "they belong to different runs."
             )
         self.decoder, self.vocabulary, self.preprocessor = decoder, vocabulary, preprocessor
-        self.progress = None
-        self.default_prompt = ""
+        self.progress, prompt = progress, ""
         self._lf = self._recompose = False
+        if run:
+            self.run, prompt = run, run.record["corpus"].get("prime") or ""
+            self._lf = run.settings.get("newline") == "lf"
+            self._recompose = bool(run.settings.get("normalize"))
+        self.default_prompt = "" if self._unknown(prompt, strict=True) else prompt
         unknown = vocabulary.unknown_symbol
         self._banned = [] if unknown is None else vocabulary.encode(unknown).tolist()
 
     @classmethod
-    def load(cls, run: RunFolder, checkpoint: str | int = "last") -> LanguageModel:
-        """Load the model of a checkpoint; its weights are checked against their SHA-256 and memory-mapped.
+    def of_run(
+        cls, run: RunFolder, weights: Mapping[str, np.ndarray], progress: Progress | None = None
+    ) -> LanguageModel:
+        """The model of a run with the weights of a checkpoint, or of the moment, named as `Decoder` takes them.
 
-        Args:
-            run: the run folder.
-            checkpoint: `last`, `best` or a step.
+        Raises:
+            RunError: the run is not a character model, or its parts do not fit together.
+        """
+        if run.kind != folder.CHAR_RNN:
+            raise RunError(f"{run.path} is a {run.kind}; only character models write text.")
+        model = run.record["model"]
+        layer_norm = bool(model.get("layer_norm", False))
+        decoder = Decoder(weights, str(model["cell"]), layer_norm=layer_norm)
+        return cls(decoder, run.vocabulary(), _preprocessor(run), run, progress)
+
+    @classmethod
+    def load(cls, run: RunFolder, checkpoint: str | int = "last") -> LanguageModel:
+        """The model of a checkpoint (`last`, `best` or a step), its weights checked by SHA-256 and memory-mapped.
 
         Raises:
             RunError: there is no such checkpoint, it is damaged, or the run is not a character model.
         """
         saved = run.checkpoint(str(checkpoint), only=(WEIGHTS, PROGRESS))
-        return cls(run, saved.mapped_weights(), saved.progress)
+        return cls.of_run(run, saved.mapped_weights(), saved.progress)
 
     @property
     def step(self) -> int:
@@ -164,8 +135,7 @@ class LanguageModel:
         Args:
             text: any text.
             on_unknown: `error`, or `skip` to leave unknown characters out.
-            name: what the text is called in the message.
-            error: raised with that message.
+            name, error: what the message calls the text, and the exception that carries it.
 
         Raises:
             error: the text has unknown characters (all are named).
@@ -209,24 +179,24 @@ class LanguageModel:
             or (not replaced and self.vocabulary.unknown(symbols))
         ]
 
-    def prompt(self, text: str, on_unknown: str = "error") -> Prompt:
+    def prompt(self, text: str, on_unknown: str = "error") -> EncodedText:
         """Encode a prompt.
 
-        An empty one starts from a newline, since most texts can begin after one, or, where the
-        vocabulary has none, from the commonest symbol; that symbol is read and not printed.
+        For an empty one the `ids` are those of a newline, since most texts can begin after one, or, where the
+        vocabulary has none, of the commonest symbol; that symbol is read and not printed.
 
         Raises:
             UsageError: the prompt has unknown characters (all are named), see `encode`.
         """
         found = self.encode(text, on_unknown, name="prompt", error=UsageError)
         if found.symbols:
-            return Prompt(found.ids, found.text, list(found.skipped))
+            return found
         start = "\n" if "\n" in self.vocabulary else self.vocabulary.decode([0])
-        return Prompt(self.vocabulary.encode(start), "", list(found.skipped))
+        return dataclasses.replace(found, ids=self.vocabulary.encode(start))
 
     def pieces(
         self,
-        prompt: Prompt,
+        prompt: EncodedText,
         config: SampleConfig,
         seed: int,
         *,
@@ -251,8 +221,8 @@ class LanguageModel:
             UsageError: a beam search is to stop at a text that the model cannot write.
         """
         codec: Preprocessor = Plain() if config.raw else self.preprocessor
-        before = self.preprocessor.encode(prompt.text) if echo else ""
         stop = config.stop if config.beam is None else None  # the search itself ends there
+        before = prompt.symbols if echo else ""
         texts = [TextStream(k, codec, before, stop) for k in range(config.num)]
         if states is None:
             states = self.decoder.initial_states(1)
@@ -265,31 +235,22 @@ class LanguageModel:
         strategies, rng = pipeline(config, self._banned), np.random.default_rng(seed)
         blocks = self.decoder.sample(states, strategies, rng, config.length, surprisal)
         rows = (row for block in blocks for row in zip(*block, strict=True))
-        return generate.assemble(rows, self.vocabulary, texts, config.length)
+        return generate.assemble(rows, self.vocabulary, texts)
 
     def _search(
         self, config: SampleConfig, states: States, texts: list[TextStream]
     ) -> Iterator[Piece]:
         stop = config.stop or ""
         if unknown := self._unknown(stop, strict=True):
-            raise UsageError(
-                f"`stop` has characters that the model does not know: {_listed(unknown)}."
-            )
-        found = beam_search(
-            self.decoder,
-            states,
-            config.length,
-            config.beam or 1,
-            alpha=config.beam_alpha,
-            stop=self.vocabulary.encode(self.preprocessor.encode(stop)).tolist(),
-            banned=self._banned,
-        )
+            message = f"`stop` has characters that the model does not know: {_listed(unknown)}."
+            raise UsageError(message)
+        end = self.vocabulary.encode(self.preprocessor.encode(stop)).tolist()
+        limits = config.length, config.beam or 1, config.beam_alpha
+        found = beam_search(self.decoder, states, *limits, stop=end, banned=self._banned)
         return (
             piece
-            for text, hypothesis in zip(texts, found, strict=False)
-            for piece in text.whole(
-                self.vocabulary.decode(hypothesis.ids), hypothesis.nats.tolist()
-            )
+            for text, (ids, nats, _) in zip(texts, found, strict=False)
+            for piece in text.whole(self.vocabulary.decode(ids), nats.tolist())
         )
 
     def stream(
@@ -302,15 +263,13 @@ class LanguageModel:
     ) -> Iterator[str]:
         """Generate one text, some whole characters at a time.
 
-        The settings are checked at once; symbols are generated as the iterator is asked for them, so
-        leaving it early loses nothing.
+        The settings are checked at once; symbols are generated as the iterator is asked for them.
 
         Args:
             prompt: what the text continues, by default the corpus' own.
             seed: same seed, same text; None for a new one.
             echo: give the prompt first.
-            settings: fields of `SampleConfig` other than `num` and `seed`: length, temperature, top_k, top_p,
-                min_p, beam, beam_alpha, no_repeat, stop, on_unknown, raw.
+            settings: fields of `SampleConfig` other than `num` and `seed`.
 
         Returns:
             An iterator of strings, none empty; joined they are the text.
@@ -326,18 +285,14 @@ class LanguageModel:
         return (piece.text for piece in pieces if piece.text)
 
     def evaluate(
-        self,
-        text: str,
-        *,
-        on_unknown: str = "error",
-        progress: Callable[[int, int], None] | None = None,
+        self, text: str, *, on_unknown: str = "error", progress: Progressed | None = None
     ) -> Evaluation:
         """Measure how well the model predicts a text, its state carried through from zero.
 
         Args:
             text: any text.
             on_unknown: `error`, or `skip` to leave unknown characters out; they then count nowhere.
-            progress: called with the symbols read so far, and how many there are.
+            progress: is told how far it has come.
 
         Raises:
             DataError: the text has unknown characters, or fewer than two symbols.
@@ -350,40 +305,35 @@ class LanguageModel:
         ids: NDArray[np.integer],
         *,
         characters: int | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progressed | None = None,
     ) -> Evaluation:
         """Measure how well the model predicts a part of a prepared corpus, such as its validation split.
 
         Args:
             ids: `(T,)`.
             characters: how many they stand for (`Prepared.characters`); by default those that they decode to.
-            progress: called with the symbols read so far, and how many there are.
+            progress: as in `evaluate`.
 
         Raises:
             DataError: there are fewer than two ids.
         """
         symbols = self.vocabulary.decode(ids)
         found = EncodedText(self.preprocessor.decode(symbols), symbols, ids, {})
-        return self._evaluation(
-            found, len(found.text) if characters is None else characters, progress
-        )
+        count = len(found.text) if characters is None else characters
+        return self._evaluation(found, count, progress)
 
     def _evaluation(
-        self, found: EncodedText, characters: int, progress: Callable[[int, int], None] | None
+        self, found: EncodedText, characters: int, progress: Progressed | None
     ) -> Evaluation:
         if len(found.ids) < 2:
             raise DataError(
                 f"The text has {len(found.ids)} symbols; it needs at least 2, since the first is given."
             )
+        text, symbols = found.text, found.symbols
         nats = self.decoder.costs(found.ids, progress=progress)
-        return Evaluation(
-            found.text,
-            found.symbols,
-            nats,
-            evaluate.by_character(self.preprocessor, found.text, found.symbols, nats),
-            characters,
-            sum(found.skipped.values()),
-        )
+        by_character = evaluate.by_character(self.preprocessor, text, symbols, nats)
+        left_out = sum(found.skipped.values())
+        return Evaluation(text, symbols, nats, by_character, characters, left_out)
 
 
 def _listed(characters: list[str]) -> str:
@@ -393,10 +343,11 @@ def _listed(characters: list[str]) -> str:
 
 def _preprocessor(run: RunFolder) -> Preprocessor:
     corpus = run.record["corpus"]
-    found = preprocessors.get(corpus["preprocessor"])
-    if found.version != corpus["preprocessor_version"]:
+    found = preprocessors.get(corpus.get("preprocessor", ""))
+    version = corpus.get("preprocessor_version")
+    if found.version != version:
         raise RunError(
-            f"{run.path} was trained with version {corpus['preprocessor_version']} of the preprocessor {found.name}, "
+            f"{run.path} was trained with version {version} of the preprocessor {found.name}, "
             f"but version {found.version} is installed, which makes other symbols."
         )
     return found

@@ -1,14 +1,13 @@
 """The decoder in plain NumPy: what the compiled one (`decoding.compiled`) computes, to be read and compared with.
 
-It draws text too, where kernels cannot run.
+It samples text too, where kernels cannot run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +15,16 @@ from numpy.typing import NDArray
 from rnntk.cells import Cell
 from rnntk.layer_norm import standardized
 
+if TYPE_CHECKING:
+    from rnntk.decoding.decoder import Decoder
+
 Floats = NDArray[np.float32]
 
 _CHUNK = 256
 """Symbols of a text whose outputs are held at once."""
 
 
-class Arithmetic:
+class NumpyArithmetic:
     """The operations that cells are made of, on NumPy arrays."""
 
     add, sub, mul, tanh = map(staticmethod, (np.add, np.subtract, np.multiply, np.tanh))
@@ -38,8 +40,8 @@ class Arithmetic:
         return 0.5 * np.tanh(0.5 * x) + 0.5
 
 
-class Layer:
-    """A recurrent layer.
+class LayerWeights:
+    """The weights of a recurrent layer.
 
     Args:
         cell: its kind.
@@ -66,11 +68,11 @@ class Layer:
             inputs: `(..., inputs)`.
             before: the states before the step by letter, `(..., H)` each.
         """
-        return self.cell.step(Arithmetic, _Operands(self, inputs, before))
+        return self.cell.step(NumpyArithmetic, _NumpyOperands(self, inputs, before))
 
 
-class _Operands:
-    def __init__(self, layer: Layer, inputs: Floats, before: Mapping[str, Floats]) -> None:
+class _NumpyOperands:
+    def __init__(self, layer: LayerWeights, inputs: Floats, before: Mapping[str, Floats]) -> None:
         self._layer, self._inputs, self.before = layer, inputs, before.__getitem__
 
     def input(self, gate: str) -> Floats:
@@ -89,43 +91,8 @@ class _Operands:
         return slice(k * units, (k + 1) * units)
 
 
-@dataclass
-class Network:
-    """A character model's weights.
-
-    Attributes:
-        embedding: `(V, E)`.
-        layers: bottom first, of one width.
-        output_kernel: `(H, V)`.
-        output_bias: `(V,)`.
-        layer_norm: whether each layer's outputs are normalised (`rnntk.layer_norm`).
-    """
-
-    embedding: Floats
-    layers: list[Layer]
-    output_kernel: Floats
-    output_bias: Floats
-    layer_norm: bool
-
-    @property
-    def vocabulary_size(self) -> int:
-        """V."""
-        return len(self.output_bias)
-
-    @property
-    def units(self) -> int:
-        """H."""
-        return len(self.output_kernel)
-
-    @property
-    def weight_bytes(self) -> int:
-        """Bytes of the weights that a step reads."""
-        read = [w for layer in self.layers for w in (layer.kernel, layer.recurrent_kernel)]
-        return 4 * sum(w.size for w in [*read, self.output_kernel])
-
-
 class States:
-    """The recurrent states of `n` streams, which each step changes in place.
+    """The recurrent states of `n` streams of a decoder, which each step changes in place.
 
     Attributes:
         n: streams.
@@ -133,13 +100,13 @@ class States:
         logits: `(n, V)`, from the last step.
     """
 
-    def __init__(self, network: Network, n: int) -> None:
-        self.n, self.network = n, network
+    def __init__(self, decoder: Decoder, n: int) -> None:
+        self.n, self.decoder = n, decoder
         self.layers: list[dict[str, Floats]] = [
             {state: np.zeros((n, layer.units), np.float32) for state in layer.cell.states}
-            for layer in network.layers
+            for layer in decoder.layers
         ]
-        self.logits: Floats = np.zeros((n, network.vocabulary_size), np.float32)
+        self.logits: Floats = np.zeros((n, decoder.vocabulary_size), np.float32)
 
     def arrays(self) -> list[Floats]:
         """The states as `(n, H)` arrays, in CharRNN's order: h, c of each layer for LSTM, else h."""
@@ -156,9 +123,14 @@ class States:
         ):
             mine[:] = theirs if rows is None else theirs[rows]
 
-    def step(self, ids: NDArray[np.integer]) -> None:
-        """Feed one symbol to each stream, `ids` `(n,)`."""
+    def step(self, ids: NDArray[np.integer]) -> Floats:
+        """Feed one symbol to each stream, `ids` `(n,)`.
+
+        Returns:
+            Logits `(n, V)` of what comes next, in a buffer that the next step overwrites.
+        """
         self.logits[:] = self.output(self._top(ids))
+        return self.logits
 
     def generate(
         self,
@@ -166,24 +138,18 @@ class States:
         ids: NDArray[np.intp],
         losses: NDArray[np.float64],
         temperature: float,
-    ) -> None:
-        """Sample symbols from the softmax, each from the logits that the one before leads to.
+    ) -> bool:
+        """Sample symbols from the softmax in one call, each from the logits that the one before leads to.
 
         Args:
             uniforms: in [0, 1), which decide, `(steps, n)`; all three arrays may be columns of larger ones.
-            ids: filled with the symbols, the same shape.
-            losses: filled with their losses in nats at temperature 1.
+            ids, losses: filled with the symbols and their losses in nats at temperature 1, the same shape.
             temperature: divides the logits.
+
+        Returns:
+            whether that was possible; it is not here.
         """
-        rows = np.arange(self.n)
-        for t, row in enumerate(uniforms):
-            below = self.logits.astype(np.float64)
-            below -= below.max(1, keepdims=True)
-            reached = np.cumsum(np.exp(below / temperature), axis=1)
-            passed = (reached <= row[:, None] * reached[:, -1:]).sum(1)
-            ids[t] = np.minimum(passed, below.shape[1] - 1)
-            losses[t] = np.log(np.exp(below).sum(1)) - below[rows, ids[t]]
-            self.step(ids[t])
+        return False
 
     def helped(self, steps: int) -> AbstractContextManager[None]:
         """Let the other cores take part in the next `steps` steps, where that pays; it does not here."""
@@ -199,13 +165,13 @@ class States:
 
     def output(self, outputs: Floats) -> Floats:
         """Logits `(..., V)` of the top layer's outputs `(..., H)`."""
-        return outputs @ self.network.output_kernel + self.network.output_bias
+        return outputs @ self.decoder.output_kernel + self.decoder.output_bias
 
     def _top(self, ids: NDArray[np.integer]) -> Floats:
-        x = self.network.embedding[ids]
-        for layer, states in zip(self.network.layers, self.layers, strict=True):
+        x = self.decoder.embedding[ids]
+        for layer, states in zip(self.decoder.layers, self.layers, strict=True):
             found = layer.step(x, states)
             for state, array in states.items():
                 array[:] = found[state]
-            x = standardized(found["h"]) if self.network.layer_norm else found["h"]
+            x = standardized(found["h"]) if self.decoder.layer_norm else found["h"]
         return x

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnntk.config import TextConfig
 from rnntk.errors import UsageError
+from rnntk.storage import folder
 from rnntk.storage.folder import RunFolder
 from rnntk.text import corpus
 
@@ -18,14 +19,7 @@ SPLITS = ("val", "test", "train")
 
 
 def split_range(run: RunFolder, name: str | None = None) -> tuple[str, int, int]:
-    """The part of a run's text that a split is.
-
-    Args:
-        run: a character model's.
-        name: `val`, `test` or `train`; None is `val`.
-
-    Returns:
-        The name, and the offsets in the prepared ids: `ids[start:end]`.
+    """A split of a run's text, `val` (None too), `test` or `train`: its name, and the range `ids[start:end]`.
 
     Raises:
         UsageError: the run has no such part, or a part too short to evaluate.
@@ -57,17 +51,12 @@ def split_range(run: RunFolder, name: str | None = None) -> tuple[str, int, int]
 
 def text_settings(run: RunFolder, **changed: Any) -> TextConfig:
     """The text settings a run was trained with, some of them changed."""
-    settings = TextConfig.from_json(run.settings)
-    return dataclasses.replace(settings, **changed)
+    return dataclasses.replace(TextConfig.from_json(run.settings), **changed)
 
 
-def training_text(
-    run: RunFolder,
-    *,
-    data_dir: Path | None = None,
-    offline: bool = False,
-) -> Prepared:
+def training_text(run: RunFolder, *, data_dir: Path | None = None) -> Prepared:
     """The prepared text that a run was trained on, held-out parts included; see `corpus.RunText.prepared`."""
+    folder.check_text(run)
     places = {"data_dir": data_dir} if data_dir is not None else {}
-    settings = text_settings(run, offline=offline, **places)
+    settings = text_settings(run, **places)
     return corpus.RunText(run.record["corpus"], run.vocabulary(), run.path, settings).prepared()

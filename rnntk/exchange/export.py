@@ -57,6 +57,8 @@ def target(run: RunFolder, format: str, path: str | Path | None = None) -> Path:
         )
     ending = FORMATS[format]
     output = Path(path or run.path.resolve().name + (ending or "-savedmodel"))
+    if not output.name:
+        raise UsageError(f"{output} is a folder that exists. Name a file or folder in it.")
     if ending and output.suffix != ending:
         raise UsageError(
             f'The name {output} does not fit: a file of `format="{format}"` must end in {ending}.'
@@ -183,7 +185,7 @@ def _describe(
         description["symbols"] = list(vocabulary.symbols)
         description["unknown_symbol"] = vocabulary.unknown_symbol
         for key in ("preprocessor", "preprocessor_version"):
-            description[key] = run.record["corpus"][key]
+            description[key] = run.record["corpus"].get(key)
     else:
         description["rows"] = "an image's rows from top to bottom, pixels from 0 to 1"
     return description

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rnntk.cells import CELLS
 from rnntk.decoding.decoder import Decoder
+from rnntk.errors import RunError
 from rnntk.storage import folder
 from rnntk.storage.checkpoint import Checkpoint
 from rnntk.storage.folder import RunFolder
@@ -99,7 +100,7 @@ class PlainNetwork:
         states = decoder.initial_states(len(inputs["ids"]))
         for name, view in zip(self.all_states, states.arrays(), strict=True):
             view[:] = inputs[name]
-        logits = [decoder.step(ids, states).copy() for ids in inputs["ids"].T]
+        logits = [states.step(ids).copy() for ids in inputs["ids"].T]
         found: dict[str, NDArray[Any]] = {"logits": np.stack(logits, axis=1)}
         for name, view in zip(self.all_states, states.arrays(), strict=True):
             found[after(name)] = view.copy()
@@ -112,12 +113,17 @@ def after(state: str) -> str:
 
 
 def of_run(run: RunFolder, saved: Checkpoint) -> PlainNetwork:
-    model = run.record["model"]
+    """The network of a checkpoint; `RunError` if the run's record does not fit its weights."""
+    model, weights = run.record["model"], saved.weights()
+    if run.kind == folder.CHAR_RNN:
+        kernels = [w for name, w in weights.items() if name.endswith("/recurrent_kernel")]
+        if [w.shape[:1] for w in kernels] != [(model["units"],)] * model["layers"]:
+            raise RunError(f"The weights of {run.path} do not fit its record of the network.")
     return PlainNetwork(
         run.kind,
-        str(model["cell"]),
-        int(model["layers"]),
-        int(model["units"]),
-        saved.weights(),
+        model["cell"],
+        model["layers"],
+        model["units"],
+        weights,
         bool(model.get("layer_norm", False)),
     )

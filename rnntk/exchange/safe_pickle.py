@@ -1,7 +1,8 @@
 """Pickles of plain data, read without running any code in them.
 
 A pickle is a program, so there are two checks: every opcode must build a container, string or number, and the unpickler
-looks up no names, so that nothing can be called.
+looks up no names, so that nothing can be called. Containers are few and none is used twice, so that what is read is a
+tree no larger than the file: a small program can otherwise build one that takes for ever to walk through.
 """
 
 from __future__ import annotations
@@ -15,19 +16,21 @@ from typing import Any, NoReturn
 
 from rnntk.errors import DataError
 
-# More than a vocabulary of all of Unicode.
-_MOST_BYTES = 1 << 25
+_MOST_BYTES = 1 << 22  # some 200,000 symbols
+_MOST_CONTAINERS = 500  # so they also nest no deeper
 
-_PLAIN = frozenset(
-    """
-    PROTO FRAME STOP MARK POP POP_MARK DUP NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1
-    STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8
-    EMPTY_LIST LIST APPEND APPENDS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_DICT DICT SETITEM SETITEMS
-    PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET
-    """.split()  # noqa: SIM905
+_ATOMS = set(
+    """NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 STRING BINSTRING SHORT_BINSTRING
+    UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8""".split()  # noqa: SIM905
 )
+_CONTAINERS = {
+    "EMPTY_LIST", "LIST", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_DICT", "DICT",
+}  # fmt: skip
+_PUTS = {"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"}
+_GETS = {"GET", "BINGET", "LONG_BINGET"}
+_OTHERS = {"PROTO", "FRAME", "STOP", "MARK", "APPEND", "APPENDS", "SETITEM", "SETITEMS"}
+_PLAIN = _ATOMS | _CONTAINERS | _PUTS | _GETS | _OTHERS
 _ESCAPED = re.compile(rb"\\x[89a-f][0-9a-f]")
-_PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
 
 
 class _Plain(pickle.Unpickler):
@@ -49,29 +52,19 @@ def load(path: Path, *, encoding: str = "ASCII") -> Any:
         DataError: the file is missing, damaged, or holds anything else; none of it has run.
     """
     try:
-        size = path.stat().st_size
-        data = path.read_bytes() if size <= _MOST_BYTES else b""
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path} is not a file. Give the vocabulary's file with `vocab`.")
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}).") from error
-    if size > _MOST_BYTES:
+    if len(data) > _MOST_BYTES:
         raise DataError(
-            f"{path} has {size:,} bytes; a vocabulary is never that large. Give another file with `vocab`."
+            f"{path} has over {_MOST_BYTES:,} bytes; a vocabulary is never that large. "
+            "Give another file with `vocab`."
         )
     try:
-        # pickletools reads only ASCII in Python 2's repr of a byte string; the length stays.
-        for opcode, argument, _ in pickletools.genops(_ESCAPED.sub(rb"\\x3f", data)):
-            if opcode.name not in _PLAIN:
-                called = (
-                    str(argument).replace(" ", ".") if opcode.name in ("GLOBAL", "INST") else ""
-                )
-                raise DataError(
-                    f"{path} is refused: beside plain containers and strings it has a {opcode.name} instruction"
-                    f"{called and f' ({called})'}, which could run code. Nothing of it was run. "
-                    "A vocabulary needs only a tuple, list or dict of characters."
-                )
-            # The unpickler allocates as many objects as the highest index.
-            if opcode.name in _PUTS and int(str(argument)) > len(data):
-                raise ValueError(f"an object is put in place {argument}")
+        _check(path, data)
         return _Plain(io.BytesIO(data), encoding=encoding).load()
     except DataError:
         raise
@@ -86,6 +79,34 @@ def load(path: Path, *, encoding: str = "ASCII") -> Any:
             f"{path} is not a pickle, or is damaged ({type(error).__name__}: {error}). "
             "Give the vocabulary's file with `vocab`."
         ) from error
+
+
+def _check(path: Path, data: bytes) -> None:
+    """Refuse, before anything is built, what is not plain, and what would take much memory or time."""
+    containers, before = 0, ""
+    places: dict[int, bool] = {}  # of the unpickler's memo, and whether a string or number is there
+    # pickletools reads only ASCII in Python 2's repr of a byte string; the length stays.
+    for opcode, argument, _ in pickletools.genops(_ESCAPED.sub(rb"\\x3f", data)):
+        name = opcode.name
+        if name not in _PLAIN:
+            called = str(argument).replace(" ", ".") if name in ("GLOBAL", "INST") else ""
+            raise DataError(
+                f"{path} is refused: beside plain containers and strings it has a {name} instruction"
+                f"{called and f' ({called})'}, which could run code. Nothing of it was run. "
+                "A vocabulary needs only a tuple, list or dict of characters."
+            )
+        if name in _PUTS:
+            place = len(places) if argument is None else int(str(argument))
+            # The unpickler allocates as many objects as the highest place.
+            if place > len(data):
+                raise ValueError(f"an object is put in place {place}")
+            places[place] = before in _ATOMS
+        elif name in _GETS and not places.get(int(str(argument))):
+            raise ValueError("a container is used twice")
+        containers += name in _CONTAINERS
+        if containers > _MOST_CONTAINERS:
+            raise ValueError(f"it has over {_MOST_CONTAINERS} containers")
+        before = before if name == "FRAME" else name
 
 
 def holds_bytes(path: Path) -> bool:

@@ -13,13 +13,18 @@ TensorFlow 0.x has other names for the same arrays, and before 0.12 a single fil
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 
 from rnntk.config import ModelConfig, TrainConfig
 from rnntk.decoding.decoder import Decoder
@@ -41,30 +46,36 @@ _PARTS = {
     "rnn": ("kernel", "bias"),
 }
 _OUTSIDE = ("embedding", "softmax_w", "softmax_b")
-_SLOT = re.compile(  # variables of optimizers, such as `rnnlm/softmax_w/Adam_1`
-    r"(.*/)?(Adam|RMSProp|Momentum|Adagrad|Adadelta|Ftrl|ExponentialMovingAverage)(_\d+)?"
-)
+_MOST_SECONDS = 600.0  # to read a checkpoint
 
 
 def read_network(prefix: Path, *, forget_bias: float = 1.0) -> PlainNetwork:
-    """The weights of a checkpoint. Raises `RunError` if it is damaged or of another kind of model.
+    """The weights of a checkpoint, read in another process; `RunError` if it is damaged or no model of this kind.
 
     Args:
         prefix: from `tf1_files.find_checkpoint`.
         forget_bias: that the LSTM's code added to its forget gate.
     """
-    import tensorflow as tf
-
-    try:
-        reader = tf.train.load_checkpoint(str(prefix))
-        names = sorted(reader.get_variable_to_shape_map())
-        read = {name: reader.get_tensor(name) for name in names if not _SLOT.fullmatch(name)}
-    except (tf.errors.OpError, RuntimeError, ValueError, LookupError, OSError) as error:
-        message = getattr(error, "message", None) or str(error)
-        raise RunError(
-            f"The checkpoint {prefix} is damaged or incomplete: {message.splitlines()[0] if message else error}. "
-            "It needs its .index and its .data-00000-of-00001 file."
-        ) from error
+    reader = [sys.executable, str(Path(__file__).with_name("tf1_reader.py")), str(prefix)]
+    env = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}  # only the CPU
+    with tempfile.TemporaryDirectory(prefix="rnntk-") as aside:
+        target = Path(aside, "variables")
+        try:
+            done = subprocess.run(
+                [*reader, str(target)], env=env, stdin=subprocess.DEVNULL, capture_output=True,
+                timeout=_MOST_SECONDS, check=False,
+            )  # fmt: skip
+            gave_up = re.search(r"Check failed:.*", done.stderr.decode(errors="replace"))
+            why = done.stdout.decode(errors="replace") or (gave_up[0] if gave_up else "")
+            why = (why or f"its reader ended with {done.returncode}") if done.returncode else ""
+        except subprocess.TimeoutExpired:
+            why = f"it cannot be read in {_MOST_SECONDS:.0f} seconds"
+        if why:
+            raise RunError(
+                f"The checkpoint {prefix} is damaged or incomplete: {why.splitlines()[0]}. "
+                "It needs its .index and its .data-00000-of-00001 file."
+            )
+        read = load_file(target)
     return convert(read, prefix, forget_bias=forget_bias)
 
 
@@ -90,7 +101,10 @@ def convert(
             odd = missing or sorted(set(held) - set(_PARTS[cell]))
             problem = f"layer {layer} {'lacks' if missing else 'also has'} {', '.join(odd)}"
             raise _unknown(variables, prefix, problem)
-        made = _keras_layout(cell, held, inputs, forget_bias)
+        try:
+            made = _keras_layout(cell, held, inputs, forget_bias)
+        except ValueError as error:  # of NumPy
+            raise _unknown(variables, prefix, f"the shapes of layer {layer} do not fit") from error
         weights |= {f"rnn_{layer}/{part}": value for part, value in made.items()}
         inputs = made["recurrent_kernel"].shape[0]
     weights["output/kernel"] = picked[-1, "", "softmax_w"]
@@ -102,7 +116,7 @@ def convert(
     try:
         Decoder(weights, cell)
     except RunError as error:
-        raise _unknown(variables, prefix, str(error)) from error
+        raise _unknown(variables, prefix, str(error).rstrip(".")) from error
     return PlainNetwork(folder.CHAR_RNN, cell, len(layers), units, weights)
 
 
@@ -132,7 +146,13 @@ def _pick(
         found[key] = name
     if missing := [part for part in _OUTSIDE if (-1, "", part) not in found]:
         raise _unknown(variables, prefix, f"it lacks {', '.join(missing)}")
-    return {key: np.asarray(variables[name], np.float32) for key, name in found.items()}
+    dimensions = {"bias": 1, "softmax_b": 1, "kernel": 2, "softmax_w": 2, "embedding": 2}
+    for (_, _, part), name in found.items():
+        wanted = dimensions.get(part.rpartition("/")[2])
+        if wanted and (variables[name].ndim != wanted or not variables[name].size):
+            raise _unknown(variables, prefix, f"{name} has the shape {variables[name].shape}")
+    with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
+        return {key: np.asarray(variables[name], np.float32) for key, name in found.items()}
 
 
 # Names of a kernel and a bias in TensorFlow 0.x and 1.0.
@@ -195,7 +215,7 @@ def import_run(
     Raises:
         UsageError: no such preprocessor.
         DataError: the vocabulary has another size than the network.
-        RunError, TrainingError: see `folder.create`.
+        RunError, TrainingError: see `folder.created`.
     """
     folder.refuse_existing(path)
     V, E = network.weights["embedding/embeddings"].shape
@@ -215,7 +235,7 @@ def import_run(
         embedding=E,
         gru_reset="before" if network.cell == "gru" else "after",
     )
-    run = folder.create(
+    with folder.created(
         path,
         kind=folder.CHAR_RNN,
         settings=settings.to_json(),
@@ -237,8 +257,7 @@ def import_run(
         },
         versions=versions,
         vocabulary=vocabulary,
-    )
-    try:
+    ) as run:
         checkpoint.write(
             run.checkpoints,
             weights=network.weights,
@@ -246,7 +265,4 @@ def import_run(
             states={},
             progress=Progress(step=step),
         )
-    except BaseException:
-        folder.discard(path)
-        raise
-    return run
+        return run

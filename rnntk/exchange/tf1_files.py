@@ -24,15 +24,19 @@ def find_checkpoint(path: Path) -> tuple[Path, int]:
     if path.is_dir():
         prefix = _latest(path)
     else:
-        name = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path.name)
+        name = re.sub(r"(.)\.(index|meta|data-\d+-of-\d+)$", r"\1", path.name)
         prefix = path.with_name(name)
         if not (_index(prefix).is_file() or prefix.is_file()):
             raise UsageError(
                 f"There is no TensorFlow 1 checkpoint {path}: neither {_index(prefix)} nor a folder of that name. "
                 "Give the folder, or the name up to the step, such as save/model.ckpt-24000."
             )
-    step = re.search(r"-(\d+)$", prefix.name)
-    return prefix, int(step[1]) if step else 0
+    return prefix, _step(prefix)
+
+
+def _step(prefix: Path) -> int:
+    found = re.search(r"-([0-9]{1,18})$", prefix.name)
+    return int(found[1]) if found else 0
 
 
 def _index(prefix: Path) -> Path:
@@ -42,7 +46,8 @@ def _index(prefix: Path) -> Path:
 def _latest(path: Path) -> Path:
     listed = path / "checkpoint"
     if listed.is_file():
-        text = listed.read_text(encoding="utf-8", errors="replace")
+        with listed.open(encoding="utf-8", errors="replace") as file:
+            text = file.read(1 << 16)
         named = re.search(r'^model_checkpoint_path:\s*"(.*)"', text, re.MULTILINE)
         if named:
             # Only the last part: the folder may have moved.
@@ -52,7 +57,7 @@ def _latest(path: Path) -> Path:
     # TensorFlow 0.x wrote a single file without a suffix.
     found = [p.with_suffix("") for p in path.glob("*.index")]
     found += [p for p in path.iterdir() if re.search(r"\.ckpt(-\d+)?$", p.name) and p.is_file()]
-    found.sort(key=lambda p: int(m[1]) if (m := re.search(r"-(\d+)$", p.name)) else -1)
+    found.sort(key=_step)
     if not found:
         raise UsageError(
             f"There is no TensorFlow 1 checkpoint in {path}: no file ends in .index or in .ckpt-<step>. "
@@ -76,12 +81,13 @@ def read_vocabulary(path: Path, *, encoding: str = "ASCII") -> Vocabulary:
     if isinstance(held, (tuple, list)) and len(held) == 2 and not isinstance(held[0], str):
         held = held[0]
     if isinstance(held, dict):
-        pairs = [(k, v) if isinstance(k, int) else (v, k) for k, v in held.items()]
-        if sorted((p[0] for p in pairs), key=repr) != sorted(range(len(pairs)), key=repr):
+        pairs = [(k, v) if type(k) is int else (v, k) for k, v in held.items()]
+        by_id = {number: symbol for number, symbol in pairs if type(number) is int}
+        if sorted(by_id) != list(range(len(pairs))):
             raise DataError(
                 f"{path} is not a vocabulary: its ids are not the numbers from 0 to {len(pairs) - 1}."
             )
-        held = [symbol for _, symbol in sorted(pairs, key=lambda pair: int(pair[0]))]
+        held = [by_id[number] for number in sorted(by_id)]
     if isinstance(held, str):
         held = list(held)
     if not isinstance(held, (tuple, list)) or not all(

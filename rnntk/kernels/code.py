@@ -7,6 +7,7 @@ elements.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,15 +22,10 @@ class _BFloat16(ir.Type):
     def _to_string(self) -> str:
         return "bfloat"
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _BFloat16)
-
-    def __hash__(self) -> int:
-        return hash(_BFloat16)
-
 
 FLOAT = ir.FloatType()
-INT = ir.IntType(64)
+DOUBLE = ir.DoubleType()
+INT, INT32, INT8 = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 POINTER = ir.PointerType()
 BFLOAT16 = _BFloat16()
 FAST = ("nsz", "contract", "reassoc", "arcp")
@@ -37,17 +33,11 @@ FAST = ("nsz", "contract", "reassoc", "arcp")
 
 @dataclass(frozen=True)
 class Shape:
-    """How a processor's registers are used.
+    """How a processor's registers are used."""
 
-    Attributes:
-        width: floats in a vector.
-        rows: rows of a tile of a product; `2 * rows` vectors hold its sums.
-        bfloat16: whether there are instructions for products of bfloat16 (AVX512-BF16).
-    """
-
-    width: int
-    rows: int
-    bfloat16: bool = False
+    width: int  # floats in a vector
+    rows: int  # rows of a tile of a product; `2 * rows` vectors hold its sums
+    bfloat16: bool = False  # whether there are instructions for products of bfloat16 (AVX512-BF16)
 
     @property
     def panel(self) -> int:
@@ -56,64 +46,69 @@ class Shape:
 
 
 class Code:
-    """One function under construction.
+    """One function under construction, and its integers; `Lanes` computes with floats, and `finish` ends it.
 
     Args:
         module: where it goes.
         name: of the function.
-        arguments: name and type of each; each becomes an attribute of this object's `arg`.
+        arguments: their names; `*` marks the address of an array, which may overlap others, and the rest are 64-bit
+            integers.
         private: whether only this module calls it.
-        may_be_one: arrays that may overlap; all others do not.
+
+    Attributes:
+        arg: the arguments by name.
     """
 
     def __init__(
-        self,
-        module: ir.Module,
-        name: str,
-        arguments: dict[str, ir.Type],
-        *,
-        private: bool = False,
-        may_be_one: tuple[str, ...] = (),
+        self, module: ir.Module, name: str, arguments: str, *, private: bool = False
     ) -> None:
-        kind = ir.FunctionType(ir.VoidType(), list(arguments.values()))
-        self.function = ir.Function(module, kind, name)
+        names = arguments.split()
+        kinds = [POINTER if name.startswith("*") else INT for name in names]
+        self.function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
         if private:
             self.function.linkage = "internal"
         self.arg: dict[str, Any] = {}
-        for given, key in zip(self.function.args, arguments, strict=True):
-            given.name = key
-            if arguments[key] is POINTER and key not in may_be_one:
-                given.add_attribute("noalias")
-            self.arg[key] = given
+        for argument, given in zip(self.function.args, names, strict=True):
+            argument.name = given.lstrip("*")
+            self.arg[argument.name] = argument
         self.entry = self.function.append_basic_block("entry")
         self.b = ir.IRBuilder(self.entry)
 
     def whole(self, value: Any) -> Any:
-        """A whole number as an operand."""
+        """An integer as an operand."""
         return ir.Constant(INT, value) if isinstance(value, int) else value
 
     def add(self, *terms: Any) -> Any:
-        """Sum of whole numbers."""
-        total = self.whole(terms[0])
-        for term in terms[1:]:
-            total = self.b.add(total, self.whole(term))
-        return total
+        return functools.reduce(self.b.add, map(self.whole, terms))
+
+    def sub(self, a: Any, b: Any) -> Any:
+        return self.b.sub(self.whole(a), self.whole(b))
 
     def mul(self, *factors: Any) -> Any:
-        """Product of whole numbers."""
-        product = self.whole(factors[0])
-        for factor in factors[1:]:
-            product = self.b.mul(product, self.whole(factor))
-        return product
+        return functools.reduce(self.b.mul, map(self.whole, factors))
+
+    def div(self, a: Any, b: Any, *, up: bool = False) -> Any:
+        """Quotient of integers that are not negative, rounded down or up."""
+        return self.b.sdiv(self.add(a, self.sub(b, 1)) if up else self.whole(a), self.whole(b))
+
+    def compare(self, operator: str, a: Any, b: Any) -> Any:
+        """Whether two integers compare so."""
+        return self.b.icmp_signed(operator, self.whole(a), self.whole(b))
 
     def minimum(self, a: Any, b: Any) -> Any:
-        """The smaller of two whole numbers."""
-        a, b = self.whole(a), self.whole(b)
-        return self.b.select(self.b.icmp_signed("<", a, b), a, b)
+        return self.b.select(self.compare("<", a, b), self.whole(a), self.whole(b))
 
-    def at(self, base: Any, *index: Any) -> Any:
-        """Address of element `sum(index)`."""
-        return self.b.gep(base, [self.add(*index)], source_etype=FLOAT)
+    def at(self, base: Any, *index: Any, of: ir.Type = FLOAT) -> Any:
+        """Address of element `sum(index)` of an array of floats, or `of` another type."""
+        return self.b.gep(base, [self.add(*index)], source_etype=of)
+
+    def load(self, base: Any, *index: Any, of: ir.Type) -> Any:
+        """Element `sum(index)` of an array of this type."""
+        return self.b.load(self.at(base, *index, of=of), typ=of)
+
+    def store(self, value: Any, base: Any, *index: Any) -> None:
+        """Set element `sum(index)` of an array of this value's type."""
+        self.b.store(value, self.at(base, *index, of=value.type))
 
     def buffer(self, floats: int) -> Any:
         """Room on the stack."""
@@ -125,37 +120,34 @@ class Code:
 
     def is_given(self, array: str) -> Any:
         """Whether an array among the arguments is not null."""
-        return self.b.icmp_signed("!=", self.b.ptrtoint(self.arg[array], INT), self.whole(0))
+        return self.compare("!=", self.b.ptrtoint(self.arg[array], INT), 0)
 
-    def symbol(self, ids: Any, place: Any) -> Any:
-        """Element `place` of an int32 array."""
-        i32 = ir.IntType(32)
-        return self.b.sext(self.b.load(self.b.gep(ids, [place], source_etype=i32), typ=i32), INT)
+    def symbol(self, ids: Any, *index: Any) -> Any:
+        """Element `sum(index)` of an int32 array."""
+        return self.b.sext(self.load(ids, *index, of=INT32), INT)
+
+    def set_symbol(self, symbol: Any, ids: Any, index: Any) -> None:
+        """Set an element of an int32 array."""
+        self.store(self.b.trunc(symbol, INT32), ids, index)
 
     def call(self, other: Code, *operands: Any) -> None:
         """Call another function of the module."""
-        self.b.call(other.function, [self.whole(o) if isinstance(o, int) else o for o in operands])
+        self.b.call(other.function, [self.whole(o) for o in operands])
 
     @contextmanager
-    def loop(self, start: Any, stop: Any, step: Any = 1, *, down: bool = False) -> Iterator[Any]:
-        """Run the body for start, start + step, ... below stop, or the same in reverse (step 1)."""
-        for_each = self.carried_loop(start, stop, step, [])
-        with for_each as (index, _, _done):
-            yield self.b.sub(self.b.sub(self.whole(stop), self.whole(1)), index) if down else index
+    def loop(self, start: Any, stop: Any, step: Any = 1) -> Iterator[Any]:
+        """Run the body for start, start + step, ... below stop."""
+        with self.carried_loop(start, stop, step, []) as (index, _, _done):
+            yield index
 
     @contextmanager
     def carried_loop(
         self, start: Any, stop: Any, step: Any, values: Sequence[Any]
     ) -> Iterator[tuple[Any, list[Any], Callable[[Sequence[Any]], None]]]:
-        """A loop that carries values; its body calls `done` with the next ones.
-
-        After the loop `self.carried` holds what they came to.
-        """
+        """A loop that carries values: its body calls `done` with the next ones; after it `carried` holds the last."""
         b = self.b
         before = b.block
-        head = self.function.append_basic_block("head")
-        body = self.function.append_basic_block("body")
-        after = self.function.append_basic_block("after")
+        head, body, after = map(self.function.append_basic_block, ("head", "body", "after"))
         b.branch(head)
         b.position_at_end(head)
         index = b.phi(INT)
@@ -163,7 +155,7 @@ class Code:
         phis = [b.phi(value.type) for value in values]
         for phi, value in zip(phis, values, strict=True):
             phi.add_incoming(value, before)
-        b.cbranch(b.icmp_signed("<", index, self.whole(stop)), body, after)
+        b.cbranch(self.compare("<", index, stop), body, after)
         b.position_at_end(body)
         following: list[Any] = []
         yield index, phis, following.extend
@@ -182,6 +174,10 @@ class Code:
         with self.loop(whole, count) as index:
             body(Lanes(self, 1), index)
 
+    def copy(self, count: Any, width: int, source: Any, target: Any) -> None:
+        """Copy `count` elements."""
+        self.each(count, width, lambda v, j: v.store(v.load(source, j), target, j))
+
     def total(self, count: Any, width: int, term: Callable[[Lanes, Any], Any]) -> Any:
         """Sum of `term(lanes, index)` over `count` elements, as one number."""
         whole = self.b.and_(self.whole(count), self.whole(-width))
@@ -196,9 +192,13 @@ class Code:
             done([one.add(sum_, term(one, index))])
         return self.carried[0]
 
-    def end(self) -> None:
-        """Return to the caller."""
-        self.b.ret_void()
+
+def finish(module: ir.Module) -> None:
+    """Return to the caller where the code of a function ends."""
+    for function in module.functions:
+        for block in function.blocks:
+            if not block.is_terminated:
+                ir.IRBuilder(block).ret_void()
 
 
 class Lanes:
@@ -218,9 +218,7 @@ class Lanes:
 
     def load(self, base: Any, *index: Any) -> Any:
         """`width` floats from element `sum(index)` on."""
-        found = self.code.b.load(self.code.at(base, *index), typ=self.type)
-        found.align = 4
-        return found
+        return self.code.b.load(self.code.at(base, *index), align=4, typ=self.type)
 
     def store(self, value: Any, base: Any, *index: Any) -> None:
         """Put `width` floats from element `sum(index)` on."""
@@ -228,27 +226,18 @@ class Lanes:
 
     def spread(self, base: Any, *index: Any) -> Any:
         """One float in every lane."""
-        b = self.code.b
-        return self.filled(b.load(self.code.at(base, *index), typ=FLOAT))
+        return self.filled(self.code.load(base, *index, of=FLOAT))
 
     def filled(self, one: Any) -> Any:
         """A number in every lane."""
-        b = self.code.b
         if self.width == 1:
             return one
-        first = b.insert_element(ir.Constant(self.type, ir.Undefined), one, self.code.whole(0))
-        order = ir.Constant(ir.VectorType(ir.IntType(32), self.width), [0] * self.width)
-        return b.shuffle_vector(first, ir.Constant(self.type, ir.Undefined), order)
+        b, nothing = self.code.b, ir.Constant(self.type, ir.Undefined)
+        first = b.insert_element(nothing, one, self.code.whole(0))
+        return b.shuffle_vector(first, nothing, self._order([0] * self.width))
 
-    def prefetch(self, base: Any, *index: Any) -> None:
-        """Ask for the cache line of element `sum(index)` early."""
-        module = self.code.function.module
-        name, i32 = "llvm.prefetch.p0", ir.IntType(32)
-        function = module.globals.get(name) or ir.Function(
-            module, ir.FunctionType(ir.VoidType(), [POINTER, i32, i32, i32]), name
-        )
-        hints = [ir.Constant(i32, hint) for hint in (0, 3, 1)]  # to read, keep, data
-        self.code.b.call(function, [self.code.at(base, *index), *hints])
+    def _order(self, places: list[int]) -> Any:
+        return ir.Constant(ir.VectorType(INT32, len(places)), places)
 
     def fma(self, a: Any, b: Any, c: Any) -> Any:
         """Product plus c, rounded once where the processor can; elsewhere `fma` would be a slow call for each float."""
@@ -262,7 +251,7 @@ class Lanes:
 
     def pairs(self, low: Any, high: Any) -> Any:
         """Words of two bfloat16 each, of lane k of `low` and of lane k of `high`."""
-        b, i32, width = self.code.b, ir.IntType(32), self.width
+        b, width = self.code.b, self.width
         if width == 1:
             four = Lanes(self.code, 4)
             both = four.constant(0)
@@ -270,8 +259,7 @@ class Lanes:
                 both = b.insert_element(both, value, self.code.whole(k))
             return b.extract_element(four.rounded(both, both), self.code.whole(0))
         halves = b.bitcast(self.rounded(low, high), ir.VectorType(ir.IntType(16), 2 * width))
-        order = [k // 2 + k % 2 * width for k in range(2 * width)]
-        order = ir.Constant(ir.VectorType(i32, 2 * width), order)
+        order = self._order([k // 2 + k % 2 * width for k in range(2 * width)])
         return b.bitcast(b.shuffle_vector(halves, halves, order), self.type)
 
     def neighbours(self, base: Any, *index: Any) -> Any:
@@ -283,9 +271,8 @@ class Lanes:
         """For words of two bfloat16: the sum of both products plus c, a float."""
         kind = ir.VectorType(BFLOAT16, 2 * self.width)
         pairs = [self.code.b.bitcast(x, kind) for x in (a, b)]
-        return self._declared(
-            f"llvm.x86.avx512bf16.dpbf16ps.{32 * self.width}", self.type, c, *pairs
-        )
+        name = f"llvm.x86.avx512bf16.dpbf16ps.{32 * self.width}"
+        return self._declared(name, self.type, c, *pairs)
 
     def _intrinsic(self, name: str, *operands: Any) -> Any:
         name = f"llvm.{name}.v{self.width}f32" if self.width > 1 else f"llvm.{name}.f32"
@@ -298,22 +285,16 @@ class Lanes:
         return self.code.b.call(function, operands)
 
     def add(self, a: Any, b: Any) -> Any:
-        """Sum."""
         return self.code.b.fadd(self.operand(a), self.operand(b), flags=FAST)
 
     def sub(self, a: Any, b: Any) -> Any:
-        """Difference."""
         return self.code.b.fsub(self.operand(a), self.operand(b), flags=FAST)
 
     def mul(self, a: Any, *others: Any) -> Any:
-        """Product of all."""
-        product = self.operand(a)
-        for other in others:
-            product = self.code.b.fmul(product, self.operand(other), flags=FAST)
-        return product
+        multiply = functools.partial(self.code.b.fmul, flags=FAST)
+        return functools.reduce(multiply, map(self.operand, (a, *others)))
 
     def sqrt(self, x: Any) -> Any:
-        """Square root."""
         return self._intrinsic("sqrt", x)
 
     def clamp(self, x: Any, limit: float) -> Any:
@@ -326,26 +307,27 @@ class Lanes:
 
     def transpose(self, rows: list[Any]) -> list[Any]:
         """The columns of a square of `width` vectors: blocks are exchanged, then blocks in these, and so on."""
-        shuffle, i32 = self.code.b.shuffle_vector, ir.IntType(32)
-        kind = ir.VectorType(i32, self.width)
-        distance = self.width // 2
+        shuffle, width = self.code.b.shuffle_vector, self.width
+        distance = width // 2
         while distance:
-            lower = [
-                k if not k & distance else self.width + k - distance for k in range(self.width)
-            ]
+            lower = [k if not k & distance else width + k - distance for k in range(width)]
             upper = [k + distance for k in lower]
-            for i in range(self.width):
+            for i in range(width):
                 if not i & distance:
-                    a, b = rows[i], rows[i + distance]
-                    rows[i] = shuffle(a, b, ir.Constant(kind, lower))
-                    rows[i + distance] = shuffle(a, b, ir.Constant(kind, upper))
+                    pair = rows[i], rows[i + distance]
+                    rows[i], rows[i + distance] = (
+                        shuffle(*pair, self._order(places)) for places in (lower, upper)
+                    )
             distance //= 2
         return rows
 
+    def polynomial(self, coefficients: Sequence[float], x: Any) -> Any:
+        """The polynomial with these coefficients, that of the highest power first."""
+        return functools.reduce(lambda total, c: self.fma(total, x, c), coefficients)
+
     def exp(self, x: Any) -> Any:
         """Exponential of a number from -87 to 0, below which it stays: Cephes' polynomial, within 2e-7 of itself."""
-        b, ints = self.code.b, ir.IntType(32)
-        kind = ir.VectorType(ints, self.width) if self.width > 1 else ints
+        b, kind = self.code.b, ir.VectorType(INT32, self.width) if self.width > 1 else INT32
 
         def whole(value: int) -> Any:
             return ir.Constant(kind, [value] * self.width if self.width > 1 else value)
@@ -353,9 +335,7 @@ class Lanes:
         x = b.select(b.fcmp_unordered(">", x, self.constant(-87.0)), x, self.constant(-87.0))
         power = self._intrinsic("floor", self.fma(x, 1.44269504088896341, 0.5))
         rest = self.fma(power, 2.12194440e-4, self.fma(power, -0.693359375, x))
-        sum_: Any = _EXP[0]
-        for coefficient in _EXP[1:]:
-            sum_ = self.fma(sum_, rest, coefficient)
+        sum_ = self.polynomial(_EXP, rest)
         found = self.fma(self.mul(rest, rest), sum_, self.add(rest, 1.0))
         exponent = b.shl(b.add(b.fptosi(power, kind), whole(127)), whole(23))
         return self.mul(found, b.bitcast(exponent, self.type))
@@ -364,12 +344,7 @@ class Lanes:
         """Hyperbolic tangent: the quotient of polynomials that Eigen and XLA use, within 4e-7."""
         x = self.clamp(x, 7.90531110763549805)
         square = self.mul(x, x)
-        above: Any = _TANH_ABOVE[0]
-        for coefficient in _TANH_ABOVE[1:]:
-            above = self.fma(square, above, coefficient)
-        below: Any = _TANH_BELOW[0]
-        for coefficient in _TANH_BELOW[1:]:
-            below = self.fma(square, below, coefficient)
+        above, below = (self.polynomial(c, square) for c in (_TANH_ABOVE, _TANH_BELOW))
         return self.code.b.fdiv(self.mul(x, above), below)
 
     def sigmoid(self, x: Any) -> Any:

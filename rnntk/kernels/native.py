@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from llvmlite import binding as llvm
 from llvmlite import ir
 from numpy.typing import NDArray
 
-from rnntk.cache import cache_dir
+from rnntk.cache import cache_dir, tidy
 from rnntk.errors import UsageError
 from rnntk.kernels import objects
 from rnntk.kernels.code import Shape
@@ -28,19 +29,15 @@ from rnntk.kernels.code import Shape
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]
 Operand: TypeAlias = "int | NDArray[Any] | None"
+_C = {"i64": ctypes.c_int64, "ptr": ctypes.c_void_p}
 
 
 @dataclass(frozen=True)
-class Table:
-    """A network as a table of kernels.
+class CallTable:
+    """A network as a table of kernels."""
 
-    Attributes:
-        pairs: `(calls, 2)` int64: where a kernel is, and where its operands are.
-        alive: what these addresses point to.
-    """
-
-    pairs: NDArray[np.int64]
-    alive: Any
+    pairs: NDArray[np.int64]  # `(calls, 2)`: where a kernel is, and where its operands are
+    alive: Any  # what these addresses point to
 
 
 def _number(operand: Operand) -> int | None:
@@ -48,9 +45,7 @@ def _number(operand: Operand) -> int | None:
 
 
 class Kernels:
-    """All kernels for one shape of registers.
-
-    Compiled once for a processor, then kept in a folder.
+    """All kernels for one shape of registers, compiled once for a processor and then kept in a folder.
 
     Args:
         shape: by default what suits this processor.
@@ -67,90 +62,82 @@ class Kernels:
         if _is_x86(triple):
             # Whole vectors also where a processor's makers advise halves.
             described = f"{described},-prefer-256-bit".lstrip(",")
-        machine = llvm.Target.from_triple(triple).create_target_machine(
-            cpu=cpu, features=described, opt=2
-        )
-        compiled = objects.find(
-            cache,
-            [llvmlite.__version__, triple, cpu, described, str(self.shape)],
-            lambda: _compile(machine, self.shape),
-        )
+        target = llvm.Target.from_triple(triple)
+        machine = target.create_target_machine(cpu=cpu, features=described, opt=2)
+        facts = [llvmlite.__version__, triple, cpu, described, str(self.shape)]
+        compiled = objects.find(cache, facts, lambda: _compile(machine, self.shape))
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(compiled.code))
         self._engine.finalize_object()
-        self._functions = {
-            name: ctypes.CFUNCTYPE(None, *[_C[kind] for kind in kinds])(
-                self._engine.get_function_address(name)
-            )
-            for name, kinds in compiled.functions.items()
-        }
+        self._functions = {}
+        for name, kinds in compiled.functions.items():
+            function = ctypes.CFUNCTYPE(None, *[_C[kind] for kind in kinds])
+            self._functions[name] = function(self._engine.get_function_address(name))
 
     def __call__(self, name: str, *operands: Operand) -> None:
         """Run a kernel; arrays must be contiguous."""
         self._functions[name](*[_number(o) for o in operands])
 
-    def table(self, calls: Sequence[tuple[str, Sequence[Operand]]]) -> Table:
+    def table(self, calls: Sequence[tuple[str, Sequence[Operand]]]) -> CallTable:
         """Kernels with their operands, to be run in this order as often as one likes (see `sampling`)."""
         operands = [np.array([_number(o) or 0 for o in given], np.int64) for _, given in calls]
         entries = [self._engine.get_function_address(f"{name}_entry") for name, _ in calls]
-        pairs = np.array(
-            [(entry, values.ctypes.data) for entry, values in zip(entries, operands, strict=True)],
-            np.int64,
-        )
-        return Table(pairs, (self, operands, calls))
+        addresses = [values.ctypes.data for values in operands]
+        return CallTable(np.array([entries, addresses], np.int64).T.copy(), (self, operands, calls))
 
     def high(self, rows: int) -> int:
         """Rows of a tile, such that all tiles are about alike: 25 rows are five tiles of 5."""
         tiles = -(-rows // self.shape.rows)
         return -(-rows // max(1, tiles))
 
+    def room(self, rows: int, columns: int, wide: int) -> Floats:
+        """Memory for a matrix packed `wide` columns at a time."""
+        return empty(-(-columns // wide) * wide * rows)
+
     def packed(self, b: Floats, *, transposed: bool = False, bfloat16: bool = False) -> Floats:
         """The right factor `b`, or its transpose, as products want it; in bfloat16, each word holds two rows."""
         rows, columns = b.shape[::-1] if transposed else b.shape
         step = (1, b.shape[1]) if transposed else (b.shape[1], 1)
         wide = self.shape.panel
-        found = empty(-(-columns // wide) * wide * (-(-rows // 2) if bfloat16 else rows))
+        found = self.room(-(-rows // 2) if bfloat16 else rows, columns, wide)
         self("pack_bf16" if bfloat16 else "pack", rows, columns, b, *step, wide, found)
         return found
-
-    def product_operands(
-        self, a: Floats, packed: Floats, bias: Floats, c: Floats
-    ) -> tuple[Operand, ...]:
-        """Of `product`, which makes `c = a @ b + bias`: a `(M, K)`, b `(K, N)` packed, bias `(N,)`, c `(M, N)`."""
-        (m, k), columns = a.shape, c.shape[1]
-        return (self.high(m), m, columns, k, a, k, k, 1, packed, bias, 0, c, columns)
 
     def product(
         self, a: Floats, packed: Floats, bias: Floats, c: Floats, *, bfloat16: bool = False
     ) -> None:
-        """Make `c = a @ b + bias`; see `product_operands`. In bfloat16, `a` is rounded and `b` was packed so."""
-        if not bfloat16:
-            self("product", *self.product_operands(a, packed, bias, c))
-            return
-        from rnntk.kernels.product import room  # see `_compile`
+        """Make `c = a @ b + bias`: a `(M, K)`, b `(K, N)` packed, bias `(N,)`, c `(M, N)`.
 
+        In bfloat16, `a` is rounded and `b` was packed so.
+        """
         (m, k), columns = a.shape, c.shape[1]
-        words = empty(room(m, k))
-        self("product_bf16", self.high(m), m, columns, k, a, words, packed, bias, 0, c, columns)
+        rest = packed, bias, 0, c, columns
+        if bfloat16:
+            from rnntk.kernels.product import room  # see `_compile`
+
+            self("product_bf16", self.high(m), m, columns, k, a, empty(room(m, k)), *rest)
+        else:
+            self("product", self.high(m), m, columns, k, a, k, k, 1, *rest)
 
     def add_weight_gradient(
         self, x: Floats, packed: Floats, onto: Floats, *, bfloat16: bool = False
     ) -> None:
         """Add `x.T @ dz` to `onto`: x `(N, F)`, dz `(N, G)` packed, onto `(F, G)`."""
         (n, features), wide = x.shape, self.shape.rows
-        room = empty(-(-features // wide) * wide * (-(-n // 2) if bfloat16 else n))
+        room = self.room(-(-n // 2) if bfloat16 else n, features, wide)
         name = "gradient_bf16" if bfloat16 else "gradient"
         self(name, n, features, onto.shape[1], x, room, packed, onto)
 
 
 def _compile(machine: Any, shape: Shape) -> objects.Compiled:
     # Imported here because a program that finds its kernels in the cache starts 10 ms sooner without.
-    from rnntk.kernels import cells, norm, product, sampling
+    from rnntk.kernels import cells, code, norm, product, sampling
 
     module = ir.Module("rnntk")
     cells.emit(module, shape, product.emit(module, shape))
     norm.emit(module, shape)
     sampling.emit(module, shape)
+    code.finish(module)
     parsed = llvm.parse_assembly(str(module))
     parsed.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=2)
@@ -164,9 +151,6 @@ def _compile(machine: Any, shape: Shape) -> objects.Compiled:
         if function.linkage != "internal" and not function.is_declaration
     }
     return objects.Compiled(machine.emit_object(parsed), functions)
-
-
-_C = {"i64": ctypes.c_int64, "ptr": ctypes.c_void_p}
 
 
 def best_shape(triple: str, features: Mapping[str, bool]) -> Shape:
@@ -208,7 +192,7 @@ def empty(*shape: int) -> Floats:
     system costs more than most of what is computed in it. Blocks come in few sizes, a quarter of an octave
     apart, so that sequences of any number of lengths share them; what is never touched of a block costs nothing.
     """
-    size = int(np.prod(shape, dtype=np.int64))
+    size = math.prod(shape)
     if size < 1 << 14:
         return _aligned(np.empty(size + 16, np.float32), size).reshape(shape)
     step = 1 << (size - 1).bit_length() - 3
@@ -217,9 +201,11 @@ def empty(*shape: int) -> Floats:
         blocks = _blocks.setdefault(room, [])
         for block in blocks:
             if sys.getrefcount(block) == _FREE:
-                return _aligned(block, size).reshape(shape)
-        blocks.append(np.empty(room + 16, np.float32))
-        return _aligned(blocks[-1], size).reshape(shape)
+                break
+        else:
+            block = np.empty(room + 16, np.float32)
+            blocks.append(block)
+        return _aligned(block, size).reshape(shape)
 
 
 def zeros(*shape: int) -> Floats:
@@ -238,6 +224,7 @@ def _aligned(room: Floats, size: int) -> Floats:
 def kernels() -> Kernels:
     """Those of this processor; compiled anew by each process where there is no cache."""
     try:
+        tidy("kernels")
         return Kernels(cache=cache_dir() / "kernels")
     except UsageError:
         return Kernels()

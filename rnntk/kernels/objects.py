@@ -14,29 +14,23 @@ from rnntk.files import replacing
 
 @dataclass(frozen=True)
 class Compiled:
-    """Machine code.
+    """Machine code."""
 
-    Attributes:
-        code: an object file.
-        functions: the types of each function's arguments, `i64` or `ptr`.
-    """
-
-    code: bytes
-    functions: Mapping[str, Sequence[str]]
+    code: bytes  # an object file
+    functions: Mapping[str, Sequence[str]]  # the types of each function's arguments, `i64` or `ptr`
 
 
 def find(cache: Path | None, facts: Sequence[str], make: Callable[[], Compiled]) -> Compiled:
-    """The result of `make`, from the cache if it is there and whole.
+    """The result of `make`, which compiles, from the folder `cache` if it is there and whole.
 
     Args:
-        cache: a folder, or None for no cache. Where it cannot be written, nothing is kept.
+        cache: None for no cache. Where it cannot be written, nothing is kept.
         facts: all that the code depends on beside the sources of the kernels.
-        make: compiles.
     """
     if cache is None:
         return make()
     path = cache / f"{_key(facts)}.bin"
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(OSError, ValueError):
         return _parsed(path.read_bytes())
     compiled = make()
     # Others may read or write the same file at this moment; a rename shows them all or nothing.
@@ -60,16 +54,13 @@ def _key(facts: Sequence[str]) -> str:
 
 
 def _written(compiled: Compiled) -> bytes:
-    head = {
-        "sha256": hashlib.sha256(compiled.code).hexdigest(),
-        "functions": {name: list(kinds) for name, kinds in compiled.functions.items()},
-    }
-    return json.dumps(head).encode() + b"\n" + compiled.code
+    content = json.dumps(compiled.functions).encode() + b"\n" + compiled.code
+    return hashlib.sha256(content).hexdigest().encode() + b"\n" + content
 
 
 def _parsed(data: bytes) -> Compiled:
-    head, _, code = data.partition(b"\n")
-    facts = json.loads(head)
-    if hashlib.sha256(code).hexdigest() != facts["sha256"]:
+    digest, _, content = data.partition(b"\n")
+    if hashlib.sha256(content).hexdigest().encode() != digest:
         raise ValueError("damaged")
-    return Compiled(code, facts["functions"])
+    functions, _, code = content.partition(b"\n")
+    return Compiled(code, json.loads(functions))

@@ -6,6 +6,7 @@ an empty one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,28 +17,15 @@ from rnntk.cells import Cell
 from rnntk.kernels.native import Floats, Ids, empty, kernels, zeros
 from rnntk.kernels.product import DEPTH, room
 
-AHEAD = 128
-"""Rows of input shares made at once: so many, and the kernels, stay in the second-level cache of a small layer."""
-
 
 @dataclass(frozen=True)
 class Layer:
-    """How a layer runs over time.
+    """How a layer runs over time."""
 
-    Attributes:
-        cell: a cell that has kernels; a GRU resets after the product.
-        backwards: whether from the last step to the first.
-        bfloat16: whether products are of factors rounded to bfloat16.
-    """
-
-    cell: Cell
-    backwards: bool = False
-    bfloat16: bool = False
-
-    @property
-    def has_gates(self) -> bool:
-        """Whether gates are kept for the backward pass beside the states."""
-        return any(gate not in self.cell.states for gate in self.cell.gates)
+    cell: Cell  # one that has kernels; a GRU resets after the product
+    backwards: bool = False  # whether from the last step to the first
+    bfloat16: bool = False  # whether products are of factors rounded to bfloat16
+    input_gradient: bool = True  # whether anything before the layer learns; symbols always do
 
 
 def forward(
@@ -57,8 +45,7 @@ def forward(
         inputs: `(T, B, F)`; or, with `ids`, what kernel and bias make of each symbol, `(V, gates * H)`.
         ids: the symbols `(T, B)`, or empty.
         live: which rows take which steps, `(T, B)`, see `cells.LIVE`; or empty: all do.
-        kernel: packed; unused with `ids`.
-        bias: `(gates * H,)`; unused with `ids`.
+        kernel, bias: packed, and `(gates * H,)`; unused with `ids`.
         recurrent: the recurrent kernel, packed.
         others: the bias of the recurrent share `(gates * H,)`, for a cell with gates apart; the states before,
             `(B, H)` each.
@@ -73,36 +60,34 @@ def forward(
     """
     cell, run = layer.cell, kernels()
     first = others[-len(cell.states) :]
-    steps, lanes = (ids if ids.ndim == 2 else inputs).shape[:2]
+    by_symbol = ids.ndim == 2
+    steps, batch = (ids if by_symbol else inputs).shape[:2]
     units = first[0].shape[-1]
     width = units * len(cell.gates)
-    states = [empty(steps + 1, lanes, units) for _ in first]
+    states = [empty(steps + 1, batch, units) for _ in first]
     for state, before in zip(states, first, strict=True):
         state[-1 if layer.backwards else 0] = before
-    gates = empty(steps, lanes, width) if layer.has_gates else None
-    inner = empty(steps, lanes, units) if cell.apart else None
-    outputs = empty(steps, lanes, units) if live.ndim == 2 else None
+    gates = empty(steps, batch, width) if cell.saved else None
+    inner = empty(steps, batch, units) if cell.apart else None
+    outputs = empty(steps, batch, units) if live.ndim == 2 else None
     found = [x for x in (outputs, *states, gates, inner) if x is not None]
-    if not steps * lanes:
+    if not steps * batch:
         return found
-    few = max(1, min(steps, AHEAD // lanes))
-    features = inputs.shape[-1]
-    by_symbol = ids.ndim == 2
     if by_symbol:
         _check_ids(ids, len(inputs))
-    words = max(room(lanes, units), room(few * lanes, features)) if layer.bfloat16 else 0
+    features = inputs.shape[-1]
+    words = max(room(batch, units), room(steps * batch, features)) if layer.bfloat16 else 0
     run(
-        f"{cell.name}_forward", run.high(lanes), steps, lanes, units, layer.backwards, few, features,
+        f"{cell.name}_forward", run.high(batch), steps, batch, units, layer.backwards, steps, features,
         *((None, None, None, inputs, ids) if by_symbol else (inputs, kernel, bias, None, None)),
         live if live.ndim == 2 else None, recurrent, others[0] if cell.apart else None, gates, inner, *_both(states),
-        outputs, empty(lanes, width) if cell.apart else None, empty(words) if words else None,
+        outputs, empty(batch, width) if cell.apart else None, empty(words) if words else None,
     )  # fmt: skip
     return found
 
 
 def backward(
     layer: Layer,
-    wanted: bool,
     ids: Ids,
     live: NDArray[np.uint8],
     inputs: Floats,
@@ -113,12 +98,8 @@ def backward(
     """The gradients of `forward`.
 
     Args:
-        layer: how.
-        wanted: whether the gradient of inputs that are no symbols is.
-        ids: as in `forward`.
-        live: as in `forward`.
-        inputs: as in `forward`.
-        transposed: the kernel transposed, packed; unused with `ids`, or if not `wanted`.
+        layer, ids, live, inputs: as in `forward`.
+        transposed: the kernel transposed, packed; unused with `ids` and without a gradient of the inputs.
         recurrent: the recurrent kernel transposed, packed.
         others: the gradients of the outputs `(T, B, H)` and of the last states, `(B, H)` each; then what `forward` gave
             but for the outputs.
@@ -131,47 +112,36 @@ def backward(
     count = len(cell.states)
     d_outputs, d_states = others[0], [d.copy() for d in others[1 : 1 + count]]
     states, saved = others[1 + count : 1 + 2 * count], others[1 + 2 * count :]
-    steps, lanes, units = d_outputs.shape
+    steps, batch, units = d_outputs.shape
     width = units * len(cell.gates)
     by_symbol = ids.ndim == 2
     features = 0 if by_symbol else inputs.shape[2]
-    few = max(1, min(steps, DEPTH // max(1, lanes)))
+    few = max(1, min(steps, DEPTH // max(1, batch)))
     # What reaches the recurrent product need not be what reaches the inputs.
-    dz, *du = (empty(few, lanes, width) for _ in range(1 + bool(cell.apart)))
+    dz, *du = (empty(few, batch, width) for _ in range(1 + bool(cell.apart)))
     d_recurrent, d_inner_bias = zeros(units, width), zeros(width)
     d_table = zeros(*inputs.shape) if by_symbol else None
     d_kernel, d_bias = zeros(features, width), zeros(width)
-    d_inputs = empty(*inputs.shape) if wanted and not by_symbol else None
-    panel, strip = run.shape.panel, run.shape.rows
-    if steps * lanes:
+    d_inputs = empty(*inputs.shape) if layer.input_gradient and not by_symbol else None
+    if steps * batch:
         run(
-            f"{cell.name}_gradients", run.high(lanes), steps, lanes, units, layer.backwards, few, features,
-            d_outputs, *_both(d_states), live if live.ndim == 2 else None, recurrent, *_both(list(saved)),
-            *_both(list(states)), dz, du[0] if du else None,
-            empty(room(few * lanes, width)) if layer.bfloat16 else None,
+            f"{cell.name}_gradients", run.high(batch), steps, batch, units, layer.backwards, few, features,
+            d_outputs, *_both(d_states), live if live.ndim == 2 else None, recurrent, *_both(saved),
+            *_both(states), dz, du[0] if du else None,
+            empty(room(few * batch, width)) if layer.bfloat16 else None,
             ids if by_symbol else None, inputs, transposed, zeros(features),
-            empty(-(-width // panel) * panel * few * lanes),
-            empty(-(-max(units, features) // strip) * strip * few * lanes),
+            run.room(few * batch, width, run.shape.panel),
+            run.room(few * batch, max(units, features), run.shape.rows),
             d_recurrent, d_inner_bias, d_table, d_kernel, d_bias, d_inputs,
         )  # fmt: skip
-    of_inputs = [d_kernel, d_bias] if d_table is None else [d_table]
-    if d_inputs is not None:
-        of_inputs.insert(0, d_inputs)
-    return [*of_inputs, d_recurrent, *([d_inner_bias] if cell.apart else []), *d_states]
+    of_inputs = [d_table] if by_symbol else [d_inputs, d_kernel, d_bias]
+    found = [*of_inputs, d_recurrent, d_inner_bias if cell.apart else None, *d_states]
+    return [gradient for gradient in found if gradient is not None]
 
 
-def _both(states: list[Any]) -> list[Any]:
-    """The states as kernels take them: h, and c or nothing."""
-    return states + [None] * (2 - len(states))
-
-
-def _check_states(states: tuple[Floats, ...], lanes: int, units: int) -> None:
-    """The kernels themselves read whatever lies behind a smaller state."""
-    for state in states:
-        if state.shape != (lanes, units):
-            raise ValueError(
-                f"A state has the shape {state.shape} where {lanes} sequences and {units} units need {(lanes, units)}."
-            )
+def _both(arrays: Sequence[Floats]) -> list[Any]:
+    """Two arrays as kernels take them, such as h and c; or one and nothing."""
+    return [*arrays, None, None][:2]
 
 
 def _check_ids(ids: Ids, symbols: int) -> None:
@@ -181,10 +151,6 @@ def _check_ids(ids: Ids, symbols: int) -> None:
             f"Ids from {ids.min()} to {ids.max()} where there are {symbols} symbols:"
             f" they must be from 0 to {symbols - 1}."
         )
-
-
-def _flat(x: Floats) -> Floats:
-    return x.reshape(-1, x.shape[-1])
 
 
 def affine(bfloat16: bool, x: Floats, packed: Floats, bias: Floats) -> list[Floats]:
@@ -209,17 +175,3 @@ def affine_backward(
         run.add_weight_gradient(x[part], packed, d_kernel, bfloat16=bfloat16)
         d_bias += upstream[part].sum(0)
     return [dx, d_kernel, d_bias]
-
-
-def standardize(x: Floats) -> list[Floats]:
-    """Layer normalisation of `(..., H)`: the same with mean 0 and variance 1, and its scales `(...,)`."""
-    y, scales = empty(*x.shape), empty(*x.shape[:-1])
-    kernels()("standardize", scales.size, x.shape[-1], x, y, scales)
-    return [y, scales]
-
-
-def standardize_backward(upstream: Floats, y: Floats, scales: Floats) -> list[Floats]:
-    """The gradient of `standardize`, from what it gave."""
-    dx = empty(*y.shape)
-    kernels()("standardize_backward", scales.size, y.shape[-1], upstream, y, scales, dx)
-    return [dx]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,25 +11,21 @@ import tensorflow as tf
 
 from rnntk.config import ModelConfig, RunConfig
 from rnntk.errors import UsageError, check_keywords
-from rnntk.models import cudnn, fast, seeds
+from rnntk.models import cudnn, fast
 from rnntk.models.dropout import DropoutKind, any_seed, dropout
-from rnntk.models.layers import CELLS, Factors, states_per_layer
+from rnntk.models.layers import seeded, split, states_per_layer
 
 
 class Shared(NamedTuple):
-    """What all shards of a step share.
+    """What all shards of a step share."""
 
-    Attributes:
-        rows: to gather by symbol: embeddings `(V, E)`, or the first layer's input products of them.
-        projected: whether they are those products.
-        layers: each recurrent layer's factors.
-        output: the output kernel.
-    """
-
-    rows: tf.Tensor
-    projected: bool
-    layers: list[Factors]
-    output: fast.Factor
+    path: str  # what runs the recurrent layers: "kernels", "cudnn" or "keras"
+    rows: (
+        tf.Tensor
+    )  # to gather by symbol: embeddings `(V, E)`, or the first layer's input products of them
+    projected: bool  # whether they are those products
+    layers: list[fast.Weights]  # of the recurrent layers
+    output: fast.Factor  # the output kernel
 
 
 @keras.saving.register_keras_serializable("rnntk")
@@ -39,9 +36,8 @@ class CharRNN(keras.Model):
     `(B, T, V)` float32, states a flat list of `(B, units)` tensors: h and c of each layer for an
     LSTM, else h of each layer.
 
-    Weights start as follows: embedding normal with standard deviation 1 (Keras' default, uniform
-    +-0.05, is far too small a signal and costs the first epochs), kernels Glorot uniform, recurrent
-    kernels orthogonal, biases 0, the forget gate's bias 1 (Jozefowicz et al., 2015).
+    Initial weights: embedding normal with standard deviation 1 (Keras' uniform +-0.05 costs the first epochs), kernels
+    Glorot uniform, recurrent kernels orthogonal, biases 0, the forget gate's bias 1 (Jozefowicz et al., 2015).
 
     Args:
         vocabulary_size: V, the number of symbols.
@@ -49,17 +45,16 @@ class CharRNN(keras.Model):
         layers: how many recurrent layers.
         units: of each recurrent layer.
         embedding: width of the embedding.
-        dropout: share of each recurrent layer's output that training drops.
-        dropout_kind: "element", or "sequence" for one mask a lane, the same at all T steps.
+        dropout: fraction of each recurrent layer's output that training drops.
+        seed: of the initial weights; one independent stream for each weight.
+        dropout_kind: "element", or "sequence" for one mask per batch row, the same at all T steps.
         gru_reset: whether a GRU's reset gate acts "after" the recurrent product (cuDNN's form, bias
             `(2, 3H)`) or "before" it (Cho et al., 2014; bias `(3H,)`); other cells ignore it.
-        layer_norm: whether each recurrent layer's outputs are normalised over its units, before anything is
-            dropped of them; the state that goes on to the next step is not (see `rnntk.layer_norm`).
+        layer_norm: whether each recurrent layer's outputs are normalised over its units, before dropout; the state
+            that the next step reads is not (see `rnntk.layer_norm`).
         precision: "float32", or "bfloat16" for products in bfloat16, which needs a CPU with AVX512-BF16 or a GPU.
-            On a CPU sums, gates, states and weights stay float32; on a GPU cuDNN keeps everything inside the recurrent
-            layers in bfloat16, and weights and the output layer stay float32. A GRU that resets before, which has no
-            kernel, is refused.
-        seed: of the initial weights; one independent stream for each weight.
+            On a CPU sums, gates, states and weights stay float32; on a GPU all inside the recurrent layers is
+            bfloat16, and weights and the output layer stay float32. Refused for a GRU that resets before.
 
     Raises:
         UsageError: an argument is out of range.
@@ -97,35 +92,26 @@ class CharRNN(keras.Model):
     ) -> None:
         if vocabulary_size < 1:
             raise UsageError(f"`vocabulary_size` must be at least 1, got {vocabulary_size}.")
-        ModelConfig(
-            cell=cell,
-            layers=layers,
-            units=units,
-            embedding=embedding,
-            dropout=dropout,
-            dropout_kind=dropout_kind,
-            gru_reset=gru_reset,
-        )
+        network: dict[str, Any] = {
+            "cell": cell, "layers": layers, "units": units, "embedding": embedding, "dropout": dropout,
+            "dropout_kind": dropout_kind, "gru_reset": gru_reset, "layer_norm": layer_norm,
+        }  # fmt: skip
+        ModelConfig(**network)
         RunConfig(precision=precision)
-        if precision == "bfloat16" and cell == "gru" and gru_reset == "before":
+        before = cell == "gru" and gru_reset == "before"
+        if precision == "bfloat16" and before:
             raise UsageError(
                 '`precision="bfloat16"` is not possible for a GRU with `gru_reset="before"`, which has no kernel:'
                 " leave one of them out."
             )
         super().__init__(**kwargs)
-        self.vocabulary_size = vocabulary_size
-        self.cell = cell
-        self.layer_count = layers
-        self.units = units
-        self.embedding_size = embedding
-        self.dropout_rate = dropout
-        self.dropout_kind = dropout_kind
-        self.gru_reset = gru_reset
-        self.layer_norm = layer_norm
-        self.precision = precision
-        self.seed = seed
+        self._arguments = {**network, "precision": precision, "seed": seed}
+        self.vocabulary_size, self.embedding_size = vocabulary_size, embedding
+        self.cell, self.layer_count, self.units = cell, layers, units
+        self.dropout_rate, self.dropout_kind = dropout, dropout_kind
+        self.layer_norm, self.precision = layer_norm, precision
 
-        streams = iter(seeds.split(seed, 2 + 2 * layers))
+        streams = split(seed, 2 + 2 * layers)
         self.embedding = keras.layers.Embedding(
             vocabulary_size,
             embedding,
@@ -133,19 +119,12 @@ class CharRNN(keras.Model):
             name="embedding",
         )
         self.recurrent = [
-            CELLS[cell](
-                units,
-                kernel_initializer=keras.initializers.GlorotUniform(seed=next(streams)),
-                recurrent_initializer=keras.initializers.Orthogonal(seed=next(streams)),
-                return_sequences=True,
-                return_state=True,
-                name=f"rnn_{i}",
-                **({"reset_after": gru_reset == "after"} if cell == "gru" else {}),
+            seeded(
+                cell, units, streams, precision, return_sequences=True, return_state=True,
+                name=f"rnn_{i}", **({"reset_after": False} if before else {}),
             )
             for i in range(layers)
-        ]
-        for layer in self.recurrent:
-            layer.product_type = precision
+        ]  # fmt: skip
         self.output_layer = keras.layers.Dense(
             vocabulary_size,
             kernel_initializer=keras.initializers.GlorotUniform(seed=next(streams)),
@@ -178,20 +157,17 @@ class CharRNN(keras.Model):
             states: flat list of `(B, units)`; zeros when None.
             training: whether to drop.
             seed: `(2,)` int32 that decides what is dropped; by default TensorFlow's generator draws one.
-            first_lane: the place of these lanes in the whole batch, when this is a shard of it.
+            first_lane: the first of these rows in the whole batch, when this is a shard of it.
         """
         shared = self.shared(ids)
         features, after = self._features(ids, states, shared, training, seed, first_lane)
-        if not self._is_time_major(ids):
-            return self.output_layer(features), after
-        if self.precision == "bfloat16":
-            flat = self._logits(features, shared)
-            steps, rows = tf.unstack(tf.shape(features)[:2])
-            logits = tf.reshape(flat, [steps, rows, self.vocabulary_size])
+        if shared.path != "keras" and self.precision == "bfloat16":
+            shape = [*tf.unstack(tf.shape(features)[:2]), self.vocabulary_size]
+            logits = tf.reshape(self._logits(features, shared), shape)
         else:
-            # The same sums, on all cores.
+            # Where `_logits` would do: the same sums, on all cores.
             logits = self.output_layer(features)
-        return tf.transpose(logits, [1, 0, 2]), after
+        return logits if shared.path == "keras" else tf.transpose(logits, [1, 0, 2]), after
 
     def nats(
         self,
@@ -205,27 +181,22 @@ class CharRNN(keras.Model):
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Sum of the cross-entropy over all positions, in nats, and the states after step T.
 
-        The same arithmetic as `call`, without ever making the logits of all positions at once in
-        the caller's layout.
+        The same arithmetic as `call`, without a copy of all logits in the caller's layout.
 
         Args:
-            ids: `(B, T)` integers.
+            ids, states, training, seed, first_lane: as in `call`.
             targets: `(B, T)` integers, what follows each of `ids`.
-            states: as in `call`.
-            training: as in `call`.
-            seed: as in `call`.
-            first_lane: as in `call`.
             shared: `shared` of the whole batch.
         """
         if shared is None:
             shared = self.shared(ids)
         features, after = self._features(ids, states, shared, training, seed, first_lane)
-        targets = tf.cast(targets, self._id_type())
-        if self._is_time_major(ids):
+        targets = tf.cast(targets, _ID_TYPES[shared.path])
+        if shared.path == "keras":
+            logits = self.output_layer(features)
+        else:
             targets = tf.reshape(tf.transpose(targets), [-1])
             logits = self._logits(features, shared)
-        else:
-            logits = self.output_layer(features)
         costs = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
         return tf.reduce_sum(costs), after
 
@@ -233,40 +204,28 @@ class CharRNN(keras.Model):
         """Of time-major features, `(T * B, V)`."""
         rows = tf.reshape(features, [-1, self.units])
         bias = tf.convert_to_tensor(self.output_layer.bias)
-        if self._is_on_cudnn():
+        if shared.path == "cudnn":
             return rows @ shared.output.matrix + bias
         return fast.affine(rows, shared.output, bias)
 
     def shared(self, ids: tf.Tensor) -> Shared:
-        """What a step makes once for all its shards.
+        """What a step makes once for all its shards, from the ids of the whole batch, `(B, T)`.
 
         The first layer's input product has only V different rows. Unless V is known to be more than the number of
         positions in `ids`, and if the layer can take it, the product is made once for each symbol.
-
-        Args:
-            ids: of the whole batch, `(B, T)`.
         """
+        path = "cudnn" if cudnn.can_run(self.recurrent) else "keras"
+        if all(layer.is_fast(ids) for layer in self.recurrent):
+            path = "kernels"
         rows = tf.convert_to_tensor(self.embedding.embeddings)
-        layers = [layer.factors() for layer in self.recurrent]
+        layers = [layer.weights_for_products() for layer in self.recurrent]
         positions = tf.TensorShape(ids.shape).num_elements()
-        projected = self._is_fast(ids) and (positions is None or self.vocabulary_size < positions)
+        few = positions is None or self.vocabulary_size < positions
+        projected = path == "kernels" and few
         if projected:
-            rows = self.recurrent[0].project(rows, layers[0])
+            rows = fast.affine(rows, layers[0].kernel, layers[0].bias)
         output = fast.Factor(self.output_layer.kernel, bfloat16=self.precision == "bfloat16")
-        return Shared(rows, projected, layers, output)
-
-    def _is_fast(self, ids: tf.Tensor) -> bool:
-        return all(layer.is_fast(ids) for layer in self.recurrent)
-
-    def _is_on_cudnn(self) -> bool:
-        return cudnn.can_run(self.recurrent)
-
-    def _is_time_major(self, ids: tf.Tensor) -> bool:
-        return self._is_fast(ids) or self._is_on_cudnn()
-
-    def _id_type(self) -> tf.DType:
-        """TensorFlow keeps int32 in the host's memory, whence a GPU would fetch ids at each step."""
-        return tf.int64 if self._is_on_cudnn() else tf.int32
+        return Shared(path, rows, projected, layers, output)
 
     def _features(
         self,
@@ -277,44 +236,40 @@ class CharRNN(keras.Model):
         seed: tf.Tensor | None,
         first_lane: tf.Tensor | int,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """The last layer's outputs, time-major on the fast paths, and the states."""
-        ids = tf.cast(ids, self._id_type())
+        """The last layer's outputs, time-major but for Keras' own layers, and the states."""
+        path, time_major = shared.path, shared.path != "keras"
+        ids = tf.cast(ids, _ID_TYPES[path])
         if states is None:
             states = self.initial_states(tf.shape(ids)[0])
-        per_layer = states_per_layer(self.cell)
         dropping = training and self.dropout_rate > 0
         if dropping and seed is None:
             seed = any_seed()
-        time_major = self._is_time_major(ids)
         if time_major:
             ids = tf.transpose(ids)
         x = shared.rows if shared.projected else tf.gather(shared.rows, ids)
-        bfloat16 = self.precision == "bfloat16"
-        if self._is_on_cudnn() and not (self.layer_norm or dropping):
-            return cudnn.stack(self.recurrent, x, states, bfloat16=bfloat16)
+        on_gpu = functools.partial(cudnn.stack, bfloat16=self.precision == "bfloat16")
+        if path == "cudnn" and not (self.layer_norm or dropping):
+            return on_gpu(self.recurrent, x, states)
+        drop = functools.partial(
+            dropout, rate=self.dropout_rate, kind=self.dropout_kind, seed=seed, first_lane=first_lane,
+            time_major=time_major,
+        )  # fmt: skip
+        per_layer = states_per_layer(self.cell)
         after: list[tf.Tensor] = []
         for i, layer in enumerate(self.recurrent):
             own = list(states[i * per_layer : (i + 1) * per_layer])
-            if self._is_on_cudnn():
-                x, new = cudnn.stack([layer], x, own, bfloat16=bfloat16)
-            elif time_major:
+            if path == "cudnn":
+                x, new = on_gpu([layer], x, own)
+            elif path == "kernels":
                 symbols = ids if shared.projected and i == 0 else None
-                x, new = layer.over_time(x, own, factors=shared.layers[i], ids=symbols)
+                x, new = layer.over_time(x, own, weights=shared.layers[i], ids=symbols)
             else:
                 x, *new = layer(x, initial_state=own)
             after += new
             if self.layer_norm:
-                x = fast.standardize(x, by_kernel=self._is_fast(ids))
+                x = fast.standardize(x)
             if dropping:
-                x = dropout(
-                    x,
-                    self.dropout_rate,
-                    self.dropout_kind,
-                    seed,
-                    layer=i,
-                    first_lane=first_lane,
-                    time_major=time_major,
-                )
+                x = drop(x, layer=i)
         return x, after
 
     def compute_loss(
@@ -332,31 +287,17 @@ class CharRNN(keras.Model):
         return _logits_of(super().predict_step(data))
 
     def initial_states(self, batch_size: int | tf.Tensor) -> list[tf.Tensor]:
-        """Zero states for `batch_size` lanes: a flat list of `(batch_size, units)` float32."""
+        """Zero states for `batch_size` rows: a flat list of `(batch_size, units)` float32."""
         count = self.layer_count * states_per_layer(self.cell)
         return [tf.zeros([batch_size, self.units]) for _ in range(count)]
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, for saving."""
-        return {
-            "vocabulary_size": self.vocabulary_size,
-            "cell": self.cell,
-            "layers": self.layer_count,
-            "units": self.units,
-            "embedding": self.embedding_size,
-            "dropout": self.dropout_rate,
-            "dropout_kind": self.dropout_kind,
-            "gru_reset": self.gru_reset,
-            "layer_norm": self.layer_norm,
-            "precision": self.precision,
-            "seed": self.seed,
-            "name": self.name,
-        }
+        return {"vocabulary_size": self.vocabulary_size, **self._arguments, "name": self.name}
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> CharRNN:  # noqa: ARG003
-        """A model with new weights from `get_config`'s dictionary."""
-        return cls(**config)
+
+_ID_TYPES = {"kernels": tf.int32, "cudnn": tf.int64, "keras": tf.int32}
+"""TensorFlow keeps int32 in the host's memory, whence a GPU would fetch ids at each step."""
 
 
 def _logits_of(result: Any) -> Any:

@@ -1,13 +1,13 @@
 """The GPU path: a stack of recurrent layers in cuDNN.
 
 Keras calls cuDNN once per layer, through TensorFlow's operation, which knows only the standard algorithm and launches
-it kernel by kernel. A training step is then bound by the host: it takes the same time for any model. Here a graph calls
-`cudnn_library` for the whole stack: cuDNN's persistent kernels where the layers are small enough, else the standard
-algorithm replayed as a CUDA graph. TensorFlow's operation remains for eager calls, unknown shapes and several replicas.
+it kernel by kernel: the host then takes as long for any model. Here a graph calls `cudnn_library` for the whole stack:
+cuDNN's persistent kernels where the layers are small enough, else the standard algorithm replayed as a CUDA graph.
+TensorFlow's operation remains for eager calls, unknown shapes and several replicas.
 
-cuDNN holds all weights in one buffer: the kernels of every layer, transposed, then the biases of every layer, two per
-layer. Its gates stand in Keras' order (i, f, c, o) for an LSTM, but in the order r, z, h for a GRU, where Keras has
-z, r, h. The buffer is made from the layers' own weights at each step, so checkpoints know nothing of it.
+cuDNN holds all weights in one buffer: the kernels of every layer, transposed, then the biases, two per layer. Its
+gates stand in Keras' order (i, f, c, o) for an LSTM, but in the order r, z, h for a GRU, where Keras has z, r, h. The
+buffer is made from the layers' own weights at each step, so checkpoints know nothing of it.
 """
 
 from __future__ import annotations
@@ -48,11 +48,10 @@ def stack(
     """Run recurrent layers of one kind and width on top of each other.
 
     Args:
-        layers: of `rnntk.models.layers`, all of the same number of units; `can_run` is true of them.
+        layers: of `rnntk.models.layers`; `can_run` is true of them.
         x: `(T, B, F)` float32.
         states: a flat list of `(B, H)`, those of the lowest layer first: h and c of each layer for an LSTM, else h.
-        bfloat16: whether cuDNN computes in bfloat16, with float32 sums. The weights stay float32, and so does all
-            that goes in or comes out.
+        bfloat16: whether cuDNN computes in bfloat16, with float32 sums. Weights, inputs and results stay float32.
 
     Returns:
         The top layer's output at each step `(T, B, H)`, and the states after the last step in the order of `states`.
@@ -85,10 +84,7 @@ def parameters(layers: Sequence[Any]) -> tf.Tensor:
 
 
 def _packed(inner_bias: bool, parts: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Kernel, recurrent kernel and bias of each layer as one vector.
-
-    cuDNN adds one bias to the inputs' product and one to the recurrent product, as only Keras' GRU does.
-    """
+    """One vector; cuDNN adds a bias to the inputs' and one to the recurrent product, as only Keras' GRU does."""
 
     def gates(rows: tf.Tensor) -> list[tf.Tensor]:
         if not inner_bias:
@@ -129,13 +125,9 @@ def _by_operation(cell: str, x: tf.Tensor, h: tf.Tensor, *others: tf.Tensor) -> 
     *c, params = others
     steps, batch = tf.unstack(tf.shape(x)[:2])
     made = tf.raw_ops.CudnnRNNV3(
-        input=x,
-        input_h=h,
-        input_c=c[0] if c else tf.zeros([], x.dtype),
-        params=params,
-        sequence_lengths=tf.fill([batch], steps),
-        rnn_mode=_MODES[cell],
-    )
+        input=x, input_h=h, input_c=c[0] if c else tf.zeros([], x.dtype), params=params,
+        sequence_lengths=tf.fill([batch], steps), rnn_mode=_MODES[cell],
+    )  # fmt: skip
     return (made.output, made.output_h, made.output_c)[: 2 + len(c)]
 
 
@@ -144,16 +136,9 @@ def _runner_of(layers: Sequence[Any], x: tf.Tensor) -> tuple[_Runner | None, str
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
         return None, "several replicas share the batch"
     steps, batch, features = x.shape
-    problem = library.Problem(
-        layers[0].kind.name,
-        x.dtype.name,
-        len(layers),
-        steps,
-        batch,
-        features,
-        layers[0].units,
-        tf.config.experimental.tensor_float_32_execution_enabled(),
-    )
+    sizes = (len(layers), steps, batch, features, layers[0].units)
+    tensor_cores = tf.config.experimental.tensor_float_32_execution_enabled()
+    problem = library.Problem(layers[0].kind.name, x.dtype.name, *sizes, tensor_cores)
     try:
         with tf.init_scope():
             return _runner(problem, layers[0].name), ""
@@ -164,8 +149,8 @@ def _runner_of(layers: Sequence[Any], x: tf.Tensor) -> tuple[_Runner | None, str
 @functools.cache
 def _runner(problem: library.Problem, place: str) -> _Runner:
     """One for each problem and layer: layers that run one after the other must not share what is saved for the
-    backward pass. TensorFlow never lets go of a graph's Python functions, so what they hold is reused.
-    """  # fmt: skip
+    backward pass. TensorFlow never frees a graph's Python functions, so what they hold is reused.
+    """
     del place
     return _Runner(problem)
 
@@ -190,10 +175,8 @@ class _Runner:
         both = ("h", "c") if problem.mode == "lstm" else ("h",)
         self._inputs = ("x", *both, "w")
         self._outputs = ("y", *(f"{name}_after" for name in both))
-        self._shapes: dict[str, tuple[int, ...]] = {
-            "x": (*rows, problem.features),
-            "y": (*rows, problem.units),
-        }
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._shapes |= {"x": (*rows, problem.features), "y": (*rows, problem.units)}
         self._shapes |= dict.fromkeys(("h", "c", "h_after", "c_after"), state)
         library.enter_context_of(self._allocate(1))
         try:
@@ -235,7 +218,8 @@ class _Runner:
         with self._lock:
             library.enter_context_of(_pointer(self._memory[0]))
             library.wait_for_device()
-            self._queue_forward(inputs)
+            self._give(self._inputs, inputs)
+            self._stack.forward()
             self._take(self._outputs, results)
             self._last = _pointer(results[0])
         return results
@@ -248,7 +232,8 @@ class _Runner:
             library.enter_context_of(_pointer(self._memory[0]))
             library.wait_for_device()
             if self._last != _pointer(outputs):  # another forward pass came between
-                self._queue_forward(inputs)
+                self._give(self._inputs, inputs)
+                self._stack.forward()
             self._last = 0  # what was saved is used up
             self._give([f"d_{name}" for name in self._outputs], upstream)
             self._stack.backward()
@@ -259,19 +244,13 @@ class _Runner:
         with tf.device(_GPU):
             return [tf.raw_ops.Empty(shape=self._sizes[n], dtype=self._dtype) for n in names]
 
-    def _queue_forward(self, inputs: Sequence[tf.Tensor]) -> None:
-        self._give(self._inputs, inputs)
-        self._stack.forward()
-
     def _give(self, names: Sequence[str], tensors: Sequence[tf.Tensor]) -> None:
         for name, tensor in zip(names, tensors, strict=True):
-            size = self._stack.sizes[name]
-            self._stack.copy(self._stack.buffers[name], _pointer(tensor), size)
+            self._stack.copy(self._stack.buffers[name], _pointer(tensor), self._stack.sizes[name])
 
     def _take(self, names: Sequence[str], tensors: Sequence[tf.Tensor]) -> None:
         for name, tensor in zip(names, tensors, strict=True):
-            size = self._stack.sizes[name]
-            self._stack.copy(_pointer(tensor), self._stack.buffers[name], size)
+            self._stack.copy(_pointer(tensor), self._stack.buffers[name], self._stack.sizes[name])
         self._stack.wait()
 
 

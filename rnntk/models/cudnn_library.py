@@ -2,9 +2,7 @@
 
 TensorFlow's operations know only cuDNN's standard algorithm, which launches a few small kernels per layer and step and
 waits for the host most of the time. Here a stack of layers runs by any algorithm, and all its launches are recorded
-once as a CUDA graph and replayed since.
-
-All functions need the CUDA context of the device whose memory they are given; see `enter_context_of`.
+once as a CUDA graph and then replayed. All functions need the CUDA context of the device; see `enter_context_of`.
 """
 
 from __future__ import annotations
@@ -16,9 +14,9 @@ from ctypes import byref, c_int, c_size_t, c_void_p
 from dataclasses import dataclass
 from typing import Any
 
-STANDARD, PERSIST_STATIC, PERSIST_DYNAMIC, PERSIST_SMALL = range(4)
+STANDARD, PERSIST_SMALL = 0, 3
 MODES = {"rnn": 1, "lstm": 2, "gru": 3}
-_TYPES = {"float32": 0, "float16": 2, "bfloat16": 9}
+_TYPES = {"float32": 0, "bfloat16": 9}
 _FLOAT, _DOUBLE_BIAS, _TENSOR_OP_MATH, _FMA_MATH, _PACKED, _TRAINING, _ADD = 0, 2, 1, 3, 1, 1, 0
 _RELAXED_CAPTURE, _NON_BLOCKING, _DEVICE_ORDINAL = 2, 1, 9
 
@@ -69,23 +67,16 @@ def wait_for_device() -> None:
 
 @dataclass(frozen=True)
 class Problem:
-    """A stack of recurrent layers over time.
+    """A stack of recurrent layers over time."""
 
-    Attributes:
-        mode: a key of `MODES`.
-        dtype: "float32", "float16" or "bfloat16"; sums are of float32.
-        layers, steps, batch, features, units: sizes.
-        tensor_cores: whether float32 products may be of TF32 factors.
-    """
-
-    mode: str
-    dtype: str
+    mode: str  # a key of `MODES`
+    dtype: str  # "float32" or "bfloat16"; sums are of float32
     layers: int
     steps: int
     batch: int
     features: int
     units: int
-    tensor_cores: bool = True
+    tensor_cores: bool  # whether float32 products may be of TF32 factors
 
 
 def _created(kind: str) -> c_void_p:
@@ -101,102 +92,51 @@ class Stack:
         problem: what is computed.
         algorithm: of cuDNN.
         allocate: gives so many bytes of device memory, which it keeps, as a pointer.
-        graphs: whether launches are recorded and replayed.
 
     Attributes:
-        sizes: bytes of each buffer by name.
-        buffers: a pointer for each. `forward` reads x, h, c, w and writes y, h_after, c_after; `backward` reads
-            d_y, d_h_after, d_c_after too and writes d_x, d_h, d_c, d_w.
+        sizes, buffers: bytes and address of each buffer by name. `forward` reads x, h, c, w and writes y, h_after,
+            c_after; `backward` reads d_y, d_h_after, d_c_after too and writes d_x, d_h, d_c, d_w.
 
     Raises:
         Unsupported: cuDNN has no such algorithm for this problem.
     """
 
-    def __init__(
-        self,
-        problem: Problem,
-        algorithm: int,
-        allocate: Callable[[int], int],
-        *,
-        graphs: bool = True,
-    ) -> None:
-        p, dtype = problem, _TYPES[problem.dtype]
-        self.problem = problem
-        self._graphs: dict[str, c_void_p] | None = {} if graphs else None
+    def __init__(self, problem: Problem, algorithm: int, allocate: Callable[[int], int]) -> None:
+        p, dtype, none = problem, _TYPES[problem.dtype], c_void_p()
+        self._graphs: dict[str, c_void_p] = {}
         self._stream = c_void_p()
         _cuda("StreamCreate", byref(self._stream), _NON_BLOCKING)
         self._handle = _created("")
         _dnn("SetStream", self._handle, self._stream)
         dropout = _created("DropoutDescriptor")
-        none = c_void_p()
-        _dnn(
-            "SetDropoutDescriptor",
-            dropout,
-            self._handle,
-            ctypes.c_float(0),
-            none,
-            c_size_t(0),
-            ctypes.c_ulonglong(0),
-        )
+        no_dropout = ctypes.c_float(0), none, c_size_t(0), ctypes.c_ulonglong(0)
+        _dnn("SetDropoutDescriptor", dropout, self._handle, *no_dropout)
         self._rnn = _created("RNNDescriptor")
         low = p.dtype != "float32" or p.tensor_cores
         math = _TENSOR_OP_MATH if low else _FMA_MATH
         kinds = (algorithm, MODES[p.mode], _DOUBLE_BIAS, 0, 0, dtype, _FLOAT, math)
-        _dnn(
-            "SetRNNDescriptor_v8",
-            self._rnn,
-            *kinds,
-            p.features,
-            p.units,
-            p.units,
-            p.layers,
-            dropout,
-            0,
-        )
-        if algorithm == PERSIST_DYNAMIC:
-            _dnn("BuildRNNDynamic", self._handle, self._rnn, p.batch)
+        widths = (p.features, p.units, p.units, p.layers)
+        _dnn("SetRNNDescriptor_v8", self._rnn, *kinds, *widths, dropout, 0)
         lengths = (c_int * p.batch)(*[p.steps] * p.batch)
         self._x, self._y = _created("RNNDataDescriptor"), _created("RNNDataDescriptor")
         for descriptor, width in ((self._x, p.features), (self._y, p.units)):
-            _dnn(
-                "SetRNNDataDescriptor",
-                descriptor,
-                dtype,
-                _PACKED,
-                p.steps,
-                p.batch,
-                width,
-                lengths,
-                none,
-            )
+            layout = (dtype, _PACKED, p.steps, p.batch, width)
+            _dnn("SetRNNDataDescriptor", descriptor, *layout, lengths, none)
         self._state = _created("TensorDescriptor")
         shape = (c_int * 3)(p.layers, p.batch, p.units)
         strides = (c_int * 3)(p.batch * p.units, p.units, 1)
         _dnn("SetTensorNdDescriptor", self._state, dtype, 3, shape, strides)
         weights, work, reserve = c_size_t(), c_size_t(), c_size_t()
-        _dnn("GetRNNWeightSpaceSize", self._handle, self._rnn, byref(weights))
-        _dnn(
-            "GetRNNTempSpaceSizes",
-            self._handle,
-            self._rnn,
-            _TRAINING,
-            self._x,
-            byref(work),
-            byref(reserve),
-        )
+        rnn = (self._handle, self._rnn)
+        _dnn("GetRNNWeightSpaceSize", *rnn, byref(weights))
+        _dnn("GetRNNTempSpaceSizes", *rnn, _TRAINING, self._x, byref(work), byref(reserve))
         item = 4 if p.dtype == "float32" else 2
         state = p.layers * p.batch * p.units * item
         rows = p.steps * p.batch * item
-        self.sizes = {
-            "lengths": 4 * p.batch,
-            "work": work.value,
-            "reserve": reserve.value,
-            **dict.fromkeys(("w", "d_w"), weights.value),
-            **dict.fromkeys(("x", "d_x"), rows * p.features),
-            **dict.fromkeys(("y", "d_y"), rows * p.units),
-            **dict.fromkeys(("h", "c", "h_after", "c_after"), state),
-            **dict.fromkeys(("d_h", "d_c", "d_h_after", "d_c_after"), state),
-        }
+        sizes = {"x": rows * p.features, "y": rows * p.units, "w": weights.value}
+        sizes |= dict.fromkeys(("h", "c", "h_after", "c_after"), state)
+        self.sizes = {"lengths": 4 * p.batch, "work": work.value, "reserve": reserve.value}
+        self.sizes |= sizes | {f"d_{name}": size for name, size in sizes.items()}
         self.buffers = {name: allocate(max(size, 1)) for name, size in self.sizes.items()}
         wait_for_device()  # for whatever used that memory before
         _cuda("MemcpyHtoD_v2", c_void_p(self.buffers["lengths"]), lengths, c_size_t(4 * p.batch))
@@ -219,9 +159,6 @@ class Stack:
         _cuda("StreamSynchronize", self._stream)
 
     def _play(self, name: str, launch: Callable[[], None]) -> None:
-        if self._graphs is None:
-            launch()
-            return
         if name not in self._graphs:
             launch()  # cuDNN loads and allocates at its first call, which cannot be recorded
             self.wait()

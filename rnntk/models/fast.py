@@ -15,10 +15,7 @@ from rnntk.models import cudnn
 
 
 def check_precision(precision: str) -> None:
-    """Refuse products in bfloat16 where no processor has instructions for them.
-
-    Args:
-        precision: "float32" or "bfloat16".
+    """Refuse "bfloat16" where no processor has instructions for it.
 
     Raises:
         UsageError: this machine cannot do that.
@@ -33,16 +30,13 @@ def check_precision(precision: str) -> None:
 
 
 class Factor:
-    """A weight as the right factor of products, packed once for all shards and steps that use it.
+    """A weight `(K, N)` as the right factor of products, packed once for all shards and steps that use it.
 
-    Args:
-        matrix: `(K, N)`.
-        bfloat16: whether products with it are of factors rounded to bfloat16.
+    With `bfloat16` products are of factors rounded to it.
     """
 
-    def __init__(self, matrix: Any, *, bfloat16: bool = False) -> None:
-        self.matrix = tf.convert_to_tensor(matrix)
-        self.bfloat16 = bfloat16
+    def __init__(self, matrix: Any, *, bfloat16: bool) -> None:
+        self.matrix, self.bfloat16 = tf.convert_to_tensor(matrix), bfloat16
         self._transposed: tf.Tensor | None = None
 
     @functools.cached_property
@@ -51,16 +45,15 @@ class Factor:
         return self._pack(transposed=False)
 
     def transposed(self, upstream: tf.Tensor) -> tf.Tensor:
-        """For `x @ matrix.T`; made when `upstream` is there, in memory that the forward pass is done with."""
+        """For `x @ matrix.T`; made once `upstream` is there, in memory that the forward pass is done with."""
         if self._transposed is None:
             with tf.control_dependencies([upstream]):
                 self._transposed = self._pack(transposed=True)
         return self._transposed
 
     def _pack(self, *, transposed: bool) -> tf.Tensor:
-        pack = functools.partial(
-            native.kernels().packed, transposed=transposed, bfloat16=self.bfloat16
-        )
+        kernels, bfloat16 = native.kernels(), self.bfloat16
+        pack = functools.partial(kernels.packed, transposed=transposed, bfloat16=bfloat16)
         return _numpy(lambda matrix: [pack(matrix)], [self.matrix], [[None]])[0]
 
 
@@ -69,81 +62,64 @@ def _numpy(
 ) -> list[tf.Tensor]:
     """A function of NumPy arrays as an operation; it may run beside others of its kind."""
     found = tf.numpy_function(function, operands, [tf.float32] * len(shapes), stateful=False)
-    # Outside a graph TensorFlow hands back a single result by itself.
-    tensors = list(found) if isinstance(found, (list, tuple)) else [found]
+    tensors = _as_list(found)
     for tensor, shape in zip(tensors, shapes, strict=True):
         tensor.set_shape(shape)
     return tensors
 
 
-class Table(NamedTuple):
-    """A layer's inputs as symbols.
-
-    Attributes:
-        rows: what the layer's kernel and bias make of each, `(V, gates * H)`.
-        ids: `(T, B)` integers.
-    """
-
-    rows: tf.Tensor
-    ids: tf.Tensor
+def _as_list(found: Any) -> list[tf.Tensor]:
+    """TensorFlow hands back a single result by itself, outside a graph."""
+    return list(found) if isinstance(found, (list, tuple)) else [found]
 
 
-class Projection(NamedTuple):
-    """A layer's inputs, and what they are multiplied with.
+class Weights(NamedTuple):
+    """A layer's weights, ready for products; the shards of a step share them."""
 
-    Attributes:
-        x: `(T, B, F)`.
-        kernel: `(F, gates * H)`.
-        bias: `(gates * H,)`.
-        input_gradient: whether anything before `x` learns.
-    """
-
-    x: tf.Tensor
-    kernel: Factor
-    bias: tf.Tensor
-    input_gradient: bool
+    kernel: Factor  # `(F, gates * H)`
+    recurrent_kernel: Factor  # `(H, gates * H)`
+    bias: tf.Tensor  # of the input share, `(gates * H,)`
+    inner_bias: tf.Tensor | None  # of the recurrent share, for a cell with gates apart
 
 
 def recurrent(
     layer: run.Layer,
-    inputs: Table | Projection,
-    kernel: Factor,
-    inner_bias: tf.Tensor | None,
+    weights: Weights,
+    x: tf.Tensor,
     states: Sequence[tf.Tensor],
+    ids: tf.Tensor | None = None,
     live: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """Run a layer over time, with a hand-written gradient.
 
     Args:
         layer: how.
-        inputs: of each step.
-        kernel: the recurrent kernel, `(H, gates * H)`.
-        inner_bias: of the recurrent share, `(gates * H,)`, for a cell with gates apart.
+        weights: of the layer.
+        x: the inputs `(T, B, F)`; with `ids`, what kernel and bias make of each symbol, `(V, gates * H)`.
         states: each `(B, H)`, or `(1, H)` for all rows.
+        ids: the symbols, `(T, B)` integers.
         live: which batch rows take which steps, `(T, B)` uint8: with 1 a row takes it; with 2 it keeps its state,
             which is also its output; with 0 it keeps its state, and its output is 0.
 
     Returns:
-        the outputs `(T, B, H)`, and the states after the last step.
+        the outputs `(T, B, H)`, that of step t in place t in either direction, and the states after the last step.
 
     Raises:
         ValueError: a state has another shape, or there are no batch rows.
     """
-    nothing = tf.zeros([0])
-    if isinstance(inputs, Table):
-        # The kernels read 32 bits per id, whatever they are given.
-        sequence = ids = tf.cast(inputs.ids, tf.int32)
-        learned, wanted = [inputs.rows], True
-        own = (inputs.rows, nothing, nothing)
+    nothing, kernel, cell = tf.zeros([0]), weights.recurrent_kernel, layer.cell
+    if ids is None:
+        ids, sequence, wanted = tf.zeros([0], tf.int32), x, layer.input_gradient
+        learned = [x, weights.kernel.matrix, weights.bias]
+        packed, bias = weights.kernel.packed, weights.bias
     else:
-        sequence, ids = inputs.x, tf.zeros([0], tf.int32)
-        learned, wanted = [inputs.x, inputs.kernel.matrix, inputs.bias], inputs.input_gradient
-        own = (inputs.x, inputs.kernel.packed, inputs.bias)
-    x, packed, bias = own
+        # The kernels read 32 bits per id, whatever they are given.
+        ids = sequence = tf.cast(ids, tf.int32)
+        learned, wanted, packed, bias = [x], True, nothing, nothing
     steps, rows = sequence.shape[:2]
     units, width = kernel.matrix.shape
-    count = len(layer.cell.states)
-    inner = [[width]] if inner_bias is not None else []
+    count = len(cell.states)
+    biases = [] if weights.inner_bias is None else [weights.inner_bias]
     chosen = [] if live is None else [[steps, rows, units]]
     live = tf.zeros([0], tf.uint8) if live is None else live
 
@@ -151,26 +127,24 @@ def recurrent(
     def over_time(*operands: Any) -> Any:
         others = operands[len(learned) + 1 :]
         shapes = [*chosen, *[[steps and steps + 1, rows, units]] * count]
-        shapes += [[steps, rows, width]] * layer.has_gates + [[steps, rows, units]] * len(inner)
+        shapes += [[steps, rows, width]] * bool(cell.saved) + [[steps, rows, units]] * len(biases)
         given = [x, ids, live, packed, bias, kernel.packed, *others]
         found = _numpy(functools.partial(run.forward, layer), given, shapes)
         after = found[len(chosen) :]
 
         def gradient(d_outputs: tf.Tensor, *d_final: tf.Tensor) -> Any:
             shapes = [operand.shape for operand in operands][not wanted :]
-            transposed = nothing
-            if isinstance(inputs, Projection) and wanted:
-                transposed = inputs.kernel.transposed(d_outputs)
+            by_inputs = wanted and len(learned) > 1
+            transposed = weights.kernel.transposed(d_outputs) if by_inputs else nothing
             given = [ids, live, x, transposed, kernel.transposed(d_outputs), d_outputs]
             given += [*d_final, *after]
-            backward = functools.partial(run.backward, layer, wanted)
+            backward = functools.partial(run.backward, layer)
             made = _once(lambda: _numpy(backward, given, shapes), d_outputs, *d_final, *operands)
             return made if wanted else [None, *made]
 
         last, outputs = (0, after[0][:-1]) if layer.backwards else (-1, after[0][1:])
         return (found[0] if chosen else outputs, *(s[last] for s in after[:count])), gradient
 
-    biases = [] if inner_bias is None else [inner_bias]
     states = [_for_rows(state, sequence, units) for state in states]
     outputs, *final = over_time(*learned, kernel.matrix, *biases, *states)
     return outputs, final
@@ -207,8 +181,7 @@ def _once(backward: Callable[[], list[tf.Tensor]], *inputs: tf.Tensor) -> list[t
 
         return backward(), refused
 
-    found = made(*inputs)
-    return list(found) if isinstance(found, (list, tuple)) else [found]
+    return _as_list(made(*inputs))
 
 
 def affine(x: tf.Tensor, kernel: Factor, bias: tf.Tensor) -> tf.Tensor:
@@ -230,25 +203,7 @@ def affine(x: tf.Tensor, kernel: Factor, bias: tf.Tensor) -> tf.Tensor:
     return of_rows(x, kernel.matrix, bias)
 
 
-def standardize(x: tf.Tensor, *, by_kernel: bool) -> tf.Tensor:
-    """Layer normalisation of `(T, B, H)`; see `rnntk.layer_norm`.
-
-    Args:
-        x: what is normalised along its last axis.
-        by_kernel: whether a kernel may do it, on the calling thread alone.
-    """
-    if not by_kernel:
-        mean, variance = tf.nn.moments(x, [-1], keepdims=True)
-        return (x - mean) * tf.math.rsqrt(variance + EPSILON)
-
-    @tf.custom_gradient
-    def of_rows(x: Any) -> Any:
-        y, scales = _numpy(run.standardize, [x], [x.shape, x.shape[:-1]])
-
-        def gradient(upstream: tf.Tensor) -> Any:
-            given = [upstream, y, scales]
-            return _once(lambda: _numpy(run.standardize_backward, given, [x.shape]), upstream, x)[0]
-
-        return y, gradient
-
-    return of_rows(x)
+def standardize(x: tf.Tensor) -> tf.Tensor:
+    """Layer normalisation of `(..., H)`; see `rnntk.layer_norm`."""
+    mean, variance = tf.nn.moments(x, [-1], keepdims=True)
+    return (x - mean) * tf.math.rsqrt(variance + EPSILON)

@@ -1,27 +1,23 @@
 """The recurrent layers: drop-in replacements of Keras' own, made fast.
 
 `LSTM`, `GRU` and `SimpleRNN` take the arguments of the layers of `keras.layers` of the same name, have the same weights
-(names, shapes, order of gates) and give the same results, so that either can be put in the other's place, and weights
-saved from one load into the other. They add `lengths=` to the call.
+(names, shapes, order of gates) and give the same results, so that weights saved from one load into the other. They add
+`lengths=` to the call.
 
-A layer runs on the compiled kernels of `rnntk.kernels` (on a GPU on cuDNN, `cudnn.py`) if all of this holds; otherwise
-on Keras' own code:
-
-- float32 (`dtype` and `variable_dtype`);
-- the default activations, `use_bias=True`, and for a GRU `reset_after=True`;
-- no `dropout`, no `recurrent_dropout`, no `unroll`.
-
-Masks and `lengths` (on a CPU), `go_backwards`, `initial_state`, `stateful` and batches of any size are all fast. The
-kernels run on the calling thread; `rnntk.training.step` cuts a batch into one shard per core. They have no second
-derivatives.
+A layer runs on the compiled kernels of `rnntk.kernels` (on a GPU on cuDNN, `cudnn.py`) in float32 (`dtype` and
+`variable_dtype`), with the default activations, `use_bias=True`, and for a GRU `reset_after=True`, without `dropout`,
+`recurrent_dropout` and `unroll`; otherwise on Keras' own code. Masks and `lengths` (on a CPU), `go_backwards`,
+`initial_state`, `stateful` and batches of any size are all fast. The kernels run on the calling thread;
+`rnntk.training.step` cuts a batch into one shard per core. They have no second derivatives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from rnntk import cells
@@ -30,21 +26,18 @@ from rnntk.kernels.cells import KEPT
 from rnntk.models import cudnn, fast
 
 
-class Factors(NamedTuple):
-    """A layer's kernels as right factors of products."""
-
-    kernel: fast.Factor
-    recurrent_kernel: fast.Factor
-
-
 class _Fast:
-    """What the three layers add to Keras': the fast path, and sequences of different lengths."""
+    """What the three layers add to Keras': the fast path, and sequences of different lengths.
+
+    Attributes:
+        kind: the cell.
+        product_type: of the factors of products, "float32" (as the weights are) or "bfloat16".
+        input_gradient: whether anything before this layer learns; where nothing does, no gradient is passed on.
+    """
 
     kind: cells.Cell
     product_type = "float32"
-    """What products are made in: "float32" (as the weights are), or "bfloat16"."""
     input_gradient = True
-    """Whether anything before this layer learns; where nothing does, no gradient is passed on."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -69,57 +62,35 @@ class _Fast:
             and layer.compute_dtype == layer.variable_dtype == "float32"
         )
 
-    def factors(self) -> Factors:
-        """The layer's two kernels, made ready for products; shards of a step share them."""
+    def weights_for_products(self) -> fast.Weights:
+        """The layer's weights, made ready for products."""
         cell, bfloat16 = self.cell, self.product_type == "bfloat16"  # type: ignore[attr-defined]
         fast.check_precision(self.product_type)
-        return Factors(
-            *(fast.Factor(k, bfloat16=bfloat16) for k in (cell.kernel, cell.recurrent_kernel))
-        )
+        factors = (fast.Factor(k, bfloat16=bfloat16) for k in (cell.kernel, cell.recurrent_kernel))
+        bias = tf.convert_to_tensor(cell.bias)
+        return fast.Weights(*factors, *(tf.unstack(bias) if len(bias.shape) == 2 else (bias, None)))
 
     def over_time(
         self,
         x: tf.Tensor,
         states: Sequence[tf.Tensor],
         *,
-        factors: Factors | None = None,
+        weights: fast.Weights | None = None,
         ids: tf.Tensor | None = None,
         live: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """The fast path itself, time-major; with `go_backwards` it reads from the last step to the first.
 
-        Args:
-            x: `(T, B, F)`; with `ids`, what `project` made of each symbol, `(V, gates * H)`.
-            states: each `(B, H)`, or `(1, H)` for all rows.
-            factors: what `factors` gave.
-            ids: `(T, B)` integers.
-            live: as in `fast.recurrent`.
-
-        Returns:
-            the outputs `(T, B, H)`, that of step t in place t in either direction, and the final states.
+        Arguments and results as of `fast.recurrent`; `weights` are those of `weights_for_products`.
         """
-        factors = factors or self.factors()
-        inputs: fast.Table | fast.Projection
-        if ids is None:
-            inputs = fast.Projection(x, factors.kernel, self._bias(0), self.input_gradient)
-        else:
-            inputs = fast.Table(x, ids)
+        weights = weights or self.weights_for_products()
         layer = run.Layer(
             self.kind,
-            backwards=self.go_backwards,  # type: ignore[attr-defined]
-            bfloat16=factors.recurrent_kernel.bfloat16,
+            self.go_backwards,  # type: ignore[attr-defined]
+            weights.kernel.bfloat16,
+            self.input_gradient,
         )
-        inner_bias = self._bias(1) if self.kind.apart else None
-        return fast.recurrent(layer, inputs, factors.recurrent_kernel, inner_bias, states, live)
-
-    def _bias(self, which: int) -> tf.Tensor:
-        """0 is added to the inputs' product, 1 to the recurrent one, where the cell has two."""
-        bias = tf.convert_to_tensor(self.cell.bias)  # type: ignore[attr-defined]
-        return bias[which] if self.kind.apart else bias
-
-    def project(self, rows: tf.Tensor, factors: Factors) -> tf.Tensor:
-        """Input rows `(N, F)` times the kernel plus the input bias: `(N, gates * H)`."""
-        return fast.affine(rows, factors.kernel, self._bias(0))
+        return fast.recurrent(layer, weights, x, states, ids, live)
 
     def call(
         self,
@@ -134,12 +105,11 @@ class _Fast:
         Args:
             sequences: `(B, T, F)`.
             initial_state: list of `(B, units)`; zeros when None.
-            mask: `(B, T)` bool, as in Keras.
+            mask: `(B, T)` bool.
             training: as in Keras.
             lengths: `(B,)` integers from 0 to T, the true length of each sequence, instead of a mask. Outputs past
-                a sequence's end are zero and the returned states are those at its true last step.
-                With `go_backwards` a sequence is read from its true last step, and its outputs stand in
-                the order they were made, from step 0 on.
+                a sequence's end are zero and the returned states are those at its true last step. With `go_backwards`
+                a sequence is read from there, and its outputs stand in the order they were made, from step 0 on.
 
         Raises:
             ValueError: both `mask` and `lengths` are given, or `lengths` has another shape or type.
@@ -155,12 +125,8 @@ class _Fast:
         lengths = _checked(lengths, sequences)
         mask = tf.sequence_mask(lengths, tf.shape(sequences)[1])
         zeroed = layer.return_sequences and self.is_fast(sequences)
-        made = parent.call(
-            sequences,
-            initial_state=initial_state,
-            mask=tf.cast(mask, tf.uint8) if zeroed else mask,
-            training=training,
-        )
+        given = tf.cast(mask, tf.uint8) if zeroed else mask
+        made = parent.call(sequences, initial_state=initial_state, mask=given, training=training)
         if not layer.return_sequences:
             return made
         outputs, *states = made if layer.return_state else (made,)
@@ -174,18 +140,15 @@ class _Fast:
     def inner_loop(
         self, sequences: tf.Tensor, initial_state: Any, mask: Any, training: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
-        """What Keras calls for the recurrence: the fast path, or Keras' own.
+        """What Keras calls for the recurrence: a fast path, or Keras' own.
 
         A mask of uint8 is one whose hidden steps have outputs of zero.
         """
         layer: Any = self
-        states = (
-            list(initial_state) if isinstance(initial_state, (list, tuple)) else [initial_state]
-        )
+        states = keras.tree.flatten(initial_state)
         mask = mask[0] if isinstance(mask, (list, tuple)) else mask
-        if mask is None and cudnn.can_run([self]) and 0 not in sequences.shape:
-            return self._by_cudnn(sequences, states)
-        if not self.is_fast(sequences):
+        by_cudnn = mask is None and cudnn.can_run([self]) and 0 not in sequences.shape
+        if not by_cudnn and not self.is_fast(sequences):
             parent: Any = super()
             return parent.inner_loop(sequences, initial_state, mask, training=training)
         live = None
@@ -195,26 +158,19 @@ class _Fast:
                 # As in Keras: a hidden step's output is the one before it, and zero before the first.
                 seen = tf.cumsum(tf.cast(live, tf.int32), reverse=layer.go_backwards) > 0
                 live = tf.cast(seen, tf.uint8) * (KEPT - live)
-        outputs, final = self.over_time(tf.transpose(sequences, [1, 0, 2]), states, live=live)
+        x = tf.transpose(sequences, [1, 0, 2])
+        if by_cudnn:
+            x = tf.reverse(x, [0]) if layer.go_backwards else x
+            bfloat16 = self.product_type == "bfloat16"
+            outputs, final = cudnn.stack([self], x, states, bfloat16=bfloat16)
+        else:
+            outputs, final = self.over_time(x, states, live=live)
         last = final[0] if live is None else outputs[0 if layer.go_backwards else -1]
         if not layer.return_sequences:
             return last, last[:, tf.newaxis], final
-        if layer.go_backwards:
+        if layer.go_backwards and not by_cudnn:
             outputs = tf.reverse(outputs, [0])
         return last, tf.transpose(outputs, [1, 0, 2]), final
-
-    def _by_cudnn(
-        self, sequences: tf.Tensor, states: list[tf.Tensor]
-    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
-        """What `inner_loop` gives."""
-        layer: Any = self
-        x = tf.transpose(sequences, [1, 0, 2])
-        if layer.go_backwards:
-            x = tf.reverse(x, [0])
-        outputs, final = cudnn.stack([self], x, states, bfloat16=self.product_type == "bfloat16")
-        if not layer.return_sequences:
-            return final[0], final[0][:, tf.newaxis], final
-        return final[0], tf.transpose(outputs, [1, 0, 2]), final
 
 
 def _checked(lengths: Any, sequences: tf.Tensor) -> tf.Tensor:
@@ -231,42 +187,30 @@ def _checked(lengths: Any, sequences: tf.Tensor) -> tf.Tensor:
         if known.size and not 0 <= known.min() <= known.max() <= steps:
             raise ValueError(f"lengths must be from 0 to {steps}, the steps there are, got {known}")
         return lengths
-    fits = tf.reduce_all(
-        (lengths >= 0) & (lengths <= tf.cast(tf.shape(sequences)[1], lengths.dtype))
-    )
-    check = tf.debugging.Assert(
-        fits, ["lengths must be from 0 to the number of steps, got", lengths]
-    )
-    with tf.control_dependencies([check]):
+    most = tf.cast(tf.shape(sequences)[1], lengths.dtype)
+    fits = tf.reduce_all((lengths >= 0) & (lengths <= most))
+    message = ["lengths must be from 0 to the number of steps, got", lengths]
+    with tf.control_dependencies([tf.debugging.Assert(fits, message)]):
         return tf.identity(lengths)
 
 
 @keras.saving.register_keras_serializable("rnntk")
 class LSTM(_Fast, keras.layers.LSTM):
-    """Long short-term memory (Hochreiter and Schmidhuber, 1997). Arguments as in `keras.layers.LSTM`.
-
-    A drop-in layer, fast on a CPU with the default activations in float32, without dropout; see the top of this module.
-    """
+    """Long short-term memory (Hochreiter and Schmidhuber, 1997): a fast drop-in for `keras.layers.LSTM`."""
 
     kind = cells.LSTM
 
 
 @keras.saving.register_keras_serializable("rnntk")
 class GRU(_Fast, keras.layers.GRU):
-    """Gated recurrent unit (Cho et al., 2014). Arguments as in `keras.layers.GRU`.
-
-    A drop-in layer, fast on a CPU with the default activations in float32, without dropout; see the top of this module.
-    """
+    """Gated recurrent unit (Cho et al., 2014): a fast drop-in for `keras.layers.GRU`."""
 
     kind = cells.GRU
 
 
 @keras.saving.register_keras_serializable("rnntk")
 class SimpleRNN(_Fast, keras.layers.SimpleRNN):
-    """Vanilla recurrent layer (Elman, 1990). Arguments as in `keras.layers.SimpleRNN`.
-
-    A drop-in layer, fast on a CPU with the default activations in float32, without dropout; see the top of this module.
-    """
+    """Vanilla recurrent layer (Elman, 1990): a fast drop-in for `keras.layers.SimpleRNN`."""
 
     kind = cells.RNN
 
@@ -278,3 +222,21 @@ CELLS: dict[str, Any] = {"lstm": LSTM, "gru": GRU, "rnn": SimpleRNN}
 def states_per_layer(cell: str) -> int:
     """How many state tensors a layer carries: 2 for an LSTM (h, c), else 1."""
     return len(cells.CELLS[cell].states)
+
+
+def split(seed: int, count: int) -> Iterator[int]:
+    """`count` independent seeds of 31 bits, for as many initialisers; the same ones for the same `seed`."""
+    words = np.random.SeedSequence(seed).generate_state(count, np.uint32)
+    return (int(word >> 1) for word in words)
+
+
+def seeded(cell: str, units: int, seeds: Iterator[int], precision: str, **arguments: Any) -> Any:
+    """A layer whose kernels start from the next two seeds, and whose products are in a precision."""
+    layer = CELLS[cell](
+        units,
+        kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)),
+        recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
+        **arguments,
+    )
+    layer.product_type = precision
+    return layer

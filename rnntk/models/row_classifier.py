@@ -9,9 +9,8 @@ import tensorflow as tf
 
 from rnntk.config import MnistConfig
 from rnntk.errors import UsageError, check_keywords
-from rnntk.models import seeds
 from rnntk.models.dropout import DropoutKind, any_seed, dropout
-from rnntk.models.layers import CELLS, states_per_layer
+from rnntk.models.layers import seeded, split, states_per_layer
 
 
 @keras.saving.register_keras_serializable("rnntk")
@@ -64,35 +63,28 @@ class RowClassifier(keras.Model):
                 raise UsageError(f"`{name}` must be at least 1, got {count}.")
         MnistConfig(cell=cell, layers=layers, units=units, dropout=dropout, precision=precision)
         super().__init__(**kwargs)
-        self.features = features
-        self.classes = classes
-        self.cell = cell
-        self.layer_count = layers
-        self.units = units
+        self._arguments = {
+            "features": features, "classes": classes, "cell": cell, "layers": layers, "units": units,
+            "bidirectional": bidirectional, "dropout": dropout, "dropout_kind": dropout_kind,
+            "precision": precision, "seed": seed,
+        }  # fmt: skip
+        self.features, self.classes = features, classes
+        self.cell, self.layer_count, self.units = cell, layers, units
         self.bidirectional = bidirectional
-        self.dropout_rate = dropout
-        self.dropout_kind = dropout_kind
-        self.precision = precision
-        self.seed = seed
+        self.dropout_rate, self.dropout_kind = dropout, dropout_kind
 
         directions = ["forward", "backward"] if bidirectional else ["forward"]
-        streams = iter(seeds.split(seed, 1 + 2 * layers * len(directions)))
+        streams = split(seed, 1 + 2 * layers * len(directions))
         self.recurrent = [
             [
-                CELLS[cell](
-                    units,
-                    kernel_initializer=keras.initializers.GlorotUniform(seed=next(streams)),
-                    recurrent_initializer=keras.initializers.Orthogonal(seed=next(streams)),
-                    return_sequences=i < layers - 1,
-                    go_backwards=direction == "backward",
-                    name=f"{direction}_{i}",
+                seeded(
+                    cell, units, streams, precision, return_sequences=i < layers - 1,
+                    go_backwards=direction == "backward", name=f"{direction}_{i}",
                 )
                 for direction in directions
             ]
             for i in range(layers)
-        ]
-        for layer in keras.tree.flatten(self.recurrent):
-            layer.product_type = precision
+        ]  # fmt: skip
         for layer in self.recurrent[0]:
             layer.input_gradient = False  # rows of an image do not learn
         self.output_layer = keras.layers.Dense(
@@ -137,16 +129,10 @@ class RowClassifier(keras.Model):
             run = self._on_kernels if is_fast else self._on_keras
             x = tf.concat([run(layer, x, last) for layer in pair], -1)
             if dropping:
-                sequence = x[:, tf.newaxis] if last else x
                 sequence = dropout(
-                    sequence,
-                    self.dropout_rate,
-                    self.dropout_kind,
-                    seed,
-                    layer=i,
-                    first_lane=first_lane,
-                    time_major=is_fast and not last,
-                )
+                    x[:, tf.newaxis] if last else x, self.dropout_rate, self.dropout_kind, seed, layer=i,
+                    first_lane=first_lane, time_major=is_fast and not last,
+                )  # fmt: skip
                 x = sequence[:, 0] if last else sequence
         return self.output_layer(x)
 
@@ -164,21 +150,4 @@ class RowClassifier(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, for saving."""
-        return {
-            "features": self.features,
-            "classes": self.classes,
-            "cell": self.cell,
-            "layers": self.layer_count,
-            "units": self.units,
-            "bidirectional": self.bidirectional,
-            "dropout": self.dropout_rate,
-            "dropout_kind": self.dropout_kind,
-            "precision": self.precision,
-            "seed": self.seed,
-            "name": self.name,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> RowClassifier:  # noqa: ARG003
-        """A model with new weights from `get_config`'s dictionary."""
-        return cls(**config)
+        return {**self._arguments, "name": self.name}

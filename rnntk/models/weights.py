@@ -13,11 +13,10 @@ from rnntk.models.row_classifier import RowClassifier
 
 
 def named_weights(model: keras.Model) -> dict[str, keras.Variable]:
-    """Each weight of a `CharRNN` or `RowClassifier` by its name, in the order of the layers.
+    """Each weight of a `CharRNN` or `RowClassifier` by its name, in the order of the layers, in Keras' layout.
 
-    Names are the layer's and the weight's: `embedding/embeddings`, `rnn_<i>/kernel`, `rnn_<i>/recurrent_kernel`,
-    `rnn_<i>/bias`, `output/kernel`, `output/bias`; a classifier's layers are `forward_<i>` and `backward_<i>`.
-    Layouts are Keras'.
+    Names: `embedding/embeddings`, `rnn_<i>/kernel`, `rnn_<i>/recurrent_kernel`, `rnn_<i>/bias`, `output/kernel`,
+    `output/bias`; a classifier's layers are `forward_<i>` and `backward_<i>`.
     """
     named = {}
     if hasattr(model, "embedding"):
@@ -33,10 +32,9 @@ def named_weights(model: keras.Model) -> dict[str, keras.Variable]:
 def named_optimizer_variables(
     optimizer: keras.optimizers.Optimizer, model: keras.Model
 ) -> dict[str, keras.Variable]:
-    """Each variable of a built optimizer by name: `iteration`, or a weight's name and the slot's.
+    """Each variable of a built optimizer by name: `iteration`, or a weight's and the slot's, `rnn_0/kernel/momentum`.
 
-    For example `rnn_0/kernel/momentum`. Keras builds a slot's path from the path of its weight, which has the name of
-    the model in it, and that differs from model to model in one process.
+    Keras' own path of a slot has the name of the model in it, which differs from model to model in one process.
     """
     weights = {v.path.replace("/", "_"): name for name, v in named_weights(model).items()}
     named = {}
@@ -54,27 +52,17 @@ def rebuild(record: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> ker
         record: what `run.json` keeps of the network.
         weights: by name, float32.
     """
+
+    def given(names: str) -> dict[str, Any]:
+        return {name: record[name] for name in names.split() if name in record}
+
     model: keras.Model
-    names: tuple[str, ...]
     if "embedding/embeddings" in weights:
-        names = (
-            "cell",
-            "layers",
-            "units",
-            "embedding",
-            "dropout",
-            "dropout_kind",
-            "layer_norm",
-            "gru_reset",
-        )
-        model = CharRNN(len(weights["embedding/embeddings"]), **_picked(record, names))
+        names = "cell layers units embedding dropout dropout_kind layer_norm gru_reset"
+        model = CharRNN(len(weights["embedding/embeddings"]), **given(names))
     else:
-        names = ("features", "cell", "layers", "units", "bidirectional", "dropout")
-        model = RowClassifier(classes=len(weights["output/bias"]), **_picked(record, names))
+        names = "features cell layers units bidirectional dropout"
+        model = RowClassifier(classes=len(weights["output/bias"]), **given(names))
     for name, variable in named_weights(model).items():
         variable.assign(weights[name])
     return model
-
-
-def _picked(record: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: record[name] for name in names if name in record}

@@ -105,7 +105,8 @@ class Api:
         stream = self.scheduler.start(streaming.pieces(model, prompt, config, seed))
         if stream is None:
             raise Busy
-        head = {"seed": seed, "step": model.step, "prime": prompt.text, "skipped": prompt.skipped}
+        head = {"seed": seed, "step": model.step, "prime": prompt.text}
+        head["skipped"] = list(prompt.skipped)
         return TextResponse(stream, head)
 
     async def _answer(self, work: Callable[[], dict[str, Any]]) -> Response:

@@ -1,17 +1,17 @@
 """Requests that the page's server refuses.
 
-Every page in the same browser can reach a server on the loopback interface. So a request must name this server
-(against DNS rebinding, where a foreign name points to 127.0.0.1), and a page's request must come from its own page.
+A request must name this server (see `hosts`), and a page's request must come from its own page.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
+
+from rnntk import hosts
 
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -35,9 +35,7 @@ class Guard:
 
     def __init__(self, app: App, host: str) -> None:
         self._app = app
-        self._names = {"127.0.0.1", "::1", "localhost", host.lower()}
-        # Bound to every address, it cannot know its names; an address in digits cannot be rebound.
-        self._any_address = not is_loopback(host)
+        self._names = hosts.Names(host)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -59,7 +57,7 @@ class Guard:
 
     def _refused(self, headers: Headers, scope: Any) -> str | None:
         host = headers.get("host", "")
-        if not self._is_own(host):
+        if host not in self._names:
             return f"This server is not {host!r}. Open the address that rnntk play printed."
         own = f"{scope['scheme']}://{host}"
         linked = headers.get("sec-fetch-mode") == "navigate" and scope["method"] == "GET"
@@ -67,24 +65,3 @@ class Guard:
         if foreign or headers.get("origin", own) != own:
             return "Pages from elsewhere may not use this server."
         return None
-
-    def _is_own(self, host: str) -> bool:
-        name, _, port = host.rpartition(":")
-        if not port.isdigit():
-            name = host
-        name = name.lower().removeprefix("[").removesuffix("]")
-        if name in self._names:
-            return True
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return self._any_address
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address; of names only `localhost` counts."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -12,6 +12,7 @@ from rnntk.play import limits
 from rnntk.play.models import Models
 from rnntk.storage.folder import RunFolder
 from rnntk.storage.metrics import Follower
+from rnntk.stored import is_number
 
 _POINTS = 400
 _LIVE_SECONDS = 30.0
@@ -57,10 +58,10 @@ class LossCurve:
         step = self._step = int(row["step"])
         for name, series in self._losses.items():
             value = row.get(name)
-            if isinstance(value, (int, float)) and math.isfinite(value):
+            if is_number(value):
                 series.append((step, float(value)))
-        if isinstance(row.get("seconds"), (int, float)):
-            self._seconds = float(row["seconds"])
+        if is_number(seconds := row.get("seconds")):
+            self._seconds = float(seconds)
 
 
 def _thinned(series: list[tuple[int, float]]) -> list[list[float]]:

@@ -178,7 +178,7 @@ def trace(model: LanguageModel, text: str) -> Trace:
     found = np.empty((len(arrays), T, H), np.float32)
     one = np.zeros(1, np.intp)
     for t, one[0] in enumerate(encoded.ids):
-        decoder.step(one, states)
+        states.step(one)
         found[:, t] = [array[0] for array in arrays]
     by_name = {name: found[k :: len(names)] for k, name in enumerate(names)}
     return Trace(model, encoded, by_name)

@@ -10,7 +10,9 @@ import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from rnntk import hosts
 from rnntk.errors import RnntkError, UsageError
+from rnntk.play import limits
 
 if TYPE_CHECKING:
     import uvicorn
@@ -49,10 +51,7 @@ def bind(host: str, port: int | None) -> socket.socket:
     Raises:
         UsageError: the address is not available.
     """
-    try:
-        family, *_, address = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
-    except OSError as error:
-        raise UsageError(f"`host` {host} is not an address ({error.strerror}).") from error
+    family, address = hosts.resolve(host, port)
     for wanted in [PORT, 0] if port is None else [port]:
         found = socket.socket(family, socket.SOCK_STREAM)
         if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows, where REUSEADDR would share the port
@@ -85,8 +84,12 @@ def server(app: App) -> uvicorn.Server:
     """The server of an application, quiet and with short timeouts for idle connections."""
     import uvicorn
 
+    from rnntk.play.connection import Connection
+
     config = uvicorn.Config(
         app,
+        http=Connection,
+        limit_concurrency=limits.CONNECTIONS,
         log_level="critical",
         access_log=False,
         ws="none",

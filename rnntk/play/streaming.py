@@ -15,7 +15,7 @@ import numpy as np
 
 from rnntk.config import SampleConfig
 from rnntk.decoding.generate import Piece
-from rnntk.decoding.language_model import LanguageModel, Prompt
+from rnntk.decoding.language_model import EncodedText, LanguageModel
 
 _SLICE_SECONDS = 0.002
 # Between slices the thread sleeps: merely letting the interpreter go, it would most often have it back before
@@ -26,7 +26,7 @@ _WAITING = 2048  # pieces that may wait for a client
 
 
 def pieces(
-    model: LanguageModel, prompt: Prompt, config: SampleConfig, seed: int
+    model: LanguageModel, prompt: EncodedText, config: SampleConfig, seed: int
 ) -> Iterator[Piece | None]:
     """Generate a text; None stands for a slice of the prompt, which takes as long to read as to generate."""
     states = model.decoder.initial_states(1)

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import math
+import os
+import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from rnntk import stored
 from rnntk.errors import RunError
 from rnntk.files import remove_stale, write_folder
+from rnntk.stored import MANIFEST
 
-MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 OPTIMIZER = "optimizer.safetensors"
 STATES = "states.safetensors"
 PROGRESS = "progress.json"
+FILES = (WEIGHTS, OPTIMIZER, STATES, PROGRESS)
+
+_NAME = re.compile("step-([0-9]{8,18})")
+_DTYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U64": "<u8", "U32": "<u4", "U16": "<u2",
+    "U8": "u1", "BOOL": "?",
+}  # fmt: skip
+_ENTRY = {"dtype": str, "shape": [int], "data_offsets": (int, int)}  # of a safetensors header
+_BEST = {"val_loss": float, "step": float}
+_PROGRESS = {
+    "step": int, "epoch?": int, "batch?": int, "seconds?": float, "metrics_bytes?": int, "samples_bytes?": int,
+    "losses?": {...: float}, "best?": _BEST, "stale?": int, "reductions?": int, "high_steps?": int,
+}  # fmt: skip
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -75,35 +90,23 @@ class Checkpoint:
 
     def weights(self) -> dict[str, np.ndarray]:
         """The model's weights by name, float32."""
-        return _unpack(self.folder / WEIGHTS)
+        return _copied(self.folder / WEIGHTS)
 
     def mapped_weights(self) -> dict[str, np.ndarray]:
-        """The same, memory-mapped and read-only; safetensors need not be imported. Raises `RunError` if damaged.
-
-        The file holds the header's length (8 bytes), the header (JSON) and the arrays.
-        """
-        path = self.folder / WEIGHTS
-        with _damage(path):
-            with path.open("rb") as file:
-                length = int.from_bytes(file.read(8), "little")
-                header = json.loads(file.read(length))
-            header.pop("__metadata__", None)
-            if any(entry["dtype"] != "F32" for entry in header.values()):
-                raise ValueError("it must hold float32 arrays")
-            # As a plain array: np.memmap's own slices are slow.
-            data = np.asarray(np.memmap(path, np.uint8, "r", offset=8 + length))
-            return {
-                name: data[slice(*entry["data_offsets"])].view("<f4").reshape(entry["shape"])
-                for name, entry in header.items()
-            }
+        """The same, read-only and memory-mapped unless small. Raises `RunError` if damaged."""
+        with _damage(self.folder):
+            arrays = _arrays(self.folder / WEIGHTS)
+            if any(array.dtype != np.float32 for array in arrays.values()):
+                raise ValueError(f"{WEIGHTS} must hold float32 arrays")
+        return arrays
 
     def optimizer(self) -> dict[str, np.ndarray]:
         """The optimizer's variables by name."""
-        return _unpack(self.folder / OPTIMIZER)
+        return _copied(self.folder / OPTIMIZER)
 
     def states(self) -> dict[str, np.ndarray]:
         """The recurrent states of the batch rows, by name."""
-        return _unpack(self.folder / STATES)
+        return _copied(self.folder / STATES)
 
 
 def folder_name(step: int) -> str:
@@ -125,29 +128,52 @@ def write(
         STATES: _pack(states),
         PROGRESS: json.dumps(asdict(progress), indent=2).encode(),
     }
-    sums = {
-        name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-        for name, data in files.items()
-    }
-    files[MANIFEST] = json.dumps({"files": sums}, indent=2).encode()
+    manifest = stored.sums({name: [data] for name, data in files.items()})
+    files[MANIFEST] = json.dumps(manifest, indent=2).encode()
     folder = parent / folder_name(progress.step)
     write_folder(folder, files)
     return folder
 
 
-# The library is imported where it is used: sampling starts sooner without it.
 def _pack(arrays: Arrays) -> bytes:
-    import safetensors.numpy
+    import safetensors.numpy  # here, as sampling starts sooner without it
 
     return safetensors.numpy.save(
         {name: np.asarray(value, order="C") for name, value in arrays.items()}
     )
 
 
-def _unpack(path: Path) -> dict[str, np.ndarray]:
-    import safetensors.numpy
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file, read-only: the header's length (8 bytes), the header (JSON), the arrays."""
+    with stored.opened(path) as file:
+        length, size = int.from_bytes(file.read(8), "little"), os.fstat(file.fileno()).st_size
+        if length > min(size - 8, stored.LARGEST_JSON):
+            raise ValueError(f"the header of {path.name} has {length:,} bytes, the file {size:,}")
+        header = stored.parse(file.read(length), path.name)
+    stored.conform(header, {}, path.name)
+    header.pop("__metadata__", None)
+    stored.conform(header, {...: _ENTRY}, path.name)
+    data = stored.array(path, np.uint8, 8 + length)
+    found, left = {}, len(data)
+    for name, entry in header.items():
+        (start, end), shape, dtype = (
+            entry["data_offsets"],
+            entry["shape"],
+            _DTYPES.get(entry["dtype"]),
+        )
+        fits = dtype and min(shape, default=0) >= 0 and 0 <= start <= end <= len(data)
+        if not dtype or not fits or math.prod(shape) * np.dtype(dtype).itemsize != end - start:
+            raise ValueError(f"{path.name} has a wrong entry for {name!r}")
+        found[name] = data[start:end].view(dtype).reshape(shape)
+        left -= end - start
+    if left:
+        raise ValueError(f"the arrays of {path.name} overlap or leave gaps")
+    return found
 
-    return safetensors.numpy.load_file(path)
+
+def _copied(path: Path) -> dict[str, np.ndarray]:
+    with _damage(path.parent):
+        return {name: array.copy() for name, array in _arrays(path).items()}
 
 
 @contextmanager
@@ -158,44 +184,44 @@ def _damage(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         missing = Path(str(error.filename)).name
         raise RunError(f"{path} is damaged: {missing} is missing.") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror} ({error.filename}).") from error
+    except (ValueError, TypeError) as error:
         raise RunError(f"{path} is damaged: {error}.") from error
-
-
-def _json(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 def read(folder: Path, *, only: Collection[str] | None = None) -> Checkpoint:
     """Open a checkpoint and check its files, or those in `only`. Raises `RunError` that names a damaged one."""
     with _damage(folder):
-        manifest = _json(folder / MANIFEST)["files"]
-        if missing := set(only or ()) - set(manifest):
-            raise ValueError(f"its manifest lacks {', '.join(sorted(missing))}")
-        for name in manifest if only is None else only:
-            if Path(name).name != name:
-                raise ValueError(f"its manifest names {name!r}")
-            data, expected = (folder / name).read_bytes(), manifest[name]
-            if len(data) != expected["bytes"]:
-                raise ValueError(f"{name} has {len(data)} bytes instead of {expected['bytes']}")
-            if hashlib.sha256(data).hexdigest() != expected["sha256"]:
-                raise ValueError(f"the content of {name} has changed")
-        return Checkpoint(folder, Progress(**_json(folder / PROGRESS)))
+        stored.check_manifest(folder, FILES, only)
+        for name in FILES if only is None else only:
+            if name != PROGRESS:
+                _arrays(folder / name)
+        return Checkpoint(folder, _progress(folder))
 
 
 def glance(folder: Path) -> Progress:
     """The progress of a checkpoint, with a check of its files' sizes. Raises `RunError` if one is wrong."""
     with _damage(folder):
-        for name, expected in _json(folder / MANIFEST)["files"].items():
-            if (folder / name).stat().st_size != expected["bytes"]:
+        recorded = stored.read_json(folder / MANIFEST, stored.MANIFEST_TYPE)["files"]
+        for name in FILES:
+            if name not in recorded or (folder / name).stat().st_size != recorded[name]["bytes"]:
                 raise ValueError(f"{name} has another size than when it was written")
-        return Progress(**_json(folder / PROGRESS))
+        return _progress(folder)
+
+
+def _progress(folder: Path) -> Progress:
+    content = stored.read_json(folder / PROGRESS, _PROGRESS)
+    found = Progress(**{key: value for key, value in content.items() if value is not None})
+    if folder.name != folder_name(found.step) or found.metrics_bytes < 0 or found.batch < 0:
+        raise ValueError(f"{PROGRESS} is of step {found.step}")
+    return found
 
 
 def steps(parent: Path) -> list[int]:
     """The steps of the checkpoints in `parent`, ascending, unchecked."""
-    names = (path.name.removeprefix("step-") for path in parent.glob("step-*") if path.is_dir())
-    return sorted(int(digits) for digits in names if digits.isdigit())
+    found = (_NAME.fullmatch(path.name) for path in parent.glob("step-*") if path.is_dir())
+    return sorted(int(name[1]) for name in found if name and name[0] == folder_name(int(name[1])))
 
 
 def prune(parent: Path, keep: int, newest: int, best_step: int | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import shutil
 from collections.abc import Collection, Iterator
@@ -13,9 +14,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnntk import __version__
+from rnntk import __version__, stored
 from rnntk.config import MnistConfig, TrainConfig, flag
-from rnntk.errors import DataError, RunError, did_you_mean, shown
+from rnntk.errors import DataError, RunError, UsageError, did_you_mean, shown
 from rnntk.files import disk_errors, write_bytes, write_json
 from rnntk.storage import checkpoint
 from rnntk.storage.checkpoint import Checkpoint
@@ -32,6 +33,7 @@ METRICS = "metrics.jsonl"
 SAMPLES = "samples.txt"
 CHECKPOINTS = "checkpoints"
 LOGS = "logs"
+LOCK = ".lock"  # held while a process trains
 
 CHAR_RNN = "char-rnn"
 ROW_CLASSIFIER = "row-classifier"
@@ -44,6 +46,35 @@ CONFIGS: dict[str, type[TrainConfig | MnistConfig]] = {
 IMPORTED = "import"  # the `source` of a corpus known only from an imported model
 
 log = logging.getLogger(__name__)
+
+
+# The types of `run.json` (see `stored.conform`), as far as it is read again.
+_SPLIT = {...: (int, int)}
+_FACTS = {
+    "bytes?": int,
+    "symbols?": int,
+    "characters?": int,
+    "vocabulary_size?": int,
+    "encoding?": str,
+}
+_MODEL = {
+    "cell": str, "layers": int, "units": int, "embedding?": int, "dropout?": float, "layer_norm?": bool,
+    "bidirectional?": bool, "gru_reset?": str, "parameters?": int, "order?": str, "features?": int,
+    "permutation_sha256?": str,
+}  # fmt: skip
+_CORPUS = {
+    "name?": str, "source?": str, "path?": str, "inputs?": [str], "sha256?": str, "preprocessor?": str,
+    "preprocessor_version?": int, "prime?": str, "prepared?": str, "facts?": _FACTS, "split?": _SPLIT,
+}  # fmt: skip
+_RECORD = {
+    "format_version": int, "kind": str, "name?": str, "created?": str, "settings": {}, "model": _MODEL,
+    "corpus": _CORPUS, "versions?": {...: str},
+}  # fmt: skip
+# Without these of its `corpus`, the text of a character model cannot be found again.
+_TEXT = {
+    "name": str, "sha256": str, "preprocessor": str, "facts": {"symbols": int, "characters": int},
+    "split": dict.fromkeys(("train", "val", "test"), (int, int)),
+}  # fmt: skip
 
 _ELSEWHERE = "Make room or make it writable, or choose another folder with `run`."
 
@@ -72,7 +103,7 @@ class RunFolder:
     @property
     def config(self) -> TrainConfig | MnistConfig:
         """The settings as the configuration of a run of this kind."""
-        return CONFIGS.get(self.kind, TrainConfig).from_json(self.settings)
+        return CONFIGS[self.kind].from_json(self.settings)
 
     @property
     def metrics(self) -> Path:
@@ -95,9 +126,9 @@ class RunFolder:
 
     def vocabulary(self) -> Vocabulary:
         """The symbols of a character model. Raises `RunError` if the file is missing or damaged."""
-        path = self.path / VOCABULARY
         try:
-            return Vocabulary.from_json(path.read_text(encoding="utf-8"))
+            with stored.opened(self.path / VOCABULARY) as file:
+                return Vocabulary.from_json(file.read(stored.LARGEST_JSON))
         except OSError as error:
             raise RunError(
                 f"{self.path} is damaged: {VOCABULARY} cannot be read ({error.strerror})."
@@ -123,12 +154,15 @@ class RunFolder:
         steps = checkpoint.steps(self.checkpoints)
         if not steps:
             every = self.record["settings"].get("checkpoint_every", 500)
+            again = "Remove it and train anew."
+            if _is_unused(self.path):
+                again = f"Start it again with `run` {shown(self.path)}."
             raise RunError(
                 f"{self.path} has no checkpoint yet. If it trains now, the first comes after {every} steps; if not, it "
-                "ended before anything was saved."
+                f"ended before anything was saved. {again}"
             )
         self.check_checkpoint(which)
-        if which.isdigit():
+        if which not in ("last", "best"):
             return read(int(which))
         damaged = []
         for step in reversed(steps):
@@ -148,7 +182,7 @@ class RunFolder:
     def check_checkpoint(self, which: str) -> None:
         """Raise `RunError` if `which` is neither `last`, `best` nor the step of a checkpoint."""
         steps = checkpoint.steps(self.checkpoints)
-        if which in ("last", "best") or (which.isdigit() and int(which) in steps):
+        if which in ("last", "best", *map(str, steps)):
             return
         raise RunError(
             f"{self.path} has no checkpoint {which!r}; it has best, last and the steps "
@@ -158,8 +192,12 @@ class RunFolder:
     @property
     def resume_command(self) -> str:
         """The command that resumes this run."""
-        command = "mnist" if self.kind == ROW_CLASSIFIER else "train"
-        return f"rnntk {command} --resume {shown(self.path)}"
+        return f"rnntk {self.command} --resume {shown(self.path)}"
+
+    @property
+    def command(self) -> str:
+        """The command that trains runs of this kind."""
+        return "mnist" if self.kind == ROW_CLASSIFIER else "train"
 
     def with_settings(self, settings: dict[str, Any]) -> RunFolder:
         """The run with some settings changed in its `run.json`, in the present format; the caller holds its lock."""
@@ -171,101 +209,172 @@ class RunFolder:
         return RunFolder(self.path, record)
 
     def lock(self) -> filelock.FileLock:
-        """Lock the run for this process, as a context manager. Raises `RunError` if another process trains in it."""
-        import filelock
+        """Lock the run for this process, as a context manager; what is written to it must be its own files.
 
-        lock = filelock.FileLock(self.path / ".lock")
-        with disk_errors(self.path):
-            try:
-                lock.acquire(blocking=False)
-            except filelock.Timeout as error:
+        Raises:
+            RunError: another process trains in it, or there is a symbolic link in it.
+        """
+        refuse_links(self.path)
+        return _locked(self.path, advice=None)
+
+
+def _locked(path: Path, advice: str | None) -> filelock.FileLock:
+    import filelock
+
+    lock = filelock.FileLock(path / LOCK)
+    with disk_errors(path, advice=advice):
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout as error:
+            raise RunError(
+                f"Another process is training in {path}. Wait until it has ended, or stop it."
+            ) from error
+    return lock
+
+
+def refuse_links(path: Path) -> None:
+    """Raise `RunError` if there is a symbolic link in a run: a write through it would change a file elsewhere."""
+    for parent, folders, files in os.walk(path):
+        for name in (*folders, *files):
+            if (found := Path(parent, name)).is_symlink():
                 raise RunError(
-                    f"Another process is training in {self.path}. Wait until it has ended, or stop it."
-                ) from error
-        return lock
+                    f"{found} is a symbolic link. A run that is written to must hold its own files and folders:"
+                    " replace the link by a copy."
+                )
 
 
-def create(
-    path: Path,
-    *,
-    kind: str,
-    settings: dict[str, Any],
-    model: dict[str, Any],
-    corpus: dict[str, Any],
-    versions: dict[str, str],
-    vocabulary: Vocabulary | None = None,
-) -> RunFolder:
-    """Make a new run folder.
+@contextmanager
+def created(
+    path: Path, *, vocabulary: Vocabulary | None = None, **record: Any
+) -> Iterator[RunFolder]:
+    """Make a new run folder, which is locked while the context lasts.
+
+    It is removed again if the context ends with an error before a step is logged or a checkpoint written.
 
     Args:
-        path: must not exist, or be an empty folder.
-        kind: `char-rnn` or `row-classifier`.
-        settings: all settings, flat.
-        model: what rebuilds the network, and its number of parameters.
-        corpus: the record of the training data: name, source, sha256, preprocessor, facts.
-        versions, vocabulary: of libraries; of a character model.
+        path: must not exist, be an empty folder, or a run that was killed before its first step.
+        vocabulary: of a character model.
+        record: `kind`, `settings`, `model`, `corpus` and `versions` of `run.json` (docs/formats.md).
 
     Raises:
-        RunError: the folder exists already.
+        RunError: the folder exists already, or another process makes a run there.
         TrainingError: it cannot be written.
     """
     refuse_existing(path)
-    record = {
+    record |= {
         "format_version": FORMAT_VERSION,
-        "kind": kind,
         "name": path.name,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "settings": settings,
-        "model": model,
-        "corpus": corpus,
-        "versions": {"rnntk": __version__, **versions},
+        "versions": {"rnntk": __version__, **record["versions"]},
     }
-    try:
-        with disk_errors(path, advice=_ELSEWHERE):
-            path.mkdir(parents=True, exist_ok=True)
-            (path / CHECKPOINTS).mkdir()
-            (path / LOGS).mkdir()
-            (path / METRICS).touch()
-        if vocabulary is not None:
-            write_bytes(path / VOCABULARY, vocabulary.to_json().encode(), advice=_ELSEWHERE)
-        # Last, so that a folder with a run.json is complete.
-        write_json(path / RUN, record, advice=_ELSEWHERE)
-    except BaseException:
-        shutil.rmtree(path, ignore_errors=True)  # it was empty, or not there
-        raise
-    return RunFolder(path, record)
+    with disk_errors(path, advice=_ELSEWHERE):
+        path.mkdir(parents=True, exist_ok=True)
+    with _locked(path, _ELSEWHERE):
+        refuse_existing(path)  # again: nobody else can make a run here from now on
+        try:
+            with disk_errors(path, advice=_ELSEWHERE):
+                _clear(path)
+                (path / CHECKPOINTS).mkdir()
+                (path / LOGS).mkdir()
+                (path / METRICS).touch()
+            if vocabulary is not None:
+                write_bytes(path / VOCABULARY, vocabulary.to_json().encode(), advice=_ELSEWHERE)
+            # Last, so that a folder with a run.json is complete.
+            write_json(path / RUN, record, advice=_ELSEWHERE)
+            yield RunFolder(path, record)
+        except BaseException:
+            if _is_unused(path):
+                with suppress(OSError):
+                    _clear(path)
+                    (path / LOCK).unlink()
+                    path.rmdir()
+            raise
+
+
+def create(path: Path, **record: Any) -> RunFolder:
+    """Make a new run folder, as `created`, and leave it unlocked."""
+    with created(path, **record) as run:
+        return run
 
 
 def refuse_existing(path: Path) -> None:
     """Raise `RunError` when a new run may not be made at `path`."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise RunError(
-            f"{path} exists already. Continue it with `resume`, or choose another folder with `run`."
-        )
+    if not os.path.lexists(path) or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not _is_unused(path):
+        advice = f"Continue it with `resume` {shown(path)}, or choose another folder with `run`."
+        if (path / RUN).is_file() and not checkpoint.steps(path / CHECKPOINTS):
+            advice = "It ended before its first checkpoint. Remove it, or choose another folder with `run`."
+        raise RunError(f"{path} exists already. {advice}")
+
+
+def _is_unused(path: Path) -> bool:
+    """Whether a folder holds only what is made of a run before its first step is logged."""
+
+    def ours(file: Path) -> bool:
+        events = file.parent == path / LOGS and file.name.startswith("events.")
+        made = {LOCK, RUN, VOCABULARY, METRICS, SAMPLES, CHECKPOINTS, LOGS}
+        return not file.is_symlink() and (events or file.relative_to(path).as_posix() in made)
+
+    try:
+        files = [p for p in path.rglob("*") if ".rnntk-" not in str(p.relative_to(path))]
+        logged = (path / METRICS).exists() and (path / METRICS).stat().st_size
+        return path / LOCK in files and all(map(ours, files)) and not logged
+    except OSError:
+        return False
+
+
+def _clear(path: Path) -> None:
+    """Remove what was made of a run that was never used, but its lock."""
+    for folder in (CHECKPOINTS, LOGS):
+        shutil.rmtree(path / folder, ignore_errors=True)
+    for file in (RUN, VOCABULARY, METRICS, SAMPLES):
+        (path / file).unlink(missing_ok=True)
 
 
 def open_run(path: Path) -> RunFolder:
     """Open a run folder. Raises `RunError` if it is missing, damaged, from a newer version, or no run folder."""
-    file = path / RUN
     if not path.is_dir():
         raise RunError(f"There is no run folder {path}.")
-    if not file.is_file():
-        raise RunError(f"{path} is not a run folder: it has no {RUN}.")
+    if not os.path.lexists(path / RUN):
+        again = f" It was never finished: start it again with --run {shown(path)}."
+        raise RunError(
+            f"{path} is not a run folder: it has no {RUN}." + (again if _is_unused(path) else "")
+        )
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        version = record["format_version"]
+        record = stored.read_json(path / RUN, {})
+        version = record.get("format_version")
         if type(version) is not int or version < 1:
             raise ValueError(f"format_version is {version!r}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is damaged: {RUN} cannot be read ({error}).") from error
-    if version > FORMAT_VERSION:
-        raise RunError(
-            f"{path} was written by a newer rnntk (run format {version}; this rnntk {__version__} reads up to "
-            f"{FORMAT_VERSION}). Upgrade with: pip install --upgrade rnntk"
-        )
-    if missing := {"kind", "settings", "model", "corpus"} - set(record):
-        raise RunError(f"{path} is damaged: {RUN} lacks {', '.join(sorted(missing))}.")
+        if version > FORMAT_VERSION:
+            raise RunError(
+                f"{path} was written by a newer rnntk (run format {version}; this rnntk {__version__} reads up to "
+                f"{FORMAT_VERSION}). Upgrade with: pip install --upgrade rnntk"
+            )
+        stored.conform(record, _RECORD)
+        if record["kind"] not in CONFIGS:
+            raise ValueError(f"kind is {record['kind']!r}")
+        for part in (record["settings"], record["model"]):
+            CONFIGS[record["kind"]].from_json(part)
+    except (OSError, ValueError, UsageError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise RunError(f"{path} is damaged: {RUN} cannot be read ({reason}).") from error
     return RunFolder(path, record)
+
+
+def check_text(run: RunFolder) -> None:
+    """Raise `RunError` if the record of a character model's text is not whole."""
+    try:
+        corpus = run.record["corpus"]
+        stored.conform(corpus, _TEXT, "corpus")
+        counts = [corpus["facts"][name] for name in ("symbols", "characters")]
+        bounds = [end for name in ("train", "val", "test") for end in corpus["split"][name]]
+        if min(counts) < 1 or bounds != sorted(bounds) or bounds[0] < 0 or bounds[-1] > counts[0]:
+            raise ValueError(f"split is {bounds} of {counts[0]} symbols")
+    except ValueError as error:
+        raise RunError(
+            f"{run.path} does not say what text it was trained on ({error}). Give a text with `input`."
+        ) from error
 
 
 def next_path(runs_dir: Path, name: str) -> Path:
@@ -335,8 +444,9 @@ def find(runs_dir: Path, run: Path | None) -> RunFolder:
     if run is None:
         return latest(runs_dir)
     for path in (run, runs_dir / run):
-        if path.is_dir():
-            return open_run(path)
+        with suppress(OSError):  # a name that is too long
+            if path.is_dir():
+                return open_run(path)
     guess = did_you_mean(run.name, [path.name for path in run_folders(runs_dir)])
     raise RunError(
         f"There is no run folder {run}, and no run of this name in {runs_dir}."
@@ -354,9 +464,3 @@ def _folders(runs_dir: Path) -> list[Path]:
         return sorted(p for p in runs_dir.iterdir() if p.is_dir()) if runs_dir.is_dir() else []
     except OSError as error:
         raise RunError(f"{runs_dir} cannot be read ({error.strerror}).") from error
-
-
-def discard(path: Path) -> None:
-    """Remove a run folder that never got a checkpoint."""
-    if (path / RUN).is_file() and not checkpoint.steps(path / CHECKPOINTS):
-        shutil.rmtree(path, ignore_errors=True)

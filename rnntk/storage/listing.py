@@ -12,6 +12,8 @@ from rnntk.errors import RunError
 from rnntk.storage import checkpoint, folder, metrics
 from rnntk.storage.folder import RunFolder
 
+_LATEST = 253_402_300_799.0  # the last second that a date can show, of the year 9999
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -75,15 +77,9 @@ def summarize(path: Path) -> Summary:
         return _summarize(folder.open_run(path), modified, size)
     except (RunError, OSError) as error:
         return Summary(path, modified=modified, bytes=size, problem=str(error))
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        problem = f"{path} is damaged: {folder.RUN} has a wrong entry ({error})."
-        return Summary(path, modified=modified, bytes=size, problem=problem)
 
 
 def _summarize(run: RunFolder, modified: float, size: int) -> Summary:
-    for part in ("settings", "model", "corpus"):
-        if not isinstance(run.record[part], dict):
-            raise TypeError(f"{part} is not an object")
     steps = checkpoint.steps(run.checkpoints)
     progress, problem = None, None
     for step in reversed(steps):
@@ -131,8 +127,8 @@ def details(run: RunFolder) -> Details:
 
 def changed_settings(run: RunFolder) -> dict[str, Any]:
     """The settings of a run that differ from this version's defaults."""
-    kind = folder.CONFIGS.get(run.kind)
-    defaults = kind().part(kind) if kind else {}
+    kind = folder.CONFIGS[run.kind]
+    defaults = kind().part(kind)
     return {
         name: value
         for name, value in run.settings.items()
@@ -157,7 +153,7 @@ def _stat(path: Path) -> tuple[float, int]:
                 size += stat.st_size if file.is_file() else 0
                 if file.name != ".lock":  # which commands touch that only read
                     modified = max(modified, stat.st_mtime)
-    return modified, size
+    return min(max(modified, 0.0), _LATEST), size
 
 
 def _check(parent: Path, step: int) -> CheckpointSummary:

@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from rnntk import stored
 from rnntk.errors import RunError
+from rnntk.stored import LARGEST, is_number
 
 _CHUNK = 1 << 22  # bytes parsed at once: quick, and small beside the file
 _TAIL = 1 << 16
+_MOST_COLUMNS = 256  # a file of strange names must not fill the memory
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Follower:
     def added(self) -> Iterator[list[dict[str, Any]]]:
         """The rows added since the last call, some megabytes at a time, without an unfinished last line."""
         rest = b""
-        with self.path.open("rb") as file:
+        with stored.opened(self.path) as file:
             file.seek(self.offset)
             while data := file.read(_CHUNK):
                 *lines, rest = (rest + data).split(b"\n")
@@ -97,7 +100,7 @@ def read(path: Path, names: Iterable[str] | None = None) -> MetricColumns:
 def last(path: Path) -> dict[str, float]:
     """The newest value of every number in the last 64 KiB of the file."""
     try:
-        with path.open("rb") as file:
+        with stored.opened(path) as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - _TAIL))
             data = file.read()
@@ -107,7 +110,7 @@ def last(path: Path) -> dict[str, float]:
     rows, _ = _parse(lines if size <= _TAIL else lines[1:])
     newest: dict[str, float] = {}
     for row in rows:
-        newest.update({key: float(value) for key, value in row.items() if _is_number(value)})
+        newest.update({key: float(value) for key, value in row.items() if is_number(value)})
     return newest
 
 
@@ -117,36 +120,35 @@ def _parse(lines: list[bytes]) -> tuple[list[dict[str, Any]], int]:
     try:
         # One call for all is three times as fast as one per line.
         rows = json.loads(b"[" + b",".join(lines) + b"]")
-    except ValueError:
+    except (ValueError, RecursionError):
         rows = []
     if len(rows) != len(lines):
         rows = [_object(line) for line in lines]
-    good = [row for row in rows if isinstance(row, dict) and _is_finite(row.get("step"))]
+    good = [row for row in rows if isinstance(row, dict) and _is_step(row.get("step"))]
     return good, len(lines) - len(good)
 
 
 def _object(line: bytes) -> Any:
     try:
-        return json.loads(line)
+        return stored.parse(line)
     except ValueError:
         return None
 
 
-def _is_finite(value: Any) -> bool:
-    return _is_number(value) and value - value == 0
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _is_step(value: Any) -> bool:
+    return is_number(value) and abs(value) < 1 << 63  # NaN is not
 
 
 def _columns(rows: list[dict[str, Any]], wanted: set[str] | None) -> dict[str, np.ndarray]:
     names = {name for row in rows for name in row}
     columns = {}
-    for name in names if wanted is None else names & wanted:
+    for name in sorted(names if wanted is None else names & wanted)[:_MOST_COLUMNS]:
         values = [row.get(name) for row in rows]
         try:
-            columns[name] = np.array(values, np.float64)  # None becomes NaN
+            column = np.array(values, np.float64)  # None becomes NaN
         except (TypeError, ValueError, OverflowError):
-            columns[name] = np.array([v if _is_number(v) else np.nan for v in values], np.float64)
+            column = np.empty(())
+        if column.ndim != 1:
+            column = np.array([v if is_number(v) else np.nan for v in values], np.float64)
+        columns[name] = np.where(np.abs(column) < LARGEST, column, np.nan)
     return columns

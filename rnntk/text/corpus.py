@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rnntk.cache import cache_dir
+from rnntk.cache import cache_dir, tidy
 from rnntk.config import TextConfig, corpus_settings
 from rnntk.corpora import registry
 from rnntk.corpora.card import Card, Resolved
-from rnntk.errors import DataError, RnntkError, RunError, UsageError
+from rnntk.errors import CorpusError, DataError, RnntkError, RunError, UsageError
 from rnntk.text import inputs, prepared, preparing
 from rnntk.text.prepared import Prepared
 from rnntk.text.preprocessors import Preprocessor
@@ -48,6 +49,7 @@ def load(
     command: str = "train",
     output: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
+    sha256: str | None = None,
 ) -> tuple[T, Corpus]:
     """A configuration with the settings of its corpus filled in, and the prepared text.
 
@@ -56,7 +58,7 @@ def load(
         given: the user's settings, by field name.
         own: settings that override the corpus' config.
         command: the table to read in the corpus' config.
-        output, progress: see `prepare_corpus`.
+        output, progress, sha256: see `prepare_corpus`.
 
     Raises:
         UsageError: a setting is unknown or wrong; no such corpus.
@@ -77,7 +79,8 @@ def load(
         defaults = corpus_settings(found.card.config, command, kind.names())
         defaults["corpus"] = found.card.name
     config = kind.resolve(given, own, defaults)
-    return config, prepare_corpus(config, found, output=output, progress=progress)
+    made = prepare_corpus(config, found, output=output, progress=progress, sha256=sha256)
+    return config, made
 
 
 def find(settings: TextConfig) -> Resolved | None:
@@ -107,6 +110,7 @@ def prepare_corpus(
     *,
     output: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
+    sha256: str | None = None,
 ) -> Corpus:
     """Find, decode and count the text, or reuse an earlier result.
 
@@ -115,6 +119,7 @@ def prepare_corpus(
         resolved: from `find`.
         output: the folder of the prepared corpus; by default in the cache.
         progress: called with bytes done and in all.
+        sha256: of the text that is meant, where a file and not the user says where it is.
 
     Raises:
         UsageError, EncodingError, DataError: see `prepared.prepare`.
@@ -128,12 +133,15 @@ def prepare_corpus(
         paths, encoding = settings.input, settings.encoding
         name = "stdin" if inputs.is_stream(paths[0]) else Path(paths[0]).resolve().stem
     preprocessor = settings.preprocessor or (card and card.preprocessor) or "plain"
+    if output is None:
+        tidy("prepared")
     made = prepared.prepare(
         replace(settings, corpus=None, input=paths, encoding=encoding, preprocessor=preprocessor),
         stated_by="the user" if settings.encoding else f"the card of {name}",
         cache_dir=cache_dir(),
         output=output,
         progress=progress,
+        sha256=sha256,
     )
     record = {
         "name": name,
@@ -151,6 +159,23 @@ def prepare_corpus(
     return Corpus(name, card, made, record)
 
 
+def untrusted(settings: T, record: Mapping[str, Any]) -> T:
+    """Settings that find the text of a run by what its `run.json` says, which a stranger may have written.
+
+    Nothing is downloaded, no card is read from a path, and no pipe or device. What is found must have the recorded
+    SHA-256 (`prepare_corpus`).
+    """
+    card = settings.corpus
+    if card is not None and (card.endswith(".toml") or Path(card).name != card):
+        place, encoding = (str(record.get("path")),), record["facts"].get("encoding")
+        settings = replace(settings, corpus=None, input=place, encoding=encoding)
+    for path in settings.input:
+        if inputs.is_stream(path):
+            what = "standard input" if path == inputs.STDIN else f"{path}, a pipe or a device"
+            raise _Gone(f"The run was trained on {what}, which cannot be read again.")
+    return replace(settings, offline=True)
+
+
 @dataclass(frozen=True)
 class RunText:
     """The text that a run was trained on, to be found again."""
@@ -161,7 +186,7 @@ class RunText:
     settings: TextConfig  # the run's, with the folders to search now
 
     def prepare_again(self) -> Corpus:
-        """Find and prepare the same text again. Raises `RunError` if it has changed; else see `prepare_corpus`."""
+        """Prepare the text that the user names. Raises `RunError` if it is another; else see `prepare_corpus`."""
         corpus = prepare_corpus(self.settings, find(self.settings))
         old, now = self.vocabulary, corpus.prepared.vocabulary
         if old.symbols != now.symbols:
@@ -175,11 +200,7 @@ class RunText:
                 + " Train a new run on the changed text."
             )
         if self.record["sha256"] != corpus.record["sha256"]:
-            raise RunError(
-                f"The text has changed since {self.run} was trained (sha256 {self.record['sha256'][:12]}, "
-                f"now {corpus.record['sha256'][:12]}), so nothing that needs the same text can continue. "
-                "Train a new run on it."
-            )
+            raise self._changed()
         return corpus
 
     def prepared(self) -> Prepared:
@@ -209,26 +230,46 @@ class RunText:
             return Corpus(self.record["name"], None, kept, self.record)
 
     def _from_source(self) -> Corpus:
-        """`prepare_again` from the paths as given, relative to here, else from the absolute paths of that time."""
-        if inputs.STDIN in self.settings.input:
-            raise _Gone(f"{self.run} was trained on standard input, which cannot be read again.")
+        """The text at the paths as given, relative to here, else at the absolute paths of that time."""
         try:
-            return self.prepare_again()
+            return self._at(self.settings)
         except (DataError, RunError):
             then = tuple(self.record.get("inputs") or ())
             if not then or then == tuple(_absolute(self.settings.input)):
                 raise
-            return replace(self, settings=replace(self.settings, input=then)).prepare_again()
+            return self._at(replace(self.settings, input=then))
+
+    def _at(self, settings: TextConfig) -> Corpus:
+        settings = untrusted(settings, self.record)
+        try:
+            found = find(settings)
+            corpus = prepare_corpus(settings, found, sha256=self.record["sha256"])
+        except prepared.OtherText:
+            raise self._changed() from None
+        except CorpusError as error:
+            raise CorpusError(
+                f"{error}\nNothing is downloaded because a run folder says so; fetch it with: rnntk prep --corpus "
+                f"{settings.corpus}"
+            ) from error
+        if corpus.prepared.vocabulary.symbols != self.vocabulary.symbols:
+            raise RunError(f"The vocabulary of {self.run} is not that of its text.")
+        return corpus
+
+    def _changed(self) -> RunError:
+        return RunError(
+            f"The text has changed since {self.run} was trained (sha256 {self.record['sha256'][:12]}), so nothing that "
+            "needs the same text can continue. Train a new run on it."
+        )
 
     def _kept(self) -> Prepared:
-        """The prepared text as the run left it; `RnntkError` if it is missing, damaged or another one."""
-        folder = self.record.get("prepared")
-        if not folder:
+        """The prepared text as the run left it in the cache; `RnntkError` if it is missing, damaged or another one."""
+        name = Path(self.record.get("prepared") or "").name
+        if not re.fullmatch("[0-9a-f]{32}", name):
             raise RunError("What was prepared from the text was not kept.")
-        kept = Prepared.open(folder)
+        kept = Prepared.open(cache_dir() / "prepared" / name)
         same = all(kept.facts.get(k) == self.record["facts"].get(k) for k in _DECISIVE)
         if not same or kept.vocabulary != self.vocabulary:
-            raise RunError(f"{folder} holds another text now.")
+            raise RunError(f"{kept.folder} holds another text now.")
         return kept
 
 

@@ -73,17 +73,15 @@ _CONJOINING_UNDECIDED = re.compile(f"(?:[\u1100-\u1112][\u1161-\u1175]?|[{_OPEN}
 class _Streaming:
     """Converts a stream in pieces; holds back the end that the next piece may change."""
 
-    undecided = _UNDECIDED
-    _convert: Callable[[str], str]
-
-    def __init__(self) -> None:
+    def __init__(self, convert: Callable[[str], str], undecided: re.Pattern[str]) -> None:
+        self._convert, self._undecided = convert, undecided
         self._held = ""
 
     def feed(self, symbols: str) -> str:
         """The text that is certain now."""
         stream = self._held + symbols
         # At most an initial, a vowel and a final are held back.
-        undecided = self.undecided.search(stream, max(len(stream) - 3, 0))
+        undecided = self._undecided.search(stream, max(len(stream) - 3, 0))
         cut = undecided.start() if undecided else len(stream)
         self._held = stream[cut:]
         return self._convert(stream[:cut])
@@ -126,14 +124,16 @@ def _text_of(match: re.Match[str]) -> str:
 class HangulDecoder(_Streaming):
     """The streaming form of `Hangul.decode`."""
 
-    _odd = False
+    def __init__(self) -> None:
+        super().__init__(self._decode, _UNDECIDED)
+        self._odd = False
 
     def flush(self) -> str:
         text = super().flush()
         self._odd = False
         return text
 
-    def _convert(self, certain: str) -> str:
+    def _decode(self, certain: str) -> str:
         # Half a pair of markers may have come before: put in front again, it completes the pair or is nothing.
         if not certain:
             return ""
@@ -162,14 +162,8 @@ class HangulSlides:
         """Text from any symbols: syllables are composed, markers dropped."""
         return _UNIT_OR_MARKER.sub(lambda match: _COMPOSED.get(match[0], ""), symbols)
 
-    def decoder(self) -> SlidesDecoder:
-        return SlidesDecoder()
-
-
-class SlidesDecoder(_Streaming):
-    """The streaming form of `HangulSlides.decode`."""
-
-    _convert = staticmethod(HangulSlides().decode)
+    def decoder(self) -> _Streaming:
+        return _Streaming(self.decode, _UNDECIDED)
 
 
 def recompose(text: str) -> str:
@@ -185,6 +179,5 @@ class Recomposer(_Streaming):
     270 characters of KS X 1001.
     """
 
-    undecided = _CONJOINING_UNDECIDED
-
-    _convert = staticmethod(recompose)
+    def __init__(self) -> None:
+        super().__init__(recompose, _CONJOINING_UNDECIDED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -10,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from rnntk.errors import DataError
+from rnntk.errors import DataError, UsageError
 
 STDIN = "-"
 
@@ -31,6 +32,7 @@ def opened(paths: Iterable[str | Path], *, glob: str = "*.txt") -> Iterator[list
 
     Raises:
         DataError: a path does not exist, or no file of a folder matches.
+        UsageError: `glob` is no pattern.
     """
     with tempfile.TemporaryDirectory(prefix="rnntk-") as spool:
         found: list[Input] = []
@@ -56,17 +58,32 @@ def opened(paths: Iterable[str | Path], *, glob: str = "*.txt") -> Iterator[list
 
 def is_stream(path: str) -> bool:
     """Whether it can be read only once: standard input, a pipe (`<(command)`), a device."""
-    return path == STDIN or (
-        Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir()
-    )
+    if path == STDIN:
+        return True
+    try:
+        mode = Path(path).stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def _files(path: Path, glob: str) -> list[Input]:
-    if not path.is_dir():
-        if not path.exists():
-            raise DataError(f"There is no file {path}. Check the path.")
-        return [Input(path, str(path))]
-    files = sorted(file for file in path.rglob(glob) if file.is_file())
+    try:
+        if not stat.S_ISDIR(path.stat().st_mode):
+            return [Input(path, str(path))]
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise DataError(f"There is no file {path}. Check the path.") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    try:
+        files = sorted(file for file in path.rglob(glob) if file.is_file())
+    except (
+        NotImplementedError,
+        ValueError,
+    ) as error:  # an absolute pattern; "**" beside other characters
+        raise UsageError(
+            f"`glob` must be a pattern such as *.txt, got {glob!r} ({error})."
+        ) from error
     if not files:
         raise DataError(
             f"No file in the folder {path} matches {glob!r}. Pass another pattern with `glob`."

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
-import json
-import shutil
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnntk import stored
 from rnntk.config import TextConfig
 from rnntk.errors import DataError, RunError
-from rnntk.files import replacing
+from rnntk.files import remove, replacing
 from rnntk.text import inputs, preprocessors
 from rnntk.text.preparing import (
+    FILES,
     FORMAT_VERSION,
     Progress,
     Recipe,
@@ -25,6 +27,7 @@ from rnntk.text.preparing import (
     doubts,
     examine,
     key,
+    raw_sha256,
     refuse_unknown_alone,
     write,
 )
@@ -33,13 +36,32 @@ from rnntk.text.vocabulary import Vocabulary
 
 _AT_A_TIME = 1 << 20  # symbols decoded at a time
 
+log = logging.getLogger(__name__)
+
+
+# The types of `meta.json` (see `stored.conform`), as far as it is read.
+_FACTS = {"sha256": str, "symbols": int, "characters": int, "warnings": [str], "sources": [{}]}
+_META = {
+    "format_version": int, "key": str, "preprocessor": {"name": str, "version": int}, "dtype": str, "length": int,
+    "index": bool, "facts": _FACTS,
+}  # fmt: skip
+
+
+class OtherText(DataError):
+    """A text is not the one that was meant."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        super().__init__(
+            f"{', '.join(paths)} is another text than the run was trained on. To use it as it is, name it with `input`."
+        )
+
 
 @dataclass(repr=False)
 class Prepared:
     """A prepared corpus, read from its folder by `Prepared.open`."""
 
     folder: Path
-    # The text, shape (n,), `uint8`, `uint16` or `uint32`, memory-mapped and read-only.
+    # The text, shape (n,), `uint8`, `uint16` or `uint32`, memory-mapped unless small, read-only.
     ids: NDArray[np.unsignedinteger]
     vocabulary: Vocabulary
     meta: dict[str, Any]  # the content of `meta.json`
@@ -62,40 +84,55 @@ class Prepared:
 
     @classmethod
     def open(cls, folder: str | Path) -> Prepared:
-        """Read a prepared corpus; `DataError` if it is missing or damaged, `RunError` from a newer rnntk."""
+        """Read a prepared corpus and check all its bytes (1 s per GB at most).
+
+        Raises:
+            DataError: it is missing or damaged.
+            RunError: it is from a newer rnntk.
+        """
         folder = Path(folder)
         try:
-            meta = json.loads((folder / "meta.json").read_text("utf-8"))
-            version = meta["format_version"]
-            if int(version) > FORMAT_VERSION:
-                raise RunError(
-                    f"{folder} has the prepared format {version}, from a newer rnntk; this one"
-                    f" reads up to {FORMAT_VERSION}. Update rnntk, or prepare the text again."
-                )
-            dtype, length = np.dtype(meta["dtype"]), int(meta["length"])
-            vocabulary = Vocabulary.from_json((folder / "vocabulary.json").read_text("utf-8"))
-            ids = np.memmap(folder / "ids.bin", dtype, mode="r")
-            index = None
-            if meta["index"]:
-                index = np.fromfile(folder / "index.bin", "<u8").reshape(-1, 2)
-            # An early rnntk wrote no warnings under the same version.
-            facts_ok = isinstance(meta["facts"]["warnings"], list) and isinstance(meta["key"], str)
-            if not facts_ok or len(ids) != length or dtype != vocabulary.dtype:
-                raise ValueError(f"{len(ids):,} ids of type {dtype}, but meta.json has {length:,}")
-            largest = _largest(folder / "ids.bin", dtype, len(vocabulary))
-            if largest >= len(vocabulary):
-                raise ValueError(
-                    f"ids.bin holds the id {largest:,}, but vocabulary.json has {len(vocabulary):,} symbols"
-                )
+            return cls._read(folder)
         except FileNotFoundError as error:
+            missing = Path(error.filename).name
             raise DataError(
-                f"{folder} is not a prepared corpus: {Path(error.filename).name} is missing."
-                " Make one with rnntk prep."
+                f"{folder} is not a prepared corpus: {missing} is missing. Make one with rnntk prep."
             ) from error
-        except (ValueError, KeyError, TypeError, OSError) as error:
+        except (ValueError, OSError, DataError) as error:
             raise DataError(
                 f"The prepared corpus {folder} is damaged: {error}. Remove it and prepare again."
             ) from error
+
+    @classmethod
+    def _read(cls, folder: Path, *, checksums: bool = False) -> Prepared:
+        """As `open`, with bare errors; `checksums` must be there, which rnntk before 1.0 did not write."""
+        meta = stored.read_json(folder / "meta.json", {})
+        version = meta.get("format_version")
+        if type(version) is int and version > FORMAT_VERSION:
+            raise RunError(
+                f"{folder} has the prepared format {version}, from a newer rnntk; this one"
+                f" reads up to {FORMAT_VERSION}. Update rnntk, or prepare the text again."
+            )
+        if checksums or (folder / stored.MANIFEST).exists():
+            stored.check_manifest(folder, FILES)
+            checksums = True
+        stored.conform(meta, _META)
+        with stored.opened(folder / "vocabulary.json") as file:
+            vocabulary = Vocabulary.from_json(file.read(stored.LARGEST_JSON))
+        dtype, length = vocabulary.dtype.newbyteorder("<"), meta["length"]
+        ids = stored.array(folder / "ids.bin", dtype)
+        index = None
+        if meta["index"]:
+            index = stored.array(folder / "index.bin", "<u8").reshape(-1, 2)
+        if len(ids) != length or dtype.str != meta["dtype"]:
+            raise ValueError(
+                f"{len(ids):,} ids of type {dtype.str}, but meta.json has {length:,} of {meta['dtype']}"
+            )
+        largest = 0 if checksums else int(ids.max(initial=0))
+        if largest >= len(vocabulary):
+            raise ValueError(
+                f"ids.bin holds the id {largest:,}, but vocabulary.json has {len(vocabulary):,} symbols"
+            )
         return cls(folder, ids, vocabulary, meta, index)
 
     @cached_property
@@ -157,6 +194,7 @@ def prepare(
     stated_by: str = "the user",
     output: Path | None = None,
     progress: Progress | None = None,
+    sha256: str | None = None,
 ) -> Prepared:
     """Prepare a text, or reuse an earlier result.
 
@@ -170,8 +208,10 @@ def prepare(
         stated_by: who stated the encoding, for the facts.
         output: the folder for the result, instead of the cache.
         progress: called with bytes done and in all (each file counts twice).
+        sha256: of the raw bytes that are meant; of any others nothing is shown and nothing kept.
 
     Raises:
+        OtherText: the bytes are others.
         DataError: a file is missing, empty, binary or damaged; `output` holds something else; the disk is full.
         EncodingError: bytes do not decode.
         UsageError: settings contradict each other, or no such preprocessor or encoding.
@@ -179,7 +219,14 @@ def prepare(
     recipe = Recipe(preprocessors.get(config.preprocessor or "plain"), config)
     try:
         with inputs.opened(config.input, glob=config.glob) as files:
-            sources = examine(files, recipe, stated_by=stated_by, progress=progress)
+            try:
+                sources = examine(files, recipe, stated_by=stated_by, progress=progress)
+            except DataError:
+                if sha256 is None:
+                    raise
+                raise OtherText(config.input) from None
+            if sha256 not in (None, raw_sha256(sources)):
+                raise OtherText(config.input)
             folder = output or cache_dir / "prepared" / key(sources, recipe)
             prepared = _ready(folder, key(sources, recipe), ours=output is None)
             if prepared is None:
@@ -194,38 +241,32 @@ def prepare(
         refuse_unknown_alone(prepared.vocabulary, recipe)
         # The same bytes may have another path and a stated encoding now.
         prepared.reused = True
-        for stored, source in zip(prepared.facts["sources"], sources, strict=True):
-            stored |= source.to_json() | {"replaced": stored["replaced"]}
+        for before, source in zip(prepared.facts["sources"], sources, strict=False):
+            before |= source.to_json() | {"replaced": before.get("replaced", 0)}
     # Not kept with the rest, as the encoding may be stated next time.
     prepared.facts["warnings"] = [*doubts(sources), *prepared.facts["warnings"]]
     return prepared
-
-
-def _largest(path: Path, dtype: np.dtype[Any], symbols: int) -> int:
-    """The largest id of a file, or 0 if its type cannot hold one too large. Half a second per GB."""
-    if symbols > np.iinfo(dtype).max:
-        return 0
-    largest, room = 0, np.empty(1 << 20, dtype)
-    # Read, not mapped, so that it does not count as this process' memory.
-    with path.open("rb") as file:
-        while got := file.readinto(room.data.cast("B")):
-            whole = got // dtype.itemsize
-            largest = max(largest, int(room[:whole].max(initial=0)))
-    return largest
 
 
 def _ready(folder: Path, expected: str, *, ours: bool) -> Prepared | None:
     """The result, if the folder holds it already. A damaged one in our cache is removed; others are never touched."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
-    try:
-        found = Prepared.open(folder)
-        if found.key == expected:
-            return found
-    except (DataError, RunError):
-        if ours:
-            shutil.rmtree(folder)
-            return None
+    if ours:
+        try:
+            found = Prepared._read(folder, checksums=True)
+            if found.key == expected:
+                return found
+            problem = f"its key is {found.key}"
+        except (ValueError, OSError, DataError, RunError) as error:
+            problem = str(error)
+        log.warning(
+            f"Warning: the prepared text {folder} is damaged ({problem}). It is made again."
+        )
+        remove(folder)
+        return None
+    if (folder / "meta.json").exists() and (found := Prepared.open(folder)).key == expected:
+        return found
     raise DataError(
         f"{folder} holds something else. Choose another `output`, or remove it yourself."
     )

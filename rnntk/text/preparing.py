@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from rnntk import stored
 from rnntk.config import TextConfig
-from rnntk.corpora.encoding import EncodingReport, detect, iter_text, undecoded
+from rnntk.corpora.encoding import EncodingReport, detect, iter_text
 from rnntk.errors import DataError, EmptyError, UsageError
 from rnntk.text import facts as known
 from rnntk.text.counting import SymbolWriter
@@ -24,6 +25,7 @@ from rnntk.text.preprocessors import Preprocessor
 from rnntk.text.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
+FILES = ("ids.bin", "vocabulary.json", "meta.json")  # of a prepared corpus; index.bin may be there
 
 log = logging.getLogger(__name__)
 
@@ -92,17 +94,15 @@ def examine(
     for i, (entry, size) in enumerate(zip(inputs, sizes, strict=True)):
         shifted = _shifted(progress, sum(sizes[:i]), 2 * sum(sizes))
         try:
-            if recipe.raw:
-                report = undecoded(entry.path, name=entry.name, progress=shifted)
-            else:
-                report = detect(
-                    entry.path,
-                    encoding=encoding,
-                    stated_by=stated_by,
-                    errors=recipe.config.errors,
-                    name=entry.name,
-                    progress=shifted,
-                )
+            report = detect(
+                entry.path,
+                raw=recipe.raw,
+                encoding=encoding,
+                stated_by=stated_by,
+                errors=recipe.config.errors,
+                name=entry.name,
+                progress=shifted,
+            )
             sources.append(Source(entry, report, size))
         except EmptyError as error:
             empty.append(error)
@@ -198,6 +198,8 @@ def write(
         "facts": _facts(sources, recipe, writer.characters(), counts, merged, vocabulary),
     }
     (folder / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", "utf-8")
+    manifest = stored.file_sums(sorted(folder.iterdir()))
+    (folder / stored.MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
 
 
 def refuse_unknown_alone(vocabulary: Vocabulary, recipe: Recipe) -> None:

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from rnntk import stored
 from rnntk.errors import DataError, RunError
 
 FORMAT_VERSION = 1
@@ -132,25 +133,20 @@ class Vocabulary:
 
     def to_json(self) -> str:
         """The vocabulary as JSON in ASCII."""
-        symbols, unknown = list(self.symbols), self.unknown_symbol
-        return json.dumps(
-            {"format_version": FORMAT_VERSION, "symbols": symbols, "unknown": unknown}
-        )
+        content = {"symbols": list(self.symbols), "unknown": self.unknown_symbol}
+        return json.dumps({"format_version": FORMAT_VERSION, **content})
 
     @classmethod
-    def from_json(cls, text: str) -> Vocabulary:
+    def from_json(cls, text: str | bytes) -> Vocabulary:
         """The vocabulary from `to_json`. Raises `RunError` if it is from a newer rnntk, `DataError` if damaged."""
         try:
-            content = json.loads(text)
-            version, symbols = content["format_version"], content["symbols"]
-            unknown = content.get("unknown")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            content = stored.parse(text)
+            stored.conform(content, {"format_version": int, "symbols": [str], "unknown?": str})
+        except ValueError as error:
             raise DataError(f"The vocabulary is damaged ({error}).") from error
-        if not isinstance(version, int) or version > FORMAT_VERSION:
+        if content["format_version"] > FORMAT_VERSION:
             raise RunError(
-                f"The vocabulary has format {version}, from a newer rnntk; this one reads up to"
+                f"The vocabulary has format {content['format_version']}, from a newer rnntk; this one reads up to"
                 f" {FORMAT_VERSION}. Update rnntk."
             )
-        if not isinstance(symbols, list) or not all(isinstance(s, str) for s in symbols):
-            raise DataError("The vocabulary is damaged: its symbols must be a list of characters.")
-        return cls(symbols, unknown=unknown)
+        return cls(content["symbols"], unknown=content.get("unknown"))

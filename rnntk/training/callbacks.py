@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -13,7 +14,9 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
+from rnntk import stored
 from rnntk.decoding.language_model import LanguageModel
+from rnntk.errors import TrainingError
 from rnntk.files import disk_errors, json_text, printable
 from rnntk.models.weights import named_optimizer_variables, named_weights
 from rnntk.storage import checkpoint
@@ -22,6 +25,8 @@ from rnntk.storage.folder import RunFolder
 from rnntk.training import divergence
 from rnntk.training.loop import Task
 from rnntk.training.report import Report
+
+log = logging.getLogger(__name__)
 
 SAMPLE_LENGTH = 200
 
@@ -35,7 +40,7 @@ class MetricsWriter(keras.callbacks.Callback):
 
     def __init__(self, run: RunFolder, progress: Progress) -> None:
         super().__init__()
-        self._path, self._progress = run.metrics, progress
+        self._path, self._progress, self._run = run.metrics, progress, run
         with disk_errors(self._path):
             self._file = self._path.open("a+b")
             self.lost = self._file.seek(0, os.SEEK_END) < progress.metrics_bytes
@@ -46,12 +51,31 @@ class MetricsWriter(keras.callbacks.Callback):
             self._file.seek(progress.metrics_bytes)
 
     def write(self, line: Mapping[str, Any]) -> None:
-        """Append one object."""
+        """Append one object; `TrainingError` if the run is not where it was."""
+        self._check_place()
         data = (json_text(line) + "\n").encode()
         with disk_errors(self._path):
             self._file.write(data)
             self._file.flush()  # so that a run can be watched while it trains
         self._progress.metrics_bytes += len(data)
+
+    def _check_place(self) -> None:
+        # Files that are open follow a folder that is renamed or removed; all that is written later would be lost.
+        try:
+            in_place = os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
+        except OSError:
+            in_place = False
+        if not in_place:
+            raise TrainingError(
+                f"{self._run.path} was renamed or removed while it trained, so training ends at step"
+                f" {self._progress.step}. Where it is now, continue it with: rnntk"
+                f" {self._run.command} --resume FOLDER"
+            )
+        if short := stored.cut_short():
+            raise TrainingError(
+                f"{', '.join(short)} was cut short while training read it, so training ends at step"
+                f" {self._progress.step}. Continue with: {self._run.resume_command}"
+            )
 
     def flush(self) -> None:
         """Bring the lines to disk; called before a checkpoint counts on them."""
@@ -129,7 +153,10 @@ def _arrays(variables: Mapping[str, keras.Variable]) -> dict[str, np.ndarray]:
 
 
 class TensorBoardScalars(keras.callbacks.Callback):
-    """TensorBoard: scalars at every step, hyperparameters, the model graph once, samples, histograms on request."""
+    """TensorBoard: scalars at every step, hyperparameters, the model graph once, samples, histograms on request.
+
+    Where the disk refuses them, a warning is logged and training goes on without.
+    """
 
     def __init__(self, run: RunFolder, task: Task, progress: Progress) -> None:
         super().__init__()
@@ -137,11 +164,24 @@ class TensorBoardScalars(keras.callbacks.Callback):
         resumed = progress.step > 0 and any(run.logs.glob("events.*"))
         self._progress, self._graph = progress, None if resumed else task.graph
         self._histograms_every = task.config.histograms_every
-        with disk_errors(run.logs):
+        self._logs = run.logs
+        self._writer: Any = None  # also after an error
+        with self._unhindered():
             self._writer = tf.summary.create_file_writer(os.fsencode(run.logs), flush_millis=5000)
             self._mark_session_start()
-        with self._writer.as_default(step=0):
-            hparams.hparams(_hyperparameters(run), trial_id=printable(run.name))
+            with self._writer.as_default(step=0):
+                hparams.hparams(_hyperparameters(run), trial_id=printable(run.name))
+
+    @contextlib.contextmanager
+    def _unhindered(self) -> Iterator[None]:
+        """Context in which an error ends TensorBoard's part alone."""
+        try:
+            yield
+        except (OSError, tf.errors.OpError) as error:
+            log.warning(
+                f"Warning: {self._logs} cannot be written ({error}). Training goes on without TensorBoard."
+            )
+            self._writer = None
 
     def _mark_session_start(self) -> None:
         """Mark where this session begins: at the mark TensorBoard drops later steps of an earlier session."""
@@ -155,7 +195,9 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Write the step's numbers under `train/`, a validation's under `validation/`."""
-        with self._writer.as_default(step=self._progress.step):
+        if self._writer is None:
+            return
+        with self._unhindered(), self._writer.as_default(step=self._progress.step):
             if self._graph is not None:
                 graph, self._graph = self._graph, None
                 tf.summary.graph(graph())
@@ -168,12 +210,16 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
     def text(self, name: str, value: str) -> None:
         """Write a text sample."""
-        with self._writer.as_default(step=self._progress.step):
+        if self._writer is None:
+            return
+        with self._unhindered(), self._writer.as_default(step=self._progress.step):
             tf.summary.text(name, "```\n" + value + "\n```")
 
     def close(self) -> None:
         """Flush the events."""
-        self._writer.close()
+        if self._writer is not None:
+            with self._unhindered():
+                self._writer.close()
 
 
 _NOT_HYPERPARAMETERS = {
@@ -208,7 +254,7 @@ class Samples(keras.callbacks.Callback):
         if step % self._every:
             return
         # The seed is always the same, so that only the model changes.
-        model = LanguageModel(self._run, _arrays(named_weights(self.model)))
+        model = LanguageModel.of_run(self._run, _arrays(named_weights(self.model)))
         text = model.default_prompt + "".join(model.stream(length=SAMPLE_LENGTH, seed=0))
         self._report.say(f"--- sample at step {step} ---\n{text}\n---")
         self._board.text("sample", text)

@@ -16,11 +16,10 @@ from rnntk.models.char_rnn import CharRNN
 from rnntk.storage import folder
 from rnntk.storage.checkpoint import Progress
 from rnntk.text.corpus import Corpus
-from rnntk.training import optimizers, schedule
-from rnntk.training.batches import Batches
+from rnntk.training import memory, optimizers, schedule
+from rnntk.training.batches import Batches, Split
 from rnntk.training.job import ALONE, Job
 from rnntk.training.optimizers import Rate
-from rnntk.training.split import Split
 from rnntk.training.step import EvalStep, step_seed
 
 log = logging.getLogger(__name__)
@@ -45,6 +44,9 @@ class CharTask:
         ids = corpus.prepared.ids
         self._batches = Batches(ids[: split.train], config.batch_size, config.seq_length)
         fast.check_precision(config.precision)
+        V, T = len(self.vocabulary), config.seq_length
+        if not tf.config.list_logical_devices("GPU"):
+            memory.check(config, config.embedding, V, config.batch_size // job.workers, T)
         with job.scope():
             self.model = CharRNN(
                 vocabulary_size=len(self.vocabulary),

@@ -18,9 +18,8 @@ from rnntk.text import corpus as corpora
 from rnntk.text import inputs
 from rnntk.text.corpus import Corpus, RunText
 from rnntk.training import cluster, device, schedule
-from rnntk.training.batches import Batches
+from rnntk.training.batches import Batches, Split
 from rnntk.training.job import ALONE, Job
-from rnntk.training.split import Split
 
 if TYPE_CHECKING:
     import keras
@@ -47,27 +46,28 @@ def load(
     who = DistributeConfig.resolve(distribute)
     if who.distribute == "multiworker":
         cluster.find(who.workers, who.index)  # a mistake is found before a long preparation
-    own = _settings_of(init_from, given) if init_from else None
-    config, corpus = corpora.load(TrainConfig, given, own, progress=progress)
+    own, sha256 = _settings_of(init_from, given) if init_from else (None, None)
+    config, corpus = corpora.load(TrainConfig, given, own, progress=progress, sha256=sha256)
     for warning in corpus.prepared.facts["warnings"]:
         log.warning(f"Warning: {warning}")
     return config, corpus
 
 
-def _settings_of(source: RunFolder, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Defaults of a new run that starts from the weights of `source`."""
+def _settings_of(source: RunFolder, given: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """Defaults of a new run that starts from the weights of `source`; and the SHA-256 of its text, if that is used."""
     record = source.record["corpus"]
-    own = {**source.record["model"], "preprocessor": record["preprocessor"]}
+    own = {**source.record["model"], "preprocessor": record.get("preprocessor")}
     if given.get("corpus") or given.get("input"):
-        return own
+        return own, None
     text = TextConfig.from_json(source.settings)
     files = record.get("inputs") or list(text.input)
     if record.get("source") == folder.IMPORTED or inputs.STDIN in files:
         raise UsageError(
             f"The text of {shown(source.path)} is not available. Give one with `input` or `corpus`."
         )
-    places = {k: v for k, v in text.part(TextConfig).items() if k != "offline"}
-    return {**places, **own, "input": tuple(files)}
+    folder.check_text(source)
+    text = corpora.untrusted(replace(text, input=tuple(files)), record)
+    return {**text.part(TextConfig), **own}, record["sha256"]
 
 
 def start(
@@ -130,10 +130,11 @@ def resume(
             f"continued exactly. Start a new run from its weights with: rnntk train --init-from {run.path} "
             f"--input TEXT --preprocessor {record['preprocessor']}"
         )
+    folder.check_text(run)
     stored = TrainConfig.from_json(run.settings)
     if changes.get("input"):
         stored = replace(stored, corpus=None, preprocessor=record["preprocessor"])
-    config = replace(stored, offline=False).resumed(changes)
+    config = stored.resumed(changes)
     saved = run.checkpoint("last").progress
     schedule.refuse_finished(config, saved, run.path)
     with ExitStack() as stack:

@@ -41,7 +41,8 @@ def import_tensorflow() -> Any:
 
 @contextlib.contextmanager
 def _without_stderr() -> Iterator[None]:
-    sys.stderr.flush()
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # none, or it cannot be written
+        sys.stderr.flush()
     try:
         kept = os.dup(2)
     except OSError:  # stderr is closed: nothing to turn away

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 import keras
@@ -24,22 +25,24 @@ class Report(keras.callbacks.Callback):
         super().__init__()
         self._config, self._progress, self._unit = task.config, progress, task.unit
         self._total = schedule.total_steps(task.config, task.steps_per_epoch)
-        self._quiet, self._stream = quiet, stream or sys.stderr
+        self._stream = stream or sys.stderr
+        self._quiet = quiet or self._stream is None  # Python has no stderr where it was closed
         self._bar: Any = None
         self._begin = (progress.step, progress.seconds)
         self._loss: float | None = None
         self._rate: float | None = None
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        if not self._quiet and (self._stream.isatty() or "ipykernel" in sys.modules):
-            self._bar = tqdm(
-                total=self._total,
-                initial=self._progress.step,
-                file=self._stream,
-                dynamic_ncols=True,
-                unit="step",
-                bar_format="{n_fmt}/{total_fmt} |{bar}| {desc}",
-            )
+        with self._unhindered():
+            if not self._quiet and (self._stream.isatty() or "ipykernel" in sys.modules):
+                self._bar = tqdm(
+                    total=self._total,
+                    initial=self._progress.step,
+                    file=self._stream,
+                    dynamic_ncols=True,
+                    unit="step",
+                    bar_format="{n_fmt}/{total_fmt} |{bar}| {desc}",
+                )
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         logs = logs or {}
@@ -48,8 +51,9 @@ class Report(keras.callbacks.Callback):
         self._loss = logs["loss"] if self._loss is None else 0.9 * self._loss + 0.1 * logs["loss"]
         self._rate = logs["rate"] if self._rate is None else 0.9 * self._rate + 0.1 * logs["rate"]
         if self._bar is not None:
-            self._bar.set_description_str(self._numbers(), refresh=False)
-            self._bar.update(1)
+            with self._unhindered():
+                self._bar.set_description_str(self._numbers(), refresh=False)
+                self._bar.update(1)
         elif self._progress.step % self._config.log_every == 0:
             self.say(f"step {self._progress.step}/{self._total}  {self._numbers()}")
 
@@ -68,18 +72,26 @@ class Report(keras.callbacks.Callback):
         self.close()
 
     def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            with self._unhindered():
+                bar.close()
 
     def say(self, text: str) -> None:
         """Print a note without breaking the bar."""
-        if self._quiet:
-            return
-        if self._bar is not None:
-            self._bar.write(text, file=self._stream)
-        else:
-            print(text, file=self._stream, flush=True)
+        with self._unhindered():
+            if self._bar is not None:
+                self._bar.write(text, file=self._stream)
+            elif not self._quiet:
+                print(text, file=self._stream, flush=True)
+
+    @contextmanager
+    def _unhindered(self) -> Iterator[None]:
+        """Context in which a stream that is closed or full silences the report: training goes on."""
+        try:
+            yield
+        except (OSError, ValueError):
+            self._quiet, self._bar = True, None
 
     def _numbers(self) -> str:
         return f"loss {self._loss:.3f}  {self._rate:,.0f} {self._unit}/s  {duration.show(self._left())} left"

@@ -21,7 +21,7 @@ from rnntk.models import fast
 from rnntk.models.row_classifier import RowClassifier
 from rnntk.storage import folder
 from rnntk.storage.checkpoint import Progress
-from rnntk.training import schedule
+from rnntk.training import memory, schedule
 from rnntk.training.job import ALONE
 from rnntk.training.optimizers import Rate
 from rnntk.training.step import ClassifierStep, step_seed
@@ -126,6 +126,9 @@ class RowTask:
         self.reading = PixelOrder(config.order, (height, width), config.seed)
         self._network = {name: getattr(config, name) for name in NETWORK}
         fast.check_precision(config.precision)
+        if not tf.config.list_logical_devices("GPU"):
+            rows = min(config.batch_size, count)
+            memory.check(config, self.reading.features, 0, rows, self.reading.steps)
         self.model = RowClassifier(
             features=self.reading.features,
             classes=10,

@@ -64,13 +64,8 @@ def start(task: Task, path: Path, *, quiet: bool = False, extra: Callbacks = ())
     }
     if not task.job.chief:
         return train(RunFolder(path, record), task, Progress(), quiet=quiet, extra=extra)
-    run = folder.create(path, **record, vocabulary=task.vocabulary)
-    try:
-        with run.lock():
-            return train(run, task, Progress(), quiet=quiet, extra=extra)
-    except BaseException:
-        folder.discard(path)
-        raise
+    with folder.created(path, **record, vocabulary=task.vocabulary) as run:
+        return train(run, task, Progress(), quiet=quiet, extra=extra)
 
 
 def resume(

@@ -88,7 +88,7 @@ def untrained(here: Path) -> Callable[..., Path]:
     from rnntk.config import TrainConfig
     from rnntk.storage import checkpoint, folder
     from rnntk.text import corpus as corpora
-    from rnntk.training.split import Split
+    from rnntk.training.batches import Split
 
     def make(path: str, val: float = 0.0, test: float = 0.0, **text: object) -> Path:
         settings = TrainConfig(val_fraction=val, test_fraction=test, **text)

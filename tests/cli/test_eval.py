@@ -254,6 +254,15 @@ def test_a_long_text_is_shown_in_part_and_says_so(
     assert len(report_data(here / "p.html")["read"]["text"]) == 3
 
 
+def test_a_page_whose_rows_all_have_no_loss(rnntk, untrained, here: Path) -> None:
+    (here / "a.txt").write_text("a" * 400)
+    run = untrained("runs/a-1", val=0.5, input=("a.txt",))
+    found = figures(rnntk, run, "--html", "one.html")
+    assert found["model"]["bits_per_character"] == 0
+    rows = dict(report_data(here / "one.html")["evaluation"]["bits_per_character"])
+    assert rows["this model"] == rows["n-grams up to 6"] == 0
+
+
 def test_a_perplexity_that_is_not_finite_is_null(rnntk, untrained, here: Path) -> None:
     (here / "ab.txt").write_text("ab" * 100)
     run = untrained("runs/ab-1", val=0.5, input=("ab.txt",))

@@ -57,6 +57,15 @@ def test_the_command_it_ends_with_trains_on_the_very_same_text(
     assert first == second
 
 
+def test_the_command_it_ends_with_has_what_the_environment_says(rnntk, here, monkeypatch) -> None:
+    (here / "src").mkdir()
+    (here / "src/a.py").write_text("x = 1\n" * 100)
+    monkeypatch.setenv("RNNTK_GLOB", "*.py")
+    monkeypatch.setenv("RNNTK_NEWLINE", "lf")
+    result = rnntk("prep", "--input", "src")
+    assert "Train on it with: rnntk train --input src --glob '*.py' --newline lf\n" in result.stderr
+
+
 def test_the_command_it_ends_with_has_what_a_config_file_says(
     rnntk, text: Path, here: Path
 ) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import wcwidth
 from click.testing import CliRunner
 
 from rnntk.cli import table
@@ -133,7 +134,7 @@ def test_a_table_fits_the_width_it_is_given() -> None:
     assert whole[2] == "  " + notes[0]
     for width in range(22, 60):
         lines = table.table(columns, rows, width, notes)
-        assert max(map(table.cells, lines)) <= width
+        assert max(map(wcwidth.width, lines)) <= width
     assert table.table(columns, rows, 26, notes)[0].split() == ["RUN", "STEPS"]
     assert table.table(columns, rows, 10, [None, None])[-1] == "a-very-lo…"
 

@@ -75,7 +75,7 @@ def test_beam_gives_the_best_first(rnntk, trained: Path) -> None:
         (("--num", 10**19), "--num"),
         (("--beam", 10**19, "--length", 3), "--beam"),
         (("--no-repeat", 10**19), "--no-repeat"),
-        (("--num", 100_000, "--length", 10_000), "--num 100,000 with --length 10,000 holds"),
+        (("--num", 100_000, "--length", 10_000), "--num 100000 with --length 10000 holds"),
         (("--beam", 2, "--length", 10**9), "10,000,000 are the most. Lower one"),
         (("--temperature", "inf"), "must be at least 0 and finite, got inf"),
         (("--interactive", "--json"), "--json"),

@@ -45,10 +45,14 @@ def bare_machine(tmp_path: Path) -> Machine:
 
 
 class Server:
-    """A loopback web server. `pages` maps a path to bytes; other paths behave as they are called."""
+    """A loopback web server.
+
+    `pages` maps a path to bytes, `answers` one to a status and headers; other paths behave as they are called.
+    """
 
     def __init__(self) -> None:
         self.pages: dict[str, bytes] = {}
+        self.answers: dict[str, tuple[int, dict[str, str]]] = {}
         self.asked: list[str] = []
         outer = self
 
@@ -67,7 +71,14 @@ class Server:
 
     def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
         path = handler.path
-        if path in self.pages:
+        if path in self.answers:
+            status, headers = self.answers[path]
+            handler.send_response(status)
+            for name, value in headers.items():
+                handler.send_header(name, value)
+            handler.end_headers()
+            handler.wfile.write(b"some text" if status == 200 else b"")
+        elif path in self.pages:
             self._send(handler, self.pages[path], len(self.pages[path]))
         elif path == "/cut-short":
             self._send(handler, b"half of it", 20)

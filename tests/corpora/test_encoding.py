@@ -8,13 +8,16 @@ import hashlib
 import io
 import lzma
 import os
+import re
+import tempfile
+import unicodedata
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from rnntk.corpora import encoding as module
-from rnntk.corpora.encoding import EncodingReport, detect, detect_bytes, iter_bytes, iter_text
+from rnntk.corpora.encoding import EncodingReport, detect, iter_bytes, iter_text
 from rnntk.errors import DataError, EncodingError, UsageError
 
 needs_data = pytest.mark.skipif(
@@ -25,6 +28,15 @@ KOREAN = (
     "그러던 어느 날, 길을 잃은 사슴 한 마리를 만났다. 사슴은 배가 고프다고 말했다.\r\n"
     "아이는 제 도시락을 꺼내어 반을 나누어 주었다. 둘은 금세 친한 벗이 되었다.\r\n"
 )
+
+
+def detect_bytes(
+    data: bytes, *, encoding: str | None = None, errors: str = "strict", name: str = "The text"
+) -> EncodingReport:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "text"
+        path.write_bytes(data)
+        return detect(path, encoding=encoding, errors=errors, name=name)
 
 
 def text_of(path: Path, report: EncodingReport, **options: str) -> str:
@@ -101,6 +113,7 @@ def test_utf16_and_utf32_without_a_mark(codec: str, text: str, file: Path) -> No
     "data",
     [
         bytes(range(256)) * 4,
+        bytes(range(1, 256)) * 40,
         b"\x00\x01\x02\x03" * 50,
         bytes(1000),
         b"\x7fELF\x02\x01\x01" + bytes(50),
@@ -126,8 +139,8 @@ def test_compressed_bytes_are_refused_by_name() -> None:
     with zipfile.ZipFile(archive, "w") as z:
         z.writestr("a", "b")
     for data, kind, tool in [
-        (gzip.compress(b"text"), "gzip", "gunzip"),
-        (lzma.compress(b"text"), "xz", "unxz"),
+        (gzip.compress(gzip.compress(b"text")), "gzip", "gunzip"),
+        (gzip.compress(lzma.compress(b"text")), "xz", "unxz"),
         (archive.getvalue(), "ZIP", "unzip"),
     ]:
         with pytest.raises(DataError, match=f"is .*{kind}.*not text.*{tool}"):
@@ -311,11 +324,31 @@ def test_only_a_guess_on_little_evidence_is_unsure(text: str) -> None:
 def test_a_doubt_names_the_evidence_and_alternatives_with_samples() -> None:
     report = detect_bytes("They met in the café.".encode("cp850"))
     assert report.unsure
-    assert "of 1 distinct characters beyond ASCII" in report.doubt
+    assert "1 of 1 characters beyond ASCII fit English" in report.doubt
     assert "chardet" in report.doubt
     assert report.doubt.count(", as ") == 2
     assert "café" in report.doubt
     assert "encoding=" in report.doubt
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "今天天氣很好，我們去公園散步吧。\n".encode("big5") * 4000 + "嘅咗啲".encode("big5hkscs"),
+        "今日は天気がいい。\n".encode("cp932") * 50 + b"\xff end",
+        "你好\n".encode("gbk") * 500,
+        "Chapter 1····12\n".encode("cp1252") * 40,
+        "ab".encode("utf-16-le"),
+    ],
+    ids=["big5hkscs", "private use", "two characters", "dots", "utf-16"],
+)
+def test_every_doubt_has_two_alternatives_with_samples(data: bytes) -> None:
+    doubt = detect_bytes(data).doubt
+    assert re.search(r"\(.+\)\. As \S+ it reads '.+', as \S+ '.+', as \S+ '.+'\.", doubt), doubt
+    first, *others = re.findall(r"\b[Aa]s ([a-z0-9_-]+) ", doubt)
+    choices = " or ".join(f'`encoding="{codec}"`' for codec in others)
+    assert doubt.endswith(f" If another is right, set {choices}.")
+    assert len({data.decode(codec) for codec in (first, *others)}) == 3
 
 
 def reads(data: bytes) -> tuple[str, bool]:
@@ -428,6 +461,83 @@ def test_ascii_with_signs_of_seven_bit_encodings_stays_ascii(text: str) -> None:
     assert (report.encoding, report.how, report.unsure) == ("utf-8", "pure ASCII", False)
 
 
+ENGLISH = "The quick brown fox jumps over the lazy dog, and then it was late in the evening.\r\n"
+MENU = "┌{0}┐\r\n│ Menu │\r\n└{0}┘\r\n".format("─" * 40)
+
+
+@pytest.mark.parametrize("codec", ["cp437", "cp850", "cp866"])
+@pytest.mark.parametrize(
+    "drawing",
+    [
+        "░▒▓" * 20 + "\r\n",
+        "▓" * 60 + "\r\n",
+        "".join(f"{'█' * i}{'░' * (20 - i)} {5 * i}%\r\n" for i in range(21)),
+        MENU,
+        MENU.translate(str.maketrans("─│┌┐└┘", "═║╔╗╚╝")),
+        "═" * 60 + "\r\n",
+        "C:\\DOS\r\n├───BIN\r\n│   ├───SUB\r\n│   └───LIB\r\n└───DATA\r\n",
+        "┌────┬────┐\r\n│ a  │ b  │\r\n├────┼────┤\r\n│ 1  │ 2  │\r\n└────┴────┘\r\n",
+    ],
+    ids=["shades", "shade", "bars", "frame", "double frame", "rule", "tree", "table"],
+)
+def test_frames_and_shades_of_dos_between_english_lines(codec: str, drawing: str) -> None:
+    for text in (ENGLISH * 3 + drawing + ENGLISH, (drawing + ENGLISH) * 40, drawing * 3):
+        assert reads(text.encode(codec))[0] == text
+
+
+@pytest.mark.parametrize(
+    ("line", "codec"),
+    [
+        (
+            "Съешь же ещё этих мягких французских булок, да выпей чаю. Мы были вчера в городе.",
+            "cp866",
+        ),
+        ("Für die größte Küche wählen Sie Öl und Äpfel.", "cp850"),
+        ("Les élèves étaient déjà arrivés à l'école.", "cp850"),
+        ("Zażółć gęślą jaźń, proszę pana, to nie jest już długa droga.", "cp852"),
+    ],
+)
+def test_frames_of_dos_around_other_languages(line: str, codec: str) -> None:
+    text = (MENU.replace("Menu", line) + "░▒▓█" * 10 + f"\r\n{line}\r\n") * 5
+    assert reads(text.encode(codec))[0] == text
+
+
+@pytest.mark.parametrize("count", [1, 5, 60])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The area is 3 × 4 and the ratio is 12 ÷ 4, they said.\n",
+        "They met in the «café» and then they left.\n",
+        "It cost £12 and then £14 for the rest.\n",
+        "Copyright © 1999 by the author. All rights reserved.\n",
+        "The value was 5 ± 2 of the usual, at 30° in the shade.\n",
+        "See § 12 and § 14 of the act.\n",
+        "Ten ÷ two is five.\n",
+    ],
+)
+def test_a_handful_of_signs_makes_no_other_script_of_english(text: str, count: int) -> None:
+    assert reads((text * count).encode("cp1252"))[0] == text * count
+    for codec in ("cp437", "cp850", "mac-roman"):
+        found, _ = reads((text * count).encode(codec, "replace"))
+        scripts = {unicodedata.name(c).split()[0] for c in found if c.isalpha()}
+        assert not scripts & {"CYRILLIC", "GREEK", "THAI", "HEBREW", "ARABIC", "HANGUL", "CJK"}
+
+
+def test_the_sample_in_a_doubt_is_the_text_itself() -> None:
+    report = detect_bytes("他姓㐂，名叫䶮。\n".encode("gb18030"))
+    assert report.encoding == "gb18030"
+    assert "As gb18030 it reads '他姓㐂，名叫䶮。'" in report.doubt
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_words_of_half_width_kana_and_of_utf7(count: int) -> None:
+    for text, codec in [
+        ("ｶﾀｶﾅ ﾃﾞｰﾀ ﾌｧｲﾙ ﾃｽﾄ\n", "cp932"),
+        ("안녕하세요. 오늘은 날씨가 좋다.\n", "utf-7"),
+    ]:
+        assert reads((text * count).encode(codec))[0] == text * count
+
+
 def test_the_windows_codec_is_chosen_where_the_text_ends_in_its_signs() -> None:
     text = WESTERN * 500 + "“L’été”, dit-elle… pour 5 €.\n"
     for codec in (
@@ -457,7 +567,9 @@ def test_big5_with_cantonese_at_its_end() -> None:
     ids=["many", "one", "Korean", "Java's NUL"],
 )
 def test_cesu8_and_its_like_are_nearly_utf8(data: bytes) -> None:
-    with pytest.raises(EncodingError, match="Nearly all of it is UTF-8"):
+    with pytest.raises(
+        EncodingError, match=r"Nearly all of it is UTF-8, but .* is CESU-8.*Convert"
+    ):
         detect_bytes(data)
     assert detect_bytes(data, errors="replace").encoding == "utf-8"
 

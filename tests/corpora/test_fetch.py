@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rnntk.corpora import fetch as fetching
+from rnntk.corpora.card import Card
 from rnntk.corpora.fetch import fetch
 from rnntk.errors import CorpusError
 
@@ -118,6 +119,146 @@ def test_a_file_inside_an_archive(server, target):
         fetch(server.url + "/no", target, member="other")
     assert target.read_bytes() == TEXT
     assert left(target) == ["input.txt"]
+
+
+@pytest.mark.parametrize("length", ["abc", "-5", "\u0663", "9" * 30, "1_0", "9 9"])
+def test_a_size_that_is_no_number(server, target, length):
+    server.answers["/a"] = (200, {"Content-Length": length.encode().decode("latin-1")})
+    with pytest.raises(CorpusError, match="the server gives '.*' as the file's size"):
+        fetch(server.url + "/a", target)
+    assert target.read_bytes() == b"older"
+
+
+def test_a_download_is_no_larger_than_its_card_says(server, target):
+    server.pages["/a"] = TEXT
+    server.answers["/unsaid"] = (200, {})
+    fetch(server.url + "/a", target, most=len(TEXT))
+    fetch(server.url + "/unsaid", target, most=9)
+    with pytest.raises(CorpusError, match="it has 171,000 bytes, and at most 170,999 are taken"):
+        fetch(server.url + "/a", target, most=len(TEXT) - 1)
+    with pytest.raises(CorpusError, match="it has over 8 bytes, the most that are taken"):
+        fetch(server.url + "/unsaid", target, most=8)
+    assert target.read_bytes() == b"some text"
+    assert left(target) == ["input.txt"]
+
+
+def test_the_size_of_a_card_is_the_limit():
+    assert Card("a", (), bytes=100, sha256="0" * 64).most_bytes == 100
+    assert Card("a", (), bytes=100).most_bytes == 200
+    assert Card("a", ()).most_bytes == 10**9
+
+
+@pytest.mark.parametrize(
+    ("to", "message"),
+    [
+        ("/b", None),
+        ("file:///etc/passwd", "the server answered 302 .*is not allowed"),
+        ("FILE:/etc/passwd", "is not allowed"),
+        ("ftp://127.0.0.1/a", "which is not followed"),
+        ("data:text/plain,hello", "is not allowed"),
+        ("gopher:x" * 1000, "is not allowed|answered 302"),
+        ("http://[::1", "makes no sense|answered 302"),
+        ("http:///", "the server answered 404"),
+        ("http://127.0.0.1:99999/", "the server refused the connection|makes no sense"),
+        ("http://x y/", "makes no sense|control characters|name cannot be looked up"),
+        ("/a", "the server answered 302 The HTTP server returned a redirect error"),
+        ("/a?" + "x" * 70_000, "the server|got more than"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_redirects(server, target, to, message):
+    server.pages["/b"] = TEXT
+    server.answers["/a"] = (302, {"Location": to})
+    if message is None:
+        fetch(server.url + "/a", target, sha256=SHA)
+        assert target.read_bytes() == TEXT
+        return
+    with pytest.raises(CorpusError, match=message) as caught:
+        fetch(server.url + "/a", target)
+    assert len(str(caught.value)) < 300
+    assert "\n" not in str(caught.value)
+    assert target.read_bytes() == b"older"
+    assert left(target) == ["input.txt"]
+
+
+def test_no_redirect_leaves_https() -> None:
+    handler, safe = fetching._Redirects(), fetching.urllib.request.Request("https://a.invalid/")
+    with pytest.raises(CorpusError, match="redirects to 'http://a.invalid/'"):
+        handler.redirect_request(safe, None, 302, "", {}, "http://a.invalid/")
+    assert handler.redirect_request(safe, None, 302, "", {}, "https://b.invalid/") is not None
+
+
+def zipped(name: str, data: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, data)
+    return file.getvalue()
+
+
+def tarred(mode: str = "w", **members: bytes | tarfile.TarInfo) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=mode) as archive:
+        for name, data in members.items():
+            if isinstance(data, bytes):
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+            else:
+                archive.addfile(data)
+    return file.getvalue()
+
+
+def link(kind: bytes) -> tarfile.TarInfo:
+    info = tarfile.TarInfo("a")
+    info.type, info.linkname = kind, "a" if kind == tarfile.LNKTYPE else "/etc/passwd"
+    return info
+
+
+def flagged(at: int, value: int) -> bytes:
+    """A zip archive with a byte changed in its local and in its central header."""
+    data = bytearray(zipped("a", TEXT))
+    data[at] = data[data.index(b"PK\x01\x02") + 2 + at] = value
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("archive", "message"),
+    [
+        (flagged(6, 1), "cannot be read: .*encrypted"),
+        (flagged(8, 99), "cannot be read: That compression method"),
+        (zipped("a", TEXT)[:-60], "cannot be read"),
+        (zipped("a", TEXT).replace(b"PK\x01\x02", b"PK\x01\x03"), "cannot be read"),
+        (zipped("a", b"\0" * 10**8), "larger than its card says"),
+        (tarred("w:gz", a=TEXT)[:-30], "cannot be read"),
+        (tarred("w:xz", a=TEXT)[:100], "cannot be read"),
+        (tarred("w:bz2", a=b"\0" * 10**7), "larger than its card says"),
+        (tarred("w:gz", b=b"\0" * 10**7, a=TEXT), "too large unpacked"),
+        (tarred(a=link(tarfile.SYMTYPE)), "has no file a"),
+        (tarred(a=link(tarfile.LNKTYPE)), "has no file a"),
+        (tarred(a=link(tarfile.FIFOTYPE)), "has no file a"),
+        (tarred(a=link(tarfile.CHRTYPE)), "has no file a"),
+        (b"\x1f\x8b" + b"\0" * 100, "cannot be read"),
+        (b"\xfd7zXZ" + b"\0" * 100, "cannot be read"),
+        (b"", "cannot be read|has no file"),
+    ],
+)
+def test_a_damaged_or_hostile_archive(server, target, monkeypatch, archive, message):
+    monkeypatch.setattr(fetching, "MOST_UNPACKED", 5 * 10**6)
+    server.pages["/a"] = archive
+    with pytest.raises(CorpusError, match=message):
+        fetch(server.url + "/a", target, member="a", most=len(TEXT))
+    assert target.read_bytes() == b"older"
+    assert left(target) == ["input.txt"]
+
+
+def test_names_in_an_archive_are_no_paths(server, target, alone):
+    server.pages["/a"] = zipped("../../evil", TEXT)
+    server.pages["/b"] = tarred(**{"/../../evil": TEXT})
+    for page, name in (("/a", "../../evil"), ("/b", "/../../evil")):
+        fetch(server.url + page, target, member=name)
+        assert target.read_bytes() == TEXT
+    assert left(target) == ["input.txt"]
+    assert not list(alone.rglob("evil"))
 
 
 def test_a_file_url(alone, target):

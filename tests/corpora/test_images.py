@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import os
 import struct
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -128,6 +129,9 @@ def test_a_broken_file_is_told_and_kept(folder, card, data):
     [
         (b"\0\0\x0d\x01\0\0\0\0", "is not an IDX file"),
         (b"\0\0\x08", "is not an IDX file"),
+        (b"\0\0\x08\0", "is not an IDX file"),
+        (b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"x", "is not an IDX file"),
+        (b"\0\0\x08\3" + b"\x80\0\0\0" * 2 + b"\0\0\0\4", "should hold [0-9,]{26} values"),
         (idx(np.zeros(5, np.uint8))[:-1], "should hold 5 values after its header, not 4"),
     ],
 )
@@ -144,6 +148,43 @@ def test_a_broken_idx_file(tmp_path, data, message):
     (tmp_path / "b.gz").write_bytes(gzip.compress(data)[:-9])
     with pytest.raises(DataError, match="cannot be read"):
         images.read_idx(tmp_path / "b.gz")
+
+
+def npy(header: str, data: bytes = b"") -> bytes:
+    text = header.encode() + b"\n"
+    return b"\x93NUMPY\1\0" + struct.pack("<H", len(text)) + text + data
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1099511627776,)}", b"x"),
+        npy("{'descr': '|u1', 'fortran_order': False, 'shape': (-5,)}", b"x" * 5),
+        npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", b"x"),
+        npy("{'descr': [['a']], 'shape': 3}"),
+        npy("(" * 5000),
+        b"no array",
+        b"\x93NUMPY\\9\\9",
+        b"",
+    ],
+    ids=range(8),
+)
+def test_a_hostile_npz(folder, card, array):
+    with zipfile.ZipFile(folder / "mnist.npz", "w") as archive:
+        for name in ARRAYS:
+            archive.writestr(f"{name}.npy", array)
+    with pytest.raises(DataError, match=r"mnist\.npz"):
+        load(replace(card, arrays=()))
+
+
+def test_images_that_are_too_large_unpacked(folder, card, monkeypatch):
+    monkeypatch.setattr(images, "MOST_BYTES", 10_000)
+    np.savez_compressed(folder / "mnist.npz", **small_set())
+    with pytest.raises(DataError, match="over 10,000 bytes unpacked"):
+        load(card)
+    (folder / "a.gz").write_bytes(gzip.compress(bytes(20_000)))
+    with pytest.raises(DataError, match="over 10,000 bytes unpacked"):
+        images.read_idx(folder / "a.gz")
 
 
 def test_an_idx_file_that_kept_the_name_gz(tmp_path):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import re
+import tempfile
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from rnntk.corpora.encoding import detect_bytes
+from rnntk.corpora.encoding import detect
 from rnntk.errors import EncodingError
 
 SIZES = (200, 4_000, 400_000)
@@ -101,7 +102,10 @@ def outcome(data: bytes, text: str, find: Callable[[bytes], tuple[str | None, bo
 
 
 def by_rnntk(data: bytes) -> tuple[str, bool]:
-    report = detect_bytes(data)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "text"
+        path.write_bytes(data)
+        report = detect(path)
     return report.encoding, report.unsure
 
 

@@ -32,7 +32,8 @@ def test_headers_are_joined_in_order_as_utf8_with_lf(tmp_path, bare_machine):
 
 def test_whole_files_up_to_the_cap(tmp_path, bare_machine, monkeypatch):
     header_tree(tmp_path / "h")
-    monkeypatch.setattr(system, "C_SOURCE_BYTES", 17)
+    small = replace(system.BUILDERS["kernel_headers"], cap=17)
+    monkeypatch.setitem(system.BUILDERS, "kernel_headers", small)
     built = system.build("kernel_headers", replace(bare_machine, headers=tmp_path / "h"))
     assert built.data.decode() == "/* å */\n/* b */\n"
 

@@ -67,13 +67,13 @@ def test_alpha_trades_short_for_long(decoder):
 
 
 def test_a_beam_of_one_is_greedy(decoder):
-    sampler = Sampler([Temperature(0)], np.random.default_rng(0), 1, V)
+    sampler = Sampler([Temperature(0)], 1, V)
     states = primed(decoder)
     greedy = []
     for _ in range(60):
-        ids = sampler.draw(states.logits)
+        ids = sampler.draw(states.logits, np.zeros(1))
         greedy.append(ids.item())
-        decoder.step(ids, states)
+        states.step(ids)
     (found,) = beam_search(decoder, primed(decoder), 60, 1)
     assert found.ids.tolist() == greedy
     np.testing.assert_allclose(found.nats, decoder.costs([START, *greedy]), atol=1e-5)

@@ -21,7 +21,7 @@ engines = pytest.mark.parametrize("compiled", [True, False], ids=["kernels", "nu
 
 def test_the_decoder_runs_on_kernels(random_weights):
     weights = random_weights("lstm")
-    assert isinstance(Decoder(weights, "lstm").initial_states(), compiled_module.States)
+    assert isinstance(Decoder(weights, "lstm").initial_states(), compiled_module.CompiledStates)
     assert type(Decoder(weights, "lstm", compiled=False).initial_states()) is reference.States
 
 
@@ -64,7 +64,7 @@ def test_logits_agree_with_stock_keras(cell, layers, layer_norm, compiled, rando
     expected = keras_logits(weights, cell, layers, ids, layer_norm)
     decoder = Decoder(weights, cell, layer_norm=layer_norm, compiled=compiled)
     states = decoder.initial_states(3)
-    stepped = np.stack([decoder.step(ids[:, t], states).copy() for t in range(40)], axis=1)
+    stepped = np.stack([states.step(ids[:, t]).copy() for t in range(40)], axis=1)
     np.testing.assert_allclose(stepped, expected, rtol=0, atol=1e-5)
     for row in range(3):
         chunks = list(decoder.forward(ids[row], decoder.initial_states()))
@@ -77,11 +77,11 @@ def test_one_stream_and_many_agree(cell, random_weights):
     ids = np.random.default_rng(2).integers(0, 11, (4, 25))
     together = decoder.initial_states(4)
     for t in range(25):
-        logits = decoder.step(ids[:, t], together)
+        logits = together.step(ids[:, t])
     for row in range(4):
         alone = decoder.initial_states(1)
         for t in range(25):
-            one = decoder.step(ids[row : row + 1, t], alone)
+            one = alone.step(ids[row : row + 1, t])
         np.testing.assert_allclose(one[0], logits[row], rtol=0, atol=1e-5)
 
 
@@ -96,7 +96,7 @@ def test_prime_is_stepping(cell, n, layer_norm, compiled, monkeypatch, random_we
     ids = np.random.default_rng(3).integers(0, 11, 90)
     stepped, primed = decoder.initial_states(n), decoder.initial_states(n)
     for symbol in ids:
-        decoder.step(np.full(n, symbol), stepped)
+        stepped.step(np.full(n, symbol))
     logits = decoder.prime(ids, primed)
     assert logits is primed.logits
     np.testing.assert_allclose(logits, stepped.logits, rtol=0, atol=1e-5)
@@ -111,7 +111,7 @@ def test_costs_are_the_negative_log_softmax_and_carry_the_state(compiled, random
     states = decoder.initial_states()
     expected = []
     for now, after in itertools.pairwise(ids):
-        p = np.exp(decoder.step(np.array([now]), states)[0].astype(np.float64))
+        p = np.exp(states.step(np.array([now]))[0].astype(np.float64))
         expected.append(-np.log(p[after] / p.sum()))
     np.testing.assert_allclose(decoder.costs(ids), expected, atol=1e-5)
     carried = decoder.initial_states()
@@ -127,11 +127,11 @@ def test_assign_copies_and_reorders_streams(compiled, random_weights):
     decoder.prime(np.arange(5), one)
     many = decoder.initial_states(3)
     many.assign(one)
-    decoder.step(np.array([1, 2, 3]), many)
+    many.step(np.array([1, 2, 3]))
     before = many.logits.copy()
     many.assign(many, np.array([2, 0, 0]))
     np.testing.assert_array_equal(many.logits, before[[2, 0, 0]])
-    again = decoder.step(np.array([7, 7, 7]), many)
+    again = many.step(np.array([7, 7, 7]))
     np.testing.assert_array_equal(again[1], again[2])
     assert not np.array_equal(again[0], again[1])
 
@@ -141,7 +141,7 @@ def test_the_loop_of_one_stream_allocates_nothing(cell, random_weights):
     decoder = Decoder(random_weights(cell, V=1024, H=1024), cell)
     states = decoder.initial_states()
     ids = np.zeros(1, np.intp)
-    decoder.step(ids, states)
+    states.step(ids)
     peaks = []
     tracemalloc.start()
     try:
@@ -149,7 +149,7 @@ def test_the_loop_of_one_stream_allocates_nothing(cell, random_weights):
             tracemalloc.reset_peak()
             before, _ = tracemalloc.get_traced_memory()
             for _ in range(20):
-                decoder.step(ids, states)
+                states.step(ids)
             peaks.append(tracemalloc.get_traced_memory()[1] - before)
     finally:
         tracemalloc.stop()

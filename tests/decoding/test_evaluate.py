@@ -19,14 +19,14 @@ KOREAN = Vocabulary("ᴥㅏㄱㄴㅣ .")
 @pytest.fixture(scope="module")
 def korean(random_weights):
     decoder = Decoder(random_weights("gru", V=7, scale=0.4), "gru")
-    return LanguageModel.from_parts(decoder, KOREAN, Hangul())
+    return LanguageModel(decoder, KOREAN, Hangul())
 
 
 def constant_model(random_weights, symbols, bias):
     """A model that gives every symbol the same probability whatever came before."""
     weights = {name: np.zeros_like(a) for name, a in random_weights("rnn", V=len(bias)).items()}
     weights["output/bias"] = np.array(bias, np.float32)
-    return LanguageModel.from_parts(Decoder(weights, "rnn"), Vocabulary(symbols), Plain())
+    return LanguageModel(Decoder(weights, "rnn"), Vocabulary(symbols), Plain())
 
 
 def test_a_uniform_model_costs_the_log_of_the_vocabulary(random_weights):
@@ -98,7 +98,7 @@ def test_a_text_in_pieces_has_no_character_costs(korean):
 
 
 def test_what_cannot_be_evaluated(korean):
-    with pytest.raises(DataError, match="'뷁'.*on_unknown skip"):
+    with pytest.raises(DataError, match="'뷁'.*on_unknown=.skip"):
         korean.evaluate("가뷁나")
     skipped = korean.evaluate("가뷁나", on_unknown="skip")
     assert skipped.text == "가나"
@@ -106,7 +106,7 @@ def test_what_cannot_be_evaluated(korean):
         with pytest.raises(DataError, match="at least 2"):
             korean.evaluate(text)
     with pytest.raises(RunError, match="3 symbols.*7"):
-        LanguageModel.from_parts(korean.decoder, Vocabulary("abc"), Plain())
+        LanguageModel(korean.decoder, Vocabulary("abc"), Plain())
 
 
 def test_a_perplexity_beyond_the_largest_float_is_infinite_and_null_in_json(random_weights):

@@ -22,6 +22,18 @@ from rnntk.decoding.strategies import (
 )
 from rnntk.errors import UsageError
 
+
+class Drawing(Sampler):
+    """A sampler that draws its uniform numbers itself."""
+
+    def __init__(self, strategies, rng, n, vocabulary_size):
+        super().__init__(strategies, n, vocabulary_size)
+        self.rng = rng
+
+    def draw(self, logits):
+        return super().draw(logits, self.rng.random(len(self.ids)))
+
+
 LOGITS = np.array([2.0, -1.0, 0.5, 3.0, 1.5, -4.0, 0.0, 2.5])
 
 
@@ -70,7 +82,7 @@ def test_draws_follow_the_probabilities(case, n):
         rest[[1, 2, 5, 6]] = 0
         expected = rest / rest.sum()
     draws = 1_000_000 if n > 1 else 20_000
-    sampler = Sampler(strategies, np.random.default_rng(7), n, 8)
+    sampler = Drawing(strategies, np.random.default_rng(7), n, 8)
     logits = np.tile(LOGITS.astype(np.float32), (n, 1))
     counts = np.zeros(8)
     for _ in range(draws // n):
@@ -82,7 +94,7 @@ def test_draws_follow_the_probabilities(case, n):
 
 
 def test_the_chi_square_test_can_fail():
-    sampler = Sampler([Temperature(1.02)], np.random.default_rng(7), 1000, 8)
+    sampler = Drawing([Temperature(1.02)], np.random.default_rng(7), 1000, 8)
     logits = np.tile(LOGITS.astype(np.float32), (1000, 1))
     counts = np.zeros(8)
     for _ in range(1000):
@@ -99,7 +111,7 @@ def rows(V=9):
 @settings(deadline=None)
 def test_greedy_is_the_limit_of_temperature(scores, seed):
     def draw(strategy):
-        sampler = Sampler([strategy], np.random.default_rng(seed), *scores.shape)
+        sampler = Drawing([strategy], np.random.default_rng(seed), *scores.shape)
         return sampler.draw(scores).tolist()
 
     assert draw(Temperature(0)) == scores.argmax(axis=1).tolist()
@@ -117,7 +129,7 @@ def test_greedy_is_the_limit_of_temperature(scores, seed):
 @settings(deadline=None)
 def test_cuts_that_cut_nothing_change_no_draw(scores, seed):
     def draws(*strategies):
-        sampler = Sampler(strategies, np.random.default_rng(seed), *scores.shape)
+        sampler = Drawing(strategies, np.random.default_rng(seed), *scores.shape)
         return [sampler.draw(scores).tolist() for _ in range(5)]
 
     plain = draws()
@@ -157,8 +169,8 @@ def test_top_k_keeps_ties_whatever_their_order():
 
 def test_one_stream_draws_as_the_first_of_many_would():
     logits = np.tile(LOGITS.astype(np.float32), (1, 1))
-    alone = Sampler([], np.random.default_rng(3), 1, 8)
-    many = Sampler([], np.random.default_rng(3), 2, 8)
+    alone = Drawing([], np.random.default_rng(3), 1, 8)
+    many = Drawing([], np.random.default_rng(3), 2, 8)
     singles = [alone.draw(logits).item() for _ in range(40)]
     pairs = [many.draw(np.tile(logits, (2, 1))).tolist() for _ in range(20)]
     assert singles == [k for pair in pairs for k in pair]
@@ -175,7 +187,7 @@ class LastUniform:
 @pytest.mark.parametrize("n", [1, 3])
 def test_the_largest_uniform_number_never_draws_what_is_ruled_out(n):
     logits = np.tile(np.array([0.1, 0.2, 0.3, 9.0]), (n, 1))
-    sampler = Sampler([Ban([3])], LastUniform(), n, 4)
+    sampler = Drawing([Ban([3])], LastUniform(), n, 4)
     assert sampler.draw(logits).tolist() == [2] * n
 
 
@@ -183,19 +195,19 @@ def test_the_guard_lets_no_run_come_twice():
     rng = np.random.default_rng(5)
     logits = np.tile(rng.normal(size=6), (3, 1))
     guard = RepetitionGuard(4)
-    sampler = Sampler([guard], rng, 3, 6)
+    sampler = Drawing([guard], rng, 3, 6)
     drawn = np.array([sampler.draw(logits).copy() for _ in range(150)]).T
     for stream in drawn.tolist():
         runs = [tuple(stream[k : k + 4]) for k in range(len(stream) - 3)]
         assert len(runs) == len(set(runs))
-    free = Sampler([], np.random.default_rng(5), 3, 6)
+    free = Drawing([], np.random.default_rng(5), 3, 6)
     stream = [int(free.draw(logits)[0]) for _ in range(150)]
     runs = [tuple(stream[k : k + 4]) for k in range(147)]
     assert len(runs) > len(set(runs))
 
 
 def test_the_guard_gives_way_where_all_is_forbidden_and_forgets_at_a_start():
-    sampler = Sampler([RepetitionGuard(2)], np.random.default_rng(0), 1, 2)
+    sampler = Drawing([RepetitionGuard(2)], np.random.default_rng(0), 1, 2)
     logits = np.zeros((1, 2))
     assert {sampler.draw(logits).item() for _ in range(50)} == {0, 1}
     guard = RepetitionGuard(2)
@@ -213,7 +225,7 @@ def test_the_guard_gives_way_where_all_is_forbidden_and_forgets_at_a_start():
 def test_huge_logits_and_tiny_temperatures_neither_overflow_nor_warn():
     logits = np.array([[3e38, -3e38, 1.0], [0.0, 1e30, 1e30]], np.float32)
     for strategies in ([], [Temperature(1e-150)], [Temperature(1e-250)], [TopP(0.5)]):
-        sampler = Sampler(strategies, np.random.default_rng(1), 2, 3)
+        sampler = Drawing(strategies, np.random.default_rng(1), 2, 3)
         first, second = sampler.draw(logits).tolist()
         assert first == 0
         assert second in (1, 2)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import pickle
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rnntk.errors import DataError
-from rnntk.exchange import safe_pickle
+from rnntk.exchange import safe_pickle, tf1_files
 
 PLAIN = st.recursive(
     st.text() | st.integers(),
@@ -115,6 +117,8 @@ def test_every_way_to_call_is_refused(
         b"Pother\n.",  # an object outside the pickle
         b"\x80\x02K\x01Q.",
         b"\x80\x05\x97.",  # an out-of-band buffer
+        b"]0.",
+        b")2.",
     ],
 )
 def test_what_is_not_plain_is_refused(tmp_path: Path, data: bytes) -> None:
@@ -143,11 +147,68 @@ def test_the_second_lock_holds_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
         b"\x8d\xff\xff\xff\xff\xff\xff\xff\x7fab.",
         b"h\x07.",
         b"...",
+        b"(K\x00q\x00"
+        + b"K\x01q\x00"
+        + b"\x94]\x94" * 3
+        + b"h\x02h\x02t.",  # places that do not count up
     ],
 )
 def test_a_damaged_pickle_is_a_message(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(DataError, match=r"vocab\.pkl is not a pickle, or is damaged"):
         load(tmp_path, data)
+
+
+def doubled(times: int, end: bytes) -> bytes:
+    """A tuple of two of the tuple before, `times` deep: 2 ** `times` empty ones from a few bytes."""
+    steps = (b"q%cph%c\x86" % (k, k) for k in range(times))
+    return b"\x80\x02)" + b"".join(steps).replace(b"p", b"") + end
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        doubled(26, b"."),  # 140 bytes to walk through for ever
+        b"\x80\x02}" + doubled(26, b"K\x01s.")[2:],  # as a key, its hash takes for ever
+        b"]q\x00h\x00a.",  # a list that holds itself
+        b")" + b"\x85" * 100_000 + b".",
+        b"}" + b")" + b"\x85" * 100_000 + b"K\x00s.",
+        b"(" + b"]" * 501 + b"t.",
+        b"L" + b"9" * 5000 + b"L\n.",
+        b"I" + b"9" * 5000 + b"\n.",
+    ],
+)
+def test_a_pickle_that_would_take_for_ever_is_refused_at_once(tmp_path: Path, data: bytes) -> None:
+    began = time.monotonic()
+    with pytest.raises(DataError, match=r"vocab\.pkl is not a pickle, or is damaged"):
+        load(tmp_path, data)
+    with pytest.raises(DataError):
+        tf1_files.read_vocabulary(tmp_path / "vocab.pkl")
+    assert time.monotonic() - began < 5
+
+
+@given(value=st.recursive(PLAIN | st.none() | st.booleans(), st.tuples, max_leaves=5))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_vocabulary_of_any_shape_is_read_or_refused(tmp_path: Path, value: object) -> None:
+    (tmp_path / "vocab.pkl").write_bytes(pickle.dumps(value))
+    with contextlib.suppress(DataError):
+        assert tf1_files.read_vocabulary(tmp_path / "vocab.pkl").symbols
+
+
+@given(data=st.binary(max_size=200), at=st.integers(0, 60))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=400)
+def test_any_bytes_are_read_or_refused(tmp_path: Path, data: bytes, at: int) -> None:
+    whole = pickle.dumps((("a", "b"), {"a": 0, "b": 1}), 2)
+    (tmp_path / "vocab.pkl").write_bytes(whole[:at] + data + whole[at + len(data) :])
+    with contextlib.suppress(DataError):
+        tf1_files.read_vocabulary(tmp_path / "vocab.pkl", encoding="latin-1")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs")
+def test_a_pipe_or_a_device_is_no_vocabulary(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "vocab.pkl")
+    for path in (tmp_path / "vocab.pkl", Path("/dev/zero"), tmp_path):
+        with pytest.raises(DataError, match="is not a file"):
+            safe_pickle.load(path)
 
 
 def test_a_file_that_is_missing_or_far_too_large(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import re
@@ -10,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rnntk import files
 from rnntk.decoding.decoder import Decoder
 from rnntk.decoding.language_model import LanguageModel
-from rnntk.errors import DataError, RunError, UsageError
-from rnntk.exchange import tf1, tf1_files
+from rnntk.errors import DataError, RunError, TrainingError, UsageError
+from rnntk.exchange import tf1, tf1_files, tf1_reader
 from rnntk.models.char_rnn import CharRNN
 from rnntk.models.weights import named_weights
 from rnntk.storage import folder
@@ -28,7 +30,7 @@ def test_the_decoder_and_the_model_compute_what_tensorflow_1_did(tf1_model, cell
     assert (network.cell, network.layers) == (cell, layers)
     decoder = Decoder(network.weights, cell)
     states = decoder.initial_states()
-    found = np.concatenate([decoder.step(ids[t : t + 1], states).copy() for t in range(len(ids))])
+    found = np.concatenate([states.step(ids[t : t + 1]).copy() for t in range(len(ids))])
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
     whole = np.concatenate(list(decoder.forward(ids, decoder.initial_states())))
     np.testing.assert_allclose(whole, expected, rtol=0, atol=2e-5)
@@ -87,7 +89,7 @@ def test_a_checkpoint_of_tensorflow_0(tf1_model, tmp_path: Path, cell: str, vers
         old = re.sub(r"(gates|candidate|cell)/(kernel|bias)$", r"\1/Linear/\2", name)
         for now, before in OLD_NAMES.items():
             old = old.replace(now, before)
-        if name.startswith("rnnlm/") and not tf1._SLOT.fullmatch(name):
+        if name.startswith("rnnlm/") and not tf1_reader.SLOT.fullmatch(name):
             renamed[old] = reader.get_tensor(name)
     assert any("Linear/Matrix" in name for name in renamed)
     v1 = tf.compat.v1
@@ -129,6 +131,10 @@ CELL = "rnnlm/multi_rnn_cell/cell_0/"
         ({"rnnlm/multi_rnn_cell/cell_2/basic_rnn_cell/kernel": (6, 3)}, "", "not one stack"),
         ({"model/embedding": (4, 2)}, "", "the same part twice"),
         ({"rnnlm/softmax_b": (5,)}, "", "output/bias"),
+        ({"rnnlm/softmax_b": ()}, "", r"rnnlm/softmax_b has the shape \(\)"),
+        ({"rnnlm/embedding": (4, 0)}, "", r"rnnlm/embedding has the shape \(4, 0\)"),
+        ({f"{CELL}basic_rnn_cell/kernel": (5, 3, 1)}, "", r"has the shape \(5, 3, 1\)"),
+        ({f"{CELL}basic_rnn_cell/kernel": (1, 3)}, "", r"'rnn_0/kernel' has shape \(1, 3\)"),
     ],
 )
 def test_another_model_is_refused_by_what_is_odd(extra, gone, message) -> None:
@@ -139,9 +145,10 @@ def test_another_model_is_refused_by_what_is_odd(extra, gone, message) -> None:
     assert "save/model.ckpt-5" in str(caught.value)
 
 
-def test_values_that_are_no_numbers_are_refused() -> None:
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_values_that_are_no_numbers_are_refused(value: float) -> None:
     variables = arrays()
-    variables["rnnlm/softmax_b"][1] = np.nan
+    variables["rnnlm/softmax_b"][1] = value
     with pytest.raises(RunError, match="not finite, in output/bias"):
         tf1.convert(variables, Path("m"))
 
@@ -158,6 +165,65 @@ def test_a_damaged_checkpoint_is_a_message(tf1_model) -> None:
         tf1.read_network(prefix)
     data.write_bytes(content)
     tf1.read_network(prefix)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_gates_that_cannot_be_parted_are_refused(cell: str) -> None:
+    scope = "rnnlm/rnn/basic_lstm_cell/" if cell == "lstm" else "rnnlm/rnn/gru_cell/gates/"
+    variables = arrays(scope)
+    if cell == "gru":
+        variables |= {
+            name.replace("gates", "candidate"): value for name, value in variables.items()
+        }
+    with pytest.raises(RunError, match="the shapes of layer 0 do not fit"):
+        tf1.convert(variables, Path("m"))
+
+
+def crc32c(data: bytes) -> int:
+    """The masked checksum of a block of TensorFlow's tables."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        # An entry that is no message: here TensorFlow aborts.
+        (b"\x08\x01\x12\x08", b"\x08\x01\x12\x7f", "Check failed: entry.ParseFromString"),
+        # An array of 2**34 numbers.
+        (
+            b"\x12\x02\x08\x04\x12\x02\x08\x02",
+            b"\x12\x06\x08\x80\x80\x80\x80\x40",
+            "it names more numbers than its files have bytes",
+        ),
+    ],
+)
+def test_a_hostile_checkpoint_ends_nothing_but_its_reader(
+    tmp_path: Path, before, after, told
+) -> None:
+    """One whose checksums are right."""
+    import tensorflow as tf
+
+    prefix, held = tmp_path / "model.ckpt-5", arrays()
+    tensors = [value.astype(np.float32) for value in held.values()]
+    tf.raw_ops.SaveV2(
+        prefix=str(prefix), tensor_names=list(held), shape_and_slices=[""] * 5, tensors=tensors
+    )
+    index = prefix.with_name(f"{prefix.name}.index")
+    data = index.read_bytes()
+    end = data.index(b"\0\0\0\0\x01\0\0\0\0") + 8  # of the entries: where they can be searched from
+    entries = data[:end].replace(before, after, 1)
+    assert entries != data[:end]
+    assert data[end + 1 : end + 5] == crc32c(data[: end + 1]).to_bytes(4, "little")
+    sealed = entries + data[end : end + 1]
+    index.write_bytes(sealed + crc32c(sealed).to_bytes(4, "little") + data[end + 5 :])
+    with pytest.raises(RunError, match=rf"damaged or incomplete: {told}"):
+        tf1.read_network(prefix)
 
 
 def test_a_checkpoint_is_found_by_folder_prefix_or_file(tmp_path: Path) -> None:
@@ -233,6 +299,23 @@ def test_the_preprocessor_is_told_by_the_marker(tmp_path: Path) -> None:
     chosen = imported(tmp_path / "c", korean, "hangul").record
     assert chosen["corpus"]["preprocessor"] == chosen["settings"]["preprocessor"] == "hangul"
     assert LanguageModel.load(folder.open_run(tmp_path / "b")).progress.step == 5
+
+
+def test_a_full_disk_leaves_nothing_and_advises_no_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = files._write_synced
+
+    def full(path: Path, data: bytes) -> None:
+        if path.suffix == ".safetensors":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(path, data)
+
+    monkeypatch.setattr(files, "_write_synced", full)
+    with pytest.raises(TrainingError, match=r"No space is left .*\. Free some space\.$") as caught:
+        imported(tmp_path / "a", Vocabulary("abcd"))
+    assert "resume" not in str(caught.value)
+    assert not (tmp_path / "a").exists()
 
 
 def test_a_vocabulary_of_another_size_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from rnntk.errors import UsageError
 from rnntk.kernels import native
+from rnntk.models import fast
 from rnntk.models.char_rnn import CharRNN
 from rnntk.models.layers import CELLS
 
@@ -28,7 +29,9 @@ def test_ids_of_any_integer_type_are_the_same_ids(cell, kind):
     found, _ = model.nats(tf.constant(ids.astype(kind)), targets.astype(kind))
     assert float(found) == float(expected)
     layer, states = model.recurrent[0], model.initial_states(4)
-    table = layer.project(tf.convert_to_tensor(model.embedding.embeddings), layer.factors())
+    weights = layer.weights_for_products()
+    embeddings = tf.convert_to_tensor(model.embedding.embeddings)
+    table = fast.affine(embeddings, weights.kernel, weights.bias)
     a, _ = layer.over_time(table, states[: len(states) // 2], ids=ids.T.astype(kind))
     b, _ = layer.over_time(table, states[: len(states) // 2], ids=ids.T)
     np.testing.assert_array_equal(a, b)

@@ -36,7 +36,7 @@ def test_what_was_expected_is_the_softmax_before_each_symbol(
     states = decoder.initial_states()
     assert found["expected"][0] == []
     for t, symbol in enumerate(loaded.vocabulary.encode(plain_text)):
-        logits = decoder.step(np.array([symbol]), states)[0].astype(float)
+        logits = states.step(np.array([symbol]))[0].astype(float)
         chances = np.exp(logits - logits.max())
         chances /= chances.sum()
         order = np.argsort(-chances, kind="stable")[:5]

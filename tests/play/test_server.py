@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import time
@@ -9,8 +10,8 @@ import time
 import pytest
 
 from rnntk.errors import UsageError
+from rnntk.hosts import Names, is_loopback
 from rnntk.play import app, limits, pages, serve
-from rnntk.play.guard import Guard, is_loopback
 from rnntk.play.models import Models
 
 
@@ -163,13 +164,11 @@ def test_a_link_from_elsewhere_may_open_the_page_but_no_form_may_post(client) ->
 
 
 def test_bound_to_all_it_takes_addresses_but_no_names() -> None:
-    async def nothing(*_: object) -> None: ...
-
-    everywhere = Guard(nothing, "0.0.0.0")
-    assert everywhere._is_own("192.168.0.7:8765")
-    assert everywhere._is_own("[fe80::1]:8765")
-    assert not everywhere._is_own("evil.example:8765")
-    assert Guard(nothing, "teacher.local")._is_own("teacher.local:8765")
+    everywhere = Names("0.0.0.0")
+    assert "192.168.0.7:8765" in everywhere
+    assert "[fe80::1]:8765" in everywhere
+    assert "evil.example:8765" not in everywhere
+    assert "teacher.local:8765" in Names("teacher.local")
     assert is_loopback("127.8.9.1")
     assert not is_loopback("0.0.0.0")
 
@@ -243,6 +242,69 @@ def test_a_request_that_does_not_come_is_ended(plain: Models, serving, monkeypat
         receive_until(slow, b"took too long")
 
 
+HALF = [
+    "",
+    "GET",
+    "GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nX-More: ",
+    "GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\nGET / HT",
+]
+
+
+@pytest.mark.parametrize("sent", HALF)
+def test_half_sent_headers_are_ended(plain: Models, serving, monkeypatch, sent: str) -> None:
+    monkeypatch.setattr(limits, "SECONDS", 0.5)
+    with serving(plain) as client, socket.create_connection(("127.0.0.1", client.port)) as slow:
+        slow.sendall(sent.format(port=client.port).encode())
+        slow.settimeout(0.2)
+        began, got = time.monotonic(), b""
+        with contextlib.suppress(ConnectionError):  # ended without goodbye
+            while time.monotonic() - began < 10:
+                try:
+                    more = slow.recv(65536)
+                    if not more:
+                        break
+                    got += more
+                except TimeoutError:
+                    slow.sendall(b"x" if sent.endswith(": ") else b"")  # a byte now and then
+        assert 0.3 < time.monotonic() - began < 5
+        assert (b"200 OK" in got) == (sent.count("GET") == 2)
+
+
+def test_an_answer_that_is_not_taken_is_dropped(plain: Models, serving, monkeypatch) -> None:
+    monkeypatch.setattr(limits, "SECONDS", 0.5)
+    with serving(plain) as client:
+        slow = socket.socket()
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        slow.connect(("127.0.0.1", client.port))
+        ask = f"GET /page/main.js HTTP/1.1\r\nHost: 127.0.0.1:{client.port}\r\n\r\n".encode()
+
+        def ask_and_take_nothing() -> None:
+            for _ in range(100):
+                slow.sendall(ask * 50)
+                time.sleep(0.1)
+
+        with pytest.raises(ConnectionError):
+            ask_and_take_nothing()
+        slow.close()
+        assert client.json("/api/read", {"text": "int"})["text"] == "int"
+
+
+def test_a_request_under_way_is_no_idle_connection(plain: Models, serving, monkeypatch) -> None:
+    monkeypatch.setattr(limits, "SECONDS", 0.5)
+    with serving(plain) as client:
+        lines = client.lines({"prime": "int", "length": limits.LENGTH, "seed": 1})
+        assert lines[-1] == {"end": True}
+
+
+def test_connections_over_the_limit_are_told(plain: Models, serving, monkeypatch) -> None:
+    monkeypatch.setattr(limits, "CONNECTIONS", 3)
+    with serving(plain) as client:
+        waiting = [socket.create_connection(("127.0.0.1", client.port)) for _ in range(3)]
+        assert client.ask("/api/run")[0] == 503
+        for one in waiting:
+            one.close()
+
+
 def test_too_many_readings_are_refused(plain: Models, monkeypatch) -> None:
     """The limit is looked at before any work, so it holds however fast the work is."""
     import asyncio
@@ -272,7 +334,7 @@ def test_the_usual_port_gives_way_when_it_is_taken(monkeypatch) -> None:
 
 
 def test_an_address_that_is_none() -> None:
-    with pytest.raises(UsageError, match="host no.such"):
+    with pytest.raises(UsageError, match="host 'no.such"):
         serve.bind("no.such.name.invalid", 0)
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from rnntk import stored
 from rnntk.errors import RunError, TrainingError
 from rnntk.files import disk_errors, write_json
 from rnntk.storage import checkpoint
@@ -65,11 +68,60 @@ def test_damage_is_named(tmp_path: Path, name: str, damage: str) -> None:
 
 def test_a_manifest_cannot_point_outside(tmp_path: Path) -> None:
     folder = write(tmp_path)
-    (folder / "manifest.json").write_text(
-        json.dumps({"files": {"../evil": {"bytes": 1, "sha256": ""}}})
-    )
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["../evil"] = {"bytes": 1, "sha256": ""}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(RunError, match="manifest names"):
         checkpoint.read(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda h: struct.pack("<Q", 1 << 60) + h[8:],
+        lambda h: struct.pack("<Q", len(h)) + h[8:],
+        lambda h: h.replace(b'"F32"', b'"F99"'),
+        lambda h: h.replace(b'"shape":[2,3]', b'"shape":[2,9]'),
+        lambda h: h.replace(b'"shape":[2,3]', b'"shape":[-2,-3]'),
+        lambda h: h.replace(b'"data_offsets":[0,24]', b'"data_offsets":[0,99]'),
+        lambda h: h.replace(b'"data_offsets":[0,24]', b'"data_offsets":[4,24]'),
+        lambda h: struct.pack("<Q", 20_000) + b"[" * 20_000 + bytes(24),
+        lambda h: b"",
+    ],
+)
+def test_weights_that_fit_their_sum_and_not_the_format_are_damage(
+    tmp_path: Path, change: Callable
+) -> None:
+    """As a stranger can make them: the checkpoint before is used."""
+    folder = write(tmp_path)
+    file = folder / "weights.safetensors"
+    whole = file.read_bytes()
+    changed = change(whole)
+    assert changed != whole
+    file.write_bytes(changed)
+    names = ["weights.safetensors", "optimizer.safetensors", "states.safetensors", "progress.json"]
+    manifest = stored.file_sums(folder / name for name in names)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(RunError, match="is damaged: .*weights.safetensors"):
+        checkpoint.read(folder)
+
+
+@pytest.mark.parametrize("name", ["states.safetensors", "optimizer.safetensors"])
+def test_a_manifest_must_list_every_file(tmp_path: Path, name: str) -> None:
+    folder = write(tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["files"][name]
+    (folder / name).unlink()
+    for text in (json.dumps(manifest), '{"files": {}}'):
+        (folder / "manifest.json").write_text(text)
+        with pytest.raises(RunError, match=f"its manifest lacks .*{name}"):
+            checkpoint.read(folder)
+
+
+def test_a_checkpoint_in_the_place_of_another_step_is_damage(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    with pytest.raises(RunError, match="progress.json is of step 500"):
+        checkpoint.read(folder.rename(tmp_path / "step-00000600"))
 
 
 @pytest.mark.parametrize("manifest", ["", "[]", "{}", '{"files": {"weights.safetensors": {}}}'])

@@ -24,7 +24,7 @@ def make(path: Path, corpus: str = "tiny", kind: str = folder.CHAR_RNN) -> RunFo
         path,
         kind=kind,
         settings={"layers": 2},
-        model={"cell": "lstm"},
+        model={"cell": "lstm", "layers": 2, "units": 8},
         corpus={"name": corpus, "sha256": "0" * 64},
         versions={"numpy": "2"},
         vocabulary=Vocabulary("ab\n"),
@@ -101,10 +101,17 @@ def test_the_latest_run_is_the_one_written_to_last(tmp_path: Path) -> None:
             r"newer rnntk \(run format 99.*reads up to 2.*Upgrade",
         ),
         (lambda r: r.pop("format_version"), "is damaged: run.json cannot be read"),
+        (lambda r: r.update(kind="²"), "cannot be read.*kind is '²'"),
+        (lambda r: r["settings"].update(layers="2"), "cannot be read.*layers must be a whole"),
+        (lambda r: r["model"].update(layers=10**9), "cannot be read.*layers must be at least 1"),
+        (lambda r: r["corpus"].update(name=["x"]), r"cannot be read.*corpus.name must be text"),
+        (lambda r: r["corpus"].update(split={"val": [1]}), r"split.val must have 2 entries, got 1"),
+        (lambda r: r["corpus"].update(facts={"symbols": 1e999}), "facts.symbols must be a whole"),
+        (lambda r: r.update(versions=[]), r"versions must be an object, got \[\]"),
         (lambda r: r.update(format_version=0), "is damaged: run.json cannot be read.*is 0"),
         (lambda r: r.update(format_version="1"), "is damaged: run.json cannot be read.*is '1'"),
         (lambda r: r.update(format_version=True), "is damaged: run.json cannot be read.*is True"),
-        (lambda r: r.pop("model"), "is damaged: run.json lacks model"),
+        (lambda r: r.pop("model"), r"is damaged: run.json cannot be read \(it lacks model\)"),
     ],
 )
 def test_a_run_that_cannot_be_read_says_why(tmp_path: Path, change: object, message: str) -> None:
@@ -178,11 +185,139 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code, str(run.path)]).returncode == 0
 
 
-def test_only_a_run_without_checkpoints_is_discarded(tmp_path: Path) -> None:
+RECORD = {
+    "kind": folder.CHAR_RNN,
+    "settings": {"layers": 2},
+    "model": {"cell": "lstm", "layers": 2, "units": 8},
+    "corpus": {"name": "tiny", "sha256": "0" * 64},
+    "versions": {"numpy": "2"},
+}
+
+
+@pytest.mark.parametrize("left", ["step", "checkpoint", "nothing"])
+def test_only_a_run_without_a_step_is_removed_again(tmp_path: Path, left: str) -> None:
+    def interrupted() -> None:
+        with folder.created(tmp_path / "r", **RECORD) as run:  # type: ignore[arg-type]
+            (run.logs / "events.1").touch()
+            if left == "step":
+                run.metrics.write_text('{"step": 1}\n')
+            elif left == "checkpoint":
+                save(run, 1)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert (tmp_path / "r").exists() == (left != "nothing")
+
+
+def test_two_processes_may_not_make_the_same_run_and_the_loser_removes_nothing(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "r"
+    with folder.created(path, **RECORD):  # type: ignore[arg-type]
+        before = sorted(path.rglob("*"))
+        with pytest.raises(RunError, match="Another process is training"):
+            make(path)
+        assert sorted(path.rglob("*")) == before
+    (path / "metrics.jsonl").write_text('{"step": 1}\n')
+    with pytest.raises(RunError, match="ended before its first checkpoint. Remove it, or choose"):
+        make(path)
+    save(folder.open_run(path), 1)
+    with pytest.raises(RunError, match="exists already. Continue it with --resume"):
+        make(path)
+
+
+MAKER = """
+import sys
+from pathlib import Path
+from rnntk.errors import RnntkError
+from rnntk.storage import folder
+
+record = dict(kind="char-rnn", settings={}, model={"cell": "gru", "layers": 1, "units": 1}, corpus={}, versions={})
+for n in range(int(sys.argv[2])):
+    try:
+        with folder.created(Path(sys.argv[1]) / str(n), **record) as run:
+            run.metrics.write_text("{}")
+        print(n)
+    except RnntkError:
+        pass
+"""
+
+
+def test_of_two_processes_in_a_race_one_makes_each_run(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", MAKER, str(tmp_path), "150"]
+    racers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    won = [racer.communicate()[0].split() for racer in racers]
+    assert sorted(won[0] + won[1], key=int) == [str(n) for n in range(150)]
+    for n in range(150):
+        assert folder.open_run(tmp_path / str(n)).metrics.read_text() == "{}"
+
+
+@pytest.mark.parametrize("made", ["", ".lock", "checkpoints", "metrics.jsonl", "run.json"])
+def test_a_run_left_by_a_kill_at_its_creation_is_made_again(tmp_path: Path, made: str) -> None:
+    path = tmp_path / "r"
+    path.mkdir()
+    for name in (".lock", "checkpoints", "logs", "metrics.jsonl", "vocabulary.json", "run.json"):
+        if not made:
+            break
+        if name in ("checkpoints", "logs"):
+            (path / name).mkdir()
+        else:
+            (path / name).touch()
+        if name == made:
+            break
+    if made:
+        (path / ".rnntk-00000000-1-00000000-0.tmp").mkdir()
+    if made not in ("", "run.json"):
+        with pytest.raises(RunError, match=r"never finished: start it again with --run"):
+            folder.open_run(path)
+    make(path)
+    with pytest.raises(RunError, match=r"no checkpoint yet.*Start it again with --run"):
+        folder.open_run(path).checkpoint()
+    make(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["novel.txt", "logs/mine", "checkpoints/mine", "checkpoints/step-00000001"]
+)
+def test_what_rnntk_did_not_make_there_is_never_removed(tmp_path: Path, name: str) -> None:
     run = make(tmp_path / "r")
-    save(run, 1)
-    folder.discard(run.path)
-    assert run.path.exists()
-    make(tmp_path / "empty")
-    folder.discard(tmp_path / "empty")
-    assert not (tmp_path / "empty").exists()
+    (run.path / name).mkdir()
+    with pytest.raises(RunError, match="exists already"):
+        make(run.path)
+    (run.path / "run.json").unlink()
+    (run.path / ".lock").unlink()
+    with pytest.raises(RunError, match="exists already"):
+        make(run.path)
+    assert (run.path / name).is_dir()
+
+
+LINKED = [
+    "metrics.jsonl",
+    "samples.txt",
+    "checkpoints",
+    "logs",
+    ".lock",
+    "run.json",
+    "logs/events.1",
+]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="symbolic links need a right on Windows")
+@pytest.mark.parametrize("name", LINKED)
+def test_a_run_with_a_symbolic_link_is_not_written_to(tmp_path: Path, name: str) -> None:
+    run = make(tmp_path / "r")
+    victim = tmp_path / "victim"
+    target = run.path / name
+    if target.is_dir():
+        target.rename(victim)
+    else:
+        victim.write_bytes(target.read_bytes() if target.exists() else b"mine")
+        target.unlink(missing_ok=True)
+    before = victim.is_dir() or victim.read_bytes()
+    target.symlink_to(victim)
+    with pytest.raises(RunError, match=rf"{name} is a symbolic link.*replace the link by a copy"):
+        run.lock()
+    with pytest.raises(RunError, match="exists already"):
+        make(run.path)
+    assert (victim.is_dir() or victim.read_bytes()) == before

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from rnntk import stored
 from rnntk.errors import RunError
-from rnntk.storage import checkpoint, folder, listing
+from rnntk.storage import checkpoint, folder, listing, metrics
 from rnntk.storage.checkpoint import Progress
 from rnntk.storage.folder import RunFolder
 from rnntk.text.vocabulary import Vocabulary
@@ -89,10 +91,13 @@ def edit(run: RunFolder, **changes: Any) -> None:
         (lambda r: (r.path / "run.json").write_text("{"), "run.json cannot be read"),
         (lambda r: (r.path / "run.json").write_text("[]"), "run.json cannot be read"),
         (lambda r: (r.path / "run.json").unlink(), "no run.json"),
-        (lambda r: edit(r, model=None), "has a wrong entry"),
-        (lambda r: edit(r, model={}), "has a wrong entry"),
-        (lambda r: edit(r, corpus=[]), "has a wrong entry"),
-        (lambda r: edit(r, settings=[1]), "has a wrong entry"),
+        (lambda r: (r.path / "run.json").write_text("[" * 100_000), "nested too deeply"),
+        (lambda r: (r.path / "run.json").write_text("9" * 5000), "run.json cannot be read"),
+        (lambda r: edit(r, created=1), "created must be text"),
+        (lambda r: edit(r, model=None), "model must be an object, got None"),
+        (lambda r: edit(r, model={}), "model lacks cell, layers, units"),
+        (lambda r: edit(r, corpus=[]), "corpus must be an object, got []"),
+        (lambda r: edit(r, settings=[1]), "settings must be an object, got [1]"),
     ],
 )
 def test_a_run_that_cannot_be_read_is_listed_with_the_reason(
@@ -104,7 +109,7 @@ def test_a_run_that_cannot_be_read_is_listed_with_the_reason(
     assert good.problem is None
     assert reason in str(bad.problem)
     assert bad.kind == ""
-    with pytest.raises(RunError, match=reason):
+    with pytest.raises(RunError, match=re.escape(reason)):
         listing.details(folder.find(tmp_path, Path("bad")))
 
 
@@ -146,3 +151,100 @@ def test_find_takes_a_path_a_name_or_the_latest(tmp_path: Path) -> None:
         folder.find(runs, Path("kernal-1"))
     with pytest.raises(RunError, match="rnntk runs"):
         folder.find(runs, Path("z"))
+
+
+def fifo(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+ODD = {
+    "a number of 400 digits": lambda r: r.metrics.write_text(
+        f'{{"step": 9, "loss": {"9" * 400}}}\n'
+    ),
+    "a step of 400 digits": lambda r: r.metrics.write_text(f'{{"step": {"9" * 400}, "loss": 1}}\n'),
+    "an endless integer": lambda r: r.metrics.write_text(f'{{"step": 9, "loss": {"9" * 5000}}}\n'),
+    "deep nesting": lambda r: r.metrics.write_text("[" * 50_000 + "\n"),
+    "lists": lambda r: r.metrics.write_text('{"step": 9, "loss": [1, 2]}\n' * 2),
+    "NaN": lambda r: r.metrics.write_text('{"step": NaN, "loss": NaN, "seconds": NaN}\n'),
+    "no text": lambda r: r.metrics.write_bytes(bytes(range(256)) * 100),
+    "a pipe": lambda r: fifo(r.metrics),
+    "a device": lambda r: (r.metrics.unlink(), r.metrics.symlink_to("/dev/zero")),
+    "a checkpoint of a strange name": lambda r: (r.checkpoints / "step-²").mkdir(),
+    "a checkpoint without an end": lambda r: (r.checkpoints / ("step-" + "9" * 200)).mkdir(),
+    "a checkpoint without zeros": lambda r: (r.checkpoints / "step-7").mkdir(),
+    "a time beyond all dates": lambda r: os.utime(r.metrics, (1e15, 1e15)),
+}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and devices")
+@pytest.mark.parametrize("what", ODD)
+def test_odd_metrics_and_names_break_nothing(tmp_path: Path, what: str) -> None:
+    make(tmp_path / "good", time=1.8e9)
+    run = make(tmp_path / "odd")
+    run.metrics.write_text('{"step": 4, "loss": 3}\n')
+    ODD[what](run)
+    odd, good = sorted(listing.runs(tmp_path), key=lambda s: s.name, reverse=True)
+    assert (odd.step in (5, 9), odd.problem, good.problem) == (True, None, None)
+    assert run.checkpoint().progress.step == 5
+    assert listing.details(run).progress is not None
+    assert folder.latest(tmp_path).name in ("odd", "good")
+    if what not in ("a pipe", "a device"):
+        found = metrics.read(run.metrics)
+        assert all(column.shape == (len(found),) for column in found.columns.values())
+    with pytest.raises(RunError, match="has no checkpoint '²'"):
+        run.checkpoint("²")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "runs/" + "값" * 100, "x\0y"])
+def test_a_name_that_no_file_can_have_is_only_not_found(tmp_path: Path, name: str) -> None:
+    make(tmp_path / "good")
+    with pytest.raises(RunError, match="There is no run folder"):
+        folder.find(tmp_path, Path(name))
+
+
+def test_random_damage_is_a_message(tmp_path: Path) -> None:
+    """Of files whose sums fit, as a stranger makes them."""
+    rng = np.random.default_rng(0)
+    run = make(tmp_path / "r")
+    run.metrics.write_text('{"step": 4, "loss": 3.5, "seconds": 1.25}\n' * 3)
+    place = run.checkpoints / "step-00000005"
+    names = ["run.json", "metrics.jsonl", "vocabulary.json", "manifest.json", *checkpoint.FILES]
+    paths = [path for path in run.path.rglob("*") if path.name in names]
+    whole = {path: path.read_bytes() for path in paths}
+    values = [
+        b"NaN",
+        b"-1",
+        b"1e999",
+        b"9" * 400,
+        b"9" * 5000,
+        b"[" * 3000,
+        b"{}",
+        b"[]",
+        b"null",
+        b'"\\ud800"',
+    ]
+    for n in range(400):
+        path = paths[n % len(paths)]
+        data = bytearray(whole[path])
+        at = int(rng.integers(len(data)))
+        if n % 3:
+            data[at : at + int(rng.integers(12))] = values[rng.integers(len(values))]
+        else:
+            data[at] ^= 1 << int(rng.integers(8))
+        path.write_bytes(data)
+        if path.name in checkpoint.FILES:
+            sums = stored.file_sums(place / name for name in checkpoint.FILES)
+            (place / "manifest.json").write_text(json.dumps(sums))
+        summary = listing.summarize(run.path)
+        if summary.kind:
+            listing.details(folder.open_run(run.path))
+            metrics.read(run.metrics)
+            try:
+                saved = folder.open_run(run.path).checkpoint()
+                folder.open_run(run.path).vocabulary()
+                saved.weights(), saved.optimizer(), saved.states(), saved.mapped_weights()
+            except RunError:
+                pass
+        for changed, content in whole.items():
+            changed.write_bytes(content)

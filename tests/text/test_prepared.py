@@ -5,12 +5,14 @@ import json
 import lzma
 import math
 import os
+import re
+import shutil
 import subprocess
 import sys
 import textwrap
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from rnntk import stored
 from rnntk.config import TextConfig
 from rnntk.corpora import encoding
 from rnntk.errors import DataError, EncodingError, RunError, UsageError
@@ -365,12 +368,135 @@ def test_a_damaged_one_in_the_cache_is_made_again(making: Making) -> None:
     assert everything(making("text")) == "text"
 
 
+def seal(folder: Path) -> None:
+    """Write checksums that fit the files as they are."""
+    names = [p for p in folder.iterdir() if p.name != "manifest.json"]
+    (folder / "manifest.json").write_text(json.dumps(stored.file_sums(names)))
+
+
+FILES = ["ids.bin", "index.bin", "vocabulary.json", "meta.json", "manifest.json"]
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:-2],
+        lambda _: b"",
+        lambda _: None,
+        lambda _: b"[" * 100_000,
+        lambda _: b'{"format_version": ' + b"9" * 5000 + b"}",
+        lambda _: b'{"format_version": 1, "dtype": "|V0", "length": 0}',
+        lambda _: b"{}",
+    ],
+)
+def test_any_damage_in_the_cache_is_told_in_a_line_and_mended(
+    making: Making, caplog: pytest.LogCaptureFixture, name: str, damage: Callable
+) -> None:
+    whole = making("값 text", preprocessor="hangul")
+    before, file = whole.ids.tolist(), whole.folder / name
+    changed = damage(file.read_bytes())
+    file.unlink()
+    if changed is not None:
+        file.write_bytes(changed)
+    made = making("값 text", preprocessor="hangul")
+    assert made.ids.tolist() == before
+    assert not made.reused
+    warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert len(warnings) == 1
+    assert f"{whole.folder} is damaged (" in warnings[0]
+    assert "\n" not in warnings[0]
+    assert making("값 text", preprocessor="hangul").reused
+
+
+def test_no_flipped_bit_gets_through(making: Making) -> None:
+    rng = np.random.default_rng(0)
+    folder = making("값 text", preprocessor="hangul").folder
+    for name in FILES:
+        file = folder / name
+        data = file.read_bytes()
+        content = [json.loads(data)] if name == "manifest.json" else []
+        for _ in range(40):
+            flipped = bytearray(data)
+            flipped[rng.integers(len(data))] ^= 1 << rng.integers(8)
+            file.write_bytes(flipped)
+            if content and content == [_json_or_none(flipped)]:
+                continue  # a space became another
+            with pytest.raises((DataError, RunError)):
+                Prepared.open(folder)
+        file.write_bytes(data)
+    assert making("값 text", preprocessor="hangul").reused
+
+
+def _json_or_none(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None
+
+
+def test_a_file_in_the_place_of_the_folder_is_replaced(making: Making) -> None:
+    folder = making("text").folder
+    shutil.rmtree(folder)
+    folder.write_bytes(b"")
+    assert everything(making("text")) == "text"
+
+
+def test_a_damaged_output_folder_is_named_and_left(making: Making) -> None:
+    output = making.folder / "out"
+    making("text", output=output)
+    (output / "ids.bin").write_bytes(b"abcd")
+    with pytest.raises(DataError, match="is damaged: the content of ids.bin has changed"):
+        making("text", output=output)
+    assert (output / "ids.bin").read_bytes() == b"abcd"
+
+
+@pytest.mark.parametrize("preprocessor", ["plain", "bytes"])
+def test_a_text_that_changes_while_it_is_read_is_an_error(
+    making: Making, monkeypatch: pytest.MonkeyPatch, preprocessor: str
+) -> None:
+    """Else the new text would stay in the cache under the old one's hash."""
+    path, real = making.file("text one"), prepared.examine
+
+    def examine(*args: Any, **named: Any) -> Any:
+        found = real(*args, **named)
+        path.write_text("text two")
+        return found
+
+    monkeypatch.setattr(prepared, "examine", examine)
+    with pytest.raises(DataError, match=r"text.txt has changed while it was read"):
+        prepare([path], cache_dir=making.cache, preprocessor=preprocessor)
+    assert leftovers(making) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no SIGBUS")
+def test_a_mapped_file_that_is_cut_short_ends_the_program_with_a_message(tmp_path: Path) -> None:
+    program = """
+        import sys
+        from pathlib import Path
+        from rnntk import stored
+        path = Path(sys.argv[1])
+        path.write_bytes(bytes(1 << 25))
+        found = stored.array(path, "u1")
+        with path.open("r+b") as file:
+            file.truncate(5)
+        print(found.sum())
+        """
+    command = [sys.executable, "-c", textwrap.dedent(program), str(tmp_path / "ids.bin")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"Error: \S+/ids.bin was cut short while it was read\..*\n", done.stderr)
+
+
 @pytest.mark.parametrize("place", [0, -1])
 def test_an_id_that_is_no_symbol_is_damage(making: Making, place: int) -> None:
     folder = making("text").folder
     ids = np.zeros(len(np.fromfile(folder / "ids.bin", np.uint8)), np.uint8)
     ids[place] = 200
     ids.tofile(folder / "ids.bin")
+    with pytest.raises(DataError, match="the content of ids.bin has changed"):
+        Prepared.open(folder)
+    (folder / "manifest.json").unlink()  # as of rnntk before 1.0
     with pytest.raises(DataError, match=r"damaged.*the id 200.*has 3 symbols"):
         Prepared.open(folder)
     assert everything(making("text")) == "text"
@@ -390,6 +516,7 @@ def test_opening_what_is_not_there_or_newer(making: Making) -> None:
         ({"format_version": "x"}, DataError, "damaged"),
     ]:
         (folder / "meta.json").write_text(json.dumps(meta | change))
+        seal(folder)
         with pytest.raises(error, match=message):
             Prepared.open(folder)
     (folder / "meta.json").write_text("[")
@@ -401,6 +528,7 @@ def test_files_on_disk(making: Making) -> None:
     plain, hangul = making("ab가"), making("ab가", preprocessor="hangul")
     assert sorted(p.name for p in plain.folder.iterdir()) == [
         "ids.bin",
+        "manifest.json",
         "meta.json",
         "vocabulary.json",
     ]

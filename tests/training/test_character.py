@@ -21,8 +21,8 @@ from rnntk.storage import checkpoint, folder
 from rnntk.storage.folder import RunFolder
 from rnntk.text import corpus
 from rnntk.training import character
+from rnntk.training.batches import Split
 from rnntk.training.session import Result
-from rnntk.training.split import Split
 
 TEXT = "".join(f"line {i}: the quick brown fox {i * i} jumps\n" for i in range(60))  # 2,2xx symbols
 
@@ -163,7 +163,9 @@ def test_a_changed_text_is_refused_and_both_sides_named(text: Path, tmp_path: Pa
     with pytest.raises(
         RunError, match=r"vocabulary does not match.*only in the run: 'q'.*only in the text: 'Q'"
     ):
-        resume(run, max_steps=4)
+        resume(run, max_steps=4, input=[str(text)])
+    with pytest.raises(RunError, match="The text has changed since"):
+        resume(run, max_steps=4)  # of a text that only the run names, nothing is shown
     lines = TEXT.splitlines(keepends=True)
     text.write_text("".join([*lines[:-2], lines[-1], lines[-2]]), encoding="utf-8")
     with pytest.raises(RunError, match="The text has changed since"):

@@ -1,0 +1,90 @@
+"""`rnntk cache`: what is in the cache; `rnntk cache clean` removes it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from rnntk import cache, stored
+from rnntk.cache import AREAS, Entry
+from rnntk.cli.console import Console
+from rnntk.cli.options import command_named
+from rnntk.cli.table import Column, age, size, table, terminal_width
+from rnntk.files import disk_errors, remove
+
+COLUMNS = (
+    Column("AREA"),
+    Column("NAME"),
+    Column("SIZE", right=True),
+    Column("AGE", right=True, drop=1),
+    Column("WHAT", drop=2),
+)
+
+
+@command_named("cache", click.group, invoke_without_command=True)
+@click.pass_context
+def command(ctx: click.Context, console: Console) -> None:
+    """List what is in the cache ($RNNTK_CACHE, else the user's cache folder): downloads, prepared texts, kernels.
+
+    Examples:
+      rnntk cache
+      rnntk cache clean
+      rnntk cache clean kernels prepared
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    found, now = cache.entries(), time.time()
+    rows = [[e.area, e.path.name, size(e.bytes), age(now - e.modified), _about(e)] for e in found]
+    if rows:
+        for line in table(COLUMNS, rows, terminal_width(), [None] * len(rows)):
+            console.result(line)
+    console.result(f"{size(sum(e.bytes for e in found))} in {cache.cache_dir()}")
+    console.json("cache", {"cache": str(cache.cache_dir()), "entries": list(map(_as_json, found))})
+
+
+@command_named("clean", command.command)
+@click.argument("areas", nargs=-1, type=click.Choice(list(AREAS)))
+def clean(areas: Sequence[str], console: Console) -> None:
+    """Remove what killed programs left unfinished; with AREAS, also all that is in these.
+
+    corpora are downloads; built are texts and images made on this machine; prepared are texts as ids; kernels are
+    compiled. All of it is made or fetched again when it is needed, except a prepared text whose source is gone:
+    its runs can then no longer be resumed.
+
+    Examples:
+      rnntk cache clean
+      rnntk cache clean corpora built prepared kernels
+    """
+    for area in AREAS:
+        cache.tidy(area, seconds=0)
+    found = cache.entries(*areas) if areas else []
+    for entry in found:
+        with disk_errors(entry.path):
+            remove(entry.path)
+        console.result(f"removed       {entry.path} ({size(entry.bytes)})")
+    console.note(f"Removed {len(found)} entries, {size(sum(e.bytes for e in found))}.")
+    console.json("cache clean", {"removed": list(map(_as_json, found))})
+
+
+def _about(entry: Entry) -> str:
+    if entry.area == "prepared":
+        try:
+            facts = stored.read_json(entry.path / "meta.json", {})["facts"]
+            return (
+                f"{facts['symbols']:,} symbols of {', '.join(s['name'] for s in facts['sources'])}"
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return "damaged"
+    return AREAS[entry.area].about
+
+
+def _as_json(entry: Entry) -> dict[str, Any]:
+    return {
+        "area": entry.area,
+        "path": str(entry.path),
+        "bytes": entry.bytes,
+        "about": _about(entry),
+    }

@@ -1,0 +1,84 @@
+"""`rnntk cache`: what is there, and what is removed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def cached(rnntk, text: Path, here: Path) -> Path:
+    """A cache with a prepared text, a kernel, a download, files of the user, and something unfinished."""
+    assert rnntk("prep", "--input", text).exit_code == 0
+    cache = Path(os.environ["RNNTK_CACHE"])
+    kernel = cache / "kernels" / f"{'a' * 32}.bin"
+    download = cache / "corpora" / f"tale-{'b' * 12}" / "input.txt"
+    for path, content in [
+        (kernel, b"x" * 2000),
+        (download, b"once upon a time"),
+        (cache / "corpora" / "my-own" / "thesis.txt", b"mine"),
+        (cache / "kernels" / "notes.bin", b"mine"),
+        (cache / "prepared" / ".key.1" / "ids.bin", b"half"),
+    ]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return cache
+
+
+def files(folder: Path) -> set[str]:
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+
+
+def test_what_is_there_is_listed_with_sizes(rnntk, cached: Path, text: Path) -> None:
+    shown = rnntk("cache").stdout
+    assert "kernels   " + "a" * 32 + ".bin" in shown
+    assert "2 kB" in shown
+    assert f"{len(text.read_text()):,} symbols of {text}" in shown
+    assert f"in {cached}\n" in shown
+    assert "thesis" not in shown
+    entries = json.loads(rnntk("cache", "--json").stdout)["entries"]
+    assert [e["area"] for e in entries] == ["corpora", "prepared", "kernels"]
+    assert entries[2]["bytes"] == 2000
+
+
+def test_an_empty_cache(rnntk) -> None:
+    result = rnntk("cache")
+    assert (result.exit_code, result.stdout.startswith("0 bytes in ")) == (0, True)
+    assert rnntk("cache", "clean").exit_code == 0
+
+
+def test_cleaning_removes_what_is_named_and_never_a_users_file(rnntk, cached: Path) -> None:
+    before = files(cached)
+    result = rnntk("cache", "clean")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert before - files(cached) == {"prepared/.key.1/ids.bin"}
+    result = rnntk("cache", "clean", "kernels", "corpora", "--json")
+    removed = json.loads(result.stdout)["removed"]
+    assert [Path(e["path"]).name for e in removed] == ["a" * 32 + ".bin", "tale-" + "b" * 12]
+    left = files(cached)
+    assert {"corpora/my-own/thesis.txt", "kernels/notes.bin"} <= left
+    assert any(name.startswith("prepared/") for name in left)
+    result = rnntk("cache", "clean", "prepared")
+    assert result.stdout.startswith("removed       ")
+    assert files(cached) == {"corpora/my-own/thesis.txt", "kernels/notes.bin"}
+
+
+def test_an_unknown_area_and_a_cache_that_cannot_be_read(
+    rnntk, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = rnntk("cache", "clean", "everything")
+    assert result.exit_code == 2
+    assert "'corpora', 'built', 'prepared', 'kernels'" in result.stderr
+    (here / "file").touch()
+    monkeypatch.setenv("RNNTK_CACHE", str(here / "file"))
+    assert rnntk("cache").exit_code == 0
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"facts": 1}'])
+def test_a_damaged_entry_is_said_to_be(rnntk, cached: Path, damage: str) -> None:
+    (meta,) = cached.glob("prepared/*/meta.json")
+    meta.write_text(damage)
+    assert "damaged" in rnntk("cache").stdout

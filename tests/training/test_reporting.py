@@ -1,0 +1,145 @@
+"""Nothing that only reports ends training, and the exit code says how training ended."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+import tensorflow as tf
+
+from rnntk.config import TrainConfig
+from rnntk.errors import TrainingError
+from rnntk.storage import folder
+from rnntk.text import corpus
+from rnntk.training import character
+
+SMALL = [
+    "--units",
+    "8",
+    "--layers",
+    "1",
+    "--embedding",
+    "6",
+    "--batch-size",
+    "4",
+    "--seq-length",
+    "16",
+]
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    path = tmp_path / "text.txt"
+    path.write_text("".join(f"{i} is the root of {i * i}\n" for i in range(200)), encoding="utf-8")
+    return path
+
+
+def start(text: Path, path: Path, quiet: bool = True, callbacks: Any = (), **changes: Any) -> Any:
+    config = TrainConfig(
+        input=(str(text),), units=8, layers=1, embedding=6, batch_size=4, seq_length=16,
+        **{"max_steps": 8, "sample_every": 0, "log_every": 1} | changes,
+    )  # fmt: skip
+    made = corpus.prepare_corpus(config, None)
+    return character.start(config, made, path, quiet=quiet, callbacks=callbacks)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the shell's redirections")
+@pytest.mark.parametrize(
+    "streams",
+    ["2>&1 | head -n 2", ">/dev/full 2>&1", ">&- 2>&- <&-"],
+    ids=["broken pipe", "full disk", "closed"],
+)
+def test_a_stream_that_cannot_be_written_does_not_end_training(
+    text: Path, tmp_path: Path, streams: str
+) -> None:
+    words = [sys.executable, "-m", "rnntk", "train", "--input", str(text), "--run", "r", *SMALL]
+    command = f"{{ {' '.join(words)} --max-steps 20 --log-every 1; echo $? > code; }} {streams}"
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=False)
+    assert (tmp_path / "code").read_text() == "0\n"
+    run = folder.open_run(tmp_path / "r")
+    assert run.checkpoint().progress.step == 20
+    lines = run.metrics.read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(1, 21))
+
+
+class Refusing(io.StringIO):
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("stream", [Refusing(), None])
+def test_the_report_of_a_library_call_is_dropped(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: Any
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert start(text, tmp_path / "r", quiet=False).progress.step == 8
+
+
+def test_tensorboard_alone_ends_where_its_disk_refuses(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def scalar(*_: object) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    monkeypatch.setattr(tf.summary, "scalar", scalar)
+    assert start(text, tmp_path / "r").progress.step == 8
+    told = [m for m in caplog.messages if "Training goes on without TensorBoard" in m]
+    assert len(told) == 1, "once"
+
+
+class At(keras.callbacks.Callback):
+    """Does something at a step."""
+
+    def __init__(self, step: int, do: Any) -> None:
+        super().__init__()
+        self._step, self._do = step, do
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if batch == self._step:
+            self._do()
+
+
+@pytest.mark.parametrize("how", ["renamed", "removed", "replaced"])
+def test_a_run_folder_that_is_gone_is_noticed_at_the_next_step(
+    text: Path, tmp_path: Path, how: str
+) -> None:
+    path, moved = tmp_path / "r", tmp_path / "moved"
+
+    def away() -> None:
+        shutil.move(path, moved)
+        if how == "removed":
+            shutil.rmtree(moved)
+        elif how == "replaced":
+            shutil.copytree(moved, path)
+
+    with pytest.raises(TrainingError, match=r"renamed or removed .* at step 4\..*--resume FOLDER"):
+        start(text, path, callbacks=[At(2, away)], checkpoint_every=2)
+    assert path.exists() == (how == "replaced")
+    if how != "removed":
+        found = folder.open_run(moved)
+        assert found.checkpoint().progress.step == 2
+        assert character.resume(found, {}, quiet=True).progress.step == 8
+
+
+def test_a_run_with_a_step_in_it_stays(text: Path, tmp_path: Path) -> None:
+    def fail() -> None:
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        start(text, tmp_path / "r", callbacks=[At(2, fail)])
+    assert len((tmp_path / "r" / "metrics.jsonl").read_text().splitlines()) == 3
+    with pytest.raises(RuntimeError):
+        start(
+            text,
+            tmp_path / "s",
+            callbacks=[keras.callbacks.LambdaCallback(on_train_begin=lambda _: fail())],
+        )
+    assert not (tmp_path / "s").exists()
