@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from rnntk import __version__
 from rnntk.exchange.network import Arrays, PlainNetwork, Specs, after
@@ -26,7 +26,6 @@ _OPSET, _IR_VERSION = 17, 8
 
 _OPERATORS = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN"}
 _GATE_ORDER = {"lstm": (0, 3, 1, 2), "gru": (0, 1, 2), "rnn": (0,)}
-_TYPES = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32}
 
 
 class _Graph:
@@ -77,7 +76,9 @@ def run(path: Path, inputs: Arrays) -> dict[str, NDArray[Any]]:
 
 def _values(specs: Specs) -> list[Any]:
     return [
-        helper.make_tensor_value_info(name, _TYPES[kind], list(shape))
+        helper.make_tensor_value_info(
+            name, helper.np_dtype_to_tensor_dtype(np.dtype(kind)), list(shape)
+        )
         for name, (kind, shape) in specs.items()
     ]
 

@@ -48,10 +48,8 @@ class Line:
         stretch = math.ceil(2 * len(self) / points)
         if stretch <= 2:
             return self
-        keep = []
-        for begin in range(0, len(self), stretch):
-            part = self.y[begin : begin + stretch]
-            keep += sorted({begin + int(part.argmin()), begin + int(part.argmax())})
+        parts = np.split(self.y, range(stretch, len(self), stretch))
+        keep = [k * stretch + at for k, p in enumerate(parts) for at in (p.argmin(), p.argmax())]
         chosen = np.unique([0, *keep, len(self) - 1])  # readers look for both ends
         return Line(self.x[chosen], self.y[chosen])
 
@@ -129,10 +127,8 @@ def x_unit(drawn: Sequence[Curve]) -> tuple[float, str]:
     """A readable unit of the x axis: its size (in seconds, where that is time) and its name."""
     if drawn[0].x == "steps":
         return 1.0, "steps"
-    last = max(
-        (line.x[-1] for c in drawn for line in (c.raw, c.validation) if len(line)), default=0
-    )
-    units = {"days": 86400.0, "hours": 3600.0, "minutes": 60.0}
-    return next(
-        ((size, name) for name, size in units.items() if last >= 2 * size), (1.0, "seconds")
-    )
+    last = max(line.x[-1] for c in drawn for line in (c.raw, c.validation) if len(line))
+    for size, name in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
+        if last >= 2 * size:
+            return size, name
+    return 1.0, "seconds"

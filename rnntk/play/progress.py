@@ -91,10 +91,8 @@ class CheckpointSamples:
             if step not in self._kept:
                 if step not in self._models.steps():
                     raise RunError(f"{self._models.run.path} has no checkpoint {step}.")
-                self._kept[step] = self._sample(step)
+                model = self._models.get(step)
+                text = "".join(model.stream(seed=SEED, length=limits.SAMPLE))
+                found = {"step": step, "seed": SEED, "prime": model.default_prompt, "text": text}
+                self._kept[step] = found
             return self._kept[step]
-
-    def _sample(self, step: int) -> dict[str, Any]:
-        model = self._models.get(step)
-        text = "".join(model.stream(seed=SEED, length=limits.SAMPLE))
-        return {"step": step, "seed": SEED, "prime": model.default_prompt, "text": text}
