@@ -98,13 +98,11 @@ class PlainNetwork:
             return {"logits": np.asarray(rebuild(record, self.weights)(inputs["rows"]))}
         decoder = Decoder(self.weights, self.cell, layer_norm=self.layer_norm)
         states = decoder.initial_states(len(inputs["ids"]))
-        for name, view in zip(self.all_states, states.arrays(), strict=True):
+        views = dict(zip(self.all_states, states.arrays(), strict=True))
+        for name, view in views.items():
             view[:] = inputs[name]
-        logits = [states.step(ids).copy() for ids in inputs["ids"].T]
-        found: dict[str, NDArray[Any]] = {"logits": np.stack(logits, axis=1)}
-        for name, view in zip(self.all_states, states.arrays(), strict=True):
-            found[after(name)] = view.copy()
-        return found
+        logits = np.stack([states.step(ids).copy() for ids in inputs["ids"].T], axis=1)
+        return {"logits": logits, **{after(name): view.copy() for name, view in views.items()}}
 
 
 def after(state: str) -> str:
@@ -119,11 +117,6 @@ def of_run(run: RunFolder, saved: Checkpoint) -> PlainNetwork:
         kernels = [w for name, w in weights.items() if name.endswith("/recurrent_kernel")]
         if [w.shape[:1] for w in kernels] != [(model["units"],)] * model["layers"]:
             raise RunError(f"The weights of {run.path} do not fit its record of the network.")
-    return PlainNetwork(
-        run.kind,
-        model["cell"],
-        model["layers"],
-        model["units"],
-        weights,
-        bool(model.get("layer_norm", False)),
-    )
+    layer_norm = bool(model.get("layer_norm", False))
+    sizes = model["layers"], model["units"]
+    return PlainNetwork(run.kind, model["cell"], *sizes, weights, layer_norm)

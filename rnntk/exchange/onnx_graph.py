@@ -122,33 +122,31 @@ def _recurrent(
     net: PlainNetwork, graph: _Graph, layer: int, x: str, states: list[str], outputs: list[str]
 ) -> str:
     """One layer; its directions are one operator."""
-    parts = [_layouts(net, f"{way}_{layer}") for way in net.directions]
-    stacked = [
-        graph.constant(f"layer_{layer}_{what}", np.stack(values))
-        for what, values in zip(("W", "R", "B"), zip(*parts, strict=True), strict=True)
+    parts = zip(*(_layouts(net, f"{way}_{layer}") for way in net.directions), strict=True)
+    weights = [
+        graph.constant(f"layer_{layer}_{k}", np.stack(part))
+        for k, part in zip("WRB", parts, strict=True)
     ]
-    attributes: dict[str, Any] = {"hidden_size": net.units}
-    if len(net.directions) == 2:
-        attributes["direction"] = "bidirectional"
-    if net.cell == "gru":
-        attributes["linear_before_reset"] = int(net.reset_after)
-    # The empty name skips the optional sequence lengths.
-    inputs = [x, *stacked, "", *states] if states else [x, *stacked]
-    return graph.add(_OPERATORS[net.cell], inputs, outputs, **attributes)
+    attributes: dict[str, Any] = {"linear_before_reset": int(net.reset_after)}
+    return graph.add(
+        _OPERATORS[net.cell],
+        [x, *weights, "", *states],  # the empty name skips the optional sequence lengths
+        outputs,
+        hidden_size=net.units,
+        direction="bidirectional" if len(net.directions) == 2 else "forward",
+        **(attributes if net.cell == "gru" else {}),
+    )
 
 
 def _layouts(net: PlainNetwork, layer: str) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """W `(gates * H, inputs)`, R `(gates * H, H)` and B `(2 * gates * H,)` in ONNX' order."""
     order = _GATE_ORDER[net.cell]
 
-    def turned(value: NDArray[Any]) -> NDArray[Any]:
-        gates = np.split(value, len(order), axis=-1)
-        return np.concatenate([gates[k] for k in order], axis=-1).T
+    def ordered(name: str) -> NDArray[Any]:
+        gates = np.split(net.weights[f"{layer}/{name}"], len(order), axis=-1)
+        return np.concatenate([gates[k] for k in order], axis=-1)
 
-    bias = net.weights[f"{layer}/bias"]
-    both = bias if bias.ndim == 2 else np.stack([bias, np.zeros_like(bias)])
-    return (
-        turned(net.weights[f"{layer}/kernel"]),
-        turned(net.weights[f"{layer}/recurrent_kernel"]),
-        np.concatenate([turned(both[0]), turned(both[1])]),
-    )
+    bias = ordered("bias").ravel()
+    # A cell without a bias of the recurrent product has zeros there.
+    bias = np.pad(bias, (0, 2 * len(order) * net.units - len(bias)))
+    return ordered("kernel").T, ordered("recurrent_kernel").T, bias

@@ -83,8 +83,14 @@ def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None =
     found = metrics.read(run.metrics, [quantity.column, held_out])
     if not len(found):
         raise RunError(f"{run.path} has no metrics yet: {run.metrics.name} is empty.")
-    raw = _line(found, quantity.column, quantity, x)
-    validation = _line(found, held_out, quantity, x)
+
+    def line(column: str) -> Line:
+        steps, seconds, values = found.series(column)
+        along = seconds if x == "time" else steps
+        good = np.isfinite(values) & np.isfinite(along)
+        return Line(along[good], quantity.of(values[good]))
+
+    raw, validation = line(quantity.column), line(held_out)
     if not len(raw) and not len(validation):
         names = metrics.read(run.metrics).names
         known = [*names, *(name for name, q in QUANTITIES.items() if q.column in names)]
@@ -94,13 +100,6 @@ def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None =
     window = max(1, len(raw) // 50) if smooth is None else smooth
     smooth_line = Line(raw.x, running_mean(raw.y, window))
     return Curve(run.name, raw, smooth_line, validation, found.skipped, quantity.title, x)
-
-
-def _line(found: metrics.MetricColumns, column: str, quantity: _Quantity, x: str) -> Line:
-    steps, seconds, values = found.series(column)
-    along = seconds if x == "time" else steps
-    good = np.isfinite(values) & np.isfinite(along)
-    return Line(along[good], quantity.of(values[good]))
 
 
 def running_mean(values: np.ndarray, window: int) -> np.ndarray:
