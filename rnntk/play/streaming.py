@@ -79,14 +79,13 @@ class Stream:
         ended = False
         fresh, self.fresh = self.fresh, False
         try:
-            while time.perf_counter() < until:
-                piece = next(self._source)
+            for piece in self._source:
                 if piece is not None:
                     found.append(piece)
-                    if fresh:
-                        break
-        except StopIteration:
-            ended = True
+                if (fresh and found) or time.perf_counter() > until:
+                    break
+            else:
+                ended = True
         except Exception as error:  # whatever it is, the other texts continue
             ended, self.error = True, error
         with self._scheduler.change:
@@ -108,9 +107,6 @@ class Scheduler:
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="rnntk-play-sampler", daemon=True)
         self._thread.start()
-
-    def __len__(self) -> int:
-        return len(self.streams)
 
     def start(self, source: Iterator[Piece | None]) -> Stream | None:
         """A new text, to be closed by the caller; None when there are too many."""

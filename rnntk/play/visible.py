@@ -31,7 +31,6 @@ _QUOTED = re.compile(
 _COMMENT = re.compile(
     r"(?P<inside>/\*(?:(?!\*/).)*\*?|(?<!:)//[^\n]*|(?<!\S)\#(?!\S)[^\n]*)", re.DOTALL
 )
-_FIRST_SYLLABLE, _LAST_SYLLABLE = "\uac00", "\ud7a3"
 
 
 @dataclass(frozen=True)
@@ -212,7 +211,7 @@ def _syllables(text: Text) -> list[Feature]:
     parts = np.zeros((4, len(text.symbols)))
     start = 0
     for c, count in zip(text.text, text.counts.tolist(), strict=True):
-        if _FIRST_SYLLABLE <= c <= _LAST_SYLLABLE and count > 2:
+        if "가" <= c <= "힣" and count > 2:
             parts[0, start] = parts[1, start + 1] = parts[3, start + count - 1] = 1
             parts[2, start + 2 : start + count - 1] = 1
         start += count
