@@ -108,13 +108,12 @@ def compare(expected: Arrays, found: Arrays, output: Path) -> float:
     """The largest difference of two models' outputs. Raises `RunError` if it exceeds rounding, or one is missing."""
     largest = 0.0
     for name, own in expected.items():
-        other = found.get(name)
-        if other is None or other.shape != own.shape:
-            shape = None if other is None else other.shape
+        shape = found[name].shape if name in found else None
+        if shape != own.shape:
             raise RunError(
                 f"The export {output} was removed: its {name} has shape {shape} and the run's {own.shape}."
             )
-        difference = float(np.max(np.abs(own - other)))
+        difference = float(np.max(np.abs(own - found[name])))
         allowed = TOLERANCE * max(1.0, float(np.max(np.abs(own))))
         # Negated, so that NaN does not pass.
         if not difference <= allowed:
@@ -147,8 +146,7 @@ def _backend(format: str, net: PlainNetwork) -> tuple[Write, Run]:
 
 
 def _write_npz(net: PlainNetwork, path: Path) -> None:
-    with path.open("wb") as file:
-        np.savez(file, **net.weights)  # type: ignore[arg-type]
+    np.savez(path, **net.weights)  # type: ignore[arg-type]
 
 
 def _run_npz(net: PlainNetwork, path: Path, inputs: Arrays) -> dict[str, NDArray[Any]]:

@@ -40,18 +40,16 @@ def single(data: dict[str, Any]) -> str:
     # `<` is the only way out of a script element, and in JSON it stands in strings only.
     inlined = inlined.replace("<", "\\u003c")
     page = read("index.html").decode("utf-8")
-    for old, new in (
-        (
-            '<meta charset="utf-8">',
-            f'<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{policy}">',
-        ),
-        ('<link rel="stylesheet" href="page/style.css">', f"<style>{style}</style>"),
-        (
-            '<script type="module" src="page/main.js"></script>',
+    meta = '<meta charset="utf-8">'
+    replacements = {
+        meta: f'{meta}\n<meta http-equiv="Content-Security-Policy" content="{policy}">',
+        '<link rel="stylesheet" href="page/style.css">': f"<style>{style}</style>",
+        '<script type="module" src="page/main.js"></script>': (
             f'<script type="application/json" id="report-data">{inlined}</script>\n'
-            f'<script type="module">{script}</script>',
+            f'<script type="module">{script}</script>'
         ),
-    ):
+    }
+    for old, new in replacements.items():
         assert page.count(old) == 1, old
         page = page.replace(old, new)
     return page
