@@ -63,11 +63,11 @@ class Console:
         for name, value in facts.items():
             self.result(f"{name:<13} {value}")
 
-    def json(self, command: str, values: Mapping[str, Any]) -> None:
-        """The result as one object on stdout, when it was asked for."""
+    def json(self, command: str, /, **values: Any) -> None:
+        """The result as one object on stdout, when it was asked for; paths become text."""
         if self.as_json:
             head = {"schema_version": SCHEMA_VERSION, "command": command}
-            click.echo(json_text({**head, **values}, indent=2))
+            click.echo(json_text({**head, **values}, indent=2, default=str))
 
     def open_page(self, url: str, wanted: bool | None) -> None:
         """Open a page in the browser; by default only on a desktop, not in a pipe, a container or over ssh."""

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from rnntk import config
 from rnntk.cli.console import Console, progress_bar
-from rnntk.cli.options import command_named, config_options, given_values, path_option
+from rnntk.cli.options import Args, command_named, config_options, given_values, path_option, source
 from rnntk.config import TextConfig
 from rnntk.errors import quoted, rendered
 
@@ -19,15 +19,9 @@ from rnntk.errors import quoted, rendered
 @config_options(TextConfig)
 @path_option("--output", "DIR", "Where it goes.  [default: the cache]")
 @click.option(
-    "--list",
-    "list_all",
-    is_flag=True,
-    help="List all corpora: size, licence, available here or not.",
+    "--list", "list_all", is_flag=True, help="List all corpora: size, licence, here or not."
 )
-@click.pass_context
-def command(
-    ctx: click.Context, console: Console, output: Path | None, list_all: bool, **values: Any
-) -> None:
+def command(args: Args, console: Console) -> None:
     """Prepare a text: find it, detect its encoding, turn it into symbols, count them.
 
     `rnntk train` does the same by itself; this shows what it would see.
@@ -37,31 +31,31 @@ def command(
       rnntk prep --input novel.txt --encoding cp949 --preprocessor hangul
       rnntk prep --list
     """
-    if list_all:
-        _list(console, values["data_dir"])
+    if args.list_all:
+        _list(console, args.data_dir)
         return
     from rnntk.text import corpus
     from rnntk.text.inputs import is_stream
 
-    given = given_values(ctx, "output", "list_all")
+    given = given_values(args, "output", "list_all")
     with progress_bar(console, "preparing") as bar:
         settings, found = corpus.load(
-            TextConfig, given, command="prep", output=output, progress=bar
+            TextConfig, given, command="prep", output=args.output, progress=bar
         )
     for line in describe(found.prepared.facts):
         console.result(line)
     console.result(f"prepared      {found.prepared.folder}")
     piped = " (with the same text on standard input)" if any(map(is_stream, settings.input)) else ""
-    console.note(f"Train on it with: {quoted(*_training(ctx, settings))}{piped}")
-    console.json("prep", {"corpus": found.record, "folder": str(found.prepared.folder)})
+    console.note(f"Train on it with: {quoted(*_training(settings))}{piped}")
+    console.json("prep", corpus=found.record, folder=found.prepared.folder)
 
 
-def _training(ctx: click.Context, settings: TextConfig) -> list[str]:
+def _training(settings: TextConfig) -> list[str]:
     """Words of a command that trains on the very same text; the environment holds for that command as well."""
     words = ["rnntk", "train"]
     for name, value in settings.part(TextConfig).items():
         left_out = (ParameterSource.DEFAULT, ParameterSource.ENVIRONMENT)
-        if ctx.get_parameter_source(name) in left_out and name not in ("corpus", "input"):
+        if source(name) in left_out and name not in ("corpus", "input"):
             continue
         if value is not None:
             words += config.typed_setting(name, value)
@@ -71,10 +65,10 @@ def _training(ctx: click.Context, settings: TextConfig) -> list[str]:
 def describe(facts: dict[str, Any]) -> list[str]:
     """The facts of a prepared text as lines for a person."""
     lines = []
-    for source in facts["sources"]:
-        confidence = source["confidence"]
+    for one in facts["sources"]:
+        confidence = one["confidence"]
         sure = "" if confidence is None else f", confidence {confidence:.2f}"
-        lines.append(f"encoding      {source['encoding']} ({source['how']}{sure})")
+        lines.append(f"encoding      {one['encoding']} ({one['how']}{sure})")
     lines.append(
         f"text          {facts['bytes']:,} bytes, {facts['characters']:,} characters, "
         f"{facts['distinct_characters']} distinct"
@@ -135,4 +129,4 @@ def _list(console: Console, data_dir: Path | None) -> None:
                 **{name: getattr(one, name) for name in ("bytes", "available", "source", "detail")},
             }
         )
-    console.json("prep", {"corpora": corpora})
+    console.json("prep", corpora=corpora)

@@ -139,9 +139,7 @@ class RunConfig(Config):
     precision: str = setting(
         "float32", "Arithmetic of large products; weights stay float32.", ("float32", "bfloat16")
     )
-    threads: int | None = setting(
-        None, "Cores to use.  [default: all]", Range(1), on_resume="session"
-    )
+    threads: int | None = setting(None, "CPU cores.  [default: all]", Range(1), on_resume="session")
 
     def check_validation(self, held_out: float, how: str) -> None:
         """Refuse what needs validation where nothing is `held_out`; `how` says how to hold some out."""

@@ -83,9 +83,8 @@ class PlainNetwork:
         rng = np.random.default_rng(20170719)
         if self.kind != folder.CHAR_RNN:
             return {"rows": rng.random((_BATCH, _STEPS, self.features), np.float32)}
-        found: dict[str, NDArray[Any]] = {
-            "ids": rng.integers(0, self.outputs, (_BATCH, _STEPS), np.int32)
-        }
+        ids = rng.integers(0, self.outputs, (_BATCH, _STEPS), np.int32)
+        found: dict[str, NDArray[Any]] = {"ids": ids}
         for name in self.all_states:
             found[name] = rng.uniform(-0.9, 0.9, (_BATCH, self.units)).astype(np.float32)
         return found

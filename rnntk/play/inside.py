@@ -37,9 +37,7 @@ def ranking(found: Trace, quantity: str | None = None) -> dict[str, Any]:
     units = np.concatenate([found.values(layer, quantity) for layer in range(L)], axis=1)
     listed = visible.ranking(units, visible.features(found.text))
     for row in listed:
-        row["best"] = [
-            {"layer": unit // H, "unit": unit % H, "score": score} for unit, score in row["best"]
-        ]
+        row["best"] = [{"layer": k // H, "unit": k % H, "score": score} for k, score in row["best"]]
     return {
         **found.text.to_json(),
         "step": found.model.step,

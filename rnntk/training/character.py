@@ -114,7 +114,7 @@ def resume(
 
     Args:
         run: its folder. New limits are kept there for later resumes.
-        changes: settings by field name, see `TrainConfig.resumable`; `input` is where the text is now.
+        changes: settings by field name that a resume may change; `input` is where the text is now.
         quiet, callbacks: as in `start`.
 
     Raises:
