@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnntk.cli import stream
@@ -47,18 +46,17 @@ def command(args: Args, console: Console) -> None:
 
     models = Models(load(args))
     if args.report is not None:
-        _report(console, models, args.report, args.input)
+        _report(console, models, args)
     else:
-        _serve(console, models, args.host, args.port, args.open_browser)
+        _serve(console, models, args)
 
 
-def _serve(
-    console: Console, models: Models, host: str, port: int | None, open_browser: bool | None
-) -> None:
+def _serve(console: Console, models: Models, args: Args) -> None:
     from rnntk.play import app, serve
     from rnntk.play.guard import is_loopback
 
-    bound = serve.bind(host, port)
+    host = args.host
+    bound = serve.bind(host, args.port)
     url = serve.url(bound)
     step = models.get().step
     if not is_loopback(host):
@@ -71,19 +69,19 @@ def _serve(
     console.json("play", url=url, run=models.run.path, step=step)
     sys.stdout.flush()
     # The socket listens already, so the browser waits for the server, which starts next.
-    console.open_page(url, open_browser)
+    console.open_page(url, args.open_browser)
     serve.run(app.create(models, host), bound)
     console.note("Ended.")
 
 
-def _report(console: Console, models: Models, target: Path, source: str | None) -> None:
+def _report(console: Console, models: Models, args: Args) -> None:
     from rnntk.files import write_bytes
     from rnntk.play import report
 
-    text = report.text_of(models) if source is None else stream.read(source, "--input")
+    text = stream.read(args.input, "--input") if args.input is not None else report.text_of(models)
     data = report.report(models, text).encode("utf-8")
-    write_bytes(target, data, advice="Choose another file with --report.")
+    write_bytes(args.report, data, advice="Choose another file with --report.")
     size = f"{len(data) / 1000:,.0f} kB"
-    console.result(f"report  {shown(target)}, {size}: one file, needs no server")
-    facts = {"report": str(target), "bytes": len(data)}
-    console.json("play", **facts, run=models.run.path, step=models.get().step)
+    console.result(f"report  {shown(args.report)}, {size}: one file, needs no server")
+    step, run = models.get().step, models.run.path
+    console.json("play", report=args.report, bytes=len(data), run=run, step=step)

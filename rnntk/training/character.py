@@ -166,14 +166,8 @@ def _join(
     from rnntk.training import distribute
 
     job = distribute.start(config)
-    own = (
-        "max_time",
-        "keep",
-        "log_every",
-        "histograms_every",
-        "device",
-        "threads",
-    )  # the chief's count
+    # Of these the chief's count.
+    own = {"max_time", "keep", "log_every", "histograms_every", "device", "threads"}
     names = [name for name in (*ModelConfig.names(), *RunConfig.names()) if name not in own]
     names += ["seq_length", "optimizer", "clip", "val_fraction", "test_fraction"]
     facts = {
