@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -58,10 +58,10 @@ class Console:
         if not self.as_json:
             click.echo(text)
 
-    def facts(self, facts: Mapping[str, str]) -> None:
-        """Lines of the result, each a name and a value."""
+    def facts(self, **facts: object) -> None:
+        """Lines of the result, each a name (`_` stands for a blank) and a value."""
         for name, value in facts.items():
-            self.result(f"{name:<13} {value}")
+            self.result(f"{name.replace('_', ' ').strip():<13} {value}")
 
     def json(self, command: str, /, **values: Any) -> None:
         """The result as one object on stdout, when it was asked for; paths become text."""

@@ -92,7 +92,7 @@ def command(args: Args, console: Console) -> None:
     _print(console, model, name, evaluation, rows)
     for path in (args.costs, args.html):
         if path is not None:
-            console.result(f"wrote         {shown(path)}")
+            console.facts(wrote=shown(path))
     console.json(
         "eval",
         run=model.run.path,
@@ -173,20 +173,18 @@ def _print(
     rows: list[tuple[str, float]],
 ) -> None:
     console.facts(
-        {
-            "run": f"{shown(model.run.path)} at step {model.step}",
-            "text": f"{name}, {evaluation.characters:,} characters",
-            "nats": f"{evaluation.loss:.4f} per symbol",
-            "perplexity": f"{evaluation.perplexity:.4f} per symbol",
-            "bits": f"{evaluation.bits_per_character:.4f} per character",
-        }
+        run=f"{shown(model.run.path)} at step {model.step}",
+        text=f"{name}, {evaluation.characters:,} characters",
+        nats=f"{evaluation.loss:.4f} per symbol",
+        perplexity=f"{evaluation.perplexity:.4f} per symbol",
+        bits=f"{evaluation.bits_per_character:.4f} per character",
     )
     if model.preprocessor.name == "bytes":
         bits, count = evaluation.bits_per_symbol, len(evaluation.symbols)
-        console.facts({"": f"{bits:.4f} per byte ({count:,} of them)"})
+        console.facts(_=f"{bits:.4f} per byte ({count:,} of them)")
     if evaluation.bits_per_syllable is not None:
         bits = evaluation.bits_per_syllable
-        console.facts({"": f"{bits:.4f} per Hangul syllable ({evaluation.syllables:,} of them)"})
+        console.facts(_=f"{bits:.4f} per Hangul syllable ({evaluation.syllables:,} of them)")
     if len(rows) > 1:
         console.result("\nbits per character, beside the baselines")
         for label, value in rows:

@@ -50,12 +50,10 @@ def command(args: Args, console: Console) -> None:
         device.ready("cpu", None)
     made = Run(found, args.checkpoint).export(args.format, target)
     console.facts(
-        {
-            "run": f"{shown(found.path)} at step {made.step}",
-            "exported": f"{shown(made.path)} ({args.format})",
-            "described in": shown(made.sidecar),
-            "checked": f"differs from the run's own logits by at most {made.difference:.2g}",
-        }
+        run=f"{shown(found.path)} at step {made.step}",
+        exported=f"{shown(made.path)} ({args.format})",
+        described_in=shown(made.sidecar),
+        checked=f"differs from the run's own logits by at most {made.difference:.2g}",
     )
     console.note(f"Open it: {OPEN_WITH[args.format].format(made.path.as_posix())}")
     console.json(

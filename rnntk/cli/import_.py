@@ -75,12 +75,10 @@ def command(args: Args, console: Console) -> None:
     model, text = made.record["model"], made.record["corpus"]
     shape = f"{model['cell']}, {model['layers']} layers of {model['units']}, embedding {model['embedding']}"
     console.facts(
-        {
-            "run": shown(made.path),
-            "from": f"{shown(prefix)}, step {step}",
-            "model": f"{shape}, {model['parameters']:,} parameters",
-            "vocabulary": f"{len(vocabulary)} symbols of {shown(vocabulary_file)}, by {text['preprocessor']}",
-        }
+        run=shown(made.path),
+        from_=f"{shown(prefix)}, step {step}",
+        model=f"{shape}, {model['parameters']:,} parameters",
+        vocabulary=f"{len(vocabulary)} symbols of {shown(vocabulary_file)}, by {text['preprocessor']}",
     )
     console.note(f"Sample from it: rnntk sample {shown(made.path)}")
     console.json(

@@ -66,31 +66,24 @@ def _finish(
 ) -> None:
     p = result.progress
     console.facts(
-        {
-            "run": shown(result.run.path),
-            "images": title,
-            "reached": f"step {p.step}, epoch {p.epoch}, {p.seconds:.0f} s of training",
-            "test": str(test),
-            "confusion": "(rows: the true digit, columns: the predicted one)",
-        }
+        run=shown(result.run.path),
+        images=title,
+        reached=f"step {p.step}, epoch {p.epoch}, {p.seconds:.0f} s of training",
+        test=test,
+        confusion="(rows: the true digit, columns: the predicted one)",
     )
     console.result("        " + "".join(f"{digit:>6}" for digit in range(10)))
     for digit, row in enumerate(test.confusion):
         console.result(f"      {digit} " + "".join(f"{n:>6}" if n else "     ." for n in row))
     if plot is not None:
-        console.result(f"mistakes      {shown(plot)}")
+        console.facts(mistakes=shown(plot))
     console.note(f"Curves: tensorboard --logdir {shown(result.run.logs)}")
     console.json(
         "mnist",
         run=result.run.path,
         data=result.run.record["corpus"]["name"],
-        step=p.step,
-        epoch=p.epoch,
-        seconds=p.seconds,
-        test_accuracy=test.accuracy,
-        test_interval=list(test.interval),
-        test_loss=test.loss,
-        test_images=test.images,
+        **{name: getattr(p, name) for name in ("step", "epoch", "seconds")},
+        **{f"test_{n}": getattr(test, n) for n in ("accuracy", "interval", "loss", "images")},
         confusion=test.confusion.tolist(),
         plot=plot,
         reason=result.reason,

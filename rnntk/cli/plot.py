@@ -69,7 +69,7 @@ def command(args: Args, console: Console) -> None:
             console.note(f"{curve.name}: {curve.skipped} damaged lines of its metrics are skipped.")
     if path is not None:
         picture.draw(path, drawn, **axes)
-        console.result(f"drawn         {shown(path)}")
+        console.facts(drawn=shown(path))
     if args.terminal and not console.as_json:
         from rnntk.monitoring import terminal as screen
 
@@ -78,8 +78,7 @@ def command(args: Args, console: Console) -> None:
         height = min(max(lines - 6, 5), ROWS)
         for line in screen.draw(drawn, **axes, width=columns, height=height, ascii_only=args.ascii):
             click.echo(line)
-    about = {"output": None if path is None else str(path), "x": x, "y": y}
-    console.json("plot", **about, runs=[_as_json(curve) for curve in drawn])
+    console.json("plot", output=path, x=x, y=y, runs=[_as_json(curve) for curve in drawn])
 
 
 def _as_json(curve: Curve) -> dict[str, Any]:

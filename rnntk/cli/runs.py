@@ -114,19 +114,18 @@ def show(args: Args, console: Console) -> None:
     for text in _next_commands(d):
         console.note(text)
     record, progress = d.run.record, d.progress
-    facts = {
+    checkpoints = [{"step": c.step, "bytes": c.bytes, "problem": c.problem} for c in d.checkpoints]
+    console.json(
+        "runs show",
         **_as_json(d.summary),
         **{name: record.get(name) for name in ("created", "settings", "versions")},
-        "changed_settings": d.changed,
-        "model_record": record["model"],
-        "corpus_record": record["corpus"],
+        changed_settings=d.changed,
+        model_record=record["model"],
+        corpus_record=record["corpus"],
         **{name: progress and getattr(progress, name) for name in ("epoch", "seconds", "best")},
-        "last": d.last,
-        "checkpoints": [
-            {"step": c.step, "bytes": c.bytes, "problem": c.problem} for c in d.checkpoints
-        ],
-    }
-    console.json("runs show", **facts)
+        last=d.last,
+        checkpoints=checkpoints,
+    )
 
 
 def _facts(d: Details) -> list[tuple[str, str]]:

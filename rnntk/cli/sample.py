@@ -110,6 +110,6 @@ def command(args: Args, console: Console) -> None:
         probabilities = [math.exp(-nats) for nats in piece.nats]
         part = {"text": piece.text, "symbols": piece.symbols, "probabilities": probabilities}
         texts[piece.stream].append(part)
-    about = {"run": str(model.run.path), "step": model.step, "seed": seed, "prime": prompt.text}
     whole = ["".join(part["text"] for part in parts) for parts in texts]
+    about = {"run": model.run.path, "step": model.step, "seed": seed, "prime": prompt.text}
     console.json("sample", **about, texts=whole, drawn=texts)

@@ -108,13 +108,11 @@ def _dry_run(
         time += f"; --max-time ends it after {duration.show(config.max_time)}"
     memory = f"{found.memory / 1e6:,.0f} MB" if found.memory else "not known on this system"
     console.facts(
-        {
-            "would train": shown(path),
-            "parameters": f"{found.parameters:,}",
-            "steps": f"{found.steps:,}, {found.steps_per_epoch:,} per epoch",
-            "time": time,
-            "memory": f"about {memory}",
-        }
+        would_train=shown(path),
+        parameters=f"{found.parameters:,}",
+        steps=f"{found.steps:,}, {found.steps_per_epoch:,} per epoch",
+        time=time,
+        memory=f"about {memory}",
     )
     console.json("train", dry_run=True, run=path, **dataclasses.asdict(found))
 
@@ -139,13 +137,12 @@ def _both(result: Result, nats: float, *, held_out: bool) -> str:
 def _finish(console: Console, result: Result) -> None:
     p, path = result.progress, shown(result.run.path)
     if result.chief:
-        console.result(f"run           {path}")
         loss = _both(result, p.losses["loss"], held_out=False)
         reached = f"step {p.step}, epoch {p.epoch}, loss {loss}, {REASONS[result.reason]}"
-        console.result(f"reached       {reached}")
+        console.facts(run=path, reached=reached)
         if p.best is not None:
             best = _both(result, p.best["val_loss"], held_out=True)
-            console.result(f"best          validation {best} at step {p.best['step']:.0f}")
+            console.facts(best=f"validation {best} at step {p.best['step']:.0f}")
         prompt = result.run.record["corpus"].get("prime")
         prime = f' --prime "{prompt}"' if prompt else ""
         console.note(f"Sample from it: rnntk sample {path}{prime}")
