@@ -95,13 +95,12 @@ def export(run: RunFolder, saved: Checkpoint, format: str, output: Path) -> Expo
             written = aside / output.name
             write(net, written)
             difference = compare(expected, run_written(written, inputs), output)
-            description = json.dumps(
-                _describe(run, saved, net, format, output, difference), indent=2
-            )
+            made = Exported(output, sidecar_of(output), saved.progress.step, difference)
+            description = json.dumps(_describe(run, net, format, made), indent=2)
             sidecar_of(written).write_text(description + "\n", encoding="utf-8")
-            rename(sidecar_of(written), sidecar_of(output))
+            rename(sidecar_of(written), made.sidecar)
             rename(written, output)
-    return Exported(output, sidecar_of(output), saved.progress.step, difference)
+    return made
 
 
 def compare(expected: Arrays, found: Arrays, output: Path) -> float:
@@ -154,24 +153,17 @@ def _run_npz(net: PlainNetwork, path: Path, inputs: Arrays) -> dict[str, NDArray
         return replace(net, weights=dict(arrays)).answers(inputs)
 
 
-def _describe(
-    run: RunFolder,
-    saved: Checkpoint,
-    net: PlainNetwork,
-    format: str,
-    output: Path,
-    difference: float,
-) -> dict[str, Any]:
+def _describe(run: RunFolder, net: PlainNetwork, format: str, made: Exported) -> dict[str, Any]:
     description: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "rnntk": __version__,
-        "file": output.name,
+        "file": made.path.name,
         "format": format,
         "run": run.name,
-        "step": saved.progress.step,
+        "step": made.step,
         "kind": run.kind,
         "model": run.record["model"],
-        "largest_difference": difference,
+        "largest_difference": made.difference,
     }
     if format == "npz":
         description["weights"] = {name: list(w.shape) for name, w in net.weights.items()}

@@ -67,9 +67,8 @@ def write(net: PlainNetwork, path: Path) -> None:
 def run(path: Path, inputs: Arrays) -> dict[str, NDArray[Any]]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        path.read_bytes(), options, providers=["CPUExecutionProvider"]
-    )
+    on = ["CPUExecutionProvider"]
+    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=on)
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 

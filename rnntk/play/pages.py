@@ -14,9 +14,9 @@ FOLDER = resources.files("rnntk.play") / "page"
 # In the order in which they need each other.
 _MODULES = ("dom", "source", "text", "write", "read", "inside", "chart", "training", "main")
 SCRIPTS = tuple(f"{name}.js" for name in _MODULES)
+# The files of the page with their types; nothing else of the folder is part of it.
 TYPES = {"index.html": "text/html", "style.css": "text/css"}
 TYPES |= dict.fromkeys(SCRIPTS, "text/javascript")
-"""The files of the page with their types; nothing else of the folder is part of it."""
 
 _IMPORT = re.compile(r"^import .*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) )", re.MULTILINE)

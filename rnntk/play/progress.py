@@ -16,7 +16,7 @@ from rnntk.stored import is_number
 
 _POINTS = 400
 _LIVE_SECONDS = 30.0
-SEED = 1  # of the samples, the same at every checkpoint, so that only the model changes
+SEED = 1  # of the samples: the same at every checkpoint, so that only the model changes
 
 
 class LossCurve:

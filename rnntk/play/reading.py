@@ -20,20 +20,14 @@ from rnntk.play import limits
 _LIKELIEST = 5
 _SURROGATE = re.compile("[\ud800-\udfff]")  # alone, as a byte that is not UTF-8 stands in a text
 
+# Quantities of a layer of each cell, in the order of interest; gates lie between 0 and 1, the others between -1 and 1.
+# The cell is shown as tanh(c), which is what its output gate lets out.
+_GATES = {"i": "input gate", "f": "forget gate", "o": "output gate"}
 QUANTITIES = {
-    "lstm": {
-        "c": "cell",
-        "h": "output",
-        "i": "input gate",
-        "f": "forget gate",
-        "o": "output gate",
-        "g": "candidate",
-    },
+    "lstm": {"c": "cell", "h": "output", **_GATES, "g": "candidate"},
     "gru": {"h": "state", "z": "update gate", "r": "reset gate", "g": "candidate"},
     "rnn": {"h": "state"},
 }
-"""The quantities of a layer of each cell, in the order of interest; gates lie between 0 and 1, the others
-between -1 and 1. The cell is shown as tanh(c), which is what its output gate lets out."""
 
 GATES = frozenset("ifozr")
 
