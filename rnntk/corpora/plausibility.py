@@ -55,12 +55,13 @@ def _kind(c: str) -> str:
         return "!"
     if c.isascii():
         return "a" if c.islower() else "A" if c.isupper() else "1" if c.isdigit() else "."
-    if category[0] == "L" and c not in "ªºµ":
+    if category[0] in "LM" and c not in "ªºµ":
         jamo = "\u3131" <= c <= "\u318e" or c == "ー"
-        script = "q" if jamo else DATA["scripts"].get(unicodedata.name(c, "").split()[0], "o")
-        return script.upper() if c.isupper() else script
-    if category[0] == "M":
-        return "^"
+        other = (
+            "o" if category[0] == "L" else "^"
+        )  # a mark that combines with letters of any script
+        script = "q" if jamo else DATA["scripts"].get(unicodedata.name(c, "").split()[0], other)
+        return script.upper() if c.isupper() else str(script)
     if "\u2500" <= c <= "\u259f":  # frames and shades
         return "#"
     if sign := next((sign for sign, listed in DATA["signs"].items() if c in listed), None):

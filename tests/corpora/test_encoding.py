@@ -18,6 +18,7 @@ import pytest
 
 from rnntk.corpora import encoding as module
 from rnntk.corpora.encoding import EncodingReport, detect, iter_bytes, iter_text
+from rnntk.corpora.plausibility import read
 from rnntk.errors import DataError, EncodingError, UsageError
 
 needs_data = pytest.mark.skipif(
@@ -520,6 +521,16 @@ def test_a_handful_of_signs_makes_no_other_script_of_english(text: str, count: i
         found, _ = reads((text * count).encode(codec, "replace"))
         scripts = {unicodedata.name(c).split()[0] for c in found if c.isalpha()}
         assert not scripts & {"CYRILLIC", "GREEK", "THAI", "HEBREW", "ARABIC", "HANGUL", "CJK"}
+
+
+def test_a_mark_of_one_script_does_not_stand_on_a_letter_of_another() -> None:
+    # Thai marks are where Windows-1252 has é, è, ç.
+    french, thai = (
+        read("élève échec reçu".encode("cp1252"), codec) for codec in ("cp1252", "cp874")
+    )
+    assert french.odd == 0
+    assert thai.odd == thai.seen
+    assert french.cost < thai.cost
 
 
 def test_the_sample_in_a_doubt_is_the_text_itself() -> None:
