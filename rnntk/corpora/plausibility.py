@@ -139,14 +139,12 @@ def read(
     found = words | frozenset(re.findall(r"[^\W\d_]+", folded.lower()))
     # An alphabet that is not Latin is unlikely for a few words among many in ASCII.
     few = min(2 * len(words) / len(distinct), 15.0)
+    common = [2.5 * min(len(found & one.words), 20) for one in _languages()]
 
     def fits(number: int, one: _Language) -> float:
-        common = 2.5 * min(len(found & one.words), 20) if one.script == "l" else -few
-        return (
-            sum(n * one.cost(c) for c, n in beyond.items())
-            - common
-            + (2 + 0.03 * number if number else 0)
-        )
+        gain = common[number] if one.script == "l" else max(common) - few
+        letters = sum(n * one.cost(c) for c, n in beyond.items())
+        return letters - gain + (2 + 0.03 * number if number else 0)
 
     fitting = [(fits(i, one), i) for i, one in enumerate(_languages()) if one.cjk == cjk]
     cost, index = min(fitting)
