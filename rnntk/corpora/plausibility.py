@@ -139,10 +139,11 @@ def read(
     found = words | frozenset(re.findall(r"[^\W\d_]+", folded.lower()))
     # An alphabet that is not Latin is unlikely for a few words among many in ASCII.
     few = min(2 * len(words) / len(distinct), 15.0)
-    common = [2.5 * min(len(found & one.words), 20) for one in _languages()]
+    latin = [one if one.script == "l" else None for one in _languages()]
+    common = [2.5 * min(len(found & one.words), 20) if one else 0.0 for one in latin]
 
     def fits(number: int, one: _Language) -> float:
-        gain = common[number] if one.script == "l" else max(common) - few
+        gain = common[number] if latin[number] else max(common) - few
         letters = sum(n * one.cost(c) for c, n in beyond.items())
         return letters - gain + (2 + 0.03 * number if number else 0)
 
@@ -151,9 +152,10 @@ def read(
     best = _languages()[index]
     pairs = [(one, len(pattern.findall(kinds))) for pattern, one in _NEIGHBOURS]
     pairs += [(one, len(pattern.findall(folded))) for pattern, one in _IN_WORDS]
-    if best.script == "l":
+    if not best.cjk:
         lone = set(re.findall(r"(?<!\w)[^\W\da-zA-Z_](?!\w)", folded.lower()))
         pairs.append((2.9, len(lone - best.words)))
+    if best.script == "l":
         strange = len(found & best.words) < min(3, len(found) / 10)
     else:
         letters = "".join(beyond)
