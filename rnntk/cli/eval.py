@@ -149,7 +149,7 @@ def _measure(
             name, start, end = splits.split_range(model.run, split)
             prepared = splits.training_text(model.run, **places)
             characters = prepared.characters(start, end)
-            evaluation = model.evaluate_ids(
+            evaluation = model.evaluate(
                 prepared.ids[start:end], characters=characters, progress=bar
             )
     if not values["floors"]:

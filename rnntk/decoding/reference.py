@@ -41,18 +41,13 @@ class NumpyArithmetic:
 
 
 class LayerWeights:
-    """The weights of a recurrent layer.
+    """The weights of a recurrent layer of H `units`.
 
     Args:
         cell: its kind.
         kernel: `(inputs, gates * H)`, gates in the order of `cell.gates`.
         recurrent_kernel: `(H, gates * H)`.
-        bias: `(gates * H,)`; `(2, gates * H)` where the cell has a bias of its recurrent share.
-
-    Attributes:
-        units: H.
-        bias: of the input share.
-        recurrent_bias: of the recurrent share; zero where the cell has none.
+        bias: `(gates * H,)`; where the cell has a bias of its recurrent share, which else is zero, `(2, gates * H)`.
     """
 
     def __init__(self, cell: Cell, kernel: Floats, recurrent_kernel: Floats, bias: Floats) -> None:

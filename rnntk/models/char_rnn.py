@@ -32,9 +32,8 @@ class Shared(NamedTuple):
 class CharRNN(keras.Model):
     """A recurrent language model over symbols.
 
-    `model(ids, states=None, training=False) -> (logits, states)`: ids `(B, T)` integers, logits
-    `(B, T, V)` float32, states a flat list of `(B, units)` tensors: h and c of each layer for an
-    LSTM, else h of each layer.
+    `model(ids, states=None, training=False) -> (logits, states)`: ids `(B, T)` integers, logits `(B, T, V)` float32,
+    states a flat list of `(B, units)` tensors: h and c of each layer for an LSTM, else h of each layer.
 
     Initial weights: embedding normal with standard deviation 1 (Keras' uniform +-0.05 costs the first epochs), kernels
     Glorot uniform, recurrent kernels orthogonal, biases 0, the forget gate's bias 1 (Jozefowicz et al., 2015).

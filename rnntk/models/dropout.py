@@ -45,7 +45,6 @@ def dropout(
         seed: `(2,)` int32, different for each step of a run.
         layer: which layer's output this is; layers draw from different streams.
         first_lane: the place of `x`'s first row in the whole batch.
-        time_major: the layout of `x`.
     """
     shape = tf.shape(x)
     rows, steps = (shape[1], shape[0]) if time_major else (shape[0], shape[1])

@@ -15,24 +15,18 @@ from rnntk.models.layers import seeded, split, states_per_layer
 
 @keras.saving.register_keras_serializable("rnntk")
 class RowClassifier(keras.Model):
-    """Recurrent layers whose last output goes to one logit a class.
+    """Recurrent layers whose last output goes to one logit per class.
 
-    `model(rows, training=False) -> logits`: rows `(B, T, F)` float32, logits `(B, classes)`. A
-    bidirectional model runs a second layer from the last row to the first (Schuster and Paliwal,
-    1997); layers below the top pass on both outputs of each step, the top layer passes on its two
-    last outputs, the forward one first.
+    `model(rows, training=False) -> logits`: rows `(B, T, F)` float32, logits `(B, classes)`. A bidirectional model runs
+    a second layer from the last row to the first (Schuster and Paliwal, 1997); layers below the top pass on both
+    outputs of each step, the top layer its two last outputs, the forward one first.
 
     Args:
         features: F, the width of a row.
         classes: how many classes.
-        cell: "lstm", "gru" or "rnn".
-        layers: how many recurrent layers.
+        cell, layers, dropout, dropout_kind, precision, seed: as in `CharRNN`.
         units: of each layer and direction.
         bidirectional: whether to also read backwards.
-        dropout: share of each layer's output that training drops.
-        dropout_kind: "element", or "sequence" for one mask per sequence.
-        precision: as in `CharRNN`.
-        seed: of the initial weights.
 
     Raises:
         UsageError: an argument is out of range.
