@@ -73,10 +73,8 @@ class TextStream:
     def whole(self, symbols: str, nats: Sequence[float]) -> Iterator[Piece]:
         """Give a text from begin to end; without surprisal in one piece."""
         yield from self.begin()
-        parts: Iterator[tuple[str, Sequence[float]]] = iter([(symbols, ())] if symbols else [])
-        if len(nats):
-            parts = ((s, (n,)) for s, n in zip(symbols, nats, strict=True))
-        for part, own in parts:
+        by_symbol = [(s, [n]) for s, n in zip(symbols, nats, strict=False)]
+        for part, own in by_symbol or [(symbols, [])]:
             if piece := self.add(part, own):
                 yield piece
         yield from self.end()

@@ -5,12 +5,15 @@ A call gives up Python's lock, so two of them run side by side.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
+import hashlib
+import json
 import math
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -23,7 +26,7 @@ from numpy.typing import NDArray
 
 from rnntk.cache import cache_dir
 from rnntk.errors import UsageError
-from rnntk.kernels import objects
+from rnntk.files import replacing
 from rnntk.kernels.code import Shape
 
 Floats = NDArray[np.float32]
@@ -65,7 +68,7 @@ class Kernels:
         target = llvm.Target.from_triple(triple)
         machine = target.create_target_machine(cpu=cpu, features=described, opt=2)
         facts = [llvmlite.__version__, triple, cpu, described, str(self.shape)]
-        compiled = objects.find(cache, facts, lambda: _compile(machine, self.shape))
+        compiled = _cached(cache, facts, lambda: _compile(machine, self.shape))
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(compiled.code))
         self._engine.finalize_object()
@@ -129,13 +132,67 @@ class Kernels:
         self(name, n, features, onto.shape[1], x, room, packed, onto)
 
 
-def _compile(machine: Any, shape: Shape) -> objects.Compiled:
+@dataclass(frozen=True)
+class Compiled:
+    """Machine code."""
+
+    code: bytes  # an object file
+    functions: Mapping[str, Sequence[str]]  # the types of each function's arguments, `i64` or `ptr`
+
+
+def _cached(cache: Path | None, facts: Sequence[str], make: Callable[[], Compiled]) -> Compiled:
+    """The result of `make`, which compiles, from the folder `cache` if it is there and whole.
+
+    Args:
+        cache: None for no cache. Where it cannot be written, nothing is kept.
+        facts: all that the code depends on beside the sources of the kernels.
+    """
+    if cache is None:
+        return make()
+    path = cache / f"{_key(facts)}.bin"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return _parsed(path.read_bytes())
+    compiled = make()
+    # Others may read or write the same file at this moment; a rename shows them all or nothing.
+    with contextlib.suppress(OSError):
+        cache.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as made:
+            made.write_bytes(_written(compiled))
+    return compiled
+
+
+_ALSO = ("cells.py", "layer_norm.py")
+"""Sources outside of this folder that kernels are made of."""
+
+
+def _key(facts: Sequence[str]) -> str:
+    digest = hashlib.sha256("\0".join(facts).encode())
+    package = Path(__file__).parent.parent
+    for source in (*sorted(package.glob("kernels/*.py")), *map(package.joinpath, _ALSO)):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _written(compiled: Compiled) -> bytes:
+    digest = hashlib.sha256(compiled.code).hexdigest()
+    head = {"sha256": digest, "functions": compiled.functions}
+    return json.dumps(head).encode() + b"\n" + compiled.code
+
+
+def _parsed(data: bytes) -> Compiled:
+    head, _, code = data.partition(b"\n")
+    facts = json.loads(head)
+    if hashlib.sha256(code).hexdigest() != facts["sha256"]:
+        raise ValueError("damaged")
+    return Compiled(code, facts["functions"])
+
+
+def _compile(machine: Any, shape: Shape) -> Compiled:
     # Imported here because a program that finds its kernels in the cache starts 10 ms sooner without.
-    from rnntk.kernels import cells, code, norm, product, sampling
+    from rnntk.kernels import cells, code, product, sampling
 
     module = ir.Module("rnntk")
     cells.emit(module, shape, product.emit(module, shape))
-    norm.emit(module, shape)
     sampling.emit(module, shape)
     code.finish(module)
     parsed = llvm.parse_assembly(str(module))
@@ -150,7 +207,7 @@ def _compile(machine: Any, shape: Shape) -> objects.Compiled:
         for function in module.functions
         if function.linkage != "internal" and not function.is_declaration
     }
-    return objects.Compiled(machine.emit_object(parsed), functions)
+    return Compiled(machine.emit_object(parsed), functions)
 
 
 def best_shape(triple: str, features: Mapping[str, bool]) -> Shape:
@@ -175,13 +232,7 @@ _blocks: dict[int, list[Floats]] = {}
 _taking = threading.Lock()
 
 
-def _count_when_free() -> int:
-    for block in [np.empty(0)]:
-        return sys.getrefcount(block)
-    raise AssertionError
-
-
-_FREE = _count_when_free()
+_FREE = next(sys.getrefcount(block) for block in [np.empty(0)])
 """References to a block that nobody but `_blocks` holds, as `empty` sees them."""
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from llvmlite import binding as llvm
 
 from rnntk.cells import LSTM
-from rnntk.kernels import native, objects, run
+from rnntk.kernels import native, run
 from rnntk.kernels.code import Shape
 from rnntk.kernels.native import Kernels
 from rnntk.layer_norm import standardized
@@ -256,7 +256,7 @@ def test_what_was_compiled_is_kept_and_a_damaged_file_is_not_used(
 ) -> None:
     times = []
 
-    def counted(*operands: object) -> objects.Compiled:
+    def counted(*operands: object) -> native.Compiled:
         times.append(1)
         return compile_(*operands)
 
