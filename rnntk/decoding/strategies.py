@@ -22,10 +22,7 @@ Scores = NDArray[np.float64]
 
 
 class Strategy:
-    """One step from logits to a symbol; a subclass overrides what it needs."""
-
-    def start(self, n: int) -> None:
-        """Forget what was sampled: `n` new streams begin."""
+    """One step from logits to a symbol, with the memory of its streams; a subclass overrides what it needs."""
 
     def adjust(self, scores: Scores) -> None:
         """Change log scores `(n, V)` in place; at least one in each row must stay finite."""
@@ -57,13 +54,13 @@ class RepetitionGuard(Strategy):
 
     def __init__(self, length: int) -> None:
         self.length = length
-        self.start(1)
-
-    def start(self, n: int) -> None:
-        self._recent = [deque[int](maxlen=self.length - 1) for _ in range(n)]
-        self._after = [defaultdict[tuple[int, ...], set[int]](set) for _ in range(n)]
+        self._recent: list[deque[int]] = []
+        self._after: list[dict[tuple[int, ...], set[int]]] = []
 
     def adjust(self, scores: Scores) -> None:
+        while len(self._recent) < len(scores):
+            self._recent.append(deque(maxlen=self.length - 1))
+            self._after.append(defaultdict(set))
         for row, recent, after in zip(scores, self._recent, self._after, strict=True):
             found = after.get(tuple(recent))
             if found:
@@ -176,8 +173,6 @@ class Sampler:
         self.strategies = list(strategies)
         self.scores: Scores = np.empty((n, vocabulary_size))
         self.ids = np.zeros(n, np.intp)
-        for strategy in self.strategies:
-            strategy.start(n)
 
     def draw(self, logits: NDArray[np.floating], uniforms: NDArray[np.float64]) -> NDArray[np.intp]:
         """Sample one symbol for each stream.

@@ -228,8 +228,7 @@ def _update(module: ir.Module, shape: Shape, name: str, cell: Cell, results: Seq
     """A kernel that stores results of a cell's step, states in place.
 
     `z` `(count, gates * units)` holds the pre-activations; with `cell.apart` only the input shares, and `inner` the
-    recurrent ones. `factor` is what the cell multiplies with the recurrent kernel in place of h; as a result it needs
-    only the other gates. It and the states are `(count, units)`.
+    recurrent ones. `factor` is what the cell multiplies with the recurrent kernel in place of h.
     """
     code = Code(module, name, f"count units *z *inner *factor *{' *'.join(cell.states)}")
     arg, H = code.arg, code.arg["units"]

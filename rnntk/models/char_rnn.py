@@ -13,7 +13,7 @@ from rnntk.config import MachineConfig, ModelConfig
 from rnntk.errors import UsageError
 from rnntk.models import cudnn, fast
 from rnntk.models.dropout import DropoutKind, any_seed, dropout
-from rnntk.models.layers import seeded, split, states_per_layer
+from rnntk.models.layers import seeded, split
 
 
 class Shared(NamedTuple):
@@ -248,7 +248,7 @@ class CharRNN(keras.Model):
             dropout, rate=self.dropout_rate, kind=self.dropout_kind, seed=seed, first_lane=first_lane,
             time_major=time_major,
         )  # fmt: skip
-        per_layer = states_per_layer(self.cell)
+        per_layer = len(self.recurrent[0].kind.states)
         after: list[tf.Tensor] = []
         for i, layer in enumerate(self.recurrent):
             own = list(states[i * per_layer : (i + 1) * per_layer])
@@ -282,8 +282,8 @@ class CharRNN(keras.Model):
 
     def initial_states(self, batch_size: int | tf.Tensor) -> list[tf.Tensor]:
         """Zero states for `batch_size` rows: a flat list of `(batch_size, units)` float32."""
-        count = self.layer_count * states_per_layer(self.cell)
-        return [tf.zeros([batch_size, self.units]) for _ in range(count)]
+        states = [state for layer in self.recurrent for state in layer.kind.states]
+        return [tf.zeros([batch_size, self.units]) for _ in states]
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, for saving."""

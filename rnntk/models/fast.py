@@ -20,9 +20,8 @@ def check_precision(precision: str) -> None:
     Raises:
         UsageError: this machine cannot do that.
     """
-    if precision != "bfloat16" or cudnn.has_gpu():
-        return
-    if not native.kernels().shape.bfloat16:
+    supported = precision != "bfloat16" or cudnn.has_gpu() or native.kernels().shape.bfloat16
+    if not supported:
         raise UsageError(
             "precision bfloat16 needs a CPU with AVX512-BF16 or a GPU; this CPU has neither."
             " Use float32."
@@ -93,8 +92,7 @@ def recurrent(
     """Run a layer over time, with a hand-written gradient.
 
     Args:
-        layer: how.
-        weights: of the layer.
+        layer, weights: how, and of the layer.
         x: the inputs `(T, B, F)`; with `ids`, what kernel and bias make of each symbol, `(V, gates * H)`.
         states: each `(B, H)`, or `(1, H)` for all rows.
         ids: the symbols, `(T, B)` integers.

@@ -10,7 +10,7 @@ import tensorflow as tf
 from rnntk.config import MnistConfig
 from rnntk.errors import UsageError
 from rnntk.models.dropout import DropoutKind, any_seed, dropout
-from rnntk.models.layers import seeded, split, states_per_layer
+from rnntk.models.layers import seeded, split
 
 
 @keras.saving.register_keras_serializable("rnntk")
@@ -127,7 +127,7 @@ class RowClassifier(keras.Model):
 
     def _on_kernels(self, layer: Any, x: tf.Tensor, last: bool) -> tf.Tensor:
         """One direction of a layer, time-major: the outputs, or the last state of the `last` layer."""
-        zeros = [tf.zeros([1, self.units])] * states_per_layer(self.cell)
+        zeros = [tf.zeros([1, self.units])] * len(layer.kind.states)
         outputs, final = layer.over_time(x, zeros)
         return final[0] if last else outputs
 
