@@ -424,7 +424,7 @@ class _Gradients(_CellCode):
 
     def pack(self, dz: Any) -> None:
         """Pack the part's rows."""
-        given = self.rows, self.width, dz, self.width, 1, self.shape.panel, self.arg["packed"]
+        given = self.rows, self.width, dz, self.shape.panel, self.arg["packed"]
         self.by_precision(lambda use: self.call(use.pack, *given))
 
     def gradient(self, x: Any, features: Any, onto: str) -> None:

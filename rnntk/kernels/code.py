@@ -305,22 +305,6 @@ class Lanes:
             x = b.select(b.fcmp_unordered(test, x, self.constant(bound)), x, self.constant(bound))
         return x
 
-    def transpose(self, rows: list[Any]) -> list[Any]:
-        """The columns of a square of `width` vectors: blocks are exchanged, then blocks in these, and so on."""
-        shuffle, width = self.code.b.shuffle_vector, self.width
-        distance = width // 2
-        while distance:
-            lower = [k if not k & distance else width + k - distance for k in range(width)]
-            upper = [k + distance for k in lower]
-            for i in range(width):
-                if not i & distance:
-                    pair = rows[i], rows[i + distance]
-                    rows[i], rows[i + distance] = (
-                        shuffle(*pair, self._order(places)) for places in (lower, upper)
-                    )
-            distance //= 2
-        return rows
-
     def polynomial(self, coefficients: Sequence[float], x: Any) -> Any:
         """The polynomial with these coefficients, that of the highest power first."""
         return functools.reduce(lambda total, c: self.fma(total, x, c), coefficients)

@@ -97,13 +97,11 @@ class Kernels:
         """Memory for a matrix packed `wide` columns at a time."""
         return empty(-(-columns // wide) * wide * rows)
 
-    def packed(self, b: Floats, *, transposed: bool = False, bfloat16: bool = False) -> Floats:
-        """The right factor `b`, or its transpose, as products want it; in bfloat16, each word holds two rows."""
-        rows, columns = b.shape[::-1] if transposed else b.shape
-        step = (1, b.shape[1]) if transposed else (b.shape[1], 1)
-        wide = self.shape.panel
+    def packed(self, b: Floats, *, bfloat16: bool = False) -> Floats:
+        """The right factor `b` as products want it; in bfloat16, each word holds two rows."""
+        (rows, columns), wide = b.shape, self.shape.panel
         found = self.room(-(-rows // 2) if bfloat16 else rows, columns, wide)
-        self("pack_bf16" if bfloat16 else "pack", rows, columns, b, *step, wide, found)
+        self("pack_bf16" if bfloat16 else "pack", rows, columns, b, wide, found)
         return found
 
     def product(

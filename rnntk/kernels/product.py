@@ -176,7 +176,7 @@ def _rounding_product(module: ir.Module, shape: Shape, product: Code) -> Code:
 def _gradient(module: ir.Module, shape: Shape, pack: Code, product: Code, suffix: str) -> Code:
     code = Code(module, f"gradient{suffix}", "n features columns *x *room *packed *onto")
     n, features, columns, x, room, packed, onto = code.arg.values()
-    code.call(pack, n, features, x, features, 1, shape.rows, room)
+    code.call(pack, n, features, x, shape.rows, room)
     terms = code.div(n, 2, up=True) if suffix else n
     left = room, terms, 1, shape.rows
     sums = onto, columns, onto, columns
@@ -185,64 +185,37 @@ def _gradient(module: ir.Module, shape: Shape, pack: Code, product: Code, suffix
 
 
 def _pack(module: ir.Module, shape: Shape, suffix: str) -> Code:
-    code = Code(module, f"pack{suffix}", "rows columns *b row column wide *packed")
-    arg, b, v, one = code.arg, code.b, Lanes(code, shape.width), Lanes(code, 1)
+    code = Code(module, f"pack{suffix}", "rows columns *b wide *packed")
+    (rows, columns, b, wide, packed), select = code.arg.values(), code.b.select
     # A row of what is packed holds so many rows of B.
     terms = 2 if suffix else 1
-    rows = code.div(arg["rows"], terms, up=True)
+    height = code.div(rows, terms, up=True)
 
-    def vector(source: Any, place: int) -> Any:
-        """A vector of a row of what is packed; all of its rows of B are there."""
-        first = v.load(arg["b"], source, place)
-        return v.pairs(first, v.load(arg["b"], source, place, arg["row"])) if suffix else first
-
-    def element(source: Any, there: Any) -> Any:
-        """One element, of so many rows that are there; what is not there is not read either."""
-        first = one.load(arg["b"], source)
-        if not suffix:
-            return first
-        last = code.compare("<", there, 2)
-        beside = one.load(arg["b"], source, b.select(last, code.whole(0), arg["row"]))
-        return one.pairs(first, b.select(last, one.constant(0), beside))
+    def put(v: Lanes, source: Any, last: Any, target: Any) -> None:
+        """Elements of a row; in bfloat16 with those of the next, or zeros where an odd number of rows ends."""
+        found = v.load(b, source)
+        if suffix:
+            # What is not there is not read either.
+            beside = v.load(b, source, select(last, code.whole(0), columns))
+            found = v.pairs(found, select(last, v.constant(0), beside))
+        v.store(found, packed, target)
 
     # A few rows at a time, so that each is read from end to end.
-    with code.loop(0, rows, shape.panel) as k0:
-        k1 = code.minimum(code.add(k0, shape.panel), rows)
-        with code.loop(0, arg["columns"], arg["wide"]) as n0:
-            here = code.minimum(arg["wide"], code.sub(arg["columns"], n0))
-            target = code.mul(n0, rows)
-            full = code.compare("==", here, shape.panel)
-            inside = code.compare("<=", code.mul(terms, code.add(k0, shape.panel)), arg["rows"])
-            square = b.and_(code.compare("==", arg["row"], 1), inside)
-            with b.if_else(b.and_(full, square)) as (squares, others):
-                with squares:
-                    _transposed(code, shape, (k0, n0), code.at(arg["packed"], target), terms)
-                with others, code.loop(k0, k1) as k:
-                    to = code.add(target, code.mul(k, arg["wide"]))
-                    source = code.add(code.mul(n0, arg["column"]), code.mul(terms, k, arg["row"]))
-                    there = code.sub(arg["rows"], code.mul(terms, k))
-                    by_rows = b.and_(full, code.compare("==", arg["column"], 1))
-                    whole = code.compare(">=", there, terms)
-                    with b.if_else(b.and_(by_rows, whole)) as (panels, parts):
-                        with panels:
-                            for j in range(0, shape.panel, shape.width):
-                                v.store(vector(source, j), arg["packed"], to, j)
-                        with parts:
-                            with code.loop(0, here) as j:
-                                place = code.add(source, code.mul(j, arg["column"]))
-                                one.store(element(place, there), arg["packed"], to, j)
-                            with code.loop(here, arg["wide"]) as j:
-                                one.store(one.constant(0), arg["packed"], to, j)
+    with code.loop(0, height, shape.panel) as k0:
+        k1 = code.minimum(code.add(k0, shape.panel), height)
+        with code.loop(0, columns, wide) as n0, code.loop(k0, k1) as k:
+            here = code.minimum(wide, code.sub(columns, n0))
+            to = code.add(code.mul(n0, height), code.mul(k, wide))
+            source = code.add(n0, code.mul(terms, k, columns))
+            last = code.compare(">", code.mul(terms, code.add(k, 1)), rows)
+            with code.b.if_else(code.compare("==", here, shape.panel)) as (panel, part):
+                with panel:
+                    for j in range(0, shape.panel, shape.width):
+                        put(Lanes(code, shape.width), code.add(source, j), last, code.add(to, j))
+                with part:
+                    one = Lanes(code, 1)
+                    with code.loop(0, here) as j:
+                        put(one, code.add(source, j), last, code.add(to, j))
+                    with code.loop(here, wide) as j:
+                        one.store(one.constant(0), packed, to, j)
     return code
-
-
-def _transposed(code: Code, shape: Shape, start: tuple[Any, Any], panel: Any, terms: int) -> None:
-    """Pack a square from row and column `start` on, where a column of B is a row of memory."""
-    (k0, n0), v, arg = start, Lanes(code, shape.width), code.arg
-    load = v.load if terms == 1 else v.neighbours
-    halves = (0, shape.width)
-    for k, j in itertools.product(halves, halves):
-        rows = [code.mul(code.add(n0, j + i), arg["column"]) for i in range(shape.width)]
-        block = [load(arg["b"], row, code.mul(terms, code.add(k0, k))) for row in rows]
-        for i, column in enumerate(v.transpose(block)):
-            v.store(column, panel, code.mul(code.add(k0, k + i), arg["wide"]), j)

@@ -41,19 +41,18 @@ class Factor:
     @functools.cached_property
     def packed(self) -> tf.Tensor:
         """For `x @ matrix`."""
-        return self._pack(transposed=False)
+        return self._pack(self.matrix)
 
     def transposed(self, upstream: tf.Tensor) -> tf.Tensor:
         """For `x @ matrix.T`; made once `upstream` is there, in memory that the forward pass is done with."""
         if self._transposed is None:
             with tf.control_dependencies([upstream]):
-                self._transposed = self._pack(transposed=True)
+                self._transposed = self._pack(tf.transpose(self.matrix))
         return self._transposed
 
-    def _pack(self, *, transposed: bool) -> tf.Tensor:
-        kernels, bfloat16 = native.kernels(), self.bfloat16
-        pack = functools.partial(kernels.packed, transposed=transposed, bfloat16=bfloat16)
-        return _numpy(lambda matrix: [pack(matrix)], [self.matrix], [[None]])[0]
+    def _pack(self, matrix: tf.Tensor) -> tf.Tensor:
+        pack = functools.partial(native.kernels().packed, bfloat16=self.bfloat16)
+        return _numpy(lambda matrix: [pack(matrix)], [matrix], [[None]])[0]
 
 
 def _numpy(
