@@ -157,7 +157,7 @@ class _Loop(_CellCode):
     def each_row(self, t: Any, dead: Callable[[Any, Any, Any], None]) -> Iterator[tuple[Any, Any]]:
         """Each row of the batch that is live at step t: its offset in arrays of gates and of units.
 
-        `dead(kept, at, own)` does the rest; `kept` is whether the row's output is its state.
+        `dead(kept, at, own)` does the others, whose output is their state if `kept`.
         """
         b = self.b
         with self.loop(0, self.batch) as row:

@@ -53,20 +53,15 @@ class Code:
         name: of the function.
         arguments: their names; `*` marks the address of an array, which may overlap others, and the rest are 64-bit
             integers.
-        private: whether only this module calls it.
 
     Attributes:
         arg: the arguments by name.
     """
 
-    def __init__(
-        self, module: ir.Module, name: str, arguments: str, *, private: bool = False
-    ) -> None:
+    def __init__(self, module: ir.Module, name: str, arguments: str) -> None:
         names = arguments.split()
         kinds = [POINTER if name.startswith("*") else INT for name in names]
         self.function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
-        if private:
-            self.function.linkage = "internal"
         self.arg: dict[str, Any] = {}
         for argument, given in zip(self.function.args, names, strict=True):
             argument.name = given.lstrip("*")

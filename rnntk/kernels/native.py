@@ -9,7 +9,6 @@ import contextlib
 import ctypes
 import functools
 import hashlib
-import json
 import math
 import sys
 import threading
@@ -32,7 +31,6 @@ from rnntk.kernels.code import Shape
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]
 Operand: TypeAlias = "int | NDArray[Any] | None"
-_C = {"i64": ctypes.c_int64, "ptr": ctypes.c_void_p}
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,9 @@ class CallTable:
     alive: Any  # what these addresses point to
 
 
-def _number(operand: Operand) -> int | None:
-    return operand.ctypes.data if isinstance(operand, np.ndarray) else operand
+def _number(operand: Operand) -> int:
+    """An operand in 64 bits: the address of an array, 0 for none."""
+    return operand.ctypes.data if isinstance(operand, np.ndarray) else operand or 0
 
 
 class Kernels:
@@ -68,22 +67,22 @@ class Kernels:
         target = llvm.Target.from_triple(triple)
         machine = target.create_target_machine(cpu=cpu, features=described, opt=2)
         facts = [llvmlite.__version__, triple, cpu, described, str(self.shape)]
-        compiled = _cached(cache, facts, lambda: _compile(machine, self.shape))
+        code = _cached(cache, facts, lambda: _compile(machine, self.shape))
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(compiled.code))
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
-        self._functions = {}
-        for name, kinds in compiled.functions.items():
-            function = ctypes.CFUNCTYPE(None, *[_C[kind] for kind in kinds])
-            self._functions[name] = function(self._engine.get_function_address(name))
+        self._functions: dict[str, Any] = {}
 
     def __call__(self, name: str, *operands: Operand) -> None:
         """Run a kernel; arrays must be contiguous."""
+        if name not in self._functions:
+            kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(operands))
+            self._functions[name] = kind(self._engine.get_function_address(name))
         self._functions[name](*[_number(o) for o in operands])
 
     def table(self, calls: Sequence[tuple[str, Sequence[Operand]]]) -> CallTable:
         """Kernels with their operands, to be run in this order as often as one likes (see `sampling`)."""
-        operands = [np.array([_number(o) or 0 for o in given], np.int64) for _, given in calls]
+        operands = [np.array([_number(o) for o in given], np.int64) for _, given in calls]
         entries = [self._engine.get_function_address(f"{name}_entry") for name, _ in calls]
         addresses = [values.ctypes.data for values in operands]
         return CallTable(np.array([entries, addresses], np.int64).T.copy(), (self, operands, calls))
@@ -130,33 +129,28 @@ class Kernels:
         self(name, n, features, onto.shape[1], x, room, packed, onto)
 
 
-@dataclass(frozen=True)
-class Compiled:
-    """Machine code."""
-
-    code: bytes  # an object file
-    functions: Mapping[str, Sequence[str]]  # the types of each function's arguments, `i64` or `ptr`
-
-
-def _cached(cache: Path | None, facts: Sequence[str], make: Callable[[], Compiled]) -> Compiled:
-    """The result of `make`, which compiles, from the folder `cache` if it is there and whole.
+def _cached(cache: Path | None, facts: Sequence[str], make: Callable[[], bytes]) -> bytes:
+    """An object file from the folder `cache`, after its SHA-256, if it is there and whole; else compiled, and kept.
 
     Args:
         cache: None for no cache. Where it cannot be written, nothing is kept.
         facts: all that the code depends on beside the sources of the kernels.
+        make: compiles.
     """
     if cache is None:
         return make()
     path = cache / f"{_key(facts)}.bin"
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return _parsed(path.read_bytes())
-    compiled = make()
+    with contextlib.suppress(OSError):
+        data = path.read_bytes()
+        if hashlib.sha256(data[32:]).digest() == data[:32]:
+            return data[32:]
+    code = make()
     # Others may read or write the same file at this moment; a rename shows them all or nothing.
     with contextlib.suppress(OSError):
         cache.mkdir(parents=True, exist_ok=True)
         with replacing(path) as made:
-            made.write_bytes(_written(compiled))
-    return compiled
+            made.write_bytes(hashlib.sha256(code).digest() + code)
+    return code
 
 
 _ALSO = ("cells.py", "layer_norm.py")
@@ -171,21 +165,7 @@ def _key(facts: Sequence[str]) -> str:
     return digest.hexdigest()[:32]
 
 
-def _written(compiled: Compiled) -> bytes:
-    digest = hashlib.sha256(compiled.code).hexdigest()
-    head = {"sha256": digest, "functions": compiled.functions}
-    return json.dumps(head).encode() + b"\n" + compiled.code
-
-
-def _parsed(data: bytes) -> Compiled:
-    head, _, code = data.partition(b"\n")
-    facts = json.loads(head)
-    if hashlib.sha256(code).hexdigest() != facts["sha256"]:
-        raise ValueError("damaged")
-    return Compiled(code, facts["functions"])
-
-
-def _compile(machine: Any, shape: Shape) -> Compiled:
+def _compile(machine: Any, shape: Shape) -> bytes:
     # Imported here because a program that finds its kernels in the cache starts 10 ms sooner without.
     from rnntk.kernels import cells, code, product, sampling
 
@@ -200,12 +180,7 @@ def _compile(machine: Any, shape: Shape) -> Compiled:
     options.loop_unrolling = options.loop_vectorization = options.slp_vectorization = False
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(parsed, builder)
-    functions = {
-        function.name: [str(kind) for kind in function.ftype.args]
-        for function in module.functions
-        if function.linkage != "internal" and not function.is_declaration
-    }
-    return Compiled(machine.emit_object(parsed), functions)
+    return machine.emit_object(parsed)
 
 
 def best_shape(triple: str, features: Mapping[str, bool]) -> Shape:

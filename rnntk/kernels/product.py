@@ -67,7 +67,7 @@ _TILE = "k *a a_row a_column *packed *d d_row *c c_row"
 
 def _tile(module: ir.Module, shape: Shape, rows: int, suffix: str) -> Code:
     """A tile of floats; or of words of two bfloat16, which are moved about like floats."""
-    code = Code(module, f"tile_{rows}{suffix}", _TILE, private=True)
+    code = Code(module, f"tile_{rows}{suffix}", _TILE)
     arg, v = code.arg, Lanes(code, shape.width)
     multiply_add, halves = v.dot if suffix else v.fma, (0, shape.width)
     zeros = [v.constant(0)] * (2 * rows)
@@ -85,7 +85,7 @@ def _tile(module: ir.Module, shape: Shape, rows: int, suffix: str) -> Code:
 
 def _dispatch(module: ir.Module, shape: Shape, tiles: list[Code], suffix: str) -> Code:
     """The tile of `m` rows and `n` columns; where columns are missing, by way of a buffer."""
-    code = Code(module, f"tile{suffix}", f"m n {_TILE}", private=True)
+    code = Code(module, f"tile{suffix}", f"m n {_TILE}")
     b, arg, one = code.b, code.arg, Lanes(code, 1)
     _, _, k, a, a_row, a_column, packed, d, d_row, c, c_row = arg.values()
 
@@ -118,7 +118,7 @@ def _dispatch(module: ir.Module, shape: Shape, tiles: list[Code], suffix: str) -
 
 def _product(module: ir.Module, shape: Shape, tile: Code, name: str) -> Code:
     names = "high m n k *a a_tile a_row a_column *packed *d d_row *c c_row"
-    code = Code(module, name, names, private=name != "product")
+    code = Code(module, name, names)
     arg, b = code.arg, code.b
     high, step = arg["high"], _rows_at_once(code)
     with code.loop(0, arg["k"], DEPTH) as k0:
