@@ -37,11 +37,7 @@ class TextStream:
         stream: its number.
         codec: decodes symbols.
         echo: symbols to give first, such as the prompt's.
-        stop: the text ends when this has appeared in it, and ends with it.
-
-    Attributes:
-        stop: as given.
-        ended: whether it has appeared.
+        stop: the text ends when this has appeared in it (`ended`), and ends with it.
     """
 
     def __init__(self, stream: int, codec: Preprocessor, echo: str, stop: str | None) -> None:
@@ -100,13 +96,7 @@ class TextStream:
 def assemble(
     rows: Iterator[Row], vocabulary: Vocabulary, texts: Sequence[TextStream]
 ) -> Iterator[Piece]:
-    """The pieces of the first text as its symbols come, then those of the others, one text after another.
-
-    Args:
-        rows: the symbols of all streams, step by step.
-        vocabulary: names the symbols.
-        texts: one for each stream.
-    """
+    """The pieces of the first text as its symbols come in `rows`, then those of the others, one text after another."""
     symbols = vocabulary.symbols
     first, *others = texts
     # Without a stop the others wait as ids: to decode many texts symbol by symbol takes longer than to sample them.

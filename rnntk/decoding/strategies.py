@@ -54,25 +54,22 @@ class RepetitionGuard(Strategy):
 
     def __init__(self, length: int) -> None:
         self.length = length
-        self._recent: list[deque[int]] = []
-        self._after: list[dict[tuple[int, ...], set[int]]] = []
+        self._recent = defaultdict[int, deque[int]](lambda: deque(maxlen=length - 1))  # by stream
+        self._after = defaultdict[tuple[int, ...], set[int]](set)  # by stream and its last symbols
 
     def adjust(self, scores: Scores) -> None:
-        while len(self._recent) < len(scores):
-            self._recent.append(deque(maxlen=self.length - 1))
-            self._after.append(defaultdict(set))
-        for row, recent, after in zip(scores, self._recent, self._after, strict=True):
-            found = after.get(tuple(recent))
-            if found:
+        for k, row in enumerate(scores):
+            if found := self._after.get((k, *self._recent[k])):
                 before = row.copy()
                 row[list(found)] = -np.inf
                 if np.isneginf(row).all():
                     row[:] = before
 
     def observe(self, ids: NDArray[np.intp]) -> None:
-        for symbol, recent, after in zip(ids.tolist(), self._recent, self._after, strict=True):
+        for k, symbol in enumerate(ids.tolist()):
+            recent = self._recent[k]
             if len(recent) == self.length - 1:
-                after[tuple(recent)].add(symbol)
+                self._after[(k, *recent)].add(symbol)
             recent.append(symbol)
 
 

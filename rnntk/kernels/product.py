@@ -1,8 +1,7 @@
 """Matrix products: a tile that stays in registers, and the loops that feed it from the caches.
 
-The scheme is Goto's and van de Geijn's ("Anatomy of high-performance matrix multiplication", 2008), with
-one difference that a recurrent network asks for: the right factor is packed by the caller, once for all time
-steps, where a library packs it anew at each.
+The scheme is Goto's and van de Geijn's ("Anatomy of high-performance matrix multiplication", 2008), but the caller
+packs the right factor, once for all time steps, where a library packs it anew at each.
 """
 
 from __future__ import annotations

@@ -168,23 +168,20 @@ class CharRNN(keras.Model):
         ids: tf.Tensor,
         targets: tf.Tensor,
         states: Sequence[tf.Tensor] | None = None,
-        training: bool = False,
-        seed: tf.Tensor | None = None,
-        first_lane: tf.Tensor | int = 0,
         shared: Shared | None = None,
+        **dropping: Any,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Sum of the cross-entropy over all positions, in nats, and the states after step T.
 
         The same arithmetic as `call`, without a copy of all logits in the caller's layout.
 
         Args:
-            ids, states, training, seed, first_lane: as in `call`.
+            ids, states, dropping: as in `call`.
             targets: `(B, T)` integers, what follows each of `ids`.
             shared: `shared` of the whole batch.
         """
-        if shared is None:
-            shared = self.shared(ids)
-        features, after = self._features(ids, states, shared, training, seed, first_lane)
+        shared = shared or self.shared(ids)
+        features, after = self._features(ids, states, shared, **dropping)
         targets = tf.cast(targets, _ID_TYPES[shared.path])
         if shared.path == "keras":
             logits = self.output_layer(features)
@@ -226,9 +223,9 @@ class CharRNN(keras.Model):
         ids: tf.Tensor,
         states: Sequence[tf.Tensor] | None,
         shared: Shared,
-        training: bool,
-        seed: tf.Tensor | None,
-        first_lane: tf.Tensor | int,
+        training: bool = False,
+        seed: tf.Tensor | None = None,
+        first_lane: tf.Tensor | int = 0,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """The last layer's outputs, time-major but for Keras' own layers, and the states."""
         path, time_major = shared.path, shared.path != "keras"
