@@ -68,8 +68,9 @@ class RepetitionGuard(Strategy):
     def observe(self, ids: NDArray[np.intp]) -> None:
         for k, symbol in enumerate(ids.tolist()):
             recent = self._recent[k]
-            if len(recent) == self.length - 1:
-                self._after[(k, *recent)].add(symbol)
+            context = (k, *recent)
+            if len(context) == self.length:
+                self._after[context].add(symbol)
             recent.append(symbol)
 
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from rnntk.config import MachineConfig, ModelConfig
 from rnntk.errors import UsageError
 from rnntk.models import cudnn, fast
-from rnntk.models.dropout import DropoutKind, any_seed, dropout
+from rnntk.models.dropout import DropoutKind, dropout
 from rnntk.models.layers import seeded, split
 
 
@@ -233,8 +233,6 @@ class CharRNN(keras.Model):
         if states is None:
             states = self.initial_states(tf.shape(ids)[0])
         dropping = training and self.dropout_rate > 0
-        if dropping and seed is None:
-            seed = any_seed()
         if time_major:
             ids = tf.transpose(ids)
         x = shared.rows if shared.projected else tf.gather(shared.rows, ids)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from rnntk.config import MnistConfig
 from rnntk.errors import UsageError
-from rnntk.models.dropout import DropoutKind, any_seed, dropout
+from rnntk.models.dropout import DropoutKind, dropout
 from rnntk.models.layers import seeded, split
 
 
@@ -109,8 +109,6 @@ class RowClassifier(keras.Model):
             first_lane: the place of these sequences in the whole batch, when this is a shard of it.
         """
         dropping = training and self.dropout_rate > 0
-        if dropping and seed is None:
-            seed = any_seed()
         is_fast = self.recurrent[0][0].is_fast(rows)
         x = tf.transpose(rows, [1, 0, 2]) if is_fast else rows
         for i, pair in enumerate(self.recurrent):
