@@ -85,7 +85,6 @@ class States:
     """The recurrent states of `n` streams of a decoder, which each step changes in place.
 
     Attributes:
-        n: streams.
         layers: the states of each layer, bottom first: by letter, `(n, H)` each.
         logits: `(n, V)`, from the last step.
     """

@@ -184,12 +184,7 @@ def _compile(machine: Any, shape: Shape) -> bytes:
 
 
 def best_shape(triple: str, features: Mapping[str, bool]) -> Shape:
-    """How to use the registers of a processor.
-
-    Args:
-        triple: its architecture and system, as LLVM writes them.
-        features: what it can do; LLVM knows nothing of some processors.
-    """
+    """How to use the registers of a processor, by its architecture and features as LLVM names them."""
     if not _is_x86(triple):  # 32 registers of four floats
         return Shape(width=4, rows=12)
     if features.get("avx512f"):
