@@ -131,7 +131,7 @@ def _measure(
             prepared = splits.training_text(model.run, **places)
             characters = prepared.characters(start, end)
             ids = prepared.ids[start:end]
-            evaluation = model.evaluate_ids(ids, characters=characters, progress=bar)
+            evaluation = model.evaluate(ids, characters=characters, progress=bar)
     if not args.floors:
         return name, evaluation, None
     if prepared is None and parts:

@@ -11,30 +11,24 @@ import tensorflow as tf
 from rnntk.config import MnistConfig
 from rnntk.errors import UsageError, check_keywords
 from rnntk.models import fast
-from rnntk.models.dropout import DropoutKind, any_seed, dropout
-from rnntk.models.layers import seeded, split, states_per_layer
+from rnntk.models.dropout import DropoutKind, dropout
+from rnntk.models.layers import seeded, split
 
 
 @keras.saving.register_keras_serializable("rnntk")
 class RowClassifier(keras.Model):
-    """Recurrent layers whose last output goes to one logit a class.
+    """Recurrent layers whose last output goes to one logit per class.
 
-    `model(rows, training=False) -> logits`: rows `(B, T, F)` float32, logits `(B, classes)`. A
-    bidirectional model runs a second layer from the last row to the first (Schuster and Paliwal,
-    1997); layers below the top pass on both outputs of each step, the top layer passes on its two
-    last outputs, the forward one first.
+    `model(rows, training=False) -> logits`: rows `(B, T, F)` float32, logits `(B, classes)`. A bidirectional model runs
+    a second layer from the last row to the first (Schuster and Paliwal, 1997); layers below the top pass on both
+    outputs of each step, the top layer its two last outputs, the forward one first.
 
     Args:
         features: F, the width of a row.
         classes: how many classes.
-        cell: "lstm", "gru" or "rnn".
-        layers: how many recurrent layers.
+        cell, layers, dropout, dropout_kind, precision, seed: as in `CharRNN`.
         units: of each layer and direction.
         bidirectional: whether to also read backwards.
-        dropout: share of each layer's output that training drops.
-        dropout_kind: "element", or "sequence" for one mask per sequence.
-        precision: as in `CharRNN`.
-        seed: of the initial weights.
 
     Raises:
         UsageError: an argument is out of range.
@@ -124,8 +118,6 @@ class RowClassifier(keras.Model):
             shared: what `shared` gave, for all shards of a step.
         """
         dropping = training and self.dropout_rate > 0
-        if dropping and seed is None:
-            seed = any_seed()
         shared = shared or self.shared(rows)
         is_fast = bool(shared)
         x = tf.transpose(rows, [1, 0, 2]) if is_fast else rows
@@ -154,7 +146,7 @@ class RowClassifier(keras.Model):
 
     def _on_kernels(self, layer: Any, weights: fast.Weights, x: tf.Tensor, last: bool) -> tf.Tensor:
         """One direction of a layer, time-major: the outputs, or the last state of the `last` layer."""
-        zeros = [tf.zeros([1, self.units])] * states_per_layer(self.cell)
+        zeros = [tf.zeros([1, self.units])] * len(layer.kind.states)
         outputs, final = layer.over_time(x, zeros, weights=weights)
         return final[0] if last else outputs
 
