@@ -236,9 +236,13 @@ class RunText:
         """The text at the paths as given, relative to here, else at the absolute paths of that time."""
         try:
             return self._at(self.settings)
-        except (DataError, RunError):
+        except (DataError, RunError) as error:
             then = tuple(self.record.get("inputs") or ())
-            if not then or then == tuple(_absolute(self.settings.input)):
+            if (
+                isinstance(error, _Gone)
+                or not then
+                or then == tuple(_absolute(self.settings.input))
+            ):
                 raise
             return self._at(replace(self.settings, input=then))
 

@@ -164,7 +164,7 @@ def test_another_text_under_the_same_folder_is_not_taken(rnntk, held: Path, here
     record = json.loads((held / "run.json").read_text())
     before = figures(rnntk, held, "--no-floors")
     (here / "x.txt").write_text("something else " * 50)
-    made = rnntk("prep", "--input", "x.txt", "--output", "made", "--json")
+    made = rnntk("prep", "--input", "x.txt", "--json")
     record["corpus"]["prepared"] = json.loads(made.stdout)["folder"]
     (held / "run.json").write_text(json.dumps(record))
     result = rnntk("eval", held, "--no-floors", "--json")
