@@ -373,10 +373,14 @@ def main() -> None:
                     findings.add(
                         f"{name}: {kind.split(': /')[0]}", f"{repeat}--only {number}", detail
                     )
+        except KeyboardInterrupt:
+            pass  # the counts so far
         finally:
             made.close()
     counts = ", ".join(f"{count:,} {name}" for name, count in sorted(made.counts.items()))
-    findings.exit(f"{len(numbers):,} faults: {counts}; {time.monotonic() - began:.0f} s")
+    findings.exit(
+        f"{sum(made.counts.values()):,} faults: {counts}; {time.monotonic() - began:.0f} s"
+    )
 
 
 if __name__ == "__main__":

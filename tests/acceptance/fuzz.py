@@ -426,7 +426,7 @@ class Card(Files):
 def _nowhere() -> Any:
     from rnntk.corpora.system import Machine
 
-    return Machine(**dict.fromkeys(Machine.__dataclass_fields__, ()))
+    return Machine(**dict.fromkeys(Machine.__dataclass_fields__, Path("nowhere")))
 
 
 class Config(Files):
@@ -579,6 +579,7 @@ class Tf1(Files):
         from rnntk.training import device
 
         device.import_tensorflow()
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # version 1 is deprecated
         campaign.tf1_checkpoint(self.top / "tf1")
         campaign.tf1_checkpoint(self.top / "tf1", version=1, name="old.ckpt")
         (self.top / "tf1/checkpoint").write_text('model_checkpoint_path: "model.ckpt-7"\n')

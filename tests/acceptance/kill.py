@@ -10,6 +10,7 @@ SIGTERM.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
@@ -197,9 +198,10 @@ def main() -> None:
         )
         if asked.only is not None:
             storm.run(asked.only)
-        while asked.only is None and storm.kills < asked.kills:
-            storm.run(number)
-            number += 1
+        with contextlib.suppress(KeyboardInterrupt):  # then with what there is so far
+            while asked.only is None and storm.kills < asked.kills:
+                storm.run(number)
+                number += 1
     counts = ", ".join(f"{count:,} {name}" for name, count in sorted(storm.counts.items()))
     findings.exit(
         f"{counts}; {len(storm.expected)} undisturbed runs; {time.monotonic() - began:.0f} s"

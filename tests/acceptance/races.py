@@ -379,6 +379,8 @@ def main() -> None:
                 RACES[name][0](race, expected)
                 if left := litter(race.top):
                     raise Wrong(f"temporary files are left: {left[:5]}")
+            except KeyboardInterrupt:
+                break  # with the counts so far
             except Wrong as wrong:
                 kind, _, detail = str(wrong).partition(":")
                 findings.add(f"{name}: {kind}", f"--race {name}", detail)
@@ -389,7 +391,9 @@ def main() -> None:
             counts[name] += 1
             shutil.rmtree(race.top)
     happened = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-    findings.exit(f"{asked.rounds:,} races: {happened}; {time.monotonic() - began:.0f} s")
+    findings.exit(
+        f"{sum(counts[name] for name in RACES):,} races: {happened}; {time.monotonic() - began:.0f} s"
+    )
 
 
 if __name__ == "__main__":
