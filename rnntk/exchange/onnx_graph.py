@@ -46,13 +46,9 @@ class _Graph:
 def write(net: PlainNetwork, path: Path) -> None:
     graph = _Graph()
     _fill(graph, net)
-    made = helper.make_graph(
-        graph.nodes,
-        net.kind.replace("-", "_"),
-        _values(net.input_specs()),
-        _values(net.output_specs()),
-        graph.constants,
-    )
+    inputs, outputs = _values(net.input_specs()), _values(net.output_specs())
+    name = net.kind.replace("-", "_")
+    made = helper.make_graph(graph.nodes, name, inputs, outputs, graph.constants)
     model = helper.make_model(
         made,
         opset_imports=[helper.make_opsetid("", _OPSET)],
