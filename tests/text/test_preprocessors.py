@@ -78,7 +78,7 @@ def test_unknown_name() -> None:
         UsageError, match="Did you mean 'hangul'.*ascii, bytes, hangul, hangul-slides"
     ):
         preprocessors.get("hangeul")
-    with pytest.raises(UsageError, match="no preprocessor 'zzz'"):
+    with pytest.raises(UsageError, match="preprocessor 'zzz' is not installed"):
         preprocessors.get("zzz")
 
 
