@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 
     from rnntk.text.corpus import Corpus
 
-RUNS = "runs"
-"""The folder of runs."""
-
+RUNS = "runs"  # the folder of runs
 Paths = str | Path | Sequence[str | Path]
 
 
@@ -224,7 +222,7 @@ def _paths(text: Paths) -> list[str]:
     for path in paths:
         if not path or "\n" in path or len(path) > 4096:
             raise UsageError(
-                "`text` is a path or a list of paths. Write a text of your own to a file first."
+                "`text` is a path or a list of paths. Write your text to a file first."
             )
     return paths
 

@@ -125,7 +125,7 @@ class Run:
         _, start, end = splits.split_range(self.folder, None)
         prepared = splits.training_text(self.folder)
         characters = prepared.characters(start, end)
-        return self.model.evaluate_ids(prepared.ids[start:end], characters=characters)
+        return self.model.evaluate(prepared.ids[start:end], characters=characters)
 
     @naming_arguments
     def export(self, format: str, path: str | Path | None = None) -> Exported:

@@ -15,7 +15,9 @@ import os
 import reprlib
 import signal
 import stat
+import sys
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeGuard
 
@@ -24,11 +26,8 @@ from numpy.typing import NDArray
 
 MANIFEST = "manifest.json"
 LARGEST_JSON = 1 << 28  # bytes
-LARGEST = 1e100  # numbers beyond are damage: some library would overflow on them
 _BLOCK = 1 << 20
 _COPIED = 1 << 24  # bytes of a file up to which it is copied to memory instead of mapped
-
-
 MANIFEST_TYPE = {"files": {...: {"sha256": str, "bytes": int}}}
 
 
@@ -69,8 +68,8 @@ _WORDS = {
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether a value is an int or a float below `LARGEST`; NaN is not."""
-    return type(value) in (int, float) and abs(value) < LARGEST
+    """Whether a value is a finite float, or an int that a float can hold."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def conform(value: Any, kind: Any, name: str = "it") -> None:
@@ -157,7 +156,7 @@ def _pieces(path: Path) -> Iterable[bytes]:
             yield piece
 
 
-_mapped: dict[Path, int] = {}  # sizes of the mapped files
+_mapped: dict[Path, os.stat_result] = {}  # the mapped files, as they were
 
 
 def array(path: Path, dtype: Any, offset: int = 0) -> NDArray[Any]:
@@ -166,15 +165,13 @@ def array(path: Path, dtype: Any, offset: int = 0) -> NDArray[Any]:
     When a mapped file is cut short by somebody, the program ends with a message at the next access.
     """
     with opened(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size <= _COPIED:
-            found = np.frombuffer(file.read()[offset:], dtype)
-        else:
-            _handle_bus_error()
-            _mapped[path] = size
-            # As a plain array: np.memmap's own slices are slow.
-            found = np.asarray(np.memmap(file, dtype, "r", offset))
-    return found
+        now = os.fstat(file.fileno())
+        if now.st_size <= _COPIED:
+            return np.frombuffer(file.read()[offset:], dtype)
+        _handle_bus_error()
+        _mapped[path] = now
+        # As a plain array: np.memmap's own slices are slow.
+        return np.asarray(np.memmap(file, dtype, "r", offset))
 
 
 @functools.cache
@@ -193,7 +190,13 @@ def _handle_bus_error() -> Any:
 
 def cut_short() -> list[str]:
     """The mapped files that are now shorter: what is missing of their last page reads as zeros."""
-    return [str(p) for p, size in _mapped.items() if p.exists() and p.stat().st_size < size]
+    found = []
+    for path, then in _mapped.items():
+        with suppress(OSError):
+            now = path.stat()
+            if os.path.samestat(now, then) and now.st_size < then.st_size:
+                found.append(str(path))
+    return found
 
 
 def _end(_number: int) -> None:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from rnntk.cli.console import Console
-from rnntk.cli.options import command_named, runs_dir_option, server_options
+from rnntk.cli.options import Args, command_named, runs_dir_option, server_options
 
 
 @command_named("board")
 @server_options(6006)
 @runs_dir_option
-def command(
-    host: str, port: int | None, open_browser: bool | None, runs_dir: Path, console: Console
-) -> None:
+def command(args: Args, console: Console) -> None:
     """Show the runs in TensorBoard: loss, gradient norm, learning rate, samples, graph, hyperparameters.
 
     It follows runs that are in training, and ends with Ctrl-C (exit code 0).
@@ -27,9 +24,9 @@ def command(
 
     def ready(url: str) -> None:
         console.result(url)
-        console.json("board", {"url": url, "runs_dir": str(runs_dir)})
+        console.json("board", url=url, runs_dir=args.runs_dir)
         sys.stdout.flush()
-        console.note(f"TensorBoard shows {runs_dir} there. Press Ctrl-C to end it.")
-        console.open_page(url, open_browser)
+        console.note(f"TensorBoard shows {args.runs_dir} there. Press Ctrl-C to end it.")
+        console.open_page(url, args.open_browser)
 
-    board.serve(runs_dir, host=host, port=port, ready=ready)
+    board.serve(args.runs_dir, host=args.host, port=args.port, ready=ready)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -11,7 +10,7 @@ import click
 from rnntk import cache, stored
 from rnntk.cache import AREAS, Entry
 from rnntk.cli.console import Console
-from rnntk.cli.options import command_named
+from rnntk.cli.options import Args, command_named
 from rnntk.cli.table import Column, age, size, table, terminal_width
 from rnntk.files import disk_errors, remove
 
@@ -25,8 +24,7 @@ COLUMNS = (
 
 
 @command_named("cache", click.group, invoke_without_command=True)
-@click.pass_context
-def command(ctx: click.Context, console: Console) -> None:
+def command(_args: Args, console: Console) -> None:
     """List what is in the cache ($RNNTK_CACHE, else the user's cache folder): downloads, prepared texts, kernels.
 
     Examples:
@@ -34,7 +32,7 @@ def command(ctx: click.Context, console: Console) -> None:
       rnntk cache clean
       rnntk cache clean kernels prepared
     """
-    if ctx.invoked_subcommand is not None:
+    if click.get_current_context().invoked_subcommand is not None:
         return
     found, now = cache.entries(), time.time()
     rows = [[e.area, e.path.name, size(e.bytes), age(now - e.modified), _about(e)] for e in found]
@@ -42,12 +40,12 @@ def command(ctx: click.Context, console: Console) -> None:
         for line in table(COLUMNS, rows, terminal_width(), [None] * len(rows)):
             console.result(line)
     console.result(f"{size(sum(e.bytes for e in found))} in {cache.cache_dir()}")
-    console.json("cache", {"cache": str(cache.cache_dir()), "entries": list(map(_as_json, found))})
+    console.json("cache", cache=cache.cache_dir(), entries=list(map(_as_json, found)))
 
 
 @command_named("clean", command.command)
 @click.argument("areas", nargs=-1, type=click.Choice(list(AREAS)))
-def clean(areas: Sequence[str], console: Console) -> None:
+def clean(args: Args, console: Console) -> None:
     """Remove what killed programs left unfinished; with AREAS, also all that is in these.
 
     corpora are downloads; built are texts and images made on this machine; prepared are texts as ids; kernels are
@@ -60,13 +58,13 @@ def clean(areas: Sequence[str], console: Console) -> None:
     """
     for area in AREAS:
         cache.tidy(area, seconds=0)
-    found = cache.entries(*areas) if areas else []
+    found = cache.entries(*args.areas) if args.areas else []
     for entry in found:
         with disk_errors(entry.path):
             remove(entry.path)
-        console.result(f"removed       {entry.path} ({size(entry.bytes)})")
+        console.facts(removed=f"{entry.path} ({size(entry.bytes)})")
     console.note(f"Removed {len(found)} entries, {size(sum(e.bytes for e in found))}.")
-    console.json("cache clean", {"removed": list(map(_as_json, found))})
+    console.json("cache clean", removed=list(map(_as_json, found)))
 
 
 def _about(entry: Entry) -> str:

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -70,16 +70,17 @@ class Console:
         if not self.as_json:
             click.echo(harmless(text))
 
-    def facts(self, facts: Mapping[str, str]) -> None:
-        """Lines of the result, each a name and a value."""
+    def facts(self, **facts: object) -> None:
+        """Lines of the result, each a name (`_` stands for a blank) and a value."""
         for name, value in facts.items():
-            self.result(f"{name:<13} {value}")
+            self.result(f"{name.replace('_', ' ').strip():<13} {value}")
 
-    def json(self, command: str, values: Mapping[str, Any]) -> None:
-        """The result as one object on stdout, when it was asked for."""
+    def json(self, command: str, /, **values: Any) -> None:
+        """The result as one object on stdout, when it was asked for; paths become text."""
         if self.as_json:
             head = {"schema_version": SCHEMA_VERSION, "command": command}
-            click.echo(json_text({**head, **values}, indent=2))
+            text = json_text({**head, **values}, indent=2, default=str)
+            click.echo(_UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
     def open_page(self, url: str, wanted: bool | None) -> None:
         """Open a page in the browser; by default only on a desktop, not in a pipe, a container or over ssh."""

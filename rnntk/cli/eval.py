@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
 from rnntk.cli.console import SCHEMA_VERSION, Console, progress_bar, shown
 from rnntk.cli.model import load, model_options
-from rnntk.cli.options import FILE, command_named, config_options, option, path_option
+from rnntk.cli.options import FILE, Args, command_named, config_options, option, path_option, source
 from rnntk.config import TextConfig
 from rnntk.errors import RnntkError, UsageError
 
@@ -29,9 +29,7 @@ OWN = "this model"
 
 
 @command_named("eval")
-@model_options(
-    "best", "Which checkpoint of the run; best is the last one where nothing was held out."
-)
+@model_options("best", "Which checkpoint of the run; best is the last where nothing was held out.")
 @option(
     "--split",
     type=click.Choice(["val", "test", "train"]),
@@ -51,21 +49,10 @@ OWN = "this model"
 )
 @path_option("--costs", "FILE", "Write the bits of each character, as JSON.", FILE)
 @path_option(
-    "--html",
-    "FILE",
-    "Write the report of rnntk play --report: the text shaded by surprise.",
-    FILE,
+    "--html", "FILE", "Write the report of rnntk play --report: the text shaded by surprise.", FILE
 )
 @config_options(TextConfig, leave_out=FIXED)
-@click.pass_context
-def command(
-    ctx: click.Context,
-    split: str | None,
-    costs: Path | None,
-    html: Path | None,
-    console: Console,
-    **values: Any,
-) -> None:
+def command(args: Args, console: Console) -> None:
     """Measure RUN, a folder or a name in --runs-dir, on text it was not trained on; without it, the latest.
 
     Prints nats, bits per character and perplexity, for Hangul also bits per syllable; and what single characters,
@@ -76,20 +63,20 @@ def command(
       rnntk eval runs/linux_kernel-1 --split test
       rnntk eval --input other.c --on-unknown skip --html other.html
     """
-    model = load(values)
-    inputs = tuple(values["input"])
+    model = load(args)
+    inputs = tuple(args.input)
     own = model.run.settings.get("input") or ()
-    if ctx.get_parameter_source("input") is ParameterSource.DEFAULT_MAP and inputs == tuple(own):
+    if source("input") is ParameterSource.DEFAULT_MAP and inputs == tuple(own):
         inputs = ()  # a config file names what to train on for all commands
-    if inputs and split:
+    if inputs and args.split:
         raise UsageError("--input and --split are both given; use one of them.")
-    values["input"] = inputs
-    name, evaluation, baselines = _measure(console, model, split, values)
+    args.input = inputs
+    name, evaluation, baselines = _measure(console, model, args)
     rows = [(OWN, evaluation.bits_per_character), *(baselines.rows() if baselines else [])]
     rows.sort(key=lambda row: -row[1])
-    if costs is not None:
-        _write_costs(costs, model, name, evaluation)
-    if html is not None:
+    if args.costs is not None:
+        _write_costs(args.costs, model, name, evaluation)
+    if args.html is not None:
         from rnntk.files import write_bytes
         from rnntk.play import report
         from rnntk.play.models import Models
@@ -101,54 +88,51 @@ def command(
             "own": OWN,
         }
         page = report.report(Models(model), evaluation.text, evaluation=figures)
-        write_bytes(html, page.encode(), advice="Name another file with --html.")
+        write_bytes(args.html, page.encode(), advice="Name another file with --html.")
     _print(console, model, name, evaluation, rows)
-    for path in (costs, html):
+    for path in (args.costs, args.html):
         if path is not None:
-            console.result(f"wrote         {shown(path)}")
+            console.facts(wrote=shown(path))
     console.json(
         "eval",
-        {
-            "run": str(model.run.path),
-            "step": model.step,
-            "split": None if inputs else name,
-            "input": list(inputs) or None,
-            "model": evaluation.summary(),
-            "floors": baselines.summary() if baselines else None,
-            "costs": str(costs) if costs else None,
-            "html": str(html) if html else None,
-        },
+        run=model.run.path,
+        step=model.step,
+        split=None if inputs else name,
+        input=list(inputs) or None,
+        model=evaluation.summary(),
+        floors=baselines.summary() if baselines else None,
+        costs=args.costs,
+        html=args.html,
     )
 
 
 def _measure(
-    console: Console, model: LanguageModel, split: str | None, values: dict[str, Any]
+    console: Console, model: LanguageModel, args: Args
 ) -> tuple[str, Evaluation, Baselines | None]:
     from rnntk.decoding import baselines, splits
     from rnntk.text import corpus
 
-    places = {"data_dir": values["data_dir"]}
+    places = {"data_dir": args.data_dir}
     parts = model.run.record["corpus"].get("split")
     prepared = None
     with progress_bar(console, "reading", " symbols") as bar:
-        if values["input"]:
-            name = ", ".join("standard input" if p == "-" else p for p in values["input"])
-            reading = {k: values[k] for k in ("input", "glob", "encoding", "errors")}
+        if args.input:
+            name = ", ".join("standard input" if p == "-" else p for p in args.input)
+            reading = {k: getattr(args, k) for k in ("input", "glob", "encoding", "errors")}
             # As it is: the model itself brings every text into the form that it was trained on.
             reading |= {"corpus": None, "newline": "keep", "normalize": False}
             text = corpus.read(splits.text_settings(model.run, **reading), model.preprocessor)
-            evaluation = model.evaluate(text, on_unknown=values["on_unknown"], progress=bar)
+            evaluation = model.evaluate(text, on_unknown=args.on_unknown, progress=bar)
             if count := evaluation.left_out:
                 many = "1 character" if count == 1 else f"{count:,} characters"
                 console.note(f"Left out {many} that the model does not know.")
         else:
-            name, start, end = splits.split_range(model.run, split)
+            name, start, end = splits.split_range(model.run, args.split)
             prepared = splits.training_text(model.run, **places)
             characters = prepared.characters(start, end)
-            evaluation = model.evaluate_ids(
-                prepared.ids[start:end], characters=characters, progress=bar
-            )
-    if not values["floors"]:
+            ids = prepared.ids[start:end]
+            evaluation = model.evaluate(ids, characters=characters, progress=bar)
+    if not args.floors:
         return name, evaluation, None
     if prepared is None and parts:
         try:
@@ -156,8 +140,8 @@ def _measure(
         except RnntkError as error:
             console.note(f"There are no n-grams to compare with: {error}")
     console.detail("Counting n-grams and compressing; --no-floors leaves it out.")
-    ids = prepared.ids[slice(*parts["train"])] if prepared is not None else None
-    return name, evaluation, baselines.measure(model, evaluation, ids, held_out=name != "train")
+    trained = prepared.ids[slice(*parts["train"])] if prepared is not None else None
+    return name, evaluation, baselines.measure(model, evaluation, trained, held_out=name != "train")
 
 
 def _write_costs(path: Path, model: LanguageModel, name: str, evaluation: Evaluation) -> None:
@@ -189,20 +173,18 @@ def _print(
     rows: list[tuple[str, float]],
 ) -> None:
     console.facts(
-        {
-            "run": f"{shown(model.run.path)} at step {model.step}",
-            "text": f"{name}, {evaluation.characters:,} characters",
-            "nats": f"{evaluation.loss:.4f} per symbol",
-            "perplexity": f"{evaluation.perplexity:.4f} per symbol",
-            "bits": f"{evaluation.bits_per_character:.4f} per character",
-        }
+        run=f"{shown(model.run.path)} at step {model.step}",
+        text=f"{name}, {evaluation.characters:,} characters",
+        nats=f"{evaluation.loss:.4f} per symbol",
+        perplexity=f"{evaluation.perplexity:.4f} per symbol",
+        bits=f"{evaluation.bits_per_character:.4f} per character",
     )
     if model.preprocessor.name == "bytes":
         bits, count = evaluation.bits_per_symbol, len(evaluation.symbols)
-        console.facts({"": f"{bits:.4f} per byte ({count:,} of them)"})
+        console.facts(_=f"{bits:.4f} per byte ({count:,} of them)")
     if evaluation.bits_per_syllable is not None:
         bits = evaluation.bits_per_syllable
-        console.facts({"": f"{bits:.4f} per Hangul syllable ({evaluation.syllables:,} of them)"})
+        console.facts(_=f"{bits:.4f} per Hangul syllable ({evaluation.syllables:,} of them)")
     if len(rows) > 1:
         console.result("\nbits per character, beside the baselines")
         for label, value in rows:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from rnntk.cli.console import Console, shown
 from rnntk.cli.model import chosen, model_options
-from rnntk.cli.options import command_named, option, path_option
+from rnntk.cli.options import Args, command_named, option, path_option
 from rnntk.run import Run
 
 # How to open each format without rnntk.
@@ -30,15 +28,7 @@ OPEN_WITH = {
     help="Format of the file; onnx needs: pip install 'rnntk[onnx]'.",
 )
 @path_option("--output", "PATH", "The file to write.  [default: the run's name, in this folder]")
-def command(
-    run: Path | None,
-    corpus: str | None,
-    format: str,
-    checkpoint: str,
-    output: Path | None,
-    runs_dir: Path,
-    console: Console,
-) -> None:
+def command(args: Args, console: Console) -> None:
     """Export RUN, a folder or a name in --runs-dir; without it, the run that was trained last.
 
     The file works without rnntk. It is loaded again and compared with the run's own logits, and removed if they
@@ -51,31 +41,27 @@ def command(
     """
     from rnntk.exchange import export
 
-    found = chosen(run, runs_dir, corpus=corpus)
-    target = export.target(found, format, output)
-    if export.needs_tensorflow(found, format):
+    found = chosen(args.run, args.runs_dir, corpus=args.corpus)
+    target = export.target(found, args.format, args.output)
+    if export.needs_tensorflow(found, args.format):
         from rnntk.training import device
 
         # On the CPU: a graph traced where there is a GPU could hold cuDNN's operators, which run nowhere else.
         device.ready("cpu", None)
-    made = Run(found, checkpoint).export(format, target)
+    made = Run(found, args.checkpoint).export(args.format, target)
     console.facts(
-        {
-            "run": f"{shown(found.path)} at step {made.step}",
-            "exported": f"{shown(made.path)} ({format})",
-            "described in": shown(made.sidecar),
-            "checked": f"differs from the run's own logits by at most {made.difference:.2g}",
-        }
+        run=f"{shown(found.path)} at step {made.step}",
+        exported=f"{shown(made.path)} ({args.format})",
+        described_in=shown(made.sidecar),
+        checked=f"differs from the run's own logits by at most {made.difference:.2g}",
     )
-    console.note(f"Open it: {OPEN_WITH[format].format(made.path.as_posix())}")
+    console.note(f"Open it: {OPEN_WITH[args.format].format(made.path.as_posix())}")
     console.json(
         "export",
-        {
-            "run": str(found.path),
-            "step": made.step,
-            "format": format,
-            "output": str(made.path),
-            "description": str(made.sidecar),
-            "largest_difference": made.difference,
-        },
+        run=found.path,
+        step=made.step,
+        format=args.format,
+        output=made.path,
+        description=made.sidecar,
+        largest_difference=made.difference,
     )

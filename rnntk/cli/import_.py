@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from rnntk.cli.console import Console, shown
-from rnntk.cli.options import PATH, command_named, option, path_option, run_option, runs_dir_option
+from rnntk.cli.options import (
+    PATH,
+    Args,
+    command_named,
+    option,
+    path_option,
+    run_option,
+    runs_dir_option,
+)
 
 
 @command_named("import")
 @click.argument("checkpoint", type=PATH)
 @path_option(
-    "--vocab",
-    "FILE",
-    "Pickled vocabulary.  [default: vocab.pkl or chars_vocab.pkl beside the checkpoint]",
+    "--vocab", "FILE", "Vocabulary.  [default: vocab.pkl or chars_vocab.pkl beside CHECKPOINT]"
 )
 @option(
     "--preprocessor",
@@ -31,16 +35,7 @@ from rnntk.cli.options import PATH, command_named, option, path_option, run_opti
 )
 @run_option
 @runs_dir_option
-def command(
-    checkpoint: Path,
-    vocab: Path | None,
-    preprocessor: str | None,
-    corpus: str | None,
-    forget_bias: float,
-    run: Path | None,
-    runs_dir: Path,
-    console: Console,
-) -> None:
+def command(args: Args, console: Console) -> None:
     """Make a run of a TensorFlow 1 CHECKPOINT: of the 2017 notebooks, or of char-rnn-tensorflow.
 
     CHECKPOINT is a folder, or a name like save/model.ckpt-24000. The vocabulary is a pickle; no code in it is
@@ -55,48 +50,43 @@ def command(
     from rnntk.exchange import safe_pickle, tf1, tf1_files
     from rnntk.storage import folder
 
-    if run is not None:
-        folder.refuse_existing(run)
-    prefix, step = tf1_files.find_checkpoint(checkpoint)
-    vocabulary_file = vocab or tf1_files.find_vocabulary(prefix)
+    if args.run is not None:
+        folder.refuse_existing(args.run)
+    prefix, step = tf1_files.find_checkpoint(args.checkpoint)
+    vocabulary_file = args.vocab or tf1_files.find_vocabulary(prefix)
     of_bytes = safe_pickle.holds_bytes(vocabulary_file)
-    vocabulary = tf1_files.read_vocabulary(
-        vocabulary_file, encoding="latin-1" if of_bytes else "ASCII"
-    )
+    encoding = "latin-1" if of_bytes else "ASCII"
+    vocabulary = tf1_files.read_vocabulary(vocabulary_file, encoding=encoding)
     from rnntk.training import device
 
     device.ready("cpu", None)
-    network = tf1.read_network(prefix, forget_bias=forget_bias)
-    name = corpus or prefix.resolve().parent.name or "imported"
+    network = tf1.read_network(prefix, forget_bias=args.forget_bias)
+    name = args.corpus or prefix.resolve().parent.name or "imported"
     made = tf1.import_run(
         network,
         vocabulary,
-        run or folder.next_path(runs_dir, name),
+        args.run or folder.next_path(args.runs_dir, name),
         source=prefix,
         step=step,
         corpus=name,
-        preprocessor=preprocessor or ("bytes" if of_bytes else None),
+        preprocessor=args.preprocessor or ("bytes" if of_bytes else None),
         versions=device.versions(),
     )
     model, text = made.record["model"], made.record["corpus"]
     shape = f"{model['cell']}, {model['layers']} layers of {model['units']}, embedding {model['embedding']}"
     console.facts(
-        {
-            "run": shown(made.path),
-            "from": f"{shown(prefix)}, step {step}",
-            "model": f"{shape}, {model['parameters']:,} parameters",
-            "vocabulary": f"{len(vocabulary)} symbols of {shown(vocabulary_file)}, by {text['preprocessor']}",
-        }
+        run=shown(made.path),
+        from_=f"{shown(prefix)}, step {step}",
+        model=f"{shape}, {model['parameters']:,} parameters",
+        vocabulary=f"{len(vocabulary)} symbols of {shown(vocabulary_file)}, by {text['preprocessor']}",
     )
     console.note(f"Sample from it: rnntk sample {shown(made.path)}")
     console.json(
         "import",
-        {
-            "run": str(made.path),
-            "checkpoint": str(prefix),
-            "step": step,
-            "model": model,
-            "vocabulary_size": len(vocabulary),
-            "preprocessor": text["preprocessor"],
-        },
+        run=made.path,
+        checkpoint=prefix,
+        step=step,
+        model=model,
+        vocabulary_size=len(vocabulary),
+        preprocessor=text["preprocessor"],
     )

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from rnntk.decoding.generate import Piece
     from rnntk.decoding.language_model import LanguageModel
 
-LENGTH = 300
-"""Symbols generated at a time, unless --length says otherwise: about a screen."""
-
+LENGTH = 300  # symbols generated at a time, unless --length says otherwise: about a screen
 _SHORT = {"t": "temperature", "len": "length", "s": "seed"}
 
 HELP = """\

@@ -105,24 +105,19 @@ def _message(error: Exception) -> str:
         problem = disk.strerror or str(disk)
         return f"{os.fsdecode(disk.filename)}: {problem}." if disk.filename else f"{problem}."
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-        why = str(
-            getattr(error, "message", error)
-        )  # of TensorFlow's several lines, the one that names the tensor
-        lines = [line for line in why.splitlines() if "OOM when alloc" in line] or [
-            why.partition("\n")[0]
-        ]
-        why = f" ({lines[0].rpartition('}} ')[2].strip()})" if why else ""
+        # TensorFlow has several lines, one of which names the tensor.
+        lines = str(getattr(error, "message", error)).splitlines() or [""]
+        why = next((line for line in lines if "OOM when alloc" in line), lines[0])
+        why = f" ({why.rpartition('}} ')[2].strip()})" if why else ""
         return f"There is not enough memory for this{why}. Ask for less at a time."
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if "rnntk" in Path(frame.filename).parts
+    frames = traceback.extract_tb(error.__traceback__)
+    home = str(Path(__file__).parents[1])
+    own = [
+        f"{Path(f.filename).name}, line {f.lineno}" for f in frames if f.filename.startswith(home)
     ]
-    place = f" at {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
-    what = " ".join(str(error).split())
-    what = f"{type(error).__name__}: {what[:200]}" if what else type(error).__name__
+    what = ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split())[:200])))
     return (
-        f"rnntk stopped at an unexpected error{place} ({what}). "
+        f"rnntk stopped at an unexpected error at {own[-1]} ({what}). "
         "Set RNNTK_CRASH_FILE=crash.txt to have the details in that file, and report it with them."
     )
 

@@ -11,7 +11,7 @@ import click
 
 from rnntk import minchar
 from rnntk.cli.console import Console
-from rnntk.cli.options import command_named, option
+from rnntk.cli.options import Args, command_named, option
 from rnntk.config import TextConfig
 from rnntk.errors import DataError, EncodingError, Interrupted, RnntkError
 from rnntk.text import corpus, inputs
@@ -47,14 +47,7 @@ OWN_SOURCE = "its own source"
     is_flag=True,
     help="Do not train: compare the hand-derived gradient with finite differences.",
 )
-def command(
-    input: tuple[str, ...],
-    encoding: str | None,
-    iterations: int,
-    seed: int,
-    check_gradients: bool,
-    console: Console,
-) -> None:
+def command(args: Args, console: Console) -> None:
     """Train the smallest character model: a vanilla network in one file of plain NumPy.
 
     Read rnntk/minchar.py beside it; every line of the mathematics is there. Nothing is saved.
@@ -64,17 +57,22 @@ def command(
       rnntk minchar --input my_poems.txt --iterations 20000
       rnntk minchar --check-gradients
     """
-    name, text = _read(input, encoding)
-    model = minchar.MinChar(text, seed)
+    name, text = _read(args.input, args.encoding)
+    model = minchar.MinChar(text, args.seed)
     console.note(
         f"{name}: {len(text):,} characters, {len(model.characters)} of them different; "
         f"{sum(w.size for w in model.weights.values()):,} weights."
     )
-    about = {"text": name, "characters": len(text), "distinct": len(model.characters), "seed": seed}
-    if check_gradients:
+    about = {
+        "text": name,
+        "characters": len(text),
+        "distinct": len(model.characters),
+        "seed": args.seed,
+    }
+    if args.check_gradients:
         _check(console, model, about)
     else:
-        _train(console, model, iterations, about)
+        _train(console, model, args.iterations, about)
 
 
 def _read(paths: tuple[str, ...], encoding: str | None) -> tuple[str, str]:
@@ -102,7 +100,7 @@ def _check(console: Console, model: minchar.MinChar, about: dict[str, Any]) -> N
     verdict = f"below {TOLERANCE:.0e}: right" if passed else f"not below {TOLERANCE:.0e}: WRONG"
     console.result(f"gradient      largest relative error {error:.1e}, {verdict}")
     facts = {"gradient_error": error, "tolerance": TOLERANCE, "passed": passed}
-    console.json("minchar", {**about, **facts})
+    console.json("minchar", **about, **facts)
     if not passed:
         raise RnntkError("The gradient in rnntk/minchar.py is not the slope of its loss.")
 
@@ -128,4 +126,4 @@ def _train(
     about |= {"iterations": iterations, "seconds": time.perf_counter() - started}
     first, last = reports[0]["smoothed_loss"], reports[-1]["smoothed_loss"]
     about |= {"first_loss": first, "last_loss": last, "reports": reports}
-    console.json("minchar", about)
+    console.json("minchar", **about)

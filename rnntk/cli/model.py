@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
-from rnntk.cli.options import PATH, F, added, option, runs_dir_option
+from rnntk.cli.options import PATH, Args, F, added, option, runs_dir_option, source
 from rnntk.errors import RunError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -34,12 +34,12 @@ def model_options(checkpoint: str, help: str) -> Callable[[F], F]:
     )
 
 
-def load(values: Mapping[str, Any]) -> LanguageModel:
+def load(args: Args) -> LanguageModel:
     from rnntk.decoding.language_model import LanguageModel
     from rnntk.storage import folder
 
-    run = chosen(values["run"], values["runs_dir"], kind=folder.CHAR_RNN, corpus=values["corpus"])
-    return LanguageModel.load(run, values["checkpoint"])
+    run = chosen(args.run, args.runs_dir, kind=folder.CHAR_RNN, corpus=args.corpus)
+    return LanguageModel.load(run, args.checkpoint)
 
 
 def chosen(
@@ -57,9 +57,11 @@ def chosen(
         except RunError as error:
             raise without_false_advice(error, runs_dir, kind, corpus) from error
     found = folder.find(runs_dir, run)
-    source = click.get_current_context().get_parameter_source("corpus")
     # In a config file, or in the environment, it is what to train on.
-    if source is ParameterSource.COMMANDLINE and found.record["corpus"].get("name") != corpus:
+    if (
+        source("corpus") is ParameterSource.COMMANDLINE
+        and found.record["corpus"].get("name") != corpus
+    ):
         on = found.record["corpus"].get("name")
         raise UsageError(
             f"{found.path} is on {on}, not on {corpus}. Leave out --corpus, which is for the latest run on a corpus, "

@@ -8,6 +8,7 @@ import inspect
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace as Args
 from typing import Any, TypeVar
 
 import click
@@ -27,11 +28,7 @@ LATEST_RUN = "@latest"
 # RNNTK_DATA is the data folder in every other tool's sense; so --data needs another name.
 _ENVIRONMENT = {"data_dir": "RNNTK_DATA", "data": "RNNTK_MNIST_DATA"}
 
-_CONFIG = "rnntk.config"
-"""Where a context's `meta` keeps the path of the config file."""
-
-RESULT_OPTIONS = ("as_json", "quiet", "verbose", "config")
-"""Options that only say how to print, or where others come from."""
+_CONFIG = "rnntk.config"  # where a context's `meta` keeps the path of the config file
 
 
 class Option(click.Option):
@@ -120,11 +117,9 @@ class FieldType(click.ParamType):
         return value[0] if self._many else value
 
 
-def config_options(*kinds: type[Config], leave_out: tuple[str, ...] = ()) -> Callable[[F], F]:
-    """A decorator that adds an option for every field of these configurations."""
-    options = [
-        _option(kind, name) for kind in kinds for name in kind.names() if name not in leave_out
-    ]
+def config_options(kind: type[Config], leave_out: tuple[str, ...] = ()) -> Callable[[F], F]:
+    """A decorator that adds an option for every field of a configuration."""
+    options = [_option(kind, name) for name in kind.names() if name not in leave_out]
     return lambda function: added(function, *options)
 
 
@@ -170,52 +165,53 @@ _EVERYWHERE = [
         metavar="FILE",
         help="Settings from TOML: a file, or the name of a shipped one. Flags and environment win over it.",
     ),
-    Option(
-        ["--json", "as_json"], is_flag=True, envvar="RNNTK_JSON", help="One JSON object on stdout."
-    ),
+    Option(["--json", "as_json"], is_flag=True, envvar="RNNTK_JSON", help="The result as JSON."),
     Option(["--quiet", "-q"], is_flag=True, help="Print results, warnings and errors only."),
     Option(["--verbose", "-v"], is_flag=True, help="Print more about what is done."),
 ]
 
 
 def command_named(
-    name: str,
-    make: Callable[..., Callable[[Any], click.Command]] = click.command,
-    **attributes: Any,
+    name: str, make: Callable[..., Any] = click.command, **attributes: Any
 ) -> Callable[[Callable[..., None]], Any]:
     """A decorator that makes a command with the options of every command; its `Examples:` come last in the help.
 
-    The function gets a `console` of `--json`, `--quiet` and `--verbose`. Options of a group count for its subcommands
-    too: `rnntk runs --json show`.
+    The function gets the values of its parameters as attributes of one object, and a console of `--json`, `--quiet` and
+    `--verbose`. Options of a group count for its subcommands too: `rnntk runs --json show`.
     """
 
     def decorate(function: Callable[..., None]) -> click.Command:
         @functools.wraps(function)
-        def run(*args: Any, **values: Any) -> None:
+        def run(**values: Any) -> None:
             parent = click.get_current_context().parent
             outer = parent.params if parent else {}
             names = ("quiet", "verbose", "as_json")
             given = [values.pop(name) or outer.get(name, False) for name in names]
-            function(*args, console=Console(*given), **values)
+            function(Args(**values), Console(*given))
 
         text, _, examples = (inspect.getdoc(function) or "").partition("Examples:\n")
         epilog = f"\b\nExamples:\n{examples}"
-        made = make(name, help=text, epilog=epilog, **attributes)(run)
+        made: click.Command = make(name, help=text, epilog=epilog, **attributes)(run)
         made.params += _EVERYWHERE
         return made
 
     return decorate
 
 
-def given(ctx: click.Context, name: str) -> bool:
+def source(name: str) -> ParameterSource | None:
+    """Where the value of the running command's parameter came from; None if it has no such parameter."""
+    return click.get_current_context().get_parameter_source(name)
+
+
+def given(name: str) -> bool:
     """Whether the user set this option: by flag, environment or config file."""
-    return ctx.get_parameter_source(name) not in (None, ParameterSource.DEFAULT)
+    return source(name) not in (None, ParameterSource.DEFAULT)
 
 
-def given_values(ctx: click.Context, *leave_out: str) -> dict[str, Any]:
+def given_values(args: Args, *leave_out: str) -> dict[str, Any]:
     """All settings that the user set, by field name."""
-    names = set(_names(ctx.command)) - {*RESULT_OPTIONS, *leave_out}
-    return {name: ctx.params[name] for name in names & set(ctx.params) if given(ctx, name)}
+    found = vars(args).items()
+    return {name: value for name, value in found if name not in leave_out and given(name)}
 
 
 runs_dir_option = option(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rnntk import hosts
 from rnntk.cli import stream
 from rnntk.cli.console import Console, shown
 from rnntk.cli.model import load, model_options
-from rnntk.cli.options import FILE, command_named, option, path_option, server_options
+from rnntk.cli.options import FILE, Args, command_named, option, path_option, server_options
 from rnntk.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,23 +19,13 @@ if TYPE_CHECKING:
 @command_named("play")
 @model_options("last", "Which checkpoint the page begins with.")
 @server_options(8765)
-@path_option(
-    "--report", "FILE", "Serve nothing: write the views of one text as one HTML file.", FILE
-)
+@path_option("--report", "FILE", "Serve nothing: write the views of a text as one HTML file.", FILE)
 @option(
     "--input",
     metavar="FILE",
     help="With --report: the text, in UTF-8; - is stdin.  [default: one the model generates]",
 )
-def command(
-    port: int | None,
-    host: str,
-    open_browser: bool | None,
-    report: Path | None,
-    input: str | None,
-    console: Console,
-    **values: Any,
-) -> None:
+def command(args: Args, console: Console) -> None:
     """Open a page on RUN, a folder or a name in --runs-dir; without it, on the latest.
 
     Let the model write, see which characters surprise it, find the units that follow quotes, comments,
@@ -49,26 +38,25 @@ def command(
     """
     from rnntk.play import serve
 
-    if report is None:
-        if input is not None:
+    if args.report is None:
+        if args.input is not None:
             raise UsageError("--input goes with --report; the page has a field to paste text into.")
         serve.require()
         serve.single_threaded_products()
     from rnntk.play.models import Models
 
-    models = Models(load(values))
-    if report is not None:
-        _report(console, models, report, input)
+    models = Models(load(args))
+    if args.report is not None:
+        _report(console, models, args)
     else:
-        _serve(console, models, host, port, open_browser)
+        _serve(console, models, args)
 
 
-def _serve(
-    console: Console, models: Models, host: str, port: int | None, open_browser: bool | None
-) -> None:
+def _serve(console: Console, models: Models, args: Args) -> None:
     from rnntk.play import app, serve
 
-    bound = serve.bind(host, port)
+    host = args.host
+    bound = serve.bind(host, args.port)
     url = serve.url(bound)
     step = models.get().step
     if not hosts.is_loopback(host):
@@ -78,22 +66,22 @@ def _serve(
         )
     console.note(f"{shown(models.run.path)} at step {step}. Ctrl-C ends it.")
     console.result(url)
-    console.json("play", {"url": url, "run": str(models.run.path), "step": step})
+    console.json("play", url=url, run=models.run.path, step=step)
     sys.stdout.flush()
     # The socket listens already, so the browser waits for the server, which starts next.
-    console.open_page(url, open_browser)
+    console.open_page(url, args.open_browser)
     serve.run(app.create(models, host), bound)
     console.note("Ended.")
 
 
-def _report(console: Console, models: Models, target: Path, source: str | None) -> None:
+def _report(console: Console, models: Models, args: Args) -> None:
     from rnntk.files import write_bytes
     from rnntk.play import report
 
-    text = report.text_of(models) if source is None else stream.read(source, "--input")
+    text = stream.read(args.input, "--input") if args.input is not None else report.text_of(models)
     data = report.report(models, text).encode("utf-8")
-    write_bytes(target, data, advice="Choose another file with --report.")
+    write_bytes(args.report, data, advice="Choose another file with --report.")
     size = f"{len(data) / 1000:,.0f} kB"
-    console.result(f"report  {shown(target)}, {size}: one file, needs no server")
-    facts = {"report": str(target), "bytes": len(data)}
-    console.json("play", {**facts, "run": str(models.run.path), "step": models.get().step})
+    console.result(f"report  {shown(args.report)}, {size}: one file, needs no server")
+    step, run = models.get().step, models.run.path
+    console.json("play", report=args.report, bytes=len(data), run=run, step=step)

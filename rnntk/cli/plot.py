@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnntk.cli.console import Console, shown
-from rnntk.cli.options import PATH, command_named, option, path_option, runs_dir_option
+from rnntk.cli.console import Console, harmless, shown
+from rnntk.cli.options import PATH, Args, command_named, option, path_option, runs_dir_option
 from rnntk.cli.shading import has_colours
 
 if TYPE_CHECKING:
@@ -21,15 +22,10 @@ ROWS = 20  # of a curve in the terminal, where it has as many
 
 @command_named("plot")
 @click.argument("runs", nargs=-1, type=PATH, metavar="[RUN]...")
-@path_option(
-    "--output", "FILE", "A .png or .svg file, replaced if it is there.  [default: <y>.png]"
-)
+@path_option("--output", "FILE", "A .png or .svg file, replaced if there.  [default: <y>.png]")
 @option("--terminal", is_flag=True, help="Draw here with characters; needs no Matplotlib.")
 @option(
-    "--x",
-    type=click.Choice(("steps", "time")),
-    default="steps",
-    help="Against steps, or seconds trained.",
+    "--x", type=click.Choice(("steps", "time")), default="steps", help="Against steps or seconds."
 )
 @option(
     "--y",
@@ -46,16 +42,7 @@ ROWS = 20  # of a curve in the terminal, where it has as many
 @option("--log", is_flag=True, help="A logarithmic y axis.")
 @option("--ascii", is_flag=True, help="With --terminal: no characters beyond ASCII.")
 @runs_dir_option
-def command(
-    runs: tuple[Path, ...],
-    output: Path | None,
-    terminal: bool,
-    smooth: int | None,
-    ascii: bool,
-    runs_dir: Path,
-    console: Console,
-    **axes: Any,
-) -> None:
+def command(args: Args, console: Console) -> None:
     """Draw the curves of one or several RUNs, folders or names in --runs-dir; without any, the latest.
 
     Training loss is pale at every step and bold as a running mean; validation is dashed. The runs may still be
@@ -70,34 +57,31 @@ def command(
     from rnntk.storage import folder
 
     # Both may be asked for; a picture is the default.
-    x, y, log = (axes[name] for name in ("x", "y", "log"))
-    path = output or (None if terminal else Path(f"{y}.png"))
+    x, y, log = args.x, args.y, args.log
+    path = args.output or (None if args.terminal else Path(f"{y}.png"))
     if path is not None:
         from rnntk.monitoring import picture
 
         picture.check_path(path)
-    found = [folder.find(runs_dir, run) for run in runs] or [folder.find(runs_dir, None)]
-    drawn = [curves.load(run, y, x, smooth) for run in found]
+    found = [folder.find(args.runs_dir, run) for run in args.runs or [None]]
+    drawn = [curves.load(run, y, x, args.smooth) for run in found]
     for curve in drawn:
         if curve.skipped:
-            console.note(
-                f"{curve.name}: {curve.skipped} damaged lines of its metrics are left out."
-            )
+            console.note(f"{curve.name}: {curve.skipped} damaged lines of its metrics are skipped.")
     if path is not None:
         picture.draw(path, drawn, log=log)
-        console.result(f"drawn         {shown(path)}")
-    if terminal and not console.as_json:
+        console.facts(drawn=shown(path))
+    if args.terminal and not console.as_json:
         from rnntk.monitoring import terminal as screen
 
         columns, lines = shutil.get_terminal_size()
-        ascii = ascii or not screen.can_show(sys.stdout)
         plot = screen.draw(
-            drawn, log=log, width=columns, height=min(max(lines - 7, 5), ROWS),
-            colour=has_colours(), ascii_only=ascii,
+            [replace(one, name=harmless(one.name)) for one in drawn],
+            log=log, width=columns, height=min(max(lines - 7, 5), ROWS),
+            colour=has_colours(), ascii_only=args.ascii or not screen.can_show(sys.stdout),
         )  # fmt: skip
         click.echo("\n".join(plot))
-    about = {"output": None if path is None else str(path), "x": x, "y": y}
-    console.json("plot", {**about, "runs": [_as_json(curve) for curve in drawn]})
+    console.json("plot", output=path, x=x, y=y, runs=[_as_json(curve) for curve in drawn])
 
 
 def _as_json(curve: Curve) -> dict[str, Any]:

@@ -5,12 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import click
 from click.core import ParameterSource
 
 from rnntk import config
 from rnntk.cli.console import Console, progress_bar
-from rnntk.cli.options import command_named, config_options, given_values, option, path_option
+from rnntk.cli.options import (
+    Args,
+    command_named,
+    config_options,
+    given_values,
+    option,
+    path_option,
+    source,
+)
 from rnntk.config import TextConfig
 from rnntk.errors import quoted, rendered
 
@@ -18,16 +25,8 @@ from rnntk.errors import quoted, rendered
 @command_named("prep")
 @config_options(TextConfig)
 @path_option("--output", "DIR", "Where it goes.  [default: the cache]")
-@option(
-    "--list",
-    "list_all",
-    is_flag=True,
-    help="List all corpora: size, licence, available here or not.",
-)
-@click.pass_context
-def command(
-    ctx: click.Context, console: Console, output: Path | None, list_all: bool, **values: Any
-) -> None:
+@option("--list", "list_all", is_flag=True, help="List all corpora: size, licence, here or not.")
+def command(args: Args, console: Console) -> None:
     """Prepare a text: find it, detect its encoding, turn it into symbols, count them.
 
     `rnntk train` does the same by itself; this shows what it would see.
@@ -37,33 +36,32 @@ def command(
       rnntk prep --input novel.txt --encoding cp949 --preprocessor hangul
       rnntk prep --list
     """
-    if list_all:
-        _list(console, values["data_dir"], values["offline"])
+    if args.list_all:
+        _list(console, args.data_dir, args.offline)
         return
     from rnntk.text import corpus
     from rnntk.text.inputs import is_stream
 
-    given = given_values(ctx, "output", "list_all")
+    given = given_values(args, "output", "list_all")
     with progress_bar(console, "preparing") as bar:
         settings, found = corpus.load(
-            TextConfig, given, command="prep", output=output, progress=bar
+            TextConfig, given, command="prep", output=args.output, progress=bar
         )
     for line in describe(found.prepared.facts):
         console.result(line)
     console.result(f"prepared      {found.prepared.folder}")
     piped = " (with the same text on standard input)" if any(map(is_stream, settings.input)) else ""
-    console.note(f"Train on it with: {quoted(*_training(ctx, settings))}{piped}")
-    console.json("prep", {"corpus": found.record, "folder": str(found.prepared.folder)})
+    console.note(f"Train on it with: {quoted(*_training(settings))}{piped}")
+    console.json("prep", corpus=found.record, folder=found.prepared.folder)
 
 
-def _training(ctx: click.Context, settings: TextConfig) -> list[str]:
+def _training(settings: TextConfig) -> list[str]:
     """Words of a command that trains on the very same text, also in another environment."""
     words = ["rnntk", "train"]
     for name, value in settings.part(TextConfig).items():
-        source = ctx.get_parameter_source(name)
         # In the environment, these two are about the machine, not the text.
-        machine = source == ParameterSource.ENVIRONMENT and name in ("data_dir", "offline")
-        chosen = name in ("corpus", "input") or source != ParameterSource.DEFAULT
+        machine = source(name) == ParameterSource.ENVIRONMENT and name in ("data_dir", "offline")
+        chosen = name in ("corpus", "input") or source(name) != ParameterSource.DEFAULT
         if value is not None and chosen and not machine:
             words += config.typed_setting(name, value)
     return words
@@ -72,10 +70,10 @@ def _training(ctx: click.Context, settings: TextConfig) -> list[str]:
 def describe(facts: dict[str, Any]) -> list[str]:
     """The facts of a prepared text as lines for a person."""
     lines = []
-    for source in facts["sources"]:
-        confidence = source["confidence"]
+    for one in facts["sources"]:
+        confidence = one["confidence"]
         sure = "" if confidence is None else f", confidence {confidence:.2f}"
-        lines.append(f"encoding      {source['encoding']} ({source['how']}{sure})")
+        lines.append(f"encoding      {one['encoding']} ({one['how']}{sure})")
     lines.append(
         f"text          {facts['bytes']:,} bytes, {facts['characters']:,} characters, "
         f"{facts['distinct_characters']} distinct"
@@ -137,4 +135,4 @@ def _list(console: Console, data_dir: Path | None, offline: bool) -> None:
                 **{name: getattr(one, name) for name in ("bytes", "available", "source", "detail")},
             }
         )
-    console.json("prep", {"corpora": corpora})
+    console.json("prep", corpora=corpora)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +11,7 @@ import click
 from rnntk import config, duration
 from rnntk.cli.console import Console, shown
 from rnntk.cli.model import without_false_advice
-from rnntk.cli.options import PATH, command_named, given, option, runs_dir_option
+from rnntk.cli.options import PATH, Args, command_named, given, option, runs_dir_option
 from rnntk.cli.table import Column, age, size, table, terminal_width
 from rnntk.errors import RunError, quoted
 from rnntk.storage import folder
@@ -39,10 +38,7 @@ COLUMNS = (
 @option("--corpus", metavar="NAME", help="Only runs on this corpus.")
 @option("--kind", type=click.Choice(KINDS), help="Only runs of this kind.")
 @runs_dir_option
-@click.pass_context
-def command(
-    ctx: click.Context, corpus: str | None, kind: str | None, runs_dir: Path, console: Console
-) -> None:
+def command(args: Args, console: Console) -> None:
     """List the runs here, the one written to last first.
 
     Loss is the last step's, validation the lowest so far, both in nats per symbol (per image for classifiers).
@@ -53,23 +49,23 @@ def command(
       rnntk runs --corpus linux_kernel
       rnntk runs show runs/linux_kernel-1
     """
-    if ctx.invoked_subcommand is not None:
+    if click.get_current_context().invoked_subcommand is not None:
         return
     from rnntk.storage import listing
 
-    found = listing.runs(runs_dir, kind=kind, corpus=corpus)
+    found = listing.runs(args.runs_dir, kind=args.kind, corpus=args.corpus)
     now = time.time()
     if found:
         rows = [_row(s, now) for s in found]
         for line in table(COLUMNS, rows, terminal_width(), [s.problem for s in found]):
             console.result(line)
     else:
-        what = f" on {corpus}" if corpus else f" of kind {kind}" if kind else ""
-        train = "rnntk mnist" if kind == KINDS[1] else "rnntk train"
-        option = f" --corpus {corpus}" if corpus else ""
-        error = RunError(f"There is no run{what} in {runs_dir}. Train one with: {train}{option}")
-        console.note(str(without_false_advice(error, runs_dir, kind, corpus)))
-    console.json("runs", {"runs_dir": str(runs_dir), "runs": [_as_json(s) for s in found]})
+        what = f" on {args.corpus}" if args.corpus else f" of kind {args.kind}" if args.kind else ""
+        train = "rnntk mnist" if args.kind == KINDS[1] else "rnntk train"
+        more = f" --corpus {args.corpus}" if args.corpus else ""
+        error = RunError(f"There is no run{what} in {args.runs_dir}. Train one with: {train}{more}")
+        console.note(str(without_false_advice(error, args.runs_dir, args.kind, args.corpus)))
+    console.json("runs", runs_dir=args.runs_dir, runs=[_as_json(s) for s in found])
 
 
 def _row(s: Summary, now: float) -> list[str]:
@@ -98,8 +94,7 @@ def _as_json(s: Summary) -> dict[str, Any]:
 @command_named("show", command.command)
 @click.argument("run", required=False, type=PATH)
 @runs_dir_option
-@click.pass_context
-def show(ctx: click.Context, run: Path | None, runs_dir: Path, console: Console) -> None:
+def show(args: Args, console: Console) -> None:
     """Show everything about RUN, a folder or a name in --runs-dir; without it, the latest run.
 
     Every checkpoint's files are checked against their sums.
@@ -110,27 +105,27 @@ def show(ctx: click.Context, run: Path | None, runs_dir: Path, console: Console)
     """
     from rnntk.storage import listing
 
-    if ctx.parent and not given(ctx, "runs_dir"):
-        runs_dir = ctx.parent.params["runs_dir"]
-    d = listing.details(folder.find(runs_dir, run))
+    parent = click.get_current_context().parent
+    if parent and not given("runs_dir"):
+        args.runs_dir = parent.params["runs_dir"]
+    d = listing.details(folder.find(args.runs_dir, args.run))
     for key, value in _facts(d):
         console.result(f"{key:<13} {value}")
     for text in _next_commands(d):
         console.note(text)
     record, progress = d.run.record, d.progress
-    facts = {
+    checkpoints = [{"step": c.step, "bytes": c.bytes, "problem": c.problem} for c in d.checkpoints]
+    console.json(
+        "runs show",
         **_as_json(d.summary),
         **{name: record.get(name) for name in ("created", "settings", "versions")},
-        "changed_settings": d.changed,
-        "model_record": record["model"],
-        "corpus_record": record["corpus"],
+        changed_settings=d.changed,
+        model_record=record["model"],
+        corpus_record=record["corpus"],
         **{name: progress and getattr(progress, name) for name in ("epoch", "seconds", "best")},
-        "last": d.last,
-        "checkpoints": [
-            {"step": c.step, "bytes": c.bytes, "problem": c.problem} for c in d.checkpoints
-        ],
-    }
-    console.json("runs show", facts)
+        last=d.last,
+        checkpoints=checkpoints,
+    )
 
 
 def _facts(d: Details) -> list[tuple[str, str]]:

@@ -8,12 +8,10 @@ import gc
 import math
 from typing import Any
 
-import click
-
 from rnntk.cli import shading, stream
 from rnntk.cli.console import Console, shown
 from rnntk.cli.model import load, model_options
-from rnntk.cli.options import command_named, config_options, given, option
+from rnntk.cli.options import Args, command_named, config_options, given, option
 from rnntk.config import SampleConfig
 from rnntk.errors import UsageError
 
@@ -56,16 +54,7 @@ atexit.register(gc.freeze)
     is_flag=True,
     help="Type prompts and see the model continue them; :help shows how to change settings.",
 )
-@click.pass_context
-def command(
-    ctx: click.Context,
-    prime: str | None,
-    prime_file: str | None,
-    color: bool,
-    interactive: bool,
-    console: Console,
-    **values: Any,
-) -> None:
+def command(args: Args, console: Console) -> None:
     """Sample text from RUN, a folder or a name in --runs-dir; without it, from the run that was trained last.
 
     With --json each text comes with the probability of every symbol under the model itself, whatever the
@@ -78,32 +67,33 @@ def command(
       rnntk sample --beam 8 --stop ";" --prime "static int "
       echo -n "int main(" | rnntk sample --prime-file -
     """
-    if values["greedy"]:
-        values["temperature"] = 0.0
-    settings = SampleConfig.from_json(values)
-    if prime is not None and prime_file is not None:
+    if args.greedy:
+        args.temperature = 0.0
+    settings = SampleConfig.from_json(vars(args))
+    if args.prime is not None and args.prime_file is not None:
         raise UsageError("--prime and --prime-file are both given; use one of them.")
-    if interactive and console.as_json:
+    if args.interactive and console.as_json:
         raise UsageError("--interactive and --json are both given; use one of them.")
-    if interactive and prime_file == "-":
+    if args.interactive and args.prime_file == "-":
         raise UsageError("--interactive reads stdin itself, so the prompt cannot come from there.")
-    model = load(values)
+    model = load(args)
     where = f"{shown(model.run.path)} at step {model.step}"
-    if prime_file is not None:
-        prime = stream.read(prime_file, "--prime-file")
-    shaded = shading.wanted(ctx, color) and not console.as_json
-    if interactive:
+    if args.prime_file is not None:
+        args.prime = stream.read(args.prime_file, "--prime-file")
+    shaded = shading.wanted(args.color) and not console.as_json
+    if args.interactive:
         from rnntk.cli.interactive import LENGTH, Session
 
         console.note(where)
-        if not given(ctx, "length"):
+        if not given("length"):
             settings = dataclasses.replace(settings, length=LENGTH)
         session = Session(console, model, settings, shaded)
-        if prime is not None:
-            session.generate(prime)
+        if args.prime is not None:
+            session.generate(args.prime)
         session.run()
         return
-    prompt = model.prompt(model.default_prompt if prime is None else prime, settings.on_unknown)
+    text = model.default_prompt if args.prime is None else args.prime
+    prompt = model.prompt(text, settings.on_unknown)
     if prompt.skipped:
         console.note(f"Left out of the prompt: {', '.join(map(repr, prompt.skipped))}")
     seed = settings.new_seed()
@@ -120,6 +110,6 @@ def command(
         probabilities = [math.exp(-nats) for nats in piece.nats]
         part = {"text": piece.text, "symbols": piece.symbols, "probabilities": probabilities}
         texts[piece.stream].append(part)
-    about = {"run": str(model.run.path), "step": model.step, "seed": seed, "prime": prompt.text}
     whole = ["".join(part["text"] for part in parts) for parts in texts]
-    console.json("sample", {**about, "texts": whole, "drawn": texts})
+    about = {"run": model.run.path, "step": model.step, "seed": seed, "prime": prompt.text}
+    console.json("sample", **about, texts=whole, drawn=texts)

@@ -13,9 +13,7 @@ from bisect import bisect_right
 import click
 from click.core import ParameterSource
 
-BITS = (2, 3, 4, 5, 6, 8)
-"""Bits at which each shade begins; below the first there is none."""
-
+BITS = (2, 3, 4, 5, 6, 8)  # at which each shade begins; below the first there is none
 # Black on these colours of the 256-colour palette: their contrast is 5 : 1 or better.
 _PALETTE = (230, 223, 216, 209, 203, 197)
 RESET = "\x1b[0m"
@@ -49,9 +47,12 @@ def legend() -> str:
     return f"Shaded by surprise: from {BITS[0]} bits (pale) to {BITS[-1]} bits and more (red)."
 
 
-def wanted(ctx: click.Context, color: bool) -> bool:
+def wanted(color: bool) -> bool:
     """Whether to shade: always when the flag was typed, else only on a terminal without NO_COLOR."""
-    if not color or ctx.get_parameter_source("color") is ParameterSource.COMMANDLINE:
+    if (
+        not color
+        or click.get_current_context().get_parameter_source("color") is ParameterSource.COMMANDLINE
+    ):
         return color
     return has_colours()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnntk.cli import shading
+from rnntk.cli.console import harmless
 from rnntk.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def show(pieces: Iterable[Piece], num: int, shaded: bool) -> None:
                     before = 0
                 current = piece.stream
             text = piece.text
+            if out.isatty():
+                text = "\r".join(map(harmless, text.split("\r")))
             if shaded:
                 text, before = shading.paint(text, sum(piece.nats), before)
             out.write(text)

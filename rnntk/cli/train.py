@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING
 
 from rnntk import duration
 from rnntk.cli import stdout
@@ -15,6 +13,7 @@ from rnntk.cli.console import Console, progress_bar, shown
 from rnntk.cli.model import chosen
 from rnntk.cli.options import (
     LATEST_RUN,
+    Args,
     command_named,
     config_options,
     given_values,
@@ -44,17 +43,7 @@ REASONS = {
 @path_option("--init-from", "RUN", "Start from the weights of this run; symbols are matched.")
 @option("--dry-run", is_flag=True, help="Check everything and measure a few steps; train nothing.")
 @run_options
-@click.pass_context
-def command(
-    ctx: click.Context,
-    console: Console,
-    run: Path | None,
-    runs_dir: Path,
-    resume: str | None,
-    init_from: Path | None,
-    dry_run: bool,
-    **_values: Any,
-) -> None:
+def command(args: Args, console: Console) -> None:
     """Train a character model on a corpus, or on files of your own.
 
     Without --corpus and --input it takes linux_kernel; what each corpus trains with by default is its own
@@ -68,23 +57,25 @@ def command(
     from rnntk.storage import folder
     from rnntk.training import character
 
-    if resume is not None:
-        changes = given_values(ctx, "resume", "runs_dir", "corpus")
-        found = chosen_for_resume(runs_dir, resume, folder.CHAR_RNN, ctx.params["corpus"])
+    if args.resume is not None:
+        changes = given_values(args, "resume", "runs_dir", "corpus")
+        found = chosen_for_resume(args.runs_dir, args.resume, folder.CHAR_RNN, args.corpus)
         _finish(console, character.resume(found, changes, quiet=console.quiet))
         return
-    if run is not None:
-        folder.refuse_existing(run)
-    source = folder.find(runs_dir, init_from) if init_from is not None else None
-    settings = given_values(ctx, "run", "runs_dir", "init_from", "dry_run")
+    if args.run is not None:
+        folder.refuse_existing(args.run)
+    source = folder.find(args.runs_dir, args.init_from) if args.init_from is not None else None
+    settings = given_values(args, "run", "runs_dir", "init_from", "dry_run")
     with progress_bar(console, "preparing") as bar:
         config, corpus = character.load(settings, source, progress=bar)
-    if dry_run or config.distribute != "none":
-        run = run or folder.next_path(runs_dir, corpus.name)  # of a job only the chief makes it
-        if dry_run:
-            _dry_run(console, config, corpus, run, source)
+    if args.dry_run or config.distribute != "none":
+        args.run = args.run or folder.next_path(
+            args.runs_dir, corpus.name
+        )  # of a job only the chief makes it
+        if args.dry_run:
+            _dry_run(console, config, corpus, args.run, source)
             return
-    with folder.reserved(run, runs_dir, corpus.name) as path:
+    with folder.reserved(args.run, args.runs_dir, corpus.name) as path:
         result = character.start(config, corpus, path, init_from=source, quiet=console.quiet)
     _finish(console, result)
 
@@ -118,15 +109,13 @@ def _dry_run(
         time += f"; --max-time ends it after {duration.show(config.max_time)}"
     memory = f"{found.memory / 1e6:,.0f} MB" if found.memory else "not known on this system"
     console.facts(
-        {
-            "would train": shown(path),
-            "parameters": f"{found.parameters:,}",
-            "steps": f"{found.steps:,}, {found.steps_per_epoch:,} per epoch",
-            "time": time,
-            "memory": f"about {memory}",
-        }
+        would_train=shown(path),
+        parameters=f"{found.parameters:,}",
+        steps=f"{found.steps:,}, {found.steps_per_epoch:,} per epoch",
+        time=time,
+        memory=f"about {memory}",
     )
-    console.json("train", {"dry_run": True, "run": str(path), **dataclasses.asdict(found)})
+    console.json("train", dry_run=True, run=path, **dataclasses.asdict(found))
 
 
 def _both(result: Result, nats: float, *, held_out: bool) -> str:
@@ -150,16 +139,14 @@ def _both(result: Result, nats: float, *, held_out: bool) -> str:
 def _finish(console: Console, result: Result) -> None:
     p, path = result.progress, shown(result.run.path)
     if result.chief:
-        console.result(f"run           {path}")
         loss = _both(result, p.losses["loss"], held_out=False)
         reached = f"step {p.step}, epoch {p.epoch}, loss {loss}, {REASONS[result.reason]}"
-        console.result(f"reached       {reached}")
+        console.facts(run=path, reached=reached)
         if p.best is not None:
             best = _both(result, p.best["val_loss"], held_out=True)
-            console.result(f"best          validation {best} at step {p.best['step']:.0f}")
+            console.facts(best=f"validation {best} at step {p.best['step']:.0f}")
         prompt = result.run.record["corpus"].get("prime")
-        console.note(
-            f"Sample from it: rnntk sample {path}" + (f' --prime "{prompt}"' if prompt else "")
-        )
+        prime = f' --prime "{prompt}"' if prompt else ""
+        console.note(f"Sample from it: rnntk sample {path}{prime}")
     numbers = {name: getattr(p, name) for name in ("step", "epoch", "seconds", "losses", "best")}
-    console.json("train", {"run": str(result.run.path), **numbers, "reason": result.reason})
+    console.json("train", run=result.run.path, **numbers, reason=result.reason)

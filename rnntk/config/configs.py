@@ -142,7 +142,7 @@ class RunConfig(Config):
         "float32", "Arithmetic of large products; weights stay float32.", ("float32", "bfloat16")
     )
     threads: int | None = setting(
-        None, "Cores to use.  [default: all]", Range(1, 1024), on_resume="session"
+        None, "CPU cores.  [default: all]", Range(1, 1024), on_resume="session"
     )
 
     def check_validation(self, held_out: float, how: str) -> None:

@@ -143,17 +143,12 @@ class Config:
                 near = did_you_mean(name, [*cls.names(), *also])
                 raise UsageError(f"There is no setting {name!r}.{near}")
 
-    @classmethod
-    def resumable(cls) -> list[str]:
-        """Names of the fields that a resume may change."""
-        return [f.name for f in dataclasses.fields(cls) if f.metadata["on_resume"]]
-
     def resumed(self: C, changes: Mapping[str, Any]) -> C:
         """The configuration of a run that continues with some fields changed; new `epochs` lift an older step limit.
 
         Raises `UsageError` if a resume may not change one of the fields.
         """
-        allowed = self.resumable()
+        allowed = [f.name for f in dataclasses.fields(self) if f.metadata["on_resume"]]
         if fixed := sorted(set(changes) - set(allowed)):
             raise UsageError(
                 f"A resumed run keeps its settings, so {', '.join(f'`{k}`' for k in fixed)} cannot be given; "

@@ -29,7 +29,7 @@ SURE = 8.0  # nats by which the next reading must be less likely (twice that for
 
 _NON_ASCII = re.compile(rb"[\x80-\xff]")
 # How a seven-bit encoding may leave ASCII: ISO 2022, HZ, UTF-7. Apart, as each alone is found faster.
-_UTF7 = rb"\+(?:[A-Za-z0-9+/]{3,}-|[A-Za-z0-9+/]{5})"
+_UTF7 = rb"\+[A-Za-z0-9+/]{3}(?:[A-Za-z0-9+/]*-|[A-Za-z0-9+/]{2})"
 _SHIFTS = [re.compile(shift) for shift in (rb"\x1b\$", rb"~\{", _UTF7)]
 # Control characters of ISO 2022 and of terminals are no sign of a binary file.
 _PRINTED = b"\b\t\n\f\r\x0e\x0f\x1a\x1b" + bytes(range(32, 256))

@@ -42,17 +42,10 @@ class _PassingError(CorpusError):
 def fetch(
     url: str, target: Path, *, sha256: str = "", member: str = "", most: int = MOST_BYTES
 ) -> None:
-    """Download `url`, with one retry after a temporary error; proxies are those of `urllib`.
+    """Download `url` (`http:`, `https:`, `file:`), with one retry after a temporary error; `urllib` finds proxies.
 
-    Args:
-        url: `http:`, `https:` or `file:`.
-        target: the file; it is replaced only by checked bytes.
-        sha256: to check, 64 hex digits; empty: not checked.
-        member: the file to take from a tar or zip archive.
-        most: the largest size of the file, in bytes.
-
-    Raises:
-        CorpusError: the download failed; the message is the reason.
+    `target` is replaced only by checked bytes: at most `most` of them, with this `sha256` if there is one, and those of
+    the file `member` of a tar or zip archive if there is one. Raises `CorpusError` with the reason.
     """
     try:
         _fetch_once(url, target, sha256, member, most)
@@ -202,11 +195,7 @@ def _extract(archive: Path, member: str, most: int) -> None:
 
 
 def _extract_tar(archive: Path, member: str, file: BinaryIO, most: int) -> None:
-    with archive.open("rb") as packed:
-        start = packed.read(6)
-    openers = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
-    unpacked: Any = openers.get(start[:2], open)
-    with unpacked(archive, "rb") as stream:
+    with unpacked(archive) as stream:
         limited: Any = _Limited(stream, MOST_UNPACKED)
         with tarfile.open(fileobj=limited, mode="r|") as opened:
             for info in opened:
@@ -214,6 +203,14 @@ def _extract_tar(archive: Path, member: str, file: BinaryIO, most: int) -> None:
                     _copy(opened.extractfile(info), file, most)
                     return
     raise KeyError(member)
+
+
+def unpacked(path: Path) -> Any:
+    """The bytes of a file as a stream, decompressed if they begin as gzip, bzip2 or xz do, whatever its name says."""
+    with path.open("rb") as packed:
+        start = packed.read(2)
+    opener: Any = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}.get(start, open)
+    return opener(path, "rb")
 
 
 def sha256_of(path: Path) -> str:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import math
 import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rnntk.corpora.fetch import unpacked
 from rnntk.errors import DataError
 
 if TYPE_CHECKING:
@@ -92,11 +91,9 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 def read_idx(path: Path) -> np.ndarray:
     """Read an IDX file of unsigned bytes, plain or gzip (the format of the original MNIST); else `DataError`."""
     try:
-        with path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"  # its name may say otherwise
-        with gzip.open(path) if packed else path.open("rb") as file:
+        with unpacked(path) as file:
             data = file.read(MOST_BYTES + 1)
-    except (OSError, EOFError, zlib.error) as error:
+    except Exception as error:  # of any class for a damaged file
         raise DataError(f"{path} cannot be read: {error}") from None
     # Two zero bytes, the type (8: unsigned byte), the number of dimensions, then each of them, big-endian.
     if len(data) > MOST_BYTES:

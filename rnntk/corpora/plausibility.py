@@ -55,12 +55,13 @@ def _kind(c: str) -> str:
         return "!"
     if c.isascii():
         return "a" if c.islower() else "A" if c.isupper() else "1" if c.isdigit() else "."
-    if category[0] == "L" and c not in "ªºµ":
+    if category[0] in "LM" and c not in "ªºµ":
         jamo = "\u3131" <= c <= "\u318e" or c == "ー"
-        script = "q" if jamo else DATA["scripts"].get(unicodedata.name(c, "?").split()[0], "o")
-        return script.upper() if c.isupper() else script
-    if category[0] == "M":
-        return "^"
+        other = (
+            "o" if category[0] == "L" else "^"
+        )  # a mark that combines with letters of any script
+        script = "q" if jamo else DATA["scripts"].get(unicodedata.name(c, "?").split()[0], other)
+        return script.upper() if c.isupper() else str(script)
     if "\u2500" <= c <= "\u259f":  # frames and shades
         return "#"
     if sign := next((sign for sign, listed in DATA["signs"].items() if c in listed), None):
@@ -138,23 +139,23 @@ def read(
     found = words | frozenset(re.findall(r"[^\W\d_]+", folded.lower()))
     # An alphabet that is not Latin is unlikely for a few words among many in ASCII.
     few = min(2 * len(words) / len(distinct), 15.0)
+    latin = [one if one.script == "l" else None for one in _languages()]
+    common = [2.5 * min(len(found & one.words), 20) if one else 0.0 for one in latin]
 
     def fits(number: int, one: _Language) -> float:
-        common = 2.5 * min(len(found & one.words), 20) if one.script == "l" else -few
-        return (
-            sum(n * one.cost(c) for c, n in beyond.items())
-            - common
-            + (2 + 0.03 * number if number else 0)
-        )
+        gain = common[number] if latin[number] else max(common) - few
+        letters = sum(n * one.cost(c) for c, n in beyond.items())
+        return letters - gain + (2 + 0.03 * number if number else 0)
 
     fitting = [(fits(i, one), i) for i, one in enumerate(_languages()) if one.cjk == cjk]
     cost, index = min(fitting)
     best = _languages()[index]
     pairs = [(one, len(pattern.findall(kinds))) for pattern, one in _NEIGHBOURS]
     pairs += [(one, len(pattern.findall(folded))) for pattern, one in _IN_WORDS]
-    if best.script == "l":
+    if not best.cjk:
         lone = set(re.findall(r"(?<!\w)[^\W\da-zA-Z_](?!\w)", folded.lower()))
         pairs.append((2.9, len(lone - best.words)))
+    if best.script == "l":
         strange = len(found & best.words) < min(3, len(found) / 10)
     else:
         letters = "".join(beyond)

@@ -13,17 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from rnntk.corpora.card import Card, read_card
-from rnntk.corpora.search import (
-    GENERATORS,
-    NO_FILE,
-    Notify,
-    Resolved,
-    Search,
-    local_path,
-    look,
-    places,
-)
+from rnntk.corpora.card import Card, Resolved, read_card
+from rnntk.corpora.search import GENERATORS, NO_FILE, Notify, Search, local_path, look, places
 from rnntk.corpora.system import BUILDERS, Machine
 from rnntk.errors import CorpusError, UsageError, did_you_mean
 

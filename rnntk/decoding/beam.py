@@ -46,8 +46,7 @@ def beam_search(
     Args:
         decoder: the model.
         states: one stream that has read the prompt; it is left as it is.
-        length: symbols at most, at least 1.
-        width: hypotheses kept at each step, at least 1.
+        length, width: symbols at most, and hypotheses kept at each step; at least 1.
         alpha: length control (Wu et al., 2016, without their offset): 0 ranks by probability, which
             favours the short; 1 by the mean per symbol; more favours the long.
         stop, banned: ids that end a hypothesis, and ids that are never used.

@@ -73,10 +73,8 @@ def _share(decoder: Decoder, units: slice, symbols: slice) -> _Share:
 class _PackedLayer:
     """The packed weights of some units of a layer.
 
-    Attributes:
-        name: of its cell's kernels.
-        recurrent: recurrent kernels and the columns of the pre-activations that they make: all of them at once, unless
-            the candidate has to wait for the reset gate.
+    `name` is that of its cell's kernels. `recurrent` holds recurrent kernels and the columns of the pre-activations
+    that they make: all of them at once, unless the candidate has to wait for the reset gate.
     """
 
     def __init__(self, layer: LayerWeights, units: slice) -> None:
@@ -199,10 +197,7 @@ class _Calls:
     All that a step of one stream does is read weights, which several cores do faster where no cache of one core
     holds them. h is overwritten when all have read it, and read when all have written: two barriers per layer.
 
-    Args:
-        states: of the streams; of one, where there are other threads.
-        weights: of the units and symbols.
-        barrier: the call that waits for the other threads.
+    With other threads, for which `barrier` waits, there is one stream.
 
     Attributes:
         step: number and address of all calls.

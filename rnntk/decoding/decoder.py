@@ -47,8 +47,7 @@ class Decoder:
         compiled: run on kernels where they run; otherwise in plain NumPy.
 
     Attributes:
-        vocabulary_size: V.
-        units: H.
+        vocabulary_size, units: V and H.
         layers: the recurrent layers, bottom first.
         embedding, output_kernel, output_bias: the other weights.
         weight_bytes: of the weights that a step reads.
@@ -123,11 +122,7 @@ class Decoder:
         return states.logits
 
     def forward(self, ids: ArrayLike, states: States) -> Iterator[Floats]:
-        """Logits after every symbol of a text, `ids` `(T,)`, in bounded memory.
-
-        Args:
-            ids: of the symbols.
-            states: of one stream, changed in place.
+        """Logits after every symbol of a text, ids `(T,)`, with the states of one stream, changed in place.
 
         Yields:
             `(t, V)` arrays, in all T rows.

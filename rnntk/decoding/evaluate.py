@@ -59,10 +59,7 @@ class Evaluation:
         """Bits per symbol times symbols per character: comparable between preprocessors."""
         return self.bits_per_symbol * len(self.symbols) / max(self.characters, 1)
 
-    @property
-    def bpc(self) -> float:
-        """Short for `bits_per_character`."""
-        return self.bits_per_character
+    bpc = bits_per_character
 
     def __repr__(self) -> str:
         return (
@@ -120,9 +117,9 @@ def by_character(
         return None
     ends = start + np.cumsum([lengths[c] for c in middle])
     starts = np.concatenate([[start], ends[:-1]])
-    known = np.add.reduceat(np.concatenate([[0.0], nats])[:end], starts)
-    unknown = np.full(len(head), np.nan), np.full(len(tail), np.nan)
-    return np.concatenate([unknown[0], known, unknown[1]])
+    found = np.full(len(text), np.nan)
+    found[len(head) : len(head) + len(middle)] = np.add.reduceat(np.append(0.0, nats)[:end], starts)
+    return found
 
 
 def _whole(preprocessor: Preprocessor, symbols: str) -> tuple[int, int] | None:

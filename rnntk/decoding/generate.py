@@ -37,11 +37,7 @@ class TextStream:
         stream: its number.
         codec: decodes symbols.
         echo: symbols to give first, such as the prompt's.
-        stop: the text ends when this has appeared in it, and ends with it.
-
-    Attributes:
-        stop: as given.
-        ended: whether it has appeared.
+        stop: the text ends when this has appeared in it (`ended`), and ends with it.
     """
 
     def __init__(self, stream: int, codec: Preprocessor, echo: str, stop: str | None) -> None:
@@ -73,10 +69,8 @@ class TextStream:
     def whole(self, symbols: str, nats: Sequence[float]) -> Iterator[Piece]:
         """Give a text from begin to end; without surprisal in one piece."""
         yield from self.begin()
-        parts: Iterator[tuple[str, Sequence[float]]] = iter([(symbols, ())] if symbols else [])
-        if len(nats):
-            parts = ((s, (n,)) for s, n in zip(symbols, nats, strict=True))
-        for part, own in parts:
+        by_symbol = [(s, [n]) for s, n in zip(symbols, nats, strict=False)]
+        for part, own in by_symbol or [(symbols, [])]:
             if piece := self.add(part, own):
                 yield piece
         yield from self.end()
@@ -102,13 +96,7 @@ class TextStream:
 def assemble(
     rows: Iterator[Row], vocabulary: Vocabulary, texts: Sequence[TextStream]
 ) -> Iterator[Piece]:
-    """The pieces of the first text as its symbols come, then those of the others, one text after another.
-
-    Args:
-        rows: the symbols of all streams, step by step.
-        vocabulary: names the symbols.
-        texts: one for each stream.
-    """
+    """The pieces of the first text as its symbols come in `rows`, then those of the others, one text after another."""
     symbols = vocabulary.symbols
     first, *others = texts
     # Without a stop the others wait as ids: to decode many texts symbol by symbol takes longer than to sample them.

@@ -285,46 +285,29 @@ class LanguageModel:
         return (piece.text for piece in pieces if piece.text)
 
     def evaluate(
-        self, text: str, *, on_unknown: str = "error", progress: Progressed | None = None
+        self,
+        text: str | NDArray[np.integer],
+        *,
+        on_unknown: str = "error",
+        characters: int | None = None,
+        progress: Progressed | None = None,
     ) -> Evaluation:
         """Measure how well the model predicts a text, its state carried through from zero.
 
         Args:
-            text: any text.
+            text: any text, or a part of a prepared corpus: ids `(T,)`.
             on_unknown: `error`, or `skip` to leave unknown characters out; they then count nowhere.
+            characters: how many ids stand for (`Prepared.characters`); by default those that they decode to.
             progress: is told how far it has come.
 
         Raises:
             DataError: the text has unknown characters, or fewer than two symbols.
         """
-        found = self.encode(text, on_unknown)
-        return self._evaluation(found, len(found.text), progress)
-
-    def evaluate_ids(
-        self,
-        ids: NDArray[np.integer],
-        *,
-        characters: int | None = None,
-        progress: Progressed | None = None,
-    ) -> Evaluation:
-        """Measure how well the model predicts a part of a prepared corpus, such as its validation split.
-
-        Args:
-            ids: `(T,)`.
-            characters: how many they stand for (`Prepared.characters`); by default those that they decode to.
-            progress: as in `evaluate`.
-
-        Raises:
-            DataError: there are fewer than two ids.
-        """
-        symbols = self.vocabulary.decode(ids)
-        found = EncodedText(self.preprocessor.decode(symbols), symbols, ids, {})
-        count = len(found.text) if characters is None else characters
-        return self._evaluation(found, count, progress)
-
-    def _evaluation(
-        self, found: EncodedText, characters: int, progress: Progressed | None
-    ) -> Evaluation:
+        if isinstance(text, str):
+            found = self.encode(text, on_unknown)
+        else:
+            symbols = self.vocabulary.decode(text)
+            found = EncodedText(self.preprocessor.decode(symbols), symbols, text, {})
         if len(found.ids) < 2:
             raise DataError(
                 f"The text has {len(found.ids)} symbols; it needs at least 2, since the first is given."
@@ -332,6 +315,7 @@ class LanguageModel:
         text, symbols = found.text, found.symbols
         nats = self.decoder.costs(found.ids, progress=progress)
         by_character = evaluate.by_character(self.preprocessor, text, symbols, nats)
+        characters = len(text) if characters is None else characters
         left_out = sum(found.skipped.values())
         return Evaluation(text, symbols, nats, by_character, characters, left_out)
 

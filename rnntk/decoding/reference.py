@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,35 +25,25 @@ _CHUNK = 256
 """Symbols of a text whose outputs are held at once."""
 
 
-class NumpyArithmetic:
-    """The operations that cells are made of, on NumPy arrays."""
-
-    add, sub, mul, tanh = map(staticmethod, (np.add, np.subtract, np.multiply, np.tanh))
-
-    @staticmethod
-    def fma(a: Any, b: Any, c: Any) -> Any:
-        """`a * b + c`."""
-        return a * b + c
-
-    @staticmethod
-    def sigmoid(x: Any) -> Any:
-        """Logistic function, as (1 + tanh(x / 2)) / 2, which never overflows."""
-        return 0.5 * np.tanh(0.5 * x) + 0.5
+NUMPY: Any = SimpleNamespace(
+    add=np.add,
+    sub=np.subtract,
+    mul=np.multiply,
+    fma=lambda a, b, c: a * b + c,
+    tanh=np.tanh,
+    sigmoid=lambda x: 0.5 * np.tanh(0.5 * x) + 0.5,  # which never overflows
+)
+"""The operations that cells are made of (`rnntk.cells.Arithmetic`), on arrays."""
 
 
 class LayerWeights:
-    """The weights of a recurrent layer.
+    """The weights of a recurrent layer of H `units`.
 
     Args:
         cell: its kind.
         kernel: `(inputs, gates * H)`, gates in the order of `cell.gates`.
         recurrent_kernel: `(H, gates * H)`.
-        bias: `(gates * H,)`; `(2, gates * H)` where the cell has a bias of its recurrent share.
-
-    Attributes:
-        units: H.
-        bias: of the input share.
-        recurrent_bias: of the recurrent share; zero where the cell has none.
+        bias: `(gates * H,)`; where the cell has a bias of its recurrent share, which else is zero, `(2, gates * H)`.
     """
 
     def __init__(self, cell: Cell, kernel: Floats, recurrent_kernel: Floats, bias: Floats) -> None:
@@ -68,34 +59,32 @@ class LayerWeights:
             inputs: `(..., inputs)`.
             before: the states before the step by letter, `(..., H)` each.
         """
-        return self.cell.step(NumpyArithmetic, _NumpyOperands(self, inputs, before))
 
+        def share(gate: str, x: Floats, kernel: Floats, bias: Floats) -> Floats:
+            k = self.cell.gates.index(gate)
+            at = slice(k * self.units, (k + 1) * self.units)
+            return x @ kernel[:, at] + bias[at]
 
-class _NumpyOperands:
-    def __init__(self, layer: LayerWeights, inputs: Floats, before: Mapping[str, Floats]) -> None:
-        self._layer, self._inputs, self.before = layer, inputs, before.__getitem__
+        def input_share(gate: str) -> Floats:
+            return share(gate, inputs, self.kernel, self.bias)
 
-    def input(self, gate: str) -> Floats:
-        at = self._columns(gate)
-        return self._inputs @ self._layer.kernel[:, at] + self._layer.bias[at]
+        def recurrent_share(gate: str, of: Floats | None = None) -> Floats:
+            factor = before["h"] if of is None else of
+            return share(gate, factor, self.recurrent_kernel, self.recurrent_bias)
 
-    def recurrent(self, gate: str, of: Floats | None = None) -> Floats:
-        at, factor = self._columns(gate), self.before("h") if of is None else of
-        return factor @ self._layer.recurrent_kernel[:, at] + self._layer.recurrent_bias[at]
-
-    def total(self, gate: str, of: Floats | None = None) -> Floats:
-        return self.input(gate) + self.recurrent(gate, of)
-
-    def _columns(self, gate: str) -> slice:
-        k, units = self._layer.cell.gates.index(gate), self._layer.units
-        return slice(k * units, (k + 1) * units)
+        operands: Any = SimpleNamespace(
+            before=before.__getitem__,
+            input=input_share,
+            recurrent=recurrent_share,
+            total=lambda gate, of=None: input_share(gate) + recurrent_share(gate, of),
+        )
+        return self.cell.step(NUMPY, operands)
 
 
 class States:
     """The recurrent states of `n` streams of a decoder, which each step changes in place.
 
     Attributes:
-        n: streams.
         layers: the states of each layer, bottom first: by letter, `(n, H)` each.
         logits: `(n, V)`, from the last step.
     """

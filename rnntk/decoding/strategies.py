@@ -22,10 +22,7 @@ Scores = NDArray[np.float64]
 
 
 class Strategy:
-    """One step from logits to a symbol; a subclass overrides what it needs."""
-
-    def start(self, n: int) -> None:
-        """Forget what was sampled: `n` new streams begin."""
+    """One step from logits to a symbol, with the memory of its streams; a subclass overrides what it needs."""
 
     def adjust(self, scores: Scores) -> None:
         """Change log scores `(n, V)` in place; at least one in each row must stay finite."""
@@ -57,25 +54,23 @@ class RepetitionGuard(Strategy):
 
     def __init__(self, length: int) -> None:
         self.length = length
-        self.start(1)
-
-    def start(self, n: int) -> None:
-        self._recent = [deque[int](maxlen=self.length - 1) for _ in range(n)]
-        self._after = [defaultdict[tuple[int, ...], set[int]](set) for _ in range(n)]
+        self._recent = defaultdict[int, deque[int]](lambda: deque(maxlen=length - 1))  # by stream
+        self._after = defaultdict[tuple[int, ...], set[int]](set)  # by stream and its last symbols
 
     def adjust(self, scores: Scores) -> None:
-        for row, recent, after in zip(scores, self._recent, self._after, strict=True):
-            found = after.get(tuple(recent))
-            if found:
+        for k, row in enumerate(scores):
+            if found := self._after.get((k, *self._recent[k])):
                 before = row.copy()
                 row[list(found)] = -np.inf
                 if np.isneginf(row).all():
                     row[:] = before
 
     def observe(self, ids: NDArray[np.intp]) -> None:
-        for symbol, recent, after in zip(ids.tolist(), self._recent, self._after, strict=True):
-            if len(recent) == self.length - 1:
-                after[tuple(recent)].add(symbol)
+        for k, symbol in enumerate(ids.tolist()):
+            recent = self._recent[k]
+            context = (k, *recent)
+            if len(context) == self.length:
+                self._after[context].add(symbol)
             recent.append(symbol)
 
 
@@ -176,8 +171,6 @@ class Sampler:
         self.strategies = list(strategies)
         self.scores: Scores = np.empty((n, vocabulary_size))
         self.ids = np.zeros(n, np.intp)
-        for strategy in self.strategies:
-            strategy.start(n)
 
     def draw(self, logits: NDArray[np.floating], uniforms: NDArray[np.float64]) -> NDArray[np.intp]:
         """Sample one symbol for each stream.

@@ -95,26 +95,24 @@ def export(run: RunFolder, saved: Checkpoint, format: str, output: Path) -> Expo
             written = aside / output.name
             write(net, written)
             difference = compare(expected, run_written(written, inputs), output)
-            description = json.dumps(
-                _describe(run, saved, net, format, output, difference), indent=2
-            )
+            made = Exported(output, sidecar_of(output), saved.progress.step, difference)
+            description = json.dumps(_describe(run, net, format, made), indent=2)
             sidecar_of(written).write_text(description + "\n", encoding="utf-8")
-            rename(sidecar_of(written), sidecar_of(output))
+            rename(sidecar_of(written), made.sidecar)
             rename(written, output)
-    return Exported(output, sidecar_of(output), saved.progress.step, difference)
+    return made
 
 
 def compare(expected: Arrays, found: Arrays, output: Path) -> float:
     """The largest difference of two models' outputs. Raises `RunError` if it exceeds rounding, or one is missing."""
     largest = 0.0
     for name, own in expected.items():
-        other = found.get(name)
-        if other is None or other.shape != own.shape:
-            shape = None if other is None else other.shape
+        shape = found[name].shape if name in found else None
+        if shape != own.shape:
             raise RunError(
                 f"The export {output} was removed: its {name} has shape {shape} and the run's {own.shape}."
             )
-        difference = float(np.max(np.abs(own - other)))
+        difference = float(np.max(np.abs(own - found[name])))
         allowed = TOLERANCE * max(1.0, float(np.max(np.abs(own))))
         # Negated, so that NaN does not pass.
         if not difference <= allowed:
@@ -147,8 +145,7 @@ def _backend(format: str, net: PlainNetwork) -> tuple[Write, Run]:
 
 
 def _write_npz(net: PlainNetwork, path: Path) -> None:
-    with path.open("wb") as file:
-        np.savez(file, **net.weights)  # type: ignore[arg-type]
+    np.savez(path, **net.weights)  # type: ignore[arg-type]
 
 
 def _run_npz(net: PlainNetwork, path: Path, inputs: Arrays) -> dict[str, NDArray[Any]]:
@@ -156,24 +153,17 @@ def _run_npz(net: PlainNetwork, path: Path, inputs: Arrays) -> dict[str, NDArray
         return replace(net, weights=dict(arrays)).answers(inputs)
 
 
-def _describe(
-    run: RunFolder,
-    saved: Checkpoint,
-    net: PlainNetwork,
-    format: str,
-    output: Path,
-    difference: float,
-) -> dict[str, Any]:
+def _describe(run: RunFolder, net: PlainNetwork, format: str, made: Exported) -> dict[str, Any]:
     description: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "rnntk": __version__,
-        "file": output.name,
+        "file": made.path.name,
         "format": format,
         "run": run.name,
-        "step": saved.progress.step,
+        "step": made.step,
         "kind": run.kind,
         "model": run.record["model"],
-        "largest_difference": difference,
+        "largest_difference": made.difference,
     }
     if format == "npz":
         description["weights"] = {name: list(w.shape) for name, w in net.weights.items()}

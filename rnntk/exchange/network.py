@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnntk.cells import CELLS
 from rnntk.decoding.decoder import Decoder
 from rnntk.errors import RunError
 from rnntk.storage import folder
@@ -18,7 +19,7 @@ from rnntk.storage.folder import RunFolder
 Arrays = Mapping[str, NDArray[Any]]
 Specs = dict[str, tuple[str, tuple[int | str, ...]]]  # types and shapes by name
 
-_BATCH, _STEPS = 3, 16
+_SIZES = {"batch": 3, "time": 16}  # of the inputs that an export is checked with
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,9 @@ class PlainNetwork:
         return int(self.weights["output/bias"].shape[0])
 
     def state_names(self, layer: int) -> list[str]:
-        """Names of a layer's states: `rnn_0_h`, and `rnn_0_c` for an LSTM."""
-        if self.kind != folder.CHAR_RNN:
-            return []
-        return [f"rnn_{layer}_{part}" for part in ("hc" if self.cell == "lstm" else "h")]
+        """Names of a layer's states: `rnn_0_h`, and `rnn_0_c` for an LSTM; a classifier takes none."""
+        states = CELLS[self.cell].states if self.kind == folder.CHAR_RNN else ""
+        return [f"rnn_{layer}_{state}" for state in states]
 
     @property
     def all_states(self) -> list[str]:
@@ -74,43 +74,35 @@ class PlainNetwork:
 
     def output_specs(self) -> Specs:
         """Type and shape of every output."""
-        if self.kind != folder.CHAR_RNN:
-            return {"logits": ("float32", ("batch", self.outputs))}
-        specs: Specs = {"logits": ("float32", ("batch", "time", self.outputs))}
+        time = ("time",) if self.kind == folder.CHAR_RNN else ()
+        specs: Specs = {"logits": ("float32", ("batch", *time, self.outputs))}
         return specs | {after(name): ("float32", ("batch", self.units)) for name in self.all_states}
 
     def probe(self) -> dict[str, NDArray[Any]]:
         """Fixed random inputs, with non-zero states."""
         rng = np.random.default_rng(20170719)
-        if self.kind != folder.CHAR_RNN:
-            return {"rows": rng.random((_BATCH, _STEPS, self.features), np.float32)}
-        found: dict[str, NDArray[Any]] = {
-            "ids": rng.integers(0, self.outputs, (_BATCH, _STEPS), np.int32)
-        }
-        for name in self.all_states:
-            found[name] = rng.uniform(-0.9, 0.9, (_BATCH, self.units)).astype(np.float32)
+        found: dict[str, NDArray[Any]] = {}
+        for name, (kind, shape) in self.input_specs().items():
+            size = [_SIZES[n] if isinstance(n, str) else n for n in shape]
+            numbers = rng.integers(0, self.outputs, size) if kind == "int32" else rng.random(size)
+            found[name] = numbers.astype(kind)
         return found
 
     def answers(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Outputs of the run's own model, by the NumPy decoder or the row classifier."""
         if self.kind != folder.CHAR_RNN:
-            return {"logits": self._classifier_logits(inputs["rows"])}
+            from rnntk.models.weights import rebuild
+
+            record = {"features": self.features, "cell": self.cell, "layers": self.layers}
+            record |= {"units": self.units, "bidirectional": len(self.directions) == 2}
+            return {"logits": np.asarray(rebuild(record, self.weights)(inputs["rows"]))}
         decoder = Decoder(self.weights, self.cell, layer_norm=self.layer_norm)
         states = decoder.initial_states(len(inputs["ids"]))
-        for name, view in zip(self.all_states, states.arrays(), strict=True):
+        views = dict(zip(self.all_states, states.arrays(), strict=True))
+        for name, view in views.items():
             view[:] = inputs[name]
-        logits = [states.step(ids).copy() for ids in inputs["ids"].T]
-        found: dict[str, NDArray[Any]] = {"logits": np.stack(logits, axis=1)}
-        for name, view in zip(self.all_states, states.arrays(), strict=True):
-            found[after(name)] = view.copy()
-        return found
-
-    def _classifier_logits(self, rows: NDArray[Any]) -> NDArray[Any]:
-        from rnntk.models import weights
-
-        record = {name: getattr(self, name) for name in ("features", "cell", "layers", "units")}
-        record["bidirectional"] = len(self.directions) == 2
-        return np.asarray(weights.rebuild(record, self.weights)(rows))
+        logits = np.stack([states.step(ids).copy() for ids in inputs["ids"].T], axis=1)
+        return {"logits": logits, **{after(name): view.copy() for name, view in views.items()}}
 
 
 def after(state: str) -> str:
@@ -123,13 +115,8 @@ def of_run(run: RunFolder, saved: Checkpoint) -> PlainNetwork:
     model, weights = run.record["model"], saved.weights()
     if run.kind == folder.CHAR_RNN:
         kernels = [w for name, w in weights.items() if name.endswith("/recurrent_kernel")]
-        if [w.shape[:1] for w in kernels] != [(model["units"],)] * model["layers"]:
+        if [w.shape[:1] for w in kernels] != [(model.get("units"),)] * model.get("layers", 0):
             raise RunError(f"The weights of {run.path} do not fit its record of the network.")
-    return PlainNetwork(
-        run.kind,
-        model["cell"],
-        model["layers"],
-        model["units"],
-        weights,
-        bool(model.get("layer_norm", False)),
-    )
+    layer_norm = bool(model.get("layer_norm", False))
+    sizes = model["layers"], model["units"]
+    return PlainNetwork(run.kind, model["cell"], *sizes, weights, layer_norm)

@@ -17,8 +17,6 @@ from rnntk.layer_norm import EPSILON
 from rnntk.storage import folder
 
 _LAYERS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "rnn": keras.layers.SimpleRNN}
-
-
 WITH_STATES = "with_states"  # the layer of a `.keras` character model that takes and gives states
 
 
@@ -28,13 +26,56 @@ def build(net: PlainNetwork) -> keras.Model:
     It takes one array and gives one, so that `compile` and `fit` need no names: `ids` `(B, T)` int32 to logits
     `(B, T, V)` for a character model, from a zero state; `rows` `(B, T, F)` to logits `(B, classes)` for a classifier.
     """
-    if net.kind != folder.CHAR_RNN:
-        return _classifier(net)
-    ids = keras.Input((None,), dtype="int32", name="ids")
-    zero = keras.ops.zeros_like(ids[:, :1], dtype="float32")
-    states = {name: keras.ops.repeat(zero, net.units, axis=1) for name in net.all_states}
-    logits = _with_states(net)({"ids": ids, **states})["logits"]
-    return keras.Model(ids, logits, name="char_rnn")
+    inputs = {
+        name: keras.Input(
+            [n if isinstance(n, int) else None for n in shape[1:]], None, kind, name=name
+        )
+        for name, (kind, shape) in net.input_specs().items()
+    }
+    outputs = _outputs(net, inputs)
+    if net.kind == folder.CHAR_RNN:
+        with_states = keras.Model(inputs, outputs, name=WITH_STATES)
+        ids = keras.Input((None,), dtype="int32", name="ids")
+        zero = keras.ops.zeros_like(ids[:, :1], dtype="float32")
+        states = {name: keras.ops.repeat(zero, net.units, axis=1) for name in net.all_states}
+        logits = with_states({"ids": ids, **states})["logits"]
+        model = keras.Model(ids, logits, name="char_rnn")
+    else:
+        model = keras.Model(inputs["rows"], outputs["logits"], name="row_classifier")
+    for variable in model.weights:
+        layer, *_, part = variable.path.split("/")
+        variable.assign(net.weights[f"{layer}/{part}"])
+    return model
+
+
+def _outputs(net: PlainNetwork, inputs: dict[str, Any]) -> dict[str, Any]:
+    """The outputs of `net.output_specs()` as Keras tensors."""
+    is_char = net.kind == folder.CHAR_RNN
+    options = {"reset_after": net.reset_after} if net.cell == "gru" else {}
+    found: dict[str, Any] = {}
+    x = inputs["ids" if is_char else "rows"]
+    if is_char:
+        x = keras.layers.Embedding(net.outputs, net.features, name="embedding")(x)
+    for i in range(net.layers):
+        names = net.state_names(i)
+        sequences = is_char or i < net.layers - 1
+        both = []
+        for way in net.directions:
+            layer = _LAYERS[net.cell](
+                net.units, name=f"{way}_{i}", return_sequences=sequences, return_state=is_char,
+                go_backwards=way == "backward", **options,
+            )  # fmt: skip
+            states = [inputs[name] for name in names] or None
+            y, *new = keras.tree.flatten(layer(x, initial_state=states))
+            # Keras gives the backward outputs in the order in which they were computed.
+            both.append(keras.ops.flip(y, 1) if sequences and layer.go_backwards else y)
+            found |= {after(name): state for name, state in zip(names, new, strict=True)}
+        x = keras.ops.concatenate(both, -1) if len(both) == 2 else both[0]
+        if net.layer_norm:
+            x = keras.layers.LayerNormalization(
+                epsilon=EPSILON, center=False, scale=False, name=f"norm_{i}"
+            )(x)
+    return {"logits": keras.layers.Dense(net.outputs, name="output")(x), **found}
 
 
 def _answers(model: keras.Model, inputs: Arrays) -> dict[str, tf.Tensor]:
@@ -42,71 +83,6 @@ def _answers(model: keras.Model, inputs: Arrays) -> dict[str, tf.Tensor]:
     if "rows" in inputs:
         return {"logits": model(inputs["rows"])}
     return model.get_layer(WITH_STATES)(dict(inputs))
-
-
-def _recurrent(net: PlainNetwork, name: str, **arguments: Any) -> keras.layers.Layer:
-    if net.cell == "gru":
-        arguments["reset_after"] = net.reset_after
-    return _LAYERS[net.cell](net.units, name=name, **arguments)
-
-
-def _of(
-    net: PlainNetwork, layer: str, parts: tuple[str, ...] = ("kernel", "recurrent_kernel", "bias")
-) -> list[NDArray[Any]]:
-    return [net.weights[f"{layer}/{part}"] for part in parts]
-
-
-def _with_states(net: PlainNetwork) -> keras.Model:
-    """Of `ids` and the states `rnn_<i>_h` (and `rnn_<i>_c`) `(B, H)`: `logits` and the `new_` states."""
-    ids = keras.Input((None,), dtype="int32", name="ids")
-    inputs: dict[str, Any] = {"ids": ids}
-    outputs: dict[str, Any] = {}
-    table = net.weights["embedding/embeddings"]
-    x = keras.layers.Embedding(*table.shape, name="embedding")(ids)
-    for i in range(net.layers):
-        names = net.state_names(i)
-        states = [keras.Input((net.units,), name=name) for name in names]
-        layer = _recurrent(net, f"rnn_{i}", return_sequences=True, return_state=True)
-        x, *new = layer(x, initial_state=states)
-        if net.layer_norm:
-            x = keras.layers.LayerNormalization(
-                epsilon=EPSILON, center=False, scale=False, name=f"norm_{i}"
-            )(x)
-        inputs |= dict(zip(names, states, strict=True))
-        outputs |= {after(name): state for name, state in zip(names, new, strict=True)}
-    logits = keras.layers.Dense(net.outputs, name="output")(x)
-    model = keras.Model(inputs, {"logits": logits, **outputs}, name=WITH_STATES)
-    model.get_layer("embedding").set_weights([table])
-    for i in range(net.layers):
-        model.get_layer(f"rnn_{i}").set_weights(_of(net, f"rnn_{i}"))
-    model.get_layer("output").set_weights(_of(net, "output", ("kernel", "bias")))
-    return model
-
-
-def _classifier(net: PlainNetwork) -> keras.Model:
-    rows = keras.Input((None, net.features), name="rows")
-    x = rows
-    layers: dict[str, Any] = {}
-    for i in range(net.layers):
-        last = i == net.layers - 1
-        both = [
-            _recurrent(net, f"{way}_{i}", return_sequences=not last, go_backwards=way == "backward")
-            for way in net.directions
-        ]
-        if len(both) == 1:
-            x = both[0](x)
-            layers[f"forward_{i}"] = both[0]
-        else:
-            # Reverses the backward outputs and puts the forward ones first, as RowClassifier does.
-            pair = keras.layers.Bidirectional(both[0], backward_layer=both[1], name=f"both_{i}")
-            x = pair(x)
-            layers |= {f"forward_{i}": pair.forward_layer, f"backward_{i}": pair.backward_layer}
-    logits = keras.layers.Dense(net.outputs, name="output")(x)
-    model = keras.Model(rows, logits, name="row_classifier")
-    for name, layer in layers.items():
-        layer.set_weights(_of(net, name))
-    model.get_layer("output").set_weights(_of(net, "output", ("kernel", "bias")))
-    return model
 
 
 def write_keras(net: PlainNetwork, path: Path) -> None:

@@ -157,7 +157,7 @@ class _Loop(_CellCode):
     def each_row(self, t: Any, dead: Callable[[Any, Any, Any], None]) -> Iterator[tuple[Any, Any]]:
         """Each row of the batch that is live at step t: its offset in arrays of gates and of units.
 
-        `dead(kept, at, own)` does the rest; `kept` is whether the row's output is its state.
+        `dead(kept, at, own)` does the others, whose output is their state if `kept`.
         """
         b = self.b
         with self.loop(0, self.batch) as row:
@@ -424,7 +424,7 @@ class _Gradients(_CellCode):
 
     def pack(self, dz: Any) -> None:
         """Pack the part's rows."""
-        given = self.rows, self.width, dz, self.width, 1, self.shape.panel, self.arg["packed"]
+        given = self.rows, self.width, dz, self.shape.panel, self.arg["packed"]
         self.by_precision(lambda use: self.call(use.pack, *given))
 
     def gradient(self, x: Any, features: Any, onto: str) -> None:

@@ -53,20 +53,15 @@ class Code:
         name: of the function.
         arguments: their names; `*` marks the address of an array, which may overlap others, and the rest are 64-bit
             integers.
-        private: whether only this module calls it.
 
     Attributes:
         arg: the arguments by name.
     """
 
-    def __init__(
-        self, module: ir.Module, name: str, arguments: str, *, private: bool = False
-    ) -> None:
+    def __init__(self, module: ir.Module, name: str, arguments: str) -> None:
         names = arguments.split()
         kinds = [POINTER if name.startswith("*") else INT for name in names]
         self.function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
-        if private:
-            self.function.linkage = "internal"
         self.arg: dict[str, Any] = {}
         for argument, given in zip(self.function.args, names, strict=True):
             argument.name = given.lstrip("*")
@@ -304,22 +299,6 @@ class Lanes:
             # Unordered comparisons would let a NaN be replaced by the bound.
             x = b.select(b.fcmp_unordered(test, x, self.constant(bound)), x, self.constant(bound))
         return x
-
-    def transpose(self, rows: list[Any]) -> list[Any]:
-        """The columns of a square of `width` vectors: blocks are exchanged, then blocks in these, and so on."""
-        shuffle, width = self.code.b.shuffle_vector, self.width
-        distance = width // 2
-        while distance:
-            lower = [k if not k & distance else width + k - distance for k in range(width)]
-            upper = [k + distance for k in lower]
-            for i in range(width):
-                if not i & distance:
-                    pair = rows[i], rows[i + distance]
-                    rows[i], rows[i + distance] = (
-                        shuffle(*pair, self._order(places)) for places in (lower, upper)
-                    )
-            distance //= 2
-        return rows
 
     def polynomial(self, coefficients: Sequence[float], x: Any) -> Any:
         """The polynomial with these coefficients, that of the highest power first."""

@@ -5,12 +5,14 @@ A call gives up Python's lock, so two of them run side by side.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
+import hashlib
 import math
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -23,13 +25,12 @@ from numpy.typing import NDArray
 
 from rnntk.cache import cache_dir, tidy
 from rnntk.errors import UsageError
-from rnntk.kernels import objects
+from rnntk.files import replacing
 from rnntk.kernels.code import Shape
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]
 Operand: TypeAlias = "int | NDArray[Any] | None"
-_C = {"i64": ctypes.c_int64, "ptr": ctypes.c_void_p}
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,9 @@ class CallTable:
     alive: Any  # what these addresses point to
 
 
-def _number(operand: Operand) -> int | None:
-    return operand.ctypes.data if isinstance(operand, np.ndarray) else operand
+def _number(operand: Operand) -> int:
+    """An operand in 64 bits: the address of an array, 0 for none."""
+    return operand.ctypes.data if isinstance(operand, np.ndarray) else operand or 0
 
 
 class Kernels:
@@ -65,22 +67,22 @@ class Kernels:
         target = llvm.Target.from_triple(triple)
         machine = target.create_target_machine(cpu=cpu, features=described, opt=2)
         facts = [llvmlite.__version__, triple, cpu, described, str(self.shape)]
-        compiled = objects.find(cache, facts, lambda: _compile(machine, self.shape))
+        code = cached(cache, facts, lambda: _compile(machine, self.shape))
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(compiled.code))
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
-        self._functions = {}
-        for name, kinds in compiled.functions.items():
-            function = ctypes.CFUNCTYPE(None, *[_C[kind] for kind in kinds])
-            self._functions[name] = function(self._engine.get_function_address(name))
+        self._functions: dict[str, Any] = {}
 
     def __call__(self, name: str, *operands: Operand) -> None:
         """Run a kernel; arrays must be contiguous."""
+        if name not in self._functions:
+            kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(operands))
+            self._functions[name] = kind(self._engine.get_function_address(name))
         self._functions[name](*[_number(o) for o in operands])
 
     def table(self, calls: Sequence[tuple[str, Sequence[Operand]]]) -> CallTable:
         """Kernels with their operands, to be run in this order as often as one likes (see `sampling`)."""
-        operands = [np.array([_number(o) or 0 for o in given], np.int64) for _, given in calls]
+        operands = [np.array([_number(o) for o in given], np.int64) for _, given in calls]
         entries = [self._engine.get_function_address(f"{name}_entry") for name, _ in calls]
         addresses = [values.ctypes.data for values in operands]
         return CallTable(np.array([entries, addresses], np.int64).T.copy(), (self, operands, calls))
@@ -94,13 +96,11 @@ class Kernels:
         """Memory for a matrix packed `wide` columns at a time."""
         return empty(-(-columns // wide) * wide * rows)
 
-    def packed(self, b: Floats, *, transposed: bool = False, bfloat16: bool = False) -> Floats:
-        """The right factor `b`, or its transpose, as products want it; in bfloat16, each word holds two rows."""
-        rows, columns = b.shape[::-1] if transposed else b.shape
-        step = (1, b.shape[1]) if transposed else (b.shape[1], 1)
-        wide = self.shape.panel
+    def packed(self, b: Floats, *, bfloat16: bool = False) -> Floats:
+        """The right factor `b` as products want it; in bfloat16, each word holds two rows."""
+        (rows, columns), wide = b.shape, self.shape.panel
         found = self.room(-(-rows // 2) if bfloat16 else rows, columns, wide)
-        self("pack_bf16" if bfloat16 else "pack", rows, columns, b, *step, wide, found)
+        self("pack_bf16" if bfloat16 else "pack", rows, columns, b, wide, found)
         return found
 
     def product(
@@ -129,13 +129,48 @@ class Kernels:
         self(name, n, features, onto.shape[1], x, room, packed, onto)
 
 
-def _compile(machine: Any, shape: Shape) -> objects.Compiled:
+def cached(cache: Path | None, facts: Sequence[str], make: Callable[[], bytes]) -> bytes:
+    """An object file from the folder `cache`, after its SHA-256, if it is there and whole; else compiled, and kept.
+
+    Args:
+        cache: None for no cache. Where it cannot be written, nothing is kept.
+        facts: all that the code depends on beside the sources of the kernels.
+        make: compiles.
+    """
+    if cache is None:
+        return make()
+    path = cache / f"{_key(facts)}.bin"
+    with contextlib.suppress(OSError):
+        data = path.read_bytes()
+        if hashlib.sha256(data[32:]).digest() == data[:32]:
+            return data[32:]
+    code = make()
+    # Others may read or write the same file at this moment; a rename shows them all or nothing.
+    with contextlib.suppress(OSError):
+        cache.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as made:
+            made.write_bytes(hashlib.sha256(code).digest() + code)
+    return code
+
+
+_ALSO = ("cells.py", "layer_norm.py")
+"""Sources outside of this folder that kernels are made of."""
+
+
+def _key(facts: Sequence[str]) -> str:
+    digest = hashlib.sha256("\0".join(facts).encode())
+    package = Path(__file__).parent.parent
+    for source in (*sorted(package.glob("kernels/*.py")), *map(package.joinpath, _ALSO)):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _compile(machine: Any, shape: Shape) -> bytes:
     # Imported here because a program that finds its kernels in the cache starts 10 ms sooner without.
-    from rnntk.kernels import cells, code, norm, product, sampling
+    from rnntk.kernels import cells, code, product, sampling
 
     module = ir.Module("rnntk")
     cells.emit(module, shape, product.emit(module, shape))
-    norm.emit(module, shape)
     sampling.emit(module, shape)
     code.finish(module)
     parsed = llvm.parse_assembly(str(module))
@@ -145,21 +180,11 @@ def _compile(machine: Any, shape: Shape) -> objects.Compiled:
     options.loop_unrolling = options.loop_vectorization = options.slp_vectorization = False
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(parsed, builder)
-    functions = {
-        function.name: [str(kind) for kind in function.ftype.args]
-        for function in module.functions
-        if function.linkage != "internal" and not function.is_declaration
-    }
-    return objects.Compiled(machine.emit_object(parsed), functions)
+    return machine.emit_object(parsed)
 
 
 def best_shape(triple: str, features: Mapping[str, bool]) -> Shape:
-    """How to use the registers of a processor.
-
-    Args:
-        triple: its architecture and system, as LLVM writes them.
-        features: what it can do; LLVM knows nothing of some processors.
-    """
+    """How to use the registers of a processor, by its architecture and features as LLVM names them."""
     if not _is_x86(triple):  # 32 registers of four floats
         return Shape(width=4, rows=12)
     if features.get("avx512f"):
@@ -175,13 +200,7 @@ _blocks: dict[int, list[Floats]] = {}
 _taking = threading.Lock()
 
 
-def _count_when_free() -> int:
-    for block in [np.empty(0)]:
-        return sys.getrefcount(block)
-    raise AssertionError
-
-
-_FREE = _count_when_free()
+_FREE = next(sys.getrefcount(block) for block in [np.empty(0)])
 """References to a block that nobody but `_blocks` holds, as `empty` sees them."""
 
 

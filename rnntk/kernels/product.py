@@ -1,8 +1,7 @@
 """Matrix products: a tile that stays in registers, and the loops that feed it from the caches.
 
-The scheme is Goto's and van de Geijn's ("Anatomy of high-performance matrix multiplication", 2008), with
-one difference that a recurrent network asks for: the right factor is packed by the caller, once for all time
-steps, where a library packs it anew at each.
+The scheme is Goto's and van de Geijn's ("Anatomy of high-performance matrix multiplication", 2008), but the caller
+packs the right factor, once for all time steps, where a library packs it anew at each.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ _TILE = "k *a a_row a_column *packed *d d_row *c c_row"
 
 def _tile(module: ir.Module, shape: Shape, rows: int, suffix: str) -> Code:
     """A tile of floats; or of words of two bfloat16, which are moved about like floats."""
-    code = Code(module, f"tile_{rows}{suffix}", _TILE, private=True)
+    code = Code(module, f"tile_{rows}{suffix}", _TILE)
     arg, v = code.arg, Lanes(code, shape.width)
     multiply_add, halves = v.dot if suffix else v.fma, (0, shape.width)
     zeros = [v.constant(0)] * (2 * rows)
@@ -85,7 +84,7 @@ def _tile(module: ir.Module, shape: Shape, rows: int, suffix: str) -> Code:
 
 def _dispatch(module: ir.Module, shape: Shape, tiles: list[Code], suffix: str) -> Code:
     """The tile of `m` rows and `n` columns; where columns are missing, by way of a buffer."""
-    code = Code(module, f"tile{suffix}", f"m n {_TILE}", private=True)
+    code = Code(module, f"tile{suffix}", f"m n {_TILE}")
     b, arg, one = code.b, code.arg, Lanes(code, 1)
     _, _, k, a, a_row, a_column, packed, d, d_row, c, c_row = arg.values()
 
@@ -118,7 +117,7 @@ def _dispatch(module: ir.Module, shape: Shape, tiles: list[Code], suffix: str) -
 
 def _product(module: ir.Module, shape: Shape, tile: Code, name: str) -> Code:
     names = "high m n k *a a_tile a_row a_column *packed *d d_row *c c_row"
-    code = Code(module, name, names, private=name != "product")
+    code = Code(module, name, names)
     arg, b = code.arg, code.b
     high, step = arg["high"], _rows_at_once(code)
     with code.loop(0, arg["k"], DEPTH) as k0:
@@ -176,7 +175,7 @@ def _rounding_product(module: ir.Module, shape: Shape, product: Code) -> Code:
 def _gradient(module: ir.Module, shape: Shape, pack: Code, product: Code, suffix: str) -> Code:
     code = Code(module, f"gradient{suffix}", "n features columns *x *room *packed *onto")
     n, features, columns, x, room, packed, onto = code.arg.values()
-    code.call(pack, n, features, x, features, 1, shape.rows, room)
+    code.call(pack, n, features, x, shape.rows, room)
     terms = code.div(n, 2, up=True) if suffix else n
     left = room, terms, 1, shape.rows
     sums = onto, columns, onto, columns
@@ -185,64 +184,37 @@ def _gradient(module: ir.Module, shape: Shape, pack: Code, product: Code, suffix
 
 
 def _pack(module: ir.Module, shape: Shape, suffix: str) -> Code:
-    code = Code(module, f"pack{suffix}", "rows columns *b row column wide *packed")
-    arg, b, v, one = code.arg, code.b, Lanes(code, shape.width), Lanes(code, 1)
+    code = Code(module, f"pack{suffix}", "rows columns *b wide *packed")
+    (rows, columns, b, wide, packed), select = code.arg.values(), code.b.select
     # A row of what is packed holds so many rows of B.
     terms = 2 if suffix else 1
-    rows = code.div(arg["rows"], terms, up=True)
+    height = code.div(rows, terms, up=True)
 
-    def vector(source: Any, place: int) -> Any:
-        """A vector of a row of what is packed; all of its rows of B are there."""
-        first = v.load(arg["b"], source, place)
-        return v.pairs(first, v.load(arg["b"], source, place, arg["row"])) if suffix else first
-
-    def element(source: Any, there: Any) -> Any:
-        """One element, of so many rows that are there; what is not there is not read either."""
-        first = one.load(arg["b"], source)
-        if not suffix:
-            return first
-        last = code.compare("<", there, 2)
-        beside = one.load(arg["b"], source, b.select(last, code.whole(0), arg["row"]))
-        return one.pairs(first, b.select(last, one.constant(0), beside))
+    def put(v: Lanes, source: Any, last: Any, target: Any) -> None:
+        """Elements of a row; in bfloat16 with those of the next, or zeros where an odd number of rows ends."""
+        found = v.load(b, source)
+        if suffix:
+            # What is not there is not read either.
+            beside = v.load(b, source, select(last, code.whole(0), columns))
+            found = v.pairs(found, select(last, v.constant(0), beside))
+        v.store(found, packed, target)
 
     # A few rows at a time, so that each is read from end to end.
-    with code.loop(0, rows, shape.panel) as k0:
-        k1 = code.minimum(code.add(k0, shape.panel), rows)
-        with code.loop(0, arg["columns"], arg["wide"]) as n0:
-            here = code.minimum(arg["wide"], code.sub(arg["columns"], n0))
-            target = code.mul(n0, rows)
-            full = code.compare("==", here, shape.panel)
-            inside = code.compare("<=", code.mul(terms, code.add(k0, shape.panel)), arg["rows"])
-            square = b.and_(code.compare("==", arg["row"], 1), inside)
-            with b.if_else(b.and_(full, square)) as (squares, others):
-                with squares:
-                    _transposed(code, shape, (k0, n0), code.at(arg["packed"], target), terms)
-                with others, code.loop(k0, k1) as k:
-                    to = code.add(target, code.mul(k, arg["wide"]))
-                    source = code.add(code.mul(n0, arg["column"]), code.mul(terms, k, arg["row"]))
-                    there = code.sub(arg["rows"], code.mul(terms, k))
-                    by_rows = b.and_(full, code.compare("==", arg["column"], 1))
-                    whole = code.compare(">=", there, terms)
-                    with b.if_else(b.and_(by_rows, whole)) as (panels, parts):
-                        with panels:
-                            for j in range(0, shape.panel, shape.width):
-                                v.store(vector(source, j), arg["packed"], to, j)
-                        with parts:
-                            with code.loop(0, here) as j:
-                                place = code.add(source, code.mul(j, arg["column"]))
-                                one.store(element(place, there), arg["packed"], to, j)
-                            with code.loop(here, arg["wide"]) as j:
-                                one.store(one.constant(0), arg["packed"], to, j)
+    with code.loop(0, height, shape.panel) as k0:
+        k1 = code.minimum(code.add(k0, shape.panel), height)
+        with code.loop(0, columns, wide) as n0, code.loop(k0, k1) as k:
+            here = code.minimum(wide, code.sub(columns, n0))
+            to = code.add(code.mul(n0, height), code.mul(k, wide))
+            source = code.add(n0, code.mul(terms, k, columns))
+            last = code.compare(">", code.mul(terms, code.add(k, 1)), rows)
+            with code.b.if_else(code.compare("==", here, shape.panel)) as (panel, part):
+                with panel:
+                    for j in range(0, shape.panel, shape.width):
+                        put(Lanes(code, shape.width), code.add(source, j), last, code.add(to, j))
+                with part:
+                    one = Lanes(code, 1)
+                    with code.loop(0, here) as j:
+                        put(one, code.add(source, j), last, code.add(to, j))
+                    with code.loop(here, wide) as j:
+                        one.store(one.constant(0), packed, to, j)
     return code
-
-
-def _transposed(code: Code, shape: Shape, start: tuple[Any, Any], panel: Any, terms: int) -> None:
-    """Pack a square from row and column `start` on, where a column of B is a row of memory."""
-    (k0, n0), v, arg = start, Lanes(code, shape.width), code.arg
-    load = v.load if terms == 1 else v.neighbours
-    halves = (0, shape.width)
-    for k, j in itertools.product(halves, halves):
-        rows = [code.mul(code.add(n0, j + i), arg["column"]) for i in range(shape.width)]
-        block = [load(arg["b"], row, code.mul(terms, code.add(k0, k))) for row in rows]
-        for i, column in enumerate(v.transpose(block)):
-            v.store(column, panel, code.mul(code.add(k0, k + i), arg["wide"]), j)

@@ -13,21 +13,20 @@ from llvmlite import ir
 
 from rnntk.cells import CELLS, GRU_RESET_BEFORE, Cell
 from rnntk.kernels.cells import VectorOperands
-from rnntk.kernels.code import DOUBLE, INT, INT32, POINTER, Code, Lanes, Shape
+from rnntk.kernels.code import DOUBLE, FLOAT, INT, INT32, POINTER, Code, Lanes, Shape
 from rnntk.kernels.product import DEPTH
+from rnntk.layer_norm import EPSILON
 
 
 def emit(module: ir.Module, shape: Shape) -> None:
-    """Put `sample`, `advance`, `generate` and `read` into a module, and the kernels of their tables.
-
-    The module must hold `product` and `standardize` already.
-    """
+    """Put `sample`, `advance`, `generate` and `read` into a module that holds `product`, and the kernels of tables."""
     advance = _advance(module)
     _generate(module, _sample(module, shape), advance)
     _read(module, shape, advance)
     _barrier(module)
     _gather(module, shape)
     _multiply_row(module, shape)
+    _standardize(module, shape)
     updates: dict[str, tuple[Cell, Sequence[str]]] = {
         f"{name}_update": (cell, cell.states) for name, cell in CELLS.items()
     }
@@ -229,8 +228,7 @@ def _update(module: ir.Module, shape: Shape, name: str, cell: Cell, results: Seq
     """A kernel that stores results of a cell's step, states in place.
 
     `z` `(count, gates * units)` holds the pre-activations; with `cell.apart` only the input shares, and `inner` the
-    recurrent ones. `factor` is what the cell multiplies with the recurrent kernel in place of h; as a result it needs
-    only the other gates. It and the states are `(count, units)`.
+    recurrent ones. `factor` is what the cell multiplies with the recurrent kernel in place of h.
     """
     code = Code(module, name, f"count units *z *inner *factor *{' *'.join(cell.states)}")
     arg, H = code.arg, code.arg["units"]
@@ -248,3 +246,31 @@ def _update(module: ir.Module, shape: Shape, name: str, cell: Cell, results: Seq
                 v.store(found[result], arg[result], own, j)
 
         code.each(H, shape.width, unit)
+
+
+def _standardize(module: ir.Module, shape: Shape) -> None:
+    """`standardize`: y is x `(count, units)` with mean 0 and variance 1 over each row, as `rnntk.layer_norm`."""
+    code = Code(module, "standardize", "count units *x *y")
+    (count, units, *_), b, one = code.arg.values(), code.b, Lanes(code, 1)
+
+    def mean(term: Any) -> Any:
+        return b.fdiv(code.total(units, shape.width, term), b.sitofp(units, FLOAT))
+
+    with code.loop(0, count) as row:
+        x, y = (code.at(code.arg[name], code.mul(row, units)) for name in "xy")
+        middle = mean(lambda v, j: v.load(x, j))
+
+        def centred(v: Lanes, j: Any) -> Any:
+            return v.sub(v.load(x, j), v.filled(middle))
+
+        def squared(v: Lanes, j: Any) -> Any:
+            found = centred(v, j)
+            return v.mul(found, found)
+
+        deviation = one.sqrt(one.add(mean(squared), EPSILON))
+        scale = b.fdiv(one.constant(1.0), deviation)
+
+        def unit(v: Lanes, j: Any) -> None:
+            v.store(v.mul(centred(v, j), v.filled(scale)), y, j)
+
+        code.each(units, shape.width, unit)

@@ -12,8 +12,8 @@ import tensorflow as tf
 from rnntk.config import ModelConfig, RunConfig
 from rnntk.errors import UsageError, check_keywords
 from rnntk.models import cudnn, fast
-from rnntk.models.dropout import DropoutKind, any_seed, dropout
-from rnntk.models.layers import seeded, split, states_per_layer
+from rnntk.models.dropout import DropoutKind, dropout
+from rnntk.models.layers import seeded, split
 
 
 class Shared(NamedTuple):
@@ -32,9 +32,8 @@ class Shared(NamedTuple):
 class CharRNN(keras.Model):
     """A recurrent language model over symbols.
 
-    `model(ids, states=None, training=False) -> (logits, states)`: ids `(B, T)` integers, logits
-    `(B, T, V)` float32, states a flat list of `(B, units)` tensors: h and c of each layer for an
-    LSTM, else h of each layer.
+    `model(ids, states=None, training=False) -> (logits, states)`: ids `(B, T)` integers, logits `(B, T, V)` float32,
+    states a flat list of `(B, units)` tensors: h and c of each layer for an LSTM, else h of each layer.
 
     Initial weights: embedding normal with standard deviation 1 (Keras' uniform +-0.05 costs the first epochs), kernels
     Glorot uniform, recurrent kernels orthogonal, biases 0, the forget gate's bias 1 (Jozefowicz et al., 2015).
@@ -174,23 +173,20 @@ class CharRNN(keras.Model):
         ids: tf.Tensor,
         targets: tf.Tensor,
         states: Sequence[tf.Tensor] | None = None,
-        training: bool = False,
-        seed: tf.Tensor | None = None,
-        first_lane: tf.Tensor | int = 0,
         shared: Shared | None = None,
+        **dropping: Any,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Sum of the cross-entropy over all positions, in nats, and the states after step T.
 
         The same arithmetic as `call`, without a copy of all logits in the caller's layout.
 
         Args:
-            ids, states, training, seed, first_lane: as in `call`.
+            ids, states, dropping: as in `call`.
             targets: `(B, T)` integers, what follows each of `ids`.
             shared: `shared` of the whole batch.
         """
-        if shared is None:
-            shared = self.shared(ids)
-        features, after = self._features(ids, states, shared, training, seed, first_lane)
+        shared = shared or self.shared(ids)
+        features, after = self._features(ids, states, shared, **dropping)
         targets = tf.cast(targets, _ID_TYPES[shared.path])
         if shared.path == "keras":
             logits = self.output_layer(features)
@@ -232,9 +228,9 @@ class CharRNN(keras.Model):
         ids: tf.Tensor,
         states: Sequence[tf.Tensor] | None,
         shared: Shared,
-        training: bool,
-        seed: tf.Tensor | None,
-        first_lane: tf.Tensor | int,
+        training: bool = False,
+        seed: tf.Tensor | None = None,
+        first_lane: tf.Tensor | int = 0,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """The last layer's outputs, time-major but for Keras' own layers, and the states."""
         path, time_major = shared.path, shared.path != "keras"
@@ -242,8 +238,6 @@ class CharRNN(keras.Model):
         if states is None:
             states = self.initial_states(tf.shape(ids)[0])
         dropping = training and self.dropout_rate > 0
-        if dropping and seed is None:
-            seed = any_seed()
         if time_major:
             ids = tf.transpose(ids)
         x = shared.rows if shared.projected else tf.gather(shared.rows, ids)
@@ -254,7 +248,7 @@ class CharRNN(keras.Model):
             dropout, rate=self.dropout_rate, kind=self.dropout_kind, seed=seed, first_lane=first_lane,
             time_major=time_major,
         )  # fmt: skip
-        per_layer = states_per_layer(self.cell)
+        per_layer = len(self.recurrent[0].kind.states)
         after: list[tf.Tensor] = []
         for i, layer in enumerate(self.recurrent):
             own = list(states[i * per_layer : (i + 1) * per_layer])
@@ -288,8 +282,8 @@ class CharRNN(keras.Model):
 
     def initial_states(self, batch_size: int | tf.Tensor) -> list[tf.Tensor]:
         """Zero states for `batch_size` rows: a flat list of `(batch_size, units)` float32."""
-        count = self.layer_count * states_per_layer(self.cell)
-        return [tf.zeros([batch_size, self.units]) for _ in range(count)]
+        states = [state for layer in self.recurrent for state in layer.kind.states]
+        return [tf.zeros([batch_size, self.units]) for _ in states]
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, for saving."""

@@ -54,7 +54,7 @@ def enter_context_of(pointer: int) -> None:
 
 @functools.cache
 def _primary_context(device: int) -> c_void_p:
-    """What TensorFlow and cuDNN use of it too."""
+    """The context that TensorFlow and cuDNN use too."""
     context = c_void_p()
     _cuda("DevicePrimaryCtxRetain", byref(context), device)
     return context

@@ -20,16 +20,11 @@ _BLOCK = 4
 """Numbers that Philox makes for each value of its counter."""
 
 
-def any_seed() -> tf.Tensor:
-    """A seed for `dropout` from TensorFlow's global generator, which `keras.utils.set_random_seed` sets."""
-    return tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
-
-
 def dropout(
     x: tf.Tensor,
     rate: float,
     kind: DropoutKind,
-    seed: tf.Tensor,
+    seed: tf.Tensor | None,
     *,
     layer: int,
     first_lane: tf.Tensor | int = 0,
@@ -42,11 +37,13 @@ def dropout(
         rate: in [0, 1).
         kind: "element" draws each element by itself; "sequence" one mask per row and unit for all T steps (Gal and
             Ghahramani, 2016).
-        seed: `(2,)` int32, different for each step of a run.
+        seed: `(2,)` int32, different for each step of a run; None takes one from TensorFlow's global generator, which
+            `keras.utils.set_random_seed` sets.
         layer: which layer's output this is; layers draw from different streams.
         first_lane: the place of `x`'s first row in the whole batch.
-        time_major: the layout of `x`.
     """
+    if seed is None:
+        seed = tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
     shape = tf.shape(x)
     rows, steps = (shape[1], shape[0]) if time_major else (shape[0], shape[1])
     units = x.shape[-1]

@@ -20,9 +20,8 @@ def check_precision(precision: str) -> None:
     Raises:
         UsageError: this machine cannot do that.
     """
-    if precision != "bfloat16" or cudnn.has_gpu():
-        return
-    if not native.kernels().shape.bfloat16:
+    supported = precision != "bfloat16" or cudnn.has_gpu() or native.kernels().shape.bfloat16
+    if not supported:
         raise UsageError(
             "precision bfloat16 needs a CPU with AVX512-BF16 or a GPU; this CPU has neither."
             " Use float32."
@@ -42,19 +41,18 @@ class Factor:
     @functools.cached_property
     def packed(self) -> tf.Tensor:
         """For `x @ matrix`."""
-        return self._pack(transposed=False)
+        return self._pack(self.matrix)
 
     def transposed(self, upstream: tf.Tensor) -> tf.Tensor:
         """For `x @ matrix.T`; made once `upstream` is there, in memory that the forward pass is done with."""
         if self._transposed is None:
             with tf.control_dependencies([upstream]):
-                self._transposed = self._pack(transposed=True)
+                self._transposed = self._pack(tf.transpose(self.matrix))
         return self._transposed
 
-    def _pack(self, *, transposed: bool) -> tf.Tensor:
-        kernels, bfloat16 = native.kernels(), self.bfloat16
-        pack = functools.partial(kernels.packed, transposed=transposed, bfloat16=bfloat16)
-        return _numpy(lambda matrix: [pack(matrix)], [self.matrix], [[None]])[0]
+    def _pack(self, matrix: tf.Tensor) -> tf.Tensor:
+        pack = functools.partial(native.kernels().packed, bfloat16=self.bfloat16)
+        return _numpy(lambda matrix: [pack(matrix)], [matrix], [[None]])[0]
 
 
 def _numpy(
@@ -93,8 +91,7 @@ def recurrent(
     """Run a layer over time, with a hand-written gradient.
 
     Args:
-        layer: how.
-        weights: of the layer.
+        layer, weights: how, and of the layer.
         x: the inputs `(T, B, F)`; with `ids`, what kernel and bias make of each symbol, `(V, gates * H)`.
         states: each `(B, H)`, or `(1, H)` for all rows.
         ids: the symbols, `(T, B)` integers.

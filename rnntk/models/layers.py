@@ -219,11 +219,6 @@ CELLS: dict[str, Any] = {"lstm": LSTM, "gru": GRU, "rnn": SimpleRNN}
 """The layer of each `cell`."""
 
 
-def states_per_layer(cell: str) -> int:
-    """How many state tensors a layer carries: 2 for an LSTM (h, c), else 1."""
-    return len(cells.CELLS[cell].states)
-
-
 def split(seed: int, count: int) -> Iterator[int]:
     """`count` independent seeds of 31 bits, for as many initialisers; the same ones for the same `seed`."""
     words = np.random.SeedSequence(seed).generate_state(count, np.uint32)

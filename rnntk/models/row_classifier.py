@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -9,30 +10,25 @@ import tensorflow as tf
 
 from rnntk.config import MnistConfig
 from rnntk.errors import UsageError, check_keywords
-from rnntk.models.dropout import DropoutKind, any_seed, dropout
-from rnntk.models.layers import seeded, split, states_per_layer
+from rnntk.models import fast
+from rnntk.models.dropout import DropoutKind, dropout
+from rnntk.models.layers import seeded, split
 
 
 @keras.saving.register_keras_serializable("rnntk")
 class RowClassifier(keras.Model):
-    """Recurrent layers whose last output goes to one logit a class.
+    """Recurrent layers whose last output goes to one logit per class.
 
-    `model(rows, training=False) -> logits`: rows `(B, T, F)` float32, logits `(B, classes)`. A
-    bidirectional model runs a second layer from the last row to the first (Schuster and Paliwal,
-    1997); layers below the top pass on both outputs of each step, the top layer passes on its two
-    last outputs, the forward one first.
+    `model(rows, training=False) -> logits`: rows `(B, T, F)` float32, logits `(B, classes)`. A bidirectional model runs
+    a second layer from the last row to the first (Schuster and Paliwal, 1997); layers below the top pass on both
+    outputs of each step, the top layer its two last outputs, the forward one first.
 
     Args:
         features: F, the width of a row.
         classes: how many classes.
-        cell: "lstm", "gru" or "rnn".
-        layers: how many recurrent layers.
+        cell, layers, dropout, dropout_kind, precision, seed: as in `CharRNN`.
         units: of each layer and direction.
         bidirectional: whether to also read backwards.
-        dropout: share of each layer's output that training drops.
-        dropout_kind: "element", or "sequence" for one mask per sequence.
-        precision: as in `CharRNN`.
-        seed: of the initial weights.
 
     Raises:
         UsageError: an argument is out of range.
@@ -110,6 +106,7 @@ class RowClassifier(keras.Model):
         training: bool = False,
         seed: tf.Tensor | None = None,
         first_lane: tf.Tensor | int = 0,
+        shared: Sequence[Sequence[fast.Weights]] | None = None,
     ) -> tf.Tensor:
         """Logits `(B, classes)`.
 
@@ -118,16 +115,21 @@ class RowClassifier(keras.Model):
             training: whether to drop.
             seed: `(2,)` int32 that decides what is dropped; by default TensorFlow's generator draws one.
             first_lane: the place of these sequences in the whole batch, when this is a shard of it.
+            shared: what `shared` gave, for all shards of a step.
         """
         dropping = training and self.dropout_rate > 0
-        if dropping and seed is None:
-            seed = any_seed()
-        is_fast = self.recurrent[0][0].is_fast(rows)
+        shared = shared or self.shared(rows)
+        is_fast = bool(shared)
         x = tf.transpose(rows, [1, 0, 2]) if is_fast else rows
         for i, pair in enumerate(self.recurrent):
             last = i == self.layer_count - 1
-            run = self._on_kernels if is_fast else self._on_keras
-            x = tf.concat([run(layer, x, last) for layer in pair], -1)
+            if is_fast:
+                outputs = [
+                    self._on_kernels(*both, x, last) for both in zip(pair, shared[i], strict=True)
+                ]
+            else:
+                outputs = [self._on_keras(layer, x, last) for layer in pair]
+            x = tf.concat(outputs, -1)
             if dropping:
                 sequence = dropout(
                     x[:, tf.newaxis] if last else x, self.dropout_rate, self.dropout_kind, seed, layer=i,
@@ -136,10 +138,16 @@ class RowClassifier(keras.Model):
                 x = sequence[:, 0] if last else sequence
         return self.output_layer(x)
 
-    def _on_kernels(self, layer: Any, x: tf.Tensor, last: bool) -> tf.Tensor:
+    def shared(self, rows: tf.Tensor) -> list[list[fast.Weights]]:
+        """The weights of each layer and direction, made ready for the kernels' products; none where Keras computes."""
+        if not self.recurrent[0][0].is_fast(rows):
+            return []
+        return [[layer.weights_for_products() for layer in pair] for pair in self.recurrent]
+
+    def _on_kernels(self, layer: Any, weights: fast.Weights, x: tf.Tensor, last: bool) -> tf.Tensor:
         """One direction of a layer, time-major: the outputs, or the last state of the `last` layer."""
-        zeros = [tf.zeros([1, self.units])] * states_per_layer(self.cell)
-        outputs, final = layer.over_time(x, zeros)
+        zeros = [tf.zeros([1, self.units])] * len(layer.kind.states)
+        outputs, final = layer.over_time(x, zeros, weights=weights)
         return final[0] if last else outputs
 
     def _on_keras(self, layer: Any, x: tf.Tensor, last: bool) -> tf.Tensor:

@@ -46,12 +46,7 @@ def named_optimizer_variables(
 
 
 def rebuild(record: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> keras.Model:
-    """The model of a run, with its weights.
-
-    Args:
-        record: what `run.json` keeps of the network.
-        weights: by name, float32.
-    """
+    """The model of a run, from what `run.json` keeps of the network and the weights by name, float32."""
 
     def given(names: str) -> dict[str, Any]:
         return {name: record[name] for name in names.split() if name in record}

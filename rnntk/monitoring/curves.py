@@ -48,10 +48,8 @@ class Line:
         stretch = math.ceil(2 * len(self) / points)
         if stretch <= 2:
             return self
-        keep = []
-        for begin in range(0, len(self), stretch):
-            part = self.y[begin : begin + stretch]
-            keep += sorted({begin + int(part.argmin()), begin + int(part.argmax())})
+        parts = np.split(self.y, range(stretch, len(self), stretch))
+        keep = [k * stretch + at for k, p in enumerate(parts) for at in (p.argmin(), p.argmax())]
         chosen = np.unique([0, *keep, len(self) - 1])  # readers look for both ends
         return Line(self.x[chosen], self.y[chosen])
 
@@ -85,8 +83,15 @@ def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None =
     found = metrics.read(run.metrics, [quantity.column, held_out])
     if not len(found):
         raise RunError(f"{run.path} has no metrics yet: {run.metrics.name} is empty.")
-    raw = _line(found, quantity.column, quantity, x)
-    validation = _line(found, held_out, quantity, x)
+
+    def line(column: str) -> Line:
+        steps, seconds, values = found.series(column)
+        along = seconds if x == "time" else steps
+        # Finite, and not so large that the axes would overflow.
+        good = (np.abs(values) < 1e100) & (np.abs(along) < 1e100)
+        return Line(along[good], quantity.of(values[good]))
+
+    raw, validation = line(quantity.column), line(held_out)
     if not len(raw) and not len(validation):
         names = metrics.read(run.metrics).names
         known = [*names, *(name for name, q in QUANTITIES.items() if q.column in names)]
@@ -96,13 +101,6 @@ def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None =
     window = max(1, len(raw) // 50) if smooth is None else smooth
     smooth_line = Line(raw.x, running_mean(raw.y, window))
     return Curve(run.name, raw, smooth_line, validation, found.skipped, quantity.title, x)
-
-
-def _line(found: metrics.MetricColumns, column: str, quantity: _Quantity, x: str) -> Line:
-    steps, seconds, values = found.series(column)
-    along = seconds if x == "time" else steps
-    good = np.isfinite(values) & np.isfinite(along)
-    return Line(along[good], quantity.of(values[good]))
 
 
 def running_mean(values: np.ndarray, window: int) -> np.ndarray:
@@ -129,10 +127,8 @@ def x_unit(drawn: Sequence[Curve]) -> tuple[float, str]:
     """A readable unit of the x axis: its size (in seconds, where that is time) and its name."""
     if drawn[0].x == "steps":
         return 1.0, "steps"
-    last = max(
-        (line.x[-1] for c in drawn for line in (c.raw, c.validation) if len(line)), default=0
-    )
-    units = {"days": 86400.0, "hours": 3600.0, "minutes": 60.0}
-    return next(
-        ((size, name) for name, size in units.items() if last >= 2 * size), (1.0, "seconds")
-    )
+    last = max(line.x[-1] for c in drawn for line in (c.raw, c.validation) if len(line))
+    for size, name in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
+        if last >= 2 * size:
+            return size, name
+    return 1.0, "seconds"

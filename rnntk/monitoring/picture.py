@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".svg")
-MISSING = (
-    "A picture needs Matplotlib, which is not installed. Install it with: pip install 'rnntk[plot]'\n"
-    "Or draw in the terminal without it: rnntk plot --terminal"
-)
 # Okabe and Ito's palette, suited to colour-blind readers.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 HANGUL_FONTS = (
@@ -68,7 +64,10 @@ def _style() -> Iterator[None]:
     try:
         from matplotlib import font_manager, rc_context
     except ImportError as error:
-        raise RnntkError(MISSING) from error
+        raise RnntkError(
+            "A picture needs Matplotlib, which is not installed. Install it with: pip install 'rnntk[plot]'\n"
+            "Or draw in the terminal without it: rnntk plot --terminal"
+        ) from error
     installed = {font.name for font in font_manager.fontManager.ttflist}
     fonts = ["DejaVu Sans", *(name for name in HANGUL_FONTS if name in installed)]
     style = {"svg.hashsalt": "rnntk", "font.size": 10, "font.family": fonts}

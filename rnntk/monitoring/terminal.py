@@ -23,10 +23,9 @@ _PLAIN = str.maketrans("┌┐└┘─│", "++++-|")
 def can_show(stream: TextIO) -> bool:
     """Whether a stream's encoding has braille and box characters."""
     try:
-        "⣿│".encode(getattr(stream, "encoding", None) or "ascii")
+        return bool("⣿│".encode(getattr(stream, "encoding", None) or "ascii"))
     except (UnicodeEncodeError, LookupError):
         return False
-    return True
 
 
 def draw(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import lru_cache, partial
 from typing import Any
 
 import anyio
@@ -18,11 +19,10 @@ from starlette.routing import Route
 from rnntk.config import SampleConfig
 from rnntk.errors import RnntkError, UsageError
 from rnntk.files import json_text
-from rnntk.play import inside, limits, pages, reading, streaming
+from rnntk.play import limits, pages, reading, streaming, visible
 from rnntk.play.guard import App, Guard, Message, Receive, Send
 from rnntk.play.models import Models
 from rnntk.play.progress import CheckpointSamples, LossCurve
-from rnntk.play.reading import Trace
 from rnntk.play.streaming import Scheduler, Stream
 
 
@@ -40,7 +40,9 @@ class Api:
         self.models = models
         self.curve = LossCurve(models.run)
         self.samples = CheckpointSamples(models)
-        self.traces = inside.Traces()
+        self._trace = lru_cache(limits.TRACES)(
+            lambda step, text: reading.trace(models.get(step), text)
+        )
         self.scheduler = Scheduler(limits.STREAMS)
         self._jobs = 0
         self._at_once: anyio.CapacityLimiter | None = None
@@ -60,18 +62,15 @@ class Api:
     async def units(self, request: Request) -> Response:
         """Units that follow a visible feature."""
         asked = await _asked(request, {"text": str}, {"quantity": str})
-        return await self._answer(lambda: inside.ranking(self._trace(asked), asked["quantity"]))
+        trace = partial(self._trace, asked["step"], asked["text"])
+        return await self._answer(lambda: visible.ranking(trace(), asked["quantity"]))
 
     async def unit(self, request: Request) -> Response:
         """The values of one unit."""
         which = {"layer": int, "unit": int, "quantity": str}
         asked = await _asked(request, {"text": str, **which})
-        return await self._answer(
-            lambda: inside.unit(self._trace(asked), *(asked[name] for name in which))
-        )
-
-    def _trace(self, asked: dict[str, Any]) -> Trace:
-        return self.traces.get(self.models.get(asked["step"]), asked["text"])
+        trace = partial(self._trace, asked["step"], asked["text"])
+        return await self._answer(lambda: visible.unit(trace(), *(asked[name] for name in which)))
 
     async def training(self, _: Request) -> Response:
         """The loss so far."""
@@ -99,8 +98,8 @@ class Api:
                 f"`length` must be at most {limits.LENGTH:,} here, got {config.length:,}."
             )
         seed = config.new_seed()
-        model = self.models.loaded(step)
-        if model is None:
+        model = self.models.default
+        if step is not None:
             model = await anyio.to_thread.run_sync(self.models.get, step)
         prompt = model.prompt(text, "skip")
         stream = self.scheduler.start(streaming.pieces(model, prompt, config, seed))

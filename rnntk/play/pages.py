@@ -14,9 +14,9 @@ FOLDER = resources.files("rnntk.play") / "page"
 # In the order in which they need each other.
 _MODULES = ("dom", "source", "text", "write", "read", "inside", "chart", "training", "main")
 SCRIPTS = tuple(f"{name}.js" for name in _MODULES)
+# The files of the page with their types; nothing else of the folder is part of it.
 TYPES = {"index.html": "text/html", "style.css": "text/css"}
 TYPES |= dict.fromkeys(SCRIPTS, "text/javascript")
-"""The files of the page with their types; nothing else of the folder is part of it."""
 
 _IMPORT = re.compile(r"^import .*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) )", re.MULTILINE)
@@ -40,18 +40,16 @@ def single(data: dict[str, Any]) -> str:
     # `<` is the only way out of a script element, and in JSON it stands in strings only.
     inlined = inlined.replace("<", "\\u003c")
     page = read("index.html").decode("utf-8")
-    for old, new in (
-        (
-            '<meta charset="utf-8">',
-            f'<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{policy}">',
-        ),
-        ('<link rel="stylesheet" href="page/style.css">', f"<style>{style}</style>"),
-        (
-            '<script type="module" src="page/main.js"></script>',
+    meta = '<meta charset="utf-8">'
+    replacements = {
+        meta: f'{meta}\n<meta http-equiv="Content-Security-Policy" content="{policy}">',
+        '<link rel="stylesheet" href="page/style.css">': f"<style>{style}</style>",
+        '<script type="module" src="page/main.js"></script>': (
             f'<script type="application/json" id="report-data">{inlined}</script>\n'
-            f'<script type="module">{script}</script>',
+            f'<script type="module">{script}</script>'
         ),
-    ):
+    }
+    for old, new in replacements.items():
         assert page.count(old) == 1, old
         page = page.replace(old, new)
     return page

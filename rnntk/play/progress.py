@@ -16,8 +16,7 @@ from rnntk.stored import is_number
 
 _POINTS = 400
 _LIVE_SECONDS = 30.0
-SEED = 1
-"""Of the samples: the same at every checkpoint, so that only the model changes."""
+SEED = 1  # of the samples: the same at every checkpoint, so that only the model changes
 
 
 class LossCurve:
@@ -35,25 +34,24 @@ class LossCurve:
         the last line; `live` says whether it was written a moment ago.
         """
         with self._lock:
-            self._read()
+            try:
+                if self._follower.cut_back():
+                    self._begin()
+                for rows in self._follower.added():
+                    for row in rows:
+                        self._take(row)
+                is_fresh = time.time() - self._path.stat().st_mtime < _LIVE_SECONDS
+            except OSError:
+                self._begin()
+                is_fresh = False
             losses = {name: _thinned(series) for name, series in self._losses.items()}
             seen = {"step": self._step, "seconds": self._seconds}
-            return {**losses, **seen, "live": self._live()}
+            return {**losses, **seen, "live": is_fresh and bool(losses["loss"])}
 
     def _begin(self) -> None:
         self._follower = Follower(self._path)
         self._step, self._seconds = 0, 0.0
         self._losses: dict[str, list[tuple[int, float]]] = {"loss": [], "val_loss": []}
-
-    def _read(self) -> None:
-        try:
-            if self._follower.cut_back():
-                self._begin()
-            for rows in self._follower.added():
-                for row in rows:
-                    self._take(row)
-        except OSError:
-            self._begin()
 
     def _take(self, row: dict[str, Any]) -> None:
         step = self._step = int(row["step"])
@@ -63,13 +61,6 @@ class LossCurve:
                 series.append((step, float(value)))
         if is_number(seconds := row.get("seconds")):
             self._seconds = float(seconds)
-
-    def _live(self) -> bool:
-        try:
-            age = time.time() - self._path.stat().st_mtime
-        except OSError:
-            return False
-        return age < _LIVE_SECONDS and bool(self._losses["loss"])
 
 
 def _thinned(series: list[tuple[int, float]]) -> list[list[float]]:
@@ -99,10 +90,8 @@ class CheckpointSamples:
             if step not in self._kept:
                 if step not in self._models.steps():
                     raise RunError(f"{self._models.run.path} has no checkpoint {step}.")
-                self._kept[step] = self._sample(step)
+                model = self._models.get(step)
+                text = "".join(model.stream(seed=SEED, length=limits.SAMPLE))
+                found = {"step": step, "seed": SEED, "prime": model.default_prompt, "text": text}
+                self._kept[step] = found
             return self._kept[step]
-
-    def _sample(self, step: int) -> dict[str, Any]:
-        model = self._models.get(step)
-        text = "".join(model.stream(seed=SEED, length=limits.SAMPLE))
-        return {"step": step, "seed": SEED, "prime": model.default_prompt, "text": text}

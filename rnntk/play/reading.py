@@ -20,20 +20,14 @@ from rnntk.play import limits
 _LIKELIEST = 5
 _SURROGATE = re.compile("[\ud800-\udfff]")  # alone, as a byte that is not UTF-8 stands in a text
 
+# Quantities of a layer of each cell, in the order of interest; gates lie between 0 and 1, the others between -1 and 1.
+# The cell is shown as tanh(c), which is what its output gate lets out.
+_GATES = {"i": "input gate", "f": "forget gate", "o": "output gate"}
 QUANTITIES = {
-    "lstm": {
-        "c": "cell",
-        "h": "output",
-        "i": "input gate",
-        "f": "forget gate",
-        "o": "output gate",
-        "g": "candidate",
-    },
+    "lstm": {"c": "cell", "h": "output", **_GATES, "g": "candidate"},
     "gru": {"h": "state", "z": "update gate", "r": "reset gate", "g": "candidate"},
     "rnn": {"h": "state"},
 }
-"""The quantities of a layer of each cell, in the order of interest; gates lie between 0 and 1, the others
-between -1 and 1. The cell is shown as tanh(c), which is what its output gate lets out."""
 
 GATES = frozenset("ifozr")
 
@@ -123,50 +117,41 @@ def read(model: LanguageModel, text: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Trace:
-    """Values of every unit while `model` read `text` (T symbols).
-
-    Attributes:
-        hidden: `(layers, T, H)`, float32.
-        cells: the same for an LSTM's cell states, else empty.
-    """
+    """Values of every unit while `model` read `text` (T symbols): each state `(layers, T, H)`, float32, by letter."""
 
     model: LanguageModel
     text: Text
-    hidden: NDArray[np.float32]
-    cells: NDArray[np.float32]
+    states: dict[str, NDArray[np.float32]]
 
     def values(self, layer: int, quantity: str) -> NDArray[np.float32]:
         """A quantity (of `QUANTITIES`) of all units of one layer, `(T, H)`; `UsageError` if there is no such one.
 
         The gates are computed from the trace, all symbols in one product; the decoder keeps none of them.
         """
-        cell = self.model.decoder.cell
-        if not 0 <= layer < len(self.hidden):
-            raise UsageError(f"There is no layer {layer}; they are 0 to {len(self.hidden) - 1}.")
-        if quantity not in (known := QUANTITIES[cell]):
-            raise UsageError(f"A {cell} has no {quantity!r}; it can be {', '.join(known)}.")
+        decoder, hidden = self.model.decoder, self.states["h"]
+        if not 0 <= layer < len(hidden):
+            raise UsageError(f"There is no layer {layer}; they are 0 to {len(hidden) - 1}.")
+        if quantity not in (known := QUANTITIES[decoder.cell]):
+            raise UsageError(f"A {decoder.cell} has no {quantity!r}; it can be {', '.join(known)}.")
         if quantity == "h":
-            return self.hidden[layer]
+            return hidden[layer]
         if quantity == "c":
-            return np.tanh(self.cells[layer])
-        decoder = self.model.decoder
+            return np.tanh(self.states["c"][layer])
         if layer == 0:
             inputs = decoder.embedding[self.text.ids]
         else:
-            below = self.hidden[layer - 1]
-            inputs = standardized(below) if decoder.layer_norm else below
-        states = {"h": self.hidden, "c": self.cells}
+            inputs = standardized(hidden[layer - 1]) if decoder.layer_norm else hidden[layer - 1]
         before = {
-            state: np.vstack([np.zeros_like(states[state][layer][:1]), states[state][layer][:-1]])
-            for state in decoder.layers[layer].cell.states
+            name: np.vstack([np.zeros_like(state[layer, :1]), state[layer, :-1]])
+            for name, state in self.states.items()
         }
         return decoder.layers[layer].step(inputs, before)[quantity]
 
 
 def _most_symbols(decoder: Decoder) -> int:
     """Symbols of the longest text whose trace fits `limits.TRACE_BYTES`."""
-    kinds = 2 if decoder.cell == "lstm" else 1
-    return limits.TRACE_BYTES // (4 * kinds * len(decoder.layers) * decoder.units)
+    states = len(decoder.layers) * len(decoder.layers[0].cell.states)
+    return limits.TRACE_BYTES // (4 * states * decoder.units)
 
 
 def trace(model: LanguageModel, text: str) -> Trace:
@@ -183,15 +168,11 @@ def trace(model: LanguageModel, text: str) -> Trace:
             "Take a part of it."
         )
     states = decoder.initial_states()
-    arrays = states.arrays()
-    kinds = len(arrays) // L
-    hidden = np.empty((L, T, H), np.float32)
-    cells = np.empty((L if kinds == 2 else 0, T, H), np.float32)
+    arrays, names = states.arrays(), decoder.layers[0].cell.states
+    found = np.empty((len(arrays), T, H), np.float32)
     one = np.zeros(1, np.intp)
     for t, one[0] in enumerate(encoded.ids):
         states.step(one)
-        for layer in range(L):
-            hidden[layer, t] = arrays[kinds * layer][0]
-            if kinds == 2:
-                cells[layer, t] = arrays[2 * layer + 1][0]
-    return Trace(model, encoded, hidden, cells)
+        found[:, t] = [array[0] for array in arrays]
+    by_name = {name: found[k :: len(names)] for k, name in enumerate(names)}
+    return Trace(model, encoded, by_name)

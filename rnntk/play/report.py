@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from rnntk.play import inside, pages, reading
+import numpy as np
+
+from rnntk.play import pages, reading, visible
 from rnntk.play.models import Models
 from rnntk.play.progress import SEED, CheckpointSamples, LossCurve
 
@@ -37,27 +39,22 @@ def report(models: Models, text: str, *, evaluation: dict[str, Any] | None = Non
     if read["skipped"]:
         log.info(f"Left out of the text, never seen: {', '.join(map(repr, read['skipped']))}")
     found = reading.trace(model, text)
-    units = inside.ranking(found)
+    units = visible.ranking(found)
     chosen = {(u["layer"], u["unit"]) for row in units["features"] for u in row["best"]} or {(0, 0)}
     samples = CheckpointSamples(models)
-    steps = _spread(samples.steps())
+    steps = samples.steps()
+    few = min(len(steps), _SAMPLES)
+    steps = [steps[k] for k in np.linspace(0, len(steps) - 1, few).round().astype(int)]
     data: dict[str, Any] = {
         "run": {**models.describe(), "steps": steps},
         "evaluation": evaluation,
         "read": read,
         "units": units,
         "unit": {
-            f"{layer}/{unit}": inside.unit(found, layer, unit, units["quantity"])
+            f"{layer}/{unit}": visible.unit(found, layer, unit, units["quantity"])
             for layer, unit in sorted(chosen)
         },
         "training": {**LossCurve(models.run).look(), "steps": steps, "live": False},
         "samples": {str(step): samples.get(step) for step in steps},
     }
     return pages.single(data)
-
-
-def _spread(steps: list[int]) -> list[int]:
-    """At most `_SAMPLES` of them, from the first to the last."""
-    if len(steps) <= _SAMPLES:
-        return steps
-    return [steps[round(k * (len(steps) - 1) / (_SAMPLES - 1))] for k in range(_SAMPLES)]

@@ -7,6 +7,7 @@ A new text comes first until it has a character; a text whose client takes no pi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -47,7 +48,6 @@ class Stream:
         self._scheduler = scheduler
         self._loop = asyncio.get_running_loop()
         self._ready = asyncio.Event()
-        self._lock = threading.Lock()
         self._waiting: list[Piece] = []
         self._ended = False
         self.fresh = True
@@ -56,15 +56,16 @@ class Stream:
     async def take(self) -> list[Piece]:
         """The pieces since the last call, waiting for the first; empty at the end."""
         await self._ready.wait()
-        with self._lock:
+        with self._scheduler.change:
             taken, self._waiting = self._waiting, []
             if not self._ended:
                 self._ready.clear()
-        self._scheduler.wake()
+            self._scheduler.change.notify()
         return taken
 
     def close(self) -> None:
-        self._scheduler.remove(self)
+        with self._scheduler.change, contextlib.suppress(ValueError):  # closed before
+            self._scheduler.streams.remove(self)
 
     @property
     def wants(self) -> bool:
@@ -78,84 +79,65 @@ class Stream:
         ended = False
         fresh, self.fresh = self.fresh, False
         try:
-            while time.perf_counter() < until:
-                piece = next(self._source)
+            for piece in self._source:
                 if piece is not None:
                     found.append(piece)
-                    if fresh:
-                        break
-        except StopIteration:
-            ended = True
+                if (fresh and found) or time.perf_counter() > until:
+                    break
+            else:
+                ended = True
         except Exception as error:  # whatever it is, the other texts continue
             ended, self.error = True, error
-        with self._lock:
+        with self._scheduler.change:
             first = not self._waiting
             self._waiting += found
             self._ended = ended
         if ended or (found and first):
-            # The loop may be gone when the server ends.
-            try:
+            with contextlib.suppress(RuntimeError):  # the server has ended, and its loop
                 self._loop.call_soon_threadsafe(self._ready.set)
-            except RuntimeError:
-                self._ended = True
 
 
 class Scheduler:
-    """The thread that generates up to `limit` texts."""
+    """The thread that generates up to `limit` texts; `change` guards these and what waits for their clients."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._streams: list[Stream] = []  # the next in turn first
-        self._change = threading.Condition()
+        self.streams: list[Stream] = []  # the next in turn first
+        self.change = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="rnntk-play-sampler", daemon=True)
         self._thread.start()
 
-    def __len__(self) -> int:
-        return len(self._streams)
-
     def start(self, source: Iterator[Piece | None]) -> Stream | None:
         """A new text, to be closed by the caller; None when there are too many."""
-        with self._change:
-            if len(self._streams) >= self.limit:
+        with self.change:
+            if len(self.streams) >= self.limit:
                 return None
             stream = Stream(source, self)
-            self._streams.append(stream)
-            self._change.notify()
+            self.streams.append(stream)
+            self.change.notify()
             return stream
 
-    def remove(self, stream: Stream) -> None:
-        with self._change:
-            if stream in self._streams:
-                self._streams.remove(stream)
-
-    def wake(self) -> None:
-        with self._change:
-            self._change.notify()
-
     def close(self) -> None:
-        with self._change:
+        with self.change:
             self._closed = True
-            self._change.notify()
+            self.change.notify()
         self._thread.join(timeout=5)
 
     def _run(self) -> None:
         with np.errstate(all="ignore"):
-            while True:
-                with self._change:
-                    while (stream := self._next()) is None and not self._closed:
-                        self._change.wait()
-                    if stream is None or self._closed:
-                        return
+            while stream := self._next():
                 stream.advance()
                 time.sleep(_REST_SECONDS)
 
     def _next(self) -> Stream | None:
-        """The text in turn: a fresh one, else the one that has waited longest."""
-        wanting = [s for s in self._streams if s.wants]
-        if not wanting:
-            return None
-        chosen = next((s for s in wanting if s.fresh), wanting[0])
-        self._streams.remove(chosen)
-        self._streams.append(chosen)
-        return chosen
+        """Wait for the text in turn: a fresh one, else the one that has waited longest; None at the end."""
+        with self.change:
+            self.change.wait_for(lambda: self._closed or any(s.wants for s in self.streams))
+            if self._closed:
+                return None
+            wanting = [s for s in self.streams if s.wants]
+            chosen = next((s for s in wanting if s.fresh), wanting[0])
+            self.streams.remove(chosen)
+            self.streams.append(chosen)
+            return chosen

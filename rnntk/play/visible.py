@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnntk.play.reading import Text
+from rnntk.errors import UsageError
+from rnntk.play.reading import GATES, QUANTITIES, Text, Trace
 
 _LEAST = 5  # symbols on either side of a yes-or-no feature, to be ranked at all
+_BEST = 5  # units listed for each feature
 _TAB = 8
-_OPENING, _CLOSING = "([", ")]"
 # The inside begins with the opening quote and ends before the closing one: a reader knows it from then on.
 _QUOTED = re.compile(
     r"""(?P<inside>"(?:\\.|[^"\\\n])*|(?<!\w)'(?:\\.|[^'\\\n])*|“[^”\n]*|‘[^’\n]*|「[^」\n]*|『[^』\n]*|«[^»\n]*).?"""
@@ -30,7 +31,6 @@ _QUOTED = re.compile(
 _COMMENT = re.compile(
     r"(?P<inside>/\*(?:(?!\*/).)*\*?|(?<!:)//[^\n]*|(?<!\S)\#(?!\S)[^\n]*)", re.DOTALL
 )
-_FIRST_SYLLABLE, _LAST_SYLLABLE = "\uac00", "\ud7a3"
 
 
 @dataclass(frozen=True)
@@ -59,28 +59,25 @@ def features(text: Text) -> list[Feature]:
     Each value is known after the symbol: after a line end the position in the line is 0, an opening quote is
     inside, the closing one outside.
     """
-    by_character = {
-        "column": ("the position in the line", _positions(text.text, lambda c: c != "\n")),
-        "indent": ("the indentation of the line", _indents(text.text)),
-        "quotes": ("being inside quotes", _within(text.text, _QUOTED)),
-        "comment": ("being inside a comment", _within(text.text, _COMMENT)),
-        "parentheses": ("the depth of parentheses", _depth(text.text, _OPENING, _CLOSING)),
-        "braces": ("the depth of braces", _depth(text.text, "{", "}")),
-        "word": (
-            "the position in the word",
-            _positions(text.text, lambda c: c.isalnum() or c == "_"),
-        ),
-        "space": ("white space", [c.isspace() for c in text.text]),
-        "capital": ("capital letters", [c.isupper() for c in text.text]),
-        "digit": ("digits", [c.isdigit() for c in text.text]),
-        "punctuation": ("punctuation", [unicodedata.category(c)[0] in "PS" for c in text.text]),
-    }
+    of = text.text
+    by_character: list[tuple[str, str, Any]] = [
+        ("column", "the position in the line", _positions(of, lambda c: c != "\n")),
+        ("indent", "the indentation of the line", _indents(of)),
+        ("quotes", "being inside quotes", _within(of, _QUOTED)),
+        ("comment", "being inside a comment", _within(of, _COMMENT)),
+        ("parentheses", "the depth of parentheses", _depth(of, "([", ")]")),
+        ("braces", "the depth of braces", _depth(of, "{", "}")),
+        ("word", "the position in the word", _positions(of, lambda c: c.isalnum() or c == "_")),
+        ("space", "white space", [c.isspace() for c in of]),
+        ("capital", "capital letters", [c.isupper() for c in of]),
+        ("digit", "digits", [c.isdigit() for c in of]),
+        ("punctuation", "punctuation", [unicodedata.category(c)[0] in "PS" for c in of]),
+    ]
     found = [
         Feature(name, title, np.repeat(np.array(values, np.float64), text.counts))
-        for name, (title, values) in by_character.items()
+        for name, title, values in by_character
     ]
-    found += _syllables(text)
-    return [feature for feature in found if feature.varies]
+    return [feature for feature in found + _syllables(text) if feature.varies]
 
 
 def follows(units: NDArray[np.floating], feature: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -98,29 +95,68 @@ def ranks(units: NDArray[np.floating]) -> NDArray[np.float64]:
     return (found + 1) / 2
 
 
-def ranking(
-    units: NDArray[np.floating], found: Sequence[Feature], best: int = 5
-) -> list[dict[str, Any]]:
-    """For each feature the `best` units `(T, N)` that follow it; features furthest above chance come first.
+def ranking(found: Trace, quantity: str | None = None) -> dict[str, Any]:
+    """Units of all layers that best follow the visible features of the text, for the page.
+
+    `quantity` is by default the first of `QUANTITIES`; another one raises `UsageError`.
+    """
+    known = QUANTITIES[found.model.decoder.cell]
+    quantity = quantity or next(iter(known))
+    L, _, H = found.states["h"].shape
+    units = np.concatenate([found.values(layer, quantity) for layer in range(L)], axis=1)
+    return {
+        **found.text.to_json(),
+        "step": found.model.step,
+        "quantity": quantity,
+        "quantities": known,
+        "features": ranked(units, features(found.text), H),
+    }
+
+
+def ranked(units: NDArray[np.floating], found: Sequence[Feature], H: int) -> list[dict[str, Any]]:
+    """For each feature the units `(T, layers * H)` that follow it best; features furthest above chance come first.
 
     With many units some follow anything by chance, so each feature has a baseline: the best unit's score on the
     same feature moved along the text, the mean over a quarter, a half and three quarters.
     """
     by_rank = ranks(units)
-    listed = []
+    rows = []
     for feature in found:
         scores = _against(by_rank, feature.values)
-        order = np.argsort(-np.abs(scores), kind="stable")[:best]
+        order = np.argsort(-np.abs(scores), kind="stable")[:_BEST].tolist()
         moved = [np.roll(feature.values, len(units) * k // 4) for k in (1, 2, 3)]
         chance = np.mean([np.abs(_against(by_rank, values)).max() for values in moved])
-        listed.append(
-            {
-                **{name: getattr(feature, name) for name in ("name", "title", "binary")},
-                "chance": round(float(chance), 3),
-                "best": [[int(k), round(float(scores[k]), 3)] for k in order],
-            }
-        )
-    return sorted(listed, key=lambda row: row["chance"] - abs(row["best"][0][1]))
+        best = [{"layer": k // H, "unit": k % H, "score": _rounded(scores[k])} for k in order]
+        row = {"name": feature.name, "title": feature.title, "binary": feature.binary}
+        rows.append({**row, "chance": _rounded(chance), "best": best})
+    return sorted(rows, key=lambda row: row["chance"] - abs(row["best"][0]["score"]))
+
+
+def unit(found: Trace, layer: int, index: int, quantity: str) -> dict[str, Any]:
+    """Values of one unit, and the features it follows, for the page.
+
+    Raises `UsageError` if there is no such layer, unit or quantity.
+    """
+    H = found.states["h"].shape[2]
+    if not 0 <= index < H:
+        raise UsageError(f"There is no unit {index}; they are 0 to {H - 1}.")
+    column = found.values(layer, quantity)[:, [index]]
+    scored = [
+        {"title": feature.title, "score": _rounded(follows(column, feature.values)[0])}
+        for feature in features(found.text)
+    ]
+    return {
+        "layer": layer,
+        "unit": index,
+        "quantity": quantity,
+        "gate": quantity in GATES,
+        "values": column[:, 0].round(3).tolist(),
+        "follows": sorted(scored, key=lambda row: -abs(row["score"])),
+    }
+
+
+def _rounded(score: np.floating) -> float:
+    return round(float(score), 3)
 
 
 def _against(by_rank: NDArray[np.float64], feature: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -175,17 +211,14 @@ def _syllables(text: Text) -> list[Feature]:
     parts = np.zeros((4, len(text.symbols)))
     start = 0
     for c, count in zip(text.text, text.counts.tolist(), strict=True):
-        if _FIRST_SYLLABLE <= c <= _LAST_SYLLABLE and count > 2:
+        if "가" <= c <= "힣" and count > 2:
             parts[0, start] = parts[1, start + 1] = parts[3, start + count - 1] = 1
             parts[2, start + 2 : start + count - 1] = 1
         start += count
-    titles = {
+    names = {
         "initial": "the first consonant of a syllable",
         "vowel": "the vowel of a syllable",
         "final": "the last consonant of a syllable",
         "boundary": "the end of a syllable",
     }
-    return [
-        Feature(name, title, part)
-        for (name, title), part in zip(titles.items(), parts, strict=True)
-    ]
+    return [Feature(*name, part) for name, part in zip(names.items(), parts, strict=True)]

@@ -58,7 +58,7 @@ _FACTS = {
     "encoding?": str,
 }
 _MODEL = {
-    "cell": str, "layers": int, "units": int, "embedding?": int, "dropout?": float, "layer_norm?": bool,
+    "cell": str, "layers?": int, "units?": int, "embedding?": int, "dropout?": float, "layer_norm?": bool,
     "bidirectional?": bool, "gru_reset?": str, "parameters?": int, "order?": str, "features?": int,
     "permutation_sha256?": str,
 }  # fmt: skip
@@ -337,7 +337,7 @@ def open_run(path: Path) -> RunFolder:
     if not path.is_dir():
         raise RunError(f"There is no run folder {path}.")
     if not os.path.lexists(path / RUN):
-        again = f" It was never finished: start it again with --run {shown(path)}."
+        again = f" It was never finished: start it again with `run` {shown(path)}."
         raise RunError(
             f"{path} is not a run folder: it has no {RUN}." + (again if _is_unused(path) else "")
         )

@@ -74,12 +74,9 @@ def summarize(path: Path) -> Summary:
     """One run in one line; an error becomes its `problem`."""
     modified, size = _stat(path)
     try:
-        return _summarize(folder.open_run(path), modified, size)
+        run = folder.open_run(path)
     except (RunError, OSError) as error:
         return Summary(path, modified=modified, bytes=size, problem=str(error))
-
-
-def _summarize(run: RunFolder, modified: float, size: int) -> Summary:
     steps = checkpoint.steps(run.checkpoints)
     progress, problem = None, None
     for step in reversed(steps):
@@ -118,14 +115,14 @@ def details(run: RunFolder) -> Details:
     return Details(
         run=run,
         summary=summary,
-        changed=changed_settings(run),
+        changed=_changed(run),
         checkpoints=checkpoints,
         progress=whole[-1] if whole else None,
         last=metrics.last(run.metrics),
     )
 
 
-def changed_settings(run: RunFolder) -> dict[str, Any]:
+def _changed(run: RunFolder) -> dict[str, Any]:
     """The settings of a run that differ from this version's defaults."""
     kind = folder.CONFIGS[run.kind]
     defaults = kind().part(kind)
@@ -139,7 +136,7 @@ def changed_settings(run: RunFolder) -> dict[str, Any]:
 def model_name(model: Mapping[str, Any]) -> str:
     """The network in short, such as `lstm 2x128` or `bidirectional gru 1x64`."""
     direction = "bidirectional " if model.get("bidirectional") else ""
-    return f"{direction}{model['cell']} {model['layers']}x{model['units']}"
+    return f"{direction}{model['cell']} {model.get('layers', '?')}x{model.get('units', '?')}"
 
 
 def _stat(path: Path) -> tuple[float, int]:

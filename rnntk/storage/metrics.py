@@ -12,7 +12,7 @@ import numpy as np
 
 from rnntk import stored
 from rnntk.errors import RunError
-from rnntk.stored import LARGEST, is_number
+from rnntk.stored import is_number
 
 _CHUNK = 1 << 22  # bytes parsed at once: quick, and small beside the file
 _TAIL = 1 << 16
@@ -150,5 +150,5 @@ def _columns(rows: list[dict[str, Any]], wanted: set[str] | None) -> dict[str, n
             column = np.empty(())
         if column.ndim != 1:
             column = np.array([v if is_number(v) else np.nan for v in values], np.float64)
-        columns[name] = np.where(np.abs(column) < LARGEST, column, np.nan)
+        columns[name] = column
     return columns

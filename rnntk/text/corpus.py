@@ -187,7 +187,10 @@ class RunText:
 
     def prepare_again(self) -> Corpus:
         """Prepare the text that the user names. Raises `RunError` if it is another; else see `prepare_corpus`."""
-        corpus = prepare_corpus(self.settings, find(self.settings))
+        return self._same(prepare_corpus(self.settings, find(self.settings)))
+
+    def _same(self, corpus: Corpus) -> Corpus:
+        """The text, if it is the run's; else `RunError`, with what differs."""
         old, now = self.vocabulary, corpus.prepared.vocabulary
         if old.symbols != now.symbols:
             same = set(old.symbols) == set(now.symbols)
@@ -233,17 +236,22 @@ class RunText:
         """The text at the paths as given, relative to here, else at the absolute paths of that time."""
         try:
             return self._at(self.settings)
-        except (DataError, RunError):
+        except (DataError, RunError) as error:
             then = tuple(self.record.get("inputs") or ())
-            if not then or then == tuple(_absolute(self.settings.input)):
+            if (
+                isinstance(error, _Gone)
+                or not then
+                or then == tuple(_absolute(self.settings.input))
+            ):
                 raise
             return self._at(replace(self.settings, input=then))
 
     def _at(self, settings: TextConfig) -> Corpus:
         settings = untrusted(settings, self.record)
         try:
-            found = find(settings)
-            corpus = prepare_corpus(settings, found, sha256=self.record["sha256"])
+            return self._same(
+                prepare_corpus(settings, find(settings), sha256=self.record["sha256"])
+            )
         except prepared.OtherText:
             raise self._changed() from None
         except CorpusError as error:
@@ -251,9 +259,6 @@ class RunText:
                 f"{error}\nNothing is downloaded because a run folder says so; fetch it with: rnntk prep --corpus "
                 f"{settings.corpus}"
             ) from error
-        if corpus.prepared.vocabulary.symbols != self.vocabulary.symbols:
-            raise RunError(f"The vocabulary of {self.run} is not that of its text.")
-        return corpus
 
     def _changed(self) -> RunError:
         return RunError(

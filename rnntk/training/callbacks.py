@@ -16,7 +16,7 @@ from tensorboard.plugins.hparams import api as hparams
 
 from rnntk import stored
 from rnntk.decoding.language_model import LanguageModel
-from rnntk.errors import TrainingError
+from rnntk.errors import TrainingError, os_error
 from rnntk.files import disk_errors, json_text, printable
 from rnntk.models.weights import named_optimizer_variables, named_weights
 from rnntk.storage import checkpoint
@@ -43,6 +43,7 @@ class MetricsWriter(keras.callbacks.Callback):
         self._path, self._progress, self._run = run.metrics, progress, run
         with disk_errors(self._path):
             self._file = self._path.open("a+b")
+            self._identity = os.fstat(self._file.fileno())
             self.lost = self._file.seek(0, os.SEEK_END) < progress.metrics_bytes
             if self.lost:
                 self._file.seek(0)
@@ -62,7 +63,7 @@ class MetricsWriter(keras.callbacks.Callback):
     def _check_place(self) -> None:
         # Files that are open follow a folder that is renamed or removed; all that is written later would be lost.
         try:
-            in_place = os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
+            in_place = os.path.samestat(self._identity, os.stat(self._path))  # noqa: PTH116  # quick
         except OSError:
             in_place = False
         if not in_place:
@@ -178,8 +179,10 @@ class TensorBoardScalars(keras.callbacks.Callback):
         try:
             yield
         except (OSError, tf.errors.OpError) as error:
+            disk = os_error(error)
+            why = (disk and disk.strerror) or error
             log.warning(
-                f"Warning: {self._logs} cannot be written ({error}). Training goes on without TensorBoard."
+                f"Warning: {self._logs} cannot be written ({why}). Training goes on without TensorBoard."
             )
             self._writer = None
 

@@ -115,7 +115,7 @@ def resume(
 
     Args:
         run: its folder. New limits are kept there for later resumes.
-        changes: settings by field name, see `TrainConfig.resumable`; `input` is where the text is now.
+        changes: settings by field name that a resume may change; `input` is where the text is now.
         quiet, callbacks: as in `start`.
 
     Raises:
@@ -168,14 +168,8 @@ def _join(
     from rnntk.training import distribute
 
     job = distribute.start(config)
-    own = (
-        "max_time",
-        "keep",
-        "log_every",
-        "histograms_every",
-        "device",
-        "threads",
-    )  # the chief's count
+    # Of these the chief's count.
+    own = {"max_time", "keep", "log_every", "histograms_every", "device", "threads"}
     names = [name for name in (*ModelConfig.names(), *RunConfig.names()) if name not in own]
     names += ["seq_length", "optimizer", "clip", "val_fraction", "test_fraction"]
     facts = {

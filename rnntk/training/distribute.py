@@ -55,9 +55,7 @@ def start(settings: DistributeConfig) -> Job:
     if settings.distribute == "mirrored":
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         if len(devices) == 1:
-            log.info(
-                f'`distribute="mirrored"` has no effect: {devices[0].name} is the only device.'
-            )
+            log.info(f'`distribute="mirrored"` does nothing: {devices[0].name} is the only device.')
             return ALONE
         return SharedJob(_mirrored(tuple(device.name for device in devices)))
     found = cluster.find(settings.workers, settings.index)
@@ -115,11 +113,7 @@ class SharedJob(Job):
             yield
 
     def step(
-        self,
-        model: CharRNN,
-        optimizer: keras.optimizers.Optimizer,
-        batch_size: int,
-        **clipping: Any,
+        self, model: CharRNN, optimizer: keras.Optimizer, batch_size: int, **clipping: Any
     ) -> TrainStep:
         return SharedStep(self, model, optimizer, batch_size, **clipping)
 
@@ -215,7 +209,7 @@ class SharedStep(TrainStep):
         self,
         job: SharedJob,
         model: CharRNN,
-        optimizer: keras.optimizers.Optimizer,
+        optimizer: keras.Optimizer,
         batch_size: int,
         **clipping: Any,
     ) -> None:

@@ -45,11 +45,7 @@ class Job:
         return nullcontext()
 
     def step(
-        self,
-        model: CharRNN,
-        optimizer: keras.optimizers.Optimizer,
-        batch_size: int,
-        **clipping: Any,
+        self, model: CharRNN, optimizer: keras.Optimizer, batch_size: int, **clipping: Any
     ) -> TrainStep:
         """The training step of all batch rows; raises `UsageError` where there are fewer rows than replicas."""
         from rnntk.training.step import TrainStep

@@ -19,16 +19,10 @@ _COPIES = {"adam": 5, "adagrad": 3, "rmsprop": 3, "sgd": 2}
 def check(
     config: TrainConfig | MnistConfig, inputs: int, vocabulary: int, rows: int, steps: int
 ) -> None:
-    """Refuse a network that cannot fit: copies of the weights, outputs of all layers, logits.
+    """Raise `TrainingError` for a network that cannot fit: copies of the weights, outputs of all layers, logits.
 
-    Args:
-        config: the network and its optimizer.
-        inputs: width of the first layer's input.
-        vocabulary: symbols that are embedded and predicted at every step; 0 if there are none.
-        rows, steps: size of a batch.
-
-    Raises:
-        TrainingError: more is needed than is available.
+    `inputs` is the width of the first layer's input, `vocabulary` the number of symbols that are embedded and
+    predicted at every step, and `rows` and `steps` are the size of a batch.
     """
     ways = 2 if getattr(config, "bidirectional", False) else 1
     width = ways * config.units
@@ -52,19 +46,16 @@ def available() -> int | None:
     with suppress(OSError, ValueError, KeyError):
         machine = _facts("/proc/meminfo")
         found.append(machine["MemAvailable"] + machine["SwapFree"])
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        with suppress(OSError, ValueError):  # "max" is no number
-            of, taken = (int(Path("/sys/fs/cgroup", name).read_text()) for name in (limit, used))
-            found.append(of - taken)
+    with suppress(OSError, ValueError):  # a container without a limit has "max" for a number
+        group = Path("/sys/fs/cgroup")
+        limit, taken = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
+        found.append(limit - taken)
     with suppress(ImportError, OSError, ValueError, KeyError):
         import resource
 
-        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-        if soft != resource.RLIM_INFINITY:
-            found.append(soft - _facts("/proc/self/status")["VmSize"])
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit != resource.RLIM_INFINITY:
+            found.append(limit - _facts("/proc/self/status")["VmSize"])
     return max(0, min(found)) if found else None
 
 

@@ -91,7 +91,7 @@ def resume(
 
     Args:
         run: its folder. New limits are kept there for later resumes.
-        changes: settings by field name, see `MnistConfig.resumable`.
+        changes: settings by field name that a resume may change.
         data: the run's images, see `images_of`.
         quiet, callbacks: as in `start`.
 

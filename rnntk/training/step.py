@@ -302,8 +302,11 @@ class ClassifierStep(_Update):
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         batch_size = rows.shape[0]
         totals, right = [], []
+        shared = self.model.shared(rows)
         for lanes in self.slices(batch_size):
-            logits = self.model(rows[lanes], training=True, seed=seed, first_lane=lanes.start)
+            logits = self.model(
+                rows[lanes], training=True, seed=seed, first_lane=lanes.start, shared=shared
+            )
             costs = tf.nn.sparse_softmax_cross_entropy_with_logits(
                 labels=labels[lanes], logits=logits
             )

@@ -378,37 +378,23 @@ class Objects(Files):
     """A damaged file of compiled kernels: the same kernels, else compiled again."""
 
     def prepare(self) -> None:
-        from rnntk.kernels import objects
+        self.cache, self.code = self.top / "objects", bytes(range(256)) * 20
+        self.find(lambda: self.code)
+        self.damage = {f"objects/{path.name}": mutations.binary for path in self.cache.iterdir()}
 
-        self.cache = self.top / "objects"
-        self.compiled = objects.Compiled(
-            bytes(range(256)) * 20, {"product": ["i64", "ptr"], "pack": ["ptr"]}
-        )
-        self.find(lambda: self.compiled)
-        self.damage = {f"objects/{path.name}": _header_or_bytes for path in self.cache.iterdir()}
+    def find(self, make: Callable[[], bytes]) -> bytes:
+        from rnntk.kernels import native
 
-    def find(self, make: Callable[[], Any]) -> Any:
-        from rnntk.kernels import objects
-
-        return objects.find(self.cache, ["facts"], make)
+        return native.cached(self.cache, ["facts"], make)
 
     def read(self, rng: Random) -> None:
-        found = self.find(lambda: self.compiled)
-        if bytes(found.code) != self.compiled.code or found.functions != self.compiled.functions:
+        if self.find(lambda: self.code) != self.code:
             raise Wrong("damage is not noticed")
         self.find(self.not_again)
 
     @staticmethod
     def not_again() -> Any:
         raise Wrong("a damaged file is not replaced")
-
-
-def _header_or_bytes(rng: Random, data: bytes) -> bytes:
-    head, _, code = data.partition(b"\n")
-    with contextlib.suppress(ValueError):
-        if rng.random() < 0.5:
-            return mutations.json_file(rng, head) + b"\n" + code
-    return mutations.binary(rng, data)
 
 
 class Card(Files):

@@ -194,5 +194,48 @@ def test_columns_of_a_terminal(text: str, columns: int) -> None:
     assert row == text + " " * (heading.index("STEPS") - columns) + "1"
 
 
+def test_names_of_strangers_give_a_terminal_no_orders(rnntk, untrained, here: Path) -> None:
+    evil = "\x1b]0;owned\x07\x1b[2J\r\x9b31m\u202egpj\x7f"
+    (here / "t.txt").write_text((LINE + "\x1b[31m\x07\x9b") * 40)
+    run = untrained("runs/one", input=("t.txt",))
+    record = json.loads((run / "run.json").read_text())
+    record["corpus"] |= {"name": evil, "path": evil, "detail": evil, "source": evil, "prime": evil}
+    record["versions"] = {evil: evil}
+    (run / "run.json").write_text(json.dumps(record))
+    run.rename(run.with_name(f"a{evil}"))
+    (here / f"c{evil}.toml").write_text(f'name = "c"\ntitle = {json.dumps(evil)}\nlanguage = 3\n')
+    commands = (
+        ("runs",),
+        ("runs", "--corpus", "x"),
+        ("runs", "show"),
+        ("runs", "show", "--json"),
+        ("sample", "--prime", "q", "--length", 5),
+        ("prep", "--input", "t.txt"),
+        ("prep", "--input", "t.txt", "--json"),
+        ("prep", "--corpus", f"./c{evil}.toml"),
+        ("train", "--resume", "--corpus", "x"),
+        ("plot", "--terminal"),
+    )
+    for command in commands:
+        result = rnntk(*command)
+        out = "" if command[0] == "sample" else result.stdout
+        for character in set(evil) - set(" " + "abcdefghijklmnopqrstuvwxyz0123456789;[]JM"):
+            assert character not in out + result.stderr, (command, character)
+    assert "\\x1b]0;owned" in rnntk("runs").stdout
+    assert json.loads(rnntk("runs", "--json").stdout)["runs"][0]["corpus"] == evil
+
+
+def test_a_sample_gives_a_terminal_no_orders(monkeypatch, capsys) -> None:
+    from rnntk.cli import stream
+    from rnntk.decoding.generate import Piece
+
+    pieces = [Piece("a\x1b[2J\r\n\x9b", "", (), 0)]
+    stream.show(pieces, 1, False)
+    assert capsys.readouterr().out == "a\x1b[2J\r\n\x9b\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    stream.show(pieces, 1, False)
+    assert capsys.readouterr().out == "a\\x1b[2J\r\n\\x9b\n"
+
+
 def test_a_name_like_an_option_can_be_pasted() -> None:
     assert shown(Path("-y")) == "./-y"

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from xml.etree import ElementTree
@@ -189,7 +190,7 @@ def test_plot_of_a_run_in_training_and_of_a_damaged_file(rnntk, two: Path) -> No
         file.write('nonsense\n{"step": 7, "lo')
     result = rnntk("plot", "--terminal")
     assert result.exit_code == 0
-    assert "1 damaged lines of its metrics are left out" in result.stderr
+    assert "1 damaged lines of its metrics are skipped" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -235,10 +236,40 @@ def test_board_serves_the_runs_until_it_is_told_to_end(two: Path, number: signal
                     names = json.load(answer)
                 time.sleep(0.2)
             assert sorted(names) == ["one/logs", "two/logs"]
+            for host, status in (("localhost", 200), ("evil.example", 403), ("", 403)):
+                asked = urllib.request.Request(url + "data/runs", headers={"Host": host})
+                try:
+                    with urllib.request.urlopen(asked, timeout=30) as answer:
+                        got = answer.status
+                except urllib.error.HTTPError as error:
+                    got = error.code
+                    told = error.read()
+                assert got == status, host
+            assert b"Open the address that rnntk board printed" in told
             process.send_signal(number)
             assert process.wait(30) == 0
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize(
+    ("host", "code", "told"),
+    [
+        ("192.0.2.1", 1, "cannot listen at 192.0.2.1: Cannot assign requested address. Choose"),
+        ("no.such.name.invalid", 2, "--host 'no.such.name.invalid' is not an address"),
+        ("", 2, "--host '' is not an address"),
+    ],
+)
+def test_board_at_an_address_of_another_machine(two: Path, host: str, code: int, told: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "rnntk", "board", "--no-open", "--host", host],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (code, "")
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_board_names_a_port_that_is_taken(two: Path) -> None:

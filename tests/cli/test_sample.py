@@ -167,7 +167,8 @@ def test_a_configured_color_needs_a_terminal_and_no_no_color(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     ctx = command.make_context("sample", [])
     assert isinstance(ctx, click.Context)
-    assert shading.wanted(ctx, ctx.params["color"]) is expected
+    with ctx:
+        assert shading.wanted(ctx.params["color"]) is expected
 
 
 def test_every_shade_can_be_read() -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from rnntk.corpora import encoding as module
 from rnntk.corpora.encoding import EncodingReport, detect, iter_bytes, iter_text
+from rnntk.corpora.plausibility import read
 from rnntk.errors import DataError, EncodingError, UsageError
 
 needs_data = pytest.mark.skipif(
@@ -521,6 +522,40 @@ def test_a_handful_of_signs_makes_no_other_script_of_english(text: str, count: i
         found, _ = reads((text * count).encode(codec, "replace"))
         scripts = {unicodedata.name(c).split()[0] for c in found if c.isalpha()}
         assert not scripts & {"CYRILLIC", "GREEK", "THAI", "HEBREW", "ARABIC", "HANGUL", "CJK"}
+
+
+@pytest.mark.parametrize(
+    ("comment", "codec"),
+    [
+        ("Это комментарий к функции", "cp1251"),
+        ("Привет, мир", "koi8-r"),
+        ("Привет всем людям", "cp866"),
+        ("안녕", "cp949"),
+        ("데이터를 읽는다", "cp949"),
+        ("こんにちは世界", "cp932"),
+        ("データを読む関数", "euc_jp"),
+        ("读取数据的函数", "gb18030"),
+        ("讀取資料的函數", "big5hkscs"),
+        ("Καλημέρα κόσμε, τι κάνεις", "cp1253"),
+        ("مرحبا بالعالم", "cp1256"),
+        ("สวัสดีชาวโลก", "cp874"),
+        ("Zażółć gęślą jaźń", "cp1250"),
+    ],
+)
+def test_one_comment_in_another_script_in_a_program(comment: str, codec: str) -> None:
+    code = Path(module.__file__).read_text("ascii")
+    for text in (f"{code[:300]}\n# {comment}\n{code[300:600]}", f"{code}# {comment}\n{code}"):
+        assert reads(text.encode(codec))[0] == text
+
+
+def test_a_mark_of_one_script_does_not_stand_on_a_letter_of_another() -> None:
+    # Thai marks are where Windows-1252 has é, è, ç.
+    french, thai = (
+        read("élève échec reçu".encode("cp1252"), codec) for codec in ("cp1252", "cp874")
+    )
+    assert french.odd == 0
+    assert thai.odd == thai.seen
+    assert french.cost < thai.cost
 
 
 def test_the_sample_in_a_doubt_is_the_text_itself() -> None:

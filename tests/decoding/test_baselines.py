@@ -69,7 +69,7 @@ def test_longer_contexts_help_where_the_text_has_a_pattern(random_weights):
     text = np.concatenate([words[k] for k in rng.integers(0, 8, 600)])
     decoder = Decoder(random_weights("rnn", V=10), "rnn")
     model = LanguageModel(decoder, Vocabulary("0123456789"), Plain())
-    evaluation = model.evaluate_ids(text[2500:])
+    evaluation = model.evaluate(text[2500:])
     found = measure(model, evaluation, text[:2500])
     bits = list(found.ngrams.values())
     assert bits[0] > bits[1] > bits[2] > bits[3]

@@ -68,7 +68,7 @@ def test_hangul_by_character_and_syllable(korean):
 
 def test_ids_and_text_agree(korean):
     ids = KOREAN.encode(Hangul().encode("각나 기."))
-    by_ids = korean.evaluate_ids(ids)
+    by_ids = korean.evaluate(ids)
     by_text = korean.evaluate("각나 기.")
     assert by_ids.text == "각나 기."
     np.testing.assert_array_equal(by_ids.character_nats, by_text.character_nats)
@@ -78,7 +78,7 @@ def test_only_cut_characters_have_no_cost_of_their_own(korean):
     symbols = Hangul().encode("각나나 기나")
     for start in range(7):
         for end in range(len(symbols) - 2, len(symbols) + 1):
-            found = korean.evaluate_ids(KOREAN.encode(symbols[start:end]))
+            found = korean.evaluate(KOREAN.encode(symbols[start:end]))
             costs = dict(enumerate([math.nan, *found.nats], start))
             assert len(found.character_nats) == len(found.text)
             # The syllables in the middle are whole however the text is cut: here the second 나 and 기.
@@ -92,7 +92,7 @@ def test_only_cut_characters_have_no_cost_of_their_own(korean):
 
 
 def test_a_text_in_pieces_has_no_character_costs(korean):
-    found = korean.evaluate_ids(KOREAN.encode("ㄱㅏㄱㅏㄱㅏㄱㅏㄱㅏㄱㅏㄱㅏ"))
+    found = korean.evaluate(KOREAN.encode("ㄱㅏㄱㅏㄱㅏㄱㅏㄱㅏㄱㅏㄱㅏ"))
     assert found.character_nats is None
     assert found.bits_per_syllable is None
 
@@ -118,6 +118,6 @@ def test_a_perplexity_beyond_the_largest_float_is_infinite_and_null_in_json(rand
 
 def test_characters_may_be_counted_by_the_corpus(korean):
     ids = KOREAN.encode(Hangul().encode("각나 기.")[2:])
-    found = korean.evaluate_ids(ids, characters=5)
+    found = korean.evaluate(ids, characters=5)
     assert found.summary()["characters"] == 5
     assert found.bits_per_character == pytest.approx(found.bits_per_symbol * len(ids) / 5)

@@ -1,5 +1,6 @@
 """Each strategy: what it leaves, and a million draws against the probabilities it should give."""
 
+import copy
 import math
 
 import numpy as np
@@ -206,19 +207,20 @@ def test_the_guard_lets_no_run_come_twice():
     assert len(runs) > len(set(runs))
 
 
-def test_the_guard_gives_way_where_all_is_forbidden_and_forgets_at_a_start():
+def test_the_guard_gives_way_where_all_is_forbidden_and_a_copy_knows_nothing():
     sampler = Drawing([RepetitionGuard(2)], np.random.default_rng(0), 1, 2)
     logits = np.zeros((1, 2))
     assert {sampler.draw(logits).item() for _ in range(50)} == {0, 1}
     guard = RepetitionGuard(2)
-    for symbol in (0, 0):
-        guard.observe(np.array([symbol]))
+    fresh = copy.deepcopy(guard)  # as each text gets its own
+    for _ in range(2):
+        guard.adjust(np.zeros((1, 2)))
+        guard.observe(np.array([0]))
     scores = np.zeros((1, 2))
     guard.adjust(scores)
     assert np.isneginf(scores).tolist() == [[True, False]]
-    guard.start(1)
     scores = np.zeros((1, 2))
-    guard.adjust(scores)
+    fresh.adjust(scores)
     assert np.isfinite(scores).all()
 
 

@@ -68,7 +68,7 @@ def test_the_gates_make_the_states(
         h = got["h"]
         earlier = np.vstack([np.zeros((1, 12)), h[:-1]])
         if cell == "lstm":
-            cells = found.cells[layer]
+            cells = found.states["c"][layer]
             before_cells = np.vstack([np.zeros((1, 12)), cells[:-1]])
             np.testing.assert_allclose(
                 got["f"] * before_cells + got["i"] * got["g"], cells, atol=2e-5
@@ -85,10 +85,10 @@ def test_the_trace_is_the_decoders_own_state(plain: Models) -> None:
     loaded.decoder.prime(loaded.vocabulary.encode("int f("), states)
     h0, c0, h1, c1 = states.arrays()
     for array, expected in (
-        (found.hidden[0], h0),
-        (found.cells[0], c0),
-        (found.hidden[1], h1),
-        (found.cells[1], c1),
+        (found.states["h"][0], h0),
+        (found.states["c"][0], c0),
+        (found.states["h"][1], h1),
+        (found.states["c"][1], c1),
     ):
         np.testing.assert_allclose(array[5], expected[0], atol=1e-5)
 

@@ -62,7 +62,7 @@ def test_a_place_is_free_when_a_text_is_closed(scheduler: Scheduler) -> None:
         assert streams[0] is not None
         streams[0].close()
         streams[0].close()
-        assert len(scheduler) == 3
+        assert len(scheduler.streams) == 3
         assert scheduler.start(forever()) is not None
 
     asyncio.run(run())

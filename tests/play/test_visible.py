@@ -111,11 +111,11 @@ def test_the_planted_unit_is_found_and_chance_is_far_below() -> None:
     inside = (np.arange(T) // 7 % 5 == 0).astype(float)
     units = rng.normal(size=(T, 40))
     units[:, 17] = 2 * inside - 1 + rng.normal(0, 0.3, T)
-    [row] = visible.ranking(units, [visible.Feature("x", "x", inside)])
-    unit, score = row["best"][0]
-    assert unit == 17
-    assert score > 0.95
-    assert abs(row["best"][1][1]) < 0.35
+    [row] = visible.ranked(units, [visible.Feature("x", "x", inside)], 10)
+    first, second = row["best"][:2]
+    assert (first["layer"], first["unit"]) == (1, 7)
+    assert first["score"] > 0.95
+    assert abs(second["score"]) < 0.35
     assert row["chance"] < 0.6
 
 

@@ -223,7 +223,7 @@ def test_two_processes_may_not_make_the_same_run_and_the_loser_removes_nothing(
     with pytest.raises(RunError, match="ended before its first checkpoint. Remove it, or choose"):
         make(path)
     save(folder.open_run(path), 1)
-    with pytest.raises(RunError, match="exists already. Continue it with --resume"):
+    with pytest.raises(RunError, match="exists already. Continue it with resume"):
         make(path)
 
 
@@ -269,10 +269,10 @@ def test_a_run_left_by_a_kill_at_its_creation_is_made_again(tmp_path: Path, made
     if made:
         (path / ".rnntk-00000000-1-00000000-0.tmp").mkdir()
     if made not in ("", "run.json"):
-        with pytest.raises(RunError, match=r"never finished: start it again with --run"):
+        with pytest.raises(RunError, match=r"never finished: start it again with run"):
             folder.open_run(path)
     make(path)
-    with pytest.raises(RunError, match=r"no checkpoint yet.*Start it again with --run"):
+    with pytest.raises(RunError, match=r"no checkpoint yet.*Start it again with run"):
         folder.open_run(path).checkpoint()
     make(path)
 

@@ -95,7 +95,7 @@ def edit(run: RunFolder, **changes: Any) -> None:
         (lambda r: (r.path / "run.json").write_text("9" * 5000), "run.json cannot be read"),
         (lambda r: edit(r, created=1), "created must be text"),
         (lambda r: edit(r, model=None), "model must be an object, got None"),
-        (lambda r: edit(r, model={}), "model lacks cell, layers, units"),
+        (lambda r: edit(r, model={}), "model lacks cell"),
         (lambda r: edit(r, corpus=[]), "corpus must be an object, got []"),
         (lambda r: edit(r, settings=[1]), "settings must be an object, got [1]"),
     ],
