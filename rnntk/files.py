@@ -143,14 +143,15 @@ def write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
                 _write_synced(made / name, data)
             _sync_folder(made)
             if path.exists():
-                shutil.rmtree(path)
+                remove(path)
         _sync_folder(path.parent)
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a symbolic link, or a folder with all that is in it."""
+    """Remove a file, a symbolic link, or a folder with all that is in it, of which a kill leaves no half."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        with scratch(path.parent) as aside:
+            rename(path, aside / path.name)
     else:
         path.unlink(missing_ok=True)
 

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from rnntk import stored
 from rnntk.errors import RunError
-from rnntk.files import remove_stale, write_folder
+from rnntk.files import remove, remove_stale, write_folder
 from rnntk.stored import MANIFEST
 
 WEIGHTS = "weights.safetensors"
@@ -232,14 +232,16 @@ def prune(parent: Path, keep: int, newest: int, best_step: int | None) -> None:
     remove_after(parent, newest)
     for step in steps(parent)[:-keep]:
         if step != best_step:
-            shutil.rmtree(parent / folder_name(step), ignore_errors=True)
+            with suppress(OSError):
+                remove(parent / folder_name(step))
 
 
 def remove_after(parent: Path, newest: int) -> None:
     """Remove the checkpoints of later steps than `newest`."""
     for step in steps(parent):
         if step > newest:
-            shutil.rmtree(parent / folder_name(step), ignore_errors=True)
+            with suppress(OSError):
+                remove(parent / folder_name(step))
 
 
 def remove_unfinished(parent: Path) -> None:

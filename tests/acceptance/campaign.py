@@ -119,11 +119,15 @@ class Command:
     def wait(self, seconds: float = 2 * MINUTE) -> int:
         """The exit code. A command that runs longer is killed, and its code is -9."""
         until = time.monotonic() + seconds
-        while self.poll() is None:
-            time.sleep(0.001)
-            if time.monotonic() > until:
-                self.send(signal.SIGKILL)
-                until = float("inf")
+        try:
+            while self.poll() is None:
+                time.sleep(0.001)
+                if time.monotonic() > until:
+                    self.send(signal.SIGKILL)
+                    until = float("inf")
+        except KeyboardInterrupt:
+            self.send(signal.SIGKILL)
+            raise
         assert self.code is not None
         return self.code
 

@@ -360,7 +360,7 @@ def main() -> None:
     campaign.load()
     began = time.monotonic()
     numbers = range(asked.faults) if asked.only is None else [asked.only]
-    with tempfile.TemporaryDirectory(prefix="disk-") as folder:
+    with tempfile.TemporaryDirectory(prefix="disk-", ignore_cleanup_errors=True) as folder:
         made = Campaign(Path(folder).resolve())
         try:
             for number in numbers:

@@ -190,7 +190,7 @@ def main() -> None:
     asked = parser.parse_args()
     findings = Findings(f"python tests/acceptance/kill.py --seed {asked.seed}")
     campaign.load()
-    with tempfile.TemporaryDirectory(prefix="kill-") as folder:
+    with tempfile.TemporaryDirectory(prefix="kill-", ignore_cleanup_errors=True) as folder:
         storm, number, began = (
             Storm(Path(folder).resolve(), asked.seed, findings),
             0,

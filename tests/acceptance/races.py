@@ -354,7 +354,7 @@ def main() -> None:
     counts: Counter[str] = Counter()
     campaign.load()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="races-") as folder:
+    with tempfile.TemporaryDirectory(prefix="races-", ignore_cleanup_errors=True) as folder:
         top = Path(folder).resolve()
         known: list[dict[str, Any]] = []
 
