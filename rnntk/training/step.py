@@ -304,7 +304,7 @@ class ClassifierStep(_Update):
         totals, right = [], []
         shared = self.model.shared(rows)
         for lanes in self.slices(batch_size):
-            logits = self.model(
+            logits = self.model.call(  # Keras' own call takes no packed weights
                 rows[lanes], training=True, seed=seed, first_lane=lanes.start, shared=shared
             )
             costs = tf.nn.sparse_softmax_cross_entropy_with_logits(
