@@ -17,9 +17,7 @@ class Piece(NamedTuple):
 
     text: str  # whole characters
     symbols: str  # generated since the previous piece
-    nats: tuple[
-        float, ...
-    ]  # each symbol's surprisal under the model's softmax; empty unless asked for
+    nats: tuple[float, ...]  # their surprisal under the model's softmax; empty unless asked for
     stream: int  # index of its text
 
 
