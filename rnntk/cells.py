@@ -1,11 +1,7 @@
-"""The recurrent cells: the forward arithmetic of each, written once.
+"""The forward step of each recurrent cell, written once for SIMD kernels, NumPy arrays and plain numbers.
 
-A cell is written over two objects: `v`, the arithmetic, and `x`, one step's operands. The kernels pass vectors of
-a processor's registers (`rnntk.kernels.cells`), others NumPy arrays or plain numbers; the result is the same up to
-rounding. Weights are in Keras' layout: a kernel `(inputs, gates * H)`, a recurrent kernel `(H, gates * H)` and a bias,
-their columns in the order of `Cell.gates`.
-
-docs/cells.md says how to add a cell.
+Weights have Keras' layout: kernel `(inputs, gates * H)`, recurrent kernel `(H, gates * H)`, bias; columns are in the
+order of `Cell.gates`. See docs/cells.md for how to add a cell.
 """
 
 from __future__ import annotations
@@ -16,7 +12,7 @@ from typing import Any, Protocol
 
 
 class Arithmetic(Protocol):
-    """The operations that cells are made of, element by element."""
+    """Elementwise operations that cells are built from."""
 
     def add(self, a: Any, b: Any, /) -> Any:
         """`a + b`."""
@@ -38,24 +34,19 @@ class Arithmetic(Protocol):
 
 
 class Operands(Protocol):
-    """Operands of one step. Each bias is part of the share it belongs to."""
+    """Operands of one step. Input and recurrent projections include their biases."""
 
     def before(self, state: str) -> Any:
         """A state before the step."""
 
     def total(self, gate: str, of: Any = None) -> Any:
-        """A gate's pre-activation, input share plus recurrent share.
-
-        Args:
-            gate: one of `Cell.gates`.
-            of: what the recurrent kernel multiplies; by default the state h.
-        """
+        """A gate's pre-activation: input plus recurrent projection, the latter of `of` (default: the state h)."""
 
     def input(self, gate: str) -> Any:
-        """The input share of a gate's pre-activation: inputs times kernel plus input bias."""
+        """A gate's input projection: inputs times kernel plus input bias."""
 
     def recurrent(self, gate: str) -> Any:
-        """The recurrent share: h times recurrent kernel plus recurrent bias. Only of gates in `Cell.apart`."""
+        """A gate's recurrent projection: h times recurrent kernel plus recurrent bias. Only for `Cell.apart`."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +54,12 @@ class Cell:
     """A kind of recurrent cell.
 
     Attributes:
-        name: as in the setting `cell`, and of its kernels.
+        name: the value of the setting `cell`, and the prefix of its kernels' names.
         gates: one letter per gate, in the order of the weights' columns. A gate named like a state is that state.
         states: one letter per state, in the order in which layers take and return them.
-        step: `step(v, x)`, the values of all gates and of the states after the step, by letter.
-        apart: gates whose recurrent share is needed by itself. With any, the bias is `(2, gates * H)`: that of
-            the input share, then that of the recurrent share.
+        step: `step(v, x)` returns the values of all gates and new states by letter.
+        apart: gates that need their recurrent projection separately. If any, the bias is `(2, gates * H)`: the input
+            bias, then the recurrent bias.
     """
 
     name: str
@@ -79,7 +70,7 @@ class Cell:
 
     @property
     def saved(self) -> str:
-        """Gates that a backward pass needs beside the states: all that are no state themselves."""
+        """Gates that the backward pass needs besides the states: all gates that are not states."""
         return "".join(gate for gate in self.gates if gate not in self.states)
 
 
@@ -123,4 +114,4 @@ GRU_RESET_BEFORE = Cell("gru", "zrg", "h", _gru_reset_before)
 RNN = Cell("rnn", "h", "h", _rnn)
 
 CELLS = {cell.name: cell for cell in (LSTM, GRU, RNN)}
-"""The cells that can be trained, by name. `GRU_RESET_BEFORE` can only be imported."""
+"""Trainable cells by name. `GRU_RESET_BEFORE` has no training kernels."""

@@ -1,1 +1,1 @@
-"""Stage 5: from a trained run to text, without TensorFlow."""
+"""Generates and evaluates text with trained models, without TensorFlow."""

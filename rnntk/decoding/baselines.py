@@ -1,9 +1,7 @@
-"""Baselines: what simpler models make of the text that a network was evaluated on.
+"""Baselines for an evaluated text: interpolated n-grams and xz.
 
-Interpolated n-grams with Witten and Bell's weights (1991; method C in Bell, Cleary and Witten, "Text Compression",
-1990): an n-gram model of order k trusts its own counts the more, the fewer different symbols it saw after a context,
-and leaves the rest to the model of order k - 1, down to the uniform distribution. Nothing has to be tuned. And xz,
-which knows nothing of probabilities but finds whatever repeats.
+The n-grams use Witten and Bell's weights (1991; method C in Bell, Cleary and Witten, "Text Compression", 1990): the
+fewer different symbols followed a context, the more weight its counts get over those of order k - 1. No tuning needed.
 """
 
 from __future__ import annotations
@@ -23,22 +21,23 @@ if TYPE_CHECKING:
 
 ORDER = 6
 COUNTED = 20_000_000
-"""Training symbols that n-grams are counted over, at most; sorting more would take minutes and gigabytes."""
+"""Maximum number of training symbols for n-grams; sorting more takes minutes and gigabytes."""
 
 
 def ngram_nats(
     training: ArrayLike, held_out: ArrayLike, vocabulary_size: int, order: int = ORDER
 ) -> NDArray[np.float64]:
-    """Surprisal of each held-out symbol under interpolated n-grams of a training text; a second per million symbols.
+    """Surprisal of each held-out symbol under interpolated n-grams of a training text.
+
+    Takes about a second per million symbols.
 
     Args:
         training: ids `(N,)`.
         held_out: ids `(M,)`. Contexts do not reach back into the training text.
-        vocabulary_size: V; probabilities sum to 1 over these.
-        order: the longest n-gram.
+        vocabulary_size, order: V, and the length of the longest n-gram.
 
     Returns:
-        Nats `(order, M)`: row k - 1 is the model of n-grams up to length k.
+        Nats `(order, M)`: row k - 1 uses n-grams up to length k.
 
     Raises:
         DataError: a text is empty or has ids outside the vocabulary.
@@ -53,7 +52,7 @@ def ngram_nats(
     N, M = len(train), len(held)
     nats = np.empty((order, M))
     probability = np.full(M, 1.0 / vocabulary_size)
-    # context[t]: a number for the last k - 1 symbols before t, the same wherever these are the same.
+    # context[t]: an id of the k - 1 symbols before t.
     context = np.zeros(N + M, np.int64)
     has_context = np.ones(N + M, bool)
     for k in range(1, order + 1):
@@ -62,7 +61,7 @@ def ngram_nats(
         seen = has_context[:N]
         counts = np.bincount(gram[:N][seen], minlength=int(gram.max()) + 1)
         followers = np.bincount(context[:N][seen], minlength=contexts)
-        # Each different n-gram of the training text counts once for the context it starts with.
+        # Count distinct n-grams of the training text by their context.
         where = np.zeros(len(counts), np.int64)
         where[gram] = context
         kinds = np.bincount(where[counts > 0], minlength=contexts)
@@ -73,7 +72,7 @@ def ngram_nats(
         count, kind = counts[gram[N:]][known], kinds[now][known]
         probability[known] = (count + kind * probability[known]) / total[known]
         nats[k - 1] = -np.log(probability)
-        # The n-gram that ends at t - 1 is the context of t in the next order.
+        # The n-gram ending at t - 1 is the context of t for the next order.
         context = np.concatenate([[0], gram[:-1]])
         has_context = np.concatenate([[False], has_context[:-1]])
         has_context[N] = False
@@ -81,7 +80,7 @@ def ngram_nats(
 
 
 def xz_bits(training: str, held_out: str) -> tuple[float, float]:
-    """Bits that xz needs at its best setting for the held-out text in UTF-8: alone, and after the training text.
+    """Bits of the held-out text in UTF-8 under xz at its best setting: alone, and after the training text.
 
     Raises:
         DataError: the held-out text is empty.
@@ -98,11 +97,11 @@ def xz_bits(training: str, held_out: str) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Baselines:
-    """Bits that a text costs without a network."""
+    """Results of the baselines on a text."""
 
-    ngrams: dict[int, float]  # bits per symbol of n-grams, by order; 1 is single symbols
-    xz: float  # bits per character, the text alone
-    xz_given_training: float | None  # and after the training text; None where that was not measured
+    ngrams: dict[int, float]  # bits per symbol by order
+    xz: float  # bits per character of the text alone
+    xz_given_training: float | None  # bits per character after the training text, if measured
     symbols_per_character: float
 
     @property
@@ -111,7 +110,7 @@ class Baselines:
         return {k: bits * self.symbols_per_character for k, bits in self.ngrams.items()}
 
     def rows(self) -> list[tuple[str, float]]:
-        """Names and bits per character, for people."""
+        """Readable names and bits per character."""
         single = "single characters" if self.symbols_per_character == 1 else "single symbols"
         found = [
             (f"n-grams up to {k}" if k > 1 else single, bits)
@@ -123,7 +122,7 @@ class Baselines:
         return found
 
     def summary(self) -> dict[str, Any]:
-        """The figures that were measured by name, for JSON."""
+        """The measured figures by name, for JSON."""
         found: dict[str, Any] = {}
         if self.ngrams:
             for unit, bits in (("symbol", self.ngrams), ("character", self.ngrams_per_character)):
@@ -141,16 +140,13 @@ def measure(
     *,
     held_out: bool = True,
 ) -> Baselines:
-    """Measure the text of an evaluation with n-grams and xz.
-
-    Like the network, the n-grams are given the first symbol and predict the others.
+    """Measure an evaluated text with n-grams and xz; like the network, n-grams are given the first symbol.
 
     Args:
-        model: the model that was evaluated.
-        evaluation: of the text.
-        training: ids that the n-grams are counted over, `(N,)`; without them there is only xz.
-        held_out: whether the text is no part of them. If it is, longer n-grams would know it by
-            heart, so there are only single symbols.
+        model, evaluation: the model, and its evaluation of the text.
+        training: ids `(N,)` to count n-grams in; if None, only xz is measured.
+        held_out: whether the text is not part of `training`. If it is, only single symbols are counted, since longer
+            n-grams would know it by heart.
 
     Raises:
         DataError: a text is empty, or an id is outside the vocabulary.

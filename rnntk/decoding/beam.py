@@ -1,4 +1,4 @@
-"""Beam search: the likeliest continuations that a beam of a given width finds."""
+"""Beam search for likely continuations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Hypothesis(NamedTuple):
 
     ids: NDArray[np.intp]  # `(length,)`
     nats: NDArray[np.float64]  # surprisal of each symbol, `(length,)`
-    rank: float  # logarithm of the surprisal over length ** alpha, a power beyond any float; lower is better
+    rank: float  # log(surprisal / length ** alpha), as the power may overflow; lower is better
 
     @property
     def score(self) -> float:
@@ -37,22 +37,17 @@ def beam_search(
     stop: Sequence[int] = (),
     banned: Sequence[int] = (),
 ) -> list[Hypothesis]:
-    """Search for the likeliest continuations.
+    """Search for the likeliest continuations; at most `width` hypotheses, best first.
 
-    A hypothesis ends when it has `length` symbols, or with the symbols of `stop`. Without a stop all
-    have the same length, and `alpha` changes nothing. A beam of 1 is greedy; one of V ** (length - 1)
-    or more is exhaustive.
+    A beam of 1 is greedy; one of V ** (length - 1) or more is exhaustive.
 
     Args:
         decoder: the model.
-        states: one stream that has read the prompt; it is left as it is.
-        length, width: symbols at most, and hypotheses kept at each step; at least 1.
-        alpha: length control (Wu et al., 2016, without their offset): 0 ranks by probability, which
-            favours the short; 1 by the mean per symbol; more favours the long.
-        stop, banned: ids that end a hypothesis, and ids that are never used.
-
-    Returns:
-        At most `width` hypotheses, the best first.
+        states: one stream that has read the prompt; not changed.
+        length, width: maximum number of symbols, and hypotheses kept per step; at least 1.
+        alpha: length control (Wu et al., 2016, without their offset): 0 ranks by probability, which favours short
+            texts; 1 by the mean per symbol; more favours long texts. No effect without `stop`.
+        stop, banned: the symbols that together end a hypothesis, and symbols never used.
 
     Raises:
         UsageError: every symbol is banned.
@@ -64,21 +59,20 @@ def beam_search(
     beams.assign(states)
     ids = np.zeros((width, length), np.intp)
     nats = np.zeros((width, length))
-    # All streams begin equal, so only the first counts until it branches.
+    # All streams start equal, so only the first counts.
     total = np.full(width, np.inf)
     total[0] = 0.0
     finished: list[Hypothesis] = []
     for t in range(length):
         logs = log_softmax(beams.logits)
         ban.adjust(logs)
-        step = -logs
-        candidates = (total[:, None] + step).ravel()
+        candidates = (total[:, None] - logs).ravel()
         chosen = _smallest(candidates, width)
         parents, symbols = np.divmod(chosen, V)
         total = candidates[chosen]
         ids, nats = ids[parents], nats[parents]
         ids[:, t] = symbols
-        nats[:, t] = step[parents, symbols]
+        nats[:, t] = -logs[parents, symbols]
         ends = np.full(width, t + 1 == length)
         if len(stop_ids) and t + 1 >= len(stop_ids):
             ends |= (ids[:, t + 1 - len(stop_ids) : t + 1] == stop_ids).all(axis=1)
@@ -91,7 +85,7 @@ def beam_search(
         del finished[width:]
         if np.isinf(total.min()):
             break
-        # Surprisal only grows, so this is the best rank that a live hypothesis can still reach.
+        # Surprisal only grows, so this bounds the rank of all live hypotheses.
         if len(finished) == width and finished[-1].rank <= _rank(total.min(), length, alpha):
             break
         beams.assign(beams, parents)
@@ -100,12 +94,10 @@ def beam_search(
 
 
 def _smallest(values: NDArray[np.float64], count: int) -> NDArray[np.intp]:
-    """Where the `count` smallest values are, in order; of equals, those that stand first."""
+    """Indices of the `count` smallest values in ascending order; ties by index."""
+    places = np.arange(len(values))
     if count < len(values):
-        bound = np.partition(values, count - 1)[count - 1]
-        places = np.flatnonzero(values <= bound)
-    else:
-        places = np.arange(len(values))
+        places = np.flatnonzero(values <= np.partition(values, count - 1)[count - 1])
     return places[np.argsort(values[places], kind="stable")[:count]]
 
 

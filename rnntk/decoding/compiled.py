@@ -1,7 +1,6 @@
-"""The decoder on compiled kernels: a step is a table of calls, run without Python.
+"""The decoder on compiled kernels: computes the same as `decoding.reference`.
 
-It computes what `decoding.reference` does. A stream's results are the same to the last bit whatever streams are
-beside it, and on any number of cores.
+A stream's results do not depend, to the last bit, on other streams or the number of cores.
 """
 
 from __future__ import annotations
@@ -27,20 +26,20 @@ if TYPE_CHECKING:
 Call: TypeAlias = "tuple[str, tuple[native.Operand, ...]]"
 
 CACHED = 1 << 22
-"""Bytes of weights that a core's own caches hold. One stream of a larger network is shared by the cores."""
+"""Bytes of weights that fit one core's caches. The cores share one stream of a larger network."""
 
 _CHUNK = 1 << 19
-"""Floats of a layer's input shares when a text is read: large enough for a good product, small enough for a cache."""
+"""Floats of a layer's input projections per chunk of a text: large enough for fast products, small enough for cache."""
 
 
 class PackedNetwork:
-    """A decoder's weights as the kernels want them, in any number of parts."""
+    """A decoder's weights packed for the kernels, split into any number of parts."""
 
     def __init__(self) -> None:
         self._made: dict[int, list[_Share]] = {}
 
     def parts(self, decoder: Decoder, count: int) -> list[_Share]:
-        """So many parts, of whole panels of units and symbols."""
+        """The weights in `count` parts of whole panels of units and symbols."""
         if count not in self._made:
             cuts = (_cut(size, count) for size in (decoder.units, decoder.vocabulary_size))
             self._made[count] = [_share(decoder, *cut) for cut in zip(*cuts, strict=True)]
@@ -49,12 +48,12 @@ class PackedNetwork:
 
 @dataclass(frozen=True)
 class _Share:
-    """The packed weights of some units of every layer, and of some symbols of the output."""
+    """The packed weights of some units of each layer and some output symbols."""
 
     units: slice
     symbols: slice
     layers: list[_PackedLayer]
-    table: Floats  # the first layer's input shares of each symbol, `(V, gates * units)`: embedding times kernel
+    table: Floats  # the first layer's input projection of each symbol, `(V, gates * units)`
     output: Floats
     output_bias: Floats
 
@@ -73,8 +72,8 @@ def _share(decoder: Decoder, units: slice, symbols: slice) -> _Share:
 class _PackedLayer:
     """The packed weights of some units of a layer.
 
-    `name` is that of its cell's kernels. `recurrent` holds recurrent kernels and the columns of the pre-activations
-    that they make: all of them at once, unless the candidate has to wait for the reset gate.
+    `name` is the prefix of the cell's kernels. `recurrent` pairs packed recurrent kernels with their columns of the
+    pre-activations: two pairs if the candidate has to wait for the reset gate, else one.
     """
 
     def __init__(self, layer: LayerWeights, units: slice) -> None:
@@ -98,7 +97,7 @@ class _PackedLayer:
 
 
 class CompiledStates(States):
-    """The recurrent states of `n` streams, and the room their step works in."""
+    """The recurrent states of `n` streams with the buffers of a step; see `States`."""
 
     def __init__(self, network: PackedNetwork, decoder: Decoder, n: int) -> None:
         super().__init__(decoder, n)
@@ -115,7 +114,6 @@ class CompiledStates(States):
         self._left = 0
 
     def step(self, ids: NDArray[np.integer]) -> Floats:
-        """Feed one symbol to each stream; as in `reference`."""
         self.fed[:] = ids
         native.kernels()("advance", *self._own.step)
         self._left -= 1
@@ -128,7 +126,6 @@ class CompiledStates(States):
         losses: NDArray[np.float64],
         temperature: float,
     ) -> bool:
-        """Sample symbols from the softmax in one call; as in `reference`."""
         stride = uniforms.strides[0] // uniforms.itemsize
         totals = np.empty((len(uniforms), stride))
         native.kernels()(
@@ -142,7 +139,6 @@ class CompiledStates(States):
 
     @contextmanager
     def helped(self, steps: int) -> Iterator[None]:
-        """Let the other cores take part in the next `steps` steps, where that pays."""
         count = min(available_cores(), self.decoder.units // native.kernels().shape.panel)
         if self.n > 1 or count < 2 or self.decoder.weight_bytes < CACHED:
             yield
@@ -158,13 +154,13 @@ class CompiledStates(States):
             helping += [self._pool.submit(calls.follow, steps) for calls in others]
             yield
         finally:
-            for _ in range(self._left):  # after an exception, since the others wait for this thread
+            for _ in range(self._left):  # after an exception: the other threads wait for this one
                 native.kernels()("advance", *self._own.step)
             wait(helping)
             self._own = self._whole
 
     def read(self, ids: NDArray[np.integer]) -> Iterator[Floats]:
-        """Feed a text, layer by layer, so that the input shares of many symbols are one product; as in `reference`."""
+        """Feed a text layer by layer, so that one product makes the input projections of many symbols."""
         kernels, n = native.kernels(), self.n
         chunk = len(self.shares) // n
         for start in range(0, len(ids), chunk):
@@ -184,7 +180,6 @@ class CompiledStates(States):
             yield outputs
 
     def output(self, outputs: Floats) -> Floats:
-        """Logits `(..., V)` of the top layer's outputs `(..., H)`."""
         weights, flat = self._weights, outputs.reshape(-1, outputs.shape[-1])
         logits = native.empty(len(flat), self.logits.shape[1])
         native.kernels().product(flat, weights.output, weights.output_bias, logits)
@@ -192,17 +187,15 @@ class CompiledStates(States):
 
 
 class _Calls:
-    """What one thread calls for a step: the kernels of its units of every layer, and of its symbols.
+    """One thread's kernel calls for a step, for its units of each layer and its symbols.
 
-    All that a step of one stream does is read weights, which several cores do faster where no cache of one core
-    holds them. h is overwritten when all have read it, and read when all have written: two barriers per layer.
-
-    With other threads, for which `barrier` waits, there is one stream.
+    Several threads share one stream, since a step mostly reads weights, which is faster from several caches. Each layer
+    needs two barriers: before h is overwritten, and before it is read.
 
     Attributes:
-        step: number and address of all calls.
-        layers: each layer's calls when a text is read, with upper layers' input shares in `states.shares`; and its
-            outputs after a step.
+        step: number and address of the calls.
+        layers: for each layer, its calls for reading a text (with input projections from `states.shares` above the
+            first layer), and its outputs after a step.
     """
 
     def __init__(
@@ -225,13 +218,13 @@ class _Calls:
         self.step = len(calls), self._table.pairs.ctypes.data
 
     def follow(self, steps: int) -> None:
-        """Take part in steps whose symbols another thread feeds."""
+        """Run this thread's part of `steps` steps; another thread feeds the symbols."""
         native.kernels()("read", steps, *self.step, 0, None, None, 0, None, None)
 
     def _after_inputs(
         self, weights: _PackedLayer, arrays: dict[str, Floats], units: slice, z: Floats
     ) -> tuple[list[Call], Floats]:
-        """A layer's calls once `z` holds the input shares, and where its outputs are after them."""
+        """A layer's calls after the input projections `z`, and the array of its outputs."""
         h, factor, (n, H) = arrays["h"], self._states.factor, arrays["h"].shape
         onto, bias = (_room(*z.shape), weights.recurrent_bias) if weights.cell.apart else (z, None)
         own = [array[:, units] for array in (factor, *arrays.values())]
@@ -244,32 +237,32 @@ class _Calls:
         calls += [(f"{weights.name}_update", operands), *self._barrier]
         if not self._states.decoder.layer_norm:
             return calls, h
-        normalised = native.empty(n, H)  # by each thread for itself: sooner done than waited for
+        normalised = native.empty(n, H)  # per thread: faster than waiting at a barrier
         return [*calls, ("standardize", (n, H, h, normalised))], normalised
 
 
 def _cut(count: int, parts: int) -> list[slice]:
-    """`count` columns in parts that begin with a panel."""
+    """Slices of `count` columns that start at whole panels."""
     panel = native.kernels().shape.panel
     bounds = [min(count, part * -(-count // panel) // parts * panel) for part in range(parts + 1)]
     return list(itertools.starmap(slice, itertools.pairwise(bounds)))
 
 
 def _vector(values: Floats) -> Floats:
-    """A bias, with room for whole panels."""
+    """A copy of a bias, padded to whole panels in memory."""
     found = _room(1, len(values))[0]
     found[:] = values
     return found
 
 
 def _room(rows: int, columns: int) -> Floats:
-    """An array not initialised, behind which `multiply_row` may use the rest of a panel."""
+    """An uninitialised array with a spare panel behind it, which `multiply_row` may overwrite."""
     size = rows * columns
     return native.empty(size + native.kernels().shape.panel)[:size].reshape(rows, columns)
 
 
 def _multiply(a: Floats, packed: Floats, c: Floats, bias: Floats | None) -> Call:
-    """`c = a @ b + bias`, or adds `a @ b` to c where there is none; c may be columns of a larger array."""
+    """The call for `c = a @ b + bias`, or without bias `c += a @ b`; c may be columns of a larger array."""
     (n, terms), columns, row = a.shape, c.shape[1], c.strides[0] // c.itemsize
     d, d_row = (c, row) if bias is None else (bias, 0)
     if n == 1:

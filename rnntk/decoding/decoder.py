@@ -1,7 +1,7 @@
-"""The decoder: runs a trained character model one symbol at a time, without TensorFlow.
+"""Runs a trained character model symbol by symbol, without TensorFlow.
 
-It computes what `models.char_rnn.CharRNN` computes, logits within 1e-5 in float32 (tests/decoding), on compiled
-kernels (`decoding.compiled`); in plain NumPy (`decoding.reference`) where these cannot run.
+Logits agree with `models.char_rnn.CharRNN` within 1e-5. It uses compiled kernels (`decoding.compiled`) if they run on
+this machine, else NumPy (`decoding.reference`).
 """
 
 from __future__ import annotations
@@ -21,40 +21,38 @@ from rnntk.decoding.strategies import Sampler, Strategy, by_softmax, surprisal
 from rnntk.errors import RunError, UsageError
 
 WIDEST = 64
-"""Streams that step together at most: with more, a layer's activations leave the second-level cache."""
+"""Maximum number of streams that step together: the activations of more would not fit the L2 cache."""
 
 LONGEST = 32
-"""Symbols that each stream samples before text is handed over."""
+"""Maximum number of symbols per stream and block of sampled text."""
 
 LARGEST = 1 << 30
-"""Weight bytes times streams times symbols of such a block, some 50 ms of work; one symbol may be more."""
-
+"""Maximum of weight bytes x streams x symbols per block, about 50 ms of work; a block has at least one symbol."""
 
 Progressed = Callable[[int, int], None]
-"""Called with the symbols read so far, and how many there are."""
+"""Called with the number of symbols read so far and in total."""
 
 
 class Decoder:
-    """A character model made of its weights.
+    """A character model, built from its weights.
 
     Args:
-        weights: float32 arrays by name in Keras' layout, memory-mapped or not: `embedding/embeddings` `(V, E)`;
-            `rnn_<i>/kernel`, `rnn_<i>/recurrent_kernel`, `rnn_<i>/bias` for each layer; `output/kernel` `(H, V)`,
-            `output/bias` `(V,)`. A GRU's bias tells its form: `(2, 3H)` with the reset gate after the product, `(3H,)`
-            before.
+        weights: float32 arrays by name in Keras' layout: `embedding/embeddings` `(V, E)`; for each layer
+            `rnn_<i>/kernel`, `rnn_<i>/recurrent_kernel`, `rnn_<i>/bias`; `output/kernel` `(H, V)`, `output/bias`
+            `(V,)`. A GRU's bias is `(2, 3H)` if it resets after the product, `(3H,)` if before.
         cell: `lstm`, `gru` or `rnn`.
-        layer_norm: whether each layer's outputs are normalised (`rnntk.layer_norm`).
-        compiled: run on kernels where they run; otherwise in plain NumPy.
+        layer_norm: normalise each layer's outputs (`rnntk.layer_norm`).
+        compiled: use compiled kernels if available.
 
     Attributes:
         vocabulary_size, units: V and H.
         layers: the recurrent layers, bottom first.
         embedding, output_kernel, output_bias: the other weights.
-        weight_bytes: of the weights that a step reads.
+        weight_bytes: size of the weights that a step reads.
 
     Raises:
-        UsageError: if there is no such cell.
-        RunError: if weights are missing or their shapes do not fit the cell.
+        UsageError: unknown cell.
+        RunError: weights are missing or have the wrong shape.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -114,35 +112,29 @@ class Decoder:
         """Feed a whole text, `ids` `(T,)`, to every stream.
 
         Returns:
-            Logits `(n, V)` after the last symbol, in the buffer that `States.step` uses. With no symbols, the logits
-            as they were.
+            Logits `(n, V)` after the last symbol, in the buffer of `States.step`; unchanged for an empty text.
         """
         for outputs in states.read(self._checked(ids)):
             states.logits[:] = states.output(outputs[-1])
         return states.logits
 
     def forward(self, ids: ArrayLike, states: States) -> Iterator[Floats]:
-        """Logits after every symbol of a text, ids `(T,)`, with the states of one stream, changed in place.
-
-        Yields:
-            `(t, V)` arrays, in all T rows.
-        """
+        """Logits after each symbol of a text, ids `(T,)`, in chunks `(t, V)`; changes the states of one stream."""
         for outputs in states.read(self._checked(ids)):
             yield states.output(outputs[:, 0])
 
     def costs(
         self, ids: ArrayLike, states: States | None = None, *, progress: Progressed | None = None
     ) -> NDArray[np.float64]:
-        """Surprisal of each symbol of a text, the state carried through.
+        """Surprisal of each symbol of a text but the first, in nats `(T - 1,)`.
+
+        Element t is `-log p(ids[t + 1] | ids[: t + 1])`.
 
         Args:
             ids: `(T,)`.
-            states: of one stream; from zero when None. After the call it has seen all but the last symbol, so that a
-                text can be read in parts that overlap by one symbol.
-            progress: is told how far it has come.
-
-        Returns:
-            Nats `(T - 1,)`: element t is `-log p(ids[t + 1] | ids[: t + 1])`.
+            states: states of one stream; zero when None. Afterwards they have seen all symbols but the last, so a text
+                can be read in parts that overlap by one symbol.
+            progress: called after each chunk.
         """
         ids = self._checked(ids)
         found = np.empty(max(0, len(ids) - 1))
@@ -167,19 +159,19 @@ class Decoder:
         length: int,
         losses: bool,
     ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float64]]]:
-        """Sample `length` symbols for each stream, in blocks; the first is of one symbol, so that it comes at once.
+        """Sample `length` symbols per stream, in blocks; the first block has one symbol, to start quickly.
 
-        The streams are shared by the cores; what a stream samples does not depend on how.
+        Results do not depend on the number of cores.
 
         Args:
-            states: of streams that have seen their prompt; used up.
-            strategies: shape the distribution, in this order.
-            rng: where the uniform numbers come from.
-            length: symbols.
-            losses: whether these are wanted.
+            states: `n` streams that have read their prompt; not reusable afterwards.
+            strategies: applied to the logits in this order.
+            rng: source of the uniform numbers.
+            length: number of symbols.
+            losses: whether to compute losses.
 
         Yields:
-            Ids and their losses in nats under the model's own softmax (empty if not wanted), `(t, n)` each.
+            Ids, and losses in nats under the model's own softmax (empty if not asked for), `(t, n)` each.
         """
         n, cores, temperature = states.n, available_cores(), by_softmax(strategies)
         parts = []
@@ -192,7 +184,7 @@ class Decoder:
             parts.append((at, own, sampler))
 
         def fill(part: tuple[slice, States, Sampler], block: tuple[NDArray, ...]) -> None:
-            """Sample the columns of a block that belong to one thread's streams."""
+            """Sample one thread's columns of a block."""
             at, own, sampler = part
             uniforms, ids, nats = (array[:, at] for array in block)
             with own.helped(len(uniforms)):
@@ -227,7 +219,7 @@ class Decoder:
 
 
 def _compiled_states() -> Callable[[Decoder, int], States] | None:
-    """Makes states on kernels; None where these cannot run."""
+    """The constructor of states on kernels, or None if kernels cannot run here."""
     try:
         from rnntk.decoding import compiled
 
@@ -240,7 +232,7 @@ def _compiled_states() -> Callable[[Decoder, int], States] | None:
 def _take(
     weights: Mapping[str, NDArray[np.float32]], name: str, shape: tuple[int | None, ...]
 ) -> NDArray[np.float32]:
-    """The weight of that name as float32, checked against a shape where None fits any size."""
+    """A weight as float32, its shape checked; None in `shape` fits any size."""
     if name not in weights:
         raise RunError(f"The weights lack {name!r}: the run is damaged or of another kind.")
     found = np.asarray(weights[name], np.float32)

@@ -1,4 +1,4 @@
-"""How well a model predicts a text: nats, bits and perplexity, of the whole and of each character."""
+"""Evaluation of a model on a text: nats, bits and perplexity, in total and per character."""
 
 from __future__ import annotations
 
@@ -15,20 +15,17 @@ _FIRST_SYLLABLE, _LAST_SYLLABLE = "\uac00", "\ud7a3"
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
-    """Surprisal of a text under a model that reads it once, its state carried through from zero.
-
-    The first symbol is given, not predicted, so T symbols have T - 1 values.
+    """Surprisal of a text under a model that reads it once from zero states, given the first symbol.
 
     Attributes:
         text: the characters evaluated.
-        symbols: the same as the model reads it (jamo count one by one), T of them.
+        symbols: the T symbols that the model reads (jamo count separately).
         nats: surprisal of each symbol but the first, `(T - 1,)`.
-        character_nats: surprisal of each character of `text`, the sum over its symbols, `(len(text),)`; NaN for a
-            character that is cut at either end of the text. None where the symbols are not those that the preprocessor
-            makes of the text.
-        characters: what bits per character are counted over: `len(text)`, or of a part of a corpus the characters
-            whose last symbol lies in it (`Prepared.characters`).
-        left_out: unknown characters left out of the text before, which count nowhere.
+        character_nats: surprisal of each character of `text`, summed over its symbols, `(len(text),)`; NaN for a
+            character cut off at either end. None if the preprocessor does not make `symbols` from `text`.
+        characters: the count for bits per character: `len(text)`, or for a part of a corpus the characters whose last
+            symbol is in it (`Prepared.characters`).
+        left_out: number of unknown characters skipped.
     """
 
     text: str
@@ -50,13 +47,13 @@ class Evaluation:
 
     @property
     def perplexity(self) -> float:
-        """E to the nats per symbol; infinity beyond 1.8e308."""
+        """Exponential of the loss; infinity above 1.8e308."""
         with np.errstate(over="ignore"):
             return float(np.exp(self.loss))
 
     @property
     def bits_per_character(self) -> float:
-        """Bits per symbol times symbols per character: comparable between preprocessors."""
+        """Bits per symbol times symbols per character, comparable between preprocessors."""
         return self.bits_per_symbol * len(self.symbols) / max(self.characters, 1)
 
     bpc = bits_per_character
@@ -74,14 +71,14 @@ class Evaluation:
 
     @property
     def bits_per_syllable(self) -> float | None:
-        """Mean bits per Hangul syllable, with all its jamo and its marker; None if there is none."""
+        """Mean bits per Hangul syllable including its jamo and marker; None without syllables."""
         if self.character_nats is None:
             return None
         chosen = self._syllables() & ~np.isnan(self.character_nats)
         return float(self.character_nats[chosen].mean() / math.log(2)) if chosen.any() else None
 
     def summary(self) -> dict[str, float | int | None]:
-        """The figures by name, for JSON: null stands for a perplexity that is not finite."""
+        """The figures by name, for JSON; None for a perplexity that is not finite."""
         return {
             "characters": self.characters,
             "symbols": len(self.symbols),
@@ -98,7 +95,7 @@ class Evaluation:
 
 
 _LONGEST_UNIT = 8
-"""More symbols than any character has; so much of a text may belong to characters that were cut."""
+"""Upper bound of symbols per character, and so of a cut character's symbols at either end of a text."""
 
 
 def by_character(
@@ -123,12 +120,12 @@ def by_character(
 
 
 def _whole(preprocessor: Preprocessor, symbols: str) -> tuple[int, int] | None:
-    """The part `symbols[start:end]` that encode gives back: all but the characters cut at the ends."""
+    """The range `symbols[start:end]` of whole characters, without those cut at the ends."""
     N = len(symbols)
     for start in range(min(_LONGEST_UNIT, N)):
         rest = symbols[start:]
         again = preprocessor.encode(preprocessor.decode(rest))
-        certain = max(0, len(rest) - _LONGEST_UNIT)  # what a cut at the other end cannot change
+        certain = max(0, len(rest) - _LONGEST_UNIT)  # not affected by a cut at the end
         if again[:certain] != rest[:certain]:
             continue
         for end in range(N, max(start, N - _LONGEST_UNIT), -1):

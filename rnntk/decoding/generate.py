@@ -1,4 +1,4 @@
-"""Generated symbols become text, piece by piece."""
+"""Decodes generated symbols to text, piece by piece."""
 
 from __future__ import annotations
 
@@ -13,61 +13,56 @@ from rnntk.text.vocabulary import Vocabulary
 
 
 class Piece(NamedTuple):
-    """A little more text.
+    """A piece of text; its last symbols may belong to the next character, since some ends are only seen late."""
 
-    The last of its symbols may belong to the next character: some ends show only in what follows.
-    """
-
-    text: str  # whole characters, never taken back
-    symbols: str  # generated since the piece before
-    nats: tuple[
-        float, ...
-    ]  # each symbol's surprisal under the model's own softmax; empty unless asked for
-    stream: int  # the text it belongs to, from 0
+    text: str  # whole characters
+    symbols: str  # generated since the previous piece
+    nats: tuple[float, ...]  # their surprisal under the model's softmax; empty unless asked for
+    stream: int  # index of its text
 
 
 Row = tuple[NDArray[np.intp], NDArray[np.float64]]
-"""One symbol of every stream, and its surprisal in nats: `(n,)` each, the second empty unless asked for."""
+"""One symbol of each stream, and its surprisal in nats (empty unless asked for): `(n,)` each."""
 
 
 class TextStream:
-    """The text of one stream: decodes its symbols and watches for the end.
+    """Decodes the symbols of one stream and watches for its end.
 
     Args:
-        stream: its number.
+        stream: its index.
         codec: decodes symbols.
-        echo: symbols to give first, such as the prompt's.
-        stop: the text ends when this has appeared in it (`ended`), and ends with it.
+        echo: symbols to yield first, such as the prompt.
+        stop: the text ends after this string; then `ended` is true.
     """
 
     def __init__(self, stream: int, codec: Preprocessor, echo: str, stop: str | None) -> None:
         self.stop, self.ended = stop, False
         self._stream, self._decoder = stream, codec.decoder()
         self._echo = self._decoder.feed(echo)
-        self._tail = ""  # enough of the text to see a stop that begins in an earlier piece
+        self._tail = ""  # end of the text, to find a stop that spans pieces
         self._symbols = ""
         self._nats: list[float] = []
 
     def begin(self) -> Iterator[Piece]:
-        """Give the echo, if any."""
+        """Yield the echo, if any."""
         if self._echo:
             yield Piece(self._echo, "", (), self._stream)
 
     def add(self, symbols: str, nats: Sequence[float]) -> Piece | None:
-        """Add symbols with their surprisal; give the text that is now certain, if any."""
+        """Add symbols with their surprisal; return the text that is now complete, if any."""
         text = self._decoder.feed(symbols)
         self._symbols += symbols
         self._nats += nats
         return self._piece(text) if text else None
 
     def end(self) -> Iterator[Piece]:
-        """Give what was held back."""
+        """Yield the text held back."""
         text = "" if self.ended else self._decoder.flush()
         if text or self._symbols:
             yield self._piece(text)
 
     def whole(self, symbols: str, nats: Sequence[float]) -> Iterator[Piece]:
-        """Give a text from begin to end; without surprisal in one piece."""
+        """Yield a whole text, echo included; without surprisal as one piece."""
         yield from self.begin()
         by_symbol = [(s, [n]) for s, n in zip(symbols, nats, strict=False)]
         for part, own in by_symbol or [(symbols, [])]:
@@ -96,10 +91,10 @@ class TextStream:
 def assemble(
     rows: Iterator[Row], vocabulary: Vocabulary, texts: Sequence[TextStream]
 ) -> Iterator[Piece]:
-    """The pieces of the first text as its symbols come in `rows`, then those of the others, one text after another."""
+    """The pieces of the first text as soon as its symbols arrive in `rows`, then those of the other texts in order."""
     symbols = vocabulary.symbols
     first, *others = texts
-    # Without a stop the others wait as ids: to decode many texts symbol by symbol takes longer than to sample them.
+    # Without a stop, decode the others as a whole at the end: symbol by symbol takes longer than sampling.
     watched = texts if first.stop else texts[:1]
     pieces: list[list[Piece]] = [[] for _ in texts]
     waiting: list[Row] = []

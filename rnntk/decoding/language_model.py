@@ -1,4 +1,4 @@
-"""A trained character model: its weights, vocabulary and preprocessor as one object, without TensorFlow."""
+"""A trained character model with its vocabulary and preprocessor, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -30,29 +30,27 @@ from rnntk.text.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class EncodedText:
-    """A text as the model reads it."""
+    """A text encoded for the model."""
 
-    text: str  # without the characters that were skipped
-    symbols: str  # what the preprocessor makes of it, T symbols
+    text: str  # without skipped characters
+    symbols: str  # the preprocessor's output, T symbols
     ids: NDArray[np.integer]  # `(T,)`
-    skipped: dict[str, int]  # how often each unknown character was left out, in order of appearance
+    skipped: dict[str, int]  # counts of skipped unknown characters, in order of appearance
 
 
 class LanguageModel:
-    """A trained character model, ready to generate and to evaluate text.
+    """A trained character model that generates and evaluates text.
 
     Args:
-        decoder: computes logits.
-        vocabulary: the symbols.
-        preprocessor: turns text into symbols and back.
-        run: the run folder, whose settings say in what form text is read; without one it is read as it is.
-        progress: how far training had come, when the weights are a checkpoint's.
+        decoder, vocabulary, preprocessor: the model's parts.
+        run: the run folder, whose settings tell how to normalise text; without one, text is not changed.
+        progress: the training progress at the checkpoint, if the weights come from one.
 
     Attributes:
-        default_prompt: the corpus' own prompt, or nothing where the model does not know its characters.
+        default_prompt: the corpus' own prompt, or "" if the model does not know its characters.
 
     Raises:
-        RunError: decoder and vocabulary do not fit together.
+        RunError: decoder and vocabulary do not match.
 
     Example:
         >>> model = LanguageModel.load(folder.find("runs", "novel-1"))      # doctest: +SKIP
@@ -92,10 +90,10 @@ class LanguageModel:
     def of_run(
         cls, run: RunFolder, weights: Mapping[str, np.ndarray], progress: Progress | None = None
     ) -> LanguageModel:
-        """The model of a run with the weights of a checkpoint, or of the moment, named as `Decoder` takes them.
+        """The model of a run with given weights, named as in `Decoder`.
 
         Raises:
-            RunError: the run is not a character model, or its parts do not fit together.
+            RunError: the run is not a character model, or its parts do not match.
         """
         if run.kind != folder.CHAR_RNN:
             raise RunError(f"{run.path} is a {run.kind}; only character models write text.")
@@ -109,14 +107,14 @@ class LanguageModel:
         """The model of a checkpoint (`last`, `best` or a step), its weights checked by SHA-256 and memory-mapped.
 
         Raises:
-            RunError: there is no such checkpoint, it is damaged, or the run is not a character model.
+            RunError: the checkpoint is missing or damaged, or the run is not a character model.
         """
         saved = run.checkpoint(str(checkpoint), only=(WEIGHTS, PROGRESS))
         return cls.of_run(run, saved.mapped_weights(), saved.progress)
 
     @property
     def step(self) -> int:
-        """The training step of the checkpoint; 0 for weights that are no checkpoint's."""
+        """The training step of the checkpoint, or 0 without one."""
         return self.progress.step if self.progress else 0
 
     def encode(
@@ -127,19 +125,19 @@ class LanguageModel:
         name: str = "text",
         error: type[Exception] = DataError,
     ) -> EncodedText:
-        """Encode a text, in the form that the run's own text was brought into (`newline`, `normalize`).
+        """Encode a text, normalised like the run's own (`newline`, `normalize`).
 
-        A character is unknown when the vocabulary lacks one of its symbols (and has no unknown symbol),
-        or when the preprocessor makes no symbol of it.
+        A character is unknown if the preprocessor makes no symbol of it, or if one of its symbols is not in the
+        vocabulary and that has no unknown symbol.
 
         Args:
             text: any text.
-            on_unknown: `error`, or `skip` to leave unknown characters out.
-            name, error: what the message calls the text, and the exception that carries it.
+            on_unknown: `error`, or `skip` to leave out unknown characters.
+            name, error: name of the text in the message, and the exception to raise.
 
         Raises:
-            error: the text has unknown characters (all are named).
-            UsageError: `on_unknown` is neither.
+            error: the text has unknown characters (all are listed).
+            UsageError: `on_unknown` is invalid.
         """
         if on_unknown not in ("error", "skip"):
             raise UsageError(f"`on_unknown` must be error or skip, got {on_unknown!r}.")
@@ -160,17 +158,14 @@ class LanguageModel:
         if self._lf:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
         if self._recompose:
-            # Only here: its tables take longer to make than most texts to sample.
+            # Imported here because building its tables is slow.
             from rnntk.text import hangul
 
             text = hangul.recompose(text)
         return text
 
     def _unknown(self, text: str, *, strict: bool = False) -> list[str]:
-        """The unknown characters, each once; with `strict` also those that the unknown symbol stands for.
-
-        By characters, since a user knows these and not the symbols they become.
-        """
+        """The unknown characters, each once; with `strict` also those encoded as the unknown symbol."""
         replaced = self.vocabulary.unknown_symbol is not None and not strict
         return [
             c
@@ -182,11 +177,10 @@ class LanguageModel:
     def prompt(self, text: str, on_unknown: str = "error") -> EncodedText:
         """Encode a prompt.
 
-        For an empty one the `ids` are those of a newline, since most texts can begin after one, or, where the
-        vocabulary has none, of the commonest symbol; that symbol is read and not printed.
+        An empty one gets the `ids` of a newline, or of the commonest symbol without one; that symbol is not printed.
 
         Raises:
-            UsageError: the prompt has unknown characters (all are named), see `encode`.
+            UsageError: the prompt has unknown characters (all are listed); see `encode`.
         """
         found = self.encode(text, on_unknown, name="prompt", error=UsageError)
         if found.symbols:
@@ -204,21 +198,18 @@ class LanguageModel:
         surprisal: bool = False,
         states: States | None = None,
     ) -> Iterator[Piece]:
-        """Sample text, or search for it with a beam; the pieces of several texts come one text after another.
+        """Generate text in pieces by sampling or beam search; several texts come one after another.
 
         Args:
-            prompt: what the text continues.
-            config: how it is generated; its `seed` and `on_unknown` are not looked at.
+            prompt: the text to continue.
+            config: settings; its `seed` and `on_unknown` are ignored.
             seed: same seed, same text.
-            echo: give the prompt first.
-            surprisal: also give the surprisal of each symbol (a beam search always does).
+            echo: yield the prompt first.
+            surprisal: include the surprisal of each symbol (always with a beam search).
             states: `config.num` streams that have read the prompt; by default it is read now.
 
-        Returns:
-            An iterator; the pieces of one stream, joined, are `decode` of all its symbols.
-
         Raises:
-            UsageError: a beam search is to stop at a text that the model cannot write.
+            UsageError: the stop of a beam search has unknown characters.
         """
         codec: Preprocessor = Plain() if config.raw else self.preprocessor
         stop = config.stop if config.beam is None else None  # the search itself ends there
@@ -261,18 +252,13 @@ class LanguageModel:
         echo: bool = False,
         **settings: Any,
     ) -> Iterator[str]:
-        """Generate one text, some whole characters at a time.
-
-        The settings are checked at once; symbols are generated as the iterator is asked for them.
+        """Generate one text lazily, as non-empty strings of whole characters; settings are checked at once.
 
         Args:
-            prompt: what the text continues, by default the corpus' own.
-            seed: same seed, same text; None for a new one.
-            echo: give the prompt first.
-            settings: fields of `SampleConfig` other than `num` and `seed`.
-
-        Returns:
-            An iterator of strings, none empty; joined they are the text.
+            prompt: the text to continue; by default the corpus' own prompt.
+            seed: same seed, same text; None for a random one.
+            echo: yield the prompt first.
+            settings: fields of `SampleConfig` except `num` and `seed`.
 
         Raises:
             UsageError: a setting is unknown or out of range, or the prompt has unknown characters.
@@ -292,13 +278,13 @@ class LanguageModel:
         characters: int | None = None,
         progress: Progressed | None = None,
     ) -> Evaluation:
-        """Measure how well the model predicts a text, its state carried through from zero.
+        """Measure how well the model predicts a text, read once from zero states.
 
         Args:
-            text: any text, or a part of a prepared corpus: ids `(T,)`.
-            on_unknown: `error`, or `skip` to leave unknown characters out; they then count nowhere.
-            characters: how many ids stand for (`Prepared.characters`); by default those that they decode to.
-            progress: is told how far it has come.
+            text: any text, or ids `(T,)` of a part of a prepared corpus.
+            on_unknown: `error`, or `skip` to leave out unknown characters.
+            characters: number of characters of ids (`Prepared.characters`); by default of their decoded text.
+            progress: called after each chunk.
 
         Raises:
             DataError: the text has unknown characters, or fewer than two symbols.

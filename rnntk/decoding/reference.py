@@ -1,7 +1,4 @@
-"""The decoder in plain NumPy: what the compiled one (`decoding.compiled`) computes, to be read and compared with.
-
-It samples text too, where kernels cannot run.
-"""
+"""The decoder in plain NumPy: the reference for `decoding.compiled`, and the fallback where kernels cannot run."""
 
 from __future__ import annotations
 
@@ -22,8 +19,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 _CHUNK = 256
-"""Symbols of a text whose outputs are held at once."""
-
+"""Symbols per chunk of a text."""
 
 NUMPY: Any = SimpleNamespace(
     add=np.add,
@@ -33,7 +29,7 @@ NUMPY: Any = SimpleNamespace(
     tanh=np.tanh,
     sigmoid=lambda x: 0.5 * np.tanh(0.5 * x) + 0.5,  # which never overflows
 )
-"""The operations that cells are made of (`rnntk.cells.Arithmetic`), on arrays."""
+"""`rnntk.cells.Arithmetic` on NumPy arrays."""
 
 
 class LayerWeights:
@@ -43,7 +39,7 @@ class LayerWeights:
         cell: its kind.
         kernel: `(inputs, gates * H)`, gates in the order of `cell.gates`.
         recurrent_kernel: `(H, gates * H)`.
-        bias: `(gates * H,)`; where the cell has a bias of its recurrent share, which else is zero, `(2, gates * H)`.
+        bias: `(gates * H,)`, or `(2, gates * H)`, input then recurrent bias, for a cell with `apart`.
     """
 
     def __init__(self, cell: Cell, kernel: Floats, recurrent_kernel: Floats, bias: Floats) -> None:
@@ -53,12 +49,7 @@ class LayerWeights:
         self.units = len(recurrent_kernel)
 
     def step(self, inputs: Floats, before: Mapping[str, Floats]) -> dict[str, Floats]:
-        """All gates and the states after the step, by letter (see `rnntk.cells.Cell`), `(..., H)` each.
-
-        Args:
-            inputs: `(..., inputs)`.
-            before: the states before the step by letter, `(..., H)` each.
-        """
+        """All gates and new states by letter, from inputs `(..., inputs)` and the states before; `(..., H)` each."""
 
         def share(gate: str, x: Floats, kernel: Floats, bias: Floats) -> Floats:
             k = self.cell.gates.index(gate)
@@ -82,10 +73,10 @@ class LayerWeights:
 
 
 class States:
-    """The recurrent states of `n` streams of a decoder, which each step changes in place.
+    """The recurrent states of `n` streams of a decoder, changed in place by each step.
 
     Attributes:
-        layers: the states of each layer, bottom first: by letter, `(n, H)` each.
+        layers: the states of each layer by letter, bottom layer first: `(n, H)` each.
         logits: `(n, V)`, from the last step.
     """
 
@@ -98,14 +89,13 @@ class States:
         self.logits: Floats = np.zeros((n, decoder.vocabulary_size), np.float32)
 
     def arrays(self) -> list[Floats]:
-        """The states as `(n, H)` arrays, in CharRNN's order: h, c of each layer for LSTM, else h."""
+        """The states as `(n, H)` arrays in CharRNN's order: h and c of each layer for an LSTM, else h."""
         return [array for layer in self.layers for array in layer.values()]
 
     def assign(self, source: States, rows: NDArray[np.integer] | slice | None = None) -> None:
-        """Copy states and logits of `source`, whose stream `rows[k]` becomes stream k.
+        """Copy stream `rows[k]` of `source` (which may be this object) to stream k, states and logits.
 
-        With one stream in `source` and no `rows`, every stream becomes a copy of it. `source` may
-        be this object itself (beam search reorders its streams so).
+        Without `rows`, copy all streams, or a single one to every stream.
         """
         for mine, theirs in zip(
             [*self.arrays(), self.logits], [*source.arrays(), source.logits], strict=True
@@ -113,11 +103,7 @@ class States:
             mine[:] = theirs if rows is None else theirs[rows]
 
     def step(self, ids: NDArray[np.integer]) -> Floats:
-        """Feed one symbol to each stream, `ids` `(n,)`.
-
-        Returns:
-            Logits `(n, V)` of what comes next, in a buffer that the next step overwrites.
-        """
+        """Feed one symbol to each stream, `ids` `(n,)`; logits `(n, V)` in a buffer that the next step overwrites."""
         self.logits[:] = self.output(self._top(ids))
         return self.logits
 
@@ -128,27 +114,21 @@ class States:
         losses: NDArray[np.float64],
         temperature: float,
     ) -> bool:
-        """Sample symbols from the softmax in one call, each from the logits that the one before leads to.
+        """Sample symbols from the softmax in one call, if supported: returns whether it is, here False.
 
         Args:
-            uniforms: in [0, 1), which decide, `(steps, n)`; all three arrays may be columns of larger ones.
-            ids, losses: filled with the symbols and their losses in nats at temperature 1, the same shape.
+            uniforms: `(steps, n)` in [0, 1), the random numbers; all three arrays may be columns of larger ones.
+            ids, losses: outputs of the same shape: symbols, and their losses in nats at temperature 1.
             temperature: divides the logits.
-
-        Returns:
-            whether that was possible; it is not here.
         """
         return False
 
     def helped(self, steps: int) -> AbstractContextManager[None]:
-        """Let the other cores take part in the next `steps` steps, where that pays; it does not here."""
+        """Let other cores help with the next `steps` steps if that is faster; not here."""
         return nullcontext()
 
     def read(self, ids: NDArray[np.integer]) -> Iterator[Floats]:
-        """Feed a text, `ids` `(T,)`, to every stream; yields the top layer's outputs in chunks `(t, n, H)`.
-
-        The logits stay as they were.
-        """
+        """Feed a text, `ids` `(T,)`, to every stream; yield the top layer's outputs `(t, n, H)`, without logits."""
         for start in range(0, len(ids), _CHUNK):
             yield np.stack([self._top(np.full(self.n, k)) for k in ids[start : start + _CHUNK]])
 

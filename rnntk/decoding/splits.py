@@ -19,10 +19,10 @@ SPLITS = ("val", "test", "train")
 
 
 def split_range(run: RunFolder, name: str | None = None) -> tuple[str, int, int]:
-    """A split of a run's text, `val` (None too), `test` or `train`: its name, and the range `ids[start:end]`.
+    """Name and range `ids[start:end]` of a split of a run's text: `val` (default), `test` or `train`.
 
     Raises:
-        UsageError: the run has no such part, or a part too short to evaluate.
+        UsageError: the run has no such split, or it is too short to evaluate.
     """
     parts: dict[str, list[int]] = run.record["corpus"].get("split") or {}
     if not parts:
@@ -50,12 +50,12 @@ def split_range(run: RunFolder, name: str | None = None) -> tuple[str, int, int]
 
 
 def text_settings(run: RunFolder, **changed: Any) -> TextConfig:
-    """The text settings a run was trained with, some of them changed."""
+    """The text settings of a run, with changes."""
     return dataclasses.replace(TextConfig.from_json(run.settings), **changed)
 
 
 def training_text(run: RunFolder, *, data_dir: Path | None = None) -> Prepared:
-    """The prepared text that a run was trained on, held-out parts included; see `corpus.RunText.prepared`."""
+    """The prepared text of a run including held-out parts; see `corpus.RunText.prepared`."""
     folder.check_text(run)
     places = {"data_dir": data_dir} if data_dir is not None else {}
     settings = text_settings(run, **places)

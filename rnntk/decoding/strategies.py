@@ -1,8 +1,7 @@
-"""From logits to a symbol: small strategies, applied in order, and the sampler that runs them.
+"""Sampling strategies and the sampler that applies them in order.
 
-A strategy changes log scores in place; minus infinity means "never". The sampler copies the logits to
-float64, lets each strategy change them in turn, and samples from their softmax by inverse CDF with one
-uniform number per stream. So a seed gives the same text wherever the logits are the same.
+The sampler copies the logits to float64, lets each strategy change them in place, and samples from the softmax by
+inverse CDF with one uniform number per stream, so equal logits and seeds give equal texts.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ Scores = NDArray[np.float64]
 
 
 class Strategy:
-    """One step from logits to a symbol, with the memory of its streams; a subclass overrides what it needs."""
+    """Base class of strategies; may keep state for each stream."""
 
     def adjust(self, scores: Scores) -> None:
-        """Change log scores `(n, V)` in place; at least one in each row must stay finite."""
+        """Change log scores `(n, V)` in place; -inf excludes a symbol; one per row must stay finite."""
         raise NotImplementedError
 
     def observe(self, ids: NDArray[np.intp]) -> None:
-        """Take note of what was sampled, `(n,)`."""
+        """Called with the sampled ids, `(n,)`."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +44,10 @@ class Ban(Strategy):
 
 
 class RepetitionGuard(Strategy):
-    """Samples no n-gram of `length` symbols (at least 2) twice in a stream.
+    """Samples no n-gram of `length` symbols (at least 2) twice in a stream (Paulus et al., 2017).
 
-    It breaks the loops that greedy and cold sampling fall into. Penalties on single symbols, as used with
-    word pieces, would starve a character model of spaces and vowels; forbidden n-grams (Paulus et
-    al., 2017) leave shorter ones alone. Where every symbol is forbidden, none is.
+    Breaks the loops of greedy and cold sampling. Penalties on single symbols would starve a character model of spaces
+    and vowels. If every symbol is forbidden, none is.
     """
 
     def __init__(self, length: int) -> None:
@@ -76,12 +74,12 @@ class RepetitionGuard(Strategy):
 
 @dataclass(frozen=True)
 class Temperature(Strategy):
-    """Divides the scores by `temperature`; 0 is greedy: only the likeliest symbol, of equals that of the lowest id."""
+    """Divides the scores by `temperature`; 0 is greedy: keeps only the likeliest symbol, on ties the lowest id."""
 
     temperature: float
 
     def adjust(self, scores: Scores) -> None:
-        # float32 logits over anything smaller would leave float64's range.
+        # Smaller divisors could overflow float64.
         if self.temperature < 1e-200:
             best = scores.argmax(axis=1)[:, None]
             scores[:] = -np.inf
@@ -91,7 +89,7 @@ class Temperature(Strategy):
 
 
 def by_softmax(strategies: Sequence[Strategy]) -> float | None:
-    """The temperature, if these strategies are nothing more; None if they are, or nearly greedy."""
+    """The temperature if the strategies are at most that; None if there are others, or if nearly greedy."""
     if not strategies:
         return 1.0
     only = strategies[0]
@@ -102,7 +100,7 @@ def by_softmax(strategies: Sequence[Strategy]) -> float | None:
 
 @dataclass(frozen=True)
 class TopK(Strategy):
-    """Keeps the `k` likeliest symbols, and those as likely as the last of them."""
+    """Keeps the `k` likeliest symbols and ties with the last."""
 
     k: int
 
@@ -115,7 +113,7 @@ class TopK(Strategy):
 
 @dataclass(frozen=True)
 class TopP(Strategy):
-    """Keeps the fewest likeliest symbols whose probabilities sum to at least `p` (Holtzman et al., 2020)."""
+    """Keeps the smallest set of likeliest symbols with total probability `p` or more (Holtzman et al., 2020)."""
 
     p: float
 
@@ -126,7 +124,7 @@ class TopP(Strategy):
         order = np.argsort(-scores, axis=1, kind="stable")
         likely = np.exp(scores[rows, order] - scores[rows, order[:, :1]])
         reached = np.add.accumulate(likely, axis=1)
-        # A symbol stays if those before it do not reach p yet: the first always does.
+        # A symbol stays if those before it do not reach p, so the first always stays.
         kept = reached - likely < self.p * reached[:, -1:]
         scores[rows, order] = np.where(kept, scores[rows, order], -np.inf)
 
@@ -143,10 +141,9 @@ class MinP(Strategy):
 
 
 def pipeline(config: SampleConfig, banned: Sequence[int] = ()) -> list[Strategy]:
-    """The strategies that a config asks for; an empty list is the model's own softmax.
+    """The strategies of a config, in order; empty for the model's own softmax.
 
-    Banned symbols go first, so that the others choose among the rest; then the temperature, which
-    top-p and min-p must see; then the cuts, unless the temperature is 0 and leaves one symbol.
+    Bans come first, then the temperature, as top-p and min-p depend on both.
     """
     found: list[Strategy] = [Ban(banned)] if banned else []
     if config.no_repeat is not None:
@@ -165,7 +162,7 @@ def pipeline(config: SampleConfig, banned: Sequence[int] = ()) -> list[Strategy]
 
 
 class Sampler:
-    """Samples from logits of `n` streams; without strategies from the model's own softmax."""
+    """Samples symbols for `n` streams; without strategies from the model's own softmax."""
 
     def __init__(self, strategies: Sequence[Strategy], n: int, vocabulary_size: int) -> None:
         self.strategies = list(strategies)
@@ -173,14 +170,9 @@ class Sampler:
         self.ids = np.zeros(n, np.intp)
 
     def draw(self, logits: NDArray[np.floating], uniforms: NDArray[np.float64]) -> NDArray[np.intp]:
-        """Sample one symbol for each stream.
+        """Sample one id per stream from logits `(n, V)` with uniform numbers `(n,)` in [0, 1).
 
-        Args:
-            logits: `(n, V)`.
-            uniforms: `(n,)`, in [0, 1).
-
-        Returns:
-            Ids `(n,)`, in a buffer that the next call overwrites.
+        The result `(n,)` is in a buffer that the next call overwrites.
         """
         scores, ids = self.scores, self.ids
         scores[:] = logits
@@ -193,7 +185,7 @@ class Sampler:
             np.exp(scores, scores)
             np.add.accumulate(scores, axis=1, out=scores)
             total = scores[:, -1:]
-            # u * total may round up to the total, beyond the last symbol of the CDF.
+            # u * total may round up to the total, past the last symbol.
             reach = np.minimum(uniforms[:, None] * total, np.nextafter(total, 0))
             np.sum(scores <= reach, axis=1, out=ids)
         for strategy in self.strategies:
@@ -202,8 +194,8 @@ class Sampler:
 
 
 def _one_of(scores: NDArray[np.float64], u: float) -> np.intp:
-    """The same for one stream, 1.3 times as fast."""
-    np.subtract(scores, scores[scores.argmax()], scores)  # a quarter of the time of max()
+    """Sample for one stream, 1.3 times as fast as for several."""
+    np.subtract(scores, scores[scores.argmax()], scores)  # four times as fast as max()
     np.exp(scores, scores)
     np.add.accumulate(scores, out=scores)
     total = scores[-1]
@@ -212,12 +204,12 @@ def _one_of(scores: NDArray[np.float64], u: float) -> np.intp:
 
 
 def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Log probabilities in float64 along the last axis, computed without overflow."""
+    """Log probabilities in float64 along the last axis, without overflow."""
     found = logits - logits.max(axis=-1, keepdims=True).astype(np.float64)
     found -= np.log(np.exp(found).sum(axis=-1, keepdims=True))
     return found
 
 
 def surprisal(logits: NDArray[np.floating], ids: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Surprisal under the model's own softmax: logits `(n, V)` and ids `(n,)` to nats `(n,)`."""
+    """Surprisal in nats `(n,)` of ids `(n,)` under the softmax of logits `(n, V)`."""
     return -log_softmax(logits)[np.arange(len(ids)), ids]

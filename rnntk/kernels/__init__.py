@@ -1,1 +1,1 @@
-"""Recurrent loops and matrix products compiled for the processor they run on, by LLVM."""
+"""Recurrent loops and matrix products, compiled by LLVM for this processor."""

@@ -1,8 +1,7 @@
-"""The time loops of each cell, forward and backward, as kernels.
+"""Forward and backward kernels over time for each cell in `rnntk.cells`.
 
-The forward arithmetic is that of `rnntk.cells`; the backward arithmetic is here. All arrays are time-major,
-`(T, B, ...)`; `h` and `c` are `(T + 1, B, H)`, the states between the steps. With `down` a loop reads from the last
-step to the first, so that step t leads from state t + 1 to state t.
+Arrays are time-major, `(T, B, ...)`; `h` and `c` `(T + 1, B, H)` hold the states between steps. With `down` a loop runs
+from the last step to the first: step t leads from state t + 1 to state t.
 """
 
 from __future__ import annotations
@@ -19,59 +18,54 @@ from rnntk.kernels.code import INT8, POINTER, Code, Lanes, Shape
 from rnntk.kernels.product import Products
 
 SIZES = "high steps batch units down few features"
-"""high: rows of a tile of a step's products.
+"""high: rows per tile of a step's products.
 steps, batch, units, features: T, B, H and F.
-down: 1 to read from the last step to the first, else 0.
-few: steps whose gradients are made at once, so that they are still in a cache when they are needed.
+down: 1 to run from the last step to the first, else 0.
+few: steps per block of gradients, so that they are still in cache when used.
 """
-FORWARD = (
-    "*x *input_kernel *input_bias *table *ids *live *kernel *bias *gates *inner *h *c *outputs"
-    " *scratch *words"
-)
-"""Arrays of `<cell>_forward`; what a cell or a call does without is null.
+FORWARD = "*x *input_kernel *input_bias *table *ids *live *kernel *bias *gates *inner *h *c *outputs *scratch *words"
+"""Arrays of `<cell>_forward`; unused ones are null.
 
-x, input_kernel, input_bias: the inputs `(T, B, F)`, and the packed kernel and the bias that make input shares of them.
-ids, table: or the symbols, int32 `(T, B)`, and each symbol's input share, `(V, gates * H)`.
+x, input_kernel, input_bias: inputs `(T, B, F)`, packed input kernel and input bias; or
+ids, table: symbols, int32 `(T, B)`, and each symbol's input projection, `(V, gates * H)`.
 live: bytes `(T, B)`, see `LIVE`.
-kernel, bias: the recurrent kernel, packed; the bias of the recurrent share, for a cell with gates apart.
-gates: `(T, B, gates * H)`; gets the gates, but for a gate that is a state.
-inner: `(T, B, H)`; gets the recurrent share of a gate that is needed apart.
-outputs: `(T, B, H)`, with `live` alone.
+kernel, bias: packed recurrent kernel; recurrent bias, for a cell with gates apart.
+gates: output `(T, B, gates * H)`: the gates, except those that are states.
+inner: output `(T, B, H)`: the recurrent projection of the gate in `Cell.apart`.
+outputs: output `(T, B, H)`, only with `live`.
 scratch: `(B, gates * H)`, for a cell with gates apart.
-words: for products in bfloat16, room for the words of h `(B, H)` and of x, see `product.room`.
+words: for bfloat16 products, buffer for h `(B, H)` and x, see `product.room`.
 """
 BACKWARD = "*d_outputs *dh *dc *live *kernel *gates *inner *h *c *dz *du *words"
 """Arrays of `<cell>_backward`.
 
 d_outputs: `(T, B, H)`.
-dh, dc: `(B, H)`, the gradients of the last states, which become those of the first.
-kernel: the recurrent kernel transposed, packed.
-dz, du: `(T, B, gates * H)`; get the gradients of the input shares, and of the recurrent ones where gates are apart.
+dh, dc: `(B, H)`, in: gradients of the final states; out: of the initial states.
+kernel: the recurrent kernel, transposed and packed.
+dz, du: output `(T, B, gates * H)`: gradients of the input projections, and of the recurrent ones if gates are apart.
 words: `product.room(B, gates * H)` floats.
 """
 GRADIENTS = (
     f"{BACKWARD} *ids *x *transposed *nothing *packed *strips"
     " *d_recurrent *d_inner_bias *d_table *d_kernel *d_bias *d_inputs"
 )
-"""Arrays of `<cell>_gradients`: those of `BACKWARD`, of which dz and du are `(few, B, gates * H)`, and:
+"""Arrays of `<cell>_gradients`: those of `BACKWARD`, but dz and du `(few, B, gates * H)`, and:
 
 ids, x: int32 `(T, B)`, or null; without ids, the inputs `(T, B, F)`.
-transposed, nothing: the kernel transposed, packed, and F zeros; with d_inputs.
-packed, strips: room for `few * B` packed rows of dz, and of x or h in strips.
-d_recurrent, d_inner_bias, d_table or d_kernel and d_bias: the gradients are added to them.
+transposed, nothing: with d_inputs, the input kernel, transposed and packed, and F zeros.
+packed, strips: buffers for `few * B` packed rows of dz, and for strips of x or h.
+d_recurrent, d_inner_bias, d_table or d_kernel and d_bias: gradients are added to these.
 d_inputs: `(T, B, F)`, or null.
 """
 
 LIVE, KEPT = 1, 2
-"""Bytes of `live`: the row takes this step; the row keeps its state, which is also its output. With 0 it keeps its
-state and its output is 0.
-"""
+"""Values of `live`. LIVE: the row takes this step; KEPT: it keeps its state and outputs it; 0: it outputs 0 instead."""
 
 
 def emit(module: ir.Module, shape: Shape, products: list[Products]) -> None:
-    """Put `<cell>_forward`, `<cell>_backward` and `<cell>_gradients` of each cell into a module.
+    """Add `<cell>_forward`, `<cell>_backward` and `<cell>_gradients` of each cell to a module.
 
-    Products are of floats, or of bfloat16 where a kernel's argument `words` is given.
+    Products are in bfloat16 if the argument `words` is not null, else in float32.
     """
     scatter, sums = _scatter(module, shape), _column_sums(module, shape)
     for cell in CELLS.values():
@@ -89,7 +83,7 @@ class _CellCode(Code):
         self, module: ir.Module, cell: Cell, name: str, arrays: str, shape: Shape, products: list[Products]
     ) -> None:  # fmt: skip
         super().__init__(module, f"{cell.name}_{name}", f"{SIZES} {arrays}")
-        # Inside of another function its sums and products might be rearranged, and rounded otherwise.
+        # Inlining could reorder sums and so change the rounding.
         self.function.attributes.add("noinline")
         self.cell, self.shape, self.products = cell, shape, products
         self.units, self.batch = self.arg["units"], self.arg["batch"]
@@ -101,7 +95,7 @@ class _CellCode(Code):
         return self.at(self.arg[array], self.mul(t, self.batch, width))
 
     def by_precision(self, body: Callable[[Products], None]) -> None:
-        """Run `body` with the products that are wanted."""
+        """Run `body` with the products of the requested precision."""
         floats, *words = self.products
         if not words:
             body(floats)
@@ -113,7 +107,7 @@ class _CellCode(Code):
                 body(floats)
 
     def product(self, high: Any, sizes: tuple[Any, Any, Any], a: Any, *rest: Any) -> None:
-        """`product`, with its sizes m, n and k, of a left factor without gaps."""
+        """Call `product` of sizes m, n and k with a contiguous left factor."""
         _, _, k = sizes
 
         def call(use: Products) -> None:
@@ -125,8 +119,8 @@ class _CellCode(Code):
     def affine(
         self, rows: Any, sizes: tuple[Any, Any], x: Any, factor: str, bias: str, onto: Any
     ) -> None:
-        """Make `onto` `(rows, n)` x `(rows, k)` times a packed factor plus a bias, for sizes n and k."""
-        # All tiles are about alike.
+        """Set `onto` `(rows, n)` to x `(rows, k)` times a packed factor plus a bias; `sizes` are n and k."""
+        # Tiles of about equal height.
         tiles = self.div(rows, self.shape.rows, up=True)
         high = self.div(rows, tiles, up=True)
         factors = x, self.arg[factor], self.arg[bias]
@@ -137,12 +131,12 @@ class _Loop(_CellCode):
     """A kernel over time."""
 
     def places(self, *index: Any) -> dict[str, Any]:
-        """Where a unit's values of each gate are in an array of gates."""
+        """Index of each gate's values of a unit in an array of gates."""
         return {g: self.add(self.mul(k, self.units), *index) for k, g in enumerate(self.cell.gates)}
 
     @contextmanager
     def over_time(self, *, back: bool) -> Iterator[tuple[Any, dict[str, Any], dict[str, Any]]]:
-        """Each step t in the order of reading, or `back`, and the states before and after it, by letter."""
+        """Loop over time steps t, or `back`, with the states before and after each by letter."""
         steps, down = self.arg["steps"], self.arg["down"]
         with self.loop(0, steps) as k:
             mirrored = self.sub(self.sub(steps, 1), k)
@@ -155,9 +149,9 @@ class _Loop(_CellCode):
 
     @contextmanager
     def each_row(self, t: Any, dead: Callable[[Any, Any, Any], None]) -> Iterator[tuple[Any, Any]]:
-        """Each row of the batch that is live at step t: its offset in arrays of gates and of units.
+        """Loop over the batch rows live at step t, with their offsets in arrays of gates and of units.
 
-        `dead(kept, at, own)` does the others, whose output is their state if `kept`.
+        `dead(kept, at, own)` handles the others; a `kept` row outputs its state.
         """
         b = self.b
         with self.loop(0, self.batch) as row:
@@ -176,13 +170,13 @@ class _Loop(_CellCode):
                     yield at, own
 
     def shares(self, t: Any) -> Any:
-        """Where the input shares of step t are made: in the place of the gates, or, without these, of the state."""
+        """Address of step t's input projections, stored where the gates (or without saved gates, the state) go."""
         if self.cell.saved:
             return self.step("gates", t, self.width)
         return self.step("h", self.sub(self.add(t, 1), self.arg["down"]), self.units)
 
     def project_inputs(self) -> None:
-        """Make the input shares of all steps, unless the inputs are symbols."""
+        """Compute the input projections of all steps, unless the inputs are symbols."""
         with self.b.if_then(self.is_given("x")):
             rows, sizes = (
                 self.mul(self.arg["steps"], self.batch),
@@ -191,7 +185,7 @@ class _Loop(_CellCode):
             self.affine(rows, sizes, self.arg["x"], "input_kernel", "input_bias", self.shares(0))
 
     def input_share(self, t: Any, row: Any, otherwise: Any) -> Any:
-        """Address of a batch row's input share at step t: in the table, or, without ids, `otherwise`."""
+        """Address of a batch row's input projection at step t: in the table, or without ids `otherwise`."""
         b, elsewhere = self.b, self.b.block
         with b.if_then(self.is_given("ids")):
             symbol = self.symbol(self.arg["ids"], self.mul(t, self.batch), row)
@@ -202,7 +196,7 @@ class _Loop(_CellCode):
         return found
 
     def multiply(self, a: Any, inner: Any, columns: Any, onto: Any, d: Any = None) -> None:
-        """Make `onto` d + a times the kernel; d is a row, or by default `onto`."""
+        """Set `onto` to d + a times the kernel; d is a row, by default `onto` itself."""
         sums = (onto, columns) if d is None else (d, 0)
         sizes = self.batch, columns, inner
         self.product(self.arg["high"], sizes, a, self.arg["kernel"], *sums, onto, columns)
@@ -210,15 +204,13 @@ class _Loop(_CellCode):
 
 @dataclass
 class VectorOperands:
-    """One vector of a step's operands (`rnntk.cells.Operands`), loaded when the cell asks for them."""
+    """One vector of a step's operands (`rnntk.cells.Operands`), loaded on request."""
 
     v: Lanes
     cell: Cell
-    before: Callable[[str], Any]  # of a state before the step
-    share: Callable[
-        [str, str], Any
-    ]  # "input" or "recurrent", or "both" unless kept apart; of a gate
-    factor: Any = None  # what the cell multiplies with the recurrent kernel in place of h
+    before: Callable[[str], Any]  # by state
+    share: Callable[[str, str], Any]  # by "input", "recurrent" or (unless apart) "both", and gate
+    factor: Any = None  # multiplied with the recurrent kernel in place of h
 
     def input(self, gate: str) -> Any:
         return self.share("input", gate)
@@ -285,18 +277,18 @@ def _forward(code: _Loop) -> None:
 
 
 class _Past(NamedTuple):
-    """One vector of what a backward step reads, by letter."""
+    """One vector of a backward step's operands, by letter."""
 
-    gates: Mapping[str, Any]  # those that are kept
-    before: Mapping[str, Any]  # the states before the step
-    after: Mapping[str, Any]  # and after it
-    d: Mapping[str, Any]  # the gradients of those
-    inner: Any  # the recurrent share of the gate that is needed apart
+    gates: Mapping[str, Any]  # saved gates
+    before: Mapping[str, Any]  # states before the step
+    after: Mapping[str, Any]  # states after it
+    d: Mapping[str, Any]  # gradients of the states after it
+    inner: Any  # recurrent projection of the gate in `Cell.apart`
 
 
 Gradients = Mapping[str, Any]
-"""Of a gate's pre-activation by the gate's letter; `u<gate>` of its recurrent share, where that is another; `d<state>`
-of a state before the step, without what comes through the recurrent kernel, where that is not 0.
+"""Gradients of pre-activations by gate; `u<gate>`, of its recurrent projection, if different; `d<state>`, of a state
+before the step, without the part through the recurrent kernel, if not 0.
 """
 
 
@@ -374,21 +366,12 @@ def _backward(code: _Loop, gradients: Callable[[Lanes, _Past], Gradients]) -> No
 
 
 class _Gradients(_CellCode):
-    """The gradients of a layer.
-
-    The layer is read backwards `few` steps at a time, so that what one kernel makes is still in a cache when the next
-    one reads it, and is never kept.
-    """
+    """The kernel of a layer's gradients: `few` steps at a time, so that intermediate results stay in cache."""
 
     def fill(self, loop: _Loop, scatter: Code, sums: Code) -> None:
-        """Write the kernel, with the cell's backward loop, `scatter` and `column_sums`."""
-        b, arg, units, width, features = (
-            self.b,
-            self.arg,
-            self.units,
-            self.width,
-            self.arg["features"],
-        )
+        """Write the kernel, given the cell's backward loop, `scatter` and `column_sums`."""
+        b, arg, units, width = self.b, self.arg, self.units, self.width
+        features = arg["features"]
         with self.loop(0, arg["steps"], arg["few"]) as done:
             left = self.sub(arg["steps"], done)
             here = self.minimum(arg["few"], left)
@@ -407,7 +390,7 @@ class _Gradients(_CellCode):
                 self.call(sums, self.rows, width, du, arg["d_inner_bias"])
             with b.if_else(self.is_given("ids")) as (by_symbol, by_feature):
                 with by_symbol:
-                    ids = self.part("ids", 1)  # which are as wide as floats
+                    ids = self.part("ids", 1)  # as wide as floats
                     self.call(scatter, self.rows, width, dz, ids, arg["d_table"])
                 with by_feature:
                     if self.cell.apart:
@@ -419,23 +402,23 @@ class _Gradients(_CellCode):
                         self.affine(self.rows, (features, width), dz, "transposed", "nothing", onto)
 
     def part(self, array: str, width: Any) -> Any:
-        """An array `(T, B, width)` from the part's first step on."""
+        """An array `(T, B, width)` from the block's first step on."""
         return self.at(self.arg[array], self.mul(self.row, width))
 
     def pack(self, dz: Any) -> None:
-        """Pack the part's rows."""
+        """Pack the block's rows."""
         given = self.rows, self.width, dz, self.shape.panel, self.arg["packed"]
         self.by_precision(lambda use: self.call(use.pack, *given))
 
     def gradient(self, x: Any, features: Any, onto: str) -> None:
-        """Add the gradient of a kernel that x was multiplied with, from what is packed."""
+        """Add the gradient of the kernel that multiplied x, from the packed rows."""
         arrays = x, self.arg["strips"], self.arg["packed"], self.arg[onto]
         sizes = self.rows, features, self.width
         self.by_precision(lambda use: self.call(use.gradient, *sizes, *arrays))
 
 
 def _column_sums(module: ir.Module, shape: Shape) -> Code:
-    """`column_sums(rows, columns, x, onto)`: the sum of all rows is added to `onto`."""
+    """`column_sums(rows, columns, x, onto)`: adds the sum of all rows to `onto`."""
     code = Code(module, "column_sums", "rows columns *x *onto")
     rows, columns, x, onto = code.arg.values()
 
@@ -449,7 +432,7 @@ def _column_sums(module: ir.Module, shape: Shape) -> Code:
 
 
 def _scatter(module: ir.Module, shape: Shape) -> Code:
-    """`scatter(count, width, rows, ids, table)`: each row is added to the table's row of its symbol."""
+    """`scatter(count, width, rows, ids, table)`: adds each row to its symbol's row of the table."""
     code = Code(module, "scatter", "count width *rows *ids *table")
     count, width, rows, ids, table = code.arg.values()
     with code.loop(0, count) as k:

@@ -1,8 +1,6 @@
-"""A little language for numeric kernels: loops, vectors and addresses over LLVM's instructions.
+"""Builds numeric kernels from LLVM instructions: loops, vectors and addresses.
 
-A kernel is written once in Python and compiled for the very processor it runs on, with the vectors
-that processor has. It knows float32 arrays by the address of their first element; an index counts
-elements.
+A kernel takes float32 arrays as the address of their first element; indices count elements.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from llvmlite import ir
 
 
 class _BFloat16(ir.Type):
-    """LLVM's `bfloat`, which llvmlite does not name."""
+    """LLVM's `bfloat`, which llvmlite lacks."""
 
     def _to_string(self) -> str:
         return "bfloat"
@@ -36,8 +34,8 @@ class Shape:
     """How a processor's registers are used."""
 
     width: int  # floats in a vector
-    rows: int  # rows of a tile of a product; `2 * rows` vectors hold its sums
-    bfloat16: bool = False  # whether there are instructions for products of bfloat16 (AVX512-BF16)
+    rows: int  # rows of a product's tile, whose sums take `2 * rows` vectors
+    bfloat16: bool = False  # whether there are bfloat16 instructions (AVX512-BF16)
 
     @property
     def panel(self) -> int:
@@ -46,16 +44,10 @@ class Shape:
 
 
 class Code:
-    """One function under construction, and its integers; `Lanes` computes with floats, and `finish` ends it.
+    """A function under construction and its integer operations; `Lanes` has those on floats, `finish` ends it.
 
-    Args:
-        module: where it goes.
-        name: of the function.
-        arguments: their names; `*` marks the address of an array, which may overlap others, and the rest are 64-bit
-            integers.
-
-    Attributes:
-        arg: the arguments by name.
+    `arguments` are names separated by spaces; `*` marks an array's address (arrays may overlap), the others are 64-bit
+    integers. `arg` has the arguments by name.
     """
 
     def __init__(self, module: ir.Module, name: str, arguments: str) -> None:
@@ -83,11 +75,11 @@ class Code:
         return functools.reduce(self.b.mul, map(self.whole, factors))
 
     def div(self, a: Any, b: Any, *, up: bool = False) -> Any:
-        """Quotient of integers that are not negative, rounded down or up."""
+        """Quotient of non-negative integers, rounded down or up."""
         return self.b.sdiv(self.add(a, self.sub(b, 1)) if up else self.whole(a), self.whole(b))
 
     def compare(self, operator: str, a: Any, b: Any) -> Any:
-        """Whether two integers compare so."""
+        """Compare two integers."""
         return self.b.icmp_signed(operator, self.whole(a), self.whole(b))
 
     def minimum(self, a: Any, b: Any) -> Any:
@@ -98,7 +90,7 @@ class Code:
         return self.b.gep(base, [self.add(*index)], source_etype=of)
 
     def load(self, base: Any, *index: Any, of: ir.Type) -> Any:
-        """Element `sum(index)` of an array of this type."""
+        """Element `sum(index)` of an array `of` this type."""
         return self.b.load(self.at(base, *index, of=of), typ=of)
 
     def store(self, value: Any, base: Any, *index: Any) -> None:
@@ -106,15 +98,15 @@ class Code:
         self.b.store(value, self.at(base, *index, of=value.type))
 
     def buffer(self, floats: int) -> Any:
-        """Room on the stack."""
+        """A buffer on the stack."""
         with self.b.goto_block(self.entry):
             room = self.b.alloca(ir.ArrayType(FLOAT, floats))
             room.align = 64
-            # By way of a number, because only so does llvmlite forget what the pointer points to.
+            # Via an integer, to make llvmlite forget the pointer's type.
             return self.b.inttoptr(self.b.ptrtoint(room, INT), POINTER)
 
     def is_given(self, array: str) -> Any:
-        """Whether an array among the arguments is not null."""
+        """Whether an array argument is not null."""
         return self.compare("!=", self.b.ptrtoint(self.arg[array], INT), 0)
 
     def symbol(self, ids: Any, *index: Any) -> Any:
@@ -139,7 +131,7 @@ class Code:
     def carried_loop(
         self, start: Any, stop: Any, step: Any, values: Sequence[Any]
     ) -> Iterator[tuple[Any, list[Any], Callable[[Sequence[Any]], None]]]:
-        """A loop that carries values: its body calls `done` with the next ones; after it `carried` holds the last."""
+        """A loop that carries values: the body passes the next ones to `done`; `carried` holds the last."""
         b = self.b
         before = b.block
         head, body, after = map(self.function.append_basic_block, ("head", "body", "after"))
@@ -162,7 +154,7 @@ class Code:
         self.carried = phis
 
     def each(self, count: Any, width: int, body: Callable[[Lanes, Any], None]) -> None:
-        """Run `body(lanes, index)` for `count` elements: in vectors, and the rest one by one."""
+        """Run `body(lanes, index)` for `count` elements: by vectors, the remainder one by one."""
         whole = self.b.and_(self.whole(count), self.whole(-width))
         with self.loop(0, whole, width) as index:
             body(Lanes(self, width), index)
@@ -189,7 +181,7 @@ class Code:
 
 
 def finish(module: ir.Module) -> None:
-    """Return to the caller where the code of a function ends."""
+    """Add the missing return to each function."""
     for function in module.functions:
         for block in function.blocks:
             if not block.is_terminated:
@@ -197,7 +189,7 @@ def finish(module: ir.Module) -> None:
 
 
 class Lanes:
-    """Arithmetic on `width` floats at once; on one, where `width` is 1."""
+    """Arithmetic on vectors of `width` floats; `width` 1 for scalars."""
 
     def __init__(self, code: Code, width: int) -> None:
         self.code, self.width = code, width
@@ -208,23 +200,23 @@ class Lanes:
         return ir.Constant(self.type, [value] * self.width if self.width > 1 else value)
 
     def operand(self, value: Any) -> Any:
-        """A number or a vector as a vector."""
+        """A number broadcast to a vector; vectors unchanged."""
         return self.constant(float(value)) if isinstance(value, (int, float)) else value
 
     def load(self, base: Any, *index: Any) -> Any:
-        """`width` floats from element `sum(index)` on."""
+        """Load `width` floats from element `sum(index)` on."""
         return self.code.b.load(self.code.at(base, *index), align=4, typ=self.type)
 
     def store(self, value: Any, base: Any, *index: Any) -> None:
-        """Put `width` floats from element `sum(index)` on."""
+        """Store `width` floats from element `sum(index)` on."""
         self.code.b.store(value, self.code.at(base, *index), align=4)
 
     def spread(self, base: Any, *index: Any) -> Any:
-        """One float in every lane."""
+        """Load one float into every lane."""
         return self.filled(self.code.load(base, *index, of=FLOAT))
 
     def filled(self, one: Any) -> Any:
-        """A number in every lane."""
+        """Broadcast a scalar to every lane."""
         if self.width == 1:
             return one
         b, nothing = self.code.b, ir.Constant(self.type, ir.Undefined)
@@ -235,17 +227,17 @@ class Lanes:
         return ir.Constant(ir.VectorType(INT32, len(places)), places)
 
     def fma(self, a: Any, b: Any, c: Any) -> Any:
-        """Product plus c, rounded once where the processor can; elsewhere `fma` would be a slow call for each float."""
+        """`a * b + c`, rounded once only if the processor can: LLVM's `fma` would be a slow call elsewhere."""
         return self._intrinsic("fmuladd", a, b, c)
 
     def rounded(self, low: Any, high: Any) -> Any:
-        """Two vectors rounded to bfloat16, one behind the other in the place of one vector."""
+        """Two vectors rounded to bfloat16 and concatenated into one vector."""
         kind = ir.VectorType(BFLOAT16, 2 * self.width)
         name = f"llvm.x86.avx512bf16.cvtne2ps2bf16.{32 * self.width}"
         return self.code.b.bitcast(self._declared(name, kind, high, low), self.type)
 
     def pairs(self, low: Any, high: Any) -> Any:
-        """Words of two bfloat16 each, of lane k of `low` and of lane k of `high`."""
+        """Words of two bfloat16 each: lane k of `low` and lane k of `high`."""
         b, width = self.code.b, self.width
         if width == 1:
             four = Lanes(self.code, 4)
@@ -258,12 +250,12 @@ class Lanes:
         return b.bitcast(b.shuffle_vector(halves, halves, order), self.type)
 
     def neighbours(self, base: Any, *index: Any) -> Any:
-        """Words of two bfloat16 each, of `2 * width` floats from element `sum(index)` on."""
+        """Words of two bfloat16 each, from `2 * width` floats from element `sum(index)` on."""
         low, high = self.load(base, *index), self.load(base, *index, self.width)
         return self.pairs(low, high) if self.width == 1 else self.rounded(low, high)
 
     def dot(self, a: Any, b: Any, c: Any) -> Any:
-        """For words of two bfloat16: the sum of both products plus c, a float."""
+        """Sum of both products of two bfloat16 words, plus the float c."""
         kind = ir.VectorType(BFLOAT16, 2 * self.width)
         pairs = [self.code.b.bitcast(x, kind) for x in (a, b)]
         name = f"llvm.x86.avx512bf16.dpbf16ps.{32 * self.width}"
@@ -293,19 +285,19 @@ class Lanes:
         return self._intrinsic("sqrt", x)
 
     def clamp(self, x: Any, limit: float) -> Any:
-        """x, kept within +-limit; not a number stays what it is."""
+        """Clip x to +-limit; NaN stays NaN."""
         b = self.code.b
         for test, bound in (("<", limit), (">", -limit)):
-            # Unordered comparisons would let a NaN be replaced by the bound.
+            # An unordered comparison is true for NaN, which keeps x.
             x = b.select(b.fcmp_unordered(test, x, self.constant(bound)), x, self.constant(bound))
         return x
 
     def polynomial(self, coefficients: Sequence[float], x: Any) -> Any:
-        """The polynomial with these coefficients, that of the highest power first."""
+        """A polynomial by its coefficients, highest power first."""
         return functools.reduce(lambda total, c: self.fma(total, x, c), coefficients)
 
     def exp(self, x: Any) -> Any:
-        """Exponential of a number from -87 to 0, below which it stays: Cephes' polynomial, within 2e-7 of itself."""
+        """Exponential of x <= 0, clipped at -87: Cephes' polynomial, relative error below 2e-7."""
         b, kind = self.code.b, ir.VectorType(INT32, self.width) if self.width > 1 else INT32
 
         def whole(value: int) -> Any:
@@ -320,14 +312,14 @@ class Lanes:
         return self.mul(found, b.bitcast(exponent, self.type))
 
     def tanh(self, x: Any) -> Any:
-        """Hyperbolic tangent: the quotient of polynomials that Eigen and XLA use, within 4e-7."""
+        """Hyperbolic tangent: the rational approximation of Eigen and XLA, error below 4e-7."""
         x = self.clamp(x, 7.90531110763549805)
         square = self.mul(x, x)
         above, below = (self.polynomial(c, square) for c in (_TANH_ABOVE, _TANH_BELOW))
         return self.code.b.fdiv(self.mul(x, above), below)
 
     def sigmoid(self, x: Any) -> Any:
-        """Logistic function, as (1 + tanh(x / 2)) / 2, which never overflows."""
+        """Logistic function as (1 + tanh(x / 2)) / 2, which never overflows."""
         return self.fma(self.tanh(self.mul(x, 0.5)), 0.5, 0.5)
 
 
@@ -338,9 +330,4 @@ _TANH_ABOVE = (
     -2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11, 5.12229709037114e-08,
     1.48572235717979e-05, 6.37261928875436e-04, 4.89352455891786e-03,
 )  # fmt: skip
-_TANH_BELOW = (
-    1.19825839466702e-06,
-    1.18534705686654e-04,
-    2.26843463243900e-03,
-    4.89352518554385e-03,
-)
+_TANH_BELOW = 1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03

@@ -1,7 +1,4 @@
-"""The kernels compiled for this processor, called with NumPy arrays.
-
-A call gives up Python's lock, so two of them run side by side.
-"""
+"""The compiled kernels of this processor, called with NumPy arrays; calls release Python's lock."""
 
 from __future__ import annotations
 
@@ -35,23 +32,23 @@ Operand: TypeAlias = "int | NDArray[Any] | None"
 
 @dataclass(frozen=True)
 class CallTable:
-    """A network as a table of kernels."""
+    """A network as a table of kernel calls."""
 
-    pairs: NDArray[np.int64]  # `(calls, 2)`: where a kernel is, and where its operands are
-    alive: Any  # what these addresses point to
+    pairs: NDArray[np.int64]  # `(calls, 2)`: addresses of a kernel and of its operands
+    alive: Any  # keeps the memory at these addresses
 
 
 def _number(operand: Operand) -> int:
-    """An operand in 64 bits: the address of an array, 0 for none."""
+    """An operand as a 64-bit integer: an array's address, 0 for None."""
     return operand.ctypes.data if isinstance(operand, np.ndarray) else operand or 0
 
 
 class Kernels:
-    """All kernels for one shape of registers, compiled once for a processor and then kept in a folder.
+    """All kernels, compiled for this processor.
 
     Args:
-        shape: by default what suits this processor.
-        cache: folder of compiled kernels, or None to keep none.
+        shape: use of the registers; by default the best for this processor.
+        cache: folder of compiled kernels, or None for no cache.
     """
 
     def __init__(self, shape: Shape | None = None, cache: Path | None = None) -> None:
@@ -62,7 +59,7 @@ class Kernels:
         self.shape = shape or best_shape(triple, features)
         described = features.flatten()
         if _is_x86(triple):
-            # Whole vectors also where a processor's makers advise halves.
+            # Use 512-bit vectors even where LLVM's tuning prefers 256.
             described = f"{described},-prefer-256-bit".lstrip(",")
         target = llvm.Target.from_triple(triple)
         machine = target.create_target_machine(cpu=cpu, features=described, opt=2)
@@ -81,23 +78,23 @@ class Kernels:
         self._functions[name](*[_number(o) for o in operands])
 
     def table(self, calls: Sequence[tuple[str, Sequence[Operand]]]) -> CallTable:
-        """Kernels with their operands, to be run in this order as often as one likes (see `sampling`)."""
+        """Kernels and their operands as a table, to run repeatedly in this order (see `sampling`)."""
         operands = [np.array([_number(o) for o in given], np.int64) for _, given in calls]
         entries = [self._engine.get_function_address(f"{name}_entry") for name, _ in calls]
         addresses = [values.ctypes.data for values in operands]
         return CallTable(np.array([entries, addresses], np.int64).T.copy(), (self, operands, calls))
 
     def high(self, rows: int) -> int:
-        """Rows of a tile, such that all tiles are about alike: 25 rows are five tiles of 5."""
+        """Rows per tile that make tiles about equal: 25 rows give five tiles of 5 where 6 fit."""
         tiles = -(-rows // self.shape.rows)
         return -(-rows // max(1, tiles))
 
     def room(self, rows: int, columns: int, wide: int) -> Floats:
-        """Memory for a matrix packed `wide` columns at a time."""
+        """A buffer for a matrix packed `wide` columns at a time."""
         return empty(-(-columns // wide) * wide * rows)
 
     def packed(self, b: Floats, *, bfloat16: bool = False) -> Floats:
-        """The right factor `b` as products want it; in bfloat16, each word holds two rows."""
+        """The right factor `b` packed for products; in bfloat16, each word holds two rows."""
         (rows, columns), wide = b.shape, self.shape.panel
         found = self.room(-(-rows // 2) if bfloat16 else rows, columns, wide)
         self("pack_bf16" if bfloat16 else "pack", rows, columns, b, wide, found)
@@ -106,10 +103,7 @@ class Kernels:
     def product(
         self, a: Floats, packed: Floats, bias: Floats, c: Floats, *, bfloat16: bool = False
     ) -> None:
-        """Make `c = a @ b + bias`: a `(M, K)`, b `(K, N)` packed, bias `(N,)`, c `(M, N)`.
-
-        In bfloat16, `a` is rounded and `b` was packed so.
-        """
+        """Set `c = a @ b + bias`: a `(M, K)`, b `(K, N)` packed (in the same precision), bias `(N,)`, c `(M, N)`."""
         (m, k), columns = a.shape, c.shape[1]
         rest = packed, bias, 0, c, columns
         if bfloat16:
@@ -130,12 +124,12 @@ class Kernels:
 
 
 def cached(cache: Path | None, facts: Sequence[str], make: Callable[[], bytes]) -> bytes:
-    """An object file from the folder `cache`, after its SHA-256, if it is there and whole; else compiled, and kept.
+    """An object file from the cache if its SHA-256 matches, else newly made and cached if possible.
 
     Args:
-        cache: None for no cache. Where it cannot be written, nothing is kept.
-        facts: all that the code depends on beside the sources of the kernels.
-        make: compiles.
+        cache: None for no cache.
+        facts: everything that the code depends on besides the kernels' sources.
+        make: compiles the code.
     """
     if cache is None:
         return make()
@@ -145,7 +139,7 @@ def cached(cache: Path | None, facts: Sequence[str], make: Callable[[], bytes]) 
         if hashlib.sha256(data[32:]).digest() == data[:32]:
             return data[32:]
     code = make()
-    # Others may read or write the same file at this moment; a rename shows them all or nothing.
+    # Other processes may use the same file; renaming is atomic.
     with contextlib.suppress(OSError):
         cache.mkdir(parents=True, exist_ok=True)
         with replacing(path) as made:
@@ -153,20 +147,17 @@ def cached(cache: Path | None, facts: Sequence[str], make: Callable[[], bytes]) 
     return code
 
 
-_ALSO = ("cells.py", "layer_norm.py")
-"""Sources outside of this folder that kernels are made of."""
-
-
 def _key(facts: Sequence[str]) -> str:
     digest = hashlib.sha256("\0".join(facts).encode())
     package = Path(__file__).parent.parent
-    for source in (*sorted(package.glob("kernels/*.py")), *map(package.joinpath, _ALSO)):
+    others = package / "cells.py", package / "layer_norm.py"  # kernels depend on them
+    for source in (*sorted(package.glob("kernels/*.py")), *others):
         digest.update(source.read_bytes())
     return digest.hexdigest()[:32]
 
 
 def _compile(machine: Any, shape: Shape) -> bytes:
-    # Imported here because a program that finds its kernels in the cache starts 10 ms sooner without.
+    # Imported here because cached kernels do without: saves 10 ms at startup.
     from rnntk.kernels import cells, code, product, sampling
 
     module = ir.Module("rnntk")
@@ -176,7 +167,7 @@ def _compile(machine: Any, shape: Shape) -> bytes:
     parsed = llvm.parse_assembly(str(module))
     parsed.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=2)
-    # The kernels say themselves what goes into vectors.
+    # The kernels are vectorised already.
     options.loop_unrolling = options.loop_vectorization = options.slp_vectorization = False
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(parsed, builder)
@@ -184,7 +175,7 @@ def _compile(machine: Any, shape: Shape) -> bytes:
 
 
 def best_shape(triple: str, features: Mapping[str, bool]) -> Shape:
-    """How to use the registers of a processor, by its architecture and features as LLVM names them."""
+    """The best use of the registers of a processor, by LLVM's names of its architecture and features."""
     if not _is_x86(triple):  # 32 registers of four floats
         return Shape(width=4, rows=12)
     if features.get("avx512f"):
@@ -201,15 +192,14 @@ _taking = threading.Lock()
 
 
 _FREE = next(sys.getrefcount(block) for block in [np.empty(0)])
-"""References to a block that nobody but `_blocks` holds, as `empty` sees them."""
+"""Reference count that `empty` sees for a block held only by `_blocks`."""
 
 
 def empty(*shape: int) -> Floats:
-    """A float32 array, not initialised, that TensorFlow can take over without a copy.
+    """An uninitialised float32 array that TensorFlow can take over without a copy.
 
-    Large ones lie in blocks that are used again once nobody holds an array in them: new memory from the
-    system costs more than most of what is computed in it. Blocks come in few sizes, a quarter of an octave
-    apart, so that sequences of any number of lengths share them; what is never touched of a block costs nothing.
+    Large arrays reuse blocks that nobody else holds, since new memory from the system is slow. There are four
+    block sizes per power of two, so that sequences of similar lengths share them.
     """
     size = math.prod(shape)
     if size < 1 << 14:
@@ -228,7 +218,7 @@ def empty(*shape: int) -> Floats:
 
 
 def zeros(*shape: int) -> Floats:
-    """The same, filled with zeros."""
+    """As `empty`, filled with zeros."""
     found = empty(*shape)
     found.fill(0)
     return found
@@ -241,7 +231,7 @@ def _aligned(room: Floats, size: int) -> Floats:
 
 @functools.cache
 def kernels() -> Kernels:
-    """Those of this processor; compiled anew by each process where there is no cache."""
+    """The kernels of this processor; without a cache, each process compiles them."""
     try:
         tidy("kernels")
         return Kernels(cache=cache_dir() / "kernels")

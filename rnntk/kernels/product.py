@@ -1,7 +1,6 @@
-"""Matrix products: a tile that stays in registers, and the loops that feed it from the caches.
+"""Matrix products after Goto and van de Geijn ("Anatomy of high-performance matrix multiplication", 2008).
 
-The scheme is Goto's and van de Geijn's ("Anatomy of high-performance matrix multiplication", 2008), but the caller
-packs the right factor, once for all time steps, where a library packs it anew at each.
+Unlike in a library, the caller packs the right factor, once for all time steps.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ from llvmlite import ir
 from rnntk.kernels.code import Code, Lanes, Shape
 
 DEPTH = 384
-"""Terms summed before a tile goes back to memory: a panel of so many rows stays in the first-level cache."""
+"""Terms summed before a tile is written back; a panel of this many rows fits the L1 cache."""
 
 HEIGHT = 192
-"""Rows of the left factor that stay in the second-level cache meanwhile."""
+"""Rows of the left factor that fit the L2 cache."""
 
 
 class Products(NamedTuple):
-    """The kernels that the loops call: `product`, `pack` and `gradient`, of floats or of words of two bfloat16."""
+    """The kernels of products, of floats or of words of two bfloat16."""
 
     product: Code
     pack: Code
@@ -29,20 +28,19 @@ class Products(NamedTuple):
 
 
 def emit(module: ir.Module, shape: Shape) -> list[Products]:
-    """Put `product`, `pack` and `gradient` into a module, and the same with the suffix `_bf16`.
+    """Add `product`, `pack` and `gradient` to a module, and their `_bf16` variants if the processor supports bfloat16.
 
-    `product`: C = D + A B, where row i of a tile (`high` rows, at most the shape's) that begins at row t of A is at
-    `a + t * a_tile + i * a_row`, B is packed, D and C have rows of `d_row` and `c_row` elements. D may be C; `d_row` 0
-    adds the same row everywhere. `product_bf16`: of A `(m, k)` without gaps, rounded to bfloat16 in `words`, room for
-    `room(m, k)` floats. Sums are float32.
+    `product`: C = D + A B. Row i of a tile (`high` rows, at most the shape's) that starts at row t of A is at
+    `a + t * a_tile + i * a_row`; B is packed; rows of D and C are `d_row` and `c_row` elements apart. D may be C;
+    `d_row` 0 adds one row everywhere. `product_bf16` takes a contiguous A `(m, k)` and rounds it into `words`, a buffer
+    of `room(m, k)` floats. Sums are float32.
 
-    `pack`: columns `wide` at a time, padded with zeros; in bfloat16 two rows at a time, in words of two.
+    `pack`: copies columns `wide` at a time, padded with zeros; in bfloat16, a word holds two rows.
 
-    `gradient`: adds X^T B to `onto`; x is `(n, features)`, B `(n, columns)` packed, and `room` holds x in strips of
-    the shape's rows.
+    `gradient`: adds X^T B to `onto`: x `(n, features)`, B `(n, columns)` packed; `room` holds x in strips of the
+    shape's rows.
 
-    Returns:
-        those of floats, and those of bfloat16 where there are instructions for it.
+    Returns the kernels of floats and, if supported, of bfloat16.
     """
     made = []
     for suffix in ("", "_bf16")[: 1 + shape.bfloat16]:
@@ -57,7 +55,7 @@ def emit(module: ir.Module, shape: Shape) -> list[Products]:
 
 
 def room(rows: int, columns: int) -> int:
-    """Floats that the words of `product_bf16` take."""
+    """Floats in the buffer `words` of `product_bf16`."""
     return min(rows, HEIGHT) * -(-columns // 2)
 
 
@@ -65,7 +63,7 @@ _TILE = "k *a a_row a_column *packed *d d_row *c c_row"
 
 
 def _tile(module: ir.Module, shape: Shape, rows: int, suffix: str) -> Code:
-    """A tile of floats; or of words of two bfloat16, which are moved about like floats."""
+    """A tile of floats, or of words of two bfloat16, which load and store like floats."""
     code = Code(module, f"tile_{rows}{suffix}", _TILE)
     arg, v = code.arg, Lanes(code, shape.width)
     multiply_add, halves = v.dot if suffix else v.fma, (0, shape.width)
@@ -83,7 +81,7 @@ def _tile(module: ir.Module, shape: Shape, rows: int, suffix: str) -> Code:
 
 
 def _dispatch(module: ir.Module, shape: Shape, tiles: list[Code], suffix: str) -> Code:
-    """The tile of `m` rows and `n` columns; where columns are missing, by way of a buffer."""
+    """Call the tile of `m` rows; with fewer columns than a panel, through a buffer."""
     code = Code(module, f"tile{suffix}", f"m n {_TILE}")
     b, arg, one = code.b, code.arg, Lanes(code, 1)
     _, _, k, a, a_row, a_column, packed, d, d_row, c, c_row = arg.values()
@@ -141,7 +139,7 @@ def _product(module: ir.Module, shape: Shape, tile: Code, name: str) -> Code:
 
 
 def _rows_at_once(code: Code) -> Any:
-    """Rows of whole tiles that stay in the second-level cache."""
+    """Rows of the whole tiles that fit the L2 cache."""
     return code.mul(code.div(HEIGHT, code.arg["high"]), code.arg["high"])
 
 
@@ -186,20 +184,19 @@ def _gradient(module: ir.Module, shape: Shape, pack: Code, product: Code, suffix
 def _pack(module: ir.Module, shape: Shape, suffix: str) -> Code:
     code = Code(module, f"pack{suffix}", "rows columns *b wide *packed")
     (rows, columns, b, wide, packed), select = code.arg.values(), code.b.select
-    # A row of what is packed holds so many rows of B.
-    terms = 2 if suffix else 1
+    terms = 2 if suffix else 1  # rows of B per packed row
     height = code.div(rows, terms, up=True)
 
     def put(v: Lanes, source: Any, last: Any, target: Any) -> None:
-        """Elements of a row; in bfloat16 with those of the next, or zeros where an odd number of rows ends."""
+        """Pack elements of a row; in bfloat16 with those of the next, or zeros after an odd last row."""
         found = v.load(b, source)
         if suffix:
-            # What is not there is not read either.
+            # After the last row, read that row again, not past the end.
             beside = v.load(b, source, select(last, code.whole(0), columns))
             found = v.pairs(found, select(last, v.constant(0), beside))
         v.store(found, packed, target)
 
-    # A few rows at a time, so that each is read from end to end.
+    # A few rows at a time, so that each is read contiguously.
     with code.loop(0, height, shape.panel) as k0:
         k1 = code.minimum(code.add(k0, shape.panel), height)
         with code.loop(0, columns, wide) as n0, code.loop(k0, k1) as k:

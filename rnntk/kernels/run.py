@@ -1,7 +1,6 @@
-"""What the kernels do for a layer: NumPy arrays in, NumPy arrays out.
+"""Forward and backward passes of layers on the kernels: NumPy arrays in and out.
 
-Each function is called by TensorFlow in the middle of a step, from any of its threads. An array that is not given is
-an empty one.
+TensorFlow calls these from any of its threads. Omitted arrays are empty.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from rnntk.kernels.product import DEPTH, room
 
 @dataclass(frozen=True)
 class Layer:
-    """How a layer runs over time."""
+    """Options of a layer over time."""
 
-    cell: Cell  # one that has kernels; a GRU resets after the product
-    backwards: bool = False  # whether from the last step to the first
-    bfloat16: bool = False  # whether products are of factors rounded to bfloat16
-    input_gradient: bool = True  # whether anything before the layer learns; symbols always do
+    cell: Cell  # from `rnntk.cells.CELLS`
+    backwards: bool = False  # run from the last step to the first
+    bfloat16: bool = False  # round products' factors to bfloat16
+    input_gradient: bool = True  # compute the gradient of the inputs; of a table always
 
 
 def forward(
@@ -41,22 +40,20 @@ def forward(
     """Run a layer over time.
 
     Args:
-        layer: how.
-        inputs: `(T, B, F)`; or, with `ids`, what kernel and bias make of each symbol, `(V, gates * H)`.
-        ids: the symbols `(T, B)`, or empty.
-        live: which rows take which steps, `(T, B)`, see `cells.LIVE`; or empty: all do.
-        kernel, bias: packed, and `(gates * H,)`; unused with `ids`.
-        recurrent: the recurrent kernel, packed.
-        others: the bias of the recurrent share `(gates * H,)`, for a cell with gates apart; the states before,
-            `(B, H)` each.
+        layer: its options.
+        inputs: `(T, B, F)`; with `ids`, the table of each symbol's input projection, `(V, gates * H)`.
+        ids: symbols `(T, B)`, or empty.
+        live: mask `(T, B)`, see `cells.LIVE`, or empty.
+        kernel, bias: packed input kernel and input bias `(gates * H,)`; unused with `ids`.
+        recurrent: packed recurrent kernel.
+        others: the recurrent bias `(gates * H,)`, for a cell with gates apart; the initial states, `(B, H)` each.
 
     Returns:
-        with `live`, the outputs `(T, B, H)`, which without it are the states h; for each state `(T + 1, B, H)`,
-        between the steps; the gates `(T, B, gates * H)`, but for a cell whose gates are states; for a cell with
-        gates apart their recurrent share `(T, B, H)`.
+        With `live`, the outputs `(T, B, H)`; each state `(T + 1, B, H)`; the gates `(T, B, gates * H)`, unless they are
+        states; for a cell with gates apart their recurrent projection `(T, B, H)`.
 
     Raises:
-        ValueError: an id is not that of a symbol, or a state has another shape.
+        ValueError: an id is out of range, or a state has the wrong shape.
     """
     cell, run = layer.cell, kernels()
     first = others[-len(cell.states) :]
@@ -99,14 +96,14 @@ def backward(
 
     Args:
         layer, ids, live, inputs: as in `forward`.
-        transposed: the kernel transposed, packed; unused with `ids` and without a gradient of the inputs.
-        recurrent: the recurrent kernel transposed, packed.
-        others: the gradients of the outputs `(T, B, H)` and of the last states, `(B, H)` each; then what `forward` gave
-            but for the outputs.
+        transposed: the input kernel, transposed and packed; unused with `ids` or without a gradient of the inputs.
+        recurrent: the recurrent kernel, transposed and packed.
+        others: gradients of the outputs `(T, B, H)` and of the final states, `(B, H)` each; then the results of
+            `forward` except the outputs.
 
     Returns:
-        with `ids` of the table; else, if wanted, of the inputs, and of kernel and bias; then of the recurrent kernel,
-        the bias of the recurrent share, for a cell with gates apart, and the states before.
+        Gradients of the table with `ids`, else of the inputs (if wanted), kernel and bias; then of the recurrent
+        kernel, the recurrent bias (for a cell with gates apart) and the initial states.
     """
     cell, run = layer.cell, kernels()
     count = len(cell.states)
@@ -117,7 +114,7 @@ def backward(
     by_symbol = ids.ndim == 2
     features = 0 if by_symbol else inputs.shape[2]
     few = max(1, min(steps, DEPTH // max(1, batch)))
-    # What reaches the recurrent product need not be what reaches the inputs.
+    # With gates apart, input and recurrent projections have different gradients.
     dz, *du = (empty(few, batch, width) for _ in range(1 + bool(cell.apart)))
     d_recurrent, d_inner_bias = zeros(units, width), zeros(width)
     d_table = zeros(*inputs.shape) if by_symbol else None
@@ -140,12 +137,12 @@ def backward(
 
 
 def _both(arrays: Sequence[Floats]) -> list[Any]:
-    """Two arrays as kernels take them, such as h and c; or one and nothing."""
+    """One or two arrays, such as h and c, padded with None to two."""
     return [*arrays, None, None][:2]
 
 
 def _check_ids(ids: Ids, symbols: int) -> None:
-    """The kernels themselves read and write wherever an id leads. Read as unsigned, a negative one is too large."""
+    """Check ids, since kernels do not. As unsigned integers, negative ids are too large."""
     if ids.view(np.uint32).max() >= symbols:
         raise ValueError(
             f"Ids from {ids.min()} to {ids.max()} where there are {symbols} symbols:"

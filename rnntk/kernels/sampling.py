@@ -1,6 +1,6 @@
-"""Steps of a network, and symbols sampled from it, in one call that does not hold Python's lock.
+"""Kernels that run steps of a network and sample symbols from it in one call.
 
-A network is a table of calls: a kernel and its operands each. So the kernels here run every architecture.
+A network of any architecture is a table of calls, each a kernel and its operands.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rnntk.layer_norm import EPSILON
 
 
 def emit(module: ir.Module, shape: Shape) -> None:
-    """Put `sample`, `advance`, `generate` and `read` into a module that holds `product`, and the kernels of tables."""
+    """Add `sample`, `advance`, `generate`, `read` and the kernels of tables to a module that has `product`."""
     advance = _advance(module)
     _generate(module, _sample(module, shape), advance)
     _read(module, shape, advance)
@@ -39,25 +39,19 @@ def emit(module: ir.Module, shape: Shape) -> None:
 
 
 def _table_entry(module: ir.Module, kernel: str) -> None:
-    """`<kernel>_entry(operands)`: the kernel, with its operands in an array of 64 bits each."""
+    """`<kernel>_entry(operands)`: calls the kernel with operands from an array of 64-bit values."""
     function = module.get_global(kernel)
     code = Code(module, f"{kernel}_entry", "*operands")
     values = [code.load(code.arg["operands"], k, of=INT) for k in range(len(function.args))]
-    kinds = function.ftype.args
-    code.b.call(
-        function,
-        [
-            v if k == INT else code.b.inttoptr(v, POINTER)
-            for v, k in zip(values, kinds, strict=True)
-        ],
-    )
+    typed = zip(values, function.ftype.args, strict=True)
+    code.b.call(function, [v if k == INT else code.b.inttoptr(v, POINTER) for v, k in typed])
 
 
 def _sample(module: ir.Module, shape: Shape) -> Code:
-    """`sample`: for each row of logits `(count, symbols)`, multiplied by `scale[0]`, the first symbol whose cumulative
-    softmax passes the row's uniform number (float64 in [0, 1)), as int64.
+    """`sample`: one int64 symbol per row of logits `(count, symbols)`, by inverse CDF of the softmax of logits times
+    `scale[0]` at the row's uniform number (float64 in [0, 1)).
 
-    Its loss under the softmax of the logits themselves is `margin + log(total)`, both float64. `room` holds a row.
+    Its loss under the softmax of the unscaled logits is `margin + log(total)`, both float64. `room` holds a row.
     """
     names = "count symbols *logits *scale *room *uniforms *ids *margins *totals"
     code = Code(module, "sample", names)
@@ -90,7 +84,7 @@ def _sample(module: ir.Module, shape: Shape) -> Code:
         with code.carried_loop(0, symbols, 1, [DOUBLE(0.0), INT(0)]) as (j, (sum_, passed), done):
             sum_ = b.fadd(sum_, likelihood(j))
             done([sum_, b.add(passed, b.zext(b.fcmp_ordered("<=", sum_, reach), INT))])
-        # The product may round up to the total, which the cumulative sum never exceeds.
+        # `reach` may round up to the total, so that all symbols count as passed.
         chosen = code.minimum(code.carried[1], code.sub(symbols, 1))
         code.store(chosen, arg["ids"], row)
         margin = one.sub(top, one.load(logits, chosen))
@@ -102,24 +96,24 @@ def _sample(module: ir.Module, shape: Shape) -> Code:
 
 
 def _advance(module: ir.Module) -> Code:
-    """`advance(calls, table)`: one step of a network.
+    """`advance(calls, table)`: runs one step of a network.
 
-    `table` has `calls` pairs of 64 bits: the address of a kernel's entry (see `_table_entry`) and of its operands.
+    `table` has `calls` pairs of addresses: of a kernel's entry (see `_table_entry`) and of its operands.
     """
     code = Code(module, "advance", "calls *table")
     with code.loop(0, code.arg["calls"]) as k:
         entry, operands = (code.load(code.arg["table"], code.mul(k, 2), i, of=INT) for i in (0, 1))
-        # llvmlite must be told what stands at the address; all pointers are alike to LLVM.
+        # llvmlite needs the function's type; LLVM's pointers are untyped.
         kind = ir.PointerType(ir.FunctionType(ir.VoidType(), [POINTER]))
         code.b.call(code.b.inttoptr(entry, kind), [code.b.inttoptr(operands, POINTER)])
     return code
 
 
 def _generate(module: ir.Module, sample: Code, advance: Code) -> None:
-    """`generate`: sample, feed what was sampled, and so on.
+    """`generate`: samples a symbol, feeds it, and repeats for `steps` steps.
 
-    Uniforms, ids, margins and totals as in `sample` are `(steps, stride)`, of which this uses the first `count`
-    columns; `fed` is int32 `(count,)`, where the network reads its symbols.
+    Uniforms, ids, margins and totals as in `sample` are `(steps, stride)`, of which the first `count` columns are used;
+    the network reads its symbols from `fed`, int32 `(count,)`.
     """
     in_rows = ["uniforms", "ids", "margins", "totals"]
     names = "steps calls *table count symbols *logits *scale *room *fed stride"
@@ -136,10 +130,7 @@ def _generate(module: ir.Module, sample: Code, advance: Code) -> None:
 
 
 def _read(module: ir.Module, shape: Shape, advance: Code) -> None:
-    """`read`: feed given symbols, int32 `(steps, count)`.
-
-    After each step `source` `(size,)` is copied to a row of `outputs`.
-    """
+    """`read`: feeds symbols, int32 `(steps, count)`, and copies `source` `(size,)` to `outputs` after each step."""
     code = Code(module, "read", "steps calls *table count *fed *ids size *source *outputs")
     steps, calls, table, count, fed, ids, size, source, outputs = code.arg.values()
     with code.loop(0, steps) as t:
@@ -150,10 +141,10 @@ def _read(module: ir.Module, shape: Shape, advance: Code) -> None:
 
 
 def _barrier(module: ir.Module) -> None:
-    """`barrier(parties, arrived)`: returns when each of so many threads has called it as often as this one.
+    """`barrier(parties, arrived)`: waits until `parties` threads have called it as often as this one.
 
-    `arrived` counts the calls, from 0. A thread that waits looks a thousand times before it lets others run: the
-    wait is mostly shorter than a change of threads.
+    `arrived` counts the calls, from 0. Waits are usually shorter than a context switch, so a thread yields only every
+    1000 checks.
     """
     code = Code(module, "barrier", "parties *arrived")
     b, parties, arrived = code.b, *code.arg.values()
@@ -178,7 +169,7 @@ def _barrier(module: ir.Module) -> None:
 
 
 def _gather(module: ir.Module, shape: Shape) -> None:
-    """`gather`: row `ids[k]` of `rows` `(height, width)` for each k; an id out of range is clipped."""
+    """`gather`: copies row `ids[k]` of `rows` `(height, width)` for each k; ids are clipped to the range."""
     code = Code(module, "gather", "count width height *rows *ids *out")
     count, width, height, rows, ids, out = code.arg.values()
     with code.loop(0, count) as k:
@@ -189,22 +180,19 @@ def _gather(module: ir.Module, shape: Shape) -> None:
 
 
 def _multiply_row(module: ir.Module, shape: Shape) -> None:
-    """`multiply_row`: c = d + `a @ b`, as `product` with one row, to the last bit.
+    """`multiply_row`: c = d + `a @ b`, bit for bit as `product` with one row, but faster.
 
-    All that one row does with a factor is read it. Four panels side by side keep eight sums in flight, where
-    the tile of `product` has two: enough to wait neither for a sum nor for memory. Reads d and writes c in whole
-    panels; c may be d.
+    Four panels at once keep eight sums in flight, where `product` has two, which hides the latency of sums and memory.
+    Reads d and writes c in whole panels; c may be d.
     """
     code = Code(module, "multiply_row", "columns terms *a *packed *d *c")
     arg, v, panel = code.arg, Lanes(code, shape.width), shape.panel
     columns, terms = arg["columns"], arg["terms"]
 
     def panels(first: Any, count: int) -> None:
-        """Columns of `count` panels from column `first` on."""
-        starts = [
-            code.at(arg["packed"], code.mul(code.add(first, p * panel), terms))
-            for p in range(count)
-        ]
+        """Compute `count` panels from column `first` on."""
+        offsets = [code.mul(code.add(first, p * panel), terms) for p in range(count)]
+        starts = [code.at(arg["packed"], offset) for offset in offsets]
         halves = [(p, half) for p in range(count) for half in (0, shape.width)]
         with code.loop(0, terms, DEPTH) as k0:
             k1 = code.minimum(code.add(k0, DEPTH), terms)
@@ -225,10 +213,10 @@ def _multiply_row(module: ir.Module, shape: Shape) -> None:
 
 
 def _update(module: ir.Module, shape: Shape, name: str, cell: Cell, results: Sequence[str]) -> None:
-    """A kernel that stores results of a cell's step, states in place.
+    """A kernel that stores `results` of a cell's step, states in place.
 
-    `z` `(count, gates * units)` holds the pre-activations; with `cell.apart` only the input shares, and `inner` the
-    recurrent ones. `factor` is what the cell multiplies with the recurrent kernel in place of h.
+    `z` `(count, gates * units)` holds the pre-activations, or with `cell.apart` the input projections and `inner` the
+    recurrent ones. `factor` replaces h as the recurrent kernel's left factor.
     """
     code = Code(module, name, f"count units *z *inner *factor *{' *'.join(cell.states)}")
     arg, H = code.arg, code.arg["units"]
@@ -249,7 +237,7 @@ def _update(module: ir.Module, shape: Shape, name: str, cell: Cell, results: Seq
 
 
 def _standardize(module: ir.Module, shape: Shape) -> None:
-    """`standardize`: y is x `(count, units)` with mean 0 and variance 1 over each row, as `rnntk.layer_norm`."""
+    """`standardize`: y is x `(count, units)` normalised over each row as in `rnntk.layer_norm`."""
     code = Code(module, "standardize", "count units *x *y")
     (count, units, *_), b, one = code.arg.values(), code.b, Lanes(code, 1)
 

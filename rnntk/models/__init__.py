@@ -1,1 +1,1 @@
-"""Stage 3: the networks. Recurrent layers, the character model, the row classifier."""
+"""Networks: recurrent layers, the character model, the row classifier."""

@@ -17,15 +17,13 @@ from rnntk.models.layers import seeded, split
 
 
 class Shared(NamedTuple):
-    """What all shards of a step share."""
+    """Weights prepared once per step for all its shards."""
 
-    path: str  # what runs the recurrent layers: "kernels", "cudnn" or "keras"
-    rows: (
-        tf.Tensor
-    )  # to gather by symbol: embeddings `(V, E)`, or the first layer's input products of them
-    projected: bool  # whether they are those products
-    layers: list[fast.Weights]  # of the recurrent layers
-    output: fast.Factor  # the output kernel
+    path: str  # runs the recurrent layers: "kernels", "cudnn" or "keras"
+    rows: tf.Tensor  # one per symbol: embeddings `(V, E)`, or the first layer's projections of them
+    projected: bool  # whether `rows` are those projections
+    layers: list[fast.Weights]
+    output: fast.Factor
 
 
 @keras.saving.register_keras_serializable("rnntk")
@@ -35,25 +33,23 @@ class CharRNN(keras.Model):
     `model(ids, states=None, training=False) -> (logits, states)`: ids `(B, T)` integers, logits `(B, T, V)` float32,
     states a flat list of `(B, units)` tensors: h and c of each layer for an LSTM, else h of each layer.
 
-    Initial weights: embedding normal with standard deviation 1 (Keras' uniform +-0.05 costs the first epochs), kernels
-    Glorot uniform, recurrent kernels orthogonal, biases 0, the forget gate's bias 1 (Jozefowicz et al., 2015).
+    Initial weights: embedding normal with standard deviation 1 (learns faster than Keras' uniform +-0.05), kernels
+    Glorot uniform, recurrent kernels orthogonal, biases 0, forget gate bias 1 (Jozefowicz et al., 2015).
 
     Args:
         vocabulary_size: V, the number of symbols.
         cell: "lstm", "gru" or "rnn".
-        layers: how many recurrent layers.
-        units: of each recurrent layer.
+        layers, units: number of recurrent layers, and units of each.
         embedding: width of the embedding.
-        dropout: fraction of each recurrent layer's output that training drops.
-        seed: of the initial weights; one independent stream for each weight.
+        dropout: fraction of each recurrent layer's output dropped in training.
+        seed: for the initial weights; each weight gets its own random stream.
         dropout_kind: "element", or "sequence" for one mask per batch row, the same at all T steps.
-        gru_reset: whether a GRU's reset gate acts "after" the recurrent product (cuDNN's form, bias
-            `(2, 3H)`) or "before" it (Cho et al., 2014; bias `(3H,)`); other cells ignore it.
-        layer_norm: whether each recurrent layer's outputs are normalised over its units, before dropout; the state
-            that the next step reads is not (see `rnntk.layer_norm`).
-        precision: "float32", or "bfloat16" for products in bfloat16, which needs a CPU with AVX512-BF16 or a GPU.
-            On a CPU sums, gates, states and weights stay float32; on a GPU all inside the recurrent layers is
-            bfloat16, and weights and the output layer stay float32. Refused for a GRU that resets before.
+        gru_reset: apply a GRU's reset gate "after" the recurrent product (cuDNN's form, bias `(2, 3H)`) or "before"
+            it (Cho et al., 2014; bias `(3H,)`). Other cells ignore it.
+        layer_norm: normalise each recurrent layer's outputs before dropout, but not its states (`rnntk.layer_norm`).
+        precision: "float32", or "bfloat16" products on a GPU or a CPU with AVX512-BF16. On a CPU everything else stays
+            float32; on a GPU the recurrent layers compute in bfloat16 and weights and output layer stay float32.
+            Not available for a GRU that resets before the product.
 
     Raises:
         UsageError: an argument is out of range.
@@ -69,7 +65,7 @@ class CharRNN(keras.Model):
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Refuse a wrong keyword before Python misses a right one."""
+        """Report unknown keywords before Python reports missing ones."""
         check_keywords(cls.__init__, kwargs)
         return super().__new__(cls, *args, **kwargs)
 
@@ -111,11 +107,9 @@ class CharRNN(keras.Model):
         self.layer_norm, self.precision = layer_norm, precision
 
         streams = split(seed, 2 + 2 * layers)
+        normal = keras.initializers.RandomNormal(stddev=1.0, seed=next(streams))
         self.embedding = keras.layers.Embedding(
-            vocabulary_size,
-            embedding,
-            embeddings_initializer=keras.initializers.RandomNormal(stddev=1.0, seed=next(streams)),
-            name="embedding",
+            vocabulary_size, embedding, embeddings_initializer=normal, name="embedding"
         )
         self.recurrent = [
             seeded(
@@ -124,15 +118,14 @@ class CharRNN(keras.Model):
             )
             for i in range(layers)
         ]  # fmt: skip
+        glorot = keras.initializers.GlorotUniform(seed=next(streams))
         self.output_layer = keras.layers.Dense(
-            vocabulary_size,
-            kernel_initializer=keras.initializers.GlorotUniform(seed=next(streams)),
-            name="output",
+            vocabulary_size, kernel_initializer=glorot, name="output"
         )
         self.build((None, None))
 
     def build(self, input_shape: Any) -> None:
-        """Make all weights; nothing depends on the batch's shape."""
+        """Create all weights; none depends on the batch's shape."""
         self.embedding.build(input_shape)
         width = self.embedding_size
         for layer in self.recurrent:
@@ -153,10 +146,10 @@ class CharRNN(keras.Model):
 
         Args:
             ids: `(B, T)` integers.
-            states: flat list of `(B, units)`; zeros when None.
-            training: whether to drop.
-            seed: `(2,)` int32 that decides what is dropped; by default TensorFlow's generator draws one.
-            first_lane: the first of these rows in the whole batch, when this is a shard of it.
+            states: flat list of `(B, units)`; None for zeros.
+            training: whether to apply dropout.
+            seed: `(2,)` int32 for dropout; by default from TensorFlow's global generator.
+            first_lane: index of the first row in the whole batch, when this is a shard of it.
         """
         shared = self.shared(ids)
         features, after = self._features(ids, states, shared, training, seed, first_lane)
@@ -164,7 +157,7 @@ class CharRNN(keras.Model):
             shape = [*tf.unstack(tf.shape(features)[:2]), self.vocabulary_size]
             logits = tf.reshape(self._logits(features, shared), shape)
         else:
-            # Where `_logits` would do: the same sums, on all cores.
+            # Same sums as `_logits`, but on all cores.
             logits = self.output_layer(features)
         return logits if shared.path == "keras" else tf.transpose(logits, [1, 0, 2]), after
 
@@ -176,13 +169,13 @@ class CharRNN(keras.Model):
         shared: Shared | None = None,
         **dropping: Any,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """Sum of the cross-entropy over all positions, in nats, and the states after step T.
+        """Cross-entropy summed over all positions, in nats, and the states after step T.
 
-        The same arithmetic as `call`, without a copy of all logits in the caller's layout.
+        Computes the same as `call`, without transposing the logits.
 
         Args:
             ids, states, dropping: as in `call`.
-            targets: `(B, T)` integers, what follows each of `ids`.
+            targets: `(B, T)` integers, the next symbol of each of `ids`.
             shared: `shared` of the whole batch.
         """
         shared = shared or self.shared(ids)
@@ -197,7 +190,7 @@ class CharRNN(keras.Model):
         return tf.reduce_sum(costs), after
 
     def _logits(self, features: tf.Tensor, shared: Shared) -> tf.Tensor:
-        """Of time-major features, `(T * B, V)`."""
+        """Logits `(T * B, V)` of time-major features."""
         rows = tf.reshape(features, [-1, self.units])
         bias = tf.convert_to_tensor(self.output_layer.bias)
         if shared.path == "cudnn":
@@ -205,10 +198,10 @@ class CharRNN(keras.Model):
         return fast.affine(rows, shared.output, bias)
 
     def shared(self, ids: tf.Tensor) -> Shared:
-        """What a step makes once for all its shards, from the ids of the whole batch, `(B, T)`.
+        """Prepare the weights once for all shards of a step, given the ids of the whole batch, `(B, T)`.
 
-        The first layer's input product has only V different rows. Unless V is known to be more than the number of
-        positions in `ids`, and if the layer can take it, the product is made once for each symbol.
+        The kernels compute the first layer's input projection once per symbol, unless there are fewer positions than
+        symbols.
         """
         path = "cudnn" if cudnn.can_run(self.recurrent) else "keras"
         if all(layer.is_fast(ids) for layer in self.recurrent):
@@ -216,8 +209,7 @@ class CharRNN(keras.Model):
         rows = tf.convert_to_tensor(self.embedding.embeddings)
         layers = [layer.weights_for_products() for layer in self.recurrent]
         positions = tf.TensorShape(ids.shape).num_elements()
-        few = positions is None or self.vocabulary_size < positions
-        projected = path == "kernels" and few
+        projected = path == "kernels" and (positions is None or self.vocabulary_size < positions)
         if projected:
             rows = fast.affine(rows, layers[0].kernel, layers[0].bias)
         output = fast.Factor(self.output_layer.kernel, bfloat16=self.precision == "bfloat16")
@@ -232,7 +224,7 @@ class CharRNN(keras.Model):
         seed: tf.Tensor | None = None,
         first_lane: tf.Tensor | int = 0,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """The last layer's outputs, time-major but for Keras' own layers, and the states."""
+        """The last layer's outputs, time-major except on the Keras path, and the states."""
         path, time_major = shared.path, shared.path != "keras"
         ids = tf.cast(ids, _ID_TYPES[path])
         if states is None:
@@ -269,11 +261,11 @@ class CharRNN(keras.Model):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, *args: Any, **kwargs: Any
     ) -> Any:
-        """The loss that `compile` was given, of the logits; `fit` and `evaluate` ask for it."""
+        """Loss of the logits, for `fit` and `evaluate`."""
         return super().compute_loss(x, y, _logits_of(y_pred), *args, **kwargs)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """The metrics that `compile` was given, of the logits."""
+        """Metrics of the logits."""
         return super().compute_metrics(x, y, _logits_of(y_pred), sample_weight)
 
     def predict_step(self, data: Any) -> tf.Tensor:
@@ -286,12 +278,12 @@ class CharRNN(keras.Model):
         return [tf.zeros([batch_size, self.units]) for _ in states]
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments, for saving."""
+        """Constructor arguments, for saving."""
         return {"vocabulary_size": self.vocabulary_size, **self._arguments, "name": self.name}
 
 
 _ID_TYPES = {"kernels": tf.int32, "cudnn": tf.int64, "keras": tf.int32}
-"""TensorFlow keeps int32 in the host's memory, whence a GPU would fetch ids at each step."""
+"""TensorFlow keeps int32 in host memory, so a GPU would have to copy the ids at each step."""
 
 
 def _logits_of(result: Any) -> Any:

@@ -1,13 +1,8 @@
-"""The GPU path: a stack of recurrent layers in cuDNN.
+"""The GPU path: runs a stack of recurrent layers in cuDNN.
 
-Keras calls cuDNN once per layer, through TensorFlow's operation, which knows only the standard algorithm and launches
-it kernel by kernel: the host then takes as long for any model. Here a graph calls `cudnn_library` for the whole stack:
-cuDNN's persistent kernels where the layers are small enough, else the standard algorithm replayed as a CUDA graph.
-TensorFlow's operation remains for eager calls, unknown shapes and several replicas.
-
-cuDNN holds all weights in one buffer: the kernels of every layer, transposed, then the biases, two per layer. Its
-gates stand in Keras' order (i, f, c, o) for an LSTM, but in the order r, z, h for a GRU, where Keras has z, r, h. The
-buffer is made from the layers' own weights at each step, so checkpoints know nothing of it.
+TensorFlow's own operation launches cuDNN's standard algorithm kernel by kernel, which keeps the host busy. In a graph
+`cudnn_library` runs the whole stack instead: persistent kernels for small layers, else a replayed CUDA graph.
+TensorFlow's operation still serves eager calls, unknown shapes and several replicas.
 """
 
 from __future__ import annotations
@@ -28,36 +23,36 @@ _GPU = "GPU:0"
 
 
 def has_gpu() -> bool:
-    """Whether TensorFlow computes on a GPU in this process."""
+    """Whether TensorFlow has a GPU in this process."""
     return bool(tf.config.list_logical_devices("GPU"))
 
 
 def can_run(layers: Sequence[Any]) -> bool:
-    """Whether cuDNN computes exactly what these layers do, and there is a GPU for it."""
+    """Whether there is a GPU and cuDNN can compute these layers exactly."""
     return has_gpu() and _is_cuda_build() and all(layer.is_standard for layer in layers)
 
 
 def _is_cuda_build() -> bool:
-    """A build for AMD's GPUs has operations of the same names, with other weights."""
+    """False for AMD GPUs, whose operations have the same names but another weight layout."""
     return bool(tf.sysconfig.get_build_info()["is_cuda_build"])
 
 
 def stack(
     layers: Sequence[Any], x: tf.Tensor, states: Sequence[tf.Tensor], *, bfloat16: bool = False
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-    """Run recurrent layers of one kind and width on top of each other.
+    """Run a stack of recurrent layers of one kind and width.
 
     Args:
-        layers: of `rnntk.models.layers`; `can_run` is true of them.
+        layers: layers of `rnntk.models.layers` that `can_run`.
         x: `(T, B, F)` float32.
-        states: a flat list of `(B, H)`, those of the lowest layer first: h and c of each layer for an LSTM, else h.
-        bfloat16: whether cuDNN computes in bfloat16, with float32 sums. Weights, inputs and results stay float32.
+        states: flat list of `(B, H)`, lowest layer first: h and c of each layer for an LSTM, else h.
+        bfloat16: compute in bfloat16 with float32 sums. Weights, inputs and results stay float32.
 
     Returns:
-        The top layer's output at each step `(T, B, H)`, and the states after the last step in the order of `states`.
+        The top layer's outputs `(T, B, H)`, and the final states in the order of `states`.
 
     Raises:
-        UsageError: bfloat16 in a graph, where only TensorFlow's operation can run, which makes float32 of it.
+        UsageError: bfloat16 in a graph that can only use TensorFlow's operation, which computes in float32.
     """
     per_layer = len(states) // len(layers)
     stacked = [tf.stack(states[i::per_layer]) for i in range(per_layer)]
@@ -76,7 +71,7 @@ def stack(
 
 
 def parameters(layers: Sequence[Any]) -> tf.Tensor:
-    """The weights of these layers as cuDNN's buffer, a vector; differentiable."""
+    """The weights of these layers as one vector in cuDNN's layout; differentiable."""
     cells = [layer.cell for layer in layers]
     parts = [part for cell in cells for part in (cell.kernel, cell.recurrent_kernel, cell.bias)]
     pack = compiled(_packed, bool(layers[0].kind.apart))
@@ -84,7 +79,7 @@ def parameters(layers: Sequence[Any]) -> tf.Tensor:
 
 
 def _packed(inner_bias: bool, parts: Sequence[tf.Tensor]) -> tf.Tensor:
-    """One vector; cuDNN adds a bias to the inputs' and one to the recurrent product, as only Keras' GRU does."""
+    """Transposed kernels of all layers, then two biases per layer; a GRU's gates in the order r, z, h."""
 
     def gates(rows: tf.Tensor) -> list[tf.Tensor]:
         if not inner_bias:
@@ -102,7 +97,7 @@ def _packed(inner_bias: bool, parts: Sequence[tf.Tensor]) -> tf.Tensor:
 
 
 def compiled(function: Callable[..., Any], *fixed: Any) -> Callable[..., Any]:
-    """A function of tensors as few kernels, where XLA can make them; its first arguments are fixed."""
+    """`function` with its first arguments fixed, fused by XLA where available."""
     made = functools.partial(function, *fixed)
     if tf.executing_eagerly() or tf.distribute.get_strategy().num_replicas_in_sync > 1:
         return made
@@ -121,7 +116,7 @@ def _has_xla() -> bool:
 
 
 def _by_operation(cell: str, x: tf.Tensor, h: tf.Tensor, *others: tf.Tensor) -> tuple[Any, ...]:
-    """TensorFlow's own operation, with its registered gradient."""
+    """Run TensorFlow's own operation."""
     *c, params = others
     steps, batch = tf.unstack(tf.shape(x)[:2])
     made = tf.raw_ops.CudnnRNNV3(
@@ -132,7 +127,7 @@ def _by_operation(cell: str, x: tf.Tensor, h: tf.Tensor, *others: tf.Tensor) -> 
 
 
 def _runner_of(layers: Sequence[Any], x: tf.Tensor) -> tuple[_Runner | None, str]:
-    """What runs these layers in the library itself, or None and the reason."""
+    """A runner that calls cuDNN directly, or None and the reason."""
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
         return None, "several replicas share the batch"
     steps, batch, features = x.shape
@@ -148,27 +143,25 @@ def _runner_of(layers: Sequence[Any], x: tf.Tensor) -> tuple[_Runner | None, str
 
 @functools.cache
 def _runner(problem: library.Problem, place: str) -> _Runner:
-    """One for each problem and layer: layers that run one after the other must not share what is saved for the
-    backward pass. TensorFlow never frees a graph's Python functions, so what they hold is reused.
+    """The runner of a problem and layer, reused because TensorFlow never frees a graph's Python functions.
+
+    Each layer has its own, since it saves data for the backward pass.
     """
     del place
     return _Runner(problem)
 
 
 class _Runner:
-    """A differentiable function of x, h, c (for an LSTM) and the parameters, in a graph on one GPU.
+    """A differentiable function of x, h, c (LSTM only) and the parameters, in a graph on one GPU.
 
-    Its operations call back into Python, which waits for the GPU, queues cuDNN's work on a stream of its own and waits
-    for that: TensorFlow does not tell its own stream. Its memory is TensorFlow's, kept as long as the process lives.
-
-    Raises:
-        library.Unsupported: cuDNN or the driver cannot be called, or cannot do this.
+    TensorFlow does not expose its CUDA stream, so Python callbacks run cuDNN on a stream of their own and wait for it.
+    Memory comes from TensorFlow and is never freed. Raises `library.Unsupported`.
     """
 
     def __init__(self, problem: library.Problem) -> None:
         self._memory: list[tf.Tensor] = []
         self._lock = threading.Lock()
-        self._last = 0  # where the outputs of the last forward pass are
+        self._last = 0  # address of the last forward pass' outputs
         self._dtype = tf.as_dtype(problem.dtype)
         state = (problem.layers, problem.batch, problem.units)
         rows = (problem.steps, problem.batch)
@@ -193,7 +186,7 @@ class _Runner:
         return _pointer(self._memory[-1])
 
     def __call__(self, *inputs: tf.Tensor) -> Any:
-        """Outputs and states after the last step."""
+        """Outputs and final states."""
 
         @tf.custom_gradient
         def over_time(*inputs: tf.Tensor) -> Any:
@@ -207,7 +200,7 @@ class _Runner:
         return over_time(*inputs)
 
     def _called(self, function: Any, given: Sequence[tf.Tensor], names: Sequence[str]) -> list[Any]:
-        with tf.device(_GPU):  # or else tensors would go through the host's memory
+        with tf.device(_GPU):  # otherwise tensors would go through host memory
             results = tf.py_function(function, given, [self._dtype] * len(names))
         for name, result in zip(names, results, strict=True):
             result.set_shape(self._shapes[name])
@@ -231,10 +224,10 @@ class _Runner:
         with self._lock:
             library.enter_context_of(_pointer(self._memory[0]))
             library.wait_for_device()
-            if self._last != _pointer(outputs):  # another forward pass came between
+            if self._last != _pointer(outputs):  # another forward pass ran since
                 self._give(self._inputs, inputs)
                 self._stack.forward()
-            self._last = 0  # what was saved is used up
+            self._last = 0  # cuDNN's saved data is consumed
             self._give([f"d_{name}" for name in self._outputs], upstream)
             self._stack.backward()
             self._take([f"d_{name}" for name in self._inputs], results)
@@ -259,6 +252,6 @@ _get_pointer.restype, _get_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object
 
 
 def _pointer(tensor: tf.Tensor) -> int:
-    """The address of an eager tensor's memory, from the first field of its DLPack structure."""
+    """Address of an eager tensor's memory: the first field of its DLPack structure."""
     capsule = tf.experimental.dlpack.to_dlpack(tensor)
     return ctypes.c_void_p.from_address(_get_pointer(capsule, b"dltensor")).value or 0

@@ -1,8 +1,7 @@
-"""cuDNN's recurrent functions, called in the library itself.
+"""cuDNN's recurrent functions, called directly with any algorithm.
 
-TensorFlow's operations know only cuDNN's standard algorithm, which launches a few small kernels per layer and step and
-waits for the host most of the time. Here a stack of layers runs by any algorithm, and all its launches are recorded
-once as a CUDA graph and then replayed. All functions need the CUDA context of the device; see `enter_context_of`.
+The kernel launches of a stack of layers are recorded once as a CUDA graph and then replayed. All functions need the
+CUDA context of the device; see `enter_context_of`.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _RELAXED_CAPTURE, _NON_BLOCKING, _DEVICE_ORDINAL = 2, 1, 9
 
 
 class Unsupported(Exception):
-    """cuDNN or the CUDA driver is missing, or refuses what it was asked for."""
+    """cuDNN or the CUDA driver is missing or refused the call."""
 
 
 @functools.cache
@@ -46,7 +45,7 @@ def _cuda(function: str, *arguments: Any) -> None:
 
 
 def enter_context_of(pointer: int) -> None:
-    """Make the calling thread work on the device with this memory."""
+    """Make the device that owns this memory current for the calling thread."""
     device = c_int()
     _cuda("PointerGetAttribute", byref(device), _DEVICE_ORDINAL, c_void_p(pointer))
     _cuda("CtxSetCurrent", _primary_context(device.value))
@@ -54,7 +53,7 @@ def enter_context_of(pointer: int) -> None:
 
 @functools.cache
 def _primary_context(device: int) -> c_void_p:
-    """The context that TensorFlow and cuDNN use too."""
+    """The device's context that TensorFlow and cuDNN also use."""
     context = c_void_p()
     _cuda("DevicePrimaryCtxRetain", byref(context), device)
     return context
@@ -70,13 +69,13 @@ class Problem:
     """A stack of recurrent layers over time."""
 
     mode: str  # a key of `MODES`
-    dtype: str  # "float32" or "bfloat16"; sums are of float32
+    dtype: str  # "float32" or "bfloat16"; sums are float32
     layers: int
     steps: int
     batch: int
     features: int
     units: int
-    tensor_cores: bool  # whether float32 products may be of TF32 factors
+    tensor_cores: bool  # whether float32 products may use TF32
 
 
 def _created(kind: str) -> c_void_p:
@@ -89,16 +88,15 @@ class Stack:
     """A problem with its algorithm, memory and recorded graphs, on the current device.
 
     Args:
-        problem: what is computed.
-        algorithm: of cuDNN.
-        allocate: gives so many bytes of device memory, which it keeps, as a pointer.
+        problem, algorithm: the layers, and `STANDARD` or `PERSIST_SMALL`.
+        allocate: returns the address of this many bytes of device memory, and keeps them alive.
 
     Attributes:
         sizes, buffers: bytes and address of each buffer by name. `forward` reads x, h, c, w and writes y, h_after,
-            c_after; `backward` reads d_y, d_h_after, d_c_after too and writes d_x, d_h, d_c, d_w.
+            c_after; `backward` also reads d_y, d_h_after, d_c_after and writes d_x, d_h, d_c, d_w.
 
     Raises:
-        Unsupported: cuDNN has no such algorithm for this problem.
+        Unsupported: cuDNN cannot run this algorithm on this problem.
     """
 
     def __init__(self, problem: Problem, algorithm: int, allocate: Callable[[int], int]) -> None:
@@ -112,8 +110,7 @@ class Stack:
         no_dropout = ctypes.c_float(0), none, c_size_t(0), ctypes.c_ulonglong(0)
         _dnn("SetDropoutDescriptor", dropout, self._handle, *no_dropout)
         self._rnn = _created("RNNDescriptor")
-        low = p.dtype != "float32" or p.tensor_cores
-        math = _TENSOR_OP_MATH if low else _FMA_MATH
+        math = _TENSOR_OP_MATH if p.dtype != "float32" or p.tensor_cores else _FMA_MATH
         kinds = (algorithm, MODES[p.mode], _DOUBLE_BIAS, 0, 0, dtype, _FLOAT, math)
         widths = (p.features, p.units, p.units, p.layers)
         _dnn("SetRNNDescriptor_v8", self._rnn, *kinds, *widths, dropout, 0)
@@ -138,7 +135,7 @@ class Stack:
         self.sizes = {"lengths": 4 * p.batch, "work": work.value, "reserve": reserve.value}
         self.sizes |= sizes | {f"d_{name}": size for name, size in sizes.items()}
         self.buffers = {name: allocate(max(size, 1)) for name, size in self.sizes.items()}
-        wait_for_device()  # for whatever used that memory before
+        wait_for_device()  # for earlier users of that memory
         _cuda("MemcpyHtoD_v2", c_void_p(self.buffers["lengths"]), lengths, c_size_t(4 * p.batch))
 
     def forward(self) -> None:
@@ -146,23 +143,22 @@ class Stack:
         self._play("forward", self._forward)
 
     def backward(self) -> None:
-        """Queue the backward pass of the last forward pass."""
+        """Queue the backward pass of the last `forward`."""
         self._play("backward", self._backward)
 
     def copy(self, target: int, source: int, size: int) -> None:
         """Queue a copy of memory."""
-        places = c_void_p(target), c_void_p(source)
-        _cuda("MemcpyAsync", *places, c_size_t(size), self._stream)
+        _cuda("MemcpyAsync", c_void_p(target), c_void_p(source), c_size_t(size), self._stream)
 
     def wait(self) -> None:
-        """Wait for what was queued."""
+        """Wait for all queued work."""
         _cuda("StreamSynchronize", self._stream)
 
     def _play(self, name: str, launch: Callable[[], None]) -> None:
         if name not in self._graphs:
             launch()  # cuDNN loads and allocates at its first call, which cannot be recorded
             self.wait()
-            if name == "backward":  # which has spoilt what it reads
+            if name == "backward":  # it has overwritten its inputs
                 self.forward()
                 self.wait()
             graph, recorded = c_void_p(), c_void_p()

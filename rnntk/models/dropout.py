@@ -1,8 +1,7 @@
-"""Dropout as a pure function of a seed, a layer and a batch row: no hidden generator.
+"""Dropout whose mask depends only on seed, layer and batch row.
 
-Training resumes bit for bit only if step n draws the same mask whenever it runs, and a step cut into shards of rows
-equals the uncut step only if a row's mask does not depend on its shard. So the whole batch's mask is one stream of a
-counter-based generator, in the order of rows, and a shard starts reading it at its first row.
+So a resumed run gets the same masks, and so does a batch split into shards: the batch's mask is one stream of a
+counter-based generator in row order, which a shard reads from its first row on.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ import tensorflow as tf
 DropoutKind = Literal["element", "sequence"]
 
 _PHILOX = 1
-"""TensorFlow's number of the Philox generator, the same stream on every device."""
+"""TensorFlow's id of the Philox generator, which gives the same numbers on every device."""
 
 _BLOCK = 4
-"""Numbers that Philox makes for each value of its counter."""
+"""Numbers per value of Philox' counter."""
 
 
 def dropout(
@@ -35,12 +34,10 @@ def dropout(
     Args:
         x: `(B, T, H)`, or `(T, B, H)` with `time_major`.
         rate: in [0, 1).
-        kind: "element" draws each element by itself; "sequence" one mask per row and unit for all T steps (Gal and
-            Ghahramani, 2016).
-        seed: `(2,)` int32, different for each step of a run; None takes one from TensorFlow's global generator, which
-            `keras.utils.set_random_seed` sets.
-        layer: which layer's output this is; layers draw from different streams.
-        first_lane: the place of `x`'s first row in the whole batch.
+        kind: "element", or "sequence" for one mask per row and unit, the same at all T steps (Gal, Ghahramani, 2016).
+        seed: `(2,)` int32, different at each step; None samples one from TensorFlow's global generator.
+        layer: index of the layer; each has its own random stream.
+        first_lane: index of `x`'s first row in the whole batch.
     """
     if seed is None:
         seed = tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
@@ -49,7 +46,7 @@ def dropout(
     units = x.shape[-1]
     if kind == "sequence":
         steps = tf.constant(1)
-    # A row begins at a whole counter, so that any row can be the first of a shard.
+    # Each row starts at a new counter value, so that a shard can start at any row.
     blocks = (steps * units + _BLOCK - 1) // _BLOCK
     key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(
         seed=tf.random.experimental.stateless_fold_in(seed, layer)

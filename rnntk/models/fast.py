@@ -1,4 +1,4 @@
-"""The CPU path: the kernels of `rnntk.kernels`, compiled for this very processor, as differentiable functions."""
+"""The CPU path: the compiled kernels of `rnntk.kernels` as differentiable functions."""
 
 from __future__ import annotations
 
@@ -15,13 +15,8 @@ from rnntk.models import cudnn
 
 
 def check_precision(precision: str) -> None:
-    """Refuse "bfloat16" where no processor has instructions for it.
-
-    Raises:
-        UsageError: this machine cannot do that.
-    """
-    supported = precision != "bfloat16" or cudnn.has_gpu() or native.kernels().shape.bfloat16
-    if not supported:
+    """Raise UsageError if this machine lacks instructions for `precision`."""
+    if precision == "bfloat16" and not (cudnn.has_gpu() or native.kernels().shape.bfloat16):
         raise UsageError(
             "precision bfloat16 needs a CPU with AVX512-BF16 or a GPU; this CPU has neither."
             " Use float32."
@@ -29,9 +24,9 @@ def check_precision(precision: str) -> None:
 
 
 class Factor:
-    """A weight `(K, N)` as the right factor of products, packed once for all shards and steps that use it.
+    """A weight `(K, N)` as the right factor of products, packed once for all shards and time steps.
 
-    With `bfloat16` products are of factors rounded to it.
+    With `bfloat16`, both factors are rounded to it.
     """
 
     def __init__(self, matrix: Any, *, bfloat16: bool) -> None:
@@ -40,11 +35,11 @@ class Factor:
 
     @functools.cached_property
     def packed(self) -> tf.Tensor:
-        """For `x @ matrix`."""
+        """Packed for `x @ matrix`."""
         return self._pack(self.matrix)
 
     def transposed(self, upstream: tf.Tensor) -> tf.Tensor:
-        """For `x @ matrix.T`; made once `upstream` is there, in memory that the forward pass is done with."""
+        """Packed for `x @ matrix.T`, only after `upstream` is computed, to reuse the forward pass' memory."""
         if self._transposed is None:
             with tf.control_dependencies([upstream]):
                 self._transposed = self._pack(tf.transpose(self.matrix))
@@ -58,7 +53,7 @@ class Factor:
 def _numpy(
     function: Callable[..., list[Any]], operands: Sequence[Any], shapes: Sequence[Any]
 ) -> list[tf.Tensor]:
-    """A function of NumPy arrays as an operation; it may run beside others of its kind."""
+    """Call a function of NumPy arrays as a TensorFlow operation; several may run in parallel."""
     found = tf.numpy_function(function, operands, [tf.float32] * len(shapes), stateful=False)
     tensors = _as_list(found)
     for tensor, shape in zip(tensors, shapes, strict=True):
@@ -67,17 +62,17 @@ def _numpy(
 
 
 def _as_list(found: Any) -> list[tf.Tensor]:
-    """TensorFlow hands back a single result by itself, outside a graph."""
+    """A list also where TensorFlow returns a single result unwrapped (eagerly)."""
     return list(found) if isinstance(found, (list, tuple)) else [found]
 
 
 class Weights(NamedTuple):
-    """A layer's weights, ready for products; the shards of a step share them."""
+    """A layer's weights, ready for products and shared by all shards of a step."""
 
     kernel: Factor  # `(F, gates * H)`
     recurrent_kernel: Factor  # `(H, gates * H)`
-    bias: tf.Tensor  # of the input share, `(gates * H,)`
-    inner_bias: tf.Tensor | None  # of the recurrent share, for a cell with gates apart
+    bias: tf.Tensor  # input bias, `(gates * H,)`
+    inner_bias: tf.Tensor | None  # recurrent bias, for a cell with gates apart
 
 
 def recurrent(
@@ -91,18 +86,18 @@ def recurrent(
     """Run a layer over time, with a hand-written gradient.
 
     Args:
-        layer, weights: how, and of the layer.
-        x: the inputs `(T, B, F)`; with `ids`, what kernel and bias make of each symbol, `(V, gates * H)`.
+        layer, weights: its options and weights.
+        x: inputs `(T, B, F)`; with `ids`, each symbol's input projection, `(V, gates * H)`.
         states: each `(B, H)`, or `(1, H)` for all rows.
-        ids: the symbols, `(T, B)` integers.
-        live: which batch rows take which steps, `(T, B)` uint8: with 1 a row takes it; with 2 it keeps its state,
-            which is also its output; with 0 it keeps its state, and its output is 0.
+        ids: symbols, `(T, B)` integers.
+        live: mask `(T, B)` uint8. 1: the row takes the step; 2: it keeps its state and outputs it; 0: it keeps its
+            state and outputs 0.
 
     Returns:
-        the outputs `(T, B, H)`, that of step t in place t in either direction, and the states after the last step.
+        Outputs `(T, B, H)`, in time order for either direction, and the final states.
 
     Raises:
-        ValueError: a state has another shape, or there are no batch rows.
+        ValueError: a state has the wrong shape, or there are no batch rows.
     """
     nothing, kernel, cell = tf.zeros([0]), weights.recurrent_kernel, layer.cell
     if ids is None:
@@ -110,7 +105,7 @@ def recurrent(
         learned = [x, weights.kernel.matrix, weights.bias]
         packed, bias = weights.kernel.packed, weights.bias
     else:
-        # The kernels read 32 bits per id, whatever they are given.
+        # The kernels read 32 bits per id.
         ids = sequence = tf.cast(ids, tf.int32)
         learned, wanted, packed, bias = [x], True, nothing, nothing
     steps, rows = sequence.shape[:2]
@@ -148,7 +143,7 @@ def recurrent(
 
 
 def _for_rows(state: tf.Tensor, sequence: tf.Tensor, units: int) -> tf.Tensor:
-    """A state with a row for each of the batch. What is known only later, the kernels check."""
+    """A state with one row per batch row; the kernels check shapes unknown here."""
     state, rows = tf.convert_to_tensor(state), sequence.shape[1]
     if rows == 0:
         raise ValueError("There are no sequences in this batch.")
@@ -163,10 +158,7 @@ def _for_rows(state: tf.Tensor, sequence: tf.Tensor, units: int) -> tf.Tensor:
 
 
 def _once(backward: Callable[[], list[tf.Tensor]], *inputs: tf.Tensor) -> list[tf.Tensor]:
-    """Gradients of the kernel outputs with respect to `inputs`; to differentiate these again is an error.
-
-    TensorFlow itself would take them for constants, silently.
-    """
+    """Gradients from `backward`, which raise if differentiated again: TensorFlow would take them for constants."""
 
     @tf.custom_gradient
     def made(*_: Any) -> Any:
@@ -182,7 +174,7 @@ def _once(backward: Callable[[], list[tf.Tensor]], *inputs: tf.Tensor) -> list[t
 
 
 def affine(x: tf.Tensor, kernel: Factor, bias: tf.Tensor) -> tf.Tensor:
-    """`x @ kernel + bias` for rows `(N, F)`, on the calling thread alone."""
+    """`x @ kernel + bias` for rows `(N, F)`, on the calling thread only."""
     rows, features = x.shape
     columns = kernel.matrix.shape[1]
 
@@ -201,6 +193,6 @@ def affine(x: tf.Tensor, kernel: Factor, bias: tf.Tensor) -> tf.Tensor:
 
 
 def standardize(x: tf.Tensor) -> tf.Tensor:
-    """Layer normalisation of `(..., H)`; see `rnntk.layer_norm`."""
+    """Apply layer normalisation to `(..., H)`; see `rnntk.layer_norm`."""
     mean, variance = tf.nn.moments(x, [-1], keepdims=True)
     return (x - mean) * tf.math.rsqrt(variance + EPSILON)

@@ -1,14 +1,8 @@
-"""The recurrent layers: drop-in replacements of Keras' own, made fast.
+"""Fast drop-in replacements for Keras' recurrent layers: same arguments, weights and results, plus `lengths=`.
 
-`LSTM`, `GRU` and `SimpleRNN` take the arguments of the layers of `keras.layers` of the same name, have the same weights
-(names, shapes, order of gates) and give the same results, so that weights saved from one load into the other. They add
-`lengths=` to the call.
-
-A layer runs on the compiled kernels of `rnntk.kernels` (on a GPU on cuDNN, `cudnn.py`) in float32 (`dtype` and
-`variable_dtype`), with the default activations, `use_bias=True`, and for a GRU `reset_after=True`, without `dropout`,
-`recurrent_dropout` and `unroll`; otherwise on Keras' own code. Masks and `lengths` (on a CPU), `go_backwards`,
-`initial_state`, `stateful` and batches of any size are all fast. The kernels run on the calling thread;
-`rnntk.training.step` cuts a batch into one shard per core. They have no second derivatives.
+They run on compiled kernels (on a GPU, cuDNN) in float32 with the default activations and bias, without dropout of
+their own or `unroll`, a GRU with `reset_after=True`; otherwise on Keras' code. Masks and `lengths` are fast on a CPU
+only. No second derivatives.
 """
 
 from __future__ import annotations
@@ -27,12 +21,11 @@ from rnntk.models import cudnn, fast
 
 
 class _Fast:
-    """What the three layers add to Keras': the fast path, and sequences of different lengths.
+    """Adds the fast path and `lengths` to a Keras layer.
 
     Attributes:
-        kind: the cell.
-        product_type: of the factors of products, "float32" (as the weights are) or "bfloat16".
-        input_gradient: whether anything before this layer learns; where nothing does, no gradient is passed on.
+        product_type: type of products' factors, "float32" or "bfloat16".
+        input_gradient: whether to compute the gradient with respect to the inputs.
     """
 
     kind: cells.Cell
@@ -44,12 +37,12 @@ class _Fast:
         self.supports_jit = False  # XLA cannot compile calls of the kernels
 
     def is_fast(self, sequences: tf.Tensor) -> bool:
-        """Whether the kernels can do what this layer is asked to."""
+        """Whether this layer can run on the kernels."""
         return not cudnn.has_gpu() and self.is_standard and 0 not in sequences.shape
 
     @property
     def is_standard(self) -> bool:
-        """Whether the layer is one that the kernels and cuDNN compute."""
+        """Whether the kernels and cuDNN support this layer's settings."""
         layer: Any = self
         return (
             layer.use_bias
@@ -63,7 +56,7 @@ class _Fast:
         )
 
     def weights_for_products(self) -> fast.Weights:
-        """The layer's weights, made ready for products."""
+        """The layer's weights, ready for products."""
         cell, bfloat16 = self.cell, self.product_type == "bfloat16"  # type: ignore[attr-defined]
         fast.check_precision(self.product_type)
         factors = (fast.Factor(k, bfloat16=bfloat16) for k in (cell.kernel, cell.recurrent_kernel))
@@ -79,10 +72,7 @@ class _Fast:
         ids: tf.Tensor | None = None,
         live: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """The fast path itself, time-major; with `go_backwards` it reads from the last step to the first.
-
-        Arguments and results as of `fast.recurrent`; `weights` are those of `weights_for_products`.
-        """
+        """Run the kernels, time-major; see `fast.recurrent`. With `go_backwards`, from the last step to the first."""
         weights = weights or self.weights_for_products()
         layer = run.Layer(
             self.kind,
@@ -100,21 +90,20 @@ class _Fast:
         training: bool = False,
         lengths: tf.Tensor | None = None,
     ) -> Any:
-        """As in Keras, with one argument more.
+        """Run the layer as in Keras, with `lengths` as an alternative to `mask`.
 
         Args:
             sequences: `(B, T, F)`.
-            initial_state: list of `(B, units)`; zeros when None.
+            initial_state: list of `(B, units)`; None for zeros.
             mask: `(B, T)` bool.
             training: as in Keras.
-            lengths: `(B,)` integers from 0 to T, the true length of each sequence, instead of a mask. Outputs past
-                a sequence's end are zero and the returned states are those at its true last step. With `go_backwards`
-                a sequence is read from there, and its outputs stand in the order they were made, from step 0 on.
+            lengths: `(B,)` integers from 0 to T, the length of each sequence. Outputs past its end are zero; returned
+                states are those at its end. With `go_backwards` a sequence is read from its end, and its outputs
+                come in that order, from step 0 on.
 
         Raises:
-            ValueError: both `mask` and `lengths` are given, or `lengths` has another shape or type.
-            ValueError, tf.errors.InvalidArgumentError: a length is not from 0 to T; the latter where the lengths are
-                known only when a graph runs.
+            ValueError: `mask` and `lengths` are both given, or `lengths` has the wrong shape, type or range.
+            tf.errors.InvalidArgumentError: a length only known when the graph runs is not from 0 to T.
         """
         parent: Any = super()
         layer: Any = self
@@ -131,7 +120,7 @@ class _Fast:
             return made
         outputs, *states = made if layer.return_state else (made,)
         if layer.go_backwards:
-            # Keras turned the whole time axis, so that the padding came first.
+            # Keras reversed the whole time axis, so the padding came first.
             outputs = tf.reverse_sequence(tf.reverse(outputs, [1]), lengths, 1)
         if not zeroed:
             outputs = tf.where(mask[:, :, tf.newaxis], outputs, 0)
@@ -140,10 +129,7 @@ class _Fast:
     def inner_loop(
         self, sequences: tf.Tensor, initial_state: Any, mask: Any, training: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
-        """What Keras calls for the recurrence: a fast path, or Keras' own.
-
-        A mask of uint8 is one whose hidden steps have outputs of zero.
-        """
+        """Run the recurrence, called by Keras: a fast path if possible. With a uint8 mask, masked outputs are 0."""
         layer: Any = self
         states = keras.tree.flatten(initial_state)
         mask = mask[0] if isinstance(mask, (list, tuple)) else mask
@@ -155,7 +141,7 @@ class _Fast:
         if mask is not None:
             live = tf.transpose(tf.cast(mask, tf.uint8))
             if mask.dtype != tf.uint8 and not layer.zero_output_for_mask:
-                # As in Keras: a hidden step's output is the one before it, and zero before the first.
+                # As in Keras, a masked step repeats the previous output; before the first one it is 0.
                 seen = tf.cumsum(tf.cast(live, tf.int32), reverse=layer.go_backwards) > 0
                 live = tf.cast(seen, tf.uint8) * (KEPT - live)
         x = tf.transpose(sequences, [1, 0, 2])
@@ -174,7 +160,7 @@ class _Fast:
 
 
 def _checked(lengths: Any, sequences: tf.Tensor) -> tf.Tensor:
-    """`lengths`, if they can be those of `sequences`."""
+    """`lengths` as a tensor, checked against the shape of `sequences`."""
     lengths = tf.convert_to_tensor(lengths)
     batch, steps = sequences.shape[:2]
     if not lengths.dtype.is_integer or not lengths.shape.is_compatible_with((batch,)):
@@ -196,37 +182,37 @@ def _checked(lengths: Any, sequences: tf.Tensor) -> tf.Tensor:
 
 @keras.saving.register_keras_serializable("rnntk")
 class LSTM(_Fast, keras.layers.LSTM):
-    """Long short-term memory (Hochreiter and Schmidhuber, 1997): a fast drop-in for `keras.layers.LSTM`."""
+    """Long short-term memory (Hochreiter and Schmidhuber, 1997), a faster `keras.layers.LSTM`."""
 
     kind = cells.LSTM
 
 
 @keras.saving.register_keras_serializable("rnntk")
 class GRU(_Fast, keras.layers.GRU):
-    """Gated recurrent unit (Cho et al., 2014): a fast drop-in for `keras.layers.GRU`."""
+    """Gated recurrent unit (Cho et al., 2014), a faster `keras.layers.GRU`."""
 
     kind = cells.GRU
 
 
 @keras.saving.register_keras_serializable("rnntk")
 class SimpleRNN(_Fast, keras.layers.SimpleRNN):
-    """Vanilla recurrent layer (Elman, 1990): a fast drop-in for `keras.layers.SimpleRNN`."""
+    """Vanilla recurrent layer (Elman, 1990), a faster `keras.layers.SimpleRNN`."""
 
     kind = cells.RNN
 
 
 CELLS: dict[str, Any] = {"lstm": LSTM, "gru": GRU, "rnn": SimpleRNN}
-"""The layer of each `cell`."""
+"""Layer classes by the setting `cell`."""
 
 
 def split(seed: int, count: int) -> Iterator[int]:
-    """`count` independent seeds of 31 bits, for as many initialisers; the same ones for the same `seed`."""
+    """`count` independent 31-bit seeds derived from `seed`."""
     words = np.random.SeedSequence(seed).generate_state(count, np.uint32)
     return (int(word >> 1) for word in words)
 
 
 def seeded(cell: str, units: int, seeds: Iterator[int], precision: str, **arguments: Any) -> Any:
-    """A layer whose kernels start from the next two seeds, and whose products are in a precision."""
+    """A layer with its kernels initialised from the next two seeds and products in `precision`."""
     layer = CELLS[cell](
         units,
         kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)),

@@ -1,4 +1,4 @@
-"""Classify a sequence of feature vectors, such as an image read one row a step."""
+"""Classifies sequences of feature vectors, such as an image read one row per step."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from rnntk.models.layers import seeded, split
 
 @keras.saving.register_keras_serializable("rnntk")
 class RowClassifier(keras.Model):
-    """Recurrent layers whose last output goes to one logit per class.
+    """Recurrent layers and a linear output on the last step: one logit per class.
 
-    `model(rows, training=False) -> logits`: rows `(B, T, F)` float32, logits `(B, classes)`. A bidirectional model runs
-    a second layer from the last row to the first (Schuster and Paliwal, 1997); layers below the top pass on both
-    outputs of each step, the top layer its two last outputs, the forward one first.
+    `model(rows, training=False) -> logits`: rows `(B, T, F)` float32, logits `(B, classes)`. A bidirectional model adds
+    a backward layer to each (Schuster and Paliwal, 1997) and concatenates both outputs, the forward one first; the top
+    layer only the last ones.
 
     Args:
         features: F, the width of a row.
-        classes: how many classes.
+        classes: number of classes.
         cell, layers, dropout, dropout_kind, precision, seed: as in `CharRNN`.
-        units: of each layer and direction.
-        bidirectional: whether to also read backwards.
+        units: per layer and direction.
+        bidirectional: also read from the last row to the first.
 
     Raises:
         UsageError: an argument is out of range.
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Refuse a wrong keyword before Python misses a right one."""
+        """Report unknown keywords before Python reports missing ones."""
         check_keywords(cls.__init__, kwargs)
         return super().__new__(cls, *args, **kwargs)
 
@@ -82,16 +82,13 @@ class RowClassifier(keras.Model):
             for i in range(layers)
         ]  # fmt: skip
         for layer in self.recurrent[0]:
-            layer.input_gradient = False  # rows of an image do not learn
-        self.output_layer = keras.layers.Dense(
-            classes,
-            kernel_initializer=keras.initializers.GlorotUniform(seed=next(streams)),
-            name="output",
-        )
+            layer.input_gradient = False  # nothing below it is trained
+        glorot = keras.initializers.GlorotUniform(seed=next(streams))
+        self.output_layer = keras.layers.Dense(classes, kernel_initializer=glorot, name="output")
         self.build((None, None, features))
 
     def build(self, input_shape: Any) -> None:
-        """Make all weights; they depend only on the width of a row."""
+        """Create all weights, which depend only on the width of a row."""
         width = input_shape[-1]
         for pair in self.recurrent:
             for layer in pair:
@@ -112,10 +109,8 @@ class RowClassifier(keras.Model):
 
         Args:
             rows: `(B, T, F)` float32.
-            training: whether to drop.
-            seed: `(2,)` int32 that decides what is dropped; by default TensorFlow's generator draws one.
-            first_lane: the place of these sequences in the whole batch, when this is a shard of it.
-            shared: what `shared` gave, for all shards of a step.
+            training, seed, first_lane: as in `CharRNN.call`.
+            shared: the result of `shared` for the whole batch.
         """
         dropping = training and self.dropout_rate > 0
         shared = shared or self.shared(rows)
@@ -139,23 +134,23 @@ class RowClassifier(keras.Model):
         return self.output_layer(x)
 
     def shared(self, rows: tf.Tensor) -> list[list[fast.Weights]]:
-        """The weights of each layer and direction, made ready for the kernels' products; none where Keras computes."""
+        """The weights of each layer and direction, ready for the kernels; empty on the Keras path."""
         if not self.recurrent[0][0].is_fast(rows):
             return []
         return [[layer.weights_for_products() for layer in pair] for pair in self.recurrent]
 
     def _on_kernels(self, layer: Any, weights: fast.Weights, x: tf.Tensor, last: bool) -> tf.Tensor:
-        """One direction of a layer, time-major: the outputs, or the last state of the `last` layer."""
+        """Run one direction of a layer, time-major: the outputs, or for the `last` layer its final h."""
         zeros = [tf.zeros([1, self.units])] * len(layer.kind.states)
         outputs, final = layer.over_time(x, zeros, weights=weights)
         return final[0] if last else outputs
 
     def _on_keras(self, layer: Any, x: tf.Tensor, last: bool) -> tf.Tensor:
-        """The same, batch first, on Keras' own code."""
+        """The same on Keras' code, batch first."""
         outputs = layer(x)
-        # Keras hands back the backward outputs in the order they were made.
+        # Keras returns backward outputs from the last step to the first.
         return tf.reverse(outputs, [1]) if layer.go_backwards and not last else outputs
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments, for saving."""
+        """Constructor arguments, for saving."""
         return {**self._arguments, "name": self.name}

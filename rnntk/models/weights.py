@@ -1,4 +1,4 @@
-"""Stable names of a model's weights and of its optimizer's variables, as checkpoints, decoder and exports use them."""
+"""Stable names of weights and optimizer variables, for checkpoints, the decoder and exports."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rnntk.models.row_classifier import RowClassifier
 
 
 def named_weights(model: keras.Model) -> dict[str, keras.Variable]:
-    """Each weight of a `CharRNN` or `RowClassifier` by its name, in the order of the layers, in Keras' layout.
+    """The weights of a `CharRNN` or `RowClassifier` by name, in layer order and Keras' layout.
 
     Names: `embedding/embeddings`, `rnn_<i>/kernel`, `rnn_<i>/recurrent_kernel`, `rnn_<i>/bias`, `output/kernel`,
-    `output/bias`; a classifier's layers are `forward_<i>` and `backward_<i>`.
+    `output/bias`; a classifier has `forward_<i>` and `backward_<i>` in place of `rnn_<i>`.
     """
     named = {}
     if hasattr(model, "embedding"):
@@ -32,9 +32,9 @@ def named_weights(model: keras.Model) -> dict[str, keras.Variable]:
 def named_optimizer_variables(
     optimizer: keras.optimizers.Optimizer, model: keras.Model
 ) -> dict[str, keras.Variable]:
-    """Each variable of a built optimizer by name: `iteration`, or a weight's and the slot's, `rnn_0/kernel/momentum`.
+    """The variables of a built optimizer by name, such as `iteration` or `rnn_0/kernel/momentum`.
 
-    Keras' own path of a slot has the name of the model in it, which differs from model to model in one process.
+    Keras' own paths contain the model's name, which differs between models in one process.
     """
     weights = {v.path.replace("/", "_"): name for name, v in named_weights(model).items()}
     named = {}
@@ -46,7 +46,7 @@ def named_optimizer_variables(
 
 
 def rebuild(record: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> keras.Model:
-    """The model of a run, from what `run.json` keeps of the network and the weights by name, float32."""
+    """The model of a run, from the network settings in `run.json` and float32 weights by name."""
 
     def given(names: str) -> dict[str, Any]:
         return {name: record[name] for name in names.split() if name in record}
