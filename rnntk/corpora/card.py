@@ -176,7 +176,7 @@ _TYPE_NAMES = {str: "text in quotes", bool: "true or false", int: "a whole numbe
 def _value(table: Mapping[str, Any], key: str, kind: type) -> Any:
     value = table[key]
     pattern, meaning = _RULES.get(key, ("", ""))
-    # True is an int in Python, but not in a card.
+    # In Python True is an int.
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise UsageError(f"{key} must be {_TYPE_NAMES.get(kind, 'a table')}, not {value!r}")
     if pattern and not re.fullmatch(pattern, str(value)):

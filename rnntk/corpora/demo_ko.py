@@ -82,7 +82,7 @@ class _Action(NamedTuple):
 
 
 class _Writer:
-    """Samples text; only `Random.random` gives the same numbers in every Python."""
+    """Samples text, with `Random.random` alone, as it gives the same numbers in every Python."""
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng

@@ -68,7 +68,7 @@ def _fetch_once(url: str, target: Path, sha256: str, member: str, most: int) -> 
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Refuses redirects from HTTPS to HTTP, and away from HTTP."""
+    """Refuses redirects from HTTPS to HTTP, and to any other scheme."""
 
     def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
         """As urllib's, but closes the response after an error."""

@@ -31,7 +31,7 @@ class Corpus:
     name: str  # of the corpus, or of the user's first file
     card: Card | None  # of a known corpus
     prepared: Prepared
-    record: dict[str, Any]  # what `run.json` says of it
+    record: dict[str, Any]  # its entry in `run.json`
 
     def __repr__(self) -> str:
         facts = self.prepared.facts
@@ -257,10 +257,10 @@ class RunText:
 
 
 class _Gone(RunError):
-    """A text that cannot be read twice."""
+    """The text cannot be read again."""
 
 
-# Facts of a prepared text that decide its ids.
+# Facts that determine the ids.
 _DECISIVE = (
     "sha256", "encoding", "preprocessor", "errors", "newline", "normalize", "min_count", "unknown_symbol",
 )  # fmt: skip

@@ -39,7 +39,7 @@ _AT_A_TIME = 1 << 20  # symbols decoded at a time
 log = logging.getLogger(__name__)
 
 
-# The types of `meta.json` (see `stored.conform`), as far as it is read.
+# Types of the parts of `meta.json` that are read (see `stored.conform`).
 _FACTS = {"sha256": str, "symbols": int, "characters": int, "warnings": [str], "sources": [{}]}
 _META = {
     "format_version": int, "key": str, "preprocessor": {"name": str, "version": int}, "dtype": str, "length": int,
@@ -67,7 +67,7 @@ class Prepared:
     meta: dict[str, Any]  # the content of `meta.json`
     # Rows (symbols, characters) before each piece of the text; None: one symbol per character.
     _index: NDArray[np.uint64] | None
-    reused: bool = False  # `prepare` found it ready
+    reused: bool = False  # by `prepare`
 
     def __repr__(self) -> str:
         return f"Prepared({str(self.folder)!r}: {len(self.ids):,} symbols)"
@@ -79,7 +79,7 @@ class Prepared:
 
     @property
     def key(self) -> str:
-        """Identifies text, preprocessor and options."""
+        """Identifies text, preprocessor and settings."""
         return str(self.meta["key"])
 
     @classmethod
@@ -231,11 +231,11 @@ def prepare(
         prepared = Prepared.open(folder)
     else:
         refuse_unknown_alone(prepared.vocabulary, recipe)
-        # The same bytes may have another path and a stated encoding now.
+        # Now the path may be another, and the encoding stated.
         prepared.reused = True
         for before, source in zip(prepared.facts["sources"], sources, strict=False):
             before |= source.to_json() | {"replaced": before.get("replaced", 0)}
-    # Not kept with the rest, as the encoding may be stated next time.
+    # Not stored: the encoding may be stated next time.
     prepared.facts["warnings"] = [*doubts(sources), *prepared.facts["warnings"]]
     return prepared
 
@@ -275,6 +275,6 @@ def _write_aside(
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
     except OSError:
-        # Another process was faster: its result is the same.
+        # Another process may have written the same result first.
         if not _ready(folder, key(sources, recipe), ours=False):
             raise

@@ -44,9 +44,7 @@ class Preprocessor(Protocol):
     """
 
     name: str
-    version: (
-        int  # raised when the same text gives other symbols; prepared texts are then made again
-    )
+    version: int  # raised when the same text gives other symbols, to outdate prepared texts
 
     def encode(self, text: str) -> str:
         """The symbols of any text, as characters."""
