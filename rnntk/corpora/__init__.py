@@ -1,1 +1,1 @@
-"""Stage 1: where text and images come from. Cards, resolution, fetching, encoding detection."""
+"""Stage 1: corpus cards, finding and downloading corpora, encoding detection."""

@@ -1,4 +1,4 @@
-"""A corpus card: a TOML file that describes a corpus and its sources. Unknown keys are errors."""
+"""Corpus cards: TOML files that describe a corpus and its sources. Unknown keys are errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNKNOWN_LICENCE = "LicenseRef-unknown"
 
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 _SOURCE_KEYS = {"url": "url", "file": "path", "system": "builder", "generated": "builder"}
-_RULES = {  # patterns of values, and the words for them
+_RULES = {  # pattern of a value, and its description in messages
     "name": ("[A-Za-z0-9][A-Za-z0-9_-]*", "letters, digits, _ and -"),
     "sha256": ("([0-9a-f]{64})?", "64 hex digits, small letters"),
     "kind": ("text|images", "text or images"),
@@ -28,45 +28,44 @@ _RULES = {  # patterns of values, and the words for them
 
 @dataclass(frozen=True)
 class CardSource:
-    """A source of a corpus. A search has two kinds more before a card's own: `data-dir` and `cache`."""
+    """A source of a corpus; in a search also a data folder (`data-dir`) or the `cache`."""
 
     kind: str  # `url`, `file`, `system` (made from files of this machine) or `generated` (by code)
-    target: str  # the URL, the path, or the name of the builder
-    member: str = ""  # the file to take from a tar or zip archive at a `url`
+    target: str  # URL, path, or name of the builder
+    member: str = ""  # file to extract from a tar or zip archive
 
     @property
     def needs_network(self) -> bool:
-        """Whether the source is skipped when offline."""
         return self.kind == "url" and not self.target.startswith("file:")
 
 
 @dataclass(frozen=True)
 class Card:
-    """A corpus as its card describes it."""
+    """The content of a corpus card."""
 
-    name: str  # on the command line, and of its folder in a data folder
+    name: str  # also of the corpus' folder in a data folder
     sources: tuple[CardSource, ...]  # in order of preference
-    title: str = ""  # one line for a reader
+    title: str = ""  # one line
     kind: str = "text"  # or `images`
     language: str = "und"  # BCP 47 tag
-    files: tuple[str, ...] = ("input.txt", "rawtext.txt")  # names in the data folder, in order
-    sha256: str = ""  # of the raw bytes, 64 hex digits; empty if they differ between machines
+    files: tuple[str, ...] = ("input.txt", "rawtext.txt")  # names tried in the data folder
+    sha256: str = ""  # of the raw bytes, 64 hex digits; empty if machines differ
     bytes: int = 0  # exact with `sha256`, else approximate; 0 if unknown
-    arrays: tuple[tuple[str, str], ...] = ()  # SHA-256 of each array (`x_train`, ...) of images
-    encoding: str = ""  # of the text; empty: to be detected
-    newline: str = ""  # `lf`, `crlf` or `mixed`, as a fact
-    preprocessor: str = "plain"  # the default one
+    arrays: tuple[tuple[str, str], ...] = ()  # name and SHA-256 of each array of images
+    encoding: str = ""  # empty: to be detected
+    newline: str = ""  # `lf`, `crlf` or `mixed`
+    preprocessor: str = "plain"
     prime: str = ""  # default prompt
     licence: str = UNKNOWN_LICENCE  # an SPDX expression
     redistributable: bool = False
     needs_consent: bool = False  # downloaded only with `accept_licence`
     homepage: str = ""
-    config: str = ""  # name of the TOML in `configs/` with its default settings
-    note: str = ""  # one or two sentences on its use
+    config: str = ""  # name of the TOML in `configs/` with default settings
+    note: str = ""  # one or two sentences
 
     @property
     def size(self) -> str:
-        """The size for a reader: `1,708,871 bytes`, `about 200 kB`, or `unknown`."""
+        """`1,708,871 bytes`, `about 200 kB`, or `unknown`."""
         if not self.bytes:
             return "unknown"
         if self.sha256:
@@ -77,45 +76,38 @@ class Card:
 
     @property
     def most_bytes(self) -> int:
-        """The largest file that is taken for this corpus: its exact size, twice an approximate one, else 1 GB."""
+        """The largest file accepted as this corpus: the exact size, twice an approximate one, else 1 GB."""
         return self.bytes * (1 if self.sha256 else 2) or 10**9
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """The corpus as found."""
+    """A corpus found on this machine."""
 
     card: Card
     path: Path  # a file of raw bytes (for images also a folder of IDX files)
     source: str  # `data-dir`, `cache`, `file`, `system`, `generated` or `url`
-    detail: str  # one or two sentences: the source and, if its bytes are not the card's, the reason
+    detail: str  # one or two sentences: the source and, if its bytes are not the card's, why
     sha256: str  # of the raw bytes, 64 hex digits
-    bytes: int  # their number
+    bytes: int
 
     @property
     def same_bytes(self) -> bool:
-        """Whether they are the card's own text; False also if the card has no SHA-256."""
+        """Whether the SHA-256 is the card's."""
         return bool(self.card.sha256) and self.sha256 == self.card.sha256
 
     @property
     def encoding(self) -> str | None:
-        """The text's encoding if the card's holds for it; None: to be detected."""
+        """The card's encoding if it applies to this text; None: to be detected."""
         if self.same_bytes or self.source in ("system", "generated") or not self.card.sha256:
             return self.card.encoding or None
         return None
 
-    def to_json(self) -> dict[str, str | int | bool]:
+    def to_json(self) -> dict[str, Any]:
         """The record for a run."""
-        return {
-            "corpus": self.card.name,
-            "source": self.source,
-            "detail": self.detail,
-            "path": str(self.path),
-            "sha256": self.sha256,
-            "bytes": self.bytes,
-            "same_bytes": self.same_bytes,
-            "licence": self.card.licence,
-        }
+        names = ("source", "detail", "path", "sha256", "bytes", "same_bytes")
+        own = {name: getattr(self, name) for name in names} | {"path": str(self.path)}
+        return {"corpus": self.card.name, **own, "licence": self.card.licence}
 
 
 _TYPES = {"str": str, "bool": bool, "int": int}
@@ -124,7 +116,7 @@ _KEYS = (*_PLAIN, "files", "arrays", "sources")
 
 
 def read_card(path: Path) -> Card:
-    """Read a card; the `path` of a `file` source is relative to it. Raises `UsageError` if it is missing or wrong."""
+    """Read a card; paths in it are relative to its folder. Raises `UsageError` if it is missing or wrong."""
     table = read_toml(path)
     try:
         return _card(table, path)
@@ -184,7 +176,7 @@ _TYPE_NAMES = {str: "text in quotes", bool: "true or false", int: "a whole numbe
 def _value(table: Mapping[str, Any], key: str, kind: type) -> Any:
     value = table[key]
     pattern, meaning = _RULES.get(key, ("", ""))
-    # True is an int in Python, but not in a card.
+    # In Python True is an int.
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise UsageError(f"{key} must be {_TYPE_NAMES.get(kind, 'a table')}, not {value!r}")
     if pattern and not re.fullmatch(pattern, str(value)):

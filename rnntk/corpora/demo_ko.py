@@ -1,8 +1,6 @@
-"""Korean text from a grammar and a seed, to try the whole Hangul path without a download.
+"""Generates Korean text (tales, chats, diary pages, letters) from a grammar and a seed, to try Hangul offline.
 
-Short tales with dialogue, chats, diary pages and letters, in CRLF lines. The words of a sentence agree in sound
-(particles and endings, see `korean`) and in kind (people read books, clouds hang over the sea). Some lines hold lone
-jamo and symbols, as real ones do.
+Lines end in CRLF, and some hold lone jamo and symbols, as real ones do.
 """
 
 from __future__ import annotations
@@ -20,13 +18,13 @@ from rnntk.corpora.system import Built
 
 SEED = 0
 BYTES = 200_000
-VERSION = 1  # raised when the grammar or the words change, so that results name their data
+VERSION = 1  # raised when the grammar or the words change
 
 T = TypeVar("T")
 
 
 class Words:
-    """The words of `demo_ko_words.toml`: lists by name, people, and words with those that suit them."""
+    """The content of `demo_ko_words.toml`."""
 
     def __init__(self) -> None:
         data = read_toml(Path(__file__).with_name("demo_ko_words.toml"))
@@ -34,13 +32,10 @@ class Words:
         self.nouns = {kind: _nouns(text) for kind, text in data.pop("nouns").items()}
         self.traits = {kind: _predicates(forms) for kind, forms in data.pop("traits").items()}
         self.skies = [(what, Predicate.parse(forms)) for what, forms in data.pop("skies").items()]
-        self.actions = [
-            (
-                Predicate.parse(forms),
-                [noun for word in _nouns(text) for noun in self.nouns.get(word, [word])],
-            )
-            for forms, text in data.pop("actions").items()
-        ]
+        self.actions: list[tuple[Predicate, list[Noun]]] = []
+        for forms, text in data.pop("actions").items():
+            objects = [noun for word in _nouns(text) for noun in self.nouns.get(word, [word])]
+            self.actions.append((Predicate.parse(forms), objects))
         self.patterns: dict[str, Any] = data.pop("patterns")
         self.lists: dict[str, list[Any]] = {
             "names": self.names,
@@ -55,17 +50,14 @@ def _predicates(forms: list[str]) -> list[Predicate]:
 
 
 def _nouns(text: str) -> list[Noun]:
-    return [Noun(word) for word in text.split()]
+    return list(map(Noun, text.split()))
 
 
-@functools.cache
-def words() -> Words:
-    """The words, read once."""
-    return Words()
+words = functools.cache(Words)  # read once
 
 
 def make(seed: int = SEED, size: int = BYTES) -> str:
-    """The text: whole pieces up to at least `size` bytes of UTF-8, with CRLF line ends."""
+    """Whole pieces of text, together at least `size` bytes of UTF-8."""
     writer = _Writer(random.Random(seed))
     pieces: list[str] = []
     done = 0
@@ -77,7 +69,7 @@ def make(seed: int = SEED, size: int = BYTES) -> str:
 
 
 def build() -> Built:
-    """The text as bytes of UTF-8."""
+    """The text in UTF-8."""
     detail = f"Korean text made by rnntk from a grammar (version {VERSION}, seed {SEED})"
     return Built(make().encode(), detail)
 
@@ -90,7 +82,7 @@ class _Action(NamedTuple):
 
 
 class _Writer:
-    """Samples sentences with `Random.random` alone, whose numbers are the same in every Python."""
+    """Samples text, with `Random.random` alone, as it gives the same numbers in every Python."""
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
@@ -133,7 +125,7 @@ class _Writer:
         return text.replace("#", str(2 + int(self.rng.random() * 10))).replace("@", count)
 
     def counted(self) -> Noun:
-        """Some of them: 토끼 세 마리."""
+        """A noun with number and counter: 토끼 세 마리."""
         kind, counter = self.pick([("ANIMALS", "마리"), ("PEOPLE", "명"), ("THINGS", "개")])
         noun = self.noun(kind, 0.2)
         if noun.endswith("책"):
@@ -149,7 +141,7 @@ class _Writer:
     # Sentences
 
     def fill(self, names: str, /, *texts: Any, **known: Any) -> str:
-        """One of the texts, with words for the names, which are sampled first, in their order."""
+        """One of the texts, formatted with words sampled for the names."""
         for name in names.split():
             key, _, source = name.partition("=")
             known[key] = self.sample(source or key, known)
@@ -157,7 +149,7 @@ class _Writer:
         return text.format_map(known) if isinstance(text, str) else self.fill(*text, **known)
 
     def sample(self, source: str, known: dict[str, Any]) -> Any:
-        """A word from a source of the patterns; a text with a bar as its two parts."""
+        """A word from a source of the patterns, or the two parts of a text with a bar."""
         kind, _, describe = source.partition(":")
         listed, _, other = source.partition("!")
         if "," in source:
@@ -193,10 +185,10 @@ class _Writer:
     # Pieces
 
     def piece(self, number: int) -> str:
-        """A tale most of the time, now and then a chat, a page of a diary or a letter."""
-        if number % 3 == 2:
-            return self.pick([self.chat, self.diary, self.letter])() + "\n\n"
-        return self.tale() + "\n\n"
+        """Two tales, then a chat, a diary page or a letter."""
+        short = number % 3 == 2
+        kind = self.pick([self.chat, self.diary, self.letter]) if short else self.tale
+        return kind() + "\n\n"
 
     def tale(self) -> str:
         self.chapter += 1
@@ -217,12 +209,10 @@ class _Writer:
         return "\n".join(paragraphs)
 
     def chat(self) -> str:
-        """Messages between two friends, with the lone jamo people type."""
         first, second = self.pick(self.words.names), self.pick(self.words.names)
-        lines = ["★ 대화방 ★"]
-        for turn in range(4 + int(self.rng.random() * 5)):
-            lines.append(f"{(first, second)[turn % 2]}: {self.message()}")
-        return "\n".join(lines)
+        turns = range(4 + int(self.rng.random() * 5))
+        lines = (f"{(first, second)[turn % 2]}: {self.message()}" for turn in turns)
+        return "\n".join(["★ 대화방 ★", *lines])
 
     def message(self) -> str:
         text = self.fill(*self.words.patterns["message"])

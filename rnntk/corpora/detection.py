@@ -1,8 +1,7 @@
-"""Which encoding a file's bytes are in.
+"""Detects the encoding of a file's bytes.
 
-First certain signs: a byte order mark, strict UTF-8 on the whole file. Then evidence: a sample is read in every codec
-in which texts are met (`plausibility`), chardet has one vote, and the likeliest reading that decodes the whole file
-wins. Weak evidence is a doubt, which names the alternatives.
+A byte order mark or valid UTF-8 decides. Otherwise a sample is decoded with each common codec and scored
+(`plausibility`, and chardet's vote); the best score whose codec decodes the whole file wins.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ from typing import Any
 import chardet
 
 from rnntk.corpora.plausibility import DATA, SAMPLE, Reading, ranked, read
-from rnntk.errors import DataError, EmptyError, EncodingError, UsageError, nearest
+from rnntk.errors import DataError, EmptyError, EncodingError, UsageError, did_you_mean
 
-WINDOW = 1 << 16  # bytes to look at from the first beyond ASCII: an ASCII head would hide the rest
-UNSURE = 0.2  # a user is warned of an encoding in which there is less confidence than this
-SURE = 8.0  # nats by which the next reading must be less likely (twice that for one character) to be no rival
+WINDOW = 1 << 16  # bytes examined, from the first non-ASCII one
+UNSURE = 0.2  # below this confidence the user is warned
+SURE = 8.0  # nats by which the best reading must lead (up to twice that for few characters)
 
 _NON_ASCII = re.compile(rb"[\x80-\xff]")
-# How a seven-bit encoding may leave ASCII: ISO 2022, HZ, UTF-7. Apart, as each alone is found faster.
+# Escapes of the seven-bit encodings ISO 2022, HZ and UTF-7. Separate patterns search faster than one.
 _UTF7 = rb"\+[A-Za-z0-9+/]{3}(?:[A-Za-z0-9+/]*-|[A-Za-z0-9+/]{2})"
 _SHIFTS = [re.compile(shift) for shift in (rb"\x1b\$", rb"~\{", _UTF7)]
-# Control characters of ISO 2022 and of terminals are no sign of a binary file.
+# ISO 2022 and terminals use some control characters, so these do not make a file binary.
 _PRINTED = b"\b\t\n\f\r\x0e\x0f\x1a\x1b" + bytes(range(32, 256))
-# UTF-8, and its relatives: surrogates apart (CESU-8), overlong forms (Java's NUL).
+# UTF-8, and what CESU-8 and Java add: surrogate pairs, an overlong NUL.
 _SEQUENCE = re.compile(
     rb"(?:[\xc0-\xdf]|[\xe0-\xef][\x80-\xbf]|[\xf0-\xf7][\x80-\xbf]{2})[\x80-\xbf]"
 )
@@ -45,15 +44,15 @@ Decodes = Callable[[str], "EncodingError | None"]
 
 
 class Scan:
-    """What one pass over a file's bytes, in pieces, finds; without `evidence` only what needs no search."""
+    """Collects facts from a file's bytes in one pass; without `evidence`, only size, hash and both ends."""
 
     def __init__(self, name: str, *, evidence: bool = True) -> None:
         self.name = name
         self.size = self.nuls = 0
-        self.first_nul = -1  # its offset, if there is one
+        self.first_nul = -1  # offset
         self.ascii = True
         self.head, self.last = bytearray(), b""  # the first and the last bytes
-        # From the first word that is not ASCII, or else the first possible shift; before it, words from farther on.
+        # From the first non-ASCII word, or escape; words with bytes it lacks are put in front.
         self.window = bytearray()
         self._failure: tuple[int, bytes] | None = None
         self._evidence = evidence
@@ -67,7 +66,7 @@ class Scan:
 
     @property
     def failure(self) -> tuple[int, bytes] | None:
-        """The offset of the first place that is not UTF-8, and its bytes; None for a text in UTF-8."""
+        """Offset and bytes of the first place that is not UTF-8; None if all is UTF-8."""
         pending = self._utf8.getstate()[0]
         return self._failure or ((self.size - len(pending), pending) if pending else None)
 
@@ -90,7 +89,6 @@ class Scan:
         self.last = (self.last + chunk[-40:])[-40:]
 
     def _look(self, chunk: bytes, plain: bool) -> None:
-        """Fill the window; put the words around bytes that it lacks before it."""
         start = 0
         if not self.window or (self.ascii and not plain):
             signs = _SHIFTS if plain else [_NON_ASCII]
@@ -98,8 +96,7 @@ class Scan:
             if not starts:
                 return
             start = min(starts)
-            # With the beginning of its word.
-            before = self.last + chunk[max(start - 40, 0) : start]
+            before = self.last + chunk[max(start - 40, 0) : start]  # the beginning of its word
             self.window = bytearray(re.split(rb"\s", before[-40:])[-1])
         self.ascii = self.ascii and plain
         room = max(WINDOW - len(self.window), 0)
@@ -109,7 +106,7 @@ class Scan:
             seen = self._seen + bytes(set(self.window)) if room else self._seen
             for value in set(beyond.translate(None, seen)):
                 at = beyond.index(value)
-                # Whole words, as a character of several bytes must not be cut.
+                # Whole words, so that no multi-byte character is cut.
                 begin = max(beyond.rfind(space, 0, at) for space in (b"\n", b" ")) + 1
                 words = beyond[max(begin, at - 400) : at + 400].split()
                 self.window[:0] = b" ".join(words[:-1] or words) + b" "
@@ -117,7 +114,7 @@ class Scan:
             self._seen = seen
 
     def words(self) -> bytes:
-        """The distinct words that are not ASCII."""
+        """Distinct non-ASCII words of the window, at most `SAMPLE` bytes."""
         words = self.window.rstrip(b"\x1a").split()
         if len(self.window) >= WINDOW:
             words = words[:-1] or words  # the last one may be cut
@@ -126,38 +123,32 @@ class Scan:
 
 @dataclass
 class EncodingReport:
-    """What is known of a file's bytes and encoding.
+    """A file's encoding, size and SHA-256."""
 
-    A confidence from evidence is m / (m + 4 t), where the next reading is m nats less likely and t is `SURE`: 0.2 at
-    the threshold.
-    """
-
-    encoding: str  # the Python codec that decodes it
-    how: str  # how that was found
-    confidence: float | None = None  # 0 to 1; None where nothing was guessed
-    bytes: int = 0  # size of the text (after decompression)
+    encoding: str  # name of the Python codec
+    how: str  # how it was found
+    # 0 to 1: lead / (lead + 4 needed), where the lead over the next reading is in nats; None: not guessed.
+    confidence: float | None = None
+    bytes: int = 0  # after decompression
     sha256: str = ""  # of those bytes
-    trailing_sub: bool = False  # the text ends in 0x1A, DOS' end of file, which is part of it
+    trailing_sub: bool = False  # the text ends in 0x1A, the DOS end of file, which is kept
     compression: str | None = None  # `gzip` or `xz`
-    replaced: int = 0  # how many times `iter_text` replaced bytes that do not decode by U+FFFD
-    doubt: str = ""  # evidence and alternatives, where the encoding is little better than a guess
+    replaced: int = 0  # number of U+FFFD that `iter_text` put for undecodable bytes
+    doubt: str = ""  # evidence and alternatives for a weak guess
 
     @property
     def unsure(self) -> bool:
-        """Whether the encoding is little better than a guess, so that a user is warned."""
+        """Whether the confidence is so low that the user is warned."""
         return self.confidence is not None and self.confidence < UNSURE
 
     def to_json(self) -> dict[str, Any]:
-        """The report as an object for JSON."""
         return dataclasses.asdict(self)
 
 
-def undecodable(
-    name: str, encoding: str, offset: int, wrong: bytes, why: str = ""
-) -> EncodingError:
-    """The error for bytes that do not decode; the message begins with `why`."""
+def undecodable(name: str, codec: str, offset: int, wrong: bytes, why: str = "") -> EncodingError:
+    """The error for undecodable bytes; its message begins with `why`."""
     return EncodingError(
-        f"{why}{name} does not decode as {encoding}: at byte {offset:,} stands"
+        f"{why}{name} does not decode as {codec}: at byte {offset:,} stands"
         f" {wrong[:8].hex(' ')}. Say what it is with `encoding` ({_EXAMPLES}).",
         _OR_REPLACE,
     )
@@ -166,11 +157,7 @@ def undecodable(
 def decide(
     scan: Scan, decodes: Decodes, *, encoding: str | None, stated_by: str, errors: str
 ) -> EncodingReport:
-    """The policy, step by step. `decodes(codec)` tries the whole file, strictly.
-
-    Raises:
-        EncodingError, DataError, UsageError: as `encoding.detect` says.
-    """
+    """The encoding of a scanned file; `decodes(codec)` tries the whole file. Raises as `encoding.detect`."""
     head = bytes(scan.head)
     marks = {bytes.fromhex(mark): codec for mark, codec in DATA["marks"].items()}
     mark = next(filter(head.startswith, marks), b"")
@@ -181,8 +168,8 @@ def decide(
     if encoding is not None:
         codec = _text_codec(encoding)
         if codec is None:
-            guess = nearest(encoding, ["utf-8", "cp949", "euc-kr", "johab", "latin-1", "utf-16"])
-            hint = f" Did you mean {guess!r}?" if guess else f" Use {_EXAMPLES}."
+            common = ["utf-8", "cp949", "euc-kr", "johab", "latin-1", "utf-16"]
+            hint = did_you_mean(encoding, common) or f" Use {_EXAMPLES}."
             raise UsageError(f"`encoding` {encoding!r} is not known to Python.{hint}")
         how = f"stated by {stated_by}"
         family = re.sub("-(sig|le|be)$", "", codec.replace("_", "-"))
@@ -191,7 +178,7 @@ def decide(
         return EncodingReport(codec, how)
     decodes = lru_cache(decodes)
     if mark:
-        # The pass over the bytes has tried UTF-8 already.
+        # The scan has tried UTF-8 already.
         wrong = mark_codec != "utf-8-sig" or scan.failure is not None
         if wrong and errors == "strict" and (failure := decodes(mark_codec)):
             raise failure
@@ -209,11 +196,10 @@ def decide(
     if error := _nearly_utf8(scan, *scan.failure):
         if errors == "strict":
             raise error
-        how = "nearly all of it is valid UTF-8, the rest is replaced"
-        return EncodingReport("utf-8", how)
+        return EncodingReport("utf-8", "nearly all of it is valid UTF-8, the rest is replaced")
     answer = chardet.detect(bytes(scan.window))
     vote, confidence = _text_codec(answer["encoding"] or ""), answer["confidence"]
-    # UTF-8 was tried on the whole file, and UTF-16 without a mark is not chardet's strength.
+    # UTF-8 has been ruled out, and chardet often guesses UTF-16 wrongly.
     vote = None if (vote or "ascii").startswith(("ascii", "utf")) else vote
     said = f"chardet says {vote} ({confidence:.2f})" if vote else "chardet has no answer"
     spaced = 50 * (head.count(b" ") + head.count(b"\n")) >= len(head)
@@ -232,7 +218,7 @@ def decide(
 
 
 def _text_codec(encoding: str) -> str | None:
-    """Python's name of an encoding of text, if it knows it."""
+    """Python's name of a text encoding, or None if it has none."""
     try:
         info = codecs.lookup(encoding)
     except LookupError:
@@ -241,7 +227,7 @@ def _text_codec(encoding: str) -> str | None:
 
 
 def _seven_bit(window: bytes, decodes: Decodes) -> EncodingReport:
-    """ASCII, or an encoding that keeps other letters in seven bits."""
+    """ASCII, or an encoding with other letters in seven bits."""
     lines = window.split(b"\n")[:-1] or [window]
     readings = ranked(b"\n".join(dict.fromkeys(lines)), "seven_bit")
     if len({r.text for r in readings}) > 1:
@@ -252,11 +238,11 @@ def _seven_bit(window: bytes, decodes: Decodes) -> EncodingReport:
 
 
 def _with_controls(scan: Scan, decodes: Decodes) -> EncodingReport:
-    """NUL or other control characters: UTF-8 with NUL in it, UTF-16 or UTF-32 without a mark, or no text at all."""
+    """UTF-8 with NUL, UTF-16 or UTF-32 without a mark; `DataError` for a binary file."""
     sample = bytes(scan.head[:SAMPLE])
     readings = [r for r in ranked(sample, "wide") if _explains(r, sample) and not decodes(r.codec)]
     if scan.failure is None and 4 * scan.nuls <= 3 * scan.size:
-        # NUL stands between fields, as line ends do.
+        # NUL separates fields, as line ends do.
         readings.append(read(sample.replace(b"\0", b"\n"), "utf-8"))
     if readings := sorted(r for r in readings if r.junk <= 0.02):
         found = _judged(sample, readings, decodes, "no byte order mark")
@@ -272,21 +258,16 @@ def _with_controls(scan: Scan, decodes: Decodes) -> EncodingReport:
 
 
 def _explains(reading: Reading, sample: bytes) -> bool:
-    """Whether UTF-16 or UTF-32 explains the NUL bytes, and gives letters of one script."""
+    """Whether UTF-16 or UTF-32 accounts for the NUL bytes, with letters of one script."""
     pages = Counter(ord(c) >> 8 for c in reading.text if not c.isascii())
     one_script = max(pages.values(), default=1) > 0.6 * pages.total()
-    # In UTF-16 NUL is half of a character of ASCII or Latin-1.
-    halves = 2 * sum(c < "\u0100" for c in reading.text)
-    return 10 * reading.odd <= reading.seen or (
-        one_script and ("32" in reading.codec or halves >= sample.count(0))
-    )
+    # In UTF-16 a NUL byte is half of an ASCII or Latin-1 character.
+    halves = "32" in reading.codec or 2 * sum(c < "\u0100" for c in reading.text) >= sample.count(0)
+    return 10 * reading.odd <= reading.seen or (one_script and halves)
 
 
 def _nearly_utf8(scan: Scan, offset: int, wrong: bytes) -> EncodingError | None:
-    """The error for a damaged UTF-8 text: one with far more good sequences than bad.
-
-    Few good ones may be an accident, so they need the better ratio.
-    """
+    """The error for damaged UTF-8: 4 good sequences per bad byte (20 if few, which may be chance), or None."""
     rest, good = _SEQUENCE.subn(b"", scan.window)
     pairs = len(_CESU_PAIR.findall(scan.window))
     good += 2 * pairs
@@ -307,10 +288,10 @@ def _nearly_utf8(scan: Scan, offset: int, wrong: bytes) -> EncodingError | None:
 def _judged(
     source: bytes, readings: list[Reading], decodes: Decodes, said: str, errors: str = "strict"
 ) -> EncodingReport:
-    """The likeliest reading that decodes the whole file, and whether it is in doubt; samples are from `source`."""
+    """The likeliest reading that decodes the whole file, with a doubt if others come close."""
     first = readings[0]
     best = next((r for r in readings if not decodes(r.codec)), first)
-    # In one byte a character, what does not decode is no damage, but another codec.
+    # A bad byte is damage only in multi-byte codecs; in others the codec is wrong.
     if first.cjk and (failure := decodes(first.codec)):
         nearly = f"early all of it is {first.codec} ({first.language})"
         if errors == "replace":
@@ -331,19 +312,16 @@ def _judged(
     if margin >= needed and not (odd and best.seen and best.codec != "utf-8"):
         return EncodingReport(best.codec, how, confidence)
     shown = [best.codec, *islice((r.codec for r in rest if not decodes(r.codec)), 2)]
-    first_sample, *others = _samples(source, shown)
-    samples = [
-        f"As {best.codec} it reads {first_sample!r}",
-        *map("as {} {!r}".format, shown[1:], others),
-    ]
+    own, *others = _samples(source, shown)
+    samples = [f"it reads {own!r}", *map("as {} {!r}".format, shown[1:], others)]
     choices = " or ".join(map('`encoding="{}"`'.format, shown[1:]))
     use = f" If another is right, set {choices}." if choices else ""
-    doubt = f"({how}). {', '.join(samples)}.{use}"
+    doubt = f"({how}). As {best.codec} {', '.join(samples)}.{use}"
     return EncodingReport(best.codec, how, min(confidence, 0.19), doubt=doubt)
 
 
 def _samples(source: bytes, names: list[str]) -> list[str]:
-    """The same few words in each codec, from the first place that they read differently."""
+    """A few words in each codec, from where the codecs differ most."""
     texts = [re.split(r"[ \t\r\n]+", source.decode(name, "replace")) for name in names]
     rows = list(zip(*texts, strict=False))
     at = max(range(len(rows)), key=lambda i: (len(set(rows[i])), not rows[i][0].isascii()))

@@ -1,7 +1,7 @@
-"""Digits drawn by code, so that `rnntk mnist` runs without a download; not MNIST.
+"""Draws digits, so that `rnntk mnist` runs without a download; they are not MNIST.
 
-Each image is the skeleton of a digit, bent at random, put through a random affine map (size, slant, rotation, shift),
-drawn with a pen of random width, and covered with noise. A linear classifier fails on it; a recurrent network does not.
+Skeletons are bent, mapped (size, slant, rotation, shift) and drawn with random pens and noise. A linear classifier
+fails on them; a recurrent network does not.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from rnntk.config import read_toml
 from rnntk.corpora.system import Built
 
 SIDE, TRAIN, TEST, SEED = 28, 10_000, 2_000, 0
-VERSION = 1  # raised when the drawing changes, so that results name their data
+VERSION = 1  # raised when the drawing changes
 
-_POINTS = 17  # of a skeleton: enough for the two bowls of an 8
-_CHUNK = 64  # images at a time: their distances fit the processor's cache
+_POINTS = 17  # per skeleton
+_CHUNK = 64  # images at a time, to fit the processor's cache
 
 
 def _arc(
     x: float, y: float, rx: float, ry: float, start: float, end: float, n: float
 ) -> np.ndarray:
-    """`n` points on an ellipse, `(n, 2)`; angles in degrees from the right, clockwise, as y points down."""
+    """`n` points on an ellipse, `(n, 2)`; angles in degrees, clockwise from the right."""
     angles = np.radians(np.linspace(start, end, int(n)))
     return np.stack([x + rx * np.cos(angles), y + ry * np.sin(angles)], axis=1)
 
 
 def _resampled(stroke: list[list[float]], n: int) -> np.ndarray:
-    """`n` points at equal distances along a stroke of points and arcs, `(n, 2)`."""
+    """`n` equidistant points along a stroke of points and arcs, `(n, 2)`."""
     points = np.concatenate([_arc(*part) if len(part) == 7 else [part] for part in stroke])
     lengths = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
     at = np.linspace(0.0, lengths[-1], n)
@@ -39,7 +39,7 @@ def _resampled(stroke: list[list[float]], n: int) -> np.ndarray:
 
 
 def _skeletons() -> tuple[np.ndarray, np.ndarray]:
-    """Points of two variants of each digit `(10, 2, P, 2)`, and a mask of the inked segments `(10, 2, P-1)`."""
+    """Points of two variants of each digit `(10, 2, P, 2)`, and a mask of inked segments `(10, 2, P-1)`."""
     points = np.zeros((10, 2, _POINTS, 2))
     inked = np.ones((10, 2, _POINTS - 1), bool)
     data = read_toml(Path(__file__).with_name("digits_strokes.toml"))
@@ -55,19 +55,12 @@ def _skeletons() -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw an image of each label with random choices from `rng`.
-
-    Args:
-        labels: int `(N,)`, 0 to 9.
-
-    Returns:
-        uint8 `(N, 28, 28)`, ink up to 255 on a background of 0.
-    """
+    """Draw an image of each label: int `(N,)`, 0 to 9 -> uint8 `(N, 28, 28)`, 0 is background."""
     n = len(labels)
     points, inked = _skeletons()
     way = rng.integers(0, 2, n)
     curve, ink = points[labels, way], inked[labels, way]  # (N, P, 2), (N, P-1)
-    # Bend by slow waves along the stroke, so that no two shapes are the same.
+    # Bend with slow waves along the stroke.
     steps = np.linspace(0.0, np.pi, _POINTS)
     for frequency in (1, 2, 3):
         weight = rng.normal(0.0, 0.1 / frequency, (n, 1, 2))
@@ -87,7 +80,7 @@ def draw(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _affine_maps(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Random maps of the box -1..1 to pixels, `(N, 2, 2)`, for row vectors (x, y)."""
+    """Random maps of the box -1..1 to pixels, `(N, 2, 2)`, for row vectors."""
     width = rng.uniform(5.0, 9.0, n)
     height = rng.uniform(7.5, 10.0, n)
     slant = rng.normal(0.0, 0.22, n)
@@ -100,12 +93,7 @@ def _affine_maps(n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _distances(curve: np.ndarray, inked: np.ndarray) -> np.ndarray:
-    """Distance of each pixel from the stroke in pixels, float32 `(N, 784)`.
-
-    Args:
-        curve: float32 `(N, P, 2)`, points in pixels.
-        inked: bool `(N, P-1)`, whether the pen is down between a point and the next.
-    """
+    """Distance of each pixel from the stroke, float32 `(N, 784)`; `curve` is `(N, P, 2)`, `inked` `(N, P-1)`."""
     pixel = np.arange(SIDE, dtype=np.float32)
     px, py = (axis.reshape(1, -1) for axis in np.meshgrid(pixel, pixel))  # (1, 784)
     nearest = np.full((len(curve), SIDE * SIDE), np.inf, np.float32)
@@ -114,7 +102,7 @@ def _distances(curve: np.ndarray, inked: np.ndarray) -> np.ndarray:
         squared = nearest[rows]
         for k in range(_POINTS - 1):
             a, b = curve[rows, k], curve[rows, k + 1]
-            # A lifted pen's segment is moved far outside the picture.
+            # Segments without ink are moved far outside the picture.
             a, b = (np.where(inked[rows, k, None], point, np.float32(-1e4)) for point in (a, b))
             ax, ay = a[:, :1], a[:, 1:]
             dx, dy = b[:, :1] - ax, b[:, 1:] - ay
@@ -128,7 +116,7 @@ def _distances(curve: np.ndarray, inked: np.ndarray) -> np.ndarray:
 
 
 def make(seed: int = SEED, train: int = TRAIN, test: int = TEST) -> dict[str, np.ndarray]:
-    """The image set: x_train, y_train, x_test, y_test as in MNIST, uint8; the test set has its own random stream."""
+    """The arrays x_train, y_train, x_test, y_test as in MNIST, uint8; the test set has its own random stream."""
     arrays = {}
     streams = np.random.SeedSequence(seed).spawn(2)
     for part, count, stream in zip(("train", "test"), (train, test), streams, strict=True):
@@ -140,7 +128,7 @@ def make(seed: int = SEED, train: int = TRAIN, test: int = TEST) -> dict[str, np
 
 
 def build() -> Built:
-    """The set as the bytes of an `.npz`."""
+    """The images as an `.npz` file."""
     arrays = make()
     file = io.BytesIO()
     np.savez(file, **arrays)  # type: ignore[arg-type]

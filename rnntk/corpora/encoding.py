@@ -1,9 +1,4 @@
-"""What encoding a file of text is in, and its text.
-
-Nothing is dropped or replaced in silence. Files compressed with gzip or xz are read as what they
-contain. The bytes are read once, in pieces, also for their SHA-256; only a text in a legacy
-encoding or UTF-16 is read once more, to make sure that all of it decodes.
-"""
+"""Detects the encoding of a text file (also gzip or xz), and decodes it in pieces."""
 
 from __future__ import annotations
 
@@ -24,11 +19,9 @@ from rnntk.errors import DataError, EmptyError, EncodingError
 
 CHUNK = 1 << 20  # bytes read at a time
 
-BYTES = "bytes"
-"""In the place of an encoding: the bytes as they are, in a string by UTF-8 with `surrogateescape` (PEP 383)."""
+BYTES = "bytes"  # instead of an encoding: UTF-8 with `surrogateescape` (PEP 383), lossless for any bytes
 
-Progress = Callable[[int], object]
-"""Called with the bytes of the file read so far (compressed bytes, if it is compressed)."""
+Progress = Callable[[int], object]  # called with the bytes read from the file so far
 
 _COMPRESSED: dict[str | None, tuple[bytes, Callable[[BinaryIO], Any]]] = {
     "gzip": (b"\x1f\x8b", gzip.open),
@@ -38,11 +31,7 @@ _COMPRESSED: dict[str | None, tuple[bytes, Callable[[BinaryIO], Any]]] = {
 
 
 def iter_bytes(path: Path, *, progress: Progress | None = None) -> Iterator[bytes]:
-    """The bytes of a file in pieces of `CHUNK`; a gzip or xz file is decompressed.
-
-    Raises:
-        DataError: it cannot be read, or the compressed data is damaged.
-    """
+    """The bytes of a file, decompressed, in pieces of `CHUNK`; `DataError` if it is unreadable or damaged."""
     try:
         with Path(path).open("rb") as raw:
             _, opened = _COMPRESSED[_compression(raw)]
@@ -64,7 +53,6 @@ def iter_bytes(path: Path, *, progress: Progress | None = None) -> Iterator[byte
 
 
 def _compression(raw: BinaryIO) -> str | None:
-    """`gzip`, `xz` or None, by the file's first bytes."""
     head = raw.read(6)
     raw.seek(0)
     return next(name for name, (magic, _) in _COMPRESSED.items() if head.startswith(magic))
@@ -80,22 +68,17 @@ def detect(
     name: str | None = None,
     progress: Progress | None = None,
 ) -> EncodingReport:
-    """Find the encoding of a file of text, whatever its size, in bounded memory.
+    """Detect the encoding of a text file in bounded memory; read it once, or twice if it is not UTF-8.
 
     Args:
-        path: a file; gzip and xz are looked into.
-        raw: take the bytes as they are: the encoding is `BYTES`.
-        encoding: the encoding, if it is known. Then nothing is guessed.
-        stated_by: who says so, for the report.
-        errors: with `replace`, a text that is all but UTF-8 is taken as UTF-8, one all but cp949 as cp949.
-        name: what messages call the file, instead of its path.
-        progress: called with the bytes read so far.
+        raw: do not decode: the encoding is `BYTES`.
+        encoding: the encoding, if it is known.
+        stated_by: who stated it, for the report.
+        errors: with `replace`, a damaged text keeps its encoding (UTF-8, cp949) instead of an error.
+        name: the file's name in messages; default: its path.
 
-    Raises:
-        EncodingError: no encoding fits; the message gives the offset and the bytes that do not
-            decode.
-        DataError: the file is missing, empty or binary.
-        UsageError: `encoding` is no encoding that Python knows.
+    Raises `EncodingError` if no encoding fits, `DataError` for a missing, empty or binary file, and `UsageError` if
+    Python does not know `encoding`.
     """
     scan = Scan(name or str(path), evidence=not raw and encoding is None)
     for chunk in iter_bytes(path, progress=progress):
@@ -130,31 +113,27 @@ def iter_text(
     name: str | None = None,
     progress: Progress | None = None,
 ) -> Iterator[str]:
-    """The text of a file, in pieces of bounded size.
+    """The text of a file, in pieces of bounded size; `report` is from `detect`.
 
     Args:
-        path, name, progress: as in `detect`, which gave the `report`.
-        errors: `strict`, or `replace`: U+FFFD for what does not decode, counted in `report.replaced`.
+        errors: `strict`, or `replace`: U+FFFD for undecodable bytes, counted in `report.replaced`.
         newline: `keep`, or `lf`: CRLF and CR become LF.
 
-    Raises:
-        EncodingError: bytes that do not decode, under `strict`.
-        DataError: the file cannot be read, or has changed since the report (known at its end).
+    Raises `EncodingError` (`strict`), and `DataError` if the file is unreadable or has changed (checked at its end).
     """
     report.replaced = 0
     lines = io.IncrementalNewlineDecoder(None, translate=True) if newline == "lf" else None
     chunks = _unchanged(iter_bytes(Path(path), progress=progress), report, name or str(path))
     counted = report if errors == "replace" else None
     for text in _decode(chunks, report.encoding, counted, name or str(path)):
-        whole = lines.decode(text) if lines else text
-        if whole:
+        if whole := lines.decode(text) if lines else text:
             yield whole
     if lines and (rest := lines.decode("", final=True)):
         yield rest
 
 
 def _unchanged(chunks: Iterable[bytes], report: EncodingReport, name: str) -> Iterator[bytes]:
-    """The chunks; `DataError` in the end if they are not those of the report."""
+    """The chunks; then `DataError` if their SHA-256 is not the report's."""
     digest = hashlib.sha256()
     for chunk in chunks:
         digest.update(chunk)
@@ -175,26 +154,26 @@ def _replace_and_count(error: UnicodeError) -> tuple[str | bytes, int]:
 
 codecs.register_error("rnntk-replace", _replace_and_count)
 
+# Codecs that may output half of a surrogate pair.
 _HALVES = ("unicode-escape", "raw-unicode-escape", "utf-7", "punycode")
-"""Codecs that may give half of a surrogate pair."""
 
 
 def _decode(
     chunks: Iterable[bytes], codec: str, counted: EncodingReport | None, name: str
 ) -> Iterator[str]:
-    """The chunks' text: strictly, or with replacements counted in a report."""
+    """The text of the chunks; strict, unless `counted` takes the number of replacements."""
     errors = "rnntk-replace" if counted else "strict"
     if codec == BYTES:
         codec, errors = "utf-8", "surrogateescape"
     decoder = codecs.getincrementaldecoder(codec)(errors)
-    # UTF-16 joins the halves, and holds one back until the other comes.
+    # The UTF-16 decoder joins surrogate halves across pieces.
     joiner = codecs.getincrementaldecoder("utf-16-le")(errors)
     halves = codecs.lookup(codec).name in _HALVES
     done = 0
     try:
         for chunk, final in chain(((chunk, False) for chunk in chunks), [(b"", True)]):
             done += len(chunk)
-            # Set before every call, as two texts may be read in turns by one thread.
+            # Set before every call: one thread may read two texts alternately.
             _decoding.report = counted
             text = decoder.decode(chunk, final)
             if halves:

@@ -1,6 +1,6 @@
-"""Download one file, check it, and only then replace the target; what comes is limited in size, time and place.
+"""Downloads a file and checks it before it replaces the target, with limits on size, time and redirects.
 
-`keras.utils.get_file` deletes the old file before a new download has succeeded; pooch has no limit on the total time.
+`keras.utils.get_file` deletes the old file first; pooch has no total time limit.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ import rnntk
 from rnntk.errors import CorpusError
 from rnntk.files import disk_errors, replacing
 
-CONNECT_SECONDS = 5.0  # for the server to answer, and between its bytes
+CONNECT_SECONDS = 5.0  # also between two blocks
 TOTAL_SECONDS = 600.0
-MOST_BYTES = 10**9  # of an archive, and of a file whose card gives no size
-MOST_UNPACKED = 4 * 10**9  # of a tar archive's content up to the member
+MOST_BYTES = 10**9  # of an archive, or a file of unknown size
+MOST_UNPACKED = 4 * 10**9  # of a tar archive, up to the member
 
 ANOTHER_CACHE = "Name another folder with RNNTK_CACHE."  # advice for an unwritable cache
 
@@ -36,16 +36,15 @@ _RETRY_SECONDS = 0.5
 
 
 class _PassingError(CorpusError):
-    """A failure to retry."""
+    """A temporary failure, to retry."""
 
 
 def fetch(
     url: str, target: Path, *, sha256: str = "", member: str = "", most: int = MOST_BYTES
 ) -> None:
-    """Download `url` (`http:`, `https:`, `file:`), with one retry after a temporary error; `urllib` finds proxies.
+    """Download `url` (`http:`, `https:`, `file:`) to `target`, with one retry. Raises `CorpusError`.
 
-    `target` is replaced only by checked bytes: at most `most` of them, with this `sha256` if there is one, and those of
-    the file `member` of a tar or zip archive if there is one. Raises `CorpusError` with the reason.
+    Takes at most `most` bytes, of the file `member` if the download is a tar or zip archive, and checks the `sha256`.
     """
     try:
         _fetch_once(url, target, sha256, member, most)
@@ -69,10 +68,10 @@ def _fetch_once(url: str, target: Path, sha256: str, member: str, most: int) -> 
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect away from HTTP, nor from HTTPS."""
+    """Refuses redirects from HTTPS to HTTP, and to any other scheme."""
 
     def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
-        """As urllib's, but the answer is closed whatever its Location is."""
+        """As urllib's, but closes the response after an error."""
         try:
             return super().http_error_302(req, fp, code, msg, headers)
         except BaseException:
@@ -84,14 +83,12 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: Any, fp: Any, code: int, msg: str, headers: Any, url: str
     ) -> Any:
-        """The next request; `CorpusError` if it is not followed."""
         if not url.lower().startswith("https:" if req.type == "https" else ("http:", "https:")):
             raise CorpusError(f"the server redirects to {url[:80]!r}, which is not followed")
         return super().redirect_request(req, fp, code, msg, headers, url)
 
 
 def _copy(source: Any, file: BinaryIO, most: int) -> None:
-    """Copy what can be read; `CorpusError` if it is over `most` bytes."""
     while block := source.read(_BLOCK):
         most -= len(block)
         if most < 0:
@@ -104,7 +101,7 @@ def _download(url: str, file: BinaryIO, most: int) -> None:
     request = urllib.request.Request(url, headers={"User-Agent": f"rnntk/{rnntk.__version__}"})
     done, total = 0, None
     try:
-        # A new opener: the shared one keeps the proxies of its first use.
+        # urllib's shared opener would keep the proxies of its first use.
         opener = urllib.request.build_opener(_Redirects)
         with opener.open(request, timeout=CONNECT_SECONDS) as response:
             length = response.headers.get("Content-Length")
@@ -134,7 +131,6 @@ def _download(url: str, file: BinaryIO, most: int) -> None:
 
 
 def _connection_error(reason: object, done: int, total: int | None) -> CorpusError:
-    """The message of an error below HTTP."""
     if isinstance(reason, socket.gaierror):
         return CorpusError("no network: the server's name cannot be looked up")
     if isinstance(reason, ssl.SSLCertVerificationError):
@@ -159,7 +155,7 @@ def _amount(done: int, total: int | None) -> str:
 
 
 class _Limited:
-    """A stream that fails after `left` bytes: `tarfile` reads some headers whole, whatever their size."""
+    """A stream that fails after `left` bytes, as `tarfile` reads headers of any size."""
 
     def __init__(self, source: Any, left: int) -> None:
         self._source, self._left = source, left
@@ -173,7 +169,7 @@ class _Limited:
 
 
 def _extract(archive: Path, member: str, most: int) -> None:
-    """Replace a tar or zip archive by its `member`; no other name of the archive is ever a path here."""
+    """Replace a tar or zip archive by its `member`; no path comes from the archive."""
     inner = archive.with_name("member")
     try:
         with inner.open("wb") as file:
@@ -189,8 +185,8 @@ def _extract(archive: Path, member: str, most: int) -> None:
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno:
-            raise  # of the disk, not of the archive
-        # Damaged, encrypted or odd archives raise BadZipFile, RuntimeError, NotImplementedError, LZMAError, ...
+            raise  # a disk error
+        # Bad archives raise BadZipFile, RuntimeError, NotImplementedError, LZMAError, ...
         raise CorpusError(f"the archive cannot be read: {error or type(error).__name__}") from None
 
 
@@ -206,7 +202,7 @@ def _extract_tar(archive: Path, member: str, file: BinaryIO, most: int) -> None:
 
 
 def unpacked(path: Path) -> Any:
-    """The bytes of a file as a stream, decompressed if they begin as gzip, bzip2 or xz do, whatever its name says."""
+    """A file as a stream of bytes; gzip, bzip2 and xz (by their first bytes) are decompressed."""
     with path.open("rb") as packed:
         start = packed.read(2)
     opener: Any = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}.get(start, open)

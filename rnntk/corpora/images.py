@@ -1,4 +1,4 @@
-"""Image sets: MNIST, checked by its arrays, as they are the same in many containers, and the drawn digits."""
+"""Reads image sets: MNIST, whose arrays are checked whatever their container, and the drawn digits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rnntk.corpora.card import Resolved
 
 SIDE, CLASSES = 28, 10
-MOST_BYTES = 10**9  # of all images, unpacked
+MOST_BYTES = 10**9  # of a set, unpacked
 
 _IDX_NAMES = {
     "x_train": "train-images-idx3-ubyte",
@@ -30,18 +30,18 @@ _IDX_NAMES = {
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images and their labels."""
+    """Images and their labels, and the name and title of the corpus."""
 
     x_train: np.ndarray  # uint8 (N, 28, 28), 0 is background
     y_train: np.ndarray  # uint8 (N,), 0 to 9
     x_test: np.ndarray
     y_test: np.ndarray
-    name: str  # of the corpus
-    title: str  # its card's, for reports
+    name: str
+    title: str
 
 
 def load_images(resolved: Resolved) -> ImageSet:
-    """Read and check an image set, an `.npz` (without pickles) or a folder of IDX files. Raises `DataError`."""
+    """Read and check an image set: an `.npz` without pickles, or a folder of IDX files. Raises `DataError`."""
     path, card = resolved.path, resolved.card
     if path.is_dir():
         files = zip(_IDX_NAMES, idx_files(path), strict=True)
@@ -53,8 +53,7 @@ def load_images(resolved: Resolved) -> ImageSet:
         found = hashlib.sha256(arrays[name].tobytes()).hexdigest()
         if found != expected:
             raise DataError(
-                f"{path} is not {card.title}:"
-                f" the SHA-256 of its {name} is {found}, not {expected}.\n"
+                f"{path} is not {card.title}: the SHA-256 of its {name} is {found}, not {expected}.\n"
                 "The file was left as it is. Move it away to have the right one downloaded."
             )
     return ImageSet(**arrays, name=card.name, title=card.title)
@@ -63,7 +62,7 @@ def load_images(resolved: Resolved) -> ImageSet:
 def idx_files(folder: Path) -> list[Path]:
     """The four IDX files of a folder, plain or `.gz`; empty unless all exist."""
     files: list[Path] = []
-    # Some distributions have a dot for the hyphen: train-images.idx3-ubyte.
+    # Some distributions write train-images.idx3-ubyte.
     for name in _IDX_NAMES.values():
         stems = (folder / name, folder / name.replace("-idx", ".idx"))
         paths = (Path(f"{stem}{suffix}") for stem in stems for suffix in ("", ".gz"))
@@ -73,7 +72,7 @@ def idx_files(folder: Path) -> list[Path]:
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
-        # NumPy does not close a file that it opened itself if it is no archive.
+        # Opened here, because NumPy leaves a bad archive open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             if missing := [name for name in _IDX_NAMES if name not in archive]:
                 raise DataError(f"{path} has no array {', '.join(missing)}.")
@@ -82,31 +81,27 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
             return {name: np.ascontiguousarray(archive[name]) for name in _IDX_NAMES}
     except DataError:
         raise
-    except Exception as error:  # of NumPy, zipfile and zlib, of any class for a damaged file
+    except Exception as error:  # NumPy, zipfile and zlib raise many classes
         raise DataError(
             f"{path} cannot be read as an .npz file: {error}\nThe file was left as it is."
         ) from None
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """Read an IDX file of unsigned bytes, plain or gzip (the format of the original MNIST); else `DataError`."""
+    """Read an IDX file of bytes, plain or gzip (the format of the original MNIST). Raises `DataError`."""
     try:
         with unpacked(path) as file:
             data = file.read(MOST_BYTES + 1)
-    except Exception as error:  # of any class for a damaged file
+    except Exception as error:  # a damaged file raises many classes
         raise DataError(f"{path} cannot be read: {error}") from None
-    # Two zero bytes, the type (8: unsigned byte), the number of dimensions, then each of them, big-endian.
     if len(data) > MOST_BYTES:
         raise DataError(f"{path} has over {MOST_BYTES:,} bytes unpacked.")
-    if (
-        len(data) < 4
-        or data[:3] != b"\0\0\x08"
-        or not 0 < data[3] < 4
-        or len(data) < 4 + 4 * data[3]
-    ):
+    # Two zero bytes, the type (8: unsigned byte), the number of dimensions, then each of them, big-endian.
+    dimensions = data[3] if len(data) > 3 and data.startswith(b"\0\0\x08") else 0
+    start = 4 + 4 * dimensions
+    if not 0 < dimensions < 4 or len(data) < start:
         raise DataError(f"{path} is not an IDX file of unsigned bytes in 1 to 3 dimensions.")
-    shape = struct.unpack_from(f">{data[3]}I", data, 4)
-    start = 4 + 4 * data[3]
+    shape = struct.unpack_from(f">{dimensions}I", data, 4)
     size = math.prod(shape)
     if len(data) != start + size:
         raise DataError(

@@ -1,6 +1,6 @@
-"""Korean word endings: particles that depend on the word's last sound, and verb forms.
+"""Korean particles and verb endings.
 
-A syllable is U+AC00 + (initial * 21 + vowel) * 28 + final (0: none), so finals are read and changed by arithmetic.
+A syllable is U+AC00 + (initial * 21 + vowel) * 28 + final (0: none).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _RIEUL, _PIEUP, _SSANG_SIOT = 8, 17, 20
 
 
 def final_of(word: str) -> int:
-    """The index of the last syllable's final consonant, 0 for none; `ValueError` if it is not Hangul."""
+    """The index of the word's final consonant, 0 for none; `ValueError` if it does not end in Hangul."""
     last = ord(word[-1])
     if not _FIRST <= last <= _LAST:
         raise ValueError(f"{word!r} does not end in a Hangul syllable")
@@ -23,8 +23,7 @@ def final_of(word: str) -> int:
 class Noun(str):
     """A word that ends in a Hangul syllable.
 
-    The format is a particle in its forms after consonants and after vowels: `은/는`, `이/가`, `을/를`, `과/와`,
-    `으로/로`, `이었다/였다`, `아/야`. One that begins with 으 has the vowel form after ㄹ too.
+    Its format is a particle, in the form after consonants and the one after vowels (for 으 also after ㄹ).
 
     >>> f"{Noun('책'):을/를} {Noun('차'):을/를} {Noun('물'):으로/로}"
     '책을 차를 물로'
@@ -42,19 +41,18 @@ class Noun(str):
 
 
 def _with_final(word: str, final: int) -> str:
-    """The word with a final consonant on its last syllable, which has none."""
     assert final_of(word) == 0, word
     return word[:-1] + chr(ord(word[-1]) + final)
 
 
 def _without_rieul(word: str) -> str:
-    """The word without a final ㄹ, as before ㄴ, ㅂ and ㅅ: 만들 -> 만드."""
+    """The word without a final ㄹ, which drops before ㄴ, ㅂ and ㅅ: 만들 -> 만드."""
     return word[:-1] + chr(ord(word[-1]) - _RIEUL) if final_of(word) == _RIEUL else word
 
 
 @dataclass(frozen=True)
 class Predicate:
-    """A verb or an adjective, as the three bases of all its forms. The format is an ending:
+    """A verb or an adjective, as its three bases. Its format is an ending:
 
     >>> eat, make, hear = map(Predicate.parse, ("먹 먹어", "만들 만들어", "듣 들어 들으"))
     >>> f"{eat:고} {eat:었다} {make:는} {make:은} {hear:을까요} {hear:습니다} {hear:으면서}"
@@ -67,7 +65,7 @@ class Predicate:
 
     @classmethod
     def parse(cls, text: str) -> Predicate:
-        """From `stem infinitive [soft]`; a regular soft base follows from the stem.
+        """From `stem infinitive [soft]`; without `soft`, the regular one.
 
         >>> Predicate.parse("먹 먹어").soft, Predicate.parse("듣 들어 들으").soft
         ('먹으', '들으')

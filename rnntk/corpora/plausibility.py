@@ -1,7 +1,7 @@
-"""How well bytes read in a codec look like text that somebody wrote: evidence in nats.
+"""Scores how much bytes decoded with a codec look like real text, in nats.
 
-A reading costs the negative log-likelihood of its characters under a rough model of a language (`languages.txt`), and
-more where neighbours do not belong together. A page in the right codec wins by hundreds of nats.
+The cost is the negative log-likelihood under a rough character model of each language (`languages.txt`), plus penalties
+for unlikely neighbours. On one page the right codec wins by hundreds of nats.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from rnntk.config import read_toml
 
 DATA = read_toml(Path(__file__).with_name("detection.toml"))
 
-SAMPLE = 1 << 14  # bytes in which codecs are compared
-FOREIGN = 4.0  # nats owed by a codec that is made for another script than the text's
+SAMPLE = 1 << 14  # bytes on which codecs are compared
 
 _CJK = "jknq"
 _UNLISTED: dict[str, float] = DATA["unlisted"]
@@ -29,16 +28,16 @@ _IN_WORDS = [(re.compile(pattern), cost) for pattern, cost in DATA["in_words"]]
 
 
 class Reading(NamedTuple):
-    """A sample of bytes in one codec."""
+    """A sample decoded with one codec."""
 
     cost: float  # negative log-likelihood, nats
     codec: str
-    text: str  # the sample decoded
-    language: str  # the one whose letters fit best
-    seen: int  # characters beyond ASCII, in distinct words
-    odd: int  # how many of them are unusual in that language, or do not stand where they may
-    junk: float  # share of control characters, unassigned and private code points, and undecodable bytes
-    strange: bool  # no common words of the language (in Latin letters); all capitals, or none (in others)
+    text: str
+    language: str  # the one that fits best
+    seen: int  # non-ASCII characters in distinct words
+    odd: int  # those unusual in that language or misplaced
+    junk: float  # fraction of control, unassigned, private and undecodable characters
+    strange: bool  # Latin letters without common words, or a cased script in one case
 
     @property
     def cjk(self) -> bool:
@@ -47,7 +46,7 @@ class Reading(NamedTuple):
 
 @lru_cache(1 << 16)
 def _kind(c: str) -> str:
-    """The script of a letter as a small letter (a capital's as a capital), or a sign for any other character."""
+    """One character for the kind of `c`: a letter for its script, in the case of `c`, or a sign."""
     category = unicodedata.category(c)
     if category == "Zs" or c in "\t\n\r\f\x1a":
         return " "
@@ -57,20 +56,17 @@ def _kind(c: str) -> str:
         return "a" if c.islower() else "A" if c.isupper() else "1" if c.isdigit() else "."
     if category[0] in "LM" and c not in "ªºµ":
         jamo = "\u3131" <= c <= "\u318e" or c == "ー"
-        other = (
-            "o" if category[0] == "L" else "^"
-        )  # a mark that combines with letters of any script
+        other = "o" if category[0] == "L" else "^"  # "^": a combining mark
         script = "q" if jamo else DATA["scripts"].get(unicodedata.name(c, "?").split()[0], other)
         return script.upper() if c.isupper() else str(script)
     if "\u2500" <= c <= "\u259f":  # frames and shades
         return "#"
-    if sign := next((sign for sign, listed in DATA["signs"].items() if c in listed), None):
-        return str(sign)
-    return '"' if category[0] == "P" else "="
+    other = '"' if category[0] == "P" else "="
+    return next((sign for sign, listed in DATA["signs"].items() if c in listed), other)
 
 
 class _Language:
-    """What characters cost in one language, in nats."""
+    """A character model of one language, in nats."""
 
     def __init__(self, marks: str, name: str, letters: str = "", *words: str) -> None:
         self.name, self.words = name, frozenset(words)
@@ -78,8 +74,8 @@ class _Language:
         self.cjk = self.script in _CJK
         first, span = (3.5, 6.0) if self.cjk else (5.0, 4.0)
         self._costs = {mark: first + span * i / len(marks) for i, mark in enumerate(marks)}
-        # Letters get rarer by rank, of an alphabet from a tenth of the text to a fiftieth of that. Those beyond ASCII
-        # are a twentieth of a text in Latin letters, and nearly none of an English one; the listed half of CJK.
+        # Probabilities fall with rank, over `span` nats. Non-ASCII letters make exp(-`share`) of a text: 5 % in Latin
+        # script, nearly none in English; the listed ones are half of a CJK text.
         span, share = (2.5, 0.7) if self.cjk else (3.0, 3.0) if self.script == "l" else (4.0, 0.0)
         share = 5.5 if name == "English" else share
         ranks = [span * i / len(letters) for i in range(len(letters))]
@@ -89,7 +85,6 @@ class _Language:
         self._foreign = first + span + 4.5
 
     def cost(self, c: str) -> float:
-        """Negative log-probability of the character."""
         if c not in self._costs:
             self._costs[c] = self._costs.get(c.lower()) or self._unlisted(c, _kind(c).lower())
         return self._costs[c]
@@ -115,19 +110,17 @@ def _languages() -> list[_Language]:
 
 @lru_cache
 def _home(codec: str) -> str:
-    """The kind of letter that most bytes beyond ASCII stand for in a codec."""
+    """The most frequent script among the codec's non-ASCII bytes."""
     kinds = Counter(map(_kind, bytes(range(128, 256)).decode(codec, "ignore").lower()))
     return max((kinds[kind], kind) for kind in "lcghrt" + _CJK)[1]
 
 
-def read(
-    sample: bytes, codec: str, words: frozenset[str] = frozenset(), owed: float = 0
-) -> Reading:
-    """The sample in a codec that owes some nats, from a text with these words in ASCII letters elsewhere."""
-    text = sample.decode(codec, "replace")
-    if len(sample) >= SAMPLE:  # its end may be cut
+def read(data: bytes, codec: str, words: frozenset[str] = frozenset(), owed: float = 0) -> Reading:
+    """Decode and score a sample. `owed`: nats added; `words`: ASCII words from elsewhere in the text."""
+    text = data.decode(codec, "replace")
+    if len(data) >= SAMPLE:  # its end may be cut
         text = text.removesuffix("\ufffd")
-    # Numbers and runs of one character count once, words too.
+    # Count numbers, runs of one character and repeated words once.
     folded = re.sub(r"(\S)\1{3,}", r"\1\1\1", re.sub("[0-9]+", "0", text), flags=re.IGNORECASE)
     distinct = dict.fromkeys(re.split("[ \t\r\n]+", folded))
     folded = " ".join(distinct)
@@ -137,13 +130,12 @@ def read(
     seen = sum(beyond.values())
     cjk = 2 * sum(n for c, n in beyond.items() if _kind(c) in _CJK) > seen
     found = words | frozenset(re.findall(r"[^\W\d_]+", folded.lower()))
-    # An alphabet that is not Latin is unlikely for a few words among many in ASCII.
+    # A few words among many in ASCII are rarely in a non-Latin script.
     few = min(2 * len(words) / len(distinct), 15.0)
-    latin = [one if one.script == "l" else None for one in _languages()]
-    common = [2.5 * min(len(found & one.words), 20) if one else 0.0 for one in latin]
+    common = [2.5 * min(len(found & x.words), 20) * (x.script == "l") for x in _languages()]
 
     def fits(number: int, one: _Language) -> float:
-        gain = common[number] if latin[number] else max(common) - few
+        gain = common[number] if one.script == "l" else max(common) - few
         letters = sum(n * one.cost(c) for c, n in beyond.items())
         return letters - gain + (2 + 0.03 * number if number else 0)
 
@@ -163,7 +155,8 @@ def read(
     usual = sum(n for c, n in beyond.items() if best.cost(c) <= best.usual)
     misplaced = sum(n for one, n in pairs if one >= 3)
     home = _home(codec)
-    owed += 0.0 if (home in _CJK if best.cjk else home == best.script) else FOREIGN
+    # A codec made for another script is less likely.
+    owed += 0.0 if (home in _CJK if best.cjk else home == best.script) else 4.0
     cost += owed + sum(n * best.cost(c) for c, n in counts.items() if c not in beyond)
     cost += sum(one * n for one, n in pairs)
     odd = min(seen - usual + misplaced, seen)
@@ -174,10 +167,9 @@ def read(
 def ranked(
     sample: bytes, uses: str, vote: str | None = None, words: frozenset[str] = frozenset()
 ) -> list[Reading]:
-    """The sample in the codecs that decode it, likeliest first; CJK may be damaged in one character of 20.
+    """Readings of the sample in the codecs that decode it, likeliest first; 5 % damage is allowed in CJK.
 
-    The codecs are those of `uses`, names of tables in `detection.toml`. Those that give the text of the codec `vote`
-    gain up to 3 nats. For `words` see `read`.
+    The codecs are in the tables `uses` of `detection.toml`. Those that read as the codec `vote` does gain up to 3 nats.
     """
     tables = [table for use in uses.split() for table in DATA["codecs"][use].items()]
     owed = {codec: float(cost) for cost, names in tables for codec in names.split()}

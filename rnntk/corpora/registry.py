@@ -1,7 +1,6 @@
-"""Find a corpus: the cards, and the source of each corpus on this machine.
+"""Finds corpora: their cards, and the first source that works on this machine.
 
-The order is: data folders (`data_dir`, `$RNNTK_DATA`, `./data`), the cache, the card's sources. The first that works is
-used, and `Resolved` names it.
+Sources in order: data folders (`data_dir`, `$RNNTK_DATA`, `./data`), the cache, the card's own.
 """
 
 from __future__ import annotations
@@ -18,29 +17,26 @@ from rnntk.corpora.search import GENERATORS, NO_FILE, Notify, Search, local_path
 from rnntk.corpora.system import BUILDERS, Machine
 from rnntk.errors import CorpusError, UsageError, did_you_mean
 
-DEFAULT_CORPORA = ("linux_kernel", "python_stdlib")  # in order, if no corpus is named
-
 _CARDS = Path(__file__).parent / "cards"
 
 
 @dataclass(frozen=True)
 class Availability:
-    """Whether a corpus is available here without the network."""
+    """Whether a corpus is available without the network."""
 
     card: Card
     available: bool
-    source: str  # `data-dir`, ..., `url`; empty if there is none
+    source: str  # as in `Resolved`, or empty
     detail: str  # a path, a host, or the reason
-    bytes: int  # approximate if it is not made yet; 0 if unknown
+    bytes: int  # approximate if not made yet; 0 if unknown
 
 
 def data_dirs(data_dir: Path | None = None) -> list[Path]:
-    """Folders that may hold corpora, in order: `data_dir` (`UsageError` if it is missing), `$RNNTK_DATA`, `./data`."""
+    """Data folders in search order: `data_dir` (`UsageError` if missing), `$RNNTK_DATA`, `./data`."""
     if data_dir is not None and not data_dir.is_dir():
         raise UsageError(f"`data_dir` is {data_dir}, but there is no such folder.")
     named = [data_dir, os.environ.get("RNNTK_DATA") or None, "data"]
-    folders = [Path(folder) for folder in named if folder is not None]
-    return list(dict.fromkeys(folders))
+    return list(dict.fromkeys(Path(folder) for folder in named if folder is not None))
 
 
 def is_offline(offline: bool = False) -> bool:
@@ -49,12 +45,12 @@ def is_offline(offline: bool = False) -> bool:
 
 
 def all_cards() -> list[Card]:
-    """The cards of the built-in corpora, in order of name."""
+    """The cards of the built-in corpora, by name."""
     return [read_card(path) for path in sorted(_CARDS.glob("*.toml"))]
 
 
 def load_card(name_or_path: str | Path) -> Card:
-    """The card of a built-in corpus, or a user's by path (`./my.toml`); `UsageError` if it is missing or wrong."""
+    """The card of a built-in corpus, or one by path (`./my.toml`); `UsageError` if missing or wrong."""
     text = str(name_or_path)
     if text.endswith(".toml") or Path(text).name != text:
         card = read_card(Path(text).expanduser())
@@ -88,16 +84,12 @@ def resolve(
     """Find the corpus; download or make it if necessary.
 
     Args:
-        card: the corpus.
-        data_dir: a folder to search first.
+        data_dir: a folder to search first (`UsageError` if missing).
         offline: never use the network, as with `RNNTK_OFFLINE=1`.
         accept_licence: download also if the card needs consent.
         notify: called with progress and with skipped sources.
-        machine: the places of material on this machine.
 
-    Raises:
-        UsageError: `data_dir` is not a folder.
-        CorpusError: no source has it; the message lists all with the reasons, and what to do.
+    Raises `CorpusError` if no source works, listing each with the reason.
     """
     search = Search(card, is_offline(offline), accept_licence, notify, machine or Machine())
     for place in places(card, data_dirs(data_dir)):
@@ -107,17 +99,16 @@ def resolve(
 
 
 def resolve_default(**options: Any) -> Resolved:
-    """The corpus if none is named: `linux_kernel`, else `python_stdlib`; options and errors as of `resolve`."""
-    first, second = DEFAULT_CORPORA
+    """The default corpus: `linux_kernel`, else `python_stdlib`; options and errors of `resolve`."""
     why = (
-        f"No corpus was named, and {first}, the default, is not on this machine"
-        f" and could not be downloaded, so {second} is used instead."
+        "No corpus was named, and linux_kernel, the default, is not on this machine"
+        " and could not be downloaded, so python_stdlib is used instead."
     )
-    return _one_or_other(first, second, why, options)
+    return _one_or_other("linux_kernel", "python_stdlib", why, options)
 
 
 def resolve_images(data: str | None = None, **options: Any) -> Resolved:
-    """An image set: `data` (`mnist`, `digits`, a user's card), else `mnist` or `digits`; see `resolve`."""
+    """The image set `data` (`mnist`, `digits` or a card), else `mnist` or, without it, `digits`; see `resolve`."""
     if data is not None:
         card = load_card(data)
         if card.kind != "images":
@@ -149,7 +140,7 @@ def availability(
     offline: bool = False,
     machine: Machine | None = None,
 ) -> Availability:
-    """Whether the corpus is available here and from where, without using the network; see `resolve`."""
+    """Whether and where the corpus is available, found without the network; see `resolve`."""
     missing = "nothing on this machine to make it from"
     for place in places(card, data_dirs(data_dir)):
         if place.needs_network:
@@ -170,7 +161,7 @@ def availability(
 
 
 def user_path(card: Card, data_dir: Path | None = None) -> Path:
-    """The path at which the user can put this corpus."""
+    """Where the user can put this corpus."""
     return data_dirs(data_dir)[0] / card.name / card.files[0]
 
 
@@ -181,16 +172,10 @@ def _nothing_answered(search: Search, data_dir: Path | None) -> str:
     if not card.sources:
         lines.append("  (its card lists no source)")
     facts = f" ({card.size}, SHA-256 {card.sha256})" if card.sha256 else ""
-    lines.append(f"If you have it, put the file{facts} at")
-    lines.append(f"  {user_path(card, data_dir)}")
+    lines.append(f"If you have it, put the file{facts} at\n  {user_path(card, data_dir)}")
     lines.append("or at the same place in a folder that `data_dir` or RNNTK_DATA names.")
-    here = [
-        other.name
-        for other in all_cards()
-        if other.kind == card.kind
-        and other.name != card.name
-        and availability(other, data_dir=data_dir, machine=search.machine).available
-    ]
-    if here:
+    others = [o for o in all_cards() if o.kind == card.kind and o.name != card.name]
+    where: dict[str, Any] = {"data_dir": data_dir, "machine": search.machine}
+    if here := [other.name for other in others if availability(other, **where).available]:
         lines.append(f"These work here without the network: {', '.join(here)}.")
     return "\n".join(lines)

@@ -1,7 +1,4 @@
-"""One search for one corpus, through the places that `registry.resolve` tries in order.
-
-Nothing here deletes or overwrites a file outside rnntk's cache.
-"""
+"""The search for a corpus in one place after another. Writes only to rnntk's cache."""
 
 from __future__ import annotations
 
@@ -19,23 +16,22 @@ from rnntk.corpora.system import Built, Machine, build, material
 from rnntk.errors import CorpusError
 from rnntk.files import disk_errors, write_bytes
 
-Notify = Callable[[str], None]  # called with progress, or a skipped source and the reason
+Notify = Callable[[str], None]  # called with progress, or why a source was skipped
 
-# Builders of a card's `generated` source.
 GENERATORS: dict[str, Callable[[], Built]] = {"demo_ko": demo_ko.build, "digits": digits.build}
 
 NO_FILE = "no such file"
 
 
 def cache_path(card: Card) -> Path:
-    """The file for a download of this corpus; part of a hash in its folder's name keeps cards of one name apart."""
+    """Where a download of this corpus is kept; a hash keeps corpora of the same name apart."""
     urls = " ".join(s.target + s.member for s in card.sources if s.kind == "url")
     key = card.sha256 or hashlib.sha256(urls.encode()).hexdigest()
     return cache_dir() / "corpora" / f"{card.name}-{key[:12]}" / card.files[0]
 
 
 def places(card: Card, data_dirs: Iterable[Path]) -> list[CardSource]:
-    """The places to search, in order: data folders, the cache, the card's own sources."""
+    """The places to search, in order."""
     folders = [CardSource("data-dir", str(folder / card.name)) for folder in data_dirs]
     downloaded = any(source.needs_network for source in card.sources)
     cached = [CardSource("cache", str(cache_path(card)))] if downloaded else []
@@ -43,7 +39,7 @@ def places(card: Card, data_dirs: Iterable[Path]) -> list[CardSource]:
 
 
 def look(card: Card, place: CardSource, machine: Machine) -> tuple[str, int]:
-    """What the place has without the network, or nothing; and its bytes, by the card if it is not made yet."""
+    """What the place offers without the network, or "", and its bytes (the card's if it is not made yet)."""
     if place.kind == "generated":
         return "made by rnntk", card.bytes
     if place.kind == "system":
@@ -53,7 +49,7 @@ def look(card: Card, place: CardSource, machine: Machine) -> tuple[str, int]:
 
 
 def find_file(card: Card, place: CardSource) -> Path | None:
-    """The corpus where it is a file already; in a data folder, images are also a folder of IDX files."""
+    """The corpus' file at this place, or its folder of IDX files; None if missing."""
     path = local_path(place)
     if place.kind != "data-dir":
         return path if path.is_file() else None
@@ -67,7 +63,7 @@ def find_file(card: Card, place: CardSource) -> Path | None:
 
 @dataclass
 class Search:
-    """One search for one corpus: tries a place, and records why it failed; see `registry.resolve`."""
+    """A search for a corpus; its options are those of `registry.resolve`."""
 
     card: Card
     offline: bool
@@ -75,10 +71,10 @@ class Search:
     notify: Notify
     machine: Machine
     failures: list[tuple[str, str]] = field(default_factory=list)  # places and reasons
-    download_failure: str = ""  # the reason why the last download failed
+    download_failure: str = ""  # why the last download failed
 
     def at(self, place: CardSource) -> Resolved | None:
-        """The corpus from this place."""
+        """The corpus from this place, or None; records why it failed."""
         made = place.kind in ("system", "generated")
         found = None if made or place.needs_network else find_file(self.card, place)
         try:
@@ -86,10 +82,9 @@ class Search:
                 return self._download(place)
             return self._make(place) if made else self._local(place, found)
         except CorpusError as error:
-            reason = str(error.args[0])  # with the settings still marked, unlike str(error)
-            label = (
-                f"{place.kind} {place.target}" if made or place.kind == "cache" else place.target
-            )
+            reason = str(error.args[0])  # unlike str(error), with backquotes around settings
+            prefix = f"{place.kind} " if made or place.kind == "cache" else ""
+            label = prefix + place.target
             self.failures.append((label, reason))
             if place.needs_network:
                 self.download_failure = str(error)
@@ -102,7 +97,7 @@ class Search:
         if path is None:
             names = " or ".join(self.card.files)
             raise CorpusError(f"no file {names}" if place.kind == "data-dir" else NO_FILE)
-        if place.kind == "data-dir":  # the user's own copy, used whatever its hash is
+        if place.kind == "data-dir":  # the user's own copy, whatever its hash
             return self._existing(path, place.kind, "")
         if place.kind == "cache":
             if self.card.sha256 and sha256_of(path) != self.card.sha256:
@@ -115,7 +110,7 @@ class Search:
         return self._existing(path, "file", "")
 
     def _existing(self, path: Path, source: str, remark: str) -> Resolved:
-        """A file to use in place."""
+        """A file or a folder of IDX files, used in place."""
         card = self.card
         if path.is_dir():
             digest = hashlib.sha256()
@@ -128,12 +123,11 @@ class Search:
         except OSError as error:
             raise CorpusError(f"{path}: cannot be read: {error.strerror}") from None
         detail = f"{card.name} from {path}{remark}, {size:,} bytes."
-        # One set of arrays can lie in many containers; `load_images` verifies the arrays.
+        # Images come in many containers; `load_images` verifies their arrays.
         if card.sha256 and sha256 != card.sha256 and not card.arrays:
             detail += (
-                f" It is not the text the card names: its SHA-256 is {sha256[:12]}..., not"
-                f" {card.sha256[:12]}... ({card.bytes:,} bytes). It is used as it is; results will"
-                " differ from the published ones."
+                f" It is not the text the card names: its SHA-256 is {sha256[:12]}..., not {card.sha256[:12]}..."
+                f" ({card.bytes:,} bytes). It is used as it is; results will differ from the published ones."
             )
         return Resolved(card, path, source, detail, sha256, size)
 
@@ -154,7 +148,7 @@ class Search:
         fetch(source.target, target, sha256=card.sha256, member=source.member, most=card.most_bytes)
 
     def _make(self, source: CardSource) -> Resolved:
-        """Text that is made here, written under its own hash beside the downloads."""
+        """A corpus made here, cached under its own hash."""
         card = self.card
         if source.kind == "generated":
             made: Built | Path = GENERATORS[source.target]()
@@ -163,25 +157,24 @@ class Search:
         if isinstance(made, Path):
             return self._existing(made, source.kind, "")
         sha256 = hashlib.sha256(made.data).hexdigest()
-        suffix = Path(card.files[0]).suffix
-        path = cache_dir() / "built" / f"{card.name}-{sha256[:12]}{suffix}"
+        name = f"{card.name}-{sha256[:12]}{Path(card.files[0]).suffix}"
+        path = cache_dir() / "built" / name
         if not (path.is_file() and sha256_of(path) == sha256):
             with disk_errors(path, advice=ANOTHER_CACHE, error=CorpusError):
                 path.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(path, made.data, advice=ANOTHER_CACHE, error=CorpusError)
         size = len(made.data)
+        detail = f"{card.name} is {made.detail}, {size:,} bytes."
         if self.download_failure:
             detail = (
                 f"{card.name} was not downloaded ({self.download_failure}), so the stand-in is"
                 f" {made.detail}, {size:,} bytes. The same kind of text, not the same bytes."
             )
-        else:
-            detail = f"{card.name} is {made.detail}, {size:,} bytes."
         return Resolved(card, path, source.kind, detail, sha256, size)
 
 
 def local_path(source: CardSource) -> Path:
-    """The path of a source that is no download, be it a URL with `file:`."""
+    """The path of a local source, which may be a `file:` URL."""
     if source.kind != "url":
         return Path(source.target)
     return Path(url2pathname(source.target.removeprefix("file://").removeprefix("file:")))
@@ -189,6 +182,5 @@ def local_path(source: CardSource) -> Path:
 
 def size_of(path: Path) -> int:
     """Bytes of a file, or of a folder's IDX files together."""
-    if path.is_dir():
-        return sum(file.stat().st_size for file in images.idx_files(path))
-    return path.stat().st_size
+    files = images.idx_files(path) if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)

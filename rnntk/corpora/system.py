@@ -1,6 +1,6 @@
-"""Corpora made from files of this machine: C source, Python source, manual pages.
+"""Corpora made from this machine's files: C source, Python source, manual pages.
 
-Files that are not UTF-8 are left out; the rest is joined in order of name, so one machine always gives the same text.
+UTF-8 files are joined in order of name, so that a machine always gives the same text.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from rnntk.errors import CorpusError
 
-C_SOURCE_BYTES = 1_700_000  # about `linux_kernel`, so that its settings suit the stand-in
+C_SOURCE_BYTES = 1_700_000  # about the size of `linux_kernel`
 PYTHON_SOURCE_BYTES = 1_000_000
 
 _DECOMPRESS = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
@@ -26,13 +26,13 @@ _DECOMPRESS = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decom
 
 @dataclass(frozen=True)
 class Machine:
-    """Where this machine keeps the material for corpora; tests use folders of their own."""
+    """Folders with material for corpora; tests use their own."""
 
-    sources: Path = Path("/usr/src")  # holds `linux*/kernel/*.c` or `linux-source-*.tar.xz`
+    sources: Path = Path("/usr/src")  # with `linux*/kernel/*.c` or `linux-source-*.tar.xz`
     headers: Path = Path("/usr/include/linux")
-    korean_manuals: Path = Path("/usr/share/man/ko")  # holds `man1/*.1.gz` and so on
+    korean_manuals: Path = Path("/usr/share/man/ko")  # with `man1/*.1.gz` and so on
     standard_library: Path = field(default_factory=lambda: Path(sysconfig.get_path("stdlib")))
-    # May hold `datasets/mnist.npz`.
+    # With `datasets/mnist.npz`.
     keras_home: Path = field(default_factory=lambda: Path.home() / ".keras")
 
 
@@ -41,20 +41,21 @@ class Built:
     """The bytes of a corpus."""
 
     data: bytes
-    detail: str  # its source as a noun phrase: "the C headers of this machine (...)"
+    detail: str  # its source: "the C headers of this machine (...)"
 
 
 @dataclass(frozen=True)
 class Builder:
-    """A way to make a corpus from this machine's files: whole files joined, or what `make` makes of their folder."""
+    """How to make a corpus from this machine's files."""
 
-    folder: str  # the field of `Machine` that holds them
-    pattern: str  # of their paths in it
+    folder: str  # field of `Machine`
+    pattern: str  # of the files in it
     missing: str  # the reason when there are none
     detail: str = ""  # `Built.detail`, formatted with `count` and `place`
-    cap: int = 0  # bytes of the text, about
+    cap: int = 0  # approximate bytes of the text
     listing: str = "made from {}"  # for `availability`, formatted with the place
-    make: Callable[[Path], Built | Path] | None = None  # a path is a file to read in place
+    # Instead of joining the files: makes the corpus from their folder, or gives the path of a file to use in place.
+    make: Callable[[Path], Built | Path] | None = None
 
     def place(self, machine: Machine) -> Path | None:
         """The folder of the files, or an archive of them."""
@@ -65,7 +66,7 @@ class Builder:
 
 
 def build(builder: str, machine: Machine) -> Built | Path:
-    """Make a corpus from this machine's files; `CorpusError` if there are none, or they hold no text."""
+    """Make a corpus from this machine's files. Raises `CorpusError` if there are none or they hold no text."""
     known = BUILDERS[builder]
     place = known.place(machine)
     if place is None:
@@ -78,14 +79,14 @@ def build(builder: str, machine: Machine) -> Built | Path:
 
 
 def material(builder: str, machine: Machine) -> str:
-    """The material that `builder` would use here, for a listing; empty if there is none."""
+    """The material for `builder` on this machine, for a listing; empty if there is none."""
     known = BUILDERS[builder]
     place = known.place(machine)
     return "" if place is None else known.listing.format(place)
 
 
 def _kernel_source_place(sources: Path) -> Path | None:
-    """The folder of the newest kernel's C files, or else the newest archive."""
+    """The folder of the newest kernel's C files, else the newest archive."""
     for folder in sorted(sources.glob("linux*/kernel"), reverse=True):
         if any(folder.glob("*.c")):
             return folder
@@ -96,7 +97,7 @@ def _in_tar(path: Path) -> list[bytes]:
     files: dict[str, bytes] = {}
     inside = False
     try:
-        # Streamed up to the end of kernel/: the whole archive takes ten times as long.
+        # Stop after kernel/: the whole archive takes ten times as long.
         with tarfile.open(path, "r|*") as archive:
             for member in archive:
                 if re.fullmatch(r"[^/]+/kernel(/.*)?", member.name.removeprefix("./")):
@@ -112,7 +113,6 @@ def _in_tar(path: Path) -> list[bytes]:
 
 
 def _man_ko(folder: Path) -> Built:
-    """The Korean manual pages of this machine, as plain text."""
     pages = []
     for path in _sorted(folder, "man*/*"):
         if path.is_symlink():
@@ -148,7 +148,7 @@ _ROFF_ESCAPES = (
     (re.compile(r"\\e"), r"\\"),
     (re.compile(r"\\([-.'`])"), r"\1"),
 )
-# Requests of man(7) and mdoc(7) whose arguments are words of the page.
+# Requests of man(7) and mdoc(7) whose arguments are text.
 _ROFF_TEXT_REQUESTS = (
     *("B", "I", "R", "SM", "SB", "BR", "RB", "BI", "IB", "IR", "RI", "SH", "SS", "TH", "IP", "TP"),
     *("Nm", "Sh", "Ss", "Op", "Ar", "Fl", "Pa", "Xr"),
@@ -156,7 +156,7 @@ _ROFF_TEXT_REQUESTS = (
 
 
 def plain_manual_page(source: str) -> str:
-    r"""The words of a manual page without its roff commands.
+    r"""The text of a manual page without its roff commands.
 
     >>> plain_manual_page('.\\" by me\n.SH 이름\nls \\- 파일을 \\fB나열\\fR한다\n.PP\n')
     '이름\nls - 파일을 나열한다\n'
@@ -176,45 +176,29 @@ def plain_manual_page(source: str) -> str:
 
 _STAND_IN = "a stand-in made from {}; its own text by download"
 
-# Builders of a card's `system` source.
-BUILDERS = {
+BUILDERS = {  # of a card's `system` source
     "kernel_source": Builder(
-        "sources",
-        "*.c",
-        "there is no kernel source",
-        "the kernel source of this machine ({count} C files of {place})",
-        C_SOURCE_BYTES,
-        _STAND_IN,
+        "sources", "*.c", "there is no kernel source",
+        "the kernel source of this machine ({count} C files of {place})", C_SOURCE_BYTES, _STAND_IN,
     ),
     "kernel_headers": Builder(
-        "headers",
-        "**/*.h",
-        "there are no C headers",
-        "the C headers of this machine ({count} files of {place})",
-        C_SOURCE_BYTES,
-        _STAND_IN,
+        "headers", "**/*.h", "there are no C headers",
+        "the C headers of this machine ({count} files of {place})", C_SOURCE_BYTES, _STAND_IN,
     ),
     "python_stdlib": Builder(
-        "standard_library",
-        "*.py",
-        "there are no Python files",
-        f"the standard library of Python {platform.python_version()} ({{count}} files of it)",
-        PYTHON_SOURCE_BYTES,
+        "standard_library", "*.py", "there are no Python files",
+        f"the standard library of Python {platform.python_version()} ({{count}} files of it)", PYTHON_SOURCE_BYTES,
     ),
     "man_ko": Builder("korean_manuals", "man*/*", "there are no Korean manual pages", make=_man_ko),
-    # Downloaded by Keras; read in place.
-    "keras_mnist": Builder(
-        "keras_home",
-        "datasets/mnist.npz",
-        "there is no datasets/mnist.npz",
-        listing="{}/datasets/mnist.npz",
+    "keras_mnist": Builder(  # downloaded by Keras
+        "keras_home", "datasets/mnist.npz", "there is no datasets/mnist.npz", listing="{}/datasets/mnist.npz",
         make=lambda folder: folder / "datasets/mnist.npz",
     ),
-}
+}  # fmt: skip
 
 
 def _sorted(folder: Path, pattern: str) -> list[Path]:
-    """The files in order of name, the same on every system."""
+    """The files in an order that is the same on every system."""
     return sorted(
         (path for path in folder.glob(pattern) if path.is_file()),
         key=lambda path: path.relative_to(folder).as_posix(),
@@ -222,7 +206,7 @@ def _sorted(folder: Path, pattern: str) -> list[Path]:
 
 
 def _joined(files: Iterable[bytes], cap: int) -> tuple[bytes, int]:
-    """Whole UTF-8 files in order, up to about `cap` bytes, with LF line ends; and their number."""
+    """Whole UTF-8 files with LF line ends, up to about `cap` bytes, and their number."""
     parts: list[bytes] = []
     size = 0
     for data in files:

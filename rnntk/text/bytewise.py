@@ -1,13 +1,13 @@
 """The preprocessor `bytes`: every byte of a file is a symbol, U+0000 to U+00FF.
 
-Text is UTF-8; a byte that is not UTF-8 is a lone surrogate, U+DC80 to U+DCFF (`surrogateescape`, PEP 383), so the bytes
-of any file are recovered exactly.
+In text, undecodable bytes are lone surrogates U+DC80 to U+DCFF (`surrogateescape`, PEP 383): any file can be restored.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
+from itertools import repeat
 
 ALPHABET = "".join(map(chr, range(256)))
 
@@ -16,33 +16,29 @@ _NO_BYTES = re.compile("([^\x00-\xff]+)")
 
 
 class Bytes:
-    """Every byte is a symbol; text is UTF-8."""
+    """Every byte of the text in UTF-8 is a symbol."""
 
     name = "bytes"
     version = 1
-    raw = True  # files are read as bytes: nothing is detected, refused or replaced
+    raw = True  # files are not decoded
     alphabet = ALPHABET  # in every vocabulary, so that a model can read any file
 
     def encode(self, text: str) -> str:
-        """The bytes of `text` in UTF-8, one symbol each; an escaped byte becomes itself again."""
+        """The bytes of `text` in UTF-8, one symbol each; escaped bytes are restored."""
         try:
             data = text.encode("utf-8", "surrogateescape")
-        except (
-            UnicodeEncodeError
-        ):  # a surrogate that is no escaped byte, as a Python string may hold
-            data = b"".join(
-                c.encode("utf-8", "surrogateescape" if _ESCAPED.match(c) else "surrogatepass")
-                for c in text
-            )
+        except UnicodeEncodeError:  # a surrogate that is no escaped byte
+            how = ("surrogateescape" if _ESCAPED.match(c) else "surrogatepass" for c in text)
+            data = b"".join(map(str.encode, text, repeat("utf-8"), how))
         return data.decode("latin-1")
 
     def decode(self, symbols: str) -> str:
-        """The text of these bytes; a byte that is not UTF-8 gives U+FFFD, a symbol above U+00FF itself."""
+        """The text of these bytes; undecodable bytes become U+FFFD, symbols above U+00FF stay."""
         decoder = self.decoder()
         return decoder.feed(symbols) + decoder.flush()
 
     def decoder(self) -> _Decoder:
-        """A decoder that holds back the bytes of an unfinished character."""
+        """A decoder that holds back unfinished characters."""
         return _Decoder()
 
 
@@ -51,7 +47,7 @@ class _Decoder:
         self._utf8 = codecs.getincrementaldecoder("utf-8")("surrogateescape")
 
     def feed(self, symbols: str) -> str:
-        # Symbols that are no bytes are at the odd places. They end a character.
+        # Odd parts are symbols above U+00FF, which end a character.
         return "".join(
             self._shown(b"", final=True) + part if i % 2 else self._shown(part.encode("latin-1"))
             for i, part in enumerate(_NO_BYTES.split(symbols))

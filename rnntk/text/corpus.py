@@ -1,4 +1,4 @@
-"""From a configuration to a prepared corpus, for every command and the Python API."""
+"""From a configuration to a prepared corpus."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Corpus:
     name: str  # of the corpus, or of the user's first file
     card: Card | None  # of a known corpus
     prepared: Prepared
-    record: dict[str, Any]  # a run's record of it, for JSON
+    record: dict[str, Any]  # its entry in `run.json`
 
     def __repr__(self) -> str:
         facts = self.prepared.facts
@@ -51,27 +51,22 @@ def load(
     progress: Callable[[int, int], None] | None = None,
     sha256: str | None = None,
 ) -> tuple[T, Corpus]:
-    """A configuration with the settings of its corpus filled in, and the prepared text.
+    """A configuration with the settings of its corpus filled in, and the prepared text (see `prepare_corpus`).
 
     Args:
-        kind: of configuration.
         given: the user's settings, by field name.
         own: settings that override the corpus' config.
         command: the table to read in the corpus' config.
-        output, progress, sha256: see `prepare_corpus`.
 
-    Raises:
-        UsageError: a setting is unknown or wrong; no such corpus.
-        CorpusError, DataError, EncodingError: the text is unavailable or cannot be used.
+    Raises `UsageError` for a wrong setting or unknown corpus, `CorpusError` or `DataError` if the text is unavailable.
     """
     kind.check_names(given)
     own = own or {}
-    # The corpus' own config decides the rest.
     text = {k: v for k, v in given.items() if k in TextConfig.names()}
     found = find(TextConfig.resolve(text, own))
     defaults: dict[str, Any] = {}
     if found is not None:
-        # Python shows warnings only, and must show it if another text stands in for the one that is meant.
+        # A warning, which Python shows, if another text stands in for the one that is meant.
         stands_in = bool(found.card.sha256) and not found.same_bytes
         log.log(
             logging.WARNING if stands_in or not text.get("corpus") else logging.INFO, found.detail
@@ -84,11 +79,9 @@ def load(
 
 
 def find(settings: TextConfig) -> Resolved | None:
-    """The corpus asked for (`linux_kernel` if none is named), as raw bytes; None for the user's own files.
+    """The named or default corpus, as raw bytes; None for the user's own files.
 
-    Raises:
-        UsageError: no corpus of that name, or it holds no text.
-        CorpusError: no source has it.
+    Raises `UsageError` if it is unknown or holds no text, `CorpusError` if no source has it.
     """
     if settings.input:
         return None
@@ -112,18 +105,7 @@ def prepare_corpus(
     progress: Callable[[int, int], None] | None = None,
     sha256: str | None = None,
 ) -> Corpus:
-    """Find, decode and count the text, or reuse an earlier result.
-
-    Args:
-        settings: which text, and how it becomes symbols.
-        resolved: from `find`.
-        output: the folder of the prepared corpus; by default in the cache.
-        progress: called with bytes done and in all.
-        sha256: of the text that is meant, where a file and not the user says where it is.
-
-    Raises:
-        UsageError, EncodingError, DataError: see `prepared.prepare`.
-    """
+    """Prepare a text (`resolved`: from `find`), or reuse an earlier result; see `prepared.prepare`."""
     card = resolved.card if resolved else None
     if resolved is not None:
         paths: tuple[str, ...] = (str(resolved.path),)
@@ -160,10 +142,9 @@ def prepare_corpus(
 
 
 def untrusted(settings: T, record: Mapping[str, Any]) -> T:
-    """Settings that find the text of a run by what its `run.json` says, which a stranger may have written.
+    """Settings to find a run's text without trusting its `run.json`: no downloads, cards by path, pipes or devices.
 
-    Nothing is downloaded, no card is read from a path, and no pipe or device. What is found must have the recorded
-    SHA-256 (`prepare_corpus`).
+    The text must still have the recorded SHA-256 (`prepare_corpus`).
     """
     card = settings.corpus
     if card is not None and (card.endswith(".toml") or Path(card).name != card):
@@ -178,19 +159,19 @@ def untrusted(settings: T, record: Mapping[str, Any]) -> T:
 
 @dataclass(frozen=True)
 class RunText:
-    """The text that a run was trained on, to be found again."""
+    """Finds the text that a run was trained on."""
 
-    record: dict[str, Any]  # the run's `Corpus.record`
-    vocabulary: Vocabulary  # the run's
-    run: Path  # its folder, for messages
+    record: dict[str, Any]  # `Corpus.record`
+    vocabulary: Vocabulary
+    run: Path  # folder
     settings: TextConfig  # the run's, with the folders to search now
 
     def prepare_again(self) -> Corpus:
-        """Prepare the text that the user names. Raises `RunError` if it is another; else see `prepare_corpus`."""
+        """Prepare the text that the user names; `RunError` if it is another one."""
         return self._same(prepare_corpus(self.settings, find(self.settings)))
 
     def _same(self, corpus: Corpus) -> Corpus:
-        """The text, if it is the run's; else `RunError`, with what differs."""
+        """The corpus if it is the run's; else `RunError` with the differences."""
         old, now = self.vocabulary, corpus.prepared.vocabulary
         if old.symbols != now.symbols:
             same = set(old.symbols) == set(now.symbols)
@@ -207,7 +188,7 @@ class RunText:
         return corpus
 
     def prepared(self) -> Prepared:
-        """The prepared text, as the run left it or prepared again. Raises `RunError` if it has changed or is gone."""
+        """The text as the run left it, or prepared again; `RunError` if it has changed or is missing."""
         try:
             return self._kept()
         except RnntkError as error:
@@ -218,10 +199,7 @@ class RunText:
             raise RunError(f"{error} Give a text with `input`.") from None
 
     def reopen(self) -> Corpus:
-        """The text for a resume: from its source, to notice a change; if that is missing, as it was prepared.
-
-        Raises `RunError` if the text has changed or both are missing.
-        """
+        """The text for a resume: from its source, else as it was prepared; `RunError` if changed or missing."""
         try:
             return self._from_source()
         except (DataError, _Gone) as error:
@@ -233,7 +211,7 @@ class RunText:
             return Corpus(self.record["name"], None, kept, self.record)
 
     def _from_source(self) -> Corpus:
-        """The text at the paths as given, relative to here, else at the absolute paths of that time."""
+        """The text at the given paths, else at their absolute paths of that time."""
         try:
             return self._at(self.settings)
         except (DataError, RunError) as error:
@@ -267,7 +245,7 @@ class RunText:
         )
 
     def _kept(self) -> Prepared:
-        """The prepared text as the run left it in the cache; `RnntkError` if it is missing, damaged or another one."""
+        """The prepared text in the cache; `RnntkError` if it is missing, damaged or another one."""
         name = Path(self.record.get("prepared") or "").name
         if not re.fullmatch("[0-9a-f]{32}", name):
             raise RunError("What was prepared from the text was not kept.")
@@ -279,10 +257,10 @@ class RunText:
 
 
 class _Gone(RunError):
-    """A text that cannot be read twice."""
+    """The text cannot be read again."""
 
 
-# Facts of a prepared text that decide its ids.
+# Facts that determine the ids.
 _DECISIVE = (
     "sha256", "encoding", "preprocessor", "errors", "newline", "normalize", "min_count", "unknown_symbol",
 )  # fmt: skip
@@ -297,7 +275,7 @@ def _absolute(paths: Iterable[str]) -> list[str]:
 
 
 def read(settings: TextConfig, preprocessor: Preprocessor) -> str:
-    """The text of `settings.input`, normalised as for training. Raises `DataError`, such as `EncodingError`."""
+    """The text of `settings.input`, read as for training; `DataError` or its subclass `EncodingError`."""
     recipe = preparing.Recipe(preprocessor, settings)
     with inputs.opened(settings.input, glob=settings.glob) as files:
         sources = preparing.examine(files, recipe, stated_by="the user", progress=None)

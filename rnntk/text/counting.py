@@ -1,8 +1,7 @@
-"""Counting symbols and writing ids in one pass, before the vocabulary is known.
+"""Counts symbols and writes ids in one pass, before the vocabulary is known, in bounded memory.
 
-Preprocessors encode each character alone (`encode(a + b) == encode(a) + encode(b)`). So each distinct character is
-encoded once; the rest is array look-ups from code points to ids. Ids are given in order of first appearance, and
-renumbered by descending count in the end. Memory does not grow with the text.
+Each distinct character is encoded once; the rest is array look-ups from code points to ids. Ids go by first appearance,
+and are renumbered by descending count at the end.
 """
 
 from __future__ import annotations
@@ -21,16 +20,14 @@ from rnntk.text.vocabulary import CODE_POINTS, Vocabulary, code_points, from_cod
 PIECE = 1 << 14  # characters between two rows of the index
 
 _IDS_AT_A_TIME = 1 << 20
-_SAMPLE = 10_000  # characters to test the preprocessor on
+_SAMPLE = 10_000  # characters to check the preprocessor on
 
 
 class SymbolWriter:
-    """Counts a text's characters and symbols, and writes provisional ids to the file `path`.
-
-    `index` alternates between the symbols and the characters before each piece of the text, and at its end.
-    """
+    """Counts a text's characters and symbols, and writes provisional ids to the file `path`."""
 
     def __init__(self, path: Path, preprocessor: Preprocessor) -> None:
+        # Numbers of symbols and of characters before each piece and at the end, alternating.
         self.index = array("Q", (0, 0))
         self._preprocessor = preprocessor
         self._path = path
@@ -38,24 +35,24 @@ class SymbolWriter:
         self._characters = np.zeros(CODE_POINTS, np.int64)
         self._units: dict[str, str] = {}
         self._symbols: dict[str, int] = {}
-        # By code point: the ids of the character's symbols, side by side, and a mask of those used.
+        # By code point: ids of the character's symbols, padded, and a mask of those used.
         self._ids = np.zeros((256, 1), np.uint8)
         self._used = np.zeros((256, 1), bool)
-        # Each run of ids of one width; wider ones may follow narrower ones in the same file.
+        # Type and number of ids; wider ones may follow in the same file.
         self._segments: list[tuple[np.dtype, int]] = []
 
     @property
     def one_to_one(self) -> bool:
-        """Every character so far is one symbol."""
+        """Whether every character so far is one symbol."""
         return all(len(unit) == 1 for unit in self._units.values())
 
     def add(self, text: str) -> None:
-        """Count and write the symbols of this text; `UsageError` if the preprocessor depends on context."""
+        """Count and write a piece; `UsageError` if the preprocessor depends on context."""
         sample, encode = text[:_SAMPLE], self._preprocessor.encode
         if not self._units and encode(sample) != "".join(map(encode, sample)):
             raise UsageError(
-                f"The preprocessor {self._preprocessor.name!r} cannot be used: what it makes of a"
-                " text must be what it makes of its characters, one after the other."
+                f"The preprocessor {self._preprocessor.name!r} cannot be used: what it makes of a text must be what it"
+                " makes of its characters, one after the other."
             )
         codes = code_points(text)
         counted = histogram(codes)
@@ -63,9 +60,9 @@ class SymbolWriter:
         self._characters[: len(counted)] += counted
         if new.size:
             self._learn(_by_first_appearance(new, codes))
+        lengths = None
         if self.one_to_one:
             ids = _look_up(self._ids[:, 0], codes)
-            lengths = None
         else:
             # `take` and `compress` are several times as fast as indexing.
             side_by_side = self._ids.take(codes, axis=0).ravel()
@@ -99,11 +96,11 @@ class SymbolWriter:
             self._used[code, : len(unit)] = True
 
     def characters(self) -> dict[str, int]:
-        """How often each character occurs, in order of first appearance."""
+        """Count of each character, in order of first appearance."""
         return {c: int(self._characters[ord(c)]) for c in self._units}
 
     def symbols(self) -> dict[str, int]:
-        """How often each symbol occurs, in order of first appearance."""
+        """Count of each symbol, in order of first appearance."""
         counts = dict.fromkeys(self._symbols, 0)
         for character, count in self.characters().items():
             for symbol in self._units[character]:
@@ -111,17 +108,16 @@ class SymbolWriter:
         return counts
 
     def close(self) -> None:
-        """End the file of provisional ids."""
         self._file.close()
 
     def renumber(self, vocabulary: Vocabulary, path: Path) -> None:
-        """Replace the file of provisional ids by one of final ids at `path`, flat and little-endian; `close` before."""
+        """Replace the closed file of provisional ids by final ids at `path`, flat and little-endian."""
         final = vocabulary.encode("".join(self._symbols))
         final = final.astype(vocabulary.dtype.newbyteorder("<"))
         if any(dtype != final.dtype for dtype, _ in self._segments):
             path.touch()
         else:
-            # Ids of one width are overwritten in place, which halves the disk's work.
+            # Ids of the same width are overwritten in place, which halves disk writes.
             self._path.rename(path)
         source_path = self._path if self._path.exists() else path
         with source_path.open("rb") as source, path.open("r+b") as target:
@@ -134,10 +130,10 @@ class SymbolWriter:
 
 
 def histogram(codes: NDArray[np.unsignedinteger]) -> NDArray[np.intp]:
-    """How often each value occurs in `codes`, shape `(n,)`, up to the largest (of bytes: 255)."""
+    """Counts of the values in `codes`, shape `(n,)`, up to the largest (bytes: 255)."""
     if codes.dtype != np.uint8:
         return np.bincount(codes)
-    # Bytes are counted by pairs, which halves the work.
+    # Counting pairs of bytes halves the work.
     even = len(codes) // 2 * 2
     pairs = np.bincount(codes[:even].view(np.uint16), minlength=1 << 16).reshape(256, 256)
     counted = pairs.sum(axis=0) + pairs.sum(axis=1)
@@ -147,8 +143,7 @@ def histogram(codes: NDArray[np.unsignedinteger]) -> NDArray[np.intp]:
 
 
 def _by_first_appearance(new: NDArray[np.intp], codes: NDArray[np.unsignedinteger]) -> str:
-    """The characters `new`, in the order of their first appearance in `codes`."""
-    # Assigned backwards, the last place written for a character is its first.
+    # Assigned backwards, so that a character's first place is written last.
     places = np.zeros(int(codes.max()) + 1, np.int64)
     places[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
     return from_code_points(new[np.argsort(places[new])])

@@ -10,7 +10,7 @@ from typing import Any
 from rnntk.text.preprocessors import Preprocessor
 
 CONJOINING = "conjoining jamo"  # those of NFD
-SHOWN = 10  # symbols listed at either end of the frequencies, and examples
+SHOWN = 10  # symbols and examples listed
 _UNUSUAL = {
     "Cc": "control characters",
     "Co": "private use characters",
@@ -19,7 +19,7 @@ _UNUSUAL = {
 
 
 def entropy_bits(counts: Iterable[int]) -> float:
-    """Entropy of single symbols in bits: the loss of a model that knows only their frequencies.
+    """Entropy of single symbols in bits: the loss of a unigram model.
 
     >>> entropy_bits([1, 1])
     1.0
@@ -35,46 +35,28 @@ def _kind(character: str) -> str | None:
         return CONJOINING
     if character == "\ufffd":
         return "replacement characters already in the text"
-    if character in "\t\n\r\f":
-        return None
-    return (
-        "DOS end of file (0x1A)"
-        if character == "\x1a"
-        else _UNUSUAL.get(unicodedata.category(character))
-    )
+    if character == "\x1a":
+        return "DOS end of file (0x1A)"
+    return None if character in "\t\n\r\f" else _UNUSUAL.get(unicodedata.category(character))
 
 
 def unusual(counts: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Characters that are rarely intended, from the count of each character.
-
-    Returns:
-        One entry per kind, most common first: `kind`, `count`, `distinct`, and `examples` such as `U+0007`.
-    """
+    """Kinds of unusual characters, most common first: `kind`, `count`, `distinct`, `examples` such as `U+0007`."""
     found: dict[str, dict[str, int]] = {}
     for character, count in counts.items():
         if kind := _kind(character):
             found.setdefault(kind, {})[character] = count
-    entries: list[dict[str, Any]] = [
-        {
-            "kind": kind,
-            "count": sum(members.values()),
-            "distinct": len(members),
-            "examples": [
-                f"U+{ord(c):04X}" for c in sorted(members, key=lambda c: -members[c])[:SHOWN]
-            ],
-        }
-        for kind, members in found.items()
-    ]
-    entries.sort(key=lambda entry: entry["count"], reverse=True)
-    return entries
+    entries: list[dict[str, Any]] = []
+    for kind, members in found.items():
+        common = sorted(members, key=members.__getitem__, reverse=True)[:SHOWN]
+        count, examples = sum(members.values()), [f"U+{ord(c):04X}" for c in common]
+        entry = {"kind": kind, "count": count, "distinct": len(members), "examples": examples}
+        entries.append(entry)
+    return sorted(entries, key=lambda entry: entry["count"], reverse=True)
 
 
 def changed(counts: Mapping[str, int], preprocessor: Preprocessor) -> dict[str, Any]:
-    """Characters that the preprocessor does not reproduce.
-
-    Returns:
-        `count`, `distinct` and `examples`: `[character, reproduced, count]`, most common first.
-    """
+    """Characters that the preprocessor changes: `count`, `distinct`, `examples` of `[character, changed, count]`."""
     lossy: list[list[Any]] = []
     for character, count in counts.items():
         back = preprocessor.decode(preprocessor.encode(character))
@@ -86,6 +68,6 @@ def changed(counts: Mapping[str, int], preprocessor: Preprocessor) -> dict[str, 
 
 
 def frequencies(counts: Mapping[str, int]) -> dict[str, list[list[Any]]]:
-    """The most and the least common symbols, `[symbol, count]`; `counts` in descending order."""
+    """The most and the least common symbols, `[symbol, count]`; `counts` are in descending order."""
     ranked = [[symbol, count] for symbol, count in counts.items()]
     return {"most_frequent": ranked[:SHOWN], "least_frequent": ranked[-SHOWN:][::-1]}

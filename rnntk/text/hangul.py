@@ -1,12 +1,7 @@
-"""Hangul syllables as jamo, and back.
+"""Hangul syllables as jamo, and back (Unicode Standard, section 3.12; decomposition by `hangul_jamo`).
 
-`Hangul` is lossless for every Unicode text. A precomposed syllable becomes its initial, vowel and final (compatibility
-jamo, U+3131..U+3163) and a marker, U+1D25 `ᴥ`; a lone jamo becomes itself and a marker; the marker is doubled; all else
-stays. So a unit always ends in an odd run of markers, and no two texts have the same encoding.
-
-`HangulSlides` reproduces the 2017 notebooks byte for byte, including their faults. `Recomposer` composes the syllables
-of a text in NFD, whose jamo are others (U+1100..). Decomposition is by `hangul_jamo`, after the Unicode Standard,
-section 3.12 (Conjoining Jamo Behavior).
+Lossless: a syllable becomes compatibility jamo (U+3131..U+3163) and a marker, U+1D25 `ᴥ`; a lone jamo gets a marker
+too; a marker is doubled; all else stays. So only a unit ends in an odd run of markers.
 """
 
 from __future__ import annotations
@@ -16,31 +11,23 @@ import unicodedata
 from collections.abc import Callable
 
 from hangul_jamo import decompose_syllable
-from hangul_jamo.constants import (
-    BASE_OF_SYLLABLES,
-    LEADING_CONSONANTS,
-    NUMBER_OF_SYLLABLES,
-    TRAILING_CONSONANTS,
-    VOWELS,
-)
+from hangul_jamo.constants import LEADING_CONSONANTS, TRAILING_CONSONANTS, VOWELS
 
 MARKER = "\u1d25"
 JAMO = "".join(map(chr, range(0x3131, 0x3164)))
 
+_CODES = range(0xAC00, 0xD7A4)  # of the syllables
 _INITIAL, _VOWEL = "".join(LEADING_CONSONANTS), "".join(VOWELS)
 _FINALS = [final or "" for final in TRAILING_CONSONANTS]
 
 
 def _slides_jamo(code: int) -> str:
-    """A lone jamo taken for a syllable: its index is negative, and the initial is always ㄱ."""
-    index = code - BASE_OF_SYLLABLES
+    """A lone jamo decomposed like a syllable: its index is negative, and the initial always ㄱ."""
+    index = code - _CODES.start
     return "ㄱ" + VOWELS[index // len(_FINALS) % len(VOWELS)] + _FINALS[index % len(_FINALS)]
 
 
-_SYLLABLES = {
-    chr(code): "".join(filter(None, decompose_syllable(chr(code))))
-    for code in range(BASE_OF_SYLLABLES, BASE_OF_SYLLABLES + NUMBER_OF_SYLLABLES)
-}
+_SYLLABLES = {c: "".join(filter(None, decompose_syllable(c))) for c in map(chr, _CODES)}
 _UNITS = {ord(syllable): jamo + MARKER for syllable, jamo in _SYLLABLES.items()}
 _COMPOSED = {jamo: syllable for syllable, jamo in _SYLLABLES.items()}
 _COMPOSED |= {jamo + MARKER: syllable for jamo, syllable in _COMPOSED.items()}
@@ -49,7 +36,7 @@ _LOSSLESS = {**_UNITS, **{ord(j): j + MARKER for j in JAMO}, ord(MARKER): MARKER
 
 
 class _Slides(dict[int, str]):
-    """For `str.translate`: characters not listed stay if they are Latin-1, and are dropped if not."""
+    """For `str.translate`: of the characters not listed, only Latin-1 stays."""
 
     def __missing__(self, code: int) -> str:
         return chr(code) if code <= 0xFF else ""
@@ -57,15 +44,15 @@ class _Slides(dict[int, str]):
 
 _SLIDES = _Slides({**_UNITS, **{ord(j): _slides_jamo(ord(j)) + MARKER for j in JAMO}})
 
-# A consonant before a vowel is the next syllable's initial; a cluster such as ㄳ cannot be one, and stays final.
+# A consonant before a vowel is the next initial; clusters such as ㄳ are always final.
 _BOTH = "".join(f for f in _FINALS if f and f in _INITIAL)
 _CLUSTERS = "".join(f for f in _FINALS if f and f not in _INITIAL)
 _UNIT = f"[{_INITIAL}][{_VOWEL}](?:[{_BOTH}](?![{_VOWEL}])|[{_CLUSTERS}])?"
 _UNIT_OR_MARKERS = re.compile(f"{_UNIT}(?:{MARKER}(?!{MARKER}))?|{MARKER}+")
 _UNIT_OR_MARKER = re.compile(f"{_UNIT}{MARKER}?|{MARKER}")
-# A final cluster is certain already, but its syllable ends with the marker to come.
+# A final cluster is certain, but its marker is still to come.
 _UNDECIDED = re.compile(f"[{_INITIAL}](?:[{_VOWEL}][{_BOTH}{_CLUSTERS}]?)?\\Z")
-_OPEN = "".join(map(chr, range(0xAC00, 0xD7A4, 28)))  # the syllables without a final
+_OPEN = "".join(map(chr, _CODES[::28]))  # the syllables without a final
 _CONJOINING = re.compile(f"[\u1100-\u1112][\u1161-\u1175][\u11a8-\u11c2]?|[{_OPEN}][\u11a8-\u11c2]")
 _CONJOINING_UNDECIDED = re.compile(f"(?:[\u1100-\u1112][\u1161-\u1175]?|[{_OPEN}])\\Z")
 
@@ -78,7 +65,6 @@ class _Streaming:
         self._held = ""
 
     def feed(self, symbols: str) -> str:
-        """The text that is certain now."""
         stream = self._held + symbols
         # At most an initial, a vowel and a final are held back.
         undecided = self._undecided.search(stream, max(len(stream) - 3, 0))
@@ -87,7 +73,6 @@ class _Streaming:
         return self._convert(stream[:cut])
 
     def flush(self) -> str:
-        """The text held back. A new stream may follow."""
         held, self._held = self._held, ""
         return self._convert(held)
 
@@ -105,11 +90,10 @@ class Hangul:
     version = 1
 
     def encode(self, text: str) -> str:
-        """The stream of jamo and markers."""
         return text.translate(_LOSSLESS)
 
     def decode(self, symbols: str) -> str:
-        """Text from any symbols: initial + vowel [+ final] is a syllable, then k markers are k // 2 literal ones."""
+        """The text of any symbols: initial + vowel [+ final] is a syllable; k markers are k // 2 literal ones."""
         return _UNIT_OR_MARKERS.sub(_text_of, symbols)
 
     def decoder(self) -> HangulDecoder:
@@ -134,7 +118,7 @@ class HangulDecoder(_Streaming):
         return text
 
     def _decode(self, certain: str) -> str:
-        # Half a pair of markers may have come before: put in front again, it completes the pair or is nothing.
+        # An odd marker came before: in front again, it completes a pair or means nothing.
         if not certain:
             return ""
         stream = MARKER + certain if self._odd else certain
@@ -143,10 +127,9 @@ class HangulDecoder(_Streaming):
 
 
 class HangulSlides:
-    """The 2017 notebooks' rules, byte for byte. Lossy: use `Hangul` for anything else.
+    """The rules of the 2017 notebooks, including their errors; lossy.
 
-    Syllables become jamo and a marker; characters up to U+00FF stay; lone jamo turn into garbage that begins with ㄱ;
-    all others are dropped.
+    As `Hangul`, but lone jamo become garbage that begins with ㄱ, and other characters above U+00FF are dropped.
 
     >>> HangulSlides().encode("각 ㅎ“漢”")
     'ㄱㅏㄱᴥ ㄱㅛㄶᴥ'
@@ -159,7 +142,7 @@ class HangulSlides:
         return text.translate(_SLIDES)
 
     def decode(self, symbols: str) -> str:
-        """Text from any symbols: syllables are composed, markers dropped."""
+        """The text of any symbols: syllables are composed, markers dropped."""
         return _UNIT_OR_MARKER.sub(lambda match: _COMPOSED.get(match[0], ""), symbols)
 
     def decoder(self) -> _Streaming:
@@ -168,15 +151,13 @@ class HangulSlides:
 
 def recompose(text: str) -> str:
     """`text` with its conjoining jamo composed: `Recomposer` for a whole string."""
-    # NFC of such a run alone is its syllable.
     return _CONJOINING.sub(lambda found: unicodedata.normalize("NFC", found[0]), text)
 
 
 class Recomposer(_Streaming):
-    """Composes syllables of conjoining jamo (NFD), and changes nothing else; text may come in pieces.
+    """Composes syllables of conjoining jamo (NFD), in pieces of text.
 
-    Only initial U+1100..U+1112 + vowel U+1161..U+1175 [+ final U+11A8..U+11C2] are joined. NFC also changes
-    270 characters of KS X 1001.
+    Only U+1100..U+1112 + U+1161..U+1175 [+ U+11A8..U+11C2] are joined; NFC changes 270 characters of KS X 1001 too.
     """
 
     def __init__(self) -> None:

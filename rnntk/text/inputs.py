@@ -1,4 +1,4 @@
-"""The files of a text: paths, folders, standard input."""
+"""Finds the files of a text: paths, folders, standard input."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STDIN = "-"
 
 @dataclass(frozen=True)
 class Input:
-    """A file to read, and its name for the user."""
+    """A file to read, and its name in messages."""
 
     path: Path
     name: str
@@ -26,13 +26,10 @@ class Input:
 
 @contextmanager
 def opened(paths: Iterable[str | Path], *, glob: str = "*.txt") -> Iterator[list[Input]]:
-    """The files behind `paths`, in order; a folder gives its files at any depth that match `glob`, sorted.
+    """The files of `paths`, in order; of a folder all that match `glob`, at any depth, sorted.
 
-    Standard input (`-`), pipes and devices are copied to temporary files, because they are read twice.
-
-    Raises:
-        DataError: a path does not exist, or no file of a folder matches.
-        UsageError: `glob` is no pattern.
+    Standard input (`-`), pipes and devices are copied to temporary files, because texts are read twice. Raises
+    `DataError` if a path is missing or a folder has no match, `UsageError` if `glob` is not a pattern.
     """
     with tempfile.TemporaryDirectory(prefix="rnntk-") as spool:
         found: list[Input] = []
@@ -57,7 +54,7 @@ def opened(paths: Iterable[str | Path], *, glob: str = "*.txt") -> Iterator[list
 
 
 def is_stream(path: str) -> bool:
-    """Whether it can be read only once: standard input, a pipe (`<(command)`), a device."""
+    """Whether the path can be read only once: standard input, a pipe (`<(command)`), a device."""
     if path == STDIN:
         return True
     try:
@@ -77,10 +74,7 @@ def _files(path: Path, glob: str) -> list[Input]:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     try:
         files = sorted(file for file in path.rglob(glob) if file.is_file())
-    except (
-        NotImplementedError,
-        ValueError,
-    ) as error:  # an absolute pattern; "**" beside other characters
+    except (NotImplementedError, ValueError) as error:  # an absolute pattern; misplaced "**"
         raise UsageError(
             f"`glob` must be a pattern such as *.txt, got {glob!r} ({error})."
         ) from error

@@ -1,4 +1,4 @@
-"""The prepared corpus: a text as ids on disk, with its vocabulary and facts. Its format is in docs/prepared.md."""
+"""The prepared corpus: a text as ids on disk, with vocabulary and facts. Format: docs/prepared.md."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _AT_A_TIME = 1 << 20  # symbols decoded at a time
 log = logging.getLogger(__name__)
 
 
-# The types of `meta.json` (see `stored.conform`), as far as it is read.
+# Types of the parts of `meta.json` that are read (see `stored.conform`).
 _FACTS = {"sha256": str, "symbols": int, "characters": int, "warnings": [str], "sources": [{}]}
 _META = {
     "format_version": int, "key": str, "preprocessor": {"name": str, "version": int}, "dtype": str, "length": int,
@@ -48,7 +48,7 @@ _META = {
 
 
 class OtherText(DataError):
-    """A text is not the one that was meant."""
+    """The text is not the one that was meant."""
 
     def __init__(self, paths: Iterable[str]) -> None:
         super().__init__(
@@ -67,28 +67,26 @@ class Prepared:
     meta: dict[str, Any]  # the content of `meta.json`
     # Rows (symbols, characters) before each piece of the text; None: one symbol per character.
     _index: NDArray[np.uint64] | None
-    reused: bool = False  # `prepare` found it ready
+    reused: bool = False  # by `prepare`
 
     def __repr__(self) -> str:
         return f"Prepared({str(self.folder)!r}: {len(self.ids):,} symbols)"
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The facts about the text, for JSON."""
+        """Facts about the text, for JSON."""
         return self.meta["facts"]
 
     @property
     def key(self) -> str:
-        """Identifies text, preprocessor and options."""
+        """Identifies text, preprocessor and settings."""
         return str(self.meta["key"])
 
     @classmethod
     def open(cls, folder: str | Path) -> Prepared:
         """Read a prepared corpus and check all its bytes (1 s per GB at most).
 
-        Raises:
-            DataError: it is missing or damaged.
-            RunError: it is from a newer rnntk.
+        Raises `DataError` if it is missing or damaged, `RunError` if it is from a newer rnntk.
         """
         folder = Path(folder)
         try:
@@ -105,7 +103,7 @@ class Prepared:
 
     @classmethod
     def _read(cls, folder: Path, *, checksums: bool = False) -> Prepared:
-        """As `open`, with bare errors; `checksums` must be there, which rnntk before 1.0 did not write."""
+        """As `open`, with bare errors; `checksums`: require them (rnntk before 1.0 wrote none)."""
         meta = stored.read_json(folder / "meta.json", {})
         version = meta.get("format_version")
         if type(version) is int and version > FORMAT_VERSION:
@@ -137,7 +135,7 @@ class Prepared:
 
     @cached_property
     def preprocessor(self) -> Preprocessor:
-        """The preprocessor it was made with; `UsageError` if it is missing, `DataError` in another version."""
+        """The preprocessor it was made with; `UsageError` if missing, `DataError` in another version."""
         name, version = (self.meta["preprocessor"][key] for key in ("name", "version"))
         found = preprocessors.get(name)
         if found.version != version:
@@ -148,10 +146,9 @@ class Prepared:
         return found
 
     def original_characters(self, start: int = 0, end: int | None = None) -> int:
-        """How many characters of the original text end within `ids[start:end]`.
+        """Number of characters of the original text that end within `ids[start:end]`; adjacent ranges add up.
 
-        Counts of adjacent ranges add up exactly. Within a piece (`counting.PIECE` characters) the symbols are decoded,
-        so a character that the preprocessor drops counts at the piece's end.
+        A character that the preprocessor drops counts at the end of its piece (`counting.PIECE` characters).
         """
         end = len(self.ids) if end is None else min(end, len(self.ids))
         return self._characters_before(end) - self._characters_before(start)
@@ -168,10 +165,9 @@ class Prepared:
         return characters + min(len(self.preprocessor.decoder().feed(symbols)), in_piece)
 
     def characters(self, start: int, end: int) -> int:
-        """How many characters `ids[start:end]` stand for: the divisor of bits per character.
+        """Number of characters whose last symbol is in `ids[start:end]`: the divisor of bits per character.
 
-        Those whose last symbol is in the range. A character that the preprocessor drops does not count, as it is not
-        predicted; one with rare symbols, replaced by the unknown symbol, counts once.
+        Dropped characters are not predicted and do not count; one with unknown symbols counts once.
         """
         original = self.original_characters(start, end)
         if self._index is None:
@@ -196,25 +192,21 @@ def prepare(
     progress: Progress | None = None,
     sha256: str | None = None,
 ) -> Prepared:
-    """Prepare a text, or reuse an earlier result.
-
-    The result depends only on the bytes, the preprocessor and its version, and the settings; these make its key.
-    It is written aside and renamed, so that an interruption leaves nothing half-made.
+    """Prepare a text, or reuse an earlier result with the same bytes, preprocessor and settings.
 
     Args:
-        config: `input` is one text: files (gzip and xz are decompressed), folders, or `-` for standard input, in this
-            order; the other fields say how it becomes symbols.
+        config: `input` is the text: files (also gzip and xz), folders, or `-` for standard input, in this order.
         cache_dir: results go to `prepared/<key>` in it.
         stated_by: who stated the encoding, for the facts.
         output: the folder for the result, instead of the cache.
-        progress: called with bytes done and in all (each file counts twice).
-        sha256: of the raw bytes that are meant; of any others nothing is shown and nothing kept.
+        progress: called with bytes done and total; each file is read twice.
+        sha256: required SHA-256 of the raw bytes; of other bytes nothing is shown or kept.
 
     Raises:
-        OtherText: the bytes are others.
+        OtherText: `sha256` does not match.
         DataError: a file is missing, empty, binary or damaged; `output` holds something else; the disk is full.
         EncodingError: bytes do not decode.
-        UsageError: settings contradict each other, or no such preprocessor or encoding.
+        UsageError: settings contradict each other, or the preprocessor or encoding is unknown.
     """
     recipe = Recipe(preprocessors.get(config.preprocessor or "plain"), config)
     try:
@@ -239,17 +231,17 @@ def prepare(
         prepared = Prepared.open(folder)
     else:
         refuse_unknown_alone(prepared.vocabulary, recipe)
-        # The same bytes may have another path and a stated encoding now.
+        # Now the path may be another, and the encoding stated.
         prepared.reused = True
         for before, source in zip(prepared.facts["sources"], sources, strict=False):
             before |= source.to_json() | {"replaced": before.get("replaced", 0)}
-    # Not kept with the rest, as the encoding may be stated next time.
+    # Not stored: the encoding may be stated next time.
     prepared.facts["warnings"] = [*doubts(sources), *prepared.facts["warnings"]]
     return prepared
 
 
 def _ready(folder: Path, expected: str, *, ours: bool) -> Prepared | None:
-    """The result, if the folder holds it already. A damaged one in our cache is removed; others are never touched."""
+    """The result if the folder holds it; a damaged one is removed if it is `ours`, in the cache."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
     if ours:
@@ -283,6 +275,6 @@ def _write_aside(
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
     except OSError:
-        # Another process was faster: its result is the same.
+        # Another process may have written the same result first.
         if not _ready(folder, key(sources, recipe), ours=False):
             raise

@@ -1,4 +1,4 @@
-"""Making a prepared corpus: one pass over the bytes, one over the characters, bounded memory."""
+"""Makes a prepared corpus: one pass over the bytes, one over the characters, bounded memory."""
 
 from __future__ import annotations
 
@@ -25,17 +25,16 @@ from rnntk.text.preprocessors import Preprocessor
 from rnntk.text.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
-FILES = ("ids.bin", "vocabulary.json", "meta.json")  # of a prepared corpus; index.bin may be there
+FILES = ("ids.bin", "vocabulary.json", "meta.json")  # required in a prepared corpus
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[int, int], object]
-"""Called with bytes done and in all; each file counts twice, as it is read twice."""
+Progress = Callable[[int, int], object]  # called with bytes done and total; each file is read twice
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the ids, beside the bytes; `UsageError` if the settings contradict each other."""
+    """The settings that determine the ids; `UsageError` if they contradict each other."""
 
     preprocessor: Preprocessor
     config: TextConfig
@@ -49,7 +48,7 @@ class Recipe:
 
     @property
     def raw(self) -> bool:
-        """Whether files are taken as bytes, not decoded."""
+        """Whether files are not decoded."""
         return bool(getattr(self.preprocessor, "raw", False))
 
     def to_json(self) -> dict[str, Any]:
@@ -60,11 +59,11 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Source:
-    """A file of the text, and its detected encoding."""
+    """A file of the text, and its encoding."""
 
     input: Input
     report: EncodingReport
-    size: int  # bytes on disk, compressed if it is
+    size: int  # bytes on disk
 
     def to_json(self) -> dict[str, Any]:
         return {"name": self.input.name, **self.report.to_json()}
@@ -73,11 +72,9 @@ class Source:
 def examine(
     inputs: Sequence[Input], recipe: Recipe, *, stated_by: str, progress: Progress | None
 ) -> list[Source]:
-    """The pass over the bytes: encoding, size and SHA-256 of every file.
+    """The pass over the bytes: encoding, size and SHA-256 of every file; empty ones are left out.
 
-    Raises:
-        UsageError: an encoding is stated for bytes that are not decoded.
-        DataError: a file cannot be read, or all are empty.
+    Raises `UsageError` if an encoding is stated but not used, `DataError` if a file is unreadable or all are empty.
     """
     encoding = recipe.config.encoding
     if recipe.raw and encoding is not None and stated_by == "the user":
@@ -114,12 +111,11 @@ def examine(
 
 
 def _shifted(progress: Progress | None, before: int, total: int) -> Callable[[int], object] | None:
-    """Progress in one file as progress in all."""
     return (lambda done: progress(before + done, total)) if progress else None
 
 
 def raw_sha256(sources: Sequence[Source]) -> str:
-    """SHA-256 of the raw bytes; of several files, of their hex digests, one per line."""
+    """SHA-256 of a file's bytes; of several files, of their hex digests, one per line."""
     digests = [source.report.sha256 for source in sources]
     if len(digests) == 1:
         return digests[0]
@@ -127,7 +123,7 @@ def raw_sha256(sources: Sequence[Source]) -> str:
 
 
 def key(sources: Sequence[Source], recipe: Recipe) -> str:
-    """Identifies the result: the first 32 hex digits of the SHA-256 of its content and recipe."""
+    """Identifies the result: 32 hex digits of the SHA-256 of content and recipe."""
     content = {
         "format_version": FORMAT_VERSION,
         "sha256": raw_sha256(sources),
@@ -162,7 +158,7 @@ def texts(
 def write(
     folder: Path, sources: Sequence[Source], recipe: Recipe, progress: Progress | None
 ) -> None:
-    """The pass over the characters: write a prepared corpus into an empty folder; see `prepared.prepare`."""
+    """The pass over the characters: write a prepared corpus into an empty folder."""
     with closing(SymbolWriter(folder / "provisional.bin", recipe.preprocessor)) as writer:
         for text in texts(sources, recipe, progress):
             writer.add(text)
@@ -172,14 +168,13 @@ def write(
             f"Nothing is left of the text after the preprocessor {recipe.preprocessor.name!r}."
             " Choose another `preprocessor`."
         )
-    merged: dict[str, int] = {}  # the counts with rare symbols counted as the unknown symbol
+    merged: dict[str, int] = {}  # with rare symbols counted as the unknown symbol
     for symbol, count in counts.items():
         rare = count < recipe.config.min_count and recipe.config.unknown_symbol is not None
         target = str(recipe.config.unknown_symbol) if rare else symbol
         merged[target] = merged.get(target, 0) + count
     unknown = recipe.config.unknown_symbol if len(merged) < len(counts) else None
-    if unknown is None:
-        # Symbols of the preprocessor's alphabet that the text lacks come last.
+    if unknown is None:  # symbols of the alphabet that the text lacks come last
         missing = [s for s in getattr(recipe.preprocessor, "alphabet", "") if s not in counts]
         merged = counts | dict.fromkeys(missing, 0)
     vocabulary = Vocabulary.from_counts(merged, unknown=unknown)
@@ -203,7 +198,7 @@ def write(
 
 
 def refuse_unknown_alone(vocabulary: Vocabulary, recipe: Recipe) -> None:
-    """Raise `DataError` if all symbols of the text are rare, so that nothing could be generated."""
+    """Raise `DataError` if all symbols of the text are rare."""
     if vocabulary.symbols == vocabulary.unknown_symbol:
         raise DataError(
             f"No symbol of the text occurs {recipe.config.min_count:,} times (`min_count`), so all of it would become"
@@ -224,7 +219,7 @@ def _facts(
     entropy = known.entropy_bits(ranked.values())
     reports = [source.report for source in sources]
     rare = [count for symbol, count in counts.items() if symbol not in merged]
-    # Replacement characters for undecodable bytes were not in the text.
+    # U+FFFD for undecodable bytes is not in the text.
     replaced = sum(report.replaced for report in reports)
     own = characters | {"\ufffd": characters.get("\ufffd", 0) - replaced}
     facts = {
@@ -249,7 +244,7 @@ def _facts(
 
 
 def doubts(sources: Sequence[Source]) -> Iterator[str]:
-    """A warning for every file whose encoding is a guess."""
+    """A warning for every file with a guessed encoding."""
     for source in sources:
         if source.report.unsure:
             yield (
@@ -260,7 +255,6 @@ def doubts(sources: Sequence[Source]) -> Iterator[str]:
 def _warnings(
     recipe: Recipe, facts: dict[str, Any], characters: dict[str, int], counts: dict[str, int]
 ) -> Iterator[str]:
-    """Warnings for the user, a sentence each."""
     escaped = sum(n for c, n in characters.items() if "\udc80" <= c <= "\udcff")
     if recipe.raw and escaped:
         yield (

@@ -1,7 +1,6 @@
-"""How text becomes a string of symbols, and back.
+"""Preprocessors turn text into a string of symbols, and back.
 
-A preprocessor is any object with the members of `Preprocessor`. Another package adds its own by the entry-point group
-`rnntk.preprocessors`; its name there is the value of the setting `preprocessor`.
+Other packages add theirs with the entry-point group `rnntk.preprocessors`, by the name that `preprocessor` takes.
 """
 
 from __future__ import annotations
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
 
 GROUP = "rnntk.preprocessors"
 
-# As in pyproject.toml. Reading the metadata of all installed packages would take longer than sampling a text,
-# and no package may shadow these.
+# As in pyproject.toml. No package may shadow these, and reading the metadata of all packages is slow.
 OWN = {
     "plain": "rnntk.text.preprocessors:Plain",
     "ascii": "rnntk.text.preprocessors:Plain",
@@ -28,34 +26,28 @@ OWN = {
 
 
 class StreamingDecoder(Protocol):
-    """Turns symbols that come little by little into text.
-
-    The outputs of `feed` and of the last `flush` joined are `decode` of all that was fed.
-    """
+    """Decodes symbols piece by piece: all outputs of `feed` and `flush` joined are `decode` of the whole."""
 
     def feed(self, symbols: str) -> str:
-        """The text that is certain, whatever comes next."""
+        """The text that no later symbols can change."""
 
     def flush(self) -> str:
-        """The text held back. A new stream may follow."""
+        """The text held back; then a new stream may begin."""
 
 
 @runtime_checkable
 class Preprocessor(Protocol):
-    """Text to symbols and back.
+    """Text to symbols and back, each character alone: `encode(a + b) == encode(a) + encode(b)`.
 
-    It encodes each character alone: `encode(a + b) == encode(a) + encode(b)` for any cut, so that a text larger than
-    memory can be encoded piece by piece.
-
-    It may have two more members: `raw = True`, to get files as their bytes in UTF-8 with `surrogateescape`, and
-    `alphabet`, a string of symbols that every vocabulary has, even if the text lacks them.
+    Two optional members: `raw = True` to get files as bytes, decoded as UTF-8 with `surrogateescape`, and `alphabet`, a
+    string of symbols that every vocabulary contains.
     """
 
-    name: str  # for `--preprocessor`
-    version: int  # raised when the same text gives other symbols, so that no stale data is used
+    name: str
+    version: int  # raised when the same text gives other symbols, to outdate prepared texts
 
     def encode(self, text: str) -> str:
-        """The symbols of any text, one character each."""
+        """The symbols of any text, as characters."""
 
     def decode(self, symbols: str) -> str:
         """The text of any symbols; never raises."""
@@ -89,7 +81,7 @@ class _PlainDecoder:
 
 
 def installed() -> dict[str, EntryPoint]:
-    """Every installed preprocessor by name; rnntk's own cannot be shadowed."""
+    """Every installed preprocessor by name."""
     from importlib.metadata import EntryPoint, entry_points
 
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
@@ -97,7 +89,7 @@ def installed() -> dict[str, EntryPoint]:
 
 
 def get(name: str) -> Preprocessor:
-    """The preprocessor of this name. Raises `UsageError` if there is none, or it does not load."""
+    """The preprocessor of this name; `UsageError` if it is missing or does not load."""
     if name in OWN:
         module, _, kind = OWN[name].partition(":")
         own: Preprocessor = getattr(importlib.import_module(module), kind)()
@@ -113,8 +105,7 @@ def get(name: str) -> Preprocessor:
         preprocessor = entry.load()()
     except Exception as error:
         raise UsageError(
-            f"The preprocessor {name!r} ({entry.value}) does not load:"
-            f" {type(error).__name__}: {error}."
+            f"The preprocessor {name!r} ({entry.value}) does not load: {type(error).__name__}: {error}."
             " Mend or uninstall the package that brings it, or choose another `preprocessor`."
         ) from error
     if not isinstance(preprocessor, Preprocessor):

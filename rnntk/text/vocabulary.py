@@ -1,7 +1,4 @@
-"""The vocabulary: the symbols of a text, and the id of each.
-
-Symbols are single characters, any code point at all. Ids go by descending count, ties by first appearance.
-"""
+"""The vocabulary: the symbols of a text (single characters) by descending count, ties by first appearance."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ CODE_POINTS = 0x110000  # in Unicode
 
 
 def code_points(text: str) -> NDArray[np.uint8] | NDArray[np.uint32]:
-    """The code points of `text`, shape `(len(text),)`: `uint8` if it is ASCII, else `uint32`; read-only.
+    """The code points of `text`, shape `(len(text),)`, read-only: `uint8` for ASCII, else `uint32`.
 
     >>> code_points("가").tolist()
     [44032]
@@ -53,8 +50,7 @@ class Vocabulary:
     >>> v.symbols, v.encode("nab").tolist(), v.decode([0, 1])
     ('anb', [1, 0, 2], 'an')
 
-    `symbols` are distinct characters (else `DataError`), with ids by position. One of them may be `unknown`, which
-    replaces characters outside the vocabulary.
+    `symbols` are distinct characters (else `DataError`); `unknown`, if any, stands for all others.
     """
 
     symbols: str
@@ -73,7 +69,7 @@ class Vocabulary:
 
     @classmethod
     def from_counts(cls, counts: Mapping[str, int], *, unknown: str | None = None) -> Vocabulary:
-        """The vocabulary of these symbols, given with their counts in order of first appearance."""
+        """The vocabulary of symbols with their counts, in order of first appearance."""
         return cls(sorted(counts, key=lambda symbol: -counts[symbol]), unknown=unknown)
 
     def __len__(self) -> int:
@@ -97,7 +93,7 @@ class Vocabulary:
 
     @cached_property
     def _table(self) -> NDArray[np.int64]:
-        """Code point -> id, -1 for none; the last entry stands for all that are greater."""
+        """Code point -> id, -1 for none; the last entry is for all greater ones."""
         table = np.full(int(self._codes.max()) + 2, -1, np.int64)
         if self.unknown_symbol is not None:
             table[:] = self.symbols.index(self.unknown_symbol)
@@ -105,7 +101,7 @@ class Vocabulary:
         return table
 
     def encode(self, symbols: str) -> NDArray[np.unsignedinteger]:
-        """The ids of symbols, shape `(n,)`, of type `dtype`. Raises `DataError` if one is not in the vocabulary."""
+        """The ids of symbols, shape `(n,)`, of type `dtype`; `DataError` if one is not in the vocabulary."""
         codes = np.minimum(code_points(symbols), np.uint32(len(self._table) - 1))
         ids = self._table[codes]
         if ids.size and ids.min() < 0:
@@ -122,13 +118,12 @@ class Vocabulary:
             return ""
         if array.min() < 0 or array.max() >= len(self):
             raise DataError(
-                f"Ids go from {array.min()} to {array.max()}, but the vocabulary has"
-                f" {len(self)} symbols."
+                f"Ids go from {array.min()} to {array.max()}, but the vocabulary has {len(self)} symbols."
             )
         return from_code_points(self._codes[array])
 
     def unknown(self, symbols: str) -> list[str]:
-        """The characters of a string that are not in the vocabulary, each once, in their order."""
+        """The distinct characters of a string that are not in the vocabulary, in their order."""
         return [s for s in dict.fromkeys(symbols) if s not in self._known]
 
     def to_json(self) -> str:
@@ -138,7 +133,7 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Vocabulary:
-        """The vocabulary from `to_json`. Raises `RunError` if it is from a newer rnntk, `DataError` if damaged."""
+        """The vocabulary from `to_json`; `RunError` if it is from a newer rnntk, `DataError` if damaged."""
         try:
             content = stored.parse(text)
             stored.conform(content, {"format_version": int, "symbols": [str], "unknown?": str})
