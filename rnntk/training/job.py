@@ -20,7 +20,7 @@ class Job:
     """One process that trains alone; the base of jobs of several.
 
     Decisions while training (to stop, the validation loss, the run's folder) go through the job, so that all processes
-    make the same. Only the chief writes the run.
+    agree. Only the chief writes the run.
     """
 
     workers = 1  # processes
