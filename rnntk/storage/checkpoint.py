@@ -66,7 +66,7 @@ class Progress:
             self.batch = 0
 
     def validated(self, loss: float, plateau_patience: int | None = None) -> bool:
-        """Record a validation loss in nats; True if it is the best. `plateau_patience` is for `reductions`."""
+        """Record a validation loss in nats; True if best. `plateau_patience` without a new best are a plateau."""
         self.losses["val_loss"] = loss
         if self.best is None or loss < self.best["val_loss"]:
             self.best = {"val_loss": loss, "step": self.step}

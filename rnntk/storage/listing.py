@@ -58,7 +58,7 @@ class Details:
 
 
 def runs(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None) -> list[Summary]:
-    """Runs of this kind and corpus, newest first, and all unreadable ones. Raises `RunError` if `runs_dir` is."""
+    """Runs of this kind and corpus, newest first, and damaged ones. Raises `RunError` if `runs_dir` is unreadable."""
     found = [summarize(path) for path in folder.run_folders(runs_dir)]
     return sorted(
         (s for s in found if not s.kind or (kind in (None, s.kind) and corpus in (None, s.corpus))),

@@ -177,7 +177,7 @@ class SharedJob(Job):
 
     @contextmanager
     def _losses(self, advice: str) -> Iterator[None]:
-        """Turn the loss of another process into a `WorkerLost`."""
+        """Turn TensorFlow's errors about other processes into a `WorkerLost` or a `TrainingError`."""
         try:
             yield
         except tf.errors.OpError as error:

@@ -61,7 +61,10 @@ def start(
     quiet: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> tuple[Result, ClassifierResult]:
-    """Train a new classifier in the folder `path` and test it; options and errors as in `character.start`."""
+    """Train a new classifier in the folder `path` and test it; options and errors as in `character.start`.
+
+    Raises `DataError` if `val_size` leaves no training images.
+    """
     session, row_task = device.modules(config, "session", "row_task")
     task = row_task.RowTask(config, data.images, data.record)
     result = session.start(task, path, quiet=quiet, extra=callbacks)
@@ -104,5 +107,5 @@ def resume(
 
 
 def images_of(run: RunFolder, changes: Mapping[str, Any]) -> Images:
-    """Images of a run, found without a download, or in `changes["data_dir"]`."""
+    """Images of a run, without a download; `changes` may have another `data_dir`."""
     return find(run.record["corpus"].get("name"), changes.get("data_dir"), offline=True)
