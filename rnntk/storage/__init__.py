@@ -1,1 +1,1 @@
-"""The run folder: its format, atomic checkpoints, finding the latest run."""
+"""Run folders: their format, atomic checkpoints, metrics, finding and listing runs."""

@@ -1,4 +1,4 @@
-"""A checkpoint: one folder with weights, optimizer, states and progress, each file with its checksum."""
+"""Checkpoints: a folder with weights, optimizer, states and progress, and a manifest of checksums."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclass
 class Progress:
-    """How far training is: the content of `progress.json`."""
+    """Progress of training, the content of `progress.json`."""
 
     step: int = 0  # optimizer steps done
     epoch: int = 0  # epochs done
     batch: int = 0  # steps done in the current epoch
     seconds: float = 0.0  # wall time trained, over all sessions
     metrics_bytes: int = 0  # size of the metrics file at this checkpoint
-    samples_bytes: int | None = None  # size of the file of samples; None if unknown
+    samples_bytes: int | None = None  # size of the samples file; None if unknown
     losses: dict[str, float] = field(default_factory=dict)  # the last `loss`, `val_loss` in nats
     best: dict[str, float] | None = None  # the lowest `val_loss`, in nats, and its `step`
     stale: int = 0  # validations since the best one
-    reductions: int = 0  # how often a plateau has halved the learning rate
+    reductions: int = 0  # times a plateau has halved the learning rate
     high_steps: int | None = None  # last steps far above the uniform loss; None before one below
 
     def stepped(self, loss: float, steps_per_epoch: int) -> None:
-        """Count a step; the last one of an epoch begins the next."""
+        """Count a step and, after the last step of an epoch, the epoch."""
         self.losses["loss"] = loss
         self.step += 1
         self.batch += 1
@@ -66,10 +66,7 @@ class Progress:
             self.batch = 0
 
     def validated(self, loss: float, plateau_patience: int | None = None) -> bool:
-        """Record a validation loss in nats; True if it is the best so far.
-
-        `plateau_patience` validations without a better one are a plateau; None: there are none.
-        """
+        """Record a validation loss in nats; True if best. `plateau_patience` without a new best are a plateau."""
         self.losses["val_loss"] = loss
         if self.best is None or loss < self.best["val_loss"]:
             self.best = {"val_loss": loss, "step": self.step}
@@ -83,17 +80,17 @@ class Progress:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint on disk that has been checked against its manifest."""
+    """A checkpoint on disk, checked against its manifest; its arrays are by name."""
 
     folder: Path
     progress: Progress
 
     def weights(self) -> dict[str, np.ndarray]:
-        """The model's weights by name, float32."""
+        """The model's weights, float32."""
         return _copied(self.folder / WEIGHTS)
 
     def mapped_weights(self) -> dict[str, np.ndarray]:
-        """The same, read-only and memory-mapped unless small. Raises `RunError` if damaged."""
+        """The weights, read-only and memory-mapped unless small. Raises `RunError` if damaged."""
         with _damage(self.folder):
             arrays = _arrays(self.folder / WEIGHTS)
             if any(array.dtype != np.float32 for array in arrays.values()):
@@ -101,27 +98,21 @@ class Checkpoint:
         return arrays
 
     def optimizer(self) -> dict[str, np.ndarray]:
-        """The optimizer's variables by name."""
         return _copied(self.folder / OPTIMIZER)
 
     def states(self) -> dict[str, np.ndarray]:
-        """The recurrent states of the batch rows, by name."""
+        """The recurrent states of the batch rows."""
         return _copied(self.folder / STATES)
 
 
 def folder_name(step: int) -> str:
-    """`500` -> `step-00000500`."""
     return f"step-{step:08d}"
 
 
 def write(
     parent: Path, *, weights: Arrays, optimizer: Arrays, states: Arrays, progress: Progress
 ) -> Path:
-    """Write one checkpoint atomically to `parent/step-<step>`, which is returned.
-
-    Raises:
-        TrainingError: the disk is full or read-only; nothing older is touched.
-    """
+    """Write a checkpoint atomically and return its folder. Raises `TrainingError` if the disk is full or read-only."""
     files = {
         WEIGHTS: _pack(weights),
         OPTIMIZER: _pack(optimizer),
@@ -136,7 +127,7 @@ def write(
 
 
 def _pack(arrays: Arrays) -> bytes:
-    import safetensors.numpy  # here, as sampling starts sooner without it
+    import safetensors.numpy  # here, so that sampling starts sooner
 
     return safetensors.numpy.save(
         {name: np.asarray(value, order="C") for name, value in arrays.items()}
@@ -144,7 +135,7 @@ def _pack(arrays: Arrays) -> bytes:
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file, read-only: the header's length (8 bytes), the header (JSON), the arrays."""
+    """Read-only arrays of a safetensors file: the header's length (8 bytes), the header (JSON), the arrays."""
     with stored.opened(path) as file:
         length, size = int.from_bytes(file.read(8), "little"), os.fstat(file.fileno()).st_size
         if length > min(size - 8, stored.LARGEST_JSON):
@@ -178,7 +169,7 @@ def _copied(path: Path) -> dict[str, np.ndarray]:
 
 @contextmanager
 def _damage(path: Path) -> Iterator[None]:
-    """Turn errors while a checkpoint is read into a `RunError`."""
+    """Turn errors of reading a checkpoint into a `RunError`."""
     try:
         yield
     except FileNotFoundError as error:
@@ -191,7 +182,7 @@ def _damage(path: Path) -> Iterator[None]:
 
 
 def read(folder: Path, *, only: Collection[str] | None = None) -> Checkpoint:
-    """Open a checkpoint and check its files, or those in `only`. Raises `RunError` that names a damaged one."""
+    """Open a checkpoint and check its files, or only those in `only`. Raises `RunError` if one is damaged."""
     with _damage(folder):
         stored.check_manifest(folder, FILES, only)
         for name in FILES if only is None else only:
@@ -201,7 +192,7 @@ def read(folder: Path, *, only: Collection[str] | None = None) -> Checkpoint:
 
 
 def glance(folder: Path) -> Progress:
-    """The progress of a checkpoint, with a check of its files' sizes. Raises `RunError` if one is wrong."""
+    """Progress of a checkpoint, of which only the file sizes are checked. Raises `RunError` if one is wrong."""
     with _damage(folder):
         recorded = stored.read_json(folder / MANIFEST, stored.MANIFEST_TYPE)["files"]
         for name in FILES:
@@ -219,16 +210,13 @@ def _progress(folder: Path) -> Progress:
 
 
 def steps(parent: Path) -> list[int]:
-    """The steps of the checkpoints in `parent`, ascending, unchecked."""
+    """Steps of the checkpoints in `parent`, ascending, unchecked."""
     found = (_NAME.fullmatch(path.name) for path in parent.glob("step-*") if path.is_dir())
     return sorted(int(name[1]) for name in found if name and name[0] == folder_name(int(name[1])))
 
 
 def prune(parent: Path, keep: int, newest: int, best_step: int | None) -> None:
-    """Remove the oldest checkpoints but `keep`, never the newest or the best one.
-
-    Later ones than the newest are removed too: a run resumes from its last intact checkpoint, so they were damaged.
-    """
+    """Remove all but the last `keep` checkpoints and the best, and any after `newest`: a resume found them damaged."""
     remove_after(parent, newest)
     for step in steps(parent)[:-keep]:
         if step != best_step:
@@ -237,7 +225,6 @@ def prune(parent: Path, keep: int, newest: int, best_step: int | None) -> None:
 
 
 def remove_after(parent: Path, newest: int) -> None:
-    """Remove the checkpoints of later steps than `newest`."""
     for step in steps(parent):
         if step > newest:
             with suppress(OSError):
@@ -245,7 +232,7 @@ def remove_after(parent: Path, newest: int) -> None:
 
 
 def remove_unfinished(parent: Path) -> None:
-    """Remove the unfinished checkpoints of killed processes; the caller holds the run's lock."""
+    """Remove unfinished checkpoints of killed processes; the caller holds the run's lock."""
     remove_stale(parent)
     for aside in parent.glob(".step-*.tmp"):  # the names of rnntk before 1.0
         shutil.rmtree(aside, ignore_errors=True)

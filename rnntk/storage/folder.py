@@ -1,4 +1,4 @@
-"""The run folder: everything about one training run. The format is in docs/formats.md."""
+"""The run folder, which holds everything about one training run; docs/formats.md has the format."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from rnntk.text.vocabulary import Vocabulary
 if TYPE_CHECKING:
     import filelock
 
-FORMAT_VERSION = 2  # in 1, a checkpoint had positions for the names of the optimizer's variables
+FORMAT_VERSION = 2  # in 1, checkpoints named the optimizer's variables by position
 
 RUN = "run.json"
 VOCABULARY = "vocabulary.json"
@@ -47,8 +47,7 @@ IMPORTED = "import"  # the `source` of a corpus known only from an imported mode
 
 log = logging.getLogger(__name__)
 
-
-# The types of `run.json` (see `stored.conform`), as far as it is read again.
+# Types of the entries of `run.json` that are read again, see `stored.conform`.
 _SPLIT = {...: (int, int)}
 _FACTS = {
     "bytes?": int,
@@ -70,7 +69,7 @@ _RECORD = {
     "format_version": int, "kind": str, "name?": str, "created?": str, "settings": {}, "model": _MODEL,
     "corpus": _CORPUS, "versions?": {...: str},
 }  # fmt: skip
-# Without these of its `corpus`, the text of a character model cannot be found again.
+# Required in `corpus` to find the text of a character model again.
 _TEXT = {
     "name": str, "sha256": str, "preprocessor": str, "facts": {"symbols": int, "characters": int},
     "split": dict.fromkeys(("train", "val", "test"), (int, int)),
@@ -81,7 +80,7 @@ _ELSEWHERE = "Make room or make it writable, or choose another folder with `run`
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run on disk: its folder, and the content of its `run.json`."""
+    """A run on disk: its folder and the content of its `run.json`."""
 
     path: Path
     record: dict[str, Any]
@@ -97,27 +96,22 @@ class RunFolder:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings the run was made with, flat."""
         return dict(self.record["settings"])
 
     @property
     def config(self) -> TrainConfig | MnistConfig:
-        """The settings as the configuration of a run of this kind."""
         return CONFIGS[self.kind].from_json(self.settings)
 
     @property
     def metrics(self) -> Path:
-        """JSON lines, one per logged step."""
         return self.path / METRICS
 
     @property
     def samples(self) -> Path:
-        """Samples generated during training."""
         return self.path / SAMPLES
 
     @property
     def logs(self) -> Path:
-        """TensorBoard's event files."""
         return self.path / LOGS
 
     @property
@@ -125,7 +119,7 @@ class RunFolder:
         return self.path / CHECKPOINTS
 
     def vocabulary(self) -> Vocabulary:
-        """The symbols of a character model. Raises `RunError` if the file is missing or damaged."""
+        """Vocabulary of a character model. Raises `RunError` if the file is missing or damaged."""
         try:
             with stored.opened(self.path / VOCABULARY) as file:
                 return Vocabulary.from_json(file.read(stored.LARGEST_JSON))
@@ -137,15 +131,9 @@ class RunFolder:
             raise RunError(f"{self.path} is damaged: {VOCABULARY}: {error}") from error
 
     def checkpoint(self, which: str = "last", *, only: Collection[str] | None = None) -> Checkpoint:
-        """An intact checkpoint of this run.
+        """The checkpoint `last`, `best` (lowest validation loss, else `last`) or a step; `RunError` if none is intact.
 
-        Args:
-            which: `last`, `best` (lowest validation loss; `last` if there is none) or a step. For `last`, damaged
-                checkpoints are passed over with a warning.
-            only: the files to check; all by default.
-
-        Raises:
-            RunError: there is none, none is intact, or no such step.
+        `last` skips damaged ones with a warning. `only` lists the files to check; by default all.
         """
 
         def read(step: int) -> Checkpoint:
@@ -191,16 +179,15 @@ class RunFolder:
 
     @property
     def resume_command(self) -> str:
-        """The command that resumes this run."""
         return f"rnntk {self.command} --resume {shown(self.path)}"
 
     @property
     def command(self) -> str:
-        """The command that trains runs of this kind."""
+        """Name of the command that trains runs of this kind."""
         return "mnist" if self.kind == ROW_CLASSIFIER else "train"
 
     def with_settings(self, settings: dict[str, Any]) -> RunFolder:
-        """The run with some settings changed in its `run.json`, in the present format; the caller holds its lock."""
+        """Change settings in `run.json`, upgrade its format, and return the run; the caller holds its lock."""
         changed = {**self.settings, **json.loads(json.dumps(settings))}
         if changed == self.settings and self.record["format_version"] == FORMAT_VERSION:
             return self
@@ -209,11 +196,7 @@ class RunFolder:
         return RunFolder(self.path, record)
 
     def lock(self) -> filelock.FileLock:
-        """Lock the run for this process, as a context manager; what is written to it must be its own files.
-
-        Raises:
-            RunError: another process trains in it, or there is a symbolic link in it.
-        """
+        """Lock the run for this process, as a context manager; `RunError` if it is in use or holds a symbolic link."""
         refuse_links(self.path)
         return _locked(self.path, advice=None)
 
@@ -233,7 +216,7 @@ def _locked(path: Path, advice: str | None) -> filelock.FileLock:
 
 
 def refuse_links(path: Path) -> None:
-    """Raise `RunError` if there is a symbolic link in a run: a write through it would change a file elsewhere."""
+    """Raise `RunError` if a run holds a symbolic link, through which a write would change a file elsewhere."""
     for parent, folders, files in os.walk(path):
         for name in (*folders, *files):
             if (found := Path(parent, name)).is_symlink():
@@ -247,18 +230,11 @@ def refuse_links(path: Path) -> None:
 def created(
     path: Path, *, vocabulary: Vocabulary | None = None, **record: Any
 ) -> Iterator[RunFolder]:
-    """Make a new run folder, which is locked while the context lasts.
+    """Create a run folder, locked within the context and removed on an error before the first step or checkpoint.
 
-    It is removed again if the context ends with an error before a step is logged or a checkpoint written.
-
-    Args:
-        path: must not exist, be an empty folder, or a run that was killed before its first step.
-        vocabulary: of a character model.
-        record: `kind`, `settings`, `model`, `corpus` and `versions` of `run.json` (docs/formats.md).
-
-    Raises:
-        RunError: the folder exists already, or another process makes a run there.
-        TrainingError: it cannot be written.
+    `path` must be missing, empty, or a run killed before its first step; `record` is `kind`, `settings`, `model`,
+    `corpus` and `versions` of `run.json`. Raises `RunError` if the folder exists or is in use, `TrainingError` if it
+    cannot be written.
     """
     refuse_existing(path)
     record |= {
@@ -270,7 +246,7 @@ def created(
     with disk_errors(path, advice=_ELSEWHERE):
         path.mkdir(parents=True, exist_ok=True)
     with _locked(path, _ELSEWHERE):
-        refuse_existing(path)  # again: nobody else can make a run here from now on
+        refuse_existing(path)  # again, now that no other process can create a run here
         try:
             with disk_errors(path, advice=_ELSEWHERE):
                 _clear(path)
@@ -279,7 +255,7 @@ def created(
                 (path / METRICS).touch()
             if vocabulary is not None:
                 write_bytes(path / VOCABULARY, vocabulary.to_json().encode(), advice=_ELSEWHERE)
-            # Last, so that a folder with a run.json is complete.
+            # Last, so that any folder with a run.json is complete.
             write_json(path / RUN, record, advice=_ELSEWHERE)
             yield RunFolder(path, record)
         except BaseException:
@@ -292,13 +268,13 @@ def created(
 
 
 def create(path: Path, **record: Any) -> RunFolder:
-    """Make a new run folder, as `created`, and leave it unlocked."""
+    """Create a run folder as `created` does, and leave it unlocked."""
     with created(path, **record) as run:
         return run
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise `RunError` when a new run may not be made at `path`."""
+    """Raise `RunError` if no new run can be created at `path`."""
     if not os.path.lexists(path) or (path.is_dir() and not any(path.iterdir())):
         return
     if not _is_unused(path):
@@ -309,7 +285,7 @@ def refuse_existing(path: Path) -> None:
 
 
 def _is_unused(path: Path) -> bool:
-    """Whether a folder holds only what is made of a run before its first step is logged."""
+    """Whether a folder holds only files that a run has before its first step is logged."""
 
     def ours(file: Path) -> bool:
         events = file.parent == path / LOGS and file.name.startswith("events.")
@@ -325,7 +301,7 @@ def _is_unused(path: Path) -> bool:
 
 
 def _clear(path: Path) -> None:
-    """Remove what was made of a run that was never used, but its lock."""
+    """Remove the files of an unused run, except its lock."""
     for folder in (CHECKPOINTS, LOGS):
         shutil.rmtree(path / folder, ignore_errors=True)
     for file in (RUN, VOCABULARY, METRICS, SAMPLES):
@@ -363,7 +339,7 @@ def open_run(path: Path) -> RunFolder:
 
 
 def check_text(run: RunFolder) -> None:
-    """Raise `RunError` if the record of a character model's text is not whole."""
+    """Raise `RunError` if the record of a character model's text is incomplete."""
     try:
         corpus = run.record["corpus"]
         stored.conform(corpus, _TEXT, "corpus")
@@ -378,7 +354,7 @@ def check_text(run: RunFolder) -> None:
 
 
 def next_path(runs_dir: Path, name: str) -> Path:
-    """`runs/<name>-<n>`, n above every number in use."""
+    """`<runs_dir>/<name>-<n>`, with n above every number in use."""
     pattern = re.compile(re.escape(name) + r"-(\d+)")
     used = [int(m[1]) for p in _folders(runs_dir) if (m := pattern.fullmatch(p.name))]
     return runs_dir / f"{name}-{max(used, default=0) + 1}"
@@ -386,12 +362,9 @@ def next_path(runs_dir: Path, name: str) -> Path:
 
 @contextmanager
 def reserved(path: Path | None, runs_dir: Path, name: str) -> Iterator[Path]:
-    """The path of a new run: `path`, or `next_path`, made at once so that no other training takes it, if that is None.
+    """Context with the path of a new run: `path`, or the `next_path`, created at once and removed if it stays empty.
 
-    A folder that stays empty is removed.
-
-    Raises:
-        TrainingError: it cannot be made.
+    Raises `TrainingError` if it cannot be created.
     """
     if path is not None:
         yield path
@@ -401,20 +374,20 @@ def reserved(path: Path | None, runs_dir: Path, name: str) -> Iterator[Path]:
         runs_dir.mkdir(parents=True, exist_ok=True)
         while True:
             made = next_path(runs_dir, name)
-            with suppress(FileExistsError):  # another process was quicker
+            with suppress(FileExistsError):  # another process was faster
                 made.mkdir()
                 break
     try:
         yield made
     finally:
         with suppress(OSError):
-            made.rmdir()  # fails if the folder has files, as it should
+            made.rmdir()  # fails if the folder has files
             if first:
                 runs_dir.rmdir()
 
 
 def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None) -> RunFolder:
-    """The run that was written to last, of this kind and corpus. Raises `RunError` with advice if there is none."""
+    """The most recently written run of this kind and corpus. Raises `RunError` if there is none."""
     found: list[tuple[float, RunFolder]] = []
     refused: list[str] = []
     for path in _folders(runs_dir):
@@ -440,7 +413,7 @@ def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None
 
 
 def find(runs_dir: Path, run: Path | None) -> RunFolder:
-    """A run by its path or its name in `runs_dir`, or for None the latest one. Raises `RunError` if there is none."""
+    """A run by path or by name in `runs_dir`, or the latest for None. Raises `RunError` if there is none."""
     if run is None:
         return latest(runs_dir)
     for path in (run, runs_dir / run):
@@ -455,7 +428,7 @@ def find(runs_dir: Path, run: Path | None) -> RunFolder:
 
 
 def run_folders(runs_dir: Path) -> list[Path]:
-    """The folders of runs by name, damaged ones too. Raises `RunError` if `runs_dir` cannot be read."""
+    """Run folders sorted by name, with damaged ones. Raises `RunError` if `runs_dir` cannot be read."""
     return [p for p in _folders(runs_dir) if (p / RUN).exists() or (p / CHECKPOINTS).is_dir()]
 
 

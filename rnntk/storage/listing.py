@@ -1,4 +1,4 @@
-"""Summaries of the runs in a folder, and the details of one, without TensorFlow."""
+"""Summaries of the runs in a folder, and details of one run."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from rnntk.errors import RunError
 from rnntk.storage import checkpoint, folder, metrics
 from rnntk.storage.folder import RunFolder
 
-_LATEST = 253_402_300_799.0  # the last second that a date can show, of the year 9999
+_LATEST = 253_402_300_799.0  # the last second of the year 9999, the largest date
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One run in one line; the fields after `path` are empty if it cannot be read."""
+    """Summary of a run; the fields from `kind` to `best` are empty if it cannot be read."""
 
     path: Path
     kind: str = ""  # `char-rnn` or `row-classifier`
@@ -28,7 +28,7 @@ class Summary:
     best: float | None = None  # lowest validation loss, in nats
     modified: float = 0.0  # time of the last write, in seconds since 1970
     bytes: int = 0  # size of the folder
-    problem: str | None = None  # the reason it cannot be used
+    problem: str | None = None  # why it cannot be used
 
     @property
     def name(self) -> str:
@@ -37,7 +37,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class CheckpointSummary:
-    """One checkpoint of a run: its step, its size in bytes, and what is wrong with it."""
+    """A checkpoint of a run: step, size in bytes, any damage, and progress."""
 
     step: int
     bytes: int
@@ -58,11 +58,7 @@ class Details:
 
 
 def runs(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None) -> list[Summary]:
-    """The runs in a folder, the one written to last first, of this kind and corpus; unreadable ones always.
-
-    Raises:
-        RunError: the folder cannot be read.
-    """
+    """Runs of this kind and corpus, newest first, and damaged ones. Raises `RunError` if `runs_dir` is unreadable."""
     found = [summarize(path) for path in folder.run_folders(runs_dir)]
     return sorted(
         (s for s in found if not s.kind or (kind in (None, s.kind) and corpus in (None, s.corpus))),
@@ -71,7 +67,7 @@ def runs(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None) 
 
 
 def summarize(path: Path) -> Summary:
-    """One run in one line; an error becomes its `problem`."""
+    """Summary of a run; an error becomes its `problem`."""
     modified, size = _stat(path)
     try:
         run = folder.open_run(path)
@@ -106,7 +102,7 @@ def summarize(path: Path) -> Summary:
 
 
 def details(run: RunFolder) -> Details:
-    """Everything about one run; every checksum is checked. Raises `RunError` if `run.json` has a wrong entry."""
+    """Details of a run, with every checksum checked. Raises `RunError` if `run.json` is damaged."""
     summary = summarize(run.path)
     if not summary.kind:
         raise RunError(summary.problem or f"{run.path} is damaged.")
@@ -123,7 +119,7 @@ def details(run: RunFolder) -> Details:
 
 
 def _changed(run: RunFolder) -> dict[str, Any]:
-    """The settings of a run that differ from this version's defaults."""
+    """Settings of a run that differ from this version's defaults."""
     kind = folder.CONFIGS[run.kind]
     defaults = kind().part(kind)
     return {
@@ -134,7 +130,7 @@ def _changed(run: RunFolder) -> dict[str, Any]:
 
 
 def model_name(model: Mapping[str, Any]) -> str:
-    """The network in short, such as `lstm 2x128` or `bidirectional gru 1x64`."""
+    """Short name of a network, such as `lstm 2x128` or `bidirectional gru 1x64`."""
     direction = "bidirectional " if model.get("bidirectional") else ""
     return f"{direction}{model['cell']} {model.get('layers', '?')}x{model.get('units', '?')}"
 
@@ -145,10 +141,10 @@ def _stat(path: Path) -> tuple[float, int]:
     with suppress(OSError):
         modified = path.stat().st_mtime
         for file in path.rglob("*"):
-            with suppress(OSError):  # of a checkpoint that is being replaced
+            with suppress(OSError):  # a checkpoint may be replaced meanwhile
                 stat = file.stat()
                 size += stat.st_size if file.is_file() else 0
-                if file.name != ".lock":  # which commands touch that only read
+                if file.name != ".lock":  # touched by commands that only read
                     modified = max(modified, stat.st_mtime)
     return min(max(modified, 0.0), _LATEST), size
 

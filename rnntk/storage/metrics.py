@@ -1,4 +1,4 @@
-"""Reading a run's metrics: the whole file as columns, its end, or what was added since."""
+"""Read a run's metrics: all as columns, the newest values, or the rows added since the last call."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from rnntk import stored
 from rnntk.errors import RunError
 from rnntk.stored import is_number
 
-_CHUNK = 1 << 22  # bytes parsed at once: quick, and small beside the file
+_CHUNK = 1 << 22  # bytes parsed at once
 _TAIL = 1 << 16
-_MOST_COLUMNS = 256  # a file of strange names must not fill the memory
+_MOST_COLUMNS = 256  # so that a file with many names does not fill the memory
 
 
 @dataclass(frozen=True)
 class MetricColumns:
-    """Columns of a metrics file; NaN where a line has no such number."""
+    """Columns of a metrics file, with NaN where a line lacks the number."""
 
     columns: dict[str, np.ndarray]  # float64, of one length, by name; always with `step`
     skipped: int = 0  # unreadable lines, without an unfinished last one
@@ -30,10 +30,7 @@ class MetricColumns:
         return len(self.columns["step"])
 
     def series(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Steps, seconds and values of one number where it was measured: float64 arrays of one length.
-
-        Missing times are interpolated.
-        """
+        """Steps, seconds (interpolated if missing) and values of one number where it was measured, float64 `(n,)`."""
         steps, none = self.columns["step"], np.full(len(self), np.nan)
         values, seconds = self.columns.get(name, none), self.columns.get("seconds", none)
         measured, timed = ~np.isnan(values), ~np.isnan(seconds)
@@ -43,20 +40,20 @@ class MetricColumns:
 
     @property
     def names(self) -> list[str]:
-        """The numbers in the file, other than `step`, `epoch` and `seconds`."""
+        """Names of the numbers in the file, without `step`, `epoch` and `seconds`."""
         return sorted(set(self.columns) - {"step", "epoch", "seconds"})
 
 
 @dataclass
 class Follower:
-    """A metrics file that is being written, read a piece at a time."""
+    """Reads a metrics file while it is being written."""
 
     path: Path
     offset: int = 0  # bytes of whole lines read so far
-    skipped: int = 0  # lines of them that could not be read
+    skipped: int = 0  # unreadable lines so far
 
     def added(self) -> Iterator[list[dict[str, Any]]]:
-        """The rows added since the last call, some megabytes at a time, without an unfinished last line."""
+        """Rows added since the last call, a few megabytes at a time, without an unfinished last line."""
         rest = b""
         with stored.opened(self.path) as file:
             file.seek(self.offset)
@@ -68,20 +65,12 @@ class Follower:
                 yield rows
 
     def cut_back(self) -> bool:
-        """Whether the file is shorter than the part read: a resumed run truncates it to its checkpoint."""
+        """Whether the file is now shorter than `offset`, as a resumed run truncates it to its checkpoint."""
         return self.path.stat().st_size < self.offset
 
 
 def read(path: Path, names: Iterable[str] | None = None) -> MetricColumns:
-    """Read a metrics file; a million lines take a few seconds.
-
-    Args:
-        path: a run's `metrics.jsonl`.
-        names: the numbers to read beside `step` and `seconds`; None for all.
-
-    Raises:
-        RunError: the file cannot be read.
-    """
+    """Columns of a metrics file: `step`, `seconds` and `names`, or all for None. Raises `RunError` if unreadable."""
     wanted = None if names is None else {"step", "seconds", *names}
     follower = Follower(path)
     try:
@@ -98,7 +87,7 @@ def read(path: Path, names: Iterable[str] | None = None) -> MetricColumns:
 
 
 def last(path: Path) -> dict[str, float]:
-    """The newest value of every number in the last 64 KiB of the file."""
+    """Newest value of each number in the last 64 KiB of the file."""
     try:
         with stored.opened(path) as file:
             size = file.seek(0, 2)
@@ -115,10 +104,10 @@ def last(path: Path) -> dict[str, float]:
 
 
 def _parse(lines: list[bytes]) -> tuple[list[dict[str, Any]], int]:
-    """The objects with a step in these lines, and the number of unreadable lines."""
+    """The rows with a step in these lines, and the number of other lines."""
     lines = [line for line in lines if line.strip()]
     try:
-        # One call for all is three times as fast as one per line.
+        # One call is three times as fast as one per line.
         rows = json.loads(b"[" + b",".join(lines) + b"]")
     except (ValueError, RecursionError):
         rows = []

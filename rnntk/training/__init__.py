@@ -1,1 +1,1 @@
-"""Stage 4: training. Lanes, the step, the loop, schedules, callbacks."""
+"""Stage 4: training. Batches, the training step, the loop, schedules, callbacks."""

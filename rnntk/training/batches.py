@@ -1,4 +1,4 @@
-"""Parts and batches of a long text."""
+"""Splits and batches of a long text."""
 
 from __future__ import annotations
 
@@ -13,13 +13,10 @@ from rnntk.errors import DataError
 
 
 class Batches:
-    """A text cut into B rows read side by side, and these into pieces for truncated BPTT.
+    """Batches for truncated BPTT over B parallel streams of a text; `DataError` if it is shorter than one batch.
 
-    The ids, `(N,)` of any integer type and never copied whole, are cut to a whole number of batches and laid out as
-    `(B, n*T)`; batch k is columns `k*T .. (k+1)*T`, so row b of batch k+1 continues row b of batch k. The target of a
-    symbol is the next one in the text; the very last target wraps to the first symbol.
-
-    Raises `DataError` if the text is shorter than one batch.
+    The ids, `(N,)` integers and never copied whole, are laid out as `(B, n*T)`. Batch k is columns `k*T .. (k+1)*T`,
+    so row b of batch k+1 continues row b of batch k. The targets are the next symbols; the last wraps to the first.
     """
 
     def __init__(self, ids: np.ndarray, batch_size: int, seq_length: int) -> None:
@@ -63,13 +60,11 @@ class Split:
 
     @classmethod
     def of(cls, total: int, config: TrainConfig) -> Split:
-        """The split of `total` symbols by `val_fraction` and `test_fraction`; fractions of a symbol go to the tails.
-
-        nanoGPT cuts the same way: a tenth of 1,115,394 characters is 111,540, which leaves 1,003,854.
+        """Split `total` symbols by `val_fraction` and `test_fraction`, rounding training down, as nanoGPT does.
 
         Raises `DataError` if a held-out part has fewer than two symbols: one to read and one to predict.
         """
-        # As the decimals that were written: in binary a tenth is a little more than a tenth.
+        # As exact decimals: in binary, 0.1 is slightly more than a tenth.
         val, test = Fraction(str(config.val_fraction)), Fraction(str(config.test_fraction))
         found = cls(math.floor(total * (1 - test - val)), math.floor(total * (1 - test)), total)
         for name, size in (("val", found.val - found.train), ("test", total - found.val)):

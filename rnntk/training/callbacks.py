@@ -34,8 +34,8 @@ SAMPLE_LENGTH = 200
 class MetricsWriter(keras.callbacks.Callback):
     """One JSON line per step in the run's metrics file.
 
-    On resume the file is cut back to `progress.metrics_bytes`, its size at the checkpoint, so no step is listed twice.
-    `lost` says whether the file had lost lines of the checkpoint; it goes on after the last whole one.
+    On resume the file is truncated to `progress.metrics_bytes`, its size at the checkpoint, so no step appears twice.
+    `lost` is True if the file was shorter than that; writing then continues after the last whole line.
     """
 
     def __init__(self, run: RunFolder, progress: Progress) -> None:
@@ -52,25 +52,24 @@ class MetricsWriter(keras.callbacks.Callback):
             self._file.seek(progress.metrics_bytes)
 
     def write(self, line: Mapping[str, Any]) -> None:
-        """Append one object; `TrainingError` if the run is not where it was."""
+        """Append one object. Raises `TrainingError` if the run was moved or removed."""
         self._check_place()
         data = (json_text(line) + "\n").encode()
         with disk_errors(self._path):
             self._file.write(data)
-            self._file.flush()  # so that a run can be watched while it trains
+            self._file.flush()  # for those who watch the run while it trains
         self._progress.metrics_bytes += len(data)
 
     def _check_place(self) -> None:
-        # Files that are open follow a folder that is renamed or removed; all that is written later would be lost.
+        # An open file follows a folder that is renamed or removed, so writing would not fail.
         try:
             in_place = os.path.samestat(self._identity, os.stat(self._path))  # noqa: PTH116  # quick
         except OSError:
             in_place = False
         if not in_place:
             raise TrainingError(
-                f"{self._run.path} was renamed or removed while it trained, so training ends at step"
-                f" {self._progress.step}. Where it is now, continue it with: rnntk"
-                f" {self._run.command} --resume FOLDER"
+                f"{self._run.path} was renamed or removed while it trained, so training ends at step "
+                f"{self._progress.step}. Where it is now, continue it with: rnntk {self._run.command} --resume FOLDER"
             )
         if short := stored.cut_short():
             raise TrainingError(
@@ -79,21 +78,19 @@ class MetricsWriter(keras.callbacks.Callback):
             )
 
     def flush(self) -> None:
-        """Bring the lines to disk; called before a checkpoint counts on them."""
+        """Sync the file to disk; called before each checkpoint, which records its size."""
         with disk_errors(self._path):
             self._file.flush()
             os.fsync(self._file.fileno())
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """A line with the step's numbers."""
         p = self._progress
         epoch = p.epoch if p.batch else p.epoch - 1  # the last step of an epoch still belongs to it
         numbers = {key: round(float(value), 7) for key, value in (logs or {}).items()}
         self.write({"step": p.step, "epoch": epoch, **numbers, "seconds": round(p.seconds, 3)})
 
     def close(self) -> None:
-        """Flush and close the file; a full disk was reported before."""
-        # Nothing is lost: the lines that belong to the last checkpoint are on disk already.
+        # A full disk was reported before, and the lines up to the last checkpoint are on disk already.
         with contextlib.suppress(OSError):
             self._file.close()
 
@@ -101,9 +98,8 @@ class MetricsWriter(keras.callbacks.Callback):
 class Checkpoints(keras.callbacks.Callback):
     """Saves every `checkpoint_every` steps, at the best validation, and at the end.
 
-    While the loss is as high as after divergence, a due checkpoint is skipped: it would push out the good ones.
-    `metrics` is flushed before each checkpoint; it is None in a process that only contributes the states of its batch
-    rows and writes nothing.
+    While the loss is as high as after divergence, a due checkpoint is skipped: it would displace good ones.
+    `metrics` is None in a process that writes nothing and only contributes the states of its batch rows.
     """
 
     def __init__(
@@ -111,16 +107,11 @@ class Checkpoints(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self._run, self._task, self._progress, self._metrics = run, task, progress, metrics
-        # Whether to save at the end must not depend on what a process sees on the disk.
+        # Not read from the disk: all processes must agree on whether to save at the end.
         self._saved_step = progress.step or -1
 
     def save(self) -> None:
-        """Write a checkpoint now.
-
-        Raises:
-            Diverged: a weight or a variable of the optimizer is not finite.
-            TrainingError: the disk refuses it.
-        """
+        """Write a checkpoint now. Raises `Diverged` if any value is not finite, `TrainingError` if the disk fails."""
         model, step = self._task.model, self._progress.step
         weights = _arrays(named_weights(model))
         optimizer = _arrays(named_optimizer_variables(self._task.optimizer, model))
@@ -137,14 +128,12 @@ class Checkpoints(keras.callbacks.Callback):
         checkpoint.prune(path, self._task.config.keep, step, best)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Save when due, and when the validation is the best so far."""
         best, step = self._progress.best, self._progress.step
         due = step % self._task.config.checkpoint_every == 0 and not self._progress.high_steps
         if due or (best and best["step"] == step):
             self.save()
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Save the end, unless it was saved already."""
         if self._saved_step != self._progress.step:
             self.save()
 
@@ -156,12 +145,12 @@ def _arrays(variables: Mapping[str, keras.Variable]) -> dict[str, np.ndarray]:
 class TensorBoardScalars(keras.callbacks.Callback):
     """TensorBoard: scalars at every step, hyperparameters, the model graph once, samples, histograms on request.
 
-    Where the disk refuses them, a warning is logged and training goes on without.
+    If the disk fails, a warning is logged and training continues without TensorBoard.
     """
 
     def __init__(self, run: RunFolder, task: Task, progress: Progress) -> None:
         super().__init__()
-        # TensorBoard warns of a second graph in one run, so a resumed session writes none.
+        # TensorBoard warns about a second graph in one run, so a resumed session writes none.
         resumed = progress.step > 0 and any(run.logs.glob("events.*"))
         self._progress, self._graph = progress, None if resumed else task.graph
         self._histograms_every = task.config.histograms_every
@@ -175,7 +164,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
     @contextlib.contextmanager
     def _unhindered(self) -> Iterator[None]:
-        """Context in which an error ends TensorBoard's part alone."""
+        """Context in which an error turns TensorBoard off and does not stop training."""
         try:
             yield
         except (OSError, tf.errors.OpError) as error:
@@ -187,7 +176,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
             self._writer = None
 
     def _mark_session_start(self) -> None:
-        """Mark where this session begins: at the mark TensorBoard drops later steps of an earlier session."""
+        """Mark the session's first step, from which TensorBoard drops the steps of an earlier session."""
         from tensorflow.python.ops import summary_ops_v2  # no public name writes a SessionLog
 
         start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
@@ -197,7 +186,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
             summary_ops_v2.import_event(event.SerializeToString())
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Write the step's numbers under `train/`, a validation's under `validation/`."""
+        """Write the step's numbers under `train/`, and those of a validation under `validation/`."""
         if self._writer is None:
             return
         with self._unhindered(), self._writer.as_default(step=self._progress.step):
@@ -212,14 +201,12 @@ class TensorBoardScalars(keras.callbacks.Callback):
                     tf.summary.histogram(f"weights/{name}", variable)
 
     def text(self, name: str, value: str) -> None:
-        """Write a text sample."""
         if self._writer is None:
             return
         with self._unhindered(), self._writer.as_default(step=self._progress.step):
             tf.summary.text(name, "```\n" + value + "\n```")
 
     def close(self) -> None:
-        """Flush the events."""
         if self._writer is not None:
             with self._unhindered():
                 self._writer.close()
@@ -232,7 +219,7 @@ _NOT_HYPERPARAMETERS = {
 
 
 def _hyperparameters(run: RunFolder) -> dict[str, Any]:
-    """The settings that shape what is learned, for TensorBoard's HPARAMS page."""
+    """Settings that affect the result, for TensorBoard's HPARAMS page."""
     values = {**run.settings, **run.record["model"], "corpus": run.record["corpus"].get("name")}
     return {
         key: printable(value) if isinstance(value, str) else value
@@ -252,11 +239,10 @@ class Samples(keras.callbacks.Callback):
         self._every = run.settings["sample_every"]
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Generate a text when it is due."""
         step = self._progress.step
         if step % self._every:
             return
-        # The seed is always the same, so that only the model changes.
+        # The seed is fixed, so that samples differ only by the model.
         model = LanguageModel.of_run(self._run, _arrays(named_weights(self.model)))
         text = model.default_prompt + "".join(model.stream(length=SAMPLE_LENGTH, seed=0))
         self._report.say(f"--- sample at step {step} ---\n{text}\n---")
@@ -278,13 +264,10 @@ class Clock(keras.callbacks.Callback):
         self.validations: list[float] = []
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Record the step's time."""
         self.steps.append(self._items / (logs or {})["rate"])
 
     def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Start the clock of a validation."""
         self._began = time.perf_counter()
 
     def on_test_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Record the validation's time."""
         self.validations.append(time.perf_counter() - self._began)

@@ -30,8 +30,8 @@ VALIDATION_PIECE = 1000
 class CharTask:
     """A character model on the `split` of a text; recurrent states are carried within an epoch.
 
-    TensorFlow must be set up (`device.ready`). Raises `DataError` if the training part is shorter than one batch,
-    `UsageError` if the job has more replicas than there are batch rows.
+    Call `device.ready` first. Raises `DataError` if the training part is shorter than one batch, `UsageError` if there
+    are fewer batch rows than replicas.
     """
 
     kind = folder.CHAR_RNN
@@ -48,12 +48,8 @@ class CharTask:
         if not tf.config.list_logical_devices("GPU"):
             memory.check(config, config.embedding, V, config.batch_size // job.workers, T)
         with job.scope():
-            self.model = CharRNN(
-                vocabulary_size=len(self.vocabulary),
-                seed=config.seed,
-                precision=config.precision,
-                **config.part(ModelConfig),
-            )
+            network = config.part(ModelConfig)
+            self.model = CharRNN(V, seed=config.seed, precision=config.precision, **network)
             self.optimizer = optimizers.make(config.optimizer, config.learning_rate)
             self.optimizer.build(self.model.trainable_variables)
         self.steps_per_epoch = len(self._batches)
@@ -77,8 +73,7 @@ class CharTask:
         self._ahead: dict[int, tuple[Any, Any]] = {}  # the next batch, by its number
 
     def model_record(self) -> dict[str, Any]:
-        parameters = int(self.model.count_params())
-        return {**self.config.part(ModelConfig), "parameters": parameters}
+        return {**self.config.part(ModelConfig), "parameters": int(self.model.count_params())}
 
     def begin_epoch(self, epoch: int) -> None:
         self._states = self._step.zero_states(self.config.batch_size)
@@ -91,10 +86,9 @@ class CharTask:
         x, y = self._ahead.get(progress.batch) or self._batch(progress.batch)
         seed = step_seed(self.config.seed, progress.step)
         loss, norm, self._states = self._step(x, y, self._states, seed)
-        # A GPU is still at work: preparing the next batch costs nothing until the loss is read.
-        following = progress.batch + 1
-        more = following < self.steps_per_epoch
-        self._ahead = {following: self._batch(following)} if more else {}
+        # A GPU works until the loss is read, so preparing the next batch here takes no extra time.
+        k = progress.batch + 1
+        self._ahead = {k: self._batch(k)} if k < self.steps_per_epoch else {}
         return {"loss": float(loss), "grad_norm": float(norm), "learning_rate": rate}
 
     def _batch(self, number: int) -> tuple[Any, Any]:
@@ -102,10 +96,7 @@ class CharTask:
         return self._step.put(x), self._step.put(y)
 
     def validate(self) -> dict[str, float]:
-        """Loss in nats per symbol on the held-out text, read from its start with the state carried through.
-
-        One row cannot be shared, so every process of a job reads all of it, and the chief's sum counts.
-        """
+        """Loss in nats per symbol on the held-out text, read as one row with the state carried through."""
         if self._held_out is None:
             return {}
         total, states = 0.0, self.model.initial_states(1)
@@ -114,6 +105,7 @@ class CharTask:
             window = self._held_out[None, start : start + VALIDATION_PIECE + 1].astype(np.int32)
             nats, states = self._evaluate(window[:, :-1], window[:, 1:], states)
             total += float(nats)
+        # One row cannot be shared: each process reads all of it, and the chief's sum counts.
         loss = float(self.job.broadcast(np.array([total]))[0]) / last
         return {
             "val_loss": loss,
@@ -126,7 +118,7 @@ class CharTask:
         return tf.function(lambda x: self.model(x)[0]).get_concrete_function(ids).graph
 
     def states(self) -> Mapping[str, np.ndarray]:
-        """The rows' recurrent states by position, each `(B, units)` float32."""
+        """Recurrent states by position, each `(B, units)` float32."""
         return {f"{i:04d}": array for i, array in enumerate(self._step.gather(self._states))}
 
     def restore(self, states: Mapping[str, np.ndarray]) -> None:

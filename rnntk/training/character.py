@@ -37,15 +37,13 @@ def load(
 ) -> tuple[TrainConfig, Corpus]:
     """Configuration and prepared text of a new run; errors as of `corpus.load`.
 
-    Args:
-        given: the user's settings, by field name.
-        init_from: run whose network, symbols and (where no other is given) text are the defaults.
-        progress: called with bytes prepared and in all.
+    `given` holds the user's settings by field name; defaults for network, symbols and text come from `init_from`.
+    `progress` is called with the bytes prepared and the total.
     """
     distribute = {k: v for k, v in given.items() if k in DistributeConfig.names()}
     who = DistributeConfig.resolve(distribute)
     if who.distribute == "multiworker":
-        cluster.find(who.workers, who.index)  # a mistake is found before a long preparation
+        cluster.find(who.workers, who.index)  # fail before a long preparation
     own, sha256 = _settings_of(init_from, given) if init_from else (None, None)
     config, corpus = corpora.load(TrainConfig, given, own, progress=progress, sha256=sha256)
     for warning in corpus.prepared.facts["warnings"]:
@@ -54,7 +52,7 @@ def load(
 
 
 def _settings_of(source: RunFolder, given: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
-    """Defaults of a new run that starts from the weights of `source`; and the SHA-256 of its text, if that is used."""
+    """Defaults of a run that starts from the weights of `source`; and the SHA-256 of its text, if that is used."""
     record = source.record["corpus"]
     own = {**source.record["model"], "preprocessor": record.get("preprocessor")}
     if given.get("corpus") or given.get("input"):
@@ -79,13 +77,9 @@ def start(
     quiet: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Result:
-    """Train a new run in the folder `path`; every process of a distributed job passes the same arguments.
+    """Train a new run in the folder `path`, starting from the weights of `init_from` if given.
 
-    Args:
-        config, corpus: see `load`.
-        path: of the new run folder; of a job, the chief's counts.
-        init_from: run whose weights are taken, nothing else.
-        quiet, callbacks: show no progress; Keras callbacks of the user.
+    Every process of a distributed job passes the same arguments; the chief's `path` counts. `quiet` hides the progress.
 
     Raises:
         DataError: the text is shorter than one batch, or a held-out part shorter than two symbols.
@@ -111,12 +105,9 @@ def resume(
     quiet: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Result:
-    """Continue a run exactly from its last checkpoint.
+    """Resume a run exactly from its last checkpoint, and keep new limits in it for later resumes.
 
-    Args:
-        run: its folder. New limits are kept there for later resumes.
-        changes: settings by field name that a resume may change; `input` is where the text is now.
-        quiet, callbacks: as in `start`.
+    `changes` holds settings that a resume may change, by field name; `input` says where the text is now.
 
     Raises:
         RunError: no whole checkpoint, in use, the text has changed, or the run was imported.
@@ -138,7 +129,7 @@ def resume(
     saved = run.checkpoint("last").progress
     schedule.refuse_finished(config, saved, run.path)
     with ExitStack() as stack:
-        # One process is refused before anything takes time; of a job only the chief holds the lock.
+        # Lock before anything takes time; in a job only the chief holds the lock.
         if config.distribute == "none":
             stack.enter_context(run.lock())
         text = RunText(record, run.vocabulary(), run.path, config)
@@ -152,7 +143,7 @@ def resume(
 
 
 def checked_split(config: TrainConfig, corpus: Corpus) -> Split:
-    """The split; a text that is too short is refused before TensorFlow is loaded."""
+    """The split; refuses a text that is too short before TensorFlow is imported."""
     ids = corpus.prepared.ids
     split = Split.of(len(ids), config)
     Batches(ids[: split.train], config.batch_size, config.seq_length)
@@ -162,13 +153,13 @@ def checked_split(config: TrainConfig, corpus: Corpus) -> Split:
 def _join(
     config: TrainConfig, corpus: Corpus, message: str, resumed: RunFolder | None = None
 ) -> tuple[Job, str]:
-    """The job, once all its processes are about to do the same, and the chief's message to all."""
+    """The job, after a barrier that checks that its processes agree, and the chief's message to all."""
     if config.distribute == "none":
         return ALONE, message
     from rnntk.training import distribute
 
     job = distribute.start(config)
-    # Of these the chief's count.
+    # Of these, processes may differ: the chief's count.
     own = {"max_time", "keep", "log_every", "histograms_every", "device", "threads"}
     names = [name for name in (*ModelConfig.names(), *RunConfig.names()) if name not in own]
     names += ["seq_length", "optimizer", "clip", "val_fraction", "test_fraction"]

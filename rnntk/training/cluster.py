@@ -16,7 +16,7 @@ _EXAMPLE = '{"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "work
 
 @dataclass(frozen=True)
 class Cluster:
-    """The `host:port` of each process, the chief's first, and the index of this one."""
+    """The `host:port` of each process, chief first, and the index of this one."""
 
     addresses: tuple[str, ...]
     index: int
@@ -27,9 +27,9 @@ class Cluster:
 
 
 def find(workers: str | None, index: int | None) -> Cluster:
-    """The cluster described by the user (`workers`: addresses joined by commas; `index`) or by `TF_CONFIG`.
+    """The cluster from `workers` (comma-separated addresses) and `index`, or from `TF_CONFIG`.
 
-    Raises `UsageError` if neither is there, something is malformed, or the two contradict each other.
+    Raises `UsageError` if both are missing, one is malformed, or they contradict each other.
     """
     stated = os.environ.get(VARIABLE)
     if workers is None:
@@ -55,7 +55,7 @@ def find(workers: str | None, index: int | None) -> Cluster:
 
 
 def from_tf_config(text: str) -> Cluster:
-    """The cluster of a `TF_CONFIG`; a `chief` comes before the `worker`s. Raises `UsageError` if it is malformed.
+    """The cluster of a `TF_CONFIG`, its `chief` first. Raises `UsageError` if it is malformed.
 
     Source: https://www.tensorflow.org/guide/distributed_training#setting_up_the_tf_config_environment_variable
     """

@@ -1,4 +1,4 @@
-"""TensorFlow made ready: silent, on the right device, with the right number of threads."""
+"""Set up TensorFlow: no log noise, the right device, the right number of threads."""
 
 from __future__ import annotations
 
@@ -15,14 +15,11 @@ from rnntk.config import RunConfig
 from rnntk.cores import available_cores
 from rnntk.errors import UsageError
 
-_cores: int | None = None  # that `ready` gave TensorFlow
+_cores: int | None = None  # given to TensorFlow by `set_threads`
 
 
 def import_tensorflow() -> Any:
-    """TensorFlow, imported without the notes about its own build that its C++ side writes to stderr.
-
-    Some are written before any logging option is read, so file descriptor 2 is redirected; errors are exceptions.
-    """
+    """Import TensorFlow without the notes about its build on stderr; real errors are exceptions."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     display.check_backend()
@@ -30,9 +27,8 @@ def import_tensorflow() -> Any:
     with _without_stderr():
         import tensorflow as tf
 
-        # The first look for a GPU writes too.
-        tf.config.list_physical_devices("GPU")
-    if first:  # else whoever imported Keras may have chosen another on purpose
+        tf.config.list_physical_devices("GPU")  # the first call writes notes too
+    if first:  # else the importer of Keras may have chosen another on purpose
         import keras
 
         keras.config.set_floatx("float32")  # whatever the user's keras.json says
@@ -41,11 +37,12 @@ def import_tensorflow() -> Any:
 
 @contextlib.contextmanager
 def _without_stderr() -> Iterator[None]:
-    with contextlib.suppress(AttributeError, OSError, ValueError):  # none, or it cannot be written
+    """Redirect file descriptor 2: TensorFlow's C++ side writes before it reads any logging option."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # missing or not writable
         sys.stderr.flush()
     try:
         kept = os.dup(2)
-    except OSError:  # stderr is closed: nothing to turn away
+    except OSError:  # stderr is closed
         yield
         return
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -59,15 +56,15 @@ def _without_stderr() -> Iterator[None]:
 
 
 def ready(device: str, threads: int | None) -> str:
-    """Import TensorFlow, choose the device (`auto`, `cpu` or `gpu`) and the number of threads (None for all cores).
+    """Set TensorFlow to a device (`auto`, `cpu`, `gpu`) and a number of threads (None for all cores).
 
-    Returns the device that computes, `cpu` or `gpu`. Raises `UsageError` if a GPU was asked for and there is none.
+    Returns the device, `cpu` or `gpu`. Raises `UsageError` if there is no GPU and `device` is `gpu`.
     """
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     tf = import_tensorflow()
     set_threads(threads)
-    # It merges sums into one `AddN`, which begins with whichever buffer is free: runs would differ in a last digit.
+    # It merges sums into one `AddN`, which adds in no fixed order: runs would differ in the last digit.
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
     gpus = tf.config.list_physical_devices("GPU")
     if device == "gpu" and not gpus:
@@ -81,9 +78,9 @@ def ready(device: str, threads: int | None) -> str:
 
 
 def set_threads(threads: int | None) -> None:
-    """Give TensorFlow one thread per core (all that this process may use for None), each running whole operations.
+    """Give TensorFlow this many threads (None for all cores this process may use), each running whole operations.
 
-    The training step is cut into one shard of batch rows per core (`inter_op`); no operation is cut (`intra_op`).
+    The training step runs one shard of batch rows per core (`inter_op`), and no operation is split (`intra_op`).
     """
     import tensorflow as tf
 
@@ -92,7 +89,7 @@ def set_threads(threads: int | None) -> None:
     pools = tf.config.threading
     current = pools.get_intra_op_parallelism_threads(), pools.get_inter_op_parallelism_threads()
     if current != (1, _cores):
-        # Once TensorFlow has computed anything, its own pools stay as they are; the shards follow all the same.
+        # After TensorFlow's first computation its pools are fixed; the number of shards still changes.
         with contextlib.suppress(RuntimeError):
             pools.set_intra_op_parallelism_threads(1)
             pools.set_inter_op_parallelism_threads(_cores)
@@ -106,7 +103,7 @@ def shards() -> int:
 
 
 def modules(config: RunConfig, *names: str) -> list[Any]:
-    """Modules of `rnntk.training` that need TensorFlow, imported once it knows its device and threads."""
+    """Set up TensorFlow, then import these modules of `rnntk.training`, which need it."""
     ready(config.device, config.threads)
     return [importlib.import_module(f"rnntk.training.{name}") for name in names]
 

@@ -1,10 +1,7 @@
 """Distributed training on TensorFlow's `tf.distribute`.
 
-The batch rows are shared among replicas: the GPUs of this machine (`MirroredStrategy`), or the devices of several
-processes (`MultiWorkerMirroredStrategy`). Each replica holds all weights and computes the gradient of its own rows,
-a sum over rows. One all-reduce gives every replica the gradient of the whole batch, which each clips and applies, so
-the step equals that of one process to rounding. Recurrent states are gathered for a checkpoint, which any number of
-replicas can continue.
+Replicas on the GPUs of this machine (`MirroredStrategy`) or in several processes (`MultiWorkerMirroredStrategy`) share
+the batch rows. One all-reduce sums their gradients, and each clips and applies the sum to its copy of the weights.
 """
 
 from __future__ import annotations
@@ -44,10 +41,10 @@ class WorkerLost(TrainingError):
 
 
 def start(settings: DistributeConfig) -> Job:
-    """The job of this configuration; waits for all its processes. TensorFlow must not have computed anything yet.
+    """The job of this configuration, once all its processes are up. Call it before TensorFlow computes anything.
 
-    Raises `UsageError` if the cluster is not described, or wrongly; `TrainingError` if this process cannot listen at
-    its address, or the others do not come.
+    Raises `UsageError` if the cluster's description is missing or wrong; `TrainingError` if this process cannot listen
+    at its address, or the others do not start.
     """
     if settings.distribute == "none":
         return ALONE
@@ -65,7 +62,7 @@ def start(settings: DistributeConfig) -> Job:
     worker = f"Worker {found.index} of {count}"
     log.info(f"{worker} at {address} waits for the others.")
     try:
-        with signals_handled(signal.SIG_DFL):  # Python's handlers would wait for TensorFlow
+        with signals_handled(signal.SIG_DFL):  # Python's own would not run while TensorFlow waits
             strategy = _multi_worker(variable)
     except (tf.errors.OpError, RuntimeError) as error:
         raise TrainingError(
@@ -75,7 +72,7 @@ def start(settings: DistributeConfig) -> Job:
     return SharedJob(strategy, count, found.index)
 
 
-# A strategy numbers its messages, and two in one process would give the same numbers: so each is made only once.
+# Cached, because two strategies in one process would give their collectives the same keys.
 @functools.cache
 def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(devices)
@@ -87,14 +84,14 @@ def _multi_worker(tf_config: str) -> tf.distribute.Strategy:  # noqa: ARG001 (Te
 
 
 def _reason(error: Exception) -> str:
-    """TensorFlow's own words, without the call path around them."""
+    """TensorFlow's message without the call path around it."""
     text = str(getattr(error, "message", error)).strip()
     found = re.search(r"aborted by: (.+)", text) or re.match(r"(.*)", text)
     return (found[1] if found else text)[:300]
 
 
 class SharedJob(Job):
-    """Several replicas in one process or more; `strategy` is of `tf.distribute`."""
+    """A job of several replicas, in one process or more."""
 
     def __init__(self, strategy: tf.distribute.Strategy, workers: int = 1, index: int = 0) -> None:
         self.strategy, self.workers, self.index = strategy, workers, index
@@ -108,7 +105,7 @@ class SharedJob(Job):
 
     @contextmanager
     def scope(self) -> Iterator[None]:
-        """See `Job`. The chief's initial weights are sent to all."""
+        """See `Job`. The chief's initial weights are broadcast."""
         with self._losses(_NOTHING_YET), self.strategy.scope():
             yield
 
@@ -118,19 +115,19 @@ class SharedJob(Job):
         return SharedStep(self, model, optimizer, batch_size, **clipping)
 
     def rows(self, batch_size: int) -> list[slice]:
-        """Batch rows of each replica of this process, in order. Raises `UsageError` if a replica would have none."""
+        """Batch rows of each replica of this process. Raises `UsageError` if there are fewer rows than replicas."""
         if batch_size < self.replicas:
             raise UsageError(
                 f"`batch_size={batch_size}` is less than the {self.replicas} replicas, and each needs a row. Raise it "
                 f"to {self.replicas} or more, or use fewer workers."
             )
-        ends = list(itertools.accumulate(shard_sizes(batch_size, self.replicas), initial=0))
+        ends = itertools.accumulate(shard_sizes(batch_size, self.replicas), initial=0)
+        slices = [slice(start, end) for start, end in itertools.pairwise(ends)]
         here = self.replicas // self.workers
-        first = self.index * here
-        return [slice(ends[i], ends[i + 1]) for i in range(first, first + here)]
+        return slices[self.index * here :][:here]
 
     def stop_reason(self, wish: str) -> str:
-        """See `Job`. The wish is reduced with the next step's gradients, so all stop one step later."""
+        """See `Job`. The wish is all-reduced with the next step's gradients, so all stop one step later."""
         self.wish = np.array(
             [name == wish and (name != "max-time" or self.chief) for name in WISHES], np.float32
         )
@@ -140,15 +137,15 @@ class SharedJob(Job):
         return self.total(values if self.chief else np.zeros_like(values))
 
     def total(self, values: np.ndarray) -> np.ndarray:
-        """Sum of the arrays of all processes; exact where only one is not zero."""
+        """Sum of the arrays of all processes; exact if only one is not zero."""
         if self.workers == 1:
             return values
         summed = self.strategy.reduce(tf.distribute.ReduceOp.SUM, tf.constant(values), axis=None)
         return np.asarray(summed)
 
     def exchange(self, mine: bytes) -> list[bytes]:
-        """The bytes of each process, in order of their index."""
-        # As float32, in which bytes are exact, and which every device can add up.
+        """The bytes of each process, by index."""
+        # Sent as float32, which holds bytes exactly and which every device can add.
         sizes = np.zeros(self.workers, np.float32)
         sizes[self.index] = len(mine)
         sizes = self.total(sizes).astype(int)
@@ -180,12 +177,12 @@ class SharedJob(Job):
 
     @contextmanager
     def _losses(self, advice: str) -> Iterator[None]:
-        """Turn the loss of another process into a message."""
+        """Turn TensorFlow's errors about other processes into a `WorkerLost` or a `TrainingError`."""
         try:
             yield
         except tf.errors.OpError as error:
             if self.workers == 1 or isinstance(error, tf.errors.ResourceExhaustedError):
-                raise  # this process' own doing
+                raise  # an error of this process
             if isinstance(error, tf.errors.InvalidArgumentError):
                 if "ollective" not in str(error):
                     raise
@@ -200,21 +197,13 @@ class SharedJob(Job):
 
 
 class SharedStep(TrainStep):
-    """A `TrainStep` of all batch rows, whose rows are shared by a job's replicas; states stay where their rows are.
-
-    Raises `UsageError` if there are fewer rows than replicas.
-    """
+    """A `TrainStep` whose batch rows are shared by a job's replicas, each keeping the states of its rows."""
 
     def __init__(
-        self,
-        job: SharedJob,
-        model: CharRNN,
-        optimizer: keras.Optimizer,
-        batch_size: int,
-        **clipping: Any,
+        self, job: SharedJob, model: CharRNN, optimizer: Any, batch_size: int, **clipping: Any
     ) -> None:
         self._job, self._batch_size, self._rows = job, batch_size, job.rows(batch_size)
-        # The gradients reach the optimizer added up and clipped; by itself it would add them up once more.
+        # The gradients are summed and clipped before the optimizer, which would sum them again.
         if not hasattr(optimizer, "_all_reduce_sum_gradients"):
             raise TrainingError(
                 f"`distribute` does not work with Keras {keras.__version__}, whose optimizers add gradients up "
@@ -245,7 +234,7 @@ class SharedStep(TrainStep):
         return self.scatter([state.numpy() for state in self.model.initial_states(batch_size)])
 
     def gather(self, states: Sequence[Any]) -> list[np.ndarray]:
-        """See `TrainStep`. All processes of the job must call it together."""
+        """See `TrainStep`. All processes of the job call it together."""
         own = [self._job.strategy.experimental_local_results(state) for state in states]
         whole = np.zeros((len(own), self._batch_size, own[0][0].shape[1]), np.float32)
         for target, parts in zip(whole, own, strict=True):
@@ -257,8 +246,8 @@ class SharedStep(TrainStep):
         return [self._per_replica([array[rows] for rows in self._rows]) for array in arrays]
 
     def _per_replica(self, values: Sequence[Any]) -> Any:
-        """One value for each replica of this process, as `strategy.run` takes them."""
-        if len(values) == 1:  # as it gives them back: another type would be traced anew
+        """One value per replica of this process, in the form that `strategy.run` takes."""
+        if len(values) == 1:  # the form of its results; another would be traced again
             return tf.convert_to_tensor(values[0])
         first = self._job.index * len(self._rows)
         return self._job.strategy.experimental_distribute_values_from_function(
@@ -283,9 +272,9 @@ class SharedStep(TrainStep):
         loss, gradients, new_states = self.loss_and_gradients(
             x, y, states, seed, first_row, self._batch_size
         )
-        # In one message: a small network's gradients travel as long as the way is, not as they are large.
-        context = tf.distribute.get_replica_context()
-        # Arguments and what `tf.gradients` gives are on no device, and what is reduced must be on one.
+        # Arguments and gradients are on no device, which `all_reduce` requires.
         placed = [tf.identity(tensor) for tensor in (loss, wish, *gradients)]
-        loss, wishes, *gradients = context.all_reduce("sum", placed)
+        # One message for all: for a small network latency counts, not bandwidth.
+        reduced = tf.distribute.get_replica_context().all_reduce("sum", placed)
+        loss, wishes, *gradients = reduced
         return loss, self.apply(gradients), wishes, new_states

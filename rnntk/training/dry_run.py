@@ -1,4 +1,4 @@
-"""Time and memory of a run, estimated from a few real steps in a temporary folder."""
+"""Estimate the time and memory of a run from a few real steps in a temporary folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rnntk.text.corpus import Corpus
 
 STEPS = 8
-HELD_OUT = 2001  # symbols of the held-out text: two pieces, as validation reads it
+HELD_OUT = 2001  # symbols of held-out text: two pieces of a validation
 
 
 @dataclass(frozen=True)
@@ -30,32 +30,28 @@ class Estimate:
     parameters: int
     steps: int  # in all
     steps_per_epoch: int
-    first_step: float  # seconds to its end, with TensorFlow's tracing
+    first_step: float  # seconds, with TensorFlow's tracing
     step_seconds: float  # median of the later ones
     validations: int
     validation_seconds: float  # of one
     seconds: float  # of all steps and validations, without samples and checkpoints
-    memory: (
-        int | None
-    )  # peak of the process in bytes, not a GPU's; None where the system does not tell
+    memory: int | None  # peak of the process in bytes, without a GPU's; None if unknown
 
 
 def estimate(
     config: TrainConfig, corpus: Corpus, path: Path, init_from: RunFolder | None = None
 ) -> Estimate:
-    """Train a few steps, with all that goes with them, in a temporary folder beside `path`, and measure.
+    """Measure a few steps, two validations, samples and checkpoints in a temporary folder beside `path`.
 
-    Memory grows neither with the number of steps nor with the text (its ids are memory-mapped), so the peak of a
-    few steps, two validations, samples and checkpoints is that of the whole run.
-
-    Errors are those of `character.start`, of which the arguments are.
+    Their peak memory is that of the whole run: it grows neither with the steps nor with the text (memory-mapped).
+    Arguments and errors as in `character.start`.
     """
     if config.distribute != "none":
         raise UsageError("A dry run measures one process alone; leave `distribute` out.")
     split = character.checked_split(config, corpus)
     short = dataclasses.replace(split, val=min(split.val, split.train + HELD_OUT))
     device.ready(config.device, config.threads)
-    # TensorFlow is imported from here on, for it must be told its device before.
+    # These import TensorFlow, which must know its device before.
     from rnntk.training import callbacks, session, transfer
     from rnntk.training.char_task import CharTask
 
@@ -64,7 +60,7 @@ def estimate(
         transfer.take_weights(task.model, task.vocabulary, init_from)
     steps = schedule.total_steps(config, task.steps_per_epoch)
     tried = min(STEPS, steps)
-    often = max(1, tried // 2)  # twice, because the first time makes the graphs
+    often = max(1, tried // 2)  # twice, as the first time includes tracing
     task.config = dataclasses.replace(
         config,
         max_steps=tried,
@@ -105,9 +101,9 @@ def estimate(
 
 
 def peak_memory() -> int | None:
-    """Peak resident memory of this process in bytes; None where the system does not tell."""
+    """Peak resident memory of this process in bytes; None if unknown."""
     try:
-        # Linux counts in a process's ru_maxrss what the process that started it had.
+        # On Linux, ru_maxrss includes the peak of the parent process before exec.
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
         return int(status.split("VmHWM:")[1].split()[0]) * 1024
     except (OSError, IndexError):

@@ -1,4 +1,4 @@
-"""The processes that train together: by default this one alone. `distribute.py` has jobs of several."""
+"""The processes that train together: by default only this one; `distribute.py` has jobs of several."""
 
 from __future__ import annotations
 
@@ -17,19 +17,15 @@ if TYPE_CHECKING:
 
 
 class Job:
-    """One process that trains alone.
+    """One process that trains alone; the base of jobs of several.
 
-    Decisions while training (to stop, the validation loss, the run's folder) go through the job, so that several
-    processes decide the same. One process of a job, the chief, writes the run; the others write nothing.
-
-    Attributes:
-        workers, index: number of processes; this one's, where 0 is the chief.
-        replicas: number of devices of all processes that share the batch rows.
+    Decisions while training (to stop, the validation loss, the run's folder) go through the job, so that all processes
+    agree. Only the chief writes the run.
     """
 
-    workers = 1
-    index = 0
-    replicas = 1
+    workers = 1  # processes
+    index = 0  # of this one; 0 is the chief
+    replicas = 1  # devices of all processes, which share the batch rows
 
     @property
     def chief(self) -> bool:
@@ -41,36 +37,31 @@ class Job:
         return ""
 
     def scope(self) -> AbstractContextManager[Any]:
-        """Context in which model and optimizer must be made."""
+        """Context in which model and optimizer must be created."""
         return nullcontext()
 
     def step(
         self, model: CharRNN, optimizer: keras.Optimizer, batch_size: int, **clipping: Any
     ) -> TrainStep:
-        """The training step of all batch rows; raises `UsageError` where there are fewer rows than replicas."""
+        """The training step; raises `UsageError` if there are fewer batch rows than replicas."""
         from rnntk.training.step import TrainStep
 
         return TrainStep(model, optimizer, **clipping)
 
     def stop_reason(self, wish: str) -> str:
-        """Why all processes stop now, given why this one would: `max-time` (by the chief's clock), `signal` or
-        `callback`.
-        """
+        """Reason for all processes to stop, given this one's: `max-time` (the chief's), `signal` or `callback`."""
         return wish
 
     def broadcast(self, values: np.ndarray) -> np.ndarray:
-        """The chief's numbers, float32 and of the same shape in every process."""
+        """The chief's values, float32; the shape is the same in every process."""
         return values
 
     def barrier(self, facts: Mapping[str, Any], message: str) -> str:
-        """Wait for all processes, and return the chief's message to all.
-
-        Raises `UsageError`, which names both sides, if two processes differ in `facts` (JSON-able).
-        """
+        """Wait for all processes and return the chief's message. Raises `UsageError` if their `facts` (JSON) differ."""
         return message
 
     def watched(self, run: Path) -> AbstractContextManager[None]:
-        """Context of training; turns the loss of another process into a `WorkerLost` that says how to continue."""
+        """Context of training; raises `WorkerLost` with advice if another process is lost."""
         return nullcontext()
 
 

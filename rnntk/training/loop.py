@@ -1,7 +1,6 @@
 """The training loop: epochs and steps, driven through Keras callbacks.
 
-`Model.fit` is not used: it hides the recurrent state that exact resume needs, and fails under multi-worker
-distribution with Keras 3.
+`Model.fit` hides the recurrent state, which exact resume needs, and fails with several workers in Keras 3.
 """
 
 from __future__ import annotations
@@ -26,26 +25,17 @@ from rnntk.training.job import Job
 
 
 class Task(Protocol):
-    """A model with its data and its training step.
+    """A model with its data and its training step."""
 
-    Attributes:
-        kind: of the run, as in `run.json`.
-        corpus: record of the data in `run.json`.
-        job: the processes that train together.
-        items_per_step: symbols or images, for the rate.
-        unit: name of an item: "chars", "images".
-        uniform_loss: nats of a model that gives every outcome the same probability.
-    """
-
-    kind: str
-    corpus: dict[str, Any]
+    kind: str  # of the run, as in `run.json`
+    corpus: dict[str, Any]  # record of the data in `run.json`
     job: Job
     model: keras.Model
     optimizer: keras.optimizers.Optimizer
     steps_per_epoch: int
-    items_per_step: int
-    unit: str
-    uniform_loss: float
+    items_per_step: int  # symbols or images, for the rate
+    unit: str  # "chars" or "images"
+    uniform_loss: float  # in nats, with equal probabilities
 
     @property
     def config(self) -> TrainConfig | MnistConfig:
@@ -65,25 +55,24 @@ class Task(Protocol):
         """Train on one batch; returns at least `loss`, `grad_norm` and `learning_rate`."""
 
     def validate(self) -> dict[str, float]:
-        """Measure on the held-out data; empty if there is none."""
+        """Validation results; empty without held-out data."""
 
     def graph(self) -> tf.Graph:
         """The model's graph, for TensorBoard."""
 
     def states(self) -> Mapping[str, np.ndarray]:
-        """State that a resume needs beside weights, optimizer and progress; all processes of a job call it together."""
+        """Further state that a resume needs, such as recurrent states; all processes of a job call it together."""
 
     def restore(self, states: Mapping[str, np.ndarray]) -> None:
-        """Take the states that `states` gave."""
+        """Restore what `states` returned."""
 
 
 class Stopped:
-    """A signal handler that stops training after the step; a second Ctrl-C stops at once."""
+    """A signal handler that stops training after the step; a second signal stops at once."""
 
     signal_number: int | None = None
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
-        """Note the signal."""
         if self.signal_number is not None:
             raise KeyboardInterrupt
         self.signal_number = number
@@ -93,7 +82,7 @@ class Stopped:
 def signals_handled(
     handler: Callable[[int, FrameType | None], Any] | signal.Handlers,
 ) -> Iterator[None]:
-    """Context in which `handler` gets Ctrl-C and SIGTERM; in the main thread only."""
+    """Context in which `handler` handles SIGINT and SIGTERM; no effect outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -111,38 +100,27 @@ def fit(
     callbacks: Sequence[keras.callbacks.Callback],
     stopped: Stopped | None = None,
 ) -> str:
-    """Train until a limit is reached.
+    """Train from `progress`, updated in place, to a limit; raises `Diverged` (see `divergence`).
 
     Validation runs before `on_train_batch_end`, so a checkpoint written there includes its results.
 
-    Args:
-        task: model, data and step.
-        progress: where to start; updated in place.
-        callbacks: Keras callbacks.
-        stopped: read after every step.
-
     Returns:
         Why it ended: `epochs`, `max-steps`, `max-time`, `patience`, `signal` or `callback`.
-
-    Raises:
-        Diverged: loss, gradient or weights are not finite, or the loss has stayed far too high.
     """
-    config = task.config
-    steps = task.steps_per_epoch
+    config, steps = task.config, task.steps_per_epoch
     calls = keras.callbacks.CallbackList(
         list(callbacks), model=task.model, epochs=config.epochs, steps=steps, verbose=0
     )
     task.model.stop_training = False
-    begin = time.perf_counter()
-    before = progress.seconds
+    begin, before = time.perf_counter(), progress.seconds
     calls.on_train_begin()
     logs: dict[str, Any] = {}
     reason = schedule.reached(config, progress)
     while not reason:
         if progress.batch == 0:
             task.begin_epoch(progress.epoch)
-        calls.on_epoch_begin(progress.epoch)
         epoch = progress.epoch
+        calls.on_epoch_begin(epoch)
         while not reason and progress.epoch == epoch:
             batch = progress.batch
             calls.on_train_batch_begin(batch)

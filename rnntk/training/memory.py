@@ -1,7 +1,4 @@
-"""The memory that training needs, compared with what there is before any is taken.
-
-A system that has promised too much memory stops the process without a word, so an error would come too late.
-"""
+"""Compare the memory that training needs with what is free, as a system that runs out kills a process silently."""
 
 from __future__ import annotations
 
@@ -12,17 +9,16 @@ from rnntk.config import MnistConfig, TrainConfig
 from rnntk.errors import TrainingError
 
 _GATES = {"lstm": 4, "gru": 3, "rnn": 1}
-# Of the weights: they, the optimizer's averages, and a checkpoint's largest file as it is written, or the gradients.
+# Copies of the weights: themselves, the optimizer's averages, and the gradients or a checkpoint's file being written.
 _COPIES = {"adam": 5, "adagrad": 3, "rmsprop": 3, "sgd": 2}
 
 
 def check(
     config: TrainConfig | MnistConfig, inputs: int, vocabulary: int, rows: int, steps: int
 ) -> None:
-    """Raise `TrainingError` for a network that cannot fit: copies of the weights, outputs of all layers, logits.
+    """Raise `TrainingError` if copies of the weights, outputs of all layers and logits do not fit in memory.
 
-    `inputs` is the width of the first layer's input, `vocabulary` the number of symbols that are embedded and
-    predicted at every step, and `rows` and `steps` are the size of a batch.
+    `inputs` is the width of the first layer's input, `vocabulary` the number of symbols, `rows` x `steps` a batch.
     """
     ways = 2 if getattr(config, "bidirectional", False) else 1
     width = ways * config.units
@@ -41,12 +37,12 @@ def check(
 
 
 def available() -> int | None:
-    """Bytes this process can still take on the machine, in its container and under `ulimit -v`; None if unknown."""
+    """Free bytes for this process on the machine, in its container and under `ulimit -v`; None if unknown."""
     found = []
     with suppress(OSError, ValueError, KeyError):
         machine = _facts("/proc/meminfo")
         found.append(machine["MemAvailable"] + machine["SwapFree"])
-    with suppress(OSError, ValueError):  # a container without a limit has "max" for a number
+    with suppress(OSError, ValueError):  # without a limit, the file says "max"
         group = Path("/sys/fs/cgroup")
         limit, taken = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
         found.append(limit - taken)
@@ -60,6 +56,6 @@ def available() -> int | None:
 
 
 def _facts(path: str) -> dict[str, int]:
-    """The lines `name: number kB` of a file of Linux, in bytes."""
+    """The `name: number kB` lines of a file in `/proc`, in bytes."""
     lines = [line.split() for line in Path(path).read_text().splitlines()]
     return {words[0][:-1]: int(words[1]) * 1024 for words in lines if words[2:] == ["kB"]}

@@ -1,4 +1,4 @@
-"""A picture of the images that a classifier got most wrong."""
+"""A picture of a classifier's worst mistakes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAPER, FRAME, RIGHT, WRONG = "#ffffff", "#c8c8c8", "#1a6b2f", "#b3261e"
 
 
 def check_path(path: Path) -> None:
-    """Raise `UsageError` for a path that no picture can be written to, before hours of training are spent."""
+    """Raise `UsageError`, before training, if no picture can be written to `path`."""
     Image.init()
     known = sorted(s for s, name in Image.EXTENSION.items() if name in Image.SAVE)
     if path.suffix.lower() not in known:
@@ -29,19 +29,17 @@ def check_path(path: Path) -> None:
 
 
 def draw(path: Path, images: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> int:
-    """Draw the worst mistakes, highest loss first; without mistakes, the images the network was least sure of.
+    """Draw the worst mistakes, highest loss first, or the least certain images; returns the number of mistakes drawn.
 
-    Each caption gives the true and the predicted digit with their probabilities. `images` is `(N, H, W)` uint8,
-    `labels` `(N,)`, `logits` `(N, classes)`; the suffix of `path` sets the format.
-
-    Returns the number of mistakes drawn. Raises `DataError` if the file cannot be written.
+    Captions give the true and the predicted digit with their probabilities. `images` is `(N, H, W)` uint8, `labels`
+    `(N,)`, `logits` `(N, classes)`; the suffix of `path` sets the format. Raises `DataError` if it cannot be written.
     """
     logs = log_softmax(logits)
     named = logits.argmax(axis=1)
     wrong = np.flatnonzero(named != labels)
     candidates = wrong if len(wrong) else np.arange(len(labels))
-    worst = candidates[np.argsort(logs[candidates, labels[candidates]], kind="stable")]
-    worst = worst[: COLUMNS * ROWS]
+    order = np.argsort(logs[candidates, labels[candidates]], kind="stable")
+    worst = candidates[order[: COLUMNS * ROWS]]
     height, width = images.shape[1] * ZOOM, images.shape[2] * ZOOM
     rows = -(-len(worst) // COLUMNS)
     whole = (MARGIN + COLUMNS * (width + MARGIN), MARGIN + rows * (height + CAPTION + MARGIN))
@@ -51,7 +49,6 @@ def draw(path: Path, images: np.ndarray, labels: np.ndarray, logits: np.ndarray)
     for i, k in enumerate(worst):
         x = MARGIN + i % COLUMNS * (width + MARGIN)
         y = MARGIN + i // COLUMNS * (height + CAPTION + MARGIN)
-        # Dark on light, as on paper.
         digit = Image.fromarray(255 - images[k]).resize((width, height), Image.Resampling.NEAREST)
         picture.paste(digit, (x, y))
         pen.rectangle((x - 1, y - 1, x + width, y + height), outline=FRAME)

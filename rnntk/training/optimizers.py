@@ -1,4 +1,4 @@
-"""The optimizers by name, each at Keras' own constants."""
+"""The optimizers by name, with Keras' default constants."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable("rnntk")
 class Adam(keras.optimizers.Adam):
-    """Keras' Adam (Kingma and Ba, 2015), with TensorFlow's own kernel for a variable's update: one pass, not ten."""
+    """Keras' Adam (Kingma and Ba, 2015), which updates a variable with one TensorFlow kernel, not ten."""
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         step = tf.cast(self.iterations + 1, tf.float32)
@@ -37,7 +37,7 @@ class Adam(keras.optimizers.Adam):
 
 
 class Rate:
-    """Sets an optimizer's learning rate when it has changed: TensorFlow takes a third of a millisecond for it."""
+    """Sets an optimizer's learning rate only when it changes, as an assignment takes a third of a millisecond."""
 
     def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
         self._optimizer = optimizer

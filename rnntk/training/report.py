@@ -1,4 +1,4 @@
-"""Progress of a training session on stderr: a bar on a terminal or in a notebook, else a line now and then."""
+"""Training progress on stderr: a bar on a terminal or in a notebook, else a line every `log_every` steps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rnntk.training.loop import Task
 
 
 class Report(keras.callbacks.Callback):
-    """Shows progress on `stream` (stderr by default); nothing when `quiet`."""
+    """Shows progress on `stream`, by default stderr, unless `quiet`."""
 
     def __init__(
         self, task: Task, progress: Progress, *, quiet: bool = False, stream: TextIO | None = None
@@ -26,10 +26,10 @@ class Report(keras.callbacks.Callback):
         self._config, self._progress, self._unit = task.config, progress, task.unit
         self._total = schedule.total_steps(task.config, task.steps_per_epoch)
         self._stream = stream or sys.stderr
-        self._quiet = quiet or self._stream is None  # Python has no stderr where it was closed
+        self._quiet = quiet or self._stream is None  # `sys.stderr` is None if it was closed
         self._bar: Any = None
         self._begin = (progress.step, progress.seconds)
-        self._loss: float | None = None
+        self._loss: float | None = None  # both are running means, as single steps are noisy
         self._rate: float | None = None
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
@@ -47,7 +47,6 @@ class Report(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         logs = logs or {}
         self._say_validation(logs)
-        # Single steps are noisy: both numbers are running means.
         self._loss = logs["loss"] if self._loss is None else 0.9 * self._loss + 0.1 * logs["loss"]
         self._rate = logs["rate"] if self._rate is None else 0.9 * self._rate + 0.1 * logs["rate"]
         if self._bar is not None:
@@ -87,7 +86,7 @@ class Report(keras.callbacks.Callback):
 
     @contextmanager
     def _unhindered(self) -> Iterator[None]:
-        """Context in which a stream that is closed or full silences the report: training goes on."""
+        """Context in which a closed or full stream silences the report and does not stop training."""
         try:
             yield
         except (OSError, ValueError):

@@ -26,7 +26,7 @@ from rnntk.training.job import ALONE
 from rnntk.training.optimizers import Rate
 from rnntk.training.step import ClassifierStep, step_seed
 
-# Each kind of random choice has its own stream: (seed, kind, which).
+# Each kind of random choice has its own random stream, (seed, kind, which).
 _ORDER, _SHIFT, _PERMUTATION = range(3)
 
 TEST_BATCH = 500
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 class PixelOrder:
     """Turns images of `shape` (H, W) into sequences of `steps` (T) vectors of `features` (F).
 
-    `order` `rows` gives H steps of W inputs, `pixels` H*W steps of one, `permuted` the same in a random order that is
+    The order `rows` gives H steps of W inputs, `pixels` H*W steps of one input, and `permuted` those in a random order,
     the same for all images (Le et al., 2015).
     """
 
@@ -49,19 +49,19 @@ class PixelOrder:
         self.steps, self.features = (height, width) if order == "rows" else (height * width, 1)
         self.permutation: np.ndarray | None = None
         if order == "permuted":
-            # NumPy promises that these numbers never change; for Generator.permutation it does not.
+            # Raw PCG64 is the same in every version of NumPy; Generator.permutation may not be.
             drawn = np.random.PCG64(_stream(seed, _PERMUTATION, 0)).random_raw(self.steps)
             self.permutation = np.argsort(drawn, kind="stable")
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Bytes `(N, H, W)` as float32 `(N, T, F)` in 0..1."""
+        """uint8 `(N, H, W)` to float32 `(N, T, F)` in 0..1."""
         sequences = images.reshape(len(images), self.steps, self.features)
         if self.permutation is not None:
             sequences = sequences[:, self.permutation]
         return sequences.astype(np.float32) / np.float32(255)
 
     def to_json(self) -> dict[str, Any]:
-        """Record in `run.json`: the permutation is a function of the seed, and its hash proves it."""
+        """Record in `run.json`; the hash of the permutation, a function of the seed, lets a resume check it."""
         record: dict[str, Any] = {"order": self.order, "features": self.features}
         if self.permutation is not None:
             data = self.permutation.astype("<u2").tobytes()
@@ -71,23 +71,14 @@ class PixelOrder:
 
 @dataclass(frozen=True, repr=False)
 class ClassifierResult:
-    """Results of a classifier on the test images.
+    """Results of a classifier on the test images."""
 
-    Attributes:
-        accuracy: fraction of the images classified right.
-        interval: 95 % Wilson interval of that fraction.
-        loss: mean nats.
-        images: number of test images.
-        logits: `(images, 10)` float32.
-        confusion: `(10, 10)` counts; rows are the true digits, columns the predicted ones.
-    """
-
-    accuracy: float
-    interval: tuple[float, float]
-    loss: float
+    accuracy: float  # fraction of the images classified correctly
+    interval: tuple[float, float]  # 95 % Wilson interval of the accuracy
+    loss: float  # mean, in nats
     images: int
-    logits: np.ndarray
-    confusion: np.ndarray
+    logits: np.ndarray  # `(images, 10)` float32
+    confusion: np.ndarray  # `(10, 10)` counts: row = true digit, column = predicted digit
 
     def __repr__(self) -> str:
         return f"ClassifierResult({self})"
@@ -101,13 +92,10 @@ class ClassifierResult:
 
 
 class RowTask:
-    """A row classifier on images; the last `val_size` training images are held out.
+    """A row classifier on images; the last `val_size` training images are held out. Call `device.ready` first.
 
-    The order of the images in an epoch, their shifts and dropout are functions of the seed, the epoch
-    and the step, so a resume inside an epoch continues exactly. TensorFlow must be set up (`device.ready`).
-
-    Raises:
-        DataError: fewer training images than are held out.
+    The order of images, shifts and dropout are functions of seed, epoch and step, so a resume continues exactly.
+    Raises `DataError` if no training images are left.
     """
 
     kind = folder.ROW_CLASSIFIER
@@ -129,13 +117,8 @@ class RowTask:
         if not tf.config.list_logical_devices("GPU"):
             rows = min(config.batch_size, count)
             memory.check(config, self.reading.features, 0, rows, self.reading.steps)
-        self.model = RowClassifier(
-            features=self.reading.features,
-            classes=10,
-            seed=config.seed,
-            precision=config.precision,
-            **self._network,
-        )
+        options = {"seed": config.seed, "precision": config.precision, **self._network}
+        self.model = RowClassifier(features=self.reading.features, classes=10, **options)
         self.optimizer = keras.optimizers.Adam(config.learning_rate)
         self.optimizer.build(self.model.trainable_variables)
         device = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
@@ -153,18 +136,16 @@ class RowTask:
         self._logits = tf.function(lambda rows: self.model(rows, training=False))
 
     def model_record(self) -> dict[str, Any]:
-        """Record of the network in `run.json`."""
         parameters = int(self.model.count_params())
         return {**self._network, **self.reading.to_json(), "parameters": parameters}
 
     def begin_epoch(self, epoch: int) -> None:
-        """Shuffle the training images."""
         self._epoch = epoch
         shuffled = np.random.default_rng(_stream(self.config.seed, _ORDER, epoch))
         self._indices = shuffled.permutation(len(self._x))
 
     def step(self, progress: Progress) -> dict[str, float]:
-        """Train one batch; `loss` in nats, `accuracy` of the batch."""
+        """Train on one batch; `loss` is in nats."""
         if self._epoch != progress.epoch:
             self.begin_epoch(progress.epoch)
         total = schedule.total_steps(self.config, self.steps_per_epoch)
@@ -184,18 +165,18 @@ class RowTask:
         return {**numbers, "learning_rate": rate}
 
     def validate(self) -> dict[str, float]:
-        """Mean nats and accuracy on the held-out images."""
+        """Mean loss in nats and accuracy on the held-out images."""
         if len(self._x_val) == 0:
             return {}
         loss, accuracy, _ = self.measure(self._x_val, self._y_val)
         return {"val_loss": loss, "val_accuracy": accuracy}
 
     def measure(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
-        """Mean nats, accuracy and the logits `(N, classes)` on images `(N, H, W)` with labels `(N,)`."""
+        """Mean loss in nats, accuracy, and logits `(N, classes)` on images `(N, H, W)` with labels `(N,)`."""
         pieces = []
         for start in range(0, len(x), TEST_BATCH):
             piece = x[start : start + TEST_BATCH]
-            # A last, shorter batch would be a second graph.
+            # Padded, as a shorter last batch would be traced again.
             rows = np.pad(piece, [(0, TEST_BATCH - len(piece)), (0, 0), (0, 0)])
             pieces.append(self._logits(tf.constant(self.reading(rows))).numpy()[: len(piece)])
         logits = np.concatenate(pieces)
@@ -212,13 +193,12 @@ class RowTask:
         return ClassifierResult(accuracy, interval, loss, count, logits, confusion)
 
     def graph(self) -> tf.Graph:
-        """The model's own graph, for TensorBoard."""
         shape = [self.items_per_step, self.reading.steps, self.reading.features]
         spec = tf.TensorSpec(shape, tf.float32)
         return tf.function(self.model).get_concrete_function(spec).graph
 
     def states(self) -> Mapping[str, np.ndarray]:
-        """Empty: every random choice is a function of seed, epoch and step."""
+        """Empty: random choices are functions of seed, epoch and step."""
         return {}
 
     def restore(self, states: Mapping[str, np.ndarray]) -> None:
@@ -226,7 +206,7 @@ class RowTask:
 
 
 def shifted(images: np.ndarray, limit: int, rng: np.random.Generator) -> np.ndarray:
-    """Each image `(N, H, W)` moved by up to `limit` pixels in each direction; 0 comes in at the edge."""
+    """Shift each image `(N, H, W)` at random by up to `limit` pixels in each direction; the edges fill with 0."""
     count, height, width = images.shape
     padded = np.pad(images, [(0, 0), (limit, limit), (limit, limit)])
     windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
@@ -235,7 +215,7 @@ def shifted(images: np.ndarray, limit: int, rng: np.random.Generator) -> np.ndar
 
 
 def wilson(fraction: float, count: int) -> tuple[float, float]:
-    """95 % Wilson score interval of a fraction (Wilson 1927).
+    """95 % Wilson score interval of a fraction (Wilson, 1927).
 
     >>> tuple(round(x, 4) for x in wilson(0.985, 10_000))
     (0.9824, 0.9872)

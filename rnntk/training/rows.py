@@ -1,4 +1,4 @@
-"""Training of the row classifier, from settings to a run folder and a test accuracy."""
+"""Train the row classifier: load the images, start or resume a run, test it."""
 
 from __future__ import annotations
 
@@ -37,9 +37,7 @@ class Images:
 def load(given: Mapping[str, Any]) -> tuple[MnistConfig, Images]:
     """Configuration and images of a new classifier; `given` holds the user's settings by field name.
 
-    Raises:
-        UsageError: a setting is unknown or wrong.
-        CorpusError: the images that were asked for are unavailable.
+    Raises `UsageError` if a setting is unknown or invalid, `CorpusError` if the images are unavailable.
     """
     wanted = MnistConfig.resolve(given)
     data = find(wanted.data, wanted.data_dir, wanted.offline)
@@ -63,15 +61,9 @@ def start(
     quiet: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> tuple[Result, ClassifierResult]:
-    """Train a new classifier in the folder `path` and test it.
+    """Train a new classifier in the folder `path` and test it; options and errors as in `character.start`.
 
-    Args:
-        config, data: see `load`.
-        path, quiet, callbacks: as for `character.start`.
-
-    Raises:
-        RunError, UsageError, TrainingError, Interrupted: as for `character.start`.
-        DataError: fewer training images than are held out.
+    Raises `DataError` if `val_size` leaves no training images.
     """
     session, row_task = device.modules(config, "session", "row_task")
     task = row_task.RowTask(config, data.images, data.record)
@@ -87,17 +79,12 @@ def resume(
     quiet: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> tuple[Result, ClassifierResult]:
-    """Continue a classifier exactly from its last checkpoint, then test it.
-
-    Args:
-        run: its folder. New limits are kept there for later resumes.
-        changes: settings by field name that a resume may change.
-        data: the run's images, see `images_of`.
-        quiet, callbacks: as in `start`.
+    """Resume a classifier exactly from its last checkpoint and test it; `changes` as in `character.resume`.
 
     Raises:
-        RunError: no whole checkpoint, in use, or other images.
-        UsageError: a setting that cannot change; the run is finished.
+        RunError: no whole checkpoint, in use, or other images than `data` (see `images_of`).
+        UsageError: a setting cannot change; the run is finished.
+        TrainingError, Interrupted: see `session.train`.
     """
     config = MnistConfig.from_json(run.settings).resumed(changes)
     record = run.record["corpus"]
@@ -120,5 +107,5 @@ def resume(
 
 
 def images_of(run: RunFolder, changes: Mapping[str, Any]) -> Images:
-    """Images that a run was trained on; `changes` may say where they are now. Nothing is downloaded."""
+    """Images of a run, without a download; `changes` may have another `data_dir`."""
     return find(run.record["corpus"].get("name"), changes.get("data_dir"), offline=True)

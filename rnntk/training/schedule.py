@@ -1,4 +1,4 @@
-"""End of training and learning rate, as functions of the progress, so that a resume repeats them."""
+"""Learning rate and end of training, as functions of the progress, so that a resume repeats them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ PLATEAU_FACTOR = 0.5
 def learning_rate(config: RunConfig, progress: Progress, total: int) -> float:
     """Learning rate of the next step of `total`.
 
-    `decay` multiplies by `decay_rate` after every epoch, as the 2017 notebooks did; `cosine` decays to 0 over all
-    steps (Loshchilov and Hutter, 2017, without restarts); `plateau` halves when validation stalls.
+    `decay` multiplies it by `decay_rate` after each epoch (as in the 2017 notebooks), `cosine` decays it to 0 over all
+    steps (Loshchilov and Hutter, 2017, without restarts), `plateau` halves it when validation stalls.
     """
     if config.schedule == "cosine":
         done = min(1.0, progress.step / total)
@@ -32,7 +32,7 @@ def total_steps(config: RunConfig, steps_per_epoch: int) -> int:
 
 
 def reached(config: RunConfig, progress: Progress) -> str:
-    """Limit of the whole run that is reached: `epochs`, `max-steps`, `patience`, or none (``)."""
+    """The limit that the run has reached: `epochs`, `max-steps` or `patience`; empty if none."""
     if progress.epoch >= config.epochs:
         return "epochs"
     if config.max_steps is not None and progress.step >= config.max_steps:
@@ -43,7 +43,7 @@ def reached(config: RunConfig, progress: Progress) -> str:
 
 
 def refuse_finished(config: RunConfig, progress: Progress, run: Path) -> None:
-    """Raise `UsageError` if a limit of the whole run is reached; the message names the setting to raise."""
+    """Raise `UsageError`, which names the setting to raise, if the run has reached a limit."""
     message = {
         "epochs": f"{progress.epoch} of {config.epochs} epochs; to train on, raise `epochs`",
         "max-steps": f"{progress.step} of {config.max_steps} steps; to train on, raise `max_steps` or `epochs`",

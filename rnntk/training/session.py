@@ -1,4 +1,4 @@
-"""One training session in a run folder: new or resumed, guarded by a lock, saved at its end."""
+"""One training session in a locked run folder, new or resumed, saved at its end."""
 
 from __future__ import annotations
 
@@ -33,27 +33,18 @@ Callbacks = Sequence[keras.callbacks.Callback]
 
 @dataclass(frozen=True)
 class Result:
-    """The end of a session.
-
-    Attributes:
-        run: its folder.
-        progress: steps, epochs, losses reached.
-        reason: why it ended: `epochs`, `max-steps`, `max-time`, `patience` or `callback`.
-        chief: whether this process wrote the run.
-    """
+    """Result of a session."""
 
     run: RunFolder
     progress: Progress
-    reason: str
-    chief: bool = True
+    reason: str  # why it ended: `epochs`, `max-steps`, `max-time`, `patience` or `callback`
+    chief: bool = True  # whether this process wrote the run
 
 
 def start(task: Task, path: Path, *, quiet: bool = False, extra: Callbacks = ()) -> Result:
     """Train a new run in the folder `path`, with the user's Keras callbacks in `extra`.
 
-    Raises:
-        RunError: the folder exists.
-        TrainingError, Interrupted: see `train`.
+    Raises `RunError` if the folder exists; other errors as in `train`.
     """
     record: dict[str, Any] = {
         "kind": task.kind,
@@ -71,13 +62,9 @@ def start(task: Task, path: Path, *, quiet: bool = False, extra: Callbacks = ())
 def resume(
     run: RunFolder, task: Task, which: str = "last", *, quiet: bool = False, extra: Callbacks = ()
 ) -> Result:
-    """Continue a run exactly from the checkpoint `which`; the caller holds its lock.
+    """Resume a locked run exactly from the checkpoint `which`, and keep the task's settings in it for later resumes.
 
-    The task's settings are kept in the run for later resumes.
-
-    Raises:
-        RunError: no whole checkpoint, or it does not fit the model.
-        TrainingError, Interrupted: see `train`.
+    Errors as in `restore` and `train`.
     """
     _warn_of_versions(run)
     progress = restore(run, task, which)
@@ -88,11 +75,7 @@ def resume(
 
 
 def restore(run: RunFolder, task: Task, which: str = "last") -> Progress:
-    """Bring a task back to a checkpoint, by default the run's last whole one.
-
-    Raises:
-        RunError: no whole checkpoint, or it does not fit the model.
-    """
+    """Restore a task from a checkpoint, by default the run's last whole one; `RunError` if none is whole or fits."""
     saved = run.checkpoint(which)
     try:
         _assign(named_weights(task.model), saved.weights())
@@ -114,7 +97,6 @@ def _by_name(arrays: Arrays, variables: Mapping[str, keras.Variable]) -> Arrays:
 
 
 def _assign(variables: Mapping[str, keras.Variable], arrays: Arrays) -> None:
-    """Assign arrays to variables by name."""
     if differing := sorted(set(variables) ^ set(arrays)):
         raise ValueError(f"{', '.join(differing)} on one side only")
     for name, variable in variables.items():
@@ -137,18 +119,12 @@ def _warn_of_versions(run: RunFolder) -> None:
 def train(
     run: RunFolder, task: Task, progress: Progress, *, quiet: bool = False, extra: Callbacks = ()
 ) -> Result:
-    """Train in a run folder until a limit. Of the processes of a job only the chief writes and prints.
-
-    Args:
-        run: its folder; the caller holds the lock.
-        task: model, data and step.
-        progress: where to start; updated in place.
-        quiet, extra: as in `start`.
+    """Train in a locked run folder from `progress`, updated in place, to a limit; only a job's chief writes and prints.
 
     Raises:
-        Interrupted: a signal ended it, after it was saved.
-        WorkerLost: another process of the job is gone.
-        TrainingError: training diverged, or the disk refuses a write.
+        Interrupted: a signal stopped training; a checkpoint was saved.
+        WorkerLost: another process of the job is lost.
+        TrainingError: training diverged, or a write failed.
     """
     _check_weights_agree(task)
     began = progress.step
@@ -178,20 +154,20 @@ def train(
             reason = loop.fit(task, progress, [*listeners, *extra, saving], stopped)
         except Diverged as error:
             if task.job.chief and not error.finite:
-                # Nobody can use them; the checkpoint that this session began from is not its own to remove.
+                # The checkpoint that the session started from stays: it is not the session's own.
                 checkpoint.remove_after(run.checkpoints, max(began, error.good_until))
             raise TrainingError(f"{error} {_after_divergence(run, error)}") from error
     if reason == "signal":
         raise Interrupted(
             f"Stopped at step {progress.step} and saved. Continue with: {run.resume_command}",
-            # If the signal reached another process, all end as if it had come here.
+            # The signal may have reached another process of the job.
             stopped.signal_number or signal.SIGTERM,
         )
     return Result(run, progress, reason, task.job.chief)
 
 
 def _check_weights_agree(task: Task) -> None:
-    """Check that all processes of a job hold the same weights: each read them from its own view of the disk."""
+    """Check that all processes of a job read the same weights, each from its own disk."""
     if task.job.workers > 1:
         digest = hashlib.sha256()
         for variable in named_weights(task.model).values():
@@ -200,7 +176,7 @@ def _check_weights_agree(task: Task) -> None:
 
 
 def _after_divergence(run: RunFolder, error: Diverged) -> str:
-    """Advice after divergence: the good checkpoints, and a command."""
+    """Advice after divergence: the last good checkpoint, and a command."""
     good = [step for step in checkpoint.steps(run.checkpoints) if step <= error.good_until]
     lower = "a lower `learning_rate` or `clip_norm`"
     if not good:
@@ -217,7 +193,7 @@ def _after_divergence(run: RunFolder, error: Diverged) -> str:
 
 @contextmanager
 def _disk_errors_explained(run: RunFolder) -> Iterator[None]:
-    """Add to a disk error what the run still has, and what to type."""
+    """Add to a disk error which checkpoints the run has, and a command."""
     try:
         yield
     except DiskRefused as error:
@@ -228,7 +204,7 @@ def _disk_errors_explained(run: RunFolder) -> Iterator[None]:
 
 
 def _cut_samples(run: RunFolder, progress: Progress) -> None:
-    """Remove the samples that were generated after the checkpoint; they will be generated again."""
+    """Remove the samples after the checkpoint, as training generates them again."""
     if progress.step == 0:
         progress.samples_bytes = 0
     elif progress.samples_bytes is not None and run.samples.exists():

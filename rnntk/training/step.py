@@ -1,9 +1,7 @@
 """The training step: loss, gradients, clipping and update in one graph.
 
-The batch is cut into shards of lanes, one for each core, that run side by side as independent parts
-of one graph. A core's share of the recurrent products is too small to be cut further, and this way
-cores meet once a step instead of once a time step. A sum over lanes is the same sum in any
-grouping, so the result equals the uncut step's to rounding.
+The batch is split into shards of rows, one per core, which run in parallel as independent parts of one graph. So cores
+synchronize once per step, not once per time step, and the result equals that of the whole batch to rounding.
 """
 
 from __future__ import annotations
@@ -21,7 +19,6 @@ import tensorflow as tf
 from rnntk.errors import UsageError
 from rnntk.models import cudnn
 from rnntk.models.char_rnn import CharRNN
-from rnntk.models.row_classifier import RowClassifier
 from rnntk.training import device
 
 Clip = Literal["global-norm", "norm", "value", "none"]
@@ -29,7 +26,7 @@ CLIPS = ("global-norm", "norm", "value", "none")
 
 
 def shard_sizes(batch_size: int, shards: int) -> list[int]:
-    """Lanes of each shard, as even as can be; never an empty shard.
+    """Number of batch rows of each shard, as even as possible; no shard is empty.
 
     >>> shard_sizes(10, 4)
     [3, 3, 2, 2]
@@ -40,30 +37,26 @@ def shard_sizes(batch_size: int, shards: int) -> list[int]:
 
 
 def step_seed(seed: int, step: int) -> tf.Tensor:
-    """Seed of one step's dropout, `(2,)` int32: the same step of the same run drops the same elements."""
+    """Dropout seed of one step, `(2,)` int32, a function of the run's seed and the step."""
     return tf.constant(np.array([seed, step], dtype=np.uint32).astype(np.int32))
 
 
 def clip_gradients(
     gradients: Sequence[tf.Tensor], clip: Clip, threshold: float
 ) -> tuple[list[tf.Tensor], tf.Tensor]:
-    """The clipped gradients, and their global norm before clipping.
+    """The clipped dense gradients, and their global norm before clipping.
 
-    Args:
-        gradients: dense tensors.
-        clip: "global-norm" rescales all together when the norm of all is at or over the threshold
-            (Pascanu et al., 2013), "norm" rescales each by its own norm, "value" limits each
-            element.
-        threshold: the norm or the value; above 0.
+    `global-norm` rescales all together if their global norm exceeds `threshold` (Pascanu et al., 2013), `norm` rescales
+    each by its own norm, `value` limits each element.
     """
-    halves = [tf.nn.l2_loss(gradient) for gradient in gradients]  # of the squares' sums
+    halves = [tf.nn.l2_loss(gradient) for gradient in gradients]  # half the sums of squares
     norm = tf.sqrt(2.0 * _in_order(halves))
     if clip == "global-norm" and cudnn.has_gpu():
-        # A condition would have to be read by the host. The factor is exactly 1 below the threshold.
+        # The host would have to read a condition. The factor is exactly 1 below the threshold.
         factor = threshold / tf.maximum(norm, threshold)
         return [gradient * factor for gradient in gradients], norm
     if clip == "global-norm":
-        # Nearly always there is nothing to do, and a product with 1 would read and write every gradient.
+        # Clipping is rare, and multiplying by 1 would read and write every gradient.
         clipped = tf.cond(
             norm > threshold,
             lambda: [gradient * (threshold / norm) for gradient in gradients],
@@ -81,50 +74,53 @@ def clip_gradients(
 
 
 def _in_order(terms: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Sum of scalars, always in the same order; `tf.add_n` begins with whichever buffer is free."""
+    """Sum of scalars in a fixed order, which `tf.add_n` does not have."""
     return functools.reduce(operator.add, terms)
 
 
 class _Update:
-    """What every training step does after it has gradients: clip and apply."""
+    """Base of the training steps: options, shards, gradients, clipping and update."""
 
     def __init__(
         self,
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
-        clip: Clip,
-        clip_norm: float,
-        shards: int | None,
+        *,
+        clip: Clip = "global-norm",
+        clip_norm: float = 5.0,
+        shards: int | None = None,
     ) -> None:
         if clip not in CLIPS:
             raise UsageError(f"`clip` must be one of {', '.join(CLIPS)}, got {clip!r}.")
         if clip != "none" and not clip_norm > 0:
             raise UsageError(f"`clip_norm` must be above 0, got {clip_norm}.")
-        self.model = model
-        self.optimizer = optimizer
-        self.clip = clip
-        self.clip_norm = clip_norm
-        self.shards = device.shards() if shards is None else shards
+        self.model, self.optimizer = model, optimizer
+        self.clip, self.clip_norm = clip, clip_norm
+        if shards is None:
+            directions = 2 if getattr(model, "bidirectional", False) else 1  # they run in parallel
+            shards = device.shards() // directions
+        self.shards = shards
         optimizer.build(model.trainable_variables)
+        self._compiled = tf.function(self._step, autograph=False)
+
+    def _step(self, *arguments: Any, **options: Any) -> Any:
+        raise NotImplementedError
 
     def slices(self, batch_size: int) -> list[slice]:
-        """The lanes of each shard."""
-        ends = list(itertools.accumulate(shard_sizes(batch_size, self.shards)))
-        return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+        """The batch rows of each shard."""
+        ends = itertools.accumulate(shard_sizes(batch_size, self.shards), initial=0)
+        return [slice(start, end) for start, end in itertools.pairwise(ends)]
 
     def gradients(self, loss: tf.Tensor) -> list[tf.Tensor]:
-        """The gradient of each trainable variable, dense, with the shards' parts added in order.
-
-        A tape would add them all in one `AddN`, which begins with whichever buffer is free: from three shards on, two
-        runs would differ in the last digit.
-        """
+        """The dense gradient of each trainable variable, with the shards' parts added in a fixed order."""
         variables = [variable.value for variable in self.model.trainable_variables]
+        # A tape adds all parts in one `AddN`, in no fixed order: with three shards, runs differ in the last digit.
         in_pairs = tf.AggregationMethod.EXPERIMENTAL_TREE
         found = tf.gradients(loss, variables, aggregation_method=in_pairs)
         return [tf.convert_to_tensor(gradient) for gradient in found]
 
     def apply(self, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
-        """Clip, update the variables, and return the norm before clipping."""
+        """Clip, update the variables, and return the global norm before clipping."""
         update = cudnn.compiled(self._update) if cudnn.has_gpu() else self._update
         return update(list(gradients))
 
@@ -135,48 +131,24 @@ class _Update:
 
 
 class TrainStep(_Update):
-    """One update of a character model.
+    """One update of a `CharRNN`: `step(x, y, states, seed) -> (loss, gradient norm before clipping, new states)`.
 
-    `step(x, y, states, seed) -> (loss, gradient norm before clipping, new states)`: x and y
-    `(B, T)` int32, states as in `CharRNN`, seed `(2,)` int32 (a different pair for each step; the
-    same pair drops the same elements). Loss is the mean cross-entropy in nats.
+    x and y are `(B, T)` int32, states as in `CharRNN`, seed `(2,)` int32 of the dropout (see `step_seed`); the loss is
+    the mean cross-entropy in nats. `clip` and `clip_norm` are as in `clip_gradients`. The batch rows are split into
+    `shards`, by default one per core given to `device.ready`, or one on a GPU.
 
-    Args:
-        model: the model to train.
-        optimizer: of Keras.
-        clip: how gradients are clipped, see `clip_gradients`.
-        clip_norm: the threshold of that.
-        shards: into how many parts the lanes are cut; by default one for each core that
-            `device.ready` was given, one when a GPU does the work.
-
-    Raises:
-        UsageError: `clip` is unknown or `clip_norm` is not above 0.
+    Raises `UsageError` if `clip` is unknown or `clip_norm` is not above 0.
     """
-
-    def __init__(
-        self,
-        model: CharRNN,
-        optimizer: keras.optimizers.Optimizer,
-        *,
-        clip: Clip = "global-norm",
-        clip_norm: float = 5.0,
-        shards: int | None = None,
-    ) -> None:
-        super().__init__(model, optimizer, clip, clip_norm, shards)
-        self._compiled = tf.function(self._step, autograph=False)
 
     def __call__(
         self, x: tf.Tensor, y: tf.Tensor, states: Sequence[tf.Tensor], seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
-        """Update the model once; see the class."""
-        x, y = self.put(x), self.put(y)
-        loss, norm, new_states = self._compiled(
-            x, y, list(states), tf.convert_to_tensor(seed, tf.int32)
-        )
+        x, y, seed = self.put(x), self.put(y), tf.convert_to_tensor(seed, tf.int32)
+        loss, norm, new_states = self._compiled(x, y, list(states), seed)
         return loss, norm, list(new_states)
 
     def put(self, ids: Any) -> Any:
-        """Ids `(B, T)` where the step reads them; putting them there beforehand saves it the time."""
+        """Ids `(B, T)` on the device and in the type that the step reads, to copy them before it runs."""
         if not cudnn.has_gpu():
             return tf.convert_to_tensor(ids, tf.int32)
         if isinstance(ids, tf.Tensor) and ids.dtype == tf.int64:
@@ -185,15 +157,15 @@ class TrainStep(_Update):
             return tf.constant(np.asarray(ids, np.int64))
 
     def zero_states(self, batch_size: int) -> list[tf.Tensor]:
-        """What a step takes and gives as states, all zero."""
+        """Zero states, in the step's own form."""
         return self.model.initial_states(batch_size)
 
     def gather(self, states: Sequence[tf.Tensor]) -> list[np.ndarray]:
-        """The states of all lanes, each `(B, units)`, from what a step gave."""
+        """The states of all batch rows, each `(B, units)`, from the step's own form."""
         return [state.numpy() for state in states]
 
     def scatter(self, arrays: Sequence[np.ndarray]) -> list[tf.Tensor]:
-        """The reverse of `gather`."""
+        """The inverse of `gather`."""
         return [tf.constant(array) for array in arrays]
 
     def _step(
@@ -208,42 +180,31 @@ class TrainStep(_Update):
         y: tf.Tensor,
         states: Sequence[tf.Tensor],
         seed: tf.Tensor,
-        first_lane: tf.Tensor | int = 0,
+        first_row: tf.Tensor | int = 0,
         batch_size: int | None = None,
     ) -> tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
-        """Mean loss, the gradient of each trainable variable (dense), and the new states.
+        """Mean loss, the dense gradient of each trainable variable, and the new states.
 
-        Args:
-            x, y, states, seed: see the class.
-            first_lane: the place of these lanes in the whole batch, when they are a part of it.
-            batch_size: lanes of the whole batch; loss and gradients are then this part's share of the mean.
+        If these rows are part of a larger batch, `first_row` is their place in it and `batch_size` its size; loss and
+        gradients are then this part's contribution to the mean.
         """
-        lanes_here, seq_length = x.shape
+        count, seq_length = x.shape
         totals, afters = [], []
-        shared = self.model.shared(x)
-        for lanes in self.slices(lanes_here):
+        options = {"training": True, "seed": seed, "shared": self.model.shared(x)}
+        for rows in self.slices(count):
+            before = [state[rows] for state in states]
             total, after = self.model.nats(
-                x[lanes],
-                y[lanes],
-                [state[lanes] for state in states],
-                training=True,
-                seed=seed,
-                first_lane=first_lane + lanes.start,
-                shared=shared,
+                x[rows], y[rows], before, first_lane=first_row + rows.start, **options
             )
             totals.append(total)
             afters.append(after)
-        loss = _in_order(totals) / ((batch_size or lanes_here) * seq_length)
+        loss = _in_order(totals) / ((batch_size or count) * seq_length)
         new_states = [tf.concat(parts, 0) for parts in zip(*afters, strict=True)]
         return loss, self.gradients(loss), new_states
 
 
 class EvalStep:
-    """The cost of a batch, without training.
-
-    `step(x, y, states) -> (sum of nats, new states)`: x and y `(B, T)` int32, states as in
-    `CharRNN`.
-    """
+    """Loss of a batch without training: `step(x, y, states) -> (sum of nats, new states)`, as in `TrainStep`."""
 
     def __init__(self, model: CharRNN) -> None:
         self.model = model
@@ -252,7 +213,6 @@ class EvalStep:
     def __call__(
         self, x: tf.Tensor, y: tf.Tensor, states: Sequence[tf.Tensor]
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """Sum of nats and new states; see the class."""
         x, y = tf.convert_to_tensor(x, tf.int32), tf.convert_to_tensor(y, tf.int32)
         total, new_states = self._compiled(x, y, list(states))
         return total, list(new_states)
@@ -264,33 +224,15 @@ class EvalStep:
 
 
 class ClassifierStep(_Update):
-    """One update of a row classifier.
+    """One update of a `RowClassifier`: `step(rows, labels, seed) -> (loss, accuracy, gradient norm before clipping)`.
 
-    `step(rows, labels, seed) -> (loss, accuracy, gradient norm before clipping)`: rows `(B, T, F)`
-    float32, labels `(B,)` integers, seed `(2,)` int32. Loss is the mean cross-entropy in nats,
-    accuracy a share.
-
-    Arguments and errors are those of `TrainStep`.
+    rows are `(B, T, F)` float32, labels `(B,)` integers, seed `(2,)` int32; the loss is the mean cross-entropy in nats,
+    the accuracy a fraction. Options and errors as in `TrainStep`.
     """
-
-    def __init__(
-        self,
-        model: RowClassifier,
-        optimizer: keras.optimizers.Optimizer,
-        *,
-        clip: Clip = "global-norm",
-        clip_norm: float = 5.0,
-        shards: int | None = None,
-    ) -> None:
-        if shards is None and model.bidirectional:
-            shards = device.shards() // 2  # the directions run side by side
-        super().__init__(model, optimizer, clip, clip_norm, shards)
-        self._compiled = tf.function(self._step, autograph=False)
 
     def __call__(
         self, rows: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Update the model once; see the class."""
         return self._compiled(
             tf.convert_to_tensor(rows, tf.float32),
             tf.cast(labels, tf.int32),
@@ -303,15 +245,13 @@ class ClassifierStep(_Update):
         batch_size = rows.shape[0]
         totals, right = [], []
         shared = self.model.shared(rows)
-        for lanes in self.slices(batch_size):
+        for part in self.slices(batch_size):
             logits = self.model.call(  # Keras' own call takes no packed weights
-                rows[lanes], training=True, seed=seed, first_lane=lanes.start, shared=shared
+                rows[part], training=True, seed=seed, first_lane=part.start, shared=shared
             )
-            costs = tf.nn.sparse_softmax_cross_entropy_with_logits(
-                labels=labels[lanes], logits=logits
-            )
-            totals.append(tf.reduce_sum(costs))
-            hits = tf.equal(tf.argmax(logits, -1, tf.int32), labels[lanes])
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels[part], logits)
+            totals.append(tf.reduce_sum(losses))
+            hits = tf.equal(tf.argmax(logits, -1, tf.int32), labels[part])
             right.append(tf.reduce_sum(tf.cast(hits, tf.float32)))
         loss = _in_order(totals) / batch_size
         norm = self.apply(self.gradients(loss))

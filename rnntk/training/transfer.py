@@ -1,4 +1,4 @@
-"""Weights of one run as the start of another, matched symbol by symbol."""
+"""Initialize a model with another run's weights, matched symbol by symbol."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rnntk.models.weights import named_weights
 from rnntk.storage.folder import RunFolder
 from rnntk.text.vocabulary import Vocabulary
 
-# Along which axis of these weights the symbols lie.
+# Axis of the symbols in these weights.
 _SYMBOL_AXIS = {"embedding/embeddings": 0, "output/kernel": 1, "output/bias": 0}
 
 
@@ -20,10 +20,9 @@ log = logging.getLogger(__name__)
 
 
 def take_weights(model: CharRNN, vocabulary: Vocabulary, run: RunFolder) -> None:
-    """Copy a run's last weights into a new model, in place; `RunError` if they differ in more than their symbols.
+    """Copy a run's last weights into a model; `RunError` if the networks differ in more than their symbols.
 
-    Symbols of both vocabularies keep their rows of the embedding and their columns of the output; new symbols keep
-    their initial weights.
+    Symbols in both vocabularies get their embedding and output weights; new symbols keep their initial ones.
     """
     misfit = f"The weights of {run.path} do not fit:"
     theirs = bool(run.record["model"].get("layer_norm", False))
@@ -58,8 +57,7 @@ def take_weights(model: CharRNN, vocabulary: Vocabulary, run: RunFolder) -> None
             variable.assign(weights[name])
             continue
         value = variable.numpy()
-        target = np.moveaxis(value, axis, 0)
-        target[to] = np.moveaxis(weights[name], axis, 0)[where]
+        np.moveaxis(value, axis, 0)[to] = np.moveaxis(weights[name], axis, 0)[where]
         variable.assign(value)
     log.info(
         f"Weights of {run.path}: {len(both)} of {len(vocabulary)} symbols match"
