@@ -53,9 +53,7 @@ class TextConfig(Config):
     )
     offline: bool = setting(False, "Never use the network.", on_resume="session")
     accept_licence: bool = setting(
-        False,
-        "Allow the download of a text whose licence is not known to permit it.",
-        stored=False,
+        False, "Allow the download of a text whose licence is not known to permit it.", stored=False
     )
 
     def check_together(self) -> None:
