@@ -101,6 +101,4 @@ GRU = Cell("gru", "zrg", "h", _gru, apart="g")
 GRU_RESET_BEFORE = Cell("gru", "zrg", "h", _gru_reset_before)
 RNN = Cell("rnn", "h", "h", _rnn)
 
-CELLS = {
-    cell.name: cell for cell in (LSTM, GRU, RNN)
-}  # `GRU_RESET_BEFORE` shares its name with `GRU`
+CELLS = {cell.name: cell for cell in (LSTM, GRU, RNN)}  # without GRU_RESET_BEFORE, a "gru" too

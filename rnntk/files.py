@@ -26,7 +26,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SCRATCH = re.compile(r"\.rnntk-([0-9a-f]{8})-(\d+)-([0-9a-f]{8})-\d+\.tmp")
 _STALE_SECONDS = 86_400.0
 _RENAME_WAITS = (0.01, 0.05, 0.2, 0.5) if os.name == "nt" else ()
-_START = os.urandom(4).hex()  # process ids are used again
+_START = os.urandom(4).hex()  # process ids are reused
 _numbers = itertools.count()
 
 
@@ -84,7 +84,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def rename(source: Path, target: Path) -> None:
-    """Rename, replacing a file or an empty folder; retry while a virus scanner on Windows has it open."""
+    """Rename, replacing a file or empty folder; retry on Windows while another program has one open."""
     for wait in _RENAME_WAITS:
         with suppress(PermissionError):
             source.replace(target)

@@ -83,7 +83,7 @@ class MinChar:
         return "".join(sampled)
 
     def train(self, iterations: int, every: int = 100) -> Iterator[tuple[int, float, str]]:
-        """Train; every `every` iterations yield (iteration, smoothed loss of a sequence in nats, sample)."""
+        """Train; yield (iteration, smoothed loss per sequence in nats, sample) every `every` iterations and last."""
         squares = {name: np.zeros_like(value) for name, value in self.weights.items()}
         smooth = -np.log(1 / len(self.characters)) * LENGTH  # the uniform loss
         position, h = 0, np.zeros_like(self.weights["bh"])

@@ -169,9 +169,9 @@ _EVERYWHERE = [
 def command_named(
     name: str, make: Callable[..., Any] = click.command, **attributes: Any
 ) -> Callable[[Callable[..., None]], Any]:
-    """Decorator: make a command of a function of its parameters (as attributes) and a console.
+    """Decorator: make a command of a function `(args, console)`; the `Examples:` of its docstring end the help.
 
-    The command gets `--config`, `--json`, `--quiet` and `--verbose`, also from its group (`rnntk runs --json show`).
+    The command has `--config`, `--json`, `--quiet` and `--verbose`, also from its group (`rnntk runs --json show`).
     """
 
     def decorate(function: Callable[..., None]) -> click.Command:

@@ -68,7 +68,7 @@ def command(args: Args, console: Console) -> None:
     settings = given_values(args, "run", "runs_dir", "init_from", "dry_run")
     with progress_bar(console, "preparing") as bar:
         config, corpus = character.load(settings, source, progress=bar)
-    if args.dry_run or config.distribute != "none":
+    if args.dry_run or config.distribute != "none":  # in a job, only the chief creates the run
         args.run = args.run or folder.next_path(args.runs_dir, corpus.name)
         if args.dry_run:
             _dry_run(console, config, corpus, args.run, source)

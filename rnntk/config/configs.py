@@ -13,9 +13,7 @@ from rnntk.config.fields import FRACTION, POSITIVE, Config, Range, setting
 from rnntk.errors import UsageError
 
 CELLS = ("lstm", "gru", "rnn")
-MOST_SYMBOLS = (
-    10**8
-)  # in all texts of `num`: all but the first are held in memory, 8 bytes per symbol
+MOST_SYMBOLS = 10**8  # in all texts of `num`; all but the first are in memory, 8 bytes per symbol
 MOST_IN_BEAM = 10**7  # in all hypotheses of a beam: 16 bytes per symbol, copied at every step
 
 # A setting of one session: a resume may set it, and `run.json` does not store it.

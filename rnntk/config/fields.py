@@ -136,7 +136,7 @@ class Config:
                 raise UsageError(f"There is no setting {name!r}.{near}")
 
     def resumed(self: C, changes: Mapping[str, Any]) -> C:
-        """The configuration of a resumed run; a change of `epochs` lifts `max_steps`.
+        """The configuration of a resumed run; a change of `epochs` alone lifts `max_steps`.
 
         Raises `UsageError` for a field that a resume may not change.
         """
@@ -162,7 +162,7 @@ class Config:
 
     @classmethod
     def from_json(cls: type[C], values: Mapping[str, Any]) -> C:
-        """The configuration that `to_json` wrote; fields that are unknown or not stored are ignored."""
+        """The configuration that `to_json` wrote. Other fields are ignored: a file cannot consent to a licence."""
         stored = {name for name, field in fields_of(cls).items() if field.metadata["stored"]}
         return cls(**{name: value for name, value in values.items() if name in stored})
 
