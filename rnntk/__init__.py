@@ -26,7 +26,7 @@ __all__ = [
     "runs", "train", "train_mnist",
 ]  # fmt: skip
 
-# Where the names are that are not in `rnntk.api`. Imported when first used, so that `rnntk --help` loads no NumPy.
+# Modules of the names outside `rnntk.api`; imported at first use, so that `rnntk --help` loads no NumPy.
 _ELSEWHERE = {
     "CharRNN": "layers", "RnntkError": "errors", "Run": "run",
     "MnistConfig": "config", "SampleConfig": "config", "TrainConfig": "config",

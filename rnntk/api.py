@@ -1,4 +1,4 @@
-"""The functions of `import rnntk`: train, resume, load."""
+"""The functions of `import rnntk`: train, resume, prepare, load."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from rnntk.text.corpus import Corpus
 
-RUNS = "runs"  # the folder of runs
+RUNS = "runs"
 Paths = str | Path | Sequence[str | Path]
 
 
@@ -43,23 +43,19 @@ def train(
 ) -> Run:
     """Train a character model, as `rnntk train` does.
 
-    Settings come, the strongest first, from the keywords, from `config`, and from the corpus' own config. A
-    `TrainConfig` is complete: nothing of the corpus' config is added.
+    Keywords override `config`, which overrides the corpus' own config. A `TrainConfig` is used alone.
 
     Args:
-        text: files or folders of your own. Without it and `corpus`, the Linux kernel is used.
-        config: a TOML file, the name of one that comes with rnntk ("demo_ko"), or a `TrainConfig`.
+        text: your own files or folders. By default `corpus`, else the Linux kernel.
+        config: a TOML file, the name of a shipped one ("demo_ko"), or a `TrainConfig`.
         run: the new run folder; by default `runs/<corpus>-<n>`.
         init_from: a run whose weights to start from.
         callbacks: Keras callbacks, called after rnntk's own.
         quiet: show no progress.
         settings: fields of `TrainConfig`: corpus, units, layers, epochs, max_time, ...
 
-    Raises:
-        UsageError: a setting is unknown or wrong.
-        CorpusError, DataError, EncodingError: the text is unavailable or cannot be used.
-        RunError: the run folder exists.
-        TrainingError: training diverged, or the disk refuses a write.
+    Raises `UsageError` (settings), `DataError` (the text), `RunError` (the run exists) or `TrainingError` (training
+    diverged, or a write failed).
 
     Example:
         >>> run = rnntk.train("tale.txt", units=16, max_steps=20, batch_size=4, seq_length=20, quiet=True)
@@ -77,7 +73,7 @@ def train(
         given["input"] = _paths(text)
     if run is not None:
         folder.refuse_existing(Path(run))
-    source = _folder(init_from) if init_from is not None else None
+    source = None if init_from is None else _folder(init_from)
     chosen, corpus = character.load(given, source)
     with folder.reserved(_path(run), Path(RUNS), corpus.name) as path:
         result = character.start(
@@ -93,17 +89,10 @@ def resume(
     quiet: bool = False,
     **changes: Any,
 ) -> Run:
-    """Continue a run, its folder or its name in `runs/`, exactly from its last checkpoint.
+    """Continue a run, given as a folder or as a name in `runs/`, exactly from its last checkpoint.
 
-    Args:
-        run: the run.
-        callbacks, quiet: as for `train`.
-        changes: settings that may change: epochs, max_steps, max_time, patience, sample_every, threads, and
-            where the text is now.
-
-    Raises:
-        UsageError: another setting is given, or the run is finished.
-        RunError: there is no such run or whole checkpoint, or the text has changed.
+    `changes` may set epochs, max_steps, max_time, patience, sample_every, threads, and where the text is now. Raises
+    `UsageError` for other settings or a finished run; `RunError` if the run, a whole checkpoint or its text is missing.
 
     Example:
         >>> run = rnntk.resume("my-run", max_steps=30, quiet=True)
@@ -132,10 +121,10 @@ def train_mnist(
     quiet: bool = False,
     **settings: Any,
 ) -> Run:
-    """Train a classifier on images, one row per step, and test it, as `rnntk mnist` does.
+    """Train an image classifier that reads one row per step, and test it, as `rnntk mnist` does.
 
-    The run's `test` holds accuracy, interval, loss and confusion matrix. `settings` are fields of `MnistConfig`: data,
-    bidirectional, units, epochs, ...; all else is as for `train`.
+    `settings` are fields of `MnistConfig`, the other arguments those of `train`. The run's `test` holds accuracy,
+    interval, loss and confusion matrix.
 
     Example:
         >>> run = rnntk.train_mnist(data="digits", units=8, max_steps=5, quiet=True)
@@ -158,13 +147,8 @@ def prepare(
 ) -> Corpus:
     """Prepare a text as `rnntk prep` does: find it, detect its encoding, turn it into symbols.
 
-    Args:
-        text: files or folders of your own.
-        output: where the prepared corpus goes; the cache by default.
-        settings: fields of `TrainConfig` about the text: corpus, preprocessor, encoding, newline, ...
-
-    Returns:
-        The corpus: `prepared.ids` (memory-mapped integers), `prepared.vocabulary`, `prepared.facts`.
+    Writes to the folder `output`, by default in the cache. `settings` are fields of `TextConfig`: corpus, preprocessor,
+    encoding, ... The corpus has `prepared.ids` (memory-mapped integers), `prepared.vocabulary`, `prepared.facts`.
 
     Example:
         >>> corpus = rnntk.prepare("tale.txt")
@@ -181,10 +165,10 @@ def prepare(
 
 @naming_arguments
 def load(run: str | Path, checkpoint: str | int = "last") -> Run:
-    """A run, by its folder or by its name in `runs/`.
+    """Open a run, given as a folder or as a name in `runs/`.
 
-    `checkpoint` says whose weights to use: "last", "best" (lowest validation loss) or a step. Raises `RunError` if
-    there is no such run (with the nearest name) or checkpoint, or it is damaged.
+    `checkpoint` is "last", "best" (lowest validation loss) or a step. Raises `RunError` if the run or checkpoint is
+    missing or damaged.
 
     Example:
         >>> rnntk.load("my-run").name
@@ -197,7 +181,7 @@ def load(run: str | Path, checkpoint: str | int = "last") -> Run:
 
 @naming_arguments
 def runs(runs_dir: str | Path = RUNS) -> Runs:
-    """All runs in a folder that can be read, newest first.
+    """All readable runs in a folder, newest first.
 
     Example:
         >>> [run.name for run in rnntk.runs()]
@@ -234,7 +218,7 @@ def _given(
     config: str | Path | Config | None,
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The user's settings by field name: keywords of `function` over its `config`."""
+    """The user's settings by field name: `settings` over `config`."""
     kind.check_names(settings, inspect.signature(function).parameters)
     if config is None:
         return dict(settings)

@@ -1,4 +1,4 @@
-"""The cache directory: downloads, prepared texts and compiled kernels, all of which can be recreated."""
+"""The cache directory: downloads, prepared texts and compiled kernels. Everything in it can be recreated."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from rnntk.files import remove, remove_stale
 
 
 def cache_dir() -> Path:
-    """`$RNNTK_CACHE`, else the user's cache folder. Raises `UsageError` if the user has no home folder."""
+    """`$RNNTK_CACHE`, else the user's cache folder. Raises `UsageError` if there is no home folder."""
     if named := os.environ.get("RNNTK_CACHE"):
         return Path(named)
     import platformdirs
 
     try:
         return Path(platformdirs.user_cache_dir("rnntk", appauthor=False))
-    except (RuntimeError, KeyError, OSError) as error:  # a user without a name, in a container
+    except (RuntimeError, KeyError, OSError) as error:  # in a container, a user may have no name
         raise UsageError(
             "This user has no home folder, so there is no place for a cache. Name one with RNNTK_CACHE."
         ) from error
@@ -29,11 +29,11 @@ def cache_dir() -> Path:
 
 @dataclass(frozen=True)
 class Area:
-    """A folder of the cache: what it holds, and the names of what rnntk makes in it; nothing else is ever removed."""
+    """A folder of the cache; only files whose names match are listed and removed."""
 
     about: str
     names: re.Pattern[str]
-    early: str = ".rnntk-*"  # glob of the unfinished files of rnntk before 1.0
+    early: str = ".rnntk-*"  # unfinished files of versions before 1.0
 
 
 AREAS = {
@@ -46,7 +46,7 @@ AREAS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """A file or folder in an area of the cache; its size in bytes, and the time of its last write."""
+    """A file or folder in an area of the cache."""
 
     area: str
     path: Path
@@ -55,25 +55,23 @@ class Entry:
 
 
 def entries(*areas: str) -> list[Entry]:
-    """What is in these areas (all by default), by area and name."""
+    """Entries of these areas (default: all), sorted by area and name."""
     found = []
     for area in areas or AREAS:
         for path in sorted((cache_dir() / area).glob("*")):
             if AREAS[area].names.fullmatch(path.name):
-                files = [path, *path.rglob("*")]
-                size = sum(p.lstat().st_size for p in files if not p.is_dir())
+                files = (p for p in (path, *path.rglob("*")) if not p.is_dir())
+                size = sum(file.lstat().st_size for file in files)
                 found.append(Entry(area, path, size, path.lstat().st_mtime))
     return found
 
 
 def tidy(area: str, seconds: float = 3600.0) -> None:
-    """Remove what killed processes left unfinished in an area; what rnntk before 1.0 left, after some seconds."""
+    """Remove unfinished files of dead processes from an area; those of versions before 1.0 only after `seconds`."""
     folder = cache_dir() / area
     remove_stale(folder)
     for path in folder.glob(AREAS[area].early):
-        with suppress(OSError):  # another process removes it too
-            if (
-                not path.name.startswith(".rnntk-")
-                and time.time() - path.lstat().st_mtime >= seconds
-            ):
-                remove(path)
+        if not path.name.startswith(".rnntk-"):
+            with suppress(OSError):  # another process may remove it too
+                if time.time() - path.lstat().st_mtime >= seconds:
+                    remove(path)

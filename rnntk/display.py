@@ -1,4 +1,4 @@
-"""Matplotlib's backend, checked before anything imports Matplotlib."""
+"""Check of the Matplotlib backend, before anything imports Matplotlib."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def check_backend() -> None:
-    """Replace the backend in `MPLBACKEND` if it is not installed: Matplotlib, also in Keras, could not be imported."""
+    """Replace a backend in `MPLBACKEND` that is not installed: it breaks every import of Matplotlib, also in Keras."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:

@@ -1,4 +1,4 @@
-"""Times as people write them: `90s`, `2m`, `1h30m`."""
+"""Durations such as `90s`, `2m` and `1h30m`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 
 def parse(text: str) -> float:
-    """Seconds of a time such as `90`, `90s`, `2m` or `1h30m`. Raises `ValueError` if it is no such time.
+    """Parse `90`, `90s`, `2m` or `1h30m` into seconds. Raises `ValueError` for anything else.
 
     >>> parse("1h30m")
     5400.0
@@ -25,7 +25,7 @@ def parse(text: str) -> float:
 
 
 def show(seconds: float) -> str:
-    """A time in seconds, shortened for reading.
+    """Format seconds for reading.
 
     >>> show(75.0)
     '1m15s'

@@ -1,8 +1,4 @@
-"""The errors for the user.
-
-A message says what happened and what to do. The command line prints it with an exit code and without a traceback
-(unless `RNNTK_DEBUG=1`), and makes one of every other exception too.
-"""
+"""Errors with a message for the user: what happened, and what to do. `RNNTK_DEBUG=1` shows tracebacks."""
 
 from __future__ import annotations
 
@@ -23,7 +19,7 @@ _SETTING = re.compile(r"`([a-z_]+)(=[^`]+)?`")
 
 
 def rendered(text: str, option: Callable[[str], str] | None = None) -> str:
-    """A message with each setting in backquotes as Python writes it, or as `option` names it on a command line.
+    """Replace settings in backquotes by Python syntax, or by the command-line names that `option` gives.
 
     >>> text = 'Leave it out with `on_unknown="skip"`.'
     >>> rendered(text)
@@ -44,7 +40,7 @@ def rendered(text: str, option: Callable[[str], str] | None = None) -> str:
 
 
 class RnntkError(Exception):
-    """Something failed; the text is the message for the user.
+    """Base of all errors of rnntk; `str` is the message for the user.
 
     Example:
         >>> try:
@@ -53,28 +49,27 @@ class RnntkError(Exception):
         ...     print(error)
         units must be at least 1 and at most 65,536, got 0.
 
-    Settings are in backquotes (`` `units` must be at least 1 ``, `` set `val_fraction=0.05` ``). `str` drops the
-    quotes; the command line puts the option there.
+    Messages put settings in backquotes (`` set `val_fraction=0.05` ``), see `rendered`.
     """
 
-    exit_code = 1  # of the process: 1 failed, 2 wrong usage, 128 + signal if interrupted
+    exit_code = 1  # 2 for wrong usage, 128 + signal if interrupted
 
     def __str__(self) -> str:
         return rendered(super().__str__())
 
     def render(self, option: Callable[[str], str]) -> str:
-        """The message for a command line, see `rendered`."""
+        """The message with the names of command-line options."""
         return rendered(super().__str__(), option)
 
 
 class UsageError(RnntkError):
-    """An option, setting or name is wrong: out of range, unknown, or in conflict with another."""
+    """A setting or name is unknown, out of range, or in conflict with another."""
 
     exit_code = 2
 
 
 class DataError(RnntkError):
-    """The text or the images cannot be used: missing, empty, binary, too short, damaged."""
+    """The text or the images are missing, empty, binary, too short or damaged."""
 
 
 class EmptyError(DataError):
@@ -82,7 +77,7 @@ class EmptyError(DataError):
 
 
 class EncodingError(DataError):
-    """The bytes cannot be decoded as text; `or_replace` is the part of the message on the setting `errors`."""
+    """The bytes cannot be decoded; `or_replace` is the part of the message about the setting `errors`."""
 
     def __init__(self, message: str, or_replace: str = "") -> None:
         super().__init__(message + or_replace)
@@ -94,15 +89,15 @@ class CorpusError(DataError):
 
 
 class RunError(RnntkError):
-    """A run folder cannot be used: missing, damaged, from a newer version, in use, not matching."""
+    """A run is missing, damaged, from a newer version, in use, or does not match."""
 
 
 class TrainingError(RnntkError):
-    """Training cannot continue: the loss is not finite, the disk is full."""
+    """Training cannot continue, for example because the loss is not finite or the disk is full."""
 
 
 class Interrupted(RnntkError):
-    """Training was stopped by signal 2 (SIGINT) or 15 (SIGTERM), after it had saved."""
+    """Training saved and stopped after SIGINT (2) or SIGTERM (15)."""
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
@@ -110,10 +105,10 @@ class Interrupted(RnntkError):
 
 
 def os_error(error: Exception) -> OSError | None:
-    """The error as an `OSError`, also where TensorFlow has its own (`<path>; No space left on device`); else None."""
+    """Convert to `OSError`, also from TensorFlow's `<path>; No space left on device`; None for other errors."""
     if isinstance(error, OSError):
         return error
-    message = str(getattr(error, "message", "")).partition("\n")[0]  # that of TensorFlow's errors
+    message = str(getattr(error, "message", "")).partition("\n")[0]
     found = re.search(r"^(?:{{.*?}} )?([^;]+); (\w[\w ]+?)(?: \[Op:\w+\].*)?$", message)
     numbers = {os.strerror(number): number for number in errno.errorcode}
     if found is None or found[2] not in numbers:
@@ -122,17 +117,12 @@ def os_error(error: Exception) -> OSError | None:
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:
-    """The choice most similar to `name`, or None if none is close.
-
-    >>> nearest("linux_kernal", ["linux_kernel", "mnist"])
-    'linux_kernel'
-    """
-    found = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
-    return found[0] if found else None
+    """The choice most similar to `name`, or None if none is close."""
+    return next(iter(difflib.get_close_matches(name, list(choices), n=1)), None)
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """A question with the nearest choice, or nothing if none is close.
+    """A question with the nearest choice, or an empty string if none is close.
 
     >>> did_you_mean("linux_kernal", ["linux_kernel", "mnist"])
     " Did you mean 'linux_kernel'?"
@@ -142,9 +132,9 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
 
 
 def check_keywords(function: Callable[..., Any], given: Iterable[str]) -> None:
-    """Raise `TypeError` for a wrong keyword, with the nearest right one, as Python does since 3.13.
+    """Raise `TypeError` for an unknown keyword, with the nearest known one, as Python 3.13 does.
 
-    Where `function` passes other keywords on (`**kwargs`), only those that resemble one of its own are refused.
+    If `function` takes `**kwargs`, only a keyword that resembles one of its own is refused.
     """
     known = inspect.signature(function).parameters
     passes_on = any(p.kind is p.VAR_KEYWORD for p in known.values())
@@ -155,7 +145,7 @@ def check_keywords(function: Callable[..., Any], given: Iterable[str]) -> None:
 
 
 def naming_arguments(function: F) -> F:
-    """A decorator that checks keywords, see `check_keywords`."""
+    """Decorator: check the keywords of each call with `check_keywords`."""
 
     @functools.wraps(function)
     def call(*args: Any, **named: Any) -> Any:
@@ -166,9 +156,9 @@ def naming_arguments(function: F) -> F:
 
 
 def quoted(*words: str) -> str:
-    """Words of a command, quoted for the shell."""
+    """Join the words of a command, quoted for the shell."""
     if os.name == "nt":
-        import subprocess  # only here: every command imports this module
+        import subprocess  # slow, and every command imports this module
 
         return subprocess.list2cmdline(words)
     return shlex.join(words)
@@ -180,7 +170,5 @@ def shown(path: Path) -> str:
         relative = os.path.relpath(path)
     except ValueError:  # another drive on Windows
         relative = str(path)
-    text = relative if len(relative) < len(str(path)) else str(path)
-    return quoted(
-        f"./{text}" if text.startswith("-") else text
-    )  # else a command takes it for an option
+    text = min(str(path), relative, key=len)
+    return quoted(f"./{text}" if text.startswith("-") else text)  # "-x" would be an option

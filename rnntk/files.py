@@ -1,7 +1,7 @@
-"""Files and folders written aside and renamed, so that a crash leaves either the old or the new one.
+"""Atomic writes: a crash leaves either the old file or folder, or the new one.
 
-Unfinished files are in a folder `.rnntk-<machine>-<process>-<start>-<n>.tmp` beside their target. The next write there
-removes those of dead processes.
+Data goes to a folder `.rnntk-<machine>-<process>-<start>-<n>.tmp` beside the target, and is then renamed. The next
+write there removes the folders of dead processes.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SCRATCH = re.compile(r"\.rnntk-([0-9a-f]{8})-(\d+)-([0-9a-f]{8})-\d+\.tmp")
 _STALE_SECONDS = 86_400.0
 _RENAME_WAITS = (0.01, 0.05, 0.2, 0.5) if os.name == "nt" else ()
-_START = os.urandom(4).hex()  # tells this process from an earlier one of the same id
+_START = os.urandom(4).hex()  # process ids are reused
 _numbers = itertools.count()
 
 
 class DiskRefused(TrainingError):
-    """A disk is full, read-only, forbidden or failing: `problem` is a sentence, `cure` one without its full stop."""
+    """A disk is full, read-only or failing: `problem` is a sentence, `cure` one without its full stop."""
 
     def __init__(self, problem: str, cure: str) -> None:
         super().__init__(f"{problem} {cure}.")
@@ -42,11 +42,9 @@ class DiskRefused(TrainingError):
 def disk_errors(
     path: Path, *, advice: str | None = None, error: type[RnntkError] = TrainingError
 ) -> Iterator[None]:
-    """Turn an `OSError`, also TensorFlow's, into a message: the path that could not be written, why, and what to do.
+    """Turn an `OSError`, also TensorFlow's, into a message: the path, the reason, and what to do.
 
-    Raises:
-        RnntkError: of class `error`, if there is `advice`.
-        DiskRefused: if there is none; the message then says what to do to the disk.
+    Raises `error` if there is `advice`, else `DiskRefused`.
     """
     try:
         yield
@@ -66,7 +64,7 @@ def disk_errors(
 
 @contextmanager
 def scratch(parent: Path) -> Iterator[Path]:
-    """A new folder in `parent` for unfinished files, removed in the end."""
+    """A temporary folder in `parent` for unfinished files."""
     remove_stale(parent)
     folder = parent / f".rnntk-{_machine()}-{os.getpid()}-{_START}-{next(_numbers)}.tmp"
     folder.mkdir()
@@ -78,10 +76,7 @@ def scratch(parent: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write a file or folder to, which replaces `path` when the block succeeds.
-
-    An older folder at `path` must be removed within the block.
-    """
+    """Yield a path to write to, which replaces `path` if the block succeeds; the block must remove an old folder."""
     with scratch(path.parent) as folder:
         made = folder / path.name
         yield made
@@ -89,10 +84,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def rename(source: Path, target: Path) -> None:
-    """Rename a file or folder, replacing a file or an empty folder.
-
-    Windows refuses while another program, such as a virus scanner, has one of them open: it is retried for a second.
-    """
+    """Rename, replacing a file or empty folder; retry on Windows while another program has one open."""
     for wait in _RENAME_WAITS:
         with suppress(PermissionError):
             source.replace(target)
@@ -104,38 +96,35 @@ def rename(source: Path, target: Path) -> None:
 def write_bytes(
     path: Path, data: bytes, *, advice: str | None = None, error: type[RnntkError] = TrainingError
 ) -> None:
-    """Write a file that survives a power cut: synced, renamed to `path`, and its folder synced.
-
-    The data goes straight to a device or a pipe. `advice` and `error` are those of `disk_errors`.
-    """
+    """Write a file atomically and sync it to disk; a device or pipe is written directly. Raises as `disk_errors`."""
     with disk_errors(path, advice=advice, error=error):
         if path.exists() and not path.is_file():
             path.write_bytes(data)
             return
-        path = path.resolve()  # replace the file that a symbolic link names
+        path = path.resolve()  # replace the target of a symbolic link, not the link
         with replacing(path) as made:
             _write_synced(made, data)
         _sync_folder(path.parent)
 
 
 def write_json(path: Path, value: Any, *, advice: str | None = None) -> None:
-    """Write a JSON document by `write_bytes`."""
+    """Write a JSON document with `write_bytes`."""
     write_bytes(path, (json_text(value, indent=2) + "\n").encode(), advice=advice)
 
 
 def printable(name: str) -> str:
-    """A file name without characters that UTF-8 cannot encode."""
+    """Replace characters in a file name that UTF-8 cannot encode."""
     return name.encode("utf-8", "replace").decode()
 
 
 def json_text(value: Any, **layout: Any) -> str:
-    """A JSON document with lone surrogates, as file names may have, escaped for UTF-8."""
+    """Encode as JSON; lone surrogates, which file names may have, are escaped."""
     text = json.dumps(value, ensure_ascii=False, **layout)
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
-    """Write a folder of files, synced and renamed, in place of an older one. Raises `DiskRefused`."""
+    """Write or replace a folder of files atomically and sync it to disk. Raises `DiskRefused`."""
     with disk_errors(path):
         with replacing(path) as made:
             made.mkdir()
@@ -148,7 +137,7 @@ def write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a symbolic link, or a folder with all that is in it, of which a kill leaves no half."""
+    """Remove a file, a symbolic link, or a folder and its contents."""
     if path.is_dir() and not path.is_symlink():
         with scratch(path.parent) as aside:
             rename(path, aside / path.name)
@@ -157,11 +146,7 @@ def remove(path: Path) -> None:
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove the unfinished files of dead processes from `folder`.
-
-    Those of other machines (and on Windows, which has no safe test for a process) are removed a day after their last
-    write.
-    """
+    """Remove unfinished files of dead processes; on Windows, and those of other machines, after a day."""
     for path in folder.glob(".rnntk-*.tmp"):
         if (found := _SCRATCH.fullmatch(path.name)) and _is_stale(path, *found.groups()):
             shutil.rmtree(path, ignore_errors=True)
@@ -180,18 +165,16 @@ def _is_stale(path: Path, machine: str, process: str, start: str) -> bool:
         return False
     try:
         newest = max(p.stat().st_mtime for p in (path, *path.rglob("*")))
-    except OSError:  # it is just being written or removed
+    except OSError:  # being written or removed right now
         return False
     return time.time() - newest > _STALE_SECONDS
 
 
 @functools.cache
 def _machine() -> str:
-    """Eight hex digits for this machine or container, in which a process id is unique."""
+    """Eight hex digits for this machine or container."""
     name = os.uname().nodename if os.name == "posix" else os.environ.get("COMPUTERNAME", "")
-    with suppress(
-        OSError
-    ):  # Linux only: containers with the same host name have their own process ids
+    with suppress(OSError):  # Linux only: containers may share a host name, but not process ids
         name += str(Path("/proc/self/ns/pid").readlink())
     return f"{zlib.crc32(name.encode()):08x}"
 
@@ -204,7 +187,7 @@ def _write_synced(path: Path, data: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` durable; Windows cannot open folders for that."""
+    """Make a rename in `folder` durable; Windows cannot open folders."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -1,7 +1,6 @@
-"""The names of a server on this machine.
+"""Host names of a local server, checked against DNS rebinding.
 
-Every page in a browser on this machine can reach a server on the loopback interface, under a foreign name that points
-to 127.0.0.1 (DNS rebinding). So a request must name the server itself.
+Any web page can reach a loopback server by a foreign name that resolves to 127.0.0.1, so a request's Host is checked.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from rnntk.errors import UsageError
 
 
 class Names:
-    """The names of a server that listens at `host`: that, those of the loopback interface, and addresses in digits.
+    """Names of a server that listens at `host`: `host`, loopback names, and beyond loopback any numeric address.
 
-    Bound to every address, it cannot know them all; an address in digits cannot be rebound.
+    A server bound to all addresses does not know them all, and a numeric address cannot be rebound.
     """
 
     def __init__(self, host: str) -> None:
@@ -26,8 +25,7 @@ class Names:
     def __contains__(self, header: str) -> bool:
         """Whether a request's Host header, `name` or `name:port`, names this server."""
         name, _, port = header.rpartition(":")
-        name = (name if port.isdigit() else header).lower()
-        name = name.removeprefix("[").removesuffix("]")
+        name = (name if port.isdigit() else header).lower().removeprefix("[").removesuffix("]")
         if name in self._names:
             return True
         try:
@@ -38,12 +36,10 @@ class Names:
 
 
 def resolve(host: str, port: int | None) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
-    """The family and the socket address of a name or an address. Raises `UsageError` if it is neither."""
+    """Family and socket address of a host name or address. Raises `UsageError` if it does not resolve."""
+    name = host or "empty.invalid"  # an empty name would mean all addresses
     try:
-        # An empty name would be all addresses of this machine.
-        family, *_, address = socket.getaddrinfo(
-            host or "empty.invalid", port, type=socket.SOCK_STREAM
-        )[0]
+        family, *_, address = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or "too long, or not a name"
         raise UsageError(f"`host` {host!r} is not an address ({why}).") from error
@@ -51,7 +47,7 @@ def resolve(host: str, port: int | None) -> tuple[socket.AddressFamily, tuple[An
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address; of names only `localhost` counts."""
+    """Whether a host is a loopback address or `localhost`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

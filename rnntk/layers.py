@@ -1,7 +1,4 @@
-"""Recurrent layers for models of your own: drop-in replacements of Keras', with the same weights, fast on a CPU.
-
-The fast path needs batches of one size: a number of sequences that the batch size divides, or `tf.data` batched with
-`drop_remainder=True`; see each layer.
+"""Recurrent layers for your own models: drop-in replacements for Keras' layers, with the same weights, fast on a CPU.
 
 Example:
     >>> import keras

@@ -1,12 +1,11 @@
 """The smallest character model: a vanilla recurrent network in plain NumPy, to be read in one sitting.
 
-    h_t = tanh(Wxh x_t + Whh h_{t-1} + bh)        the new hidden state, from the old one and the input
-    p_t = softmax(Why h_t + by)                   the probability of each next character
+    h_t = tanh(Wxh x_t + Whh h_{t-1} + bh)        hidden state
+    p_t = softmax(Why h_t + by)                   probability of each next character
 
-The text is read 25 characters at a time. The loss is the cross-entropy of the true next characters, -log p; its
-gradient is found by backpropagation through the 25 steps, and Adagrad takes a step against it. The last state of a
-piece is the first of the next. After A. Karpathy's "min-char-rnn" (2015), with its numbers: 100 units, clipping to
-[-5, 5], learning rate 0.1. Nothing else of rnntk is used here.
+It trains on 25 characters at a time by truncated BPTT: the loss is the cross-entropy, -log p of the true next
+character, the optimizer is Adagrad, and each sequence starts from the last state of the one before. After A. Karpathy's
+"min-char-rnn" (2015), with its numbers: 100 units, clipping to [-5, 5], learning rate 0.1.
 """
 
 from __future__ import annotations
@@ -19,12 +18,9 @@ UNITS, LENGTH, RATE, LIMIT = 100, 25, 0.1, 5.0
 
 
 class MinChar:
-    """The model: five arrays of weights. V is the number of distinct characters.
+    """The model: five arrays of weights, for a text of V distinct characters.
 
-    Args:
-        text: to learn; at least LENGTH + 1 characters, two of them different.
-        seed: of the initial weights and of the samples.
-        units: size of the hidden state.
+    Raises `ValueError` unless the text has more than LENGTH characters, two of them different.
     """
 
     def __init__(self, text: str, seed: int = 0, units: int = UNITS) -> None:
@@ -35,7 +31,6 @@ class MinChar:
         self.text = np.array([self.ids[character] for character in text])
         self.rng = np.random.default_rng(seed)
         V = len(self.characters)
-        # Input to state, state to state, state to output.
         shapes = {"Wxh": (units, V), "Whh": (units, units), "Why": (V, units)}
         self.weights = {name: self.rng.normal(size=shape) * 0.01 for name, shape in shapes.items()}
         self.weights["bh"] = np.zeros(units)
@@ -44,17 +39,15 @@ class MinChar:
     def gradients(
         self, x: np.ndarray, y: np.ndarray, h: np.ndarray
     ) -> tuple[float, dict[str, np.ndarray], np.ndarray]:
-        """Summed loss in nats, its gradient for each weight, and the last state.
+        """Summed loss in nats, its gradient for each weight, and the last state (units,).
 
-        Args:
-            x, y: ids of the input characters and of those that follow them, (T,) each.
-            h: state before the first of them, (units,).
+        `x` and `y` (T,) are the ids of the characters and of their successors, `h` (units,) is the initial state.
         """
         w = self.weights
-        # Forwards: keep the states and predictions for the way back.
+        # Forward: keep the states and probabilities for the backward pass.
         states, predicted, loss = [h], [], 0.0
         for t in range(len(x)):
-            # A one-hot input picks a column of Wxh.
+            # A one-hot input selects a column of Wxh.
             h = np.tanh(w["Wxh"][:, x[t]] + w["Whh"] @ h + w["bh"])
             scores = w["Why"] @ h + w["by"]
             p = np.exp(scores - scores.max())
@@ -62,12 +55,12 @@ class MinChar:
             loss -= np.log(p[y[t]])
             states.append(h)
             predicted.append(p)
-        # Backwards: the gradient of the loss for each weight.
+        # Backward: from the last step to the first.
         d = {name: np.zeros_like(value) for name, value in w.items()}
         dh_next = np.zeros_like(h)  # from the steps after this one
         for t in reversed(range(len(x))):
             dscores = predicted[t].copy()
-            dscores[y[t]] -= 1  # softmax and log together: predicted minus true
+            dscores[y[t]] -= 1  # gradient of cross-entropy and softmax
             d["Why"] += np.outer(dscores, states[t + 1])
             d["by"] += dscores
             dh = w["Why"].T @ dscores + dh_next
@@ -79,7 +72,7 @@ class MinChar:
         return loss, d, states[-1]
 
     def sample(self, h: np.ndarray, first: int, length: int) -> str:
-        """Sample `length` characters after the character `first`, from state `h`."""
+        """Sample `length` characters after the character with id `first`, from state `h`."""
         w, sampled = self.weights, []
         for _ in range(length):
             h = np.tanh(w["Wxh"][:, first] + w["Whh"] @ h + w["bh"])
@@ -90,17 +83,12 @@ class MinChar:
         return "".join(sampled)
 
     def train(self, iterations: int, every: int = 100) -> Iterator[tuple[int, float, str]]:
-        """Train; yields (iteration, smoothed loss of a piece in nats, sample of 200 characters).
-
-        This is before the first iteration, after every `every` iterations, and after the last.
-        """
+        """Train; yield (iteration, smoothed loss per sequence in nats, sample) every `every` iterations and last."""
         squares = {name: np.zeros_like(value) for name, value in self.weights.items()}
-        smooth = -np.log(1 / len(self.characters)) * LENGTH  # the loss of a uniform guess
+        smooth = -np.log(1 / len(self.characters)) * LENGTH  # the uniform loss
         position, h = 0, np.zeros_like(self.weights["bh"])
         for i in range(iterations + 1):
-            if position + LENGTH + 1 > len(
-                self.text
-            ):  # the end of the text: start again, with no state
+            if position + LENGTH >= len(self.text):  # end of the text: start again from zero state
                 position, h = 0, np.zeros_like(h)
             x = self.text[position : position + LENGTH]
             y = self.text[position + 1 : position + LENGTH + 1]
@@ -111,23 +99,23 @@ class MinChar:
             loss, d, h = self.gradients(x, y, h)
             smooth = smooth * 0.999 + loss * 0.001
             for name, weight in self.weights.items():
-                g = np.clip(d[name], -LIMIT, LIMIT)  # against exploding gradients
+                g = np.clip(d[name], -LIMIT, LIMIT)  # limits exploding gradients
                 squares[name] += g * g
                 weight -= RATE * g / np.sqrt(squares[name] + 1e-8)  # Adagrad
             position += LENGTH
 
     def check_gradients(self, samples: int = 20, step: float = 1e-3) -> float:
-        """The largest relative error of a weight array's gradient against finite differences.
+        """Largest relative error of any weight array's gradient against finite differences at `samples` weights.
 
-        With D(s) = f(w + s) - f(w - s) for the loss f near a weight w, the slope is (8 D(step) - D(2 step)) / 12 step,
-        to fourth order. The error is that of the vector of `samples` slopes per array.
+        The slope at a weight w is (8 D(step) - D(2 step)) / 12 step, to fourth order, with D(s) = f(w + s) - f(w - s)
+        for the loss f.
         """
         x, y = self.text[:LENGTH], self.text[1 : LENGTH + 1]
         h = self.rng.normal(size=self.weights["bh"].shape) * 0.1
         _, d, _ = self.gradients(x, y, h)
         worst = 0.0
         for name, weight in self.weights.items():
-            # Weights of characters that are not read have no gradient.
+            # Weights of characters outside the sequence have no gradient.
             tried = self.rng.choice(np.flatnonzero(d[name]), samples)
             slopes = []
             for k in tried:

@@ -23,19 +23,16 @@ if TYPE_CHECKING:
     from rnntk.exchange.export import Exported
     from rnntk.training.row_task import ClassifierResult
 
-SAMPLE_IN_NOTEBOOK = 300
-
 
 class Run:
     """A trained model with its settings, metrics and checkpoints.
 
-    Made by `rnntk.train`, `rnntk.resume`, `rnntk.train_mnist`, `rnntk.load` and `rnntk.runs`. Generating and
-    evaluating text needs no TensorFlow.
+    `rnntk.train` and `rnntk.load` return one. Generating and evaluating text needs no TensorFlow.
 
     Attributes:
         folder: the run folder.
-        checkpoint: the checkpoint whose weights are used: "last", "best" or a step.
-        test: result on the test images, right after `rnntk.train_mnist`; otherwise None.
+        checkpoint: "last", "best" or a step.
+        test: result on the test images right after `rnntk.train_mnist`, else None.
 
     Example:
         >>> run = rnntk.load("my-run")
@@ -57,12 +54,12 @@ class Run:
 
     @property
     def path(self) -> Path:
-        """The run folder's path."""
+        """Path of the run folder."""
         return self.folder.path
 
     @property
     def name(self) -> str:
-        """The run folder's name."""
+        """Name of the run folder."""
         return self.folder.name
 
     @property
@@ -72,10 +69,7 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, np.ndarray]:
-        """Every logged number: columns `step`, `loss`, `val_loss`, ... as float64 arrays of one length.
-
-        A step without a number has NaN there, as most steps have for `val_loss`.
-        """
+        """Logged metrics by name (`step`, `loss`, `val_loss`, ...): float64 `(n,)`, NaN where a step has no value."""
         return metrics.read(self.folder.metrics).columns
 
     def sample(
@@ -89,14 +83,12 @@ class Run:
         """Generate text that begins with the prompt.
 
         Args:
-            prompt: text to continue; the corpus' own by default, else nothing.
+            prompt: text to continue; the corpus' own prompt by default.
             length: symbols to generate.
-            seed: same seed, same text; a new one each time by default.
+            seed: same seed, same text; random by default.
             settings: other fields of `rnntk.SampleConfig`: temperature, top_k, top_p, min_p, beam, stop, ...
 
-        Raises:
-            UsageError: a setting is unknown or out of range, or the model does not know a character of the prompt.
-            RunError: the run is not a character model, or has no whole checkpoint.
+        Raises `UsageError` for a wrong setting or an unknown character in the prompt, `RunError` as `model` does.
         """
         return "".join(self.stream(prompt, length=length, seed=seed, **settings))
 
@@ -108,15 +100,15 @@ class Run:
         seed: int | None = None,
         **settings: Any,
     ) -> Iterator[str]:
-        """The text of `sample`, as an iterator of strings: each piece as soon as it is certain."""
+        """The text of `sample`, as an iterator of strings."""
         return self.model.stream(prompt, length=length, seed=seed, echo=True, **settings)
 
     @naming_arguments
     def evaluate(self, text: str | None = None, *, on_unknown: str = "error") -> Evaluation:
         """Loss, bits per character and perplexity on a text, by default the run's held-out validation text.
 
-        `on_unknown="skip"` leaves out characters that the model does not know; else they raise `DataError`, as does a
-        text of fewer than two symbols. Raises `UsageError` if no text is given and the run holds none out.
+        Raises `DataError` for fewer than two symbols and for unknown characters, unless `on_unknown="skip"` leaves them
+        out; `UsageError` without a text if the run holds none out.
         """
         if text is not None:
             return self.model.evaluate(text, on_unknown=on_unknown)
@@ -129,15 +121,10 @@ class Run:
 
     @naming_arguments
     def export(self, format: str, path: str | Path | None = None) -> Exported:
-        """Write the network for another program, checked against the run's own results.
+        """Export the network as "keras", "savedmodel", "onnx" or "npz", checked against the run's own results.
 
-        Args:
-            format: "keras", "savedmodel", "onnx" or "npz".
-            path: of the new file; by default the run's name, in the working folder.
-
-        Raises:
-            UsageError: the file exists, or is not named as the format asks.
-            RunError: it cannot be written.
+        `path` is by default the run's name, in the working folder. Raises `UsageError` if it exists or has the wrong
+        suffix, `RunError` if it cannot be written.
         """
         from rnntk.exchange import export
 
@@ -153,20 +140,15 @@ class Run:
     def plot(self, y: str = "loss", *, x: str = "steps", log: bool = False) -> Figure:
         """A Matplotlib figure of a learning curve, with `log=True` on a logarithmic y axis.
 
-        Args:
-            y: "loss", "bits", "perplexity", "accuracy", "grad_norm", "learning_rate" or "rate".
-            x: "steps" or "time".
-
-        Raises:
-            UsageError: no such quantity, or the run has none of it.
-            RnntkError: Matplotlib is not installed.
+        `y` is "loss", "bits", "perplexity", "accuracy", "grad_norm", "learning_rate" or "rate", `x` "steps" or "time".
+        Raises `UsageError` if the run has no such metric, `RnntkError` if Matplotlib is not installed.
         """
         from rnntk.monitoring import curves, picture
 
         return picture.figure([curves.load(self.folder, y, x)], log=log)
 
     def keras_model(self) -> keras.Model:
-        """The network as a Keras model with the run's weights: a `rnntk.CharRNN`, or a row classifier."""
+        """A Keras model with the run's weights: `rnntk.CharRNN` or `RowClassifier`."""
         from rnntk.training import device
 
         device.import_tensorflow()
@@ -177,10 +159,7 @@ class Run:
 
     @property
     def model(self) -> LanguageModel:
-        """Weights, vocabulary and preprocessor, ready to generate and evaluate; without TensorFlow.
-
-        Raises `RunError` if the run is not a character model, or has no whole checkpoint.
-        """
+        """The model without TensorFlow. Raises `RunError` if it is no character model or has no whole checkpoint."""
         if self._model is None:
             from rnntk.decoding.language_model import LanguageModel
 
@@ -193,22 +172,20 @@ class Run:
         return f"Run({str(self.path)!r}: {', '.join(facts)})"
 
     def _facts(self) -> dict[str, str]:
-        """Short facts by name, without those that are not known."""
+        """The known facts by name, as short texts."""
         from rnntk.storage import listing
 
         found = listing.summarize(self.path)
-        return {"corpus": found.corpus, "model": found.model} | {
-            name: f"{value:{form}}"
-            for name, value, form in (
-                ("steps", found.step, ","),
-                ("loss", found.loss, ".3f"),
-                ("validation", found.best, ".3f"),
-            )
-            if value is not None
-        }
+        facts = {"corpus": found.corpus, "model": found.model}
+        if found.step is not None:
+            facts["steps"] = f"{found.step:,}"
+        for name, loss in (("loss", found.loss), ("validation", found.best)):
+            if loss is not None:
+                facts[name] = f"{loss:.3f}"
+        return facts
 
     def _repr_html_(self) -> str:
-        """A table of facts, the learning curve and a sample, for a notebook."""
+        """Facts, learning curve and a sample as HTML for a notebook."""
         model, progress = self.folder.record["model"], metrics.last(self.folder.metrics)
         facts = {"run": str(self.path), **self._facts()}
         if "parameters" in model:
@@ -223,10 +200,10 @@ class Run:
 
             parts.append(picture.svg([curves.load(self.folder, "loss", "steps")]))
         except RnntkError:
-            pass  # nothing is logged yet, or Matplotlib is not installed
+            pass  # nothing logged yet, or no Matplotlib
         if self.folder.kind == folder.CHAR_RNN:
             try:
-                text = self.sample(length=SAMPLE_IN_NOTEBOOK, seed=0)
+                text = self.sample(length=300, seed=0)
             except RunError as error:  # no checkpoint yet
                 text = str(error)
             parts.append(f"<pre>{html.escape(text)}</pre>")
@@ -234,7 +211,7 @@ class Run:
 
 
 class Runs(list[Run]):
-    """Runs in a folder, newest first; shown as a table."""
+    """List of runs that a notebook shows as a table."""
 
     def __repr__(self) -> str:
         return "\n".join(repr(run) for run in self) or "no runs"
@@ -246,7 +223,7 @@ class Runs(list[Run]):
 
 
 def _table(names: Sequence[str] | None, rows: Iterable[Sequence[str]]) -> str:
-    """An HTML table, with `names` as its head or with the first cell of each row as the row's."""
+    """An HTML table with `names` as its head, or without them the first cell of each row as row head."""
 
     def row(cells: Sequence[str], heads: int) -> str:
         kinds = ["th" if i < heads else "td" for i in range(len(cells))]

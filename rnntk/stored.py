@@ -1,7 +1,6 @@
-"""Files read back from disk: regular, of bounded size, of declared types, and with the bytes that were written.
+"""Safe reading of files that may be damaged or hostile: size limits, declared types, checksums.
 
-Anybody can have written a file that is read here, and anything can have damaged it. `OSError` and `ValueError` are the
-only errors; callers name the file in a message of their own.
+Raises only `OSError` and `ValueError`; callers add the name of the file to the message.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ from numpy.typing import NDArray
 MANIFEST = "manifest.json"
 LARGEST_JSON = 1 << 28  # bytes
 _BLOCK = 1 << 20
-_COPIED = 1 << 24  # bytes of a file up to which it is copied to memory instead of mapped
+_COPIED = 1 << 24  # bytes; larger files are memory-mapped
 MANIFEST_TYPE = {"files": {...: {"sha256": str, "bytes": int}}}
 
 
 def opened(path: Path) -> BinaryIO:
-    """Open a regular file to read. A pipe or a device could hang or never end: it is refused."""
+    """Open a regular file to read. Raises `OSError` for a pipe or device, which could hang."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
@@ -41,7 +40,7 @@ def opened(path: Path) -> BinaryIO:
 
 
 def read_json(path: Path, kind: Any) -> Any:
-    """The content of a JSON file, of the type that `kind` declares (see `conform`)."""
+    """Read a JSON file and check it against the type `kind` (see `conform`)."""
     with opened(path) as file:
         data = file.read(LARGEST_JSON + 1)
     if len(data) > LARGEST_JSON:
@@ -52,7 +51,7 @@ def read_json(path: Path, kind: Any) -> Any:
 
 
 def parse(text: bytes | str, name: str = "it") -> Any:
-    """A JSON document; `ValueError` also for one that is nested too deeply."""
+    """Parse JSON. Raises `ValueError`, also for a document that is nested too deeply."""
     try:
         return json.loads(text)
     except RecursionError as error:
@@ -73,11 +72,10 @@ def is_number(value: Any) -> TypeGuard[float]:
 
 
 def conform(value: Any, kind: Any, name: str = "it") -> None:
-    """Raise `ValueError`, with the place, if a JSON value has not the declared type.
+    """Raise `ValueError`, with the path to the value, if a JSON value does not have the type `kind`.
 
-    Types are `int`, `float` (also a whole number), `str`, `bool`, `Any`, `[T]` for a list, `(T, U)` for one of that
-    length, `{...: T}` for an object with any keys, and `{"key": T, "key?": U}` for one with these, of which the second
-    may be missing or null; other keys may be there.
+    Types: `int`, `float` (or a whole number), `str`, `bool`, `Any`, `[T]` (list), `(T, U)` (list of that length),
+    `{...: T}` (object with any keys), `{"key": T, "key?": U}` (`key?` may be missing or null; other keys are allowed).
     """
     if isinstance(kind, dict):
         _of_type(value, dict, name)
@@ -110,7 +108,7 @@ def _of_type(value: Any, kind: type, name: str) -> None:
 
 
 def sums(contents: Mapping[str, Iterable[bytes]]) -> dict[str, Any]:
-    """The manifest of files, given as name and pieces."""
+    """The manifest of files whose bytes are given in pieces."""
     return {"files": {name: _sum(pieces) for name, pieces in contents.items()}}
 
 
@@ -122,12 +120,9 @@ def file_sums(paths: Iterable[Path]) -> dict[str, Any]:
 def check_manifest(
     folder: Path, required: Collection[str], only: Collection[str] | None = None
 ) -> None:
-    """Check the files of a folder against its manifest, in memory that does not grow with them.
+    """Check files of a folder against its `manifest.json`, in constant memory.
 
-    Args:
-        folder: holds the files and `manifest.json`.
-        required: files that the manifest must list; it may list others.
-        only: the files to check; all by default.
+    The manifest must list the `required` files. `only` these files are checked, by default all.
     """
     recorded = read_json(folder / MANIFEST, MANIFEST_TYPE)["files"]
     if missing := sorted({*required, *(only or ())} - set(recorded)):
@@ -156,13 +151,13 @@ def _pieces(path: Path) -> Iterable[bytes]:
             yield piece
 
 
-_mapped: dict[Path, os.stat_result] = {}  # the mapped files, as they were
+_mapped: dict[Path, os.stat_result] = {}
 
 
 def array(path: Path, dtype: Any, offset: int = 0) -> NDArray[Any]:
-    """The array in a file from a byte on, shape `(n,)`, read-only: a copy of a small file, else memory-mapped.
+    """Read-only array `(n,)` of a file from byte `offset` on: a copy of a small file, else memory-mapped.
 
-    When a mapped file is cut short by somebody, the program ends with a message at the next access.
+    If a mapped file is truncated later, the next access ends the program with a message.
     """
     with opened(path) as file:
         now = os.fstat(file.fileno())
@@ -170,13 +165,12 @@ def array(path: Path, dtype: Any, offset: int = 0) -> NDArray[Any]:
             return np.frombuffer(file.read()[offset:], dtype)
         _handle_bus_error()
         _mapped[path] = now
-        # As a plain array: np.memmap's own slices are slow.
-        return np.asarray(np.memmap(file, dtype, "r", offset))
+        return np.asarray(np.memmap(file, dtype, "r", offset))  # slices of np.memmap are slow
 
 
 @functools.cache
 def _handle_bus_error() -> Any:
-    """Handle SIGBUS in C, where nobody else does: Python's own handlers would run after the access, that is never."""
+    """Handle SIGBUS in C: a Python handler would run only after the access, that is never."""
     if os.name != "posix":
         return None
     handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(_end)
@@ -189,7 +183,7 @@ def _handle_bus_error() -> Any:
 
 
 def cut_short() -> list[str]:
-    """The mapped files that are now shorter: what is missing of their last page reads as zeros."""
+    """Mapped files that were truncated; the missing part of their last page reads as zeros."""
     found = []
     for path, then in _mapped.items():
         with suppress(OSError):

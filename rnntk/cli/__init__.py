@@ -1,4 +1,4 @@
-"""The command line: options, printing, exit codes. Nothing imports it."""
+"""The command line: options, output, exit codes. Nothing imports it."""
 
 from rnntk.cli.main import main
 

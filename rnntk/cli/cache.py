@@ -1,4 +1,4 @@
-"""`rnntk cache`: what is in the cache; `rnntk cache clean` removes it."""
+"""`rnntk cache` lists the cache; `rnntk cache clean` removes entries."""
 
 from __future__ import annotations
 
@@ -15,12 +15,9 @@ from rnntk.cli.table import Column, age, size, table, terminal_width
 from rnntk.files import disk_errors, remove
 
 COLUMNS = (
-    Column("AREA"),
-    Column("NAME"),
-    Column("SIZE", right=True),
-    Column("AGE", right=True, drop=1),
-    Column("WHAT", drop=2),
-)
+    Column("AREA"), Column("NAME"), Column("SIZE", right=True),
+    Column("AGE", right=True, drop=1), Column("WHAT", drop=2),
+)  # fmt: skip
 
 
 @command_named("cache", click.group, invoke_without_command=True)
@@ -71,18 +68,13 @@ def _about(entry: Entry) -> str:
     if entry.area == "prepared":
         try:
             facts = stored.read_json(entry.path / "meta.json", {})["facts"]
-            return (
-                f"{facts['symbols']:,} symbols of {', '.join(s['name'] for s in facts['sources'])}"
-            )
+            names = ", ".join(source["name"] for source in facts["sources"])
+            return f"{facts['symbols']:,} symbols of {names}"
         except (OSError, ValueError, KeyError, TypeError):
             return "damaged"
     return AREAS[entry.area].about
 
 
 def _as_json(entry: Entry) -> dict[str, Any]:
-    return {
-        "area": entry.area,
-        "path": str(entry.path),
-        "bytes": entry.bytes,
-        "about": _about(entry),
-    }
+    about = {"area": entry.area, "path": str(entry.path), "bytes": entry.bytes}
+    return {**about, "about": _about(entry)}

@@ -1,4 +1,4 @@
-"""Output of the commands: results on stdout, notes on stderr, one JSON object with --json."""
+"""Output of the commands: results on stdout (with --json as one object), notes on stderr."""
 
 from __future__ import annotations
 
@@ -15,34 +15,30 @@ import click
 
 from rnntk.config.fields import flag
 from rnntk.errors import rendered
-from rnntk.errors import shown as shown  # where every command looks for it
+from rnntk.errors import shown as shown  # for the commands
 from rnntk.files import json_text
 
 SCHEMA_VERSION = 1
 
-
-# Controls but tabs and newlines, what turns the direction of writing, and surrogates that stand for no byte.
+# Control characters but tab and newline, bidirectional overrides, and surrogates that stand for no byte.
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udc7f\udd00-\udfff]"
 )
 
 
 def harmless(text: str) -> str:
-    """A text with control characters escaped: a name in a file must not command the terminal."""
+    """Escape control characters, so that text from a file cannot control the terminal."""
     return _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def print_error(error: object) -> None:
-    """Print a message that something could not be done, on stderr."""
+    """Print an error on stderr."""
     click.echo(click.style("Error: ", fg="red") + harmless(str(error)), err=True)
 
 
 @dataclass(frozen=True)
 class Console:
-    """Output of a command: no notes when `quiet`, more when `verbose`, results as one object when `as_json`.
-
-    Log records of the library are printed as notes.
-    """
+    """Output of a command; log records of the library are printed as notes."""
 
     quiet: bool = False
     verbose: bool = False
@@ -56,39 +52,38 @@ class Console:
         logger.setLevel(level)
 
     def note(self, text: str) -> None:
-        """A sentence for the user, on stderr."""
+        """Print a sentence on stderr, unless --quiet."""
         if not self.quiet:
             click.echo(harmless(text), err=True)
 
     def detail(self, text: str) -> None:
-        """A sentence for the curious, on stderr with --verbose."""
+        """Print a sentence on stderr with --verbose."""
         if self.verbose:
             click.echo(harmless(text), err=True)
 
     def result(self, text: str) -> None:
-        """A line of the result, on stdout; left out when the result is JSON."""
+        """Print a line of the result on stdout, unless it is JSON."""
         if not self.as_json:
             click.echo(harmless(text))
 
     def facts(self, **facts: object) -> None:
-        """Lines of the result, each a name (`_` stands for a blank) and a value."""
+        """Print lines of a name (`_` becomes a blank) and a value."""
         for name, value in facts.items():
             self.result(f"{name.replace('_', ' ').strip():<13} {value}")
 
     def json(self, command: str, /, **values: Any) -> None:
-        """The result as one object on stdout, when it was asked for; paths become text."""
+        """Print the result as one JSON object on stdout with --json."""
         if self.as_json:
             head = {"schema_version": SCHEMA_VERSION, "command": command}
             text = json_text({**head, **values}, indent=2, default=str)
             click.echo(_UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
     def open_page(self, url: str, wanted: bool | None) -> None:
-        """Open a page in the browser; by default only on a desktop, not in a pipe, a container or over ssh."""
+        """Open a page in the browser; by default only from a terminal on a desktop."""
         if wanted is None:
             displays = map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY"))
-            wanted = (sys.platform in ("win32", "darwin") or any(displays)) and (
-                sys.stdout.isatty() and sys.stdin.isatty()
-            )
+            desktop = sys.platform in ("win32", "darwin") or any(displays)
+            wanted = desktop and sys.stdout.isatty() and sys.stdin.isatty()
         if wanted:
             import webbrowser
 
@@ -106,7 +101,7 @@ class _Notes(logging.Handler):
 def progress_bar(
     console: Console, title: str, unit: str = "B"
 ) -> Iterator[Callable[[int, int], None]]:
-    """A function that shows so much done of a total in a bar, from the first call on and only on a terminal."""
+    """Yield `show(done, total)`, which draws a progress bar on a terminal."""
     bar: Any = None
 
     def show(done: int, total: int) -> None:
@@ -114,7 +109,7 @@ def progress_bar(
         if console.quiet or not sys.stderr.isatty():
             return
         if bar is None:
-            from tqdm import tqdm  # here, because it takes as long to import as the rest of rnntk
+            from tqdm import tqdm  # slow to import
 
             bar = tqdm(
                 desc=title, unit=unit, unit_scale=True, leave=False, dynamic_ncols=True, delay=0.5

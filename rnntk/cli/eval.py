@@ -1,4 +1,4 @@
-"""`rnntk eval`: the loss of a model on a text, beside baselines."""
+"""`rnntk eval`: loss of a model on a text, beside baselines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rnntk.decoding.evaluate import Evaluation
     from rnntk.decoding.language_model import LanguageModel
 
-# How the run's text became symbols is the run's, and so it is for any other text.
+# Settings of the run, which hold for any other text too.
 FIXED = (
     "corpus", "preprocessor", "newline", "normalize", "min_count", "unknown_symbol", "accept_licence",
 )  # fmt: skip
@@ -67,7 +67,7 @@ def command(args: Args, console: Console) -> None:
     inputs = tuple(args.input)
     own = model.run.settings.get("input") or ()
     if source("input") is ParameterSource.DEFAULT_MAP and inputs == tuple(own):
-        inputs = ()  # a config file names what to train on for all commands
+        inputs = ()  # a config file has the training text for all commands
     if inputs and args.split:
         raise UsageError("--input and --split are both given; use one of them.")
     args.input = inputs
@@ -81,12 +81,8 @@ def command(args: Args, console: Console) -> None:
         from rnntk.play import report
         from rnntk.play.models import Models
 
-        figures = {
-            "of": name,
-            "characters": evaluation.characters,
-            "bits_per_character": rows,
-            "own": OWN,
-        }
+        figures = {"of": name, "characters": evaluation.characters}
+        figures |= {"bits_per_character": rows, "own": OWN}
         page = report.report(Models(model), evaluation.text, evaluation=figures)
         write_bytes(args.html, page.encode(), advice="Name another file with --html.")
     _print(console, model, name, evaluation, rows)
@@ -94,16 +90,10 @@ def command(args: Args, console: Console) -> None:
         if path is not None:
             console.facts(wrote=shown(path))
     console.json(
-        "eval",
-        run=model.run.path,
-        step=model.step,
-        split=None if inputs else name,
-        input=list(inputs) or None,
-        model=evaluation.summary(),
-        floors=baselines.summary() if baselines else None,
-        costs=args.costs,
-        html=args.html,
-    )
+        "eval", run=model.run.path, step=model.step, split=None if inputs else name, input=list(inputs) or None,
+        model=evaluation.summary(), floors=baselines.summary() if baselines else None,
+        costs=args.costs, html=args.html,
+    )  # fmt: skip
 
 
 def _measure(
@@ -119,7 +109,7 @@ def _measure(
         if args.input:
             name = ", ".join("standard input" if p == "-" else p for p in args.input)
             reading = {k: getattr(args, k) for k in ("input", "glob", "encoding", "errors")}
-            # As it is: the model itself brings every text into the form that it was trained on.
+            # Unchanged: the model normalises a text as in training.
             reading |= {"corpus": None, "newline": "keep", "normalize": False}
             text = corpus.read(splits.text_settings(model.run, **reading), model.preprocessor)
             evaluation = model.evaluate(text, on_unknown=args.on_unknown, progress=bar)
@@ -145,23 +135,18 @@ def _measure(
 
 
 def _write_costs(path: Path, model: LanguageModel, name: str, evaluation: Evaluation) -> None:
-    """Write the bits of each character, or of each symbol where characters have none; null where not known."""
+    """Write bits per character, or per symbol if characters have none; null where unknown."""
     from rnntk.files import write_bytes
 
     nats, per, text = evaluation.nats, "symbol", evaluation.symbols
     if evaluation.character_nats is not None:
         nats, per, text = evaluation.character_nats[1:], "character", evaluation.text
     bits = (nats / math.log(2)).round(4).tolist()
+    costs = [None, *(b if math.isfinite(b) else None for b in bits)]
     body = {
-        "schema_version": SCHEMA_VERSION,
-        "run": str(model.run.path),
-        "step": model.step,
-        "of": name,
-        "unit": "bits",
-        "per": per,
-        "text": text,
-        "costs": [None, *(b if math.isfinite(b) else None for b in bits)],
-    }
+        "schema_version": SCHEMA_VERSION, "run": str(model.run.path), "step": model.step, "of": name,
+        "unit": "bits", "per": per, "text": text, "costs": costs,
+    }  # fmt: skip
     write_bytes(path, json.dumps(body).encode(), advice="Name another file with --costs.")
 
 

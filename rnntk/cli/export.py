@@ -1,4 +1,4 @@
-"""`rnntk export`: a trained network for other programs."""
+"""`rnntk export`: export a trained network for other programs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rnntk.cli.model import chosen, model_options
 from rnntk.cli.options import Args, command_named, option, path_option
 from rnntk.run import Run
 
-# How to open each format without rnntk.
+# Code that opens each format without rnntk.
 OPEN_WITH = {
     "keras": "keras.models.load_model({!r})",
     "savedmodel": 'tf.saved_model.load({!r}).signatures["serving_default"]',
@@ -46,7 +46,7 @@ def command(args: Args, console: Console) -> None:
     if export.needs_tensorflow(found, args.format):
         from rnntk.training import device
 
-        # On the CPU: a graph traced where there is a GPU could hold cuDNN's operators, which run nowhere else.
+        # On the CPU: a graph traced with a GPU may hold cuDNN operators.
         device.ready("cpu", None)
     made = Run(found, args.checkpoint).export(args.format, target)
     console.facts(
@@ -57,11 +57,6 @@ def command(args: Args, console: Console) -> None:
     )
     console.note(f"Open it: {OPEN_WITH[args.format].format(made.path.as_posix())}")
     console.json(
-        "export",
-        run=found.path,
-        step=made.step,
-        format=args.format,
-        output=made.path,
-        description=made.sidecar,
-        largest_difference=made.difference,
-    )
+        "export", run=found.path, step=made.step, format=args.format,
+        output=made.path, description=made.sidecar, largest_difference=made.difference,
+    )  # fmt: skip

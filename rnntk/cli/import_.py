@@ -1,4 +1,4 @@
-"""`rnntk import`: a run of a TensorFlow 1 checkpoint."""
+"""`rnntk import`: make a run of a TensorFlow 1 checkpoint."""
 
 from __future__ import annotations
 
@@ -62,16 +62,12 @@ def command(args: Args, console: Console) -> None:
     device.ready("cpu", None)
     network = tf1.read_network(prefix, forget_bias=args.forget_bias)
     name = args.corpus or prefix.resolve().parent.name or "imported"
+    path = args.run or folder.next_path(args.runs_dir, name)
+    preprocessor = args.preprocessor or ("bytes" if of_bytes else None)
     made = tf1.import_run(
-        network,
-        vocabulary,
-        args.run or folder.next_path(args.runs_dir, name),
-        source=prefix,
-        step=step,
-        corpus=name,
-        preprocessor=args.preprocessor or ("bytes" if of_bytes else None),
-        versions=device.versions(),
-    )
+        network, vocabulary, path, source=prefix, step=step, corpus=name,
+        preprocessor=preprocessor, versions=device.versions(),
+    )  # fmt: skip
     model, text = made.record["model"], made.record["corpus"]
     shape = f"{model['cell']}, {model['layers']} layers of {model['units']}, embedding {model['embedding']}"
     console.facts(
@@ -82,11 +78,6 @@ def command(args: Args, console: Console) -> None:
     )
     console.note(f"Sample from it: rnntk sample {shown(made.path)}")
     console.json(
-        "import",
-        run=made.path,
-        checkpoint=prefix,
-        step=step,
-        model=model,
-        vocabulary_size=len(vocabulary),
-        preprocessor=text["preprocessor"],
-    )
+        "import", run=made.path, checkpoint=prefix, step=step, model=model,
+        vocabulary_size=len(vocabulary), preprocessor=text["preprocessor"],
+    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""`rnntk sample --interactive`: type a prompt, see it continued, change the settings, again."""
+"""`rnntk sample --interactive`: continue prompts as they are typed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rnntk.decoding.generate import Piece
     from rnntk.decoding.language_model import LanguageModel
 
-LENGTH = 300  # symbols generated at a time, unless --length says otherwise: about a screen
+LENGTH = 300  # symbols per text without --length: about a screen
 _SHORT = {"t": "temperature", "len": "length", "s": "seed"}
 
 HELP = """\
@@ -36,7 +36,7 @@ A text that begins with a colon is typed with two."""
 
 
 class Session:
-    """One interactive session; `shaded` texts are coloured by surprisal."""
+    """An interactive session; `shaded` texts are coloured by surprisal."""
 
     def __init__(
         self, console: Console, model: LanguageModel, settings: SampleConfig, shaded: bool
@@ -44,7 +44,7 @@ class Session:
         self._console, self._model = console, model
         self._settings, self._shaded = settings, shaded
         self._text = model.default_prompt
-        self._generated = 0  # texts since the seed was set
+        self._generated = 0  # texts since a setting changed
 
     def run(self) -> None:
         """Read lines until the end of stdin or `:quit`."""
@@ -54,7 +54,7 @@ class Session:
         while True:
             try:
                 line = _line()
-            except UnicodeDecodeError as error:  # the lines after it can be read
+            except UnicodeDecodeError as error:  # the next lines can still be read
                 print_error(stream.not_utf8("The line", error))
                 continue
             except KeyboardInterrupt:
@@ -77,7 +77,7 @@ class Session:
                 print_error(error.render(_typed))
 
     def generate(self, text: str, *, echo: bool = True) -> None:
-        """Continue a text. Raises `UsageError` if it has characters that the model does not know."""
+        """Continue a text. Raises `UsageError` for unknown characters."""
         settings = self._settings
         prompt = self._model.prompt(text, settings.on_unknown)
         if prompt.skipped:
@@ -89,7 +89,7 @@ class Session:
             self._generated += 1
         self._console.detail(f"seed {seed}")
         parts = [] if echo else [prompt.text]
-        with contextlib.suppress(KeyboardInterrupt):  # it stops the text, not the program
+        with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C stops the text, not the program
             pieces = self._model.pieces(prompt, settings, seed, echo=echo, surprisal=self._shaded)
             stream.show(_kept(pieces, parts), settings.num, self._shaded)
         self._text = "".join(parts)
@@ -97,7 +97,7 @@ class Session:
     def _command(self, line: str) -> None:
         name, _, value = line.strip().partition(" ")
         name = _SHORT.get(name, name).replace("-", "_")
-        if name == "greedy":  # the same setting by another name, as on the command line
+        if name == "greedy":  # as on the command line, another name of the setting
             greedy = value and _parsed(bool, False, value, name)
             name, value = "temperature", value and ("0" if greedy else "1")
         known = fields_of(SampleConfig)
@@ -123,7 +123,7 @@ class Session:
 
 
 def _kept(pieces: Iterable[Piece], parts: list[str]) -> Iterator[Piece]:
-    """The same pieces; the first text is collected in `parts`, also when it is stopped."""
+    """Yield the pieces, and append those of the first text to `parts`."""
     for piece in pieces:
         if piece.stream == 0:
             parts.append(piece.text)
@@ -131,21 +131,21 @@ def _kept(pieces: Iterable[Piece], parts: list[str]) -> Iterator[Piece]:
 
 
 def _line() -> str | None:
-    """The next line without its end; None at the end of stdin."""
+    """The next line without line end; None at the end of stdin."""
     if sys.stdin.isatty() and sys.stdout.isatty():
         with contextlib.suppress(ImportError):  # Windows has none
-            import readline  # noqa: F401  (with it, input() has history and editing)
+            import readline  # noqa: F401  (gives input() history and editing)
         try:
             return input("> ")
         except EOFError:
             return None
-    # Line by line: Python's own decoder reads ahead, and would lose good lines with a bad one.
+    # Decoded line by line: Python's decoder reads ahead and would lose good lines with a bad one.
     line = sys.stdin.buffer.readline()
     return line.decode("utf-8").rstrip("\r\n") if line else None
 
 
 def _parsed(bare: type, optional: bool, value: str, name: str) -> Any:
-    """A typed value; `off` takes an optional setting away."""
+    """Parse a value; `off` unsets an optional setting."""
     if bare is bool:
         words = {"on": True, "off": False, "yes": True, "no": False}
         if value in words:

@@ -1,4 +1,4 @@
-"""The `rnntk` group: finds commands by name, turns errors into messages and exit codes."""
+"""The `rnntk` group: commands by name, errors as messages and exit codes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rnntk.cli.console import harmless, print_error
 from rnntk.config.fields import flag
 from rnntk.errors import Interrupted, RnntkError, did_you_mean, os_error
 
-# Name -> what it does. The modules are imported only when their command runs, so `--help` is quick.
+# Help by name; the module of a command is imported only when it runs, so that `--help` is quick.
 COMMANDS = {
     "prep": "Prepare a text: detect its encoding, count its symbols.",
     "train": "Train a character model; prepares the text if needed.",
@@ -43,7 +43,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 def load_command(name: str) -> click.Command:
-    """Import `rnntk.cli.<name>` (`import_` where Python keeps the word to itself) and take its `command`."""
+    """Import `command` from `rnntk.cli.<name>` (for `import` from `import_`)."""
     module = f"{name}_" if keyword.iskeyword(name) else name
     command = importlib.import_module(f"rnntk.cli.{module}").command
     assert isinstance(command, click.Command)
@@ -54,43 +54,41 @@ class LazyGroup(click.Group):
     """A group whose commands are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands in the order a user needs them."""
+        """The commands, in the order of use."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """The command of this name."""
         return load_command(name) if name in COMMANDS else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click's, with the nearest name when there is no such command."""
+        """Refuse an unknown command, with the nearest name."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             hint = did_you_mean(args[0], COMMANDS) or f" The commands are {', '.join(COMMANDS)}."
             raise click.UsageError(f"There is no command {args[0]}.{hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands from the table above, importing none of them."""
+        """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; every error becomes one message on stderr and an exit code."""
+        """Run the command; an error becomes a message on stderr and an exit code."""
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.Abort, click.exceptions.Exit, stdout.Lost):
             raise
         except KeyboardInterrupt:
-            # Training saves first and says more; all else ends quietly, as the shell expects it.
             ctx.exit(128 + signal.SIGINT)
         except Exception as error:
             if os.environ.get("RNNTK_DEBUG") == "1":
                 raise
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
-                raise  # whoever read the messages has gone: click ends quietly
+                raise  # stderr has no reader: click ends quietly
             if isinstance(error, Interrupted):
-                click.echo(harmless(str(error)), err=True)  # as it was asked to
+                click.echo(harmless(str(error)), err=True)  # no failure: the user asked for it
             elif isinstance(error, RnntkError):
                 print_error(error.render(_option_names(ctx)))
             else:
@@ -99,31 +97,29 @@ class LazyGroup(click.Group):
 
 
 def _message(error: Exception) -> str:
-    """An error that no other code made into a message, in one or two sentences."""
+    """One or two sentences about an error of any class."""
     disk = os_error(error)
     if disk is not None:
         problem = disk.strerror or str(disk)
         return f"{os.fsdecode(disk.filename)}: {problem}." if disk.filename else f"{problem}."
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-        # TensorFlow has several lines, one of which names the tensor.
+        # One of the lines of TensorFlow names the tensor.
         lines = str(getattr(error, "message", error)).splitlines() or [""]
         why = next((line for line in lines if "OOM when alloc" in line), lines[0])
         why = f" ({why.rpartition('}} ')[2].strip()})" if why else ""
         return f"There is not enough memory for this{why}. Ask for less at a time."
-    frames = traceback.extract_tb(error.__traceback__)
     home = str(Path(__file__).parents[1])
-    own = [
-        f"{Path(f.filename).name}, line {f.lineno}" for f in frames if f.filename.startswith(home)
-    ]
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename.startswith(home)][-1]
     what = ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split())[:200])))
     return (
-        f"rnntk stopped at an unexpected error at {own[-1]} ({what}). "
+        f"rnntk stopped at an unexpected error at {Path(own.filename).name}, line {own.lineno} ({what}). "
         "Set RNNTK_CRASH_FILE=crash.txt to have the details in that file, and report it with them."
     )
 
 
 def _keep_traceback(error: Exception) -> str:
-    """Write the traceback to the file that RNNTK_CRASH_FILE names, if it does; the sentence that says so."""
+    """Write the traceback to RNNTK_CRASH_FILE, if set; return a sentence about it."""
     path = os.environ.get("RNNTK_CRASH_FILE")
     if not path:
         return ""
@@ -137,7 +133,7 @@ def _keep_traceback(error: Exception) -> str:
 
 
 def _option_names(ctx: click.Context) -> Callable[[str], str]:
-    """Names a setting in a message by the option of the command that ran."""
+    """A function that gives the option of a setting, for the command that ran."""
     name = ctx.invoked_subcommand
     params = load_command(name).params if name in COMMANDS else []
     options = {p.name: p.opts[0] for p in params if isinstance(p, click.Option)}
@@ -167,8 +163,7 @@ def _as_bytes(error: UnicodeError) -> tuple[str | bytes, int]:
 def main() -> None:
     """Entry point of the console script."""
     stdout.watch()
-    # Corpora hold any character, and pipes and Windows consoles are not always UTF-8. A name of a file that is not
-    # UTF-8 is printed as its bytes.
+    # Pipes and Windows consoles are not always UTF-8. File names that are not UTF-8 are printed as their bytes.
     codecs.register_error("rnntk-names", _as_bytes)
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -178,7 +173,7 @@ def main() -> None:
         try:
             group(prog_name="rnntk", windows_expand_args=False)
         finally:
-            sys.stdout.flush()  # here, since nobody can say what went wrong when Python does it at exit
+            sys.stdout.flush()  # at exit, Python could not report an error
     except stdout.Lost as lost:
         if not isinstance(lost, stdout.Closed):
             print_error(lost)

@@ -1,4 +1,4 @@
-"""`rnntk minchar`: the minimal NumPy model, on any text."""
+"""`rnntk minchar`: train the smallest model on any text."""
 
 from __future__ import annotations
 
@@ -63,12 +63,8 @@ def command(args: Args, console: Console) -> None:
         f"{name}: {len(text):,} characters, {len(model.characters)} of them different; "
         f"{sum(w.size for w in model.weights.values()):,} weights."
     )
-    about = {
-        "text": name,
-        "characters": len(text),
-        "distinct": len(model.characters),
-        "seed": args.seed,
-    }
+    about = {"text": name, "characters": len(text), "distinct": len(model.characters)}
+    about["seed"] = args.seed
     if args.check_gradients:
         _check(console, model, about)
     else:
@@ -83,7 +79,7 @@ def _read(paths: tuple[str, ...], encoding: str | None) -> tuple[str, str]:
             name = ", ".join("standard input" if p == inputs.STDIN else p for p in paths)
             text = corpus.read(TextConfig(input=tuple(paths), encoding=encoding), Plain())
         except EncodingError as error:
-            raise EncodingError(error.message) from error  # there is no --errors here
+            raise EncodingError(error.message) from error  # minchar has no --errors
     if len(text) <= minchar.LENGTH:
         raise DataError(
             f"{name} has {len(text)} characters, but the model reads {minchar.LENGTH} and the one after them: "
@@ -99,8 +95,7 @@ def _check(console: Console, model: minchar.MinChar, about: dict[str, Any]) -> N
     passed = error < TOLERANCE
     verdict = f"below {TOLERANCE:.0e}: right" if passed else f"not below {TOLERANCE:.0e}: WRONG"
     console.result(f"gradient      largest relative error {error:.1e}, {verdict}")
-    facts = {"gradient_error": error, "tolerance": TOLERANCE, "passed": passed}
-    console.json("minchar", **about, **facts)
+    console.json("minchar", **about, gradient_error=error, tolerance=TOLERANCE, passed=passed)
     if not passed:
         raise RnntkError("The gradient in rnntk/minchar.py is not the slope of its loss.")
 

@@ -1,4 +1,4 @@
-"""`rnntk mnist`: a network that reads an image row by row."""
+"""`rnntk mnist`: train a network that reads images row by row."""
 
 from __future__ import annotations
 
@@ -80,13 +80,8 @@ def _finish(
     if plot is not None:
         console.facts(mistakes=shown(plot))
     console.note(f"Curves: tensorboard --logdir {shown(result.run.logs)}")
-    console.json(
-        "mnist",
-        run=result.run.path,
-        data=result.run.record["corpus"]["name"],
-        **{name: getattr(p, name) for name in ("step", "epoch", "seconds")},
-        **{f"test_{n}": getattr(test, n) for n in ("accuracy", "interval", "loss", "images")},
-        confusion=test.confusion.tolist(),
-        plot=plot,
-        reason=result.reason,
-    )
+    data, confusion = result.run.record["corpus"]["name"], test.confusion.tolist()
+    numbers = {name: getattr(p, name) for name in ("step", "epoch", "seconds")}
+    numbers |= {f"test_{n}": getattr(test, n) for n in ("accuracy", "interval", "loss", "images")}
+    found = {**numbers, "confusion": confusion, "plot": plot, "reason": result.reason}
+    console.json("mnist", run=result.run.path, data=data, **found)

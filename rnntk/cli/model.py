@@ -1,4 +1,4 @@
-"""RUN, the argument of the commands that work on a run, and the run or model that it names."""
+"""The argument RUN of many commands, and the run or model that it names."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def model_options(checkpoint: str, help: str) -> Callable[[F], F]:
-    """A decorator that adds RUN, `--corpus`, `--checkpoint` (with its default and help) and `--runs-dir`."""
+    """Decorator: add RUN, `--corpus`, `--checkpoint` (with this default and help) and `--runs-dir`."""
     return lambda function: added(
         function,
         click.argument("run", required=False, type=PATH),
         option("--corpus", metavar="NAME", help="Only runs on this corpus."),
         option(
             "--checkpoint",
-            type=click.types.FuncParamType(str),  # a file may give the step as a number
+            type=click.types.FuncParamType(str),  # a config file may have a number
             default=checkpoint,
             metavar="best|last|STEP",
             help=help,
@@ -45,9 +45,9 @@ def load(args: Args) -> LanguageModel:
 def chosen(
     run: Path | None, runs_dir: Path, *, kind: str | None = None, corpus: str | None = None
 ) -> RunFolder:
-    """The run a user means: a folder, a name in `runs_dir`, or the latest there of this kind and on this corpus.
+    """The run of this path or name, or the latest of this kind and corpus in `runs_dir`.
 
-    Raises `RunError` if there is none, or it cannot be read; `UsageError` if it is not on the corpus that was typed.
+    Raises `RunError` if it is missing or damaged, `UsageError` if it is not on the corpus of the flag.
     """
     from rnntk.storage import folder
 
@@ -57,12 +57,9 @@ def chosen(
         except RunError as error:
             raise without_false_advice(error, runs_dir, kind, corpus) from error
     found = folder.find(runs_dir, run)
-    # In a config file, or in the environment, it is what to train on.
-    if (
-        source("corpus") is ParameterSource.COMMANDLINE
-        and found.record["corpus"].get("name") != corpus
-    ):
-        on = found.record["corpus"].get("name")
+    on = found.record["corpus"].get("name")
+    # In a config file or the environment, it is the corpus to train on.
+    if on != corpus and source("corpus") is ParameterSource.COMMANDLINE:
         raise UsageError(
             f"{found.path} is on {on}, not on {corpus}. Leave out --corpus, which is for the latest run on a corpus, "
             "or name another run."
@@ -73,7 +70,7 @@ def chosen(
 def without_false_advice(
     error: RunError, runs_dir: Path, kind: str | None, corpus: str | None
 ) -> RunError:
-    """The error that there is no such run; names the corpora of the runs here if there is no corpus of that name."""
+    """The error, or for an unknown corpus a new one that names the corpora of the runs here."""
     if corpus is None:
         return error
     from rnntk.corpora import registry

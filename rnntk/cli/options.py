@@ -1,4 +1,4 @@
-"""Options made from the fields of a configuration, and the few that every command has."""
+"""Options from the fields of a configuration, and options of every command."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 LATEST_RUN = "@latest"
 
-# RNNTK_DATA is the data folder in every other tool's sense; so --data needs another name.
+# RNNTK_DATA is the data folder, so --data needs another name.
 _ENVIRONMENT = {"data_dir": "RNNTK_DATA", "data": "RNNTK_MNIST_DATA"}
 
-_CONFIG = "rnntk.config"  # where a context's `meta` keeps the path of the config file
+_CONFIG = "rnntk.config"  # key of the config file's path in a context's `meta`
 
 
 class Option(click.Option):
-    """An option that `RNNTK_<NAME>` sets too, and that shows its default."""
+    """An option that shows its default, and that `RNNTK_<NAME>` sets too."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("show_default", kwargs.get("default") not in (None, ()))
@@ -42,7 +42,7 @@ class Option(click.Option):
             self.envvar = _ENVIRONMENT.get(self.name, f"RNNTK_{self.name.upper()}")
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
-        """As click's, but it makes no number of a config file's text, and no text of its number."""
+        """Convert a value; in a config file, text is no number, and a number no text."""
         if value is not None and _in_file(ctx, self):
             many = self.multiple and isinstance(value, list)
             if not isinstance(self.type, (FieldType, click.types.FuncParamType)):
@@ -57,7 +57,7 @@ class Option(click.Option):
         return super().type_cast_value(ctx, value)
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
-        """Where a wrong value came from: the flag, else the variable or the file and line."""
+        """The source of a wrong value: flag, environment variable, or file and line."""
         if ctx and ctx.get_parameter_source(self.name or "") is ParameterSource.ENVIRONMENT:
             return f"{self.envvar} in the environment"
         if ctx and self.name and ctx.command.name and _in_file(ctx, self):
@@ -66,7 +66,7 @@ class Option(click.Option):
 
 
 def _in_file(ctx: click.Context | None, param: click.Parameter | None) -> bool:
-    """Whether the config file gave this parameter its value."""
+    """Whether the value comes from the config file."""
     if ctx is None or param is None or _CONFIG not in ctx.meta:
         return False
     return ctx.get_parameter_source(param.name or "") is ParameterSource.DEFAULT_MAP
@@ -83,7 +83,7 @@ def path_option(flag: str, metavar: str, help: str, kind: click.Path = PATH) -> 
 
 
 class FieldType(click.ParamType):
-    """The type of a configuration's field: converts and checks as the configuration does."""
+    """Converts and checks a value as the field of a configuration does."""
 
     envvar_list_splitter = os.pathsep
 
@@ -95,30 +95,25 @@ class FieldType(click.ParamType):
         self.name = {int: "N", float: "X", Path: "PATH"}.get(self._bare, "TEXT")
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
-        """The words to choose from, where the field has some."""
+        """The choices of the field, if it has some."""
         valid = self._metadata["valid"]
         return f"[{'|'.join(valid)}]" if isinstance(valid, tuple) else None
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The value in the field's type; fails with the configuration's own words."""
+        """Convert to the type of the field; errors have the message of the configuration."""
         try:
-            if (
-                isinstance(value, str)
-                and self._bare in (int, float)
-                and not self._metadata["parse"]
-                and not _in_file(ctx, param)
-            ):
-                with contextlib.suppress(ValueError):  # refused below, with its type
+            number = self._bare in (int, float) and not self._metadata["parse"]
+            if number and isinstance(value, str) and not _in_file(ctx, param):
+                with contextlib.suppress(ValueError):  # refused below
                     value = self._bare(value)
             value = checked(self._kind, self._field, value)
         except ValueError as error:
             self.fail(sentence(error), param, ctx)
-        # click collects the values of an option that may be repeated one by one.
-        return value[0] if self._many else value
+        return value[0] if self._many else value  # click collects the values of a repeated option
 
 
 def config_options(kind: type[Config], leave_out: tuple[str, ...] = ()) -> Callable[[F], F]:
-    """A decorator that adds an option for every field of a configuration."""
+    """Decorator: add an option for every field of a configuration."""
     options = [_option(kind, name) for name in kind.names() if name not in leave_out]
     return lambda function: added(function, *options)
 
@@ -127,9 +122,9 @@ def _option(kind: type[Config], name: str) -> Callable[[F], F]:
     field = fields_of(kind)[name]
     bare, _, many = type_of(field)
     flag = config.flag(name)
-    described: dict[str, Any] = {"default": field.default}
-    described["help"] = rendered(field.metadata["help"], config.flag)
-    if bare is bool:  # as a pair, so that a flag can undo a file's true
+    help = rendered(field.metadata["help"], config.flag)
+    described: dict[str, Any] = {"default": field.default, "help": help}
+    if bare is bool:  # a pair, so that a flag can undo a config file
         return option(f"{flag}/{config.flag(f'no_{name}')}", show_default=False, **described)
     described |= {"type": FieldType(kind, name), "metavar": field.metadata["metavar"]}
     return option(flag, multiple=many, **described)
@@ -151,7 +146,7 @@ def _names(command: click.Command) -> list[str]:
 
 
 def added(function: F, *options: Callable[[F], F]) -> F:
-    """The function with options, in this order."""
+    """Add options to a function, in this order."""
     return functools.reduce(lambda decorated, add: add(decorated), reversed(options), function)
 
 
@@ -174,10 +169,9 @@ _EVERYWHERE = [
 def command_named(
     name: str, make: Callable[..., Any] = click.command, **attributes: Any
 ) -> Callable[[Callable[..., None]], Any]:
-    """A decorator that makes a command with the options of every command; its `Examples:` come last in the help.
+    """Decorator: make a command of a function `(args, console)`; the `Examples:` of its docstring end the help.
 
-    The function gets the values of its parameters as attributes of one object, and a console of `--json`, `--quiet` and
-    `--verbose`. Options of a group count for its subcommands too: `rnntk runs --json show`.
+    The command has `--config`, `--json`, `--quiet` and `--verbose`, also from its group (`rnntk runs --json show`).
     """
 
     def decorate(function: Callable[..., None]) -> click.Command:
@@ -199,19 +193,18 @@ def command_named(
 
 
 def source(name: str) -> ParameterSource | None:
-    """Where the value of the running command's parameter came from; None if it has no such parameter."""
+    """Source of a parameter's value in the running command; None without such a parameter."""
     return click.get_current_context().get_parameter_source(name)
 
 
 def given(name: str) -> bool:
-    """Whether the user set this option: by flag, environment or config file."""
+    """Whether a flag, the environment or a config file set this option."""
     return source(name) not in (None, ParameterSource.DEFAULT)
 
 
 def given_values(args: Args, *leave_out: str) -> dict[str, Any]:
-    """All settings that the user set, by field name."""
-    found = vars(args).items()
-    return {name: value for name, value in found if name not in leave_out and given(name)}
+    """Settings that the user gave, by field name."""
+    return {k: v for k, v in vars(args).items() if k not in leave_out and given(k)}
 
 
 runs_dir_option = option(
@@ -223,7 +216,7 @@ run_option = option(
 
 
 def run_options(function: F) -> F:
-    """`--run`, `--runs-dir`, `--resume [DIR]`: where a training run goes, or which one continues."""
+    """Decorator: add `--run`, `--runs-dir` and `--resume [DIR]`."""
     resume = option(
         "--resume",
         is_flag=False,
@@ -235,7 +228,7 @@ def run_options(function: F) -> F:
 
 
 def server_options(port: int) -> Callable[[F], F]:
-    """A decorator that adds `--host`, `--port` (its default in words) and `--open` (`open_browser`)."""
+    """Decorator: add `--host`, `--port` (with this default) and `--open`."""
     return lambda function: added(
         function,
         option(

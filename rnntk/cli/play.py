@@ -1,4 +1,4 @@
-"""`rnntk play`: a local page to look inside a model."""
+"""`rnntk play`: look inside a model on a local page."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _serve(console: Console, models: Models, args: Args) -> None:
     console.result(url)
     console.json("play", url=url, run=models.run.path, step=step)
     sys.stdout.flush()
-    # The socket listens already, so the browser waits for the server, which starts next.
+    # The socket listens already, so the browser waits until the server runs.
     console.open_page(url, args.open_browser)
     serve.run(app.create(models, host), bound)
     console.note("Ended.")

@@ -1,4 +1,4 @@
-"""`rnntk plot`: curves of runs, as a picture or in the terminal."""
+"""`rnntk plot`: plot curves of runs as a picture or in the terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rnntk.cli.shading import has_colours
 if TYPE_CHECKING:
     from rnntk.monitoring.curves import Curve, Line
 
-ROWS = 20  # of a curve in the terminal, where it has as many
+ROWS = 20  # height of a plot in a terminal of at least 27 lines
 
 
 @command_named("plot")
@@ -56,7 +56,6 @@ def command(args: Args, console: Console) -> None:
     from rnntk.monitoring import curves
     from rnntk.storage import folder
 
-    # Both may be asked for; a picture is the default.
     x, y, log = args.x, args.y, args.log
     path = args.output or (None if args.terminal else Path(f"{y}.png"))
     if path is not None:
@@ -88,10 +87,6 @@ def _as_json(curve: Curve) -> dict[str, Any]:
     def last(line: Line) -> float | None:
         return float(line.y[-1]) if len(line) else None
 
-    return {
-        "name": curve.name,
-        "points": len(curve.raw),
-        "last": last(curve.raw),
-        "validation_points": len(curve.validation),
-        "last_validation": last(curve.validation),
-    }
+    raw, validation = curve.raw, curve.validation
+    found = {"name": curve.name, "points": len(raw), "last": last(raw)}
+    return found | {"validation_points": len(validation), "last_validation": last(validation)}

@@ -1,4 +1,4 @@
-"""`rnntk prep`: prepare a corpus or one's own files."""
+"""`rnntk prep`: prepare a corpus or your own files."""
 
 from __future__ import annotations
 
@@ -44,9 +44,8 @@ def command(args: Args, console: Console) -> None:
 
     given = given_values(args, "output", "list_all")
     with progress_bar(console, "preparing") as bar:
-        settings, found = corpus.load(
-            TextConfig, given, command="prep", output=args.output, progress=bar
-        )
+        to = {"command": "prep", "output": args.output}
+        settings, found = corpus.load(TextConfig, given, **to, progress=bar)
     for line in describe(found.prepared.facts):
         console.result(line)
     console.result(f"prepared      {found.prepared.folder}")
@@ -56,10 +55,10 @@ def command(args: Args, console: Console) -> None:
 
 
 def _training(settings: TextConfig) -> list[str]:
-    """Words of a command that trains on the very same text, also in another environment."""
+    """Words of a command that trains on the same text, also in another environment."""
     words = ["rnntk", "train"]
     for name, value in settings.part(TextConfig).items():
-        # In the environment, these two are about the machine, not the text.
+        # In the environment, these two describe the machine, not the text.
         machine = source(name) == ParameterSource.ENVIRONMENT and name in ("data_dir", "offline")
         chosen = name in ("corpus", "input") or source(name) != ParameterSource.DEFAULT
         if value is not None and chosen and not machine:
@@ -68,7 +67,7 @@ def _training(settings: TextConfig) -> list[str]:
 
 
 def describe(facts: dict[str, Any]) -> list[str]:
-    """The facts of a prepared text as lines for a person."""
+    """Lines about a prepared text."""
     lines = []
     for one in facts["sources"]:
         confidence = one["confidence"]
@@ -96,10 +95,9 @@ def describe(facts: dict[str, Any]) -> list[str]:
         lines.append(
             f"lossy         {changed['count']:,} characters do not decode to themselves: {examples}"
         )
-    lines += [
-        f"unusual       {one['count']:,} {one['kind']}: {', '.join(one['examples'][:5])}"
-        for one in facts["unusual"]
-    ]
+    for one in facts["unusual"]:
+        examples = ", ".join(one["examples"][:5])
+        lines.append(f"unusual       {one['count']:,} {one['kind']}: {examples}")
     lines += [f"warning       {rendered(text, config.flag)}" for text in facts["warnings"]]
     lines.append(
         f"entropy       {facts['entropy_bits']:.3f} bits per symbol, {facts['bits_per_character']:.3f} bits per "
@@ -109,7 +107,6 @@ def describe(facts: dict[str, Any]) -> list[str]:
 
 
 def _counts(pairs: list[list[Any]], as_bytes: bool) -> str:
-    # Jamo and Latin letters stand as they are; what cannot be seen is written as an escape.
     def shown(symbol: str) -> str:
         if as_bytes and not symbol.isascii():
             return f"0x{ord(symbol):02x}"
@@ -129,10 +126,7 @@ def _list(console: Console, data_dir: Path | None, offline: bool) -> None:
         card, here = one.card, "here" if one.available else "not here"
         console.result(f"{card.name:<{width}}  {here:<8}  {card.size:>21}  {card.licence}")
         console.result(f"{'':<{width}}  {card.title}; {one.source}: {one.detail}")
-        corpora.append(
-            {
-                **{name: getattr(card, name) for name in ("name", "title", "kind", "licence")},
-                **{name: getattr(one, name) for name in ("bytes", "available", "source", "detail")},
-            }
-        )
+        facts = {name: getattr(card, name) for name in ("name", "title", "kind", "licence")}
+        names = ("bytes", "available", "source", "detail")
+        corpora.append({**facts, **{name: getattr(one, name) for name in names}})
     console.json("prep", corpora=corpora)

@@ -1,4 +1,4 @@
-"""`rnntk runs`: the runs here; `rnntk runs show` for one."""
+"""`rnntk runs` lists the runs here; `rnntk runs show` describes one."""
 
 from __future__ import annotations
 
@@ -21,17 +21,12 @@ if TYPE_CHECKING:
 
 KINDS = ("char-rnn", "row-classifier")
 
-# On a narrow terminal the losses are left out last.
+# A narrow terminal keeps steps and losses longest.
 COLUMNS = (
-    Column("RUN"),
-    Column("CORPUS", drop=5),
-    Column("MODEL", drop=3),
-    Column("STEPS", right=True, drop=1),
-    Column("LOSS", right=True, drop=4),
-    Column("VALIDATION", right=True, drop=2),
-    Column("AGE", right=True, drop=6),
-    Column("SIZE", right=True, drop=7),
-)
+    Column("RUN"), Column("CORPUS", drop=5), Column("MODEL", drop=3), Column("STEPS", right=True, drop=1),
+    Column("LOSS", right=True, drop=4), Column("VALIDATION", right=True, drop=2),
+    Column("AGE", right=True, drop=6), Column("SIZE", right=True, drop=7),
+)  # fmt: skip
 
 
 @command_named("runs", click.group, invoke_without_command=True)
@@ -180,13 +175,10 @@ def _corpus(corpus: dict[str, Any]) -> str:
 
 def _losses(d: Details) -> str:
     parts = [] if d.summary.loss is None else [f"last step {d.summary.loss:.4f}"]
-    parts += [
-        f"validation {name.removeprefix('val_').replace('_', ' ')} {value:.4f}"
-        for name, value in d.last.items()
-        if name.startswith("val_")
-    ]
-    if d.progress is not None and d.progress.best:
-        best = d.progress.best
+    for name, value in d.last.items():
+        if name.startswith("val_"):
+            parts.append(f"validation {name[4:].replace('_', ' ')} {value:.4f}")
+    if d.progress is not None and (best := d.progress.best):
         parts.append(f"best validation {best['val_loss']:.4f} at step {int(best['step']):,}")
     return ", ".join(parts) or "none yet"
 
@@ -208,6 +200,6 @@ def _next_commands(d: Details) -> list[str]:
 
     settings = d.run.config
     limit = schedule.reached(settings, d.progress).replace("-", "_")
-    # A finished run continues only with a higher limit.
+    # A finished run continues with a higher limit only.
     more = f" {config.flag(limit)} {2 * getattr(settings, limit)}" if limit else ""
     return [*texts, f"Continue it: {d.run.resume_command}{more}"]

@@ -1,4 +1,4 @@
-"""`rnntk sample`: text from a trained model, without TensorFlow."""
+"""`rnntk sample`: generate text with a trained model, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rnntk.cli.options import Args, command_named, config_options, given, option
 from rnntk.config import SampleConfig
 from rnntk.errors import UsageError
 
-# At its end Python would search all that was imported for garbage, a tenth of a cold start.
+# Skips the garbage collection at exit, a tenth of a cold start.
 atexit.register(gc.freeze)
 
 

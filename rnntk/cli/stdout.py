@@ -1,4 +1,4 @@
-"""Standard streams that are closed or cannot be written: stdout is reported once, stderr is no reason to stop."""
+"""Closed or unwritable standard streams: stdout is reported once, stderr is ignored."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from typing import Any, TextIO
 
 
 class Lost(Exception):
-    """Standard output is lost. Not an `OSError`, so that no code takes it for a file of its own."""
+    """Stdout cannot be written. Not an `OSError`, which code may catch for its own files."""
 
     exit_code = 1
 
 
 class Closed(Lost):
-    """The reader closed the pipe, as `head` does: not an error, nothing is printed."""
+    """The reader closed the pipe, as `head` does: no error."""
 
     exit_code = 128 + getattr(signal, "SIGPIPE", 13)
 
 
 class _File(io.FileIO):
-    """Raises `Lost` once; what is written afterwards, while the program ends, goes nowhere."""
+    """Raises `Lost` once, and drops later writes."""
 
     _lost = False
 
     def write(self, data: Any) -> int | None:  # type: ignore[override]
         size = memoryview(data).nbytes
-        # Nothing is written to find out what kind of file this is (click does), and what is raised then is dropped.
+        # click probes with an empty write and ignores its error.
         if size and not self._lost:
             try:
                 return super().write(data)
@@ -44,7 +44,7 @@ class _File(io.FileIO):
 
 
 class _Notes(io.FileIO):
-    """Drops what cannot be written: no work ends because nobody reads the notes about it."""
+    """Drops what cannot be written."""
 
     def write(self, data: Any) -> int | None:  # type: ignore[override]
         try:
@@ -55,7 +55,7 @@ class _Notes(io.FileIO):
 
 @contextmanager
 def after_training() -> Iterator[None]:
-    """Printing the results of training that was saved: the exit code stays 0 where they cannot be written."""
+    """Context for results of a saved training: the exit code stays 0 if they cannot be printed."""
     try:
         yield
         sys.stdout.flush()
@@ -66,16 +66,15 @@ def after_training() -> Iterator[None]:
 
 
 def watch() -> None:
-    """Let whatever prints to stdout raise `Lost` where it cannot be written; notes on stderr are dropped there.
+    """Raise `Lost` when stdout cannot be written, and ignore this for stderr.
 
-    Standard streams that were closed by who started us (`>&-`) lead nowhere: what goes there was not wanted, and no
-    other file must take their place.
+    Closed streams (`>&-`) go to the null device: otherwise the next opened file would take their number.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
     sys.stdout = _replaced(sys.stdout, _File)
@@ -83,8 +82,7 @@ def watch() -> None:
 
 
 def _replaced(stream: TextIO, kind: type[io.FileIO]) -> TextIO:
-    """The stream over a file of this kind."""
-    # Windows' console is another kind of file, and a test's stream is none.
+    """The stream on a file of this kind; unchanged for Windows' console and streams of tests."""
     if not isinstance(stream, io.TextIOWrapper) or (
         type(getattr(stream.buffer, "raw", stream.buffer)) is not io.FileIO
     ):
@@ -95,9 +93,6 @@ def _replaced(stream: TextIO, kind: type[io.FileIO]) -> TextIO:
     file.name = stream.name
     whole = stream.write_through  # python -u
     return io.TextIOWrapper(
-        file if whole else io.BufferedWriter(file),
-        encoding=stream.encoding,
-        errors=stream.errors,
-        line_buffering=stream.line_buffering,
-        write_through=whole,
-    )
+        file if whole else io.BufferedWriter(file), encoding=stream.encoding, errors=stream.errors,
+        line_buffering=stream.line_buffering, write_through=whole,
+    )  # fmt: skip

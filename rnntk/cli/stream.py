@@ -1,4 +1,4 @@
-"""Text in and out: a file or stdin as text, and generated text on stdout as it comes."""
+"""Text from a file or stdin, and generated text on stdout."""
 
 from __future__ import annotations
 
@@ -15,15 +15,11 @@ from rnntk.errors import DataError, UsageError
 if TYPE_CHECKING:
     from rnntk.decoding.generate import Piece
 
-# A flush takes as long as sampling a character; fifty per second look like a stream to anybody.
-_SECONDS = 0.02
+_SECONDS = 0.02  # between flushes, each of which takes as long as sampling a character
 
 
 def read(path: str, option: str) -> str:
-    """The text of a UTF-8 file named by `option`, or of stdin for `-`, without a byte order mark.
-
-    Raises `UsageError` if the file cannot be read, `DataError` if it is not UTF-8.
-    """
+    """Read UTF-8 text from a file, or from stdin for `-`. Raises `UsageError` (unreadable), `DataError` (no UTF-8)."""
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     except OSError as error:
@@ -42,10 +38,7 @@ def not_utf8(name: str, error: UnicodeDecodeError) -> DataError:
 
 
 def show(pieces: Iterable[Piece], num: int, shaded: bool) -> None:
-    """Print text as it is generated, each of `num` texts under its number, with a line end at the end.
-
-    `shaded` texts are coloured by surprisal, which the pieces must have.
-    """
+    """Print text as it is generated, each of `num` texts under its number, coloured by surprisal if `shaded`."""
     out = sys.stdout
     current, before, flushed = -1, 0, 0.0
     try:
@@ -66,6 +59,6 @@ def show(pieces: Iterable[Piece], num: int, shaded: bool) -> None:
                 out.flush()
                 flushed = time.monotonic()
     finally:
-        # Also after Ctrl-C: no terminal is left in colour, and no prompt at the end of a line of text.
+        # Also after Ctrl-C, reset the colour and end the line.
         out.write((shading.RESET if before else "") + "\n")
         out.flush()

@@ -1,4 +1,4 @@
-"""Tables and amounts for people, aligned to the terminal; Hangul counts as two columns."""
+"""Tables that fit the terminal, where Hangul takes two columns; sizes and ages in words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import wcwidth
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table; the highest `drop` is left out first when space is short, 0 never."""
+    """A column; when space is short, the highest `drop` is left out first, 0 never."""
 
     title: str
     right: bool = False
@@ -21,7 +21,7 @@ class Column:
 
 
 def terminal_width() -> int | None:
-    """Columns of the terminal on stdout; None for a pipe or a file."""
+    """Columns of the terminal on stdout; None if it is no terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
@@ -31,10 +31,7 @@ def table(
     width: int | None,
     notes: Sequence[str | None],
 ) -> list[str]:
-    """Lines of a table with headings: a cell per column, and a note or None under each row.
-
-    `width` is the columns of the terminal; None for no limit.
-    """
+    """Lines of a table with headings, and under each row its note, fitted to `width` columns (None: no limit)."""
     keep = list(range(len(columns)))
     widths = [
         max(map(wcwidth.width, [c.title, *(r[i] for r in rows)])) for i, c in enumerate(columns)
@@ -56,7 +53,7 @@ def table(
 
 
 def indented(text: str, width: int | None) -> list[str]:
-    """A sentence indented by two columns, wrapped to the width."""
+    """Indent a sentence by two columns and wrap it to `width`."""
     if width is None:
         return ["  " + " ".join(text.split())]
     return textwrap.wrap(

@@ -1,4 +1,4 @@
-"""`rnntk train`: prepares if needed, trains, writes a run folder."""
+"""`rnntk train`: prepare a text if needed, and train a run."""
 
 from __future__ import annotations
 
@@ -68,10 +68,8 @@ def command(args: Args, console: Console) -> None:
     settings = given_values(args, "run", "runs_dir", "init_from", "dry_run")
     with progress_bar(console, "preparing") as bar:
         config, corpus = character.load(settings, source, progress=bar)
-    if args.dry_run or config.distribute != "none":
-        args.run = args.run or folder.next_path(
-            args.runs_dir, corpus.name
-        )  # of a job only the chief makes it
+    if args.dry_run or config.distribute != "none":  # in a job, only the chief creates the run
+        args.run = args.run or folder.next_path(args.runs_dir, corpus.name)
         if args.dry_run:
             _dry_run(console, config, corpus, args.run, source)
             return
@@ -83,13 +81,12 @@ def command(args: Args, console: Console) -> None:
 def chosen_for_resume(
     runs_dir: Path, resume: str, kind: str, corpus: str | None = None
 ) -> RunFolder:
-    """The run to continue: by path or name, else the latest of this kind, and on this corpus."""
+    """The run of this path or name, else the latest of this kind and corpus."""
     run = None if resume == LATEST_RUN else Path(resume)
     found = chosen(run, runs_dir, kind=kind, corpus=corpus)
     if found.kind != kind:
-        raise UsageError(
-            f"{shown(found.path)} is a {found.kind}; continue it with: {found.resume_command}"
-        )
+        path = shown(found.path)
+        raise UsageError(f"{path} is a {found.kind}; continue it with: {found.resume_command}")
     return found
 
 
@@ -119,16 +116,16 @@ def _dry_run(
 
 
 def _both(result: Result, nats: float, *, held_out: bool) -> str:
-    """A loss in nats per symbol, and in bits per character (comparable across preprocessors) or per byte."""
+    """A loss in nats per symbol, and in bits per character or byte."""
     corpus = result.run.record["corpus"]
     if corpus["preprocessor"] == "bytes":
         return f"{nats:.4f} nats per symbol ({nats / math.log(2):.3f} bits per byte)"
     bits = corpus["facts"]["symbols"] / corpus["facts"]["characters"] / math.log(2)
-    if held_out:  # that text has its own number of symbols per character
+    if held_out:  # validation text has another number of symbols per character
         from rnntk.storage import metrics
 
-        names = ("val_loss", "val_bits_per_character")
-        found = metrics.read(result.run.metrics, list(names))
+        names = ["val_loss", "val_bits_per_character"]
+        found = metrics.read(result.run.metrics, names)
         losses, measured = (found.series(name)[2] for name in names)
         if len(losses):
             bits = measured[0] / losses[0]

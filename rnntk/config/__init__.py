@@ -1,4 +1,4 @@
-"""Configurations: what can be set, how it is checked, and the files it is read from."""
+"""Configurations: fields, checks and configuration files."""
 
 from rnntk.config.configs import (
     DistributeConfig,

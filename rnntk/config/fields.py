@@ -1,7 +1,4 @@
-"""The fields of a configuration: default, help, valid values, and the one place where values are checked.
-
-Python code makes a configuration directly; the command line, TOML files and `run.json` go by the fields' names.
-"""
+"""Fields of a configuration (default, help, valid values) and the check of their values."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ C = TypeVar("C", bound="Config")
 
 @dataclass(frozen=True)
 class Range:
-    """Valid numbers: from `low` to `high`, both included unless `open_...`."""
+    """Valid numbers from `low` to `high`, both included unless `open_low` or `open_high`."""
 
     low: float | None = None
     high: float | None = None
@@ -66,9 +63,9 @@ def setting(
         help: one line.
         valid: range of a number, or the words to choose from.
         metavar: name of the value on the command line.
-        on_resume: whether a resume may change it: "kept" for later resumes, or for one "session".
+        on_resume: a resume may change it, and the change is "kept" or lasts one "session".
         stored: whether `run.json` keeps it.
-        parse: makes a value of a string, raising `ValueError`.
+        parse: converts a string, or raises `ValueError`.
     """
     about = {"help": help, "valid": valid, "metavar": metavar, "parse": parse}
     lifetime = {"on_resume": on_resume, "stored": stored}
@@ -76,12 +73,12 @@ def setting(
 
 
 def flag(name: str) -> str:
-    """The option that sets a field: `batch_size` -> `--batch-size`."""
+    """The command-line option of a field: `batch_size` -> `--batch-size`."""
     return "--" + name.replace("_", "-")
 
 
 def typed_setting(name: str, value: Any) -> list[str]:
-    """Command-line words that set a field to a value; a sequence repeats the option."""
+    """Command-line words that set a field; a sequence repeats the option."""
     if isinstance(value, bool):
         return [flag(name if value else f"no_{name}")]
     values = value if isinstance(value, (tuple, list)) else [value]
@@ -90,13 +87,10 @@ def typed_setting(name: str, value: Any) -> list[str]:
 
 @dataclass(frozen=True, repr=False)
 class Config:
-    """Base of all configurations. Values are checked when one is made.
-
-    Raises `UsageError` if a name is unknown, or a value has the wrong type, is out of range or contradicts another.
-    """
+    """Base of all configurations. Raises `UsageError` for an unknown name and for a wrong value."""
 
     def __new__(cls: type[C], **values: Any) -> C:
-        """Refuse an unknown keyword with the nearest right one, which a dataclass would not name."""
+        """Refuse an unknown keyword, and name the nearest known one."""
         cls.check_names(values)
         return super().__new__(cls)
 
@@ -115,7 +109,7 @@ class Config:
         return f"{type(self).__name__}({', '.join(changed)})"
 
     def check_together(self) -> None:
-        """Check fields that depend on each other; subclasses extend this."""
+        """Check fields that depend on each other."""
 
     @classmethod
     def names(cls) -> list[str]:
@@ -123,11 +117,9 @@ class Config:
 
     @classmethod
     def resolve(cls: type[C], given: Mapping[str, Any], *defaults: Mapping[str, Any]) -> C:
-        """Merge layers of values, each by field name, into a configuration; settings are merged nowhere else.
+        """Merge values by field name: `given` by the user, over `defaults` (strongest first), over those of the fields.
 
-        Args:
-            given: the user's values; on the command line, flags over environment over configuration file.
-            defaults: layers below it, strongest first, over the fields' own defaults; unknown names are ignored.
+        Raises `UsageError` for unknown names in `given`; those in `defaults` are ignored.
         """
         cls.check_names(given)
         merged: dict[str, Any] = {}
@@ -137,16 +129,16 @@ class Config:
 
     @classmethod
     def check_names(cls, given: Iterable[str], also: Iterable[str] = ()) -> None:
-        """Raise `UsageError` for a name that is not a field, with the nearest field or name in `also`."""
+        """Raise `UsageError` for a name that is not a field, with the nearest name of a field or in `also`."""
         for name in given:
             if name not in cls.names():
                 near = did_you_mean(name, [*cls.names(), *also])
                 raise UsageError(f"There is no setting {name!r}.{near}")
 
     def resumed(self: C, changes: Mapping[str, Any]) -> C:
-        """The configuration of a run that continues with some fields changed; new `epochs` lift an older step limit.
+        """The configuration of a resumed run; a change of `epochs` alone lifts `max_steps`.
 
-        Raises `UsageError` if a resume may not change one of the fields.
+        Raises `UsageError` for a field that a resume may not change.
         """
         allowed = [f.name for f in dataclasses.fields(self) if f.metadata["on_resume"]]
         if fixed := sorted(set(changes) - set(allowed)):
@@ -160,7 +152,7 @@ class Config:
         return dataclasses.replace(self, **changed)
 
     def to_json(self, *, resumed: bool = False) -> dict[str, Any]:
-        """The fields that `run.json` stores, JSON-able; if `resumed`, without those of one session only."""
+        """The fields that `run.json` stores; if `resumed`, without those of one session."""
         found = {}
         for name, f in fields_of(type(self)).items():
             if f.metadata["stored"] and not (resumed and f.metadata["on_resume"] == "session"):
@@ -170,17 +162,12 @@ class Config:
 
     @classmethod
     def from_json(cls: type[C], values: Mapping[str, Any]) -> C:
-        """A configuration from `to_json`'s output, also of an older rnntk with other fields.
-
-        Fields that are not stored are never taken from a file: they are the user's own consent and machine.
-        """
-        known = fields_of(cls)
-        return cls(
-            **{k: v for k, v in values.items() if k in known and known[k].metadata["stored"]}
-        )
+        """The configuration that `to_json` wrote. Other fields are ignored: a file cannot consent to a licence."""
+        stored = {name for name, field in fields_of(cls).items() if field.metadata["stored"]}
+        return cls(**{name: value for name, value in values.items() if name in stored})
 
     def part(self, kind: type[Config]) -> dict[str, Any]:
-        """The values of the fields that `kind`, one of this class' bases, has."""
+        """The values of the fields of `kind`, a base of this class."""
         return {name: getattr(self, name) for name in kind.names()}
 
 
@@ -190,7 +177,7 @@ def fields_of(kind: type[Config]) -> dict[str, dataclasses.Field[Any]]:
 
 def type_of(field: dataclasses.Field[Any]) -> tuple[type, bool, bool]:
     """A field's bare type, whether it may be None, and whether it is a tuple of that type."""
-    hint = str(field.type)  # as it is written: `str`, `int | None`, `tuple[str, ...]`
+    hint = str(field.type)  # `str`, `int | None` or `tuple[str, ...]`
     bare = next(one for one in _TYPE_NAMES if one.__name__ in re.findall(r"\w+", hint))
     return bare, hint.endswith("None"), hint.startswith("tuple")
 
@@ -201,10 +188,7 @@ _TYPE_NAMES = {
 
 
 def checked(kind: type[Config], name: str, value: Any) -> Any:
-    """A value of a field, converted to the field's type where nothing is lost.
-
-    Raises `ValueError` if the type or the value is wrong; the message follows the field's name.
-    """
+    """Check a value and convert it to the field's type; the message of the `ValueError` follows the field's name."""
     field = fields_of(kind)[name]
     metadata, (bare, optional, many) = field.metadata, type_of(field)
     if value is None and optional:
@@ -232,13 +216,13 @@ def checked(kind: type[Config], name: str, value: Any) -> Any:
 
 
 def sentence(error: object) -> str:
-    """The text of an error with its full stop."""
+    """The text of an error, with a full stop."""
     text = str(error)
     return text if text.endswith((".", "?")) else text + "."
 
 
 def typed(bare: type, value: Any) -> Any:
-    """The value in this type where nothing is lost; `ValueError` if it has another."""
+    """Convert a value to a type without loss. Raises `ValueError` for another type."""
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         value = value.item()  # a NumPy scalar
     if bare is Path and isinstance(value, str):
@@ -256,6 +240,6 @@ def typed(bare: type, value: Any) -> Any:
 def _shown(value: Any) -> str:
     try:
         text = repr(value)
-    except (ValueError, RecursionError):  # Python writes no integer of more than 4,300 digits
+    except (ValueError, RecursionError):  # Python prints no more than 4,300 digits
         text = ""
     return text if 0 < len(text) < 80 else f"a very long {type(value).__name__}"

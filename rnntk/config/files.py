@@ -1,4 +1,4 @@
-"""Configuration files: TOML, by path or by the name of a shipped one."""
+"""TOML configuration files, given as a path or as the name of a shipped one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from rnntk.config.fields import Config
 from rnntk.errors import UsageError, did_you_mean
 
-# Parameters of the commands that are fields of no configuration: known in every file, of no use to Python code.
+# Parameters of commands that are no fields of a configuration: allowed in every file, ignored by Python code.
 COMMAND_ONLY = frozenset({
     "as_json", "ascii", "check_gradients", "checkpoint", "color", "costs", "dry_run", "floors", "forget_bias",
     "format", "greedy", "host", "html", "init_from", "interactive", "iterations", "kind", "list_all", "log",
@@ -28,17 +28,15 @@ def read_config(
 ) -> dict[str, Any]:
     """Settings of one command in a TOML file.
 
-    Keys before the first table are for every command that knows them; the table named like the command is for it
-    alone. Dashes and underscores are the same.
+    Top-level keys are for all commands that know them, a table is for the command of its name. Dashes count as
+    underscores. Raises `UsageError` for a file that is missing or not TOML, and for an unknown table or key.
 
     Args:
         path: the file.
         command: `train`, `sample`, ...
         known: the command's settings, with underscores.
-        commands: the settings of every command, called only for a key that `command` lacks. Without it, tables and
-            keys of other commands, and `COMMAND_ONLY`, are ignored, but a misspelt setting is refused.
-
-    Raises `UsageError`: no such file, not TOML, an unknown table or key (with the nearest name).
+        commands: the settings of every command, called only for a key outside `known`. Without it, tables and keys
+            of other commands are ignored, but a misspelt setting is refused.
     """
     document = read_toml(path)
     own = document.get(command, {})
@@ -71,13 +69,13 @@ def read_config(
 
 
 def _names_of(kind: type[Config]) -> set[str]:
-    """Names of the fields of a configuration and of all that extend it."""
+    """Names of the fields of a configuration and of its subclasses."""
     return {*kind.names(), *(name for one in kind.__subclasses__() for name in _names_of(one))}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file as a dictionary. Raises `UsageError` if it is missing, or not TOML (with the line)."""
-    # Here, because most commands read no file and should not wait for the parser.
+    """Read a TOML file. Raises `UsageError` if it is missing or not TOML."""
+    # Imported here, because most commands read no TOML.
     if sys.version_info >= (3, 11):
         import tomllib
     else:
@@ -86,7 +84,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         data = path.read_bytes()
     except OSError as error:
         raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or 0 in data[:2]:  # with or without a mark
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or 0 in data[:2]:  # with or without a BOM
         raise UsageError(f"{path} is in UTF-16, but TOML is UTF-8. Save it as UTF-8.")
     try:
         return tomllib.loads(data.decode("utf-8-sig"))
@@ -95,12 +93,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         if isinstance(error, RecursionError):
             why = "it is nested too deeply."
         elif not isinstance(error, (tomllib.TOMLDecodeError, UnicodeError)):
-            why = "it has a number of thousands of digits."  # where Python's own limit is
+            why = "it has a number of thousands of digits."  # Python's own limit
         raise UsageError(f"{path} is not a TOML file: {why}") from error
 
 
 def place_of(path: Path, command: str, key: str) -> str:
-    """Where a TOML file sets `key` for a command, for a message: `'units' in c.toml, line 3`."""
+    """The place where a TOML file sets `key` for a command: `'units' in c.toml, line 3`."""
     pattern = re.compile(rf"""\s*["']?{re.escape(key).replace("_", "[-_]")}["']?\s*=""")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -111,17 +109,16 @@ def place_of(path: Path, command: str, key: str) -> str:
         if heading := re.match(r"""\s*\[\s*["']?([\w-]+)["']?\s*\]""", line):
             table = heading[1]
         elif table in ("", command) and pattern.match(line):
-            line_number = f", line {number}"  # the command's own table comes last, and wins
+            line_number = f", line {number}"  # the command's own table, which comes last, wins
     return f"{key!r} in {path}{line_number}"
 
 
 def find_config(path: Path) -> Path:
-    """The path itself, else the shipped config of this name, with or without `configs/` and `.toml`.
+    """The path itself, else the shipped config of this name (`.toml` and `configs/` may be left out).
 
-    Raises `UsageError` if neither exists (with the nearest name).
+    Raises `UsageError`, with the nearest name, if neither exists.
     """
-    # A pipe is as good as a file.
-    if path.exists() and not path.is_dir():
+    if path.exists() and not path.is_dir():  # a pipe will do
         return path
     name = path.name.removesuffix(".toml")
     alone = str(path.parent) in (".", "configs")
@@ -136,19 +133,18 @@ def find_config(path: Path) -> Path:
 
 
 def corpus_settings(name: str, command: str, known: Collection[str]) -> dict[str, Any]:
-    """Settings of the shipped config of a corpus for a command; empty without such a config."""
+    """Settings for a command from the shipped config of a corpus; empty if there is none."""
     path = shipped_config(name)
     found = read_config(path, command, known) if path else {}
     return {key: value for key, value in found.items() if key not in ("corpus", "input")}
 
 
 def shipped_config(name: str) -> Path | None:
-    """The TOML of this name that comes with rnntk (`configs/`), or None."""
+    """Path of a shipped config, or None."""
     paths = (folder / f"{name}.toml" for folder in _shipped())
     return next((path for path in paths if path.is_file()), None)
 
 
 def _shipped() -> tuple[Path, Path]:
-    # An installed wheel has configs/ inside the package (beside this module); a checkout beside the package.
     package = Path(__file__).parent.parent
-    return package / "configs", package.parent / "configs"
+    return package / "configs", package.parent / "configs"  # in a wheel, in a checkout
