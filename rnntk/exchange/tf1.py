@@ -194,13 +194,9 @@ def import_run(
 ) -> RunFolder:
     """Write a new run folder at `path` from an imported network.
 
-    Args:
-        source, step: the checkpoint's prefix and training steps.
-        corpus, preprocessor: of its text; None infers the preprocessor from the vocabulary.
-        versions: of libraries.
-
-    Raises `UsageError` for an unknown preprocessor, `DataError` if the vocabulary does not fit the network; else see
-    `folder.created`.
+    `source` and `step` are the checkpoint's prefix and training steps; `corpus` names its text; `preprocessor` None is
+    inferred from the vocabulary. Raises `UsageError` if the preprocessor is unknown, `DataError` if the vocabulary does
+    not fit the network, else as `folder.created`.
     """
     folder.refuse_existing(path)
     weights = network.weights

@@ -38,11 +38,9 @@ def draw(
 ) -> list[str]:
     """Lines of text that show the running means and the validation curves.
 
-    Args:
-        log: a logarithmic y axis, without values <= 0; automatic beyond 1e9.
-        width, height: columns in all, at least 20, and rows of the plot.
-        colour: coloured braille dots; else letters A, B, ... for the runs, a, b, ... for their validation.
-        ascii_only: letters, and no box characters.
+    `log` leaves out values <= 0, and is automatic beyond 1e9. `width` is in columns, at least 20, `height` in rows of
+    the plot. Curves are coloured braille dots with `colour`; otherwise, or with `ascii_only` (which also avoids box
+    characters), letters: A, B, ... for the runs, a, b, ... for their validation.
     """
     log = log or any(np.any(c.smooth.y > _MOST) or np.any(c.validation.y > _MOST) for c in drawn)
     series = [

@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 import anyio
-import anyio.to_thread
+from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
@@ -94,7 +94,7 @@ class Api:
         seed = config.new_seed()
         model = self.models.default
         if step is not None:
-            model = await anyio.to_thread.run_sync(self.models.get, step)
+            model = await to_thread.run_sync(self.models.get, step)
         prompt = model.prompt(text, "skip")
         stream = self.scheduler.start(streaming.pieces(model, prompt, config, seed))
         if stream is None:
@@ -110,9 +110,7 @@ class Api:
         self._at_once = self._at_once or anyio.CapacityLimiter(2)
         self._jobs += 1
         try:
-            return await anyio.to_thread.run_sync(
-                lambda: JSONResponse(work()), limiter=self._at_once
-            )
+            return await to_thread.run_sync(lambda: JSONResponse(work()), limiter=self._at_once)
         finally:
             self._jobs -= 1
 

@@ -1,9 +1,7 @@
 """Limits on requests, so that none can occupy the whole machine."""
 
 TEXT = 10_000  # characters of a text to read, or to continue
-BODY = (
-    4096 + 12 * TEXT
-)  # bytes of a request: TEXT as JSON, each character as two escaped surrogates
+BODY = 4096 + 12 * TEXT  # bytes of a request: TEXT characters, each two escaped surrogates in JSON
 LENGTH = 20_000  # symbols generated per request
 STREAMS = 32  # texts being generated at once
 JOBS = 16  # texts being read or waiting to be

@@ -20,8 +20,7 @@ from rnntk.play import limits
 _LIKELIEST = 5
 _SURROGATE = re.compile("[\ud800-\udfff]")  # stands for a byte that is not UTF-8
 
-# What the page can show of each cell, most interesting first. Gates lie in 0..1, the rest in -1..1: c is shown as
-# tanh(c).
+# What the page shows of each cell, most interesting first: gates in 0..1, the rest in -1..1 (c as tanh(c)).
 _GATES = {"i": "input gate", "f": "forget gate", "o": "output gate"}
 QUANTITIES = {
     "lstm": {"c": "cell", "h": "output", **_GATES, "g": "candidate"},
@@ -131,10 +130,9 @@ class Trace:
             return hidden[layer]
         if quantity == "c":
             return np.tanh(self.states["c"][layer])
-        if layer == 0:
-            inputs = decoder.embedding[self.text.ids]
-        else:
-            inputs = standardized(hidden[layer - 1]) if decoder.layer_norm else hidden[layer - 1]
+        inputs = hidden[layer - 1] if layer else decoder.embedding[self.text.ids]
+        if layer and decoder.layer_norm:
+            inputs = standardized(inputs)
         before = {
             name: np.vstack([np.zeros_like(state[layer, :1]), state[layer, :-1]])
             for name, state in self.states.items()

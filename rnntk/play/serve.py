@@ -49,10 +49,9 @@ def bind(host: str, port: int | None) -> socket.socket:
     family, address = hosts.resolve(host, port)
     for wanted in [PORT, 0] if port is None else [port]:
         found = socket.socket(family, socket.SOCK_STREAM)
-        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows, where REUSEADDR would share the port
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        else:
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # On Windows, SO_REUSEADDR would share the port.
+        option = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
+        found.setsockopt(socket.SOL_SOCKET, option, 1)
         try:
             found.bind((address[0], wanted, *address[2:]))
             found.listen(128)  # now, so that the printed address answers at once

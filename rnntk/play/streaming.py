@@ -19,9 +19,7 @@ from rnntk.decoding.generate import Piece
 from rnntk.decoding.language_model import EncodedText, LanguageModel
 
 _SLICE_SECONDS = 0.002
-_REST_SECONDS = (
-    0.0002  # between slices: without a sleep, the event loop rarely gets the interpreter
-)
+_REST_SECONDS = 0.0002  # slept between slices, else the event loop rarely gets the interpreter
 _PROMPT_SLICE = 64  # symbols of a prompt read at a time
 _WAITING = 2048  # pieces that may wait for a client
 
