@@ -1,7 +1,7 @@
 """A network as an ONNX graph, without TensorFlow.
 
-ONNX's cells use the same equations as Keras but other layouts: gates first (i, o, f, c or z, r, h), input and recurrent
-biases concatenated, sequences time-major (https://onnx.ai/onnx/operators/onnx__LSTM.html).
+ONNX's cells have Keras' equations but other layouts: gates in the order i, o, f, c or z, r, h along the first axis,
+input and recurrent bias concatenated, sequences time-major (https://onnx.ai/onnx/operators/onnx__LSTM.html).
 """
 
 from __future__ import annotations

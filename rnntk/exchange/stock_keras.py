@@ -67,7 +67,7 @@ def _outputs(net: PlainNetwork, inputs: dict[str, Any]) -> dict[str, Any]:
             )  # fmt: skip
             states = [inputs[name] for name in names] or None
             y, *new = keras.tree.flatten(layer(x, initial_state=states))
-            # Keras returns backward outputs in reversed time.
+            # Keras returns backward outputs in the order computed, last time step first.
             both.append(keras.ops.flip(y, 1) if sequences and layer.go_backwards else y)
             found |= {after(name): state for name, state in zip(names, new, strict=True)}
         x = keras.ops.concatenate(both, -1) if len(both) == 2 else both[0]

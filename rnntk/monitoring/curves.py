@@ -80,9 +80,7 @@ def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None =
     def line(column: str) -> Line:
         steps, seconds, values = found.series(column)
         along = seconds if x == "time" else steps
-        good = (np.abs(values) < 1e100) & (
-            np.abs(along) < 1e100
-        )  # finite, and axes do not overflow
+        good = (np.abs(values) < 1e100) & (np.abs(along) < 1e100)  # larger ones overflow the axes
         return Line(along[good], quantity.of(values[good]))
 
     raw, validation = line(quantity.column), line(held_out)

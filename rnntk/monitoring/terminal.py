@@ -14,7 +14,7 @@ import uniplot
 from rnntk.monitoring import curves
 from rnntk.monitoring.curves import Curve, Line
 
-_MOST = 1e9  # on a linear axis, whose labels would leave no room for the curves
+_MOST = 1e9  # beyond it, the labels of a linear axis leave no room for the curves
 _POWER = re.compile(r"(?<=│ )10\^-?\d+\.\d+$", re.MULTILINE)  # labels of a logarithmic axis
 _PLAIN = str.maketrans("┌┐└┘─│", "++++-|")
 

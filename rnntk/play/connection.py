@@ -1,4 +1,4 @@
-"""Connections that time out, which uvicorn's do not."""
+"""Connections with timeouts for slow clients, which uvicorn lacks."""
 
 from __future__ import annotations
 
