@@ -25,9 +25,9 @@ def read(name: str) -> bytes:
 
 
 def single(data: dict[str, Any]) -> str:
-    """The page as one HTML file that shows `data` offline; its content security policy allows only its own script.
+    """The page as one HTML file that shows `data` offline.
 
-    The modules declare distinct names, so they can be joined into one.
+    Its security policy allows only this script and style. The modules declare distinct names, so they can be joined.
     """
     modules = "".join(read(name).decode("utf-8") for name in SCRIPTS)
     script = _EXPORT.sub("", _IMPORT.sub("", modules))

@@ -117,7 +117,7 @@ class Trace:
     states: dict[str, NDArray[np.float32]]
 
     def values(self, layer: int, quantity: str) -> NDArray[np.float32]:
-        """One of `QUANTITIES` for all units of a layer, `(T, H)`; `UsageError` if the model has none such.
+        """One of `QUANTITIES` for all units of a layer, `(T, H)`; `UsageError` if the layer or quantity is unknown.
 
         Gates are recomputed from the states: the decoder does not keep them.
         """
@@ -147,7 +147,7 @@ def _most_symbols(decoder: Decoder) -> int:
 
 
 def trace(model: LanguageModel, text: str) -> Trace:
-    """All states after each symbol of a text, from zero; errors as of `encode`, or if over `limits.TRACE_BYTES`."""
+    """All states while reading a text from a zero state; errors as of `encode`, also over `limits.TRACE_BYTES`."""
     decoder = model.decoder
     encoded = encode(model, text)
     T, L, H = len(encoded.symbols), len(decoder.layers), decoder.units

@@ -26,7 +26,7 @@ def text_of(models: Models) -> str:
 def report(models: Models, text: str, *, evaluation: dict[str, Any] | None = None) -> str:
     """HTML page of one text: surprisal of each character, ranked units, training; errors as of `reading.encode`.
 
-    `evaluation` has figures of the whole text, of which the page shows the beginning: `of` (its name), `characters`,
+    `evaluation` describes the whole text, of which the page shows the beginning: `of` (its name), `characters`,
     `bits_per_character` (pairs of name and value) and `own`, this model's name there.
     """
     model = models.get()
