@@ -1,4 +1,4 @@
-"""Export a run's network, and compare what was written with the run's own model before it is kept."""
+"""Export a run's network, checked against the run's own outputs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ from rnntk.storage import folder
 from rnntk.storage.checkpoint import Checkpoint
 from rnntk.storage.folder import RunFolder
 
-# The suffix of each format's file; a SavedModel is a folder.
+# File suffixes; a SavedModel is a folder.
 FORMATS = {"keras": ".keras", "savedmodel": "", "onnx": ".onnx", "npz": ".npz"}
-
 FORMAT_VERSION = 1
-TOLERANCE = 1e-4  # relative to the largest logit (or 1): some hundred roundings of float32
+TOLERANCE = 1e-4  # relative to the largest logit (or 1): a few hundred float32 roundings
 
 Write = Callable[[PlainNetwork, Path], None]
 Run = Callable[[Path, Arrays], dict[str, NDArray[Any]]]
@@ -36,21 +35,18 @@ class Exported:
     """An export on disk."""
 
     path: Path  # the file, or the SavedModel's folder
-    sidecar: Path  # JSON beside it: symbols, preprocessor, inputs and outputs
+    sidecar: Path  # JSON next to it: symbols, preprocessor, inputs and outputs
     step: int  # of the checkpoint
-    difference: float  # the largest from the run's own logits and states
+    difference: float  # largest absolute difference from the run's own logits and states
 
 
 def needs_tensorflow(run: RunFolder, format: str) -> bool:
-    """Whether this export imports TensorFlow, so that its device must be set first."""
+    """Whether this export imports TensorFlow, whose device must then be set first."""
     return format in ("keras", "savedmodel") or run.kind != folder.CHAR_RNN
 
 
 def target(run: RunFolder, format: str, path: str | Path | None = None) -> Path:
-    """Path of a new export: `path`, else `linux_kernel-1.keras` or `linux_kernel-1-savedmodel` in the working folder.
-
-    Raises `UsageError` if the format is unknown, or the path exists or has the wrong suffix.
-    """
+    """Path of a new export, by default named after the run; `UsageError` if it exists or does not fit `format`."""
     if format not in FORMATS:
         raise UsageError(
             f"`format` must be one of {', '.join(FORMATS)}, got {format!r}.{did_you_mean(format, FORMATS)}"
@@ -72,17 +68,14 @@ def target(run: RunFolder, format: str, path: str | Path | None = None) -> Path:
 
 
 def sidecar_of(output: Path) -> Path:
-    """The JSON file beside an export: its name and `.json`."""
     return output.with_name(output.name + ".json")
 
 
 def export(run: RunFolder, saved: Checkpoint, format: str, output: Path) -> Exported:
-    """Write one checkpoint's network, load it again and compare it with the run's own; only then it appears.
+    """Export a checkpoint. The file appears once it has been loaded again and reproduces the run's outputs.
 
-    Raises:
-        UsageError: see `target`.
-        RunError: it cannot be written, or its outputs differ from the run's.
-        RnntkError: a package for the format is not installed.
+    Raises `UsageError` as `target` does, `RunError` if it cannot be written or its outputs differ, and `RnntkError`
+    if the format's package is not installed.
     """
     target(run, format, output)
     net = network.of_run(run, saved)
@@ -104,7 +97,7 @@ def export(run: RunFolder, saved: Checkpoint, format: str, output: Path) -> Expo
 
 
 def compare(expected: Arrays, found: Arrays, output: Path) -> float:
-    """The largest difference of two models' outputs. Raises `RunError` if it exceeds rounding, or one is missing."""
+    """Largest absolute difference of two models' outputs; `RunError` beyond rounding, or if shapes differ."""
     largest = 0.0
     for name, own in expected.items():
         shape = found[name].shape if name in found else None
@@ -114,8 +107,7 @@ def compare(expected: Arrays, found: Arrays, output: Path) -> float:
             )
         difference = float(np.max(np.abs(own - found[name])))
         allowed = TOLERANCE * max(1.0, float(np.max(np.abs(own))))
-        # Negated, so that NaN does not pass.
-        if not difference <= allowed:
+        if not difference <= allowed:  # also catches NaN
             raise RunError(
                 f"The export {output} was removed: its {name} differs from the run's own by {difference:.3g}, where "
                 f"rounding explains {allowed:.1g}. Export another `format`, and report this with the versions of "

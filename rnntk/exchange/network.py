@@ -1,4 +1,4 @@
-"""A trained network as plain arrays, with reference outputs to check an export."""
+"""A trained network as plain arrays, with reference outputs for checking an export."""
 
 from __future__ import annotations
 
@@ -19,30 +19,28 @@ from rnntk.storage.folder import RunFolder
 Arrays = Mapping[str, NDArray[Any]]
 Specs = dict[str, tuple[str, tuple[int | str, ...]]]  # types and shapes by name
 
-_SIZES = {"batch": 3, "time": 16}  # of the inputs that an export is checked with
+_SIZES = {"batch": 3, "time": 16}  # of `probe`'s inputs
 
 
 @dataclass(frozen=True)
 class PlainNetwork:
-    """A network as arrays."""
-
     kind: str  # `char-rnn` or `row-classifier`
     cell: str  # `lstm`, `gru` or `rnn`
     layers: int
     units: int
     weights: Arrays  # by name, as in docs/formats.md
-    layer_norm: bool = False  # each layer's outputs are normalised (`rnntk.layer_norm`)
+    layer_norm: bool = False  # on each layer's outputs (`rnntk.layer_norm`)
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """Prefixes of the recurrent layers' names, the forward direction first."""
+        """Name prefixes of the recurrent layers: `rnn`, or `forward` and perhaps `backward`."""
         if self.kind == folder.CHAR_RNN:
             return ("rnn",)
         return ("forward", "backward") if "backward_0/kernel" in self.weights else ("forward",)
 
     @property
     def reset_after(self) -> bool:
-        """Whether a GRU's reset gate acts after the recurrent product."""
+        """Whether a GRU applies its reset gate after the recurrent product."""
         return self.weights[f"{self.directions[0]}_0/bias"].ndim == 2
 
     @property
@@ -52,28 +50,27 @@ class PlainNetwork:
 
     @property
     def outputs(self) -> int:
-        """Number of logits: V, or the classes."""
+        """Number of logits."""
         return int(self.weights["output/bias"].shape[0])
 
     def state_names(self, layer: int) -> list[str]:
-        """Names of a layer's states: `rnn_0_h`, and `rnn_0_c` for an LSTM; a classifier takes none."""
+        """State inputs of a layer: `rnn_0_h`, and `rnn_0_c` for an LSTM; none for a classifier."""
         states = CELLS[self.cell].states if self.kind == folder.CHAR_RNN else ""
         return [f"rnn_{layer}_{state}" for state in states]
 
     @property
     def all_states(self) -> list[str]:
-        """Names of all states, in the decoder's order."""
+        """State inputs of all layers, in the decoder's order."""
         return [name for layer in range(self.layers) for name in self.state_names(layer)]
 
     def input_specs(self) -> Specs:
-        """Type and shape of every input; lengths that vary between calls are words."""
+        """Type and shape of each input; variable dimensions are named `batch` and `time`."""
         if self.kind != folder.CHAR_RNN:
             return {"rows": ("float32", ("batch", "time", self.features))}
         specs: Specs = {"ids": ("int32", ("batch", "time"))}
         return specs | dict.fromkeys(self.all_states, ("float32", ("batch", self.units)))
 
     def output_specs(self) -> Specs:
-        """Type and shape of every output."""
         time = ("time",) if self.kind == folder.CHAR_RNN else ()
         specs: Specs = {"logits": ("float32", ("batch", *time, self.outputs))}
         return specs | {after(name): ("float32", ("batch", self.units)) for name in self.all_states}
@@ -89,7 +86,7 @@ class PlainNetwork:
         return found
 
     def answers(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        """Outputs of the run's own model, by the NumPy decoder or the row classifier."""
+        """Outputs of the run's own model: the NumPy decoder, or the row classifier."""
         if self.kind != folder.CHAR_RNN:
             from rnntk.models.weights import rebuild
 
@@ -106,17 +103,16 @@ class PlainNetwork:
 
 
 def after(state: str) -> str:
-    """The output to feed back as this state: `rnn_0_h` -> `new_rnn_0_h`."""
+    """Name of the output that holds a state's new value: `rnn_0_h` -> `new_rnn_0_h`."""
     return f"new_{state}"
 
 
 def of_run(run: RunFolder, saved: Checkpoint) -> PlainNetwork:
-    """The network of a checkpoint; `RunError` if the run's record does not fit its weights."""
+    """The network of a checkpoint; `RunError` if the weights do not fit the run's record."""
     model, weights = run.record["model"], saved.weights()
     if run.kind == folder.CHAR_RNN:
         kernels = [w for name, w in weights.items() if name.endswith("/recurrent_kernel")]
         if [w.shape[:1] for w in kernels] != [(model.get("units"),)] * model.get("layers", 0):
             raise RunError(f"The weights of {run.path} do not fit its record of the network.")
-    layer_norm = bool(model.get("layer_norm", False))
-    sizes = model["layers"], model["units"]
-    return PlainNetwork(run.kind, model["cell"], *sizes, weights, layer_norm)
+    shape = model["cell"], model["layers"], model["units"]
+    return PlainNetwork(run.kind, *shape, weights, bool(model.get("layer_norm", False)))

@@ -1,8 +1,7 @@
-"""A network as an ONNX graph, written operator by operator, without TensorFlow.
+"""A network as an ONNX graph, without TensorFlow.
 
-ONNX' LSTM, GRU and RNN have the same equations, but other layouts: W `(directions, gates * H, inputs)`, gates in the
-order i, o, f, c (LSTM) and z, r, h (GRU), the biases of input and state concatenated, and sequences time-major
-(https://onnx.ai/onnx/operators/onnx__LSTM.html).
+ONNX's cells have Keras' equations but other layouts: gates in the order i, o, f, c or z, r, h along the first axis,
+input and recurrent bias concatenated, sequences time-major (https://onnx.ai/onnx/operators/onnx__LSTM.html).
 """
 
 from __future__ import annotations
@@ -21,10 +20,6 @@ from rnntk.exchange.network import Arrays, PlainNetwork, Specs, after
 from rnntk.layer_norm import EPSILON
 from rnntk.storage import folder
 
-# Old enough for every runtime in use.
-_OPSET, _IR_VERSION = 17, 8
-
-_OPERATORS = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN"}
 _GATE_ORDER = {"lstm": (0, 3, 1, 2), "gru": (0, 1, 2), "rnn": (0,)}
 
 
@@ -38,7 +33,7 @@ class _Graph:
         return name
 
     def add(self, operator: str, inputs: list[str], outputs: list[str], **attributes: Any) -> str:
-        """One node; returns the name of its first output."""
+        """Add a node; returns the name of its first output."""
         self.nodes.append(helper.make_node(operator, inputs, outputs, **attributes))
         return outputs[0]
 
@@ -49,13 +44,9 @@ def write(net: PlainNetwork, path: Path) -> None:
     inputs, outputs = _values(net.input_specs()), _values(net.output_specs())
     name = net.kind.replace("-", "_")
     made = helper.make_graph(graph.nodes, name, inputs, outputs, graph.constants)
-    model = helper.make_model(
-        made,
-        opset_imports=[helper.make_opsetid("", _OPSET)],
-        ir_version=_IR_VERSION,
-        producer_name="rnntk",
-        producer_version=__version__,
-    )
+    # Old enough for every runtime in use.
+    versions = {"opset_imports": [helper.make_opsetid("", 17)], "ir_version": 8}
+    model = helper.make_model(made, **versions, producer_name="rnntk", producer_version=__version__)
     onnx.checker.check_model(model, full_check=True)
     path.write_bytes(model.SerializeToString())
 
@@ -71,17 +62,14 @@ def run(path: Path, inputs: Arrays) -> dict[str, NDArray[Any]]:
 
 def _values(specs: Specs) -> list[Any]:
     return [
-        helper.make_tensor_value_info(
-            name, helper.np_dtype_to_tensor_dtype(np.dtype(kind)), list(shape)
-        )
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(kind)), shape)
         for name, (kind, shape) in specs.items()
     ]
 
 
 def _fill(graph: _Graph, net: PlainNetwork) -> None:
-    """Add the network's operators, from its inputs to its outputs."""
     is_char = net.kind == folder.CHAR_RNN
-    # Sizes of the outputs with both directions side by side; 0 keeps a size.
+    # Reshapes `(T, B, directions, H)` to `(T, B, width)`: 0 keeps a dimension.
     width = len(net.directions) * net.units
     axis = graph.constant("axis", np.array([0], np.int64))
     joined = graph.constant("joined", np.array([0, 0, width], np.int64))
@@ -95,7 +83,7 @@ def _fill(graph: _Graph, net: PlainNetwork) -> None:
         first = [graph.add("Unsqueeze", [n, axis], [f"{n}_stacked"]) for n in names]
         last = [f"{after(n)}_stacked" for n in names] or [f"last_{i}"]
         y = _recurrent(net, graph, i, x, first, [f"outputs_{i}", *last])
-        for name, final in zip(names, last, strict=False):  # a classifier has no state to give
+        for name, final in zip(names, last, strict=False):  # a classifier has no state outputs
             graph.add("Squeeze", [final, axis], [after(name)])
         y = graph.add("Transpose", [y], [f"outputs_{i}_turned"], perm=[0, 2, 1, 3])
         x = graph.add("Reshape", [y, joined], [f"outputs_{i}_joined"])
@@ -116,25 +104,22 @@ def _fill(graph: _Graph, net: PlainNetwork) -> None:
 def _recurrent(
     net: PlainNetwork, graph: _Graph, layer: int, x: str, states: list[str], outputs: list[str]
 ) -> str:
-    """One layer; its directions are one operator."""
+    """One layer: a single operator for both directions."""
     parts = zip(*(_layouts(net, f"{way}_{layer}") for way in net.directions), strict=True)
     weights = [
         graph.constant(f"layer_{layer}_{k}", np.stack(part))
         for k, part in zip("WRB", parts, strict=True)
     ]
-    attributes: dict[str, Any] = {"linear_before_reset": int(net.reset_after)}
-    return graph.add(
-        _OPERATORS[net.cell],
-        [x, *weights, "", *states],  # the empty name skips the optional sequence lengths
-        outputs,
-        hidden_size=net.units,
-        direction="bidirectional" if len(net.directions) == 2 else "forward",
-        **(attributes if net.cell == "gru" else {}),
-    )
+    attributes: dict[str, Any] = {"hidden_size": net.units}
+    attributes["direction"] = "bidirectional" if len(net.directions) == 2 else "forward"
+    if net.cell == "gru":
+        attributes["linear_before_reset"] = int(net.reset_after)
+    inputs = [x, *weights, "", *states]  # "" skips the optional sequence lengths
+    return graph.add(net.cell.upper(), inputs, outputs, **attributes)
 
 
 def _layouts(net: PlainNetwork, layer: str) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """W `(gates * H, inputs)`, R `(gates * H, H)` and B `(2 * gates * H,)` in ONNX' order."""
+    """W `(gates * H, inputs)`, R `(gates * H, H)` and B `(2 * gates * H,)`, gates in ONNX's order."""
     order = _GATE_ORDER[net.cell]
 
     def ordered(name: str) -> NDArray[Any]:
@@ -142,6 +127,5 @@ def _layouts(net: PlainNetwork, layer: str) -> tuple[NDArray[Any], NDArray[Any],
         return np.concatenate([gates[k] for k in order], axis=-1)
 
     bias = ordered("bias").ravel()
-    # A cell without a bias of the recurrent product has zeros there.
-    bias = np.pad(bias, (0, 2 * len(order) * net.units - len(bias)))
+    bias = np.pad(bias, (0, 2 * len(order) * net.units - len(bias)))  # no recurrent bias: zeros
     return ordered("kernel").T, ordered("recurrent_kernel").T, bias

@@ -1,8 +1,7 @@
-"""Pickles of plain data, read without running any code in them.
+"""Read pickles of plain data without running code in them.
 
-A pickle is a program, so there are two checks: every opcode must build a container, string or number, and the unpickler
-looks up no names, so that nothing can be called. Containers are few and none is used twice, so that what is read is a
-tree no larger than the file: a small program can otherwise build one that takes for ever to walk through.
+Every opcode must build a container, string or number, and the unpickler looks up no names. Containers are limited in
+number and never shared: otherwise a small file could build a structure that takes forever to walk.
 """
 
 from __future__ import annotations
@@ -44,12 +43,8 @@ class _Plain(pickle.Unpickler):
 def load(path: Path, *, encoding: str = "ASCII") -> Any:
     """The content of a pickle of tuples, lists, dicts, strings and integers, from Python 2 or 3.
 
-    Args:
-        path: the file.
-        encoding: of Python 2's byte strings; `latin-1` makes characters of the same values, U+0000 to U+00FF.
-
-    Raises:
-        DataError: the file is missing, damaged, or holds anything else; none of it has run.
+    `encoding` decodes Python 2 byte strings; `latin-1` maps bytes to U+0000 to U+00FF. Raises `DataError`, with nothing
+    run, if the file is missing, damaged or holds anything else.
     """
     try:
         if path.exists() and not path.is_file():
@@ -73,8 +68,7 @@ def load(path: Path, *, encoding: str = "ASCII") -> Any:
             f"{path} holds Python 2 byte strings that are not ASCII, so its symbols are bytes and not characters. "
             "Write the vocabulary again as Unicode strings, or give another file with `vocab`."
         ) from error
-    except Exception as error:
-        # Damaged files raise ValueError, EOFError, IndexError, MemoryError, ...
+    except Exception as error:  # damaged files raise ValueError, EOFError, MemoryError, ...
         raise DataError(
             f"{path} is not a pickle, or is damaged ({type(error).__name__}: {error}). "
             "Give the vocabulary's file with `vocab`."
@@ -82,10 +76,10 @@ def load(path: Path, *, encoding: str = "ASCII") -> Any:
 
 
 def _check(path: Path, data: bytes) -> None:
-    """Refuse, before anything is built, what is not plain, and what would take much memory or time."""
+    """Check the opcodes before anything is built; `DataError` if not plain, `ValueError` if too large."""
     containers, before = 0, ""
-    places: dict[int, bool] = {}  # of the unpickler's memo, and whether a string or number is there
-    # pickletools reads only ASCII in Python 2's repr of a byte string; the length stays.
+    places: dict[int, bool] = {}  # memo index -> whether it holds a string or number
+    # pickletools needs ASCII in Python 2 byte strings; the replacement keeps their length.
     for opcode, argument, _ in pickletools.genops(_ESCAPED.sub(rb"\\x3f", data)):
         name = opcode.name
         if name not in _PLAIN:
@@ -97,8 +91,7 @@ def _check(path: Path, data: bytes) -> None:
             )
         if name in _PUTS:
             place = len(places) if argument is None else int(str(argument))
-            # The unpickler allocates as many objects as the highest place.
-            if place > len(data):
+            if place > len(data):  # the unpickler would allocate that many slots
                 raise ValueError(f"an object is put in place {place}")
             places[place] = before in _ATOMS
         elif name in _GETS and not places.get(int(str(argument))):
@@ -110,7 +103,7 @@ def _check(path: Path, data: bytes) -> None:
 
 
 def holds_bytes(path: Path) -> bool:
-    """Whether a pickle is refused by `load` only for byte strings of Python 2 that are not ASCII."""
+    """Whether `load` refuses a pickle only because of non-ASCII Python 2 byte strings."""
     try:
         load(path)
     except DataError as error:

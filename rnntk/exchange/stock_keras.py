@@ -1,4 +1,4 @@
-"""A network as stock Keras layers: a `.keras` file or a SavedModel that does not need rnntk."""
+"""A network as stock Keras layers: a `.keras` file or a SavedModel, usable without rnntk."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from rnntk.layer_norm import EPSILON
 from rnntk.storage import folder
 
 _LAYERS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "rnn": keras.layers.SimpleRNN}
-WITH_STATES = "with_states"  # the layer of a `.keras` character model that takes and gives states
+WITH_STATES = "with_states"  # the inner model of a character model, with state inputs and outputs
 
 
 def build(net: PlainNetwork) -> keras.Model:
-    """A functional model of Keras' own layers with the network's weights.
+    """A Keras model with the network's weights, ready for `compile` and `fit`.
 
-    It takes one array and gives one, so that `compile` and `fit` need no names: `ids` `(B, T)` int32 to logits
-    `(B, T, V)` for a character model, from a zero state; `rows` `(B, T, F)` to logits `(B, classes)` for a classifier.
+    A character model maps `ids` `(B, T)` int32 to logits `(B, T, V)` from a zero state, a classifier maps `rows`
+    `(B, T, F)` to logits `(B, classes)`.
     """
     inputs = {
         name: keras.Input(
@@ -49,7 +49,7 @@ def build(net: PlainNetwork) -> keras.Model:
 
 
 def _outputs(net: PlainNetwork, inputs: dict[str, Any]) -> dict[str, Any]:
-    """The outputs of `net.output_specs()` as Keras tensors."""
+    """Keras tensors of `net.output_specs()`."""
     is_char = net.kind == folder.CHAR_RNN
     options = {"reset_after": net.reset_after} if net.cell == "gru" else {}
     found: dict[str, Any] = {}
@@ -67,19 +67,18 @@ def _outputs(net: PlainNetwork, inputs: dict[str, Any]) -> dict[str, Any]:
             )  # fmt: skip
             states = [inputs[name] for name in names] or None
             y, *new = keras.tree.flatten(layer(x, initial_state=states))
-            # Keras gives the backward outputs in the order in which they were computed.
+            # Keras returns backward outputs in the order computed, last time step first.
             both.append(keras.ops.flip(y, 1) if sequences and layer.go_backwards else y)
             found |= {after(name): state for name, state in zip(names, new, strict=True)}
         x = keras.ops.concatenate(both, -1) if len(both) == 2 else both[0]
         if net.layer_norm:
-            x = keras.layers.LayerNormalization(
-                epsilon=EPSILON, center=False, scale=False, name=f"norm_{i}"
-            )(x)
+            norm = keras.layers.LayerNormalization
+            x = norm(epsilon=EPSILON, center=False, scale=False, name=f"norm_{i}")(x)
     return {"logits": keras.layers.Dense(net.outputs, name="output")(x), **found}
 
 
 def _answers(model: keras.Model, inputs: Arrays) -> dict[str, tf.Tensor]:
-    """A model's outputs by name, as `PlainNetwork.answers` gives them."""
+    """The model's outputs, named as in `PlainNetwork.answers`."""
     if "rows" in inputs:
         return {"logits": model(inputs["rows"])}
     return model.get_layer(WITH_STATES)(dict(inputs))
@@ -95,7 +94,7 @@ def run_keras(path: Path, inputs: Arrays) -> dict[str, NDArray[Any]]:
 
 
 def write_savedmodel(net: PlainNetwork, path: Path) -> None:
-    """Write a SavedModel folder whose signature `serving_default` has named tensors."""
+    """Write a SavedModel folder with named inputs and outputs (signature `serving_default`)."""
     model = build(net)
     module = tf.Module()
     module.model_weights = [variable.value for variable in model.variables]

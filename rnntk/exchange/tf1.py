@@ -1,14 +1,7 @@
-"""Import a TensorFlow 1 character model as a run folder.
+"""Import a TensorFlow 1 character model, of the 2017 notebooks or char-rnn-tensorflow, as a run folder.
 
-The checkpoints are those of the 2017 notebooks and of char-rnn-tensorflow, with TensorFlow 1's own cells
-(`tensorflow/python/ops/rnn_cell_impl.py` of TensorFlow 1):
-
-- `BasicLSTMCell`: one kernel `(inputs + H, 4H)`, the inputs' rows first, gates i, j, f, o (j the candidate). Its
-  `forget_bias`, 1 by default, is not in the checkpoint; Keras has none, so it is added to the bias here.
-- `GRUCell`: `gates` r, u and `candidate`; u is Keras' z, and r multiplies the state before the candidate's product.
-- `BasicRNNCell`: one kernel and a tanh.
-
-TensorFlow 0.x has other names for the same arrays, and before 0.12 a single file (`SaverDef.V1`).
+Cells: `tensorflow/python/ops/rnn_cell_impl.py` of TensorFlow 1. TensorFlow 0.x names the same arrays differently, and
+before 0.12 a checkpoint is a single file (`SaverDef.V1`).
 """
 
 from __future__ import annotations
@@ -50,14 +43,12 @@ _MOST_SECONDS = 600.0  # to read a checkpoint
 
 
 def read_network(prefix: Path, *, forget_bias: float = 1.0) -> PlainNetwork:
-    """The weights of a checkpoint, read in another process; `RunError` if it is damaged or no model of this kind.
+    """The network of a checkpoint, read in another process; `RunError` if damaged or not a supported model.
 
-    Args:
-        prefix: from `tf1_files.find_checkpoint`.
-        forget_bias: that the LSTM's code added to its forget gate.
+    `prefix` is from `tf1_files.find_checkpoint`; `forget_bias` is the LSTM cell's, which no checkpoint stores.
     """
     reader = [sys.executable, str(Path(__file__).with_name("tf1_reader.py")), str(prefix)]
-    env = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}  # only the CPU
+    env = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
     with tempfile.TemporaryDirectory(prefix="rnntk-") as aside:
         target = Path(aside, "variables")
         try:
@@ -82,7 +73,7 @@ def read_network(prefix: Path, *, forget_bias: float = 1.0) -> PlainNetwork:
 def convert(
     variables: Mapping[str, NDArray[Any]], prefix: Path, *, forget_bias: float = 1.0
 ) -> PlainNetwork:
-    """TensorFlow 1's variables in Keras' layout. Raises `RunError` if one is missing, twice, unknown or not finite."""
+    """The network in Keras' layout; `RunError` if a variable is missing, duplicate, unknown or not finite."""
     picked = _pick(variables, prefix)
     layers: dict[int, dict[str, Arrays]] = {}
     for (layer, cell, part), value in picked.items():
@@ -127,10 +118,8 @@ def _pick(
     found: dict[tuple[int, str, str], str] = {}
     for name in variables:
         scopes = _scopes(name)
-        cells = (
-            k for k, s in enumerate(scopes[:-1]) if s.endswith("_cell") and s != "multi_rnn_cell"
-        )
-        at = next(cells, None)  # rnnlm/multi_rnn_cell/cell_0/gru_cell/gates/bias -> 3
+        is_cell = [s.endswith("_cell") and s != "multi_rnn_cell" for s in scopes[:-1]]
+        at = is_cell.index(True) if any(is_cell) else None  # multi_rnn_cell/cell_0/gru_cell/bias: 2
         if at is None:
             if scopes[-1] not in _OUTSIDE:
                 continue
@@ -151,16 +140,16 @@ def _pick(
         wanted = dimensions.get(part.rpartition("/")[2])
         if wanted and (variables[name].ndim != wanted or not variables[name].size):
             raise _unknown(variables, prefix, f"{name} has the shape {variables[name].shape}")
-    with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
+    with np.errstate(over="ignore"):  # an overflow is refused later, as infinite
         return {key: np.asarray(variables[name], np.float32) for key, name in found.items()}
 
 
-# Names of a kernel and a bias in TensorFlow 0.x and 1.0.
+# Kernel and bias in TensorFlow 0.x and 1.0.
 _OLD = {"matrix": "kernel", "w_0": "kernel", "weights": "kernel", "b": "bias", "biases": "bias"}
 
 
 def _scopes(name: str) -> list[str]:
-    """The scopes of a variable, by TensorFlow 1's names: 0.x had `MultiRNNCell/Cell0/GRUCell/Gates/Linear/Matrix`."""
+    """A variable's scopes in TensorFlow 1's names (0.x: `MultiRNNCell/Cell0/GRUCell/Gates/Linear/Matrix`)."""
     snake = re.sub(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
     scopes = [scope for scope in snake.split("/") if scope != "linear"]
     return [*scopes[:-1], _OLD.get(scopes[-1], scopes[-1])]
@@ -176,7 +165,7 @@ def _unknown(variables: Mapping[str, Any], prefix: Path, why: str) -> RunError:
 
 
 def _keras_layout(cell: str, held: Arrays, inputs: int, forget_bias: float) -> Arrays:
-    """A layer's kernels and bias, with Keras' order of gates."""
+    """A layer's weights with Keras' gates: the LSTM's i, j, f, o reorder to i, f, j, o; the GRU's r, u to u, r."""
     if cell == "lstm":
         gates = (np.split(held[part], 4, axis=-1) for part in ("kernel", "bias"))
         kernel, bias = (np.concatenate([i, f, j, o], axis=-1) for i, j, f, o in gates)
@@ -203,29 +192,21 @@ def import_run(
     preprocessor: str | None,
     versions: dict[str, str],
 ) -> RunFolder:
-    """Write a run folder that can be sampled, evaluated and exported, and that training can start from.
+    """Write a new run folder at `path` from an imported network.
 
-    Args:
-        network, vocabulary: from `read_network` and `tf1_files.read_vocabulary`.
-        path: the new run folder.
-        source, step: the checkpoint's prefix and its number of training steps.
-        corpus, preprocessor: name and preprocessor of its text; None to infer the latter from the vocabulary.
-        versions: of libraries.
-
-    Raises:
-        UsageError: no such preprocessor.
-        DataError: the vocabulary has another size than the network.
-        RunError, TrainingError: see `folder.created`.
+    `source` and `step` are the checkpoint's prefix and training steps; `corpus` names its text; `preprocessor` None is
+    inferred from the vocabulary. Raises `UsageError` if the preprocessor is unknown, `DataError` if the vocabulary does
+    not fit the network, else as `folder.created`.
     """
     folder.refuse_existing(path)
-    V, E = network.weights["embedding/embeddings"].shape
+    weights = network.weights
+    V, E = weights["embedding/embeddings"].shape
     if len(vocabulary) != V:
         raise DataError(
             f"The vocabulary does not match: it has {len(vocabulary)} symbols, and {source} was trained on {V}. "
             "Give the vocabulary that belongs to this checkpoint with `vocab`."
         )
-    # The 2017 notebooks' preprocessor has a marker.
-    guess = "hangul-slides" if MARKER in vocabulary else "plain"
+    guess = "hangul-slides" if MARKER in vocabulary else "plain"  # the 2017 notebooks have a marker
     chosen = preprocessors.get(preprocessor or guess)
     settings = TrainConfig(
         preprocessor=chosen.name,
@@ -235,14 +216,12 @@ def import_run(
         embedding=E,
         gru_reset="before" if network.cell == "gru" else "after",
     )
+    parameters = sum(int(w.size) for w in weights.values())
     with folder.created(
         path,
         kind=folder.CHAR_RNN,
         settings=settings.to_json(),
-        model={
-            **settings.part(ModelConfig),
-            "parameters": sum(int(w.size) for w in network.weights.values()),
-        },
+        model={**settings.part(ModelConfig), "parameters": parameters},
         corpus={
             "name": corpus,
             "source": folder.IMPORTED,
@@ -251,18 +230,12 @@ def import_run(
             "sha256": None,
             "preprocessor": chosen.name,
             "preprocessor_version": chosen.version,
-            "prime": None,
-            "prepared": None,
-            "facts": None,
+            **dict.fromkeys(("prime", "prepared", "facts")),
         },
         versions=versions,
         vocabulary=vocabulary,
     ) as run:
         checkpoint.write(
-            run.checkpoints,
-            weights=network.weights,
-            optimizer={},
-            states={},
-            progress=Progress(step=step),
+            run.checkpoints, weights=weights, optimizer={}, states={}, progress=Progress(step=step)
         )
         return run

@@ -1,4 +1,4 @@
-"""The files of a TensorFlow 1 character model: its checkpoint, and its pickled vocabulary."""
+"""The files of a TensorFlow 1 character model: checkpoint and pickled vocabulary."""
 
 from __future__ import annotations
 
@@ -13,13 +13,9 @@ _VOCABULARIES = ("vocab.pkl", "chars_vocab.pkl")
 
 
 def find_checkpoint(path: Path) -> tuple[Path, int]:
-    """The prefix and the step of a checkpoint.
+    """Prefix and step of the checkpoint at a folder (the latest), a prefix (`model.ckpt-24000`) or one of its files.
 
-    Args:
-        path: the folder, the prefix `model.ckpt-24000`, or a file that begins with it.
-
-    Raises:
-        UsageError: there is no checkpoint there.
+    Raises `UsageError` if there is none.
     """
     if path.is_dir():
         prefix = _latest(path)
@@ -50,9 +46,8 @@ def _latest(path: Path) -> Path:
             text = file.read(1 << 16)
         named = re.search(r'^model_checkpoint_path:\s*"(.*)"', text, re.MULTILINE)
         if named:
-            # Only the last part: the folder may have moved.
-            prefix = path / re.split(r"[/\\]", named[1])[-1]
-            if {_index(prefix), prefix} & set(path.iterdir()):  # a name may be too long to ask for
+            prefix = path / re.split(r"[/\\]", named[1])[-1]  # the folder may have moved
+            if {_index(prefix), prefix} & set(path.iterdir()):  # is_file() fails on overlong names
                 return prefix
     # TensorFlow 0.x wrote a single file without a suffix.
     found = [p.with_suffix("") for p in path.glob("*.index")]
@@ -67,15 +62,9 @@ def _latest(path: Path) -> Path:
 
 
 def read_vocabulary(path: Path, *, encoding: str = "ASCII") -> Vocabulary:
-    """The symbols of a pickled vocabulary.
+    """The vocabulary of a pickled sequence of characters, dict of characters and ids (either way), or pair of both.
 
-    Args:
-        path: a pickle of a sequence of characters, of a dictionary from characters to ids or back, or of both as a
-            pair (char-rnn-tensorflow's `chars_vocab.pkl`).
-        encoding: of Python 2's byte strings, see `safe_pickle.load`.
-
-    Raises:
-        DataError: it holds anything else; see `safe_pickle.load`.
+    `encoding` and errors: see `safe_pickle.load`; also `DataError` if the pickle holds anything else.
     """
     held = safe_pickle.load(path, encoding=encoding)
     if isinstance(held, (tuple, list)) and len(held) == 2 and not isinstance(held[0], str):
@@ -103,7 +92,7 @@ def read_vocabulary(path: Path, *, encoding: str = "ASCII") -> Vocabulary:
 
 
 def find_vocabulary(prefix: Path) -> Path:
-    """The vocabulary's file beside a checkpoint; `UsageError` if there is none."""
+    """The vocabulary file next to a checkpoint; `UsageError` if there is none."""
     for name in _VOCABULARIES:
         path = prefix.with_name(name)
         if path.is_file():

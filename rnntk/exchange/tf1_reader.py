@@ -1,6 +1,6 @@
-"""Read a checkpoint with TensorFlow's own reader: `python tf1_reader.py PREFIX TARGET` writes its numbers there.
+"""Convert a checkpoint to safetensors with TensorFlow's reader: `python tf1_reader.py PREFIX TARGET`.
 
-It runs in a process of its own, because that reader ends the process at some files. It imports nothing of rnntk.
+A separate process without rnntk, because TensorFlow's reader aborts on some damaged files.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import re
 import sys
 from pathlib import Path
 
-# Variables of optimizers, such as `rnnlm/softmax_w/Adam_1`.
+# Optimizer variables, such as `rnnlm/softmax_w/Adam_1`.
 SLOT = re.compile(
     r"(.*/)?(Adam|RMSProp|Momentum|Adagrad|Adadelta|Ftrl|ExponentialMovingAverage)(_\d+)?"
 )
 
 
 def main(prefix: Path, target: Path) -> None:
-    """Read the variables, but for an optimizer's; an exception says why not."""
+    """Write the variables, except an optimizer's, to `target`; raises if that fails."""
     import numpy as np
     import tensorflow as tf
     from safetensors.numpy import save_file
@@ -27,10 +27,8 @@ def main(prefix: Path, target: Path) -> None:
     files = [p for p in prefix.parent.iterdir() if p.name.startswith(prefix.name)]
     if sum(map(math.prod, shapes.values())) > sum(p.stat().st_size for p in files):
         raise ValueError("it names more numbers than its files have bytes")
-    arrays = {name: np.asarray(reader.get_tensor(name)) for name in shapes}
-    save_file(
-        {n: np.ascontiguousarray(a) for n, a in arrays.items() if a.dtype.kind in "fiu"}, target
-    )
+    arrays = {name: np.ascontiguousarray(reader.get_tensor(name)) for name in shapes}
+    save_file({n: a for n, a in arrays.items() if a.dtype.kind in "fiu"}, target)
 
 
 if __name__ == "__main__":

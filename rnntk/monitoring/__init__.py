@@ -1,1 +1,1 @@
-"""Looking at runs: curves as pictures or in the terminal, TensorBoard. Never TensorFlow."""
+"""Curves of runs as pictures or in the terminal, and TensorBoard. Never imports TensorFlow."""

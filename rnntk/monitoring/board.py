@@ -1,4 +1,4 @@
-"""TensorBoard on a folder of runs, in this process."""
+"""TensorBoard in this process."""
 
 from __future__ import annotations
 
@@ -14,24 +14,14 @@ from typing import Any
 from rnntk import hosts
 from rnntk.errors import RnntkError, RunError
 
-_EVENTS = "events.out.tfevents.*"
-
 
 def serve(runs_dir: Path, *, host: str, port: int | None, ready: Callable[[str], None]) -> None:
-    """Serve TensorBoard until SIGINT (Ctrl-C) or SIGTERM.
+    """Serve TensorBoard on a folder of runs until SIGINT (Ctrl-C) or SIGTERM.
 
-    Args:
-        runs_dir: the folder of runs, watched at any depth.
-        host: the address to listen on.
-        port: None for 6006 or the next free one, 0 for any free one.
-        ready: called with the URL when the server answers.
-
-    Raises:
-        RunError: no run in the folder has written events.
-        UsageError: `host` is no address.
-        RnntkError: the address is not available.
+    `port` is None for 6006 or the next free one, 0 for any free one; `ready` is called with the URL. Raises `RunError`
+    if no run has events, `UsageError` if `host` is not an address, `RnntkError` if it is not available.
     """
-    if next(runs_dir.rglob(_EVENTS), None) is None:
+    if not any(runs_dir.rglob("events.out.tfevents.*")):
         raise RunError(
             f"There is nothing to show in {runs_dir}: no run there has written TensorBoard events. "
             "Train one with rnntk train, or name another folder with `runs_dir`."
@@ -46,12 +36,10 @@ def serve(runs_dir: Path, *, host: str, port: int | None, ready: Callable[[str],
     board.configure(logdir=str(runs_dir), host=host, port=port, reload_multifile=True)
     with _until_signal() as done:
         try:
-            # TensorBoard prints advice for its own developers.
-            with contextlib.redirect_stderr(io.StringIO()) as said:
+            with contextlib.redirect_stderr(io.StringIO()) as stderr:  # it prints its own advice
                 url = board.launch()
         except (program.TensorBoardServerException, SystemExit, OSError) as error:
-            # The server prints why before it would end the process.
-            printed = said.getvalue().strip().rpartition("\n")[2]
+            printed = stderr.getvalue().strip().rpartition("\n")[2]  # why, before SystemExit
             why = str(getattr(error, "msg", None) or printed or error)
             at = host if port is None else f"{host}, port {port}"
             raise RnntkError(
@@ -63,7 +51,7 @@ def serve(runs_dir: Path, *, host: str, port: int | None, ready: Callable[[str],
 
 
 def _guarded(app: Any, own: hosts.Names) -> Any:
-    """A WSGI application that refuses requests which do not name this server."""
+    """Wrap a WSGI application to refuse requests to other host names."""
 
     def guard(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         name = environ.get("HTTP_HOST", "")
@@ -77,7 +65,7 @@ def _guarded(app: Any, own: hosts.Names) -> Any:
 
 @contextmanager
 def _until_signal() -> Iterator[threading.Event]:
-    """An event that SIGINT or SIGTERM sets."""
+    """An event set by SIGINT or SIGTERM."""
     done = threading.Event()
     before = {n: signal.signal(n, lambda *_: done.set()) for n in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,4 +1,4 @@
-"""Curves of one or several runs: selected, smoothed and thinned for drawing."""
+"""Load curves of runs, and smooth and thin them for drawing."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ from rnntk.storage.folder import RunFolder
 
 
 class _Quantity(NamedTuple):
-    """A number to plot: its column in the metrics, its axis title, and its function of the column."""
-
-    column: str
-    title: str
+    column: str  # of the metrics
+    title: str  # of the axis
     of: Callable[[np.ndarray], np.ndarray] = lambda values: values
 
 
@@ -35,48 +33,43 @@ QUANTITIES = {
 
 @dataclass(frozen=True)
 class Line:
-    """Points of a curve: `x` in steps or seconds, `y` in the quantity's unit; float64, of one length."""
+    """Points of a curve, float64 of equal length."""
 
-    x: np.ndarray
+    x: np.ndarray  # steps or seconds
     y: np.ndarray
 
     def __len__(self) -> int:
         return len(self.x)
 
     def thinned(self, points: int) -> Line:
-        """About `points` points that look the same: minimum and maximum of each interval."""
+        """About `points` points that look the same: each interval's minimum and maximum."""
         stretch = math.ceil(2 * len(self) / points)
         if stretch <= 2:
             return self
         parts = np.split(self.y, range(stretch, len(self), stretch))
         keep = [k * stretch + at for k, p in enumerate(parts) for at in (p.argmin(), p.argmax())]
-        chosen = np.unique([0, *keep, len(self) - 1])  # readers look for both ends
+        chosen = np.unique([0, *keep, len(self) - 1])  # with both ends
         return Line(self.x[chosen], self.y[chosen])
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One run's curves of a quantity."""
+    """A quantity of one run."""
 
     name: str  # the run's
-    raw: Line  # at every step
-    smooth: Line  # its running mean
-    validation: Line  # on the validation data; may be empty
-    skipped: int  # lines of the metrics that could not be read
+    raw: Line  # every step
+    smooth: Line  # running mean of `raw`
+    validation: Line  # may be empty
+    skipped: int  # unreadable lines of the metrics
     title: str = "loss (nats)"  # of the y axis
     x: str = "steps"  # or `time`
 
 
 def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None = None) -> Curve:
-    """A run's curve of one quantity; the run may be in training.
+    """A run's curve of `y` (in `QUANTITIES`, or any number in the metrics) over `x`, `steps` or `time`.
 
-    Args:
-        run: the run folder.
-        y: a name in `QUANTITIES`, or any number in the metrics.
-        x: `steps` or `time`.
-        smooth: window of the running mean in steps, 1 for none; by default a fiftieth of the run.
-
-    Raises `UsageError`, which lists what the run has, if it has no such number; `RunError` if it has no metrics.
+    `smooth` is the running mean's window in steps, by default 1/50 of the run. Raises `UsageError` if the run has no
+    such number, `RunError` if it has no metrics.
     """
     quantity = QUANTITIES.get(y, _Quantity(y, y))
     held_out = f"val_{quantity.column}"
@@ -87,8 +80,7 @@ def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None =
     def line(column: str) -> Line:
         steps, seconds, values = found.series(column)
         along = seconds if x == "time" else steps
-        # Finite, and not so large that the axes would overflow.
-        good = (np.abs(values) < 1e100) & (np.abs(along) < 1e100)
+        good = (np.abs(values) < 1e100) & (np.abs(along) < 1e100)  # larger ones overflow the axes
         return Line(along[good], quantity.of(values[good]))
 
     raw, validation = line(quantity.column), line(held_out)
@@ -104,10 +96,9 @@ def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None =
 
 
 def running_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """The mean of the `window` values around each.
+    """Centred mean over `window` values, which has no lag.
 
-    A centred mean does not lag. Near the beginning, where a loss falls steeply, the window is symmetric and shorter; at
-    the end it is one-sided, so that the curve ends in a mean and not in a noisy step.
+    The window shrinks symmetrically at the start, where a loss falls steeply, and is cut off at the end.
     >>> running_mean(np.array([1.0, 2.0, 6.0, 3.0]), 3).tolist()
     [1.0, 3.0, 3.6666666666666665, 4.5]
     """
@@ -117,14 +108,13 @@ def running_mean(values: np.ndarray, window: int) -> np.ndarray:
     index = np.arange(n)
     before = np.minimum(window // 2, index)
     after = np.minimum(before, n - 1 - index)
-    # Sums of differences from the mean, so that a million large values lose no digits.
-    middle = values.mean()
+    middle = values.mean()  # subtracted, so that the sums of many large values lose no digits
     sums = np.concatenate([[0.0], np.cumsum(values - middle)])
     return middle + (sums[index + after + 1] - sums[index - before]) / (before + after + 1)
 
 
 def x_unit(drawn: Sequence[Curve]) -> tuple[float, str]:
-    """A readable unit of the x axis: its size (in seconds, where that is time) and its name."""
+    """A readable unit of the x axis: its size in steps or seconds, and its name."""
     if drawn[0].x == "steps":
         return 1.0, "steps"
     last = max(line.x[-1] for c in drawn for line in (c.raw, c.validation) if len(line))

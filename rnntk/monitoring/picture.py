@@ -1,4 +1,4 @@
-"""Curves as a PNG or SVG by Matplotlib, without a display."""
+"""Curves as PNG or SVG with Matplotlib, without a display."""
 
 from __future__ import annotations
 
@@ -19,20 +19,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".svg")
-# Okabe and Ito's palette, suited to colour-blind readers.
+# Okabe and Ito's colour-blind safe palette.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 HANGUL_FONTS = (
-    "Noto Sans CJK KR",
-    "NanumGothic",
-    "Malgun Gothic",
-    "Apple SD Gothic Neo",
-    "Baekmuk Gulim",
-)
-POINTS = 1600  # more than a picture is wide, so thinning is invisible
+    "Noto Sans CJK KR", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo", "Baekmuk Gulim",
+)  # fmt: skip
+POINTS = 1600  # more than the picture's width in pixels, so thinning is invisible
 
 
 def check_path(path: Path) -> None:
-    """Raise `UsageError` if the suffix is neither .png nor .svg, or the folder does not exist."""
+    """Raise `UsageError` if the suffix is not .png or .svg, or the folder is missing."""
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"`output` is {path}, but a picture must end in {' or '.join(SUFFIXES)}.")
     if not path.absolute().parent.is_dir():
@@ -42,24 +38,21 @@ def check_path(path: Path) -> None:
 
 
 def draw(path: Path, drawn: Sequence[Curve], *, log: bool = False) -> None:
-    """Write a picture of curves (see `figure`) in the format of the path's suffix; an older file is replaced.
-
-    Raises `DataError` if the file cannot be written; else see `check_path`, `figure`.
-    """
+    """Write `figure(drawn)` as PNG or SVG; `DataError` if that fails, else errors as of `check_path` and `figure`."""
     check_path(path)
     data = _rendered(figure(drawn, log=log), path.suffix.lower()[1:])
     write_bytes(path, data, advice="Choose another place with `output`.", error=DataError)
 
 
 def svg(drawn: Sequence[Curve]) -> str:
-    """Loss curves as an SVG element, for a page."""
+    """Curves as an SVG element, for a page."""
     text = _rendered(figure(drawn), "svg").decode()
     return text[text.index("<svg") :]
 
 
 @contextmanager
 def _style() -> Iterator[None]:
-    """Fonts for names in Hangul, and a fixed salt for reproducible SVG. Raises `RnntkError` without Matplotlib."""
+    """Set fonts for Hangul and a fixed salt for reproducible SVG; `RnntkError` without Matplotlib."""
     display.check_backend()
     try:
         from matplotlib import font_manager, rc_context
@@ -72,14 +65,14 @@ def _style() -> Iterator[None]:
     fonts = ["DejaVu Sans", *(name for name in HANGUL_FONTS if name in installed)]
     style = {"svg.hashsalt": "rnntk", "font.size": 10, "font.family": fonts}
     with rc_context(style), warnings.catch_warnings():
-        # Without a font for Hangul, names show boxes.
+        # Without a Hangul font, names show as boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
 
 
 @_style()
 def _rendered(made: Figure, form: str) -> bytes:
-    """The picture's bytes, without a date, so that the same curves give the same bytes."""
+    """The picture's bytes, without a date, so that they are reproducible."""
     buffer = io.BytesIO()
     made.savefig(buffer, format=form, metadata={"Date": None} if form == "svg" else None)
     return buffer.getvalue()
@@ -87,15 +80,12 @@ def _rendered(made: Figure, form: str) -> bytes:
 
 @_style()
 def figure(drawn: Sequence[Curve], *, log: bool = False) -> Figure:
-    """A figure of curves: training pale at every step and bold as a running mean, validation with dots.
-
-    All are of one quantity; `log` makes its axis logarithmic. Raises `RnntkError` without Matplotlib.
-    """
+    """A figure of one quantity: training raw and smoothed, validation dashed; `RnntkError` without Matplotlib."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     class Shown(Figure):
-        """Shows itself in a notebook, where figures made without pyplot do not."""
+        """Shows in notebooks, although made without pyplot."""
 
         def _repr_png_(self) -> bytes:
             return _rendered(self, "png")
@@ -113,9 +103,8 @@ def figure(drawn: Sequence[Curve], *, log: bool = False) -> Figure:
 
     for i, curve in enumerate(drawn):
         colour = COLOURS[i % len(COLOURS)]
-        # The name is last: Matplotlib leaves labels with a leading underscore out of the legend.
         name = printable(curve.name).replace("$", r"\$")  # two dollars would be mathematics
-        of_run = "" if alone else f", {name}"
+        of_run = "" if alone else f", {name}"  # last: a legend hides labels that begin with _
         plot(curve.raw, color=colour, alpha=0.25, linewidth=0.6)
         plot(curve.smooth, color=colour, linewidth=1.6, label=f"train{of_run}")
         plot(

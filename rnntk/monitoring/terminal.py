@@ -1,4 +1,4 @@
-"""Curves in the terminal, by uniplot: coloured braille dots, or letters."""
+"""Curves in the terminal with uniplot: coloured braille dots, or letters."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ import uniplot
 from rnntk.monitoring import curves
 from rnntk.monitoring.curves import Curve, Line
 
-_LEAST = 20  # columns in all
-_MOST = 1e9  # of a linear axis: longer labels would leave no room for the curves
-_POWER = re.compile(r"(?<=│ )10\^-?\d+\.\d+$", re.MULTILINE)  # a label of a logarithmic axis
+_MOST = 1e9  # beyond it, the labels of a linear axis leave no room for the curves
+_POWER = re.compile(r"(?<=│ )10\^-?\d+\.\d+$", re.MULTILINE)  # labels of a logarithmic axis
 _PLAIN = str.maketrans("┌┐└┘─│", "++++-|")
 
 
@@ -37,14 +36,11 @@ def draw(
     colour: bool = False,
     ascii_only: bool = False,
 ) -> list[str]:
-    """Lines that show the running means and the validation losses.
+    """Lines of text that show the running means and the validation curves.
 
-    Args:
-        drawn: see `picture.figure`.
-        log: a logarithmic y axis, without values up to 0; always, where values exceed 1e9.
-        width, height: columns in all, at least 20; rows of the curves.
-        colour: a colour per curve, in braille dots; else a letter: A, B, ... for the runs, small for validation.
-        ascii_only: letters, and no box characters.
+    `log` leaves out values <= 0, and is automatic beyond 1e9. `width` is in columns, at least 20, `height` in rows of
+    the plot. Curves are coloured braille dots with `colour`; otherwise, or with `ascii_only` (which also avoids box
+    characters), letters: A, B, ... for the runs, a, b, ... for their validation.
     """
     log = log or any(np.any(c.smooth.y > _MOST) or np.any(c.validation.y > _MOST) for c in drawn)
     series = [
@@ -59,7 +55,7 @@ def draw(
         return [drawn[0].title, "nothing to draw"]
     letters, labels, lines = zip(*series, strict=True)
     unit, unit_name = curves.x_unit(drawn)
-    width = max(_LEAST, width)
+    width = max(20, width)
     plot = uniplot.plot_to_string(
         [line.y for line in lines],
         [line.x / unit for line in lines],
@@ -84,7 +80,7 @@ def draw(
 
 
 def number(value: float) -> str:
-    """A number with four significant digits: `2.252`, `13472`, `0.002`, `1e+06`."""
+    """Four significant digits: `2.252`, `13472`, `0.002`, `1e+06`."""
     text = f"{value:.4g}"
     return f"{value:.0f}" if "e" in text and 1e3 <= abs(value) < 1e6 else text
 

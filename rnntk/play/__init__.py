@@ -1,1 +1,1 @@
-"""A local page that shows a model from inside: its samples, its predictions, what its units follow."""
+"""A local page that shows a model's samples, its predictions and the features its units follow."""

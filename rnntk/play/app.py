@@ -1,4 +1,4 @@
-"""The page's server as an ASGI application."""
+"""The page's ASGI application."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 import anyio
-import anyio.to_thread
+from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
@@ -27,7 +27,7 @@ from rnntk.play.streaming import Scheduler, Stream
 
 
 class Busy(RnntkError):
-    """The server has as many requests as it takes on at once."""
+    """The server has too many requests at once; answered with status 503."""
 
     def __init__(self) -> None:
         super().__init__("The server is busy with other requests. Try again in a moment.")
@@ -40,51 +40,45 @@ class Api:
         self.models = models
         self.curve = LossCurve(models.run)
         self.samples = CheckpointSamples(models)
-        self._trace = lru_cache(limits.TRACES)(
-            lambda step, text: reading.trace(models.get(step), text)
-        )
+        self._trace = lru_cache(limits.TRACES)(lambda at, text: reading.trace(models.get(at), text))
         self.scheduler = Scheduler(limits.STREAMS)
         self._jobs = 0
         self._at_once: anyio.CapacityLimiter | None = None
 
     async def run(self, _: Request) -> Response:
-        """The facts of the run."""
+        """Facts about the run, and the page's limits."""
         sizes = {"text": limits.TEXT, "length": limits.LENGTH}
         return JSONResponse({**self.models.describe(), "limits": sizes})
 
     async def read(self, request: Request) -> Response:
-        """Surprisal of a text, symbol by symbol."""
+        """Surprisal of each symbol of a text."""
         asked = await _asked(request, {"text": str})
-        return await self._answer(
-            lambda: reading.read(self.models.get(asked["step"]), asked["text"])
-        )
+        model = partial(self.models.get, asked["step"])
+        return await self._answer(lambda: reading.read(model(), asked["text"]))
 
     async def units(self, request: Request) -> Response:
-        """Units that follow a visible feature."""
+        """Units that best follow each visible feature."""
         asked = await _asked(request, {"text": str}, {"quantity": str})
         trace = partial(self._trace, asked["step"], asked["text"])
         return await self._answer(lambda: visible.ranking(trace(), asked["quantity"]))
 
     async def unit(self, request: Request) -> Response:
-        """The values of one unit."""
         which = {"layer": int, "unit": int, "quantity": str}
         asked = await _asked(request, {"text": str, **which})
         trace = partial(self._trace, asked["step"], asked["text"])
         return await self._answer(lambda: visible.unit(trace(), *(asked[name] for name in which)))
 
     async def training(self, _: Request) -> Response:
-        """The loss so far."""
         return await self._answer(lambda: {**self.curve.look(), "steps": self.samples.steps()})
 
     async def sample(self, request: Request) -> Response:
-        """A sample of the model at a checkpoint."""
         step = request.query_params.get("step", "")
         if not (step.isascii() and step.isdigit() and len(step) < 16):
             raise UsageError(f"The step {step[:20]!r} is not a number.")
         return await self._answer(lambda: self.samples.get(int(step)))
 
     async def write(self, request: Request) -> Response:
-        """A text as it is generated: JSON lines."""
+        """Generate a text, streamed as JSON lines."""
         settings = dict.fromkeys(("length", "temperature", "top_k", "top_p", "seed"), object)
         asked = await _asked(request, {"prime": str}, settings)
         text, step = asked["prime"], asked["step"]
@@ -100,7 +94,7 @@ class Api:
         seed = config.new_seed()
         model = self.models.default
         if step is not None:
-            model = await anyio.to_thread.run_sync(self.models.get, step)
+            model = await to_thread.run_sync(self.models.get, step)
         prompt = model.prompt(text, "skip")
         stream = self.scheduler.start(streaming.pieces(model, prompt, config, seed))
         if stream is None:
@@ -110,23 +104,21 @@ class Api:
         return TextResponse(stream, head)
 
     async def _answer(self, work: Callable[[], dict[str, Any]]) -> Response:
-        """Do what takes time in a thread, two at a time, so that the event loop never waits."""
+        """Do slow work in a thread, two at a time, so that the event loop never waits."""
         if self._jobs >= limits.JOBS:
             raise Busy
         self._at_once = self._at_once or anyio.CapacityLimiter(2)
         self._jobs += 1
         try:
-            return await anyio.to_thread.run_sync(
-                lambda: JSONResponse(work()), limiter=self._at_once
-            )
+            return await to_thread.run_sync(lambda: JSONResponse(work()), limiter=self._at_once)
         finally:
             self._jobs -= 1
 
 
 class TextResponse(StreamingResponse):
-    """A text as JSON lines: first its seed and prompt, then pieces `[text, nats]`, then how it ended.
+    """A text as JSON lines: seed and prompt, then pieces `[text, nats]`, then `end` or `error`.
 
-    A client that takes nothing for `limits.SECONDS` is dropped; until then only its own text waits.
+    A client that reads nothing for `limits.SECONDS` is dropped.
     """
 
     def __init__(self, stream: Stream, head: dict[str, Any]) -> None:
@@ -134,8 +126,6 @@ class TextResponse(StreamingResponse):
         super().__init__(self._lines(head), media_type="application/x-ndjson")
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Send it; whatever happens, its place is free afterwards."""
-
         async def in_time(message: Message) -> None:
             with anyio.fail_after(limits.SECONDS):
                 await send(message)
@@ -155,9 +145,9 @@ class TextResponse(StreamingResponse):
 
 
 def create(models: Models, host: str = "127.0.0.1") -> App:
-    """The application for a run's models, to be bound to the address `host`."""
+    """The ASGI application for a run's models, served at `host`."""
     api = Api(models)
-    # Once, so that the first text does not wait for tables that are made when they are first needed.
+    # Warm up, so that the first text does not wait for tables made on first use.
     model = models.get()
     list(streaming.pieces(model, model.prompt(""), SampleConfig(length=1), 0))
 
@@ -198,7 +188,7 @@ async def _refusal(_: Request, error: Exception) -> Response:
 async def _asked(
     request: Request, needed: dict[str, type], optional: Mapping[str, type] = {}
 ) -> dict[str, Any]:
-    """The values of a request's JSON object, their types checked; None for a missing optional one and for `step`."""
+    """The type-checked values of a request's JSON object; None for a missing optional value or `step`."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise UsageError("The request must be application/json.")
     body = bytearray()

@@ -1,4 +1,4 @@
-"""A connection of the page's server that is ended when nothing gets done on it."""
+"""Connections with timeouts for slow clients, which uvicorn lacks."""
 
 from __future__ import annotations
 
@@ -11,21 +11,18 @@ from rnntk.play import limits
 
 
 class Connection(H11Protocol):
-    """Ends a connection on which `limits.SECONDS` long no whole request comes, or an answer is not taken.
+    """Closes after `limits.SECONDS` without a complete request, or without the client reading the response.
 
-    uvicorn waits for the headers of a request, and for an answer to be taken, without end. A request that is being
-    answered has its own limits.
+    Requests that are being answered have limits of their own.
     """
 
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to watch."""
         super().connection_made(transport)
         self._watch(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Watch no more."""
         if self._timer is not None:
             self._timer.cancel()
         super().connection_lost(exc)

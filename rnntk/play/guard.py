@@ -1,7 +1,4 @@
-"""Requests that the page's server refuses.
-
-A request must name this server (see `hosts`), and a page's request must come from its own page.
-"""
+"""Middleware that refuses requests to other host names (see `hosts`) or from other sites' pages."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ Receive = Callable[[], Awaitable[Message]]
 App = Callable[[Any, Receive, Send], Awaitable[None]]
 
 HEADERS = {
-    # Nothing from elsewhere, nothing inline, in no frame.
+    # No other origins, nothing inline, no framing.
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
@@ -31,7 +28,7 @@ HEADERS = {
 
 
 class Guard:
-    """ASGI middleware: refuses foreign requests to the address `host`, and adds headers that keep other pages out."""
+    """ASGI middleware for a server at `host`: refuses foreign requests and adds `HEADERS` to every response."""
 
     def __init__(self, app: App, host: str) -> None:
         self._app = app
@@ -44,13 +41,10 @@ class Guard:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers[name] = value
+                MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        refused = self._refused(Headers(scope=scope), scope)
-        if refused:
+        if refused := self._refused(Headers(scope=scope), scope):
             await JSONResponse({"error": refused}, 403)(scope, receive, with_headers)
         else:
             await self._app(scope, receive, with_headers)

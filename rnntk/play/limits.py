@@ -1,12 +1,12 @@
-"""Limits on what one page may ask for, so that no request can take the whole machine."""
+"""Limits on requests, so that none can occupy the whole machine."""
 
 TEXT = 10_000  # characters of a text to read, or to continue
-BODY = 4096 + 12 * TEXT  # bytes of a request: TEXT as JSON, every character two escaped surrogates
-LENGTH = 20_000  # symbols generated at a time
+BODY = 4096 + 12 * TEXT  # bytes of a request: TEXT characters, each two escaped surrogates in JSON
+LENGTH = 20_000  # symbols generated per request
 STREAMS = 32  # texts being generated at once
-JOBS = 16  # texts being read at once, or waiting for it
-SECONDS = 30.0  # a client may take to send a request, with headers and body, or to take its answer
-CONNECTIONS = 500  # at once; more are answered that the server is busy
+JOBS = 16  # texts being read or waiting to be
+SECONDS = 30.0  # to send a whole request, or to read some of the response
+CONNECTIONS = 500  # open at once; further ones get status 503
 TRACE_BYTES = 1 << 26  # memory for the activations of one text
-TRACES = 3  # texts whose activations are kept
-SAMPLE = 300  # symbols of the sample of each checkpoint
+TRACES = 3  # texts whose activations stay in memory
+SAMPLE = 300  # symbols per checkpoint's sample

@@ -10,21 +10,18 @@ from rnntk.storage import checkpoint
 
 
 class Models:
-    """Loads the checkpoints of a run; those used last stay in memory. Safe for threads.
-
-    `default` is the model used when no checkpoint is named; the others are of the same run.
-    """
+    """Loads checkpoints of the run of `default`, the model used when no step is given. Thread-safe."""
 
     def __init__(self, default: LanguageModel) -> None:
         self.run, self.default = default.run, default
         self._load = lru_cache(3)(lambda step: LanguageModel.load(self.run, step))
 
     def get(self, step: int | None = None) -> LanguageModel:
-        """The model at a step; raises `RunError` if there is no such checkpoint, or it is damaged."""
+        """The model at a step; `RunError` if the checkpoint is missing or damaged."""
         return self.default if step in (None, self.default.step) else self._load(step)
 
     def steps(self) -> list[int]:
-        """Steps of the checkpoints there are, ascending; the one in use is among them even when it is gone."""
+        """Steps of the checkpoints, ascending; includes the default's even if its files are gone."""
         return sorted({*checkpoint.steps(self.run.checkpoints), self.default.step})
 
     def describe(self) -> dict[str, Any]:

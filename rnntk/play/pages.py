@@ -1,4 +1,4 @@
-"""The files of the page, and all of them as one."""
+"""The page's files, and all of them as one HTML file."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from importlib import resources
 from typing import Any
 
 FOLDER = resources.files("rnntk.play") / "page"
-
-# In the order in which they need each other.
+# Each module after those it imports.
 _MODULES = ("dom", "source", "text", "write", "read", "inside", "chart", "training", "main")
 SCRIPTS = tuple(f"{name}.js" for name in _MODULES)
-# The files of the page with their types; nothing else of the folder is part of it.
+# The only files that are served.
 TYPES = {"index.html": "text/html", "style.css": "text/css"}
 TYPES |= dict.fromkeys(SCRIPTS, "text/javascript")
-
 _IMPORT = re.compile(r"^import .*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) )", re.MULTILINE)
 
@@ -27,18 +25,16 @@ def read(name: str) -> bytes:
 
 
 def single(data: dict[str, Any]) -> str:
-    """The whole page as one HTML file that shows `data`, and needs no server and no network.
+    """The page as one HTML file that shows `data` offline.
 
-    The modules' names are distinct, so they can be joined into one. The content security policy allows only this script
-    and style, by their hashes; the data is no script.
+    Its security policy allows only this script and style. The modules declare distinct names, so they can be joined.
     """
     modules = "".join(read(name).decode("utf-8") for name in SCRIPTS)
     script = _EXPORT.sub("", _IMPORT.sub("", modules))
     style = read("style.css").decode("utf-8")
     policy = f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:"
     inlined = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    # `<` is the only way out of a script element, and in JSON it stands in strings only.
-    inlined = inlined.replace("<", "\\u003c")
+    inlined = inlined.replace("<", "\\u003c")  # `<` could end the script element
     page = read("index.html").decode("utf-8")
     meta = '<meta charset="utf-8">'
     replacements = {

@@ -16,11 +16,11 @@ from rnntk.stored import is_number
 
 _POINTS = 400
 _LIVE_SECONDS = 30.0
-SEED = 1  # of the samples: the same at every checkpoint, so that only the model changes
+SEED = 1  # the same at every checkpoint, so that only the model changes
 
 
 class LossCurve:
-    """The losses of a run's metrics file; each look reads only the lines added since. Safe for threads."""
+    """The losses in a run's metrics file; each `look` reads only new lines. Thread-safe."""
 
     def __init__(self, run: RunFolder) -> None:
         self._path = run.metrics
@@ -28,10 +28,9 @@ class LossCurve:
         self._begin()
 
     def look(self) -> dict[str, Any]:
-        """The curve now, for the page.
+        """The current curve as JSON: `loss` and `val_loss` as `[[step, nats], ...]` (at most `_POINTS` means each).
 
-        `loss` and `val_loss` are lists of `[step, nats]`, thinned to a few hundred means; `step` and `seconds` those of
-        the last line; `live` says whether it was written a moment ago.
+        `step` and `seconds` are the last line's; `live` is whether the file changed in the last `_LIVE_SECONDS`.
         """
         with self._lock:
             try:
@@ -56,15 +55,14 @@ class LossCurve:
     def _take(self, row: dict[str, Any]) -> None:
         step = self._step = int(row["step"])
         for name, series in self._losses.items():
-            value = row.get(name)
-            if is_number(value):
+            if is_number(value := row.get(name)):
                 series.append((step, float(value)))
         if is_number(seconds := row.get("seconds")):
             self._seconds = float(seconds)
 
 
 def _thinned(series: list[tuple[int, float]]) -> list[list[float]]:
-    """At most `_POINTS` points, each the mean of as many values, at the last one's step."""
+    """At most `_POINTS` points: means of equally many values, each at the step of its last."""
     size = max(1, math.ceil(len(series) / _POINTS))
     return [
         [part[-1][0], round(sum(loss for _, loss in part) / len(part), 4)]
@@ -73,7 +71,7 @@ def _thinned(series: list[tuple[int, float]]) -> list[list[float]]:
 
 
 class CheckpointSamples:
-    """A sample of each checkpoint, generated once with one seed and kept. Safe for threads."""
+    """A sample per checkpoint, generated once, all with the same seed. Thread-safe."""
 
     def __init__(self, models: Models) -> None:
         self._models = models
@@ -81,17 +79,17 @@ class CheckpointSamples:
         self._kept: dict[int, dict[str, Any]] = {}
 
     def steps(self) -> list[int]:
-        """The checkpoints that can be shown: those there are, and those sampled before training removed them."""
+        """Steps with a checkpoint, or a sample made before training removed it."""
         return sorted({*self._models.steps(), *self._kept})
 
     def get(self, step: int) -> dict[str, Any]:
-        """The sample of one checkpoint, for the page. Raises `RunError` if there is no such checkpoint."""
-        with self._lock:  # one at a time: there is no hurry
+        """A checkpoint's sample as JSON; `RunError` if there is no such checkpoint."""
+        with self._lock:
             if step not in self._kept:
                 if step not in self._models.steps():
                     raise RunError(f"{self._models.run.path} has no checkpoint {step}.")
                 model = self._models.get(step)
                 text = "".join(model.stream(seed=SEED, length=limits.SAMPLE))
-                found = {"step": step, "seed": SEED, "prime": model.default_prompt, "text": text}
-                self._kept[step] = found
+                sample = {"step": step, "seed": SEED, "prime": model.default_prompt, "text": text}
+                self._kept[step] = sample
             return self._kept[step]

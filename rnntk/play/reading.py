@@ -1,4 +1,4 @@
-"""A text as a model reads it: surprisal and likeliest symbols at each place, and the values of every unit."""
+"""Read a text with a model: surprisal and likeliest symbols at each position, and every unit's values."""
 
 from __future__ import annotations
 
@@ -18,23 +18,21 @@ from rnntk.layer_norm import standardized
 from rnntk.play import limits
 
 _LIKELIEST = 5
-_SURROGATE = re.compile("[\ud800-\udfff]")  # alone, as a byte that is not UTF-8 stands in a text
+_SURROGATE = re.compile("[\ud800-\udfff]")  # stands for a byte that is not UTF-8
 
-# Quantities of a layer of each cell, in the order of interest; gates lie between 0 and 1, the others between -1 and 1.
-# The cell is shown as tanh(c), which is what its output gate lets out.
+# What the page shows of each cell, most interesting first: gates in 0..1, the rest in -1..1 (c as tanh(c)).
 _GATES = {"i": "input gate", "f": "forget gate", "o": "output gate"}
 QUANTITIES = {
     "lstm": {"c": "cell", "h": "output", **_GATES, "g": "candidate"},
     "gru": {"h": "state", "z": "update gate", "r": "reset gate", "g": "candidate"},
     "rnn": {"h": "state"},
 }
-
 GATES = frozenset("ifozr")
 
 
 @dataclass(frozen=True)
 class Text(EncodedText):
-    """A text without unknown characters, in T symbols; `counts` `(len(text),)` holds the symbols of each character."""
+    """A text without unknown characters, encoded; `counts` `(len(text),)` is the number of symbols per character."""
 
     counts: NDArray[np.intp]
 
@@ -48,10 +46,7 @@ class Text(EncodedText):
 
 
 def encode(model: LanguageModel, text: str) -> Text:
-    """Encode a text; characters that the model does not know are left out.
-
-    Raises `UsageError` if it is longer than `limits.TEXT`, `DataError` if fewer than two symbols are left.
-    """
+    """Encode a text, skipping unknown characters; `UsageError` if over `limits.TEXT`, `DataError` under two symbols."""
     if len(text) > limits.TEXT:
         raise UsageError(
             f"The text has {len(text):,} characters; at most {limits.TEXT:,} can be shown. Take a part of it."
@@ -71,19 +66,17 @@ def _counts(model: LanguageModel, text: str) -> NDArray[np.intp]:
 
 
 def excerpt(model: LanguageModel, text: str) -> str:
-    """The beginning of a text, as much as `read` and `trace` accept."""
+    """The longest beginning of a text that `read` and `trace` accept."""
     text = text[: limits.TEXT]
     ends = _counts(model, text).cumsum()
     return text[: int(np.searchsorted(ends, _most_symbols(model.decoder), "right"))]
 
 
 def read(model: LanguageModel, text: str) -> dict[str, Any]:
-    """Surprisal of every symbol of a text, and the likeliest symbols in its place, for the page; errors as of `encode`.
+    """Surprisal and likeliest symbols at each position of a text, as JSON; errors as of `encode`.
 
-    Returns:
-        `bits`: of each symbol, None for the first, which is given. `expected`: for each of the T places and the
-        one after the text, the likeliest symbols' ids; `chances`: their probabilities. `total_bits`,
-        `bits_per_character` and `bits_per_symbol`, as `rnntk eval` counts them.
+    `bits` has the surprisal of T symbols, None for the first; `expected` and `chances` the ids and probabilities of the
+    likeliest symbols at T + 1 positions. The totals are those of `rnntk eval`.
     """
     encoded = encode(model, text)
     T = len(encoded.symbols)
@@ -117,16 +110,16 @@ def read(model: LanguageModel, text: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Trace:
-    """Values of every unit while `model` read `text` (T symbols): each state `(layers, T, H)`, float32, by letter."""
+    """All states while `model` read `text`: by letter, `(layers, T, H)` float32."""
 
     model: LanguageModel
     text: Text
     states: dict[str, NDArray[np.float32]]
 
     def values(self, layer: int, quantity: str) -> NDArray[np.float32]:
-        """A quantity (of `QUANTITIES`) of all units of one layer, `(T, H)`; `UsageError` if there is no such one.
+        """One of `QUANTITIES` for all units of a layer, `(T, H)`; `UsageError` if the layer or quantity is unknown.
 
-        The gates are computed from the trace, all symbols in one product; the decoder keeps none of them.
+        Gates are recomputed from the states: the decoder does not keep them.
         """
         decoder, hidden = self.model.decoder, self.states["h"]
         if not 0 <= layer < len(hidden):
@@ -137,10 +130,9 @@ class Trace:
             return hidden[layer]
         if quantity == "c":
             return np.tanh(self.states["c"][layer])
-        if layer == 0:
-            inputs = decoder.embedding[self.text.ids]
-        else:
-            inputs = standardized(hidden[layer - 1]) if decoder.layer_norm else hidden[layer - 1]
+        inputs = hidden[layer - 1] if layer else decoder.embedding[self.text.ids]
+        if layer and decoder.layer_norm:
+            inputs = standardized(inputs)
         before = {
             name: np.vstack([np.zeros_like(state[layer, :1]), state[layer, :-1]])
             for name, state in self.states.items()
@@ -155,10 +147,7 @@ def _most_symbols(decoder: Decoder) -> int:
 
 
 def trace(model: LanguageModel, text: str) -> Trace:
-    """Read a text from a zero state and record every unit's value after every symbol; errors as of `encode`.
-
-    Raises `UsageError` too if the trace does not fit `limits.TRACE_BYTES`.
-    """
+    """All states while reading a text from a zero state; errors as of `encode`, also over `limits.TRACE_BYTES`."""
     decoder = model.decoder
     encoded = encode(model, text)
     T, L, H = len(encoded.symbols), len(decoder.layers), decoder.units
@@ -174,5 +163,4 @@ def trace(model: LanguageModel, text: str) -> Trace:
     for t, one[0] in enumerate(encoded.ids):
         states.step(one)
         found[:, t] = [array[0] for array in arrays]
-    by_name = {name: found[k :: len(names)] for k, name in enumerate(names)}
-    return Trace(model, encoded, by_name)
+    return Trace(model, encoded, {name: found[k :: len(names)] for k, name in enumerate(names)})

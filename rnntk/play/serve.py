@@ -1,4 +1,4 @@
-"""Binding, running and ending the page's server."""
+"""Bind and run the page's server."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ PORT = 8765
 
 
 class MissingExtra(RnntkError):
-    """The page's packages are not installed."""
+    """A package of `rnntk[play]` is not installed."""
 
 
 def require() -> None:
-    """Raise `MissingExtra` where the server's packages are missing."""
+    """Raise `MissingExtra` if one of the server's packages is missing."""
     missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
     if missing:
         raise MissingExtra(
@@ -36,32 +36,25 @@ def require() -> None:
 
 
 def single_threaded_products() -> None:
-    """Have NumPy's products use one thread; call it before NumPy is first imported.
+    """Make NumPy multiply on one thread; call this before NumPy is first imported.
 
-    A symbol's products are too small to share, and several threads wait for each other in busy loops: the first
-    characters of twenty texts took 350 ms instead of 25.
+    A symbol's products are too small to share: with more threads, twenty texts began after 350 ms instead of 25.
     """
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
         os.environ.setdefault(name, "1")
 
 
 def bind(host: str, port: int | None) -> socket.socket:
-    """A listening socket at a name or an address; port 0 is any free one, None `PORT` or any free one.
-
-    Raises:
-        UsageError: the address is not available.
-    """
+    """A listening socket; port 0 is any free one, None is `PORT` or any free one. `UsageError` if unavailable."""
     family, address = hosts.resolve(host, port)
     for wanted in [PORT, 0] if port is None else [port]:
         found = socket.socket(family, socket.SOCK_STREAM)
-        if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows, where REUSEADDR would share the port
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        else:
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # On Windows, SO_REUSEADDR would share the port.
+        option = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
+        found.setsockopt(socket.SOL_SOCKET, option, 1)
         try:
             found.bind((address[0], wanted, *address[2:]))
-            # Now, so that the printed address answers at once.
-            found.listen(128)
+            found.listen(128)  # now, so that the printed address answers at once
             return found
         except OSError as error:
             found.close()
@@ -74,14 +67,14 @@ def bind(host: str, port: int | None) -> socket.socket:
 
 
 def url(bound: socket.socket) -> str:
-    """The address to open in a browser on this machine."""
+    """The URL to open in a browser on this machine."""
     host, port = bound.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
 def server(app: App) -> uvicorn.Server:
-    """The server of an application, quiet and with short timeouts for idle connections."""
+    """A quiet server with short timeouts for idle connections."""
     import uvicorn
 
     from rnntk.play.connection import Connection
@@ -102,7 +95,6 @@ def server(app: App) -> uvicorn.Server:
 
 def run(app: App, bound: socket.socket) -> None:
     """Serve until Ctrl-C or a signal."""
-    # A thread keeps the interpreter for at most this long when another waits: the event loop should not wait long.
-    sys.setswitchinterval(0.001)
+    sys.setswitchinterval(0.001)  # 5 ms by default: the event loop would wait too long
     with contextlib.suppress(KeyboardInterrupt):
         server(app).run(sockets=[bound])

@@ -1,7 +1,7 @@
-"""Many texts generated fairly at once: one thread continues each in turn.
+"""Generate many texts at once: one thread continues each in turn.
 
-A symbol takes some tens of microseconds, most of them in Python, so more threads would only wait for each other.
-A new text comes first until it has a character; a text whose client takes no pieces is skipped until it does.
+More threads would only wait for each other: a symbol takes tens of microseconds, mostly in Python. New texts go first
+until they have a character; texts whose client reads nothing are skipped.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ from rnntk.decoding.generate import Piece
 from rnntk.decoding.language_model import EncodedText, LanguageModel
 
 _SLICE_SECONDS = 0.002
-# Between slices the thread sleeps: merely letting the interpreter go, it would most often have it back before
-# the event loop wakes, and each socket call of that would wait for a forced switch.
-_REST_SECONDS = 0.0002
+_REST_SECONDS = 0.0002  # slept between slices, else the event loop rarely gets the interpreter
 _PROMPT_SLICE = 64  # symbols of a prompt read at a time
 _WAITING = 2048  # pieces that may wait for a client
 
@@ -29,7 +27,7 @@ _WAITING = 2048  # pieces that may wait for a client
 def pieces(
     model: LanguageModel, prompt: EncodedText, config: SampleConfig, seed: int
 ) -> Iterator[Piece | None]:
-    """Generate a text; None stands for a slice of the prompt, which takes as long to read as to generate."""
+    """Generate a text; yields None after each slice of the prompt, so that other texts get their turn."""
     states = model.decoder.initial_states(1)
     for start in range(0, len(prompt.ids), _PROMPT_SLICE):
         model.decoder.prime(prompt.ids[start : start + _PROMPT_SLICE], states)
@@ -38,10 +36,7 @@ def pieces(
 
 
 class Stream:
-    """A text being generated, read in the event loop that made it.
-
-    `fresh` says that it has had no turn yet; `error` is the exception that ended it early, if any.
-    """
+    """A text being generated, to be read in the event loop that made it."""
 
     def __init__(self, source: Iterator[Piece | None], scheduler: Scheduler) -> None:
         self._source = source
@@ -50,11 +45,11 @@ class Stream:
         self._ready = asyncio.Event()
         self._waiting: list[Piece] = []
         self._ended = False
-        self.fresh = True
-        self.error: Exception | None = None
+        self.fresh = True  # it has had no turn yet
+        self.error: Exception | None = None  # that ended it early
 
     async def take(self) -> list[Piece]:
-        """The pieces since the last call, waiting for the first; empty at the end."""
+        """Wait for pieces and return all new ones; empty at the end."""
         await self._ready.wait()
         with self._scheduler.change:
             taken, self._waiting = self._waiting, []
@@ -69,11 +64,11 @@ class Stream:
 
     @property
     def wants(self) -> bool:
-        """Whether there is more to generate, and room for it."""
+        """Whether it has more to generate, and room for it."""
         return not self._ended and len(self._waiting) < _WAITING
 
     def advance(self) -> None:
-        """Generate for a moment; called by the scheduler's thread."""
+        """Generate for `_SLICE_SECONDS`, in the scheduler's thread."""
         until = time.perf_counter() + _SLICE_SECONDS
         found: list[Piece] = []
         ended = False
@@ -86,30 +81,30 @@ class Stream:
                     break
             else:
                 ended = True
-        except Exception as error:  # whatever it is, the other texts continue
+        except Exception as error:  # the other texts continue
             ended, self.error = True, error
         with self._scheduler.change:
             first = not self._waiting
             self._waiting += found
             self._ended = ended
         if ended or (found and first):
-            with contextlib.suppress(RuntimeError):  # the server has ended, and its loop
+            with contextlib.suppress(RuntimeError):  # the event loop is closed
                 self._loop.call_soon_threadsafe(self._ready.set)
 
 
 class Scheduler:
-    """The thread that generates up to `limit` texts; `change` guards these and what waits for their clients."""
+    """A thread that generates up to `limit` texts; `change` guards `streams` and their waiting pieces."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.streams: list[Stream] = []  # the next in turn first
+        self.streams: list[Stream] = []  # next in turn first
         self.change = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="rnntk-play-sampler", daemon=True)
         self._thread.start()
 
     def start(self, source: Iterator[Piece | None]) -> Stream | None:
-        """A new text, to be closed by the caller; None when there are too many."""
+        """Start a text, which the caller must close; None if there are too many."""
         with self.change:
             if len(self.streams) >= self.limit:
                 return None
@@ -131,7 +126,7 @@ class Scheduler:
                 time.sleep(_REST_SECONDS)
 
     def _next(self) -> Stream | None:
-        """Wait for the text in turn: a fresh one, else the one that has waited longest; None at the end."""
+        """Wait for the next text: a fresh one, else the one that waited longest; None once closed."""
         with self.change:
             self.change.wait_for(lambda: self._closed or any(s.wants for s in self.streams))
             if self._closed:

@@ -1,8 +1,7 @@
 """Visible features of a text, symbol by symbol, and the units that follow them.
 
-The score of a unit on a yes-or-no feature is 2 AUC - 1 (AUC: the probability that a random yes ranks above a random
-no), from -1 to 1; on a feature of several values, Spearman's rank correlation. Both depend on order only, not on scale.
-The idea is that of Karpathy, Johnson and Li, "Visualizing and Understanding Recurrent Networks" (2015).
+A unit's score, from -1 to 1, is 2 AUC - 1 on binary features and Spearman's rank correlation on others. After
+Karpathy, Johnson and Li, "Visualizing and Understanding Recurrent Networks" (2015).
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from numpy.typing import NDArray
 from rnntk.errors import UsageError
 from rnntk.play.reading import GATES, QUANTITIES, Text, Trace
 
-_LEAST = 5  # symbols on either side of a yes-or-no feature, to be ranked at all
-_BEST = 5  # units listed for each feature
+_LEAST = 5  # symbols on either side of a binary feature
+_BEST = 5  # units listed per feature
 _TAB = 8
-# The inside begins with the opening quote and ends before the closing one: a reader knows it from then on.
+# Inside from the opening quote until before the closing one, as a reader knows by then.
 _QUOTED = re.compile(
     r"""(?P<inside>"(?:\\.|[^"\\\n])*|(?<!\w)'(?:\\.|[^'\\\n])*|“[^”\n]*|‘[^’\n]*|「[^」\n]*|『[^』\n]*|«[^»\n]*).?"""
 )
-# As C writes them, and with `# ` as Python and the shell do.
+# C's comments, and those that begin with `# `.
 _COMMENT = re.compile(
     r"(?P<inside>/\*(?:(?!\*/).)*\*?|(?<!:)//[^\n]*|(?<!\S)\#(?!\S)[^\n]*)", re.DOTALL
 )
@@ -35,7 +34,7 @@ _COMMENT = re.compile(
 
 @dataclass(frozen=True)
 class Feature:
-    """A visible feature: its key, its title (completes "this unit follows ...") and its values, `(T,)` float64."""
+    """A visible feature: key, title (completes "this unit follows ...") and values `(T,)` float64."""
 
     name: str
     title: str
@@ -47,18 +46,14 @@ class Feature:
 
     @property
     def varies(self) -> bool:
-        """Whether a unit can follow it: it has enough different values."""
+        """Whether it has enough different values for a unit to follow."""
         if self.binary:
             return _LEAST <= self.values.sum() <= len(self.values) - _LEAST
         return len(np.unique(self.values)) > 2
 
 
 def features(text: Text) -> list[Feature]:
-    """The features that vary in a text.
-
-    Each value is known after the symbol: after a line end the position in the line is 0, an opening quote is
-    inside, the closing one outside.
-    """
+    """The features that vary in a text, each with its value after the symbol: 0 for the column after a line end."""
     of = text.text
     by_character: list[tuple[str, str, Any]] = [
         ("column", "the position in the line", _positions(of, lambda c: c != "\n")),
@@ -81,12 +76,12 @@ def features(text: Text) -> list[Feature]:
 
 
 def follows(units: NDArray[np.floating], feature: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Score `(N,)` of units `(T, N)` on a feature `(T,)`, from -1 to 1; 0 for a unit that never changes."""
+    """Scores `(N,)` of units `(T, N)` on a feature `(T,)`, from -1 to 1; 0 for constant units."""
     return _against(ranks(units), feature)
 
 
 def ranks(units: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Ranks along the first axis from 1; equals share their mean rank."""
+    """Ranks from 1 along the first axis; ties get their mean rank."""
     found = np.empty(units.shape)
     for k in range(units.shape[1]):
         column = units[:, k]
@@ -96,10 +91,7 @@ def ranks(units: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def ranking(found: Trace, quantity: str | None = None) -> dict[str, Any]:
-    """Units of all layers that best follow the visible features of the text, for the page.
-
-    `quantity` is by default the first of `QUANTITIES`; another one raises `UsageError`.
-    """
+    """Units of all layers that best follow each feature of the text, as JSON; `UsageError` if no such `quantity`."""
     known = QUANTITIES[found.model.decoder.cell]
     quantity = quantity or next(iter(known))
     L, _, H = found.states["h"].shape
@@ -114,10 +106,10 @@ def ranking(found: Trace, quantity: str | None = None) -> dict[str, Any]:
 
 
 def ranked(units: NDArray[np.floating], found: Sequence[Feature], H: int) -> list[dict[str, Any]]:
-    """For each feature the units `(T, layers * H)` that follow it best; features furthest above chance come first.
+    """The units `(T, layers * H)` that best follow each feature, features furthest above chance first.
 
-    With many units some follow anything by chance, so each feature has a baseline: the best unit's score on the
-    same feature moved along the text, the mean over a quarter, a half and three quarters.
+    `chance` is the best unit's score on the feature rotated by 1/4, 1/2 and 3/4 of the text, averaged: among many units
+    some follow anything.
     """
     by_rank = ranks(units)
     rows = []
@@ -133,10 +125,7 @@ def ranked(units: NDArray[np.floating], found: Sequence[Feature], H: int) -> lis
 
 
 def unit(found: Trace, layer: int, index: int, quantity: str) -> dict[str, Any]:
-    """Values of one unit, and the features it follows, for the page.
-
-    Raises `UsageError` if there is no such layer, unit or quantity.
-    """
+    """Values of one unit and its score on each feature, as JSON; `UsageError` if there is no such unit."""
     H = found.states["h"].shape[2]
     if not 0 <= index < H:
         raise UsageError(f"There is no unit {index}; they are 0 to {H - 1}.")
@@ -175,7 +164,7 @@ def _against(by_rank: NDArray[np.float64], feature: NDArray[np.float64]) -> NDAr
 
 
 def _indents(text: str) -> list[int]:
-    """Indentation of the line so far: it grows in leading white space, and stays to the line's end."""
+    """Columns of leading white space in the line so far."""
     found, width, leading = [], 0, True
     for c in text:
         if c == "\n":
@@ -202,12 +191,12 @@ def _depth(text: str, opening: str, closing: str) -> list[int]:
 
 
 def _positions(text: str, inside: Callable[[str], bool]) -> list[int]:
-    """Position of each character in its stretch of characters that are `inside`, from 1; 0 outside."""
+    """Position from 1 of each character in its stretch of `inside` characters; 0 outside."""
     return list(accumulate(text, lambda place, c: place + 1 if inside(c) else 0, initial=0))[1:]
 
 
 def _syllables(text: Text) -> list[Feature]:
-    """The parts of each syllable, where syllables are read jamo by jamo."""
+    """The parts of Hangul syllables, if the preprocessor splits them into jamo."""
     parts = np.zeros((4, len(text.symbols)))
     start = 0
     for c, count in zip(text.text, text.counts.tolist(), strict=True):
