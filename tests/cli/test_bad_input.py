@@ -175,7 +175,7 @@ def test_a_damaged_or_newer_run(rnntk, trained: Path) -> None:
 def test_a_vocabulary_that_does_not_match(rnntk, trained: Path, text: Path) -> None:
     text.write_text(text.read_text().replace("fox", "FOX"))
     refused(
-        rnntk("train", "--resume", trained, "--max-steps", 9),
+        rnntk("train", "--resume", trained, "--input", text, "--max-steps", 9),
         1,
         "vocabulary does not match",
         "only in the text: 'F'",

@@ -209,7 +209,7 @@ def test_two_devices_of_one_process_are_as_one(text: Path, tmp_path: Path) -> No
         logging.getLogger("rnntk").setLevel(logging.INFO)
         def start(path, **changes):
             values = {{**{SMALL!r}, "input": ({str(text)!r},), "max_steps": 32, "distribute": "mirrored", **changes}}
-            settings = TrainConfig.from_json(values)
+            settings = TrainConfig(**values)
             made = corpus.prepare_corpus(settings, None)
             character.start(settings, made, Path(path), quiet=True)
         for i, case in enumerate({cases!r}):

@@ -155,10 +155,11 @@ def test_a_run_can_be_told_to_go_on_all_the_same(
     assert result.progress.losses["loss"] > 2 * math.log(len(set(TEXT)))
 
 
-def test_an_explosion_before_the_first_checkpoint_leaves_no_folder(tmp_path: Path) -> None:
+def test_an_explosion_before_the_first_checkpoint_leaves_its_metrics(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="Nothing was saved before. Train anew with a lower"):
         start(tmp_path, learning_rate=30.0, checkpoint_every=1000, explosion_steps=20)
-    assert not (tmp_path / "r").exists()
+    assert len((tmp_path / "r" / "metrics.jsonl").read_text().splitlines()) >= 20
+    assert saved(tmp_path) == []
 
 
 def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path) -> None:
