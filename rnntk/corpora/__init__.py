@@ -1,1 +1,1 @@
-"""Stage 1: corpus cards, finding and downloading corpora, encoding detection."""
+"""Corpus cards, finding and downloading corpora, encoding detection."""

@@ -1,1 +1,1 @@
-"""Stage 2: from text to ids and back: preprocessors, vocabulary, the prepared corpus on disk."""
+"""Text to ids and back: preprocessors, vocabulary, the prepared corpus on disk."""

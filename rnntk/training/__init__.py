@@ -1,1 +1,1 @@
-"""Stage 4: training. Batches, the training step, the loop, schedules, callbacks."""
+"""Training: batches, the training step, the loop, schedules, callbacks."""
