@@ -43,7 +43,7 @@ class _File(io.FileIO):
         return size
 
 
-class _Notes(io.FileIO):
+class _Stderr(io.FileIO):
     """Drops what cannot be written."""
 
     def write(self, data: Any) -> int | None:  # type: ignore[override]
@@ -78,7 +78,7 @@ def watch() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
     sys.stdout = _replaced(sys.stdout, _File)
-    sys.stderr = _replaced(sys.stderr, _Notes)
+    sys.stderr = _replaced(sys.stderr, _Stderr)
 
 
 def _replaced(stream: TextIO, kind: type[io.FileIO]) -> TextIO:
