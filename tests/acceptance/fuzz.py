@@ -446,7 +446,7 @@ class Config(Files):
     def read(self, rng: Random) -> None:
         from rnntk import config
         from rnntk.cli.main import load_command
-        from rnntk.cli.options import given_values
+        from rnntk.cli.options import Args, given_values
 
         command = rng.choice(("train", "sample", "prep", "mnist", "eval"))
         path = self.top / "config.toml"
@@ -456,7 +456,8 @@ class Config(Files):
             raise RnntkError(error.format_message()) from error
         except click.exceptions.Exit:
             return
-        given = given_values(context)
+        with context.scope():
+            given = given_values(Args(**context.params))
         table = config.files.read_toml(path)
         own = table.get(command, {})
         stated = {k.replace("-", "_"): v for k, v in {**table, **own}.items()}
