@@ -58,7 +58,7 @@ def run(script: str, where: Path, **variables: str) -> list[dict[str, object]]:
 
 def check(workers: list[dict[str, object]], host: str) -> None:
     for index, values in enumerate(workers):
-        settings = DistributeConfig.from_json(values)
+        settings = DistributeConfig(**{name: values[name] for name in DistributeConfig.names()})
         assert settings.distribute == "multiworker"
         found = cluster.find(settings.workers, settings.index)
         assert found.index == index
