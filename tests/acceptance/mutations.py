@@ -140,7 +140,7 @@ def json_file(rng: Random, data: bytes) -> bytes:
         return _written(rng.choice(ODD))
     try:
         value = json.loads(data)
-    except ValueError:  # damaged already
+    except (ValueError, RecursionError):  # damaged already
         return binary(rng, data)
     for _ in range(rng.choice((1, 1, 2))):
         value = odd(rng, value)
