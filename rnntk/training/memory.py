@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+from rnntk.cells import CELLS
 from rnntk.config import MnistConfig, TrainConfig
 from rnntk.errors import TrainingError
 
-_GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 # Copies of the weights: themselves, the optimizer's averages, and the gradients or a checkpoint's file being written.
 _COPIES = {"adam": 5, "adagrad": 3, "rmsprop": 3, "sgd": 2}
 
@@ -22,10 +22,11 @@ def check(
     """
     ways = 2 if getattr(config, "bidirectional", False) else 1
     width = ways * config.units
+    gates = len(CELLS[config.cell].gates)
     parameters = vocabulary * (inputs + width + 1)
     for layer in range(config.layers):
         below = width if layer else inputs
-        parameters += _GATES[config.cell] * width * (below + config.units + 1)
+        parameters += gates * width * (below + config.units + 1)
     copies = _COPIES[getattr(config, "optimizer", "adam")]
     needed = 4 * (copies * parameters + rows * steps * (config.layers * width + vocabulary))
     free = available()
