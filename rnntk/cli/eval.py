@@ -102,7 +102,6 @@ def _measure(
     from rnntk.decoding import baselines, splits
     from rnntk.text import corpus
 
-    places = {"data_dir": args.data_dir}
     parts = model.run.record["corpus"].get("split")
     prepared = None
     with progress_bar(console, "reading", " symbols") as bar:
@@ -118,7 +117,7 @@ def _measure(
                 console.note(f"Left out {many} that the model does not know.")
         else:
             name, start, end = splits.split_range(model.run, args.split)
-            prepared = splits.training_text(model.run, **places)
+            prepared = splits.training_text(model.run, data_dir=args.data_dir)
             characters = prepared.characters(start, end)
             ids = prepared.ids[start:end]
             evaluation = model.evaluate(ids, characters=characters, progress=bar)
@@ -126,7 +125,7 @@ def _measure(
         return name, evaluation, None
     if prepared is None and parts:
         try:
-            prepared = splits.training_text(model.run, **places)
+            prepared = splits.training_text(model.run, data_dir=args.data_dir)
         except RnntkError as error:
             console.note(f"There are no n-grams to compare with: {error}")
     console.detail("Counting n-grams and compressing; --no-floors leaves it out.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any
@@ -16,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from rnntk import stored
 from rnntk.config import SampleConfig
 from rnntk.errors import RnntkError, UsageError
 from rnntk.files import json_text
@@ -203,8 +203,8 @@ async def _asked(
     except TimeoutError as error:
         raise UsageError("The request took too long to arrive.") from error
     try:
-        found = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        found = stored.parse(bytes(body))
+    except ValueError as error:
         raise UsageError("The request is not JSON.") from error
     if not isinstance(found, dict):
         raise UsageError("The request must be an object.")
