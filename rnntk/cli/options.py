@@ -42,7 +42,7 @@ class Option(click.Option):
             self.envvar = _ENVIRONMENT.get(self.name, f"RNNTK_{self.name.upper()}")
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
-        """Convert a value; in a config file, text is no number, and a number no text."""
+        """Convert a value; one from a config file must have its type already."""
         if value is not None and _in_file(ctx, self):
             many = self.multiple and isinstance(value, list)
             if not isinstance(self.type, (FieldType, click.types.FuncParamType)):

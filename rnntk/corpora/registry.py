@@ -161,7 +161,7 @@ def availability(
 
 
 def user_path(card: Card, data_dir: Path | None = None) -> Path:
-    """Where the user can put this corpus."""
+    """Path where the user can put the file of this corpus."""
     return data_dirs(data_dir)[0] / card.name / card.files[0]
 
 

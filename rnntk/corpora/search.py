@@ -24,7 +24,7 @@ NO_FILE = "no such file"
 
 
 def cache_path(card: Card) -> Path:
-    """Where a download of this corpus is kept; a hash keeps corpora of the same name apart."""
+    """Path of this corpus in the cache; a hash in it keeps corpora of the same name apart."""
     urls = " ".join(s.target + s.member for s in card.sources if s.kind == "url")
     key = card.sha256 or hashlib.sha256(urls.encode()).hexdigest()
     return cache_dir() / "corpora" / f"{card.name}-{key[:12]}" / card.files[0]
@@ -39,7 +39,7 @@ def places(card: Card, data_dirs: Iterable[Path]) -> list[CardSource]:
 
 
 def look(card: Card, place: CardSource, machine: Machine) -> tuple[str, int]:
-    """What the place offers without the network, or "", and its bytes (the card's if it is not made yet)."""
+    """Description of what a source has without the network ("" for nothing), and its size in bytes."""
     if place.kind == "generated":
         return "made by rnntk", card.bytes
     if place.kind == "system":
