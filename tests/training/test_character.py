@@ -39,7 +39,7 @@ def settings(text: Path, **changes: Any) -> TrainConfig:
         "input": (str(text),), "layers": 2, "units": 8, "embedding": 6, "batch_size": 4, "seq_length": 20,
         "epochs": 3, "checkpoint_every": 1000, "learning_rate": 0.01, "val_fraction": 0.1, "sample_every": 0, **changes,
     }  # fmt: skip
-    return TrainConfig.from_json(values)
+    return TrainConfig(**values)
 
 
 def start(run_settings: TrainConfig, path: Path, **more: Any) -> Result:

@@ -71,8 +71,8 @@ def remount(options: str, at: Path) -> None:
 def start(tmp_path: Path, path: Path, **changes: Any) -> RunFolder:
     text = tmp_path / "tiny.txt"
     text.write_text(TEXT, encoding="utf-8")
-    settings = TrainConfig.from_json(
-        {
+    settings = TrainConfig(
+        **{
             "input": (str(text),),
             "layers": 1,
             "units": 24,

@@ -45,7 +45,7 @@ def text(tmp_path: Path) -> Path:
 
 def alone(text: Path, path: Path, **settings: Any) -> folder.RunFolder:
     """The same run in this process."""
-    run_settings = TrainConfig.from_json({**SMALL, "input": (str(text),), **settings})
+    run_settings = TrainConfig(**{**SMALL, "input": (str(text),), **settings})
     made = corpus.prepare_corpus(run_settings, None)
     return character.start(run_settings, made, path, quiet=True).run
 

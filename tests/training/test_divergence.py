@@ -95,8 +95,8 @@ TEXT = "".join(f"line {i}: the quick brown fox {i * i} jumps\n" for i in range(6
 def start(tmp_path: Path, *, callbacks: list[Any] | None = None, **changes: Any) -> Result:
     text = tmp_path / "tiny.txt"
     text.write_text(TEXT, encoding="utf-8")
-    settings = TrainConfig.from_json(
-        {
+    settings = TrainConfig(
+        **{
             "input": (str(text),),
             "layers": 1,
             "units": 16,

@@ -25,7 +25,7 @@ def settings(tmp_path: Path, **changes: Any) -> TrainConfig:
     text = tmp_path / "t.txt"
     text.write_text(TEXT)
     values = {"input": (str(text),), "units": 8, "embedding": 4, "batch_size": 4, "seq_length": 25}
-    return TrainConfig.from_json({**values, "epochs": 7, "sample_every": 0, **changes})
+    return TrainConfig(**{**values, "epochs": 7, "sample_every": 0, **changes})
 
 
 def estimate(tmp_path: Path, **changes: Any) -> Estimate:

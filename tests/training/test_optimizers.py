@@ -23,7 +23,7 @@ def start(folder: Path, name: str, **changes: Any) -> RunFolder:
         "input": (str(path),), "cell": "rnn", "layers": 1, "units": 6, "embedding": 4, "batch_size": 4,
         "seq_length": 20, "epochs": 2, "checkpoint_every": 1000, "learning_rate": 0.01, **changes,
     }  # fmt: skip
-    settings = TrainConfig.from_json(values)
+    settings = TrainConfig(**values)
     made = corpus.prepare_corpus(settings, None)
     return character.start(settings, made, folder / name, quiet=True).run
 
