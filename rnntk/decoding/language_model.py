@@ -313,7 +313,7 @@ def _listed(characters: list[str]) -> str:
 
 def _preprocessor(run: RunFolder) -> Preprocessor:
     corpus = run.record["corpus"]
-    found = preprocessors.get(corpus.get("preprocessor", ""))
+    found = preprocessors.get(corpus.get("preprocessor") or "")
     version = corpus.get("preprocessor_version")
     if found.version != version:
         raise RunError(

@@ -111,10 +111,10 @@ class Prepared:
                 f"{folder} has the prepared format {version}, from a newer rnntk; this one"
                 f" reads up to {FORMAT_VERSION}. Update rnntk, or prepare the text again."
             )
-        if checksums or (folder / stored.MANIFEST).exists():
-            stored.check_manifest(folder, FILES)
-            checksums = True
         stored.conform(meta, _META)
+        if checksums or (folder / stored.MANIFEST).exists():
+            stored.check_manifest(folder, [*FILES, *(["index.bin"] if meta["index"] else [])])
+            checksums = True
         with stored.opened(folder / "vocabulary.json") as file:
             vocabulary = Vocabulary.from_json(file.read(stored.LARGEST_JSON))
         dtype, length = vocabulary.dtype.newbyteorder("<"), meta["length"]
@@ -122,6 +122,8 @@ class Prepared:
         index = None
         if meta["index"]:
             index = stored.array(folder / "index.bin", "<u8").reshape(-1, 2)
+            if not len(index):
+                raise ValueError("index.bin is empty")
         if len(ids) != length or dtype.str != meta["dtype"]:
             raise ValueError(
                 f"{len(ids):,} ids of type {dtype.str}, but meta.json has {length:,} of {meta['dtype']}"

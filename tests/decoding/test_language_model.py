@@ -145,6 +145,12 @@ def test_another_version_of_the_preprocessor_is_refused(make) -> None:
         load(make(preprocessor_version=2))
 
 
+@pytest.mark.parametrize("name", [None, "morse"])
+def test_a_preprocessor_that_is_not_there(make, name) -> None:
+    with pytest.raises(UsageError, match="is not installed"):
+        load(make(preprocessor=name))
+
+
 def test_a_run_is_found_by_its_name_in_runs(make, tmp_path: Path, monkeypatch) -> None:
     path = make("runs/novel-1")
     monkeypatch.chdir(tmp_path)

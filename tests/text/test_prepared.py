@@ -428,6 +428,24 @@ def test_no_flipped_bit_gets_through(making: Making) -> None:
     assert making("값 text", preprocessor="hangul").reused
 
 
+@pytest.mark.parametrize("name", FILES[:-1])
+def test_a_manifest_lists_every_file(making: Making, name: str) -> None:
+    folder = making("값 text", preprocessor="hangul").folder
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["files"][name]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match=f"its manifest lacks {name}"):
+        Prepared.open(folder)
+
+
+def test_an_empty_index_is_damage(making: Making) -> None:
+    folder = making("값 text", preprocessor="hangul").folder
+    (folder / "index.bin").write_bytes(b"")
+    (folder / "manifest.json").unlink()  # as of rnntk before 1.0
+    with pytest.raises(DataError, match=r"index\.bin is empty"):
+        Prepared.open(folder)
+
+
 def _json_or_none(data: bytes) -> Any:
     try:
         return json.loads(data)
