@@ -7,12 +7,20 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
 from click.core import ParameterSource
 
 from rnntk.cli.console import SCHEMA_VERSION, Console, progress_bar, shown
 from rnntk.cli.model import load, model_options
-from rnntk.cli.options import FILE, Args, command_named, config_options, option, path_option, source
+from rnntk.cli.options import (
+    FILE,
+    Args,
+    Choice,
+    command_named,
+    config_options,
+    option,
+    path_option,
+    source,
+)
 from rnntk.config import TextConfig
 from rnntk.errors import RnntkError, UsageError
 
@@ -32,12 +40,12 @@ OWN = "this model"
 @model_options("best", "Which checkpoint of the run; best is the last where nothing was held out.")
 @option(
     "--split",
-    type=click.Choice(["val", "test", "train"]),
+    type=Choice(["val", "test", "train"]),
     help="A part of the run's own text.  [default: val, where no --input is given]",
 )
 @option(
     "--on-unknown",
-    type=click.Choice(["error", "skip"]),
+    type=Choice(["error", "skip"]),
     default="error",
     help="Characters of --input that the model does not know.",
 )

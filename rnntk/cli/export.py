@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import click
-
 from rnntk.cli.console import Console, shown
 from rnntk.cli.model import chosen, model_options
-from rnntk.cli.options import Args, command_named, option, path_option
+from rnntk.cli.options import Args, Choice, command_named, option, path_option
 from rnntk.run import Run
 
 # Code that opens each format without rnntk.
@@ -23,7 +21,7 @@ OPEN_WITH = {
 @option(
     "--format",
     "format",
-    type=click.Choice(list(OPEN_WITH), case_sensitive=False),
+    type=Choice(list(OPEN_WITH)),
     default="keras",
     help="Format of the file; onnx needs: pip install 'rnntk[onnx]'.",
 )
