@@ -136,7 +136,7 @@ def os_error(error: Exception) -> OSError | None:
 
 
 def near(name: str, choices: Iterable[str]) -> list[str]:
-    """Up to three choices that `name` may stand for, by spelling or by meaning (`ALIASES`, `meanings.toml`), best first."""
+    """Up to three choices that `name` may stand for, best first: by spelling, `ALIASES` and `meanings.toml`."""
     word = _plain(name)
     found = [(_likeness(word, _plain(choice)), choice) for choice in dict.fromkeys(choices)]
     found.sort(key=lambda pair: -pair[0])
