@@ -11,16 +11,7 @@ from click.core import ParameterSource
 
 from rnntk.cli.console import SCHEMA_VERSION, Console, progress_bar, shown
 from rnntk.cli.model import load, model_options
-from rnntk.cli.options import (
-    FILE,
-    Args,
-    Choice,
-    command_named,
-    config_options,
-    option,
-    path_option,
-    source,
-)
+from rnntk.cli.options import FILE, Args, command_named, config_options, option, path_option, source
 from rnntk.config import TextConfig
 from rnntk.errors import RnntkError, UsageError
 
@@ -40,12 +31,12 @@ OWN = "this model"
 @model_options("best", "Which checkpoint of the run; best is the last where nothing was held out.")
 @option(
     "--split",
-    type=Choice(["val", "test", "train"]),
+    choices=["val", "test", "train"],
     help="A part of the run's own text.  [default: val, where no --input is given]",
 )
 @option(
     "--on-unknown",
-    type=Choice(["error", "skip"]),
+    choices=["error", "skip"],
     default="error",
     help="Characters of --input that the model does not know.",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rnntk.cli.console import Console, shown
 from rnntk.cli.model import chosen, model_options
-from rnntk.cli.options import Args, Choice, command_named, option, path_option
+from rnntk.cli.options import Args, command_named, option, path_option
 from rnntk.run import Run
 
 # Code that opens each format without rnntk.
@@ -21,7 +21,7 @@ OPEN_WITH = {
 @option(
     "--format",
     "format",
-    type=Choice(list(OPEN_WITH)),
+    choices=list(OPEN_WITH),
     default="keras",
     help="Format of the file; onnx needs: pip install 'rnntk[onnx]'.",
 )

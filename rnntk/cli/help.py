@@ -82,7 +82,7 @@ class Command(click.Command):
         shown = [p for p in options if whole or p.name not in rare]
         sections = {t: list(map(_row, members)) for t, members in grouped(self, shown).items()}
         more = "" if shown == options else f"; --help-all shows all {len(options)} options"
-        sections["Output"].append(("-h, --help", f"Show this{more}."))
+        sections["Output"].append(("-h, --help", f"Show this help{more}."))
         write_sections(formatter, sections)
 
 
@@ -116,14 +116,12 @@ class Group(Command, click.Group):
         known = self.list_commands(ctx)
         if args[0] == "help":
             args = [*(word for word in args if word != "help"), "--help"]
-        if args == ["--help"]:
+        if args == ["--help"] and not ctx.resilient_parsing:
             click.echo(ctx.get_help(), color=ctx.color)
             ctx.exit()
         if not args[0].startswith("-") and args[0] not in known:
-            hint = (
-                did_you_mean(args[0], [*known, *self.advised])
-                or f" The commands are {', '.join(known)}."
-            )
+            hint = did_you_mean(args[0], [*known, *self.advised])
+            hint = hint or f" The commands are {', '.join(known)}."
             raise click.UsageError(f"There is no command {ctx.command_path} {args[0]}.{hint}", ctx)
         return super().resolve_command(ctx, args)
 

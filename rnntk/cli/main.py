@@ -82,7 +82,7 @@ class LazyGroup(Group):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         sections = {title: list(commands.items()) for title, commands in GROUPS.items()}
-        options = [("-V, --version", "Show the version."), ("-h, --help", "Show this.")]
+        options = [("-V, --version", "Show the version."), ("-h, --help", "Show this help.")]
         write_sections(formatter, {**sections, "Options": options})
 
     def invoke(self, ctx: click.Context) -> Any:

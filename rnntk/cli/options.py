@@ -6,7 +6,7 @@ import contextlib
 import functools
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace as Args
 from typing import Any, TypeVar
@@ -35,9 +35,11 @@ _CONFIG = "rnntk.config"  # key of the config file's path in a context's `meta`
 
 
 class Option(click.Option):
-    """An option that shows its default, and that `RNNTK_<NAME>` sets too."""
+    """An option that shows its default, and that `RNNTK_<NAME>` sets too; its value may be one of `choices`."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, choices: Sequence[str] = (), **kwargs: Any) -> None:
+        if choices:
+            kwargs["type"] = Choice(choices)
         kwargs.setdefault("show_default", kwargs.get("default") not in (None, ()))
         super().__init__(*args, **kwargs)
         assert self.name

@@ -15,7 +15,7 @@ from rnntk import config, duration
 from rnntk.cli.console import Console, shown
 from rnntk.cli.help import Group
 from rnntk.cli.model import without_false_advice
-from rnntk.cli.options import PATH, Args, Choice, command_named, given, option, runs_dir_option
+from rnntk.cli.options import PATH, Args, command_named, given, option, runs_dir_option
 from rnntk.cli.table import Column, age, size, table, terminal_width
 from rnntk.errors import RunError, UsageError, quoted
 from rnntk.storage import folder
@@ -35,7 +35,7 @@ COLUMNS = (
 
 @command_named("runs", cls=Group, invoke_without_command=True)
 @option("--corpus", metavar="NAME", help="Only runs on this corpus.")
-@option("--kind", type=Choice(KINDS), help="Only runs of this kind.")
+@option("--kind", choices=KINDS, help="Only runs of this kind.")
 @runs_dir_option
 def command(args: Args, console: Console) -> None:
     """List the runs here, the one written to last first.
