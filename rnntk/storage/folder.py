@@ -467,7 +467,7 @@ def delete(path: Path) -> int:
 def rename(path: Path, name: str) -> Path:
     """Rename a run folder within its parent; return the new path. Raises as `delete`, and `UsageError` for no name."""
     if not name or Path(name).name != name or name.startswith("."):
-        raise UsageError(f"{name!r} is no name for a run: it must be one word of a path.")
+        raise UsageError(f"{name!r} cannot name a run. Give a name without a path, such as kernel.")
     target = path.with_name(name)
     if os.path.lexists(target):
         raise RunError(f"{target} exists already. Choose another name.")
