@@ -15,6 +15,25 @@ from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+# Other names of settings, as in Keras, PyTorch, nanoGPT and char-rnn. The command line takes them, with dashes.
+ALIASES = {
+    "learning_rate": "lr",
+    "batch_size": "bs",
+    "seq_length": "seq_len sequence_length block_size",
+    "units": "hidden hidden_size rnn_size",
+    "layers": "num_layers n_layer n_layers",
+    "embedding": "embedding_size embedding_dim n_embd",
+    "epochs": "num_epochs max_epochs",
+    "max_steps": "steps max_iters",
+    "clip_norm": "grad_clip",
+    "val_fraction": "val_split validation_split",
+    "temperature": "temp",
+    "length": "max_length max_new_tokens",
+    "num": "num_samples",
+    "prime": "prompt",
+    "prime_file": "prompt_file",
+}
+
 _SETTING = re.compile(r"`([a-z_]+)(=[^`]+)?`")
 
 
@@ -116,19 +135,47 @@ def os_error(error: Exception) -> OSError | None:
     return OSError(numbers[found[2]], found[2], found[1])
 
 
-def nearest(name: str, choices: Iterable[str]) -> str | None:
-    """The choice most similar to `name`, or None if none is close."""
-    return next(iter(difflib.get_close_matches(name, list(choices), n=1)), None)
+def near(name: str, choices: Iterable[str]) -> list[str]:
+    """Up to three choices that `name` may stand for, best first: by spelling, `ALIASES` and `meanings.toml`."""
+    word = _plain(name)
+    found = [(_likeness(word, _plain(choice)), choice) for choice in dict.fromkeys(choices)]
+    found.sort(key=lambda pair: -pair[0])
+    return [choice for score, choice in found if score >= max(0.63, found[0][0] - 0.1)][:3]
+
+
+def _plain(name: str) -> str:
+    """The last word of a command or option, as a setting is written: `train --init-from` -> `init_from`."""
+    return name.lower().rpartition(" ")[2].lstrip("-").replace("-", "_")
+
+
+@functools.cache
+def _meanings() -> dict[str, str]:
+    from rnntk.config.files import read_toml  # only for a wrong word
+
+    return read_toml(Path(__file__).with_name("meanings.toml"))
+
+
+def _likeness(word: str, choice: str) -> float:
+    """Similarity of a word to a choice, or to another word for it, from 0 to 1."""
+
+    def ratio(other: str) -> float:
+        return difflib.SequenceMatcher(None, word, other).ratio()
+
+    others = f"{ALIASES.get(choice, '')} {_meanings().get(choice, '')}".split()
+    meant = [found for found in map(ratio, others) if found >= 0.8]
+    is_part = len(word) > 2 and (choice.startswith(word) or word in choice.split("_"))
+    return max(ratio(choice), *meant, 0.8 if is_part else 0)
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """A question with the nearest choice, or an empty string if none is close.
+    """A question with the nearest choices, or an empty string if none is close.
 
     >>> did_you_mean("linux_kernal", ["linux_kernel", "mnist"])
     " Did you mean 'linux_kernel'?"
     """
-    guess = nearest(name, choices)
-    return f" Did you mean {guess!r}?" if guess else ""
+    found = [repr(choice) for choice in near(name, choices)]
+    either = " or ".join(filter(None, (", ".join(found[:-1]), *found[-1:])))
+    return f" Did you mean {either}?" if found else ""
 
 
 def check_keywords(function: Callable[..., Any], given: Iterable[str]) -> None:

@@ -10,7 +10,8 @@ import click
 from rnntk import cache, stored
 from rnntk.cache import AREAS, Entry
 from rnntk.cli.console import Console
-from rnntk.cli.options import Args, command_named
+from rnntk.cli.help import Group
+from rnntk.cli.options import Args, Choice, command_named
 from rnntk.cli.table import Column, age, size, table, terminal_width
 from rnntk.files import disk_errors, remove
 
@@ -20,7 +21,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-@command_named("cache", click.group, invoke_without_command=True)
+@command_named("cache", cls=Group, invoke_without_command=True)
 def command(_args: Args, console: Console) -> None:
     """List what is in the cache ($RNNTK_CACHE, else the user's cache folder): downloads, prepared texts, kernels.
 
@@ -40,14 +41,14 @@ def command(_args: Args, console: Console) -> None:
     console.json("cache", cache=cache.cache_dir(), entries=list(map(_as_json, found)))
 
 
-@command_named("clean", command.command)
-@click.argument("areas", nargs=-1, type=click.Choice(list(AREAS)))
+@command_named("clean", command.command, short_help="Remove what can be made or fetched again.")
+@click.argument("areas", nargs=-1, type=Choice(list(AREAS)), metavar="[AREA]...")
 def clean(args: Args, console: Console) -> None:
-    """Remove what killed programs left unfinished; with AREAS, also all that is in these.
+    """Remove what killed programs left unfinished; with an AREA, also all that is in it.
 
-    corpora are downloads; built are texts and images made on this machine; prepared are texts as ids; kernels are
-    compiled. All of it is made or fetched again when it is needed, except a prepared text whose source is gone:
-    its runs can then no longer be resumed.
+    The areas: corpora are downloads; built are texts and images made on this machine; prepared are texts as ids;
+    kernels are compiled. All of it is made or fetched again when it is needed, except a prepared text whose source
+    is gone: its runs can then no longer be resumed.
 
     Examples:
       rnntk cache clean

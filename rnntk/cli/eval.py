@@ -7,7 +7,6 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
 from click.core import ParameterSource
 
 from rnntk.cli.console import SCHEMA_VERSION, Console, progress_bar, shown
@@ -32,12 +31,12 @@ OWN = "this model"
 @model_options("best", "Which checkpoint of the run; best is the last where nothing was held out.")
 @option(
     "--split",
-    type=click.Choice(["val", "test", "train"]),
+    choices=["val", "test", "train"],
     help="A part of the run's own text.  [default: val, where no --input is given]",
 )
 @option(
     "--on-unknown",
-    type=click.Choice(["error", "skip"]),
+    choices=["error", "skip"],
     default="error",
     help="Characters of --input that the model does not know.",
 )

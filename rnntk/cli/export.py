@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import click
-
 from rnntk.cli.console import Console, shown
 from rnntk.cli.model import chosen, model_options
 from rnntk.cli.options import Args, command_named, option, path_option
@@ -23,7 +21,7 @@ OPEN_WITH = {
 @option(
     "--format",
     "format",
-    type=click.Choice(list(OPEN_WITH), case_sensitive=False),
+    choices=list(OPEN_WITH),
     default="keras",
     help="Format of the file; onnx needs: pip install 'rnntk[onnx]'.",
 )

@@ -31,7 +31,7 @@ from rnntk.cli.options import (
     "--forget-bias",
     type=float,
     default=1.0,
-    help="Bias that the LSTM's code added to its forget gate; TensorFlow 1's default is 1.",
+    help="Bias that TensorFlow 1's LSTM added to its forget gate.",
 )
 @run_option
 @runs_dir_option

@@ -15,7 +15,7 @@ from rnntk.cli import shading, stream
 from rnntk.cli.console import Console, print_error
 from rnntk.config import SampleConfig
 from rnntk.config.fields import fields_of, type_of
-from rnntk.errors import RnntkError, UsageError, nearest
+from rnntk.errors import RnntkError, UsageError, near
 
 if TYPE_CHECKING:
     from rnntk.decoding.generate import Piece
@@ -117,8 +117,8 @@ class Session:
                 self._generated = 0
             self._console.note(f"{_typed(name)[1:]} {_word(getattr(self._settings, name))}")
         else:
-            guess = nearest(name, [*known, "greedy", "color", "help", "quit", "settings"])
-            hint = f" Did you mean {_typed(guess)}?" if guess else ""
+            guess = near(name, [*known, "greedy", "color", "help", "quit", "settings"])
+            hint = f" Did you mean {_typed(guess[0])}?" if guess else ""
             raise UsageError(f"There is no :{name}.{hint} :help shows what there is.")
 
 

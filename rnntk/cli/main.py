@@ -19,27 +19,41 @@ import click
 from rnntk import __version__
 from rnntk.cli import stdout
 from rnntk.cli.console import harmless, print_error
+from rnntk.cli.help import Group, write_sections
 from rnntk.config.fields import flag
-from rnntk.errors import Interrupted, RnntkError, did_you_mean, os_error
+from rnntk.errors import Interrupted, RnntkError, os_error
 
-# Help by name; the module of a command is imported only when it runs, so that `--help` is quick.
-COMMANDS = {
-    "prep": "Prepare a text: detect its encoding, count its symbols.",
-    "train": "Train a character model; prepares the text if needed.",
-    "sample": "Generate text with a trained model.",
-    "export": "Write a trained network for Keras, TensorFlow, ONNX or NumPy.",
-    "import": "Make a run of a TensorFlow 1 checkpoint.",
-    "eval": "Measure a model on held-out text, beside n-grams and xz.",
-    "mnist": "Train a network that reads an image row by row.",
-    "runs": "List the runs here, or show everything about one.",
-    "plot": "Draw loss curves, as a picture or in the terminal.",
-    "board": "Look at the runs in TensorBoard.",
-    "play": "Open a page to look inside a model.",
-    "cache": "List what is in the cache, or remove it.",
-    "minchar": "Train the smallest model, in one readable file of NumPy.",
+# Help by title and name; the module of a command is imported only when it runs, so that `--help` is quick.
+GROUPS = {
+    "First commands": {
+        "train": "Train a character model on a text or a corpus.",
+        "sample": "Generate text with a trained model.",
+        "play": "Open a page to look inside a model.",
+        "eval": "Measure a model on held-out text, beside n-grams and xz.",
+    },
+    "Runs": {
+        "runs": "List runs; show, rename or delete one.",
+        "plot": "Draw loss curves, as a picture or in the terminal.",
+        "board": "Look at the runs in TensorBoard.",
+    },
+    "Other models": {
+        "mnist": "Train a network that reads an image row by row.",
+        "minchar": "Train the smallest model, in one readable file of NumPy.",
+    },
+    "Texts and files": {
+        "prep": "List the corpora, or see how a text is read.",
+        "export": "Write a model for Keras, TensorFlow, ONNX or NumPy.",
+        "import": "Make a run of a TensorFlow 1 checkpoint.",
+        "cache": "List what is in the cache, or remove it.",
+    },
 }
+COMMANDS = {name: help for commands in GROUPS.values() for name, help in commands.items()}
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+CONTEXT = {
+    "help_option_names": ["-h", "--help"],
+    "max_content_width": 100,
+    "token_normalize_func": lambda word: word.replace("_", "-"),  # --batch_size is --batch-size
+}
 
 
 def load_command(name: str) -> click.Command:
@@ -50,8 +64,13 @@ def load_command(name: str) -> click.Command:
     return command
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group whose commands are imported when they are called."""
+
+    advised = (
+        "help", "runs show", "runs rename", "runs delete", "cache clean", "prep --list", "train --resume",
+        "train --init-from",
+    )  # fmt: skip
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands, in the order of use."""
@@ -60,19 +79,11 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         return load_command(name) if name in COMMANDS else None
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Refuse an unknown command, with the nearest name."""
-        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            hint = did_you_mean(args[0], COMMANDS) or f" The commands are {', '.join(COMMANDS)}."
-            raise click.UsageError(f"There is no command {args[0]}.{hint}", ctx)
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        sections = {title: list(commands.items()) for title, commands in GROUPS.items()}
+        options = [("-V, --version", "Show the version."), ("-h, --help", "Show this help.")]
+        write_sections(formatter, {**sections, "Options": options})
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error becomes a message on stderr and an exit code."""

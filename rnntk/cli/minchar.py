@@ -17,7 +17,8 @@ from rnntk.errors import DataError, EncodingError, Interrupted, RnntkError
 from rnntk.text import corpus, inputs
 from rnntk.text.preprocessors import Plain
 
-EVERY = 100
+EVERY = 100  # iterations between reports; samples are printed of 0, 100, 200, 500, 1000, 2000, ...
+QUIET_SECONDS = 10.0  # between two lines
 TOLERANCE = 1e-6
 OWN_SOURCE = "its own source"
 
@@ -51,6 +52,7 @@ def command(args: Args, console: Console) -> None:
     """Train the smallest character model: a vanilla network in one file of plain NumPy.
 
     Read rnntk/minchar.py beside it; every line of the mathematics is there. Nothing is saved.
+    Samples are printed after 100, 200, 500, 1000, 2000, ... pieces of text and at the end.
 
     Examples:
       rnntk minchar
@@ -103,15 +105,21 @@ def _check(console: Console, model: minchar.MinChar, about: dict[str, Any]) -> N
 def _train(
     console: Console, model: minchar.MinChar, iterations: int, about: dict[str, Any]
 ) -> None:
-    started = time.perf_counter()
+    started = printed = time.perf_counter()
     reports: list[dict[str, Any]] = []
     try:
         for iteration, loss, sample in model.train(iterations, EVERY):
             reports.append({"iteration": iteration, "smoothed_loss": loss, "sample": sample})
-            console.result(
-                f"--- iteration {iteration}: smoothed loss {loss:.3f} "
-                f"({loss / minchar.LENGTH:.3f} nats per character) ---\n{sample}\n---"
+            line = (
+                f"iteration {iteration:,}: smoothed loss {loss:.3f} "
+                f"({loss / minchar.LENGTH:.3f} nats per character)"
             )
+            if iteration == iterations or str(iteration).rstrip("0") in ("", "1", "2", "5"):
+                console.result(f"--- {line} ---\n{sample}\n---")
+                printed = time.perf_counter()
+            elif time.perf_counter() - printed > QUIET_SECONDS:
+                console.note(line)
+                printed = time.perf_counter()
     except KeyboardInterrupt:
         raise Interrupted(
             f"Stopped after iteration {reports[-1]['iteration'] if reports else 0}. "

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace as Args
 from typing import Any, TypeVar
@@ -16,10 +16,11 @@ from click.core import ParameterSource
 
 from rnntk import config
 from rnntk.cli.console import Console
+from rnntk.cli.help import Command
 from rnntk.cli.main import COMMANDS, load_command
 from rnntk.config import Config
-from rnntk.config.fields import checked, fields_of, sentence, type_of, typed
-from rnntk.errors import rendered
+from rnntk.config.fields import checked, fields_of, one_of, sentence, type_of, typed
+from rnntk.errors import ALIASES, rendered
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,17 +29,27 @@ LATEST_RUN = "@latest"
 # RNNTK_DATA is the data folder, so --data needs another name.
 _ENVIRONMENT = {"data_dir": "RNNTK_DATA", "data": "RNNTK_MNIST_DATA"}
 
+_METAVARS = {"integer": "N", "integer range": "N", "float": "X", "path": "PATH"}  # else TEXT
+
 _CONFIG = "rnntk.config"  # key of the config file's path in a context's `meta`
 
 
 class Option(click.Option):
-    """An option that shows its default, and that `RNNTK_<NAME>` sets too."""
+    """An option that shows its default, and that `RNNTK_<NAME>` sets too; its value may be one of `choices`."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, choices: Sequence[str] = (), **kwargs: Any) -> None:
+        if choices:
+            kwargs["type"] = Choice(choices)
         kwargs.setdefault("show_default", kwargs.get("default") not in (None, ()))
         super().__init__(*args, **kwargs)
+        assert self.name
+        if self.metavar is None and not self.is_flag:
+            words = getattr(self.type, "choices", None) or [_METAVARS.get(self.type.name, "TEXT")]
+            self.metavar = "|".join(words)
+        also = [config.flag(word) for word in ALIASES.get(self.name, "").split()]
+        also += ["-o"] if self.name == "output" else []
+        self.opts += [one for one in also if one not in self.opts]
         if self.envvar is None:
-            assert self.name
             self.envvar = _ENVIRONMENT.get(self.name, f"RNNTK_{self.name.upper()}")
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
@@ -62,7 +73,7 @@ class Option(click.Option):
             return f"{self.envvar} in the environment"
         if ctx and self.name and ctx.command.name and _in_file(ctx, self):
             return config.place_of(ctx.meta[_CONFIG], ctx.command.name, self.name)
-        return super().get_error_hint(ctx)
+        return f"'{self.opts[0]}'"
 
 
 def _in_file(ctx: click.Context | None, param: click.Parameter | None) -> bool:
@@ -82,6 +93,16 @@ def path_option(flag: str, metavar: str, help: str, kind: click.Path = PATH) -> 
     return option(flag, type=kind, metavar=metavar, help=help)
 
 
+class Choice(click.Choice):
+    """Words to choose from, in any case; a wrong one gets the nearest, as that of a field does."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return one_of(tuple(self.choices), str(value))
+        except ValueError as error:
+            self.fail(sentence(error), param, ctx)
+
+
 class FieldType(click.ParamType):
     """Converts and checks a value as the field of a configuration does."""
 
@@ -92,12 +113,9 @@ class FieldType(click.ParamType):
         field = fields_of(kind)[name]
         self._bare, _, self._many = type_of(field)
         self._metadata = field.metadata
-        self.name = {int: "N", float: "X", Path: "PATH"}.get(self._bare, "TEXT")
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
-        """The choices of the field, if it has some."""
+        self.name = {int: "integer", float: "float"}.get(self._bare, "text")
         valid = self._metadata["valid"]
-        return f"[{'|'.join(valid)}]" if isinstance(valid, tuple) else None
+        self.choices = valid if isinstance(valid, tuple) else ()
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Convert to the type of the field; errors have the message of the configuration."""
@@ -158,7 +176,7 @@ _EVERYWHERE = [
         expose_value=False,
         callback=_load_config,
         metavar="FILE",
-        help="Settings from TOML: a file, or the name of a shipped one. Flags and environment win over it.",
+        help="Settings from a TOML file, or a shipped one by name.",
     ),
     Option(["--json", "as_json"], is_flag=True, envvar="RNNTK_JSON", help="The result as JSON."),
     Option(["--quiet", "-q"], is_flag=True, help="Print results, warnings and errors only."),
@@ -185,6 +203,7 @@ def command_named(
 
         text, _, examples = (inspect.getdoc(function) or "").partition("Examples:\n")
         epilog = f"\b\nExamples:\n{examples}"
+        attributes.setdefault("cls", Command)
         made: click.Command = make(name, help=text, epilog=epilog, **attributes)(run)
         made.params += _EVERYWHERE
         return made

@@ -24,9 +24,7 @@ ROWS = 20  # height of a plot in a terminal of at least 27 lines
 @click.argument("runs", nargs=-1, type=PATH, metavar="[RUN]...")
 @path_option("--output", "FILE", "A .png or .svg file, replaced if there.  [default: <y>.png]")
 @option("--terminal", is_flag=True, help="Draw here with characters; needs no Matplotlib.")
-@option(
-    "--x", type=click.Choice(("steps", "time")), default="steps", help="Against steps or seconds."
-)
+@option("--x", choices=("steps", "time"), default="steps", help="Against steps or seconds.")
 @option(
     "--y",
     default="loss",

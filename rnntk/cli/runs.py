@@ -1,19 +1,23 @@
-"""`rnntk runs` lists the runs here; `rnntk runs show` describes one."""
+"""`rnntk runs` lists the runs here; `show`, `rename` and `delete` are for single runs."""
 
 from __future__ import annotations
 
+import sys
 import time
+from contextlib import suppress
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rnntk import config, duration
 from rnntk.cli.console import Console, shown
+from rnntk.cli.help import Group
 from rnntk.cli.model import without_false_advice
 from rnntk.cli.options import PATH, Args, command_named, given, option, runs_dir_option
 from rnntk.cli.table import Column, age, size, table, terminal_width
-from rnntk.errors import RunError, quoted
+from rnntk.errors import RunError, UsageError, quoted
 from rnntk.storage import folder
 
 if TYPE_CHECKING:
@@ -29,9 +33,9 @@ COLUMNS = (
 )  # fmt: skip
 
 
-@command_named("runs", click.group, invoke_without_command=True)
+@command_named("runs", cls=Group, invoke_without_command=True)
 @option("--corpus", metavar="NAME", help="Only runs on this corpus.")
-@option("--kind", type=click.Choice(KINDS), help="Only runs of this kind.")
+@option("--kind", choices=KINDS, help="Only runs of this kind.")
 @runs_dir_option
 def command(args: Args, console: Console) -> None:
     """List the runs here, the one written to last first.
@@ -43,6 +47,8 @@ def command(args: Args, console: Console) -> None:
       rnntk runs
       rnntk runs --corpus linux_kernel
       rnntk runs show runs/linux_kernel-1
+      rnntk runs rename linux_kernel-1 kernel
+      rnntk runs delete linux_kernel-2 linux_kernel-3
     """
     if click.get_current_context().invoked_subcommand is not None:
         return
@@ -86,7 +92,7 @@ def _as_json(s: Summary) -> dict[str, Any]:
     }
 
 
-@command_named("show", command.command)
+@command_named("show", command.command, short_help="Show everything about one run.")
 @click.argument("run", required=False, type=PATH)
 @runs_dir_option
 def show(args: Args, console: Console) -> None:
@@ -100,10 +106,7 @@ def show(args: Args, console: Console) -> None:
     """
     from rnntk.storage import listing
 
-    parent = click.get_current_context().parent
-    if parent and not given("runs_dir"):
-        args.runs_dir = parent.params["runs_dir"]
-    d = listing.details(folder.find(args.runs_dir, args.run))
+    d = listing.details(folder.find(_runs_dir(args), args.run))
     for key, value in _facts(d):
         console.result(f"{key:<13} {value}")
     for text in _next_commands(d):
@@ -121,6 +124,70 @@ def show(args: Args, console: Console) -> None:
         last=d.last,
         checkpoints=checkpoints,
     )
+
+
+@command_named("rename", command.command, short_help="Give a run another name.")
+@click.argument("run", type=PATH)
+@click.argument("new")
+@runs_dir_option
+def rename(args: Args, console: Console) -> None:
+    """Rename RUN, a folder or a name in --runs-dir, to NEW, in the same folder.
+
+    A run that is being trained is refused. A renamed run resumes as before.
+
+    Examples:
+      rnntk runs rename linux_kernel-1 kernel
+      rnntk runs rename runs/novel-3 novel-512-units
+    """
+    old = folder.locate(_runs_dir(args), args.run)
+    new = folder.rename(old, args.new)
+    console.facts(renamed=f"{shown(old)} to {shown(new)}")
+    with suppress(RunError):  # a damaged run can only be looked at
+        console.note(f"It can be resumed as before: {folder.open_run(new).resume_command}")
+    console.json("runs rename", old=old, new=new)
+
+
+@command_named("delete", command.command, short_help="Delete runs with all their files.")
+@click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
+@runs_dir_option
+@option("--yes", "-y", is_flag=True, help="Do not ask.")
+def delete(args: Args, console: Console) -> None:
+    """Delete each RUN, a folder or a name in --runs-dir, with everything in it, after asking.
+
+    A run that is being trained and a folder that is no run are refused, and then nothing is deleted. Other files in
+    a run's folder are named first. Texts, exported models and the cache stay.
+
+    Examples:
+      rnntk runs delete linux_kernel-2
+      rnntk runs delete runs/novel-1 runs/novel-2 --yes
+    """
+    from rnntk.storage import listing
+
+    found = list(dict.fromkeys(folder.locate(_runs_dir(args), run) for run in args.runs))
+    for path in found:
+        folder.check_movable(path)
+    for path in found:
+        s = listing.summarize(path)
+        steps = "" if s.step is None else f", {s.step:,} steps"
+        console.note(f"{shown(path)}: {s.model or 'damaged'}{steps}, {size(s.bytes)}")
+        if others := folder.not_ours(path):
+            console.note(f"  also deleted, not made by rnntk: {', '.join(others)}")
+    if not args.yes:
+        if not sys.stdin.isatty():
+            raise UsageError("Deleting asks first, but stdin is no terminal. Add --yes to delete.")
+        click.confirm("Delete this for good?", abort=True, err=True)
+    freed = 0
+    for path in found:
+        freed += folder.delete(path)
+        console.facts(deleted=shown(path))
+    console.note(f"Freed {size(freed)}.")
+    console.json("runs delete", deleted=found, bytes=freed)
+
+
+def _runs_dir(args: Args) -> Path:
+    """The folder of runs, which `rnntk runs --runs-dir DIR show` may have too."""
+    parent = click.get_current_context().parent
+    return args.runs_dir if given("runs_dir") or not parent else parent.params["runs_dir"]
 
 
 def _facts(d: Details) -> list[tuple[str, str]]:

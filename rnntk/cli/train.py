@@ -41,7 +41,7 @@ REASONS = {
 @command_named("train")
 @config_options(TrainConfig)
 @path_option("--init-from", "RUN", "Start from the weights of this run; symbols are matched.")
-@option("--dry-run", is_flag=True, help="Check everything and measure a few steps; train nothing.")
+@option("--dry-run", is_flag=True, help="Check all and time a few steps; train nothing.")
 @run_options
 def command(args: Args, console: Console) -> None:
     """Train a character model on a corpus, or on files of your own.

@@ -31,7 +31,7 @@ class TextConfig(Config):
     glob: str = setting("*.txt", "Which files of an input folder are read.", metavar="PATTERN")
     preprocessor: str | None = setting(
         None,
-        "How text becomes symbols: plain, hangul, hangul-slides, bytes, or an installed one."
+        "Symbols: plain, hangul, hangul-slides, bytes, or an installed one."
         "  [default: the corpus' own, else plain]",
         metavar="NAME",
     )
@@ -94,7 +94,7 @@ class ModelConfig(Config):
 class RunConfig(Config):
     """Settings of every training run: batches, learning rate, validation, stopping, saving and machine."""
 
-    batch_size: int = setting(50, "Batch rows: pieces of the text read side by side.", Range(1))
+    batch_size: int = setting(50, "Batch rows, read side by side.", Range(1))
     learning_rate: float = setting(0.002, "Learning rate of the optimizer.", POSITIVE)
     decay_rate: float = setting(
         0.97, "Factor of the learning rate after every epoch.", Range(0, 1, open_low=True)
@@ -190,9 +190,7 @@ class TrainConfig(DistributeConfig, RunConfig, ModelConfig, TextConfig):
         300.0
     """
 
-    seq_length: int = setting(
-        200, "Sequence length of truncated BPTT: symbols per batch row and step.", Range(1)
-    )
+    seq_length: int = setting(200, "Symbols per batch row and step (truncated BPTT).", Range(1))
     optimizer: str = setting(
         "adam",
         "Optimizer; adagrad and sgd want a higher `learning_rate`.",

@@ -203,16 +203,21 @@ def checked(kind: type[Config], name: str, value: Any) -> Any:
     value = typed(bare, value)
     valid = metadata["valid"]
     if isinstance(valid, tuple):
-        if value.lower() not in valid:
-            near = did_you_mean(value, valid)
-            raise ValueError(f"must be one of {', '.join(valid)}, got {value!r}." + near)
-        return value.lower()
+        return one_of(valid, value)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         valid = valid or Range()
         if isinstance(valid, Range) and value not in valid:
             finite = " and finite" if isinstance(value, float) and not math.isfinite(value) else ""
             raise ValueError(f"must be {str(valid) + finite}, got {_shown(value)}")
     return value
+
+
+def one_of(valid: tuple[str, ...], value: str) -> str:
+    """The word of `valid` that `value` is in any case; `ValueError` with the nearest one."""
+    if value.lower() not in valid:
+        near = did_you_mean(value, valid)
+        raise ValueError(f"must be one of {', '.join(valid)}, got {value!r}." + near)
+    return value.lower()
 
 
 def sentence(error: object) -> str:

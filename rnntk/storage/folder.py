@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from rnntk import __version__, stored
 from rnntk.config import MnistConfig, TrainConfig, flag
 from rnntk.errors import DataError, RunError, UsageError, did_you_mean, shown
-from rnntk.files import disk_errors, write_bytes, write_json
+from rnntk.files import disk_errors, remove, write_bytes, write_json
 from rnntk.storage import checkpoint
 from rnntk.storage.checkpoint import Checkpoint
 from rnntk.text.vocabulary import Vocabulary
@@ -416,15 +416,65 @@ def find(runs_dir: Path, run: Path | None) -> RunFolder:
     """A run by path or by name in `runs_dir`, or the latest for None. Raises `RunError` if there is none."""
     if run is None:
         return latest(runs_dir)
+    return open_run(locate(runs_dir, run))
+
+
+def locate(runs_dir: Path, run: Path) -> Path:
+    """The folder of this path, or of this name in `runs_dir`. Raises `RunError` if there is none."""
     for path in (run, runs_dir / run):
         with suppress(OSError):  # a name that is too long
             if path.is_dir():
-                return open_run(path)
+                return path if path.name not in ("", "..") else path.resolve()
     guess = did_you_mean(run.name, [path.name for path in run_folders(runs_dir)])
     raise RunError(
         f"There is no run folder {run}, and no run of this name in {runs_dir}."
         + (guess or " List the runs with: rnntk runs")
     )
+
+
+def check_movable(path: Path) -> None:
+    """Raise `RunError` unless `path` is itself a folder of a run, whole or damaged, in which no process trains."""
+    if path.is_symlink():
+        raise RunError(f"{path} is a symbolic link. Name the run folder that it stands for.")
+    lock = path / LOCK
+    if not (lock.is_file() and (path / METRICS).is_file() and (path / CHECKPOINTS).is_dir()):
+        open_run(path)
+    if lock.is_symlink():
+        raise RunError(f"{lock} is a symbolic link. Remove it first.")
+    _locked(path, advice=None).release()  # now: Windows renames no folder with an open file
+
+
+def not_ours(path: Path) -> list[str]:
+    """Names of what a run folder holds and rnntk did not make, sorted."""
+    made = {LOCK, RUN, VOCABULARY, METRICS, SAMPLES, CHECKPOINTS, LOGS}
+    steps = {checkpoint.folder_name(step) for step in checkpoint.steps(path / CHECKPOINTS)}
+    top = [p for p in path.iterdir() if p.name not in made or p.is_symlink()]
+    inner = [] if (path / CHECKPOINTS).is_symlink() else (path / CHECKPOINTS).glob("*")
+    found = [*top, *(p for p in inner if p.name not in steps)]
+    return sorted(p.relative_to(path).as_posix() for p in found if ".rnntk-" not in p.name)
+
+
+def delete(path: Path) -> int:
+    """Delete a run folder; return the bytes freed. Raises `RunError` as `check_movable`, or `TrainingError`."""
+    check_movable(path)
+    files = [p for p in path.rglob("*") if p.is_symlink() or not p.is_dir()]
+    freed = sum(file.lstat().st_size for file in files)
+    with disk_errors(path, advice="Nothing of it was deleted."):
+        remove(path)
+    return freed
+
+
+def rename(path: Path, name: str) -> Path:
+    """Rename a run folder within its parent; return the new path. Raises as `delete`, and `UsageError` for no name."""
+    if not name or Path(name).name != name or name.startswith("."):
+        raise UsageError(f"{name!r} cannot name a run. Give a name without a path, such as kernel.")
+    target = path.with_name(name)
+    if os.path.lexists(target):
+        raise RunError(f"{target} exists already. Choose another name.")
+    check_movable(path)
+    with disk_errors(target, advice="Choose another name."):
+        path.rename(target)
+    return target
 
 
 def run_folders(runs_dir: Path) -> list[Path]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from rnntk import minchar
+from rnntk.cli import minchar as minchar_command
 from rnntk.minchar import MinChar
 
 
@@ -99,3 +101,18 @@ def test_ctrl_c_says_where_it_stopped(rnntk, monkeypatch: pytest.MonkeyPatch) ->
     result = rnntk("minchar")
     assert result.exit_code == 130
     assert "Stopped after iteration 0" in result.stderr
+
+
+def test_few_samples_are_printed_and_json_has_all_reports(rnntk, text: Path) -> None:
+    long = ("minchar", "--input", text, "--iterations", 2300)
+    printed = re.findall(r"--- iteration ([\d,]+): smoothed loss", rnntk(*long).stdout)
+    assert printed == ["0", "100", "200", "500", "1,000", "2,000", "2,300"]
+    reports = json.loads(rnntk(*long, "--json").stdout)["reports"]
+    assert [report["iteration"] for report in reports] == [*range(0, 2300, 100), 2300]
+
+
+def test_a_long_silence_is_broken_by_the_loss_on_stderr(rnntk, text: Path, monkeypatch) -> None:
+    monkeypatch.setattr(minchar_command, "QUIET_SECONDS", 0.0)
+    result = rnntk("minchar", "--input", text, "--iterations", 400)
+    assert re.search(r"^iteration 300: smoothed loss", result.stderr, re.MULTILINE)
+    assert "iteration 300" not in result.stdout

@@ -1,0 +1,142 @@
+"""Help in titled groups; `--help` leaves out the rare options of a long command, `--help-all` shows them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rnntk.config.files import read_toml
+from rnntk.errors import did_you_mean
+
+_ALL = "rnntk.help_all"  # key in a context's `meta`
+_COLUMN = 22  # the widest option beside its help
+_NARROW = 64  # below this width, an option's help stands under it
+
+
+@functools.cache
+def layout() -> dict[str, Any]:
+    """What `help.toml` says about groups and rare options."""
+    return read_toml(Path(__file__).with_name("help.toml"))
+
+
+def grouped(command: click.Command, options: Sequence[click.Option]) -> dict[str, list[Any]]:
+    """Options by the title of their group, in the order shown; one that is in no group comes last, under `Other`."""
+    first = layout()["most_used"].get(command.name, "").split()
+    groups = layout()["groups"]
+    places = {name: title for title, names in groups.items() for name in names.split()}
+    found: dict[str, list[Any]] = {title: [] for title in ("Most used", *groups, "Other")}
+    for option in options:
+        key = f"{command.name}.{option.name}"
+        title = places.get(key if key in places else option.name or "", "Other")
+        found["Most used" if option.name in first else title].append(option)
+    order = [*first, *(name.rpartition(".")[2] for name in places), *(o.name for o in options)]
+    for members in found.values():
+        members.sort(key=lambda option: order.index(option.name))
+    return {title: members for title, members in found.items() if members}
+
+
+def _row(option: click.Option) -> tuple[str, str]:
+    """An option with its value, and its help with the default."""
+    names = [o for o in option.opts if len(o) == 2] + [o for o in option.opts if len(o) > 2][:1]
+    both = option.secondary_opts and option.default is not False
+    value = f" / {option.secondary_opts[0]}" if both else ""
+    value += "" if option.is_flag else f" {option.metavar}"
+    help, default = option.help or "", option.default
+    if option.show_default:
+        default = f"{default:g}" if isinstance(default, float) else default
+        help += f"  [default: {default}]"
+    before, bracket, rest = help.partition("[default:")
+    if len(bracket + rest) <= 42:  # stays on one line
+        rest = rest.replace(" ", "\xa0")
+    return ", ".join(names) + value, (before + bracket + rest).replace("-", "\u2011")
+
+
+class Command(click.Command):
+    """A command with help in groups, whose unknown options get the nearest name."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        return [*super().get_params(ctx), _HELP_ALL]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse; an unknown option gets the nearest names."""
+        words = [arg.partition("=")[0] for arg in args]
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:  # of "-lr" it names "-l"
+            name = next((w for w in words if w.startswith(error.option_name)), error.option_name)
+            known = [p.opts[0] for p in self.params if isinstance(p, click.Option)]
+            hint = did_you_mean(name, known)
+            raise click.UsageError(f"There is no option {name}.{hint}", ctx) from None
+
+    def get_help(self, ctx: click.Context) -> str:
+        return super().get_help(ctx).replace("\xa0", " ").replace("\u2011", "-")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        options = [p for p in self.params if isinstance(p, click.Option) and not p.hidden]
+        rare = set(layout()["rare"].split()) - set(layout()["most_used"].get(self.name, "").split())
+        whole = ctx.meta.get(_ALL) or len(options) <= layout()["few"]
+        shown = [p for p in options if whole or p.name not in rare]
+        sections = {t: list(map(_row, members)) for t, members in grouped(self, shown).items()}
+        more = "" if shown == options else f"; --help-all shows all {len(options)} options"
+        sections["Output"].append(("-h, --help", f"Show this help{more}."))
+        write_sections(formatter, sections)
+
+
+def write_sections(
+    formatter: click.HelpFormatter, sections: dict[str, list[tuple[str, str]]]
+) -> None:
+    """Write titled lists whose second columns line up; on a narrow screen they stand below the first."""
+    widths = [len(name) for rows in sections.values() for name, _ in rows]
+    column = max(width for width in widths if width <= _COLUMN)
+    narrow = formatter.width < _NARROW and column > 16
+    formatter.write_paragraph()
+    for title, rows in sections.items():
+        formatter.write_heading(title)
+        with formatter.indentation():
+            lined_up = rows if narrow else [(f"{name:<{column}}", text) for name, text in rows]
+            formatter.write_dl(lined_up, col_max=4 if narrow else column)
+
+
+class Group(Command, click.Group):
+    """A group whose unknown commands get the nearest name; `help [COMMAND]` shows the help."""
+
+    advised: tuple[str, ...] = ()  # what an unknown command may also mean
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order they are defined."""
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known = self.list_commands(ctx)
+        if args[0] == "help":
+            args = [*(word for word in args if word != "help"), "--help"]
+        if args == ["--help"] and not ctx.resilient_parsing:
+            click.echo(ctx.get_help(), color=ctx.color)
+            ctx.exit()
+        if not args[0].startswith("-") and args[0] not in known:
+            hint = did_you_mean(args[0], [*known, *self.advised])
+            hint = hint or f" The commands are {', '.join(known)}."
+            raise click.UsageError(f"There is no command {ctx.command_path} {args[0]}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.format_commands(ctx, formatter)
+        super().format_options(ctx, formatter)
+
+
+def _show_all(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        ctx.meta[_ALL] = True
+        click.echo(ctx.get_help(), color=ctx.color)
+        ctx.exit()
+
+
+_HELP_ALL = click.Option(
+    ["--help-all"], is_flag=True, is_eager=True, expose_value=False, hidden=True, callback=_show_all
+)
