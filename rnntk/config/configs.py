@@ -104,6 +104,9 @@ class RunConfig(Config):
         "Learning rate: decayed every epoch, cosine decay to 0, or halved when validation stalls.",
         ("decay", "cosine", "plateau"),
     )
+    warmup_steps: int = setting(
+        0, "Steps over which the learning rate first rises linearly from 0.", Range(0)
+    )
     plateau_patience: int = setting(
         2, "Validations without a new best before plateau halves the rate.", Range(1)
     )
@@ -195,6 +198,16 @@ class TrainConfig(DistributeConfig, RunConfig, ModelConfig, TextConfig):
         "adam",
         "Optimizer; adagrad and sgd want a higher `learning_rate`.",
         ("adam", "adagrad", "rmsprop", "sgd"),
+    )
+    weight_decay: float = setting(
+        0.0,
+        "Decoupled weight decay (AdamW): each step shrinks kernels by this times the learning rate.",
+        Range(0),
+    )
+    ema: float = setting(
+        0.0,
+        "Decay of averaged weights, such as 0.999; they are validated, saved and sampled from. 0 for none.",
+        FRACTION,
     )
     clip: str = setting(
         "global-norm", "How gradients are clipped.", ("global-norm", "norm", "value", "none")

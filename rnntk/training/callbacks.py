@@ -24,6 +24,7 @@ from rnntk.storage.checkpoint import Progress
 from rnntk.storage.folder import RunFolder
 from rnntk.training import divergence
 from rnntk.training.loop import Task
+from rnntk.training.optimizers import averaged
 from rnntk.training.report import Report
 
 log = logging.getLogger(__name__)
@@ -113,8 +114,9 @@ class Checkpoints(keras.callbacks.Callback):
     def save(self) -> None:
         """Write a checkpoint now. Raises `Diverged` if any value is not finite, `TrainingError` if the disk fails."""
         model, step = self._task.model, self._progress.step
-        weights = _arrays(named_weights(model))
-        optimizer = _arrays(named_optimizer_variables(self._task.optimizer, model))
+        with averaged(self._task.optimizer):  # so every reader of the checkpoint has them
+            weights = _arrays(named_weights(model))
+            optimizer = _arrays(named_optimizer_variables(self._task.optimizer, model))
         named = {f"The optimizer's {name}": array for name, array in optimizer.items()}
         divergence.check_weights({**weights, **named}, step)
         states = self._task.states()
@@ -232,9 +234,15 @@ class Samples(keras.callbacks.Callback):
     """Generates a short text every `sample_every` steps: printed, in TensorBoard, and in the run's `samples.txt`."""
 
     def __init__(
-        self, run: RunFolder, progress: Progress, report: Report, board: TensorBoardScalars
+        self,
+        run: RunFolder,
+        task: Task,
+        progress: Progress,
+        report: Report,
+        board: TensorBoardScalars,
     ) -> None:
         super().__init__()
+        self._optimizer = task.optimizer
         self._run, self._progress, self._report, self._board = run, progress, report, board
         self._every = run.settings["sample_every"]
 
@@ -243,7 +251,9 @@ class Samples(keras.callbacks.Callback):
         if step % self._every:
             return
         # The seed is fixed, so that samples differ only by the model.
-        model = LanguageModel.of_run(self._run, _arrays(named_weights(self.model)))
+        with averaged(self._optimizer):
+            weights = _arrays(named_weights(self.model))
+        model = LanguageModel.of_run(self._run, weights)
         text = model.default_prompt + "".join(model.stream(length=SAMPLE_LENGTH, seed=0))
         self._report.say(f"--- sample at step {step} ---\n{text}\n---")
         self._board.text("sample", text)

@@ -162,7 +162,15 @@ def _join(
     # Of these, processes may differ: the chief's count.
     own = {"max_time", "keep", "log_every", "histograms_every", "device", "threads"}
     names = [name for name in (*ModelConfig.names(), *RunConfig.names()) if name not in own]
-    names += ["seq_length", "optimizer", "clip", "val_fraction", "test_fraction"]
+    names += [
+        "seq_length",
+        "optimizer",
+        "weight_decay",
+        "ema",
+        "clip",
+        "val_fraction",
+        "test_fraction",
+    ]
     facts = {
         "rnntk": __version__,
         "the text": corpus.prepared.key,

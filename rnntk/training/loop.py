@@ -22,6 +22,7 @@ from rnntk.storage.checkpoint import Progress
 from rnntk.text.vocabulary import Vocabulary
 from rnntk.training import divergence, schedule
 from rnntk.training.job import Job
+from rnntk.training.optimizers import averaged
 
 
 class Task(Protocol):
@@ -153,7 +154,8 @@ def _validate(
     task: Task, progress: Progress, calls: keras.callbacks.CallbackList
 ) -> dict[str, float]:
     calls.on_test_begin()
-    found = task.validate()
+    with averaged(task.optimizer):
+        found = task.validate()
     if found:
         divergence.check_finite(found, progress.step)
         plateau = task.config.schedule == "plateau"

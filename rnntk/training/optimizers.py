@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -57,5 +59,37 @@ OPTIMIZERS = {
 }
 
 
-def make(name: str, learning_rate: float) -> keras.optimizers.Optimizer:
-    return OPTIMIZERS[name](learning_rate)
+def make(
+    name: str, learning_rate: float, *, weight_decay: float = 0.0, ema: float = 0.0
+) -> keras.optimizers.Optimizer:
+    """An optimizer; `weight_decay` is decoupled (Loshchilov and Hutter, 2019) and spares biases and embeddings.
+
+    `ema` above 0 is the decay of an exponential moving average of the weights (see `averaged`).
+    """
+    optimizer = OPTIMIZERS[name](
+        learning_rate,
+        weight_decay=weight_decay or None,
+        use_ema=ema > 0,
+        **({"ema_momentum": ema} if ema else {}),
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "embeddings"])
+    return optimizer
+
+
+@contextmanager
+def averaged(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
+    """Context in which the model has its averaged weights, and the optimizer keeps the trained ones in their place."""
+    exchange_averages(optimizer)
+    try:
+        yield
+    finally:
+        exchange_averages(optimizer)
+
+
+def exchange_averages(optimizer: keras.optimizers.Optimizer) -> None:
+    """Exchange the trained weights and their averages, if the optimizer has some."""
+    averages = getattr(optimizer, "_model_variables_moving_average", ())
+    for variable, average in zip(optimizer._trainable_variables, averages, strict=False):
+        trained = variable.numpy()
+        variable.assign(average)
+        average.assign(trained)

@@ -16,14 +16,18 @@ def learning_rate(config: RunConfig, progress: Progress, total: int) -> float:
     """Learning rate of the next step of `total`.
 
     `decay` multiplies it by `decay_rate` after each epoch (as in the 2017 notebooks), `cosine` decays it to 0 over all
-    steps (Loshchilov and Hutter, 2017, without restarts), `plateau` halves it when validation stalls.
+    steps (Loshchilov and Hutter, 2017, without restarts), `plateau` halves it when validation stalls. In the first
+    `warmup_steps` it is also multiplied by the fraction of them that is done.
     """
+    rate = config.learning_rate
+    if progress.step < config.warmup_steps:
+        rate *= (progress.step + 1) / config.warmup_steps
     if config.schedule == "cosine":
         done = min(1.0, progress.step / total)
-        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+        return rate * 0.5 * (1 + math.cos(math.pi * done))
     if config.schedule == "plateau":
-        return config.learning_rate * PLATEAU_FACTOR**progress.reductions
-    return config.learning_rate * config.decay_rate**progress.epoch
+        return rate * PLATEAU_FACTOR**progress.reductions
+    return rate * config.decay_rate**progress.epoch
 
 
 def total_steps(config: RunConfig, steps_per_epoch: int) -> int:

@@ -24,6 +24,7 @@ from rnntk.storage.folder import RunFolder
 from rnntk.training import callbacks, device, loop
 from rnntk.training.divergence import Diverged
 from rnntk.training.loop import Stopped, Task
+from rnntk.training.optimizers import exchange_averages
 from rnntk.training.report import Report
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ def restore(run: RunFolder, task: Task, which: str = "last") -> Progress:
         _assign(named_weights(task.model), saved.weights())
         slots = named_optimizer_variables(task.optimizer, task.model)
         _assign(slots, _by_name(saved.optimizer(), slots))
+        exchange_averages(task.optimizer)  # a checkpoint has the averages as weights
         task.restore(saved.states())
     except (KeyError, ValueError) as error:
         raise RunError(f"{saved.folder} does not fit the model of {run.path}: {error}.") from error
@@ -145,7 +147,7 @@ def train(
             stack.callback(board.close)
             listeners = [metrics, board, report]
             if isinstance(task.config, TrainConfig) and task.config.sample_every:
-                listeners.append(callbacks.Samples(run, progress, report, board))
+                listeners.append(callbacks.Samples(run, task, progress, report, board))
         saving = callbacks.Checkpoints(run, task, progress, metrics)
         stopped = Stopped()
         stack.enter_context(loop.signals_handled(stopped))

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from rnntk.config import TrainConfig
+from rnntk.decoding import splits
+from rnntk.decoding.language_model import LanguageModel
 from rnntk.storage.folder import RunFolder
 from rnntk.text import corpus
 from rnntk.training import character, optimizers
@@ -34,6 +36,7 @@ def start(folder: Path, name: str, **changes: Any) -> RunFolder:
 )
 def test_resume_is_bit_for_bit(tmp_path: Path, optimizer: str, clip: str) -> None:
     kind = {"optimizer": optimizer, "clip": clip, "clip_norm": 0.05}
+    kind |= {"weight_decay": 0.1, "ema": 0.9, "warmup_steps": 7}
     whole = start(tmp_path, "whole", **kind).checkpoint()
     part = start(tmp_path, "part", max_steps=5, **kind)
     assert part.checkpoint().progress.batch > 0
@@ -70,3 +73,48 @@ def test_sgd_has_no_momentum_and_adagrad_shrinks_with_all_it_has_seen() -> None:
             optimizer.apply([keras.ops.ones(())], [variable])
             seen.append(float(variable))
         assert seen == pytest.approx(expected, rel=1e-5), name
+
+
+def test_weight_decay_is_decoupled_and_spares_biases_and_embeddings() -> None:
+    import keras
+
+    variables = [keras.Variable(2.0, name=name) for name in ("kernel", "bias", "embeddings")]
+    optimizer = optimizers.make("adam", 0.1, weight_decay=0.5)
+    optimizer.apply([keras.ops.zeros(())] * 3, variables)
+    assert [float(v) for v in variables] == pytest.approx([2 - 2 * 0.1 * 0.5, 2, 2])
+
+
+def test_averaged_weights_are_validated_saved_and_sampled_from(tmp_path: Path) -> None:
+    options = {"max_steps": 8, "val_fraction": 0.1, "val_every": 8, "sample_every": 8}
+    plain = start(tmp_path, "plain", **options)
+    run = start(tmp_path, "averaged", ema=0.5, **options)
+    kept, optimizer = run.checkpoint("best").weights(), run.checkpoint("best").optimizer()
+    trained = plain.checkpoint().weights()
+    # The training itself is the same, and goes on from the weights kept beside the averages.
+    assert all(np.array_equal(optimizer[f"{name}/average"], trained[name]) for name in trained)
+    assert not any(np.array_equal(kept[name], trained[name]) for name in trained)
+    model = LanguageModel.load(run, "best")
+    name, first, end = splits.split_range(run, "val")
+    held_out = splits.training_text(run).ids[first:end]
+    measured = model.evaluate(held_out).loss
+    assert name == "val"
+    assert measured == pytest.approx(run.checkpoint("best").progress.losses["val_loss"], abs=1e-6)
+    generated = "".join(model.stream(length=200, seed=0))
+    assert run.samples.read_text(encoding="utf-8").endswith(f"{generated}\n")
+
+
+def test_averages_follow_the_decay() -> None:
+    import keras
+
+    variable = keras.Variable(4.0)
+    optimizer = optimizers.make("sgd", 1.0, ema=0.75)
+    optimizer.build([variable])
+    expected = 0.0
+    for step in range(3):
+        optimizer.apply([keras.ops.ones(())], [variable])
+        trained = 3.0 - step
+        expected = trained if step == 0 else 0.75 * expected + 0.25 * trained
+        assert float(variable) == trained
+        with optimizers.averaged(optimizer):
+            assert float(variable) == pytest.approx(expected)
+        assert float(variable) == trained

@@ -31,6 +31,17 @@ def test_cosine_falls_from_the_rate_to_zero() -> None:
     assert rates[25] == pytest.approx(0.005 * (1 + math.cos(math.pi / 4)))
 
 
+@pytest.mark.parametrize("schedule", ["decay", "cosine"])
+def test_the_rate_rises_over_the_warm_up(schedule: str) -> None:
+    plain = TrainConfig(learning_rate=0.01, schedule=schedule)
+    warm = TrainConfig(learning_rate=0.01, schedule=schedule, warmup_steps=4)
+    factors = [
+        learning_rate(warm, Progress(step=s), 100) / learning_rate(plain, Progress(step=s), 100)
+        for s in range(6)
+    ]
+    assert factors == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
+
+
 def test_plateau_halves_after_validations_without_a_better_one() -> None:
     fit = TrainConfig(learning_rate=0.01, schedule="plateau", val_fraction=0.1)
     p = Progress()
