@@ -91,23 +91,29 @@ def read_idx(path: Path) -> np.ndarray:
     """Read an IDX file of bytes, plain or gzip (the format of the original MNIST). Raises `DataError`."""
     try:
         with unpacked(path) as file:
-            data = file.read(MOST_BYTES + 1)
+            # Two zero bytes, the type (8: unsigned byte), the number of dimensions, then each of them, big-endian.
+            head = file.read(4)
+            dimensions = head[3] if len(head) == 4 and head.startswith(b"\0\0\x08") else 0
+            sizes = file.read(4 * dimensions) if dimensions < 4 else b""
+            if not sizes or len(sizes) < 4 * dimensions:
+                raise DataError(
+                    f"{path} is not an IDX file of unsigned bytes in 1 to 3 dimensions."
+                )
+            shape = struct.unpack(f">{dimensions}I", sizes)
+            size = math.prod(shape)
+            if size > MOST_BYTES:
+                raise DataError(
+                    f"{path} should hold {size:,} values, more than the {MOST_BYTES:,} that are read."
+                )
+            data = file.read(size + 1)
+    except DataError:
+        raise
     except Exception as error:  # a damaged file raises many classes
         raise DataError(f"{path} cannot be read: {error}") from None
-    if len(data) > MOST_BYTES:
-        raise DataError(f"{path} has over {MOST_BYTES:,} bytes unpacked.")
-    # Two zero bytes, the type (8: unsigned byte), the number of dimensions, then each of them, big-endian.
-    dimensions = data[3] if len(data) > 3 and data.startswith(b"\0\0\x08") else 0
-    start = 4 + 4 * dimensions
-    if not 0 < dimensions < 4 or len(data) < start:
-        raise DataError(f"{path} is not an IDX file of unsigned bytes in 1 to 3 dimensions.")
-    shape = struct.unpack_from(f">{dimensions}I", data, 4)
-    size = math.prod(shape)
-    if len(data) != start + size:
-        raise DataError(
-            f"{path} should hold {size:,} values after its header, not {len(data) - start:,}."
-        )
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+    if len(data) != size:
+        count = "more" if len(data) > size else f"{len(data):,}"
+        raise DataError(f"{path} should hold {size:,} values after its header, not {count}.")
+    return np.frombuffer(data, np.uint8).reshape(shape)
 
 
 def _check_shapes(arrays: dict[str, np.ndarray], path: Path) -> None:
