@@ -277,7 +277,7 @@ def _absolute(paths: Iterable[str]) -> list[str]:
 def read(settings: TextConfig, preprocessor: Preprocessor) -> str:
     """The text of `settings.input`, read as for training; `DataError` or its subclass `EncodingError`."""
     recipe = preparing.Recipe(preprocessor, settings)
-    with inputs.opened(settings.input, glob=settings.glob) as files:
+    with inputs.opened(settings, raw=recipe.raw) as files:
         sources = preparing.examine(files, recipe, stated_by="the user", progress=None)
         for doubt in preparing.doubts(sources):
             log.info(f"Warning: {doubt}")

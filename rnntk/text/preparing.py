@@ -94,12 +94,13 @@ def examine(
             report = detect(
                 entry.path,
                 raw=recipe.raw,
-                encoding=encoding,
+                encoding="utf-8" if entry.document else encoding,
                 stated_by=stated_by,
                 errors=recipe.config.errors,
                 name=entry.name,
                 progress=shifted,
             )
+            report.how = f"the text of {entry.document}" if entry.document else report.how
             sources.append(Source(entry, report, size))
         except EmptyError as error:
             empty.append(error)
@@ -108,6 +109,12 @@ def examine(
     if empty:
         log.info(f"{len(empty):,} of {len(inputs):,} files add nothing: {empty[0]}")
     return sources
+
+
+def natural_preprocessor(sources: Sequence[Source]) -> str:
+    """`hangul` if most letters of the text are Hangul, by samples of its files; else `plain`."""
+    hangul = sum(source.report.hangul * source.size for source in sources)
+    return "hangul" if 2 * hangul > sum(source.size for source in sources) else "plain"
 
 
 def _shifted(progress: Progress | None, before: int, total: int) -> Callable[[int], object] | None:
