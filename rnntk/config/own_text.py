@@ -15,6 +15,7 @@ RECIPES = {  # shipped configs, by the number of symbols they are made for
 }  # fmt: skip
 LEAST = 100  # symbols of a text
 HELD_OUT = 5_000  # symbols of the shortest text of which some are held out
+MOST_HELD_OUT = 200_000  # symbols: they are read as one row, so more would take long
 BATCHES = 8  # per epoch, at least
 FEWEST_ROWS, SHORTEST = 4, 16  # lowered together to these, before there are fewer rows
 
@@ -57,6 +58,9 @@ def choose(symbols: int, fixed: Mapping[str, Any]) -> dict[str, Choice]:
         change("val_fraction", 0.1, f"{needs[0]} needs validation")
     elif symbols < HELD_OUT or now["val_fraction"] + now["test_fraction"] >= 1:
         change("val_fraction", 0.0, "the text is too short to hold some of it out")
+    elif symbols * now["val_fraction"] > MOST_HELD_OUT:
+        few = float(f"{MOST_HELD_OUT / symbols:.1g}")
+        change("val_fraction", few, f"about {MOST_HELD_OUT:,} symbols are enough to validate on")
 
     of_recipe = RECIPES[name] * (1 - recipe["val_fraction"])
     steps = recipe["epochs"] * of_recipe // (recipe["batch_size"] * recipe["seq_length"])
@@ -91,6 +95,8 @@ def _fitted(symbols: float, rows: int, length: int, fixed: Mapping[str, Any]) ->
             length //= 2
         elif "batch_size" not in fixed and rows > 1:
             rows //= 2
+        elif "seq_length" not in fixed and length > 1 and symbols < rows * length:
+            length //= 2
         else:
             break
     return rows, length
