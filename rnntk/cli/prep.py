@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +76,15 @@ def _training(settings: TextConfig) -> list[str]:
 
 def describe(facts: dict[str, Any]) -> list[str]:
     """Lines about a prepared text."""
-    lines = []
+    encodings: Counter[str] = Counter()
     for one in facts["sources"]:
         confidence = one["confidence"]
         sure = "" if confidence is None else f", confidence {confidence:.2f}"
-        lines.append(f"encoding      {one['encoding']} ({one['how']}{sure})")
+        encodings[f"{one['encoding']} ({one['how']}{sure})"] += 1
+    lines = [
+        f"encoding      {text}" + (f" in {count:,} files" if count > 1 else "")
+        for text, count in encodings.items()
+    ]
     lines.append(
         f"text          {facts['bytes']:,} bytes, {facts['characters']:,} characters, "
         f"{facts['distinct_characters']} distinct"

@@ -152,5 +152,5 @@ def _readable(path: Path) -> list[Path]:
         )
     if left:
         more = f" and {len(left) - 8} more kinds" if len(left) > 8 else ""
-        log.info(f"Left out of {path}{os.sep}: {kinds}{more}. `glob` takes files by a pattern.")
+        log.info(f"Left out of {path}{os.sep}: {kinds}{more} (`glob` chooses files by a pattern).")
     return sorted(found)

@@ -251,12 +251,16 @@ def _facts(
 
 
 def doubts(sources: Sequence[Source]) -> Iterator[str]:
-    """A warning for every file with a guessed encoding."""
+    """A warning for every guessed encoding, with the evidence of its first file."""
+    guessed: dict[str, list[Source]] = {}
     for source in sources:
         if source.report.unsure:
-            yield (
-                f"{source.input.name} is read as {source.report.encoding}, which is a guess {source.report.doubt}"
-            )
+            guessed.setdefault(source.report.encoding, []).append(source)
+    for encoding, (first, *others) in guessed.items():
+        more = f" The same holds for {len(others):,} more files." if others else ""
+        yield (
+            f"{first.input.name} is read as {encoding}, which is a guess {first.report.doubt}{more}"
+        )
 
 
 def _warnings(

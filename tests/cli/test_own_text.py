@@ -143,7 +143,7 @@ def test_a_folder_of_everything(rnntk, here: Path) -> None:
     mixed(here / "texts")
     result = rnntk("train", "texts/", "--max-steps", 1)
     assert result.exit_code == 0, result.output
-    assert "Left out of texts/: 2 pdf, 1 jpg, 1 without an ending." in " ".join(
+    assert "Left out of texts/: 2 pdf, 1 jpg, 1 without an ending (" in " ".join(
         result.stderr.split()
     )
     assert chosen(rnntk, "runs/texts-1")["newline"] == "lf"
@@ -260,7 +260,7 @@ def test_paths_without_an_option(rnntk, here: Path, monkeypatch: pytest.MonkeyPa
         ("linux_kernel", "There is no file linux_kernel. The corpus of this name is given with --corpus linux_kernel."),
         ("novle.txt", "There is no file novle.txt. Did you mean 'novel.txt'?"),
         ("nothing", "There is no file nothing. Check the path."),
-        ("texts/*.tex", "matches texts/*.tex. Name the files, or their folder and a pattern: texts with --glob '*.tex'"),
+        ("texts/*.tex", "texts/*.tex. Name the files, or their folder and a pattern: texts with --glob '*.tex'"),
         ("r", "r is a run, not a text. To train it further, give it with --resume"),
         ("empty", "No file in the folder empty is text that rnntk reads (1 py). It reads .txt, .text, .md, .docx,"),
         ("tiny.txt", "The text has 14 symbols, too few to learn from: 100 are the least"),

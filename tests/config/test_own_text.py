@@ -35,7 +35,7 @@ def test_by_size(symbols: int, expected: dict[str, Any]) -> None:
 
 
 @given(
-    st.integers(100, 10**9),
+    st.integers(300, 10**9),
     st.fixed_dictionaries(
         {},
         optional={
@@ -65,6 +65,7 @@ def test_every_length_trains_and_what_is_given_stays(symbols: int, fixed: dict[s
 
 def test_what_is_given_shapes_the_rest() -> None:
     assert values(20_000, batch_size=64)["seq_length"] == 32
+    assert values(100, batch_size=7)["seq_length"] == 8
     assert values(20_000, seq_length=512)["batch_size"] == 4
     assert values(20_000, max_steps=20)["checkpoint_every"] == 10
     assert values(3_000, patience=2)["val_fraction"] == 0.1
