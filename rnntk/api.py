@@ -43,10 +43,12 @@ def train(
 ) -> Run:
     """Train a character model, as `rnntk train` does.
 
-    Keywords override `config`, which overrides the corpus' own config. A `TrainConfig` is used alone.
+    Keywords override `config`, which overrides the corpus' own config, or what is chosen for the length and script of
+    your own text (`run.folder.record["corpus"]["chosen"]` has the reasons). A `TrainConfig` is used alone.
 
     Args:
-        text: your own files or folders. By default `corpus`, else the Linux kernel.
+        text: your own files (plain text, Word, OpenDocument, EPUB, HTML) or folders. By default `corpus`, else the
+            Linux kernel.
         config: a TOML file, the name of a shipped one ("demo_ko"), or a `TrainConfig`.
         run: the new run folder; by default `runs/<corpus>-<n>`.
         init_from: a run whose weights to start from.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # Settings of the run, which hold for any other text too.
 FIXED = (
-    "corpus", "preprocessor", "newline", "normalize", "min_count", "unknown_symbol", "accept_licence",
+    "corpus", "preprocessor", "newline", "markup", "normalize", "min_count", "unknown_symbol", "accept_licence",
 )  # fmt: skip
 OWN = "this model"
 

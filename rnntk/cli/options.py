@@ -40,7 +40,8 @@ class Option(click.Option):
     def __init__(self, *args: Any, choices: Sequence[str] = (), **kwargs: Any) -> None:
         if choices:
             kwargs["type"] = Choice(choices)
-        kwargs.setdefault("show_default", kwargs.get("default") not in (None, ()))
+        told = "[default" in (kwargs.get("help") or "")
+        kwargs.setdefault("show_default", not told and kwargs.get("default") not in (None, ()))
         super().__init__(*args, **kwargs)
         assert self.name
         if self.metavar is None and not self.is_flag:
@@ -222,8 +223,15 @@ def given(name: str) -> bool:
 
 
 def given_values(args: Args, *leave_out: str) -> dict[str, Any]:
-    """Settings that the user gave, by field name."""
-    return {k: v for k, v in vars(args).items() if k not in leave_out and given(k)}
+    """Settings that the user gave, by field name; paths without an option join those of --input."""
+    values = {k: v for k, v in vars(args).items() if k not in leave_out and given(k)}
+    if texts := values.pop("texts", ()):
+        typed = args.input if source("input") is ParameterSource.COMMANDLINE else ()
+        values["input"] = (*typed, *texts)
+    return values
+
+
+text_paths = click.argument("texts", nargs=-1, metavar="[TEXT]...")
 
 
 runs_dir_option = option(

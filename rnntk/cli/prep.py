@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import click
 from click.core import ParameterSource
 
 from rnntk import config
@@ -17,23 +19,26 @@ from rnntk.cli.options import (
     option,
     path_option,
     source,
+    text_paths,
 )
 from rnntk.config import TextConfig
 from rnntk.errors import quoted, rendered
 
 
 @command_named("prep")
+@text_paths
 @config_options(TextConfig)
 @path_option("--output", "DIR", "Where it goes.  [default: the cache]")
 @option("--list", "list_all", is_flag=True, help="List all corpora: size, licence, here or not.")
 def command(args: Args, console: Console) -> None:
-    """Prepare a text: find it, detect its encoding, turn it into symbols, count them.
+    """Prepare TEXT, files or folders, or a corpus: find it, detect its encoding, turn it into symbols, count them.
 
     `rnntk train` does the same by itself; this shows what it would see.
 
     Examples:
+      rnntk prep novel.txt
+      rnntk prep letters/ --encoding cp949 --preprocessor hangul
       rnntk prep --corpus linux_kernel
-      rnntk prep --input novel.txt --encoding cp949 --preprocessor hangul
       rnntk prep --list
     """
     if args.list_all:
@@ -56,8 +61,11 @@ def command(args: Args, console: Console) -> None:
 
 def _training(settings: TextConfig) -> list[str]:
     """Words of a command that trains on the same text, also in another environment."""
-    words = ["rnntk", "train"]
+    texts = click.get_current_context().params["texts"]
+    words = ["rnntk", "train", *(f"./{one}" if one[:1] == "-" != one else one for one in texts)]
     for name, value in settings.part(TextConfig).items():
+        if name == "input":
+            value = value[: len(value) - len(texts)]
         # In the environment, these two describe the machine, not the text.
         machine = source(name) == ParameterSource.ENVIRONMENT and name in ("data_dir", "offline")
         chosen = name in ("corpus", "input") or source(name) != ParameterSource.DEFAULT
@@ -68,11 +76,15 @@ def _training(settings: TextConfig) -> list[str]:
 
 def describe(facts: dict[str, Any]) -> list[str]:
     """Lines about a prepared text."""
-    lines = []
+    encodings: Counter[str] = Counter()
     for one in facts["sources"]:
         confidence = one["confidence"]
         sure = "" if confidence is None else f", confidence {confidence:.2f}"
-        lines.append(f"encoding      {one['encoding']} ({one['how']}{sure})")
+        encodings[f"{one['encoding']} ({one['how']}{sure})"] += 1
+    lines = [
+        f"encoding      {text}" + (f" in {count:,} files" if count > 1 else "")
+        for text, count in encodings.items()
+    ]
     lines.append(
         f"text          {facts['bytes']:,} bytes, {facts['characters']:,} characters, "
         f"{facts['distinct_characters']} distinct"

@@ -207,6 +207,7 @@ def _facts(d: Details) -> list[tuple[str, str]]:
         ("corpus", _corpus(record["corpus"])),
         ("split", parts and ", ".join(parts) + " symbols, in this order"),
         ("settings", quoted(*words) or "all defaults"),
+        *(("chosen", text) for text in chosen(record["corpus"], record["settings"])),
         ("trained", steps),
         ("loss", _losses(d)),
         *(("checkpoint", _checkpoint(c, best)) for c in d.checkpoints),
@@ -238,6 +239,16 @@ def _corpus(corpus: dict[str, Any]) -> str:
     if corpus.get("sha256"):
         parts.append(f"sha256 {corpus['sha256'][:12]}")
     return ", ".join(parts)
+
+
+def chosen(corpus: dict[str, Any], settings: dict[str, Any]) -> list[str]:
+    """Lines about the settings that rnntk chose for a text, by reason; without those changed since."""
+    by_reason: dict[str, list[str]] = {}
+    for name, one in (corpus.get("chosen") or {}).items():
+        if settings.get(name) == one.get("value"):
+            words = f"{name.replace('_', ' ')} {one['value']}"
+            by_reason.setdefault(one["why"], []).append(words)
+    return [f"{', '.join(names)}: {why}" for why, names in by_reason.items()]
 
 
 def _losses(d: Details) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnntk import duration
-from rnntk.cli import stdout
+from rnntk.cli import runs, stdout
 from rnntk.cli.console import Console, progress_bar, shown
 from rnntk.cli.model import chosen
 from rnntk.cli.options import (
@@ -20,6 +20,7 @@ from rnntk.cli.options import (
     option,
     path_option,
     run_options,
+    text_paths,
 )
 from rnntk.config import TrainConfig
 from rnntk.errors import UsageError
@@ -39,19 +40,21 @@ REASONS = {
 
 
 @command_named("train")
+@text_paths
 @config_options(TrainConfig)
 @path_option("--init-from", "RUN", "Start from the weights of this run; symbols are matched.")
 @option("--dry-run", is_flag=True, help="Check all and time a few steps; train nothing.")
 @run_options
 def command(args: Args, console: Console) -> None:
-    """Train a character model on a corpus, or on files of your own.
+    """Train a character model on TEXT, files or folders of your own, or on a corpus.
 
-    Without --corpus and --input it takes linux_kernel; what each corpus trains with by default is its own
-    config (rnntk prep --list shows the corpora).
+    For TEXT, settings that you do not give are chosen by its length and script; --dry-run shows them and why. A corpus
+    has its own config (rnntk prep --list shows the corpora). Without TEXT and --corpus it takes linux_kernel.
 
     Examples:
+      rnntk train novel.txt
+      rnntk train poems/ letters.docx --units 512
       rnntk train --corpus linux_kernel --max-time 2m
-      rnntk train --input novel.txt --layers 3 --units 512
       rnntk train --resume runs/linux_kernel-1 --epochs 100
     """
     from rnntk.storage import folder
@@ -105,6 +108,8 @@ def _dry_run(
     if config.max_time:
         time += f"; --max-time ends it after {duration.show(config.max_time)}"
     memory = f"{found.memory / 1e6:,.0f} MB" if found.memory else "not known on this system"
+    for line in runs.chosen(corpus.record, config.to_json()):
+        console.facts(chosen=line)
     console.facts(
         would_train=shown(path),
         parameters=f"{found.parameters:,}",
@@ -112,7 +117,8 @@ def _dry_run(
         time=time,
         memory=f"about {memory}",
     )
-    console.json("train", dry_run=True, run=path, **dataclasses.asdict(found))
+    chosen = corpus.record.get("chosen")
+    console.json("train", dry_run=True, run=path, chosen=chosen, **dataclasses.asdict(found))
 
 
 def _both(result: Result, nats: float, *, held_out: bool) -> str:

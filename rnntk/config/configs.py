@@ -28,18 +28,32 @@ class TextConfig(Config):
     input: tuple[str, ...] = setting(
         (), "A text file or folder; can be repeated; - is stdin.", metavar="PATH", on_resume="kept"
     )
-    glob: str = setting("*.txt", "Which files of an input folder are read.", metavar="PATTERN")
+    glob: str | None = setting(
+        None,
+        "Which files of an input folder are read.  [default: .txt, .md, .docx, .odt, .epub, .html]",
+        metavar="PATTERN",
+    )
     preprocessor: str | None = setting(
         None,
         "Symbols: plain, hangul, hangul-slides, bytes, or an installed one."
-        "  [default: the corpus' own, else plain]",
+        "  [default: the corpus' own; for your files hangul if they are Korean, else plain]",
         metavar="NAME",
     )
     encoding: str | None = setting(
         None, "The text's encoding.  [default: the corpus' own, else detected]", metavar="NAME"
     )
     errors: str = setting("strict", "Undecodable bytes: error, or U+FFFD.", ("strict", "replace"))
-    newline: str = setting("keep", "Line ends: keep, or turn CRLF and CR into LF.", ("keep", "lf"))
+    newline: str = setting(
+        "keep",
+        "Line ends: keep, or turn CRLF and CR into LF.  [default: lf for your files, else keep]",
+        ("keep", "lf"),
+    )
+    markup: str = setting(
+        "keep",
+        "HTML and RTF files: keep them as they are, or take the text of HTML."
+        "  [default: text for your files, else keep]",
+        ("keep", "text"),
+    )
     normalize: bool = setting(False, "Recompose conjoining jamo (NFD Hangul) into syllables.")
     min_count: int = setting(1, "Symbols rarer than this become the unknown symbol.", Range(1))
     unknown_symbol: str | None = setting(

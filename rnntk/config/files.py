@@ -16,7 +16,7 @@ COMMAND_ONLY = frozenset({
     "as_json", "ascii", "check_gradients", "checkpoint", "color", "costs", "dry_run", "floors", "forget_bias",
     "format", "greedy", "host", "html", "init_from", "interactive", "iterations", "kind", "list_all", "log",
     "open_browser", "output", "plot", "port", "prime", "prime_file", "quiet", "report", "resume", "run", "runs",
-    "runs_dir", "smooth", "split", "terminal", "verbose", "vocab", "x", "y",
+    "runs_dir", "smooth", "split", "terminal", "texts", "verbose", "vocab", "x", "y",
 })  # fmt: skip
 
 

@@ -15,16 +15,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice, takewhile
+from pathlib import Path
 from typing import Any
 
 import chardet
 
 from rnntk.corpora.plausibility import DATA, SAMPLE, Reading, ranked, read
-from rnntk.errors import DataError, EmptyError, EncodingError, UsageError, did_you_mean
+from rnntk.errors import DataError, EmptyError, EncodingError, UsageError, did_you_mean, quoted
 
 WINDOW = 1 << 16  # bytes examined, from the first non-ASCII one
 UNSURE = 0.2  # below this confidence the user is warned
 SURE = 8.0  # nats by which the best reading must lead (up to twice that for few characters)
+
+_PIECE = 512  # bytes; a multiple of any code unit
+_MOST_PIECES = 1024
+_HANGUL = re.compile("[\uac00-\ud7a3\u3131-\u3163]")
 
 _NON_ASCII = re.compile(rb"[\x80-\xff]")
 # Escapes of the seven-bit encodings ISO 2022, HZ and UTF-7. Separate patterns search faster than one.
@@ -54,6 +59,9 @@ class Scan:
         self.head, self.last = bytearray(), b""  # the first and the last bytes
         # From the first non-ASCII word, or escape; words with bytes it lacks are put in front.
         self.window = bytearray()
+        # Pieces of `_PIECE` bytes from the whole file, every `_apart` bytes.
+        self._pieces: list[bytes] = []
+        self._apart = 4 * _PIECE
         self._failure: tuple[int, bytes] | None = None
         self._evidence = evidence
         self._seen = bytes(range(128))
@@ -85,6 +93,10 @@ class Scan:
                 self.first_nul = self.first_nul if self.nuls else self.size + chunk.index(0)
                 self.nuls += chunk.count(0)
             self._look(chunk, plain)
+        starts = range(-self.size % self._apart, len(chunk), self._apart)
+        self._pieces += [chunk[start : start + _PIECE] for start in starts]
+        while len(self._pieces) > _MOST_PIECES:
+            self._pieces, self._apart = self._pieces[::2], 2 * self._apart
         self.size += len(chunk)
         self.last = (self.last + chunk[-40:])[-40:]
 
@@ -113,6 +125,15 @@ class Scan:
                 seen += bytes([value])
             self._seen = seen
 
+    def hangul(self, codec: str) -> float:
+        """The fraction of Hangul among the letters of pieces from the whole file."""
+        try:
+            text = b"".join(self._pieces).decode(codec, "ignore")
+        except UnicodeError:  # a codec that ignores "ignore"
+            return 0.0
+        letters = sum(map(str.isalpha, text))
+        return len(_HANGUL.findall(text)) / max(letters, 1)
+
     def words(self) -> bytes:
         """Distinct non-ASCII words of the window, at most `SAMPLE` bytes."""
         words = self.window.rstrip(b"\x1a").split()
@@ -135,6 +156,8 @@ class EncodingReport:
     compression: str | None = None  # `gzip` or `xz`
     replaced: int = 0  # number of U+FFFD that `iter_text` put for undecodable bytes
     doubt: str = ""  # evidence and alternatives for a weak guess
+    # Fraction of Hangul among the letters of a sample; not stored.
+    hangul: float = dataclasses.field(default=0.0, compare=False, repr=False)
 
     @property
     def unsure(self) -> bool:
@@ -142,7 +165,7 @@ class EncodingReport:
         return self.confidence is not None and self.confidence < UNSURE
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        return {k: v for k, v in dataclasses.asdict(self).items() if k != "hangul"}
 
 
 def undecodable(name: str, codec: str, offset: int, wrong: bytes, why: str = "") -> EncodingError:
@@ -186,8 +209,7 @@ def decide(
         return EncodingReport(mark_codec, f"its byte order mark says {family}")
     for magic, (kind, tool) in DATA["binary"].items():
         if head.startswith(bytes.fromhex(magic)):
-            hint = f" Unpack it first ({tool})." if tool else " Give a file of text."
-            raise DataError(f"{scan.name} is {kind}, not text.{hint}")
+            raise DataError(f"{scan.name} is {kind}, not text. {_advice(scan.name, tool)}")
     if scan.first_nul >= 0 or 10 * len(head.translate(None, _PRINTED)) > len(head):
         return _with_controls(scan, decodes)
     if scan.failure is None:
@@ -215,6 +237,21 @@ def decide(
             f'{scan.name} is binary, not text. Take its bytes as they are with `preprocessor="bytes"`.'
         )
     return _judged(source, readings, decodes, said, errors)
+
+
+def save_as_text(other: str = "") -> str:
+    """Advice for a file whose program can save plain text; `other` is another way."""
+    return f"Save it as plain text (in Word: Save As, Plain Text (.txt){other}) and train on that."
+
+
+def _advice(name: str, tool: str) -> str:
+    """What to do with a binary file; `tool` is a program, or "save" for one that saves plain text."""
+    file = quoted(name) if Path(name).exists() else "FILE"
+    if tool == "pdftotext":
+        return save_as_text(f"; or: pdftotext {file}")
+    if tool == "save":
+        return save_as_text()
+    return f"Unpack it first ({tool} {file})." if tool else "Give a file of text."
 
 
 def _text_codec(encoding: str) -> str | None:

@@ -97,6 +97,7 @@ def detect(
     found = EncodingReport(BYTES, "taken as they are, whatever they stand for")
     if not raw:
         found = decide(scan, failure, encoding=encoding, stated_by=stated_by, errors=errors)
+        found.hangul = scan.hangul(found.encoding)
     found.bytes, found.sha256 = scan.size, scan.sha256
     found.trailing_sub = scan.last.endswith(b"\x1a")
     with Path(path).open("rb") as file:

@@ -64,6 +64,7 @@ _MODEL = {
 _CORPUS = {
     "name?": str, "source?": str, "path?": str, "inputs?": [str], "sha256?": str, "preprocessor?": str,
     "preprocessor_version?": int, "prime?": str, "prepared?": str, "facts?": _FACTS, "split?": _SPLIT,
+    "chosen?": {...: {"why": str}},
 }  # fmt: skip
 _RECORD = {
     "format_version": int, "kind": str, "name?": str, "created?": str, "settings": {}, "model": _MODEL,

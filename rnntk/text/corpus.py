@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rnntk.cache import cache_dir, tidy
-from rnntk.config import TextConfig, corpus_settings
+from rnntk.config import TextConfig, TrainConfig, corpus_settings, own_text
+from rnntk.config.own_text import Choice
 from rnntk.corpora import registry
 from rnntk.corpora.card import Card, Resolved
 from rnntk.errors import CorpusError, DataError, RnntkError, RunError, UsageError
-from rnntk.text import inputs, prepared, preparing
+from rnntk.text import inputs, prepared, preparing, preprocessors
 from rnntk.text.prepared import Prepared
-from rnntk.text.preprocessors import Preprocessor
+from rnntk.text.preprocessors import AUTO, Preprocessor
 from rnntk.text.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,9 @@ def load(
 ) -> tuple[T, Corpus]:
     """A configuration with the settings of its corpus filled in, and the prepared text (see `prepare_corpus`).
 
+    For the user's own files, settings that nobody gave are chosen by the text (`own_text.choose`), and the record has
+    them, with the reasons, in `chosen`.
+
     Args:
         given: the user's settings, by field name.
         own: settings that override the corpus' config.
@@ -64,8 +68,9 @@ def load(
     own = own or {}
     text = {k: v for k, v in given.items() if k in TextConfig.names()}
     found = find(TextConfig.resolve(text, own))
-    defaults: dict[str, Any] = {}
-    if found is not None:
+    if found is None:
+        defaults = _own_text_defaults({**own, **text}.get("preprocessor"))
+    else:
         # A warning, which Python shows, if another text stands in for the one that is meant.
         stands_in = bool(found.card.sha256) and not found.same_bytes
         log.log(
@@ -73,9 +78,39 @@ def load(
         )
         defaults = corpus_settings(found.card.config, command, kind.names())
         defaults["corpus"] = found.card.name
-    config = kind.resolve(given, own, defaults)
+    # How much is held out is chosen below, but what needs validation is refused before a long preparation.
+    config = kind.resolve(given, own, defaults, {"val_fraction": 1e-9} if found is None else {})
     made = prepare_corpus(config, found, output=output, progress=progress, sha256=sha256)
+    if found is None:
+        fixed = {name: getattr(config, name) for name in {*own, *given} & set(kind.names())}
+        chosen = _chosen(kind, made.prepared, fixed)
+        values = {name: choice.value for name, choice in chosen.items()}
+        config = kind.resolve(given, own, values, defaults)
+        made.record["chosen"] = {name: choice._asdict() for name, choice in chosen.items()}
+    if config.preprocessor == AUTO:  # by the user's own word
+        config = replace(config, preprocessor=made.prepared.preprocessor.name)
     return config, made
+
+
+def _own_text_defaults(preprocessor: str | None) -> dict[str, Any]:
+    """Text settings of the user's own files; one that takes their bytes leaves these as they are."""
+    preprocessor = preprocessor or AUTO
+    if preprocessor != AUTO and getattr(preprocessors.get(preprocessor), "raw", False):
+        return {}
+    return {"preprocessor": preprocessor, "newline": "lf", "markup": "text"}
+
+
+def _chosen(kind: type[TextConfig], text: Prepared, fixed: Mapping[str, Any]) -> dict[str, Choice]:
+    """The settings chosen for the user's own text, beside those that are `fixed`."""
+    hangul = text.preprocessor.name == "hangul"
+    why = "most letters are Hangul" if hangul else "few letters or none are Hangul"
+    chosen = {"preprocessor": Choice(text.preprocessor.name, why)}
+    if text.facts["newline"] == "lf":
+        chosen["newline"] = Choice("lf", "line ends are alike in all files")
+    chosen = {name: choice for name, choice in chosen.items() if name not in fixed}
+    if issubclass(kind, TrainConfig):
+        chosen |= own_text.choose(len(text.ids), fixed)
+    return chosen
 
 
 def find(settings: TextConfig) -> Resolved | None:
@@ -277,7 +312,7 @@ def _absolute(paths: Iterable[str]) -> list[str]:
 def read(settings: TextConfig, preprocessor: Preprocessor) -> str:
     """The text of `settings.input`, read as for training; `DataError` or its subclass `EncodingError`."""
     recipe = preparing.Recipe(preprocessor, settings)
-    with inputs.opened(settings.input, glob=settings.glob) as files:
+    with inputs.opened(settings, raw=recipe.raw) as files:
         sources = preparing.examine(files, recipe, stated_by="the user", progress=None)
         for doubt in preparing.doubts(sources):
             log.info(f"Warning: {doubt}")

@@ -27,6 +27,7 @@ from rnntk.text.preparing import (
     doubts,
     examine,
     key,
+    natural_preprocessor,
     raw_sha256,
     refuse_unknown_alone,
     write,
@@ -197,7 +198,8 @@ def prepare(
     """Prepare a text, or reuse an earlier result with the same bytes, preprocessor and settings.
 
     Args:
-        config: `input` is the text: files (also gzip and xz), folders, or `-` for standard input, in this order.
+        config: `input` is the text: files (also gzip, xz and documents), folders, or `-` for standard input, in this
+            order; with the preprocessor `auto`, `natural_preprocessor` decides.
         cache_dir: results go to `prepared/<key>` in it.
         stated_by: who stated the encoding, for the facts.
         output: the folder for the result, instead of the cache.
@@ -210,9 +212,11 @@ def prepare(
         EncodingError: bytes do not decode.
         UsageError: settings contradict each other, or the preprocessor or encoding is unknown.
     """
-    recipe = Recipe(preprocessors.get(config.preprocessor or "plain"), config)
+    found_by_text = config.preprocessor == preprocessors.AUTO
+    name = "plain" if found_by_text else config.preprocessor or "plain"
+    recipe = Recipe(preprocessors.get(name), config)
     try:
-        with inputs.opened(config.input, glob=config.glob) as files:
+        with inputs.opened(config, raw=recipe.raw) as files:
             try:
                 sources = examine(files, recipe, stated_by=stated_by, progress=progress)
             except DataError:
@@ -221,6 +225,8 @@ def prepare(
                 raise OtherText(config.input) from None
             if sha256 not in (None, raw_sha256(sources)):
                 raise OtherText(config.input)
+            if found_by_text:
+                recipe = Recipe(preprocessors.get(natural_preprocessor(sources)), config)
             folder = output or cache_dir / "prepared" / key(sources, recipe)
             prepared = _ready(folder, key(sources, recipe), ours=output is None)
             if prepared is None:

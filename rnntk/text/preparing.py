@@ -94,12 +94,13 @@ def examine(
             report = detect(
                 entry.path,
                 raw=recipe.raw,
-                encoding=encoding,
+                encoding="utf-8" if entry.document else encoding,
                 stated_by=stated_by,
                 errors=recipe.config.errors,
                 name=entry.name,
                 progress=shifted,
             )
+            report.how = f"the text of {entry.document}" if entry.document else report.how
             sources.append(Source(entry, report, size))
         except EmptyError as error:
             empty.append(error)
@@ -108,6 +109,12 @@ def examine(
     if empty:
         log.info(f"{len(empty):,} of {len(inputs):,} files add nothing: {empty[0]}")
     return sources
+
+
+def natural_preprocessor(sources: Sequence[Source]) -> str:
+    """`hangul` if most letters of the text are Hangul, by samples of its files; else `plain`."""
+    hangul = sum(source.report.hangul * source.size for source in sources)
+    return "hangul" if 2 * hangul > sum(source.size for source in sources) else "plain"
 
 
 def _shifted(progress: Progress | None, before: int, total: int) -> Callable[[int], object] | None:
@@ -244,12 +251,16 @@ def _facts(
 
 
 def doubts(sources: Sequence[Source]) -> Iterator[str]:
-    """A warning for every file with a guessed encoding."""
+    """A warning for every guessed encoding, with the evidence of its first file."""
+    guessed: dict[str, list[Source]] = {}
     for source in sources:
         if source.report.unsure:
-            yield (
-                f"{source.input.name} is read as {source.report.encoding}, which is a guess {source.report.doubt}"
-            )
+            guessed.setdefault(source.report.encoding, []).append(source)
+    for encoding, (first, *others) in guessed.items():
+        more = f" The same holds for {len(others):,} more files." if others else ""
+        yield (
+            f"{first.input.name} is read as {encoding}, which is a guess {first.report.doubt}{more}"
+        )
 
 
 def _warnings(

@@ -13,6 +13,7 @@ from rnntk.errors import UsageError, did_you_mean
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+AUTO = "auto"  # `hangul` for a Korean text, else `plain`
 GROUP = "rnntk.preprocessors"
 
 # As in pyproject.toml. No package may shadow these, and reading the metadata of all packages is slow.

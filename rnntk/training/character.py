@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnntk import __version__
-from rnntk.config import DistributeConfig, ModelConfig, RunConfig, TextConfig, TrainConfig
+from rnntk.config import (
+    DistributeConfig,
+    ModelConfig,
+    RunConfig,
+    TextConfig,
+    TrainConfig,
+    own_text,
+)
+from rnntk.config.own_text import Choice
 from rnntk.errors import RunError, UsageError, shown
 from rnntk.storage import folder
 from rnntk.storage.folder import RunFolder
@@ -48,6 +56,12 @@ def load(
     config, corpus = corpora.load(TrainConfig, given, own, progress=progress, sha256=sha256)
     for warning in corpus.prepared.facts["warnings"]:
         log.warning(f"Warning: {warning}")
+    chosen = {name: Choice(**choice) for name, choice in corpus.record.get("chosen", {}).items()}
+    if chosen_words := own_text.summary(chosen):
+        characters = corpus.prepared.facts["characters"]
+        log.info(
+            f"Chosen for {characters:,} characters: {chosen_words} (rnntk runs show RUN tells why)."
+        )
     return config, corpus
 
 

@@ -162,7 +162,7 @@ def test_symbols_that_are_all_rare_are_refused_before_training(rnntk, here: Path
 
 def test_a_doubt_is_printed_by_every_command_that_reads_text(rnntk, here: Path) -> None:
     (here / "t.txt").write_text(LINE * 40)
-    (here / "doubt.txt").write_bytes("the fox in the café jumps. ".encode("cp850"))
+    (here / "doubt.txt").write_bytes("the fox in the café jumps. ".encode("cp850") * 4)
     assert "warning       doubt.txt is read as" in rnntk("prep", "--input", "doubt.txt").stdout
     assert (
         "Warning: doubt.txt is read" in rnntk("train", "--input", "doubt.txt", "--dry-run").stderr

@@ -219,7 +219,7 @@ def test_inputs_that_are_not_there(making: Making, monkeypatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x")))
     for paths, message in [
         ([making.folder / "absent"], "no file"),
-        ([making.folder], r"matches '\*.txt'.*glob"),
+        ([making.folder], r"is text that rnntk reads\. .*glob"),
         ([], "No text is given"),
         (["-", "-"], "twice"),
     ]:

@@ -1,0 +1,122 @@
+"""Settings for the user's own text where the user sets none: a shipped config by size, fitted to the length."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from rnntk.config.configs import TrainConfig
+from rnntk.config.files import corpus_settings
+from rnntk.errors import DataError
+
+RECIPES = {  # shipped configs, by the number of symbols they are made for
+    "text_20kB": 20_000, "text_200kB": 200_000, "text_1MB": 1_000_000, "text_10MB": 10_000_000,
+}  # fmt: skip
+LEAST = 100  # symbols of a text
+HELD_OUT = 5_000  # symbols of the shortest text of which some are held out
+MOST_HELD_OUT = 200_000  # symbols: they are read as one row, so more would take long
+BATCHES = 8  # per epoch, at least
+FEWEST_ROWS, SHORTEST = 4, 16  # lowered together to these, before there are fewer rows
+
+
+class Choice(NamedTuple):
+    """A value chosen for a setting, and the reason, as the end of a sentence."""
+
+    value: Any
+    why: str
+
+
+def choose(symbols: int, fixed: Mapping[str, Any]) -> dict[str, Choice]:
+    """Settings of `TrainConfig` for a text of so many symbols, by field name.
+
+    Args:
+        symbols: length of the whole text.
+        fixed: settings that are decided; the others are fitted to them.
+
+    Raises `DataError` for fewer than `LEAST` symbols, unless batch size and sequence length are both fixed.
+    """
+    both = {"batch_size", "seq_length"} <= set(fixed)
+    if symbols < LEAST and not both:
+        raise DataError(
+            f"The text has {symbols:,} symbols, too few to learn from: {LEAST} are the least, and some thousands give "
+            "a better model. Add more text."
+        )
+    name = min(RECIPES, key=lambda one: abs(math.log(max(symbols, 1) / RECIPES[one])))
+    recipe = corpus_settings(name, "train", TrainConfig.names())
+    why = f"for texts of about {RECIPES[name]:,} symbols (configs/{name}.toml)"
+    chosen = {key: Choice(value, why) for key, value in recipe.items()}
+    now = {**TrainConfig().part(TrainConfig), **recipe, **fixed}
+
+    def change(key: str, value: Any, why: str) -> None:
+        if key not in fixed and value != now[key]:
+            now[key], chosen[key] = value, Choice(value, why)
+
+    needs = [key for key in ("patience", "val_every") if now[key]]
+    needs += ["schedule"] if now["schedule"] == "plateau" else []
+    if needs:
+        change("val_fraction", 0.1, f"{needs[0]} needs validation")
+    elif symbols < HELD_OUT or now["val_fraction"] + now["test_fraction"] >= 1:
+        change("val_fraction", 0.0, "the text is too short to hold some of it out")
+    elif symbols * now["val_fraction"] > MOST_HELD_OUT:
+        few = float(f"{MOST_HELD_OUT / symbols:.1g}")
+        change("val_fraction", few, f"about {MOST_HELD_OUT:,} symbols are enough to validate on")
+
+    of_recipe = RECIPES[name] * (1 - recipe["val_fraction"])
+    steps = recipe["epochs"] * of_recipe // (recipe["batch_size"] * recipe["seq_length"])
+    part = max(symbols * (1 - now["val_fraction"] - now["test_fraction"]), 1)
+    rows, length = _fitted(part, now["batch_size"], now["seq_length"], fixed)
+    batches = max(int(part / (rows * length)), 1)
+    fits = f"so that the text makes {batches:,} batches"
+    change("batch_size", rows, fits)
+    change("seq_length", length, fits)
+    change(
+        "epochs",
+        max(round(steps / batches), 1),
+        f"about {steps:,.0f} steps of {batches:,} batches per epoch",
+    )
+
+    total = min(now["epochs"] * batches, now["max_steps"] or math.inf)
+    often = _round(total / 10)
+    for key in ("checkpoint_every", "sample_every", "log_every"):
+        if often < now[key]:
+            change(key, often, f"about ten times in {total:,.0f} steps")
+    if now["val_fraction"] and not often <= batches <= 2000:
+        change("val_every", min(often, 1000), f"an epoch has {batches:,} steps")
+    return {key: choice for key, choice in chosen.items() if key not in fixed}
+
+
+def _fitted(symbols: float, rows: int, length: int, fixed: Mapping[str, Any]) -> tuple[int, int]:
+    """Batch rows and sequence length, halved until there are `BATCHES` batches."""
+    while symbols < BATCHES * rows * length:
+        if "batch_size" not in fixed and rows > FEWEST_ROWS:
+            rows //= 2
+        elif "seq_length" not in fixed and length > SHORTEST:
+            length //= 2
+        elif "batch_size" not in fixed and rows > 1:
+            rows //= 2
+        elif "seq_length" not in fixed and length > 1 and symbols < rows * length:
+            length //= 2
+        else:
+            break
+    return rows, length
+
+
+def _round(steps: float) -> int:
+    """The next lower 1, 2 or 5 times a power of ten, from 10 on."""
+    power = 10 ** max(int(math.log10(max(steps, 10))), 1)
+    return power * max(one for one in (1, 2, 5) if one == 1 or one * power <= steps)
+
+
+def summary(choices: Mapping[str, Choice]) -> str:
+    """The choices that matter most in a few words; empty if none of them was left to choose."""
+    words = {
+        "units": "{} units", "batch_size": "batch size {}", "seq_length": "sequence length {}",
+        "epochs": "{:,} epochs", "preprocessor": "preprocessor {}",
+    }  # fmt: skip
+    found = [text.format(choices[key].value) for key, text in words.items() if key in choices]
+    if held_out := choices.get("val_fraction"):
+        found.append(
+            f"{100 * held_out.value:g} % validation" if held_out.value else "no validation"
+        )
+    return ", ".join(one for one in found if one != "preprocessor plain")

@@ -1,0 +1,303 @@
+"""The text of Word (.docx), OpenDocument (.odt), EPUB and HTML files: a line per paragraph, in reading order.
+
+Formats: ECMA-376 part 1 (WordprocessingML), OpenDocument 1.3, EPUB 3.3.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+from xml.parsers import expat
+
+from rnntk.config import TextConfig
+from rnntk.corpora.detection import save_as_text
+from rnntk.corpora.encoding import detect, undecodable
+from rnntk.errors import DataError
+
+ENDINGS = (".txt", ".text", ".md", ".docx", ".odt", ".epub", ".html", ".htm", ".xhtml")
+MOST = 1 << 28  # bytes read of one document, unpacked
+_MOST_TAGS = 100_000  # in the list of an EPUB's files
+
+_HTML = re.compile(
+    rb"\A(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b",
+    re.DOTALL | re.IGNORECASE,
+)
+_DECLARED = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([\w.:-]+)""")
+# What browsers read under these names (encoding.spec.whatwg.org); a page in UTF-16 cannot say so in ASCII.
+_AS_BROWSERS = {
+    "iso-8859-1": "cp1252", "latin1": "cp1252", "us-ascii": "cp1252", "ascii": "cp1252", "euc-kr": "cp949",
+    "ks_c_5601-1987": "cp949", "shift_jis": "cp932", "gb2312": "gb18030", "gbk": "gb18030", "utf-16": "utf-8",
+}  # fmt: skip
+
+
+def extract(path: Path, name: str, config: TextConfig, to: Path) -> str | None:
+    """Write a document's text to the file `to` in UTF-8, and return its kind; None for any other file.
+
+    `name` is the file's name in messages. HTML is read where `config.markup` is "text", else it counts as plain text.
+    Raises `DataError` if the document is damaged, protected, larger than `MOST`, or of a kind that rnntk cannot read.
+    """
+    kind = "a ZIP archive"
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+        if head.startswith(b"PK\x03\x04"):
+            with zipfile.ZipFile(path) as archive:
+                kind, read = _document(archive, name)
+                text = read()
+        elif config.markup == "text" and head.startswith(b"{\\rtf"):
+            raise DataError(f"{name} is RTF. {save_as_text()}")
+        elif config.markup == "text" and _is_html(head, name):
+            kind = "an HTML page"
+            text = _html(_decoded(path, name, config))
+        else:
+            return None
+    except (*_DAMAGE, expat.ExpatError) as error:
+        raise DataError(f"{name} is {kind}, but damaged: {error}. {save_as_text()}") from error
+    if text is None:
+        return None
+    to.write_bytes(text.encode("utf-8", "replace") if text.strip() else b"")
+    return kind
+
+
+# The errors of `zipfile`: RuntimeError if a password is needed, KeyError if a part is missing.
+_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, EOFError, ValueError, LookupError, RuntimeError, NotImplementedError,
+)  # fmt: skip
+
+
+def _is_html(head: bytes, name: str) -> bool:
+    named = name.lower().endswith((".html", ".htm", ".xhtml"))
+    return bool(_HTML.match(head)) or (named and b"<" in head and not head.startswith(b"%PDF"))
+
+
+class _Parts:
+    """The members of a ZIP archive, limited to `MOST` bytes in all."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self.archive, self._left = archive, MOST
+
+    def pieces(self, member: str) -> Iterator[bytes]:
+        with self.archive.open(member) as part:
+            while piece := part.read(1 << 16):
+                self._left -= len(piece)
+                if self._left < 0:
+                    raise ValueError(f"it unpacks to more than {MOST:,} bytes")
+                yield piece
+
+    def tags(self, member: str) -> list[tuple[str, Mapping[str, str]]]:
+        """Local name and attributes of every element of an XML part."""
+        found: list[tuple[str, Mapping[str, str]]] = []
+
+        def start(tag: str, attributes: Mapping[str, str]) -> None:
+            found.append((tag, attributes))
+            if len(found) > _MOST_TAGS:
+                raise ValueError(f"{member} has more than {_MOST_TAGS:,} elements")
+
+        _parse(self.pieces(member), start)
+        return found
+
+
+def _parse(
+    pieces: Iterator[bytes], start: Any, end: Any = lambda _: None, data: Any = lambda _: None
+) -> None:
+    """Parse XML with these handlers, which get local names; entities, which could multiply, are refused."""
+
+    def refuse(*_: object) -> None:
+        raise ValueError("it declares entities")
+
+    def local(name: str) -> str:
+        return name.rpartition(" ")[2]
+
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.EntityDeclHandler = refuse
+    parser.StartElementHandler = lambda tag, attributes: start(
+        local(tag), {local(key): value for key, value in attributes.items()}
+    )
+    parser.EndElementHandler = lambda tag: end(local(tag))
+    parser.CharacterDataHandler = data
+    for piece in pieces:
+        parser.Parse(piece)
+    parser.Parse(b"", True)
+
+
+def _document(archive: zipfile.ZipFile, name: str) -> tuple[str, Any]:
+    """The kind of an archive and a function that gives its text, or None; `DataError` for an unreadable kind."""
+    names, parts = set(archive.namelist()), _Parts(archive)
+    if main := sorted(filter(re.compile(r"word/document\d*\.xml").fullmatch, names)):
+        return "a Word document", partial(_xml, parts, main[0], _WORD)
+    if "META-INF/container.xml" in names:
+        return "an EPUB book", partial(_epub, parts, name)
+    if "mimetype" in names and b"opendocument.text" in b"".join(parts.pieces("mimetype")):
+        return "an OpenDocument text", partial(_xml, parts, "content.xml", _OPEN_DOCUMENT)
+    for member, kind in _OTHERS.items():
+        if any(one.startswith(member) for one in names):
+            raise DataError(f"{name} is {kind}. {save_as_text()}")
+    return "a ZIP archive", lambda: None
+
+
+_OTHERS = {  # by the beginning of a member's name
+    "xl/": "an Excel workbook", "ppt/": "a PowerPoint presentation", "Index/Document.iwa": "a Pages document",
+    "content.xml": "an OpenDocument spreadsheet, presentation or drawing",
+}  # fmt: skip
+
+
+class _Format(NamedTuple):
+    """The elements of a format that matter, by local name."""
+
+    lines: str  # each is a line
+    skipped: str
+    marks: dict[str, str]  # these stand for characters
+    text: str = ""  # only characters in these count; by default all
+    collapse: bool = False  # white space, outside `pre`; and no empty lines
+
+
+_WORD = _Format(
+    "p", "pPr Fallback moveFrom", {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}, "t"
+)
+_OPEN_DOCUMENT = _Format(
+    "p h",
+    "tracked-changes annotation note forms title desc",
+    {"tab": "\t", "line-break": "\n", "s": " "},
+    "p h",
+)
+_PAGE = _Format(
+    "p div h1 h2 h3 h4 h5 h6 li ul ol dl dt dd tr table pre blockquote section article header footer main aside hr"
+    " figure figcaption body caption address form fieldset",
+    "head script style nav template noscript svg iframe select button",
+    {"br": "\n", "td": " ", "th": " "},
+    collapse=True,
+)
+
+
+class _Lines:
+    """Collects the text of a document from the events of a parser."""
+
+    def __init__(self, form: _Format) -> None:
+        self._form, self._out = form, [""]
+        self._lines, self._ignored = set(form.lines.split()), set(form.skipped.split())
+        self._text = set(form.text.split())
+        self._skipped, self._depth = "", 0  # element, and how many of its name are open
+        self._inside = self._preformatted = 0
+
+    def text(self) -> str:
+        self._end_line()
+        return "".join(self._out)
+
+    def _end_line(self) -> None:
+        if self._form.collapse and (line := self._out[-1]):
+            self._out[-1:] = [line if line.endswith("\n") else line.rstrip(" ") + "\n", ""]
+
+    def start(self, tag: str, attributes: Mapping[str, str | None]) -> None:
+        if self._skipped == "head" and tag == "body":  # the end tag may be left out
+            self._skipped = ""
+        if self._skipped:
+            self._depth += tag == self._skipped
+            return
+        if tag in self._ignored:
+            self._skipped, self._depth = tag, 1
+            return
+        self._inside += tag in self._text
+        self._preformatted += tag == "pre"
+        if tag in self._lines:
+            self._end_line()
+        if mark := self._form.marks.get(tag):
+            self._add(mark * min(int(attributes.get("c") or 1), 100))
+
+    def end(self, tag: str) -> None:
+        if self._skipped:
+            self._depth -= tag == self._skipped
+            self._skipped = self._skipped if self._depth else ""
+            return
+        self._inside -= tag in self._text
+        self._preformatted -= tag == "pre" and self._preformatted > 0
+        if tag in self._lines:
+            self._end_line()
+            if not self._form.collapse:
+                self._out.append("\n")
+
+    def data(self, data: str) -> None:
+        if self._skipped or (self._text and not self._inside):
+            return
+        if self._form.collapse and not self._preformatted:
+            data = re.sub(r"[ \t\n\r\f]+", " ", data)
+        self._add(data)
+
+    def _add(self, text: str) -> None:
+        if self._form.collapse and not self._preformatted:
+            line = self._out[-1]
+            text = text.lstrip(" ") if not line or line[-1] in " \n" else text
+            self._out[-1] = (line.rstrip(" ") if text == "\n" else line) + text
+            self._out += [""] * (text == "\n")
+        else:
+            self._out.append(text)
+
+
+def _xml(parts: _Parts, member: str, form: _Format) -> str:
+    lines = _Lines(form)
+    _parse(parts.pieces(member), lines.start, lines.end, lines.data)
+    return lines.text()
+
+
+def _html(source: str) -> str:
+    lines = _Lines(_PAGE)
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attrs: lines.start(tag, dict(attrs))  # type: ignore[method-assign]
+    parser.handle_endtag, parser.handle_data = lines.end, lines.data  # type: ignore[method-assign]
+    parser.feed(source)
+    parser.close()
+    return lines.text()
+
+
+def _epub(parts: _Parts, name: str) -> str:
+    """The text of a book's chapters, in the order of its spine; the table of contents is left out."""
+    container = parts.tags("META-INF/container.xml")
+    package = next((a["full-path"] for tag, a in container if tag == "rootfile"), "")
+    files: dict[str, str] = {}
+    spine: list[str] = []
+    for tag, attributes in parts.tags(package):
+        if tag == "item" and "nav" not in attributes.get("properties", "").split():
+            place = posixpath.join(posixpath.dirname(package), unquote(attributes["href"]))
+            files[attributes["id"]] = posixpath.normpath(place)
+        elif tag == "itemref" and attributes.get("linear") != "no":
+            spine.append(attributes["idref"])
+    chapters = [files[one] for one in spine if one in files]
+    if "META-INF/encryption.xml" in parts.archive.namelist():
+        locked = {unquote(a.get("URI", "")) for _, a in parts.tags("META-INF/encryption.xml")}
+        if locked & set(chapters):
+            raise DataError(f"{name} is protected against copying (DRM), so its text is encrypted.")
+    pages = (b"".join(parts.pieces(chapter)) for chapter in chapters)
+    return "".join(_html(_declared(page) or page.decode("utf-8-sig", "replace")) for page in pages)
+
+
+def _declared(data: bytes) -> str | None:
+    """The text in the encoding that a page declares; None without one, or if it does not decode."""
+    if found := _DECLARED.search(data[:4096]):
+        codec = found[1].decode("ascii", "replace").lower()
+        with suppress(LookupError, ValueError):
+            return data.decode(_AS_BROWSERS.get(codec, codec)).removeprefix("\ufeff")
+    return None
+
+
+def _decoded(path: Path, name: str, config: TextConfig) -> str:
+    """The text of an HTML file: in the stated encoding, that of its byte order mark, the declared, or the likeliest."""
+    with path.open("rb") as file:
+        data = file.read(MOST + 1)
+    if len(data) > MOST:
+        raise ValueError(f"it has more than {MOST:,} bytes")
+    marked = data.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf"))
+    if not (config.encoding or marked) and (text := _declared(data)) is not None:
+        return text
+    codec = detect(path, encoding=config.encoding, errors=config.errors, name=name).encoding
+    try:
+        return data.decode(codec, config.errors)
+    except UnicodeDecodeError as error:
+        raise undecodable(name, codec, error.start, data[error.start : error.end]) from error

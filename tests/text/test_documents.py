@@ -1,0 +1,172 @@
+"""Documents that the tests make themselves: Word, OpenDocument, EPUB, HTML, and files that are none of these."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from rnntk.config import TextConfig
+from rnntk.errors import DataError
+from rnntk.text import documents
+
+WORD = (
+    '<?xml version="1.0"?><w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+    ' xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"><w:body>{}</w:body></w:document>'
+)
+OPEN = (
+    '<office:document-content xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0"'
+    ' xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0"><office:body><office:text>{}'
+    "</office:text></office:body></office:document-content>"
+)
+
+
+def zipped(**parts: str | bytes) -> bytes:
+    """An archive; `__` in a name is a slash, `_x_` a dot."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name.replace("__", "/").replace("_x_", "."), content)
+    return data.getvalue()
+
+
+def docx(body: str) -> bytes:
+    return zipped(
+        **{"[Content_Types]_x_xml": "<Types/>", "word__document_x_xml": WORD.format(body)}
+    )
+
+
+def odt(body: str) -> bytes:
+    mimetype = "application/vnd.oasis.opendocument.text"
+    return zipped(mimetype=mimetype, content_x_xml=OPEN.format(body))
+
+
+def epub(chapters: dict[str, str], spine: str, **more: str) -> bytes:
+    items = "".join(f'<item id="{n}" href="t/{n}.xhtml"/>' for n in chapters)
+    refs = "".join(f'<itemref idref="{n}"/>' for n in spine.split())
+    package = (
+        f'<package xmlns="http://www.idpf.org/2007/opf"><manifest>{items}'
+        '<item id="nav" href="nav.xhtml" properties="nav"/></manifest>'
+        f'<spine><itemref idref="nav"/>{refs}</spine></package>'
+    )
+    return zipped(
+        mimetype="application/epub+zip",
+        **{"META-INF__container_x_xml": '<container><rootfile full-path="o/p.opf"/></container>'},
+        o__p_x_opf=package,
+        o__nav_x_xhtml="<html><body>Contents</body></html>",
+        **{f"o__t__{name}_x_xhtml": page for name, page in chapters.items()},
+        **more,
+    )
+
+
+def read(tmp_path: Path, data: bytes, name: str = "a.x", **settings: str) -> tuple[str, str | None]:
+    """The text of a document, and its kind."""
+    path, to = tmp_path / name, tmp_path / "to"
+    path.write_bytes(data)
+    config = TextConfig(**{"markup": "text", **settings})  # type: ignore[arg-type]
+    kind = documents.extract(path, name, config, to)
+    return (to.read_text("utf-8") if kind else ""), kind
+
+
+def test_word(tmp_path: Path) -> None:
+    body = (
+        '<w:p><w:pPr><w:tabs><w:tab w:val="left"/></w:tabs></w:pPr><w:r><w:t>One </w:t></w:r><w:r><w:t>line</w:t></w:r>'
+        "</w:p><w:p/><w:p><w:r><w:t>a</w:t><w:tab/><w:t>b</w:t><w:br/><w:t>&lt;c&gt; é</w:t></w:r>"
+        "<w:del><w:r><w:delText>gone</w:delText></w:r></w:del><w:moveFrom><w:r><w:t>moved</w:t></w:r></w:moveFrom>"
+        "<mc:AlternateContent><mc:Fallback><w:t>twice</w:t></mc:Fallback></mc:AlternateContent></w:p>"
+    )
+    assert read(tmp_path, docx(body)) == ("One line\n\na\tb\n<c> é\n", "a Word document")
+
+
+def test_open_document(tmp_path: Path) -> None:
+    body = (
+        "<text:tracked-changes><text:p>gone</text:p></text:tracked-changes><text:h>Title</text:h>"
+        '<text:p>two<text:s text:c="2"/>blanks<text:note><text:p>foot</text:p></text:note>'
+        "<text:tab/><text:span>x</text:span><text:line-break/>y</text:p>\n<text:list><text:p>item</text:p></text:list>"
+    )
+    expected = "Title\ntwo  blanks\tx\ny\nitem\n"
+    assert read(tmp_path, odt(body)) == (expected, "an OpenDocument text")
+
+
+def test_epub_in_the_order_of_its_spine(tmp_path: Path) -> None:
+    page = '<?xml version="1.0"?><html><head><title>T</title></head><body><p>{}&nbsp;!</p></body></html>'
+    book = epub({"b": page.format("second"), "a": page.format("first é")}, "a b")
+    assert read(tmp_path, book) == ("first é\xa0!\nsecond\xa0!\n", "an EPUB book")
+    locked = '<e xmlns="x"><CipherReference URI="o/t/a.xhtml"/></e>'
+    with pytest.raises(DataError, match="protected against copying"):
+        read(tmp_path, epub({"a": "x"}, "a", **{"META-INF__encryption_x_xml": locked}))
+
+
+@pytest.mark.parametrize("name", ["page.html", "PAGE.HTM", "saved.txt"])
+def test_html(tmp_path: Path, name: str) -> None:
+    page = (
+        "<!DOCTYPE html><html><head><title>T</title><style>p{}</style><body><nav><ul><li>Menu</ul></nav>"
+        "<script>if (a < b) {}</script><h1>A  <i>title</i></h1>\n<p>One\n line, <b>bold</b> .<p>Two<br>three &amp; four"
+        "<table><tr><td>1<td>2</tr></table><pre>a  b\n c</pre><div><p>end</p></div>"
+    )
+    text = "A title\nOne line, bold .\nTwo\nthree & four\n1 2\na  b\n c\nend\n"
+    assert read(tmp_path, page.encode(), name) == (text, "an HTML page")
+    assert read(tmp_path, page.encode(), name, markup="keep") == ("", None)
+
+
+def test_html_in_the_encoding_it_names(tmp_path: Path) -> None:
+    page = '<html><meta http-equiv="x" content="text/html; charset={}"><p>{}</p>'
+    for declared, codec, text in [
+        ("euc-kr", "cp949", "가나다 똠방각하"),
+        ("ISO-8859-1", "cp1252", "“é”"),
+        ("utf-16", "utf-8", "é"),
+        ("nonsense", "utf-8", "é"),
+    ]:
+        data = page.format(declared, text).encode(codec)
+        assert read(tmp_path, data, "a.html")[0] == text + "\n", declared
+    assert read(tmp_path, page.format("latin-1", "é가").encode("utf-16"), "a.html")[0] == "é가\n"
+    assert read(tmp_path, "<p>값</p>".encode("johab"), "a.html", encoding="johab")[0] == "값\n"
+    with pytest.raises(DataError, match=r"a.html does not decode as utf-8: at byte 3 stands ff"):
+        read(tmp_path, b"<p>\xff</p>", "a.html", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"{\\rtf1 x}", r"^a.x is RTF. Save it as plain text \(in Word: Save As"),
+        (zipped(xl__workbook_x_xml="x"), "^a.x is an Excel workbook. Save"),
+        (zipped(ppt__presentation_x_xml="x"), "^a.x is a PowerPoint presentation. Save"),
+        (docx("</w:p>"), "^a.x is a Word document, but damaged: mismatched tag"),
+        (docx("<w:p/>")[:-40], "^a.x is a ZIP archive, but damaged: "),
+        (zipped(mimetype="application/vnd.oasis.opendocument.text"), "lacks|no item named 'content.xml'"),
+        (epub({}, "")[:300], "^a.x is a ZIP archive, but damaged"),
+        (zipped(**{"META-INF__container_x_xml": "<container/>"}), "^a.x is an EPUB book, but damaged"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_what_cannot_be_read(tmp_path: Path, data: bytes, told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        read(tmp_path, data)
+
+
+def test_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entities = (
+        '<!DOCTYPE d [<!ENTITY a "xxxxxxxxxx"><!ENTITY b "&a;&a;&a;">]>' + WORD.format("&b;")[21:]
+    )
+    with pytest.raises(DataError, match="it declares entities"):
+        read(tmp_path, zipped(word__document_x_xml=entities))
+    assert (
+        read(tmp_path, odt('<text:p><text:s text:c="999999999"/>x</text:p>'))[0].count(" ") == 100
+    )
+    monkeypatch.setattr(documents, "MOST", 100_000)
+    large = docx("<w:p/>" * 100_000)
+    assert len(large) < 10_000
+    with pytest.raises(DataError, match="it unpacks to more than 100,000 bytes"):
+        read(tmp_path, large)
+    with pytest.raises(DataError, match="it has more than 100,000 bytes"):
+        read(tmp_path, b"<html>" + b"x" * 100_000)
+    monkeypatch.setattr(documents, "_MOST_TAGS", 3)
+    with pytest.raises(DataError, match=r"o/p.opf has more than 3 elements"):
+        read(tmp_path, epub({"a": "x"}, "a"))
+
+
+def test_other_files_are_left_alone(tmp_path: Path) -> None:
+    for data in (b"plain", b"", b"PK", zipped(a_x_txt="x"), b"%PDF-1.4 <x>", b"\xff\xfe"):
+        assert read(tmp_path, data, "a.html" if b"%PDF" in data else "a.txt") == ("", None)
