@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,7 +36,7 @@ class CharTask:
     """
 
     kind = folder.CHAR_RNN
-    unit = "chars"
+    unit, target = "chars", "symbol"
 
     def __init__(self, config: TrainConfig, corpus: Corpus, split: Split, job: Job = ALONE) -> None:
         self.config, self.job = config, job
@@ -102,9 +103,8 @@ class CharTask:
         total, states = 0.0, self.model.initial_states(1)
         last = len(self._held_out) - 1
         for start in range(0, last, VALIDATION_PIECE):
-            window = self._held_out[None, start : start + VALIDATION_PIECE + 1].astype(np.int32)
-            nats, states = self._evaluate(window[:, :-1], window[:, 1:], states)
-            total += float(nats)
+            nats, states = self._validate_piece(self._held_out, start, states)
+            total += nats
         # One row cannot be shared: each process reads all of it, and the chief's sum counts.
         loss = float(self.job.broadcast(np.array([total]))[0]) / last
         return {
@@ -112,6 +112,21 @@ class CharTask:
             "val_bits_per_character": loss * self._symbols_per_character / math.log(2),
             "val_perplexity": math.exp(min(loss, 700.0)),
         }
+
+    def _validate_piece(self, ids: np.ndarray, start: int, states: Any) -> tuple[float, Any]:
+        window = ids[None, start : start + VALIDATION_PIECE + 1].astype(np.int32)
+        nats, states = self._evaluate(window[:, :-1], window[:, 1:], states)
+        return float(nats), states
+
+    def reserved_seconds(self) -> float:
+        """Estimated seconds of a validation."""
+        if self._held_out is None:
+            return 0.0
+        for _ in range(2):  # the first time includes tracing
+            began = time.perf_counter()
+            self._validate_piece(self._held_out, 0, self.model.initial_states(1))
+        pieces = (len(self._held_out) - 1) / VALIDATION_PIECE
+        return max(1.0, pieces) * (time.perf_counter() - began)
 
     def graph(self) -> tf.Graph:
         ids = tf.TensorSpec([self.config.batch_size, self.config.seq_length], tf.int32)
