@@ -77,9 +77,10 @@ def _finish(
         test=test,
         confusion="(rows: the true digit, columns: the predicted one)",
     )
-    console.result("        " + "".join(f"{digit:>6}" for digit in range(10)))
+    width = len(str(test.confusion.max())) + 1
+    console.result("   " + "".join(f"{digit:>{width}}" for digit in range(10)))
     for digit, row in enumerate(test.confusion):
-        console.result(f"      {digit} " + "".join(f"{n:>6}" if n else "     ." for n in row))
+        console.result(f"  {digit}" + "".join(f"{n or '.':>{width}}" for n in row))
     if plot is not None:
         console.facts(mistakes=shown(plot))
     console.note(f"Its curves: {curves_of(result.run.path)}")

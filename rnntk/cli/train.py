@@ -117,11 +117,11 @@ def _dry_run(
 
 def _both(result: Result, nats: float, *, held_out: bool) -> str:
     """A loss in nats per symbol, and in bits per character or byte."""
-    corpus = result.run.record["corpus"]
-    if corpus["preprocessor"] == "bytes":
-        return f"{nats:.4f} nats per symbol ({nats / math.log(2):.3f} bits per byte)"
-    bits = corpus["facts"]["symbols"] / corpus["facts"]["characters"] / math.log(2)
-    if held_out:  # validation text has another number of symbols per character
+    corpus, digits = result.run.record["corpus"], 4 if held_out else 3
+    of_bytes = corpus["preprocessor"] == "bytes"
+    symbols = 1.0 if of_bytes else corpus["facts"]["symbols"] / corpus["facts"]["characters"]
+    bits = symbols / math.log(2)
+    if held_out and not of_bytes:  # validation text has another number of symbols per character
         from rnntk.storage import metrics
 
         names = ["val_loss", "val_bits_per_character"]
@@ -129,7 +129,8 @@ def _both(result: Result, nats: float, *, held_out: bool) -> str:
         losses, measured = (found.series(name)[2] for name in names)
         if len(losses):
             bits = measured[0] / losses[0]
-    return f"{nats:.4f} nats per symbol ({nats * bits:.3f} bits per character)"
+    per = "byte" if of_bytes else "character"
+    return f"{nats:.{digits}f} nats per symbol ({nats * bits:.{digits - 1}f} bits per {per})"
 
 
 def curves_of(run: Path) -> str:

@@ -43,14 +43,14 @@ def draw(
     characters), letters: A, B, ... for the runs, a, b, ... for their validation or largest values.
     """
     width = max(20, width)
-    lines_of = [(c.smooth, c.validation, c.peaks) for c in drawn]
+    lines_of = [(c.peaks, c.smooth, c.validation) for c in drawn]  # a later one hides an earlier
     log = log or any(np.any(line.y > _MOST) for lines in lines_of for line in lines)
     series = [
         (letter, _label(curve, line, width - 3), shown.thinned(8 * width))
         for curve, lines, upper, lower in zip(
             drawn, lines_of, cycle(ascii_uppercase), cycle(ascii_lowercase)
         )
-        for letter, line in zip((upper, lower, lower), lines, strict=True)
+        for letter, line in zip((lower, upper, lower), lines, strict=True)
         if len(shown := _positive(line) if log else line)
     ]
     if not series:

@@ -109,6 +109,7 @@ class Report(keras.callbacks.Callback):
 
     def _say_validation(self, logs: Mapping[str, Any]) -> None:
         found = {name[4:]: value for name, value in logs.items() if name.startswith("val_")}
+        found.pop("perplexity", None)  # says the same as the loss
         names = sorted(found, key=lambda name: (name != "loss", name))
         numbers = [f"{name.replace('_', ' ')} {found[name]:.4f}" for name in names]
         if numbers:

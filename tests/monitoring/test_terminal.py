@@ -90,7 +90,8 @@ def test_the_largest_values_are_drawn_beside_the_mean() -> None:
     made = replace(curve(y=np.ones(400)), peaks=Line(np.arange(1.0, 401), y).peaks())
     lines = terminal.draw([made], width=60, height=10)
     assert "a" in lines[2], "the spike reaches the top"
-    assert lines[-1].strip() == "aa r: largest 50 at step 201"
+    assert lines[-2].strip() == "aa r: largest 50 at step 201"
+    assert lines[-1].strip() == "AA r: train 1 (mean of 100 steps)"
 
 
 def test_a_long_name_leaves_the_numbers() -> None:

@@ -171,7 +171,7 @@ def test_the_last_validation_counts_neither_for_patience_nor_for_a_plateau(
     text: Path, tmp_path: Path
 ) -> None:
     kind = {
-        "schedule": "plateau", "plateau_patience": 1, "val_every": 3, "learning_rate": 0.3, "patience": 9, "epochs": 99,
+        "schedule": "plateau", "plateau_patience": 1, "val_every": 3, "learning_rate": 3.0, "patience": 9, "epochs": 99,
     }  # fmt: skip
     whole = start(settings(text, max_steps=30, **kind), tmp_path / "whole").run
     part = start(settings(text, max_steps=4, **kind), tmp_path / "part").run
