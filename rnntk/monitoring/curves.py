@@ -53,22 +53,15 @@ class Line:
         stretch = math.ceil(2 * len(self) / points)
         if stretch <= 2:
             return self
-        ends = [0, len(self) - 1]
-        return self._at(
-            [*ends, *self._places(stretch, np.argmin), *self._places(stretch, np.argmax)]
-        )
+        parts = np.split(self.y, range(stretch, len(self), stretch))
+        keep = [k * stretch + at for k, p in enumerate(parts) for at in (p.argmin(), p.argmax())]
+        chosen = np.unique([0, *keep, len(self) - 1])  # with both ends
+        return Line(self.x[chosen], self.y[chosen])
 
     def peaks(self) -> Line:
         """The largest value of each of at most `PEAKS` stretches of equal length, at its step."""
-        stretch = max(1, math.ceil(len(self) / PEAKS))
-        return self._at(self._places(stretch, np.argmax))
-
-    def _places(self, stretch: int, choose: Callable[[np.ndarray], np.intp]) -> list[int]:
-        parts = np.split(self.y, range(stretch, len(self), stretch)) if len(self) else []
-        return [k * stretch + int(choose(part)) for k, part in enumerate(parts)]
-
-    def _at(self, places: Sequence[int]) -> Line:
-        chosen = np.unique(np.array(places, int))
+        size = max(1, math.ceil(len(self) / PEAKS))
+        chosen = [k + int(self.y[k : k + size].argmax()) for k in range(0, len(self), size)]
         return Line(self.x[chosen], self.y[chosen])
 
 

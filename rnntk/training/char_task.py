@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +20,7 @@ from rnntk.training import memory, optimizers, schedule
 from rnntk.training.batches import Batches, Split
 from rnntk.training.job import ALONE, Job
 from rnntk.training.optimizers import Rate
+from rnntk.training.report import seconds_of
 from rnntk.training.step import EvalStep, step_seed
 
 log = logging.getLogger(__name__)
@@ -100,33 +100,30 @@ class CharTask:
         """Loss in nats per symbol on the held-out text, read as one row with the state carried through."""
         if self._held_out is None:
             return {}
-        total, states = 0.0, self.model.initial_states(1)
-        last = len(self._held_out) - 1
-        for start in range(0, last, VALIDATION_PIECE):
-            nats, states = self._validate_piece(self._held_out, start, states)
-            total += nats
+        total = self._nats(self._held_out)
         # One row cannot be shared: each process reads all of it, and the chief's sum counts.
-        loss = float(self.job.broadcast(np.array([total]))[0]) / last
+        loss = float(self.job.broadcast(np.array([total]))[0]) / (len(self._held_out) - 1)
         return {
             "val_loss": loss,
             "val_bits_per_character": loss * self._symbols_per_character / math.log(2),
             "val_perplexity": math.exp(min(loss, 700.0)),
         }
 
-    def _validate_piece(self, ids: np.ndarray, start: int, states: Any) -> tuple[float, Any]:
-        window = ids[None, start : start + VALIDATION_PIECE + 1].astype(np.int32)
-        nats, states = self._evaluate(window[:, :-1], window[:, 1:], states)
-        return float(nats), states
+    def _nats(self, ids: np.ndarray) -> float:
+        """Sum of the losses of a text, read as one row with the state carried through."""
+        total, states = 0.0, self.model.initial_states(1)
+        for start in range(0, len(ids) - 1, VALIDATION_PIECE):
+            window = ids[None, start : start + VALIDATION_PIECE + 1].astype(np.int32)
+            nats, states = self._evaluate(window[:, :-1], window[:, 1:], states)
+            total += float(nats)
+        return total
 
     def reserved_seconds(self) -> float:
         """Estimated seconds of a validation."""
         if self._held_out is None:
             return 0.0
-        for _ in range(2):  # the first time includes tracing
-            began = time.perf_counter()
-            self._validate_piece(self._held_out, 0, self.model.initial_states(1))
-        pieces = (len(self._held_out) - 1) / VALIDATION_PIECE
-        return max(1.0, pieces) * (time.perf_counter() - began)
+        piece = self._held_out[: VALIDATION_PIECE + 1]
+        return (len(self._held_out) - 1) / (len(piece) - 1) * seconds_of(lambda: self._nats(piece))
 
     def graph(self) -> tf.Graph:
         ids = tf.TensorSpec([self.config.batch_size, self.config.seq_length], tf.int32)

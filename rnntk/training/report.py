@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any
 
 import keras
 from tqdm.auto import tqdm
@@ -17,95 +18,56 @@ from rnntk.training import schedule
 from rnntk.training.loop import Task
 
 FIRST_LINE = 10.0  # seconds after which the first line is printed, whatever `log_every` is
+_BAR: dict[str, Any] = {"dynamic_ncols": True, "bar_format": "{percentage:3.0f}% {bar}  {desc}"}
 _BEFORE_TEXT = len("100% ####  ")
 
 
-class _Bar(tqdm):
-    """A bar from 0 to 1, followed by `text(columns)`, which is told the space left beside a short bar."""
-
-    def __init__(self, text: Callable[[int], str], **options: Any) -> None:
-        self._text = text
-        super().__init__(
-            total=1,
-            miniters=0,
-            dynamic_ncols=True,
-            bar_format="{percentage:3.0f}% {bar}  {numbers}",
-            **options,
-        )
-
-    @property
-    def format_dict(self) -> MutableMapping[str, Any]:
-        found = super().format_dict
-        columns = found["ncols"]  # text in notebooks, 0 if unknown
-        width = columns if isinstance(columns, int) and columns > 0 else 80
-        return {**found, "numbers": self._text(width - _BEFORE_TEXT)}
-
-
 class Report(keras.callbacks.Callback):
-    """Shows progress on `stream`, by default stderr, unless `quiet`. `limit` is the seconds this session may train."""
+    """Shows progress on stderr, unless `quiet`. `limit` is the seconds that this session may train."""
 
     def __init__(
-        self,
-        task: Task,
-        progress: Progress,
-        limit: float | None = None,
-        *,
-        quiet: bool = False,
-        stream: TextIO | None = None,
+        self, task: Task, progress: Progress, limit: float | None = None, *, quiet: bool = False
     ) -> None:
         super().__init__()
-        self._config, self._progress = task.config, progress
-        self._unit, self._target = task.unit, task.target
-        self._steps_per_epoch = task.steps_per_epoch
+        self._task, self._config, self._progress = task, task.config, progress
         self._total = schedule.total_steps(task.config, task.steps_per_epoch)
-        self._limit = limit
-        self._stream = stream or sys.stderr
+        self._limit, self._stream = limit, sys.stderr
         self._quiet = quiet or self._stream is None  # `sys.stderr` is None if it was closed
-        self._bar: _Bar | None = None
-        self._began = (progress.step, progress.seconds)
-        self._timed = (
-            self._began
-        )  # the first step, which includes tracing, is left out of the estimate
+        self._bar: Any = None
+        self._began = self._timed = (progress.step, progress.seconds)
         self._shown = progress.step  # last step that a line was printed for
         self._validating = False
         self._rate: float | None = None  # running mean, as single steps are noisy
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        epochs = self._total / self._steps_per_epoch
+        epochs = self._total / self._task.steps_per_epoch
         most = f" or {duration.show(self._limit)}" if self._limit is not None else ""
         self.say(
             f"Training up to {self._total:,} steps ({epochs:,.3g} epochs){most}; Ctrl-C stops and saves.\n"
-            f"Loss is the mean of the last {MEAN_STEPS} steps, in nats per {self._target}."
+            f"Loss is the mean of the last {MEAN_STEPS} steps, in nats per {self._task.target}."
         )
         with self._unhindered():
-            if not self._quiet and _shows_bars(self._stream):
-                self._bar = _Bar(self._text, file=self._stream, initial=self._state()[0])
+            if not self._quiet and _shows_bars():
+                self._bar = tqdm(total=1, miniters=0, file=self._stream, **_BAR)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         logs, p = logs or {}, self._progress
-        if p.step == self._began[0] + 1:
+        (step, seconds) = self._began
+        if p.step == step + 1:  # it includes tracing, so the time left is estimated without it
             self._timed = (p.step, p.seconds)
         self._rate = logs["rate"] if self._rate is None else 0.9 * self._rate + 0.1 * logs["rate"]
         self._say_validation(logs)
-        if self._bar is not None:
-            with self._unhindered():
-                self._bar.update(self._state()[0] - self._bar.n)
-        elif p.step % self._config.log_every == 0 or (
-            self._shown == self._began[0] and p.seconds - self._began[1] >= FIRST_LINE
-        ):
+        self._show()
+        late = self._shown == step and p.seconds - seconds >= FIRST_LINE
+        if self._bar is None and (late or p.step % self._config.log_every == 0):
             self._say_line()
 
     def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        self._show_validating(True)
+        self._validating = True
+        self._show()
 
     def on_test_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        self._show_validating(False)
-
-    def _show_validating(self, validating: bool) -> None:
-        self._validating = validating
-        with self._unhindered():
-            if self._bar is not None:
-                self._bar.refresh()
+        self._validating = False
 
     def _say_validation(self, logs: Mapping[str, Any]) -> None:
         found = {name[4:]: value for name, value in logs.items() if name.startswith("val_")}
@@ -116,6 +78,16 @@ class Report(keras.callbacks.Callback):
             step, best = self._progress.step, self._progress.best
             mark = " (best so far)" if best and best["step"] == step else ""
             self.say(f"step {step}: validation {', '.join(numbers)}{mark}")
+
+    def _show(self) -> None:
+        if self._bar is not None:
+            with self._unhindered():
+                columns = self._bar.format_dict["ncols"]  # text in notebooks, 0 if unknown
+                width = columns if isinstance(columns, int) and columns > 0 else 80
+                self._bar.set_description_str(self._text(width - _BEFORE_TEXT), refresh=False)
+                self._bar.update(self._state()[0] - self._bar.n)
+                if self._validating:
+                    self._bar.refresh()  # at once, as no step will follow soon
 
     def _say_line(self) -> None:
         self._shown = self._progress.step
@@ -164,41 +136,45 @@ class Report(keras.callbacks.Callback):
 
     def _text(self, width: int) -> str:
         """The numbers that fit into `width` columns: those that matter most stay."""
-        p, (_, left, timed) = self._progress, self._state()
-        epoch = p.epoch + (1 if p.batch else 0)
-        # Each with its rank: the highest are left out first.
-        parts = [(4, f"epoch {epoch}")]
-        if not timed and self._config.epochs * self._steps_per_epoch == self._total:
-            parts.append((6, f"/{self._config.epochs}"))
-        parts.append((3, f"step {p.step}"))
-        if not timed:
-            parts.append((6, f"/{self._total}"))
-        if "mean_loss" in p.losses:
-            parts.append((0, f"loss {p.losses['mean_loss']:.3f}"))
-        if "val_loss" in p.losses:
-            parts.append((2, f"val {p.losses['val_loss']:.3f}"))
+        p, (_, left, by_time), config = self._progress, self._state(), self._config
+        by_epochs = not by_time and config.epochs * self._task.steps_per_epoch == self._total
+        # Each with its rank: the highest are left out first, 0 never.
+        parts = [
+            (4, f"epoch {p.epoch + (p.batch > 0)}"),
+            (6, f"/{config.epochs}" if by_epochs else ""),
+            (3, f"step {p.step}"),
+            (6, "" if by_time else f"/{self._total}"),
+        ]
+        parts += [
+            (rank, f"{name} {p.losses[key]:.3f}")
+            for rank, name, key in ((0, "loss", "mean_loss"), (2, "val", "val_loss"))
+            if key in p.losses
+        ]
         if self._rate is not None:
-            parts.append((5, f"{tqdm.format_sizeof(self._rate)} {self._unit}/s"))
             doing = "validating" if self._validating else f"{duration.show(left)} left"
-            parts.append((1, doing))
-        return _fitted(parts, width)
-
-
-def _fitted(parts: Sequence[tuple[int, str]], width: int) -> str:
-    """Parts of these ranks in a line of `width` columns, without those of the highest rank if they do not fit."""
-    line = "  ".join(text for _, text in parts).replace("  /", "/")
-    most = max(rank for rank, _ in parts)
-    if len(line) <= width or not most:
+            rate = f"{tqdm.format_sizeof(self._rate)} {self._task.unit}/s"
+            parts += [(5, rate), (1, doing)]
+        for most in range(6, -1, -1):
+            shown = [text for rank, text in parts if rank <= most and text]
+            line = "  ".join(shown).replace("  /", "/")
+            if len(line) <= width:
+                break
         return line
-    return _fitted([part for part in parts if part[0] < most], width)
 
 
-def _shows_bars(stream: TextIO) -> bool:
-    return stream.isatty() or "ipykernel" in sys.modules
+def _shows_bars() -> bool:
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """Seconds that some work takes after a first time, which includes tracing."""
+    work()
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 def bar(items: Iterable[int], *, title: str, quiet: bool) -> Iterable[int]:
     """The items, with a bar on stderr while they are taken, where `Report` would show one."""
-    hidden = quiet or sys.stderr is None or not _shows_bars(sys.stderr)
-    form = "{percentage:3.0f}% {bar}  {desc}{remaining} left"
-    return tqdm(items, desc=title, disable=hidden, leave=False, dynamic_ncols=True, bar_format=form)
+    hidden = quiet or sys.stderr is None or not _shows_bars()
+    return tqdm(items, desc=title, disable=hidden, leave=False, **_BAR)

@@ -198,11 +198,9 @@ class RowTask:
     def reserved_seconds(self) -> float:
         """Seconds since `began`, and an estimate of a validation and the test."""
         x, y = self._x_test[:TEST_BATCH], self._y_test[:TEST_BATCH]
-        for _ in range(2):  # the first time includes tracing
-            now = time.perf_counter()
-            self.measure(x, y)
         batches = sum(math.ceil(len(part) / TEST_BATCH) for part in (self._y_val, self._y_test))
-        return batches * (time.perf_counter() - now) + time.perf_counter() - self._began
+        after = batches * report.seconds_of(lambda: self.measure(x, y))
+        return after + time.perf_counter() - self._began
 
     def test(self, *, quiet: bool = False) -> ClassifierResult:
         """Measure on the test images, with a progress bar unless `quiet`."""

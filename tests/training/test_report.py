@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,7 +24,13 @@ def made(
     task: Any = SimpleNamespace(config=config, unit="chars", target="symbol", steps_per_epoch=100)
     stream = io.StringIO()
     stream.isatty = lambda: tty  # type: ignore[method-assign]
-    return Report(task, progress, limit, stream=stream), stream
+    sys.stderr = stream
+    return Report(task, progress, limit), stream
+
+
+@pytest.fixture(autouse=True)
+def _own_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
 
 
 def train(one: Report, progress: Progress, steps: int, seconds: float) -> None:
@@ -81,9 +88,7 @@ def test_the_first_step_does_not_count_for_the_time_left() -> None:
         (20, "loss 1.487"),
     ],
 )
-def test_a_narrow_terminal_keeps_what_matters_most(
-    columns: int, kept: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_narrow_terminal_keeps_what_matters_most(columns: int, kept: str) -> None:
     progress = Progress()
     one, stream = made(progress, tty=True)
     one.on_train_begin()
@@ -105,7 +110,9 @@ def test_a_validation_is_seen() -> None:
     one.on_test_begin()
     assert stream.getvalue().endswith("chars/s  validating")
     one.on_test_end()
-    assert "left" in stream.getvalue().rpartition("\r")[2]
+    train(one, progress, 1, 0.1)
+    one.on_train_end()
+    assert stream.getvalue().rpartition("\r")[2].rstrip().endswith("left")
 
 
 def lines(steps: int, seconds: float, log_every: int) -> list[int]:
