@@ -420,7 +420,7 @@ def test_a_loss_that_is_not_finite_stops_with_advice_and_keeps_the_last_checkpoi
 
 def test_max_time_and_max_steps_bound_a_run(text: Path, tmp_path: Path) -> None:
     assert start(settings(text, max_steps=3), tmp_path / "a").progress.step == 3
-    result = start(settings(text, epochs=100_000, max_time=0.5), tmp_path / "b")
+    result = start(settings(text, epochs=100_000, max_time=0.5, val_fraction=0.0), tmp_path / "b")
     assert result.reason == "max-time"
     assert result.progress.seconds >= 0.5
 
