@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from rnntk.exchange.export import Exported
     from rnntk.training.row_task import ClassifierResult
 
+LOSS = f"loss ({metrics.MEAN_LOSS})"
+
 
 class Run:
     """A trained model with its settings, metrics and checkpoints.
@@ -167,7 +169,11 @@ class Run:
         return self._model
 
     def __repr__(self) -> str:
-        words = {"steps": "{} steps", "loss": "loss {}", "validation": "validation {}"}
+        words = {
+            "steps": "{} steps",
+            LOSS: "loss {}" + f" ({metrics.MEAN_LOSS})",
+            "validation": "validation {}",
+        }
         facts = [words.get(name, "{}").format(fact) for name, fact in self._facts().items()]
         return f"Run({str(self.path)!r}: {', '.join(facts)})"
 
@@ -179,7 +185,7 @@ class Run:
         facts = {"corpus": found.corpus, "model": found.model}
         if found.step is not None:
             facts["steps"] = f"{found.step:,}"
-        for name, loss in (("loss", found.loss), ("validation", found.best)):
+        for name, loss in ((LOSS, found.mean_loss), ("validation", found.best)):
             if loss is not None:
                 facts[name] = f"{loss:.3f}"
         return facts
@@ -217,7 +223,7 @@ class Runs(list[Run]):
         return "\n".join(repr(run) for run in self) or "no runs"
 
     def _repr_html_(self) -> str:
-        names = ["run", "corpus", "model", "steps", "loss", "validation"]
+        names = ["run", "corpus", "model", "steps", LOSS, "validation"]
         found = [{"run": run.name, **run._facts()} for run in self]
         return _table(names, ([facts.get(name, "") for name in names] for facts in found))
 

@@ -15,7 +15,7 @@ from rnntk.cli.options import (
     path_option,
     run_options,
 )
-from rnntk.cli.train import chosen_for_resume
+from rnntk.cli.train import chosen_for_resume, curves_of
 from rnntk.config import MnistConfig
 
 if TYPE_CHECKING:
@@ -66,20 +66,24 @@ def command(args: Args, console: Console) -> None:
 def _finish(
     console: Console, result: Result, test: ClassifierResult, title: str, plot: Path | None
 ) -> None:
+    from rnntk.storage.metrics import MEAN_LOSS
+
     p = result.progress
     console.facts(
         run=shown(result.run.path),
         images=title,
-        reached=f"step {p.step}, epoch {p.epoch}, {p.seconds:.0f} s of training",
+        reached=f"step {p.step:,}, {p.epoch} epochs done, {p.seconds:.0f} s of training",
+        loss=f"{p.losses['mean_loss']:.4f} nats per image, {MEAN_LOSS}",
         test=test,
         confusion="(rows: the true digit, columns: the predicted one)",
     )
-    console.result("        " + "".join(f"{digit:>6}" for digit in range(10)))
+    width = len(str(test.confusion.max())) + 1
+    console.result("   " + "".join(f"{digit:>{width}}" for digit in range(10)))
     for digit, row in enumerate(test.confusion):
-        console.result(f"      {digit} " + "".join(f"{n:>6}" if n else "     ." for n in row))
+        console.result(f"  {digit}" + "".join(f"{n or '.':>{width}}" for n in row))
     if plot is not None:
         console.facts(mistakes=shown(plot))
-    console.note(f"Curves: tensorboard --logdir {shown(result.run.logs)}")
+    console.note(f"Its curves: {curves_of(result.run.path)}")
     data, confusion = result.run.record["corpus"]["name"], test.confusion.tolist()
     numbers = {name: getattr(p, name) for name in ("step", "epoch", "seconds")}
     numbers |= {f"test_{n}": getattr(test, n) for n in ("accuracy", "interval", "loss", "images")}

@@ -35,7 +35,7 @@ ROWS = 20  # height of a plot in a terminal of at least 27 lines
     "--smooth",
     type=click.IntRange(1),
     metavar="N",
-    help="Window of the running mean in steps; 1 for none.  [default: a fiftieth of the run]",
+    help="Show the mean of the last N steps; 1 for every step.  [default: 100, as the loss everywhere]",
 )
 @option("--log", is_flag=True, help="A logarithmic y axis.")
 @option("--ascii", is_flag=True, help="With --terminal: no characters beyond ASCII.")
@@ -43,8 +43,9 @@ ROWS = 20  # height of a plot in a terminal of at least 27 lines
 def command(args: Args, console: Console) -> None:
     """Draw the curves of one or several RUNs, folders or names in --runs-dir; without any, the latest.
 
-    Training loss is pale at every step and bold as a running mean; validation is dashed. The runs may still be
-    training. Pictures need Matplotlib: pip install 'rnntk[plot]'.
+    Training loss is pale at every step and bold as the mean of the last 100 steps; validation is dashed. --y grad_norm
+    shows the largest norms beside their mean. The runs may still be training. Pictures need Matplotlib: pip install
+    'rnntk[plot]'.
 
     Examples:
       rnntk plot --terminal
@@ -86,5 +87,10 @@ def _as_json(curve: Curve) -> dict[str, Any]:
         return float(line.y[-1]) if len(line) else None
 
     raw, validation = curve.raw, curve.validation
-    found = {"name": curve.name, "points": len(raw), "last": last(raw)}
+    found = {
+        "name": curve.name,
+        "points": len(raw),
+        "last": last(raw),
+        "last_mean": last(curve.smooth),
+    }
     return found | {"validation_points": len(validation), "last_validation": last(validation)}

@@ -18,7 +18,7 @@ from rnntk.cli.model import without_false_advice
 from rnntk.cli.options import PATH, Args, command_named, given, option, runs_dir_option
 from rnntk.cli.table import Column, age, size, table, terminal_width
 from rnntk.errors import RunError, UsageError, quoted
-from rnntk.storage import folder
+from rnntk.storage import folder, metrics
 
 if TYPE_CHECKING:
     from rnntk.storage.listing import CheckpointSummary, Details, Summary
@@ -40,7 +40,8 @@ COLUMNS = (
 def command(args: Args, console: Console) -> None:
     """List the runs here, the one written to last first.
 
-    Loss is the last step's, validation the lowest so far, both in nats per symbol (per image for classifiers).
+    Loss is the mean of the last 100 steps, validation the lowest so far, both in nats per symbol (per image for
+    classifiers).
     A run that cannot be used is listed with the reason.
 
     Examples:
@@ -60,6 +61,7 @@ def command(args: Args, console: Console) -> None:
         rows = [_row(s, now) for s in found]
         for line in table(COLUMNS, rows, terminal_width(), [s.problem for s in found]):
             console.result(line)
+        console.note(f"Loss: {metrics.MEAN_LOSS}; validation: the lowest; both in nats.")
     else:
         what = f" on {args.corpus}" if args.corpus else f" of kind {args.kind}" if args.kind else ""
         train = "rnntk mnist" if args.kind == KINDS[1] else "rnntk train"
@@ -75,7 +77,7 @@ def _row(s: Summary, now: float) -> list[str]:
 
     steps = "-" if s.step is None else f"{s.step:,}"
     return [
-        s.name, s.corpus or "-", s.model or "-", steps, loss(s.loss), loss(s.best),
+        s.name, s.corpus or "-", s.model or "-", steps, loss(s.mean_loss), loss(s.best),
         age(now - s.modified), size(s.bytes),
     ]  # fmt: skip
 
@@ -86,7 +88,7 @@ def _as_json(s: Summary) -> dict[str, Any]:
         "name": s.name,
         "path": str(s.path),
         **{name: getattr(s, name) or None for name in ("kind", "corpus", "model")},
-        **{name: getattr(s, name) for name in ("step", "loss", "bytes", "problem")},
+        **{name: getattr(s, name) for name in ("step", "loss", "mean_loss", "bytes", "problem")},
         "best_val_loss": s.best,
         "modified": modified.isoformat(timespec="seconds"),
     }
@@ -252,7 +254,8 @@ def chosen(corpus: dict[str, Any], settings: dict[str, Any]) -> list[str]:
 
 
 def _losses(d: Details) -> str:
-    parts = [] if d.summary.loss is None else [f"last step {d.summary.loss:.4f}"]
+    mean = d.summary.mean_loss
+    parts = [] if mean is None else [f"{mean:.4f} ({metrics.MEAN_LOSS})"]
     for name, value in d.last.items():
         if name.startswith("val_"):
             parts.append(f"validation {name[4:].replace('_', ' ')} {value:.4f}")

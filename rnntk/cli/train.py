@@ -123,11 +123,11 @@ def _dry_run(
 
 def _both(result: Result, nats: float, *, held_out: bool) -> str:
     """A loss in nats per symbol, and in bits per character or byte."""
-    corpus = result.run.record["corpus"]
-    if corpus["preprocessor"] == "bytes":
-        return f"{nats:.4f} nats per symbol ({nats / math.log(2):.3f} bits per byte)"
-    bits = corpus["facts"]["symbols"] / corpus["facts"]["characters"] / math.log(2)
-    if held_out:  # validation text has another number of symbols per character
+    corpus, digits = result.run.record["corpus"], 4 if held_out else 3
+    of_bytes = corpus["preprocessor"] == "bytes"
+    symbols = 1.0 if of_bytes else corpus["facts"]["symbols"] / corpus["facts"]["characters"]
+    bits = symbols / math.log(2)
+    if held_out and not of_bytes:  # validation text has another number of symbols per character
         from rnntk.storage import metrics
 
         names = ["val_loss", "val_bits_per_character"]
@@ -135,21 +135,32 @@ def _both(result: Result, nats: float, *, held_out: bool) -> str:
         losses, measured = (found.series(name)[2] for name in names)
         if len(losses):
             bits = measured[0] / losses[0]
-    return f"{nats:.4f} nats per symbol ({nats * bits:.3f} bits per character)"
+    per = "byte" if of_bytes else "character"
+    return f"{nats:.{digits}f} nats per symbol ({nats * bits:.{digits - 1}f} bits per {per})"
+
+
+def curves_of(run: Path) -> str:
+    """Commands that show the curves of a run."""
+    folder = "" if run.parent == Path("runs") else f" --runs-dir {shown(run.parent)}"
+    return f"rnntk plot --terminal {shown(run)}, or rnntk board{folder}"
 
 
 @stdout.after_training()
 def _finish(console: Console, result: Result) -> None:
+    from rnntk.storage.metrics import MEAN_LOSS
+
     p, path = result.progress, shown(result.run.path)
     if result.chief:
-        loss = _both(result, p.losses["loss"], held_out=False)
-        reached = f"step {p.step}, epoch {p.epoch}, loss {loss}, {REASONS[result.reason]}"
-        console.facts(run=path, reached=reached)
+        reached = f"step {p.step:,}, {p.epoch} epochs done: {REASONS[result.reason]}"
+        loss = f"{_both(result, p.losses['mean_loss'], held_out=False)}, {MEAN_LOSS}"
+        console.facts(run=path, reached=reached, loss=loss)
         if p.best is not None:
+            console.facts(validation=_both(result, p.losses["val_loss"], held_out=True))
             best = _both(result, p.best["val_loss"], held_out=True)
-            console.facts(best=f"validation {best} at step {p.best['step']:.0f}")
+            console.facts(best=f"{best}, step {p.best['step']:,.0f}")
         prompt = result.run.record["corpus"].get("prime")
         prime = f' --prime "{prompt}"' if prompt else ""
         console.note(f"Sample from it: rnntk sample {path}{prime}")
+        console.note(f"Its curves: {curves_of(result.run.path)}")
     numbers = {name: getattr(p, name) for name in ("step", "epoch", "seconds", "losses", "best")}
     console.json("train", run=result.run.path, **numbers, reason=result.reason)

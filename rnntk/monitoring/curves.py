@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,11 +13,15 @@ from rnntk.errors import RunError, UsageError, did_you_mean
 from rnntk.storage import metrics
 from rnntk.storage.folder import RunFolder
 
+_MOST = 1e100  # larger numbers overflow the axes
+
 
 class _Quantity(NamedTuple):
     column: str  # of the metrics
     title: str  # of the axis
     of: Callable[[np.ndarray], np.ndarray] = lambda values: values
+    window: int = metrics.MEAN_STEPS
+    peaks: bool = False  # whether single large values matter
 
 
 QUANTITIES = {
@@ -25,10 +29,13 @@ QUANTITIES = {
     "bits": _Quantity("loss", "loss (bits)", lambda nats: nats / math.log(2)),
     "perplexity": _Quantity("loss", "perplexity", lambda nats: np.exp(np.minimum(nats, 700.0))),
     "accuracy": _Quantity("accuracy", "accuracy"),
-    "grad_norm": _Quantity("grad_norm", "gradient norm before clipping"),
-    "learning_rate": _Quantity("learning_rate", "learning rate"),
+    "grad_norm": _Quantity("grad_norm", "gradient norm before clipping", peaks=True),
+    "learning_rate": _Quantity("learning_rate", "learning rate", window=1),
     "rate": _Quantity("rate", "characters or images per second"),
 }
+
+
+PEAKS = 100
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,12 @@ class Line:
         chosen = np.unique([0, *keep, len(self) - 1])  # with both ends
         return Line(self.x[chosen], self.y[chosen])
 
+    def peaks(self) -> Line:
+        """The largest value of each of at most `PEAKS` stretches of equal length, at its step."""
+        size = max(1, math.ceil(len(self) / PEAKS))
+        chosen = [k + int(self.y[k : k + size].argmax()) for k in range(0, len(self), size)]
+        return Line(self.x[chosen], self.y[chosen])
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -58,18 +71,25 @@ class Curve:
 
     name: str  # the run's
     raw: Line  # every step
-    smooth: Line  # running mean of `raw`
+    smooth: Line  # mean of the last `window` steps
     validation: Line  # may be empty
     skipped: int  # unreadable lines of the metrics
     title: str = "loss (nats)"  # of the y axis
     x: str = "steps"  # or `time`
+    window: int = metrics.MEAN_STEPS
+    peaks: Line = field(default_factory=lambda: Line(np.empty(0), np.empty(0)))  # may be empty
+
+    @property
+    def mean(self) -> str:
+        """How `smooth` was made, for a legend."""
+        return f" (mean of {self.window} steps)" if self.window > 1 else ""
 
 
 def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None = None) -> Curve:
     """A run's curve of `y` (in `QUANTITIES`, or any number in the metrics) over `x`, `steps` or `time`.
 
-    `smooth` is the running mean's window in steps, by default 1/50 of the run. Raises `UsageError` if the run has no
-    such number, `RunError` if it has no metrics.
+    `smooth` is the window of the mean in steps, by default that of the loss shown everywhere (`metrics.MeanLoss`).
+    Raises `UsageError` if the run has no such number, `RunError` if it has no metrics.
     """
     quantity = QUANTITIES.get(y, _Quantity(y, y))
     held_out = f"val_{quantity.column}"
@@ -77,12 +97,14 @@ def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None =
     if not len(found):
         raise RunError(f"{run.path} has no metrics yet: {run.metrics.name} is empty.")
 
-    def line(column: str) -> Line:
+    def line(column: str, window: int = 1) -> Line:
         steps, seconds, values = found.series(column)
         along = seconds if x == "time" else steps
-        good = (np.abs(values) < 1e100) & (np.abs(along) < 1e100)  # larger ones overflow the axes
-        return Line(along[good], quantity.of(values[good]))
+        good = (np.abs(values) < _MOST) & (np.abs(along) < _MOST)
+        along, values = along[good], quantity.of(metrics.trailing_mean(values[good], window))
+        return Line(along[values < _MOST], values[values < _MOST])
 
+    window = quantity.window if smooth is None else smooth
     raw, validation = line(quantity.column), line(held_out)
     if not len(raw) and not len(validation):
         names = metrics.read(run.metrics).names
@@ -90,27 +112,17 @@ def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None =
         raise UsageError(
             f"{run.path} has no {y}. It has {', '.join(sorted(set(known)))}.{did_you_mean(y, known)}"
         )
-    window = max(1, len(raw) // 50) if smooth is None else smooth
-    smooth_line = Line(raw.x, running_mean(raw.y, window))
-    return Curve(run.name, raw, smooth_line, validation, found.skipped, quantity.title, x)
-
-
-def running_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """Centred mean over `window` values, which has no lag.
-
-    The window shrinks symmetrically at the start, where a loss falls steeply, and is cut off at the end.
-    >>> running_mean(np.array([1.0, 2.0, 6.0, 3.0]), 3).tolist()
-    [1.0, 3.0, 3.6666666666666665, 4.5]
-    """
-    n = len(values)
-    if window <= 1 or n < 3:
-        return values
-    index = np.arange(n)
-    before = np.minimum(window // 2, index)
-    after = np.minimum(before, n - 1 - index)
-    middle = values.mean()  # subtracted, so that the sums of many large values lose no digits
-    sums = np.concatenate([[0.0], np.cumsum(values - middle)])
-    return middle + (sums[index + after + 1] - sums[index - before]) / (before + after + 1)
+    curve = Curve(
+        run.name,
+        raw,
+        line(quantity.column, window),
+        validation,
+        found.skipped,
+        quantity.title,
+        x,
+        window,
+    )
+    return replace(curve, peaks=raw.peaks()) if quantity.peaks else curve
 
 
 def x_unit(drawn: Sequence[Curve]) -> tuple[float, str]:

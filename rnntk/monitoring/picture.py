@@ -80,7 +80,10 @@ def _rendered(made: Figure, form: str) -> bytes:
 
 @_style()
 def figure(drawn: Sequence[Curve], *, log: bool = False) -> Figure:
-    """A figure of one quantity: training raw and smoothed, validation dashed; `RnntkError` without Matplotlib."""
+    """A figure of one quantity: training at every step and as a mean, the largest values, validation dashed.
+
+    Raises `RnntkError` without Matplotlib.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -106,7 +109,8 @@ def figure(drawn: Sequence[Curve], *, log: bool = False) -> Figure:
         name = printable(curve.name).replace("$", r"\$")  # two dollars would be mathematics
         of_run = "" if alone else f", {name}"  # last: a legend hides labels that begin with _
         plot(curve.raw, color=colour, alpha=0.25, linewidth=0.6)
-        plot(curve.smooth, color=colour, linewidth=1.6, label=f"train{of_run}")
+        plot(curve.peaks, color=colour, linewidth=0.8, label=f"largest{of_run}")
+        plot(curve.smooth, color=colour, linewidth=1.6, label=f"train{curve.mean}{of_run}")
         plot(
             curve.validation,
             color=COLOURS[1] if alone else colour,

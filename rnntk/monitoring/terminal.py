@@ -36,26 +36,27 @@ def draw(
     colour: bool = False,
     ascii_only: bool = False,
 ) -> list[str]:
-    """Lines of text that show the running means and the validation curves.
+    """Lines of text that show the means, the validation curves, and the largest gradient norms.
 
     `log` leaves out values <= 0, and is automatic beyond 1e9. `width` is in columns, at least 20, `height` in rows of
     the plot. Curves are coloured braille dots with `colour`; otherwise, or with `ascii_only` (which also avoids box
-    characters), letters: A, B, ... for the runs, a, b, ... for their validation.
+    characters), letters: A, B, ... for the runs, a, b, ... for their validation or largest values.
     """
-    log = log or any(np.any(c.smooth.y > _MOST) or np.any(c.validation.y > _MOST) for c in drawn)
+    width = max(20, width)
+    lines_of = [(c.peaks, c.smooth, c.validation) for c in drawn]  # a later one hides an earlier
+    log = log or any(np.any(line.y > _MOST) for lines in lines_of for line in lines)
     series = [
-        (letter, f"{curve.name}, {what}: {number(line.y[-1])} at the end", shown.thinned(8 * width))
-        for curve, *letters in zip(drawn, cycle(ascii_uppercase), cycle(ascii_lowercase))
-        for letter, what, line in zip(
-            letters, ("train", "validation"), (curve.smooth, curve.validation), strict=True
+        (letter, _label(curve, line, width - 3), shown.thinned(8 * width))
+        for curve, lines, upper, lower in zip(
+            drawn, lines_of, cycle(ascii_uppercase), cycle(ascii_lowercase)
         )
+        for letter, line in zip((lower, upper, lower), lines, strict=True)
         if len(shown := _positive(line) if log else line)
     ]
     if not series:
         return [drawn[0].title, "nothing to draw"]
     letters, labels, lines = zip(*series, strict=True)
     unit, unit_name = curves.x_unit(drawn)
-    width = max(20, width)
     plot = uniplot.plot_to_string(
         [line.y for line in lines],
         [line.x / unit for line in lines],
@@ -69,7 +70,7 @@ def draw(
         character_set="braille" if colour and not ascii_only else "ascii",
         force_ascii_characters=letters,
         color=colour,
-        legend_labels=[label[: width - 3] for label in labels],
+        legend_labels=labels,
         legend_placement="vertical",
     )
     plot = _POWER.sub(lambda found: number(10 ** float(found[0][3:])), plot)
@@ -77,6 +78,20 @@ def draw(
         f"{drawn[0].title} against {unit_name}" + (", log scale" if log else ""),
         *(plot.translate(_PLAIN) if ascii_only else plot).splitlines(),
     ]
+
+
+def _label(curve: Curve, line: Line, width: int) -> str:
+    """What a line is, for the legend; a long name is shortened."""
+    end = number(line.y[-1])
+    if line is curve.peaks:
+        at = line.y.argmax()
+        place = f" at step {line.x[at]:,.0f}" if curve.x == "steps" else ""
+        text = f": largest {number(line.y[at])}{place}"
+    else:
+        text = f": validation {end}" if line is curve.validation else f": train {end}{curve.mean}"
+    room = max(width - len(text), 8)
+    name = curve.name if len(curve.name) <= room else curve.name[: room - 3] + "..."
+    return (name + text)[:width]
 
 
 def number(value: float) -> str:

@@ -11,7 +11,7 @@ from rnntk.errors import RunError
 from rnntk.play import limits
 from rnntk.play.models import Models
 from rnntk.storage.folder import RunFolder
-from rnntk.storage.metrics import Follower
+from rnntk.storage.metrics import Follower, MeanLoss
 from rnntk.stored import is_number
 
 _POINTS = 400
@@ -28,8 +28,9 @@ class LossCurve:
         self._begin()
 
     def look(self) -> dict[str, Any]:
-        """The current curve as JSON: `loss` and `val_loss` as `[[step, nats], ...]` (at most `_POINTS` means each).
+        """The current curve as JSON: `loss` and `val_loss` as `[[step, nats], ...]`, at most `_POINTS` each.
 
+        `loss` is the mean of the last steps, the loss that is shown everywhere (`MeanLoss`).
         `step` and `seconds` are the last line's; `live` is whether the file changed in the last `_LIVE_SECONDS`.
         """
         with self._lock:
@@ -50,24 +51,22 @@ class LossCurve:
     def _begin(self) -> None:
         self._follower = Follower(self._path)
         self._step, self._seconds = 0, 0.0
+        self._mean = MeanLoss()
         self._losses: dict[str, list[tuple[int, float]]] = {"loss": [], "val_loss": []}
 
     def _take(self, row: dict[str, Any]) -> None:
         step = self._step = int(row["step"])
         for name, series in self._losses.items():
             if is_number(value := row.get(name)):
-                series.append((step, float(value)))
+                series.append((step, self._mean.add(value) if name == "loss" else float(value)))
         if is_number(seconds := row.get("seconds")):
             self._seconds = float(seconds)
 
 
 def _thinned(series: list[tuple[int, float]]) -> list[list[float]]:
-    """At most `_POINTS` points: means of equally many values, each at the step of its last."""
+    """At most `_POINTS` points at equal distances, with the last."""
     size = max(1, math.ceil(len(series) / _POINTS))
-    return [
-        [part[-1][0], round(sum(loss for _, loss in part) / len(part), 4)]
-        for part in (series[k : k + size] for k in range(0, len(series), size))
-    ]
+    return [[step, round(loss, 4)] for step, loss in series[::-size][::-1]]
 
 
 class CheckpointSamples:

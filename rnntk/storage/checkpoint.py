@@ -35,6 +35,7 @@ _BEST = {"val_loss": float, "step": float}
 _PROGRESS = {
     "step": int, "epoch?": int, "batch?": int, "seconds?": float, "metrics_bytes?": int, "samples_bytes?": int,
     "losses?": {...: float}, "best?": _BEST, "stale?": int, "reductions?": int, "high_steps?": int,
+    "lowest?": float,
 }  # fmt: skip
 
 Arrays = Mapping[str, np.ndarray]
@@ -50,9 +51,14 @@ class Progress:
     seconds: float = 0.0  # wall time trained, over all sessions
     metrics_bytes: int = 0  # size of the metrics file at this checkpoint
     samples_bytes: int | None = None  # size of the samples file; None if unknown
-    losses: dict[str, float] = field(default_factory=dict)  # the last `loss`, `val_loss` in nats
+    losses: dict[str, float] = field(
+        default_factory=dict
+    )  # in nats: last `loss` and `val_loss`, `mean_loss`
     best: dict[str, float] | None = None  # the lowest `val_loss`, in nats, and its `step`
-    stale: int = 0  # validations since the best one
+    lowest: float | None = (
+        None  # `val_loss` of the validations that were due, for patience and plateau
+    )
+    stale: int = 0  # validations that were due since the lowest one
     reductions: int = 0  # times a plateau has halved the learning rate
     high_steps: int | None = None  # last steps far above the uniform loss; None before one below
 
@@ -65,17 +71,25 @@ class Progress:
             self.epoch += 1
             self.batch = 0
 
-    def validated(self, loss: float, plateau_patience: int | None = None) -> bool:
-        """Record a validation loss in nats; True if best. `plateau_patience` without a new best are a plateau."""
+    def validated(
+        self, loss: float, plateau_patience: int | None = None, *, due: bool = True
+    ) -> None:
+        """Record a validation loss in nats. `plateau_patience` without a new lowest are a plateau.
+
+        One that was not `due`, at the end of a run, does not count for patience and plateau: a resume to a higher limit
+        continues as if the run had not ended.
+        """
         self.losses["val_loss"] = loss
         if self.best is None or loss < self.best["val_loss"]:
             self.best = {"val_loss": loss, "step": self.step}
-            self.stale = 0
-            return True
+        if not due:
+            return
+        if self.lowest is None or loss < self.lowest:
+            self.lowest, self.stale = loss, 0
+            return
         self.stale += 1
         if plateau_patience is not None and self.stale % plateau_patience == 0:
             self.reductions += 1
-        return False
 
 
 @dataclass(frozen=True)
@@ -203,6 +217,7 @@ def glance(folder: Path) -> Progress:
 
 def _progress(folder: Path) -> Progress:
     content = stored.read_json(folder / PROGRESS, _PROGRESS)
+    content.setdefault("lowest", (content.get("best") or {}).get("val_loss"))  # of older runs
     found = Progress(**{key: value for key, value in content.items() if value is not None})
     if folder.name != folder_name(found.step) or found.metrics_bytes < 0 or found.batch < 0:
         raise ValueError(f"{PROGRESS} is of step {found.step}")

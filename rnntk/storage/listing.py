@@ -25,6 +25,7 @@ class Summary:
     model: str = ""  # such as `lstm 2x128`
     step: int | None = None  # optimizer steps logged
     loss: float | None = None  # of the last step, in nats
+    mean_loss: float | None = None  # of the last steps (see `metrics.MeanLoss`), in nats
     best: float | None = None  # lowest validation loss, in nats
     modified: float = 0.0  # time of the last write, in seconds since 1970
     bytes: int = 0  # size of the folder
@@ -84,7 +85,7 @@ def summarize(path: Path) -> Summary:
     if not steps:
         problem = f"{run.path} has no checkpoint yet."
     last = metrics.last(run.metrics)
-    ahead = progress is None or last.get("step", 0) > progress.step
+    ahead = progress is None or last.get("step", 0) >= progress.step
     best = progress.best["val_loss"] if progress and progress.best else last.get("val_loss")
     losses = last if progress is None or ahead else progress.losses
     return Summary(
@@ -94,6 +95,7 @@ def summarize(path: Path) -> Summary:
         model=model_name(run.record["model"]),
         step=int(last.get("step", 0)) if ahead or progress is None else progress.step,
         loss=losses.get("loss"),
+        mean_loss=losses.get("mean_loss"),
         best=best,
         modified=modified,
         bytes=size,

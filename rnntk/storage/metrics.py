@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,46 @@ from rnntk.errors import RunError
 from rnntk.stored import is_number
 
 _CHUNK = 1 << 22  # bytes parsed at once
-_TAIL = 1 << 16
+_TAIL = 1 << 18  # bytes; more than `MEAN_STEPS` lines
 _MOST_COLUMNS = 256  # so that a file with many names does not fill the memory
+
+MEAN_STEPS = 100
+MEAN_LOSS = f"mean of {MEAN_STEPS} steps"  # what the loss shown everywhere is
+
+
+class MeanLoss:
+    """The loss that is shown everywhere: the mean of the last `MEAN_STEPS` losses in a metrics file.
+
+    `trailing_mean` is the same for a whole column.
+    """
+
+    def __init__(self, losses: Iterable[float] = ()) -> None:
+        self._losses = deque(losses, maxlen=MEAN_STEPS)
+
+    @classmethod
+    def of(cls, path: Path) -> MeanLoss:
+        """Continue a metrics file."""
+        return cls(_losses(_tail(path)))
+
+    def add(self, loss: float) -> float:
+        """The mean with the loss of another step, in nats."""
+        self._losses.append(loss)
+        return sum(self._losses) / len(self._losses)
+
+
+def trailing_mean(values: np.ndarray, window: int = MEAN_STEPS) -> np.ndarray:
+    """Mean of each value and of up to `window - 1` values before it, float64 `(n,)`.
+
+    >>> trailing_mean(np.array([1.0, 2.0, 6.0]), 2).tolist()
+    [1.0, 1.5, 4.0]
+    """
+    window = min(window, len(values))
+    if window <= 1:
+        return values
+    padded = np.concatenate([np.zeros(window - 1), values])
+    # Not differences of cumulative sums, in which the values after a spike lose their digits.
+    sums = np.lib.stride_tricks.sliding_window_view(padded, window).sum(axis=1)
+    return np.asarray(sums / np.minimum(np.arange(1, len(values) + 1), window))
 
 
 @dataclass(frozen=True)
@@ -87,20 +126,31 @@ def read(path: Path, names: Iterable[str] | None = None) -> MetricColumns:
 
 
 def last(path: Path) -> dict[str, float]:
-    """Newest value of each number in the last 64 KiB of the file."""
+    """Newest value of each number in the last 256 KiB of the file, and `mean_loss` (see `MeanLoss`)."""
+    rows = _tail(path)
+    newest: dict[str, float] = {}
+    for row in rows:
+        newest.update({key: float(value) for key, value in row.items() if is_number(value)})
+    if losses := _losses(rows):
+        newest["mean_loss"] = MeanLoss(losses[:-1]).add(losses[-1])
+    return newest
+
+
+def _tail(path: Path) -> list[dict[str, Any]]:
+    """The rows in the last `_TAIL` bytes of a metrics file; none if it is unreadable."""
     try:
         with stored.opened(path) as file:
             size = file.seek(0, 2)
             file.seek(max(0, size - _TAIL))
             data = file.read()
     except OSError:
-        return {}
+        return []
     lines = data.split(b"\n")[:-1]
-    rows, _ = _parse(lines if size <= _TAIL else lines[1:])
-    newest: dict[str, float] = {}
-    for row in rows:
-        newest.update({key: float(value) for key, value in row.items() if is_number(value)})
-    return newest
+    return _parse(lines if size <= _TAIL else lines[1:])[0]
+
+
+def _losses(rows: list[dict[str, Any]]) -> list[float]:
+    return [float(row["loss"]) for row in rows if is_number(row.get("loss"))]
 
 
 def _parse(lines: list[bytes]) -> tuple[list[dict[str, Any]], int]:

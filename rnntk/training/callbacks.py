@@ -22,6 +22,7 @@ from rnntk.models.weights import named_optimizer_variables, named_weights
 from rnntk.storage import checkpoint
 from rnntk.storage.checkpoint import Progress
 from rnntk.storage.folder import RunFolder
+from rnntk.storage.metrics import MeanLoss
 from rnntk.training import divergence
 from rnntk.training.loop import Task
 from rnntk.training.optimizers import averaged
@@ -33,7 +34,7 @@ SAMPLE_LENGTH = 200
 
 
 class MetricsWriter(keras.callbacks.Callback):
-    """One JSON line per step in the run's metrics file.
+    """One JSON line per step in the run's metrics file; keeps `progress.losses["mean_loss"]`.
 
     On resume the file is truncated to `progress.metrics_bytes`, its size at the checkpoint, so no step appears twice.
     `lost` is True if the file was shorter than that; writing then continues after the last whole line.
@@ -51,6 +52,7 @@ class MetricsWriter(keras.callbacks.Callback):
                 progress.metrics_bytes = self._file.read().rfind(b"\n") + 1
             self._file.truncate(progress.metrics_bytes)
             self._file.seek(progress.metrics_bytes)
+        self._mean = MeanLoss.of(self._path)
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Append one object. Raises `TrainingError` if the run was moved or removed."""
@@ -89,6 +91,8 @@ class MetricsWriter(keras.callbacks.Callback):
         epoch = p.epoch if p.batch else p.epoch - 1  # the last step of an epoch still belongs to it
         numbers = {key: round(float(value), 7) for key, value in (logs or {}).items()}
         self.write({"step": p.step, "epoch": epoch, **numbers, "seconds": round(p.seconds, 3)})
+        # Of the rounded loss, as every reader of the file computes it.
+        p.losses["mean_loss"] = self._mean.add(numbers["loss"])
 
     def close(self) -> None:
         # A full disk was reported before, and the lines up to the last checkpoint are on disk already.

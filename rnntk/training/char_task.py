@@ -20,6 +20,7 @@ from rnntk.training import memory, optimizers, schedule
 from rnntk.training.batches import Batches, Split
 from rnntk.training.job import ALONE, Job
 from rnntk.training.optimizers import Rate
+from rnntk.training.report import seconds_of
 from rnntk.training.step import EvalStep, step_seed
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ class CharTask:
     """
 
     kind = folder.CHAR_RNN
-    unit = "chars"
+    unit, target = "chars", "symbol"
 
     def __init__(self, config: TrainConfig, corpus: Corpus, split: Split, job: Job = ALONE) -> None:
         self.config, self.job = config, job
@@ -104,19 +105,30 @@ class CharTask:
         """Loss in nats per symbol on the held-out text, read as one row with the state carried through."""
         if self._held_out is None:
             return {}
-        total, states = 0.0, self.model.initial_states(1)
-        last = len(self._held_out) - 1
-        for start in range(0, last, VALIDATION_PIECE):
-            window = self._held_out[None, start : start + VALIDATION_PIECE + 1].astype(np.int32)
-            nats, states = self._evaluate(window[:, :-1], window[:, 1:], states)
-            total += float(nats)
+        total = self._nats(self._held_out)
         # One row cannot be shared: each process reads all of it, and the chief's sum counts.
-        loss = float(self.job.broadcast(np.array([total]))[0]) / last
+        loss = float(self.job.broadcast(np.array([total]))[0]) / (len(self._held_out) - 1)
         return {
             "val_loss": loss,
             "val_bits_per_character": loss * self._symbols_per_character / math.log(2),
             "val_perplexity": math.exp(min(loss, 700.0)),
         }
+
+    def _nats(self, ids: np.ndarray) -> float:
+        """Sum of the losses of a text, read as one row with the state carried through."""
+        total, states = 0.0, self.model.initial_states(1)
+        for start in range(0, len(ids) - 1, VALIDATION_PIECE):
+            window = ids[None, start : start + VALIDATION_PIECE + 1].astype(np.int32)
+            nats, states = self._evaluate(window[:, :-1], window[:, 1:], states)
+            total += float(nats)
+        return total
+
+    def reserved_seconds(self) -> float:
+        """Estimated seconds of a validation."""
+        if self._held_out is None:
+            return 0.0
+        piece = self._held_out[: VALIDATION_PIECE + 1]
+        return (len(self._held_out) - 1) / (len(piece) - 1) * seconds_of(lambda: self._nats(piece))
 
     def graph(self) -> tf.Graph:
         ids = tf.TensorSpec([self.config.batch_size, self.config.seq_length], tf.int32)

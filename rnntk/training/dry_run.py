@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import statistics
 import sys
 from dataclasses import dataclass
@@ -83,7 +84,8 @@ def estimate(
             raise Interrupted("Stopped; a dry run keeps nothing.", error.exit_code - 128) from error
     step = statistics.median(clock.steps[1:] or clock.steps)
     held_out = split.val - split.train
-    validations = steps // (config.val_every or task.steps_per_epoch) if held_out else 0
+    due_every = config.val_every or task.steps_per_epoch
+    validations = math.ceil(steps / due_every) if held_out else 0  # with one at the end
     validation = 0.0
     if validations:
         validation = clock.validations[-1] * held_out / (short.val - short.train)

@@ -36,6 +36,7 @@ class Task(Protocol):
     steps_per_epoch: int
     items_per_step: int  # symbols or images, for the rate
     unit: str  # "chars" or "images"
+    target: str  # what a loss is per: "symbol" or "image"
     uniform_loss: float  # in nats, with equal probabilities
 
     @property
@@ -57,6 +58,9 @@ class Task(Protocol):
 
     def validate(self) -> dict[str, float]:
         """Validation results; empty without held-out data."""
+
+    def reserved_seconds(self) -> float:
+        """Seconds of `max_time` that are not training: an estimate of a last validation, and of a test."""
 
     def graph(self) -> tf.Graph:
         """The model's graph, for TensorBoard."""
@@ -100,10 +104,12 @@ def fit(
     progress: Progress,
     callbacks: Sequence[keras.callbacks.Callback],
     stopped: Stopped | None = None,
+    limit: float | None = None,
 ) -> str:
     """Train from `progress`, updated in place, to a limit; raises `Diverged` (see `divergence`).
 
-    Validation runs before `on_train_batch_end`, so a checkpoint written there includes its results.
+    Validation runs before `on_train_batch_end`, so a checkpoint written there includes its results. A run that reaches
+    a limit is validated at its last step. `limit` is the seconds that this session may train.
 
     Returns:
         Why it ended: `epochs`, `max-steps`, `max-time`, `patience`, `signal` or `callback`.
@@ -113,9 +119,19 @@ def fit(
         list(callbacks), model=task.model, epochs=config.epochs, steps=steps, verbose=0
     )
     task.model.stop_training = False
+    # Keras' TensorBoard callback reads it; an ordinary attribute, as Keras would track it.
+    object.__setattr__(task.model, "optimizer", task.optimizer)
     begin, before = time.perf_counter(), progress.seconds
     calls.on_train_begin()
     logs: dict[str, Any] = {}
+
+    def wish() -> str:
+        if limit is not None and progress.seconds - before >= limit:
+            return "max-time"
+        if stopped is not None and stopped.signal_number is not None:
+            return "signal"
+        return "callback" if task.model.stop_training else ""
+
     reason = schedule.reached(config, progress)
     while not reason:
         if progress.batch == 0:
@@ -135,13 +151,13 @@ def fit(
             if due:
                 logs |= _validate(task, progress, calls)
             progress.seconds = before + time.perf_counter() - begin
+            reason = schedule.reached(config, progress) or task.job.stop_reason(wish())
+            if not due and reason in ("epochs", "max-steps", "max-time"):
+                logs |= _validate(task, progress, calls, due=False)
+                progress.seconds = before + time.perf_counter() - begin
             calls.on_train_batch_end(batch, logs)
-            wish = "callback" if task.model.stop_training else ""
-            if config.max_time is not None and progress.seconds - before >= config.max_time:
-                wish = "max-time"
-            elif stopped is not None and stopped.signal_number is not None:
-                wish = "signal"
-            reason = schedule.reached(config, progress) or task.job.stop_reason(wish)
+            if not reason and wish():  # a callback's, or a signal during the callbacks
+                reason = task.job.stop_reason(wish())
         if progress.epoch > epoch:
             calls.on_epoch_end(epoch, logs)
             if not reason and task.model.stop_training:
@@ -151,7 +167,7 @@ def fit(
 
 
 def _validate(
-    task: Task, progress: Progress, calls: keras.callbacks.CallbackList
+    task: Task, progress: Progress, calls: keras.callbacks.CallbackList, *, due: bool = True
 ) -> dict[str, float]:
     calls.on_test_begin()
     with averaged(task.optimizer):
@@ -159,6 +175,7 @@ def _validate(
     if found:
         divergence.check_finite(found, progress.step)
         plateau = task.config.schedule == "plateau"
-        progress.validated(found["val_loss"], task.config.plateau_patience if plateau else None)
+        patience = task.config.plateau_patience if plateau else None
+        progress.validated(found["val_loss"], patience, due=due)
     calls.on_test_end(found)
     return found

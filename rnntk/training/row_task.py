@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -21,7 +23,7 @@ from rnntk.models import fast
 from rnntk.models.row_classifier import RowClassifier
 from rnntk.storage import folder
 from rnntk.storage.checkpoint import Progress
-from rnntk.training import memory, schedule
+from rnntk.training import memory, report, schedule
 from rnntk.training.job import ALONE
 from rnntk.training.optimizers import Rate
 from rnntk.training.step import ClassifierStep, step_seed
@@ -94,22 +96,30 @@ class ClassifierResult:
 class RowTask:
     """A row classifier on images; the last `val_size` training images are held out. Call `device.ready` first.
 
+    `max_time` counts from `began`, on the clock of `time.perf_counter`, by default now.
     The order of images, shifts and dropout are functions of seed, epoch and step, so a resume continues exactly.
     Raises `DataError` if no training images are left.
     """
 
     kind = folder.ROW_CLASSIFIER
-    unit = "images"
+    unit, target = "images", "image"
     vocabulary = None
     job = ALONE
 
-    def __init__(self, config: MnistConfig, images: ImageSet, corpus: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        config: MnistConfig,
+        images: ImageSet,
+        corpus: dict[str, Any],
+        began: float | None = None,
+    ) -> None:
         count = len(images.x_train) - config.val_size
         if count < 1:
             raise DataError(
                 f"`val_size={config.val_size}` leaves no training images: there are {len(images.x_train)} in all."
             )
         self.config, self.corpus = config, corpus
+        self._began = time.perf_counter() if began is None else began
         height, width = images.x_train.shape[1:]
         self.reading = PixelOrder(config.order, (height, width), config.seed)
         self._network = {name: getattr(config, name) for name in NETWORK}
@@ -171,10 +181,12 @@ class RowTask:
         loss, accuracy, _ = self.measure(self._x_val, self._y_val)
         return {"val_loss": loss, "val_accuracy": accuracy}
 
-    def measure(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
+    def measure(
+        self, x: np.ndarray, y: np.ndarray, shown: Callable[[range], Iterable[int]] = iter
+    ) -> tuple[float, float, np.ndarray]:
         """Mean loss in nats, accuracy, and logits `(N, classes)` on images `(N, H, W)` with labels `(N,)`."""
         pieces = []
-        for start in range(0, len(x), TEST_BATCH):
+        for start in shown(range(0, len(x), TEST_BATCH)):
             piece = x[start : start + TEST_BATCH]
             # Padded, as a shorter last batch would be traced again.
             rows = np.pad(piece, [(0, TEST_BATCH - len(piece)), (0, 0), (0, 0)])
@@ -183,9 +195,18 @@ class RowTask:
         accuracy = float((logits.argmax(axis=1) == y).mean())
         return float(surprisal(logits, y).mean()), accuracy, logits
 
-    def test(self) -> ClassifierResult:
-        """Measure on the test images."""
-        loss, accuracy, logits = self.measure(self._x_test, self._y_test)
+    def reserved_seconds(self) -> float:
+        """Seconds since `began`, and an estimate of a validation and the test."""
+        x, y = self._x_test[:TEST_BATCH], self._y_test[:TEST_BATCH]
+        batches = sum(math.ceil(len(part) / TEST_BATCH) for part in (self._y_val, self._y_test))
+        after = batches * report.seconds_of(lambda: self.measure(x, y))
+        return after + time.perf_counter() - self._began
+
+    def test(self, *, quiet: bool = False) -> ClassifierResult:
+        """Measure on the test images, with a progress bar unless `quiet`."""
+        log.info(f"Testing on {len(self._y_test):,} images.")
+        shown = partial(report.bar, title="testing", quiet=quiet)
+        loss, accuracy, logits = self.measure(self._x_test, self._y_test, shown)
         confusion = np.zeros((10, 10), dtype=np.int64)
         np.add.at(confusion, (self._y_test, logits.argmax(axis=1)), 1)
         count = len(self._y_test)

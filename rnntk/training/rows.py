@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ class Images:
     images: ImageSet
     record: dict[str, Any]
     card: Card
+    began: float = field(default_factory=time.perf_counter)  # when loading them began
 
 
 def load(given: Mapping[str, Any]) -> tuple[MnistConfig, Images]:
@@ -47,10 +49,11 @@ def load(given: Mapping[str, Any]) -> tuple[MnistConfig, Images]:
 
 def find(name: str | None, data_dir: Path | None, offline: bool) -> Images:
     """The images of this name; `CorpusError` if they are unavailable."""
+    began = time.perf_counter()
     found = registry.resolve_images(name, data_dir=data_dir, offline=offline, notify=log.debug)
     log.info(found.detail)
     record = {**found.to_json(), "name": found.card.name}
-    return Images(images.load_images(found), record, found.card)
+    return Images(images.load_images(found), record, found.card, began)
 
 
 def start(
@@ -66,9 +69,9 @@ def start(
     Raises `DataError` if `val_size` leaves no training images.
     """
     session, row_task = device.modules(config, "session", "row_task")
-    task = row_task.RowTask(config, data.images, data.record)
+    task = row_task.RowTask(config, data.images, data.record, data.began)
     result = session.start(task, path, quiet=quiet, extra=callbacks)
-    return result, task.test()
+    return result, task.test(quiet=quiet)
 
 
 def resume(
@@ -94,7 +97,7 @@ def resume(
         )
     schedule.refuse_finished(config, run.checkpoint("last").progress, run.path)
     session, row_task = device.modules(config, "session", "row_task")
-    task = row_task.RowTask(config, data.images, data.record)
+    task = row_task.RowTask(config, data.images, data.record, data.began)
     before, now = run.record["model"], task.reading.to_json()
     if before.get("permutation_sha256") != now.get("permutation_sha256"):
         raise RunError(
@@ -103,7 +106,7 @@ def resume(
         )
     with run.lock():
         result = session.resume(run, task, quiet=quiet, extra=callbacks)
-    return result, task.test()
+    return result, task.test(quiet=quiet)
 
 
 def images_of(run: RunFolder, changes: Mapping[str, Any]) -> Images:

@@ -129,8 +129,10 @@ def train(
         TrainingError: training diverged, or a write failed.
     """
     _check_weights_agree(task)
-    began = progress.step
-    report = Report(task, progress, quiet=quiet)
+    began, limit = progress.step, task.config.max_time
+    if limit is not None:
+        limit = max(0.0, limit - task.reserved_seconds())
+    report = Report(task, progress, limit, quiet=quiet)
     with ExitStack() as stack:
         listeners: list[keras.callbacks.Callback] = []
         metrics = None
@@ -153,7 +155,7 @@ def train(
         stack.enter_context(loop.signals_handled(stopped))
         stack.enter_context(task.job.watched(run.path))
         try:
-            reason = loop.fit(task, progress, [*listeners, *extra, saving], stopped)
+            reason = loop.fit(task, progress, [*listeners, *extra, saving], stopped, limit)
         except Diverged as error:
             if task.job.chief and not error.finite:
                 # The checkpoint that the session started from stays: it is not the session's own.

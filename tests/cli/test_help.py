@@ -18,7 +18,7 @@ from rnntk.cli.main import COMMANDS, group, load_command
 from rnntk.config import TrainConfig
 from rnntk.errors import ALIASES, UsageError, did_you_mean, near
 
-SCREENS = Path(__file__).parent / "screens"
+SCREENS = Path(__file__).parent / "help"
 
 
 def commands(

@@ -15,6 +15,9 @@ def test_without_network_and_data_it_falls_back_and_says_so(rnntk, here: Path) -
     assert "% of" in result.stdout
     assert "95 % interval" in result.stdout
     assert "confusion" in result.stdout
+    assert "Testing on 2,000 images.\n" in result.stderr
+    curves = "Its curves: rnntk plot --terminal runs/digits-1, or rnntk board\n"
+    assert result.stderr.endswith(curves)
     assert (here / "runs" / "digits-1" / "run.json").is_file()
 
 

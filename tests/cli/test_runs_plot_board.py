@@ -71,6 +71,12 @@ def test_runs_lists_the_newest_first(rnntk, two: Path) -> None:
     assert [r["name"] for r in found["runs"]] == ["two", "one"]
     last = json.loads((two / "two" / "metrics.jsonl").read_text().splitlines()[-1])
     assert found["runs"][0]["loss"] == pytest.approx(last["loss"], abs=1e-6)
+    lines_of_metrics = (two / "two" / "metrics.jsonl").read_text().splitlines()
+    losses = [json.loads(line)["loss"] for line in lines_of_metrics]
+    mean = sum(losses) / len(losses)
+    assert found["runs"][0]["mean_loss"] == pytest.approx(mean)
+    assert lines[1].split()[5] == f"{mean:.4f}"
+    assert result.stderr == "Loss: mean of 100 steps; validation: the lowest; both in nats.\n"
     assert found["runs"][0]["best_val_loss"] == pytest.approx(last["val_loss"], abs=0.5)
 
 
@@ -179,7 +185,7 @@ def test_plot_in_the_terminal(rnntk, two: Path, here: Path, monkeypatch) -> None
     result = rnntk("plot", "--terminal", "--smooth", 1)
     lines = result.stdout.splitlines()
     assert lines[0] == "loss (nats) against steps"
-    assert lines[-1].strip().startswith("aa two, validation: ")
+    assert lines[-1].strip().startswith("aa two: validation ")
     assert max(map(len, lines)) == 60
     assert not list(here.glob("*.png"))
     assert rnntk("plot", "--terminal", "--ascii", "--log").stdout.isascii()

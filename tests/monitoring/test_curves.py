@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rnntk.errors import RunError, UsageError
 from rnntk.monitoring import curves
 from rnntk.monitoring.curves import Curve, Line
+from rnntk.storage import metrics
 from rnntk.storage.folder import RunFolder
 
 numbers = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200)
@@ -60,12 +61,35 @@ def test_what_is_not_finite_is_left_out(tmp_path: Path) -> None:
 
 
 @given(numbers, st.integers(1, 50))
-def test_a_running_mean_is_the_mean_of_what_is_around(values: list[float], window: int) -> None:
-    got = curves.running_mean(np.array(values), window)
-    n = len(values)
-    for i in range(n):
-        half = min(window // 2, i) if window > 1 and n > 2 else 0
-        assert got[i] == pytest.approx(np.mean(values[i - half : i + half + 1]), abs=1e-3)
+def test_a_mean_is_of_the_last_steps(values: list[float], window: int) -> None:
+    got = metrics.trailing_mean(np.array(values), window)
+    for i in range(len(values)):
+        expected = np.mean(values[max(0, i - window + 1) : i + 1])
+        assert got[i] == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_curve_ends_at_the_loss_that_is_shown_everywhere(tmp_path: Path) -> None:
+    losses = [5 / (i + 1) for i in range(250)]
+    run = run_with(tmp_path / "r", *({"step": i, "loss": y} for i, y in enumerate(losses, 1)))
+    shown = metrics.last(run.metrics)["mean_loss"]
+    assert shown == pytest.approx(np.mean(losses[-100:]))
+    assert curves.load(run).smooth.y[-1] == pytest.approx(shown)
+    assert curves.load(run).mean == " (mean of 100 steps)"
+    assert curves.load(run, "perplexity").smooth.y[-1] == pytest.approx(math.exp(shown))
+    assert curves.load(run, smooth=1).smooth.y.tolist() == losses
+    assert curves.load(run, smooth=1).mean == ""
+
+
+def test_a_spike_of_the_gradient_norm_stays(tmp_path: Path) -> None:
+    norms = [1.0 + (812 if i == 700 else 0) for i in range(2000)]
+    run = run_with(
+        tmp_path / "r", *({"step": i, "grad_norm": y, "seconds": i} for i, y in enumerate(norms))
+    )
+    curve = curves.load(run, "grad_norm")
+    assert curve.smooth.y.max() < 10
+    assert len(curve.peaks) <= curves.PEAKS
+    assert (curve.peaks.x[curve.peaks.y.argmax()], curve.peaks.y.max()) == (700, 813)
+    assert len(curves.load(run, "grad_norm", "time").peaks) == len(curve.peaks)
 
 
 @given(numbers, st.integers(4, 60))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -69,18 +70,34 @@ def test_every_column_of_a_curve_is_covered_and_joined() -> None:
 def test_validation_and_every_run_have_their_letters() -> None:
     one = terminal.draw([curve(validation=(2.5, 2.0))], width=40, height=8)
     assert sum(row.count("a") for row in one[2:10]) >= 2
-    assert one[-1].strip() == "aa r, validation: 2 at the end"
+    assert one[-1].strip() == "aa r: validation 2"
     two = "\n".join(terminal.draw([curve("p"), curve("q", (9, 8, 7), (9, 9))], width=40, height=8))
-    assert "AA p, train: 1" in two
-    assert "BB q, train: 7" in two
-    assert "bb q, validation: 9" in two
+    assert "AA p: train 1 (mean of 100 steps)" in two
+    assert "BB q: train 7 (mean of 100 steps)" in two
+    assert "bb q: validation 9" in two
 
 
 def test_in_colours_each_curve_has_its_own() -> None:
     lines = terminal.draw([curve("p", validation=(2, 2)), curve("q")], colour=True)
-    legend = [re.search("\x1b.*m⣿⣿\x1b.*m ([pq], .*):", line) for line in lines[-3:]]
-    assert [found and found[1] for found in legend] == ["p, train", "p, validation", "q, train"]
+    legend = [re.search("\x1b.*m⣿⣿\x1b.*m ([pq]: [a-z]*)", line) for line in lines[-3:]]
+    assert [found and found[1] for found in legend] == ["p: train", "p: validation", "q: train"]
     assert len({found[0].partition("⣿")[0] for found in legend if found}) == 3
+
+
+def test_the_largest_values_are_drawn_beside_the_mean() -> None:
+    y = np.ones(400)
+    y[200] = 50
+    made = replace(curve(y=np.ones(400)), peaks=Line(np.arange(1.0, 401), y).peaks())
+    lines = terminal.draw([made], width=60, height=10)
+    assert "a" in lines[2], "the spike reaches the top"
+    assert lines[-2].strip() == "aa r: largest 50 at step 201"
+    assert lines[-1].strip() == "AA r: train 1 (mean of 100 steps)"
+
+
+def test_a_long_name_leaves_the_numbers() -> None:
+    lines = terminal.draw([curve("a-very-long-name-of-a-run-" * 3)], width=50, height=8)
+    assert lines[-1].strip() == "AA a-very-long-nam...: train 1 (mean of 100 steps)"
+    assert max(map(len, lines)) <= 50
 
 
 @pytest.mark.parametrize("y", [(1.0,), (2.0, 2.0), (0.0, 0.0), (1e-9, 1e9), (1.0, 1e304)])

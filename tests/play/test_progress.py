@@ -13,7 +13,7 @@ from rnntk.errors import RunError
 from rnntk.play import limits
 from rnntk.play.models import Models
 from rnntk.play.progress import SEED, CheckpointSamples, LossCurve
-from rnntk.storage import checkpoint
+from rnntk.storage import checkpoint, metrics
 
 
 def lines(*steps: int) -> str:
@@ -24,13 +24,13 @@ def test_the_curve_grows_with_the_file(tmp_path, make_run) -> None:
     run = make_run(tmp_path / "r")
     run.metrics.write_text(lines(1, 2) + '{"step": 3, "lo', encoding="utf-8")
     curve = LossCurve(run)
-    assert curve.look()["loss"] == [[1, 0.1], [2, 0.2]]
+    assert curve.look()["loss"] == [[1, 0.1], [2, 0.15]]
     with run.metrics.open("a", encoding="utf-8") as file:
         file.write(
             'ss": 0.3}\nnot json\n{"step": 4, "loss": NaN, "val_loss": 1.5}\n{"loss": 1}\n[1]\n'
         )
     found = curve.look()
-    assert found["loss"] == [[1, 0.1], [2, 0.2], [3, 0.3]]
+    assert found["loss"] == [[1, 0.1], [2, 0.15], [3, 0.2]]
     assert found["val_loss"] == [[4, 1.5]]
     assert (found["step"], found["seconds"]) == (4, 2)
     assert found["live"]
@@ -51,13 +51,14 @@ def test_a_resumed_run_cuts_its_file_back(tmp_path, make_run) -> None:
     assert not found["live"]
 
 
-def test_a_long_curve_is_thinned_to_means(tmp_path, make_run) -> None:
+def test_a_long_curve_is_thinned_and_ends_at_the_loss_shown_everywhere(tmp_path, make_run) -> None:
     run = make_run(tmp_path / "r")
     run.metrics.write_text(lines(*range(1, 4001)), encoding="utf-8")
     loss = LossCurve(run).look()["loss"]
     assert len(loss) == 400
     assert loss[0] == [10, 0.55]  # the mean of 0.1, 0.2, ..., 1.0
-    assert loss[-1][0] == 4000
+    assert loss[-1] == [4000, 395.05]  # of steps 3901 to 4000
+    assert metrics.last(run.metrics)["mean_loss"] == pytest.approx(395.05)
 
 
 def test_samples_differ_by_checkpoint_and_stay_when_it_is_gone(tmp_path, make_run) -> None:

@@ -42,6 +42,22 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000500"]
 
 
+def test_a_checkpoint_of_an_older_version_knows_what_patience_compares_with(
+    tmp_path: Path,
+) -> None:
+    best = {"val_loss": 1.5, "step": 400}
+    for lowest, expected in (({}, 1.5), ({"lowest": None}, None), ({"lowest": 1.7}, 1.7)):
+        progress = Progress(step=500, best=best)
+        written = checkpoint.write(tmp_path, weights={}, optimizer={}, states={}, progress=progress)
+        file = written / checkpoint.PROGRESS
+        content = {k: v for k, v in json.loads(file.read_text()).items() if k != "lowest"}
+        file.write_text(json.dumps(content | lowest))
+        (written / "manifest.json").write_text(
+            json.dumps(stored.file_sums(written / name for name in checkpoint.FILES))
+        )
+        assert checkpoint.read(written).progress.lowest == expected
+
+
 def test_the_same_step_can_be_written_again(tmp_path: Path) -> None:
     write(tmp_path)
     write(tmp_path)

@@ -61,7 +61,7 @@ def test_a_damaged_line_is_counted_and_the_rest_read(tmp_path: Path, line: str) 
 def test_a_word_where_a_number_belongs_is_no_number(tmp_path: Path) -> None:
     path = write(tmp_path / "m", {"step": 1, "loss": "high"}, {"step": 2, "loss": 2.0})
     assert np.array_equal(metrics.read(path).columns["loss"], [np.nan, 2.0], equal_nan=True)
-    assert metrics.last(path) == {"step": 2, "loss": 2.0}
+    assert metrics.last(path) == {"step": 2, "loss": 2.0, "mean_loss": 2.0}
 
 
 def test_a_validation_gets_its_time_from_the_steps_around_it(tmp_path: Path) -> None:
@@ -105,12 +105,29 @@ def test_last_reads_the_end_only_and_finds_rare_numbers_there(tmp_path: Path) ->
         tmp_path / "m",
         {"step": 0, "early": 1},
         *(
-            {"step": i, "loss": i / 2, **({"val_loss": 7.0} if i == 4990 else {})}
-            for i in range(1, 5001)
+            {"step": i, "loss": i / 2, **({"val_loss": 7.0} if i == 9990 else {})}
+            for i in range(1, 10_001)
         ),
     )
     assert path.stat().st_size > metrics._TAIL
-    assert metrics.last(path) == {"step": 5000, "loss": 2500, "val_loss": 7.0}
+    mean = sum(i / 2 for i in range(9901, 10_001)) / metrics.MEAN_STEPS
+    expected = {"step": 10_000, "loss": 5000, "val_loss": 7.0, "mean_loss": mean}
+    assert metrics.last(path) == pytest.approx(expected)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), max_size=300))
+def test_the_loss_of_a_column_is_that_of_the_steps_one_by_one(values: list[float]) -> None:
+    one_by_one, whole = metrics.MeanLoss(), metrics.trailing_mean(np.array(values, float))
+    steps = [one_by_one.add(value) for value in values]
+    assert whole.tolist() == pytest.approx(steps, abs=1e-6)
+    assert steps == pytest.approx(
+        [np.mean(values[max(0, i - 99) : i + 1]) for i in range(len(steps))], abs=1e-6
+    )
+
+
+def test_a_spike_leaves_the_means_after_it_exact() -> None:
+    values = np.array([1.0, 1e30, *[1.0] * 10])
+    assert metrics.trailing_mean(values, 4)[5:].tolist() == [1.0] * 7
 
 
 def test_a_follower_reads_each_whole_line_once(tmp_path: Path) -> None:

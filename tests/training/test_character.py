@@ -125,13 +125,66 @@ def test_resume_inside_an_epoch_is_bit_for_bit(
     assert not different(whole.weights(), resumed.weights())
     assert not different(whole.optimizer(), resumed.optimizer())
     assert not different(whole.states(), resumed.states())
-    assert resumed.progress.best == whole.progress.best
+    assert resumed.progress.lowest == whole.progress.lowest
+    assert resumed.progress.stale == whole.progress.stale
+    assert resumed.progress.losses == whole.progress.losses
     keys = ("step", "epoch", "loss", "grad_norm", "learning_rate", "val_loss")
     one, two = (
         [{k: line[k] for k in keys if k in line} for line in metrics(run)]
         for run in (folder.open_run(tmp_path / "whole"), part)
     )
+    at_its_end = two[middle.step - 1].pop("val_loss")
     assert one == two
+    best = min(whole.progress.best["val_loss"], at_its_end)
+    assert resumed.progress.best["val_loss"] == pytest.approx(best, abs=1e-6)
+
+
+@pytest.mark.parametrize("limit", [{"max_steps": 8}, {"max_time": 0.01}, {"epochs": 1}])
+def test_a_run_that_validates_does_so_once_at_its_end(
+    text: Path, tmp_path: Path, limit: dict[str, Any]
+) -> None:
+    result = start(settings(text, val_every=5, **limit), tmp_path / "r")
+    p, lines = result.progress, metrics(result.run)
+    assert lines[-1]["step"] == p.step
+    assert lines[-1]["val_loss"] == pytest.approx(p.losses["val_loss"], abs=1e-6)
+    due = list(range(5, p.step + 1, 5))
+    assert [line["step"] for line in lines if "val_loss" in line] == [*due, p.step]
+    assert p.best == {"val_loss": p.losses["val_loss"], "step": p.step}, "it learns"
+    assert result.run.checkpoint("best").progress.step == p.step
+    assert p.stale == 0
+    quiet = start(settings(text, val_fraction=0.0, max_steps=2), tmp_path / "none")
+    assert "val_loss" not in quiet.progress.losses
+
+
+def test_a_run_that_is_stopped_does_not_validate(text: Path, tmp_path: Path) -> None:
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if batch == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted, match="Stopped at step 4 and saved"):
+        start(settings(text), tmp_path / "r", callbacks=[Stop()])
+    assert "val_loss" not in folder.open_run(tmp_path / "r").checkpoint().progress.losses
+
+
+def test_the_last_validation_counts_neither_for_patience_nor_for_a_plateau(
+    text: Path, tmp_path: Path
+) -> None:
+    kind = {
+        "schedule": "plateau", "plateau_patience": 1, "val_every": 3, "learning_rate": 3.0, "patience": 9, "epochs": 99,
+    }  # fmt: skip
+    whole = start(settings(text, max_steps=30, **kind), tmp_path / "whole").run
+    part = start(settings(text, max_steps=4, **kind), tmp_path / "part").run
+    for steps in (8, 10, 14, 20, 30):
+        resume(part, max_steps=steps)
+    one, two = ([line["learning_rate"] for line in metrics(r)] for r in (whole, part))
+    assert one == two
+    assert len(set(one)) > 2, "it was halved"
+    one, two = (run.checkpoint() for run in (whole, part))
+    assert not different(one.weights(), two.weights())
+    assert not different(one.optimizer(), two.optimizer())
+    names = ("step", "stale", "lowest", "reductions", "losses")
+    assert [getattr(one.progress, n) for n in names] == [getattr(two.progress, n) for n in names]
 
 
 def test_resume_falls_back_past_a_damaged_checkpoint_to_the_same_end(
@@ -367,7 +420,7 @@ def test_a_loss_that_is_not_finite_stops_with_advice_and_keeps_the_last_checkpoi
 
 def test_max_time_and_max_steps_bound_a_run(text: Path, tmp_path: Path) -> None:
     assert start(settings(text, max_steps=3), tmp_path / "a").progress.step == 3
-    result = start(settings(text, epochs=100_000, max_time=0.5), tmp_path / "b")
+    result = start(settings(text, epochs=100_000, max_time=0.5, val_fraction=0.0), tmp_path / "b")
     assert result.reason == "max-time"
     assert result.progress.seconds >= 0.5
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ from rnntk.kernels import native
 from rnntk.kernels.code import Shape
 from rnntk.storage import folder
 from rnntk.training import rows
-from rnntk.training.row_task import ClassifierResult, PixelOrder, shifted, wilson
+from rnntk.training.row_task import ClassifierResult, PixelOrder, RowTask, shifted, wilson
 from rnntk.training.session import Result
 
 SIDE = 6
@@ -74,6 +75,20 @@ def weights(path: Path) -> dict[str, np.ndarray]:
 
 def same(one: dict[str, np.ndarray], two: dict[str, np.ndarray]) -> bool:
     return one.keys() == two.keys() and all(np.array_equal(one[k], two[k]) for k in one)
+
+
+def test_max_time_bounds_preparation_training_and_test(tmp_path: Path) -> None:
+    images = pictures()
+    data = rows.Images(images, CORPUS, CARD, began=time.perf_counter() - 50)
+    config = MnistConfig(units=6, batch_size=20, val_size=30, epochs=100_000, max_time=60.0)
+    task = RowTask(config, images, CORPUS, data.began)
+    before = time.perf_counter() - data.began
+    reserved = task.reserved_seconds()
+    assert before < reserved < before + 2 * (time.perf_counter() - data.began - before)
+    late = dataclasses.replace(config, max_time=40.0)
+    result, _ = rows.start(late, data, tmp_path / "late", quiet=True)
+    assert (result.reason, result.progress.step) == ("max-time", 1)
+    assert "val_loss" in result.progress.losses
 
 
 # ---- readings --------------------------------------------------------------------------------------

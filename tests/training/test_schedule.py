@@ -53,6 +53,17 @@ def test_plateau_halves_after_validations_without_a_better_one() -> None:
     assert p.best == {"val_loss": 1.9, "step": 0}
 
 
+def test_a_validation_that_was_not_due_may_be_the_best_but_counts_for_nothing_else() -> None:
+    one, two = Progress(), Progress()
+    for loss in (2.0, 1.8, 1.9, 1.85):
+        one.validated(loss, plateau_patience=2)
+        two.validated(1.5 if loss == 1.8 else 2.5, plateau_patience=2, due=False)
+        two.validated(loss, plateau_patience=2)
+    assert (two.stale, two.reductions, two.lowest) == (one.stale, one.reductions, one.lowest)
+    assert (one.stale, one.reductions, one.lowest) == (2, 1, 1.8)
+    assert (one.best, two.best) == ({"val_loss": 1.8, "step": 0}, {"val_loss": 1.5, "step": 0})
+
+
 def test_an_epoch_ends_with_its_last_step() -> None:
     p = Progress()
     for _ in range(7):
