@@ -289,7 +289,9 @@ class SampleConfig(Config):
         None, "Never generate the same N symbols in a row twice.", Range(2, 10**6)
     )
     num: int = setting(1, "How many texts to generate.", Range(1, 100_000))
-    stop: str | None = setting(None, "End a text where this appears.")
+    stop: str | None = setting(
+        None, "End a text where this appears; on the command line, \\n is a line end."
+    )
     seed: int | None = setting(
         None, "Same seed, same text.  [default: a new one each time, printed]", Range(0, 2**32 - 1)
     )
