@@ -51,20 +51,23 @@ def shares(groups: Mapping[str, Sequence[Ids]], trained: Ids) -> dict[str, dict[
         }
         for name, texts in groups.items()
     }
-    keys = {n: np.unique(np.concatenate([own[name][n] for name in groups])) for n in LENGTHS}
-    seen = {n: np.zeros(len(keys[n]) + 1, bool) for n in LENGTHS}
-    likely = {n: np.zeros(1 << _BITS, bool) for n in LENGTHS}
+    left = {n: np.unique(np.concatenate([own[name][n] for name in groups])) for n in LENGTHS}
+    likely = {n: np.zeros(1 << _BITS, bool) for n in LENGTHS}  # by the first bits of those left
     for n in LENGTHS:
-        likely[n][_first_bits(keys[n])] = True
+        likely[n][_first_bits(left[n])] = True
     for start in range(0, len(trained), _AT_A_TIME):
         part = trained[start : start + _AT_A_TIME + LENGTHS[-1] - 1]
         for n, hashes in zip(LENGTHS, _hashes(part), strict=True):
             found = hashes[likely[n].take(_first_bits(hashes))]
-            places = np.searchsorted(keys[n], found)
-            seen[n][places[keys[n].take(places, mode="clip") == found]] = True
+            places = np.searchsorted(left[n], found)
+            known = np.unique(places[left[n].take(places, mode="clip") == found])
+            if known.size:  # looked for no longer: common n-grams would take most of the time
+                likely[n][_first_bits(left[n][known])] = False
+                left[n] = np.delete(left[n], known)
+                likely[n][_first_bits(left[n])] = True
     return {
         name: {
-            str(n): float(seen[n][np.searchsorted(keys[n], hashes)].mean()) if hashes.size else None
+            str(n): float(np.isin(hashes, left[n], invert=True).mean()) if hashes.size else None
             for n, hashes in by_length.items()
         }
         for name, by_length in own.items()
