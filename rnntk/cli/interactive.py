@@ -116,7 +116,7 @@ class Session:
                 bare, optional, _ = type_of(known[name])
                 value = value.strip()
                 if name == "stop":
-                    value, _ = stream.unescaped(value)
+                    value = stream.unescaped(":stop", value, self._console)
                 new = _parsed(bare, optional, value, name)
                 self._settings = dataclasses.replace(self._settings, **{name: new})
                 self._generated = 0

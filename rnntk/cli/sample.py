@@ -36,7 +36,6 @@ atexit.register(gc.freeze)
 
 _EXCLUDING = (
     ("prime", "prime_file"), ("interactive", "json"), ("interactive", "output"), ("interactive", "lines"),
-    ("lines", "color"),
 )  # fmt: skip
 
 
@@ -118,14 +117,20 @@ def command(args: Args, console: Console) -> None:
     """
     if args.greedy:
         args.temperature = 0.0
-    _check(args, console)
+    chosen = {
+        **vars(args),
+        "json": console.as_json or None,
+        "interactive": args.interactive or None,
+    }
+    for one, other in _EXCLUDING:
+        if chosen[one] is not None and chosen[other] is not None:
+            names = f"--{one} and --{other}".replace("_", "-")
+            raise UsageError(f"{names} are both given; use one of them.")
+    if args.interactive and args.prime_file == "-":
+        raise UsageError("--interactive reads stdin itself, so the prompt cannot come from there.")
     for name in ("prime", "stop"):
-        typed = source(name) in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
-        if typed and getattr(args, name):
-            text, told = stream.unescaped(getattr(args, name))
-            setattr(args, name, text)
-            if told:
-                console.note(f"--{name}: {told}")
+        if source(name) in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
+            setattr(args, name, stream.unescaped(f"--{name}", getattr(args, name), console))
     settings = SampleConfig.from_json(vars(args))
     model = load(args)
     if args.prime_file is not None:
@@ -143,30 +148,6 @@ def command(args: Args, console: Console) -> None:
         console.note(f"Written to {shown(args.output)}")
     if args.lines and len(result["texts"]) < args.lines:
         click.get_current_context().exit(1)
-
-
-def _check(args: Args, console: Console) -> None:
-    """Raise `UsageError` for options that exclude each other."""
-    color = args.color and source("color") is ParameterSource.COMMANDLINE
-    given = {
-        **vars(args),
-        "json": console.as_json,
-        "color": color,
-        "output": args.output is not None,
-    }
-    given |= {"prime": args.prime is not None, "prime_file": args.prime_file is not None}
-    for one, other in _EXCLUDING:
-        if given[one] and given[other]:
-            names = f"--{one} and --{other} are both given".replace("_", "-")
-            raise UsageError(f"{names}; use one of them.")
-    if args.interactive and args.prime_file == "-":
-        raise UsageError("--interactive reads stdin itself, so the prompt cannot come from there.")
-    if (
-        args.allow_copies
-        and not args.lines
-        and source("allow_copies") is ParameterSource.COMMANDLINE
-    ):
-        raise UsageError("--allow-copies is about --lines; give --lines too.")
 
 
 def _talk(console: Console, args: Args, model: LanguageModel, settings: SampleConfig) -> None:

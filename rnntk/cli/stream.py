@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnntk.cli import shading
-from rnntk.cli.console import harmless
+from rnntk.cli.console import Console, harmless
 from rnntk.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ def not_utf8(name: str, error: UnicodeDecodeError) -> DataError:
     )
 
 
-def unescaped(text: str) -> tuple[str, str]:
-    """A typed text with its escapes read, and a sentence about them, "" if there are none; unknown ones stay."""
-    read = [f"{found} is a {_ESCAPES[found]}" for found in dict.fromkeys(_ESCAPE.findall(text))]
-    told = f"{', '.join(read)}. For a backslash itself, type \\\\." if read else ""
-    return _ESCAPE.sub(lambda found: found[0].encode().decode("unicode_escape"), text), told
+def unescaped(name: str, text: str, console: Console) -> str:
+    """A typed text with its escapes read, which a note says; unknown ones stay."""
+    if read := [f"{e} is a {_ESCAPES[e]}" for e in dict.fromkeys(_ESCAPE.findall(text))]:
+        console.note(f"{name}: {', '.join(read)}. For a backslash itself, type \\\\.")
+    return _ESCAPE.sub(lambda found: found[0].encode().decode("unicode_escape"), text)
 
 
 def show(pieces: Iterable[Piece], numbered: bool, shaded: bool) -> None:

@@ -32,12 +32,12 @@ log = logging.getLogger(__name__)
 def generate(
     model: LanguageModel,
     count: int,
-    prompt: str = "",
-    config: SampleConfig | None = None,
+    prompt: str,
+    config: SampleConfig,
     *,
     allow_copies: bool = False,
 ) -> Iterator[str]:
-    """Yield `count` new lines without their line ends; the checks are done at the call.
+    """Yield `count` new lines without their line ends.
 
     A line begins after a line end of the training text, where that is available, and with the prompt. Empty lines,
     repeats and lines longer than `config.length` are dropped; blanks around a line make no difference.
@@ -54,7 +54,6 @@ def generate(
         RunError: the training text is not available, and copies are not allowed.
         RnntkError: there is no new line at all.
     """
-    config = config or SampleConfig()
     for name in ("beam", "stop", "num", "raw"):
         if getattr(config, name) != getattr(SampleConfig, name):
             raise UsageError(
@@ -71,12 +70,7 @@ def generate(
                 "The training text is not available, so copies of its lines cannot be left out "
                 f"({str(error).partition('. ')[0].rstrip('.')}). Keep them with `allow_copies`."
             ) from error
-    source = _Source(model, prompt, config, text)
-    return _new_lines(source, count, None if allow_copies else text)
-
-
-def _new_lines(source: _Source, count: int, text: Prepared | None) -> Iterator[str]:
-    seen: set[str] = set()
+    source, seen = _Source(model, prompt, config, text), set[str]()
     dropped = Counter[str]()
     given = fruitless = 0
     candidates = itertools.chain.from_iterable(source.attempt(k, count) for k in itertools.count())
@@ -91,7 +85,7 @@ def _new_lines(source: _Source, count: int, text: Prepared | None) -> Iterator[s
                 dropped["too long" if line is None else "repeated" if key else "empty"] += 1
             else:
                 found[key] = line.rstrip()
-        copies = set() if text is None else source.copies(set(found), text)
+        copies = source.copies(set(found), text) if text and not allow_copies else set()
         dropped["copied from the training text"] += len(copies)
         seen |= found.keys()
         fresh = [line for key, line in found.items() if key not in copies]
@@ -100,7 +94,7 @@ def _new_lines(source: _Source, count: int, text: Prepared | None) -> Iterator[s
             given, fruitless = given + len(fresh), 0
     if given < count:
         kinds = ", ".join(f"{n:,} {kind}" for kind, n in dropped.most_common() if n)
-        copied = ", or allow copies with `allow_copies`" if text else ""
+        copied = "" if allow_copies else ", or allow copies with `allow_copies`"
         message = (
             f"Only {given:,} of {count:,} lines: {_PATIENCE:,} tries in a row gave no new one ({kinds}). "
             f"Raise `temperature` or `length`{copied}."

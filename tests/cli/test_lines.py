@@ -142,7 +142,6 @@ def test_a_model_that_repeats_itself_is_given_up(rnntk, untrained, here: Path) -
         (("--num", 2), "--num cannot be given with it"),
         (("--raw",), "--raw cannot be given with it"),
         (("--interactive",), "--interactive and --lines are both given"),
-        (("--color",), "--lines and --color are both given"),
         (("--prime", "Ω"), "'Ω'"),
     ],
 )
@@ -157,5 +156,3 @@ def test_lines_need_line_ends(rnntk, untrained, here: Path) -> None:
     result = rnntk("sample", run, "--lines", 3)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "The model knows no line end, so it cannot write --lines." in result.stderr
-    result = rnntk("sample", run, "--allow-copies")
-    assert "--allow-copies is about --lines" in result.stderr

@@ -16,6 +16,7 @@ import click
 import pytest
 
 from rnntk.cli import shading, stream
+from rnntk.cli.console import Console
 from rnntk.cli.sample import command
 from rnntk.kernels import native
 
@@ -490,7 +491,7 @@ def test_escapes_are_read_on_the_command_line_and_said(rnntk, trained: Path, her
     ],
 )
 def test_unknown_escapes_stay(typed: str, text: str) -> None:
-    assert stream.unescaped(typed)[0] == text
+    assert stream.unescaped("--stop", typed, Console(quiet=True)) == text
 
 
 def test_interactive_texts_are_literal_and_the_stop_has_escapes(rnntk, trained: Path) -> None:
