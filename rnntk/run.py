@@ -86,7 +86,7 @@ class Run:
 
         Args:
             prompt: text to continue; the corpus' own prompt by default.
-            length: symbols to generate.
+            length: characters to generate.
             seed: same seed, same text; random by default.
             settings: other fields of `rnntk.SampleConfig`: temperature, top_k, top_p, min_p, beam, stop, ...
 
@@ -104,6 +104,32 @@ class Run:
     ) -> Iterator[str]:
         """The text of `sample`, as an iterator of strings."""
         return self.model.stream(prompt, length=length, seed=seed, echo=True, **settings)
+
+    def lines(
+        self,
+        count: int,
+        prompt: str = "",
+        *,
+        allow_copies: bool = False,
+        seed: int | None = None,
+        **settings: Any,
+    ) -> list[str]:
+        """New lines, such as names: no repeats, none empty, and no copies of lines of the training text.
+
+        Args:
+            count: number of lines; fewer, with a warning in the log, if the model only repeats itself.
+            prompt: each line begins with it.
+            allow_copies: keep lines of the training text, which then need not be available.
+            seed: same seed, same lines; random by default.
+            settings: other fields of `rnntk.SampleConfig`: temperature, top_p, length (of a line at most), ...
+
+        Raises `UsageError` for a wrong setting, `RunError` without the training text, `RnntkError` if no line is new.
+        """
+        from rnntk.config import SampleConfig
+        from rnntk.decoding import lines
+
+        config = SampleConfig(**settings, seed=seed)
+        return list(lines.generate(self.model, count, prompt, config, allow_copies=allow_copies))
 
     @naming_arguments
     def evaluate(self, text: str | None = None, *, on_unknown: str = "error") -> Evaluation:

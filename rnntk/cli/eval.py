@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from click.core import ParameterSource
 
@@ -46,6 +46,12 @@ OWN = "this model"
     show_default=False,
     help="Measure baselines on the same text: n-grams of the training text, and xz (the default).",
 )
+@option(
+    "--novelty/--no-novelty",
+    default=True,
+    show_default=False,
+    help="Measure how much of a generated text is copied from the training text (the default, without --input).",
+)
 @path_option("--costs", "FILE", "Write the bits of each character, as JSON.", FILE)
 @path_option(
     "--html", "FILE", "Write the report of rnntk play --report: the text shaded by surprise.", FILE
@@ -55,7 +61,7 @@ def command(args: Args, console: Console) -> None:
     """Measure RUN, a folder or a name in --runs-dir, on text it was not trained on; without it, the latest.
 
     Prints nats, bits per character and perplexity, for Hangul also bits per syllable; and what single characters,
-    n-grams of the training text and xz make of the same text.
+    n-grams of the training text and xz make of the same text. Then how much of a generated text is copied.
 
     Examples:
       rnntk eval
@@ -70,7 +76,7 @@ def command(args: Args, console: Console) -> None:
     if inputs and args.split:
         raise UsageError("--input and --split are both given; use one of them.")
     args.input = inputs
-    name, evaluation, baselines = _measure(console, model, args)
+    name, evaluation, baselines, copied = _measure(console, model, args)
     rows = [(OWN, evaluation.bits_per_character), *(baselines.rows() if baselines else [])]
     rows.sort(key=lambda row: -row[1])
     if args.costs is not None:
@@ -81,28 +87,30 @@ def command(args: Args, console: Console) -> None:
         from rnntk.play.models import Models
 
         figures = {"of": name, "characters": evaluation.characters}
-        figures |= {"bits_per_character": rows, "own": OWN}
+        figures |= {"bits_per_character": rows, "own": OWN, "novelty": copied}
         page = report.report(Models(model), evaluation.text, evaluation=figures)
         write_bytes(args.html, page.encode(), advice="Name another file with --html.")
     _print(console, model, name, evaluation, rows)
+    if copied:
+        _print_novelty(console, copied)
     for path in (args.costs, args.html):
         if path is not None:
             console.facts(wrote=shown(path))
     console.json(
         "eval", run=model.run.path, step=model.step, split=None if inputs else name, input=list(inputs) or None,
         model=evaluation.summary(), floors=baselines.summary() if baselines else None,
-        costs=args.costs, html=args.html,
+        novelty=copied, costs=args.costs, html=args.html,
     )  # fmt: skip
 
 
 def _measure(
     console: Console, model: LanguageModel, args: Args
-) -> tuple[str, Evaluation, Baselines | None]:
-    from rnntk.decoding import baselines, splits
+) -> tuple[str, Evaluation, Baselines | None, dict[str, Any] | None]:
+    from rnntk.decoding import baselines, novelty, splits
     from rnntk.text import corpus
 
     parts = model.run.record["corpus"].get("split")
-    prepared = None
+    prepared = copied = None
     with progress_bar(console, "reading", " symbols") as bar:
         if args.input:
             name = ", ".join("standard input" if p == "-" else p for p in args.input)
@@ -120,8 +128,14 @@ def _measure(
             characters = prepared.characters(start, end)
             ids = prepared.ids[start:end]
             evaluation = model.evaluate(ids, characters=characters, progress=bar)
+    if prepared is not None and args.novelty:
+        console.detail(
+            "Comparing a generated text with the training text; --no-novelty leaves it out."
+        )
+        held_out = None if name == "train" else ids
+        copied = novelty.measure(model, prepared.ids[slice(*parts["train"])], held_out)
     if not args.floors:
-        return name, evaluation, None
+        return name, evaluation, None, copied
     if prepared is None and parts:
         try:
             prepared = splits.training_text(model.run, data_dir=args.data_dir)
@@ -129,7 +143,8 @@ def _measure(
             console.note(f"There are no n-grams to compare with: {error}")
     console.detail("Counting n-grams and compressing; --no-floors leaves it out.")
     trained = prepared.ids[slice(*parts["train"])] if prepared is not None else None
-    return name, evaluation, baselines.measure(model, evaluation, trained, held_out=name != "train")
+    floors = baselines.measure(model, evaluation, trained, held_out=name != "train")
+    return name, evaluation, floors, copied
 
 
 def _write_costs(path: Path, model: LanguageModel, name: str, evaluation: Evaluation) -> None:
@@ -172,3 +187,20 @@ def _print(
         console.result("\nbits per character, beside the baselines")
         for label, value in rows:
             console.result(f"  {value:6.3f}  {label}" + ("  <" if label == OWN else ""))
+
+
+def _print_novelty(console: Console, copied: dict[str, Any]) -> None:
+    """Print the shares of n-grams that are in the training text, and how to read them."""
+    of = f"of {copied['characters']:,} generated characters"
+    console.result(f"\ncopied from the training text, {of}")
+    known = copied["held_out"]
+    for length, share in copied["generated"].items():
+        if share is not None:
+            beside = known and known[length]
+            beside = "" if beside is None else f"   (held-out text {beside:.1%})"
+            console.result(f"  {share:6.1%}  of runs of {length:>2} symbols{beside}")
+    if known:
+        hint = "Far above the held-out text, the model copies; far below, it makes words up."
+    else:
+        hint = "Any two texts share short runs; a text that shares long ones is copied."
+    console.result(f"  {hint}")

@@ -21,18 +21,19 @@ if TYPE_CHECKING:
     from rnntk.decoding.generate import Piece
     from rnntk.decoding.language_model import LanguageModel
 
-LENGTH = 300  # symbols per text without --length: about a screen
+LENGTH = 300  # characters per text without --length: about a screen
 _SHORT = {"t": "temperature", "len": "length", "s": "seed"}
 
 HELP = """\
 Type the beginning of a text; the model continues it. An empty line continues where the text stopped.
   :t 0.8            temperature        :top-k 20, :top-p 0.9, :min-p 0.05   likely symbols only
-  :len 200          symbols            :greedy on, :beam 4                  the likeliest text
+  :len 200          characters         :greedy on, :beam 4                  the likeliest text
   :seed 3           then 4, 5, ...     :no-repeat 12, :stop TEXT            ends and loops
   :color on         shade by surprise  :num 3, :raw on, :on-unknown skip
   :top-k off        undo a setting     :settings   show all
   :help             this               :quit       leave, as does Ctrl-D; Ctrl-C stops the text
-A text that begins with a colon is typed with two."""
+A text that begins with a colon is typed with two. Texts are taken as they are typed; in :stop, \\n is a line end,
+\\t a tab and \\\\ a backslash."""
 
 
 class Session:
@@ -91,7 +92,8 @@ class Session:
         parts = [] if echo else [prompt.text]
         with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C stops the text, not the program
             pieces = self._model.pieces(prompt, settings, seed, echo=echo, surprisal=self._shaded)
-            stream.show(_kept(pieces, parts), settings.num, self._shaded)
+            numbered = settings.num > 1 and not self._console.quiet
+            stream.show(_kept(pieces, parts), numbered, self._shaded)
         self._text = "".join(parts)
 
     def _command(self, line: str) -> None:
@@ -112,7 +114,10 @@ class Session:
         elif name in known:
             if value:
                 bare, optional, _ = type_of(known[name])
-                new = _parsed(bare, optional, value.strip(), name)
+                value = value.strip()
+                if name == "stop":
+                    value = stream.unescaped(":stop", value, self._console)
+                new = _parsed(bare, optional, value, name)
                 self._settings = dataclasses.replace(self._settings, **{name: new})
                 self._generated = 0
             self._console.note(f"{_typed(name)[1:]} {_word(getattr(self._settings, name))}")
@@ -166,4 +171,4 @@ def _typed(name: str) -> str:
 def _word(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return "on" if value else "off"
-    return str(value)
+    return repr(value)[1:-1] if isinstance(value, str) else str(value)

@@ -6,17 +6,37 @@ import atexit
 import dataclasses
 import gc
 import math
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
-from rnntk.cli import shading, stream
-from rnntk.cli.console import Console, shown
+import click
+from click.core import ParameterSource
+
+from rnntk.cli import shading, stdout, stream
+from rnntk.cli.console import Console, harmless, shown
 from rnntk.cli.model import load, model_options
-from rnntk.cli.options import Args, command_named, config_options, given, option
+from rnntk.cli.options import (
+    FILE,
+    Args,
+    FieldType,
+    command_named,
+    config_options,
+    given,
+    option,
+    source,
+)
 from rnntk.config import SampleConfig
 from rnntk.errors import UsageError
 
+if TYPE_CHECKING:
+    from rnntk.decoding.language_model import LanguageModel
+
 # Skips the garbage collection at exit, a tenth of a cold start.
 atexit.register(gc.freeze)
+
+_EXCLUDING = (
+    ("prime", "prime_file"), ("interactive", "json"), ("interactive", "output"), ("interactive", "lines"),
+)  # fmt: skip
 
 
 @command_named("sample")
@@ -26,16 +46,43 @@ atexit.register(gc.freeze)
     "--prompt",
     "prime",
     metavar="TEXT",
-    help="The prompt: the text to continue.  [default: the corpus' own]",
+    help="The prompt: the text to continue; \\n is a line end.  [default: the corpus' own]",
 )
 @option(
     "--prime-file",
     "--prompt-file",
     "prime_file",
     metavar="FILE",
-    help="Read the prompt from a file; - is stdin.",
+    help="Read the prompt from a file, as it is; - is stdin.",
 )
-@config_options(SampleConfig)
+@option(
+    "--output",
+    "-o",
+    type=FILE,
+    metavar="FILE",
+    help="Write the text to a file, and nothing else.  [default: stdout]",
+)
+@option(
+    "--lines",
+    type=click.IntRange(1, 10**6),
+    metavar="N",
+    help="N new lines, such as names: no repeats, no copies of the training text's lines.",
+)
+@option(
+    "--allow-copies/--no-allow-copies",
+    default=False,
+    show_default=False,
+    help="With --lines, keep lines that are in the training text.",
+)
+@option(
+    "--num",
+    "-n",
+    type=FieldType(SampleConfig, "num"),
+    default=1,
+    metavar="N",
+    help="How many texts to generate.",
+)
+@config_options(SampleConfig, leave_out=("num",))
 @option(
     "--greedy/--no-greedy",
     default=False,
@@ -64,52 +111,94 @@ def command(args: Args, console: Console) -> None:
       rnntk sample --prime "/* "
       rnntk sample runs/linux_kernel-1 --length 4000 --temperature 0.8 --seed 1
       rnntk sample --interactive --color
+      rnntk sample --lines 20 -o names.txt
       rnntk sample --beam 8 --stop ";" --prime "static int "
       echo -n "int main(" | rnntk sample --prime-file -
     """
     if args.greedy:
         args.temperature = 0.0
-    settings = SampleConfig.from_json(vars(args))
-    if args.prime is not None and args.prime_file is not None:
-        raise UsageError("--prime and --prime-file are both given; use one of them.")
-    if args.interactive and console.as_json:
-        raise UsageError("--interactive and --json are both given; use one of them.")
+    chosen = {
+        **vars(args),
+        "json": console.as_json or None,
+        "interactive": args.interactive or None,
+    }
+    for one, other in _EXCLUDING:
+        if chosen[one] is not None and chosen[other] is not None:
+            names = f"--{one} and --{other}".replace("_", "-")
+            raise UsageError(f"{names} are both given; use one of them.")
     if args.interactive and args.prime_file == "-":
         raise UsageError("--interactive reads stdin itself, so the prompt cannot come from there.")
+    for name in ("prime", "stop"):
+        if source(name) in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
+            setattr(args, name, stream.unescaped(f"--{name}", getattr(args, name), console))
+    settings = SampleConfig.from_json(vars(args))
     model = load(args)
-    where = f"{shown(model.run.path)} at step {model.step}"
     if args.prime_file is not None:
         args.prime = stream.read(args.prime_file, "--prime-file")
-    shaded = shading.wanted(args.color) and not console.as_json
     if args.interactive:
-        from rnntk.cli.interactive import LENGTH, Session
-
-        console.note(where)
-        if not given("length"):
-            settings = dataclasses.replace(settings, length=LENGTH)
-        session = Session(console, model, settings, shaded)
-        if args.prime is not None:
-            session.generate(args.prime)
-        session.run()
+        _talk(console, args, model, settings)
         return
+    seed = settings.new_seed()
+    console.note(f"{shown(model.run.path)} at step {model.step}, seed {seed}")
+    settings = dataclasses.replace(settings, seed=seed)
+    with stdout.written_to(args.output):
+        result = (_lines if args.lines else _texts)(console, args, model, settings)
+        console.json("sample", run=model.run.path, step=model.step, seed=seed, **result)
+    if args.output is not None and str(args.output) != "-":
+        console.note(f"Written to {shown(args.output)}")
+    if args.lines and len(result["texts"]) < args.lines:
+        click.get_current_context().exit(1)
+
+
+def _talk(console: Console, args: Args, model: LanguageModel, settings: SampleConfig) -> None:
+    from rnntk.cli.interactive import LENGTH, Session
+
+    console.note(f"{shown(model.run.path)} at step {model.step}")
+    if not given("length"):
+        settings = dataclasses.replace(settings, length=LENGTH)
+    session = Session(console, model, settings, shading.wanted(args.color))
+    if args.prime is not None:
+        session.generate(args.prime)
+    session.run()
+
+
+def _lines(
+    console: Console, args: Args, model: LanguageModel, settings: SampleConfig
+) -> dict[str, Any]:
+    """Print new lines; return the entries of the JSON."""
+    from rnntk.decoding import lines
+
+    found = []
+    wanted = args.lines, args.prime or "", settings
+    for line in lines.generate(model, *wanted, allow_copies=args.allow_copies):
+        found.append(line)
+        if not console.as_json:
+            print(harmless(line) if sys.stdout.isatty() else line, flush=sys.stdout.isatty())
+    return {"prime": args.prime or "", "texts": found, "drawn": None}
+
+
+def _texts(
+    console: Console, args: Args, model: LanguageModel, settings: SampleConfig
+) -> dict[str, Any]:
+    """Print texts; return the entries of the JSON."""
     text = model.default_prompt if args.prime is None else args.prime
     prompt = model.prompt(text, settings.on_unknown)
     if prompt.skipped:
         console.note(f"Left out of the prompt: {', '.join(map(repr, prompt.skipped))}")
-    seed = settings.new_seed()
-    console.note(f"{where}, seed {seed}")
+    as_json, shaded = console.as_json, shading.wanted(args.color) and not console.as_json
     if shaded:
         console.note(shading.legend())
-    as_json = console.as_json
-    pieces = model.pieces(prompt, settings, seed, echo=not as_json, surprisal=as_json or shaded)
+    assert settings.seed is not None
+    pieces = model.pieces(
+        prompt, settings, settings.seed, echo=not as_json, surprisal=as_json or shaded
+    )
     if not as_json:
-        stream.show(pieces, settings.num, shaded)
-        return
+        stream.show(pieces, settings.num > 1 and not console.quiet, shaded)
+        return {}
     texts: list[list[dict[str, Any]]] = [[] for _ in range(settings.num)]
     for piece in pieces:
         probabilities = [math.exp(-nats) for nats in piece.nats]
         part = {"text": piece.text, "symbols": piece.symbols, "probabilities": probabilities}
         texts[piece.stream].append(part)
     whole = ["".join(part["text"] for part in parts) for parts in texts]
-    about = {"run": model.run.path, "step": model.step, "seed": seed, "prime": prompt.text}
-    console.json("sample", **about, texts=whole, drawn=texts)
+    return {"prime": prompt.text, "texts": whole, "drawn": texts}

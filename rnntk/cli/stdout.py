@@ -8,8 +8,11 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
+from pathlib import Path
 from typing import Any, TextIO
+
+from rnntk.files import disk_errors, replacing
 
 
 class Lost(Exception):
@@ -63,6 +66,29 @@ def after_training() -> Iterator[None]:
         pass
     except Lost as lost:
         print(f"Warning: {lost} Training has succeeded.", file=sys.stderr)
+
+
+@contextmanager
+def written_to(path: Path | None) -> Iterator[None]:
+    """Context in which stdout is a file in UTF-8, which appears when all is written; unchanged for None and `-`."""
+    if path is None or str(path) == "-" or _is_stdout(path):
+        yield
+        return
+    with ExitStack() as stack:
+        stack.enter_context(disk_errors(path, advice="Name another file with `output`."))
+        if not path.exists() or path.is_file():  # no pipe or device
+            path = stack.enter_context(replacing(path.resolve()))
+        file = path.open("w", encoding="utf-8", errors="replace", newline="")
+        stack.enter_context(redirect_stdout(stack.enter_context(file)))
+        yield
+
+
+def _is_stdout(path: Path) -> bool:
+    """Whether the path leads to stdout, as /dev/stdout does: a file there must not be replaced."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
+    except (OSError, ValueError):  # it is missing, or stdout is no file
+        return False
 
 
 def watch() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterable
@@ -9,11 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnntk.cli import shading
-from rnntk.cli.console import harmless
+from rnntk.cli.console import Console, harmless
 from rnntk.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from rnntk.decoding.generate import Piece
+
+_ESCAPES = {"\\n": "line end", "\\t": "tab", "\\r": "carriage return", "\\\\": "backslash"}
+_ESCAPE = re.compile(r"\\[ntr\\]")
 
 _SECONDS = 0.02  # between flushes, each of which takes as long as sampling a character
 
@@ -37,19 +41,34 @@ def not_utf8(name: str, error: UnicodeDecodeError) -> DataError:
     )
 
 
-def show(pieces: Iterable[Piece], num: int, shaded: bool) -> None:
-    """Print text as it is generated, each of `num` texts under its number, coloured by surprisal if `shaded`."""
+def unescaped(name: str, text: str, console: Console) -> str:
+    """A typed text with its escapes read, which a note says; unknown ones stay."""
+    if read := [f"{e} is a {_ESCAPES[e]}" for e in dict.fromkeys(_ESCAPE.findall(text))]:
+        console.note(f"{name}: {', '.join(read)}. For a backslash itself, type \\\\.")
+    return _ESCAPE.sub(lambda found: found[0].encode().decode("unicode_escape"), text)
+
+
+def show(pieces: Iterable[Piece], numbered: bool, shaded: bool) -> None:
+    """Print texts as they are generated, each ended by a line end and in a terminal, if `numbered`, under its number.
+
+    `shaded` texts are coloured by surprisal.
+    """
     out = sys.stdout
-    current, before, flushed = -1, 0, 0.0
+    current, before, last, flushed = -1, 0, "", 0.0
+
+    def end() -> None:
+        out.write((shading.RESET if before else "") + ("" if last == "\n" else "\n"))
+
     try:
         for piece in pieces:
             if piece.stream != current:
-                if num > 1:
-                    out.write(shading.RESET if before else "")
-                    out.write(("\n" if current >= 0 else "") + f"--- {piece.stream + 1} ---\n")
-                    before = 0
-                current = piece.stream
+                if current >= 0:
+                    end()
+                if numbered and out.isatty():
+                    out.write(f"--- {piece.stream + 1} ---\n")
+                current, before, last = piece.stream, 0, ""
             text = piece.text
+            last = text[-1:] or last
             if out.isatty():
                 text = "\r".join(map(harmless, text.split("\r")))
             if shaded:
@@ -59,6 +78,5 @@ def show(pieces: Iterable[Piece], num: int, shaded: bool) -> None:
                 out.flush()
                 flushed = time.monotonic()
     finally:
-        # Also after Ctrl-C, reset the colour and end the line.
-        out.write((shading.RESET if before else "") + "\n")
+        end()  # also after Ctrl-C
         out.flush()

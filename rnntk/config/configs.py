@@ -13,8 +13,8 @@ from rnntk.config.fields import FRACTION, POSITIVE, Config, Range, setting
 from rnntk.errors import UsageError
 
 CELLS = ("lstm", "gru", "rnn")
-MOST_SYMBOLS = 10**8  # in all texts of `num`; all but the first are in memory, 8 bytes per symbol
-MOST_IN_BEAM = 10**7  # in all hypotheses of a beam: 16 bytes per symbol, copied at every step
+MOST_SYMBOLS = 10**8  # characters in all texts of `num`; all but the first are in memory
+MOST_IN_BEAM = 10**7  # characters in all texts of a beam: 16 bytes per symbol, copied at each step
 
 # A setting of one session: a resume may set it, and `run.json` does not store it.
 of_session = functools.partial(setting, on_resume="session", stored=False)
@@ -290,7 +290,7 @@ class SampleConfig(Config):
         SampleConfig(temperature=0.7, top_k=20)
     """
 
-    length: int = setting(1000, "Symbols to generate.", Range(0, 10**9))
+    length: int = setting(1000, "Characters to generate.", Range(0, 10**9))
     temperature: float = setting(
         1.0, "Below 1 safer, above 1 wilder; 0 always takes the likeliest symbol.", Range(0)
     )
@@ -314,14 +314,18 @@ class SampleConfig(Config):
         None, "Never generate the same N symbols in a row twice.", Range(2, 10**6)
     )
     num: int = setting(1, "How many texts to generate.", Range(1, 100_000))
-    stop: str | None = setting(None, "End a text where this appears.")
+    stop: str | None = setting(
+        None, "End a text where this appears; on the command line, \\n is a line end."
+    )
     seed: int | None = setting(
         None, "Same seed, same text.  [default: a new one each time, printed]", Range(0, 2**32 - 1)
     )
     on_unknown: str = setting(
         "error", "Characters of the prompt that the model does not know.", ("error", "skip")
     )
-    raw: bool = setting(False, "Give the symbols as they are (jamo are not recomposed).")
+    raw: bool = setting(
+        False, "Give the symbols as they are (jamo are not recomposed); `length` counts them."
+    )
 
     def check_together(self) -> None:
         if self.stop == "":
@@ -355,6 +359,6 @@ class SampleConfig(Config):
         """Raise `UsageError` if texts that are held in memory need too much of it."""
         if texts * self.length > most:
             raise UsageError(
-                f"`{name}={texts}` with `length={self.length}` holds {texts * self.length:,} symbols in memory, "
+                f"`{name}={texts}` with `length={self.length}` holds {texts * self.length:,} characters in memory, "
                 f"but {most:,} are the most. Lower one of them."
             )

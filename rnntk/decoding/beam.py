@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +36,7 @@ def beam_search(
     *,
     stop: Sequence[int] = (),
     banned: Sequence[int] = (),
+    left: Callable[[NDArray[np.intp]], int] | None = None,
 ) -> list[Hypothesis]:
     """Search for the likeliest continuations; at most `width` hypotheses, best first.
 
@@ -46,8 +47,9 @@ def beam_search(
         states: one stream that has read the prompt; not changed.
         length, width: maximum number of symbols, and hypotheses kept per step; at least 1.
         alpha: length control (Wu et al., 2016, without their offset): 0 ranks by probability, which favours short
-            texts; 1 by the mean per symbol; more favours long texts. No effect without `stop`.
+            texts; 1 by the mean per symbol; more favours long texts.
         stop, banned: the symbols that together end a hypothesis, and symbols never used.
+        left: the fewest symbols that ids `(t,)` still need to be long enough; by default `length - t`.
 
     Raises:
         UsageError: every symbol is banned.
@@ -62,6 +64,7 @@ def beam_search(
     # All streams start equal, so only the first counts.
     total = np.full(width, np.inf)
     total[0] = 0.0
+    due = np.full(width, 1)  # number of symbols at which `left` is asked again
     finished: list[Hypothesis] = []
     for t in range(length):
         logs = log_softmax(beams.logits)
@@ -70,10 +73,14 @@ def beam_search(
         chosen = _smallest(candidates, width)
         parents, symbols = np.divmod(chosen, V)
         total = candidates[chosen]
-        ids, nats = ids[parents], nats[parents]
+        ids[:, :t], nats[:, :t], due = ids[parents, :t], nats[parents, :t], due[parents]
         ids[:, t] = symbols
         nats[:, t] = -logs[parents, symbols]
-        ends = np.full(width, t + 1 == length)
+        if left is not None:
+            for row in np.flatnonzero((due == t + 1) & np.isfinite(total)):
+                due[row] += left(ids[row, : t + 1])
+        ends = due == t + 1 if left else np.full(width, False)
+        ends |= t + 1 == length
         if len(stop_ids) and t + 1 >= len(stop_ids):
             ends |= (ids[:, t + 1 - len(stop_ids) : t + 1] == stop_ids).all(axis=1)
         for row in np.flatnonzero(ends & np.isfinite(total)):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnntk.text.preprocessors import Preprocessor
+from rnntk.text.preprocessors import Plain, Preprocessor
 from rnntk.text.vocabulary import Vocabulary
 
 
@@ -21,8 +22,22 @@ class Piece(NamedTuple):
     stream: int  # index of its text
 
 
-Row = tuple[NDArray[np.intp], NDArray[np.float64]]
-"""One symbol of each stream, and its surprisal in nats (empty unless asked for): `(n,)` each."""
+Block = tuple[NDArray[np.intp], NDArray[np.float64]]
+"""Symbols of each stream, and their surprisal in nats (no columns unless asked for): `(t, n)` each."""
+
+_HELD = 8
+"""Upper bound of symbols per character, and of the characters that a decoder holds back and gives at once."""
+
+
+def most_symbols(codec: Preprocessor, length: int) -> int:
+    """The most symbols generated for `length` characters; a model without sense may need more and ends there."""
+    return length if isinstance(codec, Plain) else length * _HELD
+
+
+def fewest_symbols(codec: Preprocessor, symbols: str, length: int) -> int:
+    """The fewest symbols that must follow these for `length` characters; 0 if they are enough."""
+    missing = length - len(codec.decoder().feed(symbols))
+    return max(1, missing - _HELD) if missing > 0 else 0
 
 
 class TextStream:
@@ -33,10 +48,14 @@ class TextStream:
         codec: decodes symbols.
         echo: symbols to yield first, such as the prompt.
         stop: the text ends after this string; then `ended` is true.
+        length: the text ends after this many characters, not counting the echo; then `ended` is true.
     """
 
-    def __init__(self, stream: int, codec: Preprocessor, echo: str, stop: str | None) -> None:
-        self.stop, self.ended = stop, False
+    def __init__(
+        self, stream: int, codec: Preprocessor, echo: str, stop: str | None, length: int
+    ) -> None:
+        self.stop, self.ended = stop, length == 0
+        self._left = length
         self._stream, self._decoder = stream, codec.decoder()
         self._echo = self._decoder.feed(echo)
         self._tail = ""  # end of the text, to find a stop that spans pieces
@@ -62,17 +81,22 @@ class TextStream:
             yield self._piece(text)
 
     def whole(self, symbols: str, nats: Sequence[float]) -> Iterator[Piece]:
-        """Yield a whole text, echo included; without surprisal as one piece."""
+        """Yield a whole text, echo included; without surprisal in few pieces."""
         yield from self.begin()
-        by_symbol = [(s, [n]) for s, n in zip(symbols, nats, strict=False)]
-        for part, own in by_symbol or [(symbols, [])]:
-            if piece := self.add(part, own):
+        start = 0
+        while start < len(symbols) and not self.ended:
+            end = start + (1 if nats else max(1, self._left - _HELD))
+            if piece := self.add(symbols[start:end], nats[start:end]):
                 yield piece
+            start = end
         yield from self.end()
 
     def _piece(self, text: str) -> Piece:
+        text = text[: self._left]
         if self.stop:
             text = self._until_stop(text, self.stop)
+        self._left -= len(text)
+        self.ended |= not self._left
         piece = Piece(text, self._symbols, tuple(self._nats), self._stream)
         self._symbols = ""
         self._nats.clear()
@@ -89,33 +113,38 @@ class TextStream:
 
 
 def assemble(
-    rows: Iterator[Row], vocabulary: Vocabulary, texts: Sequence[TextStream]
+    blocks: Iterator[Block], vocabulary: Vocabulary, texts: Sequence[TextStream]
 ) -> Iterator[Piece]:
-    """The pieces of the first text as soon as its symbols arrive in `rows`, then those of the other texts in order."""
-    symbols = vocabulary.symbols
+    """The pieces of the first text as its symbols arrive in `blocks`, then those of the other texts in order."""
     first, *others = texts
     # Without a stop, decode the others as a whole at the end: symbol by symbol takes longer than sampling.
     watched = texts if first.stop else texts[:1]
+    rulers = copy.deepcopy(texts[len(watched) :])
     pieces: list[list[Piece]] = [[] for _ in texts]
-    waiting: list[Row] = []
+    waiting: list[Block] = []
     yield from first.begin()
-    for ids, nats in rows:
-        for k, text in enumerate(watched):
-            if not text.ended:
-                piece = text.add(symbols[ids.item(k)], (nats.item(k),) if nats.size else ())
-                if piece and k:
-                    pieces[k].append(piece)
-                elif piece:
-                    yield piece
-        if len(watched) < len(texts):
-            waiting.append((ids, nats))
-        if first.stop and all(text.ended for text in texts):
+    for ids, nats in blocks:
+        by_stream = [vocabulary.decode(column) for column in ids.T]
+        for t, row in enumerate(nats):
+            for k, text in enumerate(watched):
+                if not text.ended:
+                    piece = text.add(by_stream[k][t], (row.item(k),) if row.size else ())
+                    if piece and k:
+                        pieces[k].append(piece)
+                    elif piece:
+                        yield piece
+        for ruler, symbols in zip(rulers, by_stream[1:], strict=False):
+            ruler.add(symbols, ())
+        if rulers:
+            waiting.append((ids.astype(vocabulary.dtype), nats))
+        if all(text.ended for text in (*watched, *rulers)):
             break
     yield from first.end()
-    later = np.array([ids for ids, _ in waiting], np.intp).reshape(-1, len(texts))
-    later_nats = np.array([nats for _, nats in waiting]).reshape(-1, len(texts))
-    for k, text in enumerate(others, 1):
-        if first.stop:
+    if first.stop or not waiting:
+        for k, text in enumerate(others, 1):
             yield from (*text.begin(), *pieces[k], *text.end())
-        else:
-            yield from text.whole(vocabulary.decode(later[:, k]), later_nats[:, k].tolist())
+        return
+    later, later_nats = (np.concatenate(part) for part in zip(*waiting, strict=True))
+    for k, text in enumerate(others, 1):
+        own = later_nats[:, k].tolist() if later_nats.size else []
+        yield from text.whole(vocabulary.decode(later[:, k]), own)

@@ -47,7 +47,8 @@ class LanguageModel:
         progress: the training progress at the checkpoint, if the weights come from one.
 
     Attributes:
-        default_prompt: the corpus' own prompt, or "" if the model does not know its characters.
+        default_prompt: the corpus' own prompt, or "" without one or if the model does not know its characters.
+        line_end: the line end of the training text: a newline, `"\r\n"`, `"\r"`, or "" if it has none.
 
     Raises:
         RunError: decoder and vocabulary do not match.
@@ -76,13 +77,22 @@ class LanguageModel:
                 "they belong to different runs."
             )
         self.decoder, self.vocabulary, self.preprocessor = decoder, vocabulary, preprocessor
-        self.progress, prompt = progress, ""
+        self.progress, prompt, opening = progress, "", ""
         self._lf = self._recompose = False
         if run:
             self.run, prompt = run, run.record["corpus"].get("prime") or ""
+            opening = run.record["corpus"].get("opening") or ""
             self._lf = run.settings.get("newline") == "lf"
             self._recompose = bool(run.settings.get("normalize"))
         self.default_prompt = "" if self._unknown(prompt, strict=True) else prompt
+        # Symbols come by descending count, so a text of CRLF has CR first.
+        line_end = vocabulary.symbols.partition("\n")
+        self.line_end = ("\r" if "\r" in line_end[0] else "") + line_end[1]
+        # The commonest symbol, mostly a space, for a text of one line.
+        opening = preprocessor.encode(opening)
+        if not opening or vocabulary.unknown(opening):
+            opening = preprocessor.encode(self.line_end) or vocabulary.symbols[0]
+        self._opening = opening
         unknown = vocabulary.unknown_symbol
         self._banned = [] if unknown is None else vocabulary.encode(unknown).tolist()
 
@@ -177,7 +187,8 @@ class LanguageModel:
     def prompt(self, text: str, on_unknown: str = "error") -> EncodedText:
         """Encode a prompt.
 
-        An empty one gets the `ids` of a newline, or of the commonest symbol without one; that symbol is not printed.
+        An empty one gets the `ids` of the training text's first lines, or of a line end if the run does not have them:
+        what follows begins at a line start. They are not printed.
 
         Raises:
             UsageError: the prompt has unknown characters (all are listed); see `encode`.
@@ -185,8 +196,7 @@ class LanguageModel:
         found = self.encode(text, on_unknown, name="prompt", error=UsageError)
         if found.symbols:
             return found
-        start = "\n" if "\n" in self.vocabulary else self.vocabulary.decode([0])
-        return dataclasses.replace(found, ids=self.vocabulary.encode(start))
+        return dataclasses.replace(found, ids=self.vocabulary.encode(self._opening))
 
     def pieces(
         self,
@@ -214,7 +224,7 @@ class LanguageModel:
         codec: Preprocessor = Plain() if config.raw else self.preprocessor
         stop = config.stop if config.beam is None else None  # the search itself ends there
         before = prompt.symbols if echo else ""
-        texts = [TextStream(k, codec, before, stop) for k in range(config.num)]
+        texts = [TextStream(k, codec, before, stop, config.length) for k in range(config.num)]
         if states is None:
             states = self.decoder.initial_states(1)
             self.decoder.prime(prompt.ids, states)
@@ -222,22 +232,28 @@ class LanguageModel:
                 one, states = states, self.decoder.initial_states(config.num)
                 states.assign(one)
         if config.beam is not None:
-            return self._search(config, states, texts)
+            return self._search(config, codec, states, texts)
         strategies, rng = pipeline(config, self._banned), np.random.default_rng(seed)
-        blocks = self.decoder.sample(states, strategies, rng, config.length, surprisal)
-        rows = (row for block in blocks for row in zip(*block, strict=True))
-        return generate.assemble(rows, self.vocabulary, texts)
+        most = generate.most_symbols(codec, config.length)
+        blocks = self.decoder.sample(states, strategies, rng, most, surprisal)
+        return generate.assemble(blocks, self.vocabulary, texts)
 
     def _search(
-        self, config: SampleConfig, states: States, texts: list[TextStream]
+        self, config: SampleConfig, codec: Preprocessor, states: States, texts: list[TextStream]
     ) -> Iterator[Piece]:
         stop = config.stop or ""
         if unknown := self._unknown(stop, strict=True):
             message = f"`stop` has characters that the model does not know: {_listed(unknown)}."
             raise UsageError(message)
         end = self.vocabulary.encode(self.preprocessor.encode(stop)).tolist()
-        limits = config.length, config.beam or 1, config.beam_alpha
-        found = beam_search(self.decoder, states, *limits, stop=end, banned=self._banned)
+
+        def left(ids: NDArray[np.intp]) -> int:
+            return generate.fewest_symbols(codec, self.vocabulary.decode(ids), config.length)
+
+        # Without a stop, all texts have the same number of characters, though not of symbols.
+        alpha = config.beam_alpha if stop else 0.0
+        limits = generate.most_symbols(codec, config.length), config.beam or 1, alpha
+        found = beam_search(self.decoder, states, *limits, stop=end, banned=self._banned, left=left)
         return (
             piece
             for text, (ids, nats, _) in zip(texts, found, strict=False)

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T", bound=TextConfig)
 
+_OPENING = 1000  # symbols
+
 
 @dataclass(frozen=True, repr=False)
 class Corpus:
@@ -170,10 +172,18 @@ def prepare_corpus(
         "preprocessor": made.preprocessor.name,
         "preprocessor_version": made.preprocessor.version,
         "prime": card.prime if card else None,
+        "opening": _opening(made),
         "prepared": str(made.folder),
         "facts": made.facts,
     }
     return Corpus(name, card, made, record)
+
+
+def _opening(made: Prepared) -> str:
+    """First lines of the text, to the end of a paragraph if there is one, else of a line; "" without a line end."""
+    text = made.preprocessor.decode(made.vocabulary.decode(made.ids[:_OPENING]))
+    ends = (text.rfind(end) + len(end) for end in ("\n\r\n", "\n\n", "\n", "\r") if end in text)
+    return text[: next(ends, 0)]
 
 
 def untrusted(settings: T, record: Mapping[str, Any]) -> T:

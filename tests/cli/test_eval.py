@@ -45,7 +45,7 @@ def test_validation_is_the_default_and_agrees_with_training(rnntk, text: Path, h
     assert result.exit_code == 0, result.output
     found = figures(rnntk)
     assert set(found) == {
-        "schema_version", "command", "run", "step", "split", "input", "model", "floors", "costs", "html",
+        "schema_version", "command", "run", "step", "split", "input", "model", "floors", "novelty", "costs", "html",
     }  # fmt: skip
     assert found["split"] == "val"
     model = found["model"]
@@ -365,3 +365,48 @@ def test_tensorflow_is_not_needed() -> None:
         "sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_how_much_of_a_text_is_copied(rnntk, held: Path, text: Path) -> None:
+    found = figures(rnntk, held)["novelty"]
+    assert (found["characters"], found["seed"], found["unit"]) == (10_000, 1, "symbols")
+    assert found == figures(rnntk, held, "--no-floors")["novelty"]
+    # The held-out text, by hand; random weights copy less.
+    whole = text.read_text()
+    train, rest = whole[: 7 * len(whole) // 10], whole[7 * len(whole) // 10 : 8 * len(whole) // 10]
+    for n in (8, 16, 32):
+        known = [rest[k : k + n] in train for k in range(len(rest) - n + 1)]
+        assert found["held_out"][str(n)] == pytest.approx(np.mean(known))
+    assert found["generated"]["8"] < found["held_out"]["8"]
+    shown = rnntk("eval", held, "--no-floors").stdout
+    assert "\ncopied from the training text, of 10,000 generated characters\n" in shown
+    beside = f"{found['held_out']['8']:.1%}"
+    assert re.search(
+        rf"^ +\d+\.\d%  of runs of  8 symbols   \(held-out text {beside}\)$", shown, re.M
+    )
+    assert "Far above the held-out text, the model copies" in shown
+
+
+def test_novelty_is_left_out_where_it_is_not_asked_for(rnntk, held: Path, text: Path) -> None:
+    assert figures(rnntk, held, "--no-novelty")["novelty"] is None
+    assert figures(rnntk, held, "--input", text)["novelty"] is None
+    assert "copied" not in rnntk("eval", held, "--no-novelty").stdout
+    alone = rnntk("eval", held, "--split", "train", "--no-floors")
+    assert "held-out text" not in alone.stdout
+    assert "a text that shares long ones is copied" in alone.stdout
+
+
+def test_a_model_that_recites_is_found_out(rnntk, held: Path, text: Path, monkeypatch) -> None:
+    from rnntk.decoding.generate import Piece
+    from rnntk.decoding.language_model import LanguageModel
+
+    known = text.read_text()[:1000]
+    pieces = [Piece(known, known, (), k) for k in range(10)]
+    monkeypatch.setattr(LanguageModel, "pieces", lambda *_: pieces)
+    shares = figures(rnntk, held)["novelty"]["generated"]
+    assert shares == {"8": 1.0, "16": 1.0, "32": 1.0}
+
+
+def test_the_report_has_the_novelty(rnntk, held: Path, here: Path) -> None:
+    assert rnntk("eval", held, "--html", "e.html").exit_code == 0
+    assert '"novelty"' in (here / "e.html").read_text(encoding="utf-8")

@@ -16,6 +16,7 @@ import click
 import pytest
 
 from rnntk.cli import shading, stream
+from rnntk.cli.console import Console
 from rnntk.cli.sample import command
 from rnntk.kernels import native
 
@@ -128,10 +129,11 @@ def test_json_has_the_probability_of_every_symbol(rnntk, trained: Path) -> None:
     from rnntk.storage import folder
 
     model = LanguageModel.load(folder.open_run(trained))
-    prime = found["prime"] or "\n"
-    whole = model.evaluate(prime + found["texts"][0])
+    assert found["prime"] == ""
+    before = model.vocabulary.decode(model.prompt("").ids)
+    whole = model.evaluate(before + found["texts"][0])
     drawn = [-math.log(part["probabilities"][0]) for part in found["drawn"][0]]
-    assert whole.nats[len(prime) - 1 :].tolist() == pytest.approx(drawn, rel=1e-4, abs=1e-5)
+    assert whole.nats[len(before) - 1 :].tolist() == pytest.approx(drawn, rel=1e-4, abs=1e-5)
 
 
 def test_color_paints_the_same_text_and_ends_without_colour(rnntk, trained: Path) -> None:
@@ -142,7 +144,8 @@ def test_color_paints_the_same_text_and_ends_without_colour(rnntk, trained: Path
     assert len(codes) > 5
     assert codes[-1] == shading.RESET
     assert not re.search(r"48;5;\d+m[^\x1b]*\n", painted), "no line end may be shaded"
-    several = draw(rnntk, trained, "--seed", 1, "--color", "--num", 2)
+    several = in_terminal(trained, "--seed", 1, "--color", "--num", 2, coded=True)
+    assert "---" in several
     assert not re.search(r"48;5;\d+m[^\x1b]*---", several), "no heading may be shaded"
 
 
@@ -200,7 +203,7 @@ def test_the_terminal_is_left_clean_when_the_text_is_stopped(capsys) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        stream.show(pieces(), 1, True)
+        stream.show(pieces(), False, True)
     assert capsys.readouterr().out.endswith(f"a{shading.RESET}\n")
 
 
@@ -374,3 +377,128 @@ def test_sampling_imports_nothing_slow(trained: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1] == ""
+
+
+def test_several_texts_have_headings_in_a_terminal_alone(rnntk, trained: Path) -> None:
+    args = ("--num", 3, "--seed", 1)
+    found = json.loads(draw(rnntk, trained, *args, "--json"))["texts"]
+    piped = draw(rnntk, trained, *args)
+    assert piped == "".join(f"a fox {text}".removesuffix("\n") + "\n" for text in found)
+    lines = draw(rnntk, trained, *args, "--stop", r"\n", "--length", 2000)
+    assert len(lines.splitlines()) == 3, "a text that ends in a line end gets no second one"
+    shown = in_terminal(trained, *args)
+    assert [line for line in shown.splitlines() if line.startswith("---")] == [
+        "--- 1 ---", "--- 2 ---", "--- 3 ---",
+    ]  # fmt: skip
+    assert "---" not in in_terminal(trained, *args, "-q")
+
+
+def in_terminal(run: Path, *args: object, coded: bool = False) -> str:
+    """The output of `rnntk sample` in a terminal, with its colours if `coded`."""
+    import pty
+
+    parent, child = pty.openpty()
+    words = [sys.executable, "-m", "rnntk", "sample", run, "--prime", "a fox ", "--length", 30]
+    streams = {"stdin": child, "stdout": child, "stderr": child}
+    process = subprocess.Popen([*map(str, words), *map(str, args)], **streams)
+    os.close(child)
+    shown = b""
+    try:
+        while part := os.read(parent, 65536):
+            shown += part
+    except OSError:  # how Linux says that the other side has closed
+        pass
+    os.close(parent)
+    assert process.wait(timeout=60) == 0, shown
+    text = shown.decode().replace("\r\n", "\n")
+    return text if coded else CODE.sub("", text)
+
+
+@pytest.mark.parametrize("args", [(), ("--num", 2), ("--lines", 3), ("--json",)])
+def test_output_goes_to_a_file_and_notes_stay(rnntk, trained: Path, here: Path, args) -> None:
+    args = ("sample", trained, "--length", 200, "--seed", 1, *args)
+    expected = rnntk(*args)
+    (here / "out.txt").write_text("before", encoding="utf-8")
+    result = rnntk(*args, "-o", "out.txt")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert (here / "out.txt").read_bytes() == expected.stdout.encode()
+    assert result.stderr == expected.stderr + "Written to out.txt\n"
+    assert rnntk(*args, "--output", "-").stdout == expected.stdout
+    assert [p for p in here.iterdir() if ".tmp" in p.name] == []
+
+
+def test_output_that_cannot_be_written_is_named_and_loses_nothing(
+    rnntk, trained: Path, here: Path, monkeypatch
+) -> None:
+    result = rnntk("sample", trained, "-o", "no/such/out.txt")
+    assert result.exit_code == 1
+    assert "no/such/out.txt cannot be written (No such file" in result.stderr
+    assert "Name another file with --output." in result.stderr
+    (here / "out.txt").write_text("before", encoding="utf-8")
+    assert rnntk("sample", trained, "-o", "out.txt", "--prime", "Ω").exit_code == 2
+    assert (here / "out.txt").read_text(encoding="utf-8") == "before"
+    assert "is a directory" in rnntk("sample", trained, "-o", here).stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs /dev/stdout")
+def test_output_to_stdout_itself_replaces_no_file(trained: Path, here: Path) -> None:
+    args = [
+        sys.executable,
+        "-m",
+        "rnntk",
+        "sample",
+        trained,
+        "--length",
+        9,
+        "-q",
+        "-o",
+        "/dev/stdout",
+    ]
+    with (here / "out.txt").open("w", encoding="utf-8") as file:
+        file.write("before\n")
+        file.flush()
+        subprocess.run([*map(str, args)], stdout=file, check=True)
+        file.write("after\n")
+    found = (here / "out.txt").read_text(encoding="utf-8")
+    assert re.fullmatch("before\n(?s:.{9})\n?after\n", found)
+
+
+def test_escapes_are_read_on_the_command_line_and_said(rnntk, trained: Path, here: Path) -> None:
+    args = ("sample", trained, "--length", 0)
+    result = rnntk(*args, "--prime", r"line 1\nfox", "--on-unknown", "skip")
+    assert result.stdout == "line 1\nfox\n"
+    told = "--prime: \\n is a line end. For a backslash itself, type \\\\.\n"
+    assert result.stderr.startswith(told)
+    (here / "p.txt").write_text(r"a\nfox", encoding="utf-8")
+    literal = rnntk(*args, "--prime-file", "p.txt", "--on-unknown", "skip")
+    assert literal.stdout == "anfox\n", "the text has no backslash"
+    assert "line end" not in literal.stderr
+    silent = rnntk(*args, "--prime", "a fox", "--stop", "x")
+    assert "backslash" not in silent.stderr
+    (here / "c.toml").write_text("[sample]\nprime = 'a\\nfox'\n", encoding="utf-8")
+    assert "'\\\\'" in rnntk(*args, "--config", "c.toml").stderr, "a file has escapes of its own"
+
+
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [
+        (r"a\nb\tc\rd", "a\nb\tc\rd"),
+        (r"\\newcommand", r"\newcommand"),
+        (r"\\\n", "\\\n"),
+        (r"\frac \d \x41 \u0041 \ ", r"\frac \d \x41 \u0041 \ "),
+        ("\\", "\\"),
+        ("가\\n각", "가\n각"),
+    ],
+)
+def test_unknown_escapes_stay(typed: str, text: str) -> None:
+    assert stream.unescaped("--stop", typed, Console(quiet=True)) == text
+
+
+def test_interactive_texts_are_literal_and_the_stop_has_escapes(rnntk, trained: Path) -> None:
+    out, err = talk(
+        rnntk, trained, r":stop \n", ":len 2000", ":on-unknown skip", r"a\nfox", args=("--seed", 1)
+    )
+    assert out.startswith("anfox")
+    assert out.count("\n") == 1
+    assert r"stop \n" in err
+    assert r"in :stop, \n is a line end" in " ".join(talk(rnntk, trained, ":help")[1].split())

@@ -8,6 +8,7 @@ import pytest
 
 import rnntk
 from rnntk.decoding.language_model import LanguageModel
+from rnntk.decoding.reference import States
 from rnntk.errors import RunError, UsageError
 from rnntk.storage import checkpoint, folder
 from rnntk.text.vocabulary import Vocabulary
@@ -78,9 +79,19 @@ def test_hangul_comes_in_whole_syllables(make) -> None:
     model = load(make(preprocessor="hangul", symbols="ᴥㅏㄱㄴㅣ .\n"))
     pieces = list(model.stream("가", length=200, seed=3))
     assert any("가" <= character <= "힣" for character in "".join(pieces))
-    drawn = "".join(model.stream("가", length=200, seed=3, raw=True))
-    assert len(drawn) == 200
-    assert "".join(pieces) == model.preprocessor.decode(drawn)
+    assert len("".join(pieces)) == 200
+    drawn = "".join(model.stream("가", length=800, seed=3, raw=True))
+    assert len(drawn) == 800
+    assert "".join(pieces) == model.preprocessor.decode(drawn)[:200]
+
+
+def test_a_model_without_sense_ends_its_text_all_the_same(make, monkeypatch) -> None:
+    """Markers alone never make a character."""
+    model = load(make(preprocessor="hangul-slides", symbols="ᴥㅏㄱ"))
+    monkeypatch.setattr(model.decoder, "output_bias", np.array([99, 0, 0], np.float32))
+    model.decoder._new_states = States
+    assert "".join(model.stream("가", length=50)) == ""
+    assert "".join(model.stream("가", length=50, beam=2)) == ""
 
 
 def test_settings_are_those_of_the_command(model) -> None:
@@ -111,10 +122,31 @@ def test_what_is_wrong_is_said_at_the_call(model) -> None:
 
 
 def test_the_prompt_of_the_corpus_is_used_where_it_is_known(make) -> None:
-    known, unknown = (load(make(p, prime=p)) for p in ("abc", "xyz"))
+    known, unknown = (load(make(p, prime=p, opening="a\nb\n")) for p in ("abc", "xyz"))
     assert known.default_prompt == "abc"
     assert unknown.default_prompt == ""
     assert list(known.stream(length=9)) == list(known.stream("abc", length=9))
+    # Else the text begins where a line of the training text does, of which nothing is printed.
+    assert list(unknown.stream(length=9, echo=True)) == list(known.stream("a\nb\n", length=9))
+
+
+@pytest.mark.parametrize(
+    ("symbols", "corpus", "before"),
+    [
+        ("ab\n", {}, "\n"),
+        ("a\r\nb", {}, "\r\n"),
+        ("a\nb\r", {}, "\n"),
+        ("ab\r", {}, "\r"),
+        ("ba", {}, "b"),
+        ("ab\n", {"opening": "no\n"}, "\n"),
+    ],
+)
+def test_without_first_lines_the_text_begins_after_a_line_end(
+    make, symbols: str, corpus: dict, before: str
+) -> None:
+    model = load(make(symbols=symbols, **corpus))
+    assert model.vocabulary.decode(model.prompt("").ids) == before
+    assert model.prompt("").text == ""
 
 
 def test_what_is_generated_has_the_surprisal_that_evaluate_says(model) -> None:

@@ -1,0 +1,158 @@
+"""`rnntk sample --lines`: new lines, none twice, none from the training text."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+
+import rnntk as library
+from rnntk.decoding import lines
+
+# All words of one and two letters, so that random weights give many of them again.
+WORDS = [*"abcde", *map("".join, itertools.product("abcde", repeat=2))]
+
+
+@pytest.fixture
+def names(untrained, here: Path) -> Path:
+    return made(untrained, here, "".join(f"{word}\n" for word in WORDS).encode())
+
+
+def made(untrained, here: Path, text: bytes, **settings: object) -> Path:
+    (here / "text.txt").write_bytes(text)
+    return untrained("r", input=("text.txt",), **settings)
+
+
+def lines_of(rnntk, run: Path, *args: object, count: int = 20) -> list[str]:
+    result = rnntk("sample", run, "--lines", count, "--seed", 1, "--length", 30, *args)
+    assert result.exit_code == 0, result.output
+    found = result.stdout.split("\n")
+    assert found.pop() == ""
+    assert len(found) == count
+    return found
+
+
+def test_a_file_of_new_names(rnntk, names: Path, here: Path) -> None:
+    result = rnntk("sample", names, "--lines", 20, "--length", 30, "-o", "names.txt")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.endswith("\nWritten to names.txt\n")
+    found = (here / "names.txt").read_bytes().decode().split("\n")
+    assert found.pop() == ""
+    assert len(set(found)) == len(found) == 20
+    assert not {*found} & {*WORDS}
+    assert all(found)
+
+
+def test_copies_are_kept_if_allowed_and_repeats_never(rnntk, names: Path) -> None:
+    with_copies = lines_of(rnntk, names, "--allow-copies", "--temperature", 50)
+    assert len(set(with_copies)) == 20
+    assert set(with_copies) & {*WORDS}
+    without = lines_of(rnntk, names, "--temperature", 50)
+    assert len(set(without)) == 20
+    assert not set(without) & {*WORDS}
+
+
+def test_the_same_seed_gives_the_same_lines_and_settings_reach_the_model(rnntk, names) -> None:
+    assert lines_of(rnntk, names) == lines_of(rnntk, names)
+    assert lines_of(rnntk, names) != lines_of(rnntk, names, "--seed", 2)
+    assert lines_of(rnntk, names) != lines_of(rnntk, names, "--temperature", 0.5, "--top-p", 0.9)
+    assert max(map(len, lines_of(rnntk, names, "--length", 5))) <= 4
+
+
+def test_each_line_begins_with_the_prompt(rnntk, names: Path) -> None:
+    found = lines_of(rnntk, names, "--prime", "ab")
+    assert all(line.startswith("ab") for line in found)
+    assert all(line.startswith("ab") for line in lines_of(rnntk, names, "--prime", r"c\nab"))
+
+
+def test_lines_in_json_and_in_python_are_the_same(rnntk, names: Path) -> None:
+    result = rnntk(
+        "sample", names, "--lines", 5, "--seed", 1, "--length", 30, "--json", "--prime", "a"
+    )
+    found = json.loads(result.stdout)
+    assert (found["prime"], found["drawn"], found["seed"]) == ("a", None, 1)
+    assert found["texts"] == lines_of(rnntk, names, "--prime", "a", count=5)
+    assert library.load(names).lines(5, "a", seed=1, length=30) == found["texts"]
+
+
+@pytest.mark.parametrize(
+    ("text", "settings"),
+    [
+        ("가나\n각ㄱ\n다\n", {"preprocessor": "hangul"}),
+        ("가나\n é\n다\n", {"preprocessor": "bytes"}),
+        ("ab\r\nba\r\n", {}),
+        ("ab\rba\r", {}),
+        ("ab\r\nba\r\n", {"newline": "lf"}),
+        ("cde " * 30 + "\nd\n", {"min_count": 2, "unknown_symbol": "?"}),
+    ],
+)
+def test_any_line_end_and_preprocessor(
+    rnntk, untrained, here: Path, text: str, settings: dict
+) -> None:
+    run = made(untrained, here, text.encode(), **settings)
+    found = lines_of(rnntk, run, "--length", 100, count=5)
+    assert len({line.strip() for line in found}) == 5
+    assert not {line.strip() for line in found} & {line.strip() for line in text.split()}
+    assert all(line.strip() and not line.endswith("\r") for line in found)
+
+
+def test_the_training_text_is_read_in_pieces(rnntk, names: Path, monkeypatch) -> None:
+    expected = lines_of(rnntk, names)
+    for size in (1, 7, 64):
+        monkeypatch.setattr(lines, "_AT_A_TIME", size)
+        assert lines_of(rnntk, names) == expected
+
+
+def test_a_missing_text_is_named_with_the_way_out(rnntk, names: Path, here: Path, tmp_path) -> None:
+    (here / "text.txt").unlink()
+    for file in (tmp_path / "cache").rglob("ids.bin"):
+        file.unlink()
+    result = rnntk("sample", names, "--lines", 3, "-o", "names.txt")
+    assert result.exit_code == 1
+    assert "(There is no file text.txt). Keep them with --allow-copies.\n" in result.stderr
+    assert not (here / "names.txt").exists()
+    assert len(set(lines_of(rnntk, names, "--allow-copies"))) == 20
+
+
+def test_a_model_that_repeats_itself_is_given_up(rnntk, untrained, here: Path) -> None:
+    """There are twelve lines of one or two letters of "abc"."""
+    run = made(untrained, here, b"a\nb\nc\n")
+    args = ("sample", run, "--length", 3, "--temperature", 50, "--lines", 20, "-q")
+    result = rnntk(*args, "-o", "names.txt")
+    assert result.exit_code == 1
+    told = "Warning: Only 9 of 20 lines: 2,000 tries in a row gave no new one ("
+    assert result.stderr.startswith(told)
+    assert "3 copied from the training text" in result.stderr
+    assert result.stderr.endswith("or allow copies with --allow-copies.\n")
+    assert len(set((here / "names.txt").read_text(encoding="utf-8").split())) == 9
+    assert len(rnntk(*args, "--allow-copies").stdout.split()) == 12
+    none = rnntk(*args, "--prime", "a", "--length", 1, "-o", "none.txt")
+    assert (none.exit_code, none.stdout) == (1, "")
+    assert "Error: Only 0 of 20 lines" in none.stderr
+    assert not (here / "none.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("--beam", 2), "--lines ends each text at its line end, so --beam cannot be given"),
+        (("--stop", "x"), "--stop cannot be given with it"),
+        (("--num", 2), "--num cannot be given with it"),
+        (("--raw",), "--raw cannot be given with it"),
+        (("--interactive",), "--interactive and --lines are both given"),
+        (("--prime", "Ω"), "'Ω'"),
+    ],
+)
+def test_what_does_not_fit_is_refused(rnntk, names: Path, args: tuple, told: str) -> None:
+    result = rnntk("sample", names, "--lines", 3, *args)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert told in result.stderr
+
+
+def test_lines_need_line_ends(rnntk, untrained, here: Path) -> None:
+    run = made(untrained, here, b"abc" * 50)
+    result = rnntk("sample", run, "--lines", 3)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "The model knows no line end, so it cannot write --lines." in result.stderr
