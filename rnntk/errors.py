@@ -156,12 +156,17 @@ def naming_arguments(function: F) -> F:
 
 
 def quoted(*words: str) -> str:
-    """Join the words of a command, quoted for the shell."""
-    if os.name == "nt":
-        import subprocess  # slow, and every command imports this module
+    """Join the words of a command, quoted for the shell: on Windows for cmd.exe."""
+    if os.name != "nt":
+        return shlex.join(words)
+    import subprocess  # slow, and every command imports this module
 
-        return subprocess.list2cmdline(words)
-    return shlex.join(words)
+    # A program needs quotes around blanks; cmd.exe needs them around its own signs too, as in "numpy>=2".
+    one_by_one = ((word, subprocess.list2cmdline([word])) for word in words)
+    return " ".join(
+        f'"{safe}"' if re.search(r"[&|<>^()%!;,=]", word) and safe == word else safe
+        for word, safe in one_by_one
+    )
 
 
 def shown(path: Path) -> str:

@@ -25,7 +25,7 @@ OPEN_WITH = {
     "format",
     type=click.Choice(list(OPEN_WITH), case_sensitive=False),
     default="keras",
-    help="Format of the file; onnx needs: pip install 'rnntk[onnx]'.",
+    help="Format of the file; onnx needs the packages onnx and onnxruntime.",
 )
 @path_option("--output", "PATH", "The file to write.  [default: the run's name, in this folder]")
 def command(args: Args, console: Console) -> None:

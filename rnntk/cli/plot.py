@@ -46,7 +46,7 @@ def command(args: Args, console: Console) -> None:
     """Draw the curves of one or several RUNs, folders or names in --runs-dir; without any, the latest.
 
     Training loss is pale at every step and bold as a running mean; validation is dashed. The runs may still be
-    training. Pictures need Matplotlib: pip install 'rnntk[plot]'.
+    training. Pictures need Matplotlib, --terminal does not.
 
     Examples:
       rnntk plot --terminal
