@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 
-.PHONY: help demo test test-chardet5 lint types pytest acceptance campaigns bench lock release clean
+.PHONY: help demo test test-chardet5 lint types pytest acceptance campaigns bench lock clean
 
 help:
 	@echo "make demo        set up .venv, train on real text for two minutes, sample from it"
@@ -81,6 +81,7 @@ lock:
 		--no-strip-markers --upgrade -o constraints.txt pyproject.toml
 
 # Away from the checkout, so that it is the wheel that trains.
+.PHONY: release
 RELEASE := $(CURDIR)/.venv-release/bin
 release:
 	@if grep -n 'rnntk\.example' pyproject.toml CITATION.cff || grep -n '^## Unreleased' CHANGELOG.md; then \
