@@ -161,12 +161,9 @@ def quoted(*words: str) -> str:
         return shlex.join(words)
     import subprocess  # slow, and every command imports this module
 
-    # A program needs quotes around blanks; cmd.exe needs them around its own signs too, as in "numpy>=2".
-    one_by_one = ((word, subprocess.list2cmdline([word])) for word in words)
-    return " ".join(
-        f'"{safe}"' if re.search(r"[&|<>^()%!;,=]", word) and safe == word else safe
-        for word, safe in one_by_one
-    )
+    plain = re.compile(r"[^&|<>^()%!;,=]*")  # cmd.exe acts on these unless quoted, as in "numpy>=2"
+    safe = [subprocess.list2cmdline([word]) for word in words]
+    return " ".join(s if s[:1] == '"' or plain.fullmatch(s) else f'"{s}"' for s in safe)
 
 
 def shown(path: Path) -> str:

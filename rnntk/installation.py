@@ -9,7 +9,6 @@ import sys
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from rnntk.errors import quoted
 
@@ -22,10 +21,8 @@ def install_command(extra: str) -> str:
     """
     from packaging.requirements import Requirement  # slow, and rarely needed
 
-    try:
-        required = [Requirement(text) for text in metadata.requires("rnntk") or ()]
-    except metadata.PackageNotFoundError:
-        required = []
+    found = _installed()
+    required = [Requirement(text) for text in (found.requires if found else None) or ()]
     packages = [
         str(r).partition(";")[0].strip()
         for r in required
@@ -36,22 +33,14 @@ def install_command(extra: str) -> str:
 
 def upgrade_advice() -> str:
     """A sentence that says how to get a newer rnntk."""
-    from urllib.request import url2pathname  # slow, and rarely needed
-
+    found = _installed()
+    origin = found and found.read_text("direct_url.json")  # PEP 610; none from an index
+    if found is None or origin:
+        place = json.loads(origin)["url"] if origin else Path(__file__).parent.parent
+        return f"Upgrade it where it came from: {place}"
     if _is_pipx():
         return f"Upgrade with: {quoted('pipx', 'upgrade', Path(sys.prefix).name)}"
-    try:
-        origin = metadata.distribution("rnntk").read_text("direct_url.json")  # PEP 610
-    except metadata.PackageNotFoundError:
-        return f"Update {Path(__file__).parent.parent}"
-    if origin is None:  # from an index
-        return f"Upgrade with: {pip_command('-U', 'rnntk')}"
-    url, folder = (found := json.loads(origin))["url"], found.get("dir_info")
-    if folder is None:
-        return f"Install a newer one; this one came from {url}"
-    path = url2pathname(urlsplit(url).path)
-    words = ["-e", path] if folder.get("editable") else [path]
-    return f"Update {path}, then run: {pip_command(*words)}"
+    return f"Upgrade with: {pip_command('-U', 'rnntk')}"
 
 
 def pip_command(*arguments: str) -> str:
@@ -63,6 +52,10 @@ def pip_command(*arguments: str) -> str:
     name = Path(sys.executable).name
     on_path = os.path.normcase(shutil.which(name) or "") == os.path.normcase(sys.executable)
     return quoted(name if on_path else sys.executable, "-m", "pip", "install", *arguments)
+
+
+def _installed() -> metadata.Distribution | None:
+    return next(iter(metadata.distributions(name="rnntk")), None)
 
 
 def _is_pipx() -> bool:
