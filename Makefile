@@ -16,6 +16,7 @@ help:
 	@echo "make campaigns   fuzz every format, kill, race and starve trainings (hours)"
 	@echo "make bench       the benchmarks; installs PyTorch to measure against"
 	@echo "make lock        renew constraints.txt (needs uv)"
+	@echo "make release     build and check what is published; publishes nothing"
 	@echo "make clean       remove .venv and caches"
 
 # The versions that were tested are pinned in constraints.txt.
@@ -78,6 +79,23 @@ bench: $(DEV)
 lock:
 	uv pip compile --universal --python-version 3.10 --extra dev --no-emit-index-url --no-header --no-annotate \
 		--no-strip-markers --upgrade -o constraints.txt pyproject.toml
+
+# Away from the checkout, so that it is the wheel that trains.
+.PHONY: release
+RELEASE := $(CURDIR)/.venv-release/bin
+release:
+	@if grep -n 'rnntk\.example' pyproject.toml CITATION.cff || grep -n '^## Unreleased' CHANGELOG.md; then \
+		echo "These come first: see CONTRIBUTING.md, Making a release."; exit 1; fi
+	rm -rf dist .venv-release
+	$(PYTHON) -m venv .venv-release
+	$(RELEASE)/python -m pip install --quiet --disable-pip-version-check build twine cffconvert
+	$(RELEASE)/python -m build
+	$(RELEASE)/python -m twine check --strict dist/*
+	$(RELEASE)/cffconvert --validate
+	$(RELEASE)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+	cd .venv-release && $(RELEASE)/rnntk train --corpus demo_ko --units 16 --batch-size 4 --seq-length 16 --max-steps 50 --run runs/release
+	cd .venv-release && $(RELEASE)/rnntk sample runs/release --length 50
+	cd .venv-release && $(RELEASE)/rnntk runs
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -203,12 +203,14 @@ def naming_arguments(function: F) -> F:
 
 
 def quoted(*words: str) -> str:
-    """Join the words of a command, quoted for the shell."""
-    if os.name == "nt":
-        import subprocess  # slow, and every command imports this module
+    """Join the words of a command, quoted for the shell: on Windows for cmd.exe."""
+    if os.name != "nt":
+        return shlex.join(words)
+    import subprocess  # slow, and every command imports this module
 
-        return subprocess.list2cmdline(words)
-    return shlex.join(words)
+    plain = re.compile(r"[^&|<>^()%!;,=]*")  # cmd.exe acts on these unless quoted, as in "numpy>=2"
+    safe = [subprocess.list2cmdline([word]) for word in words]
+    return " ".join(s if s[:1] == '"' or plain.fullmatch(s) else f'"{s}"' for s in safe)
 
 
 def shown(path: Path) -> str:

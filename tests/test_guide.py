@@ -5,8 +5,16 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import math
 import re
+import shlex
 from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from rnntk.cli.main import group
+from rnntk.storage import folder, metrics
 
 ROOT = Path(__file__).parent.parent
 GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
@@ -21,7 +29,52 @@ def commands() -> list[str]:
 
 def test_the_guide_has_commands() -> None:
     names = {line.split()[1] for line in commands()}
-    assert {"train", "sample", "mnist", "minchar", "eval", "plot", "board", "import"} <= names
+    assert {
+        "train", "sample", "play", "mnist", "minchar", "eval", "runs", "plot", "board", "import",
+    } <= names  # fmt: skip
+
+
+def test_it_begins_with_a_text_of_the_reader() -> None:
+    first = [line.split()[1:] for line in commands()[:7]]
+    assert first[0] == ["train", "novel.txt"]
+    assert ["play"] in first
+
+
+def test_each_picture_has_a_command() -> None:
+    draws = re.compile(
+        r"^rnntk (plot|play)\b|^python docs/pictures/draw\.py|^rnntk .* --plot ", re.MULTILINE
+    )
+    sections = re.split(r"^## ", GUIDE, flags=re.MULTILINE)
+    shown = [section for section in sections if "![" in section]
+    assert len(shown) >= 8
+    for section in shown:
+        assert draws.search(section), section.splitlines()[0]
+
+
+def test_the_explosion_explodes_and_clipping_prevents_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The effect, by a wide margin: the numbers of an explosion differ from machine to machine."""
+    monkeypatch.chdir(tmp_path)
+    none, clipped = (c for c in commands() if "--run runs/clip-" in c)
+    assert none.replace("--clip none", "") == re.sub(
+        "--clip global-norm --clip-norm [0-9.]+", "", clipped
+    ).replace("clip-norm", "clip-none")
+
+    def series(command: str) -> tuple[list[float], list[float]]:
+        words = [*shlex.split(command)[1:], "--max-steps", "60", "--sample-every", "0", "-q"]
+        result = CliRunner().invoke(group, words)
+        assert result.exit_code == 0 or "training diverged" in result.output, result.output
+        run = folder.open_run(Path(words[words.index("--run") + 1]))
+        found = metrics.read(run.metrics, ["loss", "grad_norm"])
+        return tuple(list(found.series(name)[2]) for name in ("loss", "grad_norm"))
+
+    loss, norm = series(none)
+    assert max(norm) > 100 * norm[0]
+    assert not math.isfinite(loss[-1]) or loss[-1] > 2 * loss[0]
+    loss, norm = series(clipped)
+    assert max(norm) < 10 * norm[0]
+    assert loss[-1] < loss[0] / 1.5
 
 
 def test_the_program_prints_what_the_page_says() -> None:

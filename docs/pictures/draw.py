@@ -1,9 +1,9 @@
-"""Draw the pictures of docs/guide.md from runs made with its commands.
+"""Draw those pictures of docs/guide.md that `rnntk plot` does not draw, from runs made with the guide's commands.
 
     python docs/pictures/draw.py RUNS_FOLDER [NAME...]
 
-Needs matplotlib beside rnntk (pip install matplotlib). Each picture names the runs that it reads in `PICTURES`;
-one whose runs are not there is left out. They go beside this file.
+Needs Matplotlib. `PICTURES` names the runs that each picture needs; without them it is left out. Pictures are
+written beside this file.
 """
 
 from __future__ import annotations
@@ -45,44 +45,8 @@ def kernel(runs: Path, axes: Any) -> None:
     axes[0].plot(
         *zip(*TRACE_2017.items(), strict=True), "o", color=COLOURS[1], label="2017 notebook"
     )
-    axes[0].set(xlabel="step", ylabel="nats a character")
+    axes[0].set(xlabel="step", ylabel="nats per character")
     axes[0].legend(frameon=False)
-
-
-def cells(runs: Path, axes: Any) -> None:
-    for i, cell in enumerate(("rnn", "gru", "lstm")):
-        steps, loss = series(runs, f"cell-{cell}", "loss")
-        axes[0].plot(steps, smooth(loss, 10), color=COLOURS[i], lw=1.3, label=cell)
-    axes[0].set(xlabel="step", ylabel="nats a character", ylim=(1.4, 3))
-    axes[0].legend(frameon=False)
-
-
-def optimizers(runs: Path, axes: Any) -> None:
-    names = {
-        "adam": "cell-rnn",
-        "rmsprop": "opt-rmsprop",
-        "adagrad": "opt-adagrad",
-        "sgd": "opt-sgd",
-    }
-    for i, (optimizer, run) in enumerate(names.items()):
-        steps, loss = series(runs, run, "loss")
-        axes[0].plot(steps, smooth(loss, 10), color=COLOURS[i], lw=1.3, label=optimizer)
-    axes[0].set(xlabel="step", ylabel="nats a character", ylim=(1.5, 4))
-    axes[0].legend(frameon=False)
-
-
-def exploding(runs: Path, axes: Any) -> None:
-    for i, (run, label) in enumerate(
-        {"clip-none": "no clipping", "clip-norm": "clipped at norm 1"}.items()
-    ):
-        steps, norm = series(runs, run, "grad_norm")
-        axes[0].semilogy(steps, norm, color=COLOURS[1 - i], lw=1, label=label)
-        steps, loss = series(runs, run, "loss")
-        axes[1].plot(steps, loss, color=COLOURS[1 - i], lw=1, label=label)
-    axes[0].axhline(1, color="#888888", lw=0.8, ls=":")
-    axes[0].set(xlabel="step", ylabel="gradient norm, before clipping")
-    axes[1].set(xlabel="step", ylabel="nats a character")
-    axes[1].legend(frameon=False)
 
 
 def vanishing(runs: Path, axes: Any) -> None:
@@ -154,9 +118,6 @@ def mnist(runs: Path, axes: Any) -> None:
 
 PICTURES = {
     "kernel": (kernel, 1, ["kernel"]),
-    "cells": (cells, 1, ["cell-rnn", "cell-gru", "cell-lstm"]),
-    "optimizers": (optimizers, 1, ["cell-rnn", "opt-rmsprop", "opt-adagrad", "opt-sgd"]),
-    "exploding": (exploding, 2, ["clip-none", "clip-norm"]),
     "vanishing": (vanishing, 1, ["cell-rnn", "cell-gru", "cell-lstm"]),
     "minchar": (minchar, 1, ["minchar.json"]),
     "mnist": (mnist, 1, ["one", "both"]),

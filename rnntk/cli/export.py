@@ -23,7 +23,7 @@ OPEN_WITH = {
     "format",
     choices=list(OPEN_WITH),
     default="keras",
-    help="Format of the file; onnx needs: pip install 'rnntk[onnx]'.",
+    help="Format of the file; onnx needs the packages onnx and onnxruntime.",
 )
 @path_option("--output", "PATH", "The file to write.  [default: the run's name, in this folder]")
 def command(args: Args, console: Console) -> None:

@@ -44,8 +44,8 @@ def command(args: Args, console: Console) -> None:
     """Draw the curves of one or several RUNs, folders or names in --runs-dir; without any, the latest.
 
     Training loss is pale at every step and bold as the mean of the last 100 steps; validation is dashed. --y grad_norm
-    shows the largest norms beside their mean. The runs may still be training. Pictures need Matplotlib: pip install
-    'rnntk[plot]'.
+    shows the largest norms beside their mean. The runs may still be training. Pictures need Matplotlib,
+    --terminal does not.
 
     Examples:
       rnntk plot --terminal

@@ -17,6 +17,7 @@ from rnntk.errors import RnntkError, RunError, UsageError, did_you_mean
 from rnntk.exchange import network
 from rnntk.exchange.network import Arrays, PlainNetwork
 from rnntk.files import disk_errors, rename, scratch
+from rnntk.installation import install_command
 from rnntk.storage import folder
 from rnntk.storage.checkpoint import Checkpoint
 from rnntk.storage.folder import RunFolder
@@ -126,7 +127,7 @@ def _backend(format: str, net: PlainNetwork) -> tuple[Write, Run]:
         except ImportError as error:
             raise RnntkError(
                 f'`format="onnx"` needs the packages onnx and onnxruntime ({error}). '
-                "Install them with: pip install 'rnntk[onnx]'"
+                f"Install them: {install_command('onnx')}"
             ) from error
         return onnx_graph.write, onnx_graph.run
     from rnntk.exchange import stock_keras

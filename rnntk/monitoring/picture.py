@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rnntk import display
 from rnntk.errors import DataError, RnntkError, UsageError
 from rnntk.files import printable, write_bytes
+from rnntk.installation import install_command
 from rnntk.monitoring import curves
 from rnntk.monitoring.curves import Curve, Line
 
@@ -58,7 +59,7 @@ def _style() -> Iterator[None]:
         from matplotlib import font_manager, rc_context
     except ImportError as error:
         raise RnntkError(
-            "A picture needs Matplotlib, which is not installed. Install it with: pip install 'rnntk[plot]'\n"
+            f"A picture needs Matplotlib, which is not installed. Install it: {install_command('plot')}\n"
             "Or draw in the terminal without it: rnntk plot --terminal"
         ) from error
     installed = {font.name for font in font_manager.fontManager.ttflist}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rnntk import hosts
 from rnntk.errors import RnntkError, UsageError
+from rnntk.installation import install_command
 from rnntk.play import limits
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def require() -> None:
     missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
     if missing:
         raise MissingExtra(
-            f"rnntk play needs {' and '.join(missing)}. Install what it needs with: pip install 'rnntk[play]'"
+            f"rnntk play needs {' and '.join(missing)}. Install what is missing: {install_command('play')}"
         )
 
 

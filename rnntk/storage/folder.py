@@ -18,6 +18,7 @@ from rnntk import __version__, stored
 from rnntk.config import MnistConfig, TrainConfig, flag
 from rnntk.errors import DataError, RunError, UsageError, did_you_mean, shown
 from rnntk.files import disk_errors, remove, write_bytes, write_json
+from rnntk.installation import upgrade_advice
 from rnntk.storage import checkpoint
 from rnntk.storage.checkpoint import Checkpoint
 from rnntk.text.vocabulary import Vocabulary
@@ -326,7 +327,7 @@ def open_run(path: Path) -> RunFolder:
         if version > FORMAT_VERSION:
             raise RunError(
                 f"{path} was written by a newer rnntk (run format {version}; this rnntk {__version__} reads up to "
-                f"{FORMAT_VERSION}). Upgrade with: pip install --upgrade rnntk"
+                f"{FORMAT_VERSION}). {upgrade_advice()}"
             )
         stored.conform(record, _RECORD)
         if record["kind"] not in CONFIGS:

@@ -14,6 +14,7 @@ from rnntk import display
 from rnntk.config import RunConfig
 from rnntk.cores import available_cores
 from rnntk.errors import UsageError
+from rnntk.installation import pip_command
 
 _cores: int | None = None  # given to TensorFlow by `set_threads`
 
@@ -70,7 +71,7 @@ def ready(device: str, threads: int | None) -> str:
     if device == "gpu" and not gpus:
         raise UsageError(
             'No GPU found. Set `device="cpu"`, or install TensorFlow with GPU support: '
-            "pip install 'tensorflow[and-cuda]'"
+            + pip_command("tensorflow[and-cuda]")
         )
     if device == "cpu" and gpus:
         tf.config.set_visible_devices([], "GPU")

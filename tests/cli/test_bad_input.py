@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from rnntk.installation import pip_command, upgrade_advice
+
 SMALL = [
     "--units",
     "8",
@@ -143,6 +145,7 @@ def test_no_gpu_when_one_was_asked_for(rnntk, text: Path) -> None:
         rnntk("train", "--input", text, "--device", "gpu", *SMALL),
         2,
         "No GPU found. Set --device cpu",
+        pip_command("tensorflow[and-cuda]"),
     )
 
 
@@ -163,7 +166,7 @@ def test_a_damaged_or_newer_run(rnntk, trained: Path) -> None:
     record = json.loads((trained / "run.json").read_text())
     (trained / "run.json").write_text(json.dumps({**record, "format_version": 99}))
     for command in (("sample", trained), ("train", "--resume", trained)):
-        refused(rnntk(*command), 1, "newer rnntk", "pip install --upgrade")
+        refused(rnntk(*command), 1, "newer rnntk", upgrade_advice())
     (trained / "run.json").write_text("{")
     refused(rnntk("sample", trained), 1, "is damaged")
     (trained / "run.json").write_text(json.dumps(record))

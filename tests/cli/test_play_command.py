@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from rnntk.installation import install_command
 from rnntk.play import serve
 
 
@@ -78,7 +79,7 @@ def test_what_is_missing_is_named_with_how_to_get_it(rnntk, here: Path, monkeypa
     result = rnntk("play")
     assert result.exit_code == 1
     assert "needs starlette and uvicorn" in result.stderr
-    assert "pip install 'rnntk[play]'" in result.stderr
+    assert result.stderr.endswith(f": {install_command('play')}\n")
 
 
 def test_a_foreign_host_is_warned_of_and_no_browser_is_opened(

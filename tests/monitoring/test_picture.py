@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from rnntk.errors import DataError, RnntkError, UsageError
+from rnntk.installation import install_command
 from rnntk.monitoring import picture
 from rnntk.monitoring.curves import Curve, Line
 
@@ -70,6 +72,7 @@ def test_without_matplotlib_it_says_what_to_install(
     for name in [n for n in sys.modules if n.split(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(RnntkError, match=r"pip install 'rnntk\[plot\]'(.|\n)*--terminal"):
+    command = re.escape(install_command("plot"))
+    with pytest.raises(RnntkError, match=rf"Install it: {command}\n.*--terminal"):
         picture.draw(tmp_path / "a.png", [curve()])
     assert not list(tmp_path.iterdir())
