@@ -37,7 +37,7 @@ class SymbolWriter:
         self._symbols: dict[str, int] = {}
         # By code point: ids of the character's symbols, padded, and a mask of those used.
         self._ids = np.zeros((256, 1), np.uint8)
-        self._used = np.zeros((256, 1), bool)
+        self._used: NDArray[np.bool_] = np.zeros((256, 1), bool)
         # Type and number of ids; wider ones may follow in the same file.
         self._segments: list[tuple[np.dtype, int]] = []
 
