@@ -7,13 +7,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 
-.PHONY: help demo test test-chardet5 lint types pytest acceptance campaigns bench lock clean
+.PHONY: help demo test test-chardet5 lint types pytest acceptance campaigns portability bench lock clean
 
 help:
 	@echo "make demo        set up .venv, train on real text for two minutes, sample from it"
 	@echo "make test        set up .venv, lint, types, tests"
 	@echo "make acceptance  the long checks on real data (hours); needs RNNTK_DATA"
 	@echo "make campaigns   fuzz every format, kill, race and starve trainings (hours)"
+	@echo "make portability the kernels as on Windows, and on an emulated Arm processor"
 	@echo "make bench       the benchmarks; installs PyTorch to measure against"
 	@echo "make lock        renew constraints.txt (needs uv)"
 	@echo "make clean       remove .venv and caches"
@@ -65,6 +66,11 @@ campaigns: $(DEV)
 	$(BIN)/python tests/acceptance/kill.py --kills 1000
 	$(BIN)/python tests/acceptance/races.py --rounds 500
 	$(BIN)/python tests/acceptance/disk.py --faults 1000
+
+# Debian's packages gcc, qemu-user and gcc-aarch64-linux-gnu.
+portability: $(DEV)
+	$(BIN)/python tests/kernels/portability.py win64
+	$(BIN)/python tests/kernels/portability.py aarch64
 
 bench: $(DEV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
