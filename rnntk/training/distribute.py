@@ -22,12 +22,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rnntk import signals
 from rnntk.config import DistributeConfig
 from rnntk.errors import TrainingError, UsageError
 from rnntk.models.char_rnn import CharRNN
 from rnntk.training import cluster
 from rnntk.training.job import ALONE, Job
-from rnntk.training.loop import signals_handled
 from rnntk.training.step import TrainStep, shard_sizes
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def start(settings: DistributeConfig) -> Job:
     worker = f"Worker {found.index} of {count}"
     log.info(f"{worker} at {address} waits for the others.")
     try:
-        with signals_handled(signal.SIG_DFL):  # Python's own would not run while TensorFlow waits
+        with signals.handled(signal.SIG_DFL):  # Python's own would not run while TensorFlow waits
             strategy = _multi_worker(variable)
     except (tf.errors.OpError, RuntimeError) as error:
         raise TrainingError(

@@ -217,7 +217,7 @@ def test_board_without_runs_says_so(rnntk) -> None:
     assert "nothing to show in runs" in result.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_board_serves_the_runs_until_it_is_told_to_end(two: Path, number: signal.Signals) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "rnntk", "board", "--port", "0", "--no-open"],

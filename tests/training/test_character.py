@@ -298,7 +298,7 @@ def test_a_held_out_part_that_cannot_be_measured_is_refused(
     assert not (tmp_path / "r").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_finishes_the_step_saves_and_tells_how_to_go_on(
     text: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
