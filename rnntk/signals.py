@@ -14,7 +14,7 @@ from typing import Any
 
 # The terminal was closed (POSIX); Ctrl-Break (Windows).
 _HANGUP, _BREAK = getattr(signal, "SIGHUP", None), getattr(signal, "SIGBREAK", None)
-_ENDING = [n for n in (signal.SIGINT, signal.SIGTERM, _HANGUP, _BREAK) if n is not None]
+ENDING = [n for n in (signal.SIGINT, signal.SIGTERM, _HANGUP, _BREAK) if n is not None]
 
 
 class Stopped:
@@ -41,7 +41,7 @@ def handled(
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = [n for n in _ENDING if n != _HANGUP or signal.getsignal(n) != signal.SIG_IGN]
+    numbers = [n for n in ENDING if n != _HANGUP or signal.getsignal(n) != signal.SIG_IGN]
     before = {n: signal.signal(n, handler) for n in numbers}
     closing = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint32)(_console_closed)
     windows: Any = getattr(ctypes, "windll", None)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import logging
 import signal
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import settings
 
 # A shell that starts the tests in the background has Ctrl-C ignored, and every child would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Before click 8.2, a runner put both streams into one unless it was told not to.
+if "mix_stderr" in inspect.signature(CliRunner).parameters:
+    CliRunner.__init__ = functools.partialmethod(CliRunner.__init__, mix_stderr=False)  # type: ignore[method-assign]
 
 # No deadline: a shared machine can be slow at any moment, and that is no failure of a law.
 settings.register_profile("rnntk", deadline=None)

@@ -3,7 +3,10 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -57,3 +60,30 @@ def test_a_closed_console_of_windows_waits_until_all_is_saved(
         assert waits == [60]
         assert stopped.signal_number == signal.SIGTERM
     assert handlers == []
+
+
+def test_a_training_is_saved_when_its_terminal_closes(tmp_path: Path) -> None:
+    fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
+    (tmp_path / "text.txt").write_text("to be or not to be, that is the question. " * 300)
+    settings = "--units 16 --layers 1 --embedding 8 --batch-size 4 --seq-length 16 --epochs 100000"
+    command = f"-m rnntk train --input text.txt --run r {settings}"
+    terminal, inside = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, *command.split()],
+        cwd=tmp_path,
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(inside, termios.TIOCSCTTY, 0),
+    ) as process:
+        try:
+            os.close(inside)
+            log, end = tmp_path / "r" / "metrics.jsonl", time.monotonic() + 60
+            while not (log.exists() and log.stat().st_size) and time.monotonic() < end:
+                time.sleep(0.05)
+            os.close(terminal)
+            assert process.wait(60) == 128 + signal.SIGHUP
+        finally:
+            process.kill()
+    assert list((tmp_path / "r" / "checkpoints").iterdir())

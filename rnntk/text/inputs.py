@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob as patterns
+import os
 import shutil
 import stat
 import sys
@@ -65,6 +67,11 @@ def is_stream(path: str) -> bool:
 
 
 def _files(path: Path, glob: str) -> list[Input]:
+    if patterns.has_magic(str(path)) and not os.path.lexists(path):  # Windows' shells expand none
+        matches = sorted(patterns.glob(str(path)))  # noqa: PTH207 (the path may be absolute)
+        if not matches:
+            raise DataError(f"No file matches {path}. Check the path.")
+        return [file for match in matches for file in _files(Path(match), glob)]
     try:
         if not stat.S_ISDIR(path.stat().st_mode):
             return [Input(path, str(path))]
