@@ -6,6 +6,7 @@ import functools
 import inspect
 import logging
 import signal
+from collections import Counter
 
 import pytest
 from click.testing import CliRunner
@@ -30,3 +31,13 @@ def _own_logging(caplog: pytest.LogCaptureFixture) -> None:
     logger = logging.getLogger("rnntk")
     logger.handlers, logger.propagate = [], True
     logger.setLevel(logging.DEBUG)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say last what was not tested here, and what it needs."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    if reasons:
+        terminalreporter.section("not tested here")
+        for reason, count in reasons.most_common():
+            terminalreporter.line(f"{count:4} {reason}")
