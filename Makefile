@@ -7,13 +7,15 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 
-.PHONY: help demo test test-chardet5 lint types pytest acceptance campaigns bench lock clean
+.PHONY: help demo test test-chardet5 lint types pytest quick acceptance campaigns matrix portability bench lock clean
 
 help:
 	@echo "make demo        set up .venv, train on real text for two minutes, sample from it"
 	@echo "make test        set up .venv, lint, types, tests"
 	@echo "make acceptance  the long checks on real data (hours); needs RNNTK_DATA"
 	@echo "make campaigns   fuzz every format, kill, race and starve trainings (hours)"
+	@echo "make matrix      the tests under each Python, with pinned and with lowest dependencies (hours)"
+	@echo "make portability the kernels as on Windows, and on an emulated Arm processor"
 	@echo "make bench       the benchmarks; installs PyTorch to measure against"
 	@echo "make lock        renew constraints.txt (needs uv)"
 	@echo "make release     build and check what is published; publishes nothing"
@@ -57,6 +59,10 @@ types: $(DEV)
 pytest: $(DEV)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
+quick: $(DEV)
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile tests/text tests/kernels tests/storage tests/cli/test_prep.py tests/cli/test_main.py
+
 acceptance: $(DEV)
 	$(BIN)/python -m pytest -q -m acceptance
 
@@ -66,6 +72,17 @@ campaigns: $(DEV)
 	$(BIN)/python tests/acceptance/kill.py --kills 1000
 	$(BIN)/python tests/acceptance/races.py --rounds 500
 	$(BIN)/python tests/acceptance/disk.py --faults 1000
+
+# All cells, or some: make matrix CELLS="pinned-3.12 lowest-3.10". Those that passed at this commit are skipped.
+matrix: $(DEV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check nox uv
+	PYENV_VERSION=$$(pyenv versions --bare 2>/dev/null | grep -E '^3\.1[0-3]\.' | paste -sd:) \
+		PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nox $(if $(CELLS),-s $(CELLS))
+
+# Debian's packages gcc, qemu-user and gcc-aarch64-linux-gnu.
+portability: $(DEV)
+	$(BIN)/python tests/kernels/portability.py win64
+	$(BIN)/python tests/kernels/portability.py aarch64
 
 bench: $(DEV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

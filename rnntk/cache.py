@@ -12,6 +12,8 @@ from pathlib import Path
 from rnntk.errors import UsageError
 from rnntk.files import remove, remove_stale
 
+ANOTHER_CACHE = "Name another folder with RNNTK_CACHE."  # advice for an unwritable cache
+
 
 def cache_dir() -> Path:
     """`$RNNTK_CACHE`, else the user's cache folder. Raises `UsageError` if there is no home folder."""

@@ -116,7 +116,7 @@ class TrainingError(RnntkError):
 
 
 class Interrupted(RnntkError):
-    """Training saved and stopped after SIGINT (2) or SIGTERM (15)."""
+    """Training saved and stopped after a signal, such as SIGINT (2), SIGTERM (15) or SIGHUP (1)."""
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)

@@ -56,6 +56,8 @@ def disk_errors(
             what, cure = f"No space is left to write {path}", "Free some space"
         else:
             what, cure = f"{path} cannot be written", "Make it writable"
+            if os.name == "nt":  # which refuses to replace what another program has open
+                cure += ", and close other programs that use it"
         problem = f"{what} ({refusal.strerror or refusal})."
         if advice is not None:
             raise error(f"{problem} {advice}") from raised

@@ -15,4 +15,4 @@ def standardized(x: NDArray[np.float32]) -> NDArray[np.float32]:
     """Normalise `x` `(..., H)` to mean 0 and variance 1 over its last axis."""
     centred = x - x.mean(-1, keepdims=True)
     variance = np.square(centred).mean(-1, keepdims=True)
-    return centred / np.sqrt(variance + np.float32(EPSILON))
+    return np.divide(centred, np.sqrt(variance + np.float32(EPSILON)), dtype=np.float32)

@@ -126,5 +126,5 @@ class MinChar:
                 weight.flat[k] = kept
                 slopes.append((8 * (loss[1] - loss[-1]) - (loss[2] - loss[-2])) / (12 * step))
             exact = d[name].flat[tried]
-            worst = max(worst, np.linalg.norm(slopes - exact) / np.linalg.norm(exact))
-        return float(worst)
+            worst = max(worst, float(np.linalg.norm(slopes - exact) / np.linalg.norm(exact)))
+        return worst

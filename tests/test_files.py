@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
@@ -173,3 +174,16 @@ def test_a_rename_is_tried_again_while_another_program_holds_the_file(
     with pytest.raises(TrainingError, match="held"):
         files.write_bytes(tmp_path / "file", b"new")
     assert (tmp_path / "file").read_bytes() == b"data"
+
+
+def test_windows_refuses_to_replace_what_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = Path("runs/r")
+    monkeypatch.setattr(os, "name", "nt")
+    try:
+        with files.disk_errors(target):
+            raise PermissionError(errno.EACCES, "Access is denied", str(target))
+    except files.DiskRefused as raised:
+        told = str(raised)
+    monkeypatch.undo()
+    assert "runs/r cannot be written (Access is denied)." in told
+    assert "close other programs that use it" in told

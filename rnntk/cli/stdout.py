@@ -40,7 +40,8 @@ class _File(io.FileIO):
                 return super().write(data)
             except OSError as error:
                 self._lost = True
-                if error.errno == errno.EPIPE:
+                # Windows gives EINVAL for a pipe without a reader.
+                if error.errno == errno.EPIPE or (os.name == "nt" and error.errno == errno.EINVAL):
                     raise Closed from error
                 raise Lost(f"Standard output cannot be written ({error.strerror}).") from error
         return size
@@ -120,5 +121,5 @@ def _replaced(stream: TextIO, kind: type[io.FileIO]) -> TextIO:
     whole = stream.write_through  # python -u
     return io.TextIOWrapper(
         file if whole else io.BufferedWriter(file), encoding=stream.encoding, errors=stream.errors,
-        line_buffering=stream.line_buffering, write_through=whole,
+        newline="", line_buffering=stream.line_buffering, write_through=whole,
     )  # fmt: skip

@@ -21,15 +21,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import rnntk
+from rnntk.cache import ANOTHER_CACHE
 from rnntk.errors import CorpusError
-from rnntk.files import disk_errors, replacing
+from rnntk.files import disk_errors, rename, replacing
 
 CONNECT_SECONDS = 5.0  # also between two blocks
 TOTAL_SECONDS = 600.0
 MOST_BYTES = 10**9  # of an archive, or a file of unknown size
 MOST_UNPACKED = 4 * 10**9  # of a tar archive, up to the member
-
-ANOTHER_CACHE = "Name another folder with RNNTK_CACHE."  # advice for an unwritable cache
 
 _BLOCK = 1 << 16
 _RETRY_SECONDS = 0.5
@@ -178,7 +177,7 @@ def _extract(archive: Path, member: str, most: int) -> None:
                     _copy(source, file, most)
             else:
                 _extract_tar(archive, member, file, most)
-        inner.replace(archive)
+        rename(inner, archive)
     except KeyError:
         raise CorpusError(f"the archive has no file {member}") from None
     except CorpusError:

@@ -53,8 +53,8 @@ def ngram_nats(
     nats = np.empty((order, M))
     probability = np.full(M, 1.0 / vocabulary_size)
     # context[t]: an id of the k - 1 symbols before t.
-    context = np.zeros(N + M, np.int64)
-    has_context = np.ones(N + M, bool)
+    context: NDArray[np.int64] = np.zeros(N + M, np.int64)
+    has_context: NDArray[np.bool_] = np.ones(N + M, bool)
     for k in range(1, order + 1):
         _, gram = np.unique(context * vocabulary_size + both, return_inverse=True)
         contexts = int(context.max()) + 1

@@ -62,7 +62,7 @@ def beam_search(
     ids = np.zeros((width, length), np.intp)
     nats = np.zeros((width, length))
     # All streams start equal, so only the first counts.
-    total = np.full(width, np.inf)
+    total: NDArray[np.float64] = np.full(width, np.inf)
     total[0] = 0.0
     due = np.full(width, 1)  # number of symbols at which `left` is asked again
     finished: list[Hypothesis] = []
@@ -102,7 +102,7 @@ def beam_search(
 
 def _smallest(values: NDArray[np.float64], count: int) -> NDArray[np.intp]:
     """Indices of the `count` smallest values in ascending order; ties by index."""
-    places = np.arange(len(values))
+    places: NDArray[np.intp] = np.arange(len(values))
     if count < len(values):
         places = np.flatnonzero(values <= np.partition(values, count - 1)[count - 1])
     return places[np.argsort(values[places], kind="stable")[:count]]

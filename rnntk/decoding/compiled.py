@@ -228,7 +228,7 @@ class _Calls:
         h, factor, (n, H) = arrays["h"], self._states.factor, arrays["h"].shape
         onto, bias = (_room(*z.shape), weights.recurrent_bias) if weights.cell.apart else (z, None)
         own = [array[:, units] for array in (factor, *arrays.values())]
-        operands = (n, own[0].shape[1], z, onto, *own)
+        operands: tuple[native.Operand, ...] = (n, own[0].shape[1], z, onto, *own)
         (packed, columns), *later = weights.recurrent
         calls = [_multiply(h, packed, onto[:, columns], bias)]
         calls += [(f"{weights.name}_factor", operands)] if later else []

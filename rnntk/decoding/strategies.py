@@ -205,7 +205,7 @@ def _one_of(scores: NDArray[np.float64], u: float) -> np.intp:
 
 def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     """Log probabilities in float64 along the last axis, without overflow."""
-    found = logits - logits.max(axis=-1, keepdims=True).astype(np.float64)
+    found = np.subtract(logits, logits.max(axis=-1, keepdims=True), dtype=np.float64)
     found -= np.log(np.exp(found).sum(axis=-1, keepdims=True))
     return found
 

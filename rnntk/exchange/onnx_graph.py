@@ -127,5 +127,5 @@ def _layouts(net: PlainNetwork, layer: str) -> tuple[NDArray[Any], NDArray[Any],
         return np.concatenate([gates[k] for k in order], axis=-1)
 
     bias = ordered("bias").ravel()
-    bias = np.pad(bias, (0, 2 * len(order) * net.units - len(bias)))  # no recurrent bias: zeros
-    return ordered("kernel").T, ordered("recurrent_kernel").T, bias
+    padded = np.pad(bias, (0, 2 * len(order) * net.units - len(bias)))  # no recurrent bias: zeros
+    return ordered("kernel").T, ordered("recurrent_kernel").T, padded

@@ -161,6 +161,7 @@ def _compile(machine: Any, shape: Shape) -> bytes:
     from rnntk.kernels import cells, code, product, sampling
 
     module = ir.Module("rnntk")
+    module.triple = machine.triple
     cells.emit(module, shape, product.emit(module, shape))
     sampling.emit(module, shape)
     code.finish(module)

@@ -5,7 +5,6 @@ A network of any architecture is a table of calls, each a kernel and its operand
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -160,10 +159,10 @@ def _barrier(module: ir.Module) -> None:
     seen = b.load_atomic(counter, "seq_cst", 8, typ=INT)
     b.cbranch(code.compare(">=", seen, wanted), end, again)
     b.position_at_end(again)
-    if sys.platform != "win32":
-        let_run = ir.Function(module, ir.FunctionType(INT32, []), "sched_yield")
-        with b.if_then(code.compare("==", b.srem(turns, code.whole(1000)), 0)):
-            b.call(let_run, [])
+    name = "SwitchToThread" if "windows" in module.triple else "sched_yield"
+    let_run = ir.Function(module, ir.FunctionType(INT32, []), name)
+    with b.if_then(code.compare("==", b.srem(turns, code.whole(1000)), 0)):
+        b.call(let_run, [])
     turns.add_incoming(code.add(turns, 1), b.block)
     b.branch(look)
 

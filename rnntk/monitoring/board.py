@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import io
-import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rnntk import hosts
+from rnntk import hosts, signals
 from rnntk.errors import RnntkError, RunError
 
 
 def serve(runs_dir: Path, *, host: str, port: int | None, ready: Callable[[str], None]) -> None:
-    """Serve TensorBoard on a folder of runs until SIGINT (Ctrl-C) or SIGTERM.
+    """Serve TensorBoard on a folder of runs until a signal asks it to end (Ctrl-C).
 
     `port` is None for 6006 or the next free one, 0 for any free one; `ready` is called with the URL. Raises `RunError`
     if no run has events, `UsageError` if `host` is not an address, `RnntkError` if it is not available.
@@ -34,7 +32,8 @@ def serve(runs_dir: Path, *, host: str, port: int | None, ready: Callable[[str],
 
     board = program.TensorBoard(server_class=server)
     board.configure(logdir=str(runs_dir), host=host, port=port, reload_multifile=True)
-    with _until_signal() as done:
+    done = threading.Event()
+    with signals.handled(lambda *_: done.set()):
         try:
             with contextlib.redirect_stderr(io.StringIO()) as stderr:  # it prints its own advice
                 url = board.launch()
@@ -47,7 +46,8 @@ def serve(runs_dir: Path, *, host: str, port: int | None, ready: Callable[[str],
                 "Choose another `port` (0 is any free one), or an address of this machine as `host`."
             ) from error
         ready(url)
-        done.wait()
+        while not done.wait(0.5):  # on Windows, a wait without a limit runs no signal handler
+            pass
 
 
 def _guarded(app: Any, own: hosts.Names) -> Any:
@@ -61,15 +61,3 @@ def _guarded(app: Any, own: hosts.Names) -> Any:
         return [f"This server is not {name!r}. Open the address that rnntk board printed.".encode()]
 
     return guard
-
-
-@contextmanager
-def _until_signal() -> Iterator[threading.Event]:
-    """An event set by SIGINT or SIGTERM."""
-    done = threading.Event()
-    before = {n: signal.signal(n, lambda *_: done.set()) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield done
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -48,7 +48,7 @@ class Feature:
     def varies(self) -> bool:
         """Whether it has enough different values for a unit to follow."""
         if self.binary:
-            return _LEAST <= self.values.sum() <= len(self.values) - _LEAST
+            return _LEAST <= int(self.values.sum()) <= len(self.values) - _LEAST
         return len(np.unique(self.values)) > 2
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnntk.errors import UsageError
+from rnntk.files import rename
 from rnntk.text.preprocessors import Preprocessor
 from rnntk.text.vocabulary import CODE_POINTS, Vocabulary, code_points, from_code_points, id_dtype
 
@@ -37,7 +38,7 @@ class SymbolWriter:
         self._symbols: dict[str, int] = {}
         # By code point: ids of the character's symbols, padded, and a mask of those used.
         self._ids = np.zeros((256, 1), np.uint8)
-        self._used = np.zeros((256, 1), bool)
+        self._used: NDArray[np.bool_] = np.zeros((256, 1), bool)
         # Type and number of ids; wider ones may follow in the same file.
         self._segments: list[tuple[np.dtype, int]] = []
 
@@ -118,7 +119,7 @@ class SymbolWriter:
             path.touch()
         else:
             # Ids of the same width are overwritten in place, which halves disk writes.
-            self._path.rename(path)
+            rename(self._path, path)
         source_path = self._path if self._path.exists() else path
         with source_path.open("rb") as source, path.open("r+b") as target:
             for dtype, count in self._segments:

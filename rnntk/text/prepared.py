@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnntk import stored
+from rnntk.cache import ANOTHER_CACHE
 from rnntk.config import TextConfig
 from rnntk.errors import DataError, RunError
 from rnntk.files import remove, replacing
@@ -234,7 +236,14 @@ def prepare(
     except OSError as error:
         full = " The disk is full: free some space." if error.errno == errno.ENOSPC else ""
         where = f" ({error.filename})" if error.filename else ""
-        raise DataError(f"The text cannot be prepared: {error.strerror}{where}.{full}") from error
+        advice = ""
+        if output is None and error.filename:
+            path = Path(os.fsdecode(error.filename))
+            if path.is_relative_to(cache_dir) or cache_dir.is_relative_to(path):
+                advice = f" {ANOTHER_CACHE}"
+        raise DataError(
+            f"The text cannot be prepared: {error.strerror}{where}.{full}{advice}"
+        ) from error
     if prepared is None:
         prepared = Prepared.open(folder)
     else:
@@ -258,6 +267,7 @@ def _ready(folder: Path, expected: str, *, ours: bool) -> Prepared | None:
             if found.key == expected:
                 return found
             problem = f"its key is {found.key}"
+            del found  # Windows cannot remove a file that is mapped
         except (ValueError, OSError, DataError, RunError) as error:
             problem = str(error)
         log.warning(

@@ -22,12 +22,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rnntk import signals
 from rnntk.config import DistributeConfig
 from rnntk.errors import TrainingError, UsageError
 from rnntk.models.char_rnn import CharRNN
 from rnntk.training import cluster
 from rnntk.training.job import ALONE, Job
-from rnntk.training.loop import signals_handled
 from rnntk.training.step import TrainStep, shard_sizes
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def start(settings: DistributeConfig) -> Job:
     worker = f"Worker {found.index} of {count}"
     log.info(f"{worker} at {address} waits for the others.")
     try:
-        with signals_handled(signal.SIG_DFL):  # Python's own would not run while TensorFlow waits
+        with signals.handled(signal.SIG_DFL):  # Python's own would not run while TensorFlow waits
             strategy = _multi_worker(variable)
     except (tf.errors.OpError, RuntimeError) as error:
         raise TrainingError(
@@ -96,7 +96,7 @@ class SharedJob(Job):
     def __init__(self, strategy: tf.distribute.Strategy, workers: int = 1, index: int = 0) -> None:
         self.strategy, self.workers, self.index = strategy, workers, index
         self.replicas = strategy.num_replicas_in_sync
-        self.wish = np.zeros(len(WISHES), np.float32)
+        self.wish: np.ndarray = np.zeros(len(WISHES), np.float32)
         self.wishes = np.zeros(len(WISHES), np.float32)
 
     def describe(self) -> str:
@@ -149,10 +149,10 @@ class SharedJob(Job):
         sizes = np.zeros(self.workers, np.float32)
         sizes[self.index] = len(mine)
         sizes = self.total(sizes).astype(int)
-        table = np.zeros((self.workers, sizes.max()), np.float32)
+        table: np.ndarray = np.zeros((self.workers, int(sizes.max())), np.float32)
         table[self.index, : len(mine)] = np.frombuffer(mine, np.uint8)
-        rows = zip(self.total(table).astype(np.uint8), sizes, strict=True)
-        return [row[:size].tobytes() for row, size in rows]
+        table = self.total(table).astype(np.uint8)
+        return [table[k, :size].tobytes() for k, size in enumerate(sizes)]
 
     def barrier(self, facts: Mapping[str, Any], message: str) -> str:
         mine = json.dumps({"facts": dict(facts), "message": message}).encode()

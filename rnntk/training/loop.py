@@ -5,12 +5,8 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import keras
@@ -18,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnntk.config import MnistConfig, TrainConfig
+from rnntk.signals import Stopped
 from rnntk.storage.checkpoint import Progress
 from rnntk.text.vocabulary import Vocabulary
 from rnntk.training import divergence, schedule
@@ -70,33 +67,6 @@ class Task(Protocol):
 
     def restore(self, states: Mapping[str, np.ndarray]) -> None:
         """Restore what `states` returned."""
-
-
-class Stopped:
-    """A signal handler that stops training after the step; a second signal stops at once."""
-
-    signal_number: int | None = None
-
-    def __call__(self, number: int, _frame: FrameType | None) -> None:
-        if self.signal_number is not None:
-            raise KeyboardInterrupt
-        self.signal_number = number
-
-
-@contextmanager
-def signals_handled(
-    handler: Callable[[int, FrameType | None], Any] | signal.Handlers,
-) -> Iterator[None]:
-    """Context in which `handler` handles SIGINT and SIGTERM; no effect outside the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {n: signal.signal(n, handler) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
 
 
 def fit(

@@ -57,7 +57,7 @@ class PixelOrder:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """uint8 `(N, H, W)` to float32 `(N, T, F)` in 0..1."""
-        sequences = images.reshape(len(images), self.steps, self.features)
+        sequences: np.ndarray = images.reshape(len(images), self.steps, self.features)
         if self.permutation is not None:
             sequences = sequences[:, self.permutation]
         return sequences.astype(np.float32) / np.float32(255)
@@ -142,7 +142,7 @@ class RowTask:
         self.steps_per_epoch = count // self.items_per_step
         self._rate = Rate(self.optimizer)
         self._epoch = -1
-        self._indices = np.arange(count)
+        self._indices: np.ndarray = np.arange(count)
         self._logits = tf.function(lambda rows: self.model(rows, training=False))
 
     def model_record(self) -> dict[str, Any]:
@@ -230,9 +230,9 @@ def shifted(images: np.ndarray, limit: int, rng: np.random.Generator) -> np.ndar
     """Shift each image `(N, H, W)` at random by up to `limit` pixels in each direction; the edges fill with 0."""
     count, height, width = images.shape
     padded = np.pad(images, [(0, 0), (limit, limit), (limit, limit)])
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (1, height, width))
     down, right = rng.integers(0, 2 * limit + 1, (2, count))
-    return windows[np.arange(count), down, right]
+    return windows[np.arange(count), down, right, 0]
 
 
 def wilson(fraction: float, count: int) -> tuple[float, float]:

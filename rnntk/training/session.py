@@ -14,6 +14,7 @@ from typing import Any
 
 import keras
 
+from rnntk import signals
 from rnntk.config import TrainConfig
 from rnntk.errors import Interrupted, RunError, TrainingError, shown
 from rnntk.files import DiskRefused, disk_errors
@@ -23,7 +24,7 @@ from rnntk.storage.checkpoint import Arrays, Progress
 from rnntk.storage.folder import RunFolder
 from rnntk.training import callbacks, device, loop
 from rnntk.training.divergence import Diverged
-from rnntk.training.loop import Stopped, Task
+from rnntk.training.loop import Task
 from rnntk.training.optimizers import exchange_averages
 from rnntk.training.report import Report
 
@@ -151,8 +152,8 @@ def train(
             if isinstance(task.config, TrainConfig) and task.config.sample_every:
                 listeners.append(callbacks.Samples(run, task, progress, report, board))
         saving = callbacks.Checkpoints(run, task, progress, metrics)
-        stopped = Stopped()
-        stack.enter_context(loop.signals_handled(stopped))
+        stopped = signals.Stopped()
+        stack.enter_context(signals.handled(stopped))
         stack.enter_context(task.job.watched(run.path))
         try:
             reason = loop.fit(task, progress, [*listeners, *extra, saving], stopped, limit)

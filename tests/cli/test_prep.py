@@ -85,3 +85,39 @@ def test_only_what_was_there_before_is_called_already_in_the_text(rnntk, here: P
     assert "unusual       1 replacement characters already in the text" in shown
     (here / "b.txt").write_bytes(("가나다라 " * 200).encode() + b"\xff")
     assert "unusual" not in rnntk("prep", "--input", "b.txt", "--errors", "replace").stdout
+
+
+def test_a_pattern_that_the_shell_left_alone(rnntk, here: Path) -> None:
+    for name in ("b.txt", "a.txt", "other.md", "[1].txt"):
+        (here / name).write_text(f"{name} " * 400)
+    done = rnntk("prep", "--input", "?.txt", "--output", "both", "--json")
+    assert done.exit_code == 0, done.stderr
+    sources = json.loads(Path("both/meta.json").read_text())["facts"]["sources"]
+    assert [Path(source["name"]).name for source in sources] == ["a.txt", "b.txt"]
+    assert rnntk("prep", "--input", "[1].txt", "--output", "one").exit_code == 0, "a name, too"
+    none = rnntk("prep", "--input", "*.tex")
+    assert none.exit_code == 1
+    assert none.stderr == "Error: No file matches *.tex. Check the path.\n"
+
+
+def test_a_cache_that_cannot_be_written_is_named_with_its_variable(
+    rnntk, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "text.txt").write_text("to be or not to be " * 400)
+    (here / "file").write_text("no folder")
+    small = ("--units", 8, "--layers", 1, "--batch-size", 2, "--seq-length", 8, "--max-steps", 1)
+    commands = [
+        ("prep", "--input", "text.txt"),
+        ("prep", "--corpus", "demo_ko"),
+        ("train", "--input", "text.txt", "--run", "r", *small),
+        ("mnist", "--data", "digits", "--run", "m", "--max-steps", "1"),
+    ]
+    monkeypatch.setenv("RNNTK_CACHE", str(here / "file" / "cache"))
+    for command in commands:
+        done = rnntk(*command)
+        assert done.exit_code == 1
+        assert "Name another folder with RNNTK_CACHE." in done.stderr, command
+    monkeypatch.setenv("RNNTK_CACHE", str(here / "elsewhere"))
+    for command in commands:
+        done = rnntk(*command)
+        assert done.exit_code == 0, done.stderr

@@ -19,6 +19,7 @@ import pytest
 import wcwidth
 from click.testing import CliRunner
 
+from rnntk import signals
 from rnntk.cli import table
 from rnntk.cli.main import group
 
@@ -223,7 +224,8 @@ def test_board_without_runs_says_so(rnntk) -> None:
     assert "nothing to show in runs" in result.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.skipif(os.name != "posix", reason="Windows ends a process by a signal")
+@pytest.mark.parametrize("number", signals.ENDING)
 def test_board_serves_the_runs_until_it_is_told_to_end(two: Path, number: signal.Signals) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "rnntk", "board", "--port", "0", "--no-open"],

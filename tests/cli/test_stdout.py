@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from rnntk.cli import stdout
+
 FULL = Path("/dev/full")
 
 
@@ -63,3 +65,15 @@ def test_a_stdout_that_was_closed_beforehand_is_no_matter(untrained, text: Path)
     shell = f'"{sys.executable}" -m rnntk sample r --length 20 -q >&-'
     done = subprocess.run(["sh", "-c", shell], stderr=subprocess.PIPE, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not hasattr(os, "eventfd"), reason="needs Linux")
+def test_a_pipe_without_a_reader_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    handle = os.eventfd(0)  # a write of one byte is EINVAL, as Windows has it
+    with stdout._File(handle, "w") as file, monkeypatch.context() as windows:
+        windows.setattr(os, "name", "nt")
+        with pytest.raises(stdout.Closed):
+            file.write(b"x")
+    with stdout._File(os.eventfd(0), "w") as file, pytest.raises(stdout.Lost) as raised:
+        file.write(b"x")
+    assert not isinstance(raised.value, stdout.Closed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import re
 import threading
 from pathlib import Path
 
@@ -116,15 +117,47 @@ def test_registers_are_used_as_the_processor_has_them(
     assert native.best_shape(triple, features) == shape
 
 
-@pytest.mark.parametrize("features", ["+avx", "+avx2,+fma"])
-def test_without_fused_instructions_no_function_is_called_for_each_float(features: str) -> None:
+def assembly(monkeypatch: pytest.MonkeyPatch, triple: str, cpu: str, features: str) -> str:
+    """The kernels for another processor than this."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    target = llvm.Target.from_triple("x86_64-unknown-linux-gnu")
-    machine = target.create_target_machine(cpu="x86-64", features=features, opt=2)
-    code = native._compile(machine, Shape(8, 6))
-    assert b"fmaf" not in code
-    assert b"multiply_row" in code  # names of functions are there
+    target = llvm.Target.from_triple(triple)
+    machine = target.create_target_machine(cpu=cpu, features=features, opt=2)
+    monkeypatch.setattr(machine, "emit_object", machine.emit_assembly)
+    known = {name.removeprefix("+"): True for name in features.split(",")}
+    return native._compile(machine, native.best_shape(triple, known))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("features", ["+avx", "+avx,+avx2,+fma"])
+def test_without_fused_instructions_no_function_is_called_for_each_float(
+    features: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = assembly(monkeypatch, "x86_64-unknown-linux-gnu", "x86-64", features)
+    assert "fmaf" not in code
+    assert ("vfmadd231ps" in code) == ("fma" in features)
+    assert "%ymm15" in code  # all registers, of eight floats
+    assert "%zmm" not in code
+
+
+@pytest.mark.parametrize(
+    ("triple", "cpu"), [("arm64-apple-darwin23.1.0", "apple-m1"), ("aarch64-linux-gnu", "generic")]
+)
+def test_arm_keeps_a_whole_tile_in_its_registers(
+    triple: str, cpu: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = assembly(monkeypatch, triple, cpu, "")
+    assert "fmaf" not in code
+    tile = re.search(r"^_?tile_12:.*?\n\s*ret\b", code, re.DOTALL | re.MULTILINE)
+    assert tile
+    assert len(re.findall(r"\bfmla[.\s]", tile[0])) == 24
+    (loop,) = re.findall(r"\n\S+:[^:]*?fmla.*?\n\s+(?:b\.|cb|tb)\S*\s", tile[0], re.DOTALL)
+    assert not re.search(r"\b(?:str|stp)\s", loop), "a sum is stored at each step"
+
+
+def test_on_windows_a_waiting_thread_lets_others_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = assembly(monkeypatch, "x86_64-pc-windows-msvc", "x86-64", "+avx")
+    assert "SwitchToThread" in code
+    assert "sched_yield" not in code
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

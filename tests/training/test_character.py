@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 
+from rnntk import signals
 from rnntk.config import TrainConfig
 from rnntk.decoding.language_model import LanguageModel
 from rnntk.errors import DataError, Interrupted, RunError, TrainingError, UsageError
@@ -351,7 +352,8 @@ def test_a_held_out_part_that_cannot_be_measured_is_refused(
     assert not (tmp_path / "r").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.skipif(os.name != "posix", reason="Windows ends a process by a signal")
+@pytest.mark.parametrize("number", signals.ENDING)
 def test_a_signal_finishes_the_step_saves_and_tells_how_to_go_on(
     text: Path, tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -1,0 +1,106 @@
+"""`make matrix`: the tests under each Python, with the pinned and with the lowest versions of the dependencies.
+
+    nox                               every cell that has not passed at this commit
+    nox -s pinned-3.12 lowest-3.10    these cells
+    nox -s pinned-3.12 -- tests/text  part of a cell, which docs/portability.md does not count
+
+Needs uv, and the interpreters (`uv python install 3.10 3.11 3.12 3.13`).
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import nox
+from nox.command import CommandFailed
+
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_existing_virtualenvs = True
+
+ROOT = Path(__file__).parent
+RESULTS = ROOT / ".nox" / "results"
+PAGE = ROOT / "docs" / "portability.md"
+TABLE = re.compile(r"(?<=<!-- matrix -->\n).*?(?=<!-- /matrix -->)", re.DOTALL)
+SHOWN = ("tensorflow", "keras", "numpy", "click")  # versions in the table
+
+
+@nox.session(python=["3.10", "3.11", "3.12", "3.13"])
+def pinned(session: nox.Session) -> None:
+    """The versions in constraints.txt, and mypy."""
+    _run(session, "-c", "constraints.txt")
+
+
+@nox.session(python=["3.10", "3.12"])
+def lowest(session: nox.Session) -> None:
+    """The lowest versions that pyproject.toml allows."""
+    _run(session, "--resolution", "lowest-direct")
+
+
+def _run(session: nox.Session, *choice: str) -> None:
+    name, commit = session.name, _commit()
+    path = RESULTS / f"{name}.json"
+    last = json.loads(path.read_text()) if path.exists() else {}
+    if commit and last.get("commit") == commit and last["passed"] and not session.posargs:
+        session.skip(f"passed at {commit}; remove {path} to run it again")
+    session.install("-e", ".[dev]", *choice)
+    passed, summary = True, ""
+    if "-c" in choice and not session.posargs:
+        passed = _passes(session, "mypy")
+        summary = "" if passed else "mypy fails; "
+    report = RESULTS / f"{name}.txt"
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    tests = session.posargs or ["-n", "2", "--dist", "loadfile"]
+    with report.open("w") as file:
+        command = ["python", "-m", "pytest", "-q", *tests]
+        passed &= _passes(session, *command, stdout=file, stderr=subprocess.STDOUT)
+    session.log(report.read_text()[-3000:])
+    summary += report.read_text().strip().rpartition("\n")[2].partition(" in ")[0]
+    if not session.posargs:
+        freeze = session.run("uv", "pip", "freeze", external=True, silent=True)
+        versions = dict(re.findall(r"^(\S+)==(\S+)$", str(freeze), re.MULTILINE))
+        record = {
+            "commit": commit,
+            "date": datetime.date.today().isoformat(),
+            "passed": passed,
+            "summary": summary,
+            "versions": {package: versions.get(package, "") for package in SHOWN},
+        }
+        path.write_text(json.dumps(record, indent=2))
+        _write_table()
+    if not passed:
+        session.error(f"{summary}; all of it is in {report}")
+
+
+def _passes(session: nox.Session, *command: str, **streams: Any) -> bool:
+    try:
+        session.run(*command, **streams)
+    except CommandFailed:
+        return False
+    return True
+
+
+def _commit() -> str:
+    """The commit, or nothing if files have changed since."""
+    changed = subprocess.check_output(["git", "status", "--porcelain"], cwd=ROOT, text=True)
+    others = [line for line in changed.splitlines() if not line.endswith(PAGE.name)]
+    head = ["git", "rev-parse", "--short", "HEAD"]
+    return "" if others else subprocess.check_output(head, cwd=ROOT, text=True).strip()
+
+
+def _write_table() -> None:
+    """Write all cells' last results into the page."""
+    rows = [f"| cell | {' | '.join(SHOWN)} | result | commit |", "|---" * (len(SHOWN) + 3) + "|"]
+    for path in sorted(RESULTS.glob("*.json")):
+        last = json.loads(path.read_text())
+        versions = " | ".join(last["versions"][package] for package in SHOWN)
+        result = f"{'passed' if last['passed'] else '**failed**'}: {last['summary']}"
+        commit = f"{last['commit'] or 'uncommitted'}, {last['date']}"
+        rows.append(f"| {path.stem} | {versions} | {result} | {commit} |")
+    table = "\n".join(rows) + "\n"
+    page = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(TABLE.sub(lambda _: table, page), encoding="utf-8")

@@ -1,0 +1,65 @@
+"""Signals that ask a program to end."""
+
+from __future__ import annotations
+
+import _thread
+import ctypes
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+# The terminal was closed (POSIX); Ctrl-Break (Windows).
+_HANGUP, _BREAK = getattr(signal, "SIGHUP", None), getattr(signal, "SIGBREAK", None)
+ENDING = [n for n in (signal.SIGINT, signal.SIGTERM, _HANGUP, _BREAK) if n is not None]
+
+
+class Stopped:
+    """A signal handler that stops after the step; a second signal stops at once, except SIGHUP, which comes twice."""
+
+    signal_number: int | None = None
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        if self.signal_number is None:
+            self.signal_number = number
+        elif number != _HANGUP:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def handled(
+    handler: Callable[[int, FrameType | None], Any] | signal.Handlers,
+) -> Iterator[None]:
+    """Context in which `handler` handles the signals that ask to end; no effect outside the main thread.
+
+    These are SIGINT, SIGTERM, SIGHUP unless it is ignored (`nohup`), and on Windows SIGBREAK, also when its console is
+    closed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [n for n in ENDING if n != _HANGUP or signal.getsignal(n) != signal.SIG_IGN]
+    before = {n: signal.signal(n, handler) for n in numbers}
+    closing = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint32)(_console_closed)
+    windows: Any = getattr(ctypes, "windll", None)
+    if windows:
+        windows.kernel32.SetConsoleCtrlHandler(closing, True)
+    try:
+        yield
+    finally:
+        if windows:
+            windows.kernel32.SetConsoleCtrlHandler(closing, False)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+def _console_closed(event: int) -> bool:
+    """Handle a console event in a thread of its own: Windows ends the process when this returns, or after 5 s."""
+    if event < 2:  # Ctrl-C and Ctrl-Break, which are signals already
+        return False
+    _thread.interrupt_main(_BREAK or signal.SIGTERM)
+    time.sleep(60)
+    return True

@@ -1,0 +1,24 @@
+"""A short run of a campaign; `make campaigns` makes the long ones. Each has a file, to run beside others."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def campaign() -> Callable[[str], None]:
+    if sys.platform == "win32":
+        pytest.skip("they fork")
+
+    def run(words: str) -> None:
+        program, *options = words.split()
+        command = [sys.executable, str(Path(__file__).parent / program), *options]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert done.returncode == 0, done.stdout[-8000:]
+
+    return run

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from rnntk import signals
+from rnntk.signals import Stopped
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX")
+def test_a_closed_terminal_may_tell_it_twice_and_ctrl_c_stops_at_once() -> None:
+    stopped = Stopped()
+    with signals.handled(stopped):
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert stopped.signal_number == signal.SIGHUP
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX")
+def test_under_nohup_a_closed_terminal_is_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals.handled(Stopped()):
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_closed_console_of_windows_waits_until_all_is_saved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handlers: list[Any] = []
+
+    def set_handler(handler: Any, add: bool) -> None:
+        handlers.append(handler) if add else handlers.remove(handler)
+
+    kernel32 = SimpleNamespace(SetConsoleCtrlHandler=set_handler)
+    monkeypatch.setattr(ctypes, "windll", SimpleNamespace(kernel32=kernel32), raising=False)
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    stopped = Stopped()
+    with signals.handled(stopped):
+        (handler,) = handlers
+        assert handler(0) == handler(1) == 0, "Ctrl-C and Ctrl-Break are left to Python"
+        assert stopped.signal_number is None
+        assert handler(2) == 1
+        assert waits == [60]
+        assert stopped.signal_number == signal.SIGTERM
+    assert handlers == []
+
+
+def test_a_training_is_saved_when_its_terminal_closes(tmp_path: Path) -> None:
+    fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
+    (tmp_path / "text.txt").write_text("to be or not to be, that is the question. " * 300)
+    settings = "--units 16 --layers 1 --embedding 8 --batch-size 4 --seq-length 16 --epochs 100000"
+    command = f"-m rnntk train --input text.txt --run r {settings}"
+    terminal, inside = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, *command.split()],
+        cwd=tmp_path,
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(inside, termios.TIOCSCTTY, 0),
+    ) as process:
+        try:
+            os.close(inside)
+            log, end = tmp_path / "r" / "metrics.jsonl", time.monotonic() + 60
+            while not (log.exists() and log.stat().st_size) and time.monotonic() < end:
+                time.sleep(0.05)
+            os.close(terminal)
+            assert process.wait(60) == 128 + signal.SIGHUP
+        finally:
+            process.kill()
+    assert list((tmp_path / "r" / "checkpoints").iterdir())
