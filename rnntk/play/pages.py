@@ -6,17 +6,19 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from importlib import resources
 from typing import Any
 
 FOLDER = resources.files("rnntk.play") / "page"
-# Each module after those it imports.
-_MODULES = ("dom", "source", "text", "write", "read", "inside", "chart", "training", "main")
-SCRIPTS = tuple(f"{name}.js" for name in _MODULES)
+# Each module after those it imports: of the page, and of the worker that runs the model of an exported page.
+_PAGE = ("dom", "codec", "source", "text", "write", "read", "inside", "chart", "training", "main")
+_WORKER = ()
+SCRIPTS = tuple(f"{name}.js" for name in dict.fromkeys(_WORKER + _PAGE))
 # The only files that are served.
 TYPES = {"index.html": "text/html", "style.css": "text/css"}
 TYPES |= dict.fromkeys(SCRIPTS, "text/javascript")
-_IMPORT = re.compile(r"^import .*;\n", re.MULTILINE)
+_IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) )", re.MULTILINE)
 
 
@@ -25,30 +27,45 @@ def read(name: str) -> bytes:
 
 
 def single(data: dict[str, Any]) -> str:
-    """The page as one HTML file that shows `data` offline.
+    """The page as one HTML file that shows `data` offline."""
+    return _single({"report-data": ("application/json", _inlined(data))}, "")
 
-    Its security policy allows only this script and style. The modules declare distinct names, so they can be joined.
+
+def _single(blocks: dict[str, tuple[str, str]], policy: str) -> str:
+    """The page as one HTML file with data blocks: type and content by id.
+
+    Its security policy allows only this script and style, and what `policy` adds.
     """
-    modules = "".join(read(name).decode("utf-8") for name in SCRIPTS)
-    script = _EXPORT.sub("", _IMPORT.sub("", modules))
-    style = read("style.css").decode("utf-8")
-    policy = f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:"
-    inlined = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    inlined = inlined.replace("<", "\\u003c")  # `<` could end the script element
+    script, style = _joined(_PAGE), read("style.css").decode("utf-8")
+    policy = f"default-src 'none'; script-src '{_hash(script)}'{policy}; style-src '{_hash(style)}'; img-src data:"
+    scripts = [
+        f'<script type="{kind}" id="{name}">{content}</script>'
+        for name, (kind, content) in blocks.items()
+    ]
     page = read("index.html").decode("utf-8")
     meta = '<meta charset="utf-8">'
     replacements = {
         meta: f'{meta}\n<meta http-equiv="Content-Security-Policy" content="{policy}">',
         '<link rel="stylesheet" href="page/style.css">': f"<style>{style}</style>",
-        '<script type="module" src="page/main.js"></script>': (
-            f'<script type="application/json" id="report-data">{inlined}</script>\n'
-            f'<script type="module">{script}</script>'
+        '<script type="module" src="page/main.js"></script>': "\n".join(
+            [*scripts, f'<script type="module">{script}</script>']
         ),
     }
     for old, new in replacements.items():
         assert page.count(old) == 1, old
         page = page.replace(old, new)
     return page
+
+
+def _joined(names: Iterable[str]) -> str:
+    """Modules as one script: they declare distinct names."""
+    modules = "".join(read(f"{name}.js").decode("utf-8") for name in names)
+    return _EXPORT.sub("", _IMPORT.sub("", modules))
+
+
+def _inlined(data: dict[str, Any]) -> str:
+    """JSON that cannot end a script element."""
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def _hash(content: str) -> str:

@@ -65,7 +65,7 @@ def test_write(opened, client, plain: Models) -> None:
     page = opened(client.url)
     write(page, "int ")
     wait_for(page, "#write-status", "Written: 124 characters, seed 1")
-    sampled = "".join(plain.get().stream("int ", seed=1, length=120, temperature=0.8))
+    sampled = "".join(plain.get().stream("int ", seed=1, length=120))
     assert written(page) == "int " + sampled
     assert page.locator("#write-text .given").count() == 4
     # Click the tenth character: what is after it goes, and another text follows.
@@ -73,9 +73,7 @@ def test_write(opened, client, plain: Models) -> None:
     page.locator("#write-text .c").nth(9).click()
     wait_for(page, "#write-status", "Written: 130 characters, seed 2")
     kept = ("int " + sampled)[:10]
-    assert written(page) == kept + "".join(
-        plain.get().stream(kept, seed=2, length=120, temperature=0.8)
-    )
+    assert written(page) == kept + "".join(plain.get().stream(kept, seed=2, length=120))
 
 
 def test_write_streams_and_stops(opened, client) -> None:
@@ -283,6 +281,7 @@ def test_korean(opened, korean_client, korean_text: str) -> None:
     wait_for(page, "#read-expected", "Expected as ㅅ")
     tab(page, "Inside")
     wait_for(page, "#inside-ranking", "the end of a syllable")
+    page.locator("#inside-follows li").first.wait_for()  # a unit is shown
     page.locator("#inside-text .syl").first.hover()
     wait_for(page, "#inside-at", "After 각: ㄱ .*ㅏ .*end ᴥ")
 
@@ -304,7 +303,7 @@ def test_keyboard_only(opened, client) -> None:
     assert page.evaluate(focused) == "write-prime"
     keys.press("Control+a")
     keys.type("int f")
-    for name in ("temperature", "top-k", "top-p", "seed", "length", "pace"):
+    for name in ("slider", "temperature", "top-k", "top-p", "seed", "length", "pace"):
         keys.press("Tab")
         assert page.evaluate(focused) == f"write-{name}"
         if name == "seed":

@@ -1,7 +1,7 @@
 // Start: what the run is, the tabs, and the view of each.
 
 import { attempt, byId, el, whole } from "./dom.js";
-import { Live, Report } from "./source.js";
+import { sourceOf } from "./source.js";
 import { fillLegends } from "./text.js";
 import { Write } from "./write.js";
 import { Read } from "./read.js";
@@ -64,9 +64,8 @@ function checkpoints(source, run) {
 }
 
 async function start() {
-  const data = byId("report-data");
-  const source = data ? new Report(JSON.parse(data.textContent)) : new Live();
-  document.body.classList.toggle("report", !source.live);
+  const source = sourceOf(document);
+  document.body.classList.add(source.kind);
   fillLegends();
   const run = await attempt(() => source.run());
   if (!run) return;
@@ -75,24 +74,24 @@ async function start() {
   const shared = { text: "" };
   const views = {};
   let open = () => {};
-  if (source.live) {
+  if (source.writes) {
     views.write = new Write(source, run, (text) => {
       shared.text = [...text].slice(-run.limits.text).join("");
       open("read");
     });
-    const sample = await attempt(() => source.sample(run.step));
-    shared.text = sample ? sample.prime + sample.text : run.prime;
+    const sample = source.trains ? await attempt(() => source.sample(run.step)) : null;
+    shared.text = sample ? sample.prime + sample.text : run.text ?? run.prime;
   }
   views.read = new Read(source, run, shared);
   views.inside = new Inside(source, run, shared);
-  views.training = new Training(source, fill);
-  open = tabs(views, source.live ? "write" : "read");
+  if (source.kind !== "local") views.training = new Training(source, fill);
+  open = tabs(views, source.writes ? "write" : "read");
   byId("checkpoint").addEventListener("change", () => {
     source.step = Number(byId("checkpoint").value);
     byId("run-facts").textContent = byId("run-facts").textContent.replace(/step [\d,]+$/, `step ${whole(source.step)}`);
     for (const [name, view] of Object.entries(views)) if (!byId(name).hidden) view.show();
   });
-  if (source.live) {
+  if (source.trains) {
     // Newer checkpoints appear at the top whatever is shown, but not under the hand that chooses one. The Training view
     // looks by itself.
     setInterval(async () => {
