@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import TYPE_CHECKING
+
 import click
 
 from rnntk.cli.console import Console, shown
@@ -9,12 +12,16 @@ from rnntk.cli.model import chosen, model_options
 from rnntk.cli.options import Args, command_named, option, path_option
 from rnntk.run import Run
 
+if TYPE_CHECKING:
+    from rnntk.exchange.html import Rounding
+
 # Code that opens each format without rnntk.
 OPEN_WITH = {
     "keras": "keras.models.load_model({!r})",
     "savedmodel": 'tf.saved_model.load({!r}).signatures["serving_default"]',
     "onnx": "onnxruntime.InferenceSession({!r})",
     "npz": "numpy.load({!r})",
+    "html": "{} in any browser, by a double click; it needs nothing else",
 }
 
 
@@ -25,19 +32,26 @@ OPEN_WITH = {
     "format",
     type=click.Choice(list(OPEN_WITH), case_sensitive=False),
     default="keras",
-    help="Format of the file; onnx needs: pip install 'rnntk[onnx]'.",
+    help="Format of the file: html is a page that runs the model; onnx needs: pip install 'rnntk[onnx]'.",
+)
+@option(
+    "--weights",
+    type=click.Choice(["auto", "float32", "float16", "int8"], case_sensitive=False),
+    help="With html: how weights are rounded; auto is the smallest that changes the loss by at most 0.002 nats.",
 )
 @path_option("--output", "PATH", "The file to write.  [default: the run's name, in this folder]")
 def command(args: Args, console: Console) -> None:
     """Export RUN, a folder or a name in --runs-dir; without it, the run that was trained last.
 
     The file works without rnntk. It is loaded again and compared with the run's own logits, and removed if they
-    differ. A JSON file beside it holds the symbols, inputs and outputs.
+    differ. A JSON file beside it holds the symbols, inputs and outputs. An html page is complete in itself: it writes,
+    reads and shows units, without a network.
 
     Examples:
       rnntk export
       rnntk export runs/linux_kernel-1 --checkpoint best --output kernel.keras
       rnntk export runs/linux_kernel-1 --format onnx
+      rnntk export --format html --output my_model.html
     """
     from rnntk.exchange import export
 
@@ -48,15 +62,35 @@ def command(args: Args, console: Console) -> None:
 
         # On the CPU: a graph traced with a GPU may hold cuDNN operators.
         device.ready("cpu", None)
-    made = Run(found, args.checkpoint).export(args.format, target)
-    console.facts(
-        run=f"{shown(found.path)} at step {made.step}",
-        exported=f"{shown(made.path)} ({args.format})",
-        described_in=shown(made.sidecar),
-        checked=f"differs from the run's own logits by at most {made.difference:.2g}",
-    )
+    made = Run(found, args.checkpoint).export(args.format, target, weights=args.weights)
+    size = f", {made.path.stat().st_size / 1000:,.0f} kB" if made.path.is_file() else ""
+    facts = {
+        "run": f"{shown(found.path)} at step {made.step}",
+        "exported": f"{shown(made.path)} ({args.format}{size})",
+    }
+    if made.sidecar:
+        facts["described_in"] = shown(made.sidecar)
+    if rounding := made.rounding:
+        facts |= _rounded(rounding)
+    facts["checked"] = f"differs from the run's own logits by at most {made.difference:.2g}"
+    console.facts(**facts)
     console.note(f"Open it: {OPEN_WITH[args.format].format(made.path.as_posix())}")
     console.json(
         "export", run=found.path, step=made.step, format=args.format,
         output=made.path, description=made.sidecar, largest_difference=made.difference,
+        rounding=dataclasses.asdict(rounding) if rounding else None,
     )  # fmt: skip
+
+
+def _rounded(rounding: Rounding) -> dict[str, str]:
+    """Facts about the weights of a page, and the text in it."""
+    part = "training" if rounding.split == "train" else "held-out"
+    if rounding.loss_change is None:
+        return {
+            "weights": f"{rounding.weights}; the loss is not measured: the run's text is not at hand"
+        }
+    change = f"{rounding.loss_change:+.4f} nats on {rounding.symbols:,} symbols of {part} text"
+    return {
+        "weights": f"{rounding.weights}, which changes the loss by {change}",
+        "text": f"{rounding.excerpt:,} characters of the {part} text, which Read and Inside open on",
+    }

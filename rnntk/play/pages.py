@@ -13,7 +13,7 @@ from typing import Any
 FOLDER = resources.files("rnntk.play") / "page"
 # Each module after those it imports: of the page, and of the worker that runs the model of an exported page.
 _PAGE = ("dom", "codec", "source", "text", "write", "read", "inside", "chart", "training", "main")
-_WORKER = ()
+_WORKER = ("codec", "product", "network", "random", "sampler", "visible", "worker")
 SCRIPTS = tuple(f"{name}.js" for name in dict.fromkeys(_WORKER + _PAGE))
 # The only files that are served.
 TYPES = {"index.html": "text/html", "style.css": "text/css"}
@@ -28,17 +28,34 @@ def read(name: str) -> bytes:
 
 def single(data: dict[str, Any]) -> str:
     """The page as one HTML file that shows `data` offline."""
-    return _single({"report-data": ("application/json", _inlined(data))}, "")
+    return _single({"report-data": ("application/json", _inlined(data))})
 
 
-def _single(blocks: dict[str, tuple[str, str]], policy: str) -> str:
-    """The page as one HTML file with data blocks: type and content by id.
+def with_model(description: dict[str, Any], weights: bytes) -> str:
+    """The page as one HTML file that runs a model offline, from its gzipped weights.
 
-    Its security policy allows only this script and style, and what `policy` adds.
+    Args:
+        description: see `exchange.html`, which makes it.
+        weights: for `unpack` in network.js.
+    """
+    blocks = {
+        "model-data": ("application/json", _inlined(description)),
+        "model-weights": ("text/plain", base64.b64encode(weights).decode("ascii")),
+        "model-worker": ("text/plain", _joined(_WORKER)),
+    }
+    # The worker is started from the page's own text, as a page from disk may not load another file.
+    return _single(blocks, scripts=" 'wasm-unsafe-eval'", more="; worker-src blob:")
+
+
+def _single(blocks: dict[str, tuple[str, str]], scripts: str = "", more: str = "") -> str:
+    """The page as one HTML file with `blocks` of data: type and content by id.
+
+    Its security policy allows only this script and style; `scripts` and `more` add to it.
     """
     script, style = _joined(_PAGE), read("style.css").decode("utf-8")
-    policy = f"default-src 'none'; script-src '{_hash(script)}'{policy}; style-src '{_hash(style)}'; img-src data:"
-    scripts = [
+    policy = f"default-src 'none'; script-src '{_hash(script)}'{scripts}; "
+    policy += f"style-src '{_hash(style)}'; img-src data:{more}"
+    elements = [
         f'<script type="{kind}" id="{name}">{content}</script>'
         for name, (kind, content) in blocks.items()
     ]
@@ -48,7 +65,7 @@ def _single(blocks: dict[str, tuple[str, str]], policy: str) -> str:
         meta: f'{meta}\n<meta http-equiv="Content-Security-Policy" content="{policy}">',
         '<link rel="stylesheet" href="page/style.css">': f"<style>{style}</style>",
         '<script type="module" src="page/main.js"></script>': "\n".join(
-            [*scripts, f'<script type="module">{script}</script>']
+            [*elements, f'<script type="module">{script}</script>']
         ),
     }
     for old, new in replacements.items():

@@ -39,8 +39,8 @@ function tabs(views, first) {
   return openByName;
 }
 
-function describe(run) {
-  document.title = `${run.name} · rnntk play`;
+function describe(run, kind) {
+  document.title = `${run.name} · ${kind === "local" ? "rnntk" : "rnntk play"}`;
   byId("run-name").textContent = run.name;
   const parameters = run.parameters ? `, ${whole(run.parameters)} parameters` : "";
   byId("run-facts").textContent = `${CELLS[run.cell]}, ${run.layers} × ${run.units} units${parameters}, `
@@ -69,7 +69,7 @@ async function start() {
   fillLegends();
   const run = await attempt(() => source.run());
   if (!run) return;
-  describe(run);
+  describe(run, source.kind);
   const fill = checkpoints(source, run);
   const shared = { text: "" };
   const views = {};
