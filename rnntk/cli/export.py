@@ -63,14 +63,14 @@ def command(args: Args, console: Console) -> None:
         # On the CPU: a graph traced with a GPU may hold cuDNN operators.
         device.ready("cpu", None)
     made = Run(found, args.checkpoint).export(args.format, target, weights=args.weights)
-    size = f", {made.path.stat().st_size / 1000:,.0f} kB" if made.path.is_file() else ""
     facts = {
         "run": f"{shown(found.path)} at step {made.step}",
-        "exported": f"{shown(made.path)} ({args.format}{size})",
+        "exported": f"{shown(made.path)} ({args.format})",
     }
     if made.sidecar:
         facts["described_in"] = shown(made.sidecar)
     if rounding := made.rounding:
+        facts["exported"] += f", {made.path.stat().st_size / 1000:,.0f} kB"
         facts |= _rounded(rounding)
     facts["checked"] = f"differs from the run's own logits by at most {made.difference:.2g}"
     console.facts(**facts)
@@ -89,7 +89,7 @@ def _rounded(rounding: Rounding) -> dict[str, str]:
         return {
             "weights": f"{rounding.weights}; the loss is not measured: the run's text is not at hand"
         }
-    change = f"{rounding.loss_change:+.4f} nats on {rounding.symbols:,} symbols of {part} text"
+    change = f"{round(rounding.loss_change, 4) + 0.0:+.4f} nats on {rounding.symbols:,} symbols of {part} text"
     return {
         "weights": f"{rounding.weights}, which changes the loss by {change}",
         "text": f"{rounding.excerpt:,} characters of the {part} text, which Read and Inside open on",

@@ -101,7 +101,8 @@ def build(run: RunFolder, saved: Checkpoint, weights: str = AUTO) -> Page:
             break
     text = model.preprocessor.decode(model.vocabulary.decode(ids[:SHOWN]))
     text = text[text.find("\n", 0, 300) + 1 :]  # from the beginning of a line
-    content = _page(model, text, list(rounded.values()))
+    excerpt = {"text": text, "of": "training text" if split == "train" else "held-out text"}
+    content = _page(model, excerpt if text else None, list(rounded.values()))
     if len(content) > LARGEST_FILE:
         smaller = "" if kind == "int8" else '`weights="int8"` or '
         raise UsageError(
@@ -153,15 +154,16 @@ def _text(run: RunFolder) -> tuple[str | None, NDArray[np.integer]]:
     return None, np.zeros(0, np.intp)
 
 
-def _page(model: LanguageModel, text: str, weights: list[_Rounded]) -> bytes:
+def _page(model: LanguageModel, excerpt: dict[str, str] | None, weights: list[_Rounded]) -> bytes:
     facts = Models(model).describe()
-    facts |= {"steps": [model.step], "layer_norm": model.decoder.layer_norm, "text": text or None}
+    facts |= {"steps": [model.step], "layer_norm": model.decoder.layer_norm}
     # What a text with an empty prompt begins after.
     facts["opening"] = model.vocabulary.decode(model.prompt("").ids)
     description: dict[str, Any] = {
         "run": facts,
         "quantities": QUANTITIES[model.decoder.cell],
         "layout": [weight.layout for weight in weights],
+        "excerpt": excerpt,
     }
     packed = gzip.compress(b"".join(weight.data for weight in weights), mtime=0)
     return pages.with_model(description, packed).encode("utf-8")

@@ -79,8 +79,8 @@ async function start() {
       shared.text = [...text].slice(-run.limits.text).join("");
       open("read");
     });
-    const sample = source.trains ? await attempt(() => source.sample(run.step)) : null;
-    shared.text = sample ? sample.prime + sample.text : run.text ?? run.prime;
+    const opening = await attempt(() => (source.trains ? source.sample(run.step) : source.text()));
+    shared.text = opening ? (opening.prime ?? "") + opening.text : run.prime;
   }
   views.read = new Read(source, run, shared);
   views.inside = new Inside(source, run, shared);

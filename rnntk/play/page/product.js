@@ -67,17 +67,23 @@ function moduleBytes() {
 // The same on typed arrays, for browsers without SIMD.
 function plainProduct(memory) {
   const all = new Float32Array(memory.buffer);
-  return (...addresses) => {
-    let [matrix, x, start, out, outEnd] = addresses.slice(0, 5).map((address) => address / 4);
-    const terms = addresses[5];
-    const panel = new Float64Array(PANEL);
-    for (; out < outEnd; out += PANEL, start += PANEL) {
-      for (let k = 0; k < PANEL; k += 1) panel[k] = all[start + k];
-      for (let at = x; at < x + terms; at += 1, matrix += PANEL) {
-        const number = all[at];
-        for (let k = 0; k < PANEL; k += 1) panel[k] += number * all[matrix + k];
+  return (matrixAt, xAt, startAt, outAt, outEnd, terms) => {
+    const [start, out, x] = [startAt >> 2, outAt >> 2, xAt >> 2];
+    const rows = (outEnd - outAt) >> 2;
+    for (let row = 0; row < rows; row += 4) { // four sums at once keep the processor busy
+      let [a, b, c, d] = [all[start + row], all[start + row + 1], all[start + row + 2], all[start + row + 3]];
+      let at = (matrixAt >> 2) + (row - (row % PANEL)) * terms + (row % PANEL);
+      for (let k = 0; k < terms; k += 1, at += PANEL) {
+        const number = all[x + k];
+        a += number * all[at];
+        b += number * all[at + 1];
+        c += number * all[at + 2];
+        d += number * all[at + 3];
       }
-      for (let k = 0; k < PANEL; k += 1) all[out + k] = panel[k];
+      all[out + row] = a;
+      all[out + row + 1] = b;
+      all[out + row + 2] = c;
+      all[out + row + 3] = d;
     }
   };
 }

@@ -5,6 +5,8 @@
 //   read(text)                           the surprisal of each symbol, and what was expected in its place
 //   units(text, quantity)                the units that follow visible features of a text
 //   unit(text, quantity, layer, unit)    one unit's values over a text
+//   layer(text, quantity, layer)         the values of all units of a layer: rows of signed bytes in base64, 127 for 1
+//   text()                               the text that Read and Inside open on, and where it is from
 //   write(asked, signal, take)           generates text; `take` gets {seed, prime, skipped}, then {pieces} again and again
 //   training(), sample(step)             the loss curve, and a checkpoint's text; not of a model in a file
 //
@@ -97,6 +99,8 @@ export class Local {
   read(text) { return this.#ask("read", text); }
   units(text, quantity) { return this.#ask("units", text, quantity); }
   unit(text, quantity, layer, unit) { return this.#ask("unit", text, quantity, layer, unit); }
+  layer(text, quantity, layer) { return this.#ask("layer", text, quantity, layer); }
+  text() { return this.#ask("text"); }
 
   // The page asks for more when it has shown enough: so a text that nobody waits for costs nothing.
   async write(asked, signal, take) {

@@ -8,12 +8,14 @@ import { features, follows, ranked } from "./visible.js";
 
 const SLICE = 20; // milliseconds of a text before the page is told of it
 const LIKELIEST = 5;
+const GENERATED = 1000; // characters, where the page holds no text of the run
 const SYMBOLS = 8; // at most for a character; a model without sense may need more, and ends there
 
 class Model {
-  constructor({ run, quantities, layout }, bytes) {
+  constructor({ run, quantities, layout, excerpt }, bytes) {
     this.description = run;
     this.quantities = quantities;
+    this.excerpt = excerpt;
     this.symbols = [...run.vocabulary];
     this.network = new Network(run, unpack(layout, bytes));
   }
@@ -82,6 +84,23 @@ class Model {
     const { all, features: found } = this.#traced(text, quantity);
     const values = all[layer * this.description.units + unit];
     return { layer, unit, quantity, values: [...values], follows: follows(values, found) };
+  }
+
+  // Signed bytes, 127 for 1, of one unit after the other, in base64.
+  layer(text, quantity, layer) {
+    const { units } = this.description;
+    const rows = this.#traced(text, quantity).all.slice(layer * units, (layer + 1) * units);
+    const bytes = rows.map((row) => String.fromCharCode(...row.map((value) => Math.round(value * 127) & 255)));
+    return { units, quantity, values: btoa(bytes.join("")) };
+  }
+
+  // The text to open on: of the run, or one that the model writes.
+  text() {
+    if (this.excerpt) return this.excerpt;
+    this.write({ prime: this.description.prime, seed: 1, length: GENERATED });
+    const pieces = [];
+    for (let line = this.more(); line; line = this.more()) pieces.push(...line.pieces.map(([piece]) => piece));
+    return { text: this.description.prime + pieces.join(""), of: "text that it generated itself" };
   }
 
   // Begins a text, which `more` continues.
@@ -165,6 +184,8 @@ const ANSWERS = {
   read: (text) => model.read(text),
   units: (text, quantity) => model.units(text, quantity),
   unit: (...which) => model.unit(...which),
+  layer: (...which) => model.layer(...which),
+  text: () => model.text(),
   write: (asked) => model.write(asked),
   more: () => model.more(),
 };
