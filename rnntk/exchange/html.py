@@ -32,7 +32,7 @@ KINDS = ("int8", "float16", "float32")  # of weights, smallest first
 LARGEST_CHANGE = 0.002  # of the loss, in nats per symbol, that `auto` accepts
 LARGEST_FILE = 50_000_000  # bytes
 MEASURED = 20_000  # symbols of the run's text that the loss is measured on
-SHOWN = 2_000  # symbols of it that the page holds
+SHOWN = 2_000  # characters of it that the page holds
 
 Floats = NDArray[np.float32]
 
@@ -60,7 +60,7 @@ class Page:
 def build(run: RunFolder, saved: Checkpoint, weights: str = AUTO) -> Page:
     """The page of a checkpoint's model.
 
-    It holds up to `SHOWN` symbols of the run's held-out text, if that is at hand, for its views to open on.
+    It holds up to `SHOWN` characters of the run's held-out text, if that is at hand, for its views to open on.
 
     Args:
         run, saved: the run and its checkpoint.
@@ -99,8 +99,10 @@ def build(run: RunFolder, saved: Checkpoint, weights: str = AUTO) -> Page:
         change = loss(values) - own
         if abs(change) <= LARGEST_CHANGE:
             break
-    text = model.preprocessor.decode(model.vocabulary.decode(ids[:SHOWN]))
-    text = text[text.find("\n", 0, 300) + 1 :]  # from the beginning of a line
+    text = model.preprocessor.decode(model.vocabulary.decode(ids[: 4 * SHOWN]))
+    text = text[text.find("\n", 0, 300) + 1 :].lstrip("\r\n")[
+        :SHOWN
+    ]  # from the beginning of a line
     excerpt = {"text": text, "of": "training text" if split == "train" else "held-out text"}
     content = _page(model, excerpt if text else None, list(rounded.values()))
     if len(content) > LARGEST_FILE:
