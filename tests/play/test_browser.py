@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rnntk.config import SampleConfig
 from rnntk.decoding.language_model import LanguageModel
 from rnntk.play import limits, report
 from rnntk.play.models import Models
@@ -96,6 +97,49 @@ def test_write_streams_and_stops(opened, client) -> None:
     page.get_by_role("button", name="Read this text").click()
     page.locator("#read-figures dd").first.wait_for()
     assert page.locator("#read-input").input_value() == text
+
+
+def test_it_opens_alive_with_the_command_lines_defaults(opened, client, plain: Models) -> None:
+    page = opened(client.url)
+    page.locator("#write-text .c").nth(20).wait_for()
+    assert page.locator("#write-prime").input_value() == plain.get().default_prompt
+    assert page.locator("#write-length").input_value() == str(SampleConfig().length)
+    assert page.locator("#write-temperature").input_value() == "1"
+    page.locator("#write-prime").press_sequentially("漢")
+    assert page.locator("#write-unknown").inner_text().endswith("left out: 漢")
+    page.locator("#write-prime").press("Backspace")
+    assert page.locator("#write-unknown").inner_text() == ""
+    still = opened(client.url, reduced_motion="reduce")
+    still.wait_for_timeout(300)
+    assert still.locator("#write-text .c").count() == 0
+
+
+def test_the_text_can_be_copied_and_saved(opened, client) -> None:
+    page = opened(client.url, permissions=["clipboard-read", "clipboard-write"])
+    page.locator("#write-length").fill("60")
+    page.locator("#write-pace").select_option("0")
+    page.locator("#write-prime").fill("int ")
+    page.locator("#write-prime").press("Control+Enter")
+    wait_for(page, "#write-status", "Written: 64 characters")
+    text = written(page)
+    page.get_by_role("button", name="Copy").click()
+    wait_for(page, "#write-status", r"^Copied\.$")
+    assert page.evaluate("navigator.clipboard.readText()") == text
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save").click()
+    assert Path(saved.value.path()).read_text(encoding="utf-8") == text
+
+
+def test_the_temperature_changes_while_it_writes(opened, client) -> None:
+    page = opened(client.url)
+    write(page, "int ", length=600, pace="60")
+    page.locator("#write-text .c").nth(20).wait_for()
+    before = written(page)
+    page.locator("#write-slider").fill("0.3")
+    assert page.locator("#write-temperature").input_value() == "0.3"
+    page.locator("#write-pace").select_option("0")
+    wait_for(page, "#write-status", "Written: 604 characters")
+    assert written(page).startswith(before)
 
 
 def test_what_is_wrong_is_said(browser, client) -> None:

@@ -64,7 +64,8 @@ function checkpoints(source, run) {
 }
 
 async function start() {
-  const source = sourceOf(document);
+  const source = await attempt(() => sourceOf(document));
+  if (!source) return;
   document.body.classList.add(source.kind);
   fillLegends();
   const run = await attempt(() => source.run());
