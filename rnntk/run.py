@@ -148,11 +148,18 @@ class Run:
         return self.model.evaluate(prepared.ids[start:end], characters=characters)
 
     @naming_arguments
-    def export(self, format: str, path: str | Path | None = None) -> Exported:
-        """Export the network as "keras", "savedmodel", "onnx" or "npz", checked against the run's own results.
+    def export(
+        self, format: str, path: str | Path | None = None, *, weights: str | None = None
+    ) -> Exported:
+        """Export the network as "keras", "savedmodel", "onnx", "npz" or "html", checked against the run's own results.
 
-        `path` is by default the run's name, in the working folder. Raises `UsageError` if it exists or has the wrong
-        suffix, `RunError` if it cannot be written.
+        Args:
+            format: the format; "html" is a page that runs a character model in a browser.
+            path: the new file, by default the run's name in the working folder.
+            weights: of "html" only: "float32", "float16", "int8", or by default "auto", the smallest that changes the
+                loss by at most 0.002 nats.
+
+        Raises `UsageError` if the file exists or has the wrong suffix, `RunError` if it cannot be written.
         """
         from rnntk.exchange import export
 
@@ -162,7 +169,7 @@ class Run:
 
             device.import_tensorflow()
         saved = self.folder.checkpoint(self.checkpoint)
-        return export.export(self.folder, saved, format, output)
+        return export.export(self.folder, saved, format, output, weights)
 
     @naming_arguments
     def plot(self, y: str = "loss", *, x: str = "steps", log: bool = False) -> Figure:

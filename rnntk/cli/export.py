@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import TYPE_CHECKING
+
 from rnntk.cli.console import Console, shown
 from rnntk.cli.model import chosen, model_options
 from rnntk.cli.options import Args, command_named, option, path_option
 from rnntk.run import Run
+
+if TYPE_CHECKING:
+    from rnntk.exchange.html import Rounding
 
 # Code that opens each format without rnntk.
 OPEN_WITH = {
@@ -13,6 +19,7 @@ OPEN_WITH = {
     "savedmodel": 'tf.saved_model.load({!r}).signatures["serving_default"]',
     "onnx": "onnxruntime.InferenceSession({!r})",
     "npz": "numpy.load({!r})",
+    "html": "{} in any browser, by a double click; it needs nothing else",
 }
 
 
@@ -23,19 +30,26 @@ OPEN_WITH = {
     "format",
     choices=list(OPEN_WITH),
     default="keras",
-    help="Format of the file; onnx needs the packages onnx and onnxruntime.",
+    help="Format of the file: html is a page that runs the model; onnx needs the packages onnx and onnxruntime.",
+)
+@option(
+    "--weights",
+    choices=["auto", "float32", "float16", "int8"],
+    help="With html: how weights are rounded; auto is the smallest that changes the loss by at most 0.002 nats.",
 )
 @path_option("--output", "PATH", "The file to write.  [default: the run's name, in this folder]")
 def command(args: Args, console: Console) -> None:
     """Export RUN, a folder or a name in --runs-dir; without it, the run that was trained last.
 
     The file works without rnntk. It is loaded again and compared with the run's own logits, and removed if they
-    differ. A JSON file beside it holds the symbols, inputs and outputs.
+    differ. A JSON file beside it holds the symbols, inputs and outputs. An html page is complete in itself: it writes,
+    reads and shows units, without a network.
 
     Examples:
       rnntk export
       rnntk export runs/linux_kernel-1 --checkpoint best --output kernel.keras
       rnntk export runs/linux_kernel-1 --format onnx
+      rnntk export --format html --output my_model.html
     """
     from rnntk.exchange import export
 
@@ -46,15 +60,35 @@ def command(args: Args, console: Console) -> None:
 
         # On the CPU: a graph traced with a GPU may hold cuDNN operators.
         device.ready("cpu", None)
-    made = Run(found, args.checkpoint).export(args.format, target)
-    console.facts(
-        run=f"{shown(found.path)} at step {made.step}",
-        exported=f"{shown(made.path)} ({args.format})",
-        described_in=shown(made.sidecar),
-        checked=f"differs from the run's own logits by at most {made.difference:.2g}",
-    )
+    made = Run(found, args.checkpoint).export(args.format, target, weights=args.weights)
+    facts = {
+        "run": f"{shown(found.path)} at step {made.step}",
+        "exported": f"{shown(made.path)} ({args.format})",
+    }
+    if made.sidecar:
+        facts["described_in"] = shown(made.sidecar)
+    if rounding := made.rounding:
+        facts["exported"] += f", {made.path.stat().st_size / 1000:,.0f} kB"
+        facts |= _rounded(rounding)
+    facts["checked"] = f"differs from the run's own logits by at most {made.difference:.2g}"
+    console.facts(**facts)
     console.note(f"Open it: {OPEN_WITH[args.format].format(made.path.as_posix())}")
     console.json(
         "export", run=found.path, step=made.step, format=args.format,
         output=made.path, description=made.sidecar, largest_difference=made.difference,
+        rounding=dataclasses.asdict(rounding) if rounding else None,
     )  # fmt: skip
+
+
+def _rounded(rounding: Rounding) -> dict[str, str]:
+    """Facts about the weights of a page, and the text in it."""
+    part = "training" if rounding.split == "train" else "held-out"
+    if rounding.loss_change is None:
+        return {
+            "weights": f"{rounding.weights}; the loss is not measured: the run's text is not at hand"
+        }
+    change = f"{round(rounding.loss_change, 4) + 0.0:+.4f} nats on {rounding.symbols:,} symbols of {part} text"
+    return {
+        "weights": f"{rounding.weights}, which changes the loss by {change}",
+        "text": f"{rounding.excerpt:,} characters of the {part} text, which Read and Inside open on",
+    }

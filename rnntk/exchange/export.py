@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +16,17 @@ from rnntk import __version__
 from rnntk.errors import RnntkError, RunError, UsageError, did_you_mean
 from rnntk.exchange import network
 from rnntk.exchange.network import Arrays, PlainNetwork
-from rnntk.files import disk_errors, rename, scratch
+from rnntk.files import disk_errors, rename, scratch, write_bytes
 from rnntk.installation import install_command
 from rnntk.storage import folder
 from rnntk.storage.checkpoint import Checkpoint
 from rnntk.storage.folder import RunFolder
 
+if TYPE_CHECKING:
+    from rnntk.exchange.html import Rounding
+
 # File suffixes; a SavedModel is a folder.
-FORMATS = {"keras": ".keras", "savedmodel": "", "onnx": ".onnx", "npz": ".npz"}
+FORMATS = {"keras": ".keras", "savedmodel": "", "onnx": ".onnx", "npz": ".npz", "html": ".html"}
 FORMAT_VERSION = 1
 TOLERANCE = 1e-4  # relative to the largest logit (or 1): a few hundred float32 roundings
 
@@ -36,9 +39,12 @@ class Exported:
     """An export on disk."""
 
     path: Path  # the file, or the SavedModel's folder
-    sidecar: Path  # JSON next to it: symbols, preprocessor, inputs and outputs
+    sidecar: (
+        Path | None
+    )  # JSON next to it: symbols, preprocessor, inputs and outputs; HTML needs none
     step: int  # of the checkpoint
     difference: float  # largest absolute difference from the run's own logits and states
+    rounding: Rounding | None = None  # of the weights, in HTML
 
 
 def needs_tensorflow(run: RunFolder, format: str) -> bool:
@@ -60,7 +66,7 @@ def target(run: RunFolder, format: str, path: str | Path | None = None) -> Path:
         raise UsageError(
             f'The name {output} does not fit: a file of `format="{format}"` must end in {ending}.'
         )
-    for taken in (output, sidecar_of(output)):
+    for taken in (output,) if format == "html" else (output, sidecar_of(output)):
         if taken.exists():
             raise UsageError(
                 f"{taken} exists already and is not overwritten. Remove it, or choose another name."
@@ -72,13 +78,21 @@ def sidecar_of(output: Path) -> Path:
     return output.with_name(output.name + ".json")
 
 
-def export(run: RunFolder, saved: Checkpoint, format: str, output: Path) -> Exported:
+def export(
+    run: RunFolder, saved: Checkpoint, format: str, output: Path, weights: str | None = None
+) -> Exported:
     """Export a checkpoint. The file appears once it has been loaded again and reproduces the run's outputs.
 
-    Raises `UsageError` as `target` does, `RunError` if it cannot be written or its outputs differ, and `RnntkError`
-    if the format's package is not installed.
+    `weights` is how HTML holds them, see `html.build`; its `difference` comes from rounding them.
+
+    Raises `UsageError` as `target` and `html.build` do, `RunError` if it cannot be written or its outputs differ, and
+    `RnntkError` if the format's package is not installed.
     """
     target(run, format, output)
+    if format == "html":
+        return _html(run, saved, output, weights)
+    if weights is not None:
+        raise UsageError(f'`weights` goes with `format="html"`; {format} holds float32.')
     net = network.of_run(run, saved)
     write, run_written = _backend(format, net)
     inputs = net.probe()
@@ -92,9 +106,23 @@ def export(run: RunFolder, saved: Checkpoint, format: str, output: Path) -> Expo
             made = Exported(output, sidecar_of(output), saved.progress.step, difference)
             description = json.dumps(_describe(run, net, format, made), indent=2)
             sidecar_of(written).write_text(description + "\n", encoding="utf-8")
-            rename(sidecar_of(written), made.sidecar)
+            rename(sidecar_of(written), sidecar_of(output))
             rename(written, output)
     return made
+
+
+def _html(run: RunFolder, saved: Checkpoint, output: Path, weights: str | None) -> Exported:
+    from rnntk.exchange import html
+
+    page = html.build(run, saved, weights or html.AUTO)
+    net = network.of_run(run, saved)
+    inputs = net.probe()
+    own, found = (n.answers(inputs)["logits"] for n in (net, replace(net, weights=page.weights)))
+    with disk_errors(output, advice="Choose another place.", error=RunError):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(output, page.content)
+    difference = float(np.max(np.abs(own - found)))
+    return Exported(output, None, saved.progress.step, difference, page.rounding)
 
 
 def compare(expected: Arrays, found: Arrays, output: Path) -> float:

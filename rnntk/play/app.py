@@ -46,9 +46,8 @@ class Api:
         self._at_once: anyio.CapacityLimiter | None = None
 
     async def run(self, _: Request) -> Response:
-        """Facts about the run, and the page's limits."""
-        sizes = {"text": limits.TEXT, "length": limits.LENGTH}
-        return JSONResponse({**self.models.describe(), "limits": sizes})
+        """Facts about the run, and the page's defaults and limits."""
+        return JSONResponse(self.models.describe())
 
     async def read(self, request: Request) -> Response:
         """Surprisal of each symbol of a text."""

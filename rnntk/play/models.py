@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from rnntk.config import SampleConfig
 from rnntk.decoding.language_model import LanguageModel
+from rnntk.play import limits
 from rnntk.storage import checkpoint
 
 
@@ -25,7 +27,8 @@ class Models:
         return sorted({*checkpoint.steps(self.run.checkpoints), self.default.step})
 
     def describe(self) -> dict[str, Any]:
-        record, model = self.run.record, self.default
+        """Facts about the run, and the page's defaults (the command line's) and limits."""
+        record, model, config = self.run.record, self.default, SampleConfig()
         return {
             "name": self.run.name,
             "corpus": record["corpus"].get("name", ""),
@@ -34,9 +37,14 @@ class Models:
             "units": model.decoder.units,
             "parameters": record["model"].get("parameters"),
             "vocabulary": model.vocabulary.symbols,
+            "unknown": model.vocabulary.unknown_symbol,
             "preprocessor": model.preprocessor.name,
+            "newline": self.run.settings.get("newline"),
+            "normalize": bool(self.run.settings.get("normalize")),
             "hangul": model.preprocessor.encode("가") != "가",
             "step": model.step,
             "steps": self.steps(),
             "prime": model.default_prompt,
+            "defaults": {"length": config.length, "temperature": config.temperature},
+            "limits": {"text": limits.TEXT, "length": limits.LENGTH},
         }

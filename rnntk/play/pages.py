@@ -6,17 +6,19 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from importlib import resources
 from typing import Any
 
 FOLDER = resources.files("rnntk.play") / "page"
-# Each module after those it imports.
-_MODULES = ("dom", "source", "text", "write", "read", "inside", "chart", "training", "main")
-SCRIPTS = tuple(f"{name}.js" for name in _MODULES)
+# Each module after those it imports: of the page, and of the worker that runs the model of an exported page.
+_PAGE = ("dom", "codec", "source", "text", "write", "read", "inside", "chart", "training", "main")
+_WORKER = ("codec", "product", "network", "random", "sampler", "visible", "worker")
+SCRIPTS = tuple(f"{name}.js" for name in dict.fromkeys(_WORKER + _PAGE))
 # The only files that are served.
 TYPES = {"index.html": "text/html", "style.css": "text/css"}
 TYPES |= dict.fromkeys(SCRIPTS, "text/javascript")
-_IMPORT = re.compile(r"^import .*;\n", re.MULTILINE)
+_IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) )", re.MULTILINE)
 
 
@@ -25,30 +27,62 @@ def read(name: str) -> bytes:
 
 
 def single(data: dict[str, Any]) -> str:
-    """The page as one HTML file that shows `data` offline.
+    """The page as one HTML file that shows `data` offline."""
+    return _single({"report-data": ("application/json", _inlined(data))})
 
-    Its security policy allows only this script and style. The modules declare distinct names, so they can be joined.
+
+def with_model(description: dict[str, Any], weights: bytes) -> str:
+    """The page as one HTML file that runs a model offline, from its gzipped weights.
+
+    Args:
+        description: see `exchange.html`, which makes it.
+        weights: for `unpack` in network.js.
     """
-    modules = "".join(read(name).decode("utf-8") for name in SCRIPTS)
-    script = _EXPORT.sub("", _IMPORT.sub("", modules))
-    style = read("style.css").decode("utf-8")
-    policy = f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:"
-    inlined = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    inlined = inlined.replace("<", "\\u003c")  # `<` could end the script element
+    blocks = {
+        "model-data": ("application/json", _inlined(description)),
+        "model-weights": ("text/plain", base64.b64encode(weights).decode("ascii")),
+        "model-worker": ("text/plain", _joined(_WORKER)),
+    }
+    # The worker is started from the page's own text, as a page from disk may not load another file.
+    return _single(blocks, scripts=" 'wasm-unsafe-eval'", more="; worker-src blob:")
+
+
+def _single(blocks: dict[str, tuple[str, str]], scripts: str = "", more: str = "") -> str:
+    """The page as one HTML file with `blocks` of data: type and content by id.
+
+    Its security policy allows only this script and style; `scripts` and `more` add to it.
+    """
+    script, style = _joined(_PAGE), read("style.css").decode("utf-8")
+    policy = f"default-src 'none'; script-src '{_hash(script)}'{scripts}; "
+    policy += f"style-src '{_hash(style)}'; img-src data:{more}"
+    elements = [
+        f'<script type="{kind}" id="{name}">{content}</script>'
+        for name, (kind, content) in blocks.items()
+    ]
     page = read("index.html").decode("utf-8")
     meta = '<meta charset="utf-8">'
     replacements = {
         meta: f'{meta}\n<meta http-equiv="Content-Security-Policy" content="{policy}">',
         '<link rel="stylesheet" href="page/style.css">': f"<style>{style}</style>",
-        '<script type="module" src="page/main.js"></script>': (
-            f'<script type="application/json" id="report-data">{inlined}</script>\n'
-            f'<script type="module">{script}</script>'
+        '<script type="module" src="page/main.js"></script>': "\n".join(
+            [*elements, f'<script type="module">{script}</script>']
         ),
     }
     for old, new in replacements.items():
         assert page.count(old) == 1, old
         page = page.replace(old, new)
     return page
+
+
+def _joined(names: Iterable[str]) -> str:
+    """Modules as one script: they declare distinct names."""
+    modules = "".join(read(f"{name}.js").decode("utf-8") for name in names)
+    return _EXPORT.sub("", _IMPORT.sub("", modules))
+
+
+def _inlined(data: dict[str, Any]) -> str:
+    """JSON that cannot end a script element."""
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def _hash(content: str) -> str:

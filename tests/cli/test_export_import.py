@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,30 @@ def test_export_the_latest_run(rnntk, trained: Path, here: Path) -> None:
     assert (here / found["description"]).is_file()
 
 
+def test_export_a_page(rnntk, untrained, text: Path, here: Path) -> None:
+    untrained("runs/tiny-1", val=0.2, input=(text.name,))
+    result = rnntk("export", "--format", "html")
+    assert result.exit_code == 0, result.output
+    assert re.search(r"exported +tiny-1\.html \(html\), \d+ kB", result.stdout)
+    assert re.search(
+        r"weights +(int8|float16), which changes the loss by [+-]0\.00\d\d nats on [\d,]+ symbols of held-out text",
+        result.stdout,
+    )
+    assert re.search(r"text +\d+ characters of the held-out text, which Read", result.stdout)
+    assert "tiny-1.html in any browser, by a double click" in result.stderr
+    assert [p.name for p in here.glob("tiny-1*")] == ["tiny-1.html"]
+    assert "is not overwritten" in rnntk("export", "--format", "html").stderr
+
+    arguments = "--format", "html", "--weights", "float32", "--output", "a/b.html", "--json"
+    found = json.loads(rnntk("export", *arguments).stdout)
+    assert found["description"] is None
+    assert found["largest_difference"] == 0
+    assert found["rounding"]["weights"] == "float32"
+    assert found["rounding"]["loss_change"] == 0
+    assert found["rounding"]["split"] == "val"
+    assert (here / found["output"]).is_file()
+
+
 def test_export_a_savedmodel_and_a_classifier(rnntk, trained: Path, here: Path) -> None:
     assert rnntk("export", trained, "--format", "savedmodel").exit_code == 0
     assert (here / "r-savedmodel" / "saved_model.pb").is_file()
@@ -51,6 +76,9 @@ def test_export_a_savedmodel_and_a_classifier(rnntk, trained: Path, here: Path) 
         (["r", "--checkpoint", "99"], 1, "has no checkpoint '99'"),
         (["r", "--format", "npz", "--output", "m.keras"], 2, "must end in .npz"),
         (["r", "--format", "tflite"], 2, "tflite"),
+        (["r", "--format", "html", "--output", "m.htm"], 2, "must end in .html"),
+        (["r", "--format", "html", "--weights", "int4"], 2, "int4"),
+        (["r", "--format", "npz", "--weights", "int8"], 2, "--weights goes with --format html"),
         ([], 1, "There is no run in runs"),
     ],
 )
@@ -114,6 +142,10 @@ def test_an_imported_run_samples_exports_and_trains_on(
     assert len(drawn.stdout) == 3 + 30 + 1
     assert "runs/old-1 at step 24" in drawn.stderr
     assert rnntk("export", "--format", "npz").exit_code == 0
+    page = rnntk("export", "--format", "html")
+    assert page.exit_code == 0, page.output
+    assert "float16; the loss is not measured" in page.stdout
+    assert (here / "old-1.html").is_file()
 
     resumed = rnntk("train", "--resume", "runs/old-1")
     assert resumed.exit_code == 1

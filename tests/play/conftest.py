@@ -35,14 +35,21 @@ GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 
 
 def random_weights(
-    cell: str, V: int, layers: int = 2, E: int = 5, H: int = 12, seed: int = 0, before: bool = False
+    cell: str,
+    V: int,
+    layers: int = 2,
+    E: int = 5,
+    H: int = 12,
+    seed: int = 0,
+    before: bool = False,
+    spread: float = 0.7,
 ) -> dict[str, np.ndarray]:
     """Normal weights under CharRNN's names, in Keras' layout."""
     rng = np.random.default_rng(seed)
     gates = GATES[cell] * H
 
     def draw(*shape: int) -> np.ndarray:
-        return rng.normal(0, 0.7, shape).astype(np.float32)
+        return rng.normal(0, spread, shape).astype(np.float32)
 
     weights = {"embedding/embeddings": draw(V, E)}
     inputs = E
@@ -67,6 +74,7 @@ def write_run(
     before: bool = False,
     H: int = 12,
     layer_norm: bool = False,
+    spread: float = 0.7,
 ) -> RunFolder:
     """A run folder with a checkpoint at each step, and a loss that falls."""
     codec = preprocessors.get(preprocessor)
@@ -99,7 +107,9 @@ def write_run(
     for k, step in enumerate(steps):
         checkpoint.write(
             run.checkpoints,
-            weights=random_weights(cell, len(vocabulary), seed=k, before=before, H=H),
+            weights=random_weights(
+                cell, len(vocabulary), seed=k, before=before, H=H, spread=spread
+            ),
             optimizer={},
             states={},
             progress=checkpoint.Progress(step=step),
@@ -263,7 +273,7 @@ def context(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
 
 
 def is_foreign(url: str) -> bool:
-    return not re.match(r"http://127\.0\.0\.1:\d+/|file://|data:", url)
+    return not re.match(r"http://127\.0\.0\.1:\d+/|file://|data:|blob:", url)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rnntk.config import SampleConfig
 from rnntk.decoding.language_model import LanguageModel
 from rnntk.play import limits, report
 from rnntk.play.models import Models
@@ -65,7 +66,7 @@ def test_write(opened, client, plain: Models) -> None:
     page = opened(client.url)
     write(page, "int ")
     wait_for(page, "#write-status", "Written: 124 characters, seed 1")
-    sampled = "".join(plain.get().stream("int ", seed=1, length=120, temperature=0.8))
+    sampled = "".join(plain.get().stream("int ", seed=1, length=120))
     assert written(page) == "int " + sampled
     assert page.locator("#write-text .given").count() == 4
     # Click the tenth character: what is after it goes, and another text follows.
@@ -73,9 +74,7 @@ def test_write(opened, client, plain: Models) -> None:
     page.locator("#write-text .c").nth(9).click()
     wait_for(page, "#write-status", "Written: 130 characters, seed 2")
     kept = ("int " + sampled)[:10]
-    assert written(page) == kept + "".join(
-        plain.get().stream(kept, seed=2, length=120, temperature=0.8)
-    )
+    assert written(page) == kept + "".join(plain.get().stream(kept, seed=2, length=120))
 
 
 def test_write_streams_and_stops(opened, client) -> None:
@@ -98,6 +97,49 @@ def test_write_streams_and_stops(opened, client) -> None:
     page.get_by_role("button", name="Read this text").click()
     page.locator("#read-figures dd").first.wait_for()
     assert page.locator("#read-input").input_value() == text
+
+
+def test_it_opens_alive_with_the_command_lines_defaults(opened, client, plain: Models) -> None:
+    page = opened(client.url)
+    page.locator("#write-text .c").nth(20).wait_for()
+    assert page.locator("#write-prime").input_value() == plain.get().default_prompt
+    assert page.locator("#write-length").input_value() == str(SampleConfig().length)
+    assert page.locator("#write-temperature").input_value() == "1"
+    page.locator("#write-prime").press_sequentially("漢")
+    assert page.locator("#write-unknown").inner_text().endswith("left out: 漢")
+    page.locator("#write-prime").press("Backspace")
+    assert page.locator("#write-unknown").inner_text() == ""
+    still = opened(client.url, reduced_motion="reduce")
+    still.wait_for_timeout(300)
+    assert still.locator("#write-text .c").count() == 0
+
+
+def test_the_text_can_be_copied_and_saved(opened, client) -> None:
+    page = opened(client.url, permissions=["clipboard-read", "clipboard-write"])
+    page.locator("#write-length").fill("60")
+    page.locator("#write-pace").select_option("0")
+    page.locator("#write-prime").fill("int ")
+    page.locator("#write-prime").press("Control+Enter")
+    wait_for(page, "#write-status", "Written: 64 characters")
+    text = written(page)
+    page.get_by_role("button", name="Copy").click()
+    wait_for(page, "#write-status", r"^Copied\.$")
+    assert page.evaluate("navigator.clipboard.readText()") == text
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save").click()
+    assert Path(saved.value.path()).read_text(encoding="utf-8") == text
+
+
+def test_the_temperature_changes_while_it_writes(opened, client) -> None:
+    page = opened(client.url)
+    write(page, "int ", length=600, pace="60")
+    page.locator("#write-text .c").nth(20).wait_for()
+    before = written(page)
+    page.locator("#write-slider").fill("0.3")
+    assert page.locator("#write-temperature").input_value() == "0.3"
+    page.locator("#write-pace").select_option("0")
+    wait_for(page, "#write-status", "Written: 604 characters")
+    assert written(page).startswith(before)
 
 
 def test_what_is_wrong_is_said(browser, client) -> None:
@@ -283,6 +325,7 @@ def test_korean(opened, korean_client, korean_text: str) -> None:
     wait_for(page, "#read-expected", "Expected as ㅅ")
     tab(page, "Inside")
     wait_for(page, "#inside-ranking", "the end of a syllable")
+    page.locator("#inside-follows li").first.wait_for()  # a unit is shown
     page.locator("#inside-text .syl").first.hover()
     wait_for(page, "#inside-at", "After 각: ㄱ .*ㅏ .*end ᴥ")
 
@@ -304,7 +347,7 @@ def test_keyboard_only(opened, client) -> None:
     assert page.evaluate(focused) == "write-prime"
     keys.press("Control+a")
     keys.type("int f")
-    for name in ("temperature", "top-k", "top-p", "seed", "length", "pace"):
+    for name in ("slider", "temperature", "top-k", "top-p", "seed", "length", "pace"):
         keys.press("Tab")
         assert page.evaluate(focused) == f"write-{name}"
         if name == "seed":

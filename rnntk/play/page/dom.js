@@ -60,3 +60,31 @@ export async function attempt(work) {
 export function sleep(milliseconds) {
   return new Promise((done) => { setTimeout(done, milliseconds); });
 }
+
+// Ctrl+Enter (or Cmd+Enter) in a form's text sends it, as Enter alone begins a new line there.
+export function submitByCtrlEnter(form) {
+  form.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    form.requestSubmit();
+  });
+}
+
+// Copies a text; false where the browser refuses.
+export async function copy(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text).then(() => true, () => false);
+  // Without TLS, from another machine, there is only the older way.
+  const box = el("textarea", { value: text });
+  document.body.append(box);
+  box.select();
+  const copied = document.execCommand("copy");
+  box.remove();
+  return copied;
+}
+
+// Saves a text as a file, in the folder for downloads.
+export function save(text, name) {
+  const href = URL.createObjectURL(new Blob([text], { type: "text/plain;charset=utf-8" }));
+  el("a", { href, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 10_000);
+}

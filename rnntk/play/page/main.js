@@ -1,7 +1,7 @@
 // Start: what the run is, the tabs, and the view of each.
 
 import { attempt, byId, el, whole } from "./dom.js";
-import { Live, Report } from "./source.js";
+import { sourceOf } from "./source.js";
 import { fillLegends } from "./text.js";
 import { Write } from "./write.js";
 import { Read } from "./read.js";
@@ -39,8 +39,8 @@ function tabs(views, first) {
   return openByName;
 }
 
-function describe(run) {
-  document.title = `${run.name} · rnntk play`;
+function describe(run, kind) {
+  document.title = `${run.name} · ${kind === "local" ? "rnntk" : "rnntk play"}`;
   byId("run-name").textContent = run.name;
   const parameters = run.parameters ? `, ${whole(run.parameters)} parameters` : "";
   byId("run-facts").textContent = `${CELLS[run.cell]}, ${run.layers} × ${run.units} units${parameters}, `
@@ -64,35 +64,35 @@ function checkpoints(source, run) {
 }
 
 async function start() {
-  const data = byId("report-data");
-  const source = data ? new Report(JSON.parse(data.textContent)) : new Live();
-  document.body.classList.toggle("report", !source.live);
+  const source = await attempt(() => sourceOf(document));
+  if (!source) return;
+  document.body.classList.add(source.kind);
   fillLegends();
   const run = await attempt(() => source.run());
   if (!run) return;
-  describe(run);
+  describe(run, source.kind);
   const fill = checkpoints(source, run);
   const shared = { text: "" };
   const views = {};
   let open = () => {};
-  if (source.live) {
+  if (source.writes) {
     views.write = new Write(source, run, (text) => {
       shared.text = [...text].slice(-run.limits.text).join("");
       open("read");
     });
-    const sample = await attempt(() => source.sample(run.step));
-    shared.text = sample ? sample.prime + sample.text : run.prime;
+    const opening = await attempt(() => (source.trains ? source.sample(run.step) : source.text()));
+    shared.text = opening ? (opening.prime ?? "") + opening.text : run.prime;
   }
   views.read = new Read(source, run, shared);
   views.inside = new Inside(source, run, shared);
-  views.training = new Training(source, fill);
-  open = tabs(views, source.live ? "write" : "read");
+  if (source.kind !== "local") views.training = new Training(source, fill);
+  open = tabs(views, source.writes ? "write" : "read");
   byId("checkpoint").addEventListener("change", () => {
     source.step = Number(byId("checkpoint").value);
     byId("run-facts").textContent = byId("run-facts").textContent.replace(/step [\d,]+$/, `step ${whole(source.step)}`);
     for (const [name, view] of Object.entries(views)) if (!byId(name).hidden) view.show();
   });
-  if (source.live) {
+  if (source.trains) {
     // Newer checkpoints appear at the top whatever is shown, but not under the hand that chooses one. The Training view
     // looks by itself.
     setInterval(async () => {

@@ -1,6 +1,6 @@
 // Read: every character shaded by its surprise, and what was expected in its place.
 
-import { attempt, bar, byId, el, named, say, whole } from "./dom.js";
+import { attempt, bar, byId, el, named, say, submitByCtrlEnter, whole } from "./dom.js";
 import { TextView, bitsShade, characters } from "./text.js";
 
 export class Read {
@@ -10,6 +10,7 @@ export class Read {
     this.shared = shared;
     this.view = new TextView(byId("read-text"), { syllables: run.hangul, point: (index) => this.#point(index) });
     this.shown = null;
+    submitByCtrlEnter(byId("read-form"));
     byId("read-form").addEventListener("submit", (event) => {
       event.preventDefault();
       shared.text = byId("read-input").value;

@@ -1,4 +1,16 @@
-// Where the views get what they show: from the server, or, in a report, from the page itself.
+// Where the views get what they show. All sources answer the same questions: a server, the model in this very file, or
+// a report's stored answers.
+//
+//   run()                                what the model is, its limits and defaults
+//   read(text)                           the surprisal of each symbol, and what was expected in its place
+//   units(text, quantity)                the units that follow visible features of a text
+//   unit(text, quantity, layer, unit)    one unit's values over a text
+//   layer(text, quantity, layer)         the values of all units of a layer: rows of signed bytes in base64, 127 for 1
+//   text()                               the text that Read and Inside open on, and where it is from
+//   write(asked, signal, take)           generates text; `take` gets {seed, prime, skipped}, then {pieces} again and again
+//   training(), sample(step)             the loss curve, and a checkpoint's text; not of a model in a file
+//
+// `writes` is true for a source with a model, `trains` for one whose run may go on training.
 
 async function ask(path, body) {
   const answer = await fetch("api/" + path, body === undefined ? {} : {
@@ -9,8 +21,13 @@ async function ask(path, body) {
   return found;
 }
 
-export class Live {
-  constructor() { this.live = true; this.step = null; this.evaluation = null; }
+export class Server {
+  kind = "server";
+  writes = true;
+  trains = true;
+  step = null;
+  evaluation = null;
+
   run() { return ask("run"); }
   read(text) { return ask("read", { text, step: this.step }); }
   units(text, quantity) { return ask("units", { text, step: this.step, quantity }); }
@@ -37,12 +54,89 @@ export class Live {
   }
 }
 
+// The model in this file, which answers in a worker, so that the page never waits for it.
+export class Local {
+  kind = "local";
+  writes = true;
+  trains = false;
+  step = null;
+  evaluation = null;
+  #waiting = new Map();
+  #asked = 0;
+
+  // `weights` is what `worker.js` unpacks; `script` the text of the worker, since a page opened from disk may not load a
+  // file beside it.
+  constructor(description, weights, script) {
+    this.description = description;
+    this.worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
+    this.worker.onmessage = ({ data: { id, found, error } }) => {
+      const { done, failed } = this.#waiting.get(id);
+      this.#waiting.delete(id);
+      if (error === undefined) done(found);
+      else failed(new Error(error));
+    };
+    this.worker.onerror = (event) => {
+      for (const { failed } of this.#waiting.values()) failed(new Error(`The model stopped: ${event.message}`));
+      this.#waiting.clear();
+    };
+    this.loaded = this.#ask("load", description, weights);
+  }
+
+  #ask(question, ...given) {
+    this.#asked += 1;
+    const id = this.#asked;
+    return new Promise((done, failed) => {
+      this.#waiting.set(id, { done, failed });
+      this.worker.postMessage({ id, question, given });
+    });
+  }
+
+  async run() {
+    await this.loaded;
+    return this.description.run;
+  }
+
+  read(text) { return this.#ask("read", text); }
+  units(text, quantity) { return this.#ask("units", text, quantity); }
+  unit(text, quantity, layer, unit) { return this.#ask("unit", text, quantity, layer, unit); }
+  layer(text, quantity, layer) { return this.#ask("layer", text, quantity, layer); }
+  text() { return this.#ask("text"); }
+
+  // The page asks for more when it has shown enough: so a text that nobody waits for costs nothing.
+  async write(asked, signal, take) {
+    await take(await this.#ask("write", asked));
+    while (!signal.aborted) {
+      const line = await this.#ask("more");
+      if (!line) return;
+      await take(line);
+    }
+  }
+}
+
 export class Report {
-  constructor(data) { this.live = false; this.data = data; this.evaluation = data.evaluation; }
+  kind = "report";
+  writes = false;
+  trains = false;
+  step = null;
+
+  constructor(data) {
+    this.data = data;
+    this.evaluation = data.evaluation;
+  }
+
   async run() { return this.data.run; }
   async read() { return this.data.read; }
   async units() { return this.data.units; }
   async unit(_text, _quantity, layer, unit) { return this.data.unit[layer + "/" + unit]; }
   async training() { return this.data.training; }
   async sample(step) { return this.data.samples[step]; }
+}
+
+// The source that the page was made for: the elements of a report or of a model are in the page itself.
+export function sourceOf(page) {
+  const [report, model] = ["report-data", "model-data"].map((id) => page.getElementById(id));
+  if (report) return new Report(JSON.parse(report.textContent));
+  if (!model) return new Server();
+  const [weights, script] = ["model-weights", "model-worker"].map((id) => page.getElementById(id).textContent);
+  return new Local(JSON.parse(model.textContent), weights, script);
 }

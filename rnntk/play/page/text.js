@@ -1,18 +1,7 @@
 // A text as characters that can be shaded, pointed at and chosen, by pointer and by keyboard.
 
+import { jamo } from "./codec.js";
 import { el, named } from "./dom.js";
-
-const INITIALS = [..."ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ"];
-const VOWELS = [..."ㅏㅐㅑㅒㅓㅔㅕㅖㅗㅘㅙㅚㅛㅜㅝㅞㅟㅠㅡㅢㅣ"];
-const FINALS = ["", ..."ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ"];
-
-// A syllable's letters (Unicode Standard, section 3.12); null for any other character.
-export function jamo(character) {
-  const index = character.codePointAt(0) - 0xac00;
-  if (index < 0 || index > 0xd7a3 - 0xac00) return null;
-  const final = FINALS[index % 28];
-  return [INITIALS[Math.floor(index / 588)], VOWELS[Math.floor(index / 28) % 21], ...(final ? [final] : [])];
-}
 
 const BITS = [0.5, 1, 2, 3, 4, 5, 6, 8];
 

@@ -32,7 +32,7 @@ export class Training {
       await this.#samples(spread(found.steps));
     }
     clearTimeout(this.timer);
-    if (this.source.live) this.timer = setTimeout(() => { if (!panel.hidden) this.show(); }, EVERY);
+    if (this.source.trains) this.timer = setTimeout(() => { if (!panel.hidden) this.show(); }, EVERY);
   }
 
   #curve() {

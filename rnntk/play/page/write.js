@@ -1,10 +1,11 @@
-// Write: a text that streams in as it is drawn, and can be stopped and gone on with anywhere.
+// Write: a text that streams in as it is generated, and can be stopped and continued anywhere.
 
-import { attempt, byId, say, sleep, whole } from "./dom.js";
+import { attempt, byId, copy, named, save, say, sleep, submitByCtrlEnter, whole } from "./dom.js";
+import { unknownIn } from "./codec.js";
 import { TextView, bitsShade } from "./text.js";
 
 const FRAME = 30; // milliseconds
-const AHEAD = 400; // characters that wait to be shown before no more are taken from the server
+const AHEAD = 4000; // characters that wait to be shown before no more are taken from the source
 
 function number(id) {
   const value = byId(id).value.trim();
@@ -14,50 +15,93 @@ function number(id) {
 export class Write {
   constructor(source, run, openRead) {
     this.source = source;
+    this.run = run;
     this.limits = run.limits;
     this.view = new TextView(byId("write-text"), {
       syllables: run.hangul, choose: (index) => this.#goOn(index),
     });
     this.stopping = null;
+    this.alive = false; // whether it has begun by itself
     byId("write-prime").value = run.prime;
+    byId("write-length").value = Math.min(run.defaults.length, run.limits.length);
     byId("write-length").max = run.limits.length;
+    this.#temperature(run.defaults.temperature);
     byId("write-form").addEventListener("submit", (event) => {
       event.preventDefault();
-      this.view.clear();
-      this.#run(byId("write-prime").value);
+      this.#begin();
     });
+    submitByCtrlEnter(byId("write-form"));
+    byId("write-prime").addEventListener("input", () => this.#checkPrompt());
+    byId("write-temperature").addEventListener("input", () => this.#temperature(number("write-temperature") ?? 1));
+    byId("write-slider").addEventListener("input", () => this.#temperature(number("write-slider")));
+    // A text that is being written goes on at the new temperature.
+    for (const id of ["write-temperature", "write-slider"]) {
+      byId(id).addEventListener("change", () => {
+        if (this.stopping) this.#goOn(this.view.characters.length - 1, this.left);
+      });
+    }
     byId("write-stop").addEventListener("click", () => this.stop());
     byId("write-on").addEventListener("click", () => this.#goOn(this.view.characters.length - 1));
     byId("write-read").addEventListener("click", () => openRead(this.view.text));
+    byId("write-copy").addEventListener("click", async () => {
+      byId("write-status").textContent = await copy(this.view.text) ? "Copied." : "This browser does not let the page copy.";
+    });
+    byId("write-save").addEventListener("click", () => save(this.view.text, `${run.name}.txt`));
   }
 
-  show() {}
+  // Opens alive: the first time it is shown it begins by itself, unless the reader has asked for less motion.
+  show() {
+    if (this.alive || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+    this.alive = true;
+    this.#begin(true);
+  }
 
   stop() {
     this.stopping?.abort();
   }
 
-  #goOn(index) {
-    this.view.cut(index + 1);
-    this.#run(this.view.text);
+  #begin(byItself = false) {
+    this.view.clear();
+    this.#write(byId("write-prime").value, number("write-length"), byItself);
   }
 
-  async #run(prime) {
+  #goOn(index, length = number("write-length")) {
+    this.view.cut(index + 1);
+    this.#write(this.view.text, length);
+  }
+
+  // Sets the number and the slider; the one that is being changed has this value already.
+  #temperature(value) {
+    for (const id of ["write-temperature", "write-slider"]) {
+      if (number(id) !== value) byId(id).value = value;
+    }
+  }
+
+  #checkPrompt() {
+    const unknown = unknownIn(byId("write-prime").value, this.run);
+    byId("write-unknown").textContent = unknown.length
+      ? `Not known to this model, left out: ${unknown.map(named).join(" ")}` : "";
+  }
+
+  async #write(prime, length, byItself = false) {
     this.stop();
+    this.alive = true;
     const stopping = new AbortController();
     this.stopping = stopping;
+    this.left = length;
     this.#buttons(true);
     const cut = [...prime].length - this.limits.text;
     const asked = {
       prime: cut > 0 ? [...prime].slice(cut).join("") : prime,
       temperature: number("write-temperature"), top_k: number("write-top-k"), top_p: number("write-top-p"),
-      seed: number("write-seed"), length: number("write-length"),
+      seed: number("write-seed"), length,
     };
     const queue = [];
     const state = { generating: true, seed: null, skipped: [] };
     byId("write-status").textContent = "Writing …";
     const painting = this.#paint(queue, state, stopping.signal);
     await attempt(() => this.source.write(asked, stopping.signal, async (line) => {
+      if (stopping.signal.aborted) return;
       if (line.error) throw new Error(line.error);
       if ("seed" in line) {
         Object.assign(state, line);
@@ -76,16 +120,16 @@ export class Write {
     this.stopping = null;
     this.#buttons(false);
     const how = stopping.signal.aborted ? "Stopped" : "Written";
-    const left = state.skipped.length ? ` Left out, never seen: ${state.skipped.join(" ")}` : "";
+    const left = state.skipped.length ? ` Left out, never seen: ${state.skipped.map(named).join(" ")}` : "";
     if (state.seed === null) {
       byId("write-status").textContent = "";
     } else {
       byId("write-status").textContent = `${how}: ${whole(this.view.characters.length)} characters, seed ${state.seed}.${left}`;
-      say(`${how}. ${this.view.text.slice(-300)}`);
+      if (!byItself) say(`${how}. ${this.view.text.slice(-300)}`);
     }
   }
 
-  // Shows what is queued, at the pace that is chosen.
+  // Shows what is queued, at the pace that is chosen; it rests while the tab is hidden.
   async #paint(queue, state, signal) {
     let due = 0;
     let before = performance.now();
@@ -94,8 +138,9 @@ export class Write {
       const pace = Number(byId("write-pace").value);
       due = pace ? Math.min(due + (pace * (now - before)) / 1000, pace) : 300;
       before = now;
-      const count = Math.min(queue.length, Math.floor(due));
+      const count = document.hidden ? 0 : Math.min(queue.length, Math.floor(due));
       if (count) this.view.append(queue.splice(0, count));
+      this.left = Math.max(0, this.left - count);
       due -= count;
       await sleep(FRAME);
     }
@@ -103,7 +148,6 @@ export class Write {
 
   #buttons(writing) {
     byId("write-stop").disabled = !writing;
-    byId("write-on").disabled = writing;
-    byId("write-read").disabled = writing;
+    for (const id of ["write-on", "write-read", "write-copy", "write-save"]) byId(id).disabled = writing;
   }
 }
