@@ -23,7 +23,7 @@ device.ready("cpu", None)
 
 TALE = "".join(f"line {i}: the quick brown fox {i * i} jumps\n" for i in range(60))
 SMALL: dict[str, Any] = {
-    "units": 16, "embedding": 6, "batch_size": 4, "seq_length": 20, "max_steps": 20, "quiet": True,
+    "layers": 2, "units": 16, "embedding": 6, "batch_size": 4, "seq_length": 20, "max_steps": 20, "quiet": True,
     "val_fraction": 0.1, "val_every": 10, "sample_every": 0,
 }  # fmt: skip
 PUBLIC = [

@@ -68,7 +68,8 @@ def load(
 def _settings_of(source: RunFolder, given: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
     """Defaults of a run that starts from the weights of `source`; and the SHA-256 of its text, if that is used."""
     record = source.record["corpus"]
-    own = {**source.record["model"], "preprocessor": record.get("preprocessor")}
+    model = ModelConfig.from_json(source.record["model"]).part(ModelConfig)
+    own = {**model, "preprocessor": record.get("preprocessor")}
     if given.get("corpus") or given.get("input"):
         return own, None
     text = TextConfig.from_json(source.settings)

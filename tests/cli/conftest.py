@@ -54,6 +54,8 @@ def text(here: Path) -> Path:
 
 
 SMALL = [
+    "--layers",
+    "2",
     "--units",
     "8",
     "--embedding",

@@ -331,3 +331,12 @@ def test_reasons_in_a_strangers_run(rnntk, trained: Path) -> None:
     record["corpus"]["chosen"] = {"units": {"value": 8, "why": "\x1b[31mred"}}
     (trained / "run.json").write_text(json.dumps(record))
     assert "chosen        units 8: \\x1b[31mred\n" in rnntk("runs", "show", "r").stdout
+
+
+def test_weights_from_before_layers_were_normalised(rnntk, untrained, here: Path) -> None:
+    """A setting that the source's `run.json` lacks is not chosen for the new text."""
+    (here / "a.txt").write_text(lyrics(3_000), "utf-8")
+    untrained("r", input=("a.txt",))
+    result = rnntk("train", "a.txt", "--init-from", "r", "--run", "s", "--max-steps", 1)
+    assert result.exit_code == 0, result.output
+    assert json.loads((here / "s/run.json").read_text())["model"]["layer_norm"] is False

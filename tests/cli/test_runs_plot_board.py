@@ -24,7 +24,7 @@ from rnntk.cli import table
 from rnntk.cli.main import group
 
 SMALL = [
-    "--units", 8, "--embedding", 6, "--batch-size", 4, "--seq-length", 20, "--sample-every", 0,
+    "--layers", 2, "--units", 8, "--embedding", 6, "--batch-size", 4, "--seq-length", 20, "--sample-every", 0,
     "--max-steps", 6, "--val-fraction", 0.2, "--val-every", 3, "--quiet",
 ]  # fmt: skip
 

@@ -31,10 +31,22 @@ def test_prep_shows_what_it_made(rnntk, text: Path) -> None:
 
 
 def test_prep_reads_stdin_and_writes_where_it_is_told(rnntk, here: Path) -> None:
-    result = rnntk("prep", "--input", "-", "--output", "made", stdin="안녕하세요 " * 30)
+    result = rnntk(
+        "prep",
+        "--input",
+        "-",
+        "--output",
+        "made",
+        "--preprocessor",
+        "plain",
+        stdin="안녕하세요 " * 30,
+    )
     assert result.exit_code == 0, result.output
     assert (here / "made" / "ids.bin").stat().st_size == 180
     assert rnntk("prep", "--input", "-", "--preprocessor", "hangul", stdin="각시").exit_code == 0
+    result = rnntk("prep", "--input", "-", "--output", "korean", stdin="안녕하세요 " * 30)
+    assert "by hangul" in result.stdout
+    assert (here / "korean" / "ids.bin").stat().st_size == 540
 
 
 def test_prep_lists_all_corpora(rnntk) -> None:
