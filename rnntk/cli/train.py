@@ -157,7 +157,7 @@ def _finish(console: Console, result: Result) -> None:
         if p.best is not None:
             console.facts(validation=_both(result, p.losses["val_loss"], held_out=True))
             best = _both(result, p.best["val_loss"], held_out=True)
-            console.facts(best=f"{best}, step {p.best['step']:,.0f}")
+            console.facts(best=f"{best} at step {p.best['step']:,.0f}")
         prompt = result.run.record["corpus"].get("prime")
         prime = f' --prime "{prompt}"' if prompt else ""
         console.note(f"Sample from it: rnntk sample {path}{prime}")
