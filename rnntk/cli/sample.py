@@ -46,7 +46,7 @@ _EXCLUDING = (
     "--prompt",
     "prime",
     metavar="TEXT",
-    help="The prompt: the text to continue; \\n is a line end.  [default: the corpus' own]",
+    help="The prompt: the text to continue; \\n is a line end.  [default: the corpus' own, or a line start]",
 )
 @option(
     "--prime-file",
