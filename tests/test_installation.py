@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -39,8 +41,10 @@ ORIGINS = {
 
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No `python` on the PATH, so that commands name this one in full."""
+    """An environment with pip, a POSIX shell, and no `python` on the PATH, so that commands name this one in full."""
     monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(errors, "os", SimpleNamespace(name="posix"))
+    monkeypatch.setattr(installation, "find_spec", lambda name: object())
 
 
 @pytest.fixture(params=ORIGINS)
@@ -130,6 +134,9 @@ def test_commands_for_windows_are_quoted_for_its_shell(
     assert errors.quoted("rnntk", word) == f"rnntk {typed}"
 
 
+@pytest.mark.skipif(
+    os.name != "posix" or find_spec("pip") is None, reason="needs pip and a POSIX shell"
+)
 @pytest.mark.parametrize("extra", ["play", "plot", "onnx"])
 def test_pip_takes_the_command(extra: str) -> None:
     """Everything is installed here, so pip has nothing to look for."""
