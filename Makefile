@@ -17,7 +17,7 @@ help:
 	@echo "make matrix      the tests under each Python, with pinned and with lowest dependencies (hours)"
 	@echo "make portability the kernels as on Windows, and on an emulated Arm processor"
 	@echo "make bench       the benchmarks; installs PyTorch to measure against"
-	@echo "make lock        renew constraints.txt (needs uv)"
+	@echo "make lock        renew constraints.txt (needs uv); UPGRADE=--upgrade for the newest versions"
 	@echo "make clean       remove .venv and caches"
 
 # The versions that were tested are pinned in constraints.txt.
@@ -94,7 +94,7 @@ bench: $(DEV)
 
 lock:
 	uv pip compile --universal --python-version 3.10 --extra dev --no-emit-index-url --no-header --no-annotate \
-		--no-strip-markers --upgrade -o constraints.txt pyproject.toml
+		--no-strip-markers $(UPGRADE) -o constraints.txt pyproject.toml
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
