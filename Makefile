@@ -17,7 +17,7 @@ help:
 	@echo "make matrix      the tests under each Python, with pinned and with lowest dependencies (hours)"
 	@echo "make portability the kernels as on Windows, and on an emulated Arm processor"
 	@echo "make bench       the benchmarks; installs PyTorch to measure against"
-	@echo "make lock        renew constraints.txt (needs uv)"
+	@echo "make lock        renew constraints.txt (needs uv); UPGRADE=--upgrade for the newest versions"
 	@echo "make release     build and check what is published; publishes nothing"
 	@echo "make clean       remove .venv and caches"
 
@@ -95,7 +95,7 @@ bench: $(DEV)
 
 lock:
 	uv pip compile --universal --python-version 3.10 --extra dev --no-emit-index-url --no-header --no-annotate \
-		--no-strip-markers --upgrade -o constraints.txt pyproject.toml
+		--no-strip-markers $(UPGRADE) -o constraints.txt pyproject.toml
 
 # Away from the checkout, so that it is the wheel that trains.
 .PHONY: release
@@ -115,4 +115,4 @@ release:
 	cd .venv-release && $(RELEASE)/rnntk runs
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
