@@ -4,6 +4,7 @@
 // four vectors. The bytes of the module are put together here, so that nothing has to be compiled beforehand or loaded.
 
 export const PANEL = 16;
+const PAGE = 65536; // bytes of WebAssembly's memory are given out in these
 const LANES = [0, 16, 32, 48]; // where a panel's four vectors lie, in bytes
 
 function leb(number) {
@@ -64,9 +65,9 @@ function moduleBytes() {
   ]);
 }
 
-// The same on typed arrays, for browsers without SIMD.
-function plainProduct(memory) {
-  const all = new Float32Array(memory.buffer);
+// The same on typed arrays, where WebAssembly is switched off or has no SIMD.
+function plainProduct(buffer) {
+  const all = new Float32Array(buffer);
   return (matrixAt, xAt, startAt, outAt, outEnd, terms) => {
     const [start, out, x] = [startAt >> 2, outAt >> 2, xAt >> 2];
     const rows = (outEnd - outAt) >> 2;
@@ -93,16 +94,21 @@ export class Arena {
   #used = 0;
 
   constructor(count, simdWanted = true) {
-    this.memory = new WebAssembly.Memory({ initial: Math.ceil((4 * count) / 65536) });
     const bytes = moduleBytes();
-    this.product = simdWanted && WebAssembly.validate(bytes)
-      ? new WebAssembly.Instance(new WebAssembly.Module(bytes), { page: { memory: this.memory } }).exports.product
-      : plainProduct(this.memory);
+    if (simdWanted && globalThis.WebAssembly?.validate(bytes)) {
+      const memory = new WebAssembly.Memory({ initial: Math.ceil((4 * count) / PAGE) });
+      const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { page: { memory } });
+      this.buffer = memory.buffer;
+      this.product = instance.exports.product;
+    } else {
+      this.buffer = new ArrayBuffer(4 * count);
+      this.product = plainProduct(this.buffer);
+    }
   }
 
   // Zeros for so many numbers, up to whole panels.
   floats(count) {
-    const found = new Float32Array(this.memory.buffer, this.#used, count);
+    const found = new Float32Array(this.buffer, this.#used, count);
     this.#used += padded(count) * 4;
     return found;
   }
