@@ -42,6 +42,7 @@ AREAS = {
     "corpora": Area("downloads", re.compile(".+-[0-9a-f]{12}")),
     "built": Area("texts and images made on this machine", re.compile(r".+-[0-9a-f]{12}(\.\w+)?")),
     "prepared": Area("texts as ids, ready to train on", re.compile("[0-9a-f]{32}"), ".[0-9a-z]*.*"),
+    "baselines": Area("losses of n-grams on a text", re.compile(r"[0-9a-f]{32}\.json")),
     "kernels": Area("compiled kernels", re.compile(r"[0-9a-f]{32}\.bin"), "tmp*"),
 }
 

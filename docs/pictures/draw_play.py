@@ -1,11 +1,12 @@
 """Draw the pictures of docs/play.md: the page itself, in headless Chromium.
 
-    python docs/pictures/draw_play.py ENGLISH_RUN KOREAN_RUN
+    python docs/pictures/draw_play.py ENGLISH_RUN KOREAN_RUN MNIST_RUN
 
 The pictures here are of these runs:
 
-    rnntk train --corpus linux_kernel --max-time 6m --checkpoint-every 60 --keep 12
+    rnntk train --corpus linux_kernel --max-time 10m --val-fraction 0.05 --checkpoint-every 60 --keep 12
     rnntk train --corpus demo_ko --max-time 100s --checkpoint-every 40 --keep 12
+    rnntk mnist --bidirectional --units 64 --epochs 2 --checkpoint-every 100 --keep 12
 
 Needs rnntk[play], Playwright and chromium (or RNNTK_CHROMIUM). They go beside this file.
 """
@@ -44,7 +45,7 @@ static int list_length(struct list_head *head)
 \treturn count;
 }
 """
-FOLLOWED, PLACE = "being inside a comment", 1  # the second best, which is plainer to the eye
+FOLLOWED, PLACE = "being inside a comment", 0
 
 
 @contextmanager
@@ -59,9 +60,12 @@ def served(run: str) -> Iterator[str]:
             process.terminate()
 
 
-def opened(browser: Browser, url: str, width: int, height: int, scheme: str = "light") -> Page:
+def opened(
+    browser: Browser, url: str, width: int, height: int, scheme: str = "light", **options: bool
+) -> Page:
     """The page, ready."""
-    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+    size = {"width": width, "height": height}
+    page = browser.new_page(viewport=size, color_scheme=scheme, **options)
     page.goto(url)
     page.locator("body[data-ready]").wait_for()
     return page
@@ -91,7 +95,7 @@ def look_inside(page: Page) -> None:
 
 
 def english(browser: Browser, url: str) -> None:
-    """Reading, inside, training, and a phone."""
+    """Reading, inside, training, lessons, and a phone."""
     page = opened(browser, url, 1100, 900)
     page.locator("#tab-read").click()
     page.locator("#read-input").fill(TEXT)
@@ -100,13 +104,28 @@ def english(browser: Browser, url: str) -> None:
     page.locator("#read-text .c").nth(TEXT.index("%s")).hover()
     save(page, "play-read.png")
     look_inside(page)
-    save(page, "play-inside.png", height=1150)
+    page.locator("#inside-text .c").nth(TEXT.index("counts once")).hover()
+    page.locator("#cell-picture g").first.focus()
+    page.evaluate("scrollTo(0, 0)")
+    save(page, "play-inside.png", height=1900)
     page.locator("#tab-training").click()
     page.locator("#training-samples article").nth(5).wait_for()
-    save(page, "play-training.png", height=950)
-    page = opened(browser, url, 360, 740, "dark")
+    page.locator("#training-chart text", has_text="n-grams up to 6").wait_for()
+    page.locator("#training-step").fill("4")
+    page.locator("#training-chosen").filter(has_text=re.compile("step")).wait_for()
+    save(page, "play-training.png", height=1000)
+    page.locator("#tab-lessons").click()
+    for k in range(4):
+        lesson = page.locator("#lessons-list article").nth(k)
+        lesson.locator("button.main").click()
+        lesson.locator("summary").click()
+        lesson.locator("details p").filter(has_not_text="Press the button").wait_for()
+    save(page, "play-lessons.png", height=1900)
+    page = opened(browser, url, 390, 780, "dark", has_touch=True)
     look_inside(page)
-    save(page, "play-phone.png", height=1350)
+    page.locator("#inside-text .c").nth(TEXT.index("list_length")).tap()
+    page.locator("#inside-sheet.open").wait_for()
+    page.screenshot(path=Path(__file__).with_name("play-phone.png"))
 
 
 def korean(browser: Browser, url: str) -> None:
@@ -120,13 +139,35 @@ def korean(browser: Browser, url: str) -> None:
     save(page, "play-write.png")
 
 
+def digits(browser: Browser, url: str) -> None:
+    """A drawn digit half read, and the confusion table."""
+    page = opened(browser, url, 1100, 900)
+    box = page.locator("#draw-pad").bounding_box()
+    assert box
+    for k, (x, y) in enumerate(((0.25, 0.2), (0.75, 0.2), (0.45, 0.85))):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=8)
+        if not k:
+            page.mouse.down()
+    page.mouse.up()
+    page.locator("#draw-says").filter(has_text="This is").wait_for()
+    page.wait_for_timeout(3000)  # for the last of the answers
+    page.locator("#draw-parts").fill("12")
+    page.locator("#draw-says").filter(has_text="So far").wait_for()
+    save(page, "play-digits.png")
+    page.locator("#tab-mistakes").click()
+    page.locator("#mistakes-status").filter(has_text="all 10,000").wait_for()
+    page.locator('[data-cell="4/9"]').click()
+    page.locator("#mistakes-title").filter(has_text="4 taken for 9").wait_for()
+    save(page, "play-mistakes.png", height=1000)
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) != 4:
         sys.exit(__doc__)
     chromium = os.environ.get("RNNTK_CHROMIUM") or shutil.which("chromium")
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        for draw, run in zip((english, korean), sys.argv[1:], strict=True):
+        for draw, run in zip((english, korean, digits), sys.argv[1:], strict=True):
             with served(run) as url:
                 draw(browser, url)
         browser.close()

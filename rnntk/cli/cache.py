@@ -47,8 +47,8 @@ def clean(args: Args, console: Console) -> None:
     """Remove what killed programs left unfinished; with an AREA, also all that is in it.
 
     The areas: corpora are downloads; built are texts and images made on this machine; prepared are texts as ids;
-    kernels are compiled. All of it is made or fetched again when it is needed, except a prepared text whose source
-    is gone: its runs can then no longer be resumed.
+    baselines are losses of n-grams; kernels are compiled. All of it is made or fetched again when it is needed, except
+    a prepared text whose source is gone: its runs can then no longer be resumed.
 
     Examples:
       rnntk cache clean

@@ -7,20 +7,27 @@ from typing import TYPE_CHECKING
 
 from rnntk.cli import stdout
 from rnntk.cli.console import Console, shown
+from rnntk.cli.model import chosen
 from rnntk.cli.options import (
+    FILE,
     Args,
     command_named,
     config_options,
     given_values,
+    option,
     path_option,
     run_options,
 )
 from rnntk.cli.train import chosen_for_resume, curves_of
 from rnntk.config import MnistConfig
+from rnntk.errors import UsageError
 
 if TYPE_CHECKING:
     from rnntk.training.row_task import ClassifierResult
     from rnntk.training.session import Result
+
+# Words for the highest of ten probabilities.
+_SURE = ((0.95, "surely a"), (0.7, "probably a"), (0.4, "perhaps a"), (0.0, "unsure, at best a"))
 
 
 @command_named("mnist")
@@ -28,38 +35,81 @@ if TYPE_CHECKING:
 @path_option(
     "--plot", "FILE", "A picture of the worst mistakes on the test images, such as mistakes.png."
 )
+@option(
+    "--image",
+    "pictures",
+    type=FILE,
+    multiple=True,
+    metavar="FILE",
+    help="Train nothing: tell which digit a picture shows, by the run --run or the latest. Can be repeated.",
+)
 @run_options
 def command(args: Args, console: Console) -> None:
     """Train a classifier on images, one row per step; test it at the end.
 
     MNIST is used where it is available; otherwise digits that rnntk draws itself, and it says so.
+    With --image a trained classifier reads a picture of one digit of any size, dark on light or light on dark.
 
     Examples:
       rnntk mnist
       rnntk mnist --bidirectional --epochs 10
       rnntk mnist --order permuted --cell gru --epochs 1
       rnntk mnist --data digits --max-steps 200 --plot mistakes.png
+      rnntk mnist --image seven.png --image four.jpg
     """
+    if args.pictures:
+        _classify(console, args)
+        return
     from rnntk.storage import folder
     from rnntk.training import mistakes, rows
 
     if args.plot is not None:
         mistakes.check_path(args.plot)
     if args.resume is not None:
-        settings = given_values(args, "runs_dir", "resume", "plot")
+        settings = given_values(args, "runs_dir", "resume", "plot", "pictures")
         found = chosen_for_resume(args.runs_dir, args.resume, folder.ROW_CLASSIFIER)
         data = rows.images_of(found, settings)
         result, test = rows.resume(found, settings, data, quiet=console.quiet)
     else:
         if args.run is not None:
             folder.refuse_existing(args.run)
-        settings = given_values(args, "run", "runs_dir", "plot")
+        settings = given_values(args, "run", "runs_dir", "plot", "pictures")
         config, data = rows.load(settings)
         with folder.reserved(args.run, args.runs_dir, data.record["name"]) as path:
             result, test = rows.start(config, data, path, quiet=console.quiet)
     if args.plot is not None:
         mistakes.draw(args.plot, data.images.x_test, data.images.y_test, test.logits)
     _finish(console, result, test, data.card.title, args.plot)
+
+
+def _classify(console: Console, args: Args) -> None:
+    """Print what the classifier of a run believes of each picture."""
+    import numpy as np
+
+    from rnntk.corpora import images
+    from rnntk.decoding.row_model import RowModel
+    from rnntk.storage import folder
+
+    if args.resume is not None or args.plot is not None:
+        raise UsageError("--image trains nothing, so --resume and --plot do not go with it.")
+    read = [images.read_picture(path) for path in args.pictures]
+    run = chosen(args.run, args.runs_dir, kind=folder.ROW_CLASSIFIER)
+    model = RowModel.load(run, "best")
+    console.note(f"Read by {shown(run.path)} at step {model.step}.")
+    found = model.probabilities(np.stack(read))
+    for path, beliefs in zip(args.pictures, found, strict=True):
+        order = np.argsort(-beliefs, kind="stable").tolist()
+        best, second = order[:2]
+        sure = next(word for least, word in _SURE if beliefs[best] >= least)
+        console.result(f"{shown(path)}: {sure} {best}, else {second}")
+        for digit in order:
+            bar = "#" * round(30 * beliefs[digit])
+            console.result(f"  {digit}  {100 * beliefs[digit]:5.1f} %  {bar}".rstrip())
+    rows = [
+        {"file": path, "digit": int(p.argmax()), "probabilities": p.round(6).tolist()}
+        for path, p in zip(args.pictures, found, strict=True)
+    ]
+    console.json("mnist", run=run.path, step=model.step, images=rows)
 
 
 @stdout.after_training()

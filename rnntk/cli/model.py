@@ -14,6 +14,7 @@ from rnntk.errors import RunError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from rnntk.decoding.language_model import LanguageModel
+    from rnntk.decoding.row_model import RowModel
     from rnntk.storage.folder import RunFolder
 
 
@@ -40,6 +41,17 @@ def load(args: Args) -> LanguageModel:
 
     run = chosen(args.run, args.runs_dir, kind=folder.CHAR_RNN, corpus=args.corpus)
     return LanguageModel.load(run, args.checkpoint)
+
+
+def load_any(args: Args) -> LanguageModel | RowModel:
+    """The model of RUN, or of the latest run, of either kind."""
+    from rnntk.decoding.language_model import LanguageModel
+    from rnntk.decoding.row_model import RowModel
+    from rnntk.storage import folder
+
+    run = chosen(args.run, args.runs_dir, corpus=args.corpus)
+    kind = RowModel if run.kind == folder.ROW_CLASSIFIER else LanguageModel
+    return kind.load(run, args.checkpoint)
 
 
 def chosen(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rnntk import hosts
 from rnntk.cli import stream
 from rnntk.cli.console import Console, shown
-from rnntk.cli.model import load, model_options
+from rnntk.cli.model import load, load_any, model_options
 from rnntk.cli.options import FILE, Args, command_named, option, path_option, server_options
 from rnntk.errors import UsageError
 
@@ -23,16 +23,18 @@ if TYPE_CHECKING:
 @option(
     "--input",
     metavar="FILE",
-    help="With --report: the text, in UTF-8; - is stdin.  [default: one the model generates]",
+    help="With --report: the text, in UTF-8; - is stdin.  [default: the run's own, else a generated one]",
 )
 def command(args: Args, console: Console) -> None:
     """Open a page on RUN, a folder or a name in --runs-dir; without it, on the latest.
 
     Let the model write, see which characters surprise it, find the units that follow quotes, comments,
-    indentation or syllables, and watch it train. Only this machine can reach the page. Ctrl-C ends it.
+    indentation or syllables, watch it train, and take six short lessons. Of a run of rnntk mnist the page reads
+    digits that you draw. Only this machine can reach the page. Ctrl-C ends it.
 
     Examples:
       rnntk play
+      rnntk play runs/mnist-1
       rnntk play runs/linux_kernel-1 --checkpoint best --no-open
       rnntk play --report report.html --input chapter.txt
     """
@@ -45,11 +47,10 @@ def command(args: Args, console: Console) -> None:
         serve.single_threaded_products()
     from rnntk.play.models import Models
 
-    models = Models(load(args))
     if args.report is not None:
-        _report(console, models, args)
+        _report(console, Models(load(args)), args)
     else:
-        _serve(console, models, args)
+        _serve(console, Models(load_any(args)), args)
 
 
 def _serve(console: Console, models: Models, args: Args) -> None:
@@ -77,8 +78,10 @@ def _serve(console: Console, models: Models, args: Args) -> None:
 def _report(console: Console, models: Models, args: Args) -> None:
     from rnntk.files import write_bytes
     from rnntk.play import report
+    from rnntk.play.own_text import OwnText
 
-    text = stream.read(args.input, "--input") if args.input is not None else report.text_of(models)
+    given = args.input is not None
+    text = stream.read(args.input, "--input") if given else OwnText(models).excerpt()["text"]
     data = report.report(models, text).encode("utf-8")
     write_bytes(args.report, data, advice="Choose another file with --report.")
     size = f"{len(data) / 1000:,.0f} kB"

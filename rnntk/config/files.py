@@ -15,9 +15,9 @@ from rnntk.errors import UsageError, did_you_mean
 COMMAND_ONLY = frozenset({
     "allow_copies", "as_json", "ascii", "check_gradients", "checkpoint", "color", "costs", "dry_run", "floors",
     "forget_bias", "format", "greedy", "host", "html", "init_from", "interactive", "iterations", "kind", "lines",
-    "list_all", "log", "novelty", "open_browser", "output", "plot", "port", "prime", "prime_file", "quiet",
-    "report", "resume", "run", "runs", "runs_dir", "smooth", "split", "terminal", "texts", "verbose", "vocab",
-    "x", "y",
+    "list_all", "log", "novelty", "open_browser", "output", "pictures", "plot", "port", "prime", "prime_file",
+    "quiet", "report", "resume", "run", "runs", "runs_dir", "smooth", "split", "terminal", "texts", "verbose",
+    "vocab", "weights", "x", "y",
 })  # fmt: skip
 
 

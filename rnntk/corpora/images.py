@@ -1,4 +1,4 @@
-"""Reads image sets: MNIST, whose arrays are checked whatever their container, and the drawn digits."""
+"""Reads image sets (MNIST, whose arrays are checked whatever their container, and the drawn digits) and pictures."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image, ImageFilter
 
+from rnntk import stored
 from rnntk.corpora.fetch import unpacked
 from rnntk.errors import DataError
 
@@ -19,6 +21,12 @@ if TYPE_CHECKING:
 
 SIDE, CLASSES = 28, 10
 MOST_BYTES = 10**9  # of a set, unpacked
+MOST_PIXELS = 50_000_000  # of a picture
+FORMATS = ("PNG", "JPEG", "PPM", "BMP", "GIF", "WEBP", "TIFF")  # PPM includes PGM
+
+_BOX = 20  # the longer side of a digit in MNIST
+_PEN = 2.5  # width of its strokes
+_EDGE = 0.3  # ink that counts as a stroke
 
 _IDX_NAMES = {
     "x_train": "train-images-idx3-ubyte",
@@ -129,3 +137,126 @@ def _check_shapes(arrays: dict[str, np.ndarray], path: Path) -> None:
             raise DataError(
                 f"{path}: y_{part} holds the label {y.max()}; labels are 0 to {CLASSES - 1}."
             )
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """Read a picture of one digit, in any of `FORMATS`, as an MNIST image: uint8 `(28, 28)`, see `centred`.
+
+    Raises `DataError` if it is no picture, damaged, blank or over `MOST_PIXELS`.
+    """
+    most = f"at most {MOST_PIXELS / 1e6:.0f} million can be read. Scale it down."
+    try:
+        with stored.opened(path) as file, Image.open(file, formats=FORMATS) as picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                raise DataError(f"{path} has {picture.width:,} x {picture.height:,} pixels; {most}")
+            grey = _grey(picture)
+    except Image.DecompressionBombError:
+        raise DataError(f"{path} has far too many pixels; {most}") from None
+    except (Image.UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        why = getattr(error, "strerror", None) or "it is not a picture, or damaged"
+        raise DataError(
+            f"{path} cannot be read: {why}. Known are {', '.join(FORMATS[:2])}, PGM and {', '.join(FORMATS[3:])}."
+        ) from None
+    try:
+        return centred(grey)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def _grey(picture: Image.Image) -> np.ndarray:
+    """Grey values `(H, W)` of a picture, 0 to 255; of one with a transparent background, how opaque it is."""
+    picture.thumbnail((1000, 1000))
+    if picture.mode.startswith("I"):  # 16 bits, which Pillow's own conversion would cut off
+        return np.asarray(picture, np.float32) / 257
+    opaque = picture.convert("RGBA").getchannel("A")
+    see_through = np.asarray(opaque).min() < 128
+    return np.asarray(opaque if see_through else picture.convert("L"), np.float32)
+
+
+def centred(grey: np.ndarray) -> np.ndarray:
+    """An image made as MNIST's were: the digit fits 20 x 20 pixels, its centre of mass in the middle of 28 x 28.
+
+    After LeCun, Cortes and Burges' description of MNIST. Strokes much thinner than its pen are widened.
+
+    Args:
+        grey: values `(H, W)`, 0 to 255, dark on light or light on dark; the border tells which.
+
+    Raises:
+        DataError: nothing stands out from the background.
+    """
+    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    ink = (grey - np.median(border)).astype(np.float32)
+    ink *= 1 if ink.max() > -ink.min() else -1
+    if ink.max() < 24:
+        raise DataError("The picture is blank. Draw one digit, dark on light or light on dark.")
+    ink = np.clip(ink / ink.max(), 0, 1)
+    rows, columns = (np.flatnonzero((ink > _EDGE).any(axis=axis)) for axis in (1, 0))
+    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    strokes = np.pad(ink > _EDGE, 1)
+    outline = sum(int(np.diff(strokes, axis=axis).sum()) for axis in (0, 1))
+    width = 2 * strokes.sum() / outline * _BOX / max(ink.shape)  # of a stroke in the box, in pixels
+    if width < _PEN / 2:
+        ink = _widened(ink, _PEN - width)
+    small = np.clip(_scaled(ink, _BOX), 0, 1)
+    weight = small.sum()
+    image = np.zeros((SIDE, SIDE), np.float32)
+    place = []
+    for axis, length in enumerate(small.shape):
+        centre = small.sum(axis=1 - axis) @ np.arange(length) / weight
+        start = int(np.clip(round(SIDE / 2 - centre), 0, SIDE - length))
+        place.append(slice(start, start + length))
+    image[tuple(place)] = small / small.max()
+    return np.rint(image * 255).astype(np.uint8)
+
+
+def _widened(ink: np.ndarray, by: float) -> np.ndarray:
+    """Strokes widened by `by` pixels of the box."""
+    scale = 10  # pixels here for each of the box
+    room = np.pad(_scaled(ink, _BOX * scale), int(by * scale))
+    grown = Image.fromarray(np.uint8(np.clip(room, 0, 1) * 255))
+    grown = grown.filter(ImageFilter.MaxFilter(int(by * scale) // 2 * 2 + 1))
+    return np.asarray(grown, np.float32) / 255
+
+
+def _scaled(ink: np.ndarray, longer: int) -> np.ndarray:
+    """Scaled so that the longer side has this many pixels."""
+    height, width = (max(1, round(n * longer / max(ink.shape))) for n in ink.shape)
+    return np.asarray(Image.fromarray(ink).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def stream(seed: int, kind: int, which: int) -> np.random.SeedSequence:
+    """The random stream of one kind of choice of a classifier."""
+    return np.random.SeedSequence((seed, kind, which))
+
+
+class PixelOrder:
+    """Turns images of `shape` (H, W) into sequences of `steps` (T) vectors of `features` (F).
+
+    The order `rows` gives H steps of W inputs, `pixels` H*W steps of one input, and `permuted` those in a random order,
+    the same for all images (Le et al., 2015).
+    """
+
+    def __init__(self, order: str, shape: tuple[int, int], seed: int) -> None:
+        height, width = shape
+        self.order = order
+        self.steps, self.features = (height, width) if order == "rows" else (height * width, 1)
+        self.permutation: np.ndarray | None = None
+        if order == "permuted":
+            # Raw PCG64 is the same in every version of NumPy; Generator.permutation may not be.
+            drawn = np.random.PCG64(stream(seed, 2, 0)).random_raw(self.steps)
+            self.permutation = np.argsort(drawn, kind="stable")
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """uint8 `(N, H, W)` to float32 `(N, T, F)` in 0..1."""
+        sequences = images.reshape(len(images), self.steps, self.features)
+        if self.permutation is not None:
+            sequences = sequences[:, self.permutation]
+        return sequences.astype(np.float32) / np.float32(255)
+
+    def to_json(self) -> dict[str, Any]:
+        """Record in `run.json`; the hash of the permutation, a function of the seed, lets a resume check it."""
+        record: dict[str, Any] = {"order": self.order, "features": self.features}
+        if self.permutation is not None:
+            data = self.permutation.astype("<u2").tobytes()
+            record["permutation_sha256"] = hashlib.sha256(data).hexdigest()
+        return record

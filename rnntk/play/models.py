@@ -6,19 +6,19 @@ from functools import lru_cache
 from typing import Any
 
 from rnntk.config import SampleConfig
-from rnntk.decoding.language_model import LanguageModel
+from rnntk.decoding.row_model import RowModel
 from rnntk.play import limits
-from rnntk.storage import checkpoint
+from rnntk.storage import checkpoint, listing
 
 
 class Models:
     """Loads checkpoints of the run of `default`, the model used when no step is given. Thread-safe."""
 
-    def __init__(self, default: LanguageModel) -> None:
+    def __init__(self, default: Any) -> None:  # a LanguageModel or a RowModel
         self.run, self.default = default.run, default
-        self._load = lru_cache(3)(lambda step: LanguageModel.load(self.run, step))
+        self._load = lru_cache(3)(lambda step: type(default).load(self.run, step))
 
-    def get(self, step: int | None = None) -> LanguageModel:
+    def get(self, step: int | None = None) -> Any:
         """The model at a step; `RunError` if the checkpoint is missing or damaged."""
         return self.default if step in (None, self.default.step) else self._load(step)
 
@@ -28,22 +28,54 @@ class Models:
 
     def describe(self) -> dict[str, Any]:
         """Facts about the run, and the page's defaults (the command line's) and limits."""
-        record, model, config = self.run.record, self.default, SampleConfig()
+        record, model = self.run.record, self.default
+        layers = model.layers if isinstance(model, RowModel) else model.decoder.layers
+        own = self._digits() if isinstance(model, RowModel) else self._text()
         return {
+            "kind": self.run.kind,
             "name": self.run.name,
             "corpus": record["corpus"].get("name", ""),
-            "cell": model.decoder.cell,
-            "layers": len(model.decoder.layers),
-            "units": model.decoder.units,
+            "own_file": record["corpus"].get("source") == "input",
+            "cell": record["model"]["cell"],
+            "layers": len(layers),
             "parameters": record["model"].get("parameters"),
+            "step": model.step,
+            "steps": self.steps(),
+            **own,
+        }
+
+    def relatives(self) -> list[dict[str, Any]]:
+        """The run and those beside it on the same corpus, as JSON: name, model, step, and losses in nats."""
+        found = listing.runs(self.run.path.parent, kind=self.run.kind)
+        corpus = self.run.record["corpus"].get("name", "")
+        names = ("name", "model", "step", "loss", "best")
+        return [
+            {name: getattr(s, name) for name in names} | {"cell": s.model.split(" ")[0]}
+            for s in found
+            if s.corpus == corpus and not s.problem
+        ]
+
+    def _digits(self) -> dict[str, Any]:
+        """`order` is the place of the pixel that each step reads, if not row by row."""
+        model = self.default
+        order = model.order.permutation
+        return {
+            "units": model.units,
+            "bidirectional": model.bidirectional,
+            "reads": model.order.order,
+            "order": None if order is None else order.tolist(),
+        }
+
+    def _text(self) -> dict[str, Any]:
+        model, config = self.default, SampleConfig()
+        return {
+            "units": model.decoder.units,
             "vocabulary": model.vocabulary.symbols,
             "unknown": model.vocabulary.unknown_symbol,
             "preprocessor": model.preprocessor.name,
             "newline": self.run.settings.get("newline"),
             "normalize": bool(self.run.settings.get("normalize")),
             "hangul": model.preprocessor.encode("가") != "가",
-            "step": model.step,
-            "steps": self.steps(),
             "prime": model.default_prompt,
             "defaults": {"length": config.length, "temperature": config.temperature},
             "limits": {"text": limits.TEXT, "length": limits.LENGTH},

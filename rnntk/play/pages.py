@@ -12,7 +12,10 @@ from typing import Any
 
 FOLDER = resources.files("rnntk.play") / "page"
 # Each module after those it imports: of the page, and of the worker that runs the model of an exported page.
-_PAGE = ("dom", "codec", "source", "text", "write", "read", "inside", "chart", "training", "main")
+_PAGE = (
+    "dom", "codec", "source", "text", "sheet", "write", "read", "cell", "heatmap", "inside", "chart", "training",
+    "lessons", "draw", "mistakes", "main",
+)  # fmt: skip
 _WORKER = ("codec", "product", "network", "random", "sampler", "visible", "worker")
 SCRIPTS = tuple(f"{name}.js" for name in dict.fromkeys(_WORKER + _PAGE))
 # The only files that are served.

@@ -15,6 +15,7 @@ from rnntk.storage.metrics import Follower, MeanLoss
 from rnntk.stored import is_number
 
 _POINTS = 400
+_SERIES = ("loss", "val_loss", "accuracy", "val_accuracy")  # accuracies of classifiers only
 _LIVE_SECONDS = 30.0
 SEED = 1  # the same at every checkpoint, so that only the model changes
 
@@ -28,7 +29,7 @@ class LossCurve:
         self._begin()
 
     def look(self) -> dict[str, Any]:
-        """The current curve as JSON: `loss` and `val_loss` as `[[step, nats], ...]`, at most `_POINTS` each.
+        """The current curve as JSON: `_SERIES`, each `[[step, value], ...]` (at most `_POINTS` each).
 
         `loss` is the mean of the last steps, the loss that is shown everywhere (`MeanLoss`).
         `step` and `seconds` are the last line's; `live` is whether the file changed in the last `_LIVE_SECONDS`.
@@ -52,7 +53,7 @@ class LossCurve:
         self._follower = Follower(self._path)
         self._step, self._seconds = 0, 0.0
         self._mean = MeanLoss()
-        self._losses: dict[str, list[tuple[int, float]]] = {"loss": [], "val_loss": []}
+        self._losses: dict[str, list[tuple[int, float]]] = {name: [] for name in _SERIES}
 
     def _take(self, row: dict[str, Any]) -> None:
         step = self._step = int(row["step"])

@@ -7,20 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from rnntk.play import pages, reading, visible
+from rnntk.play import lessons, pages, reading, visible
 from rnntk.play.models import Models
-from rnntk.play.progress import SEED, CheckpointSamples, LossCurve
+from rnntk.play.own_text import OwnText
+from rnntk.play.progress import CheckpointSamples, LossCurve
 
 log = logging.getLogger(__name__)
 
-_LENGTH = 1000
 _SAMPLES = 6
-
-
-def text_of(models: Models) -> str:
-    """A generated text, for a report without a given one."""
-    model = models.get()
-    return model.default_prompt + "".join(model.stream(seed=SEED, length=_LENGTH))
+_LAYERS = 2_000_000  # largest picture of all units, in bytes
 
 
 def report(models: Models, text: str, *, evaluation: dict[str, Any] | None = None) -> str:
@@ -42,6 +37,10 @@ def report(models: Models, text: str, *, evaluation: dict[str, Any] | None = Non
     steps = samples.steps()
     picked = np.linspace(0, len(steps) - 1, min(len(steps), _SAMPLES)).round().astype(int)
     steps = [steps[k] for k in picked]
+    layers = [
+        visible.layer(found, layer, units["quantity"]) for layer in range(len(model.decoder.layers))
+    ]
+    losses = OwnText(models).baselines(wait=True)
     data: dict[str, Any] = {
         "run": {**models.describe(), "steps": steps},
         "evaluation": evaluation,
@@ -51,7 +50,10 @@ def report(models: Models, text: str, *, evaluation: dict[str, Any] | None = Non
             f"{layer}/{unit}": visible.unit(found, layer, unit, units["quantity"])
             for layer, unit in sorted(chosen)
         },
-        "training": {**LossCurve(models.run).look(), "steps": steps, "live": False},
+        "layers": layers if sum(len(layer["values"]) for layer in layers) <= _LAYERS else {},
+        "training": {**LossCurve(models.run).look(), "steps": steps, "live": False, **losses},
         "samples": {str(step): samples.get(step) for step in steps},
+        "runs": models.relatives(),
+        **lessons.answers(model, read["text"]),
     }
     return pages.single(data)

@@ -6,6 +6,7 @@ Karpathy, Johnson and Li, "Visualizing and Understanding Recurrent Networks" (20
 
 from __future__ import annotations
 
+import base64
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -141,6 +142,17 @@ def unit(found: Trace, layer: int, index: int, quantity: str) -> dict[str, Any]:
         "gate": quantity in GATES,
         "values": column[:, 0].round(3).tolist(),
         "follows": sorted(scored, key=lambda row: -abs(row["score"])),
+    }
+
+
+def layer(found: Trace, layer: int, quantity: str) -> dict[str, Any]:
+    """Values of all units of a layer over the text as JSON: `units` rows of signed bytes in base64, 127 for 1."""
+    values = found.values(layer, quantity).T
+    packed = np.rint(values * 127).astype(np.int8)
+    return {
+        "units": len(values),
+        "quantity": quantity,
+        "values": base64.b64encode(packed.tobytes()).decode(),
     }
 
 

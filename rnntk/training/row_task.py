@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import time
@@ -16,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnntk.config import MnistConfig
-from rnntk.corpora.images import ImageSet
+from rnntk.corpora.images import ImageSet, PixelOrder, stream
 from rnntk.decoding.strategies import surprisal
 from rnntk.errors import DataError
 from rnntk.models import fast
@@ -29,46 +28,13 @@ from rnntk.training.optimizers import Rate
 from rnntk.training.step import ClassifierStep, step_seed
 
 # Each kind of random choice has its own random stream, (seed, kind, which).
-_ORDER, _SHIFT, _PERMUTATION = range(3)
+_ORDER, _SHIFT = range(2)  # 2 is the order of the pixels, see `PixelOrder`
 
 TEST_BATCH = 500
 
 NETWORK = ("cell", "layers", "units", "bidirectional", "dropout")
 
 log = logging.getLogger(__name__)
-
-
-class PixelOrder:
-    """Turns images of `shape` (H, W) into sequences of `steps` (T) vectors of `features` (F).
-
-    The order `rows` gives H steps of W inputs, `pixels` H*W steps of one input, and `permuted` those in a random order,
-    the same for all images (Le et al., 2015).
-    """
-
-    def __init__(self, order: str, shape: tuple[int, int], seed: int) -> None:
-        height, width = shape
-        self.order = order
-        self.steps, self.features = (height, width) if order == "rows" else (height * width, 1)
-        self.permutation: np.ndarray | None = None
-        if order == "permuted":
-            # Raw PCG64 is the same in every version of NumPy; Generator.permutation may not be.
-            drawn = np.random.PCG64(_stream(seed, _PERMUTATION, 0)).random_raw(self.steps)
-            self.permutation = np.argsort(drawn, kind="stable")
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """uint8 `(N, H, W)` to float32 `(N, T, F)` in 0..1."""
-        sequences: np.ndarray = images.reshape(len(images), self.steps, self.features)
-        if self.permutation is not None:
-            sequences = sequences[:, self.permutation]
-        return sequences.astype(np.float32) / np.float32(255)
-
-    def to_json(self) -> dict[str, Any]:
-        """Record in `run.json`; the hash of the permutation, a function of the seed, lets a resume check it."""
-        record: dict[str, Any] = {"order": self.order, "features": self.features}
-        if self.permutation is not None:
-            data = self.permutation.astype("<u2").tobytes()
-            record["permutation_sha256"] = hashlib.sha256(data).hexdigest()
-        return record
 
 
 @dataclass(frozen=True, repr=False)
@@ -151,7 +117,7 @@ class RowTask:
 
     def begin_epoch(self, epoch: int) -> None:
         self._epoch = epoch
-        shuffled = np.random.default_rng(_stream(self.config.seed, _ORDER, epoch))
+        shuffled = np.random.default_rng(stream(self.config.seed, _ORDER, epoch))
         self._indices = shuffled.permutation(len(self._x))
 
     def step(self, progress: Progress) -> dict[str, float]:
@@ -164,7 +130,7 @@ class RowTask:
         picked = self._indices[progress.batch * self.items_per_step :][: self.items_per_step]
         images = self._x[picked]
         if self.config.shift:
-            drawn = np.random.default_rng(_stream(self.config.seed, _SHIFT, progress.step))
+            drawn = np.random.default_rng(stream(self.config.seed, _SHIFT, progress.step))
             images = shifted(images, self.config.shift, drawn)
         loss, accuracy, norm = self._step(
             tf.constant(self.reading(images)),
@@ -246,7 +212,3 @@ def wilson(fraction: float, count: int) -> tuple[float, float]:
     width = z * math.sqrt(fraction * (1 - fraction) / count + z * z / (4 * count * count))
     scale = 1 + z * z / count
     return max(0.0, (middle - width) / scale), min(1.0, (middle + width) / scale)
-
-
-def _stream(seed: int, kind: int, which: int) -> np.random.SeedSequence:
-    return np.random.SeedSequence((seed, kind, which))

@@ -71,7 +71,10 @@ def test_an_unknown_area_and_a_cache_that_cannot_be_read(
 ) -> None:
     result = rnntk("cache", "clean", "everything")
     assert result.exit_code == 2
-    assert "must be one of corpora, built, prepared, kernels, got 'everything'" in result.stderr
+    assert (
+        "must be one of corpora, built, prepared, baselines, kernels, got 'everything'"
+        in result.stderr
+    )
     (here / "file").touch()
     monkeypatch.setenv("RNNTK_CACHE", str(here / "file"))
     assert rnntk("cache").exit_code == 0

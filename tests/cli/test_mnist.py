@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
 
 SMALL = ["--units", "8", "--batch-size", "32", "--max-steps", "6", "--val-size", "100"]
 
@@ -90,3 +94,68 @@ def test_orders_and_a_picture_with_resume(rnntk, here: Path) -> None:
     result = rnntk("mnist", "--resume", "--max-steps", 2)
     assert result.exit_code == 2
     assert "is finished: 2 of 2 steps" in result.stderr
+
+
+def drawn_seven(side: int, ink: int, paper: int) -> Image.Image:
+    """A thin seven, off the middle."""
+    picture = Image.new("L", (side, side), paper)
+    points = [(side * x, side * y) for x, y in ((0.2, 0.2), (0.6, 0.2), (0.35, 0.8))]
+    ImageDraw.Draw(picture).line(points, fill=ink, width=max(1, side // 60))
+    return picture
+
+
+def test_a_picture_is_classified(rnntk, here: Path) -> None:
+    """Whatever its size, format, and whether it is dark on light."""
+    trained = ["--data", "digits", "--units", 32, "--batch-size", 64, "--val-size", 100]
+    assert rnntk("mnist", *trained, "--max-steps", 150, "--quiet").exit_code == 0
+    drawn_seven(400, 0, 255).save("dark.png")
+    drawn_seven(40, 255, 0).save("light.pgm")
+    drawn_seven(300, 20, 230).convert("RGB").save("photo.jpg")
+    transparent = Image.new("RGBA", (200, 200), (255, 255, 255, 0))
+    transparent.paste((0, 0, 0, 255), mask=drawn_seven(200, 255, 0))
+    transparent.save("through.png")
+    names = ["dark.png", "light.pgm", "photo.jpg", "through.png"]
+    given = [word for name in names for word in ("--image", name)]
+    shown = rnntk("mnist", *given)
+    assert shown.exit_code == 0, shown.output
+    assert re.findall(r"^(\S+): .*? (\d), else \d$", shown.stdout, re.MULTILINE) == [
+        (name, "7") for name in names
+    ]
+    assert len(re.findall(r"^  \d +\d+\.\d %", shown.stdout, re.MULTILINE)) == 40
+    found = json.loads(rnntk("mnist", *given, "--run", "runs/digits-1", "--json").stdout)
+    assert [image["file"] for image in found["images"]] == names
+    assert all(abs(sum(image["probabilities"]) - 1) < 1e-5 for image in found["images"])
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("text.png", "is not a picture"),
+        ("blank.png", "is blank"),
+        ("huge.png", "8,000 x 8,000 pixels; at most 50 million"),
+        ("bomb.ppm", "far too many pixels"),
+        ("cut.png", "not a picture, or damaged"),
+    ],
+)
+def test_a_bad_picture_is_refused(rnntk, here: Path, name: str, said: str) -> None:
+    Path("text.png").write_text("no picture")
+    Image.new("L", (50, 50), 200).save("blank.png")
+    Image.new("1", (8000, 8000)).save("huge.png")
+    Path("bomb.ppm").write_bytes(b"P5 40000 40000 255 ")
+    drawn_seven(300, 0, 255).save("whole.png")
+    Path("cut.png").write_bytes(Path("whole.png").read_bytes()[:300])
+    result = rnntk("mnist", "--image", name)
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert name in result.stderr
+
+
+def test_a_picture_needs_a_classifier(rnntk, here: Path) -> None:
+    drawn_seven(100, 0, 255).save("seven.png")
+    result = rnntk("mnist", "--image", "seven.png")
+    assert result.exit_code == 1
+    assert "rnntk mnist" in result.stderr
+    result = rnntk("mnist", "--image", "seven.png", "--plot", "x.png")
+    assert result.exit_code == 2
+    assert "trains nothing" in result.stderr
+    assert rnntk("mnist", "--image", "missing.png").exit_code != 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import signal
@@ -13,8 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from rnntk.decoding.language_model import LanguageModel
 from rnntk.installation import install_command
 from rnntk.play import serve
+from rnntk.play.models import Models
+from rnntk.play.own_text import OwnText
+from rnntk.storage import folder
 
 
 @pytest.fixture
@@ -124,13 +129,18 @@ def test_bad_input_gets_one_message(
     assert not (here / "o.html").exists()
 
 
-def test_a_row_classifier_is_refused(rnntk, here: Path, trained: Path) -> None:
+def test_a_row_classifier_has_no_report_and_needs_its_weights(
+    rnntk, here: Path, trained: Path
+) -> None:
     record = json.loads((trained / "run.json").read_text(encoding="utf-8"))
     record["kind"] = "row-classifier"
     (trained / "run.json").write_text(json.dumps(record), encoding="utf-8")
-    result = rnntk("play", trained)
+    result = rnntk("play", trained, "--report", "out.html")
     assert result.exit_code == 1
     assert "only character models write text" in result.stderr
+    result = rnntk("play", trained)
+    assert result.exit_code == 1
+    assert "it has no weights 'forward_0/kernel'" in result.stderr
 
 
 def test_numpy_is_not_loaded_before_its_threads_are_set() -> None:
@@ -141,3 +151,37 @@ def test_numpy_is_not_loaded_before_its_threads_are_set() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == os.environ.get("OPENBLAS_NUM_THREADS", "1"), done.stderr
+
+
+def test_the_page_opens_on_held_out_text_and_knows_the_losses_of_simpler_models(
+    untrained, text: Path, monkeypatch, tmp_path
+) -> None:
+    monkeypatch.setenv("RNNTK_CACHE", str(tmp_path / "cache"))
+    text.write_text("the quick brown fox jumps over the lazy dog\n" * 60)
+    run = untrained("r", val=0.3, input=(str(text),))
+    own = OwnText(Models(LanguageModel.load(folder.open_run(run))))
+    found = own.excerpt()
+    assert found["of"] == "text it was not trained on"
+    assert found["text"].startswith("the quick")
+    assert len(found["text"]) <= len(text.read_text()) * 0.3
+    assert own.baselines()["baselines"][0]["title"] == "knowing nothing"
+    losses = {row["title"]: row["nats"] for row in own.baselines(wait=True)["baselines"]}
+    assert losses["knowing nothing"] == pytest.approx(math.log(28), abs=1e-4)
+    assert losses["n-grams up to 6"] < losses["letter frequencies"] < losses["knowing nothing"]
+    # They are kept, so that the next page does not count again.
+    (kept,) = (tmp_path / "cache" / "baselines").iterdir()
+    kept.write_text(json.dumps({"letter frequencies": 1.5}))
+    again = OwnText(Models(LanguageModel.load(folder.open_run(run)))).baselines(wait=True)
+    assert again["baselines"][1] == {"title": "letter frequencies", "nats": 1.5}
+
+
+def test_without_its_text_the_page_opens_on_a_generated_one(
+    untrained, text: Path, monkeypatch, tmp_path
+) -> None:
+    run = untrained("r", val=0.3, input=(str(text),))
+    text.unlink()
+    monkeypatch.setenv("RNNTK_CACHE", str(tmp_path / "empty"))
+    own = OwnText(Models(LanguageModel.load(folder.open_run(run))))
+    assert own.excerpt()["of"] == "text that it generated itself"
+    assert len(own.excerpt()["text"]) > 900
+    assert len(own.baselines(wait=True)["baselines"]) == 1

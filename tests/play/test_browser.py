@@ -10,6 +10,8 @@ import contextlib
 import importlib.resources
 import re
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +25,7 @@ from rnntk.play.models import Models
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-VIEWS = ("write", "read", "inside", "training")
+VIEWS = ("write", "read", "inside", "training", "lessons")
 NARROW = {"width": 360, "height": 740}
 
 
@@ -41,6 +43,15 @@ def write(page: Page, prime: str, *, seed: int = 1, length: int = 120, pace: str
 
 def wait_for(page: Page, selector: str, pattern: str) -> None:
     page.locator(selector).filter(has_text=re.compile(pattern)).wait_for()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds. The page's policy does not let Playwright's own way evaluate text."""
+    for _ in range(400):
+        if holds():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it never held")
 
 
 def written(page: Page) -> str:
@@ -255,7 +266,7 @@ def test_training_is_live(opened, serving, tmp_path, make_run) -> None:
         assert (
             page.locator("#training-chart polyline.loss").get_attribute("points").count(",") == 30
         )
-        assert page.locator("#training-chart circle").count() == 3
+        assert page.locator("#training-chart circle.dot").count() == 3
         # It trains on: the curve and the samples follow by themselves.
         grown = run.metrics.read_text() + '{"step": 40, "loss": 1.0, "seconds": 4}\n'
         other = make_run(tmp_path / "more", steps=(40,))
@@ -339,7 +350,7 @@ def test_keyboard_only(opened, client) -> None:
     assert page.evaluate(focused) == "tab-read"
     assert page.locator("#read").is_visible()
     keys.press("End")
-    assert page.locator("#training").is_visible()
+    assert page.locator("#lessons").is_visible()
     keys.press("ArrowRight")
     assert page.locator("#write").is_visible()
     # Only the chosen tab is on the way; then the prime and the settings, to the button.
@@ -411,6 +422,7 @@ def wait_until_filled(page: Page, view: str) -> None:
         "read": "#read-text .c",
         "inside": "#inside-follows li",
         "training": "#training-samples article:nth-child(3)",
+        "lessons": "#lessons-list article:nth-child(6)",
     }
     page.locator(filled[view]).first.wait_for()
 
@@ -445,6 +457,11 @@ def test_a_report_shows_the_same_without_a_server(
     page = opened(path.as_uri())
     assert not page.locator("#tab-write").is_visible()
     assert not page.locator("form:visible, #checkpoint:visible").count()
+    # It opens on the lessons, with their panels filled.
+    assert page.locator("#tab-lessons").get_attribute("aria-selected") == "true"
+    wait_for(page, "#lessons-list article:nth-child(5) .panel", "rnntk train")
+    assert "Temperature 0.3" in page.locator("#lessons-list .panel").first.inner_text()
+    tab(page, "Read")
     expected = models.get().evaluate(text).bits_per_character
     wait_for(page, "#read-figures", per_character(expected))
     page.locator("#read-text .c").nth(3).hover()
@@ -473,6 +490,7 @@ def test_a_report_of_an_evaluation_shows_its_figures(
     path = tmp_path / "report.html"
     path.write_text(report.report(plain, plain_text, evaluation=evaluation), encoding="utf-8")
     page = opened(path.as_uri(), viewport=NARROW)
+    tab(page, "Read")
     wait_for(page, "#read-evaluation p", "^Bits per character of <val>, .* first 20")
     assert page.locator("#read-text").inner_text().startswith(plain_text[:18].rstrip())
     rows = page.locator("#read-evaluation li")
@@ -498,3 +516,124 @@ def test_screens_print_dark_on_dark_and_light_on_light(opened, client) -> None:
         )
 
     assert brightness("dark") < 150 < 600 < brightness("light")
+
+
+def test_all_units_by_click_and_by_keys(opened, client, plain_text: str) -> None:
+    page = opened(client.url)
+    tab(page, "Inside")
+    page.locator("#inside-input").fill(plain_text)
+    page.locator("#inside-form button").click()
+    wait_for(page, "#inside-ranking", "the indentation of the line")
+    page.locator("#inside-layer").select_option("2")
+    wait_for(page, "#inside-title", "Layer 2")
+    heatmap = page.locator("#inside-heatmap")
+    picture = heatmap.locator("canvas")
+    until(lambda: picture.evaluate("canvas => canvas.height") == 12)
+    assert picture.evaluate("canvas => canvas.width") == len(plain_text)
+    box = picture.bounding_box()
+    picture.click(position={"x": 3, "y": box["height"] * 7.5 / 12})
+    wait_for(page, "#inside-title", "Layer 2, unit 7: cell$")
+    page.keyboard.press("Tab")
+    heatmap.focus()
+    page.keyboard.press("ArrowDown")
+    wait_for(page, "#inside-title", "Layer 2, unit 8: cell$")
+    assert heatmap.get_attribute("aria-valuenow") == "8"
+    for key in ("ArrowRight", "ArrowRight"):
+        page.keyboard.press(key)
+    wait_for(page, "#inside-at", f"After {plain_text[2]}: ")
+    assert page.locator("#inside-text .at").inner_text() == plain_text[2]
+    # What is known of a character stands beside the text.
+    text, value = (page.locator(f"#inside-{name}").bounding_box() for name in ("text", "at"))
+    assert value["x"] > text["x"] + text["width"]
+
+
+@pytest.mark.parametrize(("cell", "parts"), [("lstm", "fig"), ("gru", "zr"), ("rnn", "")])
+def test_the_cell_explains_itself(
+    opened, serving, tmp_path, make_run, cell: str, parts: str
+) -> None:
+    with (
+        serving(Models(LanguageModel.load(make_run(tmp_path / "r", cell=cell)))) as client,
+        contextlib.closing(opened(client.url)) as page,
+    ):
+        tab(page, "Inside")
+        page.locator("#inside-follows li").first.wait_for()
+        said = set()
+        for part in page.locator("#cell-picture g").all():
+            part.focus()
+            said.add(page.locator("#cell-says").inner_text())
+        assert len(said) == page.locator("#cell-picture g").count()
+        for quantity in parts:
+            page.locator("#cell-picture g").filter(
+                has_text=re.compile(f"[a-z] {quantity}$")
+            ).click()
+            until(lambda q=quantity: page.locator("#inside-quantity").input_value() == q)
+
+
+def test_features_near_chance_are_grey(opened, client) -> None:
+    page = opened(client.url)
+    tab(page, "Inside")
+    page.locator("#inside-follows li").first.wait_for()
+    found = client.json("/api/units", {"text": client.json("/api/text")["text"]})["features"]
+    near = [abs(row["best"][0]["score"]) <= row["chance"] + 0.1 for row in found]
+    assert 0 < sum(near) < len(near)
+    rows = page.locator("#inside-ranking li").all()
+    assert [row.get_attribute("class") == "chance" for row in rows] == near
+
+
+def test_on_a_phone_a_tap_is_answered_at_the_bottom(opened, client) -> None:
+    page = opened(client.url, viewport={"width": 390, "height": 780}, has_touch=True)
+    for view, chosen in (("read", 60), ("inside", 90)):
+        page.locator(f"#tab-{view}").tap()
+        wait_until_filled(page, view)
+        tapped = page.locator(f"#{view}-text .c").nth(chosen)
+        tapped.tap()
+        sheet = page.locator(f"#{view}-sheet")
+        page.locator(f"#{view}-sheet.open").wait_for()
+        box, place = sheet.bounding_box(), tapped.bounding_box()
+        assert abs(box["y"] + box["height"] - 780) < 1
+        assert place["y"] >= 0
+        assert place["y"] + place["height"] <= box["y"]
+        page.keyboard.press("Escape")
+        assert "open" not in sheet.get_attribute("class")
+    # The text that a unit colours stays in sight.
+    button = page.locator("#inside-ranking button").last
+    button.scroll_into_view_if_needed()
+    button.tap()
+    box = page.locator("#inside-text").bounding_box()
+    assert box["y"] >= 0
+    assert box["y"] + box["height"] <= button.bounding_box()["y"]
+
+
+def test_training_goes_through_the_checkpoints(opened, client, plain: Models) -> None:
+    page = opened(client.url)
+    tab(page, "Training")
+    page.locator("#training-chart text").filter(has_text="knowing nothing").wait_for()
+    for place, step in enumerate((10, 20, 30)):
+        page.locator("#training-step").fill(str(place))
+        wait_for(page, "#training-chosen", f"step {step}, loss {3 - 0.05 * step:.3f}")
+        sample = client.json(f"/api/sample?step={step}")
+        whole = sample["prime"] + sample["text"]
+        shown = page.locator("#training-sample")
+        until(lambda shown=shown, whole=whole: shown.text_content() == whole)
+
+
+@pytest.mark.parametrize("kind", ["client", "korean_client"])
+def test_lessons(request, opened, kind: str) -> None:
+    """Each has an answer of this model, or the command that makes another."""
+    page = opened(request.getfixturevalue(kind).url)
+    tab(page, "Lessons")
+    lessons = page.locator("#lessons-list article")
+    assert lessons.count() == 6
+    for lesson in lessons.all():
+        lesson.locator("summary").click()
+        if not lesson.locator("button.main").count():
+            assert lesson.locator(".panel pre").inner_text().startswith("rnntk train --corpus ")
+            continue
+        lesson.locator("button.main").click()
+        lesson.locator("details p").filter(has_not_text="Press the button").wait_for()
+        assert "NaN" not in lesson.inner_text()
+        assert "undefined" not in lesson.inner_text()
+    assert lessons.nth(5).locator("button.main").count() == (kind == "korean_client")
+    lessons.nth(2).get_by_role("button", name="Show the unit").click()
+    assert page.locator("#inside").is_visible()
+    wait_for(page, "#inside-title", "Layer")

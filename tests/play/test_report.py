@@ -12,7 +12,7 @@ import pytest
 
 from rnntk.decoding.language_model import LanguageModel
 from rnntk.errors import DataError
-from rnntk.play import pages, report
+from rnntk.play import own_text, pages, report
 from rnntk.play.models import Models
 
 EVIL = "</script><script>alert(1)</script><!-- & é \r\n\x00\x1b\x85$title"
@@ -94,9 +94,9 @@ def test_nothing_ever_parses_text_as_html() -> None:
 
 
 def test_without_a_text_the_model_writes_one(plain: Models) -> None:
-    text = report.text_of(plain)
+    text = own_text.OwnText(plain).excerpt()["text"]
     assert len(text) > 900
-    assert text == report.text_of(plain)
+    assert text == own_text.OwnText(plain).excerpt()["text"]
 
 
 def test_a_text_that_nothing_is_known_of(plain: Models) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import socket
 import time
 
+import numpy as np
 import pytest
 
 from rnntk.errors import UsageError
 from rnntk.hosts import Names, is_loopback
-from rnntk.play import app, limits, pages, serve
+from rnntk.play import answers, app, limits, pages, serve
 from rnntk.play.models import Models
 
 
@@ -312,8 +314,8 @@ def test_too_many_readings_are_refused(plain: Models, monkeypatch) -> None:
     monkeypatch.setattr(limits, "JOBS", 0)
     api = app.Api(plain)
     try:
-        with pytest.raises(app.Busy):
-            asyncio.run(api._answer(dict))
+        with pytest.raises(answers.Busy):
+            asyncio.run(api.answer(dict))
     finally:
         api.scheduler.close()
 
@@ -360,3 +362,11 @@ def receive_until(client: socket.socket, wanted: bytes) -> None:
     while wanted not in got:
         got += (more := client.recv(4096))
         assert more, got
+
+
+def test_all_units_of_a_layer(client, plain_text: str) -> None:
+    asked = {"text": plain_text, "quantity": "h", "layer": 1}
+    found = client.json("/api/layer", asked)
+    values = np.frombuffer(base64.b64decode(found["values"]), np.int8).reshape(12, -1) / 127
+    one = client.json("/api/unit", {**asked, "unit": 5})["values"]
+    assert np.allclose(values[5], one, atol=0.005)

@@ -1,15 +1,10 @@
-// A loss curve as SVG.
+// A curve of training as SVG.
 
-const NS = "http://www.w3.org/2000/svg";
+import { svgNode } from "./dom.js";
+
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [900, 300, 46, 12, 10, 26];
 const NARROW = 280;
-
-function node(tag, attributes = {}, text = "") {
-  const made = document.createElementNS(NS, tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.textContent = text;
-  return made;
-}
+const LABEL = 14; // pixels between the labels of two lines
 
 // Round numbers from `low` to `high`, about `count` of them.
 function ticks(low, high, count) {
@@ -21,49 +16,74 @@ function ticks(low, high, count) {
   return { found, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
 }
 
-// Draws both series of [step, nats]; `look` is told of the step pointed at, null when none is.
-export function draw(svg, loss, val, look) {
+// The point of a series nearest to a step; null without any.
+export function nearest(series, step) {
+  return series.reduce((a, b) => (a && Math.abs(a[0] - step) <= Math.abs(b[0] - step) ? a : b), null);
+}
+
+// The lowest and highest value to show: all lines, and the curve but for single values far above the rest.
+function range(values, lines, most) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const usual = sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * 0.98))];
+  const levels = lines.map(({ value }) => value);
+  const high = Math.min(most, Math.max(usual, ...levels));
+  const low = Math.min(sorted[0], ...levels);
+  const room = (high - low || 1) * 0.06;
+  return [Math.max(0, low - room), Math.min(most, high + room)];
+}
+
+// Draws two series of [step, value]. `lines` are {title, value} across the picture, `marked` a step that is marked, `most`
+// the highest value there is; `look` is told of the points of both series at the step pointed at, nulls when none is.
+export function draw(svg, train, val, { lines = [], marked = null, most = Infinity, look = () => {} } = {}) {
   const width = Math.max(NARROW, Math.min(WIDTH, svg.parentElement.clientWidth - 26));
   svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
   svg.replaceChildren();
-  const all = [...loss, ...val];
+  const all = [...train, ...val];
   if (!all.length) return;
   const last = Math.max(...all.map(([step]) => step));
-  // The first steps start far above all that follows; they may leave the picture.
-  const values = all.map(([, nats]) => nats).sort((a, b) => a - b);
-  const high = values[Math.min(values.length - 1, Math.floor(values.length * 0.98))];
-  const low = values[0];
-  const room = (high - low || 1) * 0.06;
-  const [bottom, top] = [Math.max(0, low - room), high + room];
+  const [bottom, top] = range(all.map(([, value]) => value), lines, most);
   const x = (step) => LEFT + (step / last) * (width - LEFT - RIGHT);
-  const y = (nats) => TOP + ((top - nats) / (top - bottom)) * (HEIGHT - TOP - BOTTOM);
+  const y = (value) => TOP + ((top - value) / (top - bottom)) * (HEIGHT - TOP - BOTTOM);
   const rows = ticks(bottom, top, 5);
   for (const value of rows.found) {
     svg.append(
-      node("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }),
-      node("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, value.toFixed(rows.digits)),
+      svgNode("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }),
+      svgNode("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, value.toFixed(rows.digits)),
     );
   }
   for (const value of ticks(0, last, width > 600 ? 8 : 4).found) {
-    svg.append(node("text", { x: x(value), y: HEIGHT - 6, "text-anchor": value === last ? "end" : "middle" }, value.toLocaleString("en")));
+    svg.append(svgNode("text", { x: x(value), y: HEIGHT - 6, "text-anchor": value === last ? "end" : "middle" }, value.toLocaleString("en")));
   }
-  const points = (series) => series.map(([step, nats]) => `${x(step).toFixed(1)},${y(nats).toFixed(1)}`).join(" ");
+  const points = (series) => series.map(([step, value]) => `${x(step).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
   // An inner picture with the same coordinates, which cuts off what leaves it at the top.
-  const inner = node("svg", { y: 0, width, height: HEIGHT - BOTTOM, viewBox: `0 0 ${width} ${HEIGHT - BOTTOM}` });
-  inner.append(node("polyline", { class: "loss", points: points(loss) }), node("polyline", { class: "val", points: points(val) }));
-  for (const [step, nats] of val) inner.append(node("circle", { class: "dot", cx: x(step), cy: y(nats), r: 3 }));
+  const inner = svgNode("svg", { y: 0, width, height: HEIGHT - BOTTOM, viewBox: `0 0 ${width} ${HEIGHT - BOTTOM}` });
+  inner.append(svgNode("polyline", { class: "loss", points: points(train) }), svgNode("polyline", { class: "val", points: points(val) }));
+  for (const [step, value] of val) inner.append(svgNode("circle", { class: "dot", cx: x(step), cy: y(value), r: 3 }));
   svg.append(inner);
-  const cross = node("line", { class: "cross", y1: TOP, y2: HEIGHT - BOTTOM, visibility: "hidden" });
+  // Labels stand at the right, above their lines, or below where there is no room.
+  let free = Infinity;
+  for (const { title, value } of [...lines].sort((a, b) => a.value - b.value)) {
+    svg.append(svgNode("line", { class: "level", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }));
+    free = Math.max(TOP + 9, Math.min(y(value) - 4, free - LABEL));
+    svg.append(svgNode("text", { class: "label", x: width - RIGHT - 4, y: free, "text-anchor": "end" }, `${title} ${value.toFixed(2)}`));
+  }
+  if (marked !== null) {
+    const mark = svgNode("g", { class: "mark" });
+    mark.append(svgNode("line", { x1: x(marked), x2: x(marked), y1: TOP, y2: HEIGHT - BOTTOM }));
+    const point = nearest(train, marked);
+    if (point) mark.append(svgNode("circle", { cx: x(marked), cy: y(point[1]), r: 5 }));
+    svg.append(mark);
+  }
+  const cross = svgNode("line", { class: "cross", y1: TOP, y2: HEIGHT - BOTTOM, visibility: "hidden" });
   svg.append(cross);
   svg.onpointermove = (event) => {
     const box = svg.getBoundingClientRect();
     const step = ((((event.clientX - box.left) / box.width) * width - LEFT) / (width - LEFT - RIGHT)) * last;
-    const near = (series) => series.reduce((a, b) => (a && Math.abs(a[0] - step) <= Math.abs(b[0] - step) ? a : b), null);
-    const point = near(loss) ?? near(val);
+    const point = nearest(train, step) ?? nearest(val, step);
     cross.setAttribute("x1", x(point[0]));
     cross.setAttribute("x2", x(point[0]));
     cross.setAttribute("visibility", "visible");
-    look(point, near(val));
+    look(point, nearest(val, step));
   };
   svg.onpointerleave = () => {
     cross.setAttribute("visibility", "hidden");

@@ -1,10 +1,20 @@
-// Inside: the text coloured by one unit, and the units that follow something visible.
+// Inside: the text coloured by one unit, all units of its layer, the cell, and the units that follow something visible.
 
-import { attempt, bar, byId, el, named, say } from "./dom.js";
+import { attempt, bar, byId, el, named, say, submitByCtrlEnter } from "./dom.js";
 import { TextView, characters, valueShade } from "./text.js";
+import { Sheet } from "./sheet.js";
+import { drawCell } from "./cell.js";
+import { Heatmap } from "./heatmap.js";
+
+const MARGIN = 0.1; // a best unit this little above chance, or less, follows nothing
 
 function signed(score) {
   return (score < 0 ? "−" : "+") + Math.abs(score).toFixed(2);
+}
+
+// Whether some unit follows a feature of the ranking.
+export function isFollowed({ best, chance }) {
+  return Math.abs(best[0].score) > chance + MARGIN;
 }
 
 export class Inside {
@@ -16,11 +26,18 @@ export class Inside {
     this.asked = 0;
     this.text = null;
     this.chosen = { layer: 0, unit: 0 };
+    this.sheet = new Sheet(byId("inside-sheet"));
     this.view = new TextView(byId("inside-text"), { syllables: run.hangul, point: (index) => this.#point(index) });
+    this.heatmap = new Heatmap(byId("inside-heatmap"), run.units, {
+      choose: (unit) => this.choose(this.chosen.layer, unit),
+      point: (symbol) => this.view.moveTo(this.characters.findLastIndex(({ from }) => from <= symbol)),
+    });
+    this.markCell = drawCell(byId("cell-picture"), run.cell, byId("cell-says"), (key) => this.#pick(key));
     byId("inside-layer").replaceChildren(
       ...Array.from({ length: run.layers }, (_, k) => el("option", { textContent: String(k + 1) })),
     );
     byId("inside-unit").max = run.units - 1;
+    submitByCtrlEnter(byId("inside-form"));
     byId("inside-form").addEventListener("submit", (event) => {
       event.preventDefault();
       shared.text = byId("inside-input").value;
@@ -31,7 +48,7 @@ export class Inside {
     for (const id of ["inside-layer", "inside-unit"]) {
       byId(id).addEventListener("input", () => {
         const unit = Math.max(0, Math.min(run.units - 1, Math.round(Number(byId("inside-unit").value)) || 0));
-        this.#choose(Number(byId("inside-layer").value) - 1, unit);
+        this.choose(Number(byId("inside-layer").value) - 1, unit);
       });
     }
   }
@@ -39,11 +56,16 @@ export class Inside {
   async show() {
     const { text } = this.shared;
     const key = this.source.step + "/" + text;
-    if (this.shown === key) return;
+    if (this.shown === key) {
+      await this.showing;
+      return;
+    }
     this.shown = key;
     byId("inside-input").value = text;
+    byId("inside-of").textContent = text && text === this.shared.own ? `The page opens on ${this.shared.of}.` : "";
     byId("inside-status").textContent = "Reading …";
-    const done = await this.#rank(text, byId("inside-quantity").value || null, text === this.text);
+    this.showing = this.#rank(text, byId("inside-quantity").value || null, text === this.text);
+    const done = await this.showing;
     if (this.shown === key && done === false) this.shown = null;
   }
 
@@ -59,12 +81,14 @@ export class Inside {
     this.text = text;
     this.quantity = found.quantity;
     this.name = found.quantities[found.quantity];
+    this.features = found.features;
     this.characters = characters(found);
     const select = byId("inside-quantity");
     if (!select.options.length) {
       select.append(...Object.entries(found.quantities).map(([value, name]) => el("option", { value, textContent: name })));
     }
     select.value = found.quantity;
+    this.markCell(found.quantity);
     byId("inside-status").textContent = found.skipped.length ? `Left out, never seen: ${found.skipped.map(named).join(" ")}` : "";
     if (!stay) {
       this.view.clear();
@@ -74,19 +98,27 @@ export class Inside {
     this.#list(found.features);
     const [first] = found.features;
     const { layer, unit } = first && !stay ? first.best[0] : this.chosen;
-    await this.#choose(layer, unit);
+    await this.choose(layer, unit);
     return true;
+  }
+
+  // Shows the quantity of a part of the cell, where it is one that can be shown.
+  #pick(key) {
+    const select = byId("inside-quantity");
+    const known = [...select.options].some(({ value }) => value === key);
+    if (!known || key === this.quantity || this.source.kind === "report") return;
+    this.#rank(this.text, key, true);
   }
 
   #list(features) {
     byId("inside-ranking").replaceChildren(...features.map((feature) => el(
-      "li", {},
+      "li", { className: isFollowed(feature) ? "" : "chance" },
       el("p", {}, feature.title, el("span", { textContent: `chance ${feature.chance.toFixed(2)}` })),
       el("div", {}, ...feature.best.map(({ layer, unit, score }) => {
         const button = el("button", { type: "button", textContent: `${layer + 1}·${unit} ${signed(score)}` });
         button.setAttribute("aria-label", `layer ${layer + 1}, unit ${unit}: follows ${feature.title} ${signed(score)}`);
         button.unit = `${layer}/${unit}`;
-        button.addEventListener("click", () => this.#choose(layer, unit));
+        button.addEventListener("click", () => this.choose(layer, unit));
         return button;
       })),
     )));
@@ -95,7 +127,7 @@ export class Inside {
     }
   }
 
-  async #choose(layer, unit) {
+  async choose(layer, unit) {
     this.chosen = { layer, unit };
     const wanted = `${layer}/${unit}`;
     byId("inside-layer").value = layer + 1;
@@ -103,6 +135,7 @@ export class Inside {
     for (const button of byId("inside-ranking").querySelectorAll("button")) {
       button.setAttribute("aria-pressed", String(button.unit === wanted));
     }
+    this.heatmap.mark(unit);
     const found = await attempt(() => this.source.unit(this.text, this.quantity, layer, unit));
     if (!found || `${this.chosen.layer}/${this.chosen.unit}` !== wanted || found.quantity !== this.quantity) return;
     this.values = found.values;
@@ -112,11 +145,23 @@ export class Inside {
       (k) => valueShade(this.#value(k)),
       (k, part) => valueShade(found.values[this.characters[k].from + part]),
     );
-    byId("inside-follows").replaceChildren(...found.follows.slice(0, 6).map(({ title, score }) => el(
-      "li", {}, el("span", { className: "name", textContent: title }), bar(Math.abs(score), score < 0),
-      el("span", { className: "number", textContent: signed(score) }),
-    )));
-    say(`Layer ${layer + 1}, unit ${unit}`);
+    const chances = new Map(this.features.map(({ title, chance }) => [title, chance]));
+    byId("inside-follows").replaceChildren(...found.follows.slice(0, 6).map(({ title, score }) => {
+      const chance = chances.get(title);
+      const shown = bar(Math.abs(score), score < 0);
+      shown.append(el("b"));
+      shown.style.setProperty("--chance", chance.toFixed(3));
+      return el(
+        "li", { className: Math.abs(score) > chance ? "" : "chance" },
+        el("span", { className: "name", textContent: title }), shown,
+        el("span", { className: "number", textContent: signed(score), title: `by chance ${chance.toFixed(2)}` }),
+      );
+    }));
+    const [most] = found.follows;
+    const follows = most && Math.abs(most.score) > chances.get(most.title) ? `, follows ${most.title} ${signed(most.score)}` : "";
+    say(`Layer ${layer + 1}, unit ${unit}${follows}`);
+    await this.heatmap.show(this.source, this.text, this.quantity, layer);
+    this.heatmap.mark(this.chosen.unit, this.heatmap.symbol, `unit ${unit}${follows}`);
   }
 
   // The unit's value when it has read the whole character.
@@ -133,5 +178,7 @@ export class Inside {
       : this.#value(index).toFixed(2);
     byId("inside-at").textContent = `After ${label}: ${own}`;
     say(byId("inside-at").textContent);
+    this.heatmap.mark(this.chosen.unit, from);
+    this.sheet.show(this.view.characters[index].span);
   }
 }

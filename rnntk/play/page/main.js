@@ -7,13 +7,20 @@ import { Write } from "./write.js";
 import { Read } from "./read.js";
 import { Inside } from "./inside.js";
 import { Training } from "./training.js";
+import { Lessons } from "./lessons.js";
+import { Draw } from "./draw.js";
+import { Mistakes } from "./mistakes.js";
 
 const NEWER = 10000; // milliseconds between looks for newer checkpoints
+
+const READS = { rows: "rows", pixels: "pixels", permuted: "pixels in a scrambled order" };
 
 const CELLS = { lstm: "LSTM", gru: "GRU", rnn: "vanilla RNN" };
 
 function tabs(views, first) {
-  const buttons = [...document.querySelectorAll('[role="tab"]')].filter((button) => views[button.getAttribute("aria-controls")]);
+  const all = [...document.querySelectorAll('[role="tab"]')];
+  const buttons = all.filter((button) => views[button.getAttribute("aria-controls")]);
+  for (const button of all) button.hidden = !buttons.includes(button);
   function open(button) {
     for (const other of buttons) {
       const chosen = other === button;
@@ -43,9 +50,11 @@ function describe(run, kind) {
   document.title = `${run.name} · ${kind === "local" ? "rnntk" : "rnntk play"}`;
   byId("run-name").textContent = run.name;
   const parameters = run.parameters ? `, ${whole(run.parameters)} parameters` : "";
-  byId("run-facts").textContent = `${CELLS[run.cell]}, ${run.layers} × ${run.units} units${parameters}, `
-    + `${[...run.vocabulary].length} symbols, on ${run.corpus || "a text"}, step ${whole(run.step)}`;
-  document.body.classList.toggle("hangul", run.hangul);
+  const reads = run.vocabulary
+    ? `${[...run.vocabulary].length} symbols, on ${run.corpus || "a text"}`
+    : `reads images by ${READS[run.reads]}${run.bidirectional ? ", in both directions" : ""}, on ${run.corpus}`;
+  byId("run-facts").textContent = `${CELLS[run.cell]}, ${run.layers} × ${run.units} units${parameters}, ${reads}, step ${whole(run.step)}`;
+  document.body.classList.toggle("hangul", Boolean(run.hangul));
 }
 
 function checkpoints(source, run) {
@@ -63,6 +72,32 @@ function checkpoints(source, run) {
   return fill;
 }
 
+// The views of a row classifier; the others are of character models.
+function digitViews(source, run, fill, open) {
+  const draw = new Draw(source, run);
+  const mistakes = new Mistakes(source, (image) => { open("draw"); draw.read(image); });
+  return { draw, mistakes, training: new Training(source, run, fill) };
+}
+
+async function textViews(source, run, fill, open) {
+  const shared = { text: "" };
+  const views = {};
+  if (source.writes) {
+    views.write = new Write(source, run, (text) => {
+      shared.text = [...text].slice(-run.limits.text).join("");
+      open("read");
+    });
+    const own = await attempt(() => source.text());
+    shared.text = shared.own = own?.text || run.prime;
+    shared.of = own?.of;
+  }
+  views.read = new Read(source, run, shared);
+  views.inside = new Inside(source, run, shared);
+  if (source.kind !== "local") views.training = new Training(source, run, fill);
+  views.lessons = new Lessons({ source, run, shared, views, open });
+  return views;
+}
+
 async function start() {
   const source = await attempt(() => sourceOf(document));
   if (!source) return;
@@ -72,21 +107,10 @@ async function start() {
   if (!run) return;
   describe(run, source.kind);
   const fill = checkpoints(source, run);
-  const shared = { text: "" };
-  const views = {};
-  let open = () => {};
-  if (source.writes) {
-    views.write = new Write(source, run, (text) => {
-      shared.text = [...text].slice(-run.limits.text).join("");
-      open("read");
-    });
-    const opening = await attempt(() => (source.trains ? source.sample(run.step) : source.text()));
-    shared.text = opening ? (opening.prime ?? "") + opening.text : run.prime;
-  }
-  views.read = new Read(source, run, shared);
-  views.inside = new Inside(source, run, shared);
-  if (source.kind !== "local") views.training = new Training(source, fill);
-  open = tabs(views, source.writes ? "write" : "read");
+  let openView = () => {};
+  const open = (name) => openView(name);
+  const views = run.vocabulary ? await textViews(source, run, fill, open) : digitViews(source, run, fill, open);
+  openView = tabs(views, Object.keys(views).at(source.kind === "report" ? -1 : 0));
   byId("checkpoint").addEventListener("change", () => {
     source.step = Number(byId("checkpoint").value);
     byId("run-facts").textContent = byId("run-facts").textContent.replace(/step [\d,]+$/, `step ${whole(source.step)}`);

@@ -2,6 +2,7 @@
 
 import { attempt, bar, byId, el, named, say, submitByCtrlEnter, whole } from "./dom.js";
 import { TextView, bitsShade, characters } from "./text.js";
+import { Sheet } from "./sheet.js";
 
 export class Read {
   constructor(source, run, shared) {
@@ -9,6 +10,7 @@ export class Read {
     this.symbols = [...run.vocabulary];
     this.shared = shared;
     this.view = new TextView(byId("read-text"), { syllables: run.hangul, point: (index) => this.#point(index) });
+    this.sheet = new Sheet(byId("read-sheet"));
     this.shown = null;
     submitByCtrlEnter(byId("read-form"));
     byId("read-form").addEventListener("submit", (event) => {
@@ -91,6 +93,7 @@ export class Read {
     });
     lists.push(this.#expected(from + parts.length, "Expected next", null));
     byId("read-expected").replaceChildren(...lists.flat());
+    this.sheet.show(this.view.characters[index].span);
     const [best] = this.found.expected[from];
     say(`${label}, ${shown}${best === undefined ? "" : `, expected ${named(this.symbols[best])}`}`);
   }

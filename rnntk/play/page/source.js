@@ -8,9 +8,12 @@
 //   layer(text, quantity, layer)         the values of all units of a layer: rows of signed bytes in base64, 127 for 1
 //   text()                               the text that Read and Inside open on, and where it is from
 //   write(asked, signal, take)           generates text; `take` gets {seed, prime, skipped}, then {pieces} again and again
+//   runs()                               runs on the same corpus; only of a server and a report
 //   training(), sample(step)             the loss curve, and a checkpoint's text; not of a model in a file
 //
 // `writes` is true for a source with a model, `trains` for one whose run may go on training.
+
+import { bytesOf } from "./dom.js";
 
 async function ask(path, body) {
   const answer = await fetch("api/" + path, body === undefined ? {} : {
@@ -32,6 +35,12 @@ export class Server {
   read(text) { return ask("read", { text, step: this.step }); }
   units(text, quantity) { return ask("units", { text, step: this.step, quantity }); }
   unit(text, quantity, layer, unit) { return ask("unit", { text, step: this.step, quantity, layer, unit }); }
+  layer(text, quantity, layer) { return ask("layer", { text, step: this.step, quantity, layer }); }
+  text() { return ask("text"); }
+  runs() { return ask("runs"); }
+  classify(pixels) { return ask("classify", { pixels, step: this.step }); }
+  test() { return ask("test", { step: this.step }); }
+  cell(truth, named) { return ask("cell", { step: this.step, true: truth, named }); }
   training() { return ask("training"); }
   sample(step) { return ask("sample?step=" + encodeURIComponent(step)); }
 
@@ -122,12 +131,29 @@ export class Report {
   constructor(data) {
     this.data = data;
     this.evaluation = data.evaluation;
+    this.pairs = data.pairs;
   }
 
   async run() { return this.data.run; }
-  async read() { return this.data.read; }
+  async read(text) { return this.data.reads[text] ?? this.data.read; }
   async units() { return this.data.units; }
-  async unit(_text, _quantity, layer, unit) { return this.data.unit[layer + "/" + unit]; }
+  async unit(_text, quantity, layer, unit) {
+    const found = this.data.unit[layer + "/" + unit];
+    if (found) return found;
+    // One that is not ranked: its values are in the picture of all units.
+    const { values, units } = this.data.layers[layer];
+    const all = new Int8Array(bytesOf(values).buffer);
+    const length = all.length / units;
+    return { layer, unit, quantity, values: Array.from(all.subarray(unit * length, (unit + 1) * length), (value) => value / 127), follows: [] };
+  }
+
+  // Only what the lessons ask for.
+  async write({ temperature }, _signal, take) {
+    await take({ pieces: [[this.data.written[temperature], 0]] });
+  }
+
+  async layer(_text, _quantity, layer) { return this.data.layers[layer]; }
+  async runs() { return { runs: this.data.runs }; }
   async training() { return this.data.training; }
   async sample(step) { return this.data.samples[step]; }
 }

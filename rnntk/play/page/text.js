@@ -38,7 +38,10 @@ export class TextView {
     this.choose = choose;
     this.syllables = syllables;
     this.clear();
-    box.addEventListener("pointerover", (event) => this.#move(this.#index(event)));
+    // A finger that only scrolls points at nothing; when it taps, a click follows.
+    box.addEventListener("pointerover", (event) => {
+      if (event.pointerType !== "touch") this.#move(this.#index(event));
+    });
     box.addEventListener("click", (event) => {
       const index = this.#index(event);
       this.#move(index);
@@ -100,6 +103,15 @@ export class TextView {
     }
     classes.push(character === "\n" && "nl", shade);
     return el("span", { className: classes.filter(Boolean).join(" "), textContent: character });
+  }
+
+  // Points at a character from elsewhere.
+  moveTo(index) {
+    this.#move(index);
+    const { span } = this.characters[index];
+    const { top, bottom } = this.box.getBoundingClientRect();
+    const place = span.getBoundingClientRect();
+    if (place.top < top || place.bottom > bottom) this.box.scrollTop += place.top - (top + bottom) / 2;
   }
 
   #index(event) {

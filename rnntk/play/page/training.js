@@ -1,7 +1,7 @@
-// Training: the loss so far, and what the model wrote at its checkpoints, while it trains too.
+// Training: the loss so far beside that of simpler models, and what the model was at each checkpoint, while it trains too.
 
 import { attempt, byId, el, whole } from "./dom.js";
-import { draw } from "./chart.js";
+import { draw, nearest } from "./chart.js";
 
 const EVERY = 2000; // milliseconds between looks
 const SHOWN = 6; // checkpoints beside each other
@@ -12,13 +12,30 @@ function spread(steps) {
   return Array.from({ length: SHOWN }, (_, k) => steps[Math.round((k * (steps.length - 1)) / (SHOWN - 1))]);
 }
 
+function share(part) {
+  return `${(100 * part).toFixed(1)} %`;
+}
+
 export class Training {
-  constructor(source, newSteps) {
+  constructor(source, run, newSteps) {
     this.source = source;
     this.newSteps = newSteps;
+    this.writes = run.kind !== "row-classifier";
+    this.per = this.writes ? "nats per symbol" : "nats per image";
     this.columns = new Map();
+    this.samples = new Map();
     this.timer = 0;
-    addEventListener("resize", () => this.#curve());
+    this.at = null; // the checkpoint that the slider is at; null for the latest
+    byId("training-at").textContent = `${this.per}, by step`;
+    byId("training-beside").hidden = !this.writes;
+    byId("training-sample").hidden = !this.writes;
+    addEventListener("resize", () => this.#curves());
+    byId("training-step").addEventListener("input", () => {
+      const { steps } = this.found;
+      const place = Number(byId("training-step").value);
+      this.at = place === steps.length - 1 ? null : steps[place];
+      this.#scrub();
+    });
   }
 
   async show() {
@@ -28,33 +45,71 @@ export class Training {
     if (found) {
       this.found = found;
       this.newSteps(found.steps);
-      this.#curve();
-      await this.#samples(spread(found.steps));
+      await this.#scrub();
+      if (this.writes) await this.#samples(spread(found.steps));
     }
     clearTimeout(this.timer);
     if (this.source.trains) this.timer = setTimeout(() => { if (!panel.hidden) this.show(); }, EVERY);
   }
 
-  #curve() {
+  #curves() {
     if (!this.found || byId("training").hidden) return;
-    const { loss, val_loss: val, step, seconds, live } = this.found;
+    const { loss, val_loss: val, accuracy, val_accuracy: valAccuracy, step, seconds, live, baselines } = this.found;
     const state = live ? "Training now" : "Not training now";
     const minutes = seconds >= 90 ? `${(seconds / 60).toFixed(0)} min` : `${seconds.toFixed(0)} s`;
     const last = loss.length ? loss[loss.length - 1][1].toFixed(3) : "";
     const best = val.length ? Math.min(...val.map(([, nats]) => nats)).toFixed(3) : "";
+    const right = valAccuracy?.length ? `; ${share(valAccuracy[valAccuracy.length - 1][1])} of the validation images right` : "";
     const sentence = loss.length
-      ? `${state}: step ${whole(step)} after ${minutes}, loss ${last}${best && `, best validation ${best}`} nats per symbol.`
+      ? `${state}: step ${whole(step)} after ${minutes}, loss ${last}${best && `, best validation ${best}`} ${this.per}${right}.`
       : "This run has no record of its training; it was imported.";
     if (byId("training-status").textContent !== sentence) byId("training-status").textContent = sentence;
     const svg = byId("training-chart");
     svg.closest("figure").hidden = !loss.length;
     byId("training-key-val").hidden = !val.length;
     svg.setAttribute("aria-label", `Loss curve. ${sentence}`);
-    draw(svg, loss, val, (point, valued) => {
+    const marked = this.#step();
+    const lines = (baselines ?? []).map(({ title, nats }) => ({ title, value: nats }));
+    draw(svg, loss, val, { lines, marked, look: (point, valued) => {
       byId("training-at").textContent = point
         ? `step ${whole(point[0])}: ${point[1].toFixed(3)}${valued ? `; validation at ${whole(valued[0])}: ${valued[1].toFixed(3)}` : ""}`
-        : "nats per symbol, by step";
-    });
+        : `${this.per}, by step`;
+    } });
+    byId("training-accuracies").hidden = !accuracy?.length;
+    if (accuracy?.length) draw(byId("training-accuracy"), accuracy, valAccuracy, { lines: [{ title: "guessing", value: 0.1 }], marked, most: 1 });
+  }
+
+  #step() {
+    const { steps } = this.found;
+    return steps.includes(this.at) ? this.at : steps[steps.length - 1];
+  }
+
+  // Moves the slider and the mark on the curve to the chosen checkpoint, and shows what is known of it.
+  async #scrub() {
+    const { steps, loss, val_loss: val, val_accuracy: valAccuracy } = this.found;
+    const step = this.#step();
+    const slider = byId("training-step");
+    slider.max = steps.length - 1;
+    slider.value = steps.indexOf(step);
+    const known = [["loss", nearest(loss, step)?.[1].toFixed(3)], ["validation", nearest(val, step)?.[1].toFixed(3)],
+      ["images right", valAccuracy?.length ? share(nearest(valAccuracy, step)[1]) : undefined]];
+    const told = `step ${whole(step)}` + known.map(([name, value]) => (value === undefined ? "" : `, ${name} ${value}`)).join("");
+    byId("training-chosen").textContent = told;
+    slider.setAttribute("aria-valuetext", told);
+    this.#curves();
+    if (!this.writes) return;
+    const sample = await this.#sample(step);
+    if (sample && this.#step() === step) byId("training-sample").replaceChildren(el("b", { textContent: sample.prime }), sample.text);
+  }
+
+  // A checkpoint's sample; null when training has removed the checkpoint in between.
+  async #sample(step) {
+    if (!this.samples.has(step)) {
+      const found = await this.source.sample(step).catch(() => null);
+      if (!found) return null;
+      this.samples.set(step, found);
+    }
+    return this.samples.get(step);
   }
 
   async #samples(steps) {
@@ -67,13 +122,8 @@ export class Training {
     }
     for (const step of steps) {
       if (this.columns.has(step)) continue;
-      let found;
-      try {
-        found = await this.source.sample(step);
-      } catch {
-        continue; // training has removed the checkpoint in between
-      }
-      if (this.columns.has(step)) continue;
+      const found = await this.#sample(step);
+      if (!found || this.columns.has(step)) continue;
       const column = el("article", {}, el("h3", { textContent: `step ${whole(step)}` }),
         el("pre", {}, el("b", { textContent: found.prime }), found.text));
       this.columns.set(step, column);

@@ -1,0 +1,138 @@
+"""The page of a row classifier: it reads drawn digits, and shows its mistakes on the test images."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import threading
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.requests import Request
+from starlette.responses import Response
+
+from rnntk.corpora import images, registry
+from rnntk.corpora.images import CLASSES, ImageSet
+from rnntk.decoding.row_model import RowModel
+from rnntk.errors import UsageError
+from rnntk.play.answers import Answers, asked
+from rnntk.play.models import Models
+
+_BATCH = 250  # test images at a time, so that other requests get their turn
+_SHOWN = 48  # images of a cell of the confusion table, or mistakes
+
+
+class DigitAnswers(Answers):
+    """Handlers of the page of a row classifier."""
+
+    def __init__(self, models: Models) -> None:
+        super().__init__(models)
+        self._tests = lru_cache(3)(lambda step: TestResults(models.get(step)))
+
+    async def classify(self, request: Request) -> Response:
+        """The digit on a square of grey values, and what is believed of it part by part."""
+        values = await asked(request, {"pixels": str})
+        return await self.answer(
+            lambda: classify(self.models.get(values["step"]), values["pixels"])
+        )
+
+    async def test(self, request: Request) -> Response:
+        """Results on the test images so far."""
+        values = await asked(request, {})
+        return await self.answer(lambda: self._tests(values["step"]).look())
+
+    async def cell(self, request: Request) -> Response:
+        """Test images of one digit that were taken for one digit."""
+        values = await asked(request, {"true": int, "named": int})
+        return await self.answer(
+            lambda: self._tests(values["step"]).cell(values["true"], values["named"])
+        )
+
+    async def training(self, _: Request) -> Response:
+        uniform = {"title": "knowing nothing", "nats": round(math.log(CLASSES), 4)}
+        steps = self.models.steps
+        return await self.answer(
+            lambda: {**self.curve.look(), "steps": steps(), "baselines": [uniform]}
+        )
+
+
+def classify(model: RowModel, pixels: str) -> dict[str, Any]:
+    """Beliefs about a drawing, as JSON.
+
+    `pixels` is a square of bytes in base64. Raises `UsageError` if it is none, `DataError` if it is blank.
+    """
+    try:
+        data = np.frombuffer(base64.b64decode(pixels, validate=True), np.uint8)
+    except binascii.Error as error:
+        raise UsageError("The drawing is not base64.") from error
+    side = math.isqrt(data.size)
+    if side < 2 or side * side != data.size:
+        raise UsageError(f"The drawing must be a square, got {data.size} pixels.")
+    image = images.centred(data.reshape(side, side).astype(np.float32))
+    beliefs = {where: found.round(4).tolist() for where, found in model.beliefs(image).items()}
+    return {"image": _packed(image), "beliefs": beliefs}
+
+
+class TestResults:
+    """A classifier's results on the test images of its run, computed by a thread. Thread-safe.
+
+    Raises `CorpusError` if the images are not on this machine.
+    """
+
+    __test__ = False  # for pytest
+
+    def __init__(self, model: RowModel) -> None:
+        name = model.run.record["corpus"].get("name")
+        self._set: ImageSet = images.load_images(registry.resolve_images(name, offline=True))
+        self._model = model
+        self._found = np.empty((0, CLASSES))
+        threading.Thread(target=self._run, name="rnntk-play-test", daemon=True).start()
+
+    def _run(self) -> None:
+        x = self._set.x_test
+        for start in range(0, len(x), _BATCH):
+            found = self._model.probabilities(x[start : start + _BATCH])
+            self._found = np.concatenate([self._found, found])
+
+    def look(self) -> dict[str, Any]:
+        """Results so far as JSON: `done` images `of` all, `confusion` (row: true, column: named), worst `mistakes`."""
+        found = self._found
+        true, named = self._set.y_test[: len(found)], found.argmax(axis=1)
+        confusion = np.zeros((CLASSES, CLASSES), np.int64)
+        np.add.at(confusion, (true, named), 1)
+        return {
+            "title": self._set.title,
+            "done": len(found),
+            "of": len(self._set.y_test),
+            "right": int((true == named).sum()),
+            "confusion": confusion.tolist(),
+            "mistakes": self._images(found, np.flatnonzero(true != named)),
+        }
+
+    def cell(self, true: int, named: int) -> dict[str, Any]:
+        """Images of a digit `true` that were taken for `named`, worst first."""
+        found = self._found
+        where = (self._set.y_test[: len(found)] == true) & (found.argmax(axis=1) == named)
+        return {"images": self._images(found, np.flatnonzero(where)), "count": int(where.sum())}
+
+    def _images(self, found: NDArray[np.float64], which: NDArray[np.intp]) -> list[dict[str, Any]]:
+        """Up to `_SHOWN` of these images, the least likely label first."""
+        true = self._set.y_test
+        order = which[np.argsort(found[which, true[which]], kind="stable")][:_SHOWN].tolist()
+        return [
+            {
+                "index": k,
+                "image": _packed(self._set.x_test[k]),
+                "true": int(true[k]),
+                "named": int(found[k].argmax()),
+                "beliefs": found[k].round(4).tolist(),
+            }
+            for k in order
+        ]
+
+
+def _packed(image: NDArray[np.uint8]) -> str:
+    return base64.b64encode(image.tobytes()).decode()

@@ -1,0 +1,286 @@
+// Lessons: six short exercises. What one should have seen is measured on the model that is loaded, so that it is right for
+// any; a lesson that needs another kind of model says which command makes one.
+
+import { attempt, bar, byId, el, whole } from "./dom.js";
+import { drawCell } from "./cell.js";
+import { isFollowed } from "./inside.js";
+
+const TEMPERATURES = [0.3, 1, 2];
+const SHORT = 200; // symbols of each text
+const [BEGINNING, REST, PAIRS] = [60, 300, 3]; // characters, and how many pairs of texts, of the lesson on memory
+const DISTANCES = [1, 2, 4, 8, 16, 32, 64, 128, 256]; // last symbol of each group
+const CELL_NAMES = { lstm: "LSTM", gru: "GRU", rnn: "vanilla RNN" };
+const QUOTES = ['"', "“", "「", "«"];
+
+const mean = (values) => (values.length ? values.reduce((a, b) => a + b, 0) / values.length : NaN);
+const figure = (value) => value.toFixed(2);
+
+// Rows of name and value as bars, the largest as long as there is room.
+function barsOf(rows, unit) {
+  const known = rows.filter(([, value]) => Number.isFinite(value));
+  const most = Math.max(...known.map(([, value]) => value), 1e-9);
+  return el("ul", { className: "bars wide-names" }, ...known.map(([name, value]) => el(
+    "li", {}, el("span", { className: "name", textContent: name }), bar(value / most),
+    el("span", { className: "number", textContent: `${figure(value)} ${unit}` }),
+  )));
+}
+
+// Bits of each character, null for the first.
+function bitsOf({ text, counts, bits }) {
+  let start = 0;
+  return [...text].map((character, k) => {
+    const own = bits.slice(start, start + counts[k]).filter((b) => b !== null);
+    start += counts[k];
+    return own.length ? own.reduce((a, b) => a + b, 0) : null;
+  });
+}
+
+// Pairs of texts that end alike and begin differently.
+function pairsOf(text) {
+  const all = [...text];
+  const cut = (from, length) => all.slice(from, from + length).join("");
+  const room = all.length - REST - 2 * BEGINNING;
+  if (room < 0) return [];
+  return Array.from({ length: PAIRS }, (_, k) => {
+    const from = Math.floor((room * k) / PAIRS);
+    const rest = cut(from + 2 * BEGINNING, REST);
+    return [cut(from, BEGINNING) + rest, cut(from + BEGINNING, BEGINNING) + rest];
+  });
+}
+
+// Each lesson: `needs(page)` gives nothing, or what is missing and the command that makes it; `look(page, panel)` fills the
+// panel and returns what one should have seen; `go`, if given, sets a view up for it.
+const LESSONS = [
+  {
+    title: "Temperature",
+    question: "Before each symbol is drawn, the model's logits are divided by the temperature. What does the text become at 0.3, and what at 2?",
+    button: "Write at three temperatures",
+    async look({ source, run }, panel) {
+      const texts = [];
+      for (const temperature of TEMPERATURES) {
+        let text = "";
+        await source.write({ prime: run.prime, temperature, seed: 1, length: SHORT, top_k: null, top_p: null }, new AbortController().signal,
+          (line) => { for (const [piece] of line.pieces ?? []) text += piece; });
+        texts.push(text);
+      }
+      panel.replaceChildren(el("div", { className: "columns" }, ...texts.map((text, k) => el("div", {},
+        el("h3", { textContent: `Temperature ${TEMPERATURES[k]}` }), el("pre", { textContent: text })))));
+      const different = texts.map((text) => new Set([...text]).size);
+      return `At 0.3 the model nearly always takes its likeliest symbols, so that it repeats itself; at 1 it draws as it learned to; at 2 unlikely `
+        + `symbols are drawn nearly as often as likely ones, and words fall apart. Here the three texts use ${different[0]}, ${different[1]} and `
+        + `${different[2]} different characters. A model that has hardly trained writes nonsense at every temperature.`;
+    },
+    go: { label: "Try others in Write", run: ({ open }) => open("write"), needs: "write" },
+  },
+  {
+    title: "Surprise",
+    question: "A character that the model gives the probability p costs −log₂ p bits. Where in a word is a text most surprising?",
+    button: "Measure it",
+    async look({ source, text }, panel) {
+      const found = await source.read(text);
+      const bits = bitsOf(found);
+      const places = [[], [], [], []];
+      const other = [];
+      let place = 0;
+      [...found.text].forEach((character, k) => {
+        const inside = /[\p{L}\p{N}_]/u.test(character);
+        if (bits[k] !== null) (inside ? places[Math.min(place, 3)] : other).push(bits[k]);
+        place = inside ? place + 1 : 0;
+      });
+      const [first, ...later] = places.map(mean);
+      panel.replaceChildren(barsOf([["first character of a word", first], ["second", later[0]], ["third", later[1]], ["later ones", later[2]],
+        ["spaces and signs", mean(other)]], "bits"));
+      const rest = mean(places.slice(1).flat());
+      return first > rest
+        ? `The beginning of a word, where many could follow: here ${figure(first)} bits for the first character and ${figure(rest)} for those after it. What `
+          + "was read narrows down what can come, so that the rest of a word costs less."
+        : `In most models it is the beginning of a word. Not here: ${figure(first)} bits for the first character, ${figure(rest)} for those after it. So it `
+          + "is where the model has not yet learned words; train it longer.";
+    },
+    go: { label: "See it in Read", run: ({ open, shared, text }) => { shared.text = text; open("read"); } },
+  },
+  {
+    title: "Find the quote unit",
+    question: "To close a quote, the model must know that one is open. Is there a unit that keeps this?",
+    button: "Look for it",
+    needs: ({ run, source }) => (source.kind === "report" || QUOTES.some((mark) => run.vocabulary.includes(mark)) ? null
+      : { says: "This model has never seen a quotation mark. One that has:", command: "rnntk train --corpus linux_kernel" }),
+    async look(page, panel) {
+      const { source, run, text } = page;
+      page.quoted = text;
+      const feature = ({ features }) => features.find(({ name }) => name === "quotes");
+      let found = feature(await source.units(text, null));
+      if (!found && source.kind !== "report") {
+        const mark = QUOTES.find((candidate) => run.vocabulary.includes(candidate));
+        const close = { "“": "”", "「": "」", "«": "»" }[mark] ?? mark;
+        const pieces = text.replaceAll(mark, "").match(/[^\n]{20,60}/g) ?? [];
+        page.quoted = pieces.map((piece, k) => (k % 2 ? `${mark}${piece.trim()}${close}` : piece.trim())).join(" ").slice(0, run.limits.text);
+        found = feature(await source.units(page.quoted, null));
+      }
+      if (!found) {
+        panel.replaceChildren("This text has too few quotes to tell.");
+        return "Ask it of a text with quotes, in Inside.";
+      }
+      [page.best] = found.best;
+      panel.replaceChildren(barsOf([...found.best.map(({ layer, unit, score }) => [`layer ${layer + 1}, unit ${unit}`, Math.abs(score)]),
+        ["by chance", found.chance]], ""));
+      const { layer, unit, score } = found.best[0];
+      return isFollowed(found)
+        ? `Layer ${layer + 1}, unit ${unit}, whose value is ${score > 0 ? "higher" : "lower"} inside quotes than outside: its score is ${figure(Math.abs(score))}, `
+          + `where chance reaches ${figure(found.chance)}. Nobody told the network to keep it; it lowers the loss.`
+        : `Not clearly: the best unit, layer ${layer + 1}, unit ${unit}, scores ${figure(Math.abs(score))}, and chance reaches ${figure(found.chance)}. Small `
+          + "models and short training do not find one. A model that may: rnntk train --corpus linux_kernel --units 256 --max-time 20m";
+    },
+    go: {
+      label: "Show the unit in Inside",
+      run: async ({ views, shared, quoted, text, best, open }) => {
+        shared.text = quoted ?? text;
+        open("inside");
+        await views.inside.show();
+        if (best) await views.inside.choose(best.layer, best.unit);
+      },
+    },
+  },
+  {
+    title: "Vanishing memory",
+    question: "Two texts begin differently and then go on alike. For how many symbols does the model still tell them apart?",
+    button: "Read pairs of texts",
+    needs: ({ source, text }) => ((source.pairs ?? pairsOf(text)).length ? null : { says: "The text is too short for this lesson.", command: "" }),
+    async look({ source, run, text }, panel) {
+      const groups = DISTANCES.map(() => []);
+      for (const pair of source.pairs ?? pairsOf(text)) {
+        const [one, two] = [await source.read(pair[0]), await source.read(pair[1])];
+        // The same characters end both; counted from the end, the symbols are the same too.
+        const tail = (found) => found.bits.slice(-[...found.symbols].length + found.counts.slice(0, BEGINNING).reduce((a, b) => a + b, 0));
+        const [a, b] = [tail(one), tail(two)];
+        const length = Math.min(a.length, b.length);
+        for (let k = 0; k < length; k += 1) {
+          const group = DISTANCES.findIndex((end) => k + 1 <= end);
+          if (group >= 0) groups[group].push(Math.abs(a[a.length - length + k] - b[b.length - length + k]));
+        }
+      }
+      const differences = groups.map(mean);
+      const names = DISTANCES.map((end, k) => (end < 3 ? `symbol ${end}` : `${DISTANCES[k - 1] + 1} to ${end}`));
+      panel.replaceChildren(el("p", { className: "help", textContent: "By how many bits the surprise differs, by distance from where the texts become the same:" }),
+        barsOf(names.map((name, k) => [name, differences[k]]), "bits"));
+      const faded = differences.findIndex((value, k) => k && value < differences[0] / 10);
+      const measured = faded < 0
+        ? "Here some difference is left even at the end: this model remembers for hundreds of symbols."
+        : `Here the difference is below a tenth of what it was at first from about symbol ${DISTANCES[faded - 1] + 1} on.`;
+      const why = run.cell === "rnn"
+        ? "A vanilla RNN makes its state anew at each step, so that what was read fades fast, and so did the gradient that could have taught it to remember."
+        : "The gates of this cell can keep a value for long, but only where training has shown that it pays; a vanilla RNN (--cell rnn) fades faster.";
+      return `${measured} ${why}`;
+    },
+  },
+  {
+    title: "Three cells compared",
+    question: "LSTM, GRU and vanilla RNN differ in what happens between one step and the next. Which has gates, and what can each keep?",
+    button: "Show the three cells",
+    async look({ source, run }, panel) {
+      const pictures = Object.entries(CELL_NAMES).map(([cell, name]) => {
+        const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+        svg.setAttribute("class", "cell");
+        svg.setAttribute("role", "group");
+        svg.setAttribute("aria-label", `The cell of a ${name}`);
+        const says = el("figcaption", { className: "help" });
+        drawCell(svg, cell, says);
+        return el("div", {}, el("h3", { textContent: cell === run.cell ? `${name}: the cell of this model` : name }), el("figure", {}, svg, says));
+      });
+      const runs = source.runs ? (await source.runs()).runs ?? [] : [];
+      const seen = new Set(runs.map(({ cell }) => cell).concat(run.cell));
+      const missing = Object.keys(CELL_NAMES).filter((cell) => !seen.has(cell));
+      const on = run.own_file ? "--input FILE" : `--corpus ${run.corpus}`;
+      panel.replaceChildren(
+        el("div", { className: "columns" }, ...pictures),
+        ...(runs.length ? [el("p", { className: "help", textContent: "Runs on this text, and their loss in nats per symbol (the best validation loss, or of the last step):" }),
+          el("ul", {}, ...runs.map(({ name, model, step, best, loss }) => el("li", {
+            textContent: `${name}: ${model}, step ${whole(step ?? 0)}, ${best !== null ? `validation ${best.toFixed(3)}` : loss === null ? "no loss yet" : `training ${loss.toFixed(3)}`}`,
+          })))] : []),
+        ...(missing.length ? [el("p", { className: "help", textContent: "To compare the losses, train the others as long:" }),
+          el("pre", { textContent: missing.map((cell) => `rnntk train ${on} --cell ${cell}`).join("\n") })] : []),
+      );
+      const gradients = "The LSTM adds to a memory that three gates guard; the GRU does with two gates and no separate memory, so it has three quarters of the weights in "
+        + "its cell; the vanilla RNN has no gate, is the fastest per step, and forgets soonest.";
+      const best = runs.filter((one) => one.best !== null).sort((a, b) => a.best - b.best);
+      const kinds = new Set(best.map(({ cell }) => cell));
+      return gradients + (kinds.size > 1 ? ` Of your runs here, ${best[0].name} (${CELL_NAMES[best[0].cell]}) has the lowest validation loss, ${best[0].best.toFixed(3)} nats; `
+        + "compare only runs of one size and length of training." : "");
+    },
+  },
+  {
+    title: "Korean jamo",
+    question: "A Hangul syllable is written as its letters, the jamo. Which of them is the hardest to foresee?",
+    button: "Measure it",
+    needs: ({ run }) => (run.hangul ? null : { says: "This model does not read Hangul by its letters. One that does:", command: "rnntk train --corpus demo_ko" }),
+    async look({ source, text }, panel) {
+      const { text: read, counts, bits } = await source.read(text);
+      const parts = { initial: [], vowel: [], final: [], end: [] };
+      let start = 0;
+      [...read].forEach((character, k) => {
+        const own = bits.slice(start, start + counts[k]);
+        start += counts[k];
+        if (character < "가" || character > "힣" || own.length < 3 || own[0] === null) return;
+        parts.initial.push(own[0]);
+        parts.vowel.push(own[1]);
+        if (own.length > 3) parts.final.push(mean(own.slice(2, -1)));
+        parts.end.push(own[own.length - 1]);
+      });
+      const rows = [["first consonant", mean(parts.initial)], ["vowel", mean(parts.vowel)], ["final consonant", mean(parts.final)], ["end of the syllable", mean(parts.end)]];
+      panel.replaceChildren(barsOf(rows, "bits"));
+      const known = rows.filter(([, value]) => Number.isFinite(value)).sort((a, b) => b[1] - a[1]);
+      if (!known.length) return "This text has no Hangul syllables; paste one that has in Read.";
+      return `Here the ${known[0][0]}, with ${figure(known[0][1])} bits, and the easiest is the ${known[known.length - 1][0]}, with ${figure(known[known.length - 1][1])}. `
+        + "The first consonant begins the choice of a syllable; each jamo that is read leaves fewer syllables, as letters do in a word.";
+    },
+    go: { label: "See it in Read", run: ({ open, shared, text }) => { shared.text = text; open("read"); } },
+  },
+];
+
+export class Lessons {
+  constructor(page) {
+    this.page = page;
+    this.built = false;
+  }
+
+  // In a report, whose answers are all in the file, the panels are filled at once.
+  async show() {
+    if (this.built) return;
+    this.built = true;
+    this.page.text = this.page.shared.own || this.page.shared.text || (this.page.source.kind === "report" ? this.page.source.data.read.text : "");
+    const looks = LESSONS.map((lesson, k) => this.#build(lesson, k));
+    if (this.page.source.kind === "report") for (const look of looks) await look();
+  }
+
+  // Adds a lesson to the page; returns what its button does.
+  #build(lesson, k) {
+    const { page } = this;
+    const panel = el("div", { className: "panel" });
+    const seen = el("p", { textContent: "Press the button first: the answer is measured on this model." });
+    const actions = el("div", { className: "actions" });
+    const missing = lesson.needs?.(page);
+    const look = async () => {
+      if (missing) return;
+      panel.setAttribute("aria-busy", "true");
+      const found = await attempt(() => lesson.look(page, panel));
+      panel.removeAttribute("aria-busy");
+      if (found) seen.textContent = found;
+    };
+    if (missing) {
+      panel.append(el("p", { textContent: missing.says }), ...(missing.command ? [el("pre", { textContent: missing.command })] : []));
+      seen.textContent = "Open this lesson with such a model.";
+    } else {
+      const button = el("button", { type: "button", className: "main", textContent: lesson.button });
+      button.addEventListener("click", look);
+      actions.append(button);
+      if (lesson.go && (!lesson.go.needs || page.views[lesson.go.needs])) {
+        const go = el("button", { type: "button", textContent: lesson.go.label });
+        go.addEventListener("click", () => lesson.go.run(page));
+        actions.append(go);
+      }
+    }
+    byId("lessons-list").append(el("article", {}, el("h2", { textContent: `${k + 1}. ${lesson.title}` }), el("p", { textContent: lesson.question }),
+      actions, panel, el("details", {}, el("summary", { textContent: "What you should have seen" }), seen)));
+    return look;
+  }
+}
