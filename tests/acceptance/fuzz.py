@@ -649,9 +649,9 @@ class Text(Files):
     def attack(self, rng: Random) -> None:
         self.name = rng.choice(list(self.damage))
         data = self.damage[self.name](rng, self.whole[self.name])
-        (self.top / "some.txt").write_bytes(
-            mutations._bomb(rng.choice(("gzip", "xz"))) if rng.random() < 3e-5 else data
-        )
+        if rng.random() < 3e-5:  # a text may be large, but takes time in proportion
+            data = mutations.bomb(rng.choice(("gzip", "xz")), mutations.BOMB // 4)
+        (self.top / "some.txt").write_bytes(data)
         self.read(rng)
 
     def read(self, rng: Random) -> None:

@@ -191,10 +191,11 @@ def safetensors(rng: Random, data: bytes) -> bytes:
 
 
 @cache
-def _bomb(kind: str) -> bytes:
+def bomb(kind: str, size: int = BOMB) -> bytes:
+    """A small file of `size` zero bytes, compressed."""
     if kind == "xz":
-        return lzma.compress(bytes(BOMB), preset=0)
-    block = gzip.compress(bytes(BOMB // 64))
+        return lzma.compress(bytes(size), preset=0)
+    block = gzip.compress(bytes(size // 64))
     return block * 64
 
 
@@ -204,7 +205,7 @@ def compressed(rng: Random, data: bytes) -> bytes:
     if action < 0.5:
         return gzip.compress(binary(rng, gzip.decompress(data)), 1)
     if action < 0.505:
-        return _bomb("gzip")
+        return bomb("gzip")
     if action < 0.55:
         return gzip.compress(data, 1)
     return binary(rng, data)
