@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 from click.core import ParameterSource
 
 from rnntk.cli.console import SCHEMA_VERSION, Console, progress_bar, shown
@@ -52,6 +53,17 @@ OWN = "this model"
     show_default=False,
     help="Measure how much of a generated text is copied from the training text (the default, without --input).",
 )
+@option(
+    "--dynamic",
+    is_flag=True,
+    help="Also measure the model while it keeps learning from the text it has just read (Krause et al., 2017).",
+)
+@option(
+    "--dynamic-rate",
+    type=click.FloatRange(0, min_open=True),
+    metavar="X",
+    help="Learning rate of --dynamic.  [default: the best on the validation text, if another text is measured]",
+)
 @path_option("--costs", "FILE", "Write the bits of each character, as JSON.", FILE)
 @path_option(
     "--html", "FILE", "Write the report of rnntk play --report: the text shaded by surprise.", FILE
@@ -76,7 +88,10 @@ def command(args: Args, console: Console) -> None:
     if inputs and args.split:
         raise UsageError("--input and --split are both given; use one of them.")
     args.input = inputs
+    if args.dynamic_rate is not None and not args.dynamic:
+        raise UsageError("--dynamic-rate belongs to --dynamic; give both.")
     name, evaluation, baselines, copied = _measure(console, model, args)
+    dynamic = _dynamic(console, model, args, name, evaluation) if args.dynamic else None
     rows = [(OWN, evaluation.bits_per_character), *(baselines.rows() if baselines else [])]
     rows.sort(key=lambda row: -row[1])
     if args.costs is not None:
@@ -91,6 +106,13 @@ def command(args: Args, console: Console) -> None:
         page = report.report(Models(model), evaluation.text, evaluation=figures)
         write_bytes(args.html, page.encode(), advice="Name another file with --html.")
     _print(console, model, name, evaluation, rows)
+    if dynamic:
+        console.result("\nwhile it keeps learning from what it has read (dynamic evaluation)")
+        console.facts(
+            nats=f"{dynamic['nats_per_symbol']:.4f} per symbol",
+            bits=f"{dynamic['bits_per_character']:.4f} per character",
+            learning_rate=f"{dynamic['rate']:g}, {dynamic['chosen']}",
+        )
     if copied:
         _print_novelty(console, copied)
     for path in (args.costs, args.html):
@@ -99,7 +121,7 @@ def command(args: Args, console: Console) -> None:
     console.json(
         "eval", run=model.run.path, step=model.step, split=None if inputs else name, input=list(inputs) or None,
         model=evaluation.summary(), floors=baselines.summary() if baselines else None,
-        novelty=copied, costs=args.costs, html=args.html,
+        dynamic=dynamic, novelty=copied, costs=args.costs, html=args.html,
     )  # fmt: skip
 
 
@@ -145,6 +167,35 @@ def _measure(
     trained = prepared.ids[slice(*parts["train"])] if prepared is not None else None
     floors = baselines.measure(model, evaluation, trained, held_out=name != "train")
     return name, evaluation, floors, copied
+
+
+def _dynamic(
+    console: Console, model: LanguageModel, args: Args, name: str, evaluation: Evaluation
+) -> dict[str, Any]:
+    """Loss of the model that adapts to the text, and the learning rate with its reason, for JSON."""
+    from rnntk.decoding import splits
+    from rnntk.training import device
+
+    device.ready("cpu", None)
+    from rnntk.training import dynamic
+
+    record, rate = model.run.record, args.dynamic_rate
+    weights = model.run.checkpoint(str(model.step)).weights()
+    chosen = "given"
+    if rate is None:
+        first, end = record["corpus"].get("split", {}).get("val", (0, 0))
+        if name != "val" and end - first > dynamic.WINDOW:
+            console.note("Choosing the learning rate on the validation text.")
+            prepared = splits.training_text(model.run, data_dir=args.data_dir)
+            rate = dynamic.best_rate(record["model"], weights, prepared.ids[first:end])
+            chosen = "the best on the validation text"
+        else:
+            rate, chosen = dynamic.RATE, "the default"
+    ids = model.vocabulary.encode(evaluation.symbols)
+    with progress_bar(console, "adapting", " symbols") as bar:
+        nats = dynamic.loss(record["model"], weights, ids, rate, progress=bar)
+    bits = nats / evaluation.loss * evaluation.bits_per_character
+    return {"nats_per_symbol": nats, "bits_per_character": bits, "rate": rate, "chosen": chosen}
 
 
 def _write_costs(path: Path, model: LanguageModel, name: str, evaluation: Evaluation) -> None:

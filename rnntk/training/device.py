@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import os
 import platform
 import sys
@@ -29,11 +30,17 @@ def import_tensorflow() -> Any:
         import tensorflow as tf
 
         tf.config.list_physical_devices("GPU")  # the first call writes notes too
+    tf.get_logger().addFilter(_is_news)
     if first:  # else the importer of Keras may have chosen another on purpose
         import keras
 
         keras.config.set_floatx("float32")  # whatever the user's keras.json says
     return tf
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for the advice to trace less often: each model traces its own step, and a process may train several."""
+    return "tf.function retracing" not in str(record.msg)
 
 
 @contextlib.contextmanager

@@ -20,7 +20,9 @@ from rnntk.training.step import EvalStep, TrainStep
 
 WINDOW = 20  # symbols between updates
 CLIP_NORM = 1.0
+RATE = 0.1
 RATES = (0.01, 0.03, 0.1, 0.3)
+TUNED_ON = 20_000  # symbols at most
 
 
 def loss(
@@ -61,8 +63,8 @@ def loss(
 def best_rate(
     record: Mapping[str, Any], weights: Mapping[str, np.ndarray], ids: NDArray[np.integer]
 ) -> float:
-    """The learning rate of `RATES` with the lowest loss on `ids`, which must not be what is measured with it."""
-    return min(RATES, key=lambda rate: _or_inf(loss(record, weights, ids, rate)))
+    """The rate of `RATES` with the lowest loss on the first of `ids`, a text that is not measured with it."""
+    return min(RATES, key=lambda rate: _or_inf(loss(record, weights, ids[:TUNED_ON], rate)))
 
 
 def _or_inf(value: float) -> float:

@@ -45,7 +45,8 @@ def test_validation_is_the_default_and_agrees_with_training(rnntk, text: Path, h
     assert result.exit_code == 0, result.output
     found = figures(rnntk)
     assert set(found) == {
-        "schema_version", "command", "run", "step", "split", "input", "model", "floors", "novelty", "costs", "html",
+        "schema_version", "command", "run", "step", "split", "input", "model", "floors", "dynamic", "novelty",
+        "costs", "html",
     }  # fmt: skip
     assert found["split"] == "val"
     model = found["model"]
@@ -410,3 +411,36 @@ def test_a_model_that_recites_is_found_out(rnntk, held: Path, text: Path, monkey
 def test_the_report_has_the_novelty(rnntk, held: Path, here: Path) -> None:
     assert rnntk("eval", held, "--html", "e.html").exit_code == 0
     assert '"novelty"' in (here / "e.html").read_text(encoding="utf-8")
+
+
+def test_dynamic_evaluation_stands_beside_the_static_one(rnntk, text: Path, here: Path) -> None:
+    split = ("--val-fraction", "0.1", "--test-fraction", "0.2", "--dropout", "0.5")
+    result = rnntk("train", "--input", text, "--run", "runs/held", *SMALL, *split)
+    assert result.exit_code == 0, result.output
+    static = figures(rnntk, "--no-floors", "--no-novelty")
+    assert static["dynamic"] is None
+    still = figures(rnntk, "--no-floors", "--no-novelty", "--dynamic", "--dynamic-rate", "1e-9")
+    assert still["model"] == static["model"]
+    assert still["dynamic"]["chosen"] == "given"
+    for name in ("nats_per_symbol", "bits_per_character"):
+        assert still["dynamic"][name] == pytest.approx(static["model"][name], rel=1e-5)
+    adapted = rnntk("eval", "--split", "test", "--dynamic", "--no-floors", "--no-novelty")
+    assert "Choosing the learning rate on the validation text." in adapted.stderr
+    assert re.search(r"learning rate +[0-9.]+, the best on the validation text", adapted.stdout)
+    nats = [float(n) for n in re.findall(r"nats +([0-9.]+) per symbol", adapted.stdout)]
+    assert nats[1] < nats[0]
+    default = rnntk("eval", "--dynamic", "--no-floors", "--no-novelty")
+    assert re.search(r"learning rate +0\.1, the default", default.stdout)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--dynamic-rate", "0.1"], "--dynamic-rate belongs to --dynamic"),
+        (["--dynamic", "--dynamic-rate", "0"], "0.0 is not in the range x>0"),
+    ],
+)
+def test_a_wrong_rate_of_dynamic_evaluation(rnntk, trained, options, message) -> None:
+    result = rnntk("eval", "r", *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
