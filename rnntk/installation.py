@@ -6,11 +6,14 @@ import json
 import os
 import shutil
 import sys
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rnntk.errors import quoted
+
+if TYPE_CHECKING:
+    from importlib import metadata
 
 
 def install_command(extra: str) -> str:
@@ -55,6 +58,8 @@ def pip_command(*arguments: str) -> str:
 
 
 def _installed() -> metadata.Distribution | None:
+    from importlib import metadata  # slow
+
     return next(iter(metadata.distributions(name="rnntk")), None)
 
 

@@ -15,6 +15,9 @@ from hypothesis import settings
 # A shell that starts the tests in the background has Ctrl-C ignored, and every child would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# So has nohup the signal of a closed terminal.
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Before click 8.2, a runner put both streams into one unless it was told not to.
 if "mix_stderr" in inspect.signature(CliRunner).parameters:

@@ -87,10 +87,8 @@ def is_stream(path: str) -> bool:
 
 
 def _files(path: Path, glob: str | None) -> list[Input]:
-    if patterns.has_magic(str(path)) and not os.path.lexists(path):  # Windows' shells expand none
-        matches = sorted(patterns.glob(str(path)))  # noqa: PTH207 (the path may be absolute)
-        if not matches:
-            raise DataError(f"No file matches {path}. Check the path.")
+    if not os.path.lexists(path) and (matches := sorted(patterns.glob(str(path)))):  # noqa: PTH207
+        # A pattern, which Windows' shells leave to the program.
         return [file for match in matches for file in _files(Path(match), glob)]
     try:
         if not stat.S_ISDIR(path.stat().st_mode):

@@ -40,7 +40,7 @@ def test_a_file_of_anything_trains_and_writes_whole_characters(
     assert trained.exit_code == 0, trained.output
     # What such figures are given in: eight bits at most for a model that knows nothing.
     said = [float(n) for n in re.findall(r"\(([\d.]+) bits per byte\)", trained.stdout)]
-    assert len(said) == 2
+    assert len(said) == 3  # of training, of validation, of the best
     assert max(said) < 8.1
     found = rnntk("eval", "r", "--split", "val")
     a_byte = re.search(r"([\d.]+) per byte \(\d+ of them\)", found.stdout)

@@ -272,7 +272,7 @@ def test_training_is_live(opened, serving, tmp_path, make_run) -> None:
         other = make_run(tmp_path / "more", steps=(40,))
         shutil.copytree(other.checkpoints / "step-00000040", run.checkpoints / "step-00000040")
         run.metrics.write_text(grown)
-        wait_for(page, "#training-status", "step 40 after 4 s, loss 1.000")
+        wait_for(page, "#training-status", r"step 40 after 4 s, loss 2\.185 \(mean of 100 steps\)")
         wait_for(page, "#training-samples", "step 40")
         assert page.locator("#checkpoint option").all_inner_texts()[-1] == "step 40"
         page.locator("#training-chart").hover(position={"x": 300, "y": 80})
@@ -610,7 +610,7 @@ def test_training_goes_through_the_checkpoints(opened, client, plain: Models) ->
     page.locator("#training-chart text").filter(has_text="knowing nothing").wait_for()
     for place, step in enumerate((10, 20, 30)):
         page.locator("#training-step").fill(str(place))
-        wait_for(page, "#training-chosen", f"step {step}, loss {3 - 0.05 * step:.3f}")
+        wait_for(page, "#training-chosen", f"step {step}, loss {3 - 0.05 * (step + 1) / 2:.3f}")
         sample = client.json(f"/api/sample?step={step}")
         whole = sample["prime"] + sample["text"]
         shown = page.locator("#training-sample")

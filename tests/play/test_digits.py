@@ -168,5 +168,5 @@ def test_the_page(opened, context, serving, tmp_path, few_images) -> None:
             ).wait_for()
             page.locator("#training-chart text").filter(has_text="knowing nothing 2.30").wait_for()
             page.locator("#training-step").fill("0")
-            page.locator("#training-chosen").filter(has_text="step 5, loss 1.800").wait_for()
+            page.locator("#training-chosen").filter(has_text="step 5, loss 2.000").wait_for()
             check()

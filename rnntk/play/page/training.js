@@ -61,7 +61,7 @@ export class Training {
     const best = val.length ? Math.min(...val.map(([, nats]) => nats)).toFixed(3) : "";
     const right = valAccuracy?.length ? `; ${share(valAccuracy[valAccuracy.length - 1][1])} of the validation images right` : "";
     const sentence = loss.length
-      ? `${state}: step ${whole(step)} after ${minutes}, loss ${last}${best && `, best validation ${best}`} ${this.per}${right}.`
+      ? `${state}: step ${whole(step)} after ${minutes}, loss ${last} (mean of 100 steps)${best && `, best validation ${best}`} ${this.per}${right}.`
       : "This run has no record of its training; it was imported.";
     if (byId("training-status").textContent !== sentence) byId("training-status").textContent = sentence;
     const svg = byId("training-chart");
