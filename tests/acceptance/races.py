@@ -28,7 +28,18 @@ import numpy as np
 from campaign import Command, Findings, difference, litter, outcome
 
 STEPS = 40
-WORDS = ["train", "--input", "text.txt", "--sample-every", "0", "--epochs", "1000", *campaign.TINY]
+WORDS = [
+    "train",
+    "--input",
+    "text.txt",
+    "--sample-every",
+    "0",
+    "--epochs",
+    "1000",
+    "--val-fraction",
+    "0",
+    *campaign.TINY,
+]
 UNTIL = ["--max-steps", str(STEPS)]
 LOSES = (
     "exists already",
