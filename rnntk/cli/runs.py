@@ -132,8 +132,9 @@ def show(args: Args, console: Console) -> None:
 @click.argument("run", type=PATH)
 @click.argument("new")
 @runs_dir_option
+@option("--yes", "-y", is_flag=True, help="Do not ask.")
 def rename(args: Args, console: Console) -> None:
-    """Rename RUN, a folder or a name in --runs-dir, to NEW, in the same folder.
+    """Rename RUN, a folder or a name in --runs-dir, to NEW, in the same folder; in a terminal, after asking.
 
     A run that is being trained is refused. A renamed run resumes as before.
 
@@ -142,6 +143,8 @@ def rename(args: Args, console: Console) -> None:
       rnntk runs rename runs/novel-3 novel-512-units
     """
     old = folder.locate(_runs_dir(args), args.run)
+    if not args.yes and sys.stdin.isatty():
+        click.confirm(f"Rename {shown(old)} to {args.new}?", default=True, abort=True, err=True)
     new = folder.rename(old, args.new)
     console.facts(renamed=f"{shown(old)} to {shown(new)}")
     with suppress(RunError):  # a damaged run can only be looked at

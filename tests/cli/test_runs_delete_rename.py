@@ -61,17 +61,28 @@ def test_without_a_terminal_and_yes_nothing_is_deleted(rnntk, three: Path) -> No
 
 
 @not_windows
-@pytest.mark.parametrize(("answer", "left"), [("y", False), ("n", True), ("", True)])
-def test_on_a_terminal_it_asks(three: Path, here: Path, answer: str, left: bool) -> None:
+@pytest.mark.parametrize(
+    ("words", "question", "answer", "left"),
+    [
+        ("delete a", b"Delete this for good? [y/N]", "y", False),
+        ("delete a", b"Delete this for good? [y/N]", "n", True),
+        ("delete a", b"Delete this for good? [y/N]", "", True),
+        ("rename a z", b"Rename runs/a to z? [Y/n]", "", False),
+        ("rename a z", b"Rename runs/a to z? [Y/n]", "n", True),
+    ],
+)
+def test_on_a_terminal_it_asks(
+    three: Path, here: Path, words: str, question: bytes, answer: str, left: bool
+) -> None:
     import pty
 
-    words = [sys.executable, "-m", "rnntk", "runs", "delete", "a"]
+    command = [sys.executable, "-m", "rnntk", "runs", *words.split()]
     terminal, other_end = pty.openpty()
     ends = dict.fromkeys(("stdin", "stdout", "stderr"), other_end)
-    process = subprocess.Popen(words, **ends)
+    process = subprocess.Popen(command, **ends)
     os.close(other_end)
     shown = b""
-    while b"[y/N]" not in shown:
+    while question not in shown:
         shown += os.read(terminal, 1000)
     os.write(terminal, f"{answer}\n".encode())
     try:
@@ -83,8 +94,8 @@ def test_on_a_terminal_it_asks(three: Path, here: Path, answer: str, left: bool)
     status = process.wait(timeout=60)
     assert (three / "a").exists() == left
     assert status == int(left)
-    assert b"Delete this for good? [y/N]" in shown
-    assert (b"Freed" in shown) != left
+    assert (b"Freed" in shown or b"renamed" in shown) != left
+    assert (three / "z").exists() == (words.startswith("rename") and not left)
 
 
 @pytest.mark.parametrize("args", [("delete", "b", "a", "--yes"), ("rename", "a", "z")])
