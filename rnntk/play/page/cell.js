@@ -3,21 +3,21 @@
 import { svgNode } from "./dom.js";
 
 const BUS = "M20 200H"; // what is read and the output before, on their way to the gates
-const INPUT = { key: "x", at: [68, 234], label: "input x", says: "What the layer reads at this step: the symbol, or the output of the layer below." };
+const INPUT = { key: "x", at: [68, 244], label: "input x", says: "What the layer reads at this step: the symbol, or the output of the layer below." };
 const BEFORE = { key: "before", at: [68, 200], label: "h before", says: "The layer's own output one step earlier, which every gate sees too." };
 
 // Of each cell: lines between the parts, signs where values meet, and the parts: `key` is the quantity that the page can
 // show of it, if it can.
 const CELL_PICTURES = {
   lstm: {
-    lines: ["M20 50H580", `${BUS}412V157`, "M68 222V200", "M130 200V157M220 200V157M320 200V157", "M130 123V50", "M220 123V95H320V123",
-      "M270 95V50", "M480 50V140", "M438 140H580"],
-    signs: [[130, 50, "×"], [270, 50, "+"], [270, 95, "×"], [480, 140, "×"]],
+    lines: ["M20 50H580", `${BUS}415V157`, "M68 228V200", "M115 200V157M205 200V157M305 200V157", "M115 123V50", "M205 123V95H305V123",
+      "M255 95V50", "M480 50V140", "M457 140H580"],
+    signs: [[115, 50, "×"], [255, 50, "+"], [255, 95, "×"], [480, 140, "×"]],
     parts: [
-      { key: "f", at: [130, 140], label: "forget f", gate: true, says: "The forget gate: how much of its memory each unit keeps. At 1 all of it, at 0 none." },
-      { key: "i", at: [220, 140], label: "input i", gate: true, says: "The input gate: how much of the candidate each unit adds to its memory." },
-      { key: "g", at: [320, 140], label: "candidate g", gate: true, says: "The candidate: what could be added to the memory, from −1 to 1, made of the input and the output before." },
-      { key: "o", at: [412, 140], label: "output o", gate: true, says: "The output gate: how much of its memory each unit shows to the layer above and to the next step." },
+      { key: "f", at: [115, 140], label: "forget f", gate: true, says: "The forget gate: how much of its memory each unit keeps. At 1 all of it, at 0 none." },
+      { key: "i", at: [205, 140], label: "input i", gate: true, says: "The input gate: how much of the candidate each unit adds to its memory." },
+      { key: "g", at: [305, 140], label: "candidate g", gate: true, says: "The candidate: what could be added to the memory, from −1 to 1, made of the input and the output before." },
+      { key: "o", at: [415, 140], label: "output o", gate: true, says: "The output gate: how much of its memory each unit shows to the layer above and to the next step." },
       { key: "c", at: [360, 50], label: "memory c", says: "The memory. It passes from step to step only multiplied and added to, so what is learned about it does not vanish on the way back." },
       { key: "tanh", at: [480, 95], label: "tanh", says: "The memory is squeezed to lie between −1 and 1 before it is shown." },
       { key: "h", at: [546, 140], label: "output h", says: "The output: the part of the memory that the output gate lets through." },
@@ -25,7 +25,7 @@ const CELL_PICTURES = {
     ],
   },
   gru: {
-    lines: ["M20 50H580", `${BUS}440V157`, "M68 222V200", "M150 200V157M280 200V157", "M150 123V50", "M150 95H440", "M440 123V50",
+    lines: ["M20 50H580", `${BUS}440V157`, "M68 228V200", "M150 200V157M280 200V157", "M150 123V50", "M150 95H440", "M440 123V50",
       "M312 140H408", "M360 200V140", "M20 200V50"],
     signs: [[150, 50, "×"], [440, 50, "+"], [440, 95, "×"], [360, 140, "×"]],
     parts: [
@@ -38,7 +38,7 @@ const CELL_PICTURES = {
     ],
   },
   rnn: {
-    lines: [`${BUS}300V157`, "M68 222V200", "M300 123V50H580"],
+    lines: [`${BUS}300V157`, "M68 228V200", "M300 123V50H580"],
     signs: [],
     parts: [
       { key: "tanh", at: [300, 140], label: "tanh", gate: true, says: "All there is: input and output before, each times its weights, added and squeezed between −1 and 1. There is no gate that could keep anything, so what was read fades with every step." },
@@ -52,7 +52,7 @@ const CELL_PICTURES = {
 // clicked. Returns a function that marks the part of a quantity.
 export function drawCell(svg, cell, says, pick = () => {}) {
   const { lines, signs, parts } = CELL_PICTURES[cell];
-  svg.setAttribute("viewBox", "0 0 600 250");
+  svg.setAttribute("viewBox", "0 0 600 264");
   svg.replaceChildren(...lines.map((d) => svgNode("path", { d })));
   for (const [x, y, sign] of signs) {
     svg.append(svgNode("circle", { cx: x, cy: y, r: 10 }), svgNode("text", { x, y: y + 5 }, sign));
