@@ -31,7 +31,8 @@ SETTINGS = (
     "--cell gru --clip norm --sample-every 0 --checkpoint-every 3",
     "--cell gru --gru-reset before --preprocessor bytes --test-fraction 0.1 --sample-every 50 --checkpoint-every 7",
     "--cell rnn --optimizer rmsprop --layer-norm --sample-every 0 --checkpoint-every 1 --keep 1",
-    "--layers 2 --schedule cosine --val-fraction 0.2 --val-every 13 --sample-every 0 --checkpoint-every 5",
+    "--layers 2 --schedule cosine --ema 0.9 --weight-decay 0.1 --warmup-steps 9 --val-fraction 0.2 --val-every 13 "
+    "--sample-every 0 --checkpoint-every 5",
 )
 WORDS = [
     "train",
