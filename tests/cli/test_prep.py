@@ -97,7 +97,8 @@ def test_a_pattern_that_the_shell_left_alone(rnntk, here: Path) -> None:
     assert rnntk("prep", "--input", "[1].txt", "--output", "one").exit_code == 0, "a name, too"
     none = rnntk("prep", "--input", "*.tex")
     assert none.exit_code == 1
-    assert none.stderr == "Error: No file matches *.tex. Check the path.\n"
+    advice = "Name the files, or their folder and a pattern: . with --glob '*.tex'."
+    assert none.stderr == f"Error: No file matches *.tex. {advice}\n"
 
 
 def test_a_cache_that_cannot_be_written_is_named_with_its_variable(

@@ -323,8 +323,7 @@ def test_a_wrong_setting_is_said(opened, export: Export, tmp_path, make_run) -> 
     wait_for(page, "#problem", "has 12,000 characters; at most 10,000 can be shown")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1200])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 390)])
 def test_axe_finds_nothing(
     scheme: str, width: int, context, export: Export, tmp_path, make_run, korean_text
 ) -> None:
