@@ -64,7 +64,7 @@ _MODEL = {
 }  # fmt: skip
 _CORPUS = {
     "name?": str, "source?": str, "path?": str, "inputs?": [str], "sha256?": str, "preprocessor?": str,
-    "preprocessor_version?": int, "prime?": str, "prepared?": str, "facts?": _FACTS, "split?": _SPLIT,
+    "preprocessor_version?": int, "prime?": str, "opening?": str, "prepared?": str, "facts?": _FACTS, "split?": _SPLIT,
     "chosen?": {...: {"why": str}},
 }  # fmt: skip
 _RECORD = {

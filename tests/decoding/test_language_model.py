@@ -212,3 +212,11 @@ def test_a_prompt_gets_the_form_of_the_text_the_run_was_trained_on(make) -> None
     assert model.prompt(nfd).text == "한\n"
     assert list(model.stream(nfd, length=9)) == list(model.stream("한\n", length=9))
     assert model.evaluate(nfd).text == "한\n"
+
+
+def test_an_opening_of_another_type_is_damage(make) -> None:
+    path = make()
+    record = path / "run.json"
+    record.write_text(record.read_text().replace('"preprocessor"', '"opening": 5, "preprocessor"'))
+    with pytest.raises(RunError, match="opening"):
+        load(path)
