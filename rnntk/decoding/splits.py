@@ -49,6 +49,21 @@ def split_range(run: RunFolder, name: str | None = None) -> tuple[str, int, int]
     )
 
 
+def opening_part(run: RunFolder) -> tuple[Prepared, str, int, int]:
+    """The prepared text, and name and range of the part to show first: validation, else test, else training.
+
+    Raises `UsageError` if the run has none of them, `RnntkError` if its text is not available.
+    """
+    for name in SPLITS:
+        try:
+            part = split_range(run, name)
+        except UsageError as error:
+            missing = error
+        else:
+            return (training_text(run), *part)
+    raise missing
+
+
 def text_settings(run: RunFolder, **changed: Any) -> TextConfig:
     """The text settings of a run, with changes."""
     return dataclasses.replace(TextConfig.from_json(run.settings), **changed)

@@ -100,9 +100,8 @@ def build(run: RunFolder, saved: Checkpoint, weights: str = AUTO) -> Page:
         if abs(change) <= LARGEST_CHANGE:
             break
     text = model.preprocessor.decode(model.vocabulary.decode(ids[: 4 * SHOWN]))
-    text = text[text.find("\n", 0, 300) + 1 :].lstrip("\r\n")[
-        :SHOWN
-    ]  # from the beginning of a line
+    # From the beginning of a line.
+    text = text[text.find("\n", 0, 300) + 1 :].lstrip("\r\n")[:SHOWN]
     excerpt = {"text": text, "of": "training text" if split == "train" else "held-out text"}
     content = _page(model, excerpt if text else None, list(rounded.values()))
     if len(content) > LARGEST_FILE:
@@ -144,15 +143,13 @@ class _Rounded:
 
 def _text(run: RunFolder) -> tuple[str | None, NDArray[np.integer]]:
     """Name and first symbols of a part of the run's text, held out if it has such a part; none if it is not at hand."""
-    for name in splits.SPLITS:
-        try:
-            split, start, end = splits.split_range(run, name)
-            return split, splits.training_text(run).ids[start : min(end, start + MEASURED)]
-        except UsageError:
-            continue  # no such part
-        except RnntkError as error:
-            log.info("The loss is not measured: %s", error)
-            break
+    try:
+        prepared, name, start, end = splits.opening_part(run)
+        return name, prepared.ids[start : min(end, start + MEASURED)]
+    except UsageError:
+        pass  # it has no part, as after an import
+    except RnntkError as error:
+        log.info("The loss is not measured: %s", error)
     return None, np.zeros(0, np.intp)
 
 

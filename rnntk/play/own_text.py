@@ -18,7 +18,7 @@ import numpy as np
 from rnntk import stored
 from rnntk.cache import cache_dir
 from rnntk.decoding import baselines, splits
-from rnntk.errors import RnntkError, UsageError
+from rnntk.errors import RnntkError
 from rnntk.files import json_text, write_json
 from rnntk.play import reading
 from rnntk.play.models import Models
@@ -49,14 +49,8 @@ class OwnText:
 
     @cached_property
     def _text(self) -> tuple[Any, str, int, int]:
-        """The prepared text, and the part to open on: validation, else test, else training. Raises `RnntkError`."""
-        prepared = splits.training_text(self._model.run)
-        for name in splits.SPLITS:
-            try:
-                return (prepared, *splits.split_range(self._model.run, name))
-            except UsageError as error:
-                missing = error
-        raise missing
+        """See `splits.opening_part`."""
+        return splits.opening_part(self._model.run)
 
     def excerpt(self) -> dict[str, str]:
         """`text` of up to `EXCERPT` characters, from the beginning of a line, and `of`: where it is from."""
