@@ -26,7 +26,7 @@ COLUMNS, LINES = 96, 28
 
 
 def printed(*words: str, folder: str) -> str:
-    """What a command prints on stdout, with its colours."""
+    """The stdout of a command, with its colours."""
     command = [sys.executable, "-m", "rnntk", *words]
     return subprocess.run(
         command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True, encoding="utf-8"

@@ -19,7 +19,7 @@ _NARROW = 64  # below this width, an option's help stands under it
 
 @functools.cache
 def layout() -> dict[str, Any]:
-    """What `help.toml` says about groups and rare options."""
+    """The groups and rare options of `help.toml`."""
     return read_toml(Path(__file__).with_name("help.toml"))
 
 

@@ -184,9 +184,8 @@ def main() -> None:
         try:
             group(prog_name="rnntk", windows_expand_args=False)
         finally:
-            signal.signal(
-                signal.SIGINT, signal.SIG_IGN
-            )  # a late Ctrl-C must not break into Python's exit
+            # A late Ctrl-C must not break into Python's exit.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             sys.stdout.flush()  # at exit, Python could not report an error
     except stdout.Lost as lost:
         if not isinstance(lost, stdout.Closed):

@@ -39,9 +39,7 @@ class Exported:
     """An export on disk."""
 
     path: Path  # the file, or the SavedModel's folder
-    sidecar: (
-        Path | None
-    )  # JSON next to it: symbols, preprocessor, inputs and outputs; HTML needs none
+    sidecar: Path | None  # JSON next to it: symbols, inputs and outputs; HTML needs none
     step: int  # of the checkpoint
     difference: float  # largest absolute difference from the run's own logits and states
     rounding: Rounding | None = None  # of the weights, in HTML

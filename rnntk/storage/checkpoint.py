@@ -51,13 +51,10 @@ class Progress:
     seconds: float = 0.0  # wall time trained, over all sessions
     metrics_bytes: int = 0  # size of the metrics file at this checkpoint
     samples_bytes: int | None = None  # size of the samples file; None if unknown
-    losses: dict[str, float] = field(
-        default_factory=dict
-    )  # in nats: last `loss` and `val_loss`, `mean_loss`
+    # In nats: the last `loss` and `val_loss`, and `mean_loss`.
+    losses: dict[str, float] = field(default_factory=dict)
     best: dict[str, float] | None = None  # the lowest `val_loss`, in nats, and its `step`
-    lowest: float | None = (
-        None  # `val_loss` of the validations that were due, for patience and plateau
-    )
+    lowest: float | None = None  # `val_loss` that was due, for patience and plateau
     stale: int = 0  # validations that were due since the lowest one
     reductions: int = 0  # times a plateau has halved the learning rate
     high_steps: int | None = None  # last steps far above the uniform loss; None before one below
