@@ -46,7 +46,7 @@ test: $(DEV)
 # The encoding facts must hold under the older chardet too (5.2 and 7 answer differently).
 test-chardet5:
 	$(PYTHON) -m venv .venv-chardet5
-	.venv-chardet5/bin/python -m pip install --quiet --disable-pip-version-check chardet==5.2.0 pytest hypothesis numpy 'tomli; python_version < "3.11"'
+	.venv-chardet5/bin/python -m pip install --quiet --disable-pip-version-check chardet==5.2.0 click pytest hypothesis numpy 'tomli; python_version < "3.11"'
 	PYTHONPATH=. .venv-chardet5/bin/python -m pytest -q tests/corpora/test_encoding.py tests/corpora/test_languages.py
 
 lint: $(DEV)
