@@ -10,8 +10,25 @@ import keras
 import tensorflow as tf
 
 
+class Averaging(keras.optimizers.Optimizer):
+    """Keras' average of the weights, whose decay at step t is at most t / (t + 9).
+
+    So the average never holds much of the initial weights: it covers about the last ninth of the steps, until `ema`
+    limits it (the rule of `tf.train.ExponentialMovingAverage` with `num_updates`).
+    """
+
+    def _update_model_variables_moving_average(self, trainable_variables: Any) -> None:
+        if not self.use_ema:
+            return
+        step = keras.ops.cast(self.iterations, "float32")
+        new = 1 - keras.ops.minimum(step / (step + 9), self.ema_momentum)
+        pairs = zip(trainable_variables, self._model_variables_moving_average, strict=True)
+        for variable, average in pairs:
+            average.assign_add(keras.ops.cast(new, variable.dtype) * (variable - average))
+
+
 @keras.saving.register_keras_serializable("rnntk")
-class Adam(keras.optimizers.Adam):
+class Adam(Averaging, keras.optimizers.Adam):
     """Keras' Adam (Kingma and Ba, 2015), which updates a variable with one TensorFlow kernel, not ten."""
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
@@ -38,6 +55,21 @@ class Adam(keras.optimizers.Adam):
         )
 
 
+@keras.saving.register_keras_serializable("rnntk")
+class Adagrad(Averaging, keras.optimizers.Adagrad):
+    """Duchi et al., 2011."""
+
+
+@keras.saving.register_keras_serializable("rnntk")
+class RMSprop(Averaging, keras.optimizers.RMSprop):
+    """Hinton, 2012."""
+
+
+@keras.saving.register_keras_serializable("rnntk")
+class SGD(Averaging, keras.optimizers.SGD):
+    """Without momentum."""
+
+
 class Rate:
     """Sets an optimizer's learning rate only when it changes, as an assignment takes a third of a millisecond."""
 
@@ -51,12 +83,7 @@ class Rate:
             self._last = rate
 
 
-OPTIMIZERS = {
-    "adam": Adam,
-    "adagrad": keras.optimizers.Adagrad,  # Duchi et al., 2011
-    "rmsprop": keras.optimizers.RMSprop,  # Hinton, 2012
-    "sgd": keras.optimizers.SGD,  # plain: no momentum
-}
+OPTIMIZERS = {"adam": Adam, "adagrad": Adagrad, "rmsprop": RMSprop, "sgd": SGD}
 
 
 def make(

@@ -103,18 +103,20 @@ def test_averaged_weights_are_validated_saved_and_sampled_from(tmp_path: Path) -
     assert run.samples.read_text(encoding="utf-8").endswith(f"{generated}\n")
 
 
-def test_averages_follow_the_decay() -> None:
+@pytest.mark.parametrize("decay", [0.75, 0.15, 0.999])
+def test_averages_follow_the_decay_and_forget_the_initial_weights(decay: float) -> None:
     import keras
 
     variable = keras.Variable(4.0)
-    optimizer = optimizers.make("sgd", 1.0, ema=0.75)
+    optimizer = optimizers.make("sgd", 1.0, ema=decay)
     optimizer.build([variable])
     expected = 0.0
-    for step in range(3):
+    for step in range(40):
         optimizer.apply([keras.ops.ones(())], [variable])
         trained = 3.0 - step
-        expected = trained if step == 0 else 0.75 * expected + 0.25 * trained
+        momentum = min(decay, step / (step + 9))
+        expected = momentum * expected + (1 - momentum) * trained
         assert float(variable) == trained
         with optimizers.averaged(optimizer):
-            assert float(variable) == pytest.approx(expected)
+            assert float(variable) == pytest.approx(expected, rel=1e-5)
         assert float(variable) == trained
