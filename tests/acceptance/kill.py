@@ -92,9 +92,11 @@ class Storm:
                 spared -= 1
                 sent = self.strike(command, rng, run, began, seconds)
             code = command.wait()
-            if not self.ended_well(command, code, sent, number):
+            # Killed after its last checkpoint, a run is done, and the outcome shows whether it is whole.
+            done = code == 0 or f"is finished: {STEPS} of {STEPS} steps" in command.said
+            if not done and not self.ended_well(command, code, sent, number):
                 shutil.rmtree(run, ignore_errors=True)
-            if code == 0:
+            if done:
                 break
             self.check_whole(run, number)
         if where := difference(expected, outcome(run)):
