@@ -135,11 +135,10 @@ def _line_of(words: str, piece: Piece, lines: list[str]) -> int:
 
 
 def _name(path: Path) -> str:
-    try:
-        return path.resolve().relative_to(ROOT).as_posix()
-    except ValueError:  # of another tree: the name in its repository
-        tree = next((up for up in path.resolve().parents if (up / "pyproject.toml").exists()), None)
-        return path.resolve().relative_to(tree).as_posix() if tree else path.as_posix()
+    """The name relative to the checkout that the file is in."""
+    path = path.resolve()
+    tree = next((up for up in path.parents if (up / "pyproject.toml").exists()), None)
+    return (path.relative_to(tree) if tree else path).as_posix()
 
 
 # Markdown
