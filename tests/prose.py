@@ -37,8 +37,9 @@ TERMS = {
 }
 LONGEST = 40
 FILES = (
-    "*.md", "*.py", "Makefile", "docs/*.md", "docs/notebooks/*.ipynb", "docs/pictures/*.py", "benchmarks/*.*",
-    "data/README.md", "configs/*.toml", "rnntk/**/*.py", "rnntk/**/*.toml", "rnntk/play/page/*.*", "tests/**/*.py",
+    "*.md", "*.py", "Makefile", "docs/*.md", "docs/*.py", "mkdocs.yml", "docs/notebooks/*.ipynb", "docs/pictures/*.py",
+    "benchmarks/*.*", "data/README.md", "configs/*.toml", "rnntk/**/*.py", "rnntk/**/*.toml", "rnntk/play/page/*.*",
+    "tests/**/*.py",
 )  # fmt: skip
 SENTENCE_END = re.compile(r"(?<=[.!?])[\"”')\]*]*\s+(?![a-z])|(?<=:)\s+")
 CODE = "code"  # stands for a piece of code in a sentence
