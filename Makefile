@@ -16,6 +16,7 @@ help:
 	@echo "make campaigns   fuzz every format, kill, race and starve trainings (hours)"
 	@echo "make matrix      the tests under each Python, with pinned and with lowest dependencies (hours)"
 	@echo "make portability the kernels as on Windows, and on an emulated Arm processor"
+	@echo "make docs        build the documentation as a site: site/index.html"
 	@echo "make bench       the benchmarks; installs PyTorch to measure against"
 	@echo "make lock        renew constraints.txt (needs uv); UPGRADE=--upgrade for the newest versions"
 	@echo "make release     build and check what is published; publishes nothing"
@@ -84,6 +85,11 @@ portability: $(DEV)
 	$(BIN)/python tests/kernels/portability.py win64
 	$(BIN)/python tests/kernels/portability.py aarch64
 
+.PHONY: docs
+docs: $(DEV)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "The site: site/index.html"
+
 bench: $(DEV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/train_step.py
@@ -115,4 +121,4 @@ release:
 	cd .venv-release && $(RELEASE)/rnntk runs
 
 clean:
-	rm -rf $(VENV) .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist site

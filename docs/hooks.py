@@ -35,6 +35,7 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
 }
 LINK = re.compile(r"(?<=\]\()(?!https?:|#|mailto:)([^)#\s]+)")
+EVERYWHERE = ("config", "as_json", "quiet", "verbose")  # options that commands.md describes
 # In help: a command, an option, a variable, a file name, a path with <placeholders>.
 CODE = re.compile(
     rf"(rnntk (?:{'|'.join(COMMANDS)})(?: --?[a-z][\w-]*)*|(?<![\w/-])--[a-z][\w-]*\w|\$?RNNTK_\w+|\$TF_CONFIG"
@@ -173,11 +174,11 @@ def notebook_page(path: Path) -> str:
 
 def commands_table() -> str:
     """The commands by group, each with its page."""
-    parts = []
+    rows = ["| command | purpose |", "|---|---|"]
     for title, commands in GROUPS.items():
-        rows = [f"| [`rnntk {n}`](commands/{n}.md) | {escaped(h)} |" for n, h in commands.items()]
-        parts.append("\n".join([f"| {title} | |", "|---|---|", *rows]))
-    return "\n\n".join(parts)
+        rows.append(f"| **{title}** | |")
+        rows += [f"| [`rnntk {n}`](commands/{n}.md) | {escaped(h)} |" for n, h in commands.items()]
+    return "\n".join(rows)
 
 
 def command_page(name: str) -> str:
@@ -202,9 +203,12 @@ def command_parts(command: click.Command, path: str, level: int) -> Iterator[str
     if examples.strip():
         yield f"Examples:\n\n```\n{inset(examples)}\n```"
     options = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
-    for title, members in grouped(command, options).items():
+    own = [option for option in options if option.name not in EVERYWHERE]
+    for title, members in grouped(command, own).items():
         yield f"{'#' * (level + 1)} {title}"
         yield "\n\n".join(option_entry(option) for option in members)
+    common = [f"`{', '.join(sorted(o.opts, key=len))}`" for o in options if o not in own]
+    yield f"As for [every command](../commands.md#options-of-every-command): {', '.join(common)}."
 
 
 def inset(text: str) -> str:
