@@ -259,12 +259,17 @@ def settings_table(name: str) -> str:
     for field in dataclasses.fields(getattr(settings, name)):
         text = rendered(field.metadata["help"], lambda word: f"`{word}`")
         text, _, default = text.partition("  [default: ")
-        shown = prose(default.rstrip("]")) if default else f"`{field.default!r}`"
+        shown = prose(default.rstrip("]")) if default else f"`{python(field.default)}`"
         parts = re.split(r"(`[^`]*`)", text)
         text = "".join(part if i % 2 else prose(part) for i, part in enumerate(parts))
         valid = field.metadata["valid"]
-        words = ", ".join(f"`{word}`" for word in valid) if isinstance(valid, tuple) else ""
+        words = ", ".join(f"`{python(word)}`" for word in valid) if isinstance(valid, tuple) else ""
         rows.append(
             f"| `{field.name}` | {shown} | {text}{' One of ' + words + '.' if words else ''} |"
         )
     return "\n".join(rows)
+
+
+def python(value: Any) -> str:
+    """A value as Python code, with double quotes."""
+    return json.dumps(value) if isinstance(value, str) else repr(value)
