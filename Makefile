@@ -16,11 +16,11 @@ help:
 	@echo "make campaigns   fuzz every format, kill, race and starve trainings (hours)"
 	@echo "make matrix      the tests under each Python, with pinned and with lowest dependencies (hours)"
 	@echo "make portability the kernels as on Windows, and on an emulated Arm processor"
-	@echo "make docs        build the documentation as a site: site/index.html"
 	@echo "make bench       the benchmarks; installs PyTorch to measure against"
 	@echo "make lock        renew constraints.txt (needs uv); UPGRADE=--upgrade for the newest versions"
 	@echo "make release     build and check what is published; publishes nothing"
 	@echo "make clean       remove .venv and caches"
+	@echo "make docs        build the documentation as a site: site/index.html"
 
 # The versions that were tested are pinned in constraints.txt.
 $(STAMP): pyproject.toml constraints.txt
