@@ -20,6 +20,7 @@ help:
 	@echo "make lock        renew constraints.txt (needs uv); UPGRADE=--upgrade for the newest versions"
 	@echo "make release     build and check what is published; publishes nothing"
 	@echo "make clean       remove .venv and caches"
+	@echo "make docs        build the documentation as a site: site/index.html"
 
 # The versions that were tested are pinned in constraints.txt.
 $(STAMP): pyproject.toml constraints.txt
@@ -84,6 +85,11 @@ portability: $(DEV)
 	$(BIN)/python tests/kernels/portability.py win64
 	$(BIN)/python tests/kernels/portability.py aarch64
 
+.PHONY: docs
+docs: $(DEV)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "The site: site/index.html"
+
 bench: $(DEV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/train_step.py
@@ -115,4 +121,4 @@ release:
 	cd .venv-release && $(RELEASE)/rnntk runs
 
 clean:
-	rm -rf $(VENV) .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .nox .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist site
