@@ -30,9 +30,7 @@ class Stopped:
 
 
 @contextmanager
-def handled(
-    handler: Callable[[int, FrameType | None], Any] | signal.Handlers,
-) -> Iterator[None]:
+def handled(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) -> Iterator[None]:
     """Context in which `handler` handles the signals that ask to end; no effect outside the main thread.
 
     These are SIGINT, SIGTERM, SIGHUP unless it is ignored (`nohup`), and on Windows SIGBREAK, also when its console is
