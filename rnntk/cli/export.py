@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rnntk.cli.console import Console, shown
 from rnntk.cli.model import chosen, model_options
-from rnntk.cli.options import Args, command_named, option, path_option
+from rnntk.cli.options import PATH, Args, command_named, option
 from rnntk.run import Run
 
 if TYPE_CHECKING:
@@ -19,31 +19,31 @@ OPEN_WITH = {
     "savedmodel": 'tf.saved_model.load({!r}).signatures["serving_default"]',
     "onnx": "onnxruntime.InferenceSession({!r})",
     "npz": "numpy.load({!r})",
-    "html": "{} in any browser, by a double click; it needs nothing else",
+    "html": "{} in any browser, with a double click",
 }
 
 
 @command_named("export")
-@model_options("last", "Which checkpoint of the run.")
+@model_options("last")
 @option(
     "--format",
     "format",
     choices=list(OPEN_WITH),
     default="keras",
-    help="Format of the file: html is a page that runs the model; onnx needs the packages onnx and onnxruntime.",
+    help="Format; html is a page that runs the model.",
 )
 @option(
     "--weights",
     choices=["auto", "float32", "float16", "int8"],
-    help="With html: how weights are rounded; auto is the smallest that changes the loss by at most 0.002 nats.",
+    help="Weights in html; auto: smallest that changes the loss by at most 0.002 nats.",
 )
-@path_option("--output", "PATH", "The file to write.  [default: the run's name, in this folder]")
+@option("--output", type=PATH, help="File to write.  [default: the run's name, in this folder]")
 def command(args: Args, console: Console) -> None:
-    """Export RUN, a folder or a name in --runs-dir; without it, the run that was trained last.
+    """Export RUN, a folder or a name in --runs-dir (default: the latest run), for other programs.
 
-    The file works without rnntk. It is loaded again and compared with the run's own logits, and removed if they
-    differ. A JSON file beside it holds the symbols, inputs and outputs. An html page is complete in itself: it writes,
-    reads and shows units, without a network.
+    The file needs no rnntk. It is loaded again, compared with the run's own logits, and removed if they differ. A JSON
+    file beside it describes symbols, inputs and outputs. An html page is complete and works offline: it writes, reads
+    and shows units. The format onnx needs the packages onnx and onnxruntime.
 
     Examples:
       rnntk export
@@ -81,14 +81,14 @@ def command(args: Args, console: Console) -> None:
 
 
 def _rounded(rounding: Rounding) -> dict[str, str]:
-    """Facts about the weights of a page, and the text in it."""
+    """Facts about the weights and the text of an html page."""
     part = "training" if rounding.split == "train" else "held-out"
     if rounding.loss_change is None:
         return {
-            "weights": f"{rounding.weights}; the loss is not measured: the run's text is not at hand"
+            "weights": f"{rounding.weights}; effect on the loss unknown, as the run's text is missing"
         }
     change = f"{round(rounding.loss_change, 4) + 0.0:+.4f} nats on {rounding.symbols:,} symbols of {part} text"
     return {
         "weights": f"{rounding.weights}, which changes the loss by {change}",
-        "text": f"{rounding.excerpt:,} characters of the {part} text, which Read and Inside open on",
+        "text": f"{rounding.excerpt:,} characters of the {part} text, shown first in Read and Inside",
     }

@@ -1,46 +1,35 @@
-"""`rnntk import`: make a run of a TensorFlow 1 checkpoint."""
+"""`rnntk import`: turn a TensorFlow 1 checkpoint into a run."""
 
 from __future__ import annotations
 
 import click
 
 from rnntk.cli.console import Console, shown
-from rnntk.cli.options import (
-    PATH,
-    Args,
-    command_named,
-    option,
-    path_option,
-    run_option,
-    runs_dir_option,
-)
+from rnntk.cli.options import PATH, Args, command_named, option, run_option, runs_dir_option
 
 
 @command_named("import")
 @click.argument("checkpoint", type=PATH)
-@path_option(
-    "--vocab", "FILE", "Vocabulary.  [default: vocab.pkl or chars_vocab.pkl beside CHECKPOINT]"
+@option(
+    "--vocab",
+    type=PATH,
+    metavar="FILE",
+    help="Vocabulary.  [default: vocab.pkl or chars_vocab.pkl beside CHECKPOINT]",
 )
 @option(
     "--preprocessor",
     metavar="NAME",
-    help="Preprocessor of its text.  [default: hangul-slides where the vocabulary has its marker, else plain]",
+    help="Preprocessor of the text.  [default: hangul-slides, bytes or plain, by the vocabulary]",
 )
-@option("--corpus", metavar="NAME", help="Name of its text.  [default: the checkpoint's folder]")
-@option(
-    "--forget-bias",
-    type=float,
-    default=1.0,
-    help="Bias that TensorFlow 1's LSTM added to its forget gate.",
-)
+@option("--corpus", metavar="NAME", help="Name of the text.  [default: the checkpoint's folder]")
+@option("--forget-bias", type=float, default=1.0, help="Bias added to LSTM forget gates.")
 @run_option
 @runs_dir_option
 def command(args: Args, console: Console) -> None:
-    """Make a run of a TensorFlow 1 CHECKPOINT: of the 2017 notebooks, or of char-rnn-tensorflow.
+    """Turn a TensorFlow 1 CHECKPOINT of the 2017 notebooks or of char-rnn-tensorflow into a run.
 
-    CHECKPOINT is a folder, or a name like save/model.ckpt-24000. The vocabulary is a pickle; no code in it is
-    run. The run can be sampled, evaluated and exported, and training can start from its weights (rnntk train
-    --init-from).
+    CHECKPOINT is a folder, or a name such as save/model.ckpt-24000. The vocabulary is a pickle; code in it is never
+    run. You can sample, evaluate and export the run, and train from its weights (rnntk train --init-from).
 
     Examples:
       rnntk import save/model.ckpt-24000 --vocab save/vocab.pkl

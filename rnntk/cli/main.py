@@ -29,12 +29,12 @@ GROUPS = {
         "train": "Train a character model on a text or a corpus.",
         "sample": "Generate text with a trained model.",
         "play": "Open a page to look inside a model.",
-        "eval": "Measure a model on held-out text, beside n-grams and xz.",
+        "eval": "Measure a model on held-out text, beside baselines.",
     },
     "Runs": {
         "runs": "List runs; show, rename or delete one.",
         "plot": "Draw loss curves, as a picture or in the terminal.",
-        "board": "Look at the runs in TensorBoard.",
+        "board": "Show the runs in TensorBoard.",
     },
     "Other models": {
         "mnist": "Train a network that reads an image row by row.",
@@ -42,9 +42,9 @@ GROUPS = {
     },
     "Texts and files": {
         "prep": "List the corpora, or see how a text is read.",
-        "export": "Write a model for Keras, TensorFlow, ONNX or NumPy.",
-        "import": "Make a run of a TensorFlow 1 checkpoint.",
-        "cache": "List what is in the cache, or remove it.",
+        "export": "Export a model to Keras, TensorFlow, ONNX, NumPy or HTML.",
+        "import": "Turn a TensorFlow 1 checkpoint into a run.",
+        "cache": "List or clean the cache.",
     },
 }
 COMMANDS = {name: help for commands in GROUPS.values() for name, help in commands.items()}

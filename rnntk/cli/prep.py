@@ -12,12 +12,12 @@ from click.core import ParameterSource
 from rnntk import config
 from rnntk.cli.console import Console, progress_bar
 from rnntk.cli.options import (
+    PATH,
     Args,
     command_named,
     config_options,
     given_values,
     option,
-    path_option,
     source,
     text_paths,
 )
@@ -28,12 +28,12 @@ from rnntk.errors import quoted, rendered
 @command_named("prep")
 @text_paths
 @config_options(TextConfig)
-@path_option("--output", "DIR", "Where it goes.  [default: the cache]")
-@option("--list", "list_all", is_flag=True, help="List all corpora: size, licence, here or not.")
+@option("--output", type=PATH, metavar="DIR", help="Folder to write to.  [default: the cache]")
+@option("--list", "list_all", is_flag=True, help="List all corpora, their size and licence.")
 def command(args: Args, console: Console) -> None:
-    """Prepare TEXT, files or folders, or a corpus: find it, detect its encoding, turn it into symbols, count them.
+    """Prepare TEXT (files or folders) or a corpus: find it, detect its encoding, turn it into symbols, count them.
 
-    `rnntk train` does the same by itself; this shows what it would see.
+    rnntk train does the same by itself; prep shows the result.
 
     Examples:
       rnntk prep novel.txt
@@ -60,13 +60,17 @@ def command(args: Args, console: Console) -> None:
 
 
 def _training(settings: TextConfig) -> list[str]:
-    """Words of a command that trains on the same text, also in another environment."""
+    """Words of the command that trains on the same text in any environment."""
     texts = click.get_current_context().params["texts"]
-    words = ["rnntk", "train", *(f"./{one}" if one[:1] == "-" != one else one for one in texts)]
+    words = [
+        "rnntk",
+        "train",
+        *(f"./{text}" if text[:1] == "-" != text else text for text in texts),
+    ]
     for name, value in settings.part(TextConfig).items():
         if name == "input":
             value = value[: len(value) - len(texts)]
-        # In the environment, these two describe the machine, not the text.
+        # From the environment, these two describe the machine, not the text.
         machine = source(name) == ParameterSource.ENVIRONMENT and name in ("data_dir", "offline")
         chosen = name in ("corpus", "input") or source(name) != ParameterSource.DEFAULT
         if value is not None and chosen and not machine:
@@ -77,10 +81,10 @@ def _training(settings: TextConfig) -> list[str]:
 def describe(facts: dict[str, Any]) -> list[str]:
     """Lines about a prepared text."""
     encodings: Counter[str] = Counter()
-    for one in facts["sources"]:
-        confidence = one["confidence"]
+    for file in facts["sources"]:
+        confidence = file["confidence"]
         sure = "" if confidence is None else f", confidence {confidence:.2f}"
-        encodings[f"{one['encoding']} ({one['how']}{sure})"] += 1
+        encodings[f"{file['encoding']} ({file['how']}{sure})"] += 1
     lines = [
         f"encoding      {text}" + (f" in {count:,} files" if count > 1 else "")
         for text, count in encodings.items()
@@ -97,7 +101,7 @@ def describe(facts: dict[str, Any]) -> list[str]:
     lines.append(f"most          {_counts(facts['most_frequent'], as_bytes)}")
     lines.append(f"least         {_counts(facts['least_frequent'], as_bytes)}")
     if facts["replaced"]:
-        lines.append(f"replaced      {facts['replaced']:,} undecodable places by U+FFFD")
+        lines.append(f"replaced      {facts['replaced']:,} undecodable byte sequences with U+FFFD")
     rare, changed = facts["rare"], facts["changed"]
     if rare["count"]:
         kinds = f"({rare['distinct']} kinds) became {facts['unknown_symbol']!r}"
@@ -105,11 +109,11 @@ def describe(facts: dict[str, Any]) -> list[str]:
     if changed["count"]:
         examples = ", ".join(f"{old!r} -> {new!r}" for old, new, _ in changed["examples"][:5])
         lines.append(
-            f"lossy         {changed['count']:,} characters do not decode to themselves: {examples}"
+            f"lossy         {changed['count']:,} characters are not restored when decoded: {examples}"
         )
-    for one in facts["unusual"]:
-        examples = ", ".join(one["examples"][:5])
-        lines.append(f"unusual       {one['count']:,} {one['kind']}: {examples}")
+    for kind in facts["unusual"]:
+        examples = ", ".join(kind["examples"][:5])
+        lines.append(f"unusual       {kind['count']:,} {kind['kind']}: {examples}")
     lines += [f"warning       {rendered(text, config.flag)}" for text in facts["warnings"]]
     lines.append(
         f"entropy       {facts['entropy_bits']:.3f} bits per symbol, {facts['bits_per_character']:.3f} bits per "

@@ -36,7 +36,7 @@ class TextConfig(Config):
     )
     preprocessor: str | None = setting(
         None,
-        "plain, hangul, hangul-slides, bytes, or an installed one."
+        "Text to symbols: plain, hangul, hangul-slides, bytes, or an installed one."
         "  [default: the corpus' own; for your files hangul if Korean, else plain]",
         metavar="NAME",
     )
@@ -119,7 +119,9 @@ class RunConfig(Config):
         ("decay", "cosine", "plateau"),
     )
     warmup_steps: int = setting(0, "Raise the learning rate from 0 in the first N steps.", Range(0))
-    plateau_patience: int = setting(2, "Validations without a new best before halving.", Range(1))
+    plateau_patience: int = setting(
+        2, "Validations without a new best before plateau halves.", Range(1)
+    )
     clip_norm: float = setting(5.0, "Gradient clipping threshold.", POSITIVE)
 
     epochs: int = setting(50, "Passes over the text.", Range(1), on_resume="kept")
@@ -146,7 +148,7 @@ class RunConfig(Config):
 
     checkpoint_every: int = setting(500, "Save every N steps, and at the end.", Range(1))
     keep: int = setting(3, "Checkpoints to keep besides the best.", Range(1))
-    log_every: int = setting(100, "Steps between lines, without a terminal.", Range(1))
+    log_every: int = setting(100, "Steps between progress lines outside a terminal.", Range(1))
     histograms_every: int = setting(
         0, "Steps between weight histograms in TensorBoard; 0 for none.", Range(0)
     )
@@ -310,7 +312,9 @@ class SampleConfig(Config):
     beam_alpha: float = setting(
         1.0, "With `beam` and `stop`: 0 favours short texts, above 1 long ones.", Range(0)
     )
-    no_repeat: int | None = setting(None, "Never repeat N symbols in a row.", Range(2, 10**6))
+    no_repeat: int | None = setting(
+        None, "Never generate the same N symbols in a row twice.", Range(2, 10**6)
+    )
     num: int = setting(1, "Number of texts.", Range(1, 100_000))
     stop: str | None = setting(None, "End a text at this; on the command line \\n is a line end.")
     seed: int | None = setting(
