@@ -118,7 +118,8 @@ class Run:
             seed: the same seed gives the same lines; random by default.
             settings: other fields of `rnntk.SampleConfig`: temperature, top_p, length (largest, per line), ...
 
-        Raises `UsageError` for an invalid setting, `RunError` without the training text, `RnntkError` without new lines.
+        Raises `UsageError` for an invalid setting, `RunError` if the training text is missing, `RnntkError` if no line
+        is new.
         """
         from rnntk.config import SampleConfig
         from rnntk.decoding import lines

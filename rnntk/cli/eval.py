@@ -26,29 +26,28 @@ FIXED = (
     "corpus", "preprocessor", "newline", "markup", "normalize", "min_count", "unknown_symbol", "accept_licence",
 )  # fmt: skip
 OWN = "this model"
-UNKNOWN_HELP = "Characters of --input unknown to the model."
 
 
 @command_named("eval")
 @model_options("best")
 @option(
     "--split",
+    "Part of the run's text.  [default: val, without --input]",
     choices=["val", "test", "train"],
-    help="Part of the run's text.  [default: val, without --input]",
 )
-@option("--on-unknown", choices=["error", "skip"], default="error", help=UNKNOWN_HELP)
+@option(
+    "--on-unknown", "Unknown characters of --input.", choices=["error", "skip"], default="error"
+)
 @switch("--floors", True, "Compare with baselines: n-grams and xz.  [default: on]")
 @switch("--novelty", True, "Measure copying of the training text.  [default: on, without --input]")
-@option(
-    "--dynamic", is_flag=True, help="Also adapt to the text while reading (Krause et al., 2017)."
-)
+@option("--dynamic", "Also adapt to the text while reading (Krause et al., 2017).", is_flag=True)
 @option(
     "--dynamic-rate",
+    "Learning rate of --dynamic.  [default: the best on other validation text]",
     type=click.FloatRange(0, min_open=True),
-    help="Learning rate of --dynamic.  [default: the best on validation text, if that is not measured]",
 )
-@option("--costs", type=FILE, help="Write the bits of each character as JSON.")
-@option("--html", type=FILE, help="Write the text, shaded by surprise, as a page.")
+@option("--costs", "Write the bits of each character as JSON.", type=FILE)
+@option("--html", "Write the text, shaded by surprise, as a page.", type=FILE)
 @config_options(TextConfig, leave_out=FIXED)
 def command(args: Args, console: Console) -> None:
     """Measure RUN, a folder or a name in --runs-dir (default: the latest run), on text it was not trained on.

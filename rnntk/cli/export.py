@@ -26,18 +26,17 @@ OPEN_WITH = {
 @command_named("export")
 @model_options("last")
 @option(
-    "--format",
-    "format",
+    "--format format",
+    "Format; html is a page that runs the model.",
     choices=list(OPEN_WITH),
     default="keras",
-    help="Format; html is a page that runs the model.",
 )
 @option(
     "--weights",
+    "Weights in html; auto: smallest that changes the loss by at most 0.002 nats.",
     choices=["auto", "float32", "float16", "int8"],
-    help="Weights in html; auto: smallest that changes the loss by at most 0.002 nats.",
 )
-@option("--output", type=PATH, help="File to write.  [default: the run's name, in this folder]")
+@option("--output", "File to write.  [default: the run's name, in this folder]", type=PATH)
 def command(args: Args, console: Console) -> None:
     """Export RUN, a folder or a name in --runs-dir (default: the latest run), for other programs.
 

@@ -12,17 +12,17 @@ from rnntk.cli.options import PATH, Args, command_named, option, run_option, run
 @click.argument("checkpoint", type=PATH)
 @option(
     "--vocab",
+    "Vocabulary.  [default: vocab.pkl or chars_vocab.pkl beside CHECKPOINT]",
     type=PATH,
     metavar="FILE",
-    help="Vocabulary.  [default: vocab.pkl or chars_vocab.pkl beside CHECKPOINT]",
 )
 @option(
     "--preprocessor",
+    "Preprocessor of the text.  [default: hangul-slides, bytes or plain, by the vocabulary]",
     metavar="NAME",
-    help="Preprocessor of the text.  [default: hangul-slides, bytes or plain, by the vocabulary]",
 )
-@option("--corpus", metavar="NAME", help="Name of the text.  [default: the checkpoint's folder]")
-@option("--forget-bias", type=float, default=1.0, help="Bias added to LSTM forget gates.")
+@option("--corpus", "Name of the text.  [default: the checkpoint's folder]", metavar="NAME")
+@option("--forget-bias", "Bias added to LSTM forget gates.", type=float, default=1.0)
 @run_option
 @runs_dir_option
 def command(args: Args, console: Console) -> None:

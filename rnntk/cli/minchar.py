@@ -21,20 +21,24 @@ EVERY = 100  # iterations between reports
 QUIET_SECONDS = 10.0  # between two lines
 TOLERANCE = 1e-6
 OWN_SOURCE = "its own source"
-ITERATIONS_HELP = f"Pieces of {minchar.LENGTH} characters to train on."
 
 
 @command_named("minchar")
 @option(
     "--input",
+    "Text file; - is stdin.  [default: rnntk/minchar.py, the model's source]",
     multiple=True,
     metavar="FILE",
-    help="Text file; - is stdin.  [default: rnntk/minchar.py, the model's source]",
 )
-@option("--encoding", metavar="NAME", help="Encoding of the text.  [default: detected]")
-@option("--iterations", type=click.IntRange(1), default=5000, help=ITERATIONS_HELP)
-@option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Random seed.")
-@option("--check-gradients", is_flag=True, help="Only check gradients by finite differences.")
+@option("--encoding", "Encoding of the text.  [default: detected]", metavar="NAME")
+@option(
+    "--iterations",
+    f"Pieces of {minchar.LENGTH} characters to read.",
+    type=click.IntRange(1),
+    default=5000,
+)
+@option("--seed", "Random seed.", type=click.IntRange(0, 2**32 - 1), default=0)
+@option("--check-gradients", "Only check gradients by finite differences.", is_flag=True)
 def command(args: Args, console: Console) -> None:
     """Train the smallest character model: a vanilla network in one file of plain NumPy.
 

@@ -32,13 +32,12 @@ _SURE = ((0.95, "surely a"), (0.7, "probably a"), (0.4, "perhaps a"), (0.0, "uns
 
 @command_named("mnist")
 @config_options(MnistConfig)
-@option("--plot", type=PATH, metavar="FILE", help="Draw the worst mistakes on the test images.")
+@option("--plot", "Draw the worst mistakes on the test images.", type=PATH, metavar="FILE")
 @option(
-    "--image",
-    "pictures",
+    "--image pictures",
+    "Train nothing; read this picture of a digit with --run or the latest run. Repeatable.",
     type=FILE,
     multiple=True,
-    help="Train nothing; read this picture of a digit with --run or the latest run. Repeatable.",
 )
 @run_options
 def command(args: Args, console: Console) -> None:

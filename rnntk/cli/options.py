@@ -88,7 +88,11 @@ def _in_file(ctx: click.Context | None, param: click.Parameter | None) -> bool:
     return ctx.get_parameter_source(param.name or "") is ParameterSource.DEFAULT_MAP
 
 
-option = functools.partial(click.option, cls=Option)
+def option(names: str, help: str, **attributes: Any) -> Callable[[F], F]:
+    """Decorator: add an option; its names are separated by blanks."""
+    return click.option(*names.split(), cls=Option, help=help, **attributes)
+
+
 PATH = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -141,16 +145,14 @@ def _option(kind: type[Config], name: str) -> Callable[[F], F]:
     help = rendered(field.metadata["help"], config.flag)
     if bare is bool:
         return switch(flag, field.default, help)
-    return option(
-        flag, type=FieldType(kind, name), metavar=field.metadata["metavar"], multiple=many,
-        default=field.default, help=help,
-    )  # fmt: skip
+    shape = {"type": FieldType(kind, name), "metavar": field.metadata["metavar"], "multiple": many}
+    return option(flag, help, default=field.default, **shape)
 
 
-def switch(flag: str, default: bool, help: str, **attributes: Any) -> Callable[[F], F]:
+def switch(flag: str, default: bool, help: str) -> Callable[[F], F]:
     """A pair `--name/--no-name`, so that a flag can undo a config file."""
     no_flag = config.flag(f"no_{flag[2:]}")
-    return option(f"{flag}/{no_flag}", default=default, show_default=False, help=help, **attributes)
+    return option(f"{flag}/{no_flag}", help, default=default, show_default=False)
 
 
 def _load_config(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
@@ -232,15 +234,14 @@ def given_values(args: Args, *leave_out: str) -> dict[str, Any]:
 
 text_paths = click.argument("texts", nargs=-1, metavar="[TEXT]...")
 runs_dir_option = option(
-    "--runs-dir", type=PATH, default=Path("runs"), metavar="DIR", help="Folder of runs."
+    "--runs-dir", "Folder of runs.", type=PATH, default=Path("runs"), metavar="DIR"
 )
 run_option = option(
-    "--run", type=PATH, metavar="DIR", help="New run folder.  [default: runs/<corpus>-<n>]"
+    "--run", "New run folder.  [default: runs/<corpus>-<n>]", type=PATH, metavar="DIR"
 )
 resume_option = option(
-    "--resume", is_flag=False, flag_value=LATEST_RUN, metavar="[DIR]",
-    help="Continue a run exactly, by default the latest.",
-)  # fmt: skip
+    "--resume", "Continue this run, or the latest.", flag_value=LATEST_RUN, metavar="[DIR]"
+)
 
 
 def run_options(function: F) -> F:
@@ -255,7 +256,7 @@ def server_options(port: int) -> Callable[[F], F]:
     open_help = "Open the page in a browser.  [default: on a desktop, from a terminal]"
     return lambda function: added(
         function,
-        option("--host", default="127.0.0.1", metavar="ADDRESS", help=host_help),
-        option("--port", type=click.IntRange(0, 65535), help=port_help),
-        option("--open/--no-open", "open_browser", default=None, help=open_help),
+        option("--host", host_help, default="127.0.0.1", metavar="ADDRESS"),
+        option("--port", port_help, type=click.IntRange(0, 65535)),
+        option("--open/--no-open open_browser", open_help, default=None),
     )

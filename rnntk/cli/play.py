@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 @command_named("play")
 @model_options("last")
 @server_options(8765)
-@option("--report", type=FILE, help="Write the views of a text as one HTML file; serve nothing.")
+@option("--report", "Write the views of a text as one HTML file; serve nothing.", type=FILE)
 @option(
     "--input",
+    "Text for --report, in UTF-8; - is stdin.  [default: the run's own, else generated]",
     metavar="FILE",
-    help="Text for --report, in UTF-8; - is stdin.  [default: the run's own, else generated]",
 )
 def command(args: Args, console: Console) -> None:
     """Look inside RUN, a folder or a name in --runs-dir (default: the latest run), on a local page.

@@ -22,20 +22,18 @@ ROWS = 20  # height of a plot in a terminal of at least 27 lines
 
 @command_named("plot")
 @click.argument("runs", nargs=-1, type=PATH, metavar="[RUN]...")
-@option("--output", type=PATH, metavar="FILE", help="A .png or .svg file.  [default: <y>.png]")
-@option("--terminal", is_flag=True, help="Draw in the terminal; needs no Matplotlib.")
-@option("--x", choices=("steps", "time"), default="steps", help="Steps, or seconds.")
+@option("--output", "A .png or .svg file.  [default: <y>.png]", type=PATH, metavar="FILE")
+@option("--terminal", "Draw in the terminal; needs no Matplotlib.", is_flag=True)
+@option("--x", "Steps, or seconds.", choices=("steps", "time"), default="steps")
 @option(
     "--y",
+    "loss, bits, perplexity, accuracy, grad_norm, learning_rate, rate, or any logged number.",
     default="loss",
     metavar="NAME",
-    help="loss, bits, perplexity, accuracy, grad_norm, learning_rate, rate, or any logged number.",
 )
-@option(
-    "--smooth", type=click.IntRange(1), help="Mean of the last N steps; 1 for none.  [default: 100]"
-)
-@option("--log", is_flag=True, help="Logarithmic y axis.")
-@option("--ascii", is_flag=True, help="With --terminal: ASCII characters only.")
+@option("--smooth", "Mean of the last N steps; 1 for none.  [default: 100]", type=click.IntRange(1))
+@option("--log", "Logarithmic y axis.", is_flag=True)
+@option("--ascii", "With --terminal: ASCII characters only.", is_flag=True)
 @runs_dir_option
 def command(args: Args, console: Console) -> None:
     """Draw the curves of RUNs, folders or names in --runs-dir (default: the latest run), in one picture.

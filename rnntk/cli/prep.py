@@ -28,8 +28,8 @@ from rnntk.errors import quoted, rendered
 @command_named("prep")
 @text_paths
 @config_options(TextConfig)
-@option("--output", type=PATH, metavar="DIR", help="Folder to write to.  [default: the cache]")
-@option("--list", "list_all", is_flag=True, help="List all corpora, their size and licence.")
+@option("--output", "Folder to write to.  [default: the cache]", type=PATH, metavar="DIR")
+@option("--list list_all", "List all corpora, their size and licence.", is_flag=True)
 def command(args: Args, console: Console) -> None:
     """Prepare TEXT (files or folders) or a corpus: find it, detect its encoding, turn it into symbols, count them.
 

@@ -34,8 +34,8 @@ COLUMNS = (
 
 
 @command_named("runs", cls=Group, invoke_without_command=True)
-@option("--corpus", metavar="NAME", help="Only runs on this corpus.")
-@option("--kind", choices=KINDS, help="Only runs of this kind.")
+@option("--corpus", "Only runs on this corpus.", metavar="NAME")
+@option("--kind", "Only runs of this kind.", choices=KINDS)
 @runs_dir_option
 def command(args: Args, console: Console) -> None:
     """List the runs, latest first.
@@ -131,7 +131,7 @@ def show(args: Args, console: Console) -> None:
 @click.argument("run", type=PATH)
 @click.argument("new")
 @runs_dir_option
-@option("--yes", "-y", is_flag=True, help="Do not ask first.")
+@option("--yes -y", "Do not ask first.", is_flag=True)
 def rename(args: Args, console: Console) -> None:
     """Rename RUN, a folder or a name in --runs-dir, to NEW, in the same folder. Asks first in a terminal.
 
@@ -154,7 +154,7 @@ def rename(args: Args, console: Console) -> None:
 @command_named("delete", command.command, short_help="Delete runs with all their files.")
 @click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
 @runs_dir_option
-@option("--yes", "-y", is_flag=True, help="Do not ask first.")
+@option("--yes -y", "Do not ask first.", is_flag=True)
 def delete(args: Args, console: Console) -> None:
     """Delete each RUN, a folder or a name in --runs-dir, with all files in it, after asking.
 

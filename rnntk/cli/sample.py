@@ -44,22 +44,20 @@ _EXCLUDING = (
 @model_options("last")
 @option(
     "--prime",
+    "Prompt to continue; \\n is a line end.  [default: the corpus' own, or a line start]",
     metavar="TEXT",
-    help="Prompt to continue; \\n is a line end.  [default: the corpus' own, or a line start]",
 )
-@option("--prime-file", metavar="FILE", help="File with the prompt, unchanged; - is stdin.")
-@option("--output", type=FILE, help="Write the text to a file.  [default: stdout]")
+@option("--prime-file", "File with the prompt, unchanged; - is stdin.", metavar="FILE")
+@option("--output", "Write the text to a file.  [default: stdout]", type=FILE)
 @option(
-    "--lines",
-    type=click.IntRange(1, 10**6),
-    help="New lines, such as names: none twice, none copied.",
+    "--lines", "New lines, such as names: none twice, none copied.", type=click.IntRange(1, 10**6)
 )
 @switch("--allow-copies", False, "With --lines: keep lines of the training text.")
-@option("--num", "-n", type=FieldType(SampleConfig, "num"), default=1, help="Number of texts.")
+@option("--num -n", "Number of texts.", type=FieldType(SampleConfig, "num"), default=1)
 @config_options(SampleConfig, leave_out=("num",))
 @switch("--greedy", False, "Take the likeliest symbol, as --temperature 0 does.")
 @switch("--color", False, "Shade each character by its surprise.")
-@option("--interactive", "-i", is_flag=True, help="Continue prompts as you type; try :help.")
+@option("--interactive -i", "Continue prompts as you type; try :help.", is_flag=True)
 def command(args: Args, console: Console) -> None:
     """Generate text with RUN, a folder or a name in --runs-dir (default: the latest run).
 

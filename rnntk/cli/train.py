@@ -42,8 +42,8 @@ REASONS = {
 @command_named("train")
 @text_paths
 @config_options(TrainConfig)
-@option("--init-from", type=PATH, metavar="RUN", help="Start from the weights of this run.")
-@option("--dry-run", is_flag=True, help="Check everything and time a few steps only.")
+@option("--init-from", "Start from the weights of this run.", type=PATH, metavar="RUN")
+@option("--dry-run", "Check everything and time a few steps only.", is_flag=True)
 @run_options
 def command(args: Args, console: Console) -> None:
     """Train a character model on TEXT (your files or folders) or on a corpus (default: linux_kernel).

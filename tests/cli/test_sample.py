@@ -107,7 +107,7 @@ def test_too_little_memory_is_one_message(rnntk, trained: Path, monkeypatch) -> 
 
     monkeypatch.setattr(LanguageModel, "pieces", refuse)
     result = rnntk("sample", trained, "-q")
-    told = "Error: There is not enough memory for this (9 GiB). Ask for less at a time.\n"
+    told = "Error: There is not enough memory for this (9 GiB). Lower the batch size, length or number of texts.\n"
     assert (result.exit_code, result.stderr) == (1, told)
 
 
@@ -467,7 +467,7 @@ def test_escapes_are_read_on_the_command_line_and_said(rnntk, trained: Path, her
     args = ("sample", trained, "--length", 0)
     result = rnntk(*args, "--prime", r"line 1\nfox", "--on-unknown", "skip")
     assert result.stdout == "line 1\nfox\n"
-    told = "--prime: \\n is a line end. For a backslash itself, type \\\\.\n"
+    told = "--prime: \\n is a line end. For a backslash, type \\\\.\n"
     assert result.stderr.startswith(told)
     (here / "p.txt").write_text(r"a\nfox", encoding="utf-8")
     literal = rnntk(*args, "--prime-file", "p.txt", "--on-unknown", "skip")
