@@ -123,8 +123,8 @@ def _message(error: Exception) -> str:
     own = [frame for frame in frames if frame.filename.startswith(home)][-1]
     what = ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split())[:200])))
     return (
-        f"rnntk stopped: unexpected error at {Path(own.filename).name}, line {own.lineno} ({what}). Set RNNTK_CRASH_FILE=crash.txt to "
-        "write the details to that file, and report the error with them."
+        f"rnntk stopped: unexpected error at {Path(own.filename).name}, line {own.lineno} ({what}). Set "
+        "RNNTK_CRASH_FILE=crash.txt to write the details to that file, and report the error with them."
     )
 
 

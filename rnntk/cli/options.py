@@ -240,7 +240,11 @@ run_option = option(
     "--run", "New run folder.  [default: runs/<corpus>-<n>]", type=PATH, metavar="DIR"
 )
 resume_option = option(
-    "--resume", "Continue this run, or the latest.", flag_value=LATEST_RUN, metavar="[DIR]"
+    "--resume",
+    "Continue a run exactly, by default the latest.",
+    is_flag=False,
+    flag_value=LATEST_RUN,
+    metavar="[DIR]",
 )
 
 

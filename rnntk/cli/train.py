@@ -48,8 +48,8 @@ REASONS = {
 def command(args: Args, console: Console) -> None:
     """Train a character model on TEXT (your files or folders) or on a corpus (default: linux_kernel).
 
-    Settings that you do not give are chosen for the length and script of TEXT; --dry-run shows them and why. A
-    corpus has its own settings. List the corpora: rnntk prep --list
+    Settings that you leave out are chosen for the length and script of TEXT (--dry-run shows them and why), or are
+    the corpus' own. List the corpora: rnntk prep --list
 
     Examples:
       rnntk train novel.txt

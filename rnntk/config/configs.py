@@ -94,7 +94,7 @@ class ModelConfig(Config):
     layers: int = setting(2, "Recurrent layers.", Range(1, 64))
     units: int = setting(128, "Units per recurrent layer.", Range(1, 65536))
     embedding: int = setting(128, "Size of the symbol embedding.", Range(1, 65536))
-    dropout: float = setting(0.0, "Fraction of outputs dropped in training.", FRACTION)
+    dropout: float = setting(0.0, "Dropout rate of each layer's outputs.", FRACTION)
     dropout_kind: str = setting(
         "element", "New dropout mask per time step, or per sequence.", ("element", "sequence")
     )
@@ -110,7 +110,7 @@ class ModelConfig(Config):
 class RunConfig(Config):
     """Settings of every training run: batches, learning rate, validation, stopping, saving, machine."""
 
-    batch_size: int = setting(50, "Batch rows, each at its own place in the text.", Range(1))
+    batch_size: int = setting(50, "Batch rows, read in parallel.", Range(1))
     learning_rate: float = setting(0.002, "Learning rate.", POSITIVE)
     decay_rate: float = setting(0.97, "Learning rate factor per epoch.", Range(0, 1, open_low=True))
     schedule: str = setting(
@@ -209,7 +209,7 @@ class TrainConfig(DistributeConfig, RunConfig, ModelConfig, TextConfig):
         300.0
     """
 
-    seq_length: int = setting(200, "Symbols per row and step (truncated BPTT).", Range(1))
+    seq_length: int = setting(200, "Truncated BPTT length, in symbols.", Range(1))
     optimizer: str = setting(
         "adam",
         "Optimizer; adagrad and sgd need a higher `learning_rate`.",
@@ -228,7 +228,7 @@ class TrainConfig(DistributeConfig, RunConfig, ModelConfig, TextConfig):
         "Clip gradients by global norm, norm per array, or value.",
         ("global-norm", "norm", "value", "none"),
     )
-    val_fraction: float = setting(0.0, "Fraction of the text held out for validation.", FRACTION)
+    val_fraction: float = setting(0.0, "Fraction held out for validation.", FRACTION)
     test_fraction: float = setting(0.0, "Fraction held out at the end for rnntk eval.", FRACTION)
     sample_every: int = setting(
         500, "Steps between samples; 0 for none.", Range(0), on_resume="kept"
@@ -266,7 +266,7 @@ class MnistConfig(RunConfig):
     layers: int = setting(1, "Recurrent layers.", Range(1, 64))
     units: int = setting(128, "Units per layer and direction.", Range(1, 65536))
     bidirectional: bool = setting(False, "Read the rows in both directions.")
-    dropout: float = setting(0.0, "Fraction of outputs dropped in training.", FRACTION)
+    dropout: float = setting(0.0, "Dropout rate of each layer's outputs.", FRACTION)
     batch_size: int = setting(128, "Images per step.", Range(1))
     epochs: int = setting(5, "Passes over the training images.", Range(1), on_resume="kept")
     learning_rate: float = setting(0.001, "Learning rate of Adam.", POSITIVE)
@@ -299,7 +299,7 @@ class SampleConfig(Config):
     top_k: int | None = setting(None, "Sample from the K likeliest symbols.", Range(1), metavar="K")
     top_p: float | None = setting(
         None,
-        "Sample from the likeliest symbols that reach probability P together.",
+        "Sample from the likeliest symbols with total probability P.",
         Range(0, 1, open_low=True),
         metavar="P",
     )
