@@ -11,17 +11,13 @@ from rnntk.cli.options import PATH, Args, command_named, option, run_option, run
 @command_named("import")
 @click.argument("checkpoint", type=PATH)
 @option(
-    "--vocab",
-    "Vocabulary.  [default: vocab.pkl or chars_vocab.pkl beside CHECKPOINT]",
-    type=PATH,
-    metavar="FILE",
+    "--vocab", "Vocabulary.  [default: vocab.pkl or chars_vocab.pkl beside CHECKPOINT]", type=PATH
 )
 @option(
     "--preprocessor",
     "Preprocessor of the text.  [default: hangul-slides, bytes or plain, by the vocabulary]",
-    metavar="NAME",
 )
-@option("--corpus", "Name of the text.  [default: the checkpoint's folder]", metavar="NAME")
+@option("--corpus", "Name of the text.  [default: the checkpoint's folder]")
 @option("--forget-bias", "Bias added to LSTM forget gates.", type=float, default=1.0)
 @run_option
 @runs_dir_option

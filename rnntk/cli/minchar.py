@@ -28,9 +28,8 @@ OWN_SOURCE = "its own source"
     "--input",
     "Text file; - is stdin.  [default: rnntk/minchar.py, the model's source]",
     multiple=True,
-    metavar="FILE",
 )
-@option("--encoding", "Encoding of the text.  [default: detected]", metavar="NAME")
+@option("--encoding", "Encoding of the text.  [default: detected]")
 @option(
     "--iterations",
     f"Pieces of {minchar.LENGTH} characters to read.",

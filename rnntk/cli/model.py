@@ -23,13 +23,12 @@ def model_options(checkpoint: str) -> Callable[[F], F]:
     return lambda function: added(
         function,
         click.argument("run", required=False, type=PATH),
-        option("--corpus", "Use the latest run on this corpus.", metavar="NAME"),
+        option("--corpus", "Use the latest run on this corpus."),
         option(
             "--checkpoint",
             "Checkpoint; best is last if nothing was held out.",
             type=click.types.FuncParamType(str),  # a config file may have a number
             default=checkpoint,
-            metavar="best|last|STEP",
         ),
         runs_dir_option,
     )

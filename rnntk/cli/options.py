@@ -29,9 +29,13 @@ LATEST_RUN = "@latest"
 # RNNTK_DATA is the data folder, so --data needs another name.
 _ENVIRONMENT = {"data_dir": "RNNTK_DATA", "data": "RNNTK_MNIST_DATA"}
 
-_METAVARS = {
-    "integer": "N", "integer range": "N", "float": "X", "float range": "X", "file": "FILE", "path": "PATH",
+_METAVARS = {  # names of values in the help, by option, else by type
+    "NAME": "corpus preprocessor encoding y", "PATTERN": "glob", "CHAR": "unknown_symbol", "TIME": "max_time",
+    "HOST:PORT,...": "workers", "ADDRESS": "host", "K": "top_k", "P": "top_p min_p", "RUN": "init_from",
+    "[DIR]": "resume", "DIR": "data_dir run runs_dir", "FILE": "config plot vocab prime_file file",
+    "PATH": "input path", "best|last|STEP": "checkpoint", "N": "integer integer_range", "X": "float float_range",
 }  # fmt: skip
+_METAVAR = {name: metavar for metavar, names in _METAVARS.items() for name in names.split()}
 
 _CONFIG = "rnntk.config"  # key of the config file's path in a context's `meta`
 
@@ -51,7 +55,8 @@ class Option(click.Option):
         assert self.name
         if self.metavar is None and not self.is_flag:
             choices = getattr(self.type, "choices", None)
-            self.metavar = "|".join(choices or [_METAVARS.get(self.type.name, "TEXT")])
+            by_type = _METAVAR.get(self.type.name.replace(" ", "_"), "TEXT")
+            self.metavar = "|".join(choices or [_METAVAR.get(self.name, by_type)])
         aliases = [config.flag(word) for word in ALIASES.get(self.name, "").split()]
         aliases += ["-o"] if self.name == "output" else []
         self.opts += [alias for alias in aliases if alias not in self.opts]
@@ -145,8 +150,7 @@ def _option(kind: type[Config], name: str) -> Callable[[F], F]:
     help = rendered(field.metadata["help"], config.flag)
     if bare is bool:
         return switch(flag, field.default, help)
-    shape = {"type": FieldType(kind, name), "metavar": field.metadata["metavar"], "multiple": many}
-    return option(flag, help, default=field.default, **shape)
+    return option(flag, help, type=FieldType(kind, name), multiple=many, default=field.default)
 
 
 def switch(flag: str, default: bool, help: str) -> Callable[[F], F]:
@@ -177,7 +181,7 @@ def added(function: F, *options: Callable[[F], F]) -> F:
 
 _EVERYWHERE = [
     Option(
-        ["--config"], type=PATH, is_eager=True, expose_value=False, callback=_load_config, metavar="FILE",
+        ["--config"], type=PATH, is_eager=True, expose_value=False, callback=_load_config,
         help="TOML file of settings, or the name of a shipped one.",
     ),
     Option(["--json", "as_json"], is_flag=True, envvar="RNNTK_JSON", help="Print the result as JSON."),
@@ -233,18 +237,13 @@ def given_values(args: Args, *leave_out: str) -> dict[str, Any]:
 
 
 text_paths = click.argument("texts", nargs=-1, metavar="[TEXT]...")
-runs_dir_option = option(
-    "--runs-dir", "Folder of runs.", type=PATH, default=Path("runs"), metavar="DIR"
-)
-run_option = option(
-    "--run", "New run folder.  [default: runs/<corpus>-<n>]", type=PATH, metavar="DIR"
-)
+runs_dir_option = option("--runs-dir", "Folder of runs.", type=PATH, default=Path("runs"))
+run_option = option("--run", "New run folder.  [default: runs/<corpus>-<n>]", type=PATH)
 resume_option = option(
     "--resume",
     "Continue a run exactly, by default the latest.",
     is_flag=False,
     flag_value=LATEST_RUN,
-    metavar="[DIR]",
 )
 
 
@@ -260,7 +259,7 @@ def server_options(port: int) -> Callable[[F], F]:
     open_help = "Open the page in a browser.  [default: on a desktop, from a terminal]"
     return lambda function: added(
         function,
-        option("--host", host_help, default="127.0.0.1", metavar="ADDRESS"),
+        option("--host", host_help, default="127.0.0.1"),
         option("--port", port_help, type=click.IntRange(0, 65535)),
         option("--open/--no-open open_browser", open_help, default=None),
     )

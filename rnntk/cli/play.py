@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 @server_options(8765)
 @option("--report", "Write the views of a text as one HTML file; serve nothing.", type=FILE)
 @option(
-    "--input",
-    "Text for --report, in UTF-8; - is stdin.  [default: the run's own, else generated]",
-    metavar="FILE",
+    "--input", "Text for --report, in UTF-8; - is stdin.  [default: the run's own, else generated]"
 )
 def command(args: Args, console: Console) -> None:
     """Look inside RUN, a folder or a name in --runs-dir (default: the latest run), on a local page.

@@ -29,7 +29,6 @@ ROWS = 20  # height of a plot in a terminal of at least 27 lines
     "--y",
     "loss, bits, perplexity, accuracy, grad_norm, learning_rate, rate, or any logged number.",
     default="loss",
-    metavar="NAME",
 )
 @option("--smooth", "Mean of the last N steps; 1 for none.  [default: 100]", type=click.IntRange(1))
 @option("--log", "Logarithmic y axis.", is_flag=True)

@@ -34,7 +34,7 @@ COLUMNS = (
 
 
 @command_named("runs", cls=Group, invoke_without_command=True)
-@option("--corpus", "Only runs on this corpus.", metavar="NAME")
+@option("--corpus", "Only runs on this corpus.")
 @option("--kind", "Only runs of this kind.", choices=KINDS)
 @runs_dir_option
 def command(args: Args, console: Console) -> None:

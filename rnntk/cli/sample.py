@@ -43,11 +43,9 @@ _EXCLUDING = (
 @command_named("sample")
 @model_options("last")
 @option(
-    "--prime",
-    "Prompt to continue; \\n is a line end.  [default: the corpus' own, or a line start]",
-    metavar="TEXT",
+    "--prime", "Prompt to continue; \\n is a line end.  [default: the corpus' own, or a line start]"
 )
-@option("--prime-file", "File with the prompt, unchanged; - is stdin.", metavar="FILE")
+@option("--prime-file", "File with the prompt, unchanged; - is stdin.")
 @option("--output", "Write the text to a file.  [default: stdout]", type=FILE)
 @option(
     "--lines", "New lines, such as names: none twice, none copied.", type=click.IntRange(1, 10**6)

@@ -42,7 +42,7 @@ REASONS = {
 @command_named("train")
 @text_paths
 @config_options(TrainConfig)
-@option("--init-from", "Start from the weights of this run.", type=PATH, metavar="RUN")
+@option("--init-from", "Start from the weights of this run.", type=PATH)
 @option("--dry-run", "Check everything and time a few steps only.", is_flag=True)
 @run_options
 def command(args: Args, console: Console) -> None:

@@ -23,25 +23,20 @@ of_session = functools.partial(setting, on_resume="session", stored=False)
 class TextConfig(Config):
     """The text, and its conversion to symbols."""
 
-    corpus: str | None = setting(
-        None, "Name of a corpus, or your own card (.toml).", metavar="NAME"
-    )
+    corpus: str | None = setting(None, "Name of a corpus, or your own card (.toml).")
     input: tuple[str, ...] = setting(
-        (), "Text file or folder; repeatable; - is stdin.", metavar="PATH", on_resume="kept"
+        (), "Text file or folder; repeatable; - is stdin.", on_resume="kept"
     )
     glob: str | None = setting(
-        None,
-        "Files to read in a folder.  [default: .txt, .md, .docx, .odt, .epub, .html]",
-        metavar="PATTERN",
+        None, "Files to read in a folder.  [default: .txt, .md, .docx, .odt, .epub, .html]"
     )
     preprocessor: str | None = setting(
         None,
         "Text to symbols: plain, hangul, hangul-slides, bytes, or an installed one."
         "  [default: the corpus' own; for your files hangul if Korean, else plain]",
-        metavar="NAME",
     )
     encoding: str | None = setting(
-        None, "Encoding of the text.  [default: the corpus' own, else detected]", metavar="NAME"
+        None, "Encoding of the text.  [default: the corpus' own, else detected]"
     )
     errors: str = setting(
         "strict", "Undecodable bytes: stop, or replace with U+FFFD.", ("strict", "replace")
@@ -58,13 +53,10 @@ class TextConfig(Config):
     )
     normalize: bool = setting(False, "Compose decomposed Hangul (NFD) into syllables.")
     min_count: int = setting(1, "Replace symbols that occur fewer than N times.", Range(1))
-    unknown_symbol: str | None = setting(
-        None, "The replacement for symbols below `min_count`.", metavar="CHAR"
-    )
+    unknown_symbol: str | None = setting(None, "The replacement for symbols below `min_count`.")
     data_dir: Path | None = setting(
         None,
         "Folder of corpora, as NAME/input.txt.  [default: $RNNTK_DATA, else ./data]",
-        metavar="DIR",
         on_resume="session",
     )
     offline: bool = setting(False, "Never use the network.", on_resume="session")
@@ -127,11 +119,7 @@ class RunConfig(Config):
     epochs: int = setting(50, "Passes over the text.", Range(1), on_resume="kept")
     max_steps: int | None = setting(None, "Stop after N steps.", Range(1), on_resume="kept")
     max_time: float | None = of_session(
-        None,
-        "Stop after this time: 90s, 2m, 1h30m.",
-        POSITIVE,
-        metavar="TIME",
-        parse=duration.parse,
+        None, "Stop after this time: 90s, 2m, 1h30m.", POSITIVE, parse=duration.parse
     )
     val_every: int | None = setting(
         None, "Validate every N steps.  [default: every epoch]", Range(1)
@@ -180,9 +168,7 @@ class DistributeConfig(Config):
         ("none", "mirrored", "multiworker"),
     )
     workers: str | None = of_session(
-        None,
-        "Addresses of all processes, the same list for each.  [default: $TF_CONFIG]",
-        metavar="HOST:PORT,...",
+        None, "Addresses of all processes, the same list for each.  [default: $TF_CONFIG]"
     )
     index: int | None = of_session(
         None, "Place of this process in `workers`, from 0; 0 writes the run.", Range(0)
@@ -275,7 +261,7 @@ class MnistConfig(RunConfig):
     shift: int = setting(0, "Shift training images at random by up to N pixels.", Range(0, 14))
     val_size: int = setting(5000, "Training images held out for validation.", Range(0))
     data_dir: Path | None = of_session(
-        None, "Folder with mnist/mnist.npz.  [default: $RNNTK_DATA, else ./data]", metavar="DIR"
+        None, "Folder with mnist/mnist.npz.  [default: $RNNTK_DATA, else ./data]"
     )
     offline: bool = of_session(False, "Never use the network.")
 
@@ -296,15 +282,14 @@ class SampleConfig(Config):
     temperature: float = setting(
         1.0, "Below 1 safer, above 1 wilder; 0 takes the likeliest symbol.", Range(0)
     )
-    top_k: int | None = setting(None, "Sample from the K likeliest symbols.", Range(1), metavar="K")
+    top_k: int | None = setting(None, "Sample from the K likeliest symbols.", Range(1))
     top_p: float | None = setting(
         None,
         "Sample from the likeliest symbols with total probability P.",
         Range(0, 1, open_low=True),
-        metavar="P",
     )
     min_p: float | None = setting(
-        None, "Drop symbols less than P times as likely as the likeliest.", Range(0, 1), metavar="P"
+        None, "Drop symbols less than P times as likely as the likeliest.", Range(0, 1)
     )
     beam: int | None = setting(
         None, "Find the likeliest text with a beam search of width N.", Range(1, 10_000)

@@ -50,7 +50,6 @@ def setting(
     help: str,
     valid: Range | tuple[str, ...] | None = None,
     *,
-    metavar: str | None = None,
     on_resume: Literal["kept", "session"] | None = None,
     stored: bool = True,
     parse: Callable[[str], Any] | None = None,
@@ -61,7 +60,6 @@ def setting(
         default: value if nothing else is given.
         help: one line.
         valid: range of a number, or the words to choose from.
-        metavar: name of the value on the command line.
         on_resume: whether a resume may change it, for good ("kept") or for one "session".
         stored: whether `run.json` keeps it.
         parse: converts a string, or raises `ValueError`.
