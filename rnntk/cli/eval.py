@@ -61,13 +61,11 @@ def command(args: Args, console: Console) -> None:
       rnntk eval --input other.c --on-unknown skip --html other.html
     """
     model = load(args)
-    inputs = tuple(args.input)
-    own = model.run.settings.get("input") or ()
-    if source("input") is ParameterSource.DEFAULT_MAP and inputs == tuple(own):
-        inputs = ()  # `input` in a config file is the training text
-    if inputs and args.split:
+    trained_on = tuple(model.run.settings.get("input") or ())
+    if source("input") is ParameterSource.DEFAULT_MAP and tuple(args.input) == trained_on:
+        args.input = ()  # in a config file, `input` is the training text
+    if args.input and args.split:
         raise UsageError("--input and --split are both given; use one of them.")
-    args.input = inputs
     if args.dynamic_rate is not None and not args.dynamic:
         raise UsageError("--dynamic-rate needs --dynamic; give both.")
     name, evaluation, baselines, copied = _measure(console, model, args)
@@ -99,7 +97,8 @@ def command(args: Args, console: Console) -> None:
         if path is not None:
             console.facts(wrote=shown(path))
     console.json(
-        "eval", run=model.run.path, step=model.step, split=None if inputs else name, input=list(inputs) or None,
+        "eval", run=model.run.path, step=model.step, split=None if args.input else name,
+        input=list(args.input) or None,
         model=evaluation.summary(), floors=baselines.summary() if baselines else None,
         dynamic=dynamic, novelty=copied, costs=args.costs, html=args.html,
     )  # fmt: skip
@@ -108,6 +107,7 @@ def command(args: Args, console: Console) -> None:
 def _measure(
     console: Console, model: LanguageModel, args: Args
 ) -> tuple[str, Evaluation, Baselines | None, dict[str, Any] | None]:
+    """Name of the text, and the model's evaluation, baselines and novelty on it."""
     from rnntk.decoding import baselines, novelty, splits
     from rnntk.text import corpus
 
@@ -140,7 +140,7 @@ def _measure(
         try:
             prepared = splits.training_text(model.run, data_dir=args.data_dir)
         except RnntkError as error:
-            console.note(f"No n-gram baselines, as the training text is missing: {error}")
+            console.note(f"No n-gram baselines: {error}")
     console.detail("Counting n-grams and compressing; --no-floors skips this.")
     trained = prepared.ids[slice(*parts["train"])] if prepared is not None else None
     floors = baselines.measure(model, evaluation, trained, held_out=name != "train")

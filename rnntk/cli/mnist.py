@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rnntk.training.row_task import ClassifierResult
     from rnntk.training.session import Result
 
-# Words for the highest of ten probabilities.
+# Words by the highest of the ten probabilities.
 _SURE = ((0.95, "surely a"), (0.7, "probably a"), (0.4, "perhaps a"), (0.0, "unsure, at best a"))
 
 

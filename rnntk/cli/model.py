@@ -35,6 +35,7 @@ def model_options(checkpoint: str) -> Callable[[F], F]:
 
 
 def load(args: Args) -> LanguageModel:
+    """The character model of RUN, by default of the latest run."""
     from rnntk.decoding.language_model import LanguageModel
     from rnntk.storage import folder
 
@@ -43,7 +44,7 @@ def load(args: Args) -> LanguageModel:
 
 
 def load_any(args: Args) -> LanguageModel | RowModel:
-    """The model of RUN, or of the latest run, of either kind."""
+    """The model of RUN, of any kind, by default of the latest run."""
     from rnntk.decoding.language_model import LanguageModel
     from rnntk.decoding.row_model import RowModel
     from rnntk.storage import folder
