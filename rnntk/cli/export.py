@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from rnntk.cli.console import Console, shown
-from rnntk.cli.model import chosen, model_options
+from rnntk.cli.model import find_run, model_options
 from rnntk.cli.options import PATH, Args, command_named, option
 from rnntk.run import Run
 
@@ -52,7 +52,7 @@ def command(args: Args, console: Console) -> None:
     """
     from rnntk.exchange import export
 
-    found = chosen(args.run, args.runs_dir, corpus=args.corpus)
+    found = find_run(args.run, args.runs_dir, corpus=args.corpus)
     target = export.target(found, args.format, args.output)
     if export.needs_tensorflow(found, args.format):
         from rnntk.training import device

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rnntk.cli import stdout
 from rnntk.cli.console import Console, shown
-from rnntk.cli.model import chosen
+from rnntk.cli.model import find_run
 from rnntk.cli.options import (
     FILE,
     PATH,
@@ -18,7 +18,7 @@ from rnntk.cli.options import (
     option,
     run_options,
 )
-from rnntk.cli.train import chosen_for_resume, curves_of
+from rnntk.cli.train import curves_of, run_to_resume
 from rnntk.config import MnistConfig
 from rnntk.errors import UsageError
 
@@ -63,7 +63,7 @@ def command(args: Args, console: Console) -> None:
         mistakes.check_path(args.plot)
     if args.resume is not None:
         settings = given_values(args, "runs_dir", "resume", "plot", "pictures")
-        found = chosen_for_resume(args.runs_dir, args.resume, folder.ROW_CLASSIFIER)
+        found = run_to_resume(args.runs_dir, args.resume, folder.ROW_CLASSIFIER)
         data = rows.images_of(found, settings)
         result, test = rows.resume(found, settings, data, quiet=console.quiet)
     else:
@@ -89,7 +89,7 @@ def _classify(console: Console, args: Args) -> None:
     if args.resume is not None or args.plot is not None:
         raise UsageError("--image trains nothing; leave out --resume and --plot.")
     read = [images.read_picture(path) for path in args.pictures]
-    run = chosen(args.run, args.runs_dir, kind=folder.ROW_CLASSIFIER)
+    run = find_run(args.run, args.runs_dir, kind=folder.ROW_CLASSIFIER)
     model = RowModel.load(run, "best")
     console.note(f"Read by {shown(run.path)} at step {model.step}.")
     rows = []

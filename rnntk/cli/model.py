@@ -39,7 +39,7 @@ def load(args: Args) -> LanguageModel:
     from rnntk.decoding.language_model import LanguageModel
     from rnntk.storage import folder
 
-    run = chosen(args.run, args.runs_dir, kind=folder.CHAR_RNN, corpus=args.corpus)
+    run = find_run(args.run, args.runs_dir, kind=folder.CHAR_RNN, corpus=args.corpus)
     return LanguageModel.load(run, args.checkpoint)
 
 
@@ -49,12 +49,12 @@ def load_any(args: Args) -> LanguageModel | RowModel:
     from rnntk.decoding.row_model import RowModel
     from rnntk.storage import folder
 
-    run = chosen(args.run, args.runs_dir, corpus=args.corpus)
+    run = find_run(args.run, args.runs_dir, corpus=args.corpus)
     kind = RowModel if run.kind == folder.ROW_CLASSIFIER else LanguageModel
     return kind.load(run, args.checkpoint)
 
 
-def chosen(
+def find_run(
     run: Path | None, runs_dir: Path, *, kind: str | None = None, corpus: str | None = None
 ) -> RunFolder:
     """The run with this path or name, or the latest of this kind and corpus in `runs_dir`.

@@ -211,7 +211,7 @@ def _facts(d: Details) -> list[tuple[str, str]]:
         ("corpus", _corpus(record["corpus"])),
         ("split", parts and f"{', '.join(parts)} symbols, in this order"),
         ("settings", quoted(*words) or "all defaults"),
-        *(("chosen", text) for text in chosen(record["corpus"], record["settings"])),
+        *(("chosen", text) for text in chosen_settings(record["corpus"], record["settings"])),
         ("trained", steps),
         ("loss", _losses(d)),
         *(("checkpoint", _checkpoint(c, best)) for c in d.checkpoints),
@@ -245,7 +245,7 @@ def _corpus(corpus: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def chosen(corpus: dict[str, Any], settings: dict[str, Any]) -> list[str]:
+def chosen_settings(corpus: dict[str, Any], settings: dict[str, Any]) -> list[str]:
     """Lines about the settings that rnntk chose for a text and are unchanged, grouped by reason."""
     by_reason: dict[str, list[str]] = {}
     for name, choice in (corpus.get("chosen") or {}).items():

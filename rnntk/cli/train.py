@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rnntk import duration
 from rnntk.cli import runs, stdout
 from rnntk.cli.console import Console, progress_bar, shown
-from rnntk.cli.model import chosen
+from rnntk.cli.model import find_run
 from rnntk.cli.options import (
     LATEST_RUN,
     PATH,
@@ -62,7 +62,7 @@ def command(args: Args, console: Console) -> None:
 
     if args.resume is not None:
         changes = given_values(args, "resume", "runs_dir", "corpus")
-        found = chosen_for_resume(args.runs_dir, args.resume, folder.CHAR_RNN, args.corpus)
+        found = run_to_resume(args.runs_dir, args.resume, folder.CHAR_RNN, args.corpus)
         _finish(console, character.resume(found, changes, quiet=console.quiet))
         return
     if args.run is not None:
@@ -81,12 +81,10 @@ def command(args: Args, console: Console) -> None:
     _finish(console, result)
 
 
-def chosen_for_resume(
-    runs_dir: Path, resume: str, kind: str, corpus: str | None = None
-) -> RunFolder:
+def run_to_resume(runs_dir: Path, resume: str, kind: str, corpus: str | None = None) -> RunFolder:
     """The run to resume: of this path or name, or the latest of this kind and corpus."""
     run = None if resume == LATEST_RUN else Path(resume)
-    found = chosen(run, runs_dir, kind=kind, corpus=corpus)
+    found = find_run(run, runs_dir, kind=kind, corpus=corpus)
     if found.kind != kind:
         path = shown(found.path)
         raise UsageError(f"{path} is a {found.kind}; continue it with: {found.resume_command}")
@@ -108,7 +106,7 @@ def _dry_run(
     if config.max_time:
         time += f"; --max-time ends it after {duration.show(config.max_time)}"
     memory = f"about {found.memory / 1e6:,.0f} MB" if found.memory else "unknown on this system"
-    for line in runs.chosen(corpus.record, config.to_json()):
+    for line in runs.chosen_settings(corpus.record, config.to_json()):
         console.facts(chosen=line)
     console.facts(
         would_train=shown(path),
@@ -121,7 +119,7 @@ def _dry_run(
     console.json("train", dry_run=True, run=path, chosen=chosen, **dataclasses.asdict(found))
 
 
-def _both(result: Result, nats: float, *, held_out: bool) -> str:
+def _in_units(result: Result, nats: float, *, held_out: bool) -> str:
     """A loss in nats per symbol, and in bits per character or byte."""
     corpus, digits = result.run.record["corpus"], 4 if held_out else 3
     of_bytes = corpus["preprocessor"] == "bytes"
@@ -152,11 +150,11 @@ def _finish(console: Console, result: Result) -> None:
     p, path = result.progress, shown(result.run.path)
     if result.chief:
         reached = f"step {p.step:,}, {p.epoch} epochs done: {REASONS[result.reason]}"
-        loss = f"{_both(result, p.losses['mean_loss'], held_out=False)}, {MEAN_LOSS}"
+        loss = f"{_in_units(result, p.losses['mean_loss'], held_out=False)}, {MEAN_LOSS}"
         console.facts(run=path, reached=reached, loss=loss)
         if p.best is not None:
-            console.facts(validation=_both(result, p.losses["val_loss"], held_out=True))
-            best = _both(result, p.best["val_loss"], held_out=True)
+            console.facts(validation=_in_units(result, p.losses["val_loss"], held_out=True))
+            best = _in_units(result, p.best["val_loss"], held_out=True)
             console.facts(best=f"{best} at step {p.best['step']:,.0f}")
         prompt = result.run.record["corpus"].get("prime")
         prime = f' --prime "{prompt}"' if prompt else ""
