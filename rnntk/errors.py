@@ -165,9 +165,9 @@ def _likeness(word: str, choice: str) -> float:
         return difflib.SequenceMatcher(None, word, other).ratio()
 
     synonyms = f"{ALIASES.get(choice, '')} {_meanings().get(choice, '')}".split()
-    meant = [score for score in map(ratio, synonyms) if score >= 0.8]
+    scores = [score for score in map(ratio, synonyms) if score >= 0.8]
     is_part = len(word) > 2 and (choice.startswith(word) or word in choice.split("_"))
-    return max(ratio(choice), *meant, 0.8 if is_part else 0)
+    return max(ratio(choice), *scores, 0.8 if is_part else 0)
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
@@ -177,8 +177,8 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     " Did you mean 'linux_kernel'?"
     """
     found = [repr(choice) for choice in near(name, choices)]
-    either = " or ".join(filter(None, (", ".join(found[:-1]), *found[-1:])))
-    return f" Did you mean {either}?" if found else ""
+    listed = " or ".join(filter(None, (", ".join(found[:-1]), *found[-1:])))
+    return f" Did you mean {listed}?" if found else ""
 
 
 def check_keywords(function: Callable[..., Any], given: Iterable[str]) -> None:
@@ -189,9 +189,9 @@ def check_keywords(function: Callable[..., Any], given: Iterable[str]) -> None:
     known = inspect.signature(function).parameters
     passes_on = any(p.kind is p.VAR_KEYWORD for p in known.values())
     for name in given:
-        near = "" if name in known else did_you_mean(name, known)
-        if name not in known and (near or not passes_on):
-            raise TypeError(f"{function.__qualname__}() has no argument {name!r}.{near}")
+        guess = "" if name in known else did_you_mean(name, known)
+        if name not in known and (guess or not passes_on):
+            raise TypeError(f"{function.__qualname__}() has no argument {name!r}.{guess}")
 
 
 def naming_arguments(function: F) -> F:

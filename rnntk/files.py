@@ -80,9 +80,9 @@ def scratch(parent: Path) -> Iterator[Path]:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path to write to; it replaces `path` if the block succeeds. The block must remove an old folder."""
     with scratch(path.parent) as folder:
-        made = folder / path.name
-        yield made
-        rename(made, path)
+        temporary = folder / path.name
+        yield temporary
+        rename(temporary, path)
 
 
 def rename(source: Path, target: Path) -> None:
@@ -104,8 +104,8 @@ def write_bytes(
             path.write_bytes(data)
             return
         path = path.resolve()  # replace the target of a symbolic link, not the link
-        with replacing(path) as made:
-            _write_synced(made, data)
+        with replacing(path) as temporary:
+            _write_synced(temporary, data)
         _sync_folder(path.parent)
 
 
@@ -128,11 +128,11 @@ def json_text(value: Any, **layout: Any) -> str:
 def write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
     """Write or replace a folder of files atomically and sync it to disk. Raises `DiskRefused`."""
     with disk_errors(path):
-        with replacing(path) as made:
-            made.mkdir()
+        with replacing(path) as temporary:
+            temporary.mkdir()
             for name, data in contents.items():
-                _write_synced(made / name, data)
-            _sync_folder(made)
+                _write_synced(temporary / name, data)
+            _sync_folder(temporary)
             if path.exists():
                 remove(path)
         _sync_folder(path.parent)

@@ -122,8 +122,8 @@ def _measure(
             text = corpus.read(splits.text_settings(model.run, **reading), model.preprocessor)
             evaluation = model.evaluate(text, on_unknown=args.on_unknown, progress=bar)
             if count := evaluation.left_out:
-                many = "1 character" if count == 1 else f"{count:,} characters"
-                console.note(f"Left out {many} that the model does not know.")
+                count_text = "1 character" if count == 1 else f"{count:,} characters"
+                console.note(f"Left out {count_text} that the model does not know.")
         else:
             name, start, end = splits.split_range(model.run, args.split)
             prepared = splits.training_text(model.run, data_dir=args.data_dir)

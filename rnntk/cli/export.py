@@ -59,22 +59,22 @@ def command(args: Args, console: Console) -> None:
 
         # On the CPU: a graph traced with a GPU may hold cuDNN operators.
         device.ready("cpu", None)
-    made = Run(found, args.checkpoint).export(args.format, target, weights=args.weights)
+    exported = Run(found, args.checkpoint).export(args.format, target, weights=args.weights)
     facts = {
-        "run": f"{shown(found.path)} at step {made.step}",
-        "exported": f"{shown(made.path)} ({args.format})",
+        "run": f"{shown(found.path)} at step {exported.step}",
+        "exported": f"{shown(exported.path)} ({args.format})",
     }
-    if made.sidecar:
-        facts["described_in"] = shown(made.sidecar)
-    if rounding := made.rounding:
-        facts["exported"] += f", {made.path.stat().st_size / 1000:,.0f} kB"
+    if exported.sidecar:
+        facts["described_in"] = shown(exported.sidecar)
+    if rounding := exported.rounding:
+        facts["exported"] += f", {exported.path.stat().st_size / 1000:,.0f} kB"
         facts |= _rounded(rounding)
-    facts["checked"] = f"differs from the run's own logits by at most {made.difference:.2g}"
+    facts["checked"] = f"differs from the run's own logits by at most {exported.difference:.2g}"
     console.facts(**facts)
-    console.note(f"Open it: {OPEN_WITH[args.format].format(made.path.as_posix())}")
+    console.note(f"Open it: {OPEN_WITH[args.format].format(exported.path.as_posix())}")
     console.json(
-        "export", run=found.path, step=made.step, format=args.format,
-        output=made.path, description=made.sidecar, largest_difference=made.difference,
+        "export", run=found.path, step=exported.step, format=args.format,
+        output=exported.path, description=exported.sidecar, largest_difference=exported.difference,
         rounding=dataclasses.asdict(rounding) if rounding else None,
     )  # fmt: skip
 

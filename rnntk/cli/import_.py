@@ -49,20 +49,20 @@ def command(args: Args, console: Console) -> None:
     name = args.corpus or prefix.resolve().parent.name or "imported"
     path = args.run or folder.next_path(args.runs_dir, name)
     preprocessor = args.preprocessor or ("bytes" if of_bytes else None)
-    made = tf1.import_run(
+    imported = tf1.import_run(
         network, vocabulary, path, source=prefix, step=step, corpus=name,
         preprocessor=preprocessor, versions=device.versions(),
     )  # fmt: skip
-    model, text = made.record["model"], made.record["corpus"]
+    model, text = imported.record["model"], imported.record["corpus"]
     shape = f"{model['cell']}, {model['layers']} layers of {model['units']}, embedding {model['embedding']}"
     console.facts(
-        run=shown(made.path),
+        run=shown(imported.path),
         from_=f"{shown(prefix)}, step {step}",
         model=f"{shape}, {model['parameters']:,} parameters",
         vocabulary=f"{len(vocabulary)} symbols of {shown(vocabulary_file)}, by {text['preprocessor']}",
     )
-    console.note(f"Sample from it: rnntk sample {shown(made.path)}")
+    console.note(f"Sample from it: rnntk sample {shown(imported.path)}")
     console.json(
-        "import", run=made.path, checkpoint=prefix, step=step, model=model,
+        "import", run=imported.path, checkpoint=prefix, step=step, model=model,
         vocabulary_size=len(vocabulary), preprocessor=text["preprocessor"],
     )  # fmt: skip

@@ -210,9 +210,9 @@ def command_named(
         text, _, examples = (inspect.getdoc(function) or "").partition("Examples:\n")
         epilog = f"\b\nExamples:\n{examples}"
         attributes.setdefault("cls", Command)
-        made: click.Command = make(name, help=text, epilog=epilog, **attributes)(run)
-        made.params += _EVERYWHERE
-        return made
+        command: click.Command = make(name, help=text, epilog=epilog, **attributes)(run)
+        command.params += _EVERYWHERE
+        return command
 
     return decorate
 

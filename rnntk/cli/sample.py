@@ -119,8 +119,10 @@ def _lines(
     from rnntk.decoding import lines
 
     found = []
-    wanted = args.lines, args.prime or "", settings
-    for line in lines.generate(model, *wanted, allow_copies=args.allow_copies):
+    generated = lines.generate(
+        model, args.lines, args.prime or "", settings, allow_copies=args.allow_copies
+    )
+    for line in generated:
         found.append(line)
         if not console.as_json:
             print(harmless(line) if sys.stdout.isatty() else line, flush=sys.stdout.isatty())
@@ -150,5 +152,5 @@ def _texts(
         probabilities = [math.exp(-nats) for nats in piece.nats]
         part = {"text": piece.text, "symbols": piece.symbols, "probabilities": probabilities}
         texts[piece.stream].append(part)
-    whole = ["".join(part["text"] for part in parts) for parts in texts]
-    return {"prime": prompt.text, "texts": whole, "drawn": texts}
+    joined = ["".join(part["text"] for part in parts) for parts in texts]
+    return {"prime": prompt.text, "texts": joined, "drawn": texts}

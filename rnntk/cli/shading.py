@@ -24,13 +24,13 @@ def shade(bits: float) -> int:
 
 def paint(text: str, nats: float, before: int) -> tuple[str, int]:
     """Shade characters by their total surprisal; `before` and the second result are the terminal's shade."""
-    wanted = shade(nats / math.log(2) / max(1, len(text)))
+    target = shade(nats / math.log(2) / max(1, len(text)))
     painted = []
     for character in text:
-        now = 0 if character == "\n" else wanted  # many terminals colour the rest of the line
-        if now != before:
-            painted.append(_CODES[now])
-            before = now
+        current = 0 if character == "\n" else target  # many terminals colour the rest of the line
+        if current != before:
+            painted.append(_CODES[current])
+            before = current
         painted.append(character)
     return "".join(painted), before
 

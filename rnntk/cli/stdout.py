@@ -118,8 +118,8 @@ def _replaced(stream: TextIO, kind: type[io.FileIO]) -> TextIO:
         stream.flush()
     file = kind(stream.fileno(), "w", closefd=False)
     file.name = stream.name
-    whole = stream.write_through  # python -u
+    unbuffered = stream.write_through  # python -u
     return io.TextIOWrapper(
-        file if whole else io.BufferedWriter(file), encoding=stream.encoding, errors=stream.errors,
-        newline="", line_buffering=stream.line_buffering, write_through=whole,
+        file if unbuffered else io.BufferedWriter(file), encoding=stream.encoding, errors=stream.errors,
+        newline="", line_buffering=stream.line_buffering, write_through=unbuffered,
     )  # fmt: skip

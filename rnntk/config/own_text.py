@@ -67,19 +67,19 @@ def choose(symbols: int, fixed: Mapping[str, Any]) -> dict[str, Choice]:
     part = max(symbols * (1 - now["val_fraction"] - now["test_fraction"]), 1)
     rows, length = _fitted(part, now["batch_size"], now["seq_length"], fixed)
     batches = max(int(part / (rows * length)), 1)
-    fits = f"so that the text makes {batches:,} batches"
-    change("batch_size", rows, fits)
-    change("seq_length", length, fits)
+    reason = f"so that the text makes {batches:,} batches"
+    change("batch_size", rows, reason)
+    change("seq_length", length, reason)
     epochs = max(round(steps / batches), 1)
     change("epochs", epochs, f"about {steps:,.0f} steps of {batches:,} batches per epoch")
 
     total = min(now["epochs"] * batches, now["max_steps"] or math.inf)
-    often = _round(total / 10)
+    interval = _round(total / 10)
     for key in ("checkpoint_every", "sample_every", "log_every"):
-        if often < now[key]:
-            change(key, often, f"about ten times in {total:,.0f} steps")
-    if now["val_fraction"] and not often <= batches <= 2000:
-        change("val_every", min(often, 1000), f"an epoch has {batches:,} steps")
+        if interval < now[key]:
+            change(key, interval, f"about ten times in {total:,.0f} steps")
+    if now["val_fraction"] and not interval <= batches <= 2000:
+        change("val_every", min(interval, 1000), f"an epoch has {batches:,} steps")
     return {key: choice for key, choice in chosen.items() if key not in fixed}
 
 
