@@ -79,7 +79,7 @@ def _read(paths: tuple[str, ...], encoding: str | None) -> tuple[str, str]:
         )
     if len(set(text)) < 2:
         raise DataError(
-            f"{name} has only the character {text[0]!r}; give a text with more with --input."
+            f"{name} has only the character {text[0]!r}; give another text with --input."
         )
     return name, text
 

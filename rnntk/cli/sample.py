@@ -77,7 +77,7 @@ def command(args: Args, console: Console) -> None:
         if None not in map(chosen.get, names):
             raise UsageError(f"{' and '.join(map(flag, names))} are both given; use one of them.")
     if args.interactive and args.prime_file == "-":
-        raise UsageError("--interactive reads stdin, so the prompt cannot. Give --prime instead.")
+        raise UsageError("--interactive reads stdin, so --prime-file cannot be -. Use --prime.")
     for name in ("prime", "stop"):
         if source(name) in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
             setattr(args, name, stream.unescaped(f"--{name}", getattr(args, name), console))
