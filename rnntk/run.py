@@ -101,13 +101,7 @@ class Run:
         return self.model.stream(prompt, seed=seed, echo=True, **settings)
 
     def lines(
-        self,
-        count: int,
-        prompt: str = "",
-        *,
-        allow_copies: bool = False,
-        seed: int | None = None,
-        **settings: Any,
+        self, count: int, prompt: str = "", *, allow_copies: bool = False, **settings: Any
     ) -> list[str]:
         """Generate new lines, such as names: none empty, none twice, none copied from the training text.
 
@@ -115,8 +109,7 @@ class Run:
             count: number of lines; fewer, with a warning in the log, if the model only repeats itself.
             prompt: beginning of each line.
             allow_copies: keep lines of the training text, which then need not be available.
-            seed: the same seed gives the same lines; random by default.
-            settings: other fields of `rnntk.SampleConfig`: temperature, top_p, length (largest, per line), ...
+            settings: fields of `rnntk.SampleConfig`: seed, temperature, top_p, length (largest, per line), ...
 
         Raises `UsageError` for an invalid setting, `RunError` if the training text is missing, `RnntkError` if no line
         is new.
@@ -124,7 +117,7 @@ class Run:
         from rnntk.config import SampleConfig
         from rnntk.decoding import lines
 
-        config = SampleConfig(**settings, seed=seed)
+        config = SampleConfig(**settings)
         return list(lines.generate(self.model, count, prompt, config, allow_copies=allow_copies))
 
     @naming_arguments
