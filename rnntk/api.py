@@ -1,4 +1,4 @@
-"""The functions of `import rnntk`: train, resume, prepare, load."""
+"""Functions of the package: train, resume, prepare, load."""
 
 from __future__ import annotations
 
@@ -43,12 +43,11 @@ def train(
 ) -> Run:
     """Train a character model, as `rnntk train` does.
 
-    Keywords override `config`, which overrides the corpus' own config, or what is chosen for the length and script of
-    your own text (`run.folder.record["corpus"]["chosen"]` has the reasons). A `TrainConfig` is used alone.
+    `settings` override `config`, which overrides the corpus' own config or, for your own text, the settings chosen for
+    its length and script (reasons: `run.folder.record["corpus"]["chosen"]`). A `TrainConfig` is complete.
 
     Args:
-        text: your own files (plain text, Word, OpenDocument, EPUB, HTML) or folders. By default `corpus`, else the
-            Linux kernel.
+        text: files (plain text, Word, OpenDocument, EPUB, HTML) or folders; by default `corpus`, else the Linux kernel.
         config: a TOML file, the name of a shipped one ("demo_ko"), or a `TrainConfig`.
         run: the new run folder; by default `runs/<corpus>-<n>`.
         init_from: a run whose weights to start from.
@@ -56,8 +55,8 @@ def train(
         quiet: show no progress.
         settings: fields of `TrainConfig`: corpus, units, layers, epochs, max_time, ...
 
-    Raises `UsageError` (settings), `DataError` (the text), `RunError` (the run exists) or `TrainingError` (training
-    diverged, or a write failed).
+    Raises `UsageError` (settings), `DataError` (text), `RunError` (run exists) or `TrainingError` (training diverged,
+    or a write failed).
 
     Example:
         >>> run = rnntk.train("tale.txt", units=16, max_steps=20, batch_size=4, seq_length=20, quiet=True)
@@ -71,7 +70,7 @@ def train(
     given = _given(train, TrainConfig, "train", config, settings)
     if text is not None:
         if given.get("input"):
-            raise UsageError("The text is given twice: as `text` and as `input`.")
+            raise UsageError("`text` and `input` are both given; use one of them.")
         given["input"] = _paths(text)
     if run is not None:
         folder.refuse_existing(Path(run))
@@ -91,10 +90,10 @@ def resume(
     quiet: bool = False,
     **changes: Any,
 ) -> Run:
-    """Continue a run, given as a folder or as a name in `runs/`, exactly from its last checkpoint.
+    """Continue a run, a folder or a name in `runs/`, exactly from its last checkpoint.
 
     `changes` may set epochs, max_steps, max_time, patience, sample_every, threads, and where the text is now. Raises
-    `UsageError` for other settings or a finished run; `RunError` if the run, a whole checkpoint or its text is missing.
+    `UsageError` for other settings or a finished run, `RunError` if the run, a whole checkpoint or its text is missing.
 
     Example:
         >>> run = rnntk.resume("my-run", max_steps=30, quiet=True)
@@ -123,10 +122,10 @@ def train_mnist(
     quiet: bool = False,
     **settings: Any,
 ) -> Run:
-    """Train an image classifier that reads one row per step, and test it, as `rnntk mnist` does.
+    """Train and test an image classifier that reads one row per step, as `rnntk mnist` does.
 
-    `settings` are fields of `MnistConfig`, the other arguments those of `train`. The run's `test` holds accuracy,
-    interval, loss and confusion matrix.
+    `settings` are fields of `MnistConfig`; other arguments are as in `train`. The run's `test` has accuracy, interval,
+    loss and confusion matrix.
 
     Example:
         >>> run = rnntk.train_mnist(data="digits", units=8, max_steps=5, quiet=True)
@@ -147,10 +146,10 @@ def train_mnist(
 def prepare(
     text: Paths | None = None, *, output: str | Path | None = None, **settings: Any
 ) -> Corpus:
-    """Prepare a text as `rnntk prep` does: find it, detect its encoding, turn it into symbols.
+    """Prepare a text, as `rnntk prep` does: find it, detect its encoding, turn it into symbols.
 
     Writes to the folder `output`, by default in the cache. `settings` are fields of `TextConfig`: corpus, preprocessor,
-    encoding, ... The corpus has `prepared.ids` (memory-mapped integers), `prepared.vocabulary`, `prepared.facts`.
+    encoding, ... The result has `prepared.ids` (memory-mapped integers), `prepared.vocabulary`, `prepared.facts`.
 
     Example:
         >>> corpus = rnntk.prepare("tale.txt")
@@ -167,10 +166,10 @@ def prepare(
 
 @naming_arguments
 def load(run: str | Path, checkpoint: str | int = "last") -> Run:
-    """Open a run, given as a folder or as a name in `runs/`.
+    """Open a run, a folder or a name in `runs/`.
 
-    `checkpoint` is "last", "best" (lowest validation loss) or a step. Raises `RunError` if the run or checkpoint is
-    missing or damaged.
+    `checkpoint` is "last", "best" (lowest validation loss) or a step. Raises `RunError` if it or the run is missing or
+    damaged.
 
     Example:
         >>> rnntk.load("my-run").name
@@ -183,7 +182,7 @@ def load(run: str | Path, checkpoint: str | int = "last") -> Run:
 
 @naming_arguments
 def runs(runs_dir: str | Path = RUNS) -> Runs:
-    """All readable runs in a folder, newest first.
+    """List the readable runs in a folder, newest first.
 
     Example:
         >>> [run.name for run in rnntk.runs()]
@@ -207,9 +206,7 @@ def _paths(text: Paths) -> list[str]:
     paths = [str(path) for path in ([text] if isinstance(text, (str, Path)) else text)]
     for path in paths:
         if not path or "\n" in path or len(path) > 4096:
-            raise UsageError(
-                "`text` is a path or a list of paths. Write your text to a file first."
-            )
+            raise UsageError("`text` must be a path or a list of paths; save your text to a file.")
     return paths
 
 
@@ -220,7 +217,7 @@ def _given(
     config: str | Path | Config | None,
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The user's settings by field name: `settings` over `config`."""
+    """Settings of the user by field name: `settings` override `config`."""
     kind.check_names(settings, inspect.signature(function).parameters)
     if config is None:
         return dict(settings)

@@ -1,4 +1,4 @@
-"""The cache directory: downloads, prepared texts and compiled kernels. Everything in it can be recreated."""
+"""Cache directory: downloads, prepared texts, compiled kernels. Everything in it can be recreated."""
 
 from __future__ import annotations
 
@@ -16,22 +16,20 @@ ANOTHER_CACHE = "Name another folder with RNNTK_CACHE."  # advice for an unwrita
 
 
 def cache_dir() -> Path:
-    """`$RNNTK_CACHE`, else the user's cache folder. Raises `UsageError` if there is no home folder."""
+    """`$RNNTK_CACHE`, else a folder in the user's cache. Raises `UsageError` without a home folder."""
     if named := os.environ.get("RNNTK_CACHE"):
         return Path(named)
     import platformdirs
 
     try:
         return Path(platformdirs.user_cache_dir("rnntk", appauthor=False))
-    except (RuntimeError, KeyError, OSError) as error:  # in a container, a user may have no name
-        raise UsageError(
-            "This user has no home folder, so there is no place for a cache. Name one with RNNTK_CACHE."
-        ) from error
+    except (RuntimeError, KeyError, OSError) as error:  # a user in a container may have no name
+        raise UsageError(f"This user has no home folder for a cache. {ANOTHER_CACHE}") from error
 
 
 @dataclass(frozen=True)
 class Area:
-    """A folder of the cache; only files whose names match are listed and removed."""
+    """Folder of the cache; only entries whose names match `names` are listed and removed."""
 
     about: str
     names: re.Pattern[str]
@@ -41,7 +39,9 @@ class Area:
 AREAS = {
     "corpora": Area("downloads", re.compile(".+-[0-9a-f]{12}")),
     "built": Area("texts and images made on this machine", re.compile(r".+-[0-9a-f]{12}(\.\w+)?")),
-    "prepared": Area("texts as ids, ready to train on", re.compile("[0-9a-f]{32}"), ".[0-9a-z]*.*"),
+    "prepared": Area(
+        "texts as ids, ready for training", re.compile("[0-9a-f]{32}"), ".[0-9a-z]*.*"
+    ),
     "baselines": Area("losses of n-grams on a text", re.compile(r"[0-9a-f]{32}\.json")),
     "kernels": Area("compiled kernels", re.compile(r"[0-9a-f]{32}\.bin"), "tmp*"),
 }
@@ -58,7 +58,7 @@ class Entry:
 
 
 def entries(*areas: str) -> list[Entry]:
-    """Entries of these areas (default: all), sorted by area and name."""
+    """List the entries of these areas (default: all), sorted by area and name."""
     found = []
     for area in areas or AREAS:
         for path in sorted((cache_dir() / area).glob("*")):
@@ -70,7 +70,7 @@ def entries(*areas: str) -> list[Entry]:
 
 
 def tidy(area: str, seconds: float = 3600.0) -> None:
-    """Remove unfinished files of dead processes from an area; those of versions before 1.0 only after `seconds`."""
+    """Remove unfinished files of dead processes; those of versions before 1.0 only if older than `seconds`."""
     folder = cache_dir() / area
     remove_stale(folder)
     for path in folder.glob(AREAS[area].early):

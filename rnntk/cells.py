@@ -1,4 +1,4 @@
-"""The forward pass of each recurrent cell, written once for NumPy arrays, numbers and the registers of the kernels.
+"""Forward pass of each recurrent cell, shared by NumPy arrays, numbers and the registers of the kernels.
 
 Weights are in Keras' layout: kernel `(inputs, gates * H)`, recurrent kernel `(H, gates * H)` and bias, with columns in
 the order of `Cell.gates`. docs/cells.md shows how to add a cell.
@@ -23,7 +23,7 @@ class Arithmetic(Protocol):
 
 
 class Operands(Protocol):
-    """Operands of one step, by the letter of a state or gate."""
+    """Operands of one time step, by the letter of a state or gate."""
 
     def before(self, state: str) -> Any:
         """The state before the step."""

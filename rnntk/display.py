@@ -1,4 +1,4 @@
-"""Check of the Matplotlib backend, before anything imports Matplotlib."""
+"""Check of the Matplotlib backend before Matplotlib is imported."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def check_backend() -> None:
-    """Replace a backend in `MPLBACKEND` that is not installed: it breaks every import of Matplotlib, also in Keras."""
+    """Replace a backend in `MPLBACKEND` that is not installed: it breaks all imports of Matplotlib, also Keras'."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:

@@ -1,4 +1,4 @@
-"""Errors with a message for the user: what happened, and what to do. `RNNTK_DEBUG=1` shows tracebacks."""
+"""Errors with messages for users: what is wrong, and what to do. `RNNTK_DEBUG=1` shows tracebacks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Other names of settings, as in Keras, PyTorch, nanoGPT and char-rnn. The command line takes them, with dashes.
+# Other names of settings, from Keras, PyTorch, nanoGPT and char-rnn; the command line accepts them, with dashes.
 ALIASES = {
     "learning_rate": "lr",
     "batch_size": "bs",
@@ -41,7 +41,7 @@ _SETTING = re.compile(r"`([a-z_]+)(=[^`]+)?`")
 
 
 def rendered(text: str, option: Callable[[str], str] | None = None) -> str:
-    """Replace settings in backquotes by Python syntax, or by the command-line names that `option` gives.
+    """Replace settings in backquotes with Python syntax, or with the options that `option` names.
 
     >>> text = 'Leave it out with `on_unknown="skip"`.'
     >>> rendered(text)
@@ -62,7 +62,7 @@ def rendered(text: str, option: Callable[[str], str] | None = None) -> str:
 
 
 class RnntkError(Exception):
-    """Base of all errors of rnntk; `str` is the message for the user.
+    """Base class of rnntk's errors; `str` gives the message for the user.
 
     Example:
         >>> try:
@@ -71,7 +71,7 @@ class RnntkError(Exception):
         ...     print(error)
         units must be at least 1 and at most 65,536, got 0.
 
-    Messages put settings in backquotes (`` set `val_fraction=0.05` ``), see `rendered`.
+    Messages have settings in backquotes (`` set `val_fraction=0.05` ``), see `rendered`.
     """
 
     exit_code = 1  # 2 for wrong usage, 128 + signal if interrupted
@@ -80,12 +80,12 @@ class RnntkError(Exception):
         return rendered(super().__str__())
 
     def render(self, option: Callable[[str], str]) -> str:
-        """The message with the names of command-line options."""
+        """The message with command-line options instead of settings."""
         return rendered(super().__str__(), option)
 
 
 class UsageError(RnntkError):
-    """A setting or name is unknown, out of range, or in conflict with another."""
+    """A setting or name is unknown, invalid, or in conflict with another."""
 
     exit_code = 2
 
@@ -95,11 +95,11 @@ class DataError(RnntkError):
 
 
 class EmptyError(DataError):
-    """A file has no text."""
+    """A file contains no text."""
 
 
 class EncodingError(DataError):
-    """The bytes cannot be decoded; `or_replace` is the part of the message about the setting `errors`."""
+    """Bytes cannot be decoded; `or_replace` is the part of the message about the setting `errors`."""
 
     def __init__(self, message: str, or_replace: str = "") -> None:
         super().__init__(message + or_replace)
@@ -115,11 +115,11 @@ class RunError(RnntkError):
 
 
 class TrainingError(RnntkError):
-    """Training cannot continue, for example because the loss is not finite or the disk is full."""
+    """Training cannot continue: the loss is not finite, or a write failed."""
 
 
 class Interrupted(RnntkError):
-    """Training saved and stopped after a signal, such as SIGINT (2), SIGTERM (15) or SIGHUP (1)."""
+    """A signal such as SIGINT stopped the work; training has saved."""
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
@@ -127,7 +127,7 @@ class Interrupted(RnntkError):
 
 
 def os_error(error: Exception) -> OSError | None:
-    """Convert to `OSError`, also from TensorFlow's `<path>; No space left on device`; None for other errors."""
+    """The error as `OSError`, also if TensorFlow raised it (`<path>; No space left on device`); None for others."""
     if isinstance(error, OSError):
         return error
     message = str(getattr(error, "message", "")).partition("\n")[0]
@@ -139,7 +139,7 @@ def os_error(error: Exception) -> OSError | None:
 
 
 def near(name: str, choices: Iterable[str]) -> list[str]:
-    """Up to three choices that `name` may stand for, best first: by spelling, `ALIASES` and `meanings.toml`."""
+    """Up to three choices close to `name`, best first: by spelling, `ALIASES` and `meanings.toml`."""
     word = _plain(name)
     found = [(_likeness(word, _plain(choice)), choice) for choice in dict.fromkeys(choices)]
     found.sort(key=lambda pair: -pair[0])
@@ -147,51 +147,51 @@ def near(name: str, choices: Iterable[str]) -> list[str]:
 
 
 def _plain(name: str) -> str:
-    """The last word of a command or option, as a setting is written: `train --init-from` -> `init_from`."""
+    """The last word, written like a setting: `train --init-from` -> `init_from`."""
     return name.lower().rpartition(" ")[2].lstrip("-").replace("-", "_")
 
 
 @functools.cache
 def _meanings() -> dict[str, str]:
-    from rnntk.config.files import read_toml  # only for a wrong word
+    from rnntk.config.files import read_toml  # rarely needed
 
     return read_toml(Path(__file__).with_name("meanings.toml"))
 
 
 def _likeness(word: str, choice: str) -> float:
-    """Similarity of a word to a choice, or to another word for it, from 0 to 1."""
+    """Similarity of a word to a choice or to a synonym of it, from 0 to 1."""
 
     def ratio(other: str) -> float:
         return difflib.SequenceMatcher(None, word, other).ratio()
 
-    others = f"{ALIASES.get(choice, '')} {_meanings().get(choice, '')}".split()
-    meant = [found for found in map(ratio, others) if found >= 0.8]
+    synonyms = f"{ALIASES.get(choice, '')} {_meanings().get(choice, '')}".split()
+    scores = [score for score in map(ratio, synonyms) if score >= 0.8]
     is_part = len(word) > 2 and (choice.startswith(word) or word in choice.split("_"))
-    return max(ratio(choice), *meant, 0.8 if is_part else 0)
+    return max(ratio(choice), *scores, 0.8 if is_part else 0)
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """A question with the nearest choices, or an empty string if none is close.
+    """A question with the nearest choices, empty if none is close.
 
     >>> did_you_mean("linux_kernal", ["linux_kernel", "mnist"])
     " Did you mean 'linux_kernel'?"
     """
     found = [repr(choice) for choice in near(name, choices)]
-    either = " or ".join(filter(None, (", ".join(found[:-1]), *found[-1:])))
-    return f" Did you mean {either}?" if found else ""
+    listed = " or ".join(filter(None, (", ".join(found[:-1]), *found[-1:])))
+    return f" Did you mean {listed}?" if found else ""
 
 
 def check_keywords(function: Callable[..., Any], given: Iterable[str]) -> None:
-    """Raise `TypeError` for an unknown keyword, with the nearest known one, as Python 3.13 does.
+    """Raise `TypeError` with the nearest known keyword for an unknown one, as Python 3.13 does.
 
-    If `function` takes `**kwargs`, only a keyword that resembles one of its own is refused.
+    If `function` takes `**kwargs`, only keywords that resemble one of its own are refused.
     """
     known = inspect.signature(function).parameters
     passes_on = any(p.kind is p.VAR_KEYWORD for p in known.values())
     for name in given:
-        near = "" if name in known else did_you_mean(name, known)
-        if name not in known and (near or not passes_on):
-            raise TypeError(f"{function.__qualname__}() has no argument {name!r}.{near}")
+        guess = "" if name in known else did_you_mean(name, known)
+        if name not in known and (guess or not passes_on):
+            raise TypeError(f"{function.__qualname__}() has no argument {name!r}.{guess}")
 
 
 def naming_arguments(function: F) -> F:
@@ -206,12 +206,12 @@ def naming_arguments(function: F) -> F:
 
 
 def quoted(*words: str) -> str:
-    """Join the words of a command, quoted for the shell: on Windows for cmd.exe."""
+    """Join the words of a command, quoted for the shell, on Windows for cmd.exe."""
     if os.name != "nt":
         return shlex.join(words)
-    import subprocess  # slow, and every command imports this module
+    import subprocess  # slow
 
-    plain = re.compile(r"[^&|<>^()%!;,=]*")  # cmd.exe acts on these unless quoted, as in "numpy>=2"
+    plain = re.compile(r"[^&|<>^()%!;,=]*")  # cmd.exe interprets the others, as in "numpy>=2"
     safe = [subprocess.list2cmdline([word]) for word in words]
     return " ".join(s if s[:1] == '"' or plain.fullmatch(s) else f'"{s}"' for s in safe)
 
@@ -223,4 +223,4 @@ def shown(path: Path) -> str:
     except ValueError:  # another drive on Windows
         relative = str(path)
     text = min(str(path), relative, key=len)
-    return quoted(f"./{text}" if text.startswith("-") else text)  # "-x" would be an option
+    return quoted(f"./{text}" if text.startswith("-") else text)  # no option

@@ -1,6 +1,6 @@
-"""Atomic writes: a crash leaves either the old file or folder, or the new one.
+"""Atomic writes: a crash leaves the old file or folder, or the new one.
 
-Data goes to a folder `.rnntk-<machine>-<process>-<start>-<n>.tmp` beside the target, and is then renamed. The next
+Data is written to a folder `.rnntk-<machine>-<process>-<start>-<n>.tmp` beside the target and then renamed. The next
 write there removes the folders of dead processes.
 """
 
@@ -31,7 +31,7 @@ _numbers = itertools.count()
 
 
 class DiskRefused(TrainingError):
-    """A disk is full, read-only or failing: `problem` is a sentence, `cure` one without its full stop."""
+    """The disk is full, read-only or failing; `problem` is a sentence, `cure` another without its full stop."""
 
     def __init__(self, problem: str, cure: str) -> None:
         super().__init__(f"{problem} {cure}.")
@@ -42,9 +42,9 @@ class DiskRefused(TrainingError):
 def disk_errors(
     path: Path, *, advice: str | None = None, error: type[RnntkError] = TrainingError
 ) -> Iterator[None]:
-    """Turn an `OSError`, also TensorFlow's, into a message: the path, the reason, and what to do.
+    """Turn an `OSError`, also TensorFlow's, into an error with the path, the reason and what to do.
 
-    Raises `error` if there is `advice`, else `DiskRefused`.
+    Raises `error` with `advice`, else `DiskRefused`.
     """
     try:
         yield
@@ -56,7 +56,7 @@ def disk_errors(
             what, cure = f"No space is left to write {path}", "Free some space"
         else:
             what, cure = f"{path} cannot be written", "Make it writable"
-            if os.name == "nt":  # which refuses to replace what another program has open
+            if os.name == "nt":  # it cannot replace a file that another program has open
                 cure += ", and close other programs that use it"
         problem = f"{what} ({refusal.strerror or refusal})."
         if advice is not None:
@@ -66,7 +66,7 @@ def disk_errors(
 
 @contextmanager
 def scratch(parent: Path) -> Iterator[Path]:
-    """A temporary folder in `parent` for unfinished files."""
+    """Make a temporary folder in `parent` for unfinished files."""
     remove_stale(parent)
     folder = parent / f".rnntk-{_machine()}-{os.getpid()}-{_START}-{next(_numbers)}.tmp"
     folder.mkdir()
@@ -78,11 +78,11 @@ def scratch(parent: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path to write to, which replaces `path` if the block succeeds; the block must remove an old folder."""
+    """Yield a path to write to; it replaces `path` if the block succeeds. The block must remove an old folder."""
     with scratch(path.parent) as folder:
-        made = folder / path.name
-        yield made
-        rename(made, path)
+        temporary = folder / path.name
+        yield temporary
+        rename(temporary, path)
 
 
 def rename(source: Path, target: Path) -> None:
@@ -98,29 +98,29 @@ def rename(source: Path, target: Path) -> None:
 def write_bytes(
     path: Path, data: bytes, *, advice: str | None = None, error: type[RnntkError] = TrainingError
 ) -> None:
-    """Write a file atomically and sync it to disk; a device or pipe is written directly. Raises as `disk_errors`."""
+    """Write a file atomically and sync it to disk; write to a device or pipe directly. Raises as `disk_errors`."""
     with disk_errors(path, advice=advice, error=error):
         if path.exists() and not path.is_file():
             path.write_bytes(data)
             return
         path = path.resolve()  # replace the target of a symbolic link, not the link
-        with replacing(path) as made:
-            _write_synced(made, data)
+        with replacing(path) as temporary:
+            _write_synced(temporary, data)
         _sync_folder(path.parent)
 
 
 def write_json(path: Path, value: Any, *, advice: str | None = None) -> None:
-    """Write a JSON document with `write_bytes`."""
+    """Write JSON with `write_bytes`."""
     write_bytes(path, (json_text(value, indent=2) + "\n").encode(), advice=advice)
 
 
 def printable(name: str) -> str:
-    """Replace characters in a file name that UTF-8 cannot encode."""
+    """Replace the characters of a file name that UTF-8 cannot encode."""
     return name.encode("utf-8", "replace").decode()
 
 
 def json_text(value: Any, **layout: Any) -> str:
-    """Encode as JSON; lone surrogates, which file names may have, are escaped."""
+    """Encode as JSON; escape the lone surrogates that file names may have."""
     text = json.dumps(value, ensure_ascii=False, **layout)
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -128,11 +128,11 @@ def json_text(value: Any, **layout: Any) -> str:
 def write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
     """Write or replace a folder of files atomically and sync it to disk. Raises `DiskRefused`."""
     with disk_errors(path):
-        with replacing(path) as made:
-            made.mkdir()
+        with replacing(path) as temporary:
+            temporary.mkdir()
             for name, data in contents.items():
-                _write_synced(made / name, data)
-            _sync_folder(made)
+                _write_synced(temporary / name, data)
+            _sync_folder(temporary)
             if path.exists():
                 remove(path)
         _sync_folder(path.parent)
@@ -148,7 +148,7 @@ def remove(path: Path) -> None:
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove unfinished files of dead processes; on Windows, and those of other machines, after a day."""
+    """Remove unfinished files of dead processes; on Windows or from other machines, after a day."""
     for path in folder.glob(".rnntk-*.tmp"):
         if (found := _SCRATCH.fullmatch(path.name)) and _is_stale(path, *found.groups()):
             shutil.rmtree(path, ignore_errors=True)
@@ -174,9 +174,9 @@ def _is_stale(path: Path, machine: str, process: str, start: str) -> bool:
 
 @functools.cache
 def _machine() -> str:
-    """Eight hex digits for this machine or container."""
+    """Eight hex digits that identify this machine or container."""
     name = os.uname().nodename if os.name == "posix" else os.environ.get("COMPUTERNAME", "")
-    with suppress(OSError):  # Linux only: containers may share a host name, but not process ids
+    with suppress(OSError):  # Linux: containers may share a host name, but not process ids
         name += str(Path("/proc/self/ns/pid").readlink())
     return f"{zlib.crc32(name.encode()):08x}"
 
@@ -189,7 +189,7 @@ def _write_synced(path: Path, data: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` durable; Windows cannot open folders."""
+    """Make renames in `folder` durable; Windows cannot open folders."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:

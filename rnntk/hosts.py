@@ -1,6 +1,6 @@
-"""Host names of a local server, checked against DNS rebinding.
+"""Check of the Host header of requests to a local server, against DNS rebinding.
 
-Any web page can reach a loopback server by a foreign name that resolves to 127.0.0.1, so a request's Host is checked.
+Any web page can reach a loopback server by a foreign name that resolves to 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from rnntk.errors import UsageError
 
 
 class Names:
-    """Names of a server that listens at `host`: `host`, loopback names, and beyond loopback any numeric address.
+    """Names of a server that listens on `host`: `host`, loopback names and, beyond loopback, all numeric addresses.
 
-    A server bound to all addresses does not know them all, and a numeric address cannot be rebound.
+    A server bound to all addresses cannot list them, and numeric addresses cannot be rebound.
     """
 
     def __init__(self, host: str) -> None:
@@ -36,13 +36,13 @@ class Names:
 
 
 def resolve(host: str, port: int | None) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
-    """Family and socket address of a host name or address. Raises `UsageError` if it does not resolve."""
+    """Address family and socket address of a host. Raises `UsageError` if it does not resolve."""
     name = host or "empty.invalid"  # an empty name would mean all addresses
     try:
         family, *_, address = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError) as error:
-        why = getattr(error, "strerror", None) or "too long, or not a name"
-        raise UsageError(f"`host` {host!r} is not an address ({why}).") from error
+        reason = getattr(error, "strerror", None) or "too long, or not a name"
+        raise UsageError(f"`host` {host!r} is not an address ({reason}).") from error
     return family, address
 
 

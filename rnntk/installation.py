@@ -1,4 +1,4 @@
-"""Commands for the user's shell that install packages into the environment that rnntk runs in."""
+"""Shell commands that install packages into the environment of rnntk."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def install_command(extra: str) -> str:
-    """The command that installs the packages of an extra of rnntk, such as `plot`.
+    """Command that installs the packages of an extra of rnntk, such as `plot`.
 
-    It names the packages themselves, not `rnntk[plot]`, so it works wherever rnntk came from: a folder, a wheel, a
-    repository or an index. If rnntk runs from a folder without being installed, it installs that folder.
+    It names the packages, not `rnntk[plot]`, so it works however rnntk was installed: from a folder, a wheel, a
+    repository or an index. If rnntk is not installed, it installs the folder that rnntk runs from.
     """
-    from packaging.requirements import Requirement  # slow, and rarely needed
+    from packaging.requirements import Requirement  # slow
 
     found = _installed()
     required = [Requirement(text) for text in (found.requires if found else None) or ()]
@@ -35,19 +35,19 @@ def install_command(extra: str) -> str:
 
 
 def upgrade_advice() -> str:
-    """A sentence that says how to get a newer rnntk."""
+    """Sentence with the command that upgrades rnntk."""
     found = _installed()
     origin = found and found.read_text("direct_url.json")  # PEP 610; none from an index
     if found is None or origin:
         place = json.loads(origin)["url"] if origin else Path(__file__).parent.parent
-        return f"Upgrade it where it came from: {place}"
+        return f"Upgrade rnntk from {place}"
     if _is_pipx():
         return f"Upgrade with: {quoted('pipx', 'upgrade', Path(sys.prefix).name)}"
     return f"Upgrade with: {pip_command('-U', 'rnntk')}"
 
 
 def pip_command(*arguments: str) -> str:
-    """The command that runs `pip install` with these arguments, or their counterpart of pipx and uv."""
+    """Command `pip install` with these arguments, or its counterpart for pipx or uv."""
     if _is_pipx():
         return quoted("pipx", "inject", Path(sys.prefix).name, *arguments)
     if find_spec("pip") is None:

@@ -1,4 +1,4 @@
-"""Recurrent layers for your own models: drop-in replacements for Keras' layers, with the same weights, fast on a CPU.
+"""Recurrent layers for your own models: replace Keras' layers, use the same weights, and are fast on a CPU.
 
 Example:
     >>> import keras

@@ -27,14 +27,14 @@ LOSS = f"loss ({metrics.MEAN_LOSS})"
 
 
 class Run:
-    """A trained model with its settings, metrics and checkpoints.
+    """A trained model with its settings, metrics and checkpoints, as returned by `rnntk.train` and `rnntk.load`.
 
-    `rnntk.train` and `rnntk.load` return one. Generating and evaluating text needs no TensorFlow.
+    Generating and evaluating text needs no TensorFlow.
 
     Attributes:
-        folder: the run folder.
+        folder: the `RunFolder`.
         checkpoint: "last", "best" or a step.
-        test: result on the test images right after `rnntk.train_mnist`, else None.
+        test: result on the test images after `rnntk.train_mnist`, else None.
 
     Example:
         >>> run = rnntk.load("my-run")
@@ -71,7 +71,7 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, np.ndarray]:
-        """Logged metrics by name (`step`, `loss`, `val_loss`, ...): float64 `(n,)`, NaN where a step has no value."""
+        """Logged metrics by name (`step`, `loss`, `val_loss`, ...): float64 `(n,)`, NaN for a missing value."""
         return metrics.read(self.folder.metrics).columns
 
     def sample(
@@ -87,56 +87,45 @@ class Run:
         Args:
             prompt: text to continue; the corpus' own prompt by default.
             length: characters to generate.
-            seed: same seed, same text; random by default.
+            seed: the same seed gives the same text; random by default.
             settings: other fields of `rnntk.SampleConfig`: temperature, top_k, top_p, min_p, beam, stop, ...
 
-        Raises `UsageError` for a wrong setting or an unknown character in the prompt, `RunError` as `model` does.
+        Raises `UsageError` for an invalid setting or an unknown character in the prompt, `RunError` as `model` does.
         """
         return "".join(self.stream(prompt, length=length, seed=seed, **settings))
 
     def stream(
-        self,
-        prompt: str | None = None,
-        *,
-        length: int = 1000,
-        seed: int | None = None,
-        **settings: Any,
+        self, prompt: str | None = None, *, seed: int | None = None, **settings: Any
     ) -> Iterator[str]:
-        """The text of `sample`, as an iterator of strings."""
-        return self.model.stream(prompt, length=length, seed=seed, echo=True, **settings)
+        """Generate the text of `sample` piece by piece, with the same arguments."""
+        return self.model.stream(prompt, seed=seed, echo=True, **settings)
 
     def lines(
-        self,
-        count: int,
-        prompt: str = "",
-        *,
-        allow_copies: bool = False,
-        seed: int | None = None,
-        **settings: Any,
+        self, count: int, prompt: str = "", *, allow_copies: bool = False, **settings: Any
     ) -> list[str]:
-        """New lines, such as names: no repeats, none empty, and no copies of lines of the training text.
+        """Generate new lines, such as names: none empty, none twice, none copied from the training text.
 
         Args:
             count: number of lines; fewer, with a warning in the log, if the model only repeats itself.
-            prompt: each line begins with it.
+            prompt: beginning of each line.
             allow_copies: keep lines of the training text, which then need not be available.
-            seed: same seed, same lines; random by default.
-            settings: other fields of `rnntk.SampleConfig`: temperature, top_p, length (of a line at most), ...
+            settings: fields of `rnntk.SampleConfig`: seed, temperature, top_p, length (largest, per line), ...
 
-        Raises `UsageError` for a wrong setting, `RunError` without the training text, `RnntkError` if no line is new.
+        Raises `UsageError` for an invalid setting, `RunError` if the training text is missing, `RnntkError` if no line
+        is new.
         """
         from rnntk.config import SampleConfig
         from rnntk.decoding import lines
 
-        config = SampleConfig(**settings, seed=seed)
+        config = SampleConfig(**settings)
         return list(lines.generate(self.model, count, prompt, config, allow_copies=allow_copies))
 
     @naming_arguments
     def evaluate(self, text: str | None = None, *, on_unknown: str = "error") -> Evaluation:
-        """Loss, bits per character and perplexity on a text, by default the run's held-out validation text.
+        """Loss, bits per character and perplexity on a text, by default the run's validation text.
 
-        Raises `DataError` for fewer than two symbols and for unknown characters, unless `on_unknown="skip"` leaves them
-        out; `UsageError` without a text if the run holds none out.
+        Raises `DataError` for fewer than two symbols or, unless `on_unknown="skip"`, for unknown characters;
+        `UsageError` without `text` if the run has no validation text.
         """
         if text is not None:
             return self.model.evaluate(text, on_unknown=on_unknown)
@@ -154,10 +143,10 @@ class Run:
         """Export the network as "keras", "savedmodel", "onnx", "npz" or "html", checked against the run's own results.
 
         Args:
-            format: the format; "html" is a page that runs a character model in a browser.
+            format: "html" is a page that runs a character model in a browser.
             path: the new file, by default the run's name in the working folder.
-            weights: of "html" only: "float32", "float16", "int8", or by default "auto", the smallest that changes the
-                loss by at most 0.002 nats.
+            weights: for "html", "float32", "float16", "int8" or (default) "auto", the smallest that changes the loss
+                by at most 0.002 nats.
 
         Raises `UsageError` if the file exists or has the wrong suffix, `RunError` if it cannot be written.
         """
@@ -173,17 +162,17 @@ class Run:
 
     @naming_arguments
     def plot(self, y: str = "loss", *, x: str = "steps", log: bool = False) -> Figure:
-        """A Matplotlib figure of a learning curve, with `log=True` on a logarithmic y axis.
+        """Matplotlib figure of a learning curve; `log=True` makes the y axis logarithmic.
 
-        `y` is "loss", "bits", "perplexity", "accuracy", "grad_norm", "learning_rate" or "rate", `x` "steps" or "time".
-        Raises `UsageError` if the run has no such metric, `RnntkError` if Matplotlib is not installed.
+        `y` is "loss", "bits", "perplexity", "accuracy", "grad_norm", "learning_rate" or "rate"; `x` is "steps" or
+        "time". Raises `UsageError` if the run has no such metric, `RnntkError` without Matplotlib.
         """
         from rnntk.monitoring import curves, picture
 
         return picture.figure([curves.load(self.folder, y, x)], log=log)
 
     def keras_model(self) -> keras.Model:
-        """A Keras model with the run's weights: `rnntk.CharRNN` or `RowClassifier`."""
+        """Keras model with the run's weights: `rnntk.CharRNN` or `RowClassifier`."""
         from rnntk.training import device
 
         device.import_tensorflow()
@@ -194,7 +183,7 @@ class Run:
 
     @property
     def model(self) -> LanguageModel:
-        """The model without TensorFlow. Raises `RunError` if it is no character model or has no whole checkpoint."""
+        """The character model, without TensorFlow. Raises `RunError` for other runs and without a whole checkpoint."""
         if self._model is None:
             from rnntk.decoding.language_model import LanguageModel
 
@@ -203,15 +192,12 @@ class Run:
 
     def __repr__(self) -> str:
         words = {
-            "steps": "{} steps",
-            LOSS: "loss {}" + f" ({metrics.MEAN_LOSS})",
-            "validation": "validation {}",
-        }
+            "steps": "{} steps", LOSS: f"loss {{}} ({metrics.MEAN_LOSS})", "validation": "validation {}",
+        }  # fmt: skip
         facts = [words.get(name, "{}").format(fact) for name, fact in self._facts().items()]
         return f"Run({str(self.path)!r}: {', '.join(facts)})"
 
     def _facts(self) -> dict[str, str]:
-        """The known facts by name, as short texts."""
         from rnntk.storage import listing
 
         found = listing.summarize(self.path)
@@ -224,7 +210,7 @@ class Run:
         return facts
 
     def _repr_html_(self) -> str:
-        """Facts, learning curve and a sample as HTML for a notebook."""
+        """HTML for a notebook: facts, learning curve and a sample."""
         model, progress = self.folder.record["model"], metrics.last(self.folder.metrics)
         facts = {"run": str(self.path), **self._facts()}
         if "parameters" in model:
@@ -250,7 +236,7 @@ class Run:
 
 
 class Runs(list[Run]):
-    """List of runs that a notebook shows as a table."""
+    """List of runs, shown as a table in a notebook."""
 
     def __repr__(self) -> str:
         return "\n".join(repr(run) for run in self) or "no runs"
@@ -262,12 +248,12 @@ class Runs(list[Run]):
 
 
 def _table(names: Sequence[str] | None, rows: Iterable[Sequence[str]]) -> str:
-    """An HTML table with `names` as its head, or without them the first cell of each row as row head."""
+    """HTML table with `names` in its first row; without them, the first cell of each row is a heading."""
 
-    def row(cells: Sequence[str], heads: int) -> str:
-        kinds = ["th" if i < heads else "td" for i in range(len(cells))]
-        texts = zip(kinds, map(html.escape, cells), strict=True)
-        return f"<tr>{''.join(f'<{kind}>{text}</{kind}>' for kind, text in texts)}</tr>"
+    def row(cells: Sequence[str], headings: int) -> str:
+        tags = ["th" if i < headings else "td" for i in range(len(cells))]
+        texts = zip(tags, map(html.escape, cells), strict=True)
+        return f"<tr>{''.join(f'<{tag}>{text}</{tag}>' for tag, text in texts)}</tr>"
 
     head = row(names, len(names)) if names else ""
     return f"<table>{head}{''.join(row(cells, 0 if names else 1) for cells in rows)}</table>"

@@ -1,4 +1,4 @@
-"""Signals that ask a program to end."""
+"""Signals that end a program."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ENDING = [n for n in (signal.SIGINT, signal.SIGTERM, _HANGUP, _BREAK) if n is no
 
 
 class Stopped:
-    """A signal handler that stops after the step; a second signal stops at once, except SIGHUP, which comes twice."""
+    """Signal handler: the first signal is kept, to stop after the step; a second one, but SIGHUP, stops at once."""
 
     signal_number: int | None = None
 
@@ -30,13 +30,10 @@ class Stopped:
 
 
 @contextmanager
-def handled(
-    handler: Callable[[int, FrameType | None], Any] | signal.Handlers,
-) -> Iterator[None]:
-    """Context in which `handler` handles the signals that ask to end; no effect outside the main thread.
+def handled(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) -> Iterator[None]:
+    """Context in which `handler` handles the signals in `ENDING`; no effect outside the main thread.
 
-    These are SIGINT, SIGTERM, SIGHUP unless it is ignored (`nohup`), and on Windows SIGBREAK, also when its console is
-    closed.
+    SIGHUP stays ignored under `nohup`. On Windows, closing the console counts as SIGBREAK.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -57,7 +54,7 @@ def handled(
 
 
 def _console_closed(event: int) -> bool:
-    """Handle a console event in a thread of its own: Windows ends the process when this returns, or after 5 s."""
+    """Handle a console event, in its own thread: Windows ends the process when this returns, or after 5 s."""
     if event < 2:  # Ctrl-C and Ctrl-Break, which are signals already
         return False
     _thread.interrupt_main(_BREAK or signal.SIGTERM)

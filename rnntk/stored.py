@@ -1,6 +1,6 @@
 """Safe reading of files that may be damaged or hostile: size limits, declared types, checksums.
 
-Raises only `OSError` and `ValueError`; callers add the name of the file to the message.
+Raises only `OSError` and `ValueError`; callers add the file name to the message.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MANIFEST_TYPE = {"files": {...: {"sha256": str, "bytes": int}}}
 
 
 def opened(path: Path) -> BinaryIO:
-    """Open a regular file to read. Raises `OSError` for a pipe or device, which could hang."""
+    """Open a regular file for reading. Raises `OSError` for a pipe or device, which could hang."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
@@ -51,7 +51,7 @@ def read_json(path: Path, kind: Any) -> Any:
 
 
 def parse(text: bytes | str, name: str = "it") -> Any:
-    """Parse JSON. Raises `ValueError`, also for a document that is nested too deeply."""
+    """Parse JSON. Raises `ValueError`, also for too deep nesting."""
     try:
         return json.loads(text)
     except RecursionError as error:
@@ -72,7 +72,7 @@ def is_number(value: Any) -> TypeGuard[float]:
 
 
 def conform(value: Any, kind: Any, name: str = "it") -> None:
-    """Raise `ValueError`, with the path to the value, if a JSON value does not have the type `kind`.
+    """Check that a JSON value has the type `kind`. Raises `ValueError` with the path to the wrong value.
 
     Types: `int`, `float` (or a whole number), `str`, `bool`, `Any`, `[T]` (list), `(T, U)` (list of that length),
     `{...: T}` (object with any keys), `{"key": T, "key?": U}` (`key?` may be missing or null; other keys are allowed).
@@ -108,21 +108,21 @@ def _of_type(value: Any, kind: type, name: str) -> None:
 
 
 def sums(contents: Mapping[str, Iterable[bytes]]) -> dict[str, Any]:
-    """The manifest of files whose bytes are given in pieces."""
+    """Manifest of files, given as pieces of bytes."""
     return {"files": {name: _sum(pieces) for name, pieces in contents.items()}}
 
 
 def file_sums(paths: Iterable[Path]) -> dict[str, Any]:
-    """The manifest of files on disk."""
+    """Manifest of files on disk."""
     return sums({path.name: _pieces(path) for path in paths})
 
 
 def check_manifest(
     folder: Path, required: Collection[str], only: Collection[str] | None = None
 ) -> None:
-    """Check files of a folder against its `manifest.json`, in constant memory.
+    """Check the files of a folder against its `manifest.json`, in constant memory.
 
-    The manifest must list the `required` files. `only` these files are checked, by default all.
+    The manifest must list the `required` files. If `only` is given, only these files are checked.
     """
     recorded = read_json(folder / MANIFEST, MANIFEST_TYPE)["files"]
     if missing := sorted({*required, *(only or ())} - set(recorded)):
@@ -155,7 +155,7 @@ _mapped: dict[Path, os.stat_result] = {}
 
 
 def array(path: Path, dtype: Any, offset: int = 0) -> NDArray[Any]:
-    """Read-only array `(n,)` of a file from byte `offset` on: a copy of a small file, else memory-mapped.
+    """Read-only array `(n,)` of a file from byte `offset` on; files above 16 MiB are memory-mapped.
 
     If a mapped file is truncated later, the next access ends the program with a message.
     """
@@ -170,7 +170,7 @@ def array(path: Path, dtype: Any, offset: int = 0) -> NDArray[Any]:
 
 @functools.cache
 def _handle_bus_error() -> Any:
-    """Handle SIGBUS in C: a Python handler would run only after the access, that is never."""
+    """Handle SIGBUS in C; a Python handler would run only after the access, so never."""
     if os.name != "posix":
         return None
     handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(_end)
@@ -183,7 +183,7 @@ def _handle_bus_error() -> Any:
 
 
 def cut_short() -> list[str]:
-    """Mapped files that were truncated; the missing part of their last page reads as zeros."""
+    """List the mapped files that were truncated; the rest of their last page reads as zeros."""
     found = []
     for path, then in _mapped.items():
         with suppress(OSError):

@@ -295,7 +295,7 @@ def test_what_is_passed_by_mistake_is_named(here: Path) -> None:
     with pytest.raises(UsageError, match="mnist_best.toml has no settings for train"):
         rnntk.train("tale.txt", config="mnist_best")
     for text in ("", "It was a dark night.\nAnd stormy."):
-        with pytest.raises(UsageError, match="text is a path or a list of paths"):
+        with pytest.raises(UsageError, match="text must be a path or a list of paths"):
             rnntk.train(text)
 
 

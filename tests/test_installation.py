@@ -75,13 +75,13 @@ def test_an_extra_is_installed_by_its_packages_wherever_rnntk_came_from(origin: 
 def test_an_upgrade_comes_from_where_rnntk_came_from(origin: str) -> None:
     advice = f"Upgrade with: {shlex.join(PYTHON)} -U rnntk"
     if found := ORIGINS[origin]:
-        advice = f"Upgrade it where it came from: {found['url']}"
+        advice = f"Upgrade rnntk from {found['url']}"
     assert upgrade_advice() == advice
 
 
 def test_without_an_installation_the_folder_is_installed(not_installed: None) -> None:
     assert shlex.split(install_command("play")) == [*PYTHON, "-e", f"{ROOT}[play]"]
-    assert upgrade_advice() == f"Upgrade it where it came from: {ROOT}"
+    assert upgrade_advice() == f"Upgrade rnntk from {ROOT}"
 
 
 def test_an_extra_that_the_installed_metadata_lack_comes_from_the_folder(origin: str) -> None:

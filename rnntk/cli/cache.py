@@ -23,7 +23,9 @@ COLUMNS = (
 
 @command_named("cache", cls=Group, invoke_without_command=True)
 def command(_args: Args, console: Console) -> None:
-    """List what is in the cache ($RNNTK_CACHE, else the user's cache folder): downloads, prepared texts, kernels.
+    """List the cache: downloads, prepared texts and compiled kernels.
+
+    Its folder is $RNNTK_CACHE, else rnntk's own in the user's cache folder.
 
     Examples:
       rnntk cache
@@ -41,14 +43,14 @@ def command(_args: Args, console: Console) -> None:
     console.json("cache", cache=cache.cache_dir(), entries=list(map(_as_json, found)))
 
 
-@command_named("clean", command.command, short_help="Remove what can be made or fetched again.")
+@command_named("clean", command.command, short_help="Remove unfinished files, or whole areas.")
 @click.argument("areas", nargs=-1, type=Choice(list(AREAS)), metavar="[AREA]...")
 def clean(args: Args, console: Console) -> None:
-    """Remove what killed programs left unfinished; with an AREA, also all that is in it.
+    """Remove unfinished files of killed programs; with AREA, also everything in it.
 
-    The areas: corpora are downloads; built are texts and images made on this machine; prepared are texts as ids;
-    baselines are losses of n-grams; kernels are compiled. All of it is made or fetched again when it is needed, except
-    a prepared text whose source is gone: its runs can then no longer be resumed.
+    Areas: corpora (downloads), built (texts and images made here), prepared (texts as ids), baselines (losses of
+    n-grams), kernels (compiled code). They are recreated when needed, except a prepared text whose source is gone: its
+    runs can no longer be resumed.
 
     Examples:
       rnntk cache clean

@@ -1,4 +1,4 @@
-"""Output of the commands: results on stdout (with --json as one object), notes on stderr."""
+"""Output of the commands: results on stdout, as one object with --json; notes on stderr."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from rnntk.files import json_text
 
 SCHEMA_VERSION = 1
 
-# Control characters but tab and newline, bidirectional overrides, and surrogates that stand for no byte.
+# Control characters except tab and newline, bidirectional overrides, surrogates of no byte.
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udc7f\udd00-\udfff]"
 )
 
 
 def harmless(text: str) -> str:
-    """Escape control characters, so that text from a file cannot control the terminal."""
+    """Escape control characters, so that a file's text cannot control the terminal."""
     return _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
@@ -38,7 +38,7 @@ def print_error(error: object) -> None:
 
 @dataclass(frozen=True)
 class Console:
-    """Output of a command; log records of the library are printed as notes."""
+    """Output of a command; prints log records of the library as notes."""
 
     quiet: bool = False
     verbose: bool = False
@@ -62,17 +62,17 @@ class Console:
             click.echo(harmless(text), err=True)
 
     def result(self, text: str) -> None:
-        """Print a line of the result on stdout, unless it is JSON."""
+        """Print a line of the result on stdout, unless --json."""
         if not self.as_json:
             click.echo(harmless(text))
 
     def facts(self, **facts: object) -> None:
-        """Print lines of a name (`_` becomes a blank) and a value."""
+        """Print a line per fact: its name, with blanks for `_`, and its value."""
         for name, value in facts.items():
             self.result(f"{name.replace('_', ' ').strip():<13} {value}")
 
     def json(self, command: str, /, **values: Any) -> None:
-        """Print the result as one JSON object on stdout with --json."""
+        """Print the result on stdout as one JSON object, with --json."""
         if self.as_json:
             head = {"schema_version": SCHEMA_VERSION, "command": command}
             text = json_text({**head, **values}, indent=2, default=str)
@@ -101,7 +101,7 @@ class _Notes(logging.Handler):
 def progress_bar(
     console: Console, title: str, unit: str = "B"
 ) -> Iterator[Callable[[int, int], None]]:
-    """Yield `show(done, total)`, which draws a progress bar on a terminal."""
+    """Yield `show(done, total)`, which draws a progress bar in a terminal."""
     bar: Any = None
 
     def show(done: int, total: int) -> None:

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from rnntk.cli.console import SCHEMA_VERSION, Console, progress_bar, shown
 from rnntk.cli.model import load, model_options
-from rnntk.cli.options import FILE, Args, command_named, config_options, option, path_option, source
+from rnntk.cli.options import FILE, Args, command_named, config_options, option, source, switch
 from rnntk.config import TextConfig
 from rnntk.errors import RnntkError, UsageError
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rnntk.decoding.evaluate import Evaluation
     from rnntk.decoding.language_model import LanguageModel
 
-# Settings of the run, which hold for any other text too.
+# Settings of the run, used for any text.
 FIXED = (
     "corpus", "preprocessor", "newline", "markup", "normalize", "min_count", "unknown_symbol", "accept_licence",
 )  # fmt: skip
@@ -29,51 +29,31 @@ OWN = "this model"
 
 
 @command_named("eval")
-@model_options("best", "Which checkpoint of the run; best is the last where nothing was held out.")
+@model_options("best")
 @option(
     "--split",
+    "Part of the run's text.  [default: val, without --input]",
     choices=["val", "test", "train"],
-    help="A part of the run's own text.  [default: val, where no --input is given]",
 )
 @option(
-    "--on-unknown",
-    choices=["error", "skip"],
-    default="error",
-    help="Characters of --input that the model does not know.",
+    "--on-unknown", "Unknown characters of --input.", choices=["error", "skip"], default="error"
 )
-@option(
-    "--floors/--no-floors",
-    default=True,
-    show_default=False,
-    help="Measure baselines on the same text: n-grams of the training text, and xz (the default).",
-)
-@option(
-    "--novelty/--no-novelty",
-    default=True,
-    show_default=False,
-    help="Measure how much of a generated text is copied from the training text (the default, without --input).",
-)
-@option(
-    "--dynamic",
-    is_flag=True,
-    help="Also measure the model while it keeps learning from the text it has just read (Krause et al., 2017).",
-)
+@switch("--floors", True, "Compare with baselines: n-grams and xz.  [default: on]")
+@switch("--novelty", True, "Measure copying of the training text.  [default: on, without --input]")
+@option("--dynamic", "Also adapt to the text while reading (Krause et al., 2017).", is_flag=True)
 @option(
     "--dynamic-rate",
+    "Learning rate of --dynamic.  [default: the best on other validation text]",
     type=click.FloatRange(0, min_open=True),
-    metavar="X",
-    help="Learning rate of --dynamic.  [default: the best on the validation text, if another text is measured]",
 )
-@path_option("--costs", "FILE", "Write the bits of each character, as JSON.", FILE)
-@path_option(
-    "--html", "FILE", "Write the report of rnntk play --report: the text shaded by surprise.", FILE
-)
+@option("--costs", "Write the bits of each character as JSON.", type=FILE)
+@option("--html", "Write the text, shaded by surprise, as a page.", type=FILE)
 @config_options(TextConfig, leave_out=FIXED)
 def command(args: Args, console: Console) -> None:
-    """Measure RUN, a folder or a name in --runs-dir, on text it was not trained on; without it, the latest.
+    """Measure RUN, a folder or a name in --runs-dir (default: the latest run), on text it was not trained on.
 
-    Prints nats, bits per character and perplexity, for Hangul also bits per syllable; and what single characters,
-    n-grams of the training text and xz make of the same text. Then how much of a generated text is copied.
+    Prints nats per symbol, perplexity, bits per character (and per Hangul syllable), the same for baselines, and how
+    much of a generated text is copied from the training text.
 
     Examples:
       rnntk eval
@@ -81,15 +61,13 @@ def command(args: Args, console: Console) -> None:
       rnntk eval --input other.c --on-unknown skip --html other.html
     """
     model = load(args)
-    inputs = tuple(args.input)
-    own = model.run.settings.get("input") or ()
-    if source("input") is ParameterSource.DEFAULT_MAP and inputs == tuple(own):
-        inputs = ()  # a config file has the training text for all commands
-    if inputs and args.split:
+    trained_on = tuple(model.run.settings.get("input") or ())
+    if source("input") is ParameterSource.DEFAULT_MAP and tuple(args.input) == trained_on:
+        args.input = ()  # in a config file, `input` is the training text
+    if args.input and args.split:
         raise UsageError("--input and --split are both given; use one of them.")
-    args.input = inputs
     if args.dynamic_rate is not None and not args.dynamic:
-        raise UsageError("--dynamic-rate belongs to --dynamic; give both.")
+        raise UsageError("--dynamic-rate needs --dynamic; give both.")
     name, evaluation, baselines, copied = _measure(console, model, args)
     dynamic = _dynamic(console, model, args, name, evaluation) if args.dynamic else None
     rows = [(OWN, evaluation.bits_per_character), *(baselines.rows() if baselines else [])]
@@ -107,7 +85,7 @@ def command(args: Args, console: Console) -> None:
         write_bytes(args.html, page.encode(), advice="Name another file with --html.")
     _print(console, model, name, evaluation, rows)
     if dynamic:
-        console.result("\nwhile it keeps learning from what it has read (dynamic evaluation)")
+        console.result("\ndynamic evaluation: the model keeps learning from the text it has read")
         console.facts(
             nats=f"{dynamic['nats_per_symbol']:.4f} per symbol",
             bits=f"{dynamic['bits_per_character']:.4f} per character",
@@ -119,7 +97,8 @@ def command(args: Args, console: Console) -> None:
         if path is not None:
             console.facts(wrote=shown(path))
     console.json(
-        "eval", run=model.run.path, step=model.step, split=None if inputs else name, input=list(inputs) or None,
+        "eval", run=model.run.path, step=model.step, split=None if args.input else name,
+        input=list(args.input) or None,
         model=evaluation.summary(), floors=baselines.summary() if baselines else None,
         dynamic=dynamic, novelty=copied, costs=args.costs, html=args.html,
     )  # fmt: skip
@@ -128,6 +107,7 @@ def command(args: Args, console: Console) -> None:
 def _measure(
     console: Console, model: LanguageModel, args: Args
 ) -> tuple[str, Evaluation, Baselines | None, dict[str, Any] | None]:
+    """Name of the text, and the model's evaluation, baselines and novelty on it."""
     from rnntk.decoding import baselines, novelty, splits
     from rnntk.text import corpus
 
@@ -137,13 +117,13 @@ def _measure(
         if args.input:
             name = ", ".join("standard input" if p == "-" else p for p in args.input)
             reading = {k: getattr(args, k) for k in ("input", "glob", "encoding", "errors")}
-            # Unchanged: the model normalises a text as in training.
+            # The model normalises the text, as in training.
             reading |= {"corpus": None, "newline": "keep", "normalize": False}
             text = corpus.read(splits.text_settings(model.run, **reading), model.preprocessor)
             evaluation = model.evaluate(text, on_unknown=args.on_unknown, progress=bar)
             if count := evaluation.left_out:
-                many = "1 character" if count == 1 else f"{count:,} characters"
-                console.note(f"Left out {many} that the model does not know.")
+                count_text = "1 character" if count == 1 else f"{count:,} characters"
+                console.note(f"Left out {count_text} that the model does not know.")
         else:
             name, start, end = splits.split_range(model.run, args.split)
             prepared = splits.training_text(model.run, data_dir=args.data_dir)
@@ -151,9 +131,7 @@ def _measure(
             ids = prepared.ids[start:end]
             evaluation = model.evaluate(ids, characters=characters, progress=bar)
     if prepared is not None and args.novelty:
-        console.detail(
-            "Comparing a generated text with the training text; --no-novelty leaves it out."
-        )
+        console.detail("Comparing generated with training text; --no-novelty skips this.")
         held_out = None if name == "train" else ids
         copied = novelty.measure(model, prepared.ids[slice(*parts["train"])], held_out)
     if not args.floors:
@@ -162,8 +140,8 @@ def _measure(
         try:
             prepared = splits.training_text(model.run, data_dir=args.data_dir)
         except RnntkError as error:
-            console.note(f"There are no n-grams to compare with: {error}")
-    console.detail("Counting n-grams and compressing; --no-floors leaves it out.")
+            console.note(f"No n-gram baselines: {error}")
+    console.detail("Counting n-grams and compressing; --no-floors skips this.")
     trained = prepared.ids[slice(*parts["train"])] if prepared is not None else None
     floors = baselines.measure(model, evaluation, trained, held_out=name != "train")
     return name, evaluation, floors, copied
@@ -172,7 +150,7 @@ def _measure(
 def _dynamic(
     console: Console, model: LanguageModel, args: Args, name: str, evaluation: Evaluation
 ) -> dict[str, Any]:
-    """Loss of the model that adapts to the text, and the learning rate with its reason, for JSON."""
+    """Measure the model while it adapts to the text; returns its entry in the JSON."""
     from rnntk.decoding import splits
     from rnntk.training import device
 
@@ -199,7 +177,7 @@ def _dynamic(
 
 
 def _write_costs(path: Path, model: LanguageModel, name: str, evaluation: Evaluation) -> None:
-    """Write bits per character, or per symbol if characters have none; null where unknown."""
+    """Write bits per character, or per symbol if characters have no loss of their own; null where unknown."""
     from rnntk.files import write_bytes
 
     nats, per, text = evaluation.nats, "symbol", evaluation.symbols
@@ -241,17 +219,18 @@ def _print(
 
 
 def _print_novelty(console: Console, copied: dict[str, Any]) -> None:
-    """Print the shares of n-grams that are in the training text, and how to read them."""
-    of = f"of {copied['characters']:,} generated characters"
-    console.result(f"\ncopied from the training text, {of}")
-    known = copied["held_out"]
+    """Print which fractions of generated n-grams are in the training text."""
+    console.result(
+        f"\ncopied from the training text, of {copied['characters']:,} generated characters"
+    )
+    held_out = copied["held_out"]
     for length, share in copied["generated"].items():
         if share is not None:
-            beside = known and known[length]
-            beside = "" if beside is None else f"   (held-out text {beside:.1%})"
+            other = held_out and held_out[length]
+            beside = "" if other is None else f"   (held-out text {other:.1%})"
             console.result(f"  {share:6.1%}  of runs of {length:>2} symbols{beside}")
-    if known:
-        hint = "Far above the held-out text, the model copies; far below, it makes words up."
+    if held_out:
+        hint = "Far above the held-out text, the model copies; far below, it invents words."
     else:
-        hint = "Any two texts share short runs; a text that shares long ones is copied."
+        hint = "Any two texts share short runs; sharing long ones means copying."
     console.result(f"  {hint}")

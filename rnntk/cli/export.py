@@ -6,8 +6,8 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from rnntk.cli.console import Console, shown
-from rnntk.cli.model import chosen, model_options
-from rnntk.cli.options import Args, command_named, option, path_option
+from rnntk.cli.model import find_run, model_options
+from rnntk.cli.options import PATH, Args, command_named, option
 from rnntk.run import Run
 
 if TYPE_CHECKING:
@@ -19,31 +19,30 @@ OPEN_WITH = {
     "savedmodel": 'tf.saved_model.load({!r}).signatures["serving_default"]',
     "onnx": "onnxruntime.InferenceSession({!r})",
     "npz": "numpy.load({!r})",
-    "html": "{} in any browser, by a double click; it needs nothing else",
+    "html": "{} in any browser, with a double click",
 }
 
 
 @command_named("export")
-@model_options("last", "Which checkpoint of the run.")
+@model_options("last")
 @option(
-    "--format",
-    "format",
+    "--format format",
+    "Format; html is a page that runs the model.",
     choices=list(OPEN_WITH),
     default="keras",
-    help="Format of the file: html is a page that runs the model; onnx needs the packages onnx and onnxruntime.",
 )
 @option(
     "--weights",
+    "Weights in html; auto: smallest that changes the loss by at most 0.002 nats.",
     choices=["auto", "float32", "float16", "int8"],
-    help="With html: how weights are rounded; auto is the smallest that changes the loss by at most 0.002 nats.",
 )
-@path_option("--output", "PATH", "The file to write.  [default: the run's name, in this folder]")
+@option("--output", "File to write.  [default: the run's name, in this folder]", type=PATH)
 def command(args: Args, console: Console) -> None:
-    """Export RUN, a folder or a name in --runs-dir; without it, the run that was trained last.
+    """Export RUN, a folder or a name in --runs-dir (default: the latest run), for other programs.
 
-    The file works without rnntk. It is loaded again and compared with the run's own logits, and removed if they
-    differ. A JSON file beside it holds the symbols, inputs and outputs. An html page is complete in itself: it writes,
-    reads and shows units, without a network.
+    The file needs no rnntk. It is loaded again, compared with the run's own logits, and removed if they differ. A JSON
+    file beside it describes symbols, inputs and outputs. An html page is complete and works offline: it writes, reads
+    and shows units. The format onnx needs the packages onnx and onnxruntime.
 
     Examples:
       rnntk export
@@ -53,42 +52,42 @@ def command(args: Args, console: Console) -> None:
     """
     from rnntk.exchange import export
 
-    found = chosen(args.run, args.runs_dir, corpus=args.corpus)
+    found = find_run(args.run, args.runs_dir, corpus=args.corpus)
     target = export.target(found, args.format, args.output)
     if export.needs_tensorflow(found, args.format):
         from rnntk.training import device
 
         # On the CPU: a graph traced with a GPU may hold cuDNN operators.
         device.ready("cpu", None)
-    made = Run(found, args.checkpoint).export(args.format, target, weights=args.weights)
+    exported = Run(found, args.checkpoint).export(args.format, target, weights=args.weights)
     facts = {
-        "run": f"{shown(found.path)} at step {made.step}",
-        "exported": f"{shown(made.path)} ({args.format})",
+        "run": f"{shown(found.path)} at step {exported.step}",
+        "exported": f"{shown(exported.path)} ({args.format})",
     }
-    if made.sidecar:
-        facts["described_in"] = shown(made.sidecar)
-    if rounding := made.rounding:
-        facts["exported"] += f", {made.path.stat().st_size / 1000:,.0f} kB"
+    if exported.sidecar:
+        facts["described_in"] = shown(exported.sidecar)
+    if rounding := exported.rounding:
+        facts["exported"] += f", {exported.path.stat().st_size / 1000:,.0f} kB"
         facts |= _rounded(rounding)
-    facts["checked"] = f"differs from the run's own logits by at most {made.difference:.2g}"
+    facts["checked"] = f"differs from the run's own logits by at most {exported.difference:.2g}"
     console.facts(**facts)
-    console.note(f"Open it: {OPEN_WITH[args.format].format(made.path.as_posix())}")
+    console.note(f"Open it: {OPEN_WITH[args.format].format(exported.path.as_posix())}")
     console.json(
-        "export", run=found.path, step=made.step, format=args.format,
-        output=made.path, description=made.sidecar, largest_difference=made.difference,
+        "export", run=found.path, step=exported.step, format=args.format,
+        output=exported.path, description=exported.sidecar, largest_difference=exported.difference,
         rounding=dataclasses.asdict(rounding) if rounding else None,
     )  # fmt: skip
 
 
 def _rounded(rounding: Rounding) -> dict[str, str]:
-    """Facts about the weights of a page, and the text in it."""
+    """Facts about the weights and the text of an html page."""
     part = "training" if rounding.split == "train" else "held-out"
     if rounding.loss_change is None:
         return {
-            "weights": f"{rounding.weights}; the loss is not measured: the run's text is not at hand"
+            "weights": f"{rounding.weights}; effect on the loss unknown, as the run's text is missing"
         }
     change = f"{round(rounding.loss_change, 4) + 0.0:+.4f} nats on {rounding.symbols:,} symbols of {part} text"
     return {
         "weights": f"{rounding.weights}, which changes the loss by {change}",
-        "text": f"{rounding.excerpt:,} characters of the {part} text, which Read and Inside open on",
+        "text": f"{rounding.excerpt:,} characters of the {part} text, shown first in Read and Inside",
     }

@@ -1,4 +1,4 @@
-"""Help in titled groups; `--help` leaves out the rare options of a long command, `--help-all` shows them."""
+"""Help in titled groups: `--help` without the rare options of a long command, `--help-all` with them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rnntk.config.files import read_toml
 from rnntk.errors import did_you_mean
 
 _ALL = "rnntk.help_all"  # key in a context's `meta`
-_COLUMN = 22  # the widest option beside its help
-_NARROW = 64  # below this width, an option's help stands under it
+_COLUMN = 22  # the widest option with help beside it
+_NARROW = 64  # below this width, help is under its option
 
 
 @functools.cache
@@ -24,23 +24,23 @@ def layout() -> dict[str, Any]:
 
 
 def grouped(command: click.Command, options: Sequence[click.Option]) -> dict[str, list[Any]]:
-    """Options by the title of their group, in the order shown; one that is in no group comes last, under `Other`."""
+    """Options by the title of their group, in display order; those without a group come last, as `Other`."""
     first = layout()["most_used"].get(command.name, "").split()
     groups = layout()["groups"]
     places = {name: title for title, names in groups.items() for name in names.split()}
-    found: dict[str, list[Any]] = {title: [] for title in ("Most used", *groups, "Other")}
+    members: dict[str, list[Any]] = {title: [] for title in ("Most used", *groups, "Other")}
     for option in options:
         key = f"{command.name}.{option.name}"
         title = places.get(key if key in places else option.name or "", "Other")
-        found["Most used" if option.name in first else title].append(option)
+        members["Most used" if option.name in first else title].append(option)
     order = [*first, *(name.rpartition(".")[2] for name in places), *(o.name for o in options)]
-    for members in found.values():
-        members.sort(key=lambda option: order.index(option.name))
-    return {title: members for title, members in found.items() if members}
+    for group in members.values():
+        group.sort(key=lambda option: order.index(option.name))
+    return {title: group for title, group in members.items() if group}
 
 
 def _row(option: click.Option) -> tuple[str, str]:
-    """An option with its value, and its help with the default."""
+    """The two columns of an option: its names and value, its help and default."""
     names = [o for o in option.opts if len(o) == 2] + [o for o in option.opts if len(o) > 2][:1]
     both = option.secondary_opts and option.default is not False
     value = f" / {option.secondary_opts[0]}" if both else ""
@@ -56,17 +56,16 @@ def _row(option: click.Option) -> tuple[str, str]:
 
 
 class Command(click.Command):
-    """A command with help in groups, whose unknown options get the nearest name."""
+    """A command with help in groups; the error for an unknown option names the nearest."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         return [*super().get_params(ctx), _HELP_ALL]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse; an unknown option gets the nearest names."""
         words = [arg.partition("=")[0] for arg in args]
         try:
             return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:  # of "-lr" it names "-l"
+        except click.NoSuchOption as error:  # its name of "-lr" is "-l"
             name = next((w for w in words if w.startswith(error.option_name)), error.option_name)
             known = [p.opts[0] for p in self.params if isinstance(p, click.Option)]
             hint = did_you_mean(name, known)
@@ -80,7 +79,7 @@ class Command(click.Command):
         rare = set(layout()["rare"].split()) - set(layout()["most_used"].get(self.name, "").split())
         whole = ctx.meta.get(_ALL) or len(options) <= layout()["few"]
         shown = [p for p in options if whole or p.name not in rare]
-        sections = {t: list(map(_row, members)) for t, members in grouped(self, shown).items()}
+        sections = {title: list(map(_row, g)) for title, g in grouped(self, shown).items()}
         more = "" if shown == options else f"; --help-all shows all {len(options)} options"
         sections["Output"].append(("-h, --help", f"Show this help{more}."))
         write_sections(formatter, sections)
@@ -89,7 +88,7 @@ class Command(click.Command):
 def write_sections(
     formatter: click.HelpFormatter, sections: dict[str, list[tuple[str, str]]]
 ) -> None:
-    """Write titled lists whose second columns line up; on a narrow screen they stand below the first."""
+    """Write titled lists with aligned second columns; on a narrow screen these are below the first."""
     widths = [len(name) for rows in sections.values() for name, _ in rows]
     column = max(width for width in widths if width <= _COLUMN)
     narrow = formatter.width < _NARROW and column > 16
@@ -102,12 +101,12 @@ def write_sections(
 
 
 class Group(Command, click.Group):
-    """A group whose unknown commands get the nearest name; `help [COMMAND]` shows the help."""
+    """A group of commands; `help [COMMAND]` shows help, the error for an unknown command names the nearest."""
 
-    advised: tuple[str, ...] = ()  # what an unknown command may also mean
+    advised: tuple[str, ...] = ()  # further names for that error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands in the order they are defined."""
+        """The commands in the order of definition."""
         return list(self.commands)
 
     def resolve_command(

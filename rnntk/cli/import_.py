@@ -1,46 +1,31 @@
-"""`rnntk import`: make a run of a TensorFlow 1 checkpoint."""
+"""`rnntk import`: turn a TensorFlow 1 checkpoint into a run."""
 
 from __future__ import annotations
 
 import click
 
 from rnntk.cli.console import Console, shown
-from rnntk.cli.options import (
-    PATH,
-    Args,
-    command_named,
-    option,
-    path_option,
-    run_option,
-    runs_dir_option,
-)
+from rnntk.cli.options import PATH, Args, command_named, option, run_option, runs_dir_option
 
 
 @command_named("import")
 @click.argument("checkpoint", type=PATH)
-@path_option(
-    "--vocab", "FILE", "Vocabulary.  [default: vocab.pkl or chars_vocab.pkl beside CHECKPOINT]"
+@option(
+    "--vocab", "Vocabulary.  [default: vocab.pkl or chars_vocab.pkl beside CHECKPOINT]", type=PATH
 )
 @option(
     "--preprocessor",
-    metavar="NAME",
-    help="Preprocessor of its text.  [default: hangul-slides where the vocabulary has its marker, else plain]",
+    "Preprocessor of the text.  [default: hangul-slides, bytes or plain, by the vocabulary]",
 )
-@option("--corpus", metavar="NAME", help="Name of its text.  [default: the checkpoint's folder]")
-@option(
-    "--forget-bias",
-    type=float,
-    default=1.0,
-    help="Bias that TensorFlow 1's LSTM added to its forget gate.",
-)
+@option("--corpus", "Name of the text.  [default: the checkpoint's folder]")
+@option("--forget-bias", "Bias added to LSTM forget gates.", type=float, default=1.0)
 @run_option
 @runs_dir_option
 def command(args: Args, console: Console) -> None:
-    """Make a run of a TensorFlow 1 CHECKPOINT: of the 2017 notebooks, or of char-rnn-tensorflow.
+    """Turn a TensorFlow 1 CHECKPOINT of the 2017 notebooks or of char-rnn-tensorflow into a run.
 
-    CHECKPOINT is a folder, or a name like save/model.ckpt-24000. The vocabulary is a pickle; no code in it is
-    run. The run can be sampled, evaluated and exported, and training can start from its weights (rnntk train
-    --init-from).
+    CHECKPOINT is a folder, or a name such as save/model.ckpt-24000. The vocabulary is a pickle; code in it is never
+    run. You can sample, evaluate and export the run, and train from its weights (rnntk train --init-from).
 
     Examples:
       rnntk import save/model.ckpt-24000 --vocab save/vocab.pkl
@@ -64,20 +49,20 @@ def command(args: Args, console: Console) -> None:
     name = args.corpus or prefix.resolve().parent.name or "imported"
     path = args.run or folder.next_path(args.runs_dir, name)
     preprocessor = args.preprocessor or ("bytes" if of_bytes else None)
-    made = tf1.import_run(
+    imported = tf1.import_run(
         network, vocabulary, path, source=prefix, step=step, corpus=name,
         preprocessor=preprocessor, versions=device.versions(),
     )  # fmt: skip
-    model, text = made.record["model"], made.record["corpus"]
+    model, text = imported.record["model"], imported.record["corpus"]
     shape = f"{model['cell']}, {model['layers']} layers of {model['units']}, embedding {model['embedding']}"
     console.facts(
-        run=shown(made.path),
+        run=shown(imported.path),
         from_=f"{shown(prefix)}, step {step}",
         model=f"{shape}, {model['parameters']:,} parameters",
         vocabulary=f"{len(vocabulary)} symbols of {shown(vocabulary_file)}, by {text['preprocessor']}",
     )
-    console.note(f"Sample from it: rnntk sample {shown(made.path)}")
+    console.note(f"Sample from it: rnntk sample {shown(imported.path)}")
     console.json(
-        "import", run=made.path, checkpoint=prefix, step=step, model=model,
+        "import", run=imported.path, checkpoint=prefix, step=step, model=model,
         vocabulary_size=len(vocabulary), preprocessor=text["preprocessor"],
     )  # fmt: skip

@@ -31,13 +31,12 @@ Type the beginning of a text; the model continues it. An empty line continues wh
   :seed 3           then 4, 5, ...     :no-repeat 12, :stop TEXT            ends and loops
   :color on         shade by surprise  :num 3, :raw on, :on-unknown skip
   :top-k off        undo a setting     :settings   show all
-  :help             this               :quit       leave, as does Ctrl-D; Ctrl-C stops the text
-A text that begins with a colon is typed with two. Texts are taken as they are typed; in :stop, \\n is a line end,
-\\t a tab and \\\\ a backslash."""
+  :help             this               :quit       leave (also Ctrl-D); Ctrl-C stops the text
+Type two colons to begin a text with a colon. Only in :stop, \\n is a line end, \\t a tab, \\\\ a backslash."""
 
 
 class Session:
-    """An interactive session; `shaded` texts are coloured by surprisal."""
+    """Interactive session; `shaded` texts are coloured by surprisal."""
 
     def __init__(
         self, console: Console, model: LanguageModel, settings: SampleConfig, shaded: bool
@@ -55,7 +54,7 @@ class Session:
         while True:
             try:
                 line = _line()
-            except UnicodeDecodeError as error:  # the next lines can still be read
+            except UnicodeDecodeError as error:  # later lines may be fine
                 print_error(stream.not_utf8("The line", error))
                 continue
             except KeyboardInterrupt:
@@ -90,7 +89,7 @@ class Session:
             self._generated += 1
         self._console.detail(f"seed {seed}")
         parts = [] if echo else [prompt.text]
-        with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C stops the text, not the program
+        with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends the text only
             pieces = self._model.pieces(prompt, settings, seed, echo=echo, surprisal=self._shaded)
             numbered = settings.num > 1 and not self._console.quiet
             stream.show(_kept(pieces, parts), numbered, self._shaded)
@@ -99,7 +98,7 @@ class Session:
     def _command(self, line: str) -> None:
         name, _, value = line.strip().partition(" ")
         name = _SHORT.get(name, name).replace("-", "_")
-        if name == "greedy":  # as on the command line, another name of the setting
+        if name == "greedy":  # as on the command line: temperature 0
             greedy = value and _parsed(bool, False, value, name)
             name, value = "temperature", value and ("0" if greedy else "1")
         known = fields_of(SampleConfig)
@@ -124,7 +123,7 @@ class Session:
         else:
             guess = near(name, [*known, "greedy", "color", "help", "quit", "settings"])
             hint = f" Did you mean {_typed(guess[0])}?" if guess else ""
-            raise UsageError(f"There is no :{name}.{hint} :help shows what there is.")
+            raise UsageError(f"There is no :{name}.{hint} :help lists the commands.")
 
 
 def _kept(pieces: Iterable[Piece], parts: list[str]) -> Iterator[Piece]:
@@ -136,15 +135,15 @@ def _kept(pieces: Iterable[Piece], parts: list[str]) -> Iterator[Piece]:
 
 
 def _line() -> str | None:
-    """The next line without line end; None at the end of stdin."""
+    """Read a line without its line end; None at the end of stdin."""
     if sys.stdin.isatty() and sys.stdout.isatty():
-        with contextlib.suppress(ImportError):  # Windows has none
-            import readline  # noqa: F401  (gives input() history and editing)
+        with contextlib.suppress(ImportError):  # on Windows
+            import readline  # noqa: F401  (history and editing in input())
         try:
             return input("> ")
         except EOFError:
             return None
-    # Decoded line by line: Python's decoder reads ahead and would lose good lines with a bad one.
+    # Python's decoder reads ahead, and would lose good lines with a bad one.
     line = sys.stdin.buffer.readline()
     return line.decode("utf-8").rstrip("\r\n") if line else None
 

@@ -23,18 +23,18 @@ from rnntk.cli.help import Group, write_sections
 from rnntk.config.fields import flag
 from rnntk.errors import Interrupted, RnntkError, os_error
 
-# Help by title and name; the module of a command is imported only when it runs, so that `--help` is quick.
+# Help of the commands, by title and name. A command is imported only when it runs: `--help` stays fast.
 GROUPS = {
     "First commands": {
         "train": "Train a character model on a text or a corpus.",
         "sample": "Generate text with a trained model.",
         "play": "Open a page to look inside a model.",
-        "eval": "Measure a model on held-out text, beside n-grams and xz.",
+        "eval": "Measure a model on held-out text, beside baselines.",
     },
     "Runs": {
         "runs": "List runs; show, rename or delete one.",
         "plot": "Draw loss curves, as a picture or in the terminal.",
-        "board": "Look at the runs in TensorBoard.",
+        "board": "Show the runs in TensorBoard.",
     },
     "Other models": {
         "mnist": "Train a network that reads an image row by row.",
@@ -42,9 +42,9 @@ GROUPS = {
     },
     "Texts and files": {
         "prep": "List the corpora, or see how a text is read.",
-        "export": "Write a model for Keras, TensorFlow, ONNX or NumPy.",
-        "import": "Make a run of a TensorFlow 1 checkpoint.",
-        "cache": "List what is in the cache, or remove it.",
+        "export": "Export a model to Keras, TensorFlow, ONNX, NumPy or HTML.",
+        "import": "Turn a TensorFlow 1 checkpoint into a run.",
+        "cache": "List or clean the cache.",
     },
 }
 COMMANDS = {name: help for commands in GROUPS.values() for name, help in commands.items()}
@@ -80,7 +80,6 @@ class LazyGroup(Group):
         return load_command(name) if name in COMMANDS else None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing them."""
         sections = {title: list(commands.items()) for title, commands in GROUPS.items()}
         options = [("-V, --version", "Show the version."), ("-h, --help", "Show this help.")]
         write_sections(formatter, {**sections, "Options": options})
@@ -97,9 +96,9 @@ class LazyGroup(Group):
             if os.environ.get("RNNTK_DEBUG") == "1":
                 raise
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
-                raise  # stderr has no reader: click ends quietly
+                raise  # stderr is closed; click ends quietly
             if isinstance(error, Interrupted):
-                click.echo(harmless(str(error)), err=True)  # no failure: the user asked for it
+                click.echo(harmless(str(error)), err=True)  # not an error
             elif isinstance(error, RnntkError):
                 print_error(error.render(_option_names(ctx)))
             else:
@@ -108,29 +107,29 @@ class LazyGroup(Group):
 
 
 def _message(error: Exception) -> str:
-    """One or two sentences about an error of any class."""
+    """Message for an error that is no `RnntkError`."""
     disk = os_error(error)
     if disk is not None:
         problem = disk.strerror or str(disk)
         return f"{os.fsdecode(disk.filename)}: {problem}." if disk.filename else f"{problem}."
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-        # One of the lines of TensorFlow names the tensor.
+        # One line of TensorFlow's message names the tensor.
         lines = str(getattr(error, "message", error)).splitlines() or [""]
         why = next((line for line in lines if "OOM when alloc" in line), lines[0])
         why = f" ({why.rpartition('}} ')[2].strip()})" if why else ""
-        return f"There is not enough memory for this{why}. Ask for less at a time."
+        return f"There is not enough memory for this{why}. Lower the batch size, length or number of texts."
     home = str(Path(__file__).parents[1])
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename.startswith(home)][-1]
     what = ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split())[:200])))
     return (
-        f"rnntk stopped at an unexpected error at {Path(own.filename).name}, line {own.lineno} ({what}). "
-        "Set RNNTK_CRASH_FILE=crash.txt to have the details in that file, and report it with them."
+        f"rnntk stopped: unexpected error at {Path(own.filename).name}, line {own.lineno} ({what}). Set "
+        "RNNTK_CRASH_FILE=crash.txt to write the details to that file, and report the error with them."
     )
 
 
 def _keep_traceback(error: Exception) -> str:
-    """Write the traceback to RNNTK_CRASH_FILE, if set; return a sentence about it."""
+    """Write the traceback to RNNTK_CRASH_FILE, if set; return a sentence on it."""
     path = os.environ.get("RNNTK_CRASH_FILE")
     if not path:
         return ""
@@ -144,7 +143,7 @@ def _keep_traceback(error: Exception) -> str:
 
 
 def _option_names(ctx: click.Context) -> Callable[[str], str]:
-    """A function that gives the option of a setting, for the command that ran."""
+    """A function from settings to the options of the running command."""
     name = ctx.invoked_subcommand
     params = load_command(name).params if name in COMMANDS else []
     options = {p.name: p.opts[0] for p in params if isinstance(p, click.Option)}
@@ -174,7 +173,7 @@ def _as_bytes(error: UnicodeError) -> tuple[str | bytes, int]:
 def main() -> None:
     """Entry point of the console script."""
     stdout.watch()
-    # Pipes and Windows consoles are not always UTF-8. File names that are not UTF-8 are printed as their bytes.
+    # Pipes and Windows consoles may not be UTF-8. File names that are not UTF-8 are printed as bytes.
     codecs.register_error("rnntk-names", _as_bytes)
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -184,9 +183,9 @@ def main() -> None:
         try:
             group(prog_name="rnntk", windows_expand_args=False)
         finally:
-            # A late Ctrl-C must not break into Python's exit.
+            # Ctrl-C must not interrupt Python's exit.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            sys.stdout.flush()  # at exit, Python could not report an error
+            sys.stdout.flush()  # Python cannot report errors at exit
     except stdout.Lost as lost:
         if not isinstance(lost, stdout.Closed):
             print_error(lost)

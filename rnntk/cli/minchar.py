@@ -17,7 +17,7 @@ from rnntk.errors import DataError, EncodingError, Interrupted, RnntkError
 from rnntk.text import corpus, inputs
 from rnntk.text.preprocessors import Plain
 
-EVERY = 100  # iterations between reports; samples are printed of 0, 100, 200, 500, 1000, 2000, ...
+EVERY = 100  # iterations between reports
 QUIET_SECONDS = 10.0  # between two lines
 TOLERANCE = 1e-6
 OWN_SOURCE = "its own source"
@@ -26,33 +26,23 @@ OWN_SOURCE = "its own source"
 @command_named("minchar")
 @option(
     "--input",
+    "Text file; - is stdin.  [default: rnntk/minchar.py, the model's source]",
     multiple=True,
-    metavar="FILE",
-    help="A text of your own; - is stdin.  [default: the model's own source, rnntk/minchar.py]",
 )
-@option("--encoding", metavar="NAME", help="The text's encoding.  [default: detected]")
+@option("--encoding", "Encoding of the text.  [default: detected]")
 @option(
     "--iterations",
+    f"Pieces of {minchar.LENGTH} characters to read.",
     type=click.IntRange(1),
     default=5000,
-    help=f"Pieces of {minchar.LENGTH} characters to train on.",
 )
-@option(
-    "--seed",
-    type=click.IntRange(0, 2**32 - 1),
-    default=0,
-    help="Same seed and text, same weights and samples.",
-)
-@option(
-    "--check-gradients",
-    is_flag=True,
-    help="Do not train: compare the hand-derived gradient with finite differences.",
-)
+@option("--seed", "Random seed.", type=click.IntRange(0, 2**32 - 1), default=0)
+@option("--check-gradients", "Only check gradients by finite differences.", is_flag=True)
 def command(args: Args, console: Console) -> None:
     """Train the smallest character model: a vanilla network in one file of plain NumPy.
 
-    Read rnntk/minchar.py beside it; every line of the mathematics is there. Nothing is saved.
-    Samples are printed after 100, 200, 500, 1000, 2000, ... pieces of text and at the end.
+    Read rnntk/minchar.py beside it: all the mathematics is there. Prints samples after 100, 200, 500, 1000, 2000, ...
+    iterations and at the end. Saves nothing.
 
     Examples:
       rnntk minchar
@@ -84,22 +74,24 @@ def _read(paths: tuple[str, ...], encoding: str | None) -> tuple[str, str]:
             raise EncodingError(error.message) from error  # minchar has no --errors
     if len(text) <= minchar.LENGTH:
         raise DataError(
-            f"{name} has {len(text)} characters, but the model reads {minchar.LENGTH} and the one after them: "
-            f"give it at least {minchar.LENGTH + 1} with --input."
+            f"{name} has {len(text)} characters; at least {minchar.LENGTH + 1} are needed. Give a longer text with "
+            "--input."
         )
     if len(set(text)) < 2:
-        raise DataError(f"{name} is {text[0]!r} throughout: there is nothing to predict.")
+        raise DataError(
+            f"{name} has only the character {text[0]!r}; give another text with --input."
+        )
     return name, text
 
 
 def _check(console: Console, model: minchar.MinChar, about: dict[str, Any]) -> None:
     error = model.check_gradients()
     passed = error < TOLERANCE
-    verdict = f"below {TOLERANCE:.0e}: right" if passed else f"not below {TOLERANCE:.0e}: WRONG"
+    verdict = f"below {TOLERANCE:.0e}: correct" if passed else f"not below {TOLERANCE:.0e}: WRONG"
     console.result(f"gradient      largest relative error {error:.1e}, {verdict}")
     console.json("minchar", **about, gradient_error=error, tolerance=TOLERANCE, passed=passed)
     if not passed:
-        raise RnntkError("The gradient in rnntk/minchar.py is not the slope of its loss.")
+        raise RnntkError("MinChar.gradients in rnntk/minchar.py is not the gradient of the loss.")
 
 
 def _train(
@@ -122,8 +114,7 @@ def _train(
                 printed = time.perf_counter()
     except KeyboardInterrupt:
         raise Interrupted(
-            f"Stopped after iteration {reports[-1]['iteration'] if reports else 0}. "
-            "Nothing was saved: this model never is.",
+            f"Stopped after iteration {reports[-1]['iteration'] if reports else 0}. This model is never saved.",
             signal.SIGINT,
         ) from None
     about |= {"iterations": iterations, "seconds": time.perf_counter() - started}

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 from rnntk.cli import stdout
 from rnntk.cli.console import Console, shown
-from rnntk.cli.model import chosen
+from rnntk.cli.model import find_run
 from rnntk.cli.options import (
     FILE,
+    PATH,
     Args,
     command_named,
     config_options,
     given_values,
     option,
-    path_option,
     run_options,
 )
-from rnntk.cli.train import chosen_for_resume, curves_of
+from rnntk.cli.train import curves_of, run_to_resume
 from rnntk.config import MnistConfig
 from rnntk.errors import UsageError
 
@@ -26,29 +26,25 @@ if TYPE_CHECKING:
     from rnntk.training.row_task import ClassifierResult
     from rnntk.training.session import Result
 
-# Words for the highest of ten probabilities.
+# Words by the highest of the ten probabilities.
 _SURE = ((0.95, "surely a"), (0.7, "probably a"), (0.4, "perhaps a"), (0.0, "unsure, at best a"))
 
 
 @command_named("mnist")
 @config_options(MnistConfig)
-@path_option(
-    "--plot", "FILE", "A picture of the worst mistakes on the test images, such as mistakes.png."
-)
+@option("--plot", "Draw the worst mistakes on the test images.", type=PATH)
 @option(
-    "--image",
-    "pictures",
+    "--image pictures",
+    "Train nothing; read this picture of a digit with --run or the latest run. Repeatable.",
     type=FILE,
     multiple=True,
-    metavar="FILE",
-    help="Train nothing: tell which digit a picture shows, by the run --run or the latest. Can be repeated.",
 )
 @run_options
 def command(args: Args, console: Console) -> None:
-    """Train a classifier on images, one row per step; test it at the end.
+    """Train a classifier that reads an image row by row, and test it.
 
-    MNIST is used where it is available; otherwise digits that rnntk draws itself, and it says so.
-    With --image a trained classifier reads a picture of one digit of any size, dark on light or light on dark.
+    Uses MNIST if available, else digits drawn by rnntk, and prints which. With --image, a trained classifier
+    reads pictures of single digits, of any size, dark on light or light on dark.
 
     Examples:
       rnntk mnist
@@ -67,7 +63,7 @@ def command(args: Args, console: Console) -> None:
         mistakes.check_path(args.plot)
     if args.resume is not None:
         settings = given_values(args, "runs_dir", "resume", "plot", "pictures")
-        found = chosen_for_resume(args.runs_dir, args.resume, folder.ROW_CLASSIFIER)
+        found = run_to_resume(args.runs_dir, args.resume, folder.ROW_CLASSIFIER)
         data = rows.images_of(found, settings)
         result, test = rows.resume(found, settings, data, quiet=console.quiet)
     else:
@@ -83,7 +79,7 @@ def command(args: Args, console: Console) -> None:
 
 
 def _classify(console: Console, args: Args) -> None:
-    """Print what the classifier of a run believes of each picture."""
+    """Print the probability of each digit for each picture."""
     import numpy as np
 
     from rnntk.corpora import images
@@ -91,24 +87,21 @@ def _classify(console: Console, args: Args) -> None:
     from rnntk.storage import folder
 
     if args.resume is not None or args.plot is not None:
-        raise UsageError("--image trains nothing, so --resume and --plot do not go with it.")
+        raise UsageError("--image trains nothing; leave out --resume and --plot.")
     read = [images.read_picture(path) for path in args.pictures]
-    run = chosen(args.run, args.runs_dir, kind=folder.ROW_CLASSIFIER)
+    run = find_run(args.run, args.runs_dir, kind=folder.ROW_CLASSIFIER)
     model = RowModel.load(run, "best")
     console.note(f"Read by {shown(run.path)} at step {model.step}.")
-    found = model.probabilities(np.stack(read))
-    for path, beliefs in zip(args.pictures, found, strict=True):
-        order = np.argsort(-beliefs, kind="stable").tolist()
+    rows = []
+    for path, p in zip(args.pictures, model.probabilities(np.stack(read)), strict=True):
+        order = np.argsort(-p, kind="stable").tolist()
         best, second = order[:2]
-        sure = next(word for least, word in _SURE if beliefs[best] >= least)
+        sure = next(word for least, word in _SURE if p[best] >= least)
         console.result(f"{shown(path)}: {sure} {best}, else {second}")
         for digit in order:
-            bar = "#" * round(30 * beliefs[digit])
-            console.result(f"  {digit}  {100 * beliefs[digit]:5.1f} %  {bar}".rstrip())
-    rows = [
-        {"file": path, "digit": int(p.argmax()), "probabilities": p.round(6).tolist()}
-        for path, p in zip(args.pictures, found, strict=True)
-    ]
+            bar = "#" * round(30 * p[digit])
+            console.result(f"  {digit}  {100 * p[digit]:5.1f} %  {bar}".rstrip())
+        rows.append({"file": path, "digit": best, "probabilities": p.round(6).tolist()})
     console.json("mnist", run=run.path, step=model.step, images=rows)
 
 

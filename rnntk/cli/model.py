@@ -1,4 +1,4 @@
-"""The argument RUN of many commands, and the run or model that it names."""
+"""The argument RUN of many commands, and its run or model."""
 
 from __future__ import annotations
 
@@ -18,48 +18,48 @@ if TYPE_CHECKING:
     from rnntk.storage.folder import RunFolder
 
 
-def model_options(checkpoint: str, help: str) -> Callable[[F], F]:
-    """Decorator: add RUN, `--corpus`, `--checkpoint` (with this default and help) and `--runs-dir`."""
+def model_options(checkpoint: str) -> Callable[[F], F]:
+    """Decorator: add RUN, `--corpus`, `--checkpoint` (with this default) and `--runs-dir`."""
     return lambda function: added(
         function,
         click.argument("run", required=False, type=PATH),
-        option("--corpus", metavar="NAME", help="Only runs on this corpus."),
+        option("--corpus", "Use the latest run on this corpus."),
         option(
             "--checkpoint",
+            "Checkpoint; best is last if nothing was held out.",
             type=click.types.FuncParamType(str),  # a config file may have a number
             default=checkpoint,
-            metavar="best|last|STEP",
-            help=help,
         ),
         runs_dir_option,
     )
 
 
 def load(args: Args) -> LanguageModel:
+    """The character model of RUN, by default of the latest run."""
     from rnntk.decoding.language_model import LanguageModel
     from rnntk.storage import folder
 
-    run = chosen(args.run, args.runs_dir, kind=folder.CHAR_RNN, corpus=args.corpus)
+    run = find_run(args.run, args.runs_dir, kind=folder.CHAR_RNN, corpus=args.corpus)
     return LanguageModel.load(run, args.checkpoint)
 
 
 def load_any(args: Args) -> LanguageModel | RowModel:
-    """The model of RUN, or of the latest run, of either kind."""
+    """The model of RUN, of any kind, by default of the latest run."""
     from rnntk.decoding.language_model import LanguageModel
     from rnntk.decoding.row_model import RowModel
     from rnntk.storage import folder
 
-    run = chosen(args.run, args.runs_dir, corpus=args.corpus)
+    run = find_run(args.run, args.runs_dir, corpus=args.corpus)
     kind = RowModel if run.kind == folder.ROW_CLASSIFIER else LanguageModel
     return kind.load(run, args.checkpoint)
 
 
-def chosen(
+def find_run(
     run: Path | None, runs_dir: Path, *, kind: str | None = None, corpus: str | None = None
 ) -> RunFolder:
-    """The run of this path or name, or the latest of this kind and corpus in `runs_dir`.
+    """The run with this path or name, or the latest of this kind and corpus in `runs_dir`.
 
-    Raises `RunError` if it is missing or damaged, `UsageError` if it is not on the corpus of the flag.
+    Raises `RunError` if it is missing or damaged, `UsageError` if it was not trained on the corpus of `--corpus`.
     """
     from rnntk.storage import folder
 
@@ -67,22 +67,22 @@ def chosen(
         try:
             return folder.latest(runs_dir, kind=kind, corpus=corpus)
         except RunError as error:
-            raise without_false_advice(error, runs_dir, kind, corpus) from error
+            raise unknown_corpus(error, runs_dir, kind, corpus) from error
     found = folder.find(runs_dir, run)
     on = found.record["corpus"].get("name")
-    # In a config file or the environment, it is the corpus to train on.
+    # In a config file or the environment, `corpus` is for training.
     if on != corpus and source("corpus") is ParameterSource.COMMANDLINE:
         raise UsageError(
-            f"{found.path} is on {on}, not on {corpus}. Leave out --corpus, which is for the latest run on a corpus, "
-            "or name another run."
+            f"{found.path} was trained on {on}, not on {corpus}. Leave out --corpus, which selects the latest run on a "
+            "corpus, or name another run."
         )
     return found
 
 
-def without_false_advice(
+def unknown_corpus(
     error: RunError, runs_dir: Path, kind: str | None, corpus: str | None
 ) -> RunError:
-    """The error, or for an unknown corpus a new one that names the corpora of the runs here."""
+    """The error, or a new one that names the corpora of the runs here if there is no such corpus."""
     if corpus is None:
         return error
     from rnntk.corpora import registry
@@ -93,7 +93,7 @@ def without_false_advice(
         return error
     here = sorted({s.corpus for s in listing.runs(runs_dir, kind=kind) if s.corpus})
     text = f"There is no run on {corpus} in {runs_dir}, and no corpus of this name."
-    text += f" The runs there are on {', '.join(here)}." if here else " There is no run at all."
+    text += f" The runs there are on {', '.join(here)}." if here else " The folder has no runs."
     text += did_you_mean(corpus, [*here, *known])
     _, line_end, damaged = str(error).partition("\n")
     return RunError(text + line_end + damaged)

@@ -29,47 +29,56 @@ LATEST_RUN = "@latest"
 # RNNTK_DATA is the data folder, so --data needs another name.
 _ENVIRONMENT = {"data_dir": "RNNTK_DATA", "data": "RNNTK_MNIST_DATA"}
 
-_METAVARS = {"integer": "N", "integer range": "N", "float": "X", "path": "PATH"}  # else TEXT
+_METAVARS = {  # names of values in the help, by option, else by type
+    "NAME": "corpus preprocessor encoding y", "PATTERN": "glob", "CHAR": "unknown_symbol", "TIME": "max_time",
+    "HOST:PORT,...": "workers", "ADDRESS": "host", "K": "top_k", "P": "top_p min_p", "RUN": "init_from",
+    "[DIR]": "resume", "DIR": "data_dir run runs_dir", "FILE": "config plot vocab prime_file file",
+    "PATH": "input path", "best|last|STEP": "checkpoint", "N": "integer integer_range", "X": "float float_range",
+}  # fmt: skip
+_METAVAR = {name: metavar for metavar, names in _METAVARS.items() for name in names.split()}
 
 _CONFIG = "rnntk.config"  # key of the config file's path in a context's `meta`
 
 
 class Option(click.Option):
-    """An option that shows its default, and that `RNNTK_<NAME>` sets too; its value may be one of `choices`."""
+    """An option that shows its default, and that `RNNTK_<NAME>` sets too.
+
+    Its value is one of `choices`, if given. The names in `ALIASES` are options too, which the help does not show.
+    """
 
     def __init__(self, *args: Any, choices: Sequence[str] = (), **kwargs: Any) -> None:
         if choices:
             kwargs["type"] = Choice(choices)
-        told = "[default" in (kwargs.get("help") or "")
-        kwargs.setdefault("show_default", not told and kwargs.get("default") not in (None, ()))
+        hidden = "[default" in kwargs["help"] or kwargs.get("default") in (None, ())
+        kwargs.setdefault("show_default", not hidden)
         super().__init__(*args, **kwargs)
         assert self.name
         if self.metavar is None and not self.is_flag:
-            words = getattr(self.type, "choices", None) or [_METAVARS.get(self.type.name, "TEXT")]
-            self.metavar = "|".join(words)
-        also = [config.flag(word) for word in ALIASES.get(self.name, "").split()]
-        also += ["-o"] if self.name == "output" else []
-        self.opts += [one for one in also if one not in self.opts]
+            choices = getattr(self.type, "choices", None)
+            by_type = _METAVAR.get(self.type.name.replace(" ", "_"), "TEXT")
+            self.metavar = "|".join(choices or [_METAVAR.get(self.name, by_type)])
+        aliases = [config.flag(word) for word in ALIASES.get(self.name, "").split()]
+        aliases += ["-o"] if self.name == "output" else []
+        self.opts += [alias for alias in aliases if alias not in self.opts]
         if self.envvar is None:
             self.envvar = _ENVIRONMENT.get(self.name, f"RNNTK_{self.name.upper()}")
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
         """Convert a value; one from a config file must have its type already."""
         if value is not None and _in_file(ctx, self):
-            many = self.multiple and isinstance(value, list)
+            values = value if self.multiple and isinstance(value, list) else [value]
             if not isinstance(self.type, (FieldType, click.types.FuncParamType)):
                 kinds = {"boolean": bool, "integer": int, "integer range": int, "float": float}
                 try:
-                    for one in value if many else [value]:
-                        typed(kinds.get(self.type.name, str), one)
+                    for item in values:
+                        typed(kinds.get(self.type.name, str), item)
                 except ValueError as error:
                     raise click.BadParameter(sentence(error), ctx, self) from None
-            if self.multiple and not many:
-                value = [value]
+            value = values if self.multiple else value
         return super().type_cast_value(ctx, value)
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
-        """The source of a wrong value: flag, environment variable, or file and line."""
+        """Source of an invalid value: flag, environment variable, or file and line."""
         if ctx and ctx.get_parameter_source(self.name or "") is ParameterSource.ENVIRONMENT:
             return f"{self.envvar} in the environment"
         if ctx and self.name and ctx.command.name and _in_file(ctx, self):
@@ -84,18 +93,17 @@ def _in_file(ctx: click.Context | None, param: click.Parameter | None) -> bool:
     return ctx.get_parameter_source(param.name or "") is ParameterSource.DEFAULT_MAP
 
 
-option = functools.partial(click.option, cls=Option)
+def option(names: str, help: str, **attributes: Any) -> Callable[[F], F]:
+    """Decorator: add an option; its names are separated by blanks."""
+    return click.option(*names.split(), cls=Option, help=help, **attributes)
+
+
 PATH = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-def path_option(flag: str, metavar: str, help: str, kind: click.Path = PATH) -> Callable[[F], F]:
-    """An option whose value is a path."""
-    return option(flag, type=kind, metavar=metavar, help=help)
-
-
 class Choice(click.Choice):
-    """Words to choose from, in any case; a wrong one gets the nearest, as that of a field does."""
+    """Words to choose from, in any case; the error for another word names the nearest."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
@@ -105,7 +113,7 @@ class Choice(click.Choice):
 
 
 class FieldType(click.ParamType):
-    """Converts and checks a value as the field of a configuration does."""
+    """Type of an option that converts and checks a value as its configuration field does."""
 
     envvar_list_splitter = os.pathsep
 
@@ -113,18 +121,16 @@ class FieldType(click.ParamType):
         self._kind, self._field = kind, name
         field = fields_of(kind)[name]
         self._bare, _, self._many = type_of(field)
-        self._metadata = field.metadata
+        self._is_number = self._bare in (int, float) and not field.metadata["parse"]
         self.name = {int: "integer", float: "float"}.get(self._bare, "text")
-        valid = self._metadata["valid"]
+        valid = field.metadata["valid"]
         self.choices = valid if isinstance(valid, tuple) else ()
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Convert to the type of the field; errors have the message of the configuration."""
+        if self._is_number and isinstance(value, str) and not _in_file(ctx, param):
+            with contextlib.suppress(ValueError):  # `checked` refuses it
+                value = self._bare(value)
         try:
-            number = self._bare in (int, float) and not self._metadata["parse"]
-            if number and isinstance(value, str) and not _in_file(ctx, param):
-                with contextlib.suppress(ValueError):  # refused below
-                    value = self._bare(value)
             value = checked(self._kind, self._field, value)
         except ValueError as error:
             self.fail(sentence(error), param, ctx)
@@ -142,11 +148,15 @@ def _option(kind: type[Config], name: str) -> Callable[[F], F]:
     bare, _, many = type_of(field)
     flag = config.flag(name)
     help = rendered(field.metadata["help"], config.flag)
-    described: dict[str, Any] = {"default": field.default, "help": help}
-    if bare is bool:  # a pair, so that a flag can undo a config file
-        return option(f"{flag}/{config.flag(f'no_{name}')}", show_default=False, **described)
-    described |= {"type": FieldType(kind, name), "metavar": field.metadata["metavar"]}
-    return option(flag, multiple=many, **described)
+    if bare is bool:
+        return switch(flag, field.default, help)
+    return option(flag, help, type=FieldType(kind, name), multiple=many, default=field.default)
+
+
+def switch(flag: str, default: bool, help: str) -> Callable[[F], F]:
+    """A pair `--name/--no-name`, so that a flag can undo a config file."""
+    no_flag = config.flag(f"no_{flag[2:]}")
+    return option(f"{flag}/{no_flag}", help, default=default, show_default=False)
 
 
 def _load_config(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
@@ -171,26 +181,21 @@ def added(function: F, *options: Callable[[F], F]) -> F:
 
 _EVERYWHERE = [
     Option(
-        ["--config"],
-        type=PATH,
-        is_eager=True,
-        expose_value=False,
-        callback=_load_config,
-        metavar="FILE",
-        help="Settings from a TOML file, or a shipped one by name.",
+        ["--config"], type=PATH, is_eager=True, expose_value=False, callback=_load_config,
+        help="TOML file of settings, or the name of a shipped one.",
     ),
-    Option(["--json", "as_json"], is_flag=True, envvar="RNNTK_JSON", help="The result as JSON."),
-    Option(["--quiet", "-q"], is_flag=True, help="Print results, warnings and errors only."),
-    Option(["--verbose", "-v"], is_flag=True, help="Print more about what is done."),
-]
+    Option(["--json", "as_json"], is_flag=True, envvar="RNNTK_JSON", help="Print the result as JSON."),
+    Option(["--quiet", "-q"], is_flag=True, help="Print only results, warnings and errors."),
+    Option(["--verbose", "-v"], is_flag=True, help="Print more details."),
+]  # fmt: skip
 
 
 def command_named(
     name: str, make: Callable[..., Any] = click.command, **attributes: Any
 ) -> Callable[[Callable[..., None]], Any]:
-    """Decorator: make a command of a function `(args, console)`; the `Examples:` of its docstring end the help.
+    """Decorator: make a command of a function `(args, console)`. Its docstring is the help, `Examples:` come last.
 
-    The command has `--config`, `--json`, `--quiet` and `--verbose`, also from its group (`rnntk runs --json show`).
+    `--config`, `--json`, `--quiet` and `--verbose` are added; the last three may be its group's (`runs --json show`).
     """
 
     def decorate(function: Callable[..., None]) -> click.Command:
@@ -199,15 +204,15 @@ def command_named(
             parent = click.get_current_context().parent
             outer = parent.params if parent else {}
             names = ("quiet", "verbose", "as_json")
-            given = [values.pop(name) or outer.get(name, False) for name in names]
-            function(Args(**values), Console(*given))
+            console = Console(*(values.pop(name) or outer.get(name, False) for name in names))
+            function(Args(**values), console)
 
         text, _, examples = (inspect.getdoc(function) or "").partition("Examples:\n")
         epilog = f"\b\nExamples:\n{examples}"
         attributes.setdefault("cls", Command)
-        made: click.Command = make(name, help=text, epilog=epilog, **attributes)(run)
-        made.params += _EVERYWHERE
-        return made
+        command: click.Command = make(name, help=text, epilog=epilog, **attributes)(run)
+        command.params += _EVERYWHERE
+        return command
 
     return decorate
 
@@ -223,7 +228,7 @@ def given(name: str) -> bool:
 
 
 def given_values(args: Args, *leave_out: str) -> dict[str, Any]:
-    """Settings that the user gave, by field name; paths without an option join those of --input."""
+    """Settings that the user gave, by field name; arguments TEXT join the paths of --input."""
     values = {k: v for k, v in vars(args).items() if k not in leave_out and given(k)}
     if texts := values.pop("texts", ()):
         typed = args.input if source("input") is ParameterSource.COMMANDLINE else ()
@@ -232,48 +237,29 @@ def given_values(args: Args, *leave_out: str) -> dict[str, Any]:
 
 
 text_paths = click.argument("texts", nargs=-1, metavar="[TEXT]...")
-
-
-runs_dir_option = option(
-    "--runs-dir", type=PATH, default=Path("runs"), metavar="DIR", help="The folder of runs."
-)
-run_option = option(
-    "--run", type=PATH, metavar="DIR", help="The new run folder.  [default: runs/<corpus>-<n>]"
+runs_dir_option = option("--runs-dir", "Folder of runs.", type=PATH, default=Path("runs"))
+run_option = option("--run", "New run folder.  [default: runs/<corpus>-<n>]", type=PATH)
+resume_option = option(
+    "--resume",
+    "Continue a run exactly, by default the latest.",
+    is_flag=False,
+    flag_value=LATEST_RUN,
 )
 
 
 def run_options(function: F) -> F:
     """Decorator: add `--run`, `--runs-dir` and `--resume [DIR]`."""
-    resume = option(
-        "--resume",
-        is_flag=False,
-        flag_value=LATEST_RUN,
-        metavar="[DIR]",
-        help="Continue a run exactly; without DIR the latest one.",
-    )
-    return added(function, run_option, runs_dir_option, resume)
+    return added(function, run_option, runs_dir_option, resume_option)
 
 
 def server_options(port: int) -> Callable[[F], F]:
     """Decorator: add `--host`, `--port` (with this default) and `--open`."""
+    host_help = "Address to listen on; 0.0.0.0 lets other machines in."
+    port_help = f"Port; 0 picks a free one.  [default: {port}, or a free one]"
+    open_help = "Open the page in a browser.  [default: on a desktop, from a terminal]"
     return lambda function: added(
         function,
-        option(
-            "--host",
-            default="127.0.0.1",
-            metavar="ADDRESS",
-            help="The address to listen at; any other lets other machines in.",
-        ),
-        option(
-            "--port",
-            type=click.IntRange(0, 65535),
-            metavar="N",
-            help=f"The port; 0 for any free one.  [default: {port}, or a free one]",
-        ),
-        option(
-            "--open/--no-open",
-            "open_browser",
-            default=None,
-            help="Open the page in a browser.  [default: on a desktop, from a terminal]",
-        ),
+        option("--host", host_help, default="127.0.0.1"),
+        option("--port", port_help, type=click.IntRange(0, 65535)),
+        option("--open/--no-open open_browser", open_help, default=None),
     )

@@ -9,7 +9,7 @@ from rnntk import hosts
 from rnntk.cli import stream
 from rnntk.cli.console import Console, shown
 from rnntk.cli.model import load, load_any, model_options
-from rnntk.cli.options import FILE, Args, command_named, option, path_option, server_options
+from rnntk.cli.options import FILE, Args, command_named, option, server_options
 from rnntk.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,20 +17,18 @@ if TYPE_CHECKING:
 
 
 @command_named("play")
-@model_options("last", "Which checkpoint the page begins with.")
+@model_options("last")
 @server_options(8765)
-@path_option("--report", "FILE", "Serve nothing: write the views of a text as one HTML file.", FILE)
+@option("--report", "Write the views of a text as one HTML file; serve nothing.", type=FILE)
 @option(
-    "--input",
-    metavar="FILE",
-    help="With --report: the text, in UTF-8; - is stdin.  [default: the run's own, else a generated one]",
+    "--input", "Text for --report, in UTF-8; - is stdin.  [default: the run's own, else generated]"
 )
 def command(args: Args, console: Console) -> None:
-    """Open a page on RUN, a folder or a name in --runs-dir; without it, on the latest.
+    """Look inside RUN, a folder or a name in --runs-dir (default: the latest run), on a local page.
 
-    Let the model write, see which characters surprise it, find the units that follow quotes, comments,
-    indentation or syllables, watch it train, and take six short lessons. Of a run of rnntk mnist the page reads
-    digits that you draw. Only this machine can reach the page. Ctrl-C ends it.
+    Let the model write, see which characters surprise it, find units that follow quotes, comments, indentation
+    or syllables, watch it train, and take six short lessons. For a run of rnntk mnist, draw digits and see them
+    recognised. Only this machine can reach the page. Ctrl-C ends it.
 
     Examples:
       rnntk play
@@ -42,7 +40,7 @@ def command(args: Args, console: Console) -> None:
 
     if args.report is None:
         if args.input is not None:
-            raise UsageError("--input goes with --report; the page has a field to paste text into.")
+            raise UsageError("--input needs --report. On the page, paste the text into Read.")
         serve.require()
         serve.single_threaded_products()
     from rnntk.play.models import Models
@@ -62,8 +60,8 @@ def _serve(console: Console, models: Models, args: Args) -> None:
     step = models.get().step
     if not hosts.is_loopback(host):
         console.note(
-            f"Warning: with --host {host} everybody who can reach this machine can use the page; there is no password. "
-            f"From elsewhere it is port {bound.getsockname()[1]} of this machine's address."
+            f"Warning: --host {host} opens the page, without a password, to everybody who can reach port "
+            f"{bound.getsockname()[1]} of this machine."
         )
     console.note(f"{shown(models.run.path)} at step {step}. Ctrl-C ends it.")
     console.result(url)
@@ -83,8 +81,8 @@ def _report(console: Console, models: Models, args: Args) -> None:
     given = args.input is not None
     text = stream.read(args.input, "--input") if given else OwnText(models).excerpt()["text"]
     data = report.report(models, text).encode("utf-8")
-    write_bytes(args.report, data, advice="Choose another file with --report.")
+    write_bytes(args.report, data, advice="Name another file with --report.")
     size = f"{len(data) / 1000:,.0f} kB"
-    console.result(f"report  {shown(args.report)}, {size}: one file, needs no server")
+    console.result(f"report  {shown(args.report)}, {size}, opens without a server")
     step, run = models.get().step, models.run.path
     console.json("play", report=args.report, bytes=len(data), run=run, step=step)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnntk.cli.console import Console, harmless, shown
-from rnntk.cli.options import PATH, Args, command_named, option, path_option, runs_dir_option
+from rnntk.cli.options import PATH, Args, command_named, option, runs_dir_option
 from rnntk.cli.shading import has_colours
 
 if TYPE_CHECKING:
@@ -22,30 +22,23 @@ ROWS = 20  # height of a plot in a terminal of at least 27 lines
 
 @command_named("plot")
 @click.argument("runs", nargs=-1, type=PATH, metavar="[RUN]...")
-@path_option("--output", "FILE", "A .png or .svg file, replaced if there.  [default: <y>.png]")
-@option("--terminal", is_flag=True, help="Draw here with characters; needs no Matplotlib.")
-@option("--x", choices=("steps", "time"), default="steps", help="Against steps or seconds.")
+@option("--output", "A .png or .svg file.  [default: <y>.png]", type=PATH, metavar="FILE")
+@option("--terminal", "Draw in the terminal; needs no Matplotlib.", is_flag=True)
+@option("--x", "Steps, or seconds.", choices=("steps", "time"), default="steps")
 @option(
     "--y",
+    "loss, bits, perplexity, accuracy, grad_norm, learning_rate, rate, or any logged number.",
     default="loss",
-    metavar="NAME",
-    help="loss, bits, perplexity, accuracy, grad_norm, learning_rate, rate, or any other number of the metrics.",
 )
-@option(
-    "--smooth",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Show the mean of the last N steps; 1 for every step.  [default: 100, as the loss everywhere]",
-)
-@option("--log", is_flag=True, help="A logarithmic y axis.")
-@option("--ascii", is_flag=True, help="With --terminal: no characters beyond ASCII.")
+@option("--smooth", "Mean of the last N steps; 1 for none.  [default: 100]", type=click.IntRange(1))
+@option("--log", "Logarithmic y axis.", is_flag=True)
+@option("--ascii", "With --terminal: ASCII characters only.", is_flag=True)
 @runs_dir_option
 def command(args: Args, console: Console) -> None:
-    """Draw the curves of one or several RUNs, folders or names in --runs-dir; without any, the latest.
+    """Draw the curves of RUNs, folders or names in --runs-dir (default: the latest run), in one picture.
 
-    Training loss is pale at every step and bold as the mean of the last 100 steps; validation is dashed. --y grad_norm
-    shows the largest norms beside their mean. The runs may still be training. Pictures need Matplotlib,
-    --terminal does not.
+    Training loss is pale for each step and bold for the mean of the last 100; validation is dashed. --y grad_norm
+    shows the largest norms and their mean. Runs may still be training. Pictures need Matplotlib.
 
     Examples:
       rnntk plot --terminal
@@ -65,7 +58,7 @@ def command(args: Args, console: Console) -> None:
     drawn = [curves.load(run, y, x, args.smooth) for run in found]
     for curve in drawn:
         if curve.skipped:
-            console.note(f"{curve.name}: {curve.skipped} damaged lines of its metrics are skipped.")
+            console.note(f"{curve.name}: skipped {curve.skipped} damaged lines of metrics.jsonl.")
     if path is not None:
         picture.draw(path, drawn, log=log)
         console.facts(drawn=shown(path))
@@ -74,7 +67,7 @@ def command(args: Args, console: Console) -> None:
 
         columns, lines = shutil.get_terminal_size()
         plot = screen.draw(
-            [replace(one, name=harmless(one.name)) for one in drawn],
+            [replace(curve, name=harmless(curve.name)) for curve in drawn],
             log=log, width=columns, height=min(max(lines - 7, 5), ROWS),
             colour=has_colours(), ascii_only=args.ascii or not screen.can_show(sys.stdout),
         )  # fmt: skip

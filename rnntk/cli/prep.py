@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ from click.core import ParameterSource
 from rnntk import config
 from rnntk.cli.console import Console, progress_bar
 from rnntk.cli.options import (
+    PATH,
     Args,
     command_named,
     config_options,
     given_values,
     option,
-    path_option,
     source,
     text_paths,
 )
@@ -28,12 +29,12 @@ from rnntk.errors import quoted, rendered
 @command_named("prep")
 @text_paths
 @config_options(TextConfig)
-@path_option("--output", "DIR", "Where it goes.  [default: the cache]")
-@option("--list", "list_all", is_flag=True, help="List all corpora: size, licence, here or not.")
+@option("--output", "Folder to write to.  [default: the cache]", type=PATH, metavar="DIR")
+@option("--list list_all", "List all corpora, their size and licence.", is_flag=True)
 def command(args: Args, console: Console) -> None:
-    """Prepare TEXT, files or folders, or a corpus: find it, detect its encoding, turn it into symbols, count them.
+    """Prepare TEXT (files or folders) or a corpus: find it, detect its encoding, turn it into symbols, count them.
 
-    `rnntk train` does the same by itself; this shows what it would see.
+    rnntk train does the same by itself; prep shows the result.
 
     Examples:
       rnntk prep novel.txt
@@ -49,24 +50,26 @@ def command(args: Args, console: Console) -> None:
 
     given = given_values(args, "output", "list_all")
     with progress_bar(console, "preparing") as bar:
-        to = {"command": "prep", "output": args.output}
-        settings, found = corpus.load(TextConfig, given, **to, progress=bar)
-    for line in describe(found.prepared.facts):
-        console.result(line)
-    console.result(f"prepared      {found.prepared.folder}")
+        settings, found = corpus.load(
+            TextConfig, given, command="prep", output=args.output, progress=bar
+        )
+    for name, fact in _facts(found.prepared.facts):
+        console.facts(**{name: fact})
+    console.facts(prepared=found.prepared.folder)
     piped = " (with the same text on standard input)" if any(map(is_stream, settings.input)) else ""
     console.note(f"Train on it with: {quoted(*_training(settings))}{piped}")
     console.json("prep", corpus=found.record, folder=found.prepared.folder)
 
 
 def _training(settings: TextConfig) -> list[str]:
-    """Words of a command that trains on the same text, also in another environment."""
+    """Words of the command that trains on the same text in any environment."""
     texts = click.get_current_context().params["texts"]
-    words = ["rnntk", "train", *(f"./{one}" if one[:1] == "-" != one else one for one in texts)]
+    paths = (f"./{text}" if text[:1] == "-" != text else text for text in texts)
+    words = ["rnntk", "train", *paths]
     for name, value in settings.part(TextConfig).items():
         if name == "input":
             value = value[: len(value) - len(texts)]
-        # In the environment, these two describe the machine, not the text.
+        # From the environment, these two describe the machine, not the text.
         machine = source(name) == ParameterSource.ENVIRONMENT and name in ("data_dir", "offline")
         chosen = name in ("corpus", "input") or source(name) != ParameterSource.DEFAULT
         if value is not None and chosen and not machine:
@@ -74,48 +77,37 @@ def _training(settings: TextConfig) -> list[str]:
     return words
 
 
-def describe(facts: dict[str, Any]) -> list[str]:
-    """Lines about a prepared text."""
+def _facts(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Names and texts of the facts about a prepared text."""
     encodings: Counter[str] = Counter()
-    for one in facts["sources"]:
-        confidence = one["confidence"]
+    for file in facts["sources"]:
+        confidence = file["confidence"]
         sure = "" if confidence is None else f", confidence {confidence:.2f}"
-        encodings[f"{one['encoding']} ({one['how']}{sure})"] += 1
-    lines = [
-        f"encoding      {text}" + (f" in {count:,} files" if count > 1 else "")
-        for text, count in encodings.items()
-    ]
-    lines.append(
-        f"text          {facts['bytes']:,} bytes, {facts['characters']:,} characters, "
-        f"{facts['distinct_characters']} distinct"
-    )
-    preprocessor = facts["preprocessor"]["name"]
-    lines.append(
-        f"symbols       {facts['symbols']:,} by {preprocessor}, {facts['vocabulary_size']} in the vocabulary"
-    )
-    as_bytes = preprocessor == "bytes"
-    lines.append(f"most          {_counts(facts['most_frequent'], as_bytes)}")
-    lines.append(f"least         {_counts(facts['least_frequent'], as_bytes)}")
+        encodings[f"{file['encoding']} ({file['how']}{sure})"] += 1
+    for encoding, count in encodings.items():
+        yield "encoding", encoding + (f" in {count:,} files" if count > 1 else "")
+    sizes = f"{facts['bytes']:,} bytes, {facts['characters']:,} characters"
+    yield "text", f"{sizes}, {facts['distinct_characters']} distinct"
+    preprocessor, size = facts["preprocessor"]["name"], facts["vocabulary_size"]
+    yield "symbols", f"{facts['symbols']:,} by {preprocessor}, {size} in the vocabulary"
+    for end in ("most", "least"):
+        yield end, _counts(facts[f"{end}_frequent"], preprocessor == "bytes")
     if facts["replaced"]:
-        lines.append(f"replaced      {facts['replaced']:,} undecodable places by U+FFFD")
+        yield "replaced", f"{facts['replaced']:,} undecodable byte sequences with U+FFFD"
     rare, changed = facts["rare"], facts["changed"]
     if rare["count"]:
         kinds = f"({rare['distinct']} kinds) became {facts['unknown_symbol']!r}"
-        lines.append(f"rare          {rare['count']:,} symbols {kinds}")
+        yield "rare", f"{rare['count']:,} symbols {kinds}"
     if changed["count"]:
         examples = ", ".join(f"{old!r} -> {new!r}" for old, new, _ in changed["examples"][:5])
-        lines.append(
-            f"lossy         {changed['count']:,} characters do not decode to themselves: {examples}"
-        )
-    for one in facts["unusual"]:
-        examples = ", ".join(one["examples"][:5])
-        lines.append(f"unusual       {one['count']:,} {one['kind']}: {examples}")
-    lines += [f"warning       {rendered(text, config.flag)}" for text in facts["warnings"]]
-    lines.append(
-        f"entropy       {facts['entropy_bits']:.3f} bits per symbol, {facts['bits_per_character']:.3f} bits per "
-        "character (of single symbols)"
-    )
-    return lines
+        yield "lossy", f"{changed['count']:,} characters change when decoded again: {examples}"
+    for kind in facts["unusual"]:
+        yield "unusual", f"{kind['count']:,} {kind['kind']}: {', '.join(kind['examples'][:5])}"
+    for text in facts["warnings"]:
+        yield "warning", rendered(text, config.flag)
+    per_symbol, per_character = facts["entropy_bits"], facts["bits_per_character"]
+    bits = f"{per_symbol:.3f} bits per symbol, {per_character:.3f} bits per character"
+    yield "entropy", f"{bits} (of single symbols)"
 
 
 def _counts(pairs: list[list[Any]], as_bytes: bool) -> str:
@@ -130,15 +122,15 @@ def _counts(pairs: list[list[Any]], as_bytes: bool) -> str:
 def _list(console: Console, data_dir: Path | None, offline: bool) -> None:
     from rnntk.corpora import registry
 
-    where = {"data_dir": data_dir, "offline": offline}
-    found = [registry.availability(card, **where) for card in registry.all_cards()]  # type: ignore[arg-type]
-    width = max(len(one.card.name) for one in found)
+    cards = registry.all_cards()
+    width = max(len(card.name) for card in cards)
     corpora = []
-    for one in found:
-        card, here = one.card, "here" if one.available else "not here"
+    for card in cards:
+        found = registry.availability(card, data_dir=data_dir, offline=offline)
+        here = "here" if found.available else "not here"
         console.result(f"{card.name:<{width}}  {here:<8}  {card.size:>21}  {card.licence}")
-        console.result(f"{'':<{width}}  {card.title}; {one.source}: {one.detail}")
+        console.result(f"{'':<{width}}  {card.title}; {found.source}: {found.detail}")
         facts = {name: getattr(card, name) for name in ("name", "title", "kind", "licence")}
         names = ("bytes", "available", "source", "detail")
-        corpora.append({**facts, **{name: getattr(one, name) for name in names}})
+        corpora.append({**facts, **{name: getattr(found, name) for name in names}})
     console.json("prep", corpora=corpora)

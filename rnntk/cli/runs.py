@@ -1,4 +1,4 @@
-"""`rnntk runs` lists the runs here; `show`, `rename` and `delete` are for single runs."""
+"""`rnntk runs`: list, show, rename and delete runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import click
 from rnntk import config, duration
 from rnntk.cli.console import Console, shown
 from rnntk.cli.help import Group
-from rnntk.cli.model import without_false_advice
+from rnntk.cli.model import unknown_corpus
 from rnntk.cli.options import PATH, Args, command_named, given, option, runs_dir_option
 from rnntk.cli.table import Column, age, size, table, terminal_width
 from rnntk.errors import RunError, UsageError, quoted
@@ -34,15 +34,14 @@ COLUMNS = (
 
 
 @command_named("runs", cls=Group, invoke_without_command=True)
-@option("--corpus", metavar="NAME", help="Only runs on this corpus.")
-@option("--kind", choices=KINDS, help="Only runs of this kind.")
+@option("--corpus", "Only runs on this corpus.")
+@option("--kind", "Only runs of this kind.", choices=KINDS)
 @runs_dir_option
 def command(args: Args, console: Console) -> None:
-    """List the runs here, the one written to last first.
+    """List the runs, latest first.
 
     Loss is the mean of the last 100 steps, validation the lowest so far, both in nats per symbol (per image for
-    classifiers).
-    A run that cannot be used is listed with the reason.
+    classifiers). Damaged runs are listed with the reason.
 
     Examples:
       rnntk runs
@@ -67,7 +66,7 @@ def command(args: Args, console: Console) -> None:
         train = "rnntk mnist" if args.kind == KINDS[1] else "rnntk train"
         more = f" --corpus {args.corpus}" if args.corpus else ""
         error = RunError(f"There is no run{what} in {args.runs_dir}. Train one with: {train}{more}")
-        console.note(str(without_false_advice(error, args.runs_dir, args.kind, args.corpus)))
+        console.note(str(unknown_corpus(error, args.runs_dir, args.kind, args.corpus)))
     console.json("runs", runs_dir=args.runs_dir, runs=[_as_json(s) for s in found])
 
 
@@ -98,9 +97,9 @@ def _as_json(s: Summary) -> dict[str, Any]:
 @click.argument("run", required=False, type=PATH)
 @runs_dir_option
 def show(args: Args, console: Console) -> None:
-    """Show everything about RUN, a folder or a name in --runs-dir; without it, the latest run.
+    """Show everything about RUN, a folder or a name in --runs-dir (default: the latest run).
 
-    Every checkpoint's files are checked against their sums.
+    Verifies the checksums of all checkpoints.
 
     Examples:
       rnntk runs show
@@ -132,11 +131,11 @@ def show(args: Args, console: Console) -> None:
 @click.argument("run", type=PATH)
 @click.argument("new")
 @runs_dir_option
-@option("--yes", "-y", is_flag=True, help="Do not ask.")
+@option("--yes -y", "Do not ask first.", is_flag=True)
 def rename(args: Args, console: Console) -> None:
-    """Rename RUN, a folder or a name in --runs-dir, to NEW, in the same folder; in a terminal, after asking.
+    """Rename RUN, a folder or a name in --runs-dir, to NEW, in the same folder. Asks first in a terminal.
 
-    A run that is being trained is refused. A renamed run resumes as before.
+    The run must not be in training. It can be resumed as before.
 
     Examples:
       rnntk runs rename linux_kernel-1 kernel
@@ -148,19 +147,19 @@ def rename(args: Args, console: Console) -> None:
     new = folder.rename(old, args.new)
     console.facts(renamed=f"{shown(old)} to {shown(new)}")
     with suppress(RunError):  # a damaged run can only be looked at
-        console.note(f"It can be resumed as before: {folder.open_run(new).resume_command}")
+        console.note(f"Continue it: {folder.open_run(new).resume_command}")
     console.json("runs rename", old=old, new=new)
 
 
 @command_named("delete", command.command, short_help="Delete runs with all their files.")
 @click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
 @runs_dir_option
-@option("--yes", "-y", is_flag=True, help="Do not ask.")
+@option("--yes -y", "Do not ask first.", is_flag=True)
 def delete(args: Args, console: Console) -> None:
-    """Delete each RUN, a folder or a name in --runs-dir, with everything in it, after asking.
+    """Delete each RUN, a folder or a name in --runs-dir, with all files in it, after asking.
 
-    A run that is being trained and a folder that is no run are refused, and then nothing is deleted. Other files in
-    a run's folder are named first. Texts, exported models and the cache stay.
+    Deletes nothing if one RUN is in training or is not a run. First lists files that rnntk did not make. Texts,
+    exported models and the cache stay.
 
     Examples:
       rnntk runs delete linux_kernel-2
@@ -179,7 +178,7 @@ def delete(args: Args, console: Console) -> None:
             console.note(f"  also deleted, not made by rnntk: {', '.join(others)}")
     if not args.yes:
         if not sys.stdin.isatty():
-            raise UsageError("Deleting asks first, but stdin is no terminal. Add --yes to delete.")
+            raise UsageError("Cannot ask before deleting: stdin is not a terminal. Add --yes.")
         click.confirm("Delete this for good?", abort=True, err=True)
     freed = 0
     for path in found:
@@ -190,7 +189,7 @@ def delete(args: Args, console: Console) -> None:
 
 
 def _runs_dir(args: Args) -> Path:
-    """The folder of runs, which `rnntk runs --runs-dir DIR show` may have too."""
+    """`--runs-dir` of the command or of its group (`rnntk runs --runs-dir DIR show`)."""
     parent = click.get_current_context().parent
     return args.runs_dir if given("runs_dir") or not parent else parent.params["runs_dir"]
 
@@ -210,9 +209,9 @@ def _facts(d: Details) -> list[tuple[str, str]]:
         ("created", f"{record.get('created', 'unknown')}, written to {ago}"),
         ("model", _model(s.model, record["model"])),
         ("corpus", _corpus(record["corpus"])),
-        ("split", parts and ", ".join(parts) + " symbols, in this order"),
+        ("split", parts and f"{', '.join(parts)} symbols, in this order"),
         ("settings", quoted(*words) or "all defaults"),
-        *(("chosen", text) for text in chosen(record["corpus"], record["settings"])),
+        *(("chosen", text) for text in chosen_settings(record["corpus"], record["settings"])),
         ("trained", steps),
         ("loss", _losses(d)),
         *(("checkpoint", _checkpoint(c, best)) for c in d.checkpoints),
@@ -246,13 +245,13 @@ def _corpus(corpus: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def chosen(corpus: dict[str, Any], settings: dict[str, Any]) -> list[str]:
-    """Lines about the settings that rnntk chose for a text, by reason; without those changed since."""
+def chosen_settings(corpus: dict[str, Any], settings: dict[str, Any]) -> list[str]:
+    """Lines about the settings that rnntk chose for a text and are unchanged, grouped by reason."""
     by_reason: dict[str, list[str]] = {}
-    for name, one in (corpus.get("chosen") or {}).items():
-        if settings.get(name) == one.get("value"):
-            words = f"{name.replace('_', ' ')} {one['value']}"
-            by_reason.setdefault(one["why"], []).append(words)
+    for name, choice in (corpus.get("chosen") or {}).items():
+        if settings.get(name) == choice.get("value"):
+            words = f"{name.replace('_', ' ')} {choice['value']}"
+            by_reason.setdefault(choice["why"], []).append(words)
     return [f"{', '.join(names)}: {why}" for why, names in by_reason.items()]
 
 
@@ -275,15 +274,15 @@ def _checkpoint(c: CheckpointSummary, best: dict[str, float] | None) -> str:
 def _next_commands(d: Details) -> list[str]:
     path = shown(d.run.path)
     if d.progress is None:
-        return [f"{path} has no whole checkpoint, so it can be neither sampled nor resumed."]
+        return [f"{path} has no whole checkpoint, so it cannot be sampled or resumed."]
     is_text = d.summary.kind == folder.CHAR_RNN
     texts = [f"Sample from it: rnntk sample {path}"] if is_text else []
     if d.run.record["corpus"].get("source") == folder.IMPORTED:
-        return [*texts, f"Train a new run from it: rnntk train --init-from {path} --input TEXT"]
+        return [*texts, f"Train from it: rnntk train TEXT --init-from {path}"]
     from rnntk.training import schedule
 
     settings = d.run.config
     limit = schedule.reached(settings, d.progress).replace("-", "_")
-    # A finished run continues with a higher limit only.
+    # A finished run needs a higher limit to continue.
     more = f" {config.flag(limit)} {2 * getattr(settings, limit)}" if limit else ""
     return [*texts, f"Continue it: {d.run.resume_command}{more}"]

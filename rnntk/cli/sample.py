@@ -24,14 +24,15 @@ from rnntk.cli.options import (
     given,
     option,
     source,
+    switch,
 )
-from rnntk.config import SampleConfig
+from rnntk.config import SampleConfig, flag
 from rnntk.errors import UsageError
 
 if TYPE_CHECKING:
     from rnntk.decoding.language_model import LanguageModel
 
-# Skips the garbage collection at exit, a tenth of a cold start.
+# Skip garbage collection at exit: a tenth of a cold start.
 atexit.register(gc.freeze)
 
 _EXCLUDING = (
@@ -40,72 +41,25 @@ _EXCLUDING = (
 
 
 @command_named("sample")
-@model_options("last", "Which checkpoint of the run.")
+@model_options("last")
 @option(
-    "--prime",
-    "--prompt",
-    "prime",
-    metavar="TEXT",
-    help="The prompt: the text to continue; \\n is a line end.  [default: the corpus' own, or a line start]",
+    "--prime", "Prompt to continue; \\n is a line end.  [default: the corpus' own, or a line start]"
 )
+@option("--prime-file", "File with the prompt, unchanged; - is stdin.")
+@option("--output", "Write the text to a file.  [default: stdout]", type=FILE)
 @option(
-    "--prime-file",
-    "--prompt-file",
-    "prime_file",
-    metavar="FILE",
-    help="Read the prompt from a file, as it is; - is stdin.",
+    "--lines", "New lines, such as names: none twice, none copied.", type=click.IntRange(1, 10**6)
 )
-@option(
-    "--output",
-    "-o",
-    type=FILE,
-    metavar="FILE",
-    help="Write the text to a file, and nothing else.  [default: stdout]",
-)
-@option(
-    "--lines",
-    type=click.IntRange(1, 10**6),
-    metavar="N",
-    help="N new lines, such as names: no repeats, no copies of the training text's lines.",
-)
-@option(
-    "--allow-copies/--no-allow-copies",
-    default=False,
-    show_default=False,
-    help="With --lines, keep lines that are in the training text.",
-)
-@option(
-    "--num",
-    "-n",
-    type=FieldType(SampleConfig, "num"),
-    default=1,
-    metavar="N",
-    help="How many texts to generate.",
-)
+@switch("--allow-copies", False, "With --lines: keep lines of the training text.")
+@option("--num -n", "Number of texts.", type=FieldType(SampleConfig, "num"), default=1)
 @config_options(SampleConfig, leave_out=("num",))
-@option(
-    "--greedy/--no-greedy",
-    default=False,
-    show_default=False,
-    help="Always take the likeliest symbol: the same as --temperature 0.",
-)
-@option(
-    "--color/--no-color",
-    default=False,
-    show_default=False,
-    help="Shade each character by how surprising the model found it.",
-)
-@option(
-    "--interactive",
-    "-i",
-    is_flag=True,
-    help="Type prompts and see the model continue them; :help shows how to change settings.",
-)
+@switch("--greedy", False, "Take the likeliest symbol, as --temperature 0 does.")
+@switch("--color", False, "Shade each character by its surprise.")
+@option("--interactive -i", "Continue prompts as you type; try :help.", is_flag=True)
 def command(args: Args, console: Console) -> None:
-    """Sample text from RUN, a folder or a name in --runs-dir; without it, from the run that was trained last.
+    """Generate text with RUN, a folder or a name in --runs-dir (default: the latest run).
 
-    With --json each text comes with the probability of every symbol under the model itself, whatever the
-    strategy.
+    With --json, each text comes with the probability of every symbol under the model itself, whatever the strategy.
 
     Examples:
       rnntk sample --prime "/* "
@@ -117,17 +71,13 @@ def command(args: Args, console: Console) -> None:
     """
     if args.greedy:
         args.temperature = 0.0
-    chosen = {
-        **vars(args),
-        "json": console.as_json or None,
-        "interactive": args.interactive or None,
-    }
-    for one, other in _EXCLUDING:
-        if chosen[one] is not None and chosen[other] is not None:
-            names = f"--{one} and --{other}".replace("_", "-")
-            raise UsageError(f"{names} are both given; use one of them.")
+    chosen = {**vars(args), "json": console.as_json or None}
+    chosen["interactive"] = args.interactive or None
+    for names in _EXCLUDING:
+        if None not in map(chosen.get, names):
+            raise UsageError(f"{' and '.join(map(flag, names))} are both given; use one of them.")
     if args.interactive and args.prime_file == "-":
-        raise UsageError("--interactive reads stdin itself, so the prompt cannot come from there.")
+        raise UsageError("--interactive reads stdin, so --prime-file cannot be -. Use --prime.")
     for name in ("prime", "stop"):
         if source(name) in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
             setattr(args, name, stream.unescaped(f"--{name}", getattr(args, name), console))
@@ -169,8 +119,10 @@ def _lines(
     from rnntk.decoding import lines
 
     found = []
-    wanted = args.lines, args.prime or "", settings
-    for line in lines.generate(model, *wanted, allow_copies=args.allow_copies):
+    generated = lines.generate(
+        model, args.lines, args.prime or "", settings, allow_copies=args.allow_copies
+    )
+    for line in generated:
         found.append(line)
         if not console.as_json:
             print(harmless(line) if sys.stdout.isatty() else line, flush=sys.stdout.isatty())
@@ -200,5 +152,5 @@ def _texts(
         probabilities = [math.exp(-nats) for nats in piece.nats]
         part = {"text": piece.text, "symbols": piece.symbols, "probabilities": probabilities}
         texts[piece.stream].append(part)
-    whole = ["".join(part["text"] for part in parts) for parts in texts]
-    return {"prime": prompt.text, "texts": whole, "drawn": texts}
+    joined = ["".join(part["text"] for part in parts) for parts in texts]
+    return {"prime": prompt.text, "texts": joined, "drawn": texts}

@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 BITS = (2, 3, 4, 5, 6, 8)  # lower limit of each shade
-# Backgrounds of black letters, from the 256-colour palette; the contrast is at least 5 : 1.
+# Backgrounds for black letters from the 256-colour palette; contrast at least 5 : 1.
 _PALETTE = (230, 223, 216, 209, 203, 197)
 RESET = "\x1b[0m"
 _CODES = (RESET, *(f"\x1b[38;5;16;48;5;{colour}m" for colour in _PALETTE))
@@ -23,14 +23,14 @@ def shade(bits: float) -> int:
 
 
 def paint(text: str, nats: float, before: int) -> tuple[str, int]:
-    """A few characters with their shade, and the terminal's shade after them; `nats` is their surprisal in all."""
-    wanted = shade(nats / math.log(2) / max(1, len(text)))
+    """Shade characters by their total surprisal; `before` and the second result are the terminal's shade."""
+    target = shade(nats / math.log(2) / max(1, len(text)))
     painted = []
     for character in text:
-        now = 0 if character == "\n" else wanted  # many terminals would colour the rest of the line
-        if now != before:
-            painted.append(_CODES[now])
-            before = now
+        current = 0 if character == "\n" else target  # many terminals colour the rest of the line
+        if current != before:
+            painted.append(_CODES[current])
+            before = current
         painted.append(character)
     return "".join(painted), before
 

@@ -1,4 +1,4 @@
-"""Closed or unwritable standard streams: stdout is reported once, stderr is ignored."""
+"""Standard streams that are closed or cannot be written: stdout is reported once, stderr is ignored."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from rnntk.files import disk_errors, replacing
 
 
 class Lost(Exception):
-    """Stdout cannot be written. Not an `OSError`, which code may catch for its own files."""
+    """Stdout cannot be written. No `OSError`, which code may catch for its own files."""
 
     exit_code = 1
 
 
 class Closed(Lost):
-    """The reader closed the pipe, as `head` does: no error."""
+    """The reader closed the pipe, as `head` does; not an error."""
 
     exit_code = 128 + getattr(signal, "SIGPIPE", 13)
 
 
 class _File(io.FileIO):
-    """Raises `Lost` once, and drops later writes."""
+    """File that raises `Lost` once and drops later writes."""
 
     _lost = False
 
     def write(self, data: Any) -> int | None:  # type: ignore[override]
         size = memoryview(data).nbytes
-        # click probes with an empty write and ignores its error.
+        # click tests the stream with an empty write and ignores the error.
         if size and not self._lost:
             try:
                 return super().write(data)
@@ -43,12 +43,12 @@ class _File(io.FileIO):
                 # Windows gives EINVAL for a pipe without a reader.
                 if error.errno == errno.EPIPE or (os.name == "nt" and error.errno == errno.EINVAL):
                     raise Closed from error
-                raise Lost(f"Standard output cannot be written ({error.strerror}).") from error
+                raise Lost(f"Cannot write to standard output ({error.strerror}).") from error
         return size
 
 
 class _Stderr(io.FileIO):
-    """Drops what cannot be written."""
+    """File that drops failed writes."""
 
     def write(self, data: Any) -> int | None:  # type: ignore[override]
         try:
@@ -59,19 +59,19 @@ class _Stderr(io.FileIO):
 
 @contextmanager
 def after_training() -> Iterator[None]:
-    """Context for results of a saved training: the exit code stays 0 if they cannot be printed."""
+    """Context that prints results after training; if that fails, the exit code stays 0."""
     try:
         yield
         sys.stdout.flush()
     except Closed:
         pass
     except Lost as lost:
-        print(f"Warning: {lost} Training has succeeded.", file=sys.stderr)
+        print(f"Warning: {lost} Training succeeded.", file=sys.stderr)
 
 
 @contextmanager
 def written_to(path: Path | None) -> Iterator[None]:
-    """Context in which stdout is a file in UTF-8, which appears when all is written; unchanged for None and `-`."""
+    """Context that redirects stdout to a UTF-8 file, written atomically; no effect for None and `-`."""
     if path is None or str(path) == "-" or _is_stdout(path):
         yield
         return
@@ -85,17 +85,17 @@ def written_to(path: Path | None) -> Iterator[None]:
 
 
 def _is_stdout(path: Path) -> bool:
-    """Whether the path leads to stdout, as /dev/stdout does: a file there must not be replaced."""
+    """Whether the path is stdout, like /dev/stdout; a file there must not be replaced."""
     try:
         return os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
-    except (OSError, ValueError):  # it is missing, or stdout is no file
+    except (OSError, ValueError):  # missing, or stdout has no descriptor
         return False
 
 
 def watch() -> None:
-    """Raise `Lost` when stdout cannot be written, and ignore this for stderr.
+    """Make failed writes to stdout raise `Lost`, and ignore those to stderr.
 
-    Closed streams (`>&-`) go to the null device: otherwise the next opened file would take their number.
+    Closed streams (`>&-`) become the null device, or the next opened file would take their number.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -109,7 +109,7 @@ def watch() -> None:
 
 
 def _replaced(stream: TextIO, kind: type[io.FileIO]) -> TextIO:
-    """The stream on a file of this kind; unchanged for Windows' console and streams of tests."""
+    """The stream with a raw file of this kind; unchanged for the Windows console and in tests."""
     if not isinstance(stream, io.TextIOWrapper) or (
         type(getattr(stream.buffer, "raw", stream.buffer)) is not io.FileIO
     ):
@@ -118,8 +118,8 @@ def _replaced(stream: TextIO, kind: type[io.FileIO]) -> TextIO:
         stream.flush()
     file = kind(stream.fileno(), "w", closefd=False)
     file.name = stream.name
-    whole = stream.write_through  # python -u
+    unbuffered = stream.write_through  # python -u
     return io.TextIOWrapper(
-        file if whole else io.BufferedWriter(file), encoding=stream.encoding, errors=stream.errors,
-        newline="", line_buffering=stream.line_buffering, write_through=whole,
+        file if unbuffered else io.BufferedWriter(file), encoding=stream.encoding, errors=stream.errors,
+        newline="", line_buffering=stream.line_buffering, write_through=unbuffered,
     )  # fmt: skip

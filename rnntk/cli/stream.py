@@ -1,4 +1,4 @@
-"""Text from a file or stdin, and generated text on stdout."""
+"""Text read from a file or stdin, and generated text written to stdout."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _ESCAPES = {"\\n": "line end", "\\t": "tab", "\\r": "carriage return", "\\\\": "backslash"}
 _ESCAPE = re.compile(r"\\[ntr\\]")
 
-_SECONDS = 0.02  # between flushes, each of which takes as long as sampling a character
+_SECONDS = 0.02  # between flushes; each takes as long as sampling a character
 
 
 def read(path: str, option: str) -> str:
@@ -27,7 +27,7 @@ def read(path: str, option: str) -> str:
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     except OSError as error:
-        raise UsageError(f"{option} {path} cannot be read ({error.strerror}).") from error
+        raise UsageError(f"Cannot read {option} {path} ({error.strerror}).") from error
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -35,23 +35,23 @@ def read(path: str, option: str) -> str:
 
 
 def not_utf8(name: str, error: UnicodeDecodeError) -> DataError:
-    wrong = error.object[error.start : error.end].hex(" ")
+    data = error.object[error.start : error.end].hex(" ")
     return DataError(
-        f"{name} is not UTF-8: bytes {wrong} at offset {error.start}. Convert it first, for example with iconv."
+        f"{name} is not UTF-8: bytes {data} at offset {error.start}. Convert it first, for example with iconv."
     )
 
 
 def unescaped(name: str, text: str, console: Console) -> str:
-    """A typed text with its escapes read, which a note says; unknown ones stay."""
+    """Replace the known escapes in a typed text, and print a note about them."""
     if read := [f"{e} is a {_ESCAPES[e]}" for e in dict.fromkeys(_ESCAPE.findall(text))]:
-        console.note(f"{name}: {', '.join(read)}. For a backslash itself, type \\\\.")
+        console.note(f"{name}: {', '.join(read)}. For a backslash, type \\\\.")
     return _ESCAPE.sub(lambda found: found[0].encode().decode("unicode_escape"), text)
 
 
 def show(pieces: Iterable[Piece], numbered: bool, shaded: bool) -> None:
-    """Print texts as they are generated, each ended by a line end and in a terminal, if `numbered`, under its number.
+    """Print texts as they are generated, each ended by a line end.
 
-    `shaded` texts are coloured by surprisal.
+    `numbered`: in a terminal, each text is under its number. `shaded`: coloured by surprisal.
     """
     out = sys.stdout
     current, before, last, flushed = -1, 0, "", 0.0

@@ -1,4 +1,4 @@
-"""Tables that fit the terminal, where Hangul takes two columns; sizes and ages in words."""
+"""Tables that fit the terminal (Hangul takes two columns); sizes and ages in words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import wcwidth
 
 @dataclass(frozen=True)
 class Column:
-    """A column; when space is short, the highest `drop` is left out first, 0 never."""
+    """A column; if space is short, the highest `drop` is left out first, 0 never."""
 
     title: str
     right: bool = False
@@ -21,7 +21,7 @@ class Column:
 
 
 def terminal_width() -> int | None:
-    """Columns of the terminal on stdout; None if it is no terminal."""
+    """Columns of the terminal on stdout, or None without one."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
@@ -31,7 +31,7 @@ def table(
     width: int | None,
     notes: Sequence[str | None],
 ) -> list[str]:
-    """Lines of a table with headings, and under each row its note, fitted to `width` columns (None: no limit)."""
+    """Lines of a table with headings, and the note of each row below it; at most `width` columns wide."""
     keep = list(range(len(columns)))
     widths = [
         max(map(wcwidth.width, [c.title, *(r[i] for r in rows)])) for i, c in enumerate(columns)

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from rnntk import duration
 from rnntk.cli import runs, stdout
 from rnntk.cli.console import Console, progress_bar, shown
-from rnntk.cli.model import chosen
+from rnntk.cli.model import find_run
 from rnntk.cli.options import (
     LATEST_RUN,
+    PATH,
     Args,
     command_named,
     config_options,
     given_values,
     option,
-    path_option,
     run_options,
     text_paths,
 )
@@ -42,14 +42,14 @@ REASONS = {
 @command_named("train")
 @text_paths
 @config_options(TrainConfig)
-@path_option("--init-from", "RUN", "Start from the weights of this run; symbols are matched.")
-@option("--dry-run", is_flag=True, help="Check all and time a few steps; train nothing.")
+@option("--init-from", "Start from the weights of this run.", type=PATH)
+@option("--dry-run", "Check everything and time a few steps only.", is_flag=True)
 @run_options
 def command(args: Args, console: Console) -> None:
-    """Train a character model on TEXT, files or folders of your own, or on a corpus.
+    """Train a character model on TEXT (your files or folders) or on a corpus (default: linux_kernel).
 
-    For TEXT, settings that you do not give are chosen by its length and script; --dry-run shows them and why. A corpus
-    has its own config (rnntk prep --list shows the corpora). Without TEXT and --corpus it takes linux_kernel.
+    Settings that you leave out are chosen for the length and script of TEXT (--dry-run shows them and why), or are
+    the corpus' own. List the corpora: rnntk prep --list
 
     Examples:
       rnntk train novel.txt
@@ -62,7 +62,7 @@ def command(args: Args, console: Console) -> None:
 
     if args.resume is not None:
         changes = given_values(args, "resume", "runs_dir", "corpus")
-        found = chosen_for_resume(args.runs_dir, args.resume, folder.CHAR_RNN, args.corpus)
+        found = run_to_resume(args.runs_dir, args.resume, folder.CHAR_RNN, args.corpus)
         _finish(console, character.resume(found, changes, quiet=console.quiet))
         return
     if args.run is not None:
@@ -71,7 +71,7 @@ def command(args: Args, console: Console) -> None:
     settings = given_values(args, "run", "runs_dir", "init_from", "dry_run")
     with progress_bar(console, "preparing") as bar:
         config, corpus = character.load(settings, source, progress=bar)
-    if args.dry_run or config.distribute != "none":  # in a job, only the chief creates the run
+    if args.dry_run or config.distribute != "none":  # only the chief of a job creates the run
         args.run = args.run or folder.next_path(args.runs_dir, corpus.name)
         if args.dry_run:
             _dry_run(console, config, corpus, args.run, source)
@@ -81,12 +81,10 @@ def command(args: Args, console: Console) -> None:
     _finish(console, result)
 
 
-def chosen_for_resume(
-    runs_dir: Path, resume: str, kind: str, corpus: str | None = None
-) -> RunFolder:
-    """The run of this path or name, else the latest of this kind and corpus."""
+def run_to_resume(runs_dir: Path, resume: str, kind: str, corpus: str | None = None) -> RunFolder:
+    """The run to resume: of this path or name, or the latest of this kind and corpus."""
     run = None if resume == LATEST_RUN else Path(resume)
-    found = chosen(run, runs_dir, kind=kind, corpus=corpus)
+    found = find_run(run, runs_dir, kind=kind, corpus=corpus)
     if found.kind != kind:
         path = shown(found.path)
         raise UsageError(f"{path} is a {found.kind}; continue it with: {found.resume_command}")
@@ -107,34 +105,34 @@ def _dry_run(
         time += f", {found.validations:,} validations of {found.validation_seconds:.2f} s"
     if config.max_time:
         time += f"; --max-time ends it after {duration.show(config.max_time)}"
-    memory = f"{found.memory / 1e6:,.0f} MB" if found.memory else "not known on this system"
-    for line in runs.chosen(corpus.record, config.to_json()):
+    memory = f"about {found.memory / 1e6:,.0f} MB" if found.memory else "unknown on this system"
+    for line in runs.chosen_settings(corpus.record, config.to_json()):
         console.facts(chosen=line)
     console.facts(
         would_train=shown(path),
         parameters=f"{found.parameters:,}",
         steps=f"{found.steps:,}, {found.steps_per_epoch:,} per epoch",
         time=time,
-        memory=f"about {memory}",
+        memory=memory,
     )
     chosen = corpus.record.get("chosen")
     console.json("train", dry_run=True, run=path, chosen=chosen, **dataclasses.asdict(found))
 
 
-def _both(result: Result, nats: float, *, held_out: bool) -> str:
+def _in_units(result: Result, nats: float, *, held_out: bool) -> str:
     """A loss in nats per symbol, and in bits per character or byte."""
     corpus, digits = result.run.record["corpus"], 4 if held_out else 3
     of_bytes = corpus["preprocessor"] == "bytes"
     symbols = 1.0 if of_bytes else corpus["facts"]["symbols"] / corpus["facts"]["characters"]
     bits = symbols / math.log(2)
-    if held_out and not of_bytes:  # validation text has another number of symbols per character
+    if held_out and not of_bytes:  # with its own number of symbols per character
         from rnntk.storage import metrics
 
         names = ["val_loss", "val_bits_per_character"]
-        found = metrics.read(result.run.metrics, names)
-        losses, measured = (found.series(name)[2] for name in names)
-        if len(losses):
-            bits = measured[0] / losses[0]
+        logged = metrics.read(result.run.metrics, names)
+        val_nats, val_bits = (logged.series(name)[2] for name in names)
+        if len(val_nats):
+            bits = val_bits[0] / val_nats[0]
     per = "byte" if of_bytes else "character"
     return f"{nats:.{digits}f} nats per symbol ({nats * bits:.{digits - 1}f} bits per {per})"
 
@@ -152,11 +150,11 @@ def _finish(console: Console, result: Result) -> None:
     p, path = result.progress, shown(result.run.path)
     if result.chief:
         reached = f"step {p.step:,}, {p.epoch} epochs done: {REASONS[result.reason]}"
-        loss = f"{_both(result, p.losses['mean_loss'], held_out=False)}, {MEAN_LOSS}"
+        loss = f"{_in_units(result, p.losses['mean_loss'], held_out=False)}, {MEAN_LOSS}"
         console.facts(run=path, reached=reached, loss=loss)
         if p.best is not None:
-            console.facts(validation=_both(result, p.losses["val_loss"], held_out=True))
-            best = _both(result, p.best["val_loss"], held_out=True)
+            console.facts(validation=_in_units(result, p.losses["val_loss"], held_out=True))
+            best = _in_units(result, p.best["val_loss"], held_out=True)
             console.facts(best=f"{best} at step {p.best['step']:,.0f}")
         prompt = result.run.record["corpus"].get("prime")
         prime = f' --prime "{prompt}"' if prompt else ""

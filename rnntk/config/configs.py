@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 from rnntk import duration
-from rnntk.config.fields import FRACTION, POSITIVE, Config, Range, setting
+from rnntk.config.fields import FRACTION, POSITIVE, Config, Range, fields_of, setting
 from rnntk.errors import UsageError
 
 CELLS = ("lstm", "gru", "rnn")
@@ -22,52 +21,47 @@ of_session = functools.partial(setting, on_resume="session", stored=False)
 
 @dataclass(frozen=True, repr=False)
 class TextConfig(Config):
-    """The text, and how it becomes symbols."""
+    """The text, and its conversion to symbols."""
 
-    corpus: str | None = setting(None, "A corpus, or a card of your own (.toml).", metavar="NAME")
+    corpus: str | None = setting(None, "Name of a corpus, or your own card (.toml).")
     input: tuple[str, ...] = setting(
-        (), "A text file or folder; can be repeated; - is stdin.", metavar="PATH", on_resume="kept"
+        (), "Text file or folder; repeatable; - is stdin.", on_resume="kept"
     )
     glob: str | None = setting(
-        None,
-        "Which files of an input folder are read.  [default: .txt, .md, .docx, .odt, .epub, .html]",
-        metavar="PATTERN",
+        None, "Files to read in a folder.  [default: .txt, .md, .docx, .odt, .epub, .html]"
     )
     preprocessor: str | None = setting(
         None,
-        "Symbols: plain, hangul, hangul-slides, bytes, or an installed one."
-        "  [default: the corpus' own; for your files hangul if they are Korean, else plain]",
-        metavar="NAME",
+        "Text to symbols: plain, hangul, hangul-slides, bytes, or an installed one."
+        "  [default: the corpus' own; for your files hangul if Korean, else plain]",
     )
     encoding: str | None = setting(
-        None, "The text's encoding.  [default: the corpus' own, else detected]", metavar="NAME"
+        None, "Encoding of the text.  [default: the corpus' own, else detected]"
     )
-    errors: str = setting("strict", "Undecodable bytes: error, or U+FFFD.", ("strict", "replace"))
+    errors: str = setting(
+        "strict", "Undecodable bytes: stop, or replace with U+FFFD.", ("strict", "replace")
+    )
     newline: str = setting(
         "keep",
-        "Line ends: keep, or turn CRLF and CR into LF.  [default: lf for your files, else keep]",
+        "Keep line ends, or turn CRLF and CR into LF.  [default: lf for your files, else keep]",
         ("keep", "lf"),
     )
     markup: str = setting(
         "keep",
-        "HTML and RTF files: keep them as they are, or take the text of HTML."
-        "  [default: text for your files, else keep]",
+        "Keep HTML tags, or read only the text.  [default: text for your files, else keep]",
         ("keep", "text"),
     )
-    normalize: bool = setting(False, "Recompose conjoining jamo (NFD Hangul) into syllables.")
-    min_count: int = setting(1, "Symbols rarer than this become the unknown symbol.", Range(1))
-    unknown_symbol: str | None = setting(
-        None, "The symbol that stands for rare ones (with `min_count`).", metavar="CHAR"
-    )
+    normalize: bool = setting(False, "Compose decomposed Hangul (NFD) into syllables.")
+    min_count: int = setting(1, "Replace symbols that occur fewer than N times.", Range(1))
+    unknown_symbol: str | None = setting(None, "The replacement for symbols below `min_count`.")
     data_dir: Path | None = setting(
         None,
-        "Folder with corpora, <name>/input.txt each.  [default: $RNNTK_DATA, else ./data]",
-        metavar="DIR",
+        "Folder of corpora, as NAME/input.txt.  [default: $RNNTK_DATA, else ./data]",
         on_resume="session",
     )
     offline: bool = setting(False, "Never use the network.", on_resume="session")
     accept_licence: bool = setting(
-        False, "Allow the download of a text whose licence is not known to permit it.", stored=False
+        False, "Download a text even if its licence may not permit it.", stored=False
     )
 
     def check_together(self) -> None:
@@ -75,8 +69,8 @@ class TextConfig(Config):
             raise UsageError("`corpus` and `input` are both given; use one of them.")
         if (self.min_count > 1) != (self.unknown_symbol is not None):
             raise UsageError(
-                "`min_count` (above 1) and `unknown_symbol` belong together: symbols rarer than the one are replaced "
-                "by the other."
+                "`min_count` (above 1) and `unknown_symbol` need each other: symbols that occur fewer times than "
+                "the first become the second."
             )
         if self.unknown_symbol is not None and len(self.unknown_symbol) != 1:
             raise UsageError(
@@ -89,79 +83,75 @@ class ModelConfig(Config):
     """The character model."""
 
     cell: str = setting("lstm", "Recurrent cell.", CELLS)
-    layers: int = setting(2, "Recurrent layers, stacked.", Range(1, 64))
-    units: int = setting(128, "Units in each recurrent layer.", Range(1, 65536))
-    embedding: int = setting(128, "Width of the symbol embedding.", Range(1, 65536))
-    dropout: float = setting(0.0, "Fraction of each layer's outputs dropped in training.", FRACTION)
+    layers: int = setting(2, "Recurrent layers.", Range(1, 64))
+    units: int = setting(128, "Units per recurrent layer.", Range(1, 65536))
+    embedding: int = setting(128, "Size of the symbol embedding.", Range(1, 65536))
+    dropout: float = setting(0.0, "Dropout rate of each layer's outputs.", FRACTION)
     dropout_kind: str = setting(
-        "element", "A dropout mask per time step, or one per sequence.", ("element", "sequence")
+        "element", "New dropout mask per time step, or per sequence.", ("element", "sequence")
     )
-    layer_norm: bool = setting(False, "Normalise each layer's outputs over its units.")
+    layer_norm: bool = setting(False, "Normalise the outputs of each layer.")
     gru_reset: str = setting(
         "after",
-        "Where a GRU's reset gate acts: after the recurrent product (fastest), or before it, as in TensorFlow 1.",
+        "GRU reset gate after the recurrent product (faster), or before it, as in TensorFlow 1.",
         ("after", "before"),
     )
 
 
 @dataclass(frozen=True, repr=False)
 class RunConfig(Config):
-    """Settings of every training run: batches, learning rate, validation, stopping, saving and machine."""
+    """Settings of every training run: batches, learning rate, validation, stopping, saving, machine."""
 
-    batch_size: int = setting(50, "Batch rows, read side by side.", Range(1))
-    learning_rate: float = setting(0.002, "Learning rate of the optimizer.", POSITIVE)
-    decay_rate: float = setting(
-        0.97, "Factor of the learning rate after every epoch.", Range(0, 1, open_low=True)
-    )
+    batch_size: int = setting(50, "Batch rows, read in parallel.", Range(1))
+    learning_rate: float = setting(0.002, "Learning rate.", POSITIVE)
+    decay_rate: float = setting(0.97, "Learning rate factor per epoch.", Range(0, 1, open_low=True))
     schedule: str = setting(
         "decay",
-        "Learning rate: decayed every epoch, cosine decay to 0, or halved when validation stalls.",
+        "Learning rate: decay per epoch, cosine to 0, or halve when validation stalls.",
         ("decay", "cosine", "plateau"),
     )
-    warmup_steps: int = setting(
-        0, "Steps over which the learning rate first rises linearly from 0.", Range(0)
-    )
+    warmup_steps: int = setting(0, "Raise the learning rate from 0 in the first N steps.", Range(0))
     plateau_patience: int = setting(
-        2, "Validations without a new best before plateau halves the rate.", Range(1)
+        2, "Validations without a new best before plateau halves.", Range(1)
     )
-    clip_norm: float = setting(5.0, "Threshold of gradient clipping.", POSITIVE)
+    clip_norm: float = setting(5.0, "Gradient clipping threshold.", POSITIVE)
 
     epochs: int = setting(50, "Passes over the text.", Range(1), on_resume="kept")
-    max_steps: int | None = setting(None, "Stop after N steps in all.", Range(1), on_resume="kept")
+    max_steps: int | None = setting(None, "Stop after N steps.", Range(1), on_resume="kept")
     max_time: float | None = of_session(
-        None, "Stop after a time: 90s, 2m, 1h30m.", POSITIVE, metavar="TIME", parse=duration.parse
+        None, "Stop after this time: 90s, 2m, 1h30m.", POSITIVE, parse=duration.parse
     )
     val_every: int | None = setting(
-        None, "Validate every N steps.  [default: after every epoch]", Range(1)
+        None, "Validate every N steps.  [default: every epoch]", Range(1)
     )
     patience: int | None = setting(
-        None, "Stop after this many validations without a new best.", Range(1), on_resume="kept"
+        None, "Stop after N validations without a new best.", Range(1), on_resume="kept"
     )
     explosion_steps: int = setting(
         200,
-        "Stop when the loss stays above twice the uniform loss (2 ln V) for this many steps; 0 disables this.",
+        "Stop after N steps with a loss above twice the uniform loss, 2 ln V; 0 for never.",
         Range(0),
         on_resume="kept",
     )
 
-    checkpoint_every: int = setting(500, "Checkpoint every N steps, and at the end.", Range(1))
-    keep: int = setting(3, "Checkpoints kept beside the best.", Range(1))
-    log_every: int = setting(100, "Without a terminal, print a line every N steps.", Range(1))
+    checkpoint_every: int = setting(500, "Save every N steps, and at the end.", Range(1))
+    keep: int = setting(3, "Checkpoints to keep besides the best.", Range(1))
+    log_every: int = setting(100, "Steps between progress lines outside a terminal.", Range(1))
     histograms_every: int = setting(
-        0, "Steps between TensorBoard histograms of the weights; 0 for none.", Range(0)
+        0, "Steps between weight histograms in TensorBoard; 0 for none.", Range(0)
     )
 
-    seed: int = setting(0, "Seed of every random choice.", Range(0, 2**32 - 1))
+    seed: int = setting(0, "Random seed.", Range(0, 2**32 - 1))
     device: str = setting("auto", "Device to train on.", ("auto", "cpu", "gpu"))
     precision: str = setting(
-        "float32", "Arithmetic of large products; weights stay float32.", ("float32", "bfloat16")
+        "float32", "Precision of large products; weights are float32.", ("float32", "bfloat16")
     )
     threads: int | None = setting(
-        None, "CPU cores.  [default: all]", Range(1, 1024), on_resume="session"
+        None, "CPU cores to use.  [default: all]", Range(1, 1024), on_resume="session"
     )
 
     def check_validation(self, held_out: float, how: str) -> None:
-        """Refuse settings that need validation if nothing is `held_out`; `how` is the advice in the message."""
+        """Refuse settings that need validation if nothing is `held_out`; `how` is the advice."""
         needs = [name for name in ("patience", "val_every") if getattr(self, name) is not None]
         needs += ['schedule="plateau"'] if self.schedule == "plateau" else []
         if needs and not held_out:
@@ -174,16 +164,14 @@ class DistributeConfig(Config):
 
     distribute: str = of_session(
         "none",
-        "Share the batch rows among the GPUs of this machine (mirrored) or several processes (multiworker).",
+        "Share the batch among this machine's GPUs (mirrored) or among processes (multiworker).",
         ("none", "mirrored", "multiworker"),
     )
     workers: str | None = of_session(
-        None,
-        "With multiworker: all its processes, the same list for each.  [default: $TF_CONFIG]",
-        metavar="HOST:PORT,...",
+        None, "Addresses of all processes, the same list for each.  [default: $TF_CONFIG]"
     )
     index: int | None = of_session(
-        None, "With `workers`: which of them this process is, from 0; 0 writes the run.", Range(0)
+        None, "Place of this process in `workers`, from 0; 0 writes the run.", Range(0)
     )
 
     def check_together(self) -> None:
@@ -192,8 +180,8 @@ class DistributeConfig(Config):
                 raise UsageError(f'`{name}` needs `distribute="multiworker"`.')
         if self.index is not None and self.workers is None:
             raise UsageError(
-                "`index` says which of `workers` this process is; give `workers` HOST:PORT,HOST:PORT,... too, "
-                "or leave it out where TF_CONFIG has both."
+                "`index` is a place in `workers`, which is missing: give `workers` HOST:PORT,HOST:PORT,... too, or "
+                "leave `index` out if TF_CONFIG has both."
             )
 
 
@@ -207,27 +195,27 @@ class TrainConfig(DistributeConfig, RunConfig, ModelConfig, TextConfig):
         300.0
     """
 
-    seq_length: int = setting(200, "Symbols per batch row and step (truncated BPTT).", Range(1))
+    seq_length: int = setting(200, "Truncated BPTT length, in symbols.", Range(1))
     optimizer: str = setting(
         "adam",
-        "Optimizer; adagrad and sgd want a higher `learning_rate`.",
+        "Optimizer; adagrad and sgd need a higher `learning_rate`.",
         ("adam", "adagrad", "rmsprop", "sgd"),
     )
     weight_decay: float = setting(
-        0.0,
-        "Decoupled weight decay (AdamW): each step shrinks kernels by this times the learning rate.",
-        Range(0),
+        0.0, "AdamW: kernels shrink by X times the learning rate per step.", Range(0)
     )
     ema: float = setting(
         0.0,
-        "Decay of averaged weights, such as 0.999; they are validated, saved and sampled from. 0 for none.",
+        "Decay of the weight average to validate, save and sample, such as 0.999; 0 for none.",
         FRACTION,
     )
     clip: str = setting(
-        "global-norm", "How gradients are clipped.", ("global-norm", "norm", "value", "none")
+        "global-norm",
+        "Clip gradients by global norm, norm per array, or value.",
+        ("global-norm", "norm", "value", "none"),
     )
     val_fraction: float = setting(0.0, "Fraction held out for validation.", FRACTION)
-    test_fraction: float = setting(0.0, "Fraction held out at the end, for rnntk eval.", FRACTION)
+    test_fraction: float = setting(0.0, "Fraction held out at the end for rnntk eval.", FRACTION)
     sample_every: int = setting(
         500, "Steps between samples; 0 for none.", Range(0), on_resume="kept"
     )
@@ -238,7 +226,7 @@ class TrainConfig(DistributeConfig, RunConfig, ModelConfig, TextConfig):
         if self.val_fraction + self.test_fraction >= 1:
             raise UsageError(
                 f"`val_fraction={self.val_fraction}` and `test_fraction={self.test_fraction}` "
-                "leave no text to train on."
+                "leave no text to train on; lower one of them."
             )
         self.check_validation(self.val_fraction, "set `val_fraction=0.05`, for example.")
 
@@ -253,28 +241,28 @@ class MnistConfig(RunConfig):
     """
 
     data: str | None = setting(
-        None, "Images.  [default: mnist, else digits, drawn by rnntk]", ("mnist", "digits")
+        None, "Images.  [default: mnist, else digits drawn by rnntk]", ("mnist", "digits")
     )
     order: str = setting(
         "rows",
-        "What one step reads: a row, a pixel, or a pixel in an order scrambled by `seed`.",
+        "Each step reads a row, a pixel, or a pixel in an order shuffled by `seed`.",
         ("rows", "pixels", "permuted"),
     )
     cell: str = setting("lstm", "Recurrent cell.", CELLS)
-    layers: int = setting(1, "Recurrent layers, stacked.", Range(1, 64))
-    units: int = setting(128, "Units in each layer and direction.", Range(1, 65536))
+    layers: int = setting(1, "Recurrent layers.", Range(1, 64))
+    units: int = setting(128, "Units per layer and direction.", Range(1, 65536))
     bidirectional: bool = setting(False, "Read the rows in both directions.")
-    dropout: float = setting(0.0, "Fraction of each layer's outputs dropped in training.", FRACTION)
+    dropout: float = setting(0.0, "Dropout rate of each layer's outputs.", FRACTION)
     batch_size: int = setting(128, "Images per step.", Range(1))
     epochs: int = setting(5, "Passes over the training images.", Range(1), on_resume="kept")
     learning_rate: float = setting(0.001, "Learning rate of Adam.", POSITIVE)
-    decay_rate: float = setting(
-        1.0, "Factor of the learning rate after every epoch.", Range(0, 1, open_low=True)
-    )
-    clip_norm: float = setting(5.0, "Global norm the gradient is clipped at.", POSITIVE)
-    shift: int = setting(0, "Shift training images by up to N pixels at random.", Range(0, 14))
+    decay_rate: float = setting(1.0, "Learning rate factor per epoch.", Range(0, 1, open_low=True))
+    clip_norm: float = setting(5.0, "Largest global norm of the gradient.", POSITIVE)
+    shift: int = setting(0, "Shift training images at random by up to N pixels.", Range(0, 14))
     val_size: int = setting(5000, "Training images held out for validation.", Range(0))
-    data_dir: Path | None = of_session(None, "Folder with mnist/mnist.npz.", metavar="DIR")
+    data_dir: Path | None = of_session(
+        None, "Folder with mnist/mnist.npz.  [default: $RNNTK_DATA, else ./data]"
+    )
     offline: bool = of_session(False, "Never use the network.")
 
     def check_together(self) -> None:
@@ -292,20 +280,19 @@ class SampleConfig(Config):
 
     length: int = setting(1000, "Characters to generate.", Range(0, 10**9))
     temperature: float = setting(
-        1.0, "Below 1 safer, above 1 wilder; 0 always takes the likeliest symbol.", Range(0)
+        1.0, "Below 1 safer, above 1 wilder; 0 takes the likeliest symbol.", Range(0)
     )
-    top_k: int | None = setting(None, "Sample from the K likeliest symbols.", Range(1), metavar="K")
+    top_k: int | None = setting(None, "Sample from the K likeliest symbols.", Range(1))
     top_p: float | None = setting(
         None,
-        "Sample from the likeliest symbols that together have the probability P.",
+        "Sample from the likeliest symbols with total probability P.",
         Range(0, 1, open_low=True),
-        metavar="P",
     )
     min_p: float | None = setting(
-        None, "Drop symbols less than P times as likely as the likeliest.", Range(0, 1), metavar="P"
+        None, "Drop symbols less than P times as likely as the likeliest.", Range(0, 1)
     )
     beam: int | None = setting(
-        None, "Search for the likeliest text with a beam of N, without sampling.", Range(1, 10_000)
+        None, "Find the likeliest text with a beam search of width N.", Range(1, 10_000)
     )
     beam_alpha: float = setting(
         1.0, "With `beam` and `stop`: 0 favours short texts, above 1 long ones.", Range(0)
@@ -313,19 +300,13 @@ class SampleConfig(Config):
     no_repeat: int | None = setting(
         None, "Never generate the same N symbols in a row twice.", Range(2, 10**6)
     )
-    num: int = setting(1, "How many texts to generate.", Range(1, 100_000))
-    stop: str | None = setting(
-        None, "End a text where this appears; on the command line, \\n is a line end."
-    )
+    num: int = setting(1, "Number of texts.", Range(1, 100_000))
+    stop: str | None = setting(None, "End a text at this; on the command line \\n is a line end.")
     seed: int | None = setting(
-        None, "Same seed, same text.  [default: a new one each time, printed]", Range(0, 2**32 - 1)
+        None, "Same seed, same text.  [default: a new one, printed]", Range(0, 2**32 - 1)
     )
-    on_unknown: str = setting(
-        "error", "Characters of the prompt that the model does not know.", ("error", "skip")
-    )
-    raw: bool = setting(
-        False, "Give the symbols as they are (jamo are not recomposed); `length` counts them."
-    )
+    on_unknown: str = setting("error", "Prompt characters unknown to the model.", ("error", "skip"))
+    raw: bool = setting(False, "Print symbols, such as single jamo; `length` counts them.")
 
     def check_together(self) -> None:
         if self.stop == "":
@@ -336,16 +317,14 @@ class SampleConfig(Config):
             if self.num > 1:
                 self._check_memory("num", self.num, MOST_SYMBOLS)
             return
-        sampling = ("temperature", "top_k", "top_p", "min_p", "no_repeat")
-        for f in dataclasses.fields(self):
-            if f.name in sampling and getattr(self, f.name) != f.default:
+        for name in ("temperature", "top_k", "top_p", "min_p", "no_repeat"):
+            if getattr(self, name) != fields_of(SampleConfig)[name].default:
                 raise UsageError(
-                    "`beam` searches for the likeliest text and samples nothing, so "
-                    f"`{f.name}` cannot be given with it."
+                    f"`beam` searches for the likeliest text and does not sample; leave out `{name}`."
                 )
         if self.num > self.beam:
             raise UsageError(
-                f"A beam of {self.beam} finds {self.beam} texts at most; raise `beam`, or lower `num` ({self.num})."
+                f"A beam of {self.beam} finds at most {self.beam} texts; raise `beam`, or lower `num` ({self.num})."
             )
         if self.length < 1:
             raise UsageError("`beam` needs a `length` of at least 1.")
@@ -356,9 +335,9 @@ class SampleConfig(Config):
         return secrets.randbelow(2**32) if self.seed is None else self.seed
 
     def _check_memory(self, name: str, texts: int, most: int) -> None:
-        """Raise `UsageError` if texts that are held in memory need too much of it."""
+        """Raise `UsageError` if the texts held in memory have more than `most` characters."""
         if texts * self.length > most:
             raise UsageError(
-                f"`{name}={texts}` with `length={self.length}` holds {texts * self.length:,} characters in memory, "
-                f"but {most:,} are the most. Lower one of them."
+                f"`{name}={texts}` with `length={self.length}` needs {texts * self.length:,} characters in memory; "
+                f"at most {most:,} are allowed. Lower one of them."
             )

@@ -17,29 +17,28 @@ C = TypeVar("C", bound="Config")
 
 @dataclass(frozen=True)
 class Range:
-    """Valid numbers from `low` to `high`, both included unless `open_low` or `open_high`."""
+    """Valid finite numbers from `low` to `high`, both included unless `open_low` or `open_high`."""
 
-    low: float | None = None
-    high: float | None = None
+    low: float = -math.inf
+    high: float = math.inf
     open_low: bool = False
     open_high: bool = False
 
     def __contains__(self, value: float) -> bool:
-        if isinstance(value, float) and not math.isfinite(value):
-            return False
-        if self.low is not None and (value <= self.low if self.open_low else value < self.low):
-            return False
-        return self.high is None or (value < self.high if self.open_high else value <= self.high)
+        above = value > self.low if self.open_low else value >= self.low
+        below = value < self.high if self.open_high else value <= self.high
+        return above and below and abs(value) != math.inf
 
     def __str__(self) -> str:
-        low = "above" if self.open_low else "at least"
-        high = "below" if self.open_high else "at most"
-        parts = [
-            f"{words} {bound:{',' if isinstance(bound, int) else 'g'}}"
-            for words, bound in ((low, self.low), (high, self.high))
-            if bound is not None
+        bounds = [
+            ("above" if self.open_low else "at least", self.low),
+            ("below" if self.open_high else "at most", self.high),
         ]
-        return " and ".join(parts) or "a number"
+        return " and ".join(
+            f"{words} {bound:{',' if isinstance(bound, int) else 'g'}}"
+            for words, bound in bounds
+            if math.isfinite(bound)
+        )
 
 
 FRACTION = Range(0, 1, open_high=True)
@@ -51,29 +50,26 @@ def setting(
     help: str,
     valid: Range | tuple[str, ...] | None = None,
     *,
-    metavar: str | None = None,
     on_resume: Literal["kept", "session"] | None = None,
     stored: bool = True,
     parse: Callable[[str], Any] | None = None,
 ) -> Any:
-    """A field of a configuration.
+    """Define a field of a configuration.
 
     Args:
         default: value if nothing else is given.
         help: one line.
         valid: range of a number, or the words to choose from.
-        metavar: name of the value on the command line.
-        on_resume: a resume may change it, and the change is "kept" or lasts one "session".
+        on_resume: whether a resume may change it, for good ("kept") or for one "session".
         stored: whether `run.json` keeps it.
         parse: converts a string, or raises `ValueError`.
     """
-    about = {"help": help, "valid": valid, "metavar": metavar, "parse": parse}
-    lifetime = {"on_resume": on_resume, "stored": stored}
-    return dataclasses.field(default=default, metadata={**about, **lifetime})
+    metadata = {name: value for name, value in locals().items() if name != "default"}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def flag(name: str) -> str:
-    """The command-line option of a field: `batch_size` -> `--batch-size`."""
+    """Command-line option of a field: `batch_size` -> `--batch-size`."""
     return "--" + name.replace("_", "-")
 
 
@@ -82,15 +78,14 @@ def typed_setting(name: str, value: Any) -> list[str]:
     if isinstance(value, bool):
         return [flag(name if value else f"no_{name}")]
     values = value if isinstance(value, (tuple, list)) else [value]
-    return [word for one in values for word in (flag(name), str(one))]
+    return [word for item in values for word in (flag(name), str(item))]
 
 
 @dataclass(frozen=True, repr=False)
 class Config:
-    """Base of all configurations. Raises `UsageError` for an unknown name and for a wrong value."""
+    """Base of all configurations. Raises `UsageError` for an unknown name or an invalid value."""
 
     def __new__(cls: type[C], **values: Any) -> C:
-        """Refuse an unknown keyword, and name the nearest known one."""
         cls.check_names(values)
         return super().__new__(cls)
 
@@ -117,9 +112,9 @@ class Config:
 
     @classmethod
     def resolve(cls: type[C], given: Mapping[str, Any], *defaults: Mapping[str, Any]) -> C:
-        """Merge values by field name: `given` by the user, over `defaults` (strongest first), over those of the fields.
+        """Merge values by field name: `given` overrides `defaults` (strongest first), which override the fields' own.
 
-        Raises `UsageError` for unknown names in `given`; those in `defaults` are ignored.
+        Raises `UsageError` for unknown names in `given`; unknown names in `defaults` are ignored.
         """
         cls.check_names(given)
         merged: dict[str, Any] = {}
@@ -129,22 +124,22 @@ class Config:
 
     @classmethod
     def check_names(cls, given: Iterable[str], also: Iterable[str] = ()) -> None:
-        """Raise `UsageError` for a name that is not a field, with the nearest name of a field or in `also`."""
+        """Raise `UsageError` for a name that is not a field, with the nearest field or word in `also`."""
         for name in given:
             if name not in cls.names():
                 near = did_you_mean(name, [*cls.names(), *also])
                 raise UsageError(f"There is no setting {name!r}.{near}")
 
     def resumed(self: C, changes: Mapping[str, Any]) -> C:
-        """The configuration of a resumed run; a change of `epochs` alone lifts `max_steps`.
+        """The configuration of a resumed run; changing `epochs` alone removes `max_steps`.
 
         Raises `UsageError` for a field that a resume may not change.
         """
-        allowed = [f.name for f in dataclasses.fields(self) if f.metadata["on_resume"]]
-        if fixed := sorted(set(changes) - set(allowed)):
+        allowed = {f.name for f in dataclasses.fields(self) if f.metadata["on_resume"]}
+        if fixed := sorted(set(changes) - allowed):
             raise UsageError(
-                f"A resumed run keeps its settings, so {', '.join(f'`{k}`' for k in fixed)} cannot be given; "
-                "`epochs`, `max_steps`, `max_time` can. For other settings train a new run."
+                f"A resumed run keeps its settings: leave out {', '.join(f'`{name}`' for name in fixed)}, or train a "
+                "new run. `epochs`, `max_steps` and `max_time` may change."
             )
         changed = dict(changes)
         if changed.get("epochs", self.epochs) != self.epochs:  # type: ignore[attr-defined]
@@ -152,22 +147,23 @@ class Config:
         return dataclasses.replace(self, **changed)
 
     def to_json(self, *, resumed: bool = False) -> dict[str, Any]:
-        """The fields that `run.json` stores; if `resumed`, without those of one session."""
-        found = {}
-        for name, f in fields_of(type(self)).items():
-            if f.metadata["stored"] and not (resumed and f.metadata["on_resume"] == "session"):
-                value = getattr(self, name)
-                found[name] = str(value) if isinstance(value, Path) else value
-        return found
+        """The fields that `run.json` stores, paths as strings; if `resumed`, without those of one session."""
+        values = {
+            name: getattr(self, name)
+            for name, field in fields_of(type(self)).items()
+            if field.metadata["stored"]
+            and not (resumed and field.metadata["on_resume"] == "session")
+        }
+        return {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
 
     @classmethod
     def from_json(cls: type[C], values: Mapping[str, Any]) -> C:
-        """The configuration that `to_json` wrote. Other fields are ignored: a file cannot consent to a licence."""
+        """The configuration written by `to_json`. Other fields are ignored: a file cannot consent to a licence."""
         stored = {name for name, field in fields_of(cls).items() if field.metadata["stored"]}
         return cls(**{name: value for name, value in values.items() if name in stored})
 
     def part(self, kind: type[Config]) -> dict[str, Any]:
-        """The values of the fields of `kind`, a base of this class."""
+        """Values of the fields of `kind`, a base of this class."""
         return {name: getattr(self, name) for name in kind.names()}
 
 
@@ -178,7 +174,7 @@ def fields_of(kind: type[Config]) -> dict[str, dataclasses.Field[Any]]:
 def type_of(field: dataclasses.Field[Any]) -> tuple[type, bool, bool]:
     """A field's bare type, whether it may be None, and whether it is a tuple of that type."""
     hint = str(field.type)  # `str`, `int | None` or `tuple[str, ...]`
-    bare = next(one for one in _TYPE_NAMES if one.__name__ in re.findall(r"\w+", hint))
+    bare = next(kind for kind in _TYPE_NAMES if kind.__name__ in re.findall(r"\w+", hint))
     return bare, hint.endswith("None"), hint.startswith("tuple")
 
 
@@ -188,9 +184,9 @@ _TYPE_NAMES = {
 
 
 def checked(kind: type[Config], name: str, value: Any) -> Any:
-    """Check a value and convert it to the field's type; the message of the `ValueError` follows the field's name."""
+    """Check a value and convert it to the field's type. The message of a `ValueError` continues the field's name."""
     field = fields_of(kind)[name]
-    metadata, (bare, optional, many) = field.metadata, type_of(field)
+    bare, optional, many = type_of(field)
     if value is None and optional:
         return None
     if many:
@@ -198,22 +194,19 @@ def checked(kind: type[Config], name: str, value: Any) -> Any:
         if not isinstance(values, (list, tuple)):
             raise ValueError(f"must be {_TYPE_NAMES[bare]} or a list of it, got {_shown(value)}")
         return tuple(typed(bare, str(v) if isinstance(v, Path) else v) for v in values)
-    if isinstance(value, str) and metadata["parse"]:
-        value = metadata["parse"](value)
-    value = typed(bare, value)
-    valid = metadata["valid"]
+    if isinstance(value, str) and field.metadata["parse"]:
+        value = field.metadata["parse"](value)
+    value, valid = typed(bare, value), field.metadata["valid"]
     if isinstance(valid, tuple):
         return one_of(valid, value)
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        valid = valid or Range()
-        if isinstance(valid, Range) and value not in valid:
-            finite = " and finite" if isinstance(value, float) and not math.isfinite(value) else ""
-            raise ValueError(f"must be {str(valid) + finite}, got {_shown(value)}")
+    if valid and value not in valid:
+        finite = " and finite" if isinstance(value, float) and not math.isfinite(value) else ""
+        raise ValueError(f"must be {valid}{finite}, got {_shown(value)}")
     return value
 
 
 def one_of(valid: tuple[str, ...], value: str) -> str:
-    """The word of `valid` that `value` is in any case; `ValueError` with the nearest one."""
+    """The word of `valid` that equals `value`, ignoring case. Raises `ValueError` with the nearest one."""
     if value.lower() not in valid:
         near = did_you_mean(value, valid)
         raise ValueError(f"must be one of {', '.join(valid)}, got {value!r}." + near)
@@ -221,7 +214,7 @@ def one_of(valid: tuple[str, ...], value: str) -> str:
 
 
 def sentence(error: object) -> str:
-    """The text of an error, with a full stop."""
+    """Text of an error, ended by a full stop."""
     text = str(error)
     return text if text.endswith((".", "?")) else text + "."
 

@@ -27,17 +27,17 @@ def read_config(
     known: Collection[str],
     commands: Mapping[str, Callable[[], Collection[str]]] | None = None,
 ) -> dict[str, Any]:
-    """Settings of one command in a TOML file.
+    """Read the settings of one command from a TOML file.
 
-    Top-level keys are for all commands that know them, a table is for the command of its name. Dashes count as
-    underscores. Raises `UsageError` for a file that is missing or not TOML, and for an unknown table or key.
+    Top-level keys hold for all commands that know them, a table for the command of its name. Dashes count as
+    underscores. Raises `UsageError` for a missing or malformed file, and for an unknown table or key.
 
     Args:
         path: the file.
         command: `train`, `sample`, ...
         known: the command's settings, with underscores.
-        commands: the settings of every command, called only for a key outside `known`. Without it, tables and keys
-            of other commands are ignored, but a misspelt setting is refused.
+        commands: functions that return the settings of a command, called only for a key outside `known`. Without
+            them, tables and keys of other commands are ignored, but a misspelt setting is refused.
     """
     document = read_toml(path)
     own = document.get(command, {})
@@ -54,7 +54,7 @@ def read_config(
         else:
             others = _names_of(Config) | COMMAND_ONLY
             if commands is not None:
-                others = {one for settings in commands.values() for one in settings()}
+                others = {name for settings in commands.values() for name in settings()}
             guess = did_you_mean(name, others)
             if name not in others and (guess or commands):
                 raise UsageError(f"{path}: {key!r} is not a setting of any command.{guess}")
@@ -63,15 +63,15 @@ def read_config(
         if commands is None and name in COMMAND_ONLY:
             continue
         if name not in known:
-            where = f"{path}: {key!r} in [{command}] is not a setting of rnntk {command}."
-            raise UsageError(where + did_you_mean(name, known))
+            problem = f"{path}: {key!r} in [{command}] is not a setting of rnntk {command}."
+            raise UsageError(problem + did_you_mean(name, known))
         values[name] = value
     return values
 
 
 def _names_of(kind: type[Config]) -> set[str]:
     """Names of the fields of a configuration and of its subclasses."""
-    return {*kind.names(), *(name for one in kind.__subclasses__() for name in _names_of(one))}
+    return {*kind.names(), *(name for sub in kind.__subclasses__() for name in _names_of(sub))}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -90,16 +90,16 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        why = str(error)
+        reason = str(error)
         if isinstance(error, RecursionError):
-            why = "it is nested too deeply."
+            reason = "it is nested too deeply."
         elif not isinstance(error, (tomllib.TOMLDecodeError, UnicodeError)):
-            why = "it has a number of thousands of digits."  # Python's own limit
-        raise UsageError(f"{path} is not a TOML file: {why}") from error
+            reason = "a number in it is too long."  # Python's limit of 4,300 digits
+        raise UsageError(f"{path} is not a TOML file: {reason}") from error
 
 
 def place_of(path: Path, command: str, key: str) -> str:
-    """The place where a TOML file sets `key` for a command: `'units' in c.toml, line 3`."""
+    """Where a TOML file sets `key` for a command: `'units' in c.toml, line 3`."""
     pattern = re.compile(rf"""\s*["']?{re.escape(key).replace("_", "[-_]")}["']?\s*=""")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -115,7 +115,7 @@ def place_of(path: Path, command: str, key: str) -> str:
 
 
 def find_config(path: Path) -> Path:
-    """The path itself, else the shipped config of this name (`.toml` and `configs/` may be left out).
+    """The path itself, else the shipped config of this name, without `.toml` or `configs/`.
 
     Raises `UsageError`, with the nearest name, if neither exists.
     """
@@ -128,13 +128,13 @@ def find_config(path: Path) -> Path:
     names = sorted({file.stem for folder in _shipped() for file in folder.glob("*.toml")})
     guess = did_you_mean(name, names) if alone else ""
     raise UsageError(
-        f"Cannot read {path}: there is no such file, and no config of this name comes with rnntk."
+        f"Cannot read {path}: there is no such file, and rnntk has no config of this name."
         + (guess or f" It has {', '.join(names)}.")
     )
 
 
 def corpus_settings(name: str, command: str, known: Collection[str]) -> dict[str, Any]:
-    """Settings for a command from the shipped config of a corpus; empty if there is none."""
+    """Settings of a command in the shipped config of a corpus; empty without one."""
     path = shipped_config(name)
     found = read_config(path, command, known) if path else {}
     return {key: value for key, value in found.items() if key not in ("corpus", "input")}

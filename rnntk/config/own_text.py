@@ -1,4 +1,4 @@
-"""Settings for the user's own text where the user sets none: a shipped config by size, fitted to the length."""
+"""Default settings for the user's own text: a shipped config by size, fitted to the length."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from rnntk.errors import DataError
 RECIPES = {  # shipped configs, by the number of symbols they are made for
     "text_20kB": 20_000, "text_200kB": 200_000, "text_1MB": 1_000_000, "text_10MB": 10_000_000,
 }  # fmt: skip
-LEAST = 100  # symbols of a text
-HELD_OUT = 5_000  # symbols of the shortest text of which some are held out
-MOST_HELD_OUT = 200_000  # symbols: they are read as one row, so more would take long
+LEAST = 100  # symbols in a text
+HELD_OUT = 5_000  # symbols of the shortest text with a held-out part
+MOST_HELD_OUT = 200_000  # symbols; validation reads them in one row, which is slow
 BATCHES = 8  # per epoch, at least
-FEWEST_ROWS, SHORTEST = 4, 16  # lowered together to these, before there are fewer rows
+FEWEST_ROWS, SHORTEST = 4, 16  # rows and length are lowered to these, then rows below
 
 
 class Choice(NamedTuple):
-    """A value chosen for a setting, and the reason, as the end of a sentence."""
+    """A value chosen for a setting, and the reason."""
 
     value: Any
     why: str
 
 
 def choose(symbols: int, fixed: Mapping[str, Any]) -> dict[str, Choice]:
-    """Settings of `TrainConfig` for a text of so many symbols, by field name.
+    """Choose settings of `TrainConfig` for a text, by field name.
 
     Args:
-        symbols: length of the whole text.
-        fixed: settings that are decided; the others are fitted to them.
+        symbols: length of the text.
+        fixed: settings that stay; the others are fitted to them.
 
     Raises `DataError` for fewer than `LEAST` symbols, unless batch size and sequence length are both fixed.
     """
     both = {"batch_size", "seq_length"} <= set(fixed)
     if symbols < LEAST and not both:
         raise DataError(
-            f"The text has {symbols:,} symbols, too few to learn from: {LEAST} are the least, and some thousands give "
-            "a better model. Add more text."
+            f"The text has {symbols:,} symbols; at least {LEAST} are needed, and a few thousand give a better model. "
+            "Add more text."
         )
-    name = min(RECIPES, key=lambda one: abs(math.log(max(symbols, 1) / RECIPES[one])))
+    name = min(RECIPES, key=lambda recipe: abs(math.log(max(symbols, 1) / RECIPES[recipe])))
     recipe = corpus_settings(name, "train", TrainConfig.names())
     why = f"for texts of about {RECIPES[name]:,} symbols (configs/{name}.toml)"
     chosen = {key: Choice(value, why) for key, value in recipe.items()}
@@ -67,22 +67,19 @@ def choose(symbols: int, fixed: Mapping[str, Any]) -> dict[str, Choice]:
     part = max(symbols * (1 - now["val_fraction"] - now["test_fraction"]), 1)
     rows, length = _fitted(part, now["batch_size"], now["seq_length"], fixed)
     batches = max(int(part / (rows * length)), 1)
-    fits = f"so that the text makes {batches:,} batches"
-    change("batch_size", rows, fits)
-    change("seq_length", length, fits)
-    change(
-        "epochs",
-        max(round(steps / batches), 1),
-        f"about {steps:,.0f} steps of {batches:,} batches per epoch",
-    )
+    reason = f"so that the text makes {batches:,} batches"
+    change("batch_size", rows, reason)
+    change("seq_length", length, reason)
+    epochs = max(round(steps / batches), 1)
+    change("epochs", epochs, f"about {steps:,.0f} steps of {batches:,} batches per epoch")
 
     total = min(now["epochs"] * batches, now["max_steps"] or math.inf)
-    often = _round(total / 10)
+    interval = _round(total / 10)
     for key in ("checkpoint_every", "sample_every", "log_every"):
-        if often < now[key]:
-            change(key, often, f"about ten times in {total:,.0f} steps")
-    if now["val_fraction"] and not often <= batches <= 2000:
-        change("val_every", min(often, 1000), f"an epoch has {batches:,} steps")
+        if interval < now[key]:
+            change(key, interval, f"about ten times in {total:,.0f} steps")
+    if now["val_fraction"] and not interval <= batches <= 2000:
+        change("val_every", min(interval, 1000), f"an epoch has {batches:,} steps")
     return {key: choice for key, choice in chosen.items() if key not in fixed}
 
 
@@ -103,13 +100,13 @@ def _fitted(symbols: float, rows: int, length: int, fixed: Mapping[str, Any]) ->
 
 
 def _round(steps: float) -> int:
-    """The next lower 1, 2 or 5 times a power of ten, from 10 on."""
+    """Round down to 1, 2 or 5 times a power of ten, at least 10."""
     power = 10 ** max(int(math.log10(max(steps, 10))), 1)
-    return power * max(one for one in (1, 2, 5) if one == 1 or one * power <= steps)
+    return power * max(digit for digit in (1, 2, 5) if digit == 1 or digit * power <= steps)
 
 
 def summary(choices: Mapping[str, Choice]) -> str:
-    """The choices that matter most in a few words; empty if none of them was left to choose."""
+    """Describe the main choices in a few words; empty if there are none."""
     words = {
         "units": "{} units", "batch_size": "batch size {}", "seq_length": "sequence length {}",
         "epochs": "{:,} epochs", "preprocessor": "preprocessor {}",
@@ -119,4 +116,4 @@ def summary(choices: Mapping[str, Choice]) -> str:
         found.append(
             f"{100 * held_out.value:g} % validation" if held_out.value else "no validation"
         )
-    return ", ".join(one for one in found if one != "preprocessor plain")
+    return ", ".join(text for text in found if text != "preprocessor plain")

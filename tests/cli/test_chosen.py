@@ -35,7 +35,7 @@ def test_another_corpus_than_the_runs_is_refused(
     name, *rest = args
     result = rnntk(name, "r-1", "--corpus", "demo_ko", *rest)
     assert result.exit_code == 2
-    assert "runs/r-1 is on tiny, not on demo_ko. Leave out --corpus" in result.stderr
+    assert "runs/r-1 was trained on tiny, not on demo_ko. Leave out --corpus" in result.stderr
     if name == "sample":
         assert rnntk(name, "r-1", "--corpus", "tiny", *rest).exit_code == 0
         monkeypatch.setenv("RNNTK_CORPUS", "demo_ko")
@@ -47,7 +47,7 @@ def test_what_to_train_on_is_advised_only_where_there_is_such_a_corpus(
 ) -> None:
     result = rnntk("sample", "--corpus", "tny")
     assert result.exit_code == 1
-    assert result.stderr.endswith("and no corpus of this name. There is no run at all.\n")
+    assert result.stderr.endswith("and no corpus of this name. The folder has no runs.\n")
     untrained("runs/r-1", input=(str(text),))
     result = rnntk("sample", "--corpus", "tny")
     assert result.exit_code == 1

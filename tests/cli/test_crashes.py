@@ -48,7 +48,10 @@ class ResourceExhaustedError(Exception):
         (KeyError("facts"), "unexpected error at main.py, line "),
         (RecursionError(), " (RecursionError). Set RNNTK_CRASH_FILE"),
         (ValueError("a\nb " * 1000), "(ValueError: a b a b"),
-        (MemoryError(), "There is not enough memory for this. Ask for less at a time."),
+        (
+            MemoryError(),
+            "There is not enough memory for this. Lower the batch size, length or number of texts.",
+        ),
         (ResourceExhaustedError(), "for this (OOM when allocating tensor with shape[9]). Ask"),
         (OSError(errno.EACCES, "Permission denied", "a/b"), "Error: a/b: Permission denied."),
         (OSError(errno.ENAMETOOLONG, "File name too long", b"\xff"), ": File name too long."),

@@ -436,7 +436,7 @@ def test_dynamic_evaluation_stands_beside_the_static_one(rnntk, text: Path, here
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--dynamic-rate", "0.1"], "--dynamic-rate belongs to --dynamic"),
+        (["--dynamic-rate", "0.1"], "--dynamic-rate needs --dynamic"),
         (["--dynamic", "--dynamic-rate", "0"], "0.0 is not in the range x>0"),
     ],
 )

@@ -254,7 +254,7 @@ def test_a_config_file_may_give_a_step_as_a_number_and_one_input_as_text(
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (f"units = {'9' * 5000}", "it has a number of thousands of digits."),
+        (f"units = {'9' * 5000}", "a number in it is too long."),
         (f"units = {'[' * 5000}", "it is nested too deeply."),
         (f"units = {'{a=' * 5000}", "it is nested too deeply."),
         ("train = 3", "train must be a table, [train]."),

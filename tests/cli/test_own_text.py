@@ -263,7 +263,7 @@ def test_paths_without_an_option(rnntk, here: Path, monkeypatch: pytest.MonkeyPa
         ("texts/*.tex", "texts/*.tex. Name the files, or their folder and a pattern: texts with --glob '*.tex'"),
         ("r", "r is a run, not a text. To train it further, give it with --resume"),
         ("empty", "No file in the folder empty is text that rnntk reads (1 py). It reads .txt, .text, .md, .docx,"),
-        ("tiny.txt", "The text has 14 symbols, too few to learn from: 100 are the least"),
+        ("tiny.txt", "The text has 14 symbols; at least 100 are needed"),
     ],
 )  # fmt: skip
 def test_words_that_are_no_text(rnntk, here: Path, word: str, told: str) -> None:

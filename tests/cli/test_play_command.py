@@ -109,7 +109,7 @@ def test_a_foreign_host_is_warned_of_and_no_browser_is_opened(
     [
         (["nowhere"], 1, "There is no run folder nowhere"),
         (["r", "--checkpoint", "7"], 1, "has no checkpoint '7'"),
-        (["r", "--input", "tiny.txt"], 2, "--input goes with --report"),
+        (["r", "--input", "tiny.txt"], 2, "--input needs --report"),
         (["r", "--report", "o.html", "--input", "none.txt"], 2, "cannot be read"),
         (
             ["r", "--report", "o.html", "--input", "bad.txt"],

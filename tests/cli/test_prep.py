@@ -81,7 +81,7 @@ def test_the_command_it_ends_with_has_what_a_config_file_says(
 def test_only_what_was_there_before_is_called_already_in_the_text(rnntk, here: Path) -> None:
     (here / "a.txt").write_bytes(("가나다라 " * 200).encode() + b"\xff \xfe" + "\ufffd".encode())
     shown = rnntk("prep", "--input", "a.txt", "--errors", "replace").stdout
-    assert "replaced      2 undecodable places" in shown
+    assert "replaced      2 undecodable byte sequences" in shown
     assert "unusual       1 replacement characters already in the text" in shown
     (here / "b.txt").write_bytes(("가나다라 " * 200).encode() + b"\xff")
     assert "unusual" not in rnntk("prep", "--input", "b.txt", "--errors", "replace").stdout

@@ -197,7 +197,7 @@ def test_plot_of_a_run_in_training_and_of_a_damaged_file(rnntk, two: Path) -> No
         file.write('nonsense\n{"step": 7, "lo')
     result = rnntk("plot", "--terminal")
     assert result.exit_code == 0
-    assert "1 damaged lines of its metrics are skipped" in result.stderr
+    assert "skipped 1 damaged lines of metrics.jsonl" in result.stderr
 
 
 @pytest.mark.parametrize(

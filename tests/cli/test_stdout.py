@@ -39,7 +39,7 @@ def test_a_full_disk_is_said_once(untrained, text: Path, command: str, unbuffere
         untrained("r", input=(str(text),))
     with FULL.open("w") as full:
         done = run(*args.get(command, (command,)), unbuffered=unbuffered, stdout=full)
-    told = "Error: Standard output cannot be written (No space left on device).\n"
+    told = "Error: Cannot write to standard output (No space left on device).\n"
     assert (done.returncode, done.stderr) == (1, told)
 
 

@@ -75,7 +75,7 @@ def test_what_is_given_shapes_the_rest() -> None:
 
 
 def test_the_shortest() -> None:
-    with pytest.raises(DataError, match="99 symbols, too few to learn from: 100 are the least"):
+    with pytest.raises(DataError, match="99 symbols; at least 100 are needed"):
         own_text.choose(99, {"batch_size": 1})
     assert own_text.choose(99, {"batch_size": 1, "seq_length": 2})["units"].value == 128
 
