@@ -165,11 +165,11 @@ def prepare(
 
 
 @naming_arguments
-def load(run: str | Path, checkpoint: str | int = "last") -> Run:
+def load(run: str | Path, checkpoint: str | int = "best") -> Run:
     """Open a run, a folder or a name in `runs/`.
 
-    `checkpoint` is "last", "best" (lowest validation loss) or a step. Raises `RunError` if it or the run is missing or
-    damaged.
+    `checkpoint` is "best" (lowest validation loss, else "last"), "last" or a step. Raises `RunError` if it or
+    the run is missing or damaged.
 
     Example:
         >>> rnntk.load("my-run").name

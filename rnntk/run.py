@@ -33,7 +33,7 @@ class Run:
 
     Attributes:
         folder: the `RunFolder`.
-        checkpoint: "last", "best" or a step.
+        checkpoint: "best" (lowest validation loss, else "last"), "last" or a step.
         test: result on the test images after `rnntk.train_mnist`, else None.
 
     Example:
@@ -48,7 +48,7 @@ class Run:
     def __init__(
         self,
         folder: RunFolder,
-        checkpoint: str | int = "last",
+        checkpoint: str | int = "best",
         test: ClassifierResult | None = None,
     ) -> None:
         self.folder, self.checkpoint, self.test = folder, str(checkpoint), test

@@ -29,7 +29,7 @@ OWN = "this model"
 
 
 @command_named("eval")
-@model_options("best")
+@model_options
 @option(
     "--split",
     "Part of the run's text.  [default: val, without --input]",

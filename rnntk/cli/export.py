@@ -24,7 +24,7 @@ OPEN_WITH = {
 
 
 @command_named("export")
-@model_options("last")
+@model_options
 @option(
     "--format format",
     "Format; html is a page that runs the model.",
@@ -46,7 +46,7 @@ def command(args: Args, console: Console) -> None:
 
     Examples:
       rnntk export
-      rnntk export runs/linux_kernel-1 --checkpoint best --output kernel.keras
+      rnntk export runs/linux_kernel-1 --checkpoint last --output kernel.keras
       rnntk export runs/linux_kernel-1 --format onnx
       rnntk export --format html --output my_model.html
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,17 +17,17 @@ if TYPE_CHECKING:
     from rnntk.storage.folder import RunFolder
 
 
-def model_options(checkpoint: str) -> Callable[[F], F]:
-    """Decorator: add RUN, `--corpus`, `--checkpoint` (with this default) and `--runs-dir`."""
-    return lambda function: added(
+def model_options(function: F) -> F:
+    """Decorator: add RUN, `--corpus`, `--checkpoint` and `--runs-dir`."""
+    return added(
         function,
         click.argument("run", required=False, type=PATH),
         option("--corpus", "Use the latest run on this corpus."),
         option(
             "--checkpoint",
-            "Checkpoint; best is last if nothing was held out.",
+            "best, last or a step; best is last if nothing was held out.",
             type=click.types.FuncParamType(str),  # a config file may have a number
-            default=checkpoint,
+            default="best",
         ),
         runs_dir_option,
     )

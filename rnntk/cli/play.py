@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @command_named("play")
-@model_options("last")
+@model_options
 @server_options(8765)
 @option("--report", "Write the views of a text as one HTML file; serve nothing.", type=FILE)
 @option(
@@ -33,7 +33,7 @@ def command(args: Args, console: Console) -> None:
     Examples:
       rnntk play
       rnntk play runs/mnist-1
-      rnntk play runs/linux_kernel-1 --checkpoint best --no-open
+      rnntk play runs/linux_kernel-1 --checkpoint last --no-open
       rnntk play --report report.html --input chapter.txt
     """
     from rnntk.play import serve

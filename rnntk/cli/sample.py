@@ -41,7 +41,7 @@ _EXCLUDING = (
 
 
 @command_named("sample")
-@model_options("last")
+@model_options
 @option(
     "--prime", "Prompt to continue; \\n is a line end.  [default: the corpus' own, or a line start]"
 )

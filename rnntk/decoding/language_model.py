@@ -113,7 +113,7 @@ class LanguageModel:
         return cls(decoder, run.vocabulary(), _preprocessor(run), run, progress)
 
     @classmethod
-    def load(cls, run: RunFolder, checkpoint: str | int = "last") -> LanguageModel:
+    def load(cls, run: RunFolder, checkpoint: str | int = "best") -> LanguageModel:
         """The model of a checkpoint (`last`, `best` or a step), its weights checked by SHA-256 and memory-mapped.
 
         Raises:

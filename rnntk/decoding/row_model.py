@@ -55,7 +55,7 @@ class RowModel:
         self.units = self.layers[0][0].units
 
     @classmethod
-    def load(cls, run: RunFolder, checkpoint: str | int = "last") -> RowModel:
+    def load(cls, run: RunFolder, checkpoint: str | int = "best") -> RowModel:
         """The classifier of a checkpoint (`last`, `best` or a step); errors as of the class and `run.checkpoint`."""
         saved = run.checkpoint(str(checkpoint), only=(WEIGHTS, PROGRESS))
         return cls(run, saved.mapped_weights(), saved.progress)

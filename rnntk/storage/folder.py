@@ -135,7 +135,7 @@ class RunFolder:
     def checkpoint(self, which: str = "last", *, only: Collection[str] | None = None) -> Checkpoint:
         """The checkpoint `last`, `best` (lowest validation loss, else `last`) or a step; `RunError` if none is intact.
 
-        `last` skips damaged ones with a warning. `only` lists the files to check; by default all.
+        `last` skips damaged ones with a warning, and replaces a damaged `best`. `only` lists the files to check; by default all.
         """
 
         def read(step: int) -> Checkpoint:
@@ -166,7 +166,10 @@ class RunFolder:
             raise RunError(f"No checkpoint of {self.path} is intact. " + " ".join(damaged))
         best = found.progress.best
         if which == "best" and best is not None and int(best["step"]) != found.progress.step:
-            return read(int(best["step"]))
+            try:
+                return read(int(best["step"]))
+            except RunError as error:
+                log.warning(f"{error} The last checkpoint is used.")
         return found
 
     def check_checkpoint(self, which: str) -> None:

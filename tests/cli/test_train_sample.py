@@ -70,6 +70,11 @@ def test_bits_of_the_best_validation_are_the_held_out_texts(rnntk, here: Path) -
     lines = [json.loads(line) for line in (here / "r" / "metrics.jsonl").read_text().splitlines()]
     best = min((line for line in lines if "val_loss" in line), key=lambda line: line["val_loss"])
     assert f"({best['val_bits_per_character']:.3f} bits per character) at step" in result.stdout
+    steps = {
+        name: json.loads(rnntk("sample", "r", "--json", "--length", 5, *words).stdout)["step"]
+        for name, words in (("default", ()), ("last", ("--checkpoint", "last")))
+    }
+    assert steps == {"default": best["step"], "last": lines[-1]["step"]}
 
 
 def test_train_then_sample_without_naming_the_run(rnntk, text: Path) -> None:

@@ -154,6 +154,19 @@ def test_last_best_and_step(tmp_path: Path) -> None:
         run.checkpoint("7")
 
 
+def test_the_last_checkpoint_replaces_a_damaged_best(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = make(tmp_path / "r")
+    for step in (1, 2):
+        save(run, step, {"val_loss": 1.0, "step": 1})
+    (run.checkpoints / "step-00000001" / "weights.safetensors").write_bytes(b"")
+    assert run.checkpoint("best").progress.step == 2
+    assert len(caplog.messages) == 1
+    assert "step-00000001 is damaged" in caplog.messages[0]
+    assert "The last checkpoint is used." in caplog.messages[0]
+
+
 def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
