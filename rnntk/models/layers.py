@@ -70,17 +70,12 @@ class _Fast:
         *,
         weights: fast.Weights | None = None,
         ids: tf.Tensor | None = None,
-        live: tf.Tensor | None = None,
+        mask: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Run the kernels, time-major; see `fast.recurrent`. With `go_backwards`, from the last step to the first."""
-        weights = weights or self.weights_for_products()
-        layer = run.Layer(
-            self.kind,
-            self.go_backwards,  # type: ignore[attr-defined]
-            weights.kernel.bfloat16,
-            self.input_gradient,
-        )
-        return fast.recurrent(layer, weights, x, states, ids, live)
+        weights, reverse = weights or self.weights_for_products(), self.go_backwards  # type: ignore[attr-defined]
+        layer = run.Layer(self.kind, reverse, weights.kernel.bfloat16, self.input_gradient)
+        return fast.recurrent(layer, weights, x, states, ids, mask)
 
     def call(
         self,
@@ -137,21 +132,21 @@ class _Fast:
         if not by_cudnn and not self.is_fast(sequences):
             parent: Any = super()
             return parent.inner_loop(sequences, initial_state, mask, training=training)
-        live = None
+        steps = None
         if mask is not None:
-            live = tf.transpose(tf.cast(mask, tf.uint8))
+            steps = tf.transpose(tf.cast(mask, tf.uint8))
             if mask.dtype != tf.uint8 and not layer.zero_output_for_mask:
                 # As in Keras, a masked step repeats the previous output; before the first one it is 0.
-                seen = tf.cumsum(tf.cast(live, tf.int32), reverse=layer.go_backwards) > 0
-                live = tf.cast(seen, tf.uint8) * (KEPT - live)
+                seen = tf.cumsum(tf.cast(steps, tf.int32), reverse=layer.go_backwards) > 0
+                steps = tf.cast(seen, tf.uint8) * (KEPT - steps)
         x = tf.transpose(sequences, [1, 0, 2])
         if by_cudnn:
             x = tf.reverse(x, [0]) if layer.go_backwards else x
             bfloat16 = self.product_type == "bfloat16"
             outputs, final = cudnn.stack([self], x, states, bfloat16=bfloat16)
         else:
-            outputs, final = self.over_time(x, states, live=live)
-        last = final[0] if live is None else outputs[0 if layer.go_backwards else -1]
+            outputs, final = self.over_time(x, states, mask=steps)
+        last = final[0] if steps is None else outputs[0 if layer.go_backwards else -1]
         if not layer.return_sequences:
             return last, last[:, tf.newaxis], final
         if layer.go_backwards and not by_cudnn:
