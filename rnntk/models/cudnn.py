@@ -63,7 +63,7 @@ def stack(
         runner, reason = _runner_of(layers, operands[0])
         if runner is None and bfloat16:
             raise UsageError(
-                f"precision bfloat16 is not available on this GPU: {reason}. Use precision float32."
+                f'`precision="bfloat16"` is not available on this GPU: {reason}. Use "float32".'
             )
     run = functools.partial(_by_operation, layers[0].kind.name) if runner is None else runner
     outputs, *after = (tf.cast(result, tf.float32) for result in run(*operands))

@@ -18,8 +18,7 @@ def check_precision(precision: str) -> None:
     """Raise UsageError if this machine lacks instructions for `precision`."""
     if precision == "bfloat16" and not (cudnn.has_gpu() or native.kernels().shape.bfloat16):
         raise UsageError(
-            "precision bfloat16 needs a CPU with AVX512-BF16 or a GPU; this CPU has neither."
-            " Use float32."
+            '`precision="bfloat16"` needs a CPU with AVX512-BF16 or a GPU, and there is neither. Use "float32".'
         )
 
 
