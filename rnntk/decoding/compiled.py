@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rnntk.cells import GRU_RESET_BEFORE
 from rnntk.cores import available_cores
-from rnntk.decoding.reference import Floats, LayerWeights, States
+from rnntk.decoding.reference import Doubles, Floats, LayerWeights, States
 from rnntk.kernels import native
 
 if TYPE_CHECKING:
@@ -121,11 +121,7 @@ class CompiledStates(States):
         return self.logits
 
     def generate(
-        self,
-        uniforms: NDArray[np.float64],
-        ids: NDArray[np.intp],
-        losses: NDArray[np.float64],
-        temperature: float,
+        self, uniforms: Doubles, ids: NDArray[np.intp], losses: Doubles, temperature: float
     ) -> bool:
         stride = uniforms.strides[0] // uniforms.itemsize
         totals = np.empty((len(uniforms), stride))
