@@ -15,7 +15,7 @@ from rnntk.config import TrainConfig
 from rnntk.errors import Interrupted, UsageError
 from rnntk.files import disk_errors, scratch
 from rnntk.storage.folder import RunFolder
-from rnntk.training import character, device, schedule
+from rnntk.training import character, device, memory, schedule
 
 if TYPE_CHECKING:
     from rnntk.text.corpus import Corpus
@@ -104,12 +104,9 @@ def estimate(
 
 def peak_memory() -> int | None:
     """Peak resident memory of this process in bytes; None if unknown."""
-    try:
-        # On Linux, ru_maxrss includes the peak of the parent process before exec.
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-        return int(status.split("VmHWM:")[1].split()[0]) * 1024
-    except (OSError, IndexError):
-        pass
+    # On Linux, ru_maxrss includes the peak of the parent process before exec.
+    with contextlib.suppress(OSError, KeyError):
+        return memory.facts("/proc/self/status")["VmHWM"]
     try:
         import resource
     except ImportError:  # Windows

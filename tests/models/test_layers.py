@@ -179,7 +179,7 @@ def test_lengths_on_keras_own_path_are_the_same(cell, options):
 )
 def test_lengths_that_cannot_be_are_refused(lengths, dtype):
     layer = LSTM(2, dtype=dtype)
-    with pytest.raises(ValueError, match="lengths must be"):
+    with pytest.raises(ValueError, match="`lengths` must be"):
         layer(tf.zeros((2, 5, 3), dtype), lengths=tf.constant(lengths))
 
     @tf.function
@@ -187,7 +187,7 @@ def test_lengths_that_cannot_be_are_refused(lengths, dtype):
         return layer(tf.zeros((2, 5, 3), dtype), lengths=lengths)
 
     given = tf.constant(lengths)
-    with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="lengths must be"):
+    with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="`lengths` must be"):
         known_late(given)
     assert known_late(tf.constant([5, 0])).shape == (2, 2)
 
