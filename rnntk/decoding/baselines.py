@@ -1,7 +1,8 @@
 """Baselines for an evaluated text: interpolated n-grams and xz.
 
-The n-grams use Witten and Bell's weights (1991; method C in Bell, Cleary and Witten, "Text Compression", 1990): the
-fewer different symbols followed a context, the more weight its counts get over those of order k - 1. No tuning needed.
+The n-grams use Witten and Bell's weights (1991; method C in Bell, Cleary and Witten, "Text Compression", 1990), which
+need no tuning: the fewer different symbols followed a context, the more weight its counts get over those of order k -
+1.
 """
 
 from __future__ import annotations
@@ -32,8 +33,7 @@ def ngram_nats(
     Takes about a second per million symbols.
 
     Args:
-        training: ids `(N,)`.
-        held_out: ids `(M,)`. Contexts do not reach back into the training text.
+        training, held_out: ids `(N,)` and `(M,)`. Contexts do not reach back into the training text.
         vocabulary_size, order: V, and the length of the longest n-gram.
 
     Returns:
@@ -45,14 +45,14 @@ def ngram_nats(
     train = np.asarray(training, np.int64)
     held = np.asarray(held_out, np.int64)
     if not train.size or not held.size:
-        raise DataError("The n-gram models need a training and a held-out text, neither empty.")
+        raise DataError("A text is empty; n-grams need a training and a held-out text.")
     both = np.concatenate([train, held])
     if both.min() < 0 or both.max() >= vocabulary_size:
         raise DataError(f"The text has symbols outside the vocabulary of {vocabulary_size}.")
     N, M = len(train), len(held)
     nats = np.empty((order, M))
     probability = np.full(M, 1.0 / vocabulary_size)
-    # context[t]: an id of the k - 1 symbols before t.
+    # An id of the k - 1 symbols before t.
     context: NDArray[np.int64] = np.zeros(N + M, np.int64)
     has_context: NDArray[np.bool_] = np.ones(N + M, bool)
     for k in range(1, order + 1):
@@ -82,8 +82,7 @@ def ngram_nats(
 def xz_bits(training: str, held_out: str) -> tuple[float, float]:
     """Bits of the held-out text in UTF-8 under xz at its best setting: alone, and after the training text.
 
-    Raises:
-        DataError: the held-out text is empty.
+    Raises `DataError` if the held-out text is empty.
     """
     if not held_out:
         raise DataError("The held-out text is empty.")
@@ -145,8 +144,8 @@ def measure(
     Args:
         model, evaluation: the model, and its evaluation of the text.
         training: ids `(N,)` to count n-grams in; if None, only xz is measured.
-        held_out: whether the text is not part of `training`. If it is, only single symbols are counted, since longer
-            n-grams would know it by heart.
+        held_out: whether the text is not part of `training`. If it is, only single symbols are counted: longer n-grams
+            would have memorized it.
 
     Raises:
         DataError: a text is empty, or an id is outside the vocabulary.

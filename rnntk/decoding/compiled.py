@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rnntk.cells import GRU_RESET_BEFORE
 from rnntk.cores import available_cores
-from rnntk.decoding.reference import Floats, LayerWeights, States
+from rnntk.decoding.reference import Doubles, Floats, LayerWeights, States
 from rnntk.kernels import native
 
 if TYPE_CHECKING:
@@ -33,21 +33,21 @@ _CHUNK = 1 << 19
 
 
 class PackedNetwork:
-    """A decoder's weights packed for the kernels, split into any number of parts."""
+    """A decoder's weights packed for the kernels, in any number of parts."""
 
     def __init__(self) -> None:
-        self._made: dict[int, list[_Share]] = {}
+        self._made: dict[int, list[_Part]] = {}
 
-    def parts(self, decoder: Decoder, count: int) -> list[_Share]:
+    def parts(self, decoder: Decoder, count: int) -> list[_Part]:
         """The weights in `count` parts of whole panels of units and symbols."""
         if count not in self._made:
             cuts = (_cut(size, count) for size in (decoder.units, decoder.vocabulary_size))
-            self._made[count] = [_share(decoder, *cut) for cut in zip(*cuts, strict=True)]
+            self._made[count] = [_part(decoder, *cut) for cut in zip(*cuts, strict=True)]
         return self._made[count]
 
 
 @dataclass(frozen=True)
-class _Share:
+class _Part:
     """The packed weights of some units of each layer and some output symbols."""
 
     units: slice
@@ -58,40 +58,41 @@ class _Share:
     output_bias: Floats
 
 
-def _share(decoder: Decoder, units: slice, symbols: slice) -> _Share:
-    kernels = native.kernels()
+def _part(decoder: Decoder, units: slice, symbols: slice) -> _Part:
+    kernels, embedding = native.kernels(), np.ascontiguousarray(decoder.embedding)
     layers = [_PackedLayer(layer, units) for layer in decoder.layers]
     table = native.empty(decoder.vocabulary_size, layers[0].bias.size)
-    kernels.product(
-        np.ascontiguousarray(decoder.embedding), layers[0].kernel, layers[0].bias, table
-    )
+    kernels.product(embedding, layers[0].kernel, layers[0].bias, table)
     output = kernels.packed(np.ascontiguousarray(decoder.output_kernel[:, symbols]))
-    return _Share(units, symbols, layers, table, output, _vector(decoder.output_bias[symbols]))
+    return _Part(units, symbols, layers, table, output, _vector(decoder.output_bias[symbols]))
 
 
 class _PackedLayer:
     """The packed weights of some units of a layer.
 
     `name` is the prefix of the cell's kernels. `recurrent` pairs packed recurrent kernels with their columns of the
-    pre-activations: two pairs if the candidate has to wait for the reset gate, else one.
+    pre-activations: one pair, or two if the candidate has to wait for the reset gate.
     """
 
     def __init__(self, layer: LayerWeights, units: slice) -> None:
         kernels, self.cell, H = native.kernels(), layer.cell, layer.units
         count = len(self.cell.gates)
 
-        def own(weights: Floats, gates: slice = slice(None)) -> Floats:
+        def columns(weights: Floats, gates: slice = slice(None)) -> Floats:
             by_gate = weights.reshape(-1, count, H)[:, gates, units]
             return np.ascontiguousarray(by_gate.reshape(len(by_gate), -1))
 
-        self.kernel = kernels.packed(own(layer.kernel))
+        self.kernel = kernels.packed(columns(layer.kernel))
         biases = layer.bias, layer.recurrent_bias
-        self.bias, self.recurrent_bias = (_vector(own(bias)[0]) for bias in biases)
+        self.bias, self.recurrent_bias = (_vector(columns(bias)[0]) for bias in biases)
         reset_before = self.cell is GRU_RESET_BEFORE
         self.name = "gru_reset_before" if reset_before else self.cell.name
         size = units.stop - units.start
         self.recurrent = [
-            (kernels.packed(own(layer.recurrent_kernel, g)), slice(g.start * size, g.stop * size))
+            (
+                kernels.packed(columns(layer.recurrent_kernel, g)),
+                slice(g.start * size, g.stop * size),
+            )
             for g in ([slice(0, 2), slice(2, 3)] if reset_before else [slice(0, count)])
         ]
 
@@ -103,15 +104,15 @@ class CompiledStates(States):
         super().__init__(decoder, n)
         self._network, (self._weights,) = network, network.parts(decoder, 1)
         V, G = self._weights.table.shape
-        self.logits = _room(n, V)
+        self.logits = _with_panel(n, V)
         self.logits[:] = 0
         self.fed = np.zeros(n, np.int32)
-        self.shares = _room(max(n, _CHUNK // G), G)
+        self.projections = _with_panel(max(n, _CHUNK // G), G)
         self.factor = native.empty(n, self.decoder.units)
         self._scores = native.empty(V)
         self._whole = self._own = _Calls(self, self._weights)
         self._parts: list[_Calls] = []
-        self._left = 0
+        self._left = 0  # steps that the other threads still expect
 
     def step(self, ids: NDArray[np.integer]) -> Floats:
         self.fed[:] = ids
@@ -120,11 +121,7 @@ class CompiledStates(States):
         return self.logits
 
     def generate(
-        self,
-        uniforms: NDArray[np.float64],
-        ids: NDArray[np.intp],
-        losses: NDArray[np.float64],
-        temperature: float,
+        self, uniforms: Doubles, ids: NDArray[np.intp], losses: Doubles, temperature: float
     ) -> bool:
         stride = uniforms.strides[0] // uniforms.itemsize
         totals = np.empty((len(uniforms), stride))
@@ -149,20 +146,20 @@ class CompiledStates(States):
             self._parts = [_Calls(self, part, barrier) for part in parts]
             self._pool = ThreadPoolExecutor(count - 1)
         self._own, *others = self._parts
-        self._left, helping = steps, []
+        self._left, helpers = steps, []
         try:
-            helping += [self._pool.submit(calls.follow, steps) for calls in others]
+            helpers += [self._pool.submit(calls.follow, steps) for calls in others]
             yield
         finally:
             for _ in range(self._left):  # after an exception: the other threads wait for this one
                 native.kernels()("advance", *self._own.step)
-            wait(helping)
+            wait(helpers)
             self._own = self._whole
 
     def read(self, ids: NDArray[np.integer]) -> Iterator[Floats]:
-        """Feed a text layer by layer, so that one product makes the input projections of many symbols."""
+        """Feed a text layer by layer, so that one product computes the input projections of many symbols."""
         kernels, n = native.kernels(), self.n
-        chunk = len(self.shares) // n
+        chunk = len(self.projections) // n
         for start in range(0, len(ids), chunk):
             fed = np.repeat(np.asarray(ids[start : start + chunk], np.int32), n)
             steps = len(fed) // n
@@ -170,12 +167,12 @@ class CompiledStates(States):
             layers = zip(self._weights.layers, self._whole.layers, strict=True)
             for weights, (table, source) in layers:
                 if outputs is not None:
-                    flat, shares = outputs.reshape(len(fed), -1), self.shares[: len(fed)]
-                    kernels.product(flat, weights.kernel, weights.bias, shares)
+                    flat, projections = outputs.reshape(len(fed), -1), self.projections[: len(fed)]
+                    kernels.product(flat, weights.kernel, weights.bias, projections)
                     fed = np.arange(len(fed), dtype=np.int32)
                 outputs = native.empty(steps, *source.shape)
-                copied = (n, self.fed, fed, source.size, source, outputs)
-                kernels("read", steps, len(table.pairs), table.pairs, *copied)
+                arrays = (n, self.fed, fed, source.size, source, outputs)
+                kernels("read", steps, len(table.pairs), table.pairs, *arrays)
             assert outputs is not None
             yield outputs
 
@@ -192,26 +189,22 @@ class _Calls:
     Several threads share one stream, since a step mostly reads weights, which is faster from several caches. Each layer
     needs two barriers: before h is overwritten, and before it is read.
 
-    Attributes:
-        step: number and address of the calls.
-        layers: for each layer, its calls for reading a text (with input projections from `states.shares` above the
-            first layer), and its outputs after a step.
+    `step` is the number and the address of the calls. `layers` has for each layer its calls for reading a text (with
+    input projections from `states.projections` above the first layer), and its outputs after a step.
     """
 
-    def __init__(
-        self, states: CompiledStates, weights: _Share, barrier: Call | None = None
-    ) -> None:
+    def __init__(self, states: CompiledStates, weights: _Part, barrier: Call | None = None) -> None:
         self._states, self._barrier = states, [barrier] if barrier else []
         self.layers: list[tuple[native.CallTable, Floats]] = []
         calls, below, rows = list(self._barrier), states.logits, weights.table
         for k, (layer, arrays) in enumerate(zip(weights.layers, states.layers, strict=True)):
-            z = _room(states.n, layer.bias.size)
+            z = _with_panel(states.n, layer.bias.size)
             gather: Call = ("gather", (*z.shape, len(rows), rows, states.fed, z))
             calls.append(_multiply(below, layer.kernel, z, layer.bias) if k else gather)
             rest, below = self._after_inputs(layer, arrays, weights.units, z)
             calls += rest
             self.layers.append((native.kernels().table([gather, *rest]), below))
-            rows = states.shares
+            rows = states.projections
         logits = states.logits[:, weights.symbols]
         calls += [_multiply(below, weights.output, logits, weights.output_bias), *self._barrier]
         self._table = native.kernels().table(calls)
@@ -226,14 +219,16 @@ class _Calls:
     ) -> tuple[list[Call], Floats]:
         """A layer's calls after the input projections `z`, and the array of its outputs."""
         h, factor, (n, H) = arrays["h"], self._states.factor, arrays["h"].shape
-        onto, bias = (_room(*z.shape), weights.recurrent_bias) if weights.cell.apart else (z, None)
-        own = [array[:, units] for array in (factor, *arrays.values())]
-        operands: tuple[native.Operand, ...] = (n, own[0].shape[1], z, onto, *own)
-        (packed, columns), *later = weights.recurrent
-        calls = [_multiply(h, packed, onto[:, columns], bias)]
+        onto, bias = (
+            (_with_panel(*z.shape), weights.recurrent_bias) if weights.cell.apart else (z, None)
+        )
+        columns = [array[:, units] for array in (factor, *arrays.values())]
+        operands: tuple[native.Operand, ...] = (n, columns[0].shape[1], z, onto, *columns)
+        (packed, at), *later = weights.recurrent
+        calls = [_multiply(h, packed, onto[:, at], bias)]
         calls += [(f"{weights.name}_factor", operands)] if later else []
         calls += self._barrier
-        calls += [_multiply(factor, packed, onto[:, columns], bias) for packed, columns in later]
+        calls += [_multiply(factor, packed, onto[:, at], bias) for packed, at in later]
         calls += [(f"{weights.name}_update", operands), *self._barrier]
         if not self._states.decoder.layer_norm:
             return calls, h
@@ -250,12 +245,12 @@ def _cut(count: int, parts: int) -> list[slice]:
 
 def _vector(values: Floats) -> Floats:
     """A copy of a bias, padded to whole panels in memory."""
-    found = _room(1, len(values))[0]
+    found = _with_panel(1, len(values))[0]
     found[:] = values
     return found
 
 
-def _room(rows: int, columns: int) -> Floats:
+def _with_panel(rows: int, columns: int) -> Floats:
     """An uninitialised array with a spare panel behind it, which `multiply_row` may overwrite."""
     size = rows * columns
     return native.empty(size + native.kernels().shape.panel)[:size].reshape(rows, columns)
@@ -267,5 +262,5 @@ def _multiply(a: Floats, packed: Floats, c: Floats, bias: Floats | None) -> Call
     d, d_row = (c, row) if bias is None else (bias, 0)
     if n == 1:
         return "multiply_row", (columns, terms, a, packed, d, c)
-    high = native.kernels().high(n)
-    return "product", (high, n, columns, terms, a, terms, terms, 1, packed, d, d_row, c, row)
+    tile_rows = native.kernels().tile_rows(n)
+    return "product", (tile_rows, n, columns, terms, a, terms, terms, 1, packed, d, d_row, c, row)

@@ -57,11 +57,9 @@ class Decoder:
     Example:
         >>> rng = np.random.default_rng(0)
         >>> shapes = {"embedding/embeddings": (5, 3), "rnn_0/kernel": (3, 4), "rnn_0/bias": (4,)}
-        >>> shapes |= {"rnn_0/recurrent_kernel": (4, 4)}
-        >>> shapes |= {"output/kernel": (4, 5), "output/bias": (5,)}
+        >>> shapes |= {"rnn_0/recurrent_kernel": (4, 4), "output/kernel": (4, 5), "output/bias": (5,)}
         >>> decoder = Decoder({k: rng.normal(size=s).astype("f") for k, s in shapes.items()}, "rnn")
-        >>> states = decoder.initial_states(2)
-        >>> states.step(np.array([0, 4])).shape
+        >>> decoder.initial_states(2).step(np.array([0, 4])).shape
         (2, 5)
     """
 
@@ -74,7 +72,7 @@ class Decoder:
         compiled: bool = True,
     ) -> None:
         if cell not in CELLS:
-            raise UsageError(f"There is no cell {cell!r}; it can be {', '.join(CELLS)}.")
+            raise UsageError(f"`cell` must be one of {', '.join(CELLS)}, got {cell!r}.")
         self.embedding = _take(weights, "embedding/embeddings", (None, None))
         self.vocabulary_size, inputs = self.embedding.shape
         self.cell, self.layer_norm = cell, layer_norm
@@ -85,16 +83,14 @@ class Decoder:
             gates = len(kind.gates) * H
             if cell == "gru" and np.ndim(weights.get(f"{name}/bias", 0)) == 1:
                 kind = GRU_RESET_BEFORE
-            kernels = (
-                _take(weights, f"{name}/kernel", (inputs, gates)),
-                _take(weights, f"{name}/recurrent_kernel", (H, gates)),
-            )
+            kernel = _take(weights, f"{name}/kernel", (inputs, gates))
+            recurrent_kernel = _take(weights, f"{name}/recurrent_kernel", (H, gates))
             bias = _take(weights, f"{name}/bias", (2, gates) if kind.apart else (gates,))
-            self.layers.append(LayerWeights(kind, *kernels, bias))
+            self.layers.append(LayerWeights(kind, kernel, recurrent_kernel, bias))
             if self.layers[0].units != H:
                 raise RunError(
-                    f"Layer {name} has {H} units and the first {self.layers[0].units}: "
-                    "the decoder needs layers of one width. Sample it with Keras instead."
+                    f"{name} has {H} units and rnn_0 {self.layers[0].units}, but the decoder needs layers of one "
+                    "width. Sample with Keras instead."
                 )
             inputs = H
         self.units = inputs
@@ -111,8 +107,7 @@ class Decoder:
     def prime(self, ids: ArrayLike, states: States) -> Floats:
         """Feed a whole text, `ids` `(T,)`, to every stream.
 
-        Returns:
-            Logits `(n, V)` after the last symbol, in the buffer of `States.step`; unchanged for an empty text.
+        Returns the logits `(n, V)` after the last symbol, in the buffer of `States.step`; unchanged for an empty text.
         """
         for outputs in states.read(self._checked(ids)):
             states.logits[:] = states.output(outputs[-1])
@@ -126,15 +121,16 @@ class Decoder:
     def costs(
         self, ids: ArrayLike, states: States | None = None, *, progress: Progressed | None = None
     ) -> NDArray[np.float64]:
-        """Surprisal of each symbol of a text but the first, in nats `(T - 1,)`.
-
-        Element t is `-log p(ids[t + 1] | ids[: t + 1])`.
+        """Surprisal of each symbol of a text but the first, in nats: element t is `-log p(ids[t + 1] | ids[: t + 1])`.
 
         Args:
             ids: `(T,)`.
-            states: states of one stream; zero when None. Afterwards they have seen all symbols but the last, so a text
+            states: states of one stream, by default zero. Afterwards they have read all symbols but the last, so a text
                 can be read in parts that overlap by one symbol.
             progress: called after each chunk.
+
+        Returns:
+            `(T - 1,)` float64.
         """
         ids = self._checked(ids)
         found = np.empty(max(0, len(ids) - 1))
@@ -174,7 +170,7 @@ class Decoder:
             Ids, and losses in nats under the model's own softmax (empty if not asked for), `(t, n)` each.
         """
         n, cores, temperature = states.n, available_cores(), by_softmax(strategies)
-        parts = []
+        parts = []  # one per thread: its streams, their states and its sampler
         for rows in np.array_split(np.arange(n), min(n, max(cores, -(-n // WIDEST)))):
             own, at = states, slice(rows[0], rows[-1] + 1)
             if len(rows) < n:
@@ -212,8 +208,8 @@ class Decoder:
         found = np.asarray(ids)
         if found.size and not 0 <= int(found.min()) <= int(found.max()) < self.vocabulary_size:
             raise UsageError(
-                f"The text has symbols outside the model's vocabulary of {self.vocabulary_size}: "
-                "it was prepared with another vocabulary."
+                f"The text has symbols outside the model's vocabulary of {self.vocabulary_size}: it was prepared with "
+                "another vocabulary. Encode it with the model's own."
             )
         return found
 
@@ -241,7 +237,7 @@ def _take(
     ]
     if list(found.shape) != fitting or found.ndim != len(shape):
         raise RunError(
-            f"The weight {name!r} has shape {found.shape}, where the run's settings ask for "
+            f"The weight {name!r} has shape {found.shape}, but the run's settings need "
             f"{tuple('any' if s is None else s for s in shape)}."
         )
     return found

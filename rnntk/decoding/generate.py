@@ -30,7 +30,7 @@ _HELD = 8
 
 
 def most_symbols(codec: Preprocessor, length: int) -> int:
-    """The most symbols generated for `length` characters; a model without sense may need more and ends there."""
+    """The most symbols generated for `length` characters; a model that generates no valid text ends there."""
     return length if isinstance(codec, Plain) else length * _HELD
 
 
@@ -47,8 +47,8 @@ class TextStream:
         stream: its index.
         codec: decodes symbols.
         echo: symbols to yield first, such as the prompt.
-        stop: the text ends after this string; then `ended` is true.
-        length: the text ends after this many characters, not counting the echo; then `ended` is true.
+        stop: the text ends after this string; None for no stop.
+        length: the text ends after this many characters, not counting the echo. `ended` is true after an end.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ def assemble(
     first, *others = texts
     # Without a stop, decode the others as a whole at the end: symbol by symbol takes longer than sampling.
     watched = texts if first.stop else texts[:1]
-    rulers = copy.deepcopy(texts[len(watched) :])
+    counters = copy.deepcopy(texts[len(watched) :])  # see only where the texts end
     pieces: list[list[Piece]] = [[] for _ in texts]
     waiting: list[Block] = []
     yield from first.begin()
@@ -133,11 +133,11 @@ def assemble(
                         pieces[k].append(piece)
                     elif piece:
                         yield piece
-        for ruler, symbols in zip(rulers, by_stream[1:], strict=False):
-            ruler.add(symbols, ())
-        if rulers:
+        for counter, symbols in zip(counters, by_stream[1:], strict=False):
+            counter.add(symbols, ())
+        if counters:
             waiting.append((ids.astype(vocabulary.dtype), nats))
-        if all(text.ended for text in (*watched, *rulers)):
+        if all(text.ended for text in (*watched, *counters)):
             break
     yield from first.end()
     if first.stop or not waiting:

@@ -88,7 +88,7 @@ class LanguageModel:
         # Symbols come by descending count, so a text of CRLF has CR first.
         line_end = vocabulary.symbols.partition("\n")
         self.line_end = ("\r" if "\r" in line_end[0] else "") + line_end[1]
-        # The commonest symbol, mostly a space, for a text of one line.
+        # For a text of one line, the commonest symbol, usually a space.
         opening = preprocessor.encode(opening)
         if not opening or vocabulary.unknown(opening):
             opening = preprocessor.encode(self.line_end) or vocabulary.symbols[0]
@@ -102,11 +102,10 @@ class LanguageModel:
     ) -> LanguageModel:
         """The model of a run with given weights, named as in `Decoder`.
 
-        Raises:
-            RunError: the run is not a character model, or its parts do not match.
+        Raises `RunError` if the run is not a character model, or its parts do not match.
         """
         if run.kind != folder.CHAR_RNN:
-            raise RunError(f"{run.path} is a {run.kind}; only character models write text.")
+            raise RunError(f"{run.path} is a {run.kind}; only character models generate text.")
         model = run.record["model"]
         layer_norm = bool(model.get("layer_norm", False))
         decoder = Decoder(weights, str(model["cell"]), layer_norm=layer_norm)
@@ -116,8 +115,7 @@ class LanguageModel:
     def load(cls, run: RunFolder, checkpoint: str | int = "best") -> LanguageModel:
         """The model of a checkpoint (`last`, `best` or a step), its weights checked by SHA-256 and memory-mapped.
 
-        Raises:
-            RunError: the checkpoint is missing or damaged, or the run is not a character model.
+        Raises `RunError` if the checkpoint is missing or damaged, or the run is not a character model.
         """
         saved = run.checkpoint(str(checkpoint), only=(WEIGHTS, PROGRESS))
         return cls.of_run(run, saved.mapped_weights(), saved.progress)
@@ -187,8 +185,8 @@ class LanguageModel:
     def prompt(self, text: str, on_unknown: str = "error") -> EncodedText:
         """Encode a prompt.
 
-        An empty one gets the `ids` of the training text's first lines, or of a line end if the run does not have them:
-        what follows begins at a line start. They are not printed.
+        An empty one gets the `ids` of the training text's first lines, or of a line end if the run does not have them,
+        so that generated text begins at a line start. They are not printed.
 
         Raises:
             UsageError: the prompt has unknown characters (all are listed); see `encode`.
@@ -219,7 +217,7 @@ class LanguageModel:
             states: `config.num` streams that have read the prompt; by default it is read now.
 
         Raises:
-            UsageError: the stop of a beam search has unknown characters.
+            UsageError: the `stop` of a beam search has unknown characters.
         """
         codec: Preprocessor = Plain() if config.raw else self.preprocessor
         stop = config.stop if config.beam is None else None  # the search itself ends there
@@ -243,8 +241,9 @@ class LanguageModel:
     ) -> Iterator[Piece]:
         stop = config.stop or ""
         if unknown := self._unknown(stop, strict=True):
-            message = f"`stop` has characters that the model does not know: {_listed(unknown)}."
-            raise UsageError(message)
+            raise UsageError(
+                f"`stop` has characters that the model does not know: {_listed(unknown)}. Change them."
+            )
         end = self.vocabulary.encode(self.preprocessor.encode(stop)).tolist()
 
         def left(ids: NDArray[np.intp]) -> int:
@@ -333,7 +332,7 @@ def _preprocessor(run: RunFolder) -> Preprocessor:
     version = corpus.get("preprocessor_version")
     if found.version != version:
         raise RunError(
-            f"{run.path} was trained with version {version} of the preprocessor {found.name}, "
-            f"but version {found.version} is installed, which makes other symbols."
+            f"{run.path} was trained with version {version} of the preprocessor {found.name}, but version "
+            f"{found.version} is installed, which makes other symbols. Install version {version}."
         )
     return found

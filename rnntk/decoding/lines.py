@@ -1,4 +1,4 @@
-"""Lines from a model, each of them new: none twice, and no copy of a line of the training text."""
+"""Lines from a model, each of them new: no repeats, and no copies of lines of the training text."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def generate(
 
     Args:
         model: a run's model.
-        count: number of lines. Fewer come, with a warning in the log, if 2,000 tries in a row give no new one.
+        count: number of lines. If 2,000 tries in a row give no new line, fewer come, with a warning in the log.
         prompt: each line begins with it, or with its last line.
         config: settings for sampling, without `beam`, `stop`, `num` and `raw`.
         allow_copies: keep lines that are in the training text.
@@ -57,10 +57,10 @@ def generate(
     for name in ("beam", "stop", "num", "raw"):
         if getattr(config, name) != getattr(SampleConfig, name):
             raise UsageError(
-                f"`lines` ends each text at its line end, so `{name}` cannot be given with it."
+                f"`{name}` does not work with `lines`, which ends each text at its line end. Leave it out."
             )
     if not model.line_end:
-        raise UsageError("The model knows no line end, so it cannot write `lines`.")
+        raise UsageError("The model knows no line end, so it cannot generate `lines`.")
     text = None
     try:
         text = splits.training_text(model.run)
@@ -105,7 +105,7 @@ def generate(
 
 
 class _Source:
-    """Candidates for lines, and which of them are in a text."""
+    """Candidate lines, and which of them are in a text."""
 
     def __init__(
         self, model: LanguageModel, prompt: str, config: SampleConfig, text: Prepared | None
@@ -123,14 +123,13 @@ class _Source:
         states = self._states(n, rng)
         length = min(self._config.length, _LONGEST)
         config = dataclasses.replace(self._config, num=n, stop=self._end, length=length)
-        texts = [self._start] * n
-        seed = int(rng.integers(2**32))
+        texts, seed = [self._start] * n, int(rng.integers(2**32))
         for piece in self._model.pieces(self._prompt, config, seed, states=states):
             texts[piece.stream] += piece.text
         return [text.rstrip("\r\n") if text.endswith(self._end) else None for text in texts]
 
     def _states(self, n: int, rng: np.random.Generator) -> States:
-        """`n` streams at line ends of the training text, or after its first lines, that have read the prompt."""
+        """`n` streams that have read training text up to a line end, or its first lines, and then the prompt."""
         decoder, vocabulary = self._model.decoder, self._model.vocabulary
         states, ends = decoder.initial_states(n), np.array([], np.intp)
         if self._text is not None:
@@ -162,6 +161,6 @@ class _Source:
             symbols = text.vocabulary.decode(text.ids[start : start + _AT_A_TIME])
             *lines, rest = (rest + symbols).split(end)
             found.update(keys.intersection(line.strip(_BLANK) for line in lines))
-            if len(rest) > _AT_A_TIME:  # too long to be a key, whatever follows
+            if len(rest) > _AT_A_TIME:  # too long to be a key
                 rest = "x" * (longest + 1)
         return found | keys.intersection([rest.strip(_BLANK)])

@@ -1,4 +1,4 @@
-"""How much of a model's text is copied: the share of its n-grams that are in the training text."""
+"""The share of n-grams in a model's text that are copied from the training text."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Hashes = NDArray[np.uint64]
 def measure(model: LanguageModel, trained: Ids, held_out: Ids | None = None) -> dict[str, Any]:
     """Shares of n-grams that are in the training text, for JSON.
 
-    Of 10,000 generated characters (ten texts at temperature 1, always the same seed), and of as many symbols of
-    held-out text, as a model that copies nothing would share them: `generated` and `held_out` map "8", "16" and "32" to
-    a share, or None if no text is that long.
+    `generated` and `held_out` map the lengths "8", "16" and "32" to a share, or None if no text is that long. Generated
+    are 10,000 characters (ten texts at temperature 1, always the same seed); as many symbols of held-out text show what
+    a model that copies nothing would share.
     """
     texts = [""] * _TEXTS.num
     for piece in model.pieces(model.prompt(model.default_prompt), _TEXTS, _SEED):
@@ -61,7 +61,9 @@ def shares(groups: Mapping[str, Sequence[Ids]], trained: Ids) -> dict[str, dict[
             found = hashes[likely[n].take(_first_bits(hashes))]
             places = np.searchsorted(left[n], found)
             known = np.unique(places[left[n].take(places, mode="clip") == found])
-            if known.size:  # looked for no longer: common n-grams would take most of the time
+            if (
+                known.size
+            ):  # found, so not searched again: common n-grams would take most of the time
                 likely[n][_first_bits(left[n][known])] = False
                 left[n] = np.delete(left[n], known)
                 likely[n][_first_bits(left[n])] = True

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from rnntk.decoding.decoder import Decoder
 
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 
-_CHUNK = 256
-"""Symbols per chunk of a text."""
+_CHUNK = 256  # symbols of a text
 
 NUMPY: Any = SimpleNamespace(
     add=np.add,
@@ -35,11 +35,8 @@ NUMPY: Any = SimpleNamespace(
 class LayerWeights:
     """The weights of a recurrent layer of H `units`.
 
-    Args:
-        cell: its kind.
-        kernel: `(inputs, gates * H)`, gates in the order of `cell.gates`.
-        recurrent_kernel: `(H, gates * H)`.
-        bias: `(gates * H,)`, or `(2, gates * H)`, input then recurrent bias, for a cell with `apart`.
+    `kernel` `(inputs, gates * H)` and `recurrent_kernel` `(H, gates * H)` have the gates in the order of `cell.gates`;
+    `bias` is `(gates * H,)`, or `(2, gates * H)`, input then recurrent bias, for a cell with gates apart.
     """
 
     def __init__(self, cell: Cell, kernel: Floats, recurrent_kernel: Floats, bias: Floats) -> None:
@@ -49,25 +46,26 @@ class LayerWeights:
         self.units = len(recurrent_kernel)
 
     def step(self, inputs: Floats, before: Mapping[str, Floats]) -> dict[str, Floats]:
-        """All gates and new states by letter, from inputs `(..., inputs)` and the states before; `(..., H)` each."""
+        """All gates and new states by letter, `(..., H)` each, from inputs `(..., inputs)` and the states before."""
 
-        def share(gate: str, x: Floats, kernel: Floats, bias: Floats) -> Floats:
+        def project(gate: str, x: Floats, kernel: Floats, bias: Floats) -> Floats:
             k = self.cell.gates.index(gate)
             at = slice(k * self.units, (k + 1) * self.units)
             return x @ kernel[:, at] + bias[at]
 
-        def input_share(gate: str) -> Floats:
-            return share(gate, inputs, self.kernel, self.bias)
+        def input_projection(gate: str) -> Floats:
+            return project(gate, inputs, self.kernel, self.bias)
 
-        def recurrent_share(gate: str, of: Floats | None = None) -> Floats:
-            factor = before["h"] if of is None else of
-            return share(gate, factor, self.recurrent_kernel, self.recurrent_bias)
+        def recurrent_projection(gate: str, of: Floats | None = None) -> Floats:
+            return project(
+                gate, before["h"] if of is None else of, self.recurrent_kernel, self.recurrent_bias
+            )
 
         operands: Any = SimpleNamespace(
             before=before.__getitem__,
-            input=input_share,
-            recurrent=recurrent_share,
-            total=lambda gate, of=None: input_share(gate) + recurrent_share(gate, of),
+            input=input_projection,
+            recurrent=recurrent_projection,
+            total=lambda gate, of=None: input_projection(gate) + recurrent_projection(gate, of),
         )
         return self.cell.step(NUMPY, operands)
 
@@ -75,9 +73,8 @@ class LayerWeights:
 class States:
     """The recurrent states of `n` streams of a decoder, changed in place by each step.
 
-    Attributes:
-        layers: the states of each layer by letter, bottom layer first: `(n, H)` each.
-        logits: `(n, V)`, from the last step.
+    `layers` holds the states of each layer by letter, bottom layer first, `(n, H)` each; `logits` `(n, V)` those of the
+    last step.
     """
 
     def __init__(self, decoder: Decoder, n: int) -> None:
@@ -108,13 +105,9 @@ class States:
         return self.logits
 
     def generate(
-        self,
-        uniforms: NDArray[np.float64],
-        ids: NDArray[np.intp],
-        losses: NDArray[np.float64],
-        temperature: float,
+        self, uniforms: Doubles, ids: NDArray[np.intp], losses: Doubles, temperature: float
     ) -> bool:
-        """Sample symbols from the softmax in one call, if supported: returns whether it is, here False.
+        """Sample symbols from the softmax in one call; returns whether that is supported, here False.
 
         Args:
             uniforms: `(steps, n)` in [0, 1), the random numbers; all three arrays may be columns of larger ones.
@@ -124,7 +117,7 @@ class States:
         return False
 
     def helped(self, steps: int) -> AbstractContextManager[None]:
-        """Let other cores help with the next `steps` steps if that is faster; not here."""
+        """Context in which other cores help with the next `steps` steps if that is faster; not here."""
         return nullcontext()
 
     def read(self, ids: NDArray[np.integer]) -> Iterator[Floats]:

@@ -1,4 +1,4 @@
-"""A trained row classifier in NumPy, for the page and for pictures: one step at a time, without TensorFlow."""
+"""A trained row classifier in NumPy, one step at a time, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from rnntk.storage.folder import RunFolder
 
 
 class RowModel:
-    """The classifier of a run: `weights` are named as by `models.weights.named_weights`.
+    """The classifier of a run; `weights` are named as by `models.weights.named_weights`.
 
-    Raises:
-        RunError: the run is not a row classifier, or its weights are incomplete.
+    Raises `RunError` if the run is not a row classifier, or its weights are incomplete.
     """
 
     def __init__(
@@ -30,14 +29,16 @@ class RowModel:
     ) -> None:
         if run.kind != folder.ROW_CLASSIFIER:
             raise RunError(
-                f"{run.path} is a {run.kind}, which does not read images. Train one that does with: rnntk mnist"
+                f"{run.path} is a {run.kind}, which does not classify images. Train a model that does: rnntk mnist"
             )
         record: dict[str, Any] = run.record["model"]
         self.run, self.progress, self.cell = run, progress, CELLS[record["cell"]]
         seed = int(run.settings.get("seed") or 0)
         self.order = PixelOrder(record.get("order", "rows"), (SIDE, SIDE), seed)
         if record.get("permutation_sha256") != self.order.to_json().get("permutation_sha256"):
-            raise RunError(f"{run.path} read the pixels in another permutation than this rnntk.")
+            raise RunError(
+                f"{run.path} read the pixels in another permutation than this rnntk. Train a new run."
+            )
         self.bidirectional = bool(record.get("bidirectional"))
         directions = ("forward", "backward") if self.bidirectional else ("forward",)
         parts = ("kernel", "recurrent_kernel", "bias")
@@ -51,7 +52,7 @@ class RowModel:
             ]
             self._output = weights["output/kernel"], weights["output/bias"]
         except KeyError as error:
-            raise RunError(f"{run.path} is damaged: it has no weights {error}.") from error
+            raise RunError(f"{run.path} is damaged: its weights lack {error}.") from error
         self.units = self.layers[0][0].units
 
     @classmethod
@@ -69,14 +70,15 @@ class RowModel:
         return np.exp(log_softmax(self._logits(self._steps(images))[-1]))
 
     def beliefs(self, image: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
-        """Probabilities `(28, 10)` when only a part of an image `(28, 28)` was read, by where the reading began.
+        """Probabilities `(28, 10)` of the digits after reading only a part of an image `(28, 28)`, by the part's
+        position.
 
-        Row k of `first` is the classifier's output on the first k + 1 of 28 equal parts of the sequence alone, in both
-        directions if it has two. Only these also have `last`: its output on the last k + 1 parts.
+        Row k of `first` is the output on the first k + 1 of 28 equal parts of the sequence alone; a bidirectional
+        classifier also has `last`, its output on the last k + 1 parts.
         """
         x = self._steps(image[None])
         ends = range(len(x) // SIDE, len(x) + 1, len(x) // SIDE)
-        if not self.bidirectional:  # nothing depends on what follows, so that one pass is enough
+        if not self.bidirectional:  # no step depends on later ones, so one pass is enough
             found = {"first": self._logits(x)[[k - 1 for k in ends]]}
         else:
             found = {
@@ -94,7 +96,7 @@ class RowModel:
             outputs = [_over_time(layer[0], x)]
             if self.bidirectional:
                 outputs.append(_over_time(layer[1], x[::-1])[::-1])
-                if k == len(self.layers) - 1:  # each direction's output when it has read everything
+                if k == len(self.layers) - 1:  # each direction's output at its end
                     outputs = [outputs[0][-1:], outputs[1][:1]]
             x = np.concatenate(outputs, axis=-1)
         kernel, bias = self._output

@@ -21,13 +21,12 @@ SPLITS = ("val", "test", "train")
 def split_range(run: RunFolder, name: str | None = None) -> tuple[str, int, int]:
     """Name and range `ids[start:end]` of a split of a run's text: `val` (default), `test` or `train`.
 
-    Raises:
-        UsageError: the run has no such split, or it is too short to evaluate.
+    Raises `UsageError` if the run has no such split, or it is too short to evaluate.
     """
     parts: dict[str, list[int]] = run.record["corpus"].get("split") or {}
     if not parts:
         raise UsageError(
-            f"{run.path} does not say what text it was trained on. Evaluate another text (`input`)."
+            f"{run.path} has no record of its training text. Evaluate another text (`input`)."
         )
     lengths = {k: parts[k][1] - parts[k][0] if k in parts else 0 for k in SPLITS}
     name = name or "val"
@@ -40,8 +39,8 @@ def split_range(run: RunFolder, name: str | None = None) -> tuple[str, int, int]
     if name == "train" or fraction:
         symbols = "1 symbol" if lengths[name] == 1 else f"{lengths[name]} symbols"
         raise UsageError(
-            f"The {name} part of {run.path} has {symbols}, too few to evaluate: the first is given, and "
-            f"at least one must follow. {advice}."
+            f"The {name} part of {run.path} has {symbols}; evaluation needs at least 2, since the first is given. "
+            f"{advice}."
         )
     raise UsageError(
         f"{run.path} holds nothing out as {name}: it was trained with `{name}_fraction=0`. "

@@ -1,4 +1,4 @@
-"""Sampling strategies and the sampler that applies them in order.
+"""Sampling strategies, and the sampler that applies them in order.
 
 The sampler copies the logits to float64, lets each strategy change them in place, and samples from the softmax by
 inverse CDF with one uniform number per stream, so equal logits and seeds give equal texts.
@@ -39,7 +39,7 @@ class Ban(Strategy):
 
     def adjust(self, scores: Scores) -> None:
         if len(set(self.ids)) >= scores.shape[1]:
-            raise UsageError("Every symbol of the vocabulary is banned; nothing is left to draw.")
+            raise UsageError("Every symbol of the vocabulary is banned, so none can be sampled.")
         scores[:, self.ids] = -np.inf
 
 
@@ -74,7 +74,7 @@ class RepetitionGuard(Strategy):
 
 @dataclass(frozen=True)
 class Temperature(Strategy):
-    """Divides the scores by `temperature`; 0 is greedy: keeps only the likeliest symbol, on ties the lowest id."""
+    """Divides the scores by `temperature`; 0 is greedy: only the likeliest symbol stays, on ties the lowest id."""
 
     temperature: float
 
@@ -89,7 +89,7 @@ class Temperature(Strategy):
 
 
 def by_softmax(strategies: Sequence[Strategy]) -> float | None:
-    """The temperature if the strategies are at most that; None if there are others, or if nearly greedy."""
+    """The temperature if the strategies are at most that; None if there are others or if it is nearly greedy."""
     if not strategies:
         return 1.0
     only = strategies[0]

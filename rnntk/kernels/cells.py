@@ -1,7 +1,7 @@
 """Forward and backward kernels over time for each cell in `rnntk.cells`.
 
-Arrays are time-major, `(T, B, ...)`; `h` and `c` `(T + 1, B, H)` hold the states between steps. With `down` a loop runs
-from the last step to the first: step t leads from state t + 1 to state t.
+Arrays are time-major, `(T, B, ...)`; states h and c are `(T + 1, B, H)`. In `reverse`, the last step comes first and
+step t leads from state t + 1 to state t.
 """
 
 from __future__ import annotations
@@ -17,49 +17,48 @@ from rnntk.cells import CELLS, Cell
 from rnntk.kernels.code import INT8, POINTER, Code, Lanes, Shape
 from rnntk.kernels.product import Products
 
-SIZES = "high steps batch units down few features"
-"""high: rows per tile of a step's products.
-steps, batch, units, features: T, B, H and F.
-down: 1 to run from the last step to the first, else 0.
-few: steps per block of gradients, so that they are still in cache when used.
+SIZES = "tile_rows steps batch units reverse block features"
+"""steps, batch, units, features: T, B, H and F; tile_rows: rows per tile of a step's products.
+reverse: 1 to start at the last step, else 0. block: steps per block of `<cell>_gradients`.
 """
-FORWARD = "*x *input_kernel *input_bias *table *ids *live *kernel *bias *gates *inner *h *c *outputs *scratch *words"
+FORWARD = (
+    "*x *input_kernel *input_bias *table *ids *mask *kernel *bias"
+    " *gates *recurrent *h *c *outputs *scratch *words"
+)
 """Arrays of `<cell>_forward`; unused ones are null.
 
 x, input_kernel, input_bias: inputs `(T, B, F)`, packed input kernel and input bias; or
 ids, table: symbols, int32 `(T, B)`, and each symbol's input projection, `(V, gates * H)`.
-live: bytes `(T, B)`, see `LIVE`.
-kernel, bias: packed recurrent kernel; recurrent bias, for a cell with gates apart.
-gates: output `(T, B, gates * H)`: the gates, except those that are states.
-inner: output `(T, B, H)`: the recurrent projection of the gate in `Cell.apart`.
-outputs: output `(T, B, H)`, only with `live`.
+mask: bytes `(T, B)`, see `LIVE`.
+kernel, bias: packed recurrent kernel; recurrent bias, if the cell has gates apart.
+gates, recurrent: outputs: the gates that are not states `(T, B, gates * H)`, and the recurrent projection of
+    the gate in `Cell.apart` `(T, B, H)`.
+outputs: output `(T, B, H)`, only with `mask`.
 scratch: `(B, gates * H)`, for a cell with gates apart.
-words: for bfloat16 products, buffer for h `(B, H)` and x, see `product.room`.
+words: with bfloat16 products, a buffer for h `(B, H)` and x, see `product.buffer_size`; else null.
 """
-BACKWARD = "*d_outputs *dh *dc *live *kernel *gates *inner *h *c *dz *du *words"
+BACKWARD = "*d_outputs *dh *dc *mask *kernel *gates *recurrent *h *c *dz *du *words"
 """Arrays of `<cell>_backward`.
 
-d_outputs: `(T, B, H)`.
-dh, dc: `(B, H)`, in: gradients of the final states; out: of the initial states.
+d_outputs: `(T, B, H)`. dh, dc: `(B, H)`, gradients of the final states, replaced by those of the initial states.
 kernel: the recurrent kernel, transposed and packed.
-dz, du: output `(T, B, gates * H)`: gradients of the input projections, and of the recurrent ones if gates are apart.
-words: `product.room(B, gates * H)` floats.
+dz, du: outputs `(T, B, gates * H)`: gradients of the input projections and, with gates apart, of the recurrent ones.
 """
 GRADIENTS = (
-    f"{BACKWARD} *ids *x *transposed *nothing *packed *strips"
-    " *d_recurrent *d_inner_bias *d_table *d_kernel *d_bias *d_inputs"
+    f"{BACKWARD} *ids *x *transposed *zeros *packed *strips"
+    " *d_kernel *d_recurrent_bias *d_table *d_input_kernel *d_input_bias *d_inputs"
 )
-"""Arrays of `<cell>_gradients`: those of `BACKWARD`, but dz and du `(few, B, gates * H)`, and:
+"""Arrays of `<cell>_gradients`: those of `BACKWARD`, but with dz and du `(block, B, gates * H)`, and:
 
-ids, x: int32 `(T, B)`, or null; without ids, the inputs `(T, B, F)`.
-transposed, nothing: with d_inputs, the input kernel, transposed and packed, and F zeros.
-packed, strips: buffers for `few * B` packed rows of dz, and for strips of x or h.
-d_recurrent, d_inner_bias, d_table or d_kernel and d_bias: gradients are added to these.
-d_inputs: `(T, B, F)`, or null.
+ids, x: int32 `(T, B)` or null; without ids, the inputs `(T, B, F)`.
+transposed, zeros: with d_inputs, the input kernel, transposed and packed, and F zeros.
+packed, strips: buffers for `block * B` packed rows of dz, and for strips of x or h.
+d_kernel to d_input_bias: gradients of weights are added to these; d_table with ids, the last two without.
+d_inputs: output `(T, B, F)`, or null.
 """
 
 LIVE, KEPT = 1, 2
-"""Values of `live`. LIVE: the row takes this step; KEPT: it keeps its state and outputs it; 0: it outputs 0 instead."""
+"""Values of `mask`. LIVE: the row takes this step; KEPT: it keeps its state and outputs it; 0: it outputs 0 instead."""
 
 
 def emit(module: ir.Module, shape: Shape, products: list[Products]) -> None:
@@ -72,8 +71,8 @@ def emit(module: ir.Module, shape: Shape, products: list[Products]) -> None:
         _forward(_Loop(module, cell, "forward", FORWARD, shape, products))
         backward = _Loop(module, cell, "backward", BACKWARD, shape, products)
         _backward(backward, _BACKWARD[cell.name])
-        whole = _Gradients(module, cell, "gradients", GRADIENTS, shape, products)
-        whole.fill(backward, scatter, sums)
+        layer = _Gradients(module, cell, "gradients", GRADIENTS, shape, products)
+        layer.fill(backward, scatter, sums)
 
 
 class _CellCode(Code):
@@ -88,14 +87,14 @@ class _CellCode(Code):
         self.cell, self.shape, self.products = cell, shape, products
         self.units, self.batch = self.arg["units"], self.arg["batch"]
         self.width = self.mul(len(cell.gates), self.units)
-        self.down = self.compare("!=", self.arg["down"], 0)
+        self.reverse = self.compare("!=", self.arg["reverse"], 0)
 
-    def step(self, array: str, t: Any, width: Any) -> Any:
-        """Step t of an array `(T, B, width)`."""
+    def at_step(self, array: str, t: Any, width: Any) -> Any:
+        """Address of step t of an array `(T, B, width)`."""
         return self.at(self.arg[array], self.mul(t, self.batch, width))
 
     def by_precision(self, body: Callable[[Products], None]) -> None:
-        """Run `body` with the products of the requested precision."""
+        """Emit `body` for the products of each precision, chosen at run time by `words`."""
         floats, *words = self.products
         if not words:
             body(floats)
@@ -106,100 +105,95 @@ class _CellCode(Code):
             with in_floats:
                 body(floats)
 
-    def product(self, high: Any, sizes: tuple[Any, Any, Any], a: Any, *rest: Any) -> None:
-        """Call `product` of sizes m, n and k with a contiguous left factor."""
-        _, _, k = sizes
+    def product(self, tile_rows: Any, m: Any, n: Any, k: Any, a: Any, *rest: Any) -> None:
+        """Call `product` with a contiguous left factor."""
 
         def call(use: Products) -> None:
             left = (k, k, 1) if use is self.products[0] else (self.arg["words"],)
-            self.call(use.product, high, *sizes, a, *left, *rest)
+            self.call(use.product, tile_rows, m, n, k, a, *left, *rest)
 
         self.by_precision(call)
 
-    def affine(
-        self, rows: Any, sizes: tuple[Any, Any], x: Any, factor: str, bias: str, onto: Any
-    ) -> None:
-        """Set `onto` `(rows, n)` to x `(rows, k)` times a packed factor plus a bias; `sizes` are n and k."""
-        # Tiles of about equal height.
-        tiles = self.div(rows, self.shape.rows, up=True)
-        high = self.div(rows, tiles, up=True)
-        factors = x, self.arg[factor], self.arg[bias]
-        self.product(high, (rows, *sizes), *factors, 0, onto, sizes[0])
+    def affine(self, m: Any, n: Any, k: Any, x: Any, factor: str, bias: str, c: Any) -> None:
+        """Set c `(m, n)` to x `(m, k)` times a packed factor plus a bias, in tiles of about equal height."""
+        tiles = self.div(m, self.shape.rows, up=True)
+        tile_rows = self.div(m, tiles, up=True)
+        self.product(tile_rows, m, n, k, x, self.arg[factor], self.arg[bias], 0, c, n)
 
 
 class _Loop(_CellCode):
     """A kernel over time."""
 
     def places(self, *index: Any) -> dict[str, Any]:
-        """Index of each gate's values of a unit in an array of gates."""
+        """Index of each gate of a unit in an array of gates."""
         return {g: self.add(self.mul(k, self.units), *index) for k, g in enumerate(self.cell.gates)}
 
     @contextmanager
     def over_time(self, *, back: bool) -> Iterator[tuple[Any, dict[str, Any], dict[str, Any]]]:
-        """Loop over time steps t, or `back`, with the states before and after each by letter."""
-        steps, down = self.arg["steps"], self.arg["down"]
+        """Loop over the steps t, or `back` from the last one, with the states before and after each by letter."""
+        steps, reverse = self.arg["steps"], self.arg["reverse"]
         with self.loop(0, steps) as k:
             mirrored = self.sub(self.sub(steps, 1), k)
-            t = self.b.select(self.down, *((k, mirrored) if back else (mirrored, k)))
+            t = self.b.select(self.reverse, *((k, mirrored) if back else (mirrored, k)))
             before, after = (
-                {s: self.step(s, place, self.units) for s in self.cell.states}
-                for place in (self.add(t, down), self.sub(self.add(t, 1), down))
+                {s: self.at_step(s, row, self.units) for s in self.cell.states}
+                for row in (self.add(t, reverse), self.sub(self.add(t, 1), reverse))
             )
             yield t, before, after
 
     @contextmanager
-    def each_row(self, t: Any, dead: Callable[[Any, Any, Any], None]) -> Iterator[tuple[Any, Any]]:
-        """Loop over the batch rows live at step t, with their offsets in arrays of gates and of units.
+    def each_row(
+        self, t: Any, masked: Callable[[Any, Any, Any], None]
+    ) -> Iterator[tuple[Any, Any]]:
+        """Loop over the batch rows, yielding offsets in arrays of gates and of units for those that take step t.
 
-        `dead(kept, at, own)` handles the others; a `kept` row outputs its state.
+        `masked(kept, gates_at, units_at)` emits the code for the others; a `kept` row outputs its state.
         """
         b = self.b
         with self.loop(0, self.batch) as row:
             at, own = self.mul(row, self.width), self.mul(row, self.units)
-            all_live = b.block
-            with b.if_then(self.is_given("live")):
-                found = self.load(self.arg["live"], self.mul(t, self.batch), row, of=INT8)
-                from_array = b.block
-            kind = b.phi(INT8)
-            kind.add_incoming(INT8(LIVE), all_live)
-            kind.add_incoming(found, from_array)
-            with b.if_else(b.icmp_signed("==", kind, INT8(LIVE))) as (yes, no):
+            without_mask = b.block
+            with b.if_then(self.is_given("mask")):
+                found = self.load(self.arg["mask"], self.mul(t, self.batch), row, of=INT8)
+                with_mask = b.block
+            value = b.phi(INT8)
+            value.add_incoming(INT8(LIVE), without_mask)
+            value.add_incoming(found, with_mask)
+            with b.if_else(b.icmp_signed("==", value, INT8(LIVE))) as (yes, no):
                 with no:
-                    dead(b.icmp_signed("==", kind, INT8(KEPT)), at, own)
+                    masked(b.icmp_signed("==", value, INT8(KEPT)), at, own)
                 with yes:
                     yield at, own
 
-    def shares(self, t: Any) -> Any:
-        """Address of step t's input projections, stored where the gates (or without saved gates, the state) go."""
+    def projections(self, t: Any) -> Any:
+        """Address of step t's input projections, which its gates, or without saved gates its state, overwrite later."""
         if self.cell.saved:
-            return self.step("gates", t, self.width)
-        return self.step("h", self.sub(self.add(t, 1), self.arg["down"]), self.units)
+            return self.at_step("gates", t, self.width)
+        return self.at_step("h", self.sub(self.add(t, 1), self.arg["reverse"]), self.units)
 
     def project_inputs(self) -> None:
         """Compute the input projections of all steps, unless the inputs are symbols."""
+        x, width = self.arg["x"], self.width
         with self.b.if_then(self.is_given("x")):
-            rows, sizes = (
-                self.mul(self.arg["steps"], self.batch),
-                (self.width, self.arg["features"]),
-            )
-            self.affine(rows, sizes, self.arg["x"], "input_kernel", "input_bias", self.shares(0))
+            rows, onto = self.mul(self.arg["steps"], self.batch), self.projections
+            features = self.arg["features"]
+            self.affine(rows, width, features, x, "input_kernel", "input_bias", onto(0))
 
-    def input_share(self, t: Any, row: Any, otherwise: Any) -> Any:
+    def input_projection(self, t: Any, row: Any, otherwise: Any) -> Any:
         """Address of a batch row's input projection at step t: in the table, or without ids `otherwise`."""
         b, elsewhere = self.b, self.b.block
         with b.if_then(self.is_given("ids")):
             symbol = self.symbol(self.arg["ids"], self.mul(t, self.batch), row)
-            share, in_table = self.at(self.arg["table"], self.mul(symbol, self.width)), b.block
+            entry, in_table = self.at(self.arg["table"], self.mul(symbol, self.width)), b.block
         found = b.phi(POINTER)
         found.add_incoming(otherwise, elsewhere)
-        found.add_incoming(share, in_table)
+        found.add_incoming(entry, in_table)
         return found
 
-    def multiply(self, a: Any, inner: Any, columns: Any, onto: Any, d: Any = None) -> None:
-        """Set `onto` to d + a times the kernel; d is a row, by default `onto` itself."""
-        sums = (onto, columns) if d is None else (d, 0)
-        sizes = self.batch, columns, inner
-        self.product(self.arg["high"], sizes, a, self.arg["kernel"], *sums, onto, columns)
+    def multiply(self, a: Any, k: Any, n: Any, c: Any, d: Any = None) -> None:
+        """Set c `(B, n)` to d + a `(B, k)` times the kernel; d is a row, by default c itself."""
+        sums = (c, n) if d is None else (d, 0)
+        self.product(self.arg["tile_rows"], self.batch, n, k, a, self.arg["kernel"], *sums, c, n)
 
 
 @dataclass
@@ -209,20 +203,22 @@ class VectorOperands:
     v: Lanes
     cell: Cell
     before: Callable[[str], Any]  # by state
-    share: Callable[[str, str], Any]  # by "input", "recurrent" or (unless apart) "both", and gate
+    projection: Callable[
+        [str, str], Any
+    ]  # "input", "recurrent" or (unless apart) "both", of a gate
     factor: Any = None  # multiplied with the recurrent kernel in place of h
 
     def input(self, gate: str) -> Any:
-        return self.share("input", gate)
+        return self.projection("input", gate)
 
     def recurrent(self, gate: str) -> Any:
-        return self.share("recurrent", gate)
+        return self.projection("recurrent", gate)
 
     def total(self, gate: str, of: Any = None) -> Any:
         self.factor = self.factor if of is None else of
         if self.cell.apart:
             return self.v.add(self.input(gate), self.recurrent(gate))
-        return self.share("both", gate)
+        return self.projection("both", gate)
 
 
 def _forward(code: _Loop) -> None:
@@ -230,17 +226,17 @@ def _forward(code: _Loop) -> None:
     H, G = code.units, code.width
     code.project_inputs()
     with code.over_time(back=False) as (t, before, after):
-        z = code.shares(t)
-        outputs, inner = code.step("outputs", t, H), code.step("inner", t, H)
+        z = code.projections(t)
+        outputs, recurrent = code.at_step("outputs", t, H), code.at_step("recurrent", t, H)
         if cell.apart:
             code.multiply(before["h"], H, G, arg["scratch"], arg["bias"])
         else:
             with code.b.if_then(code.is_given("ids")), code.loop(0, code.batch) as row:
                 target = code.at(z, code.mul(row, G))
-                code.copy(G, width, code.input_share(t, row, target), target)
+                code.copy(G, width, code.input_projection(t, row, target), target)
             code.multiply(before["h"], H, G, z)
 
-        def dead(kept: Any, _at: Any, own: Any) -> None:
+        def masked(kept: Any, _at: Any, own: Any) -> None:
             def unit(v: Lanes, j: Any) -> None:
                 for state in cell.states:
                     v.store(v.load(before[state], own, j), after[state], own, j)
@@ -249,50 +245,50 @@ def _forward(code: _Loop) -> None:
 
             code.each(H, width, unit)
 
-        with code.each_row(t, dead) as (at, own):
-            shares = {"both": code.at(z, at)}
+        with code.each_row(t, masked) as (at, own):
+            sources = {"both": code.at(z, at)}
             if cell.apart:
-                shares["input"] = code.input_share(t, code.div(own, H), shares["both"])
-                shares["recurrent"] = code.at(arg["scratch"], at)
+                sources["input"] = code.input_projection(t, code.div(own, H), sources["both"])
+                sources["recurrent"] = code.at(arg["scratch"], at)
 
             def unit(v: Lanes, j: Any) -> None:
                 places = code.places(j)
 
-                def share(kind: str, gate: str) -> Any:
-                    return v.load(shares[kind], places[gate])
+                def load(kind: str, gate: str) -> Any:
+                    return v.load(sources[kind], places[gate])
 
-                x = VectorOperands(v, cell, lambda state: v.load(before[state], own, j), share)
+                x = VectorOperands(v, cell, lambda state: v.load(before[state], own, j), load)
                 found = cell.step(v, x)
-                assert x.factor is None, "the loops multiply nothing but the state"
+                assert x.factor is None, "only h is multiplied with the recurrent kernel here"
                 for gate in cell.saved:
                     v.store(found[gate], z, at, places[gate])
                 for gate in cell.apart:
-                    v.store(x.recurrent(gate), inner, own, j)
+                    v.store(x.recurrent(gate), recurrent, own, j)
                 for state in cell.states:
                     v.store(found[state], after[state], own, j)
 
             code.each(H, width, unit)
-            with code.b.if_then(code.is_given("live")):
+            with code.b.if_then(code.is_given("mask")):
                 code.copy(H, width, code.at(after["h"], own), code.at(outputs, own))
 
 
-class _Past(NamedTuple):
-    """One vector of a backward step's operands, by letter."""
+class _Saved(NamedTuple):
+    """One vector of each operand of a backward step, by letter."""
 
     gates: Mapping[str, Any]  # saved gates
     before: Mapping[str, Any]  # states before the step
     after: Mapping[str, Any]  # states after it
     d: Mapping[str, Any]  # gradients of the states after it
-    inner: Any  # recurrent projection of the gate in `Cell.apart`
+    recurrent: Any  # recurrent projection of the gate in `Cell.apart`
 
 
 Gradients = Mapping[str, Any]
-"""Gradients of pre-activations by gate; `u<gate>`, of its recurrent projection, if different; `d<state>`, of a state
-before the step, without the part through the recurrent kernel, if not 0.
+"""Gradients of the pre-activations by gate; `u<gate>` of its recurrent projection, if different; `d<state>` of a state
+before the step without the part through the recurrent kernel, if not 0.
 """
 
 
-def _lstm_backward(v: Lanes, x: _Past) -> Gradients:
+def _lstm_backward(v: Lanes, x: _Saved) -> Gradients:
     i, f, g, o = (x.gates[gate] for gate in "ifgo")
     dh, tanh_c = x.d["h"], v.tanh(x.after["c"])
     flow = v.fma(v.mul(dh, o), v.sub(1, v.mul(tanh_c, tanh_c)), x.d["c"])
@@ -305,16 +301,16 @@ def _lstm_backward(v: Lanes, x: _Past) -> Gradients:
     }
 
 
-def _gru_backward(v: Lanes, x: _Past) -> Gradients:
+def _gru_backward(v: Lanes, x: _Saved) -> Gradients:
     z, r, g = (x.gates[gate] for gate in "zrg")
     dh = x.d["h"]
     dz = v.mul(dh, v.sub(x.before["h"], g), z, v.sub(1, z))
     dg = v.mul(dh, v.sub(1, z), v.sub(1, v.mul(g, g)))
-    dr = v.mul(dg, x.inner, r, v.sub(1, r))
+    dr = v.mul(dg, x.recurrent, r, v.sub(1, r))
     return {"z": dz, "r": dr, "g": dg, "ug": v.mul(dg, r), "dh": v.mul(dh, z)}
 
 
-def _rnn_backward(v: Lanes, x: _Past) -> Gradients:
+def _rnn_backward(v: Lanes, x: _Saved) -> Gradients:
     h = x.after["h"]
     return {"h": v.mul(x.d["h"], v.sub(1, v.mul(h, h)))}
 
@@ -322,15 +318,15 @@ def _rnn_backward(v: Lanes, x: _Past) -> Gradients:
 _BACKWARD = {"lstm": _lstm_backward, "gru": _gru_backward, "rnn": _rnn_backward}
 
 
-def _backward(code: _Loop, gradients: Callable[[Lanes, _Past], Gradients]) -> None:
+def _backward(code: _Loop, gradients: Callable[[Lanes, _Saved], Gradients]) -> None:
     cell, width, arg = code.cell, code.shape.width, code.arg
     H, G = code.units, code.width
     with code.over_time(back=True) as (t, before, after):
-        dz, du, gates = (code.step(name, t, G) for name in ("dz", "du", "gates"))
-        d_outputs, inner = code.step("d_outputs", t, H), code.step("inner", t, H)
+        dz, du, gates = (code.at_step(name, t, G) for name in ("dz", "du", "gates"))
+        d_outputs, recurrent = code.at_step("d_outputs", t, H), code.at_step("recurrent", t, H)
 
-        def dead(kept: Any, at: Any, own: Any) -> None:
-            def nothing(v: Lanes, j: Any) -> None:
+        def masked(kept: Any, at: Any, own: Any) -> None:
+            def zero(v: Lanes, j: Any) -> None:
                 for target in (dz, du)[: 1 + bool(cell.apart)]:
                     v.store(v.constant(0), target, at, j)
 
@@ -338,22 +334,22 @@ def _backward(code: _Loop, gradients: Callable[[Lanes, _Past], Gradients]) -> No
                 d_output = code.b.select(kept, v.load(d_outputs, own, j), v.constant(0))
                 v.store(v.add(v.load(arg["dh"], own, j), d_output), arg["dh"], own, j)
 
-            code.each(G, width, nothing)
+            code.each(G, width, zero)
             code.each(H, width, unit)
 
-        with code.each_row(t, dead) as (at, own):
+        with code.each_row(t, masked) as (at, own):
 
             def unit(v: Lanes, j: Any) -> None:
                 places = code.places(at, j)
                 d = {state: v.load(arg[f"d{state}"], own, j) for state in cell.states}
-                past = _Past(
+                saved = _Saved(
                     gates={gate: v.load(gates, places[gate]) for gate in cell.saved},
                     before={state: v.load(before[state], own, j) for state in cell.states},
                     after={state: v.load(after[state], own, j) for state in cell.states},
                     d={**d, "h": v.add(d["h"], v.load(d_outputs, own, j))},
-                    inner=v.load(inner, own, j) if cell.apart else None,
+                    recurrent=v.load(recurrent, own, j) if cell.apart else None,
                 )
-                found = gradients(v, past)
+                found = gradients(v, saved)
                 for gate, place in places.items():
                     v.store(found[gate], dz, place)
                     if cell.apart:
@@ -366,59 +362,59 @@ def _backward(code: _Loop, gradients: Callable[[Lanes, _Past], Gradients]) -> No
 
 
 class _Gradients(_CellCode):
-    """The kernel of a layer's gradients: `few` steps at a time, so that intermediate results stay in cache."""
+    """The kernel of a layer's gradients, in blocks of steps whose intermediate results stay in cache."""
 
     def fill(self, loop: _Loop, scatter: Code, sums: Code) -> None:
-        """Write the kernel, given the cell's backward loop, `scatter` and `column_sums`."""
+        """Emit the kernel, given the cell's backward loop, `scatter` and `column_sums`."""
         b, arg, units, width = self.b, self.arg, self.units, self.width
         features = arg["features"]
-        with self.loop(0, arg["steps"], arg["few"]) as done:
+        with self.loop(0, arg["steps"], arg["block"]) as done:
             left = self.sub(arg["steps"], done)
-            here = self.minimum(arg["few"], left)
-            first = b.select(self.down, done, self.sub(left, here))
-            self.row, self.rows = self.mul(first, self.batch), self.mul(here, self.batch)
-            places = arg | {"steps": here, "gates": self.part("gates", width)}
-            places |= {name: self.part(name, units) for name in ("d_outputs", "inner", "h", "c")}
-            live = self.at(arg["live"], self.row, of=INT8)
-            places["live"] = b.select(self.is_given("live"), live, arg["live"])
-            self.call(loop, *(places[name] for name in loop.arg))
+            steps = self.minimum(arg["block"], left)
+            first = b.select(self.reverse, done, self.sub(left, steps))
+            self.row, self.rows = self.mul(first, self.batch), self.mul(steps, self.batch)
+            given = arg | {"steps": steps, "gates": self.part("gates", width)}
+            given |= {name: self.part(name, units) for name in ("d_outputs", "recurrent", "h", "c")}
+            mask = self.at(arg["mask"], self.row, of=INT8)
+            given["mask"] = b.select(self.is_given("mask"), mask, arg["mask"])
+            self.call(loop, *(given[name] for name in loop.arg))
             dz, du = arg["dz"], arg["du"] if self.cell.apart else arg["dz"]
-            before = self.step("h", self.add(first, arg["down"]), units)
+            before = self.at_step("h", self.add(first, arg["reverse"]), units)
             self.pack(du)
-            self.gradient(before, units, "d_recurrent")
+            self.gradient(before, units, "d_kernel")
             if self.cell.apart:
-                self.call(sums, self.rows, width, du, arg["d_inner_bias"])
+                self.call(sums, self.rows, width, du, arg["d_recurrent_bias"])
             with b.if_else(self.is_given("ids")) as (by_symbol, by_feature):
                 with by_symbol:
-                    ids = self.part("ids", 1)  # as wide as floats
+                    ids = self.part("ids", 1)  # int32 is as wide as float32
                     self.call(scatter, self.rows, width, dz, ids, arg["d_table"])
                 with by_feature:
                     if self.cell.apart:
                         self.pack(dz)
-                    self.gradient(self.part("x", features), features, "d_kernel")
-                    self.call(sums, self.rows, width, dz, arg["d_bias"])
+                    self.gradient(self.part("x", features), features, "d_input_kernel")
+                    self.call(sums, self.rows, width, dz, arg["d_input_bias"])
                     with b.if_then(self.is_given("d_inputs")):
                         onto = self.part("d_inputs", features)
-                        self.affine(self.rows, (features, width), dz, "transposed", "nothing", onto)
+                        self.affine(self.rows, features, width, dz, "transposed", "zeros", onto)
 
     def part(self, array: str, width: Any) -> Any:
-        """An array `(T, B, width)` from the block's first step on."""
+        """Address of the block's first step in an array `(T, B, width)`."""
         return self.at(self.arg[array], self.mul(self.row, width))
 
     def pack(self, dz: Any) -> None:
-        """Pack the block's rows."""
+        """Pack the block's rows of dz."""
         given = self.rows, self.width, dz, self.shape.panel, self.arg["packed"]
         self.by_precision(lambda use: self.call(use.pack, *given))
 
     def gradient(self, x: Any, features: Any, onto: str) -> None:
-        """Add the gradient of the kernel that multiplied x, from the packed rows."""
+        """Add the gradient of the kernel that multiplied x to `onto`, from the packed rows."""
         arrays = x, self.arg["strips"], self.arg["packed"], self.arg[onto]
         sizes = self.rows, features, self.width
         self.by_precision(lambda use: self.call(use.gradient, *sizes, *arrays))
 
 
 def _column_sums(module: ir.Module, shape: Shape) -> Code:
-    """`column_sums(rows, columns, x, onto)`: adds the sum of all rows to `onto`."""
+    """`column_sums`: adds the sum of all rows of x to `onto`."""
     code = Code(module, "column_sums", "rows columns *x *onto")
     rows, columns, x, onto = code.arg.values()
 
@@ -432,7 +428,7 @@ def _column_sums(module: ir.Module, shape: Shape) -> Code:
 
 
 def _scatter(module: ir.Module, shape: Shape) -> Code:
-    """`scatter(count, width, rows, ids, table)`: adds each row to its symbol's row of the table."""
+    """`scatter`: adds each row to its symbol's row of the table."""
     code = Code(module, "scatter", "count width *rows *ids *table")
     count, width, rows, ids, table = code.arg.values()
     with code.loop(0, count) as k:

@@ -1,6 +1,6 @@
 """Builds numeric kernels from LLVM instructions: loops, vectors and addresses.
 
-A kernel takes float32 arrays as the address of their first element; indices count elements.
+A kernel takes a float32 array as the address of its first element; indices count elements.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FAST = ("nsz", "contract", "reassoc", "arcp")
 
 @dataclass(frozen=True)
 class Shape:
-    """How a processor's registers are used."""
+    """The use of a processor's registers."""
 
     width: int  # floats in a vector
     rows: int  # rows of a product's tile, whose sums take `2 * rows` vectors
@@ -46,8 +46,8 @@ class Shape:
 class Code:
     """A function under construction and its integer operations; `Lanes` has those on floats, `finish` ends it.
 
-    `arguments` are names separated by spaces; `*` marks an array's address (arrays may overlap), the others are 64-bit
-    integers. `arg` has the arguments by name.
+    `arguments` are names separated by spaces: with `*` the address of an array (arrays may overlap), else a 64-bit
+    integer. `arg` holds the arguments by name.
     """
 
     def __init__(self, module: ir.Module, name: str, arguments: str) -> None:
@@ -61,29 +61,29 @@ class Code:
         self.entry = self.function.append_basic_block("entry")
         self.b = ir.IRBuilder(self.entry)
 
-    def whole(self, value: Any) -> Any:
+    def integer(self, value: Any) -> Any:
         """An integer as an operand."""
         return ir.Constant(INT, value) if isinstance(value, int) else value
 
     def add(self, *terms: Any) -> Any:
-        return functools.reduce(self.b.add, map(self.whole, terms))
+        return functools.reduce(self.b.add, map(self.integer, terms))
 
     def sub(self, a: Any, b: Any) -> Any:
-        return self.b.sub(self.whole(a), self.whole(b))
+        return self.b.sub(self.integer(a), self.integer(b))
 
     def mul(self, *factors: Any) -> Any:
-        return functools.reduce(self.b.mul, map(self.whole, factors))
+        return functools.reduce(self.b.mul, map(self.integer, factors))
 
     def div(self, a: Any, b: Any, *, up: bool = False) -> Any:
-        """Quotient of non-negative integers, rounded down or up."""
-        return self.b.sdiv(self.add(a, self.sub(b, 1)) if up else self.whole(a), self.whole(b))
+        """Quotient of non-negative integers, rounded down or `up`."""
+        return self.b.sdiv(self.add(a, self.sub(b, 1)) if up else self.integer(a), self.integer(b))
 
     def compare(self, operator: str, a: Any, b: Any) -> Any:
         """Compare two integers."""
-        return self.b.icmp_signed(operator, self.whole(a), self.whole(b))
+        return self.b.icmp_signed(operator, self.integer(a), self.integer(b))
 
     def minimum(self, a: Any, b: Any) -> Any:
-        return self.b.select(self.compare("<", a, b), self.whole(a), self.whole(b))
+        return self.b.select(self.compare("<", a, b), self.integer(a), self.integer(b))
 
     def at(self, base: Any, *index: Any, of: ir.Type = FLOAT) -> Any:
         """Address of element `sum(index)` of an array of floats, or `of` another type."""
@@ -100,10 +100,10 @@ class Code:
     def buffer(self, floats: int) -> Any:
         """A buffer on the stack."""
         with self.b.goto_block(self.entry):
-            room = self.b.alloca(ir.ArrayType(FLOAT, floats))
-            room.align = 64
+            array = self.b.alloca(ir.ArrayType(FLOAT, floats))
+            array.align = 64
             # Via an integer, to make llvmlite forget the pointer's type.
-            return self.b.inttoptr(self.b.ptrtoint(room, INT), POINTER)
+            return self.b.inttoptr(self.b.ptrtoint(array, INT), POINTER)
 
     def is_given(self, array: str) -> Any:
         """Whether an array argument is not null."""
@@ -119,7 +119,7 @@ class Code:
 
     def call(self, other: Code, *operands: Any) -> None:
         """Call another function of the module."""
-        self.b.call(other.function, [self.whole(o) for o in operands])
+        self.b.call(other.function, [self.integer(o) for o in operands])
 
     @contextmanager
     def loop(self, start: Any, stop: Any, step: Any = 1) -> Iterator[Any]:
@@ -131,14 +131,13 @@ class Code:
     def carried_loop(
         self, start: Any, stop: Any, step: Any, values: Sequence[Any]
     ) -> Iterator[tuple[Any, list[Any], Callable[[Sequence[Any]], None]]]:
-        """A loop that carries values: the body passes the next ones to `done`; `carried` holds the last."""
-        b = self.b
-        before = b.block
+        """Loop with loop-carried values: the body passes the next ones to `done`; `carried` holds the last."""
+        b, before = self.b, self.b.block
         head, body, after = map(self.function.append_basic_block, ("head", "body", "after"))
         b.branch(head)
         b.position_at_end(head)
         index = b.phi(INT)
-        index.add_incoming(self.whole(start), before)
+        index.add_incoming(self.integer(start), before)
         phis = [b.phi(value.type) for value in values]
         for phi, value in zip(phis, values, strict=True):
             phi.add_incoming(value, before)
@@ -148,14 +147,14 @@ class Code:
         yield index, phis, following.extend
         for phi, value in zip(phis, following, strict=True):
             phi.add_incoming(value, b.block)
-        index.add_incoming(b.add(index, self.whole(step)), b.block)
+        index.add_incoming(b.add(index, self.integer(step)), b.block)
         b.branch(head)
         b.position_at_end(after)
         self.carried = phis
 
     def each(self, count: Any, width: int, body: Callable[[Lanes, Any], None]) -> None:
-        """Run `body(lanes, index)` for `count` elements: by vectors, the remainder one by one."""
-        whole = self.b.and_(self.whole(count), self.whole(-width))
+        """Run `body(lanes, index)` for `count` elements, by vectors and the remainder one by one."""
+        whole = self.b.and_(self.integer(count), self.integer(-width))
         with self.loop(0, whole, width) as index:
             body(Lanes(self, width), index)
         with self.loop(whole, count) as index:
@@ -166,15 +165,15 @@ class Code:
         self.each(count, width, lambda v, j: v.store(v.load(source, j), target, j))
 
     def total(self, count: Any, width: int, term: Callable[[Lanes, Any], Any]) -> Any:
-        """Sum of `term(lanes, index)` over `count` elements, as one number."""
-        whole = self.b.and_(self.whole(count), self.whole(-width))
+        """Sum of `term(lanes, index)` over `count` elements, as a scalar."""
+        whole = self.b.and_(self.integer(count), self.integer(-width))
         many, one = Lanes(self, width), Lanes(self, 1)
         with self.carried_loop(0, whole, width, [many.constant(0.0)]) as (index, (sum_,), done):
             done([many.add(sum_, term(many, index))])
         (sums,) = self.carried
         sum_ = one.constant(0.0)
         for k in range(width):
-            sum_ = one.add(sum_, self.b.extract_element(sums, self.whole(k)))
+            sum_ = one.add(sum_, self.b.extract_element(sums, self.integer(k)))
         with self.carried_loop(whole, count, 1, [sum_]) as (index, (sum_,), done):
             done([one.add(sum_, term(one, index))])
         return self.carried[0]
@@ -189,15 +188,18 @@ def finish(module: ir.Module) -> None:
 
 
 class Lanes:
-    """Arithmetic on vectors of `width` floats; `width` 1 for scalars."""
+    """Arithmetic on vectors of `width` floats, or on scalars with `width` 1."""
 
     def __init__(self, code: Code, width: int) -> None:
-        self.code, self.width = code, width
-        self.type = ir.VectorType(FLOAT, width) if width > 1 else FLOAT
+        self.code, self.width, self.type = code, width, self._of(FLOAT, width)
 
-    def constant(self, value: float) -> Any:
+    def _of(self, kind: ir.Type, width: int) -> ir.Type:
+        return ir.VectorType(kind, width) if width > 1 else kind
+
+    def constant(self, value: float, kind: ir.Type = FLOAT) -> Any:
         """The same number in every lane."""
-        return ir.Constant(self.type, [value] * self.width if self.width > 1 else value)
+        values = [value] * self.width if self.width > 1 else value
+        return ir.Constant(self._of(kind, self.width), values)
 
     def operand(self, value: Any) -> Any:
         """A number broadcast to a vector; vectors unchanged."""
@@ -211,17 +213,17 @@ class Lanes:
         """Store `width` floats from element `sum(index)` on."""
         self.code.b.store(value, self.code.at(base, *index), align=4)
 
-    def spread(self, base: Any, *index: Any) -> Any:
-        """Load one float into every lane."""
-        return self.filled(self.code.load(base, *index, of=FLOAT))
+    def load_scalar(self, base: Any, *index: Any) -> Any:
+        """Load one float and broadcast it."""
+        return self.broadcast(self.code.load(base, *index, of=FLOAT))
 
-    def filled(self, one: Any) -> Any:
+    def broadcast(self, scalar: Any) -> Any:
         """Broadcast a scalar to every lane."""
         if self.width == 1:
-            return one
-        b, nothing = self.code.b, ir.Constant(self.type, ir.Undefined)
-        first = b.insert_element(nothing, one, self.code.whole(0))
-        return b.shuffle_vector(first, nothing, self._order([0] * self.width))
+            return scalar
+        b, undefined = self.code.b, ir.Constant(self.type, ir.Undefined)
+        first = b.insert_element(undefined, scalar, self.code.integer(0))
+        return b.shuffle_vector(first, undefined, self._order([0] * self.width))
 
     def _order(self, places: list[int]) -> Any:
         return ir.Constant(ir.VectorType(INT32, len(places)), places)
@@ -231,7 +233,7 @@ class Lanes:
         return self._intrinsic("fmuladd", a, b, c)
 
     def rounded(self, low: Any, high: Any) -> Any:
-        """Two vectors rounded to bfloat16 and concatenated into one vector."""
+        """Two vectors rounded to bfloat16 and concatenated."""
         kind = ir.VectorType(BFLOAT16, 2 * self.width)
         name = f"llvm.x86.avx512bf16.cvtne2ps2bf16.{32 * self.width}"
         return self.code.b.bitcast(self._declared(name, kind, high, low), self.type)
@@ -243,23 +245,24 @@ class Lanes:
             four = Lanes(self.code, 4)
             both = four.constant(0)
             for k, value in enumerate((low, high)):
-                both = b.insert_element(both, value, self.code.whole(k))
-            return b.extract_element(four.rounded(both, both), self.code.whole(0))
-        halves = b.bitcast(self.rounded(low, high), ir.VectorType(ir.IntType(16), 2 * width))
+                both = b.insert_element(both, value, self.code.integer(k))
+            return b.extract_element(four.rounded(both, both), self.code.integer(0))
+        both = b.bitcast(self.rounded(low, high), ir.VectorType(ir.IntType(16), 2 * width))
         order = self._order([k // 2 + k % 2 * width for k in range(2 * width)])
-        return b.bitcast(b.shuffle_vector(halves, halves, order), self.type)
+        return b.bitcast(b.shuffle_vector(both, both, order), self.type)
 
-    def neighbours(self, base: Any, *index: Any) -> Any:
-        """Words of two bfloat16 each, from `2 * width` floats from element `sum(index)` on."""
+    def load_pairs(self, base: Any, *index: Any) -> Any:
+        """Words of two bfloat16 each, from the `2 * width` floats from element `sum(index)` on."""
         low, high = self.load(base, *index), self.load(base, *index, self.width)
         return self.pairs(low, high) if self.width == 1 else self.rounded(low, high)
 
     def dot(self, a: Any, b: Any, c: Any) -> Any:
-        """Sum of both products of two bfloat16 words, plus the float c."""
+        """Dot product of the two bfloat16 in each word of a and b, plus c."""
         kind = ir.VectorType(BFLOAT16, 2 * self.width)
         pairs = [self.code.b.bitcast(x, kind) for x in (a, b)]
-        name = f"llvm.x86.avx512bf16.dpbf16ps.{32 * self.width}"
-        return self._declared(name, self.type, c, *pairs)
+        return self._declared(
+            f"llvm.x86.avx512bf16.dpbf16ps.{32 * self.width}", self.type, c, *pairs
+        )
 
     def _intrinsic(self, name: str, *operands: Any) -> Any:
         name = f"llvm.{name}.v{self.width}f32" if self.width > 1 else f"llvm.{name}.f32"
@@ -268,8 +271,9 @@ class Lanes:
     def _declared(self, name: str, result: ir.Type, *operands: Any) -> Any:
         module = self.code.function.module
         kind = ir.FunctionType(result, [operand.type for operand in operands])
-        function = module.globals.get(name) or ir.Function(module, kind, name)
-        return self.code.b.call(function, operands)
+        return self.code.b.call(
+            module.globals.get(name) or ir.Function(module, kind, name), operands
+        )
 
     def add(self, a: Any, b: Any) -> Any:
         return self.code.b.fadd(self.operand(a), self.operand(b), flags=FAST)
@@ -298,17 +302,14 @@ class Lanes:
 
     def exp(self, x: Any) -> Any:
         """Exponential of x <= 0, clipped at -87: Cephes' polynomial, relative error below 2e-7."""
-        b, kind = self.code.b, ir.VectorType(INT32, self.width) if self.width > 1 else INT32
-
-        def whole(value: int) -> Any:
-            return ir.Constant(kind, [value] * self.width if self.width > 1 else value)
-
+        b = self.code.b
         x = b.select(b.fcmp_unordered(">", x, self.constant(-87.0)), x, self.constant(-87.0))
         power = self._intrinsic("floor", self.fma(x, 1.44269504088896341, 0.5))
         rest = self.fma(power, 2.12194440e-4, self.fma(power, -0.693359375, x))
         sum_ = self.polynomial(_EXP, rest)
         found = self.fma(self.mul(rest, rest), sum_, self.add(rest, 1.0))
-        exponent = b.shl(b.add(b.fptosi(power, kind), whole(127)), whole(23))
+        exponent = b.add(b.fptosi(power, self._of(INT32, self.width)), self.constant(127, INT32))
+        exponent = b.shl(exponent, self.constant(23, INT32))
         return self.mul(found, b.bitcast(exponent, self.type))
 
     def tanh(self, x: Any) -> Any:

@@ -32,7 +32,7 @@ Operand: TypeAlias = "int | NDArray[Any] | None"
 
 @dataclass(frozen=True)
 class CallTable:
-    """A network as a table of kernel calls."""
+    """Kernel calls that run one step of a network."""
 
     pairs: NDArray[np.int64]  # `(calls, 2)`: addresses of a kernel and of its operands
     alive: Any  # keeps the memory at these addresses
@@ -47,7 +47,7 @@ class Kernels:
     """All kernels, compiled for this processor.
 
     Args:
-        shape: use of the registers; by default the best for this processor.
+        shape: the use of the registers; by default the best for this processor.
         cache: folder of compiled kernels, or None for no cache.
     """
 
@@ -84,52 +84,46 @@ class Kernels:
         addresses = [values.ctypes.data for values in operands]
         return CallTable(np.array([entries, addresses], np.int64).T.copy(), (self, operands, calls))
 
-    def high(self, rows: int) -> int:
+    def tile_rows(self, rows: int) -> int:
         """Rows per tile that make tiles about equal: 25 rows give five tiles of 5 where 6 fit."""
         tiles = -(-rows // self.shape.rows)
         return -(-rows // max(1, tiles))
 
-    def room(self, rows: int, columns: int, wide: int) -> Floats:
-        """A buffer for a matrix packed `wide` columns at a time."""
-        return empty(-(-columns // wide) * wide * rows)
-
     def packed(self, b: Floats, *, bfloat16: bool = False) -> Floats:
         """The right factor `b` packed for products; in bfloat16, each word holds two rows."""
-        (rows, columns), wide = b.shape, self.shape.panel
-        found = self.room(-(-rows // 2) if bfloat16 else rows, columns, wide)
-        self("pack_bf16" if bfloat16 else "pack", rows, columns, b, wide, found)
+        (rows, columns), panel = b.shape, self.shape.panel
+        found = packing_buffer(-(-rows // 2) if bfloat16 else rows, columns, panel)
+        self("pack_bf16" if bfloat16 else "pack", rows, columns, b, panel, found)
         return found
 
     def product(
         self, a: Floats, packed: Floats, bias: Floats, c: Floats, *, bfloat16: bool = False
     ) -> None:
         """Set `c = a @ b + bias`: a `(M, K)`, b `(K, N)` packed (in the same precision), bias `(N,)`, c `(M, N)`."""
-        (m, k), columns = a.shape, c.shape[1]
-        rest = packed, bias, 0, c, columns
+        (m, k), n = a.shape, c.shape[1]
+        left: tuple[Operand, ...] = (a, k, k, 1)
         if bfloat16:
-            from rnntk.kernels.product import room  # see `_compile`
+            from rnntk.kernels.product import buffer_size  # see `_compile`
 
-            self("product_bf16", self.high(m), m, columns, k, a, empty(room(m, k)), *rest)
-        else:
-            self("product", self.high(m), m, columns, k, a, k, k, 1, *rest)
+            left = a, empty(buffer_size(m, k))
+        name = "product_bf16" if bfloat16 else "product"
+        self(name, self.tile_rows(m), m, n, k, *left, packed, bias, 0, c, n)
 
     def add_weight_gradient(
         self, x: Floats, packed: Floats, onto: Floats, *, bfloat16: bool = False
     ) -> None:
         """Add `x.T @ dz` to `onto`: x `(N, F)`, dz `(N, G)` packed, onto `(F, G)`."""
-        (n, features), wide = x.shape, self.shape.rows
-        room = self.room(-(-n // 2) if bfloat16 else n, features, wide)
+        n, features = x.shape
+        strips = packing_buffer(-(-n // 2) if bfloat16 else n, features, self.shape.rows)
         name = "gradient_bf16" if bfloat16 else "gradient"
-        self(name, n, features, onto.shape[1], x, room, packed, onto)
+        self(name, n, features, onto.shape[1], x, strips, packed, onto)
 
 
 def cached(cache: Path | None, facts: Sequence[str], make: Callable[[], bytes]) -> bytes:
-    """An object file from the cache if its SHA-256 matches, else newly made and cached if possible.
+    """An object file from the cache if its SHA-256 matches, else compiled by `make` and cached if possible.
 
-    Args:
-        cache: None for no cache.
-        facts: everything that the code depends on besides the kernels' sources.
-        make: compiles the code.
+    `facts` is everything that the code depends on besides the kernels' sources; without a `cache`, it is always
+    compiled.
     """
     if cache is None:
         return make()
@@ -176,7 +170,7 @@ def _compile(machine: Any, shape: Shape) -> bytes:
 
 
 def best_shape(triple: str, features: Mapping[str, bool]) -> Shape:
-    """The best use of the registers of a processor, by LLVM's names of its architecture and features."""
+    """The best use of a processor's registers, by LLVM's names of its architecture and features."""
     if not _is_x86(triple):  # 32 registers of four floats
         return Shape(width=4, rows=12)
     if features.get("avx512f"):
@@ -189,8 +183,7 @@ def _is_x86(triple: str) -> bool:
 
 
 _blocks: dict[int, list[Floats]] = {}
-_taking = threading.Lock()
-
+_lock = threading.Lock()
 
 _FREE = next(sys.getrefcount(block) for block in [np.empty(0)])
 """Reference count that `empty` sees for a block held only by `_blocks`."""
@@ -199,21 +192,21 @@ _FREE = next(sys.getrefcount(block) for block in [np.empty(0)])
 def empty(*shape: int) -> Floats:
     """An uninitialised float32 array that TensorFlow can take over without a copy.
 
-    Large arrays reuse blocks that nobody else holds, since new memory from the system is slow. There are four
-    block sizes per power of two, so that sequences of similar lengths share them.
+    Large arrays reuse blocks that nobody else holds, since new memory from the system is slow. There are four block
+    sizes per power of two, so that sequences of similar lengths share them.
     """
     size = math.prod(shape)
     if size < 1 << 14:
         return _aligned(np.empty(size + 16, np.float32), size).reshape(shape)
     step = 1 << (size - 1).bit_length() - 3
-    room = -(-size // step) * step
-    with _taking:
-        blocks = _blocks.setdefault(room, [])
+    rounded = -(-size // step) * step
+    with _lock:
+        blocks = _blocks.setdefault(rounded, [])
         for block in blocks:
             if sys.getrefcount(block) == _FREE:
                 break
         else:
-            block = np.empty(room + 16, np.float32)
+            block = np.empty(rounded + 16, np.float32)
             blocks.append(block)
         return _aligned(block, size).reshape(shape)
 
@@ -225,9 +218,14 @@ def zeros(*shape: int) -> Floats:
     return found
 
 
-def _aligned(room: Floats, size: int) -> Floats:
-    skip = -room.ctypes.data % 64 // 4
-    return room[skip : skip + size]
+def _aligned(block: Floats, size: int) -> Floats:
+    skip = -block.ctypes.data % 64 // 4
+    return block[skip : skip + size]
+
+
+def packing_buffer(rows: int, columns: int, panel: int) -> Floats:
+    """A buffer for a matrix packed `panel` columns at a time."""
+    return empty(-(-columns // panel) * panel * rows)
 
 
 @functools.cache

@@ -38,7 +38,7 @@ def emit(module: ir.Module, shape: Shape) -> None:
 
 
 def _table_entry(module: ir.Module, kernel: str) -> None:
-    """`<kernel>_entry(operands)`: calls the kernel with operands from an array of 64-bit values."""
+    """`<kernel>_entry`: calls the kernel with operands from an array of 64-bit values."""
     function = module.get_global(kernel)
     code = Code(module, f"{kernel}_entry", "*operands")
     values = [code.load(code.arg["operands"], k, of=INT) for k in range(len(function.args))]
@@ -50,12 +50,12 @@ def _sample(module: ir.Module, shape: Shape) -> Code:
     """`sample`: one int64 symbol per row of logits `(count, symbols)`, by inverse CDF of the softmax of logits times
     `scale[0]` at the row's uniform number (float64 in [0, 1)).
 
-    Its loss under the softmax of the unscaled logits is `margin + log(total)`, both float64. `room` holds a row.
+    Its loss under the softmax of the unscaled logits is `margin + log(total)`, both float64. `scores` holds a row.
     """
-    names = "count symbols *logits *scale *room *uniforms *ids *margins *totals"
+    names = "count symbols *logits *scale *scores *uniforms *ids *margins *totals"
     code = Code(module, "sample", names)
     arg, b, one = code.arg, code.b, Lanes(code, 1)
-    symbols, room = arg["symbols"], arg["room"]
+    symbols, scores = arg["symbols"], arg["scores"]
     scale = one.load(arg["scale"], 0)
     with code.loop(0, arg["count"]) as row:
         logits = code.at(arg["logits"], code.mul(row, symbols))
@@ -65,23 +65,23 @@ def _sample(module: ir.Module, shape: Shape) -> Code:
         (top,) = code.carried
 
         def below(v: Lanes, j: Any) -> Any:
-            return v.sub(v.load(logits, j), v.filled(top))
+            return v.sub(v.load(logits, j), v.broadcast(top))
 
         def scaled(v: Lanes, j: Any) -> None:
-            v.store(v.exp(v.mul(below(v, j), v.filled(scale))), room, j)
+            v.store(v.exp(v.mul(below(v, j), v.broadcast(scale))), scores, j)
 
         code.each(symbols, shape.width, scaled)
 
-        def likelihood(j: Any) -> Any:
-            return b.fpext(one.load(room, j), DOUBLE)
+        def score(j: Any) -> Any:
+            return b.fpext(one.load(scores, j), DOUBLE)
 
         with code.carried_loop(0, symbols, 1, [DOUBLE(0.0)]) as (j, (sum_,), done):
-            done([b.fadd(sum_, likelihood(j))])
+            done([b.fadd(sum_, score(j))])
         (total,) = code.carried
         code.store(total, arg["totals"], row)
         reach = b.fmul(code.load(arg["uniforms"], row, of=DOUBLE), total)
         with code.carried_loop(0, symbols, 1, [DOUBLE(0.0), INT(0)]) as (j, (sum_, passed), done):
-            sum_ = b.fadd(sum_, likelihood(j))
+            sum_ = b.fadd(sum_, score(j))
             done([sum_, b.add(passed, b.zext(b.fcmp_ordered("<=", sum_, reach), INT))])
         # `reach` may round up to the total, so that all symbols count as passed.
         chosen = code.minimum(code.carried[1], code.sub(symbols, 1))
@@ -95,7 +95,7 @@ def _sample(module: ir.Module, shape: Shape) -> Code:
 
 
 def _advance(module: ir.Module) -> Code:
-    """`advance(calls, table)`: runs one step of a network.
+    """`advance`: runs one step of a network.
 
     `table` has `calls` pairs of addresses: of a kernel's entry (see `_table_entry`) and of its operands.
     """
@@ -111,17 +111,17 @@ def _advance(module: ir.Module) -> Code:
 def _generate(module: ir.Module, sample: Code, advance: Code) -> None:
     """`generate`: samples a symbol, feeds it, and repeats for `steps` steps.
 
-    Uniforms, ids, margins and totals as in `sample` are `(steps, stride)`, of which the first `count` columns are used;
-    the network reads its symbols from `fed`, int32 `(count,)`.
+    Uniforms, ids, margins and totals are as in `sample`, `(steps, stride)`, of which the first `count` columns are
+    used; the network reads its symbols from `fed`, int32 `(count,)`.
     """
     in_rows = ["uniforms", "ids", "margins", "totals"]
-    names = "steps calls *table count symbols *logits *scale *room *fed stride"
+    names = "steps calls *table count symbols *logits *scale *scores *fed stride"
     code = Code(module, "generate", f"{names} *{' *'.join(in_rows)}")
     arg = code.arg
     with code.loop(0, arg["steps"]) as t:
         at = code.mul(t, arg["stride"])
         rows = {name: code.at(arg[name], at, of=INT) for name in in_rows}
-        given = [arg[name] for name in ("count", "symbols", "logits", "scale", "room")]
+        given = [arg[name] for name in ("count", "symbols", "logits", "scale", "scores")]
         code.call(sample, *given, *rows.values())
         with code.loop(0, arg["count"]) as k:
             code.set_symbol(code.load(rows["ids"], k, of=INT), arg["fed"], k)
@@ -140,29 +140,28 @@ def _read(module: ir.Module, shape: Shape, advance: Code) -> None:
 
 
 def _barrier(module: ir.Module) -> None:
-    """`barrier(parties, arrived)`: waits until `parties` threads have called it as often as this one.
+    """`barrier`: waits until `parties` threads have called it as often as this one; `arrived` counts the calls, from 0.
 
-    `arrived` counts the calls, from 0. Waits are usually shorter than a context switch, so a thread yields only every
-    1000 checks.
+    Waits are usually shorter than a context switch, so a thread yields only every 1000 checks.
     """
     code = Code(module, "barrier", "parties *arrived")
     b, parties, arrived = code.b, *code.arg.values()
     counter = b.bitcast(arrived, ir.PointerType(INT))
-    own = b.atomic_rmw("add", counter, code.whole(1), "seq_cst")
+    own = b.atomic_rmw("add", counter, code.integer(1), "seq_cst")
     wanted = code.mul(code.add(code.div(own, parties), 1), parties)
     start = b.block
     look, again, end = map(code.function.append_basic_block, ("look", "again", "end"))
     b.branch(look)
     b.position_at_end(look)
     turns = b.phi(INT)
-    turns.add_incoming(code.whole(1), start)
+    turns.add_incoming(code.integer(1), start)
     seen = b.load_atomic(counter, "seq_cst", 8, typ=INT)
     b.cbranch(code.compare(">=", seen, wanted), end, again)
     b.position_at_end(again)
     name = "SwitchToThread" if "windows" in module.triple else "sched_yield"
-    let_run = ir.Function(module, ir.FunctionType(INT32, []), name)
-    with b.if_then(code.compare("==", b.srem(turns, code.whole(1000)), 0)):
-        b.call(let_run, [])
+    yield_ = ir.Function(module, ir.FunctionType(INT32, []), name)
+    with b.if_then(code.compare("==", b.srem(turns, code.integer(1000)), 0)):
+        b.call(yield_, [])
     turns.add_incoming(code.add(turns, 1), b.block)
     b.branch(look)
 
@@ -173,16 +172,16 @@ def _gather(module: ir.Module, shape: Shape) -> None:
     count, width, height, rows, ids, out = code.arg.values()
     with code.loop(0, count) as k:
         symbol = code.minimum(code.symbol(ids, k), code.sub(height, 1))
-        symbol = code.b.select(code.compare("<", symbol, 0), code.whole(0), symbol)
+        symbol = code.b.select(code.compare("<", symbol, 0), code.integer(0), symbol)
         row = code.at(rows, code.mul(symbol, width))
         code.copy(width, shape.width, row, code.at(out, code.mul(k, width)))
 
 
 def _multiply_row(module: ir.Module, shape: Shape) -> None:
-    """`multiply_row`: c = d + `a @ b`, bit for bit as `product` with one row, but faster.
+    """`multiply_row`: c = d + `a @ b`, bit for bit as `product` with one row, but faster; c may be d.
 
-    Four panels at once keep eight sums in flight, where `product` has two, which hides the latency of sums and memory.
-    Reads d and writes c in whole panels; c may be d.
+    Four panels at once keep eight sums in flight, where `product` has two, which hides the latency of additions and
+    memory. It reads d and writes c in whole panels.
     """
     code = Code(module, "multiply_row", "columns terms *a *packed *d *c")
     arg, v, panel = code.arg, Lanes(code, shape.width), shape.panel
@@ -197,7 +196,7 @@ def _multiply_row(module: ir.Module, shape: Shape) -> None:
             k1 = code.minimum(code.add(k0, DEPTH), terms)
             zeros = [v.constant(0)] * len(halves)
             with code.carried_loop(k0, k1, 1, zeros) as (k, sums, done):
-                a, row = v.spread(arg["a"], k), code.mul(k, panel)
+                a, row = v.load_scalar(arg["a"], k), code.mul(k, panel)
                 factors = [v.load(starts[p], row, half) for p, half in halves]
                 done([v.fma(a, x, total) for x, total in zip(factors, sums, strict=True)])
             onto = code.b.select(code.compare("==", k0, 0), arg["d"], arg["c"])
@@ -205,7 +204,7 @@ def _multiply_row(module: ir.Module, shape: Shape) -> None:
                 place = code.add(first, p * panel + half)
                 v.store(v.add(total, v.load(onto, place)), arg["c"], place)
 
-    whole = code.b.and_(columns, code.whole(-4 * panel))
+    whole = code.b.and_(columns, code.integer(-4 * panel))
     for start, stop, count in ((0, whole, 4), (whole, columns, 1)):
         with code.loop(start, stop, count * panel) as first:
             panels(first, count)
@@ -214,20 +213,20 @@ def _multiply_row(module: ir.Module, shape: Shape) -> None:
 def _update(module: ir.Module, shape: Shape, name: str, cell: Cell, results: Sequence[str]) -> None:
     """A kernel that stores `results` of a cell's step, states in place.
 
-    `z` `(count, gates * units)` holds the pre-activations, or with `cell.apart` the input projections and `inner` the
-    recurrent ones. `factor` replaces h as the recurrent kernel's left factor.
+    `z` `(count, gates * units)` holds the pre-activations, or with `cell.apart` the input projections and `recurrent`
+    the recurrent ones. `factor` replaces h as the recurrent kernel's left factor.
     """
-    code = Code(module, name, f"count units *z *inner *factor *{' *'.join(cell.states)}")
+    code = Code(module, name, f"count units *z *recurrent *factor *{' *'.join(cell.states)}")
     arg, H = code.arg, code.arg["units"]
     with code.loop(0, arg["count"]) as row:
         at, own = code.mul(row, len(cell.gates), H), code.mul(row, H)
 
         def unit(v: Lanes, j: Any) -> None:
-            def share(kind: str, gate: str) -> Any:
-                source = arg["inner" if kind == "recurrent" else "z"]
+            def load(kind: str, gate: str) -> Any:
+                source = arg["recurrent" if kind == "recurrent" else "z"]
                 return v.load(source, at, code.mul(cell.gates.index(gate), H), j)
 
-            x = VectorOperands(v, cell, lambda state: v.load(arg[state], own, j), share)
+            x = VectorOperands(v, cell, lambda state: v.load(arg[state], own, j), load)
             found = {**cell.step(v, x), "factor": x.factor}
             for result in results:
                 v.store(found[result], arg[result], own, j)
@@ -248,7 +247,7 @@ def _standardize(module: ir.Module, shape: Shape) -> None:
         middle = mean(lambda v, j: v.load(x, j))
 
         def centred(v: Lanes, j: Any) -> Any:
-            return v.sub(v.load(x, j), v.filled(middle))
+            return v.sub(v.load(x, j), v.broadcast(middle))
 
         def squared(v: Lanes, j: Any) -> Any:
             found = centred(v, j)
@@ -258,6 +257,6 @@ def _standardize(module: ir.Module, shape: Shape) -> None:
         scale = b.fdiv(one.constant(1.0), deviation)
 
         def unit(v: Lanes, j: Any) -> None:
-            v.store(v.mul(centred(v, j), v.filled(scale)), y, j)
+            v.store(v.mul(centred(v, j), v.broadcast(scale)), y, j)
 
         code.each(units, shape.width, unit)

@@ -16,12 +16,14 @@ from rnntk.models.dropout import DropoutKind, dropout
 from rnntk.models.layers import seeded, split
 
 
-class Shared(NamedTuple):
+class StepWeights(NamedTuple):
     """Weights prepared once per step for all its shards."""
 
-    path: str  # runs the recurrent layers: "kernels", "cudnn" or "keras"
-    rows: tf.Tensor  # one per symbol: embeddings `(V, E)`, or the first layer's projections of them
-    projected: bool  # whether `rows` are those projections
+    path: str  # what runs the recurrent layers: "kernels", "cudnn" or "keras"
+    rows: (
+        tf.Tensor
+    )  # by symbol: embeddings `(V, E)`, or if `projected` the first layer's projections of them
+    projected: bool
     layers: list[fast.Weights]
     output: fast.Factor
 
@@ -31,7 +33,7 @@ class CharRNN(keras.Model):
     """A recurrent language model over symbols.
 
     `model(ids, states=None, training=False) -> (logits, states)`: ids `(B, T)` integers, logits `(B, T, V)` float32,
-    states a flat list of `(B, units)` tensors: h and c of each layer for an LSTM, else h of each layer.
+    states a flat list of `(B, units)`: h and c of each layer for an LSTM, else h.
 
     Initial weights: embedding normal with standard deviation 1 (learns faster than Keras' uniform +-0.05), kernels
     Glorot uniform, recurrent kernels orthogonal, biases 0, forget gate bias 1 (Jozefowicz et al., 2015).
@@ -39,17 +41,16 @@ class CharRNN(keras.Model):
     Args:
         vocabulary_size: V, the number of symbols.
         cell: "lstm", "gru" or "rnn".
-        layers, units: number of recurrent layers, and units of each.
-        embedding: width of the embedding.
+        layers, units, embedding: number of recurrent layers, units of each, width of the embedding.
         dropout: fraction of each recurrent layer's output dropped in training.
         seed: for the initial weights; each weight gets its own random stream.
         dropout_kind: "element", or "sequence" for one mask per batch row, the same at all T steps.
-        gru_reset: apply a GRU's reset gate "after" the recurrent product (cuDNN's form, bias `(2, 3H)`) or "before"
-            it (Cho et al., 2014; bias `(3H,)`). Other cells ignore it.
+        gru_reset: apply a GRU's reset gate "after" the recurrent product (cuDNN's form, bias `(2, 3H)`) or "before" it
+            (Cho et al., 2014; bias `(3H,)`). Other cells ignore it.
         layer_norm: normalise each recurrent layer's outputs before dropout, but not its states (`rnntk.layer_norm`).
         precision: "float32", or "bfloat16" products on a GPU or a CPU with AVX512-BF16. On a CPU everything else stays
-            float32; on a GPU the recurrent layers compute in bfloat16 and weights and output layer stay float32.
-            Not available for a GRU that resets before the product.
+            float32; on a GPU the recurrent layers compute in bfloat16, weights and output layer stay float32. Not
+            available with `gru_reset` "before".
 
     Raises:
         UsageError: an argument is out of range.
@@ -96,8 +97,8 @@ class CharRNN(keras.Model):
         before = cell == "gru" and gru_reset == "before"
         if precision == "bfloat16" and before:
             raise UsageError(
-                '`precision="bfloat16"` is not possible for a GRU with `gru_reset="before"`, which has no kernel:'
-                " leave one of them out."
+                '`precision="bfloat16"` does not work with `gru_reset="before"`, for which there is no kernel. '
+                "Leave one of them out."
             )
         super().__init__(**kwargs)
         self._arguments = {**network, "precision": precision, "seed": seed}
@@ -140,68 +141,65 @@ class CharRNN(keras.Model):
         states: Sequence[tf.Tensor] | None = None,
         training: bool = False,
         seed: tf.Tensor | None = None,
-        first_lane: tf.Tensor | int = 0,
+        first_row: tf.Tensor | int = 0,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Logits `(B, T, V)` and the states after step T.
 
         Args:
-            ids: `(B, T)` integers.
-            states: flat list of `(B, units)`; None for zeros.
+            ids, states: `(B, T)` integers, and a flat list of `(B, units)`; None for zeros.
             training: whether to apply dropout.
-            seed: `(2,)` int32 for dropout; by default from TensorFlow's global generator.
-            first_lane: index of the first row in the whole batch, when this is a shard of it.
+            seed: of the dropout, `(2,)` int32; by default from TensorFlow's global generator.
+            first_row: index of the first row in the whole batch, when this is a shard of it.
         """
-        shared = self.shared(ids)
-        features, after = self._features(ids, states, shared, training, seed, first_lane)
-        if shared.path != "keras" and self.precision == "bfloat16":
+        weights = self.step_weights(ids)
+        features, after = self._features(ids, states, weights, training, seed, first_row)
+        if weights.path != "keras" and self.precision == "bfloat16":
             shape = [*tf.unstack(tf.shape(features)[:2]), self.vocabulary_size]
-            logits = tf.reshape(self._logits(features, shared), shape)
+            logits = tf.reshape(self._logits(features, weights), shape)
         else:
-            # Same sums as `_logits`, but on all cores.
-            logits = self.output_layer(features)
-        return logits if shared.path == "keras" else tf.transpose(logits, [1, 0, 2]), after
+            logits = self.output_layer(features)  # the same sums as `_logits`, on all cores
+        return logits if weights.path == "keras" else tf.transpose(logits, [1, 0, 2]), after
 
     def nats(
         self,
         ids: tf.Tensor,
         targets: tf.Tensor,
         states: Sequence[tf.Tensor] | None = None,
-        shared: Shared | None = None,
-        **dropping: Any,
+        weights: StepWeights | None = None,
+        **dropout: Any,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Cross-entropy summed over all positions, in nats, and the states after step T.
 
-        Computes the same as `call`, without transposing the logits.
+        Computes the same as `call`, but does not transpose the logits.
 
         Args:
-            ids, states, dropping: as in `call`.
+            ids, states, dropout: as in `call`.
             targets: `(B, T)` integers, the next symbol of each of `ids`.
-            shared: `shared` of the whole batch.
+            weights: `step_weights` of the whole batch.
         """
-        shared = shared or self.shared(ids)
-        features, after = self._features(ids, states, shared, **dropping)
-        targets = tf.cast(targets, _ID_TYPES[shared.path])
-        if shared.path == "keras":
+        weights = weights or self.step_weights(ids)
+        features, after = self._features(ids, states, weights, **dropout)
+        targets = tf.cast(targets, _ID_TYPES[weights.path])
+        if weights.path == "keras":
             logits = self.output_layer(features)
         else:
             targets = tf.reshape(tf.transpose(targets), [-1])
-            logits = self._logits(features, shared)
-        costs = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
-        return tf.reduce_sum(costs), after
+            logits = self._logits(features, weights)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
+        return tf.reduce_sum(losses), after
 
-    def _logits(self, features: tf.Tensor, shared: Shared) -> tf.Tensor:
+    def _logits(self, features: tf.Tensor, weights: StepWeights) -> tf.Tensor:
         """Logits `(T * B, V)` of time-major features."""
         rows = tf.reshape(features, [-1, self.units])
         bias = tf.convert_to_tensor(self.output_layer.bias)
-        if shared.path == "cudnn":
-            return rows @ shared.output.matrix + bias
-        return fast.affine(rows, shared.output, bias)
+        if weights.path == "cudnn":
+            return rows @ weights.output.matrix + bias
+        return fast.affine(rows, weights.output, bias)
 
-    def shared(self, ids: tf.Tensor) -> Shared:
+    def step_weights(self, ids: tf.Tensor) -> StepWeights:
         """Prepare the weights once for all shards of a step, given the ids of the whole batch, `(B, T)`.
 
-        The kernels compute the first layer's input projection once per symbol, unless there are fewer positions than
-        symbols.
+        The kernels project the embedding of each symbol once, unless there are fewer positions than symbols.
         """
         path = "cudnn" if cudnn.can_run(self.recurrent) else "keras"
         if all(layer.is_fast(ids) for layer in self.recurrent):
@@ -213,31 +211,31 @@ class CharRNN(keras.Model):
         if projected:
             rows = fast.affine(rows, layers[0].kernel, layers[0].bias)
         output = fast.Factor(self.output_layer.kernel, bfloat16=self.precision == "bfloat16")
-        return Shared(path, rows, projected, layers, output)
+        return StepWeights(path, rows, projected, layers, output)
 
     def _features(
         self,
         ids: tf.Tensor,
         states: Sequence[tf.Tensor] | None,
-        shared: Shared,
+        weights: StepWeights,
         training: bool = False,
         seed: tf.Tensor | None = None,
-        first_lane: tf.Tensor | int = 0,
+        first_row: tf.Tensor | int = 0,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """The last layer's outputs, time-major except on the Keras path, and the states."""
-        path, time_major = shared.path, shared.path != "keras"
+        path, time_major = weights.path, weights.path != "keras"
         ids = tf.cast(ids, _ID_TYPES[path])
         if states is None:
             states = self.initial_states(tf.shape(ids)[0])
         dropping = training and self.dropout_rate > 0
         if time_major:
             ids = tf.transpose(ids)
-        x = shared.rows if shared.projected else tf.gather(shared.rows, ids)
+        x = weights.rows if weights.projected else tf.gather(weights.rows, ids)
         on_gpu = functools.partial(cudnn.stack, bfloat16=self.precision == "bfloat16")
         if path == "cudnn" and not (self.layer_norm or dropping):
             return on_gpu(self.recurrent, x, states)
         drop = functools.partial(
-            dropout, rate=self.dropout_rate, kind=self.dropout_kind, seed=seed, first_lane=first_lane,
+            dropout, rate=self.dropout_rate, kind=self.dropout_kind, seed=seed, first_row=first_row,
             time_major=time_major,
         )  # fmt: skip
         per_layer = len(self.recurrent[0].kind.states)
@@ -247,8 +245,8 @@ class CharRNN(keras.Model):
             if path == "cudnn":
                 x, new = on_gpu([layer], x, own)
             elif path == "kernels":
-                symbols = ids if shared.projected and i == 0 else None
-                x, new = layer.over_time(x, own, weights=shared.layers[i], ids=symbols)
+                symbols = ids if weights.projected and i == 0 else None
+                x, new = layer.over_time(x, own, weights=weights.layers[i], ids=symbols)
             else:
                 x, *new = layer(x, initial_state=own)
             after += new
@@ -283,7 +281,7 @@ class CharRNN(keras.Model):
 
 
 _ID_TYPES = {"kernels": tf.int32, "cudnn": tf.int64, "keras": tf.int32}
-"""TensorFlow keeps int32 in host memory, so a GPU would have to copy the ids at each step."""
+"""On a GPU int64: TensorFlow keeps int32 in host memory and would copy the ids at each step."""
 
 
 def _logits_of(result: Any) -> Any:

@@ -46,7 +46,7 @@ def stack(
         layers: layers of `rnntk.models.layers` that `can_run`.
         x: `(T, B, F)` float32.
         states: flat list of `(B, H)`, lowest layer first: h and c of each layer for an LSTM, else h.
-        bfloat16: compute in bfloat16 with float32 sums. Weights, inputs and results stay float32.
+        bfloat16: compute in bfloat16 with float32 sums; weights, inputs and results stay float32.
 
     Returns:
         The top layer's outputs `(T, B, H)`, and the final states in the order of `states`.
@@ -63,7 +63,7 @@ def stack(
         runner, reason = _runner_of(layers, operands[0])
         if runner is None and bfloat16:
             raise UsageError(
-                f"precision bfloat16 is not available on this GPU: {reason}. Use precision float32."
+                f'`precision="bfloat16"` is not available on this GPU: {reason}. Use "float32".'
             )
     run = functools.partial(_by_operation, layers[0].kind.name) if runner is None else runner
     outputs, *after = (tf.cast(result, tf.float32) for result in run(*operands))
@@ -145,7 +145,7 @@ def _runner_of(layers: Sequence[Any], x: tf.Tensor) -> tuple[_Runner | None, str
 def _runner(problem: library.Problem, place: str) -> _Runner:
     """The runner of a problem and layer, reused because TensorFlow never frees a graph's Python functions.
 
-    Each layer has its own, since it saves data for the backward pass.
+    Each layer (`place`) has its own, since a runner keeps data for the backward pass.
     """
     del place
     return _Runner(problem)

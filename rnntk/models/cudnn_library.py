@@ -1,7 +1,7 @@
 """cuDNN's recurrent functions, called directly with any algorithm.
 
 The kernel launches of a stack of layers are recorded once as a CUDA graph and then replayed. All functions need the
-CUDA context of the device; see `enter_context_of`.
+device's CUDA context; see `enter_context_of`.
 """
 
 from __future__ import annotations
@@ -87,16 +87,13 @@ def _created(kind: str) -> c_void_p:
 class Stack:
     """A problem with its algorithm, memory and recorded graphs, on the current device.
 
-    Args:
-        problem, algorithm: the layers, and `STANDARD` or `PERSIST_SMALL`.
-        allocate: returns the address of this many bytes of device memory, and keeps them alive.
+    `algorithm` is `STANDARD` or `PERSIST_SMALL`; `allocate` returns the address of this many bytes of device memory,
+    and keeps them alive.
 
-    Attributes:
-        sizes, buffers: bytes and address of each buffer by name. `forward` reads x, h, c, w and writes y, h_after,
-            c_after; `backward` also reads d_y, d_h_after, d_c_after and writes d_x, d_h, d_c, d_w.
+    `sizes` and `buffers` have the bytes and the address of each buffer by name. `forward` reads x, h, c, w and writes
+    y, h_after, c_after; `backward` also reads d_y, d_h_after, d_c_after and writes d_x, d_h, d_c, d_w.
 
-    Raises:
-        Unsupported: cuDNN cannot run this algorithm on this problem.
+    Raises `Unsupported` if cuDNN cannot run this algorithm on this problem.
     """
 
     def __init__(self, problem: Problem, algorithm: int, allocate: Callable[[int], int]) -> None:

@@ -26,7 +26,7 @@ def dropout(
     seed: tf.Tensor | None,
     *,
     layer: int,
-    first_lane: tf.Tensor | int = 0,
+    first_row: tf.Tensor | int = 0,
     time_major: bool = False,
 ) -> tf.Tensor:
     """Zero elements of `x` with probability `rate` and divide the others by `1 - rate`.
@@ -37,7 +37,7 @@ def dropout(
         kind: "element", or "sequence" for one mask per row and unit, the same at all T steps (Gal, Ghahramani, 2016).
         seed: `(2,)` int32, different at each step; None samples one from TensorFlow's global generator.
         layer: index of the layer; each has its own random stream.
-        first_lane: index of `x`'s first row in the whole batch.
+        first_row: index of `x`'s first row in the whole batch.
     """
     if seed is None:
         seed = tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
@@ -51,7 +51,7 @@ def dropout(
     key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(
         seed=tf.random.experimental.stateless_fold_in(seed, layer)
     )
-    skipped = tf.cast(first_lane, tf.uint64) * tf.cast(blocks, tf.uint64)
+    skipped = tf.cast(first_row, tf.uint64) * tf.cast(blocks, tf.uint64)
     counter = tf.stack([counter[0] + skipped, counter[1]])
     drawn = tf.raw_ops.StatelessRandomUniformFullIntV2(
         shape=[rows, blocks * _BLOCK], key=key, counter=counter, alg=_PHILOX, dtype=tf.uint32

@@ -18,8 +18,7 @@ def check_precision(precision: str) -> None:
     """Raise UsageError if this machine lacks instructions for `precision`."""
     if precision == "bfloat16" and not (cudnn.has_gpu() or native.kernels().shape.bfloat16):
         raise UsageError(
-            "precision bfloat16 needs a CPU with AVX512-BF16 or a GPU; this CPU has neither."
-            " Use float32."
+            '`precision="bfloat16"` needs a CPU with AVX512-BF16 or a GPU, and there is neither. Use "float32".'
         )
 
 
@@ -62,7 +61,7 @@ def _numpy(
 
 
 def _as_list(found: Any) -> list[tf.Tensor]:
-    """A list also where TensorFlow returns a single result unwrapped (eagerly)."""
+    """The tensors as a list, also where TensorFlow returns a single one unwrapped (eagerly)."""
     return list(found) if isinstance(found, (list, tuple)) else [found]
 
 
@@ -72,7 +71,7 @@ class Weights(NamedTuple):
     kernel: Factor  # `(F, gates * H)`
     recurrent_kernel: Factor  # `(H, gates * H)`
     bias: tf.Tensor  # input bias, `(gates * H,)`
-    inner_bias: tf.Tensor | None  # recurrent bias, for a cell with gates apart
+    recurrent_bias: tf.Tensor | None  # for a cell with gates apart
 
 
 def recurrent(
@@ -81,7 +80,7 @@ def recurrent(
     x: tf.Tensor,
     states: Sequence[tf.Tensor],
     ids: tf.Tensor | None = None,
-    live: tf.Tensor | None = None,
+    mask: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """Run a layer over time, with a hand-written gradient.
 
@@ -90,8 +89,8 @@ def recurrent(
         x: inputs `(T, B, F)`; with `ids`, each symbol's input projection, `(V, gates * H)`.
         states: each `(B, H)`, or `(1, H)` for all rows.
         ids: symbols, `(T, B)` integers.
-        live: mask `(T, B)` uint8. 1: the row takes the step; 2: it keeps its state and outputs it; 0: it keeps its
-            state and outputs 0.
+        mask: `(T, B)` uint8. 1: the row takes the step; 2: it keeps its state and outputs it; 0: it keeps its state and
+            outputs 0.
 
     Returns:
         Outputs `(T, B, H)`, in time order for either direction, and the final states.
@@ -99,51 +98,49 @@ def recurrent(
     Raises:
         ValueError: a state has the wrong shape, or there are no batch rows.
     """
-    nothing, kernel, cell = tf.zeros([0]), weights.recurrent_kernel, layer.cell
+    empty, kernel, cell = tf.zeros([0]), weights.recurrent_kernel, layer.cell
     if ids is None:
-        ids, sequence, wanted = tf.zeros([0], tf.int32), x, layer.input_gradient
-        learned = [x, weights.kernel.matrix, weights.bias]
+        ids, sequence, with_inputs = tf.zeros([0], tf.int32), x, layer.input_gradient
+        trained = [x, weights.kernel.matrix, weights.bias]
         packed, bias = weights.kernel.packed, weights.bias
     else:
-        # The kernels read 32 bits per id.
-        ids = sequence = tf.cast(ids, tf.int32)
-        learned, wanted, packed, bias = [x], True, nothing, nothing
-    steps, rows = sequence.shape[:2]
-    units, width = kernel.matrix.shape
+        ids = sequence = tf.cast(ids, tf.int32)  # the kernels read 32 bits per id
+        trained, with_inputs, packed, bias = [x], True, empty, empty
+    (steps, rows), (units, width) = sequence.shape[:2], kernel.matrix.shape
     count = len(cell.states)
-    biases = [] if weights.inner_bias is None else [weights.inner_bias]
-    chosen = [] if live is None else [[steps, rows, units]]
-    live = tf.zeros([0], tf.uint8) if live is None else live
+    biases = [] if weights.recurrent_bias is None else [weights.recurrent_bias]
+    masked = [] if mask is None else [[steps, rows, units]]
+    mask = tf.zeros([0], tf.uint8) if mask is None else mask
 
     @tf.custom_gradient
     def over_time(*operands: Any) -> Any:
-        others = operands[len(learned) + 1 :]
-        shapes = [*chosen, *[[steps and steps + 1, rows, units]] * count]
+        others = operands[len(trained) + 1 :]
+        shapes = [*masked, *[[steps and steps + 1, rows, units]] * count]
         shapes += [[steps, rows, width]] * bool(cell.saved) + [[steps, rows, units]] * len(biases)
-        given = [x, ids, live, packed, bias, kernel.packed, *others]
-        found = _numpy(functools.partial(run.forward, layer), given, shapes)
-        after = found[len(chosen) :]
+        given = [x, ids, mask, packed, bias, kernel.packed, *others]
+        results = _numpy(functools.partial(run.forward, layer), given, shapes)
+        saved = results[len(masked) :]
 
         def gradient(d_outputs: tf.Tensor, *d_final: tf.Tensor) -> Any:
-            shapes = [operand.shape for operand in operands][not wanted :]
-            by_inputs = wanted and len(learned) > 1
-            transposed = weights.kernel.transposed(d_outputs) if by_inputs else nothing
-            given = [ids, live, x, transposed, kernel.transposed(d_outputs), d_outputs]
-            given += [*d_final, *after]
+            shapes = [operand.shape for operand in operands][not with_inputs :]
+            by_inputs = with_inputs and len(trained) > 1
+            transposed = weights.kernel.transposed(d_outputs) if by_inputs else empty
+            given = [ids, mask, x, transposed, kernel.transposed(d_outputs), d_outputs]
+            given += [*d_final, *saved]
             backward = functools.partial(run.backward, layer)
-            made = _once(lambda: _numpy(backward, given, shapes), d_outputs, *d_final, *operands)
-            return made if wanted else [None, *made]
+            found = _once(lambda: _numpy(backward, given, shapes), d_outputs, *d_final, *operands)
+            return found if with_inputs else [None, *found]
 
-        last, outputs = (0, after[0][:-1]) if layer.backwards else (-1, after[0][1:])
-        return (found[0] if chosen else outputs, *(s[last] for s in after[:count])), gradient
+        last, outputs = (0, saved[0][:-1]) if layer.reverse else (-1, saved[0][1:])
+        return (results[0] if masked else outputs, *(s[last] for s in saved[:count])), gradient
 
     states = [_for_rows(state, sequence, units) for state in states]
-    outputs, *final = over_time(*learned, kernel.matrix, *biases, *states)
+    outputs, *final = over_time(*trained, kernel.matrix, *biases, *states)
     return outputs, final
 
 
-def _for_rows(state: tf.Tensor, sequence: tf.Tensor, units: int) -> tf.Tensor:
-    """A state with one row per batch row; the kernels check shapes unknown here."""
+def _for_rows(state: Any, sequence: tf.Tensor, units: int) -> tf.Tensor:
+    """A state with one row per batch row; the kernels check shapes that are unknown here."""
     state, rows = tf.convert_to_tensor(state), sequence.shape[1]
     if rows == 0:
         raise ValueError("There are no sequences in this batch.")
@@ -151,8 +148,7 @@ def _for_rows(state: tf.Tensor, sequence: tf.Tensor, units: int) -> tf.Tensor:
         return tf.broadcast_to(state, [tf.shape(sequence)[1], units])
     if not state.shape.is_compatible_with((rows, units)):
         raise ValueError(
-            f"A state has the shape {tuple(state.shape)} where {rows} sequences and {units} units"
-            f" need {(rows, units)}."
+            f"A state has the shape {tuple(state.shape)}; {rows} sequences and {units} units need {(rows, units)}."
         )
     return state if state.shape == (rows, units) else tf.ensure_shape(state, [rows, units])
 
@@ -161,16 +157,16 @@ def _once(backward: Callable[[], list[tf.Tensor]], *inputs: tf.Tensor) -> list[t
     """Gradients from `backward`, which raise if differentiated again: TensorFlow would take them for constants."""
 
     @tf.custom_gradient
-    def made(*_: Any) -> Any:
-        def refused(*_: Any) -> Any:
+    def gradients(*_: Any) -> Any:
+        def second(*_: Any) -> Any:
             raise NotImplementedError(
-                "rnntk's recurrent layers have no second derivatives. For these use the layers of"
-                " keras.layers, which take the same weights."
+                "rnntk's recurrent layers have no second derivatives. Use the layers of keras.layers, which"
+                " take the same weights."
             )
 
-        return backward(), refused
+        return backward(), second
 
-    return _as_list(made(*inputs))
+    return _as_list(gradients(*inputs))
 
 
 def affine(x: tf.Tensor, kernel: Factor, bias: tf.Tensor) -> tf.Tensor:
@@ -180,11 +176,11 @@ def affine(x: tf.Tensor, kernel: Factor, bias: tf.Tensor) -> tf.Tensor:
 
     @tf.custom_gradient
     def of_rows(x: Any, matrix: Any, bias: Any) -> Any:
-        def gradient(upstream: tf.Tensor) -> Any:
+        def gradient(d_c: tf.Tensor) -> Any:
             shapes = [[rows, features], [features, columns], [columns]]
-            given = [upstream, x, kernel.transposed(upstream)]
+            given = [d_c, x, kernel.transposed(d_c)]
             backward = functools.partial(run.affine_backward, kernel.bfloat16)
-            return _once(lambda: _numpy(backward, given, shapes), upstream, x, matrix)
+            return _once(lambda: _numpy(backward, given, shapes), d_c, x, matrix)
 
         forward = functools.partial(run.affine, kernel.bfloat16)
         return _numpy(forward, [x, kernel.packed, bias], [[rows, columns]])[0], gradient

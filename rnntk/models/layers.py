@@ -1,8 +1,8 @@
-"""Fast drop-in replacements for Keras' recurrent layers: same arguments, weights and results, plus `lengths=`.
+"""Fast drop-in replacements for Keras' recurrent layers: same arguments, weights and results, plus `lengths`.
 
-They run on compiled kernels (on a GPU, cuDNN) in float32 with the default activations and bias, without dropout of
-their own or `unroll`, a GRU with `reset_after=True`; otherwise on Keras' code. Masks and `lengths` are fast on a CPU
-only. No second derivatives.
+They run on compiled kernels (on a GPU, cuDNN) in float32 with bias and the default activations, without `dropout`,
+`recurrent_dropout` or `unroll`, a GRU with `reset_after=True`; otherwise on Keras' code. Masks and `lengths` are fast
+on a CPU only. There are no second derivatives.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ from rnntk.models import cudnn, fast
 class _Fast:
     """Adds the fast path and `lengths` to a Keras layer.
 
-    Attributes:
-        product_type: type of products' factors, "float32" or "bfloat16".
-        input_gradient: whether to compute the gradient with respect to the inputs.
+    `product_type` is the type of products' factors, "float32" or "bfloat16"; `input_gradient` tells whether to compute
+    the gradient of the inputs.
     """
 
     kind: cells.Cell
@@ -70,17 +69,12 @@ class _Fast:
         *,
         weights: fast.Weights | None = None,
         ids: tf.Tensor | None = None,
-        live: tf.Tensor | None = None,
+        mask: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Run the kernels, time-major; see `fast.recurrent`. With `go_backwards`, from the last step to the first."""
-        weights = weights or self.weights_for_products()
-        layer = run.Layer(
-            self.kind,
-            self.go_backwards,  # type: ignore[attr-defined]
-            weights.kernel.bfloat16,
-            self.input_gradient,
-        )
-        return fast.recurrent(layer, weights, x, states, ids, live)
+        weights, reverse = weights or self.weights_for_products(), self.go_backwards  # type: ignore[attr-defined]
+        layer = run.Layer(self.kind, reverse, weights.kernel.bfloat16, self.input_gradient)
+        return fast.recurrent(layer, weights, x, states, ids, mask)
 
     def call(
         self,
@@ -115,10 +109,10 @@ class _Fast:
         mask = tf.sequence_mask(lengths, tf.shape(sequences)[1])
         zeroed = layer.return_sequences and self.is_fast(sequences)
         given = tf.cast(mask, tf.uint8) if zeroed else mask
-        made = parent.call(sequences, initial_state=initial_state, mask=given, training=training)
+        found = parent.call(sequences, initial_state=initial_state, mask=given, training=training)
         if not layer.return_sequences:
-            return made
-        outputs, *states = made if layer.return_state else (made,)
+            return found
+        outputs, *states = found if layer.return_state else (found,)
         if layer.go_backwards:
             # Keras reversed the whole time axis, so the padding came first.
             outputs = tf.reverse_sequence(tf.reverse(outputs, [1]), lengths, 1)
@@ -129,7 +123,7 @@ class _Fast:
     def inner_loop(
         self, sequences: tf.Tensor, initial_state: Any, mask: Any, training: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
-        """Run the recurrence, called by Keras: a fast path if possible. With a uint8 mask, masked outputs are 0."""
+        """Run the recurrence, called by Keras: fast if possible. With a uint8 mask, masked outputs are 0."""
         layer: Any = self
         states = keras.tree.flatten(initial_state)
         mask = mask[0] if isinstance(mask, (list, tuple)) else mask
@@ -137,21 +131,21 @@ class _Fast:
         if not by_cudnn and not self.is_fast(sequences):
             parent: Any = super()
             return parent.inner_loop(sequences, initial_state, mask, training=training)
-        live = None
+        steps = None
         if mask is not None:
-            live = tf.transpose(tf.cast(mask, tf.uint8))
+            steps = tf.transpose(tf.cast(mask, tf.uint8))
             if mask.dtype != tf.uint8 and not layer.zero_output_for_mask:
                 # As in Keras, a masked step repeats the previous output; before the first one it is 0.
-                seen = tf.cumsum(tf.cast(live, tf.int32), reverse=layer.go_backwards) > 0
-                live = tf.cast(seen, tf.uint8) * (KEPT - live)
+                seen = tf.cumsum(tf.cast(steps, tf.int32), reverse=layer.go_backwards) > 0
+                steps = tf.cast(seen, tf.uint8) * (KEPT - steps)
         x = tf.transpose(sequences, [1, 0, 2])
         if by_cudnn:
             x = tf.reverse(x, [0]) if layer.go_backwards else x
             bfloat16 = self.product_type == "bfloat16"
             outputs, final = cudnn.stack([self], x, states, bfloat16=bfloat16)
         else:
-            outputs, final = self.over_time(x, states, live=live)
-        last = final[0] if live is None else outputs[0 if layer.go_backwards else -1]
+            outputs, final = self.over_time(x, states, mask=steps)
+        last = final[0] if steps is None else outputs[0 if layer.go_backwards else -1]
         if not layer.return_sequences:
             return last, last[:, tf.newaxis], final
         if layer.go_backwards and not by_cudnn:
@@ -165,17 +159,20 @@ def _checked(lengths: Any, sequences: tf.Tensor) -> tf.Tensor:
     batch, steps = sequences.shape[:2]
     if not lengths.dtype.is_integer or not lengths.shape.is_compatible_with((batch,)):
         raise ValueError(
-            f"lengths must be integers of shape ({batch},), one for each sequence,"
-            f" got {lengths.dtype.name} of shape {lengths.shape}"
+            f"`lengths` must be integers of shape ({batch},), one per sequence,"
+            f" got {lengths.dtype.name} of shape {lengths.shape}."
         )
     known = tf.get_static_value(lengths)
     if known is not None and steps is not None:
         if known.size and not 0 <= known.min() <= known.max() <= steps:
-            raise ValueError(f"lengths must be from 0 to {steps}, the steps there are, got {known}")
+            raise ValueError(
+                f"`lengths` must be from 0 to {steps}, the number of steps, got {known}."
+            )
         return lengths
-    most = tf.cast(tf.shape(sequences)[1], lengths.dtype)
-    fits = tf.reduce_all((lengths >= 0) & (lengths <= most))
-    message = ["lengths must be from 0 to the number of steps, got", lengths]
+    fits = tf.reduce_all(
+        (lengths >= 0) & (lengths <= tf.cast(tf.shape(sequences)[1], lengths.dtype))
+    )
+    message = ["`lengths` must be from 0 to the number of steps, got", lengths]
     with tf.control_dependencies([tf.debugging.Assert(fits, message)]):
         return tf.identity(lengths)
 

@@ -1,4 +1,4 @@
-"""Classifies sequences of feature vectors, such as an image read one row per step."""
+"""Classifier of sequences of feature vectors, such as an image read one row per step."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ class RowClassifier(keras.Model):
     layer only the last ones.
 
     Args:
-        features: F, the width of a row.
-        classes: number of classes.
+        features, classes: F, the width of a row, and the number of classes.
         cell, layers, dropout, dropout_kind, precision, seed: as in `CharRNN`.
         units: per layer and direction.
         bidirectional: also read from the last row to the first.
@@ -102,25 +101,22 @@ class RowClassifier(keras.Model):
         rows: tf.Tensor,
         training: bool = False,
         seed: tf.Tensor | None = None,
-        first_lane: tf.Tensor | int = 0,
-        shared: Sequence[Sequence[fast.Weights]] | None = None,
+        first_row: tf.Tensor | int = 0,
+        weights: Sequence[Sequence[fast.Weights]] | None = None,
     ) -> tf.Tensor:
-        """Logits `(B, classes)`.
+        """Logits `(B, classes)` of `rows` `(B, T, F)` float32.
 
-        Args:
-            rows: `(B, T, F)` float32.
-            training, seed, first_lane: as in `CharRNN.call`.
-            shared: the result of `shared` for the whole batch.
+        `training`, `seed` and `first_row` are as in `CharRNN.call`; `weights` is `step_weights` of the whole batch.
         """
         dropping = training and self.dropout_rate > 0
-        shared = shared or self.shared(rows)
-        is_fast = bool(shared)
+        weights = weights or self.step_weights(rows)
+        is_fast = bool(weights)
         x = tf.transpose(rows, [1, 0, 2]) if is_fast else rows
         for i, pair in enumerate(self.recurrent):
             last = i == self.layer_count - 1
             if is_fast:
                 outputs = [
-                    self._on_kernels(*both, x, last) for both in zip(pair, shared[i], strict=True)
+                    self._on_kernels(*both, x, last) for both in zip(pair, weights[i], strict=True)
                 ]
             else:
                 outputs = [self._on_keras(layer, x, last) for layer in pair]
@@ -128,12 +124,12 @@ class RowClassifier(keras.Model):
             if dropping:
                 sequence = dropout(
                     x[:, tf.newaxis] if last else x, self.dropout_rate, self.dropout_kind, seed, layer=i,
-                    first_lane=first_lane, time_major=is_fast and not last,
+                    first_row=first_row, time_major=is_fast and not last,
                 )  # fmt: skip
                 x = sequence[:, 0] if last else sequence
         return self.output_layer(x)
 
-    def shared(self, rows: tf.Tensor) -> list[list[fast.Weights]]:
+    def step_weights(self, rows: tf.Tensor) -> list[list[fast.Weights]]:
         """The weights of each layer and direction, ready for the kernels; empty on the Keras path."""
         if not self.recurrent[0][0].is_fast(rows):
             return []
@@ -147,8 +143,7 @@ class RowClassifier(keras.Model):
 
     def _on_keras(self, layer: Any, x: tf.Tensor, last: bool) -> tf.Tensor:
         """The same on Keras' code, batch first."""
-        outputs = layer(x)
-        # Keras returns backward outputs from the last step to the first.
+        outputs = layer(x)  # with `go_backwards` from the last step to the first
         return tf.reverse(outputs, [1]) if layer.go_backwards and not last else outputs
 
     def get_config(self) -> dict[str, Any]:

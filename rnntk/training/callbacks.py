@@ -55,15 +55,15 @@ class MetricsWriter(keras.callbacks.Callback):
         self._mean = MeanLoss.of(self._path)
 
     def write(self, line: Mapping[str, Any]) -> None:
-        """Append one object. Raises `TrainingError` if the run was moved or removed."""
-        self._check_place()
+        """Append one object. Raises `TrainingError` if the run was moved or removed, or its text became shorter."""
+        self._check_files()
         data = (json_text(line) + "\n").encode()
         with disk_errors(self._path):
             self._file.write(data)
-            self._file.flush()  # for those who watch the run while it trains
+            self._file.flush()  # for readers of the running training
         self._progress.metrics_bytes += len(data)
 
-    def _check_place(self) -> None:
+    def _check_files(self) -> None:
         # An open file follows a folder that is renamed or removed, so writing would not fail.
         try:
             in_place = os.path.samestat(self._identity, os.stat(self._path))  # noqa: PTH116  # quick
@@ -71,12 +71,12 @@ class MetricsWriter(keras.callbacks.Callback):
             in_place = False
         if not in_place:
             raise TrainingError(
-                f"{self._run.path} was renamed or removed while it trained, so training ends at step "
-                f"{self._progress.step}. Where it is now, continue it with: rnntk {self._run.command} --resume FOLDER"
+                f"{self._run.path} was renamed or removed while it trained: training ends at step "
+                f"{self._progress.step}. Continue it in its new place: rnntk {self._run.command} --resume FOLDER"
             )
         if short := stored.cut_short():
             raise TrainingError(
-                f"{', '.join(short)} was cut short while training read it, so training ends at step"
+                f"{', '.join(short)} became shorter while training read it: training ends at step"
                 f" {self._progress.step}. Continue with: {self._run.resume_command}"
             )
 
@@ -88,14 +88,14 @@ class MetricsWriter(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         p = self._progress
-        epoch = p.epoch if p.batch else p.epoch - 1  # the last step of an epoch still belongs to it
+        epoch = p.epoch if p.batch else p.epoch - 1  # the last step of an epoch belongs to it
         numbers = {key: round(float(value), 7) for key, value in (logs or {}).items()}
         self.write({"step": p.step, "epoch": epoch, **numbers, "seconds": round(p.seconds, 3)})
-        # Of the rounded loss, as every reader of the file computes it.
+        # Of the rounded losses, as every reader of the file computes it.
         p.losses["mean_loss"] = self._mean.add(numbers["loss"])
 
     def close(self) -> None:
-        # A full disk was reported before, and the lines up to the last checkpoint are on disk already.
+        # A full disk was reported before; the lines up to the last checkpoint are on disk.
         with contextlib.suppress(OSError):
             self._file.close()
 
@@ -103,8 +103,8 @@ class MetricsWriter(keras.callbacks.Callback):
 class Checkpoints(keras.callbacks.Callback):
     """Saves every `checkpoint_every` steps, at the best validation, and at the end.
 
-    While the loss is as high as after divergence, a due checkpoint is skipped: it would displace good ones.
-    `metrics` is None in a process that writes nothing and only contributes the states of its batch rows.
+    While the loss is as high as after divergence, a due checkpoint is skipped: it would displace good ones. `metrics`
+    is None in a process that writes nothing and only contributes the states of its batch rows.
     """
 
     def __init__(
@@ -112,13 +112,13 @@ class Checkpoints(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self._run, self._task, self._progress, self._metrics = run, task, progress, metrics
-        # Not read from the disk: all processes must agree on whether to save at the end.
+        # Not read from the disk, as all processes must agree on whether to save at the end.
         self._saved_step = progress.step or -1
 
     def save(self) -> None:
-        """Write a checkpoint now. Raises `Diverged` if any value is not finite, `TrainingError` if the disk fails."""
+        """Write a checkpoint. Raises `Diverged` if a value is not finite, `TrainingError` if the disk fails."""
         model, step = self._task.model, self._progress.step
-        with averaged(self._task.optimizer):  # so every reader of the checkpoint has them
+        with averaged(self._task.optimizer):  # checkpoints hold the averages as weights
             weights = _arrays(named_weights(model))
             optimizer = _arrays(named_optimizer_variables(self._task.optimizer, model))
         named = {f"The optimizer's {name}": array for name, array in optimizer.items()}
@@ -161,23 +161,23 @@ class TensorBoardScalars(keras.callbacks.Callback):
         self._progress, self._graph = progress, None if resumed else task.graph
         self._histograms_every = task.config.histograms_every
         self._logs = run.logs
-        self._writer: Any = None  # also after an error
-        with self._unhindered():
+        self._writer: Any = None  # None after an error
+        with self._ignoring_errors():
             self._writer = tf.summary.create_file_writer(os.fsencode(run.logs), flush_millis=5000)
             self._mark_session_start()
             with self._writer.as_default(step=0):
                 hparams.hparams(_hyperparameters(run), trial_id=printable(run.name))
 
     @contextlib.contextmanager
-    def _unhindered(self) -> Iterator[None]:
+    def _ignoring_errors(self) -> Iterator[None]:
         """Context in which an error turns TensorBoard off and does not stop training."""
         try:
             yield
         except (OSError, tf.errors.OpError) as error:
             disk = os_error(error)
-            why = (disk and disk.strerror) or error
+            reason = (disk and disk.strerror) or error
             log.warning(
-                f"Warning: {self._logs} cannot be written ({why}). Training goes on without TensorBoard."
+                f"Warning: {self._logs} cannot be written ({reason}). Training continues without TensorBoard."
             )
             self._writer = None
 
@@ -195,7 +195,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
         """Write the step's numbers under `train/`, and those of a validation under `validation/`."""
         if self._writer is None:
             return
-        with self._unhindered(), self._writer.as_default(step=self._progress.step):
+        with self._ignoring_errors(), self._writer.as_default(step=self._progress.step):
             if self._graph is not None:
                 graph, self._graph = self._graph, None
                 tf.summary.graph(graph())
@@ -209,12 +209,12 @@ class TensorBoardScalars(keras.callbacks.Callback):
     def text(self, name: str, value: str) -> None:
         if self._writer is None:
             return
-        with self._unhindered(), self._writer.as_default(step=self._progress.step):
+        with self._ignoring_errors(), self._writer.as_default(step=self._progress.step):
             tf.summary.text(name, "```\n" + value + "\n```")
 
     def close(self) -> None:
         if self._writer is not None:
-            with self._unhindered():
+            with self._ignoring_errors():
                 self._writer.close()
 
 
@@ -238,13 +238,8 @@ class Samples(keras.callbacks.Callback):
     """Generates a short text every `sample_every` steps: printed, in TensorBoard, and in the run's `samples.txt`."""
 
     def __init__(
-        self,
-        run: RunFolder,
-        task: Task,
-        progress: Progress,
-        report: Report,
-        board: TensorBoardScalars,
-    ) -> None:
+        self, run: RunFolder, task: Task, progress: Progress, report: Report, board: TensorBoardScalars
+    ) -> None:  # fmt: skip
         super().__init__()
         self._optimizer = task.optimizer
         self._run, self._progress, self._report, self._board = run, progress, report, board
@@ -254,7 +249,7 @@ class Samples(keras.callbacks.Callback):
         step = self._progress.step
         if step % self._every:
             return
-        # The seed is fixed, so that samples differ only by the model.
+        # With the same seed, samples differ only by the model.
         with averaged(self._optimizer):
             weights = _arrays(named_weights(self.model))
         model = LanguageModel.of_run(self._run, weights)

@@ -16,10 +16,11 @@ from rnntk.models.char_rnn import CharRNN
 from rnntk.storage import folder
 from rnntk.storage.checkpoint import Progress
 from rnntk.text.corpus import Corpus
-from rnntk.training import memory, optimizers, schedule
+from rnntk.text.vocabulary import Vocabulary
+from rnntk.training import memory, optimizers
 from rnntk.training.batches import Batches, Split
 from rnntk.training.job import ALONE, Job
-from rnntk.training.optimizers import Rate
+from rnntk.training.loop import Task
 from rnntk.training.report import seconds_of
 from rnntk.training.step import EvalStep, step_seed
 
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 VALIDATION_PIECE = 1000
 
 
-class CharTask:
+class CharTask(Task):
     """A character model on the `split` of a text; recurrent states are carried within an epoch.
 
     Call `device.ready` first. Raises `DataError` if the training part is shorter than one batch, `UsageError` if there
@@ -37,6 +38,8 @@ class CharTask:
 
     kind = folder.CHAR_RNN
     unit, target = "chars", "symbol"
+    config: TrainConfig
+    vocabulary: Vocabulary
 
     def __init__(self, config: TrainConfig, corpus: Corpus, split: Split, job: Job = ALONE) -> None:
         self.config, self.job = config, job
@@ -51,12 +54,9 @@ class CharTask:
         with job.scope():
             network = config.part(ModelConfig)
             self.model = CharRNN(V, seed=config.seed, precision=config.precision, **network)
-            self.optimizer = optimizers.make(
-                config.optimizer,
-                config.learning_rate,
-                weight_decay=config.weight_decay,
-                ema=config.ema,
-            )
+            rate, decay = config.learning_rate, config.weight_decay
+            options = {"weight_decay": decay, "ema": config.ema}
+            self.optimizer = optimizers.make(config.optimizer, rate, **options)
             self.optimizer.build(self.model.trainable_variables)
         self.steps_per_epoch = len(self._batches)
         self.items_per_step = config.batch_size * config.seq_length
@@ -67,7 +67,6 @@ class CharTask:
             f"{self.model.count_params():,} parameters, {self.steps_per_epoch:,} batches per epoch, "
             f"on the {device}{shared}."
         )
-        self._rate = Rate(self.optimizer)
         clipping = {"clip": config.clip, "clip_norm": config.clip_norm}
         self._step = job.step(self.model, self.optimizer, config.batch_size, **clipping)
         self._evaluate = EvalStep(self.model)
@@ -86,9 +85,7 @@ class CharTask:
 
     def step(self, progress: Progress) -> dict[str, float]:
         """Train on one batch; `loss` is in nats per symbol."""
-        total = schedule.total_steps(self.config, self.steps_per_epoch)
-        rate = schedule.learning_rate(self.config, progress, total)
-        self._rate.set(rate)
+        rate = self.set_learning_rate(progress)
         x, y = self._ahead.get(progress.batch) or self._batch(progress.batch)
         seed = step_seed(self.config.seed, progress.step)
         loss, norm, self._states = self._step(x, y, self._states, seed)
@@ -106,7 +103,7 @@ class CharTask:
         if self._held_out is None:
             return {}
         total = self._nats(self._held_out)
-        # One row cannot be shared: each process reads all of it, and the chief's sum counts.
+        # One row cannot be split: each process reads all of it, and the chief's sum counts.
         loss = float(self.job.broadcast(np.array([total]))[0]) / (len(self._held_out) - 1)
         return {
             "val_loss": loss,

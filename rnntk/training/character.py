@@ -43,7 +43,7 @@ def load(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[TrainConfig, Corpus]:
-    """Configuration and prepared text of a new run; errors as of `corpus.load`.
+    """Configuration and prepared text of a new run; errors as in `corpus.load`.
 
     `given` holds the user's settings by field name; defaults for network, symbols and text come from `init_from`.
     `progress` is called with the bytes prepared and the total.
@@ -66,7 +66,7 @@ def load(
 
 
 def _settings_of(source: RunFolder, given: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
-    """Defaults of a run that starts from the weights of `source`; and the SHA-256 of its text, if that is used."""
+    """Defaults of a run that starts from the weights of `source`, and the SHA-256 of its text, if that is used."""
     record = source.record["corpus"]
     model = ModelConfig.from_json(source.record["model"]).part(ModelConfig)
     own = {**model, "preprocessor": record.get("preprocessor")}
@@ -76,7 +76,7 @@ def _settings_of(source: RunFolder, given: Mapping[str, Any]) -> tuple[dict[str,
     files = record.get("inputs") or list(text.input)
     if record.get("source") == folder.IMPORTED or inputs.STDIN in files:
         raise UsageError(
-            f"The text of {shown(source.path)} is not available. Give one with `input` or `corpus`."
+            f"The text of {shown(source.path)} is not available. Choose one with `input` or `corpus`."
         )
     folder.check_text(source)
     text = corpora.untrusted(replace(text, input=tuple(files)), record)
@@ -132,8 +132,8 @@ def resume(
     record = run.record["corpus"]
     if record.get("source") == folder.IMPORTED:
         raise RunError(
-            f"{run.path} was imported: neither its text nor its optimizer's state came along, so it cannot be "
-            f"continued exactly. Start a new run from its weights with: rnntk train --init-from {run.path} "
+            f"{run.path} was imported without its text and optimizer state, so it cannot be continued exactly. "
+            f"Start a new run from its weights with: rnntk train --init-from {run.path} "
             f"--input TEXT --preprocessor {record['preprocessor']}"
         )
     folder.check_text(run)
@@ -174,18 +174,11 @@ def _join(
     from rnntk.training import distribute
 
     job = distribute.start(config)
-    # Of these, processes may differ: the chief's count.
+    # In these settings the processes may differ; the chief's count.
     own = {"max_time", "keep", "log_every", "histograms_every", "device", "threads"}
     names = [name for name in (*ModelConfig.names(), *RunConfig.names()) if name not in own]
-    names += [
-        "seq_length",
-        "optimizer",
-        "weight_decay",
-        "ema",
-        "clip",
-        "val_fraction",
-        "test_fraction",
-    ]
+    names += ["seq_length", "optimizer", "weight_decay", "ema", "clip"]
+    names += ["val_fraction", "test_fraction"]
     facts = {
         "rnntk": __version__,
         "the text": corpus.prepared.key,

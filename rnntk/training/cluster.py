@@ -35,14 +35,14 @@ def find(workers: str | None, index: int | None) -> Cluster:
     if workers is None:
         if not stated:
             raise UsageError(
-                '`distribute="multiworker"` needs to know the processes that take part. Start one on each machine with '
-                "`workers` HOST:PORT,HOST:PORT,... (the same list for all) and `index` 0, 1, ... (its own place in "
-                f"it), or set {VARIABLE} as TensorFlow documents it."
+                '`distribute="multiworker"` needs the addresses of all processes. Start one on each machine with '
+                "`workers` HOST:PORT,HOST:PORT,... (the same list for all) and `index` 0, 1, ... (its place in the "
+                f"list), or set {VARIABLE} as TensorFlow documents it."
             )
         return from_tf_config(stated)
     if index is None:
         raise UsageError(
-            f"`workers` names the processes; `index` must say which of them this is: 0 to {workers.count(',')}."
+            f"`index` is missing. Give this process's place in `workers`, from 0 to {workers.count(',')}."
         )
     addresses = tuple(part.strip() for part in workers.split(","))
     _check(addresses, "`workers`", index, "`index`")
@@ -67,8 +67,8 @@ def from_tf_config(text: str) -> Cluster:
     others = sorted(set(cluster) - {"chief", "worker"})
     if others:
         raise UsageError(
-            f"{VARIABLE} has tasks of the kind {', '.join(others)}. All processes of rnntk train are workers (one of "
-            "them may be called chief); there are no parameter servers and no evaluator."
+            f"{VARIABLE} has tasks of the kind {', '.join(others)}, but rnntk supports only workers, one of which may "
+            "be called chief. Remove the other tasks."
         )
     jobs = {kind: cluster[kind] for kind in ("chief", "worker") if kind in cluster}
     for name, listed in jobs.items():
@@ -112,8 +112,8 @@ def _check(addresses: tuple[str, ...], where: str, index: int, index_name: str) 
             )
     if twice := sorted({a for a in addresses if addresses.count(a) > 1}):
         raise UsageError(
-            f"{where} names {', '.join(twice)} more than once. Every process needs an address of its own; on one "
-            "machine they differ by the port."
+            f"{where} names {', '.join(twice)} more than once. Give each process its own address; on one machine "
+            "they differ by the port."
         )
     if not 0 <= index < len(addresses):
         raise UsageError(

@@ -33,7 +33,7 @@ from rnntk.training.step import TrainStep, shard_sizes
 log = logging.getLogger(__name__)
 
 WISHES = ("max-time", "signal", "callback")
-_NOTHING_YET = "Nothing was trained yet: start all of them again."
+_NOT_STARTED = "Training has not begun: start all workers again."
 
 
 class WorkerLost(TrainingError):
@@ -52,7 +52,9 @@ def start(settings: DistributeConfig) -> Job:
     if settings.distribute == "mirrored":
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         if len(devices) == 1:
-            log.info(f'`distribute="mirrored"` does nothing: {devices[0].name} is the only device.')
+            log.info(
+                f'`distribute="mirrored"` has no effect: {devices[0].name} is the only device.'
+            )
             return ALONE
         return SharedJob(_mirrored(tuple(device.name for device in devices)))
     found = cluster.find(settings.workers, settings.index)
@@ -66,8 +68,8 @@ def start(settings: DistributeConfig) -> Job:
             strategy = _multi_worker(variable)
     except (tf.errors.OpError, RuntimeError) as error:
         raise TrainingError(
-            f"{worker} cannot take part ({_reason(error)}). Is {address} this machine, and the port free? Do all "
-            f"{count} workers run, with the same list of addresses, and can they reach each other?"
+            f"{worker} cannot join ({_reason(error)}). Check that {address} is this machine and the port is free, and "
+            f"that all {count} workers run with the same list of addresses and can reach each other."
         ) from error
     return SharedJob(strategy, count, found.index)
 
@@ -106,7 +108,7 @@ class SharedJob(Job):
     @contextmanager
     def scope(self) -> Iterator[None]:
         """See `Job`. The chief's initial weights are broadcast."""
-        with self._losses(_NOTHING_YET), self.strategy.scope():
+        with self._worker_errors(_NOT_STARTED), self.strategy.scope():
             yield
 
     def step(
@@ -156,28 +158,28 @@ class SharedJob(Job):
 
     def barrier(self, facts: Mapping[str, Any], message: str) -> str:
         mine = json.dumps({"facts": dict(facts), "message": message}).encode()
-        with self._losses(_NOTHING_YET):
-            said = [json.loads(data) for data in self.exchange(mine)]
-        chief = said[0]
-        for index, one in enumerate(said):
+        with self._worker_errors(_NOT_STARTED):
+            everyone = [json.loads(data) for data in self.exchange(mine)]
+        chief = everyone[0]
+        for index, one in enumerate(everyone):
             for name in chief["facts"] | one["facts"]:
                 here, there = one["facts"].get(name), chief["facts"].get(name)
                 if here != there:
                     raise UsageError(
-                        f"The workers do not agree: {name} is {here!r} at worker {index} and {there!r} at worker 0. "
-                        "Start all with the same settings but for `index`, on the same text."
+                        f"The workers disagree: {name} is {here!r} at worker {index} and {there!r} at worker 0. "
+                        "Start all with the same settings except `index`, on the same text."
                     )
         return str(chief["message"])
 
     def watched(self, run: Path) -> AbstractContextManager[None]:
-        return self._losses(
-            f'Continue on one machine with: rnntk train --resume {run} (with `distribute="multiworker"` on several, '
-            "as many as you like). If it has no checkpoint yet, start it anew."
+        return self._worker_errors(
+            f"Continue on one machine with: rnntk train --resume {run}, or on any number with "
+            '`distribute="multiworker"` too. If there is no checkpoint yet, start again.'
         )
 
     @contextmanager
-    def _losses(self, advice: str) -> Iterator[None]:
-        """Turn TensorFlow's errors about other processes into a `WorkerLost` or a `TrainingError`."""
+    def _worker_errors(self, advice: str) -> Iterator[None]:
+        """Turn TensorFlow's errors about other processes into a `WorkerLost` or a `TrainingError`, with advice."""
         try:
             yield
         except tf.errors.OpError as error:
@@ -187,7 +189,7 @@ class SharedJob(Job):
                 if "ollective" not in str(error):
                     raise
                 raise TrainingError(
-                    f"The workers do not fit together ({_reason(error)}). All need the same number of devices and "
+                    f"The workers are incompatible ({_reason(error)}). All need the same number of devices and "
                     "the same version of TensorFlow."
                 ) from error
             raise WorkerLost(
@@ -206,8 +208,8 @@ class SharedStep(TrainStep):
         # The gradients are summed and clipped before the optimizer, which would sum them again.
         if not hasattr(optimizer, "_all_reduce_sum_gradients"):
             raise TrainingError(
-                f"`distribute` does not work with Keras {keras.__version__}, whose optimizers add gradients up "
-                "in a way this rnntk does not know. Install another Keras."
+                f"`distribute` does not support the optimizers of Keras {keras.__version__}. Install another version "
+                "of Keras."
             )
         optimizer._all_reduce_sum_gradients = list
         super().__init__(model, optimizer, **clipping)

@@ -1,7 +1,8 @@
 """Divergence checks: loss, gradient or weights are not finite, or the loss stays far above the uniform loss, ln V.
 
-Single steps may have any loss (the cliffs of Pascanu et al., 2013), so only many high steps in a row count. Runs that
-start from the weights of another text may begin far above ln V, so counting starts after a first step below the limit.
+Single steps may have any loss (the cliffs of Pascanu et al., 2013), so only many high steps in a row count. A run that
+starts from weights trained on another text may begin far above ln V, so counting starts after a first step below the
+limit.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ FACTOR = 2.0
 
 
 class Diverged(TrainingError):
-    """Training diverged. Checkpoints up to step `good_until` are good; if `finite`, training could continue."""
+    """Training diverged; checkpoints up to step `good_until` are good. If `finite`, training could continue."""
 
     def __init__(self, message: str, good_until: int, *, finite: bool = False) -> None:
         super().__init__(message)

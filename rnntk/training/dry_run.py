@@ -15,7 +15,7 @@ from rnntk.config import TrainConfig
 from rnntk.errors import Interrupted, UsageError
 from rnntk.files import disk_errors, scratch
 from rnntk.storage.folder import RunFolder
-from rnntk.training import character, device, schedule
+from rnntk.training import character, device, memory, schedule
 
 if TYPE_CHECKING:
     from rnntk.text.corpus import Corpus
@@ -48,11 +48,11 @@ def estimate(
     Arguments and errors as in `character.start`.
     """
     if config.distribute != "none":
-        raise UsageError("A dry run measures one process alone; leave `distribute` out.")
+        raise UsageError("A dry run measures a single process. Leave `distribute` out.")
     split = character.checked_split(config, corpus)
     short = dataclasses.replace(split, val=min(split.val, split.train + HELD_OUT))
     device.ready(config.device, config.threads)
-    # These import TensorFlow, which must know its device before.
+    # These import TensorFlow, whose device must be set before.
     from rnntk.training import callbacks, session, transfer
     from rnntk.training.char_task import CharTask
 
@@ -61,17 +61,17 @@ def estimate(
         transfer.take_weights(task.model, task.vocabulary, init_from)
     steps = schedule.total_steps(config, task.steps_per_epoch)
     tried = min(STEPS, steps)
-    often = max(1, tried // 2)  # twice, as the first time includes tracing
+    every = max(1, tried // 2)  # twice, as the first time includes tracing
     task.config = dataclasses.replace(
         config,
         max_steps=tried,
         max_time=None,
-        val_every=often if config.val_fraction else None,
+        val_every=every if config.val_fraction else None,
         patience=None,
-        checkpoint_every=often,
+        checkpoint_every=every,
         keep=1,
-        sample_every=often if config.sample_every else 0,
-        histograms_every=often if config.histograms_every else 0,
+        sample_every=every if config.sample_every else 0,
+        histograms_every=every if config.histograms_every else 0,
     )
     clock = callbacks.Clock(task.items_per_step)
     beside = next(p for p in path.absolute().parents if p.exists())
@@ -104,12 +104,9 @@ def estimate(
 
 def peak_memory() -> int | None:
     """Peak resident memory of this process in bytes; None if unknown."""
-    try:
-        # On Linux, ru_maxrss includes the peak of the parent process before exec.
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-        return int(status.split("VmHWM:")[1].split()[0]) * 1024
-    except (OSError, IndexError):
-        pass
+    # On Linux, ru_maxrss includes the peak of the parent process before exec.
+    with contextlib.suppress(OSError, KeyError):
+        return memory.facts("/proc/self/status")["VmHWM"]
     try:
         import resource
     except ImportError:  # Windows

@@ -1,4 +1,4 @@
-"""Dynamic evaluation: the loss of a model that keeps learning from the text it has just read.
+"""Dynamic evaluation: the loss of a model that learns from the text as it reads it.
 
 Krause, Kahembwe, Murray and Renals, "Dynamic evaluation of neural sequence models" (2017), with clipped SGD.
 """
@@ -36,8 +36,7 @@ def loss(
     """Mean cross-entropy in nats per symbol of `ids[1:]`, each window predicted before the model learns from it.
 
     Args:
-        record: the network settings of `run.json`.
-        weights: float32 weights by name, where the model starts.
+        record, weights: the network settings of `run.json`, and the initial float32 weights by name.
         ids: `(N,)`, read as one row from zero states.
         rate: learning rate of the SGD, after every `WINDOW` symbols.
         progress: called with symbols done and the total.
@@ -63,7 +62,7 @@ def loss(
 def best_rate(
     record: Mapping[str, Any], weights: Mapping[str, np.ndarray], ids: NDArray[np.integer]
 ) -> float:
-    """The rate of `RATES` with the lowest loss on the first of `ids`, a text that is not measured with it."""
+    """The rate of `RATES` with the lowest loss on the first of `ids`, a text that is not used to evaluate it."""
     return min(RATES, key=lambda rate: _or_inf(loss(record, weights, ids[:TUNED_ON], rate)))
 
 

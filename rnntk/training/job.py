@@ -49,7 +49,7 @@ class Job:
         return TrainStep(model, optimizer, **clipping)
 
     def stop_reason(self, wish: str) -> str:
-        """Reason for all processes to stop, given this one's: `max-time` (the chief's), `signal` or `callback`."""
+        """The reason for all processes to stop, given this one's: `max-time` (the chief's), `signal` or `callback`."""
         return wish
 
     def broadcast(self, values: np.ndarray) -> np.ndarray:

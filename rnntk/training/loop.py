@@ -18,16 +18,17 @@ from rnntk.signals import Stopped
 from rnntk.storage.checkpoint import Progress
 from rnntk.text.vocabulary import Vocabulary
 from rnntk.training import divergence, schedule
-from rnntk.training.job import Job
+from rnntk.training.job import ALONE, Job
 from rnntk.training.optimizers import averaged
 
 
 class Task(Protocol):
-    """A model with its data and its training step."""
+    """A model with its data and its training step; the base of the tasks."""
 
+    config: TrainConfig | MnistConfig
     kind: str  # of the run, as in `run.json`
     corpus: dict[str, Any]  # record of the data in `run.json`
-    job: Job
+    job: Job = ALONE
     model: keras.Model
     optimizer: keras.optimizers.Optimizer
     steps_per_epoch: int
@@ -35,20 +36,23 @@ class Task(Protocol):
     unit: str  # "chars" or "images"
     target: str  # what a loss is per: "symbol" or "image"
     uniform_loss: float  # in nats, with equal probabilities
-
-    @property
-    def config(self) -> TrainConfig | MnistConfig:
-        """Settings of the run."""
-
-    @property
-    def vocabulary(self) -> Vocabulary | None:
-        """Symbols of a character model."""
+    vocabulary: Vocabulary | None = None  # of a character model
+    _rate: float | None = None  # learning rate of the last step
 
     def model_record(self) -> dict[str, Any]:
         """Record of the network in `run.json`."""
 
     def begin_epoch(self, epoch: int) -> None:
         """Reset the data and the states to the start of an epoch."""
+
+    def set_learning_rate(self, progress: Progress) -> float:
+        """Set the learning rate of the next step, and return it."""
+        total = schedule.total_steps(self.config, self.steps_per_epoch)
+        rate = schedule.learning_rate(self.config, progress, total)
+        if rate != self._rate:  # an assignment takes a third of a millisecond
+            self.optimizer.learning_rate.assign(rate)
+            self._rate = rate
+        return rate
 
     def step(self, progress: Progress) -> dict[str, float]:
         """Train on one batch; returns at least `loss`, `grad_norm` and `learning_rate`."""
@@ -63,10 +67,11 @@ class Task(Protocol):
         """The model's graph, for TensorBoard."""
 
     def states(self) -> Mapping[str, np.ndarray]:
-        """Further state that a resume needs, such as recurrent states; all processes of a job call it together."""
+        """Further arrays that a resume needs, such as recurrent states; all processes of a job call it together."""
+        return {}
 
     def restore(self, states: Mapping[str, np.ndarray]) -> None:
-        """Restore what `states` returned."""
+        """Restore the arrays from `states`."""
 
 
 def fit(
@@ -76,13 +81,12 @@ def fit(
     stopped: Stopped | None = None,
     limit: float | None = None,
 ) -> str:
-    """Train from `progress`, updated in place, to a limit; raises `Diverged` (see `divergence`).
+    """Train from `progress`, updated in place, until a limit; raises `Diverged` (see `divergence`).
 
-    Validation runs before `on_train_batch_end`, so a checkpoint written there includes its results. A run that reaches
-    a limit is validated at its last step. `limit` is the seconds that this session may train.
+    Validation runs before `on_train_batch_end`, so a checkpoint written there includes its results, and once more at
+    the last step of a run that reaches a limit. `limit` is the seconds that this session may train.
 
-    Returns:
-        Why it ended: `epochs`, `max-steps`, `max-time`, `patience`, `signal` or `callback`.
+    Returns the reason for the end: `epochs`, `max-steps`, `max-time`, `patience`, `signal` or `callback`.
     """
     config, steps = task.config, task.steps_per_epoch
     calls = keras.callbacks.CallbackList(
@@ -91,11 +95,11 @@ def fit(
     task.model.stop_training = False
     # Keras' TensorBoard callback reads it; an ordinary attribute, as Keras would track it.
     object.__setattr__(task.model, "optimizer", task.optimizer)
-    begin, before = time.perf_counter(), progress.seconds
+    began, before = time.perf_counter(), progress.seconds
     calls.on_train_begin()
     logs: dict[str, Any] = {}
 
-    def wish() -> str:
+    def own_reason() -> str:
         if limit is not None and progress.seconds - before >= limit:
             return "max-time"
         if stopped is not None and stopped.signal_number is not None:
@@ -120,14 +124,14 @@ def fit(
             due = progress.step % config.val_every == 0 if config.val_every else progress.batch == 0
             if due:
                 logs |= _validate(task, progress, calls)
-            progress.seconds = before + time.perf_counter() - begin
-            reason = schedule.reached(config, progress) or task.job.stop_reason(wish())
+            progress.seconds = before + time.perf_counter() - began
+            reason = schedule.reached(config, progress) or task.job.stop_reason(own_reason())
             if not due and reason in ("epochs", "max-steps", "max-time"):
                 logs |= _validate(task, progress, calls, due=False)
-                progress.seconds = before + time.perf_counter() - begin
+                progress.seconds = before + time.perf_counter() - began
             calls.on_train_batch_end(batch, logs)
-            if not reason and wish():  # a callback's, or a signal during the callbacks
-                reason = task.job.stop_reason(wish())
+            if not reason and own_reason():  # set by a callback, or by a signal during one
+                reason = task.job.stop_reason(own_reason())
         if progress.epoch > epoch:
             calls.on_epoch_end(epoch, logs)
             if not reason and task.model.stop_training:

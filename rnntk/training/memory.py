@@ -41,7 +41,7 @@ def available() -> int | None:
     """Free bytes for this process on the machine, in its container and under `ulimit -v`; None if unknown."""
     found = []
     with suppress(OSError, ValueError, KeyError):
-        machine = _facts("/proc/meminfo")
+        machine = facts("/proc/meminfo")
         found.append(machine["MemAvailable"] + machine["SwapFree"])
     with suppress(OSError, ValueError):  # without a limit, the file says "max"
         group = Path("/sys/fs/cgroup")
@@ -52,11 +52,11 @@ def available() -> int | None:
 
         limit, _ = resource.getrlimit(resource.RLIMIT_AS)
         if limit != resource.RLIM_INFINITY:
-            found.append(limit - _facts("/proc/self/status")["VmSize"])
+            found.append(limit - facts("/proc/self/status")["VmSize"])
     return max(0, min(found)) if found else None
 
 
-def _facts(path: str) -> dict[str, int]:
+def facts(path: str) -> dict[str, int]:
     """The `name: number kB` lines of a file in `/proc`, in bytes."""
-    lines = [line.split() for line in Path(path).read_text().splitlines()]
+    lines = [line.split() for line in Path(path).read_text("ascii", "replace").splitlines()]
     return {words[0][:-1]: int(words[1]) * 1024 for words in lines if words[2:] == ["kB"]}

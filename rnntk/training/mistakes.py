@@ -22,10 +22,12 @@ def check_path(path: Path) -> None:
     known = sorted(s for s, name in Image.EXTENSION.items() if name in Image.SAVE)
     if path.suffix.lower() not in known:
         raise UsageError(
-            f"`plot` {path}: {path.suffix or 'no suffix'} is no picture format. Name it, for example, mistakes.png."
+            f"`plot` {path}: {path.suffix or 'no suffix'} is not a picture format. Use a name such as mistakes.png."
         )
     if not path.absolute().parent.is_dir():
-        raise UsageError(f"`plot` {path}: there is no folder {path.parent}. Make it first.")
+        raise UsageError(
+            f"`plot` {path}: the folder {path.parent} does not exist. Create it first."
+        )
 
 
 def draw(path: Path, images: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> int:

@@ -29,7 +29,7 @@ class Averaging(keras.optimizers.Optimizer):
 
 @keras.saving.register_keras_serializable("rnntk")
 class Adam(Averaging, keras.optimizers.Adam):
-    """Keras' Adam (Kingma and Ba, 2015), which updates a variable with one TensorFlow kernel, not ten."""
+    """Keras' Adam (Kingma and Ba, 2015), with one TensorFlow kernel per variable and update instead of ten."""
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         step = tf.cast(self.iterations + 1, tf.float32)
@@ -70,19 +70,6 @@ class SGD(Averaging, keras.optimizers.SGD):
     """Without momentum."""
 
 
-class Rate:
-    """Sets an optimizer's learning rate only when it changes, as an assignment takes a third of a millisecond."""
-
-    def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
-        self._optimizer = optimizer
-        self._last: float | None = None
-
-    def set(self, rate: float) -> None:
-        if rate != self._last:
-            self._optimizer.learning_rate.assign(rate)
-            self._last = rate
-
-
 OPTIMIZERS = {"adam": Adam, "adagrad": Adagrad, "rmsprop": RMSprop, "sgd": SGD}
 
 
@@ -93,12 +80,8 @@ def make(
 
     `ema` above 0 is the decay of an exponential moving average of the weights (see `averaged`).
     """
-    optimizer = OPTIMIZERS[name](
-        learning_rate,
-        weight_decay=weight_decay or None,
-        use_ema=ema > 0,
-        **({"ema_momentum": ema} if ema else {}),
-    )
+    options = {"use_ema": True, "ema_momentum": ema} if ema > 0 else {}
+    optimizer = OPTIMIZERS[name](learning_rate, weight_decay=weight_decay or None, **options)
     optimizer.exclude_from_weight_decay(var_names=["bias", "embeddings"])
     return optimizer
 
@@ -114,7 +97,7 @@ def averaged(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
 
 
 def exchange_averages(optimizer: keras.optimizers.Optimizer) -> None:
-    """Exchange the trained weights and their averages, if the optimizer has some."""
+    """Exchange the trained weights and their averages, if the optimizer keeps averages."""
     averages = getattr(optimizer, "_model_variables_moving_average", ())
     for variable, average in zip(optimizer._trainable_variables, averages, strict=False):
         trained = variable.numpy()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,16 +22,14 @@ from rnntk.models import fast
 from rnntk.models.row_classifier import RowClassifier
 from rnntk.storage import folder
 from rnntk.storage.checkpoint import Progress
-from rnntk.training import memory, report, schedule
-from rnntk.training.job import ALONE
-from rnntk.training.optimizers import Rate
+from rnntk.training import memory, report
+from rnntk.training.loop import Task
 from rnntk.training.step import ClassifierStep, step_seed
 
-# Each kind of random choice has its own random stream, (seed, kind, which).
-_ORDER, _SHIFT = range(2)  # 2 is the order of the pixels, see `PixelOrder`
+# Each kind of random choice has its own random stream; `PixelOrder` uses number 2.
+_ORDER, _SHIFT = range(2)
 
 TEST_BATCH = 500
-
 NETWORK = ("cell", "layers", "units", "bidirectional", "dropout")
 
 log = logging.getLogger(__name__)
@@ -59,30 +57,25 @@ class ClassifierResult:
         )
 
 
-class RowTask:
+class RowTask(Task):
     """A row classifier on images; the last `val_size` training images are held out. Call `device.ready` first.
 
-    `max_time` counts from `began`, on the clock of `time.perf_counter`, by default now.
-    The order of images, shifts and dropout are functions of seed, epoch and step, so a resume continues exactly.
-    Raises `DataError` if no training images are left.
+    `max_time` counts from `began`, a time of `time.perf_counter`, by default now. Order of images, shifts and dropout
+    are functions of seed, epoch and step, so a resume continues exactly. Raises `DataError` if no training images are
+    left.
     """
 
     kind = folder.ROW_CLASSIFIER
     unit, target = "images", "image"
-    vocabulary = None
-    job = ALONE
+    config: MnistConfig
 
     def __init__(
-        self,
-        config: MnistConfig,
-        images: ImageSet,
-        corpus: dict[str, Any],
-        began: float | None = None,
-    ) -> None:
+        self, config: MnistConfig, images: ImageSet, corpus: dict[str, Any], began: float | None = None
+    ) -> None:  # fmt: skip
         count = len(images.x_train) - config.val_size
         if count < 1:
             raise DataError(
-                f"`val_size={config.val_size}` leaves no training images: there are {len(images.x_train)} in all."
+                f"`val_size={config.val_size}` leaves no training images of {len(images.x_train)}. Lower it."
             )
         self.config, self.corpus = config, corpus
         self._began = time.perf_counter() if began is None else began
@@ -106,7 +99,6 @@ class RowTask:
         self.uniform_loss = math.log(self.model.classes)
         self.items_per_step = min(config.batch_size, count)
         self.steps_per_epoch = count // self.items_per_step
-        self._rate = Rate(self.optimizer)
         self._epoch = -1
         self._indices: np.ndarray = np.arange(count)
         self._logits = tf.function(lambda rows: self.model(rows, training=False))
@@ -117,28 +109,26 @@ class RowTask:
 
     def begin_epoch(self, epoch: int) -> None:
         self._epoch = epoch
-        shuffled = np.random.default_rng(stream(self.config.seed, _ORDER, epoch))
-        self._indices = shuffled.permutation(len(self._x))
+        rng = np.random.default_rng(stream(self.config.seed, _ORDER, epoch))
+        self._indices = rng.permutation(len(self._x))
 
     def step(self, progress: Progress) -> dict[str, float]:
         """Train on one batch; `loss` is in nats."""
         if self._epoch != progress.epoch:
             self.begin_epoch(progress.epoch)
-        total = schedule.total_steps(self.config, self.steps_per_epoch)
-        rate = schedule.learning_rate(self.config, progress, total)
-        self._rate.set(rate)
+        rate = self.set_learning_rate(progress)
         picked = self._indices[progress.batch * self.items_per_step :][: self.items_per_step]
         images = self._x[picked]
         if self.config.shift:
-            drawn = np.random.default_rng(stream(self.config.seed, _SHIFT, progress.step))
-            images = shifted(images, self.config.shift, drawn)
+            rng = np.random.default_rng(stream(self.config.seed, _SHIFT, progress.step))
+            images = shifted(images, self.config.shift, rng)
         loss, accuracy, norm = self._step(
             tf.constant(self.reading(images)),
             tf.constant(self._y[picked].astype(np.int32)),
             step_seed(self.config.seed, progress.step),
         )
-        numbers = {"loss": float(loss), "accuracy": float(accuracy), "grad_norm": float(norm)}
-        return {**numbers, "learning_rate": rate}
+        found = {"loss": float(loss), "accuracy": float(accuracy), "grad_norm": float(norm)}
+        return {**found, "learning_rate": rate}
 
     def validate(self) -> dict[str, float]:
         """Mean loss in nats and accuracy on the held-out images."""
@@ -173,23 +163,14 @@ class RowTask:
         log.info(f"Testing on {len(self._y_test):,} images.")
         shown = partial(report.bar, title="testing", quiet=quiet)
         loss, accuracy, logits = self.measure(self._x_test, self._y_test, shown)
-        confusion = np.zeros((10, 10), dtype=np.int64)
+        confusion, count = np.zeros((10, 10), dtype=np.int64), len(self._y_test)
         np.add.at(confusion, (self._y_test, logits.argmax(axis=1)), 1)
-        count = len(self._y_test)
-        interval = wilson(accuracy, count)
-        return ClassifierResult(accuracy, interval, loss, count, logits, confusion)
+        return ClassifierResult(accuracy, wilson(accuracy, count), loss, count, logits, confusion)
 
     def graph(self) -> tf.Graph:
         shape = [self.items_per_step, self.reading.steps, self.reading.features]
         spec = tf.TensorSpec(shape, tf.float32)
         return tf.function(self.model).get_concrete_function(spec).graph
-
-    def states(self) -> Mapping[str, np.ndarray]:
-        """Empty: random choices are functions of seed, epoch and step."""
-        return {}
-
-    def restore(self, states: Mapping[str, np.ndarray]) -> None:
-        """Do nothing."""
 
 
 def shifted(images: np.ndarray, limit: int, rng: np.random.Generator) -> np.ndarray:

@@ -93,7 +93,8 @@ def resume(
     record = run.record["corpus"]
     if record.get("sha256") != data.record["sha256"]:
         raise RunError(
-            f"{run.path} was trained on other images ({record.get('name')}) than these ({data.record['name']})."
+            f"{run.path} was trained on other images ({record.get('name')}) than these ({data.record['name']}). "
+            "Set `data_dir` to the folder of the original images."
         )
     schedule.refuse_finished(config, run.checkpoint("last").progress, run.path)
     session, row_task = device.modules(config, "session", "row_task")
@@ -101,8 +102,8 @@ def resume(
     before, now = run.record["model"], task.reading.to_json()
     if before.get("permutation_sha256") != now.get("permutation_sha256"):
         raise RunError(
-            f"{run.path} read the pixels in another permutation than this rnntk makes of seed {config.seed}; "
-            "it cannot be continued exactly. Train a new run."
+            f"{run.path} cannot be continued exactly: it read the pixels in another permutation than this rnntk "
+            f"makes of seed {config.seed}. Train a new run."
         )
     with run.lock():
         result = session.resume(run, task, quiet=quiet, extra=callbacks)

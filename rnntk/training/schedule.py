@@ -49,9 +49,9 @@ def reached(config: RunConfig, progress: Progress) -> str:
 def refuse_finished(config: RunConfig, progress: Progress, run: Path) -> None:
     """Raise `UsageError`, which names the setting to raise, if the run has reached a limit."""
     message = {
-        "epochs": f"{progress.epoch} of {config.epochs} epochs; to train on, raise `epochs`",
-        "max-steps": f"{progress.step} of {config.max_steps} steps; to train on, raise `max_steps` or `epochs`",
-        "patience": f"no new best in {progress.stale} validations; to train on, raise `patience`",
+        "epochs": f"{progress.epoch} of {config.epochs} epochs. To continue, raise `epochs`",
+        "max-steps": f"{progress.step} of {config.max_steps} steps. To continue, raise `max_steps` or `epochs`",
+        "patience": f"no new best in {progress.stale} validations. To continue, raise `patience`",
     }.get(reached(config, progress))
     if message:
         raise UsageError(f"{shown(run)} is finished: {message}.")

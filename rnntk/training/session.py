@@ -122,7 +122,8 @@ def _warn_of_versions(run: RunFolder) -> None:
 def train(
     run: RunFolder, task: Task, progress: Progress, *, quiet: bool = False, extra: Callbacks = ()
 ) -> Result:
-    """Train in a locked run folder from `progress`, updated in place, to a limit; only a job's chief writes and prints.
+    """Train in a locked run folder from `progress`, updated in place, until a limit; only a job's chief writes and
+    prints.
 
     Raises:
         Interrupted: a signal stopped training; a checkpoint was saved.
@@ -145,7 +146,7 @@ def train(
             metrics = callbacks.MetricsWriter(run, progress)
             stack.callback(metrics.close)
             if metrics.lost:
-                report.say(f"{run.metrics} has lost lines since it was saved; they stay missing.")
+                report.say(f"{run.metrics} has lost lines since the checkpoint; they stay missing.")
             board = callbacks.TensorBoardScalars(run, task, progress)
             stack.callback(board.close)
             listeners = [metrics, board, report]
@@ -159,7 +160,7 @@ def train(
             reason = loop.fit(task, progress, [*listeners, *extra, saving], stopped, limit)
         except Diverged as error:
             if task.job.chief and not error.finite:
-                # The checkpoint that the session started from stays: it is not the session's own.
+                # The checkpoint that the session started from belongs to an earlier one, so it stays.
                 checkpoint.remove_after(run.checkpoints, max(began, error.good_until))
             raise TrainingError(f"{error} {_after_divergence(run, error)}") from error
     if reason == "signal":
@@ -185,27 +186,27 @@ def _after_divergence(run: RunFolder, error: Diverged) -> str:
     good = [step for step in checkpoint.steps(run.checkpoints) if step <= error.good_until]
     lower = "a lower `learning_rate` or `clip_norm`"
     if not good:
-        return f"Nothing was saved before. Train anew with {lower}."
-    kept = f"Checkpoint {good[-1]} of {run.path} is from before, and good."
+        return f"No checkpoint was saved before that. Train again with {lower}."
+    kept = f"Checkpoint {good[-1]} of {run.path} was saved before that."
     if run.kind != folder.CHAR_RNN:
-        return f"{kept} Train anew with {lower}."
+        return f"{kept} Train again with {lower}."
     again = f"rnntk train --init-from {shown(run.path)} --learning-rate {run.settings['learning_rate'] / 4:g}"
     advice = f"{kept} Start from its weights with {lower}, such as: {again}"
     if error.finite:
-        advice += f" Or continue all the same with: rnntk train --resume {shown(run.path)} --explosion-steps 0"
+        advice += f" Or continue without this check: rnntk train --resume {shown(run.path)} --explosion-steps 0"
     return advice
 
 
 @contextmanager
 def _disk_errors_explained(run: RunFolder) -> Iterator[None]:
-    """Add to a disk error which checkpoints the run has, and a command."""
+    """Context that adds to a disk error which checkpoints the run has, and a command."""
     try:
         yield
     except DiskRefused as error:
-        left = f"Nothing had been saved yet. {error.cure} or choose another folder with `run`, and train anew."
+        advice = f"Nothing had been saved yet. {error.cure} or choose another folder with `run`, and train again."
         if checkpoint.steps(run.checkpoints):
-            left = f"Earlier checkpoints are intact. {error.cure} and continue with: {run.resume_command}"
-        raise TrainingError(f"{error.problem} {left}") from error
+            advice = f"Earlier checkpoints are intact. {error.cure} and continue with: {run.resume_command}"
+        raise TrainingError(f"{error.problem} {advice}") from error
 
 
 def _cut_samples(run: RunFolder, progress: Progress) -> None:

@@ -49,28 +49,23 @@ def clip_gradients(
     `global-norm` rescales all together if their global norm exceeds `threshold` (Pascanu et al., 2013), `norm` rescales
     each by its own norm, `value` limits each element.
     """
-    halves = [tf.nn.l2_loss(gradient) for gradient in gradients]  # half the sums of squares
-    norm = tf.sqrt(2.0 * _in_order(halves))
+    halves = [tf.nn.l2_loss(g) for g in gradients]  # half the sums of squares
+    norm, clipped = tf.sqrt(2.0 * _in_order(halves)), list(gradients)
     if clip == "global-norm" and cudnn.has_gpu():
         # The host would have to read a condition. The factor is exactly 1 below the threshold.
         factor = threshold / tf.maximum(norm, threshold)
-        return [gradient * factor for gradient in gradients], norm
-    if clip == "global-norm":
+        clipped = [g * factor for g in gradients]
+    elif clip == "global-norm":
         # Clipping is rare, and multiplying by 1 would read and write every gradient.
         clipped = tf.cond(
-            norm > threshold,
-            lambda: [gradient * (threshold / norm) for gradient in gradients],
-            lambda: list(gradients),
+            norm > threshold, lambda: [g * (threshold / norm) for g in gradients], lambda: clipped
         )
-        return list(clipped), norm
-    if clip == "norm":
-        return [
-            gradient * (threshold / tf.maximum(tf.sqrt(2.0 * half), threshold))
-            for gradient, half in zip(gradients, halves, strict=True)
-        ], norm
-    if clip == "value":
-        return [tf.clip_by_value(gradient, -threshold, threshold) for gradient in gradients], norm
-    return list(gradients), norm
+    elif clip == "norm":
+        norms = (tf.maximum(tf.sqrt(2.0 * half), threshold) for half in halves)
+        clipped = [g * (threshold / own) for g, own in zip(gradients, norms, strict=True)]
+    elif clip == "value":
+        clipped = [tf.clip_by_value(g, -threshold, threshold) for g in gradients]
+    return list(clipped), norm
 
 
 def _in_order(terms: Sequence[tf.Tensor]) -> tf.Tensor:
@@ -78,7 +73,7 @@ def _in_order(terms: Sequence[tf.Tensor]) -> tf.Tensor:
     return functools.reduce(operator.add, terms)
 
 
-class _Update:
+class _Step:
     """Base of the training steps: options, shards, gradients, clipping and update."""
 
     def __init__(
@@ -117,7 +112,7 @@ class _Update:
         # A tape adds all parts in one `AddN`, in no fixed order: with three shards, runs differ in the last digit.
         in_pairs = tf.AggregationMethod.EXPERIMENTAL_TREE
         found = tf.gradients(loss, variables, aggregation_method=in_pairs)
-        return [tf.convert_to_tensor(gradient) for gradient in found]
+        return list(map(tf.convert_to_tensor, found))
 
     def apply(self, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
         """Clip, update the variables, and return the global norm before clipping."""
@@ -130,7 +125,7 @@ class _Update:
         return norm
 
 
-class TrainStep(_Update):
+class TrainStep(_Step):
     """One update of a `CharRNN`: `step(x, y, states, seed) -> (loss, gradient norm before clipping, new states)`.
 
     x and y are `(B, T)` int32, states as in `CharRNN`, seed `(2,)` int32 of the dropout (see `step_seed`); the loss is
@@ -190,11 +185,11 @@ class TrainStep(_Update):
         """
         count, seq_length = x.shape
         totals, afters = [], []
-        options = {"training": True, "seed": seed, "shared": self.model.shared(x)}
+        options = {"training": True, "seed": seed, "weights": self.model.step_weights(x)}
         for rows in self.slices(count):
             before = [state[rows] for state in states]
             total, after = self.model.nats(
-                x[rows], y[rows], before, first_lane=first_row + rows.start, **options
+                x[rows], y[rows], before, first_row=first_row + rows.start, **options
             )
             totals.append(total)
             afters.append(after)
@@ -223,7 +218,7 @@ class EvalStep:
         return self.model.nats(x, y, states)
 
 
-class ClassifierStep(_Update):
+class ClassifierStep(_Step):
     """One update of a `RowClassifier`: `step(rows, labels, seed) -> (loss, accuracy, gradient norm before clipping)`.
 
     rows are `(B, T, F)` float32, labels `(B,)` integers, seed `(2,)` int32; the loss is the mean cross-entropy in nats,
@@ -233,21 +228,17 @@ class ClassifierStep(_Update):
     def __call__(
         self, rows: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        return self._compiled(
-            tf.convert_to_tensor(rows, tf.float32),
-            tf.cast(labels, tf.int32),
-            tf.convert_to_tensor(seed, tf.int32),
-        )
+        rows, labels = tf.convert_to_tensor(rows, tf.float32), tf.cast(labels, tf.int32)
+        return self._compiled(rows, labels, tf.convert_to_tensor(seed, tf.int32))
 
     def _step(
         self, rows: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        batch_size = rows.shape[0]
-        totals, right = [], []
-        shared = self.model.shared(rows)
+        batch_size, totals, right = rows.shape[0], [], []
+        weights = self.model.step_weights(rows)
         for part in self.slices(batch_size):
             logits = self.model.call(  # Keras' own call takes no packed weights
-                rows[part], training=True, seed=seed, first_lane=part.start, shared=shared
+                rows[part], training=True, seed=seed, first_row=part.start, weights=weights
             )
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels[part], logits)
             totals.append(tf.reduce_sum(losses))

@@ -243,7 +243,7 @@ def test_a_training_that_explodes(rnntk, here: Path, text: Path) -> None:
     exploding = ["--learning-rate", 30, "--checkpoint-every", 1, "--explosion-steps", 10]
     result = rnntk("train", "--input", text, *SMALL[:-2], "--quiet", "--run", "r", *exploding)
     refused(
-        result, 1, "twice the uniform loss", "Checkpoint 1 of r is from before",
+        result, 1, "twice the uniform loss", "Checkpoint 1 of r was saved before that",
         "rnntk train --init-from r", "--resume r --explosion-steps 0",
     )  # fmt: skip
     on = rnntk("train", "--resume", "r", "--explosion-steps", 0, "--max-steps", 20, "--quiet")

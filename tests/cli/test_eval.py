@@ -314,7 +314,7 @@ def test_a_part_too_short_to_evaluate_is_said_plainly(rnntk, untrained, here: Pa
     run = untrained("runs/t-1", val=0.95, input=("t.txt",))
     result = rnntk("eval", run, "--split", "train")
     assert result.exit_code == 2
-    assert f"The train part of {run} has 1 symbol, too few to evaluate" in result.stderr
+    assert f"The train part of {run} has 1 symbol; evaluation needs at least 2" in result.stderr
     assert "(--split val) or another text (--input)" in result.stderr
     # A run of an older rnntk may have so short a part.
     record = json.loads((run / "run.json").read_text())

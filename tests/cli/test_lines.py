@@ -137,10 +137,13 @@ def test_a_model_that_repeats_itself_is_given_up(rnntk, untrained, here: Path) -
 @pytest.mark.parametrize(
     ("args", "told"),
     [
-        (("--beam", 2), "--lines ends each text at its line end, so --beam cannot be given"),
-        (("--stop", "x"), "--stop cannot be given with it"),
-        (("--num", 2), "--num cannot be given with it"),
-        (("--raw",), "--raw cannot be given with it"),
+        (
+            ("--beam", 2),
+            "--beam does not work with --lines, which ends each text at its line end. Leave it out.",
+        ),
+        (("--stop", "x"), "--stop does not work with --lines"),
+        (("--num", 2), "--num does not work with --lines"),
+        (("--raw",), "--raw does not work with --lines"),
         (("--interactive",), "--interactive and --lines are both given"),
         (("--prime", "Ω"), "'Ω'"),
     ],
@@ -155,4 +158,4 @@ def test_lines_need_line_ends(rnntk, untrained, here: Path) -> None:
     run = made(untrained, here, b"abc" * 50)
     result = rnntk("sample", run, "--lines", 3)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "The model knows no line end, so it cannot write --lines." in result.stderr
+    assert "The model knows no line end, so it cannot generate --lines." in result.stderr

@@ -71,7 +71,10 @@ def test_plot_draws_a_picture_and_a_bad_path_costs_no_training(rnntk, here: Path
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["plot"] == "worst.png"
     assert (here / "worst.png").read_bytes().startswith(b"\x89PNG")
-    for path, said in (("worst.doc", "no picture format"), ("nowhere/worst.png", "no folder")):
+    for path, said in (
+        ("worst.doc", "not a picture format"),
+        ("nowhere/worst.png", "does not exist"),
+    ):
         result = rnntk("mnist", "--data", "digits", *SMALL, "--plot", path)
         assert result.exit_code == 2
         assert said in result.stderr

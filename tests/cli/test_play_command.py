@@ -137,10 +137,10 @@ def test_a_row_classifier_has_no_report_and_needs_its_weights(
     (trained / "run.json").write_text(json.dumps(record), encoding="utf-8")
     result = rnntk("play", trained, "--report", "out.html")
     assert result.exit_code == 1
-    assert "only character models write text" in result.stderr
+    assert "only character models generate text" in result.stderr
     result = rnntk("play", trained)
     assert result.exit_code == 1
-    assert "it has no weights 'forward_0/kernel'" in result.stderr
+    assert "its weights lack 'forward_0/kernel'" in result.stderr
 
 
 def test_numpy_is_not_loaded_before_its_threads_are_set() -> None:

@@ -66,5 +66,5 @@ def test_a_character_model_is_refused(tmp_path) -> None:
         corpus={},
         versions={},
     )
-    with pytest.raises(RunError, match="does not read images"):
+    with pytest.raises(RunError, match="does not classify images"):
         RowModel(run, {})

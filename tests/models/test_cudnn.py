@@ -251,6 +251,6 @@ def test_bfloat16_rounds_and_is_refused_where_the_library_is_missing(gpu):
     cudnn._runner.cache_clear()
     gpu.setattr(cudnn_library, "Stack", missing)
     with pytest.raises(
-        UsageError, match=r"precision bfloat16 is not available.*libcudnn.so.9: not found"
+        UsageError, match=r'precision="bfloat16" is not available.*libcudnn.so.9: not found'
     ):
         stacked(*given, bfloat16=True)

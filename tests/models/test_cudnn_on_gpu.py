@@ -184,7 +184,7 @@ def test_bfloat16_rounds(cell, by_operation):
         assert other.dtype == tf.float32
         differences.append(float(tf.norm(one - other) / tf.norm(one)))
     assert 0 < max(differences) < 0.03
-    with by_operation(), pytest.raises(UsageError, match="precision bfloat16 is not available"):
+    with by_operation(), pytest.raises(UsageError, match='precision="bfloat16" is not available'):
         over_time(*given, bfloat16=True)
 
 

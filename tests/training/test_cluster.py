@@ -78,7 +78,7 @@ def test_a_malformed_tf_config_is_told_in_one_sentence(
     ("workers", "index", "message"),
     [
         (None, None, "workers HOST:PORT,HOST:PORT.*or set TF_CONFIG"),
-        (TWO, None, "index must say which of them this is: 0 to 1"),
+        (TWO, None, "index is missing. Give this process.s place in workers, from 0 to 1"),
         (TWO, 2, "index is 2, but workers names 2 processes: it must be 0 to 1"),
         ("node1:2222,", 0, "workers has '', but"),
         ("node1", 0, "workers has 'node1', but an address must be HOST:PORT"),

@@ -297,7 +297,7 @@ def test_workers_that_would_do_different_things_are_told_both_sides() -> None:
         {"facts": {"`units`": units, "the text": "x"}, "message": "runs/a-1"} for units in (8, 9)
     ]
     job.exchange = lambda _: [json.dumps(one).encode() for one in said]
-    with pytest.raises(UsageError, match="do not agree: units is 9 at worker 1 and 8 at worker 0"):
+    with pytest.raises(UsageError, match="disagree: units is 9 at worker 1 and 8 at worker 0"):
         job.barrier({}, "runs/a-2")
     said[1] = said[0]
     assert job.barrier({}, "runs/a-2") == "runs/a-1", "the chief's word counts"

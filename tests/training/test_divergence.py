@@ -137,7 +137,7 @@ def test_a_finite_explosion_stops_and_the_good_checkpoints_stay(
         start(tmp_path, callbacks=[Faster(monkeypatch)], explosion_steps=20)
     message = str(caught.value)
     assert "twice the uniform loss" in message
-    assert f"Checkpoint 10 of {tmp_path / 'r'} is from before, and good" in message
+    assert f"Checkpoint 10 of {tmp_path / 'r'} was saved before that." in message
     assert (
         f"lower learning_rate or clip_norm, such as: rnntk train --init-from {tmp_path / 'r'} "
         "--learning-rate 0.0005" in message
@@ -156,7 +156,9 @@ def test_a_run_can_be_told_to_go_on_all_the_same(
 
 
 def test_an_explosion_before_the_first_checkpoint_leaves_its_metrics(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="Nothing was saved before. Train anew with a lower"):
+    with pytest.raises(
+        TrainingError, match="No checkpoint was saved before that. Train again with a lower"
+    ):
         start(tmp_path, learning_rate=30.0, checkpoint_every=1000, explosion_steps=20)
     assert len((tmp_path / "r" / "metrics.jsonl").read_text().splitlines()) >= 20
     assert saved(tmp_path) == []

@@ -55,7 +55,7 @@ def test_without_a_mistake_the_least_sure_are_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("m", "no suffix"), ("m.doc", ".doc"), ("no/m.png", "no folder")]
+    ("name", "said"), [("m", "no suffix"), ("m.doc", ".doc"), ("no/m.png", "no does not exist")]
 )
 def test_a_bad_path_is_refused_beforehand(tmp_path: Path, name: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):

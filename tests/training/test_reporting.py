@@ -91,7 +91,7 @@ def test_tensorboard_alone_ends_where_its_disk_refuses(
 
     monkeypatch.setattr(tf.summary, "scalar", scalar)
     assert start(text, tmp_path / "r").progress.step == 8
-    told = [m for m in caplog.messages if "Training goes on without TensorBoard" in m]
+    told = [m for m in caplog.messages if "Training continues without TensorBoard" in m]
     assert len(told) == 1, "once"
 
 
