@@ -50,7 +50,8 @@ class Vocabulary:
     >>> v.symbols, v.encode("nab").tolist(), v.decode([0, 1])
     ('anb', [1, 0, 2], 'an')
 
-    `symbols` are distinct characters (else `DataError`); `unknown`, if any, stands for all others.
+    `symbols` must be distinct characters (else `DataError`); `unknown`, one of them, stands for all characters not
+    listed.
     """
 
     symbols: str
@@ -93,7 +94,7 @@ class Vocabulary:
 
     @cached_property
     def _table(self) -> NDArray[np.int64]:
-        """Code point -> id, -1 for none; the last entry is for all greater ones."""
+        """Id by code point, -1 for none; the last entry is for all greater code points."""
         table = np.full(int(self._codes.max()) + 2, -1, np.int64)
         if self.unknown_symbol is not None:
             table[:] = self.symbols.index(self.unknown_symbol)
@@ -117,13 +118,12 @@ class Vocabulary:
         if array.size == 0:
             return ""
         if array.min() < 0 or array.max() >= len(self):
-            raise DataError(
-                f"Ids go from {array.min()} to {array.max()}, but the vocabulary has {len(self)} symbols."
-            )
+            span = f"{array.min()} to {array.max()}"
+            raise DataError(f"Ids must be 0 to {len(self) - 1}, got {span}.")
         return from_code_points(self._codes[array])
 
     def unknown(self, symbols: str) -> list[str]:
-        """The distinct characters of a string that are not in the vocabulary, in their order."""
+        """The distinct characters of a string that are not in the vocabulary, in order of appearance."""
         return [s for s in dict.fromkeys(symbols) if s not in self._known]
 
     def to_json(self) -> str:
@@ -133,15 +133,15 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Vocabulary:
-        """The vocabulary from `to_json`; `RunError` if it is from a newer rnntk, `DataError` if damaged."""
+        """Read what `to_json` wrote; `RunError` if it is from a newer rnntk, `DataError` if damaged."""
         try:
             content = stored.parse(text)
             stored.conform(content, {"format_version": int, "symbols": [str], "unknown?": str})
         except ValueError as error:
             raise DataError(f"The vocabulary is damaged ({error}).") from error
-        if content["format_version"] > FORMAT_VERSION:
+        if (version := content["format_version"]) > FORMAT_VERSION:
             raise RunError(
-                f"The vocabulary has format {content['format_version']}, from a newer rnntk; this one reads up to"
-                f" {FORMAT_VERSION}. Update rnntk."
+                f"The vocabulary was written by a newer rnntk (format {version}; this rnntk reads up to"
+                f" {FORMAT_VERSION}). Update rnntk."
             )
         return cls(content["symbols"], unknown=content.get("unknown"))

@@ -257,7 +257,7 @@ def test_paths_without_an_option(rnntk, here: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("word", "told"),
     [
-        ("linux_kernel", "There is no file linux_kernel. The corpus of this name is given with --corpus linux_kernel."),
+        ("linux_kernel", "There is no file linux_kernel. For the corpus of this name, use --corpus linux_kernel."),
         ("novle.txt", "There is no file novle.txt. Did you mean 'novel.txt'?"),
         ("nothing", "There is no file nothing. Check the path."),
         ("texts/*.tex", "texts/*.tex. Name the files, or their folder and a pattern: texts with --glob '*.tex'"),

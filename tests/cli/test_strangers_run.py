@@ -132,7 +132,7 @@ def test_the_text_itself_is_used_wherever_it_is(
     refused = rnntk("train", "--init-from", run, "--run", "other", *SMALL)
     assert refused.exit_code == 1
     assert (
-        "is another text than the run was trained on. To use it as it is, name it with --input"
+        "is not the text that the run was trained on. To use it anyway, name it with --input"
         in refused.stderr
     )
     named = rnntk("train", "--init-from", run, "--input", "tiny.txt", "--run", "other", *SMALL)

@@ -79,7 +79,7 @@ def test_ids_vocabulary_and_ranges(making, monkeypatch, text: str, name: str, sm
     codec = preprocessors.get(name)
     symbols = codec.encode(text)
     if not symbols:
-        with pytest.raises(DataError, match="Nothing is left"):
+        with pytest.raises(DataError, match="drops the whole text"):
             making(text, encoding="utf-8", preprocessor=name)
         return
     made = making(text, encoding="utf-8", preprocessor=name)
@@ -237,7 +237,7 @@ def test_replaced_bytes_are_counted(making: Making) -> None:
         making(b"a\xffb\xff", encoding="utf-8")
     made = making(b"a\xffb\xff", encoding="utf-8", errors="replace")
     assert made.facts["replaced"] == 2
-    assert "2 times" in made.facts["warnings"][0]
+    assert "2 undecodable byte sequences" in made.facts["warnings"][0]
     again = making(b"a\xffb\xff", encoding="utf-8", errors="replace")
     assert again.reused
     assert again.facts["sources"][0]["replaced"] == 2
@@ -268,7 +268,7 @@ def test_what_does_not_come_back_is_told(making: Making) -> None:
     made = making("가ㅋㅋ漢", preprocessor="hangul-slides")
     assert made.facts["changed"]["count"] == 3
     assert made.facts["changed"]["examples"][0] == ["ㅋ", "굓", 2]
-    assert "3 characters (2 distinct) do not come back" in made.facts["warnings"][0]
+    assert "does not restore 3 characters (2 distinct)." in made.facts["warnings"][0]
 
 
 @pytest.mark.parametrize(
@@ -341,7 +341,7 @@ def test_full_disk(making: Making, monkeypatch) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(prepared, "write", full)
-    with pytest.raises(DataError, match="The disk is full"):
+    with pytest.raises(DataError, match="Free some space on the disk"):
         making("text")
     assert leftovers(making) == []
 
