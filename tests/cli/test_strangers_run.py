@@ -238,4 +238,4 @@ def test_a_checkpoint_that_only_looks_whole_gives_way_to_the_one_before(
     (run.checkpoints / "step-00000007" / "manifest.json").write_text('{"files": {}}')
     result = rnntk("sample", "r", "--length", "3")
     assert result.exit_code == 0, result.output
-    assert result.stderr.count("The checkpoint before it is used") == 3
+    assert result.stderr.count("Using the checkpoint before it.") == 3

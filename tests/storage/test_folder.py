@@ -272,7 +272,7 @@ def test_a_run_left_by_a_kill_at_its_creation_is_made_again(tmp_path: Path, made
         with pytest.raises(RunError, match=r"never finished: start it again with run"):
             folder.open_run(path)
     make(path)
-    with pytest.raises(RunError, match=r"no checkpoint yet.*Start it again with run"):
+    with pytest.raises(RunError, match=r"no checkpoint yet.*start it again with run"):
         folder.open_run(path).checkpoint()
     make(path)
 
