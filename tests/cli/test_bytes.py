@@ -29,7 +29,7 @@ def test_a_file_of_anything_trains_and_writes_whole_characters(
 ) -> None:
     made = rnntk("prep", "--input", binary, "--preprocessor", "bytes")
     assert made.exit_code == 0, made.output
-    assert "encoding      bytes (taken as they are" in made.stdout
+    assert "encoding      bytes (not decoded" in made.stdout
     assert "by bytes, 256 in the vocabulary" in made.stdout
     assert "0xed 4" in made.stdout
     assert "bytes are not UTF-8. They are symbols too" in made.stdout
