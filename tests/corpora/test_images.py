@@ -214,7 +214,9 @@ def test_the_copy_of_keras_is_read_where_it_is(alone, card, bare_machine):
 def test_without_mnist_digits_are_drawn_and_told(alone, bare_machine):
     found = registry.resolve_images(None, offline=True, machine=bare_machine)
     assert found.card.name == "digits"
-    assert found.detail.startswith("Using digits drawn by rnntk, because MNIST is not on this machine")
+    assert found.detail.startswith(
+        "Using digits drawn by rnntk, because MNIST is not on this machine"
+    )
     assert "They are not MNIST" in found.detail
     drawn = images.load_images(found)
     assert "not MNIST" in drawn.title
