@@ -45,6 +45,7 @@ _CESU_PAIR = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]|
 _OR_REPLACE = ' Or set `errors="replace"` to read U+FFFD in place of such bytes.'
 _EXAMPLES = "for example utf-8, cp949, euc-kr, latin-1"
 _AS_BYTES = 'To train on its bytes, set `preprocessor="bytes"`.'
+SAVE_AS_TEXT = "Save it as plain text (in Word: Save As, Plain Text (.txt)) and train on that."
 
 Decodes = Callable[[str], "EncodingError | None"]
 
@@ -207,9 +208,11 @@ def decide(
             raise failure
         family = mark_codec.removesuffix("-sig").upper()
         return EncodingReport(mark_codec, f"its byte order mark says {family}")
-    for magic, (kind, tool) in DATA["binary"].items():
+    for magic, (kind, advice) in DATA["binary"].items():
         if head.startswith(bytes.fromhex(magic)):
-            raise DataError(f"{scan.name} is {kind}, not text. {_advice(scan.name, tool)}")
+            advice = SAVE_AS_TEXT if advice == "save" else advice or "Give a text file."
+            file = quoted(scan.name) if Path(scan.name).exists() else "FILE"
+            raise DataError(f"{scan.name} is {kind}, not text. {advice.format(file=file)}")
     if scan.first_nul >= 0 or 10 * len(head.translate(None, _PRINTED)) > len(head):
         return _with_controls(scan, decodes)
     if scan.failure is None:
@@ -235,21 +238,6 @@ def decide(
     if first.seen > 20 and (first.junk > 0.1 or (not spaced and 5 * first.odd > first.seen)):
         raise DataError(f"{scan.name} is binary, not text. {_AS_BYTES}")
     return _judged(source, readings, decodes, said, errors)
-
-
-def save_as_text(other: str = "") -> str:
-    """Advice for a file of a program that can save plain text; `other` is another way."""
-    return f"Save it as plain text (in Word: Save As, Plain Text (.txt){other}) and train on that."
-
-
-def _advice(name: str, tool: str) -> str:
-    """What to do with a binary file; `tool` is a program, or "save" for one that saves plain text."""
-    file = quoted(name) if Path(name).exists() else "FILE"
-    if tool == "pdftotext":
-        return save_as_text(f"; or: pdftotext {file}")
-    if tool == "save":
-        return save_as_text()
-    return f"Unpack it first: {tool} {file}" if tool else "Give a text file."
 
 
 def _text_codec(encoding: str) -> str | None:

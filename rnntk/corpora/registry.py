@@ -13,8 +13,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rnntk.corpora.card import Card, Resolved, read_card
-from rnntk.corpora.search import GENERATORS, NO_FILE, Notify, Search, local_path, look, places
-from rnntk.corpora.system import BUILDERS, Machine
+from rnntk.corpora.search import (
+    GENERATORS,
+    NO_FILE,
+    Notify,
+    Search,
+    find_file,
+    local_path,
+    places,
+    size_of,
+)
+from rnntk.corpora.system import BUILDERS, Machine, material
 from rnntk.errors import CorpusError, UsageError, did_you_mean
 
 _CARDS = Path(__file__).parent / "cards"
@@ -142,7 +151,14 @@ def availability(
     for place in places(card, data_dirs(data_dir)):
         if place.needs_network:
             continue
-        detail, size = look(card, place, machine or Machine())
+        size = card.bytes
+        if place.kind == "generated":
+            detail = "made by rnntk"
+        elif place.kind == "system":
+            detail = material(place.target, machine or Machine())
+        else:
+            path = find_file(card, place)
+            detail, size = (str(path), size_of(path)) if path else ("", 0)
         if detail:
             source = "file" if place.kind == "url" else place.kind
             return Availability(card, True, source, detail, size)

@@ -12,7 +12,7 @@ from rnntk.cache import cache_dir
 from rnntk.corpora import demo_ko, digits, images
 from rnntk.corpora.card import Card, CardSource, Resolved
 from rnntk.corpora.fetch import ANOTHER_CACHE, fetch, sha256_of
-from rnntk.corpora.system import Built, Machine, build, material
+from rnntk.corpora.system import Built, Machine, build
 from rnntk.errors import CorpusError
 from rnntk.files import disk_errors, write_bytes
 
@@ -36,16 +36,6 @@ def places(card: Card, data_dirs: Iterable[Path]) -> list[CardSource]:
     downloaded = any(source.needs_network for source in card.sources)
     cached = [CardSource("cache", str(cache_path(card)))] if downloaded else []
     return [*folders, *cached, *card.sources]
-
-
-def look(card: Card, place: CardSource, machine: Machine) -> tuple[str, int]:
-    """Description of what a source has without the network, "" if nothing, and its size in bytes."""
-    if place.kind == "generated":
-        return "made by rnntk", card.bytes
-    if place.kind == "system":
-        return material(place.target, machine), card.bytes
-    path = find_file(card, place)
-    return (str(path), size_of(path)) if path else ("", 0)
 
 
 def find_file(card: Card, place: CardSource) -> Path | None:

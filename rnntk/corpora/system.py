@@ -95,18 +95,14 @@ def _kernel_source_place(sources: Path) -> Path | None:
 
 def _in_tar(path: Path) -> list[bytes]:
     files: dict[str, bytes] = {}
-    inside = False
     try:
-        # Stop after kernel/, because the whole archive takes ten times as long.
         with tarfile.open(path, "r|*") as archive:
             for member in archive:
-                if re.fullmatch(r"[^/]+/kernel(/.*)?", member.name.removeprefix("./")):
-                    inside = True
-                    if member.isfile() and re.search(r"(^|/)[^/]+/kernel/[^/]+\.c$", member.name):
-                        opened = archive.extractfile(member)
-                        files[member.name] = opened.read() if opened else b""
-                elif inside:
-                    break
+                if re.fullmatch(r"(\./)?[^/]+/kernel/[^/]+\.c", member.name) and member.isfile():
+                    opened = archive.extractfile(member)
+                    files[member.name] = opened.read() if opened else b""
+                elif files and not re.match(r"(\./)?[^/]+/kernel/", member.name):
+                    break  # because the whole archive takes ten times as long
     except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
         raise CorpusError(f"{path} cannot be read: {error}") from None
     return [files[name] for name in sorted(files)]
@@ -121,19 +117,16 @@ def _man_ko(folder: Path) -> Built:
             source = _DECOMPRESS.get(path.suffix, bytes)(path.read_bytes())
         except (OSError, EOFError, lzma.LZMAError):
             continue
-        if text := plain_manual_page(_decoded_korean(source)):
+        try:
+            text = source.decode("utf-8")
+        except UnicodeDecodeError:
+            text = source.decode("cp949", errors="ignore")
+        if text := plain_manual_page(text):
             pages.append(text.encode())
     if not pages:
         raise CorpusError(f"the manual pages in {folder} have no text")
     detail = f"the Korean manual pages of this machine ({len(pages)} pages of {folder})"
     return Built(b"\n".join(pages), detail)
-
-
-def _decoded_korean(source: bytes) -> str:
-    try:
-        return source.decode("utf-8")
-    except UnicodeDecodeError:
-        return source.decode("cp949", errors="ignore")
 
 
 _ROFF_ESCAPES = (

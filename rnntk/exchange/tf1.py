@@ -74,14 +74,27 @@ def convert(
     variables: Mapping[str, NDArray[Any]], prefix: Path, *, forget_bias: float = 1.0
 ) -> PlainNetwork:
     """The network in Keras' layout; `RunError` if a variable is missing, duplicated, unknown or not finite."""
-    picked = _pick(variables, prefix)
+    try:
+        return _convert(variables, forget_bias)
+    except (ValueError, RunError) as error:
+        names = sorted(variables)
+        more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+        raise RunError(
+            f"{prefix} is not a character model that can be imported: {str(error).rstrip('.')}. Supported are those of "
+            "the 2017 notebooks and of char-rnn-tensorflow: embedding, stacked BasicLSTMCell, GRUCell or BasicRNNCell, "
+            f"softmax. It has: {', '.join(names[:12])}{more}."
+        ) from error
+
+
+def _convert(variables: Mapping[str, NDArray[Any]], forget_bias: float) -> PlainNetwork:
+    picked = _pick(variables)
     layers: dict[int, dict[str, Arrays]] = {}
     for (layer, cell, part), value in picked.items():
         if layer >= 0:
             layers.setdefault(layer, {}).setdefault(cell, {})[part] = value
     cells = {cell for held in layers.values() for cell in held}
     if len(cells) != 1 or sorted(layers) != list(range(len(layers))):
-        raise _unsupported(variables, prefix, "its recurrent layers are not one stack of one kind")
+        raise ValueError("its recurrent layers are not one stack of one kind")
     cell = cells.pop()
     weights = {"embedding/embeddings": picked[-1, "", "embedding"]}
     inputs = weights["embedding/embeddings"].shape[-1]
@@ -90,31 +103,26 @@ def convert(
         missing = [part for part in _PARTS[cell] if part not in held]
         if missing or len(held) != len(_PARTS[cell]):
             parts = missing or sorted(set(held) - set(_PARTS[cell]))
-            problem = f"layer {layer} {'lacks' if missing else 'also has'} {', '.join(parts)}"
-            raise _unsupported(variables, prefix, problem)
+            verb = "lacks" if missing else "also has"
+            raise ValueError(f"layer {layer} {verb} {', '.join(parts)}")
         try:
             made = _keras_layout(cell, held, inputs, forget_bias)
         except ValueError as error:  # of NumPy
-            raise _unsupported(
-                variables, prefix, f"the shapes of layer {layer} do not fit"
-            ) from error
+            raise ValueError(f"the shapes of layer {layer} do not fit") from error
         weights |= {f"rnn_{layer}/{part}": value for part, value in made.items()}
         inputs = made["recurrent_kernel"].shape[0]
     weights["output/kernel"] = picked[-1, "", "softmax_w"]
     weights["output/bias"] = picked[-1, "", "softmax_b"]
     for name, value in weights.items():
         if not np.isfinite(value).all():
-            raise RunError(f"The checkpoint {prefix} has values that are not finite, in {name}.")
+            raise ValueError(f"it has values that are not finite, in {name}")
     units = weights["output/kernel"].shape[0]
-    try:
-        Decoder(weights, cell)
-    except RunError as error:
-        raise _unsupported(variables, prefix, str(error).rstrip(".")) from error
+    Decoder(weights, cell)  # checks the shapes
     return PlainNetwork(folder.CHAR_RNN, cell, len(layers), units, weights)
 
 
 def _pick(
-    variables: Mapping[str, NDArray[Any]], prefix: Path
+    variables: Mapping[str, NDArray[Any]],
 ) -> dict[tuple[int, str, str], NDArray[np.float32]]:
     """The parts of a character model by layer (-1: none), cell and name."""
     found: dict[tuple[int, str, str], str] = {}
@@ -129,21 +137,19 @@ def _pick(
         else:
             cell = _CELLS.get(scopes[at].removesuffix("_cell"))
             if cell is None:
-                raise _unsupported(variables, prefix, f"rnntk has no cell like {scopes[at]}")
+                raise ValueError(f"rnntk has no cell like {scopes[at]}")
             layer = re.fullmatch(r"cell_(\d+)", scopes[at - 1]) if at else None
             key = (int(layer[1]) if layer else 0, cell, "/".join(scopes[at + 1 :]))
         if key in found:
-            raise _unsupported(
-                variables, prefix, f"{found[key]} and {name} are the same part twice"
-            )
+            raise ValueError(f"{found[key]} and {name} are the same part twice")
         found[key] = name
     if missing := [part for part in _OUTSIDE if (-1, "", part) not in found]:
-        raise _unsupported(variables, prefix, f"it lacks {', '.join(missing)}")
+        raise ValueError(f"it lacks {', '.join(missing)}")
     dimensions = {"bias": 1, "softmax_b": 1, "kernel": 2, "softmax_w": 2, "embedding": 2}
     for (_, _, part), name in found.items():
         wanted = dimensions.get(part.rpartition("/")[2])
         if wanted and (variables[name].ndim != wanted or not variables[name].size):
-            raise _unsupported(variables, prefix, f"{name} has the shape {variables[name].shape}")
+            raise ValueError(f"{name} has the shape {variables[name].shape}")
     with np.errstate(over="ignore"):  # infinite values are refused later
         return {key: np.asarray(variables[name], np.float32) for key, name in found.items()}
 
@@ -157,15 +163,6 @@ def _scopes(name: str) -> list[str]:
     snake = re.sub(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
     scopes = [scope for scope in snake.split("/") if scope != "linear"]
     return [*scopes[:-1], _OLD.get(scopes[-1], scopes[-1])]
-
-
-def _unsupported(variables: Mapping[str, Any], prefix: Path, why: str) -> RunError:
-    names = sorted(variables)
-    listed = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
-    return RunError(
-        f"{prefix} is not a character model that can be imported: {why}. Supported are those of the 2017 notebooks and "
-        f"of char-rnn-tensorflow: embedding, stacked BasicLSTMCell, GRUCell or BasicRNNCell, softmax. It has: {listed}."
-    )
 
 
 def _keras_layout(cell: str, held: Arrays, inputs: int, forget_bias: float) -> Arrays:

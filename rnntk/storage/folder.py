@@ -18,10 +18,9 @@ from rnntk import __version__, stored
 from rnntk.config import MnistConfig, TrainConfig, flag
 from rnntk.errors import DataError, RunError, UsageError, did_you_mean, shown
 from rnntk.files import disk_errors, remove, write_bytes, write_json
-from rnntk.installation import upgrade_advice
 from rnntk.storage import checkpoint
 from rnntk.storage.checkpoint import Checkpoint
-from rnntk.text.vocabulary import Vocabulary
+from rnntk.text.vocabulary import Vocabulary, refuse_newer
 
 if TYPE_CHECKING:
     import filelock
@@ -316,11 +315,7 @@ def open_run(path: Path) -> RunFolder:
         version = record.get("format_version")
         if type(version) is not int or version < 1:
             raise ValueError(f"format_version is {version!r}")
-        if version > FORMAT_VERSION:
-            raise RunError(
-                f"{path} was written by a newer rnntk (run format {version}; this rnntk {__version__} reads up to "
-                f"{FORMAT_VERSION}). {upgrade_advice()}"
-            )
+        refuse_newer(path, version, FORMAT_VERSION)
         stored.conform(record, _RECORD)
         if record["kind"] not in CONFIGS:
             raise ValueError(f"kind is {record['kind']!r}")
@@ -342,9 +337,8 @@ def check_text(run: RunFolder) -> None:
         if min(counts) < 1 or bounds != sorted(bounds) or bounds[0] < 0 or bounds[-1] > counts[0]:
             raise ValueError(f"split is {bounds} of {counts[0]} symbols")
     except ValueError as error:
-        raise RunError(
-            f"{run.path} does not say what text it was trained on ({error}). Give a text with `input`."
-        ) from error
+        problem = f"{run.path} does not say what text it was trained on ({error})."
+        raise RunError(f"{problem} Give a text with `input`.") from error
 
 
 def next_path(runs_dir: Path, name: str) -> Path:
@@ -465,7 +459,7 @@ def rename(path: Path, name: str) -> Path:
     """Rename a run folder within its parent; return the new path. Raises as `delete`, and `UsageError` for no name."""
     if not name or Path(name).name != name or name.startswith("."):
         raise UsageError(
-            f"{name!r} is not a name for a run. Give one without a path, such as kernel."
+            f"{name!r} is not a name for a run. Give one without a path, as in kernel-2."
         )
     target = path.with_name(name)
     if os.path.lexists(target):

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 from xml.parsers import expat
 
 from rnntk.config import TextConfig
-from rnntk.corpora.detection import save_as_text
+from rnntk.corpora.detection import SAVE_AS_TEXT
 from rnntk.corpora.encoding import detect, undecodable
 from rnntk.errors import DataError
 
@@ -54,14 +54,14 @@ def extract(path: Path, name: str, config: TextConfig, to: Path) -> str | None:
                 kind, read = _document(archive, name)
                 text = read()
         elif config.markup == "text" and head.startswith(b"{\\rtf"):
-            raise DataError(f"{name} is RTF. {save_as_text()}")
+            raise DataError(f"{name} is RTF. {SAVE_AS_TEXT}")
         elif config.markup == "text" and _is_html(head, name):
             kind = "an HTML page"
             text = _html(_decoded(path, name, config))
         else:
             return None
     except (*_DAMAGE, expat.ExpatError) as error:
-        raise DataError(f"{name} is {kind}, but damaged ({error}). {save_as_text()}") from error
+        raise DataError(f"{name} is {kind}, but damaged ({error}). {SAVE_AS_TEXT}") from error
     if text is None:
         return None
     to.write_bytes(text.encode("utf-8", "replace") if text.strip() else b"")
@@ -140,7 +140,7 @@ def _document(archive: zipfile.ZipFile, name: str) -> tuple[str, Any]:
         return "an OpenDocument text", partial(_xml, parts, "content.xml", _OPEN_DOCUMENT)
     for member, kind in _OTHERS.items():
         if any(one.startswith(member) for one in names):
-            raise DataError(f"{name} is {kind}. {save_as_text()}")
+            raise DataError(f"{name} is {kind}. {SAVE_AS_TEXT}")
     return "a ZIP archive", lambda: None
 
 

@@ -19,23 +19,10 @@ from rnntk.cache import ANOTHER_CACHE
 from rnntk.config import TextConfig
 from rnntk.errors import DataError, RunError
 from rnntk.files import remove, replacing
-from rnntk.text import inputs, preprocessors
-from rnntk.text.preparing import (
-    FILES,
-    FORMAT_VERSION,
-    Progress,
-    Recipe,
-    Source,
-    doubts,
-    examine,
-    key,
-    natural_preprocessor,
-    raw_sha256,
-    refuse_unknown_alone,
-    write,
-)
+from rnntk.text import inputs, preparing, preprocessors
+from rnntk.text.preparing import Progress, Recipe, Source
 from rnntk.text.preprocessors import Preprocessor
-from rnntk.text.vocabulary import Vocabulary
+from rnntk.text.vocabulary import Vocabulary, refuse_newer
 
 _AT_A_TIME = 1 << 20  # symbols decoded at a time
 
@@ -106,34 +93,28 @@ class Prepared:
         """`open` without its error messages. `checksums`: require them, which rnntk before 1.0 did not write."""
         meta = stored.read_json(folder / "meta.json", {})
         version = meta.get("format_version")
-        if type(version) is int and version > FORMAT_VERSION:
-            raise RunError(
-                f"{folder} was written by a newer rnntk (format {version}; this rnntk reads up to {FORMAT_VERSION})."
-                " Update rnntk, or prepare the text again."
-            )
+        if type(version) is int:
+            refuse_newer(folder, version, preparing.FORMAT_VERSION)
         stored.conform(meta, _META)
         if checksums or (folder / stored.MANIFEST).exists():
-            stored.check_manifest(folder, [*FILES, *(["index.bin"] if meta["index"] else [])])
+            index = ("index.bin",) if meta["index"] else ()
+            stored.check_manifest(folder, (*preparing.FILES, *index))
             checksums = True
         with stored.opened(folder / "vocabulary.json") as file:
             vocabulary = Vocabulary.from_json(file.read(stored.LARGEST_JSON))
         dtype, length = vocabulary.dtype.newbyteorder("<"), meta["length"]
         ids = stored.array(folder / "ids.bin", dtype)
-        index = None
+        rows = None
         if meta["index"]:
-            index = stored.array(folder / "index.bin", "<u8").reshape(-1, 2)
-            if not len(index):
+            rows = stored.array(folder / "index.bin", "<u8").reshape(-1, 2)
+            if not len(rows):
                 raise ValueError("index.bin is empty")
-        if len(ids) != length or dtype.str != meta["dtype"]:
-            raise ValueError(
-                f"{len(ids):,} ids of type {dtype.str}, but meta.json has {length:,} of {meta['dtype']}"
-            )
-        largest = 0 if checksums else int(ids.max(initial=0))
-        if largest >= len(vocabulary):
-            raise ValueError(
-                f"ids.bin holds the id {largest:,}, but vocabulary.json has {len(vocabulary):,} symbols"
-            )
-        return cls(folder, ids, vocabulary, meta, index)
+        if (len(ids), dtype.str) != (length, meta["dtype"]):
+            expected = f"{length:,} of type {meta['dtype']}"
+            raise ValueError(f"ids.bin has {len(ids):,} ids of type {dtype.str}, not {expected}")
+        if not checksums and (largest := int(ids.max(initial=0))) >= len(vocabulary):
+            raise ValueError(f"ids.bin has the id {largest:,}, for {len(vocabulary):,} symbols")
+        return cls(folder, ids, vocabulary, meta, rows)
 
     @cached_property
     def preprocessor(self) -> Preprocessor:
@@ -141,9 +122,9 @@ class Prepared:
         name, version = (self.meta["preprocessor"][key] for key in ("name", "version"))
         found = preprocessors.get(name)
         if found.version != version:
+            problem = f"Version {version} of the preprocessor {name!r} made {self.folder}"
             raise DataError(
-                f"{self.folder} was prepared by version {version} of the preprocessor {name!r},"
-                f" but version {found.version} is installed. Prepare the text again."
+                f"{problem}; version {found.version} is installed. Prepare the text again."
             )
         return found
 
@@ -197,8 +178,7 @@ def prepare(
     """Prepare a text, or reuse an earlier result with the same bytes, preprocessor and settings.
 
     Args:
-        config: `input` lists the text's files (also gzip, xz and documents), folders, and `-` for standard input. The
-            preprocessor `auto` means that of `natural_preprocessor`.
+        config: `input` lists files (also gzip, xz and documents), folders, and `-` for standard input.
         cache_dir: results go to `prepared/<key>` in it.
         stated_by: who gave the encoding, for the facts.
         output: folder for the result, instead of the cache.
@@ -206,9 +186,8 @@ def prepare(
         sha256: required SHA-256 of the raw bytes; nothing of other bytes is shown or kept.
 
     Raises:
-        OtherText: `sha256` does not match.
-        DataError: a file is missing, empty, binary or damaged; `output` holds something else; the disk is full.
-        EncodingError: bytes do not decode.
+        DataError: a file is missing, empty, binary, damaged or undecodable (`EncodingError`); `sha256` does not match
+            (`OtherText`); `output` holds something else; the disk is full.
         UsageError: settings contradict each other, or the preprocessor or encoding is unknown.
     """
     auto = config.preprocessor == preprocessors.AUTO
@@ -217,17 +196,19 @@ def prepare(
     try:
         with inputs.opened(config, raw=recipe.raw) as files:
             try:
-                sources = examine(files, recipe, stated_by=stated_by, progress=progress)
+                sources = preparing.examine(files, recipe, stated_by=stated_by, progress=progress)
             except DataError:
                 if sha256 is None:
                     raise
                 raise OtherText(config.input) from None
-            if sha256 not in (None, raw_sha256(sources)):
+            if sha256 not in (None, preparing.raw_sha256(sources)):
                 raise OtherText(config.input)
             if auto:
-                recipe = Recipe(preprocessors.get(natural_preprocessor(sources)), config)
-            folder = output or cache_dir / "prepared" / key(sources, recipe)
-            prepared = _ready(folder, key(sources, recipe), ours=output is None)
+                natural = preparing.natural_preprocessor(sources)
+                recipe = Recipe(preprocessors.get(natural), config)
+            key = preparing.key(sources, recipe)
+            folder = output or cache_dir / "prepared" / key
+            prepared = _ready(folder, key, ours=output is None)
             if prepared is None:
                 _write_aside(folder, sources, recipe, progress)
     except OSError as error:
@@ -242,13 +223,13 @@ def prepare(
     if prepared is None:
         prepared = Prepared.open(folder)
     else:
-        refuse_unknown_alone(prepared.vocabulary, recipe)
+        preparing.refuse_unknown_alone(prepared.vocabulary, recipe)
         # The same bytes may now have another path, or a stated encoding.
         prepared.reused = True
         for before, source in zip(prepared.facts["sources"], sources, strict=False):
             before |= source.to_json() | {"replaced": before.get("replaced", 0)}
     # Not stored, because a stated encoding makes them go away.
-    prepared.facts["warnings"] = [*doubts(sources), *prepared.facts["warnings"]]
+    prepared.facts["warnings"] = [*preparing.doubts(sources), *prepared.facts["warnings"]]
     return prepared
 
 
@@ -280,10 +261,10 @@ def _write_aside(
     try:
         with replacing(folder) as made:
             made.mkdir()
-            write(made, sources, recipe, progress)
+            preparing.write(made, sources, recipe, progress)
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
     except OSError:
         # Another process may have written the same result first.
-        if not _ready(folder, key(sources, recipe), ours=False):
+        if not _ready(folder, preparing.key(sources, recipe), ours=False):
             raise

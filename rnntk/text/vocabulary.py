@@ -10,11 +10,19 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from rnntk import stored
+from rnntk import __version__, stored
 from rnntk.errors import DataError, RunError
+from rnntk.installation import upgrade_advice
 
 FORMAT_VERSION = 1
 CODE_POINTS = 0x110000  # in Unicode
+
+
+def refuse_newer(what: object, version: int, readable: int) -> None:
+    """Raise `RunError` if a file format is newer than the newest `readable` one."""
+    if version > readable:
+        formats = f"format {version}; this rnntk {__version__} reads up to {readable}"
+        raise RunError(f"{what} was written by a newer rnntk ({formats}). {upgrade_advice()}")
 
 
 def code_points(text: str) -> NDArray[np.uint8] | NDArray[np.uint32]:
@@ -139,9 +147,5 @@ class Vocabulary:
             stored.conform(content, {"format_version": int, "symbols": [str], "unknown?": str})
         except ValueError as error:
             raise DataError(f"The vocabulary is damaged ({error}).") from error
-        if (version := content["format_version"]) > FORMAT_VERSION:
-            raise RunError(
-                f"The vocabulary was written by a newer rnntk (format {version}; this rnntk reads up to"
-                f" {FORMAT_VERSION}). Update rnntk."
-            )
+        refuse_newer("The vocabulary", content["format_version"], FORMAT_VERSION)
         return cls(content["symbols"], unknown=content.get("unknown"))

@@ -98,7 +98,7 @@ def test_the_latest_run_is_the_one_written_to_last(tmp_path: Path) -> None:
     [
         (
             lambda r: r.update(format_version=99),
-            r"newer rnntk \(run format 99.*reads up to 2.*Upgrade",
+            r"newer rnntk \(format 99.*reads up to 2.*Upgrade",
         ),
         (lambda r: r.pop("format_version"), "is damaged: run.json cannot be read"),
         (lambda r: r.update(kind="²"), "cannot be read.*kind is '²'"),

@@ -26,7 +26,7 @@ from rnntk import stored
 from rnntk.config import TextConfig
 from rnntk.corpora import encoding
 from rnntk.errors import DataError, EncodingError, RunError, UsageError
-from rnntk.text import counting, prepared, preprocessors
+from rnntk.text import counting, prepared, preparing, preprocessors
 from rnntk.text.prepared import Prepared
 from rnntk.text.vocabulary import Vocabulary
 
@@ -179,7 +179,7 @@ def test_another_version_of_the_preprocessor_is_another_corpus(making: Making, m
     new = making("text")
     monkeypatch.undo()
     assert old.folder != new.folder
-    with pytest.raises(DataError, match="by version 2 .* but version 1 is installed"):
+    with pytest.raises(DataError, match="Version 2 of .*; version 1 is installed"):
         _ = new.preprocessor
 
 
@@ -324,13 +324,13 @@ def leftovers(making: Making) -> list[str]:
 
 
 def test_nothing_is_left_of_an_interrupted_preparation(making: Making, monkeypatch) -> None:
-    real = prepared.write
+    real = preparing.write
 
     def interrupted(folder, *args):
         real(folder, *args)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(prepared, "write", interrupted)
+    monkeypatch.setattr(preparing, "write", interrupted)
     with pytest.raises(KeyboardInterrupt):
         making("text")
     assert leftovers(making) == []
@@ -340,21 +340,21 @@ def test_full_disk(making: Making, monkeypatch) -> None:
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(prepared, "write", full)
+    monkeypatch.setattr(preparing, "write", full)
     with pytest.raises(DataError, match="Free some space on the disk"):
         making("text")
     assert leftovers(making) == []
 
 
 def test_another_process_may_be_faster(making: Making, monkeypatch) -> None:
-    real = prepared.write
+    real = preparing.write
 
     def overtaken(folder, *args):
-        monkeypatch.setattr(prepared, "write", real)
+        monkeypatch.setattr(preparing, "write", real)
         making("text")
         real(folder, *args)
 
-    monkeypatch.setattr(prepared, "write", overtaken)
+    monkeypatch.setattr(preparing, "write", overtaken)
     made = making("text")
     assert everything(made) == "text"
     assert leftovers(making) == [made.folder.name]
@@ -474,14 +474,14 @@ def test_a_text_that_changes_while_it_is_read_is_an_error(
     making: Making, monkeypatch: pytest.MonkeyPatch, preprocessor: str
 ) -> None:
     """Else the new text would stay in the cache under the old one's hash."""
-    path, real = making.file("text one"), prepared.examine
+    path, real = making.file("text one"), preparing.examine
 
     def examine(*args: Any, **named: Any) -> Any:
         found = real(*args, **named)
         path.write_text("text two")
         return found
 
-    monkeypatch.setattr(prepared, "examine", examine)
+    monkeypatch.setattr(preparing, "examine", examine)
     with pytest.raises(DataError, match=r"text.txt changed while it was being read"):
         prepare([path], cache_dir=making.cache, preprocessor=preprocessor)
     assert leftovers(making) == []
