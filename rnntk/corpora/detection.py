@@ -174,7 +174,7 @@ class EncodingReport:
 def undecodable(name: str, codec: str, offset: int, wrong: bytes, why: str = "") -> EncodingError:
     """The error for the `wrong` bytes at an offset; its message begins with `why`."""
     problem = f"{name} does not decode as {codec}: it has {wrong[:8].hex(' ')} at byte {offset:,}."
-    advice = f"Set its encoding with `encoding` ({_EXAMPLES})."
+    advice = f"Set `encoding` ({_EXAMPLES})."
     return EncodingError(f"{why}{problem} {advice}", _OR_REPLACE)
 
 
@@ -275,7 +275,7 @@ def _with_controls(scan: Scan, decodes: Decodes) -> EncodingReport:
     if scan.first_nul >= 0:
         signs = f"{scan.nuls:,} NUL bytes, the first at byte {scan.first_nul:,}"
     raise DataError(
-        f"{scan.name} is binary, not text: it has {signs}. {_AS_BYTES} If it is text, set its encoding with `encoding`"
+        f"{scan.name} is binary, not text: it has {signs}. {_AS_BYTES} If it is text, set `encoding`"
         " (for example utf-16-le)."
     )
 

@@ -191,4 +191,4 @@ def _decode(
 
 
 def _wrong_codec(name: str, codec: str, why: object) -> EncodingError:
-    return EncodingError(f"{name} is not {codec}: {why}. Set its encoding with `encoding`.")
+    return EncodingError(f"{name} is not {codec}: {why}. Set `encoding`.")
