@@ -88,9 +88,7 @@ class Resolved:
     card: Card
     path: Path  # a file of raw bytes (for images also a folder of IDX files)
     source: str  # `data-dir`, `cache`, `file`, `system`, `generated` or `url`
-    detail: (
-        str  # one or two sentences: where it is from and, if its bytes differ from the card's, why
-    )
+    detail: str  # where it is from and, if its bytes are not the card's, why: one or two sentences
     sha256: str  # of the raw bytes, 64 hex digits
     bytes: int
 
@@ -114,7 +112,8 @@ class Resolved:
 
 
 _SIMPLE = {"str": str, "bool": bool, "int": int}
-_TYPES = {f.name: _SIMPLE.get(f.type, list) for f in dataclasses.fields(Card)} | {"arrays": dict}
+_TYPES = {f.name: _SIMPLE.get(str(f.type), list) for f in dataclasses.fields(Card)}
+_TYPES["arrays"] = dict
 
 
 def read_card(path: Path) -> Card:

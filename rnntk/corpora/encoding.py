@@ -43,7 +43,7 @@ def iter_bytes(path: Path, *, progress: Progress | None = None) -> Iterator[byte
     except FileNotFoundError as error:
         raise DataError(f"There is no file {path}. Check the path.") from error
     except IsADirectoryError as error:
-        raise DataError(f"{path} is a folder, not a file.") from error
+        raise DataError(f"{path} is a folder. Give a file.") from error
     except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
         damage = f"{path} is compressed, but damaged or cut short ({error})."
         raise DataError(f"{damage} Download or copy it again.") from error

@@ -65,9 +65,8 @@ def _fetch_once(url: str, target: Path, sha256: str, member: str, most: int) -> 
             if member:
                 _extract(part, member, most)
             if sha256 and (found := sha256_of(part)) != sha256:
-                raise CorpusError(
-                    f"the download was discarded: its SHA-256 is {found}, but its card says {sha256}"
-                )
+                problem = f"its SHA-256 is {found}, but its card says {sha256}"
+                raise CorpusError(f"the download was discarded: {problem}")
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -165,8 +164,8 @@ class _Limited:
 
 
 def _copy(source: Any, file: BinaryIO, most: int) -> None:
-    problem = "the file in the archive is larger than its card says"
-    shutil.copyfileobj(_Limited(source, most, problem), file, _BLOCK)
+    limited: Any = _Limited(source, most, "the file in the archive is larger than its card says")
+    shutil.copyfileobj(limited, file, _BLOCK)
 
 
 def _extract(archive: Path, member: str, most: int) -> None:

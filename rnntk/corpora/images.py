@@ -64,7 +64,7 @@ def load_images(resolved: Resolved) -> ImageSet:
         if found != expected:
             raise DataError(
                 f"{path} is not {card.title}: the SHA-256 of its {name} is {found}, not {expected}.\n"
-                "Move it away, and the right one is downloaded; it was left as it is."
+                "It was left as it is. Move it away, and the right one is downloaded."
             )
     return ImageSet(**arrays, name=card.name, title=card.title)
 
@@ -117,9 +117,7 @@ def read_idx(path: Path) -> np.ndarray:
         shape = struct.unpack(f">{dimensions}I", sizes)
         size = math.prod(shape)
         if size > MOST_BYTES:
-            raise DataError(
-                f"{path} should hold {size:,} values, more than the limit, {MOST_BYTES:,}."
-            )
+            raise DataError(f"{path} should hold {size:,} values; the limit is {MOST_BYTES:,}.")
         data = file.read(size + 1)
     if len(data) != size:
         count = "more" if len(data) > size else f"{len(data):,}"

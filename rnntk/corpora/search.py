@@ -92,9 +92,7 @@ class Search:
                 raise CorpusError("damaged: its SHA-256 is not the card's")
             return self._existing(path, place.kind, " (downloaded earlier)")
         if place.member:
-            target = cache_path(self.card)
-            self._fetch(place, target)
-            return self._existing(target, "file", f" (out of {path})")
+            return self._existing(self._fetch(place), "file", f" (out of {path})")
         # In a data folder, the user's own copy is used whatever its hash.
         return self._existing(path, "data-dir" if place.kind == "data-dir" else "file")
 
@@ -121,7 +119,7 @@ class Search:
         return Resolved(card, path, source, detail, sha256, size)
 
     def _download(self, source: CardSource) -> Resolved:
-        card, target = self.card, cache_path(self.card)
+        card = self.card
         if self.offline:
             raise CorpusError("not tried: the network is off (`offline` or RNNTK_OFFLINE)")
         if card.needs_consent and not self.accept_licence:
@@ -129,12 +127,12 @@ class Search:
                 "not tried: no licence is known that permits copying it; if you may have it, set `accept_licence`"
             )
         self.notify(f"Downloading {card.name} ({card.size}) from {source.target}")
-        self._fetch(source, target)
-        return self._existing(target, "url", f" (downloaded from {source.target})")
+        return self._existing(self._fetch(source), "url", f" (downloaded from {source.target})")
 
-    def _fetch(self, source: CardSource, target: Path) -> None:
-        card = self.card
+    def _fetch(self, source: CardSource) -> Path:
+        card, target = self.card, cache_path(self.card)
         fetch(source.target, target, sha256=card.sha256, member=source.member, most=card.most_bytes)
+        return target
 
     def _make(self, source: CardSource) -> Resolved:
         """A corpus made on this machine, cached under its own hash."""

@@ -151,9 +151,7 @@ def _text(run: RunFolder) -> tuple[str | None, NDArray[np.integer]]:
 def _page(model: LanguageModel, excerpt: dict[str, str] | None, weights: list[_Rounded]) -> bytes:
     facts = Models(model).describe()
     facts |= {"steps": [model.step], "layer_norm": model.decoder.layer_norm}
-    facts["opening"] = model.vocabulary.decode(
-        model.prompt("").ids
-    )  # the start for an empty prompt
+    facts["opening"] = model.vocabulary.decode(model.prompt("").ids)  # for an empty prompt
     description: dict[str, Any] = {
         "run": facts,
         "quantities": QUANTITIES[model.decoder.cell],

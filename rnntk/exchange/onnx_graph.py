@@ -128,7 +128,6 @@ def _layouts(net: PlainNetwork, layer: str) -> tuple[NDArray[Any], NDArray[Any],
         return np.concatenate([gates[k] for k in order], axis=-1)
 
     bias = ordered("bias").ravel()
-    padded = np.pad(
-        bias, (0, 2 * len(order) * net.units - len(bias))
-    )  # zeros for a missing recurrent bias
+    # ONNX needs a recurrent bias; zeros stand for a missing one.
+    padded = np.pad(bias, (0, 2 * len(order) * net.units - len(bias)))
     return ordered("kernel").T, ordered("recurrent_kernel").T, padded

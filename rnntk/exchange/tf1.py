@@ -212,9 +212,8 @@ def import_run(
             f"The vocabulary does not match: it has {len(vocabulary)} symbols, and {source} was trained on {V}. "
             "Give the vocabulary of this checkpoint with `vocab`."
         )
-    guess = (
-        "hangul-slides" if MARKER in vocabulary else "plain"
-    )  # only the 2017 notebooks use a marker
+    # Only the 2017 notebooks use a marker.
+    guess = "hangul-slides" if MARKER in vocabulary else "plain"
     chosen = preprocessors.get(preprocessor or guess)
     settings = TrainConfig(
         preprocessor=chosen.name,

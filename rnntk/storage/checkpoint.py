@@ -57,9 +57,8 @@ class Progress:
     lowest: float | None = None  # the lowest `val_loss` of the regular validations
     stale: int = 0  # regular validations since the lowest one, for patience and plateau
     reductions: int = 0  # times that a plateau halved the learning rate
-    high_steps: int | None = (
-        None  # newest steps in a row far above the uniform loss; None before one below
-    )
+    # Newest steps in a row with a loss far above the uniform loss; None before a step below it.
+    high_steps: int | None = None
 
     def stepped(self, loss: float, steps_per_epoch: int) -> None:
         """Count a step and, after the last step of an epoch, the epoch."""

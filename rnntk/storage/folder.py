@@ -458,9 +458,7 @@ def delete(path: Path) -> int:
 def rename(path: Path, name: str) -> Path:
     """Rename a run folder within its parent; return the new path. Raises as `delete`, and `UsageError` for no name."""
     if not name or Path(name).name != name or name.startswith("."):
-        raise UsageError(
-            f"{name!r} is not a name for a run. Give one without a path, as in kernel-2."
-        )
+        raise UsageError(f"{name!r} is not a name for a run. Give one without a path.")
     target = path.with_name(name)
     if os.path.lexists(target):
         raise RunError(f"{target} exists already. Choose another name.")

@@ -25,7 +25,7 @@ class Bytes:
     alphabet = ALPHABET  # in every vocabulary, so that a model can read any file
 
     def encode(self, text: str) -> str:
-        """The bytes of `text` in UTF-8, one symbol each; an escaped byte is itself again."""
+        """The bytes of `text` in UTF-8, one symbol each; escaped bytes are restored."""
         try:
             data = text.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:  # a lone surrogate that is not an escaped byte

@@ -183,10 +183,8 @@ class _Lines:
         self._form, self._out = form, [""]
         names = (form.lines, form.skipped, form.text)
         self._lines, self._ignored, self._text = (set(each.split()) for each in names)
-        self._skipped, self._depth = (
-            "",
-            0,
-        )  # the element left out, and how many of its name are open
+        # The element being left out, and how many of its name are open.
+        self._skipped, self._depth = "", 0
         self._inside = self._preformatted = 0  # open text elements, open `pre`
 
     def text(self) -> str:

@@ -55,10 +55,10 @@ def unusual(counts: Mapping[str, int]) -> list[dict[str, Any]]:
 
 def changed(counts: Mapping[str, int], preprocessor: Preprocessor) -> dict[str, Any]:
     """Characters that the preprocessor changes: `count`, `distinct`, `examples` of `[character, changed, count]`."""
-    decoded = ((c, preprocessor.decode(preprocessor.encode(c)), n) for c, n in counts.items())
-    lossy = sorted(([*found] for found in decoded if found[0] != found[1]), key=lambda f: -f[2])
-    count = sum(found[2] for found in lossy)
-    return {"count": count, "distinct": len(lossy), "examples": lossy[:SHOWN]}
+    decoded = {c: preprocessor.decode(preprocessor.encode(c)) for c in counts}
+    lossy = Counter({c: counts[c] for c, back in decoded.items() if back != c})
+    examples = [[c, decoded[c], count] for c, count in lossy.most_common(SHOWN)]
+    return {"count": lossy.total(), "distinct": len(lossy), "examples": examples}
 
 
 def frequencies(counts: Mapping[str, int]) -> dict[str, list[list[Any]]]:

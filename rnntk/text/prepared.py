@@ -38,7 +38,7 @@ _META = {
 
 
 class OtherText(DataError):
-    """The text is not the one with the required SHA-256."""
+    """The text does not have the required SHA-256."""
 
     def __init__(self, paths: Iterable[str]) -> None:
         super().__init__(
@@ -212,8 +212,8 @@ def prepare(
             if prepared is None:
                 _write_aside(folder, sources, recipe, progress)
     except OSError as error:
-        why, path = error.strerror, Path(os.fsdecode(error.filename or ""))
-        why += f" ({path})." if error.filename else "."
+        path = Path(os.fsdecode(error.filename or ""))
+        why = f"{error.strerror or error}" + (f" ({path})." if error.filename else ".")
         if error.errno == errno.ENOSPC:
             why += " Free some space on the disk."
         in_cache = path.is_relative_to(cache_dir) or cache_dir.is_relative_to(path)

@@ -174,10 +174,8 @@ def write(
             writer.add(text)
     counts = writer.symbols()
     if not counts:
-        name = recipe.preprocessor.name
-        raise DataError(
-            f"The preprocessor {name!r} drops the whole text. Use another `preprocessor`."
-        )
+        problem = f"The preprocessor {recipe.preprocessor.name!r} drops the whole text."
+        raise DataError(f"{problem} Choose another `preprocessor`.")
     merged: dict[str, int] = {}  # with rare symbols counted as the unknown symbol
     unknown = recipe.config.unknown_symbol
     for symbol, count in counts.items():

@@ -45,9 +45,7 @@ class Preprocessor(Protocol):
     """
 
     name: str
-    version: (
-        int  # raise it when the same text gives other symbols: prepared texts are then outdated
-    )
+    version: int  # to be raised when the same text gives other symbols; outdates prepared texts
 
     def encode(self, text: str) -> str:
         """The symbols of any text, as characters."""

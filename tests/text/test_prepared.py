@@ -515,7 +515,7 @@ def test_an_id_that_is_no_symbol_is_damage(making: Making, place: int) -> None:
     with pytest.raises(DataError, match="the content of ids.bin has changed"):
         Prepared.open(folder)
     (folder / "manifest.json").unlink()  # as of rnntk before 1.0
-    with pytest.raises(DataError, match=r"damaged.*the id 200.*has 3 symbols"):
+    with pytest.raises(DataError, match=r"damaged.*the id 200, for 3 symbols"):
         Prepared.open(folder)
     assert everything(making("text")) == "text"
 
