@@ -133,7 +133,7 @@ def test_html_in_the_encoding_it_names(tmp_path: Path) -> None:
         (b"{\\rtf1 x}", r"^a.x is RTF. Save it as plain text \(in Word: Save As"),
         (zipped(xl__workbook_x_xml="x"), "^a.x is an Excel workbook. Save"),
         (zipped(ppt__presentation_x_xml="x"), "^a.x is a PowerPoint presentation. Save"),
-        (docx("</w:p>"), "^a.x is a Word document, but damaged .mismatched tag"),
+        (docx("</w:p>"), "^a.x is a Word document, but damaged \\(mismatched tag"),
         (docx("<w:p/>")[:-40], "^a.x is a ZIP archive, but damaged \\("),
         (zipped(mimetype="application/vnd.oasis.opendocument.text"), "lacks|no item named 'content.xml'"),
         (epub({}, "")[:300], "^a.x is a ZIP archive, but damaged"),
