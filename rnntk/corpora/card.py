@@ -1,4 +1,4 @@
-"""Corpus cards: TOML files that describe a corpus and its sources. Unknown keys are errors."""
+"""Corpus cards: TOML files that describe a corpus and its sources."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 _SOURCE_KEYS = {"url": "url", "file": "path", "system": "builder", "generated": "builder"}
 _RULES = {  # pattern of a value, and its description in messages
     "name": ("[A-Za-z0-9][A-Za-z0-9_-]*", "letters, digits, _ and -"),
-    "sha256": ("([0-9a-f]{64})?", "64 hex digits, small letters"),
+    "sha256": ("([0-9a-f]{64})?", "64 hex digits in lower case"),
+    "bytes": ("[0-9]+", "0 or more"),
     "kind": ("text|images", "text or images"),
     "newline": ("(lf|crlf|mixed)?", "lf, crlf or mixed"),
     "kind of a source": ("|".join(_SOURCE_KEYS), f"one of {', '.join(_SOURCE_KEYS)}"),
@@ -28,9 +29,9 @@ _RULES = {  # pattern of a value, and its description in messages
 
 @dataclass(frozen=True)
 class CardSource:
-    """A source of a corpus; in a search also a data folder (`data-dir`) or the `cache`."""
+    """A source of a corpus."""
 
-    kind: str  # `url`, `file`, `system` (made from files of this machine) or `generated` (by code)
+    kind: str  # `url`, `file`, `system` (this machine's files), `generated` (by code); in a search `data-dir`, `cache`
     target: str  # URL, path, or name of the builder
     member: str = ""  # file to extract from a tar or zip archive
 
@@ -43,16 +44,16 @@ class CardSource:
 class Card:
     """The content of a corpus card."""
 
-    name: str  # also of the corpus' folder in a data folder
+    name: str  # of the corpus, and of its folder in a data folder
     sources: tuple[CardSource, ...]  # in order of preference
     title: str = ""  # one line
     kind: str = "text"  # or `images`
     language: str = "und"  # BCP 47 tag
-    files: tuple[str, ...] = ("input.txt", "rawtext.txt")  # names tried in the data folder
-    sha256: str = ""  # of the raw bytes, 64 hex digits; empty if machines differ
+    files: tuple[str, ...] = ("input.txt", "rawtext.txt")  # names tried in a data folder
+    sha256: str = ""  # of the raw bytes, 64 hex digits; empty if it differs between machines
     bytes: int = 0  # exact with `sha256`, else approximate; 0 if unknown
     arrays: tuple[tuple[str, str], ...] = ()  # name and SHA-256 of each array of images
-    encoding: str = ""  # empty: to be detected
+    encoding: str = ""  # detected if empty
     newline: str = ""  # `lf`, `crlf` or `mixed`
     preprocessor: str = "plain"
     prime: str = ""  # default prompt
@@ -76,7 +77,7 @@ class Card:
 
     @property
     def most_bytes(self) -> int:
-        """The largest file accepted as this corpus: the exact size, twice an approximate one, else 1 GB."""
+        """Largest size of a download, in bytes: the exact size, or twice an approximate one, or 1 GB."""
         return self.bytes * (1 if self.sha256 else 2) or 10**9
 
 
@@ -87,18 +88,18 @@ class Resolved:
     card: Card
     path: Path  # a file of raw bytes (for images also a folder of IDX files)
     source: str  # `data-dir`, `cache`, `file`, `system`, `generated` or `url`
-    detail: str  # one or two sentences: the source and, if its bytes are not the card's, why
+    detail: str  # where it is from and, if its bytes are not the card's, why: one or two sentences
     sha256: str  # of the raw bytes, 64 hex digits
     bytes: int
 
     @property
     def same_bytes(self) -> bool:
-        """Whether the SHA-256 is the card's."""
+        """Whether the SHA-256 is the card's; False if the card has none."""
         return bool(self.card.sha256) and self.sha256 == self.card.sha256
 
     @property
     def encoding(self) -> str | None:
-        """The card's encoding if it applies to this text; None: to be detected."""
+        """The card's encoding if it applies to this text; None if it must be detected."""
         if self.same_bytes or self.source in ("system", "generated") or not self.card.sha256:
             return self.card.encoding or None
         return None
@@ -110,9 +111,9 @@ class Resolved:
         return {"corpus": self.card.name, **own, "licence": self.card.licence}
 
 
-_TYPES = {"str": str, "bool": bool, "int": int}
-_PLAIN = {f.name: _TYPES[f.type] for f in dataclasses.fields(Card) if f.type in _TYPES}
-_KEYS = (*_PLAIN, "files", "arrays", "sources")
+_SIMPLE = {"str": str, "bool": bool, "int": int}
+_TYPES = {f.name: _SIMPLE.get(str(f.type), list) for f in dataclasses.fields(Card)}
+_TYPES["arrays"] = dict
 
 
 def read_card(path: Path) -> Card:
@@ -125,28 +126,21 @@ def read_card(path: Path) -> Card:
 
 
 def _card(table: Mapping[str, Any], path: Path) -> Card:
-    _check_keys(table, _KEYS)
-    values = {key: _value(table, key, kind) for key, kind in _PLAIN.items() if key in table}
-    if values.get("bytes", 0) < 0:
-        raise UsageError(f"bytes must be 0 or more, not {values['bytes']}")
+    _check_keys(table, _TYPES)
+    values = {key: _value(table, key, kind) for key, kind in _TYPES.items() if key in table}
     if "name" not in values:
         raise UsageError('it has no name; add a line such as: name = "my_novel"')
     values.setdefault("title", values["name"])
     if values.get("kind") == "images":
-        values["files"] = (f"{values['name']}.npz",)
-    if "files" in table:
-        values["files"] = tuple(_value(table, "files", list))
-        if not values["files"]:
-            raise UsageError("files must name at least one file")
-        for name in values["files"]:
-            if not isinstance(name, str) or not name or Path(name).name != name:
-                raise UsageError(f"files holds plain file names, not {name!r}")
-    if "arrays" in table:
-        arrays = _value(table, "arrays", dict)
-        _check_keys(arrays, _ARRAYS)
-        values["arrays"] = tuple((key, str(arrays[key])) for key in _ARRAYS if key in arrays)
-    sources = _value(table, "sources", list) if "sources" in table else []
-    return Card(sources=tuple(_source(entry, path) for entry in sources), **values)
+        values.setdefault("files", [f"{values['name']}.npz"])
+    files, arrays = values.get("files", Card.files), values.get("arrays", {})
+    if not files or not all(isinstance(n, str) and n and Path(n).name == n for n in files):
+        raise UsageError(f"files must be a list of plain file names, not {files!r}")
+    _check_keys(arrays, _ARRAYS)
+    values["files"] = tuple(files)
+    values["arrays"] = tuple((key, str(arrays[key])) for key in _ARRAYS if key in arrays)
+    values["sources"] = tuple(_source(entry, path) for entry in values.get("sources", []))
+    return Card(**values)
 
 
 def _source(table: Any, card_path: Path) -> CardSource:

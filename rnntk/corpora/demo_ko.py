@@ -1,6 +1,6 @@
-"""Generates Korean text (tales, chats, diary pages, letters) from a grammar and a seed, to try Hangul offline.
+"""Generate Korean text (tales, chats, diary pages, letters) from a grammar and a seed, to try Hangul offline.
 
-Lines end in CRLF, and some hold lone jamo and symbols, as real ones do.
+Lines end in CRLF, and some have lone jamo and symbols, like real texts.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ words = functools.cache(Words)  # read once
 
 
 def make(seed: int = SEED, size: int = BYTES) -> str:
-    """Whole pieces of text, together at least `size` bytes of UTF-8."""
+    """A text of at least `size` bytes of UTF-8, made of whole pieces."""
     writer = _Writer(random.Random(seed))
     pieces: list[str] = []
     done = 0
@@ -75,14 +75,14 @@ def build() -> Built:
 
 
 class _Action(NamedTuple):
-    """A verb and its object, marked as one: (읽다, "책을")."""
+    """A verb and its object with a particle: (읽다, "책을")."""
 
     verb: Predicate
     what: str
 
 
 class _Writer:
-    """Samples text, with `Random.random` alone, as it gives the same numbers in every Python."""
+    """Samples text. Uses only `Random.random`, which gives the same numbers in every version of Python."""
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
@@ -125,7 +125,7 @@ class _Writer:
         return text.replace("#", str(2 + int(self.rng.random() * 10))).replace("@", count)
 
     def counted(self) -> Noun:
-        """A noun with number and counter: 토끼 세 마리."""
+        """A noun with a number and a counter: 토끼 세 마리."""
         kind, counter = self.pick([("ANIMALS", "마리"), ("PEOPLE", "명"), ("THINGS", "개")])
         noun = self.noun(kind, 0.2)
         if noun.endswith("책"):
@@ -141,7 +141,7 @@ class _Writer:
     # Sentences
 
     def fill(self, names: str, /, *texts: Any, **known: Any) -> str:
-        """One of the texts, formatted with words sampled for the names."""
+        """One of the texts, with words sampled for the names filled in."""
         for name in names.split():
             key, _, source = name.partition("=")
             known[key] = self.sample(source or key, known)

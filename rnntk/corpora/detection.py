@@ -1,7 +1,7 @@
-"""Detects the encoding of a file's bytes.
+"""Detect the encoding of a file's bytes.
 
 A byte order mark or valid UTF-8 decides. Otherwise a sample is decoded with each common codec and scored
-(`plausibility`, and chardet's vote); the best score whose codec decodes the whole file wins.
+(`plausibility`, and chardet's vote); of the codecs that decode the whole file, the one with the best score wins.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rnntk.corpora.plausibility import DATA, SAMPLE, Reading, ranked, read
 from rnntk.errors import DataError, EmptyError, EncodingError, UsageError, did_you_mean, quoted
 
 WINDOW = 1 << 16  # bytes examined, from the first non-ASCII one
-UNSURE = 0.2  # below this confidence the user is warned
+UNSURE = 0.2  # the user is warned below this confidence
 SURE = 8.0  # nats by which the best reading must lead (up to twice that for few characters)
 
 _PIECE = 512  # bytes; a multiple of any code unit
@@ -32,24 +32,26 @@ _MOST_PIECES = 1024
 _HANGUL = re.compile("[\uac00-\ud7a3\u3131-\u3163]")
 
 _NON_ASCII = re.compile(rb"[\x80-\xff]")
-# Escapes of the seven-bit encodings ISO 2022, HZ and UTF-7. Separate patterns search faster than one.
+# Escapes of the seven-bit encodings ISO 2022, HZ and UTF-7; three patterns are faster than one.
 _UTF7 = rb"\+[A-Za-z0-9+/]{3}(?:[A-Za-z0-9+/]*-|[A-Za-z0-9+/]{2})"
 _SHIFTS = [re.compile(shift) for shift in (rb"\x1b\$", rb"~\{", _UTF7)]
-# ISO 2022 and terminals use some control characters, so these do not make a file binary.
+# Bytes that do not make a file binary: ISO 2022 and terminals use some control characters.
 _PRINTED = b"\b\t\n\f\r\x0e\x0f\x1a\x1b" + bytes(range(32, 256))
-# UTF-8, and what CESU-8 and Java add: surrogate pairs, an overlong NUL.
+# UTF-8, and the additions of CESU-8 and Java: surrogate pairs, an overlong NUL.
 _SEQUENCE = re.compile(
     rb"(?:[\xc0-\xdf]|[\xe0-\xef][\x80-\xbf]|[\xf0-\xf7][\x80-\xbf]{2})[\x80-\xbf]"
 )
 _CESU_PAIR = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]|\xc0\x80")
-_OR_REPLACE = ' Or set `errors="replace"` to put U+FFFD in the place of such bytes.'
+_OR_REPLACE = ' Or set `errors="replace"` to read U+FFFD in place of such bytes.'
 _EXAMPLES = "for example utf-8, cp949, euc-kr, latin-1"
+_AS_BYTES = 'To train on its bytes, set `preprocessor="bytes"`.'
+SAVE_AS_TEXT = "Save it as plain text (in Word: Save As, Plain Text (.txt)) and train on that."
 
 Decodes = Callable[[str], "EncodingError | None"]
 
 
 class Scan:
-    """Collects facts from a file's bytes in one pass; without `evidence`, only size, hash and both ends."""
+    """Collects facts about a file's bytes in one pass; without `evidence`, only size, hash and both ends."""
 
     def __init__(self, name: str, *, evidence: bool = True) -> None:
         self.name = name
@@ -57,14 +59,14 @@ class Scan:
         self.first_nul = -1  # offset
         self.ascii = True
         self.head, self.last = bytearray(), b""  # the first and the last bytes
-        # From the first non-ASCII word, or escape; words with bytes it lacks are put in front.
+        # `WINDOW` bytes from the first non-ASCII word or escape; later words with new bytes are put in front.
         self.window = bytearray()
-        # Pieces of `_PIECE` bytes from the whole file, every `_apart` bytes.
+        # Pieces of `_PIECE` bytes, `_apart` bytes apart, from the whole file.
         self._pieces: list[bytes] = []
         self._apart = 4 * _PIECE
         self._failure: tuple[int, bytes] | None = None
         self._evidence = evidence
-        self._seen = bytes(range(128))
+        self._seen = bytes(range(128))  # values in the window
         self._sha = hashlib.sha256()
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
 
@@ -74,7 +76,7 @@ class Scan:
 
     @property
     def failure(self) -> tuple[int, bytes] | None:
-        """Offset and bytes of the first place that is not UTF-8; None if all is UTF-8."""
+        """Offset and bytes of the first place that is not UTF-8, or None."""
         pending = self._utf8.getstate()[0]
         return self._failure or ((self.size - len(pending), pending) if pending else None)
 
@@ -101,6 +103,7 @@ class Scan:
         self.last = (self.last + chunk[-40:])[-40:]
 
     def _look(self, chunk: bytes, plain: bool) -> None:
+        """Fill the window."""
         start = 0
         if not self.window or (self.ascii and not plain):
             signs = _SHIFTS if plain else [_NON_ASCII]
@@ -118,7 +121,7 @@ class Scan:
             seen = self._seen + bytes(set(self.window)) if room else self._seen
             for value in set(beyond.translate(None, seen)):
                 at = beyond.index(value)
-                # Whole words, so that no multi-byte character is cut.
+                # Whole words, so as not to cut multi-byte characters.
                 begin = max(beyond.rfind(space, 0, at) for space in (b"\n", b" ")) + 1
                 words = beyond[max(begin, at - 400) : at + 400].split()
                 self.window[:0] = b" ".join(words[:-1] or words) + b" "
@@ -126,10 +129,10 @@ class Scan:
             self._seen = seen
 
     def hangul(self, codec: str) -> float:
-        """The fraction of Hangul among the letters of pieces from the whole file."""
+        """The fraction of Hangul among the letters in pieces from the whole file."""
         try:
             text = b"".join(self._pieces).decode(codec, "ignore")
-        except UnicodeError:  # a codec that ignores "ignore"
+        except UnicodeError:  # some codecs do not support "ignore"
             return 0.0
         letters = sum(map(str.isalpha, text))
         return len(_HANGUL.findall(text)) / max(letters, 1)
@@ -148,20 +151,20 @@ class EncodingReport:
 
     encoding: str  # name of the Python codec
     how: str  # how it was found
-    # 0 to 1: lead / (lead + 4 needed), where the lead over the next reading is in nats; None: not guessed.
+    # 0 to 1: lead / (lead + 4 × the lead needed), in nats over the next reading; None: not guessed.
     confidence: float | None = None
     bytes: int = 0  # after decompression
     sha256: str = ""  # of those bytes
-    trailing_sub: bool = False  # the text ends in 0x1A, the DOS end of file, which is kept
+    trailing_sub: bool = False  # whether the text ends in 0x1A, the DOS end of file, which is kept
     compression: str | None = None  # `gzip` or `xz`
-    replaced: int = 0  # number of U+FFFD that `iter_text` put for undecodable bytes
-    doubt: str = ""  # evidence and alternatives for a weak guess
+    replaced: int = 0  # undecodable byte sequences for which `iter_text` put U+FFFD
+    doubt: str = ""  # evidence and alternatives, if the guess is weak
     # Fraction of Hangul among the letters of a sample; not stored.
     hangul: float = dataclasses.field(default=0.0, compare=False, repr=False)
 
     @property
     def unsure(self) -> bool:
-        """Whether the confidence is so low that the user is warned."""
+        """Whether to warn the user of a low confidence."""
         return self.confidence is not None and self.confidence < UNSURE
 
     def to_json(self) -> dict[str, Any]:
@@ -169,12 +172,10 @@ class EncodingReport:
 
 
 def undecodable(name: str, codec: str, offset: int, wrong: bytes, why: str = "") -> EncodingError:
-    """The error for undecodable bytes; its message begins with `why`."""
-    return EncodingError(
-        f"{why}{name} does not decode as {codec}: at byte {offset:,} stands"
-        f" {wrong[:8].hex(' ')}. Say what it is with `encoding` ({_EXAMPLES}).",
-        _OR_REPLACE,
-    )
+    """The error for the `wrong` bytes at an offset; its message begins with `why`."""
+    problem = f"{name} does not decode as {codec}: it has {wrong[:8].hex(' ')} at byte {offset:,}."
+    advice = f"Set `encoding` ({_EXAMPLES})."
+    return EncodingError(f"{why}{problem} {advice}", _OR_REPLACE)
 
 
 def decide(
@@ -186,14 +187,14 @@ def decide(
     mark = next(filter(head.startswith, marks), b"")
     mark_codec = marks.get(mark, "")
     if scan.size == len(mark):
-        content = "a byte order mark and no text" if mark else "there is no text in it"
-        raise EmptyError(f"{scan.name} is empty: {content}.")
+        content = "only a byte order mark" if mark else "no text"
+        raise EmptyError(f"{scan.name} is empty: it has {content}.")
     if encoding is not None:
         codec = _text_codec(encoding)
         if codec is None:
             common = ["utf-8", "cp949", "euc-kr", "johab", "latin-1", "utf-16"]
             hint = did_you_mean(encoding, common) or f" Use {_EXAMPLES}."
-            raise UsageError(f"`encoding` {encoding!r} is not known to Python.{hint}")
+            raise UsageError(f"Python has no codec for `encoding` {encoding!r}.{hint}")
         how = f"stated by {stated_by}"
         family = re.sub("-(sig|le|be)$", "", codec.replace("_", "-"))
         if mark and mark_codec.startswith(family):
@@ -201,15 +202,17 @@ def decide(
         return EncodingReport(codec, how)
     decodes = lru_cache(decodes)
     if mark:
-        # The scan has tried UTF-8 already.
-        wrong = mark_codec != "utf-8-sig" or scan.failure is not None
-        if wrong and errors == "strict" and (failure := decodes(mark_codec)):
+        # The scan has already tried UTF-8.
+        doubtful = mark_codec != "utf-8-sig" or scan.failure is not None
+        if doubtful and errors == "strict" and (failure := decodes(mark_codec)):
             raise failure
         family = mark_codec.removesuffix("-sig").upper()
         return EncodingReport(mark_codec, f"its byte order mark says {family}")
-    for magic, (kind, tool) in DATA["binary"].items():
+    for magic, (kind, advice) in DATA["binary"].items():
         if head.startswith(bytes.fromhex(magic)):
-            raise DataError(f"{scan.name} is {kind}, not text. {_advice(scan.name, tool)}")
+            advice = SAVE_AS_TEXT if advice == "save" else advice or "Give a text file."
+            file = quoted(scan.name) if Path(scan.name).exists() else "FILE"
+            raise DataError(f"{scan.name} is {kind}, not text. {advice.format(file=file)}")
     if scan.first_nul >= 0 or 10 * len(head.translate(None, _PRINTED)) > len(head):
         return _with_controls(scan, decodes)
     if scan.failure is None:
@@ -233,29 +236,12 @@ def decide(
         source, readings = head, ranked(head[:SAMPLE], "text no_spaces", vote)
     first = readings[0]
     if first.seen > 20 and (first.junk > 0.1 or (not spaced and 5 * first.odd > first.seen)):
-        raise DataError(
-            f'{scan.name} is binary, not text. Take its bytes as they are with `preprocessor="bytes"`.'
-        )
+        raise DataError(f"{scan.name} is binary, not text. {_AS_BYTES}")
     return _judged(source, readings, decodes, said, errors)
 
 
-def save_as_text(other: str = "") -> str:
-    """Advice for a file whose program can save plain text; `other` is another way."""
-    return f"Save it as plain text (in Word: Save As, Plain Text (.txt){other}) and train on that."
-
-
-def _advice(name: str, tool: str) -> str:
-    """What to do with a binary file; `tool` is a program, or "save" for one that saves plain text."""
-    file = quoted(name) if Path(name).exists() else "FILE"
-    if tool == "pdftotext":
-        return save_as_text(f"; or: pdftotext {file}")
-    if tool == "save":
-        return save_as_text()
-    return f"Unpack it first ({tool} {file})." if tool else "Give a file of text."
-
-
 def _text_codec(encoding: str) -> str | None:
-    """Python's name of a text encoding, or None if it has none."""
+    """Python's name of a text encoding; None if Python has none."""
     try:
         info = codecs.lookup(encoding)
     except LookupError:
@@ -279,7 +265,7 @@ def _with_controls(scan: Scan, decodes: Decodes) -> EncodingReport:
     sample = bytes(scan.head[:SAMPLE])
     readings = [r for r in ranked(sample, "wide") if _explains(r, sample) and not decodes(r.codec)]
     if scan.failure is None and 4 * scan.nuls <= 3 * scan.size:
-        # NUL separates fields, as line ends do.
+        # NUL as a separator of fields, like a line end.
         readings.append(read(sample.replace(b"\0", b"\n"), "utf-8"))
     if readings := sorted(r for r in readings if r.junk <= 0.02):
         found = _judged(sample, readings, decodes, "no byte order mark")
@@ -289,13 +275,13 @@ def _with_controls(scan: Scan, decodes: Decodes) -> EncodingReport:
     if scan.first_nul >= 0:
         signs = f"{scan.nuls:,} NUL bytes, the first at byte {scan.first_nul:,}"
     raise DataError(
-        f"{scan.name} is binary, not text: it has {signs}. If it is text all the same, say which with"
-        ' `encoding` (for example utf-16-le), or take its bytes as they are with `preprocessor="bytes"`.'
+        f"{scan.name} is binary, not text: it has {signs}. {_AS_BYTES} If it is text, set `encoding`"
+        " (for example utf-16-le)."
     )
 
 
 def _explains(reading: Reading, sample: bytes) -> bool:
-    """Whether UTF-16 or UTF-32 accounts for the NUL bytes, with letters of one script."""
+    """Whether this UTF-16 or UTF-32 explains the NUL bytes, with letters of one script."""
     pages = Counter(ord(c) >> 8 for c in reading.text if not c.isascii())
     one_script = max(pages.values(), default=1) > 0.6 * pages.total()
     # In UTF-16 a NUL byte is half of an ASCII or Latin-1 character.
@@ -304,20 +290,20 @@ def _explains(reading: Reading, sample: bytes) -> bool:
 
 
 def _nearly_utf8(scan: Scan, offset: int, wrong: bytes) -> EncodingError | None:
-    """The error for damaged UTF-8: 4 good sequences per bad byte (20 if few, which may be chance), or None."""
+    """The error for damaged UTF-8, or None. That is 4 good sequences per bad byte, or 20 if the good ones are few."""
     rest, good = _SEQUENCE.subn(b"", scan.window)
     pairs = len(_CESU_PAIR.findall(scan.window))
     good += 2 * pairs
     bad = len(rest.translate(None, bytes(range(128))))
-    bad -= 3 if len(scan.window) >= WINDOW else 0  # its end may be cut
+    bad -= 3 if len(scan.window) >= WINDOW else 0  # a character may be cut at its end
     if good < 3 or good < (4 if good >= 12 else 20) * bad:
         return None
     nearly = "Nearly all of it is UTF-8, but "
     if not pairs:
-        return undecodable(scan.name, "utf-8", offset, wrong, nearly + "not quite. ")
+        return undecodable(scan.name, "utf-8", offset, wrong, nearly)
     return EncodingError(
-        f"{nearly}{scan.name} is CESU-8 or Java's modified UTF-8: characters beyond U+FFFF are written as surrogate"
-        f" pairs, or NUL as c0 80, the first at byte {offset:,}. Convert it to UTF-8.",
+        f"{nearly}{scan.name} is CESU-8 or Java's modified UTF-8, with surrogate pairs for characters beyond U+FFFF, or"
+        f" c0 80 for NUL, the first at byte {offset:,}. Convert it to UTF-8.",
         _OR_REPLACE,
     )
 
@@ -328,13 +314,13 @@ def _judged(
     """The likeliest reading that decodes the whole file, with a doubt if others come close."""
     first = readings[0]
     best = next((r for r in readings if not decodes(r.codec)), first)
-    # A bad byte is damage only in multi-byte codecs; in others the codec is wrong.
+    # An undecodable byte means damage in a multi-byte codec, but the wrong codec in others.
     if first.cjk and (failure := decodes(first.codec)):
         nearly = f"early all of it is {first.codec} ({first.language})"
         if errors == "replace":
             return EncodingReport(first.codec, f"n{nearly}, the rest is replaced")
         if best is first or best.cost - first.cost > SURE:
-            raise EncodingError(f"N{nearly}, but not quite. {failure.message}", failure.or_replace)
+            raise EncodingError(f"N{nearly}, but {failure.message}", failure.or_replace)
     distinct = {best.text: best}
     for reading in readings:
         distinct.setdefault(reading.text, reading)
@@ -344,7 +330,7 @@ def _judged(
     needed = SURE + SURE / max(best.seen, 1)
     confidence = margin / (margin + 4 * needed)
     how = f"{best.seen - best.odd:,} of {best.seen:,} characters beyond ASCII fit {best.language}"
-    how = ", ".join(filter(None, [how if best.seen else "", said])) or "no shifts to other letters"
+    how = ", ".join(filter(None, [how if best.seen else "", said])) or "no escape sequences"
     odd = best.odd > 1 + best.seen / 20 or best.junk > 0 or best.strange
     if margin >= needed and not (odd and best.seen and best.codec != "utf-8"):
         return EncodingReport(best.codec, how, confidence)
@@ -352,13 +338,13 @@ def _judged(
     own, *others = _samples(source, shown)
     samples = [f"it reads {own!r}", *map("as {} {!r}".format, shown[1:], others)]
     choices = " or ".join(map('`encoding="{}"`'.format, shown[1:]))
-    use = f" If another is right, set {choices}." if choices else ""
+    use = f" If that is wrong, set {choices}." if choices else ""
     doubt = f"({how}). As {best.codec} {', '.join(samples)}.{use}"
     return EncodingReport(best.codec, how, min(confidence, 0.19), doubt=doubt)
 
 
 def _samples(source: bytes, names: list[str]) -> list[str]:
-    """A few words in each codec, from where the codecs differ most."""
+    """The same few words in each codec, where the codecs differ most."""
     texts = [re.split(r"[ \t\r\n]+", source.decode(name, "replace")) for name in names]
     rows = list(zip(*texts, strict=False))
     at = max(range(len(rows)), key=lambda i: (len(set(rows[i])), not rows[i][0].isascii()))

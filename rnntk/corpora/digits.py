@@ -1,7 +1,7 @@
-"""Draws digits, so that `rnntk mnist` runs without a download; they are not MNIST.
+"""Draw digits, so that `rnntk mnist` runs without a download. They are not MNIST.
 
-Skeletons are bent, mapped (size, slant, rotation, shift) and drawn with random pens and noise. A linear classifier
-fails on them; a recurrent network does not.
+Skeletons are bent, transformed (size, slant, rotation, shift) and drawn with random pens and noise. They are hard for a
+linear classifier, but not for a recurrent network.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _arc(
 
 
 def _resampled(stroke: list[list[float]], n: int) -> np.ndarray:
-    """`n` equidistant points along a stroke of points and arcs, `(n, 2)`."""
+    """`n` points `(n, 2)` at equal distances along a stroke of points and arcs."""
     points = np.concatenate([_arc(*part) if len(part) == 7 else [part] for part in stroke])
     lengths = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
     at = np.linspace(0.0, lengths[-1], n)
@@ -39,7 +39,7 @@ def _resampled(stroke: list[list[float]], n: int) -> np.ndarray:
 
 
 def _skeletons() -> tuple[np.ndarray, np.ndarray]:
-    """Points of two variants of each digit `(10, 2, P, 2)`, and a mask of inked segments `(10, 2, P-1)`."""
+    """Points of two ways to write each digit `(10, 2, P, 2)`, and a mask of segments with ink `(10, 2, P-1)`."""
     points = np.zeros((10, 2, _POINTS, 2))
     inked = np.ones((10, 2, _POINTS - 1), bool)
     data = read_toml(Path(__file__).with_name("digits_strokes.toml"))
@@ -55,7 +55,7 @@ def _skeletons() -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw an image of each label: int `(N,)`, 0 to 9 -> uint8 `(N, 28, 28)`, 0 is background."""
+    """Draw an image of each label. int `(N,)`, 0 to 9, to uint8 `(N, 28, 28)`; 0 is background."""
     n = len(labels)
     points, inked = _skeletons()
     way = rng.integers(0, 2, n)
@@ -93,7 +93,7 @@ def _affine_maps(n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _distances(curve: np.ndarray, inked: np.ndarray) -> np.ndarray:
-    """Distance of each pixel from the stroke, float32 `(N, 784)`; `curve` is `(N, P, 2)`, `inked` `(N, P-1)`."""
+    """Distance of each pixel from the stroke, float32 `(N, 784)`. `curve` is `(N, P, 2)`, `inked` `(N, P-1)`."""
     pixel = np.arange(SIDE, dtype=np.float32)
     px, py = (axis.reshape(1, -1) for axis in np.meshgrid(pixel, pixel))  # (1, 784)
     nearest = np.full((len(curve), SIDE * SIDE), np.inf, np.float32)
@@ -102,7 +102,7 @@ def _distances(curve: np.ndarray, inked: np.ndarray) -> np.ndarray:
         squared = nearest[rows]
         for k in range(_POINTS - 1):
             a, b = curve[rows, k], curve[rows, k + 1]
-            # Segments without ink are moved far outside the picture.
+            # Move segments without ink far outside the picture.
             a, b = (np.where(inked[rows, k, None], point, np.float32(-1e4)) for point in (a, b))
             ax, ay = a[:, :1], a[:, 1:]
             dx, dy = b[:, :1] - ax, b[:, 1:] - ay
@@ -116,7 +116,7 @@ def _distances(curve: np.ndarray, inked: np.ndarray) -> np.ndarray:
 
 
 def make(seed: int = SEED, train: int = TRAIN, test: int = TEST) -> dict[str, np.ndarray]:
-    """The arrays x_train, y_train, x_test, y_test as in MNIST, uint8; the test set has its own random stream."""
+    """The uint8 arrays x_train, y_train, x_test and y_test, as in MNIST; the test set has its own random stream."""
     arrays = {}
     streams = np.random.SeedSequence(seed).spawn(2)
     for part, count, stream in zip(("train", "test"), (train, test), streams, strict=True):

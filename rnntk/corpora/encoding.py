@@ -1,4 +1,4 @@
-"""Detects the encoding of a text file (also gzip or xz), and decodes it in pieces."""
+"""Detect the encoding of a text file (plain, gzip or xz), and decode it in pieces."""
 
 from __future__ import annotations
 
@@ -43,11 +43,10 @@ def iter_bytes(path: Path, *, progress: Progress | None = None) -> Iterator[byte
     except FileNotFoundError as error:
         raise DataError(f"There is no file {path}. Check the path.") from error
     except IsADirectoryError as error:
-        raise DataError(f"{path} is a folder, not a file.") from error
+        raise DataError(f"{path} is a folder. Give a file.") from error
     except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
-        raise DataError(
-            f"{path} is compressed, but damaged or cut short ({error}). Fetch it again."
-        ) from error
+        damage = f"{path} is compressed, but damaged or cut short ({error})."
+        raise DataError(f"{damage} Download or copy it again.") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
 
@@ -68,13 +67,13 @@ def detect(
     name: str | None = None,
     progress: Progress | None = None,
 ) -> EncodingReport:
-    """Detect the encoding of a text file in bounded memory; read it once, or twice if it is not UTF-8.
+    """Detect the encoding of a text file in bounded memory. Reads it once, or twice if it is not UTF-8.
 
     Args:
-        raw: do not decode: the encoding is `BYTES`.
+        raw: report `BYTES`, for a text that is not decoded.
         encoding: the encoding, if it is known.
-        stated_by: who stated it, for the report.
-        errors: with `replace`, a damaged text keeps its encoding (UTF-8, cp949) instead of an error.
+        stated_by: who gave it, for the report.
+        errors: with `replace`, a damaged text (UTF-8, cp949) is no error.
         name: the file's name in messages; default: its path.
 
     Raises `EncodingError` if no encoding fits, `DataError` for a missing, empty or binary file, and `UsageError` if
@@ -93,8 +92,8 @@ def detect(
         return None
 
     if raw and not scan.size:
-        raise EmptyError(f"{scan.name} is empty: there is nothing in it.")
-    found = EncodingReport(BYTES, "taken as they are, whatever they stand for")
+        raise EmptyError(f"{scan.name} is empty.")
+    found = EncodingReport(BYTES, "not decoded")
     if not raw:
         found = decide(scan, failure, encoding=encoding, stated_by=stated_by, errors=errors)
         found.hangul = scan.hangul(found.encoding)
@@ -134,15 +133,13 @@ def iter_text(
 
 
 def _unchanged(chunks: Iterable[bytes], report: EncodingReport, name: str) -> Iterator[bytes]:
-    """The chunks; then `DataError` if their SHA-256 is not the report's."""
+    """The chunks; at the end `DataError` if their SHA-256 is not the report's."""
     digest = hashlib.sha256()
     for chunk in chunks:
         digest.update(chunk)
         yield chunk
     if digest.hexdigest() != report.sha256:
-        raise DataError(
-            f"{name} has changed while it was read. Start again when it stays the same."
-        )
+        raise DataError(f"{name} changed while it was being read. Try again when it is complete.")
 
 
 _decoding = threading.local()
@@ -162,7 +159,7 @@ _HALVES = ("unicode-escape", "raw-unicode-escape", "utf-7", "punycode")
 def _decode(
     chunks: Iterable[bytes], codec: str, counted: EncodingReport | None, name: str
 ) -> Iterator[str]:
-    """The text of the chunks; strict, unless `counted` takes the number of replacements."""
+    """The text of the chunks; undecodable bytes raise, unless `counted` is there to count their replacements."""
     errors = "rnntk-replace" if counted else "strict"
     if codec == BYTES:
         codec, errors = "utf-8", "surrogateescape"
@@ -174,7 +171,7 @@ def _decode(
     try:
         for chunk, final in chain(((chunk, False) for chunk in chunks), [(b"", True)]):
             done += len(chunk)
-            # Set before every call: one thread may read two texts alternately.
+            # Before every call, because one thread may read two texts alternately.
             _decoding.report = counted
             text = decoder.decode(chunk, final)
             if halves:
@@ -184,12 +181,14 @@ def _decode(
         wrong = error.object[error.start : max(error.end, error.start + 1)]
         if halves and error.encoding.startswith("utf-16"):
             half = int.from_bytes(error.object[error.start : error.start + 2], "little")
-            raise _another(name, codec, f"it has half of a surrogate pair, U+{half:04X}") from error
+            raise _wrong_codec(
+                name, codec, f"it has half of a surrogate pair, U+{half:04X}"
+            ) from error
         offset = done - len(error.object) + error.start
         raise undecodable(name, codec, offset, wrong) from error
     except UnicodeError as error:
-        raise _another(name, codec, error) from error
+        raise _wrong_codec(name, codec, error) from error
 
 
-def _another(name: str, codec: str, why: object) -> EncodingError:
-    return EncodingError(f"{name} is not {codec}: {why}. Set the right one with `encoding`.")
+def _wrong_codec(name: str, codec: str, why: object) -> EncodingError:
+    return EncodingError(f"{name} is not {codec}: {why}. Set `encoding`.")

@@ -1,6 +1,6 @@
-"""Downloads a file and checks it before it replaces the target, with limits on size, time and redirects.
+"""Download a file and check it before it replaces the target, with limits on size, time and redirects.
 
-`keras.utils.get_file` deletes the old file first; pooch has no total time limit.
+`keras.utils.get_file` deletes the old file first; pooch has no limit on the total time.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import http.client
 import lzma
+import shutil
 import socket
 import ssl
 import tarfile
@@ -25,17 +26,17 @@ from rnntk.cache import ANOTHER_CACHE
 from rnntk.errors import CorpusError
 from rnntk.files import disk_errors, rename, replacing
 
-CONNECT_SECONDS = 5.0  # also between two blocks
+CONNECT_SECONDS = 5.0  # to connect, and between two blocks
 TOTAL_SECONDS = 600.0
 MOST_BYTES = 10**9  # of an archive, or a file of unknown size
-MOST_UNPACKED = 4 * 10**9  # of a tar archive, up to the member
+MOST_UNPACKED = 4 * 10**9  # bytes of a tar archive up to the end of the member
 
 _BLOCK = 1 << 16
 _RETRY_SECONDS = 0.5
 
 
-class _PassingError(CorpusError):
-    """A temporary failure, to retry."""
+class _TemporaryError(CorpusError):
+    """A failure that a retry may fix."""
 
 
 def fetch(
@@ -43,11 +44,14 @@ def fetch(
 ) -> None:
     """Download `url` (`http:`, `https:`, `file:`) to `target`, with one retry. Raises `CorpusError`.
 
-    Takes at most `most` bytes, of the file `member` if the download is a tar or zip archive, and checks the `sha256`.
+    Args:
+        sha256: required SHA-256, if any.
+        member: file to extract, if the download is a tar or zip archive.
+        most: largest size of the resulting file, in bytes.
     """
     try:
         _fetch_once(url, target, sha256, member, most)
-    except _PassingError:
+    except _TemporaryError:
         time.sleep(_RETRY_SECONDS)
         _fetch_once(url, target, sha256, member, most)
 
@@ -61,9 +65,8 @@ def _fetch_once(url: str, target: Path, sha256: str, member: str, most: int) -> 
             if member:
                 _extract(part, member, most)
             if sha256 and (found := sha256_of(part)) != sha256:
-                raise CorpusError(
-                    f"what came is not what the card names: SHA-256 {found}, not {sha256}; it was discarded"
-                )
+                problem = f"its SHA-256 is {found}, but its card says {sha256}"
+                raise CorpusError(f"the download was discarded: {problem}")
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -87,14 +90,6 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, url)
 
 
-def _copy(source: Any, file: BinaryIO, most: int) -> None:
-    while block := source.read(_BLOCK):
-        most -= len(block)
-        if most < 0:
-            raise CorpusError("the file in the archive is larger than its card says")
-        file.write(block)
-
-
 def _download(url: str, file: BinaryIO, most: int) -> None:
     deadline = time.monotonic() + TOTAL_SECONDS
     request = urllib.request.Request(url, headers={"User-Agent": f"rnntk/{rnntk.__version__}"})
@@ -108,17 +103,18 @@ def _download(url: str, file: BinaryIO, most: int) -> None:
                 raise CorpusError(f"the server gives {length[:20]!r} as the file's size")
             total = int(length) if length else None
             if total is not None and total > most:
-                raise CorpusError(f"it has {total:,} bytes, and at most {most:,} are taken")
+                raise CorpusError(f"it has {total:,} bytes; the limit is {most:,}")
             while block := response.read1(_BLOCK):
                 file.write(block)
                 done += len(block)
                 if done > most:
-                    raise CorpusError(f"it has over {most:,} bytes, the most that are taken")
+                    raise CorpusError(f"it has over {most:,} bytes, the limit")
                 if time.monotonic() > deadline:
-                    raise CorpusError(f"it took too long: {_amount(done, total)} came in time")
+                    got = _amount(done, total)
+                    raise CorpusError(f"only {got} arrived in {TOTAL_SECONDS:g} seconds")
     except urllib.error.HTTPError as error:
         error.close()
-        kind = _PassingError if error.code in (429, 500, 502, 503, 504) else CorpusError
+        kind = _TemporaryError if error.code in (429, 500, 502, 503, 504) else CorpusError
         reason = str(error.reason).partition("\n")[0][:200]  # of a redirect loop, several lines
         raise kind(f"the server answered {error.code} {reason}") from None
     except urllib.error.URLError as error:
@@ -126,27 +122,27 @@ def _download(url: str, file: BinaryIO, most: int) -> None:
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise _connection_error(error, done, total) from None
     if total is not None and done < total:
-        raise _PassingError(f"the download was cut short: {_amount(done, total)}")
+        raise _TemporaryError(f"the download was cut short: {_amount(done, total)}")
 
 
 def _connection_error(reason: object, done: int, total: int | None) -> CorpusError:
-    if isinstance(reason, socket.gaierror):
-        return CorpusError("no network: the server's name cannot be looked up")
+    amount = _amount(done, total)
+    stopped = (
+        f"the server stopped sending: {amount}" if done else "the server did not answer in time"
+    )
     if isinstance(reason, ssl.SSLCertVerificationError):
         return CorpusError(f"the server's certificate cannot be verified: {reason.verify_message}")
-    if isinstance(reason, TimeoutError):
-        if done:
-            return CorpusError(f"the server stopped sending: {_amount(done, total)}")
-        return CorpusError("the server did not answer in time")
-    if isinstance(reason, ConnectionRefusedError):
-        return CorpusError("the server refused the connection")
+    for kind, text in (
+        (socket.gaierror, "no network: the server's name cannot be looked up"),
+        (TimeoutError, stopped),
+        (ConnectionRefusedError, "the server refused the connection"),
+        (ValueError, f"the server's answer makes no sense ({reason})"),
+    ):
+        if isinstance(reason, kind):
+            return CorpusError(text)
     if isinstance(reason, ConnectionError | http.client.IncompleteRead):
-        return _PassingError(f"the connection broke: {_amount(done, total)}")
-    if isinstance(reason, OSError) and reason.strerror:
-        return CorpusError(reason.strerror)
-    if isinstance(reason, ValueError):
-        return CorpusError(f"the server's answer makes no sense ({reason})")
-    return CorpusError(str(reason) or type(reason).__name__)
+        return _TemporaryError(f"the connection broke: {amount}")
+    return CorpusError(getattr(reason, "strerror", None) or str(reason) or type(reason).__name__)
 
 
 def _amount(done: int, total: int | None) -> str:
@@ -154,17 +150,22 @@ def _amount(done: int, total: int | None) -> str:
 
 
 class _Limited:
-    """A stream that fails after `left` bytes, as `tarfile` reads headers of any size."""
+    """A stream that fails with the message `problem` after `left` bytes."""
 
-    def __init__(self, source: Any, left: int) -> None:
-        self._source, self._left = source, left
+    def __init__(self, source: Any, left: int, problem: str) -> None:
+        self._source, self._left, self._problem = source, left, problem
 
     def read(self, size: int) -> bytes:
         block: bytes = self._source.read(size)
         self._left -= len(block)
         if self._left < 0:
-            raise CorpusError("the archive is too large unpacked")
+            raise CorpusError(self._problem)
         return block
+
+
+def _copy(source: Any, file: BinaryIO, most: int) -> None:
+    limited: Any = _Limited(source, most, "the file in the archive is larger than its card says")
+    shutil.copyfileobj(limited, file, _BLOCK)
 
 
 def _extract(archive: Path, member: str, most: int) -> None:
@@ -182,16 +183,16 @@ def _extract(archive: Path, member: str, most: int) -> None:
         raise CorpusError(f"the archive has no file {member}") from None
     except CorpusError:
         raise
-    except Exception as error:
+    except Exception as error:  # BadZipFile, RuntimeError, NotImplementedError, LZMAError, ...
         if isinstance(error, OSError) and error.errno:
             raise  # a disk error
-        # Bad archives raise BadZipFile, RuntimeError, NotImplementedError, LZMAError, ...
         raise CorpusError(f"the archive cannot be read: {error or type(error).__name__}") from None
 
 
 def _extract_tar(archive: Path, member: str, file: BinaryIO, most: int) -> None:
     with unpacked(archive) as stream:
-        limited: Any = _Limited(stream, MOST_UNPACKED)
+        # Limited, because `tarfile` reads headers of any size.
+        limited: Any = _Limited(stream, MOST_UNPACKED, "the archive is too large unpacked")
         with tarfile.open(fileobj=limited, mode="r|") as opened:
             for info in opened:
                 if info.name == member and info.isfile():
@@ -201,7 +202,7 @@ def _extract_tar(archive: Path, member: str, file: BinaryIO, most: int) -> None:
 
 
 def unpacked(path: Path) -> Any:
-    """A file as a stream of bytes; gzip, bzip2 and xz (by their first bytes) are decompressed."""
+    """A file as a stream of bytes, decompressed if its first bytes are those of gzip, bzip2 or xz."""
     with path.open("rb") as packed:
         start = packed.read(2)
     opener: Any = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}.get(start, open)

@@ -1,10 +1,12 @@
-"""Reads image sets (MNIST, whose arrays are checked whatever their container, and the drawn digits) and pictures."""
+"""Read image sets (MNIST and rnntk's own digits) and pictures of digits."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,9 +26,9 @@ MOST_BYTES = 10**9  # of a set, unpacked
 MOST_PIXELS = 50_000_000  # of a picture
 FORMATS = ("PNG", "JPEG", "PPM", "BMP", "GIF", "WEBP", "TIFF")  # PPM includes PGM
 
-_BOX = 20  # the longer side of a digit in MNIST
-_PEN = 2.5  # width of its strokes
-_EDGE = 0.3  # ink that counts as a stroke
+_BOX = 20  # longer side of a digit in MNIST, in pixels
+_PEN = 2.5  # width of its strokes, in pixels
+_EDGE = 0.3  # least ink of a stroke, 0 to 1
 
 _IDX_NAMES = {
     "x_train": "train-images-idx3-ubyte",
@@ -38,13 +40,13 @@ _IDX_NAMES = {
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images and their labels, and the name and title of the corpus."""
+    """Images and labels of a corpus."""
 
     x_train: np.ndarray  # uint8 (N, 28, 28), 0 is background
     y_train: np.ndarray  # uint8 (N,), 0 to 9
     x_test: np.ndarray
     y_test: np.ndarray
-    name: str
+    name: str  # of the corpus
     title: str
 
 
@@ -62,7 +64,7 @@ def load_images(resolved: Resolved) -> ImageSet:
         if found != expected:
             raise DataError(
                 f"{path} is not {card.title}: the SHA-256 of its {name} is {found}, not {expected}.\n"
-                "The file was left as it is. Move it away to have the right one downloaded."
+                "It was left as it is. Move it away, and the right one is downloaded."
             )
     return ImageSet(**arrays, name=card.name, title=card.title)
 
@@ -70,54 +72,53 @@ def load_images(resolved: Resolved) -> ImageSet:
 def idx_files(folder: Path) -> list[Path]:
     """The four IDX files of a folder, plain or `.gz`; empty unless all exist."""
     files: list[Path] = []
-    # Some distributions write train-images.idx3-ubyte.
     for name in _IDX_NAMES.values():
-        stems = (folder / name, folder / name.replace("-idx", ".idx"))
+        stems = (folder / name, folder / name.replace("-idx", ".idx"))  # both spellings are common
         paths = (Path(f"{stem}{suffix}") for stem in stems for suffix in ("", ".gz"))
         files += [path for path in paths if path.is_file()][:1]
     return files if len(files) == len(_IDX_NAMES) else []
 
 
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
+@contextmanager
+def _reading(path: Path, format: str) -> Iterator[None]:
+    """Turn the many errors of NumPy, zipfile and zlib into a `DataError`."""
     try:
-        # Opened here, because NumPy leaves a bad archive open.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            if missing := [name for name in _IDX_NAMES if name not in archive]:
-                raise DataError(f"{path} has no array {', '.join(missing)}.")
-            if sum(info.file_size for info in archive.zip.infolist()) > MOST_BYTES:
-                raise DataError(f"{path} has over {MOST_BYTES:,} bytes unpacked.")
-            return {name: np.ascontiguousarray(archive[name]) for name in _IDX_NAMES}
+        yield
     except DataError:
         raise
-    except Exception as error:  # NumPy, zipfile and zlib raise many classes
-        raise DataError(
-            f"{path} cannot be read as an .npz file: {error}\nThe file was left as it is."
-        ) from None
+    except Exception as error:
+        problem = f"{path} cannot be read as an {format} file: {error}"
+        raise DataError(f"{problem}\nThe file was left as it is.") from None
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    # NumPy would leave the file of a damaged archive open.
+    with (
+        _reading(path, ".npz"),
+        path.open("rb") as file,
+        np.load(file, allow_pickle=False) as archive,
+    ):
+        if missing := [name for name in _IDX_NAMES if name not in archive]:
+            raise DataError(f"{path} has no array {', '.join(missing)}.")
+        if sum(info.file_size for info in archive.zip.infolist()) > MOST_BYTES:
+            raise DataError(f"{path} has over {MOST_BYTES:,} bytes unpacked, the limit.")
+        return {name: np.ascontiguousarray(archive[name]) for name in _IDX_NAMES}
 
 
 def read_idx(path: Path) -> np.ndarray:
     """Read an IDX file of bytes, plain or gzip (the format of the original MNIST). Raises `DataError`."""
-    try:
-        with unpacked(path) as file:
-            # Two zero bytes, the type (8: unsigned byte), the number of dimensions, then each of them, big-endian.
-            head = file.read(4)
-            dimensions = head[3] if len(head) == 4 and head.startswith(b"\0\0\x08") else 0
-            sizes = file.read(4 * dimensions) if dimensions < 4 else b""
-            if not sizes or len(sizes) < 4 * dimensions:
-                raise DataError(
-                    f"{path} is not an IDX file of unsigned bytes in 1 to 3 dimensions."
-                )
-            shape = struct.unpack(f">{dimensions}I", sizes)
-            size = math.prod(shape)
-            if size > MOST_BYTES:
-                raise DataError(
-                    f"{path} should hold {size:,} values, more than the {MOST_BYTES:,} that are read."
-                )
-            data = file.read(size + 1)
-    except DataError:
-        raise
-    except Exception as error:  # a damaged file raises many classes
-        raise DataError(f"{path} cannot be read: {error}") from None
+    with _reading(path, "IDX"), unpacked(path) as file:
+        # Two zero bytes, the type (8: unsigned byte), the number of dimensions, then their sizes, big-endian.
+        head = file.read(4)
+        dimensions = head[3] if len(head) == 4 and head.startswith(b"\0\0\x08") else 0
+        sizes = file.read(4 * dimensions) if dimensions < 4 else b""
+        if not sizes or len(sizes) < 4 * dimensions:
+            raise DataError(f"{path} is not an IDX file of unsigned bytes in 1 to 3 dimensions.")
+        shape = struct.unpack(f">{dimensions}I", sizes)
+        size = math.prod(shape)
+        if size > MOST_BYTES:
+            raise DataError(f"{path} should hold {size:,} values; the limit is {MOST_BYTES:,}.")
+        data = file.read(size + 1)
     if len(data) != size:
         count = "more" if len(data) > size else f"{len(data):,}"
         raise DataError(f"{path} should hold {size:,} values after its header, not {count}.")
@@ -134,15 +135,14 @@ def _check_shapes(arrays: dict[str, np.ndarray], path: Path) -> None:
                 f" {x.dtype} {x.shape} and {y.dtype} {y.shape}."
             )
         if y.max() >= CLASSES:
-            raise DataError(
-                f"{path}: y_{part} holds the label {y.max()}; labels are 0 to {CLASSES - 1}."
-            )
+            wrong = f"{path}: y_{part} holds the label {y.max()}"
+            raise DataError(f"{wrong}; labels are 0 to {CLASSES - 1}.")
 
 
 def read_picture(path: Path) -> np.ndarray:
     """Read a picture of one digit, in any of `FORMATS`, as an MNIST image: uint8 `(28, 28)`, see `centred`.
 
-    Raises `DataError` if it is no picture, damaged, blank or over `MOST_PIXELS`.
+    Raises `DataError` if it is not a picture, damaged, blank or over `MOST_PIXELS`.
     """
     most = f"at most {MOST_PIXELS / 1e6:.0f} million can be read. Scale it down."
     try:
@@ -154,9 +154,8 @@ def read_picture(path: Path) -> np.ndarray:
         raise DataError(f"{path} has far too many pixels; {most}") from None
     except (Image.UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         why = getattr(error, "strerror", None) or "it is not a picture, or damaged"
-        raise DataError(
-            f"{path} cannot be read: {why}. Known are {', '.join(FORMATS[:2])}, PGM and {', '.join(FORMATS[3:])}."
-        ) from None
+        formats = f"{', '.join(FORMATS[:2])}, PGM and {', '.join(FORMATS[3:])}"
+        raise DataError(f"{path} cannot be read: {why}. Give one of {formats}.") from None
     try:
         return centred(grey)
     except DataError as error:
@@ -164,7 +163,7 @@ def read_picture(path: Path) -> np.ndarray:
 
 
 def _grey(picture: Image.Image) -> np.ndarray:
-    """Grey values `(H, W)` of a picture, 0 to 255; of one with a transparent background, how opaque it is."""
+    """Grey values float32 `(H, W)`, 0 to 255, of a picture; if its background is transparent, the opacity."""
     picture.thumbnail((1000, 1000))
     if picture.mode.startswith("I"):  # 16 bits, which Pillow's own conversion would cut off
         return np.asarray(picture, np.float32) / 257
@@ -174,15 +173,15 @@ def _grey(picture: Image.Image) -> np.ndarray:
 
 
 def centred(grey: np.ndarray) -> np.ndarray:
-    """An image made as MNIST's were: the digit fits 20 x 20 pixels, its centre of mass in the middle of 28 x 28.
+    """The digit scaled to 20 x 20 pixels, its centre of mass in the middle of 28 x 28: uint8 `(28, 28)`.
 
-    After LeCun, Cortes and Burges' description of MNIST. Strokes much thinner than its pen are widened.
+    MNIST was made like this (LeCun, Cortes and Burges). Strokes much thinner than MNIST's are widened.
 
     Args:
-        grey: values `(H, W)`, 0 to 255, dark on light or light on dark; the border tells which.
+        grey: values `(H, W)`, 0 to 255, dark on light or light on dark; the border is background.
 
     Raises:
-        DataError: nothing stands out from the background.
+        DataError: nothing differs from the background.
     """
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     ink = (grey - np.median(border)).astype(np.float32)
@@ -225,7 +224,7 @@ def _scaled(ink: np.ndarray, longer: int) -> np.ndarray:
 
 
 def stream(seed: int, kind: int, which: int) -> np.random.SeedSequence:
-    """The random stream of one kind of choice of a classifier."""
+    """Random stream `which` of one `kind` of random choice of a classifier."""
     return np.random.SeedSequence((seed, kind, which))
 
 
@@ -242,7 +241,7 @@ class PixelOrder:
         self.steps, self.features = (height, width) if order == "rows" else (height * width, 1)
         self.permutation: np.ndarray | None = None
         if order == "permuted":
-            # Raw PCG64 is the same in every version of NumPy; Generator.permutation may not be.
+            # Generator.permutation may change between versions of NumPy; raw PCG64 does not.
             drawn = np.random.PCG64(stream(seed, 2, 0)).random_raw(self.steps)
             self.permutation = np.argsort(drawn, kind="stable")
 
@@ -254,7 +253,7 @@ class PixelOrder:
         return sequences.astype(np.float32) / np.float32(255)
 
     def to_json(self) -> dict[str, Any]:
-        """Record in `run.json`; the hash of the permutation, a function of the seed, lets a resume check it."""
+        """Record for `run.json`; by its hash a resume checks the permutation."""
         record: dict[str, Any] = {"order": self.order, "features": self.features}
         if self.permutation is not None:
             data = self.permutation.astype("<u2").tobytes()

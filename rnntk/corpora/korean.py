@@ -1,6 +1,6 @@
 """Korean particles and verb endings.
 
-A syllable is U+AC00 + (initial * 21 + vowel) * 28 + final (0: none).
+A syllable is U+AC00 + (initial * 21 + vowel) * 28 + final, where final 0 is none.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def final_of(word: str) -> int:
 class Noun(str):
     """A word that ends in a Hangul syllable.
 
-    Its format is a particle, in the form after consonants and the one after vowels (for 으 also after ㄹ).
+    The format is a particle: its form after consonants, then that after vowels (with 으, also after ㄹ).
 
     >>> f"{Noun('책'):을/를} {Noun('차'):을/를} {Noun('물'):으로/로}"
     '책을 차를 물로'
@@ -46,13 +46,13 @@ def _with_final(word: str, final: int) -> str:
 
 
 def _without_rieul(word: str) -> str:
-    """The word without a final ㄹ, which drops before ㄴ, ㅂ and ㅅ: 만들 -> 만드."""
+    """The word without a final ㄹ, which is dropped before ㄴ, ㅂ and ㅅ: 만들 -> 만드."""
     return word[:-1] + chr(ord(word[-1]) - _RIEUL) if final_of(word) == _RIEUL else word
 
 
 @dataclass(frozen=True)
 class Predicate:
-    """A verb or an adjective, as its three bases. Its format is an ending:
+    """A verb or an adjective, as its three bases. The format is an ending.
 
     >>> eat, make, hear = map(Predicate.parse, ("먹 먹어", "만들 만들어", "듣 들어 들으"))
     >>> f"{eat:고} {eat:었다} {make:는} {make:은} {hear:을까요} {hear:습니다} {hear:으면서}"
@@ -65,7 +65,7 @@ class Predicate:
 
     @classmethod
     def parse(cls, text: str) -> Predicate:
-        """From `stem infinitive [soft]`; without `soft`, the regular one.
+        """Parse `stem infinitive [soft]`; the default of `soft` is the regular form.
 
         >>> Predicate.parse("먹 먹어").soft, Predicate.parse("듣 들어 들으").soft
         ('먹으', '들으')

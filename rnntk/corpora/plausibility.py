@@ -1,7 +1,7 @@
-"""Scores how much bytes decoded with a codec look like real text, in nats.
+"""Score how much bytes decoded with a codec look like text, in nats.
 
-The cost is the negative log-likelihood under a rough character model of each language (`languages.txt`), plus penalties
-for unlikely neighbours. On one page the right codec wins by hundreds of nats.
+The cost is the negative log-likelihood under a rough character model of a language (`languages.txt`), plus penalties
+for unlikely neighbours. On one page, the right codec leads by hundreds of nats.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Reading(NamedTuple):
     text: str
     language: str  # the one that fits best
     seen: int  # non-ASCII characters in distinct words
-    odd: int  # those unusual in that language or misplaced
+    odd: int  # of these, unusual in that language or misplaced
     junk: float  # fraction of control, unassigned, private and undecodable characters
-    strange: bool  # Latin letters without common words, or a cased script in one case
+    strange: bool  # whether Latin letters form no common words, or a script with two cases has one
 
     @property
     def cjk(self) -> bool:
@@ -46,7 +46,7 @@ class Reading(NamedTuple):
 
 @lru_cache(1 << 16)
 def _kind(c: str) -> str:
-    """One character for the kind of `c`: a letter for its script, in the case of `c`, or a sign."""
+    """The kind of `c` as one character: a letter for its script, in the case of `c`, or a sign."""
     category = unicodedata.category(c)
     if category == "Zs" or c in "\t\n\r\f\x1a":
         return " "
@@ -74,8 +74,8 @@ class _Language:
         self.cjk = self.script in _CJK
         first, span = (3.5, 6.0) if self.cjk else (5.0, 4.0)
         self._costs = {mark: first + span * i / len(marks) for i, mark in enumerate(marks)}
-        # Probabilities fall with rank, over `span` nats. Non-ASCII letters make exp(-`share`) of a text: 5 % in Latin
-        # script, nearly none in English; the listed ones are half of a CJK text.
+        # Log probabilities fall with rank, by `span` nats in all. The fraction of the listed letters in a text is
+        # exp(-`share`): 5 % in Latin script, nearly none in English, half in CJK.
         span, share = (2.5, 0.7) if self.cjk else (3.0, 3.0) if self.script == "l" else (4.0, 0.0)
         share = 5.5 if name == "English" else share
         ranks = [span * i / len(letters) for i in range(len(letters))]
@@ -110,15 +110,15 @@ def _languages() -> list[_Language]:
 
 @lru_cache
 def _home(codec: str) -> str:
-    """The most frequent script among the codec's non-ASCII bytes."""
+    """The script of most of the codec's non-ASCII bytes."""
     kinds = Counter(map(_kind, bytes(range(128, 256)).decode(codec, "ignore").lower()))
     return max((kinds[kind], kind) for kind in "lcghrt" + _CJK)[1]
 
 
-def read(data: bytes, codec: str, words: frozenset[str] = frozenset(), owed: float = 0) -> Reading:
-    """Decode and score a sample. `owed`: nats added; `words`: ASCII words from elsewhere in the text."""
+def read(data: bytes, codec: str, words: frozenset[str] = frozenset(), prior: float = 0) -> Reading:
+    """Decode and score a sample. `prior`: nats to add; `words`: ASCII words from elsewhere in the text."""
     text = data.decode(codec, "replace")
-    if len(data) >= SAMPLE:  # its end may be cut
+    if len(data) >= SAMPLE:  # the last character may be cut
         text = text.removesuffix("\ufffd")
     # Count numbers, runs of one character and repeated words once.
     folded = re.sub(r"(\S)\1{3,}", r"\1\1\1", re.sub("[0-9]+", "0", text), flags=re.IGNORECASE)
@@ -130,7 +130,7 @@ def read(data: bytes, codec: str, words: frozenset[str] = frozenset(), owed: flo
     seen = sum(beyond.values())
     cjk = 2 * sum(n for c, n in beyond.items() if _kind(c) in _CJK) > seen
     found = words | frozenset(re.findall(r"[^\W\d_]+", folded.lower()))
-    # A few words among many in ASCII are rarely in a non-Latin script.
+    # Few words among many in ASCII are seldom of a non-Latin script.
     few = min(2 * len(words) / len(distinct), 15.0)
     common = [2.5 * min(len(found & x.words), 20) * (x.script == "l") for x in _languages()]
 
@@ -156,8 +156,8 @@ def read(data: bytes, codec: str, words: frozenset[str] = frozenset(), owed: flo
     misplaced = sum(n for one, n in pairs if one >= 3)
     home = _home(codec)
     # A codec made for another script is less likely.
-    owed += 0.0 if (home in _CJK if best.cjk else home == best.script) else 4.0
-    cost += owed + sum(n * best.cost(c) for c, n in counts.items() if c not in beyond)
+    prior += 0.0 if (home in _CJK if best.cjk else home == best.script) else 4.0
+    cost += prior + sum(n * best.cost(c) for c, n in counts.items() if c not in beyond)
     cost += sum(one * n for one, n in pairs)
     odd = min(seen - usual + misplaced, seen)
     junk = kinds.count("!") / max(len(kinds), 1)
@@ -167,15 +167,15 @@ def read(data: bytes, codec: str, words: frozenset[str] = frozenset(), owed: flo
 def ranked(
     sample: bytes, uses: str, vote: str | None = None, words: frozenset[str] = frozenset()
 ) -> list[Reading]:
-    """Readings of the sample in the codecs that decode it, likeliest first; 5 % damage is allowed in CJK.
+    """Readings of the sample in the codecs that decode it, likeliest first; up to 5 % damage is allowed in CJK.
 
-    The codecs are in the tables `uses` of `detection.toml`. Those that read as the codec `vote` does gain up to 3 nats.
+    `uses` names tables of codecs in `detection.toml`. Readings equal to that of the codec `vote` gain up to 3 nats.
     """
     tables = [table for use in uses.split() for table in DATA["codecs"][use].items()]
-    owed = {codec: float(cost) for cost, names in tables for codec in names.split()}
+    priors = {codec: float(cost) for cost, names in tables for codec in names.split()}
     if vote:
-        owed.setdefault(vote, max(owed.values()) + 1)
-    readings = [read(sample, codec, words, cost) for codec, cost in owed.items()]
+        priors.setdefault(vote, max(priors.values()) + 1)
+    readings = [read(sample, codec, words, prior) for codec, prior in priors.items()]
     named = next((r for r in readings if r.codec == vote), None)
     weight = min(named.seen / 2, 3.0) if named else 0.0
     return sorted(

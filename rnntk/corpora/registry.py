@@ -1,6 +1,6 @@
-"""Finds corpora: their cards, and the first source that works on this machine.
+"""Find corpora: their cards, and the first source that works on this machine.
 
-Sources in order: data folders (`data_dir`, `$RNNTK_DATA`, `./data`), the cache, the card's own.
+The sources in order: data folders (`data_dir`, `$RNNTK_DATA`, `./data`), the cache, the card's own.
 """
 
 from __future__ import annotations
@@ -13,8 +13,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rnntk.corpora.card import Card, Resolved, read_card
-from rnntk.corpora.search import GENERATORS, NO_FILE, Notify, Search, local_path, look, places
-from rnntk.corpora.system import BUILDERS, Machine
+from rnntk.corpora.search import (
+    GENERATORS,
+    NO_FILE,
+    Notify,
+    Search,
+    find_file,
+    local_path,
+    places,
+    size_of,
+)
+from rnntk.corpora.system import BUILDERS, Machine, material
 from rnntk.errors import CorpusError, UsageError, did_you_mean
 
 _CARDS = Path(__file__).parent / "cards"
@@ -34,7 +43,7 @@ class Availability:
 def data_dirs(data_dir: Path | None = None) -> list[Path]:
     """Data folders in search order: `data_dir` (`UsageError` if missing), `$RNNTK_DATA`, `./data`."""
     if data_dir is not None and not data_dir.is_dir():
-        raise UsageError(f"`data_dir` is {data_dir}, but there is no such folder.")
+        raise UsageError(f"`data_dir` must be a folder; there is no folder {data_dir}.")
     named = [data_dir, os.environ.get("RNNTK_DATA") or None, "data"]
     return list(dict.fromkeys(Path(folder) for folder in named if folder is not None))
 
@@ -58,16 +67,14 @@ def load_card(name_or_path: str | Path) -> Card:
         for source in card.sources:
             known = builders.get(source.kind, (source.target,))
             if source.target not in known:
-                raise UsageError(
-                    f"The corpus card {text} is wrong: builder must be one of {', '.join(known)},"
-                    f" not {source.target!r}"
-                )
+                problem = f"builder must be one of {', '.join(known)}, not {source.target!r}"
+                raise UsageError(f"The corpus card {text} is wrong: {problem}")
         return card
     names = sorted(path.stem for path in _CARDS.glob("*.toml"))
     if text not in names:
         raise UsageError(
-            f"There is no corpus called {text}.{did_you_mean(text, names)} The corpora are {', '.join(names)}."
-            " A text of your own is given by `input`, a card of your own by `corpus` (./my.toml)."
+            f"There is no corpus {text}.{did_you_mean(text, names)} The corpora are {', '.join(names)}. For a text of"
+            " your own use `input`; for a card of your own give its path (./my.toml) to `corpus`."
         )
     return read_card(_CARDS / f"{text}.toml")
 
@@ -85,47 +92,46 @@ def resolve(
 
     Args:
         data_dir: a folder to search first (`UsageError` if missing).
-        offline: never use the network, as with `RNNTK_OFFLINE=1`.
-        accept_licence: download also if the card needs consent.
-        notify: called with progress and with skipped sources.
+        offline: never use the network; `RNNTK_OFFLINE=1` does the same.
+        accept_licence: download even if the card needs consent.
+        notify: called with messages about downloads and skipped sources.
 
-    Raises `CorpusError` if no source works, listing each with the reason.
+    Raises `CorpusError` if no source works, with the reason for each.
     """
     search = Search(card, is_offline(offline), accept_licence, notify, machine or Machine())
     for place in places(card, data_dirs(data_dir)):
         if found := search.at(place):
             return found
-    raise CorpusError(_nothing_answered(search, data_dir))
+    raise CorpusError(_unavailable(search, data_dir))
 
 
 def resolve_default(**options: Any) -> Resolved:
     """The default corpus: `linux_kernel`, else `python_stdlib`; options and errors of `resolve`."""
     why = (
-        "No corpus was named, and linux_kernel, the default, is not on this machine"
-        " and could not be downloaded, so python_stdlib is used instead."
+        "Using python_stdlib, because no corpus was named and the default, linux_kernel, is not on this machine and"
+        " could not be downloaded."
     )
-    return _one_or_other("linux_kernel", "python_stdlib", why, options)
+    return _first_or_second("linux_kernel", "python_stdlib", why, options)
 
 
 def resolve_images(data: str | None = None, **options: Any) -> Resolved:
-    """The image set `data` (`mnist`, `digits` or a card), else `mnist` or, without it, `digits`; see `resolve`."""
+    """The image set `data` (`mnist`, `digits` or a card); for None `mnist`, else `digits`. See `resolve`."""
     if data is not None:
         card = load_card(data)
         if card.kind != "images":
-            raise UsageError(
-                f"`data` is {data}, but {card.name} is a text; the image sets are mnist and digits."
-            )
+            problem = f"`data` must be an image set, but {card.name} is a text"
+            raise UsageError(f"{problem}; the image sets are mnist and digits.")
         return resolve(card, **options)
     offline = is_offline(options.get("offline", False))
     why = (
-        f"MNIST is not on this machine and {'is not downloaded offline' if offline else 'could not be downloaded'}"
-        " (rnntk mnist --data mnist says where it is looked for), so digits drawn by rnntk are used instead. They are"
-        " not MNIST: an accuracy on them says nothing of MNIST."
+        f"Using digits drawn by rnntk, because MNIST is not on this machine and "
+        f"{'is not downloaded offline' if offline else 'could not be downloaded'} (where rnntk looks for it:"
+        " rnntk mnist --data mnist). They are not MNIST, and the accuracy on them does not compare with MNIST's."
     )
-    return _one_or_other("mnist", "digits", why, options)
+    return _first_or_second("mnist", "digits", why, options)
 
 
-def _one_or_other(first: str, second: str, why: str, options: Mapping[str, Any]) -> Resolved:
+def _first_or_second(first: str, second: str, why: str, options: Mapping[str, Any]) -> Resolved:
     try:
         return resolve(load_card(first), **options)
     except CorpusError:
@@ -140,12 +146,19 @@ def availability(
     offline: bool = False,
     machine: Machine | None = None,
 ) -> Availability:
-    """Whether and where the corpus is available, found without the network; see `resolve`."""
-    missing = "nothing on this machine to make it from"
+    """Whether and where the corpus is available, without using the network; see `resolve`."""
+    missing = "this machine has nothing to make it from"
     for place in places(card, data_dirs(data_dir)):
         if place.needs_network:
             continue
-        detail, size = look(card, place, machine or Machine())
+        size = card.bytes
+        if place.kind == "generated":
+            detail = "made by rnntk"
+        elif place.kind == "system":
+            detail = material(place.target, machine or Machine())
+        else:
+            path = find_file(card, place)
+            detail, size = (str(path), size_of(path)) if path else ("", 0)
         if detail:
             source = "file" if place.kind == "url" else place.kind
             return Availability(card, True, source, detail, size)
@@ -153,7 +166,7 @@ def availability(
             missing = f"{local_path(place)}: {NO_FILE}"
     host = next((urlsplit(s.target).hostname for s in card.sources if s.needs_network), None)
     if host and is_offline(offline):
-        return Availability(card, False, "", "only by the network, which is off", card.bytes)
+        return Availability(card, False, "", "needs the network, which is off", card.bytes)
     if host:
         consent = " with accept_licence" if card.needs_consent else ""
         return Availability(card, False, "url", f"download{consent} from {host}", card.bytes)
@@ -165,7 +178,8 @@ def user_path(card: Card, data_dir: Path | None = None) -> Path:
     return data_dirs(data_dir)[0] / card.name / card.files[0]
 
 
-def _nothing_answered(search: Search, data_dir: Path | None) -> str:
+def _unavailable(search: Search, data_dir: Path | None) -> str:
+    """The message of the `CorpusError`: what was tried, and what the user can do."""
     card = search.card
     lines = [f"{card.name} is not available. Tried:"]
     lines += [f"  {place}: {reason}" for place, reason in search.failures]
@@ -173,9 +187,9 @@ def _nothing_answered(search: Search, data_dir: Path | None) -> str:
         lines.append("  (its card lists no source)")
     facts = f" ({card.size}, SHA-256 {card.sha256})" if card.sha256 else ""
     lines.append(f"If you have it, put the file{facts} at\n  {user_path(card, data_dir)}")
-    lines.append("or at the same place in a folder that `data_dir` or RNNTK_DATA names.")
+    lines.append("or at the same place in a folder given with `data_dir` or RNNTK_DATA.")
     others = [o for o in all_cards() if o.kind == card.kind and o.name != card.name]
     where: dict[str, Any] = {"data_dir": data_dir, "machine": search.machine}
     if here := [other.name for other in others if availability(other, **where).available]:
-        lines.append(f"These work here without the network: {', '.join(here)}.")
+        lines.append(f"Available without the network: {', '.join(here)}.")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The search for a corpus in one place after another. Writes only to rnntk's cache."""
+"""Search for a corpus in one place after another. Writes only to rnntk's cache."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rnntk.cache import cache_dir
 from rnntk.corpora import demo_ko, digits, images
 from rnntk.corpora.card import Card, CardSource, Resolved
 from rnntk.corpora.fetch import ANOTHER_CACHE, fetch, sha256_of
-from rnntk.corpora.system import Built, Machine, build, material
+from rnntk.corpora.system import Built, Machine, build
 from rnntk.errors import CorpusError
 from rnntk.files import disk_errors, write_bytes
 
-Notify = Callable[[str], None]  # called with progress, or why a source was skipped
+Notify = Callable[[str], None]  # called with messages about downloads and skipped sources
 
 GENERATORS: dict[str, Callable[[], Built]] = {"demo_ko": demo_ko.build, "digits": digits.build}
 
@@ -24,7 +24,7 @@ NO_FILE = "no such file"
 
 
 def cache_path(card: Card) -> Path:
-    """Path of this corpus in the cache; a hash in it keeps corpora of the same name apart."""
+    """Path of this corpus in the cache; its hash separates corpora of the same name."""
     urls = " ".join(s.target + s.member for s in card.sources if s.kind == "url")
     key = card.sha256 or hashlib.sha256(urls.encode()).hexdigest()
     return cache_dir() / "corpora" / f"{card.name}-{key[:12]}" / card.files[0]
@@ -38,18 +38,8 @@ def places(card: Card, data_dirs: Iterable[Path]) -> list[CardSource]:
     return [*folders, *cached, *card.sources]
 
 
-def look(card: Card, place: CardSource, machine: Machine) -> tuple[str, int]:
-    """Description of what a source has without the network ("" for nothing), and its size in bytes."""
-    if place.kind == "generated":
-        return "made by rnntk", card.bytes
-    if place.kind == "system":
-        return material(place.target, machine), card.bytes
-    path = find_file(card, place)
-    return (str(path), size_of(path)) if path else ("", 0)
-
-
 def find_file(card: Card, place: CardSource) -> Path | None:
-    """The corpus' file at this place, or its folder of IDX files; None if missing."""
+    """The file of the corpus at this place, or its folder of IDX files; None if missing."""
     path = local_path(place)
     if place.kind != "data-dir":
         return path if path.is_file() else None
@@ -57,13 +47,13 @@ def find_file(card: Card, place: CardSource) -> Path | None:
         found = next((path / name for name in card.files if (path / name).is_file()), None)
         images_here = card.kind == "images" and images.idx_files(path)
         return found or (path if images_here else None)
-    except OSError:  # a folder without permission
+    except OSError:  # a folder that may not be read
         return None
 
 
 @dataclass
 class Search:
-    """A search for a corpus; its options are those of `registry.resolve`."""
+    """A search for a corpus; options as for `registry.resolve`."""
 
     card: Card
     offline: bool
@@ -74,7 +64,7 @@ class Search:
     download_failure: str = ""  # why the last download failed
 
     def at(self, place: CardSource) -> Resolved | None:
-        """The corpus from this place, or None; records why it failed."""
+        """The corpus from this place, or None, with the reason in `failures`."""
         made = place.kind in ("system", "generated")
         found = None if made or place.needs_network else find_file(self.card, place)
         try:
@@ -82,7 +72,7 @@ class Search:
                 return self._download(place)
             return self._make(place) if made else self._local(place, found)
         except CorpusError as error:
-            reason = str(error.args[0])  # unlike str(error), with backquotes around settings
+            reason = str(error.args[0])  # str(error) would drop the backquotes around settings
             prefix = f"{place.kind} " if made or place.kind == "cache" else ""
             label = prefix + place.target
             self.failures.append((label, reason))
@@ -97,19 +87,16 @@ class Search:
         if path is None:
             names = " or ".join(self.card.files)
             raise CorpusError(f"no file {names}" if place.kind == "data-dir" else NO_FILE)
-        if place.kind == "data-dir":  # the user's own copy, whatever its hash
-            return self._existing(path, place.kind, "")
         if place.kind == "cache":
             if self.card.sha256 and sha256_of(path) != self.card.sha256:
                 raise CorpusError("damaged: its SHA-256 is not the card's")
             return self._existing(path, place.kind, " (downloaded earlier)")
         if place.member:
-            target = cache_path(self.card)
-            self._fetch(place, target)
-            return self._existing(target, "file", f" (out of {path})")
-        return self._existing(path, "file", "")
+            return self._existing(self._fetch(place), "file", f" (out of {path})")
+        # In a data folder, the user's own copy is used whatever its hash.
+        return self._existing(path, "data-dir" if place.kind == "data-dir" else "file")
 
-    def _existing(self, path: Path, source: str, remark: str) -> Resolved:
+    def _existing(self, path: Path, source: str, remark: str = "") -> Resolved:
         """A file or a folder of IDX files, used in place."""
         card = self.card
         if path.is_dir():
@@ -121,41 +108,41 @@ class Search:
         try:
             sha256, size = sha256_of(path), size_of(path)
         except OSError as error:
-            raise CorpusError(f"{path}: cannot be read: {error.strerror}") from None
+            raise CorpusError(f"{path} cannot be read: {error.strerror}") from None
         detail = f"{card.name} from {path}{remark}, {size:,} bytes."
-        # Images come in many containers; `load_images` verifies their arrays.
+        # Image files differ, so `load_images` checks their arrays instead.
         if card.sha256 and sha256 != card.sha256 and not card.arrays:
             detail += (
-                f" It is not the text the card names: its SHA-256 is {sha256[:12]}..., not {card.sha256[:12]}..."
-                f" ({card.bytes:,} bytes). It is used as it is; results will differ from the published ones."
+                f" It is not the text of the card: its SHA-256 is {sha256[:12]}..., not {card.sha256[:12]}..."
+                f" ({card.bytes:,} bytes). Results will differ from the published ones."
             )
         return Resolved(card, path, source, detail, sha256, size)
 
     def _download(self, source: CardSource) -> Resolved:
-        card, target = self.card, cache_path(self.card)
+        card = self.card
         if self.offline:
-            raise CorpusError("not asked: the network is forbidden (`offline` or RNNTK_OFFLINE)")
+            raise CorpusError("not tried: the network is off (`offline` or RNNTK_OFFLINE)")
         if card.needs_consent and not self.accept_licence:
             raise CorpusError(
-                "not asked: no licence is known that permits copying it; if you may have it, set `accept_licence`"
+                "not tried: no licence is known that permits copying it; if you may have it, set `accept_licence`"
             )
         self.notify(f"Downloading {card.name} ({card.size}) from {source.target}")
-        self._fetch(source, target)
-        return self._existing(target, "url", f" (downloaded from {source.target})")
+        return self._existing(self._fetch(source), "url", f" (downloaded from {source.target})")
 
-    def _fetch(self, source: CardSource, target: Path) -> None:
-        card = self.card
+    def _fetch(self, source: CardSource) -> Path:
+        card, target = self.card, cache_path(self.card)
         fetch(source.target, target, sha256=card.sha256, member=source.member, most=card.most_bytes)
+        return target
 
     def _make(self, source: CardSource) -> Resolved:
-        """A corpus made here, cached under its own hash."""
+        """A corpus made on this machine, cached under its own hash."""
         card = self.card
         if source.kind == "generated":
             made: Built | Path = GENERATORS[source.target]()
         else:
             made = build(source.target, self.machine)
         if isinstance(made, Path):
-            return self._existing(made, source.kind, "")
+            return self._existing(made, source.kind)
         sha256 = hashlib.sha256(made.data).hexdigest()
         name = f"{card.name}-{sha256[:12]}{Path(card.files[0]).suffix}"
         path = cache_dir() / "built" / name
@@ -167,8 +154,8 @@ class Search:
         detail = f"{card.name} is {made.detail}, {size:,} bytes."
         if self.download_failure:
             detail = (
-                f"{card.name} was not downloaded ({self.download_failure}), so the stand-in is"
-                f" {made.detail}, {size:,} bytes. The same kind of text, not the same bytes."
+                f"{card.name} was not downloaded ({self.download_failure}), so a similar text replaces it:"
+                f" {made.detail}, {size:,} bytes."
             )
         return Resolved(card, path, source.kind, detail, sha256, size)
 

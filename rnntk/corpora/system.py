@@ -1,6 +1,6 @@
-"""Corpora made from this machine's files: C source, Python source, manual pages.
+"""Make corpora from this machine's files: C source, Python source, manual pages.
 
-UTF-8 files are joined in order of name, so that a machine always gives the same text.
+UTF-8 files are joined in order of name, so that the result is the same every time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _DECOMPRESS = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decom
 
 @dataclass(frozen=True)
 class Machine:
-    """Folders with material for corpora; tests use their own."""
+    """Folders to make corpora from; tests use their own."""
 
     sources: Path = Path("/usr/src")  # with `linux*/kernel/*.c` or `linux-source-*.tar.xz`
     headers: Path = Path("/usr/include/linux")
@@ -41,7 +41,7 @@ class Built:
     """The bytes of a corpus."""
 
     data: bytes
-    detail: str  # its source: "the C headers of this machine (...)"
+    detail: str  # where it is from, such as "the C headers of this machine (...)"
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,15 @@ class Builder:
 
     folder: str  # field of `Machine`
     pattern: str  # of the files in it
-    missing: str  # the reason when there are none
-    detail: str = ""  # `Built.detail`, formatted with `count` and `place`
-    cap: int = 0  # approximate bytes of the text
-    listing: str = "made from {}"  # for `availability`, formatted with the place
-    # Instead of joining the files: makes the corpus from their folder, or gives the path of a file to use in place.
+    missing: str  # the message if there are none
+    detail: str = ""  # `Built.detail`, to be formatted with `count` and `place`
+    cap: int = 0  # approximate size of the text, in bytes
+    listing: str = "made from {}"  # for `availability`, to be formatted with the place
+    # Makes the corpus from the folder, or returns a file to use in place; by default the files are joined.
     make: Callable[[Path], Built | Path] | None = None
 
     def place(self, machine: Machine) -> Path | None:
-        """The folder of the files, or an archive of them."""
+        """The folder with the files, or an archive of them; None if there is none."""
         folder: Path = getattr(machine, self.folder)
         if self.folder == "sources":
             return _kernel_source_place(folder)
@@ -66,7 +66,7 @@ class Builder:
 
 
 def build(builder: str, machine: Machine) -> Built | Path:
-    """Make a corpus from this machine's files. Raises `CorpusError` if there are none or they hold no text."""
+    """Make a corpus from this machine's files. Raises `CorpusError` if there are none, or none with text."""
     known = BUILDERS[builder]
     place = known.place(machine)
     if place is None:
@@ -79,14 +79,14 @@ def build(builder: str, machine: Machine) -> Built | Path:
 
 
 def material(builder: str, machine: Machine) -> str:
-    """The material for `builder` on this machine, for a listing; empty if there is none."""
+    """Description of the files for `builder` on this machine; empty if there are none."""
     known = BUILDERS[builder]
     place = known.place(machine)
     return "" if place is None else known.listing.format(place)
 
 
 def _kernel_source_place(sources: Path) -> Path | None:
-    """The folder of the newest kernel's C files, else the newest archive."""
+    """The folder with the newest kernel's C files, else the newest archive."""
     for folder in sorted(sources.glob("linux*/kernel"), reverse=True):
         if any(folder.glob("*.c")):
             return folder
@@ -95,18 +95,14 @@ def _kernel_source_place(sources: Path) -> Path | None:
 
 def _in_tar(path: Path) -> list[bytes]:
     files: dict[str, bytes] = {}
-    inside = False
     try:
-        # Stop after kernel/: the whole archive takes ten times as long.
         with tarfile.open(path, "r|*") as archive:
             for member in archive:
-                if re.fullmatch(r"[^/]+/kernel(/.*)?", member.name.removeprefix("./")):
-                    inside = True
-                    if member.isfile() and re.search(r"(^|/)[^/]+/kernel/[^/]+\.c$", member.name):
-                        opened = archive.extractfile(member)
-                        files[member.name] = opened.read() if opened else b""
-                elif inside:
-                    break
+                if re.fullmatch(r"(\./)?[^/]+/kernel/[^/]+\.c", member.name) and member.isfile():
+                    opened = archive.extractfile(member)
+                    files[member.name] = opened.read() if opened else b""
+                elif files and not re.match(r"(\./)?[^/]+/kernel/", member.name):
+                    break  # because the whole archive takes ten times as long
     except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
         raise CorpusError(f"{path} cannot be read: {error}") from None
     return [files[name] for name in sorted(files)]
@@ -121,19 +117,16 @@ def _man_ko(folder: Path) -> Built:
             source = _DECOMPRESS.get(path.suffix, bytes)(path.read_bytes())
         except (OSError, EOFError, lzma.LZMAError):
             continue
-        if text := plain_manual_page(_decoded_korean(source)):
+        try:
+            text = source.decode("utf-8")
+        except UnicodeDecodeError:
+            text = source.decode("cp949", errors="ignore")
+        if text := plain_manual_page(text):
             pages.append(text.encode())
     if not pages:
-        raise CorpusError("the manual pages found hold no text")
+        raise CorpusError(f"the manual pages in {folder} have no text")
     detail = f"the Korean manual pages of this machine ({len(pages)} pages of {folder})"
     return Built(b"\n".join(pages), detail)
-
-
-def _decoded_korean(source: bytes) -> str:
-    try:
-        return source.decode("utf-8")
-    except UnicodeDecodeError:
-        return source.decode("cp949", errors="ignore")
 
 
 _ROFF_ESCAPES = (
@@ -174,7 +167,7 @@ def plain_manual_page(source: str) -> str:
     return "".join(line + "\n" for line in lines if line)
 
 
-_STAND_IN = "a stand-in made from {}; its own text by download"
+_STAND_IN = "a similar text made from {}; its own text needs a download"
 
 BUILDERS = {  # of a card's `system` source
     "kernel_source": Builder(
@@ -198,7 +191,7 @@ BUILDERS = {  # of a card's `system` source
 
 
 def _sorted(folder: Path, pattern: str) -> list[Path]:
-    """The files in an order that is the same on every system."""
+    """The files in an order that does not depend on the system."""
     return sorted(
         (path for path in folder.glob(pattern) if path.is_file()),
         key=lambda path: path.relative_to(folder).as_posix(),
@@ -222,5 +215,5 @@ def _joined(files: Iterable[bytes], cap: int) -> tuple[bytes, int]:
         parts.append(data)
         size += len(data)
     if not parts:
-        raise CorpusError("the files found hold no text")
+        raise CorpusError("the files have no text")
     return b"".join(parts), len(parts)

@@ -1,4 +1,4 @@
-"""Export a run's network, checked against the run's own outputs."""
+"""Export a run's network, and check the export against the run's own outputs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # File suffixes; a SavedModel is a folder.
 FORMATS = {"keras": ".keras", "savedmodel": "", "onnx": ".onnx", "npz": ".npz", "html": ".html"}
 FORMAT_VERSION = 1
-TOLERANCE = 1e-4  # relative to the largest logit (or 1): a few hundred float32 roundings
+TOLERANCE = 1e-4  # relative to the largest output (at least 1): a few hundred float32 roundings
 
 Write = Callable[[PlainNetwork, Path], None]
 Run = Callable[[Path, Arrays], dict[str, NDArray[Any]]]
@@ -39,9 +39,9 @@ class Exported:
     """An export on disk."""
 
     path: Path  # the file, or the SavedModel's folder
-    sidecar: Path | None  # JSON next to it: symbols, inputs and outputs; HTML needs none
+    sidecar: Path | None  # JSON file next to it with symbols, inputs and outputs; None for HTML
     step: int  # of the checkpoint
-    difference: float  # largest absolute difference from the run's own logits and states
+    difference: float  # largest absolute difference from the run's own outputs
     rounding: Rounding | None = None  # of the weights, in HTML
 
 
@@ -53,22 +53,18 @@ def needs_tensorflow(run: RunFolder, format: str) -> bool:
 def target(run: RunFolder, format: str, path: str | Path | None = None) -> Path:
     """Path of a new export, by default named after the run; `UsageError` if it exists or does not fit `format`."""
     if format not in FORMATS:
-        raise UsageError(
-            f"`format` must be one of {', '.join(FORMATS)}, got {format!r}.{did_you_mean(format, FORMATS)}"
-        )
+        hint = did_you_mean(format, FORMATS)
+        raise UsageError(f"`format` must be one of {', '.join(FORMATS)}, got {format!r}.{hint}")
     ending = FORMATS[format]
     output = Path(path or run.path.resolve().name + (ending or "-savedmodel"))
     if not output.name:
         raise UsageError(f"{output} is a folder that exists. Name a file or folder in it.")
     if ending and output.suffix != ending:
-        raise UsageError(
-            f'The name {output} does not fit: a file of `format="{format}"` must end in {ending}.'
-        )
+        raise UsageError(f'With `format="{format}"` a name must end in {ending}, got {output}.')
     for taken in (output,) if format == "html" else (output, sidecar_of(output)):
         if taken.exists():
-            raise UsageError(
-                f"{taken} exists already and is not overwritten. Remove it, or choose another name."
-            )
+            advice = "Remove it, or choose another name."
+            raise UsageError(f"{taken} exists already and is not overwritten. {advice}")
     return output
 
 
@@ -79,18 +75,18 @@ def sidecar_of(output: Path) -> Path:
 def export(
     run: RunFolder, saved: Checkpoint, format: str, output: Path, weights: str | None = None
 ) -> Exported:
-    """Export a checkpoint. The file appears once it has been loaded again and reproduces the run's outputs.
+    """Export a checkpoint. It is loaded again and must give the run's outputs before it is moved to `output`.
 
-    `weights` is how HTML holds them, see `html.build`; its `difference` comes from rounding them.
+    `weights` is the type of the weights in HTML (see `html.build`); there the `difference` is due to their rounding.
 
-    Raises `UsageError` as `target` and `html.build` do, `RunError` if it cannot be written or its outputs differ, and
+    Raises `UsageError` as `target` and `html.build`, `RunError` if the export cannot be written or its outputs differ,
     `RnntkError` if the format's package is not installed.
     """
     target(run, format, output)
     if format == "html":
         return _html(run, saved, output, weights)
     if weights is not None:
-        raise UsageError(f'`weights` goes with `format="html"`; {format} holds float32.')
+        raise UsageError(f'`weights` is for `format="html"`; {format} always holds float32.')
     net = network.of_run(run, saved)
     write, run_written = _backend(format, net)
     inputs = net.probe()
@@ -124,23 +120,24 @@ def _html(run: RunFolder, saved: Checkpoint, output: Path, weights: str | None) 
 
 
 def compare(expected: Arrays, found: Arrays, output: Path) -> float:
-    """Largest absolute difference of two models' outputs; `RunError` beyond rounding, or if shapes differ."""
-    largest = 0.0
+    """Largest absolute difference of two models' outputs; `RunError` if it is not rounding or the shapes differ."""
+    largest, problem = 0.0, ""
     for name, own in expected.items():
         shape = found[name].shape if name in found else None
         if shape != own.shape:
-            raise RunError(
-                f"The export {output} was removed: its {name} has shape {shape} and the run's {own.shape}."
-            )
+            problem = f"its {name} has shape {shape} instead of {own.shape}"
+            break
         difference = float(np.max(np.abs(own - found[name])))
         allowed = TOLERANCE * max(1.0, float(np.max(np.abs(own))))
         if not difference <= allowed:  # also catches NaN
-            raise RunError(
-                f"The export {output} was removed: its {name} differs from the run's own by {difference:.3g}, where "
-                f"rounding explains {allowed:.1g}. Export another `format`, and report this with the versions of "
-                "TensorFlow and Keras."
-            )
+            problem = f"its {name} differs from the run's own by {difference:.3g}, more than {allowed:.1g}"
+            break
         largest = max(largest, difference)
+    if problem:
+        advice = (
+            "Choose another `format`, and report this with the versions of TensorFlow and Keras."
+        )
+        raise RunError(f"The export {output} was removed: {problem}. {advice}")
     return largest
 
 
@@ -151,10 +148,8 @@ def _backend(format: str, net: PlainNetwork) -> tuple[Write, Run]:
         try:
             from rnntk.exchange import onnx_graph
         except ImportError as error:
-            raise RnntkError(
-                f'`format="onnx"` needs the packages onnx and onnxruntime ({error}). '
-                f"Install them: {install_command('onnx')}"
-            ) from error
+            problem = f'`format="onnx"` needs the packages onnx and onnxruntime ({error}).'
+            raise RnntkError(f"{problem} Install them: {install_command('onnx')}") from error
         return onnx_graph.write, onnx_graph.run
     from rnntk.exchange import stock_keras
 

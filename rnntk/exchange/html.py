@@ -1,6 +1,6 @@
-"""A character model as one HTML file that runs it in a browser, without a server or a network.
+"""Write a character model as one HTML file that runs it in a browser, offline.
 
-`network.js` in rnntk/play/page computes the network there; the tests compare it with the run's own in a browser.
+`network.js` in rnntk/play/page computes the network; tests compare it in a browser with the run's own.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from rnntk.decoding.language_model import LanguageModel
 from rnntk.errors import RnntkError, UsageError
 from rnntk.play import pages
 from rnntk.play.models import Models
+from rnntk.play.own_text import opening
 from rnntk.play.reading import QUANTITIES
 from rnntk.storage import folder
 from rnntk.storage.checkpoint import Checkpoint
@@ -29,43 +30,38 @@ log = logging.getLogger(__name__)
 
 AUTO = "auto"
 KINDS = ("int8", "float16", "float32")  # of weights, smallest first
-LARGEST_CHANGE = 0.002  # of the loss, in nats per symbol, that `auto` accepts
+LARGEST_CHANGE = 0.002  # change of the loss that `auto` accepts, in nats per symbol
 LARGEST_FILE = 50_000_000  # bytes
-MEASURED = 20_000  # symbols of the run's text that the loss is measured on
-SHOWN = 2_000  # characters of it that the page holds
+MEASURED = 20_000  # symbols of the run's text to measure the loss on
+SHOWN = 2_000  # characters of it in the page
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Rounding:
-    """How the weights of a page are rounded, and what that changes."""
+    """How the weights of a page are rounded, and how that changes the loss."""
 
     weights: str  # one of `KINDS`
     loss_change: float | None  # nats per symbol; None without a text
-    split: str | None  # the part of the run's text that it was measured on: val, test or train
-    symbols: int  # measured
-    excerpt: int  # characters of that text in the page
+    split: str | None  # part of the run's text that it was measured on: val, test or train
+    symbols: int  # number of symbols measured
+    excerpt: int  # number of characters of that text in the page
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page, with the weights that it computes with."""
-
     content: bytes
     rounding: Rounding
-    weights: Mapping[str, Floats]
+    weights: Mapping[str, Floats]  # as rounded
 
 
 def build(run: RunFolder, saved: Checkpoint, weights: str = AUTO) -> Page:
-    """The page of a checkpoint's model.
-
-    It holds up to `SHOWN` characters of the run's held-out text, if that is at hand, for its views to open on.
+    """The page of a checkpoint's model, with the first `SHOWN` characters of the run's held-out text, if available.
 
     Args:
-        run, saved: the run and its checkpoint.
-        weights: `float32`, `float16`, `int8` with a scale per row, or `auto`: the smallest whose loss is within
-            `LARGEST_CHANGE` of the run's own; without a text to measure it on, float16.
+        weights: `float32`, `float16`, `int8` with a scale per row, or `auto`: the smallest that changes the loss by at
+            most `LARGEST_CHANGE`; float16 if there is no text to measure it on.
 
     Raises:
         UsageError: unknown `weights`, not a character model, a preprocessor of another package, or a page over
@@ -74,41 +70,39 @@ def build(run: RunFolder, saved: Checkpoint, weights: str = AUTO) -> Page:
     if weights not in (AUTO, *KINDS):
         raise UsageError(f"`weights` must be {AUTO} or one of {', '.join(KINDS)}, got {weights!r}.")
     if run.kind != folder.CHAR_RNN:
-        raise UsageError(
-            f'{run.path} is a {run.kind}; `format="html"` is for character models. Choose another `format`.'
-        )
+        problem = f'{run.path} is a {run.kind}; `format="html"` is for character models.'
+        raise UsageError(f"{problem} Choose another `format`.")
     exact = saved.weights()
     model = LanguageModel.of_run(run, exact, saved.progress)
     if model.preprocessor.name not in preprocessors.OWN:
-        raise UsageError(
-            f'`format="html"` lacks the preprocessor {model.preprocessor.name!r}; it has '
-            f"{', '.join(preprocessors.OWN)}. Choose another `format`."
-        )
+        problem = f'`format="html"` lacks the preprocessor {model.preprocessor.name!r}'
+        own = ", ".join(preprocessors.OWN)
+        raise UsageError(f"{problem}; it has {own}. Choose another `format`.")
     split, ids = _text(run)
 
     def loss(of: Mapping[str, Floats]) -> float:
         decoder = LanguageModel.of_run(run, of).decoder
         return float(decoder.costs(ids).mean()) if len(ids) else 0.0
 
-    own = loss(exact)
-    for kind in ("float16",) if weights == AUTO and not len(ids) else KINDS:
-        if weights not in (AUTO, kind):
-            continue
+    exact_loss = loss(exact)
+    if weights != AUTO:
+        kinds: tuple[str, ...] = (weights,)
+    else:
+        kinds = KINDS if len(ids) else ("float16",)
+    for kind in kinds:
         rounded = {name: _Rounded(name, weight, kind) for name, weight in exact.items()}
         values = {name: found.values for name, found in rounded.items()}
-        change = loss(values) - own
+        change = loss(values) - exact_loss
         if abs(change) <= LARGEST_CHANGE:
             break
-    text = model.preprocessor.decode(model.vocabulary.decode(ids[: 4 * SHOWN]))
-    # From the beginning of a line.
-    text = text[text.find("\n", 0, 300) + 1 :].lstrip("\r\n")[:SHOWN]
+    text = opening(model, ids, SHOWN)
     excerpt = {"text": text, "of": "training text" if split == "train" else "held-out text"}
     content = _page(model, excerpt if text else None, list(rounded.values()))
     if len(content) > LARGEST_FILE:
         smaller = "" if kind == "int8" else '`weights="int8"` or '
         raise UsageError(
-            f"The page would have {len(content) / 1e6:,.0f} MB, with weights in {kind}; browsers open at most "
-            f'{LARGEST_FILE / 1e6:,.0f} MB well. Choose {smaller}another `format`, such as "onnx".'
+            f"The page would have {len(content) / 1e6:,.0f} MB with weights in {kind}; the limit is "
+            f'{LARGEST_FILE / 1e6:,.0f} MB. Choose {smaller}another `format`, such as "onnx".'
         )
     rounding = Rounding(kind, change if len(ids) else None, split, len(ids), len(text))
     return Page(content, rounding, values)
@@ -118,9 +112,10 @@ class _Rounded:
     """A weight as the page holds it: `(rows, terms)`, a row for each output; biases stay float32.
 
     Attributes:
-        values: the float32 array it stands for, in the shape of the weight.
-        layout: what `unpack` in network.js reads it by.
-        data: the scales of its rows (int8 only), then its numbers, lowest bytes first, which compresses better.
+        values: the rounded weight, float32, in the shape of the weight.
+        layout: name, type and shape, for `unpack` in network.js.
+        data: the scales of the rows (int8 only), then the numbers; all their lowest bytes come first, which compresses
+            better.
     """
 
     def __init__(self, name: str, weight: Floats, kind: str) -> None:
@@ -131,7 +126,7 @@ class _Rounded:
         if kind == "int8":
             scales = (np.abs(rows).max(1, keepdims=True) / 127).astype("<f4")
             scales[scales == 0] = 1
-        with np.errstate(over="ignore"):  # float16 ends at 65,504; the loss tells
+        with np.errstate(over="ignore"):  # above 65,504, float16 is infinite; the loss shows it
             numbers = (np.rint(rows / scales) if kind == "int8" else rows).astype(kind)
         values = numbers.astype(np.float32) * scales
         self.values = (values if is_bias or is_table else values.T).reshape(weight.shape)
@@ -142,22 +137,21 @@ class _Rounded:
 
 
 def _text(run: RunFolder) -> tuple[str | None, NDArray[np.integer]]:
-    """Name and first symbols of a part of the run's text, held out if it has such a part; none if it is not at hand."""
+    """Split and first `MEASURED` ids of the run's text, held out if possible; no ids if it is not available."""
     try:
         prepared, name, start, end = splits.opening_part(run)
         return name, prepared.ids[start : min(end, start + MEASURED)]
     except UsageError:
-        pass  # it has no part, as after an import
+        pass  # an imported run has no text
     except RnntkError as error:
-        log.info("The loss is not measured: %s", error)
+        log.info("The change of the loss is not measured. %s", error)
     return None, np.zeros(0, np.intp)
 
 
 def _page(model: LanguageModel, excerpt: dict[str, str] | None, weights: list[_Rounded]) -> bytes:
     facts = Models(model).describe()
     facts |= {"steps": [model.step], "layer_norm": model.decoder.layer_norm}
-    # What a text with an empty prompt begins after.
-    facts["opening"] = model.vocabulary.decode(model.prompt("").ids)
+    facts["opening"] = model.vocabulary.decode(model.prompt("").ids)  # for an empty prompt
     description: dict[str, Any] = {
         "run": facts,
         "quantities": QUANTITIES[model.decoder.cell],

@@ -1,4 +1,4 @@
-"""A trained network as plain arrays, with reference outputs for checking an export."""
+"""A trained network as plain arrays, and its outputs, which exports are checked against."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ _SIZES = {"batch": 3, "time": 16}  # of `probe`'s inputs
 
 @dataclass(frozen=True)
 class PlainNetwork:
+    """A trained network as plain arrays."""
+
     kind: str  # `char-rnn` or `row-classifier`
     cell: str  # `lstm`, `gru` or `rnn`
     layers: int
@@ -54,13 +56,13 @@ class PlainNetwork:
         return int(self.weights["output/bias"].shape[0])
 
     def state_names(self, layer: int) -> list[str]:
-        """State inputs of a layer: `rnn_0_h`, and `rnn_0_c` for an LSTM; none for a classifier."""
+        """Names of a layer's state inputs: `rnn_0_h`, and `rnn_0_c` for an LSTM; none for a classifier."""
         states = CELLS[self.cell].states if self.kind == folder.CHAR_RNN else ""
         return [f"rnn_{layer}_{state}" for state in states]
 
     @property
     def all_states(self) -> list[str]:
-        """State inputs of all layers, in the decoder's order."""
+        """Names of all state inputs, in the decoder's order."""
         return [name for layer in range(self.layers) for name in self.state_names(layer)]
 
     def input_specs(self) -> Specs:
@@ -86,7 +88,7 @@ class PlainNetwork:
         return found
 
     def answers(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        """Outputs of the run's own model: the NumPy decoder, or the row classifier."""
+        """Outputs by name of the run's own model, the NumPy decoder or the row classifier."""
         if self.kind != folder.CHAR_RNN:
             from rnntk.models.weights import rebuild
 
@@ -113,6 +115,6 @@ def of_run(run: RunFolder, saved: Checkpoint) -> PlainNetwork:
     if run.kind == folder.CHAR_RNN:
         kernels = [w for name, w in weights.items() if name.endswith("/recurrent_kernel")]
         if [w.shape[:1] for w in kernels] != [(model.get("units"),)] * model.get("layers", 0):
-            raise RunError(f"The weights of {run.path} do not fit its record of the network.")
+            raise RunError(f"{run.path} is damaged: its weights do not fit its run.json.")
     shape = model["cell"], model["layers"], model["units"]
     return PlainNetwork(run.kind, *shape, weights, bool(model.get("layer_norm", False)))

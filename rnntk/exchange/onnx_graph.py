@@ -1,7 +1,8 @@
-"""A network as an ONNX graph, without TensorFlow.
+"""Write a network as an ONNX graph, without TensorFlow.
 
-ONNX's cells have Keras' equations but other layouts: gates in the order i, o, f, c or z, r, h along the first axis,
-input and recurrent bias concatenated, sequences time-major (https://onnx.ai/onnx/operators/onnx__LSTM.html).
+ONNX's cells have the same equations as Keras' but other layouts: gates in the order i, o, f, c or z, r, h along the
+first axis, input and recurrent bias concatenated, sequences time-major
+(https://onnx.ai/onnx/operators/onnx__LSTM.html).
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def write(net: PlainNetwork, path: Path) -> None:
     inputs, outputs = _values(net.input_specs()), _values(net.output_specs())
     name = net.kind.replace("-", "_")
     made = helper.make_graph(graph.nodes, name, inputs, outputs, graph.constants)
-    # Old enough for every runtime in use.
+    # Old versions, so that every runtime in use can read the file.
     versions = {"opset_imports": [helper.make_opsetid("", 17)], "ir_version": 8}
     model = helper.make_model(made, **versions, producer_name="rnntk", producer_version=__version__)
     onnx.checker.check_model(model, full_check=True)
@@ -69,7 +70,7 @@ def _values(specs: Specs) -> list[Any]:
 
 def _fill(graph: _Graph, net: PlainNetwork) -> None:
     is_char = net.kind == folder.CHAR_RNN
-    # Reshapes `(T, B, directions, H)` to `(T, B, width)`: 0 keeps a dimension.
+    # `joined` reshapes `(T, B, directions, H)` to `(T, B, width)`: 0 keeps a dimension.
     width = len(net.directions) * net.units
     axis = graph.constant("axis", np.array([0], np.int64))
     joined = graph.constant("joined", np.array([0, 0, width], np.int64))
@@ -104,7 +105,7 @@ def _fill(graph: _Graph, net: PlainNetwork) -> None:
 def _recurrent(
     net: PlainNetwork, graph: _Graph, layer: int, x: str, states: list[str], outputs: list[str]
 ) -> str:
-    """One layer: a single operator for both directions."""
+    """Add a layer, one operator for both directions; return the name of its outputs."""
     parts = zip(*(_layouts(net, f"{way}_{layer}") for way in net.directions), strict=True)
     weights = [
         graph.constant(f"layer_{layer}_{k}", np.stack(part))
@@ -127,5 +128,6 @@ def _layouts(net: PlainNetwork, layer: str) -> tuple[NDArray[Any], NDArray[Any],
         return np.concatenate([gates[k] for k in order], axis=-1)
 
     bias = ordered("bias").ravel()
-    padded = np.pad(bias, (0, 2 * len(order) * net.units - len(bias)))  # no recurrent bias: zeros
+    # ONNX needs a recurrent bias; zeros stand for a missing one.
+    padded = np.pad(bias, (0, 2 * len(order) * net.units - len(bias)))
     return ordered("kernel").T, ordered("recurrent_kernel").T, padded

@@ -1,7 +1,7 @@
 """Read pickles of plain data without running code in them.
 
 Every opcode must build a container, string or number, and the unpickler looks up no names. Containers are limited in
-number and never shared: otherwise a small file could build a structure that takes forever to walk.
+number and never shared, because a small file could otherwise build a structure that takes forever to walk.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from rnntk.errors import DataError
 
 _MOST_BYTES = 1 << 22  # some 200,000 symbols
-_MOST_CONTAINERS = 500  # so they also nest no deeper
+_MOST_CONTAINERS = 500  # also limits how deeply they nest
 
 _ATOMS = set(
     """NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 STRING BINSTRING SHORT_BINSTRING
@@ -43,8 +43,8 @@ class _Plain(pickle.Unpickler):
 def load(path: Path, *, encoding: str = "ASCII") -> Any:
     """The content of a pickle of tuples, lists, dicts, strings and integers, from Python 2 or 3.
 
-    `encoding` decodes Python 2 byte strings; `latin-1` maps bytes to U+0000 to U+00FF. Raises `DataError`, with nothing
-    run, if the file is missing, damaged or holds anything else.
+    `encoding` decodes Python 2 byte strings; `latin-1` maps bytes to U+0000 to U+00FF. Raises `DataError`, without
+    running any code, if the file is missing, damaged or holds anything else.
     """
     try:
         if path.exists() and not path.is_file():
@@ -54,10 +54,8 @@ def load(path: Path, *, encoding: str = "ASCII") -> Any:
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}).") from error
     if len(data) > _MOST_BYTES:
-        raise DataError(
-            f"{path} has over {_MOST_BYTES:,} bytes; a vocabulary is never that large. "
-            "Give another file with `vocab`."
-        )
+        problem = f"{path} has over {_MOST_BYTES:,} bytes; a vocabulary is never that large."
+        raise DataError(f"{problem} Give another file with `vocab`.")
     try:
         _check(path, data)
         return _Plain(io.BytesIO(data), encoding=encoding).load()
@@ -66,32 +64,29 @@ def load(path: Path, *, encoding: str = "ASCII") -> Any:
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path} holds Python 2 byte strings that are not ASCII, so its symbols are bytes and not characters. "
-            "Write the vocabulary again as Unicode strings, or give another file with `vocab`."
+            "Save the vocabulary as Unicode strings, or give another file with `vocab`."
         ) from error
     except Exception as error:  # damaged files raise ValueError, EOFError, MemoryError, ...
-        raise DataError(
-            f"{path} is not a pickle, or is damaged ({type(error).__name__}: {error}). "
-            "Give the vocabulary's file with `vocab`."
-        ) from error
+        problem = f"{path} is not a pickle, or is damaged ({type(error).__name__}: {error})."
+        raise DataError(f"{problem} Give the vocabulary's file with `vocab`.") from error
 
 
 def _check(path: Path, data: bytes) -> None:
     """Check the opcodes before anything is built; `DataError` if not plain, `ValueError` if too large."""
     containers, before = 0, ""
-    places: dict[int, bool] = {}  # memo index -> whether it holds a string or number
+    places: dict[int, bool] = {}  # by memo index: whether it holds a string or number
     # pickletools needs ASCII in Python 2 byte strings; the replacement keeps their length.
     for opcode, argument, _ in pickletools.genops(_ESCAPED.sub(rb"\\x3f", data)):
         name = opcode.name
         if name not in _PLAIN:
             called = str(argument).replace(" ", ".") if name in ("GLOBAL", "INST") else ""
             raise DataError(
-                f"{path} is refused: beside plain containers and strings it has a {name} instruction"
-                f"{called and f' ({called})'}, which could run code. Nothing of it was run. "
-                "A vocabulary needs only a tuple, list or dict of characters."
+                f"{path} is refused: it has a {name} instruction{called and f' ({called})'}, which could run code. "
+                "Nothing was run. A vocabulary needs only a tuple, list or dict of characters."
             )
         if name in _PUTS:
             place = len(places) if argument is None else int(str(argument))
-            if place > len(data):  # the unpickler would allocate that many slots
+            if place > len(data):  # the unpickler would allocate memory for all places below
                 raise ValueError(f"an object is put in place {place}")
             places[place] = before in _ATOMS
         elif name in _GETS and not places.get(int(str(argument))):

@@ -1,4 +1,4 @@
-"""A network as stock Keras layers: a `.keras` file or a SavedModel, usable without rnntk."""
+"""Write a network as stock Keras layers, a `.keras` file or a SavedModel, for use without rnntk."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _outputs(net: PlainNetwork, inputs: dict[str, Any]) -> dict[str, Any]:
             )  # fmt: skip
             states = [inputs[name] for name in names] or None
             y, *new = keras.tree.flatten(layer(x, initial_state=states))
-            # Keras returns backward outputs in the order computed, last time step first.
+            # Keras returns backward outputs in the order of computation, last time step first.
             both.append(keras.ops.flip(y, 1) if sequences and layer.go_backwards else y)
             found |= {after(name): state for name, state in zip(names, new, strict=True)}
         x = keras.ops.concatenate(both, -1) if len(both) == 2 else both[0]

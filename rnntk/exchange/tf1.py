@@ -1,6 +1,6 @@
-"""Import a TensorFlow 1 character model, of the 2017 notebooks or char-rnn-tensorflow, as a run folder.
+"""Import a TensorFlow 1 character model of the 2017 notebooks or char-rnn-tensorflow as a run folder.
 
-Cells: `tensorflow/python/ops/rnn_cell_impl.py` of TensorFlow 1. TensorFlow 0.x names the same arrays differently, and
+Cells: `tensorflow/python/ops/rnn_cell_impl.py` of TensorFlow 1. TensorFlow 0.x has other names for the same arrays, and
 before 0.12 a checkpoint is a single file (`SaverDef.V1`).
 """
 
@@ -43,9 +43,9 @@ _MOST_SECONDS = 600.0  # to read a checkpoint
 
 
 def read_network(prefix: Path, *, forget_bias: float = 1.0) -> PlainNetwork:
-    """The network of a checkpoint, read in another process; `RunError` if damaged or not a supported model.
+    """Read the network of a checkpoint in another process; `RunError` if it is damaged or not a supported model.
 
-    `prefix` is from `tf1_files.find_checkpoint`; `forget_bias` is the LSTM cell's, which no checkpoint stores.
+    `prefix` is from `tf1_files.find_checkpoint`; `forget_bias` is that of the LSTM cell, which is not in checkpoints.
     """
     reader = [sys.executable, str(Path(__file__).with_name("tf1_reader.py")), str(prefix)]
     env = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
@@ -56,15 +56,15 @@ def read_network(prefix: Path, *, forget_bias: float = 1.0) -> PlainNetwork:
                 [*reader, str(target)], env=env, stdin=subprocess.DEVNULL, capture_output=True,
                 timeout=_MOST_SECONDS, check=False,
             )  # fmt: skip
-            gave_up = re.search(r"Check failed:.*", done.stderr.decode(errors="replace"))
-            why = done.stdout.decode(errors="replace") or (gave_up[0] if gave_up else "")
+            aborted = re.search(r"Check failed:.*", done.stderr.decode(errors="replace"))
+            why = done.stdout.decode(errors="replace") or (aborted[0] if aborted else "")
             why = (why or f"its reader ended with {done.returncode}") if done.returncode else ""
         except subprocess.TimeoutExpired:
             why = f"it cannot be read in {_MOST_SECONDS:.0f} seconds"
         if why:
             raise RunError(
                 f"The checkpoint {prefix} is damaged or incomplete: {why.splitlines()[0]}. "
-                "It needs its .index and its .data-00000-of-00001 file."
+                "Copy it again, with its .index and its .data-00000-of-00001 file."
             )
         read = load_file(target)
     return convert(read, prefix, forget_bias=forget_bias)
@@ -73,15 +73,28 @@ def read_network(prefix: Path, *, forget_bias: float = 1.0) -> PlainNetwork:
 def convert(
     variables: Mapping[str, NDArray[Any]], prefix: Path, *, forget_bias: float = 1.0
 ) -> PlainNetwork:
-    """The network in Keras' layout; `RunError` if a variable is missing, duplicate, unknown or not finite."""
-    picked = _pick(variables, prefix)
+    """The network in Keras' layout; `RunError` if a variable is missing, duplicated, unknown or not finite."""
+    try:
+        return _convert(variables, forget_bias)
+    except (ValueError, RunError) as error:
+        names = sorted(variables)
+        more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+        raise RunError(
+            f"{prefix} is not a character model that can be imported: {str(error).rstrip('.')}. Supported are those of "
+            "the 2017 notebooks and of char-rnn-tensorflow: embedding, stacked BasicLSTMCell, GRUCell or BasicRNNCell, "
+            f"softmax. It has: {', '.join(names[:12])}{more}."
+        ) from error
+
+
+def _convert(variables: Mapping[str, NDArray[Any]], forget_bias: float) -> PlainNetwork:
+    picked = _pick(variables)
     layers: dict[int, dict[str, Arrays]] = {}
     for (layer, cell, part), value in picked.items():
         if layer >= 0:
             layers.setdefault(layer, {}).setdefault(cell, {})[part] = value
     cells = {cell for held in layers.values() for cell in held}
     if len(cells) != 1 or sorted(layers) != list(range(len(layers))):
-        raise _unknown(variables, prefix, "its recurrent layers are not one stack of one kind")
+        raise ValueError("its recurrent layers are not one stack of one kind")
     cell = cells.pop()
     weights = {"embedding/embeddings": picked[-1, "", "embedding"]}
     inputs = weights["embedding/embeddings"].shape[-1]
@@ -89,30 +102,27 @@ def convert(
         held = layers[layer][cell]
         missing = [part for part in _PARTS[cell] if part not in held]
         if missing or len(held) != len(_PARTS[cell]):
-            odd = missing or sorted(set(held) - set(_PARTS[cell]))
-            problem = f"layer {layer} {'lacks' if missing else 'also has'} {', '.join(odd)}"
-            raise _unknown(variables, prefix, problem)
+            parts = missing or sorted(set(held) - set(_PARTS[cell]))
+            verb = "lacks" if missing else "also has"
+            raise ValueError(f"layer {layer} {verb} {', '.join(parts)}")
         try:
             made = _keras_layout(cell, held, inputs, forget_bias)
         except ValueError as error:  # of NumPy
-            raise _unknown(variables, prefix, f"the shapes of layer {layer} do not fit") from error
+            raise ValueError(f"the shapes of layer {layer} do not fit") from error
         weights |= {f"rnn_{layer}/{part}": value for part, value in made.items()}
         inputs = made["recurrent_kernel"].shape[0]
     weights["output/kernel"] = picked[-1, "", "softmax_w"]
     weights["output/bias"] = picked[-1, "", "softmax_b"]
     for name, value in weights.items():
         if not np.isfinite(value).all():
-            raise RunError(f"The checkpoint {prefix} holds values that are not finite, in {name}.")
+            raise ValueError(f"it has values that are not finite, in {name}")
     units = weights["output/kernel"].shape[0]
-    try:
-        Decoder(weights, cell)
-    except RunError as error:
-        raise _unknown(variables, prefix, str(error).rstrip(".")) from error
+    Decoder(weights, cell)  # checks the shapes
     return PlainNetwork(folder.CHAR_RNN, cell, len(layers), units, weights)
 
 
 def _pick(
-    variables: Mapping[str, NDArray[Any]], prefix: Path
+    variables: Mapping[str, NDArray[Any]],
 ) -> dict[tuple[int, str, str], NDArray[np.float32]]:
     """The parts of a character model by layer (-1: none), cell and name."""
     found: dict[tuple[int, str, str], str] = {}
@@ -127,20 +137,20 @@ def _pick(
         else:
             cell = _CELLS.get(scopes[at].removesuffix("_cell"))
             if cell is None:
-                raise _unknown(variables, prefix, f"rnntk has no cell like {scopes[at]}")
+                raise ValueError(f"rnntk has no cell like {scopes[at]}")
             layer = re.fullmatch(r"cell_(\d+)", scopes[at - 1]) if at else None
             key = (int(layer[1]) if layer else 0, cell, "/".join(scopes[at + 1 :]))
         if key in found:
-            raise _unknown(variables, prefix, f"{found[key]} and {name} are the same part twice")
+            raise ValueError(f"{found[key]} and {name} are the same part twice")
         found[key] = name
     if missing := [part for part in _OUTSIDE if (-1, "", part) not in found]:
-        raise _unknown(variables, prefix, f"it lacks {', '.join(missing)}")
+        raise ValueError(f"it lacks {', '.join(missing)}")
     dimensions = {"bias": 1, "softmax_b": 1, "kernel": 2, "softmax_w": 2, "embedding": 2}
     for (_, _, part), name in found.items():
         wanted = dimensions.get(part.rpartition("/")[2])
         if wanted and (variables[name].ndim != wanted or not variables[name].size):
-            raise _unknown(variables, prefix, f"{name} has the shape {variables[name].shape}")
-    with np.errstate(over="ignore"):  # an overflow is refused later, as infinite
+            raise ValueError(f"{name} has the shape {variables[name].shape}")
+    with np.errstate(over="ignore"):  # infinite values are refused later
         return {key: np.asarray(variables[name], np.float32) for key, name in found.items()}
 
 
@@ -155,17 +165,8 @@ def _scopes(name: str) -> list[str]:
     return [*scopes[:-1], _OLD.get(scopes[-1], scopes[-1])]
 
 
-def _unknown(variables: Mapping[str, Any], prefix: Path, why: str) -> RunError:
-    names = sorted(variables)
-    listed = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
-    return RunError(
-        f"{prefix} is not a character model that can be imported: {why}. Supported are those of the 2017 notebooks and "
-        f"of char-rnn-tensorflow: embedding, stacked BasicLSTMCell, GRUCell or BasicRNNCell, softmax. It has: {listed}."
-    )
-
-
 def _keras_layout(cell: str, held: Arrays, inputs: int, forget_bias: float) -> Arrays:
-    """A layer's weights with Keras' gates: the LSTM's i, j, f, o reorder to i, f, j, o; the GRU's r, u to u, r."""
+    """A layer's weights in Keras' order of gates: LSTM i, j, f, o to i, f, j, o; GRU r, u to u, r."""
     if cell == "lstm":
         gates = (np.split(held[part], 4, axis=-1) for part in ("kernel", "bias"))
         kernel, bias = (np.concatenate([i, f, j, o], axis=-1) for i, j, f, o in gates)
@@ -192,11 +193,16 @@ def import_run(
     preprocessor: str | None,
     versions: dict[str, str],
 ) -> RunFolder:
-    """Write a new run folder at `path` from an imported network.
+    """Write an imported network to a new run folder at `path`.
 
-    `source` and `step` are the checkpoint's prefix and training steps; `corpus` names its text; `preprocessor` None is
-    inferred from the vocabulary. Raises `UsageError` if the preprocessor is unknown, `DataError` if the vocabulary does
-    not fit the network, else as `folder.created`.
+    Args:
+        source: prefix of the checkpoint.
+        step: its training steps.
+        corpus: name for its text.
+        preprocessor: inferred from the vocabulary if None.
+
+    Raises `UsageError` if the preprocessor is unknown, `DataError` if the vocabulary does not fit the network, else as
+    `folder.created`.
     """
     folder.refuse_existing(path)
     weights = network.weights
@@ -204,9 +210,10 @@ def import_run(
     if len(vocabulary) != V:
         raise DataError(
             f"The vocabulary does not match: it has {len(vocabulary)} symbols, and {source} was trained on {V}. "
-            "Give the vocabulary that belongs to this checkpoint with `vocab`."
+            "Give the vocabulary of this checkpoint with `vocab`."
         )
-    guess = "hangul-slides" if MARKER in vocabulary else "plain"  # the 2017 notebooks have a marker
+    # Only the 2017 notebooks use a marker.
+    guess = "hangul-slides" if MARKER in vocabulary else "plain"
     chosen = preprocessors.get(preprocessor or guess)
     settings = TrainConfig(
         preprocessor=chosen.name,

@@ -24,7 +24,7 @@ def find_checkpoint(path: Path) -> tuple[Path, int]:
         prefix = path.with_name(name)
         if not (_index(prefix).is_file() or prefix.is_file()):
             raise UsageError(
-                f"There is no TensorFlow 1 checkpoint {path}: neither {_index(prefix)} nor a folder of that name. "
+                f"There is no TensorFlow 1 checkpoint {path}, no {_index(prefix)} and no folder of that name. "
                 "Give the folder, or the name up to the step, such as save/model.ckpt-24000."
             )
     return prefix, _step(prefix)
@@ -47,7 +47,9 @@ def _latest(path: Path) -> Path:
         named = re.search(r'^model_checkpoint_path:\s*"(.*)"', text, re.MULTILINE)
         if named:
             prefix = path / re.split(r"[/\\]", named[1])[-1]  # the folder may have moved
-            if {_index(prefix), prefix} & set(path.iterdir()):  # is_file() fails on overlong names
+            if {_index(prefix), prefix} & set(
+                path.iterdir()
+            ):  # is_file() raises for overlong names
                 return prefix
     # TensorFlow 0.x wrote a single file without a suffix.
     found = [p.with_suffix("") for p in path.glob("*.index")]
@@ -56,15 +58,15 @@ def _latest(path: Path) -> Path:
     if not found:
         raise UsageError(
             f"There is no TensorFlow 1 checkpoint in {path}: no file ends in .index or in .ckpt-<step>. "
-            "Give the folder that has model.ckpt-<step>.index and .data-00000-of-00001."
+            "Give the folder with model.ckpt-<step>.index and .data-00000-of-00001."
         )
     return found[-1]
 
 
 def read_vocabulary(path: Path, *, encoding: str = "ASCII") -> Vocabulary:
-    """The vocabulary of a pickled sequence of characters, dict of characters and ids (either way), or pair of both.
+    """Read a vocabulary from a pickle: a sequence of characters, a dict of characters and ids (either way), or both.
 
-    `encoding` and errors: see `safe_pickle.load`; also `DataError` if the pickle holds anything else.
+    For `encoding` and errors see `safe_pickle.load`; also `DataError` if the pickle holds anything else.
     """
     held = safe_pickle.load(path, encoding=encoding)
     if isinstance(held, (tuple, list)) and len(held) == 2 and not isinstance(held[0], str):
@@ -73,20 +75,14 @@ def read_vocabulary(path: Path, *, encoding: str = "ASCII") -> Vocabulary:
         pairs = [(k, v) if type(k) is int else (v, k) for k, v in held.items()]
         by_id = {number: symbol for number, symbol in pairs if type(number) is int}
         if sorted(by_id) != list(range(len(pairs))):
-            raise DataError(
-                f"{path} is not a vocabulary: its ids are not the numbers from 0 to {len(pairs) - 1}."
-            )
+            ids = f"0 to {len(pairs) - 1}"
+            raise DataError(f"{path} is not a vocabulary: its ids are not the numbers {ids}.")
         held = [by_id[number] for number in sorted(by_id)]
-    if isinstance(held, str):
-        held = list(held)
-    if not isinstance(held, (tuple, list)) or not all(
-        isinstance(s, str) and len(s) == 1 for s in held
-    ):
-        raise DataError(
-            f"{path} is not a vocabulary: it should hold a tuple, list or dict of single characters."
-        )
+    characters = list(held) if isinstance(held, (str, tuple, list)) else []
     try:
-        return Vocabulary(held)
+        if not all(isinstance(c, str) and len(c) == 1 for c in characters or [None]):
+            raise DataError("it should hold a tuple, list or dict of single characters.")
+        return Vocabulary(characters)
     except DataError as error:
         raise DataError(f"{path} is not a vocabulary: {error}") from error
 
@@ -97,6 +93,5 @@ def find_vocabulary(prefix: Path) -> Path:
         path = prefix.with_name(name)
         if path.is_file():
             return path
-    raise UsageError(
-        f"There is no {' or '.join(_VOCABULARIES)} beside {prefix}. Give its path with `vocab`."
-    )
+    names = " or ".join(_VOCABULARIES)
+    raise UsageError(f"There is no {names} next to {prefix}. Give its path with `vocab`.")

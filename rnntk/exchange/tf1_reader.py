@@ -1,6 +1,6 @@
 """Convert a checkpoint to safetensors with TensorFlow's reader: `python tf1_reader.py PREFIX TARGET`.
 
-A separate process without rnntk, because TensorFlow's reader aborts on some damaged files.
+It runs in a separate process, because TensorFlow's reader aborts on some damaged files.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SLOT = re.compile(
 
 
 def main(prefix: Path, target: Path) -> None:
-    """Write the variables, except an optimizer's, to `target`; raises if that fails."""
+    """Write the variables to `target`, without those of optimizers; raises if that fails."""
     import numpy as np
     import tensorflow as tf
     from safetensors.numpy import save_file
@@ -26,7 +26,7 @@ def main(prefix: Path, target: Path) -> None:
     shapes = {n: s for n, s in reader.get_variable_to_shape_map().items() if not SLOT.fullmatch(n)}
     files = [p for p in prefix.parent.iterdir() if p.name.startswith(prefix.name)]
     if sum(map(math.prod, shapes.values())) > sum(p.stat().st_size for p in files):
-        raise ValueError("it names more numbers than its files have bytes")
+        raise ValueError("it lists more numbers than its files have bytes")
     arrays = {name: np.ascontiguousarray(reader.get_tensor(name)) for name in shapes}
     save_file({n: a for n, a in arrays.items() if a.dtype.kind in "fiu"}, target)
 

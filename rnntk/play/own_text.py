@@ -14,10 +14,12 @@ from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnntk import stored
 from rnntk.cache import cache_dir
 from rnntk.decoding import baselines, splits
+from rnntk.decoding.language_model import LanguageModel
 from rnntk.errors import RnntkError
 from rnntk.files import json_text, write_json
 from rnntk.play import reading
@@ -36,6 +38,12 @@ _VERSION = 1  # of the cached losses
 def _give_way() -> None:
     if hasattr(os, "nice"):  # not on Windows
         os.nice(15)
+
+
+def opening(model: LanguageModel, ids: NDArray[np.integer], most: int) -> str:
+    """The beginning of a text, from the beginning of a line if one is near: at most `most` characters."""
+    text = model.preprocessor.decode(model.vocabulary.decode(ids[: 4 * most]))
+    return text[text.find("\n", 0, 300) + 1 :].lstrip("\r\n")[:most]
 
 
 class OwnText:
@@ -57,9 +65,7 @@ class OwnText:
         model = self._model
         try:
             prepared, name, start, end = self._text
-            symbols = model.vocabulary.decode(prepared.ids[start : min(end, start + 4 * EXCERPT)])
-            text = model.preprocessor.decode(symbols)
-            text = text[text.find("\n", 0, 300) + 1 :][:EXCERPT]
+            text = opening(model, prepared.ids[start:end], EXCERPT)
             of = "text it was trained on" if name == "train" else "text it was not trained on"
         except RnntkError as error:
             log.debug(

@@ -1,4 +1,4 @@
-"""Checkpoints: a folder with weights, optimizer, states and progress, and a manifest of checksums."""
+"""Checkpoints: folders with weights, optimizer, states, progress, and a manifest of checksums."""
 
 from __future__ import annotations
 
@@ -54,10 +54,11 @@ class Progress:
     # In nats: the last `loss` and `val_loss`, and `mean_loss`.
     losses: dict[str, float] = field(default_factory=dict)
     best: dict[str, float] | None = None  # the lowest `val_loss`, in nats, and its `step`
-    lowest: float | None = None  # `val_loss` that was due, for patience and plateau
-    stale: int = 0  # validations that were due since the lowest one
-    reductions: int = 0  # times a plateau has halved the learning rate
-    high_steps: int | None = None  # last steps far above the uniform loss; None before one below
+    lowest: float | None = None  # the lowest `val_loss` of the regular validations
+    stale: int = 0  # regular validations since the lowest one, for patience and plateau
+    reductions: int = 0  # times that a plateau halved the learning rate
+    # Newest steps in a row with a loss far above the uniform loss; None before a step below it.
+    high_steps: int | None = None
 
     def stepped(self, loss: float, steps_per_epoch: int) -> None:
         """Count a step and, after the last step of an epoch, the epoch."""
@@ -71,9 +72,9 @@ class Progress:
     def validated(
         self, loss: float, plateau_patience: int | None = None, *, due: bool = True
     ) -> None:
-        """Record a validation loss in nats. `plateau_patience` without a new lowest are a plateau.
+        """Record a validation loss in nats. A plateau is `plateau_patience` validations without a new lowest loss.
 
-        One that was not `due`, at the end of a run, does not count for patience and plateau: a resume to a higher limit
+        The extra validation at the end of a run is not `due` and does not count for patience and plateau, so a resume
         continues as if the run had not ended.
         """
         self.losses["val_loss"] = loss
@@ -91,7 +92,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint on disk, checked against its manifest; its arrays are by name."""
+    """A checkpoint on disk. The methods return arrays by name and raise `RunError` if a file is damaged."""
 
     folder: Path
     progress: Progress
@@ -101,7 +102,7 @@ class Checkpoint:
         return _copied(self.folder / WEIGHTS)
 
     def mapped_weights(self) -> dict[str, np.ndarray]:
-        """The weights, read-only and memory-mapped unless small. Raises `RunError` if damaged."""
+        """The weights, read-only, memory-mapped unless small."""
         with _damage(self.folder):
             arrays = _arrays(self.folder / WEIGHTS)
             if any(array.dtype != np.float32 for array in arrays.values()):
@@ -112,7 +113,7 @@ class Checkpoint:
         return _copied(self.folder / OPTIMIZER)
 
     def states(self) -> dict[str, np.ndarray]:
-        """The recurrent states of the batch rows."""
+        """The hidden states of the batch rows."""
         return _copied(self.folder / STATES)
 
 
@@ -123,7 +124,7 @@ def folder_name(step: int) -> str:
 def write(
     parent: Path, *, weights: Arrays, optimizer: Arrays, states: Arrays, progress: Progress
 ) -> Path:
-    """Write a checkpoint atomically and return its folder. Raises `TrainingError` if the disk is full or read-only."""
+    """Write a checkpoint atomically; return its folder. Raises `TrainingError` if the disk is full or read-only."""
     files = {
         WEIGHTS: _pack(weights),
         OPTIMIZER: _pack(optimizer),
@@ -146,7 +147,7 @@ def _pack(arrays: Arrays) -> bytes:
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read-only arrays of a safetensors file: the header's length (8 bytes), the header (JSON), the arrays."""
+    """Read-only arrays of a safetensors file: 8 bytes with the length of the header, the header (JSON), the data."""
     with stored.opened(path) as file:
         length, size = int.from_bytes(file.read(8), "little"), os.fstat(file.fileno()).st_size
         if length > min(size - 8, stored.LARGEST_JSON):
@@ -158,14 +159,11 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     data = stored.array(path, np.uint8, 8 + length)
     found, left = {}, len(data)
     for name, entry in header.items():
-        (start, end), shape, dtype = (
-            entry["data_offsets"],
-            entry["shape"],
-            _DTYPES.get(entry["dtype"]),
-        )
+        (start, end), shape = entry["data_offsets"], entry["shape"]
+        dtype = _DTYPES.get(entry["dtype"])
         fits = dtype and min(shape, default=0) >= 0 and 0 <= start <= end <= len(data)
         if not dtype or not fits or math.prod(shape) * np.dtype(dtype).itemsize != end - start:
-            raise ValueError(f"{path.name} has a wrong entry for {name!r}")
+            raise ValueError(f"the entry for {name!r} in {path.name} is wrong")
         found[name] = data[start:end].view(dtype).reshape(shape)
         left -= end - start
     if left:
@@ -183,11 +181,11 @@ def _damage(path: Path) -> Iterator[None]:
     """Turn errors of reading a checkpoint into a `RunError`."""
     try:
         yield
-    except FileNotFoundError as error:
-        missing = Path(str(error.filename)).name
-        raise RunError(f"{path} is damaged: {missing} is missing.") from error
     except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror} ({error.filename}).") from error
+        name = Path(str(error.filename)).name
+        missing = isinstance(error, FileNotFoundError)
+        why = f"{name} is missing" if missing else f"{name} cannot be read ({error.strerror})"
+        raise RunError(f"{path} is damaged: {why}.") from error
     except (ValueError, TypeError) as error:
         raise RunError(f"{path} is damaged: {error}.") from error
 
@@ -203,18 +201,18 @@ def read(folder: Path, *, only: Collection[str] | None = None) -> Checkpoint:
 
 
 def glance(folder: Path) -> Progress:
-    """Progress of a checkpoint, of which only the file sizes are checked. Raises `RunError` if one is wrong."""
+    """Progress of a checkpoint, after a check of the file sizes alone. Raises `RunError` if one is wrong."""
     with _damage(folder):
         recorded = stored.read_json(folder / MANIFEST, stored.MANIFEST_TYPE)["files"]
         for name in FILES:
             if name not in recorded or (folder / name).stat().st_size != recorded[name]["bytes"]:
-                raise ValueError(f"{name} has another size than when it was written")
+                raise ValueError(f"the size of {name} has changed")
         return _progress(folder)
 
 
 def _progress(folder: Path) -> Progress:
     content = stored.read_json(folder / PROGRESS, _PROGRESS)
-    content.setdefault("lowest", (content.get("best") or {}).get("val_loss"))  # of older runs
+    content.setdefault("lowest", (content.get("best") or {}).get("val_loss"))  # older runs lack it
     found = Progress(**{key: value for key, value in content.items() if value is not None})
     if folder.name != folder_name(found.step) or found.metrics_bytes < 0 or found.batch < 0:
         raise ValueError(f"{PROGRESS} is of step {found.step}")
@@ -222,7 +220,7 @@ def _progress(folder: Path) -> Progress:
 
 
 def steps(parent: Path) -> list[int]:
-    """Steps of the checkpoints in `parent`, ascending, unchecked."""
+    """Steps of the checkpoints in `parent`, ascending; their files are not checked."""
     found = (_NAME.fullmatch(path.name) for path in parent.glob("step-*") if path.is_dir())
     return sorted(int(name[1]) for name in found if name and name[0] == folder_name(int(name[1])))
 
@@ -230,21 +228,21 @@ def steps(parent: Path) -> list[int]:
 def prune(parent: Path, keep: int, newest: int, best_step: int | None) -> None:
     """Remove all but the last `keep` checkpoints and the best, and any after `newest`: a resume found them damaged."""
     remove_after(parent, newest)
-    for step in steps(parent)[:-keep]:
-        if step != best_step:
-            with suppress(OSError):
-                remove(parent / folder_name(step))
+    _remove(parent, [step for step in steps(parent)[:-keep] if step != best_step])
 
 
 def remove_after(parent: Path, newest: int) -> None:
-    for step in steps(parent):
-        if step > newest:
-            with suppress(OSError):
-                remove(parent / folder_name(step))
+    _remove(parent, [step for step in steps(parent) if step > newest])
+
+
+def _remove(parent: Path, gone: list[int]) -> None:
+    for step in gone:
+        with suppress(OSError):
+            remove(parent / folder_name(step))
 
 
 def remove_unfinished(parent: Path) -> None:
     """Remove unfinished checkpoints of killed processes; the caller holds the run's lock."""
     remove_stale(parent)
-    for aside in parent.glob(".step-*.tmp"):  # the names of rnntk before 1.0
-        shutil.rmtree(aside, ignore_errors=True)
+    for unfinished in parent.glob(".step-*.tmp"):  # written by rnntk before 1.0
+        shutil.rmtree(unfinished, ignore_errors=True)

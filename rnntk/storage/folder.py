@@ -1,4 +1,4 @@
-"""The run folder, which holds everything about one training run; docs/formats.md has the format."""
+"""Run folders: everything about one training run. Format: docs/formats.md."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from rnntk import __version__, stored
 from rnntk.config import MnistConfig, TrainConfig, flag
 from rnntk.errors import DataError, RunError, UsageError, did_you_mean, shown
 from rnntk.files import disk_errors, remove, write_bytes, write_json
-from rnntk.installation import upgrade_advice
 from rnntk.storage import checkpoint
 from rnntk.storage.checkpoint import Checkpoint
-from rnntk.text.vocabulary import Vocabulary
+from rnntk.text.vocabulary import Vocabulary, refuse_newer
 
 if TYPE_CHECKING:
     import filelock
@@ -35,26 +34,22 @@ SAMPLES = "samples.txt"
 CHECKPOINTS = "checkpoints"
 LOGS = "logs"
 LOCK = ".lock"  # held while a process trains
+_FILES = (RUN, VOCABULARY, METRICS, SAMPLES)  # without the lock
+_FOLDERS = (CHECKPOINTS, LOGS)
 
 CHAR_RNN = "char-rnn"
 ROW_CLASSIFIER = "row-classifier"
 
-CONFIGS: dict[str, type[TrainConfig | MnistConfig]] = {
-    CHAR_RNN: TrainConfig,
-    ROW_CLASSIFIER: MnistConfig,
-}
+CONFIGS: dict[str, type[TrainConfig | MnistConfig]]
+CONFIGS = {CHAR_RNN: TrainConfig, ROW_CLASSIFIER: MnistConfig}
 
-IMPORTED = "import"  # the `source` of a corpus known only from an imported model
+IMPORTED = "import"  # `source` of the corpus of an imported model, whose text is unknown
 
 log = logging.getLogger(__name__)
 
-# Types of the entries of `run.json` that are read again, see `stored.conform`.
-_SPLIT = {...: (int, int)}
+# Types of the entries of `run.json` that are read again (see `stored.conform`).
 _FACTS = {
-    "bytes?": int,
-    "symbols?": int,
-    "characters?": int,
-    "vocabulary_size?": int,
+    **dict.fromkeys(("bytes?", "symbols?", "characters?", "vocabulary_size?"), int),
     "encoding?": str,
 }
 _MODEL = {
@@ -64,28 +59,28 @@ _MODEL = {
 }  # fmt: skip
 _CORPUS = {
     "name?": str, "source?": str, "path?": str, "inputs?": [str], "sha256?": str, "preprocessor?": str,
-    "preprocessor_version?": int, "prime?": str, "opening?": str, "prepared?": str, "facts?": _FACTS, "split?": _SPLIT,
-    "chosen?": {...: {"why": str}},
+    "preprocessor_version?": int, "prime?": str, "opening?": str, "prepared?": str, "facts?": _FACTS,
+    "split?": {...: (int, int)}, "chosen?": {...: {"why": str}},
 }  # fmt: skip
 _RECORD = {
     "format_version": int, "kind": str, "name?": str, "created?": str, "settings": {}, "model": _MODEL,
     "corpus": _CORPUS, "versions?": {...: str},
 }  # fmt: skip
-# Required in `corpus` to find the text of a character model again.
+# Entries of `corpus` that are needed to find the text of a character model again.
 _TEXT = {
     "name": str, "sha256": str, "preprocessor": str, "facts": {"symbols": int, "characters": int},
     "split": dict.fromkeys(("train", "val", "test"), (int, int)),
 }  # fmt: skip
 
-_ELSEWHERE = "Make room or make it writable, or choose another folder with `run`."
+_ELSEWHERE = "Free some space or make it writable, or choose another folder with `run`."
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run on disk: its folder and the content of its `run.json`."""
+    """A run on disk."""
 
     path: Path
-    record: dict[str, Any]
+    record: dict[str, Any]  # the content of `run.json`
 
     @property
     def name(self) -> str:
@@ -125,17 +120,15 @@ class RunFolder:
         try:
             with stored.opened(self.path / VOCABULARY) as file:
                 return Vocabulary.from_json(file.read(stored.LARGEST_JSON))
-        except OSError as error:
-            raise RunError(
-                f"{self.path} is damaged: {VOCABULARY} cannot be read ({error.strerror})."
-            ) from error
-        except (ValueError, DataError) as error:
-            raise RunError(f"{self.path} is damaged: {VOCABULARY}: {error}") from error
+        except (OSError, ValueError, DataError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise RunError(f"{self.path} is damaged: {VOCABULARY} cannot be read: {why}") from error
 
     def checkpoint(self, which: str = "last", *, only: Collection[str] | None = None) -> Checkpoint:
         """The checkpoint `last`, `best` (lowest validation loss, else `last`) or a step; `RunError` if none is intact.
 
-        `last` skips damaged ones with a warning, and replaces a damaged `best`. `only` lists the files to check; by default all.
+        Damaged checkpoints are passed over with a warning, except a named step. `only` these files are checked; by
+        default all.
         """
 
         def read(step: int) -> Checkpoint:
@@ -144,12 +137,11 @@ class RunFolder:
         steps = checkpoint.steps(self.checkpoints)
         if not steps:
             every = self.record["settings"].get("checkpoint_every", 500)
-            again = "Remove it and train anew."
-            if _is_unused(self.path):
-                again = f"Start it again with `run` {shown(self.path)}."
+            restart = f"start it again with `run` {shown(self.path)}"
+            advice = restart if _is_unused(self.path) else "remove it and train a new run"
             raise RunError(
-                f"{self.path} has no checkpoint yet. If it trains now, the first comes after {every} steps; if not, it "
-                f"ended before anything was saved. {again}"
+                f"{self.path} has no checkpoint yet. If it is being trained, the first is saved after {every} steps. "
+                f"If it has ended, {advice}."
             )
         self.check_checkpoint(which)
         if which not in ("last", "best"):
@@ -161,15 +153,15 @@ class RunFolder:
                 break
             except RunError as error:
                 damaged.append(str(error))
-                log.warning(f"{error} The checkpoint before it is used.")
+                log.warning(f"{error} Using the checkpoint before it.")
         else:
-            raise RunError(f"No checkpoint of {self.path} is intact. " + " ".join(damaged))
+            raise RunError(f"No checkpoint of {self.path} is intact: {' '.join(damaged)}")
         best = found.progress.best
         if which == "best" and best is not None and int(best["step"]) != found.progress.step:
             try:
                 return read(int(best["step"]))
             except RunError as error:
-                log.warning(f"{error} The last checkpoint is used.")
+                log.warning(f"{error} Using the last checkpoint.")
         return found
 
     def check_checkpoint(self, which: str) -> None:
@@ -177,9 +169,10 @@ class RunFolder:
         steps = checkpoint.steps(self.checkpoints)
         if which in ("last", "best", *map(str, steps)):
             return
+        listed = ", ".join(map(str, steps)) or "(none yet)"
         raise RunError(
-            f"{self.path} has no checkpoint {which!r}; it has best, last and the steps "
-            f"{', '.join(map(str, steps)) or '(none yet)'}.{did_you_mean(which, ['best', 'last'])}"
+            f"{self.path} has no checkpoint {which!r}; it has best, last and the steps {listed}."
+            f"{did_you_mean(which, ['best', 'last'])}"
         )
 
     @property
@@ -192,7 +185,7 @@ class RunFolder:
         return "mnist" if self.kind == ROW_CLASSIFIER else "train"
 
     def with_settings(self, settings: dict[str, Any]) -> RunFolder:
-        """Change settings in `run.json`, upgrade its format, and return the run; the caller holds its lock."""
+        """Change settings in `run.json`, upgrade its format, and return the run; the caller holds the lock."""
         changed = {**self.settings, **json.loads(json.dumps(settings))}
         if changed == self.settings and self.record["format_version"] == FORMAT_VERSION:
             return self
@@ -201,7 +194,7 @@ class RunFolder:
         return RunFolder(self.path, record)
 
     def lock(self) -> filelock.FileLock:
-        """Lock the run for this process, as a context manager; `RunError` if it is in use or holds a symbolic link."""
+        """Lock the run for this process (a context manager); `RunError` if it is in use or holds a symbolic link."""
         refuse_links(self.path)
         return _locked(self.path, advice=None)
 
@@ -214,21 +207,18 @@ def _locked(path: Path, advice: str | None) -> filelock.FileLock:
         try:
             lock.acquire(blocking=False)
         except filelock.Timeout as error:
-            raise RunError(
-                f"Another process is training in {path}. Wait until it has ended, or stop it."
-            ) from error
+            problem = f"Another process is training in {path}."
+            raise RunError(f"{problem} Wait until it has ended, or stop it.") from error
     return lock
 
 
 def refuse_links(path: Path) -> None:
-    """Raise `RunError` if a run holds a symbolic link, through which a write would change a file elsewhere."""
+    """Raise `RunError` if a run holds a symbolic link: a write could change a file elsewhere."""
     for parent, folders, files in os.walk(path):
         for name in (*folders, *files):
             if (found := Path(parent, name)).is_symlink():
-                raise RunError(
-                    f"{found} is a symbolic link. A run that is written to must hold its own files and folders:"
-                    " replace the link by a copy."
-                )
+                advice = "replace the link by a copy before you train this run"
+                raise RunError(f"{found} is a symbolic link, so {advice}.")
 
 
 @contextmanager
@@ -237,9 +227,11 @@ def created(
 ) -> Iterator[RunFolder]:
     """Create a run folder, locked within the context and removed on an error before the first step or checkpoint.
 
-    `path` must be missing, empty, or a run killed before its first step; `record` is `kind`, `settings`, `model`,
-    `corpus` and `versions` of `run.json`. Raises `RunError` if the folder exists or is in use, `TrainingError` if it
-    cannot be written.
+    Args:
+        path: missing, empty, or a run killed before its first step.
+        record: `kind`, `settings`, `model`, `corpus` and `versions` of `run.json`.
+
+    Raises `RunError` if the folder exists or is in use, `TrainingError` if it cannot be written.
     """
     refuse_existing(path)
     record |= {
@@ -251,7 +243,7 @@ def created(
     with disk_errors(path, advice=_ELSEWHERE):
         path.mkdir(parents=True, exist_ok=True)
     with _locked(path, _ELSEWHERE):
-        refuse_existing(path)  # again, now that no other process can create a run here
+        refuse_existing(path)  # again: another process may have created a run before the lock
         try:
             with disk_errors(path, advice=_ELSEWHERE):
                 _clear(path)
@@ -260,7 +252,7 @@ def created(
                 (path / METRICS).touch()
             if vocabulary is not None:
                 write_bytes(path / VOCABULARY, vocabulary.to_json().encode(), advice=_ELSEWHERE)
-            # Last, so that any folder with a run.json is complete.
+            # Last, so that every folder with a run.json is complete.
             write_json(path / RUN, record, advice=_ELSEWHERE)
             yield RunFolder(path, record)
         except BaseException:
@@ -273,7 +265,7 @@ def created(
 
 
 def create(path: Path, **record: Any) -> RunFolder:
-    """Create a run folder as `created` does, and leave it unlocked."""
+    """Create a run folder like `created`, and unlock it."""
     with created(path, **record) as run:
         return run
 
@@ -283,10 +275,10 @@ def refuse_existing(path: Path) -> None:
     if not os.path.lexists(path) or (path.is_dir() and not any(path.iterdir())):
         return
     if not _is_unused(path):
-        advice = f"Continue it with `resume` {shown(path)}, or choose another folder with `run`."
+        advice = f"Continue it with `resume` {shown(path)}"
         if (path / RUN).is_file() and not checkpoint.steps(path / CHECKPOINTS):
-            advice = "It ended before its first checkpoint. Remove it, or choose another folder with `run`."
-        raise RunError(f"{path} exists already. {advice}")
+            advice = "It ended before its first checkpoint. Remove it"
+        raise RunError(f"{path} exists already. {advice}, or choose another folder with `run`.")
 
 
 def _is_unused(path: Path) -> bool:
@@ -294,8 +286,8 @@ def _is_unused(path: Path) -> bool:
 
     def ours(file: Path) -> bool:
         events = file.parent == path / LOGS and file.name.startswith("events.")
-        made = {LOCK, RUN, VOCABULARY, METRICS, SAMPLES, CHECKPOINTS, LOGS}
-        return not file.is_symlink() and (events or file.relative_to(path).as_posix() in made)
+        made = file.relative_to(path).as_posix() in (LOCK, *_FILES, *_FOLDERS)
+        return not file.is_symlink() and (events or made)
 
     try:
         files = [p for p in path.rglob("*") if ".rnntk-" not in str(p.relative_to(path))]
@@ -307,31 +299,26 @@ def _is_unused(path: Path) -> bool:
 
 def _clear(path: Path) -> None:
     """Remove the files of an unused run, except its lock."""
-    for folder in (CHECKPOINTS, LOGS):
+    for folder in _FOLDERS:
         shutil.rmtree(path / folder, ignore_errors=True)
-    for file in (RUN, VOCABULARY, METRICS, SAMPLES):
+    for file in _FILES:
         (path / file).unlink(missing_ok=True)
 
 
 def open_run(path: Path) -> RunFolder:
-    """Open a run folder. Raises `RunError` if it is missing, damaged, from a newer version, or no run folder."""
+    """Open a run folder. Raises `RunError` if it is missing, damaged, from a newer version, or not a run folder."""
     if not path.is_dir():
         raise RunError(f"There is no run folder {path}.")
     if not os.path.lexists(path / RUN):
-        again = f" It was never finished: start it again with `run` {shown(path)}."
-        raise RunError(
-            f"{path} is not a run folder: it has no {RUN}." + (again if _is_unused(path) else "")
-        )
+        restart = f" It was never finished: start it again with `run` {shown(path)}."
+        advice = restart if _is_unused(path) else ""
+        raise RunError(f"{path} is not a run folder: it has no {RUN}.{advice}")
     try:
         record = stored.read_json(path / RUN, {})
         version = record.get("format_version")
         if type(version) is not int or version < 1:
             raise ValueError(f"format_version is {version!r}")
-        if version > FORMAT_VERSION:
-            raise RunError(
-                f"{path} was written by a newer rnntk (run format {version}; this rnntk {__version__} reads up to "
-                f"{FORMAT_VERSION}). {upgrade_advice()}"
-            )
+        refuse_newer(path, version, FORMAT_VERSION)
         stored.conform(record, _RECORD)
         if record["kind"] not in CONFIGS:
             raise ValueError(f"kind is {record['kind']!r}")
@@ -353,9 +340,8 @@ def check_text(run: RunFolder) -> None:
         if min(counts) < 1 or bounds != sorted(bounds) or bounds[0] < 0 or bounds[-1] > counts[0]:
             raise ValueError(f"split is {bounds} of {counts[0]} symbols")
     except ValueError as error:
-        raise RunError(
-            f"{run.path} does not say what text it was trained on ({error}). Give a text with `input`."
-        ) from error
+        problem = f"{run.path} does not say what text it was trained on ({error})."
+        raise RunError(f"{problem} Give a text with `input`.") from error
 
 
 def next_path(runs_dir: Path, name: str) -> Path:
@@ -367,7 +353,7 @@ def next_path(runs_dir: Path, name: str) -> Path:
 
 @contextmanager
 def reserved(path: Path | None, runs_dir: Path, name: str) -> Iterator[Path]:
-    """Context with the path of a new run: `path`, or the `next_path`, created at once and removed if it stays empty.
+    """Context with the path of a new run: `path`, or the `next_path`, which is created now and removed if left empty.
 
     Raises `TrainingError` if it cannot be created.
     """
@@ -379,21 +365,21 @@ def reserved(path: Path | None, runs_dir: Path, name: str) -> Iterator[Path]:
         runs_dir.mkdir(parents=True, exist_ok=True)
         while True:
             made = next_path(runs_dir, name)
-            with suppress(FileExistsError):  # another process was faster
+            with suppress(FileExistsError):  # another process took this number
                 made.mkdir()
                 break
     try:
         yield made
     finally:
         with suppress(OSError):
-            made.rmdir()  # fails if the folder has files
+            made.rmdir()  # fails if the folder has files, which is meant
             if first:
                 runs_dir.rmdir()
 
 
 def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None) -> RunFolder:
     """The most recently written run of this kind and corpus. Raises `RunError` if there is none."""
-    found: list[tuple[float, RunFolder]] = []
+    found: list[RunFolder] = []
     refused: list[str] = []
     for path in _folders(runs_dir):
         if not (path / RUN).is_file():
@@ -404,17 +390,20 @@ def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None
             refused.append(str(error))
             continue
         if kind in (None, run.kind) and corpus in (None, run.record["corpus"].get("name")):
-            files = (path / RUN, run.metrics, run.checkpoints)
-            found.append((max(p.stat().st_mtime for p in files if p.exists()), run))
+            found.append(run)
     if not found:
         command = "rnntk mnist" if kind == ROW_CLASSIFIER else "rnntk train"
-        on = f" on {corpus}" if corpus else ""
-        words = [command, f"{flag('corpus')} {corpus}"] if corpus else [command]
+        on, option = (f" on {corpus}", f" {flag('corpus')} {corpus}") if corpus else ("", "")
         raise RunError(
-            f"There is no run{on} in {runs_dir}. Train one with: {' '.join(words)}"
-            + ("".join(f"\nPassed over: {line}" for line in refused))
+            f"There is no run{on} in {runs_dir}. Train one with: {command}{option}"
+            + "".join(f"\nUnreadable: {line}" for line in refused)
         )
-    return max(found, key=lambda pair: (pair[0], pair[1].name))[1]
+
+    def written(run: RunFolder) -> float:
+        files = (run.path / RUN, run.metrics, run.checkpoints)
+        return max(p.stat().st_mtime for p in files if p.exists())
+
+    return max(found, key=lambda run: (written(run), run.name))
 
 
 def find(runs_dir: Path, run: Path | None) -> RunFolder:
@@ -425,33 +414,33 @@ def find(runs_dir: Path, run: Path | None) -> RunFolder:
 
 
 def locate(runs_dir: Path, run: Path) -> Path:
-    """The folder of this path, or of this name in `runs_dir`. Raises `RunError` if there is none."""
+    """The folder at this path, or of this name in `runs_dir`. Raises `RunError` if there is none."""
     for path in (run, runs_dir / run):
         with suppress(OSError):  # a name that is too long
             if path.is_dir():
                 return path if path.name not in ("", "..") else path.resolve()
     guess = did_you_mean(run.name, [path.name for path in run_folders(runs_dir)])
-    raise RunError(
-        f"There is no run folder {run}, and no run of this name in {runs_dir}."
-        + (guess or " List the runs with: rnntk runs")
-    )
+    hint = guess or " List the runs with: rnntk runs"
+    raise RunError(f"There is no run folder {run}, and no run of this name in {runs_dir}.{hint}")
 
 
 def check_movable(path: Path) -> None:
-    """Raise `RunError` unless `path` is itself a folder of a run, whole or damaged, in which no process trains."""
+    """Raise `RunError` unless `path` is a run folder, damaged or not, that no process is training in."""
     if path.is_symlink():
-        raise RunError(f"{path} is a symbolic link. Name the run folder that it stands for.")
+        raise RunError(f"{path} is a symbolic link. Name the run folder that it points to.")
     lock = path / LOCK
     if not (lock.is_file() and (path / METRICS).is_file() and (path / CHECKPOINTS).is_dir()):
         open_run(path)
     if lock.is_symlink():
         raise RunError(f"{lock} is a symbolic link. Remove it first.")
-    _locked(path, advice=None).release()  # now: Windows renames no folder with an open file
+    _locked(
+        path, advice=None
+    ).release()  # at once: Windows does not rename a folder with an open file
 
 
 def not_ours(path: Path) -> list[str]:
-    """Names of what a run folder holds and rnntk did not make, sorted."""
-    made = {LOCK, RUN, VOCABULARY, METRICS, SAMPLES, CHECKPOINTS, LOGS}
+    """Names of files and folders in a run folder that rnntk did not make, sorted."""
+    made = (LOCK, *_FILES, *_FOLDERS)
     steps = {checkpoint.folder_name(step) for step in checkpoint.steps(path / CHECKPOINTS)}
     top = [p for p in path.iterdir() if p.name not in made or p.is_symlink()]
     inner = [] if (path / CHECKPOINTS).is_symlink() else (path / CHECKPOINTS).glob("*")
@@ -460,11 +449,11 @@ def not_ours(path: Path) -> list[str]:
 
 
 def delete(path: Path) -> int:
-    """Delete a run folder; return the bytes freed. Raises `RunError` as `check_movable`, or `TrainingError`."""
+    """Delete a run folder; return the bytes freed. Raises as `check_movable`, and `TrainingError`."""
     check_movable(path)
     files = [p for p in path.rglob("*") if p.is_symlink() or not p.is_dir()]
     freed = sum(file.lstat().st_size for file in files)
-    with disk_errors(path, advice="Nothing of it was deleted."):
+    with disk_errors(path, advice="Nothing was deleted."):
         remove(path)
     return freed
 
@@ -472,7 +461,7 @@ def delete(path: Path) -> int:
 def rename(path: Path, name: str) -> Path:
     """Rename a run folder within its parent; return the new path. Raises as `delete`, and `UsageError` for no name."""
     if not name or Path(name).name != name or name.startswith("."):
-        raise UsageError(f"{name!r} cannot name a run. Give a name without a path, such as kernel.")
+        raise UsageError(f"{name!r} is not a name for a run. Give one without a path.")
     target = path.with_name(name)
     if os.path.lexists(target):
         raise RunError(f"{target} exists already. Choose another name.")
@@ -483,7 +472,7 @@ def rename(path: Path, name: str) -> Path:
 
 
 def run_folders(runs_dir: Path) -> list[Path]:
-    """Run folders sorted by name, with damaged ones. Raises `RunError` if `runs_dir` cannot be read."""
+    """Run folders, damaged ones too, sorted by name. Raises `RunError` if `runs_dir` cannot be read."""
     return [p for p in _folders(runs_dir) if (p / RUN).exists() or (p / CHECKPOINTS).is_dir()]
 
 

@@ -17,7 +17,7 @@ _LATEST = 253_402_300_799.0  # the last second of the year 9999, the largest dat
 
 @dataclass(frozen=True)
 class Summary:
-    """Summary of a run; the fields from `kind` to `best` are empty if it cannot be read."""
+    """Summary of a run; the fields from `kind` to `best` are empty if the run cannot be read."""
 
     path: Path
     kind: str = ""  # `char-rnn` or `row-classifier`
@@ -29,7 +29,7 @@ class Summary:
     best: float | None = None  # lowest validation loss, in nats
     modified: float = 0.0  # time of the last write, in seconds since 1970
     bytes: int = 0  # size of the folder
-    problem: str | None = None  # why it cannot be used
+    problem: str | None = None  # why the run cannot be used
 
     @property
     def name(self) -> str:
@@ -38,12 +38,12 @@ class Summary:
 
 @dataclass(frozen=True)
 class CheckpointSummary:
-    """A checkpoint of a run: step, size in bytes, any damage, and progress."""
+    """A checkpoint of a run."""
 
     step: int
-    bytes: int
-    problem: str | None
-    progress: checkpoint.Progress | None = field(default=None, repr=False)
+    bytes: int  # size of its folder
+    problem: str | None  # the damage, if any
+    progress: checkpoint.Progress | None = field(default=None, repr=False)  # None if damaged
 
 
 @dataclass(frozen=True)
@@ -52,19 +52,19 @@ class Details:
 
     run: RunFolder
     summary: Summary
-    changed: dict[str, Any]  # settings other than the defaults, by field name
+    changed: dict[str, Any]  # settings other than this version's defaults, by field name
     checkpoints: list[CheckpointSummary]  # by ascending step, every file checked
     progress: checkpoint.Progress | None  # of the newest intact checkpoint
     last: dict[str, float]  # newest value of every number in the metrics
 
 
 def runs(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None) -> list[Summary]:
-    """Runs of this kind and corpus, newest first, and damaged ones. Raises `RunError` if `runs_dir` is unreadable."""
+    """Runs of this kind and corpus, and damaged runs, newest first. Raises `RunError` if `runs_dir` is unreadable."""
     found = [summarize(path) for path in folder.run_folders(runs_dir)]
-    return sorted(
-        (s for s in found if not s.kind or (kind in (None, s.kind) and corpus in (None, s.corpus))),
-        key=lambda s: (-s.modified, s.name),
-    )
+    wanted = [
+        s for s in found if not s.kind or (kind in (None, s.kind) and corpus in (None, s.corpus))
+    ]
+    return sorted(wanted, key=lambda s: (-s.modified, s.name))
 
 
 def summarize(path: Path) -> Summary:
@@ -88,19 +88,12 @@ def summarize(path: Path) -> Summary:
     ahead = progress is None or last.get("step", 0) >= progress.step
     best = progress.best["val_loss"] if progress and progress.best else last.get("val_loss")
     losses = last if progress is None or ahead else progress.losses
+    step = int(last.get("step", 0)) if progress is None or ahead else progress.step
+    name, model = str(run.record["corpus"].get("name", "")), model_name(run.record["model"])
     return Summary(
-        run.path,
-        kind=run.kind,
-        corpus=str(run.record["corpus"].get("name", "")),
-        model=model_name(run.record["model"]),
-        step=int(last.get("step", 0)) if ahead or progress is None else progress.step,
-        loss=losses.get("loss"),
-        mean_loss=losses.get("mean_loss"),
-        best=best,
-        modified=modified,
-        bytes=size,
-        problem=problem,
-    )
+        run.path, run.kind, name, model, step, losses.get("loss"), losses.get("mean_loss"), best,
+        modified, size, problem,
+    )  # fmt: skip
 
 
 def details(run: RunFolder) -> Details:
@@ -109,26 +102,12 @@ def details(run: RunFolder) -> Details:
     if not summary.kind:
         raise RunError(summary.problem or f"{run.path} is damaged.")
     checkpoints = [_check(run.checkpoints, step) for step in checkpoint.steps(run.checkpoints)]
-    whole = [c.progress for c in checkpoints if c.progress is not None]
-    return Details(
-        run=run,
-        summary=summary,
-        changed=_changed(run),
-        checkpoints=checkpoints,
-        progress=whole[-1] if whole else None,
-        last=metrics.last(run.metrics),
-    )
-
-
-def _changed(run: RunFolder) -> dict[str, Any]:
-    """Settings of a run that differ from this version's defaults."""
+    newest = next((c.progress for c in reversed(checkpoints) if c.progress is not None), None)
     kind = folder.CONFIGS[run.kind]
     defaults = kind().part(kind)
-    return {
-        name: value
-        for name, value in run.settings.items()
-        if (tuple(value) if isinstance(value, list) else value) != defaults.get(name)
-    }
+    lists = {key: list(v) for key, v in defaults.items() if isinstance(v, tuple)}  # as in JSON
+    changed = {key: v for key, v in run.settings.items() if v != {**defaults, **lists}.get(key)}
+    return Details(run, summary, changed, checkpoints, newest, metrics.last(run.metrics))
 
 
 def model_name(model: Mapping[str, Any]) -> str:

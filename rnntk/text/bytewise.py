@@ -1,6 +1,7 @@
 """The preprocessor `bytes`: every byte of a file is a symbol, U+0000 to U+00FF.
 
-In text, undecodable bytes are lone surrogates U+DC80 to U+DCFF (`surrogateescape`, PEP 383): any file can be restored.
+In text, undecodable bytes are lone surrogates U+DC80 to U+DCFF (`surrogateescape`, PEP 383), so any file can be
+restored.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ class Bytes:
 
     name = "bytes"
     version = 1
-    raw = True  # files are not decoded
+    raw = True  # read files as bytes, whatever their encoding
     alphabet = ALPHABET  # in every vocabulary, so that a model can read any file
 
     def encode(self, text: str) -> str:
         """The bytes of `text` in UTF-8, one symbol each; escaped bytes are restored."""
         try:
             data = text.encode("utf-8", "surrogateescape")
-        except UnicodeEncodeError:  # a surrogate that is no escaped byte
+        except UnicodeEncodeError:  # a lone surrogate that is not an escaped byte
             how = ("surrogateescape" if _ESCAPED.match(c) else "surrogatepass" for c in text)
             data = b"".join(map(str.encode, text, repeat("utf-8"), how))
         return data.decode("latin-1")
@@ -47,7 +48,7 @@ class _Decoder:
         self._utf8 = codecs.getincrementaldecoder("utf-8")("surrogateescape")
 
     def feed(self, symbols: str) -> str:
-        # Odd parts are symbols above U+00FF, which end a character.
+        # Parts at odd places are symbols above U+00FF, which end an unfinished character.
         return "".join(
             self._shown(b"", final=True) + part if i % 2 else self._shown(part.encode("latin-1"))
             for i, part in enumerate(_NO_BYTES.split(symbols))

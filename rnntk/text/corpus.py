@@ -1,4 +1,4 @@
-"""From a configuration to a prepared corpus."""
+"""Load a corpus: find its text, fill in its settings, prepare it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T", bound=TextConfig)
 
-_OPENING = 1000  # symbols
+_OPENING = 1000  # symbols searched for the first lines
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,9 +32,9 @@ class Corpus:
     """A text ready to train on."""
 
     name: str  # of the corpus, or of the user's first file
-    card: Card | None  # of a known corpus
+    card: Card | None  # None for the user's own files
     prepared: Prepared
-    record: dict[str, Any]  # its entry in `run.json`
+    record: dict[str, Any]  # `corpus` in `run.json`
 
     def __repr__(self) -> str:
         facts = self.prepared.facts
@@ -54,10 +54,10 @@ def load(
     progress: Callable[[int, int], None] | None = None,
     sha256: str | None = None,
 ) -> tuple[T, Corpus]:
-    """A configuration with the settings of its corpus filled in, and the prepared text (see `prepare_corpus`).
+    """A complete configuration, and the prepared text (see `prepare_corpus`).
 
-    For the user's own files, settings that nobody gave are chosen by the text (`own_text.choose`), and the record has
-    them, with the reasons, in `chosen`.
+    Missing settings come from the corpus' config. For the user's own files they are chosen to suit the text
+    (`own_text.choose`) and recorded with the reasons in `record["chosen"]`.
 
     Args:
         given: the user's settings, by field name.
@@ -73,14 +73,12 @@ def load(
     if found is None:
         defaults = _own_text_defaults({**own, **text}.get("preprocessor"))
     else:
-        # A warning, which Python shows, if another text stands in for the one that is meant.
-        stands_in = bool(found.card.sha256) and not found.same_bytes
-        log.log(
-            logging.WARNING if stands_in or not text.get("corpus") else logging.INFO, found.detail
-        )
+        # Python shows warnings: another text than the one asked for is reported without logging set up.
+        as_asked = text.get("corpus") and (found.same_bytes or not found.card.sha256)
+        log.log(logging.INFO if as_asked else logging.WARNING, found.detail)
         defaults = corpus_settings(found.card.config, command, kind.names())
         defaults["corpus"] = found.card.name
-    # How much is held out is chosen below, but what needs validation is refused before a long preparation.
+    # Check the settings before a long preparation; the held-out fraction is chosen after it, so assume one.
     config = kind.resolve(given, own, defaults, {"val_fraction": 1e-9} if found is None else {})
     made = prepare_corpus(config, found, output=output, progress=progress, sha256=sha256)
     if found is None:
@@ -89,13 +87,13 @@ def load(
         values = {name: choice.value for name, choice in chosen.items()}
         config = kind.resolve(given, own, values, defaults)
         made.record["chosen"] = {name: choice._asdict() for name, choice in chosen.items()}
-    if config.preprocessor == AUTO:  # by the user's own word
+    if config.preprocessor == AUTO:  # given by the user, so not in `chosen`
         config = replace(config, preprocessor=made.prepared.preprocessor.name)
     return config, made
 
 
 def _own_text_defaults(preprocessor: str | None) -> dict[str, Any]:
-    """Text settings of the user's own files; one that takes their bytes leaves these as they are."""
+    """Text settings for the user's own files; none if the preprocessor reads raw bytes."""
     preprocessor = preprocessor or AUTO
     if preprocessor != AUTO and getattr(preprocessors.get(preprocessor), "raw", False):
         return {}
@@ -103,7 +101,7 @@ def _own_text_defaults(preprocessor: str | None) -> dict[str, Any]:
 
 
 def _chosen(kind: type[TextConfig], text: Prepared, fixed: Mapping[str, Any]) -> dict[str, Choice]:
-    """The settings chosen for the user's own text, beside those that are `fixed`."""
+    """The settings chosen for the user's own text, except the `fixed` ones."""
     hangul = text.preprocessor.name == "hangul"
     why = "most letters are Hangul" if hangul else "few letters or none are Hangul"
     chosen = {"preprocessor": Choice(text.preprocessor.name, why)}
@@ -116,9 +114,9 @@ def _chosen(kind: type[TextConfig], text: Prepared, fixed: Mapping[str, Any]) ->
 
 
 def find(settings: TextConfig) -> Resolved | None:
-    """The named or default corpus, as raw bytes; None for the user's own files.
+    """The named or the default corpus, not yet prepared; None for the user's own files.
 
-    Raises `UsageError` if it is unknown or holds no text, `CorpusError` if no source has it.
+    Raises `UsageError` if the corpus is unknown or not text, `CorpusError` if it is unavailable.
     """
     if settings.input:
         return None
@@ -128,9 +126,8 @@ def find(settings: TextConfig) -> Resolved | None:
         return registry.resolve_default(**options)
     card = registry.load_card(settings.corpus)
     if card.kind != "text":
-        raise UsageError(
-            f"{card.name} holds {card.kind}, not text. Train on it with: rnntk mnist --data {card.name}"
-        )
+        command = f"rnntk mnist --data {card.name}"
+        raise UsageError(f"{card.name} holds {card.kind}, not text. Train on it with: {command}")
     return registry.resolve(card, **options)
 
 
@@ -142,14 +139,13 @@ def prepare_corpus(
     progress: Callable[[int, int], None] | None = None,
     sha256: str | None = None,
 ) -> Corpus:
-    """Prepare a text (`resolved`: from `find`), or reuse an earlier result; see `prepared.prepare`."""
+    """Prepare a text, or reuse an earlier result; see `prepared.prepare`. `resolved` is from `find`."""
     card = resolved.card if resolved else None
+    paths, encoding = settings.input, settings.encoding
     if resolved is not None:
-        paths: tuple[str, ...] = (str(resolved.path),)
-        encoding = settings.encoding or resolved.encoding
-        name = resolved.card.name
+        name, paths = resolved.card.name, (str(resolved.path),)
+        encoding = encoding or resolved.encoding
     else:
-        paths, encoding = settings.input, settings.encoding
         name = "stdin" if inputs.is_stream(paths[0]) else Path(paths[0]).resolve().stem
     preprocessor = settings.preprocessor or (card and card.preprocessor) or "plain"
     if output is None:
@@ -180,25 +176,25 @@ def prepare_corpus(
 
 
 def _opening(made: Prepared) -> str:
-    """First lines of the text, to the end of a paragraph if there is one, else of a line; "" without a line end."""
+    """The first lines of the text, up to the end of a paragraph, else of a line; "" without a line end."""
     text = made.preprocessor.decode(made.vocabulary.decode(made.ids[:_OPENING]))
     ends = (text.rfind(end) + len(end) for end in ("\n\r\n", "\n\n", "\n", "\r") if end in text)
     return text[: next(ends, 0)]
 
 
 def untrusted(settings: T, record: Mapping[str, Any]) -> T:
-    """Settings to find a run's text without trusting its `run.json`: no downloads, cards by path, pipes or devices.
+    """Settings to find a run's text without trusting its `run.json`: no downloads, card files, pipes or devices.
 
-    The text must still have the recorded SHA-256 (`prepare_corpus`).
+    The caller still checks the text against the recorded SHA-256 (`prepare_corpus`).
     """
     card = settings.corpus
     if card is not None and (card.endswith(".toml") or Path(card).name != card):
-        place, encoding = (str(record.get("path")),), record["facts"].get("encoding")
-        settings = replace(settings, corpus=None, input=place, encoding=encoding)
+        path, encoding = str(record.get("path")), record["facts"].get("encoding")
+        settings = replace(settings, corpus=None, input=(path,), encoding=encoding)
     for path in settings.input:
         if inputs.is_stream(path):
             what = "standard input" if path == inputs.STDIN else f"{path}, a pipe or a device"
-            raise _Gone(f"The run was trained on {what}, which cannot be read again.")
+            raise _Unrepeatable(f"The run was trained on {what}, which cannot be read again.")
     return replace(settings, offline=True)
 
 
@@ -212,10 +208,10 @@ class RunText:
     settings: TextConfig  # the run's, with the folders to search now
 
     def prepare_again(self) -> Corpus:
-        """Prepare the text that the user names; `RunError` if it is another one."""
-        return self._same(prepare_corpus(self.settings, find(self.settings)))
+        """Prepare the text that the settings name; `RunError` if it is not the run's."""
+        return self._checked(prepare_corpus(self.settings, find(self.settings)))
 
-    def _same(self, corpus: Corpus) -> Corpus:
+    def _checked(self, corpus: Corpus) -> Corpus:
         """The corpus if it is the run's; else `RunError` with the differences."""
         old, now = self.vocabulary, corpus.prepared.vocabulary
         if old.symbols != now.symbols:
@@ -223,8 +219,8 @@ class RunText:
             raise RunError(
                 f"The vocabulary does not match: {self.run} was trained on {len(old)} symbols, "
                 f"{corpus.record['path']} now has {len(now)}."
-                + _difference("only in the run", set(old.symbols) - set(now.symbols))
-                + _difference("only in the text", set(now.symbols) - set(old.symbols))
+                + _difference("only in the run", old, now)
+                + _difference("only in the text", now, old)
                 + (" They are the same symbols in another order." if same else "")
                 + " Train a new run on the changed text."
             )
@@ -233,67 +229,63 @@ class RunText:
         return corpus
 
     def prepared(self) -> Prepared:
-        """The text as the run left it, or prepared again; `RunError` if it has changed or is missing."""
+        """The text from the cache, or prepared again; `RunError` if it has changed or is missing."""
         try:
-            return self._kept()
+            return self._from_cache()
         except RnntkError as error:
             log.info(str(error))
         try:
             return self._from_source().prepared
-        except _Gone as error:
+        except _Unrepeatable as error:
             raise RunError(f"{error} Give a text with `input`.") from None
 
     def reopen(self) -> Corpus:
-        """The text for a resume: from its source, else as it was prepared; `RunError` if changed or missing."""
+        """The text for a resume: from its source, else from the cache; `RunError` if changed or missing."""
         try:
             return self._from_source()
-        except (DataError, _Gone) as error:
+        except (DataError, _Unrepeatable) as error:
             try:
-                kept = self._kept()
+                kept = self._from_cache()
             except RnntkError as lost:
                 raise RunError(f"{error} {lost} Say where the text is now with `input`.") from error
-            log.info("%s What was prepared from it before is used.", error)
+            log.info("%s Its prepared form in the cache is used.", error)
             return Corpus(self.record["name"], None, kept, self.record)
 
     def _from_source(self) -> Corpus:
-        """The text at the given paths, else at their absolute paths of that time."""
+        """The text at the given paths, else at the absolute paths that they had in training."""
         try:
-            return self._at(self.settings)
+            return self._read(self.settings)
         except (DataError, RunError) as error:
             then = tuple(self.record.get("inputs") or ())
-            if (
-                isinstance(error, _Gone)
-                or not then
-                or then == tuple(_absolute(self.settings.input))
-            ):
+            moved = then and then != tuple(_absolute(self.settings.input))
+            if isinstance(error, _Unrepeatable) or not moved:
                 raise
-            return self._at(replace(self.settings, input=then))
+            return self._read(replace(self.settings, input=then))
 
-    def _at(self, settings: TextConfig) -> Corpus:
+    def _read(self, settings: TextConfig) -> Corpus:
         settings = untrusted(settings, self.record)
+        sha256 = self.record["sha256"]
         try:
-            return self._same(
-                prepare_corpus(settings, find(settings), sha256=self.record["sha256"])
-            )
+            return self._checked(prepare_corpus(settings, find(settings), sha256=sha256))
         except prepared.OtherText:
             raise self._changed() from None
         except CorpusError as error:
             raise CorpusError(
-                f"{error}\nNothing is downloaded because a run folder says so; fetch it with: rnntk prep --corpus "
+                f"{error}\nA run folder alone never starts a download. Download it with: rnntk prep --corpus "
                 f"{settings.corpus}"
             ) from error
 
     def _changed(self) -> RunError:
         return RunError(
-            f"The text has changed since {self.run} was trained (sha256 {self.record['sha256'][:12]}), so nothing that "
-            "needs the same text can continue. Train a new run on it."
+            f"The text has changed since {self.run} was trained (its SHA-256 began with {self.record['sha256'][:12]})."
+            " Put the old text back, or train a new run on this one."
         )
 
-    def _kept(self) -> Prepared:
+    def _from_cache(self) -> Prepared:
         """The prepared text in the cache; `RnntkError` if it is missing, damaged or another one."""
         name = Path(self.record.get("prepared") or "").name
         if not re.fullmatch("[0-9a-f]{32}", name):
-            raise RunError("What was prepared from the text was not kept.")
+            raise RunError("The prepared text was not kept in the cache.")
         kept = Prepared.open(cache_dir() / "prepared" / name)
         same = all(kept.facts.get(k) == self.record["facts"].get(k) for k in _DECISIVE)
         if not same or kept.vocabulary != self.vocabulary:
@@ -301,8 +293,8 @@ class RunText:
         return kept
 
 
-class _Gone(RunError):
-    """The text cannot be read again."""
+class _Unrepeatable(RunError):
+    """The text was read from a stream, which cannot be read again."""
 
 
 # Facts that determine the ids.
@@ -311,8 +303,9 @@ _DECISIVE = (
 )  # fmt: skip
 
 
-def _difference(where: str, symbols: set[str]) -> str:
-    return f" {where}: {' '.join(repr(s) for s in sorted(symbols)[:10])}." if symbols else ""
+def _difference(where: str, ours: Vocabulary, others: Vocabulary) -> str:
+    only = sorted(set(ours.symbols) - set(others.symbols))
+    return f" {where}: {' '.join(map(repr, only[:10]))}." if only else ""
 
 
 def _absolute(paths: Iterable[str]) -> list[str]:

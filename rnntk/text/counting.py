@@ -1,7 +1,7 @@
-"""Counts symbols and writes ids in one pass, before the vocabulary is known, in bounded memory.
+"""Count symbols and write ids in one pass, in bounded memory.
 
-Each distinct character is encoded once; the rest is array look-ups from code points to ids. Ids go by first appearance,
-and are renumbered by descending count at the end.
+Each distinct character is encoded once; the rest is array look-ups from code points to ids. The first ids are by order
+of appearance; they are renumbered by descending count once the vocabulary is known.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rnntk.text.vocabulary import CODE_POINTS, Vocabulary, code_points, from_cod
 PIECE = 1 << 14  # characters between two rows of the index
 
 _IDS_AT_A_TIME = 1 << 20
-_SAMPLE = 10_000  # characters to check the preprocessor on
+_SAMPLE = 10_000  # characters that the preprocessor is checked on
 
 
 class SymbolWriter:
@@ -33,27 +33,27 @@ class SymbolWriter:
         self._preprocessor = preprocessor
         self._path = path
         self._file: BinaryIO = path.open("wb")
-        self._characters = np.zeros(CODE_POINTS, np.int64)
-        self._units: dict[str, str] = {}
-        self._symbols: dict[str, int] = {}
+        self._characters = np.zeros(CODE_POINTS, np.int64)  # counts by code point
+        self._encoded: dict[str, str] = {}  # the symbols of each character
+        self._symbols: dict[str, int] = {}  # provisional ids
         # By code point: ids of the character's symbols, padded, and a mask of those used.
         self._ids = np.zeros((256, 1), np.uint8)
         self._used: NDArray[np.bool_] = np.zeros((256, 1), bool)
-        # Type and number of ids; wider ones may follow in the same file.
+        # Type and number of the ids written; they grow wider as symbols appear.
         self._segments: list[tuple[np.dtype, int]] = []
 
     @property
     def one_to_one(self) -> bool:
         """Whether every character so far is one symbol."""
-        return all(len(unit) == 1 for unit in self._units.values())
+        return all(len(symbols) == 1 for symbols in self._encoded.values())
 
     def add(self, text: str) -> None:
         """Count and write a piece; `UsageError` if the preprocessor depends on context."""
         sample, encode = text[:_SAMPLE], self._preprocessor.encode
-        if not self._units and encode(sample) != "".join(map(encode, sample)):
+        if not self._encoded and encode(sample) != "".join(map(encode, sample)):
             raise UsageError(
-                f"The preprocessor {self._preprocessor.name!r} cannot be used: what it makes of a text must be what it"
-                " makes of its characters, one after the other."
+                f"The preprocessor {self._preprocessor.name!r} cannot be used: it must encode each character without"
+                " regard to its neighbours. Choose another `preprocessor`."
             )
         codes = code_points(text)
         counted = histogram(codes)
@@ -82,29 +82,29 @@ class SymbolWriter:
 
     def _learn(self, characters: str) -> None:
         """Encode new characters and give their new symbols the next ids."""
-        for character in characters:
-            unit = self._units[character] = self._preprocessor.encode(character)
-            for symbol in unit:
-                self._symbols.setdefault(symbol, len(self._symbols))
-        rows = max(len(self._ids), max(map(ord, characters)) + 1)
-        width = max(self._ids.shape[1], *(len(self._units[c]) for c in characters))
+        new = {character: self._preprocessor.encode(character) for character in characters}
+        self._encoded |= new
+        for symbol in "".join(new.values()):
+            self._symbols.setdefault(symbol, len(self._symbols))
+        rows = max(len(self._ids), max(map(ord, new)) + 1)
+        width = max(self._ids.shape[1], *map(len, new.values()))
         grown = [(0, rows - len(self._ids)), (0, width - self._ids.shape[1])]
         self._used = np.pad(self._used, grown)
         self._ids = np.pad(self._ids.astype(id_dtype(len(self._symbols))), grown)
-        for character in characters:
-            unit, code = self._units[character], ord(character)
-            self._ids[code, : len(unit)] = [self._symbols[symbol] for symbol in unit]
-            self._used[code, : len(unit)] = True
+        for character, symbols in new.items():
+            row = ord(character), slice(len(symbols))
+            self._ids[row] = [self._symbols[symbol] for symbol in symbols]
+            self._used[row] = True
 
     def characters(self) -> dict[str, int]:
         """Count of each character, in order of first appearance."""
-        return {c: int(self._characters[ord(c)]) for c in self._units}
+        return {c: int(self._characters[ord(c)]) for c in self._encoded}
 
     def symbols(self) -> dict[str, int]:
         """Count of each symbol, in order of first appearance."""
         counts = dict.fromkeys(self._symbols, 0)
         for character, count in self.characters().items():
-            for symbol in self._units[character]:
+            for symbol in self._encoded[character]:
                 counts[symbol] += count
         return counts
 
@@ -131,7 +131,7 @@ class SymbolWriter:
 
 
 def histogram(codes: NDArray[np.unsignedinteger]) -> NDArray[np.intp]:
-    """Counts of the values in `codes`, shape `(n,)`, up to the largest (bytes: 255)."""
+    """Counts of the values `0..max` in `codes` `(n,)`, shape `(max + 1,)`; for bytes `(256,)`."""
     if codes.dtype != np.uint8:
         return np.bincount(codes)
     # Counting pairs of bytes halves the work.
@@ -144,7 +144,7 @@ def histogram(codes: NDArray[np.unsignedinteger]) -> NDArray[np.intp]:
 
 
 def _by_first_appearance(new: NDArray[np.intp], codes: NDArray[np.unsignedinteger]) -> str:
-    # Assigned backwards, so that a character's first place is written last.
+    # Assigned backwards, so that the first place of each character is the one that stays.
     places = np.zeros(int(codes.max()) + 1, np.int64)
     places[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
     return from_code_points(new[np.argsort(places[new])])
@@ -153,7 +153,7 @@ def _by_first_appearance(new: NDArray[np.intp], codes: NDArray[np.unsignedintege
 def _look_up(
     table: NDArray[np.unsignedinteger], indices: NDArray[np.unsignedinteger]
 ) -> bytes | memoryview:
-    """`table[indices]` as bytes; several times as fast if both are single bytes."""
+    """The bytes of `table[indices]`; `bytes.translate` is several times as fast as `take`."""
     if table.dtype.itemsize == 1 and indices.dtype == np.uint8:
         small = np.zeros(256, np.uint8)
         small[: min(len(table), 256)] = table[:256]

@@ -1,4 +1,4 @@
-"""The text of Word (.docx), OpenDocument (.odt), EPUB and HTML files: a line per paragraph, in reading order.
+"""Extract the text of Word (.docx), OpenDocument (.odt), EPUB and HTML files: a line per paragraph, in reading order.
 
 Formats: ECMA-376 part 1 (WordprocessingML), OpenDocument 1.3, EPUB 3.3.
 """
@@ -19,7 +19,7 @@ from urllib.parse import unquote
 from xml.parsers import expat
 
 from rnntk.config import TextConfig
-from rnntk.corpora.detection import save_as_text
+from rnntk.corpora.detection import SAVE_AS_TEXT
 from rnntk.corpora.encoding import detect, undecodable
 from rnntk.errors import DataError
 
@@ -32,7 +32,7 @@ _HTML = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 _DECLARED = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([\w.:-]+)""")
-# What browsers read under these names (encoding.spec.whatwg.org); a page in UTF-16 cannot say so in ASCII.
+# Codecs that browsers use for these names (encoding.spec.whatwg.org). A name found in ASCII rules out UTF-16.
 _AS_BROWSERS = {
     "iso-8859-1": "cp1252", "latin1": "cp1252", "us-ascii": "cp1252", "ascii": "cp1252", "euc-kr": "cp949",
     "ks_c_5601-1987": "cp949", "shift_jis": "cp932", "gb2312": "gb18030", "gbk": "gb18030", "utf-16": "utf-8",
@@ -40,10 +40,10 @@ _AS_BROWSERS = {
 
 
 def extract(path: Path, name: str, config: TextConfig, to: Path) -> str | None:
-    """Write a document's text to the file `to` in UTF-8, and return its kind; None for any other file.
+    """Write a document's text to the file `to` in UTF-8, and return the kind of document; None for any other file.
 
-    `name` is the file's name in messages. HTML is read where `config.markup` is "text", else it counts as plain text.
-    Raises `DataError` if the document is damaged, protected, larger than `MOST`, or of a kind that rnntk cannot read.
+    `name` is the file's name in messages. HTML is a document only if `config.markup` is "text". Raises `DataError` if
+    the document is damaged, protected, larger than `MOST`, or of a kind that rnntk cannot read.
     """
     kind = "a ZIP archive"
     try:
@@ -54,21 +54,21 @@ def extract(path: Path, name: str, config: TextConfig, to: Path) -> str | None:
                 kind, read = _document(archive, name)
                 text = read()
         elif config.markup == "text" and head.startswith(b"{\\rtf"):
-            raise DataError(f"{name} is RTF. {save_as_text()}")
+            raise DataError(f"{name} is RTF. {SAVE_AS_TEXT}")
         elif config.markup == "text" and _is_html(head, name):
             kind = "an HTML page"
             text = _html(_decoded(path, name, config))
         else:
             return None
     except (*_DAMAGE, expat.ExpatError) as error:
-        raise DataError(f"{name} is {kind}, but damaged: {error}. {save_as_text()}") from error
+        raise DataError(f"{name} is {kind}, but damaged ({error}). {SAVE_AS_TEXT}") from error
     if text is None:
         return None
     to.write_bytes(text.encode("utf-8", "replace") if text.strip() else b"")
     return kind
 
 
-# The errors of `zipfile`: RuntimeError if a password is needed, KeyError if a part is missing.
+# `zipfile` raises RuntimeError if a password is needed, and KeyError if a member is missing.
 _DAMAGE = (
     zipfile.BadZipFile, zlib.error, EOFError, ValueError, LookupError, RuntimeError, NotImplementedError,
 )  # fmt: skip
@@ -109,7 +109,7 @@ class _Parts:
 def _parse(
     pieces: Iterator[bytes], start: Any, end: Any = lambda _: None, data: Any = lambda _: None
 ) -> None:
-    """Parse XML with these handlers, which get local names; entities, which could multiply, are refused."""
+    """Parse XML; the handlers get local names. Entity declarations are refused: entities can expand without limit."""
 
     def refuse(*_: object) -> None:
         raise ValueError("it declares entities")
@@ -130,7 +130,7 @@ def _parse(
 
 
 def _document(archive: zipfile.ZipFile, name: str) -> tuple[str, Any]:
-    """The kind of an archive and a function that gives its text, or None; `DataError` for an unreadable kind."""
+    """The kind of an archive, and a function that returns its text or None; `DataError` for an unreadable kind."""
     names, parts = set(archive.namelist()), _Parts(archive)
     if main := sorted(filter(re.compile(r"word/document\d*\.xml").fullmatch, names)):
         return "a Word document", partial(_xml, parts, main[0], _WORD)
@@ -140,7 +140,7 @@ def _document(archive: zipfile.ZipFile, name: str) -> tuple[str, Any]:
         return "an OpenDocument text", partial(_xml, parts, "content.xml", _OPEN_DOCUMENT)
     for member, kind in _OTHERS.items():
         if any(one.startswith(member) for one in names):
-            raise DataError(f"{name} is {kind}. {save_as_text()}")
+            raise DataError(f"{name} is {kind}. {SAVE_AS_TEXT}")
     return "a ZIP archive", lambda: None
 
 
@@ -151,24 +151,22 @@ _OTHERS = {  # by the beginning of a member's name
 
 
 class _Format(NamedTuple):
-    """The elements of a format that matter, by local name."""
+    """Local names of the elements that matter in a format."""
 
-    lines: str  # each is a line
-    skipped: str
-    marks: dict[str, str]  # these stand for characters
-    text: str = ""  # only characters in these count; by default all
-    collapse: bool = False  # white space, outside `pre`; and no empty lines
+    lines: str  # elements that are a line each
+    skipped: str  # elements to leave out
+    marks: dict[str, str]  # elements that stand for a character
+    text: str = ""  # elements whose characters are text; all if empty
+    collapse: bool = False  # white space outside `pre`, and empty lines
 
 
 _WORD = _Format(
     "p", "pPr Fallback moveFrom", {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}, "t"
 )
 _OPEN_DOCUMENT = _Format(
-    "p h",
-    "tracked-changes annotation note forms title desc",
-    {"tab": "\t", "line-break": "\n", "s": " "},
-    "p h",
-)
+    "p h", "tracked-changes annotation note forms title desc",
+    {"tab": "\t", "line-break": "\n", "s": " "}, "p h",
+)  # fmt: skip
 _PAGE = _Format(
     "p div h1 h2 h3 h4 h5 h6 li ul ol dl dt dd tr table pre blockquote section article header footer main aside hr"
     " figure figcaption body caption address form fieldset",
@@ -183,10 +181,11 @@ class _Lines:
 
     def __init__(self, form: _Format) -> None:
         self._form, self._out = form, [""]
-        self._lines, self._ignored = set(form.lines.split()), set(form.skipped.split())
-        self._text = set(form.text.split())
-        self._skipped, self._depth = "", 0  # element, and how many of its name are open
-        self._inside = self._preformatted = 0
+        names = (form.lines, form.skipped, form.text)
+        self._lines, self._ignored, self._text = (set(each.split()) for each in names)
+        # The element being left out, and how many of its name are open.
+        self._skipped, self._depth = "", 0
+        self._inside = self._preformatted = 0  # open text elements, open `pre`
 
     def text(self) -> str:
         self._end_line()
@@ -197,7 +196,7 @@ class _Lines:
             self._out[-1:] = [line if line.endswith("\n") else line.rstrip(" ") + "\n", ""]
 
     def start(self, tag: str, attributes: Mapping[str, str | None]) -> None:
-        if self._skipped == "head" and tag == "body":  # the end tag may be left out
+        if self._skipped == "head" and tag == "body":  # HTML allows a head without an end tag
             self._skipped = ""
         if self._skipped:
             self._depth += tag == self._skipped
@@ -258,7 +257,7 @@ def _html(source: str) -> str:
 
 
 def _epub(parts: _Parts, name: str) -> str:
-    """The text of a book's chapters, in the order of its spine; the table of contents is left out."""
+    """The text of a book's chapters in the order of its spine, without the table of contents."""
     container = parts.tags("META-INF/container.xml")
     package = next((a["full-path"] for tag, a in container if tag == "rootfile"), "")
     files: dict[str, str] = {}
@@ -273,13 +272,13 @@ def _epub(parts: _Parts, name: str) -> str:
     if "META-INF/encryption.xml" in parts.archive.namelist():
         locked = {unquote(a.get("URI", "")) for _, a in parts.tags("META-INF/encryption.xml")}
         if locked & set(chapters):
-            raise DataError(f"{name} is protected against copying (DRM), so its text is encrypted.")
+            raise DataError(f"{name} is encrypted (DRM). Use a copy without copy protection.")
     pages = (b"".join(parts.pieces(chapter)) for chapter in chapters)
     return "".join(_html(_declared(page) or page.decode("utf-8-sig", "replace")) for page in pages)
 
 
 def _declared(data: bytes) -> str | None:
-    """The text in the encoding that a page declares; None without one, or if it does not decode."""
+    """The text in the encoding that a page declares; None if it declares none or does not decode."""
     if found := _DECLARED.search(data[:4096]):
         codec = found[1].decode("ascii", "replace").lower()
         with suppress(LookupError, ValueError):
@@ -288,7 +287,7 @@ def _declared(data: bytes) -> str | None:
 
 
 def _decoded(path: Path, name: str, config: TextConfig) -> str:
-    """The text of an HTML file: in the stated encoding, that of its byte order mark, the declared, or the likeliest."""
+    """The text of an HTML file, by the encoding given, its byte order mark, its declaration, or detection."""
     with path.open("rb") as file:
         data = file.read(MOST + 1)
     if len(data) > MOST:

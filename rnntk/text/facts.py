@@ -1,9 +1,10 @@
-"""Facts about a prepared text: counts, entropy, unusual characters."""
+"""Facts about a text: entropy, unusual characters, losses of the preprocessor."""
 
 from __future__ import annotations
 
 import math
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,11 +12,9 @@ from rnntk.text.preprocessors import Preprocessor
 
 CONJOINING = "conjoining jamo"  # those of NFD
 SHOWN = 10  # symbols and examples listed
-_UNUSUAL = {
-    "Cc": "control characters",
-    "Co": "private use characters",
-    "Cn": "unassigned characters",
-}
+_UNUSUAL = {  # by Unicode category
+    "Cc": "control characters", "Co": "private use characters", "Cn": "unassigned characters",
+}  # fmt: skip
 
 
 def entropy_bits(counts: Iterable[int]) -> float:
@@ -42,29 +41,24 @@ def _kind(character: str) -> str | None:
 
 def unusual(counts: Mapping[str, int]) -> list[dict[str, Any]]:
     """Kinds of unusual characters, most common first: `kind`, `count`, `distinct`, `examples` such as `U+0007`."""
-    found: dict[str, dict[str, int]] = {}
+    found: dict[str, Counter[str]] = {}
     for character, count in counts.items():
         if kind := _kind(character):
-            found.setdefault(kind, {})[character] = count
+            found.setdefault(kind, Counter())[character] = count
     entries: list[dict[str, Any]] = []
     for kind, members in found.items():
-        common = sorted(members, key=members.__getitem__, reverse=True)[:SHOWN]
-        count, examples = sum(members.values()), [f"U+{ord(c):04X}" for c in common]
-        entry = {"kind": kind, "count": count, "distinct": len(members), "examples": examples}
-        entries.append(entry)
+        examples = [f"U+{ord(c):04X}" for c, _ in members.most_common(SHOWN)]
+        entry = {"kind": kind, "count": members.total(), "distinct": len(members)}
+        entries.append({**entry, "examples": examples})
     return sorted(entries, key=lambda entry: entry["count"], reverse=True)
 
 
 def changed(counts: Mapping[str, int], preprocessor: Preprocessor) -> dict[str, Any]:
     """Characters that the preprocessor changes: `count`, `distinct`, `examples` of `[character, changed, count]`."""
-    lossy: list[list[Any]] = []
-    for character, count in counts.items():
-        back = preprocessor.decode(preprocessor.encode(character))
-        if back != character:
-            lossy.append([character, back, count])
-    lossy.sort(key=lambda entry: entry[2], reverse=True)
-    count = sum(entry[2] for entry in lossy)
-    return {"count": count, "distinct": len(lossy), "examples": lossy[:SHOWN]}
+    decoded = {c: preprocessor.decode(preprocessor.encode(c)) for c in counts}
+    lossy = Counter({c: counts[c] for c, back in decoded.items() if back != c})
+    examples = [[c, decoded[c], count] for c, count in lossy.most_common(SHOWN)]
+    return {"count": lossy.total(), "distinct": len(lossy), "examples": examples}
 
 
 def frequencies(counts: Mapping[str, int]) -> dict[str, list[list[Any]]]:

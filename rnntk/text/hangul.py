@@ -1,7 +1,7 @@
 """Hangul syllables as jamo, and back (Unicode Standard, section 3.12; decomposition by `hangul_jamo`).
 
 Lossless: a syllable becomes compatibility jamo (U+3131..U+3163) and a marker, U+1D25 `ᴥ`; a lone jamo gets a marker
-too; a marker is doubled; all else stays. So only a unit ends in an odd run of markers.
+too; a marker is doubled; all else stays. So an odd run of markers always ends a syllable or a lone jamo.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _FINALS = [final or "" for final in TRAILING_CONSONANTS]
 
 
 def _slides_jamo(code: int) -> str:
-    """A lone jamo decomposed like a syllable: its index is negative, and the initial always ㄱ."""
+    """A lone jamo decomposed as if it were a syllable: the index is negative, and the initial always ㄱ."""
     index = code - _CODES.start
     return "ㄱ" + VOWELS[index // len(_FINALS) % len(VOWELS)] + _FINALS[index % len(_FINALS)]
 
 
 _SYLLABLES = {c: "".join(filter(None, decompose_syllable(c))) for c in map(chr, _CODES)}
-_UNITS = {ord(syllable): jamo + MARKER for syllable, jamo in _SYLLABLES.items()}
+_MARKED = {ord(syllable): jamo + MARKER for syllable, jamo in _SYLLABLES.items()}
 _COMPOSED = {jamo: syllable for syllable, jamo in _SYLLABLES.items()}
 _COMPOSED |= {jamo + MARKER: syllable for jamo, syllable in _COMPOSED.items()}
 
-_LOSSLESS = {**_UNITS, **{ord(j): j + MARKER for j in JAMO}, ord(MARKER): MARKER * 2}
+_LOSSLESS = {**_MARKED, **{ord(j): j + MARKER for j in JAMO}, ord(MARKER): MARKER * 2}
 
 
 class _Slides(dict[int, str]):
@@ -42,14 +42,14 @@ class _Slides(dict[int, str]):
         return chr(code) if code <= 0xFF else ""
 
 
-_SLIDES = _Slides({**_UNITS, **{ord(j): _slides_jamo(ord(j)) + MARKER for j in JAMO}})
+_SLIDES = _Slides({**_MARKED, **{ord(j): _slides_jamo(ord(j)) + MARKER for j in JAMO}})
 
 # A consonant before a vowel is the next initial; clusters such as ㄳ are always final.
 _BOTH = "".join(f for f in _FINALS if f and f in _INITIAL)
 _CLUSTERS = "".join(f for f in _FINALS if f and f not in _INITIAL)
-_UNIT = f"[{_INITIAL}][{_VOWEL}](?:[{_BOTH}](?![{_VOWEL}])|[{_CLUSTERS}])?"
-_UNIT_OR_MARKERS = re.compile(f"{_UNIT}(?:{MARKER}(?!{MARKER}))?|{MARKER}+")
-_UNIT_OR_MARKER = re.compile(f"{_UNIT}{MARKER}?|{MARKER}")
+_SPELLED = f"[{_INITIAL}][{_VOWEL}](?:[{_BOTH}](?![{_VOWEL}])|[{_CLUSTERS}])?"  # of a syllable
+_SPELLED_OR_MARKERS = re.compile(f"{_SPELLED}(?:{MARKER}(?!{MARKER}))?|{MARKER}+")
+_SPELLED_OR_MARKER = re.compile(f"{_SPELLED}{MARKER}?|{MARKER}")
 # A final cluster is certain, but its marker is still to come.
 _UNDECIDED = re.compile(f"[{_INITIAL}](?:[{_VOWEL}][{_BOTH}{_CLUSTERS}]?)?\\Z")
 _OPEN = "".join(map(chr, _CODES[::28]))  # the syllables without a final
@@ -58,7 +58,7 @@ _CONJOINING_UNDECIDED = re.compile(f"(?:[\u1100-\u1112][\u1161-\u1175]?|[{_OPEN}
 
 
 class _Streaming:
-    """Converts a stream in pieces; holds back the end that the next piece may change."""
+    """Converts a stream piece by piece, and holds back the end that the next piece may change."""
 
     def __init__(self, convert: Callable[[str], str], undecided: re.Pattern[str]) -> None:
         self._convert, self._undecided = convert, undecided
@@ -94,7 +94,7 @@ class Hangul:
 
     def decode(self, symbols: str) -> str:
         """The text of any symbols: initial + vowel [+ final] is a syllable; k markers are k // 2 literal ones."""
-        return _UNIT_OR_MARKERS.sub(_text_of, symbols)
+        return _SPELLED_OR_MARKERS.sub(_text_of, symbols)
 
     def decoder(self) -> HangulDecoder:
         return HangulDecoder()
@@ -118,18 +118,18 @@ class HangulDecoder(_Streaming):
         return text
 
     def _decode(self, certain: str) -> str:
-        # An odd marker came before: in front again, it completes a pair or means nothing.
+        # A marker without a partner came before: put in front, it completes a pair or is dropped.
         if not certain:
             return ""
         stream = MARKER + certain if self._odd else certain
         self._odd = (len(stream) - len(stream.rstrip(MARKER))) % 2 == 1
-        return _UNIT_OR_MARKERS.sub(_text_of, stream)
+        return _SPELLED_OR_MARKERS.sub(_text_of, stream)
 
 
 class HangulSlides:
     """The rules of the 2017 notebooks, including their errors; lossy.
 
-    As `Hangul`, but lone jamo become garbage that begins with ㄱ, and other characters above U+00FF are dropped.
+    Like `Hangul`, but lone jamo become wrong jamo that begin with ㄱ, and other characters above U+00FF are dropped.
 
     >>> HangulSlides().encode("각 ㅎ“漢”")
     'ㄱㅏㄱᴥ ㄱㅛㄶᴥ'
@@ -143,22 +143,22 @@ class HangulSlides:
 
     def decode(self, symbols: str) -> str:
         """The text of any symbols: syllables are composed, markers dropped."""
-        return _UNIT_OR_MARKER.sub(lambda match: _COMPOSED.get(match[0], ""), symbols)
+        return _SPELLED_OR_MARKER.sub(lambda match: _COMPOSED.get(match[0], ""), symbols)
 
     def decoder(self) -> _Streaming:
         return _Streaming(self.decode, _UNDECIDED)
 
 
 def recompose(text: str) -> str:
-    """`text` with its conjoining jamo composed: `Recomposer` for a whole string."""
+    """`text` with conjoining jamo (NFD) composed to syllables.
+
+    Only U+1100..U+1112 + U+1161..U+1175 [+ U+11A8..U+11C2] are joined; NFC changes 270 characters of KS X 1001 too.
+    """
     return _CONJOINING.sub(lambda found: unicodedata.normalize("NFC", found[0]), text)
 
 
 class Recomposer(_Streaming):
-    """Composes syllables of conjoining jamo (NFD), in pieces of text.
-
-    Only U+1100..U+1112 + U+1161..U+1175 [+ U+11A8..U+11C2] are joined; NFC changes 270 characters of KS X 1001 too.
-    """
+    """The streaming form of `recompose`."""
 
     def __init__(self) -> None:
         super().__init__(recompose, _CONJOINING_UNDECIDED)

@@ -1,4 +1,4 @@
-"""Finds the files of a text: paths, folders, standard input."""
+"""Find the files of a text: paths, folders, standard input."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from rnntk.config import TextConfig
 from rnntk.corpora import registry
@@ -31,16 +32,16 @@ class Input:
 
     path: Path
     name: str
-    document: str | None = None  # kind of the document whose text, in UTF-8, was put into the file
+    document: str | None = None  # kind of the document whose text was extracted to `path` (UTF-8)
 
 
 @contextmanager
 def opened(config: TextConfig, *, raw: bool = False) -> Iterator[list[Input]]:
     """The files of `config.input`, in order; of a folder all that match `config.glob`, at any depth, sorted.
 
-    Standard input (`-`), pipes and devices are copied to temporary files, because texts are read twice; the text of
-    documents is put into temporary files, unless `raw`. Raises `DataError` if a path is missing, a folder has no match
-    or a document cannot be read, `UsageError` if `config.glob` is not a pattern.
+    Standard input (`-`), pipes and devices are copied to temporary files, because texts are read twice. The text of
+    documents is extracted to temporary files, unless `raw`. Raises `DataError` if a path is missing, a folder has no
+    match or a document cannot be read, `UsageError` if `config.glob` is not a pattern.
     """
     with tempfile.TemporaryDirectory(prefix="rnntk-") as spool:
         found: list[Input] = []
@@ -48,13 +49,9 @@ def opened(config: TextConfig, *, raw: bool = False) -> Iterator[list[Input]]:
             if is_stream(path):
                 name = "standard input" if path == STDIN else path
                 if any(one.name == name for one in found):
-                    raise DataError(f"{name} is given twice; it can be read only once.")
-                copy = Path(spool) / str(len(found))
-                stdin = nullcontext(sys.stdin.buffer)
-                with (
-                    copy.open("wb") as to,
-                    stdin if path == STDIN else Path(path).open("rb") as source,
-                ):
+                    raise DataError(f"{name} is given twice, but can be read only once.")
+                copy = Path(spool, str(len(found)))
+                with copy.open("wb") as to, _stream(path) as source:
                     shutil.copyfileobj(source, to, 1 << 20)
                 found.append(Input(copy, name))
             else:
@@ -66,8 +63,12 @@ def opened(config: TextConfig, *, raw: bool = False) -> Iterator[list[Input]]:
         yield found
 
 
+def _stream(path: str) -> AbstractContextManager[BinaryIO]:
+    return nullcontext(sys.stdin.buffer) if path == STDIN else Path(path).open("rb")
+
+
 def _as_text(file: Input, config: TextConfig, to: Path) -> Input:
-    """The file itself, or its text if it is a document."""
+    """The file itself, or the file `to` with its text if it is a document."""
     try:
         kind = documents.extract(file.path, file.name, config, to)
     except OSError as error:
@@ -88,7 +89,7 @@ def is_stream(path: str) -> bool:
 
 def _files(path: Path, glob: str | None) -> list[Input]:
     if not os.path.lexists(path) and (matches := sorted(patterns.glob(str(path)))):  # noqa: PTH207
-        # A pattern, which Windows' shells leave to the program.
+        # Shells on Windows do not expand patterns.
         return [file for match in matches for file in _files(Path(match), glob)]
     try:
         if not stat.S_ISDIR(path.stat().st_mode):
@@ -100,34 +101,27 @@ def _files(path: Path, glob: str | None) -> list[Input]:
     if (path / "run.json").is_file():
         raise DataError(
             f"{path} is a run, not a text. To train it further, give it with `resume`; to train a new run on its "
-            "samples, name the file samples.txt in it."
+            f"samples, give {path / 'samples.txt'}."
         )
-    if glob is None:
-        return [Input(file, str(file)) for file in _readable(path)]
     try:
-        files = sorted(file for file in path.rglob(glob) if file.is_file())
+        found = _readable(path) if glob is None else [p for p in path.rglob(glob) if p.is_file()]
     except (NotImplementedError, ValueError) as error:  # an absolute pattern; misplaced "**"
-        raise UsageError(
-            f"`glob` must be a pattern such as *.txt, got {glob!r} ({error})."
-        ) from error
-    if not files:
-        raise DataError(
-            f"No file in the folder {path} matches {glob!r}. Pass another pattern with `glob`."
-        )
-    return [Input(file, str(file)) for file in files]
+        why = f"`glob` must be a pattern such as *.txt, got {glob!r} ({error})."
+        raise UsageError(why) from error
+    if not found:
+        raise DataError(f"No file in the folder {path} matches {glob!r}. Change `glob`.")
+    return [Input(file, str(file)) for file in sorted(found)]
 
 
 def _missing(path: Path) -> str:
-    """The message for a path that does not exist, with the likeliest meaning."""
+    """The message for a path that does not exist, with what may have been meant."""
     name = str(path)
     if name in (card.name for card in registry.all_cards() if card.kind == "text"):
-        return f'There is no file {name}. The corpus of this name is given with `corpus="{name}"`.'
+        return f'There is no file {name}. For the corpus of this name, use `corpus="{name}"`.'
     if any(sign in name for sign in "*?["):
         where = quoted(str(path.parent))
-        return (
-            f"No file matches {name}. Name the files, or their folder and a pattern: {where} with"
-            f" `glob` {quoted(path.name)}."
-        )
+        pattern = f"{where} with `glob` {quoted(path.name)}"
+        return f"No file matches {name}. Name the files, or their folder and a pattern: {pattern}."
     names: list[str] = []
     with suppress(OSError, ValueError):
         names = [one.name for one in path.parent.iterdir()]
@@ -135,9 +129,9 @@ def _missing(path: Path) -> str:
 
 
 def _readable(path: Path) -> list[Path]:
-    """The files in a folder whose text rnntk reads, without hidden ones and runs; the others are counted in a note."""
+    """The files in a folder that rnntk reads, without hidden ones and runs; logs how many others there are."""
     found: list[Path] = []
-    left: Counter[str] = Counter()
+    others: Counter[str] = Counter()  # by ending
     for parent, folders, files in os.walk(path):
         runs = (one for one in folders if Path(parent, one, "run.json").is_file())
         hidden = (one for one in folders if one.startswith("."))
@@ -146,15 +140,17 @@ def _readable(path: Path) -> list[Path]:
             if file.name.lower().endswith(documents.ENDINGS) and file.is_file():
                 found.append(file)
             else:
-                left[file.suffix[1:].lower() or "without an ending"] += 1
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in left.most_common(8))
+                others[file.suffix[1:].lower() or "without an ending"] += 1
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(8))
     if not found:
         inside = f" ({kinds})" if kinds else ""
         raise DataError(
             f"No file in the folder {path} is text that rnntk reads{inside}. It reads "
             f"{', '.join(documents.ENDINGS)}; for others give a pattern with `glob`."
         )
-    if left:
-        more = f" and {len(left) - 8} more kinds" if len(left) > 8 else ""
-        log.info(f"Left out of {path}{os.sep}: {kinds}{more} (`glob` chooses files by a pattern).")
-    return sorted(found)
+    if others:
+        more = f" and {len(others) - 8} more kinds" if len(others) > 8 else ""
+        log.info(
+            f"Left out of {path}{os.sep}: {kinds}{more}. Choose files by a pattern with `glob`."
+        )
+    return found

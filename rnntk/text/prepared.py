@@ -19,23 +19,10 @@ from rnntk.cache import ANOTHER_CACHE
 from rnntk.config import TextConfig
 from rnntk.errors import DataError, RunError
 from rnntk.files import remove, replacing
-from rnntk.text import inputs, preprocessors
-from rnntk.text.preparing import (
-    FILES,
-    FORMAT_VERSION,
-    Progress,
-    Recipe,
-    Source,
-    doubts,
-    examine,
-    key,
-    natural_preprocessor,
-    raw_sha256,
-    refuse_unknown_alone,
-    write,
-)
+from rnntk.text import inputs, preparing, preprocessors
+from rnntk.text.preparing import Progress, Recipe, Source
 from rnntk.text.preprocessors import Preprocessor
-from rnntk.text.vocabulary import Vocabulary
+from rnntk.text.vocabulary import Vocabulary, refuse_newer
 
 _AT_A_TIME = 1 << 20  # symbols decoded at a time
 
@@ -51,11 +38,11 @@ _META = {
 
 
 class OtherText(DataError):
-    """The text is not the one that was meant."""
+    """The text does not have the required SHA-256."""
 
     def __init__(self, paths: Iterable[str]) -> None:
         super().__init__(
-            f"{', '.join(paths)} is another text than the run was trained on. To use it as it is, name it with `input`."
+            f"{', '.join(paths)} is not the text that the run was trained on. To use it anyway, name it with `input`."
         )
 
 
@@ -64,13 +51,13 @@ class Prepared:
     """A prepared corpus, read from its folder by `Prepared.open`."""
 
     folder: Path
-    # The text, shape (n,), `uint8`, `uint16` or `uint32`, memory-mapped unless small, read-only.
+    # The text: uint8, uint16 or uint32 `(n,)`, read-only, memory-mapped unless small.
     ids: NDArray[np.unsignedinteger]
     vocabulary: Vocabulary
     meta: dict[str, Any]  # the content of `meta.json`
-    # Rows (symbols, characters) before each piece of the text; None: one symbol per character.
+    # Symbols and characters before each piece of the text, `(pieces + 1, 2)`; None: one symbol per character.
     _index: NDArray[np.uint64] | None
-    reused: bool = False  # by `prepare`
+    reused: bool = False  # whether `prepare` found it in the cache
 
     def __repr__(self) -> str:
         return f"Prepared({str(self.folder)!r}: {len(self.ids):,} symbols)"
@@ -95,65 +82,56 @@ class Prepared:
         try:
             return cls._read(folder)
         except FileNotFoundError as error:
-            missing = Path(error.filename).name
-            raise DataError(
-                f"{folder} is not a prepared corpus: {missing} is missing. Make one with rnntk prep."
-            ) from error
+            problem = f"{folder} is not a prepared corpus: {Path(error.filename).name} is missing."
+            raise DataError(f"{problem} Make one with: rnntk prep") from error
         except (ValueError, OSError, DataError) as error:
-            raise DataError(
-                f"The prepared corpus {folder} is damaged: {error}. Remove it and prepare again."
-            ) from error
+            problem = f"The prepared corpus {folder} is damaged: {error}."
+            raise DataError(f"{problem} Remove it and prepare the text again.") from error
 
     @classmethod
     def _read(cls, folder: Path, *, checksums: bool = False) -> Prepared:
-        """As `open`, with bare errors; `checksums`: require them (rnntk before 1.0 wrote none)."""
+        """`open` without its error messages. `checksums`: require them, which rnntk before 1.0 did not write."""
         meta = stored.read_json(folder / "meta.json", {})
         version = meta.get("format_version")
-        if type(version) is int and version > FORMAT_VERSION:
-            raise RunError(
-                f"{folder} has the prepared format {version}, from a newer rnntk; this one"
-                f" reads up to {FORMAT_VERSION}. Update rnntk, or prepare the text again."
-            )
+        if type(version) is int:
+            refuse_newer(folder, version, preparing.FORMAT_VERSION)
         stored.conform(meta, _META)
         if checksums or (folder / stored.MANIFEST).exists():
-            stored.check_manifest(folder, [*FILES, *(["index.bin"] if meta["index"] else [])])
+            index = ("index.bin",) if meta["index"] else ()
+            stored.check_manifest(folder, (*preparing.FILES, *index))
             checksums = True
         with stored.opened(folder / "vocabulary.json") as file:
             vocabulary = Vocabulary.from_json(file.read(stored.LARGEST_JSON))
         dtype, length = vocabulary.dtype.newbyteorder("<"), meta["length"]
         ids = stored.array(folder / "ids.bin", dtype)
-        index = None
+        rows = None
         if meta["index"]:
-            index = stored.array(folder / "index.bin", "<u8").reshape(-1, 2)
-            if not len(index):
+            rows = stored.array(folder / "index.bin", "<u8").reshape(-1, 2)
+            if not len(rows):
                 raise ValueError("index.bin is empty")
-        if len(ids) != length or dtype.str != meta["dtype"]:
-            raise ValueError(
-                f"{len(ids):,} ids of type {dtype.str}, but meta.json has {length:,} of {meta['dtype']}"
-            )
-        largest = 0 if checksums else int(ids.max(initial=0))
-        if largest >= len(vocabulary):
-            raise ValueError(
-                f"ids.bin holds the id {largest:,}, but vocabulary.json has {len(vocabulary):,} symbols"
-            )
-        return cls(folder, ids, vocabulary, meta, index)
+        if (len(ids), dtype.str) != (length, meta["dtype"]):
+            expected = f"{length:,} of type {meta['dtype']}"
+            raise ValueError(f"ids.bin has {len(ids):,} ids of type {dtype.str}, not {expected}")
+        if not checksums and (largest := int(ids.max(initial=0))) >= len(vocabulary):
+            raise ValueError(f"ids.bin has the id {largest:,}, for {len(vocabulary):,} symbols")
+        return cls(folder, ids, vocabulary, meta, rows)
 
     @cached_property
     def preprocessor(self) -> Preprocessor:
-        """The preprocessor it was made with; `UsageError` if missing, `DataError` in another version."""
+        """The preprocessor that made it; `UsageError` if it is not installed, `DataError` in another version."""
         name, version = (self.meta["preprocessor"][key] for key in ("name", "version"))
         found = preprocessors.get(name)
         if found.version != version:
+            problem = f"Version {version} of the preprocessor {name!r} made {self.folder}"
             raise DataError(
-                f"{self.folder} was prepared by version {version} of the preprocessor {name!r},"
-                f" but version {found.version} is installed. Prepare the text again."
+                f"{problem}; version {found.version} is installed. Prepare the text again."
             )
         return found
 
     def original_characters(self, start: int = 0, end: int | None = None) -> int:
         """Number of characters of the original text that end within `ids[start:end]`; adjacent ranges add up.
 
-        A character that the preprocessor drops counts at the end of its piece (`counting.PIECE` characters).
+        Characters that the preprocessor drops count at the end of their piece (`counting.PIECE` characters).
         """
         end = len(self.ids) if end is None else min(end, len(self.ids))
         return self._characters_before(end) - self._characters_before(start)
@@ -172,7 +150,7 @@ class Prepared:
     def characters(self, start: int, end: int) -> int:
         """Number of characters whose last symbol is in `ids[start:end]`: the divisor of bits per character.
 
-        Dropped characters are not predicted and do not count; one with unknown symbols counts once.
+        Dropped characters do not count, because no symbol predicts them; one with unknown symbols counts once.
         """
         original = self.original_characters(start, end)
         if self._index is None:
@@ -200,65 +178,63 @@ def prepare(
     """Prepare a text, or reuse an earlier result with the same bytes, preprocessor and settings.
 
     Args:
-        config: `input` is the text: files (also gzip, xz and documents), folders, or `-` for standard input, in this
-            order; with the preprocessor `auto`, `natural_preprocessor` decides.
+        config: `input` lists files (also gzip, xz and documents), folders, and `-` for standard input.
         cache_dir: results go to `prepared/<key>` in it.
-        stated_by: who stated the encoding, for the facts.
-        output: the folder for the result, instead of the cache.
+        stated_by: who gave the encoding, for the facts.
+        output: folder for the result, instead of the cache.
         progress: called with bytes done and total; each file is read twice.
-        sha256: required SHA-256 of the raw bytes; of other bytes nothing is shown or kept.
+        sha256: required SHA-256 of the raw bytes; nothing of other bytes is shown or kept.
 
     Raises:
-        OtherText: `sha256` does not match.
-        DataError: a file is missing, empty, binary or damaged; `output` holds something else; the disk is full.
-        EncodingError: bytes do not decode.
+        DataError: a file is missing, empty, binary, damaged or undecodable (`EncodingError`); `sha256` does not match
+            (`OtherText`); `output` holds something else; the disk is full.
         UsageError: settings contradict each other, or the preprocessor or encoding is unknown.
     """
-    found_by_text = config.preprocessor == preprocessors.AUTO
-    name = "plain" if found_by_text else config.preprocessor or "plain"
+    auto = config.preprocessor == preprocessors.AUTO
+    name = "plain" if auto else config.preprocessor or "plain"
     recipe = Recipe(preprocessors.get(name), config)
     try:
         with inputs.opened(config, raw=recipe.raw) as files:
             try:
-                sources = examine(files, recipe, stated_by=stated_by, progress=progress)
+                sources = preparing.examine(files, recipe, stated_by=stated_by, progress=progress)
             except DataError:
                 if sha256 is None:
                     raise
                 raise OtherText(config.input) from None
-            if sha256 not in (None, raw_sha256(sources)):
+            if sha256 not in (None, preparing.raw_sha256(sources)):
                 raise OtherText(config.input)
-            if found_by_text:
-                recipe = Recipe(preprocessors.get(natural_preprocessor(sources)), config)
-            folder = output or cache_dir / "prepared" / key(sources, recipe)
-            prepared = _ready(folder, key(sources, recipe), ours=output is None)
+            if auto:
+                natural = preparing.natural_preprocessor(sources)
+                recipe = Recipe(preprocessors.get(natural), config)
+            key = preparing.key(sources, recipe)
+            folder = output or cache_dir / "prepared" / key
+            prepared = _ready(folder, key, ours=output is None)
             if prepared is None:
                 _write_aside(folder, sources, recipe, progress)
     except OSError as error:
-        full = " The disk is full: free some space." if error.errno == errno.ENOSPC else ""
-        where = f" ({error.filename})" if error.filename else ""
-        advice = ""
-        if output is None and error.filename:
-            path = Path(os.fsdecode(error.filename))
-            if path.is_relative_to(cache_dir) or cache_dir.is_relative_to(path):
-                advice = f" {ANOTHER_CACHE}"
-        raise DataError(
-            f"The text cannot be prepared: {error.strerror}{where}.{full}{advice}"
-        ) from error
+        path = Path(os.fsdecode(error.filename or ""))
+        why = f"{error.strerror or error}" + (f" ({path})." if error.filename else ".")
+        if error.errno == errno.ENOSPC:
+            why += " Free some space on the disk."
+        in_cache = path.is_relative_to(cache_dir) or cache_dir.is_relative_to(path)
+        if output is None and error.filename and in_cache:
+            why += f" {ANOTHER_CACHE}"
+        raise DataError(f"The text cannot be prepared: {why}") from error
     if prepared is None:
         prepared = Prepared.open(folder)
     else:
-        refuse_unknown_alone(prepared.vocabulary, recipe)
-        # Now the path may be another, and the encoding stated.
+        preparing.refuse_unknown_alone(prepared.vocabulary, recipe)
+        # The same bytes may now have another path, or a stated encoding.
         prepared.reused = True
         for before, source in zip(prepared.facts["sources"], sources, strict=False):
             before |= source.to_json() | {"replaced": before.get("replaced", 0)}
-    # Not stored: the encoding may be stated next time.
-    prepared.facts["warnings"] = [*doubts(sources), *prepared.facts["warnings"]]
+    # Not stored, because a stated encoding makes them go away.
+    prepared.facts["warnings"] = [*preparing.doubts(sources), *prepared.facts["warnings"]]
     return prepared
 
 
 def _ready(folder: Path, expected: str, *, ours: bool) -> Prepared | None:
-    """The result if the folder holds it; a damaged one is removed if it is `ours`, in the cache."""
+    """The result if the folder holds it; a damaged one is removed if it is `ours`, that is, in the cache."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
     if ours:
@@ -270,16 +246,12 @@ def _ready(folder: Path, expected: str, *, ours: bool) -> Prepared | None:
             del found  # Windows cannot remove a file that is mapped
         except (ValueError, OSError, DataError, RunError) as error:
             problem = str(error)
-        log.warning(
-            f"Warning: the prepared text {folder} is damaged ({problem}). It is made again."
-        )
+        log.warning(f"Warning: preparing again, because {folder} is damaged ({problem}).")
         remove(folder)
         return None
     if (folder / "meta.json").exists() and (found := Prepared.open(folder)).key == expected:
         return found
-    raise DataError(
-        f"{folder} holds something else. Choose another `output`, or remove it yourself."
-    )
+    raise DataError(f"{folder} holds something else. Remove it, or choose another `output`.")
 
 
 def _write_aside(
@@ -289,10 +261,10 @@ def _write_aside(
     try:
         with replacing(folder) as made:
             made.mkdir()
-            write(made, sources, recipe, progress)
+            preparing.write(made, sources, recipe, progress)
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
     except OSError:
         # Another process may have written the same result first.
-        if not _ready(folder, key(sources, recipe), ours=False):
+        if not _ready(folder, preparing.key(sources, recipe), ours=False):
             raise

@@ -1,4 +1,4 @@
-"""Makes a prepared corpus: one pass over the bytes, one over the characters, bounded memory."""
+"""Make a prepared corpus, in one pass over the bytes and one over the characters, in bounded memory."""
 
 from __future__ import annotations
 
@@ -41,20 +41,24 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.raw and self.config.errors != "strict":
-            raise UsageError(
-                f'`errors="{self.config.errors}"` is for bytes that do not decode, but `preprocessor`'
-                f" {self.preprocessor.name} decodes nothing. Leave it out."
-            )
+            raise _no_effect("errors", self)
 
     @property
     def raw(self) -> bool:
-        """Whether files are not decoded."""
+        """Whether the preprocessor takes the bytes of files undecoded."""
         return bool(getattr(self.preprocessor, "raw", False))
 
     def to_json(self) -> dict[str, Any]:
         preprocessor = {"name": self.preprocessor.name, "version": self.preprocessor.version}
         names = ("errors", "newline", "normalize", "min_count", "unknown_symbol")
         return {"preprocessor": preprocessor, **{n: getattr(self.config, n) for n in names}}
+
+
+def _no_effect(setting: str, recipe: Recipe) -> UsageError:
+    return UsageError(
+        f'`{setting}="{getattr(recipe.config, setting)}"` has no effect: `preprocessor` {recipe.preprocessor.name} does'
+        " not decode the text. Leave one of them out."
+    )
 
 
 @dataclass(frozen=True)
@@ -74,14 +78,12 @@ def examine(
 ) -> list[Source]:
     """The pass over the bytes: encoding, size and SHA-256 of every file; empty ones are left out.
 
-    Raises `UsageError` if an encoding is stated but not used, `DataError` if a file is unreadable or all are empty.
+    Raises `UsageError` if the user gave an encoding that is not used, `DataError` if a file is unreadable or all are
+    empty.
     """
     encoding = recipe.config.encoding
     if recipe.raw and encoding is not None and stated_by == "the user":
-        raise UsageError(
-            f'`encoding="{encoding}"` says how to decode the text, but `preprocessor`'
-            f" {recipe.preprocessor.name} takes its bytes as they are. Leave one of them out."
-        )
+        raise _no_effect("encoding", recipe)
     try:
         sizes = [entry.path.stat().st_size for entry in inputs]
     except OSError as error:
@@ -107,22 +109,23 @@ def examine(
     if not sources:
         raise empty[0]
     if empty:
-        log.info(f"{len(empty):,} of {len(inputs):,} files add nothing: {empty[0]}")
+        log.info(f"{len(empty):,} of {len(inputs):,} files have no text: {empty[0]}")
     return sources
 
 
 def natural_preprocessor(sources: Sequence[Source]) -> str:
-    """`hangul` if most letters of the text are Hangul, by samples of its files; else `plain`."""
+    """`hangul` if most letters in samples of the files are Hangul, else `plain`."""
     hangul = sum(source.report.hangul * source.size for source in sources)
     return "hangul" if 2 * hangul > sum(source.size for source in sources) else "plain"
 
 
 def _shifted(progress: Progress | None, before: int, total: int) -> Callable[[int], object] | None:
+    """Progress of one file, as progress of the whole."""
     return (lambda done: progress(before + done, total)) if progress else None
 
 
 def raw_sha256(sources: Sequence[Source]) -> str:
-    """SHA-256 of a file's bytes; of several files, of their hex digests, one per line."""
+    """SHA-256 of the only file's bytes; for several files, of their hex digests, one per line."""
     digests = [source.report.sha256 for source in sources]
     if len(digests) == 1:
         return digests[0]
@@ -130,7 +133,7 @@ def raw_sha256(sources: Sequence[Source]) -> str:
 
 
 def key(sources: Sequence[Source], recipe: Recipe) -> str:
-    """Identifies the result: 32 hex digits of the SHA-256 of content and recipe."""
+    """Identifier of the result: 32 hex digits of the SHA-256 of content and recipe."""
     content = {
         "format_version": FORMAT_VERSION,
         "sha256": raw_sha256(sources),
@@ -171,17 +174,17 @@ def write(
             writer.add(text)
     counts = writer.symbols()
     if not counts:
-        raise DataError(
-            f"Nothing is left of the text after the preprocessor {recipe.preprocessor.name!r}."
-            " Choose another `preprocessor`."
-        )
+        problem = f"The preprocessor {recipe.preprocessor.name!r} drops the whole text."
+        raise DataError(f"{problem} Choose another `preprocessor`.")
     merged: dict[str, int] = {}  # with rare symbols counted as the unknown symbol
+    unknown = recipe.config.unknown_symbol
     for symbol, count in counts.items():
-        rare = count < recipe.config.min_count and recipe.config.unknown_symbol is not None
-        target = str(recipe.config.unknown_symbol) if rare else symbol
+        rare = unknown is not None and count < recipe.config.min_count
+        target = str(unknown) if rare else symbol
         merged[target] = merged.get(target, 0) + count
-    unknown = recipe.config.unknown_symbol if len(merged) < len(counts) else None
-    if unknown is None:  # symbols of the alphabet that the text lacks come last
+    if len(merged) == len(counts):  # no symbol was merged
+        unknown = None
+        # Symbols of the alphabet that the text lacks come last.
         missing = [s for s in getattr(recipe.preprocessor, "alphabet", "") if s not in counts]
         merged = counts | dict.fromkeys(missing, 0)
     vocabulary = Vocabulary.from_counts(merged, unknown=unknown)
@@ -197,7 +200,7 @@ def write(
         "dtype": vocabulary.dtype.newbyteorder("<").str,
         "length": writer.index[-2],
         "index": not writer.one_to_one,
-        "facts": _facts(sources, recipe, writer.characters(), counts, merged, vocabulary),
+        "facts": _facts(sources, recipe, writer, merged, vocabulary),
     }
     (folder / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", "utf-8")
     manifest = stored.file_sums(sorted(folder.iterdir()))
@@ -214,19 +217,16 @@ def refuse_unknown_alone(vocabulary: Vocabulary, recipe: Recipe) -> None:
 
 
 def _facts(
-    sources: Sequence[Source],
-    recipe: Recipe,
-    characters: dict[str, int],
-    counts: dict[str, int],
-    merged: dict[str, int],
+    sources: Sequence[Source], recipe: Recipe, writer: SymbolWriter, merged: dict[str, int],
     vocabulary: Vocabulary,
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
+    characters, counts = writer.characters(), writer.symbols()
     ranked = {symbol: merged[symbol] for symbol in vocabulary.symbols if merged[symbol]}
     length, total = sum(ranked.values()), sum(characters.values())
     entropy = known.entropy_bits(ranked.values())
     reports = [source.report for source in sources]
     rare = [count for symbol, count in counts.items() if symbol not in merged]
-    # U+FFFD for undecodable bytes is not in the text.
+    # The U+FFFD that stand for undecodable bytes are not in the text itself.
     replaced = sum(report.replaced for report in reports)
     own = characters | {"\ufffd": characters.get("\ufffd", 0) - replaced}
     facts = {
@@ -251,16 +251,15 @@ def _facts(
 
 
 def doubts(sources: Sequence[Source]) -> Iterator[str]:
-    """A warning for every guessed encoding, with the evidence of its first file."""
+    """A warning for every guessed encoding, with the evidence from its first file."""
     guessed: dict[str, list[Source]] = {}
     for source in sources:
         if source.report.unsure:
             guessed.setdefault(source.report.encoding, []).append(source)
     for encoding, (first, *others) in guessed.items():
-        more = f" The same holds for {len(others):,} more files." if others else ""
-        yield (
-            f"{first.input.name} is read as {encoding}, which is a guess {first.report.doubt}{more}"
-        )
+        more = f" So are {len(others):,} more files." if others else ""
+        doubt = first.report.doubt
+        yield f"{first.input.name} is read as {encoding}, which is a guess {doubt}{more}"
 
 
 def _warnings(
@@ -268,25 +267,19 @@ def _warnings(
 ) -> Iterator[str]:
     escaped = sum(n for c, n in characters.items() if "\udc80" <= c <= "\udcff")
     if recipe.raw and escaped:
-        yield (
-            f"{escaped:,} bytes are not UTF-8. They are symbols like all others, and U+FFFD where text is shown."
-        )
+        yield f"{escaped:,} bytes are not UTF-8. They are symbols too; text shows them as U+FFFD."
     if facts["replaced"]:
-        yield f"{facts['replaced']:,} times bytes did not decode and became U+FFFD."
+        yield f"{facts['replaced']:,} undecodable byte sequences were replaced by U+FFFD."
     conjoining = sum(e["count"] for e in facts["unusual"] if e["kind"] == known.CONJOINING)
     if conjoining and not recipe.config.normalize:
-        yield (
-            f"The text has {conjoining:,} conjoining jamo (Hangul in NFD), which stay as they are;"
-            " `normalize=True` makes syllables of them."
-        )
+        jamo = f"{conjoining:,} conjoining jamo (Hangul in NFD)"
+        yield f"The text has {jamo}. `normalize=True` would compose them to syllables."
     changed = facts["changed"]
     if changed["count"]:
+        number = f"{changed['count']:,} characters ({changed['distinct']:,} distinct)"
+        yield f"The preprocessor {recipe.preprocessor.name!r} does not restore {number}."
+    if facts["rare"]["count"] and (own := counts.get(str(recipe.config.unknown_symbol))):
         yield (
-            f"{changed['count']:,} characters ({changed['distinct']:,} distinct) do not come back"
-            f" from the preprocessor {recipe.preprocessor.name!r} as they went in."
-        )
-    if facts["rare"]["count"] and recipe.config.unknown_symbol in counts:
-        yield (
-            f"The unknown symbol {recipe.config.unknown_symbol!r} also occurs in the text itself,"
-            f" {counts[recipe.config.unknown_symbol]:,} times; the two are not told apart."
+            f"The unknown symbol {recipe.config.unknown_symbol!r} also occurs in the text, {own:,} times. These are not"
+            " distinguished from rare symbols."
         )

@@ -1,6 +1,6 @@
 """Preprocessors turn text into a string of symbols, and back.
 
-Other packages add theirs with the entry-point group `rnntk.preprocessors`, by the name that `preprocessor` takes.
+Other packages add theirs to the entry-point group `rnntk.preprocessors`, under the name that `preprocessor` takes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 AUTO = "auto"  # `hangul` for a Korean text, else `plain`
 GROUP = "rnntk.preprocessors"
 
-# As in pyproject.toml. No package may shadow these, and reading the metadata of all packages is slow.
+# Also in pyproject.toml. Listed here so that no package can shadow them, and because reading entry points is slow.
 OWN = {
     "plain": "rnntk.text.preprocessors:Plain",
     "ascii": "rnntk.text.preprocessors:Plain",
@@ -38,14 +38,14 @@ class StreamingDecoder(Protocol):
 
 @runtime_checkable
 class Preprocessor(Protocol):
-    """Text to symbols and back, each character alone: `encode(a + b) == encode(a) + encode(b)`.
+    """Text to symbols and back, each character by itself: `encode(a + b) == encode(a) + encode(b)`.
 
-    Two optional members: `raw = True` to get files as bytes, decoded as UTF-8 with `surrogateescape`, and `alphabet`, a
-    string of symbols that every vocabulary contains.
+    Optional: `raw = True` to get any file, decoded as UTF-8 with `surrogateescape`; `alphabet`, a string of symbols
+    that every vocabulary contains.
     """
 
     name: str
-    version: int  # raised when the same text gives other symbols, to outdate prepared texts
+    version: int  # to be raised when the same text gives other symbols; outdates prepared texts
 
     def encode(self, text: str) -> str:
         """The symbols of any text, as characters."""
@@ -90,28 +90,24 @@ def installed() -> dict[str, EntryPoint]:
 
 
 def get(name: str) -> Preprocessor:
-    """The preprocessor of this name; `UsageError` if it is missing or does not load."""
+    """The preprocessor of this name; `UsageError` if it is not installed or does not load."""
     if name in OWN:
         module, _, kind = OWN[name].partition(":")
         own: Preprocessor = getattr(importlib.import_module(module), kind)()
         return own
     known = installed()
     if name not in known:
-        raise UsageError(
-            f"`preprocessor` {name!r} is not installed.{did_you_mean(name, known)}"
-            f" Installed: {', '.join(sorted(known))}."
-        )
+        hint = f"{did_you_mean(name, known)} Installed: {', '.join(sorted(known))}."
+        raise UsageError(f"`preprocessor` {name!r} is not installed.{hint}")
     entry = known[name]
+    what = f"The preprocessor {name!r} ({entry.value})"
+    advice = "Fix or uninstall the package that provides it, or choose another `preprocessor`."
     try:
         preprocessor = entry.load()()
     except Exception as error:
-        raise UsageError(
-            f"The preprocessor {name!r} ({entry.value}) does not load: {type(error).__name__}: {error}."
-            " Mend or uninstall the package that brings it, or choose another `preprocessor`."
-        ) from error
+        why = f"does not load: {type(error).__name__}: {error}"
+        raise UsageError(f"{what} {why}. {advice}") from error
     if not isinstance(preprocessor, Preprocessor):
-        raise UsageError(
-            f"The preprocessor {name!r} ({entry.value}) lacks some of name, version, encode, decode"
-            " and decoder. Mend the package that brings it, or choose another `preprocessor`."
-        )
+        missing = "lacks some of name, version, encode, decode and decoder"
+        raise UsageError(f"{what} {missing}. {advice}")
     return preprocessor

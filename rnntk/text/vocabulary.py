@@ -10,11 +10,19 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from rnntk import stored
+from rnntk import __version__, stored
 from rnntk.errors import DataError, RunError
+from rnntk.installation import upgrade_advice
 
 FORMAT_VERSION = 1
 CODE_POINTS = 0x110000  # in Unicode
+
+
+def refuse_newer(what: object, version: int, readable: int) -> None:
+    """Raise `RunError` if a file format is newer than the newest `readable` one."""
+    if version > readable:
+        formats = f"format {version}; this rnntk {__version__} reads up to {readable}"
+        raise RunError(f"{what} was written by a newer rnntk ({formats}). {upgrade_advice()}")
 
 
 def code_points(text: str) -> NDArray[np.uint8] | NDArray[np.uint32]:
@@ -50,7 +58,8 @@ class Vocabulary:
     >>> v.symbols, v.encode("nab").tolist(), v.decode([0, 1])
     ('anb', [1, 0, 2], 'an')
 
-    `symbols` are distinct characters (else `DataError`); `unknown`, if any, stands for all others.
+    `symbols` must be distinct characters (else `DataError`); `unknown`, one of them, stands for all characters not
+    listed.
     """
 
     symbols: str
@@ -93,7 +102,7 @@ class Vocabulary:
 
     @cached_property
     def _table(self) -> NDArray[np.int64]:
-        """Code point -> id, -1 for none; the last entry is for all greater ones."""
+        """Id by code point, -1 for none; the last entry is for all greater code points."""
         table = np.full(int(self._codes.max()) + 2, -1, np.int64)
         if self.unknown_symbol is not None:
             table[:] = self.symbols.index(self.unknown_symbol)
@@ -117,13 +126,12 @@ class Vocabulary:
         if array.size == 0:
             return ""
         if array.min() < 0 or array.max() >= len(self):
-            raise DataError(
-                f"Ids go from {array.min()} to {array.max()}, but the vocabulary has {len(self)} symbols."
-            )
+            span = f"{array.min()} to {array.max()}"
+            raise DataError(f"Ids must be 0 to {len(self) - 1}, got {span}.")
         return from_code_points(self._codes[array])
 
     def unknown(self, symbols: str) -> list[str]:
-        """The distinct characters of a string that are not in the vocabulary, in their order."""
+        """The distinct characters of a string that are not in the vocabulary, in order of appearance."""
         return [s for s in dict.fromkeys(symbols) if s not in self._known]
 
     def to_json(self) -> str:
@@ -133,15 +141,11 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Vocabulary:
-        """The vocabulary from `to_json`; `RunError` if it is from a newer rnntk, `DataError` if damaged."""
+        """Read what `to_json` wrote; `RunError` if it is from a newer rnntk, `DataError` if damaged."""
         try:
             content = stored.parse(text)
             stored.conform(content, {"format_version": int, "symbols": [str], "unknown?": str})
         except ValueError as error:
             raise DataError(f"The vocabulary is damaged ({error}).") from error
-        if content["format_version"] > FORMAT_VERSION:
-            raise RunError(
-                f"The vocabulary has format {content['format_version']}, from a newer rnntk; this one reads up to"
-                f" {FORMAT_VERSION}. Update rnntk."
-            )
+        refuse_newer("The vocabulary", content["format_version"], FORMAT_VERSION)
         return cls(content["symbols"], unknown=content.get("unknown"))

@@ -240,5 +240,5 @@ def test_the_list_of_corpora_heeds_offline(rnntk, monkeypatch) -> None:
     monkeypatch.delenv("RNNTK_OFFLINE")
     assert "download from" in rnntk("prep", "--list").stdout
     offline = rnntk("prep", "--list", "--offline").stdout
-    assert "only by the network, which is off" in offline
+    assert "needs the network, which is off" in offline
     assert "download from" not in offline

@@ -78,7 +78,7 @@ def test_export_a_savedmodel_and_a_classifier(rnntk, trained: Path, here: Path) 
         (["r", "--format", "tflite"], 2, "tflite"),
         (["r", "--format", "html", "--output", "m.htm"], 2, "must end in .html"),
         (["r", "--format", "html", "--weights", "int4"], 2, "int4"),
-        (["r", "--format", "npz", "--weights", "int8"], 2, "--weights goes with --format html"),
+        (["r", "--format", "npz", "--weights", "int8"], 2, "--weights is for --format html"),
         ([], 1, "There is no run in runs"),
     ],
 )
@@ -185,7 +185,7 @@ def test_import_refuses_a_malicious_vocabulary(rnntk, here: Path) -> None:
     result = rnntk("import", "old")
     assert result.exit_code == 1
     assert "os.mkdir" in result.stderr
-    assert "Nothing of it was run" in result.stderr
+    assert "Nothing was run" in result.stderr
     assert not (here / "canary").exists()
     assert not (here / "runs").exists()
 

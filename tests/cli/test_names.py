@@ -38,7 +38,7 @@ def test_an_empty_file_among_others_adds_nothing(rnntk, here: Path) -> None:
     (here / "src/b.py").write_bytes(b"\xef\xbb\xbf")
     made = rnntk("prep", "--input", "src", "--glob", "*.py", "--json")
     assert json.loads(made.stdout)["corpus"]["sha256"] == alone["corpus"]["sha256"]
-    assert "2 of 3 files add nothing: src/__init__.py is empty" in made.stderr
+    assert "2 of 3 files have no text: src/__init__.py is empty" in made.stderr
     (here / "src/a.py").write_bytes(b"")
     refused = rnntk("prep", "--input", "src", "--glob", "*.py")
     assert refused.exit_code == 1

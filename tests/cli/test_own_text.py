@@ -215,9 +215,9 @@ def test_a_run_on_html_from_before_documents_were_read(rnntk, untrained, here: P
         (b"%PDF-1.7\n", "is a PDF, not text. Save it as plain text (in Word: Save As, Plain Text (.txt); or: pdf"),
         (b"{\\rtf1\\ansi x}", "is RTF. Save it as plain text"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is an Office file of the old kind (.doc, .xls, .ppt), or one with a"),
-        (b"\x89PNG\r\n\x1a\n", "is a PNG image, not text. Give a file of text."),
+        (b"\x89PNG\r\n\x1a\n", "is a PNG image, not text. Give a text file."),
         (b"GIF89a\0", "is a GIF image, not text."),
-        (b"7z\xbc\xaf\x27\x1c", "is a 7-Zip archive, not text. Unpack it first (7z x my file)"),
+        (b"7z\xbc\xaf\x27\x1c", "is a 7-Zip archive, not text. Unpack it first: 7z x my file"),
         (b"PK\x03\x04 cut", "is a ZIP archive, but damaged"),
     ],
     ids=lambda value: repr(value)[:12],
@@ -257,7 +257,7 @@ def test_paths_without_an_option(rnntk, here: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("word", "told"),
     [
-        ("linux_kernel", "There is no file linux_kernel. The corpus of this name is given with --corpus linux_kernel."),
+        ("linux_kernel", "There is no file linux_kernel. For the corpus of this name, use --corpus linux_kernel."),
         ("novle.txt", "There is no file novle.txt. Did you mean 'novel.txt'?"),
         ("nothing", "There is no file nothing. Check the path."),
         ("texts/*.tex", "texts/*.tex. Name the files, or their folder and a pattern: texts with --glob '*.tex'"),

@@ -132,7 +132,7 @@ def test_the_text_itself_is_used_wherever_it_is(
     refused = rnntk("train", "--init-from", run, "--run", "other", *SMALL)
     assert refused.exit_code == 1
     assert (
-        "is another text than the run was trained on. To use it as it is, name it with --input"
+        "is not the text that the run was trained on. To use it anyway, name it with --input"
         in refused.stderr
     )
     named = rnntk("train", "--init-from", run, "--input", "tiny.txt", "--run", "other", *SMALL)
@@ -238,4 +238,4 @@ def test_a_checkpoint_that_only_looks_whole_gives_way_to_the_one_before(
     (run.checkpoints / "step-00000007" / "manifest.json").write_text('{"files": {}}')
     result = rnntk("sample", "r", "--length", "3")
     assert result.exit_code == 0, result.output
-    assert result.stderr.count("The checkpoint before it is used") == 3
+    assert result.stderr.count("Using the checkpoint before it.") == 3

@@ -133,7 +133,7 @@ def test_a_broken_file_is_told_and_kept(folder, card, data):
         (b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"x", "is not an IDX file"),
         (
             b"\0\0\x08\3" + b"\x80\0\0\0" * 2 + b"\0\0\0\4",
-            "should hold [0-9,]{26} values, more than",
+            "should hold [0-9,]{26} values; the limit",
         ),
         (idx(np.zeros(5, np.uint8))[:-1], "should hold 5 values after its header, not 4"),
     ],
@@ -190,7 +190,7 @@ def test_images_that_are_too_large_unpacked(folder, card, monkeypatch):
     with pytest.raises(DataError, match="over 10,000 bytes unpacked"):
         load(card)
     (folder / "a.gz").write_bytes(gzip.compress(idx(np.zeros(20_000, np.uint8))))
-    with pytest.raises(DataError, match="20,000 values, more than the 10,000"):
+    with pytest.raises(DataError, match="20,000 values; the limit is 10,000"):
         images.read_idx(folder / "a.gz")
 
 
@@ -214,7 +214,9 @@ def test_the_copy_of_keras_is_read_where_it_is(alone, card, bare_machine):
 def test_without_mnist_digits_are_drawn_and_told(alone, bare_machine):
     found = registry.resolve_images(None, offline=True, machine=bare_machine)
     assert found.card.name == "digits"
-    assert found.detail.startswith("MNIST is not on this machine")
+    assert found.detail.startswith(
+        "Using digits drawn by rnntk, because MNIST is not on this machine"
+    )
     assert "They are not MNIST" in found.detail
     drawn = images.load_images(found)
     assert "not MNIST" in drawn.title
@@ -224,7 +226,7 @@ def test_without_mnist_digits_are_drawn_and_told(alone, bare_machine):
 
 
 def test_mnist_asked_for_by_name_is_not_replaced(alone, bare_machine):
-    with pytest.raises(CorpusError, match="These work here without the network: digits"):
+    with pytest.raises(CorpusError, match="Available without the network: digits"):
         registry.resolve_images("mnist", offline=True, machine=bare_machine)
 
 

@@ -142,5 +142,5 @@ def test_from_python(make_run, tmp_path: Path) -> None:
     assert 0 < made.difference < 0.2
     assert [p.name for p in tmp_path.glob("m.html*")] == ["m.html"]
     assert not export.needs_tensorflow(run.folder, "html")
-    with pytest.raises(UsageError, match='`weights` goes with `format="html"`|weights goes with'):
+    with pytest.raises(UsageError, match='weights is for format="html"'):
         run.export("npz", tmp_path / "m.npz", weights="int8")

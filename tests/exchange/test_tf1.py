@@ -199,7 +199,7 @@ def crc32c(data: bytes) -> int:
         (
             b"\x12\x02\x08\x04\x12\x02\x08\x02",
             b"\x12\x06\x08\x80\x80\x80\x80\x40",
-            "it names more numbers than its files have bytes",
+            "it lists more numbers than its files have bytes",
         ),
     ],
 )

@@ -98,7 +98,7 @@ def test_the_latest_run_is_the_one_written_to_last(tmp_path: Path) -> None:
     [
         (
             lambda r: r.update(format_version=99),
-            r"newer rnntk \(run format 99.*reads up to 2.*Upgrade",
+            r"newer rnntk \(format 99.*reads up to 2.*Upgrade",
         ),
         (lambda r: r.pop("format_version"), "is damaged: run.json cannot be read"),
         (lambda r: r.update(kind="²"), "cannot be read.*kind is '²'"),
@@ -164,7 +164,7 @@ def test_the_last_checkpoint_replaces_a_damaged_best(
     assert run.checkpoint("best").progress.step == 2
     assert len(caplog.messages) == 1
     assert "step-00000001 is damaged" in caplog.messages[0]
-    assert "The last checkpoint is used." in caplog.messages[0]
+    assert "Using the last checkpoint." in caplog.messages[0]
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
@@ -285,7 +285,7 @@ def test_a_run_left_by_a_kill_at_its_creation_is_made_again(tmp_path: Path, made
         with pytest.raises(RunError, match=r"never finished: start it again with run"):
             folder.open_run(path)
     make(path)
-    with pytest.raises(RunError, match=r"no checkpoint yet.*Start it again with run"):
+    with pytest.raises(RunError, match=r"no checkpoint yet.*start it again with run"):
         folder.open_run(path).checkpoint()
     make(path)
 

@@ -118,7 +118,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_counts(tmp_path: Pa
     (run.checkpoints / "step-00000012" / "weights.safetensors").write_bytes(b"")
     (found,) = listing.runs(tmp_path)
     assert found.step == 5
-    assert "step-00000012 is damaged: weights.safetensors" in str(found.problem)
+    assert "step-00000012 is damaged: the size of weights.safetensors" in str(found.problem)
     (run.checkpoints / "step-00000005" / "manifest.json").unlink()
     (found,) = listing.runs(tmp_path)
     assert found.step == 0

@@ -151,9 +151,9 @@ def test_compressed_files_are_read_as_what_they_contain(tmp_path: Path) -> None:
 
 
 def test_contradictions_and_nothing_at_all_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"encoding=.cp949.*preprocessor bytes takes its bytes"):
+    with pytest.raises(UsageError, match=r"encoding=.cp949.*preprocessor bytes does not decode"):
         made_of(b"abc", tmp_path, encoding="cp949")
-    with pytest.raises(UsageError, match=r'errors="replace".*preprocessor bytes decodes nothing'):
+    with pytest.raises(UsageError, match=r'errors="replace".*preprocessor bytes does not decode'):
         made_of(b"abc", tmp_path, errors="replace")
     with pytest.raises(DataError, match="is empty"):
         made_of(b"", tmp_path)

@@ -95,7 +95,7 @@ def test_epub_in_the_order_of_its_spine(tmp_path: Path) -> None:
     book = epub({"b": page.format("second"), "a": page.format("first é")}, "a b")
     assert read(tmp_path, book) == ("first é\xa0!\nsecond\xa0!\n", "an EPUB book")
     locked = '<e xmlns="x"><CipherReference URI="o/t/a.xhtml"/></e>'
-    with pytest.raises(DataError, match="protected against copying"):
+    with pytest.raises(DataError, match="is encrypted"):
         read(tmp_path, epub({"a": "x"}, "a", **{"META-INF__encryption_x_xml": locked}))
 
 
@@ -123,7 +123,7 @@ def test_html_in_the_encoding_it_names(tmp_path: Path) -> None:
         assert read(tmp_path, data, "a.html")[0] == text + "\n", declared
     assert read(tmp_path, page.format("latin-1", "é가").encode("utf-16"), "a.html")[0] == "é가\n"
     assert read(tmp_path, "<p>값</p>".encode("johab"), "a.html", encoding="johab")[0] == "값\n"
-    with pytest.raises(DataError, match=r"a.html does not decode as utf-8: at byte 3 stands ff"):
+    with pytest.raises(DataError, match=r"a.html does not decode as utf-8: it has ff at byte 3"):
         read(tmp_path, b"<p>\xff</p>", "a.html", encoding="utf-8")
 
 
@@ -133,8 +133,8 @@ def test_html_in_the_encoding_it_names(tmp_path: Path) -> None:
         (b"{\\rtf1 x}", r"^a.x is RTF. Save it as plain text \(in Word: Save As"),
         (zipped(xl__workbook_x_xml="x"), "^a.x is an Excel workbook. Save"),
         (zipped(ppt__presentation_x_xml="x"), "^a.x is a PowerPoint presentation. Save"),
-        (docx("</w:p>"), "^a.x is a Word document, but damaged: mismatched tag"),
-        (docx("<w:p/>")[:-40], "^a.x is a ZIP archive, but damaged: "),
+        (docx("</w:p>"), "^a.x is a Word document, but damaged \\(mismatched tag"),
+        (docx("<w:p/>")[:-40], "^a.x is a ZIP archive, but damaged \\("),
         (zipped(mimetype="application/vnd.oasis.opendocument.text"), "lacks|no item named 'content.xml'"),
         (epub({}, "")[:300], "^a.x is a ZIP archive, but damaged"),
         (zipped(**{"META-INF__container_x_xml": "<container/>"}), "^a.x is an EPUB book, but damaged"),

@@ -26,7 +26,7 @@ from rnntk import stored
 from rnntk.config import TextConfig
 from rnntk.corpora import encoding
 from rnntk.errors import DataError, EncodingError, RunError, UsageError
-from rnntk.text import counting, prepared, preprocessors
+from rnntk.text import counting, prepared, preparing, preprocessors
 from rnntk.text.prepared import Prepared
 from rnntk.text.vocabulary import Vocabulary
 
@@ -79,7 +79,7 @@ def test_ids_vocabulary_and_ranges(making, monkeypatch, text: str, name: str, sm
     codec = preprocessors.get(name)
     symbols = codec.encode(text)
     if not symbols:
-        with pytest.raises(DataError, match="Nothing is left"):
+        with pytest.raises(DataError, match="drops the whole text"):
             making(text, encoding="utf-8", preprocessor=name)
         return
     made = making(text, encoding="utf-8", preprocessor=name)
@@ -179,7 +179,7 @@ def test_another_version_of_the_preprocessor_is_another_corpus(making: Making, m
     new = making("text")
     monkeypatch.undo()
     assert old.folder != new.folder
-    with pytest.raises(DataError, match="by version 2 .* but version 1 is installed"):
+    with pytest.raises(DataError, match="Version 2 of .*; version 1 is installed"):
         _ = new.preprocessor
 
 
@@ -233,11 +233,11 @@ def test_compressed_is_the_same_as_plain(making: Making, pack) -> None:
 
 
 def test_replaced_bytes_are_counted(making: Making) -> None:
-    with pytest.raises(EncodingError, match="byte 1 stands ff"):
+    with pytest.raises(EncodingError, match="has ff at byte 1"):
         making(b"a\xffb\xff", encoding="utf-8")
     made = making(b"a\xffb\xff", encoding="utf-8", errors="replace")
     assert made.facts["replaced"] == 2
-    assert "2 times" in made.facts["warnings"][0]
+    assert "2 undecodable byte sequences" in made.facts["warnings"][0]
     again = making(b"a\xffb\xff", encoding="utf-8", errors="replace")
     assert again.reused
     assert again.facts["sources"][0]["replaced"] == 2
@@ -268,7 +268,7 @@ def test_what_does_not_come_back_is_told(making: Making) -> None:
     made = making("가ㅋㅋ漢", preprocessor="hangul-slides")
     assert made.facts["changed"]["count"] == 3
     assert made.facts["changed"]["examples"][0] == ["ㅋ", "굓", 2]
-    assert "3 characters (2 distinct) do not come back" in made.facts["warnings"][0]
+    assert "does not restore 3 characters (2 distinct)." in made.facts["warnings"][0]
 
 
 @pytest.mark.parametrize(
@@ -324,13 +324,13 @@ def leftovers(making: Making) -> list[str]:
 
 
 def test_nothing_is_left_of_an_interrupted_preparation(making: Making, monkeypatch) -> None:
-    real = prepared.write
+    real = preparing.write
 
     def interrupted(folder, *args):
         real(folder, *args)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(prepared, "write", interrupted)
+    monkeypatch.setattr(preparing, "write", interrupted)
     with pytest.raises(KeyboardInterrupt):
         making("text")
     assert leftovers(making) == []
@@ -340,21 +340,21 @@ def test_full_disk(making: Making, monkeypatch) -> None:
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(prepared, "write", full)
-    with pytest.raises(DataError, match="The disk is full"):
+    monkeypatch.setattr(preparing, "write", full)
+    with pytest.raises(DataError, match="Free some space on the disk"):
         making("text")
     assert leftovers(making) == []
 
 
 def test_another_process_may_be_faster(making: Making, monkeypatch) -> None:
-    real = prepared.write
+    real = preparing.write
 
     def overtaken(folder, *args):
-        monkeypatch.setattr(prepared, "write", real)
+        monkeypatch.setattr(preparing, "write", real)
         making("text")
         real(folder, *args)
 
-    monkeypatch.setattr(prepared, "write", overtaken)
+    monkeypatch.setattr(preparing, "write", overtaken)
     made = making("text")
     assert everything(made) == "text"
     assert leftovers(making) == [made.folder.name]
@@ -474,15 +474,15 @@ def test_a_text_that_changes_while_it_is_read_is_an_error(
     making: Making, monkeypatch: pytest.MonkeyPatch, preprocessor: str
 ) -> None:
     """Else the new text would stay in the cache under the old one's hash."""
-    path, real = making.file("text one"), prepared.examine
+    path, real = making.file("text one"), preparing.examine
 
     def examine(*args: Any, **named: Any) -> Any:
         found = real(*args, **named)
         path.write_text("text two")
         return found
 
-    monkeypatch.setattr(prepared, "examine", examine)
-    with pytest.raises(DataError, match=r"text.txt has changed while it was read"):
+    monkeypatch.setattr(preparing, "examine", examine)
+    with pytest.raises(DataError, match=r"text.txt changed while it was being read"):
         prepare([path], cache_dir=making.cache, preprocessor=preprocessor)
     assert leftovers(making) == []
 
@@ -515,7 +515,7 @@ def test_an_id_that_is_no_symbol_is_damage(making: Making, place: int) -> None:
     with pytest.raises(DataError, match="the content of ids.bin has changed"):
         Prepared.open(folder)
     (folder / "manifest.json").unlink()  # as of rnntk before 1.0
-    with pytest.raises(DataError, match=r"damaged.*the id 200.*has 3 symbols"):
+    with pytest.raises(DataError, match=r"damaged.*the id 200, for 3 symbols"):
         Prepared.open(folder)
     assert everything(making("text")) == "text"
 

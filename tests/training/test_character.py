@@ -290,7 +290,8 @@ def test_a_run_goes_on_when_its_text_is_gone_or_has_moved(
     moved = text.rename(tmp_path / "moved.txt")
     resume(run, max_steps=3)
     assert any(
-        "There is no file" in line and "prepared from it before" in line for line in caplog.messages
+        "There is no file" in line and "prepared form in the cache" in line
+        for line in caplog.messages
     )
     shutil.rmtree(run.record["corpus"]["prepared"])
     with pytest.raises(RunError, match=r"There is no file.*Say where the text is now with input"):
