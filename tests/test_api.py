@@ -279,12 +279,12 @@ def test_the_row_classifier(here: Path) -> None:
         run.sample("a")
 
 
-def test_the_command_of_the_readme_for_python(here: Path) -> None:
+def test_the_python_example_of_the_readme_runs(warm, here: Path) -> None:
     code = (
         "import rnntk; r = rnntk.train(corpus='python_stdlib', units=32, max_steps=3, seq_length=20, quiet=True); "
         "print(r.sample('def ', length=80)); print(r.evaluate('def f(x):\\n    return x\\n'))"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    done = warm.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.startswith("def ")
     assert "bits per character" in done.stdout
 

@@ -80,10 +80,10 @@ def trained(rnntk: Run, text: Path, here: Path) -> Path:
 
 
 @pytest.fixture
-def untrained(here: Path) -> Callable[..., Path]:
-    """Make a run folder of random weights, as training would leave it, in milliseconds.
+def untrained(here: Path, compiled_kernels: Callable[[], None]) -> Callable[..., Path]:
+    """Writes a run folder with random weights, and compiled kernels to the cache, as training would.
 
-    `untrained("runs/x", val=0.1, test=0.2, input=("a.txt",))`: its text settings are the keywords.
+    `untrained("runs/x", val=0.1, test=0.2, input=("a.txt",))`: the keywords are settings of the text.
     """
     import numpy as np
 
@@ -93,6 +93,7 @@ def untrained(here: Path) -> Callable[..., Path]:
     from rnntk.training.batches import Split
 
     def make(path: str, val: float = 0.0, test: float = 0.0, **text: object) -> Path:
+        compiled_kernels()
         settings = TrainConfig(val_fraction=val, test_fraction=test, **text)
         corpus = corpora.prepare_corpus(settings, corpora.find(settings))
         split = Split.of(len(corpus.prepared.ids), settings)

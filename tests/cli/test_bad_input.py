@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -213,17 +214,14 @@ def test_no_such_checkpoint(rnntk, trained: Path) -> None:
     refused(rnntk("sample", trained, "--checkpoint", "worst"), 1, "best, last")
 
 
-def test_a_full_disk_stops_with_a_message_and_keeps_what_was_saved(here: Path, text: Path) -> None:
+def test_a_full_disk_ends_training_with_a_message(warm, here: Path, text: Path) -> None:
     """The size of files is limited, as a full disk would: large weights do not fit any more."""
-    import subprocess
-    import sys
-
     code = (
         "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000)); "
         "runpy.run_module('rnntk', run_name='__main__')"
     )
     command = [sys.executable, "-c", code, "train", "--input", str(text), "--run", "full", *SMALL]
-    done = subprocess.run(
+    done = warm.run(
         [*command, "--units", "500", "--layers", "1"], capture_output=True, text=True, cwd=here
     )
     assert done.returncode == 1, done.stderr

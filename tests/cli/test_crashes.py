@@ -149,15 +149,15 @@ def test_a_network_beyond_the_memory_is_refused_before_it_is_made(
 
 @posix
 @pytest.mark.skipif(sys.platform != "linux", reason="macOS has no limit of this kind")
-def test_memory_that_a_limit_refuses(text: Path, here: Path) -> None:
-    """What is too much is refused at once; in between, an allocation fails."""
+def test_a_memory_limit_of_the_system_is_one_message(warm, text: Path, here: Path) -> None:
+    """The first size passes the check of available memory, and an allocation fails; the second does not pass."""
     code = (
         "import resource, runpy; resource.setrlimit(resource.RLIMIT_AS, (6_144_000_000,) * 2); "
         "runpy.run_module('rnntk', run_name='__main__')"
     )
     command = [sys.executable, "-c", code, "train", "--input", str(text), *TINY, "--run", "r"]
     for size in (["--units", "600", "--embedding", "60000"], ["--units", "9000"]):
-        done = subprocess.run([*command, *size], capture_output=True, text=True)
+        done = warm.run([*command, *size], capture_output=True, text=True)
         assert done.returncode == 1, done.stderr
         refusal = "There is not enough memory for this (", "GB are available. Lower --units"
         assert any(told in done.stderr for told in refusal)
@@ -165,8 +165,10 @@ def test_memory_that_a_limit_refuses(text: Path, here: Path) -> None:
 
 
 @posix
-def test_a_disk_that_tensorflow_finds_full(rnntk, untrained, text: Path, here: Path) -> None:
-    """Events of a run, and the parts of a SavedModel, are written by TensorFlow itself."""
+def test_a_full_disk_met_by_tensorflow_is_one_message(
+    warm, untrained, text: Path, here: Path
+) -> None:
+    """TensorFlow itself writes the events of a run and the parts of a SavedModel."""
     untrained("r", input=("tiny.txt",))
     limited = (
         "import resource, runpy, sys; limit = int(sys.argv.pop(1)); "
@@ -180,7 +182,7 @@ def test_a_disk_that_tensorflow_finds_full(rnntk, untrained, text: Path, here: P
         (20_000, train, 0, "Warning: full/logs cannot be written (File too large). Training goes"),
         (30_000, export, 1, "Error: No space is left to write sm (File too large)."),
     ):
-        done = subprocess.run(
+        done = warm.run(
             [sys.executable, "-c", limited, str(limit), *command], capture_output=True, text=True
         )
         assert done.returncode == code, done.stderr

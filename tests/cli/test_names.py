@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,10 @@ ODD = os.fsdecode(b"caf\xe9.txt")
 not_windows = pytest.mark.skipif(os.name == "nt", reason="names are Unicode, and no FIFOs")
 
 
-def program(*args: str, **options) -> subprocess.CompletedProcess[bytes]:
-    """`rnntk` as a process of its own, whose stdout is a pipe of bytes."""
-    return subprocess.run(
+@pytest.fixture
+def program(warm) -> Callable[..., subprocess.CompletedProcess[bytes]]:
+    """Runs `rnntk` in its own process, with pipes of bytes."""
+    return lambda *args, **options: warm.run(
         [sys.executable, "-m", "rnntk", *args], capture_output=True, timeout=300, **options
     )
 
@@ -46,7 +48,7 @@ def test_an_empty_file_among_others_adds_nothing(rnntk, here: Path) -> None:
 
 
 @not_windows
-def test_a_pipe_is_read_as_standard_input_is(rnntk, here: Path) -> None:
+def test_a_pipe_is_read_like_standard_input(rnntk, program, here: Path) -> None:
     data = (LINE * 400).encode()
     reading, writing = os.pipe()
     os.write(writing, data)
@@ -73,7 +75,7 @@ def test_a_fifo_given_twice(rnntk, here: Path) -> None:
 
 
 @not_windows
-def test_names_that_are_not_utf8(here: Path) -> None:
+def test_file_names_may_be_invalid_utf8(program, here: Path) -> None:
     (here / ODD).write_text(LINE * 400)
     made = program("prep", "--input", ODD, "--json", cwd=here)
     assert made.returncode == 0, made.stderr
@@ -134,19 +136,15 @@ def test_toml_with_a_byte_order_mark(rnntk, here: Path) -> None:
         assert "UTF-16" in refused.stderr
 
 
-def test_float32_whatever_keras_json_says(here: Path) -> None:
+def test_training_uses_float32_whatever_keras_json_says(here: Path) -> None:
     (here / "t.txt").write_text(LINE * 40)
-    for floatx in ("float64", "float16"):
-        (here / "keras.json").write_text(json.dumps({"floatx": floatx, "backend": "torch"}))
-        done = program(
-            "train",
-            "--input",
-            "t.txt",
-            *SMALL,
-            cwd=here,
-            env={**os.environ, "KERAS_HOME": str(here)},
-        )
-        assert done.returncode == 0, done.stderr
+    (here / "keras.json").write_text(json.dumps({"floatx": "float64", "backend": "torch"}))
+    done = subprocess.run(
+        [sys.executable, "-m", "rnntk", "train", "--input", "t.txt", *SMALL],
+        env={**os.environ, "KERAS_HOME": str(here)},
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_symbols_that_are_all_rare_are_refused_before_training(rnntk, here: Path) -> None:

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 import urllib.error
@@ -226,11 +225,13 @@ def test_board_without_runs_says_so(rnntk) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows ends a process by a signal")
 @pytest.mark.parametrize("number", signals.ENDING)
-def test_board_serves_the_runs_until_it_is_told_to_end(two: Path, number: signal.Signals) -> None:
-    with subprocess.Popen(
+def test_board_serves_the_runs_until_it_is_told_to_end(
+    warm, two: Path, number: signal.Signals
+) -> None:
+    with warm.Popen(
         [sys.executable, "-m", "rnntk", "board", "--port", "0", "--no-open"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=warm.PIPE,
+        stderr=warm.PIPE,
         text=True,
     ) as process:
         try:
@@ -268,8 +269,10 @@ def test_board_serves_the_runs_until_it_is_told_to_end(two: Path, number: signal
         ("", 2, "--host '' is not an address"),
     ],
 )
-def test_board_at_an_address_of_another_machine(two: Path, host: str, code: int, told: str) -> None:
-    done = subprocess.run(
+def test_board_at_an_address_of_another_machine(
+    warm, two: Path, host: str, code: int, told: str
+) -> None:
+    done = warm.run(
         [sys.executable, "-m", "rnntk", "board", "--no-open", "--host", host],
         capture_output=True,
         text=True,
@@ -280,13 +283,13 @@ def test_board_at_an_address_of_another_machine(two: Path, host: str, code: int,
     assert "Traceback" not in done.stderr
 
 
-def test_board_names_a_port_that_is_taken(two: Path) -> None:
+def test_board_names_a_port_that_is_taken(warm, two: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
         # In a process of its own: importing TensorBoard warns of its own old parts.
-        done = subprocess.run(
+        done = warm.run(
             [sys.executable, "-m", "rnntk", "board", "--no-open", "--port", port],
             capture_output=True,
             text=True,

@@ -6,7 +6,9 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,16 +65,18 @@ def test_what_is_written_computes_what_the_run_does(
         assert "".join(description["symbols"]) == run.vocabulary().symbols
 
 
-def run_without_rnntk(code: str, *arguments: object) -> None:
-    """Run Python code in a process in which rnntk cannot be imported."""
-    blocked = "import sys; sys.modules['rnntk'] = None\n"
-    done = subprocess.run(
-        [sys.executable, "-c", blocked + code, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+@pytest.fixture
+def run_without_rnntk(warm_tensorflow: Any) -> Callable[..., None]:
+    """Runs Python code in a process in which rnntk cannot be imported."""
+
+    def run(code: str, *arguments: object) -> None:
+        blocked = "import sys; sys.modules['rnntk'] = None\n"
+        command = [sys.executable, "-c", blocked + code, *map(str, arguments)]
+        start = subprocess if "onnxruntime" in code else warm_tensorflow
+        done = start.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    return run
 
 
 LOAD = {
@@ -115,7 +119,7 @@ np.save(sys.argv[3], np.concatenate(parts, axis=1))
 @pytest.mark.parametrize("format", LOAD)
 @pytest.mark.parametrize("layer_norm", [False, True])
 def test_it_opens_without_rnntk_and_carries_its_states_on(
-    make_run, tmp_path: Path, format: str, layer_norm: bool
+    make_run, run_without_rnntk, tmp_path: Path, format: str, layer_norm: bool
 ) -> None:
     run = make_run(CHAR, "lstm", layer_norm=layer_norm)
     output = tmp_path / f"model{export.FORMATS[onnx_if_there(format)]}"
@@ -138,7 +142,7 @@ def test_it_opens_without_rnntk_and_carries_its_states_on(
     ],
 )
 def test_a_stock_keras_file_trains_on_bare_arrays(
-    make_run, tmp_path: Path, kind: str, data: str
+    make_run, run_without_rnntk, tmp_path: Path, kind: str, data: str
 ) -> None:
     run = make_run(kind, "lstm", bidirectional=kind == ROWS)
     export.export(run, run.checkpoint(), "keras", tmp_path / "model.keras")

@@ -21,7 +21,10 @@ from rnntk.models.weights import named_weights
 from rnntk.storage import folder
 from rnntk.text.vocabulary import Vocabulary
 
+warm_reader = pytest.mark.usefixtures("warm_reader")
 
+
+@warm_reader
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("layers", [1, 3])
 def test_the_decoder_and_the_model_compute_what_tensorflow_1_did(tf1_model, cell, layers) -> None:
@@ -42,6 +45,7 @@ def test_the_decoder_and_the_model_compute_what_tensorflow_1_did(tf1_model, cell
     np.testing.assert_allclose(logits[0], expected, rtol=0, atol=2e-5)
 
 
+@warm_reader
 def test_another_forget_bias_than_tensorflows_own(tf1_model) -> None:
     prefix, _, _ = tf1_model("lstm", 1)
     one, none = (tf1.read_network(prefix, forget_bias=b).weights["rnn_0/bias"] for b in (1, 0))
@@ -76,6 +80,7 @@ def test_the_names_of_other_versions() -> None:
             np.testing.assert_array_equal(found[name], value)
 
 
+@warm_reader
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("version", ["V1", "V2"])
 def test_a_checkpoint_of_tensorflow_0(tf1_model, tmp_path: Path, cell: str, version: str) -> None:
@@ -153,6 +158,7 @@ def test_values_that_are_no_numbers_are_refused(value: float) -> None:
         tf1.convert(variables, Path("m"))
 
 
+@warm_reader
 def test_a_damaged_checkpoint_is_a_message(tf1_model) -> None:
     prefix, _, _ = tf1_model("rnn", 1)
     data = next(prefix.parent.glob("*.data-*"))

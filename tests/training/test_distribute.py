@@ -70,7 +70,7 @@ def flags(**settings: Any) -> list[str]:
 class Workers:
     """`rnntk train` in several processes on this machine."""
 
-    def __init__(self, where: Path, count: int, *arguments: str) -> None:
+    def __init__(self, warm: Any, where: Path, count: int, *arguments: str) -> None:
         sockets = [socket.socket() for _ in range(count)]
         for one in sockets:
             one.bind(("127.0.0.1", 0))
@@ -79,7 +79,7 @@ class Workers:
             one.close()
         together = ["--distribute", "multiworker", "--workers", ",".join(addresses), "--index"]
         self.processes = [
-            subprocess.Popen(
+            warm.Popen(
                 [
                     *TRAIN,
                     *arguments,
@@ -149,19 +149,12 @@ def assert_same(one: folder.RunFolder, two: folder.RunFolder) -> None:
                 np.testing.assert_allclose(x[name], y[name], rtol=1e-4, atol=1e-6)
 
 
-def test_two_processes_stop_together_and_one_goes_on(text: Path, tmp_path: Path) -> None:
+def test_one_process_resumes_what_two_trained(warm: Any, text: Path, tmp_path: Path) -> None:
     settings = {**SMALL, "dropout": 0.3, "cell": "lstm"}
     run = tmp_path / "r"
-    with Workers(
-        tmp_path,
-        2,
-        "--run",
-        "r",
-        "--input",
-        str(text),
-        "--no-layer-norm",
-        *flags(**settings, max_steps=5000),
-    ) as job:
+    arguments = ["--run", "r", "--input", str(text), "--no-layer-norm"]
+    arguments += flags(**settings, max_steps=5000)
+    with Workers(warm, tmp_path, 2, *arguments) as job:
         job.wait_for_steps(run, 32)
         job.processes[1].send_signal(signal.SIGTERM)
         for code, out, errors in job.ended():
@@ -180,15 +173,15 @@ def test_two_processes_stop_together_and_one_goes_on(text: Path, tmp_path: Path)
     assert_same(one, stopped)
 
 
-def test_a_killed_worker_ends_the_job_and_it_goes_on_with_two_and_with_one(
-    text: Path, tmp_path: Path
+def test_a_job_whose_worker_was_killed_resumes_on_two_processes_and_on_one(
+    warm: Any, text: Path, tmp_path: Path
 ) -> None:
     settings = {**SMALL, "dropout": 0.2, "dropout_kind": "sequence", "cell": "gru"}
     run = tmp_path / "r"
     more = ["--run", "r", "--input", str(text), "--no-layer-norm"]
     more += flags(**settings, max_steps=5000)
     for victim, steps in ((1, 25), (0, 70)):
-        with Workers(tmp_path, 2, *more) as job:
+        with Workers(warm, tmp_path, 2, *more) as job:
             job.wait_for_steps(run, steps)
             job.processes[victim].kill()
             code, out, errors = job.ended()[1 - victim]
@@ -205,8 +198,8 @@ def test_a_killed_worker_ends_the_job_and_it_goes_on_with_two_and_with_one(
     assert_same(alone(text, tmp_path / "alone", **settings, max_steps=total), folder.open_run(run))
 
 
-def test_two_devices_of_one_process_are_as_one(text: Path, tmp_path: Path) -> None:
-    """In a process of its own, where the CPU can be cut into two devices before TensorFlow starts."""
+def test_two_devices_train_the_same_weights_as_one(warm: Any, text: Path, tmp_path: Path) -> None:
+    """In another process, because the CPU must be split into two devices before TensorFlow starts."""
     cases = [
         {"cell": "lstm", "dropout": 0.3},
         {"cell": "gru", "clip": "norm", "optimizer": "adagrad"},
@@ -241,13 +234,8 @@ def test_two_devices_of_one_process_are_as_one(text: Path, tmp_path: Path) -> No
             said.append(str(error))
         print(json.dumps(said))
         """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = warm.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert "batch rows shared by 2 replicas." in said[0]
@@ -328,20 +316,19 @@ def test_one_device_alone_needs_no_strategy(caplog: pytest.LogCaptureFixture) ->
     assert distribute.start(DistributeConfig()) is ALONE
 
 
-def test_a_port_in_use_is_told(tmp_path: Path, text: Path) -> None:
+def test_a_port_in_use_is_reported(warm: Any, tmp_path: Path, text: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         together = ["--distribute", "multiworker", "--workers", address, "--index", "0"]
-        done = subprocess.run(
+        done = warm.run(
             [*TRAIN, "--input", str(text), "--run", "r", *flags(**SMALL), *together],
             cwd=tmp_path,
             capture_output=True,
             text=True,
             env={**os.environ, "RNNTK_CACHE": str(tmp_path)},
             timeout=100,
-            check=False,
         )
     assert done.returncode == 1
     assert f"Is {address} this machine, and the port free?" in done.stderr

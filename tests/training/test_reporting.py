@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -51,19 +52,24 @@ def start(text: Path, path: Path, quiet: bool = True, callbacks: Any = (), **cha
     return character.start(config, made, path, quiet=quiet, callbacks=callbacks)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="the shell's redirections")
-@pytest.mark.parametrize(
-    "streams",
-    ["2>&1 | head -n 2", ">/dev/full 2>&1", ">&- 2>&- <&-"],
-    ids=["broken pipe", "full disk", "closed"],
-)
-def test_a_stream_that_cannot_be_written_does_not_end_training(
-    text: Path, tmp_path: Path, streams: str
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX")
+@pytest.mark.parametrize("streams", ["broken pipe", "full disk", "closed"])
+def test_training_continues_when_a_stream_cannot_be_written(
+    warm: Any, text: Path, tmp_path: Path, streams: str
 ) -> None:
-    words = [sys.executable, "-m", "rnntk", "train", "--input", str(text), "--run", "r", *SMALL]
-    command = f"{{ {' '.join(words)} --max-steps 20 --log-every 1; echo $? > code; }} {streams}"
-    subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=False)
-    assert (tmp_path / "code").read_text() == "0\n"
+    command = [sys.executable, "-m", "rnntk", "train", "--input", str(text), "--run", "r", *SMALL]
+    command += ["--max-steps", "20", "--log-every", "1"]
+    if streams == "broken pipe":
+        process = warm.Popen(command, cwd=tmp_path, stdout=warm.PIPE, stderr=warm.STDOUT)
+        process.stdout.readline()
+        process.stdout.close()
+    elif streams == "full disk":
+        with Path("/dev/full").open("w") as full:
+            process = warm.Popen(command, cwd=tmp_path, stdout=full, stderr=full)
+    else:
+        shell = shlex.join(command) + " >&- 2>&- <&-"
+        process = subprocess.Popen(["sh", "-c", shell], cwd=tmp_path)
+    assert process.wait() == 0
     run = folder.open_run(tmp_path / "r")
     assert run.checkpoint().progress.step == 20
     lines = run.metrics.read_text().splitlines()
