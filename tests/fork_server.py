@@ -1,7 +1,8 @@
 """Imports TensorFlow once, then forks a child for each command: `python fork_server.py FD [rnntk]`.
 
-A fresh process spends six seconds of processor time on importing TensorFlow and compiling kernels. This one has computed
-nothing and has no threads of its own, so each child is like a fresh process. `warm` in conftest.py is the client.
+A fresh process spends six seconds of processor time on importing TensorFlow and compiling kernels. This one has
+computed nothing and has no threads of its own, so each child is like a fresh process. `warm` in conftest.py is the
+client.
 """
 
 from __future__ import annotations

@@ -53,7 +53,9 @@ def test_a_missing_file(rnntk) -> None:
     ],
     ids=["empty", "binary", "undecodable"],
 )
-def test_a_file_that_is_no_text(rnntk, here: Path, content: bytes, parts: tuple[str, ...]) -> None:
+def test_a_binary_file_is_refused(
+    rnntk, here: Path, content: bytes, parts: tuple[str, ...]
+) -> None:
     (here / "x.txt").write_bytes(content)
     for command in ("prep", "train"):
         more = (
@@ -96,7 +98,7 @@ def test_an_unknown_corpus(rnntk) -> None:
     refused(rnntk("train", "--corpus", "linux_kernal"), 2, "linux_kernel")
 
 
-def test_a_corpus_that_cannot_be_had(rnntk) -> None:
+def test_an_unavailable_corpus(rnntk) -> None:
     refused(
         rnntk("train", "--corpus", "tinyshakespeare"),
         1,
@@ -106,7 +108,7 @@ def test_a_corpus_that_cannot_be_had(rnntk) -> None:
     )
 
 
-def test_images_are_no_text(rnntk) -> None:
+def test_images_are_refused_as_text(rnntk) -> None:
     refused(rnntk("train", "--corpus", "mnist"), 2, "rnntk mnist")
 
 
@@ -137,7 +139,7 @@ def test_a_value_out_of_range_names_flag_and_range(
     refused(rnntk("train", "--input", text, flag, value), 2, flag, told)
 
 
-def test_no_gpu_when_one_was_asked_for(rnntk, text: Path) -> None:
+def test_a_missing_gpu_is_refused(rnntk, text: Path) -> None:
     import tensorflow as tf
 
     if tf.config.list_physical_devices("GPU"):
@@ -197,7 +199,7 @@ def test_a_finished_run(rnntk, trained: Path) -> None:
     )
 
 
-def test_a_prime_with_unknown_characters(rnntk, trained: Path) -> None:
+def test_a_prompt_with_unknown_characters(rnntk, trained: Path) -> None:
     refused(rnntk("sample", trained, "--prime", "fox é Ω"), 2, "'é'", "'Ω'", "--on-unknown skip")
     result = rnntk("sample", trained, "--prime", "fox é", "--on-unknown", "skip", "--length", 5)
     assert result.exit_code == 0
@@ -229,7 +231,7 @@ def test_a_full_disk_ends_training_with_a_message(warm, here: Path, text: Path) 
     assert "Traceback" not in done.stderr
 
 
-def test_a_folder_that_cannot_be_made(rnntk, here: Path, text: Path) -> None:
+def test_an_unwritable_run_folder(rnntk, here: Path, text: Path) -> None:
     (here / "file").write_text("mine")
     for more in ((), ("--dry-run",)):
         result = rnntk("train", "--input", text, "--run", "file/r", "--quiet", *SMALL, *more)
@@ -237,7 +239,7 @@ def test_a_folder_that_cannot_be_made(rnntk, here: Path, text: Path) -> None:
     assert (here / "file").read_text() == "mine"
 
 
-def test_a_training_that_explodes(rnntk, here: Path, text: Path) -> None:
+def test_a_diverged_training(rnntk, here: Path, text: Path) -> None:
     exploding = ["--learning-rate", 30, "--checkpoint-every", 1, "--explosion-steps", 10]
     result = rnntk("train", "--input", text, *SMALL[:-2], "--quiet", "--run", "r", *exploding)
     refused(

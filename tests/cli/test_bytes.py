@@ -24,7 +24,7 @@ def binary(here: Path) -> Path:
     return path
 
 
-def test_a_file_of_anything_trains_and_writes_whole_characters(
+def test_any_file_trains_and_samples_have_whole_characters(
     rnntk: Run, binary: Path, here: Path
 ) -> None:
     made = rnntk("prep", "--input", binary, "--preprocessor", "bytes")
@@ -58,7 +58,7 @@ def test_a_file_of_anything_trains_and_writes_whole_characters(
 @pytest.mark.parametrize(
     "data", [b"\xff\xfe\x80 abc" * 9, "가나다".encode() * 9], ids=["odd", "utf-8"]
 )
-def test_any_file_is_evaluated_by_a_model_of_bytes(
+def test_a_byte_model_evaluates_any_file(
     rnntk: Run, binary: Path, untrained: Callable[..., Path], here: Path, data: bytes
 ) -> None:
     untrained("r", input=(str(binary),), preprocessor="bytes", val=0.3)
@@ -80,7 +80,7 @@ def test_any_file_is_evaluated_by_a_model_of_bytes(
     assert "\\udc" not in shown[1]
 
 
-def test_what_contradicts_itself_is_refused(rnntk: Run, binary: Path) -> None:
+def test_contradicting_settings_are_refused(rnntk: Run, binary: Path) -> None:
     for flags, message in (
         (["--encoding", "cp949"], "--encoding cp949 says how to decode"),
         (["--errors", "replace"], "--errors replace is for bytes that do not decode"),

@@ -76,7 +76,7 @@ def test_any_error_is_one_message(rnntk, monkeypatch, here: Path, error, told: s
         rnntk("runs")
 
 
-def test_disk_errors_of_tensorflow_are_known() -> None:
+def test_disk_errors_of_tensorflow_are_recognized() -> None:
     class OpError(Exception):
         message = ""
 
@@ -124,7 +124,9 @@ def test_disk_errors_of_tensorflow_are_known() -> None:
     ],
     ids=lambda args: "-".join(word for word in args if LONG not in word)[:60],
 )
-def test_a_name_of_300_bytes(rnntk, untrained, text: Path, args: tuple[str, ...]) -> None:
+def test_a_name_of_300_bytes_is_one_message(
+    rnntk, untrained, text: Path, args: tuple[str, ...]
+) -> None:
     run = untrained("r", input=("tiny.txt",))
     (run / "metrics.jsonl").write_text('{"step": 1, "loss": 2.5}\n')
     result = rnntk(*args)
@@ -133,7 +135,7 @@ def test_a_name_of_300_bytes(rnntk, untrained, text: Path, args: tuple[str, ...]
     assert "name too long" in result.stderr or "is no" in result.stderr or "no c" in result.stderr
 
 
-def test_a_network_beyond_the_memory_is_refused_before_it_is_made(
+def test_a_network_too_large_for_memory_is_refused_before_it_is_built(
     rnntk, text: Path, here: Path
 ) -> None:
     large = ["--input", text, *TINY, "--units", 30000, "--layers", 60, "--quiet"]
@@ -193,7 +195,7 @@ def test_a_full_disk_met_by_tensorflow_is_one_message(
 
 @posix
 @pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- >&- 2>&-"])
-def test_streams_that_are_closed(untrained, text: Path, closed: str) -> None:
+def test_closed_streams_do_no_harm(untrained, text: Path, closed: str) -> None:
     untrained("r", input=("tiny.txt",))
     for words in ("sample r --length 3", "sample r -i", "sample r --prime-file -", "runs"):
         line = f'"{sys.executable}" -m rnntk {words} {closed}'
@@ -219,12 +221,14 @@ def test_streams_that_are_closed(untrained, text: Path, closed: str) -> None:
     ],
     ids=lambda value: "-".join(value)[:40] if isinstance(value, tuple) else None,
 )
-def test_values_that_python_itself_refuses(rnntk, untrained, text: Path, args, code, told) -> None:
+def test_values_that_python_refuses_are_one_message(
+    rnntk, untrained, text: Path, args, code, told
+) -> None:
     untrained("r", input=("tiny.txt",))
     refused(rnntk(*args), code, told)
 
 
-def test_a_beam_of_any_alpha(rnntk, untrained, text: Path) -> None:
+def test_any_beam_alpha_works(rnntk, untrained, text: Path) -> None:
     untrained("r", input=("tiny.txt",))
     texts = []
     for alpha in ("0", "400", "1e300"):
@@ -235,7 +239,7 @@ def test_a_beam_of_any_alpha(rnntk, untrained, text: Path) -> None:
     assert texts[0] != texts[1]
 
 
-def test_the_list_of_corpora_heeds_offline(rnntk, monkeypatch) -> None:
+def test_the_list_of_corpora_respects_offline(rnntk, monkeypatch) -> None:
     monkeypatch.delenv("RNNTK_OFFLINE")
     assert "download from" in rnntk("prep", "--list").stdout
     offline = rnntk("prep", "--list", "--offline").stdout

@@ -28,7 +28,7 @@ def trained(untrained, text: Path) -> Path:
     return untrained("r", input=(str(text),))
 
 
-def test_it_serves_until_ctrl_c(trained: Path) -> None:
+def test_play_serves_until_ctrl_c(trained: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "rnntk", "play", str(trained), "--port", "0", "--json"],
         stdout=subprocess.PIPE,
@@ -79,7 +79,9 @@ def test_a_report_of_the_latest_run_needs_no_text(
     assert (here / "out.html").stat().st_size > 10_000
 
 
-def test_what_is_missing_is_named_with_how_to_get_it(rnntk, here: Path, monkeypatch) -> None:
+def test_missing_packages_are_named_with_the_install_command(
+    rnntk, here: Path, monkeypatch
+) -> None:
     monkeypatch.setattr(serve, "find_spec", lambda name: None)
     result = rnntk("play")
     assert result.exit_code == 1
@@ -87,9 +89,7 @@ def test_what_is_missing_is_named_with_how_to_get_it(rnntk, here: Path, monkeypa
     assert result.stderr.endswith(f": {install_command('play')}\n")
 
 
-def test_a_foreign_host_is_warned_of_and_no_browser_is_opened(
-    rnntk, trained: Path, monkeypatch
-) -> None:
+def test_a_public_host_warns_and_opens_no_browser(rnntk, trained: Path, monkeypatch) -> None:
     opened: list[str] = []
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
         monkeypatch.setenv(name, "1")  # the command sets them, and this process has to forget them
@@ -119,7 +119,7 @@ def test_a_foreign_host_is_warned_of_and_no_browser_is_opened(
         (["r", "--report", "o.html", "--input", "empty.txt"], 1, "Too little of the text"),
     ],
 )
-def test_bad_input_gets_one_message(
+def test_bad_input_is_one_message(
     rnntk, trained: Path, here: Path, arguments: list[str], code: int, message: str
 ) -> None:
     (here / "bad.txt").write_bytes(b"a\xff")
@@ -153,7 +153,7 @@ def test_numpy_is_not_loaded_before_its_threads_are_set() -> None:
     assert done.stdout.strip() == os.environ.get("OPENBLAS_NUM_THREADS", "1"), done.stderr
 
 
-def test_the_page_opens_on_held_out_text_and_knows_the_losses_of_simpler_models(
+def test_the_page_opens_on_held_out_text_with_baselines(
     untrained, text: Path, monkeypatch, tmp_path
 ) -> None:
     monkeypatch.setenv("RNNTK_CACHE", str(tmp_path / "cache"))
@@ -175,7 +175,7 @@ def test_the_page_opens_on_held_out_text_and_knows_the_losses_of_simpler_models(
     assert again["baselines"][1] == {"title": "letter frequencies", "nats": 1.5}
 
 
-def test_without_its_text_the_page_opens_on_a_generated_one(
+def test_without_its_text_the_page_opens_on_generated_text(
     untrained, text: Path, monkeypatch, tmp_path
 ) -> None:
     run = untrained("r", val=0.3, input=(str(text),))

@@ -10,9 +10,7 @@ import chardet
 import pytest
 
 
-def test_an_encoding_that_is_a_guess_is_doubted_until_it_is_stated(
-    rnntk, here: Path, monkeypatch
-) -> None:
+def test_a_guessed_encoding_warns_until_it_is_given(rnntk, here: Path, monkeypatch) -> None:
     answer = {"encoding": "Windows-1252", "confidence": 0.11, "language": ""}
     monkeypatch.setattr(chardet, "detect", lambda _: answer)
     (here / "a.txt").write_bytes("The café was closed. ".encode("cp1252") * 20)
@@ -38,7 +36,7 @@ def test_an_encoding_that_is_a_guess_is_doubted_until_it_is_stated(
     ],
     ids=lambda options: " ".join(options[2:4]),
 )
-def test_the_command_it_ends_with_trains_on_the_very_same_text(
+def test_the_printed_command_trains_on_the_same_text(
     rnntk, text: Path, here: Path, options: list[str]
 ) -> None:
     (here / "two words").mkdir()
@@ -57,7 +55,7 @@ def test_the_command_it_ends_with_trains_on_the_very_same_text(
     assert first == second
 
 
-def test_the_command_it_ends_with_has_what_the_environment_says(rnntk, here, monkeypatch) -> None:
+def test_the_printed_command_includes_settings_of_the_environment(rnntk, here, monkeypatch) -> None:
     (here / "src").mkdir()
     (here / "src/a.py").write_text("x = 1\n" * 100)
     monkeypatch.setenv("RNNTK_GLOB", "*.py")
@@ -66,7 +64,7 @@ def test_the_command_it_ends_with_has_what_the_environment_says(rnntk, here, mon
     assert "Train on it with: rnntk train --input src --glob '*.py' --newline lf\n" in result.stderr
 
 
-def test_the_command_it_ends_with_has_what_a_config_file_says(
+def test_the_printed_command_includes_settings_of_a_config_file(
     rnntk, text: Path, here: Path
 ) -> None:
     (here / "c.toml").write_text('[prep]\ninput = ["tiny.txt"]\nnewline = "lf"\nnormalize = true\n')
@@ -78,7 +76,9 @@ def test_the_command_it_ends_with_has_what_a_config_file_says(
     assert result.stderr.endswith("train --input - (with the same text on standard input)\n")
 
 
-def test_only_what_was_there_before_is_called_already_in_the_text(rnntk, here: Path) -> None:
+def test_only_earlier_replacement_characters_are_called_already_in_the_text(
+    rnntk, here: Path
+) -> None:
     (here / "a.txt").write_bytes(("가나다라 " * 200).encode() + b"\xff \xfe" + "\ufffd".encode())
     shown = rnntk("prep", "--input", "a.txt", "--errors", "replace").stdout
     assert "replaced      2 undecodable places" in shown
@@ -87,7 +87,7 @@ def test_only_what_was_there_before_is_called_already_in_the_text(rnntk, here: P
     assert "unusual" not in rnntk("prep", "--input", "b.txt", "--errors", "replace").stdout
 
 
-def test_a_pattern_that_the_shell_left_alone(rnntk, here: Path) -> None:
+def test_a_pattern_that_the_shell_left_is_expanded(rnntk, here: Path) -> None:
     for name in ("b.txt", "a.txt", "other.md", "[1].txt"):
         (here / name).write_text(f"{name} " * 400)
     done = rnntk("prep", "--input", "?.txt", "--output", "both", "--json")
@@ -101,7 +101,7 @@ def test_a_pattern_that_the_shell_left_alone(rnntk, here: Path) -> None:
     assert none.stderr == f"Error: No file matches *.tex. {advice}\n"
 
 
-def test_a_cache_that_cannot_be_written_is_named_with_its_variable(
+def test_an_unwritable_cache_names_its_variable(
     rnntk, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (here / "text.txt").write_text("to be or not to be " * 400)

@@ -102,7 +102,7 @@ def test_no_runs_says_how_to_train_one(rnntk) -> None:
     assert json.loads(rnntk("runs", "--json").stdout)["runs"] == []
 
 
-def test_show_tells_everything_about_one_run(rnntk, two: Path) -> None:
+def test_show_prints_all_facts_of_a_run(rnntk, two: Path) -> None:
     file = two / "one" / "checkpoints" / "step-00000006" / "weights.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
     result = rnntk("runs", "show", "one")
@@ -122,13 +122,13 @@ def test_show_tells_everything_about_one_run(rnntk, two: Path) -> None:
     assert json.loads(rnntk("runs", "--json", "show").stdout)["name"] == "two", "the latest"
 
 
-def test_show_refuses_what_is_no_run(rnntk, two: Path) -> None:
+def test_show_refuses_a_folder_that_is_not_a_run(rnntk, two: Path) -> None:
     result = rnntk("runs", "show", "tow")
     assert result.exit_code == 1
     assert "Did you mean 'two'?" in result.stderr
 
 
-def test_a_table_fits_the_width_it_is_given() -> None:
+def test_a_table_fits_the_given_width() -> None:
     columns = [
         table.Column("RUN"),
         table.Column("CORPUS", drop=2),
@@ -210,14 +210,16 @@ def test_plot_of_a_run_in_training_and_of_a_damaged_file(rnntk, two: Path) -> No
         (("--smooth", 0), 2, "--smooth"),
     ],
 )
-def test_plot_refuses(rnntk, two: Path, args: tuple[object, ...], code: int, message: str) -> None:
+def test_plot_refuses_bad_input(
+    rnntk, two: Path, args: tuple[object, ...], code: int, message: str
+) -> None:
     result = rnntk("plot", *args)
     assert result.exit_code == code
     assert message in result.stderr
     assert result.stdout == ""
 
 
-def test_board_without_runs_says_so(rnntk) -> None:
+def test_board_without_runs_is_refused(rnntk) -> None:
     result = rnntk("board", "--no-open")
     assert result.exit_code == 1
     assert "nothing to show in runs" in result.stderr
@@ -225,9 +227,7 @@ def test_board_without_runs_says_so(rnntk) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows ends a process by a signal")
 @pytest.mark.parametrize("number", signals.ENDING)
-def test_board_serves_the_runs_until_it_is_told_to_end(
-    warm, two: Path, number: signal.Signals
-) -> None:
+def test_board_serves_the_runs_until_a_signal(warm, two: Path, number: signal.Signals) -> None:
     with warm.Popen(
         [sys.executable, "-m", "rnntk", "board", "--port", "0", "--no-open"],
         stdout=warm.PIPE,
@@ -269,7 +269,7 @@ def test_board_serves_the_runs_until_it_is_told_to_end(
         ("", 2, "--host '' is not an address"),
     ],
 )
-def test_board_at_an_address_of_another_machine(
+def test_board_refuses_an_address_it_cannot_listen_at(
     warm, two: Path, host: str, code: int, told: str
 ) -> None:
     done = warm.run(
@@ -283,7 +283,7 @@ def test_board_at_an_address_of_another_machine(
     assert "Traceback" not in done.stderr
 
 
-def test_board_names_a_port_that_is_taken(warm, two: Path) -> None:
+def test_board_names_a_port_in_use(warm, two: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

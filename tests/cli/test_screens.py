@@ -160,7 +160,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], s
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_screen_is_as_it_was_looked_at(
+def test_the_screen_matches_the_kept_one(
     outputs: dict[tuple[str, str], str], name: str, width: str
 ) -> None:
     output = outputs[name, width]
@@ -178,7 +178,7 @@ def test_the_screen_is_as_it_was_looked_at(
 
 @pytest.mark.parametrize("width", ["80", "50"])
 @pytest.mark.parametrize("name", ["train", "mnist"])
-def test_the_bar_stays_in_its_line_and_reaches_the_end(
+def test_the_bar_stays_on_one_line_and_reaches_100_percent(
     outputs: dict[tuple[str, str], str], name: str, width: str
 ) -> None:
     output = outputs[name, width]
@@ -194,7 +194,7 @@ def test_the_bar_stays_in_its_line_and_reaches_the_end(
     assert bars[0].startswith("100% █")
 
 
-def test_one_loss_everywhere(outputs: dict[tuple[str, str], str]) -> None:
+def test_every_command_shows_the_same_loss(outputs: dict[tuple[str, str], str]) -> None:
     def loss(name: str, width: str, pattern: str) -> float:
         found = re.findall(pattern, _COLOUR.sub("", outputs[name, width]))
         assert found, (name, pattern)
@@ -210,7 +210,7 @@ def test_one_loss_everywhere(outputs: dict[tuple[str, str], str]) -> None:
     assert found == pytest.approx(in_table, abs=6e-4)
 
 
-def test_a_plot_is_coloured_on_a_terminal_only(outputs: dict[tuple[str, str], str]) -> None:
+def test_a_plot_is_coloured_only_on_a_terminal(outputs: dict[tuple[str, str], str]) -> None:
     assert len(set(re.findall("\x1b\\[3[0-9]m⣿⣿", outputs["plot", "80"]))) == 4
     assert "\x1b" not in outputs["plot", "piped"]
     assert "\x1b" not in outputs["plot", "NO_COLOR"]

@@ -28,7 +28,7 @@ def run(*args: object, unbuffered: str, **streams: object) -> subprocess.Complet
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("command", ["sample", "--json", "list", "minchar", "--help", "--version"])
-def test_a_full_disk_is_said_once(untrained, text: Path, command: str, unbuffered: str) -> None:
+def test_a_full_disk_is_reported_once(untrained, text: Path, command: str, unbuffered: str) -> None:
     args: dict[str, tuple[object, ...]] = {
         "sample": ("sample", "r", "--length", 20000, "-q"),
         "--json": ("sample", "r", "--length", 20, "--json", "-q"),
@@ -46,7 +46,7 @@ def test_a_full_disk_is_said_once(untrained, text: Path, command: str, unbuffere
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no SIGPIPE")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("args", [("--help",), ("runs", "--json"), ("nothing",)])
-def test_a_pipe_closed_before_anything_is_printed(
+def test_a_pipe_closed_before_output_ends_quietly(
     here: Path, args: tuple[str, ...], unbuffered: str
 ) -> None:
     reading, writing = os.pipe()
@@ -60,7 +60,7 @@ def test_a_pipe_closed_before_anything_is_printed(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="there are no such descriptors")
-def test_a_stdout_that_was_closed_beforehand_is_no_matter(untrained, text: Path) -> None:
+def test_a_closed_stdout_does_no_harm(untrained, text: Path) -> None:
     untrained("r", input=(str(text),))
     shell = f'"{sys.executable}" -m rnntk sample r --length 20 -q >&-'
     done = subprocess.run(["sh", "-c", shell], stderr=subprocess.PIPE, check=False)

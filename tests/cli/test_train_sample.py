@@ -19,7 +19,7 @@ SMALL = [
 ]
 
 
-def test_prep_shows_what_it_made(rnntk, text: Path) -> None:
+def test_prep_prints_the_facts_of_the_text(rnntk, text: Path) -> None:
     result = rnntk("prep", "--input", text)
     assert result.exit_code == 0
     assert "utf-8" in result.stdout or "ascii" in result.stdout
@@ -30,7 +30,7 @@ def test_prep_shows_what_it_made(rnntk, text: Path) -> None:
     assert facts["corpus"]["facts"]["characters"] == len(text.read_text())
 
 
-def test_prep_reads_stdin_and_writes_where_it_is_told(rnntk, here: Path) -> None:
+def test_prep_reads_stdin_and_writes_to_output(rnntk, here: Path) -> None:
     result = rnntk(
         "prep",
         "--input",
@@ -59,7 +59,7 @@ def test_prep_lists_all_corpora(rnntk) -> None:
     assert all(name in table for name in by_name)
 
 
-def test_bits_of_the_best_validation_are_the_held_out_texts(rnntk, here: Path) -> None:
+def test_the_best_validation_counts_bits_of_the_held_out_text(rnntk, here: Path) -> None:
     # Three symbols a character at the start, one at the end: which is held out decides what a symbol is worth.
     (here / "mixed.txt").write_text("한글을 쓴다. " * 60 + "plain letters " * 60, encoding="utf-8")
     result = rnntk(
@@ -72,7 +72,7 @@ def test_bits_of_the_best_validation_are_the_held_out_texts(rnntk, here: Path) -
     assert f"({best['val_bits_per_character']:.3f} bits per character) at step" in result.stdout
 
 
-def test_train_then_sample_without_naming_the_run(rnntk, text: Path) -> None:
+def test_sample_takes_the_latest_run(rnntk, text: Path) -> None:
     result = rnntk("train", "--input", text, *SMALL, "--sample-every", 2)
     assert result.exit_code == 0, result.output
     assert "runs/tiny-1" in result.stdout
@@ -88,7 +88,7 @@ def test_train_then_sample_without_naming_the_run(rnntk, text: Path) -> None:
     assert other.stdout != one.stdout
 
 
-def test_default_corpora_offline_are_named(rnntk) -> None:
+def test_offline_defaults_are_reported(rnntk) -> None:
     result = rnntk("train", *SMALL, "--sample-every", 0)
     assert result.exit_code == 0, result.output
     assert "stand-in" in result.stderr or "python_stdlib" in result.stderr
@@ -102,7 +102,7 @@ def test_resume_continues_the_latest(rnntk, text: Path) -> None:
     assert "Continuing" in result.stderr
 
 
-def test_json_is_one_object_and_notes_stay_off_stdout(rnntk, text: Path) -> None:
+def test_json_is_one_object_and_notes_go_to_stderr(rnntk, text: Path) -> None:
     result = json.loads(rnntk("train", "--input", text, *SMALL, "--json").stdout)
     assert {"schema_version", "command", "run", "step", "losses", "reason"} <= set(result)
     drawn = json.loads(rnntk("sample", "--json", "--length", 5, "--num", 3, "--seed", 0).stdout)
@@ -110,7 +110,7 @@ def test_json_is_one_object_and_notes_stay_off_stdout(rnntk, text: Path) -> None
     assert len({len(t) for t in drawn["texts"]}) == 1
 
 
-def test_quiet_says_nothing_but_the_result(rnntk, text: Path) -> None:
+def test_quiet_prints_the_result_only(rnntk, text: Path) -> None:
     assert rnntk("train", "--input", text, *SMALL, "--quiet").stderr == ""
     assert rnntk("sample", "--quiet", "--length", 5).stderr == ""
 
@@ -131,7 +131,7 @@ def test_sample_strategies(rnntk, trained: Path) -> None:
     assert "---" not in several
 
 
-def test_sample_takes_its_prime_from_a_file_or_stdin(rnntk, trained: Path, here: Path) -> None:
+def test_sample_reads_its_prompt_from_a_file_or_stdin(rnntk, trained: Path, here: Path) -> None:
     (here / "prime.txt").write_text("a fox")
     assert rnntk("sample", trained, "--prime-file", "prime.txt", "--length", 3).stdout.startswith(
         "a fox"
@@ -155,7 +155,7 @@ def test_korean_end_to_end(rnntk) -> None:
         assert {len(text) for text in json.loads(found.stdout)["texts"]} == {40}, args
 
 
-def test_init_from_takes_network_preprocessor_and_weights(rnntk, text: Path, here: Path) -> None:
+def test_init_from_copies_network_preprocessor_and_weights(rnntk, text: Path, here: Path) -> None:
     first = rnntk(
         "train",
         "--input",
@@ -183,7 +183,7 @@ def test_init_from_takes_network_preprocessor_and_weights(rnntk, text: Path, her
     assert "do not fit" in refused.stderr
 
 
-def test_dry_run_measures_and_writes_nothing(rnntk, text: Path, here: Path) -> None:
+def test_dry_run_measures_but_writes_nothing(rnntk, text: Path, here: Path) -> None:
     result = rnntk("train", "--input", text, *SMALL, "--dry-run", "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
@@ -194,7 +194,7 @@ def test_dry_run_measures_and_writes_nothing(rnntk, text: Path, here: Path) -> N
     assert "parameters" in rnntk("train", "--input", text, *SMALL, "--dry-run").stdout
 
 
-def test_a_normalised_network_costs_the_same_in_training_and_in_eval(rnntk, text: Path) -> None:
+def test_layer_norm_gives_the_same_loss_in_training_and_eval(rnntk, text: Path) -> None:
     result = rnntk(
         "train", "--input", text, *SMALL, "--layer-norm", "--val-fraction", 0.2, "--val-every", 4, "--run", "r",
     )  # fmt: skip

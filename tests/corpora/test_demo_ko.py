@@ -31,19 +31,19 @@ def test_it_is_about_200_kb_of_utf8_in_crlf_lines():
     assert TEXT.count("\n") == TEXT.count("\r\n") == TEXT.count("\r") > 1000
 
 
-def test_a_seed_gives_one_text():
+def test_a_seed_determines_the_text():
     assert demo_ko.make(5, 3000) == demo_ko.make(5, 3000)
     assert demo_ko.make(5, 3000) != demo_ko.make(6, 3000)
     assert demo_ko.build().data == TEXT.encode()
 
 
-def test_it_is_varied():
+def test_the_text_is_varied():
     lines = [line for line in TEXT.split("\r\n") if len(line) > 12]
     assert len(set(lines)) > 0.95 * len(lines)
     assert len(set(TEXT)) > 400
 
 
-def test_it_has_what_real_korean_text_has():
+def test_the_text_has_the_signs_of_real_korean():
     for mark in ("“", "”", "…", "●", "ㅋㅋㅋ", "ㅠㅠ", "누구 "):
         assert mark in TEXT, mark
     assert re.search(r"\d+년 \d+월 \d+일", TEXT)
@@ -53,7 +53,7 @@ def test_it_has_what_real_korean_text_has():
 
 
 @pytest.mark.parametrize("pair", ["은/는", "이/가", "을/를", "과/와", "으로/로"])
-def test_every_particle_follows_the_sound_of_its_noun(pair):
+def test_particles_agree_with_their_nouns(pair):
     after_consonant, after_vowel = pair.split("/")
     nouns = "|".join(sorted(NOUNS, key=len, reverse=True))
     found = re.findall(rf"(?<![가-힣])({nouns})({after_consonant}|{after_vowel})(?![가-힣])", TEXT)
@@ -69,7 +69,7 @@ def test_every_particle_follows_the_sound_of_its_noun(pair):
     assert checked > 200
 
 
-def test_no_syllable_but_a_closed_one_stands_before_the_object_particle():
+def test_the_object_particle_eul_follows_closed_syllables_only():
     # 지을, 들을, 주울: the forms of verbs that end like a particle.
     forms = {f"{verb:을}" for verb, _ in WORDS.actions}
     wrong = [
@@ -80,7 +80,7 @@ def test_no_syllable_but_a_closed_one_stands_before_the_object_particle():
     assert wrong == []
 
 
-def test_the_copula_follows_the_sound():
+def test_the_copula_agrees_with_its_noun():
     nouns = "|".join(sorted(NOUNS, key=len, reverse=True))
     found = re.findall(rf"(?<![가-힣])({nouns})(이었다|였다|이에요|예요|이야|야)(?![가-힣])", TEXT)
     assert {ending for _, ending in found} == {"이었다", "였다", "이에요", "예요", "이야", "야"}
@@ -140,7 +140,7 @@ def test_adjectives(adjective, forms):
 
 
 @pytest.mark.parametrize("module", [korean, system], ids=lambda module: module.__name__)
-def test_the_examples_in_the_docstrings(module):
+def test_the_docstring_examples_hold(module):
     result = doctest.testmod(module)
     assert result.attempted > 0
     assert result.failed == 0

@@ -110,7 +110,7 @@ def by_rnntk(data: bytes) -> tuple[str, bool]:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_nothing_wrong_is_silent(size: int) -> None:
+def test_a_wrong_encoding_is_never_silent(size: int) -> None:
     found = Counter()
     silent = []
     for language, codec, text in cases(size):
@@ -126,7 +126,7 @@ def test_nothing_wrong_is_silent(size: int) -> None:
 
 
 @pytest.mark.parametrize("language", ["Russian", "Ukrainian", "Bulgarian", "Greek"])
-def test_capitals_in_another_codec_are_the_small_letters_of_this(language: str) -> None:
+def test_the_case_of_letters_never_misleads(language: str) -> None:
     codecs, text = languages()[language]
     for codec in codecs:
         for change in (str.upper, str.lower):
