@@ -36,7 +36,9 @@ def row_model(path, cell: str, order: str, both: bool, layers: int):
     ("cell", "order", "both", "layers"),
     [("lstm", "rows", True, 2), ("gru", "rows", False, 2), ("rnn", "permuted", False, 1)],
 )
-def test_it_is_the_trained_one(tmp_path, cell: str, order: str, both: bool, layers: int) -> None:
+def test_outputs_match_the_trained_classifier(
+    tmp_path, cell: str, order: str, both: bool, layers: int
+) -> None:
     model, numpy = row_model(tmp_path / "r", cell, order, both, layers)
 
     def expected(rows: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ def onnx_if_there(format: str) -> str:
 
 @pytest.mark.parametrize("format", NETWORKS)
 @pytest.mark.parametrize(("kind", "arguments"), MODELS)
-def test_what_is_written_computes_what_the_run_does(
+def test_an_export_computes_what_the_run_does(
     make_run, tmp_path: Path, kind: str, arguments: dict, format: str
 ) -> None:
     run = make_run(kind, **arguments)
@@ -118,7 +118,7 @@ np.save(sys.argv[3], np.concatenate(parts, axis=1))
 
 @pytest.mark.parametrize("format", LOAD)
 @pytest.mark.parametrize("layer_norm", [False, True])
-def test_it_opens_without_rnntk_and_carries_its_states_on(
+def test_an_export_opens_without_rnntk_and_carries_its_states(
     make_run, run_without_rnntk, tmp_path: Path, format: str, layer_norm: bool
 ) -> None:
     run = make_run(CHAR, "lstm", layer_norm=layer_norm)
@@ -161,7 +161,7 @@ assert losses[-1] < losses[0], losses
     run_without_rnntk(code, tmp_path / "model.keras")
 
 
-def test_npz_holds_the_weights_themselves(make_run, tmp_path: Path) -> None:
+def test_npz_holds_the_weights(make_run, tmp_path: Path) -> None:
     run = make_run(CHAR, "gru")
     made = export.export(run, run.checkpoint(), "npz", tmp_path / "m.npz")
     weights = run.checkpoint().weights()
@@ -175,7 +175,7 @@ def test_npz_holds_the_weights_themselves(make_run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format", NETWORKS)
-def test_what_does_not_agree_is_not_kept(
+def test_an_export_that_disagrees_is_removed(
     make_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str
 ) -> None:
     run = make_run(CHAR, "lstm")
@@ -193,7 +193,7 @@ def test_what_does_not_agree_is_not_kept(
     assert not list(output.parent.iterdir())
 
 
-def test_a_difference_that_is_no_number_does_not_pass() -> None:
+def test_a_nan_difference_fails_the_comparison() -> None:
     own = {"logits": np.zeros((2, 3), np.float32)}
     assert export.compare(own, {"logits": np.full((2, 3), 5e-5, np.float32)}, Path("m")) < 1e-4
     with pytest.raises(RunError, match="differs"):
@@ -204,7 +204,7 @@ def test_a_difference_that_is_no_number_does_not_pass() -> None:
         export.compare(own, {}, Path("m"))
 
 
-def test_what_exists_is_never_overwritten(make_run, tmp_path: Path) -> None:
+def test_existing_files_are_never_overwritten(make_run, tmp_path: Path) -> None:
     run = make_run(CHAR, "rnn")
     output = tmp_path / "m.npz"
     for path in (output, tmp_path / "m.npz.json"):
@@ -217,14 +217,14 @@ def test_what_exists_is_never_overwritten(make_run, tmp_path: Path) -> None:
         export.export(run, run.checkpoint(), "npz", tmp_path / "m.keras")
 
 
-def test_a_place_that_cannot_be_written_is_a_message(make_run, tmp_path: Path) -> None:
+def test_an_unwritable_path_is_one_message(make_run, tmp_path: Path) -> None:
     run = make_run(CHAR, "rnn")
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match=r"cannot be written.*another place"):
         export.export(run, run.checkpoint(), "npz", tmp_path / "file" / "m.npz")
 
 
-def test_without_its_package_onnx_says_what_to_install(
+def test_without_its_package_onnx_names_the_install_command(
     make_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(CHAR, "rnn")
@@ -236,6 +236,6 @@ def test_without_its_package_onnx_says_what_to_install(
     assert not (tmp_path / "m.onnx").exists()
 
 
-def test_tensorflow_is_needed_only_where_it_is(make_run) -> None:
+def test_only_keras_and_savedmodel_need_tensorflow(make_run) -> None:
     run = make_run(CHAR, "rnn")
     assert [f for f in export.FORMATS if export.needs_tensorflow(run, f)] == ["keras", "savedmodel"]

@@ -41,7 +41,7 @@ def test_plain_data_comes_back_in_every_protocol(
     assert load(tmp_path, pickle.dumps(value, protocol)) == value
 
 
-def test_python_2_wrote_its_strings_otherwise(tmp_path: Path) -> None:
+def test_strings_of_python_2_are_read(tmp_path: Path) -> None:
     assert load(tmp_path, b"(S'a'\np1\nS'\\n'\np2\nVb\np3\ntp4\n.") == ("a", "\n", "b")
     assert load(tmp_path, b"\x80\x02U\x01aq\x01U\x01bq\x02\x86q\x03.") == ("a", "b")
     with pytest.raises(DataError, match="bytes and not characters"):
@@ -51,7 +51,7 @@ def test_python_2_wrote_its_strings_otherwise(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "data", [b"\x80\x02U\x01\xebq\x01.", b"S'\\xeb'\np1\n."], ids=["binary", "repr"]
 )
-def test_byte_strings_of_python_2(tmp_path: Path, data: bytes) -> None:
+def test_byte_strings_of_python_2_are_decoded(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "bytes.pkl"
     path.write_bytes(data)
     assert safe_pickle.holds_bytes(path)
@@ -95,7 +95,7 @@ def test_a_malicious_pickle_is_refused_and_does_not_run(tmp_path: Path, protocol
         b"\x80\x04\x8c\x02os\x8c\x05mkdir\x93\x8c\x06CANARY\x85R.",
     ],
 )
-def test_every_way_to_call_is_refused(
+def test_every_instruction_that_calls_is_refused(
     tmp_path: Path, data: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -121,12 +121,14 @@ def test_every_way_to_call_is_refused(
         b")2.",
     ],
 )
-def test_what_is_not_plain_is_refused(tmp_path: Path, data: bytes) -> None:
+def test_objects_that_are_not_plain_data_are_refused(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(DataError, match="refused"):
         load(tmp_path, data)
 
 
-def test_the_second_lock_holds_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_unpickler_refuses_calls_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(
         safe_pickle, "_PLAIN", safe_pickle._PLAIN | {"GLOBAL", "REDUCE", "STACK_GLOBAL"}
     )
@@ -153,7 +155,7 @@ def test_the_second_lock_holds_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
         + b"h\x02h\x02t.",  # places that do not count up
     ],
 )
-def test_a_damaged_pickle_is_a_message(tmp_path: Path, data: bytes) -> None:
+def test_a_damaged_pickle_is_one_message(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(DataError, match=r"vocab\.pkl is not a pickle, or is damaged"):
         load(tmp_path, data)
 
@@ -177,7 +179,7 @@ def doubled(times: int, end: bytes) -> bytes:
         b"I" + b"9" * 5000 + b"\n.",
     ],
 )
-def test_a_pickle_that_would_take_for_ever_is_refused_at_once(tmp_path: Path, data: bytes) -> None:
+def test_a_pickle_that_would_run_forever_is_refused_at_once(tmp_path: Path, data: bytes) -> None:
     began = time.monotonic()
     with pytest.raises(DataError, match=r"vocab\.pkl is not a pickle, or is damaged"):
         load(tmp_path, data)
@@ -204,14 +206,14 @@ def test_any_bytes_are_read_or_refused(tmp_path: Path, data: bytes, at: int) -> 
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs")
-def test_a_pipe_or_a_device_is_no_vocabulary(tmp_path: Path) -> None:
+def test_a_pipe_or_a_device_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "vocab.pkl")
     for path in (tmp_path / "vocab.pkl", Path("/dev/zero"), tmp_path):
         with pytest.raises(DataError, match="is not a file"):
             safe_pickle.load(path)
 
 
-def test_a_file_that_is_missing_or_far_too_large(tmp_path: Path) -> None:
+def test_a_missing_or_too_large_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         safe_pickle.load(tmp_path / "none.pkl")
     huge = tmp_path / "huge.pkl"

@@ -184,7 +184,7 @@ def assert_same(a, b, **tolerance):
     ],
     ids=str,
 )
-def test_a_training_step_is_that_of_the_cpu(arguments, gpu):
+def test_a_training_step_matches_the_cpu(arguments, gpu):
     model = randomized(CharRNN(11, **{"layers": 2, "units": 6, "embedding": 4, **arguments}))
     data = batch(model)
     StandIn.forwards = 0
@@ -196,7 +196,7 @@ def test_a_training_step_is_that_of_the_cpu(arguments, gpu):
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_a_classifier_is_that_of_the_cpu(bidirectional, gpu):
+def test_a_classifier_matches_the_cpu(bidirectional, gpu):
     rows = np.random.default_rng(0).normal(size=(BATCH, STEPS, 4)).astype("float32")
     results = []
     for _ in range(2):
@@ -226,7 +226,7 @@ def problem():
     return [randomized(layer)], x, [tf.zeros((BATCH, 6))] * 2
 
 
-def test_a_forward_pass_between_another_and_its_backward_pass_is_repeated(gpu):
+def test_interleaved_forward_passes_are_repeated_for_their_gradient(gpu):
     layers, x, states = problem()
     StandIn.forwards = 0
     found = stacked(layers, x, states)
@@ -239,7 +239,7 @@ def test_a_forward_pass_between_another_and_its_backward_pass_is_repeated(gpu):
     np.testing.assert_allclose(found[1], tape.gradient(total, x), rtol=1e-4)
 
 
-def test_bfloat16_rounds_and_is_refused_where_the_library_is_missing(gpu):
+def test_bfloat16_rounds_and_is_refused_without_the_library(gpu):
     given = problem()
     exact, rounded = stacked(*given), stacked(*given, bfloat16=True)
     difference = np.abs(exact[0][0][0] - rounded[0][0][0]).max()

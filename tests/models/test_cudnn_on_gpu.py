@@ -101,7 +101,7 @@ MODELS = [
 
 
 @pytest.mark.parametrize("arguments", MODELS, ids=str)
-def test_a_training_step_is_that_of_the_cpu(arguments, on_cpu):
+def test_a_training_step_matches_the_cpu(arguments, on_cpu):
     arguments = {"layers": 2, "units": 16, "embedding": 8, **arguments}
     model = randomized(CharRNN(11, **arguments))
     data = batch(model)
@@ -113,7 +113,7 @@ def test_a_training_step_is_that_of_the_cpu(arguments, on_cpu):
 
 
 @pytest.mark.parametrize("arguments", MODELS, ids=str)
-def test_logits_are_those_of_the_cpu(arguments, on_cpu):
+def test_logits_match_the_cpu(arguments, on_cpu):
     arguments = {"layers": 2, "units": 16, "embedding": 8, **arguments}
     model = randomized(CharRNN(11, **arguments))
     x, _, states = batch(model)
@@ -167,7 +167,7 @@ def by_operation(monkeypatch):
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("units", [16, 200])  # with persistent kernels and without
 @pytest.mark.parametrize("times", [1, 2])
-def test_the_library_does_what_the_operation_does(cell, units, times, by_operation):
+def test_the_library_matches_the_operation(cell, units, times, by_operation):
     given = problem(cell, units=units)
     found = over_time(*given, times=times)
     with by_operation():
@@ -190,7 +190,7 @@ def test_bfloat16_rounds(cell, by_operation):
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_a_classifier_is_that_of_the_cpu(cell, bidirectional, on_cpu):
+def test_a_classifier_matches_the_cpu(cell, bidirectional, on_cpu):
     rows = np.random.default_rng(0).normal(size=(BATCH, STEPS, 4)).astype("float32")
     labels = np.arange(BATCH)
     results = []
@@ -206,7 +206,7 @@ def test_a_classifier_is_that_of_the_cpu(cell, bidirectional, on_cpu):
     assert_same(*results, tolerance=1e-3)
 
 
-def test_steps_of_a_run_are_those_of_the_cpu(on_cpu):
+def test_steps_of_a_run_match_the_cpu(on_cpu):
     losses = {}
     for place in ("gpu", "cpu"):
         model = CharRNN(11, "lstm", 2, 16, 8)
