@@ -14,7 +14,7 @@ from rnntk.errors import UsageError
 from rnntk.text import corpus
 
 
-def test_without_a_home_the_cache_has_to_be_named(
+def test_without_a_home_the_cache_must_be_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def homeless(*_: object, **__: object) -> str:
@@ -28,7 +28,7 @@ def test_without_a_home_the_cache_has_to_be_named(
     assert cache.cache_dir() == tmp_path
 
 
-def test_what_was_left_unfinished_is_removed_at_the_next_start(
+def test_unfinished_files_are_removed_at_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also by the names that rnntk before 1.0 gave it, when it is old enough to be nobody's."""

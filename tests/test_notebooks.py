@@ -21,7 +21,7 @@ def test_every_notebook_is_tested() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))
-def test_it_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_notebook_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RNNTK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("RNNTK_OFFLINE", "1")
     monkeypatch.delenv("RNNTK_DATA", raising=False)

@@ -44,7 +44,7 @@ def commands(page: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_leads_somewhere(page: Path) -> None:
+def test_every_link_has_a_target(page: Path) -> None:
     for link in links(page):
         name, _, anchor = link.partition("#")
         target = page.parent / name if name else page
@@ -52,14 +52,14 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
-def test_every_section_of_the_guide_is_in_its_table() -> None:
+def test_every_section_of_the_guide_is_in_its_contents() -> None:
     guide = ROOT / "docs" / "guide.md"
     assert {f"#{anchor}" for anchor in anchors(guide)[1:]} == {
         link for link in links(guide) if link.startswith("#")
     }
 
 
-def test_every_picture_is_there_small_and_used() -> None:
+def test_every_picture_exists_is_small_and_is_used() -> None:
     named = {
         (page.parent / link).resolve()
         for page in PAGES
@@ -72,7 +72,7 @@ def test_every_picture_is_there_small_and_used() -> None:
 
 
 @pytest.mark.parametrize("line", [line for page in PAGES for line in commands(page)])
-def test_a_command_of_a_page_is_understood(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_command_in_a_page_parses(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     _, name, *arguments = [
         word for word in shlex.split(line, comments=True) if word != "..."

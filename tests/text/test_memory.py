@@ -24,7 +24,7 @@ print(len(made.ids), re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status")
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc/self/status")
 @pytest.mark.parametrize("preprocessor", ["bytes", "plain"])
-def test_ten_times_the_text_takes_no_more_memory(preprocessor: str, tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_text(preprocessor: str, tmp_path: Path) -> None:
     peaks = []
     for megabytes in (4, 40):
         path = tmp_path / f"{megabytes}"

@@ -55,7 +55,7 @@ def test_a_text_shorter_than_one_batch_says_what_to_lower() -> None:
 @pytest.mark.parametrize(
     ("encoding", "size", "symbols"), [("latin-1", 1_708_871, 99), ("utf-8", 1_708_870, 98)]
 )
-def test_the_facts_of_linux_kernel(encoding: str, size: int, symbols: int) -> None:
+def test_the_batches_of_linux_kernel(encoding: str, size: int, symbols: int) -> None:
     raw = (Path(os.environ["RNNTK_DATA"]) / "linux_kernel" / "input.txt").read_bytes()
     text = raw.decode(encoding)
     assert len(text) == size

@@ -117,7 +117,7 @@ def same_end(one: RunFolder, two: RunFolder) -> bool:
     return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
 
 
-def test_a_new_run_where_one_may_not_write(tmp_path: Path) -> None:
+def test_a_new_run_in_a_forbidden_folder(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     runs.mkdir(mode=0o500)
     with permissions_apply(), pytest.raises(TrainingError) as caught:
@@ -149,7 +149,7 @@ def test_a_run_under_a_file(tmp_path: Path) -> None:
         start(tmp_path, tmp_path / "file" / "r")
 
 
-def test_a_folder_that_loses_its_permission_while_it_trains(
+def test_a_run_folder_that_becomes_forbidden_while_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = start(tmp_path, tmp_path / "whole")
@@ -166,7 +166,7 @@ def test_a_folder_that_loses_its_permission_while_it_trains(
     assert same_end(whole, resume(tmp_path / "r"))
 
 
-def test_a_file_system_that_becomes_read_only_while_it_trains(
+def test_a_file_system_that_becomes_read_only_while_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoints = tmp_path / "r" / "checkpoints"
@@ -188,7 +188,7 @@ def test_a_file_system_that_becomes_read_only_while_it_trains(
     assert resume(tmp_path / "r").checkpoint().progress.step == STEPS
 
 
-def test_a_file_system_that_is_full(tmp_path: Path) -> None:
+def test_a_full_file_system(tmp_path: Path) -> None:
     whole = start(tmp_path, tmp_path / "whole")
     small = tmp_path / "small"
     small.mkdir()

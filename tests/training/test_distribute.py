@@ -266,7 +266,7 @@ def shared(replicas: int, workers: int, index: int) -> Any:
         (3, 3, 1, [[(0, 1), (1, 2), (2, 3)]]),
     ],
 )
-def test_batch_rows_are_shared_in_order_and_none_is_left_out(
+def test_batch_rows_are_distributed_in_order_and_completely(
     batch: int, replicas: int, workers: int, expected: list[list[tuple[int, int]]]
 ) -> None:
     for index in range(workers):
@@ -274,12 +274,12 @@ def test_batch_rows_are_shared_in_order_and_none_is_left_out(
         assert [(s.start, s.stop) for s in rows] == expected[index]
 
 
-def test_more_replicas_than_rows_are_refused() -> None:
+def test_more_replicas_than_batch_rows_are_refused() -> None:
     with pytest.raises(UsageError, match=r"batch_size=3 is less than the 4 replicas.*to 4 or more"):
         shared(4, 2, 0).rows(3)
 
 
-def test_workers_that_would_do_different_things_are_told_both_sides() -> None:
+def test_workers_with_different_settings_are_refused_with_both_values() -> None:
     job = shared(2, 2, 1)
     said = [
         {"facts": {"`units`": units, "the text": "x"}, "message": "runs/a-1"} for units in (8, 9)
@@ -296,7 +296,7 @@ def test_workers_that_would_do_different_things_are_told_both_sides() -> None:
     (0, "max-time", [1, 0, 0]), (1, "max-time", [0, 0, 0]), (1, "signal", [0, 1, 0]), (1, "callback", [0, 0, 1]),
     (0, "", [0, 0, 0]),
 ])  # fmt: skip
-def test_the_chiefs_clock_and_everybodys_signals_count(
+def test_max_time_counts_on_the_chief_and_signals_on_any_worker(
     index: int, wish: str, sent: Sequence[int]
 ) -> None:
     job = shared(2, 2, index)
@@ -307,7 +307,7 @@ def test_the_chiefs_clock_and_everybodys_signals_count(
     assert ALONE.stop_reason(wish) == wish
 
 
-def test_one_device_alone_needs_no_strategy(caplog: pytest.LogCaptureFixture) -> None:
+def test_one_device_needs_no_strategy(caplog: pytest.LogCaptureFixture) -> None:
     from rnntk.config import DistributeConfig
     from rnntk.training import distribute
 

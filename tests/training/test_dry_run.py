@@ -34,7 +34,7 @@ def estimate(tmp_path: Path, **changes: Any) -> Estimate:
     return dry_run.estimate(chosen, made, tmp_path / "runs" / "r")
 
 
-def test_it_counts_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_dry_run_counts_and_leaves_nothing(tmp_path: Path) -> None:
     found = estimate(tmp_path)
     assert found.steps == 7 * (1900 // 100)
     V, E, H = len(set(TEXT)), 4, 8
@@ -57,11 +57,11 @@ def test_validations_are_counted(tmp_path: Path) -> None:
     assert often.seconds == pytest.approx(expected)
 
 
-def test_a_run_of_one_step(tmp_path: Path) -> None:
+def test_a_run_of_one_step_is_estimated(tmp_path: Path) -> None:
     assert estimate(tmp_path, max_steps=1).steps == 1
 
 
-def test_what_a_run_would_be_refused_for(tmp_path: Path) -> None:
+def test_a_dry_run_is_refused_like_the_run(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="batch_size"):
         estimate(tmp_path, batch_size=1000)
     chosen = settings(tmp_path)
@@ -93,7 +93,7 @@ finally:
 
 
 @pytest.mark.skipif(dry_run.peak_memory() is None, reason="this system does not tell")
-def test_the_memory_is_that_of_a_real_run(tmp_path: Path) -> None:
+def test_the_estimated_memory_matches_a_real_run(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("".join(f"{i} is the root of {i * i}\n" for i in range(2000)))
     train = [
         *("train", "--input", "t.txt", "--units", "128", "--batch-size", "20", "--seq-length", "50"),

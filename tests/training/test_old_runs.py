@@ -42,7 +42,7 @@ def assert_as_before(
             np.testing.assert_allclose(array, before[name], rtol=1e-4, atol=1e-5)
 
 
-def test_a_character_model(here: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_old_character_model_resumes(here: Path, caplog: pytest.LogCaptureFixture) -> None:
     run = folder.open_run(here / "characters")
     assert run.record["format_version"] == 1
     character.resume(run, {"max_steps": 30}, quiet=True)
@@ -53,7 +53,9 @@ def test_a_character_model(here: Path, caplog: pytest.LogCaptureFixture) -> None
 
 
 @pytest.mark.parametrize("name", ["digits", "digits-both"])
-def test_a_row_classifier(here: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_an_old_row_classifier_resumes(
+    here: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setenv("RNNTK_OFFLINE", "1")
     run = folder.open_run(here / name)
     rows.resume(run, {"max_steps": 9}, rows.images_of(run, {}), quiet=True)
@@ -64,7 +66,7 @@ def test_a_row_classifier(here: Path, monkeypatch: pytest.MonkeyPatch, name: str
     )
 
 
-def test_other_versions_are_warned_of(here: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_of_other_versions_warns(here: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = here / "characters" / "run.json"
     record = json.loads(file.read_text(encoding="utf-8"))
     record["versions"] |= {"keras": "3.5.0", "numpy": "1.26.4"}
@@ -75,7 +77,7 @@ def test_other_versions_are_warned_of(here: Path, caplog: pytest.LogCaptureFixtu
     assert "tensorflow" not in caplog.text.partition("was trained with")[2].partition(";")[0]
 
 
-def test_an_optimizer_that_does_not_fit_is_named(here: Path) -> None:
+def test_an_optimizer_that_does_not_match_is_refused(here: Path) -> None:
     run = folder.open_run(here / "characters")
     record = json.loads((run.path / "run.json").read_text(encoding="utf-8"))
     record["settings"]["optimizer"] = "sgd"

@@ -82,14 +82,14 @@ class Refusing(io.StringIO):
 
 
 @pytest.mark.parametrize("stream", [Refusing(), None])
-def test_the_report_of_a_library_call_is_dropped(
+def test_a_library_call_trains_without_a_usable_stderr(
     text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: Any
 ) -> None:
     monkeypatch.setattr(sys, "stderr", stream)
     assert start(text, tmp_path / "r", quiet=False).progress.step == 8
 
 
-def test_tensorboard_alone_ends_where_its_disk_refuses(
+def test_a_full_disk_ends_only_tensorboard(
     text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def scalar(*_: object) -> None:
@@ -114,7 +114,7 @@ class At(keras.callbacks.Callback):
 
 
 @pytest.mark.parametrize("how", ["renamed", "removed", "replaced"])
-def test_a_run_folder_that_is_gone_is_noticed_at_the_next_step(
+def test_a_missing_run_folder_is_noticed_at_the_next_step(
     text: Path, tmp_path: Path, how: str
 ) -> None:
     path, moved = tmp_path / "r", tmp_path / "moved"
@@ -135,7 +135,7 @@ def test_a_run_folder_that_is_gone_is_noticed_at_the_next_step(
         assert character.resume(found, {}, quiet=True).progress.step == 8
 
 
-def test_a_run_with_a_step_in_it_stays(text: Path, tmp_path: Path) -> None:
+def test_a_failed_run_stays_if_it_has_a_step(text: Path, tmp_path: Path) -> None:
     def fail() -> None:
         raise RuntimeError
 

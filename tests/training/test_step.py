@@ -50,7 +50,7 @@ def loss_and_gradients(model, x, y, states, **arguments):
 
 
 @given(st.integers(1, 500), st.integers(1, 64))
-def test_shards_are_all_lanes_once_and_even(batch_size, shards):
+def test_shards_cover_all_batch_rows_evenly(batch_size, shards):
     sizes = shard_sizes(batch_size, shards)
     assert sum(sizes) == batch_size
     assert len(sizes) == min(batch_size, shards)
@@ -67,7 +67,7 @@ def test_shards_are_all_lanes_once_and_even(batch_size, shards):
     ],
 )
 @pytest.mark.parametrize("layer_norm", [False, True])
-def test_any_number_of_shards_is_the_same_step(cell, vocabulary, kind, counts, layer_norm):
+def test_any_number_of_shards_gives_the_same_step(cell, vocabulary, kind, counts, layer_norm):
     model = CharRNN(
         vocabulary, cell, 2, 7, 6, dropout=0.3, dropout_kind=kind, layer_norm=layer_norm
     )
@@ -82,7 +82,7 @@ def test_any_number_of_shards_is_the_same_step(cell, vocabulary, kind, counts, l
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("vocabulary", [11, 200], ids=["projected", "gathered"])
 @pytest.mark.parametrize("layer_norm", [False, True])
-def test_loss_and_gradients_are_those_of_a_stock_keras_model(cell, vocabulary, layer_norm):
+def test_loss_and_gradients_match_a_stock_keras_model(cell, vocabulary, layer_norm):
     model = CharRNN(vocabulary, cell, 2, 7, 6, seed=2, layer_norm=layer_norm)
     x, y, states = batch(model)
     loss, gradients, after = loss_and_gradients(model, x, y, states)
@@ -117,7 +117,7 @@ def test_loss_and_gradients_are_those_of_a_stock_keras_model(cell, vocabulary, l
 
 
 @pytest.mark.parametrize("reset", ["after", "before"])
-def test_layer_norm_on_keras_own_path_is_the_same(reset):
+def test_layer_norm_gives_the_same_on_the_keras_path(reset):
     """A GRU with its reset gate before the product goes through Keras' loop, batch-major."""
     model = CharRNN(11, "gru", 2, 7, 6, layer_norm=True, gru_reset=reset)
     x, y, states = batch(model)
@@ -132,7 +132,7 @@ def test_layer_norm_on_keras_own_path_is_the_same(reset):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_nats_are_those_of_the_logits(cell):
+def test_nats_match_the_logits(cell):
     model = CharRNN(11, cell, 2, 5, 4)
     x, y, states = batch(model)
     logits, after = model(x, states)
@@ -143,7 +143,7 @@ def test_nats_are_those_of_the_logits(cell):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-def test_the_same_seeds_train_bit_for_bit_and_others_do_not():
+def test_the_same_seeds_train_bit_identically_and_others_do_not():
     def trained(last):
         model = CharRNN(9, layers=1, units=5, embedding=4, dropout=0.5)
         step = step_of(model, shards=2)
@@ -192,7 +192,7 @@ def test_clip_by_value():
 
 
 @pytest.mark.parametrize("clip", ["global-norm", "norm", "value", "none"])
-def test_what_is_within_the_threshold_is_left_alone(clip):
+def test_gradients_within_the_threshold_are_unchanged(clip):
     clipped, _ = clip_gradients(GRADIENTS, clip, 100.0)
     for a, b in zip(clipped, GRADIENTS, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -207,7 +207,7 @@ def test_unknown_clipping_and_threshold_of_zero_are_refused():
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_a_classifier_step_in_shards_is_the_same_and_learns(bidirectional):
+def test_a_classifier_step_in_shards_gives_the_same_and_learns(bidirectional):
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(5, 7, 4)).astype(np.float32)
     labels = np.array([0, 1, 2, 1, 0])
@@ -222,7 +222,7 @@ def test_a_classifier_step_in_shards_is_the_same_and_learns(bidirectional):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_training_is_the_same_bit_for_bit_whatever_memory_held_before(cell, monkeypatch):
+def test_training_is_bit_identical_whatever_memory_held_before(cell, monkeypatch):
     model = CharRNN(30, cell, 2, 20, 6, dropout=0.2, seed=1)
     optimizer = optimizers.make("adam", 0.01)
     step = TrainStep(model, optimizer, shards=2)
@@ -256,7 +256,7 @@ def test_training_is_the_same_bit_for_bit_whatever_memory_held_before(cell, monk
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", "rows"])
-def test_no_sum_has_an_order_of_chance(kind):
+def test_no_sum_has_a_random_order(kind):
     """`AddN` begins with whichever buffer is free, so three terms of it can differ in their last digit."""
     device.ready("cpu", None)
     if kind == "rows":
