@@ -1,4 +1,4 @@
-"""System 1 at its own settings: the cost is at or below the 2017 notebook's at each of its marks."""
+"""System 1 at its own settings: at each mark, the loss is at most that of the 2017 notebook."""
 
 from __future__ import annotations
 
