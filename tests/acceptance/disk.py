@@ -3,8 +3,8 @@
     python tests/acceptance/disk.py --faults 1000 --seed 0
 
 A fault is a refused write, fsync, rename, mkdir or truncation (the n-th of the command, or all from the n-th on), a
-limit on the size of files (which TensorFlow's writes meet too), or a small file system that is full. Every file that was
-whole stays whole, there is one message, and once the disk works again the same command gives the same result.
+limit on the size of files (which TensorFlow's writes meet too), or a small file system that is full. Every file that
+was whole stays whole, there is one message, and once the disk works again the same command gives the same result.
 """
 
 from __future__ import annotations
