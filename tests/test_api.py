@@ -1,4 +1,4 @@
-"""`import rnntk`: its names, their examples, and that it does what the command line does, bit for bit."""
+"""`import rnntk`: its names and examples; it trains bit-identically to the command line."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_every_public_name_has_an_example_that_runs(
 
 
 def test_the_shell_trains_the_same_weights(here: Path) -> None:
-    """The corpus' own config, keywords and defaults meet in the same way."""
+    """The corpus' config, keywords and defaults combine in the same way."""
     run = rnntk.train(
         corpus="python_stdlib",
         units=8,

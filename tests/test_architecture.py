@@ -1,4 +1,4 @@
-"""The table of docs/architecture.md, held against the code's own imports."""
+"""The table of docs/architecture.md against the imports in the code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAGE = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
 def _table() -> dict[str, set[str]]:
-    """Of each folder in the page's table: the stages it may import."""
+    """The stages that each folder in the page's table may import."""
     rows = re.findall(r"^\| `(\w+)/` \| (.*?) \|", PAGE, re.MULTILINE)
     return {
         folder: set(re.findall(r"`(\w+)`", allowed)) for folder, allowed in rows if folder != "cli"
@@ -90,7 +90,7 @@ def test_these_modules_do_not_import_tensorflow() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-# A message names settings in backquotes, and the command line puts options there; commands to paste are whole.
+# A message names settings in backquotes, which the command line turns into options; commands to paste stay.
 OPTION = re.compile(r"(?<![\w-])--[a-z]")
 COMMAND = re.compile(r"\b(rnntk|pip) [a-z{][^.\n]*$")
 DEFINE_OPTIONS = ("config/fields.py", "errors.py")  # their docstrings have examples

@@ -1,4 +1,4 @@
-"""Where things are kept that can be had again."""
+"""The cache directory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_without_a_home_the_cache_must_be_named(
 def test_unfinished_files_are_removed_at_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also by the names that rnntk before 1.0 gave it, when it is old enough to be nobody's."""
+    """Files with the names of rnntk before 1.0 too, if they are old."""
     monkeypatch.setenv("RNNTK_CACHE", str(tmp_path / "cache"))
     text = tmp_path / "text.txt"
     text.write_text("some text\n")

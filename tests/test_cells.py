@@ -1,4 +1,4 @@
-"""The cells' definitions, evaluated on plain numbers, against the formulas of the papers."""
+"""The cells' definitions on plain numbers against the formulas of the papers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`MPLBACKEND` of a notebook, in a process that is none."""
+"""`MPLBACKEND` of a notebook in another process."""
 
 from __future__ import annotations
 

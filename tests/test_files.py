@@ -1,4 +1,4 @@
-"""Files written aside: whole or not at all, and nothing left behind, not even by a process that was killed."""
+"""Atomic writes: whole files or none, and no leftovers, even of a killed process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from rnntk import files
 from rnntk.errors import DataError, TrainingError
 
-# Begins to write a file, says so, and waits to be killed.
+# Begins to write a file, prints a line, and waits to be killed.
 WRITER = """
 import sys, time
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_a_file_is_written_whole(tmp_path: Path) -> None:
 
 
 def test_a_removed_folder_is_not_created_again(tmp_path: Path) -> None:
-    """Else a run whose folder was removed would go on into a new one."""
+    """Otherwise a run whose folder was removed would continue in a new one."""
     with pytest.raises(TrainingError, match="No such file or directory"):
         files.write_bytes(tmp_path / "gone" / "file", b"data")
     assert not (tmp_path / "gone").exists()
@@ -132,7 +132,7 @@ def test_the_next_writer_removes_files_of_a_killed_process(tmp_path: Path) -> No
 
 @pytest.mark.skipif(sys.platform == "win32", reason="dead processes are told apart on POSIX")
 def test_an_earlier_process_with_the_same_id_counts_as_dead(tmp_path: Path) -> None:
-    """As in a container, where every process is number 1."""
+    """In a container, every process has id 1."""
     temporary(tmp_path, machine=files._machine(), process=os.getpid())
     with files.scratch(tmp_path) as mine:
         files.remove_stale(tmp_path)
@@ -157,7 +157,7 @@ def test_temporary_files_of_others_are_never_touched(tmp_path: Path) -> None:
 def test_a_rename_is_retried_while_the_file_is_in_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Windows refuses it then; the waits are set on Windows only."""
+    """Windows refuses it then; only there are waits set."""
     monkeypatch.setattr(files, "_RENAME_WAITS", (0.0, 0.0))
     refusals = [PermissionError(13, "held")] * 2
     real = Path.replace

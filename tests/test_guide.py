@@ -1,4 +1,4 @@
-"""docs/guide.md: it leads through every part, and its program prints what the page says."""
+"""docs/guide.md: its commands, its pictures, and the output of its program."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_each_picture_has_a_command() -> None:
 def test_training_diverges_without_clipping_and_not_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The effect, by a wide margin: the numbers of an explosion differ from machine to machine."""
+    """With a wide margin, because the numbers differ between machines."""
     monkeypatch.chdir(tmp_path)
     none, clipped = (c for c in commands() if "--run runs/clip-" in c)
     assert none.replace("--clip none", "") == re.sub(

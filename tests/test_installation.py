@@ -1,4 +1,4 @@
-"""The commands that install what is missing, for each way in which rnntk may have been installed."""
+"""Commands that install missing packages, for each way of installing rnntk."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ORIGINS = {
 
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An environment with pip, a POSIX shell, and no `python` on the PATH, so that commands name this one in full."""
+    """An environment with pip, a POSIX shell and no `python` on the PATH, so that commands use the full path."""
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(errors, "os", SimpleNamespace(name="posix"))
     monkeypatch.setattr(installation, "find_spec", lambda name: object())
@@ -49,7 +49,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=ORIGINS)
 def origin(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An installed rnntk that came from there."""
+    """An rnntk installed from there."""
     info = tmp_path / "site" / "rnntk-0.2.0.dist-info"
     info.mkdir(parents=True)
     head = "Metadata-Version: 2.4\nName: rnntk\nVersion: 0.2.0\n"
@@ -139,7 +139,7 @@ def test_windows_commands_are_quoted_for_its_shell(
 )
 @pytest.mark.parametrize("extra", ["play", "plot", "onnx"])
 def test_pip_accepts_the_command(extra: str) -> None:
-    """Everything is installed here, so pip has nothing to look for."""
+    """All packages are installed, so pip downloads nothing."""
     command = f"{install_command(extra)} --dry-run --no-index --disable-pip-version-check"
     done = subprocess.run(command, shell=True, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Layer normalisation against Keras' own."""
+"""Layer normalisation against Keras' layer."""
 
 import keras
 import numpy as np

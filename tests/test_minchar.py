@@ -1,4 +1,4 @@
-"""The minimal NumPy model: its gradient, its training, its samples, against itself and against Keras."""
+"""The minimal NumPy model: gradient, training and samples, against finite differences and Keras."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_check_detects_a_wrong_gradient(name: str, monkeypatch: pytest.Monke
 
 
 def test_every_weight_of_a_small_model_matches_finite_differences() -> None:
-    """Not a sample of the weights: all of them, and each array against its own differences."""
+    """All weights, each array against its own differences."""
     model = MinChar("abcab" * 10, seed=3, units=4)
     for weight in model.weights.values():
         weight += model.rng.normal(size=weight.shape) * 0.5
@@ -59,7 +59,7 @@ def test_the_smoothed_loss_begins_at_the_uniform_loss_and_falls() -> None:
     assert [i for i, _, _ in reports] == [0, 100, 200, 300, 400, 500]
     losses = [loss for _, loss, _ in reports]
     assert losses[0] == pytest.approx(LENGTH * np.log(len(set(TEXT))))
-    # Adagrad's first steps are large, and cost something.
+    # Adagrad's first steps are large and raise the loss.
     assert losses[1:] == sorted(losses[1:], reverse=True)
     assert losses[-1] < 0.8 * losses[0]
     assert all(len(sample) == 200 and set(sample) <= set(TEXT) for _, _, sample in reports)
@@ -76,7 +76,7 @@ def test_the_same_seed_gives_the_same_samples() -> None:
 
 
 def test_gradients_are_clipped_by_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Adagrad's first step is RATE * g / |g|, so the sums of squares show what was let through."""
+    """Adagrad's first step is RATE * g / |g|, so only the sums of squares show the clipping."""
     seen: list[np.ndarray] = []
     right = MinChar.gradients
 
@@ -112,7 +112,7 @@ def test_the_state_is_reset_at_the_end_of_the_text(monkeypatch: pytest.MonkeyPat
     assert zero == [True, False, False, True, False, False, True]
     assert np.array_equal(np.concatenate(reads[:3]), model.text[:-1])
     assert np.array_equal(reads[3], reads[0])
-    assert not np.array_equal(memories[1], memories[4])  # the weights have changed since
+    assert not np.array_equal(memories[1], memories[4])  # the weights have changed
 
 
 def test_loss_and_gradients_match_keras() -> None:

@@ -1,4 +1,4 @@
-"""The notebooks of docs/notebooks, executed from top to bottom at a small size."""
+"""The notebooks in docs/notebooks, executed with a small model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_notebook_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     [at] = [
         i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", [])
     ]
-    # As papermill does it.
+    # Like papermill.
     notebook.cells.insert(at + 1, nbformat.v4.new_code_cell(SMALL[name]))
     client = nbclient.NotebookClient(
         notebook,

@@ -1,4 +1,4 @@
-"""What is published: metadata, links of the README on an index page, version and changelog, CITATION.cff."""
+"""The release: metadata, links of the README on an index page, version, changelog, CITATION.cff."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HOME = PROJECT["urls"]["Homepage"]
 
 
 def on_the_index_page() -> str:
-    """The README as the build's hook makes it."""
+    """The README as the build hook makes it."""
     text = README
     for rule in TOML["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]:
         text = re.sub(rule["pattern"], rule["replacement"], text)
@@ -47,7 +47,7 @@ def test_the_listed_pythons_match_requires_python() -> None:
 
 
 def test_the_changelog_covers_this_version() -> None:
-    """A version that was released has a heading of its own; until then the newest changes are unreleased."""
+    """A released version has its own heading; until then the newest changes are unreleased."""
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     newest, *older = re.findall(r"^## (.*)$", text, flags=re.MULTILINE)
     released = [title.partition(" ")[0] for title in older]

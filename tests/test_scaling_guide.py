@@ -1,4 +1,4 @@
-"""The scripts of docs/scaling.md, run with a scheduler's commands and variables made up: what each worker would do."""
+"""The scripts in docs/scaling.md, run with made-up commands and variables of a scheduler."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GUIDE = Path(__file__).parent.parent / "docs" / "scaling.md"
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the scripts are for bash")
 
-# What would train says with what it was called.
+# Stubs that print their arguments.
 STUBS = {
     "rnntk": 'for a in "$@"; do printf "%q " "$a"; done; echo',
     "scontrol": "printf 'node%s\\n' 1 2 3 4",

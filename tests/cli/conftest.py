@@ -1,4 +1,4 @@
-"""Commands run in this process, in an empty folder of their own, with no network and no real data."""
+"""Commands run in this process, in an empty folder, without network and real data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder; RNNTK_* of the outside world is gone."""
+    """An empty working folder, without the RNNTK_* variables of the user."""
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -45,7 +45,7 @@ def rnntk(here: Path) -> Run:
 
 @pytest.fixture
 def text(here: Path) -> Path:
-    """A small text to train on."""
+    """A small text for training."""
     path = here / "tiny.txt"
     path.write_text(
         "".join(f"line {i}: a fox {i * i} jumps\n" for i in range(60)), encoding="utf-8"
@@ -73,7 +73,7 @@ SMALL = [
 
 @pytest.fixture
 def trained(rnntk: Run, text: Path, here: Path) -> Path:
-    """A run folder of a tiny model."""
+    """The run folder of a tiny trained model."""
     result = rnntk("train", "--input", text, "--run", "r", *SMALL)
     assert result.exit_code == 0, result.output
     return here / "r"

@@ -217,7 +217,7 @@ def test_no_such_checkpoint(rnntk, trained: Path) -> None:
 
 
 def test_a_full_disk_ends_training_with_a_message(warm, here: Path, text: Path) -> None:
-    """The size of files is limited, as a full disk would: large weights do not fit any more."""
+    """A limit on the size of files acts like a full disk."""
     code = (
         "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000)); "
         "runpy.run_module('rnntk', run_name='__main__')"

@@ -1,4 +1,4 @@
-"""Bytes as symbols, from the file to the text that is drawn."""
+"""Bytes as symbols, from the file to the sampled text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SMALL = "--units 8 --embedding 6 --batch-size 4 --seq-length 20 --sample-every 0
 
 @pytest.fixture
 def binary(here: Path) -> Path:
-    """Text in two encodings, and bytes that are none."""
+    """Text in two encodings, and bytes that are not text."""
     path = here / "any.bin"
     path.write_bytes(
         "한글 and ASCII\n".encode() * 40 + "한글".encode("cp949") * 9 + bytes(range(256))
@@ -38,9 +38,9 @@ def test_any_file_trains_and_samples_have_whole_characters(
         "--val-fraction", "0.2", "--val-every", "4",
     )  # fmt: skip
     assert trained.exit_code == 0, trained.output
-    # What such figures are given in: eight bits at most for a model that knows nothing.
+    # In bits: at most eight per byte for a uniform model.
     said = [float(n) for n in re.findall(r"\(([\d.]+) bits per byte\)", trained.stdout)]
-    assert len(said) == 3  # of training, of validation, of the best
+    assert len(said) == 3  # training, validation, best validation
     assert max(said) < 8.1
     found = rnntk("eval", "r", "--split", "val")
     a_byte = re.search(r"([\d.]+) per byte \(\d+ of them\)", found.stdout)

@@ -1,4 +1,4 @@
-"""`rnntk cache`: what is there, and what is removed."""
+"""`rnntk cache`: listing and cleaning."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture
 def cached(rnntk, text: Path, here: Path) -> Path:
-    """A cache with a prepared text, a kernel, a download, files of the user, and something unfinished."""
+    """A cache with a prepared text, a kernel, a download, files of the user, and an unfinished file."""
     assert rnntk("prep", "--input", text).exit_code == 0
     cache = Path(os.environ["RNNTK_CACHE"])
     kernel = cache / "kernels" / f"{'a' * 32}.bin"

@@ -1,4 +1,4 @@
-"""Which run a command works on."""
+"""The run that a command chooses."""
 
 from __future__ import annotations
 

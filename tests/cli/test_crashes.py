@@ -1,4 +1,4 @@
-"""Whatever goes wrong is one message and an exit code: errors nobody foresaw, memory, disks, names, closed streams."""
+"""Every failure is one message and an exit code: unexpected errors, memory, disks, names, closed streams."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def refused(result, code: int, *parts: str) -> None:
 
 
 class ResourceExhaustedError(Exception):
-    """As TensorFlow's: several lines in `message`."""
+    """Like TensorFlow's, with several lines in `message`."""
 
     message = "Graph execution error:\n\n{{function_node x}} OOM when allocating tensor with shape[9]\n\t more"
 

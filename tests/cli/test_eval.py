@@ -29,7 +29,7 @@ def held(untrained, text: Path) -> Path:
 
 @pytest.fixture
 def trained(untrained, text: Path) -> Path:
-    """A run that holds nothing out."""
+    """A run without a held-out part."""
     return untrained("r", input=(str(text),))
 
 
@@ -73,7 +73,7 @@ def test_baselines_are_printed_beside_the_loss(rnntk, held: Path, text: Path) ->
     values = [float(value) for value, _, _ in rows]
     assert values == sorted(values, reverse=True)
     assert [name for _, name, mark in rows if mark] == ["this model"]
-    # Single characters, by hand: Witten and Bell's mixture of counts and the uniform distribution.
+    # Unigrams by hand: Witten and Bell's mixture of counts and the uniform distribution.
     whole = text.read_text()
     start, end = 7 * len(whole) // 10, 8 * len(whole) // 10
     train, rest = whole[:start], whole[start:end]
@@ -155,7 +155,7 @@ def test_a_missing_prepared_text_is_prepared_again(
     assert "The text has changed since" in result.stderr
     text.unlink()
     assert "There is no file" in rnntk("eval", held).stderr
-    # Another text can still be measured, only without the n-grams of the training text.
+    # Another text can be evaluated, but without n-grams of the training text.
     piped = rnntk("eval", held, "--input", "-", "--json", stdin="line 3: a fox 9 jumps\n")
     assert set(json.loads(piped.stdout)["floors"]) == {"xz_bits_per_character"}
     assert "no n-grams" in piped.stderr
@@ -247,7 +247,7 @@ def test_a_long_text_is_shown_in_part_with_a_note(
     assert len(data["read"]["text"]) == 5
     assert data["evaluation"]["characters"] == found["characters"] > 5
     assert data["evaluation"]["bits_per_character"] == [["this model", found["bits_per_character"]]]
-    # The units of a large model leave room for fewer symbols.
+    # A model with more units allows fewer symbols in memory.
     monkeypatch.setattr(limits, "TRACE_BYTES", 3 * 4 * 8)
     assert rnntk("eval", held, "--no-floors", "--html", "p.html").exit_code == 0
     assert len(report_data(here / "p.html")["read"]["text"]) == 3
@@ -314,7 +314,7 @@ def test_a_part_too_short_to_evaluate_is_refused(rnntk, untrained, here: Path) -
     assert result.exit_code == 2
     assert f"The train part of {run} has 1 symbol, too few to evaluate" in result.stderr
     assert "(--split val) or another text (--input)" in result.stderr
-    # A run of an older rnntk may have so short a part.
+    # A run of an older rnntk may have such a short part.
     record = json.loads((run / "run.json").read_text())
     record["corpus"]["split"]["val"] = [1, 2]
     (run / "run.json").write_text(json.dumps(record))
@@ -372,7 +372,7 @@ def test_novelty_of_a_text_against_the_training_text(rnntk, held: Path, text: Pa
     found = figures(rnntk, held)["novelty"]
     assert (found["characters"], found["seed"], found["unit"]) == (10_000, 1, "symbols")
     assert found == figures(rnntk, held, "--no-floors")["novelty"]
-    # The held-out text, by hand; random weights copy less.
+    # The held-out text by hand; random weights copy less.
     whole = text.read_text()
     train, rest = whole[: 7 * len(whole) // 10], whole[7 * len(whole) // 10 : 8 * len(whole) // 10]
     for n in (8, 16, 32):

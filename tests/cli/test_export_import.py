@@ -1,4 +1,4 @@
-"""`rnntk export` and `rnntk import` as a user types them."""
+"""`rnntk export` and `rnntk import` on the command line."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ SYMBOLS = "e af\nlinxjumps:o0123456789"
 
 
 def write_checkpoint(folder: Path, cell: str) -> Path:
-    """A checkpoint with TensorFlow 1's names, and its vocabulary as Python 2 pickled it."""
+    """A checkpoint with TensorFlow 1's names, and its vocabulary pickled as by Python 2."""
     import tensorflow as tf
 
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Help pages, other names of options, and the advice that a wrong word gets."""
+"""Help pages, aliases of options, and suggestions for wrong words."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCREENS = Path(__file__).parent / "help"
 def commands(
     parent: click.Command | None = None, path: str = ""
 ) -> Iterator[tuple[str, click.Command]]:
-    """Every command with its name, those of groups too."""
+    """Every command by name, those of groups included."""
     below = parent.commands if isinstance(parent, click.Group) else {}
     found = {name: load_command(name) for name in COMMANDS} if parent is None else below
     for name, command in found.items():
@@ -64,7 +64,9 @@ def test_every_option_is_in_one_group(name: str) -> None:
     titles = re.findall(r"^(\w.*):$", shown, re.MULTILINE)
     known = {"Commands", "Most used", *pages.layout()["groups"]}
     assert set(titles) <= known
-    listed = shown[shown.index(f"{titles[0]}:") :]  # the text above may begin a line with an option
+    listed = shown[
+        shown.index(f"{titles[0]}:") :
+    ]  # a line of the text above may begin with an option
     flags = re.findall(r"^  (?:-\w, )?(--[\w-]+)", listed, re.MULTILINE)
     longest = [next(o for o in p.opts if o.startswith("--")) for p in options(command)]
     assert sorted(flags) == sorted([*longest, "--help"])
@@ -115,7 +117,7 @@ def test_help_shows_every_default_once_and_no_types(name: str) -> None:
 @pytest.mark.parametrize("columns", [80, 50])
 @pytest.mark.parametrize("name", ["rnntk", "train", "sample"])
 def test_help_screens_match_the_kept_ones(name: str, columns: int) -> None:
-    """The screens are kept as text; RNNTK_WRITE_SCREENS=1 writes them anew, to be read in the diff."""
+    """RNNTK_WRITE_SCREENS=1 writes the kept screens anew; review the diff."""
     words = [sys.executable, "-m", "rnntk", *([] if name == "rnntk" else [name]), "--help"]
     environment = {**os.environ, "COLUMNS": str(columns)}
     shown = subprocess.run(

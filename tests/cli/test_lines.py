@@ -1,4 +1,4 @@
-"""`rnntk sample --lines`: new lines, none twice, none from the training text."""
+"""`rnntk sample --lines`: new lines, none twice and none from the training text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import rnntk as library
 from rnntk.decoding import lines
 
-# All words of one and two letters, so that random weights give many of them again.
+# All words of one and two letters, so that random weights repeat many of them.
 WORDS = [*"abcde", *map("".join, itertools.product("abcde", repeat=2))]
 
 
@@ -119,7 +119,7 @@ def test_a_missing_training_text_is_refused_with_advice(
 
 
 def test_sampling_stops_when_no_new_lines_come(rnntk, untrained, here: Path) -> None:
-    """There are twelve lines of one or two letters of "abc"."""
+    """Only twelve lines have one or two letters of "abc"."""
     run = made(untrained, here, b"a\nb\nc\n")
     args = ("sample", run, "--length", 3, "--temperature", 50, "--lines", 20, "-q")
     result = rnntk(*args, "-o", "names.txt")

@@ -1,4 +1,4 @@
-"""The group: help, names, precedence of settings, environment."""
+"""The command group: help, names, precedence of settings, environment."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_misspelt_command_suggests_the_nearest(rnntk) -> None:
 
 
 def test_flag_wins_over_environment_over_file_over_corpus(rnntk, here: Path, monkeypatch) -> None:
-    """python_stdlib's own config says batch 50; each stronger source replaces it."""
+    """The config of python_stdlib sets 50 batch rows; each stronger source overrides it."""
     (here / "c.toml").write_text(
         'corpus = "python_stdlib"\n[train]\nbatch-size = 7\nunits = 8\nmax_steps = 1\n'
     )
@@ -147,7 +147,7 @@ def test_a_missing_config_file_is_named(rnntk) -> None:
     "name", ["demo_ko", "demo_ko.toml", "configs/demo_ko.toml", "configs/demo_ko"]
 )
 def test_a_shipped_config_is_found_by_name(rnntk, here: Path, name: str) -> None:
-    (here / "demo_ko").mkdir()  # a folder is no config
+    (here / "demo_ko").mkdir()  # a folder is not a config
     result = rnntk("prep", "--config", name)
     assert result.exit_code == 0, result.output
     assert "--corpus demo_ko" in result.stderr
@@ -219,7 +219,7 @@ def test_every_shipped_config_is_valid_and_names_its_command(path: Path) -> None
 def test_config_values_of_a_wrong_type_are_refused_with_their_line(
     rnntk, here: Path, command, line, told
 ) -> None:
-    """A value of another type is refused with its line, never made to fit."""
+    """Values are never converted to fit."""
     name = line.split()[0]
     right = f"[mnist]\n{name} = 1\n\n['{command}']\n{name.replace('_', '-')}{line[len(name) :]}\n"
     (here / "c.toml").write_text(right.replace("mnist", "prep") if name in ("run",) else right)
@@ -297,7 +297,7 @@ def test_debug_shows_the_traceback(rnntk, monkeypatch) -> None:
 
 
 def test_parameters_that_are_not_settings_are_listed() -> None:
-    """In a file that Python code reads, they are ignored."""
+    """Python code that reads a config file ignores them."""
     fields = files._names_of(Config)
     own = {p.name for name in COMMANDS for p in load_command(name).params} - fields
     assert own - {"config"} == files.COMMAND_ONLY

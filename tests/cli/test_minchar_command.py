@@ -1,4 +1,4 @@
-"""`rnntk minchar` as a user types it."""
+"""`rnntk minchar` on the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rnntk mnist` as a user types it, on the digits that rnntk draws itself."""
+"""`rnntk mnist` on the command line, with the digits that rnntk draws."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_resume_keeps_the_order_and_can_plot(rnntk, here: Path) -> None:
 
 
 def drawn_seven(side: int, ink: int, paper: int) -> Image.Image:
-    """A thin seven, off the middle."""
+    """A thin seven, off centre."""
     picture = Image.new("L", (side, side), paper)
     points = [(side * x, side * y) for x, y in ((0.2, 0.2), (0.6, 0.2), (0.35, 0.8))]
     ImageDraw.Draw(picture).line(points, fill=ink, width=max(1, side // 60))
@@ -105,7 +105,7 @@ def drawn_seven(side: int, ink: int, paper: int) -> Image.Image:
 
 
 def test_an_image_of_any_size_and_format_is_classified(rnntk, here: Path) -> None:
-    """Whatever its size, format, and whether it is dark on light."""
+    """Dark on light too."""
     trained = ["--data", "digits", "--units", 32, "--batch-size", 64, "--val-size", 100]
     assert rnntk("mnist", *trained, "--max-steps", 150, "--quiet").exit_code == 0
     drawn_seven(400, 0, 255).save("dark.png")

@@ -1,4 +1,4 @@
-"""Files and names as they come: pipes, empty files, names that are not UTF-8, what a shell would split."""
+"""Unusual files and names: pipes, empty files, names that are not UTF-8 or that a shell would split."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_toml_may_have_a_utf8_byte_order_mark_but_not_be_utf16(rnntk, here: Path
     assert (
         rnntk("train", "--config", "c.toml", "--input", "t.txt", "--dry-run", *SMALL).exit_code == 0
     )
-    for codec in ("utf-16", "utf-16-le", "utf-16-be"):  # the last two without a mark
+    for codec in ("utf-16", "utf-16-le", "utf-16-be"):  # the last two have no byte order mark
         (here / "c.toml").write_bytes("[train]\nlayers = 1\n".encode(codec))
         refused = rnntk("train", "--config", "c.toml", "--input", "t.txt", "--dry-run")
         assert refused.exit_code == 2
@@ -187,7 +187,7 @@ def test_every_command_that_reads_text_warns_of_a_doubtful_encoding(rnntk, here:
     ],
 )
 def test_table_columns_line_up_for_wide_characters(text: str, columns: int) -> None:
-    """A name takes as many columns of a table as a terminal gives it, so the next column lines up."""
+    """A table counts the columns that a terminal gives a name."""
     heading, row = table([Column("RUN"), Column("STEPS")], [[text, "1"]], None, [None])
     assert row == text + " " * (heading.index("STEPS") - columns) + "1"
 

@@ -1,4 +1,4 @@
-"""One line on anyone's text: what `rnntk train PATH` chooses for it, and files that are not plain text."""
+"""`rnntk train PATH` on the user's text: the chosen settings, and files that are not plain text."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def names(size: int) -> str:
 
 
 def chosen(rnntk: Any, run: str) -> dict[str, Any]:
-    """The settings of a run that were chosen, of which `runs show` prints each."""
+    """The chosen settings of a run; `runs show` prints each."""
     shown = rnntk("runs", "show", run).stdout
     found = json.loads(rnntk("runs", "show", run, "--json").stdout)["corpus_record"]["chosen"]
     for name, one in found.items():
@@ -125,7 +125,7 @@ ODT_TYPE = "application/vnd.oasis.opendocument.text"
 
 
 def mixed(folder: Path) -> None:
-    """A folder such as people have."""
+    """A folder with mixed files."""
     (folder / "deep").mkdir(parents=True)
     (folder / ".hidden").mkdir()
     (folder / "a.docx").write_bytes(zipped({"word/document.xml": WORD}))
@@ -199,7 +199,7 @@ def test_html_and_rtf_can_be_read_as_source(rnntk, here: Path) -> None:
 
 
 def test_an_old_run_on_html_keeps_reading_the_source(rnntk, untrained, here: Path) -> None:
-    """Its `run.json` has no `markup`, and its text is the page's source."""
+    """Its `run.json` has no `markup`, and its text is the HTML source."""
     (here / "a.html").write_text("<p>text</p>\r\n" * 40)
     path = untrained("r", val=0.5, input=("a.html",), glob="*.txt")
     record = json.loads((path / "run.json").read_text())
@@ -334,7 +334,7 @@ def test_odd_reasons_in_a_strangers_run_are_refused_or_escaped(rnntk, trained: P
 
 
 def test_init_from_an_old_run_adds_no_layer_norm(rnntk, untrained, here: Path) -> None:
-    """A setting that the source's `run.json` lacks is not chosen for the new text."""
+    """A setting missing in the old `run.json` is not chosen for the new text."""
     (here / "a.txt").write_text(lyrics(3_000), "utf-8")
     untrained("r", input=("a.txt",))
     result = rnntk("train", "a.txt", "--init-from", "r", "--run", "s", "--max-steps", 1)

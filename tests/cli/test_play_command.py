@@ -24,7 +24,7 @@ from rnntk.storage import folder
 
 @pytest.fixture
 def trained(untrained, text: Path) -> Path:
-    """A run of random weights: what the page shows of it is tested in tests/play."""
+    """A run with random weights; tests/play tests the page."""
     return untrained("r", input=(str(text),))
 
 
@@ -92,7 +92,7 @@ def test_missing_packages_are_named_with_the_install_command(
 def test_a_public_host_warns_and_opens_no_browser(rnntk, trained: Path, monkeypatch) -> None:
     opened: list[str] = []
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
-        monkeypatch.setenv(name, "1")  # the command sets them, and this process has to forget them
+        monkeypatch.setenv(name, "1")  # the command sets them; this undoes it
     monkeypatch.setattr("webbrowser.open", opened.append)
     monkeypatch.setattr(serve, "run", lambda app, bound: bound.close())
     result = rnntk("play", trained, "--host", "0.0.0.0", "--port", "0")
@@ -168,7 +168,7 @@ def test_the_page_opens_on_held_out_text_with_baselines(
     losses = {row["title"]: row["nats"] for row in own.baselines(wait=True)["baselines"]}
     assert losses["knowing nothing"] == pytest.approx(math.log(28), abs=1e-4)
     assert losses["n-grams up to 6"] < losses["letter frequencies"] < losses["knowing nothing"]
-    # They are kept, so that the next page does not count again.
+    # They are cached for the next page.
     (kept,) = (tmp_path / "cache" / "baselines").iterdir()
     kept.write_text(json.dumps({"letter frequencies": 1.5}))
     again = OwnText(Models(LanguageModel.load(folder.open_run(run)))).baselines(wait=True)

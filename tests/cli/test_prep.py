@@ -1,4 +1,4 @@
-"""`rnntk prep`: what it says of a text."""
+"""`rnntk prep`: its report on a text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def test_a_guessed_encoding_warns_until_it_is_given(rnntk, here: Path, monkeypat
     answer = {"encoding": "Windows-1252", "confidence": 0.11, "language": ""}
     monkeypatch.setattr(chardet, "detect", lambda _: answer)
     (here / "a.txt").write_bytes("The café was closed. ".encode("cp1252") * 20)
-    for _ in range(2):  # the second time it is found prepared
+    for _ in range(2):  # the second time, the cached one
         result = rnntk("prep", "--input", "a.txt")
         assert result.exit_code == 0
         assert "warning       a.txt is read as cp1252, which is a guess" in result.stdout

@@ -1,4 +1,4 @@
-"""`rnntk runs`, `rnntk plot`, `rnntk board` on runs trained here."""
+"""`rnntk runs`, `rnntk plot` and `rnntk board` on trained runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on a tiny text, trained once for all tests here; they use copies."""
+    """A run on a tiny text, trained once; the tests use copies."""
     folder = tmp_path_factory.mktemp("once")
     text = folder / "tiny.txt"
     text.write_text("".join(f"line {i}: a fox {i * i} jumps\n" for i in range(60)))
@@ -44,7 +44,7 @@ def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def two(trained_once: Path, here: Path) -> Path:
-    """Two runs, the second written to last."""
+    """Two runs; the second is the newest."""
     for name, when in (("one", 1.8e9), ("two", 1.9e9)):
         run = shutil.copytree(trained_once, here / "runs" / name)
         for file in [run, *run.rglob("*")]:
@@ -288,7 +288,7 @@ def test_board_names_a_port_in_use(warm, two: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        # In a process of its own: importing TensorBoard warns of its own old parts.
+        # In another process: importing TensorBoard emits deprecation warnings.
         done = warm.run(
             [sys.executable, "-m", "rnntk", "board", "--no-open", "--port", port],
             capture_output=True,

@@ -1,4 +1,4 @@
-"""`rnntk sample`: shading, probabilities, the prompt, and how it ends."""
+"""`rnntk sample`: shading, probabilities, prompts, and endings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CODE = re.compile(r"\x1b\[[0-9;]*m")
 
 @pytest.fixture
 def trained(untrained, text: Path) -> Path:
-    """What is drawn does not matter here, only how: random weights do."""
+    """Random weights: the text does not matter."""
     return untrained("r", input=(str(text),))
 
 
@@ -124,7 +124,7 @@ def test_json_has_the_probability_of_every_symbol(rnntk, trained: Path) -> None:
             assert set(part) == {"text", "symbols", "probabilities"}
             assert len(part["probabilities"]) == len(part["symbols"]) == 1
             assert 0 < part["probabilities"][0] < 1
-    # A text that is evaluated has the surprisal that it had when it was sampled.
+    # Evaluating the text gives the surprisal it had when sampled.
     from rnntk.decoding.language_model import LanguageModel
     from rnntk.storage import folder
 
@@ -175,7 +175,7 @@ def test_a_configured_color_needs_a_terminal_and_no_no_color(
 
 
 def test_every_shade_can_be_read() -> None:
-    """WCAG's contrast of black on each colour of the cube in the 256-colour palette."""
+    """Black has WCAG's contrast of 4.5 on each of the palette's colours."""
     steps = (0, 95, 135, 175, 215, 255)
 
     def linear(value: int) -> float:
@@ -312,7 +312,7 @@ def test_interactive_ctrl_c_stops_the_text_and_not_the_program(trained: Path) ->
 
     parent, child = pty.openpty()
     args = [sys.executable, "-m", "rnntk", "sample", str(trained), "-i", "--length", "100000000"]
-    # A terminal that can do nothing, so that readline sends no codes between the characters.
+    # A dumb terminal, so that readline sends no codes between the characters.
     process = subprocess.Popen(
         args,
         stdin=child,
@@ -338,12 +338,12 @@ def test_interactive_ctrl_c_stops_the_text_and_not_the_program(trained: Path) ->
         until(b"a fox\r\na fox")
         process.send_signal(signal.SIGINT)
         until(b"> ")
-        time.sleep(0.5)  # readline loses a signal that comes while it sets itself up
+        time.sleep(0.5)  # readline loses a signal while it starts
         process.send_signal(signal.SIGINT)
         until(b"Ctrl-D or :quit leaves.")
         os.write(parent, b":t 0.5\n")
         until(b"temperature 0.5")
-        # A Ctrl-D that comes while readline sets itself up is lost as well.
+        # readline loses a Ctrl-D while it starts.
         deadline = time.monotonic() + 60
         while process.poll() is None:
             assert time.monotonic() < deadline
@@ -362,8 +362,8 @@ def test_interactive_ctrl_c_stops_the_text_and_not_the_program(trained: Path) ->
 
 
 def test_sampling_imports_nothing_slow(trained: Path) -> None:
-    """A cold start is mostly imports; each of these costs tens of milliseconds and is not needed."""
-    native.kernels.__wrapped__()  # compiled already, as from the second start on a machine on
+    """A cold start is mostly imports; each of these takes tens of milliseconds and is not needed."""
+    native.kernels.__wrapped__()  # as from the second start on
     slow = (
         "tensorflow", "keras", "tqdm", "filelock", "chardet", "platformdirs", "safetensors", "importlib.metadata",
         "tomllib", "readline", "rnntk.corpora.registry", "rnntk.kernels.cells", "rnntk.kernels.product",

@@ -1,4 +1,4 @@
-"""Standard output that cannot be written: one message, or none for a closed pipe."""
+"""Unwritable standard output: one message, or none for a closed pipe."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_pipe_closed_before_output_ends_quietly(
     os.close(reading)
     with os.fdopen(writing, "wb") as pipe:
         done = run(*args, unbuffered=unbuffered, stdout=pipe)
-    if args == ("nothing",):  # prints to stderr alone
+    if args == ("nothing",):  # prints only to stderr
         assert done.returncode == 2
     else:
         assert (done.returncode, done.stderr.splitlines()[1:]) == (141, [])
@@ -69,7 +69,7 @@ def test_a_closed_stdout_does_no_harm(untrained, text: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "eventfd"), reason="needs Linux")
 def test_a_pipe_without_a_reader_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    handle = os.eventfd(0)  # a write of one byte is EINVAL, as Windows has it
+    handle = os.eventfd(0)  # a write of one byte fails with EINVAL, as on Windows
     with stdout._File(handle, "w") as file, monkeypatch.context() as windows:
         windows.setattr(os, "name", "nt")
         with pytest.raises(stdout.Closed):

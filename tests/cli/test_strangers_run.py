@@ -1,4 +1,4 @@
-"""A run folder from a stranger: it makes no command read, write or download what its author chose."""
+"""A stranger's run folder cannot make a command read, write or download what its author chose."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SMALL = ["--batch-size", "4", "--seq-length", "16", "--max-steps", "2", "--sampl
 def stranger(
     untrained: Callable[..., Path], text: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Path]:
-    """A run whose `run.json` says something of its own, on a machine that never trained it; no network is used."""
+    """A run with a forged `run.json`, on another machine, without network."""
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("something was downloaded")
@@ -63,9 +63,7 @@ def test_files_it_names_are_not_shown_or_cached(
 ) -> None:
     secret = here / "secret" / "demo_ko" / "input.txt"
     secret.parent.mkdir(parents=True)
-    secret.write_bytes(
-        SECRET.encode() + b"\xff\xfe\x00"
-    )  # also detection finds something to tell of
+    secret.write_bytes(SECRET.encode() + b"\xff\xfe\x00")  # detection would report it, too
     named = [str(secret)]
     settings, inputs = {
         "input": ({"input": named}, []),

@@ -1,4 +1,4 @@
-"""`rnntk prep`, `train` and `sample` as a user types them."""
+"""`rnntk prep`, `train` and `sample` on the command line."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_prep_lists_all_corpora(rnntk) -> None:
 
 
 def test_the_best_validation_counts_bits_of_the_held_out_text(rnntk, here: Path) -> None:
-    # Three symbols a character at the start, one at the end: which is held out decides what a symbol is worth.
+    # Three symbols per character at the start, one at the end, so bits per character depend on the part.
     (here / "mixed.txt").write_text("한글을 쓴다. " * 60 + "plain letters " * 60, encoding="utf-8")
     result = rnntk(
         "train", "--input", "mixed.txt", "--preprocessor", "hangul", *SMALL, "--val-fraction", 0.2, "--val-every", 2,
@@ -211,7 +211,7 @@ def test_layer_norm_gives_the_same_loss_in_training_and_eval(rnntk, text: Path) 
 
 
 def test_quiet_still_warns(rnntk, here: Path) -> None:
-    """A guessed encoding is never silent."""
+    """A guessed encoding is always reported."""
     (here / "zh.txt").write_bytes("你好\n".encode("gbk") * 500)
     result = rnntk("train", "--input", "zh.txt", "--run", "r", "-q", *SMALL)
     assert result.exit_code == 0, result.output

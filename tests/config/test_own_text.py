@@ -1,4 +1,4 @@
-"""The settings chosen for the user's own text: a shipped config by size, fitted to the length."""
+"""Settings chosen for the user's text: a shipped config by size, adapted to the length."""
 
 from __future__ import annotations
 

@@ -39,11 +39,11 @@ def test_a_shipped_card_is_complete(card):
     assert card.sources
     assert card.title != card.name
     assert card.note
-    # Bytes that a URL gives are always checked, and an exact hash goes with an exact size.
+    # Downloads are always checked; an exact hash needs an exact size.
     if any(source.kind == "url" for source in card.sources):
         assert card.sha256
         assert card.bytes
-    # What may not be passed on is not downloaded without asking.
+    # A text that may not be redistributed needs consent before a download.
     if not card.redistributable and any(source.needs_network for source in card.sources):
         assert card.needs_consent
     if card.kind == "text":

@@ -19,7 +19,7 @@ NOUNS = {
 
 
 def test_the_text_is_the_published_one():
-    """Its facts are in docs and cards: whoever changes it raises `demo_ko.VERSION`."""
+    """Docs and cards state its facts: raise `demo_ko.VERSION` when changing it."""
     assert hashlib.sha256(TEXT.encode()).hexdigest() == (
         "19c78aafa24d09d1ab52bce9fb11f469f5463a87249e168411410bb93235977c"
     )
@@ -48,7 +48,7 @@ def test_the_text_has_the_signs_of_real_korean():
         assert mark in TEXT, mark
     assert re.search(r"\d+년 \d+월 \d+일", TEXT)
     assert TEXT.count("“") == TEXT.count("”")
-    # It can be written in the old encoding too, so that detection can be tried on it.
+    # It can be encoded in cp949 too, to try detection on it.
     assert TEXT.encode("cp949").decode("cp949") == TEXT
 
 
@@ -70,7 +70,7 @@ def test_particles_agree_with_their_nouns(pair):
 
 
 def test_the_object_particle_eul_follows_closed_syllables_only():
-    # 지을, 들을, 주울: the forms of verbs that end like a particle.
+    # 지을, 들을, 주울: forms of verbs that end like the particle.
     forms = {f"{verb:을}" for verb, _ in WORDS.actions}
     wrong = [
         word

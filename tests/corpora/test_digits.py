@@ -16,7 +16,7 @@ def test_a_seed_determines_the_images():
 
 
 def test_the_skeletons_are_the_published_ones():
-    """Whoever changes them raises `digits.VERSION`."""
+    """Raise `digits.VERSION` when changing them."""
     points, inked = digits._skeletons()
     assert points.sum() == pytest.approx(-6.445646558172774)
     assert (points**2).sum() == pytest.approx(171.10079218588186)
@@ -42,7 +42,7 @@ def test_classes_are_balanced_and_ink_is_inside():
 
 
 def test_a_linear_classifier_learns_part_of_it():
-    """Ridge regression on one-hot labels: better than chance by far, and far from solving it."""
+    """Ridge regression on one-hot labels is far better than chance and far from perfect."""
     drawn = digits.make(0, 3000, 500)
 
     def features(x: np.ndarray) -> np.ndarray:

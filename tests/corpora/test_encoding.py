@@ -1,4 +1,4 @@
-"""The encoding policy. Runs with nothing but chardet, pytest and NumPy: so under any chardet.
+"""The encoding policy. Needs only chardet, pytest and NumPy, so that it runs under any chardet.
 
 pytest tests/corpora/test_encoding.py
 """
@@ -67,7 +67,7 @@ def test_ascii_is_utf8() -> None:
 
 
 def test_korean_utf8_with_emoji_and_hanja() -> None:
-    # chardet 5.2.0 takes such a text for Windows-1252.
+    # chardet 5.2.0 detects Windows-1252.
     assert detect_bytes("그는 웃었다 😀 漢字도 썼다".encode()).encoding == "utf-8"
 
 
@@ -200,7 +200,7 @@ def test_johab_is_found(file: Path) -> None:
 
 @pytest.mark.parametrize(("text", "codec"), [("뷁똠펲", "cp949"), ("안녕하세요", "euc_kr")])
 def test_a_few_bytes_of_korean_are_enough(text: str, codec: str, file: Path) -> None:
-    # 5.2.0 has no answer to the first, 7.x says cp775; and no threshold fits the second.
+    # For the first, 5.2.0 has no answer and 7.x detects cp775; no threshold fits the second.
     file.write_bytes(text.encode(codec))
     report = detect(file)
     assert report.encoding == "cp949"
@@ -278,7 +278,7 @@ def test_a_text_cut_inside_a_character_is_refused(file: Path) -> None:
 
 @pytest.mark.parametrize("codec", ["cp949", "euc_kr"])
 def test_nearly_korean_is_not_taken_for_anything_else(codec: str, file: Path) -> None:
-    # One byte made chardet say cp1006 (Urdu) or TIS-620 (Thai), in which everything decodes.
+    # For one byte, chardet detected cp1006 (Urdu) or TIS-620 (Thai), which decode everything.
     text = KOREAN.replace("만났다.", "만났다 ㅋㅋㅋㅋㅋㅋ ㅠㅠㅠㅠ")
     before = (text * 20).encode(codec)
     file.write_bytes(before + b"\xff" + text.encode(codec))
@@ -306,7 +306,7 @@ def test_korean_damaged_after_the_sampled_part_is_refused(tail: bytes, file: Pat
 
 
 def test_damaged_utf8_of_mostly_ascii_is_recognized(file: Path) -> None:
-    # chardet says Windows-1252 or MacRoman, in which é becomes two characters.
+    # chardet detects Windows-1252 or MacRoman, which turn é into two characters.
     data = ("They met in the café. " * 30).encode() + b"\xed\xa0\x80 \xff\xfe" + b" again"
     file.write_bytes(data)
     with pytest.raises(EncodingError, match="Nearly all of it is UTF-8"):
@@ -353,7 +353,7 @@ def test_every_doubt_has_two_alternatives_with_samples(data: bytes) -> None:
 
 
 def reads(data: bytes) -> tuple[str, bool]:
-    """The text that is found, and whether it is in doubt."""
+    """The decoded text, and whether it is in doubt."""
     report = detect_bytes(data)
     return data.decode(report.encoding), report.unsure
 
@@ -549,7 +549,7 @@ def test_a_program_with_one_comment_in_another_script(comment: str, codec: str) 
 
 
 def test_combining_marks_of_another_script_are_rejected() -> None:
-    # Thai marks are where Windows-1252 has é, è, ç.
+    # Thai marks have the bytes of é, è, ç in Windows-1252.
     french, thai = (
         read("élève échec reçu".encode("cp1252"), codec) for codec in ("cp1252", "cp874")
     )
@@ -578,7 +578,7 @@ def test_signs_at_the_end_choose_the_windows_codec() -> None:
     for codec in (
         "cp1252",
         "iso8859-15",
-    ):  # the sign at the end is far from what is looked at first
+    ):  # the sign at the end is far from the part examined first
         whole = WESTERN * 500 + ("pour 5 €.\n" if codec != "cp1252" else text[-30:])
         found, doubted = reads(whole.encode(codec))
         assert found == whole or doubted

@@ -19,7 +19,7 @@ SHA = hashlib.sha256(TEXT).hexdigest()
 
 @pytest.fixture
 def target(alone: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file that stands where the download goes, and must survive every failure."""
+    """An existing file in the place of the download, which must survive every failure."""
     monkeypatch.setattr(fetching, "_RETRY_SECONDS", 0.01)
     path = alone / "kept" / "input.txt"
     path.parent.mkdir()
@@ -53,7 +53,7 @@ def test_a_complete_download_replaces_the_file(server, target):
 def test_a_failure_is_reported_and_changes_nothing(
     server, target, monkeypatch, path, message, tries
 ):
-    if path in ("/stalls", "/silent"):  # only these reach the limit, on a busy machine too
+    if path in ("/stalls", "/silent"):  # only these reach the limit, even on a busy machine
         monkeypatch.setattr(fetching, "CONNECT_SECONDS", 2.0)
     elif path == "/drips":
         monkeypatch.setattr(fetching, "TOTAL_SECONDS", 0.4)
@@ -219,7 +219,7 @@ def link(kind: bytes) -> tarfile.TarInfo:
 
 
 def flagged(at: int, value: int) -> bytes:
-    """A zip archive with a byte changed in its local and in its central header."""
+    """A zip archive with one byte changed in its local and its central header."""
     data = bytearray(zipped("a", TEXT))
     data[at] = data[data.index(b"PK\x01\x02") + 2 + at] = value
     return bytes(data)

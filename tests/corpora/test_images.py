@@ -142,7 +142,7 @@ def test_a_broken_idx_file_is_reported(tmp_path, data, message):
     (tmp_path / "a").write_bytes(data)
     with pytest.raises(DataError, match=message):
         images.read_idx(tmp_path / "a")
-    (tmp_path / "a.gz").write_bytes(data)  # the first bytes decide, not the name
+    (tmp_path / "a.gz").write_bytes(data)  # the content decides, not the name
     with pytest.raises(DataError, match=message):
         images.read_idx(tmp_path / "a.gz")
     (tmp_path / "b").write_bytes(gzip.compress(data))

@@ -20,7 +20,7 @@ SHA = hashlib.sha256(TEXT).hexdigest()
 
 @pytest.fixture
 def card(server) -> Card:
-    """A corpus on the loopback server, with the machine's headers as stand-in."""
+    """A corpus on the loopback server, with the system's headers as a stand-in."""
     server.pages["/input.txt"] = TEXT
     return Card(
         "small",
@@ -80,7 +80,7 @@ def test_another_text_of_the_user_is_used_as_it_is_and_told(alone, card, bare_ma
     assert found.sha256 == hashlib.sha256(b"mine\n").hexdigest()
     assert found.bytes == 5
     assert "not the text the card names" in found.detail
-    # Its encoding is not the card's: it must be detected.
+    # Its encoding differs from the card's and must be detected.
     assert found.encoding is None
     assert path.read_bytes() == b"mine\n"
 
@@ -138,7 +138,7 @@ def test_without_the_download_the_machine_stands_in(
     assert found.path.parent == alone / "cache" / "built"
     assert found.sha256[:12] in found.path.name
     assert not found.same_bytes
-    assert found.encoding == "cp949"  # what is built is written as the card says
+    assert found.encoding == "cp949"  # built texts are written as the card says
     assert reason in found.detail
     assert "1 files of" in found.detail
     assert "same kind of text, not the same bytes" in found.detail

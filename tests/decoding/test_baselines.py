@@ -1,4 +1,4 @@
-"""The n-gram models, against hand and against a slow one; xz."""
+"""N-gram models against hand calculation and a slow implementation; xz."""
 
 import math
 from collections import Counter
@@ -17,7 +17,7 @@ from rnntk.text.vocabulary import Vocabulary
 
 
 def slow_probability(training, context, symbol, V, k):
-    """Witten and Bell's formula, word for word: an n-gram model of order k."""
+    """Witten and Bell's formula for an n-gram model of order k, directly."""
     if k == 0:
         return 1 / V
     lower = slow_probability(training, context, symbol, V, k - 1)
@@ -58,7 +58,7 @@ def test_probabilities_sum_to_one(training, context):
 
 
 def test_ngram_probabilities_by_hand():
-    # "aab": p(a) = (2 + 2/2) / (3 + 2) = 3/5. After a came a and b: p(b|a) = (1 + 2 * 2/5) / 4.
+    # "aab": p(a) = (2 + 2/2) / (3 + 2) = 3/5; a is followed by a and b, so p(b|a) = (1 + 2 * 2/5) / 4.
     nats = ngram_nats([0, 0, 1], [0, 1], 2, order=2)
     np.testing.assert_allclose(np.exp(-nats), [[3 / 5, 2 / 5], [3 / 5, 9 / 20]])
 
@@ -73,7 +73,7 @@ def test_longer_contexts_help_on_a_text_with_a_pattern(random_weights):
     found = measure(model, evaluation, text[:2500])
     bits = list(found.ngrams.values())
     assert bits[0] > bits[1] > bits[2] > bits[3]
-    assert bits[3] > 3 / 5  # no model can know which of eight words comes next
+    assert bits[3] > 3 / 5  # no model can predict which of eight words comes next
     assert found.ngrams_per_character == found.ngrams
     assert found.xz_given_training < found.xz
     assert found.rows()[0] == ("single characters", bits[0])

@@ -1,4 +1,4 @@
-"""Beam search against exhaustive search on a tiny model, and against greedy drawing."""
+"""Beam search against exhaustive search on a tiny model, and against greedy sampling."""
 
 import itertools
 
@@ -26,7 +26,7 @@ def primed(decoder):
 
 
 def all_continuations(decoder, length, stop=(), alpha=0.0):
-    """Every text of at most `length` symbols, scored one by one, best first."""
+    """Every text of at most `length` symbols with its score, best first."""
     found = {}
     for ids in itertools.product(range(V), repeat=length):
         costs = decoder.costs([START, *ids])

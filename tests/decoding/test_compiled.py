@@ -1,4 +1,4 @@
-"""The decoder on compiled kernels against the plain one, and against what a seed promises."""
+"""The decoder on compiled kernels against the plain one, and reproducibility from a seed."""
 
 import functools
 
@@ -22,7 +22,7 @@ SYMBOLS = "abcdefghijk"
 
 @pytest.fixture
 def decoders(random_weights):
-    """A function that makes a decoder on kernels and the plain one, of the same weights."""
+    """Makes a decoder on kernels and a plain one with the same weights."""
 
     def make(cell, layers=2, *, layer_norm=False, **options):
         kind = cell.partition(",")[0]
@@ -44,14 +44,14 @@ def of_shape(shape):
 
 
 def share(monkeypatch, cores):
-    """Have the smallest stream shared by so many cores."""
+    """Split even the smallest stream over this many cores."""
     monkeypatch.setattr(compiled, "CACHED", 0)
     for module in (compiled, decoder_module):
         monkeypatch.setattr(module, "available_cores", lambda: cores)
 
 
 def sampled(logits, uniforms, scale=1.0):
-    """What the kernel samples from each row of logits, and its loss."""
+    """The symbol that the kernel samples from each row of logits, and its loss."""
     ids = np.empty(len(logits), np.int64)
     margins, totals = np.empty((2, len(logits)))
     room = np.empty(logits.shape[1], np.float32)
@@ -62,7 +62,7 @@ def sampled(logits, uniforms, scale=1.0):
 
 
 def blocks(decoder, strategies, *, length, num=1, seed=0):
-    """Ids and losses of `length` symbols after a prompt, and the logits after them, from a decoder."""
+    """Ids and losses of `length` symbols that a decoder samples after a prompt, and the logits after them."""
     states = decoder.initial_states(num)
     decoder.prime([3, 9, 4], states)
     found = list(decoder.sample(states, strategies, np.random.default_rng(seed), length, True))
@@ -238,7 +238,7 @@ def test_the_kernel_samples_what_numpy_samples(scale):
     chances = rng.random(4000)
     by_numpy = Sampler([], 4000, 37).draw(logits, chances).copy()
     found, losses = sampled(logits, chances)
-    assert np.mean(found != by_numpy) < 1e-3  # exponentials in float32 move a border by 1e-7
+    assert np.mean(found != by_numpy) < 1e-3  # float32 exponentials shift a boundary by 1e-7
     np.testing.assert_allclose(losses, surprisal(logits, found), rtol=1e-6, atol=1e-6)
     found, losses = sampled(logits, chances, 0.01)
     np.testing.assert_allclose(losses, surprisal(logits, found), rtol=1e-6, atol=1e-6)

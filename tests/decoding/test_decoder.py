@@ -1,4 +1,4 @@
-"""The decoder, on kernels and in plain NumPy, against stock Keras layers and against itself fed in other ways."""
+"""The decoder, on kernels and in NumPy, against Keras layers and against itself fed in other ways."""
 
 import itertools
 import subprocess
@@ -59,7 +59,7 @@ def keras_logits(weights, cell, layers, ids, layer_norm):
 def test_logits_agree_with_stock_keras(cell, layers, layer_norm, compiled, random_weights):
     weights = random_weights(
         cell, layers, V=30, E=16, H=32, scale=0.18
-    )  # about Glorot's: larger ones are chaotic
+    )  # about Glorot's scale: larger weights are chaotic
     ids = np.random.default_rng(1).integers(0, 30, (3, 40))
     expected = keras_logits(weights, cell, layers, ids, layer_norm)
     decoder = Decoder(weights, cell, layer_norm=layer_norm, compiled=compiled)
@@ -147,7 +147,9 @@ def test_the_loop_of_one_stream_allocates_nothing(cell, random_weights):
     peaks = []
     tracemalloc.start()
     try:
-        for _ in range(3):  # other threads are traced too: what the loop takes is in every round
+        for _ in range(
+            3
+        ):  # other threads are traced too; the loop's allocations appear in every round
             tracemalloc.reset_peak()
             before, _ = tracemalloc.get_traced_memory()
             for _ in range(20):
@@ -155,7 +157,7 @@ def test_the_loop_of_one_stream_allocates_nothing(cell, random_weights):
             peaks.append(tracemalloc.get_traced_memory()[1] - before)
     finally:
         tracemalloc.stop()
-    assert min(peaks) < 1024 * 4  # less than one hidden vector: views and frames only
+    assert min(peaks) < 1024 * 4  # less than one hidden vector: only views and frames
 
 
 @engines

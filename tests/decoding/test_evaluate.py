@@ -23,7 +23,7 @@ def korean(random_weights):
 
 
 def constant_model(random_weights, symbols, bias):
-    """A model that gives every symbol the same probability whatever came before."""
+    """A model with fixed probabilities, whatever came before."""
     weights = {name: np.zeros_like(a) for name, a in random_weights("rnn", V=len(bias)).items()}
     weights["output/bias"] = np.array(bias, np.float32)
     return LanguageModel(Decoder(weights, "rnn"), Vocabulary(symbols), Plain())
@@ -52,7 +52,7 @@ def test_hangul_by_character_and_syllable(korean):
     found = korean.evaluate(text)
     costs = decoder.costs(KOREAN.encode(symbols))
     np.testing.assert_allclose(found.nats, costs)
-    # 각 is four symbols of which the first is given, 나 three, the space one, ...
+    # 각 is four symbols, the first of them given; 나 three, the space one, ...
     ends = np.cumsum([4, 3, 1, 3, 1, 1, 3])
     by_hand = [costs[max(0, a - 1) : b - 1].sum() for a, b in zip([0, *ends], ends, strict=False)]
     np.testing.assert_allclose(found.character_nats, by_hand)
@@ -81,7 +81,7 @@ def test_only_cut_characters_have_no_loss_of_their_own(korean):
             found = korean.evaluate(KOREAN.encode(symbols[start:end]))
             costs = dict(enumerate([math.nan, *found.nats], start))
             assert len(found.character_nats) == len(found.text)
-            # The syllables in the middle are whole however the text is cut: here the second 나 and 기.
+            # Syllables in the middle are always whole: here the second 나 and 기.
             for syllable, first in (("나", 7), ("기", 11)):
                 place = found.text.index("나 기") + "나 기".index(syllable)
                 assert found.character_nats[place] == pytest.approx(

@@ -60,10 +60,10 @@ def test_streamed_pieces_join_to_the_decoded_text(korean, seed, echo):
     assert len(preprocessor.decoder().feed(before + symbols[:-1])) < prompt + 300, "none left over"
     assert all(p.text for p in pieces[:-1])
     assert any("가" <= p.text[:1] <= "힣" for p in pieces)
-    # raw gives the same draws as they are
+    # the same samples without joining
     raw = text_of(korean, seed, prompt="가나 ", length=len(symbols), raw=True, echo=echo)
     assert raw == before + symbols
-    # A longer text begins with a shorter one.
+    # A longer text begins with the shorter one.
     longer = text_of(korean, seed, prompt="가나 ", length=400, echo=echo)
     assert longer.startswith(whole[: prompt + 300])
 
@@ -151,7 +151,7 @@ def test_unknown_characters_of_the_prompt_are_refused_or_skipped(latin, korean):
     prompt = latin.prompt("Xat가X", on_unknown="skip")
     assert (prompt.text, prompt.skipped) == ("at", {"X": 2, "가": 1})
     assert LATIN.decode(prompt.ids) == "at"
-    # The character is named, not the jamo that it becomes.
+    # The message names the character, not its jamo.
     with pytest.raises(UsageError, match="'뷁'"):
         korean.prompt("가뷁")
     assert korean.prompt("뷁", on_unknown="skip").text == ""

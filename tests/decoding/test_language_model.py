@@ -1,4 +1,4 @@
-"""A model from its run folder: the iterator of strings, the evaluation, unknown characters, what is refused."""
+"""A model from its run folder: streaming, evaluation, unknown characters, and refusals."""
 
 import math
 from pathlib import Path
@@ -86,7 +86,7 @@ def test_hangul_is_streamed_in_whole_syllables(make) -> None:
 
 
 def test_generation_ends_when_symbols_form_no_characters(make, monkeypatch) -> None:
-    """Markers alone never make a character."""
+    """Markers alone never form a character."""
     model = load(make(preprocessor="hangul-slides", symbols="ᴥㅏㄱ"))
     monkeypatch.setattr(model.decoder, "output_bias", np.array([99, 0, 0], np.float32))
     model.decoder._new_states = States
@@ -126,7 +126,7 @@ def test_the_prompt_of_the_corpus_is_used_if_known(make) -> None:
     assert known.default_prompt == "abc"
     assert unknown.default_prompt == ""
     assert list(known.stream(length=9)) == list(known.stream("abc", length=9))
-    # Else the text begins where a line of the training text does, of which nothing is printed.
+    # Else the text begins after a line end, which is not printed.
     assert list(unknown.stream(length=9, echo=True)) == list(known.stream("a\nb\n", length=9))
 
 

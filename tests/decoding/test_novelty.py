@@ -1,4 +1,4 @@
-"""The share of n-grams that are in a text, against Python's `in`."""
+"""The share of n-grams found in a text, against Python's `in`."""
 
 import numpy as np
 import pytest

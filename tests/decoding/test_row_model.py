@@ -1,4 +1,4 @@
-"""The row classifier in NumPy, against the one that trains."""
+"""The row classifier in NumPy against the one in Keras."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_outputs_match_the_trained_classifier(
 
     rows = numpy.order(IMAGES)
     assert np.allclose(numpy.probabilities(IMAGES), expected(rows), atol=1e-5)
-    # What is believed of a part is the output on this part alone.
+    # The output after part of an image is that for this part alone.
     beliefs = numpy.beliefs(IMAGES[1])
     part = rows.shape[1] // 28
     for k in (0, 10, 27):

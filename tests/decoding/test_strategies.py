@@ -1,4 +1,4 @@
-"""Each strategy: what it leaves, and a million draws against the probabilities it should give."""
+"""Each strategy: the symbols it keeps, and a million samples against its probabilities."""
 
 import copy
 import math
@@ -25,7 +25,7 @@ from rnntk.errors import UsageError
 
 
 class Drawing(Sampler):
-    """A sampler that draws its uniform numbers itself."""
+    """A sampler with its own uniform numbers."""
 
     def __init__(self, strategies, rng, n, vocabulary_size):
         super().__init__(strategies, n, vocabulary_size)
@@ -46,7 +46,7 @@ P = softmax(LOGITS)
 
 
 def kept(*places):
-    """The softmax over these symbols alone."""
+    """The softmax over these symbols only."""
     only = np.zeros_like(P)
     only[list(places)] = P[list(places)]
     return only / only.sum()
@@ -57,7 +57,7 @@ def chi_square_limit(freedom):
     return freedom * (1 - 2 / (9 * freedom) + 3.719 * math.sqrt(2 / (9 * freedom))) ** 3
 
 
-# Of LOGITS, from the likeliest: 3 (.41), 7 (.25), 0 (.15), 4 (.09), 2 (.03), 6, 1, 5.
+# Probabilities of LOGITS, most likely first: 3 (.41), 7 (.25), 0 (.15), 4 (.09), 2 (.03), 6, 1, 5.
 CASES = {
     "plain": ([], P),
     "temperature": ([Temperature(0.6)], softmax(LOGITS / 0.6)),
@@ -116,7 +116,7 @@ def test_greedy_is_the_limit_of_temperature(scores, seed):
         return sampler.draw(scores).tolist()
 
     assert draw(Temperature(0)) == scores.argmax(axis=1).tolist()
-    # With a clear winner a small temperature is enough.
+    # With a clear winner, a small temperature is enough.
     apart = scores.copy()
     apart[np.arange(len(apart)), apart.argmax(axis=1)] += 1
     scores = apart
@@ -212,7 +212,7 @@ def test_no_repeat_yields_if_all_is_forbidden_and_a_copy_starts_empty():
     logits = np.zeros((1, 2))
     assert {sampler.draw(logits).item() for _ in range(50)} == {0, 1}
     guard = RepetitionGuard(2)
-    fresh = copy.deepcopy(guard)  # as each text gets its own
+    fresh = copy.deepcopy(guard)  # each text gets its own copy
     for _ in range(2):
         guard.adjust(np.zeros((1, 2)))
         guard.observe(np.array([0]))

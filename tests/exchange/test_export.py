@@ -1,4 +1,4 @@
-"""Exports of both kinds of model: what they compute, who can open them, and when they are not kept."""
+"""Exports of both kinds of model: they compute the same, open without rnntk, and are removed if wrong."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from rnntk.exchange import export, network
 from rnntk.installation import install_command
 from rnntk.storage import folder
 
-# Keras' own convert_to_numpy with NumPy 2.
+# From Keras' convert_to_numpy with NumPy 2.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
 )
 
-# HTML rounds weights, and is tested in test_html.py and in a browser.
+# HTML rounds weights; test_html.py and tests/play/test_exported.py test it.
 NETWORKS = [format for format in export.FORMATS if format != "html"]
 CHAR, ROWS = folder.CHAR_RNN, folder.ROW_CLASSIFIER
 MODELS = [
@@ -100,7 +100,7 @@ call = lambda inputs: dict(zip(names, session.run(names, inputs)))
 """,
 }
 
-# Reads a text in two pieces, handing the states on, as the description beside the file says.
+# Reads a text in two pieces and carries the states, as the description beside the file says.
 READ_ON = """
 import json
 description = json.load(open(sys.argv[1] + ".json"))

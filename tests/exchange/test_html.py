@@ -1,4 +1,4 @@
-"""A model as one page: its weights and what is refused; tests/play/test_exported.py opens it in a browser."""
+"""A model as one page: weights and refusals; tests/play/test_exported.py opens it in a browser."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_all_zero_weights_stay_zero(make_run, monkeypatch) -> None:
 
 @pytest.fixture
 def with_text(make_run, monkeypatch: pytest.MonkeyPatch):
-    """A run whose held-out text is at hand."""
+    """A run whose held-out text is available."""
     run = make_run(CHAR)
     ids = LanguageModel.load(run).encode((TEXT * 40).replace(" ", "")).ids
     monkeypatch.setattr(html, "_text", lambda _: ("val", ids))

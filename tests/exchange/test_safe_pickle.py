@@ -1,4 +1,4 @@
-"""Pickles of plain data come through; anything that could run does not, and does not run."""
+"""Pickles of plain data are read; anything that could run code is refused and does not run."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_malicious_pickle_is_refused_and_does_not_run(tmp_path: Path, protocol
     with pytest.raises(DataError, match=r"refused.*instruction.*Nothing of it was run"):
         load(tmp_path, data)
     assert not canary.exists()
-    pickle.loads(data)  # so the canary could have sung
+    pickle.loads(data)  # the canary works
     assert canary.exists()
 
 
@@ -145,14 +145,14 @@ def test_the_unpickler_refuses_calls_by_itself(
         b"no pickle at all",
         pickle.dumps(["a", "b"])[:-3],
         pickle.dumps(["a", "b"])[:-1],
-        b"(Va\nr\xff\xff\xff\x7f.",  # would make room for two thousand million objects
+        b"(Va\nr\xff\xff\xff\x7f.",  # would allocate two thousand million objects
         b"\x8d\xff\xff\xff\xff\xff\xff\xff\x7fab.",
         b"h\x07.",
         b"...",
         b"(K\x00q\x00"
         + b"K\x01q\x00"
         + b"\x94]\x94" * 3
-        + b"h\x02h\x02t.",  # places that do not count up
+        + b"h\x02h\x02t.",  # memo indices out of order
     ],
 )
 def test_a_damaged_pickle_is_one_message(tmp_path: Path, data: bytes) -> None:
@@ -161,7 +161,7 @@ def test_a_damaged_pickle_is_one_message(tmp_path: Path, data: bytes) -> None:
 
 
 def doubled(times: int, end: bytes) -> bytes:
-    """A tuple of two of the tuple before, `times` deep: 2 ** `times` empty ones from a few bytes."""
+    """Nested pairs, `times` deep: 2 ** `times` empty tuples from a few bytes."""
     steps = (b"q%cph%c\x86" % (k, k) for k in range(times))
     return b"\x80\x02)" + b"".join(steps).replace(b"p", b"") + end
 
@@ -169,8 +169,8 @@ def doubled(times: int, end: bytes) -> bytes:
 @pytest.mark.parametrize(
     "data",
     [
-        doubled(26, b"."),  # 140 bytes to walk through for ever
-        b"\x80\x02}" + doubled(26, b"K\x01s.")[2:],  # as a key, its hash takes for ever
+        doubled(26, b"."),  # 140 bytes that take forever to walk through
+        b"\x80\x02}" + doubled(26, b"K\x01s.")[2:],  # as a key, its hash takes forever
         b"]q\x00h\x00a.",  # a list that holds itself
         b")" + b"\x85" * 100_000 + b".",
         b"}" + b")" + b"\x85" * 100_000 + b"K\x00s.",
@@ -218,6 +218,6 @@ def test_a_missing_or_too_large_file_is_refused(tmp_path: Path) -> None:
         safe_pickle.load(tmp_path / "none.pkl")
     huge = tmp_path / "huge.pkl"
     with huge.open("wb") as file:
-        file.truncate(1 << 40)  # takes no room on disk
+        file.truncate(1 << 40)  # sparse on disk
     with pytest.raises(DataError, match="a vocabulary is never that large"):
         safe_pickle.load(huge)

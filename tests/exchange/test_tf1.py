@@ -1,4 +1,4 @@
-"""TensorFlow 1 checkpoints of every cell, against the logits TensorFlow 1's own cells computed."""
+"""TensorFlow 1 checkpoints of every cell against the logits of TensorFlow 1's cells."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_gates_that_cannot_be_split_are_refused(cell: str) -> None:
 
 
 def crc32c(data: bytes) -> int:
-    """The masked checksum of a block of TensorFlow's tables."""
+    """The masked checksum of a block in TensorFlow's tables."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc ^= byte
@@ -201,7 +201,7 @@ def crc32c(data: bytes) -> int:
 @pytest.mark.parametrize(
     ("before", "after", "told"),
     [
-        # An entry that is no message: here TensorFlow aborts.
+        # An entry that is not a valid message: TensorFlow aborts.
         (b"\x08\x01\x12\x08", b"\x08\x01\x12\x7f", "Check failed: entry.ParseFromString"),
         # An array of 2**34 numbers.
         (
@@ -212,7 +212,7 @@ def crc32c(data: bytes) -> int:
     ],
 )
 def test_a_hostile_checkpoint_ends_only_its_reader(tmp_path: Path, before, after, told) -> None:
-    """One whose checksums are right."""
+    """Its checksums are right."""
     import tensorflow as tf
 
     prefix, held = tmp_path / "model.ckpt-5", arrays()
@@ -222,7 +222,7 @@ def test_a_hostile_checkpoint_ends_only_its_reader(tmp_path: Path, before, after
     )
     index = prefix.with_name(f"{prefix.name}.index")
     data = index.read_bytes()
-    end = data.index(b"\0\0\0\0\x01\0\0\0\0") + 8  # of the entries: where they can be searched from
+    end = data.index(b"\0\0\0\0\x01\0\0\0\0") + 8  # the end of the entries
     entries = data[:end].replace(before, after, 1)
     assert entries != data[:end]
     assert data[end + 1 : end + 5] == crc32c(data[: end + 1]).to_bytes(4, "little")

@@ -1,4 +1,4 @@
-"""The compiled kernels against NumPy, for every shape of registers, those this machine lacks included."""
+"""The compiled kernels against NumPy, for every register shape, even those this machine lacks."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_weight_gradient_is_added(shape: Shape, n: int, f: int, g: int, seed: 
 
 
 def rounded(x: np.ndarray) -> np.ndarray:
-    """To the nearest bfloat16, of two the even one."""
+    """Round to the nearest bfloat16, ties to even."""
     bits = x.astype(np.float32).view(np.uint32)
     bits = bits + 0x7FFF + (bits >> 16 & 1) & 0xFFFF0000
     return bits.astype(np.uint32).view(np.float32)
@@ -114,7 +114,7 @@ def test_the_registers_of_the_processor_are_used(
 
 
 def assembly(monkeypatch: pytest.MonkeyPatch, triple: str, cpu: str, features: str) -> str:
-    """The kernels for another processor than this."""
+    """Assembly of the kernels for another processor."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     target = llvm.Target.from_triple(triple)
@@ -186,7 +186,7 @@ def lstm(
     units = len(kernel)
     steps, lanes, width = rows.shape
     nothing = np.zeros((lanes, units), np.float32)
-    # Each position is a symbol of its own, so that the rows are what the gates are made of.
+    # Each position has its own symbol, so that the gates are made of the rows.
     ids = np.arange(steps * lanes, dtype=np.int32).reshape(steps, lanes)
     table, none = rows.reshape(-1, width), np.zeros(0, np.float32)
     live = np.zeros(0, np.uint8)
@@ -223,7 +223,7 @@ def test_tanh_and_sigmoid_are_accurate_everywhere(monkeypatch: pytest.MonkeyPatc
     units = 512
     x = np.concatenate([np.linspace(-100, 100, units // 2), np.linspace(-9, 9, units // 2)])
     rows = np.tile(x, 4).astype(np.float32).reshape(1, 1, -1)
-    # From zero states and with no recurrent kernel, the gates are functions of the rows alone.
+    # With zero states and no recurrent kernel, the gates depend only on the rows.
     kernel = np.zeros((units, 4 * units), np.float32)
     gates = lstm(native.kernels(), monkeypatch, rows, kernel)[2][0, 0]
     i, f, g, o = np.split(gates, 4)

@@ -1,4 +1,4 @@
-"""The character model by itself: what it is given and what it refuses."""
+"""The character model: accepted inputs and refusals."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_bfloat16_is_refused_if_it_would_have_no_effect():
     "options", [{}, {"dropout": 0.2, "layer_norm": True}, {"gru_reset": "before"}], ids=str
 )
 def test_keras_fit_trains_it(cell, options, tmp_path):
-    """A last, smaller batch included; and again once saved and loaded."""
+    """With a smaller last batch, and again after saving and loading."""
     x = np.tile(np.arange(12) % 7, (50, 2)).astype(np.int32)
     y = np.roll(x, -1, 1)
     model = CharRNN(11, cell, 2, 16, 8, **options)

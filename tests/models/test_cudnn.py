@@ -1,7 +1,6 @@
-"""What surrounds the library on the GPU path, with a library of TensorFlow's eager operations on the CPU in its place.
+"""The code around cuDNN on the GPU path, with a stand-in for cuDNN in TensorFlow's eager operations on the CPU.
 
-The stand-in knows cuDNN's layout of weights from its documentation; what cuDNN itself does is tested where there is a
-GPU, in `test_cudnn_on_gpu.py`.
+The stand-in follows the layout of weights in cuDNN's documentation; `test_cudnn_on_gpu.py` tests cuDNN itself.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ def unpacked(problem, w):
 
 
 def one_step(mode, a, b, h, c):
-    """Equations of cuDNN's manual; `a` is the inputs' product per gate, `b` the recurrent one."""
+    """The equations of cuDNN's manual; per gate, `a` is the input product and `b` the recurrent one."""
     if mode == "rnn":
         return tf.tanh(a[0] + b[0]), c
     if mode == "gru":
@@ -115,7 +114,7 @@ class StandIn:
 
     def backward(self):
         upstream = {name: self.read(f"d_{name}") for name in self.results}
-        tape, self.tape = self.tape, None  # as cuDNN, once for each forward pass
+        tape, self.tape = self.tape, None  # like cuDNN, once per forward pass
         found = tape.gradient(self.results, self.inputs, output_gradients=upstream)
         for name, value in found.items():
             self.write(f"d_{name}", value)
@@ -129,7 +128,7 @@ class StandIn:
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """A context in which the GPU path is taken, with the stand-in."""
+    """A context that takes the GPU path, with the stand-in."""
     monkeypatch.setattr(cudnn_library, "Stack", StandIn)
     monkeypatch.setattr(cudnn_library, "enter_context_of", lambda pointer: None)
     monkeypatch.setattr(cudnn_library, "wait_for_device", lambda: None)
@@ -142,7 +141,7 @@ def gpu(monkeypatch):
 
 
 def randomized(model):
-    """No weight is zero, so that none can be forgotten."""
+    """Give every weight a nonzero value, so that a forgotten one shows."""
     rng = np.random.default_rng(7)
     model.set_weights([rng.normal(0, 0.3, w.shape).astype("float32") for w in model.get_weights()])
     return model

@@ -20,14 +20,14 @@ SHAPES = [(3, 7, 5, 6), (1, 4, 3, 2), (4, 1, 2, 5), (2, 9, 1, 1)]  # B, T, F, H
 
 
 def pair(cell: str, units: int, features: int, **arguments):
-    """A layer of ours in float32 and Keras' own in float64 with the same weights, none of them zero."""
+    """Our layer in float32 and Keras' layer in float64 with the same nonzero weights."""
     arguments = {"return_sequences": True, "return_state": True, **arguments}
     ours = CELLS[cell](units, **arguments)
     stock = STOCK[cell](units, **arguments, dtype="float64")
     ours.build((None, None, features))
     stock.build((None, None, features))
     rng = np.random.default_rng(units)
-    # Of the size that training gives them: a chaotic network multiplies every rounding.
+    # Of the size that training gives: a chaotic network amplifies rounding.
     weights = [rng.normal(0, 0.7 / np.sqrt(units), w.shape) for w in stock.get_weights()]
     weights = [w.astype(np.float32) for w in weights]
     ours.set_weights(weights)
@@ -36,7 +36,7 @@ def pair(cell: str, units: int, features: int, **arguments):
 
 
 def inputs(cell: str, batch: int, steps: int, features: int, units: int):
-    """Sequences and states, float64 numbers that are float32 ones too."""
+    """Sequences and states in float64, exact in float32."""
     rng = np.random.default_rng(1)
     x = rng.normal(size=(batch, steps, features)).astype(np.float32)
     states = [rng.normal(size=(batch, units)).astype(np.float32) for _ in CELLS[cell].kind.states]
@@ -49,7 +49,7 @@ def single(x, states):
 
 
 def results(layer, x, states, **call):
-    """All outputs, and the gradients of a sum that weighs every element differently."""
+    """All outputs, and gradients of a sum with a different weight for every element."""
 
     @tf.function
     def run(x, states):
@@ -82,7 +82,7 @@ LONG = [
     (5, 90, 6, 37),
     (2, 210, 4, 100),
     (1, 500, 3, 9),
-]  # more rows and gates than a kernel takes at once
+]  # more rows and gates than a kernel handles at once
 OPTIONS = [
     {},
     {"go_backwards": True, "return_sequences": False},
@@ -134,7 +134,7 @@ def test_masks_of_keras_work(cell, options, zeroed):
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("steps", [10, 210])
 def test_a_padded_batch_equals_each_sequence_alone(cell, backwards, steps):
-    """System 9: a padded batch gives what each sequence gives alone, then zeros."""
+    """System 9: after the end of a sequence come zeros."""
     ours, _ = pair(cell, 4, 8, go_backwards=backwards)
     x, states = single(*inputs(cell, 3, steps, 8, 4))
     lengths = [steps, 6, 0]
@@ -301,7 +301,7 @@ def rounded(x):
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("backwards", [False, True])
 def test_bfloat16_rounds_only_the_factors(cell, backwards):
-    """One step of factors that bfloat16 holds has nothing to round; else the error is that of rounding."""
+    """Factors exact in bfloat16 give an exact step; otherwise the error is that of rounding."""
     ours, stock = pair(cell, 37, 21, go_backwards=backwards)
     ours.product_type = "bfloat16"
     x, states = inputs(cell, 5, 90, 21, 37)
@@ -344,7 +344,7 @@ def test_cudnn_agrees_with_the_kernels(cell):
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own
 @pytest.mark.parametrize("cell", CELLS)
 def test_fit_is_fast_for_any_batch_size(cell, monkeypatch):
-    """A smaller last batch included, with which TensorFlow's shapes hold no batch size; against Keras' own layer."""
+    """With a smaller last batch, for which TensorFlow knows no batch size; against Keras' layer."""
     kind, called = CELLS[cell], []
     is_fast = kind.is_fast
 

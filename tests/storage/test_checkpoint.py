@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there, every damage named."""
+"""Checkpoints: whole or absent, and every damage reported."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_written_checkpoint_is_read_back(tmp_path: Path) -> None:
     assert found.optimizer()["0000:iterations"] == 500
     assert found.states()["0000"].shape == (2, 4)
     assert checkpoint.steps(tmp_path) == [500]
-    # Nothing of the writing is left behind.
+    # No temporary file is left.
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000500"]
 
 
@@ -108,7 +108,7 @@ def test_a_manifest_cannot_name_files_outside(tmp_path: Path) -> None:
 def test_malformed_weights_with_a_valid_checksum_are_damage(
     tmp_path: Path, change: Callable
 ) -> None:
-    """As a stranger can make them: the checkpoint before is used."""
+    """A stranger can forge them; the checkpoint before is used."""
     folder = write(tmp_path)
     file = folder / "weights.safetensors"
     whole = file.read_bytes()
@@ -156,7 +156,7 @@ def test_pruning_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
 
 
 def test_pruning_removes_checkpoints_later_than_the_newest(tmp_path: Path) -> None:
-    """A run that goes on before a damaged checkpoint leaves it behind."""
+    """A run resumed from before a damaged checkpoint leaves a later one."""
     for step in (30, 36, 40):
         write(tmp_path, step)
     checkpoint.prune(tmp_path, keep=1, newest=36, best_step=30)

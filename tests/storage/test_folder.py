@@ -1,4 +1,4 @@
-"""The run folder: made, found, refused."""
+"""The run folder: created, found, refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The list of runs: newest first, filtered, damaged ones with their reason."""
+"""The list of runs: newest first, filtered, damaged ones with the reason."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_an_impossible_name_is_not_found(tmp_path: Path, name: str) -> None:
 
 
 def test_random_damage_is_one_message(tmp_path: Path) -> None:
-    """Of files whose sums fit, as a stranger makes them."""
+    """With matching checksums, as a stranger can forge them."""
     rng = np.random.default_rng(0)
     run = make(tmp_path / "r")
     run.metrics.write_text('{"step": 4, "loss": 3.5, "seconds": 1.25}\n' * 3)

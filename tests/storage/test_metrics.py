@@ -1,4 +1,4 @@
-"""Reading metrics files: whole, half written, damaged, large."""
+"""Reading metrics files: complete, half written, damaged, large."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes as symbols: any file comes back, characters are told apart, a stream never shows half of one."""
+"""Bytes as symbols: any file round-trips, and a stream never shows half a character."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ CODEC = Bytes()
 
 
 def read(data: bytes) -> str:
-    """As a file is read for this preprocessor."""
+    """Decode bytes as files are read for this preprocessor."""
     return data.decode("utf-8", "surrogateescape")
 
 
-# Bytes as they come, and bytes that are nearly UTF-8: whole characters and cut ones.
+# Random bytes, and near-UTF-8: whole and cut characters.
 ODD = st.lists(
     st.one_of(st.binary(max_size=3), st.text(max_size=3).map(lambda s: s.encode()[:-1])),
     max_size=8,
@@ -81,7 +81,7 @@ def test_a_stream_decodes_the_same_however_it_is_cut(symbols: str, sizes: list[i
     for size in sizes:
         given_out += decoder.feed(rest[:size])
         rest = rest[size:]
-        # What was given out stands, whatever comes next.
+        # Decoded text never changes later.
         assert CODEC.decode(symbols).startswith(given_out)
     given_out += decoder.feed(rest) + decoder.flush()
     assert given_out == CODEC.decode(symbols)
@@ -141,7 +141,7 @@ def test_characters_of_ranges_add_up(whole: Prepared, cuts: list[int]) -> None:
         whole.original_characters(a, b) for a, b in itertools.pairwise([0, *cuts, len(WHOLE)])
     ]
     assert sum(counts) == whole.original_characters() == len(read(WHOLE))
-    # Exactly so many characters end before the place as the bytes before it show, whole ones.
+    # As many characters end before the position as are whole in the bytes before it.
     assert counts[0] == len(CODEC.decoder().feed(WHOLE[: cuts[0]].decode("latin-1")))
 
 
@@ -159,7 +159,7 @@ def test_contradicting_settings_and_empty_files_are_refused(tmp_path: Path) -> N
         made_of(b"", tmp_path)
     card = TextConfig(input=str(tmp_path / "input"), preprocessor="bytes", encoding="cp949")
     (tmp_path / "input").write_bytes(b"abc")
-    # An encoding that only a corpus' card states is passed over.
+    # An encoding from a corpus card is ignored.
     assert len(prepare(card, cache_dir=tmp_path, stated_by="the card of x").ids) == 3
 
 

@@ -1,4 +1,4 @@
-"""Documents that the tests make themselves: Word, OpenDocument, EPUB, HTML, and files that are none of these."""
+"""Generated documents: Word, OpenDocument, EPUB, HTML, and other files."""
 
 from __future__ import annotations
 

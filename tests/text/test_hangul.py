@@ -1,4 +1,4 @@
-"""Hangul as jamo: the tables of rules, the laws, the golden files, hgtk as oracle."""
+"""Hangul as jamo: tables of rules, properties, golden files, and hgtk for comparison."""
 
 import os
 import subprocess
@@ -72,7 +72,7 @@ NOISY = [
     ("aᴥb", "ab"),
     # A cluster cannot begin a syllable.
     ("ㄱㅏㄳㅏᴥ", "갃ㅏ"),
-    # Each run of k markers is k // 2 literal ones, whatever stands before it.
+    # A run of k markers holds k // 2 literal ones, whatever comes before.
     ("ㄱㅏᴥᴥ", "가ᴥ"),
     ("aᴥᴥᴥᴥᴥb", "aᴥᴥb"),
 ]
@@ -195,7 +195,7 @@ class TestRecompose:
             ("\u1112\u1161\u11ab\u1100\u1173\u11af", "한글"),
             ("\u1100\u1161", "가"),
             ("각\u11a8", "각\u11a8"),
-            ("가\u11a8", "각"),  # as in NFD, but for its initial and vowel
+            ("가\u11a8", "각"),  # as in NFD, except for its initial and vowel
             ("\u1100\u1100\u1161\u1161", "\u1100가\u1161"),
             ("\u1100\u1161\u11a7", "가\u11a7"),
             ("\u1113\u1161", "\u1113\u1161"),
@@ -248,7 +248,7 @@ class TestGoldenFiles:
         text = (self.data / "nine_dreams/rawtext.txt").read_bytes().decode("cp949")
         assert hangul.decode(hangul.encode(text)) == text
         assert text.endswith("\x1a")
-        # hgtk is slow: a part will do.
+        # hgtk is slow: only a part.
         assert hangul.encode(text[-9_000:]) == hgtk.text.decompose(
             text[-9_000:], latin_filter=False
         )

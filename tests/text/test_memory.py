@@ -1,4 +1,4 @@
-"""Preparing a text takes no more memory when the text is longer."""
+"""Memory of preparing a text does not depend on its length."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from rnntk.config import TextConfig
 from rnntk.text.prepared import prepare
 made = prepare(TextConfig(input=sys.argv[1], preprocessor=sys.argv[2]), cache_dir=Path(sys.argv[3]))
-# getrusage would also count what the parent held before this program began in its place.
+# getrusage would include the parent's memory before exec.
 print(len(made.ids), re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 """
 

@@ -369,7 +369,7 @@ def test_a_damaged_cached_text_is_prepared_again(making: Making) -> None:
 
 
 def seal(folder: Path) -> None:
-    """Write checksums that fit the files as they are."""
+    """Write checksums that match the current files."""
     names = [p for p in folder.iterdir() if p.name != "manifest.json"]
     (folder / "manifest.json").write_text(json.dumps(stored.file_sums(names)))
 
@@ -473,7 +473,7 @@ def test_a_damaged_output_folder_is_reported_and_kept(making: Making) -> None:
 def test_a_text_that_changes_while_read_is_an_error(
     making: Making, monkeypatch: pytest.MonkeyPatch, preprocessor: str
 ) -> None:
-    """Else the new text would stay in the cache under the old one's hash."""
+    """Otherwise the cache would keep the new text under the old hash."""
     path, real = making.file("text one"), prepared.examine
 
     def examine(*args: Any, **named: Any) -> Any:
@@ -564,7 +564,7 @@ def test_progress_reaches_the_end(making: Making) -> None:
 
 
 def test_memory_does_not_grow_with_the_text(making: Making) -> None:
-    # Not getrusage: what it says of a process begins with its parent's peak.
+    # Not getrusage: its figure starts at the parent's peak.
     status = Path("/proc/self/status")
     if not status.exists():
         pytest.skip("needs Linux: reads the peak memory from /proc/self/status")

@@ -39,7 +39,7 @@ MODULE = """
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """A folder as pip would leave it: a module and its metadata with entry points."""
+    """A package as pip installs it: a module, and metadata with entry points."""
     folder = tmp_path / "site"
     metadata = folder / "tiny-1.0.dist-info"
     metadata.mkdir(parents=True)

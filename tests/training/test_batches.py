@@ -1,4 +1,4 @@
-"""Batches of a text, on real corpora too, and the law that each row continues."""
+"""Batches of a text: each row continues in the next batch; on real corpora too."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_batches_read_the_text_in_order(batch_size: int, seq_length: int, more: 
     batches = [lanes[k] for k in range(len(lanes))]
     x = np.concatenate([b[0] for b in batches], axis=1)
     y = np.concatenate([b[1] for b in batches], axis=1)
-    # Lane after lane, the inputs are the text itself; the targets are the text moved by one, wrapping.
+    # Row after row, the inputs are the text, and the targets the text shifted by one, wrapping.
     used = ids[: lanes.symbols].astype(np.int32)
     np.testing.assert_array_equal(x.reshape(-1), used)
     np.testing.assert_array_equal(y.reshape(-1), np.roll(used, -1))

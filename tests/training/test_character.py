@@ -1,4 +1,4 @@
-"""Training a character model end to end on a tiny text: run folder, resume, signals, callbacks."""
+"""Training a character model on a tiny text: run folder, resume, signals, callbacks."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def metrics(run: RunFolder) -> list[dict[str, Any]]:
 
 
 def different(one: dict[str, np.ndarray], two: dict[str, np.ndarray]) -> list[str]:
-    """Names of the arrays that are not the same bit for bit."""
+    """Names of the arrays that are not bit-identical."""
     return sorted(
         {*one, *two} - {k for k in one if k in two and one[k].tobytes() == two[k].tobytes()}
     )
@@ -73,7 +73,7 @@ def test_a_run_learns_and_writes_all_its_files(text: Path, tmp_path: Path) -> No
     assert [line["step"] for line in lines] == list(range(1, steps + 1))
     assert lines[-1]["loss"] < lines[0]["loss"] - 0.5
     assert all(line["grad_norm"] > 0 and line["rate"] > 0 for line in lines)
-    # The learning rate decays by the epoch, as in 2017.
+    # The learning rate decays per epoch, as in 2017.
     assert {round(line["learning_rate"], 7) for line in lines} == {0.01, 0.0097, 0.009409}
     validations = [line["step"] for line in lines if "val_loss" in line]
     assert validations == [steps // 3, 2 * steps // 3, steps]
@@ -217,7 +217,7 @@ def test_a_changed_text_is_refused_with_the_differing_symbols(text: Path, tmp_pa
     ):
         resume(run, max_steps=4, input=[str(text)])
     with pytest.raises(RunError, match="The text has changed since"):
-        resume(run, max_steps=4)  # of a text that only the run names, nothing is shown
+        resume(run, max_steps=4)  # no symbols of a text that only the run names are shown
     lines = TEXT.splitlines(keepends=True)
     text.write_text("".join([*lines[:-2], lines[-1], lines[-2]]), encoding="utf-8")
     with pytest.raises(RunError, match="The text has changed since"):
@@ -244,7 +244,7 @@ def test_resume_continues_to_the_runs_step_limit(text: Path, tmp_path: Path, sch
 
 
 def test_resume_remembers_its_settings(text: Path, tmp_path: Path) -> None:
-    """So that the command it prints, typed as it stands, goes on to the same end."""
+    """So that the printed command continues to the same end."""
 
     class Interrupt(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -271,7 +271,7 @@ def test_a_moved_run_resumes(text: Path, tmp_path: Path, monkeypatch: pytest.Mon
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     resume(run, max_steps=3)
-    # Another text of that name is there: the run's own is found all the same.
+    # Despite another text of that name, the right one is found.
     Path("tiny.txt").write_text(TEXT[::-1], encoding="utf-8")
     resume(run, max_steps=4)
     assert run.checkpoint().progress.step == 4
@@ -290,7 +290,7 @@ def test_a_run_resumes_when_its_text_is_gone_or_moved(
     with pytest.raises(RunError, match=r"There is no file.*Say where the text is now with input"):
         resume(run, max_steps=4)
     resume(run, max_steps=4, input=[str(moved)])
-    # It remembers.
+    # The run remembers.
     resume(folder.open_run(run.path), max_steps=5)
     moved.write_text(TEXT[::-1], encoding="utf-8")
     with pytest.raises(RunError, match="The text has changed|vocabulary does not match"):
@@ -462,7 +462,7 @@ def test_tensorboard_has_every_step(text: Path, tmp_path: Path) -> None:
 
 
 def tensorboard(run: RunFolder) -> Any:
-    """A run's events as TensorBoard itself reads them (the older EventAccumulator never drops tensors)."""
+    """A run's events as TensorBoard reads them (the older EventAccumulator never drops tensors)."""
     from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
     return EventAccumulator(str(run.logs)).Reload()
@@ -471,7 +471,7 @@ def tensorboard(run: RunFolder) -> Any:
 def test_tensorboard_shows_each_step_of_a_resumed_run_once(
     text: Path, tmp_path: Path, caplog
 ) -> None:
-    """Steps after the checkpoint that were trained twice, and the graph, stand there once."""
+    """Including steps after the checkpoint, which were trained twice, and the graph."""
 
     class Fail(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:

@@ -1,4 +1,4 @@
-"""Who takes part: what --workers and TF_CONFIG may say, and one message for each mistake."""
+"""`--workers` and TF_CONFIG: valid values, and one message per mistake."""
 
 from __future__ import annotations
 

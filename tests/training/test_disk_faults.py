@@ -1,4 +1,4 @@
-"""Disks that refuse: forbidden, read-only, full. The faults are real, and skipped where the system allows none."""
+"""Forbidden, read-only and full disks. The faults are real; tests skip if the system does not allow them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STEPS = 40
 
 @contextlib.contextmanager
 def permissions_apply() -> Iterator[None]:
-    """Root may write anywhere; here it gives that right away for a while (Linux: CAP_DAC_OVERRIDE)."""
+    """Drop root's right to write anywhere for a while (Linux: CAP_DAC_OVERRIDE)."""
     if os.geteuid() != 0:
         yield
         return
@@ -52,7 +52,7 @@ def permissions_apply() -> Iterator[None]:
 
 @contextlib.contextmanager
 def mounted(*arguments: str, at: Path) -> Iterator[None]:
-    """A file system mounted at a folder; skips where that is not allowed."""
+    """A file system mounted at a folder; skips if that is not allowed."""
     if sys.platform != "linux":
         pytest.skip("mounts as on Linux")
     done = subprocess.run(["mount", *arguments, str(at)], capture_output=True, text=True)
@@ -98,7 +98,7 @@ def resume(path: Path) -> RunFolder:
 
 
 def after_first_checkpoint(monkeypatch: pytest.MonkeyPatch, do: Any) -> None:
-    """Calls `do` once, when the first checkpoint has been written."""
+    """Calls `do` once, after the first checkpoint."""
     real = checkpoint.write
     waiting = [do]
 
@@ -182,7 +182,7 @@ def test_a_file_system_that_becomes_read_only_while_training(
         run = folder.open_run(tmp_path / "r")
         assert checkpoint.steps(run.checkpoints) == [5]
         assert run.checkpoint().progress.step == 5
-        # A run that cannot be written can still be used: only training needs the right.
+        # A read-only run can be used: only training writes.
         with pytest.raises(TrainingError, match="cannot be written"):
             resume(tmp_path / "r")
     assert resume(tmp_path / "r").checkpoint().progress.step == STEPS

@@ -1,4 +1,4 @@
-"""Several devices, several processes: the same weights as one process, one writer, and no worker left waiting."""
+"""Several devices and processes train the weights of one process, with one writer, and no worker hangs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from rnntk.training.job import ALONE
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and gRPC as on POSIX")
 
-CORES = available_cores()  # as this process was started with; the workers have one thread each
+CORES = available_cores()  # of this process; each worker has one thread
 TRAIN = [sys.executable, "-m", "rnntk", "train"]
 SMALL: dict[str, Any] = {
     "layers": 2, "units": 8, "embedding": 6, "batch_size": 5, "seq_length": 20, "epochs": 1000,
@@ -45,7 +45,7 @@ def text(tmp_path: Path) -> Path:
 
 
 class StopAfter(keras.callbacks.Callback):
-    """Stops training after so many steps, as a signal would: without a last validation."""
+    """Stops training after this many steps like a signal, without a last validation."""
 
     def __init__(self, steps: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class StopAfter(keras.callbacks.Callback):
 
 
 def alone(text: Path, path: Path, callbacks: Any = (), **settings: Any) -> folder.RunFolder:
-    """The same run in this process."""
+    """Train the same run in this process."""
     run_settings = TrainConfig(**{**SMALL, "input": (str(text),), **settings})
     made = corpus.prepare_corpus(run_settings, None)
     return character.start(run_settings, made, path, quiet=True, callbacks=callbacks).run
@@ -107,7 +107,7 @@ class Workers:
             process.communicate()
 
     def ended(self, within: float = 100) -> list[tuple[int, str, str]]:
-        """Exit code, stdout and stderr of each; a second or ten are usual, a crowded machine takes longer."""
+        """Exit code, stdout and stderr of each; the limit allows for a busy machine."""
         until = time.monotonic() + within
         found = []
         for process in self.processes:
@@ -116,7 +116,7 @@ class Workers:
         return found
 
     def wait_for_steps(self, run: Path, steps: int) -> None:
-        """Until the run has trained so far."""
+        """Wait until the run has trained this many steps."""
         until = time.monotonic() + 120
         while not (run / "metrics.jsonl").is_file() or metrics_lines(run) < steps:
             assert all(p.poll() is None for p in self.processes), self.ended()
@@ -129,7 +129,7 @@ def metrics_lines(run: Path) -> int:
 
 
 def assert_same(one: folder.RunFolder, two: folder.RunFolder) -> None:
-    """Weights, optimizer and states of all lanes are the same to float32 rounding, and so is what was measured."""
+    """Weights, optimizer, states and metrics are equal up to float32 rounding."""
     a, b = one.checkpoint(), two.checkpoint()
     for x, y in (
         (a.weights(), b.weights()),

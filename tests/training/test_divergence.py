@@ -1,4 +1,4 @@
-"""What counts as an explosion, what does not, and what is left afterwards."""
+"""Which losses count as diverged, and which files remain."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LIMIT = divergence.FACTOR * UNIFORM
 
 
 def exploded_at(losses: list[float], most: int) -> int | None:
-    """The first step that is one too many, or None."""
+    """The step at which training stops, or None."""
     progress = Progress()
     for loss in losses:
         progress.stepped(loss, 1000)
@@ -46,7 +46,7 @@ def test_only_consecutive_high_losses_count() -> None:
 
 
 def test_a_loss_that_begins_high_gets_time_to_fall() -> None:
-    """Weights from a run on another text may cost more than knowing nothing."""
+    """Weights from another text may have more than the uniform loss."""
     high = LIMIT * 2
     assert exploded_at([high] * 500, 10) is None
     assert exploded_at([high] * 500 + [1.0] + [high] * 10, 10) == 511
@@ -83,7 +83,7 @@ def test_every_value_that_is_not_finite_is_named(name: str, value: float) -> Non
     divergence.check_finite(good, 8)
     with pytest.raises(Diverged, match="became .* at step 8") as caught:
         divergence.check_finite({**good, name: value}, 8)
-    # A loss and a gradient are those of the weights before the step, a validation's of those after it.
+    # Loss and gradient belong to the weights before the step, a validation to those after it.
     assert caught.value.good_until == (7 if name == "val_loss" else 6)
 
 
@@ -119,7 +119,7 @@ def saved(tmp_path: Path) -> list[int]:
 
 
 class Faster(keras.callbacks.Callback):
-    """Makes the learning rate far too high from step 12 on."""
+    """Raises the learning rate far too high from step 12 on."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__()
@@ -163,7 +163,7 @@ def test_diverging_before_the_first_checkpoint_leaves_the_metrics(tmp_path: Path
 
 
 def test_non_finite_weights_are_never_saved(tmp_path: Path) -> None:
-    """The loss of a step is that of the weights before it, so it can be good where they are not."""
+    """The loss of a step is that of the weights before it, so it can be finite when the new ones are not."""
 
     class Spoil(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -179,7 +179,7 @@ def test_non_finite_weights_are_never_saved(tmp_path: Path) -> None:
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, after: int, **numbers: float) -> None:
-    """Every step after this one gives these numbers."""
+    """Every later step gives these numbers."""
     real = char_task.CharTask.step
 
     def step(self: char_task.CharTask, progress: Progress) -> dict[str, float]:

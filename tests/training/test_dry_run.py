@@ -1,4 +1,4 @@
-"""`--dry-run`: what it counts, that it leaves nothing, and that a real run takes as much memory as it says."""
+"""`--dry-run`: counts, leaves no files, and estimates the memory of a real run."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_signal_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert {p.name for p in tmp_path.iterdir()} == {"cache", "t.txt"}
 
 
-# A command, and then what it has needed.
+# Runs a command and prints its peak memory.
 MEASURED = """
 import runpy, sys
 try:

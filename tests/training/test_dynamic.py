@@ -1,4 +1,4 @@
-"""Dynamic evaluation: at rate 0 the static loss; on a text with habits of its own, a lower one."""
+"""Dynamic evaluation: the static loss at rate 0, and a lower one on a repetitive text."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_rate_zero_gives_the_static_loss(weights: dict[str, np.ndarray], length:
 def test_it_learns_only_from_text_already_read(weights: dict[str, np.ndarray]) -> None:
     ids = np.tile([0, 3, 1, 6], 200)
     assert dynamic.loss(RECORD, weights, ids, 0.3) < 0.8 * static(weights, ids)
-    # Nothing has been learned before the first window is predicted.
+    # Nothing is learned before the first window.
     first = ids[: dynamic.WINDOW + 1]
     assert dynamic.loss(RECORD, weights, first, 0.3) == pytest.approx(static(weights, first))
 

@@ -13,17 +13,17 @@ from rnntk.training import mistakes
 
 
 def cases(count: int, wrong: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Images each of one grey, so that a place in the picture says whose it is; the first are wrong."""
+    """Images of one grey each, which identifies them in the picture; the first are classified wrongly."""
     images = np.arange(count, dtype=np.uint8)[:, None, None].repeat(28, 1).repeat(28, 2)
     labels = np.zeros(count, np.uint8)
     logits = np.zeros((count, 10), np.float32)
-    logits[:wrong, 3] = 1 + np.arange(wrong)  # the later, the surer of a wrong name
+    logits[:wrong, 3] = 1 + np.arange(wrong)  # later ones are more certain of a wrong label
     logits[wrong:, 0] = 20 - np.arange(count - wrong) * 0.1
     return images, labels, logits
 
 
 def greys(path: Path, count: int) -> list[int]:
-    """Which image stands at each place."""
+    """The image at each position."""
     side = 28 * mistakes.ZOOM
     with Image.open(path) as picture:
         pixels = np.asarray(picture.convert("RGB"))

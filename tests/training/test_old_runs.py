@@ -1,4 +1,4 @@
-"""Runs of rnntk 0.1 continue to where that version would have taken them."""
+"""Runs of rnntk 0.1 continue with the results of that version."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_an_old_row_classifier_resumes(
     monkeypatch.setenv("RNNTK_OFFLINE", "1")
     run = folder.open_run(here / name)
     rows.resume(run, {"max_steps": 9}, rows.images_of(run, {}), quiet=True)
-    # The backward direction reads time backwards now, instead of a reversed copy, and adds in that order.
+    # The backward direction now reads time backwards instead of a reversed copy, and adds in that order.
     one_direction = name == "digits"
     assert_as_before(
         run.checkpoint().weights(), here / f"{name}-expected.safetensors", to_the_bit=one_direction
@@ -84,7 +84,7 @@ def test_an_optimizer_that_does_not_match_is_refused(here: Path) -> None:
     (run.path / "run.json").write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(RunError, match="20 optimizer variables saved, 2 expected"):
         character.resume(folder.open_run(run.path), {"max_steps": 7}, quiet=True)
-    # By name, what differs is named.
+    # Variables saved by name are named in the message.
     shutil.rmtree(run.path)
     shutil.copytree(RUNS / "characters", run.path)
     character.resume(folder.open_run(run.path), {"max_steps": 8}, quiet=True)

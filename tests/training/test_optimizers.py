@@ -1,4 +1,4 @@
-"""`--optimizer` and `--clip`: each is what it says, and each is resumed bit for bit."""
+"""`--optimizer` and `--clip`: each follows its formula and resumes bit-identically."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_averaged_weights_are_validated_saved_and_sampled(tmp_path: Path) -> Non
     run = start(tmp_path, "averaged", ema=0.5, **options)
     kept, optimizer = run.checkpoint("best").weights(), run.checkpoint("best").optimizer()
     trained = plain.checkpoint().weights()
-    # The training itself is the same, and goes on from the weights kept beside the averages.
+    # Training itself is unchanged and continues from the weights, not from their averages.
     assert all(np.array_equal(optimizer[f"{name}/average"], trained[name]) for name in trained)
     assert not any(np.array_equal(kept[name], trained[name]) for name in trained)
     model = LanguageModel.load(run, "best")

@@ -1,4 +1,4 @@
-"""The progress report: which limit the bar follows, what stays on a narrow terminal, and when a line is printed."""
+"""The progress report: its limit, narrow terminals, and the lines of a piped run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rnntk.training.report import Report
 def made(
     progress: Progress, limit: float | None = None, tty: bool = False, **settings: Any
 ) -> tuple[Report, io.StringIO]:
-    """A report on a task of 100 steps per epoch, and its stream."""
+    """A report on a task of 100 steps per epoch, with its stream."""
     config = TrainConfig(val_fraction=0.1, **{"epochs": 50, **settings})
     task: Any = SimpleNamespace(config=config, unit="chars", target="symbol", steps_per_epoch=100)
     stream = io.StringIO()
@@ -34,7 +34,7 @@ def _own_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def train(one: Report, progress: Progress, steps: int, seconds: float) -> None:
-    """Steps of so many seconds each."""
+    """Train steps of this many seconds each."""
     for _ in range(steps):
         progress.stepped(2.0, 100)
         progress.losses |= {"mean_loss": 1.487, "val_loss": 1.532}
@@ -116,7 +116,7 @@ def test_the_bar_shows_a_validation() -> None:
 
 
 def lines(steps: int, seconds: float, log_every: int) -> list[int]:
-    """The steps at which a line is printed without a terminal."""
+    """The steps at which a piped run prints a line."""
     progress = Progress()
     one, stream = made(progress, log_every=log_every)
     one.on_train_begin()

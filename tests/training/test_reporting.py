@@ -1,4 +1,4 @@
-"""Nothing that only reports ends training, and the exit code says how training ended."""
+"""Failures of reporting never end training, and the exit code tells how training ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The row classifier's run: readings, shifts, resume, what the test images may not touch."""
+"""Runs of the row classifier: pixel orders, shifts, resume, and separate test images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SIDE = 6
 
 
 def pictures(seed: int = 0, count: int = 130) -> ImageSet:
-    """Bright bars, one place for each label: easy to tell apart, quick to train on."""
+    """Bright bars, one position per label: easy and quick to learn."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 10, 2 * count).astype(np.uint8)
     x = rng.integers(0, 60, (2 * count, SIDE, SIDE), dtype=np.uint8)
@@ -91,7 +91,7 @@ def test_max_time_includes_preparation_and_test(tmp_path: Path) -> None:
     assert "val_loss" in result.progress.losses
 
 
-# ---- readings --------------------------------------------------------------------------------------
+# ---- pixel orders ----------------------------------------------------------------------------------
 
 
 def test_rows_and_pixels_are_the_same_values_in_the_same_order() -> None:
@@ -118,7 +118,7 @@ def test_a_permutation_keeps_every_pixel_and_depends_on_the_seed(seed: int) -> N
 
 
 def test_the_permutation_is_the_same_in_every_version() -> None:
-    """A run names its permutation by the seed alone, so these numbers are part of the format."""
+    """A run stores only the seed of its permutation, so these numbers are part of the format."""
     permutation = PixelOrder("permuted", (28, 28), 0).permutation
     assert permutation is not None
     assert permutation[:8].tolist() == [504, 605, 628, 99, 89, 75, 534, 240]
@@ -263,5 +263,5 @@ def test_the_interval_covers_its_share(count: int, data: st.DataObject) -> None:
     low, high = wilson(right / count, count)
     assert 0 <= low <= right / count + 1e-12
     assert right / count - 1e-12 <= high <= 1
-    # Scores of a share and of its complement mirror each other.
+    # The interval of the complement is the mirror image.
     assert wilson(1 - right / count, count) == pytest.approx((1 - high, 1 - low), abs=1e-9)

@@ -1,4 +1,4 @@
-"""The learning rate and the limits, by hand."""
+"""The learning rate and the limits by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The step: any number of shards is the same step, clipping, dropout, and stock Keras beside it."""
+"""The training step: shards, clipping, dropout, and comparison with stock Keras."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_loss_and_gradients_match_a_stock_keras_model(cell, vocabulary, layer_no
 
 @pytest.mark.parametrize("reset", ["after", "before"])
 def test_layer_norm_gives_the_same_on_the_keras_path(reset):
-    """A GRU with its reset gate before the product goes through Keras' loop, batch-major."""
+    """A GRU with the reset gate before the product uses Keras' loop, batch-major."""
     model = CharRNN(11, "gru", 2, 7, 6, layer_norm=True, gru_reset=reset)
     x, y, states = batch(model)
     h = model.embedding(x)
@@ -227,7 +227,7 @@ def test_training_is_bit_identical_whatever_memory_held_before(cell, monkeypatch
     optimizer = optimizers.make("adam", 0.01)
     step = TrainStep(model, optimizer, shards=2)
     begin = [v.numpy() for v in (*model.weights, *optimizer.variables)]
-    x, y, states = batch(model, lanes=7, steps=65)  # large enough for blocks that are used again
+    x, y, states = batch(model, lanes=7, steps=65)  # large enough to reuse blocks of memory
     empty = native.empty
 
     def train(filling):
@@ -257,7 +257,7 @@ def test_training_is_bit_identical_whatever_memory_held_before(cell, monkeypatch
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", "rows"])
 def test_no_sum_has_a_random_order(kind):
-    """`AddN` begins with whichever buffer is free, so three terms of it can differ in their last digit."""
+    """`AddN` starts with whichever buffer is free, so sums of three terms can differ in the last digit."""
     device.ready("cpu", None)
     if kind == "rows":
         model = RowClassifier(bidirectional=True, units=8)
