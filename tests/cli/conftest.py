@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from rnntk.cli.main import group
+from rnntk.corpora import digits
 from rnntk.training import device
 
 device.ready("cpu", None)
 
 Run = Callable[..., Result]
+draw_digits = functools.cache(digits.make)  # takes a second; most tests' caches are empty
 
 
 @pytest.fixture
@@ -27,6 +30,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RNNTK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("RNNTK_OFFLINE", "1")
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(digits, "make", draw_digits)
     return folder
 
 

@@ -184,10 +184,10 @@ def lstm(
 ) -> list[np.ndarray]:
     monkeypatch.setattr(run, "kernels", lambda: kernels)
     units = len(kernel)
-    steps, lanes, width = rows.shape
-    nothing = np.zeros((lanes, units), np.float32)
+    steps, batch, width = rows.shape
+    nothing = np.zeros((batch, units), np.float32)
     # Each position has its own symbol, so that the gates are made of the rows.
-    ids = np.arange(steps * lanes, dtype=np.int32).reshape(steps, lanes)
+    ids = np.arange(steps * batch, dtype=np.int32).reshape(steps, batch)
     table, none = rows.reshape(-1, width), np.zeros(0, np.float32)
     live = np.zeros(0, np.uint8)
     states = nothing, nothing

@@ -14,8 +14,8 @@ from rnntk.models.char_rnn import CharRNN
 from rnntk.models.layers import CELLS
 
 
-def ids_of(vocabulary: int, lanes: int = 4, steps: int = 7) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, vocabulary, (lanes, steps)).astype(np.int32)
+def ids_of(vocabulary: int, rows: int = 4, steps: int = 7) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, vocabulary, (rows, steps)).astype(np.int32)
 
 
 @pytest.mark.parametrize("kind", [np.int64, np.uint8, np.uint16])

@@ -19,18 +19,18 @@ from rnntk.training.batches import Batches
 @given(st.integers(1, 5), st.integers(1, 7), st.integers(0, 60))
 def test_batches_read_the_text_in_order(batch_size: int, seq_length: int, more: int) -> None:
     ids = np.arange(batch_size * seq_length + more, dtype=np.uint16)
-    lanes = Batches(ids, batch_size, seq_length)
-    assert len(lanes) == len(ids) // (batch_size * seq_length)
-    batches = [lanes[k] for k in range(len(lanes))]
-    x = np.concatenate([b[0] for b in batches], axis=1)
-    y = np.concatenate([b[1] for b in batches], axis=1)
+    batches = Batches(ids, batch_size, seq_length)
+    assert len(batches) == len(ids) // (batch_size * seq_length)
+    read = [batches[k] for k in range(len(batches))]
+    x = np.concatenate([b[0] for b in read], axis=1)
+    y = np.concatenate([b[1] for b in read], axis=1)
     # Row after row, the inputs are the text, and the targets the text shifted by one, wrapping.
-    used = ids[: lanes.symbols].astype(np.int32)
+    used = ids[: batches.symbols].astype(np.int32)
     np.testing.assert_array_equal(x.reshape(-1), used)
     np.testing.assert_array_equal(y.reshape(-1), np.roll(used, -1))
     assert all(
         part.dtype == np.int32 and part.shape == (batch_size, seq_length)
-        for b in batches
+        for b in read
         for part in b
     )
 
@@ -64,11 +64,11 @@ def test_the_batches_of_linux_kernel(encoding: str, size: int, symbols: int) -> 
     assert "".join(vocabulary.symbols[:5]) == " etri"
     ids = vocabulary.encode(text)
     assert ids[:10].tolist() == [36, 22, 7, 0, 22, 0, 0, 13, 4, 8]
-    lanes = Batches(ids, 50, 200)
-    assert (len(lanes), lanes.symbols) == (170, 1_700_000)
-    (_, y0), (x1, _) = lanes[0], lanes[1]
+    batches = Batches(ids, 50, 200)
+    assert (len(batches), batches.symbols) == (170, 1_700_000)
+    (_, y0), (x1, _) = batches[0], batches[1]
     np.testing.assert_array_equal(y0[:, -1], x1[:, 0])
-    assert lanes[169][1][-1, -1] == ids[0]
+    assert batches[169][1][-1, -1] == ids[0]
 
 
 @pytest.mark.skipif(not os.environ.get("RNNTK_DATA"), reason="needs RNNTK_DATA: invisible_dragon")

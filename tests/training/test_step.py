@@ -31,12 +31,10 @@ CELLS = ("lstm", "gru", "rnn")
 SEED = [3, 4]
 
 
-def batch(model, lanes=5, steps=6, seed=0):
+def batch(model, size=5, steps=6, seed=0):
     rng = np.random.default_rng(seed)
-    x, y = rng.integers(0, model.vocabulary_size, (2, lanes, steps)).astype(np.int32)
-    states = [
-        tf.constant(rng.normal(size=s.shape), tf.float32) for s in model.initial_states(lanes)
-    ]
+    x, y = rng.integers(0, model.vocabulary_size, (2, size, steps)).astype(np.int32)
+    states = [tf.constant(rng.normal(size=s.shape), tf.float32) for s in model.initial_states(size)]
     return tf.constant(x), tf.constant(y), states
 
 
@@ -227,7 +225,7 @@ def test_training_is_bit_identical_whatever_memory_held_before(cell, monkeypatch
     optimizer = optimizers.make("adam", 0.01)
     step = TrainStep(model, optimizer, shards=2)
     begin = [v.numpy() for v in (*model.weights, *optimizer.variables)]
-    x, y, states = batch(model, lanes=7, steps=65)  # large enough to reuse blocks of memory
+    x, y, states = batch(model, size=7, steps=65)  # large enough to reuse blocks of memory
     empty = native.empty
 
     def train(filling):
