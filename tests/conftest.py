@@ -134,22 +134,25 @@ class Warm:
 
 @contextmanager
 def _fork_server(*arguments: str, env: dict[str, str]) -> Iterator[Any]:
-    if not hasattr(os, "fork"):
+    if sys.platform != "linux":  # macOS does not allow a fork after such imports
         yield subprocess
         return
     ours, theirs = socket.socketpair()
-    command = [sys.executable, Path(__file__).with_name("fork_server.py"), str(theirs.fileno())]
     with ours, theirs:
+        program = str(Path(__file__).with_name("fork_server.py")), str(theirs.fileno())
         process = subprocess.Popen(
-            [*command, *arguments],
+            [sys.executable, "-W", "ignore::DeprecationWarning", *program, *arguments],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1", **env},
         )
         theirs.close()
-        yield Warm(ours)
-    process.wait(60)
+        try:
+            yield Warm(ours)
+        finally:
+            process.kill()
+            process.wait()
 
 
 @pytest.fixture(scope="session")
