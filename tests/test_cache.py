@@ -44,7 +44,7 @@ def test_unfinished_files_are_removed_at_the_next_start(
         path.mkdir()
         (path / "ids.bin").write_bytes(b"half")
     cache.tidy("prepared")
-    assert left[0].exists(), "it may still be written to"
+    assert left[0].exists(), "another process may still write to it"
     for path in left:
         os.utime(path, (0, 0))
     corpus.prepare_corpus(TextConfig(input=str(text)), None)

@@ -87,13 +87,13 @@ def test_a_symbolic_link_is_kept(tmp_path: Path) -> None:
     try:
         (tmp_path / "link").symlink_to(tmp_path / "there" / "file")
     except OSError:
-        pytest.skip("no symbolic links here")
+        pytest.skip("needs symbolic links")
     files.write_bytes(tmp_path / "link", b"data")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "there" / "file").read_bytes() == b"data"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX pipes")
 def test_a_pipe_is_written_to_not_replaced(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -116,21 +116,21 @@ def test_a_failure_names_path_reason_and_advice(tmp_path: Path) -> None:
     assert caught.value.cure == "Make it writable"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="dead processes are told apart on POSIX")
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX to recognize dead processes")
 def test_the_next_writer_removes_files_of_a_killed_process(tmp_path: Path) -> None:
     command = [sys.executable, "-c", WRITER, str(tmp_path / "one")]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
         assert writer.stdout is not None
         writer.stdout.readline()
         files.write_bytes(tmp_path / "two", b"")
-        assert len(names(tmp_path)) == 2, "what a living process writes stays"
+        assert len(names(tmp_path)) == 2, "files of a living process stay"
         writer.kill()
     assert len(names(tmp_path)) == 2
     files.write_bytes(tmp_path / "three", b"")
     assert names(tmp_path) == ["three", "two"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="dead processes are told apart on POSIX")
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX to recognize dead processes")
 def test_an_earlier_process_with_the_same_id_counts_as_dead(tmp_path: Path) -> None:
     """In a container, every process has id 1."""
     temporary(tmp_path, machine=files._machine(), process=os.getpid())

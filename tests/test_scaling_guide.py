@@ -17,7 +17,7 @@ from rnntk.training import cluster
 
 GUIDE = Path(__file__).parent.parent / "docs" / "scaling.md"
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the scripts are for bash")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs bash")
 
 # Stubs that print their arguments.
 STUBS = {

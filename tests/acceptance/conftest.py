@@ -13,7 +13,7 @@ import pytest
 @pytest.fixture
 def campaign() -> Callable[[str], None]:
     if sys.platform == "win32":
-        pytest.skip("they fork")
+        pytest.skip("needs fork")
 
     def run(words: str) -> None:
         program, *options = words.split()

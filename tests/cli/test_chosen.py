@@ -39,7 +39,7 @@ def test_a_corpus_other_than_the_runs_is_refused(
     if name == "sample":
         assert rnntk(name, "r-1", "--corpus", "tiny", *rest).exit_code == 0
         monkeypatch.setenv("RNNTK_CORPUS", "demo_ko")
-        assert rnntk(name, "r-1", *rest).exit_code == 0, "that says what to train on"
+        assert rnntk(name, "r-1", *rest).exit_code == 0, "the option names the text to train on"
 
 
 def test_the_advice_names_a_corpus_only_if_it_exists(rnntk, untrained, text: Path) -> None:

@@ -18,7 +18,7 @@ LONG = "x" * 300
 RUN = [sys.executable, "-m", "rnntk"]
 TINY = "--units 8 --layers 1 --embedding 4 --batch-size 4 --seq-length 16 --max-steps 3 -q".split()  # noqa: SIM905
 
-posix = pytest.mark.skipif(os.name != "posix", reason="limits and descriptors of POSIX")
+posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX limits and descriptors")
 
 
 def failing(error: Exception) -> click.Command:
@@ -150,7 +150,7 @@ def test_a_network_too_large_for_memory_is_refused_before_it_is_built(
 
 
 @posix
-@pytest.mark.skipif(sys.platform != "linux", reason="macOS has no limit of this kind")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: RLIMIT_AS")
 def test_a_memory_limit_of_the_system_is_one_message(warm, text: Path, here: Path) -> None:
     """The first size passes the check of available memory, and an allocation fails; the second does not pass."""
     code = (

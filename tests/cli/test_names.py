@@ -21,7 +21,7 @@ SMALL = (
 LINE = "the quick brown fox jumps. "
 ODD = os.fsdecode(b"caf\xe9.txt")
 
-not_windows = pytest.mark.skipif(os.name == "nt", reason="names are Unicode, and no FIFOs")
+not_windows = pytest.mark.skipif(os.name == "nt", reason="needs FIFOs and names of bytes")
 
 
 @pytest.fixture

@@ -245,7 +245,7 @@ def test_paths_need_no_option(rnntk, here: Path, monkeypatch: pytest.MonkeyPatch
     assert read("a.txt", "b.txt") == ["a.txt", "b.txt"]
     assert read("b.txt", "--input", "c.txt", "a.txt") == ["c.txt", "b.txt", "a.txt"]
     monkeypatch.setenv("RNNTK_INPUT", "c.txt")
-    assert read("a.txt") == ["a.txt"], "words win over the environment"
+    assert read("a.txt") == ["a.txt"], "paths on the command line win over the environment"
     monkeypatch.delenv("RNNTK_INPUT")
     result = rnntk("prep", "a.txt", "b.txt", "--normalize")
     assert result.stderr.endswith("Train on it with: rnntk train a.txt b.txt --normalize\n")

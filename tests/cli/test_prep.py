@@ -48,7 +48,7 @@ def test_the_printed_command_trains_on_the_same_text(
     assert before == "Train on it with"
     words = shlex.split(command)
     assert words[0] == "train"
-    assert sorted(words[1:]) == sorted(options), "what was given, and nothing else"
+    assert sorted(words[1:]) == sorted(options), "only the given settings"
     again = rnntk("prep", *words[1:], "--json")
     assert again.exit_code == 0, again.output
     first, second = (json.loads(r.stdout)["corpus"]["facts"] for r in (result, again))
@@ -94,7 +94,9 @@ def test_a_pattern_that_the_shell_left_is_expanded(rnntk, here: Path) -> None:
     assert done.exit_code == 0, done.stderr
     sources = json.loads(Path("both/meta.json").read_text())["facts"]["sources"]
     assert [Path(source["name"]).name for source in sources] == ["a.txt", "b.txt"]
-    assert rnntk("prep", "--input", "[1].txt", "--output", "one").exit_code == 0, "a name, too"
+    assert rnntk("prep", "--input", "[1].txt", "--output", "one").exit_code == 0, (
+        "a literal name works, too"
+    )
     none = rnntk("prep", "--input", "*.tex")
     assert none.exit_code == 1
     advice = "Name the files, or their folder and a pattern: . with --glob '*.tex'."

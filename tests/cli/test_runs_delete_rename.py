@@ -12,7 +12,9 @@ from pathlib import Path
 import filelock
 import pytest
 
-not_windows = pytest.mark.skipif(os.name == "nt", reason="symbolic links and pseudo-terminals")
+not_windows = pytest.mark.skipif(
+    os.name == "nt", reason="needs symbolic links and pseudo-terminals"
+)
 
 
 @pytest.fixture

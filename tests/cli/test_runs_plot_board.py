@@ -225,7 +225,7 @@ def test_board_without_runs_is_refused(rnntk) -> None:
     assert "nothing to show in runs" in result.stderr
 
 
-@pytest.mark.skipif(os.name != "posix", reason="Windows ends a process by a signal")
+@pytest.mark.skipif(os.name != "posix", reason="on Windows, a signal ends the process")
 @pytest.mark.parametrize("number", signals.ENDING)
 def test_board_serves_the_runs_until_a_signal(warm, two: Path, number: signal.Signals) -> None:
     with warm.Popen(

@@ -258,7 +258,7 @@ def test_interactive_reports_bad_commands_and_continues(rnntk, trained: Path) ->
         "Ctrl-D",
     ):
         assert told in err
-    assert out.splitlines()[0].startswith(":"), "two colons are one"
+    assert out.splitlines()[0].startswith(":"), "two colons stand for one"
     assert "a" in out
 
 

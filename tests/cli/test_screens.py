@@ -189,7 +189,7 @@ def test_the_bar_stays_on_one_line_and_reaches_100_percent(
     if name == "mnist":
         assert any("testing" in frame for frame in frames)
     bars = [line for line in screen(output, int(width)) if re.match(" *[0-9]+% ", line)]
-    assert len(bars) == 1, "nothing is left of a wrapped line"
+    assert len(bars) == 1, "no wrapped line may remain"
     assert bars[0].startswith("100% █")
 
 

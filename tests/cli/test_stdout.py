@@ -43,7 +43,7 @@ def test_a_full_disk_is_reported_once(untrained, text: Path, command: str, unbuf
     assert (done.returncode, done.stderr) == (1, told)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="Windows has no SIGPIPE")
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGPIPE")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("args", [("--help",), ("runs", "--json"), ("nothing",)])
 def test_a_pipe_closed_before_output_ends_quietly(
@@ -59,7 +59,7 @@ def test_a_pipe_closed_before_output_ends_quietly(
         assert (done.returncode, done.stderr.splitlines()[1:]) == (141, [])
 
 
-@pytest.mark.skipif(os.name != "posix", reason="there are no such descriptors")
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX file descriptors")
 def test_a_closed_stdout_does_no_harm(untrained, text: Path) -> None:
     untrained("r", input=(str(text),))
     shell = f'"{sys.executable}" -m rnntk sample r --length 20 -q >&-'

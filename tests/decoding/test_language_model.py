@@ -169,7 +169,7 @@ def test_a_damaged_checkpoint_is_skipped(make) -> None:
         load(path)
     weights.write_bytes(whole)
     (weights.parent / "optimizer.safetensors").write_bytes(b"")
-    assert load(path).progress.step == 3, "the optimizer is not needed to draw"
+    assert load(path).progress.step == 3, "sampling needs no optimizer"
 
 
 def test_another_version_of_the_preprocessor_is_refused(make) -> None:

@@ -205,7 +205,7 @@ def test_any_bytes_are_read_or_refused(tmp_path: Path, data: bytes, at: int) -> 
         tf1_files.read_vocabulary(tmp_path / "vocab.pkl", encoding="latin-1")
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs")
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
 def test_a_pipe_or_a_device_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "vocab.pkl")
     for path in (tmp_path / "vocab.pkl", Path("/dev/zero"), tmp_path):

@@ -250,7 +250,7 @@ def test_memory_is_reused_only_when_released() -> None:
     assert second.ctypes.data != address
     del first
     third = native.empty(300, 1000)
-    assert third.ctypes.data != address, "a part of it is still held"
+    assert third.ctypes.data != address, "part of it is in use"
     del part, second, third
     again = [native.empty(300, 1000) for _ in range(3)]
     assert address in {a.ctypes.data for a in again}
@@ -314,7 +314,7 @@ def test_every_flipped_bit_of_a_cached_file_is_detected(tmp_path: Path) -> None:
         broken = bytearray(whole)
         broken[bit // 8] ^= 1 << bit % 8
         file.write_bytes(broken)
-        assert native.cached(tmp_path, [], lambda: made) is made, "made again"
+        assert native.cached(tmp_path, [], lambda: made) is made, "compiled again"
         assert file.read_bytes() == whole
 
 

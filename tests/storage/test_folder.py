@@ -301,7 +301,7 @@ LINKED = [
 ]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="symbolic links need a right on Windows")
+@pytest.mark.skipif(os.name != "posix", reason="on Windows, symbolic links need a privilege")
 @pytest.mark.parametrize("name", LINKED)
 def test_a_run_with_a_symbolic_link_is_not_written_to(tmp_path: Path, name: str) -> None:
     run = make(tmp_path / "r")

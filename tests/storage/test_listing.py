@@ -177,7 +177,7 @@ ODD = {
 }
 
 
-@pytest.mark.skipif(os.name != "posix", reason="pipes and devices")
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes and devices")
 @pytest.mark.parametrize("what", ODD)
 def test_odd_metrics_and_names_are_harmless(tmp_path: Path, what: str) -> None:
     make(tmp_path / "good", time=1.8e9)

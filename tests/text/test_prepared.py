@@ -487,7 +487,7 @@ def test_a_text_that_changes_while_read_is_an_error(
     assert leftovers(making) == []
 
 
-@pytest.mark.skipif(os.name != "posix", reason="there is no SIGBUS")
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGBUS")
 def test_a_truncated_mapped_file_ends_the_program_with_a_message(tmp_path: Path) -> None:
     program = """
         import sys

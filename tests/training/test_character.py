@@ -148,7 +148,7 @@ def test_a_run_validates_once_at_its_end(text: Path, tmp_path: Path, limit: dict
     assert lines[-1]["val_loss"] == pytest.approx(p.losses["val_loss"], abs=1e-6)
     due = list(range(5, p.step + 1, 5))
     assert [line["step"] for line in lines if "val_loss" in line] == [*due, p.step]
-    assert p.best == {"val_loss": p.losses["val_loss"], "step": p.step}, "it learns"
+    assert p.best == {"val_loss": p.losses["val_loss"], "step": p.step}, "the loss falls"
     assert result.run.checkpoint("best").progress.step == p.step
     assert p.stale == 0
     quiet = start(settings(text, val_fraction=0.0, max_steps=2), tmp_path / "none")
@@ -346,7 +346,7 @@ def test_a_held_out_part_too_short_to_evaluate_is_refused(
     assert not (tmp_path / "r").exists()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="Windows ends a process by a signal")
+@pytest.mark.skipif(os.name != "posix", reason="on Windows, a signal ends the process")
 @pytest.mark.parametrize("number", signals.ENDING)
 def test_a_signal_finishes_the_step_saves_and_names_the_resume_command(
     text: Path, tmp_path: Path, number: signal.Signals

@@ -21,7 +21,9 @@ from rnntk.storage.folder import RunFolder
 from rnntk.text import corpus
 from rnntk.training import character
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions and mounts")
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="needs POSIX permissions and mounts"
+)
 
 TEXT = "".join(f"line {i}: the quick brown fox {i * i} jumps\n" for i in range(60))
 STEPS = 40
@@ -39,7 +41,7 @@ def permissions_apply() -> Iterator[None]:
         ctypes.c_uint32 * 6
     )()  # effective, permitted, inheritable; then the same of capabilities over 31
     if not hasattr(libc, "capset") or libc.capget(header, sets) != 0:
-        pytest.skip("run as root, and this system has no capabilities to give away")
+        pytest.skip("runs as root and cannot drop capabilities")
     before = sets[0]
     sets[0] &= ~(1 << 1)
     assert libc.capset(header, sets) == 0
@@ -54,7 +56,7 @@ def permissions_apply() -> Iterator[None]:
 def mounted(*arguments: str, at: Path) -> Iterator[None]:
     """A file system mounted at a folder; skips if that is not allowed."""
     if sys.platform != "linux":
-        pytest.skip("mounts as on Linux")
+        pytest.skip("needs Linux mounts")
     done = subprocess.run(["mount", *arguments, str(at)], capture_output=True, text=True)
     if done.returncode != 0:
         pytest.skip(f"needs the right to mount: {done.stderr.strip()}")

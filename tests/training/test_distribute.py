@@ -26,7 +26,7 @@ from rnntk.text import corpus
 from rnntk.training import character
 from rnntk.training.job import ALONE
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and gRPC as on POSIX")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 
 CORES = available_cores()  # of this process; each worker has one thread
 TRAIN = [sys.executable, "-m", "rnntk", "train"]
@@ -190,7 +190,7 @@ def test_a_job_whose_worker_was_killed_resumes_on_two_processes_and_on_one(
             assert "rnntk train --resume r" in errors
             assert "Traceback" not in errors
         done = folder.open_run(run).checkpoint().progress.step
-        assert done % 20 == 0 or done % 30 == 0, "as its last checkpoint left it"
+        assert done % 20 == 0 or done % 30 == 0, "the step of a checkpoint"
         assert 0 < done < 5000
         more = ["--resume", "r", *flags(max_steps=5000)]  # with two again, then with one
     total = done + 13
@@ -288,7 +288,7 @@ def test_workers_with_different_settings_are_refused_with_both_values() -> None:
     with pytest.raises(UsageError, match="do not agree: units is 9 at worker 1 and 8 at worker 0"):
         job.barrier({}, "runs/a-2")
     said[1] = said[0]
-    assert job.barrier({}, "runs/a-2") == "runs/a-1", "the chief's word counts"
+    assert job.barrier({}, "runs/a-2") == "runs/a-1", "the chief decides"
     assert ALONE.barrier({}, "runs/a-2") == "runs/a-2"
 
 
@@ -300,7 +300,7 @@ def test_max_time_counts_on_the_chief_and_signals_on_any_worker(
     index: int, wish: str, sent: Sequence[int]
 ) -> None:
     job = shared(2, 2, index)
-    assert job.stop_reason(wish) == "", "what the others wish is known after the next step"
+    assert job.stop_reason(wish) == "", "the others' wishes arrive with the next step"
     assert job.wish.tolist() == list(sent)
     job.wishes = np.array([0, 2, 1], np.float32)
     assert job.stop_reason("") == "signal"

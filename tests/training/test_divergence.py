@@ -42,7 +42,7 @@ def test_only_consecutive_high_losses_count() -> None:
     assert exploded_at([low] + [high] * 9, 10) is None
     assert exploded_at([low] + [high] * 10, 10) == 11
     assert exploded_at([low] + [high] * 9 + [low] + [high] * 9, 10) is None
-    assert exploded_at([low] + [high] * 500, 0) is None, "0 is never"
+    assert exploded_at([low] + [high] * 500, 0) is None, "0 disables it"
 
 
 def test_a_loss_that_begins_high_gets_time_to_fall() -> None:
@@ -143,7 +143,7 @@ def test_a_diverged_run_stops_and_good_checkpoints_stay(
         "--learning-rate 0.0005" in message
     )
     assert "--explosion-steps 0" in message
-    assert saved(tmp_path) == [5, 10], "later ones would have pushed these out"
+    assert saved(tmp_path) == [5, 10], "later checkpoints would have replaced these"
 
 
 def test_explosion_steps_0_continues_a_diverged_run(

@@ -52,7 +52,7 @@ def test_validations_are_counted(tmp_path: Path) -> None:
     assert by_epoch.validations == 7
     assert by_epoch.validation_seconds > 0
     often = estimate(tmp_path, val_fraction=0.5, val_every=5, max_steps=12)
-    assert (often.steps, often.validations) == (12, 3), "one at the end"
+    assert (often.steps, often.validations) == (12, 3), "one more at the end"
     expected = often.first_step + 11 * often.step_seconds + 3 * often.validation_seconds
     assert often.seconds == pytest.approx(expected)
 
@@ -92,7 +92,7 @@ finally:
 """
 
 
-@pytest.mark.skipif(dry_run.peak_memory() is None, reason="this system does not tell")
+@pytest.mark.skipif(dry_run.peak_memory() is None, reason="this system does not report peak memory")
 def test_the_estimated_memory_matches_a_real_run(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("".join(f"{i} is the root of {i * i}\n" for i in range(2000)))
     train = [
@@ -111,7 +111,7 @@ def test_the_estimated_memory_matches_a_real_run(tmp_path: Path) -> None:
         )
         for more in (["--dry-run", "--json"], [])
     )
-    assert len(estimated.stderr.splitlines()) == 1, "TensorFlow was not told to be silent"
+    assert len(estimated.stderr.splitlines()) == 1, "TensorFlow must be silent"
     memory, peak = json.loads(estimated.stdout)["memory"], int(real.stderr.splitlines()[-1])
     assert peak / 1.3 < memory < peak * 1.3
     assert (tmp_path / "r").is_dir()
