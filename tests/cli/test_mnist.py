@@ -38,7 +38,7 @@ def test_json_describes_a_run_and_its_resume(rnntk) -> None:
     assert json.loads(again.stdout)["step"] == 8
 
 
-def test_resume_is_bit_for_bit(rnntk, here: Path) -> None:
+def test_resume_is_bit_identical(rnntk, here: Path) -> None:
     from rnntk.storage import folder
 
     args = [

@@ -173,7 +173,7 @@ def test_the_run_of_the_working_folder_can_be_renamed(rnntk, three: Path, monkey
     assert sorted(p.name for p in three.iterdir()) == ["b", "c", "z"]
 
 
-def test_a_renamed_run_resumes_bit_for_bit(rnntk, trained: Path, here: Path) -> None:
+def test_a_renamed_run_resumes_bit_identically(rnntk, trained: Path, here: Path) -> None:
     shutil.copytree(trained, here / "same")
     result = rnntk("runs", "rename", "r", "two words")
     assert (result.exit_code, result.stdout) == (0, "renamed       r to 'two words'\n")

@@ -90,7 +90,7 @@ def test_runs_can_be_filtered_and_damaged_ones_are_shown(rnntk, two: Path) -> No
     assert [r["name"] for r in classifiers] == ["two"], "what it is cannot be known"
 
 
-def test_no_runs_says_how_to_train_one(rnntk) -> None:
+def test_without_runs_the_list_names_the_train_command(rnntk) -> None:
     for args, command in (
         ((), "rnntk train"),
         (("--kind", "row-classifier"), "rnntk mnist"),
@@ -165,7 +165,7 @@ def test_ages(seconds: float, text: str) -> None:
         (10**13, "10 TB"),
     ],
 )
-def test_sizes(count: int, text: str) -> None:
+def test_sizes_are_shown_with_units(count: int, text: str) -> None:
     assert table.size(count) == text
 
 

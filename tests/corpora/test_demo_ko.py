@@ -25,7 +25,7 @@ def test_the_text_is_the_published_one():
     )
 
 
-def test_it_is_about_200_kb_of_utf8_in_crlf_lines():
+def test_the_text_is_about_200_kb_of_utf8_in_crlf_lines():
     size = len(TEXT.encode())
     assert demo_ko.BYTES <= size < demo_ko.BYTES + 5000
     assert TEXT.count("\n") == TEXT.count("\r\n") == TEXT.count("\r") > 1000
@@ -97,7 +97,7 @@ def test_the_copula_agrees_with_its_noun():
         *(("민수", "아/야", "민수야"), ("지영", "아/야", "지영아"), ("칼", "과/와", "칼과")),
     ],
 )
-def test_particles(word, pair, whole):
+def test_particles_of_a_noun(word, pair, whole):
     assert format(Noun(word), pair) == whole
 
 
@@ -119,7 +119,7 @@ def test_a_particle_needs_hangul():
         ("하 해", "했다 하는 한 할 합니다 하면서"),
     ],
 )
-def test_verbs(verb, forms):
+def test_verb_forms(verb, forms):
     endings = ("었다", "는", "은", "을", "습니다", "으면서")
     assert [format(Predicate.parse(verb), ending) for ending in endings] == forms.split()
 
@@ -134,7 +134,7 @@ def test_verbs(verb, forms):
         ("크 커", "컸다 큰 크네요 커서"),
     ],
 )
-def test_adjectives(adjective, forms):
+def test_adjective_forms(adjective, forms):
     endings = ("었다", "은", "네요", "어서")
     assert [format(Predicate.parse(adjective), ending) for ending in endings] == forms.split()
 

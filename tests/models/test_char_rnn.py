@@ -96,7 +96,7 @@ def test_keras_fit_trains_it(cell, options, tmp_path):
     assert again.fit(x, y, verbose=0).history["loss"][0] < losses[-1]
 
 
-def test_dropout_without_a_seed_draws_one():
+def test_dropout_without_a_seed_chooses_one():
     model, ids = CharRNN(11, layers=1, units=8, embedding=6, dropout=0.5), ids_of(11)
 
     def dropped():

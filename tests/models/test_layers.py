@@ -377,7 +377,7 @@ def test_fit_is_fast_for_any_batch_size(cell, monkeypatch):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_an_empty_batch_known_only_at_run_time(cell):
+def test_a_batch_that_is_empty_only_at_run_time_works(cell):
     layer = CELLS[cell](4, return_sequences=True)
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, 3))])

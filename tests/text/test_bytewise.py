@@ -97,7 +97,7 @@ def test_a_character_is_shown_once_complete() -> None:
     assert decoder.feed("a") == "a"
 
 
-def test_it_is_found_by_name_and_another_symbol_ends_a_character() -> None:
+def test_the_preprocessor_is_found_by_name_and_another_symbol_ends_a_character() -> None:
     assert isinstance(preprocessors.get("bytes"), Bytes)
     assert CODEC.decode("\xea가x") == "\ufffd가x"
 

@@ -44,7 +44,9 @@ def test_rate_zero_gives_the_static_loss(weights: dict[str, np.ndarray], length:
     assert all(done <= total == length - 1 for done, total in seen)
 
 
-def test_it_learns_only_from_text_already_read(weights: dict[str, np.ndarray]) -> None:
+def test_dynamic_evaluation_learns_only_from_text_already_read(
+    weights: dict[str, np.ndarray],
+) -> None:
     ids = np.tile([0, 3, 1, 6], 200)
     assert dynamic.loss(RECORD, weights, ids, 0.3) < 0.8 * static(weights, ids)
     # Nothing is learned before the first window.
