@@ -1,4 +1,4 @@
-"""`make matrix`: run the tests under each Python, with the pinned and with the lowest dependencies.
+"""`make matrix`: run the tests under each Python, with the pinned and with the lowest versions of dependencies.
 
     nox                               every cell that has not passed at this commit
     nox -s pinned-3.12 lowest-3.10    these cells
