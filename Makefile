@@ -1,6 +1,6 @@
-# Two commands matter: `make demo` and `make test`. Each sets up .venv by itself.
+# The main commands are `make demo` and `make test`. Each sets up .venv.
 PYTHON ?= python3
-# Test files run side by side, on two cores in two thirds of the time; each worker takes up to 2 GB.
+# Processes that run tests in parallel; each takes up to 2 GB.
 WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,19 +10,19 @@ DEV := $(VENV)/.installed-dev
 .PHONY: help demo test test-chardet5 lint types pytest quick acceptance campaigns matrix portability bench lock clean
 
 help:
-	@echo "make demo        set up .venv, train on real text for two minutes, sample from it"
-	@echo "make test        set up .venv, lint, types, tests"
-	@echo "make acceptance  the long checks on real data (hours); needs RNNTK_DATA"
-	@echo "make campaigns   fuzz every format, kill, race and starve trainings (hours)"
-	@echo "make matrix      the tests under each Python, with pinned and with lowest dependencies (hours)"
-	@echo "make portability the kernels as on Windows, and on an emulated Arm processor"
-	@echo "make bench       the benchmarks; installs PyTorch to measure against"
-	@echo "make lock        renew constraints.txt (needs uv); UPGRADE=--upgrade for the newest versions"
-	@echo "make release     build and check what is published; publishes nothing"
+	@echo "make demo        set up .venv, train on real text for two minutes, then sample"
+	@echo "make test        set up .venv, then run lint, type checks and tests"
+	@echo "make acceptance  run the long tests on real data (hours); needs RNNTK_DATA"
+	@echo "make campaigns   fuzz every format; kill trainings, race them, fill their disk (hours)"
+	@echo "make matrix      run the tests under each Python, with pinned and lowest dependencies (hours)"
+	@echo "make portability test the kernels compiled for Windows and on an emulated Arm processor"
+	@echo "make bench       run the benchmarks; installs PyTorch to compare with"
+	@echo "make lock        update constraints.txt (needs uv); UPGRADE=--upgrade for the newest versions"
+	@echo "make release     build and check the release; publishes nothing"
 	@echo "make clean       remove .venv and caches"
 	@echo "make docs        build the documentation as a site: site/index.html"
 
-# The versions that were tested are pinned in constraints.txt.
+# constraints.txt pins the tested versions.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(None if (3,10) <= sys.version_info[:2] <= (3,13) else "rnntk needs Python 3.10 to 3.13; choose one with: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
@@ -35,16 +35,16 @@ $(DEV): $(STAMP)
 
 demo: $(STAMP)
 	$(BIN)/rnntk train --max-time 2m --sample-every 0 --run runs/demo-$$(date +%Y%m%d-%H%M%S)
-	@echo; echo "What it writes now, after two minutes:"; echo
+	@echo; echo "A sample after two minutes of training:"; echo
 	$(BIN)/rnntk sample --seed 1 --length 600
 
 test: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
-# The encoding facts must hold under the older chardet too (5.2 and 7 answer differently).
+# Encoding detection must also work with chardet 5.2, which answers differently from 7.
 test-chardet5:
 	$(PYTHON) -m venv .venv-chardet5
 	.venv-chardet5/bin/python -m pip install --quiet --disable-pip-version-check chardet==5.2.0 click pytest hypothesis numpy 'tomli; python_version < "3.11"'
@@ -58,29 +58,29 @@ types: $(DEV)
 	$(BIN)/mypy
 
 pytest: $(DEV)
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 quick: $(DEV)
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile tests/text tests/kernels tests/storage tests/cli/test_prep.py tests/cli/test_main.py
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal tests/text tests/kernels tests/storage tests/cli/test_prep.py tests/cli/test_main.py
 
 acceptance: $(DEV)
 	$(BIN)/python -m pytest -q -m acceptance
 
-# A short run of each is among the tests.
+# The tests include a short run of each.
 campaigns: $(DEV)
 	$(BIN)/python tests/acceptance/fuzz.py --inputs 1000000
 	$(BIN)/python tests/acceptance/kill.py --kills 1000
 	$(BIN)/python tests/acceptance/races.py --rounds 500
 	$(BIN)/python tests/acceptance/disk.py --faults 1000
 
-# All cells, or some: make matrix CELLS="pinned-3.12 lowest-3.10". Those that passed at this commit are skipped.
+# All cells, or some: make matrix CELLS="pinned-3.12 lowest-3.10". Cells that passed at this commit are skipped.
 matrix: $(DEV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check nox uv
 	PYENV_VERSION=$$(pyenv versions --bare 2>/dev/null | grep -E '^3\.1[0-3]\.' | paste -sd:) \
 		PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nox $(if $(CELLS),-s $(CELLS))
 
-# Debian's packages gcc, qemu-user and gcc-aarch64-linux-gnu.
+# Needs Debian's packages gcc, qemu-user and gcc-aarch64-linux-gnu.
 portability: $(DEV)
 	$(BIN)/python tests/kernels/portability.py win64
 	$(BIN)/python tests/kernels/portability.py aarch64
@@ -103,12 +103,12 @@ lock:
 	uv pip compile --universal --python-version 3.10 --extra dev --no-emit-index-url --no-header --no-annotate \
 		--no-strip-markers $(UPGRADE) -o constraints.txt pyproject.toml
 
-# Away from the checkout, so that it is the wheel that trains.
+# Runs outside the checkout, so that the wheel is imported.
 .PHONY: release
 RELEASE := $(CURDIR)/.venv-release/bin
 release:
 	@if grep -n 'rnntk\.example' pyproject.toml CITATION.cff || grep -n '^## Unreleased' CHANGELOG.md; then \
-		echo "These come first: see CONTRIBUTING.md, Making a release."; exit 1; fi
+		echo "Change these first: see CONTRIBUTING.md, Making a release."; exit 1; fi
 	rm -rf dist .venv-release
 	$(PYTHON) -m venv .venv-release
 	$(RELEASE)/python -m pip install --quiet --disable-pip-version-check build twine cffconvert

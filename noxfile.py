@@ -1,10 +1,10 @@
-"""`make matrix`: the tests under each Python, with the pinned and with the lowest versions of the dependencies.
+"""`make matrix`: run the tests under each Python, with the pinned and with the lowest versions of dependencies.
 
     nox                               every cell that has not passed at this commit
     nox -s pinned-3.12 lowest-3.10    these cells
-    nox -s pinned-3.12 -- tests/text  part of a cell, which docs/portability.md does not count
+    nox -s pinned-3.12 -- tests/text  part of a cell; not written to docs/portability.md
 
-Needs uv, and the interpreters (`uv python install 3.10 3.11 3.12 3.13`).
+Needs uv and the interpreters: uv python install 3.10 3.11 3.12 3.13
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ ROOT = Path(__file__).parent
 RESULTS = ROOT / ".nox" / "results"
 PAGE = ROOT / "docs" / "portability.md"
 TABLE = re.compile(r"(?<=<!-- matrix -->\n).*?(?=<!-- /matrix -->)", re.DOTALL)
-SHOWN = ("tensorflow", "keras", "numpy", "click")  # versions in the table
+SHOWN = ("tensorflow", "keras", "numpy", "click")  # packages whose versions the table shows
 
 
 @nox.session(python=["3.10", "3.11", "3.12", "3.13"])
 def pinned(session: nox.Session) -> None:
-    """The versions in constraints.txt, and mypy."""
+    """Run the tests with the versions in constraints.txt, and mypy."""
     _run(session, "-c", "constraints.txt")
 
 
 @nox.session(python=["3.10", "3.12"])
 def lowest(session: nox.Session) -> None:
-    """The lowest versions that pyproject.toml allows."""
+    """Run the tests with the lowest versions that pyproject.toml allows."""
     _run(session, "--resolution", "lowest-direct")
 
 
@@ -54,7 +54,7 @@ def _run(session: nox.Session, *choice: str) -> None:
         summary = "" if passed else "mypy fails; "
     report = RESULTS / f"{name}.txt"
     RESULTS.mkdir(parents=True, exist_ok=True)
-    tests = session.posargs or ["-n", "2", "--dist", "loadfile"]
+    tests = session.posargs or ["-n", "2", "--dist", "worksteal"]
     with report.open("w") as file:
         command = ["python", "-m", "pytest", "-q", *tests]
         passed &= _passes(session, *command, stdout=file, stderr=subprocess.STDOUT)
@@ -73,7 +73,7 @@ def _run(session: nox.Session, *choice: str) -> None:
         path.write_text(json.dumps(record, indent=2))
         _write_table()
     if not passed:
-        session.error(f"{summary}; all of it is in {report}")
+        session.error(f"{summary}; see {report}")
 
 
 def _passes(session: nox.Session, *command: str, **streams: Any) -> bool:
@@ -85,7 +85,7 @@ def _passes(session: nox.Session, *command: str, **streams: Any) -> bool:
 
 
 def _commit() -> str:
-    """The commit, or nothing if files have changed since."""
+    """The commit, or "" if files have changed since."""
     changed = subprocess.check_output(["git", "status", "--porcelain"], cwd=ROOT, text=True)
     others = [line for line in changed.splitlines() if not line.endswith(PAGE.name)]
     head = ["git", "rev-parse", "--short", "HEAD"]
@@ -93,7 +93,7 @@ def _commit() -> str:
 
 
 def _write_table() -> None:
-    """Write all cells' last results into the page."""
+    """Write the last results of all cells into the page."""
     rows = [f"| cell | {' | '.join(SHOWN)} | result | commit |", "|---" * (len(SHOWN) + 3) + "|"]
     for path in sorted(RESULTS.glob("*.json")):
         last = json.loads(path.read_text())

@@ -1,9 +1,9 @@
-"""Profile of a training step: one layer forward and backward on one core, beside its matrix products alone.
+"""Time one layer forward and backward on one core, and its matrix products alone.
 
     python benchmarks/kernels.py
 
-One shard of a step: the batch rows of one core. A figure is the median of alternating rounds; the rate counts the
-product's floating-point operations alone, so what the gates cost shows as a lower rate.
+This is one shard of a training step: the batch rows of one core. Figures are medians of alternating rounds. The rate
+counts only the floating-point operations of the products, so time spent on the gates lowers it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PRECISIONS = ("float32", "bfloat16")[: 1 + native.kernels().shape.bfloat16]
 def cases(
     steps: int, rows: int, units: int, precision: str
 ) -> dict[str, tuple[int, Callable[[], object]]]:
-    """Time of an LSTM layer's step, and of its matrix products alone."""
+    """Times of an LSTM layer's step and of its matrix products alone."""
     kernels, rng = native.kernels(), np.random.default_rng(0)
     gates, bfloat16 = 4 * units, precision == "bfloat16"
     layer = run.Layer(LSTM, bfloat16=bfloat16)

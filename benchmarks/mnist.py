@@ -1,13 +1,13 @@
-"""Time training on images, one row a step, beside stock Keras' `fit` on the same model.
+"""Time training on images, one image row per step, and Keras' `fit` on the same model.
 
-    python benchmarks/mnist.py                    # one direction and both, a table and, with --output, JSON
+    python benchmarks/mnist.py                    # one direction and both; a table and, with --output, JSON
     python benchmarks/mnist.py --rounds 3         # quicker
 
-Each variant lives in a process of its own and waits while another one runs. A turn trains on one slice of an
-epoch, with everything that training it costs: shuffling, batches, the step, clipping, Adam, accuracy. Rounds
-alternate the variants; a figure is the median of its rounds, a ratio is the median of the rounds' ratios.
-`fit` is measured as it comes (jit_compile="auto", which on a CPU means XLA) and with jit_compile=False; the
-faster of the two is the one to beat. The images are noise of MNIST's shape: time does not depend on them.
+Each variant has its own process and waits while another one runs. A turn trains on one slice of an epoch and
+includes shuffling, batches, the step, clipping, Adam and accuracy. Rounds alternate the variants; a figure is the
+median of its rounds, a ratio the median of the rounds' ratios. `fit` runs with its default (jit_compile="auto", which
+on a CPU means XLA) and with jit_compile=False; the faster of the two counts. The images are noise of MNIST's shape,
+since the time does not depend on them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ VARIANTS = ("rnntk", "fit", "fit without XLA")
 UNITS, BATCH, RATE, CLIP_NORM = 128, 128, 0.001, 5.0
 
 
-# ---- what runs inside a worker process -----------------------------------------------------------
+# ---- in a worker process -------------------------------------------------------------------------
 
 
 def images(count: int) -> tuple[Any, Any]:
@@ -73,7 +73,7 @@ def rnntk_slice(count: int, cell: str, bidirectional: bool, threads: int) -> Any
 
 
 def keras_slice(count: int, cell: str, bidirectional: bool, threads: int, jit: str | bool) -> Any:
-    """What Keras' own examples do."""
+    """Training as in the examples of Keras."""
     import keras
     import tensorflow as tf
 
@@ -96,9 +96,9 @@ def keras_slice(count: int, cell: str, bidirectional: bool, threads: int, jit: s
 
 
 def work(variant: str, count: int, cell: str, bidirectional: bool, threads: int) -> None:
-    """Train one slice for every line on stdin; answer with a JSON line each."""
+    """Train one slice per line on stdin; answer each with a line of JSON."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a framework prints must not mix with the answers
+    os.dup2(2, 1)  # output of a framework must not mix with the answers
     if variant == "rnntk":
         run = rnntk_slice(count, cell, bidirectional, threads)
     else:
@@ -121,11 +121,11 @@ def work(variant: str, count: int, cell: str, bidirectional: bool, threads: int)
         answers.flush()
 
 
-# ---- the process that drives them ------------------------------------------------------------------
+# ---- in the main process ---------------------------------------------------------------------------
 
 
 class Worker:
-    """One variant in its own process, idle until asked."""
+    """One variant in its own process, idle between its turns."""
 
     def __init__(self, *job: Any) -> None:
         self.process = subprocess.Popen(
@@ -195,10 +195,10 @@ def table(results: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7, help="alternating rounds (7)")
-    parser.add_argument("--steps", type=int, default=60, help="steps of a turn (60)")
+    parser.add_argument("--steps", type=int, default=60, help="steps per turn (60)")
     parser.add_argument("--cells", nargs="+", choices=("lstm", "gru", "rnn"), default=["lstm"])
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--output", type=Path, help="write the results there as JSON")
+    parser.add_argument("--output", type=Path, help="file for the results as JSON")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:

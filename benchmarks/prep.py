@@ -1,11 +1,10 @@
-"""Speed and memory of `rnntk prep`, beside the plain Python loop of the 2017 notebooks.
+"""Speed and memory of `rnntk prep` and of the plain Python loop of the 2017 notebooks.
 
-    python benchmarks/prep.py                 # 100 MB beside the loop, then 1 GB alone
+    python benchmarks/prep.py                 # 100 MB, and 10 MB for the loop; then 1 GB for rnntk alone
     python benchmarks/prep.py --big 0         # without the 1 GB
 
-Every measurement is a process of its own, so that its peak memory is its own; the two ways take
-turns, and medians are compared. The text is made here. The loop holds all of it in memory and takes
-longer by the size, so it gets a smaller file; its speed is in MB/s too.
+Each measurement has its own process, and so its own peak memory. The two take turns; medians are
+compared. The text is generated. The loop holds all of it in memory and is slow, so it gets a smaller file.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ JAMO = (
 
 
 def make_text(kind: str, size: int, path: Path) -> None:
-    """Words of random length from a skewed choice of letters, in lines; UTF-8."""
+    """Write lines of random words, with some letters more frequent than others, in UTF-8."""
     rng = random.Random(7)
     if kind == "ascii":
         letters = [chr(c) for c in range(33, 127)]
@@ -51,7 +50,7 @@ def make_text(kind: str, size: int, path: Path) -> None:
 
 
 def notebook_loop(path: Path, kind: str, output: Path) -> None:
-    """What the notebooks did: decompose, count and number the whole text, a character at a time."""
+    """Decompose, count and number the whole text, one character at a time, as the notebooks did."""
     with codecs.open(str(path), "r", encoding="utf-8") as file:
         text = file.read()
     if kind == "korean":
@@ -73,8 +72,8 @@ def notebook_loop(path: Path, kind: str, output: Path) -> None:
 
 
 def worker(way: str, kind: str, path: Path) -> None:
-    """One measurement: prints seconds and peak memory in MB."""
-    from rnntk.config import TextConfig  # imported outside the clock
+    """Measure once; print seconds and peak memory in MB."""
+    from rnntk.config import TextConfig  # imported before the clock starts
     from rnntk.text.prepared import prepare
 
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
@@ -103,9 +102,9 @@ def measure(way: str, kind: str, path: Path) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=int, default=100, help="MB for rnntk beside the loop")
+    parser.add_argument("--size", type=int, default=100, help="MB for rnntk in turn with the loop")
     parser.add_argument("--loop-size", type=int, default=10, help="MB for the notebooks' loop")
-    parser.add_argument("--big", type=int, default=1000, help="MB for rnntk alone; 0: leave out")
+    parser.add_argument("--big", type=int, default=1000, help="MB for rnntk alone; 0 for none")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--worker", nargs=3, metavar=("WAY", "KIND", "PATH"))
     options = parser.parse_args()

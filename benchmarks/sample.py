@@ -1,12 +1,12 @@
-"""Characters a second of rnntk's sampler beside Keras and PyTorch, on the same cores.
+"""Characters per second of rnntk's sampler, Keras and PyTorch on the same cores.
 
     python benchmarks/sample.py            # both models, every variant, a Markdown table
     python benchmarks/sample.py --quick    # few short rounds
 
-Every variant draws from the full softmax of a model with random weights, one character after another, and
-hands over the text. It lives in a process of its own and waits while another one runs. Rounds
-alternate the variants; a figure is the median of its rounds, a ratio the median of the rounds' ratios.
-Machines are noisy: compare ratios within one run, never figures of two runs.
+Every variant samples from the full softmax of a model with random weights, one character after another, and
+returns the text. Each has its own process and waits while another one runs. Rounds alternate the variants; a figure is
+the median of its rounds, a ratio the median of the rounds' ratios. Machines are noisy: compare ratios within one run,
+not figures of two runs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-Draw = Callable[[int], int]  # symbols wanted -> symbols drawn
+Draw = Callable[[int], int]  # number of symbols -> symbols sampled
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Model:
         return "".join(chr(33 + k) for k in range(self.vocabulary))
 
     def weights(self) -> dict[str, np.ndarray]:
-        """Of the size that training gives them, so that no shortcut for zeros or denormals helps."""
+        """Weights of the size that training gives, so that zeros and denormals save no time."""
         rng = np.random.default_rng(0)
         V, H = self.vocabulary, self.units
 
@@ -61,20 +61,20 @@ class Model:
 
 
 MODELS = {"2x128": Model(2, 128, 99), "3x512": Model(3, 512, 70)}
-# Least times as fast as each peer, and of 64 streams in sum to one stream.
+# Least speed-up over each peer, and of 64 streams in total over one stream.
 TARGETS = {
     "2x128": {"keras-char": 15, "keras-graph": 3, "torch": 6, "rnntk-64": 10},
     "3x512": {"keras-char": 8, "keras-graph": 3, "torch": 15, "rnntk-64": 10},
 }
 
 
-# ---- what runs inside a worker process -----------------------------------------------------------
+# ---- in a worker process -------------------------------------------------------------------------
 
 
 def rnntk(
     model: Model, num: int = 1, at_once: int | None = None, compiled: bool = True, **options: Any
 ) -> Draw:
-    """Texts of `at_once` characters one after another, or one text of all; options as for `SampleConfig`."""
+    """Texts of `at_once` characters, or one text of all; options as for `SampleConfig`."""
     from rnntk.config import SampleConfig
     from rnntk.decoding.decoder import Decoder
     from rnntk.decoding.language_model import LanguageModel
@@ -132,7 +132,7 @@ def keras_model(model: Model) -> tuple[Any, list[Any], Any]:
 
 
 def keras_char(model: Model) -> Draw:
-    """One call of a `tf.function` a character, the draw inside it."""
+    """One call of a `tf.function` per character, sampling included."""
     import tensorflow as tf
 
     embedding, layers, output = keras_model(model)
@@ -160,7 +160,7 @@ def keras_char(model: Model) -> Draw:
 
 
 def keras_graph(model: Model) -> Draw:
-    """The whole loop inside one `tf.function`, on the layers' cells: text only when all is drawn."""
+    """The whole loop in one `tf.function` on the layers' cells; the text comes only at the end."""
     import tensorflow as tf
 
     embedding, layers, output = keras_model(model)
@@ -213,7 +213,7 @@ def pytorch(model: Model) -> Draw:
         embedding.weight.copy_(torch.from_numpy(named["embedding/embeddings"]))
         output.weight.copy_(torch.from_numpy(named["output/kernel"].T.copy()))
         output.bias.copy_(torch.from_numpy(named["output/bias"]))
-        for k in range(model.layers):  # PyTorch's gates go i, f, g, o as well
+        for k in range(model.layers):  # PyTorch orders the gates i, f, g, o too
             for theirs, ours in (("weight_ih", "kernel"), ("weight_hh", "recurrent_kernel")):
                 weight = torch.from_numpy(named[f"rnn_{k}/{ours}"].T.copy())
                 getattr(lstm, f"{theirs}_l{k}").copy_(weight)
@@ -247,7 +247,7 @@ NAMES = {
 
 
 def work(variant: str, model: Model, seconds: float) -> None:
-    """Answers each line on stdin with one round's characters a second."""
+    """Answer each line on stdin with the characters per second of one round."""
     draw = VARIANTS[variant](model)
     count = 256
     while True:  # the first call also compiles
@@ -265,11 +265,11 @@ def work(variant: str, model: Model, seconds: float) -> None:
         print(done / (time.perf_counter() - start), flush=True)
 
 
-# ---- the parent ----------------------------------------------------------------------------------
+# ---- in the main process -------------------------------------------------------------------------
 
 
 class Worker:
-    """A variant in a process of its own."""
+    """A variant in its own process."""
 
     def __init__(self, variant: str, model: str, seconds: float) -> None:
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
@@ -306,7 +306,7 @@ def measure(model: str, variants: list[str], rounds: int, seconds: float) -> dic
     rates: dict[str, list[float]] = {variant: [] for variant in variants}
     for _ in range(rounds):
         for variant, worker in workers.items():
-            time.sleep(0.3)  # until the others' threads no longer spin
+            time.sleep(0.3)  # until the other processes' threads stop spinning
             rates[variant].append(worker.round())
     for worker in workers.values():
         worker.close()
@@ -314,7 +314,7 @@ def measure(model: str, variants: list[str], rounds: int, seconds: float) -> dic
 
 
 def ratio(rates: dict[str, list[float]], variant: str) -> float | None:
-    """rnntk to a peer; for many streams, these to one stream."""
+    """The ratio of rnntk to a peer, or of many streams to one."""
     if "rnntk" not in rates:
         return None
     pairs = zip(rates["rnntk"], rates[variant], strict=True)
@@ -344,9 +344,9 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of a round")
+    parser.add_argument("--seconds", type=float, default=1.0, help="per round")
     parser.add_argument("--quick", action="store_true", help="3 rounds of 0.3 s")
-    parser.add_argument("--json", type=Path, help="also write every round here")
+    parser.add_argument("--json", type=Path, help="file for all rounds as JSON")
     parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:

@@ -3,9 +3,9 @@
     python benchmarks/scaling.py                       # the table, and a model of larger clusters
     python benchmarks/scaling.py --workers 1 2 --steps 5
 
-Each worker has one thread; one worker is also timed with two, as a user would do on two cores. Where there are
-fewer cores than workers they take turns, so only the all-reduce and the agreement of the weights say something
-there; the step's time is then that of a crowded machine.
+Each worker has one thread; one worker is also timed with two threads, the usual setting on two cores. With fewer
+cores than workers, the time of a step is that of an overloaded machine; only the all-reduce and the equality of the
+weights are meaningful.
 `docs/scaling.md` explains the figures.
 """
 
@@ -31,7 +31,7 @@ VOCABULARY = 99
 
 @dataclass(frozen=True)
 class Shape:
-    """A model, and the lanes of the whole batch."""
+    """A model, and the rows of the whole batch."""
 
     layers: int
     units: int
@@ -45,15 +45,15 @@ class Shape:
 SHAPES = (Shape(2, 128, 48, 200), Shape(3, 512, 12, 100))
 
 
-# ---- what runs inside a worker process -----------------------------------------------------------
+# ---- in a worker process -------------------------------------------------------------------------
 
 
 def work(shape: Shape, workers: str, index: int, threads: int, steps: int) -> dict[str, Any]:
-    """One worker's times, in seconds: of a step, of an all-reduce as large as its gradients, and of an empty one."""
+    """Seconds of one worker for a step, an all-reduce of its gradients' size, and an empty all-reduce."""
     from rnntk.config import DistributeConfig
     from rnntk.training import device
 
-    device.ready("cpu", threads)  # before all that imports TensorFlow, which it keeps quiet
+    device.ready("cpu", threads)  # first, because it silences TensorFlow
     import keras
     import numpy as np
     import tensorflow as tf
@@ -108,7 +108,7 @@ def work(shape: Shape, workers: str, index: int, threads: int, steps: int) -> di
     return found
 
 
-# ---- what starts them ----------------------------------------------------------------------------
+# ---- in the main process -------------------------------------------------------------------------
 
 
 def free_ports(count: int) -> list[int]:
@@ -122,7 +122,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def measure(shape: Shape, count: int, threads: int, steps: int) -> dict[str, Any]:
-    """Start the workers and take the first one's figures."""
+    """Start the workers and return the figures of the first."""
     workers = ",".join(f"127.0.0.1:{port}" for port in free_ports(count))
     job = {"shape": shape, "workers": workers, "threads": threads, "steps": steps}
     environment = {k: v for k, v in os.environ.items() if k != "TF_CONFIG"}
@@ -151,7 +151,7 @@ def measure(shape: Shape, count: int, threads: int, steps: int) -> dict[str, Any
 def ring(size: float, count: int, per_message: float, per_byte: float) -> float:
     """Seconds of a ring all-reduce of `size` bytes among `count` workers.
 
-    The data goes around twice, in 2 (n - 1) messages of size / n bytes (Thakur et al., 2005).
+    The data travels around the ring twice, in 2 (n - 1) messages of size / n bytes (Thakur et al., 2005).
     """
     return 2 * (count - 1) * (per_message + per_byte * size / count)
 
@@ -165,10 +165,10 @@ COUNTS = (1, 2, 4, 8, 16, 32, 64)
 
 
 def predict(rows: list[dict[str, Any]]) -> None:
-    """Print the speed-ups over one worker, for a batch that grows with the workers and for one that stays as it is.
+    """Print predicted speed-ups over one worker, for a batch that grows with the workers and for a fixed one.
 
-    What TensorFlow itself needs for a message and for a byte is taken from two workers on loopback; a link
-    adds its latency, and limits the bytes a second.
+    TensorFlow's time per message and per byte is measured with two workers on loopback; a link adds its latency
+    and limits the bytes per second.
     """
     print("| model, batch of all | link | " + " | ".join(f"{n}" for n in COUNTS) + " |")
     print("|---|---" + "|---" * len(COUNTS) + "|")
@@ -194,7 +194,7 @@ def main() -> None:
     )
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--steps", type=int, default=12)
-    parser.add_argument("--output", type=Path, help="figures as JSON")
+    parser.add_argument("--output", type=Path, help="file for the figures as JSON")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.work:

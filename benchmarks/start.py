@@ -1,12 +1,12 @@
-"""From a cold start to the first character: `rnntk sample --length 1` beside the same with Keras.
+"""Time from a cold start to the first character: `rnntk sample --length 1` and the same with Keras.
 
     python benchmarks/start.py
     python benchmarks/start.py --units 512 --layers 3
 
-Both are new processes that read the same weights from the same file, feed a prompt, sample one character
-and print it. Rounds alternate; a figure is the median of its rounds. The first start on a machine compiles the
-kernels. Python with NumPy alone is the floor that no program in NumPy can get below. `--beside TREE` also
-runs the rnntk of another source tree.
+Both are new processes that read the same weights from the same file, read a prompt, sample one character and
+print it. Rounds alternate; a figure is the median of its rounds. The first start on a machine compiles the kernels.
+Python with NumPy alone is the lower bound for any program in NumPy. `--beside TREE` also times the rnntk of another
+source tree.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ print(np.random.default_rng(0).choice(V, p=p / p.sum()))
 
 
 def make_run(folder: Path, layers: int, units: int) -> Path:
-    """A run folder of random weights; what they say does not matter here."""
+    """Write a run folder with random weights, since the text does not matter."""
     from rnntk.storage import checkpoint
     from rnntk.storage import folder as runs
     from rnntk.text.vocabulary import Vocabulary

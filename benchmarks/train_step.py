@@ -1,14 +1,14 @@
-"""Time one training step of rnntk beside stock Keras and PyTorch, on the same cores or the same GPU.
+"""Time one training step of rnntk, Keras and PyTorch on the same cores or the same GPU.
 
     python benchmarks/train_step.py                  # all shapes, a table and a JSON file
     python benchmarks/train_step.py --quick          # two shapes, few rounds
-    python benchmarks/train_step.py --device gpu     # four models of a GPU's size, TF32 on in all
+    python benchmarks/train_step.py --device gpu     # four large models, all with TF32
 
-Every step reads its loss, and on a GPU takes its batch from the host's memory.
+Every step reads its loss; on a GPU it copies its batch from host memory.
 
-Each variant lives in a process of its own, so that thread pools do not fight, and waits while another
-one runs. Rounds alternate the variants; a figure is the median of the rounds' medians. Machines are
-noisy: compare ratios within one run, never times of two runs.
+Each variant has its own process, so that thread pools do not compete, and waits while another one runs. Rounds
+alternate the variants; a figure is the median of the rounds' medians. Machines are noisy: compare ratios within one
+run, not times of two runs.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Shape:
         return f"{self.layers}x{self.units} B{self.batch} T{self.length}"
 
     def flops(self, cell: str) -> float:
-        """Of the products of one step, forward and backward; embedding not folded."""
+        """Floating-point operations of the products of one step, forward and backward; embedding not folded."""
         gates = 4 if cell == "lstm" else 3
         rows = self.batch * self.length
         per_row = self.units * self.vocabulary
@@ -88,7 +88,7 @@ class Case:
         return f"{self.cell} {self.shape} {self.precision}"
 
 
-# ---- what runs inside a worker process -----------------------------------------------------------
+# ---- in a worker process -------------------------------------------------------------------------
 
 
 def batches(shape: Shape) -> tuple[Any, Any]:
@@ -128,7 +128,7 @@ def rnntk_step(case: Case) -> Any:
     def run() -> float:
         nonlocal states, x, y
         loss, _, states = step(x, y, states, seed)
-        # As `CharTask` does it: the next batch while a GPU is at work.
+        # Like `CharTask`: prepares the next batch while the GPU works.
         x, y = (step.put(ids) for ids in batch)
         return float(loss)
 
@@ -136,7 +136,7 @@ def rnntk_step(case: Case) -> Any:
 
 
 def keras_step(case: Case) -> Any:
-    """The script that a careful user of Keras would write."""
+    """Training as a careful user of Keras would write it."""
     import keras
     import tensorflow as tf
 
@@ -232,7 +232,7 @@ def torch_step(case: Case) -> Any:
 
 
 def large_product_rate() -> float:
-    """FLOP/s of a 2048x2048 float32 product on the whole device, by TensorFlow: best of ten."""
+    """FLOP/s of TensorFlow's 2048x2048 float32 product on the whole device, best of ten."""
     import tensorflow as tf
 
     size = 2048
@@ -248,14 +248,14 @@ def large_product_rate() -> float:
 
 
 def peak_memory() -> int:
-    """Bytes of this process's largest resident set."""
+    """This process's peak resident memory in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def work(variant: str, case: Case) -> None:
-    """Answer commands on stdin, one JSON object a line each way."""
+    """Answer commands on stdin; each command and answer is one line of JSON."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a framework prints must not mix with the answers
+    os.dup2(2, 1)  # output of a framework must not mix with the answers
 
     def answer(**fields: Any) -> None:
         answers.write(json.dumps(fields) + "\n")
@@ -272,7 +272,7 @@ def work(variant: str, case: Case) -> None:
         version = f"{tf.__version__}, Keras {keras.__version__}"
     start = time.perf_counter()
     if variant == "rnntk":
-        # The compiler's library is an import like the others'; its time counts to the first step.
+        # The compiler's library is imported beforehand; compiling counts to the first step.
         from llvmlite import binding  # noqa: F401
     before = peak_memory()
     make = {"rnntk": rnntk_step, "keras": keras_step, "torch": torch_step}[variant]
@@ -294,17 +294,17 @@ def work(variant: str, case: Case) -> None:
             answer(rate=large_product_rate())
 
 
-# ---- the process that drives them ------------------------------------------------------------------
+# ---- in the main process ---------------------------------------------------------------------------
 
 
 class Worker:
-    """One variant in its own process, idle until asked."""
+    """One variant in its own process, idle between its turns."""
 
     def __init__(self, variant: str, case: Case) -> None:
         environment = {
             **os.environ,
             "TF_CPP_MIN_LOG_LEVEL": "3",
-            "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # the workers share one GPU's memory
+            "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # the workers share the memory of one GPU
             "OMP_NUM_THREADS": str(case.threads),
         }
         if case.device == "cpu":
@@ -320,7 +320,7 @@ class Worker:
         self.hello: dict[str, Any] = {}
 
     def wait(self) -> None:
-        """Until its first step is done."""
+        """Wait for its first step."""
         self.hello = self.hello or self._read()
 
     def _read(self) -> dict[str, Any]:
@@ -380,7 +380,7 @@ def measure(case: Case, variants: list[str], rounds: int, seconds: float) -> dic
 
 
 def table(results: list[dict[str, Any]], variants: list[str]) -> str:
-    """The results as Markdown; compared with rnntk where that is among them."""
+    """The results as Markdown, with ratios to rnntk if it is among them."""
     ours = "rnntk" in variants
     peers = [variant for variant in variants if ours and variant != "rnntk"]
     head = [
@@ -429,7 +429,7 @@ def main() -> None:
     )
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--output", type=Path, help="write the results there as JSON")
+    parser.add_argument("--output", type=Path, help="file for the results as JSON")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:

@@ -1,4 +1,4 @@
-"""`import rnntk`: its names, their examples, and that it does what the command line does, bit for bit."""
+"""`import rnntk`: its names and examples; it trains bit-identically to the command line."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def here(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return folder
 
 
-def test_the_module_shows_its_public_names_and_nothing_else() -> None:
+def test_the_module_lists_its_public_names_only() -> None:
     assert sorted(dir(rnntk)) == PUBLIC
     assert all(getattr(rnntk, name).__doc__ for name in dir(rnntk))
     with pytest.raises(AttributeError, match="nothing"):
         rnntk.nothing  # noqa: B018
 
 
-def test_importing_it_loads_neither_numpy_nor_tensorflow() -> None:
+def test_import_loads_neither_numpy_nor_tensorflow() -> None:
     code = (
         "import sys, rnntk\nassert not {'numpy', 'tensorflow', 'click'} & set(sys.modules)\n"
         "rnntk.load, rnntk.TrainConfig, rnntk.Run\nassert 'tensorflow' not in sys.modules"
@@ -94,7 +94,7 @@ def test_every_public_name_has_an_example_that_runs(
 
 
 def test_the_shell_trains_the_same_weights(here: Path) -> None:
-    """The corpus' own config, keywords and defaults meet in the same way."""
+    """The corpus' config, keywords and defaults combine in the same way."""
     run = rnntk.train(
         corpus="python_stdlib",
         units=8,
@@ -119,7 +119,7 @@ def test_the_shell_trains_the_same_weights(here: Path) -> None:
     assert run.config == rnntk.load("shell").config
 
 
-def test_a_wrong_keyword_names_the_nearest_right_one(here: Path) -> None:
+def test_a_wrong_keyword_suggests_the_nearest(here: Path) -> None:
     with pytest.raises(UsageError, match="There is no setting 'unit'. Did you mean 'units'?"):
         rnntk.train("tale.txt", unit=3)
     with pytest.raises(
@@ -145,7 +145,7 @@ def test_a_wrong_keyword_names_the_nearest_right_one(here: Path) -> None:
         rnntk.load("my-run").plot(lag=True)
 
 
-def test_a_checkpoint_that_is_not_there_is_refused_at_once(here: Path) -> None:
+def test_a_missing_checkpoint_is_refused_at_load(here: Path) -> None:
     with pytest.raises(
         RunError, match=r"no checkpoint 'bst'; it has best, last and .*20. Did.*'best'"
     ):
@@ -155,7 +155,7 @@ def test_a_checkpoint_that_is_not_there_is_refused_at_once(here: Path) -> None:
     assert rnntk.load("my-run", checkpoint=20).sample("the ", length=5, seed=1)
 
 
-def test_keys_that_only_the_command_line_knows_are_ignored(here: Path) -> None:
+def test_config_keys_of_the_command_line_are_ignored(here: Path) -> None:
     Path("c.toml").write_text(
         "color = true\n[train]\nquiet = true\nrun = 'x'\nunits = 5\n"
         "max_steps = 2\nbatch-size = 4\nseq_length = 20\n[sample]\ncolor = true\n"
@@ -167,7 +167,7 @@ def test_keys_that_only_the_command_line_knows_are_ignored(here: Path) -> None:
         rnntk.train("tale.txt", config="c.toml")
 
 
-def test_what_is_shown_of_a_corpus_and_a_test_is_one_line(here: Path) -> None:
+def test_the_repr_of_a_corpus_is_one_line(here: Path) -> None:
     corpus = rnntk.prepare("tale.txt")
     count = corpus.prepared.facts["characters"]
     size = len(corpus.prepared.vocabulary)
@@ -177,7 +177,7 @@ def test_what_is_shown_of_a_corpus_and_a_test_is_one_line(here: Path) -> None:
     assert repr(corpus.prepared) == f"Prepared({str(corpus.prepared.folder)!r}: {count:,} symbols)"
 
 
-def test_a_config_is_a_file_a_shipped_name_or_an_object(here: Path) -> None:
+def test_a_config_may_be_a_file_a_shipped_name_or_an_object(here: Path) -> None:
     Path("c.toml").write_text(
         "seq_length = 20\n[train]\nunits = 5\nmax_steps = 2\nbatch_size = 4\n"
     )
@@ -195,7 +195,7 @@ def test_a_config_is_a_file_a_shipped_name_or_an_object(here: Path) -> None:
         rnntk.train("tale.txt", config="d.toml")
 
 
-def test_a_callback_plugs_in(here: Path) -> None:
+def test_a_keras_callback_can_be_passed(here: Path) -> None:
     seen: list[float] = []
 
     class Own(keras.callbacks.Callback):
@@ -208,7 +208,7 @@ def test_a_callback_plugs_in(here: Path) -> None:
     assert len(seen) == 5
 
 
-def test_what_a_run_holds(here: Path) -> None:
+def test_a_run_has_config_metrics_and_samples(here: Path) -> None:
     run = rnntk.load("my-run")
     assert run.config.units == 16
     columns = run.metrics
@@ -227,7 +227,7 @@ def test_what_a_run_holds(here: Path) -> None:
         rnntk.load("my-rum")
 
 
-def test_what_a_run_measures(here: Path) -> None:
+def test_a_run_evaluates_its_held_out_part_and_other_texts(here: Path) -> None:
     run = rnntk.load("my-run")
     held_out = run.evaluate()
     assert held_out.loss == pytest.approx(run.metrics["val_loss"][-1], rel=1e-4)
@@ -240,7 +240,7 @@ def test_what_a_run_measures(here: Path) -> None:
         run.evaluate("the 漢")
 
 
-def test_a_run_becomes_a_keras_model(here: Path) -> None:
+def test_a_run_gives_a_keras_model(here: Path) -> None:
     run = rnntk.load("my-run")
     model = run.keras_model()
     assert isinstance(model, rnntk.CharRNN)
@@ -252,7 +252,7 @@ def test_a_run_becomes_a_keras_model(here: Path) -> None:
     assert float(np.mean(nats)) == pytest.approx(run.evaluate("the quick brown fox").loss, rel=1e-4)
 
 
-def test_a_run_is_exported_and_plotted(here: Path) -> None:
+def test_a_run_exports_and_plots(here: Path) -> None:
     run = rnntk.load("my-run")
     assert run.export("npz").path == Path("my-run.npz")
     with pytest.raises(UsageError, match="Did you mean 'keras'"):
@@ -265,7 +265,7 @@ def test_a_run_is_exported_and_plotted(here: Path) -> None:
     assert "<tr><td>my-run</td><td>tale</td><td>lstm 2x16</td>" in rnntk.runs()._repr_html_()
 
 
-def test_the_row_classifier(here: Path) -> None:
+def test_train_mnist_returns_a_run_with_its_test(here: Path) -> None:
     run = rnntk.train_mnist(data="digits", units=4, batch_size=32, max_steps=3, quiet=True)
     assert run.name == "digits-1"
     assert run.test is not None
@@ -279,17 +279,17 @@ def test_the_row_classifier(here: Path) -> None:
         run.sample("a")
 
 
-def test_the_command_of_the_readme_for_python(here: Path) -> None:
+def test_the_python_example_of_the_readme_runs(warm, here: Path) -> None:
     code = (
         "import rnntk; r = rnntk.train(corpus='python_stdlib', units=32, max_steps=3, seq_length=20, quiet=True); "
         "print(r.sample('def ', length=80)); print(r.evaluate('def f(x):\\n    return x\\n'))"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    done = warm.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.startswith("def ")
     assert "bits per character" in done.stdout
 
 
-def test_what_is_passed_by_mistake_is_named(here: Path) -> None:
+def test_wrong_arguments_are_refused(here: Path) -> None:
     with pytest.raises(UsageError, match="config must be a TrainConfig, got a MnistConfig"):
         rnntk.train("tale.txt", config=rnntk.MnistConfig())  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="mnist_best.toml has no settings for train"):
@@ -299,7 +299,7 @@ def test_what_is_passed_by_mistake_is_named(here: Path) -> None:
             rnntk.train(text)
 
 
-def test_it_trains_in_a_process_that_has_used_keras(here: Path) -> None:
+def test_training_works_after_other_use_of_keras(here: Path) -> None:
     code = (
         "import keras, numpy as np, rnntk\n"
         "keras.Sequential([keras.layers.Dense(2)]).predict(np.ones((3, 4)), verbose=0)\n"
@@ -312,9 +312,7 @@ def test_it_trains_in_a_process_that_has_used_keras(here: Path) -> None:
     assert done.stdout == "[1. 2.]\n", done.stderr
 
 
-def test_another_text_in_place_of_the_corpus_is_warned_of(
-    here: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_stand_in_for_the_corpus_warns(here: Path, caplog: pytest.LogCaptureFixture) -> None:
     rnntk.prepare()
     assert any(r.levelname == "WARNING" for r in caplog.records)
     caplog.clear()

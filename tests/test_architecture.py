@@ -1,4 +1,4 @@
-"""The table of docs/architecture.md, held against the code's own imports."""
+"""The table of docs/architecture.md against the imports in the code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAGE = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
 def _table() -> dict[str, set[str]]:
-    """Of each folder in the page's table: the stages it may import."""
+    """The stages that each folder in the page's table may import."""
     rows = re.findall(r"^\| `(\w+)/` \| (.*?) \|", PAGE, re.MULTILINE)
     return {
         folder: set(re.findall(r"`(\w+)`", allowed)) for folder, allowed in rows if folder != "cli"
@@ -35,7 +35,7 @@ MAY_IMPORT = _table()
 BASE = _base()
 
 
-def test_the_page_lists_every_folder_and_no_other() -> None:
+def test_the_page_lists_exactly_the_folders() -> None:
     folders = {p.name for p in PACKAGE.iterdir() if (p / "__init__.py").exists()}
     assert {*MAY_IMPORT, "cli"} == folders - BASE
     assert all((PACKAGE / f"{name}.py").exists() or (PACKAGE / name).is_dir() for name in BASE)
@@ -59,7 +59,7 @@ def imported_stages(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("stage", sorted(MAY_IMPORT))
-def test_a_stage_imports_only_what_stands_before_it(stage: str) -> None:
+def test_a_stage_imports_only_earlier_stages(stage: str) -> None:
     allowed = MAY_IMPORT[stage] | BASE | {stage, "__version__", "__init__"}
     files = sorted((PACKAGE / stage).rglob("*.py"))
     assert files
@@ -67,7 +67,7 @@ def test_a_stage_imports_only_what_stands_before_it(stage: str) -> None:
         assert imported_stages(path) <= allowed, path
 
 
-def test_nothing_imports_the_command_line() -> None:
+def test_no_module_imports_the_command_line() -> None:
     for path in PACKAGE.rglob("*.py"):
         if path.parent.name != "cli" and path.name != "__main__.py":
             assert "cli" not in imported_stages(path), path
@@ -80,7 +80,7 @@ WITHOUT_TENSORFLOW = (
 )  # fmt: skip
 
 
-def test_tensorflow_is_imported_by_none_of_these() -> None:
+def test_these_modules_do_not_import_tensorflow() -> None:
     code = (
         "import importlib, sys\n"
         f"for name in {WITHOUT_TENSORFLOW}:\n"
@@ -90,7 +90,7 @@ def test_tensorflow_is_imported_by_none_of_these() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-# A message names settings in backquotes, and the command line puts options there; commands to paste are whole.
+# A message names settings in backquotes, which the command line turns into options; commands to paste stay.
 OPTION = re.compile(r"(?<![\w-])--[a-z]")
 COMMAND = re.compile(r"\b(rnntk|pip) [a-z{][^.\n]*$")
 DEFINE_OPTIONS = ("config/fields.py", "errors.py")  # their docstrings have examples
@@ -109,7 +109,7 @@ def texts_of(tree: ast.AST) -> list[tuple[ast.AST, str]]:
     return found
 
 
-def test_the_library_names_settings_and_not_options() -> None:
+def test_library_messages_name_settings_not_options() -> None:
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(PACKAGE).as_posix()
         if name.startswith("cli/"):

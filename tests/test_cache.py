@@ -1,4 +1,4 @@
-"""Where things are kept that can be had again."""
+"""The cache directory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rnntk.errors import UsageError
 from rnntk.text import corpus
 
 
-def test_without_a_home_the_cache_has_to_be_named(
+def test_without_a_home_the_cache_must_be_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def homeless(*_: object, **__: object) -> str:
@@ -28,10 +28,10 @@ def test_without_a_home_the_cache_has_to_be_named(
     assert cache.cache_dir() == tmp_path
 
 
-def test_what_was_left_unfinished_is_removed_at_the_next_start(
+def test_unfinished_files_are_removed_at_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also by the names that rnntk before 1.0 gave it, when it is old enough to be nobody's."""
+    """Files with the names of rnntk before 1.0 too, if they are old."""
     monkeypatch.setenv("RNNTK_CACHE", str(tmp_path / "cache"))
     text = tmp_path / "text.txt"
     text.write_text("some text\n")
@@ -44,7 +44,7 @@ def test_what_was_left_unfinished_is_removed_at_the_next_start(
         path.mkdir()
         (path / "ids.bin").write_bytes(b"half")
     cache.tidy("prepared")
-    assert left[0].exists(), "it may still be written to"
+    assert left[0].exists(), "another process may still write to it"
     for path in left:
         os.utime(path, (0, 0))
     corpus.prepare_corpus(TextConfig(input=str(text)), None)

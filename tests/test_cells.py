@@ -1,4 +1,4 @@
-"""The cells' definitions, evaluated on plain numbers, against the formulas of the papers."""
+"""The cells' definitions on plain numbers against the formulas of the papers."""
 
 from __future__ import annotations
 
@@ -77,17 +77,17 @@ def formula(cell: Cell) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "cell", [LSTM, GRU, GRU_RESET_BEFORE, RNN], ids=["lstm", "gru", "gru-before", "rnn"]
 )
-def test_a_step_is_the_formula(cell: Cell) -> None:
+def test_a_step_follows_the_formula(cell: Cell) -> None:
     found = cell.step(Numbers(), Unit(cell))
     assert set(found) == set(cell.gates) | set(cell.states)
     for state, value in formula(cell).items():
         assert found[state] == pytest.approx(value, rel=1e-12)
 
 
-def test_the_cells_with_kernels_are_those_of_the_option() -> None:
+def test_cells_with_kernels_are_those_of_the_option() -> None:
     assert list(CELLS) == ["lstm", "gru", "rnn"]
 
 
-def test_it_imports_no_library() -> None:
+def test_the_module_imports_no_library() -> None:
     code = "import sys, rnntk.cells; sys.exit(bool({'numpy', 'tensorflow', 'llvmlite'} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True)

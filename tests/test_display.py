@@ -1,4 +1,4 @@
-"""`MPLBACKEND` of a notebook, in a process that is none."""
+"""`MPLBACKEND` of a notebook in another process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("matplotlib")
 
 
-def test_a_backend_that_is_not_installed_does_no_harm(tmp_path: Path) -> None:
+def test_a_missing_matplotlib_backend_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("the quick brown fox\n" * 30)
     env = {**os.environ, "MPLBACKEND": "not-installed", "RNNTK_CACHE": str(tmp_path / "cache")}
     small = "--units 8 --embedding 6 --batch-size 4 --seq-length 20 --sample-every 0 --max-steps 2"

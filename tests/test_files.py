@@ -1,4 +1,4 @@
-"""Files written aside: whole or not at all, and nothing left behind, not even by a process that was killed."""
+"""Atomic writes: whole files or none, and no leftovers, even of a killed process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from rnntk import files
 from rnntk.errors import DataError, TrainingError
 
-# Begins to write a file, says so, and waits to be killed.
+# Begins to write a file, prints a line, and waits to be killed.
 WRITER = """
 import sys, time
 from pathlib import Path
@@ -43,7 +43,7 @@ def temporary(
     return made
 
 
-def test_a_file_appears_whole(tmp_path: Path) -> None:
+def test_a_file_is_written_whole(tmp_path: Path) -> None:
     path = tmp_path / "file.npz"
     with files.replacing(path) as made:
         assert made.name == "file.npz"
@@ -53,14 +53,14 @@ def test_a_file_appears_whole(tmp_path: Path) -> None:
     assert names(path.parent) == ["file.npz"]
 
 
-def test_a_folder_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
-    """Else a run whose folder was removed would go on into a new one."""
+def test_a_removed_folder_is_not_created_again(tmp_path: Path) -> None:
+    """Otherwise a run whose folder was removed would continue in a new one."""
     with pytest.raises(TrainingError, match="No such file or directory"):
         files.write_bytes(tmp_path / "gone" / "file", b"data")
     assert not (tmp_path / "gone").exists()
 
 
-def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_only_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
 
@@ -74,7 +74,7 @@ def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path
     assert names(tmp_path) == ["file"]
 
 
-def test_a_folder_replaces_an_older_one(tmp_path: Path) -> None:
+def test_a_folder_replaces_the_old_one(tmp_path: Path) -> None:
     files.write_folder(tmp_path / "f", {"a": b"1", "b": b"2"})
     files.write_folder(tmp_path / "f", {"a": b"3"})
     assert names(tmp_path) == ["f"]
@@ -82,19 +82,19 @@ def test_a_folder_replaces_an_older_one(tmp_path: Path) -> None:
     assert (tmp_path / "f" / "a").read_bytes() == b"3"
 
 
-def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
+def test_a_symbolic_link_is_kept(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     try:
         (tmp_path / "link").symlink_to(tmp_path / "there" / "file")
     except OSError:
-        pytest.skip("no symbolic links here")
+        pytest.skip("needs symbolic links")
     files.write_bytes(tmp_path / "link", b"data")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "there" / "file").read_bytes() == b"data"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
-def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX pipes")
+def test_a_pipe_is_written_to_not_replaced(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE) as reader:
@@ -103,7 +103,7 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     assert pipe.is_fifo()
 
 
-def test_a_refusal_names_the_path_the_reason_and_the_advice(tmp_path: Path) -> None:
+def test_a_failure_names_path_reason_and_advice(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     path = tmp_path / "file" / "below"
     with pytest.raises(
@@ -116,37 +116,37 @@ def test_a_refusal_names_the_path_the_reason_and_the_advice(tmp_path: Path) -> N
     assert caught.value.cure == "Make it writable"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="dead processes are told apart on POSIX")
-def test_what_a_killed_process_left_is_removed_by_the_next_writer_beside_it(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX to recognize dead processes")
+def test_the_next_writer_removes_files_of_a_killed_process(tmp_path: Path) -> None:
     command = [sys.executable, "-c", WRITER, str(tmp_path / "one")]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
         assert writer.stdout is not None
         writer.stdout.readline()
         files.write_bytes(tmp_path / "two", b"")
-        assert len(names(tmp_path)) == 2, "what a living process writes stays"
+        assert len(names(tmp_path)) == 2, "files of a living process stay"
         writer.kill()
     assert len(names(tmp_path)) == 2
     files.write_bytes(tmp_path / "three", b"")
     assert names(tmp_path) == ["three", "two"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="dead processes are told apart on POSIX")
-def test_an_earlier_process_of_the_same_id_is_dead(tmp_path: Path) -> None:
-    """As in a container, where every process is number 1."""
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX to recognize dead processes")
+def test_an_earlier_process_with_the_same_id_counts_as_dead(tmp_path: Path) -> None:
+    """In a container, every process has id 1."""
     temporary(tmp_path, machine=files._machine(), process=os.getpid())
     with files.scratch(tmp_path) as mine:
         files.remove_stale(tmp_path)
         assert names(tmp_path) == [mine.name]
 
 
-def test_what_another_machine_left_stays_for_a_day(tmp_path: Path) -> None:
+def test_files_of_another_machine_stay_for_a_day(tmp_path: Path) -> None:
     young, old = temporary(tmp_path, hours=23), temporary(tmp_path, process=2, hours=25)
     files.remove_stale(tmp_path)
     assert young.exists()
     assert not old.exists()
 
 
-def test_others_temporaries_are_never_touched(tmp_path: Path) -> None:
+def test_temporary_files_of_others_are_never_touched(tmp_path: Path) -> None:
     for name in (".rnntk-mine.tmp", ".file.1.tmp", ".rnntk-00000000-1-00000000-0.tmp.bak"):
         (tmp_path / name).mkdir()
     before = names(tmp_path)
@@ -154,10 +154,10 @@ def test_others_temporaries_are_never_touched(tmp_path: Path) -> None:
     assert names(tmp_path) == before
 
 
-def test_a_rename_is_tried_again_while_another_program_holds_the_file(
+def test_a_rename_is_retried_while_the_file_is_in_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Windows refuses it then; the waits are set on Windows only."""
+    """Windows refuses it then; only there are waits set."""
     monkeypatch.setattr(files, "_RENAME_WAITS", (0.0, 0.0))
     refusals = [PermissionError(13, "held")] * 2
     real = Path.replace
@@ -176,7 +176,7 @@ def test_a_rename_is_tried_again_while_another_program_holds_the_file(
     assert (tmp_path / "file").read_bytes() == b"data"
 
 
-def test_windows_refuses_to_replace_what_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_refuses_to_replace_an_open_file(monkeypatch: pytest.MonkeyPatch) -> None:
     target = Path("runs/r")
     monkeypatch.setattr(os, "name", "nt")
     try:

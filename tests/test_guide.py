@@ -1,4 +1,4 @@
-"""docs/guide.md: it leads through every part, and its program prints what the page says."""
+"""docs/guide.md: its commands, its pictures, and the output of its program."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_guide_has_commands() -> None:
     } <= names  # fmt: skip
 
 
-def test_it_begins_with_a_text_of_the_reader() -> None:
+def test_the_guide_begins_with_the_readers_text() -> None:
     first = [line.split()[1:] for line in commands()[:7]]
     assert first[0] == ["train", "novel.txt"]
     assert ["play"] in first
@@ -51,10 +51,10 @@ def test_each_picture_has_a_command() -> None:
         assert draws.search(section), section.splitlines()[0]
 
 
-def test_the_explosion_explodes_and_clipping_prevents_it(
+def test_training_diverges_without_clipping_and_not_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The effect, by a wide margin: the numbers of an explosion differ from machine to machine."""
+    """With a wide margin, because the numbers differ between machines."""
     monkeypatch.chdir(tmp_path)
     none, clipped = (c for c in commands() if "--run runs/clip-" in c)
     assert none.replace("--clip none", "") == re.sub(
@@ -77,7 +77,7 @@ def test_the_explosion_explodes_and_clipping_prevents_it(
     assert loss[-1] < loss[0] / 1.5
 
 
-def test_the_program_prints_what_the_page_says() -> None:
+def test_the_program_prints_the_output_in_the_page() -> None:
     importlib.import_module("rnntk.training.device").ready("cpu", None)
     (number,) = [i for i, (language, _) in enumerate(BLOCKS) if language == "python"]
     printed = io.StringIO()

@@ -1,4 +1,4 @@
-"""The commands that install what is missing, for each way in which rnntk may have been installed."""
+"""Commands that install missing packages, for each way of installing rnntk."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ORIGINS = {
 
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An environment with pip, a POSIX shell, and no `python` on the PATH, so that commands name this one in full."""
+    """An environment with pip, a POSIX shell and no `python` on the PATH, so that commands use the full path."""
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(errors, "os", SimpleNamespace(name="posix"))
     monkeypatch.setattr(installation, "find_spec", lambda name: object())
@@ -49,7 +49,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=ORIGINS)
 def origin(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An installed rnntk that came from there."""
+    """An rnntk installed from there."""
     info = tmp_path / "site" / "rnntk-0.2.0.dist-info"
     info.mkdir(parents=True)
     head = "Metadata-Version: 2.4\nName: rnntk\nVersion: 0.2.0\n"
@@ -65,30 +65,30 @@ def not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metadata, "distributions", lambda name: [])
 
 
-def test_an_extra_is_installed_by_its_packages_wherever_rnntk_came_from(origin: str) -> None:
+def test_an_extra_is_installed_by_its_packages(origin: str) -> None:
     assert shlex.split(install_command("plot")) == [*PYTHON, "matplotlib[qt]>=3.8"]
     assert shlex.split(install_command("play")) == [
         *PYTHON, "starlette>=0.40", "uvicorn!=0.31,>=0.30",
     ]  # fmt: skip
 
 
-def test_an_upgrade_comes_from_where_rnntk_came_from(origin: str) -> None:
+def test_an_upgrade_uses_the_source_of_rnntk(origin: str) -> None:
     advice = f"Upgrade with: {shlex.join(PYTHON)} -U rnntk"
     if found := ORIGINS[origin]:
         advice = f"Upgrade rnntk from {found['url']}"
     assert upgrade_advice() == advice
 
 
-def test_without_an_installation_the_folder_is_installed(not_installed: None) -> None:
+def test_without_an_installation_the_command_installs_the_folder(not_installed: None) -> None:
     assert shlex.split(install_command("play")) == [*PYTHON, "-e", f"{ROOT}[play]"]
     assert upgrade_advice() == f"Upgrade rnntk from {ROOT}"
 
 
-def test_an_extra_that_the_installed_metadata_lack_comes_from_the_folder(origin: str) -> None:
+def test_an_extra_missing_in_the_metadata_is_installed_from_the_folder(origin: str) -> None:
     assert shlex.split(install_command("onnx")) == [*PYTHON, "-e", f"{ROOT}[onnx]"]
 
 
-def test_pipx_and_uv_have_commands_of_their_own(
+def test_pipx_and_uv_have_their_own_commands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(installation, "find_spec", lambda name: None)
@@ -104,7 +104,7 @@ def test_pipx_and_uv_have_commands_of_their_own(
     assert upgrade_advice() == "Upgrade with: pipx upgrade rnntk-lab"
 
 
-def test_python_has_its_short_name_only_where_the_path_finds_the_same(
+def test_python_is_named_python_only_if_the_path_finds_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = Path(sys.executable).name
@@ -127,7 +127,7 @@ def test_python_has_its_short_name_only_where_the_path_finds_the_same(
         (r"C:\data", r"C:\data"),
     ],
 )
-def test_commands_for_windows_are_quoted_for_its_shell(
+def test_windows_commands_are_quoted_for_its_shell(
     word: str, typed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(errors, "os", SimpleNamespace(name="nt"))
@@ -138,8 +138,8 @@ def test_commands_for_windows_are_quoted_for_its_shell(
     os.name != "posix" or find_spec("pip") is None, reason="needs pip and a POSIX shell"
 )
 @pytest.mark.parametrize("extra", ["play", "plot", "onnx"])
-def test_pip_takes_the_command(extra: str) -> None:
-    """Everything is installed here, so pip has nothing to look for."""
+def test_pip_accepts_the_command(extra: str) -> None:
+    """All packages are installed, so pip downloads nothing."""
     command = f"{install_command(extra)} --dry-run --no-index --disable-pip-version-check"
     done = subprocess.run(command, shell=True, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -147,7 +147,7 @@ def test_pip_takes_the_command(extra: str) -> None:
     assert "Would install" not in done.stdout
 
 
-def test_no_other_module_writes_such_a_command() -> None:
+def test_no_other_module_builds_install_commands() -> None:
     for path in (ROOT / "rnntk").rglob("*.py"):
         if path.name != "installation.py":
             text = path.read_text(encoding="utf-8")

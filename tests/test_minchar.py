@@ -1,4 +1,4 @@
-"""The minimal NumPy model: its gradient, its training, its samples, against itself and against Keras."""
+"""The minimal NumPy model: gradient, training and samples, against finite differences and Keras."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEXT = "the cat sat on the mat and the dog sat on the log; " * 20
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("iterations", [0, 300])
-def test_the_gradient_is_the_slope_of_the_loss(seed: int, iterations: int) -> None:
+def test_the_gradient_matches_finite_differences(seed: int, iterations: int) -> None:
     model = MinChar(TEXT, seed)
     assert model.weights["Whh"].dtype == np.float64
     for _ in model.train(iterations):
@@ -24,7 +24,7 @@ def test_the_gradient_is_the_slope_of_the_loss(seed: int, iterations: int) -> No
 
 
 @pytest.mark.parametrize("name", ["Wxh", "Whh", "Why", "bh", "by"])
-def test_the_check_finds_a_wrong_gradient(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_check_detects_a_wrong_gradient(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     right = MinChar.gradients
 
     def wrong(self: MinChar, *args: np.ndarray) -> tuple:
@@ -35,8 +35,8 @@ def test_the_check_finds_a_wrong_gradient(name: str, monkeypatch: pytest.MonkeyP
     assert MinChar(TEXT).check_gradients() > 1e-6
 
 
-def test_every_single_slope_of_a_small_model() -> None:
-    """Not a sample of the weights: all of them, and each array against its own differences."""
+def test_every_weight_of_a_small_model_matches_finite_differences() -> None:
+    """All weights, each array against its own differences."""
     model = MinChar("abcab" * 10, seed=3, units=4)
     for weight in model.weights.values():
         weight += model.rng.normal(size=weight.shape) * 0.5
@@ -54,12 +54,12 @@ def test_every_single_slope_of_a_small_model() -> None:
             ), name
 
 
-def test_the_smoothed_loss_begins_at_knowing_nothing_and_falls() -> None:
+def test_the_smoothed_loss_begins_at_the_uniform_loss_and_falls() -> None:
     reports = list(MinChar(TEXT).train(500, every=100))
     assert [i for i, _, _ in reports] == [0, 100, 200, 300, 400, 500]
     losses = [loss for _, loss, _ in reports]
     assert losses[0] == pytest.approx(LENGTH * np.log(len(set(TEXT))))
-    # Adagrad's first steps are large, and cost something.
+    # Adagrad's first steps are large and raise the loss.
     assert losses[1:] == sorted(losses[1:], reverse=True)
     assert losses[-1] < 0.8 * losses[0]
     assert all(len(sample) == 200 and set(sample) <= set(TEXT) for _, _, sample in reports)
@@ -69,14 +69,14 @@ def test_the_last_iteration_is_reported_once() -> None:
     assert [i for i, _, _ in MinChar(TEXT).train(250, every=100)] == [0, 100, 200, 250]
 
 
-def test_same_seed_same_samples() -> None:
+def test_the_same_seed_gives_the_same_samples() -> None:
     one, two, other = (list(MinChar(TEXT, seed).train(100)) for seed in (1, 1, 2))
     assert one == two
     assert [sample for *_, sample in one] != [sample for *_, sample in other]
 
 
-def test_gradients_are_clipped_by_element(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Adagrad's first step is RATE * g / |g|, so the sums of squares show what was let through."""
+def test_gradients_are_clipped_by_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adagrad's first step is RATE * g / |g|, so only the sums of squares show the clipping."""
     seen: list[np.ndarray] = []
     right = MinChar.gradients
 
@@ -94,7 +94,7 @@ def test_gradients_are_clipped_by_element(monkeypatch: pytest.MonkeyPatch) -> No
     assert max(np.abs(g).max() for g in seen) == minchar.LIMIT
 
 
-def test_the_end_of_the_text_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_state_is_reset_at_the_end_of_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
     memories: list[np.ndarray] = []
     reads: list[np.ndarray] = []
     right = MinChar.gradients
@@ -112,10 +112,10 @@ def test_the_end_of_the_text_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert zero == [True, False, False, True, False, False, True]
     assert np.array_equal(np.concatenate(reads[:3]), model.text[:-1])
     assert np.array_equal(reads[3], reads[0])
-    assert not np.array_equal(memories[1], memories[4])  # the weights have changed since
+    assert not np.array_equal(memories[1], memories[4])  # the weights have changed
 
 
-def test_it_agrees_with_keras() -> None:
+def test_loss_and_gradients_match_keras() -> None:
     """The same network of stock layers has the same loss and gradients, in float64."""
     import keras
     import tensorflow as tf
@@ -151,7 +151,7 @@ def test_a_text_too_short_or_of_one_character_is_refused(text: str) -> None:
         MinChar(text)
 
 
-def test_the_file_can_be_read_in_one_sitting() -> None:
+def test_the_file_is_short_and_imports_only_numpy() -> None:
     source = Path(minchar.__file__).read_text(encoding="utf-8")
     assert len(source.splitlines()) < 150
     imports = [line for line in source.splitlines() if line.startswith(("import", "from"))]

@@ -1,4 +1,4 @@
-"""The notebooks of docs/notebooks, executed from top to bottom at a small size."""
+"""The notebooks in docs/notebooks, executed with a small model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_every_notebook_is_tested() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))
-def test_it_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_notebook_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RNNTK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("RNNTK_OFFLINE", "1")
     monkeypatch.delenv("RNNTK_DATA", raising=False)
@@ -30,7 +30,7 @@ def test_it_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     [at] = [
         i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", [])
     ]
-    # As papermill does it.
+    # Like papermill.
     notebook.cells.insert(at + 1, nbformat.v4.new_code_cell(SMALL[name]))
     client = nbclient.NotebookClient(
         notebook,

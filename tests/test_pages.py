@@ -1,4 +1,4 @@
-"""The pages for people: every link leads somewhere, every picture is shown, every command in a block is a command."""
+"""The docs: links have targets, pictures are used, commands parse."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PICTURES = ROOT / "docs" / "pictures"
 
 
 def anchors(page: Path) -> list[str]:
-    """Those that a web view of the page gives its sections."""
+    """The anchors that a web view gives the page's sections."""
     titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
 
@@ -33,7 +33,7 @@ def links(page: Path) -> list[str]:
 
 
 def commands(page: Path) -> list[str]:
-    """The lines of a page's plain blocks that begin with rnntk, as a shell would take them."""
+    """The lines in a page's plain blocks that begin with rnntk, as a shell reads them."""
     blocks = re.findall(
         r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
     )
@@ -44,7 +44,7 @@ def commands(page: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_leads_somewhere(page: Path) -> None:
+def test_every_link_has_a_target(page: Path) -> None:
     for link in links(page):
         name, _, anchor = link.partition("#")
         target = page.parent / name if name else page
@@ -52,14 +52,14 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
-def test_every_section_of_the_guide_is_in_its_table() -> None:
+def test_every_section_of_the_guide_is_in_its_contents() -> None:
     guide = ROOT / "docs" / "guide.md"
     assert {f"#{anchor}" for anchor in anchors(guide)[1:]} == {
         link for link in links(guide) if link.startswith("#")
     }
 
 
-def test_every_picture_is_there_small_and_used() -> None:
+def test_every_picture_exists_is_small_and_is_used() -> None:
     named = {
         (page.parent / link).resolve()
         for page in PAGES
@@ -72,14 +72,14 @@ def test_every_picture_is_there_small_and_used() -> None:
 
 
 @pytest.mark.parametrize("line", [line for page in PAGES for line in commands(page)])
-def test_a_command_of_a_page_is_understood(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_command_in_a_page_parses(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     _, name, *arguments = [
         word for word in shlex.split(line, comments=True) if word != "..."
     ]  # "and so on"
-    # With the group's own settings: a command keeps the help option that it was first asked for.
+    # With the group's settings, because a command caches its first help option.
     parent = click.Context(group, **group.context_settings)
     command = group.get_command(parent, name)
     assert command is not None, line
-    # Parses the options and reads the config files; runs nothing.
+    # Parses options and config files; runs nothing.
     command.make_context(name, arguments, parent=parent)

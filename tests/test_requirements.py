@@ -14,6 +14,6 @@ PROJECT = read_toml(Path(__file__).parent.parent / "pyproject.toml")["project"]
     ("version", "allowed"),
     [("8.1.7", True), ("8.1.8", True), ("8.2.0", False), ("8.2.1", False), ("8.2.2", True)],
 )
-def test_versions_of_click_that_misread_flags_in_the_environment(version, allowed) -> None:
+def test_click_versions_that_misread_flags_are_excluded(version, allowed) -> None:
     click = next(r for r in map(Requirement, PROJECT["dependencies"]) if r.name == "click")
     assert click.specifier.contains(version) is allowed

@@ -1,4 +1,4 @@
-"""The scripts of docs/scaling.md, run with a scheduler's commands and variables made up: what each worker would do."""
+"""The scripts in docs/scaling.md, run with made-up commands and variables of a scheduler."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from rnntk.training import cluster
 
 GUIDE = Path(__file__).parent.parent / "docs" / "scaling.md"
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the scripts are for bash")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs bash")
 
-# What would train says with what it was called.
+# Stubs that print their arguments.
 STUBS = {
     "rnntk": 'for a in "$@"; do printf "%q " "$a"; done; echo',
     "scontrol": "printf 'node%s\\n' 1 2 3 4",
@@ -67,7 +67,7 @@ def check(workers: list[dict[str, object]], host: str) -> None:
         assert values["threads"] == 16
 
 
-def test_slurm_starts_a_run_and_goes_on_with_it(tmp_path: Path) -> None:
+def test_slurm_starts_a_run_and_resumes_it(tmp_path: Path) -> None:
     variables = {"SLURM_JOB_ID": "4711", "SLURM_JOB_NODELIST": "node[1-4]", "SLURM_CPUS_PER_TASK": "16"}  # fmt: skip
     begun = run(block("bash"), tmp_path, **variables)
     check(begun, "node{1}:24711")
@@ -78,7 +78,7 @@ def test_slurm_starts_a_run_and_goes_on_with_it(tmp_path: Path) -> None:
     assert {values["resume"] for values in resumed} == {str(tmp_path / "runs/big")}
 
 
-def test_kubernetes_starts_a_run_and_goes_on_with_it(tmp_path: Path) -> None:
+def test_kubernetes_starts_a_run_and_resumes_it(tmp_path: Path) -> None:
     manifest = block("yaml")
     _, script = manifest.split("args:\n            - |\n")
     lines = []

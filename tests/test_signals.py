@@ -17,7 +17,7 @@ from rnntk.signals import Stopped
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX")
-def test_a_closed_terminal_may_tell_it_twice_and_ctrl_c_stops_at_once() -> None:
+def test_sighup_may_come_twice_and_ctrl_c_then_stops_at_once() -> None:
     stopped = Stopped()
     with signals.handled(stopped):
         os.kill(os.getpid(), signal.SIGHUP)
@@ -28,7 +28,7 @@ def test_a_closed_terminal_may_tell_it_twice_and_ctrl_c_stops_at_once() -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX")
-def test_under_nohup_a_closed_terminal_is_ignored() -> None:
+def test_sighup_is_ignored_under_nohup() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with signals.handled(Stopped()):
@@ -39,7 +39,7 @@ def test_under_nohup_a_closed_terminal_is_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_a_closed_console_of_windows_waits_until_all_is_saved(
+def test_closing_a_windows_console_waits_for_the_checkpoint(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     handlers: list[Any] = []
@@ -62,7 +62,7 @@ def test_a_closed_console_of_windows_waits_until_all_is_saved(
     assert handlers == []
 
 
-def test_a_training_is_saved_when_its_terminal_closes(tmp_path: Path) -> None:
+def test_training_is_saved_when_its_terminal_closes(tmp_path: Path) -> None:
     fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
     (tmp_path / "text.txt").write_text("to be or not to be, that is the question. " * 300)
     settings = "--units 16 --layers 1 --embedding 8 --batch-size 4 --seq-length 16 --epochs 100000"

@@ -1,7 +1,7 @@
-"""Shared by the campaigns of this folder: findings, and `rnntk` commands in forked processes.
+"""Shared by the campaigns in this folder: findings, and `rnntk` commands in forked processes.
 
-Importing TensorFlow takes seconds, so a campaign imports it once (`load`) and forks a child for every command. It has
-computed nothing by then and has no threads of its own, so each child is like a fresh process.
+Importing TensorFlow takes seconds, so a campaign imports it once (`load`) and forks a child per command. By then it
+has computed nothing and has no threads of its own, so each child is like a fresh process.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ TINY = [
     "--seq-length",
     "16",
     "--schedule",
-    "decay",  # a cosine depends on the limits, which some resumes raise
+    "decay",  # cosine decay depends on the limits, which some resumes raise
 ]
 TEXT = "".join(f"{i} is the square root of {i * i}\n" for i in range(300))
 MINUTE = 60.0
 
 
 class Findings:
-    """Everything that went wrong, by kind, with the command that repeats the first of each.
+    """Findings by kind, with the command that repeats the first of each.
 
     Args:
-        repeat: the command up to the number of the case.
+        repeat: the command, without the number of the case.
     """
 
     def __init__(self, repeat: str) -> None:
@@ -53,7 +53,7 @@ class Findings:
         self.counts: Counter[str] = Counter()
 
     def add(self, kind: str, case: object, detail: str = "") -> None:
-        """Count a finding, and print the first of its kind at once."""
+        """Count a finding; print the first of its kind."""
         self.counts[kind] += 1
         if kind not in self._first:
             self._first[kind] = f"{self._repeat} {case}"
@@ -62,7 +62,7 @@ class Findings:
                 print("    " + detail.strip().replace("\n", "\n    "), file=sys.stderr, flush=True)
 
     def exit(self, summary: str) -> NoReturn:
-        """Print the summary and all findings, and end with 1 if there are any."""
+        """Print the summary and all findings; exit with 1 if there are any."""
         print(summary)
         for kind, count in self.counts.most_common():
             print(f"{count:8,}  {kind}\n          {self._first[kind]}")
@@ -71,7 +71,7 @@ class Findings:
 
 
 def load() -> None:
-    """Import everything that a command needs, so that forked children need not."""
+    """Import everything that forked commands need."""
     from rnntk.training import device
 
     device.import_tensorflow()
@@ -92,7 +92,7 @@ class Command:
     """An `rnntk` command in a forked child.
 
     Args:
-        words: of the command.
+        words: its arguments.
         cwd: its working folder.
         log: file for stdout and stderr together.
         prepare: called in the child, before the command.
@@ -111,7 +111,7 @@ class Command:
             _run(words, cwd, log, prepare)
 
     def poll(self) -> int | None:
-        """The exit code, negative for a signal; None while it runs."""
+        """The exit code, negative for a signal; None while running."""
         if self.code is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
@@ -119,7 +119,7 @@ class Command:
         return self.code
 
     def wait(self, seconds: float = 2 * MINUTE) -> int:
-        """The exit code. A command that runs longer is killed, and its code is -9."""
+        """The exit code; -9 for a command that is killed because it takes longer."""
         until = time.monotonic() + seconds
         try:
             while self.poll() is None:
@@ -140,7 +140,7 @@ class Command:
 
     @property
     def said(self) -> str:
-        """What it printed."""
+        """Its output."""
         return self._log.read_text("utf-8", "replace")
 
 
@@ -164,7 +164,7 @@ def _run(
             with contextlib.suppress(Exception):
                 stream.flush()
     finally:
-        os._exit(code)  # whatever happens, this child must not go on as its parent
+        os._exit(code)  # the child must never run the code of its parent
 
 
 def _exit_code(main: Callable[[], None]) -> int:
@@ -181,14 +181,14 @@ def _exit_code(main: Callable[[], None]) -> int:
 
 
 def crash(said: str) -> str | None:
-    """The last line of a command that ended in anything but a message of its own, else None."""
+    """The last line of the output if it shows a crash, else None."""
     if "Traceback" in said or "unexpected error" in said:
         return f"crash: {said.strip().splitlines()[-1][:100]}"
     return None
 
 
 def outcome(run: Path) -> dict[str, Any]:
-    """Everything that training has left in a run, without times: hashes of arrays and texts, metrics, progress."""
+    """The content of a run without times: hashes of arrays, metrics, progress, samples and vocabulary."""
     from dataclasses import asdict
 
     from rnntk.storage import folder
@@ -219,7 +219,7 @@ def _sum(array: np.ndarray) -> str:
 
 
 def difference(one: Any, two: Any, where: str = "") -> str | None:
-    """The place of the first difference of two outcomes, or None."""
+    """Where two outcomes first differ, or None."""
     if isinstance(one, Mapping) and isinstance(two, Mapping):
         if one.keys() != two.keys():
             return f"{where}: {sorted(set(one) ^ set(two))} on one side only"
@@ -234,7 +234,7 @@ def difference(one: Any, two: Any, where: str = "") -> str | None:
 
 
 def litter(*folders: Path) -> list[str]:
-    """Temporary files that commands have left in these folders."""
+    """Temporary files left in these folders."""
     return sorted(
         str(path.relative_to(top))
         for top in folders
@@ -244,7 +244,7 @@ def litter(*folders: Path) -> list[str]:
 
 
 def contents(top: Path) -> dict[str, bytes]:
-    """The files of a folder by relative path."""
+    """The files in a folder, by relative path."""
     return {
         str(path.relative_to(top)): path.read_bytes()
         for path in sorted(top.rglob("*"))

@@ -1,4 +1,4 @@
-"""A short run of a campaign; `make campaigns` makes the long ones. Each has a file, to run beside others."""
+"""Runs a short campaign; `make campaigns` runs the long ones. One test file each, so that they run in parallel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 @pytest.fixture
 def campaign() -> Callable[[str], None]:
     if sys.platform == "win32":
-        pytest.skip("they fork")
+        pytest.skip("needs fork")
 
     def run(words: str) -> None:
         program, *options = words.split()

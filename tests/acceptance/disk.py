@@ -1,11 +1,10 @@
-"""Let the disk fail at a random moment of every command that writes.
+"""Make the disk fail at a random moment of every command that writes.
 
     python tests/acceptance/disk.py --faults 1000 --seed 0
 
-A fault is a refused write, fsync, rename, folder or truncation (the n-th of the command, or all from the n-th on), a
-limit on the size of files (which also meets what TensorFlow writes), or a small file system that is full. Whatever was
-whole before is whole afterwards, there is one message, and once the disk works again the same command succeeds with the
-same result.
+A fault is a refused write, fsync, rename, mkdir or truncation (the n-th of the command, or all from the n-th on), a
+limit on the size of files (which TensorFlow's writes meet too), or a small file system that is full. Every file that
+was whole stays whole, there is one message, and once the disk works again the same command gives the same result.
 """
 
 from __future__ import annotations
@@ -49,24 +48,24 @@ TRAIN = [
 
 KINDS = ("once", "once", "lasting", "lasting", "size", "full", "stderr")
 ROOM = 1 << 26
-"""Bytes of the small file system."""
+"""Size of the small file system in bytes."""
 
 
 class Disk:
-    """Refuses the `number`-th operation of this process that writes, or all from it on."""
+    """Refuses the `number`-th writing operation of this process, or all from it on."""
 
     def __init__(self, number: int, error: int, *, lasting: bool) -> None:
         self.number, self.error, self.lasting, self.done = number, error, lasting, 0
         self._open = open
 
     def install(self) -> None:
-        """Put it under Python's own functions."""
+        """Replace Python's functions that write."""
         for name in ("fsync", "replace", "rename", "mkdir", "truncate"):
             setattr(os, name, self._refusing(getattr(os, name)))
         builtins.open = io.open = self._opened  # type: ignore[assignment]
 
     def tick(self) -> None:
-        """Count an operation, and refuse it when it is its turn."""
+        """Count an operation; raise if it must be refused."""
         self.done += 1
         if self.done == self.number or (self.lasting and self.done > self.number > 0):
             raise OSError(self.error, os.strerror(self.error))
@@ -108,7 +107,7 @@ class _Counting(io.FileIO):
 
 
 class Wrong(Exception):
-    """A fault was not borne."""
+    """A fault was not handled."""
 
 
 @dataclass(frozen=True)
@@ -116,10 +115,10 @@ class Scenario:
     """A command that writes.
 
     Attributes:
-        words: of the command.
-        result: what it has made, to be compared.
-        changes: the files that it may change, by the beginnings of their paths; all others stay as they are.
-        resumes: the run that is resumed, not begun again, if it has a checkpoint.
+        words: its arguments.
+        result: reads its result, for comparison.
+        changes: path prefixes of the files it may change; all others must stay as they are.
+        resumes: the run to resume after a fault if it has a checkpoint.
     """
 
     words: list[str]
@@ -170,7 +169,7 @@ SCENARIOS = {
 
 
 class Campaign:
-    """Faults in one folder, copied from one with a run, a prepared text, a checkpoint to import and older results."""
+    """Faults in a copy of a folder with a run, a prepared text, a checkpoint to import and older results."""
 
     def __init__(self, folder: Path) -> None:
         self.whole, self.top, self._log = folder / "whole", folder / "world", folder / "log"
@@ -197,7 +196,7 @@ class Campaign:
     def run(
         self, words: list[str], top: Path, prepare: Callable[[], object] = lambda: None
     ) -> Command:
-        """A command, to its end."""
+        """Run a command to its end."""
 
         def prepared() -> None:
             os.environ["RNNTK_CACHE"] = str(top / "cache")
@@ -210,13 +209,13 @@ class Campaign:
     def must(
         self, words: list[str], top: Path, prepare: Callable[[], object] = lambda: None
     ) -> None:
-        """A command that must succeed."""
+        """Run a command that must succeed."""
         command = self.run(words, top, prepare)
         if command.code:
             raise Wrong(f"fails on a good disk: rnntk {' '.join(words)}\n{command.said[-1500:]}")
 
     def copy(self, name: str) -> None:
-        """Make the folder anew."""
+        """Copy the folder anew."""
         for path in self.top.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         shutil.copytree(self.whole, self.top, dirs_exist_ok=True)
@@ -224,7 +223,7 @@ class Campaign:
             shutil.rmtree(self.top / "cache/kernels")
 
     def learn(self, name: str) -> tuple[Any, int]:
-        """The result of a scenario on a good disk, and how many operations write."""
+        """The result of a scenario on a good disk, and its number of writing operations."""
         if name not in self.expected:
             disk, leave = Disk(0, 0, lasting=False), os._exit
 
@@ -245,12 +244,14 @@ class Campaign:
         return self.expected[name]
 
     def fault(self, name: str, rng: Random) -> None:
-        """One fault in one scenario. Raises `Wrong`."""
+        """Cause one fault in one scenario. Raises `Wrong`."""
         scenario, (expected, operations) = SCENARIOS[name], self.learn(name)
         kind = rng.choice(KINDS)
         if kind == "full" and not self.mounted:
             kind = "size"
-        if kind == "stderr" and "train" not in scenario.words:  # others may end when nobody listens
+        if (
+            kind == "stderr" and "train" not in scenario.words
+        ):  # other commands may end without a stderr
             kind = "once"
         self.copy(name)
         before, filler = contents(self.top), self.top / ".filler"
@@ -289,7 +290,7 @@ class Campaign:
         *,
         may_fail: bool,
     ) -> None:
-        """What a fault has left, and that the command succeeds now."""
+        """Check what a fault left, and that the command succeeds now."""
         first = command.said
         if crash := campaign.crash(first):
             raise Wrong(crash)
@@ -319,7 +320,7 @@ class Campaign:
             raise Wrong(f"temporary files are left: {left}")
 
     def check_runs(self) -> None:
-        """Every checkpoint of every run is whole."""
+        """Check that every checkpoint of every run is whole."""
         from rnntk.storage import folder, listing
 
         for path in (self.top / "runs/half", self.top / "new", self.top / "imported"):
@@ -374,7 +375,7 @@ def main() -> None:
                         f"{name}: {kind.split(': /')[0]}", f"{repeat}--only {number}", detail
                     )
         except KeyboardInterrupt:
-            pass  # the counts so far
+            pass  # report the counts so far
         finally:
             made.close()
     counts = ", ".join(f"{count:,} {name}" for name, count in sorted(made.counts.items()))

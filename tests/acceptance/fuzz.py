@@ -3,8 +3,8 @@
     python tests/acceptance/fuzz.py --inputs 1000000 --seed 0
 
 Every input must be read as a valid value or refused with an `RnntkError`, within `--seconds` of processor time and
-`MEMORY` bytes; where a checksum covers a file, the value read must be the one written. Anything else is a finding,
-printed with the command that repeats it. An input depends only on the format, the seed and its number.
+`MEMORY` bytes. If a checksum covers a file, the value read must be the one written. Anything else is a finding, printed
+with the command that repeats it. An input depends only on the format, the seed and its number.
 """
 
 from __future__ import annotations
@@ -44,23 +44,23 @@ import rnntk
 from rnntk.errors import RnntkError
 
 MEMORY = 1 << 31
-"""Bytes that one input may add to the process' memory."""
+"""Most bytes that one input may add to the process' memory."""
 
 FILE = 1 << 26
-"""Bytes that one input may write to a file."""
+"""Most bytes that one input may write to a file."""
 
 PACKAGE = str(Path(rnntk.__file__).parent)
 
 STALL = 20.0
-"""Seconds without an answer after which a reader hangs outside of Python."""
+"""Seconds without progress after which a reader counts as hanging outside Python."""
 
 
 class Wrong(Exception):
-    """Accepted, but not what was written; or refused, though something whole is there."""
+    """Accepted, but not the value written; or refused, although a whole file exists."""
 
 
 class Reached(Exception):
-    """Read as far as is wanted."""
+    """Read as far as the test needs."""
 
 
 class Slow(BaseException):
@@ -68,14 +68,14 @@ class Slow(BaseException):
 
 
 class Files:
-    """Attack on files that `read` reads. One of them, rarely two, is damaged or removed, then restored.
+    """Attack on the files that `read` reads: damages or removes one, rarely two, then restores them.
 
     Args:
         top: a folder made by `example`.
     """
 
     damage: Mapping[str, Callable[[Random, bytes], bytes]]  # by path in the folder
-    foreign = False  # whether they may be a stranger's, who can put a named pipe there
+    foreign = False  # whether a stranger may have written them, and may have put a named pipe there
 
     def __init__(self, top: Path) -> None:
         self.top = top
@@ -83,7 +83,7 @@ class Files:
         self.whole = {name: (top / name).read_bytes() for name in self.damage}
 
     def prepare(self) -> None:
-        """Make what the example lacks."""
+        """Add files that the example lacks."""
 
     def attack(self, rng: Random) -> None:
         """Damage, read, restore."""
@@ -104,7 +104,7 @@ class Files:
                 self.restore(name)
 
     def restore(self, name: str) -> None:
-        """Write a file as it was."""
+        """Restore a file."""
         path = self.top / name
         if path.is_dir():
             shutil.rmtree(path)
@@ -113,10 +113,10 @@ class Files:
         path.write_bytes(self.whole[name])
 
     def damaged(self, names: list[str], rng: Random) -> None:
-        """Called between damage and reading."""
+        """Called after the damage, before reading."""
 
     def read(self, rng: Random) -> None:
-        """Read as rnntk does; raises `Wrong` for a wrong answer."""
+        """Read like rnntk does; raises `Wrong` for a wrong value."""
         raise NotImplementedError
 
 
@@ -126,7 +126,7 @@ LAST = f"{RUN}/checkpoints/step-{STEPS[-1]:08d}"
 
 
 class Run(Files):
-    """A damaged run beside a whole one: it is listed with its problem, and the others work."""
+    """A damaged run beside a whole one: it is listed with its problem, and the other one works."""
 
     foreign = True
     damage = {f"{RUN}/run.json": mutations.json_file}
@@ -136,7 +136,7 @@ class Run(Files):
 
         os.environ["RNNTK_DEBUG"] = "1"  # so that errors are not turned into messages
         shutil.copytree(self.top / RUN, self.top / "runs/whole-1")
-        # A resume up to the point where TensorFlow would be imported.
+        # A resume ends where it would import TensorFlow.
         device.modules = self._reached  # type: ignore[assignment]
 
     @staticmethod
@@ -186,7 +186,7 @@ class Run(Files):
 
 
 def _spoken(run: Any) -> str:
-    """A few symbols of a run's model, and its facts for the page."""
+    """Two symbols sampled from a run, after describing it as for the page."""
     from rnntk.decoding.language_model import LanguageModel
     from rnntk.play.models import Models
 
@@ -196,7 +196,7 @@ def _spoken(run: Any) -> str:
 
 
 class Metrics(Files):
-    """A damaged `metrics.jsonl`: curves, tables and the page skip what they cannot read."""
+    """A damaged `metrics.jsonl`: curves, tables and the page skip unreadable lines."""
 
     foreign = True
     damage = {f"{RUN}/metrics.jsonl": mutations.json_lines}
@@ -232,7 +232,7 @@ class Words(Files):
 
 
 class Prepared(Files):
-    """A damaged prepared text: noticed, or still the same. Made again by `prepare`."""
+    """A damaged prepared text: the damage is noticed or harmless, and `prepare` repairs it."""
 
     def prepare(self) -> None:
         found = self.open()
@@ -267,13 +267,13 @@ class Prepared(Files):
         folder = self.top / next(iter(self.damage))
         refused = None
         try:
-            # What `prepare` adds to the facts of this call is not in the file.
+            # `prepare` adds warnings of this call, which are not in the file.
             found = Reader.open(folder.parent)
             if where := difference(self.known(found), self.known(Reader.open(folder.parent))):
                 raise Wrong(f"two readings differ: {where}")
             kept = self.known(found)
             kept["facts"]["warnings"], self.facts["facts"]["warnings"] = [], []
-            # Without checksums it is taken for the work of an early rnntk; `prepare` does not.
+            # Without checksums it counts as made by an early rnntk; `prepare` does not accept it.
             where = difference(self.facts, kept)
             if where and (folder.parent / "manifest.json").exists():
                 raise Wrong(f"damage is not noticed: {where}")
@@ -289,7 +289,7 @@ class Prepared(Files):
 
 
 class Checkpoint(Files):
-    """A damaged checkpoint: the one before it is used, or it is still the same."""
+    """A damaged checkpoint: the one before it is used, or its values are unchanged."""
 
     foreign = True
     damage = {
@@ -344,7 +344,7 @@ class Checkpoint(Files):
 
 
 class Forged(Checkpoint):
-    """A checkpoint whose manifest agrees with what a stranger has put into it: read, or refused."""
+    """A checkpoint with forged content and a matching manifest: read or refused."""
 
     damage = {name: how for name, how in Checkpoint.damage.items() if "manifest" not in name}
 
@@ -375,7 +375,7 @@ class Forged(Checkpoint):
 
 
 class Objects(Files):
-    """A damaged file of compiled kernels: the same kernels, else compiled again."""
+    """A damaged file of compiled kernels: unchanged, or compiled again."""
 
     def prepare(self) -> None:
         self.cache, self.code = self.top / "objects", bytes(range(256)) * 20
@@ -430,7 +430,7 @@ def _nowhere() -> Any:
 
 
 class Config(Files):
-    """A damaged configuration: every value is taken as it stands, or refused."""
+    """A damaged configuration: every value is accepted as it is, or refused."""
 
     damage = {"config.toml": mutations.toml_file}
 
@@ -531,7 +531,7 @@ class Idx(Files):
 
 
 class Pickle(Files):
-    """A damaged pickle of a vocabulary. No code in it is ever run."""
+    """A damaged pickle of a vocabulary. Code in it never runs."""
 
     damage = {"vocab.pkl": mutations.pickled}
 
@@ -549,7 +549,7 @@ class Pickle(Files):
             )
             for protocol in range(5)
         ]
-        # As Python 2 wrote its byte strings.
+        # A byte string as Python 2 wrote it.
         self.seeds.append(b"(lp0\nS'a'\np1\naS'\\xea'\np2\na.")
         (self.top / "vocab.pkl").write_bytes(self.seeds[0])
 
@@ -567,7 +567,7 @@ class Pickle(Files):
 
 
 class Tf1(Files):
-    """A damaged TensorFlow 1 checkpoint, of both versions."""
+    """Damaged TensorFlow 1 checkpoints, of both versions."""
 
     names = ("model.ckpt-7.index", "model.ckpt-7.data-00000-of-00001", "checkpoint", "old.ckpt-7")
     prefixes = ("model.ckpt-7", "old.ckpt-7")
@@ -584,7 +584,7 @@ class Tf1(Files):
         campaign.tf1_checkpoint(self.top / "tf1")
         campaign.tf1_checkpoint(self.top / "tf1", version=1, name="old.ckpt")
         (self.top / "tf1/checkpoint").write_text('model_checkpoint_path: "model.ckpt-7"\n')
-        # Its own process, which would import TensorFlow each time, is forked instead.
+        # The reader is forked; a fresh process would import TensorFlow each time.
         tf1.subprocess = SimpleNamespace(  # type: ignore[assignment]
             run=self.forked, DEVNULL=subprocess.DEVNULL, TimeoutExpired=subprocess.TimeoutExpired
         )
@@ -638,7 +638,7 @@ class Tf1(Files):
 
 
 class Text(Files):
-    """Texts in odd encodings, damaged: decoded as reported and prepared without loss, or refused."""
+    """Damaged texts in odd encodings: decoded as reported and prepared without loss, or refused."""
 
     damage = {
         "korean.txt": mutations.text,
@@ -649,7 +649,7 @@ class Text(Files):
     def attack(self, rng: Random) -> None:
         self.name = rng.choice(list(self.damage))
         data = self.damage[self.name](rng, self.whole[self.name])
-        if rng.random() < 3e-5:  # a text may be large, but takes time in proportion
+        if rng.random() < 3e-5:  # a text may be large; the time must grow in proportion
             data = mutations.bomb(rng.choice(("gzip", "xz")), mutations.BOMB // 4)
         (self.top / "some.txt").write_bytes(data)
         self.read(rng)
@@ -691,7 +691,7 @@ class Text(Files):
 
 
 class Page:
-    """Requests to the page's server: answered or refused, never with 500, and never from a foreign page."""
+    """Requests to the page's server: answered or refused, never with status 500, and never from a foreign page."""
 
     def __init__(self, top: Path) -> None:
         from rnntk.decoding.language_model import LanguageModel
@@ -704,7 +704,7 @@ class Page:
         self.first = self.control()
 
     def control(self) -> bytes:
-        """The answer to a request that is always right."""
+        """Check that a valid request still gets its answer."""
         body = json.dumps({"text": "3 is the square root"}).encode()
         headers = {"host": "127.0.0.1:8765", "content-type": "application/json"}
         status, answer = self.ask("POST", "/api/read", "", headers, [body])
@@ -758,7 +758,7 @@ class Page:
         return status, bytes(answer)
 
     def attack(self, rng: Random) -> None:
-        """One request."""
+        """Send one request."""
         bodies: dict[str, Any] = {
             "read": {"text": "1 is the square"},
             "units": {"text": "the root of 4", "quantity": "digit"},
@@ -856,7 +856,7 @@ def _not_json(constant: str) -> None:
     raise Wrong(f"{constant} in an answer is not JSON")
 
 
-# Formats with their shares of the inputs, which follow from how quickly they are read.
+# Formats with their share of the inputs: the faster a format is read, the larger.
 FORMATS: dict[str, tuple[Callable[[Path], Any], int]] = {
     "run": (Run, 4),
     "metrics": (Metrics, 6),
@@ -876,7 +876,7 @@ FORMATS: dict[str, tuple[Callable[[Path], Any], int]] = {
 
 
 def example(top: Path) -> None:
-    """Make files of every kind as rnntk itself writes them."""
+    """Write files of every kind as rnntk writes them."""
     (top / "text.txt").write_text(campaign.TEXT)
     (top / "korean.txt").write_text(
         "각시가 말했다. “값이 얼마요?” ㅋㅋ 하고 웃었다.\n하늘은 맑고 바람은 차다.\n" * 5
@@ -914,7 +914,7 @@ def example(top: Path) -> None:
 def worker(
     name: str, top: Path, seed: int, cases: range, state: mmap.mmap, report: int, seconds: float
 ) -> None:
-    """Attack one format with these inputs; the number at hand is in `state`, findings go to the pipe `report`."""
+    """Attack one format with these inputs; `state` holds the current number, findings go to the pipe `report`."""
     warnings.simplefilter("error")
     logging.getLogger("rnntk").addHandler(logging.NullHandler())
     logging.getLogger("rnntk").propagate = False
@@ -949,7 +949,7 @@ def _slow(*_: object) -> None:
 
 
 def _described(error: BaseException) -> tuple[str, str]:
-    """The kind of a finding (its type, and where in rnntk it comes from) and its traceback."""
+    """The kind of a finding (its type and its place in rnntk) and its traceback."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [f for f in frames if f.filename.startswith(PACKAGE)] or frames[-1:]
     place = "/".join(Path(ours[-1].filename).parts[-2:]) + f":{ours[-1].lineno}"
@@ -962,10 +962,10 @@ def _described(error: BaseException) -> tuple[str, str]:
 def attack(
     name: str, example_top: Path, seed: int, cases: range, seconds: float, findings: Findings
 ) -> tuple[int, float]:
-    """Attack one format in a child process, which is started again after the input that killed it.
+    """Attack one format in a child process; if an input kills it, start another one after that input.
 
     Returns:
-        How many inputs were accepted, and the seconds it took.
+        The number of inputs accepted, and the seconds taken.
     """
     began, next_case, accepted = time.monotonic(), cases.start, 0
     while next_case < cases.stop:
@@ -999,7 +999,7 @@ def attack(
 
 
 def _watched(pid: int, state: mmap.mmap, inlet: int, name: str, findings: Findings) -> str:
-    """Pass on a worker's findings until it ends; how it ended."""
+    """Pass on a worker's findings until it ends; returns how it ended."""
     os.set_blocking(inlet, False)
     seen, since, rest, ended = b"", time.monotonic(), "", ""
     with os.fdopen(inlet, "rb", 0) as pipe:
@@ -1053,7 +1053,7 @@ def main() -> None:
         top = Path(folder).resolve()
         os.environ["RNNTK_CACHE"] = str(top / "cache")
         example(top)
-        os.environ["RNNTK_CACHE"] = "cache"  # of the copy that is being worked on
+        os.environ["RNNTK_CACHE"] = "cache"  # relative: of the worker's copy
         for name in names:
             cases = range(max(1, asked.inputs * FORMATS[name][1] // shares))
             if asked.only is not None:

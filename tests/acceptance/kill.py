@@ -1,10 +1,9 @@
-"""Kill trainings at random moments, resume them until they are done, and compare them with undisturbed ones.
+"""Kill trainings at random moments, resume them to the end, and compare them with undisturbed ones.
 
     python tests/acceptance/kill.py --kills 1000 --seed 0
 
-Weights, optimizer, recurrent states, progress, metrics and samples must be equal, bit for bit; whatever is on disk
-after a kill must be whole; and a run that is done leaves no temporary files. Most kills are SIGKILL, some SIGINT or
-SIGTERM.
+Weights, optimizer, recurrent states, progress, metrics and samples must be bit-identical; every file on disk after a
+kill must be whole; and a finished run leaves no temporary files. Most kills are SIGKILL, some SIGINT or SIGTERM.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ WORDS = [
 
 
 class Storm:
-    """Runs that are killed, in one folder with a text and the undisturbed runs."""
+    """Runs to kill, in one folder with a text and the undisturbed runs."""
 
     def __init__(self, top: Path, seed: int, findings: Findings) -> None:
         self.top, self.seed, self.findings = top, seed, findings
@@ -56,7 +55,7 @@ class Storm:
         (top / "text.txt").write_text(campaign.TEXT)
 
     def undisturbed(self, settings: str) -> tuple[dict[str, Any], float]:
-        """The outcome of these settings, and the seconds it takes."""
+        """The outcome of an undisturbed run of these settings, and the seconds it takes."""
         if settings not in self.expected:
             run = f"whole-{len(self.expected)}"
             command = self.command(*WORDS, *settings.split(), "--run", run)
@@ -66,19 +65,19 @@ class Storm:
         return self.expected[settings]
 
     def command(self, *words: str, cache: str = "cache") -> Command:
-        """A command in the folder."""
+        """Start a command in the folder."""
         environment = {"RNNTK_CACHE": str(self.top / cache)}
         prepare = lambda: os.environ.update(environment)  # noqa: E731
         return Command(*words, cwd=self.top, log=self.top / "log", prepare=prepare)
 
     def run(self, number: int) -> None:
-        """One run, killed until it gets through."""
+        """Train one run, killed again and again until it finishes."""
         rng = Random(f"kill {self.seed} {number}")
         settings = rng.choice(SETTINGS)
         expected, seconds = self.undisturbed(settings)
         run = self.top / "part"
         cache = "own" if rng.random() < 0.2 else "cache"
-        spared = rng.randint(4, 20)  # after so many, it may end
+        spared = rng.randint(4, 20)  # after this many kills, it may finish
         while True:
             began = steps_of(run)
             words = (
@@ -114,7 +113,7 @@ class Storm:
     def strike(
         self, command: Command, rng: Random, run: Path, began: list[int], seconds: float
     ) -> signal.Signals:
-        """Send a signal at a random moment: of the whole session, or soon after its first checkpoint."""
+        """Send a signal at a random moment of the session, or soon after its first checkpoint."""
         until = command.began + rng.uniform(0, seconds)
         if rng.random() < 0.6:
             while command.poll() is None and steps_of(run) in ([], began):
@@ -132,7 +131,7 @@ class Storm:
     def ended_well(
         self, command: Command, code: int, sent: signal.Signals | None, number: int
     ) -> bool:
-        """Count how a session ended; False if nothing but removing the run helps."""
+        """Count how a session ended; False if the run must be removed."""
         allowed = {0} if sent is None else {0, -sent, 128 + sent}
         if code in allowed and not campaign.crash(command.said):
             if code and sent:
@@ -153,7 +152,7 @@ class Storm:
         return False
 
     def check_whole(self, run: Path, number: int) -> None:
-        """Whatever is on disk must be readable."""
+        """Check that every checkpoint on disk is readable."""
         from rnntk.errors import RnntkError
         from rnntk.storage import folder, listing
 
@@ -169,12 +168,12 @@ class Storm:
 
     @property
     def kills(self) -> int:
-        """Sessions that a signal ended."""
+        """Number of sessions that a signal ended."""
         return sum(count for name, count in self.counts.items() if name.startswith("SIG"))
 
 
 def steps_of(run: Path) -> list[int]:
-    """The steps of the checkpoints of a run that may not exist."""
+    """The steps of a run's checkpoints; none if it does not exist."""
     from rnntk.storage import checkpoint
 
     return checkpoint.steps(run / "checkpoints")
@@ -201,7 +200,7 @@ def main() -> None:
         )
         if asked.only is not None:
             storm.run(asked.only)
-        with contextlib.suppress(KeyboardInterrupt):  # then with what there is so far
+        with contextlib.suppress(KeyboardInterrupt):  # report the counts so far
             while asked.only is None and storm.kills < asked.kills:
                 storm.run(number)
                 number += 1

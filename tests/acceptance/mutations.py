@@ -1,4 +1,4 @@
-"""Damage: seeded mutations of bytes, JSON, TOML, safetensors, compressed files and pickles."""
+"""Seeded mutations of bytes, JSON, TOML, safetensors, compressed files and pickles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 DEEP = 100_000
 
-# Text that json.dumps cannot write, or should not have to: put into the document afterwards.
+# Text that json.dumps cannot write; it is inserted into the document afterwards.
 RAW = (
     "9" * 400,
     "-" + "9" * 5000,
@@ -45,7 +45,7 @@ TOML_ODD = (
     '"%s"',
 )  # fmt: skip
 BOMB = 1 << 30
-"""Bytes that a compression bomb unfolds to."""
+"""Bytes that a compression bomb expands to."""
 
 
 def flipped(rng: Random, data: bytes) -> bytes:
@@ -58,13 +58,13 @@ def flipped(rng: Random, data: bytes) -> bytes:
 
 
 def cut(rng: Random, data: bytes) -> bytes:
-    """Less: its beginning, its end, or without a piece."""
+    """Its beginning, its end, or all but a piece."""
     a, b = sorted(rng.randint(0, len(data)) for _ in range(2))
     return rng.choice((data[:a], data[a:], data[:a] + data[b:], b""))
 
 
 def spliced(rng: Random, data: bytes) -> bytes:
-    """A piece of it, or foreign bytes, put in or over another place."""
+    """A piece of it, or other bytes, inserted at or written over another place."""
     a, b = sorted(rng.randint(0, len(data)) for _ in range(2))
     piece = rng.choice(
         (
@@ -82,7 +82,7 @@ def spliced(rng: Random, data: bytes) -> bytes:
 
 
 def giant(rng: Random, data: bytes) -> bytes:
-    """A number in it, in decimal or binary, replaced by another."""
+    """A decimal or binary number in it replaced by another."""
     if rng.random() < 0.5 and (found := list(re.finditer(rb"\d+", data[:100_000]))):
         start, end = rng.choice(found).span()
         digits = (b"0", b"-1", b"1e999", b"9" * 25, b"9" * 4301, b"4294967296", b"\xc2\xb2")
@@ -103,7 +103,7 @@ def binary(rng: Random, data: bytes) -> bytes:
 
 
 def odd(rng: Random, value: Any, depth: int = 0) -> Any:
-    """A JSON value with one place replaced, removed, added, or of another type."""
+    """A JSON value with one element replaced, removed, added or of another type."""
     if depth < 12 and isinstance(value, (dict, list)) and value and rng.random() < 0.85:
         keys = list(value) if isinstance(value, dict) else list(range(len(value)))
         key, action = rng.choice(keys), rng.random()
@@ -200,7 +200,7 @@ def bomb(kind: str, size: int = BOMB) -> bytes:
 
 
 def compressed(rng: Random, data: bytes) -> bytes:
-    """A gzip file whose inside is mutated, or which is damaged itself; rarely a bomb."""
+    """A gzip file with mutated content, or itself damaged; rarely a bomb."""
     action = rng.random()
     if action < 0.5:
         return gzip.compress(binary(rng, gzip.decompress(data)), 1)
@@ -228,7 +228,7 @@ def pickled(rng: Random, data: bytes) -> bytes:
         b"\x98", b"Pa\n",
     )  # fmt: skip
     program = [rng.choice(codes) for _ in range(rng.randint(1, 60))]
-    if rng.random() < 0.2:  # doubles with every round
+    if rng.random() < 0.2:  # doubles with each round
         program = [b"(", *[b"2\x86"] * rng.choice((10, 30, 5000))]
     return b"\x80" + bytes([rng.randrange(6)]) + b"".join(program) + b"."
 
@@ -241,7 +241,7 @@ ENCODINGS = (
 
 
 def text(rng: Random, data: bytes) -> bytes:
-    """UTF-8 text in another encoding, in a mixture of two, or with damaged bytes."""
+    """UTF-8 text re-encoded, in a mixture of two encodings, or with damaged bytes."""
     words = data.decode()
     if rng.random() < 0.5:
         codec = rng.choice(ENCODINGS)

@@ -1,8 +1,8 @@
-"""Let several processes use the same run, text, cache or file at once.
+"""Let several processes use the same run, text, cache or file at the same time.
 
     python tests/acceptance/races.py --rounds 500 --seed 0
 
-Whoever wins leaves a whole result, equal to that of one process alone; whoever loses says so in one message.
+A winner leaves a whole result, equal to that of a single process; a loser prints one message.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from typing import Any
 import campaign
 import numpy as np
 from campaign import Command, Findings, difference, litter, outcome
+
+from rnntk.kernels import native
 
 STEPS = 40
 WORDS = [
@@ -51,16 +53,16 @@ LOSES = (
 
 
 class Wrong(Exception):
-    """A race ended as it must not."""
+    """A race ended wrongly."""
 
 
 class Race:
-    """One race in a folder of its own.
+    """One race in its own folder.
 
     Args:
         top: the folder, with `text.txt`.
-        rng: decides who starts when.
-        counts: what happened, by name.
+        rng: for the delays.
+        counts: of outcomes, by name.
     """
 
     def __init__(self, top: Path, rng: Random, counts: Counter[str]) -> None:
@@ -69,7 +71,7 @@ class Race:
         self.begun: list[Command] = []
 
     def begin(self, *words: str, prepare: Callable[[], object] = lambda: None) -> Command:
-        """Start a command; `prepare` is called in its process."""
+        """Start a command; `prepare` is called in its process first."""
         log = self.top.parent / f"log-{next(self._names)}"
 
         def prepared() -> None:
@@ -80,7 +82,7 @@ class Race:
         return self.begun[-1]
 
     def alone(self, *words: str) -> None:
-        """A command that must succeed."""
+        """Run a command that must succeed."""
         command = self.begin(*words)
         if command.wait():
             raise Wrong(f"alone: exit {command.code}: {command.said[-1000:]}")
@@ -91,7 +93,7 @@ class Race:
         apart: float = 0.0,
         prepare: Callable[[], object] = lambda: None,
     ) -> list[Command]:
-        """Commands started up to `apart` seconds one after another; all have ended."""
+        """Start commands up to `apart` seconds apart, and wait for all."""
         commands = []
         for words in all_words:
             commands.append(self.begin(*words, prepare=prepare))
@@ -101,7 +103,7 @@ class Race:
         return commands
 
     def winners(self, commands: list[Command], loses: tuple[str, ...] = LOSES) -> list[Command]:
-        """Those that succeeded; the others must have said one of these words, and nothing more than a message."""
+        """The commands that succeeded; each other one must have printed one message, with one of these phrases."""
         for command in commands:
             if command.code == 0:
                 self.counts["winners"] += 1
@@ -129,7 +131,7 @@ def same(found: dict[str, Any], expected: dict[str, Any]) -> None:
 
 
 def one_run(race: Race, expected: Expected) -> None:
-    """Several trainings want the same `--run`: one gets it."""
+    """Several trainings with the same `--run`: one gets it."""
     words, many = [*WORDS, *UNTIL, "--run", "one"], race.rng.choice((2, 2, 3))
     if race.rng.random() < 0.3:
         commands = race.together(*[words] * many, apart=0.3)
@@ -141,7 +143,7 @@ def one_run(race: Race, expected: Expected) -> None:
 
 
 def _meeting(many: int) -> Callable[[], None]:
-    """Makes so many processes wait for each other just before they make the run's folder."""
+    """Make this many processes wait for each other just before they create the run's folder."""
     barrier = multiprocessing.get_context("fork").Barrier(many)
 
     def prepare() -> None:
@@ -160,7 +162,7 @@ def _meeting(many: int) -> Callable[[], None]:
 
 
 def new_runs(race: Race, expected: Expected) -> None:
-    """Trainings without a name get runs of their own."""
+    """Trainings without `--run` get different runs."""
     commands = race.together(*[[*WORDS, *UNTIL]] * 2, apart=0.1)
     if len(race.winners(commands)) != 2:
         raise Wrong("not both trained")
@@ -169,7 +171,7 @@ def new_runs(race: Race, expected: Expected) -> None:
 
 
 def one_resume(race: Race, expected: Expected) -> None:
-    """Several processes resume one run: one after another at most."""
+    """Several processes resume one run: never two at a time."""
     race.alone(*WORDS, "--max-steps", "10", "--run", "one")
     commands = race.together(*[["train", "--resume", "one", *UNTIL]] * 2, apart=1.0)
     if not race.winners(commands):
@@ -178,7 +180,7 @@ def one_resume(race: Race, expected: Expected) -> None:
 
 
 def one_text(race: Race, expected: Expected) -> None:
-    """Several processes prepare one text into the same folder: all get it."""
+    """Several processes prepare one text in the same folder: all get it."""
     where = race.rng.choice(([], ["--output", "prepared"]))
     preps = [["prep", "--input", "text.txt", "--json", *where]] * race.rng.choice((2, 3, 4))
     commands = race.together(*preps, apart=0.01)
@@ -218,7 +220,7 @@ def changing_text(race: Race, expected: Expected) -> None:
 
 
 def cleaned_cache(race: Race, expected: Expected) -> None:
-    """The cache is removed while it is read: the answer is right, or there is one message."""
+    """The cache is removed while it is read: the result is right, or there is one message."""
     from rnntk.cli.main import COMMANDS
 
     race.alone(*WORDS, *UNTIL, "--run", "one", "--val-fraction", "0.2")
@@ -259,7 +261,7 @@ def read_while_training(race: Race, expected: Expected) -> None:
 
 
 def moved_run(race: Race, expected: Expected) -> None:
-    """A run is renamed or removed while it trains: noticed, and said."""
+    """A run is renamed or removed while it trains: this is noticed and reported."""
     run, every = race.top / "one", race.rng.choice(("5", "100000"))
     command = race.begin(
         *WORDS, "--max-steps", "100000", "--checkpoint-every", every, "--run", "one"
@@ -280,7 +282,7 @@ def moved_run(race: Race, expected: Expected) -> None:
 
 
 def cut_text(race: Race, expected: Expected) -> None:
-    """The prepared text is cut while it is mapped: no signal, at most a message."""
+    """The prepared text is truncated while it is mapped: at most a message, no signal."""
     race.alone(*WORDS, "--max-steps", "1", "--run", "one")
     ids = next((race.top / "cache/prepared").glob("*/ids.bin"))
     command = race.begin("train", "--resume", "one", "--max-steps", "400")
@@ -293,13 +295,13 @@ def cut_text(race: Race, expected: Expected) -> None:
 
 
 def _steps_logged(run: Path) -> int:
-    """Steps of a run that are in its metrics."""
+    """The number of steps in a run's metrics."""
     file = run / "metrics.jsonl"
     return file.read_bytes().count(b"\n") if file.exists() else 0
 
 
 def one_export(race: Race, expected: Expected) -> None:
-    """Two exports to one file: it is whole."""
+    """Two exports to one file leave it whole."""
     race.alone(*WORDS, *UNTIL, "--run", "one")
     words = ["export", "one", "--format", "npz", "--output", "one.npz"]
     if not race.winners(race.together(words, words, apart=0.02)):
@@ -310,7 +312,7 @@ def one_export(race: Race, expected: Expected) -> None:
 
 
 def one_html(race: Race, expected: Expected) -> None:
-    """Two reports to one file: it is one of them, whole."""
+    """Two reports to one file leave one of them, whole."""
     race.alone(*WORDS, *UNTIL, "--run", "one")
     words = [
         "eval",
@@ -329,7 +331,7 @@ def one_html(race: Race, expected: Expected) -> None:
         raise Wrong("the page is not whole")
 
 
-# Races with how often each is run.
+# Races, and how often each is run per round.
 RACES: dict[str, tuple[Callable[[Race, Expected], None], int]] = {
     "one-run": (one_run, 4),
     "new-runs": (new_runs, 1),
@@ -346,7 +348,7 @@ RACES: dict[str, tuple[Callable[[Race, Expected], None], int]] = {
 
 
 def order() -> Iterator[str]:
-    """The races, again and again, in a fixed order."""
+    """The races in a fixed order, repeated without end."""
     return itertools.cycle(
         [name for k in range(6) for name, (_, often) in RACES.items() if k < often]
     )
@@ -376,22 +378,26 @@ def main() -> None:
                 known.append(outcome(race.top / "one"))
             return known[0]
 
-        def made(name: str, number: int = -1) -> Race:
+        def made(name: str, number: int = -1, *, compiled: bool = True) -> Race:
             place = top / name
             place.mkdir()
+            if compiled:
+                shutil.copytree(top / "kernels", place / "cache" / "kernels")
             (place / "text.txt").write_text(campaign.TEXT)
             return Race(place, Random(f"{name} {asked.seed} {number}"), counts)
 
+        native.Kernels(cache=top / "kernels")
         expected()
         for number, name in zip(range(asked.rounds), order(), strict=False):
             name = asked.race or name
-            race = made("race", number)
+            # Trainings of this race compile and cache the same kernels at the same time.
+            race = made("race", number, compiled=name != "new-runs")
             try:
                 RACES[name][0](race, expected)
                 if left := litter(race.top):
                     raise Wrong(f"temporary files are left: {left[:5]}")
             except KeyboardInterrupt:
-                break  # with the counts so far
+                break  # report the counts so far
             except Wrong as wrong:
                 kind, _, detail = str(wrong).partition(":")
                 findings.add(f"{name}: {kind}", f"--race {name}", detail)

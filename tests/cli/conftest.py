@@ -1,7 +1,8 @@
-"""Commands run in this process, in an empty folder of their own, with no network and no real data."""
+"""Commands run in this process, in an empty folder, without network and real data."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,16 +10,18 @@ import pytest
 from click.testing import CliRunner, Result
 
 from rnntk.cli.main import group
+from rnntk.corpora import digits
 from rnntk.training import device
 
 device.ready("cpu", None)
 
 Run = Callable[..., Result]
+draw_digits = functools.cache(digits.make)  # takes a second; most tests' caches are empty
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder; RNNTK_* of the outside world is gone."""
+    """An empty working folder, without the RNNTK_* variables of the user."""
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -27,6 +30,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RNNTK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("RNNTK_OFFLINE", "1")
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(digits, "make", draw_digits)
     return folder
 
 
@@ -45,7 +49,7 @@ def rnntk(here: Path) -> Run:
 
 @pytest.fixture
 def text(here: Path) -> Path:
-    """A small text to train on."""
+    """A small text for training."""
     path = here / "tiny.txt"
     path.write_text(
         "".join(f"line {i}: a fox {i * i} jumps\n" for i in range(60)), encoding="utf-8"
@@ -73,17 +77,17 @@ SMALL = [
 
 @pytest.fixture
 def trained(rnntk: Run, text: Path, here: Path) -> Path:
-    """A run folder of a tiny model."""
+    """The run folder of a tiny trained model."""
     result = rnntk("train", "--input", text, "--run", "r", *SMALL)
     assert result.exit_code == 0, result.output
     return here / "r"
 
 
 @pytest.fixture
-def untrained(here: Path) -> Callable[..., Path]:
-    """Make a run folder of random weights, as training would leave it, in milliseconds.
+def untrained(here: Path, compiled_kernels: Callable[[], None]) -> Callable[..., Path]:
+    """Writes a run folder with random weights, and compiled kernels to the cache, as training would.
 
-    `untrained("runs/x", val=0.1, test=0.2, input=("a.txt",))`: its text settings are the keywords.
+    `untrained("runs/x", val=0.1, test=0.2, input=("a.txt",))`: the keywords are settings of the text.
     """
     import numpy as np
 
@@ -93,6 +97,7 @@ def untrained(here: Path) -> Callable[..., Path]:
     from rnntk.training.batches import Split
 
     def make(path: str, val: float = 0.0, test: float = 0.0, **text: object) -> Path:
+        compiled_kernels()
         settings = TrainConfig(val_fraction=val, test_fraction=test, **text)
         corpus = corpora.prepare_corpus(settings, corpora.find(settings))
         split = Split.of(len(corpus.prepared.ids), settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,9 @@ def test_a_missing_file(rnntk) -> None:
     ],
     ids=["empty", "binary", "undecodable"],
 )
-def test_a_file_that_is_no_text(rnntk, here: Path, content: bytes, parts: tuple[str, ...]) -> None:
+def test_a_binary_file_is_refused(
+    rnntk, here: Path, content: bytes, parts: tuple[str, ...]
+) -> None:
     (here / "x.txt").write_bytes(content)
     for command in ("prep", "train"):
         more = (
@@ -95,7 +98,7 @@ def test_an_unknown_corpus(rnntk) -> None:
     refused(rnntk("train", "--corpus", "linux_kernal"), 2, "linux_kernel")
 
 
-def test_a_corpus_that_cannot_be_had(rnntk) -> None:
+def test_an_unavailable_corpus(rnntk) -> None:
     refused(
         rnntk("train", "--corpus", "tinyshakespeare"),
         1,
@@ -105,7 +108,7 @@ def test_a_corpus_that_cannot_be_had(rnntk) -> None:
     )
 
 
-def test_images_are_no_text(rnntk) -> None:
+def test_images_are_refused_as_text(rnntk) -> None:
     refused(rnntk("train", "--corpus", "mnist"), 2, "rnntk mnist")
 
 
@@ -136,7 +139,7 @@ def test_a_value_out_of_range_names_flag_and_range(
     refused(rnntk("train", "--input", text, flag, value), 2, flag, told)
 
 
-def test_no_gpu_when_one_was_asked_for(rnntk, text: Path) -> None:
+def test_a_missing_gpu_is_refused(rnntk, text: Path) -> None:
     import tensorflow as tf
 
     if tf.config.list_physical_devices("GPU"):
@@ -196,7 +199,7 @@ def test_a_finished_run(rnntk, trained: Path) -> None:
     )
 
 
-def test_a_prime_with_unknown_characters(rnntk, trained: Path) -> None:
+def test_a_prompt_with_unknown_characters(rnntk, trained: Path) -> None:
     refused(rnntk("sample", trained, "--prime", "fox é Ω"), 2, "'é'", "'Ω'", "--on-unknown skip")
     result = rnntk("sample", trained, "--prime", "fox é", "--on-unknown", "skip", "--length", 5)
     assert result.exit_code == 0
@@ -213,17 +216,14 @@ def test_no_such_checkpoint(rnntk, trained: Path) -> None:
     refused(rnntk("sample", trained, "--checkpoint", "worst"), 1, "best, last")
 
 
-def test_a_full_disk_stops_with_a_message_and_keeps_what_was_saved(here: Path, text: Path) -> None:
-    """The size of files is limited, as a full disk would: large weights do not fit any more."""
-    import subprocess
-    import sys
-
+def test_a_full_disk_ends_training_with_a_message(warm, here: Path, text: Path) -> None:
+    """A limit on the size of files acts like a full disk."""
     code = (
         "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000)); "
         "runpy.run_module('rnntk', run_name='__main__')"
     )
     command = [sys.executable, "-c", code, "train", "--input", str(text), "--run", "full", *SMALL]
-    done = subprocess.run(
+    done = warm.run(
         [*command, "--units", "500", "--layers", "1"], capture_output=True, text=True, cwd=here
     )
     assert done.returncode == 1, done.stderr
@@ -231,7 +231,7 @@ def test_a_full_disk_stops_with_a_message_and_keeps_what_was_saved(here: Path, t
     assert "Traceback" not in done.stderr
 
 
-def test_a_folder_that_cannot_be_made(rnntk, here: Path, text: Path) -> None:
+def test_an_unwritable_run_folder(rnntk, here: Path, text: Path) -> None:
     (here / "file").write_text("mine")
     for more in ((), ("--dry-run",)):
         result = rnntk("train", "--input", text, "--run", "file/r", "--quiet", *SMALL, *more)
@@ -239,7 +239,7 @@ def test_a_folder_that_cannot_be_made(rnntk, here: Path, text: Path) -> None:
     assert (here / "file").read_text() == "mine"
 
 
-def test_a_training_that_explodes(rnntk, here: Path, text: Path) -> None:
+def test_a_diverged_training(rnntk, here: Path, text: Path) -> None:
     exploding = ["--learning-rate", 30, "--checkpoint-every", 1, "--explosion-steps", 10]
     result = rnntk("train", "--input", text, *SMALL[:-2], "--quiet", "--run", "r", *exploding)
     refused(

@@ -1,4 +1,4 @@
-"""Bytes as symbols, from the file to the text that is drawn."""
+"""Bytes as symbols, from the file to the sampled text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SMALL = "--units 8 --embedding 6 --batch-size 4 --seq-length 20 --sample-every 0
 
 @pytest.fixture
 def binary(here: Path) -> Path:
-    """Text in two encodings, and bytes that are none."""
+    """Text in two encodings, and bytes that are not text."""
     path = here / "any.bin"
     path.write_bytes(
         "한글 and ASCII\n".encode() * 40 + "한글".encode("cp949") * 9 + bytes(range(256))
@@ -24,7 +24,7 @@ def binary(here: Path) -> Path:
     return path
 
 
-def test_a_file_of_anything_trains_and_writes_whole_characters(
+def test_any_file_trains_and_samples_have_whole_characters(
     rnntk: Run, binary: Path, here: Path
 ) -> None:
     made = rnntk("prep", "--input", binary, "--preprocessor", "bytes")
@@ -38,9 +38,9 @@ def test_a_file_of_anything_trains_and_writes_whole_characters(
         "--val-fraction", "0.2", "--val-every", "4",
     )  # fmt: skip
     assert trained.exit_code == 0, trained.output
-    # What such figures are given in: eight bits at most for a model that knows nothing.
+    # In bits: at most eight per byte for a uniform model.
     said = [float(n) for n in re.findall(r"\(([\d.]+) bits per byte\)", trained.stdout)]
-    assert len(said) == 3  # of training, of validation, of the best
+    assert len(said) == 3  # training, validation, best validation
     assert max(said) < 8.1
     found = rnntk("eval", "r", "--split", "val")
     a_byte = re.search(r"([\d.]+) per byte \(\d+ of them\)", found.stdout)
@@ -58,7 +58,7 @@ def test_a_file_of_anything_trains_and_writes_whole_characters(
 @pytest.mark.parametrize(
     "data", [b"\xff\xfe\x80 abc" * 9, "가나다".encode() * 9], ids=["odd", "utf-8"]
 )
-def test_any_file_is_evaluated_by_a_model_of_bytes(
+def test_a_byte_model_evaluates_any_file(
     rnntk: Run, binary: Path, untrained: Callable[..., Path], here: Path, data: bytes
 ) -> None:
     untrained("r", input=(str(binary),), preprocessor="bytes", val=0.3)
@@ -80,7 +80,7 @@ def test_any_file_is_evaluated_by_a_model_of_bytes(
     assert "\\udc" not in shown[1]
 
 
-def test_what_contradicts_itself_is_refused(rnntk: Run, binary: Path) -> None:
+def test_contradicting_settings_are_refused(rnntk: Run, binary: Path) -> None:
     for flags, message in (
         (["--encoding", "cp949"], "--encoding cp949 has no effect"),
         (["--errors", "replace"], "--errors replace has no effect"),

@@ -1,4 +1,4 @@
-"""`rnntk cache`: what is there, and what is removed."""
+"""`rnntk cache`: listing and cleaning."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture
 def cached(rnntk, text: Path, here: Path) -> Path:
-    """A cache with a prepared text, a kernel, a download, files of the user, and something unfinished."""
+    """A cache with a prepared text, a kernel, a download, files of the user, and an unfinished file."""
     assert rnntk("prep", "--input", text).exit_code == 0
     cache = Path(os.environ["RNNTK_CACHE"])
     kernel = cache / "kernels" / f"{'a' * 32}.bin"
@@ -32,7 +32,7 @@ def files(folder: Path) -> set[str]:
     return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
 
 
-def test_what_is_there_is_listed_with_sizes(rnntk, cached: Path, text: Path) -> None:
+def test_entries_are_listed_with_sizes(rnntk, cached: Path, text: Path) -> None:
     shown = rnntk("cache").stdout
     assert "kernels   " + "a" * 32 + ".bin" in shown
     assert "2 kB" in shown
@@ -50,7 +50,7 @@ def test_an_empty_cache(rnntk) -> None:
     assert rnntk("cache", "clean").exit_code == 0
 
 
-def test_cleaning_removes_what_is_named_and_never_a_users_file(rnntk, cached: Path) -> None:
+def test_cleaning_removes_named_areas_and_no_file_of_the_user(rnntk, cached: Path) -> None:
     before = files(cached)
     result = rnntk("cache", "clean")
     assert (result.exit_code, result.stdout) == (0, "")
@@ -66,7 +66,7 @@ def test_cleaning_removes_what_is_named_and_never_a_users_file(rnntk, cached: Pa
     assert files(cached) == {"corpora/my-own/thesis.txt", "kernels/notes.bin"}
 
 
-def test_an_unknown_area_and_a_cache_that_cannot_be_read(
+def test_an_unknown_area_and_an_unreadable_cache_are_refused(
     rnntk, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = rnntk("cache", "clean", "everything")
@@ -81,7 +81,7 @@ def test_an_unknown_area_and_a_cache_that_cannot_be_read(
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", '{"facts": 1}'])
-def test_a_damaged_entry_is_said_to_be(rnntk, cached: Path, damage: str) -> None:
+def test_a_damaged_entry_is_listed_as_damaged(rnntk, cached: Path, damage: str) -> None:
     (meta,) = cached.glob("prepared/*/meta.json")
     meta.write_text(damage)
     assert "damaged" in rnntk("cache").stdout

@@ -1,4 +1,4 @@
-"""Which run a command works on."""
+"""The run that a command chooses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_run_is_found_by_its_name(rnntk, untrained, text: Path, args: tuple[ob
 
 
 @pytest.mark.parametrize("args", RUN_COMMANDS, ids=lambda args: args[0])
-def test_another_corpus_than_the_runs_is_refused(
+def test_a_corpus_other_than_the_runs_is_refused(
     rnntk, untrained, text: Path, monkeypatch, args: tuple[object, ...]
 ) -> None:
     untrained("runs/r-1", input=(str(text),))
@@ -39,12 +39,10 @@ def test_another_corpus_than_the_runs_is_refused(
     if name == "sample":
         assert rnntk(name, "r-1", "--corpus", "tiny", *rest).exit_code == 0
         monkeypatch.setenv("RNNTK_CORPUS", "demo_ko")
-        assert rnntk(name, "r-1", *rest).exit_code == 0, "that says what to train on"
+        assert rnntk(name, "r-1", *rest).exit_code == 0, "the option names the text to train on"
 
 
-def test_what_to_train_on_is_advised_only_where_there_is_such_a_corpus(
-    rnntk, untrained, text: Path
-) -> None:
+def test_the_advice_names_a_corpus_only_if_it_exists(rnntk, untrained, text: Path) -> None:
     result = rnntk("sample", "--corpus", "tny")
     assert result.exit_code == 1
     assert result.stderr.endswith("and no corpus of this name. The folder has no runs.\n")

@@ -1,4 +1,4 @@
-"""Whatever goes wrong is one message and an exit code: errors nobody foresaw, memory, disks, names, closed streams."""
+"""Every failure is one message and an exit code: unexpected errors, memory, disks, names, closed streams."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LONG = "x" * 300
 RUN = [sys.executable, "-m", "rnntk"]
 TINY = "--units 8 --layers 1 --embedding 4 --batch-size 4 --seq-length 16 --max-steps 3 -q".split()  # noqa: SIM905
 
-posix = pytest.mark.skipif(os.name != "posix", reason="limits and descriptors of POSIX")
+posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX limits and descriptors")
 
 
 def failing(error: Exception) -> click.Command:
@@ -37,7 +37,7 @@ def refused(result, code: int, *parts: str) -> None:
 
 
 class ResourceExhaustedError(Exception):
-    """As TensorFlow's: several lines in `message`."""
+    """Like TensorFlow's, with several lines in `message`."""
 
     message = "Graph execution error:\n\n{{function_node x}} OOM when allocating tensor with shape[9]\n\t more"
 
@@ -79,7 +79,7 @@ def test_any_error_is_one_message(rnntk, monkeypatch, here: Path, error, told: s
         rnntk("runs")
 
 
-def test_disk_errors_of_tensorflow_are_known() -> None:
+def test_disk_errors_of_tensorflow_are_recognized() -> None:
     class OpError(Exception):
         message = ""
 
@@ -127,7 +127,9 @@ def test_disk_errors_of_tensorflow_are_known() -> None:
     ],
     ids=lambda args: "-".join(word for word in args if LONG not in word)[:60],
 )
-def test_a_name_of_300_bytes(rnntk, untrained, text: Path, args: tuple[str, ...]) -> None:
+def test_a_name_of_300_bytes_is_one_message(
+    rnntk, untrained, text: Path, args: tuple[str, ...]
+) -> None:
     run = untrained("r", input=("tiny.txt",))
     (run / "metrics.jsonl").write_text('{"step": 1, "loss": 2.5}\n')
     result = rnntk(*args)
@@ -136,7 +138,7 @@ def test_a_name_of_300_bytes(rnntk, untrained, text: Path, args: tuple[str, ...]
     assert "name too long" in result.stderr or "is no" in result.stderr or "no c" in result.stderr
 
 
-def test_a_network_beyond_the_memory_is_refused_before_it_is_made(
+def test_a_network_too_large_for_memory_is_refused_before_it_is_built(
     rnntk, text: Path, here: Path
 ) -> None:
     large = ["--input", text, *TINY, "--units", 30000, "--layers", 60, "--quiet"]
@@ -151,16 +153,16 @@ def test_a_network_beyond_the_memory_is_refused_before_it_is_made(
 
 
 @posix
-@pytest.mark.skipif(sys.platform != "linux", reason="macOS has no limit of this kind")
-def test_memory_that_a_limit_refuses(text: Path, here: Path) -> None:
-    """What is too much is refused at once; in between, an allocation fails."""
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: RLIMIT_AS")
+def test_a_memory_limit_of_the_system_is_one_message(warm, text: Path, here: Path) -> None:
+    """The first size passes the check of available memory, and an allocation fails; the second does not pass."""
     code = (
         "import resource, runpy; resource.setrlimit(resource.RLIMIT_AS, (6_144_000_000,) * 2); "
         "runpy.run_module('rnntk', run_name='__main__')"
     )
     command = [sys.executable, "-c", code, "train", "--input", str(text), *TINY, "--run", "r"]
     for size in (["--units", "600", "--embedding", "60000"], ["--units", "9000"]):
-        done = subprocess.run([*command, *size], capture_output=True, text=True)
+        done = warm.run([*command, *size], capture_output=True, text=True)
         assert done.returncode == 1, done.stderr
         refusal = "There is not enough memory for this (", "GB are available. Lower --units"
         assert any(told in done.stderr for told in refusal)
@@ -168,8 +170,10 @@ def test_memory_that_a_limit_refuses(text: Path, here: Path) -> None:
 
 
 @posix
-def test_a_disk_that_tensorflow_finds_full(rnntk, untrained, text: Path, here: Path) -> None:
-    """Events of a run, and the parts of a SavedModel, are written by TensorFlow itself."""
+def test_a_full_disk_met_by_tensorflow_is_one_message(
+    warm, untrained, text: Path, here: Path
+) -> None:
+    """TensorFlow itself writes the events of a run and the parts of a SavedModel."""
     untrained("r", input=("tiny.txt",))
     limited = (
         "import resource, runpy, sys; limit = int(sys.argv.pop(1)); "
@@ -183,7 +187,7 @@ def test_a_disk_that_tensorflow_finds_full(rnntk, untrained, text: Path, here: P
         (20_000, train, 0, "Warning: full/logs cannot be written (File too large). Training goes"),
         (30_000, export, 1, "Error: No space is left to write sm (File too large)."),
     ):
-        done = subprocess.run(
+        done = warm.run(
             [sys.executable, "-c", limited, str(limit), *command], capture_output=True, text=True
         )
         assert done.returncode == code, done.stderr
@@ -194,7 +198,7 @@ def test_a_disk_that_tensorflow_finds_full(rnntk, untrained, text: Path, here: P
 
 @posix
 @pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- >&- 2>&-"])
-def test_streams_that_are_closed(untrained, text: Path, closed: str) -> None:
+def test_closed_streams_do_no_harm(untrained, text: Path, closed: str) -> None:
     untrained("r", input=("tiny.txt",))
     for words in ("sample r --length 3", "sample r -i", "sample r --prime-file -", "runs"):
         line = f'"{sys.executable}" -m rnntk {words} {closed}'
@@ -220,12 +224,14 @@ def test_streams_that_are_closed(untrained, text: Path, closed: str) -> None:
     ],
     ids=lambda value: "-".join(value)[:40] if isinstance(value, tuple) else None,
 )
-def test_values_that_python_itself_refuses(rnntk, untrained, text: Path, args, code, told) -> None:
+def test_values_that_python_refuses_are_one_message(
+    rnntk, untrained, text: Path, args, code, told
+) -> None:
     untrained("r", input=("tiny.txt",))
     refused(rnntk(*args), code, told)
 
 
-def test_a_beam_of_any_alpha(rnntk, untrained, text: Path) -> None:
+def test_any_beam_alpha_works(rnntk, untrained, text: Path) -> None:
     untrained("r", input=("tiny.txt",))
     texts = []
     for alpha in ("0", "400", "1e300"):
@@ -236,7 +242,7 @@ def test_a_beam_of_any_alpha(rnntk, untrained, text: Path) -> None:
     assert texts[0] != texts[1]
 
 
-def test_the_list_of_corpora_heeds_offline(rnntk, monkeypatch) -> None:
+def test_the_list_of_corpora_respects_offline(rnntk, monkeypatch) -> None:
     monkeypatch.delenv("RNNTK_OFFLINE")
     assert "download from" in rnntk("prep", "--list").stdout
     offline = rnntk("prep", "--list", "--offline").stdout

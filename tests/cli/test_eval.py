@@ -29,7 +29,7 @@ def held(untrained, text: Path) -> Path:
 
 @pytest.fixture
 def trained(untrained, text: Path) -> Path:
-    """A run that holds nothing out."""
+    """A run without a held-out part."""
     return untrained("r", input=(str(text),))
 
 
@@ -39,7 +39,7 @@ def figures(rnntk, *args: object) -> dict:
     return json.loads(result.stdout)
 
 
-def test_validation_is_the_default_and_agrees_with_training(rnntk, text: Path, here: Path) -> None:
+def test_the_default_is_the_validation_loss_of_training(rnntk, text: Path, here: Path) -> None:
     split = ("--val-fraction", "0.1", "--test-fraction", "0.2")
     result = rnntk("train", "--input", text, "--run", "runs/held", *SMALL, *split, "--val-every", 3)
     assert result.exit_code == 0, result.output
@@ -62,7 +62,7 @@ def test_validation_is_the_default_and_agrees_with_training(rnntk, text: Path, h
     assert tail["characters"] == total - cuts[1]
 
 
-def test_the_floors_stand_beside_it(rnntk, held: Path, text: Path) -> None:
+def test_baselines_are_printed_beside_the_loss(rnntk, held: Path, text: Path) -> None:
     result = rnntk("eval", held)
     rows = re.findall(r"^ +(\d+\.\d{3})  (.+?)(  <)?$", result.stdout, re.MULTILINE)
     names = {name for _, name, _ in rows}
@@ -73,7 +73,7 @@ def test_the_floors_stand_beside_it(rnntk, held: Path, text: Path) -> None:
     values = [float(value) for value, _, _ in rows]
     assert values == sorted(values, reverse=True)
     assert [name for _, name, mark in rows if mark] == ["this model"]
-    # Single characters, by hand: Witten and Bell's mixture of counts and the uniform distribution.
+    # Unigrams by hand: Witten and Bell's mixture of counts and the uniform distribution.
     whole = text.read_text()
     start, end = 7 * len(whole) // 10, 8 * len(whole) // 10
     train, rest = whole[:start], whole[start:end]
@@ -84,18 +84,18 @@ def test_the_floors_stand_beside_it(rnntk, held: Path, text: Path) -> None:
     )
 
 
-def test_no_floors(rnntk, held: Path) -> None:
+def test_no_floors_leaves_out_the_baselines(rnntk, held: Path) -> None:
     assert figures(rnntk, held, "--no-floors")["floors"] is None
     assert "n-grams" not in rnntk("eval", held, "--no-floors").stdout
 
 
-def test_the_training_part_has_no_ngrams_that_know_it_by_heart(rnntk, held: Path) -> None:
+def test_the_training_part_gets_no_ngram_baseline(rnntk, held: Path) -> None:
     floors = figures(rnntk, held, "--split", "train")["floors"]
     assert set(floors["ngram_bits_per_symbol"]) == {"1"}
     assert "xz_given_training_bits_per_character" not in floors
 
 
-def test_any_file(rnntk, held: Path, text: Path, here: Path) -> None:
+def test_any_file_can_be_evaluated(rnntk, held: Path, text: Path, here: Path) -> None:
     other = here / "other.txt"
     other.write_bytes("line 3: a fox 9 jumps\n".encode("utf-16"))
     found = figures(rnntk, held, "--input", other)
@@ -107,7 +107,7 @@ def test_any_file(rnntk, held: Path, text: Path, here: Path) -> None:
     assert json.loads(piped.stdout)["model"] == found["model"]
 
 
-def test_unknown_characters_are_named_or_left_out(rnntk, held: Path, here: Path) -> None:
+def test_unknown_characters_are_reported_or_skipped(rnntk, held: Path, here: Path) -> None:
     (here / "other.txt").write_text("a fox é jumps Ω\n", encoding="utf-8")
     refused = rnntk("eval", held, "--input", "other.txt")
     assert refused.exit_code == 1
@@ -119,7 +119,7 @@ def test_unknown_characters_are_named_or_left_out(rnntk, held: Path, here: Path)
     assert "Left out 2 characters" in result.stderr
 
 
-def test_a_run_without_a_held_out_part_says_what_to_do(rnntk, trained: Path) -> None:
+def test_a_run_without_a_held_out_part_is_refused_with_advice(rnntk, trained: Path) -> None:
     result = rnntk("eval", trained)
     assert result.exit_code == 2
     for told in ("--val-fraction", "--split train", "--input"):
@@ -134,7 +134,7 @@ def test_input_and_split_exclude_each_other(rnntk, held: Path, text: Path) -> No
     assert "--split" in result.stderr
 
 
-def test_a_config_that_names_the_training_text_does_not_replace_the_split(
+def test_a_config_with_the_training_text_still_evaluates_the_split(
     rnntk, held: Path, text: Path, here: Path
 ) -> None:
     (here / "c.toml").write_text(f"input = [{json.dumps(str(text))}]\n[eval]\nfloors = false\n")
@@ -142,7 +142,7 @@ def test_a_config_that_names_the_training_text_does_not_replace_the_split(
     assert (found["split"], found["floors"]) == ("val", None)
 
 
-def test_the_text_is_prepared_again_when_it_is_gone(
+def test_a_missing_prepared_text_is_prepared_again(
     rnntk, held: Path, text: Path, tmp_path: Path
 ) -> None:
     before = figures(rnntk, held)
@@ -155,13 +155,13 @@ def test_the_text_is_prepared_again_when_it_is_gone(
     assert "The text has changed since" in result.stderr
     text.unlink()
     assert "There is no file" in rnntk("eval", held).stderr
-    # Another text can still be measured, only without the n-grams of the training text.
+    # Another text can be evaluated, but without n-grams of the training text.
     piped = rnntk("eval", held, "--input", "-", "--json", stdin="line 3: a fox 9 jumps\n")
     assert set(json.loads(piped.stdout)["floors"]) == {"xz_bits_per_character"}
     assert "no n-grams" in piped.stderr
 
 
-def test_another_text_under_the_same_folder_is_not_taken(rnntk, held: Path, here: Path) -> None:
+def test_a_different_text_in_the_prepared_folder_is_not_used(rnntk, held: Path, here: Path) -> None:
     record = json.loads((held / "run.json").read_text())
     before = figures(rnntk, held, "--no-floors")
     (here / "x.txt").write_text("something else " * 50)
@@ -185,7 +185,7 @@ def test_a_run_on_standard_input(rnntk, held: Path, tmp_path: Path) -> None:
     assert "--input" in result.stderr
 
 
-def test_checkpoints(rnntk, trained: Path) -> None:
+def test_a_checkpoint_can_be_chosen(rnntk, trained: Path) -> None:
     for which in ("best", "last", "4"):
         assert figures(rnntk, trained, "--split", "train", "--checkpoint", which, "--no-floors")[
             "step"
@@ -193,7 +193,7 @@ def test_checkpoints(rnntk, trained: Path) -> None:
     assert rnntk("eval", trained, "--checkpoint", "77").exit_code == 1
 
 
-def test_costs_of_every_character(rnntk, held: Path, here: Path) -> None:
+def test_the_loss_of_every_character_is_written(rnntk, held: Path, here: Path) -> None:
     found = figures(rnntk, held, "--costs", "c.json", "--no-floors")
     costs = json.loads((here / "c.json").read_text(encoding="utf-8"))
     assert (costs["schema_version"], costs["unit"], costs["per"]) == (1, "bits", "character")
@@ -203,7 +203,7 @@ def test_costs_of_every_character(rnntk, held: Path, here: Path) -> None:
     assert mean == pytest.approx(found["model"]["bits_per_symbol"], abs=1e-3)
 
 
-def test_a_file_that_cannot_be_written(rnntk, held: Path) -> None:
+def test_an_unwritable_output_is_refused(rnntk, held: Path) -> None:
     for flag in ("--costs", "--html"):
         result = rnntk("eval", held, "--no-floors", flag, "no/such/folder/x")
         assert result.exit_code == 1
@@ -217,9 +217,7 @@ def report_data(path: Path) -> dict:
     return json.loads(found[1])
 
 
-def test_the_page_is_the_report_of_the_text_and_needs_nothing_else(
-    rnntk, held: Path, here: Path
-) -> None:
+def test_the_html_report_shows_the_text_and_loads_nothing(rnntk, held: Path, here: Path) -> None:
     found = figures(rnntk, held, "--html", "p.html", "--costs", "c.json")
     source = (here / "p.html").read_text(encoding="utf-8")
     data = report_data(here / "p.html")
@@ -240,7 +238,7 @@ def test_the_page_is_the_report_of_the_text_and_needs_nothing_else(
     assert rows["n-grams up to 6"] == found["floors"]["ngram_bits_per_character"]["6"]
 
 
-def test_a_long_text_is_shown_in_part_and_says_so(
+def test_a_long_text_is_shown_in_part_with_a_note(
     rnntk, held: Path, here: Path, monkeypatch
 ) -> None:
     monkeypatch.setattr(limits, "TEXT", 5)
@@ -249,13 +247,13 @@ def test_a_long_text_is_shown_in_part_and_says_so(
     assert len(data["read"]["text"]) == 5
     assert data["evaluation"]["characters"] == found["characters"] > 5
     assert data["evaluation"]["bits_per_character"] == [["this model", found["bits_per_character"]]]
-    # The units of a large model leave room for fewer symbols.
+    # A model with more units allows fewer symbols in memory.
     monkeypatch.setattr(limits, "TRACE_BYTES", 3 * 4 * 8)
     assert rnntk("eval", held, "--no-floors", "--html", "p.html").exit_code == 0
     assert len(report_data(here / "p.html")["read"]["text"]) == 3
 
 
-def test_a_page_whose_rows_all_have_no_loss(rnntk, untrained, here: Path) -> None:
+def test_a_page_whose_losses_are_all_zero(rnntk, untrained, here: Path) -> None:
     (here / "a.txt").write_text("a" * 400)
     run = untrained("runs/a-1", val=0.5, input=("a.txt",))
     found = figures(rnntk, run, "--html", "one.html")
@@ -290,7 +288,7 @@ def test_a_perplexity_that_is_not_finite_is_null(rnntk, untrained, here: Path) -
     ],
     ids=["bytes", "normalize", "slides", "rare"],
 )
-def test_validation_and_eval_count_the_same_characters_wherever_a_split_cuts(
+def test_validation_and_eval_count_the_same_characters_at_any_split(
     rnntk, here: Path, settings: dict, pattern: str
 ) -> None:
     (here / "t.txt").write_text(pattern * 40 + "뷁", encoding="utf-8")
@@ -309,21 +307,23 @@ def test_validation_and_eval_count_the_same_characters_wherever_a_split_cuts(
         )
 
 
-def test_a_part_too_short_to_evaluate_is_said_plainly(rnntk, untrained, here: Path) -> None:
+def test_a_part_too_short_to_evaluate_is_refused(rnntk, untrained, here: Path) -> None:
     (here / "t.txt").write_text("abcdefghijklmnopqrst")
     run = untrained("runs/t-1", val=0.95, input=("t.txt",))
     result = rnntk("eval", run, "--split", "train")
     assert result.exit_code == 2
     assert f"The train part of {run} has 1 symbol; evaluation needs at least 2" in result.stderr
     assert "(--split val) or another text (--input)" in result.stderr
-    # A run of an older rnntk may have so short a part.
+    # A run of an older rnntk may have such a short part.
     record = json.loads((run / "run.json").read_text())
     record["corpus"]["split"]["val"] = [1, 2]
     (run / "run.json").write_text(json.dumps(record))
     assert f"The val part of {run} has 1 symbol, too" in rnntk("eval", run).stderr
 
 
-def test_what_the_preprocessor_drops_is_named_or_left_out(rnntk, untrained, here: Path) -> None:
+def test_characters_the_preprocessor_drops_are_reported_or_skipped(
+    rnntk, untrained, here: Path
+) -> None:
     (here / "ko.txt").write_text("한글 漢字 a\n" * 40, encoding="utf-8")
     (here / "clean.txt").write_text("한글 a\n", encoding="utf-8")
     (here / "other.txt").write_text("한글漢 a字字\n", encoding="utf-8")
@@ -340,7 +340,7 @@ def test_what_the_preprocessor_drops_is_named_or_left_out(rnntk, untrained, here
     )
 
 
-def test_hangul_has_bits_a_syllable(rnntk, untrained, here: Path) -> None:
+def test_hangul_has_bits_per_syllable(rnntk, untrained, here: Path) -> None:
     (here / "ko.txt").write_text("안녕하세요, 반갑습니다.\n" * 40, encoding="utf-8")
     untrained("runs/ko-1", val=0.2, input=("ko.txt",), preprocessor="hangul")
     found = figures(rnntk, "--corpus", "ko", "--no-floors")["model"]
@@ -368,11 +368,11 @@ def test_tensorflow_is_not_needed() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_how_much_of_a_text_is_copied(rnntk, held: Path, text: Path) -> None:
+def test_novelty_of_a_text_against_the_training_text(rnntk, held: Path, text: Path) -> None:
     found = figures(rnntk, held)["novelty"]
     assert (found["characters"], found["seed"], found["unit"]) == (10_000, 1, "symbols")
     assert found == figures(rnntk, held, "--no-floors")["novelty"]
-    # The held-out text, by hand; random weights copy less.
+    # The held-out text by hand; random weights copy less.
     whole = text.read_text()
     train, rest = whole[: 7 * len(whole) // 10], whole[7 * len(whole) // 10 : 8 * len(whole) // 10]
     for n in (8, 16, 32):
@@ -388,7 +388,7 @@ def test_how_much_of_a_text_is_copied(rnntk, held: Path, text: Path) -> None:
     assert "Far above the held-out text, the model copies" in shown
 
 
-def test_novelty_is_left_out_where_it_is_not_asked_for(rnntk, held: Path, text: Path) -> None:
+def test_novelty_is_computed_on_request_only(rnntk, held: Path, text: Path) -> None:
     assert figures(rnntk, held, "--no-novelty")["novelty"] is None
     assert figures(rnntk, held, "--input", text)["novelty"] is None
     assert "copied" not in rnntk("eval", held, "--no-novelty").stdout
@@ -397,7 +397,9 @@ def test_novelty_is_left_out_where_it_is_not_asked_for(rnntk, held: Path, text: 
     assert "a text that shares long ones is copied" in alone.stdout
 
 
-def test_a_model_that_recites_is_found_out(rnntk, held: Path, text: Path, monkeypatch) -> None:
+def test_a_model_that_copies_its_text_is_detected(
+    rnntk, held: Path, text: Path, monkeypatch
+) -> None:
     from rnntk.decoding.generate import Piece
     from rnntk.decoding.language_model import LanguageModel
 
@@ -408,12 +410,12 @@ def test_a_model_that_recites_is_found_out(rnntk, held: Path, text: Path, monkey
     assert shares == {"8": 1.0, "16": 1.0, "32": 1.0}
 
 
-def test_the_report_has_the_novelty(rnntk, held: Path, here: Path) -> None:
+def test_the_report_shows_the_novelty(rnntk, held: Path, here: Path) -> None:
     assert rnntk("eval", held, "--html", "e.html").exit_code == 0
     assert '"novelty"' in (here / "e.html").read_text(encoding="utf-8")
 
 
-def test_dynamic_evaluation_stands_beside_the_static_one(rnntk, text: Path, here: Path) -> None:
+def test_dynamic_loss_is_printed_beside_the_static_one(rnntk, text: Path, here: Path) -> None:
     split = ("--val-fraction", "0.1", "--test-fraction", "0.2", "--dropout", "0.5")
     result = rnntk("train", "--input", text, "--run", "runs/held", *SMALL, *split)
     assert result.exit_code == 0, result.output
@@ -440,7 +442,7 @@ def test_dynamic_evaluation_stands_beside_the_static_one(rnntk, text: Path, here
         (["--dynamic", "--dynamic-rate", "0"], "0.0 is not in the range x>0"),
     ],
 )
-def test_a_wrong_rate_of_dynamic_evaluation(rnntk, trained, options, message) -> None:
+def test_a_wrong_dynamic_rate_is_refused(rnntk, trained, options, message) -> None:
     result = rnntk("eval", "r", *options)
     assert result.exit_code == 2
     assert message in result.stderr

@@ -1,4 +1,4 @@
-"""`rnntk export` and `rnntk import` as a user types them."""
+"""`rnntk export` and `rnntk import` on the command line."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.usefixtures("warm_reader")
+
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
 )
 
 
-def test_export_the_latest_run(rnntk, trained: Path, here: Path) -> None:
+def test_export_takes_the_latest_run(rnntk, trained: Path, here: Path) -> None:
     (here / "runs").mkdir()
     trained.rename(here / "runs" / "tiny-1")
     result = rnntk("export")
@@ -35,7 +37,7 @@ def test_export_the_latest_run(rnntk, trained: Path, here: Path) -> None:
     assert (here / found["description"]).is_file()
 
 
-def test_export_a_page(rnntk, untrained, text: Path, here: Path) -> None:
+def test_export_writes_a_page(rnntk, untrained, text: Path, here: Path) -> None:
     untrained("runs/tiny-1", val=0.2, input=(text.name,))
     result = rnntk("export", "--format", "html")
     assert result.exit_code == 0, result.output
@@ -59,7 +61,7 @@ def test_export_a_page(rnntk, untrained, text: Path, here: Path) -> None:
     assert (here / found["output"]).is_file()
 
 
-def test_export_a_savedmodel_and_a_classifier(rnntk, trained: Path, here: Path) -> None:
+def test_export_writes_a_savedmodel_and_a_classifier(rnntk, trained: Path, here: Path) -> None:
     assert rnntk("export", trained, "--format", "savedmodel").exit_code == 0
     assert (here / "r-savedmodel" / "saved_model.pb").is_file()
     made = rnntk("mnist", "--data", "digits", "--units", 6, "--max-steps", 2, "--run", "rows")
@@ -82,7 +84,7 @@ def test_export_a_savedmodel_and_a_classifier(rnntk, trained: Path, here: Path) 
         ([], 1, "There is no run in runs"),
     ],
 )
-def test_export_says_what_is_wrong(rnntk, trained: Path, arguments, code, message) -> None:
+def test_export_refuses_bad_input(rnntk, trained: Path, arguments, code, message) -> None:
     result = rnntk("export", *arguments)
     assert result.exit_code == code
     assert message in result.stderr
@@ -92,7 +94,7 @@ SYMBOLS = "e af\nlinxjumps:o0123456789"
 
 
 def write_checkpoint(folder: Path, cell: str) -> Path:
-    """A checkpoint with TensorFlow 1's names, and its vocabulary as Python 2 pickled it."""
+    """A checkpoint with TensorFlow 1's names, and its vocabulary pickled as by Python 2."""
     import tensorflow as tf
 
     rng = np.random.default_rng(0)
@@ -126,7 +128,7 @@ def write_checkpoint(folder: Path, cell: str) -> Path:
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-def test_an_imported_run_samples_exports_and_trains_on(
+def test_an_imported_run_can_be_sampled_exported_and_trained(
     rnntk, text: Path, here: Path, cell: str
 ) -> None:
     write_checkpoint(here / "old", cell)
@@ -160,7 +162,7 @@ def test_an_imported_run_samples_exports_and_trains_on(
     assert rnntk("sample", "new", "--length", 5).exit_code == 0
 
 
-def test_import_takes_a_prefix_and_names(rnntk, here: Path) -> None:
+def test_import_takes_a_prefix_and_options(rnntk, here: Path) -> None:
     write_checkpoint(here / "old", "rnn")
     (here / "old" / "vocab.pkl").rename(here / "v.pkl")
     missing = rnntk("import", "old")
@@ -190,7 +192,7 @@ def test_import_refuses_a_malicious_vocabulary(rnntk, here: Path) -> None:
     assert not (here / "runs").exists()
 
 
-def test_import_says_what_does_not_fit(rnntk, here: Path) -> None:
+def test_import_refuses_a_vocabulary_of_another_size(rnntk, here: Path) -> None:
     write_checkpoint(here / "old", "rnn")
     (here / "old" / "vocab.pkl").write_bytes(pickle.dumps(("a", "b"), 2))
     result = rnntk("import", "old")

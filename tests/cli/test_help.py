@@ -1,4 +1,4 @@
-"""Help pages, other names of options, and the advice that a wrong word gets."""
+"""Help pages, aliases of options, and suggestions for wrong words."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCREENS = Path(__file__).parent / "help"
 def commands(
     parent: click.Command | None = None, path: str = ""
 ) -> Iterator[tuple[str, click.Command]]:
-    """Every command with its name, those of groups too."""
+    """Every command by name, those of groups included."""
     below = parent.commands if isinstance(parent, click.Group) else {}
     found = {name: load_command(name) for name in COMMANDS} if parent is None else below
     for name, command in found.items():
@@ -49,7 +49,7 @@ def page(name: str, flag: str = "--help") -> str:
     return context.command.get_help(context)
 
 
-def test_every_command_is_found() -> None:
+def test_the_list_of_commands_is_complete() -> None:
     assert {*COMMANDS, "runs show", "runs rename", "runs delete", "cache clean"} == set(ALL)
 
 
@@ -64,13 +64,15 @@ def test_every_option_is_in_one_group(name: str) -> None:
     titles = re.findall(r"^(\w.*):$", shown, re.MULTILINE)
     known = {"Commands", "Most used", *pages.layout()["groups"]}
     assert set(titles) <= known
-    listed = shown[shown.index(f"{titles[0]}:") :]  # the text above may begin a line with an option
+    listed = shown[
+        shown.index(f"{titles[0]}:") :
+    ]  # a line of the text above may begin with an option
     flags = re.findall(r"^  (?:-\w, )?(--[\w-]+)", listed, re.MULTILINE)
     longest = [next(o for o in p.opts if o.startswith("--")) for p in options(command)]
     assert sorted(flags) == sorted([*longest, "--help"])
 
 
-def test_no_group_names_what_there_is_not() -> None:
+def test_option_groups_name_existing_options_only() -> None:
     own = {p.name for command in ALL.values() for p in options(command)}
     by_command = {f"{c.name}.{p.name}" for c in ALL.values() for p in options(c)}
     named = [name for names in pages.layout()["groups"].values() for name in names.split()]
@@ -114,8 +116,8 @@ def test_help_shows_every_default_once_and_no_types(name: str) -> None:
 
 @pytest.mark.parametrize("columns", [80, 50])
 @pytest.mark.parametrize("name", ["rnntk", "train", "sample"])
-def test_screens_of_help(name: str, columns: int) -> None:
-    """The screens are kept as text; RNNTK_WRITE_SCREENS=1 writes them anew, to be read in the diff."""
+def test_help_screens_match_the_kept_ones(name: str, columns: int) -> None:
+    """RNNTK_WRITE_SCREENS=1 writes the kept screens anew; review the diff."""
     words = [sys.executable, "-m", "rnntk", *([] if name == "rnntk" else [name]), "--help"]
     environment = {**os.environ, "COLUMNS": str(columns)}
     shown = subprocess.run(
@@ -130,7 +132,7 @@ def test_screens_of_help(name: str, columns: int) -> None:
     assert all(re.match(" +(rnntk|echo) ", line) for line in long), "commands to paste stay whole"
 
 
-def test_the_commands_stand_in_the_order_of_use_one_line_each(rnntk) -> None:
+def test_commands_are_listed_in_order_of_use_one_line_each(rnntk) -> None:
     shown = page("")
     listed = re.findall(
         r"^  (\w+) +\S.*[^.]\.$", shown.partition("First commands:")[2], re.MULTILINE
@@ -141,13 +143,13 @@ def test_the_commands_stand_in_the_order_of_use_one_line_each(rnntk) -> None:
 
 
 @pytest.mark.parametrize("name", ["train", "runs", "runs delete"])
-def test_the_help_command(rnntk, name: str) -> None:
+def test_the_help_command_prints_a_page(rnntk, name: str) -> None:
     assert rnntk("help", *name.split()).stdout == rnntk(*name.split(), "--help").stdout
     refused = rnntk("help", "trian")
     assert (refused.exit_code, "Did you mean 'train'?" in refused.stderr) == (2, True)
 
 
-def test_runs_has_the_help_command_too(rnntk) -> None:
+def test_the_runs_group_has_a_help_command(rnntk) -> None:
     assert rnntk("runs", "help", "show").stdout == rnntk("runs", "show", "--help").stdout
     assert rnntk("runs", "help").stdout == rnntk("runs", "--help").stdout
 
@@ -187,11 +189,11 @@ def parsed(command: str, *args: str) -> dict[str, object]:
         ("eval", "--split VAL", "split", "val"),
     ],
 )
-def test_other_names_are_understood(command: str, typed: str, name: str, value: object) -> None:
+def test_aliases_are_accepted(command: str, typed: str, name: str, value: object) -> None:
     assert parsed(command, *typed.split())[name] == value
 
 
-def test_other_names_are_not_ambiguous_and_not_in_the_help() -> None:
+def test_aliases_are_unambiguous_and_hidden() -> None:
     for name, command in ALL.items():
         words = Counter(word for p in options(command) for word in (*p.opts, *p.secondary_opts))
         assert max(words.values()) == 1, name
@@ -201,7 +203,7 @@ def test_other_names_are_not_ambiguous_and_not_in_the_help() -> None:
     assert set(ALIASES) <= {p.name for command in ALL.values() for p in options(command)}
 
 
-def test_the_long_form_shows_what_the_short_one_leaves_out(rnntk) -> None:
+def test_the_long_help_shows_what_the_short_one_omits(rnntk) -> None:
     short, whole = rnntk("train", "--help").stdout, rnntk("train", "--help-all").stdout
     assert "--gru-reset" not in short
     assert "  --gru-reset after|before" in whole
@@ -209,7 +211,7 @@ def test_the_long_form_shows_what_the_short_one_leaves_out(rnntk) -> None:
     assert "--help-all" not in whole
 
 
-def test_a_wrong_value_is_told_with_the_options_own_name(rnntk) -> None:
+def test_a_wrong_value_of_an_alias_names_the_option(rnntk) -> None:
     result = rnntk("train", "--lr", "much")
     assert "Invalid value for '--learning-rate': must be a number, got 'much'" in result.stderr
 
@@ -254,19 +256,19 @@ def test_a_wrong_value_is_told_with_the_options_own_name(rnntk) -> None:
         ("eval --split validation", "'val'"),
     ],
 )
-def test_a_wrong_word_names_the_nearest_by_meaning(rnntk, typed: str, advice: str) -> None:
+def test_an_unknown_word_suggests_the_nearest_by_meaning(rnntk, typed: str, advice: str) -> None:
     result = rnntk(*typed.split())
     assert result.exit_code == 2
     assert f"Did you mean {advice}?" in result.stderr
 
 
-def test_a_word_like_nothing_lists_the_commands_and_advises_no_option(rnntk) -> None:
+def test_an_unknown_word_without_a_match_gets_no_suggestion(rnntk) -> None:
     assert f"The commands are {', '.join(COMMANDS)}." in rnntk("xyzzy").stderr
     assert "The commands are show, rename, delete." in rnntk("runs", "xyzzy").stderr
     assert rnntk("train", "--xyzzy", 1).stderr.endswith("There is no option --xyzzy.\n")
 
 
-def test_python_and_toml_advise_the_other_names_but_take_them_not(rnntk, here: Path) -> None:
+def test_python_and_toml_suggest_the_real_name_for_an_alias(rnntk, here: Path) -> None:
     with pytest.raises(UsageError, match="no setting 'lr'. Did you mean 'learning_rate'?"):
         TrainConfig(lr=0.1)
     (here / "c.toml").write_text("[train]\nhidden_size = 8\n")
@@ -274,7 +276,7 @@ def test_python_and_toml_advise_the_other_names_but_take_them_not(rnntk, here: P
     assert (result.exit_code, "Did you mean 'units'?" in result.stderr) == (2, True)
 
 
-def test_near_gives_three_at_most_and_each_once() -> None:
+def test_near_returns_at_most_three_distinct_names() -> None:
     assert near("a-1", ["a-2", "a-3", "a-4", "a-5", "a-2"]) == ["a-2", "a-3", "a-4"]
     assert near("anything", []) == []
     assert did_you_mean("a-1", ["a-2", "a-3"]) == " Did you mean 'a-2' or 'a-3'?"

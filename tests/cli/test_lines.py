@@ -1,4 +1,4 @@
-"""`rnntk sample --lines`: new lines, none twice, none from the training text."""
+"""`rnntk sample --lines`: new lines, none twice and none from the training text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import rnntk as library
 from rnntk.decoding import lines
 
-# All words of one and two letters, so that random weights give many of them again.
+# All words of one and two letters, so that random weights repeat many of them.
 WORDS = [*"abcde", *map("".join, itertools.product("abcde", repeat=2))]
 
 
@@ -34,7 +34,7 @@ def lines_of(rnntk, run: Path, *args: object, count: int = 20) -> list[str]:
     return found
 
 
-def test_a_file_of_new_names(rnntk, names: Path, here: Path) -> None:
+def test_lines_are_new_names(rnntk, names: Path, here: Path) -> None:
     result = rnntk("sample", names, "--lines", 20, "--length", 30, "-o", "names.txt")
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr.endswith("\nWritten to names.txt\n")
@@ -45,7 +45,7 @@ def test_a_file_of_new_names(rnntk, names: Path, here: Path) -> None:
     assert all(found)
 
 
-def test_copies_are_kept_if_allowed_and_repeats_never(rnntk, names: Path) -> None:
+def test_copies_are_kept_if_allowed_but_repeats_never(rnntk, names: Path) -> None:
     with_copies = lines_of(rnntk, names, "--allow-copies", "--temperature", 50)
     assert len(set(with_copies)) == 20
     assert set(with_copies) & {*WORDS}
@@ -54,7 +54,7 @@ def test_copies_are_kept_if_allowed_and_repeats_never(rnntk, names: Path) -> Non
     assert not set(without) & {*WORDS}
 
 
-def test_the_same_seed_gives_the_same_lines_and_settings_reach_the_model(rnntk, names) -> None:
+def test_a_seed_repeats_the_lines_and_settings_reach_the_model(rnntk, names) -> None:
     assert lines_of(rnntk, names) == lines_of(rnntk, names)
     assert lines_of(rnntk, names) != lines_of(rnntk, names, "--seed", 2)
     assert lines_of(rnntk, names) != lines_of(rnntk, names, "--temperature", 0.5, "--top-p", 0.9)
@@ -67,7 +67,7 @@ def test_each_line_begins_with_the_prompt(rnntk, names: Path) -> None:
     assert all(line.startswith("ab") for line in lines_of(rnntk, names, "--prime", r"c\nab"))
 
 
-def test_lines_in_json_and_in_python_are_the_same(rnntk, names: Path) -> None:
+def test_json_and_python_give_the_same_lines(rnntk, names: Path) -> None:
     result = rnntk(
         "sample", names, "--lines", 5, "--seed", 1, "--length", 30, "--json", "--prime", "a"
     )
@@ -88,7 +88,7 @@ def test_lines_in_json_and_in_python_are_the_same(rnntk, names: Path) -> None:
         ("cde " * 30 + "\nd\n", {"min_count": 2, "unknown_symbol": "?"}),
     ],
 )
-def test_any_line_end_and_preprocessor(
+def test_any_line_end_and_preprocessor_work(
     rnntk, untrained, here: Path, text: str, settings: dict
 ) -> None:
     run = made(untrained, here, text.encode(), **settings)
@@ -98,14 +98,16 @@ def test_any_line_end_and_preprocessor(
     assert all(line.strip() and not line.endswith("\r") for line in found)
 
 
-def test_the_training_text_is_read_in_pieces(rnntk, names: Path, monkeypatch) -> None:
+def test_the_training_text_is_read_in_chunks(rnntk, names: Path, monkeypatch) -> None:
     expected = lines_of(rnntk, names)
     for size in (1, 7, 64):
         monkeypatch.setattr(lines, "_AT_A_TIME", size)
         assert lines_of(rnntk, names) == expected
 
 
-def test_a_missing_text_is_named_with_the_way_out(rnntk, names: Path, here: Path, tmp_path) -> None:
+def test_a_missing_training_text_is_refused_with_advice(
+    rnntk, names: Path, here: Path, tmp_path
+) -> None:
     (here / "text.txt").unlink()
     for file in (tmp_path / "cache").rglob("ids.bin"):
         file.unlink()
@@ -116,8 +118,8 @@ def test_a_missing_text_is_named_with_the_way_out(rnntk, names: Path, here: Path
     assert len(set(lines_of(rnntk, names, "--allow-copies"))) == 20
 
 
-def test_a_model_that_repeats_itself_is_given_up(rnntk, untrained, here: Path) -> None:
-    """There are twelve lines of one or two letters of "abc"."""
+def test_sampling_stops_when_no_new_lines_come(rnntk, untrained, here: Path) -> None:
+    """Only twelve lines have one or two letters of "abc"."""
     run = made(untrained, here, b"a\nb\nc\n")
     args = ("sample", run, "--length", 3, "--temperature", 50, "--lines", 20, "-q")
     result = rnntk(*args, "-o", "names.txt")
@@ -148,13 +150,13 @@ def test_a_model_that_repeats_itself_is_given_up(rnntk, untrained, here: Path) -
         (("--prime", "Ω"), "'Ω'"),
     ],
 )
-def test_what_does_not_fit_is_refused(rnntk, names: Path, args: tuple, told: str) -> None:
+def test_contradicting_options_are_refused(rnntk, names: Path, args: tuple, told: str) -> None:
     result = rnntk("sample", names, "--lines", 3, *args)
     assert (result.exit_code, result.stdout) == (2, "")
     assert told in result.stderr
 
 
-def test_lines_need_line_ends(rnntk, untrained, here: Path) -> None:
+def test_a_model_without_line_ends_is_refused(rnntk, untrained, here: Path) -> None:
     run = made(untrained, here, b"abc" * 50)
     result = rnntk("sample", run, "--lines", 3)
     assert (result.exit_code, result.stdout) == (2, "")

@@ -1,4 +1,4 @@
-"""The group: help, names, precedence of settings, environment."""
+"""The command group: help, names, precedence of settings, environment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rnntk.errors import UsageError
 ROOT = Path(__file__).parent.parent.parent
 
 
-def test_help_does_not_import_what_it_does_not_need() -> None:
+def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys\nfrom rnntk.cli.main import group\n"
         "try: group(['--help'])\nexcept SystemExit: pass\n"
@@ -63,14 +63,14 @@ def test_every_command_is_in_the_readme(name: str) -> None:
     assert f"`rnntk {name}`" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_a_misspelt_command_gets_the_nearest_name(rnntk) -> None:
+def test_a_misspelt_command_suggests_the_nearest(rnntk) -> None:
     result = rnntk("trian")
     assert result.exit_code == 2
     assert "Did you mean 'train'?" in result.stderr
 
 
 def test_flag_wins_over_environment_over_file_over_corpus(rnntk, here: Path, monkeypatch) -> None:
-    """python_stdlib's own config says batch 50; each stronger source replaces it."""
+    """The config of python_stdlib sets 50 batch rows; each stronger source overrides it."""
     (here / "c.toml").write_text(
         'corpus = "python_stdlib"\n[train]\nbatch-size = 7\nunits = 8\nmax_steps = 1\n'
     )
@@ -108,14 +108,14 @@ def test_flag_wins_over_environment_over_file_over_corpus(rnntk, here: Path, mon
         ("[train]\nlayers = 0\n", "must be at least 1 and at most 64, got 0"),
     ],
 )
-def test_a_wrong_config_file_is_named(rnntk, here: Path, content: str, message: str) -> None:
+def test_an_invalid_config_file_is_named(rnntk, here: Path, content: str, message: str) -> None:
     (here / "c.toml").write_text(content)
     result = rnntk("train", "--config", "c.toml")
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.split())
 
 
-def test_a_wrong_value_is_blamed_on_who_said_it(rnntk, here: Path, monkeypatch) -> None:
+def test_a_wrong_value_names_its_source(rnntk, here: Path, monkeypatch) -> None:
     def said(*more: object) -> str:
         result = rnntk("train", *more)
         assert result.exit_code == 2
@@ -146,21 +146,21 @@ def test_a_missing_config_file_is_named(rnntk) -> None:
 @pytest.mark.parametrize(
     "name", ["demo_ko", "demo_ko.toml", "configs/demo_ko.toml", "configs/demo_ko"]
 )
-def test_a_shipped_config_is_found_by_its_name(rnntk, here: Path, name: str) -> None:
-    (here / "demo_ko").mkdir()  # a folder is no config
+def test_a_shipped_config_is_found_by_name(rnntk, here: Path, name: str) -> None:
+    (here / "demo_ko").mkdir()  # a folder is not a config
     result = rnntk("prep", "--config", name)
     assert result.exit_code == 0, result.output
     assert "--corpus demo_ko" in result.stderr
 
 
-def test_a_file_of_ones_own_goes_before_a_shipped_config(rnntk, here: Path) -> None:
+def test_a_file_of_the_user_wins_over_a_shipped_config(rnntk, here: Path) -> None:
     (here / "demo_ko.toml").write_text("layer = 3\n")
     result = rnntk("prep", "--config", "demo_ko.toml")
     assert "demo_ko.toml: 'layer' is not a setting" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["demo-ko", "configs/demo_k.toml", "elsewhere/demo_ko.toml"])
-def test_a_misspelt_config_gets_the_nearest_name(rnntk, name: str) -> None:
+def test_a_misspelt_config_suggests_the_nearest(rnntk, name: str) -> None:
     result = rnntk("prep", "--config", name)
     assert result.exit_code == 2
     message = " ".join(result.stderr.split())
@@ -170,7 +170,7 @@ def test_a_misspelt_config_gets_the_nearest_name(rnntk, name: str) -> None:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.toml")), ids=lambda p: p.stem)
-def test_every_shipped_config_is_right_and_says_how_to_run_it(path: Path) -> None:
+def test_every_shipped_config_is_valid_and_names_its_command(path: Path) -> None:
     from rnntk import config
 
     text = path.read_text(encoding="utf-8")
@@ -216,8 +216,10 @@ def test_every_shipped_config_is_right_and_says_how_to_run_it(path: Path) -> Non
         ("board", "port = true", "a whole number, got True"),
     ],
 )
-def test_a_config_file_is_taken_at_its_word(rnntk, here: Path, command, line, told) -> None:
-    """A value of another type is refused with its line, never made to fit."""
+def test_config_values_of_a_wrong_type_are_refused_with_their_line(
+    rnntk, here: Path, command, line, told
+) -> None:
+    """Values are never converted to fit."""
     name = line.split()[0]
     right = f"[mnist]\n{name} = 1\n\n['{command}']\n{name.replace('_', '-')}{line[len(name) :]}\n"
     (here / "c.toml").write_text(right.replace("mnist", "prep") if name in ("run",) else right)
@@ -230,20 +232,22 @@ def test_a_config_file_is_taken_at_its_word(rnntk, here: Path, command, line, to
 @pytest.mark.parametrize(
     "values", [{"units": 16.5}, {"units": "16"}, {"learning_rate": True}, {"seed": True}]
 )
-def test_keywords_and_stored_settings_are_taken_at_their_word(values: dict[str, object]) -> None:
+def test_keywords_and_stored_settings_of_a_wrong_type_are_refused(
+    values: dict[str, object],
+) -> None:
     (name,) = values
     for make in (lambda: TrainConfig(**values), lambda: TrainConfig.from_json(values)):
         with pytest.raises(UsageError, match=f"^{name} must be a (whole )?number, got "):
             make()
 
 
-def test_python_names_the_line_of_a_config_file_too(here: Path, text: Path) -> None:
+def test_errors_from_python_name_the_line_of_a_config_file(here: Path, text: Path) -> None:
     (here / "c.toml").write_text("[train]\nlayers = 1\nunits = 16.5\n")
     with pytest.raises(UsageError, match="'units' in c.toml, line 3: must be a whole number"):
         rnntk_api.train(text, config="c.toml")
 
 
-def test_a_config_file_may_give_a_step_as_a_number_and_one_input_as_text(
+def test_a_config_may_give_a_checkpoint_number_and_a_single_input(
     rnntk, here: Path, trained: Path, text: Path
 ) -> None:
     (here / "c.toml").write_text(f"[sample]\ncheckpoint = 4\n[prep]\ninput = '{text}'\n")
@@ -263,7 +267,7 @@ def test_a_config_file_may_give_a_step_as_a_number_and_one_input_as_text(
         (f"units{'.a' * 2000} = 1", "[units] is not a command. Did you mean"),
     ],
 )
-def test_a_hostile_config_file(rnntk, here: Path, content: str, told: str) -> None:
+def test_a_hostile_config_file_is_one_message(rnntk, here: Path, content: str, told: str) -> None:
     (here / "c.toml").write_text(content)
     result = rnntk("train", "--config", "c.toml")
     assert result.exit_code == 2
@@ -292,8 +296,8 @@ def test_debug_shows_the_traceback(rnntk, monkeypatch) -> None:
         rnntk("train", "--corpus", "nothing_like_it")
 
 
-def test_the_parameters_that_are_no_settings_are_known() -> None:
-    """In a file that Python code reads, they are ignored."""
+def test_parameters_that_are_not_settings_are_listed() -> None:
+    """Python code that reads a config file ignores them."""
     fields = files._names_of(Config)
     own = {p.name for name in COMMANDS for p in load_command(name).params} - fields
     assert own - {"config"} == files.COMMAND_ONLY

@@ -1,4 +1,4 @@
-"""`rnntk minchar` as a user types it."""
+"""`rnntk minchar` on the command line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rnntk.cli import minchar as minchar_command
 from rnntk.minchar import MinChar
 
 
-def test_it_trains_on_its_own_source_when_given_nothing(rnntk) -> None:
+def test_without_input_it_trains_on_its_own_source(rnntk) -> None:
     result = rnntk("minchar", "--iterations", 150)
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("--- iteration 0: smoothed loss")
@@ -21,7 +21,7 @@ def test_it_trains_on_its_own_source_when_given_nothing(rnntk) -> None:
     assert "its own source" in result.stderr
 
 
-def test_json_and_seed(rnntk, text: Path) -> None:
+def test_json_is_repeatable_with_a_seed(rnntk, text: Path) -> None:
     def run(seed: int) -> dict:
         result = rnntk("minchar", "--input", text, "--iterations", 200, "--seed", seed, "--json")
         assert result.exit_code == 0, result.output
@@ -36,7 +36,9 @@ def test_json_and_seed(rnntk, text: Path) -> None:
     assert one["reports"][-1]["sample"] != other["reports"][-1]["sample"]
 
 
-def test_check_gradients(rnntk, text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_gradients_fails_on_a_large_error(
+    rnntk, text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     result = rnntk("minchar", "--input", text, "--check-gradients", "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
@@ -48,7 +50,7 @@ def test_check_gradients(rnntk, text: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "WRONG" in result.stdout
 
 
-def test_korean_in_a_legacy_encoding_and_stdin(rnntk, here: Path) -> None:
+def test_korean_in_cp949_and_stdin_are_read(rnntk, here: Path) -> None:
     words = "나는 오늘 아침에 학교에 갔다. 그리고 친구를 만났다.\n" * 40
     (here / "ko.txt").write_bytes(words.encode("cp949"))
     result = rnntk("minchar", "--input", "ko.txt", "--iterations", 1, "--json")
@@ -57,7 +59,7 @@ def test_korean_in_a_legacy_encoding_and_stdin(rnntk, here: Path) -> None:
     assert json.loads(result.stdout)["text"] == "standard input"
 
 
-def test_undecodable_bytes_get_no_advice_that_it_cannot_follow(rnntk, here: Path) -> None:
+def test_undecodable_bytes_get_advice_that_minchar_can_follow(rnntk, here: Path) -> None:
     (here / "bad.txt").write_bytes(("가나다라 " * 100).encode() + b"\xff")
     for more in ([], ["--encoding", "utf-8"]):
         result = rnntk("minchar", "--input", "bad.txt", *more)
@@ -75,7 +77,7 @@ def test_undecodable_bytes_get_no_advice_that_it_cannot_follow(rnntk, here: Path
         (b"\x7fELF\x00\x01\x02" * 20, "not text"),
     ],
 )
-def test_bad_input_gets_one_clear_message(rnntk, here: Path, data: bytes, said: str) -> None:
+def test_bad_input_is_one_message(rnntk, here: Path, data: bytes, said: str) -> None:
     import re
 
     (here / "bad.txt").write_bytes(data)
@@ -85,14 +87,14 @@ def test_bad_input_gets_one_clear_message(rnntk, here: Path, data: bytes, said: 
     assert result.stdout == ""
 
 
-def test_a_missing_file_and_a_bad_number(rnntk) -> None:
+def test_a_missing_file_and_a_bad_number_are_refused(rnntk) -> None:
     result = rnntk("minchar", "--input", "nowhere.txt")
     assert result.exit_code == 1
     assert "nowhere.txt" in result.stderr
     assert rnntk("minchar", "--iterations", 0).exit_code == 2
 
 
-def test_ctrl_c_says_where_it_stopped(rnntk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_prints_the_iteration(rnntk, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(self: MinChar, iterations: int, every: int):
         yield 0, 1.0, "x"
         raise KeyboardInterrupt
@@ -103,7 +105,7 @@ def test_ctrl_c_says_where_it_stopped(rnntk, monkeypatch: pytest.MonkeyPatch) ->
     assert "Stopped after iteration 0" in result.stderr
 
 
-def test_few_samples_are_printed_and_json_has_all_reports(rnntk, text: Path) -> None:
+def test_few_samples_are_printed_but_json_has_every_report(rnntk, text: Path) -> None:
     long = ("minchar", "--input", text, "--iterations", 2300)
     printed = re.findall(r"--- iteration ([\d,]+): smoothed loss", rnntk(*long).stdout)
     assert printed == ["0", "100", "200", "500", "1,000", "2,000", "2,300"]
@@ -111,7 +113,7 @@ def test_few_samples_are_printed_and_json_has_all_reports(rnntk, text: Path) -> 
     assert [report["iteration"] for report in reports] == [*range(0, 2300, 100), 2300]
 
 
-def test_a_long_silence_is_broken_by_the_loss_on_stderr(rnntk, text: Path, monkeypatch) -> None:
+def test_the_loss_is_printed_between_rare_samples(rnntk, text: Path, monkeypatch) -> None:
     monkeypatch.setattr(minchar_command, "QUIET_SECONDS", 0.0)
     result = rnntk("minchar", "--input", text, "--iterations", 400)
     assert re.search(r"^iteration 300: smoothed loss", result.stderr, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""`rnntk mnist` as a user types it, on the digits that rnntk draws itself."""
+"""`rnntk mnist` on the command line, with the digits that rnntk draws."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 SMALL = ["--units", "8", "--batch-size", "32", "--max-steps", "6", "--val-size", "100"]
 
 
-def test_without_network_and_data_it_falls_back_and_says_so(rnntk, here: Path) -> None:
+def test_without_network_and_data_it_falls_back_with_a_note(rnntk, here: Path) -> None:
     result = rnntk("mnist", *SMALL)
     assert result.exit_code == 0, result.output
     assert "not MNIST" in result.stderr + result.stdout
@@ -25,7 +25,7 @@ def test_without_network_and_data_it_falls_back_and_says_so(rnntk, here: Path) -
     assert (here / "runs" / "digits-1" / "run.json").is_file()
 
 
-def test_json_and_resume(rnntk) -> None:
+def test_json_describes_a_run_and_its_resume(rnntk) -> None:
     first = json.loads(
         rnntk("mnist", "--data", "digits", "--bidirectional", *SMALL, "--json").stdout
     )
@@ -38,7 +38,7 @@ def test_json_and_resume(rnntk) -> None:
     assert json.loads(again.stdout)["step"] == 8
 
 
-def test_resume_is_bit_for_bit(rnntk, here: Path) -> None:
+def test_resume_is_bit_identical(rnntk, here: Path) -> None:
     from rnntk.storage import folder
 
     args = [
@@ -66,7 +66,7 @@ def test_holding_out_everything_is_refused(rnntk) -> None:
     assert "--val-size" in result.stderr
 
 
-def test_plot_draws_a_picture_and_a_bad_path_costs_no_training(rnntk, here: Path) -> None:
+def test_plot_writes_a_picture_and_checks_its_path_before_training(rnntk, here: Path) -> None:
     result = rnntk("mnist", "--data", "digits", *SMALL, "--plot", "worst.png", "--json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["plot"] == "worst.png"
@@ -81,7 +81,7 @@ def test_plot_draws_a_picture_and_a_bad_path_costs_no_training(rnntk, here: Path
     assert [p.name for p in (here / "runs").iterdir()] == ["digits-1"]
 
 
-def test_orders_and_a_picture_with_resume(rnntk, here: Path) -> None:
+def test_resume_keeps_the_order_and_can_plot(rnntk, here: Path) -> None:
     kind = ["--order", "permuted", "--cell", "gru", "--units", 4, "--val-size", 0]
     result = rnntk("mnist", "--data", "digits", *kind, "--max-steps", 1, "--json")
     assert result.exit_code == 0, result.output
@@ -100,15 +100,15 @@ def test_orders_and_a_picture_with_resume(rnntk, here: Path) -> None:
 
 
 def drawn_seven(side: int, ink: int, paper: int) -> Image.Image:
-    """A thin seven, off the middle."""
+    """A thin seven, off centre."""
     picture = Image.new("L", (side, side), paper)
     points = [(side * x, side * y) for x, y in ((0.2, 0.2), (0.6, 0.2), (0.35, 0.8))]
     ImageDraw.Draw(picture).line(points, fill=ink, width=max(1, side // 60))
     return picture
 
 
-def test_a_picture_is_classified(rnntk, here: Path) -> None:
-    """Whatever its size, format, and whether it is dark on light."""
+def test_an_image_of_any_size_and_format_is_classified(rnntk, here: Path) -> None:
+    """Dark on light too."""
     trained = ["--data", "digits", "--units", 32, "--batch-size", 64, "--val-size", 100]
     assert rnntk("mnist", *trained, "--max-steps", 150, "--quiet").exit_code == 0
     drawn_seven(400, 0, 255).save("dark.png")
@@ -140,7 +140,7 @@ def test_a_picture_is_classified(rnntk, here: Path) -> None:
         ("cut.png", "not a picture, or damaged"),
     ],
 )
-def test_a_bad_picture_is_refused(rnntk, here: Path, name: str, said: str) -> None:
+def test_a_bad_image_is_refused(rnntk, here: Path, name: str, said: str) -> None:
     Path("text.png").write_text("no picture")
     Image.new("L", (50, 50), 200).save("blank.png")
     Image.new("1", (8000, 8000)).save("huge.png")
@@ -153,7 +153,7 @@ def test_a_bad_picture_is_refused(rnntk, here: Path, name: str, said: str) -> No
     assert name in result.stderr
 
 
-def test_a_picture_needs_a_classifier(rnntk, here: Path) -> None:
+def test_classifying_an_image_needs_a_classifier(rnntk, here: Path) -> None:
     drawn_seven(100, 0, 255).save("seven.png")
     result = rnntk("mnist", "--image", "seven.png")
     assert result.exit_code == 1

@@ -1,4 +1,4 @@
-"""Files and names as they come: pipes, empty files, names that are not UTF-8, what a shell would split."""
+"""Unusual files and names: pipes, empty files, names that are not UTF-8 or that a shell would split."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,17 +21,18 @@ SMALL = (
 LINE = "the quick brown fox jumps. "
 ODD = os.fsdecode(b"caf\xe9.txt")
 
-not_windows = pytest.mark.skipif(os.name == "nt", reason="names are Unicode, and no FIFOs")
+not_windows = pytest.mark.skipif(os.name == "nt", reason="needs FIFOs and names of bytes")
 
 
-def program(*args: str, **options) -> subprocess.CompletedProcess[bytes]:
-    """`rnntk` as a process of its own, whose stdout is a pipe of bytes."""
-    return subprocess.run(
+@pytest.fixture
+def program(warm) -> Callable[..., subprocess.CompletedProcess[bytes]]:
+    """Runs `rnntk` in its own process, with pipes of bytes."""
+    return lambda *args, **options: warm.run(
         [sys.executable, "-m", "rnntk", *args], capture_output=True, timeout=300, **options
     )
 
 
-def test_an_empty_file_among_others_adds_nothing(rnntk, here: Path) -> None:
+def test_empty_files_are_ignored_and_reported(rnntk, here: Path) -> None:
     (here / "src").mkdir()
     (here / "src/a.py").write_text("x = 1\n" * 200)
     alone = json.loads(rnntk("prep", "--input", "src/a.py", "--json").stdout)
@@ -46,7 +48,7 @@ def test_an_empty_file_among_others_adds_nothing(rnntk, here: Path) -> None:
 
 
 @not_windows
-def test_a_pipe_is_read_as_standard_input_is(rnntk, here: Path) -> None:
+def test_a_pipe_is_read_like_standard_input(rnntk, program, here: Path) -> None:
     data = (LINE * 400).encode()
     reading, writing = os.pipe()
     os.write(writing, data)
@@ -63,7 +65,7 @@ def test_a_pipe_is_read_as_standard_input_is(rnntk, here: Path) -> None:
 
 
 @not_windows
-def test_a_fifo_given_twice(rnntk, here: Path) -> None:
+def test_a_fifo_given_twice_is_refused(rnntk, here: Path) -> None:
     os.mkfifo(here / "fifo")
     writer = subprocess.Popen(["sh", "-c", "echo some text > fifo"], cwd=here)
     result = rnntk("prep", "--input", "fifo", "--input", "fifo")
@@ -73,7 +75,7 @@ def test_a_fifo_given_twice(rnntk, here: Path) -> None:
 
 
 @not_windows
-def test_names_that_are_not_utf8(here: Path) -> None:
+def test_file_names_may_be_invalid_utf8(program, here: Path) -> None:
     (here / ODD).write_text(LINE * 400)
     made = program("prep", "--input", ODD, "--json", cwd=here)
     assert made.returncode == 0, made.stderr
@@ -113,7 +115,7 @@ def test_printed_commands_can_be_pasted(rnntk, here: Path, name: str) -> None:
     assert f"numpy.load({f'{name}-1.npz'!r})" in exported.stderr
 
 
-def test_a_path_with_a_blank_in_the_environment(rnntk, here: Path, monkeypatch) -> None:
+def test_paths_in_the_environment_may_have_spaces(rnntk, here: Path, monkeypatch) -> None:
     (here / "my novel.txt").write_text(LINE)
     (here / "b.txt").write_text(LINE)
     monkeypatch.setenv("RNNTK_INPUT", os.pathsep.join(["my novel.txt", "b.txt"]))
@@ -121,35 +123,31 @@ def test_a_path_with_a_blank_in_the_environment(rnntk, here: Path, monkeypatch) 
     assert [Path(p).name for p in made["inputs"]] == ["my novel.txt", "b.txt"]
 
 
-def test_toml_with_a_byte_order_mark(rnntk, here: Path) -> None:
+def test_toml_may_have_a_utf8_byte_order_mark_but_not_be_utf16(rnntk, here: Path) -> None:
     (here / "t.txt").write_text(LINE * 40)
     (here / "c.toml").write_bytes(b"\xef\xbb\xbf[train]\nlayers = 1\n")
     assert (
         rnntk("train", "--config", "c.toml", "--input", "t.txt", "--dry-run", *SMALL).exit_code == 0
     )
-    for codec in ("utf-16", "utf-16-le", "utf-16-be"):  # the last two without a mark
+    for codec in ("utf-16", "utf-16-le", "utf-16-be"):  # the last two have no byte order mark
         (here / "c.toml").write_bytes("[train]\nlayers = 1\n".encode(codec))
         refused = rnntk("train", "--config", "c.toml", "--input", "t.txt", "--dry-run")
         assert refused.exit_code == 2
         assert "UTF-16" in refused.stderr
 
 
-def test_float32_whatever_keras_json_says(here: Path) -> None:
+def test_training_uses_float32_whatever_keras_json_says(here: Path) -> None:
     (here / "t.txt").write_text(LINE * 40)
-    for floatx in ("float64", "float16"):
-        (here / "keras.json").write_text(json.dumps({"floatx": floatx, "backend": "torch"}))
-        done = program(
-            "train",
-            "--input",
-            "t.txt",
-            *SMALL,
-            cwd=here,
-            env={**os.environ, "KERAS_HOME": str(here)},
-        )
-        assert done.returncode == 0, done.stderr
+    (here / "keras.json").write_text(json.dumps({"floatx": "float64", "backend": "torch"}))
+    done = subprocess.run(
+        [sys.executable, "-m", "rnntk", "train", "--input", "t.txt", *SMALL],
+        env={**os.environ, "KERAS_HOME": str(here)},
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
 
 
-def test_symbols_that_are_all_rare_are_refused_before_training(rnntk, here: Path) -> None:
+def test_a_text_of_rare_symbols_only_is_refused_before_training(rnntk, here: Path) -> None:
     (here / "t.txt").write_text(LINE * 40)
     rare = ["--min-count", "100000", "--unknown-symbol", "?"]
     for _ in range(2):
@@ -160,7 +158,7 @@ def test_symbols_that_are_all_rare_are_refused_before_training(rnntk, here: Path
     assert not (here / "runs").exists()
 
 
-def test_a_doubt_is_printed_by_every_command_that_reads_text(rnntk, here: Path) -> None:
+def test_every_command_that_reads_text_warns_of_a_doubtful_encoding(rnntk, here: Path) -> None:
     (here / "t.txt").write_text(LINE * 40)
     (here / "doubt.txt").write_bytes("the fox in the café jumps. ".encode("cp850") * 4)
     assert "warning       doubt.txt is read as" in rnntk("prep", "--input", "doubt.txt").stdout
@@ -188,13 +186,13 @@ def test_a_doubt_is_printed_by_every_command_that_reads_text(rnntk, here: Path) 
         ("日本", 4),
     ],
 )
-def test_columns_of_a_terminal(text: str, columns: int) -> None:
-    """A name takes as many columns of a table as a terminal gives it, so the next column lines up."""
+def test_table_columns_line_up_for_wide_characters(text: str, columns: int) -> None:
+    """A table counts the columns that a terminal gives a name."""
     heading, row = table([Column("RUN"), Column("STEPS")], [[text, "1"]], None, [None])
     assert row == text + " " * (heading.index("STEPS") - columns) + "1"
 
 
-def test_names_of_strangers_give_a_terminal_no_orders(rnntk, untrained, here: Path) -> None:
+def test_escape_sequences_in_names_are_not_printed(rnntk, untrained, here: Path) -> None:
     evil = "\x1b]0;owned\x07\x1b[2J\r\x9b31m\u202egpj\x7f"
     (here / "t.txt").write_text((LINE + "\x1b[31m\x07\x9b") * 40)
     run = untrained("runs/one", input=("t.txt",))
@@ -225,7 +223,7 @@ def test_names_of_strangers_give_a_terminal_no_orders(rnntk, untrained, here: Pa
     assert json.loads(rnntk("runs", "--json").stdout)["runs"][0]["corpus"] == evil
 
 
-def test_a_sample_gives_a_terminal_no_orders(monkeypatch, capsys) -> None:
+def test_escape_sequences_in_a_sample_are_not_printed_on_a_terminal(monkeypatch, capsys) -> None:
     from rnntk.cli import stream
     from rnntk.decoding.generate import Piece
 
@@ -237,5 +235,5 @@ def test_a_sample_gives_a_terminal_no_orders(monkeypatch, capsys) -> None:
     assert capsys.readouterr().out == "a\\x1b[2J\r\n\\x9b\n"
 
 
-def test_a_name_like_an_option_can_be_pasted() -> None:
+def test_a_file_name_like_an_option_is_shown_with_dot_slash() -> None:
     assert shown(Path("-y")) == "./-y"

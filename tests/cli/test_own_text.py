@@ -1,4 +1,4 @@
-"""One line on anyone's text: what `rnntk train PATH` chooses for it, and files that are not plain text."""
+"""`rnntk train PATH` on the user's text: the chosen settings, and files that are not plain text."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def names(size: int) -> str:
 
 
 def chosen(rnntk: Any, run: str) -> dict[str, Any]:
-    """The settings of a run that were chosen, of which `runs show` prints each."""
+    """The chosen settings of a run; `runs show` prints each."""
     shown = rnntk("runs", "show", run).stdout
     found = json.loads(rnntk("runs", "show", run, "--json").stdout)["corpus_record"]["chosen"]
     for name, one in found.items():
@@ -125,7 +125,7 @@ ODT_TYPE = "application/vnd.oasis.opendocument.text"
 
 
 def mixed(folder: Path) -> None:
-    """A folder such as people have."""
+    """A folder with mixed files."""
     (folder / "deep").mkdir(parents=True)
     (folder / ".hidden").mkdir()
     (folder / "a.docx").write_bytes(zipped({"word/document.xml": WORD}))
@@ -139,7 +139,7 @@ def mixed(folder: Path) -> None:
         (folder / name).write_bytes(b"%PDF-1.4 \x00\xff")
 
 
-def test_a_folder_of_everything(rnntk, here: Path) -> None:
+def test_a_folder_of_mixed_files(rnntk, here: Path) -> None:
     mixed(here / "texts")
     result = rnntk("train", "texts/", "--max-steps", 1)
     assert result.exit_code == 0, result.output
@@ -186,7 +186,7 @@ def test_a_document_on_standard_input(rnntk, here: Path, name: str) -> None:
     assert piped["how"] == named["how"]
 
 
-def test_html_and_rtf_as_they_are(rnntk, here: Path) -> None:
+def test_html_and_rtf_can_be_read_as_source(rnntk, here: Path) -> None:
     (here / "a.html").write_text("<p>text</p>\n" * 40)
     (here / "a.rtf").write_text("{\\rtf1 text}\n" * 40)
     for name, sign in (("a.html", "<"), ("a.rtf", "{")):
@@ -198,8 +198,8 @@ def test_html_and_rtf_as_they_are(rnntk, here: Path) -> None:
     assert "a.rtf is RTF. Save it as plain text" in refused.stderr
 
 
-def test_a_run_on_html_from_before_documents_were_read(rnntk, untrained, here: Path) -> None:
-    """Its `run.json` has no `markup`, and its text is the page's source."""
+def test_an_old_run_on_html_keeps_reading_the_source(rnntk, untrained, here: Path) -> None:
+    """Its `run.json` has no `markup`, and its text is the HTML source."""
     (here / "a.html").write_text("<p>text</p>\r\n" * 40)
     path = untrained("r", val=0.5, input=("a.html",), glob="*.txt")
     record = json.loads((path / "run.json").read_text())
@@ -222,7 +222,7 @@ def test_a_run_on_html_from_before_documents_were_read(rnntk, untrained, here: P
     ],
     ids=lambda value: repr(value)[:12],
 )  # fmt: skip
-def test_files_that_are_no_text(rnntk, here: Path, head: bytes, told: str) -> None:
+def test_files_that_are_not_text_are_refused(rnntk, here: Path, head: bytes, told: str) -> None:
     (here / "my file").write_bytes(head + b"\0\1" * 200)
     for words, stdin in ((["my file"], None), (["-"], head + b"\0\1" * 200)):
         result = rnntk("train", *words, stdin=stdin)
@@ -233,7 +233,7 @@ def test_files_that_are_no_text(rnntk, here: Path, head: bytes, told: str) -> No
         assert "Error: " + ("standard input is" if stdin else "my file is") in line
 
 
-def test_paths_without_an_option(rnntk, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_need_no_option(rnntk, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a.txt", "b.txt", "c.txt"):
         (here / name).write_text(f"text {name}\n" * 40)
 
@@ -245,7 +245,7 @@ def test_paths_without_an_option(rnntk, here: Path, monkeypatch: pytest.MonkeyPa
     assert read("a.txt", "b.txt") == ["a.txt", "b.txt"]
     assert read("b.txt", "--input", "c.txt", "a.txt") == ["c.txt", "b.txt", "a.txt"]
     monkeypatch.setenv("RNNTK_INPUT", "c.txt")
-    assert read("a.txt") == ["a.txt"], "words win over the environment"
+    assert read("a.txt") == ["a.txt"], "paths on the command line win over the environment"
     monkeypatch.delenv("RNNTK_INPUT")
     result = rnntk("prep", "a.txt", "b.txt", "--normalize")
     assert result.stderr.endswith("Train on it with: rnntk train a.txt b.txt --normalize\n")
@@ -266,7 +266,7 @@ def test_paths_without_an_option(rnntk, here: Path, monkeypatch: pytest.MonkeyPa
         ("tiny.txt", "The text has 14 symbols; at least 100 are needed"),
     ],
 )  # fmt: skip
-def test_words_that_are_no_text(rnntk, here: Path, word: str, told: str) -> None:
+def test_a_word_that_is_not_a_path_is_refused(rnntk, here: Path, word: str, told: str) -> None:
     (here / "novel.txt").write_text("a")
     (here / "tiny.txt").write_text("a short text.\n")
     for folder, file in (("r", "run.json"), ("empty", "a.py")):
@@ -277,7 +277,7 @@ def test_words_that_are_no_text(rnntk, here: Path, word: str, told: str) -> None
     assert told in " ".join(result.stderr.split())
 
 
-def test_the_text_of_a_resumed_run_has_moved(rnntk, trained: Path, here: Path) -> None:
+def test_resume_takes_a_moved_text_but_not_another(rnntk, trained: Path, here: Path) -> None:
     (here / "tiny.txt").rename(here / "moved.txt")
     (here / "other.txt").write_text("something else\n" * 100)
     result = rnntk("train", "other.txt", "--resume", "r", "--max-steps", 5)
@@ -287,7 +287,7 @@ def test_the_text_of_a_resumed_run_has_moved(rnntk, trained: Path, here: Path) -
     assert result.exit_code == 0, result.output
 
 
-def test_what_is_given_is_kept_and_the_rest_adapts(rnntk, here: Path) -> None:
+def test_given_settings_stay_and_the_others_adapt(rnntk, here: Path) -> None:
     (here / "song.txt").write_text(lyrics(3_000) + "\r\n", "utf-8", newline="")
     (here / "c.toml").write_text("[train]\nunits = 16\ndropout = 0.5\n")
     words = ["--config", "c.toml", "--batch-size", 40, "--newline", "keep"]
@@ -301,7 +301,7 @@ def test_what_is_given_is_kept_and_the_rest_adapts(rnntk, here: Path) -> None:
     assert "Chosen for 3,002 characters: sequence length 16, " in told.stderr
 
 
-def test_weights_of_another_run_keep_their_model(rnntk, trained: Path, here: Path) -> None:
+def test_init_from_keeps_the_model_of_its_run(rnntk, trained: Path, here: Path) -> None:
     (here / "new.txt").write_text(lyrics(3_000), "utf-8")
     result = rnntk("train", "new.txt", "--init-from", "r", "--run", "s", "--max-steps", 1)
     assert result.exit_code == 0, result.output
@@ -311,7 +311,7 @@ def test_weights_of_another_run_keep_their_model(rnntk, trained: Path, here: Pat
     assert json.loads((here / "s/run.json").read_text())["model"]["units"] == 8
 
 
-def test_a_corpus_with_a_card_keeps_its_own_settings(rnntk, here: Path) -> None:
+def test_a_corpus_with_a_card_keeps_its_settings(rnntk, here: Path) -> None:
     result = rnntk("train", "--corpus", "demo_ko", "--run", "k", "--max-steps", 1)
     assert result.exit_code == 0, result.output
     assert "Chosen" not in result.stderr
@@ -320,7 +320,7 @@ def test_a_corpus_with_a_card_keeps_its_own_settings(rnntk, here: Path) -> None:
     assert "chosen" not in record["corpus"]
 
 
-def test_reasons_in_a_strangers_run(rnntk, trained: Path) -> None:
+def test_odd_reasons_in_a_strangers_run_are_refused_or_escaped(rnntk, trained: Path) -> None:
     record = json.loads((trained / "run.json").read_text())
     for wrong in ([], {"units": 3}, {"units": {"value": 8}}, {"units": {"value": 8, "why": 1}}):
         record["corpus"]["chosen"] = wrong
@@ -333,8 +333,8 @@ def test_reasons_in_a_strangers_run(rnntk, trained: Path) -> None:
     assert "chosen        units 8: \\x1b[31mred\n" in rnntk("runs", "show", "r").stdout
 
 
-def test_weights_from_before_layers_were_normalised(rnntk, untrained, here: Path) -> None:
-    """A setting that the source's `run.json` lacks is not chosen for the new text."""
+def test_init_from_an_old_run_adds_no_layer_norm(rnntk, untrained, here: Path) -> None:
+    """A setting missing in the old `run.json` is not chosen for the new text."""
     (here / "a.txt").write_text(lyrics(3_000), "utf-8")
     untrained("r", input=("a.txt",))
     result = rnntk("train", "a.txt", "--init-from", "r", "--run", "s", "--max-steps", 1)

@@ -24,11 +24,11 @@ from rnntk.storage import folder
 
 @pytest.fixture
 def trained(untrained, text: Path) -> Path:
-    """A run of random weights: what the page shows of it is tested in tests/play."""
+    """A run with random weights; tests/play tests the page."""
     return untrained("r", input=(str(text),))
 
 
-def test_it_serves_until_ctrl_c(trained: Path) -> None:
+def test_play_serves_until_ctrl_c(trained: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "rnntk", "play", str(trained), "--port", "0", "--json"],
         stdout=subprocess.PIPE,
@@ -79,7 +79,9 @@ def test_a_report_of_the_latest_run_needs_no_text(
     assert (here / "out.html").stat().st_size > 10_000
 
 
-def test_what_is_missing_is_named_with_how_to_get_it(rnntk, here: Path, monkeypatch) -> None:
+def test_missing_packages_are_named_with_the_install_command(
+    rnntk, here: Path, monkeypatch
+) -> None:
     monkeypatch.setattr(serve, "find_spec", lambda name: None)
     result = rnntk("play")
     assert result.exit_code == 1
@@ -87,12 +89,10 @@ def test_what_is_missing_is_named_with_how_to_get_it(rnntk, here: Path, monkeypa
     assert result.stderr.endswith(f": {install_command('play')}\n")
 
 
-def test_a_foreign_host_is_warned_of_and_no_browser_is_opened(
-    rnntk, trained: Path, monkeypatch
-) -> None:
+def test_a_public_host_warns_and_opens_no_browser(rnntk, trained: Path, monkeypatch) -> None:
     opened: list[str] = []
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
-        monkeypatch.setenv(name, "1")  # the command sets them, and this process has to forget them
+        monkeypatch.setenv(name, "1")  # the command sets them; this undoes it
     monkeypatch.setattr("webbrowser.open", opened.append)
     monkeypatch.setattr(serve, "run", lambda app, bound: bound.close())
     result = rnntk("play", trained, "--host", "0.0.0.0", "--port", "0")
@@ -119,7 +119,7 @@ def test_a_foreign_host_is_warned_of_and_no_browser_is_opened(
         (["r", "--report", "o.html", "--input", "empty.txt"], 1, "Too little of the text"),
     ],
 )
-def test_bad_input_gets_one_message(
+def test_bad_input_is_one_message(
     rnntk, trained: Path, here: Path, arguments: list[str], code: int, message: str
 ) -> None:
     (here / "bad.txt").write_bytes(b"a\xff")
@@ -153,7 +153,7 @@ def test_numpy_is_not_loaded_before_its_threads_are_set() -> None:
     assert done.stdout.strip() == os.environ.get("OPENBLAS_NUM_THREADS", "1"), done.stderr
 
 
-def test_the_page_opens_on_held_out_text_and_knows_the_losses_of_simpler_models(
+def test_the_page_opens_on_held_out_text_with_baselines(
     untrained, text: Path, monkeypatch, tmp_path
 ) -> None:
     monkeypatch.setenv("RNNTK_CACHE", str(tmp_path / "cache"))
@@ -168,14 +168,14 @@ def test_the_page_opens_on_held_out_text_and_knows_the_losses_of_simpler_models(
     losses = {row["title"]: row["nats"] for row in own.baselines(wait=True)["baselines"]}
     assert losses["knowing nothing"] == pytest.approx(math.log(28), abs=1e-4)
     assert losses["n-grams up to 6"] < losses["letter frequencies"] < losses["knowing nothing"]
-    # They are kept, so that the next page does not count again.
+    # They are cached for the next page.
     (kept,) = (tmp_path / "cache" / "baselines").iterdir()
     kept.write_text(json.dumps({"letter frequencies": 1.5}))
     again = OwnText(Models(LanguageModel.load(folder.open_run(run)))).baselines(wait=True)
     assert again["baselines"][1] == {"title": "letter frequencies", "nats": 1.5}
 
 
-def test_without_its_text_the_page_opens_on_a_generated_one(
+def test_without_its_text_the_page_opens_on_generated_text(
     untrained, text: Path, monkeypatch, tmp_path
 ) -> None:
     run = untrained("r", val=0.3, input=(str(text),))

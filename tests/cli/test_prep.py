@@ -1,4 +1,4 @@
-"""`rnntk prep`: what it says of a text."""
+"""`rnntk prep`: its report on a text."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ import chardet
 import pytest
 
 
-def test_an_encoding_that_is_a_guess_is_doubted_until_it_is_stated(
-    rnntk, here: Path, monkeypatch
-) -> None:
+def test_a_guessed_encoding_warns_until_it_is_given(rnntk, here: Path, monkeypatch) -> None:
     answer = {"encoding": "Windows-1252", "confidence": 0.11, "language": ""}
     monkeypatch.setattr(chardet, "detect", lambda _: answer)
     (here / "a.txt").write_bytes("The café was closed. ".encode("cp1252") * 20)
-    for _ in range(2):  # the second time it is found prepared
+    for _ in range(2):  # the second time, the cached one
         result = rnntk("prep", "--input", "a.txt")
         assert result.exit_code == 0
         assert "warning       a.txt is read as cp1252, which is a guess" in result.stdout
@@ -38,7 +36,7 @@ def test_an_encoding_that_is_a_guess_is_doubted_until_it_is_stated(
     ],
     ids=lambda options: " ".join(options[2:4]),
 )
-def test_the_command_it_ends_with_trains_on_the_very_same_text(
+def test_the_printed_command_trains_on_the_same_text(
     rnntk, text: Path, here: Path, options: list[str]
 ) -> None:
     (here / "two words").mkdir()
@@ -50,14 +48,14 @@ def test_the_command_it_ends_with_trains_on_the_very_same_text(
     assert before == "Train on it with"
     words = shlex.split(command)
     assert words[0] == "train"
-    assert sorted(words[1:]) == sorted(options), "what was given, and nothing else"
+    assert sorted(words[1:]) == sorted(options), "only the given settings"
     again = rnntk("prep", *words[1:], "--json")
     assert again.exit_code == 0, again.output
     first, second = (json.loads(r.stdout)["corpus"]["facts"] for r in (result, again))
     assert first == second
 
 
-def test_the_command_it_ends_with_has_what_the_environment_says(rnntk, here, monkeypatch) -> None:
+def test_the_printed_command_includes_settings_of_the_environment(rnntk, here, monkeypatch) -> None:
     (here / "src").mkdir()
     (here / "src/a.py").write_text("x = 1\n" * 100)
     monkeypatch.setenv("RNNTK_GLOB", "*.py")
@@ -66,7 +64,7 @@ def test_the_command_it_ends_with_has_what_the_environment_says(rnntk, here, mon
     assert "Train on it with: rnntk train --input src --glob '*.py' --newline lf\n" in result.stderr
 
 
-def test_the_command_it_ends_with_has_what_a_config_file_says(
+def test_the_printed_command_includes_settings_of_a_config_file(
     rnntk, text: Path, here: Path
 ) -> None:
     (here / "c.toml").write_text('[prep]\ninput = ["tiny.txt"]\nnewline = "lf"\nnormalize = true\n')
@@ -78,7 +76,9 @@ def test_the_command_it_ends_with_has_what_a_config_file_says(
     assert result.stderr.endswith("train --input - (with the same text on standard input)\n")
 
 
-def test_only_what_was_there_before_is_called_already_in_the_text(rnntk, here: Path) -> None:
+def test_only_earlier_replacement_characters_are_called_already_in_the_text(
+    rnntk, here: Path
+) -> None:
     (here / "a.txt").write_bytes(("가나다라 " * 200).encode() + b"\xff \xfe" + "\ufffd".encode())
     shown = rnntk("prep", "--input", "a.txt", "--errors", "replace").stdout
     assert "replaced      2 undecodable byte sequences" in shown
@@ -87,21 +87,23 @@ def test_only_what_was_there_before_is_called_already_in_the_text(rnntk, here: P
     assert "unusual" not in rnntk("prep", "--input", "b.txt", "--errors", "replace").stdout
 
 
-def test_a_pattern_that_the_shell_left_alone(rnntk, here: Path) -> None:
+def test_a_pattern_that_the_shell_left_is_expanded(rnntk, here: Path) -> None:
     for name in ("b.txt", "a.txt", "other.md", "[1].txt"):
         (here / name).write_text(f"{name} " * 400)
     done = rnntk("prep", "--input", "?.txt", "--output", "both", "--json")
     assert done.exit_code == 0, done.stderr
     sources = json.loads(Path("both/meta.json").read_text())["facts"]["sources"]
     assert [Path(source["name"]).name for source in sources] == ["a.txt", "b.txt"]
-    assert rnntk("prep", "--input", "[1].txt", "--output", "one").exit_code == 0, "a name, too"
+    assert rnntk("prep", "--input", "[1].txt", "--output", "one").exit_code == 0, (
+        "a literal name works, too"
+    )
     none = rnntk("prep", "--input", "*.tex")
     assert none.exit_code == 1
     advice = "Name the files, or their folder and a pattern: . with --glob '*.tex'."
     assert none.stderr == f"Error: No file matches *.tex. {advice}\n"
 
 
-def test_a_cache_that_cannot_be_written_is_named_with_its_variable(
+def test_an_unwritable_cache_names_its_variable(
     rnntk, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (here / "text.txt").write_text("to be or not to be " * 400)

@@ -12,7 +12,9 @@ from pathlib import Path
 import filelock
 import pytest
 
-not_windows = pytest.mark.skipif(os.name == "nt", reason="symbolic links and pseudo-terminals")
+not_windows = pytest.mark.skipif(
+    os.name == "nt", reason="needs symbolic links and pseudo-terminals"
+)
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def listed(rnntk) -> list[str]:
     return [run["name"] for run in json.loads(rnntk("runs", "--json").stdout)["runs"]]
 
 
-def test_deleting_frees_the_space_and_leaves_the_others(rnntk, three: Path) -> None:
+def test_delete_removes_one_run_and_reports_the_space(rnntk, three: Path) -> None:
     files = [p for p in (three / "b").rglob("*") if p.is_file()]
     size = sum(p.stat().st_size for p in files)
     result = rnntk("runs", "delete", "b", "--yes")
@@ -45,7 +47,7 @@ def test_deleting_frees_the_space_and_leaves_the_others(rnntk, three: Path) -> N
     assert list(three.iterdir()) == []
 
 
-def test_the_latest_run_is_the_newest_that_is_left(rnntk, three: Path) -> None:
+def test_after_delete_the_latest_run_is_the_newest_left(rnntk, three: Path) -> None:
     rnntk("runs", "rename", "a", "z")
     assert listed(rnntk) == ["c", "b", "z"]
     assert "runs/c at step" in rnntk("sample", "--length", 3, "--prime", "a").stderr
@@ -53,7 +55,7 @@ def test_the_latest_run_is_the_newest_that_is_left(rnntk, three: Path) -> None:
     assert "runs/b at step" in rnntk("sample", "--length", 3, "--prime", "a").stderr
 
 
-def test_without_a_terminal_and_yes_nothing_is_deleted(rnntk, three: Path) -> None:
+def test_delete_without_a_terminal_needs_yes(rnntk, three: Path) -> None:
     result = rnntk("runs", "delete", "a", stdin="y\n")
     assert result.exit_code == 2
     assert "stdin is no terminal. Add --yes to delete." in result.stderr
@@ -71,7 +73,7 @@ def test_without_a_terminal_and_yes_nothing_is_deleted(rnntk, three: Path) -> No
         ("rename a z", b"Rename runs/a to z? [Y/n]", "n", True),
     ],
 )
-def test_on_a_terminal_it_asks(
+def test_delete_and_rename_ask_on_a_terminal(
     three: Path, here: Path, words: str, question: bytes, answer: str, left: bool
 ) -> None:
     import pty
@@ -109,7 +111,7 @@ def test_a_run_in_training_is_refused_and_nothing_changes(rnntk, three: Path, ar
 
 @pytest.mark.parametrize("args", [("delete", "x", "--yes"), ("rename", "x", "z")])
 @pytest.mark.parametrize("files", [(), ("thesis.txt",), ("checkpoints/best.pt", "metrics.jsonl")])
-def test_a_folder_that_is_no_run_is_refused(rnntk, here: Path, args, files) -> None:
+def test_a_folder_that_is_not_a_run_is_refused(rnntk, here: Path, args, files) -> None:
     for name in ("", *files):
         path = here / "x" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +135,7 @@ def test_a_damaged_run_can_be_deleted_and_renamed(rnntk, three: Path) -> None:
     assert sorted(p.name for p in three.iterdir()) == ["c", "z"]
 
 
-def test_what_rnntk_did_not_make_is_named_first(rnntk, three: Path) -> None:
+def test_files_of_the_user_are_listed_when_deleted(rnntk, three: Path) -> None:
     (three / "a" / "notes.txt").write_text("mine")
     (three / "a" / "checkpoints" / "my-step").mkdir()
     result = rnntk("runs", "delete", "a", "--yes")
@@ -164,14 +166,14 @@ def test_links_are_never_followed(rnntk, three: Path, here: Path) -> None:
     assert (three / "c").exists()
 
 
-def test_the_run_of_the_working_folder(rnntk, three: Path, monkeypatch) -> None:
+def test_the_run_of_the_working_folder_can_be_renamed(rnntk, three: Path, monkeypatch) -> None:
     monkeypatch.chdir(three / "a")
     assert rnntk("runs", "rename", ".", "z").exit_code == 0
     monkeypatch.chdir(three)
     assert sorted(p.name for p in three.iterdir()) == ["b", "c", "z"]
 
 
-def test_a_renamed_run_resumes_bit_for_bit(rnntk, trained: Path, here: Path) -> None:
+def test_a_renamed_run_resumes_bit_identically(rnntk, trained: Path, here: Path) -> None:
     shutil.copytree(trained, here / "same")
     result = rnntk("runs", "rename", "r", "two words")
     assert (result.exit_code, result.stdout) == (0, "renamed       r to 'two words'\n")
@@ -184,7 +186,7 @@ def test_a_renamed_run_resumes_bit_for_bit(rnntk, trained: Path, here: Path) -> 
 
 
 @pytest.mark.parametrize("new", ["", ".", "..", ".hidden", "../z", "sub/z", "/tmp/z"])
-def test_a_new_name_is_one_word_of_a_path(rnntk, three: Path, new: str) -> None:
+def test_a_new_name_is_one_path_component(rnntk, three: Path, new: str) -> None:
     result = rnntk("runs", "rename", "a", new)
     assert result.exit_code == 2
     assert f"{new!r} is not a name for a run" in result.stderr
@@ -199,7 +201,7 @@ def test_a_name_in_use_is_refused(rnntk, three: Path) -> None:
     assert (three / "file").read_text() == "mine"
 
 
-def test_the_folder_of_runs_may_stand_before_the_subcommand(rnntk, three: Path, here: Path) -> None:
+def test_runs_dir_may_come_before_the_subcommand(rnntk, three: Path, here: Path) -> None:
     three.rename(here / "all")
     assert rnntk("runs", "--runs-dir", "all", "rename", "a", "z").exit_code == 0
     assert rnntk("runs", "--runs-dir", "all", "delete", "z", "--yes").exit_code == 0

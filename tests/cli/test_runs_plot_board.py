@@ -1,4 +1,4 @@
-"""`rnntk runs`, `rnntk plot`, `rnntk board` on runs trained here."""
+"""`rnntk runs`, `rnntk plot` and `rnntk board` on trained runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 import urllib.error
@@ -31,7 +30,7 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on a tiny text, trained once for all tests here; they use copies."""
+    """A run on a tiny text, trained once; the tests use copies."""
     folder = tmp_path_factory.mktemp("once")
     text = folder / "tiny.txt"
     text.write_text("".join(f"line {i}: a fox {i * i} jumps\n" for i in range(60)))
@@ -45,7 +44,7 @@ def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def two(trained_once: Path, here: Path) -> Path:
-    """Two runs, the second written to last."""
+    """Two runs; the second is the newest."""
     for name, when in (("one", 1.8e9), ("two", 1.9e9)):
         run = shutil.copytree(trained_once, here / "runs" / name)
         for file in [run, *run.rglob("*")]:
@@ -91,7 +90,7 @@ def test_runs_can_be_filtered_and_damaged_ones_are_shown(rnntk, two: Path) -> No
     assert [r["name"] for r in classifiers] == ["two"], "what it is cannot be known"
 
 
-def test_no_runs_says_how_to_train_one(rnntk) -> None:
+def test_without_runs_the_list_names_the_train_command(rnntk) -> None:
     for args, command in (
         ((), "rnntk train"),
         (("--kind", "row-classifier"), "rnntk mnist"),
@@ -103,7 +102,7 @@ def test_no_runs_says_how_to_train_one(rnntk) -> None:
     assert json.loads(rnntk("runs", "--json").stdout)["runs"] == []
 
 
-def test_show_tells_everything_about_one_run(rnntk, two: Path) -> None:
+def test_show_prints_all_facts_of_a_run(rnntk, two: Path) -> None:
     file = two / "one" / "checkpoints" / "step-00000006" / "weights.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
     result = rnntk("runs", "show", "one")
@@ -123,13 +122,13 @@ def test_show_tells_everything_about_one_run(rnntk, two: Path) -> None:
     assert json.loads(rnntk("runs", "--json", "show").stdout)["name"] == "two", "the latest"
 
 
-def test_show_refuses_what_is_no_run(rnntk, two: Path) -> None:
+def test_show_refuses_a_folder_that_is_not_a_run(rnntk, two: Path) -> None:
     result = rnntk("runs", "show", "tow")
     assert result.exit_code == 1
     assert "Did you mean 'two'?" in result.stderr
 
 
-def test_a_table_fits_the_width_it_is_given() -> None:
+def test_a_table_fits_the_given_width() -> None:
     columns = [
         table.Column("RUN"),
         table.Column("CORPUS", drop=2),
@@ -166,7 +165,7 @@ def test_ages(seconds: float, text: str) -> None:
         (10**13, "10 TB"),
     ],
 )
-def test_sizes(count: int, text: str) -> None:
+def test_sizes_are_shown_with_units(count: int, text: str) -> None:
     assert table.size(count) == text
 
 
@@ -211,26 +210,28 @@ def test_plot_of_a_run_in_training_and_of_a_damaged_file(rnntk, two: Path) -> No
         (("--smooth", 0), 2, "--smooth"),
     ],
 )
-def test_plot_refuses(rnntk, two: Path, args: tuple[object, ...], code: int, message: str) -> None:
+def test_plot_refuses_bad_input(
+    rnntk, two: Path, args: tuple[object, ...], code: int, message: str
+) -> None:
     result = rnntk("plot", *args)
     assert result.exit_code == code
     assert message in result.stderr
     assert result.stdout == ""
 
 
-def test_board_without_runs_says_so(rnntk) -> None:
+def test_board_without_runs_is_refused(rnntk) -> None:
     result = rnntk("board", "--no-open")
     assert result.exit_code == 1
     assert "nothing to show in runs" in result.stderr
 
 
-@pytest.mark.skipif(os.name != "posix", reason="Windows ends a process by a signal")
+@pytest.mark.skipif(os.name != "posix", reason="on Windows, a signal ends the process")
 @pytest.mark.parametrize("number", signals.ENDING)
-def test_board_serves_the_runs_until_it_is_told_to_end(two: Path, number: signal.Signals) -> None:
-    with subprocess.Popen(
+def test_board_serves_the_runs_until_a_signal(warm, two: Path, number: signal.Signals) -> None:
+    with warm.Popen(
         [sys.executable, "-m", "rnntk", "board", "--port", "0", "--no-open"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=warm.PIPE,
+        stderr=warm.PIPE,
         text=True,
     ) as process:
         try:
@@ -268,8 +269,10 @@ def test_board_serves_the_runs_until_it_is_told_to_end(two: Path, number: signal
         ("", 2, "--host '' is not an address"),
     ],
 )
-def test_board_at_an_address_of_another_machine(two: Path, host: str, code: int, told: str) -> None:
-    done = subprocess.run(
+def test_board_refuses_an_address_it_cannot_listen_at(
+    warm, two: Path, host: str, code: int, told: str
+) -> None:
+    done = warm.run(
         [sys.executable, "-m", "rnntk", "board", "--no-open", "--host", host],
         capture_output=True,
         text=True,
@@ -280,13 +283,13 @@ def test_board_at_an_address_of_another_machine(two: Path, host: str, code: int,
     assert "Traceback" not in done.stderr
 
 
-def test_board_names_a_port_that_is_taken(two: Path) -> None:
+def test_board_names_a_port_in_use(warm, two: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        # In a process of its own: importing TensorBoard warns of its own old parts.
-        done = subprocess.run(
+        # In another process: importing TensorBoard emits deprecation warnings.
+        done = warm.run(
             [sys.executable, "-m", "rnntk", "board", "--no-open", "--port", port],
             capture_output=True,
             text=True,

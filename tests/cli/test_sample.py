@@ -1,4 +1,4 @@
-"""`rnntk sample`: shading, probabilities, the prompt, and how it ends."""
+"""`rnntk sample`: shading, probabilities, prompts, and endings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CODE = re.compile(r"\x1b\[[0-9;]*m")
 
 @pytest.fixture
 def trained(untrained, text: Path) -> Path:
-    """What is drawn does not matter here, only how: random weights do."""
+    """Random weights: the text does not matter."""
     return untrained("r", input=(str(text),))
 
 
@@ -49,7 +49,7 @@ def test_each_strategy_reaches_the_model(rnntk, trained: Path) -> None:
     assert len(set(pairs)) == len(pairs)
 
 
-def test_beam_gives_the_best_first(rnntk, trained: Path) -> None:
+def test_beam_search_prints_the_best_first(rnntk, trained: Path) -> None:
     result = rnntk("sample", trained, "--beam", 4, "--num", 3, "--length", 6, "--json")
     drawn = json.loads(result.stdout)["drawn"]
     nats = [-sum(math.log(p) for part in text for p in part["probabilities"]) for text in drawn]
@@ -83,14 +83,14 @@ def test_beam_gives_the_best_first(rnntk, trained: Path) -> None:
         (("--interactive", "--prime-file", "-"), "stdin"),
     ],
 )
-def test_settings_at_odds_are_refused(rnntk, trained: Path, args: tuple, told: str) -> None:
+def test_contradicting_options_are_refused(rnntk, trained: Path, args: tuple, told: str) -> None:
     result = rnntk("sample", trained, *args)
     assert result.exit_code == 2
     assert result.stdout == ""
     assert told in " ".join(result.stderr.split())
 
 
-def test_the_longest_text_takes_no_memory_to_begin_with(trained: Path) -> None:
+def test_the_longest_text_allocates_no_memory_at_the_start(trained: Path) -> None:
     args = [sys.executable, "-m", "rnntk", "sample", trained, "--length", 10**9, "--color", "-q"]
     process = subprocess.Popen([*map(str, args)], stdout=subprocess.PIPE)
     with process, process.stdout as out:
@@ -124,7 +124,7 @@ def test_json_has_the_probability_of_every_symbol(rnntk, trained: Path) -> None:
             assert set(part) == {"text", "symbols", "probabilities"}
             assert len(part["probabilities"]) == len(part["symbols"]) == 1
             assert 0 < part["probabilities"][0] < 1
-    # A text that is evaluated has the surprisal that it had when it was sampled.
+    # Evaluating the text gives the surprisal it had when sampled.
     from rnntk.decoding.language_model import LanguageModel
     from rnntk.storage import folder
 
@@ -175,7 +175,7 @@ def test_a_configured_color_needs_a_terminal_and_no_no_color(
 
 
 def test_every_shade_can_be_read() -> None:
-    """WCAG's contrast of black on each colour of the cube in the 256-colour palette."""
+    """Black has WCAG's contrast of 4.5 on each of the palette's colours."""
     steps = (0, 95, 135, 175, 215, 255)
 
     def linear(value: int) -> float:
@@ -213,7 +213,7 @@ def talk(rnntk, run: Path, *lines: str, args: tuple = ()) -> tuple[str, str]:
     return result.stdout, result.stderr
 
 
-def test_interactive_goes_on_from_each_line(rnntk, trained: Path) -> None:
+def test_interactive_continues_each_line(rnntk, trained: Path) -> None:
     out, _ = talk(
         rnntk, trained, ":len 20", ":seed 3", "a fox", ":seed 3", "a fox", "line", ":quit", "x"
     )
@@ -222,7 +222,7 @@ def test_interactive_goes_on_from_each_line(rnntk, trained: Path) -> None:
     assert out == expected + expected + then
 
 
-def test_interactive_settings_change_what_is_drawn(rnntk, trained: Path) -> None:
+def test_interactive_settings_change_the_sample(rnntk, trained: Path) -> None:
     greedy = rnntk("sample", trained, "--prime", "a fox", "--greedy", "--length", 9).stdout
     assert talk(rnntk, trained, ":length 9", ":t 0", "a fox")[0] == greedy
     assert talk(rnntk, trained, ":len 9", ":top-k 1", "a fox")[0] == greedy
@@ -233,7 +233,7 @@ def test_interactive_settings_change_what_is_drawn(rnntk, trained: Path) -> None
     assert CODE.search(talk(rnntk, trained, ":color on", "a fox")[0])
 
 
-def test_an_empty_line_goes_on_from_the_text_before(rnntk, trained: Path) -> None:
+def test_an_empty_line_continues_the_text_before(rnntk, trained: Path) -> None:
     out, _ = talk(rnntk, trained, ":greedy on", ":len 10", "a fox", "")
     first, rest = out[:16], out[16:]
     assert rnntk("sample", trained, "--prime", "a fox", "--greedy", "--length", 20).stdout == (
@@ -241,7 +241,7 @@ def test_an_empty_line_goes_on_from_the_text_before(rnntk, trained: Path) -> Non
     )
 
 
-def test_interactive_names_what_it_does_not_understand_and_goes_on(rnntk, trained: Path) -> None:
+def test_interactive_reports_bad_commands_and_continues(rnntk, trained: Path) -> None:
     out, err = talk(
         rnntk, trained, ":tempature 3", ":t hot", ":t -1", ":greedy maybe", ":len off", "Ω", ":len 2", "::",
         ":t", ":settings", ":help", "a",
@@ -258,17 +258,17 @@ def test_interactive_names_what_it_does_not_understand_and_goes_on(rnntk, traine
         "Ctrl-D",
     ):
         assert told in err
-    assert out.splitlines()[0].startswith(":"), "two colons are one"
+    assert out.splitlines()[0].startswith(":"), "two colons stand for one"
     assert "a" in out
 
 
-def test_a_byte_order_mark_is_no_part_of_the_prime(rnntk, trained: Path, here: Path) -> None:
+def test_a_byte_order_mark_is_not_part_of_the_prompt(rnntk, trained: Path, here: Path) -> None:
     (here / "p.txt").write_bytes(b"\xef\xbb\xbfa fox")
     result = rnntk("sample", trained, "--prime-file", "p.txt", "--length", 0)
     assert result.stdout == "a fox\n"
 
 
-def test_a_line_that_is_not_utf8_is_named_and_the_next_one_read(rnntk, trained: Path) -> None:
+def test_a_line_that_is_not_utf8_is_reported_and_skipped(rnntk, trained: Path) -> None:
     result = rnntk("sample", trained, "-i", "-q", stdin=b":len 0\na fox\xff\na line\r\n")
     told = "Error: The line is not UTF-8: bytes ff at offset 5. Convert it first"
     assert result.exit_code == 0
@@ -276,7 +276,7 @@ def test_a_line_that_is_not_utf8_is_named_and_the_next_one_read(rnntk, trained: 
     assert result.stdout == "a line\n"
 
 
-def test_interactive_takes_a_first_prime_and_a_length(rnntk, trained: Path) -> None:
+def test_interactive_takes_a_first_prompt_and_a_length(rnntk, trained: Path) -> None:
     out, _ = talk(rnntk, trained, args=("--prime", "a fox", "--length", 4, "--seed", 1))
     assert out == rnntk("sample", trained, "--prime", "a fox", "--length", 4, "--seed", 1).stdout
 
@@ -306,13 +306,13 @@ def test_a_closed_pipe_ends_quietly(trained: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
-def test_ctrl_c_at_the_terminal_stops_the_text_and_not_the_program(trained: Path) -> None:
+def test_interactive_ctrl_c_stops_the_text_and_not_the_program(trained: Path) -> None:
     import pty
     import select
 
     parent, child = pty.openpty()
     args = [sys.executable, "-m", "rnntk", "sample", str(trained), "-i", "--length", "100000000"]
-    # A terminal that can do nothing, so that readline sends no codes between the characters.
+    # A dumb terminal, so that readline sends no codes between the characters.
     process = subprocess.Popen(
         args,
         stdin=child,
@@ -338,12 +338,12 @@ def test_ctrl_c_at_the_terminal_stops_the_text_and_not_the_program(trained: Path
         until(b"a fox\r\na fox")
         process.send_signal(signal.SIGINT)
         until(b"> ")
-        time.sleep(0.5)  # readline loses a signal that comes while it sets itself up
+        time.sleep(0.5)  # readline loses a signal while it starts
         process.send_signal(signal.SIGINT)
         until(b"Ctrl-D or :quit leaves.")
         os.write(parent, b":t 0.5\n")
         until(b"temperature 0.5")
-        # A Ctrl-D that comes while readline sets itself up is lost as well.
+        # readline loses a Ctrl-D while it starts.
         deadline = time.monotonic() + 60
         while process.poll() is None:
             assert time.monotonic() < deadline
@@ -362,8 +362,8 @@ def test_ctrl_c_at_the_terminal_stops_the_text_and_not_the_program(trained: Path
 
 
 def test_sampling_imports_nothing_slow(trained: Path) -> None:
-    """A cold start is mostly imports; each of these costs tens of milliseconds and is not needed."""
-    native.kernels.__wrapped__()  # compiled already, as from the second start on a machine on
+    """A cold start is mostly imports; each of these takes tens of milliseconds and is not needed."""
+    native.kernels.__wrapped__()  # as from the second start on
     slow = (
         "tensorflow", "keras", "tqdm", "filelock", "chardet", "platformdirs", "safetensors", "importlib.metadata",
         "tomllib", "readline", "rnntk.corpora.registry", "rnntk.kernels.cells", "rnntk.kernels.product",
@@ -379,7 +379,7 @@ def test_sampling_imports_nothing_slow(trained: Path) -> None:
     assert done.stderr.splitlines()[-1] == ""
 
 
-def test_several_texts_have_headings_in_a_terminal_alone(rnntk, trained: Path) -> None:
+def test_several_texts_have_headings_on_a_terminal_only(rnntk, trained: Path) -> None:
     args = ("--num", 3, "--seed", 1)
     found = json.loads(draw(rnntk, trained, *args, "--json"))["texts"]
     piped = draw(rnntk, trained, *args)
@@ -415,7 +415,7 @@ def in_terminal(run: Path, *args: object, coded: bool = False) -> str:
 
 
 @pytest.mark.parametrize("args", [(), ("--num", 2), ("--lines", 3), ("--json",)])
-def test_output_goes_to_a_file_and_notes_stay(rnntk, trained: Path, here: Path, args) -> None:
+def test_output_goes_to_a_file_and_notes_to_stderr(rnntk, trained: Path, here: Path, args) -> None:
     args = ("sample", trained, "--length", 200, "--seed", 1, *args)
     expected = rnntk(*args)
     (here / "out.txt").write_text("before", encoding="utf-8")
@@ -427,7 +427,7 @@ def test_output_goes_to_a_file_and_notes_stay(rnntk, trained: Path, here: Path, 
     assert [p for p in here.iterdir() if ".tmp" in p.name] == []
 
 
-def test_output_that_cannot_be_written_is_named_and_loses_nothing(
+def test_unwritable_output_is_reported_and_loses_nothing(
     rnntk, trained: Path, here: Path, monkeypatch
 ) -> None:
     result = rnntk("sample", trained, "-o", "no/such/out.txt")
@@ -441,7 +441,7 @@ def test_output_that_cannot_be_written_is_named_and_loses_nothing(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs /dev/stdout")
-def test_output_to_stdout_itself_replaces_no_file(trained: Path, here: Path) -> None:
+def test_output_to_dev_stdout_appends(trained: Path, here: Path) -> None:
     args = [
         sys.executable,
         "-m",
@@ -463,7 +463,9 @@ def test_output_to_stdout_itself_replaces_no_file(trained: Path, here: Path) -> 
     assert re.fullmatch("before\n(?s:.{9})\n?after\n", found)
 
 
-def test_escapes_are_read_on_the_command_line_and_said(rnntk, trained: Path, here: Path) -> None:
+def test_escapes_on_the_command_line_are_read_and_reported(
+    rnntk, trained: Path, here: Path
+) -> None:
     args = ("sample", trained, "--length", 0)
     result = rnntk(*args, "--prime", r"line 1\nfox", "--on-unknown", "skip")
     assert result.stdout == "line 1\nfox\n"
@@ -490,11 +492,11 @@ def test_escapes_are_read_on_the_command_line_and_said(rnntk, trained: Path, her
         ("가\\n각", "가\n각"),
     ],
 )
-def test_unknown_escapes_stay(typed: str, text: str) -> None:
+def test_unknown_escapes_stay_as_typed(typed: str, text: str) -> None:
     assert stream.unescaped("--stop", typed, Console(quiet=True)) == text
 
 
-def test_interactive_texts_are_literal_and_the_stop_has_escapes(rnntk, trained: Path) -> None:
+def test_interactive_lines_are_literal_but_stop_has_escapes(rnntk, trained: Path) -> None:
     out, err = talk(
         rnntk, trained, r":stop \n", ":len 2000", ":on-unknown skip", r"a\nfox", args=("--seed", 1)
     )

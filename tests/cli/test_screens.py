@@ -1,7 +1,6 @@
-"""What a user sees, kept as text: in terminals of 80 and 50 columns, and piped.
+"""Output of commands compared with kept text: in terminals of 80 and 50 columns, and piped.
 
-After a change that is meant, `RNNTK_WRITE_SCREENS=1 pytest tests/cli/test_screens.py` writes the texts anew: look at
-them.
+After an intended change, `RNNTK_WRITE_SCREENS=1 pytest tests/cli/test_screens.py` rewrites the text; review the diff.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ COMMANDS = {
 }
 WIDTHS = ("80", "50", "piped")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_BEFORE = (  # a terminal breaks the lines
+_BEFORE = (  # replaced before a terminal breaks the lines
     (r" +\d+(\.\d+)? (kB|MB)", " # kB"),
     (r"\d{4}-\d\d-\d\dT\S+(?=,)", "DATE"),
     (r"(?<=sha256 )\w+", "SUM"),
@@ -47,21 +46,21 @@ _BEFORE = (  # a terminal breaks the lines
     (r"\d+\.\d+ % of", "# % of"),
     (r"\d+\.\d+ to \d+\.\d+ %", "# to # %"),
 )
-_LOSS = (r"(\d\.\d\d)\d+", r"\1..")  # processors differ in the last digits
+_LOSS = (r"(\d\.\d\d)\d+", r"\1..")  # the last digits differ between processors
 _VARIABLE = (
     _LOSS,
     (r"\d+(\.\d+)?[kM]? (chars|images)/s", r"# \2/s"),
     (r"\b(\d+m)?\d+s left", "# left"),
     (r"\d+ s of", "# s of"),
     (r", (\d+m)?\d+s\b", ", #s"),
-    (r"^(  \d)[ \d.]+$", r"\1 ..."),  # the rows of the confusion
+    (r"^(  \d)[ \d.]+$", r"\1 ..."),  # rows of the confusion matrix
     ("█+", "█"),
     (" +$", ""),
 )
 
 
 def screen(output: str, width: int) -> list[str]:
-    """The lines that a terminal of this width shows after the output; longer ones continue on the next."""
+    """The lines that a terminal of this width shows; longer ones are wrapped."""
     rows: list[list[str]] = [[]]
     row = column = 0
     for character in _COLOUR.sub("", output):
@@ -82,7 +81,7 @@ def screen(output: str, width: int) -> list[str]:
 
 
 class Terminal:
-    """Runs commands of this process in a pseudo-terminal of a width; `output` is what the last one wrote."""
+    """Runs commands of this process in a pseudo-terminal of this width."""
 
     def __init__(self, width: int, patch: pytest.MonkeyPatch) -> None:
         self._width, self._patch = width, patch
@@ -114,7 +113,7 @@ class Terminal:
         while True:
             try:
                 data = os.read(handle, 1 << 16)
-            except OSError:  # Linux' end of a terminal
+            except OSError:  # how Linux reports the end of a terminal
                 return
             if not data:
                 return
@@ -123,7 +122,7 @@ class Terminal:
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], str]:
-    """Everything that the commands wrote, by command and width."""
+    """Output of the commands, by command and width."""
     here = tmp_path_factory.mktemp("here")
     found = {}
     with pytest.MonkeyPatch.context() as patch:
@@ -160,7 +159,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], s
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_screen_is_as_it_was_looked_at(
+def test_the_screen_matches_the_kept_one(
     outputs: dict[tuple[str, str], str], name: str, width: str
 ) -> None:
     output = outputs[name, width]
@@ -178,7 +177,7 @@ def test_the_screen_is_as_it_was_looked_at(
 
 @pytest.mark.parametrize("width", ["80", "50"])
 @pytest.mark.parametrize("name", ["train", "mnist"])
-def test_the_bar_stays_in_its_line_and_reaches_the_end(
+def test_the_bar_stays_on_one_line_and_reaches_100_percent(
     outputs: dict[tuple[str, str], str], name: str, width: str
 ) -> None:
     output = outputs[name, width]
@@ -190,11 +189,11 @@ def test_the_bar_stays_in_its_line_and_reaches_the_end(
     if name == "mnist":
         assert any("testing" in frame for frame in frames)
     bars = [line for line in screen(output, int(width)) if re.match(" *[0-9]+% ", line)]
-    assert len(bars) == 1, "nothing is left of a wrapped line"
+    assert len(bars) == 1, "no wrapped line may remain"
     assert bars[0].startswith("100% █")
 
 
-def test_one_loss_everywhere(outputs: dict[tuple[str, str], str]) -> None:
+def test_every_command_shows_the_same_loss(outputs: dict[tuple[str, str], str]) -> None:
     def loss(name: str, width: str, pattern: str) -> float:
         found = re.findall(pattern, _COLOUR.sub("", outputs[name, width]))
         assert found, (name, pattern)
@@ -210,7 +209,7 @@ def test_one_loss_everywhere(outputs: dict[tuple[str, str], str]) -> None:
     assert found == pytest.approx(in_table, abs=6e-4)
 
 
-def test_a_plot_is_coloured_on_a_terminal_only(outputs: dict[tuple[str, str], str]) -> None:
+def test_a_plot_is_coloured_only_on_a_terminal(outputs: dict[tuple[str, str], str]) -> None:
     assert len(set(re.findall("\x1b\\[3[0-9]m⣿⣿", outputs["plot", "80"]))) == 4
     assert "\x1b" not in outputs["plot", "piped"]
     assert "\x1b" not in outputs["plot", "NO_COLOR"]

@@ -1,4 +1,4 @@
-"""Standard output that cannot be written: one message, or none for a closed pipe."""
+"""Unwritable standard output: one message, or none for a closed pipe."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run(*args: object, unbuffered: str, **streams: object) -> subprocess.Complet
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("command", ["sample", "--json", "list", "minchar", "--help", "--version"])
-def test_a_full_disk_is_said_once(untrained, text: Path, command: str, unbuffered: str) -> None:
+def test_a_full_disk_is_reported_once(untrained, text: Path, command: str, unbuffered: str) -> None:
     args: dict[str, tuple[object, ...]] = {
         "sample": ("sample", "r", "--length", 20000, "-q"),
         "--json": ("sample", "r", "--length", 20, "--json", "-q"),
@@ -43,24 +43,24 @@ def test_a_full_disk_is_said_once(untrained, text: Path, command: str, unbuffere
     assert (done.returncode, done.stderr) == (1, told)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="Windows has no SIGPIPE")
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGPIPE")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("args", [("--help",), ("runs", "--json"), ("nothing",)])
-def test_a_pipe_closed_before_anything_is_printed(
+def test_a_pipe_closed_before_output_ends_quietly(
     here: Path, args: tuple[str, ...], unbuffered: str
 ) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as pipe:
         done = run(*args, unbuffered=unbuffered, stdout=pipe)
-    if args == ("nothing",):  # prints to stderr alone
+    if args == ("nothing",):  # prints only to stderr
         assert done.returncode == 2
     else:
         assert (done.returncode, done.stderr.splitlines()[1:]) == (141, [])
 
 
-@pytest.mark.skipif(os.name != "posix", reason="there are no such descriptors")
-def test_a_stdout_that_was_closed_beforehand_is_no_matter(untrained, text: Path) -> None:
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX file descriptors")
+def test_a_closed_stdout_does_no_harm(untrained, text: Path) -> None:
     untrained("r", input=(str(text),))
     shell = f'"{sys.executable}" -m rnntk sample r --length 20 -q >&-'
     done = subprocess.run(["sh", "-c", shell], stderr=subprocess.PIPE, check=False)
@@ -69,7 +69,7 @@ def test_a_stdout_that_was_closed_beforehand_is_no_matter(untrained, text: Path)
 
 @pytest.mark.skipif(not hasattr(os, "eventfd"), reason="needs Linux")
 def test_a_pipe_without_a_reader_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    handle = os.eventfd(0)  # a write of one byte is EINVAL, as Windows has it
+    handle = os.eventfd(0)  # a write of one byte fails with EINVAL, as on Windows
     with stdout._File(handle, "w") as file, monkeypatch.context() as windows:
         windows.setattr(os, "name", "nt")
         with pytest.raises(stdout.Closed):

@@ -1,4 +1,4 @@
-"""A run folder from a stranger: it makes no command read, write or download what its author chose."""
+"""A stranger's run folder cannot make a command read, write or download what its author chose."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SMALL = ["--batch-size", "4", "--seq-length", "16", "--max-steps", "2", "--sampl
 def stranger(
     untrained: Callable[..., Path], text: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Path]:
-    """A run whose `run.json` says something of its own, on a machine that never trained it; no network is used."""
+    """A run with a forged `run.json`, on another machine, without network."""
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("something was downloaded")
@@ -58,14 +58,12 @@ def commands(run: Path) -> list[list[str]]:
 
 @pytest.mark.parametrize("number", range(3))
 @pytest.mark.parametrize("where", ["input", "inputs", "prepared", "data_dir", "folder"])
-def test_no_file_that_it_names_is_shown_or_kept(
+def test_files_it_names_are_not_shown_or_cached(
     rnntk: Any, stranger: Callable[..., Path], here: Path, number: int, where: str
 ) -> None:
     secret = here / "secret" / "demo_ko" / "input.txt"
     secret.parent.mkdir(parents=True)
-    secret.write_bytes(
-        SECRET.encode() + b"\xff\xfe\x00"
-    )  # also detection finds something to tell of
+    secret.write_bytes(SECRET.encode() + b"\xff\xfe\x00")  # detection would report it, too
     named = [str(secret)]
     settings, inputs = {
         "input": ({"input": named}, []),
@@ -87,7 +85,7 @@ def test_no_file_that_it_names_is_shown_or_kept(
 
 @pytest.mark.parametrize("number", range(3))
 @pytest.mark.parametrize("what", ["card", "url", "stdin", "pipe"])
-def test_no_card_url_or_pipe_that_it_names_is_read(
+def test_cards_urls_and_pipes_it_names_are_not_read(
     rnntk: Any, stranger: Callable[..., Path], here: Path, number: int, what: str
 ) -> None:
     card = here / "evil.toml"
@@ -111,7 +109,7 @@ def test_no_card_url_or_pipe_that_it_names_is_read(
         assert "rnntk prep --corpus tinyshakespeare" in result.stderr or number == 2
 
 
-def test_consent_and_machines_never_come_from_a_file(stranger: Callable[..., Path]) -> None:
+def test_consent_and_hosts_never_come_from_a_file(stranger: Callable[..., Path]) -> None:
     run = stranger(
         {"accept_licence": True, "distribute": "multiworker", "workers": "evil:1,evil:2"}
     )
@@ -120,7 +118,7 @@ def test_consent_and_machines_never_come_from_a_file(stranger: Callable[..., Pat
     assert "accept_licence" not in config.to_json()
 
 
-def test_the_text_itself_is_used_wherever_it_is(
+def test_the_right_text_is_used_wherever_it_is(
     rnntk: Any, untrained: Callable[..., Path], text: Path, here: Path
 ) -> None:
     run = untrained("own", val=0.2, input=("tiny.txt",))
@@ -139,7 +137,7 @@ def test_the_text_itself_is_used_wherever_it_is(
     assert named.exit_code == 0, named.output
 
 
-def test_a_card_of_ones_own_is_found_by_its_text(
+def test_a_card_of_the_user_is_found_by_its_text(
     rnntk: Any, untrained: Callable[..., Path], text: Path, here: Path
 ) -> None:
     (here / "data" / "mine").mkdir(parents=True)
@@ -156,7 +154,7 @@ def test_a_card_of_ones_own_is_found_by_its_text(
 
 
 @pytest.mark.parametrize("name", ["\x1b[31mred", "\x9b31m", "a\u202eb", "a\rb\x07"])
-def test_names_do_not_command_the_terminal(
+def test_names_with_escape_sequences_are_shown_safely(
     rnntk: Any, stranger: Callable[..., Path], name: str
 ) -> None:
     run = stranger(name=name, path=name, source=name)
@@ -180,7 +178,7 @@ def test_names_do_not_command_the_terminal(
         lambda r: ((r / "run.json").unlink(), (r / "run.json").symlink_to("/dev/zero")),
     ],
 )
-def test_one_damaged_run_breaks_no_other(
+def test_a_damaged_run_does_not_affect_the_others(
     rnntk: Any, untrained: Callable[..., Path], text: Path, damage: Callable
 ) -> None:
     untrained("runs/good", input=(str(text),))
@@ -213,7 +211,7 @@ def test_one_damaged_run_breaks_no_other(
         assert "There is no run folder" in result.stderr
 
 
-def test_a_checkpoint_that_only_looks_whole_gives_way_to_the_one_before(
+def test_a_forged_checkpoint_is_skipped_for_the_one_before(
     rnntk: Any, untrained: Callable[..., Path], text: Path
 ) -> None:
     run = folder.open_run(untrained("r", input=(str(text),)))

@@ -1,4 +1,4 @@
-"""`rnntk prep`, `train` and `sample` as a user types them."""
+"""`rnntk prep`, `train` and `sample` on the command line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SMALL = [
 ]
 
 
-def test_prep_shows_what_it_made(rnntk, text: Path) -> None:
+def test_prep_prints_the_facts_of_the_text(rnntk, text: Path) -> None:
     result = rnntk("prep", "--input", text)
     assert result.exit_code == 0
     assert "utf-8" in result.stdout or "ascii" in result.stdout
@@ -30,7 +30,7 @@ def test_prep_shows_what_it_made(rnntk, text: Path) -> None:
     assert facts["corpus"]["facts"]["characters"] == len(text.read_text())
 
 
-def test_prep_reads_stdin_and_writes_where_it_is_told(rnntk, here: Path) -> None:
+def test_prep_reads_stdin_and_writes_to_output(rnntk, here: Path) -> None:
     result = rnntk(
         "prep",
         "--input",
@@ -59,8 +59,8 @@ def test_prep_lists_all_corpora(rnntk) -> None:
     assert all(name in table for name in by_name)
 
 
-def test_bits_of_the_best_validation_are_the_held_out_texts(rnntk, here: Path) -> None:
-    # Three symbols a character at the start, one at the end: which is held out decides what a symbol is worth.
+def test_the_best_validation_counts_bits_of_the_held_out_text(rnntk, here: Path) -> None:
+    # Three symbols per character at the start, one at the end, so bits per character depend on the part.
     (here / "mixed.txt").write_text("한글을 쓴다. " * 60 + "plain letters " * 60, encoding="utf-8")
     result = rnntk(
         "train", "--input", "mixed.txt", "--preprocessor", "hangul", *SMALL, "--val-fraction", 0.2, "--val-every", 2,
@@ -77,7 +77,7 @@ def test_bits_of_the_best_validation_are_the_held_out_texts(rnntk, here: Path) -
     assert steps == {"default": best["step"], "last": lines[-1]["step"]}
 
 
-def test_train_then_sample_without_naming_the_run(rnntk, text: Path) -> None:
+def test_sample_takes_the_latest_run(rnntk, text: Path) -> None:
     result = rnntk("train", "--input", text, *SMALL, "--sample-every", 2)
     assert result.exit_code == 0, result.output
     assert "runs/tiny-1" in result.stdout
@@ -93,7 +93,7 @@ def test_train_then_sample_without_naming_the_run(rnntk, text: Path) -> None:
     assert other.stdout != one.stdout
 
 
-def test_default_corpora_offline_are_named(rnntk) -> None:
+def test_offline_defaults_are_reported(rnntk) -> None:
     result = rnntk("train", *SMALL, "--sample-every", 0)
     assert result.exit_code == 0, result.output
     assert "a similar text replaces it" in result.stderr or "python_stdlib" in result.stderr
@@ -107,7 +107,7 @@ def test_resume_continues_the_latest(rnntk, text: Path) -> None:
     assert "Continuing" in result.stderr
 
 
-def test_json_is_one_object_and_notes_stay_off_stdout(rnntk, text: Path) -> None:
+def test_json_is_one_object_and_notes_go_to_stderr(rnntk, text: Path) -> None:
     result = json.loads(rnntk("train", "--input", text, *SMALL, "--json").stdout)
     assert {"schema_version", "command", "run", "step", "losses", "reason"} <= set(result)
     drawn = json.loads(rnntk("sample", "--json", "--length", 5, "--num", 3, "--seed", 0).stdout)
@@ -115,7 +115,7 @@ def test_json_is_one_object_and_notes_stay_off_stdout(rnntk, text: Path) -> None
     assert len({len(t) for t in drawn["texts"]}) == 1
 
 
-def test_quiet_says_nothing_but_the_result(rnntk, text: Path) -> None:
+def test_quiet_prints_the_result_only(rnntk, text: Path) -> None:
     assert rnntk("train", "--input", text, *SMALL, "--quiet").stderr == ""
     assert rnntk("sample", "--quiet", "--length", 5).stderr == ""
 
@@ -136,7 +136,7 @@ def test_sample_strategies(rnntk, trained: Path) -> None:
     assert "---" not in several
 
 
-def test_sample_takes_its_prime_from_a_file_or_stdin(rnntk, trained: Path, here: Path) -> None:
+def test_sample_reads_its_prompt_from_a_file_or_stdin(rnntk, trained: Path, here: Path) -> None:
     (here / "prime.txt").write_text("a fox")
     assert rnntk("sample", trained, "--prime-file", "prime.txt", "--length", 3).stdout.startswith(
         "a fox"
@@ -160,7 +160,7 @@ def test_korean_end_to_end(rnntk) -> None:
         assert {len(text) for text in json.loads(found.stdout)["texts"]} == {40}, args
 
 
-def test_init_from_takes_network_preprocessor_and_weights(rnntk, text: Path, here: Path) -> None:
+def test_init_from_copies_network_preprocessor_and_weights(rnntk, text: Path, here: Path) -> None:
     first = rnntk(
         "train",
         "--input",
@@ -188,7 +188,7 @@ def test_init_from_takes_network_preprocessor_and_weights(rnntk, text: Path, her
     assert "do not fit" in refused.stderr
 
 
-def test_dry_run_measures_and_writes_nothing(rnntk, text: Path, here: Path) -> None:
+def test_dry_run_measures_but_writes_nothing(rnntk, text: Path, here: Path) -> None:
     result = rnntk("train", "--input", text, *SMALL, "--dry-run", "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
@@ -199,7 +199,7 @@ def test_dry_run_measures_and_writes_nothing(rnntk, text: Path, here: Path) -> N
     assert "parameters" in rnntk("train", "--input", text, *SMALL, "--dry-run").stdout
 
 
-def test_a_normalised_network_costs_the_same_in_training_and_in_eval(rnntk, text: Path) -> None:
+def test_layer_norm_gives_the_same_loss_in_training_and_eval(rnntk, text: Path) -> None:
     result = rnntk(
         "train", "--input", text, *SMALL, "--layer-norm", "--val-fraction", 0.2, "--val-every", 4, "--run", "r",
     )  # fmt: skip
@@ -216,7 +216,7 @@ def test_a_normalised_network_costs_the_same_in_training_and_in_eval(rnntk, text
 
 
 def test_quiet_still_warns(rnntk, here: Path) -> None:
-    """A guessed encoding is never silent."""
+    """A guessed encoding is always reported."""
     (here / "zh.txt").write_bytes("你好\n".encode("gbk") * 500)
     result = rnntk("train", "--input", "zh.txt", "--run", "r", "-q", *SMALL)
     assert result.exit_code == 0, result.output

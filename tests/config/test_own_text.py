@@ -1,4 +1,4 @@
-"""The settings chosen for the user's own text: a shipped config by size, fitted to the length."""
+"""Settings chosen for the user's text: a shipped config by size, adapted to the length."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def values(symbols: int, **fixed: Any) -> dict[str, Any]:
         (300_000_000, {"epochs": 1, "val_every": 1000}),
     ],
 )
-def test_by_size(symbols: int, expected: dict[str, Any]) -> None:
+def test_the_config_depends_on_the_size(symbols: int, expected: dict[str, Any]) -> None:
     found = values(symbols)
     assert {name: found.get(name) for name in expected} == expected
 
@@ -49,7 +49,7 @@ def test_by_size(symbols: int, expected: dict[str, Any]) -> None:
         },
     ),
 )
-def test_every_length_trains_and_what_is_given_stays(symbols: int, fixed: dict[str, Any]) -> None:
+def test_every_length_trains_and_given_settings_stay(symbols: int, fixed: dict[str, Any]) -> None:
     if fixed.get("patience") and fixed.get("val_fraction") == 0:
         return
     found = own_text.choose(symbols, fixed)
@@ -63,7 +63,7 @@ def test_every_length_trains_and_what_is_given_stays(symbols: int, fixed: dict[s
         assert config.epochs * batches > 500
 
 
-def test_what_is_given_shapes_the_rest() -> None:
+def test_given_settings_change_the_chosen_ones() -> None:
     assert values(20_000, batch_size=64)["seq_length"] == 32
     assert values(100, batch_size=7)["seq_length"] == 8
     assert values(20_000, seq_length=512)["batch_size"] == 4
@@ -74,13 +74,13 @@ def test_what_is_given_shapes_the_rest() -> None:
     assert "val_every" not in values(20_000, val_fraction=0.0)
 
 
-def test_the_shortest() -> None:
+def test_the_shortest_trainable_text() -> None:
     with pytest.raises(DataError, match="99 symbols; at least 100 are needed"):
         own_text.choose(99, {"batch_size": 1})
     assert own_text.choose(99, {"batch_size": 1, "seq_length": 2})["units"].value == 128
 
 
-def test_the_reasons() -> None:
+def test_each_choice_has_a_reason() -> None:
     found = own_text.choose(20_000, {})
     assert found["units"].why == "for texts of about 20,000 symbols (configs/text_20kB.toml)"
     assert found["epochs"].why == "about 1,484 steps of 18 batches per epoch"

@@ -1,4 +1,4 @@
-"""A machine of its own for each test: no data folder, an empty cache, no network but loopback."""
+"""Isolation of each test: no data folder, an empty cache, only the loopback network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rnntk.corpora.system import Machine
 
 @pytest.fixture
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder; the cache is its `cache`."""
+    """An empty working folder; its `cache` is the cache."""
     for name in ("RNNTK_DATA", "RNNTK_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     for name in (
@@ -34,7 +34,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def bare_machine(tmp_path: Path) -> Machine:
-    """A machine that has nothing to make a corpus of, but the running Python."""
+    """A machine whose only source of a corpus is the running Python."""
     nowhere = tmp_path / "machine"
     return Machine(
         sources=nowhere / "src",
@@ -47,7 +47,7 @@ def bare_machine(tmp_path: Path) -> Machine:
 class Server:
     """A loopback web server.
 
-    `pages` maps a path to bytes, `answers` one to a status and headers; other paths behave as they are called.
+    `pages` maps a path to bytes, `answers` maps one to status and headers; other paths behave as their names say.
     """
 
     def __init__(self) -> None:

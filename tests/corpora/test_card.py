@@ -34,16 +34,16 @@ def test_the_nine_corpora_have_cards():
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
-def test_a_shipped_card_is_whole(card):
+def test_a_shipped_card_is_complete(card):
     assert (Path(registry.__file__).parent / "cards" / f"{card.name}.toml").is_file()
     assert card.sources
     assert card.title != card.name
     assert card.note
-    # Bytes that a URL gives are always checked, and an exact hash goes with an exact size.
+    # Downloads are always checked; an exact hash needs an exact size.
     if any(source.kind == "url" for source in card.sources):
         assert card.sha256
         assert card.bytes
-    # What may not be passed on is not downloaded without asking.
+    # A text that may not be redistributed needs consent before a download.
     if not card.redistributable and any(source.needs_network for source in card.sources):
         assert card.needs_consent
     if card.kind == "text":
@@ -52,11 +52,11 @@ def test_a_shipped_card_is_whole(card):
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
-def test_the_settings_a_shipped_card_names_are_shipped(card):
+def test_configs_named_by_shipped_cards_exist(card):
     assert shipped_config(card.config) is not None
 
 
-def test_a_card_of_ones_own_by_path(tmp_path: Path):
+def test_a_card_can_be_given_by_path(tmp_path: Path):
     path = tmp_path / "novel.toml"
     path.write_text(GOOD, encoding="utf-8")
     card = registry.load_card(str(path))
@@ -85,7 +85,7 @@ def test_a_card_of_ones_own_by_path(tmp_path: Path):
         (('language = "ko"', "language = ko"), "is not a TOML file"),
     ],
 )
-def test_a_wrong_card_says_what_is_wrong(tmp_path: Path, change, message):
+def test_an_invalid_card_names_the_problem(tmp_path: Path, change, message):
     path = tmp_path / "novel.toml"
     path.write_text(GOOD.replace(*change), encoding="utf-8")
     with pytest.raises(UsageError) as raised:
@@ -94,19 +94,19 @@ def test_a_wrong_card_says_what_is_wrong(tmp_path: Path, change, message):
     assert str(path) in str(raised.value)
 
 
-def test_a_builder_that_is_not_known_is_refused_at_once(tmp_path: Path):
+def test_an_unknown_builder_is_refused_when_the_card_is_read(tmp_path: Path):
     path = tmp_path / "novel.toml"
     path.write_text('name = "a"\n[[sources]]\nkind = "system"\nbuilder = "kernel"\n')
     with pytest.raises(UsageError, match="builder must be one of kernel_source"):
         registry.load_card(path)
 
 
-def test_an_unknown_corpus_names_the_nearest():
+def test_an_unknown_corpus_suggests_the_nearest():
     with pytest.raises(UsageError, match="Did you mean 'linux_kernel'"):
         registry.load_card("linux_kernal")
 
 
-def test_a_card_that_is_not_there():
+def test_a_missing_card_is_refused():
     with pytest.raises(UsageError, match=r"none\.toml"):
         registry.load_card("./none.toml")
 
@@ -117,7 +117,7 @@ def test_sizes_are_exact_only_with_a_hash():
     assert Card("a", (), bytes=204_800).size == "about 205 kB"
 
 
-def test_the_card_that_the_data_page_shows_is_a_good_one(tmp_path: Path):
+def test_the_card_in_the_docs_is_valid(tmp_path: Path):
     page = Path(__file__).parents[2] / "data" / "README.md"
     shown = re.search(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     assert shown

@@ -19,41 +19,41 @@ NOUNS = {
 
 
 def test_the_text_is_the_published_one():
-    """Its facts are in docs and cards: whoever changes it raises `demo_ko.VERSION`."""
+    """Docs and cards state its facts: raise `demo_ko.VERSION` when changing it."""
     assert hashlib.sha256(TEXT.encode()).hexdigest() == (
         "19c78aafa24d09d1ab52bce9fb11f469f5463a87249e168411410bb93235977c"
     )
 
 
-def test_it_is_about_200_kb_of_utf8_in_crlf_lines():
+def test_the_text_is_about_200_kb_of_utf8_in_crlf_lines():
     size = len(TEXT.encode())
     assert demo_ko.BYTES <= size < demo_ko.BYTES + 5000
     assert TEXT.count("\n") == TEXT.count("\r\n") == TEXT.count("\r") > 1000
 
 
-def test_a_seed_gives_one_text():
+def test_a_seed_determines_the_text():
     assert demo_ko.make(5, 3000) == demo_ko.make(5, 3000)
     assert demo_ko.make(5, 3000) != demo_ko.make(6, 3000)
     assert demo_ko.build().data == TEXT.encode()
 
 
-def test_it_is_varied():
+def test_the_text_is_varied():
     lines = [line for line in TEXT.split("\r\n") if len(line) > 12]
     assert len(set(lines)) > 0.95 * len(lines)
     assert len(set(TEXT)) > 400
 
 
-def test_it_has_what_real_korean_text_has():
+def test_the_text_has_the_signs_of_real_korean():
     for mark in ("“", "”", "…", "●", "ㅋㅋㅋ", "ㅠㅠ", "누구 "):
         assert mark in TEXT, mark
     assert re.search(r"\d+년 \d+월 \d+일", TEXT)
     assert TEXT.count("“") == TEXT.count("”")
-    # It can be written in the old encoding too, so that detection can be tried on it.
+    # It can be encoded in cp949 too, to try detection on it.
     assert TEXT.encode("cp949").decode("cp949") == TEXT
 
 
 @pytest.mark.parametrize("pair", ["은/는", "이/가", "을/를", "과/와", "으로/로"])
-def test_every_particle_follows_the_sound_of_its_noun(pair):
+def test_particles_agree_with_their_nouns(pair):
     after_consonant, after_vowel = pair.split("/")
     nouns = "|".join(sorted(NOUNS, key=len, reverse=True))
     found = re.findall(rf"(?<![가-힣])({nouns})({after_consonant}|{after_vowel})(?![가-힣])", TEXT)
@@ -69,8 +69,8 @@ def test_every_particle_follows_the_sound_of_its_noun(pair):
     assert checked > 200
 
 
-def test_no_syllable_but_a_closed_one_stands_before_the_object_particle():
-    # 지을, 들을, 주울: the forms of verbs that end like a particle.
+def test_the_object_particle_eul_follows_closed_syllables_only():
+    # 지을, 들을, 주울: forms of verbs that end like the particle.
     forms = {f"{verb:을}" for verb, _ in WORDS.actions}
     wrong = [
         word
@@ -80,7 +80,7 @@ def test_no_syllable_but_a_closed_one_stands_before_the_object_particle():
     assert wrong == []
 
 
-def test_the_copula_follows_the_sound():
+def test_the_copula_agrees_with_its_noun():
     nouns = "|".join(sorted(NOUNS, key=len, reverse=True))
     found = re.findall(rf"(?<![가-힣])({nouns})(이었다|였다|이에요|예요|이야|야)(?![가-힣])", TEXT)
     assert {ending for _, ending in found} == {"이었다", "였다", "이에요", "예요", "이야", "야"}
@@ -97,7 +97,7 @@ def test_the_copula_follows_the_sound():
         *(("민수", "아/야", "민수야"), ("지영", "아/야", "지영아"), ("칼", "과/와", "칼과")),
     ],
 )
-def test_particles(word, pair, whole):
+def test_particles_of_a_noun(word, pair, whole):
     assert format(Noun(word), pair) == whole
 
 
@@ -119,7 +119,7 @@ def test_a_particle_needs_hangul():
         ("하 해", "했다 하는 한 할 합니다 하면서"),
     ],
 )
-def test_verbs(verb, forms):
+def test_verb_forms(verb, forms):
     endings = ("었다", "는", "은", "을", "습니다", "으면서")
     assert [format(Predicate.parse(verb), ending) for ending in endings] == forms.split()
 
@@ -134,13 +134,13 @@ def test_verbs(verb, forms):
         ("크 커", "컸다 큰 크네요 커서"),
     ],
 )
-def test_adjectives(adjective, forms):
+def test_adjective_forms(adjective, forms):
     endings = ("었다", "은", "네요", "어서")
     assert [format(Predicate.parse(adjective), ending) for ending in endings] == forms.split()
 
 
 @pytest.mark.parametrize("module", [korean, system], ids=lambda module: module.__name__)
-def test_the_examples_in_the_docstrings(module):
+def test_the_docstring_examples_hold(module):
     result = doctest.testmod(module)
     assert result.attempted > 0
     assert result.failed == 0

@@ -8,7 +8,7 @@ import pytest
 from rnntk.corpora import digits
 
 
-def test_the_same_seed_draws_the_same():
+def test_a_seed_determines_the_images():
     first, again, other = (digits.make(seed, 30, 20) for seed in (1, 1, 2))
     for name in first:
         assert np.array_equal(first[name], again[name])
@@ -16,7 +16,7 @@ def test_the_same_seed_draws_the_same():
 
 
 def test_the_skeletons_are_the_published_ones():
-    """Whoever changes them raises `digits.VERSION`."""
+    """Raise `digits.VERSION` when changing them."""
     points, inked = digits._skeletons()
     assert points.sum() == pytest.approx(-6.445646558172774)
     assert (points**2).sum() == pytest.approx(171.10079218588186)
@@ -30,7 +30,7 @@ def test_train_and_test_do_not_share_an_image():
     assert train.isdisjoint(image.tobytes() for image in drawn["x_test"])
 
 
-def test_classes_are_equally_many_and_ink_is_inside():
+def test_classes_are_balanced_and_ink_is_inside():
     drawn = digits.make(3, 500, 100)
     x, y = drawn["x_train"], drawn["y_train"]
     assert (x.dtype, y.dtype) == (np.uint8, np.uint8)
@@ -41,8 +41,8 @@ def test_classes_are_equally_many_and_ink_is_inside():
     assert (x.max((1, 2)) > 100).all()
 
 
-def test_a_linear_classifier_learns_something_and_not_all():
-    """Ridge regression on one-hot labels: better than chance by far, and far from solving it."""
+def test_a_linear_classifier_learns_part_of_it():
+    """Ridge regression on one-hot labels is far better than chance and far from perfect."""
     drawn = digits.make(0, 3000, 500)
 
     def features(x: np.ndarray) -> np.ndarray:
@@ -55,7 +55,7 @@ def test_a_linear_classifier_learns_something_and_not_all():
     assert 0.5 < right.mean() < 0.95
 
 
-def test_the_file_is_an_npz_that_names_its_drawing(monkeypatch):
+def test_the_npz_file_names_its_version(monkeypatch):
     monkeypatch.setattr(digits, "TRAIN", 20)
     monkeypatch.setattr(digits, "TEST", 10)
     drawn = digits.make(digits.SEED, 20, 10)

@@ -1,4 +1,4 @@
-"""The encoding policy. Runs with nothing but chardet, pytest and NumPy: so under any chardet.
+"""The encoding policy. Needs only chardet, pytest and NumPy, so that it runs under any chardet.
 
 pytest tests/corpora/test_encoding.py
 """
@@ -67,7 +67,7 @@ def test_ascii_is_utf8() -> None:
 
 
 def test_korean_utf8_with_emoji_and_hanja() -> None:
-    # chardet 5.2.0 takes such a text for Windows-1252.
+    # chardet 5.2.0 detects Windows-1252.
     assert detect_bytes("그는 웃었다 😀 漢字도 썼다".encode()).encoding == "utf-8"
 
 
@@ -79,7 +79,7 @@ def test_korean_utf8_with_emoji_and_hanja() -> None:
         ("utf-32", "utf-32"),
     ],
 )
-def test_byte_order_mark_decides_and_is_no_text(codec: str, found: str, file: Path) -> None:
+def test_a_byte_order_mark_decides_and_is_removed(codec: str, found: str, file: Path) -> None:
     file.write_bytes("a 한글\r\n".encode(codec))
     report = detect(file)
     assert report.encoding == found
@@ -88,13 +88,13 @@ def test_byte_order_mark_decides_and_is_no_text(codec: str, found: str, file: Pa
 
 
 @pytest.mark.parametrize("mark", [b"\xfe\xff", b"\x00\x00\xfe\xff"])
-def test_big_endian_marks(mark: bytes, file: Path) -> None:
+def test_big_endian_marks_are_recognized(mark: bytes, file: Path) -> None:
     codec = "utf-16-be" if len(mark) == 2 else "utf-32-be"
     file.write_bytes(mark + "한 글".encode(codec))
     assert text_of(file, detect(file)) == "한 글"
 
 
-def test_a_mark_does_not_excuse_wrong_bytes() -> None:
+def test_wrong_bytes_after_a_mark_are_refused() -> None:
     with pytest.raises(EncodingError, match=r"has ff at byte 4"):
         detect_bytes(b"\xef\xbb\xbfa\xffb")
     with pytest.raises(EncodingError, match="utf-16"):
@@ -103,7 +103,7 @@ def test_a_mark_does_not_excuse_wrong_bytes() -> None:
 
 @pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
 @pytest.mark.parametrize("text", [KOREAN, "just ASCII, two lines\nof it\n"])
-def test_utf16_and_utf32_without_a_mark(codec: str, text: str, file: Path) -> None:
+def test_utf16_and_utf32_are_found_without_a_mark(codec: str, text: str, file: Path) -> None:
     file.write_bytes(text.encode(codec))
     report = detect(file)
     assert report.encoding == codec
@@ -167,12 +167,12 @@ def test_gzip_and_xz_files_are_read_through(pack, name: str, file: Path) -> None
 
 
 @pytest.mark.parametrize("data", [b"", b"\xef\xbb\xbf", b"\xff\xfe"])
-def test_empty(data: bytes) -> None:
+def test_an_empty_file_is_refused(data: bytes) -> None:
     with pytest.raises(DataError, match="empty"):
         detect_bytes(data)
 
 
-def test_empty_gzip_missing_file_and_folder(file: Path) -> None:
+def test_an_empty_gzip_a_missing_file_and_a_folder_are_refused(file: Path) -> None:
     file.write_bytes(gzip.compress(b""))
     with pytest.raises(DataError, match="empty"):
         detect(file)
@@ -191,7 +191,7 @@ def test_korean_is_always_cp949(codec: str, file: Path) -> None:
     assert text_of(file, report) == KOREAN
 
 
-def test_johab(file: Path) -> None:
+def test_johab_is_found(file: Path) -> None:
     file.write_bytes(KOREAN.encode("johab"))
     report = detect(file)
     assert report.encoding == "johab"
@@ -199,8 +199,8 @@ def test_johab(file: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "codec"), [("뷁똠펲", "cp949"), ("안녕하세요", "euc_kr")])
-def test_a_few_bytes_of_korean(text: str, codec: str, file: Path) -> None:
-    # 5.2.0 has no answer to the first, 7.x says cp775; and no threshold fits the second.
+def test_a_few_bytes_of_korean_are_enough(text: str, codec: str, file: Path) -> None:
+    # For the first, 5.2.0 has no answer and 7.x detects cp775; no threshold fits the second.
     file.write_bytes(text.encode(codec))
     report = detect(file)
     assert report.encoding == "cp949"
@@ -215,7 +215,7 @@ def test_an_ascii_head_does_not_hide_the_korean(file: Path) -> None:
     assert text_of(file, report) == text
 
 
-def test_trailing_sub_is_text_and_does_not_disturb(file: Path) -> None:
+def test_a_trailing_sub_byte_is_kept_and_changes_nothing(file: Path) -> None:
     file.write_bytes(KOREAN.encode("cp949") + b"\x1a")
     report = detect(file)
     assert (report.encoding, report.trailing_sub) == ("cp949", True)
@@ -270,7 +270,7 @@ def test_nearly_utf8_is_not_taken_for_anything_else(file: Path) -> None:
     assert report.replaced == text.count("\ufffd") > 0
 
 
-def test_cut_short_inside_a_character(file: Path) -> None:
+def test_a_text_cut_inside_a_character_is_refused(file: Path) -> None:
     file.write_bytes(KOREAN.encode()[: -3 - 3] + "가".encode()[:2])
     with pytest.raises(EncodingError, match="Nearly all of it is UTF-8"):
         detect(file)
@@ -278,7 +278,7 @@ def test_cut_short_inside_a_character(file: Path) -> None:
 
 @pytest.mark.parametrize("codec", ["cp949", "euc_kr"])
 def test_nearly_korean_is_not_taken_for_anything_else(codec: str, file: Path) -> None:
-    # One byte made chardet say cp1006 (Urdu) or TIS-620 (Thai), in which everything decodes.
+    # For one byte, chardet detected cp1006 (Urdu) or TIS-620 (Thai), which decode everything.
     text = KOREAN.replace("만났다.", "만났다 ㅋㅋㅋㅋㅋㅋ ㅠㅠㅠㅠ")
     before = (text * 20).encode(codec)
     file.write_bytes(before + b"\xff" + text.encode(codec))
@@ -298,7 +298,7 @@ def test_nearly_korean_is_not_taken_for_anything_else(codec: str, file: Path) ->
     [b"\xff" + "끝".encode("cp949"), "끝".encode("cp949")[:1]],
     ids=["far away", "cut short"],
 )
-def test_korean_damaged_behind_what_statistics_see(tail: bytes, file: Path) -> None:
+def test_korean_damaged_after_the_sampled_part_is_refused(tail: bytes, file: Path) -> None:
     text = KOREAN * 400
     file.write_bytes(text.encode("cp949") + tail)
     with pytest.raises(EncodingError, match="Nearly all of it is cp949"):
@@ -306,8 +306,8 @@ def test_korean_damaged_behind_what_statistics_see(tail: bytes, file: Path) -> N
     assert detect(file, errors="replace").encoding == "cp949"
 
 
-def test_damaged_utf8_with_few_letters_beyond_ascii(file: Path) -> None:
-    # chardet says Windows-1252 or MacRoman, in which é becomes two characters.
+def test_damaged_utf8_of_mostly_ascii_is_recognized(file: Path) -> None:
+    # chardet detects Windows-1252 or MacRoman, which turn é into two characters.
     data = ("They met in the café. " * 30).encode() + b"\xed\xa0\x80 \xff\xfe" + b" again"
     file.write_bytes(data)
     with pytest.raises(EncodingError, match="Nearly all of it is UTF-8"):
@@ -316,7 +316,7 @@ def test_damaged_utf8_with_few_letters_beyond_ascii(file: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [KOREAN, KOREAN[:30]])
-def test_only_a_guess_on_little_evidence_is_unsure(text: str) -> None:
+def test_only_a_guess_on_little_evidence_is_in_doubt(text: str) -> None:
     assert not detect_bytes(text.encode("cp949")).unsure
     assert not detect_bytes(text.encode()).unsure
     assert EncodingReport("cp1006", "chardet says cp1006", 0.05, 9, "", False).unsure
@@ -354,7 +354,7 @@ def test_every_doubt_has_two_alternatives_with_samples(data: bytes) -> None:
 
 
 def reads(data: bytes) -> tuple[str, bool]:
-    """The text that is found, and whether it is in doubt."""
+    """The decoded text, and whether it is in doubt."""
     report = detect_bytes(data)
     return data.decode(report.encoding), report.unsure
 
@@ -376,17 +376,17 @@ def reads(data: bytes) -> tuple[str, bool]:
         ("“It’s late,” he said to the woman who had been there for all that time.\n", "cp1252"),
     ],
 )
-def test_byte_pairs_that_look_korean_are_not(text: str, codec: str) -> None:
+def test_byte_pairs_that_look_korean_are_not_korean(text: str, codec: str) -> None:
     found, _ = reads((text * 40).encode(codec))
     assert found == text * 40
 
 
-def test_little_korean_stays_korean() -> None:
+def test_a_little_korean_stays_korean() -> None:
     for text in ["안녕\n", "감사합니다\n", "ㅋㅋㅋㅋㅋ 진짜? ㅠㅠ 대박이다 ㅎㅎ 뭐야\n"]:
         assert reads((text * 50).encode("cp949"))[0] == text * 50
 
 
-def test_letters_of_ascii_stay_in_a_table_of_contents() -> None:
+def test_a_table_of_contents_with_ellipses_is_read_right() -> None:
     text = "".join(f"Chapter {i}" + "…" * (20 - len(str(i))) + f"{i * 7}\r\n" for i in range(1, 30))
     assert reads(text.encode("cp1252"))[0] == text
 
@@ -409,7 +409,7 @@ def test_ebcdic_is_found(codec: str) -> None:
     ],
     ids=["fields", "git", "find -print0", "environ", "not ASCII", "padded"],
 )
-def test_nul_between_fields_is_utf8(data: bytes) -> None:
+def test_utf8_with_nul_between_fields_is_utf8(data: bytes) -> None:
     report = detect_bytes(data)
     assert (report.encoding, report.unsure) == ("utf-8", False)
     assert "NUL" in report.how
@@ -425,7 +425,7 @@ def test_nul_between_fields_is_utf8(data: bytes) -> None:
         "今天天气很好我们去公园散步吧",
     ],
 )
-def test_utf16_without_a_mark_in_other_scripts(text: str, codec: str) -> None:
+def test_utf16_without_a_mark_is_found_in_other_scripts(text: str, codec: str) -> None:
     assert reads((text * 20).encode(codec))[0] == text * 20
 
 
@@ -439,7 +439,7 @@ def test_utf16_without_a_mark_in_other_scripts(text: str, codec: str) -> None:
     ],
 )
 @pytest.mark.parametrize("before", ["", "Plain words first.\n" * 4000])
-def test_seven_bit_encodings(text: str, codec: str, before: str) -> None:
+def test_seven_bit_encodings_are_found(text: str, codec: str, before: str) -> None:
     whole = before + text * 20
     report = detect_bytes(whole.encode(codec))
     assert report.encoding == codec
@@ -458,7 +458,7 @@ def test_seven_bit_encodings(text: str, codec: str, before: str) -> None:
     ],
     ids=["tildes", "latex", "colours", "plus", "base64", "shift out"],
 )
-def test_ascii_with_signs_of_seven_bit_encodings_stays_ascii(text: str) -> None:
+def test_ascii_with_escape_like_signs_stays_ascii(text: str) -> None:
     report = detect_bytes(text.encode() * 50)
     assert (report.encoding, report.how, report.unsure) == ("utf-8", "pure ASCII", False)
 
@@ -482,7 +482,7 @@ MENU = "┌{0}┐\r\n│ Menu │\r\n└{0}┘\r\n".format("─" * 40)
     ],
     ids=["shades", "shade", "bars", "frame", "double frame", "rule", "tree", "table"],
 )
-def test_frames_and_shades_of_dos_between_english_lines(codec: str, drawing: str) -> None:
+def test_dos_box_drawing_between_english_lines(codec: str, drawing: str) -> None:
     for text in (ENGLISH * 3 + drawing + ENGLISH, (drawing + ENGLISH) * 40, drawing * 3):
         assert reads(text.encode(codec))[0] == text
 
@@ -499,7 +499,7 @@ def test_frames_and_shades_of_dos_between_english_lines(codec: str, drawing: str
         ("Zażółć gęślą jaźń, proszę pana, to nie jest już długa droga.", "cp852"),
     ],
 )
-def test_frames_of_dos_around_other_languages(line: str, codec: str) -> None:
+def test_dos_box_drawing_around_other_languages(line: str, codec: str) -> None:
     text = (MENU.replace("Menu", line) + "░▒▓█" * 10 + f"\r\n{line}\r\n") * 5
     assert reads(text.encode(codec))[0] == text
 
@@ -517,7 +517,7 @@ def test_frames_of_dos_around_other_languages(line: str, codec: str) -> None:
         "Ten ÷ two is five.\n",
     ],
 )
-def test_a_handful_of_signs_makes_no_other_script_of_english(text: str, count: int) -> None:
+def test_english_with_a_few_signs_stays_english(text: str, count: int) -> None:
     assert reads((text * count).encode("cp1252"))[0] == text * count
     for codec in ("cp437", "cp850", "mac-roman"):
         found, _ = reads((text * count).encode(codec, "replace"))
@@ -543,14 +543,14 @@ def test_a_handful_of_signs_makes_no_other_script_of_english(text: str, count: i
         ("Zażółć gęślą jaźń", "cp1250"),
     ],
 )
-def test_one_comment_in_another_script_in_a_program(comment: str, codec: str) -> None:
+def test_a_program_with_one_comment_in_another_script(comment: str, codec: str) -> None:
     code = Path(module.__file__).read_text("ascii")
     for text in (f"{code[:300]}\n# {comment}\n{code[300:600]}", f"{code}# {comment}\n{code}"):
         assert reads(text.encode(codec))[0] == text
 
 
-def test_a_mark_of_one_script_does_not_stand_on_a_letter_of_another() -> None:
-    # Thai marks are where Windows-1252 has é, è, ç.
+def test_combining_marks_of_another_script_are_rejected() -> None:
+    # Thai marks have the bytes of é, è, ç in Windows-1252.
     french, thai = (
         read("élève échec reçu".encode("cp1252"), codec) for codec in ("cp1252", "cp874")
     )
@@ -566,7 +566,7 @@ def test_the_sample_in_a_doubt_is_the_text_itself() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 100])
-def test_words_of_half_width_kana_and_of_utf7(count: int) -> None:
+def test_half_width_kana_and_utf7_are_found(count: int) -> None:
     for text, codec in [
         ("ｶﾀｶﾅ ﾃﾞｰﾀ ﾌｧｲﾙ ﾃｽﾄ\n", "cp932"),
         ("안녕하세요. 오늘은 날씨가 좋다.\n", "utf-7"),
@@ -574,19 +574,19 @@ def test_words_of_half_width_kana_and_of_utf7(count: int) -> None:
         assert reads((text * count).encode(codec))[0] == text * count
 
 
-def test_the_windows_codec_is_chosen_where_the_text_ends_in_its_signs() -> None:
+def test_signs_at_the_end_choose_the_windows_codec() -> None:
     text = WESTERN * 500 + "“L’été”, dit-elle… pour 5 €.\n"
     for codec in (
         "cp1252",
         "iso8859-15",
-    ):  # the sign at the end is far from what is looked at first
+    ):  # the sign at the end is far from the part examined first
         whole = WESTERN * 500 + ("pour 5 €.\n" if codec != "cp1252" else text[-30:])
         found, doubted = reads(whole.encode(codec))
         assert found == whole or doubted
     assert reads(text.encode("cp1252")) == (text, False)
 
 
-def test_big5_with_cantonese_at_its_end() -> None:
+def test_big5_with_cantonese_at_the_end() -> None:
     text = "今天天氣很好，我們去公園散步吧。\n" * 4000
     data = text.encode("big5") + "嘅咗啲".encode("big5hkscs")
     assert reads(data)[0] == text + "嘅咗啲"
@@ -602,7 +602,7 @@ def test_big5_with_cantonese_at_its_end() -> None:
     ],
     ids=["many", "one", "Korean", "Java's NUL"],
 )
-def test_cesu8_and_its_like_are_nearly_utf8(data: bytes) -> None:
+def test_cesu8_and_similar_are_nearly_utf8(data: bytes) -> None:
     with pytest.raises(
         EncodingError, match=r"Nearly all of it is UTF-8, but .* is CESU-8.*Convert"
     ):
@@ -610,14 +610,14 @@ def test_cesu8_and_its_like_are_nearly_utf8(data: bytes) -> None:
     assert detect_bytes(data, errors="replace").encoding == "utf-8"
 
 
-def test_private_use_and_control_characters_are_doubted() -> None:
+def test_private_use_and_control_characters_raise_doubt() -> None:
     text = "今日は天気がいいので公園へ行きました。\n" * 50
     assert not detect_bytes(text.encode("cp932")).unsure
     assert detect_bytes(text.encode("cp932") + b"\xff end").unsure
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
-def test_surrogates_of_escapes_are_joined(size: int, file: Path, monkeypatch) -> None:
+def test_escaped_surrogate_pairs_are_joined(size: int, file: Path, monkeypatch) -> None:
     monkeypatch.setattr(module, "CHUNK", size)
     file.write_bytes(rb"hello \ud83d\ude00 world\n")
     assert text_of(file, detect(file, encoding="unicode_escape")) == "hello 😀 world\n"
@@ -628,7 +628,7 @@ def test_surrogates_of_escapes_are_joined(size: int, file: Path, monkeypatch) ->
     assert text_of(file, report, errors="replace") == "hello \ufffd world"
 
 
-def test_stated_encoding_is_not_doubted_but_is_strict(file: Path) -> None:
+def test_a_given_encoding_is_trusted_and_strict(file: Path) -> None:
     file.write_bytes(KOREAN.encode("cp949"))
     report = detect(file, encoding="utf8", stated_by="the card")
     assert (report.encoding, report.how) == ("utf-8", "stated by the card")
@@ -639,7 +639,7 @@ def test_stated_encoding_is_not_doubted_but_is_strict(file: Path) -> None:
     )
 
 
-def test_offset_and_bytes_of_the_error_across_chunks(file: Path, monkeypatch) -> None:
+def test_an_error_names_offset_and_bytes_across_chunks(file: Path, monkeypatch) -> None:
     monkeypatch.setattr(module, "CHUNK", 7)
     good = "가나다 abc 라마바".encode("cp949") * 4
     for codec, bad in [("cp949", b"\xc9\x20"), ("utf-8", b"\xe0\x41"), ("ascii", b"\x80")]:
@@ -655,9 +655,7 @@ def test_offset_and_bytes_of_the_error_across_chunks(file: Path, monkeypatch) ->
 
 
 @pytest.mark.parametrize("codec", ["utf-8", "cp949", "utf-16-le"])
-def test_replacements_are_counted_and_their_like_in_the_text_are_not(
-    codec: str, file: Path, monkeypatch
-) -> None:
+def test_only_new_replacement_characters_are_counted(codec: str, file: Path, monkeypatch) -> None:
     monkeypatch.setattr(module, "CHUNK", 5)
     wrong = {"utf-8": b"\xff", "cp949": b"\xff", "utf-16-le": b"\x00\xdc"}[codec]
     own = "" if codec == "cp949" else "\ufffd"
@@ -677,7 +675,7 @@ def test_replacements_are_counted_and_their_like_in_the_text_are_not(
     assert report.replaced == 2
 
 
-def test_two_texts_read_in_turns_count_their_own(file: Path, monkeypatch) -> None:
+def test_two_texts_read_in_turns_count_separately(file: Path, monkeypatch) -> None:
     monkeypatch.setattr(module, "CHUNK", 1)
     other = file.with_name("other")
     file.write_bytes(b"\xffa\xffb")
@@ -692,7 +690,7 @@ def test_two_texts_read_in_turns_count_their_own(file: Path, monkeypatch) -> Non
     assert (first.replaced, second.replaced) == (2, 1)
 
 
-def test_stated_utf_loses_its_mark(file: Path) -> None:
+def test_a_given_utf_encoding_removes_its_mark(file: Path) -> None:
     file.write_bytes("\ufeff가\ufeff".encode())
     assert text_of(file, detect(file, encoding="utf-8")) == "가\ufeff"
     file.write_bytes(b"\xff\xfe" + "가".encode("utf-16-le"))
@@ -701,14 +699,14 @@ def test_stated_utf_loses_its_mark(file: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["no-such", "cp494", "rot13", "base64"])
-def test_unknown_encoding(name: str) -> None:
+def test_an_unknown_encoding_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match=f"no codec for encoding .{name}."):
         detect_bytes(b"text", encoding=name)
     with pytest.raises(UsageError, match="Did you mean 'cp949'"):
         detect_bytes(b"text", encoding="cp494")
 
 
-def test_newlines_kept_or_made_lf_wherever_chunks_end(file: Path, monkeypatch) -> None:
+def test_newlines_are_kept_or_normalized_across_chunks(file: Path, monkeypatch) -> None:
     data = b"a\r\nb\rc\n\r\n\rd\r"
     file.write_bytes(data)
     for size in (1, 2, 3, 100):
@@ -737,7 +735,7 @@ def test_progress_counts_bytes_on_disk(file: Path) -> None:
     assert seen[-1] == 3_000_000
 
 
-def test_report_is_json_able() -> None:
+def test_the_report_is_json() -> None:
     import json
 
     report = detect_bytes(KOREAN.encode("cp949"))
@@ -754,7 +752,7 @@ class TestRealFiles:
         report = detect_bytes(raw)
         assert report.encoding == "cp949"
 
-    def test_strict_euc_kr_does_not_do(self) -> None:
+    def test_strict_euc_kr_is_not_enough(self) -> None:
         path = self.data / "invisible_dragon/rawtext.txt"
         with pytest.raises(EncodingError, match=r"byte 1,577 "):
             text_of(path, detect(path, encoding="euc-kr"))

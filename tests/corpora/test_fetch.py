@@ -19,7 +19,7 @@ SHA = hashlib.sha256(TEXT).hexdigest()
 
 @pytest.fixture
 def target(alone: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file that stands where the download goes, and must survive every failure."""
+    """An existing file in the place of the download, which must survive every failure."""
     monkeypatch.setattr(fetching, "_RETRY_SECONDS", 0.01)
     path = alone / "kept" / "input.txt"
     path.parent.mkdir()
@@ -31,7 +31,7 @@ def left(target: Path) -> list[str]:
     return sorted(path.name for path in target.parent.iterdir())
 
 
-def test_a_whole_file_takes_the_place(server, target):
+def test_a_complete_download_replaces_the_file(server, target):
     server.pages["/a"] = TEXT
     fetch(server.url + "/a", target, sha256=SHA)
     assert target.read_bytes() == TEXT
@@ -50,8 +50,10 @@ def test_a_whole_file_takes_the_place(server, target):
         ("/wrong", "the download was discarded: its SHA-256 is", 1),
     ],
 )
-def test_a_failure_is_told_and_changes_nothing(server, target, monkeypatch, path, message, tries):
-    if path in ("/stalls", "/silent"):  # only these reach the limit, on a busy machine too
+def test_a_failure_is_reported_and_changes_nothing(
+    server, target, monkeypatch, path, message, tries
+):
+    if path in ("/stalls", "/silent"):  # only these reach the limit, even on a busy machine
         monkeypatch.setattr(fetching, "CONNECT_SECONDS", 2.0)
     elif path == "/drips":
         monkeypatch.setattr(fetching, "TOTAL_SECONDS", 0.4)
@@ -67,20 +69,20 @@ def test_a_failure_is_told_and_changes_nothing(server, target, monkeypatch, path
 @pytest.mark.parametrize(
     ("path", "data"), [("/busy-once", b"at last"), ("/cut-once", b"half of it and half.")]
 )
-def test_an_error_that_passes_is_tried_once_more(server, target, path, data):
+def test_a_temporary_error_is_retried_once(server, target, path, data):
     fetch(server.url + path, target)
     assert target.read_bytes() == data
     assert server.asked == [path, path]
 
 
-def test_nobody_listens(server, target):
+def test_a_refused_connection_is_reported(server, target):
     server.server.server_close()
     with pytest.raises(CorpusError, match="the server refused the connection"):
         fetch(server.url + "/a", target)
     assert target.read_bytes() == b"older"
 
 
-def test_a_name_that_cannot_be_looked_up(target, monkeypatch):
+def test_an_unknown_host_is_reported(target, monkeypatch):
     def refuse(*_args: object, **_kwargs: object) -> None:
         raise fetching.socket.gaierror(-3, "Temporary failure in name resolution")
 
@@ -89,7 +91,7 @@ def test_a_name_that_cannot_be_looked_up(target, monkeypatch):
         fetch("https://example.invalid/a", target)
 
 
-def test_the_proxy_of_the_environment_is_asked(server, target, monkeypatch):
+def test_the_proxy_of_the_environment_is_used(server, target, monkeypatch):
     server.pages["http://example.invalid/a"] = TEXT
     monkeypatch.setenv("http_proxy", server.url)
     monkeypatch.delenv("no_proxy", raising=False)
@@ -98,7 +100,7 @@ def test_the_proxy_of_the_environment_is_asked(server, target, monkeypatch):
     assert target.read_bytes() == TEXT
 
 
-def test_a_file_inside_an_archive(server, target):
+def test_a_file_inside_an_archive_is_extracted(server, target):
     zipped, tarred = io.BytesIO(), io.BytesIO()
     with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("in/novel.txt", TEXT)
@@ -124,14 +126,14 @@ def test_a_file_inside_an_archive(server, target):
 
 
 @pytest.mark.parametrize("length", ["abc", "-5", "\u0663", "9" * 30, "1_0", "9 9"])
-def test_a_size_that_is_no_number(server, target, length):
+def test_a_content_length_that_is_not_a_number_is_refused(server, target, length):
     server.answers["/a"] = (200, {"Content-Length": length.encode().decode("latin-1")})
     with pytest.raises(CorpusError, match="the server gives '.*' as the file's size"):
         fetch(server.url + "/a", target)
     assert target.read_bytes() == b"older"
 
 
-def test_a_download_is_no_larger_than_its_card_says(server, target):
+def test_a_download_over_the_limit_is_refused(server, target):
     server.pages["/a"] = TEXT
     server.answers["/unsaid"] = (200, {})
     fetch(server.url + "/a", target, most=len(TEXT))
@@ -144,7 +146,7 @@ def test_a_download_is_no_larger_than_its_card_says(server, target):
     assert left(target) == ["input.txt"]
 
 
-def test_the_size_of_a_card_is_the_limit():
+def test_the_limit_follows_from_the_size_on_the_card():
     assert Card("a", (), bytes=100, sha256="0" * 64).most_bytes == 100
     assert Card("a", (), bytes=100).most_bytes == 200
     assert Card("a", ()).most_bytes == 10**9
@@ -168,7 +170,7 @@ def test_the_size_of_a_card_is_the_limit():
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_redirects(server, target, to, message):
+def test_redirects_are_followed_or_refused(server, target, to, message):
     server.pages["/b"] = TEXT
     server.answers["/a"] = (302, {"Location": to})
     if message is None:
@@ -183,7 +185,7 @@ def test_redirects(server, target, to, message):
     assert left(target) == ["input.txt"]
 
 
-def test_no_redirect_leaves_https() -> None:
+def test_a_redirect_from_https_to_http_is_refused() -> None:
     handler, safe = fetching._Redirects(), fetching.urllib.request.Request("https://a.invalid/")
     with pytest.raises(CorpusError, match="redirects to 'http://a.invalid/'"):
         handler.redirect_request(safe, None, 302, "", {}, "http://a.invalid/")
@@ -217,7 +219,7 @@ def link(kind: bytes) -> tarfile.TarInfo:
 
 
 def flagged(at: int, value: int) -> bytes:
-    """A zip archive with a byte changed in its local and in its central header."""
+    """A zip archive with one byte changed in its local and its central header."""
     data = bytearray(zipped("a", TEXT))
     data[at] = data[data.index(b"PK\x01\x02") + 2 + at] = value
     return bytes(data)
@@ -244,7 +246,7 @@ def flagged(at: int, value: int) -> bytes:
         (b"", "cannot be read|has no file"),
     ],
 )
-def test_a_damaged_or_hostile_archive(server, target, monkeypatch, archive, message):
+def test_a_damaged_or_hostile_archive_is_refused(server, target, monkeypatch, archive, message):
     monkeypatch.setattr(fetching, "MOST_UNPACKED", 5 * 10**6)
     server.pages["/a"] = archive
     with pytest.raises(CorpusError, match=message):
@@ -253,7 +255,7 @@ def test_a_damaged_or_hostile_archive(server, target, monkeypatch, archive, mess
     assert left(target) == ["input.txt"]
 
 
-def test_names_in_an_archive_are_no_paths(server, target, alone):
+def test_names_in_an_archive_are_not_used_as_paths(server, target, alone):
     server.pages["/a"] = zipped("../../evil", TEXT)
     server.pages["/b"] = tarred(**{"/../../evil": TEXT})
     for page, name in (("/a", "../../evil"), ("/b", "/../../evil")):
@@ -263,7 +265,7 @@ def test_names_in_an_archive_are_no_paths(server, target, alone):
     assert not list(alone.rglob("evil"))
 
 
-def test_a_file_url(alone, target):
+def test_a_file_url_is_read(alone, target):
     (alone / "a.txt").write_bytes(TEXT)
     fetch((alone / "a.txt").as_uri(), target, sha256=SHA)
     assert target.read_bytes() == TEXT
@@ -271,7 +273,7 @@ def test_a_file_url(alone, target):
         fetch((alone / "b.txt").as_uri(), target)
 
 
-def test_a_folder_that_cannot_be_made(alone):
+def test_an_unwritable_folder_is_reported(alone):
     (alone / "file").write_text("")
     with pytest.raises(CorpusError, match="Name another folder with RNNTK_CACHE"):
         fetch("http://127.0.0.1:9/a", alone / "file" / "input.txt")

@@ -58,14 +58,14 @@ def same(found: images.ImageSet) -> bool:
     return all(np.array_equal(getattr(found, name), array) for name, array in small_set().items())
 
 
-def test_npz_however_it_is_packed(folder, card):
+def test_npz_is_read_stored_or_compressed(folder, card):
     for save in (np.savez, np.savez_compressed):
         save(folder / "mnist.npz", **small_set())
         assert same(load(card))
 
 
 @pytest.mark.parametrize("form", ["plain", "gz", "point"])
-def test_idx_files(folder, card, form):
+def test_idx_files_are_read(folder, card, form):
     for name, array in zip(NAMES, small_set().values(), strict=True):
         if form == "gz":
             (folder / (name + ".gz")).write_bytes(gzip.compress(idx(array)))
@@ -79,7 +79,7 @@ def test_idx_files(folder, card, form):
     assert same(images.load_images(resolved))
 
 
-def test_three_idx_files_are_not_a_set(folder, card):
+def test_three_idx_files_are_not_complete(folder, card):
     for name, array in list(zip(NAMES, small_set().values(), strict=True))[:3]:
         (folder / name).write_bytes(idx(array))
     with pytest.raises(CorpusError, match=r"no file mnist\.npz"):
@@ -87,7 +87,7 @@ def test_three_idx_files_are_not_a_set(folder, card):
 
 
 @pytest.mark.parametrize("name", ARRAYS)
-def test_one_changed_value_is_found(folder, card, name):
+def test_one_changed_value_is_detected(folder, card, name):
     arrays = small_set()
     arrays[name].flat[3] ^= 1
     np.savez(folder / "mnist.npz", **arrays)
@@ -117,7 +117,7 @@ def test_other_arrays_are_refused(folder, card, spoil, message):
 
 
 @pytest.mark.parametrize("data", [b"", b"no archive", b"PK\x03\x04 cut"])
-def test_a_broken_file_is_told_and_kept(folder, card, data):
+def test_a_broken_file_is_reported_and_kept(folder, card, data):
     (folder / "mnist.npz").write_bytes(data)
     with pytest.raises(DataError, match="left as it is"):
         load(card)
@@ -138,11 +138,11 @@ def test_a_broken_file_is_told_and_kept(folder, card, data):
         (idx(np.zeros(5, np.uint8))[:-1], "should hold 5 values after its header, not 4"),
     ],
 )
-def test_a_broken_idx_file(tmp_path, data, message):
+def test_a_broken_idx_file_is_reported(tmp_path, data, message):
     (tmp_path / "a").write_bytes(data)
     with pytest.raises(DataError, match=message):
         images.read_idx(tmp_path / "a")
-    (tmp_path / "a.gz").write_bytes(data)  # the first bytes decide, not the name
+    (tmp_path / "a.gz").write_bytes(data)  # the content decides, not the name
     with pytest.raises(DataError, match=message):
         images.read_idx(tmp_path / "a.gz")
     (tmp_path / "b").write_bytes(gzip.compress(data))
@@ -150,7 +150,7 @@ def test_a_broken_idx_file(tmp_path, data, message):
         images.read_idx(tmp_path / "b")
 
 
-def test_a_cut_idx_file(tmp_path):
+def test_a_truncated_idx_file_is_reported(tmp_path):
     whole = gzip.compress(idx(np.zeros(5000, np.uint8)))
     (tmp_path / "b.gz").write_bytes(whole[:-9])
     with pytest.raises(DataError, match="cannot be read"):
@@ -176,7 +176,7 @@ def npy(header: str, data: bytes = b"") -> bytes:
     ],
     ids=range(8),
 )
-def test_a_hostile_npz(folder, card, array):
+def test_a_hostile_npz_is_refused(folder, card, array):
     with zipfile.ZipFile(folder / "mnist.npz", "w") as archive:
         for name in ARRAYS:
             archive.writestr(f"{name}.npy", array)
@@ -184,7 +184,7 @@ def test_a_hostile_npz(folder, card, array):
         load(replace(card, arrays=()))
 
 
-def test_images_that_are_too_large_unpacked(folder, card, monkeypatch):
+def test_images_too_large_when_unpacked_are_refused(folder, card, monkeypatch):
     monkeypatch.setattr(images, "MOST_BYTES", 10_000)
     np.savez_compressed(folder / "mnist.npz", **small_set())
     with pytest.raises(DataError, match="over 10,000 bytes unpacked"):
@@ -194,12 +194,12 @@ def test_images_that_are_too_large_unpacked(folder, card, monkeypatch):
         images.read_idx(folder / "a.gz")
 
 
-def test_an_idx_file_that_kept_the_name_gz(tmp_path):
+def test_an_unpacked_idx_file_named_gz_is_read(tmp_path):
     (tmp_path / "a.gz").write_bytes(idx(np.arange(6, dtype=np.uint8)))
     assert images.read_idx(tmp_path / "a.gz").tolist() == [0, 1, 2, 3, 4, 5]
 
 
-def test_the_copy_of_keras_is_read_where_it_is(alone, card, bare_machine):
+def test_the_copy_of_keras_is_read_in_place(alone, card, bare_machine):
     path = bare_machine.keras_home / "datasets" / "mnist.npz"
     path.parent.mkdir(parents=True)
     np.savez(path, **small_set())
@@ -211,7 +211,7 @@ def test_the_copy_of_keras_is_read_where_it_is(alone, card, bare_machine):
     assert not (alone / "cache").exists()
 
 
-def test_without_mnist_digits_are_drawn_and_told(alone, bare_machine):
+def test_without_mnist_digits_are_drawn_with_a_warning(alone, bare_machine):
     found = registry.resolve_images(None, offline=True, machine=bare_machine)
     assert found.card.name == "digits"
     assert found.detail.startswith(
@@ -225,12 +225,12 @@ def test_without_mnist_digits_are_drawn_and_told(alone, bare_machine):
     assert drawn.x_test.shape == (2_000, 28, 28)
 
 
-def test_mnist_asked_for_by_name_is_not_replaced(alone, bare_machine):
+def test_mnist_requested_by_name_is_not_replaced(alone, bare_machine):
     with pytest.raises(CorpusError, match="Available without the network: digits"):
         registry.resolve_images("mnist", offline=True, machine=bare_machine)
 
 
-def test_a_text_is_no_image_set(alone):
+def test_a_text_corpus_is_refused_as_images(alone):
     with pytest.raises(
         UsageError, match="linux_kernel is a text; the image sets are mnist and digits"
     ):

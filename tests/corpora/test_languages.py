@@ -1,7 +1,7 @@
-"""Detection on texts in many languages, in the codecs in which these are met: nothing wrong is silent.
+"""Detection on texts in many languages and their usual codecs: no wrong answer without a warning.
 
-The texts are `languages.txt`, written for this. Runs under any chardet, as test_encoding.py does; as a program it
-compares with chardet and charset-normalizer alone:
+The texts in `languages.txt` were written for this. Runs under any chardet, like test_encoding.py. As a program it
+compares rnntk with chardet and charset-normalizer:
 
     python tests/corpora/test_languages.py
 """
@@ -24,7 +24,7 @@ from rnntk.errors import EncodingError
 
 SIZES = (200, 4_000, 400_000)
 PLAIN = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "—": "-", "…": "..."})
-HORNS = "\u0302\u0306\u031b"  # circumflex, breve and horn: cp1258 has letters with these, and other accents apart
+HORNS = "\u0302\u0306\u031b"  # circumflex, breve, horn: part of letters in cp1258
 
 
 @cache
@@ -40,7 +40,7 @@ def languages() -> dict[str, tuple[list[str], str]]:
 
 
 def encodable(text: str, codec: str) -> str:
-    """The text with what the codec lacks put otherwise, or left out."""
+    """The text with characters that the codec lacks replaced or removed."""
     if codec == "cp1258":
         parts = []
         for base, marks in re.findall(
@@ -58,7 +58,7 @@ def encodable(text: str, codec: str) -> str:
 
 
 def sized(text: str, codec: str, size: int, seed: str) -> str:
-    """About `size` bytes of the text, from some sentence on; then its words again and again in other orders."""
+    """About `size` bytes of the text from a sentence on, then of its words in other orders."""
     rng = random.Random(seed)
     sentences = re.split(r"(?<=[.!?。！？])[ \n]*|\n", text)
     first = rng.randrange(len(sentences) - 1)
@@ -81,7 +81,7 @@ def sized(text: str, codec: str, size: int, seed: str) -> str:
 
 
 def cases(size: int) -> Iterator[tuple[str, str, str]]:
-    """Language, codec and text; at the largest size a third of them."""
+    """Language, codec and text; only a third of them at the largest size."""
     for number, (language, (codecs, text)) in enumerate(languages().items()):
         for place, codec in enumerate(codecs):
             if size < 100_000 or (number + place) % 3 == 0:
@@ -110,7 +110,7 @@ def by_rnntk(data: bytes) -> tuple[str, bool]:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_nothing_wrong_is_silent(size: int) -> None:
+def test_a_wrong_encoding_is_never_silent(size: int) -> None:
     found = Counter()
     silent = []
     for language, codec, text in cases(size):
@@ -120,13 +120,13 @@ def test_nothing_wrong_is_silent(size: int) -> None:
             silent.append((language, codec))
     assert not silent
     assert len(languages()) >= 20
-    # Of 200 bytes of English in a DOS or Macintosh codec, one or two are not ASCII.
+    # 200 bytes of English in a DOS or Macintosh codec have only one or two that are not ASCII.
     assert found["right"] >= (0.85 if size == 200 else 0.95) * found.total()
     assert found["wrong, warned"] <= (0.03 if size == 200 else 0) * found.total()
 
 
 @pytest.mark.parametrize("language", ["Russian", "Ukrainian", "Bulgarian", "Greek"])
-def test_capitals_in_another_codec_are_the_small_letters_of_this(language: str) -> None:
+def test_the_case_of_letters_never_misleads(language: str) -> None:
     codecs, text = languages()[language]
     for codec in codecs:
         for change in (str.upper, str.lower):

@@ -20,7 +20,7 @@ SHA = hashlib.sha256(TEXT).hexdigest()
 
 @pytest.fixture
 def card(server) -> Card:
-    """A corpus on the loopback server, with the machine's headers as stand-in."""
+    """A corpus on the loopback server, with the system's headers as a stand-in."""
     server.pages["/input.txt"] = TEXT
     return Card(
         "small",
@@ -45,7 +45,7 @@ def put(folder: Path, data: bytes = TEXT, name: str = "input.txt") -> Path:
     return path
 
 
-def test_data_folders_come_first_in_order(alone, card, bare_machine, monkeypatch):
+def test_data_folders_are_searched_first_in_order(alone, card, bare_machine, monkeypatch):
     given, named, here = alone / "given", alone / "named", Path("data")
     monkeypatch.setenv("RNNTK_DATA", str(named))
     for folder in (here, named, given):
@@ -56,23 +56,23 @@ def test_data_folders_come_first_in_order(alone, card, bare_machine, monkeypatch
         assert str(path) in found.detail
 
 
-def test_a_data_folder_without_the_corpus_is_passed_over(alone, card, bare_machine):
+def test_a_data_folder_without_the_corpus_is_skipped(alone, card, bare_machine):
     (alone / "empty").mkdir()
     path = put(Path("data"))
     assert resolve(card, data_dir=alone / "empty", machine=bare_machine).path == path
 
 
-def test_a_data_dir_that_is_not_there_is_a_wrong_flag(alone, card):
+def test_a_missing_data_dir_is_refused(alone, card):
     with pytest.raises(UsageError, match="data_dir must be a folder; there is no folder none"):
         resolve(card, data_dir=Path("none"))
 
 
-def test_rawtext_is_a_name_too(alone, card, bare_machine):
+def test_rawtext_is_a_valid_file_name_too(alone, card, bare_machine):
     path = put(Path("data"), name="rawtext.txt")
     assert resolve(card, machine=bare_machine).path == path
 
 
-def test_another_text_of_the_user_is_used_as_it_is_and_told(alone, card, bare_machine):
+def test_a_different_text_in_a_data_folder_is_used_and_reported(alone, card, bare_machine):
     path = put(Path("data"), b"mine\n")
     found = resolve(card, machine=bare_machine)
     assert found.path == path
@@ -80,12 +80,12 @@ def test_another_text_of_the_user_is_used_as_it_is_and_told(alone, card, bare_ma
     assert found.sha256 == hashlib.sha256(b"mine\n").hexdigest()
     assert found.bytes == 5
     assert "not the text of the card" in found.detail
-    # Its encoding is not the card's: it must be detected.
+    # Its encoding differs from the card's and must be detected.
     assert found.encoding is None
     assert path.read_bytes() == b"mine\n"
 
 
-def test_download_then_cache(alone, card, bare_machine, server):
+def test_a_download_is_cached(alone, card, bare_machine, server):
     told = []
     first = resolve(card, machine=bare_machine, notify=told.append)
     assert (first.source, first.same_bytes, first.sha256) == ("url", True, SHA)
@@ -120,7 +120,7 @@ def test_cards_of_one_name_do_not_share_a_cached_file(card):
 
 
 @pytest.mark.parametrize("how", ["flag", "environment", "404", "wrong bytes"])
-def test_without_the_download_the_machine_stands_in(
+def test_without_the_download_a_stand_in_is_built(
     alone, card, with_headers, server, monkeypatch, how
 ):
     reason = "the network is off"
@@ -138,27 +138,27 @@ def test_without_the_download_the_machine_stands_in(
     assert found.path.parent == alone / "cache" / "built"
     assert found.sha256[:12] in found.path.name
     assert not found.same_bytes
-    assert found.encoding == "cp949"  # what is built is written as the card says
+    assert found.encoding == "cp949"  # built texts are written as the card says
     assert reason in found.detail
     assert "1 files of" in found.detail
     assert "so a similar text replaces it" in found.detail
     assert server.asked == ([] if how in ("flag", "environment") else ["/input.txt"])
 
 
-def test_what_was_built_is_never_taken_for_the_corpus(alone, card, with_headers):
+def test_a_built_stand_in_is_never_used_as_the_corpus(alone, card, with_headers):
     built = resolve(card, offline=True, machine=with_headers)
     found = resolve(card, machine=with_headers)
     assert (found.source, built.source) == ("url", "system")
     assert found.path != built.path
 
 
-def test_local_sources_before_the_network_come_first(alone, card, with_headers, server):
+def test_local_sources_are_tried_before_the_network(alone, card, with_headers, server):
     first = replace(card, sources=card.sources[::-1])
     assert resolve(first, machine=with_headers).source == "system"
     assert server.asked == []
 
 
-def test_consent_is_asked_for(alone, card, bare_machine, server):
+def test_a_download_that_needs_consent_is_refused_without_it(alone, card, bare_machine, server):
     guarded = replace(card, needs_consent=True)
     with pytest.raises(CorpusError, match="set accept_licence"):
         resolve(guarded, machine=bare_machine)
@@ -166,7 +166,7 @@ def test_consent_is_asked_for(alone, card, bare_machine, server):
     assert resolve(guarded, accept_licence=True, machine=bare_machine).source == "url"
 
 
-def test_when_nothing_answers_all_is_told(alone, card, bare_machine, server):
+def test_when_every_source_fails_each_is_reported(alone, card, bare_machine, server):
     server.pages.clear()
     with pytest.raises(CorpusError) as raised:
         resolve(card, machine=bare_machine)
@@ -184,7 +184,7 @@ def test_when_nothing_answers_all_is_told(alone, card, bare_machine, server):
     assert raised.value.exit_code == 1
 
 
-def test_the_path_to_put_the_file_is_where_it_is_found(alone, card, bare_machine, monkeypatch):
+def test_a_file_at_the_advised_path_is_found(alone, card, bare_machine, monkeypatch):
     monkeypatch.setenv("RNNTK_DATA", "mine")
     path = registry.user_path(card)
     path.parent.mkdir(parents=True)
@@ -192,7 +192,7 @@ def test_the_path_to_put_the_file_is_where_it_is_found(alone, card, bare_machine
     assert resolve(card, machine=bare_machine).path == path
 
 
-def test_an_unreadable_file_is_told_and_passed_over(alone, card, bare_machine, monkeypatch):
+def test_an_unreadable_file_is_reported_and_skipped(alone, card, bare_machine, monkeypatch):
     path = put(Path("data"))
     real = search.sha256_of
 
@@ -207,14 +207,14 @@ def test_an_unreadable_file_is_told_and_passed_over(alone, card, bare_machine, m
     assert f"{path} cannot be read: Permission denied" in told[0]
 
 
-def test_a_cache_that_cannot_be_written(alone, card, with_headers, monkeypatch):
+def test_an_unwritable_cache_is_reported(alone, card, with_headers, monkeypatch):
     (alone / "file").write_text("")
     monkeypatch.setenv("RNNTK_CACHE", str(alone / "file"))
     with pytest.raises(CorpusError, match="Name another folder with RNNTK_CACHE"):
         resolve(card, machine=with_headers)
 
 
-def test_a_card_of_ones_own_uses_its_file_in_place(alone, bare_machine):
+def test_a_card_of_the_user_uses_its_file_in_place(alone, bare_machine):
     (alone / "cards").mkdir()
     (alone / "cards" / "novel.txt").write_text("글\n", encoding="utf-8")
     (alone / "cards" / "novel.toml").write_text(
@@ -231,7 +231,7 @@ def test_a_card_of_ones_own_uses_its_file_in_place(alone, bare_machine):
         resolve(card, machine=bare_machine)
 
 
-def test_a_file_url_is_no_network(alone, bare_machine):
+def test_a_file_url_works_offline(alone, bare_machine):
     (alone / "a text.txt").write_bytes(TEXT)
     card = Card("mine", (CardSource("url", (alone / "a text.txt").as_uri()),), sha256=SHA)
     found = resolve(card, offline=True, machine=bare_machine)
@@ -239,21 +239,21 @@ def test_a_file_url_is_no_network(alone, bare_machine):
     assert found.same_bytes
 
 
-def test_the_default_is_linux_kernel_where_it_can_be_had(alone, with_headers):
+def test_the_default_is_linux_kernel_if_available(alone, with_headers):
     found = registry.resolve_default(offline=True, machine=with_headers)
     assert found.card.name == "linux_kernel"
     assert found.source == "system"
     assert found.encoding == "utf-8"
 
 
-def test_the_default_is_else_the_standard_library(alone, bare_machine):
+def test_the_default_is_otherwise_the_standard_library(alone, bare_machine):
     found = registry.resolve_default(offline=True, machine=bare_machine)
     assert found.card.name == "python_stdlib"
     assert found.detail.startswith("Using python_stdlib, because no corpus was named")
     assert f"Python {sys.version_info.major}.{sys.version_info.minor}." in found.detail
 
 
-def test_availability_of_all_without_the_network(alone, bare_machine, monkeypatch):
+def test_availability_of_every_corpus_without_the_network(alone, bare_machine, monkeypatch):
     def no_network(*_args: object, **_kwargs: object) -> None:
         raise AssertionError("the network was asked")
 
@@ -283,7 +283,7 @@ def test_availability_names_the_file_that_would_be_used(alone, card, with_header
     assert (found.source, found.detail, found.bytes) == ("data-dir", str(path), 5)
 
 
-def test_a_run_can_record_what_was_used(alone, card, bare_machine):
+def test_a_run_can_record_the_source(alone, card, bare_machine):
     record = resolve(card, machine=bare_machine).to_json()
     assert record["corpus"] == "small"
     assert record["sha256"] == SHA
@@ -291,7 +291,7 @@ def test_a_run_can_record_what_was_used(alone, card, bare_machine):
 
 
 @pytest.mark.parametrize(("value", "off"), [("1", True), ("true", True), ("0", False), ("", False)])
-def test_the_network_switch(monkeypatch, value, off):
+def test_the_network_can_be_switched_off(monkeypatch, value, off):
     monkeypatch.setenv("RNNTK_OFFLINE", value)
     assert registry.is_offline() is off
     assert registry.is_offline(True)
@@ -303,7 +303,7 @@ def test_the_network_switch(monkeypatch, value, off):
 @pytest.mark.parametrize(
     "name", ["linux_kernel", "tinyshakespeare", "invisible_dragon", "nine_dreams"]
 )
-def test_the_published_texts_are_those_the_cards_name(name):
+def test_the_published_texts_match_their_cards(name):
     card = registry.load_card(name)
     found = resolve(card, offline=True)
     assert (found.source, found.same_bytes, found.bytes) == ("data-dir", True, card.bytes)

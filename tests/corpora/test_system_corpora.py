@@ -30,7 +30,7 @@ def test_headers_are_joined_in_order_as_utf8_with_lf(tmp_path, bare_machine):
     assert str(tmp_path / "h") in built.detail
 
 
-def test_whole_files_up_to_the_cap(tmp_path, bare_machine, monkeypatch):
+def test_whole_files_are_taken_up_to_the_limit(tmp_path, bare_machine, monkeypatch):
     header_tree(tmp_path / "h")
     small = replace(system.BUILDERS["kernel_headers"], cap=17)
     monkeypatch.setitem(system.BUILDERS, "kernel_headers", small)
@@ -38,7 +38,7 @@ def test_whole_files_up_to_the_cap(tmp_path, bare_machine, monkeypatch):
     assert built.data.decode() == "/* å */\n/* b */\n"
 
 
-def test_kernel_source_as_a_folder(tmp_path, bare_machine):
+def test_a_folder_of_kernel_source_is_read(tmp_path, bare_machine):
     folder = tmp_path / "linux-source-6.1" / "kernel"
     (folder / "bpf").mkdir(parents=True)
     for name in ("sched.c", "exit.c", "bpf/core.c", "Makefile"):
@@ -47,7 +47,7 @@ def test_kernel_source_as_a_folder(tmp_path, bare_machine):
     assert built.data == b"/* exit.c */\n/* sched.c */\n"
 
 
-def test_kernel_source_as_debian_packs_it(tmp_path, bare_machine):
+def test_kernel_source_as_debian_packages_it_is_read(tmp_path, bare_machine):
     with tarfile.open(tmp_path / "linux-source-6.1.tar.xz", "w:xz") as archive:
         for name in (
             *("arch/kernel/no.c", "kernel/sched.c", "kernel/bpf/core.c", "kernel/exit.c"),
@@ -65,7 +65,7 @@ def test_kernel_source_as_debian_packs_it(tmp_path, bare_machine):
     assert "linux-source-6.1.tar.xz" in system.material("kernel_source", machine)
 
 
-def test_a_broken_kernel_archive_is_told(tmp_path, bare_machine):
+def test_a_broken_kernel_archive_is_reported(tmp_path, bare_machine):
     (tmp_path / "linux-source-6.1.tar.xz").write_bytes(b"\xfd7zXZ\0 and no more")
     with pytest.raises(CorpusError, match="cannot be read"):
         system.build("kernel_source", replace(bare_machine, sources=tmp_path))
@@ -105,7 +105,7 @@ def test_manual_pages_become_words(tmp_path, bare_machine):
 
 
 @pytest.mark.parametrize("builder", [*system.BUILDERS])
-def test_nothing_to_build_from_is_told(bare_machine, tmp_path, builder):
+def test_a_machine_without_sources_is_reported(bare_machine, tmp_path, builder):
     machine = replace(bare_machine, standard_library=tmp_path / "none")
     assert system.material(builder, machine) == ""
     with pytest.raises(CorpusError, match="no "):

@@ -1,4 +1,4 @@
-"""The n-gram models, against hand and against a slow one; xz."""
+"""N-gram models against hand calculation and a slow implementation; xz."""
 
 import math
 from collections import Counter
@@ -17,7 +17,7 @@ from rnntk.text.vocabulary import Vocabulary
 
 
 def slow_probability(training, context, symbol, V, k):
-    """Witten and Bell's formula, word for word: an n-gram model of order k."""
+    """Witten and Bell's formula for an n-gram model of order k, directly."""
     if k == 0:
         return 1 / V
     lower = slow_probability(training, context, symbol, V, k - 1)
@@ -40,7 +40,7 @@ ids = st.lists(st.integers(0, 3), min_size=1, max_size=25)
 
 @given(ids, ids)
 @settings(deadline=None, max_examples=60)
-def test_it_is_the_formula(training, held_out):
+def test_ngram_probabilities_follow_the_formula(training, held_out):
     nats = ngram_nats(training, held_out, 4, order=4)
     for k in range(1, 5):
         expected = [
@@ -57,13 +57,13 @@ def test_probabilities_sum_to_one(training, context):
     np.testing.assert_allclose(np.exp(-np.array(last)).sum(axis=0), 1, rtol=1e-12)
 
 
-def test_by_hand():
-    # "aab": p(a) = (2 + 2/2) / (3 + 2) = 3/5. After a came a and b: p(b|a) = (1 + 2 * 2/5) / 4.
+def test_ngram_probabilities_by_hand():
+    # "aab": p(a) = (2 + 2/2) / (3 + 2) = 3/5; a is followed by a and b, so p(b|a) = (1 + 2 * 2/5) / 4.
     nats = ngram_nats([0, 0, 1], [0, 1], 2, order=2)
     np.testing.assert_allclose(np.exp(-nats), [[3 / 5, 2 / 5], [3 / 5, 9 / 20]])
 
 
-def test_longer_contexts_help_where_the_text_has_a_pattern(random_weights):
+def test_longer_contexts_help_on_a_text_with_a_pattern(random_weights):
     rng = np.random.default_rng(0)
     words = [rng.integers(0, 10, 5) for _ in range(8)]
     text = np.concatenate([words[k] for k in rng.integers(0, 8, 600)])
@@ -73,7 +73,7 @@ def test_longer_contexts_help_where_the_text_has_a_pattern(random_weights):
     found = measure(model, evaluation, text[:2500])
     bits = list(found.ngrams.values())
     assert bits[0] > bits[1] > bits[2] > bits[3]
-    assert bits[3] > 3 / 5  # no model can know which of eight words comes next
+    assert bits[3] > 3 / 5  # no model can predict which of eight words comes next
     assert found.ngrams_per_character == found.ngrams
     assert found.xz_given_training < found.xz
     assert found.rows()[0] == ("single characters", bits[0])
@@ -82,7 +82,7 @@ def test_longer_contexts_help_where_the_text_has_a_pattern(random_weights):
     assert measure(model, evaluation, None).summary() == alone
 
 
-def test_xz_finds_what_repeats():
+def test_xz_finds_repetition():
     rng = np.random.default_rng(1)
     text = "".join(map(chr, rng.integers(97, 123, 5000)))
     alone, given_training = (bits / 5000 for bits in xz_bits(text, text))
@@ -91,7 +91,7 @@ def test_xz_finds_what_repeats():
     assert xz_bits("", "가나다" * 1000)[0] / 3000 < 1
 
 
-def test_errors():
+def test_bad_arguments_are_refused():
     for training, held_out in (([], [1]), ([1], []), ([1], [7])):
         with pytest.raises(DataError):
             ngram_nats(training, held_out, 3)

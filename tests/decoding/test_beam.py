@@ -1,4 +1,4 @@
-"""Beam search against exhaustive search on a tiny model, and against greedy drawing."""
+"""Beam search against exhaustive search on a tiny model, and against greedy sampling."""
 
 import itertools
 
@@ -26,7 +26,7 @@ def primed(decoder):
 
 
 def all_continuations(decoder, length, stop=(), alpha=0.0):
-    """Every text of at most `length` symbols, scored one by one, best first."""
+    """Every text of at most `length` symbols with its score, best first."""
     found = {}
     for ids in itertools.product(range(V), repeat=length):
         costs = decoder.costs([START, *ids])
@@ -51,14 +51,14 @@ def test_a_wide_beam_is_exhaustive_search(decoder, length):
 
 @pytest.mark.parametrize("alpha", [0.0, 0.7, 1.0, 2.0])
 @pytest.mark.parametrize("stop", [(1,), (1, 3)])
-def test_with_a_stop_and_length_control_too(decoder, stop, alpha):
+def test_a_wide_beam_with_stop_and_alpha_is_exhaustive_search(decoder, stop, alpha):
     expected = all_continuations(decoder, 4, stop, alpha)
     found = beam_search(decoder, primed(decoder), 4, V**4, alpha=alpha, stop=stop)
     assert tuple(found[0].ids.tolist()) == expected[0][0]
     assert [tuple(h.ids.tolist()) for h in found] == [ids for ids, _ in expected]
 
 
-def test_alpha_trades_short_for_long(decoder):
+def test_a_larger_alpha_prefers_longer_texts(decoder):
     def mean_length(alpha):
         found = beam_search(decoder, primed(decoder), 5, 200, alpha=alpha, stop=(1,))
         return np.mean([len(h.ids) for h in found[:20]])
@@ -79,7 +79,7 @@ def test_a_beam_of_one_is_greedy(decoder):
     np.testing.assert_allclose(found.nats, decoder.costs([START, *greedy]), atol=1e-5)
 
 
-def test_a_wider_beam_finds_no_worse_here_and_leaves_the_states_alone(decoder):
+def test_a_wider_beam_is_no_worse_and_leaves_the_states_unchanged(decoder):
     states = primed(decoder)
     before = [a.copy() for a in [*states.arrays(), states.logits]]
     scores = [beam_search(decoder, states, 8, width)[0].score for width in (1, 4, 64)]
@@ -88,7 +88,7 @@ def test_a_wider_beam_finds_no_worse_here_and_leaves_the_states_alone(decoder):
         np.testing.assert_array_equal(a, b)
 
 
-def test_banned_symbols(decoder):
+def test_banned_symbols_are_not_generated(decoder):
     found = beam_search(decoder, primed(decoder), 4, 30, banned=[0, 3])
     assert len(found) == 16
     assert {int(k) for h in found for k in h.ids} == {1, 2}
@@ -102,6 +102,6 @@ def test_values_out_of_range_name_the_field(settings):
         SampleConfig(**settings)
 
 
-def test_a_vocabulary_that_is_banned_whole(decoder):
+def test_banning_the_whole_vocabulary_is_refused(decoder):
     with pytest.raises(UsageError, match="banned"):
         beam_search(decoder, primed(decoder), 3, 2, banned=range(V))

@@ -1,4 +1,4 @@
-"""The decoder on compiled kernels against the plain one, and against what a seed promises."""
+"""The decoder on compiled kernels against the plain one, and reproducibility from a seed."""
 
 import functools
 
@@ -22,7 +22,7 @@ SYMBOLS = "abcdefghijk"
 
 @pytest.fixture
 def decoders(random_weights):
-    """A function that makes a decoder on kernels and the plain one, of the same weights."""
+    """Makes a decoder on kernels and a plain one with the same weights."""
 
     def make(cell, layers=2, *, layer_norm=False, **options):
         kind = cell.partition(",")[0]
@@ -44,14 +44,14 @@ def of_shape(shape):
 
 
 def share(monkeypatch, cores):
-    """Have the smallest stream shared by so many cores."""
+    """Split even the smallest stream over this many cores."""
     monkeypatch.setattr(compiled, "CACHED", 0)
     for module in (compiled, decoder_module):
         monkeypatch.setattr(module, "available_cores", lambda: cores)
 
 
 def sampled(logits, uniforms, scale=1.0):
-    """What the kernel samples from each row of logits, and its loss."""
+    """The symbol that the kernel samples from each row of logits, and its loss."""
     ids = np.empty(len(logits), np.int64)
     margins, totals = np.empty((2, len(logits)))
     room = np.empty(logits.shape[1], np.float32)
@@ -62,7 +62,7 @@ def sampled(logits, uniforms, scale=1.0):
 
 
 def blocks(decoder, strategies, *, length, num=1, seed=0):
-    """Ids and losses of `length` symbols after a prompt, and the logits after them, from a decoder."""
+    """Ids and losses of `length` symbols that a decoder samples after a prompt, and the logits after them."""
     states = decoder.initial_states(num)
     decoder.prime([3, 9, 4], states)
     found = list(decoder.sample(states, strategies, np.random.default_rng(seed), length, True))
@@ -89,9 +89,7 @@ def texts(decoder, num, **settings):
 @pytest.mark.parametrize(
     "shape", [None, Shape(4, 6), Shape(4, 12), Shape(8, 6), Shape(16, 12)], ids=str
 )
-def test_logits_are_those_of_the_plain_decoder(
-    cell, layers, layer_norm, shape, decoders, monkeypatch
-):
+def test_logits_match_the_plain_decoder(cell, layers, layer_norm, shape, decoders, monkeypatch):
     if shape:
         monkeypatch.setattr(native, "kernels", lambda: of_shape(shape))
     fast, plain = decoders(cell, layers, layer_norm=layer_norm, V=30, E=16, H=33, scale=0.18)
@@ -117,7 +115,9 @@ def test_logits_are_those_of_the_plain_decoder(
     [[], [Temperature(0.7)], [Temperature(1.4), TopK(6)]],
     ids=["softmax", "cool", "top"],
 )
-def test_a_seed_gives_the_text_of_the_plain_decoder(cell, num, layer_norm, strategies, decoders):
+def test_a_seed_gives_the_same_text_as_the_plain_decoder(
+    cell, num, layer_norm, strategies, decoders
+):
     fast, plain = decoders(cell, layer_norm=layer_norm, scale=0.3)
     ids, losses, _ = blocks(fast, strategies, length=70, num=num)
     expected, expected_losses, _ = blocks(plain, strategies, length=70, num=num)
@@ -128,9 +128,7 @@ def test_a_seed_gives_the_text_of_the_plain_decoder(cell, num, layer_norm, strat
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("layer_norm", [False, True])
 @pytest.mark.parametrize("units", [33, 416])
-def test_a_stream_is_the_same_to_the_last_bit_whatever_is_beside_it(
-    cell, layer_norm, units, decoders
-):
+def test_a_stream_is_bit_identical_whatever_other_streams_run(cell, layer_norm, units, decoders):
     decoder, _ = decoders(cell, layer_norm=layer_norm, H=units, scale=0.1)
     ids = np.random.default_rng(2).integers(0, 11, (12, 20))
     together = decoder.initial_states(12)
@@ -145,7 +143,7 @@ def test_a_stream_is_the_same_to_the_last_bit_whatever_is_beside_it(
 
 @pytest.mark.parametrize("widest", [1, 2, 64])
 @pytest.mark.parametrize("cores", [1, 3])
-def test_the_parts_do_not_matter(decoders, monkeypatch, widest, cores):
+def test_block_sizes_do_not_change_the_text(decoders, monkeypatch, widest, cores):
     decoder, _ = decoders("lstm", scale=0.3)
     options = {"length": 40, "no_repeat": 3, "temperature": 0.7, "top_k": 4}
     whole = texts(decoder, 7, **options)
@@ -157,7 +155,7 @@ def test_the_parts_do_not_matter(decoders, monkeypatch, widest, cores):
         assert len(set(runs)) == len(runs)
 
 
-def test_costs_and_stop(decoders):
+def test_losses_and_stop(decoders):
     decoder, _ = decoders("gru", scale=0.3)
     pieces = list(pieces_of(decoder, "a", 0, num=3, length=50, surprisal=True))
     for stream in range(3):
@@ -169,7 +167,7 @@ def test_costs_and_stop(decoders):
     assert all(text.endswith("k") and text.count("k") == 1 for text in stopped)
 
 
-def test_losses_are_those_at_temperature_one(decoders):
+def test_losses_are_at_temperature_1(decoders):
     for decoder in decoders("lstm", scale=1.0):
         ids, losses, _ = blocks(decoder, [Temperature(3.0)], length=50)
         expected = decoder.costs([3, 9, 4, *ids[:, 0]])[2:]
@@ -184,7 +182,7 @@ def test_losses_are_those_at_temperature_one(decoders):
     ids=str,
 )
 @pytest.mark.parametrize("layer_norm", [False, True])
-def test_a_stream_shared_by_cores_is_the_same_to_the_last_bit(
+def test_a_stream_split_over_cores_is_bit_identical(
     cell, layers, shape, cores, layer_norm, decoders, monkeypatch
 ):
     if shape:
@@ -198,7 +196,7 @@ def test_a_stream_shared_by_cores_is_the_same_to_the_last_bit(
             np.testing.assert_array_equal(mine, theirs)
 
 
-def test_an_error_between_steps_leaves_no_thread_behind(decoders, monkeypatch):
+def test_an_error_between_steps_leaves_no_thread(decoders, monkeypatch):
     class Failing(TopK):
         def observe(self, ids):
             raise KeyboardInterrupt
@@ -218,7 +216,7 @@ def test_an_error_between_steps_leaves_no_thread_behind(decoders, monkeypatch):
 
 
 @pytest.mark.parametrize("limit", [1, 7, 32])
-def test_blocks_begin_with_one_symbol_and_do_not_matter(decoders, monkeypatch, limit):
+def test_blocks_begin_with_one_symbol_and_do_not_change_the_text(decoders, monkeypatch, limit):
     decoder, _ = decoders("lstm")
     whole = blocks(decoder, [], length=100)
     monkeypatch.setattr(decoder_module, "LONGEST", limit)
@@ -234,19 +232,19 @@ def test_blocks_begin_with_one_symbol_and_do_not_matter(decoders, monkeypatch, l
 
 
 @pytest.mark.parametrize("scale", [0.5, 3.0, 60.0])
-def test_the_kernel_draws_what_numpy_draws(scale):
+def test_the_kernel_samples_what_numpy_samples(scale):
     rng = np.random.default_rng(8)
     logits = rng.normal(0, scale, (4000, 37)).astype(np.float32)
     chances = rng.random(4000)
     by_numpy = Sampler([], 4000, 37).draw(logits, chances).copy()
     found, losses = sampled(logits, chances)
-    assert np.mean(found != by_numpy) < 1e-3  # exponentials in float32 move a border by 1e-7
+    assert np.mean(found != by_numpy) < 1e-3  # float32 exponentials shift a boundary by 1e-7
     np.testing.assert_allclose(losses, surprisal(logits, found), rtol=1e-6, atol=1e-6)
     found, losses = sampled(logits, chances, 0.01)
     np.testing.assert_allclose(losses, surprisal(logits, found), rtol=1e-6, atol=1e-6)
 
 
-def test_a_million_draws_follow_the_softmax():
+def test_a_million_samples_follow_the_softmax():
     rng = np.random.default_rng(4)
     logits = np.tile(rng.normal(0, 1.5, 23).astype(np.float32), (1000, 1))
     counts = np.zeros(23)
@@ -257,7 +255,7 @@ def test_a_million_draws_follow_the_softmax():
     assert ((counts - expected) ** 2 / expected).sum() < 48.3  # chi-square, 22 degrees: p = 0.001
 
 
-def test_chances_at_the_ends_draw_symbols_that_are_there():
+def test_extreme_uniform_numbers_sample_existing_symbols():
     logits = np.array([[0, -200, 0], [-200, 0, -200]], np.float32)
     assert sampled(logits, np.full(2, 1e-9))[0].tolist() == [0, 1]
     assert sampled(logits, np.full(2, np.nextafter(1, 0)))[0].tolist() == [2, 1]

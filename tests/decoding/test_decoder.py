@@ -1,4 +1,4 @@
-"""The decoder, on kernels and in plain NumPy, against stock Keras layers and against itself fed in other ways."""
+"""The decoder, on kernels and in NumPy, against Keras layers and against itself fed in other ways."""
 
 import itertools
 import subprocess
@@ -19,13 +19,13 @@ CELLS = ("lstm", "gru", "rnn")
 engines = pytest.mark.parametrize("compiled", [True, False], ids=["kernels", "numpy"])
 
 
-def test_the_decoder_runs_on_kernels(random_weights):
+def test_the_decoder_uses_the_kernels(random_weights):
     weights = random_weights("lstm")
     assert isinstance(Decoder(weights, "lstm").initial_states(), compiled_module.CompiledStates)
     assert type(Decoder(weights, "lstm", compiled=False).initial_states()) is reference.States
 
 
-def test_where_there_is_no_compiler_it_runs_in_numpy(random_weights, monkeypatch):
+def test_without_a_compiler_the_decoder_runs_in_numpy(random_weights, monkeypatch):
     monkeypatch.setitem(sys.modules, "rnntk.decoding.compiled", None)
     monkeypatch.delattr(decoding, "compiled", raising=False)
     assert type(Decoder(random_weights("lstm"), "lstm").initial_states()) is reference.States
@@ -59,7 +59,7 @@ def keras_logits(weights, cell, layers, ids, layer_norm):
 def test_logits_agree_with_stock_keras(cell, layers, layer_norm, compiled, random_weights):
     weights = random_weights(
         cell, layers, V=30, E=16, H=32, scale=0.18
-    )  # about Glorot's: larger ones are chaotic
+    )  # about Glorot's scale: larger weights are chaotic
     ids = np.random.default_rng(1).integers(0, 30, (3, 40))
     expected = keras_logits(weights, cell, layers, ids, layer_norm)
     decoder = Decoder(weights, cell, layer_norm=layer_norm, compiled=compiled)
@@ -89,7 +89,9 @@ def test_one_stream_and_many_agree(cell, random_weights):
 @pytest.mark.parametrize("n", [1, 3])
 @pytest.mark.parametrize("layer_norm", [False, True])
 @engines
-def test_prime_is_stepping(cell, n, layer_norm, compiled, monkeypatch, random_weights):
+def test_reading_a_prompt_equals_stepping_through_it(
+    cell, n, layer_norm, compiled, monkeypatch, random_weights
+):
     monkeypatch.setattr(compiled_module, "_CHUNK", 1024)
     monkeypatch.setattr(reference, "_CHUNK", 40)  # several chunks
     decoder = Decoder(random_weights(cell), cell, layer_norm=layer_norm, compiled=compiled)
@@ -105,7 +107,7 @@ def test_prime_is_stepping(cell, n, layer_norm, compiled, monkeypatch, random_we
 
 
 @engines
-def test_costs_are_the_negative_log_softmax_and_carry_the_state(compiled, random_weights):
+def test_losses_are_the_negative_log_softmax_and_carry_the_state(compiled, random_weights):
     decoder = Decoder(random_weights("lstm"), "lstm", compiled=compiled)
     ids = np.random.default_rng(4).integers(0, 11, 50)
     states = decoder.initial_states()
@@ -145,7 +147,9 @@ def test_the_loop_of_one_stream_allocates_nothing(cell, random_weights):
     peaks = []
     tracemalloc.start()
     try:
-        for _ in range(3):  # other threads are traced too: what the loop takes is in every round
+        for _ in range(
+            3
+        ):  # other threads are traced too; the loop's allocations appear in every round
             tracemalloc.reset_peak()
             before, _ = tracemalloc.get_traced_memory()
             for _ in range(20):
@@ -153,7 +157,7 @@ def test_the_loop_of_one_stream_allocates_nothing(cell, random_weights):
             peaks.append(tracemalloc.get_traced_memory()[1] - before)
     finally:
         tracemalloc.stop()
-    assert min(peaks) < 1024 * 4  # less than one hidden vector: views and frames only
+    assert min(peaks) < 1024 * 4  # less than one hidden vector: only views and frames
 
 
 @engines
@@ -163,7 +167,7 @@ def test_extreme_weights_neither_overflow_nor_warn(compiled, random_weights):
     assert np.isfinite(costs).all()
 
 
-def test_memory_mapped_weights_are_left_alone(tmp_path, random_weights):
+def test_memory_mapped_weights_are_not_written_to(tmp_path, random_weights):
     mapped = {}
     weights = random_weights("gru")
     for k, (name, array) in enumerate(weights.items()):
@@ -176,7 +180,7 @@ def test_memory_mapped_weights_are_left_alone(tmp_path, random_weights):
         np.testing.assert_array_equal(array, weights[name])
 
 
-def test_errors_name_what_is_wrong(random_weights):
+def test_errors_name_the_problem(random_weights):
     weights = random_weights("lstm")
     with pytest.raises(UsageError, match="lstm, gru, rnn"):
         Decoder(weights, "transformer")

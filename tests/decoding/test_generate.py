@@ -49,7 +49,7 @@ def test_the_same_seed_gives_the_same_text(latin, settings):
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("echo", [False, True])
-def test_streamed_pieces_joined_are_the_whole_decoded(korean, seed, echo):
+def test_streamed_pieces_join_to_the_decoded_text(korean, seed, echo):
     preprocessor = korean.preprocessor
     pieces = list(pieces_of(korean, seed, prompt="가나 ", length=300, echo=echo))
     symbols = "".join(p.symbols for p in pieces)
@@ -60,20 +60,20 @@ def test_streamed_pieces_joined_are_the_whole_decoded(korean, seed, echo):
     assert len(preprocessor.decoder().feed(before + symbols[:-1])) < prompt + 300, "none left over"
     assert all(p.text for p in pieces[:-1])
     assert any("가" <= p.text[:1] <= "힣" for p in pieces)
-    # raw gives the same draws as they are
+    # the same samples without joining
     raw = text_of(korean, seed, prompt="가나 ", length=len(symbols), raw=True, echo=echo)
     assert raw == before + symbols
-    # A longer text begins with a shorter one.
+    # A longer text begins with the shorter one.
     longer = text_of(korean, seed, prompt="가나 ", length=400, echo=echo)
     assert longer.startswith(whole[: prompt + 300])
 
 
-def test_it_streams(korean):
+def test_pieces_are_streamed(korean):
     stream = pieces_of(korean, length=10**7)
     assert len(list(itertools.islice(stream, 5))) == 5
 
 
-def test_the_prompt_is_read_whole_and_its_last_symbol_gives_the_first_draw(latin):
+def test_the_whole_prompt_is_read_before_the_first_sample(latin):
     decoder, vocabulary = latin.decoder, latin.vocabulary
     states = decoder.initial_states()
     for symbol in vocabulary.encode("hones"):
@@ -82,7 +82,7 @@ def test_the_prompt_is_read_whole_and_its_last_symbol_gives_the_first_draw(latin
     assert text_of(latin, prompt="hones", length=1, temperature=0) == first
 
 
-def test_surprisal_is_that_of_the_model_whatever_the_strategy(latin):
+def test_surprisal_is_the_models_whatever_the_strategy(latin):
     decoder, vocabulary = latin.decoder, latin.vocabulary
     for num in (1, 3):
         pieces = list(
@@ -112,7 +112,7 @@ def test_several_texts_follow_one_another(korean, surprisal):
 
 
 @pytest.mark.parametrize("num", [1, 5])
-def test_each_text_ends_with_the_stop(latin, num):
+def test_each_text_ends_at_the_stop_string(latin, num):
     options = {"num": num, "length": 2000, "prompt": "ten"}
     free = list(pieces_of(latin, 8, **options))
     stopped = list(pieces_of(latin, 8, stop="et", **options))
@@ -130,7 +130,7 @@ def test_a_stop_in_hangul_spans_pieces(korean):
     assert found == whole[: whole.index(stop) + 3]
 
 
-def test_an_empty_prompt_starts_from_a_newline_or_the_commonest_symbol(latin, random_weights):
+def test_an_empty_prompt_starts_from_a_newline_or_the_most_frequent_symbol(latin, random_weights):
     prompt = latin.prompt("")
     assert LATIN.decode(prompt.ids) == "\n"
     assert prompt.text == ""
@@ -145,13 +145,13 @@ def test_an_empty_prompt_is_not_printed(latin):
     assert text_of(latin, length=0, echo=True, prompt="the ") == "the "
 
 
-def test_unknown_characters_of_the_prompt_are_named_or_skipped(latin, korean):
+def test_unknown_characters_of_the_prompt_are_refused_or_skipped(latin, korean):
     with pytest.raises(UsageError, match=r"'X' \(U\+0058\), '가' \(U\+AC00\).*on_unknown=.skip"):
         latin.prompt("Xat가X")
     prompt = latin.prompt("Xat가X", on_unknown="skip")
     assert (prompt.text, prompt.skipped) == ("at", {"X": 2, "가": 1})
     assert LATIN.decode(prompt.ids) == "at"
-    # The character is named, not the jamo that it becomes.
+    # The message names the character, not its jamo.
     with pytest.raises(UsageError, match="'뷁'"):
         korean.prompt("가뷁")
     assert korean.prompt("뷁", on_unknown="skip").text == ""
@@ -159,7 +159,7 @@ def test_unknown_characters_of_the_prompt_are_named_or_skipped(latin, korean):
         latin.prompt("a", on_unknown="drop")
 
 
-def test_characters_that_the_preprocessor_drops_are_named_or_skipped_and_counted(random_weights):
+def test_characters_the_preprocessor_drops_are_refused_or_skipped(random_weights):
     symbols = HangulSlides().encode("가나 .")
     vocabulary = Vocabulary.from_counts(Counter(symbols))
     decoder = Decoder(random_weights("gru", V=len(vocabulary)), "gru")
@@ -176,7 +176,7 @@ def test_characters_that_the_preprocessor_drops_are_named_or_skipped_and_counted
     assert found.bits_per_character == clean.bits_per_character
 
 
-def test_the_unknown_symbol_stands_for_what_is_unknown_and_is_never_generated(random_weights):
+def test_the_unknown_symbol_is_read_for_unknown_characters_but_never_generated(random_weights):
     vocabulary = Vocabulary("ab?", unknown="?")
     weights = random_weights("rnn", V=3)
     weights["output/bias"] = np.array([0, 0, 50], np.float32)
@@ -186,7 +186,7 @@ def test_the_unknown_symbol_stands_for_what_is_unknown_and_is_never_generated(ra
     assert "?" not in text_of(model, beam=3, length=5)
 
 
-def test_search_gives_whole_texts_the_best_first(korean):
+def test_beam_search_gives_whole_texts_best_first(korean):
     pieces = list(pieces_of(korean, beam=4, num=4, prompt="가", length=12, echo=True))
     streams = [p.stream for p in pieces]
     assert streams == sorted(streams)
@@ -207,7 +207,7 @@ def test_search_gives_whole_texts_the_best_first(korean):
         pieces_of(korean, beam=2, stop="Q")
 
 
-def test_errors_come_at_once_and_name_the_field(latin):
+def test_errors_are_raised_at_the_call_and_name_the_field(latin):
     for settings in ({"length": -1}, {"num": 0}, {"stop": ""}):
         with pytest.raises(UsageError, match=next(iter(settings))):
             pieces_of(latin, **settings)

@@ -1,4 +1,4 @@
-"""A model from its run folder: the iterator of strings, the evaluation, unknown characters, what is refused."""
+"""A model from its run folder: streaming, evaluation, unknown characters, and refusals."""
 
 import math
 from pathlib import Path
@@ -59,7 +59,7 @@ def test_sample_is_an_iterator_of_strings(model) -> None:
     assert "".join(model.stream("abc", length=40, seed=2)) != "".join(parts)
 
 
-def test_it_generates_only_what_is_asked_for(model, monkeypatch) -> None:
+def test_symbols_are_generated_on_demand(model, monkeypatch) -> None:
     sizes = []
     sample = model.decoder.sample
 
@@ -75,7 +75,7 @@ def test_it_generates_only_what_is_asked_for(model, monkeypatch) -> None:
     assert sum(sizes) <= 4, "blocks of one symbol, one and two"
 
 
-def test_hangul_comes_in_whole_syllables(make) -> None:
+def test_hangul_is_streamed_in_whole_syllables(make) -> None:
     model = load(make(preprocessor="hangul", symbols="ᴥㅏㄱㄴㅣ .\n"))
     pieces = list(model.stream("가", length=200, seed=3))
     assert any("가" <= character <= "힣" for character in "".join(pieces))
@@ -85,8 +85,8 @@ def test_hangul_comes_in_whole_syllables(make) -> None:
     assert "".join(pieces) == model.preprocessor.decode(drawn)[:200]
 
 
-def test_a_model_without_sense_ends_its_text_all_the_same(make, monkeypatch) -> None:
-    """Markers alone never make a character."""
+def test_generation_ends_when_symbols_form_no_characters(make, monkeypatch) -> None:
+    """Markers alone never form a character."""
     model = load(make(preprocessor="hangul-slides", symbols="ᴥㅏㄱ"))
     monkeypatch.setattr(model.decoder, "output_bias", np.array([99, 0, 0], np.float32))
     model.decoder._new_states = States
@@ -94,7 +94,7 @@ def test_a_model_without_sense_ends_its_text_all_the_same(make, monkeypatch) -> 
     assert "".join(model.stream("가", length=50, beam=2)) == ""
 
 
-def test_settings_are_those_of_the_command(model) -> None:
+def test_settings_match_those_of_the_command(model) -> None:
     greedy = "".join(model.stream("a", length=20, temperature=0))
     assert "".join(model.stream("a", length=20, temperature=1e-9, seed=8)) == greedy
     assert "".join(model.stream("a", length=20, top_k=1, seed=9)) == greedy
@@ -105,7 +105,7 @@ def test_settings_are_those_of_the_command(model) -> None:
     assert "".join(model.stream("a", length=500, stop="b", seed=1)).endswith("b")
 
 
-def test_what_is_wrong_is_said_at_the_call(model) -> None:
+def test_errors_are_raised_at_the_call(model) -> None:
     for wrong in (
         {"temperature": -1}, {"top_p": 2.0}, {"beam": 2, "top_k": 1}, {"seed": -1}, {"length": 10**26},
         {"length": 10**400}, {"beam": 10**20, "length": 3}, {"no_repeat": 10**20},
@@ -121,12 +121,12 @@ def test_what_is_wrong_is_said_at_the_call(model) -> None:
         model.stream("a", temprature=1)
 
 
-def test_the_prompt_of_the_corpus_is_used_where_it_is_known(make) -> None:
+def test_the_prompt_of_the_corpus_is_used_if_known(make) -> None:
     known, unknown = (load(make(p, prime=p, opening="a\nb\n")) for p in ("abc", "xyz"))
     assert known.default_prompt == "abc"
     assert unknown.default_prompt == ""
     assert list(known.stream(length=9)) == list(known.stream("abc", length=9))
-    # Else the text begins where a line of the training text does, of which nothing is printed.
+    # Else the text begins after a line end, which is not printed.
     assert list(unknown.stream(length=9, echo=True)) == list(known.stream("a\nb\n", length=9))
 
 
@@ -141,7 +141,7 @@ def test_the_prompt_of_the_corpus_is_used_where_it_is_known(make) -> None:
         ("ab\n", {"opening": "no\n"}, "\n"),
     ],
 )
-def test_without_first_lines_the_text_begins_after_a_line_end(
+def test_without_a_corpus_prompt_the_text_begins_after_a_line_end(
     make, symbols: str, corpus: dict, before: str
 ) -> None:
     model = load(make(symbols=symbols, **corpus))
@@ -149,7 +149,7 @@ def test_without_first_lines_the_text_begins_after_a_line_end(
     assert model.prompt("").text == ""
 
 
-def test_what_is_generated_has_the_surprisal_that_evaluate_says(model) -> None:
+def test_generated_text_has_the_surprisal_that_evaluate_gives(model) -> None:
     from rnntk.config import SampleConfig
 
     settings = SampleConfig(length=30)
@@ -160,7 +160,7 @@ def test_what_is_generated_has_the_surprisal_that_evaluate_says(model) -> None:
     assert found.bits_per_character == pytest.approx(np.mean(found.nats) / math.log(2))
 
 
-def test_a_damaged_checkpoint_is_passed_over(make) -> None:
+def test_a_damaged_checkpoint_is_skipped(make) -> None:
     path = make()
     weights = next(path.glob("checkpoints/*/weights.safetensors"))
     whole = weights.read_bytes()
@@ -169,7 +169,7 @@ def test_a_damaged_checkpoint_is_passed_over(make) -> None:
         load(path)
     weights.write_bytes(whole)
     (weights.parent / "optimizer.safetensors").write_bytes(b"")
-    assert load(path).progress.step == 3, "the optimizer is not needed to draw"
+    assert load(path).progress.step == 3, "sampling needs no optimizer"
 
 
 def test_another_version_of_the_preprocessor_is_refused(make) -> None:
@@ -178,12 +178,12 @@ def test_another_version_of_the_preprocessor_is_refused(make) -> None:
 
 
 @pytest.mark.parametrize("name", [None, "morse"])
-def test_a_preprocessor_that_is_not_there(make, name) -> None:
+def test_a_missing_preprocessor_is_refused(make, name) -> None:
     with pytest.raises(UsageError, match="is not installed"):
         load(make(preprocessor=name))
 
 
-def test_a_run_is_found_by_its_name_in_runs(make, tmp_path: Path, monkeypatch) -> None:
+def test_a_run_is_found_by_name_in_runs(make, tmp_path: Path, monkeypatch) -> None:
     path = make("runs/novel-1")
     monkeypatch.chdir(tmp_path)
     assert load("novel-1").run.path == path.relative_to(tmp_path)
@@ -192,18 +192,18 @@ def test_a_run_is_found_by_its_name_in_runs(make, tmp_path: Path, monkeypatch) -
         load("novell")
 
 
-def test_rnntk_load_finds_it_too(make) -> None:
+def test_rnntk_load_finds_a_run_by_name(make) -> None:
     assert rnntk.load(make()).model.step == 3
 
 
-def test_a_step_may_be_a_number(make) -> None:
+def test_a_checkpoint_may_be_a_number(make) -> None:
     path = make()
     assert load(path, checkpoint=3).progress.step == 3
     with pytest.raises(RunError, match="no checkpoint '5'"):
         load(path, checkpoint=5)
 
 
-def test_a_prompt_gets_the_form_of_the_text_the_run_was_trained_on(make) -> None:
+def test_a_prompt_is_normalized_like_the_training_text(make) -> None:
     nfd = "\u1112\u1161\u11ab\r\n"
     kept = load(make("a", symbols="한 \n"))
     with pytest.raises(UsageError, match=r"U\+1112.*U\+000D"):
@@ -214,7 +214,7 @@ def test_a_prompt_gets_the_form_of_the_text_the_run_was_trained_on(make) -> None
     assert model.evaluate(nfd).text == "한\n"
 
 
-def test_an_opening_of_another_type_is_damage(make) -> None:
+def test_a_corpus_prompt_of_a_wrong_type_is_damage(make) -> None:
     path = make()
     record = path / "run.json"
     record.write_text(record.read_text().replace('"preprocessor"', '"opening": 5, "preprocessor"'))

@@ -1,4 +1,4 @@
-"""The share of n-grams that are in a text, against Python's `in`."""
+"""The share of n-grams found in a text, against Python's `in`."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def slow(text: list[int], n: int, trained: list[int]) -> float:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("size", [1, 50, 1 << 16])
-def test_shares_are_those_of_a_search(dtype: type, size: int, monkeypatch) -> None:
+def test_shares_match_a_plain_search(dtype: type, size: int, monkeypatch) -> None:
     monkeypatch.setattr(novelty, "_AT_A_TIME", size)
     rng = np.random.default_rng(size)
     trained = rng.integers(0, 2, 600).astype(dtype)

@@ -1,4 +1,4 @@
-"""The row classifier in NumPy, against the one that trains."""
+"""The row classifier in NumPy against the one in Keras."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def row_model(path, cell: str, order: str, both: bool, layers: int):
     ("cell", "order", "both", "layers"),
     [("lstm", "rows", True, 2), ("gru", "rows", False, 2), ("rnn", "permuted", False, 1)],
 )
-def test_it_is_the_trained_one(tmp_path, cell: str, order: str, both: bool, layers: int) -> None:
+def test_outputs_match_the_trained_classifier(
+    tmp_path, cell: str, order: str, both: bool, layers: int
+) -> None:
     model, numpy = row_model(tmp_path / "r", cell, order, both, layers)
 
     def expected(rows: np.ndarray) -> np.ndarray:
@@ -45,7 +47,7 @@ def test_it_is_the_trained_one(tmp_path, cell: str, order: str, both: bool, laye
 
     rows = numpy.order(IMAGES)
     assert np.allclose(numpy.probabilities(IMAGES), expected(rows), atol=1e-5)
-    # What is believed of a part is the output on this part alone.
+    # The output after part of an image is that for this part alone.
     beliefs = numpy.beliefs(IMAGES[1])
     part = rows.shape[1] // 28
     for k in (0, 10, 27):

@@ -1,4 +1,4 @@
-"""Each strategy: what it leaves, and a million draws against the probabilities it should give."""
+"""Each strategy: the symbols it keeps, and a million samples against its probabilities."""
 
 import copy
 import math
@@ -25,7 +25,7 @@ from rnntk.errors import UsageError
 
 
 class Drawing(Sampler):
-    """A sampler that draws its uniform numbers itself."""
+    """A sampler with its own uniform numbers."""
 
     def __init__(self, strategies, rng, n, vocabulary_size):
         super().__init__(strategies, n, vocabulary_size)
@@ -46,7 +46,7 @@ P = softmax(LOGITS)
 
 
 def kept(*places):
-    """The softmax over these symbols alone."""
+    """The softmax over these symbols only."""
     only = np.zeros_like(P)
     only[list(places)] = P[list(places)]
     return only / only.sum()
@@ -57,7 +57,7 @@ def chi_square_limit(freedom):
     return freedom * (1 - 2 / (9 * freedom) + 3.719 * math.sqrt(2 / (9 * freedom))) ** 3
 
 
-# Of LOGITS, from the likeliest: 3 (.41), 7 (.25), 0 (.15), 4 (.09), 2 (.03), 6, 1, 5.
+# Probabilities of LOGITS, most likely first: 3 (.41), 7 (.25), 0 (.15), 4 (.09), 2 (.03), 6, 1, 5.
 CASES = {
     "plain": ([], P),
     "temperature": ([Temperature(0.6)], softmax(LOGITS / 0.6)),
@@ -75,7 +75,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("n", [1000, 1])
-def test_draws_follow_the_probabilities(case, n):
+def test_samples_follow_the_probabilities(case, n):
     strategies, expected = CASES[case]
     if expected is None:
         rest = softmax(np.where(np.arange(8) == 7, -np.inf, LOGITS) / 0.8)
@@ -116,7 +116,7 @@ def test_greedy_is_the_limit_of_temperature(scores, seed):
         return sampler.draw(scores).tolist()
 
     assert draw(Temperature(0)) == scores.argmax(axis=1).tolist()
-    # With a clear winner a small temperature is enough.
+    # With a clear winner, a small temperature is enough.
     apart = scores.copy()
     apart[np.arange(len(apart)), apart.argmax(axis=1)] += 1
     scores = apart
@@ -128,7 +128,7 @@ def test_greedy_is_the_limit_of_temperature(scores, seed):
 
 @given(rows(), st.integers(0, 2**31))
 @settings(deadline=None)
-def test_cuts_that_cut_nothing_change_no_draw(scores, seed):
+def test_filters_that_remove_nothing_change_no_sample(scores, seed):
     def draws(*strategies):
         sampler = Drawing(strategies, np.random.default_rng(seed), *scores.shape)
         return [sampler.draw(scores).tolist() for _ in range(5)]
@@ -140,7 +140,7 @@ def test_cuts_that_cut_nothing_change_no_draw(scores, seed):
 
 @given(rows(), st.floats(0.01, 0.99))
 @settings(deadline=None)
-def test_top_p_keeps_the_fewest_that_reach_p(scores, p):
+def test_top_p_keeps_the_fewest_symbols_that_reach_p(scores, p):
     cut = scores.copy()
     TopP(p).adjust(cut)
     for before, after in zip(scores, cut, strict=True):
@@ -153,7 +153,7 @@ def test_top_p_keeps_the_fewest_that_reach_p(scores, p):
 
 @given(rows(), st.floats(0.01, 1.0))
 @settings(deadline=None)
-def test_min_p_keeps_what_is_likely_enough(scores, p):
+def test_min_p_keeps_symbols_likely_enough(scores, p):
     cut = scores.copy()
     MinP(p).adjust(cut)
     likely = softmax(scores)
@@ -168,7 +168,7 @@ def test_top_k_keeps_ties_whatever_their_order():
     assert np.isfinite(scores).tolist() == [[True, True, True, False, True]]
 
 
-def test_one_stream_draws_as_the_first_of_many_would():
+def test_one_stream_samples_like_the_first_of_many():
     logits = np.tile(LOGITS.astype(np.float32), (1, 1))
     alone = Drawing([], np.random.default_rng(3), 1, 8)
     many = Drawing([], np.random.default_rng(3), 2, 8)
@@ -186,13 +186,13 @@ class LastUniform:
 
 
 @pytest.mark.parametrize("n", [1, 3])
-def test_the_largest_uniform_number_never_draws_what_is_ruled_out(n):
+def test_the_largest_uniform_number_never_samples_a_removed_symbol(n):
     logits = np.tile(np.array([0.1, 0.2, 0.3, 9.0]), (n, 1))
     sampler = Drawing([Ban([3])], LastUniform(), n, 4)
     assert sampler.draw(logits).tolist() == [2] * n
 
 
-def test_the_guard_lets_no_run_come_twice():
+def test_no_repeat_allows_no_ngram_twice():
     rng = np.random.default_rng(5)
     logits = np.tile(rng.normal(size=6), (3, 1))
     guard = RepetitionGuard(4)
@@ -207,12 +207,12 @@ def test_the_guard_lets_no_run_come_twice():
     assert len(runs) > len(set(runs))
 
 
-def test_the_guard_gives_way_where_all_is_forbidden_and_a_copy_knows_nothing():
+def test_no_repeat_yields_if_all_is_forbidden_and_a_copy_starts_empty():
     sampler = Drawing([RepetitionGuard(2)], np.random.default_rng(0), 1, 2)
     logits = np.zeros((1, 2))
     assert {sampler.draw(logits).item() for _ in range(50)} == {0, 1}
     guard = RepetitionGuard(2)
-    fresh = copy.deepcopy(guard)  # as each text gets its own
+    fresh = copy.deepcopy(guard)  # each text gets its own copy
     for _ in range(2):
         guard.adjust(np.zeros((1, 2)))
         guard.observe(np.array([0]))
@@ -258,12 +258,12 @@ def test_values_out_of_range_name_the_field(name, value):
         SampleConfig(**{name: value})
 
 
-def test_a_vocabulary_that_is_banned_whole():
+def test_banning_the_whole_vocabulary_is_refused():
     with pytest.raises(UsageError, match="banned"):
         Ban(range(3)).adjust(np.zeros((1, 3)))
 
 
-def test_the_pipeline_is_in_order_and_greedy_leaves_out_the_rest():
+def test_strategies_are_applied_in_order_and_greedy_skips_the_rest():
     def names(banned=(), **settings):
         return [type(s).__name__ for s in pipeline(SampleConfig(**settings), banned)]
 

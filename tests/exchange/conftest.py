@@ -1,4 +1,4 @@
-"""Tiny runs of every kind, and checkpoints that TensorFlow 1's own cells made."""
+"""Tiny runs of every kind, and checkpoints made with TensorFlow 1's cells."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 def draw_weights(
     kind: str, cell: str, *, layers: int, bidirectional: bool, reset_after: bool
 ) -> dict[str, np.ndarray]:
-    """Random weights with no two parts alike, biases included."""
+    """Random weights, biases included."""
     rng = np.random.default_rng(5)
     V, E, H, F = 13, 5, 7, 6
     gates = GATES[cell] * H
@@ -80,7 +80,7 @@ def make_run(tmp_path: Path) -> Callable[..., RunFolder]:
 def tf1_model(tmp_path: Path) -> Callable[..., tuple[Path, np.ndarray, np.ndarray]]:
     """`tf1_model(cell, layers)` -> prefix of a checkpoint, ids `(T,)` and TensorFlow 1's logits `(T, V)`.
 
-    The graph is that of the 2017 notebooks, of the cells that TensorFlow 2 still carries inside.
+    The graph is that of the 2017 notebooks, with the cells that TensorFlow 2 still includes.
     """
     cells = pytest.importorskip("tensorflow.python.keras.layers.legacy_rnn.rnn_cell_impl")
     import tensorflow as tf
@@ -109,7 +109,7 @@ def tf1_model(tmp_path: Path) -> Callable[..., tuple[Path, np.ndarray, np.ndarra
             learning_rate = v1.Variable(0.002, trainable=False)
             v1.train.AdamOptimizer(learning_rate).minimize(tf.reduce_sum(logits[-1]))
             session.run(v1.global_variables_initializer())
-            # TensorFlow 1 starts these at 0; a real model's are not.
+            # TensorFlow 1 initialises some to 0; a trained model's are not.
             for variable in v1.trainable_variables():
                 noise = np.random.default_rng(len(variable.name)).normal(0, 0.3, variable.shape)
                 session.run(variable.assign_add(noise.astype(np.float32)))

@@ -1,4 +1,4 @@
-"""Exports of both kinds of model: what they compute, who can open them, and when they are not kept."""
+"""Exports of both kinds of model: they compute the same, open without rnntk, and are removed if wrong."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,12 +19,12 @@ from rnntk.exchange import export, network
 from rnntk.installation import install_command
 from rnntk.storage import folder
 
-# Keras' own convert_to_numpy with NumPy 2.
+# From Keras' convert_to_numpy with NumPy 2.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
 )
 
-# HTML rounds weights, and is tested in test_html.py and in a browser.
+# HTML rounds weights; test_html.py and tests/play/test_exported.py test it.
 NETWORKS = [format for format in export.FORMATS if format != "html"]
 CHAR, ROWS = folder.CHAR_RNN, folder.ROW_CLASSIFIER
 MODELS = [
@@ -46,7 +48,7 @@ def onnx_if_there(format: str) -> str:
 
 @pytest.mark.parametrize("format", NETWORKS)
 @pytest.mark.parametrize(("kind", "arguments"), MODELS)
-def test_what_is_written_computes_what_the_run_does(
+def test_an_export_computes_what_the_run_does(
     make_run, tmp_path: Path, kind: str, arguments: dict, format: str
 ) -> None:
     run = make_run(kind, **arguments)
@@ -63,16 +65,18 @@ def test_what_is_written_computes_what_the_run_does(
         assert "".join(description["symbols"]) == run.vocabulary().symbols
 
 
-def run_without_rnntk(code: str, *arguments: object) -> None:
-    """Run Python code in a process in which rnntk cannot be imported."""
-    blocked = "import sys; sys.modules['rnntk'] = None\n"
-    done = subprocess.run(
-        [sys.executable, "-c", blocked + code, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+@pytest.fixture
+def run_without_rnntk(warm_tensorflow: Any) -> Callable[..., None]:
+    """Runs Python code in a process in which rnntk cannot be imported."""
+
+    def run(code: str, *arguments: object) -> None:
+        blocked = "import sys; sys.modules['rnntk'] = None\n"
+        command = [sys.executable, "-c", blocked + code, *map(str, arguments)]
+        start = subprocess if "onnxruntime" in code else warm_tensorflow
+        done = start.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    return run
 
 
 LOAD = {
@@ -96,7 +100,7 @@ call = lambda inputs: dict(zip(names, session.run(names, inputs)))
 """,
 }
 
-# Reads a text in two pieces, handing the states on, as the description beside the file says.
+# Reads a text in two pieces and carries the states, as the description beside the file says.
 READ_ON = """
 import json
 description = json.load(open(sys.argv[1] + ".json"))
@@ -114,8 +118,8 @@ np.save(sys.argv[3], np.concatenate(parts, axis=1))
 
 @pytest.mark.parametrize("format", LOAD)
 @pytest.mark.parametrize("layer_norm", [False, True])
-def test_it_opens_without_rnntk_and_carries_its_states_on(
-    make_run, tmp_path: Path, format: str, layer_norm: bool
+def test_an_export_opens_without_rnntk_and_carries_its_states(
+    make_run, run_without_rnntk, tmp_path: Path, format: str, layer_norm: bool
 ) -> None:
     run = make_run(CHAR, "lstm", layer_norm=layer_norm)
     output = tmp_path / f"model{export.FORMATS[onnx_if_there(format)]}"
@@ -138,7 +142,7 @@ def test_it_opens_without_rnntk_and_carries_its_states_on(
     ],
 )
 def test_a_stock_keras_file_trains_on_bare_arrays(
-    make_run, tmp_path: Path, kind: str, data: str
+    make_run, run_without_rnntk, tmp_path: Path, kind: str, data: str
 ) -> None:
     run = make_run(kind, "lstm", bidirectional=kind == ROWS)
     export.export(run, run.checkpoint(), "keras", tmp_path / "model.keras")
@@ -157,7 +161,7 @@ assert losses[-1] < losses[0], losses
     run_without_rnntk(code, tmp_path / "model.keras")
 
 
-def test_npz_holds_the_weights_themselves(make_run, tmp_path: Path) -> None:
+def test_npz_holds_the_weights(make_run, tmp_path: Path) -> None:
     run = make_run(CHAR, "gru")
     made = export.export(run, run.checkpoint(), "npz", tmp_path / "m.npz")
     weights = run.checkpoint().weights()
@@ -171,7 +175,7 @@ def test_npz_holds_the_weights_themselves(make_run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format", NETWORKS)
-def test_what_does_not_agree_is_not_kept(
+def test_an_export_that_disagrees_is_removed(
     make_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str
 ) -> None:
     run = make_run(CHAR, "lstm")
@@ -189,7 +193,7 @@ def test_what_does_not_agree_is_not_kept(
     assert not list(output.parent.iterdir())
 
 
-def test_a_difference_that_is_no_number_does_not_pass() -> None:
+def test_a_nan_difference_fails_the_comparison() -> None:
     own = {"logits": np.zeros((2, 3), np.float32)}
     assert export.compare(own, {"logits": np.full((2, 3), 5e-5, np.float32)}, Path("m")) < 1e-4
     with pytest.raises(RunError, match="differs"):
@@ -200,7 +204,7 @@ def test_a_difference_that_is_no_number_does_not_pass() -> None:
         export.compare(own, {}, Path("m"))
 
 
-def test_what_exists_is_never_overwritten(make_run, tmp_path: Path) -> None:
+def test_existing_files_are_never_overwritten(make_run, tmp_path: Path) -> None:
     run = make_run(CHAR, "rnn")
     output = tmp_path / "m.npz"
     for path in (output, tmp_path / "m.npz.json"):
@@ -213,14 +217,14 @@ def test_what_exists_is_never_overwritten(make_run, tmp_path: Path) -> None:
         export.export(run, run.checkpoint(), "npz", tmp_path / "m.keras")
 
 
-def test_a_place_that_cannot_be_written_is_a_message(make_run, tmp_path: Path) -> None:
+def test_an_unwritable_path_is_one_message(make_run, tmp_path: Path) -> None:
     run = make_run(CHAR, "rnn")
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match=r"cannot be written.*another place"):
         export.export(run, run.checkpoint(), "npz", tmp_path / "file" / "m.npz")
 
 
-def test_without_its_package_onnx_says_what_to_install(
+def test_without_its_package_onnx_names_the_install_command(
     make_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(CHAR, "rnn")
@@ -232,6 +236,6 @@ def test_without_its_package_onnx_says_what_to_install(
     assert not (tmp_path / "m.onnx").exists()
 
 
-def test_tensorflow_is_needed_only_where_it_is(make_run) -> None:
+def test_only_keras_and_savedmodel_need_tensorflow(make_run) -> None:
     run = make_run(CHAR, "rnn")
     assert [f for f in export.FORMATS if export.needs_tensorflow(run, f)] == ["keras", "savedmodel"]

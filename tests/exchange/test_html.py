@@ -1,4 +1,4 @@
-"""A model as one page: its weights and what is refused; tests/play/test_exported.py opens it in a browser."""
+"""A model as one page: weights and refusals; tests/play/test_exported.py opens it in a browser."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_the_page_holds_the_weights(make_run, cell: str, kind: str, rounding: fl
         assert np.array_equal(found[name].reshape(turned.shape), own if turned is weight else own.T)
 
 
-def test_weights_that_are_all_zero_stay_zero(make_run, monkeypatch) -> None:
+def test_all_zero_weights_stay_zero(make_run, monkeypatch) -> None:
     run = make_run(CHAR)
     saved = run.checkpoint()
     zeros = {name: np.zeros_like(weight) for name, weight in saved.weights().items()}
@@ -77,14 +77,14 @@ def test_weights_that_are_all_zero_stay_zero(make_run, monkeypatch) -> None:
 
 @pytest.fixture
 def with_text(make_run, monkeypatch: pytest.MonkeyPatch):
-    """A run whose held-out text is at hand."""
+    """A run whose held-out text is available."""
     run = make_run(CHAR)
     ids = LanguageModel.load(run).encode((TEXT * 40).replace(" ", "")).ids
     monkeypatch.setattr(html, "_text", lambda _: ("val", ids))
     return run
 
 
-def test_auto_takes_the_smallest_that_keeps_the_loss(with_text, monkeypatch) -> None:
+def test_auto_takes_the_smallest_precision_that_keeps_the_loss(with_text, monkeypatch) -> None:
     saved = with_text.checkpoint()
     changes = {
         kind: abs(html.build(with_text, saved, kind).rounding.loss_change) for kind in html.KINDS
@@ -100,7 +100,7 @@ def test_auto_takes_the_smallest_that_keeps_the_loss(with_text, monkeypatch) -> 
         assert (made.weights, made.split, made.symbols) == (kind, "val", len(html._text(None)[1]))
 
 
-def test_the_text_begins_with_a_line_and_can_be_missing(with_text, make_run) -> None:
+def test_the_text_begins_at_a_line_and_may_be_missing(with_text, make_run) -> None:
     page = html.build(with_text, with_text.checkpoint())
     excerpt = json.loads(element(page.content, "model-data"))["excerpt"]
     assert excerpt["of"] == "held-out text"
@@ -115,7 +115,9 @@ def test_without_a_text_weights_are_float16(make_run) -> None:
     assert json.loads(element(page.content, "model-data"))["excerpt"] is None
 
 
-def test_what_no_page_can_hold_is_refused(make_run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_that_no_page_can_hold_are_refused(
+    make_run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = make_run(ROWS)
     with pytest.raises(UsageError, match="is for character models"):
         html.build(rows, rows.checkpoint())
@@ -134,7 +136,7 @@ def test_what_no_page_can_hold_is_refused(make_run, monkeypatch: pytest.MonkeyPa
         html.build(run, run.checkpoint())
 
 
-def test_from_python(make_run, tmp_path: Path) -> None:
+def test_a_page_is_exported_from_python(make_run, tmp_path: Path) -> None:
     run: Run = rnntk.load(make_run(CHAR, "gru").path)
     made = run.export("html", tmp_path / "m.html", weights="int8")
     assert made.sidecar is None

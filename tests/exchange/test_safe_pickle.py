@@ -1,4 +1,4 @@
-"""Pickles of plain data come through; anything that could run does not, and does not run."""
+"""Pickles of plain data are read; anything that could run code is refused and does not run."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_plain_data_comes_back_in_every_protocol(
     assert load(tmp_path, pickle.dumps(value, protocol)) == value
 
 
-def test_python_2_wrote_its_strings_otherwise(tmp_path: Path) -> None:
+def test_strings_of_python_2_are_read(tmp_path: Path) -> None:
     assert load(tmp_path, b"(S'a'\np1\nS'\\n'\np2\nVb\np3\ntp4\n.") == ("a", "\n", "b")
     assert load(tmp_path, b"\x80\x02U\x01aq\x01U\x01bq\x02\x86q\x03.") == ("a", "b")
     with pytest.raises(DataError, match="bytes and not characters"):
@@ -51,7 +51,7 @@ def test_python_2_wrote_its_strings_otherwise(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "data", [b"\x80\x02U\x01\xebq\x01.", b"S'\\xeb'\np1\n."], ids=["binary", "repr"]
 )
-def test_byte_strings_of_python_2(tmp_path: Path, data: bytes) -> None:
+def test_byte_strings_of_python_2_are_decoded(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "bytes.pkl"
     path.write_bytes(data)
     assert safe_pickle.holds_bytes(path)
@@ -81,7 +81,7 @@ def test_a_malicious_pickle_is_refused_and_does_not_run(tmp_path: Path, protocol
     with pytest.raises(DataError, match=r"refused.*instruction.*Nothing was run"):
         load(tmp_path, data)
     assert not canary.exists()
-    pickle.loads(data)  # so the canary could have sung
+    pickle.loads(data)  # the canary works
     assert canary.exists()
 
 
@@ -95,7 +95,7 @@ def test_a_malicious_pickle_is_refused_and_does_not_run(tmp_path: Path, protocol
         b"\x80\x04\x8c\x02os\x8c\x05mkdir\x93\x8c\x06CANARY\x85R.",
     ],
 )
-def test_every_way_to_call_is_refused(
+def test_every_instruction_that_calls_is_refused(
     tmp_path: Path, data: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -121,12 +121,14 @@ def test_every_way_to_call_is_refused(
         b")2.",
     ],
 )
-def test_what_is_not_plain_is_refused(tmp_path: Path, data: bytes) -> None:
+def test_objects_that_are_not_plain_data_are_refused(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(DataError, match="refused"):
         load(tmp_path, data)
 
 
-def test_the_second_lock_holds_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_unpickler_refuses_calls_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(
         safe_pickle, "_PLAIN", safe_pickle._PLAIN | {"GLOBAL", "REDUCE", "STACK_GLOBAL"}
     )
@@ -143,23 +145,23 @@ def test_the_second_lock_holds_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
         b"no pickle at all",
         pickle.dumps(["a", "b"])[:-3],
         pickle.dumps(["a", "b"])[:-1],
-        b"(Va\nr\xff\xff\xff\x7f.",  # would make room for two thousand million objects
+        b"(Va\nr\xff\xff\xff\x7f.",  # would allocate two thousand million objects
         b"\x8d\xff\xff\xff\xff\xff\xff\xff\x7fab.",
         b"h\x07.",
         b"...",
         b"(K\x00q\x00"
         + b"K\x01q\x00"
         + b"\x94]\x94" * 3
-        + b"h\x02h\x02t.",  # places that do not count up
+        + b"h\x02h\x02t.",  # memo indices out of order
     ],
 )
-def test_a_damaged_pickle_is_a_message(tmp_path: Path, data: bytes) -> None:
+def test_a_damaged_pickle_is_one_message(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(DataError, match=r"vocab\.pkl is not a pickle, or is damaged"):
         load(tmp_path, data)
 
 
 def doubled(times: int, end: bytes) -> bytes:
-    """A tuple of two of the tuple before, `times` deep: 2 ** `times` empty ones from a few bytes."""
+    """Nested pairs, `times` deep: 2 ** `times` empty tuples from a few bytes."""
     steps = (b"q%cph%c\x86" % (k, k) for k in range(times))
     return b"\x80\x02)" + b"".join(steps).replace(b"p", b"") + end
 
@@ -167,8 +169,8 @@ def doubled(times: int, end: bytes) -> bytes:
 @pytest.mark.parametrize(
     "data",
     [
-        doubled(26, b"."),  # 140 bytes to walk through for ever
-        b"\x80\x02}" + doubled(26, b"K\x01s.")[2:],  # as a key, its hash takes for ever
+        doubled(26, b"."),  # 140 bytes that take forever to walk through
+        b"\x80\x02}" + doubled(26, b"K\x01s.")[2:],  # as a key, its hash takes forever
         b"]q\x00h\x00a.",  # a list that holds itself
         b")" + b"\x85" * 100_000 + b".",
         b"}" + b")" + b"\x85" * 100_000 + b"K\x00s.",
@@ -177,7 +179,7 @@ def doubled(times: int, end: bytes) -> bytes:
         b"I" + b"9" * 5000 + b"\n.",
     ],
 )
-def test_a_pickle_that_would_take_for_ever_is_refused_at_once(tmp_path: Path, data: bytes) -> None:
+def test_a_pickle_that_would_run_forever_is_refused_at_once(tmp_path: Path, data: bytes) -> None:
     began = time.monotonic()
     with pytest.raises(DataError, match=r"vocab\.pkl is not a pickle, or is damaged"):
         load(tmp_path, data)
@@ -203,19 +205,19 @@ def test_any_bytes_are_read_or_refused(tmp_path: Path, data: bytes, at: int) -> 
         tf1_files.read_vocabulary(tmp_path / "vocab.pkl", encoding="latin-1")
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs")
-def test_a_pipe_or_a_device_is_no_vocabulary(tmp_path: Path) -> None:
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
+def test_a_pipe_or_a_device_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "vocab.pkl")
     for path in (tmp_path / "vocab.pkl", Path("/dev/zero"), tmp_path):
         with pytest.raises(DataError, match="is not a file"):
             safe_pickle.load(path)
 
 
-def test_a_file_that_is_missing_or_far_too_large(tmp_path: Path) -> None:
+def test_a_missing_or_too_large_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         safe_pickle.load(tmp_path / "none.pkl")
     huge = tmp_path / "huge.pkl"
     with huge.open("wb") as file:
-        file.truncate(1 << 40)  # takes no room on disk
+        file.truncate(1 << 40)  # sparse on disk
     with pytest.raises(DataError, match="a vocabulary is never that large"):
         safe_pickle.load(huge)

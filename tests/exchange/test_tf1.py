@@ -1,4 +1,4 @@
-"""TensorFlow 1 checkpoints of every cell, against the logits TensorFlow 1's own cells computed."""
+"""TensorFlow 1 checkpoints of every cell against the logits of TensorFlow 1's cells."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ from rnntk.models.weights import named_weights
 from rnntk.storage import folder
 from rnntk.text.vocabulary import Vocabulary
 
+warm_reader = pytest.mark.usefixtures("warm_reader")
 
+
+@warm_reader
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("layers", [1, 3])
-def test_the_decoder_and_the_model_compute_what_tensorflow_1_did(tf1_model, cell, layers) -> None:
+def test_the_decoder_and_the_model_match_tensorflow_1(tf1_model, cell, layers) -> None:
     prefix, ids, expected = tf1_model(cell, layers)
     network = tf1.read_network(prefix)
     assert (network.cell, network.layers) == (cell, layers)
@@ -42,7 +45,8 @@ def test_the_decoder_and_the_model_compute_what_tensorflow_1_did(tf1_model, cell
     np.testing.assert_allclose(logits[0], expected, rtol=0, atol=2e-5)
 
 
-def test_another_forget_bias_than_tensorflows_own(tf1_model) -> None:
+@warm_reader
+def test_the_forget_bias_can_be_given(tf1_model) -> None:
     prefix, _, _ = tf1_model("lstm", 1)
     one, none = (tf1.read_network(prefix, forget_bias=b).weights["rnn_0/bias"] for b in (1, 0))
     np.testing.assert_allclose(one - none, np.repeat([0, 1, 0, 0], 7), atol=1e-6)
@@ -60,7 +64,7 @@ def arrays(scope: str = "rnnlm/multi_rnn_cell/cell_0/basic_rnn_cell/") -> dict[s
     return {name: rng.normal(size=shape) for name, shape in shapes.items()}
 
 
-def test_the_names_of_other_versions() -> None:
+def test_variable_names_of_other_versions_are_read() -> None:
     expected = tf1.convert(arrays(), Path("m")).weights
     older = {
         name.replace("rnnlm/embedding", "embedding")
@@ -76,9 +80,12 @@ def test_the_names_of_other_versions() -> None:
             np.testing.assert_array_equal(found[name], value)
 
 
+@warm_reader
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("version", ["V1", "V2"])
-def test_a_checkpoint_of_tensorflow_0(tf1_model, tmp_path: Path, cell: str, version: str) -> None:
+def test_a_checkpoint_of_tensorflow_0_is_read(
+    tf1_model, tmp_path: Path, cell: str, version: str
+) -> None:
     import tensorflow as tf
 
     prefix, _, _ = tf1_model(cell, 2)
@@ -137,7 +144,7 @@ CELL = "rnnlm/multi_rnn_cell/cell_0/"
         ({f"{CELL}basic_rnn_cell/kernel": (1, 3)}, "", r"'rnn_0/kernel' has shape \(1, 3\)"),
     ],
 )
-def test_another_model_is_refused_by_what_is_odd(extra, gone, message) -> None:
+def test_another_model_is_refused_with_the_odd_variable(extra, gone, message) -> None:
     variables = arrays() | {name: np.zeros(shape) for name, shape in extra.items()}
     variables.pop(gone, None)
     with pytest.raises(RunError, match=message) as caught:
@@ -146,14 +153,15 @@ def test_another_model_is_refused_by_what_is_odd(extra, gone, message) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
-def test_values_that_are_no_numbers_are_refused(value: float) -> None:
+def test_values_that_are_not_finite_are_refused(value: float) -> None:
     variables = arrays()
     variables["rnnlm/softmax_b"][1] = value
     with pytest.raises(RunError, match="not finite, in output/bias"):
         tf1.convert(variables, Path("m"))
 
 
-def test_a_damaged_checkpoint_is_a_message(tf1_model) -> None:
+@warm_reader
+def test_a_damaged_checkpoint_is_one_message(tf1_model) -> None:
     prefix, _, _ = tf1_model("rnn", 1)
     data = next(prefix.parent.glob("*.data-*"))
     content = data.read_bytes()
@@ -168,7 +176,7 @@ def test_a_damaged_checkpoint_is_a_message(tf1_model) -> None:
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_gates_that_cannot_be_parted_are_refused(cell: str) -> None:
+def test_gates_that_cannot_be_split_are_refused(cell: str) -> None:
     scope = "rnnlm/rnn/basic_lstm_cell/" if cell == "lstm" else "rnnlm/rnn/gru_cell/gates/"
     variables = arrays(scope)
     if cell == "gru":
@@ -180,7 +188,7 @@ def test_gates_that_cannot_be_parted_are_refused(cell: str) -> None:
 
 
 def crc32c(data: bytes) -> int:
-    """The masked checksum of a block of TensorFlow's tables."""
+    """The masked checksum of a block in TensorFlow's tables."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc ^= byte
@@ -193,7 +201,7 @@ def crc32c(data: bytes) -> int:
 @pytest.mark.parametrize(
     ("before", "after", "told"),
     [
-        # An entry that is no message: here TensorFlow aborts.
+        # An entry that is not a valid message: TensorFlow aborts.
         (b"\x08\x01\x12\x08", b"\x08\x01\x12\x7f", "Check failed: entry.ParseFromString"),
         # An array of 2**34 numbers.
         (
@@ -203,10 +211,8 @@ def crc32c(data: bytes) -> int:
         ),
     ],
 )
-def test_a_hostile_checkpoint_ends_nothing_but_its_reader(
-    tmp_path: Path, before, after, told
-) -> None:
-    """One whose checksums are right."""
+def test_a_hostile_checkpoint_ends_only_its_reader(tmp_path: Path, before, after, told) -> None:
+    """Its checksums are right."""
     import tensorflow as tf
 
     prefix, held = tmp_path / "model.ckpt-5", arrays()
@@ -216,7 +222,7 @@ def test_a_hostile_checkpoint_ends_nothing_but_its_reader(
     )
     index = prefix.with_name(f"{prefix.name}.index")
     data = index.read_bytes()
-    end = data.index(b"\0\0\0\0\x01\0\0\0\0") + 8  # of the entries: where they can be searched from
+    end = data.index(b"\0\0\0\0\x01\0\0\0\0") + 8  # the end of the entries
     entries = data[:end].replace(before, after, 1)
     assert entries != data[:end]
     assert data[end + 1 : end + 5] == crc32c(data[: end + 1]).to_bytes(4, "little")
@@ -242,7 +248,7 @@ def test_a_checkpoint_is_found_by_folder_prefix_or_file(tmp_path: Path) -> None:
     assert tf1_files.find_checkpoint(tmp_path / "model") == (tmp_path / "model", 0)
 
 
-def test_no_checkpoint_is_a_message(tmp_path: Path) -> None:
+def test_a_missing_checkpoint_is_one_message(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no file ends in \.index"):
         tf1_files.find_checkpoint(tmp_path)
     with pytest.raises(UsageError, match="There is no TensorFlow 1 checkpoint"):
@@ -263,7 +269,7 @@ def test_no_checkpoint_is_a_message(tmp_path: Path) -> None:
         "ba\n",
     ],
 )
-def test_every_form_of_vocabulary(tmp_path: Path, held: object) -> None:
+def test_every_form_of_vocabulary_is_read(tmp_path: Path, held: object) -> None:
     path = tmp_path / "vocab.pkl"
     path.write_bytes(pickle.dumps(held, 2))
     assert tf1_files.read_vocabulary(path).symbols == "ba\n"
@@ -272,7 +278,7 @@ def test_every_form_of_vocabulary(tmp_path: Path, held: object) -> None:
 @pytest.mark.parametrize(
     "held", [(), 3, ("ab", "c"), ("a", "a"), ("a", 1), {"a": 0, "b": 2}, {"a": "b"}, {"a": None}]
 )
-def test_what_is_no_vocabulary(tmp_path: Path, held: object) -> None:
+def test_other_pickles_are_not_a_vocabulary(tmp_path: Path, held: object) -> None:
     path = tmp_path / "vocab.pkl"
     path.write_bytes(pickle.dumps(held, 2))
     with pytest.raises(DataError, match="is not a vocabulary"):
@@ -292,7 +298,7 @@ def imported(path: Path, vocabulary: Vocabulary, preprocessor: str | None = None
     )
 
 
-def test_the_preprocessor_is_told_by_the_marker(tmp_path: Path) -> None:
+def test_the_marker_decides_the_preprocessor(tmp_path: Path) -> None:
     assert imported(tmp_path / "a", Vocabulary("abcd")).record["corpus"]["preprocessor"] == "plain"
     korean = Vocabulary("ᴥㅏㄱ\n")
     assert imported(tmp_path / "b", korean).record["corpus"]["preprocessor"] == "hangul-slides"
@@ -301,7 +307,7 @@ def test_the_preprocessor_is_told_by_the_marker(tmp_path: Path) -> None:
     assert LanguageModel.load(folder.open_run(tmp_path / "b")).progress.step == 5
 
 
-def test_a_full_disk_leaves_nothing_and_advises_no_resume(
+def test_a_full_disk_leaves_no_run_and_advises_no_resume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = files._write_synced
@@ -318,7 +324,7 @@ def test_a_full_disk_leaves_nothing_and_advises_no_resume(
     assert not (tmp_path / "a").exists()
 
 
-def test_a_vocabulary_of_another_size_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_vocabulary_of_another_size_leaves_no_run(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"3 symbols, and m-5 was trained on 4"):
         imported(tmp_path / "a", Vocabulary("abc"))
     assert not (tmp_path / "a").exists()
@@ -333,7 +339,7 @@ DATA = Path(os.environ.get("RNNTK_DATA", ".")) / "invisible_dragon"
 @pytest.mark.skipif(
     not (DATA / "tf1_checkpoint").is_dir(), reason="needs RNNTK_DATA: invisible_dragon"
 )
-def test_the_model_of_2017_costs_what_it_did_and_writes_korean(tmp_path: Path) -> None:
+def test_the_model_of_2017_has_its_loss_and_writes_korean(tmp_path: Path) -> None:
     prefix, step = tf1_files.find_checkpoint(DATA / "tf1_checkpoint")
     vocabulary = tf1_files.read_vocabulary(tf1_files.find_vocabulary(prefix))
     run = tf1.import_run(

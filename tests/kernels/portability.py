@@ -1,7 +1,8 @@
-"""The kernels' tests as on another machine: `python tests/kernels/portability.py win64|aarch64`.
+"""Run the kernels' tests as on another machine: `python tests/kernels/portability.py win64|aarch64`.
 
-`win64` compiles for Windows and calls every kernel by its convention, in this process; it needs gcc. `aarch64` compiles
-for 64-bit Arm and runs every kernel in an emulator; it needs `qemu-aarch64` and `aarch64-linux-gnu-gcc`.
+`win64` compiles for Windows and calls every kernel with its calling convention in this process; it needs gcc.
+`aarch64` compiles for 64-bit Arm and runs every kernel in an emulator; it needs `qemu-aarch64` and
+`aarch64-linux-gnu-gcc`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ NAMES = {
     "___chkstk_ms": "probe",
 }
 
-# Reads the buffers, the kernel's name and its operands (a number, or a place in a buffer); writes the buffers.
+# Reads the buffers, the kernel's name and its operands (a number or an offset in a buffer); writes the buffers.
 ARM = """
 #include <stdint.h>
 #include <stdio.h>
@@ -89,7 +90,7 @@ def built(compiler: str, source: str, name: str, *options: str | Path) -> Path:
 
 
 class Windows(Kernels):
-    """Kernels that are compiled for Windows, in a process of this system."""
+    """Kernels compiled for Windows, in a process of this system."""
 
     def __init__(self, shape: Shape | None = None, cache: Path | None = None) -> None:
         library = ctypes.CDLL(str(built("gcc", WINDOWS, "windows.so", "-shared", "-fPIC", "-w")))
@@ -114,7 +115,7 @@ def owner(array: np.ndarray) -> np.ndarray:
 
 
 class Emulated(Kernels):
-    """Kernels that are compiled for 64-bit Arm; each call is a process of the emulator."""
+    """Kernels compiled for 64-bit Arm; each call runs the emulator."""
 
     def __init__(self, shape: Shape | None = None, cache: Path | None = None) -> None:
         llvm.initialize_all_targets()

@@ -1,4 +1,4 @@
-"""The compiled kernels against NumPy, for every shape of registers, those this machine lacks included."""
+"""The compiled kernels against NumPy, for every register shape, even those this machine lacks."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ sizes = st.integers(1, 70)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @given(m=sizes, k=st.one_of(sizes, st.integers(380, 800)), n=sizes, seed=st.integers(0, 99))
 @settings(max_examples=25, deadline=None)
-def test_a_product_is_numpys(shape: Shape, m: int, k: int, n: int, seed: int) -> None:
+def test_a_product_matches_numpy(shape: Shape, m: int, k: int, n: int, seed: int) -> None:
     kernels, rng = compiled(shape), np.random.default_rng(seed)
     a, b, bias = floats(rng, m, k), floats(rng, k, n), floats(rng, n)
     c = native.empty(m, n)
@@ -62,7 +62,7 @@ def test_a_weight_gradient_is_added(shape: Shape, n: int, f: int, g: int, seed: 
 
 
 def rounded(x: np.ndarray) -> np.ndarray:
-    """To the nearest bfloat16, of two the even one."""
+    """Round to the nearest bfloat16, ties to even."""
     bits = x.astype(np.float32).view(np.uint32)
     bits = bits + 0x7FFF + (bits >> 16 & 1) & 0xFFFF0000
     return bits.astype(np.uint32).view(np.float32)
@@ -76,9 +76,7 @@ def rounded(x: np.ndarray) -> np.ndarray:
     seed=st.integers(0, 99),
 )
 @settings(max_examples=40, deadline=None)
-def test_a_product_in_bfloat16_is_that_of_rounded_factors(
-    m: int, k: int, n: int, seed: int
-) -> None:
+def test_a_bfloat16_product_rounds_its_factors(m: int, k: int, n: int, seed: int) -> None:
     kernels, rng = native.kernels(), np.random.default_rng(seed)
     a, b, bias = floats(rng, m, k), floats(rng, k, n), floats(rng, n)
     c, exact = native.empty(m, n), rounded(a).astype(np.float64) @ rounded(b) + bias
@@ -90,9 +88,7 @@ def test_a_product_in_bfloat16_is_that_of_rounded_factors(
 @needs_bfloat16
 @given(n=st.integers(1, 900), f=sizes, g=sizes, seed=st.integers(0, 99))
 @settings(max_examples=40, deadline=None)
-def test_a_weight_gradient_in_bfloat16_is_that_of_rounded_factors(
-    n: int, f: int, g: int, seed: int
-) -> None:
+def test_a_bfloat16_weight_gradient_rounds_its_factors(n: int, f: int, g: int, seed: int) -> None:
     kernels, rng = native.kernels(), np.random.default_rng(seed)
     x, dz, onto = floats(rng, n, f), floats(rng, n, g), floats(rng, f, g)
     exact = onto + rounded(x).astype(np.float64).T @ rounded(dz)
@@ -111,14 +107,14 @@ def test_a_weight_gradient_in_bfloat16_is_that_of_rounded_factors(
         ("aarch64-unknown-linux-gnu", {"neon": True, "bf16": True}, Shape(4, 12)),
     ],
 )
-def test_registers_are_used_as_the_processor_has_them(
+def test_the_registers_of_the_processor_are_used(
     triple: str, features: dict[str, bool], shape: Shape
 ) -> None:
     assert native.best_shape(triple, features) == shape
 
 
 def assembly(monkeypatch: pytest.MonkeyPatch, triple: str, cpu: str, features: str) -> str:
-    """The kernels for another processor than this."""
+    """Assembly of the kernels for another processor."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     target = llvm.Target.from_triple(triple)
@@ -129,7 +125,7 @@ def assembly(monkeypatch: pytest.MonkeyPatch, triple: str, cpu: str, features: s
 
 
 @pytest.mark.parametrize("features", ["+avx", "+avx,+avx2,+fma"])
-def test_without_fused_instructions_no_function_is_called_for_each_float(
+def test_without_fma_no_function_is_called_per_float(
     features: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = assembly(monkeypatch, "x86_64-unknown-linux-gnu", "x86-64", features)
@@ -142,7 +138,7 @@ def test_without_fused_instructions_no_function_is_called_for_each_float(
 @pytest.mark.parametrize(
     ("triple", "cpu"), [("arm64-apple-darwin23.1.0", "apple-m1"), ("aarch64-linux-gnu", "generic")]
 )
-def test_arm_keeps_a_whole_tile_in_its_registers(
+def test_arm_keeps_a_whole_tile_in_registers(
     triple: str, cpu: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = assembly(monkeypatch, triple, cpu, "")
@@ -154,7 +150,7 @@ def test_arm_keeps_a_whole_tile_in_its_registers(
     assert not re.search(r"\b(?:str|stp)\s", loop), "a sum is stored at each step"
 
 
-def test_on_windows_a_waiting_thread_lets_others_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_windows_a_waiting_thread_yields(monkeypatch: pytest.MonkeyPatch) -> None:
     code = assembly(monkeypatch, "x86_64-pc-windows-msvc", "x86-64", "+avx")
     assert "SwitchToThread" in code
     assert "sched_yield" not in code
@@ -188,10 +184,10 @@ def lstm(
 ) -> list[np.ndarray]:
     monkeypatch.setattr(run, "kernels", lambda: kernels)
     units = len(kernel)
-    steps, lanes, width = rows.shape
-    nothing = np.zeros((lanes, units), np.float32)
-    # Each position is a symbol of its own, so that the rows are what the gates are made of.
-    ids = np.arange(steps * lanes, dtype=np.int32).reshape(steps, lanes)
+    steps, batch, width = rows.shape
+    nothing = np.zeros((batch, units), np.float32)
+    # Each position has its own symbol, so that the gates are made of the rows.
+    ids = np.arange(steps * batch, dtype=np.int32).reshape(steps, batch)
     table, none = rows.reshape(-1, width), np.zeros(0, np.float32)
     live = np.zeros(0, np.uint8)
     states = nothing, nothing
@@ -202,7 +198,9 @@ def lstm(
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("units", [1, 5, 8, 19])
-def test_a_cell_is_its_formula(shape: Shape, units: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cell_computes_its_formula(
+    shape: Shape, units: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(units)
     rows, kernel = floats(rng, 4, 3, 4 * units), floats(rng, units, 4 * units)
     hs, cs, gates = lstm(compiled(shape), monkeypatch, rows, kernel)
@@ -221,11 +219,11 @@ def test_a_cell_is_its_formula(shape: Shape, units: int, monkeypatch: pytest.Mon
         np.testing.assert_allclose(hs[t + 1], h, atol=2e-6)
 
 
-def test_tanh_and_sigmoid_hold_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tanh_and_sigmoid_are_accurate_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     units = 512
     x = np.concatenate([np.linspace(-100, 100, units // 2), np.linspace(-9, 9, units // 2)])
     rows = np.tile(x, 4).astype(np.float32).reshape(1, 1, -1)
-    # From zero states and with no recurrent kernel, the gates are functions of the rows alone.
+    # With zero states and no recurrent kernel, the gates depend only on the rows.
     kernel = np.zeros((units, 4 * units), np.float32)
     gates = lstm(native.kernels(), monkeypatch, rows, kernel)[2][0, 0]
     i, f, g, o = np.split(gates, 4)
@@ -235,14 +233,14 @@ def test_tanh_and_sigmoid_hold_everywhere(monkeypatch: pytest.MonkeyPatch) -> No
         np.testing.assert_allclose(gate, 1 / (1 + np.exp(-exact)), atol=3e-7)
 
 
-def test_what_is_not_a_number_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nan_stays_nan(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = np.full((1, 2, 4 * 8), np.nan, np.float32)
     hs, cs, _ = lstm(native.kernels(), monkeypatch, rows, np.zeros((8, 32), np.float32))
     assert np.isnan(hs[1]).all()
     assert np.isnan(cs[1]).all()
 
 
-def test_memory_is_used_again_only_when_nobody_holds_it() -> None:
+def test_memory_is_reused_only_when_released() -> None:
     first = native.empty(300, 1000)
     address = first.ctypes.data
     assert address % 64 == 0
@@ -252,7 +250,7 @@ def test_memory_is_used_again_only_when_nobody_holds_it() -> None:
     assert second.ctypes.data != address
     del first
     third = native.empty(300, 1000)
-    assert third.ctypes.data != address, "a part of it is still held"
+    assert third.ctypes.data != address, "part of it is in use"
     del part, second, third
     again = [native.empty(300, 1000) for _ in range(3)]
     assert address in {a.ctypes.data for a in again}
@@ -277,7 +275,7 @@ def test_threads_never_share_memory() -> None:
     assert not wrong
 
 
-def test_what_was_compiled_is_kept_and_a_damaged_file_is_not_used(
+def test_compiled_code_is_cached_and_a_damaged_file_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = []
@@ -307,7 +305,7 @@ def test_what_was_compiled_is_kept_and_a_damaged_file_is_not_used(
     assert len(times) == 5
 
 
-def test_no_flipped_bit_of_a_kept_file_gets_through(tmp_path: Path) -> None:
+def test_every_flipped_bit_of_a_cached_file_is_detected(tmp_path: Path) -> None:
     made = b"code" * 20
     assert native.cached(tmp_path, [], lambda: made) == made
     (file,) = tmp_path.iterdir()
@@ -316,11 +314,11 @@ def test_no_flipped_bit_of_a_kept_file_gets_through(tmp_path: Path) -> None:
         broken = bytearray(whole)
         broken[bit // 8] ^= 1 << bit % 8
         file.write_bytes(broken)
-        assert native.cached(tmp_path, [], lambda: made) is made, "made again"
+        assert native.cached(tmp_path, [], lambda: made) is made, "compiled again"
         assert file.read_bytes() == whole
 
 
-def test_nothing_unfinished_stays_where_the_cache_is_full(
+def test_a_full_cache_leaves_no_unfinished_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
@@ -331,13 +329,13 @@ def test_nothing_unfinished_stays_where_the_cache_is_full(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
+def test_an_unwritable_cache_does_no_harm(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("no folder")
     assert Kernels(cache=file / "kernels").packed(np.ones((2, 2), np.float32)).size
 
 
-def test_the_cache_is_where_the_user_said_or_nowhere(
+def test_the_cache_is_in_its_folder_or_absent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RNNTK_CACHE", str(tmp_path))

@@ -1,4 +1,4 @@
-"""The character model by itself: what it is given and what it refuses."""
+"""The character model: accepted inputs and refusals."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from rnntk.models.char_rnn import CharRNN
 from rnntk.models.layers import CELLS
 
 
-def ids_of(vocabulary: int, lanes: int = 4, steps: int = 7) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, vocabulary, (lanes, steps)).astype(np.int32)
+def ids_of(vocabulary: int, rows: int = 4, steps: int = 7) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, vocabulary, (rows, steps)).astype(np.int32)
 
 
 @pytest.mark.parametrize("kind", [np.int64, np.uint8, np.uint16])
 @pytest.mark.parametrize("cell", CELLS)
-def test_ids_of_any_integer_type_are_the_same_ids(cell, kind):
+def test_ids_of_any_integer_type_are_accepted(cell, kind):
     model = CharRNN(11, cell, 2, 8, 6)
     ids, targets = ids_of(11), ids_of(11)[::-1]
     logits, _ = model(ids)
@@ -54,7 +54,7 @@ needs_bfloat16 = pytest.mark.skipif(not native.kernels().shape.bfloat16, reason=
 
 @needs_bfloat16
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_cost_is_that_of_the_logits_in_bfloat16_too(cell):
+def test_the_loss_is_that_of_the_logits_in_bfloat16_too(cell):
     model = CharRNN(11, cell, 1, 16, 8, precision="bfloat16")
     ids, targets = ids_of(11), ids_of(11)[::-1]
     logits, _ = model(ids)
@@ -65,7 +65,7 @@ def test_the_cost_is_that_of_the_logits_in_bfloat16_too(cell):
     assert 0 < np.abs(logits - exact(ids)[0]).max() < 0.1
 
 
-def test_bfloat16_is_refused_where_it_would_do_nothing():
+def test_bfloat16_is_refused_if_it_would_have_no_effect():
     with pytest.raises(UsageError, match='precision="bfloat16".*gru_reset="before"'):
         CharRNN(11, "gru", 1, 8, 6, gru_reset="before", precision="bfloat16")
     CharRNN(11, "lstm", 1, 8, 6, gru_reset="before", precision="bfloat16")
@@ -76,8 +76,8 @@ def test_bfloat16_is_refused_where_it_would_do_nothing():
 @pytest.mark.parametrize(
     "options", [{}, {"dropout": 0.2, "layer_norm": True}, {"gru_reset": "before"}], ids=str
 )
-def test_keras_own_fit_trains_it(cell, options, tmp_path):
-    """A last, smaller batch included; and again once saved and loaded."""
+def test_keras_fit_trains_it(cell, options, tmp_path):
+    """With a smaller last batch, and again after saving and loading."""
     x = np.tile(np.arange(12) % 7, (50, 2)).astype(np.int32)
     y = np.roll(x, -1, 1)
     model = CharRNN(11, cell, 2, 16, 8, **options)
@@ -96,7 +96,7 @@ def test_keras_own_fit_trains_it(cell, options, tmp_path):
     assert again.fit(x, y, verbose=0).history["loss"][0] < losses[-1]
 
 
-def test_dropout_without_a_seed_draws_one():
+def test_dropout_without_a_seed_chooses_one():
     model, ids = CharRNN(11, layers=1, units=8, embedding=6, dropout=0.5), ids_of(11)
 
     def dropped():

@@ -1,7 +1,6 @@
-"""What surrounds the library on the GPU path, with a library of TensorFlow's eager operations on the CPU in its place.
+"""The code around cuDNN on the GPU path, with a stand-in for cuDNN in TensorFlow's eager operations on the CPU.
 
-The stand-in knows cuDNN's layout of weights from its documentation; what cuDNN itself does is tested where there is a
-GPU, in `test_cudnn_on_gpu.py`.
+The stand-in follows the layout of weights in cuDNN's documentation; `test_cudnn_on_gpu.py` tests cuDNN itself.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ def unpacked(problem, w):
 
 
 def one_step(mode, a, b, h, c):
-    """Equations of cuDNN's manual; `a` is the inputs' product per gate, `b` the recurrent one."""
+    """The equations of cuDNN's manual; per gate, `a` is the input product and `b` the recurrent one."""
     if mode == "rnn":
         return tf.tanh(a[0] + b[0]), c
     if mode == "gru":
@@ -115,7 +114,7 @@ class StandIn:
 
     def backward(self):
         upstream = {name: self.read(f"d_{name}") for name in self.results}
-        tape, self.tape = self.tape, None  # as cuDNN, once for each forward pass
+        tape, self.tape = self.tape, None  # like cuDNN, once per forward pass
         found = tape.gradient(self.results, self.inputs, output_gradients=upstream)
         for name, value in found.items():
             self.write(f"d_{name}", value)
@@ -129,7 +128,7 @@ class StandIn:
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """A context in which the GPU path is taken, with the stand-in."""
+    """A context that takes the GPU path, with the stand-in."""
     monkeypatch.setattr(cudnn_library, "Stack", StandIn)
     monkeypatch.setattr(cudnn_library, "enter_context_of", lambda pointer: None)
     monkeypatch.setattr(cudnn_library, "wait_for_device", lambda: None)
@@ -142,7 +141,7 @@ def gpu(monkeypatch):
 
 
 def randomized(model):
-    """No weight is zero, so that none can be forgotten."""
+    """Give every weight a nonzero value, so that a forgotten one shows."""
     rng = np.random.default_rng(7)
     model.set_weights([rng.normal(0, 0.3, w.shape).astype("float32") for w in model.get_weights()])
     return model
@@ -184,7 +183,7 @@ def assert_same(a, b, **tolerance):
     ],
     ids=str,
 )
-def test_a_training_step_is_that_of_the_cpu(arguments, gpu):
+def test_a_training_step_matches_the_cpu(arguments, gpu):
     model = randomized(CharRNN(11, **{"layers": 2, "units": 6, "embedding": 4, **arguments}))
     data = batch(model)
     StandIn.forwards = 0
@@ -196,7 +195,7 @@ def test_a_training_step_is_that_of_the_cpu(arguments, gpu):
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_a_classifier_is_that_of_the_cpu(bidirectional, gpu):
+def test_a_classifier_matches_the_cpu(bidirectional, gpu):
     rows = np.random.default_rng(0).normal(size=(BATCH, STEPS, 4)).astype("float32")
     results = []
     for _ in range(2):
@@ -226,7 +225,7 @@ def problem():
     return [randomized(layer)], x, [tf.zeros((BATCH, 6))] * 2
 
 
-def test_a_forward_pass_between_another_and_its_backward_pass_is_repeated(gpu):
+def test_interleaved_forward_passes_are_repeated_for_their_gradient(gpu):
     layers, x, states = problem()
     StandIn.forwards = 0
     found = stacked(layers, x, states)
@@ -239,7 +238,7 @@ def test_a_forward_pass_between_another_and_its_backward_pass_is_repeated(gpu):
     np.testing.assert_allclose(found[1], tape.gradient(total, x), rtol=1e-4)
 
 
-def test_bfloat16_rounds_and_is_refused_where_the_library_is_missing(gpu):
+def test_bfloat16_rounds_and_is_refused_without_the_library(gpu):
     given = problem()
     exact, rounded = stacked(*given), stacked(*given, bfloat16=True)
     difference = np.abs(exact[0][0][0] - rounded[0][0][0]).max()

@@ -1,4 +1,4 @@
-"""The GPU path against the CPU path, with the same weights; skipped where there is no GPU."""
+"""The GPU path against the CPU path with the same weights; skipped without a GPU."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BATCH, STEPS, SEED = 3, 9, [5, 6]
 
 @pytest.fixture(autouse=True)
 def exact_products():
-    """In TF32 the two paths would agree to three digits only."""
+    """With TF32, the two paths would agree to only three digits."""
     before = tf.config.experimental.tensor_float_32_execution_enabled()
     tf.config.experimental.enable_tensor_float_32_execution(False)
     yield
@@ -36,7 +36,7 @@ def exact_products():
 
 @pytest.fixture
 def on_cpu(monkeypatch):
-    """A context in which the CPU path is taken."""
+    """A context that takes the CPU path."""
 
     @contextmanager
     def context():
@@ -48,7 +48,7 @@ def on_cpu(monkeypatch):
 
 
 def randomized(model):
-    """No weight is zero, so that none can be forgotten, nor so large that rounding grows over time."""
+    """Give every weight a nonzero value, small enough that rounding does not grow over time."""
     rng = np.random.default_rng(7)
     model.set_weights(
         [rng.normal(0, 0.8 / max(w.shape[0], 7) ** 0.5, w.shape) for w in model.get_weights()]
@@ -81,7 +81,7 @@ def gradients(model, x, y, states):
 
 
 def assert_same(found, wanted, tolerance=1e-4):
-    """Each tensor's relative distance; an element that is nearly zero has no digits to agree in."""
+    """Compare by each tensor's relative distance, since elements near zero share no digits."""
     for one, other in zip(tf.nest.flatten(found), tf.nest.flatten(wanted), strict=True):
         one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
         assert np.linalg.norm(one - other) <= tolerance * np.linalg.norm(other)
@@ -101,7 +101,7 @@ MODELS = [
 
 
 @pytest.mark.parametrize("arguments", MODELS, ids=str)
-def test_a_training_step_is_that_of_the_cpu(arguments, on_cpu):
+def test_a_training_step_matches_the_cpu(arguments, on_cpu):
     arguments = {"layers": 2, "units": 16, "embedding": 8, **arguments}
     model = randomized(CharRNN(11, **arguments))
     data = batch(model)
@@ -113,7 +113,7 @@ def test_a_training_step_is_that_of_the_cpu(arguments, on_cpu):
 
 
 @pytest.mark.parametrize("arguments", MODELS, ids=str)
-def test_logits_are_those_of_the_cpu(arguments, on_cpu):
+def test_logits_match_the_cpu(arguments, on_cpu):
     arguments = {"layers": 2, "units": 16, "embedding": 8, **arguments}
     model = randomized(CharRNN(11, **arguments))
     x, _, states = batch(model)
@@ -124,7 +124,7 @@ def test_logits_are_those_of_the_cpu(arguments, on_cpu):
 
 
 def over_time(layers, x, states, weigh, times=1, **arguments):
-    """Outputs and gradients of `times` calls, all of them forward before any is backward."""
+    """Outputs and gradients of `times` calls; all forward passes come before any backward pass."""
 
     @tf.function(autograph=False)
     def run():
@@ -153,7 +153,7 @@ def problem(cell, count=2, features=8, units=16, batch=BATCH):
 
 @pytest.fixture
 def by_operation(monkeypatch):
-    """A context in which TensorFlow's own operation is used."""
+    """A context that uses TensorFlow's operation."""
 
     @contextmanager
     def context():
@@ -167,7 +167,7 @@ def by_operation(monkeypatch):
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("units", [16, 200])  # with persistent kernels and without
 @pytest.mark.parametrize("times", [1, 2])
-def test_the_library_does_what_the_operation_does(cell, units, times, by_operation):
+def test_the_library_matches_the_operation(cell, units, times, by_operation):
     given = problem(cell, units=units)
     found = over_time(*given, times=times)
     with by_operation():
@@ -190,7 +190,7 @@ def test_bfloat16_rounds(cell, by_operation):
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_a_classifier_is_that_of_the_cpu(cell, bidirectional, on_cpu):
+def test_a_classifier_matches_the_cpu(cell, bidirectional, on_cpu):
     rows = np.random.default_rng(0).normal(size=(BATCH, STEPS, 4)).astype("float32")
     labels = np.arange(BATCH)
     results = []
@@ -202,11 +202,11 @@ def test_a_classifier_is_that_of_the_cpu(cell, bidirectional, on_cpu):
                 results.append((step(rows, labels, SEED), model.get_weights()))
         else:
             results.append((step(rows, labels, SEED), model.get_weights()))
-    # Adam turns the sign of a gradient that is nothing but rounding into a whole step.
+    # Adam turns a gradient that is only rounding into a whole step.
     assert_same(*results, tolerance=1e-3)
 
 
-def test_steps_of_a_run_are_those_of_the_cpu(on_cpu):
+def test_steps_of_a_run_match_the_cpu(on_cpu):
     losses = {}
     for place in ("gpu", "cpu"):
         model = CharRNN(11, "lstm", 2, 16, 8)

@@ -20,14 +20,14 @@ SHAPES = [(3, 7, 5, 6), (1, 4, 3, 2), (4, 1, 2, 5), (2, 9, 1, 1)]  # B, T, F, H
 
 
 def pair(cell: str, units: int, features: int, **arguments):
-    """A layer of ours in float32 and Keras' own in float64 with the same weights, none of them zero."""
+    """Our layer in float32 and Keras' layer in float64 with the same nonzero weights."""
     arguments = {"return_sequences": True, "return_state": True, **arguments}
     ours = CELLS[cell](units, **arguments)
     stock = STOCK[cell](units, **arguments, dtype="float64")
     ours.build((None, None, features))
     stock.build((None, None, features))
     rng = np.random.default_rng(units)
-    # Of the size that training gives them: a chaotic network multiplies every rounding.
+    # Of the size that training gives: a chaotic network amplifies rounding.
     weights = [rng.normal(0, 0.7 / np.sqrt(units), w.shape) for w in stock.get_weights()]
     weights = [w.astype(np.float32) for w in weights]
     ours.set_weights(weights)
@@ -36,7 +36,7 @@ def pair(cell: str, units: int, features: int, **arguments):
 
 
 def inputs(cell: str, batch: int, steps: int, features: int, units: int):
-    """Sequences and states, float64 numbers that are float32 ones too."""
+    """Sequences and states in float64, exact in float32."""
     rng = np.random.default_rng(1)
     x = rng.normal(size=(batch, steps, features)).astype(np.float32)
     states = [rng.normal(size=(batch, units)).astype(np.float32) for _ in CELLS[cell].kind.states]
@@ -49,7 +49,7 @@ def single(x, states):
 
 
 def results(layer, x, states, **call):
-    """All outputs, and the gradients of a sum that weighs every element differently."""
+    """All outputs, and gradients of a sum with a different weight for every element."""
 
     @tf.function
     def run(x, states):
@@ -82,7 +82,7 @@ LONG = [
     (5, 90, 6, 37),
     (2, 210, 4, 100),
     (1, 500, 3, 9),
-]  # more rows and gates than a kernel takes at once
+]  # more rows and gates than a kernel handles at once
 OPTIONS = [
     {},
     {"go_backwards": True, "return_sequences": False},
@@ -94,7 +94,7 @@ OPTIONS = [
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("shape", SHAPES + LONG, ids=str)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_outputs_and_all_gradients_are_keras(cell, shape, options):
+def test_outputs_and_all_gradients_match_keras(cell, shape, options):
     batch, steps, features, units = shape
     ours, stock = pair(cell, units, features, **options)
     x, states = inputs(cell, batch, steps, features, units)
@@ -103,7 +103,7 @@ def test_outputs_and_all_gradients_are_keras(cell, shape, options):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_there_are_gradients_outside_of_a_function_too(cell):
+def test_gradients_work_outside_a_function(cell):
     ours, _ = pair(cell, 6, 5)
     x, _ = single(*inputs(cell, 3, 7, 5, 6))
     mask = tf.sequence_mask([7, 3, 5], 7)
@@ -123,7 +123,7 @@ MASK = np.array([[1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0], [0, 1, 0, 1, 1, 0], [0]
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("zeroed", [False, True])
-def test_keras_masks(cell, options, zeroed):
+def test_masks_of_keras_work(cell, options, zeroed):
     ours, stock = pair(cell, 4, 3, zero_output_for_mask=zeroed, **options)
     x, states = inputs(cell, 4, 6, 3, 4)
     masked = results(ours, *single(x, states), mask=tf.constant(MASK))
@@ -133,8 +133,8 @@ def test_keras_masks(cell, options, zeroed):
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("steps", [10, 210])
-def test_lengths_equal_each_sequence_by_itself(cell, backwards, steps):
-    """System 9: a padded batch gives what each sequence gives alone, then zeros."""
+def test_a_padded_batch_equals_each_sequence_alone(cell, backwards, steps):
+    """System 9: after the end of a sequence come zeros."""
     ours, _ = pair(cell, 4, 8, go_backwards=backwards)
     x, states = single(*inputs(cell, 3, steps, 8, 4))
     lengths = [steps, 6, 0]
@@ -159,7 +159,7 @@ def test_padding_has_no_gradient(cell):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_lengths_on_keras_own_path_are_the_same(cell, options):
+def test_lengths_give_the_same_on_the_keras_path(cell, options):
     ours, _ = pair(cell, 4, 3, **options)
     slow = CELLS[cell](
         4, **{"return_sequences": True, "return_state": True, **options}, dtype="float64"
@@ -177,7 +177,7 @@ def test_lengths_on_keras_own_path_are_the_same(cell, options):
 @pytest.mark.parametrize(
     "lengths", [[5], [5, 5, 5], [[5, 5]], [5, 6], [-1, 5], [5.0, 5.0], 5], ids=str
 )
-def test_lengths_that_cannot_be_are_refused(lengths, dtype):
+def test_impossible_lengths_are_refused(lengths, dtype):
     layer = LSTM(2, dtype=dtype)
     with pytest.raises(ValueError, match="`lengths` must be"):
         layer(tf.zeros((2, 5, 3), dtype), lengths=tf.constant(lengths))
@@ -201,7 +201,7 @@ def test_lengths_and_mask_together_are_refused():
 @pytest.mark.parametrize("wrap", [lambda f: f, tf.function], ids=["eager", "graph"])
 @pytest.mark.parametrize("loss", [tf.reduce_sum, tf.nn.l2_loss], ids=["linear", "square"])
 @pytest.mark.parametrize("cell", CELLS)
-def test_second_derivatives_of_the_kernels_are_refused_not_wrong(cell, loss, wrap):
+def test_second_derivatives_of_the_kernels_are_refused(cell, loss, wrap):
     layer = CELLS[cell](4)
     x = tf.ones((2, 5, 3))
     layer(x)
@@ -230,7 +230,7 @@ def test_second_derivatives_of_the_kernels_are_refused_not_wrong(cell, loss, wra
     ],
     ids=str,
 )
-def test_what_the_kernels_cannot_do_goes_to_keras(arguments):
+def test_unsupported_settings_use_the_keras_path(arguments):
     layer = LSTM(3, **arguments)
     x = tf.ones((2, 4, 3))
     assert not layer.is_fast(x)
@@ -238,7 +238,7 @@ def test_what_the_kernels_cannot_do_goes_to_keras(arguments):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_one_state_for_all_rows_is_keras(cell):
+def test_one_state_for_all_rows_matches_keras(cell):
     ours, stock = pair(cell, 4, 3)
     x, states = inputs(cell, 2, 5, 3, 4)
     states = [state[:1] for state in states]
@@ -264,7 +264,7 @@ def test_states_of_another_shape_are_refused(cell, shape):
         unknown(states[0])
 
 
-def test_no_sequences_at_all_go_to_keras():
+def test_an_empty_batch_uses_the_keras_path():
     layer = LSTM(3)
     assert not layer.is_fast(tf.zeros((0, 4, 3)))
     assert not layer.is_fast(tf.zeros((2, 0, 3)))
@@ -273,7 +273,7 @@ def test_no_sequences_at_all_go_to_keras():
         layer.over_time(tf.zeros((4, 0, 3)), [tf.zeros((0, 3))] * 2)
 
 
-def test_gru_with_reset_before_goes_to_keras():
+def test_gru_with_reset_before_uses_the_keras_path():
     assert not GRU(3, reset_after=False).is_fast(tf.ones((2, 4, 3)))
 
 
@@ -300,8 +300,8 @@ def rounded(x):
 @needs_bfloat16
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("backwards", [False, True])
-def test_bfloat16_rounds_factors_and_nothing_else(cell, backwards):
-    """One step of factors that bfloat16 holds has nothing to round; else the error is that of rounding."""
+def test_bfloat16_rounds_only_the_factors(cell, backwards):
+    """Factors exact in bfloat16 give an exact step; otherwise the error is that of rounding."""
     ours, stock = pair(cell, 37, 21, go_backwards=backwards)
     ours.product_type = "bfloat16"
     x, states = inputs(cell, 5, 90, 21, 37)
@@ -319,7 +319,7 @@ def test_bfloat16_rounds_factors_and_nothing_else(cell, backwards):
 
 
 @pytest.mark.parametrize("shape", [Shape(8, 6), Shape(16, 12)], ids=str)
-def test_bfloat16_is_refused_where_there_are_no_instructions(shape, monkeypatch):
+def test_bfloat16_is_refused_without_the_instructions(shape, monkeypatch):
     monkeypatch.setattr(native, "kernels", lambda: SimpleNamespace(shape=shape))
     layer = LSTM(3)
     layer.product_type = "bfloat16"
@@ -345,8 +345,8 @@ def test_cudnn_agrees_with_the_kernels(cell):
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own
 @pytest.mark.parametrize("cell", CELLS)
-def test_fit_is_fast_whatever_the_batches(cell, monkeypatch):
-    """A smaller last batch included, with which TensorFlow's shapes hold no batch size; against Keras' own layer."""
+def test_fit_is_fast_for_any_batch_size(cell, monkeypatch):
+    """With a smaller last batch, for which TensorFlow knows no batch size; against Keras' layer."""
     kind, called = CELLS[cell], []
     is_fast = kind.is_fast
 
@@ -379,7 +379,7 @@ def test_fit_is_fast_whatever_the_batches(cell, monkeypatch):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_no_rows_known_only_when_the_graph_runs(cell):
+def test_a_batch_that_is_empty_only_at_run_time_works(cell):
     layer = CELLS[cell](4, return_sequences=True)
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, 3))])
@@ -398,7 +398,7 @@ def test_no_rows_known_only_when_the_graph_runs(cell):
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("sequences", [False, True])
 @pytest.mark.parametrize("masked", [False, True])
-def test_both_directions_at_once_are_keras(cell, sequences, masked):
+def test_both_directions_at_once_match_keras(cell, sequences, masked):
     both = [
         keras.layers.Bidirectional(
             kind[cell](4, return_sequences=sequences, dtype=dtype), dtype=dtype

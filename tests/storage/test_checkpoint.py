@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there, every damage named."""
+"""Checkpoints: whole or absent, and every damage reported."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write(parent: Path, step: int = 500) -> Path:
     )
 
 
-def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+def test_a_written_checkpoint_is_read_back(tmp_path: Path) -> None:
     folder = write(tmp_path)
     assert folder.name == "step-00000500"
     found = checkpoint.read(folder)
@@ -38,11 +38,11 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert found.optimizer()["0000:iterations"] == 500
     assert found.states()["0000"].shape == (2, 4)
     assert checkpoint.steps(tmp_path) == [500]
-    # Nothing of the writing is left behind.
+    # No temporary file is left.
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000500"]
 
 
-def test_a_checkpoint_of_an_older_version_knows_what_patience_compares_with(
+def test_an_old_checkpoint_gets_the_validation_that_patience_compares(
     tmp_path: Path,
 ) -> None:
     best = {"val_loss": 1.5, "step": 400}
@@ -68,7 +68,7 @@ def test_the_same_step_can_be_written_again(tmp_path: Path) -> None:
     "name", ["weights.safetensors", "optimizer.safetensors", "states.safetensors", "progress.json"]
 )
 @pytest.mark.parametrize("damage", ["cut", "flip", "missing"])
-def test_damage_is_named(tmp_path: Path, name: str, damage: str) -> None:
+def test_damage_is_reported(tmp_path: Path, name: str, damage: str) -> None:
     file = write(tmp_path) / name
     data = bytearray(file.read_bytes())
     if damage == "cut":
@@ -82,7 +82,7 @@ def test_damage_is_named(tmp_path: Path, name: str, damage: str) -> None:
         checkpoint.read(file.parent)
 
 
-def test_a_manifest_cannot_point_outside(tmp_path: Path) -> None:
+def test_a_manifest_cannot_name_files_outside(tmp_path: Path) -> None:
     folder = write(tmp_path)
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"]["../evil"] = {"bytes": 1, "sha256": ""}
@@ -105,10 +105,10 @@ def test_a_manifest_cannot_point_outside(tmp_path: Path) -> None:
         lambda h: b"",
     ],
 )
-def test_weights_that_fit_their_sum_and_not_the_format_are_damage(
+def test_malformed_weights_with_a_valid_checksum_are_damage(
     tmp_path: Path, change: Callable
 ) -> None:
-    """As a stranger can make them: the checkpoint before is used."""
+    """A stranger can forge them; the checkpoint before is used."""
     folder = write(tmp_path)
     file = folder / "weights.safetensors"
     whole = file.read_bytes()
@@ -134,7 +134,7 @@ def test_a_manifest_must_list_every_file(tmp_path: Path, name: str) -> None:
             checkpoint.read(folder)
 
 
-def test_a_checkpoint_in_the_place_of_another_step_is_damage(tmp_path: Path) -> None:
+def test_a_checkpoint_in_the_folder_of_another_step_is_damage(tmp_path: Path) -> None:
     folder = write(tmp_path)
     with pytest.raises(RunError, match="progress.json is of step 500"):
         checkpoint.read(folder.rename(tmp_path / "step-00000600"))
@@ -155,15 +155,15 @@ def test_pruning_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
     assert checkpoint.steps(tmp_path) == [1, 4, 5]
 
 
-def test_pruning_removes_what_is_later_than_the_newest_and_counts_it_not(tmp_path: Path) -> None:
-    """A run that goes on before a damaged checkpoint leaves it behind."""
+def test_pruning_removes_checkpoints_later_than_the_newest(tmp_path: Path) -> None:
+    """A run resumed from before a damaged checkpoint leaves a later one."""
     for step in (30, 36, 40):
         write(tmp_path, step)
     checkpoint.prune(tmp_path, keep=1, newest=36, best_step=30)
     assert checkpoint.steps(tmp_path) == [30, 36]
 
 
-def test_what_a_killed_process_left_unfinished_is_removed(tmp_path: Path) -> None:
+def test_unfinished_checkpoints_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     write(tmp_path, 1)
     (tmp_path / ".step-00000002.77.tmp").mkdir()
     (tmp_path / ".step-00000002.77.tmp" / "weights.safetensors").write_bytes(b"half")
@@ -172,7 +172,7 @@ def test_what_a_killed_process_left_unfinished_is_removed(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
-def test_a_full_disk_is_a_message_and_older_checkpoints_stay(
+def test_a_full_disk_is_one_message_and_older_checkpoints_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     write(tmp_path, 1)
@@ -188,7 +188,7 @@ def test_a_full_disk_is_a_message_and_older_checkpoints_stay(
     checkpoint.read(tmp_path / "step-00000001")
 
 
-def test_a_forbidden_folder_is_a_message(tmp_path: Path) -> None:
+def test_a_forbidden_folder_is_one_message(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="cannot be written"), disk_errors(tmp_path):
         raise PermissionError(errno.EACCES, "Permission denied")
 
@@ -203,7 +203,7 @@ def test_an_atomic_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.Mo
     assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
 
 
-def test_mapped_weights_are_the_librarys(tmp_path: Path) -> None:
+def test_mapped_weights_match_those_of_safetensors(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     weights = {
         name: rng.normal(size=shape).astype(np.float32)
@@ -229,7 +229,7 @@ def test_mapped_weights_of_another_type_are_refused(tmp_path: Path) -> None:
         checkpoint.read(folder).mapped_weights()
 
 
-def test_only_what_is_needed_is_checked(tmp_path: Path) -> None:
+def test_only_the_needed_files_are_checked(tmp_path: Path) -> None:
     folder = write(tmp_path)
     (folder / checkpoint.OPTIMIZER).write_bytes(b"")
     needed = (checkpoint.WEIGHTS, checkpoint.PROGRESS)

@@ -1,4 +1,4 @@
-"""The run folder: made, found, refused."""
+"""The run folder: created, found, refused."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def save(run: RunFolder, step: int, best: dict[str, float] | None = None) -> Non
     )
 
 
-def test_a_run_is_made_and_opened(tmp_path: Path) -> None:
+def test_a_run_is_created_and_opened(tmp_path: Path) -> None:
     make(tmp_path / "r")
     run = folder.open_run(tmp_path / "r")
     assert run.kind == "char-rnn"
@@ -60,9 +60,7 @@ def test_an_existing_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "r" / "novel.txt").read_text() == "mine"
 
 
-def test_a_folder_that_cannot_be_finished_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_creation_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -72,7 +70,7 @@ def test_a_folder_that_cannot_be_finished_leaves_nothing(
     assert not (tmp_path / "r").exists()
 
 
-def test_names_count_up_past_every_one_in_use(tmp_path: Path) -> None:
+def test_new_names_count_past_every_name_in_use(tmp_path: Path) -> None:
     assert folder.next_path(tmp_path, "a").name == "a-1"
     for name in ("a-1", "a-9", "a-x", "b-20"):
         (tmp_path / name).mkdir()
@@ -114,7 +112,7 @@ def test_the_latest_run_is_the_one_written_to_last(tmp_path: Path) -> None:
         (lambda r: r.pop("model"), r"is damaged: run.json cannot be read \(it lacks model\)"),
     ],
 )
-def test_a_run_that_cannot_be_read_says_why(tmp_path: Path, change: object, message: str) -> None:
+def test_an_unreadable_run_gives_the_reason(tmp_path: Path, change: object, message: str) -> None:
     make(tmp_path / "r")
     file = tmp_path / "r" / "run.json"
     record = json.loads(file.read_text())
@@ -124,7 +122,7 @@ def test_a_run_that_cannot_be_read_says_why(tmp_path: Path, change: object, mess
         folder.open_run(tmp_path / "r")
 
 
-def test_what_is_no_run_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="There is no run folder"):
         folder.open_run(tmp_path / "nowhere")
     with pytest.raises(RunError, match="not a run folder: it has no run.json"):
@@ -140,7 +138,7 @@ def test_what_is_no_run_is_said(tmp_path: Path) -> None:
         folder.open_run(run.path)
 
 
-def test_last_best_and_step(tmp_path: Path) -> None:
+def test_checkpoints_are_found_as_last_best_or_step(tmp_path: Path) -> None:
     run = make(tmp_path / "r")
     best = {"val_loss": 1.0, "step": 1}
     for step in (1, 2, 3):
@@ -167,7 +165,7 @@ def test_the_last_checkpoint_replaces_a_damaged_best(
     assert "Using the last checkpoint." in caplog.messages[0]
 
 
-def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
+def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = make(tmp_path / "r")
@@ -208,7 +206,7 @@ RECORD = {
 
 
 @pytest.mark.parametrize("left", ["step", "checkpoint", "nothing"])
-def test_only_a_run_without_a_step_is_removed_again(tmp_path: Path, left: str) -> None:
+def test_only_a_run_without_steps_is_removed_again(tmp_path: Path, left: str) -> None:
     def interrupted() -> None:
         with folder.created(tmp_path / "r", **RECORD) as run:  # type: ignore[arg-type]
             (run.logs / "events.1").touch()
@@ -223,7 +221,7 @@ def test_only_a_run_without_a_step_is_removed_again(tmp_path: Path, left: str) -
     assert (tmp_path / "r").exists() == (left != "nothing")
 
 
-def test_two_processes_may_not_make_the_same_run_and_the_loser_removes_nothing(
+def test_the_second_creator_of_a_run_is_refused_and_removes_nothing(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "r"
@@ -257,7 +255,7 @@ for n in range(int(sys.argv[2])):
 """
 
 
-def test_of_two_processes_in_a_race_one_makes_each_run(tmp_path: Path) -> None:
+def test_two_racing_processes_create_each_run_once(tmp_path: Path) -> None:
     command = [sys.executable, "-c", MAKER, str(tmp_path), "150"]
     racers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     won = [racer.communicate()[0].split() for racer in racers]
@@ -267,7 +265,7 @@ def test_of_two_processes_in_a_race_one_makes_each_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("made", ["", ".lock", "checkpoints", "metrics.jsonl", "run.json"])
-def test_a_run_left_by_a_kill_at_its_creation_is_made_again(tmp_path: Path, made: str) -> None:
+def test_a_run_left_by_a_killed_creation_is_created_again(tmp_path: Path, made: str) -> None:
     path = tmp_path / "r"
     path.mkdir()
     for name in (".lock", "checkpoints", "logs", "metrics.jsonl", "vocabulary.json", "run.json"):
@@ -293,7 +291,7 @@ def test_a_run_left_by_a_kill_at_its_creation_is_made_again(tmp_path: Path, made
 @pytest.mark.parametrize(
     "name", ["novel.txt", "logs/mine", "checkpoints/mine", "checkpoints/step-00000001"]
 )
-def test_what_rnntk_did_not_make_there_is_never_removed(tmp_path: Path, name: str) -> None:
+def test_files_of_the_user_are_never_removed(tmp_path: Path, name: str) -> None:
     run = make(tmp_path / "r")
     (run.path / name).mkdir()
     with pytest.raises(RunError, match="exists already"):
@@ -316,7 +314,7 @@ LINKED = [
 ]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="symbolic links need a right on Windows")
+@pytest.mark.skipif(os.name != "posix", reason="on Windows, symbolic links need a privilege")
 @pytest.mark.parametrize("name", LINKED)
 def test_a_run_with_a_symbolic_link_is_not_written_to(tmp_path: Path, name: str) -> None:
     run = make(tmp_path / "r")

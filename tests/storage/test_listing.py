@@ -1,4 +1,4 @@
-"""The list of runs: newest first, filtered, damaged ones with their reason."""
+"""The list of runs: newest first, filtered, damaged ones with the reason."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def make(
     return run
 
 
-def test_newest_first_with_everything_that_tells_how_a_run_does(tmp_path: Path) -> None:
+def test_runs_are_listed_newest_first_with_their_figures(tmp_path: Path) -> None:
     make(tmp_path / "old", time=1.8e9)
     make(tmp_path / "new", steps=(5, 12), time=1.9e9)
     (tmp_path / "not a run").mkdir()
@@ -63,14 +63,14 @@ def test_newest_first_with_everything_that_tells_how_a_run_does(tmp_path: Path) 
     assert new.bytes == sum(f.stat().st_size for f in (tmp_path / "new").rglob("*") if f.is_file())
 
 
-def test_a_run_in_training_shows_the_step_its_metrics_have_reached(tmp_path: Path) -> None:
+def test_a_run_in_training_shows_the_step_of_its_metrics(tmp_path: Path) -> None:
     run = make(tmp_path / "r")
     run.metrics.write_text('{"step": 4, "loss": 3}\n{"step": 9, "loss": 2.5}\n{"step": 10, "lo')
     (found,) = listing.runs(tmp_path)
     assert (found.step, found.loss, found.problem) == (9, 2.5, None)
 
 
-def test_filters(tmp_path: Path) -> None:
+def test_runs_are_filtered(tmp_path: Path) -> None:
     make(tmp_path / "a")
     make(tmp_path / "b", corpus="other", kind=folder.ROW_CLASSIFIER)
     assert [s.name for s in listing.runs(tmp_path, corpus="tiny")] == ["a"]
@@ -100,7 +100,7 @@ def edit(run: RunFolder, **changes: Any) -> None:
         (lambda r: edit(r, settings=[1]), "settings must be an object, got [1]"),
     ],
 )
-def test_a_run_that_cannot_be_read_is_listed_with_the_reason(
+def test_an_unreadable_run_is_listed_with_the_reason(
     tmp_path: Path, damage: Any, reason: str
 ) -> None:
     make(tmp_path / "good", time=1.8e9)
@@ -113,7 +113,7 @@ def test_a_run_that_cannot_be_read_is_listed_with_the_reason(
         listing.details(folder.find(tmp_path, Path("bad")))
 
 
-def test_a_damaged_checkpoint_is_named_and_the_one_before_it_counts(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_reported_and_the_one_before_counts(tmp_path: Path) -> None:
     run = make(tmp_path / "r", steps=(5, 12))
     (run.checkpoints / "step-00000012" / "weights.safetensors").write_bytes(b"")
     (found,) = listing.runs(tmp_path)
@@ -177,9 +177,9 @@ ODD = {
 }
 
 
-@pytest.mark.skipif(os.name != "posix", reason="pipes and devices")
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes and devices")
 @pytest.mark.parametrize("what", ODD)
-def test_odd_metrics_and_names_break_nothing(tmp_path: Path, what: str) -> None:
+def test_odd_metrics_and_names_are_harmless(tmp_path: Path, what: str) -> None:
     make(tmp_path / "good", time=1.8e9)
     run = make(tmp_path / "odd")
     run.metrics.write_text('{"step": 4, "loss": 3}\n')
@@ -197,14 +197,14 @@ def test_odd_metrics_and_names_break_nothing(tmp_path: Path, what: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "runs/" + "값" * 100, "x\0y"])
-def test_a_name_that_no_file_can_have_is_only_not_found(tmp_path: Path, name: str) -> None:
+def test_an_impossible_name_is_not_found(tmp_path: Path, name: str) -> None:
     make(tmp_path / "good")
     with pytest.raises(RunError, match="There is no run folder"):
         folder.find(tmp_path, Path(name))
 
 
-def test_random_damage_is_a_message(tmp_path: Path) -> None:
-    """Of files whose sums fit, as a stranger makes them."""
+def test_random_damage_is_one_message(tmp_path: Path) -> None:
+    """With matching checksums, as a stranger can forge them."""
     rng = np.random.default_rng(0)
     run = make(tmp_path / "r")
     run.metrics.write_text('{"step": 4, "loss": 3.5, "seconds": 1.25}\n' * 3)

@@ -1,4 +1,4 @@
-"""Reading metrics files: whole, half written, damaged, large."""
+"""Reading metrics files: complete, half written, damaged, large."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write(path: Path, *lines: dict[str, object] | str, end: str = "\n") -> Path:
     return path
 
 
-def test_columns_have_nan_where_a_line_has_no_number(tmp_path: Path) -> None:
+def test_columns_have_nan_for_missing_numbers(tmp_path: Path) -> None:
     path = write(tmp_path / "m", {"step": 1, "loss": 3.5}, {"step": 2, "val_loss": 3}, {"step": 2})
     found = metrics.read(path)
     assert found.columns["step"].tolist() == [1, 2, 2]
@@ -31,7 +31,7 @@ def test_columns_have_nan_where_a_line_has_no_number(tmp_path: Path) -> None:
     assert set(metrics.read(path, ["loss"]).columns) == {"step", "loss"}
 
 
-def test_a_half_written_last_line_is_left_out_in_silence(tmp_path: Path) -> None:
+def test_a_half_written_last_line_is_skipped_silently(tmp_path: Path) -> None:
     path = write(tmp_path / "m", {"step": 1}, '{"step": 2, "lo', end="")
     found = metrics.read(path)
     assert found.columns["step"].tolist() == [1]
@@ -52,19 +52,19 @@ def test_a_half_written_last_line_is_left_out_in_silence(tmp_path: Path) -> None
         '{"step": 1},{"step": 9}',
     ],
 )
-def test_a_damaged_line_is_counted_and_the_rest_read(tmp_path: Path, line: str) -> None:
+def test_a_damaged_line_is_counted_and_skipped(tmp_path: Path, line: str) -> None:
     found = metrics.read(write(tmp_path / "m", {"step": 1}, line, {"step": 3}))
     assert found.skipped == 1
     assert found.columns["step"].tolist() == [1, 3]
 
 
-def test_a_word_where_a_number_belongs_is_no_number(tmp_path: Path) -> None:
+def test_a_string_in_place_of_a_number_is_nan(tmp_path: Path) -> None:
     path = write(tmp_path / "m", {"step": 1, "loss": "high"}, {"step": 2, "loss": 2.0})
     assert np.array_equal(metrics.read(path).columns["loss"], [np.nan, 2.0], equal_nan=True)
     assert metrics.last(path) == {"step": 2, "loss": 2.0, "mean_loss": 2.0}
 
 
-def test_a_validation_gets_its_time_from_the_steps_around_it(tmp_path: Path) -> None:
+def test_the_time_of_a_validation_is_interpolated(tmp_path: Path) -> None:
     path = write(
         tmp_path / "m",
         {"step": 1, "seconds": 10.0, "loss": 1},
@@ -76,7 +76,7 @@ def test_a_validation_gets_its_time_from_the_steps_around_it(tmp_path: Path) -> 
     assert [len(part) for part in metrics.read(path).series("nothing")] == [0, 0, 0]
 
 
-def test_an_empty_or_missing_file(tmp_path: Path) -> None:
+def test_an_empty_file_has_no_metrics_and_a_missing_one_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m").touch()
     assert len(metrics.read(tmp_path / "m")) == 0
     assert metrics.last(tmp_path / "m") == {}
@@ -100,7 +100,7 @@ def test_any_chunk_size_reads_the_same(values: list[float], chunk: int) -> None:
     assert found.columns.get("loss", np.empty(0)).tolist() == values
 
 
-def test_last_reads_the_end_only_and_finds_rare_numbers_there(tmp_path: Path) -> None:
+def test_last_reads_only_the_end_and_finds_rare_numbers(tmp_path: Path) -> None:
     path = write(
         tmp_path / "m",
         {"step": 0, "early": 1},
@@ -116,7 +116,7 @@ def test_last_reads_the_end_only_and_finds_rare_numbers_there(tmp_path: Path) ->
 
 
 @given(st.lists(st.floats(-1e6, 1e6), max_size=300))
-def test_the_loss_of_a_column_is_that_of_the_steps_one_by_one(values: list[float]) -> None:
+def test_the_mean_loss_matches_a_plain_mean_of_the_steps(values: list[float]) -> None:
     one_by_one, whole = metrics.MeanLoss(), metrics.trailing_mean(np.array(values, float))
     steps = [one_by_one.add(value) for value in values]
     assert whole.tolist() == pytest.approx(steps, abs=1e-6)
@@ -125,7 +125,7 @@ def test_the_loss_of_a_column_is_that_of_the_steps_one_by_one(values: list[float
     )
 
 
-def test_a_spike_leaves_the_means_after_it_exact() -> None:
+def test_means_after_a_spike_are_exact() -> None:
     values = np.array([1.0, 1e30, *[1.0] * 10])
     assert metrics.trailing_mean(values, 4)[5:].tolist() == [1.0] * 7
 
@@ -144,7 +144,7 @@ def test_a_follower_reads_each_whole_line_once(tmp_path: Path) -> None:
     assert follower.cut_back()
 
 
-def test_a_large_file_is_read_in_seconds(tmp_path: Path) -> None:
+def test_a_large_file_is_read_within_seconds(tmp_path: Path) -> None:
     line = (
         '{"step": %d, "epoch": 0, "grad_norm": 0.2278452, "loss": 2.3110576, "seconds": 103.426}\n'
     )

@@ -1,4 +1,4 @@
-"""Bytes as symbols: any file comes back, characters are told apart, a stream never shows half of one."""
+"""Bytes as symbols: any file round-trips, and a stream never shows half a character."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ CODEC = Bytes()
 
 
 def read(data: bytes) -> str:
-    """As a file is read for this preprocessor."""
+    """Decode bytes as files are read for this preprocessor."""
     return data.decode("utf-8", "surrogateescape")
 
 
-# Bytes as they come, and bytes that are nearly UTF-8: whole characters and cut ones.
+# Random bytes, and near-UTF-8: whole and cut characters.
 ODD = st.lists(
     st.one_of(st.binary(max_size=3), st.text(max_size=3).map(lambda s: s.encode()[:-1])),
     max_size=8,
@@ -41,13 +41,13 @@ def made_of(
 
 
 @given(ODD)
-def test_any_bytes_come_back(data: bytes) -> None:
+def test_any_bytes_round_trip(data: bytes) -> None:
     symbols = CODEC.encode(read(data))
     assert symbols == data.decode("latin-1")
 
 
 @given(st.text())
-def test_text_comes_back(text: str) -> None:
+def test_text_round_trips(text: str) -> None:
     assert CODEC.encode(text).encode("latin-1") == text.encode("utf-8")
     assert CODEC.decode(CODEC.encode(text)) == text
 
@@ -61,12 +61,12 @@ def test_encoding_is_by_characters(one: str, two: str) -> None:
 
 
 @given(ANY)
-def test_decoding_takes_any_string_and_gives_no_surrogate(symbols: str) -> None:
+def test_decoding_accepts_any_string_and_gives_no_surrogate(symbols: str) -> None:
     CODEC.decode(symbols).translate(dict.fromkeys(map(ord, symbols))).encode("utf-8")
 
 
 @given(ODD)
-def test_each_odd_byte_is_one_replacement_character(data: bytes) -> None:
+def test_each_invalid_byte_is_one_replacement_character(data: bytes) -> None:
     shown = CODEC.decode(data.decode("latin-1"))
     assert len(shown) == len(read(data))
     assert shown.encode("utf-8").decode("utf-8") == shown
@@ -76,18 +76,18 @@ def test_each_odd_byte_is_one_replacement_character(data: bytes) -> None:
 
 
 @given(ODD.map(lambda b: b.decode("latin-1")) | ANY, st.lists(st.integers(1, 4), max_size=12))
-def test_a_stream_is_the_whole_however_it_is_cut(symbols: str, sizes: list[int]) -> None:
+def test_a_stream_decodes_the_same_however_it_is_cut(symbols: str, sizes: list[int]) -> None:
     decoder, given_out, rest = CODEC.decoder(), "", symbols
     for size in sizes:
         given_out += decoder.feed(rest[:size])
         rest = rest[size:]
-        # What was given out stands, whatever comes next.
+        # Decoded text never changes later.
         assert CODEC.decode(symbols).startswith(given_out)
     given_out += decoder.feed(rest) + decoder.flush()
     assert given_out == CODEC.decode(symbols)
 
 
-def test_a_character_is_shown_when_it_is_whole() -> None:
+def test_a_character_is_shown_once_complete() -> None:
     decoder = CODEC.decoder()
     first, second, third = CODEC.encode("가")
     assert decoder.feed(first) == decoder.feed(second) == ""
@@ -97,7 +97,7 @@ def test_a_character_is_shown_when_it_is_whole() -> None:
     assert decoder.feed("a") == "a"
 
 
-def test_it_is_found_by_name_and_a_symbol_that_is_no_byte_ends_a_character() -> None:
+def test_the_preprocessor_is_found_by_name_and_another_symbol_ends_a_character() -> None:
     assert isinstance(preprocessors.get("bytes"), Bytes)
     assert CODEC.decode("\xea가x") == "\ufffd가x"
 
@@ -114,7 +114,7 @@ def test_it_is_found_by_name_and_a_symbol_that_is_no_byte_ends_a_character() -> 
     ],
     ids=["all values", "with a mark", "cp949", "utf-16", "binary", "one byte"],
 )
-def test_a_file_of_anything_is_prepared_and_comes_back(data: bytes, tmp_path: Path) -> None:
+def test_any_file_is_prepared_and_round_trips(data: bytes, tmp_path: Path) -> None:
     made = made_of(data, tmp_path)
     assert made.vocabulary.decode(made.ids).encode("latin-1") == data
     assert set(made.vocabulary.symbols) == set(ALPHABET)
@@ -136,21 +136,21 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 
 
 @given(st.lists(st.integers(0, len(WHOLE)), min_size=2, max_size=2).map(sorted))
-def test_original_characters_of_ranges_add_up(whole: Prepared, cuts: list[int]) -> None:
+def test_characters_of_ranges_add_up(whole: Prepared, cuts: list[int]) -> None:
     counts = [
         whole.original_characters(a, b) for a, b in itertools.pairwise([0, *cuts, len(WHOLE)])
     ]
     assert sum(counts) == whole.original_characters() == len(read(WHOLE))
-    # Exactly so many characters end before the place as the bytes before it show, whole ones.
+    # As many characters end before the position as are whole in the bytes before it.
     assert counts[0] == len(CODEC.decoder().feed(WHOLE[: cuts[0]].decode("latin-1")))
 
 
-def test_compressed_files_are_read_as_what_they_contain(tmp_path: Path) -> None:
+def test_compressed_files_are_read_by_their_content(tmp_path: Path) -> None:
     made = made_of(gzip.compress(b"\xff\xfe abc"), tmp_path)
     assert made.vocabulary.decode(made.ids).encode("latin-1") == b"\xff\xfe abc"
 
 
-def test_contradictions_and_nothing_at_all_are_refused(tmp_path: Path) -> None:
+def test_contradicting_settings_and_empty_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"encoding=.cp949.*preprocessor bytes does not decode"):
         made_of(b"abc", tmp_path, encoding="cp949")
     with pytest.raises(UsageError, match=r'errors="replace".*preprocessor bytes does not decode'):
@@ -159,7 +159,7 @@ def test_contradictions_and_nothing_at_all_are_refused(tmp_path: Path) -> None:
         made_of(b"", tmp_path)
     card = TextConfig(input=str(tmp_path / "input"), preprocessor="bytes", encoding="cp949")
     (tmp_path / "input").write_bytes(b"abc")
-    # An encoding that only a corpus' card states is passed over.
+    # An encoding from a corpus card is ignored.
     assert len(prepare(card, cache_dir=tmp_path, stated_by="the card of x").ids) == 3
 
 

@@ -1,4 +1,4 @@
-"""Documents that the tests make themselves: Word, OpenDocument, EPUB, HTML, and files that are none of these."""
+"""Generated documents: Word, OpenDocument, EPUB, HTML, and other files."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def read(tmp_path: Path, data: bytes, name: str = "a.x", **settings: str) -> tup
     return (to.read_text("utf-8") if kind else ""), kind
 
 
-def test_word(tmp_path: Path) -> None:
+def test_word_is_read(tmp_path: Path) -> None:
     body = (
         '<w:p><w:pPr><w:tabs><w:tab w:val="left"/></w:tabs></w:pPr><w:r><w:t>One </w:t></w:r><w:r><w:t>line</w:t></w:r>'
         "</w:p><w:p/><w:p><w:r><w:t>a</w:t><w:tab/><w:t>b</w:t><w:br/><w:t>&lt;c&gt; é</w:t></w:r>"
@@ -80,7 +80,7 @@ def test_word(tmp_path: Path) -> None:
     assert read(tmp_path, docx(body)) == ("One line\n\na\tb\n<c> é\n", "a Word document")
 
 
-def test_open_document(tmp_path: Path) -> None:
+def test_open_document_is_read(tmp_path: Path) -> None:
     body = (
         "<text:tracked-changes><text:p>gone</text:p></text:tracked-changes><text:h>Title</text:h>"
         '<text:p>two<text:s text:c="2"/>blanks<text:note><text:p>foot</text:p></text:note>'
@@ -90,7 +90,7 @@ def test_open_document(tmp_path: Path) -> None:
     assert read(tmp_path, odt(body)) == (expected, "an OpenDocument text")
 
 
-def test_epub_in_the_order_of_its_spine(tmp_path: Path) -> None:
+def test_epub_is_read_in_the_order_of_its_spine(tmp_path: Path) -> None:
     page = '<?xml version="1.0"?><html><head><title>T</title></head><body><p>{}&nbsp;!</p></body></html>'
     book = epub({"b": page.format("second"), "a": page.format("first é")}, "a b")
     assert read(tmp_path, book) == ("first é\xa0!\nsecond\xa0!\n", "an EPUB book")
@@ -100,7 +100,7 @@ def test_epub_in_the_order_of_its_spine(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["page.html", "PAGE.HTM", "saved.txt"])
-def test_html(tmp_path: Path, name: str) -> None:
+def test_html_is_read(tmp_path: Path, name: str) -> None:
     page = (
         "<!DOCTYPE html><html><head><title>T</title><style>p{}</style><body><nav><ul><li>Menu</ul></nav>"
         "<script>if (a < b) {}</script><h1>A  <i>title</i></h1>\n<p>One\n line, <b>bold</b> .<p>Two<br>three &amp; four"
@@ -111,7 +111,7 @@ def test_html(tmp_path: Path, name: str) -> None:
     assert read(tmp_path, page.encode(), name, markup="keep") == ("", None)
 
 
-def test_html_in_the_encoding_it_names(tmp_path: Path) -> None:
+def test_html_is_read_in_the_encoding_it_names(tmp_path: Path) -> None:
     page = '<html><meta http-equiv="x" content="text/html; charset={}"><p>{}</p>'
     for declared, codec, text in [
         ("euc-kr", "cp949", "가나다 똠방각하"),
@@ -141,12 +141,12 @@ def test_html_in_the_encoding_it_names(tmp_path: Path) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
-def test_what_cannot_be_read(tmp_path: Path, data: bytes, told: str) -> None:
+def test_unreadable_documents_are_refused(tmp_path: Path, data: bytes, told: str) -> None:
     with pytest.raises(DataError, match=told):
         read(tmp_path, data)
 
 
-def test_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compression_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entities = (
         '<!DOCTYPE d [<!ENTITY a "xxxxxxxxxx"><!ENTITY b "&a;&a;&a;">]>' + WORD.format("&b;")[21:]
     )
@@ -167,6 +167,6 @@ def test_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         read(tmp_path, epub({"a": "x"}, "a"))
 
 
-def test_other_files_are_left_alone(tmp_path: Path) -> None:
+def test_other_files_are_not_documents(tmp_path: Path) -> None:
     for data in (b"plain", b"", b"PK", zipped(a_x_txt="x"), b"%PDF-1.4 <x>", b"\xff\xfe"):
         assert read(tmp_path, data, "a.html" if b"%PDF" in data else "a.txt") == ("", None)

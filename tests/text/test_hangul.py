@@ -1,4 +1,4 @@
-"""Hangul as jamo: the tables of rules, the laws, the golden files, hgtk as oracle."""
+"""Hangul as jamo: tables of rules, properties, golden files, and hgtk for comparison."""
 
 import os
 import subprocess
@@ -72,24 +72,24 @@ NOISY = [
     ("aᴥb", "ab"),
     # A cluster cannot begin a syllable.
     ("ㄱㅏㄳㅏᴥ", "갃ㅏ"),
-    # Each run of k markers is k // 2 literal ones, whatever stands before it.
+    # A run of k markers holds k // 2 literal ones, whatever comes before.
     ("ㄱㅏᴥᴥ", "가ᴥ"),
     ("aᴥᴥᴥᴥᴥb", "aᴥᴥb"),
 ]
 
 
 @pytest.mark.parametrize(("text", "symbols"), ENCODED)
-def test_table_of_texts(text: str, symbols: str) -> None:
+def test_texts_and_their_symbols(text: str, symbols: str) -> None:
     assert hangul.encode(text) == symbols
     assert hangul.decode(symbols) == text
 
 
 @pytest.mark.parametrize(("symbols", "text"), NOISY)
-def test_table_of_noisy_streams(symbols: str, text: str) -> None:
+def test_odd_symbols_and_their_texts(symbols: str, text: str) -> None:
     assert hangul.decode(symbols) == text
 
 
-def test_every_syllable_and_jamo_against_unicode() -> None:
+def test_every_syllable_and_jamo_matches_unicode() -> None:
     for code in range(0xAC00, 0xD7A4):
         conjoining = unicodedata.normalize("NFD", chr(code))
         names = [unicodedata.name(c).split()[-1] for c in conjoining]
@@ -99,7 +99,7 @@ def test_every_syllable_and_jamo_against_unicode() -> None:
         assert hangul.decode(symbols) == chr(code)
 
 
-def test_help_does_not_wait_for_the_tables() -> None:
+def test_help_does_not_build_the_tables() -> None:
     code = (
         "import sys; from rnntk.cli.main import group; group(['--help'], standalone_mode=False); "
         "sys.exit('hangul_jamo' in sys.modules)"
@@ -109,12 +109,12 @@ def test_help_does_not_wait_for_the_tables() -> None:
 
 @given(TEXT)
 @example("ㄱᴥㅏ가ᴥᴥ각ㄱㅏ")
-def test_round_trip(text: str) -> None:
+def test_texts_round_trip(text: str) -> None:
     assert hangul.decode(hangul.encode(text)) == text
 
 
 @given(TEXT)
-def test_hgtk_agrees_but_for_the_escape(text: str) -> None:
+def test_hgtk_agrees_except_for_the_escape(text: str) -> None:
     text = text.replace(MARKER, "")
     assert hangul.encode(text) == hgtk.text.decompose(text, latin_filter=False)
 
@@ -135,7 +135,7 @@ def test_streaming_decode_equals_whole_decode(symbols: str, cuts: list[int]) -> 
 
 
 @given(STREAM, STREAM)
-def test_what_a_decoder_said_stays_true_whatever_comes(begun: str, rest: str) -> None:
+def test_decoded_text_never_changes_later(begun: str, rest: str) -> None:
     for codec in (hangul, slides):
         decoder = codec.decoder()
         assert codec.decode(begun + rest).startswith(decoder.feed(begun))
@@ -149,7 +149,7 @@ def test_a_decoder_holds_back_three_symbols_at_most(symbols: str) -> None:
 
 
 @given(STREAM, STREAM)
-def test_a_flushed_decoder_begins_anew(first: str, second: str) -> None:
+def test_a_flushed_decoder_starts_over(first: str, second: str) -> None:
     for codec in (hangul, slides):
         decoder = codec.decoder()
         decoder.feed(first)
@@ -158,7 +158,7 @@ def test_a_flushed_decoder_begins_anew(first: str, second: str) -> None:
 
 
 @given(TEXT, CUTS)
-def test_encoding_pieces_is_encoding_the_whole(text: str, cuts: list[int]) -> None:
+def test_encoding_in_pieces_equals_encoding_the_whole(text: str, cuts: list[int]) -> None:
     for codec in (hangul, slides):
         assert "".join(map(codec.encode, cut(text, cuts))) == codec.encode(text)
 
@@ -175,15 +175,15 @@ class TestSlides:
             ("ㅈ", "ㄱㅛᴥ"),
         ],
     )
-    def test_rules(self, text: str, symbols: str) -> None:
+    def test_rules_of_the_slides(self, text: str, symbols: str) -> None:
         assert slides.encode(text) == symbols
 
     @given(st.lists(SYLLABLE | st.characters(max_codepoint=0xFF), max_size=40).map("".join))
-    def test_what_is_kept_comes_back(self, text: str) -> None:
+    def test_kept_characters_round_trip(self, text: str) -> None:
         assert slides.decode(slides.encode(text)) == text
 
     @given(TEXT)
-    def test_lone_jamo_and_dropped_characters_are_the_whole_difference(self, text: str) -> None:
+    def test_only_lone_jamo_and_dropped_characters_differ(self, text: str) -> None:
         same = "".join(c for c in text if c <= "\xff" or "가" <= c <= "힣")
         assert slides.encode(same) == hangul.encode(same)
 
@@ -195,7 +195,7 @@ class TestRecompose:
             ("\u1112\u1161\u11ab\u1100\u1173\u11af", "한글"),
             ("\u1100\u1161", "가"),
             ("각\u11a8", "각\u11a8"),
-            ("가\u11a8", "각"),  # as in NFD, but for its initial and vowel
+            ("가\u11a8", "각"),  # as in NFD, except for its initial and vowel
             ("\u1100\u1100\u1161\u1161", "\u1100가\u1161"),
             ("\u1100\u1161\u11a7", "가\u11a7"),
             ("\u1113\u1161", "\u1113\u1161"),
@@ -203,15 +203,17 @@ class TestRecompose:
             ("ㄱㅏ e\u0301 \uf900", "ㄱㅏ e\u0301 \uf900"),
         ],
     )
-    def test_only_conjoining_runs(self, text: str, composed: str) -> None:
+    def test_only_runs_of_conjoining_jamo_are_composed(self, text: str, composed: str) -> None:
         assert recompose(text) == composed
 
     @given(st.lists(SYLLABLE, max_size=20).map("".join))
-    def test_undoes_nfd(self, text: str) -> None:
+    def test_nfd_is_undone(self, text: str) -> None:
         assert recompose(unicodedata.normalize("NFD", text)) == text
 
     @given(st.text(st.sampled_from("\u1100\u1112\u1161\u1175\u11a8\u11c2가a"), max_size=30), CUTS)
-    def test_pieces(self, text: str, cuts: list[int]) -> None:
+    def test_recomposing_pieces_equals_recomposing_the_whole(
+        self, text: str, cuts: list[int]
+    ) -> None:
         recomposer = Recomposer()
         said = "".join(recomposer.feed(part) for part in cut(text, cuts))
         assert said + recomposer.flush() == recompose(text)
@@ -225,19 +227,19 @@ class TestGoldenFiles:
     def dragon(self) -> str:
         return (self.data / "invisible_dragon/rawtext.txt").read_bytes().decode("cp949")
 
-    def test_slides_byte_for_byte(self) -> None:
+    def test_hangul_slides_matches_the_slides_byte_for_byte(self) -> None:
         symbols = slides.encode(self.dragon)
         expected = (self.data / "invisible_dragon/expected_input.txt").read_bytes()
         assert symbols.encode() == expected
         assert (len(expected), len(symbols), len(set(symbols))) == (173_854, 65_814, 84)
 
-    def test_lossless_counts(self) -> None:
+    def test_counts_of_the_lossless_encoding(self) -> None:
         symbols = hangul.encode(self.dragon)
         counts = len(symbols), len(symbols.encode()), len(set(symbols))
         assert counts == (65_362, 172_498, 87)
         assert hangul.decode(symbols) == self.dragon
 
-    def test_the_difference_is_lone_jamo_and_dropped_symbols(self) -> None:
+    def test_the_difference_to_the_text_is_lone_jamo_and_dropped_symbols(self) -> None:
         lone = sum(c in JAMO for c in self.dragon)
         dropped = sum(slides.encode(c) == "" for c in self.dragon)
         assert (lone, dropped) == (229, 6)
@@ -246,7 +248,7 @@ class TestGoldenFiles:
         text = (self.data / "nine_dreams/rawtext.txt").read_bytes().decode("cp949")
         assert hangul.decode(hangul.encode(text)) == text
         assert text.endswith("\x1a")
-        # hgtk is slow: a part will do.
+        # hgtk is slow: only a part.
         assert hangul.encode(text[-9_000:]) == hgtk.text.decompose(
             text[-9_000:], latin_filter=False
         )

@@ -1,4 +1,4 @@
-"""Preparing a text takes no more memory when the text is longer."""
+"""Memory of preparing a text does not depend on its length."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from pathlib import Path
 from rnntk.config import TextConfig
 from rnntk.text.prepared import prepare
 made = prepare(TextConfig(input=sys.argv[1], preprocessor=sys.argv[2]), cache_dir=Path(sys.argv[3]))
-# getrusage would also count what the parent held before this program began in its place.
+# getrusage would include the parent's memory before exec.
 print(len(made.ids), re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc/self/status")
 @pytest.mark.parametrize("preprocessor", ["bytes", "plain"])
-def test_ten_times_the_text_takes_no_more_memory(preprocessor: str, tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_text(preprocessor: str, tmp_path: Path) -> None:
     peaks = []
     for megabytes in (4, 40):
         path = tmp_path / f"{megabytes}"

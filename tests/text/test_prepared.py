@@ -103,7 +103,7 @@ def test_ids_vocabulary_and_ranges(making, monkeypatch, text: str, name: str, sm
         assert made.characters(cut, whole) == len(text) - before
 
 
-def test_a_character_with_rare_symbols_counts_once(making: Making) -> None:
+def test_a_character_of_several_rare_symbols_counts_once(making: Making) -> None:
     made = making("가가가나값", preprocessor="hangul", min_count=2, unknown_symbol="?")
     assert "?" in made.preprocessor.decode(made.vocabulary.decode(made.ids))
     assert made.characters(0, len(made.ids)) == 5
@@ -138,7 +138,7 @@ def test_characters_of_a_range(making: Making) -> None:
 
 
 @pytest.mark.parametrize("count", [256, 257, 65_536, 65_537])
-def test_width_of_ids(making: Making, count: int, monkeypatch) -> None:
+def test_ids_use_the_narrowest_type(making: Making, count: int, monkeypatch) -> None:
     monkeypatch.setattr(encoding, "CHUNK", 100_000)
     text = "".join(map(chr, range(0x10000, 0x10000 + count)))
     made = making(text + text)
@@ -147,7 +147,7 @@ def test_width_of_ids(making: Making, count: int, monkeypatch) -> None:
     assert made.vocabulary.decode(made.ids) == text + text
 
 
-def test_used_again_unless_something_changed(making: Making) -> None:
+def test_a_prepared_text_is_reused_unless_something_changed(making: Making) -> None:
     first = making("text one")
     stamp = (first.folder / "ids.bin").stat().st_mtime_ns
     again = making("text one")
@@ -170,7 +170,7 @@ def test_used_again_unless_something_changed(making: Making) -> None:
     assert len(folders) == 8
 
 
-def test_another_version_of_the_preprocessor_is_another_corpus(making: Making, monkeypatch) -> None:
+def test_another_preprocessor_version_is_another_corpus(making: Making, monkeypatch) -> None:
     class Next(preprocessors.Plain):
         version = 2
 
@@ -192,7 +192,7 @@ def test_facts_of_a_reused_corpus_name_this_file(making: Making) -> None:
     assert made.facts["sources"][0]["how"] == "stated by the card"
 
 
-def test_several_files_folders_and_stdin_are_one_text(making: Making, monkeypatch) -> None:
+def test_files_folders_and_stdin_are_joined(making: Making, monkeypatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"from stdin\n")))
     first = making.file("하나\n".encode("cp949") * 20, "1.txt")
     making.file("둘\n", "folder/b.txt")
@@ -208,14 +208,14 @@ def test_several_files_folders_and_stdin_are_one_text(making: Making, monkeypatc
     assert everything(other) == "no"
 
 
-def test_the_same_text_in_other_files_has_another_key(making: Making) -> None:
+def test_the_key_depends_on_the_files(making: Making) -> None:
     one = prepare([making.file("ab", "1")], cache_dir=making.cache)
     two = prepare([making.file("a", "2"), making.file("b", "3")], cache_dir=making.cache)
     assert one.key != two.key
     assert one.ids.tolist() == two.ids.tolist()
 
 
-def test_inputs_that_are_not_there(making: Making, monkeypatch) -> None:
+def test_missing_inputs_are_refused(making: Making, monkeypatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x")))
     for paths, message in [
         ([making.folder / "absent"], "no file"),
@@ -228,7 +228,7 @@ def test_inputs_that_are_not_there(making: Making, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, lzma.compress], ids=["gzip", "xz"])
-def test_compressed_is_the_same_as_plain(making: Making, pack) -> None:
+def test_a_compressed_text_equals_a_plain_one(making: Making, pack) -> None:
     assert making("한글 text\n").folder == making(pack("한글 text\n".encode())).folder
 
 
@@ -243,7 +243,7 @@ def test_replaced_bytes_are_counted(making: Making) -> None:
     assert again.facts["sources"][0]["replaced"] == 2
 
 
-def test_newlines_and_normalize(making: Making) -> None:
+def test_newlines_and_normalize_are_applied(making: Making) -> None:
     text = unicodedata.normalize("NFD", "한글") + "\r\ne\u0301"
     assert everything(making(text)) == text
     assert everything(making(text, newline="lf", normalize=True)) == "한글\ne\u0301"
@@ -251,7 +251,7 @@ def test_newlines_and_normalize(making: Making) -> None:
     assert making(text, normalize=True).facts["warnings"] == []
 
 
-def test_rare_symbols(making: Making) -> None:
+def test_rare_symbols_become_unknown(making: Making) -> None:
     made = making("aaabbcd", min_count=2, unknown_symbol="?")
     assert made.vocabulary == Vocabulary("ab?", unknown="?")
     assert everything(made) == "aaabb??"
@@ -264,7 +264,7 @@ def test_rare_symbols(making: Making) -> None:
     assert "also occurs in the text" in both.facts["warnings"][0]
 
 
-def test_what_does_not_come_back_is_told(making: Making) -> None:
+def test_characters_that_do_not_round_trip_are_reported(making: Making) -> None:
     made = making("가ㅋㅋ漢", preprocessor="hangul-slides")
     assert made.facts["changed"]["count"] == 3
     assert made.facts["changed"]["examples"][0] == ["ㅋ", "굓", 2]
@@ -289,7 +289,7 @@ def test_wrong_settings_name_the_field(making: Making, options: dict, flag: str)
         making("text", **options)
 
 
-def test_a_lawless_preprocessor_is_refused(making: Making, monkeypatch) -> None:
+def test_a_preprocessor_that_breaks_its_rules_is_refused(making: Making, monkeypatch) -> None:
     class Backwards(preprocessors.Plain):
         name = "backwards"
 
@@ -301,7 +301,7 @@ def test_a_lawless_preprocessor_is_refused(making: Making, monkeypatch) -> None:
         making("text", preprocessor="backwards")
 
 
-def test_output_folder(making: Making) -> None:
+def test_output_names_the_folder(making: Making) -> None:
     output = making.folder / "made" / "here"
     first = making("text", output=output)
     assert first.folder == output
@@ -323,7 +323,7 @@ def leftovers(making: Making) -> list[str]:
     return [p.name for p in (making.cache / "prepared").iterdir()]
 
 
-def test_nothing_is_left_of_an_interrupted_preparation(making: Making, monkeypatch) -> None:
+def test_an_interrupted_preparation_leaves_nothing(making: Making, monkeypatch) -> None:
     real = preparing.write
 
     def interrupted(folder, *args):
@@ -336,7 +336,7 @@ def test_nothing_is_left_of_an_interrupted_preparation(making: Making, monkeypat
     assert leftovers(making) == []
 
 
-def test_full_disk(making: Making, monkeypatch) -> None:
+def test_a_full_disk_leaves_nothing(making: Making, monkeypatch) -> None:
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -346,7 +346,7 @@ def test_full_disk(making: Making, monkeypatch) -> None:
     assert leftovers(making) == []
 
 
-def test_another_process_may_be_faster(making: Making, monkeypatch) -> None:
+def test_another_process_may_finish_first(making: Making, monkeypatch) -> None:
     real = preparing.write
 
     def overtaken(folder, *args):
@@ -360,7 +360,7 @@ def test_another_process_may_be_faster(making: Making, monkeypatch) -> None:
     assert leftovers(making) == [made.folder.name]
 
 
-def test_a_damaged_one_in_the_cache_is_made_again(making: Making) -> None:
+def test_a_damaged_cached_text_is_prepared_again(making: Making) -> None:
     folder = making("text").folder
     (folder / "ids.bin").write_bytes(b"\0")
     with pytest.raises(DataError, match="damaged"):
@@ -369,7 +369,7 @@ def test_a_damaged_one_in_the_cache_is_made_again(making: Making) -> None:
 
 
 def seal(folder: Path) -> None:
-    """Write checksums that fit the files as they are."""
+    """Write checksums that match the current files."""
     names = [p for p in folder.iterdir() if p.name != "manifest.json"]
     (folder / "manifest.json").write_text(json.dumps(stored.file_sums(names)))
 
@@ -390,7 +390,7 @@ FILES = ["ids.bin", "index.bin", "vocabulary.json", "meta.json", "manifest.json"
         lambda _: b"{}",
     ],
 )
-def test_any_damage_in_the_cache_is_told_in_a_line_and_mended(
+def test_any_damage_in_the_cache_is_reported_and_repaired(
     making: Making, caplog: pytest.LogCaptureFixture, name: str, damage: Callable
 ) -> None:
     whole = making("값 text", preprocessor="hangul")
@@ -409,7 +409,7 @@ def test_any_damage_in_the_cache_is_told_in_a_line_and_mended(
     assert making("값 text", preprocessor="hangul").reused
 
 
-def test_no_flipped_bit_gets_through(making: Making) -> None:
+def test_every_flipped_bit_is_detected(making: Making) -> None:
     rng = np.random.default_rng(0)
     folder = making("값 text", preprocessor="hangul").folder
     for name in FILES:
@@ -453,14 +453,14 @@ def _json_or_none(data: bytes) -> Any:
         return None
 
 
-def test_a_file_in_the_place_of_the_folder_is_replaced(making: Making) -> None:
+def test_a_file_in_place_of_the_folder_is_replaced(making: Making) -> None:
     folder = making("text").folder
     shutil.rmtree(folder)
     folder.write_bytes(b"")
     assert everything(making("text")) == "text"
 
 
-def test_a_damaged_output_folder_is_named_and_left(making: Making) -> None:
+def test_a_damaged_output_folder_is_reported_and_kept(making: Making) -> None:
     output = making.folder / "out"
     making("text", output=output)
     (output / "ids.bin").write_bytes(b"abcd")
@@ -470,10 +470,10 @@ def test_a_damaged_output_folder_is_named_and_left(making: Making) -> None:
 
 
 @pytest.mark.parametrize("preprocessor", ["plain", "bytes"])
-def test_a_text_that_changes_while_it_is_read_is_an_error(
+def test_a_text_that_changes_while_read_is_an_error(
     making: Making, monkeypatch: pytest.MonkeyPatch, preprocessor: str
 ) -> None:
-    """Else the new text would stay in the cache under the old one's hash."""
+    """Otherwise the cache would keep the new text under the old hash."""
     path, real = making.file("text one"), preparing.examine
 
     def examine(*args: Any, **named: Any) -> Any:
@@ -487,8 +487,8 @@ def test_a_text_that_changes_while_it_is_read_is_an_error(
     assert leftovers(making) == []
 
 
-@pytest.mark.skipif(os.name != "posix", reason="there is no SIGBUS")
-def test_a_mapped_file_that_is_cut_short_ends_the_program_with_a_message(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGBUS")
+def test_a_truncated_mapped_file_ends_the_program_with_a_message(tmp_path: Path) -> None:
     program = """
         import sys
         from pathlib import Path
@@ -507,7 +507,7 @@ def test_a_mapped_file_that_is_cut_short_ends_the_program_with_a_message(tmp_pat
 
 
 @pytest.mark.parametrize("place", [0, -1])
-def test_an_id_that_is_no_symbol_is_damage(making: Making, place: int) -> None:
+def test_an_id_outside_the_vocabulary_is_damage(making: Making, place: int) -> None:
     folder = making("text").folder
     ids = np.zeros(len(np.fromfile(folder / "ids.bin", np.uint8)), np.uint8)
     ids[place] = 200
@@ -520,7 +520,7 @@ def test_an_id_that_is_no_symbol_is_damage(making: Making, place: int) -> None:
     assert everything(making("text")) == "text"
 
 
-def test_opening_what_is_not_there_or_newer(making: Making) -> None:
+def test_a_missing_or_newer_folder_is_refused(making: Making) -> None:
     with pytest.raises(DataError, match=r"not a prepared corpus.*rnntk prep"):
         Prepared.open(making.folder)
     folder = making("text").folder
@@ -542,7 +542,7 @@ def test_opening_what_is_not_there_or_newer(making: Making) -> None:
         Prepared.open(folder)
 
 
-def test_files_on_disk(making: Making) -> None:
+def test_files_of_a_prepared_text(making: Making) -> None:
     plain, hangul = making("ab가"), making("ab가", preprocessor="hangul")
     assert sorted(p.name for p in plain.folder.iterdir()) == [
         "ids.bin",
@@ -555,7 +555,7 @@ def test_files_on_disk(making: Making) -> None:
     assert not plain.ids.flags.writeable
 
 
-def test_progress_goes_to_the_end(making: Making) -> None:
+def test_progress_reaches_the_end(making: Making) -> None:
     seen: list[tuple[int, int]] = []
     paths = [making.file("x" * 3_000_000, "1"), making.file("y" * 10, "2")]
     prepare(paths, cache_dir=making.cache, progress=lambda *p: seen.append(p))
@@ -564,7 +564,7 @@ def test_progress_goes_to_the_end(making: Making) -> None:
 
 
 def test_memory_does_not_grow_with_the_text(making: Making) -> None:
-    # Not getrusage: what it says of a process begins with its parent's peak.
+    # Not getrusage: its figure starts at the parent's peak.
     status = Path("/proc/self/status")
     if not status.exists():
         pytest.skip("needs Linux: reads the peak memory from /proc/self/status")

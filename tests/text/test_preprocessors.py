@@ -39,7 +39,7 @@ MODULE = """
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """A folder as pip would leave it: a module and its metadata with entry points."""
+    """A package as pip installs it: a module, and metadata with entry points."""
     folder = tmp_path / "site"
     metadata = folder / "tiny-1.0.dist-info"
     metadata.mkdir(parents=True)
@@ -59,7 +59,7 @@ def package(tmp_path: Path) -> Path:
     ("name", "kind"),
     [("plain", Plain), ("ascii", Plain), ("hangul", Hangul), ("hangul-slides", HangulSlides)],
 )
-def test_own_preprocessors(name: str, kind: type) -> None:
+def test_built_in_preprocessors_are_listed(name: str, kind: type) -> None:
     found = preprocessors.get(name)
     assert isinstance(found, kind)
     assert isinstance(found, Preprocessor)
@@ -73,7 +73,7 @@ def test_plain_changes_nothing() -> None:
     assert decoder.feed(text) + decoder.flush() == text
 
 
-def test_unknown_name() -> None:
+def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(
         UsageError, match="Did you mean 'hangul'.*ascii, bytes, hangul, hangul-slides"
     ):
@@ -82,7 +82,7 @@ def test_unknown_name() -> None:
         preprocessors.get("zzz")
 
 
-def test_another_package_in_its_own_process(package: Path, tmp_path: Path) -> None:
+def test_a_preprocessor_of_another_package_is_found(package: Path, tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_text("Abc aBC\n")
     program = f"""
@@ -107,7 +107,7 @@ def test_another_package_in_its_own_process(package: Path, tmp_path: Path) -> No
     assert done.stdout == "aBC Abc\n {'name': 'swapped', 'version': 3} swapped\n"
 
 
-def test_broken_packages_say_which(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_package_is_named(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(package))
     with pytest.raises(UsageError, match=r"'gone' \(tiny_gone:Nothing\) does not load: ModuleNot"):
         preprocessors.get("gone")
@@ -115,7 +115,7 @@ def test_broken_packages_say_which(package: Path, monkeypatch: pytest.MonkeyPatc
         preprocessors.get("lacking")
 
 
-def test_own_names_cannot_be_shadowed(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_built_in_names_cannot_be_shadowed(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(package))
     assert preprocessors.get("swapped").encode("Ab") == "aB"
     assert isinstance(preprocessors.get("plain"), Plain)

@@ -12,12 +12,12 @@ from rnntk.text.vocabulary import Vocabulary, id_dtype
 TEXT = st.text(st.characters(), min_size=1)
 
 
-def test_descending_count_ties_by_first_appearance() -> None:
+def test_symbols_are_ordered_by_count_then_first_appearance() -> None:
     assert Vocabulary.from_counts(Counter("cabbacd\n\n")).symbols == "cab\nd"
 
 
 @given(TEXT)
-def test_ids_and_back(text: str) -> None:
+def test_ids_round_trip(text: str) -> None:
     vocabulary = Vocabulary.from_counts(Counter(text))
     ids = vocabulary.encode(text)
     assert vocabulary.decode(ids) == text
@@ -27,7 +27,7 @@ def test_ids_and_back(text: str) -> None:
 
 
 @given(TEXT, st.booleans())
-def test_json_and_back(text: str, with_unknown: bool) -> None:
+def test_json_round_trips(text: str, with_unknown: bool) -> None:
     symbols = Vocabulary.from_counts(Counter(text)).symbols
     vocabulary = Vocabulary(symbols, unknown=symbols[-1] if with_unknown else None)
     content = vocabulary.to_json()
@@ -36,7 +36,7 @@ def test_json_and_back(text: str, with_unknown: bool) -> None:
 
 
 @given(TEXT, TEXT)
-def test_unknown_lists_each_once_in_order(known: str, text: str) -> None:
+def test_unknown_lists_each_symbol_once_in_order(known: str, text: str) -> None:
     vocabulary = Vocabulary.from_counts(Counter(known))
     missing = vocabulary.unknown(text)
     assert missing == list(dict.fromkeys(c for c in text if c not in known))
@@ -52,20 +52,20 @@ def test_the_error_names_the_characters() -> None:
         Vocabulary("ab").encode("aé😀é")
 
 
-def test_unknown_symbol_stands_for_the_rest() -> None:
+def test_the_unknown_symbol_replaces_the_rest() -> None:
     vocabulary = Vocabulary("ab?", unknown="?")
     assert vocabulary.encode("aé😀b?").tolist() == [0, 2, 2, 1, 2]
     assert vocabulary.unknown("aé") == ["é"]
 
 
 @pytest.mark.parametrize("size", [1, 255, 256, 257, 65536, 65537])
-def test_narrowest_type(size: int) -> None:
+def test_ids_use_the_narrowest_type(size: int) -> None:
     dtype = id_dtype(size)
     assert np.iinfo(dtype).max >= size - 1
     assert dtype.itemsize == 1 if size <= 256 else dtype.itemsize == (2 if size <= 65536 else 4)
 
 
-def test_ids_outside_are_refused() -> None:
+def test_ids_outside_the_vocabulary_are_refused() -> None:
     for ids in ([0, 2], [-1]):
         with pytest.raises(DataError, match=f"Ids must be 0 to 1, got {min(ids)} to {max(ids)}"):
             Vocabulary("ab").decode(ids)
@@ -75,24 +75,24 @@ def test_ids_outside_are_refused() -> None:
 @pytest.mark.parametrize(
     ("symbols", "unknown"), [([], None), (["a", "a"], None), (["ab"], None), (["a"], "b")]
 )
-def test_no_vocabulary(symbols: list[str], unknown: str | None) -> None:
+def test_invalid_symbols_are_refused(symbols: list[str], unknown: str | None) -> None:
     with pytest.raises(DataError):
         Vocabulary(symbols, unknown=unknown)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format_version": 1, "symbols": [1]}', "7"])
-def test_damaged_json(content: str) -> None:
+def test_damaged_json_is_refused(content: str) -> None:
     with pytest.raises(DataError, match="damaged"):
         Vocabulary.from_json(content)
 
 
-def test_newer_json() -> None:
+def test_newer_json_is_refused() -> None:
     content = json.loads(Vocabulary("ab").to_json()) | {"format_version": 2}
     with pytest.raises(RunError, match="newer rnntk"):
         Vocabulary.from_json(json.dumps(content))
 
 
-def test_symbols_are_contained() -> None:
+def test_in_finds_symbols() -> None:
     assert "a" in Vocabulary("ab")
     assert "c" not in Vocabulary("ab")
     assert len(Vocabulary("ab")) == 2

@@ -1,4 +1,4 @@
-"""TensorFlow for the training tests: silent, on the CPU, with the thread pools of a real run."""
+"""TensorFlow for training tests: silent, on the CPU, with the thread pools of a real run."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ device.ready("cpu", None)
 
 @pytest.fixture(autouse=True)
 def _own_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is prepared is not kept, and nobody has named other workers."""
+    """An empty cache, and no TF_CONFIG."""
     monkeypatch.setenv("RNNTK_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("TF_CONFIG", raising=False)

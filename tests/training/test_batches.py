@@ -1,4 +1,4 @@
-"""Batches of a text, on real corpora too, and the law that each row continues."""
+"""Batches of a text: each row continues in the next batch; on real corpora too."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from rnntk.training.batches import Batches
 @given(st.integers(1, 5), st.integers(1, 7), st.integers(0, 60))
 def test_batches_read_the_text_in_order(batch_size: int, seq_length: int, more: int) -> None:
     ids = np.arange(batch_size * seq_length + more, dtype=np.uint16)
-    lanes = Batches(ids, batch_size, seq_length)
-    assert len(lanes) == len(ids) // (batch_size * seq_length)
-    batches = [lanes[k] for k in range(len(lanes))]
-    x = np.concatenate([b[0] for b in batches], axis=1)
-    y = np.concatenate([b[1] for b in batches], axis=1)
-    # Lane after lane, the inputs are the text itself; the targets are the text moved by one, wrapping.
-    used = ids[: lanes.symbols].astype(np.int32)
+    batches = Batches(ids, batch_size, seq_length)
+    assert len(batches) == len(ids) // (batch_size * seq_length)
+    read = [batches[k] for k in range(len(batches))]
+    x = np.concatenate([b[0] for b in read], axis=1)
+    y = np.concatenate([b[1] for b in read], axis=1)
+    # Row after row, the inputs are the text, and the targets the text shifted by one, wrapping.
+    used = ids[: batches.symbols].astype(np.int32)
     np.testing.assert_array_equal(x.reshape(-1), used)
     np.testing.assert_array_equal(y.reshape(-1), np.roll(used, -1))
     assert all(
         part.dtype == np.int32 and part.shape == (batch_size, seq_length)
-        for b in batches
+        for b in read
         for part in b
     )
 
@@ -40,7 +40,7 @@ def test_batches_do_not_copy_the_text() -> None:
     assert np.shares_memory(Batches(ids, 4, 10)._rows, ids)
 
 
-def test_a_text_shorter_than_one_batch_says_what_to_lower() -> None:
+def test_a_text_shorter_than_one_batch_is_refused_with_advice() -> None:
     with pytest.raises(DataError, match=r"99 symbols.*at least 100.*batch_size or seq_length"):
         Batches(np.zeros(99, np.uint8), 10, 10)
     with pytest.raises(DataError, match="0 symbols"):
@@ -55,7 +55,7 @@ def test_a_text_shorter_than_one_batch_says_what_to_lower() -> None:
 @pytest.mark.parametrize(
     ("encoding", "size", "symbols"), [("latin-1", 1_708_871, 99), ("utf-8", 1_708_870, 98)]
 )
-def test_the_facts_of_linux_kernel(encoding: str, size: int, symbols: int) -> None:
+def test_the_batches_of_linux_kernel(encoding: str, size: int, symbols: int) -> None:
     raw = (Path(os.environ["RNNTK_DATA"]) / "linux_kernel" / "input.txt").read_bytes()
     text = raw.decode(encoding)
     assert len(text) == size
@@ -64,11 +64,11 @@ def test_the_facts_of_linux_kernel(encoding: str, size: int, symbols: int) -> No
     assert "".join(vocabulary.symbols[:5]) == " etri"
     ids = vocabulary.encode(text)
     assert ids[:10].tolist() == [36, 22, 7, 0, 22, 0, 0, 13, 4, 8]
-    lanes = Batches(ids, 50, 200)
-    assert (len(lanes), lanes.symbols) == (170, 1_700_000)
-    (_, y0), (x1, _) = lanes[0], lanes[1]
+    batches = Batches(ids, 50, 200)
+    assert (len(batches), batches.symbols) == (170, 1_700_000)
+    (_, y0), (x1, _) = batches[0], batches[1]
     np.testing.assert_array_equal(y0[:, -1], x1[:, 0])
-    assert lanes[169][1][-1, -1] == ids[0]
+    assert batches[169][1][-1, -1] == ids[0]
 
 
 @pytest.mark.skipif(not os.environ.get("RNNTK_DATA"), reason="needs RNNTK_DATA: invisible_dragon")

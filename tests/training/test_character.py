@@ -1,4 +1,4 @@
-"""Training a character model end to end on a tiny text: run folder, resume, signals, callbacks."""
+"""Training a character model on a tiny text: run folder, resume, signals, callbacks."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def metrics(run: RunFolder) -> list[dict[str, Any]]:
 
 
 def different(one: dict[str, np.ndarray], two: dict[str, np.ndarray]) -> list[str]:
-    """Names of the arrays that are not the same bit for bit."""
+    """Names of the arrays that are not bit-identical."""
     return sorted(
         {*one, *two} - {k for k in one if k in two and one[k].tobytes() == two[k].tobytes()}
     )
 
 
-def test_a_run_learns_and_leaves_everything_behind(text: Path, tmp_path: Path) -> None:
+def test_a_run_learns_and_writes_all_its_files(text: Path, tmp_path: Path) -> None:
     result = start(settings(text), tmp_path / "r")
     run = folder.open_run(tmp_path / "r")
     assert result.reason == "epochs"
@@ -73,7 +73,7 @@ def test_a_run_learns_and_leaves_everything_behind(text: Path, tmp_path: Path) -
     assert [line["step"] for line in lines] == list(range(1, steps + 1))
     assert lines[-1]["loss"] < lines[0]["loss"] - 0.5
     assert all(line["grad_norm"] > 0 and line["rate"] > 0 for line in lines)
-    # The learning rate decays by the epoch, as in 2017.
+    # The learning rate decays per epoch, as in 2017.
     assert {round(line["learning_rate"], 7) for line in lines} == {0.01, 0.0097, 0.009409}
     validations = [line["step"] for line in lines if "val_loss" in line]
     assert validations == [steps // 3, 2 * steps // 3, steps]
@@ -91,7 +91,7 @@ def test_a_run_learns_and_leaves_everything_behind(text: Path, tmp_path: Path) -
     assert run.record["versions"].keys() == {"rnntk", "python", "tensorflow", "keras", "numpy"}
 
 
-def test_a_text_is_cut_where_nanogpt_cuts_it() -> None:
+def test_a_text_is_split_where_nanogpt_splits_it() -> None:
     assert Split.of(1_115_394, TrainConfig(val_fraction=0.1)) == Split(
         1_003_854, 1_115_394, 1_115_394
     )
@@ -99,7 +99,7 @@ def test_a_text_is_cut_where_nanogpt_cuts_it() -> None:
     assert Split.of(10, TrainConfig()) == Split(10, 10, 10)
 
 
-def test_a_resume_cuts_the_text_where_the_run_did(text: Path, tmp_path: Path) -> None:
+def test_resume_splits_the_text_where_the_run_did(text: Path, tmp_path: Path) -> None:
     run = start(settings(text, max_steps=3), tmp_path / "r").run
     record = json.loads((run.path / "run.json").read_text())
     split = record["corpus"]["split"]
@@ -111,7 +111,7 @@ def test_a_resume_cuts_the_text_where_the_run_did(text: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("layer_norm", [False, True])
-def test_resume_inside_an_epoch_is_bit_for_bit(
+def test_resume_inside_an_epoch_is_bit_identical(
     text: Path, tmp_path: Path, cell: str, layer_norm: bool
 ) -> None:
     kind = {"cell": cell, "dropout": 0.2, "layer_norm": layer_norm}
@@ -141,23 +141,21 @@ def test_resume_inside_an_epoch_is_bit_for_bit(
 
 
 @pytest.mark.parametrize("limit", [{"max_steps": 8}, {"max_time": 0.01}, {"epochs": 1}])
-def test_a_run_that_validates_does_so_once_at_its_end(
-    text: Path, tmp_path: Path, limit: dict[str, Any]
-) -> None:
+def test_a_run_validates_once_at_its_end(text: Path, tmp_path: Path, limit: dict[str, Any]) -> None:
     result = start(settings(text, val_every=5, **limit), tmp_path / "r")
     p, lines = result.progress, metrics(result.run)
     assert lines[-1]["step"] == p.step
     assert lines[-1]["val_loss"] == pytest.approx(p.losses["val_loss"], abs=1e-6)
     due = list(range(5, p.step + 1, 5))
     assert [line["step"] for line in lines if "val_loss" in line] == [*due, p.step]
-    assert p.best == {"val_loss": p.losses["val_loss"], "step": p.step}, "it learns"
+    assert p.best == {"val_loss": p.losses["val_loss"], "step": p.step}, "the loss falls"
     assert result.run.checkpoint("best").progress.step == p.step
     assert p.stale == 0
     quiet = start(settings(text, val_fraction=0.0, max_steps=2), tmp_path / "none")
     assert "val_loss" not in quiet.progress.losses
 
 
-def test_a_run_that_is_stopped_does_not_validate(text: Path, tmp_path: Path) -> None:
+def test_a_stopped_run_does_not_validate(text: Path, tmp_path: Path) -> None:
     class Stop(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             if batch == 3:
@@ -188,7 +186,7 @@ def test_the_last_validation_counts_neither_for_patience_nor_for_a_plateau(
     assert [getattr(one.progress, n) for n in names] == [getattr(two.progress, n) for n in names]
 
 
-def test_resume_falls_back_past_a_damaged_checkpoint_to_the_same_end(
+def test_resume_from_before_a_damaged_checkpoint_ends_the_same(
     text: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     whole = start(settings(text), tmp_path / "whole").run.checkpoint()
@@ -203,7 +201,7 @@ def test_resume_falls_back_past_a_damaged_checkpoint_to_the_same_end(
     )
 
 
-def test_a_finished_run_says_so_and_goes_on_with_more_epochs(text: Path, tmp_path: Path) -> None:
+def test_a_finished_run_is_refused_and_resumes_with_more_epochs(text: Path, tmp_path: Path) -> None:
     run = start(settings(text, epochs=1), tmp_path / "r").run
     with pytest.raises(UsageError, match=r"is finished.*raise epochs"):
         resume(run)
@@ -211,7 +209,7 @@ def test_a_finished_run_says_so_and_goes_on_with_more_epochs(text: Path, tmp_pat
     assert result.progress.epoch == 2
 
 
-def test_a_changed_text_is_refused_and_both_sides_named(text: Path, tmp_path: Path) -> None:
+def test_a_changed_text_is_refused_with_the_differing_symbols(text: Path, tmp_path: Path) -> None:
     run = start(settings(text, max_steps=2), tmp_path / "r").run
     text.write_text(TEXT.replace("q", "Q"), encoding="utf-8")
     with pytest.raises(
@@ -219,7 +217,7 @@ def test_a_changed_text_is_refused_and_both_sides_named(text: Path, tmp_path: Pa
     ):
         resume(run, max_steps=4, input=[str(text)])
     with pytest.raises(RunError, match="The text has changed since"):
-        resume(run, max_steps=4)  # of a text that only the run names, nothing is shown
+        resume(run, max_steps=4)  # no symbols of a text that only the run names are shown
     lines = TEXT.splitlines(keepends=True)
     text.write_text("".join([*lines[:-2], lines[-1], lines[-2]]), encoding="utf-8")
     with pytest.raises(RunError, match="The text has changed since"):
@@ -227,9 +225,7 @@ def test_a_changed_text_is_refused_and_both_sides_named(text: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "plateau", "decay"])
-def test_a_run_with_a_bound_on_its_steps_goes_on_to_that_bound(
-    text: Path, tmp_path: Path, schedule: str
-) -> None:
+def test_resume_continues_to_the_runs_step_limit(text: Path, tmp_path: Path, schedule: str) -> None:
     class Stop(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             self.model.stop_training = batch == 5
@@ -247,8 +243,8 @@ def test_a_run_with_a_bound_on_its_steps_goes_on_to_that_bound(
         resume(part)
 
 
-def test_what_a_resume_was_told_is_remembered(text: Path, tmp_path: Path) -> None:
-    """So that the command it prints, typed as it stands, goes on to the same end."""
+def test_resume_remembers_its_settings(text: Path, tmp_path: Path) -> None:
+    """So that the printed command continues to the same end."""
 
     class Interrupt(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -268,22 +264,20 @@ def test_what_a_resume_was_told_is_remembered(text: Path, tmp_path: Path) -> Non
     assert (result.reason, result.progress.epoch) == ("epochs", 2)
 
 
-def test_a_run_goes_on_from_another_folder(
-    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_moved_run_resumes(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run = start(settings(Path("tiny.txt"), max_steps=2), tmp_path / "r").run
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     resume(run, max_steps=3)
-    # Another text of that name is there: the run's own is found all the same.
+    # Despite another text of that name, the right one is found.
     Path("tiny.txt").write_text(TEXT[::-1], encoding="utf-8")
     resume(run, max_steps=4)
     assert run.checkpoint().progress.step == 4
 
 
-def test_a_run_goes_on_when_its_text_is_gone_or_has_moved(
+def test_a_run_resumes_when_its_text_is_gone_or_moved(
     text: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = start(settings(text, max_steps=2), tmp_path / "r").run
@@ -297,14 +291,14 @@ def test_a_run_goes_on_when_its_text_is_gone_or_has_moved(
     with pytest.raises(RunError, match=r"There is no file.*Say where the text is now with input"):
         resume(run, max_steps=4)
     resume(run, max_steps=4, input=[str(moved)])
-    # It remembers.
+    # The run remembers.
     resume(folder.open_run(run.path), max_steps=5)
     moved.write_text(TEXT[::-1], encoding="utf-8")
     with pytest.raises(RunError, match="The text has changed|vocabulary does not match"):
         resume(run, max_steps=6, input=[str(moved)])
 
 
-def test_metrics_that_were_cut_short_are_told_and_go_on(
+def test_truncated_metrics_warn_and_continue(
     text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = start(settings(text, max_steps=6), tmp_path / "r").run
@@ -319,7 +313,7 @@ def test_metrics_that_were_cut_short_are_told_and_go_on(
     assert "has lost lines" not in capsys.readouterr().err
 
 
-def test_samples_stand_there_once_and_nothing_unfinished_stays(text: Path, tmp_path: Path) -> None:
+def test_resume_repeats_no_sample_and_leaves_no_unfinished_file(text: Path, tmp_path: Path) -> None:
     class Fail(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             if batch == 8:
@@ -342,7 +336,7 @@ def test_samples_stand_there_once_and_nothing_unfinished_stays(text: Path, tmp_p
 
 
 @pytest.mark.parametrize("name", ["val", "test"])
-def test_a_held_out_part_that_cannot_be_measured_is_refused(
+def test_a_held_out_part_too_short_to_evaluate_is_refused(
     text: Path, tmp_path: Path, name: str
 ) -> None:
     fractions = {"val_fraction": 0.0, f"{name}_fraction": 1e-6}
@@ -353,9 +347,9 @@ def test_a_held_out_part_that_cannot_be_measured_is_refused(
     assert not (tmp_path / "r").exists()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="Windows ends a process by a signal")
+@pytest.mark.skipif(os.name != "posix", reason="on Windows, a signal ends the process")
 @pytest.mark.parametrize("number", signals.ENDING)
-def test_a_signal_finishes_the_step_saves_and_tells_how_to_go_on(
+def test_a_signal_finishes_the_step_saves_and_names_the_resume_command(
     text: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     class Kill(keras.callbacks.Callback):
@@ -373,7 +367,7 @@ def test_a_signal_finishes_the_step_saves_and_tells_how_to_go_on(
     assert signal.getsignal(number) is before
 
 
-def test_a_users_own_callback_sees_the_model_and_can_stop(text: Path, tmp_path: Path) -> None:
+def test_a_callback_of_the_user_sees_the_model_and_can_stop(text: Path, tmp_path: Path) -> None:
     seen: list[tuple[str, int]] = []
 
     class Own(keras.callbacks.Callback):
@@ -392,7 +386,7 @@ def test_a_users_own_callback_sees_the_model_and_can_stop(text: Path, tmp_path: 
     assert seen == [("epoch", 0), ("batch", 0), ("batch", 1), ("batch", 2)]
 
 
-def test_stock_keras_callbacks_plug_in(text: Path, tmp_path: Path) -> None:
+def test_stock_keras_callbacks_work(text: Path, tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     start(
         settings(text, max_steps=5),
@@ -421,14 +415,14 @@ def test_a_loss_that_is_not_finite_stops_with_advice_and_keeps_the_last_checkpoi
     assert all(np.isfinite(value).all() for value in weights.values())
 
 
-def test_max_time_and_max_steps_bound_a_run(text: Path, tmp_path: Path) -> None:
+def test_max_time_and_max_steps_limit_a_run(text: Path, tmp_path: Path) -> None:
     assert start(settings(text, max_steps=3), tmp_path / "a").progress.step == 3
     result = start(settings(text, epochs=100_000, max_time=0.5, val_fraction=0.0), tmp_path / "b")
     assert result.reason == "max-time"
     assert result.progress.seconds >= 0.5
 
 
-def test_samples_are_generated_shown_and_kept(
+def test_samples_are_printed_and_written(
     text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = corpus.prepare_corpus(settings(text), None)
@@ -455,7 +449,7 @@ def test_a_failed_start_leaves_no_folder(text: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "r").exists()
 
 
-def test_every_step_is_in_tensorboard(text: Path, tmp_path: Path) -> None:
+def test_tensorboard_has_every_step(text: Path, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run = start(settings(text, epochs=2, val_fraction=0.1), tmp_path / "r").run
@@ -469,14 +463,16 @@ def test_every_step_is_in_tensorboard(text: Path, tmp_path: Path) -> None:
 
 
 def tensorboard(run: RunFolder) -> Any:
-    """A run's events as TensorBoard itself reads them (the older EventAccumulator never drops tensors)."""
+    """A run's events as TensorBoard reads them (the older EventAccumulator never drops tensors)."""
     from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
     return EventAccumulator(str(run.logs)).Reload()
 
 
-def test_tensorboard_shows_a_resumed_run_once(text: Path, tmp_path: Path, caplog) -> None:
-    """Steps after the checkpoint that were trained twice, and the graph, stand there once."""
+def test_tensorboard_shows_each_step_of_a_resumed_run_once(
+    text: Path, tmp_path: Path, caplog
+) -> None:
+    """Including steps after the checkpoint, which were trained twice, and the graph."""
 
     class Fail(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -495,7 +491,7 @@ def test_tensorboard_shows_a_resumed_run_once(text: Path, tmp_path: Path, caplog
     assert "more than one graph" not in caplog.text
 
 
-def test_hyperparameters_are_in_tensorboard(text: Path, tmp_path: Path) -> None:
+def test_tensorboard_has_the_hyperparameters(text: Path, tmp_path: Path) -> None:
     from tensorboard.plugins.hparams import metadata
 
     events = tensorboard(start(settings(text, max_steps=2), tmp_path / "r").run)
@@ -507,14 +503,14 @@ def test_hyperparameters_are_in_tensorboard(text: Path, tmp_path: Path) -> None:
     assert "data_dir" not in parsed
 
 
-def test_histograms_are_written_on_request_only(text: Path, tmp_path: Path) -> None:
+def test_histograms_are_written_only_on_request(text: Path, tmp_path: Path) -> None:
     plain = tensorboard(start(settings(text, max_steps=4), tmp_path / "a").run)
     asked = tensorboard(start(settings(text, max_steps=4, histograms_every=2), tmp_path / "b").run)
     assert not any(tag.startswith("weights/") for tag in plain.Tags()["tensors"])
     assert [v.step for v in asked.Tensors("weights/rnn_0/kernel")] == [2, 4]
 
 
-def test_no_gpu_when_one_is_asked_for(text: Path, tmp_path: Path) -> None:
+def test_a_missing_gpu_is_refused(text: Path, tmp_path: Path) -> None:
     import tensorflow as tf
 
     if tf.config.list_physical_devices("GPU"):

@@ -1,4 +1,4 @@
-"""Who takes part: what --workers and TF_CONFIG may say, and one message for each mistake."""
+"""`--workers` and TF_CONFIG: valid values, and one message per mistake."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_workers_and_index_write_a_tf_config() -> None:
         (tf_config(worker=["[::1]:2222"]), Cluster(("[::1]:2222",), 0)),
     ],
 )  # fmt: skip
-def test_a_tf_config_is_read_as_tensorflow_reads_it(
+def test_tf_config_is_read_like_tensorflow_reads_it(
     text: str, expected: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TF_CONFIG", text)
@@ -66,7 +66,7 @@ def test_a_tf_config_is_read_as_tensorflow_reads_it(
         (tf_config(worker=["a:1", "a:1"]), "names a:1 more than once"),
     ],
 )  # fmt: skip
-def test_a_malformed_tf_config_is_told_in_one_sentence(
+def test_a_malformed_tf_config_is_one_message(
     text: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TF_CONFIG", text)
@@ -95,7 +95,7 @@ def test_malformed_workers_are_refused(
         cluster.find(workers, index)
 
 
-def test_workers_against_tf_config(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_that_contradict_tf_config_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_CONFIG", cluster.find(TWO, 1).to_json())
     assert cluster.find(TWO, 1).index == 1
     for workers, index in ((TWO, 0), ("node1:2222,node3:2223", 1)):
@@ -114,12 +114,12 @@ def test_workers_against_tf_config(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"distribute": "multi"}, "Did you mean 'multiworker'"),
     ],
 )
-def test_settings_that_contradict_each_other(values: dict[str, object], message: str) -> None:
+def test_contradicting_settings_are_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         DistributeConfig(**values)
 
 
-def test_a_mistake_is_told_without_tensorflow() -> None:
+def test_a_mistake_is_reported_without_tensorflow() -> None:
     code = (
         "import sys; from click.testing import CliRunner; from rnntk.cli.main import group\n"
         "r = CliRunner().invoke(group, ['train', '--distribute', 'multiworker', '--workers', 'a', '--index', '0'])\n"

@@ -1,4 +1,4 @@
-"""Disks that refuse: forbidden, read-only, full. The faults are real, and skipped where the system allows none."""
+"""Forbidden, read-only and full disks. The faults are real; tests skip if the system does not allow them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from rnntk.storage.folder import RunFolder
 from rnntk.text import corpus
 from rnntk.training import character
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions and mounts")
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="needs POSIX permissions and mounts"
+)
 
 TEXT = "".join(f"line {i}: the quick brown fox {i * i} jumps\n" for i in range(60))
 STEPS = 40
@@ -29,7 +31,7 @@ STEPS = 40
 
 @contextlib.contextmanager
 def permissions_apply() -> Iterator[None]:
-    """Root may write anywhere; here it gives that right away for a while (Linux: CAP_DAC_OVERRIDE)."""
+    """Drop root's right to write anywhere for a while (Linux: CAP_DAC_OVERRIDE)."""
     if os.geteuid() != 0:
         yield
         return
@@ -39,7 +41,7 @@ def permissions_apply() -> Iterator[None]:
         ctypes.c_uint32 * 6
     )()  # effective, permitted, inheritable; then the same of capabilities over 31
     if not hasattr(libc, "capset") or libc.capget(header, sets) != 0:
-        pytest.skip("run as root, and this system has no capabilities to give away")
+        pytest.skip("runs as root and cannot drop capabilities")
     before = sets[0]
     sets[0] &= ~(1 << 1)
     assert libc.capset(header, sets) == 0
@@ -52,9 +54,9 @@ def permissions_apply() -> Iterator[None]:
 
 @contextlib.contextmanager
 def mounted(*arguments: str, at: Path) -> Iterator[None]:
-    """A file system mounted at a folder; skips where that is not allowed."""
+    """A file system mounted at a folder; skips if that is not allowed."""
     if sys.platform != "linux":
-        pytest.skip("mounts as on Linux")
+        pytest.skip("needs Linux mounts")
     done = subprocess.run(["mount", *arguments, str(at)], capture_output=True, text=True)
     if done.returncode != 0:
         pytest.skip(f"needs the right to mount: {done.stderr.strip()}")
@@ -98,7 +100,7 @@ def resume(path: Path) -> RunFolder:
 
 
 def after_first_checkpoint(monkeypatch: pytest.MonkeyPatch, do: Any) -> None:
-    """Calls `do` once, when the first checkpoint has been written."""
+    """Calls `do` once, after the first checkpoint."""
     real = checkpoint.write
     waiting = [do]
 
@@ -117,7 +119,7 @@ def same_end(one: RunFolder, two: RunFolder) -> bool:
     return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
 
 
-def test_a_new_run_where_one_may_not_write(tmp_path: Path) -> None:
+def test_a_new_run_in_a_forbidden_folder(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     runs.mkdir(mode=0o500)
     with permissions_apply(), pytest.raises(TrainingError) as caught:
@@ -149,7 +151,7 @@ def test_a_run_under_a_file(tmp_path: Path) -> None:
         start(tmp_path, tmp_path / "file" / "r")
 
 
-def test_a_folder_that_loses_its_permission_while_it_trains(
+def test_a_run_folder_that_becomes_forbidden_while_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = start(tmp_path, tmp_path / "whole")
@@ -166,7 +168,7 @@ def test_a_folder_that_loses_its_permission_while_it_trains(
     assert same_end(whole, resume(tmp_path / "r"))
 
 
-def test_a_file_system_that_becomes_read_only_while_it_trains(
+def test_a_file_system_that_becomes_read_only_while_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoints = tmp_path / "r" / "checkpoints"
@@ -182,13 +184,13 @@ def test_a_file_system_that_becomes_read_only_while_it_trains(
         run = folder.open_run(tmp_path / "r")
         assert checkpoint.steps(run.checkpoints) == [5]
         assert run.checkpoint().progress.step == 5
-        # A run that cannot be written can still be used: only training needs the right.
+        # A read-only run can be used: only training writes.
         with pytest.raises(TrainingError, match="cannot be written"):
             resume(tmp_path / "r")
     assert resume(tmp_path / "r").checkpoint().progress.step == STEPS
 
 
-def test_a_file_system_that_is_full(tmp_path: Path) -> None:
+def test_a_full_file_system(tmp_path: Path) -> None:
     whole = start(tmp_path, tmp_path / "whole")
     small = tmp_path / "small"
     small.mkdir()

@@ -1,4 +1,4 @@
-"""Several devices, several processes: the same weights as one process, one writer, and no worker left waiting."""
+"""Several devices and processes train the weights of one process, with one writer, and no worker hangs."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from rnntk.text import corpus
 from rnntk.training import character
 from rnntk.training.job import ALONE
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and gRPC as on POSIX")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 
-CORES = available_cores()  # as this process was started with; the workers have one thread each
+CORES = available_cores()  # of this process; each worker has one thread
 TRAIN = [sys.executable, "-m", "rnntk", "train"]
 SMALL: dict[str, Any] = {
     "layers": 2, "units": 8, "embedding": 6, "batch_size": 5, "seq_length": 20, "epochs": 1000,
@@ -45,7 +45,7 @@ def text(tmp_path: Path) -> Path:
 
 
 class StopAfter(keras.callbacks.Callback):
-    """Stops training after so many steps, as a signal would: without a last validation."""
+    """Stops training after this many steps like a signal, without a last validation."""
 
     def __init__(self, steps: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class StopAfter(keras.callbacks.Callback):
 
 
 def alone(text: Path, path: Path, callbacks: Any = (), **settings: Any) -> folder.RunFolder:
-    """The same run in this process."""
+    """Train the same run in this process."""
     run_settings = TrainConfig(**{**SMALL, "input": (str(text),), **settings})
     made = corpus.prepare_corpus(run_settings, None)
     return character.start(run_settings, made, path, quiet=True, callbacks=callbacks).run
@@ -70,7 +70,7 @@ def flags(**settings: Any) -> list[str]:
 class Workers:
     """`rnntk train` in several processes on this machine."""
 
-    def __init__(self, where: Path, count: int, *arguments: str) -> None:
+    def __init__(self, warm: Any, where: Path, count: int, *arguments: str) -> None:
         sockets = [socket.socket() for _ in range(count)]
         for one in sockets:
             one.bind(("127.0.0.1", 0))
@@ -79,7 +79,7 @@ class Workers:
             one.close()
         together = ["--distribute", "multiworker", "--workers", ",".join(addresses), "--index"]
         self.processes = [
-            subprocess.Popen(
+            warm.Popen(
                 [
                     *TRAIN,
                     *arguments,
@@ -107,7 +107,7 @@ class Workers:
             process.communicate()
 
     def ended(self, within: float = 100) -> list[tuple[int, str, str]]:
-        """Exit code, stdout and stderr of each; a second or ten are usual, a crowded machine takes longer."""
+        """Exit code, stdout and stderr of each; the limit allows for a busy machine."""
         until = time.monotonic() + within
         found = []
         for process in self.processes:
@@ -116,7 +116,7 @@ class Workers:
         return found
 
     def wait_for_steps(self, run: Path, steps: int) -> None:
-        """Until the run has trained so far."""
+        """Wait until the run has trained this many steps."""
         until = time.monotonic() + 120
         while not (run / "metrics.jsonl").is_file() or metrics_lines(run) < steps:
             assert all(p.poll() is None for p in self.processes), self.ended()
@@ -129,7 +129,7 @@ def metrics_lines(run: Path) -> int:
 
 
 def assert_same(one: folder.RunFolder, two: folder.RunFolder) -> None:
-    """Weights, optimizer and states of all lanes are the same to float32 rounding, and so is what was measured."""
+    """Weights, optimizer, states and metrics are equal up to float32 rounding."""
     a, b = one.checkpoint(), two.checkpoint()
     for x, y in (
         (a.weights(), b.weights()),
@@ -149,19 +149,12 @@ def assert_same(one: folder.RunFolder, two: folder.RunFolder) -> None:
                 np.testing.assert_allclose(x[name], y[name], rtol=1e-4, atol=1e-6)
 
 
-def test_two_processes_stop_together_and_one_goes_on(text: Path, tmp_path: Path) -> None:
+def test_one_process_resumes_what_two_trained(warm: Any, text: Path, tmp_path: Path) -> None:
     settings = {**SMALL, "dropout": 0.3, "cell": "lstm"}
     run = tmp_path / "r"
-    with Workers(
-        tmp_path,
-        2,
-        "--run",
-        "r",
-        "--input",
-        str(text),
-        "--no-layer-norm",
-        *flags(**settings, max_steps=5000),
-    ) as job:
+    arguments = ["--run", "r", "--input", str(text), "--no-layer-norm"]
+    arguments += flags(**settings, max_steps=5000)
+    with Workers(warm, tmp_path, 2, *arguments) as job:
         job.wait_for_steps(run, 32)
         job.processes[1].send_signal(signal.SIGTERM)
         for code, out, errors in job.ended():
@@ -180,15 +173,15 @@ def test_two_processes_stop_together_and_one_goes_on(text: Path, tmp_path: Path)
     assert_same(one, stopped)
 
 
-def test_a_killed_worker_ends_the_job_and_it_goes_on_with_two_and_with_one(
-    text: Path, tmp_path: Path
+def test_a_job_whose_worker_was_killed_resumes_on_two_processes_and_on_one(
+    warm: Any, text: Path, tmp_path: Path
 ) -> None:
     settings = {**SMALL, "dropout": 0.2, "dropout_kind": "sequence", "cell": "gru"}
     run = tmp_path / "r"
     more = ["--run", "r", "--input", str(text), "--no-layer-norm"]
     more += flags(**settings, max_steps=5000)
     for victim, steps in ((1, 25), (0, 70)):
-        with Workers(tmp_path, 2, *more) as job:
+        with Workers(warm, tmp_path, 2, *more) as job:
             job.wait_for_steps(run, steps)
             job.processes[victim].kill()
             code, out, errors = job.ended()[1 - victim]
@@ -197,7 +190,7 @@ def test_a_killed_worker_ends_the_job_and_it_goes_on_with_two_and_with_one(
             assert "rnntk train --resume r" in errors
             assert "Traceback" not in errors
         done = folder.open_run(run).checkpoint().progress.step
-        assert done % 20 == 0 or done % 30 == 0, "as its last checkpoint left it"
+        assert done % 20 == 0 or done % 30 == 0, "the step of a checkpoint"
         assert 0 < done < 5000
         more = ["--resume", "r", *flags(max_steps=5000)]  # with two again, then with one
     total = done + 13
@@ -205,8 +198,8 @@ def test_a_killed_worker_ends_the_job_and_it_goes_on_with_two_and_with_one(
     assert_same(alone(text, tmp_path / "alone", **settings, max_steps=total), folder.open_run(run))
 
 
-def test_two_devices_of_one_process_are_as_one(text: Path, tmp_path: Path) -> None:
-    """In a process of its own, where the CPU can be cut into two devices before TensorFlow starts."""
+def test_two_devices_train_the_same_weights_as_one(warm: Any, text: Path, tmp_path: Path) -> None:
+    """In another process, because the CPU must be split into two devices before TensorFlow starts."""
     cases = [
         {"cell": "lstm", "dropout": 0.3},
         {"cell": "gru", "clip": "norm", "optimizer": "adagrad"},
@@ -241,13 +234,8 @@ def test_two_devices_of_one_process_are_as_one(text: Path, tmp_path: Path) -> No
             said.append(str(error))
         print(json.dumps(said))
         """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = warm.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert "batch rows shared by 2 replicas." in said[0]
@@ -278,7 +266,7 @@ def shared(replicas: int, workers: int, index: int) -> Any:
         (3, 3, 1, [[(0, 1), (1, 2), (2, 3)]]),
     ],
 )
-def test_batch_rows_are_shared_in_order_and_none_is_left_out(
+def test_batch_rows_are_distributed_in_order_and_completely(
     batch: int, replicas: int, workers: int, expected: list[list[tuple[int, int]]]
 ) -> None:
     for index in range(workers):
@@ -286,12 +274,12 @@ def test_batch_rows_are_shared_in_order_and_none_is_left_out(
         assert [(s.start, s.stop) for s in rows] == expected[index]
 
 
-def test_more_replicas_than_rows_are_refused() -> None:
+def test_more_replicas_than_batch_rows_are_refused() -> None:
     with pytest.raises(UsageError, match=r"batch_size=3 is less than the 4 replicas.*to 4 or more"):
         shared(4, 2, 0).rows(3)
 
 
-def test_workers_that_would_do_different_things_are_told_both_sides() -> None:
+def test_workers_with_different_settings_are_refused_with_both_values() -> None:
     job = shared(2, 2, 1)
     said = [
         {"facts": {"`units`": units, "the text": "x"}, "message": "runs/a-1"} for units in (8, 9)
@@ -300,7 +288,7 @@ def test_workers_that_would_do_different_things_are_told_both_sides() -> None:
     with pytest.raises(UsageError, match="disagree: units is 9 at worker 1 and 8 at worker 0"):
         job.barrier({}, "runs/a-2")
     said[1] = said[0]
-    assert job.barrier({}, "runs/a-2") == "runs/a-1", "the chief's word counts"
+    assert job.barrier({}, "runs/a-2") == "runs/a-1", "the chief decides"
     assert ALONE.barrier({}, "runs/a-2") == "runs/a-2"
 
 
@@ -308,18 +296,18 @@ def test_workers_that_would_do_different_things_are_told_both_sides() -> None:
     (0, "max-time", [1, 0, 0]), (1, "max-time", [0, 0, 0]), (1, "signal", [0, 1, 0]), (1, "callback", [0, 0, 1]),
     (0, "", [0, 0, 0]),
 ])  # fmt: skip
-def test_the_chiefs_clock_and_everybodys_signals_count(
+def test_max_time_counts_on_the_chief_and_signals_on_any_worker(
     index: int, wish: str, sent: Sequence[int]
 ) -> None:
     job = shared(2, 2, index)
-    assert job.stop_reason(wish) == "", "what the others wish is known after the next step"
+    assert job.stop_reason(wish) == "", "the others' wishes arrive with the next step"
     assert job.wish.tolist() == list(sent)
     job.wishes = np.array([0, 2, 1], np.float32)
     assert job.stop_reason("") == "signal"
     assert ALONE.stop_reason(wish) == wish
 
 
-def test_one_device_alone_needs_no_strategy(caplog: pytest.LogCaptureFixture) -> None:
+def test_one_device_needs_no_strategy(caplog: pytest.LogCaptureFixture) -> None:
     from rnntk.config import DistributeConfig
     from rnntk.training import distribute
 
@@ -328,20 +316,19 @@ def test_one_device_alone_needs_no_strategy(caplog: pytest.LogCaptureFixture) ->
     assert distribute.start(DistributeConfig()) is ALONE
 
 
-def test_a_port_in_use_is_told(tmp_path: Path, text: Path) -> None:
+def test_a_port_in_use_is_reported(warm: Any, tmp_path: Path, text: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         together = ["--distribute", "multiworker", "--workers", address, "--index", "0"]
-        done = subprocess.run(
+        done = warm.run(
             [*TRAIN, "--input", str(text), "--run", "r", *flags(**SMALL), *together],
             cwd=tmp_path,
             capture_output=True,
             text=True,
             env={**os.environ, "RNNTK_CACHE": str(tmp_path)},
             timeout=100,
-            check=False,
         )
     assert done.returncode == 1
     assert f"Is {address} this machine, and the port free?" in done.stderr

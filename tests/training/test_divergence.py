@@ -1,4 +1,4 @@
-"""What counts as an explosion, what does not, and what is left afterwards."""
+"""Which losses count as diverged, and which files remain."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LIMIT = divergence.FACTOR * UNIFORM
 
 
 def exploded_at(losses: list[float], most: int) -> int | None:
-    """The first step that is one too many, or None."""
+    """The step at which training stops, or None."""
     progress = Progress()
     for loss in losses:
         progress.stepped(loss, 1000)
@@ -37,23 +37,23 @@ def exploded_at(losses: list[float], most: int) -> int | None:
     return None
 
 
-def test_only_an_unbroken_row_of_high_losses_counts() -> None:
+def test_only_consecutive_high_losses_count() -> None:
     low, high = LIMIT, LIMIT * 1.01
     assert exploded_at([low] + [high] * 9, 10) is None
     assert exploded_at([low] + [high] * 10, 10) == 11
     assert exploded_at([low] + [high] * 9 + [low] + [high] * 9, 10) is None
-    assert exploded_at([low] + [high] * 500, 0) is None, "0 is never"
+    assert exploded_at([low] + [high] * 500, 0) is None, "0 disables it"
 
 
-def test_a_loss_that_begins_high_is_given_the_time_to_fall() -> None:
-    """Weights from a run on another text may cost more than knowing nothing."""
+def test_a_loss_that_begins_high_gets_time_to_fall() -> None:
+    """Weights from another text may have more than the uniform loss."""
     high = LIMIT * 2
     assert exploded_at([high] * 500, 10) is None
     assert exploded_at([high] * 500 + [1.0] + [high] * 10, 10) == 511
 
 
 @given(st.lists(st.floats(0, LIMIT * 3), max_size=60), st.integers(1, 8), st.integers(0, 60))
-def test_where_a_run_is_stopped_and_resumed_makes_no_difference(
+def test_resume_does_not_change_when_training_stops(
     losses: list[float], most: int, cut: int
 ) -> None:
     whole, first = exploded_at(losses, most), exploded_at(losses[:cut], most)
@@ -78,12 +78,12 @@ def test_where_a_run_is_stopped_and_resumed_makes_no_difference(
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("name", ["loss", "grad_norm", "val_loss"])
-def test_every_number_that_is_none_is_named(name: str, value: float) -> None:
+def test_every_value_that_is_not_finite_is_named(name: str, value: float) -> None:
     good = {"loss": 1.0, "grad_norm": 2.0, "val_loss": 3.0, "val_perplexity": math.inf}
     divergence.check_finite(good, 8)
     with pytest.raises(Diverged, match="became .* at step 8") as caught:
         divergence.check_finite({**good, name: value}, 8)
-    # A loss and a gradient are those of the weights before the step, a validation's of those after it.
+    # Loss and gradient belong to the weights before the step, a validation to those after it.
     assert caught.value.good_until == (7 if name == "val_loss" else 6)
 
 
@@ -119,7 +119,7 @@ def saved(tmp_path: Path) -> list[int]:
 
 
 class Faster(keras.callbacks.Callback):
-    """Makes the learning rate far too high from step 12 on."""
+    """Raises the learning rate far too high from step 12 on."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ class Faster(keras.callbacks.Callback):
             self._monkeypatch.setattr(char_task.schedule, "learning_rate", lambda *_: 30.0)
 
 
-def test_a_finite_explosion_stops_and_the_good_checkpoints_stay(
+def test_a_diverged_run_stops_and_good_checkpoints_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(TrainingError) as caught:
@@ -143,10 +143,10 @@ def test_a_finite_explosion_stops_and_the_good_checkpoints_stay(
         "--learning-rate 0.0005" in message
     )
     assert "--explosion-steps 0" in message
-    assert saved(tmp_path) == [5, 10], "later ones would have pushed these out"
+    assert saved(tmp_path) == [5, 10], "later checkpoints would have replaced these"
 
 
-def test_a_run_can_be_told_to_go_on_all_the_same(
+def test_explosion_steps_0_continues_a_diverged_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     faster = Faster(monkeypatch)
@@ -155,7 +155,7 @@ def test_a_run_can_be_told_to_go_on_all_the_same(
     assert result.progress.losses["loss"] > 2 * math.log(len(set(TEXT)))
 
 
-def test_an_explosion_before_the_first_checkpoint_leaves_its_metrics(tmp_path: Path) -> None:
+def test_diverging_before_the_first_checkpoint_leaves_the_metrics(tmp_path: Path) -> None:
     with pytest.raises(
         TrainingError, match="No checkpoint was saved before that. Train again with a lower"
     ):
@@ -164,8 +164,8 @@ def test_an_explosion_before_the_first_checkpoint_leaves_its_metrics(tmp_path: P
     assert saved(tmp_path) == []
 
 
-def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path) -> None:
-    """The loss of a step is that of the weights before it, so it can be good where they are not."""
+def test_non_finite_weights_are_never_saved(tmp_path: Path) -> None:
+    """The loss of a step is that of the weights before it, so it can be finite when the new ones are not."""
 
     class Spoil(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -181,7 +181,7 @@ def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path) -> None:
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, after: int, **numbers: float) -> None:
-    """Every step after this one gives these numbers."""
+    """Every later step gives these numbers."""
     real = char_task.CharTask.step
 
     def step(self: char_task.CharTask, progress: Progress) -> dict[str, float]:
@@ -191,7 +191,7 @@ def spoil(monkeypatch: pytest.MonkeyPatch, after: int, **numbers: float) -> None
     monkeypatch.setattr(char_task.CharTask, "step", step)
 
 
-def test_a_gradient_that_is_no_number_stops_before_anything_is_saved(
+def test_a_non_finite_gradient_stops_before_anything_is_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoil(monkeypatch, 9, grad_norm=math.inf)
@@ -200,7 +200,7 @@ def test_a_gradient_that_is_no_number_stops_before_anything_is_saved(
     assert saved(tmp_path) == [5]
 
 
-def test_a_checkpoint_whose_weights_cost_no_number_is_not_good_and_goes(
+def test_a_checkpoint_with_a_non_finite_loss_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loss of step 11 is that of checkpoint 10's weights."""
@@ -210,7 +210,7 @@ def test_a_checkpoint_whose_weights_cost_no_number_is_not_good_and_goes(
     assert saved(tmp_path) == [5]
 
 
-def test_a_checkpoint_that_a_session_began_from_is_never_removed(
+def test_the_checkpoint_a_session_began_from_is_never_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = start(tmp_path, max_steps=6).run
@@ -220,7 +220,7 @@ def test_a_checkpoint_that_a_session_began_from_is_never_removed(
     assert saved(tmp_path) == [5, 6]
 
 
-def test_a_validation_that_is_no_number_stops_and_is_no_best(
+def test_a_non_finite_validation_stops_and_is_not_the_best(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(char_task.CharTask, "validate", lambda _: {"val_loss": math.nan})

@@ -1,4 +1,4 @@
-"""`--dry-run`: what it counts, that it leaves nothing, and that a real run takes as much memory as it says."""
+"""`--dry-run`: counts, leaves no files, and estimates the memory of a real run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def estimate(tmp_path: Path, **changes: Any) -> Estimate:
     return dry_run.estimate(chosen, made, tmp_path / "runs" / "r")
 
 
-def test_it_counts_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_dry_run_counts_and_leaves_nothing(tmp_path: Path) -> None:
     found = estimate(tmp_path)
     assert found.steps == 7 * (1900 // 100)
     V, E, H = len(set(TEXT)), 4, 8
@@ -52,16 +52,16 @@ def test_validations_are_counted(tmp_path: Path) -> None:
     assert by_epoch.validations == 7
     assert by_epoch.validation_seconds > 0
     often = estimate(tmp_path, val_fraction=0.5, val_every=5, max_steps=12)
-    assert (often.steps, often.validations) == (12, 3), "one at the end"
+    assert (often.steps, often.validations) == (12, 3), "one more at the end"
     expected = often.first_step + 11 * often.step_seconds + 3 * often.validation_seconds
     assert often.seconds == pytest.approx(expected)
 
 
-def test_a_run_of_one_step(tmp_path: Path) -> None:
+def test_a_run_of_one_step_is_estimated(tmp_path: Path) -> None:
     assert estimate(tmp_path, max_steps=1).steps == 1
 
 
-def test_what_a_run_would_be_refused_for(tmp_path: Path) -> None:
+def test_a_dry_run_is_refused_like_the_run(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="batch_size"):
         estimate(tmp_path, batch_size=1000)
     chosen = settings(tmp_path)
@@ -81,7 +81,7 @@ def test_a_signal_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert {p.name for p in tmp_path.iterdir()} == {"cache", "t.txt"}
 
 
-# A command, and then what it has needed.
+# Runs a command and prints its peak memory.
 MEASURED = """
 import runpy, sys
 try:
@@ -92,8 +92,8 @@ finally:
 """
 
 
-@pytest.mark.skipif(dry_run.peak_memory() is None, reason="this system does not tell")
-def test_the_memory_is_that_of_a_real_run(tmp_path: Path) -> None:
+@pytest.mark.skipif(dry_run.peak_memory() is None, reason="this system does not report peak memory")
+def test_the_estimated_memory_matches_a_real_run(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("".join(f"{i} is the root of {i * i}\n" for i in range(2000)))
     train = [
         *("train", "--input", "t.txt", "--units", "128", "--batch-size", "20", "--seq-length", "50"),
@@ -111,7 +111,7 @@ def test_the_memory_is_that_of_a_real_run(tmp_path: Path) -> None:
         )
         for more in (["--dry-run", "--json"], [])
     )
-    assert len(estimated.stderr.splitlines()) == 1, "TensorFlow was not told to be silent"
+    assert len(estimated.stderr.splitlines()) == 1, "TensorFlow must be silent"
     memory, peak = json.loads(estimated.stdout)["memory"], int(real.stderr.splitlines()[-1])
     assert peak / 1.3 < memory < peak * 1.3
     assert (tmp_path / "r").is_dir()

@@ -1,4 +1,4 @@
-"""Dynamic evaluation: at rate 0 the static loss; on a text with habits of its own, a lower one."""
+"""Dynamic evaluation: the static loss at rate 0, and a lower one on a repetitive text."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def static(weights: dict[str, np.ndarray], ids: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("length", [dynamic.WINDOW + 1, 3 * dynamic.WINDOW + 8, 5])
-def test_a_rate_of_zero_is_the_static_loss(weights: dict[str, np.ndarray], length: int) -> None:
+def test_rate_zero_gives_the_static_loss(weights: dict[str, np.ndarray], length: int) -> None:
     ids = np.random.default_rng(0).integers(0, 7, length)
     seen: list[tuple[int, int]] = []
     found = dynamic.loss(RECORD, weights, ids, 0.0, progress=lambda *at: seen.append(at))
@@ -44,15 +44,17 @@ def test_a_rate_of_zero_is_the_static_loss(weights: dict[str, np.ndarray], lengt
     assert all(done <= total == length - 1 for done, total in seen)
 
 
-def test_it_learns_from_what_it_has_read_and_only_from_that(weights: dict[str, np.ndarray]) -> None:
+def test_dynamic_evaluation_learns_only_from_text_already_read(
+    weights: dict[str, np.ndarray],
+) -> None:
     ids = np.tile([0, 3, 1, 6], 200)
     assert dynamic.loss(RECORD, weights, ids, 0.3) < 0.8 * static(weights, ids)
-    # Nothing has been learned before the first window is predicted.
+    # Nothing is learned before the first window.
     first = ids[: dynamic.WINDOW + 1]
     assert dynamic.loss(RECORD, weights, first, 0.3) == pytest.approx(static(weights, first))
 
 
-def test_the_best_rate_is_one_that_stays_finite(weights: dict[str, np.ndarray]) -> None:
+def test_the_best_rate_has_the_lowest_loss(weights: dict[str, np.ndarray]) -> None:
     ids = np.tile([0, 3, 1, 6], 60)
     losses = {rate: dynamic.loss(RECORD, weights, ids, rate) for rate in dynamic.RATES}
     assert dynamic.best_rate(RECORD, weights, ids) == min(losses, key=losses.__getitem__)

@@ -13,17 +13,17 @@ from rnntk.training import mistakes
 
 
 def cases(count: int, wrong: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Images each of one grey, so that a place in the picture says whose it is; the first are wrong."""
+    """Images of one grey each, which identifies them in the picture; the first are classified wrongly."""
     images = np.arange(count, dtype=np.uint8)[:, None, None].repeat(28, 1).repeat(28, 2)
     labels = np.zeros(count, np.uint8)
     logits = np.zeros((count, 10), np.float32)
-    logits[:wrong, 3] = 1 + np.arange(wrong)  # the later, the surer of a wrong name
+    logits[:wrong, 3] = 1 + np.arange(wrong)  # later ones are more certain of a wrong label
     logits[wrong:, 0] = 20 - np.arange(count - wrong) * 0.1
     return images, labels, logits
 
 
 def greys(path: Path, count: int) -> list[int]:
-    """Which image stands at each place."""
+    """The image at each position."""
     side = 28 * mistakes.ZOOM
     with Image.open(path) as picture:
         pixels = np.asarray(picture.convert("RGB"))
@@ -35,20 +35,20 @@ def greys(path: Path, count: int) -> list[int]:
     return places
 
 
-def test_the_costliest_mistake_comes_first_and_right_ones_stay_out(tmp_path: Path) -> None:
+def test_the_worst_mistakes_come_first_and_correct_images_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "m.png"
     assert mistakes.draw(path, *cases(30, 11)) == 11
     assert greys(path, 11) == list(range(10, -1, -1))
 
 
-def test_no_more_than_a_sheet(tmp_path: Path) -> None:
+def test_a_picture_has_one_sheet_at_most(tmp_path: Path) -> None:
     path = tmp_path / "m.png"
     sheet = mistakes.COLUMNS * mistakes.ROWS
     assert mistakes.draw(path, *cases(100, 90)) == sheet
     assert greys(path, sheet) == list(range(89, 89 - sheet, -1))
 
 
-def test_without_a_mistake_the_least_sure_are_shown(tmp_path: Path) -> None:
+def test_without_mistakes_the_least_certain_images_are_shown(tmp_path: Path) -> None:
     path = tmp_path / "m.png"
     assert mistakes.draw(path, *cases(50, 0)) == 0
     assert greys(path, 3) == [49, 48, 47]
@@ -57,13 +57,13 @@ def test_without_a_mistake_the_least_sure_are_shown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "said"), [("m", "no suffix"), ("m.doc", ".doc"), ("no/m.png", "no does not exist")]
 )
-def test_a_bad_path_is_refused_beforehand(tmp_path: Path, name: str, said: str) -> None:
+def test_a_bad_path_is_refused_in_advance(tmp_path: Path, name: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         mistakes.check_path(tmp_path / name)
     mistakes.check_path(tmp_path / "m.PNG")
 
 
-def test_a_path_that_cannot_be_written(tmp_path: Path) -> None:
+def test_an_unwritable_path_is_reported(tmp_path: Path) -> None:
     (tmp_path / "m.png").mkdir()
     with pytest.raises(DataError, match="Cannot write"):
         mistakes.draw(tmp_path / "m.png", *cases(3, 1))

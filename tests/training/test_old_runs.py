@@ -1,4 +1,4 @@
-"""Runs of rnntk 0.1 continue to where that version would have taken them."""
+"""Runs of rnntk 0.1 continue with the results of that version."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def assert_as_before(
             np.testing.assert_allclose(array, before[name], rtol=1e-4, atol=1e-5)
 
 
-def test_a_character_model(here: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_old_character_model_resumes(here: Path, caplog: pytest.LogCaptureFixture) -> None:
     run = folder.open_run(here / "characters")
     assert run.record["format_version"] == 1
     character.resume(run, {"max_steps": 30}, quiet=True)
@@ -53,18 +53,20 @@ def test_a_character_model(here: Path, caplog: pytest.LogCaptureFixture) -> None
 
 
 @pytest.mark.parametrize("name", ["digits", "digits-both"])
-def test_a_row_classifier(here: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_an_old_row_classifier_resumes(
+    here: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setenv("RNNTK_OFFLINE", "1")
     run = folder.open_run(here / name)
     rows.resume(run, {"max_steps": 9}, rows.images_of(run, {}), quiet=True)
-    # The backward direction reads time backwards now, instead of a reversed copy, and adds in that order.
+    # The backward direction now reads time backwards instead of a reversed copy, and adds in that order.
     one_direction = name == "digits"
     assert_as_before(
         run.checkpoint().weights(), here / f"{name}-expected.safetensors", to_the_bit=one_direction
     )
 
 
-def test_other_versions_are_warned_of(here: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_of_other_versions_warns(here: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = here / "characters" / "run.json"
     record = json.loads(file.read_text(encoding="utf-8"))
     record["versions"] |= {"keras": "3.5.0", "numpy": "1.26.4"}
@@ -75,14 +77,14 @@ def test_other_versions_are_warned_of(here: Path, caplog: pytest.LogCaptureFixtu
     assert "tensorflow" not in caplog.text.partition("was trained with")[2].partition(";")[0]
 
 
-def test_an_optimizer_that_does_not_fit_is_named(here: Path) -> None:
+def test_an_optimizer_that_does_not_match_is_refused(here: Path) -> None:
     run = folder.open_run(here / "characters")
     record = json.loads((run.path / "run.json").read_text(encoding="utf-8"))
     record["settings"]["optimizer"] = "sgd"
     (run.path / "run.json").write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(RunError, match="20 optimizer variables saved, 2 expected"):
         character.resume(folder.open_run(run.path), {"max_steps": 7}, quiet=True)
-    # By name, what differs is named.
+    # Variables saved by name are named in the message.
     shutil.rmtree(run.path)
     shutil.copytree(RUNS / "characters", run.path)
     character.resume(folder.open_run(run.path), {"max_steps": 8}, quiet=True)

@@ -1,4 +1,4 @@
-"""`--optimizer` and `--clip`: each is what it says, and each is resumed bit for bit."""
+"""`--optimizer` and `--clip`: each follows its formula and resumes bit-identically."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def start(folder: Path, name: str, **changes: Any) -> RunFolder:
     ("optimizer", "clip"),
     [("adam", "none"), ("adagrad", "value"), ("rmsprop", "norm"), ("sgd", "global-norm")],
 )
-def test_resume_is_bit_for_bit(tmp_path: Path, optimizer: str, clip: str) -> None:
+def test_resume_is_bit_identical(tmp_path: Path, optimizer: str, clip: str) -> None:
     kind = {"optimizer": optimizer, "clip": clip, "clip_norm": 0.05}
     kind |= {"weight_decay": 0.1, "ema": 0.9, "warmup_steps": 7}
     whole = start(tmp_path, "whole", **kind).checkpoint()
@@ -58,7 +58,7 @@ def test_every_choice_trains_differently(tmp_path: Path) -> None:
         assert all(not np.array_equal(one, other) for other in ends[i + 1 :]), choices[i]
 
 
-def test_sgd_has_no_momentum_and_adagrad_shrinks_with_all_it_has_seen() -> None:
+def test_steps_of_sgd_and_adagrad_follow_their_formulas() -> None:
     import keras
 
     for name, expected in (
@@ -75,7 +75,7 @@ def test_sgd_has_no_momentum_and_adagrad_shrinks_with_all_it_has_seen() -> None:
         assert seen == pytest.approx(expected, rel=1e-5), name
 
 
-def test_weight_decay_is_decoupled_and_spares_biases_and_embeddings() -> None:
+def test_weight_decay_is_decoupled_and_skips_biases_and_embeddings() -> None:
     import keras
 
     variables = [keras.Variable(2.0, name=name) for name in ("kernel", "bias", "embeddings")]
@@ -84,13 +84,13 @@ def test_weight_decay_is_decoupled_and_spares_biases_and_embeddings() -> None:
     assert [float(v) for v in variables] == pytest.approx([2 - 2 * 0.1 * 0.5, 2, 2])
 
 
-def test_averaged_weights_are_validated_saved_and_sampled_from(tmp_path: Path) -> None:
+def test_averaged_weights_are_validated_saved_and_sampled(tmp_path: Path) -> None:
     options = {"max_steps": 8, "val_fraction": 0.1, "val_every": 8, "sample_every": 8}
     plain = start(tmp_path, "plain", **options)
     run = start(tmp_path, "averaged", ema=0.5, **options)
     kept, optimizer = run.checkpoint("best").weights(), run.checkpoint("best").optimizer()
     trained = plain.checkpoint().weights()
-    # The training itself is the same, and goes on from the weights kept beside the averages.
+    # Training itself is unchanged and continues from the weights, not from their averages.
     assert all(np.array_equal(optimizer[f"{name}/average"], trained[name]) for name in trained)
     assert not any(np.array_equal(kept[name], trained[name]) for name in trained)
     model = LanguageModel.load(run, "best")

@@ -1,4 +1,4 @@
-"""The progress report: which limit the bar follows, what stays on a narrow terminal, and when a line is printed."""
+"""The progress report: its limit, narrow terminals, and the lines of a piped run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rnntk.training.report import Report
 def made(
     progress: Progress, limit: float | None = None, tty: bool = False, **settings: Any
 ) -> tuple[Report, io.StringIO]:
-    """A report on a task of 100 steps per epoch, and its stream."""
+    """A report on a task of 100 steps per epoch, with its stream."""
     config = TrainConfig(val_fraction=0.1, **{"epochs": 50, **settings})
     task: Any = SimpleNamespace(config=config, unit="chars", target="symbol", steps_per_epoch=100)
     stream = io.StringIO()
@@ -34,7 +34,7 @@ def _own_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def train(one: Report, progress: Progress, steps: int, seconds: float) -> None:
-    """Steps of so many seconds each."""
+    """Train steps of this many seconds each."""
     for _ in range(steps):
         progress.stepped(2.0, 100)
         progress.losses |= {"mean_loss": 1.487, "val_loss": 1.532}
@@ -60,7 +60,7 @@ def test_the_bar_follows_the_limit_that_ends_the_run_first() -> None:
     assert shown(1.0, 10, 0.1).startswith("100% ")
 
 
-def test_with_a_time_limit_the_bar_measures_this_session() -> None:
+def test_with_max_time_the_bar_measures_this_session() -> None:
     progress = Progress(step=400, epoch=4, seconds=1000.0, losses={"mean_loss": 2.0})
     one, _ = made(progress, 10.0)
     assert one._state()[0] == 0
@@ -70,7 +70,7 @@ def test_with_a_time_limit_the_bar_measures_this_session() -> None:
     assert one._state()[0] == pytest.approx(400 / 5000)
 
 
-def test_the_first_step_does_not_count_for_the_time_left() -> None:
+def test_the_time_left_ignores_the_first_step() -> None:
     progress = Progress()
     one, _ = made(progress)
     train(one, progress, 1, 60.0)
@@ -88,7 +88,7 @@ def test_the_first_step_does_not_count_for_the_time_left() -> None:
         (20, "loss 1.487"),
     ],
 )
-def test_a_narrow_terminal_keeps_what_matters_most(columns: int, kept: str) -> None:
+def test_a_narrow_terminal_keeps_the_most_important_parts(columns: int, kept: str) -> None:
     progress = Progress()
     one, stream = made(progress, tty=True)
     one.on_train_begin()
@@ -102,7 +102,7 @@ def test_a_narrow_terminal_keeps_what_matters_most(columns: int, kept: str) -> N
     assert frame.startswith(" 10% ")
 
 
-def test_a_validation_is_seen() -> None:
+def test_the_bar_shows_a_validation() -> None:
     progress = Progress()
     one, stream = made(progress, tty=True)
     one.on_train_begin()
@@ -116,7 +116,7 @@ def test_a_validation_is_seen() -> None:
 
 
 def lines(steps: int, seconds: float, log_every: int) -> list[int]:
-    """The steps at which a line is printed without a terminal."""
+    """The steps at which a piped run prints a line."""
     progress = Progress()
     one, stream = made(progress, log_every=log_every)
     one.on_train_begin()
@@ -127,14 +127,14 @@ def lines(steps: int, seconds: float, log_every: int) -> list[int]:
     return [int(found) for found in re.findall(r"% .*step (\d+)/5000", stream.getvalue())]
 
 
-def test_a_piped_run_prints_a_line_within_ten_seconds_then_every_so_many_steps() -> None:
+def test_a_piped_run_prints_a_line_within_ten_seconds_then_every_log_every_steps() -> None:
     assert lines(7, 20.0, 1000) == [1, 7], "the first step takes longer"
     assert lines(35, 0.625, 10) == [10, 20, 30, 35]
     assert lines(2005, 0.125, 1000) == [80, 1000, 2000, 2005]
     assert lines(300, 0.01, 100) == [100, 200, 300], "the last one once"
 
 
-def test_the_bar_of_a_test_phase_shows_on_a_terminal_only(
+def test_the_bar_of_a_test_shows_only_on_a_terminal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for tty, quiet, seen in ((True, False, True), (True, True, False), (False, False, False)):

@@ -1,4 +1,4 @@
-"""The row classifier's run: readings, shifts, resume, what the test images may not touch."""
+"""Runs of the row classifier: pixel orders, shifts, resume, and separate test images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SIDE = 6
 
 
 def pictures(seed: int = 0, count: int = 130) -> ImageSet:
-    """Bright bars, one place for each label: easy to tell apart, quick to train on."""
+    """Bright bars, one position per label: easy and quick to learn."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 10, 2 * count).astype(np.uint8)
     x = rng.integers(0, 60, (2 * count, SIDE, SIDE), dtype=np.uint8)
@@ -77,7 +77,7 @@ def same(one: dict[str, np.ndarray], two: dict[str, np.ndarray]) -> bool:
     return one.keys() == two.keys() and all(np.array_equal(one[k], two[k]) for k in one)
 
 
-def test_max_time_bounds_preparation_training_and_test(tmp_path: Path) -> None:
+def test_max_time_includes_preparation_and_test(tmp_path: Path) -> None:
     images = pictures()
     data = rows.Images(images, CORPUS, CARD, began=time.perf_counter() - 50)
     config = MnistConfig(units=6, batch_size=20, val_size=30, epochs=100_000, max_time=60.0)
@@ -91,10 +91,10 @@ def test_max_time_bounds_preparation_training_and_test(tmp_path: Path) -> None:
     assert "val_loss" in result.progress.losses
 
 
-# ---- readings --------------------------------------------------------------------------------------
+# ---- pixel orders ----------------------------------------------------------------------------------
 
 
-def test_rows_and_pixels_are_the_same_numbers_in_the_same_order() -> None:
+def test_rows_and_pixels_are_the_same_values_in_the_same_order() -> None:
     images = pictures().x_train
     rows, ones = (PixelOrder(order, (SIDE, SIDE), 0) for order in ("rows", "pixels"))
     assert rows(images).shape == (130, SIDE, SIDE)
@@ -105,7 +105,7 @@ def test_rows_and_pixels_are_the_same_numbers_in_the_same_order() -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_a_permutation_loses_no_pixel_and_belongs_to_its_seed(seed: int) -> None:
+def test_a_permutation_keeps_every_pixel_and_depends_on_the_seed(seed: int) -> None:
     one = PixelOrder("permuted", (28, 28), seed)
     assert one.permutation is not None
     assert sorted(one.permutation) == list(range(784))
@@ -117,8 +117,8 @@ def test_a_permutation_loses_no_pixel_and_belongs_to_its_seed(seed: int) -> None
     assert one.to_json()["permutation_sha256"] != other.to_json()["permutation_sha256"]
 
 
-def test_the_permutation_never_changes_between_versions() -> None:
-    """A run names its permutation by the seed alone, so these numbers are part of the format."""
+def test_the_permutation_is_the_same_in_every_version() -> None:
+    """A run stores only the seed of its permutation, so these numbers are part of the format."""
     permutation = PixelOrder("permuted", (28, 28), 0).permutation
     assert permutation is not None
     assert permutation[:8].tolist() == [504, 605, 628, 99, 89, 75, 534, 240]
@@ -128,7 +128,7 @@ def test_the_permutation_never_changes_between_versions() -> None:
 
 
 @given(st.integers(0, 5), st.integers(0, 2**32 - 1))
-def test_a_shifted_image_is_the_image_moved(limit: int, seed: int) -> None:
+def test_a_shift_moves_the_image(limit: int, seed: int) -> None:
     images = np.arange(1, 37, dtype=np.uint8).reshape(1, SIDE, SIDE).repeat(4, axis=0)
     for image in shifted(images, limit, np.random.default_rng(seed)):
         moves = []
@@ -154,7 +154,7 @@ def test_shifts_are_spread_evenly_over_all_places() -> None:
 # ---- runs ------------------------------------------------------------------------------------------
 
 
-def test_it_learns_and_says_how_well(tmp_path: Path) -> None:
+def test_a_classifier_learns_and_reports_its_accuracy(tmp_path: Path) -> None:
     outcome = start(tmp_path / "r", epochs=30, units=16, learning_rate=0.03)
     assert outcome.test.accuracy > 0.9
     assert outcome.test.confusion.sum() == outcome.test.images == 130
@@ -169,7 +169,7 @@ def test_it_learns_and_says_how_well(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_bfloat16_computes_something_else_or_is_refused(
+def test_bfloat16_changes_the_result_or_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bidirectional: bool
 ) -> None:
     options = {"epochs": 1, "bidirectional": bidirectional, "precision": "bfloat16"}
@@ -184,7 +184,7 @@ def test_bfloat16_computes_something_else_or_is_refused(
     assert not (tmp_path / "refused").exists()
 
 
-def test_the_test_images_touch_nothing(tmp_path: Path) -> None:
+def test_test_images_do_not_affect_training(tmp_path: Path) -> None:
     images = pictures()
     blank = dataclasses.replace(
         images, x_test=np.zeros_like(images.x_test), y_test=np.zeros_like(images.y_test)
@@ -212,7 +212,7 @@ def test_held_out_images_are_not_trained_on(tmp_path: Path) -> None:
         {"cell": "rnn", "order": "pixels"},
     ],
 )
-def test_resume_inside_an_epoch_is_bit_for_bit(tmp_path: Path, kind: dict[str, Any]) -> None:
+def test_resume_inside_an_epoch_is_bit_identical(tmp_path: Path, kind: dict[str, Any]) -> None:
     whole = start(tmp_path / "whole", **kind)
     start(tmp_path / "part", max_steps=3, **kind)
     assert folder.open_run(tmp_path / "part").checkpoint().progress.batch == 3
@@ -222,7 +222,7 @@ def test_resume_inside_an_epoch_is_bit_for_bit(tmp_path: Path, kind: dict[str, A
     assert whole.result.progress.best == resumed.result.progress.best
 
 
-def test_a_finished_run_says_so_and_goes_on_with_more(tmp_path: Path) -> None:
+def test_a_finished_run_is_refused_and_resumes_with_more_steps(tmp_path: Path) -> None:
     start(tmp_path / "r", epochs=1)
     with pytest.raises(UsageError, match=r"is finished: 1 of 1 epochs.*raise epochs"):
         resume(tmp_path / "r")
@@ -242,7 +242,7 @@ def test_other_images_and_another_permutation_are_refused(tmp_path: Path) -> Non
         resume(run.path, max_steps=2)
 
 
-def test_a_resume_keeps_the_runs_own_bounds_and_remembers_new_ones(tmp_path: Path) -> None:
+def test_resume_keeps_the_limits_of_the_run_and_remembers_new_ones(tmp_path: Path) -> None:
     run = start(tmp_path / "r", max_steps=3).result.run
     with pytest.raises(UsageError, match=r"is finished: 3 of 3 steps.*raise max_steps"):
         resume(run.path)
@@ -251,17 +251,17 @@ def test_a_resume_keeps_the_runs_own_bounds_and_remembers_new_ones(tmp_path: Pat
         resume(run.path)
 
 
-def test_the_run_records_how_images_were_read(tmp_path: Path) -> None:
+def test_the_run_records_the_order_of_pixels(tmp_path: Path) -> None:
     record = start(tmp_path / "r", order="permuted", max_steps=1, seed=5).result.run.record
     assert record["model"].items() >= PixelOrder("permuted", (SIDE, SIDE), 5).to_json().items()
     assert record["model"]["features"] == 1
 
 
 @given(st.integers(1, 10_000), st.data())
-def test_the_interval_holds_its_share(count: int, data: st.DataObject) -> None:
+def test_the_interval_covers_its_share(count: int, data: st.DataObject) -> None:
     right = data.draw(st.integers(0, count))
     low, high = wilson(right / count, count)
     assert 0 <= low <= right / count + 1e-12
     assert right / count - 1e-12 <= high <= 1
-    # Scores of a share and of its complement mirror each other.
+    # The interval of the complement is the mirror image.
     assert wilson(1 - right / count, count) == pytest.approx((1 - high, 1 - low), abs=1e-9)

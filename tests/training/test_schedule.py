@@ -1,4 +1,4 @@
-"""The learning rate and the limits, by hand."""
+"""The learning rate and the limits by hand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rnntk.storage.checkpoint import Progress
 from rnntk.training.schedule import learning_rate, reached, total_steps
 
 
-def test_decay_is_by_the_epoch_as_in_2017() -> None:
+def test_decay_is_per_epoch_as_in_2017() -> None:
     fit = TrainConfig(learning_rate=0.002, decay_rate=0.97)
     assert learning_rate(fit, Progress(step=169, epoch=0), 8500) == 0.002
     assert learning_rate(fit, Progress(step=170, epoch=1), 8500) == pytest.approx(0.002 * 0.97)
@@ -21,7 +21,7 @@ def test_decay_is_by_the_epoch_as_in_2017() -> None:
     )
 
 
-def test_cosine_falls_from_the_rate_to_zero() -> None:
+def test_cosine_decay_falls_from_the_learning_rate_to_zero() -> None:
     fit = TrainConfig(learning_rate=0.01, schedule="cosine")
     rates = [learning_rate(fit, Progress(step=s), 100) for s in range(101)]
     assert rates[0] == 0.01
@@ -32,7 +32,7 @@ def test_cosine_falls_from_the_rate_to_zero() -> None:
 
 
 @pytest.mark.parametrize("schedule", ["decay", "cosine"])
-def test_the_rate_rises_over_the_warm_up(schedule: str) -> None:
+def test_the_learning_rate_rises_during_warm_up(schedule: str) -> None:
     plain = TrainConfig(learning_rate=0.01, schedule=schedule)
     warm = TrainConfig(learning_rate=0.01, schedule=schedule, warmup_steps=4)
     factors = [
@@ -42,7 +42,7 @@ def test_the_rate_rises_over_the_warm_up(schedule: str) -> None:
     assert factors == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
 
 
-def test_plateau_halves_after_validations_without_a_better_one() -> None:
+def test_plateau_halves_after_validations_without_improvement() -> None:
     fit = TrainConfig(learning_rate=0.01, schedule="plateau", val_fraction=0.1)
     p = Progress()
     rates = []
@@ -53,7 +53,7 @@ def test_plateau_halves_after_validations_without_a_better_one() -> None:
     assert p.best == {"val_loss": 1.9, "step": 0}
 
 
-def test_a_validation_that_was_not_due_may_be_the_best_but_counts_for_nothing_else() -> None:
+def test_a_validation_off_schedule_may_only_become_the_best() -> None:
     one, two = Progress(), Progress()
     for loss in (2.0, 1.8, 1.9, 1.85):
         one.validated(loss, plateau_patience=2)
@@ -71,7 +71,7 @@ def test_an_epoch_ends_with_its_last_step() -> None:
     assert (p.step, p.epoch, p.batch) == (7, 2, 1)
 
 
-def test_limits() -> None:
+def test_limits_end_training() -> None:
     config = TrainConfig(epochs=2, max_steps=5, patience=2, val_fraction=0.1)
     assert total_steps(config, 10) == 5
     assert total_steps(TrainConfig(epochs=2), 10) == 20
@@ -92,6 +92,8 @@ def test_limits() -> None:
         ({"schedule": "cosin"}, "Did you mean 'cosine'"),
     ],
 )
-def test_settings_at_odds_name_their_fields(settings: dict[str, object], message: str) -> None:
+def test_contradicting_settings_name_their_fields(
+    settings: dict[str, object], message: str
+) -> None:
     with pytest.raises(UsageError, match=message):
         TrainConfig(**settings)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The step: any number of shards is the same step, clipping, dropout, and stock Keras beside it."""
+"""The training step: shards, clipping, dropout, and comparison with stock Keras."""
 
 from __future__ import annotations
 
@@ -31,12 +31,10 @@ CELLS = ("lstm", "gru", "rnn")
 SEED = [3, 4]
 
 
-def batch(model, lanes=5, steps=6, seed=0):
+def batch(model, size=5, steps=6, seed=0):
     rng = np.random.default_rng(seed)
-    x, y = rng.integers(0, model.vocabulary_size, (2, lanes, steps)).astype(np.int32)
-    states = [
-        tf.constant(rng.normal(size=s.shape), tf.float32) for s in model.initial_states(lanes)
-    ]
+    x, y = rng.integers(0, model.vocabulary_size, (2, size, steps)).astype(np.int32)
+    states = [tf.constant(rng.normal(size=s.shape), tf.float32) for s in model.initial_states(size)]
     return tf.constant(x), tf.constant(y), states
 
 
@@ -50,7 +48,7 @@ def loss_and_gradients(model, x, y, states, **arguments):
 
 
 @given(st.integers(1, 500), st.integers(1, 64))
-def test_shards_are_all_lanes_once_and_even(batch_size, shards):
+def test_shards_cover_all_batch_rows_evenly(batch_size, shards):
     sizes = shard_sizes(batch_size, shards)
     assert sum(sizes) == batch_size
     assert len(sizes) == min(batch_size, shards)
@@ -67,7 +65,7 @@ def test_shards_are_all_lanes_once_and_even(batch_size, shards):
     ],
 )
 @pytest.mark.parametrize("layer_norm", [False, True])
-def test_any_number_of_shards_is_the_same_step(cell, vocabulary, kind, counts, layer_norm):
+def test_any_number_of_shards_gives_the_same_step(cell, vocabulary, kind, counts, layer_norm):
     model = CharRNN(
         vocabulary, cell, 2, 7, 6, dropout=0.3, dropout_kind=kind, layer_norm=layer_norm
     )
@@ -82,7 +80,7 @@ def test_any_number_of_shards_is_the_same_step(cell, vocabulary, kind, counts, l
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("vocabulary", [11, 200], ids=["projected", "gathered"])
 @pytest.mark.parametrize("layer_norm", [False, True])
-def test_loss_and_gradients_are_those_of_a_stock_keras_model(cell, vocabulary, layer_norm):
+def test_loss_and_gradients_match_a_stock_keras_model(cell, vocabulary, layer_norm):
     model = CharRNN(vocabulary, cell, 2, 7, 6, seed=2, layer_norm=layer_norm)
     x, y, states = batch(model)
     loss, gradients, after = loss_and_gradients(model, x, y, states)
@@ -117,8 +115,8 @@ def test_loss_and_gradients_are_those_of_a_stock_keras_model(cell, vocabulary, l
 
 
 @pytest.mark.parametrize("reset", ["after", "before"])
-def test_layer_norm_on_keras_own_path_is_the_same(reset):
-    """A GRU with its reset gate before the product goes through Keras' loop, batch-major."""
+def test_layer_norm_gives_the_same_on_the_keras_path(reset):
+    """A GRU with the reset gate before the product uses Keras' loop, batch-major."""
     model = CharRNN(11, "gru", 2, 7, 6, layer_norm=True, gru_reset=reset)
     x, y, states = batch(model)
     h = model.embedding(x)
@@ -132,7 +130,7 @@ def test_layer_norm_on_keras_own_path_is_the_same(reset):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_nats_are_those_of_the_logits(cell):
+def test_nats_match_the_logits(cell):
     model = CharRNN(11, cell, 2, 5, 4)
     x, y, states = batch(model)
     logits, after = model(x, states)
@@ -143,7 +141,7 @@ def test_nats_are_those_of_the_logits(cell):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-def test_the_same_seeds_train_bit_for_bit_and_others_do_not():
+def test_the_same_seeds_train_bit_identically_and_others_do_not():
     def trained(last):
         model = CharRNN(9, layers=1, units=5, embedding=4, dropout=0.5)
         step = step_of(model, shards=2)
@@ -192,7 +190,7 @@ def test_clip_by_value():
 
 
 @pytest.mark.parametrize("clip", ["global-norm", "norm", "value", "none"])
-def test_what_is_within_the_threshold_is_left_alone(clip):
+def test_gradients_within_the_threshold_are_unchanged(clip):
     clipped, _ = clip_gradients(GRADIENTS, clip, 100.0)
     for a, b in zip(clipped, GRADIENTS, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -207,7 +205,7 @@ def test_unknown_clipping_and_threshold_of_zero_are_refused():
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_a_classifier_step_in_shards_is_the_same_and_learns(bidirectional):
+def test_a_classifier_step_in_shards_gives_the_same_and_learns(bidirectional):
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(5, 7, 4)).astype(np.float32)
     labels = np.array([0, 1, 2, 1, 0])
@@ -222,12 +220,12 @@ def test_a_classifier_step_in_shards_is_the_same_and_learns(bidirectional):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_training_is_the_same_bit_for_bit_whatever_memory_held_before(cell, monkeypatch):
+def test_training_is_bit_identical_whatever_memory_held_before(cell, monkeypatch):
     model = CharRNN(30, cell, 2, 20, 6, dropout=0.2, seed=1)
     optimizer = optimizers.make("adam", 0.01)
     step = TrainStep(model, optimizer, shards=2)
     begin = [v.numpy() for v in (*model.weights, *optimizer.variables)]
-    x, y, states = batch(model, lanes=7, steps=65)  # large enough for blocks that are used again
+    x, y, states = batch(model, size=7, steps=65)  # large enough to reuse blocks of memory
     empty = native.empty
 
     def train(filling):
@@ -256,8 +254,8 @@ def test_training_is_the_same_bit_for_bit_whatever_memory_held_before(cell, monk
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", "rows"])
-def test_no_sum_has_an_order_of_chance(kind):
-    """`AddN` begins with whichever buffer is free, so three terms of it can differ in their last digit."""
+def test_no_sum_has_a_random_order(kind):
+    """`AddN` starts with whichever buffer is free, so sums of three terms can differ in the last digit."""
     device.ready("cpu", None)
     if kind == "rows":
         model = RowClassifier(bidirectional=True, units=8)

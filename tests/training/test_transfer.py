@@ -37,7 +37,7 @@ def saved(path: Path, symbols: str, **model: object) -> RunFolder:
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-def test_symbols_take_their_weights_along(
+def test_weights_follow_their_symbols(
     tmp_path: Path, cell: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = saved(tmp_path / "r", "abcd", cell=cell)
@@ -60,7 +60,7 @@ def test_symbols_take_their_weights_along(
 
 
 @pytest.mark.parametrize("other", [{"layers": 1}, {"layers": 3}, {"cell": "gru"}])
-def test_another_network_is_refused(tmp_path: Path, other: dict[str, object]) -> None:
+def test_a_different_network_is_refused(tmp_path: Path, other: dict[str, object]) -> None:
     run = saved(tmp_path / "r", "abcd", **other)
     model = CharRNN(4, units=5, embedding=4)
     with pytest.raises(RunError, match="do not fit"):
