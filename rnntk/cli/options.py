@@ -54,9 +54,9 @@ class Option(click.Option):
         super().__init__(*args, **kwargs)
         assert self.name
         if self.metavar is None and not self.is_flag:
-            choices = getattr(self.type, "choices", None)
+            named = getattr(self.type, "choices", None)
             by_type = _METAVAR.get(self.type.name.replace(" ", "_"), "TEXT")
-            self.metavar = "|".join(choices or [_METAVAR.get(self.name, by_type)])
+            self.metavar = "|".join(named or [_METAVAR.get(self.name, by_type)])
         aliases = [config.flag(word) for word in ALIASES.get(self.name, "").split()]
         aliases += ["-o"] if self.name == "output" else []
         self.opts += [alias for alias in aliases if alias not in self.opts]
@@ -149,7 +149,7 @@ def _option(kind: type[Config], name: str) -> Callable[[F], F]:
     flag = config.flag(name)
     help = rendered(field.metadata["help"], config.flag)
     if bare is bool:
-        return switch(flag, field.default, help)
+        return switch(flag, bool(field.default), help)
     return option(flag, help, type=FieldType(kind, name), multiple=many, default=field.default)
 
 
