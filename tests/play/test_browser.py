@@ -56,8 +56,10 @@ def until(holds: Callable[[], bool]) -> None:
 
 def written(page: Page) -> str:
     """The text in the Write view, without the jamo under syllables."""
-    return page.locator("#write-text .c").evaluate_all(
-        "spans => spans.map(s => (s.querySelector('b') ?? s).textContent).join('')"
+    return page.locator("#write-text").evaluate(
+        """box => [...box.children].flatMap((block) => block.className === "plain" ? [block]
+            : [...block.children].map((span) => span.querySelector("b") ?? span))
+            .map((node) => node.textContent).join("")"""
     )
 
 

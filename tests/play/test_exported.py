@@ -176,8 +176,10 @@ def start_writing(page: BrowserPage, prompt: str, *, seed: int, length: int) -> 
 
 
 def written(page: BrowserPage) -> str:
-    return page.locator("#write-text .c").evaluate_all(
-        "spans => spans.map(s => (s.querySelector('b') ?? s).textContent).join('')"
+    return page.locator("#write-text").evaluate(
+        """box => [...box.children].flatMap((block) => block.className === "plain" ? [block]
+            : [...block.children].map((span) => span.querySelector("b") ?? span))
+            .map((node) => node.textContent).join("")"""
     )
 
 

@@ -179,6 +179,6 @@ export class Inside {
     byId("inside-at").textContent = `After ${label}: ${own}`;
     say(byId("inside-at").textContent);
     this.heatmap.mark(this.chosen.unit, from);
-    this.sheet.show(this.view.characters[index].span);
+    this.sheet.show(this.view.span(index));
   }
 }

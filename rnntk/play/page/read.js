@@ -93,7 +93,7 @@ export class Read {
     });
     lists.push(this.#expected(from + parts.length, "Expected next", null));
     byId("read-expected").replaceChildren(...lists.flat());
-    this.sheet.show(this.view.characters[index].span);
+    this.sheet.show(this.view.span(index));
     const [best] = this.found.expected[from];
     say(`${label}, ${shown}${best === undefined ? "" : `, expected ${named(this.symbols[best])}`}`);
   }
