@@ -1,6 +1,6 @@
-"""A character model as one HTML file that runs it in a browser, without a server or a network.
+"""A character model as one HTML file that runs in a browser, without a server or network access.
 
-`network.js` in rnntk/play/page computes the network there; the tests compare it with the run's own in a browser.
+rnntk/play/page/network.js computes the network; the tests compare it with the Python decoder.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ log = logging.getLogger(__name__)
 
 AUTO = "auto"
 KINDS = ("int8", "float16", "float32")  # of weights, smallest first
-LARGEST_CHANGE = 0.002  # of the loss, in nats per symbol, that `auto` accepts
+LARGEST_CHANGE = 0.002  # nats per symbol that `auto` accepts
 LARGEST_FILE = 50_000_000  # bytes
-MEASURED = 20_000  # symbols of the run's text that the loss is measured on
-SHOWN = 2_000  # characters of it that the page holds
+MEASURED = 20_000  # symbols of the run's text for the loss
+SHOWN = 2_000  # characters of it in the page
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Rounding:
-    """How the weights of a page are rounded, and what that changes."""
+    """How the weights of a page are rounded, and the effect on the loss."""
 
     weights: str  # one of `KINDS`
     loss_change: float | None  # nats per symbol; None without a text
-    split: str | None  # the part of the run's text that it was measured on: val, test or train
+    split: str | None  # where it was measured: val, test or train
     symbols: int  # measured
-    excerpt: int  # characters of that text in the page
+    excerpt: int  # characters of the text in the page
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page, with the weights that it computes with."""
+    """A page and its rounded weights by name."""
 
     content: bytes
     rounding: Rounding
@@ -60,12 +60,12 @@ class Page:
 def build(run: RunFolder, saved: Checkpoint, weights: str = AUTO) -> Page:
     """The page of a checkpoint's model.
 
-    It holds up to `SHOWN` characters of the run's held-out text, if that is at hand, for its views to open on.
+    It contains up to `SHOWN` characters of the run's held-out text, if available, for its views to open on.
 
     Args:
         run, saved: the run and its checkpoint.
-        weights: `float32`, `float16`, `int8` with a scale per row, or `auto`: the smallest whose loss is within
-            `LARGEST_CHANGE` of the run's own; without a text to measure it on, float16.
+        weights: `float32`, `float16`, `int8` with a scale per row, or `auto`: the smallest that changes the loss by at
+            most `LARGEST_CHANGE`; float16 if there is no text to measure it on.
 
     Raises:
         UsageError: unknown `weights`, not a character model, a preprocessor of another package, or a page over
@@ -75,7 +75,7 @@ def build(run: RunFolder, saved: Checkpoint, weights: str = AUTO) -> Page:
         raise UsageError(f"`weights` must be {AUTO} or one of {', '.join(KINDS)}, got {weights!r}.")
     if run.kind != folder.CHAR_RNN:
         raise UsageError(
-            f'{run.path} is a {run.kind}; `format="html"` is for character models. Choose another `format`.'
+            f'{run.path} is a {run.kind}, but `format="html"` is for character models. Choose another `format`.'
         )
     exact = saved.weights()
     model = LanguageModel.of_run(run, exact, saved.progress)
@@ -107,20 +107,20 @@ def build(run: RunFolder, saved: Checkpoint, weights: str = AUTO) -> Page:
     if len(content) > LARGEST_FILE:
         smaller = "" if kind == "int8" else '`weights="int8"` or '
         raise UsageError(
-            f"The page would have {len(content) / 1e6:,.0f} MB, with weights in {kind}; browsers open at most "
-            f'{LARGEST_FILE / 1e6:,.0f} MB well. Choose {smaller}another `format`, such as "onnx".'
+            f"With {kind} weights, the page would have {len(content) / 1e6:,.0f} MB; the limit for browsers is "
+            f'{LARGEST_FILE / 1e6:,.0f} MB. Choose {smaller}another `format`, such as "onnx".'
         )
     rounding = Rounding(kind, change if len(ids) else None, split, len(ids), len(text))
     return Page(content, rounding, values)
 
 
 class _Rounded:
-    """A weight as the page holds it: `(rows, terms)`, a row for each output; biases stay float32.
+    """A weight in the page: `(rows, terms)`, a row per output; biases stay float32.
 
     Attributes:
-        values: the float32 array it stands for, in the shape of the weight.
-        layout: what `unpack` in network.js reads it by.
-        data: the scales of its rows (int8 only), then its numbers, lowest bytes first, which compresses better.
+        values: the rounded weight, float32, in its own shape.
+        layout: for `unpack` in network.js.
+        data: the scales of the rows (int8 only), then the numbers as byte planes, lowest first, which compress better.
     """
 
     def __init__(self, name: str, weight: Floats, kind: str) -> None:
@@ -131,7 +131,7 @@ class _Rounded:
         if kind == "int8":
             scales = (np.abs(rows).max(1, keepdims=True) / 127).astype("<f4")
             scales[scales == 0] = 1
-        with np.errstate(over="ignore"):  # float16 ends at 65,504; the loss tells
+        with np.errstate(over="ignore"):  # float16 ends at 65,504; the loss shows it
             numbers = (np.rint(rows / scales) if kind == "int8" else rows).astype(kind)
         values = numbers.astype(np.float32) * scales
         self.values = (values if is_bias or is_table else values.T).reshape(weight.shape)
@@ -142,12 +142,12 @@ class _Rounded:
 
 
 def _text(run: RunFolder) -> tuple[str | None, NDArray[np.integer]]:
-    """Name and first symbols of a part of the run's text, held out if it has such a part; none if it is not at hand."""
+    """Name and first symbols of the run's held-out or else training text; None and no symbols if unavailable."""
     try:
         prepared, name, start, end = splits.opening_part(run)
         return name, prepared.ids[start : min(end, start + MEASURED)]
     except UsageError:
-        pass  # it has no part, as after an import
+        pass  # no text, as after an import
     except RnntkError as error:
         log.info("The loss is not measured: %s", error)
     return None, np.zeros(0, np.intp)
@@ -156,7 +156,7 @@ def _text(run: RunFolder) -> tuple[str | None, NDArray[np.integer]]:
 def _page(model: LanguageModel, excerpt: dict[str, str] | None, weights: list[_Rounded]) -> bytes:
     facts = Models(model).describe()
     facts |= {"steps": [model.step], "layer_norm": model.decoder.layer_norm}
-    # What a text with an empty prompt begins after.
+    # The symbols before a text with an empty prompt.
     facts["opening"] = model.vocabulary.decode(model.prompt("").ids)
     description: dict[str, Any] = {
         "run": facts,

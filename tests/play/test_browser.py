@@ -104,10 +104,10 @@ def test_write_streams_and_stops(opened, client) -> None:
     assert stop.is_disabled()
     page.locator("#write-pace").select_option("0")
     page.locator("#write-length").fill("50")
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue").click()
     wait_for(page, "#write-status", f"Written: {count + 50} characters")
     text = written(page)
-    page.get_by_role("button", name="Read this text").click()
+    page.get_by_role("button", name="Open in Read").click()
     page.locator("#read-figures dd").first.wait_for()
     assert page.locator("#read-input").input_value() == text
 
@@ -165,7 +165,7 @@ def test_what_is_wrong_is_said(browser, client) -> None:
     read_tab.click()
     page.locator("#read-input").fill("漢字")
     page.locator("#read-form button").click()
-    wait_for(page, "#problem", "needs two symbols that the model knows")
+    wait_for(page, "#problem", "fewer than two symbols that the model knows")
     assert page.locator("#problem").get_attribute("role") == "alert"
     page.close()
 
@@ -186,7 +186,7 @@ def test_read(opened, client, plain_text: str) -> None:
     assert title == f"{plain_text[7]}: {expected['bits'][7]:.2f} bits"
     first = page.locator("#read-expected .name").first.inner_text()
     symbols = client.json("/api/run")["vocabulary"]
-    assert first in (symbols[expected["expected"][7][0]], "space", "line end", "tab")
+    assert first in (symbols[expected["expected"][7][0]], "space", "newline", "tab")
     assert page.locator("#read-expected .true").count() == 1
 
 
@@ -216,15 +216,17 @@ def test_inside(opened, client, plain_text: str) -> None:
     tab(page, "Inside")
     page.locator("#inside-input").fill(plain_text)
     page.locator("#inside-form button").click()
-    wait_for(page, "#inside-ranking", "the indentation of the line")
+    wait_for(page, "#inside-ranking", "indentation")
     expected = client.json("/api/units", {"text": plain_text})["features"]
     best = expected[0]["best"][0]
-    wait_for(page, "#inside-title", f"Layer {best['layer'] + 1}, unit {best['unit']}: cell$")
+    wait_for(page, "#inside-title", f"Layer {best['layer'] + 1}, unit {best['unit']}: cell state$")
     assert page.locator("#inside-ranking li").count() == len(expected)
     # Another unit of the ranking, then one by number, then a gate.
     page.locator("#inside-ranking li").nth(1).locator("button").nth(2).click()
     other = expected[1]["best"][2]
-    wait_for(page, "#inside-title", f"Layer {other['layer'] + 1}, unit {other['unit']}: cell$")
+    wait_for(
+        page, "#inside-title", f"Layer {other['layer'] + 1}, unit {other['unit']}: cell state$"
+    )
     assert (
         page.locator("#inside-ranking li")
         .nth(1)
@@ -236,7 +238,7 @@ def test_inside(opened, client, plain_text: str) -> None:
     page.locator("#inside-layer").select_option("2")
     page.locator("#inside-unit").fill("7")
     page.locator("#inside-unit").press("Enter")
-    wait_for(page, "#inside-title", "Layer 2, unit 7: cell$")
+    wait_for(page, "#inside-title", "Layer 2, unit 7: cell state$")
     page.locator("#inside-quantity").select_option("f")
     # Gates are never below 0.
     below = ", ".join(f"#inside-text .n{k}" for k in range(1, 9))
@@ -261,7 +263,7 @@ def test_training_is_live(opened, serving, tmp_path, make_run) -> None:
         contextlib.closing(opened(client.url)) as page,
     ):
         tab(page, "Training")
-        wait_for(page, "#training-status", "Training now: step 30")
+        wait_for(page, "#training-status", "Training: step 30")
         page.locator("#training-samples article").nth(2).wait_for()
         titles = page.locator("#training-samples h3").all_inner_texts()
         assert titles == ["step 10", "step 20", "step 30"]
@@ -306,7 +308,7 @@ def test_newer_checkpoints_can_be_chosen_in_every_view(
         before = page.locator("#inside-follows").inner_text()
         page.locator("#checkpoint").select_option("40")
         page.locator("#inside-follows").filter(has_not_text=before).wait_for()
-        assert page.locator("#inside-title").inner_text() == "Layer 1, unit 3: cell", (
+        assert page.locator("#inside-title").inner_text() == "Layer 1, unit 3: cell state", (
             "the unit stays"
         )
 
@@ -337,9 +339,9 @@ def test_korean(opened, korean_client, korean_text: str) -> None:
     assert first.locator("i").all_inner_texts() == ["ㅅ", "ㅣ", "·"]
     first.hover()
     wait_for(page, "#read-at", r"^시: \d+\.\d\d bits$")
-    wait_for(page, "#read-expected", "Expected as ㅅ")
+    wait_for(page, "#read-expected", "Expected at ㅅ")
     tab(page, "Inside")
-    wait_for(page, "#inside-ranking", "the end of a syllable")
+    wait_for(page, "#inside-ranking", "end of a syllable")
     page.locator("#inside-follows li").first.wait_for()  # a unit is shown
     page.locator("#inside-text .syl").first.hover()
     wait_for(page, "#inside-at", "After 각: ㄱ .*ㅏ .*end ᴥ")
@@ -527,7 +529,7 @@ def test_all_units_by_click_and_by_keys(opened, client, plain_text: str) -> None
     tab(page, "Inside")
     page.locator("#inside-input").fill(plain_text)
     page.locator("#inside-form button").click()
-    wait_for(page, "#inside-ranking", "the indentation of the line")
+    wait_for(page, "#inside-ranking", "indentation")
     page.locator("#inside-layer").select_option("2")
     wait_for(page, "#inside-title", "Layer 2")
     heatmap = page.locator("#inside-heatmap")
@@ -536,11 +538,11 @@ def test_all_units_by_click_and_by_keys(opened, client, plain_text: str) -> None
     assert picture.evaluate("canvas => canvas.width") == len(plain_text)
     box = picture.bounding_box()
     picture.click(position={"x": 3, "y": box["height"] * 7.5 / 12})
-    wait_for(page, "#inside-title", "Layer 2, unit 7: cell$")
+    wait_for(page, "#inside-title", "Layer 2, unit 7: cell state$")
     page.keyboard.press("Tab")
     heatmap.focus()
     page.keyboard.press("ArrowDown")
-    wait_for(page, "#inside-title", "Layer 2, unit 8: cell$")
+    wait_for(page, "#inside-title", "Layer 2, unit 8: cell state$")
     assert heatmap.get_attribute("aria-valuenow") == "8"
     for key in ("ArrowRight", "ArrowRight"):
         page.keyboard.press(key)
@@ -611,7 +613,7 @@ def test_on_a_phone_a_tap_is_answered_at_the_bottom(opened, client) -> None:
 def test_training_goes_through_the_checkpoints(opened, client, plain: Models) -> None:
     page = opened(client.url)
     tab(page, "Training")
-    page.locator("#training-chart text").filter(has_text="knowing nothing").wait_for()
+    page.locator("#training-chart text").filter(has_text="uniform guess").wait_for()
     for place, step in enumerate((10, 20, 30)):
         page.locator("#training-step").fill(str(place))
         wait_for(page, "#training-chosen", f"step {step}, loss {3 - 0.05 * (step + 1) / 2:.3f}")

@@ -240,7 +240,11 @@ def test_korean_is_composed_and_its_parts_are_shown(
     page = opened(export(run).as_uri())
     start_writing(page, "각시가 漢", seed=3, length=150)
     wait_for(page, "#write-unknown", "left out: 漢$")
-    wait_for(page, "#write-status", r"Written: 154 characters, seed 3\. Left out, never seen: 漢")
+    wait_for(
+        page,
+        "#write-status",
+        r"Written: 154 characters, seed 3\. Not in the vocabulary, left out: 漢",
+    )
     model = LanguageModel.load(run)
     symbols = "".join(p.symbols for p in stream_of(model, "각시가 ", 3, 1200))
     assert written(page)[4:] == model.preprocessor.decode(symbols)[:150]
@@ -252,7 +256,7 @@ def test_korean_is_composed_and_its_parts_are_shown(
     read_text(page, korean_text)
     wait_for(page, "#read-figures", "bits per symbol")
     page.get_by_role("tab", name="Inside").click()
-    wait_for(page, "#inside-ranking", "the end of a syllable")
+    wait_for(page, "#inside-ranking", "end of a syllable")
 
 
 def stream_of(model: LanguageModel, prompt: str, seed: int, length: int):
@@ -320,7 +324,7 @@ def test_it_begins_by_itself_and_stops(opened, export: Export, tmp_path, make_ru
 def test_a_wrong_setting_is_said(opened, export: Export, tmp_path, make_run) -> None:
     page = opened(export(make_run(tmp_path / "r")).as_uri())
     read_text(page, "漢字")
-    wait_for(page, "#problem", "needs two symbols that the model knows")
+    wait_for(page, "#problem", "fewer than two symbols that the model knows")
     read_text(page, "int " * 3000)
     wait_for(page, "#problem", "has 12,000 characters; at most 10,000 can be shown")
 

@@ -127,7 +127,7 @@ def test_too_much_is_refused_with_its_limit(plain: Models, monkeypatch) -> None:
 
 @pytest.mark.parametrize("text", ["", "i", "漢字"])
 def test_too_little_is_refused(plain: Models, text: str) -> None:
-    with pytest.raises(DataError, match="needs two symbols that the model knows"):
+    with pytest.raises(DataError, match="fewer than two symbols that the model knows"):
         reading.read(plain.get(), text)
 
 
