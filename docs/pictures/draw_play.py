@@ -45,7 +45,7 @@ static int list_length(struct list_head *head)
 \treturn count;
 }
 """
-FOLLOWED, PLACE = "being inside a comment", 0
+FOLLOWED, PLACE = "inside a comment", 0
 
 
 @contextmanager
@@ -63,16 +63,17 @@ def served(run: str) -> Iterator[str]:
 def opened(
     browser: Browser, url: str, width: int, height: int, scheme: str = "light", **options: bool
 ) -> Page:
-    """The page, ready."""
+    """The loaded page."""
     size = {"width": width, "height": height}
     page = browser.new_page(viewport=size, color_scheme=scheme, **options)
+    page.set_default_timeout(120_000)
     page.goto(url)
     page.locator("body[data-ready]").wait_for()
     return page
 
 
 def save(page: Page, name: str, height: int | None = None) -> None:
-    """The whole page, or its upper part, in few colours."""
+    """The page, or its upper part, in 64 colours."""
     picture = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
     if height:
         picture = picture.crop((0, 0, picture.width, min(height, picture.height)))
@@ -95,7 +96,7 @@ def look_inside(page: Page) -> None:
 
 
 def english(browser: Browser, url: str) -> None:
-    """Reading, inside, training, lessons, and a phone."""
+    """Read, Inside, Training, Lessons, and Inside on a phone."""
     page = opened(browser, url, 1100, 900)
     page.locator("#tab-read").click()
     page.locator("#read-input").fill(TEXT)
@@ -129,7 +130,7 @@ def english(browser: Browser, url: str) -> None:
 
 
 def korean(browser: Browser, url: str) -> None:
-    """Writing."""
+    """Write."""
     page = opened(browser, url, 1100, 800)
     page.locator("#write-pace").select_option("0")
     page.locator("#write-seed").fill("3")
@@ -140,7 +141,7 @@ def korean(browser: Browser, url: str) -> None:
 
 
 def digits(browser: Browser, url: str) -> None:
-    """A drawn digit half read, and the confusion table."""
+    """A drawn digit, half read, and the confusion table."""
     page = opened(browser, url, 1100, 900)
     box = page.locator("#draw-pad").bounding_box()
     assert box
@@ -150,14 +151,14 @@ def digits(browser: Browser, url: str) -> None:
             page.mouse.down()
     page.mouse.up()
     page.locator("#draw-says").filter(has_text="This is").wait_for()
-    page.wait_for_timeout(3000)  # for the last of the answers
+    page.wait_for_timeout(3000)  # until the last answer
     page.locator("#draw-parts").fill("12")
     page.locator("#draw-says").filter(has_text="So far").wait_for()
     save(page, "play-digits.png")
     page.locator("#tab-mistakes").click()
     page.locator("#mistakes-status").filter(has_text="all 10,000").wait_for()
     page.locator('[data-cell="4/9"]').click()
-    page.locator("#mistakes-title").filter(has_text="4 taken for 9").wait_for()
+    page.locator("#mistakes-title").filter(has_text="4 predicted as 9").wait_for()
     save(page, "play-mistakes.png", height=1000)
 
 

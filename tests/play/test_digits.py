@@ -166,7 +166,7 @@ def test_the_page(opened, context, serving, tmp_path, few_images) -> None:
             page.locator("#training-status").filter(
                 has_text="validation accuracy 70.0 %"
             ).wait_for()
-            page.locator("#training-chart text").filter(has_text="uniform guess 2.30").wait_for()
+            page.locator("#training-chart text").filter(has_text="uniform guess: 2.30").wait_for()
             page.locator("#training-step").fill("0")
             page.locator("#training-chosen").filter(has_text="step 5, loss 2.000").wait_for()
             check()

@@ -121,7 +121,7 @@ def test_too_much_is_refused_with_its_limit(plain: Models, monkeypatch) -> None:
         reading.read(plain.get(), "a" * (limits.TEXT + 1))
     monkeypatch.setattr(limits, "TRACE_BYTES", 10 * 4 * 2 * 2 * 12)
     reading.trace(plain.get(), "int f(void")
-    with pytest.raises(UsageError, match="2 layers of 12 units at most 10 can be looked into"):
+    with pytest.raises(UsageError, match="2 layers of 12 units can show at most 10"):
         reading.trace(plain.get(), "int f(void)")
 
 
@@ -134,5 +134,5 @@ def test_too_little_is_refused(plain: Models, text: str) -> None:
 @pytest.mark.parametrize(("layer", "quantity"), [(2, "h"), (-1, "h"), (0, "z"), (0, "")])
 def test_there_is_no_such_layer_or_gate(plain: Models, layer: int, quantity: str) -> None:
     found = reading.trace(plain.get(), "int")
-    with pytest.raises(UsageError, match=r"There is no layer|has no"):
+    with pytest.raises(UsageError, match=r"Layer -?\d does not exist|has no"):
         found.values(layer, quantity)

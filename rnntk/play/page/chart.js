@@ -59,14 +59,14 @@ export function draw(svg, train, val, { lines = [], marked = null, most = Infini
   const inner = svgNode("svg", { y: 0, width, height: HEIGHT - BOTTOM, viewBox: `0 0 ${width} ${HEIGHT - BOTTOM}` });
   inner.append(svgNode("polyline", { class: "loss", points: points(train) }), svgNode("polyline", { class: "val", points: points(val) }));
   for (const [step, value] of val) inner.append(svgNode("circle", { class: "dot", cx: x(step), cy: y(value), r: 3 }));
-  svg.append(inner);
   // Labels above their lines; higher if another is too near.
   let free = Infinity;
   for (const { title, value } of [...lines].sort((a, b) => a.value - b.value)) {
     svg.append(svgNode("line", { class: "level", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }));
     free = Math.max(TOP + 9, Math.min(y(value) - 4, free - LABEL));
-    svg.append(svgNode("text", { class: "label", x: width - RIGHT - 4, y: free, "text-anchor": "end" }, `${title} ${value.toFixed(2)}`));
+    svg.append(svgNode("text", { class: "label", x: width - RIGHT - 4, y: free, "text-anchor": "end" }, `${title}: ${value.toFixed(2)}`));
   }
+  svg.append(inner); // above the labels, so that they hide no curve
   if (marked !== null) {
     const mark = svgNode("g", { class: "mark" });
     mark.append(svgNode("line", { x1: x(marked), x2: x(marked), y1: TOP, y2: HEIGHT - BOTTOM }));
