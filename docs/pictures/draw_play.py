@@ -134,7 +134,7 @@ def korean(browser: Browser, url: str) -> None:
     page = opened(browser, url, 1100, 800)
     page.locator("#write-pace").select_option("0")
     page.locator("#write-seed").fill("3")
-    page.locator("#write-length").fill("500")
+    page.locator("#write-length").fill("200")
     page.get_by_role("button", name="Write", exact=True).click()
     page.locator("#write-status").filter(has_text=re.compile("^Written")).wait_for()
     save(page, "play-write.png")

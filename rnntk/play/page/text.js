@@ -64,7 +64,7 @@ export class TextView {
 
   // Items: {character, given, parts, shade}. `parts`: the symbols shown under a syllable, by default its jamo.
   append(added) {
-    const isAtEnd = this.box.scrollHeight - this.box.scrollTop - this.box.clientHeight < 40;
+    const isAtEnd = this.#isAtEnd();
     const touched = new Set();
     for (const item of added) {
       let block = this.blocks.at(-1);
@@ -126,12 +126,18 @@ export class TextView {
   #draw(near = 0.5, far = near + 1) {
     const { top, bottom, height } = this.box.getBoundingClientRect();
     if (!height) return;
+    const isAtEnd = this.#isAtEnd();
     const places = this.blocks.map(({ node }) => node.getBoundingClientRect());
     this.blocks.forEach((block, k) => {
       const distance = Math.max(places[k].top - bottom, top - places[k].bottom) / height;
       const drawn = distance <= (block.drawn ? far : near);
       if (drawn !== block.drawn) this.#render(block, drawn);
     });
+    if (isAtEnd && this.box.scrollTop) this.box.scrollTop = this.box.scrollHeight;
+  }
+
+  #isAtEnd() {
+    return this.box.scrollHeight - this.box.scrollTop - this.box.clientHeight < 40;
   }
 
   #render(block, drawn) {
