@@ -8,7 +8,7 @@ The pictures here are of these runs:
     rnntk train --corpus demo_ko --max-time 100s --checkpoint-every 40 --keep 12
     rnntk mnist --bidirectional --units 64 --epochs 2 --checkpoint-every 100 --keep 12
 
-Needs rnntk[play], Playwright and chromium (or RNNTK_CHROMIUM). They go beside this file.
+Needs rnntk[play], Playwright, chromium (or RNNTK_CHROMIUM) and a Korean font. Pictures are written to this folder.
 """
 
 from __future__ import annotations
