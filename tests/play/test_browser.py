@@ -71,7 +71,7 @@ def read_text(page: Page, text: str) -> None:
 
 
 def per_character(bits: float) -> str:
-    """A pattern for what the Read view's figures say."""
+    """A pattern for the figures of the Read view."""
     return rf"^bits per character{re.escape(f'{bits:.3f}')}\D"
 
 
@@ -82,7 +82,7 @@ def test_write(opened, client, plain: Models) -> None:
     sampled = "".join(plain.get().stream("int ", seed=1, length=120))
     assert written(page) == "int " + sampled
     assert page.locator("#write-text .given").count() == 4
-    # Click the tenth character: what is after it goes, and another text follows.
+    # Click the tenth character: the rest is removed, and another text follows.
     page.locator("#write-seed").fill("2")
     page.locator("#write-text .c").nth(9).click()
     wait_for(page, "#write-status", "Written: 130 characters, seed 2")
@@ -390,7 +390,7 @@ def test_keyboard_only(opened, client) -> None:
     keys.press("ArrowUp")
     keys.press("End")
     assert page.locator("#write-text .c").last.get_attribute("class").split()[-1] == "at"
-    # The text is read with the arrow keys too, and what is there is said.
+    # The arrow keys also move in the text that was read, and announce it.
     page.locator("#tab-read").focus()
     keys.press("Enter")
     page.locator("#read-text .c").first.wait_for()
@@ -548,7 +548,7 @@ def test_all_units_by_click_and_by_keys(opened, client, plain_text: str) -> None
         page.keyboard.press(key)
     wait_for(page, "#inside-at", f"After {plain_text[2]}: ")
     assert page.locator("#inside-text .at").inner_text() == plain_text[2]
-    # What is known of a character stands beside the text.
+    # The value is shown beside the text.
     text, value = (page.locator(f"#inside-{name}").bounding_box() for name in ("text", "at"))
     assert value["x"] > text["x"] + text["width"]
 

@@ -1,4 +1,4 @@
-"""The page of `rnntk export --format html`, opened from disk in headless Chromium: it computes what the run does.
+"""The page of `rnntk export --format html`, opened from disk in headless Chromium, computes what the run computes.
 
 Every test also fails on a message in the console, an error of the page, or a request to anywhere.
 """
@@ -289,7 +289,7 @@ def test_it_begins_by_itself_and_stops(opened, export: Export, tmp_path, make_ru
     page.locator("#write-text .c").nth(12).wait_for()
     assert page.locator("#write-length").input_value() == "1000"
     assert page.locator("#write-temperature").input_value() == "1"
-    # It goes on at another temperature, from what stands there.
+    # It continues its text at another temperature.
     before = written(page)
     page.locator("#write-slider").fill("0")
     assert page.locator("#write-temperature").input_value() == "0"
@@ -315,7 +315,7 @@ def test_it_begins_by_itself_and_stops(opened, export: Export, tmp_path, make_ru
     assert Path(saved.value.path()).read_text(encoding="utf-8") == text
     page.get_by_role("button", name="Copy").click()
     wait_for(page, "#write-status", r"^Copied\.$")
-    # Whoever wants no motion gets none.
+    # With reduced motion it does not start.
     still = opened(path, reduced_motion="reduce")
     still.wait_for_timeout(500)
     assert still.locator("#write-text .c").count() == 0

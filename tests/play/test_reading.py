@@ -1,4 +1,4 @@
-"""What the page says about a text agrees with what the model computes."""
+"""The page's figures for a text agree with the model."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_what_was_expected_is_the_softmax_before_each_symbol(
 def test_the_gates_make_the_states(
     tmp_path, make_run, plain_text, cell: str, before: bool, layer_norm: bool
 ) -> None:
-    """Put together by the cell's own equation, what is shown of each gate gives the decoder's state."""
+    """The cell's equation, applied to the shown gates, gives the decoder's state."""
     loaded = Models(
         LanguageModel.load(
             make_run(tmp_path / "r", cell=cell, before=before, layer_norm=layer_norm)

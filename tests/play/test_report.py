@@ -1,4 +1,4 @@
-"""A report is one file that holds what the page shows, and cannot be broken by its text."""
+"""A report is one file with the page's content, whatever its text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server, spoken to over loopback: what it answers, whom it refuses, what it limits."""
+"""The server over loopback: answers, refusals and limits."""
 
 from __future__ import annotations
 
@@ -349,7 +349,7 @@ def test_an_address_that_is_none() -> None:
 
 
 def open_stream(port: int, length: int = limits.LENGTH, buffer: int | None = None) -> socket.socket:
-    """A client that has asked for a text; what it does not receive waits."""
+    """A client that has requested a text and reads nothing yet."""
     found = socket.socket()
     if buffer:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
