@@ -190,6 +190,20 @@ def test_read(opened, client, plain_text: str) -> None:
     assert page.locator("#read-expected .true").count() == 1
 
 
+def test_only_the_visible_part_of_a_long_text_is_drawn(opened, client, plain_text: str) -> None:
+    page = opened(client.url)
+    text = (plain_text * 40)[: limits.TEXT]
+    read_text(page, text)
+    box = page.locator("#read-text")
+    assert box.text_content() == text
+    assert 0 < page.locator("#read-text .c").count() < 5000
+    box.press("End")
+    until(lambda: box.evaluate("box => box.scrollTop") > 0)
+    assert page.locator("#read-text .at").text_content() == text[-1]
+    assert box.text_content() == text
+    assert page.locator("#read-text .c").count() < 6000
+
+
 def test_text_is_never_taken_for_html(opened, serving, tmp_path, make_run) -> None:
     evil = "<img src=x onerror=\"document.title='bad'\"><b>x</b>&amp;"
     run = make_run(tmp_path / "r", text=evil * 3)
