@@ -1,9 +1,9 @@
-"""Draw those pictures of docs/guide.md that `rnntk plot` does not draw, from runs made with the guide's commands.
+"""Draw the pictures of docs/guide.md that `rnntk plot` cannot draw, from runs made with the guide's commands.
 
     python docs/pictures/draw.py RUNS_FOLDER [NAME...]
 
-Needs Matplotlib. `PICTURES` names the runs that each picture needs; without them it is left out. Pictures are
-written beside this file.
+Needs Matplotlib. `PICTURES` names the runs that each picture needs; without them the picture is skipped. Pictures are
+written to this folder.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TRACE_2017 = {0: 4.6006, 100: 3.1259, 200: 2.5992, 300: 2.4603, 400: 2.2591, 500
 
 
 def series(runs: Path, name: str, key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of one number of a run's metrics."""
+    """Steps and values of one column of a run's metrics."""
     lines = [json.loads(line) for line in (runs / name / "metrics.jsonl").read_text().splitlines()]
     pairs = [(line["step"], line[key]) for line in lines if key in line]
     return np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])
@@ -75,9 +75,7 @@ def gradient_reach(path: Path, windows: int = 50, length: int = 60) -> np.ndarra
     vocabulary = run.vocabulary()
     model = CharRNN(len(vocabulary), **{key: run.settings[key] for key in keys})
     load_weights(named_weights(model), run.checkpoint().weights())
-    text = (
-        Path(json.__file__).with_name("decoder.py").read_text()
-    )  # Python, as the runs were trained on
+    text = Path(json.__file__).with_name("decoder.py").read_text()  # like the training text
     ids = vocabulary.encode("".join(c for c in text if c in set(vocabulary.symbols)))
     starts = np.random.default_rng(0).integers(0, len(ids) - length, windows)
     x = np.stack([ids[s : s + length + 1] for s in starts]).astype(np.int32)
@@ -130,7 +128,7 @@ def main() -> None:
     for name in wanted:
         draw, panels, needed = PICTURES[name]
         if not all((runs / one).exists() for one in needed):
-            print(f"{name}: left out, {runs} lacks {', '.join(needed)}")
+            print(f"{name}: skipped, {runs} lacks {', '.join(needed)}")
             continue
         figure, axes = plt.subplots(1, panels, figsize=(4.6 * panels, 2.9), squeeze=False)
         draw(runs, axes[0])

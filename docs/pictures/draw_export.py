@@ -8,7 +8,7 @@ The pictures here are of these runs:
     rnntk train --corpus demo_ko --layers 2 --units 128 --max-time 1m
     rnntk train --corpus tinyshakespeare --cell gru --layer-norm --layers 2 --units 128 --max-time 100s
 
-Needs Playwright, chromium (or RNNTK_CHROMIUM) and a Korean font. They go beside this file.
+Needs Playwright, chromium (or RNNTK_CHROMIUM) and a Korean font. Pictures are written to this folder.
 """
 
 from __future__ import annotations

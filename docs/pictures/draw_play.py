@@ -8,7 +8,7 @@ The pictures here are of these runs:
     rnntk train --corpus demo_ko --max-time 100s --checkpoint-every 40 --keep 12
     rnntk mnist --bidirectional --units 64 --epochs 2 --checkpoint-every 100 --keep 12
 
-Needs rnntk[play], Playwright and chromium (or RNNTK_CHROMIUM). They go beside this file.
+Needs rnntk[play], Playwright, chromium (or RNNTK_CHROMIUM) and a Korean font. Pictures are written to this folder.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ static int list_length(struct list_head *head)
 \treturn count;
 }
 """
-FOLLOWED, PLACE = "being inside a comment", 0
+FOLLOWED, PLACE = "inside a comment", 0
 
 
 @contextmanager
@@ -63,16 +63,17 @@ def served(run: str) -> Iterator[str]:
 def opened(
     browser: Browser, url: str, width: int, height: int, scheme: str = "light", **options: bool
 ) -> Page:
-    """The page, ready."""
+    """The loaded page."""
     size = {"width": width, "height": height}
     page = browser.new_page(viewport=size, color_scheme=scheme, **options)
+    page.set_default_timeout(120_000)
     page.goto(url)
     page.locator("body[data-ready]").wait_for()
     return page
 
 
 def save(page: Page, name: str, height: int | None = None) -> None:
-    """The whole page, or its upper part, in few colours."""
+    """The page, or its upper part, in 64 colours."""
     picture = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
     if height:
         picture = picture.crop((0, 0, picture.width, min(height, picture.height)))
@@ -95,7 +96,7 @@ def look_inside(page: Page) -> None:
 
 
 def english(browser: Browser, url: str) -> None:
-    """Reading, inside, training, lessons, and a phone."""
+    """Read, Inside, Training, Lessons, and Inside on a phone."""
     page = opened(browser, url, 1100, 900)
     page.locator("#tab-read").click()
     page.locator("#read-input").fill(TEXT)
@@ -129,18 +130,18 @@ def english(browser: Browser, url: str) -> None:
 
 
 def korean(browser: Browser, url: str) -> None:
-    """Writing."""
+    """Write."""
     page = opened(browser, url, 1100, 800)
     page.locator("#write-pace").select_option("0")
     page.locator("#write-seed").fill("3")
-    page.locator("#write-length").fill("500")
+    page.locator("#write-length").fill("200")
     page.get_by_role("button", name="Write", exact=True).click()
     page.locator("#write-status").filter(has_text=re.compile("^Written")).wait_for()
     save(page, "play-write.png")
 
 
 def digits(browser: Browser, url: str) -> None:
-    """A drawn digit half read, and the confusion table."""
+    """A drawn digit, half read, and the confusion table."""
     page = opened(browser, url, 1100, 900)
     box = page.locator("#draw-pad").bounding_box()
     assert box
@@ -150,14 +151,14 @@ def digits(browser: Browser, url: str) -> None:
             page.mouse.down()
     page.mouse.up()
     page.locator("#draw-says").filter(has_text="This is").wait_for()
-    page.wait_for_timeout(3000)  # for the last of the answers
+    page.wait_for_timeout(3000)  # until the last answer
     page.locator("#draw-parts").fill("12")
     page.locator("#draw-says").filter(has_text="So far").wait_for()
     save(page, "play-digits.png")
     page.locator("#tab-mistakes").click()
     page.locator("#mistakes-status").filter(has_text="all 10,000").wait_for()
     page.locator('[data-cell="4/9"]').click()
-    page.locator("#mistakes-title").filter(has_text="4 taken for 9").wait_for()
+    page.locator("#mistakes-title").filter(has_text="4 predicted as 9").wait_for()
     save(page, "play-mistakes.png", height=1000)
 
 

@@ -51,6 +51,8 @@ class Rounding:
 
 @dataclass(frozen=True)
 class Page:
+    """A page and its rounded weights by name."""
+
     content: bytes
     rounding: Rounding
     weights: Mapping[str, Floats]  # as rounded
@@ -109,7 +111,7 @@ def build(run: RunFolder, saved: Checkpoint, weights: str = AUTO) -> Page:
 
 
 class _Rounded:
-    """A weight as the page holds it: `(rows, terms)`, a row for each output; biases stay float32.
+    """A weight in the page: `(rows, terms)`, a row per output; biases stay float32.
 
     Attributes:
         values: the rounded weight, float32, in the shape of the weight.

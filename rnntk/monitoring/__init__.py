@@ -1,1 +1,1 @@
-"""Curves of runs as pictures or in the terminal, and TensorBoard. Never imports TensorFlow."""
+"""Training curves as pictures or in the terminal, and TensorBoard. Never imports TensorFlow."""

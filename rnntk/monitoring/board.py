@@ -14,15 +14,15 @@ from rnntk.errors import RnntkError, RunError
 
 
 def serve(runs_dir: Path, *, host: str, port: int | None, ready: Callable[[str], None]) -> None:
-    """Serve TensorBoard on a folder of runs until a signal asks it to end (Ctrl-C).
+    """Serve TensorBoard for a folder of runs until Ctrl-C or another signal.
 
-    `port` is None for 6006 or the next free one, 0 for any free one; `ready` is called with the URL. Raises `RunError`
-    if no run has events, `UsageError` if `host` is not an address, `RnntkError` if it is not available.
+    `port` None is 6006 or the next free one, 0 any free one; `ready` is called with the URL. Raises `RunError` without
+    events, `UsageError` if `host` is not an address, `RnntkError` if the address is not available.
     """
     if not any(runs_dir.rglob("events.out.tfevents.*")):
         raise RunError(
-            f"There is nothing to show in {runs_dir}: no run there has written TensorBoard events. "
-            "Train one with rnntk train, or name another folder with `runs_dir`."
+            f"There is nothing to show in {runs_dir}: no run there has TensorBoard events. "
+            "Train a run with rnntk train, or choose another folder with `runs_dir`."
         )
     hosts.resolve(host, port)
     from tensorboard import program
@@ -35,10 +35,12 @@ def serve(runs_dir: Path, *, host: str, port: int | None, ready: Callable[[str],
     done = threading.Event()
     with signals.handled(lambda *_: done.set()):
         try:
-            with contextlib.redirect_stderr(io.StringIO()) as stderr:  # it prints its own advice
+            with contextlib.redirect_stderr(
+                io.StringIO()
+            ) as stderr:  # TensorBoard prints its own advice
                 url = board.launch()
         except (program.TensorBoardServerException, SystemExit, OSError) as error:
-            printed = stderr.getvalue().strip().rpartition("\n")[2]  # why, before SystemExit
+            printed = stderr.getvalue().strip().rpartition("\n")[2]  # the reason for a SystemExit
             why = str(getattr(error, "msg", None) or printed or error)
             at = host if port is None else f"{host}, port {port}"
             raise RnntkError(
@@ -46,18 +48,20 @@ def serve(runs_dir: Path, *, host: str, port: int | None, ready: Callable[[str],
                 "Choose another `port` (0 is any free one), or an address of this machine as `host`."
             ) from error
         ready(url)
-        while not done.wait(0.5):  # on Windows, a wait without a limit runs no signal handler
+        while not done.wait(0.5):  # on Windows, signal handlers do not run during an endless wait
             pass
 
 
 def _guarded(app: Any, own: hosts.Names) -> Any:
-    """Wrap a WSGI application to refuse requests to other host names."""
+    """A WSGI application that refuses requests to other host names."""
 
     def guard(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         name = environ.get("HTTP_HOST", "")
         if name in own:
             return app(environ, start_response)
         start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
-        return [f"This server is not {name!r}. Open the address that rnntk board printed.".encode()]
+        return [
+            f"Requests for host {name!r} are refused. Open the address that rnntk board printed.".encode()
+        ]
 
     return guard

@@ -1,10 +1,10 @@
-"""Load curves of runs, and smooth and thin them for drawing."""
+"""Load, smooth and thin training curves."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -17,8 +17,8 @@ _MOST = 1e100  # larger numbers overflow the axes
 
 
 class _Quantity(NamedTuple):
-    column: str  # of the metrics
-    title: str  # of the axis
+    column: str  # in the metrics
+    title: str  # of the y axis
     of: Callable[[np.ndarray], np.ndarray] = lambda values: values
     window: int = metrics.MEAN_STEPS
     peaks: bool = False  # whether single large values matter
@@ -33,8 +33,6 @@ QUANTITIES = {
     "learning_rate": _Quantity("learning_rate", "learning rate", window=1),
     "rate": _Quantity("rate", "characters or images per second"),
 }
-
-
 PEAKS = 100
 
 
@@ -49,17 +47,17 @@ class Line:
         return len(self.x)
 
     def thinned(self, points: int) -> Line:
-        """About `points` points that look the same: each interval's minimum and maximum."""
+        """About `points` points: the minimum and maximum of each interval, and both ends."""
         stretch = math.ceil(2 * len(self) / points)
         if stretch <= 2:
             return self
         parts = np.split(self.y, range(stretch, len(self), stretch))
         keep = [k * stretch + at for k, p in enumerate(parts) for at in (p.argmin(), p.argmax())]
-        chosen = np.unique([0, *keep, len(self) - 1])  # with both ends
+        chosen = np.unique([0, *keep, len(self) - 1])
         return Line(self.x[chosen], self.y[chosen])
 
     def peaks(self) -> Line:
-        """The largest value of each of at most `PEAKS` stretches of equal length, at its step."""
+        """The largest value in each of at most `PEAKS` equal intervals."""
         size = max(1, math.ceil(len(self) / PEAKS))
         chosen = [k + int(self.y[k : k + size].argmax()) for k in range(0, len(self), size)]
         return Line(self.x[chosen], self.y[chosen])
@@ -81,15 +79,15 @@ class Curve:
 
     @property
     def mean(self) -> str:
-        """How `smooth` was made, for a legend."""
+        """Legend text for `smooth`."""
         return f" (mean of {self.window} steps)" if self.window > 1 else ""
 
 
 def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None = None) -> Curve:
-    """A run's curve of `y` (in `QUANTITIES`, or any number in the metrics) over `x`, `steps` or `time`.
+    """A run's curve of `y` (in `QUANTITIES`, or any column of the metrics) over `x`, `steps` or `time`.
 
-    `smooth` is the window of the mean in steps, by default that of the loss shown everywhere (`metrics.MeanLoss`).
-    Raises `UsageError` if the run has no such number, `RunError` if it has no metrics.
+    `smooth` is the window of the running mean in steps, by default that of `metrics.MeanLoss`. Raises `UsageError` if
+    the run has no such column, `RunError` if it has no metrics.
     """
     quantity = QUANTITIES.get(y, _Quantity(y, y))
     held_out = f"val_{quantity.column}"
@@ -112,21 +110,13 @@ def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None =
         raise UsageError(
             f"{run.path} has no {y}. It has {', '.join(sorted(set(known)))}.{did_you_mean(y, known)}"
         )
-    curve = Curve(
-        run.name,
-        raw,
-        line(quantity.column, window),
-        validation,
-        found.skipped,
-        quantity.title,
-        x,
-        window,
-    )
-    return replace(curve, peaks=raw.peaks()) if quantity.peaks else curve
+    smoothed, title = line(quantity.column, window), quantity.title
+    peaks = {"peaks": raw.peaks()} if quantity.peaks else {}
+    return Curve(run.name, raw, smoothed, validation, found.skipped, title, x, window, **peaks)
 
 
 def x_unit(drawn: Sequence[Curve]) -> tuple[float, str]:
-    """A readable unit of the x axis: its size in steps or seconds, and its name."""
+    """Unit of the x axis: its size in steps or seconds, and its name."""
     if drawn[0].x == "steps":
         return 1.0, "steps"
     last = max(line.x[-1] for c in drawn for line in (c.raw, c.validation) if len(line))

@@ -25,21 +25,21 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 HANGUL_FONTS = (
     "Noto Sans CJK KR", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo", "Baekmuk Gulim",
 )  # fmt: skip
-POINTS = 1600  # more than the picture's width in pixels, so thinning is invisible
+POINTS = 1600  # more than the picture's width in pixels
 
 
 def check_path(path: Path) -> None:
     """Raise `UsageError` if the suffix is not .png or .svg, or the folder is missing."""
     if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"`output` is {path}, but a picture must end in {' or '.join(SUFFIXES)}.")
+        raise UsageError(f"`output` must end in {' or '.join(SUFFIXES)}, got {path}.")
     if not path.absolute().parent.is_dir():
         raise UsageError(
-            f"`output` is {path}, but there is no folder {path.parent}. Make it first."
+            f"`output` is {path}, but there is no folder {path.parent}. Create it first."
         )
 
 
 def draw(path: Path, drawn: Sequence[Curve], *, log: bool = False) -> None:
-    """Write `figure(drawn)` as PNG or SVG; `DataError` if that fails, else errors as of `check_path` and `figure`."""
+    """Write `figure(drawn)` as PNG or SVG; `DataError` if that fails; errors as of `check_path` and `figure`."""
     check_path(path)
     data = _rendered(figure(drawn, log=log), path.suffix.lower()[1:])
     write_bytes(path, data, advice="Choose another place with `output`.", error=DataError)
@@ -53,14 +53,14 @@ def svg(drawn: Sequence[Curve]) -> str:
 
 @contextmanager
 def _style() -> Iterator[None]:
-    """Set fonts for Hangul and a fixed salt for reproducible SVG; `RnntkError` without Matplotlib."""
+    """Fonts for Hangul, and a fixed salt for reproducible SVG; `RnntkError` without Matplotlib."""
     display.check_backend()
     try:
         from matplotlib import font_manager, rc_context
     except ImportError as error:
         raise RnntkError(
             f"A picture needs Matplotlib, which is not installed. Install it: {install_command('plot')}\n"
-            "Or draw in the terminal without it: rnntk plot --terminal"
+            "Or draw in the terminal: rnntk plot --terminal"
         ) from error
     installed = {font.name for font in font_manager.fontManager.ttflist}
     fonts = ["DejaVu Sans", *(name for name in HANGUL_FONTS if name in installed)]
@@ -73,7 +73,7 @@ def _style() -> Iterator[None]:
 
 @_style()
 def _rendered(made: Figure, form: str) -> bytes:
-    """The picture's bytes, without a date, so that they are reproducible."""
+    """The picture's bytes; without a date, so that they are reproducible."""
     buffer = io.BytesIO()
     made.savefig(buffer, format=form, metadata={"Date": None} if form == "svg" else None)
     return buffer.getvalue()
@@ -81,15 +81,12 @@ def _rendered(made: Figure, form: str) -> bytes:
 
 @_style()
 def figure(drawn: Sequence[Curve], *, log: bool = False) -> Figure:
-    """A figure of one quantity: training at every step and as a mean, the largest values, validation dashed.
-
-    Raises `RnntkError` without Matplotlib.
-    """
+    """A figure of one quantity: steps, running mean, peaks, validation dashed; `RnntkError` without Matplotlib."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     class Shown(Figure):
-        """Shows in notebooks, although made without pyplot."""
+        """Shown in notebooks, though made without pyplot."""
 
         def _repr_png_(self) -> bytes:
             return _rendered(self, "png")
@@ -107,8 +104,10 @@ def figure(drawn: Sequence[Curve], *, log: bool = False) -> Figure:
 
     for i, curve in enumerate(drawn):
         colour = COLOURS[i % len(COLOURS)]
-        name = printable(curve.name).replace("$", r"\$")  # two dollars would be mathematics
-        of_run = "" if alone else f", {name}"  # last: a legend hides labels that begin with _
+        name = printable(curve.name).replace("$", r"\$")  # else mathematics
+        of_run = (
+            "" if alone else f", {name}"
+        )  # at the end: Matplotlib hides labels that begin with _
         plot(curve.raw, color=colour, alpha=0.25, linewidth=0.6)
         plot(curve.peaks, color=colour, linewidth=0.8, label=f"largest{of_run}")
         plot(curve.smooth, color=colour, linewidth=1.6, label=f"train{curve.mean}{of_run}")

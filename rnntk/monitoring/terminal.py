@@ -1,4 +1,4 @@
-"""Curves in the terminal with uniplot: coloured braille dots, or letters."""
+"""Curves in the terminal: coloured braille dots, or letters."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import uniplot
 from rnntk.monitoring import curves
 from rnntk.monitoring.curves import Curve, Line
 
-_MOST = 1e9  # beyond it, the labels of a linear axis leave no room for the curves
+_MOST = 1e9  # the labels of larger values leave no room for the curves
 _POWER = re.compile(r"(?<=│ )10\^-?\d+\.\d+$", re.MULTILINE)  # labels of a logarithmic axis
 _PLAIN = str.maketrans("┌┐└┘─│", "++++-|")
 
 
 def can_show(stream: TextIO) -> bool:
-    """Whether a stream's encoding has braille and box characters."""
+    """Whether a stream's encoding has braille and box-drawing characters."""
     try:
         return bool("⣿│".encode(getattr(stream, "encoding", None) or "ascii"))
     except (UnicodeEncodeError, LookupError):
@@ -36,14 +36,14 @@ def draw(
     colour: bool = False,
     ascii_only: bool = False,
 ) -> list[str]:
-    """Lines of text that show the means, the validation curves, and the largest gradient norms.
+    """The plot as lines of text: running means, validation, and the largest gradient norms.
 
-    `log` leaves out values <= 0, and is automatic beyond 1e9. `width` is in columns, at least 20, `height` in rows of
-    the plot. Curves are coloured braille dots with `colour`; otherwise, or with `ascii_only` (which also avoids box
-    characters), letters: A, B, ... for the runs, a, b, ... for their validation or largest values.
+    `log` omits values <= 0 and is automatic beyond 1e9. `width` is in columns (at least 20), `height` in rows. With
+    `colour`, curves are braille dots; without it, or with `ascii_only`, letters: A, B, ... for running means,
+    a, b, ... for validation and peaks.
     """
     width = max(20, width)
-    lines_of = [(c.peaks, c.smooth, c.validation) for c in drawn]  # a later one hides an earlier
+    lines_of = [(c.peaks, c.smooth, c.validation) for c in drawn]  # later ones are drawn on top
     log = log or any(np.any(line.y > _MOST) for lines in lines_of for line in lines)
     series = [
         (letter, _label(curve, line, width - 3), shown.thinned(8 * width))
@@ -63,7 +63,7 @@ def draw(
         lines=True,
         y_as_log=log,
         width=width,
-        line_length_hard_cap=width - 2 * log,  # `number` writes two more than 10^-4.6
+        line_length_hard_cap=width - 2 * log,  # `number` may be two columns wider than 10^-4.6
         height=height,
         x_gridlines=[],
         y_gridlines=[],
@@ -81,7 +81,7 @@ def draw(
 
 
 def _label(curve: Curve, line: Line, width: int) -> str:
-    """What a line is, for the legend; a long name is shortened."""
+    """Legend text of a line, with a long name shortened."""
     end = number(line.y[-1])
     if line is curve.peaks:
         at = line.y.argmax()

@@ -1,8 +1,8 @@
-"""What the handlers of all pages share: facts, training, slow work in threads, and the reading of requests."""
+"""Shared by the handlers of all pages: slow work in threads, and checked requests."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import anyio
@@ -16,28 +16,46 @@ from rnntk.play import limits
 from rnntk.play.models import Models
 from rnntk.play.progress import LossCurve
 
+Values = dict[str, Any]  # of a JSON object
+Handler = Callable[[Request], Awaitable[Response]]
+
 
 class Busy(RnntkError):
-    """The server has too many requests at once; answered with status 503."""
+    """Too many requests at once; answered with status 503."""
 
     def __init__(self) -> None:
         super().__init__("The server is busy with other requests. Try again in a moment.")
 
 
 class Answers:
-    """Handlers of any model's page."""
+    """Handlers of a page's requests by name: `gets` and `posts`."""
 
     def __init__(self, models: Models) -> None:
         self.models = models
         self.curve = LossCurve(models.run)
+        self.gets: dict[str, Handler] = {"run": self.get(models.describe)}
+        self.posts: dict[str, Handler] = {}
         self._jobs = 0
         self._at_once: anyio.CapacityLimiter | None = None
 
-    async def run(self, _: Request) -> Response:
-        """Facts about the run, and the page's defaults and limits."""
-        return await self.answer(self.models.describe)
+    def get(self, work: Callable[[], Values]) -> Handler:
+        """A handler that answers with the result of `work`."""
 
-    async def answer(self, work: Callable[[], dict[str, Any]]) -> Response:
+        async def handler(_: Request) -> Response:
+            return await self.answer(work)
+
+        return handler
+
+    def post(self, work: Callable[[Values], Values], /, **needed: type) -> Handler:
+        """A handler that calls `work` with the checked values of a request; `quantity` and `step` may be None."""
+
+        async def handler(request: Request) -> Response:
+            values = await asked(request, needed, {"quantity": str})
+            return await self.answer(lambda: work(values))
+
+        return handler
+
+    async def answer(self, work: Callable[[], Values]) -> Response:
         """Do slow work in a thread, two at a time, so that the event loop never waits."""
         if self._jobs >= limits.JOBS:
             raise Busy
@@ -49,13 +67,13 @@ class Answers:
             self._jobs -= 1
 
     def close(self) -> None:
-        """End what runs in the background."""
+        """Stop background work."""
 
 
 async def asked(
-    request: Request, needed: dict[str, type], optional: Mapping[str, type] = {}
-) -> dict[str, Any]:
-    """The type-checked values of a request's JSON object; None for a missing optional value or `step`."""
+    request: Request, needed: Mapping[str, type], optional: Mapping[str, type]
+) -> Values:
+    """Type-checked values of a request's JSON object; None for a missing `optional` one or `step`."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise UsageError("The request must be application/json.")
     body = bytearray()
@@ -74,14 +92,16 @@ async def asked(
     except ValueError as error:
         raise UsageError("The request is not JSON.") from error
     if not isinstance(found, dict):
-        raise UsageError("The request must be an object.")
-    values: dict[str, Any] = {}
-    for name, kind in {**needed, **optional, "step": int}.items():
+        raise UsageError("The request must be a JSON object.")
+    values: Values = {}
+    for name, kind in {**optional, **needed, "step": int}.items():
         value = values[name] = found.get(name)
         if value is None and name in needed:
             raise UsageError(f"The request lacks {name!r}.")
         if value is not None and kind is not object and type(value) is not kind:
             raise UsageError(f"{name!r} must be of type {kind.__name__}.")
     if any("\ud800" <= c <= "\udfff" for v in values.values() if isinstance(v, str) for c in v):
-        raise UsageError("The text has half a surrogate pair, which is not a character.")
+        raise UsageError(
+            "The text contains an unpaired surrogate, which is not a character. Remove it."
+        )
     return values

@@ -1,10 +1,10 @@
-"""The page's ASGI application."""
+"""ASGI application of the page."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import anyio
@@ -20,7 +20,7 @@ from rnntk.decoding.row_model import RowModel
 from rnntk.errors import RnntkError, UsageError
 from rnntk.files import json_text
 from rnntk.play import limits, pages, reading, streaming, visible
-from rnntk.play.answers import Answers, Busy, asked
+from rnntk.play.answers import Answers, Busy, Values, asked
 from rnntk.play.digits import DigitAnswers
 from rnntk.play.guard import App, Guard, Message, Receive, Send
 from rnntk.play.models import Models
@@ -34,55 +34,46 @@ class Api(Answers):
 
     def __init__(self, models: Models) -> None:
         super().__init__(models)
-        # Warm up, so that the first text does not wait for tables made on first use.
+        # Warm up: the first text needs tables that are made on first use.
         model = models.get()
         list(streaming.pieces(model, model.prompt(""), SampleConfig(length=1), 0))
         self.samples = CheckpointSamples(models)
-        self.own_text = OwnText(models)
-        self._trace = lru_cache(limits.TRACES)(lambda at, text: reading.trace(models.get(at), text))
         self.scheduler = Scheduler(limits.STREAMS)
+        text, curve = OwnText(models), self.curve
+        traced = lru_cache(limits.TRACES)(lambda at, text: reading.trace(models.get(at), text))
+
+        def trace(v: Values) -> reading.Trace:
+            return traced(v["step"], v["text"])
+
+        self.gets |= {
+            "text": self.get(text.excerpt),
+            "runs": self.get(lambda: {"runs": models.relatives()}),
+            "training": self.get(
+                lambda: {**curve.look(), "steps": self.samples.steps(), **text.baselines()}
+            ),
+            "sample": self.sample,
+        }
+        self.posts |= {
+            "write": self.write,
+            "read": self.post(lambda v: reading.read(models.get(v["step"]), v["text"]), text=str),
+            "units": self.post(lambda v: visible.ranking(trace(v), v["quantity"]), text=str),
+            "unit": self.post(
+                lambda v: visible.unit(trace(v), v["layer"], v["unit"], v["quantity"]),
+                text=str,
+                layer=int,
+                unit=int,
+                quantity=str,
+            ),
+            "layer": self.post(
+                lambda v: visible.layer(trace(v), v["layer"], v["quantity"]),
+                text=str,
+                layer=int,
+                quantity=str,
+            ),
+        }
 
     def close(self) -> None:
         self.scheduler.close()
-
-    async def text(self, _: Request) -> Response:
-        """The text that the page opens on."""
-        return await self.answer(self.own_text.excerpt)
-
-    async def read(self, request: Request) -> Response:
-        """Surprisal of each symbol of a text."""
-        values = await asked(request, {"text": str})
-        model = partial(self.models.get, values["step"])
-        return await self.answer(lambda: reading.read(model(), values["text"]))
-
-    async def units(self, request: Request) -> Response:
-        """Units that best follow each visible feature."""
-        values = await asked(request, {"text": str}, {"quantity": str})
-        trace = partial(self._trace, values["step"], values["text"])
-        return await self.answer(lambda: visible.ranking(trace(), values["quantity"]))
-
-    async def unit(self, request: Request) -> Response:
-        which = {"layer": int, "unit": int, "quantity": str}
-        values = await asked(request, {"text": str, **which})
-        trace = partial(self._trace, values["step"], values["text"])
-        return await self.answer(lambda: visible.unit(trace(), *(values[name] for name in which)))
-
-    async def layer(self, request: Request) -> Response:
-        """Values of all units of a layer."""
-        which = {"layer": int, "quantity": str}
-        values = await asked(request, {"text": str, **which})
-        trace = partial(self._trace, values["step"], values["text"])
-        return await self.answer(lambda: visible.layer(trace(), *(values[name] for name in which)))
-
-    async def training(self, _: Request) -> Response:
-        own = self.own_text.baselines
-        return await self.answer(
-            lambda: {**self.curve.look(), "steps": self.samples.steps(), **own()}
-        )
-
-    async def runs(self, _: Request) -> Response:
-        """Other runs on the same corpus, to compare with."""
-        return await self.answer(lambda: {"runs": self.models.relatives()})
 
     async def sample(self, request: Request) -> Response:
         step = request.query_params.get("step", "")
@@ -97,13 +88,11 @@ class Api(Answers):
         text, step = values["prime"], values["step"]
         if len(text) > limits.TEXT:
             raise UsageError(
-                f"The prompt has {len(text):,} characters; at most {limits.TEXT:,} are read. Take its end."
+                f"The prompt has {len(text):,} characters; at most {limits.TEXT:,} are read. Shorten it."
             )
         config = SampleConfig(**{k: values[k] for k in settings if values[k] is not None})
         if config.length > limits.LENGTH:
-            raise UsageError(
-                f"`length` must be at most {limits.LENGTH:,} here, got {config.length:,}."
-            )
+            raise UsageError(f"`length` must be at most {limits.LENGTH:,}, got {config.length:,}.")
         seed = config.new_seed()
         model = self.models.default
         if step is not None:
@@ -118,10 +107,7 @@ class Api(Answers):
 
 
 class TextResponse(StreamingResponse):
-    """A text as JSON lines: seed and prompt, then pieces `[text, nats]`, then `end` or `error`.
-
-    A client that reads nothing for `limits.SECONDS` is dropped.
-    """
+    """JSON lines: seed and prompt, pieces `[text, nats]`, then `end` or `error`; drops a client that stops reading."""
 
     def __init__(self, stream: Stream, head: dict[str, Any]) -> None:
         self._stream = stream
@@ -148,15 +134,7 @@ class TextResponse(StreamingResponse):
 
 def create(models: Models, host: str = "127.0.0.1") -> App:
     """The ASGI application for a run's models, served at `host`."""
-    api: Answers
-    gets: tuple[str, ...]
-    posts: tuple[str, ...]
-    gets, posts = ("run", "training"), ("classify", "test", "cell")
-    if isinstance(models.default, RowModel):
-        api = DigitAnswers(models)
-    else:
-        api = Api(models)
-        gets, posts = (*gets, "sample", "text", "runs"), ("read", "units", "unit", "layer", "write")
+    api = DigitAnswers(models) if isinstance(models.default, RowModel) else Api(models)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -169,8 +147,8 @@ def create(models: Models, host: str = "127.0.0.1") -> App:
         routes=[
             Route("/", _file),
             Route("/page/{name}", _file),
-            *(Route(f"/api/{name}", getattr(api, name)) for name in gets),
-            *(Route(f"/api/{name}", getattr(api, name), methods=["POST"]) for name in posts),
+            *(Route(f"/api/{name}", handler) for name, handler in api.gets.items()),
+            *(Route(f"/api/{name}", post, methods=["POST"]) for name, post in api.posts.items()),
         ],
         middleware=[Middleware(Guard, host=host)],
         exception_handlers={RnntkError: _refusal},
@@ -181,7 +159,7 @@ def create(models: Models, host: str = "127.0.0.1") -> App:
 async def _file(request: Request) -> Response:
     name = request.path_params.get("name", "index.html")
     if name not in pages.TYPES:
-        return JSONResponse({"error": "There is no such file."}, 404)
+        return JSONResponse({"error": "File not found."}, 404)
     return Response(pages.read(name), media_type=pages.TYPES[name])
 
 

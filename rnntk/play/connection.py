@@ -1,4 +1,4 @@
-"""Connections with timeouts for slow clients, which uvicorn lacks."""
+"""Connections that time out for slow clients, which uvicorn lacks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from rnntk.play import limits
 
 
 class Connection(H11Protocol):
-    """Closes after `limits.SECONDS` without a complete request, or without the client reading the response.
-
-    Requests that are being answered have limits of their own.
-    """
+    """Closes after `limits.SECONDS` without a complete request, or without progress of a response."""
 
     _timer: asyncio.TimerHandle | None = None
 

@@ -1,4 +1,4 @@
-"""The page of a row classifier: it reads drawn digits, and shows its mistakes on the test images."""
+"""The page of a row classifier: drawn digits, and mistakes on the test images."""
 
 from __future__ import annotations
 
@@ -11,18 +11,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from starlette.requests import Request
-from starlette.responses import Response
 
 from rnntk.corpora import images, registry
 from rnntk.corpora.images import CLASSES, ImageSet
 from rnntk.decoding.row_model import RowModel
 from rnntk.errors import UsageError
-from rnntk.play.answers import Answers, asked
+from rnntk.play.answers import Answers
 from rnntk.play.models import Models
 
-_BATCH = 250  # test images at a time, so that other requests get their turn
-_SHOWN = 48  # images of a cell of the confusion table, or mistakes
+_BATCH = 250  # test images at a time, so that other requests are answered in between
+_SHOWN = 48  # images per list
 
 
 class DigitAnswers(Answers):
@@ -30,39 +28,26 @@ class DigitAnswers(Answers):
 
     def __init__(self, models: Models) -> None:
         super().__init__(models)
-        self._tests = lru_cache(3)(lambda step: TestResults(models.get(step)))
-
-    async def classify(self, request: Request) -> Response:
-        """The digit on a square of grey values, and what is believed of it part by part."""
-        values = await asked(request, {"pixels": str})
-        return await self.answer(
-            lambda: classify(self.models.get(values["step"]), values["pixels"])
+        results = lru_cache(3)(lambda step: TestResults(models.get(step)))
+        uniform = {"title": "uniform guess", "nats": round(math.log(CLASSES), 4)}
+        self.gets["training"] = self.get(
+            lambda: {**self.curve.look(), "steps": models.steps(), "baselines": [uniform]}
         )
-
-    async def test(self, request: Request) -> Response:
-        """Results on the test images so far."""
-        values = await asked(request, {})
-        return await self.answer(lambda: self._tests(values["step"]).look())
-
-    async def cell(self, request: Request) -> Response:
-        """Test images of one digit that were taken for one digit."""
-        values = await asked(request, {"true": int, "named": int})
-        return await self.answer(
-            lambda: self._tests(values["step"]).cell(values["true"], values["named"])
-        )
-
-    async def training(self, _: Request) -> Response:
-        uniform = {"title": "knowing nothing", "nats": round(math.log(CLASSES), 4)}
-        steps = self.models.steps
-        return await self.answer(
-            lambda: {**self.curve.look(), "steps": steps(), "baselines": [uniform]}
-        )
+        self.posts = {
+            "classify": self.post(
+                lambda v: classify(models.get(v["step"]), v["pixels"]), pixels=str
+            ),
+            "test": self.post(lambda v: results(v["step"]).look()),
+            "cell": self.post(
+                lambda v: results(v["step"]).cell(v["true"], v["named"]), true=int, named=int
+            ),
+        }
 
 
 def classify(model: RowModel, pixels: str) -> dict[str, Any]:
-    """Beliefs about a drawing, as JSON.
+    """A drawing as the classifier sees it, and probabilities part by part, as JSON.
 
-    `pixels` is a square of bytes in base64. Raises `UsageError` if it is none, `DataError` if it is blank.
+    `pixels` is a square of bytes in base64; else `UsageError`. `DataError` if it is blank.
     """
     try:
         data = np.frombuffer(base64.b64decode(pixels, validate=True), np.uint8)
@@ -77,10 +62,7 @@ def classify(model: RowModel, pixels: str) -> dict[str, Any]:
 
 
 class TestResults:
-    """A classifier's results on the test images of its run, computed by a thread. Thread-safe.
-
-    Raises `CorpusError` if the images are not on this machine.
-    """
+    """Results on the run's test images, computed by a thread. `CorpusError` if the images are not on this machine."""
 
     __test__ = False  # for pytest
 
@@ -98,7 +80,7 @@ class TestResults:
             self._found = np.concatenate([self._found, found])
 
     def look(self) -> dict[str, Any]:
-        """Results so far as JSON: `done` images `of` all, `confusion` (row: true, column: named), worst `mistakes`."""
+        """Results so far as JSON; in `confusion`, rows are true digits and columns predicted ones."""
         found = self._found
         true, named = self._set.y_test[: len(found)], found.argmax(axis=1)
         confusion = np.zeros((CLASSES, CLASSES), np.int64)
@@ -113,7 +95,7 @@ class TestResults:
         }
 
     def cell(self, true: int, named: int) -> dict[str, Any]:
-        """Images of a digit `true` that were taken for `named`, worst first."""
+        """Images of the digit `true` predicted as `named`, worst first."""
         found = self._found
         where = (self._set.y_test[: len(found)] == true) & (found.argmax(axis=1) == named)
         return {"images": self._images(found, np.flatnonzero(where)), "count": int(where.sum())}

@@ -1,4 +1,4 @@
-"""Middleware that refuses requests to other host names (see `hosts`) or from other sites' pages."""
+"""Middleware against requests to other host names (see `hosts`) and from other sites' pages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HEADERS = {
 
 
 class Guard:
-    """ASGI middleware for a server at `host`: refuses foreign requests and adds `HEADERS` to every response."""
+    """ASGI middleware for a server at `host`: refuses foreign requests, adds `HEADERS` to every response."""
 
     def __init__(self, app: App, host: str) -> None:
         self._app = app
@@ -52,10 +52,12 @@ class Guard:
     def _refused(self, headers: Headers, scope: Any) -> str | None:
         host = headers.get("host", "")
         if host not in self._names:
-            return f"This server is not {host!r}. Open the address that rnntk play printed."
+            return (
+                f"Requests for host {host!r} are refused. Open the address that rnntk play printed."
+            )
         own = f"{scope['scheme']}://{host}"
         linked = headers.get("sec-fetch-mode") == "navigate" and scope["method"] == "GET"
         foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site") and not linked
         if foreign or headers.get("origin", own) != own:
-            return "Pages from elsewhere may not use this server."
+            return "Requests from other sites are refused."
         return None

@@ -1,4 +1,4 @@
-"""The models of one run's checkpoints, loaded on demand."""
+"""Models of a run's checkpoints, loaded on demand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rnntk.storage import checkpoint, listing
 
 
 class Models:
-    """Loads checkpoints of the run of `default`, the model used when no step is given. Thread-safe."""
+    """Models of the run of `default`, which is used if no step is given. Thread-safe."""
 
     def __init__(self, default: Any) -> None:  # a LanguageModel or a RowModel
         self.run, self.default = default.run, default
@@ -45,7 +45,7 @@ class Models:
         }
 
     def relatives(self) -> list[dict[str, Any]]:
-        """The run and those beside it on the same corpus, as JSON: name, model, step, and losses in nats."""
+        """The runs in this run's folder on the same corpus, as JSON: name, cell, model, step, losses in nats."""
         found = listing.runs(self.run.path.parent, kind=self.run.kind)
         corpus = self.run.record["corpus"].get("name", "")
         names = ("name", "model", "step", "loss", "best")
@@ -56,7 +56,7 @@ class Models:
         ]
 
     def _digits(self) -> dict[str, Any]:
-        """`order` is the place of the pixel that each step reads, if not row by row."""
+        """`order`: index of the pixel that each step reads; None for row by row."""
         model = self.default
         order = model.order.permutation
         return {

@@ -1,4 +1,4 @@
-"""A run's own text: the part that its page opens on, and the losses of simpler models on it."""
+"""A run's own text: the part that its page opens on, and the losses of baselines on it."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from rnntk.play.models import Models
 log = logging.getLogger(__name__)
 
 EXCERPT = 3000  # characters that the page opens on
-_GENERATED = 1000  # symbols, where the text is missing
-_COUNTED = 2_000_000  # training symbols that n-grams are counted in: a few seconds
-_MEASURED = 100_000  # symbols that losses are measured on
+_GENERATED = 1000  # symbols, if the text is missing
+_COUNTED = 2_000_000  # training symbols for the n-grams: a few seconds
+_MEASURED = 100_000  # symbols for the losses
 _TITLES = {1: "letter frequencies", 3: "n-grams up to 3", 6: "n-grams up to 6"}
 _VERSION = 1  # of the cached losses
 
@@ -47,7 +47,7 @@ def opening(model: LanguageModel, ids: NDArray[np.integer], most: int) -> str:
 
 
 class OwnText:
-    """The text of the run of `models`, read when it is first needed. Thread-safe."""
+    """The text of a run, loaded on first use. Thread-safe."""
 
     def __init__(self, models: Models) -> None:
         self._model = models.get()
@@ -57,29 +57,25 @@ class OwnText:
 
     @cached_property
     def _text(self) -> tuple[Any, str, int, int]:
-        """See `splits.opening_part`."""
         return splits.opening_part(self._model.run)
 
     def excerpt(self) -> dict[str, str]:
-        """`text` of up to `EXCERPT` characters, from the beginning of a line, and `of`: where it is from."""
+        """`text` of up to `EXCERPT` characters, and `of`: held-out, training or generated text."""
         model = self._model
         try:
             prepared, name, start, end = self._text
             text = opening(model, prepared.ids[start:end], EXCERPT)
-            of = "text it was trained on" if name == "train" else "text it was not trained on"
+            of = "training text" if name == "train" else "held-out text"
         except RnntkError as error:
-            log.debug(
-                f"The run's text is not at hand, so the page opens on a generated one. {error}"
-            )
+            log.debug("The run's text is missing, so the page opens on a generated one: %s", error)
             text = model.default_prompt + "".join(model.stream(seed=1, length=_GENERATED))
-            of = "text that it generated itself"
+            of = "generated text"
         return {"text": reading.excerpt(model, text), "of": of}
 
     def baselines(self, *, wait: bool = False) -> dict[str, Any]:
-        """Losses of simpler models as JSON: `baselines`, rows of title and nats per symbol, and `measuring`.
+        """`baselines` (titles, nats per symbol) and whether the `measuring` goes on, as JSON.
 
-        The first call starts to measure them, in a thread unless told to `wait`; until then only the uniform loss is
-        known.
+        The first call starts measuring in a thread; until that ends, or unless `wait`, there is only the uniform loss.
         """
         with self._lock:
             if self._thread is None:
@@ -87,7 +83,7 @@ class OwnText:
                 self._thread.start()
         if wait:
             self._thread.join()
-        uniform = {"knowing nothing": math.log(len(self._model.vocabulary))}
+        uniform = {"uniform guess": math.log(len(self._model.vocabulary))}
         rows = {**uniform, **(self._losses or {})}
         return {
             "baselines": [{"title": title, "nats": round(nats, 4)} for title, nats in rows.items()],
@@ -98,34 +94,27 @@ class OwnText:
         try:
             self._losses = self._cached()
         except (RnntkError, OSError, BrokenProcessPool) as error:
-            log.debug(f"The losses of simpler models are not known: {error}")
+            log.debug("The baselines could not be measured: %s", error)
             self._losses = {}
 
     def _cached(self) -> dict[str, float]:
         prepared, name, start, end = self._text
         _, first, last = splits.split_range(self._model.run, "train")
-        if name == "train":  # nothing is held out: the last part is not counted
+        if name == "train":  # nothing is held out: measure on the last twentieth
             start = last = first + (end - first) * 19 // 20
         end = min(end, start + _MEASURED)
-        facts = [
-            _VERSION,
-            prepared.facts["sha256"],
-            prepared.vocabulary.symbols,
-            first,
-            last,
-            start,
-            end,
-        ]
+        facts = [_VERSION, prepared.facts["sha256"], prepared.vocabulary.symbols]
+        facts += [first, last, start, end]
         name = hashlib.sha256(json_text(facts).encode()).hexdigest()[:32] + ".json"
         path = cache_dir() / "baselines" / name
         try:
             found: dict[str, float] = stored.read_json(path, {...: float})
             return found
-        except (OSError, ValueError):  # the first time, or damaged
+        except (OSError, ValueError):  # missing or damaged
             pass
         counted, held = prepared.ids[max(first, last - _COUNTED) : last], prepared.ids[start:end]
         given = (np.array(counted), np.array(held), len(prepared.vocabulary), max(_TITLES))
-        # In a process of low priority, so that texts that are being written never wait for it.
+        # In a process of low priority, so that it does not slow generation down.
         with ProcessPoolExecutor(1, get_context("spawn"), _give_way) as process:
             nats = process.submit(baselines.ngram_nats, *given).result()
         found = {title: float(np.mean(nats[k - 1])) for k, title in _TITLES.items()}

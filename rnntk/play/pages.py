@@ -1,4 +1,4 @@
-"""The page's files, and all of them as one HTML file."""
+"""The page's files, one by one or as a single HTML file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from importlib import resources
 from typing import Any
 
 FOLDER = resources.files("rnntk.play") / "page"
-# Each module after those it imports: of the page, and of the worker that runs the model of an exported page.
+# Each module after those that it imports. The worker runs the model of an exported page.
 _PAGE = (
     "dom", "codec", "source", "text", "sheet", "write", "read", "cell", "heatmap", "inside", "chart", "training",
     "lessons", "draw", "mistakes", "main",
 )  # fmt: skip
 _WORKER = ("codec", "product", "network", "random", "sampler", "visible", "worker")
 SCRIPTS = tuple(f"{name}.js" for name in dict.fromkeys(_WORKER + _PAGE))
-# The only files that are served.
+# All files that are served.
 TYPES = {"index.html": "text/html", "style.css": "text/css"}
 TYPES |= dict.fromkeys(SCRIPTS, "text/javascript")
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
@@ -35,26 +35,21 @@ def single(data: dict[str, Any]) -> str:
 
 
 def with_model(description: dict[str, Any], weights: bytes) -> str:
-    """The page as one HTML file that runs a model offline, from its gzipped weights.
+    """The page as one HTML file that runs a model offline.
 
-    Args:
-        description: see `exchange.html`, which makes it.
-        weights: for `unpack` in network.js.
+    `description` is made by `exchange.html`; `weights` is gzipped, in the layout of `unpack` in network.js.
     """
     blocks = {
         "model-data": ("application/json", _inlined(description)),
         "model-weights": ("text/plain", base64.b64encode(weights).decode("ascii")),
         "model-worker": ("text/plain", _joined(_WORKER)),
     }
-    # The worker is started from the page's own text, as a page from disk may not load another file.
+    # The worker starts from a blob, because a page opened from disk may not load other files.
     return _single(blocks, scripts=" 'wasm-unsafe-eval'", more="; worker-src blob:")
 
 
 def _single(blocks: dict[str, tuple[str, str]], scripts: str = "", more: str = "") -> str:
-    """The page as one HTML file with `blocks` of data: type and content by id.
-
-    Its security policy allows only this script and style; `scripts` and `more` add to it.
-    """
+    """The page as one HTML file with `blocks`, (type, content) by id; its policy allows `scripts` and `more`."""
     script, style = _joined(_PAGE), read("style.css").decode("utf-8")
     policy = f"default-src 'none'; script-src '{_hash(script)}'{scripts}; "
     policy += f"style-src '{_hash(style)}'; img-src data:{more}"
@@ -78,7 +73,7 @@ def _single(blocks: dict[str, tuple[str, str]], scripts: str = "", more: str = "
 
 
 def _joined(names: Iterable[str]) -> str:
-    """Modules as one script: they declare distinct names."""
+    """Modules as one script; their names are distinct."""
     modules = "".join(read(f"{name}.js").decode("utf-8") for name in names)
     return _EXPORT.sub("", _IMPORT.sub("", modules))
 

@@ -1,4 +1,4 @@
-"""A run's loss so far, and a sample of each checkpoint."""
+"""A run's losses, and a sample from each checkpoint."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from rnntk.stored import is_number
 _POINTS = 400
 _SERIES = ("loss", "val_loss", "accuracy", "val_accuracy")  # accuracies of classifiers only
 _LIVE_SECONDS = 30.0
-SEED = 1  # the same at every checkpoint, so that only the model changes
+SEED = 1  # of every checkpoint, so that only the model differs
 
 
 class LossCurve:
-    """The losses in a run's metrics file; each `look` reads only new lines. Thread-safe."""
+    """Losses from a run's metrics file; each `look` reads only new lines. Thread-safe."""
 
     def __init__(self, run: RunFolder) -> None:
         self._path = run.metrics
@@ -29,10 +29,9 @@ class LossCurve:
         self._begin()
 
     def look(self) -> dict[str, Any]:
-        """The current curve as JSON: `_SERIES`, each `[[step, value], ...]` (at most `_POINTS` each).
+        """`_SERIES`, each up to `_POINTS` times `[step, value]`, and the last `step` and `seconds`, as JSON.
 
-        `loss` is the mean of the last steps, the loss that is shown everywhere (`MeanLoss`).
-        `step` and `seconds` are the last line's; `live` is whether the file changed in the last `_LIVE_SECONDS`.
+        `loss` is a running mean (`MeanLoss`). `live`: the file changed in the last `_LIVE_SECONDS`.
         """
         with self._lock:
             try:
@@ -65,13 +64,13 @@ class LossCurve:
 
 
 def _thinned(series: list[tuple[int, float]]) -> list[list[float]]:
-    """At most `_POINTS` points at equal distances, with the last."""
+    """At most `_POINTS` evenly spaced points, including the last."""
     size = max(1, math.ceil(len(series) / _POINTS))
     return [[step, round(loss, 4)] for step, loss in series[::-size][::-1]]
 
 
 class CheckpointSamples:
-    """A sample per checkpoint, generated once, all with the same seed. Thread-safe."""
+    """One sample per checkpoint, all with the same seed, cached. Thread-safe."""
 
     def __init__(self, models: Models) -> None:
         self._models = models
@@ -79,7 +78,7 @@ class CheckpointSamples:
         self._kept: dict[int, dict[str, Any]] = {}
 
     def steps(self) -> list[int]:
-        """Steps with a checkpoint, or a sample made before training removed it."""
+        """Steps with a checkpoint, or with a cached sample of a removed one."""
         return sorted({*self._models.steps(), *self._kept})
 
     def get(self, step: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Read a text with a model: surprisal and likeliest symbols at each position, and every unit's values."""
+"""Read a text: surprisal, likeliest symbols and unit values at each position."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from rnntk.play import limits
 _LIKELIEST = 5
 _SURROGATE = re.compile("[\ud800-\udfff]")  # stands for a byte that is not UTF-8
 
-# What the page shows of each cell, most interesting first: gates in 0..1, the rest in -1..1 (c as tanh(c)).
+# Quantities by cell, the default first: gates in 0..1, the rest in -1..1 (c as tanh(c)).
 _GATES = {"i": "input gate", "f": "forget gate", "o": "output gate"}
 QUANTITIES = {
-    "lstm": {"c": "cell", "h": "output", **_GATES, "g": "candidate"},
-    "gru": {"h": "state", "z": "update gate", "r": "reset gate", "g": "candidate"},
-    "rnn": {"h": "state"},
+    "lstm": {"c": "cell state", "h": "hidden state", **_GATES, "g": "candidate"},
+    "gru": {"h": "hidden state", "z": "update gate", "r": "reset gate", "g": "candidate"},
+    "rnn": {"h": "hidden state"},
 }
 GATES = frozenset("ifozr")
 
 
 @dataclass(frozen=True)
 class Text(EncodedText):
-    """A text without unknown characters, encoded; `counts` `(len(text),)` is the number of symbols per character."""
+    """An encoded text without unknown characters; `counts` `(len(text),)`: symbols per character."""
 
     counts: NDArray[np.intp]
 
@@ -49,13 +49,13 @@ def encode(model: LanguageModel, text: str) -> Text:
     """Encode a text, skipping unknown characters; `UsageError` if over `limits.TEXT`, `DataError` under two symbols."""
     if len(text) > limits.TEXT:
         raise UsageError(
-            f"The text has {len(text):,} characters; at most {limits.TEXT:,} can be shown. Take a part of it."
+            f"The text has {len(text):,} characters; at most {limits.TEXT:,} can be shown. Shorten it."
         )
     found = model.encode(text, "skip")
     if len(found.symbols) < 2:
         raise DataError(
-            "Too little of the text is left: it needs two symbols that the model knows. "
-            f"Known are: {model.vocabulary.symbols[:60]!r}."
+            "The text has fewer than two symbols that the model knows. "
+            f"It knows: {model.vocabulary.symbols[:60]!r}."
         )
     return Text(**vars(found), counts=_counts(model, found.text))
 
@@ -75,8 +75,8 @@ def excerpt(model: LanguageModel, text: str) -> str:
 def read(model: LanguageModel, text: str) -> dict[str, Any]:
     """Surprisal and likeliest symbols at each position of a text, as JSON; errors as of `encode`.
 
-    `bits` has the surprisal of T symbols, None for the first; `expected` and `chances` the ids and probabilities of the
-    likeliest symbols at T + 1 positions. The totals are those of `rnntk eval`.
+    `bits`: surprisal of T symbols, None for the first. `expected`, `chances`: ids and probabilities of the likeliest
+    symbols at T + 1 positions. The totals equal those of `rnntk eval`.
     """
     encoded = encode(model, text)
     T = len(encoded.symbols)
@@ -110,20 +110,17 @@ def read(model: LanguageModel, text: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Trace:
-    """All states while `model` read `text`: by letter, `(layers, T, H)` float32."""
+    """States by letter while `model` read `text`, `(layers, T, H)` float32."""
 
     model: LanguageModel
     text: Text
     states: dict[str, NDArray[np.float32]]
 
     def values(self, layer: int, quantity: str) -> NDArray[np.float32]:
-        """One of `QUANTITIES` for all units of a layer, `(T, H)`; `UsageError` if the layer or quantity is unknown.
-
-        Gates are recomputed from the states: the decoder does not keep them.
-        """
+        """One of `QUANTITIES` of a layer, `(T, H)`; `UsageError` if unknown. Gates are recomputed from the states."""
         decoder, hidden = self.model.decoder, self.states["h"]
         if not 0 <= layer < len(hidden):
-            raise UsageError(f"There is no layer {layer}; they are 0 to {len(hidden) - 1}.")
+            raise UsageError(f"Layer {layer} does not exist; layers are 0 to {len(hidden) - 1}.")
         if quantity not in (known := QUANTITIES[decoder.cell]):
             raise UsageError(f"A {decoder.cell} has no {quantity!r}; it can be {', '.join(known)}.")
         if quantity == "h":
@@ -147,14 +144,13 @@ def _most_symbols(decoder: Decoder) -> int:
 
 
 def trace(model: LanguageModel, text: str) -> Trace:
-    """All states while reading a text from a zero state; errors as of `encode`, also over `limits.TRACE_BYTES`."""
+    """States while reading a text from zero; errors as of `encode`, and `UsageError` over `limits.TRACE_BYTES`."""
     decoder = model.decoder
     encoded = encode(model, text)
     T, L, H = len(encoded.symbols), len(decoder.layers), decoder.units
     if (most := _most_symbols(decoder)) < T:
         raise UsageError(
-            f"The text has {T:,} symbols; of a model with {L} layers of {H} units at most {most:,} can be looked into. "
-            "Take a part of it."
+            f"The text has {T:,} symbols; a model with {L} layers of {H} units can show at most {most:,}. Shorten it."
         )
     states = decoder.initial_states()
     arrays, names = states.arrays(), decoder.layers[0].cell.states

@@ -1,4 +1,4 @@
-"""The page's views of one text as a single HTML file."""
+"""The page for one text as a single HTML file."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from rnntk.play.progress import CheckpointSamples, LossCurve
 log = logging.getLogger(__name__)
 
 _SAMPLES = 6
-_LAYERS = 2_000_000  # largest picture of all units, in bytes
+_LAYERS = 2_000_000  # bytes of all layers' values, at most
 
 
 def report(models: Models, text: str, *, evaluation: dict[str, Any] | None = None) -> str:
-    """HTML page of one text: surprisal of each character, ranked units, training; errors as of `reading.encode`.
+    """HTML page with lessons, surprisal, ranked units and training; errors as of `reading.encode`.
 
-    `evaluation` describes the whole text, of which the page shows the beginning: `of` (its name), `characters`,
-    `bits_per_character` (pairs of name and value) and `own`, this model's name there.
+    `evaluation` describes a text of which the page shows the beginning: `of` (its name), `characters`,
+    `bits_per_character` (pairs of name and value) and `own`, this model's name in them.
     """
     model = models.get()
     if evaluation is not None:
         text = reading.excerpt(model, text)
     read = reading.read(model, text)
     if read["skipped"]:
-        log.info(f"Left out of the text, never seen: {', '.join(map(repr, read['skipped']))}")
+        log.info(f"Not in the vocabulary, left out: {', '.join(map(repr, read['skipped']))}")
     found = reading.trace(model, text)
     units = visible.ranking(found)
     chosen = {(u["layer"], u["unit"]) for row in units["features"] for u in row["best"]} or {(0, 0)}

@@ -32,21 +32,21 @@ def require() -> None:
     missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
     if missing:
         raise MissingExtra(
-            f"rnntk play needs {' and '.join(missing)}. Install what is missing: {install_command('play')}"
+            f"rnntk play needs {' and '.join(missing)}. Install: {install_command('play')}"
         )
 
 
 def single_threaded_products() -> None:
-    """Make NumPy multiply on one thread; call this before NumPy is first imported.
+    """Make NumPy multiply on one thread; call this before NumPy is imported.
 
-    A symbol's products are too small to share: with more threads, twenty texts began after 350 ms instead of 25.
+    One symbol's products are too small to split: with more threads, twenty texts started after 350 ms, not 25.
     """
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
         os.environ.setdefault(name, "1")
 
 
 def bind(host: str, port: int | None) -> socket.socket:
-    """A listening socket; port 0 is any free one, None is `PORT` or any free one. `UsageError` if unavailable."""
+    """A listening socket; `port` 0 is any free one, None is `PORT` or any free one. `UsageError` if unavailable."""
     family, address = hosts.resolve(host, port)
     for wanted in [PORT, 0] if port is None else [port]:
         found = socket.socket(family, socket.SOCK_STREAM)
@@ -62,7 +62,7 @@ def bind(host: str, port: int | None) -> socket.socket:
             if port is None and wanted and error.errno in (errno.EADDRINUSE, errno.EACCES):
                 continue
             raise UsageError(
-                f"{host}:{wanted} cannot be used ({error.strerror}). Choose another `port`, or 0 for any free one."
+                f"Cannot listen at {host}:{wanted} ({error.strerror}). Choose another `port`, or 0 for any free one."
             ) from error
     raise AssertionError("port 0 is always tried last")
 

@@ -1,7 +1,7 @@
 """Generate many texts at once: one thread continues each in turn.
 
-More threads would only wait for each other: a symbol takes tens of microseconds, mostly in Python. New texts go first
-until they have a character; texts whose client reads nothing are skipped.
+A symbol takes tens of microseconds, mostly in Python, so more threads would only wait for the interpreter. New texts go
+first until they have a character; texts whose client does not read are skipped.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from rnntk.decoding.generate import Piece
 from rnntk.decoding.language_model import EncodedText, LanguageModel
 
 _SLICE_SECONDS = 0.002
-_REST_SECONDS = 0.0002  # slept between slices, else the event loop rarely gets the interpreter
-_PROMPT_SLICE = 64  # symbols of a prompt read at a time
-_WAITING = 2048  # pieces that may wait for a client
+_REST_SECONDS = 0.0002  # sleep between slices, or the event loop rarely gets the interpreter
+_PROMPT_SLICE = 64  # symbols of a prompt per slice
+_WAITING = 2048  # unread pieces per text, at most
 
 
 def pieces(
     model: LanguageModel, prompt: EncodedText, config: SampleConfig, seed: int
 ) -> Iterator[Piece | None]:
-    """Generate a text; yields None after each slice of the prompt, so that other texts get their turn."""
+    """Generate a text; yields None after each slice of the prompt, so that other texts continue."""
     states = model.decoder.initial_states(1)
     for start in range(0, len(prompt.ids), _PROMPT_SLICE):
         model.decoder.prime(prompt.ids[start : start + _PROMPT_SLICE], states)
@@ -36,7 +36,7 @@ def pieces(
 
 
 class Stream:
-    """A text being generated, to be read in the event loop that made it."""
+    """A text being generated, read by the event loop that made it."""
 
     def __init__(self, source: Iterator[Piece | None], scheduler: Scheduler) -> None:
         self._source = source
@@ -45,11 +45,11 @@ class Stream:
         self._ready = asyncio.Event()
         self._waiting: list[Piece] = []
         self._ended = False
-        self.fresh = True  # it has had no turn yet
-        self.error: Exception | None = None  # that ended it early
+        self.fresh = True  # had no turn yet
+        self.error: Exception | None = None  # ended it early
 
     async def take(self) -> list[Piece]:
-        """Wait for pieces and return all new ones; empty at the end."""
+        """All new pieces, after waiting for some; empty at the end."""
         await self._ready.wait()
         with self._scheduler.change:
             taken, self._waiting = self._waiting, []
@@ -93,7 +93,7 @@ class Stream:
 
 
 class Scheduler:
-    """A thread that generates up to `limit` texts; `change` guards `streams` and their waiting pieces."""
+    """A thread that generates up to `limit` texts; `change` guards `streams` and their pieces."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -104,7 +104,7 @@ class Scheduler:
         self._thread.start()
 
     def start(self, source: Iterator[Piece | None]) -> Stream | None:
-        """Start a text, which the caller must close; None if there are too many."""
+        """Start a text, which the caller must close; None if there are `limit` already."""
         with self.change:
             if len(self.streams) >= self.limit:
                 return None
@@ -126,7 +126,7 @@ class Scheduler:
                 time.sleep(_REST_SECONDS)
 
     def _next(self) -> Stream | None:
-        """Wait for the next text: a fresh one, else the one that waited longest; None once closed."""
+        """The next text: a fresh one, else the one that waited longest; None once closed."""
         with self.change:
             self.change.wait_for(lambda: self._closed or any(s.wants for s in self.streams))
             if self._closed:

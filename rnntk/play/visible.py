@@ -1,4 +1,4 @@
-"""Visible features of a text, symbol by symbol, and the units that follow them.
+"""Visible features of a text and the units that follow them.
 
 A unit's score, from -1 to 1, is 2 AUC - 1 on binary features and Spearman's rank correlation on others. After
 Karpathy, Johnson and Li, "Visualizing and Understanding Recurrent Networks" (2015).
@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from rnntk.errors import UsageError
 from rnntk.play.reading import GATES, QUANTITIES, Text, Trace
 
-_LEAST = 5  # symbols on either side of a binary feature
+_LEAST = 5  # symbols with and without a binary feature, at least
 _BEST = 5  # units listed per feature
 _TAB = 8
-# Inside from the opening quote until before the closing one, as a reader knows by then.
+# From the opening quote to before the closing one.
 _QUOTED = re.compile(
     r"""(?P<inside>"(?:\\.|[^"\\\n])*|(?<!\w)'(?:\\.|[^'\\\n])*|“[^”\n]*|‘[^’\n]*|「[^」\n]*|『[^』\n]*|«[^»\n]*).?"""
 )
-# C's comments, and those that begin with `# `.
+# C comments, and those that begin with `# `.
 _COMMENT = re.compile(
     r"(?P<inside>/\*(?:(?!\*/).)*\*?|(?<!:)//[^\n]*|(?<!\S)\#(?!\S)[^\n]*)", re.DOTALL
 )
@@ -35,7 +35,7 @@ _COMMENT = re.compile(
 
 @dataclass(frozen=True)
 class Feature:
-    """A visible feature: key, title (completes "this unit follows ...") and values `(T,)` float64."""
+    """A visible feature: key, title and values `(T,)` float64."""
 
     name: str
     title: str
@@ -47,23 +47,23 @@ class Feature:
 
     @property
     def varies(self) -> bool:
-        """Whether it has enough different values for a unit to follow."""
+        """Whether it has enough different values to be scored."""
         if self.binary:
             return _LEAST <= int(self.values.sum()) <= len(self.values) - _LEAST
         return len(np.unique(self.values)) > 2
 
 
 def features(text: Text) -> list[Feature]:
-    """The features that vary in a text, each with its value after the symbol: 0 for the column after a line end."""
+    """The features that vary in a text, with their values after each symbol."""
     of = text.text
     by_character: list[tuple[str, str, Any]] = [
-        ("column", "the position in the line", _positions(of, lambda c: c != "\n")),
-        ("indent", "the indentation of the line", _indents(of)),
-        ("quotes", "being inside quotes", _within(of, _QUOTED)),
-        ("comment", "being inside a comment", _within(of, _COMMENT)),
-        ("parentheses", "the depth of parentheses", _depth(of, "([", ")]")),
-        ("braces", "the depth of braces", _depth(of, "{", "}")),
-        ("word", "the position in the word", _positions(of, lambda c: c.isalnum() or c == "_")),
+        ("column", "position in the line", _positions(of, lambda c: c != "\n")),
+        ("indent", "indentation", _indents(of)),
+        ("quotes", "inside quotes", _within(of, _QUOTED)),
+        ("comment", "inside a comment", _within(of, _COMMENT)),
+        ("parentheses", "bracket depth", _depth(of, "([", ")]")),
+        ("braces", "brace depth", _depth(of, "{", "}")),
+        ("word", "position in the word", _positions(of, lambda c: c.isalnum() or c == "_")),
         ("space", "white space", [c.isspace() for c in of]),
         ("capital", "capital letters", [c.isupper() for c in of]),
         ("digit", "digits", [c.isdigit() for c in of]),
@@ -109,8 +109,8 @@ def ranking(found: Trace, quantity: str | None = None) -> dict[str, Any]:
 def ranked(units: NDArray[np.floating], found: Sequence[Feature], H: int) -> list[dict[str, Any]]:
     """The units `(T, layers * H)` that best follow each feature, features furthest above chance first.
 
-    `chance` is the best unit's score on the feature rotated by 1/4, 1/2 and 3/4 of the text, averaged: among many units
-    some follow anything.
+    `chance`: the best score on the feature rotated by 1/4, 1/2 and 3/4 of the text, averaged. Among many units, some
+    follow anything.
     """
     by_rank = ranks(units)
     rows = []
@@ -129,7 +129,7 @@ def unit(found: Trace, layer: int, index: int, quantity: str) -> dict[str, Any]:
     """Values of one unit and its score on each feature, as JSON; `UsageError` if there is no such unit."""
     H = found.states["h"].shape[2]
     if not 0 <= index < H:
-        raise UsageError(f"There is no unit {index}; they are 0 to {H - 1}.")
+        raise UsageError(f"Unit {index} does not exist; units are 0 to {H - 1}.")
     column = found.values(layer, quantity)[:, [index]]
     scored = [
         {"title": feature.title, "score": _rounded(follows(column, feature.values)[0])}
@@ -146,7 +146,7 @@ def unit(found: Trace, layer: int, index: int, quantity: str) -> dict[str, Any]:
 
 
 def layer(found: Trace, layer: int, quantity: str) -> dict[str, Any]:
-    """Values of all units of a layer over the text as JSON: `units` rows of signed bytes in base64, 127 for 1."""
+    """Values of all units of a layer as JSON: `units` rows of signed bytes in base64, 127 for 1."""
     values = found.values(layer, quantity).T
     packed = np.rint(values * 127).astype(np.int8)
     return {
@@ -190,7 +190,7 @@ def _indents(text: str) -> list[int]:
 
 
 def _within(text: str, pattern: re.Pattern[str]) -> NDArray[np.bool_]:
-    """Where the pattern's group `inside` matches."""
+    """Characters in the pattern's group `inside`."""
     found = np.zeros(len(text), bool)
     for match in pattern.finditer(text):
         found[slice(*match.span("inside"))] = True
@@ -217,9 +217,9 @@ def _syllables(text: Text) -> list[Feature]:
             parts[2, start + 2 : start + count - 1] = 1
         start += count
     names = {
-        "initial": "the first consonant of a syllable",
-        "vowel": "the vowel of a syllable",
-        "final": "the last consonant of a syllable",
-        "boundary": "the end of a syllable",
+        "initial": "first consonant of a syllable",
+        "vowel": "vowel of a syllable",
+        "final": "final consonant of a syllable",
+        "boundary": "end of a syllable",
     }
     return [Feature(*name, part) for name, part in zip(names.items(), parts, strict=True)]

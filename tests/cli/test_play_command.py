@@ -62,7 +62,7 @@ def test_a_report_is_written(rnntk, trained: Path, here: Path) -> None:
         "play", trained, "--report", "out.html", "--input", "-", "--json", stdin="a fox 9漢\n"
     )
     assert result.exit_code == 0, result.output
-    assert "Left out of the text, never seen: '漢'" in result.stderr
+    assert "Not in the vocabulary, left out: '漢'" in result.stderr
     found = json.loads(result.stdout)
     page = (here / "out.html").read_bytes()
     assert found["bytes"] == len(page)
@@ -161,7 +161,7 @@ def test_the_page_opens_on_held_out_text_with_baselines(
     run = untrained("r", val=0.3, input=(str(text),))
     own = OwnText(Models(LanguageModel.load(folder.open_run(run))))
     found = own.excerpt()
-    assert found["of"] == "text it was not trained on"
+    assert found["of"] == "held-out text"
     assert found["text"].startswith("the quick")
     assert len(found["text"]) <= len(text.read_text()) * 0.3
     assert own.baselines()["baselines"][0]["title"] == "knowing nothing"

@@ -56,8 +56,10 @@ def until(holds: Callable[[], bool]) -> None:
 
 def written(page: Page) -> str:
     """The text in the Write view, without the jamo under syllables."""
-    return page.locator("#write-text .c").evaluate_all(
-        "spans => spans.map(s => (s.querySelector('b') ?? s).textContent).join('')"
+    return page.locator("#write-text").evaluate(
+        """box => [...box.children].flatMap((block) => block.className === "plain" ? [block]
+            : [...block.children].map((span) => span.querySelector("b") ?? span))
+            .map((node) => node.textContent).join("")"""
     )
 
 
@@ -69,7 +71,7 @@ def read_text(page: Page, text: str) -> None:
 
 
 def per_character(bits: float) -> str:
-    """A pattern for what the Read view's figures say."""
+    """A pattern for the figures of the Read view."""
     return rf"^bits per character{re.escape(f'{bits:.3f}')}\D"
 
 
@@ -80,7 +82,7 @@ def test_write(opened, client, plain: Models) -> None:
     sampled = "".join(plain.get().stream("int ", seed=1, length=120))
     assert written(page) == "int " + sampled
     assert page.locator("#write-text .given").count() == 4
-    # Click the tenth character: what is after it goes, and another text follows.
+    # Click the tenth character: the rest is removed, and another text follows.
     page.locator("#write-seed").fill("2")
     page.locator("#write-text .c").nth(9).click()
     wait_for(page, "#write-status", "Written: 130 characters, seed 2")
@@ -102,10 +104,10 @@ def test_write_streams_and_stops(opened, client) -> None:
     assert stop.is_disabled()
     page.locator("#write-pace").select_option("0")
     page.locator("#write-length").fill("50")
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue").click()
     wait_for(page, "#write-status", f"Written: {count + 50} characters")
     text = written(page)
-    page.get_by_role("button", name="Read this text").click()
+    page.get_by_role("button", name="Open in Read").click()
     page.locator("#read-figures dd").first.wait_for()
     assert page.locator("#read-input").input_value() == text
 
@@ -163,7 +165,7 @@ def test_what_is_wrong_is_said(browser, client) -> None:
     read_tab.click()
     page.locator("#read-input").fill("漢字")
     page.locator("#read-form button").click()
-    wait_for(page, "#problem", "needs two symbols that the model knows")
+    wait_for(page, "#problem", "fewer than two symbols that the model knows")
     assert page.locator("#problem").get_attribute("role") == "alert"
     page.close()
 
@@ -184,8 +186,22 @@ def test_read(opened, client, plain_text: str) -> None:
     assert title == f"{plain_text[7]}: {expected['bits'][7]:.2f} bits"
     first = page.locator("#read-expected .name").first.inner_text()
     symbols = client.json("/api/run")["vocabulary"]
-    assert first in (symbols[expected["expected"][7][0]], "space", "line end", "tab")
+    assert first in (symbols[expected["expected"][7][0]], "space", "newline", "tab")
     assert page.locator("#read-expected .true").count() == 1
+
+
+def test_only_the_visible_part_of_a_long_text_is_drawn(opened, client, plain_text: str) -> None:
+    page = opened(client.url)
+    text = (plain_text * 40)[: limits.TEXT]
+    read_text(page, text)
+    box = page.locator("#read-text")
+    assert box.text_content() == text
+    assert 0 < page.locator("#read-text .c").count() < 5000
+    box.press("End")
+    until(lambda: box.evaluate("box => box.scrollTop") > 0)
+    assert page.locator("#read-text .at").text_content() == text[-1]
+    assert box.text_content() == text
+    assert page.locator("#read-text .c").count() < 6000
 
 
 def test_text_is_never_taken_for_html(opened, serving, tmp_path, make_run) -> None:
@@ -214,15 +230,17 @@ def test_inside(opened, client, plain_text: str) -> None:
     tab(page, "Inside")
     page.locator("#inside-input").fill(plain_text)
     page.locator("#inside-form button").click()
-    wait_for(page, "#inside-ranking", "the indentation of the line")
+    wait_for(page, "#inside-ranking", "indentation")
     expected = client.json("/api/units", {"text": plain_text})["features"]
     best = expected[0]["best"][0]
-    wait_for(page, "#inside-title", f"Layer {best['layer'] + 1}, unit {best['unit']}: cell$")
+    wait_for(page, "#inside-title", f"Layer {best['layer'] + 1}, unit {best['unit']}: cell state$")
     assert page.locator("#inside-ranking li").count() == len(expected)
     # Another unit of the ranking, then one by number, then a gate.
     page.locator("#inside-ranking li").nth(1).locator("button").nth(2).click()
     other = expected[1]["best"][2]
-    wait_for(page, "#inside-title", f"Layer {other['layer'] + 1}, unit {other['unit']}: cell$")
+    wait_for(
+        page, "#inside-title", f"Layer {other['layer'] + 1}, unit {other['unit']}: cell state$"
+    )
     assert (
         page.locator("#inside-ranking li")
         .nth(1)
@@ -234,7 +252,7 @@ def test_inside(opened, client, plain_text: str) -> None:
     page.locator("#inside-layer").select_option("2")
     page.locator("#inside-unit").fill("7")
     page.locator("#inside-unit").press("Enter")
-    wait_for(page, "#inside-title", "Layer 2, unit 7: cell$")
+    wait_for(page, "#inside-title", "Layer 2, unit 7: cell state$")
     page.locator("#inside-quantity").select_option("f")
     # Gates are never below 0.
     below = ", ".join(f"#inside-text .n{k}" for k in range(1, 9))
@@ -259,7 +277,7 @@ def test_training_is_live(opened, serving, tmp_path, make_run) -> None:
         contextlib.closing(opened(client.url)) as page,
     ):
         tab(page, "Training")
-        wait_for(page, "#training-status", "Training now: step 30")
+        wait_for(page, "#training-status", "Training: step 30")
         page.locator("#training-samples article").nth(2).wait_for()
         titles = page.locator("#training-samples h3").all_inner_texts()
         assert titles == ["step 10", "step 20", "step 30"]
@@ -304,7 +322,7 @@ def test_newer_checkpoints_can_be_chosen_in_every_view(
         before = page.locator("#inside-follows").inner_text()
         page.locator("#checkpoint").select_option("40")
         page.locator("#inside-follows").filter(has_not_text=before).wait_for()
-        assert page.locator("#inside-title").inner_text() == "Layer 1, unit 3: cell", (
+        assert page.locator("#inside-title").inner_text() == "Layer 1, unit 3: cell state", (
             "the unit stays"
         )
 
@@ -335,9 +353,9 @@ def test_korean(opened, korean_client, korean_text: str) -> None:
     assert first.locator("i").all_inner_texts() == ["ㅅ", "ㅣ", "·"]
     first.hover()
     wait_for(page, "#read-at", r"^시: \d+\.\d\d bits$")
-    wait_for(page, "#read-expected", "Expected as ㅅ")
+    wait_for(page, "#read-expected", "Expected at ㅅ")
     tab(page, "Inside")
-    wait_for(page, "#inside-ranking", "the end of a syllable")
+    wait_for(page, "#inside-ranking", "end of a syllable")
     page.locator("#inside-follows li").first.wait_for()  # a unit is shown
     page.locator("#inside-text .syl").first.hover()
     wait_for(page, "#inside-at", "After 각: ㄱ .*ㅏ .*end ᴥ")
@@ -386,7 +404,7 @@ def test_keyboard_only(opened, client) -> None:
     keys.press("ArrowUp")
     keys.press("End")
     assert page.locator("#write-text .c").last.get_attribute("class").split()[-1] == "at"
-    # The text is read with the arrow keys too, and what is there is said.
+    # The arrow keys also move in the text that was read, and announce it.
     page.locator("#tab-read").focus()
     keys.press("Enter")
     page.locator("#read-text .c").first.wait_for()
@@ -525,7 +543,7 @@ def test_all_units_by_click_and_by_keys(opened, client, plain_text: str) -> None
     tab(page, "Inside")
     page.locator("#inside-input").fill(plain_text)
     page.locator("#inside-form button").click()
-    wait_for(page, "#inside-ranking", "the indentation of the line")
+    wait_for(page, "#inside-ranking", "indentation")
     page.locator("#inside-layer").select_option("2")
     wait_for(page, "#inside-title", "Layer 2")
     heatmap = page.locator("#inside-heatmap")
@@ -534,17 +552,17 @@ def test_all_units_by_click_and_by_keys(opened, client, plain_text: str) -> None
     assert picture.evaluate("canvas => canvas.width") == len(plain_text)
     box = picture.bounding_box()
     picture.click(position={"x": 3, "y": box["height"] * 7.5 / 12})
-    wait_for(page, "#inside-title", "Layer 2, unit 7: cell$")
+    wait_for(page, "#inside-title", "Layer 2, unit 7: cell state$")
     page.keyboard.press("Tab")
     heatmap.focus()
     page.keyboard.press("ArrowDown")
-    wait_for(page, "#inside-title", "Layer 2, unit 8: cell$")
+    wait_for(page, "#inside-title", "Layer 2, unit 8: cell state$")
     assert heatmap.get_attribute("aria-valuenow") == "8"
     for key in ("ArrowRight", "ArrowRight"):
         page.keyboard.press(key)
     wait_for(page, "#inside-at", f"After {plain_text[2]}: ")
     assert page.locator("#inside-text .at").inner_text() == plain_text[2]
-    # What is known of a character stands beside the text.
+    # The value is shown beside the text.
     text, value = (page.locator(f"#inside-{name}").bounding_box() for name in ("text", "at"))
     assert value["x"] > text["x"] + text["width"]
 
@@ -609,7 +627,7 @@ def test_on_a_phone_a_tap_is_answered_at_the_bottom(opened, client) -> None:
 def test_training_goes_through_the_checkpoints(opened, client, plain: Models) -> None:
     page = opened(client.url)
     tab(page, "Training")
-    page.locator("#training-chart text").filter(has_text="knowing nothing").wait_for()
+    page.locator("#training-chart text").filter(has_text="uniform guess").wait_for()
     for place, step in enumerate((10, 20, 30)):
         page.locator("#training-step").fill(str(place))
         wait_for(page, "#training-chosen", f"step {step}, loss {3 - 0.05 * (step + 1) / 2:.3f}")

@@ -148,25 +148,25 @@ def test_the_page(opened, context, serving, tmp_path, few_images) -> None:
             assert page.locator("#draw-beliefs ul").count() == 2
             check()
             page.get_by_role("button", name="Clear").click()
-            assert page.locator("#draw-says").inner_text() == "Nothing is drawn yet"
+            assert page.locator("#draw-says").inner_text() == "No drawing yet"
             page.locator("#draw-pad").focus()
             for key in ("Space", *["ArrowDown"] * 12, "Space"):
                 page.keyboard.press(key)
             page.locator("#draw-says").filter(has_text=re.compile(r"This is a \d")).wait_for()
             page.get_by_role("tab", name="Mistakes").click()
-            page.locator("#mistakes-status").filter(has_text="all 60 read").wait_for()
+            page.locator("#mistakes-status").filter(has_text="all 60 classified").wait_for()
             page.locator("#mistakes-table button").first.click()
             page.locator("#mistakes-title").filter(
-                has_text=re.compile("taken for|rightly")
+                has_text=re.compile("predicted as|correctly")
             ).wait_for()
             check()
             page.locator("#mistakes-images button").first.click()
             page.locator("#draw-says").filter(has_text="a ").wait_for()
             page.get_by_role("tab", name="Training").click()
             page.locator("#training-status").filter(
-                has_text="70.0 % of the validation images"
+                has_text="validation accuracy 70.0 %"
             ).wait_for()
-            page.locator("#training-chart text").filter(has_text="knowing nothing 2.30").wait_for()
+            page.locator("#training-chart text").filter(has_text="uniform guess: 2.30").wait_for()
             page.locator("#training-step").fill("0")
             page.locator("#training-chosen").filter(has_text="step 5, loss 2.000").wait_for()
             check()

@@ -1,4 +1,4 @@
-"""The page of `rnntk export --format html`, opened from disk in headless Chromium: it computes what the run does.
+"""The page of `rnntk export --format html`, opened from disk in headless Chromium, computes what the run computes.
 
 Every test also fails on a message in the console, an error of the page, or a request to anywhere.
 """
@@ -176,8 +176,10 @@ def start_writing(page: BrowserPage, prompt: str, *, seed: int, length: int) -> 
 
 
 def written(page: BrowserPage) -> str:
-    return page.locator("#write-text .c").evaluate_all(
-        "spans => spans.map(s => (s.querySelector('b') ?? s).textContent).join('')"
+    return page.locator("#write-text").evaluate(
+        """box => [...box.children].flatMap((block) => block.className === "plain" ? [block]
+            : [...block.children].map((span) => span.querySelector("b") ?? span))
+            .map((node) => node.textContent).join("")"""
     )
 
 
@@ -238,7 +240,11 @@ def test_korean_is_composed_and_its_parts_are_shown(
     page = opened(export(run).as_uri())
     start_writing(page, "각시가 漢", seed=3, length=150)
     wait_for(page, "#write-unknown", "left out: 漢$")
-    wait_for(page, "#write-status", r"Written: 154 characters, seed 3\. Left out, never seen: 漢")
+    wait_for(
+        page,
+        "#write-status",
+        r"Written: 154 characters, seed 3\. Not in the vocabulary, left out: 漢",
+    )
     model = LanguageModel.load(run)
     symbols = "".join(p.symbols for p in stream_of(model, "각시가 ", 3, 1200))
     assert written(page)[4:] == model.preprocessor.decode(symbols)[:150]
@@ -250,7 +256,7 @@ def test_korean_is_composed_and_its_parts_are_shown(
     read_text(page, korean_text)
     wait_for(page, "#read-figures", "bits per symbol")
     page.get_by_role("tab", name="Inside").click()
-    wait_for(page, "#inside-ranking", "the end of a syllable")
+    wait_for(page, "#inside-ranking", "end of a syllable")
 
 
 def stream_of(model: LanguageModel, prompt: str, seed: int, length: int):
@@ -283,7 +289,7 @@ def test_it_begins_by_itself_and_stops(opened, export: Export, tmp_path, make_ru
     page.locator("#write-text .c").nth(12).wait_for()
     assert page.locator("#write-length").input_value() == "1000"
     assert page.locator("#write-temperature").input_value() == "1"
-    # It goes on at another temperature, from what stands there.
+    # It continues its text at another temperature.
     before = written(page)
     page.locator("#write-slider").fill("0")
     assert page.locator("#write-temperature").input_value() == "0"
@@ -309,7 +315,7 @@ def test_it_begins_by_itself_and_stops(opened, export: Export, tmp_path, make_ru
     assert Path(saved.value.path()).read_text(encoding="utf-8") == text
     page.get_by_role("button", name="Copy").click()
     wait_for(page, "#write-status", r"^Copied\.$")
-    # Whoever wants no motion gets none.
+    # With reduced motion it does not start.
     still = opened(path, reduced_motion="reduce")
     still.wait_for_timeout(500)
     assert still.locator("#write-text .c").count() == 0
@@ -318,7 +324,7 @@ def test_it_begins_by_itself_and_stops(opened, export: Export, tmp_path, make_ru
 def test_a_wrong_setting_is_said(opened, export: Export, tmp_path, make_run) -> None:
     page = opened(export(make_run(tmp_path / "r")).as_uri())
     read_text(page, "漢字")
-    wait_for(page, "#problem", "needs two symbols that the model knows")
+    wait_for(page, "#problem", "fewer than two symbols that the model knows")
     read_text(page, "int " * 3000)
     wait_for(page, "#problem", "has 12,000 characters; at most 10,000 can be shown")
 

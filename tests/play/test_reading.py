@@ -1,4 +1,4 @@
-"""What the page says about a text agrees with what the model computes."""
+"""The page's figures for a text agree with the model."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_what_was_expected_is_the_softmax_before_each_symbol(
 def test_the_gates_make_the_states(
     tmp_path, make_run, plain_text, cell: str, before: bool, layer_norm: bool
 ) -> None:
-    """Put together by the cell's own equation, what is shown of each gate gives the decoder's state."""
+    """The cell's equation, applied to the shown gates, gives the decoder's state."""
     loaded = Models(
         LanguageModel.load(
             make_run(tmp_path / "r", cell=cell, before=before, layer_norm=layer_norm)
@@ -121,18 +121,18 @@ def test_too_much_is_refused_with_its_limit(plain: Models, monkeypatch) -> None:
         reading.read(plain.get(), "a" * (limits.TEXT + 1))
     monkeypatch.setattr(limits, "TRACE_BYTES", 10 * 4 * 2 * 2 * 12)
     reading.trace(plain.get(), "int f(void")
-    with pytest.raises(UsageError, match="2 layers of 12 units at most 10 can be looked into"):
+    with pytest.raises(UsageError, match="2 layers of 12 units can show at most 10"):
         reading.trace(plain.get(), "int f(void)")
 
 
 @pytest.mark.parametrize("text", ["", "i", "漢字"])
 def test_too_little_is_refused(plain: Models, text: str) -> None:
-    with pytest.raises(DataError, match="needs two symbols that the model knows"):
+    with pytest.raises(DataError, match="fewer than two symbols that the model knows"):
         reading.read(plain.get(), text)
 
 
 @pytest.mark.parametrize(("layer", "quantity"), [(2, "h"), (-1, "h"), (0, "z"), (0, "")])
 def test_there_is_no_such_layer_or_gate(plain: Models, layer: int, quantity: str) -> None:
     found = reading.trace(plain.get(), "int")
-    with pytest.raises(UsageError, match=r"There is no layer|has no"):
+    with pytest.raises(UsageError, match=r"Layer -?\d does not exist|has no"):
         found.values(layer, quantity)

@@ -1,4 +1,4 @@
-"""A report is one file that holds what the page shows, and cannot be broken by its text."""
+"""A report is one file with the page's content, whatever its text."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_data_comes_back_whatever_the_text(tmp_path, make_run, caplog) -> No
     assert attributes == {"type": "application/json", "id": "report-data"}
     data = json.loads(content)
     assert data["read"]["text"] == EVIL
-    assert caplog.messages == ["Left out of the text, never seen: '漢'"]
+    assert caplog.messages == ["Not in the vocabulary, left out: '漢'"]
     assert set(data["samples"]) == {"10", "20", "30"}
     for row in data["units"]["features"]:
         for unit in row["best"]:

@@ -1,4 +1,4 @@
-"""The server, spoken to over loopback: what it answers, whom it refuses, what it limits."""
+"""The server over loopback: answers, refusals and limits."""
 
 from __future__ import annotations
 
@@ -103,13 +103,21 @@ def test_training_and_samples(client) -> None:
         ("/api/write", {"prime": "a" * (limits.TEXT + 1)}, "at most 10,000"),
         ("/api/write", {"prime": "a", "step": 11}, "has no checkpoint '11'"),
         ("/api/write", {"prime": "\ud800"}, "surrogate"),
-        ("/api/read", {"text": ""}, "Too little"),
+        ("/api/read", {"text": ""}, "fewer than two symbols"),
         ("/api/read", b"x" * (limits.BODY + 1), "The request is over"),
-        ("/api/read", b"[1]", "must be an object"),
+        ("/api/read", b"[1]", "must be a JSON object"),
         ("/api/read", b"{", "not JSON"),
         ("/api/read", b"[" * 20000, "not JSON"),
-        ("/api/unit", {"text": "int", "layer": 0, "unit": 12, "quantity": "c"}, "no unit 12"),
-        ("/api/unit", {"text": "int", "layer": 9, "unit": 0, "quantity": "c"}, "no layer 9"),
+        (
+            "/api/unit",
+            {"text": "int", "layer": 0, "unit": 12, "quantity": "c"},
+            "Unit 12 does not exist",
+        ),
+        (
+            "/api/unit",
+            {"text": "int", "layer": 9, "unit": 0, "quantity": "c"},
+            "Layer 9 does not exist",
+        ),
         ("/api/units", {"text": "int", "quantity": "z"}, "has no 'z'"),
         ("/api/sample?step=x", None, "is not a number"),
         ("/api/sample?step=11", None, "has no checkpoint 11"),
@@ -341,7 +349,7 @@ def test_an_address_that_is_none() -> None:
 
 
 def open_stream(port: int, length: int = limits.LENGTH, buffer: int | None = None) -> socket.socket:
-    """A client that has asked for a text; what it does not receive waits."""
+    """A client that has requested a text and reads nothing yet."""
     found = socket.socket()
     if buffer:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)

@@ -1,10 +1,10 @@
-// A curve of training as SVG.
+// A training curve as SVG.
 
 import { svgNode } from "./dom.js";
 
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [900, 300, 46, 12, 10, 26];
 const NARROW = 280;
-const LABEL = 14; // pixels between the labels of two lines
+const LABEL = 14; // pixels between labels, at least
 
 // Round numbers from `low` to `high`, about `count` of them.
 function ticks(low, high, count) {
@@ -16,12 +16,12 @@ function ticks(low, high, count) {
   return { found, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
 }
 
-// The point of a series nearest to a step; null without any.
+// The point of a series nearest to a step; null if it is empty.
 export function nearest(series, step) {
   return series.reduce((a, b) => (a && Math.abs(a[0] - step) <= Math.abs(b[0] - step) ? a : b), null);
 }
 
-// The lowest and highest value to show: all lines, and the curve but for single values far above the rest.
+// The range to show: all lines, and the curve without its highest 2 %.
 function range(values, lines, most) {
   const sorted = [...values].sort((a, b) => a - b);
   const usual = sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * 0.98))];
@@ -32,8 +32,8 @@ function range(values, lines, most) {
   return [Math.max(0, low - room), Math.min(most, high + room)];
 }
 
-// Draws two series of [step, value]. `lines` are {title, value} across the picture, `marked` a step that is marked, `most`
-// the highest value there is; `look` is told of the points of both series at the step pointed at, nulls when none is.
+// Draws two series of [step, value], with horizontal `lines` {title, value} and a `marked` step. `most`: the largest possible
+// value. `look(train, val)` gets the points nearest to the pointer, or nulls.
 export function draw(svg, train, val, { lines = [], marked = null, most = Infinity, look = () => {} } = {}) {
   const width = Math.max(NARROW, Math.min(WIDTH, svg.parentElement.clientWidth - 26));
   svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
@@ -55,18 +55,18 @@ export function draw(svg, train, val, { lines = [], marked = null, most = Infini
     svg.append(svgNode("text", { x: x(value), y: HEIGHT - 6, "text-anchor": value === last ? "end" : "middle" }, value.toLocaleString("en")));
   }
   const points = (series) => series.map(([step, value]) => `${x(step).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
-  // An inner picture with the same coordinates, which cuts off what leaves it at the top.
+  // Clips the curve at the top.
   const inner = svgNode("svg", { y: 0, width, height: HEIGHT - BOTTOM, viewBox: `0 0 ${width} ${HEIGHT - BOTTOM}` });
   inner.append(svgNode("polyline", { class: "loss", points: points(train) }), svgNode("polyline", { class: "val", points: points(val) }));
   for (const [step, value] of val) inner.append(svgNode("circle", { class: "dot", cx: x(step), cy: y(value), r: 3 }));
-  svg.append(inner);
-  // Labels stand at the right, above their lines, or below where there is no room.
+  // Labels above their lines; higher if another is too near.
   let free = Infinity;
   for (const { title, value } of [...lines].sort((a, b) => a.value - b.value)) {
     svg.append(svgNode("line", { class: "level", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }));
     free = Math.max(TOP + 9, Math.min(y(value) - 4, free - LABEL));
-    svg.append(svgNode("text", { class: "label", x: width - RIGHT - 4, y: free, "text-anchor": "end" }, `${title} ${value.toFixed(2)}`));
+    svg.append(svgNode("text", { class: "label", x: width - RIGHT - 4, y: free, "text-anchor": "end" }, `${title}: ${value.toFixed(2)}`));
   }
+  svg.append(inner); // above the labels, so that they hide no curve
   if (marked !== null) {
     const mark = svgNode("g", { class: "mark" });
     mark.append(svgNode("line", { x1: x(marked), x2: x(marked), y1: TOP, y2: HEIGHT - BOTTOM }));

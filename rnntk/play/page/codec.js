@@ -1,12 +1,12 @@
-// Preprocessors: text to symbols and back, as rnntk's `preprocessor` settings do it.
+// rnntk's preprocessors: text to symbols and back.
 
 const INITIALS = [..."ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ"];
 const VOWELS = [..."ㅏㅐㅑㅒㅓㅔㅕㅖㅗㅘㅙㅚㅛㅜㅝㅞㅟㅠㅡㅢㅣ"];
 const FINALS = ["", ..."ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ"];
-const [FIRST, LAST] = [0xac00, 0xd7a3]; // the syllables
+const [FIRST, LAST] = [0xac00, 0xd7a3]; // syllables
 const MARKER = "ᴥ"; // after each syllable and each lone jamo
 
-// A syllable's letters (Unicode Standard, section 3.12); null for any other character.
+// A syllable's jamo (Unicode Standard, section 3.12); null for any other character.
 export function jamo(character) {
   const code = character.codePointAt(0);
   if (code < FIRST || code > LAST) return null;
@@ -33,7 +33,7 @@ const UNIT_OR_MARKERS = new RegExp(`${UNIT}(?:${MARKER}(?!${MARKER}))?|${MARKER}
 const UNIT_OR_MARKER = new RegExp(`${UNIT}${MARKER}?|${MARKER}`, "g");
 const UNDECIDED = new RegExp(`[${INITIAL}](?:[${VOWEL}][${BOTH}${CLUSTERS}]?)?$`);
 
-// Decodes a stream of jamo in pieces; holds back the end that the next piece may change.
+// Composes a stream of jamo; holds back the end while the next piece may change it.
 class JamoDecoder {
   #held = "";
   #odd = false; // whether an odd number of markers came last
@@ -59,7 +59,7 @@ class JamoDecoder {
   #decode(certain) {
     if (!certain) return "";
     if (!this.lossless) return certain.replace(UNIT_OR_MARKER, (found) => (found === MARKER ? "" : syllable(found.replace(MARKER, ""))));
-    // An odd marker came before: in front again, it completes a pair or means nothing.
+    // An odd marker before the stream completes a pair with its first one, or means nothing.
     const stream = this.#odd ? MARKER + certain : certain;
     this.#odd = /ᴥ*$/.exec(stream)[0].length % 2 === 1;
     return stream.replace(UNIT_OR_MARKERS, (found) => (
@@ -67,7 +67,7 @@ class JamoDecoder {
   }
 }
 
-// The 2017 notebooks decomposed a lone jamo like a syllable, with a negative index.
+// The 2017 notebooks decomposed a lone jamo as if it were a syllable, with a negative index.
 function slidesJamo(character) {
   const index = character.codePointAt(0) - FIRST;
   const within = (value, size) => ((value % size) + size) % size;
@@ -88,7 +88,7 @@ class BytesDecoder {
 
 const PLAIN = { encode: (character) => character, decoder: () => ({ feed: (symbols) => symbols, flush: () => "" }) };
 
-// By name: the symbols of one character, and a decoder that is fed symbols in pieces.
+// `encode`: the symbols of one character. `decoder`: for symbols in pieces.
 export const CODECS = {
   plain: PLAIN,
   ascii: PLAIN,
@@ -117,13 +117,13 @@ export const CODECS = {
 
 const CONJOINING = /[\u1100-\u1112][\u1161-\u1175][\u11a8-\u11c2]?|[가-힣][\u11a8-\u11c2]/g;
 
-// The text as the run's own was read: line ends, and Hangul from conjoining jamo.
+// Normalizes line ends and Hangul as for the training text.
 function asTrained(text, run) {
   const lines = run.newline === "lf" ? text.replace(/\r\n?/g, "\n") : text;
   return run.normalize ? lines.replace(CONJOINING, (found) => found.normalize("NFC")) : lines;
 }
 
-// The characters that the model does not know, each once; none of a preprocessor that only the server has.
+// Distinct characters outside the vocabulary; [] for a preprocessor that only the server has.
 export function unknownIn(text, run) {
   const codec = CODECS[run.preprocessor];
   if (!codec) return [];
@@ -134,7 +134,7 @@ export function unknownIn(text, run) {
   });
 }
 
-// A text without unknown characters, as symbols: {text, symbols, counts, skipped, ids}, the counts by character.
+// Encodes a text without its unknown characters; `counts`: symbols per character.
 export function encode(text, run) {
   const skipped = unknownIn(text, run);
   const kept = [...asTrained(text, run)].filter((character) => !skipped.includes(character));

@@ -1,4 +1,4 @@
-// Small helpers. Text enters the page only as text: nothing here or elsewhere parses HTML.
+// Helpers. No module parses HTML: text enters the page only as text.
 
 export function byId(id) {
   return document.getElementById(id);
@@ -11,15 +11,15 @@ export function el(tag, properties = {}, ...children) {
   return made;
 }
 
-// A bar of `part` (0 to 1) of its width.
+// A bar filled to `part`, 0 to 1.
 export function bar(part, against = false) {
   const inner = el("i");
   inner.style.setProperty("--part", Math.max(0, Math.min(1, part)).toFixed(3));
   return el("span", { className: against ? "bar against" : "bar" }, inner);
 }
 
-// How a symbol is called where it stands alone.
-const NAMES = { " ": "space", "\n": "line end", "\t": "tab", "\r": "return", "ᴥ": "end ᴥ" };
+// Names of symbols that cannot be seen.
+const NAMES = { " ": "space", "\n": "newline", "\t": "tab", "\r": "carriage return", "ᴥ": "syllable end ᴥ" };
 
 export function named(symbol) {
   if (symbol in NAMES) return NAMES[symbol];
@@ -31,7 +31,7 @@ export function whole(number) {
   return number.toLocaleString("en");
 }
 
-// A sentence for screen readers; only the last of several that follow each other is said.
+// Announces a sentence to screen readers; of several in quick succession, only the last.
 let saying = 0;
 
 export function say(sentence) {
@@ -44,14 +44,14 @@ export function problem(message) {
   byId("problem").hidden = !message;
 }
 
-// Runs what may fail on the way; the message is shown, and undefined returned.
+// Runs `work`; on failure shows the message and returns undefined.
 export async function attempt(work) {
   try {
     problem("");
     return await work();
   } catch (error) {
     if (error.name !== "AbortError") {
-      problem(error instanceof TypeError ? "The server does not answer. Is rnntk play still running?" : error.message);
+      problem(error instanceof TypeError ? "The server does not respond. Is rnntk play still running?" : error.message);
     }
     return undefined;
   }
@@ -61,7 +61,7 @@ export function sleep(milliseconds) {
   return new Promise((done) => { setTimeout(done, milliseconds); });
 }
 
-// Ctrl+Enter (or Cmd+Enter) in a form's text sends it, as Enter alone begins a new line there.
+// Ctrl+Enter or Cmd+Enter submits a form, because Enter begins a new line in its text.
 export function submitByCtrlEnter(form) {
   form.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
@@ -70,10 +70,10 @@ export function submitByCtrlEnter(form) {
   });
 }
 
-// Copies a text; false where the browser refuses.
+// False if the browser refuses.
 export async function copy(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text).then(() => true, () => false);
-  // Without TLS, from another machine, there is only the older way.
+  // Without TLS, from another machine, `navigator.clipboard` is missing.
   const box = el("textarea", { value: text });
   document.body.append(box);
   box.select();
@@ -82,7 +82,7 @@ export async function copy(text) {
   return copied;
 }
 
-// Saves a text as a file, in the folder for downloads.
+// Downloads a text as a file.
 export function save(text, name) {
   const href = URL.createObjectURL(new Blob([text], { type: "text/plain;charset=utf-8" }));
   el("a", { href, download: name }).click();
@@ -96,7 +96,6 @@ export function svgNode(tag, attributes = {}, text = "") {
   return made;
 }
 
-// The bytes of a base64 text.
 export function bytesOf(base64) {
   return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 }

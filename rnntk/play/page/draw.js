@@ -1,13 +1,13 @@
-// Draw: a digit drawn by hand, and what the row classifier believes of it, part by part.
+// Draw: a digit drawn by hand, and the row classifier's probabilities while it reads it, part by part.
 
 import { attempt, bar, byId, bytesOf, el, say } from "./dom.js";
 
-const PEN = 22; // of 280 pixels: about the pen of MNIST when the digit is as large as the field
+const PEN = 22; // of 280 pixels: about MNIST's stroke width if the digit fills the pad
 const MOVE = 10; // pixels that an arrow key moves the pen
-const SIDE = 28; // of an image, and the number of parts
-const TICK = 90; // milliseconds between parts when they are played
+const SIDE = 28; // pixels per side, and the number of parts
+const TICK = 90; // milliseconds per part in the animation
 
-// Draws an image of bytes, 0 for paper and 255 for ink, in the page's own colours; pixels that are not `read` are faint.
+// Draws an image of bytes, 255 for ink, in the page's colours; pixels for which `read` is false are faint.
 export function paintDigit(canvas, image, read = () => true) {
   const context = canvas.getContext("2d");
   const picture = context.createImageData(SIDE, SIDE);
@@ -28,7 +28,7 @@ export class Draw {
     this.context = this.pad.getContext("2d", { willReadFrequently: true });
     this.pen = { x: 140, y: 60, down: false };
     this.asking = false;
-    this.next = null; // the pixels to ask about when the answer is here
+    this.next = null; // pixels to classify after the current request
     this.timer = 0;
     byId("draw-how").textContent = this.#how();
     this.pad.addEventListener("pointerdown", (event) => this.#down(event));
@@ -40,7 +40,7 @@ export class Draw {
   }
 
   show() {
-    if (this.image) this.#ask(this.pixels); // by another checkpoint, perhaps
+    if (this.image) this.#ask(this.pixels); // the checkpoint may have changed
   }
 
   clear() {
@@ -49,13 +49,13 @@ export class Draw {
     this.image = null;
     clearInterval(this.timer);
     byId("draw-seen").getContext("2d").clearRect(0, 0, SIDE, SIDE);
-    byId("draw-says").textContent = "Nothing is drawn yet";
+    byId("draw-says").textContent = "No drawing yet";
     byId("draw-beliefs").replaceChildren();
     byId("draw-maps").replaceChildren();
     byId("draw-part").textContent = "";
   }
 
-  // Puts an image of bytes on the pad and reads it, part by part.
+  // Puts an image on the pad and animates its classification.
   async read(image) {
     this.clear();
     const small = el("canvas", { width: SIDE, height: SIDE });
@@ -66,12 +66,12 @@ export class Draw {
   }
 
   #how() {
-    const part = this.run.reads === "permuted" ? "28 pixels in the run's scrambled order" : "a row";
+    const part = this.run.reads === "permuted" ? "28 pixels in the run's scrambled order" : "one row";
     return this.run.bidirectional
-      ? `At each line, ${part} further down, stands the output of the whole classifier on a part of the picture alone, with both its `
-        + "directions run over just that part: on the left all from the beginning to this line, on the right all from this line to the end. "
-        + "Having read everything, at the bottom on the left and at the top on the right, they agree."
-      : `At each line, ${part} further down, stands the classifier's output when it has read all above this line and nothing below.`;
+      ? `Each line adds ${part} and shows the output of the whole classifier, both directions, on that part of the image alone. Left: from `
+        + "the beginning to this line. Right: from this line to the end. After the whole image (last line on the left, first on the right) "
+        + "they agree."
+      : `Each line adds ${part} and shows the classifier's output on the image up to that line.`;
   }
 
   #down(event) {
@@ -115,14 +115,14 @@ export class Draw {
     Object.assign(this.context, { lineWidth: PEN, lineCap: "round", strokeStyle: getComputedStyle(this.pad).color });
     this.context.beginPath();
     this.context.moveTo(from.x, from.y);
-    this.context.lineTo(to.x, to.y + 0.01); // a point is drawn too
+    this.context.lineTo(to.x, to.y + 0.01); // a click draws a point
     this.context.stroke();
     clearInterval(this.timer);
     byId("draw-parts").value = SIDE;
     this.#ask(this.#pixels());
   }
 
-  // The ink of the pad, at half its size.
+  // The pad at half size, one byte of ink per pixel.
   #pixels() {
     const { data } = this.context.getImageData(0, 0, 280, 280);
     const ink = (x, y) => data[4 * (280 * y + x) + 3];
@@ -132,7 +132,7 @@ export class Draw {
     });
   }
 
-  // Asks what a square of bytes shows; while an answer is on its way, only the latest drawing waits.
+  // Classifies a square of bytes; during a request, only the latest drawing waits.
   async #ask(pixels) {
     this.next = pixels;
     if (this.asking) return;
@@ -153,7 +153,7 @@ export class Draw {
   }
 
   #maps() {
-    const names = { first: this.run.bidirectional ? "from the beginning" : "what was read", last: "from the end" };
+    const names = { first: this.run.bidirectional ? "from the beginning" : "read so far", last: "from the end" };
     byId("draw-maps").replaceChildren(...Object.entries(this.beliefs).map(([where, rows]) => {
       const canvas = el("canvas", { width: 10, height: SIDE, className: "pixels belief" });
       const context = canvas.getContext("2d");
@@ -163,13 +163,13 @@ export class Draw {
       }));
       canvas.setAttribute("role", "img");
       const most = (row) => row.indexOf(Math.max(...row));
-      canvas.setAttribute("aria-label", `Belief by ${names[where]}: ${rows.map((row, k) => `${k + 1} of 28: ${most(row)}`).filter((_, k) => k % 4 === 3).join(", ")}`);
+      canvas.setAttribute("aria-label", `Likeliest digit, ${names[where]}: ${rows.map((row, k) => `${k + 1} of 28: ${most(row)}`).filter((_, k) => k % 4 === 3).join(", ")}`);
       return el("figure", {}, el("p", { className: "digits-head", ariaHidden: "true" }, ...[..."0123456789"].map((d) => el("span", { textContent: d }))),
         canvas, el("figcaption", { className: "help", textContent: names[where] }));
     }));
   }
 
-  // Shows what is believed when the chosen number of parts has been read.
+  // Shows the probabilities after the chosen number of parts.
   #part() {
     if (!this.image) return;
     const part = Number(byId("draw-parts").value);
@@ -181,7 +181,7 @@ export class Draw {
     const [[, row]] = ways;
     const best = row.indexOf(Math.max(...row));
     byId("draw-says").textContent = part === SIDE ? `This is a ${best}: ${percentOf(row[best])}` : `So far a ${best}: ${percentOf(row[best])}`;
-    const titles = { first: "The first parts alone", last: "The last parts alone" };
+    const titles = { first: "From the beginning", last: "From the end" };
     byId("draw-beliefs").replaceChildren(...ways.map(([where, beliefs]) => el("div", {},
       ...(ways.length > 1 && part < SIDE ? [el("p", { className: "help", textContent: titles[where] })] : []),
       el("ul", { className: "bars" }, ...beliefs.map((belief, digit) => el(
@@ -208,6 +208,6 @@ export class Draw {
     if (!found) return;
     const { images } = found;
     if (images.length) await this.read(bytesOf(images[Math.floor(Math.random() * images.length)].image));
-    else byId("draw-says").textContent = "The test images are being read; try again in a moment.";
+    else byId("draw-says").textContent = "The test images are still being classified. Try again in a moment.";
   }
 }

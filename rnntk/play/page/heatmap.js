@@ -1,10 +1,10 @@
-// All units of a layer over the text: a row is a unit, a column a symbol.
+// Heatmap of all units of a layer over the text: a row per unit, a column per symbol.
 
 import { attempt, bytesOf } from "./dom.js";
 
-const [NARROWEST, LOWEST, HEIGHT_OF_ALL] = [3, 3, 256]; // pixels on the screen: of a symbol, of a unit, of few units
+const [NARROWEST, LOWEST, HEIGHT_OF_ALL] = [3, 3, 256]; // CSS pixels: a column, a row, all rows if there are few
 
-// The colours of the text's shades, so that both pictures are read alike; from -1 to 1, in 17 levels.
+// The text's colours, from -1 to 1 in 17 levels, as [red, green, blue].
 function shades() {
   const style = getComputedStyle(document.documentElement);
   const rgb = (name) => style.getPropertyValue(name).trim().match(/[0-9a-f]{2}/gi).map((part) => parseInt(part, 16));
@@ -29,22 +29,22 @@ export class Heatmap {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#paint());
   }
 
-  // Shows a layer, if it is not shown yet; the box is hidden where the source does not have it.
+  // Hidden if the source lacks the layer's values.
   async show(source, text, quantity, layer) {
     const key = [source.step, quantity, layer, text].join("/");
     if (this.shown === key) return;
     this.shown = key;
     const found = await attempt(() => source.layer(text, quantity, layer));
-    if (this.shown !== key) return; // another was asked for in the meantime
+    if (this.shown !== key) return; // a newer request has replaced this one
     this.box.parentElement.hidden = !found;
     if (!found) return;
-    this.values = new Int8Array(bytesOf(found.values).buffer); // unit by unit
+    this.values = new Int8Array(bytesOf(found.values).buffer); // (units, symbols)
     this.length = this.values.length / this.units;
     this.#paint();
     this.mark(this.unit, this.symbol);
   }
 
-  // Marks a unit's row, and the column of a symbol.
+  // Outlines a unit's row and a symbol's column, and scrolls to them.
   mark(unit, symbol = this.symbol, label = `unit ${unit}`) {
     this.unit = unit;
     this.symbol = Math.min(symbol, Math.max(0, (this.length ?? 1) - 1));

@@ -1,4 +1,4 @@
-// Inside: the text coloured by one unit, all units of its layer, the cell, and the units that follow something visible.
+// Inside: the text shaded by one unit, all units of its layer, the cell, and the units that follow visible features.
 
 import { attempt, bar, byId, el, named, say, submitByCtrlEnter } from "./dom.js";
 import { TextView, characters, valueShade } from "./text.js";
@@ -6,13 +6,19 @@ import { Sheet } from "./sheet.js";
 import { drawCell } from "./cell.js";
 import { Heatmap } from "./heatmap.js";
 
-const MARGIN = 0.1; // a best unit this little above chance, or less, follows nothing
+const MARGIN = 0.1; // a best score must be this far above chance
+
+const ORIGINS = {
+  "held-out text": "held-out text: the model was not trained on it",
+  "training text": "part of the training text",
+  "generated text": "text that the model generated, because the run's own text is not available",
+};
 
 function signed(score) {
   return (score < 0 ? "−" : "+") + Math.abs(score).toFixed(2);
 }
 
-// Whether some unit follows a feature of the ranking.
+// Whether some unit clearly follows a feature.
 export function isFollowed({ best, chance }) {
   return Math.abs(best[0].score) > chance + MARGIN;
 }
@@ -62,15 +68,15 @@ export class Inside {
     }
     this.shown = key;
     byId("inside-input").value = text;
-    byId("inside-of").textContent = text && text === this.shared.own ? `The page opens on ${this.shared.of}.` : "";
+    byId("inside-of").textContent = text && text === this.shared.own ? `This is ${ORIGINS[this.shared.of] ?? this.shared.of}.` : "";
     byId("inside-status").textContent = "Reading …";
     this.showing = this.#rank(text, byId("inside-quantity").value || null, text === this.text);
     const done = await this.showing;
     if (this.shown === key && done === false) this.shown = null;
   }
 
-  // With `stay` the text and the unit stay as they are, for another quantity or checkpoint. False when it failed,
-  // undefined when something else was asked for in the meantime.
+  // `stay` keeps text and unit, for another quantity or checkpoint. Returns false if it failed, undefined if a newer
+  // request has replaced it.
   async #rank(text, quantity, stay = false) {
     this.asked += 1;
     const { asked } = this;
@@ -89,7 +95,7 @@ export class Inside {
     }
     select.value = found.quantity;
     this.markCell(found.quantity);
-    byId("inside-status").textContent = found.skipped.length ? `Left out, never seen: ${found.skipped.map(named).join(" ")}` : "";
+    byId("inside-status").textContent = found.skipped.length ? `Not in the vocabulary, left out: ${found.skipped.map(named).join(" ")}` : "";
     if (!stay) {
       this.view.clear();
       this.view.append(this.characters);
@@ -102,7 +108,7 @@ export class Inside {
     return true;
   }
 
-  // Shows the quantity of a part of the cell, where it is one that can be shown.
+  // Shows the quantity of a part of the cell, if there is one.
   #pick(key) {
     const select = byId("inside-quantity");
     const known = [...select.options].some(({ value }) => value === key);
@@ -123,7 +129,7 @@ export class Inside {
       })),
     )));
     if (!features.length) {
-      byId("inside-ranking").replaceChildren(el("li", { textContent: "In so little text nothing varies enough." }));
+      byId("inside-ranking").replaceChildren(el("li", { textContent: "This text is too short or too uniform: no feature varies enough. Try a longer text." }));
     }
   }
 
@@ -140,7 +146,6 @@ export class Inside {
     if (!found || `${this.chosen.layer}/${this.chosen.unit}` !== wanted || found.quantity !== this.quantity) return;
     this.values = found.values;
     byId("inside-title").textContent = `Layer ${layer + 1}, unit ${unit}: ${this.name}`;
-    // A gate lies between 0 and 1, and half open is neither: its scale begins at 0.
     this.view.shade(
       (k) => valueShade(this.#value(k)),
       (k, part) => valueShade(found.values[this.characters[k].from + part]),
@@ -154,7 +159,7 @@ export class Inside {
       return el(
         "li", { className: Math.abs(score) > chance ? "" : "chance" },
         el("span", { className: "name", textContent: title }), shown,
-        el("span", { className: "number", textContent: signed(score), title: `by chance ${chance.toFixed(2)}` }),
+        el("span", { className: "number", textContent: signed(score), title: `chance level ${chance.toFixed(2)}` }),
       );
     }));
     const [most] = found.follows;
@@ -164,7 +169,7 @@ export class Inside {
     this.heatmap.mark(this.chosen.unit, this.heatmap.symbol, `unit ${unit}${follows}`);
   }
 
-  // The unit's value when it has read the whole character.
+  // The unit's value after the whole character.
   #value(index) {
     const { from, parts } = this.characters[index];
     return this.values[from + parts.length - 1];
@@ -179,6 +184,6 @@ export class Inside {
     byId("inside-at").textContent = `After ${label}: ${own}`;
     say(byId("inside-at").textContent);
     this.heatmap.mark(this.chosen.unit, from);
-    this.sheet.show(this.view.characters[index].span);
+    this.sheet.show(this.view.span(index));
   }
 }

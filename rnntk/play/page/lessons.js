@@ -1,5 +1,5 @@
-// Lessons: six short exercises. What one should have seen is measured on the model that is loaded, so that it is right for
-// any; a lesson that needs another kind of model says which command makes one.
+// Lessons: six short exercises. The answers are measured on the loaded model; a lesson that needs another kind of model names
+// the command that trains one.
 
 import { attempt, bar, byId, el, whole } from "./dom.js";
 import { drawCell } from "./cell.js";
@@ -7,7 +7,7 @@ import { isFollowed } from "./inside.js";
 
 const TEMPERATURES = [0.3, 1, 2];
 const SHORT = 200; // symbols of each text
-const [BEGINNING, REST, PAIRS] = [60, 300, 3]; // characters, and how many pairs of texts, of the lesson on memory
+const [BEGINNING, REST, PAIRS] = [60, 300, 3]; // of the lesson on memory: characters, characters, pairs of texts
 const DISTANCES = [1, 2, 4, 8, 16, 32, 64, 128, 256]; // last symbol of each group
 const CELL_NAMES = { lstm: "LSTM", gru: "GRU", rnn: "vanilla RNN" };
 const QUOTES = ['"', "“", "「", "«"];
@@ -15,7 +15,7 @@ const QUOTES = ['"', "“", "「", "«"];
 const mean = (values) => (values.length ? values.reduce((a, b) => a + b, 0) / values.length : NaN);
 const figure = (value) => value.toFixed(2);
 
-// Rows of name and value as bars, the largest as long as there is room.
+// Bars for rows of [name, value].
 function barsOf(rows, unit) {
   const known = rows.filter(([, value]) => Number.isFinite(value));
   const most = Math.max(...known.map(([, value]) => value), 1e-9);
@@ -25,7 +25,7 @@ function barsOf(rows, unit) {
   )));
 }
 
-// Bits of each character, null for the first.
+// Bits per character; null for the first.
 function bitsOf({ text, counts, bits }) {
   let start = 0;
   return [...text].map((character, k) => {
@@ -48,12 +48,12 @@ function pairsOf(text) {
   });
 }
 
-// Each lesson: `needs(page)` gives nothing, or what is missing and the command that makes it; `look(page, panel)` fills the
-// panel and returns what one should have seen; `go`, if given, sets a view up for it.
+// `needs(page)`: null, or what the model lacks and a command that trains one with it. `look(page, panel)` fills the panel and
+// returns the answer. `go`: a button that opens a view.
 const LESSONS = [
   {
     title: "Temperature",
-    question: "Before each symbol is drawn, the model's logits are divided by the temperature. What does the text become at 0.3, and what at 2?",
+    question: "Before sampling each symbol, the model's logits are divided by the temperature. What happens to the text at 0.3, and at 2?",
     button: "Write at three temperatures",
     async look({ source, run }, panel) {
       const texts = [];
@@ -66,15 +66,15 @@ const LESSONS = [
       panel.replaceChildren(el("div", { className: "columns" }, ...texts.map((text, k) => el("div", {},
         el("h3", { textContent: `Temperature ${TEMPERATURES[k]}` }), el("pre", { textContent: text })))));
       const different = texts.map((text) => new Set([...text]).size);
-      return `At 0.3 the model nearly always takes its likeliest symbols, so that it repeats itself; at 1 it draws as it learned to; at 2 unlikely `
-        + `symbols are drawn nearly as often as likely ones, and words fall apart. Here the three texts use ${different[0]}, ${different[1]} and `
-        + `${different[2]} different characters. A model that has hardly trained writes nonsense at every temperature.`;
+      return `At 0.3 the model nearly always chooses its likeliest symbols and repeats itself. At 1 it samples from the probabilities that it learned. `
+        + `At 2 unlikely symbols become much more frequent, and words fall apart. Here the three texts use ${different[0]}, ${different[1]} and `
+        + `${different[2]} different characters. A barely trained model writes nonsense at every temperature.`;
     },
     go: { label: "Try others in Write", run: ({ open }) => open("write"), needs: "write" },
   },
   {
     title: "Surprise",
-    question: "A character that the model gives the probability p costs −log₂ p bits. Where in a word is a text most surprising?",
+    question: "A character with probability p has a surprise of −log₂ p bits. Where in a word is the surprise largest?",
     button: "Measure it",
     async look({ source, text }, panel) {
       const found = await source.read(text);
@@ -89,22 +89,22 @@ const LESSONS = [
       });
       const [first, ...later] = places.map(mean);
       panel.replaceChildren(barsOf([["first character of a word", first], ["second", later[0]], ["third", later[1]], ["later ones", later[2]],
-        ["spaces and signs", mean(other)]], "bits"));
+        ["spaces and punctuation", mean(other)]], "bits"));
       const rest = mean(places.slice(1).flat());
       return first > rest
-        ? `The beginning of a word, where many could follow: here ${figure(first)} bits for the first character and ${figure(rest)} for those after it. What `
-          + "was read narrows down what can come, so that the rest of a word costs less."
-        : `In most models it is the beginning of a word. Not here: ${figure(first)} bits for the first character, ${figure(rest)} for those after it. So it `
-          + "is where the model has not yet learned words; train it longer.";
+        ? `At the beginning, where many words are possible: here ${figure(first)} bits for the first character and ${figure(rest)} for the others. Each `
+          + "character that has been read rules out words, so the rest is easier to predict."
+        : `In most models at the beginning, but not here: ${figure(first)} bits for the first character, ${figure(rest)} for the others. This model has not `
+          + "learned words yet. Train it longer.";
     },
     go: { label: "See it in Read", run: ({ open, shared, text }) => { shared.text = text; open("read"); } },
   },
   {
     title: "Find the quote unit",
-    question: "To close a quote, the model must know that one is open. Is there a unit that keeps this?",
-    button: "Look for it",
+    question: "To close a quotation, the model must remember that one is open. Does a unit do that?",
+    button: "Find it",
     needs: ({ run, source }) => (source.kind === "report" || QUOTES.some((mark) => run.vocabulary.includes(mark)) ? null
-      : { says: "This model has never seen a quotation mark. One that has:", command: "rnntk train --corpus linux_kernel" }),
+      : { says: "This model's vocabulary has no quotation mark. Train one that has:", command: "rnntk train --corpus linux_kernel" }),
     async look(page, panel) {
       const { source, run, text } = page;
       page.quoted = text;
@@ -118,18 +118,18 @@ const LESSONS = [
         found = feature(await source.units(page.quoted, null));
       }
       if (!found) {
-        panel.replaceChildren("This text has too few quotes to tell.");
-        return "Ask it of a text with quotes, in Inside.";
+        panel.replaceChildren("This text has too few quotations.");
+        return "Open a text with quotations in Inside.";
       }
       [page.best] = found.best;
       panel.replaceChildren(barsOf([...found.best.map(({ layer, unit, score }) => [`layer ${layer + 1}, unit ${unit}`, Math.abs(score)]),
         ["by chance", found.chance]], ""));
       const { layer, unit, score } = found.best[0];
       return isFollowed(found)
-        ? `Layer ${layer + 1}, unit ${unit}, whose value is ${score > 0 ? "higher" : "lower"} inside quotes than outside: its score is ${figure(Math.abs(score))}, `
-          + `where chance reaches ${figure(found.chance)}. Nobody told the network to keep it; it lowers the loss.`
-        : `Not clearly: the best unit, layer ${layer + 1}, unit ${unit}, scores ${figure(Math.abs(score))}, and chance reaches ${figure(found.chance)}. Small `
-          + "models and short training do not find one. A model that may: rnntk train --corpus linux_kernel --units 256 --max-time 20m";
+        ? `Yes: layer ${layer + 1}, unit ${unit}. Its value is ${score > 0 ? "higher" : "lower"} inside quotations than outside; its score is `
+          + `${figure(Math.abs(score))}, and the chance level is ${figure(found.chance)}. Nobody programmed this: the network learned it because it lowers the loss.`
+        : `Not clearly: the best unit (layer ${layer + 1}, unit ${unit}) scores ${figure(Math.abs(score))}, and the chance level is ${figure(found.chance)}. `
+          + "Small or briefly trained models often have none. Try: rnntk train --corpus linux_kernel --units 256 --max-time 20m";
     },
     go: {
       label: "Show the unit in Inside",
@@ -143,14 +143,14 @@ const LESSONS = [
   },
   {
     title: "Vanishing memory",
-    question: "Two texts begin differently and then go on alike. For how many symbols does the model still tell them apart?",
-    button: "Read pairs of texts",
-    needs: ({ source, text }) => ((source.pairs ?? pairsOf(text)).length ? null : { says: "The text is too short for this lesson.", command: "" }),
+    question: "Two texts begin differently and continue identically. For how many symbols do the model's predictions still differ?",
+    button: "Compare pairs of texts",
+    needs: ({ source, text }) => ((source.pairs ?? pairsOf(text)).length ? null : { says: "The text is too short for this lesson. It needs 420 characters.", command: "" }),
     async look({ source, run, text }, panel) {
       const groups = DISTANCES.map(() => []);
       for (const pair of source.pairs ?? pairsOf(text)) {
         const [one, two] = [await source.read(pair[0]), await source.read(pair[1])];
-        // The same characters end both; counted from the end, the symbols are the same too.
+        // Aligned at the end, where the symbols are identical.
         const tail = (found) => found.bits.slice(-[...found.symbols].length + found.counts.slice(0, BEGINNING).reduce((a, b) => a + b, 0));
         const [a, b] = [tail(one), tail(two)];
         const length = Math.min(a.length, b.length);
@@ -161,21 +161,21 @@ const LESSONS = [
       }
       const differences = groups.map(mean);
       const names = DISTANCES.map((end, k) => (end < 3 ? `symbol ${end}` : `${DISTANCES[k - 1] + 1} to ${end}`));
-      panel.replaceChildren(el("p", { className: "help", textContent: "By how many bits the surprise differs, by distance from where the texts become the same:" }),
+      panel.replaceChildren(el("p", { className: "help", textContent: "Difference in surprise, by distance from where the texts become identical:" }),
         barsOf(names.map((name, k) => [name, differences[k]]), "bits"));
       const faded = differences.findIndex((value, k) => k && value < differences[0] / 10);
       const measured = faded < 0
-        ? "Here some difference is left even at the end: this model remembers for hundreds of symbols."
-        : `Here the difference is below a tenth of what it was at first from about symbol ${DISTANCES[faded - 1] + 1} on.`;
+        ? "Here a difference remains to the end: this model remembers for hundreds of symbols."
+        : `From about symbol ${DISTANCES[faded - 1] + 1} on, the difference is below a tenth of its first value.`;
       const why = run.cell === "rnn"
-        ? "A vanilla RNN makes its state anew at each step, so that what was read fades fast, and so did the gradient that could have taught it to remember."
-        : "The gates of this cell can keep a value for long, but only where training has shown that it pays; a vanilla RNN (--cell rnn) fades faster.";
+        ? "A vanilla RNN computes its state anew at each step, so memory fades fast. So does the gradient that would teach it to remember."
+        : "The gates of this cell can keep a value for long, if that lowered the loss in training. A vanilla RNN (--cell rnn) forgets faster.";
       return `${measured} ${why}`;
     },
   },
   {
     title: "Three cells compared",
-    question: "LSTM, GRU and vanilla RNN differ in what happens between one step and the next. Which has gates, and what can each keep?",
+    question: "LSTM, GRU and vanilla RNN compute the next state differently. Which have gates, and what can each remember?",
     button: "Show the three cells",
     async look({ source, run }, panel) {
       const pictures = Object.entries(CELL_NAMES).map(([cell, name]) => {
@@ -193,26 +193,26 @@ const LESSONS = [
       const on = run.own_file ? "--input FILE" : `--corpus ${run.corpus}`;
       panel.replaceChildren(
         el("div", { className: "columns" }, ...pictures),
-        ...(runs.length ? [el("p", { className: "help", textContent: "Runs on this text, and their loss in nats per symbol (the best validation loss, or of the last step):" }),
+        ...(runs.length ? [el("p", { className: "help", textContent: "Runs on this text, with their best validation loss, or else their last training loss, in nats per symbol:" }),
           el("ul", {}, ...runs.map(({ name, model, step, best, loss }) => el("li", {
             textContent: `${name}: ${model}, step ${whole(step ?? 0)}, ${best !== null ? `validation ${best.toFixed(3)}` : loss === null ? "no loss yet" : `training ${loss.toFixed(3)}`}`,
           })))] : []),
-        ...(missing.length ? [el("p", { className: "help", textContent: "To compare the losses, train the others as long:" }),
+        ...(missing.length ? [el("p", { className: "help", textContent: "To compare the losses, train the others for as long:" }),
           el("pre", { textContent: missing.map((cell) => `rnntk train ${on} --cell ${cell}`).join("\n") })] : []),
       );
-      const gradients = "The LSTM adds to a memory that three gates guard; the GRU does with two gates and no separate memory, so it has three quarters of the weights in "
-        + "its cell; the vanilla RNN has no gate, is the fastest per step, and forgets soonest.";
+      const gates = "The LSTM has a separate cell state and three gates. The GRU has two gates and no separate cell state: three quarters of the LSTM's weights. "
+        + "The vanilla RNN has no gates: it is the fastest per step and forgets soonest.";
       const best = runs.filter((one) => one.best !== null).sort((a, b) => a.best - b.best);
       const kinds = new Set(best.map(({ cell }) => cell));
-      return gradients + (kinds.size > 1 ? ` Of your runs here, ${best[0].name} (${CELL_NAMES[best[0].cell]}) has the lowest validation loss, ${best[0].best.toFixed(3)} nats; `
-        + "compare only runs of one size and length of training." : "");
+      return gates + (kinds.size > 1 ? ` Of your runs, ${best[0].name} (${CELL_NAMES[best[0].cell]}) has the lowest validation loss, ${best[0].best.toFixed(3)} nats. `
+        + "Compare only runs of the same size and training time." : "");
     },
   },
   {
     title: "Korean jamo",
-    question: "A Hangul syllable is written as its letters, the jamo. Which of them is the hardest to foresee?",
+    question: "This model spells each Hangul syllable in its letters, the jamo. Which jamo is the hardest to predict?",
     button: "Measure it",
-    needs: ({ run }) => (run.hangul ? null : { says: "This model does not read Hangul by its letters. One that does:", command: "rnntk train --corpus demo_ko" }),
+    needs: ({ run }) => (run.hangul ? null : { says: "This model does not split Hangul syllables into jamo. Train one that does:", command: "rnntk train --corpus demo_ko" }),
     async look({ source, text }, panel) {
       const { text: read, counts, bits } = await source.read(text);
       const parts = { initial: [], vowel: [], final: [], end: [] };
@@ -229,9 +229,9 @@ const LESSONS = [
       const rows = [["first consonant", mean(parts.initial)], ["vowel", mean(parts.vowel)], ["final consonant", mean(parts.final)], ["end of the syllable", mean(parts.end)]];
       panel.replaceChildren(barsOf(rows, "bits"));
       const known = rows.filter(([, value]) => Number.isFinite(value)).sort((a, b) => b[1] - a[1]);
-      if (!known.length) return "This text has no Hangul syllables; paste one that has in Read.";
-      return `Here the ${known[0][0]}, with ${figure(known[0][1])} bits, and the easiest is the ${known[known.length - 1][0]}, with ${figure(known[known.length - 1][1])}. `
-        + "The first consonant begins the choice of a syllable; each jamo that is read leaves fewer syllables, as letters do in a word.";
+      if (!known.length) return "This text has no Hangul syllables. Open one that has in Read.";
+      return `Here the ${known[0][0]}, with ${figure(known[0][1])} bits; the easiest is the ${known[known.length - 1][0]}, with ${figure(known[known.length - 1][1])}. `
+        + "At the first consonant nearly every syllable is possible; each further jamo leaves fewer, as letters do in a word.";
     },
     go: { label: "See it in Read", run: ({ open, shared, text }) => { shared.text = text; open("read"); } },
   },
@@ -243,7 +243,7 @@ export class Lessons {
     this.built = false;
   }
 
-  // In a report, whose answers are all in the file, the panels are filled at once.
+  // A report holds all answers, so its panels are filled at once.
   async show() {
     if (this.built) return;
     this.built = true;
@@ -252,7 +252,7 @@ export class Lessons {
     if (this.page.source.kind === "report") for (const look of looks) await look();
   }
 
-  // Adds a lesson to the page; returns what its button does.
+  // Returns the function of its button.
   #build(lesson, k) {
     const { page } = this;
     const panel = el("div", { className: "panel" });

@@ -1,4 +1,4 @@
-// Start: what the run is, the tabs, and the view of each.
+// Entry point: the header, the tabs and their views.
 
 import { attempt, byId, el, whole } from "./dom.js";
 import { sourceOf } from "./source.js";
@@ -11,9 +11,9 @@ import { Lessons } from "./lessons.js";
 import { Draw } from "./draw.js";
 import { Mistakes } from "./mistakes.js";
 
-const NEWER = 10000; // milliseconds between looks for newer checkpoints
+const POLL = 10000; // milliseconds between checks for newer checkpoints
 
-const READS = { rows: "rows", pixels: "pixels", permuted: "pixels in a scrambled order" };
+const READS = { rows: "rows", pixels: "pixels", permuted: "pixels in scrambled order" };
 
 const CELLS = { lstm: "LSTM", gru: "GRU", rnn: "vanilla RNN" };
 
@@ -51,8 +51,8 @@ function describe(run, kind) {
   byId("run-name").textContent = run.name;
   const parameters = run.parameters ? `, ${whole(run.parameters)} parameters` : "";
   const reads = run.vocabulary
-    ? `${[...run.vocabulary].length} symbols, on ${run.corpus || "a text"}`
-    : `reads images by ${READS[run.reads]}${run.bidirectional ? ", in both directions" : ""}, on ${run.corpus}`;
+    ? `${[...run.vocabulary].length} symbols, trained on ${run.corpus || "a text"}`
+    : `reads ${READS[run.reads]}${run.bidirectional ? ", in both directions" : ""}, trained on ${run.corpus}`;
   byId("run-facts").textContent = `${CELLS[run.cell]}, ${run.layers} × ${run.units} units${parameters}, ${reads}, step ${whole(run.step)}`;
   document.body.classList.toggle("hangul", Boolean(run.hangul));
 }
@@ -72,7 +72,7 @@ function checkpoints(source, run) {
   return fill;
 }
 
-// The views of a row classifier; the others are of character models.
+// Views of a row classifier.
 function digitViews(source, run, fill, open) {
   const draw = new Draw(source, run);
   const mistakes = new Mistakes(source, (image) => { open("draw"); draw.read(image); });
@@ -117,13 +117,12 @@ async function start() {
     for (const [name, view] of Object.entries(views)) if (!byId(name).hidden) view.show();
   });
   if (source.trains) {
-    // Newer checkpoints appear at the top whatever is shown, but not under the hand that chooses one. The Training view
-    // looks by itself.
+    // Not while the user is choosing a checkpoint, nor in Training, which polls by itself.
     setInterval(async () => {
       if (document.hidden || !byId("training").hidden || document.activeElement === byId("checkpoint")) return;
-      const found = await source.training().catch(() => null); // when the server has ended, the next question will say so
+      const found = await source.training().catch(() => null); // the next request reports a stopped server
       if (found) fill(found.steps);
-    }, NEWER);
+    }, POLL);
   }
   document.body.dataset.ready = "yes";
 }

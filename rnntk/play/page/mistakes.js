@@ -1,10 +1,10 @@
-// Mistakes: the confusion table of the test images, whose cells open their images, and the worst mistakes.
+// Mistakes: the confusion table of the test images, whose cells open their images.
 
 import { attempt, byId, bytesOf, el, whole } from "./dom.js";
 import { paintDigit } from "./draw.js";
 
-const AGAIN = 1000; // milliseconds between looks while the images are being read
-const LEVELS = [0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3]; // part of a digit's images, from which each shade is used
+const AGAIN = 1000; // milliseconds between updates while images are classified
+const LEVELS = [0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3]; // fraction of a digit's images where each shade begins
 
 export class Mistakes {
   // `read(image)` shows an image in the Draw view.
@@ -21,8 +21,8 @@ export class Mistakes {
     const found = await attempt(() => this.source.test());
     if (!found || step !== this.source.step) return;
     const { title, done, of, right, confusion, mistakes } = found;
-    const part = done ? ` ${whole(right)} right (${((100 * right) / done).toFixed(2)} %), ${whole(done - right)} wrong.` : "";
-    byId("mistakes-status").textContent = `${title}, test images: ${done < of ? `${whole(done)} of ${whole(of)} read so far` : `all ${whole(of)} read`}.${part}`;
+    const part = done ? `: ${whole(right)} correct (${((100 * right) / done).toFixed(2)} %), ${whole(done - right)} wrong.` : "";
+    byId("mistakes-status").textContent = `${title}, test images: ${done < of ? `${whole(done)} of ${whole(of)} classified so far` : `all ${whole(of)} classified`}${part || "."}`;
     this.#table(confusion);
     if (!this.opened) this.#images(mistakes);
     if (done < of) this.timer = setTimeout(() => { if (!byId("mistakes").hidden) this.show(); }, AGAIN);
@@ -39,7 +39,7 @@ export class Mistakes {
         const level = truth === named ? 0 : LEVELS.filter((from) => count / total >= from).length;
         const button = el("button", { type: "button", textContent: whole(count), className: level ? `p${level}` : "" });
         button.dataset.cell = `${truth}/${named}`;
-        button.setAttribute("aria-label", `${whole(count)} images of ${truth} taken for ${named}`);
+        button.setAttribute("aria-label", `${whole(count)} images of ${truth} predicted as ${named}`);
         button.addEventListener("click", () => this.#open(truth, named));
         return el("td", {}, button);
       }));
@@ -53,8 +53,8 @@ export class Mistakes {
     const found = await attempt(() => this.source.cell(truth, named));
     if (!found || this.opened !== `${truth}/${named}`) return;
     const shown = found.images.length;
-    const title = truth === named ? `${truth}, read rightly` : `${truth} taken for ${named}`;
-    byId("mistakes-title").textContent = `${title}: ${shown < found.count ? `the ${shown} least certain of ${whole(found.count)}` : `${shown} images`}`;
+    const title = truth === named ? `${truth}, predicted correctly` : `${truth} predicted as ${named}`;
+    byId("mistakes-title").textContent = `${title}: ${shown < found.count ? `${shown} of ${whole(found.count)} images, the least certain first` : `${shown} images`}`;
     this.#images(found.images);
     byId("mistakes-title").scrollIntoView({ block: "nearest" });
   }
@@ -66,10 +66,10 @@ export class Mistakes {
       paintDigit(canvas, bytes);
       const sure = `${Math.round(100 * beliefs[named])} %`;
       const button = el("button", { type: "button" }, canvas, el("span", { textContent: `${truth} → ${named}, ${sure}` }));
-      button.setAttribute("aria-label", `A ${truth} taken for ${named}, ${sure} sure. Read it part by part.`);
+      button.setAttribute("aria-label", `A ${truth} predicted as ${named} with ${sure}. Read it part by part.`);
       button.addEventListener("click", () => this.read(bytes));
       return el("li", {}, button);
     }));
-    if (!images.length) byId("mistakes-images").replaceChildren(el("li", { textContent: "None so far." }));
+    if (!images.length) byId("mistakes-images").replaceChildren(el("li", { textContent: "No mistakes so far." }));
   }
 }

@@ -1,14 +1,14 @@
-// The network: a symbol in, the logits of the next one out. Tested against the run's own arithmetic.
+// The network: reads a symbol, returns the logits of the next. The tests compare it with the Python decoder.
 
 import { Arena, PANEL, padded } from "./product.js";
 
-const EPSILON = 1e-3; // added to the variance by layer normalisation
-const GATES = { lstm: "ifgo", gru: "zrg", rnn: "h" }; // in the order of the weights' rows
+const EPSILON = 1e-3; // of layer normalization
+const GATES = { lstm: "ifgo", gru: "zrg", rnn: "h" }; // in the weights' order
 const STATES = { lstm: "hc", gru: "h", rnn: "h" };
 
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 
-// What a cell does in a step, of layer.gates = kernel · inputs + bias. Afterwards they are the gates' values.
+// One step of each cell. Before it, layer.gates = kernel · inputs + bias; after it, the gates' values.
 const CELLS = {
   lstm(layer, H) {
     const { gates: z, h, c } = layer;
@@ -23,7 +23,7 @@ const CELLS = {
     }
   },
 
-  // The reset gate after the recurrent product, whose part of the candidate has a bias of its own.
+  // Reset gate after the recurrent product, which has its own bias.
   gru(layer, H) {
     const { gates: z, h, inner } = layer;
     layer.addRecurrent(h, inner, layer.recurrentBias);
@@ -35,7 +35,7 @@ const CELLS = {
     }
   },
 
-  // The reset gate before the recurrent product, as in the first paper.
+  // Reset gate before the recurrent product, as in Cho et al. (2014).
   gruResetBefore(layer, H) {
     const { gates: z, h, inner } = layer;
     layer.addRecurrent(h, inner, z);
@@ -58,7 +58,7 @@ const CELLS = {
   },
 };
 
-// A recurrent layer. `weights(name)` gives {rows, terms, data} as `unpack` does, data in rows.
+// `weights(name)`: {rows, terms, data}, as from `unpack`.
 class Layer {
   constructor(arena, cell, weights, name, H) {
     const [kernel, recurrent, bias] = ["kernel", "recurrent_kernel", "bias"].map((part) => weights(`${name}/${part}`));
@@ -75,14 +75,14 @@ class Layer {
     for (const state of STATES[cell]) this[state] = arena.floats(H);
   }
 
-  // onto = recurrent kernel · x + start, by default what `onto` holds.
+  // onto = recurrent kernel · x + start
   addRecurrent(x, onto, start = onto) {
     this.arena.multiply(this.recurrent, x, start, onto);
   }
 }
 
 export class Network {
-  // `run` says cell, layers, units and layer_norm; `weights` are those of `unpack`.
+  // `run`: {cell, layers, units, layer_norm}. `weights`: from `unpack`.
   constructor(run, weights, simd = true) {
     const { cell, layers, units: H } = run;
     const by = (name) => weights.get(name);
@@ -99,20 +99,19 @@ export class Network {
     this.embedded = arena.floats(this.embedding.terms);
     this.normalised = arena.floats(H);
     this.layers = Array.from({ length: layers }, (_, k) => new Layer(arena, cell, by, `rnn_${k}`, H));
-    this.inputs = new Map(); // by symbol, the first layer's gates before the recurrent part
+    this.inputs = new Map(); // cache by symbol: the first layer's kernel · embedding + bias
   }
 
-  // The arrays of all states, layer after layer.
   get states() {
     return this.layers.flatMap((layer) => [...STATES[this.cell]].map((state) => layer[state]));
   }
 
-  // Forgets what it has read.
+  // Resets all states to zero.
   clear() {
     for (const state of this.states) state.fill(0);
   }
 
-  // Reads one symbol; the logits are valid until the next.
+  // The returned logits are valid until the next step.
   step(id) {
     let below = null;
     for (const layer of this.layers) {
@@ -125,7 +124,7 @@ export class Network {
     return this.logits;
   }
 
-  // A quantity of a layer after the last step: a state or gate by its letter, c as tanh(c).
+  // A state or gate of a layer after the last step; c as tanh(c).
   values(layer, quantity) {
     const { gates, [quantity]: state } = this.layers[layer];
     if (quantity === "c") return state.map(Math.tanh);
@@ -159,7 +158,7 @@ function filled(arena, values) {
   return found;
 }
 
-// A matrix for `Arena.multiply`: in panels of rows, column by column.
+// A matrix in the layout of `Arena.multiply`.
 function packed(arena, { rows, terms, data }) {
   const found = arena.floats(padded(rows) * terms);
   for (let row = 0; row < rows; row += 1) {
@@ -171,8 +170,8 @@ function packed(arena, { rows, terms, data }) {
 
 const BYTES = { float32: 4, float16: 2, int8: 1 };
 
-// The weights by name, {rows, terms, data}, from their bytes: for each the scales of its rows (int8 only), then its numbers,
-// all their lowest bytes first, which compresses better.
+// Weights {rows, terms, data} by name. Bytes of each: the scales of its rows (int8 only), then its numbers as byte planes,
+// lowest first, which compress better.
 export function unpack(layout, bytes) {
   let at = 0;
   const take = (count) => bytes.slice(at, (at += count));
@@ -191,7 +190,7 @@ export function unpack(layout, bytes) {
   }));
 }
 
-// A number of IEEE 754's 16 bits.
+// IEEE 754 float16.
 function half(bits) {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >> 10) & 31;

@@ -1,11 +1,11 @@
-// The one product that a network spends its time in, as WebAssembly SIMD: out = start + matrix · x.
+// The matrix-vector product in WebAssembly SIMD: out = start + matrix · x.
 //
-// A matrix lies in panels of 16 rows, column by column, so that one number of x meets 16 numbers that lie side by side:
-// four vectors. The bytes of the module are put together here, so that nothing has to be compiled beforehand or loaded.
+// A matrix is stored in panels of 16 rows, column by column: each number of x multiplies four adjacent vectors. The module's
+// bytes are assembled here, so that nothing is compiled beforehand or loaded.
 
 export const PANEL = 16;
-const PAGE = 65536; // bytes of WebAssembly's memory are given out in these
-const LANES = [0, 16, 32, 48]; // where a panel's four vectors lie, in bytes
+const PAGE = 65536; // bytes per page of WebAssembly memory
+const LANES = [0, 16, 32, 48]; // byte offsets of a panel's four vectors
 
 function leb(number) {
   return number < 128 ? [number] : [(number & 127) | 128, ...leb(number >> 7)];
@@ -14,7 +14,7 @@ function leb(number) {
 const section = (id, ...content) => [id, ...leb(content.length), ...content];
 const string = (text) => [text.length, ...new TextEncoder().encode(text)];
 
-// The instructions used, by their names in the specification.
+// Instructions, named as in the specification.
 const get = (local) => [0x20, local];
 const set = (local) => [0x21, local];
 const i32 = { const: (value) => [0x41, value], add: [0x6a], shl: [0x74], ltU: [0x49] };
@@ -28,7 +28,7 @@ const v128 = {
 const f32x4 = { add: simd(0xe4, 1), mul: simd(0xe6, 1) };
 const [I32, V128] = [0x7f, 0x7b];
 
-// The function's parameters (addresses in bytes, and the end of `out`), and its other variables.
+// Locals: parameters (byte addresses; OUT_END is the end of `out`), then variables.
 const [MATRIX, X, START, OUT, OUT_END, TERMS, AT, X_END, NUMBER, FIRST_SUM] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
 const sums = LANES.map((offset, k) => ({ offset, sum: FIRST_SUM + k }));
 
@@ -65,13 +65,13 @@ function moduleBytes() {
   ]);
 }
 
-// The same on typed arrays, where WebAssembly is switched off or has no SIMD.
+// The same on typed arrays, for browsers without WebAssembly SIMD.
 function plainProduct(buffer) {
   const all = new Float32Array(buffer);
   return (matrixAt, xAt, startAt, outAt, outEnd, terms) => {
     const [start, out, x] = [startAt >> 2, outAt >> 2, xAt >> 2];
     const rows = (outEnd - outAt) >> 2;
-    for (let row = 0; row < rows; row += 4) { // four sums at once keep the processor busy
+    for (let row = 0; row < rows; row += 4) { // four independent sums are faster
       let [a, b, c, d] = [all[start + row], all[start + row + 1], all[start + row + 2], all[start + row + 3]];
       let at = (matrixAt >> 2) + (row - (row % PANEL)) * terms + (row % PANEL);
       for (let k = 0; k < terms; k += 1, at += PANEL) {
@@ -89,7 +89,7 @@ function plainProduct(buffer) {
   };
 }
 
-// Memory for `count` numbers, and the product on it.
+// Memory for `count` floats, and the product on it.
 export class Arena {
   #used = 0;
 
@@ -106,14 +106,13 @@ export class Arena {
     }
   }
 
-  // Zeros for so many numbers, up to whole panels.
+  // A zeroed array, padded to whole panels.
   floats(count) {
     const found = new Float32Array(this.buffer, this.#used, count);
     this.#used += padded(count) * 4;
     return found;
   }
 
-  // out = start + matrix · x, of whole panels.
   multiply({ data, terms }, x, start, out) {
     const end = out.byteOffset + 4 * padded(out.length);
     this.product(data.byteOffset, x.byteOffset, start.byteOffset, out.byteOffset, end, terms);

@@ -1,4 +1,4 @@
-// NumPy's `default_rng(seed)`: the same uniform numbers, so that a seed gives the text of `rnntk sample --seed`.
+// The uniform numbers of NumPy's `default_rng(seed)`, so that a seed gives the text of `rnntk sample --seed`.
 //
 // PCG64 (O'Neill, 2014), seeded through NumPy's SeedSequence.
 
@@ -6,7 +6,7 @@ const MASK64 = (1n << 64n) - 1n;
 const MASK128 = (1n << 128n) - 1n;
 const MULTIPLIER = 0x2360ed051fc65da44385df649fccf645n;
 
-// A hash that changes its own constant with every value.
+// SeedSequence's hash, whose constant changes with each value.
 function hash(constant, multiplier) {
   let own = constant;
   return (value) => {
@@ -22,7 +22,7 @@ function mix(x, y) {
   return found ^ (found >>> 16);
 }
 
-// Four numbers of 64 bits from a seed below 2 ** 32.
+// Four 64-bit words from a seed below 2 ** 32.
 function seedWords(seed) {
   const enter = hash(0x43b0d7e5, 0x931e8875);
   const pool = [seed, 0, 0, 0].map(enter);
@@ -34,7 +34,7 @@ function seedWords(seed) {
   return [0, 2, 4, 6].map((k) => words[k] | (words[k + 1] << 32n));
 }
 
-// A function that gives the next uniform number in [0, 1).
+// Returns a generator function of uniform numbers in [0, 1).
 export function uniforms(seed) {
   const [high, low, streamHigh, streamLow] = seedWords(seed);
   const increment = ((((streamHigh << 64n) | streamLow) << 1n) | 1n) & MASK128;

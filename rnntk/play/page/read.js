@@ -1,4 +1,4 @@
-// Read: every character shaded by its surprise, and what was expected in its place.
+// Read: each character shaded by its surprise, and what the model expected.
 
 import { attempt, bar, byId, el, named, say, submitByCtrlEnter, whole } from "./dom.js";
 import { TextView, bitsShade, characters } from "./text.js";
@@ -52,7 +52,7 @@ export class Read {
     this.view.box.scrollTop = 0;
     const figures = [
       ["bits per character", found.bits_per_character.toFixed(3)],
-      ["bits in all", whole(Math.round(found.total_bits))],
+      ["bits in total", whole(Math.round(found.total_bits))],
       ["characters", whole(this.characters.length)],
     ];
     if (found.symbols.length !== found.text.length) {
@@ -61,18 +61,18 @@ export class Read {
     byId("read-figures").replaceChildren(
       ...figures.map(([name, value]) => el("div", {}, el("dt", { textContent: name }), el("dd", { textContent: value }))),
     );
-    byId("read-status").textContent = found.skipped.length ? `Left out, never seen: ${found.skipped.map(named).join(" ")}` : "";
-    byId("read-at").textContent = "At the character pointed at";
+    byId("read-status").textContent = found.skipped.length ? `Not in the vocabulary, left out: ${found.skipped.map(named).join(" ")}` : "";
+    byId("read-at").textContent = "Point at a character";
     byId("read-expected").replaceChildren();
     if (this.source.evaluation) this.#compare(this.source.evaluation);
   }
 
-  // The figures of a whole text, of which the beginning is shown, beside those of simpler models.
+  // Bits per character of a whole evaluated text, beside the baselines.
   #compare({ of, characters: count, bits_per_character: rows, own }) {
     const shown = this.characters.length;
     const [title, bars] = byId("read-evaluation").children;
     title.textContent = `Bits per character of ${of}, ${whole(count)} characters`
-      + (shown < count ? `; shown are the first ${whole(shown)}.` : ".");
+      + (shown < count ? `; the first ${whole(shown)} are shown.` : ".");
     const most = Math.max(...rows.map(([, bits]) => bits)) || 1;
     bars.replaceChildren(...rows.map(([name, bits]) => el(
       "li", { className: name === own ? "true" : "" },
@@ -85,20 +85,20 @@ export class Read {
   #point(index) {
     const { from, parts, label } = this.characters[index];
     const bits = this.bits[index];
-    const shown = bits === null ? "given, not predicted" : `${bits.toFixed(2)} bits`;
+    const shown = bits === null ? "first character, not predicted" : `${bits.toFixed(2)} bits`;
     byId("read-at").textContent = `${label}: ${shown}`;
     const lists = parts.map((symbol, k) => {
-      const title = parts.length > 1 ? `Expected as ${named(symbol)}` : "Expected here";
+      const title = parts.length > 1 ? `Expected at ${named(symbol)}` : "Expected here";
       return this.#expected(from + k, title, symbol);
     });
     lists.push(this.#expected(from + parts.length, "Expected next", null));
     byId("read-expected").replaceChildren(...lists.flat());
-    this.sheet.show(this.view.characters[index].span);
+    this.sheet.show(this.view.span(index));
     const [best] = this.found.expected[from];
     say(`${label}, ${shown}${best === undefined ? "" : `, expected ${named(this.symbols[best])}`}`);
   }
 
-  // What the model expected at a place among the symbols; the one that came is marked.
+  // The likeliest symbols at a position; the one that came is marked.
   #expected(place, title, came) {
     const ids = this.found.expected[place];
     if (!ids.length) return [];

@@ -1,5 +1,5 @@
-// Chooses the next symbol from logits, as rnntk's strategies do: bans, temperature, top-k, top-p, then the inverse of the
-// cumulative probabilities at a uniform number.
+// Sampling like rnntk's strategies: banned symbol, temperature, top-k, top-p, then the inverse of the cumulative distribution
+// at a uniform draw.
 
 // log(sum(exp(logits))).
 export function logTotal(logits) {
@@ -7,7 +7,7 @@ export function logTotal(logits) {
   return most + Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - most), 0));
 }
 
-// `banned`: a symbol that never comes, or -1.
+// `banned`: a symbol that is never chosen, or -1.
 export class Sampler {
   constructor(size, { temperature, top_k: topK, top_p: topP }, banned, uniform) {
     Object.assign(this, { temperature, topK, topP, banned, uniform });
@@ -19,7 +19,7 @@ export class Sampler {
     scores.set(logits);
     if (this.banned >= 0) scores[this.banned] = -Infinity;
     const most = scores.reduce((a, b) => Math.max(a, b));
-    // As rnntk draws a number for each symbol, also where none is needed.
+    // One draw per symbol, even if unused, as in rnntk.
     const at = this.uniform();
     if (this.temperature < 1e-200) return scores.indexOf(most);
     for (let k = 0; k < scores.length; k += 1) scores[k] = (scores[k] - most) / this.temperature;

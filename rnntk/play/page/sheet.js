@@ -1,11 +1,10 @@
-// What a tap shows. On a wide screen it stands beside the text; on a narrow one it comes up from the bottom, where the
-// thumb is, and the page moves so that the text that was tapped stays in sight above it.
+// Details of a tapped character. Beside the text on a wide screen; on a narrow one a sheet at the bottom, and the page
+// scrolls so that the tapped character stays visible above it.
 
-const STACKED = "(max-width: 55.99rem)"; // where the style sheet puts the columns one under the other
-const CLEARANCE = 24; // pixels between what was tapped and the sheet
+const STACKED = "(max-width: 55.99rem)"; // where style.css stacks the columns
+const CLEARANCE = 24; // pixels above the sheet
 
 export class Sheet {
-  // `box` has the class `sheet`, which the style sheet places, and a button to close it.
   constructor(box) {
     this.box = box;
     box.querySelector(".close").addEventListener("click", () => this.close());
@@ -13,7 +12,6 @@ export class Sheet {
     matchMedia(STACKED).addEventListener("change", () => this.close());
   }
 
-  // Brings the sheet up for `tapped`, an element of the page.
   show(tapped) {
     if (!matchMedia(STACKED).matches) return;
     this.box.classList.add("open");

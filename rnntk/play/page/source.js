@@ -1,17 +1,16 @@
-// Where the views get what they show. All sources answer the same questions: a server, the model in this very file, or
-// a report's stored answers.
+// Data sources of the views, all with the same methods: a server, a model in this file, or a report's stored answers.
 //
-//   run()                                what the model is, its limits and defaults
-//   read(text)                           the surprisal of each symbol, and what was expected in its place
-//   units(text, quantity)                the units that follow visible features of a text
+//   run()                                facts about the run, limits and defaults
+//   read(text)                           surprisal of each symbol, and the likeliest symbols in its place
+//   units(text, quantity)                units that follow visible features of a text
 //   unit(text, quantity, layer, unit)    one unit's values over a text
-//   layer(text, quantity, layer)         the values of all units of a layer: rows of signed bytes in base64, 127 for 1
-//   text()                               the text that Read and Inside open on, and where it is from
-//   write(asked, signal, take)           generates text; `take` gets {seed, prime, skipped}, then {pieces} again and again
-//   runs()                               runs on the same corpus; only of a server and a report
-//   training(), sample(step)             the loss curve, and a checkpoint's text; not of a model in a file
+//   layer(text, quantity, layer)         values of all units of a layer: rows of signed bytes in base64, 127 for 1
+//   text()                               the text that Read and Inside open on, and its origin
+//   write(asked, signal, take)           generates text; `take` gets {seed, prime, skipped}, then {pieces} repeatedly
+//   runs()                               runs on the same corpus; server and report only
+//   training(), sample(step)             loss curve, and a checkpoint's sample; not for a model in a file
 //
-// `writes` is true for a source with a model, `trains` for one whose run may go on training.
+// `writes`: there is a model to generate with. `trains`: the run may still be training.
 
 import { bytesOf } from "./dom.js";
 
@@ -44,7 +43,7 @@ export class Server {
   training() { return ask("training"); }
   sample(step) { return ask("sample?step=" + encodeURIComponent(step)); }
 
-  // Calls `take` with each JSON line as it comes, and waits for it: that is how a slow page slows the server.
+  // Waits for `take` after each line, so that a slow page slows the server down.
   async write(asked, signal, take) {
     const answer = await fetch("api/write", {
       method: "POST", headers: { "content-type": "application/json" },
@@ -63,7 +62,7 @@ export class Server {
   }
 }
 
-// The model in this file, which answers in a worker, so that the page never waits for it.
+// A model in this file, run in a worker so that the page stays responsive.
 export class Local {
   kind = "local";
   writes = true;
@@ -73,8 +72,7 @@ export class Local {
   #waiting = new Map();
   #asked = 0;
 
-  // `weights` is what `worker.js` unpacks; `script` the text of the worker, since a page opened from disk may not load a
-  // file beside it.
+  // `weights`: for worker.js. `script`: the worker's code, because a page opened from disk may not load other files.
   constructor(description, weights, script) {
     this.description = description;
     this.worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
@@ -111,7 +109,7 @@ export class Local {
   layer(text, quantity, layer) { return this.#ask("layer", text, quantity, layer); }
   text() { return this.#ask("text"); }
 
-  // The page asks for more when it has shown enough: so a text that nobody waits for costs nothing.
+  // The worker generates only what is asked for.
   async write(asked, signal, take) {
     await take(await this.#ask("write", asked));
     while (!signal.aborted) {
@@ -140,14 +138,14 @@ export class Report {
   async unit(_text, quantity, layer, unit) {
     const found = this.data.unit[layer + "/" + unit];
     if (found) return found;
-    // One that is not ranked: its values are in the picture of all units.
+    // An unranked unit: its values are in the layer's.
     const { values, units } = this.data.layers[layer];
     const all = new Int8Array(bytesOf(values).buffer);
     const length = all.length / units;
     return { layer, unit, quantity, values: Array.from(all.subarray(unit * length, (unit + 1) * length), (value) => value / 127), follows: [] };
   }
 
-  // Only what the lessons ask for.
+  // Only the lessons' texts.
   async write({ temperature }, _signal, take) {
     await take({ pieces: [[this.data.written[temperature], 0]] });
   }
@@ -158,7 +156,7 @@ export class Report {
   async sample(step) { return this.data.samples[step]; }
 }
 
-// The source that the page was made for: the elements of a report or of a model are in the page itself.
+// A report or a model is embedded in the page; otherwise there is a server.
 export function sourceOf(page) {
   const [report, model] = ["report-data", "model-data"].map((id) => page.getElementById(id));
   if (report) return new Report(JSON.parse(report.textContent));

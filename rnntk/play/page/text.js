@@ -1,17 +1,17 @@
-// A text as characters that can be shaded, pointed at and chosen, by pointer and by keyboard.
+// A text whose characters can be shaded, pointed at and chosen, by pointer and by keyboard.
 
 import { jamo } from "./codec.js";
 import { el, named } from "./dom.js";
 
-const BITS = [0.5, 1, 2, 3, 4, 5, 6, 8];
+const BITS = [0.5, 1, 2, 3, 4, 5, 6, 8]; // where each shade begins
+const BLOCK = 200; // characters drawn or undrawn together
 
-// The class that shades so many bits: none under half a bit, the eighth from 8 on.
 export function bitsShade(bits) {
   const level = bits === null || bits === undefined ? 0 : BITS.filter((from) => bits >= from).length;
   return level ? "p" + level : "";
 }
 
-// The class that shades a value from -1 to 1.
+// For values from -1 to 1.
 export function valueShade(value) {
   const level = Math.min(8, Math.round(Math.abs(value) * 8));
   return level ? (value < 0 ? "n" : "p") + level : "";
@@ -25,7 +25,7 @@ export function fillLegends() {
     legend.replaceChildren(
       el("span", { textContent: bits ? "expected" : "−1" }),
       ...steps.map((name) => el("i", { className: name })),
-      el("span", { textContent: bits ? "a surprise of 8 bits and more" : "1" }),
+      el("span", { textContent: bits ? "8 bits of surprise or more" : "1" }),
     );
   }
 }
@@ -38,7 +38,7 @@ export class TextView {
     this.choose = choose;
     this.syllables = syllables;
     this.clear();
-    // A finger that only scrolls points at nothing; when it taps, a click follows.
+    // Touch scrolling must not point at anything; a tap ends in a click.
     box.addEventListener("pointerover", (event) => {
       if (event.pointerType !== "touch") this.#move(this.#index(event));
     });
@@ -48,70 +48,124 @@ export class TextView {
       if (index >= 0) this.choose(index);
     });
     box.addEventListener("keydown", (event) => this.#key(event));
+    box.addEventListener("scroll", () => this.#draw());
+    new ResizeObserver(() => this.#draw()).observe(box); // also when its tab opens
+    addEventListener("beforeprint", () => this.#draw(Infinity));
   }
 
   clear() {
     this.characters = [];
+    this.blocks = [];
     this.at = -1;
     this.box.replaceChildren();
   }
 
-  get text() { return this.characters.map((c) => c.character).join(""); }
+  get text() { return textOf(this.characters); }
 
-  // Each: {character, given, parts}; parts, the symbols under a syllable, are its letters unless they are named.
+  // Items: {character, given, parts, shade}. `parts`: the symbols shown under a syllable, by default its jamo.
   append(added) {
-    const spans = document.createDocumentFragment();
+    const isAtEnd = this.#isAtEnd();
+    const touched = new Set();
     for (const item of added) {
-      const span = this.#span(item);
-      span.index = this.characters.length;
-      this.characters.push({ ...item, span });
-      spans.append(span);
-    }
-    const low = this.box.scrollHeight - this.box.scrollTop - this.box.clientHeight < 40;
-    this.box.append(spans);
-    if (low) this.box.scrollTop = this.box.scrollHeight;
-  }
-
-  // Leaves only the first `count` characters.
-  cut(count) {
-    for (const { span } of this.characters.splice(count)) span.remove();
-    if (this.at >= count) this.at = -1;
-  }
-
-  // Shades each character by the class `shade(index)`, and the parts under it by `part(index, k)`.
-  shade(shade, part = () => "") {
-    this.characters.forEach(({ span, given, character }, index) => {
-      const name = shade(index);
-      const kept = ["c", given && "given", character === "\n" && "nl", index === this.at && "at"];
-      if (span.firstElementChild) {
-        span.className = [...kept, "syl"].filter(Boolean).join(" ");
-        span.firstElementChild.className = name;
-        [...span.lastElementChild.children].forEach((under, k) => { under.className = part(index, k); });
-      } else {
-        span.className = [...kept, name].filter(Boolean).join(" ");
+      let block = this.blocks.at(-1);
+      if (!block || block.items.length === BLOCK) {
+        block = { items: [], drawn: false, node: el("span") };
+        this.blocks.push(block);
+        this.box.append(block.node);
       }
+      const own = { ...item, index: this.characters.length, block };
+      block.items.push(own);
+      this.characters.push(own);
+      if (block.drawn) block.node.append(this.#span(own));
+      else touched.add(block);
+    }
+    for (const block of touched) this.#render(block, false);
+    this.#draw();
+    if (isAtEnd) this.box.scrollTop = this.box.scrollHeight;
+  }
+
+  // Keeps only the first `count` characters.
+  cut(count) {
+    this.characters.splice(count);
+    while (this.blocks.at(-1)?.items[0].index >= count) this.blocks.pop().node.remove();
+    const last = this.blocks.at(-1);
+    if (last) {
+      last.items = last.items.filter(({ index }) => index < count);
+      this.#render(last, last.drawn);
+    }
+    if (this.at >= count) this.at = -1;
+    this.#draw();
+  }
+
+  // Shades each character with the class `shade(index)`, and the parts under it with `part(index, k)`.
+  shade(shade, part = () => "") {
+    this.characters.forEach((item, index) => {
+      item.shade = shade(index);
+      item.under = item.parts?.map((_, k) => part(index, k));
+      this.#paint(item);
     });
   }
 
-  #span({ character, given, parts, shade = "" }) {
-    const under = this.syllables ? parts ?? jamo(character) : null;
-    const classes = ["c", given && "given"];
-    if (under && jamo(character)) {
-      return el("span", { className: [...classes, "syl"].filter(Boolean).join(" ") },
-        el("b", { textContent: character, className: shade }),
-        el("span", {}, ...under.map((symbol) => el("i", { textContent: symbol === "ᴥ" ? "·" : symbol }))));
-    }
-    classes.push(character === "\n" && "nl", shade);
-    return el("span", { className: classes.filter(Boolean).join(" "), textContent: character });
+  // The element of a character, drawn if it was not.
+  span(index) {
+    const { block } = this.characters[index];
+    if (!block.drawn) this.#render(block, true);
+    return this.characters[index].span;
   }
 
-  // Points at a character from elsewhere.
+  // Points at a character and scrolls to it.
   moveTo(index) {
     this.#move(index);
-    const { span } = this.characters[index];
     const { top, bottom } = this.box.getBoundingClientRect();
-    const place = span.getBoundingClientRect();
+    const place = this.span(index).getBoundingClientRect();
     if (place.top < top || place.bottom > bottom) this.box.scrollTop += place.top - (top + bottom) / 2;
+  }
+
+  // Draws the blocks within `near` box heights of the visible part, and undraws those beyond `far`: an element or more for
+  // each character of a long text makes the page, screen readers and checkers slow.
+  #draw(near = 0.5, far = near + 1) {
+    const { top, bottom, height } = this.box.getBoundingClientRect();
+    if (!height) return;
+    const isAtEnd = this.#isAtEnd();
+    const places = this.blocks.map(({ node }) => node.getBoundingClientRect());
+    this.blocks.forEach((block, k) => {
+      const distance = Math.max(places[k].top - bottom, top - places[k].bottom) / height;
+      const drawn = distance <= (block.drawn ? far : near);
+      if (drawn !== block.drawn) this.#render(block, drawn);
+    });
+    if (isAtEnd && this.box.scrollTop) this.box.scrollTop = this.box.scrollHeight;
+  }
+
+  #isAtEnd() {
+    return this.box.scrollHeight - this.box.scrollTop - this.box.clientHeight < 40;
+  }
+
+  #render(block, drawn) {
+    Object.assign(block, { drawn });
+    block.node.className = drawn ? "" : "plain";
+    for (const item of block.items) item.span = null;
+    if (drawn) block.node.replaceChildren(...block.items.map((item) => this.#span(item)));
+    else block.node.textContent = textOf(block.items);
+  }
+
+  #span(item) {
+    const letters = this.syllables ? jamo(item.character) : null;
+    const under = letters && (item.parts ?? letters).map((symbol) => el("i", { textContent: symbol === "ᴥ" ? "·" : symbol }));
+    item.span = letters ? el("span", {}, el("b", { textContent: item.character }), el("span", {}, ...under))
+      : el("span", { textContent: item.character });
+    item.span.index = item.index;
+    this.#paint(item);
+    return item.span;
+  }
+
+  #paint({ span, index, character, given, shade = "", under = [] }) {
+    if (!span) return;
+    const syllable = span.firstElementChild;
+    const names = ["c", given && "given", character === "\n" && "nl", syllable ? "syl" : shade, index === this.at && "at"];
+    span.className = names.filter(Boolean).join(" ");
+    if (!syllable) return;
+    syllable.className = shade;
+    [...span.lastElementChild.children].forEach((part, k) => { part.className = under[k] ?? ""; });
   }
 
   #index(event) {
@@ -120,16 +174,18 @@ export class TextView {
 
   #move(index) {
     if (index < 0 || index >= this.characters.length || index === this.at) return;
-    this.characters[this.at]?.span.classList.remove("at");
+    const before = this.characters[this.at];
     this.at = index;
-    this.characters[index].span.classList.add("at");
+    if (before) this.#paint(before);
+    this.span(index);
+    this.#paint(this.characters[index]);
     this.point(index);
   }
 
   #key(event) {
     if (event.altKey || event.ctrlKey || event.metaKey || !this.characters.length) return;
     const last = this.characters.length - 1;
-    const at = this.at;
+    const { at } = this;
     const to = {
       ArrowRight: () => Math.min(last, at + 1), ArrowLeft: () => Math.max(0, at - 1),
       ArrowDown: () => this.#line(1), ArrowUp: () => this.#line(-1), Home: () => 0, End: () => last,
@@ -137,32 +193,36 @@ export class TextView {
     if (to) {
       event.preventDefault();
       this.#move(to());
-      this.characters[this.at]?.span.scrollIntoView({ block: "nearest", inline: "nearest" });
+      this.span(this.at).scrollIntoView({ block: "nearest", inline: "nearest" });
     } else if (event.key === "Enter" && at >= 0) {
       event.preventDefault();
       this.choose(at);
     }
   }
 
-  // The character a line up or down, as near as can be to straight.
+  // The nearest character on the line below (1) or above (-1).
   #line(direction) {
     if (this.at < 0) return 0;
-    const from = this.characters[this.at].span;
+    const from = this.span(this.at);
+    const distance = (k) => Math.abs(this.span(k).offsetLeft - from.offsetLeft);
     let best = this.at;
     let line = null;
     for (let k = this.at + direction; k >= 0 && k < this.characters.length; k += direction) {
-      const { offsetTop, offsetLeft } = this.characters[k].span;
+      const { offsetTop } = this.span(k);
       if (Math.abs(offsetTop - from.offsetTop) < 4) continue;
       line ??= offsetTop;
       if (Math.abs(offsetTop - line) >= 4) break;
-      if (best === this.at || Math.abs(offsetLeft - from.offsetLeft)
-        < Math.abs(this.characters[best].span.offsetLeft - from.offsetLeft)) best = k;
+      if (best === this.at || distance(k) < distance(best)) best = k;
     }
     return best;
   }
 }
 
-// The characters of what the server read, each with its symbols and the place of the first.
+function textOf(items) {
+  return items.map(({ character }) => character).join("");
+}
+
+// The characters of a text that was read, each with its symbols (`parts`) and the position of the first (`from`).
 export function characters({ text, symbols, counts }) {
   const all = [...symbols];
   let start = 0;

@@ -1,18 +1,17 @@
-// Training: the loss so far beside that of simpler models, and what the model was at each checkpoint, while it trains too.
+// Training: the loss beside baselines, and a sample from each checkpoint; follows a run that is training.
 
 import { attempt, byId, el, whole } from "./dom.js";
 import { draw, nearest } from "./chart.js";
 
-const EVERY = 2000; // milliseconds between looks
-const SHOWN = 6; // checkpoints beside each other
+const EVERY = 2000; // milliseconds between updates
+const SHOWN = 6; // samples side by side
 
-// As many steps as fit, spread from the first to the last.
 function spread(steps) {
   if (steps.length <= SHOWN) return steps;
   return Array.from({ length: SHOWN }, (_, k) => steps[Math.round((k * (steps.length - 1)) / (SHOWN - 1))]);
 }
 
-function share(part) {
+function percentage(part) {
   return `${(100 * part).toFixed(1)} %`;
 }
 
@@ -25,7 +24,7 @@ export class Training {
     this.columns = new Map();
     this.samples = new Map();
     this.timer = 0;
-    this.at = null; // the checkpoint that the slider is at; null for the latest
+    this.at = null; // step of the chosen checkpoint; null for the latest
     byId("training-at").textContent = `${this.per}, by step`;
     byId("training-beside").hidden = !this.writes;
     byId("training-sample").hidden = !this.writes;
@@ -55,14 +54,14 @@ export class Training {
   #curves() {
     if (!this.found || byId("training").hidden) return;
     const { loss, val_loss: val, accuracy, val_accuracy: valAccuracy, step, seconds, live, baselines } = this.found;
-    const state = live ? "Training now" : "Not training now";
+    const state = live ? "Training" : "Not training";
     const minutes = seconds >= 90 ? `${(seconds / 60).toFixed(0)} min` : `${seconds.toFixed(0)} s`;
     const last = loss.length ? loss[loss.length - 1][1].toFixed(3) : "";
     const best = val.length ? Math.min(...val.map(([, nats]) => nats)).toFixed(3) : "";
-    const right = valAccuracy?.length ? `; ${share(valAccuracy[valAccuracy.length - 1][1])} of the validation images right` : "";
+    const right = valAccuracy?.length ? `; validation accuracy ${percentage(valAccuracy[valAccuracy.length - 1][1])}` : "";
     const sentence = loss.length
       ? `${state}: step ${whole(step)} after ${minutes}, loss ${last} (mean of 100 steps)${best && `, best validation ${best}`} ${this.per}${right}.`
-      : "This run has no record of its training; it was imported.";
+      : "This run has no training record. Was it imported?";
     if (byId("training-status").textContent !== sentence) byId("training-status").textContent = sentence;
     const svg = byId("training-chart");
     svg.closest("figure").hidden = !loss.length;
@@ -84,7 +83,7 @@ export class Training {
     return steps.includes(this.at) ? this.at : steps[steps.length - 1];
   }
 
-  // Moves the slider and the mark on the curve to the chosen checkpoint, and shows what is known of it.
+  // Updates the slider, the mark on the curve and the sample.
   async #scrub() {
     const { steps, loss, val_loss: val, val_accuracy: valAccuracy } = this.found;
     const step = this.#step();
@@ -92,7 +91,7 @@ export class Training {
     slider.max = steps.length - 1;
     slider.value = steps.indexOf(step);
     const known = [["loss", nearest(loss, step)?.[1].toFixed(3)], ["validation", nearest(val, step)?.[1].toFixed(3)],
-      ["images right", valAccuracy?.length ? share(nearest(valAccuracy, step)[1]) : undefined]];
+      ["validation accuracy", valAccuracy?.length ? percentage(nearest(valAccuracy, step)[1]) : undefined]];
     const told = `step ${whole(step)}` + known.map(([name, value]) => (value === undefined ? "" : `, ${name} ${value}`)).join("");
     byId("training-chosen").textContent = told;
     slider.setAttribute("aria-valuetext", told);
@@ -102,7 +101,7 @@ export class Training {
     if (sample && this.#step() === step) byId("training-sample").replaceChildren(el("b", { textContent: sample.prime }), sample.text);
   }
 
-  // A checkpoint's sample; null when training has removed the checkpoint in between.
+  // null if training has removed the checkpoint since.
   async #sample(step) {
     if (!this.samples.has(step)) {
       const found = await this.source.sample(step).catch(() => null);

@@ -1,27 +1,27 @@
-// Visible features of a text, symbol by symbol, and the units that follow them: rnntk/play/visible.py in the browser.
+// Visible features of a text and the units that follow them, like rnntk/play/visible.py.
 //
-// A unit's score, from -1 to 1, is 2 AUC - 1 on features of yes and no, and Spearman's rank correlation on others.
+// A unit's score, from -1 to 1, is 2 AUC - 1 on binary features, and Spearman's rank correlation on others.
 
-const LEAST = 5; // symbols on either side of a feature of yes and no
+const LEAST = 5; // symbols with and without a binary feature, at least
 const BEST = 5; // units listed per feature
 const TAB = 8;
-// Inside from the opening quote until before the closing one, as a reader knows by then.
+// From the opening quote to before the closing one.
 const QUOTED = /(?<inside>"(?:\\.|[^"\\\n])*|(?<![\p{L}\p{N}_])'(?:\\.|[^'\\\n])*|“[^”\n]*|‘[^’\n]*|「[^」\n]*|『[^』\n]*|«[^»\n]*).?/dgu;
-// C's comments, and those that begin with `# `.
+// C comments, and those that begin with `# `.
 const COMMENT = /(?<inside>\/\*(?:(?!\*\/).)*\*?|(?<!:)\/\/[^\n]*|(?<!\S)#(?!\S)[^\n]*)/dgsu;
 
-// The features that vary in a text, {name, title, binary, values by symbol}.
+// The features that vary in a text: {name, title, binary, values}, a value per symbol.
 export function features({ text, symbols, counts }) {
   const all = [...text];
   const is = (pattern) => all.map((c) => Number(pattern.test(c)));
   const byCharacter = [
-    ["column", "the position in the line", positions(all, (c) => c !== "\n")],
-    ["indent", "the indentation of the line", indents(all)],
-    ["quotes", "being inside quotes", within(text, QUOTED)],
-    ["comment", "being inside a comment", within(text, COMMENT)],
-    ["parentheses", "the depth of parentheses", depth(all, "([", ")]")],
-    ["braces", "the depth of braces", depth(all, "{", "}")],
-    ["word", "the position in the word", positions(all, (c) => /[\p{L}\p{N}_]/u.test(c))],
+    ["column", "position in the line", positions(all, (c) => c !== "\n")],
+    ["indent", "indentation", indents(all)],
+    ["quotes", "inside quotes", within(text, QUOTED)],
+    ["comment", "inside a comment", within(text, COMMENT)],
+    ["parentheses", "bracket depth", depth(all, "([", ")]")],
+    ["braces", "brace depth", depth(all, "{", "}")],
+    ["word", "position in the word", positions(all, (c) => /[\p{L}\p{N}_]/u.test(c))],
     ["space", "white space", is(/\s/u)],
     ["capital", "capital letters", is(/\p{Uppercase}/u)],
     ["digit", "digits", is(/\p{Nd}/u)],
@@ -39,7 +39,7 @@ function varies({ values, binary }) {
   return yes >= LEAST && yes <= values.length - LEAST;
 }
 
-// Each unit's values as ranks from 1; equal values share their mean rank.
+// Ranks from 1; ties get their mean rank.
 export function ranks(values) {
   const ordered = Float64Array.from(values).sort();
   const places = new Map();
@@ -51,7 +51,6 @@ export function ranks(values) {
   return Float64Array.from(values, (value) => places.get(value));
 }
 
-// The score of a unit on a feature, from the unit's ranks.
 export function score(byRank, { values, binary }) {
   return binary ? separation(byRank, values) : correlation(byRank, ranks(values));
 }
@@ -69,7 +68,7 @@ function separation(byRank, values) {
 }
 
 function correlation(a, b) {
-  const middle = (a.length + 1) / 2; // the mean of all ranks
+  const middle = (a.length + 1) / 2; // mean rank
   let [product, squareA, squareB] = [0, 0, 0];
   for (let k = 0; k < a.length; k += 1) {
     product += (a[k] - middle) * (b[k] - middle);
@@ -82,8 +81,8 @@ function correlation(a, b) {
 
 const rounded = (value) => Math.round(value * 1000) / 1000;
 
-// The units that best follow each feature, features furthest above chance first. `units` holds each unit's values by
-// symbol, layer after layer of H. `chance` is the best unit's score on the feature moved by 1/4, 1/2 and 3/4 of the text.
+// The units that best follow each feature, features furthest above chance first. `units`: values by symbol, H units per layer.
+// `chance`: the best score on the feature rotated by 1/4, 1/2 and 3/4 of the text, averaged.
 export function ranked(units, found, H) {
   const byRank = units.map(ranks);
   const rows = found.map((feature) => {
@@ -103,14 +102,14 @@ export function ranked(units, found, H) {
   return rows.sort((a, b) => (a.chance - Math.abs(a.best[0].score)) - (b.chance - Math.abs(b.best[0].score)));
 }
 
-// What one unit follows, most first.
+// A unit's score on each feature, the strongest first.
 export function follows(values, found) {
   const byRank = ranks(values);
   return found.map((feature) => ({ title: feature.title, score: rounded(score(byRank, feature)) }))
     .sort((a, b) => Math.abs(b.score) - Math.abs(a.score));
 }
 
-// The column of the leading white space in the line so far.
+// Columns of leading white space in the line so far.
 function indents(all) {
   let [width, leading] = [0, true];
   return all.map((c) => {
@@ -121,7 +120,7 @@ function indents(all) {
   });
 }
 
-// Where the pattern's group `inside` matches, by character.
+// Where the pattern's group `inside` matches, per character.
 function within(text, pattern) {
   const found = new Uint8Array(text.length);
   for (const match of text.matchAll(pattern)) found.fill(1, ...match.indices.groups.inside);
@@ -138,7 +137,7 @@ function depth(all, opening, closing) {
   return all.map((c) => (level = Math.max(0, level + Number(opening.includes(c)) - Number(closing.includes(c)))));
 }
 
-// Each character's place in its stretch of `inside` characters, from 1; 0 outside.
+// Position from 1 of each character in its stretch of `inside` characters; 0 outside.
 function positions(all, inside) {
   let place = 0;
   return all.map((c) => (place = inside(c) ? place + 1 : 0));
@@ -147,8 +146,8 @@ function positions(all, inside) {
 // The parts of Hangul syllables, if the preprocessor splits them into jamo.
 function syllables(all, counts, length) {
   const parts = [
-    ["initial", "the first consonant of a syllable"], ["vowel", "the vowel of a syllable"],
-    ["final", "the last consonant of a syllable"], ["boundary", "the end of a syllable"],
+    ["initial", "first consonant of a syllable"], ["vowel", "vowel of a syllable"],
+    ["final", "final consonant of a syllable"], ["boundary", "end of a syllable"],
   ].map((names) => [...names, Array(length).fill(0)]);
   const [initial, vowel, final, boundary] = parts.map(([, , values]) => values);
   let start = 0;

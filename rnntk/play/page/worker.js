@@ -1,4 +1,4 @@
-// The worker of an exported page: it holds the model and answers the questions of `Local` in source.js.
+// Worker of an exported page: runs the model for `Local` in source.js.
 
 import { CODECS, encode } from "./codec.js";
 import { Network, unpack } from "./network.js";
@@ -6,10 +6,10 @@ import { uniforms } from "./random.js";
 import { Sampler, logTotal } from "./sampler.js";
 import { features, follows, ranked } from "./visible.js";
 
-const SLICE = 20; // milliseconds of a text before the page is told of it
+const SLICE = 20; // milliseconds of generation per message
 const LIKELIEST = 5;
-const GENERATED = 1000; // characters, where the page holds no text of the run
-const SYMBOLS = 8; // at most for a character; a model without sense may need more, and ends there
+const GENERATED = 1000; // characters, if the page has no text of the run
+const SYMBOLS = 8; // per character, at most; an untrained model may need more, and ends there
 
 class Model {
   constructor({ run, quantities, layout, excerpt }, bytes) {
@@ -24,12 +24,12 @@ class Model {
     const { limits, vocabulary } = this.description;
     const length = [...text].length;
     if (length > limits.text) {
-      throw new Error(`The text has ${length.toLocaleString("en")} characters; at most ${limits.text.toLocaleString("en")} can be shown. Take a part of it.`);
+      throw new Error(`The text has ${length.toLocaleString("en")} characters; at most ${limits.text.toLocaleString("en")} can be shown. Shorten it.`);
     }
     const found = encode(text, this.description);
     if (found.ids.length < 2) {
-      throw new Error("Too little of the text is left: it needs two symbols that the model knows. "
-        + `Known are: ${[...vocabulary].slice(0, 60).join("")}`);
+      throw new Error("The text has fewer than two symbols that the model knows. "
+        + `It knows: ${[...vocabulary].slice(0, 60).join("")}`);
     }
     return found;
   }
@@ -54,7 +54,7 @@ class Model {
     };
   }
 
-  // What all units show while the text is read, by unit then symbol; the last such answer is kept.
+  // Values of all units, by unit then symbol; the latest result is cached.
   #traced(text, quantity) {
     const key = `${quantity}/${text}`;
     if (this.traced?.key === key) return this.traced;
@@ -86,7 +86,6 @@ class Model {
     return { layer, unit, quantity, values: [...values], follows: follows(values, found) };
   }
 
-  // Signed bytes, 127 for 1, of one unit after the other, in base64.
   layer(text, quantity, layer) {
     const { units } = this.description;
     const rows = this.#traced(text, quantity).all.slice(layer * units, (layer + 1) * units);
@@ -94,16 +93,16 @@ class Model {
     return { units, quantity, values: btoa(bytes.join("")) };
   }
 
-  // The text to open on: of the run, or one that the model writes.
+  // The text to open on: the run's, or a generated one.
   text() {
     if (this.excerpt) return this.excerpt;
     this.write({ prime: this.description.prime, seed: 1, length: GENERATED });
     const pieces = [];
     for (let line = this.more(); line; line = this.more()) pieces.push(...line.pieces.map(([piece]) => piece));
-    return { text: this.description.prime + pieces.join(""), of: "text that it generated itself" };
+    return { text: this.description.prime + pieces.join(""), of: "generated text" };
   }
 
-  // Begins a text, which `more` continues.
+  // Starts a text; `more` continues it.
   write(asked) {
     const { description } = this;
     const settings = checked(asked, description.limits.length);
@@ -114,16 +113,16 @@ class Model {
     this.decoder = CODECS[description.preprocessor].decoder();
     this.left = settings.length; // characters
     this.leftSymbols = settings.length * SYMBOLS;
-    // A prompt that is empty gets the symbols that a text of this run begins after.
+    // An empty prompt becomes the symbols that this run's texts begin after.
     this.prompt = ids.length ? ids : Array.from(description.opening, (symbol) => this.symbols.indexOf(symbol));
     this.nats = 0;
-    // The network reads other texts in between, so this one keeps what it has to know.
+    // The network may read other texts in between, so the states are kept here.
     this.logits = null;
     this.states = this.network.states.map((state) => new Float32Array(state.length));
     return { seed, prime: text, skipped };
   }
 
-  // The next pieces, [text, nats], of the text; null at its end.
+  // The next pieces [text, nats]; null at the end.
   more() {
     if (this.left <= 0) return null;
     const until = performance.now() + SLICE;
@@ -157,21 +156,19 @@ class Model {
   }
 }
 
-// The settings of a text; an error says which is wrong.
 function checked(asked, mostCharacters) {
   const settings = { ...asked, temperature: asked.temperature ?? 1, length: asked.length ?? 1000 };
   const wrong = [
     ["length", settings.length, (x) => Number.isInteger(x) && x >= 0 && x <= mostCharacters, `a whole number up to ${mostCharacters.toLocaleString("en")}`],
     ["temperature", settings.temperature, (x) => x >= 0 && x < Infinity, "at least 0"],
-    ["top-k", asked.top_k, (x) => Number.isInteger(x) && x >= 1, "a whole number from 1"],
+    ["top-k", asked.top_k, (x) => Number.isInteger(x) && x >= 1, "a whole number of at least 1"],
     ["top-p", asked.top_p, (x) => x > 0 && x <= 1, "above 0 and at most 1"],
     ["seed", asked.seed, (x) => Number.isInteger(x) && x >= 0 && x < 2 ** 32, "a whole number from 0 to 4,294,967,295"],
   ].find(([, value, fits]) => value !== null && value !== undefined && !fits(value));
-  if (wrong) throw new Error(`The ${wrong[0]} must be ${wrong[3]}, not ${wrong[1]}.`);
+  if (wrong) throw new Error(`The ${wrong[0]} must be ${wrong[3]}, got ${wrong[1]}.`);
   return settings;
 }
 
-// The bytes of gzip in base64.
 async function unpacked(base64) {
   const packed = Uint8Array.from(atob(base64), (byte) => byte.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));

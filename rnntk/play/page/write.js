@@ -1,11 +1,11 @@
-// Write: a text that streams in as it is generated, and can be stopped and continued anywhere.
+// Write: a text streams in while it is generated; it can be stopped, and continued from any character.
 
 import { attempt, byId, copy, named, save, say, sleep, submitByCtrlEnter, whole } from "./dom.js";
 import { unknownIn } from "./codec.js";
 import { TextView, bitsShade } from "./text.js";
 
 const FRAME = 30; // milliseconds
-const AHEAD = 4000; // characters that wait to be shown before no more are taken from the source
+const AHEAD = 4000; // characters received but not yet shown, at most
 
 function number(id) {
   const value = byId(id).value.trim();
@@ -21,7 +21,7 @@ export class Write {
       syllables: run.hangul, choose: (index) => this.#goOn(index),
     });
     this.stopping = null;
-    this.alive = false; // whether it has begun by itself
+    this.alive = false; // whether the first text has begun
     byId("write-prime").value = run.prime;
     byId("write-length").value = Math.min(run.defaults.length, run.limits.length);
     byId("write-length").max = run.limits.length;
@@ -34,7 +34,7 @@ export class Write {
     byId("write-prime").addEventListener("input", () => this.#checkPrompt());
     byId("write-temperature").addEventListener("input", () => this.#temperature(number("write-temperature") ?? 1));
     byId("write-slider").addEventListener("input", () => this.#temperature(number("write-slider")));
-    // A text that is being written goes on at the new temperature.
+    // A running text continues at the new temperature.
     for (const id of ["write-temperature", "write-slider"]) {
       byId(id).addEventListener("change", () => {
         if (this.stopping) this.#goOn(this.view.characters.length - 1, this.left);
@@ -44,12 +44,12 @@ export class Write {
     byId("write-on").addEventListener("click", () => this.#goOn(this.view.characters.length - 1));
     byId("write-read").addEventListener("click", () => openRead(this.view.text));
     byId("write-copy").addEventListener("click", async () => {
-      byId("write-status").textContent = await copy(this.view.text) ? "Copied." : "This browser does not let the page copy.";
+      byId("write-status").textContent = await copy(this.view.text) ? "Copied." : "The browser refused to copy.";
     });
     byId("write-save").addEventListener("click", () => save(this.view.text, `${run.name}.txt`));
   }
 
-  // Opens alive: the first time it is shown it begins by itself, unless the reader has asked for less motion.
+  // Starts by itself the first time, unless the system asks for reduced motion.
   show() {
     if (this.alive || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
     this.alive = true;
@@ -70,7 +70,7 @@ export class Write {
     this.#write(this.view.text, length);
   }
 
-  // Sets the number and the slider; the one that is being changed has this value already.
+  // Keeps number and slider equal.
   #temperature(value) {
     for (const id of ["write-temperature", "write-slider"]) {
       if (number(id) !== value) byId(id).value = value;
@@ -80,7 +80,7 @@ export class Write {
   #checkPrompt() {
     const unknown = unknownIn(byId("write-prime").value, this.run);
     byId("write-unknown").textContent = unknown.length
-      ? `Not known to this model, left out: ${unknown.map(named).join(" ")}` : "";
+      ? `Not in the model's vocabulary, left out: ${unknown.map(named).join(" ")}` : "";
   }
 
   async #write(prime, length, byItself = false) {
@@ -116,11 +116,11 @@ export class Write {
     }));
     state.generating = false;
     await painting;
-    if (this.stopping !== stopping) return; // another one has begun
+    if (this.stopping !== stopping) return; // another text has begun
     this.stopping = null;
     this.#buttons(false);
     const how = stopping.signal.aborted ? "Stopped" : "Written";
-    const left = state.skipped.length ? ` Left out, never seen: ${state.skipped.map(named).join(" ")}` : "";
+    const left = state.skipped.length ? ` Not in the vocabulary, left out: ${state.skipped.map(named).join(" ")}` : "";
     if (state.seed === null) {
       byId("write-status").textContent = "";
     } else {
@@ -129,7 +129,7 @@ export class Write {
     }
   }
 
-  // Shows what is queued, at the pace that is chosen; it rests while the tab is hidden.
+  // Shows queued characters at the chosen speed; pauses while the browser tab is hidden.
   async #paint(queue, state, signal) {
     let due = 0;
     let before = performance.now();
