@@ -4,7 +4,7 @@
     python benchmarks/mnist.py --rounds 3         # quicker
 
 Each variant has its own process and waits while another one runs. A turn trains on one slice of an epoch and
-includes shuffling, batches, the step, clipping, Adam and accuracy. Rounds alternate the variants; a figure is the
+includes shuffling, batches, the step, clipping, Adam and accuracy. Rounds alternate the variants. A figure is the
 median of its rounds, a ratio the median of the rounds' ratios. `fit` runs with its default (jit_compile="auto", which
 on a CPU means XLA) and with jit_compile=False; the faster of the two counts. The images are noise of MNIST's shape,
 since the time does not depend on them.

@@ -324,7 +324,7 @@ def ratio(rates: dict[str, list[float]], variant: str) -> float | None:
 
 def table(model: str, rates: dict[str, list[float]]) -> str:
     lines = [
-        f"| {MODELS[model]} | characters a second | rnntk is so many times as fast | asked for |",
+        f"| {MODELS[model]} | characters per second | speed-up by rnntk | target |",
         "|---|---:|---:|---:|",
     ]
     for variant, found in rates.items():

@@ -88,7 +88,7 @@ def _watch(child: int, streams: list[int], client: socket.socket) -> NoReturn:
 
 
 def run(arguments: list[str]) -> None:
-    """What `python ARGUMENTS...` runs: `-m MODULE`, `-c CODE` or a file."""
+    """Code that `python ARGUMENTS...` runs: `-m MODULE`, `-c CODE` or a file."""
     kind, *rest = arguments
     sys.path[0] = str(Path(kind).parent) if kind.endswith(".py") else ""
     if kind == "-m":

@@ -41,7 +41,7 @@ FILES = (
     "benchmarks/*.*", "data/README.md", "configs/*.toml", "rnntk/**/*.py", "rnntk/**/*.toml", "rnntk/play/page/*.*",
     "tests/**/*.py",
 )  # fmt: skip
-SENTENCE_END = re.compile(r"(?<=[.!?])[\"”')\]*]*\s+(?![a-z])|(?<=:)\s+")
+SENTENCE_END = re.compile(r"(?<=[.!?])[\"”')\]*]*\s+(?=code\b|[^a-z])|(?<=:)\s+")
 CODE = "code"  # stands for a piece of code in a sentence
 
 

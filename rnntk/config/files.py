@@ -99,7 +99,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def place_of(path: Path, command: str, key: str) -> str:
-    """Where a TOML file sets `key` for a command: `'units' in c.toml, line 3`."""
+    """Place at which a TOML file sets `key` for a command: `'units' in c.toml, line 3`."""
     pattern = re.compile(rf"""\s*["']?{re.escape(key).replace("_", "[-_]")}["']?\s*=""")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()

@@ -179,7 +179,7 @@ def user_path(card: Card, data_dir: Path | None = None) -> Path:
 
 
 def _unavailable(search: Search, data_dir: Path | None) -> str:
-    """The message of the `CorpusError`: what was tried, and what the user can do."""
+    """The message of the `CorpusError`: the places tried, and advice."""
     card = search.card
     lines = [f"{card.name} is not available. Tried:"]
     lines += [f"  {place}: {reason}" for place, reason in search.failures]

@@ -73,7 +73,7 @@ class OwnText:
         return {"text": reading.excerpt(model, text), "of": of}
 
     def baselines(self, *, wait: bool = False) -> dict[str, Any]:
-        """`baselines` (titles, nats per symbol) and whether the `measuring` goes on, as JSON.
+        """`baselines` (titles, nats per symbol) and whether they are still being measured (`measuring`), as JSON.
 
         The first call starts measuring in a thread; until that ends, or unless `wait`, there is only the uniform loss.
         """

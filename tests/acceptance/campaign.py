@@ -219,7 +219,7 @@ def _sum(array: np.ndarray) -> str:
 
 
 def difference(one: Any, two: Any, where: str = "") -> str | None:
-    """Where two outcomes first differ, or None."""
+    """The first difference of two outcomes, or None."""
     if isinstance(one, Mapping) and isinstance(two, Mapping):
         if one.keys() != two.keys():
             return f"{where}: {sorted(set(one) ^ set(two))} on one side only"

@@ -3,7 +3,7 @@
     python tests/acceptance/disk.py --faults 1000 --seed 0
 
 A fault is a refused write, fsync, rename, mkdir or truncation (the n-th of the command, or all from the n-th on), a
-limit on the size of files (which TensorFlow's writes meet too), or a small file system that is full. Every file that
+limit on the size of files (for TensorFlow's writes too), or a full file system. Every file that
 was whole stays whole, there is one message, and once the disk works again the same command gives the same result.
 """
 
@@ -215,7 +215,7 @@ class Campaign:
             raise Wrong(f"fails on a good disk: rnntk {' '.join(words)}\n{command.said[-1500:]}")
 
     def copy(self, name: str) -> None:
-        """Copy the folder anew."""
+        """Copy the folder again."""
         for path in self.top.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         shutil.copytree(self.whole, self.top, dirs_exist_ok=True)

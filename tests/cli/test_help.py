@@ -117,7 +117,7 @@ def test_help_shows_every_default_once_and_no_types(name: str) -> None:
 @pytest.mark.parametrize("columns", [80, 50])
 @pytest.mark.parametrize("name", ["rnntk", "train", "sample"])
 def test_help_screens_match_the_kept_ones(name: str, columns: int) -> None:
-    """RNNTK_WRITE_SCREENS=1 writes the kept screens anew; review the diff."""
+    """RNNTK_WRITE_SCREENS=1 rewrites the kept screens; review the diff."""
     words = [sys.executable, "-m", "rnntk", *([] if name == "rnntk" else [name]), "--help"]
     environment = {**os.environ, "COLUMNS": str(columns)}
     shown = subprocess.run(

@@ -224,13 +224,13 @@ def serving() -> Callable[[Models], contextlib.AbstractContextManager[Client]]:
 
 @pytest.fixture(scope="session")
 def plain_text() -> str:
-    """What the plain model's vocabulary was made of."""
+    """Text that the plain model's vocabulary comes from."""
     return PLAIN
 
 
 @pytest.fixture(scope="session")
 def korean_text() -> str:
-    """What the Korean model's vocabulary was made of."""
+    """Text that the Korean model's vocabulary comes from."""
     return KOREAN
 
 

@@ -373,7 +373,7 @@ def test_keyboard_only(opened, client) -> None:
     assert page.locator("#lessons").is_visible()
     keys.press("ArrowRight")
     assert page.locator("#write").is_visible()
-    # Only the chosen tab is on the way; then the prime and the settings, to the button.
+    # Tab stops at the chosen tab only, then at the prompt and the settings, to the button.
     keys.press("Tab")
     assert page.evaluate(focused) == "write-prime"
     keys.press("Control+a")

@@ -37,7 +37,7 @@ def forever() -> Iterator[Piece]:
 
 
 def test_the_text_is_that_of_sample(scheduler: Scheduler, korean: Models) -> None:
-    """Also where the prime is longer than a slice of it."""
+    """Also if the prompt is longer than a slice."""
     model = korean.get()
     prime = "각시가 말했다. " * 20
 
@@ -69,7 +69,7 @@ def test_a_place_is_free_when_a_text_is_closed(scheduler: Scheduler) -> None:
 
 
 def test_nobody_waits_for_a_client_that_takes_nothing(scheduler: Scheduler) -> None:
-    """The idle text stops at its room; the other goes on."""
+    """The idle text stops when its buffer is full; the other continues."""
 
     async def run() -> tuple[int, int]:
         idle, busy = scheduler.start(forever()), scheduler.start(forever())

@@ -1,4 +1,4 @@
-"""What can be seen in a text, and the measure of how well a unit follows it."""
+"""Visible features of a text, and how well units follow them."""
 
 from __future__ import annotations
 

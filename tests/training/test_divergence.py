@@ -1,4 +1,4 @@
-"""Which losses count as diverged, and which files remain."""
+"""Detection of divergence, and the files that remain."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ const CELL_PICTURES = {
     signs: [],
     parts: [
       { key: "tanh", at: [300, 140], label: "tanh", gate: true, says: "The whole cell: input and previous hidden state, each times its weights, are added and limited to between −1 and 1. No gate protects the state, so the past fades with every step." },
-      { key: "h", at: [550, 50], label: "hidden state h", says: "Hidden state, also the layer's output. It is computed anew at each step." },
+      { key: "h", at: [550, 50], label: "hidden state h", says: "Hidden state, also the layer's output. It is recomputed at each step." },
       INPUT, BEFORE,
     ],
   },

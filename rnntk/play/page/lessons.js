@@ -168,7 +168,7 @@ const LESSONS = [
         ? "Here a difference remains to the end: this model remembers for hundreds of symbols."
         : `From about symbol ${DISTANCES[faded - 1] + 1} on, the difference is below a tenth of its first value.`;
       const why = run.cell === "rnn"
-        ? "A vanilla RNN computes its state anew at each step, so memory fades fast. So does the gradient that would teach it to remember."
+        ? "A vanilla RNN recomputes its whole state at each step, so memory fades fast. So does the gradient that would teach it to remember."
         : "The gates of this cell can keep a value for long, if that lowered the loss in training. A vanilla RNN (--cell rnn) forgets faster.";
       return `${measured} ${why}`;
     },

@@ -1,14 +1,14 @@
 // Data sources of the views, all with the same methods: a server, a model in this file, or a report's stored answers.
 //
-//   run()                                facts about the run, limits and defaults
-//   read(text)                           surprisal of each symbol, and the likeliest symbols in its place
-//   units(text, quantity)                units that follow visible features of a text
-//   unit(text, quantity, layer, unit)    one unit's values over a text
-//   layer(text, quantity, layer)         values of all units of a layer: rows of signed bytes in base64, 127 for 1
-//   text()                               the text that Read and Inside open on, and its origin
-//   write(asked, signal, take)           generates text; `take` gets {seed, prime, skipped}, then {pieces} repeatedly
-//   runs()                               runs on the same corpus; server and report only
-//   training(), sample(step)             loss curve, and a checkpoint's sample; not for a model in a file
+// - run()                                facts about the run, limits and defaults
+// - read(text)                           surprisal of each symbol, and the likeliest symbols in its place
+// - units(text, quantity)                units that follow visible features of a text
+// - unit(text, quantity, layer, unit)    one unit's values over a text
+// - layer(text, quantity, layer)         values of all units of a layer: rows of signed bytes in base64, 127 for 1
+// - text()                               the text that Read and Inside open on, and its origin
+// - write(asked, signal, take)           generates text; `take` gets {seed, prime, skipped}, then {pieces} repeatedly
+// - runs()                               runs on the same corpus; server and report only
+// - training(), sample(step)             loss curve, and a checkpoint's sample; not for a model in a file
 //
 // `writes`: there is a model to generate with. `trains`: the run may still be training.
 
