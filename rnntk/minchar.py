@@ -3,8 +3,8 @@
     h_t = tanh(Wxh x_t + Whh h_{t-1} + bh)        hidden state
     p_t = softmax(Why h_t + by)                   probability of each next character
 
-It trains on 25 characters at a time by truncated backpropagation: the loss is the cross-entropy, -log p of the true next
-character, the optimizer is Adagrad, and each sequence starts from the last state of the one before. After A. Karpathy's
+It trains on 25 characters at a time by truncated backpropagation: the loss is the cross-entropy, -log p of the true
+next character, the optimizer is Adagrad, and each sequence starts from the last state of the one before. After A. Karpathy's
 "min-char-rnn" (2015), with its numbers: 100 units, clipping to [-5, 5], learning rate 0.1.
 """
 

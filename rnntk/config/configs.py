@@ -195,7 +195,9 @@ class TrainConfig(DistributeConfig, RunConfig, ModelConfig, TextConfig):
         300.0
     """
 
-    seq_length: int = setting(200, "Symbols per batch row and step (truncated backpropagation).", Range(1))
+    seq_length: int = setting(
+        200, "Symbols per batch row and step (truncated backpropagation).", Range(1)
+    )
     optimizer: str = setting(
         "adam",
         "Optimizer; adagrad and sgd need a higher `learning_rate`.",

@@ -13,7 +13,9 @@ from rnntk.errors import DataError
 
 
 class Batches:
-    """Batches for truncated backpropagation over B parallel streams of a text; `DataError` if it is shorter than one batch.
+    """Batches for truncated backpropagation over B parallel streams of a text.
+
+    `DataError` if the text is shorter than one batch.
 
     The ids, `(N,)` integers and never copied whole, are laid out as `(B, n*T)`. Batch k is columns `k*T .. (k+1)*T`,
     so row b of batch k+1 continues row b of batch k. The targets are the next symbols; the last wraps to the first.
