@@ -4,8 +4,8 @@
     p_t = softmax(Why h_t + by)                   probability of each next character
 
 It trains on 25 characters at a time by truncated backpropagation: the loss is the cross-entropy, -log p of the true
-next character, the optimizer is Adagrad, and each sequence starts from the last state of the one before. After A. Karpathy's
-"min-char-rnn" (2015), with its numbers: 100 units, clipping to [-5, 5], learning rate 0.1.
+next character, the optimizer is Adagrad, and each sequence starts from the last state of the one before. After A.
+Karpathy's "min-char-rnn" (2015), with its numbers: 100 units, clipping to [-5, 5], learning rate 0.1.
 """
 
 from __future__ import annotations

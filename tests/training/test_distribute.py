@@ -331,5 +331,5 @@ def test_a_port_in_use_is_reported(warm: Any, tmp_path: Path, text: Path) -> Non
             timeout=100,
         )
     assert done.returncode == 1
-    assert f"Is {address} this machine, and the port free?" in done.stderr
+    assert f"Check that {address} is this machine and the port is free" in done.stderr
     assert not (tmp_path / "r").exists()
