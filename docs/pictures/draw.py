@@ -22,12 +22,14 @@ import numpy as np
 HERE = Path(__file__).parent
 COLOURS = ["#2b6cb0", "#c05621", "#2f855a", "#6b46c1"]
 TRACE_2017 = {0: 4.6006, 100: 3.1259, 200: 2.5992, 300: 2.4603, 400: 2.2591, 500: 2.0035}
+# Minutes and validation loss on tiny-shakespeare, from nanoGPT's README.
+NANOGPT = {"CPU": (3, 1.88), "A100 GPU": (3, 1.4697)}
 
 
-def series(runs: Path, name: str, key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of one column of a run's metrics."""
+def series(runs: Path, name: str, key: str, over: str = "step") -> tuple[np.ndarray, np.ndarray]:
+    """The columns `over` and `key` of a run's metrics."""
     lines = [json.loads(line) for line in (runs / name / "metrics.jsonl").read_text().splitlines()]
-    pairs = [(line["step"], line[key]) for line in lines if key in line]
+    pairs = [(line[over], line[key]) for line in lines if key in line]
     return np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])
 
 
@@ -114,7 +116,26 @@ def mnist(runs: Path, axes: Any) -> None:
     axes[0].legend(frameon=False)
 
 
+def minutes(runs: Path, axes: Any) -> None:
+    for i, (run, units) in enumerate({"small": 128, "best": 512}.items()):
+        seconds, loss = series(runs, run, "val_loss", over="seconds")
+        axes[0].semilogx(
+            seconds / 60, loss, color=COLOURS[i], label=f"rnntk, 2 x {units}, 2 CPU cores"
+        )
+    for i, (device, (minute, loss)) in enumerate(NANOGPT.items(), 2):
+        axes[0].plot(minute, loss, "o", color=COLOURS[i])
+        axes[0].annotate(
+            f"nanoGPT, {device}", (minute, loss - 0.02), va="top", ha="center", color=COLOURS[i]
+        )
+    ticks = [0.5, 1, 2, 5, 10, 20]
+    axes[0].set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes[0].minorticks_off()
+    axes[0].set(xlabel="minutes", ylabel="validation loss, nats per character", ylim=(1.38, 2.15))
+    axes[0].legend(frameon=False, loc="upper left")
+
+
 PICTURES = {
+    "minutes": (minutes, 1, ["small", "best"]),
     "kernel": (kernel, 1, ["kernel"]),
     "vanishing": (vanishing, 1, ["cell-rnn", "cell-gru", "cell-lstm"]),
     "minchar": (minchar, 1, ["minchar.json"]),
