@@ -35,6 +35,7 @@ ALIASES = {
     "num": "num_samples",
     "prime": "prompt",
     "prime_file": "prompt_file",
+    "baselines": "floors",
 }
 
 _SETTING = re.compile(r"`([a-z_]+)(=[^`]+)?`")

@@ -25,7 +25,7 @@ COLUMNS = (
 def command(_args: Args, console: Console) -> None:
     """List the cache: downloads, prepared texts and compiled kernels.
 
-    Its folder is $RNNTK_CACHE, else rnntk's own in the user's cache folder.
+    Its folder is $RNNTK_CACHE, else the folder rnntk in the user's cache.
 
     Examples:
       rnntk cache

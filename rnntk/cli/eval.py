@@ -32,13 +32,13 @@ OWN = "this model"
 @model_options
 @option(
     "--split",
-    "Part of the run's text.  [default: val, without --input]",
+    "Part of the run's text, if there is no --input.  [default: val]",
     choices=["val", "test", "train"],
 )
 @option(
     "--on-unknown", "Unknown characters of --input.", choices=["error", "skip"], default="error"
 )
-@switch("--floors", True, "Compare with baselines: n-grams and xz.  [default: on]")
+@switch("--baselines", True, "Compare with baselines: n-grams and xz.  [default: on]")
 @switch("--novelty", True, "Measure copying of the training text.  [default: on, without --input]")
 @option("--dynamic", "Also adapt to the text while reading (Krause et al., 2017).", is_flag=True)
 @option(
@@ -50,7 +50,7 @@ OWN = "this model"
 @option("--html", "Write the text, shaded by surprise, as a page.", type=FILE)
 @config_options(TextConfig, leave_out=FIXED)
 def command(args: Args, console: Console) -> None:
-    """Measure RUN, a folder or a name in --runs-dir (default: the latest run), on text it was not trained on.
+    """Measure RUN, a folder or a name in --runs-dir (default: the latest run), on validation text or --input.
 
     Prints nats per symbol, perplexity, bits per character (and per Hangul syllable), the same for baselines, and how
     much of a generated text is copied from the training text.
@@ -134,14 +134,14 @@ def _measure(
         console.detail("Comparing generated with training text; --no-novelty skips this.")
         held_out = None if name == "train" else ids
         copied = novelty.measure(model, prepared.ids[slice(*parts["train"])], held_out)
-    if not args.floors:
+    if not args.baselines:
         return name, evaluation, None, copied
     if prepared is None and parts:
         try:
             prepared = splits.training_text(model.run, data_dir=args.data_dir)
         except RnntkError as error:
             console.note(f"No n-gram baselines: {error}")
-    console.detail("Counting n-grams and compressing; --no-floors skips this.")
+    console.detail("Counting n-grams and compressing; --no-baselines skips this.")
     trained = prepared.ids[slice(*parts["train"])] if prepared is not None else None
     floors = baselines.measure(model, evaluation, trained, held_out=name != "train")
     return name, evaluation, floors, copied

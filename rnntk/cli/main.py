@@ -157,8 +157,8 @@ def group() -> None:
 
     \b
     Start here:
-      rnntk train --corpus linux_kernel --max-time 2m
-      rnntk sample --prime "/* "
+      rnntk train novel.txt
+      rnntk sample
     """
 
 

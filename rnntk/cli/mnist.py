@@ -35,7 +35,7 @@ _SURE = ((0.95, "surely a"), (0.7, "probably a"), (0.4, "perhaps a"), (0.0, "uns
 @option("--plot", "Draw the worst mistakes on the test images.", type=PATH)
 @option(
     "--image pictures",
-    "Train nothing; read this picture of a digit with --run or the latest run. Repeatable.",
+    "Train nothing; read this picture of a digit, with the run --run or the latest. Repeatable.",
     type=FILE,
     multiple=True,
 )

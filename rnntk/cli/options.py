@@ -241,7 +241,7 @@ runs_dir_option = option("--runs-dir", "Folder of runs.", type=PATH, default=Pat
 run_option = option("--run", "New run folder.  [default: runs/<corpus>-<n>]", type=PATH)
 resume_option = option(
     "--resume",
-    "Continue a run exactly, by default the latest.",
+    "Continue a run, by default the latest, as if never stopped.",
     is_flag=False,
     flag_value=LATEST_RUN,
 )

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 @command_named("play")
 @model_options
 @server_options(8765)
-@option("--report", "Write the views of a text as one HTML file; serve nothing.", type=FILE)
+@option("--report", "Only write the views of a text as one HTML file.", type=FILE)
 @option(
     "--input", "Text for --report, in UTF-8; - is stdin.  [default: the run's own, else generated]"
 )
 def command(args: Args, console: Console) -> None:
     """Look inside RUN, a folder or a name in --runs-dir (default: the latest run), on a local page.
 
-    Let the model write, see which characters surprise it, find units that follow quotes, comments, indentation
+    Let the model write, see which characters surprise it, find units that track quotes, comments, indentation
     or syllables, watch it train, and take six short lessons. For a run of rnntk mnist, draw digits and see them
-    recognised. Only this machine can reach the page. Ctrl-C ends it.
+    recognised. By default only this machine can reach the page. Ctrl-C ends it.
 
     Examples:
       rnntk play

@@ -27,7 +27,7 @@ ROWS = 20  # height of a plot in a terminal of at least 27 lines
 @option("--x", "Steps, or seconds.", choices=("steps", "time"), default="steps")
 @option(
     "--y",
-    "loss, bits, perplexity, accuracy, grad_norm, learning_rate, rate, or any logged number.",
+    "loss, bits, perplexity, accuracy, grad_norm, learning_rate, rate (speed) or any logged number.",
     default="loss",
 )
 @option("--smooth", "Mean of the last N steps; 1 for none.  [default: 100]", type=click.IntRange(1))
@@ -38,7 +38,7 @@ def command(args: Args, console: Console) -> None:
     """Draw the curves of RUNs, folders or names in --runs-dir (default: the latest run), in one picture.
 
     Training loss is pale for each step and bold for the mean of the last 100; validation is dashed. --y grad_norm
-    shows the largest norms and their mean. Runs may still be training. Pictures need Matplotlib.
+    shows the largest norm of each stretch of steps, and the mean. Runs may still be training. Pictures need Matplotlib.
 
     Examples:
       rnntk plot --terminal

@@ -43,7 +43,8 @@ _EXCLUDING = (
 @command_named("sample")
 @model_options
 @option(
-    "--prime", "Prompt to continue; \\n is a line end.  [default: the corpus' own, or a line start]"
+    "--prime",
+    "Prompt to continue (also --prompt); \\n is a line end.  [default: the corpus' own, or a line start]",
 )
 @option("--prime-file", "File with the prompt, unchanged; - is stdin.")
 @option("--output", "Write the text to a file.  [default: stdout]", type=FILE)
@@ -55,11 +56,11 @@ _EXCLUDING = (
 @config_options(SampleConfig, leave_out=("num",))
 @switch("--greedy", False, "Take the likeliest symbol, as --temperature 0 does.")
 @switch("--color", False, "Shade each character by its surprise.")
-@option("--interactive -i", "Continue prompts as you type; try :help.", is_flag=True)
+@option("--interactive -i", "Ask for prompts and continue each; try :help.", is_flag=True)
 def command(args: Args, console: Console) -> None:
     """Generate text with RUN, a folder or a name in --runs-dir (default: the latest run).
 
-    With --json, each text comes with the probability of every symbol under the model itself, whatever the strategy.
+    With --json, each text comes with the model's own probability of each symbol, before temperature and top-k.
 
     Examples:
       rnntk sample --prime "/* "

@@ -23,7 +23,7 @@ of_session = functools.partial(setting, on_resume="session", stored=False)
 class TextConfig(Config):
     """The text, and its conversion to symbols."""
 
-    corpus: str | None = setting(None, "Name of a corpus, or your own card (.toml).")
+    corpus: str | None = setting(None, "Name of a corpus, or a .toml file that describes yours.")
     input: tuple[str, ...] = setting(
         (), "Text file or folder; repeatable; - is stdin.", on_resume="kept"
     )

@@ -13,8 +13,8 @@ from rnntk.errors import UsageError, did_you_mean
 
 # Parameters of commands that are no fields of a configuration: allowed in every file, ignored by Python code.
 COMMAND_ONLY = frozenset({
-    "allow_copies", "as_json", "ascii", "check_gradients", "checkpoint", "color", "costs", "dry_run", "dynamic",
-    "dynamic_rate", "floors", "forget_bias", "format", "greedy", "host", "html", "init_from", "interactive",
+    "allow_copies", "as_json", "ascii", "baselines", "check_gradients", "checkpoint", "color", "costs", "dry_run",
+    "dynamic", "dynamic_rate", "forget_bias", "format", "greedy", "host", "html", "init_from", "interactive",
     "iterations", "kind", "lines", "list_all", "log", "novelty", "open_browser", "output", "pictures", "plot",
     "port", "prime", "prime_file", "quiet", "report", "resume", "run", "runs", "runs_dir", "smooth", "split",
     "terminal", "texts", "verbose", "vocab", "weights", "x", "y",

@@ -152,7 +152,7 @@ def _there(name: str) -> Callable[[Path], Any]:
 
 
 RESUME = ["train", "--resume", "runs/half", "--max-steps", "40"]
-EVAL = ["eval", "runs/half", "--input", "text.txt", "--no-floors"]
+EVAL = ["eval", "runs/half", "--input", "text.txt", "--no-baselines"]
 EXPORT = ["export", "runs/half", "--format"]
 SCENARIOS = {
     "train": Scenario([*TRAIN, "--run", "new"], _run("new"), ("new", "cache"), "new"),

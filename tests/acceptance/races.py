@@ -225,7 +225,7 @@ def cleaned_cache(race: Race, expected: Expected) -> None:
 
     race.alone(*WORDS, *UNTIL, "--run", "one", "--val-fraction", "0.2")
     reading = [
-        ["eval", "one", "--no-floors"],
+        ["eval", "one", "--no-baselines"],
         ["train", "--resume", "one", "--max-steps", "45"],
         ["prep", "--input", "text.txt"],
     ]
@@ -319,7 +319,7 @@ def one_html(race: Race, expected: Expected) -> None:
         "one",
         "--input",
         "text.txt",
-        "--no-floors",
+        "--no-baselines",
         "--html",
         "page.html",
         "--costs",

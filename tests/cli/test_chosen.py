@@ -8,7 +8,7 @@ import pytest
 
 RUN_COMMANDS = [
     ("sample", "--length", 5),
-    ("eval", "--no-floors", "--input", "tiny.txt"),
+    ("eval", "--no-baselines", "--input", "tiny.txt"),
     ("export", "--format", "npz"),
     ("play", "--report", "o.html"),
 ]

@@ -58,7 +58,7 @@ def test_the_default_is_the_validation_loss_of_training(rnntk, text: Path, here:
     total = len(text.read_text())
     cuts = 7 * total // 10, 8 * total // 10
     assert model["characters"] == cuts[1] - cuts[0]
-    tail = figures(rnntk, "--split", "test", "--no-floors")["model"]
+    tail = figures(rnntk, "--split", "test", "--no-baselines")["model"]
     assert tail["characters"] == total - cuts[1]
 
 
@@ -85,8 +85,8 @@ def test_baselines_are_printed_beside_the_loss(rnntk, held: Path, text: Path) ->
 
 
 def test_no_floors_leaves_out_the_baselines(rnntk, held: Path) -> None:
-    assert figures(rnntk, held, "--no-floors")["floors"] is None
-    assert "n-grams" not in rnntk("eval", held, "--no-floors").stdout
+    assert figures(rnntk, held, "--no-baselines")["floors"] is None
+    assert "n-grams" not in rnntk("eval", held, "--no-baselines").stdout
 
 
 def test_the_training_part_gets_no_ngram_baseline(rnntk, held: Path) -> None:
@@ -137,7 +137,7 @@ def test_input_and_split_exclude_each_other(rnntk, held: Path, text: Path) -> No
 def test_a_config_with_the_training_text_still_evaluates_the_split(
     rnntk, held: Path, text: Path, here: Path
 ) -> None:
-    (here / "c.toml").write_text(f"input = [{json.dumps(str(text))}]\n[eval]\nfloors = false\n")
+    (here / "c.toml").write_text(f"input = [{json.dumps(str(text))}]\n[eval]\nbaselines = false\n")
     found = figures(rnntk, held, "--config", "c.toml")
     assert (found["split"], found["floors"]) == ("val", None)
 
@@ -163,12 +163,12 @@ def test_a_missing_prepared_text_is_prepared_again(
 
 def test_a_different_text_in_the_prepared_folder_is_not_used(rnntk, held: Path, here: Path) -> None:
     record = json.loads((held / "run.json").read_text())
-    before = figures(rnntk, held, "--no-floors")
+    before = figures(rnntk, held, "--no-baselines")
     (here / "x.txt").write_text("something else " * 50)
     made = rnntk("prep", "--input", "x.txt", "--json")
     record["corpus"]["prepared"] = json.loads(made.stdout)["folder"]
     (held / "run.json").write_text(json.dumps(record))
-    result = rnntk("eval", held, "--no-floors", "--json")
+    result = rnntk("eval", held, "--no-baselines", "--json")
     assert json.loads(result.stdout) == before
     assert "holds another text now" in result.stderr
 
@@ -177,7 +177,7 @@ def test_a_run_on_standard_input(rnntk, held: Path, tmp_path: Path) -> None:
     record = json.loads((held / "run.json").read_text())
     record["settings"]["input"] = ["-"]
     (held / "run.json").write_text(json.dumps(record))
-    assert figures(rnntk, held, "--no-floors")["split"] == "val"
+    assert figures(rnntk, held, "--no-baselines")["split"] == "val"
     shutil.rmtree(tmp_path / "cache")
     result = rnntk("eval", held)
     assert result.exit_code == 1
@@ -187,14 +187,14 @@ def test_a_run_on_standard_input(rnntk, held: Path, tmp_path: Path) -> None:
 
 def test_a_checkpoint_can_be_chosen(rnntk, trained: Path) -> None:
     for which in ("best", "last", "4"):
-        assert figures(rnntk, trained, "--split", "train", "--checkpoint", which, "--no-floors")[
+        assert figures(rnntk, trained, "--split", "train", "--checkpoint", which, "--no-baselines")[
             "step"
         ] == 4  # fmt: skip
     assert rnntk("eval", trained, "--checkpoint", "77").exit_code == 1
 
 
 def test_the_loss_of_every_character_is_written(rnntk, held: Path, here: Path) -> None:
-    found = figures(rnntk, held, "--costs", "c.json", "--no-floors")
+    found = figures(rnntk, held, "--costs", "c.json", "--no-baselines")
     costs = json.loads((here / "c.json").read_text(encoding="utf-8"))
     assert (costs["schema_version"], costs["unit"], costs["per"]) == (1, "bits", "character")
     assert len(costs["costs"]) == len(costs["text"]) == found["model"]["characters"]
@@ -205,7 +205,7 @@ def test_the_loss_of_every_character_is_written(rnntk, held: Path, here: Path) -
 
 def test_an_unwritable_output_is_refused(rnntk, held: Path) -> None:
     for flag in ("--costs", "--html"):
-        result = rnntk("eval", held, "--no-floors", flag, "no/such/folder/x")
+        result = rnntk("eval", held, "--no-baselines", flag, "no/such/folder/x")
         assert result.exit_code == 1
         assert flag in result.stderr
 
@@ -242,14 +242,14 @@ def test_a_long_text_is_shown_in_part_with_a_note(
     rnntk, held: Path, here: Path, monkeypatch
 ) -> None:
     monkeypatch.setattr(limits, "TEXT", 5)
-    found = figures(rnntk, held, "--no-floors", "--html", "p.html")["model"]
+    found = figures(rnntk, held, "--no-baselines", "--html", "p.html")["model"]
     data = report_data(here / "p.html")
     assert len(data["read"]["text"]) == 5
     assert data["evaluation"]["characters"] == found["characters"] > 5
     assert data["evaluation"]["bits_per_character"] == [["this model", found["bits_per_character"]]]
     # A model with more units allows fewer symbols in memory.
     monkeypatch.setattr(limits, "TRACE_BYTES", 3 * 4 * 8)
-    assert rnntk("eval", held, "--no-floors", "--html", "p.html").exit_code == 0
+    assert rnntk("eval", held, "--no-baselines", "--html", "p.html").exit_code == 0
     assert len(report_data(here / "p.html")["read"]["text"]) == 3
 
 
@@ -272,10 +272,10 @@ def test_a_perplexity_that_is_not_finite_is_null(rnntk, untrained, here: Path) -
     checkpoint.write(
         opened.checkpoints, weights=weights, optimizer={}, states={}, progress=progress
     )
-    result = rnntk("eval", run, "--json", "--no-floors")
+    result = rnntk("eval", run, "--json", "--no-baselines")
     assert "Infinity" not in result.stdout
     assert json.loads(result.stdout)["model"]["perplexity"] is None
-    assert "perplexity    inf" in rnntk("eval", run, "--no-floors").stdout
+    assert "perplexity    inf" in rnntk("eval", run, "--no-baselines").stdout
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_validation_and_eval_count_the_same_characters_at_any_split(
         assert result.exit_code == 0, result.output
         lines = (here / run / "metrics.jsonl").read_text().splitlines()
         logged = [json.loads(x) for x in lines if "val_bits_per_character" in x][-1]
-        found = figures(rnntk, run, "--checkpoint", "last", "--no-floors")["model"]
+        found = figures(rnntk, run, "--checkpoint", "last", "--no-baselines")["model"]
         assert found["nats_per_symbol"] == pytest.approx(logged["val_loss"], rel=1e-5)
         assert found["bits_per_character"] == pytest.approx(
             logged["val_bits_per_character"], rel=1e-5
@@ -331,30 +331,30 @@ def test_characters_the_preprocessor_drops_are_reported_or_skipped(
     refused = rnntk("eval", run, "--input", "other.txt")
     assert refused.exit_code == 1
     assert "'漢' (U+6F22), '字' (U+5B57)" in refused.stderr
-    skip = ("--on-unknown", "skip", "--no-floors")
+    skip = ("--on-unknown", "skip", "--no-baselines")
     result = rnntk("eval", run, "--input", "other.txt", *skip)
     assert "Left out 3 characters that the model does not know." in result.stderr
     assert (
         figures(rnntk, run, "--input", "other.txt", *skip)["model"]
-        == figures(rnntk, run, "--input", "clean.txt", "--no-floors")["model"]
+        == figures(rnntk, run, "--input", "clean.txt", "--no-baselines")["model"]
     )
 
 
 def test_hangul_has_bits_per_syllable(rnntk, untrained, here: Path) -> None:
     (here / "ko.txt").write_text("안녕하세요, 반갑습니다.\n" * 40, encoding="utf-8")
     untrained("runs/ko-1", val=0.2, input=("ko.txt",), preprocessor="hangul")
-    found = figures(rnntk, "--corpus", "ko", "--no-floors")["model"]
+    found = figures(rnntk, "--corpus", "ko", "--no-baselines")["model"]
     assert found["symbols"] > found["characters"]
     assert found["bits_per_syllable"] > found["bits_per_symbol"]
     assert found["bits_per_character"] == pytest.approx(
         found["bits_per_symbol"] * found["symbols"] / found["characters"]
     )
-    assert "per Hangul syllable" in rnntk("eval", "--corpus", "ko", "--no-floors").stdout
+    assert "per Hangul syllable" in rnntk("eval", "--corpus", "ko", "--no-baselines").stdout
 
 
 def test_corpus_narrows_the_latest_run(rnntk, held: Path) -> None:
     assert rnntk("eval", "--corpus", "demo_ko").exit_code == 1
-    assert figures(rnntk, "--corpus", "tiny", "--no-floors")["run"].endswith("held")
+    assert figures(rnntk, "--corpus", "tiny", "--no-baselines")["run"].endswith("held")
 
 
 def test_tensorflow_is_not_needed() -> None:
@@ -371,7 +371,7 @@ def test_tensorflow_is_not_needed() -> None:
 def test_novelty_of_a_text_against_the_training_text(rnntk, held: Path, text: Path) -> None:
     found = figures(rnntk, held)["novelty"]
     assert (found["characters"], found["seed"], found["unit"]) == (10_000, 1, "symbols")
-    assert found == figures(rnntk, held, "--no-floors")["novelty"]
+    assert found == figures(rnntk, held, "--no-baselines")["novelty"]
     # The held-out text by hand; random weights copy less.
     whole = text.read_text()
     train, rest = whole[: 7 * len(whole) // 10], whole[7 * len(whole) // 10 : 8 * len(whole) // 10]
@@ -379,7 +379,7 @@ def test_novelty_of_a_text_against_the_training_text(rnntk, held: Path, text: Pa
         known = [rest[k : k + n] in train for k in range(len(rest) - n + 1)]
         assert found["held_out"][str(n)] == pytest.approx(np.mean(known))
     assert found["generated"]["8"] < found["held_out"]["8"]
-    shown = rnntk("eval", held, "--no-floors").stdout
+    shown = rnntk("eval", held, "--no-baselines").stdout
     assert "\ncopied from the training text, of 10,000 generated characters\n" in shown
     beside = f"{found['held_out']['8']:.1%}"
     assert re.search(
@@ -392,7 +392,7 @@ def test_novelty_is_computed_on_request_only(rnntk, held: Path, text: Path) -> N
     assert figures(rnntk, held, "--no-novelty")["novelty"] is None
     assert figures(rnntk, held, "--input", text)["novelty"] is None
     assert "copied" not in rnntk("eval", held, "--no-novelty").stdout
-    alone = rnntk("eval", held, "--split", "train", "--no-floors")
+    alone = rnntk("eval", held, "--split", "train", "--no-baselines")
     assert "held-out text" not in alone.stdout
     assert "a text that shares long ones is copied" in alone.stdout
 
@@ -419,19 +419,19 @@ def test_dynamic_loss_is_printed_beside_the_static_one(rnntk, text: Path, here: 
     split = ("--val-fraction", "0.1", "--test-fraction", "0.2", "--dropout", "0.5")
     result = rnntk("train", "--input", text, "--run", "runs/held", *SMALL, *split)
     assert result.exit_code == 0, result.output
-    static = figures(rnntk, "--no-floors", "--no-novelty")
+    static = figures(rnntk, "--no-baselines", "--no-novelty")
     assert static["dynamic"] is None
-    still = figures(rnntk, "--no-floors", "--no-novelty", "--dynamic", "--dynamic-rate", "1e-9")
+    still = figures(rnntk, "--no-baselines", "--no-novelty", "--dynamic", "--dynamic-rate", "1e-9")
     assert still["model"] == static["model"]
     assert still["dynamic"]["chosen"] == "given"
     for name in ("nats_per_symbol", "bits_per_character"):
         assert still["dynamic"][name] == pytest.approx(static["model"][name], rel=1e-5)
-    adapted = rnntk("eval", "--split", "test", "--dynamic", "--no-floors", "--no-novelty")
+    adapted = rnntk("eval", "--split", "test", "--dynamic", "--no-baselines", "--no-novelty")
     assert "Choosing the learning rate on the validation text." in adapted.stderr
     assert re.search(r"learning rate +[0-9.]+, the best on the validation text", adapted.stdout)
     nats = [float(n) for n in re.findall(r"nats +([0-9.]+) per symbol", adapted.stdout)]
     assert nats[1] < nats[0]
-    default = rnntk("eval", "--dynamic", "--no-floors", "--no-novelty")
+    default = rnntk("eval", "--dynamic", "--no-baselines", "--no-novelty")
     assert re.search(r"learning rate +0\.1, the default", default.stdout)
 
 

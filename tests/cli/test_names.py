@@ -88,7 +88,7 @@ def test_file_names_may_be_invalid_utf8(program, here: Path) -> None:
     assert b"rnntk sample 'runs/caf\xe9-1'" in trained.stderr
     commands = [
         ["sample", run, "--length", "5", "--json"],
-        ["eval", run, "--split", "train", "--no-floors", "--html", "page.html", "--json"],
+        ["eval", run, "--split", "train", "--no-baselines", "--html", "page.html", "--json"],
         ["runs", "--json"],
         ["runs", "show", run, "--json"],
         ["train", "--resume", run, "--max-steps", "6", "--json"],
@@ -166,7 +166,9 @@ def test_every_command_that_reads_text_warns_of_a_doubtful_encoding(rnntk, here:
         "Warning: doubt.txt is read" in rnntk("train", "--input", "doubt.txt", "--dry-run").stderr
     )
     rnntk("train", "--input", "t.txt", *SMALL, "--run", "one")
-    evaluated = rnntk("eval", "one", "--input", "doubt.txt", "--on-unknown", "skip", "--no-floors")
+    evaluated = rnntk(
+        "eval", "one", "--input", "doubt.txt", "--on-unknown", "skip", "--no-baselines"
+    )
     assert evaluated.exit_code == 0, evaluated.stderr
     assert "doubt.txt is read as" in evaluated.stderr
 

@@ -205,7 +205,7 @@ def test_an_old_run_on_html_keeps_reading_the_source(rnntk, untrained, here: Pat
     record = json.loads((path / "run.json").read_text())
     del record["settings"]["markup"]
     (path / "run.json").write_text(json.dumps(record))
-    result = rnntk("eval", "r", "--no-floors")
+    result = rnntk("eval", "r", "--no-baselines")
     assert result.exit_code == 0, result.output
 
 

@@ -123,7 +123,7 @@ def test_the_right_text_is_used_wherever_it_is(
 ) -> None:
     run = untrained("own", val=0.2, input=("tiny.txt",))
     shutil.rmtree(os.environ["RNNTK_CACHE"])
-    assert rnntk("eval", run, "--no-floors").exit_code == 0
+    assert rnntk("eval", run, "--no-baselines").exit_code == 0
     done = rnntk("train", "--init-from", run, "--run", "new", *SMALL)
     assert done.exit_code == 0, done.output
     text.write_text("another text\n" * 100)
@@ -150,7 +150,7 @@ def test_a_card_of_the_user_is_found_by_its_text(
     run = untrained("own", val=0.2, corpus="./mine.toml")
     (here / "mine.toml").unlink()
     shutil.rmtree(os.environ["RNNTK_CACHE"])
-    assert rnntk("eval", run, "--no-floors").exit_code == 0
+    assert rnntk("eval", run, "--no-baselines").exit_code == 0
 
 
 @pytest.mark.parametrize("name", ["\x1b[31mred", "\x9b31m", "a\u202eb", "a\rb\x07"])
