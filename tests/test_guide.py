@@ -42,7 +42,7 @@ def test_the_guide_begins_with_the_readers_text() -> None:
 
 def test_each_picture_has_a_command() -> None:
     draws = re.compile(
-        r"^rnntk (plot|play)\b|^python docs/pictures/draw\.py|^rnntk .* --plot ", re.MULTILINE
+        r"^rnntk (plot|play)\b|^python \S*docs/pictures/draw\.py|^rnntk .* --plot ", re.MULTILINE
     )
     sections = re.split(r"^## ", GUIDE, flags=re.MULTILINE)
     shown = [section for section in sections if "![" in section]

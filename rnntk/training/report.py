@@ -155,7 +155,7 @@ class Report(keras.callbacks.Callback):
 
 
 def _shows_bars() -> bool:
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
+    return sys.stderr.isatty() or type(sys.stderr).__module__.startswith("ipykernel.")
 
 
 def seconds_of(work: Callable[[], object]) -> float:

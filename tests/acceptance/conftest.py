@@ -11,14 +11,17 @@ import pytest
 
 
 @pytest.fixture
-def campaign() -> Callable[[str], None]:
+def campaign(tmp_path: Path) -> Callable[[str], None]:
     if sys.platform == "win32":
         pytest.skip("needs fork")
 
     def run(words: str) -> None:
         program, *options = words.split()
         command = [sys.executable, str(Path(__file__).parent / program), *options]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        assert done.returncode == 0, done.stdout[-8000:]
+        # A file, not a pipe: a process that a killed command left would keep a pipe open.
+        with (tmp_path / "output").open("w+") as output:
+            done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT)
+            output.seek(0)
+            assert done.returncode == 0, output.read()[-8000:]
 
     return run

@@ -189,7 +189,7 @@ def test_a_vocabulary_that_does_not_match(rnntk, trained: Path, text: Path) -> N
 
 
 def test_settings_of_the_run_cannot_be_changed_on_resume(rnntk, trained: Path) -> None:
-    refused(rnntk("train", "--resume", trained, "--units", 9), 2, "--units cannot be given")
+    refused(rnntk("train", "--resume", trained, "--units", 9), 2, "leave out --units")
     refused(rnntk("mnist", "--resume", trained), 2, "rnntk train --resume")
 
 

@@ -52,7 +52,7 @@ class ResourceExhaustedError(Exception):
             MemoryError(),
             "There is not enough memory for this. Lower the batch size, length or number of texts.",
         ),
-        (ResourceExhaustedError(), "for this (OOM when allocating tensor with shape[9]). Ask"),
+        (ResourceExhaustedError(), "for this (OOM when allocating tensor with shape[9]). Lower"),
         (OSError(errno.EACCES, "Permission denied", "a/b"), "Error: a/b: Permission denied."),
         (OSError(errno.ENAMETOOLONG, "File name too long", b"\xff"), ": File name too long."),
         (OSError("no number"), "Error: no number."),
@@ -64,7 +64,7 @@ def test_any_error_is_one_message(rnntk, monkeypatch, here: Path, error, told: s
     result = rnntk("runs")
     refused(result, 1, told)
     assert len(result.stderr) < 600
-    assert ("report it" in result.stderr) == isinstance(
+    assert ("report the error with them" in result.stderr) == isinstance(
         error, (KeyError, RecursionError, ValueError)
     )
     monkeypatch.setenv("RNNTK_CRASH_FILE", "crash.txt")
@@ -184,7 +184,12 @@ def test_a_full_disk_met_by_tensorflow_is_one_message(
     train = ["train", "--input", str(text), "--run", "full", *tiny]
     export = ["export", "r", "--format", "savedmodel", "--output", "sm"]
     for limit, command, code, told in (
-        (20_000, train, 0, "Warning: full/logs cannot be written (File too large). Training goes"),
+        (
+            20_000,
+            train,
+            0,
+            "Warning: full/logs cannot be written (File too large). Training continues",
+        ),
         (30_000, export, 1, "Error: No space is left to write sm (File too large)."),
     ):
         done = warm.run(

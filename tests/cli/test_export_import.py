@@ -46,8 +46,10 @@ def test_export_writes_a_page(rnntk, untrained, text: Path, here: Path) -> None:
         r"weights +(int8|float16), which changes the loss by [+-]0\.00\d\d nats on [\d,]+ symbols of held-out text",
         result.stdout,
     )
-    assert re.search(r"text +\d+ characters of the held-out text, which Read", result.stdout)
-    assert "tiny-1.html in any browser, by a double click" in result.stderr
+    assert re.search(
+        r"text +\d+ characters of the held-out text, shown first in Read", result.stdout
+    )
+    assert "tiny-1.html in any browser, with a double click" in result.stderr
     assert [p.name for p in here.glob("tiny-1*")] == ["tiny-1.html"]
     assert "is not overwritten" in rnntk("export", "--format", "html").stderr
 
@@ -146,7 +148,7 @@ def test_an_imported_run_can_be_sampled_exported_and_trained(
     assert rnntk("export", "--format", "npz").exit_code == 0
     page = rnntk("export", "--format", "html")
     assert page.exit_code == 0, page.output
-    assert "float16; the loss is not measured" in page.stdout
+    assert "float16; effect on the loss unknown" in page.stdout
     assert (here / "old-1.html").is_file()
 
     resumed = rnntk("train", "--resume", "runs/old-1")

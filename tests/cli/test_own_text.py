@@ -143,7 +143,7 @@ def test_a_folder_of_mixed_files(rnntk, here: Path) -> None:
     mixed(here / "texts")
     result = rnntk("train", "texts/", "--max-steps", 1)
     assert result.exit_code == 0, result.output
-    assert "Left out of texts/: 2 pdf, 1 jpg, 1 without an ending (" in " ".join(
+    assert "Left out of texts/: 2 pdf, 1 jpg, 1 without an ending. Choose" in " ".join(
         result.stderr.split()
     )
     assert chosen(rnntk, "runs/texts-1")["newline"] == "lf"

@@ -97,7 +97,9 @@ def test_a_public_host_warns_and_opens_no_browser(rnntk, trained: Path, monkeypa
     monkeypatch.setattr(serve, "run", lambda app, bound: bound.close())
     result = rnntk("play", trained, "--host", "0.0.0.0", "--port", "0")
     assert result.exit_code == 0, result.output
-    assert "Warning: with --host 0.0.0.0 everybody" in result.stderr
+    assert (
+        "Warning: --host 0.0.0.0 opens the page, without a password, to everybody" in result.stderr
+    )
     assert opened == []
     result = rnntk("play", trained, "--port", "0", "--open")
     assert "Warning" not in result.stderr
@@ -110,13 +112,17 @@ def test_a_public_host_warns_and_opens_no_browser(rnntk, trained: Path, monkeypa
         (["nowhere"], 1, "There is no run folder nowhere"),
         (["r", "--checkpoint", "7"], 1, "has no checkpoint '7'"),
         (["r", "--input", "tiny.txt"], 2, "--input needs --report"),
-        (["r", "--report", "o.html", "--input", "none.txt"], 2, "cannot be read"),
+        (["r", "--report", "o.html", "--input", "none.txt"], 2, "Cannot read --input none.txt"),
         (
             ["r", "--report", "o.html", "--input", "bad.txt"],
             1,
             "is not UTF-8: bytes ff at offset 1",
         ),
-        (["r", "--report", "o.html", "--input", "empty.txt"], 1, "Too little of the text"),
+        (
+            ["r", "--report", "o.html", "--input", "empty.txt"],
+            1,
+            "fewer than two symbols that the model knows",
+        ),
     ],
 )
 def test_bad_input_is_one_message(
@@ -164,10 +170,10 @@ def test_the_page_opens_on_held_out_text_with_baselines(
     assert found["of"] == "held-out text"
     assert found["text"].startswith("the quick")
     assert len(found["text"]) <= len(text.read_text()) * 0.3
-    assert own.baselines()["baselines"][0]["title"] == "knowing nothing"
+    assert own.baselines()["baselines"][0]["title"] == "uniform guess"
     losses = {row["title"]: row["nats"] for row in own.baselines(wait=True)["baselines"]}
-    assert losses["knowing nothing"] == pytest.approx(math.log(28), abs=1e-4)
-    assert losses["n-grams up to 6"] < losses["letter frequencies"] < losses["knowing nothing"]
+    assert losses["uniform guess"] == pytest.approx(math.log(28), abs=1e-4)
+    assert losses["n-grams up to 6"] < losses["letter frequencies"] < losses["uniform guess"]
     # They are cached for the next page.
     (kept,) = (tmp_path / "cache" / "baselines").iterdir()
     kept.write_text(json.dumps({"letter frequencies": 1.5}))
@@ -182,6 +188,6 @@ def test_without_its_text_the_page_opens_on_generated_text(
     text.unlink()
     monkeypatch.setenv("RNNTK_CACHE", str(tmp_path / "empty"))
     own = OwnText(Models(LanguageModel.load(folder.open_run(run))))
-    assert own.excerpt()["of"] == "text that it generated itself"
+    assert own.excerpt()["of"] == "generated text"
     assert len(own.excerpt()["text"]) > 900
     assert len(own.baselines(wait=True)["baselines"]) == 1

@@ -58,7 +58,7 @@ def test_after_delete_the_latest_run_is_the_newest_left(rnntk, three: Path) -> N
 def test_delete_without_a_terminal_needs_yes(rnntk, three: Path) -> None:
     result = rnntk("runs", "delete", "a", stdin="y\n")
     assert result.exit_code == 2
-    assert "stdin is no terminal. Add --yes to delete." in result.stderr
+    assert "stdin is not a terminal. Add --yes." in result.stderr
     assert (three / "a" / "run.json").exists()
 
 

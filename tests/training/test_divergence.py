@@ -17,7 +17,7 @@ from rnntk.errors import TrainingError
 from rnntk.storage import checkpoint, folder
 from rnntk.storage.checkpoint import Progress
 from rnntk.text import corpus
-from rnntk.training import char_task, character, divergence
+from rnntk.training import char_task, character, divergence, loop
 from rnntk.training.divergence import Diverged
 from rnntk.training.session import Result
 
@@ -127,7 +127,7 @@ class Faster(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if batch == 11:
-            self._monkeypatch.setattr(char_task.schedule, "learning_rate", lambda *_: 30.0)
+            self._monkeypatch.setattr(loop.schedule, "learning_rate", lambda *_: 30.0)
 
 
 def test_a_diverged_run_stops_and_good_checkpoints_stay(
@@ -174,7 +174,8 @@ def test_non_finite_weights_are_never_saved(tmp_path: Path) -> None:
                 bias.assign(np.full(bias.shape, np.nan))
 
     with pytest.raises(
-        TrainingError, match=r"output/bias is not finite after step 10.*Checkpoint 5 .* good"
+        TrainingError,
+        match=r"output/bias is not finite after step 10.*Checkpoint 5 .* was saved before that",
     ):
         start(tmp_path, callbacks=[Spoil()])
     assert saved(tmp_path) == [5]
@@ -205,7 +206,9 @@ def test_a_checkpoint_with_a_non_finite_loss_is_removed(
 ) -> None:
     """The loss of step 11 is that of checkpoint 10's weights."""
     spoil(monkeypatch, 10, loss=math.nan)
-    with pytest.raises(TrainingError, match=r"loss became nan at step 11.*Checkpoint 5 .* good"):
+    with pytest.raises(
+        TrainingError, match=r"loss became nan at step 11.*Checkpoint 5 .* was saved before that"
+    ):
         start(tmp_path)
     assert saved(tmp_path) == [5]
 
@@ -215,7 +218,9 @@ def test_the_checkpoint_a_session_began_from_is_never_removed(
 ) -> None:
     run = start(tmp_path, max_steps=6).run
     spoil(monkeypatch, 6, loss=math.inf)
-    with pytest.raises(TrainingError, match=r"became inf at step 7.*Checkpoint 5 .* good"):
+    with pytest.raises(
+        TrainingError, match=r"became inf at step 7.*Checkpoint 5 .* was saved before that"
+    ):
         character.resume(run, {"max_steps": 9}, quiet=True)
     assert saved(tmp_path) == [5, 6]
 
