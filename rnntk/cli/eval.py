@@ -32,7 +32,7 @@ OWN = "this model"
 @model_options
 @option(
     "--split",
-    "Part of the run's text, if there is no --input.  [default: val]",
+    "Part of the run's text, if no --input; val and test were held out.  [default: val]",
     choices=["val", "test", "train"],
 )
 @option(
@@ -40,14 +40,16 @@ OWN = "this model"
 )
 @switch("--baselines", True, "Compare with baselines: n-grams and xz.  [default: on]")
 @switch("--novelty", True, "Measure copying of the training text.  [default: on, without --input]")
-@option("--dynamic", "Also adapt to the text while reading (Krause et al., 2017).", is_flag=True)
+@option(
+    "--dynamic", "Also measure while the model keeps learning from what it reads.", is_flag=True
+)
 @option(
     "--dynamic-rate",
     "Learning rate of --dynamic.  [default: the best on other validation text]",
     type=click.FloatRange(0, min_open=True),
 )
 @option("--costs", "Write the bits of each character as JSON.", type=FILE)
-@option("--html", "Write the text, shaded by surprise, as a page.", type=FILE)
+@option("--html", "Write the measured text as a page, shaded by surprise.", type=FILE)
 @config_options(TextConfig, leave_out=FIXED)
 def command(args: Args, console: Console) -> None:
     """Measure RUN, a folder or a name in --runs-dir (default: the latest run), on validation text or --input.
@@ -58,7 +60,7 @@ def command(args: Args, console: Console) -> None:
     Examples:
       rnntk eval
       rnntk eval runs/linux_kernel-1 --split test
-      rnntk eval --input other.c --on-unknown skip --html other.html
+      rnntk eval --input other.c --html other.html
     """
     model = load(args)
     trained_on = tuple(model.run.settings.get("input") or ())

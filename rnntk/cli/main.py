@@ -32,7 +32,7 @@ GROUPS = {
         "eval": "Measure a model on held-out text, beside baselines.",
     },
     "Runs": {
-        "runs": "List runs; show, rename or delete one.",
+        "runs": "List, show, rename or delete runs.",
         "plot": "Draw loss curves, as a picture or in the terminal.",
         "board": "Show the runs in TensorBoard.",
     },

@@ -35,7 +35,7 @@ _SURE = ((0.95, "surely a"), (0.7, "probably a"), (0.4, "perhaps a"), (0.0, "uns
 @option("--plot", "Draw the worst mistakes on the test images.", type=PATH)
 @option(
     "--image pictures",
-    "Train nothing; read this picture of a digit, with the run --run or the latest. Repeatable.",
+    "Read this picture of a digit instead of training, with the run of --run (default: latest). Repeatable.",
     type=FILE,
     multiple=True,
 )
@@ -49,7 +49,6 @@ def command(args: Args, console: Console) -> None:
     Examples:
       rnntk mnist
       rnntk mnist --bidirectional --epochs 10
-      rnntk mnist --order permuted --cell gru --epochs 1
       rnntk mnist --data digits --max-steps 200 --plot mistakes.png
       rnntk mnist --image seven.png --image four.jpg
     """

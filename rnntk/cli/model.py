@@ -25,7 +25,7 @@ def model_options(function: F) -> F:
         option("--corpus", "Use the latest run on this corpus."),
         option(
             "--checkpoint",
-            "Weights: best (lowest validation loss), last, or a step.",
+            "Weights: best (lowest validation loss; without validation, last), last or a step.",
             type=click.types.FuncParamType(str),  # a config file may have a number
             default="best",
         ),

@@ -238,7 +238,7 @@ def given_values(args: Args, *leave_out: str) -> dict[str, Any]:
 
 text_paths = click.argument("texts", nargs=-1, metavar="[TEXT]...")
 runs_dir_option = option("--runs-dir", "Folder of runs.", type=PATH, default=Path("runs"))
-run_option = option("--run", "New run folder.  [default: runs/<corpus>-<n>]", type=PATH)
+run_option = option("--run", "Folder of the new run.  [default: runs/<corpus>-<n>]", type=PATH)
 resume_option = option(
     "--resume",
     "Continue a run, by default the latest, as if never stopped.",
@@ -256,7 +256,7 @@ def server_options(port: int) -> Callable[[F], F]:
     """Decorator: add `--host`, `--port` (with this default) and `--open`."""
     host_help = "Address to listen on; 0.0.0.0 lets other machines in."
     port_help = f"Port; 0 picks a free one.  [default: {port}, or a free one]"
-    open_help = "Open the page in a browser.  [default: on a desktop, from a terminal]"
+    open_help = "Open the page in a browser.  [default: if started from a terminal on a desktop]"
     return lambda function: added(
         function,
         option("--host", host_help, default="127.0.0.1"),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @command_named("play")
 @model_options
 @server_options(8765)
-@option("--report", "Only write the views of a text as one HTML file.", type=FILE)
+@option("--report", "Open no page; save what it shows about a text as one HTML file.", type=FILE)
 @option(
     "--input", "Text for --report, in UTF-8; - is stdin.  [default: the run's own, else generated]"
 )
@@ -28,7 +28,7 @@ def command(args: Args, console: Console) -> None:
 
     Let the model write, see which characters surprise it, find units that track quotes, comments, indentation
     or syllables, watch it train, and take six short lessons. For a run of rnntk mnist, draw digits and see them
-    recognised. By default only this machine can reach the page. Ctrl-C ends it.
+    recognized. By default only this machine can reach the page. Ctrl-C ends it.
 
     Examples:
       rnntk play

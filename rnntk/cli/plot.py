@@ -38,7 +38,7 @@ def command(args: Args, console: Console) -> None:
     """Draw the curves of RUNs, folders or names in --runs-dir (default: the latest run), in one picture.
 
     Training loss is pale for each step and bold for the mean of the last 100; validation is dashed. --y grad_norm
-    shows the largest norm of each stretch of steps, and the mean. Runs may still be training. Pictures need Matplotlib.
+    also shows the largest values, which a mean would hide. Runs may still be training. Pictures need Matplotlib.
 
     Examples:
       rnntk plot --terminal

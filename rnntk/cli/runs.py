@@ -35,13 +35,13 @@ COLUMNS = (
 
 @command_named("runs", cls=Group, invoke_without_command=True)
 @option("--corpus", "Only runs on this corpus.")
-@option("--kind", "Only runs of this kind.", choices=KINDS)
+@option("--kind", "Only runs of train (char-rnn) or mnist (row-classifier).", choices=KINDS)
 @runs_dir_option
 def command(args: Args, console: Console) -> None:
     """List the runs, latest first.
 
-    Loss is the mean of the last 100 steps, validation the lowest so far, both in nats per symbol (per image for
-    classifiers). Damaged runs are listed with the reason.
+    Columns: loss is the mean of the last 100 steps, validation the lowest validation loss, both in nats per symbol
+    (per image for classifiers). Damaged runs are listed with the reason.
 
     Examples:
       rnntk runs

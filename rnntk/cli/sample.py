@@ -44,12 +44,14 @@ _EXCLUDING = (
 @model_options
 @option(
     "--prime",
-    "Prompt to continue (also --prompt); \\n is a line end.  [default: the corpus' own, or a line start]",
+    "Prompt to continue (also --prompt); \\n is a line end.  [default: the corpus' own prompt, or a line start]",
 )
 @option("--prime-file", "File with the prompt, unchanged; - is stdin.")
 @option("--output", "Write the text to a file.  [default: stdout]", type=FILE)
 @option(
-    "--lines", "New lines, such as names: none twice, none copied.", type=click.IntRange(1, 10**6)
+    "--lines",
+    "Write N lines, such as names, without repeats or copies of training lines.",
+    type=click.IntRange(1, 10**6),
 )
 @switch("--allow-copies", False, "With --lines: keep lines of the training text.")
 @option("--num -n", "Number of texts.", type=FieldType(SampleConfig, "num"), default=1)
@@ -64,11 +66,10 @@ def command(args: Args, console: Console) -> None:
 
     Examples:
       rnntk sample --prime "/* "
-      rnntk sample runs/linux_kernel-1 --length 4000 --temperature 0.8 --seed 1
+      rnntk sample runs/linux_kernel-1 --length 4000 --temperature 0.8
       rnntk sample --interactive --color
       rnntk sample --lines 20 -o names.txt
-      rnntk sample --beam 8 --stop ";" --prime "static int "
-      echo -n "int main(" | rnntk sample --prime-file -
+      rnntk sample --num 5 --stop ";" --prime "static int "
     """
     if args.greedy:
         args.temperature = 0.0
