@@ -30,7 +30,7 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "rnntk train --corpus linux_kernel" in done.stdout
+    assert "rnntk train novel.txt" in done.stdout
 
 
 def test_python_m_and_version(here: Path) -> None:
