@@ -5,8 +5,8 @@
 The pictures here are of these runs:
 
     rnntk train --corpus linux_kernel --max-time 2m
-    rnntk train --corpus demo_ko --layers 2 --units 128 --max-time 1m
-    rnntk train --corpus tinyshakespeare --cell gru --layer-norm --layers 2 --units 128 --max-time 100s --val-fraction 0.1
+    rnntk train --corpus demo_ko --max-time 1m
+    rnntk train --corpus tinyshakespeare --cell gru --layer-norm --max-time 100s --val-fraction 0.1
 
 Needs Playwright, chromium (or RNNTK_CHROMIUM) and a Korean font. Pictures are written to this folder.
 """
