@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -146,23 +146,29 @@ class RunFolder:
         self.check_checkpoint(which)
         if which not in ("last", "best"):
             return read(int(which))
+        best = self._best_step(steps) if which == "best" else None
+        if best is not None:
+            try:
+                return read(best)
+            except RunError as error:
+                log.warning(f"{error} Using the last checkpoint.")
         damaged = []
         for step in reversed(steps):
             try:
-                found = read(step)
-                break
+                return read(step)
             except RunError as error:
                 damaged.append(str(error))
                 log.warning(f"{error} Using the checkpoint before it.")
-        else:
-            raise RunError(f"No checkpoint of {self.path} is intact: {' '.join(damaged)}")
-        best = found.progress.best
-        if which == "best" and best is not None and int(best["step"]) != found.progress.step:
-            try:
-                return read(int(best["step"]))
-            except RunError as error:
-                log.warning(f"{error} Using the last checkpoint.")
-        return found
+        raise RunError(f"No checkpoint of {self.path} is intact: {' '.join(damaged)}")
+
+    def _best_step(self, steps: Sequence[int]) -> int | None:
+        """Step of the best validation, by the newest intact progress; None without one, or if it is the last step."""
+        for step in reversed(steps):
+            with suppress(RunError):
+                folder = self.checkpoints / checkpoint.folder_name(step)
+                best = checkpoint.read(folder, only=(checkpoint.PROGRESS,)).progress.best
+                return int(best["step"]) if best and int(best["step"]) != steps[-1] else None
+        return None
 
     def check_checkpoint(self, which: str) -> None:
         """Raise `RunError` if `which` is neither `last`, `best` nor the step of a checkpoint."""
@@ -433,9 +439,8 @@ def check_movable(path: Path) -> None:
         open_run(path)
     if lock.is_symlink():
         raise RunError(f"{lock} is a symbolic link. Remove it first.")
-    _locked(
-        path, advice=None
-    ).release()  # at once: Windows does not rename a folder with an open file
+    # Released at once: Windows does not rename a folder with an open file.
+    _locked(path, advice=None).release()
 
 
 def not_ours(path: Path) -> list[str]:

@@ -165,6 +165,17 @@ def test_the_last_checkpoint_replaces_a_damaged_best(
     assert "Using the last checkpoint." in caplog.messages[0]
 
 
+def test_the_best_checkpoint_is_read_without_the_last_ones_weights(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = make(tmp_path / "r")
+    for step in (1, 2):
+        save(run, step, {"val_loss": 1.0, "step": 1})
+    (run.checkpoints / "step-00000002" / "weights.safetensors").write_bytes(b"")
+    assert run.checkpoint("best").progress.step == 1
+    assert not caplog.messages
+
+
 def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
