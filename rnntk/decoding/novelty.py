@@ -61,9 +61,8 @@ def shares(groups: Mapping[str, Sequence[Ids]], trained: Ids) -> dict[str, dict[
             found = hashes[likely[n].take(_first_bits(hashes))]
             places = np.searchsorted(left[n], found)
             known = np.unique(places[left[n].take(places, mode="clip") == found])
-            if (
-                known.size
-            ):  # found, so not searched again: common n-grams would take most of the time
+            # Not searched again: common n-grams would take most of the time.
+            if known.size:
                 likely[n][_first_bits(left[n][known])] = False
                 left[n] = np.delete(left[n], known)
                 likely[n][_first_bits(left[n])] = True

@@ -40,7 +40,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Rounding:
-    """How the weights of a page are rounded, and how that changes the loss."""
+    """Rounding of a page's weights, and the change of the loss that it causes."""
 
     weights: str  # one of `KINDS`
     loss_change: float | None  # nats per symbol; None without a text

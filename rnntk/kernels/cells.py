@@ -203,9 +203,8 @@ class VectorOperands:
     v: Lanes
     cell: Cell
     before: Callable[[str], Any]  # by state
-    projection: Callable[
-        [str, str], Any
-    ]  # "input", "recurrent" or (unless apart) "both", of a gate
+    # "input", "recurrent" or (unless apart) "both", of a gate.
+    projection: Callable[[str, str], Any]
     factor: Any = None  # multiplied with the recurrent kernel in place of h
 
     def input(self, gate: str) -> Any:

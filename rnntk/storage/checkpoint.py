@@ -181,11 +181,11 @@ def _damage(path: Path) -> Iterator[None]:
     """Turn errors of reading a checkpoint into a `RunError`."""
     try:
         yield
+    except FileNotFoundError as error:
+        missing = Path(str(error.filename)).name
+        raise RunError(f"{path} is damaged: {missing} is missing.") from error
     except OSError as error:
-        name = Path(str(error.filename)).name
-        missing = isinstance(error, FileNotFoundError)
-        why = f"{name} is missing" if missing else f"{name} cannot be read ({error.strerror})"
-        raise RunError(f"{path} is damaged: {why}.") from error
+        raise RunError(f"{path} cannot be read: {error.strerror} ({error.filename}).") from error
     except (ValueError, TypeError) as error:
         raise RunError(f"{path} is damaged: {error}.") from error
 

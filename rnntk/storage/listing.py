@@ -89,11 +89,19 @@ def summarize(path: Path) -> Summary:
     best = progress.best["val_loss"] if progress and progress.best else last.get("val_loss")
     losses = last if progress is None or ahead else progress.losses
     step = int(last.get("step", 0)) if progress is None or ahead else progress.step
-    name, model = str(run.record["corpus"].get("name", "")), model_name(run.record["model"])
     return Summary(
-        run.path, run.kind, name, model, step, losses.get("loss"), losses.get("mean_loss"), best,
-        modified, size, problem,
-    )  # fmt: skip
+        run.path,
+        kind=run.kind,
+        corpus=str(run.record["corpus"].get("name", "")),
+        model=model_name(run.record["model"]),
+        step=step,
+        loss=losses.get("loss"),
+        mean_loss=losses.get("mean_loss"),
+        best=best,
+        modified=modified,
+        bytes=size,
+        problem=problem,
+    )
 
 
 def details(run: RunFolder) -> Details:
@@ -104,9 +112,9 @@ def details(run: RunFolder) -> Details:
     checkpoints = [_check(run.checkpoints, step) for step in checkpoint.steps(run.checkpoints)]
     newest = next((c.progress for c in reversed(checkpoints) if c.progress is not None), None)
     kind = folder.CONFIGS[run.kind]
-    defaults = kind().part(kind)
-    lists = {key: list(v) for key, v in defaults.items() if isinstance(v, tuple)}  # as in JSON
-    changed = {key: v for key, v in run.settings.items() if v != {**defaults, **lists}.get(key)}
+    # As in JSON, which has lists for tuples.
+    defaults = {k: list(v) if isinstance(v, tuple) else v for k, v in kind().part(kind).items()}
+    changed = {k: v for k, v in run.settings.items() if v != defaults.get(k)}
     return Details(run, summary, changed, checkpoints, newest, metrics.last(run.metrics))
 
 

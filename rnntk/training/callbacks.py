@@ -238,8 +238,13 @@ class Samples(keras.callbacks.Callback):
     """Generates a short text every `sample_every` steps: printed, in TensorBoard, and in the run's `samples.txt`."""
 
     def __init__(
-        self, run: RunFolder, task: Task, progress: Progress, report: Report, board: TensorBoardScalars
-    ) -> None:  # fmt: skip
+        self,
+        run: RunFolder,
+        task: Task,
+        progress: Progress,
+        report: Report,
+        board: TensorBoardScalars,
+    ) -> None:
         super().__init__()
         self._optimizer = task.optimizer
         self._run, self._progress, self._report, self._board = run, progress, report, board

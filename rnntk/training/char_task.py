@@ -54,9 +54,12 @@ class CharTask(Task):
         with job.scope():
             network = config.part(ModelConfig)
             self.model = CharRNN(V, seed=config.seed, precision=config.precision, **network)
-            rate, decay = config.learning_rate, config.weight_decay
-            options = {"weight_decay": decay, "ema": config.ema}
-            self.optimizer = optimizers.make(config.optimizer, rate, **options)
+            self.optimizer = optimizers.make(
+                config.optimizer,
+                config.learning_rate,
+                weight_decay=config.weight_decay,
+                ema=config.ema,
+            )
             self.optimizer.build(self.model.trainable_variables)
         self.steps_per_epoch = len(self._batches)
         self.items_per_step = config.batch_size * config.seq_length

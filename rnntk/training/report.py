@@ -52,7 +52,8 @@ class Report(keras.callbacks.Callback):
                 self._bar = tqdm(total=1, miniters=0, file=self._stream, **_BAR)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        logs, p, (step, seconds) = logs or {}, self._progress, self._began
+        logs, p = logs or {}, self._progress
+        step, seconds = self._began
         if p.step == step + 1:
             self._timed = (p.step, p.seconds)
         self._rate = logs["rate"] if self._rate is None else 0.9 * self._rate + 0.1 * logs["rate"]

@@ -163,7 +163,8 @@ class RowTask(Task):
         log.info(f"Testing on {len(self._y_test):,} images.")
         shown = partial(report.bar, title="testing", quiet=quiet)
         loss, accuracy, logits = self.measure(self._x_test, self._y_test, shown)
-        confusion, count = np.zeros((10, 10), dtype=np.int64), len(self._y_test)
+        count = len(self._y_test)
+        confusion = np.zeros((10, 10), dtype=np.int64)
         np.add.at(confusion, (self._y_test, logits.argmax(axis=1)), 1)
         return ClassifierResult(accuracy, wilson(accuracy, count), loss, count, logits, confusion)
 

@@ -122,8 +122,7 @@ def _warn_of_versions(run: RunFolder) -> None:
 def train(
     run: RunFolder, task: Task, progress: Progress, *, quiet: bool = False, extra: Callbacks = ()
 ) -> Result:
-    """Train in a locked run folder from `progress`, updated in place, until a limit; only a job's chief writes and
-    prints.
+    """Train in a locked run folder from `progress`, updated in place, until a limit. Only a job's chief writes.
 
     Raises:
         Interrupted: a signal stopped training; a checkpoint was saved.

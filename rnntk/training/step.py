@@ -50,7 +50,8 @@ def clip_gradients(
     each by its own norm, `value` limits each element.
     """
     halves = [tf.nn.l2_loss(g) for g in gradients]  # half the sums of squares
-    norm, clipped = tf.sqrt(2.0 * _in_order(halves)), list(gradients)
+    norm = tf.sqrt(2.0 * _in_order(halves))
+    clipped = list(gradients)
     if clip == "global-norm" and cudnn.has_gpu():
         # The host would have to read a condition. The factor is exactly 1 below the threshold.
         factor = threshold / tf.maximum(norm, threshold)
@@ -112,7 +113,7 @@ class _Step:
         # A tape adds all parts in one `AddN`, in no fixed order: with three shards, runs differ in the last digit.
         in_pairs = tf.AggregationMethod.EXPERIMENTAL_TREE
         found = tf.gradients(loss, variables, aggregation_method=in_pairs)
-        return list(map(tf.convert_to_tensor, found))
+        return [tf.convert_to_tensor(gradient) for gradient in found]
 
     def apply(self, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
         """Clip, update the variables, and return the global norm before clipping."""
@@ -234,7 +235,8 @@ class ClassifierStep(_Step):
     def _step(
         self, rows: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        batch_size, totals, right = rows.shape[0], [], []
+        batch_size = rows.shape[0]
+        totals, right = [], []
         weights = self.model.step_weights(rows)
         for part in self.slices(batch_size):
             logits = self.model.call(  # Keras' own call takes no packed weights
