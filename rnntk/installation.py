@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from importlib.util import find_spec
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +50,8 @@ def pip_command(*arguments: str) -> str:
     """Command `pip install` with these arguments, or its counterpart for pipx or uv."""
     if _is_pipx():
         return quoted("pipx", "inject", Path(sys.prefix).name, *arguments)
-    if find_spec("pip") is None:
+    # Not `importlib.util.find_spec`, which older setuptools answer with a warning.
+    if PathFinder.find_spec("pip") is None:
         return quoted("uv", "pip", "install", "-p", sys.executable, *arguments)
     name = Path(sys.executable).name
     on_path = os.path.normcase(shutil.which(name) or "") == os.path.normcase(sys.executable)

@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 from importlib import metadata
-from importlib.util import find_spec
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -44,7 +44,9 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment with pip, a POSIX shell and no `python` on the PATH, so that commands use the full path."""
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(errors, "os", SimpleNamespace(name="posix"))
-    monkeypatch.setattr(installation, "find_spec", lambda name: object())
+    monkeypatch.setattr(
+        installation, "PathFinder", SimpleNamespace(find_spec=lambda name: object())
+    )
 
 
 @pytest.fixture(params=ORIGINS)
@@ -91,7 +93,7 @@ def test_an_extra_missing_in_the_metadata_is_installed_from_the_folder(origin: s
 def test_pipx_and_uv_have_their_own_commands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(installation, "find_spec", lambda name: None)
+    monkeypatch.setattr(installation, "PathFinder", SimpleNamespace(find_spec=lambda name: None))
     assert shlex.split(pip_command("numpy>=2")) == [
         "uv", "pip", "install", "-p", sys.executable, "numpy>=2",
     ]  # fmt: skip
@@ -135,7 +137,7 @@ def test_windows_commands_are_quoted_for_its_shell(
 
 
 @pytest.mark.skipif(
-    os.name != "posix" or find_spec("pip") is None, reason="needs pip and a POSIX shell"
+    os.name != "posix" or PathFinder.find_spec("pip") is None, reason="needs pip and a POSIX shell"
 )
 @pytest.mark.parametrize("extra", ["play", "plot", "onnx"])
 def test_pip_accepts_the_command(extra: str) -> None:

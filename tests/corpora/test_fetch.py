@@ -245,6 +245,7 @@ def flagged(at: int, value: int) -> bytes:
         (b"\xfd7zXZ" + b"\0" * 100, "cannot be read"),
         (b"", "cannot be read|has no file"),
     ],
+    ids=lambda value: "archive" if isinstance(value, bytes) else None,  # archives contain the time
 )
 def test_a_damaged_or_hostile_archive_is_refused(server, target, monkeypatch, archive, message):
     monkeypatch.setattr(fetching, "MOST_UNPACKED", 5 * 10**6)
