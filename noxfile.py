@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -44,6 +45,31 @@ def lowest(session: nox.Session) -> None:
     _run(session, f"{session.virtualenv.bin}/python", install, pytest)
 
 
+@nox.session(python=["3.10", "3.13"])
+def wheel_lowest(session: nox.Session) -> None:
+    """Install the wheel with the lowest versions, and use every command away from the checkout."""
+    _use_wheel(session, "lowest-direct")
+
+
+@nox.session(python=["3.10", "3.13"])
+def wheel_newest(session: nox.Session) -> None:
+    """Install the wheel with the newest versions, and use every command away from the checkout."""
+    _use_wheel(session, "highest")
+
+
+def _use_wheel(session: nox.Session, resolution: str) -> None:
+    folder = Path(session.create_tmp()).resolve()
+    shutil.rmtree(folder)
+    folder.mkdir()
+    session.run("uv", "build", "--quiet", "--wheel", "--out-dir", str(folder), external=True)
+    (wheel,) = folder.glob("*.whl")
+    install = ["uv", "pip", "install", "--reinstall-package", "rnntk", "--upgrade"]
+    install += [f"{wheel}[play]", "--resolution", resolution]
+    python = f"{session.virtualenv.bin}/python"
+    session.chdir(folder)
+    _run(session, python, install, [python, f"{ROOT}/tests/acceptance/wheel.py"])
+
+
 def _run(session: nox.Session, python: str, install: list[str], test: list[str]) -> None:
     """Install, run the tests, and write the result into the page."""
     name, commit = session.name, _commit()
@@ -63,14 +89,14 @@ def _run(session: nox.Session, python: str, install: list[str], test: list[str])
         except CommandFailed:
             passed = False
     session.log(report.read_text()[-3000:])
-    counts = re.findall(r"^[= ]*(\d+ .*?) in [\d.]+s", report.read_text(), re.MULTILINE)
+    counts = re.findall(r"^[= ]*(\d+ .*?) in [\d.]+s", report.read_text(), re.MULTILINE)  # pytest's
     freeze = session.run("uv", "pip", "freeze", "-p", python, external=True, silent=True)
     versions = dict(re.findall(r"^(\S+)==(\S+)$", str(freeze), re.MULTILINE))
     record = {
         "commit": commit,
         "date": datetime.date.today().isoformat(),
         "passed": passed,
-        "summary": counts[-1] if counts else "before pytest",
+        "summary": counts[-1] if counts else "",
         "versions": {package: versions.get(package, "") for package in SHOWN},
     }
     path.write_text(json.dumps(record, indent=2))
@@ -93,7 +119,9 @@ def _write_table() -> None:
     for path in sorted(RESULTS.glob("*.json")):
         last = json.loads(path.read_text())
         versions = " | ".join(last["versions"][package] for package in SHOWN)
-        result = f"{'passed' if last['passed'] else '**failed**'}: {last['summary']}"
+        result = ": ".join(
+            filter(None, ["passed" if last["passed"] else "**failed**", last["summary"]])
+        )
         commit = f"{last['commit'] or 'uncommitted'}, {last['date']}"
         rows.append(f"| {path.stem} | {versions} | {result} | {commit} |")
     table = "\n".join(rows) + "\n"
