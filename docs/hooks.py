@@ -196,7 +196,7 @@ def command_parts(command: click.Command, path: str, level: int) -> Iterator[str
     yield prose(re.sub(r"\n(?!\n)", " ", (command.help or "").replace("\n\n", "\n\n\n")).strip())
     context = click.Context(command)
     arguments = [p for p in command.params if isinstance(p, click.Argument)]
-    words = [argument.make_metavar(context) for argument in arguments]
+    words = [word for argument in arguments for word in argument.get_usage_pieces(context)]
     subs = ["COMMAND"] if isinstance(command, click.Group) else []
     yield f"```\n{' '.join([path, '[OPTIONS]', *words, *subs])}\n```"
     examples = (command.epilog or "").partition("Examples:\n")[2]

@@ -166,6 +166,10 @@ def _load_config(ctx: click.Context, _param: click.Parameter, value: Path | None
     path = config.find_config(value)
     commands = {name: lambda name=name: _names(load_command(name)) for name in COMMANDS}
     values = config.read_config(path, ctx.command.name, _names(ctx.command), commands)
+    repeatable = {p.name for p in ctx.command.params if isinstance(p, click.Option) and p.multiple}
+    for name in repeatable & values.keys():
+        if isinstance(values[name], (bool, int, float)):
+            values[name] = [values[name]]  # for `FieldType` to refuse; click 8.1 fails on it
     ctx.meta[_CONFIG] = path
     ctx.default_map = {**(ctx.default_map or {}), **values}
 

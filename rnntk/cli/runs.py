@@ -258,7 +258,7 @@ def chosen_settings(corpus: dict[str, Any], settings: dict[str, Any]) -> list[st
 def _losses(d: Details) -> str:
     mean = d.summary.mean_loss
     parts = [] if mean is None else [f"{mean:.4f} ({metrics.MEAN_LOSS})"]
-    for name, value in d.last.items():
+    for name, value in sorted(d.last.items()):  # their order depends on Keras
         if name.startswith("val_"):
             parts.append(f"validation {name[4:].replace('_', ' ')} {value:.4f}")
     if d.progress is not None and (best := d.progress.best):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ from safetensors.numpy import load_file
 
 from rnntk.config import ModelConfig, TrainConfig
 from rnntk.decoding.decoder import Decoder
-from rnntk.errors import DataError, RunError
+from rnntk.errors import DataError, RunError, TrainingError
 from rnntk.exchange.network import PlainNetwork
 from rnntk.storage import checkpoint, folder
 from rnntk.storage.checkpoint import Progress
@@ -242,7 +243,15 @@ def import_run(
         versions=versions,
         vocabulary=vocabulary,
     ) as run:
-        checkpoint.write(
-            run.checkpoints, weights=weights, optimizer={}, states={}, progress=Progress(step=step)
-        )
+        try:
+            checkpoint.write(
+                run.checkpoints,
+                weights=weights,
+                optimizer={},
+                states={},
+                progress=Progress(step=step),
+            )
+        except TrainingError:  # maybe after the checkpoint was in place
+            shutil.rmtree(run.checkpoints, ignore_errors=True)
+            raise
         return run

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -37,9 +38,15 @@ def named_optimizer_variables(
     Keras' own paths contain the model's name, which differs between models in one process.
     """
     weights = {v.path.replace("/", "_"): name for name, v in named_weights(model).items()}
+    names = [variable.path.rsplit("/", 1)[-1] for variable in optimizer.variables]
+    alike: dict[str, Iterator[str]] = defaultdict(
+        lambda: iter([weights[v.path.replace("/", "_")] for v in model.trainable_variables])
+    )
     named = {}
-    for variable in optimizer.variables:
-        own = variable.path.rsplit("/", 1)[-1]
+    for own, variable in zip(names, optimizer.variables, strict=True):
+        if names.count(own) > 1:  # Keras 3.5: Adagrad's, in the order of the weights
+            named[f"{next(alike[own])}/{own}"] = variable
+            continue
         path = max((p for p in weights if own.startswith(p + "_")), key=len, default=None)
         named[own if path is None else f"{weights[path]}/{own[len(path) + 1 :]}"] = variable
     return named

@@ -50,8 +50,8 @@ _CLUSTERS = "".join(f for f in _FINALS if f and f not in _INITIAL)
 _SPELLED = f"[{_INITIAL}][{_VOWEL}](?:[{_BOTH}](?![{_VOWEL}])|[{_CLUSTERS}])?"  # of a syllable
 _SPELLED_OR_MARKERS = re.compile(f"{_SPELLED}(?:{MARKER}(?!{MARKER}))?|{MARKER}+")
 _SPELLED_OR_MARKER = re.compile(f"{_SPELLED}{MARKER}?|{MARKER}")
-# A final cluster is certain, but its marker is still to come.
-_UNDECIDED = re.compile(f"[{_INITIAL}](?:[{_VOWEL}][{_BOTH}{_CLUSTERS}]?)?\\Z")
+# A final cluster or a lone jamo is certain, but its marker is still to come.
+_UNDECIDED = re.compile(f"(?:[{_INITIAL}](?:[{_VOWEL}][{_BOTH}{_CLUSTERS}]?)?|[{JAMO}])\\Z")
 _OPEN = "".join(map(chr, _CODES[::28]))  # the syllables without a final
 _CONJOINING = re.compile(f"[\u1100-\u1112][\u1161-\u1175][\u11a8-\u11c2]?|[{_OPEN}][\u11a8-\u11c2]")
 _CONJOINING_UNDECIDED = re.compile(f"(?:[\u1100-\u1112][\u1161-\u1175]?|[{_OPEN}])\\Z")

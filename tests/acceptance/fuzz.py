@@ -916,6 +916,8 @@ def worker(
 ) -> None:
     """Attack one format with these inputs; `state` holds the current number, findings go to the pipe `report`."""
     warnings.simplefilter("error")
+    for package in ("matplotlib", "pyparsing"):  # as in pyproject.toml
+        warnings.filterwarnings("ignore", "", DeprecationWarning, package)
     logging.getLogger("rnntk").addHandler(logging.NullHandler())
     logging.getLogger("rnntk").propagate = False
     os.chdir(top)

@@ -206,6 +206,7 @@ def test_every_shipped_config_is_valid_and_names_its_command(path: Path) -> None
         ("train", "run = 3", "text, got 3"),
         ("train", "resume = true", "text, got True"),
         ("train", "corpus = 1.50", "text, got 1.5"),
+        ("train", "input = 0.5", "text or a list of it, got 0.5"),
         ("train", "input = [3]", "text or a list of it, got 3"),
         ("train", "input = { a = 1 }", "text or a list of it, got {'a': 1}"),
         ("sample", "prime = 0x10", "text, got 16"),

@@ -52,6 +52,7 @@ _VARIABLE = (
     (r"\d+(\.\d+)?[kM]? (chars|images)/s", r"# \2/s"),
     (r"\b(\d+m)?\d+s left", "# left"),
     (r"\d+ s of", "# s of"),
+    (r"^(100% █+)  step 12(?=  loss)", r"\1"),  # left out if the numbers after it are long
     (r", (\d+m)?\d+s\b", ", #s"),
     (r"^(  \d)[ \d.]+$", r"\1 ..."),  # rows of the confusion matrix
     ("█+", "█"),

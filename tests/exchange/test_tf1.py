@@ -202,7 +202,7 @@ def crc32c(data: bytes) -> int:
     ("before", "after", "told"),
     [
         # An entry that is not a valid message: TensorFlow aborts.
-        (b"\x08\x01\x12\x08", b"\x08\x01\x12\x7f", "Check failed: entry.ParseFromString"),
+        (b"\x08\x01\x12\x08", b"\x08\x01\x12\x7f", "Check failed: entry.ParseFrom(String|Array)"),
         # An array of 2**34 numbers.
         (
             b"\x12\x02\x08\x04\x12\x02\x08\x02",

@@ -123,7 +123,7 @@ def test_a_mistake_is_reported_without_tensorflow() -> None:
     code = (
         "import sys; from click.testing import CliRunner; from rnntk.cli.main import group\n"
         "r = CliRunner().invoke(group, ['train', '--distribute', 'multiworker', '--workers', 'a', '--index', '0'])\n"
-        "assert r.exit_code == 2 and 'HOST:PORT' in r.stderr, r.output\n"
+        "assert r.exit_code == 2 and 'HOST:PORT' in r.output, r.output\n"
         "assert 'tensorflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -69,10 +69,10 @@ def test_an_old_row_classifier_resumes(
 def test_a_run_of_other_versions_warns(here: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = here / "characters" / "run.json"
     record = json.loads(file.read_text(encoding="utf-8"))
-    record["versions"] |= {"keras": "3.5.0", "numpy": "1.26.4"}
+    record["versions"] |= {"keras": "3.0.0", "numpy": "1.25.0"}
     file.write_text(json.dumps(record), encoding="utf-8")
     character.resume(folder.open_run(file.parent), {"max_steps": 7}, quiet=True)
-    assert "was trained with keras 3.5.0 (now" in caplog.text
+    assert "keras 3.0.0 (now" in caplog.text
     assert "numpy 1.26.4 (now" in caplog.text
     assert "tensorflow" not in caplog.text.partition("was trained with")[2].partition(";")[0]
 
