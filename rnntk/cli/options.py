@@ -168,8 +168,8 @@ def _load_config(ctx: click.Context, _param: click.Parameter, value: Path | None
     values = config.read_config(path, ctx.command.name, _names(ctx.command), commands)
     repeatable = {p.name for p in ctx.command.params if isinstance(p, click.Option) and p.multiple}
     for name in repeatable & values.keys():
-        if isinstance(values[name], (bool, int, float)):
-            values[name] = [values[name]]  # for `FieldType` to refuse; click 8.1 fails on it
+        if not isinstance(values[name], (str, list, dict)):
+            values[name] = [values[name]]  # `FieldType` refuses it; click 8.1 would fail
     ctx.meta[_CONFIG] = path
     ctx.default_map = {**(ctx.default_map or {}), **values}
 
