@@ -241,7 +241,7 @@ runs_dir_option = option("--runs-dir", "Folder of runs.", type=PATH, default=Pat
 run_option = option("--run", "Folder of the new run.  [default: runs/<corpus>-<n>]", type=PATH)
 resume_option = option(
     "--resume",
-    "Continue a run, by default the latest, as if never stopped.",
+    "Continue a run; by default the latest.",
     is_flag=False,
     flag_value=LATEST_RUN,
 )

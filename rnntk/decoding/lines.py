@@ -56,9 +56,7 @@ def generate(
     """
     for name in ("beam", "stop", "num", "raw"):
         if getattr(config, name) != getattr(SampleConfig, name):
-            raise UsageError(
-                f"`{name}` does not work with `lines`, which ends each text at its line end. Leave it out."
-            )
+            raise UsageError(f"`{name}` does not work with `lines`. Leave it out.")
     if not model.line_end:
         raise UsageError("The model knows no line end, so it cannot generate `lines`.")
     text = None
@@ -67,7 +65,7 @@ def generate(
     except RnntkError as error:
         if not allow_copies:
             raise RunError(
-                "The training text is not available, so copies of its lines cannot be left out "
+                "Copies cannot be left out without the training text "
                 f"({str(error).partition('. ')[0].rstrip('.')}). Keep them with `allow_copies`."
             ) from error
     source, seen = _Source(model, prompt, config, text), set[str]()
