@@ -32,7 +32,7 @@ OWN = "this model"
 @model_options
 @option(
     "--split",
-    "Part of the run's text, without --input.  [default: val]",
+    "Part of the run's text to measure.  [default: val]",
     choices=["val", "test", "train"],
 )
 @option(

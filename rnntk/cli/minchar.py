@@ -113,7 +113,7 @@ def _train(
                 printed = time.perf_counter()
     except KeyboardInterrupt:
         raise Interrupted(
-            f"Stopped after iteration {reports[-1]['iteration'] if reports else 0}. This model is never saved.",
+            f"Stopped after iteration {reports[-1]['iteration'] if reports else 0}. Nothing is saved.",
             signal.SIGINT,
         ) from None
     about |= {"iterations": iterations, "seconds": time.perf_counter() - started}

@@ -255,7 +255,7 @@ def run_options(function: F) -> F:
 def server_options(port: int) -> Callable[[F], F]:
     """Decorator: add `--host`, `--port` (with this default) and `--open`."""
     host_help = "Address to listen on; 0.0.0.0 lets other machines in."
-    port_help = f"Port; 0 picks a free one.  [default: {port}, or a free one]"
+    port_help = f"Port; 0: any free one.  [default: {port}, or a free one]"
     open_help = "Open the page in a browser.  [default: if started from a terminal on a desktop]"
     return lambda function: added(
         function,

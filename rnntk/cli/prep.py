@@ -55,7 +55,7 @@ def command(args: Args, console: Console) -> None:
         console.facts(**{name: fact})
     console.facts(prepared=found.prepared.folder)
     piped = " (with the same text on standard input)" if any(map(is_stream, settings.input)) else ""
-    console.note(f"Train on it with: {quoted(*_training(settings))}{piped}")
+    console.note(f"Train on it: {quoted(*_training(settings))}{piped}")
     console.json("prep", corpus=found.record, folder=found.prepared.folder)
 
 

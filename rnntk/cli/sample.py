@@ -50,7 +50,7 @@ _EXCLUDING = (
 @option("--output", "Write the text to a file.  [default: stdout]", type=FILE)
 @option(
     "--lines",
-    "Write N new lines, such as names; no repeats or copies.",
+    "Write N new and different lines, such as names.",
     type=click.IntRange(1, 10**6),
 )
 @switch("--allow-copies", False, "With --lines: keep lines of the training text.")
@@ -79,7 +79,7 @@ def command(args: Args, console: Console) -> None:
         if None not in map(chosen.get, names):
             raise UsageError(f"Give {' or '.join(map(flag, names))}, not both.")
     if args.interactive and args.prime_file == "-":
-        raise UsageError("--interactive reads stdin; use --prime instead of --prime-file -.")
+        raise UsageError("--interactive reads stdin; give --prime, not --prime-file -.")
     for name in ("prime", "stop"):
         if source(name) in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
             setattr(args, name, stream.unescaped(f"--{name}", getattr(args, name), console))

@@ -87,7 +87,7 @@ def run_to_resume(runs_dir: Path, resume: str, kind: str, corpus: str | None = N
     found = find_run(run, runs_dir, kind=kind, corpus=corpus)
     if found.kind != kind:
         path = shown(found.path)
-        raise UsageError(f"{path} is a {found.kind}; continue it with: {found.resume_command}")
+        raise UsageError(f"{path} is a {found.kind}; continue it: {found.resume_command}")
     return found
 
 

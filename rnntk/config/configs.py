@@ -23,7 +23,7 @@ of_session = functools.partial(setting, on_resume="session", stored=False)
 class TextConfig(Config):
     """The text, and its conversion to symbols."""
 
-    corpus: str | None = setting(None, "Name of a corpus, or your own .toml card.")
+    corpus: str | None = setting(None, "Name of a corpus, or your .toml file.")
     input: tuple[str, ...] = setting(
         (), "Text file or folder; repeatable; - is stdin.", on_resume="kept"
     )
@@ -68,7 +68,7 @@ class TextConfig(Config):
         if self.corpus and self.input:
             raise UsageError("Give `corpus` or `input`, not both.")
         if (self.min_count > 1) != (self.unknown_symbol is not None):
-            raise UsageError("`min_count` above 1 and `unknown_symbol` need each other; give both.")
+            raise UsageError("`min_count` above 1 and `unknown_symbol` need each other.")
         if self.unknown_symbol is not None and len(self.unknown_symbol) != 1:
             raise UsageError(
                 f"`unknown_symbol` must be one character, got {self.unknown_symbol!r}."
@@ -126,7 +126,7 @@ class RunConfig(Config):
     )
     explosion_steps: int = setting(
         200,
-        "Stop after N steps above twice the uniform loss, 2 ln V; 0: never.",
+        "Stop after N steps above twice the uniform loss (2 ln V); 0: never.",
         Range(0),
         on_resume="kept",
     )
@@ -190,9 +190,7 @@ class TrainConfig(DistributeConfig, RunConfig, ModelConfig, TextConfig):
         300.0
     """
 
-    seq_length: int = setting(
-        200, "Symbols per batch row and step (truncated backpropagation).", Range(1)
-    )
+    seq_length: int = setting(200, "Symbols per batch row and step.", Range(1))
     optimizer: str = setting(
         "adam",
         "Optimizer; adagrad and sgd need a higher `learning_rate`.",
@@ -280,7 +278,7 @@ class SampleConfig(Config):
     top_k: int | None = setting(None, "Sample from the K likeliest symbols.", Range(1))
     top_p: float | None = setting(
         None,
-        "Sample from the likeliest symbols with total probability P.",
+        "Sample from the likeliest with total probability P.",
         Range(0, 1, open_low=True),
     )
     min_p: float | None = setting(
@@ -303,10 +301,10 @@ class SampleConfig(Config):
 
     def check_together(self) -> None:
         if self.stop == "":
-            raise UsageError("`stop` is empty; give the text to stop at, or leave it out.")
+            raise UsageError("`stop` is empty; leave it out.")
         if self.beam is None:
             if self.beam_alpha != 1:
-                raise UsageError("`beam_alpha` ranks the texts of `beam`; give `beam` too.")
+                raise UsageError("`beam_alpha` needs `beam`.")
             if self.num > 1:
                 self._check_memory("num", self.num, MOST_SYMBOLS)
             return
@@ -314,9 +312,7 @@ class SampleConfig(Config):
             if getattr(self, name) != fields_of(SampleConfig)[name].default:
                 raise UsageError(f"`beam` does not sample; leave out `{name}`.")
         if self.num > self.beam:
-            raise UsageError(
-                f"A beam of {self.beam} finds at most {self.beam} texts; raise `beam`, or lower `num` ({self.num})."
-            )
+            raise UsageError(f"`num` must be at most `beam` ({self.beam}), got {self.num}.")
         if self.length < 1:
             raise UsageError("`beam` needs a `length` of at least 1.")
         self._check_memory("beam", self.beam, MOST_IN_BEAM)

@@ -39,8 +39,7 @@ def choose(symbols: int, fixed: Mapping[str, Any]) -> dict[str, Choice]:
     both = {"batch_size", "seq_length"} <= set(fixed)
     if symbols < LEAST and not both:
         raise DataError(
-            f"The text has {symbols:,} symbols; at least {LEAST} are needed, better a few thousand. Add more "
-            "text."
+            f"The text has {symbols:,} symbols and needs {LEAST}, better a few thousand. Add more text."
         )
     name = min(RECIPES, key=lambda recipe: abs(math.log(max(symbols, 1) / RECIPES[recipe])))
     recipe = corpus_settings(name, "train", TrainConfig.names())

@@ -89,8 +89,8 @@ class Decoder:
             self.layers.append(LayerWeights(kind, kernel, recurrent_kernel, bias))
             if self.layers[0].units != H:
                 raise RunError(
-                    f"{name} has {H} units and rnn_0 {self.layers[0].units}, but the decoder needs layers of one "
-                    "width. Sample with Keras instead."
+                    f"{name} has {H} units and rnn_0 {self.layers[0].units}; layers must have one width. "
+                    "Sample with Keras instead."
                 )
             inputs = H
         self.units = inputs

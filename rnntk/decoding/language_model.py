@@ -73,7 +73,7 @@ class LanguageModel:
     ) -> None:
         if len(vocabulary) != decoder.vocabulary_size:
             raise RunError(
-                f"The vocabulary has {len(vocabulary)} symbols and the model {decoder.vocabulary_size}: they "
+                f"The vocabulary has {len(vocabulary)} symbols, the model {decoder.vocabulary_size}: they "
                 "are of different runs."
             )
         self.decoder, self.vocabulary, self.preprocessor = decoder, vocabulary, preprocessor
@@ -330,7 +330,7 @@ def _preprocessor(run: RunFolder) -> Preprocessor:
     version = corpus.get("preprocessor_version")
     if found.version != version:
         raise RunError(
-            f"{run.path} was trained with version {version} of the preprocessor {found.name}; version "
-            f"{found.version} is installed. Install version {version}."
+            f"{run.path} needs version {version} of the preprocessor {found.name}; version {found.version} "
+            f"is installed. Install version {version}."
         )
     return found

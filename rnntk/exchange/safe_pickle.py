@@ -55,7 +55,7 @@ def load(path: Path, *, encoding: str = "ASCII") -> Any:
         raise DataError(f"{path} cannot be read ({error.strerror}).") from error
     if len(data) > _MOST_BYTES:
         problem = f"{path} has over {_MOST_BYTES:,} bytes, too many for a vocabulary."
-        raise DataError(f"{problem} Give another file with `vocab`.")
+        raise DataError(f"{problem} Give another `vocab`.")
     try:
         _check(path, data)
         return _Plain(io.BytesIO(data), encoding=encoding).load()
@@ -64,7 +64,7 @@ def load(path: Path, *, encoding: str = "ASCII") -> Any:
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path} holds Python 2 byte strings that are not ASCII. Save the vocabulary as Unicode strings, "
-            "or give another file with `vocab`."
+            "or give another `vocab`."
         ) from error
     except Exception as error:  # damaged files raise ValueError, EOFError, MemoryError, ...
         problem = f"{path} is not a pickle, or is damaged ({type(error).__name__}: {error})."

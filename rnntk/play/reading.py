@@ -52,7 +52,7 @@ def encode(model: LanguageModel, text: str) -> Text:
     found = model.encode(text, "skip")
     if len(found.symbols) < 2:
         raise DataError(
-            f"The text needs two symbols that the model knows: {model.vocabulary.symbols[:60]!r}."
+            f"The text has fewer than two symbols that the model knows: {model.vocabulary.symbols[:60]!r}."
         )
     return Text(**vars(found), counts=_counts(model, found.text))
 

@@ -72,7 +72,7 @@ _TEXT = {
     "split": dict.fromkeys(("train", "val", "test"), (int, int)),
 }  # fmt: skip
 
-_ELSEWHERE = "Free some space or make it writable, or choose another folder with `run`."
+_ELSEWHERE = "Free some space, make it writable, or choose another folder with `run`."
 
 
 @dataclass(frozen=True)
@@ -283,7 +283,7 @@ def refuse_existing(path: Path) -> None:
     if not _is_unused(path):
         advice = f"Continue it with `resume` {shown(path)}"
         if (path / RUN).is_file() and not checkpoint.steps(path / CHECKPOINTS):
-            advice = "It ended before its first checkpoint. Remove it"
+            advice = "It has no checkpoint. Remove it"
         raise RunError(f"{path} exists already. {advice}, or choose another folder with `run`.")
 
 

@@ -127,7 +127,7 @@ def find(settings: TextConfig) -> Resolved | None:
     card = registry.load_card(settings.corpus)
     if card.kind != "text":
         command = f"rnntk mnist --data {card.name}"
-        raise UsageError(f"{card.name} holds {card.kind}, not text. Train on it with: {command}")
+        raise UsageError(f"{card.name} holds {card.kind}, not text. Train on it: {command}")
     return registry.resolve(card, **options)
 
 

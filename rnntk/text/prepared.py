@@ -83,7 +83,7 @@ class Prepared:
             return cls._read(folder)
         except FileNotFoundError as error:
             problem = f"{folder} is not a prepared corpus: {Path(error.filename).name} is missing."
-            raise DataError(f"{problem} Make one with: rnntk prep") from error
+            raise DataError(f"{problem} Make one: rnntk prep") from error
         except (ValueError, OSError, DataError) as error:
             problem = f"The prepared corpus {folder} is damaged: {error}."
             raise DataError(f"{problem} Remove it, then prepare the text again.") from error

@@ -74,7 +74,7 @@ class Split:
             if fraction and size < 2:
                 raise DataError(
                     f"`{name}_fraction` {fraction:g} of {total:,} symbols is {size}; at least two are "
-                    "needed. Raise it, or set 0 to hold nothing out."
+                    "needed. Raise it, or set 0."
                 )
         return found
 

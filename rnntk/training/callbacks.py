@@ -72,7 +72,7 @@ class MetricsWriter(keras.callbacks.Callback):
         if not in_place:
             raise TrainingError(
                 f"{self._run.path} was renamed or removed: training ends at step {self._progress.step}. "
-                f"Continue it in its new place: rnntk {self._run.command} --resume FOLDER"
+                f"Continue in its new place: rnntk {self._run.command} --resume FOLDER"
             )
         if short := stored.cut_short():
             raise TrainingError(

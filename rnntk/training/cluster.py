@@ -67,7 +67,7 @@ def from_tf_config(text: str) -> Cluster:
     others = sorted(set(cluster) - {"chief", "worker"})
     if others:
         raise UsageError(
-            f"{VARIABLE} has tasks of the kind {', '.join(others)}; only workers and a chief are supported. "
+            f"{VARIABLE} has tasks of the kind {', '.join(others)}; rnntk supports only workers and a chief. "
             "Remove the others."
         )
     jobs = {kind: cluster[kind] for kind in ("chief", "worker") if kind in cluster}

@@ -141,7 +141,7 @@ def test_sampling_stops_when_no_new_lines_come(rnntk, untrained, here: Path) -> 
     [
         (
             ("--beam", 2),
-            "--beam does not work with --lines, which ends each text at its line end. Leave it out.",
+            "--beam does not work with --lines. Leave it out.",
         ),
         (("--stop", "x"), "--stop does not work with --lines"),
         (("--num", 2), "--num does not work with --lines"),

@@ -77,7 +77,7 @@ def test_beam_search_prints_the_best_first(rnntk, trained: Path) -> None:
         (("--beam", 10**19, "--length", 3), "--beam"),
         (("--no-repeat", 10**19), "--no-repeat"),
         (("--num", 100_000, "--length", 10_000), "--num 100000 with --length 10000 needs"),
-        (("--beam", 2, "--length", 10**9), "at most 10,000,000 are allowed. Lower one"),
+        (("--beam", 2, "--length", 10**9), "the limit is 10,000,000. Lower one"),
         (("--temperature", "inf"), "must be at least 0 and finite, got inf"),
         (("--interactive", "--json"), "--json"),
         (("--interactive", "--prime-file", "-"), "stdin"),
@@ -107,7 +107,7 @@ def test_too_little_memory_is_one_message(rnntk, trained: Path, monkeypatch) -> 
 
     monkeypatch.setattr(LanguageModel, "pieces", refuse)
     result = rnntk("sample", trained, "-q")
-    told = "Error: There is not enough memory for this (9 GiB). Lower the batch size, length or number of texts.\n"
+    told = "Error: Not enough memory (9 GiB). Lower the batch size, length or number of texts.\n"
     assert (result.exit_code, result.stderr) == (1, told)
 
 

@@ -78,14 +78,14 @@ def test_a_malformed_tf_config_is_one_message(
     ("workers", "index", "message"),
     [
         (None, None, "workers HOST:PORT,HOST:PORT.*or set TF_CONFIG"),
-        (TWO, None, "index is missing. Give this process.s place in workers, from 0 to 1"),
-        (TWO, 2, "index is 2, but workers names 2 processes: it must be 0 to 1"),
+        (TWO, None, "index is missing. Give this process.s place in workers, 0 to 1"),
+        (TWO, 2, "index is 2, but workers names 2 processes: use 0 to 1"),
         ("node1:2222,", 0, "workers has '', but"),
         ("node1", 0, "workers has 'node1', but an address must be HOST:PORT"),
         ("node1:http", 0, "has 'node1:http'"),
         (":2222", 0, "has ':2222'"),
         ("node1:70000", 0, "has 'node1:70000'"),
-        ("n:1,n:1", 0, "names n:1 more than once.*differ by the port"),
+        ("n:1,n:1", 0, "names n:1 more than once.*its own port"),
     ],
 )
 def test_malformed_workers_are_refused(
