@@ -135,7 +135,7 @@ def test_an_image_of_any_size_and_format_is_classified(rnntk, here: Path) -> Non
     [
         ("text.png", "is not a picture"),
         ("blank.png", "is blank"),
-        ("huge.png", "8,000 x 8,000 pixels; at most 50 million"),
+        ("huge.png", "8,000 x 8,000 pixels; the limit is 50 million"),
         ("bomb.ppm", "far too many pixels"),
         ("cut.png", "not a picture, or damaged"),
     ],

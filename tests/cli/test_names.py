@@ -71,7 +71,7 @@ def test_a_fifo_given_twice_is_refused(rnntk, here: Path) -> None:
     result = rnntk("prep", "--input", "fifo", "--input", "fifo")
     writer.wait(timeout=60)
     assert result.exit_code == 1
-    assert "fifo is given twice" in result.stderr
+    assert "fifo can be read only once. Give it once." in result.stderr
 
 
 @not_windows

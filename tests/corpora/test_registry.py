@@ -79,7 +79,7 @@ def test_a_different_text_in_a_data_folder_is_used_and_reported(alone, card, bar
     assert not found.same_bytes
     assert found.sha256 == hashlib.sha256(b"mine\n").hexdigest()
     assert found.bytes == 5
-    assert "not the text of the card" in found.detail
+    assert "not the card's text (SHA-256" in found.detail
     # Its encoding differs from the card's and must be detected.
     assert found.encoding is None
     assert path.read_bytes() == b"mine\n"

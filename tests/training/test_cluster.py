@@ -99,9 +99,7 @@ def test_workers_that_contradict_tf_config_are_refused(monkeypatch: pytest.Monke
     monkeypatch.setenv("TF_CONFIG", cluster.find(TWO, 1).to_json())
     assert cluster.find(TWO, 1).index == 1
     for workers, index in ((TWO, 0), ("node1:2222,node3:2223", 1)):
-        with pytest.raises(
-            UsageError, match=r"contradict TF_CONFIG in the environment .*unset it\."
-        ):
+        with pytest.raises(UsageError, match=r"contradict TF_CONFIG .*unset it\."):
             cluster.find(workers, index)
 
 
@@ -110,7 +108,7 @@ def test_workers_that_contradict_tf_config_are_refused(monkeypatch: pytest.Monke
     [
         ({"workers": TWO, "index": 0}, 'workers needs distribute="multiworker"'),
         ({"index": 0, "distribute": "mirrored"}, 'index needs distribute="multiworker"'),
-        ({"index": 0, "distribute": "multiworker"}, "give workers HOST:PORT"),
+        ({"index": 0, "distribute": "multiworker"}, "Give workers HOST:PORT"),
         ({"distribute": "multi"}, "Did you mean 'multiworker'"),
     ],
 )
