@@ -35,7 +35,7 @@ _SURE = ((0.95, "surely a"), (0.7, "probably a"), (0.4, "perhaps a"), (0.0, "uns
 @option("--plot", "Draw the worst mistakes on the test images.", type=PATH)
 @option(
     "--image pictures",
-    "Read a picture of a digit by --run (default: latest); repeatable.",
+    "Let --run (default: latest) read a picture of a digit; repeatable.",
     type=FILE,
     multiple=True,
 )

@@ -256,7 +256,7 @@ def server_options(port: int) -> Callable[[F], F]:
     """Decorator: add `--host`, `--port` (with this default) and `--open`."""
     host_help = "Address to listen on; 0.0.0.0 lets other machines in."
     port_help = f"Port; 0: any free one.  [default: {port}, or a free one]"
-    open_help = "Open the page in a browser.  [default: if started from a terminal on a desktop]"
+    open_help = "Open the page in a browser.  [default: from a terminal on a desktop]"
     return lambda function: added(
         function,
         option("--host", host_help, default="127.0.0.1"),

@@ -126,7 +126,7 @@ class RunConfig(Config):
     )
     explosion_steps: int = setting(
         200,
-        "Stop after N steps above twice the uniform loss (2 ln V); 0: never.",
+        "Stop after N steps above twice the uniform loss (2 ln V); 0: off.",
         Range(0),
         on_resume="kept",
     )
@@ -135,7 +135,7 @@ class RunConfig(Config):
     keep: int = setting(3, "Checkpoints to keep besides the best.", Range(1))
     log_every: int = setting(100, "Steps between progress lines outside a terminal.", Range(1))
     histograms_every: int = setting(
-        0, "Steps between weight histograms in TensorBoard; 0: none.", Range(0)
+        0, "Steps between weight histograms in TensorBoard; 0: off.", Range(0)
     )
 
     seed: int = setting(0, "Random seed.", Range(0, 2**32 - 1))
@@ -166,7 +166,7 @@ class DistributeConfig(Config):
     )
     workers: str | None = of_session(None, "Addresses of all processes.  [default: $TF_CONFIG]")
     index: int | None = of_session(
-        None, "Place of this process in `workers`, from 0; 0 writes the run.", Range(0)
+        None, "This process's place in `workers`; 0 writes the run.", Range(0)
     )
 
     def check_together(self) -> None:
@@ -201,7 +201,7 @@ class TrainConfig(DistributeConfig, RunConfig, ModelConfig, TextConfig):
     )
     ema: float = setting(
         0.0,
-        "Decay of the weight average to validate, save and sample, such as 0.999; 0: none.",
+        "Decay of the saved weight average, such as 0.999; 0: off.",
         FRACTION,
     )
     clip: str = setting(
@@ -211,7 +211,7 @@ class TrainConfig(DistributeConfig, RunConfig, ModelConfig, TextConfig):
     )
     val_fraction: float = setting(0.0, "Fraction held out for validation.", FRACTION)
     test_fraction: float = setting(0.0, "Fraction held out at the end for rnntk eval.", FRACTION)
-    sample_every: int = setting(500, "Steps between samples; 0: none.", Range(0), on_resume="kept")
+    sample_every: int = setting(500, "Steps between samples; 0: off.", Range(0), on_resume="kept")
 
     def check_together(self) -> None:
         TextConfig.check_together(self)
@@ -282,7 +282,7 @@ class SampleConfig(Config):
         Range(0, 1, open_low=True),
     )
     min_p: float | None = setting(
-        None, "Drop symbols less than P times as likely as the likeliest.", Range(0, 1)
+        None, "Drop symbols below P times the highest probability.", Range(0, 1)
     )
     beam: int | None = setting(
         None, "Find the likeliest text by beam search of width N.", Range(1, 10_000)
@@ -290,7 +290,9 @@ class SampleConfig(Config):
     beam_alpha: float = setting(
         1.0, "With `beam` and `stop`: 0 favours short texts, above 1 long ones.", Range(0)
     )
-    no_repeat: int | None = setting(None, "Never repeat N symbols in a row.", Range(2, 10**6))
+    no_repeat: int | None = setting(
+        None, "Never generate the same N symbols twice.", Range(2, 10**6)
+    )
     num: int = setting(1, "Number of texts.", Range(1, 100_000))
     stop: str | None = setting(None, "End a text at this; \\n is a line end.")
     seed: int | None = setting(

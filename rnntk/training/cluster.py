@@ -35,9 +35,8 @@ def find(workers: str | None, index: int | None) -> Cluster:
     if workers is None:
         if not stated:
             raise UsageError(
-                '`distribute="multiworker"` needs all addresses. Start each process with `workers` '
-                "HOST:PORT,HOST:PORT,... (the same for all) and `index` 0, 1, ... (its place in the list), "
-                f"or set {VARIABLE}."
+                '`distribute="multiworker"` needs `workers` HOST:PORT,HOST:PORT,... (the same for all processes) '
+                f"and `index` 0, 1, ... (this one's place in it), or {VARIABLE}."
             )
         return from_tf_config(stated)
     if index is None:

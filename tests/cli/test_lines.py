@@ -146,7 +146,7 @@ def test_sampling_stops_when_no_new_lines_come(rnntk, untrained, here: Path) -> 
         (("--stop", "x"), "--stop does not work with --lines"),
         (("--num", 2), "--num does not work with --lines"),
         (("--raw",), "--raw does not work with --lines"),
-        (("--interactive",), "--interactive and --lines are both given"),
+        (("--interactive",), "Give --interactive or --lines, not both."),
         (("--prime", "Ω"), "'Ω'"),
     ],
 )

@@ -77,7 +77,7 @@ def test_a_malformed_tf_config_is_one_message(
 @pytest.mark.parametrize(
     ("workers", "index", "message"),
     [
-        (None, None, "workers HOST:PORT,HOST:PORT.*or set TF_CONFIG"),
+        (None, None, "workers HOST:PORT,HOST:PORT.*or TF_CONFIG"),
         (TWO, None, "index is missing. Give this process.s place in workers, 0 to 1"),
         (TWO, 2, "index is 2, but workers names 2 processes: use 0 to 1"),
         ("node1:2222,", 0, "workers has '', but"),
