@@ -273,7 +273,7 @@ def _checkpoint(c: CheckpointSummary, best: dict[str, float] | None) -> str:
 def _next_commands(d: Details) -> list[str]:
     path = shown(d.run.path)
     if d.progress is None:
-        return [f"{path} has no whole checkpoint, so it cannot be sampled or resumed."]
+        return [f"{path} has no whole checkpoint to sample or resume."]
     is_text = d.summary.kind == folder.CHAR_RNN
     texts = [f"Sample from it: rnntk sample {path}"] if is_text else []
     if d.run.record["corpus"].get("source") == folder.IMPORTED:

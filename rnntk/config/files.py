@@ -129,7 +129,7 @@ def find_config(path: Path) -> Path:
     guess = did_you_mean(name, names) if alone else ""
     raise UsageError(
         f"There is no file {path}, and no shipped config of this name."
-        + (guess or f" It has {', '.join(names)}.")
+        + (guess or f" Those are {', '.join(names)}.")
     )
 
 

@@ -56,7 +56,7 @@ def choose(symbols: int, fixed: Mapping[str, Any]) -> dict[str, Choice]:
     if needs:
         change("val_fraction", 0.1, f"{needs[0]} needs validation")
     elif symbols < HELD_OUT or now["val_fraction"] + now["test_fraction"] >= 1:
-        change("val_fraction", 0.0, "the text is too short to hold out")
+        change("val_fraction", 0.0, "the text is too short to hold some out")
     elif symbols * now["val_fraction"] > MOST_HELD_OUT:
         few = float(f"{MOST_HELD_OUT / symbols:.1g}")
         change("val_fraction", few, f"about {MOST_HELD_OUT:,} symbols are enough to validate on")

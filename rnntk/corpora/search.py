@@ -113,7 +113,7 @@ class Search:
         # Image files differ, so `load_images` checks their arrays instead.
         if card.sha256 and sha256 != card.sha256 and not card.arrays:
             detail += (
-                f" It is not the card's text (SHA-256 {sha256[:12]}..., not {card.sha256[:12]}...; "
+                f" It is not the card's text (SHA-256 {sha256[:12]}..., not {card.sha256[:12]}... of "
                 f"{card.bytes:,} bytes), so results will differ."
             )
         return Resolved(card, path, source, detail, sha256, size)

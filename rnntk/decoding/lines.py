@@ -58,7 +58,7 @@ def generate(
         if getattr(config, name) != getattr(SampleConfig, name):
             raise UsageError(f"`{name}` does not work with `lines`. Leave it out.")
     if not model.line_end:
-        raise UsageError("The model knows no line end, so it cannot generate `lines`.")
+        raise UsageError("The model knows no line end, which `lines` needs.")
     text = None
     try:
         text = splits.training_text(model.run)

@@ -160,8 +160,7 @@ def _once(backward: Callable[[], list[tf.Tensor]], *inputs: tf.Tensor) -> list[t
     def gradients(*_: Any) -> Any:
         def second(*_: Any) -> Any:
             raise NotImplementedError(
-                "rnntk's recurrent layers have no second derivatives. Use keras.layers, which takes the same "
-                "weights."
+                "rnntk's recurrent layers have no second derivatives. Use keras.layers with the same weights."
             )
 
         return backward(), second

@@ -223,8 +223,7 @@ def refuse_links(path: Path) -> None:
     for parent, folders, files in os.walk(path):
         for name in (*folders, *files):
             if (found := Path(parent, name)).is_symlink():
-                advice = "replace it by a copy before you train"
-                raise RunError(f"{found} is a symbolic link: {advice}.")
+                raise RunError(f"{found} is a symbolic link. Replace it by a copy.")
 
 
 @contextmanager

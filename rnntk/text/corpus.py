@@ -222,7 +222,7 @@ class RunText:
                 + _difference("only in the run", old, now)
                 + _difference("only in the text", now, old)
                 + (" They are the same symbols in another order." if same else "")
-                + " Train a new run on it."
+                + " Train a new run."
             )
         if self.record["sha256"] != corpus.record["sha256"]:
             raise self._changed()

@@ -43,12 +43,10 @@ def take_weights(model: CharRNN, vocabulary: Vocabulary, run: RunFolder) -> None
             there = list(weights[name].shape) if name in weights else "missing"
             raise RunError(
                 f"{misfit} {name} has the shape {there}, but {shape} is needed. Leave out `cell`, `layers`, "
-                "`units` and `embedding` to use its settings."
+                "`units` and `embedding` to use that run's."
             )
     if extra := sorted(set(weights) - set(variables)):
-        raise RunError(
-            f"{misfit} it has more layers ({', '.join(extra)}). Leave out `layers` to use its number."
-        )
+        raise RunError(f"{misfit} it has more layers ({', '.join(extra)}). Leave out `layers`.")
     both = [symbol for symbol in vocabulary.symbols if symbol in old]
     new = [symbol for symbol in vocabulary.symbols if symbol not in old]
     gone = [symbol for symbol in old.symbols if symbol not in vocabulary]

@@ -160,4 +160,4 @@ def test_a_model_without_line_ends_is_refused(rnntk, untrained, here: Path) -> N
     run = made(untrained, here, b"abc" * 50)
     result = rnntk("sample", run, "--lines", 3)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "The model knows no line end, so it cannot generate --lines." in result.stderr
+    assert "The model knows no line end, which --lines needs." in result.stderr

@@ -338,7 +338,7 @@ def test_a_run_with_a_symbolic_link_is_not_written_to(tmp_path: Path, name: str)
         target.unlink(missing_ok=True)
     before = victim.is_dir() or victim.read_bytes()
     target.symlink_to(victim)
-    with pytest.raises(RunError, match=rf"{name} is a symbolic link.*replace it by a copy"):
+    with pytest.raises(RunError, match=rf"{name} is a symbolic link.*Replace it by a copy"):
         run.lock()
     with pytest.raises(RunError, match="exists already"):
         make(run.path)
