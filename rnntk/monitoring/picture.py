@@ -33,7 +33,7 @@ def check_path(path: Path) -> None:
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"`output` must end in {' or '.join(SUFFIXES)}, got {path}.")
     if not path.absolute().parent.is_dir():
-        raise UsageError(f"There is no folder {path.parent} for `output` {path}. Create it first.")
+        raise UsageError(f"`output` {path}: there is no folder {path.parent}. Create it first.")
 
 
 def draw(path: Path, drawn: Sequence[Curve], *, log: bool = False) -> None:

@@ -51,7 +51,10 @@ def test_export_writes_a_page(rnntk, untrained, text: Path, here: Path) -> None:
     )
     assert "tiny-1.html in any browser, with a double click" in result.stderr
     assert [p.name for p in here.glob("tiny-1*")] == ["tiny-1.html"]
-    assert "is not overwritten" in rnntk("export", "--format", "html").stderr
+    assert (
+        "tiny-1.html exists already. Remove it, or choose another name."
+        in rnntk("export", "--format", "html").stderr
+    )
 
     arguments = "--format", "html", "--weights", "float32", "--output", "a/b.html", "--json"
     found = json.loads(rnntk("export", *arguments).stdout)
