@@ -70,7 +70,7 @@ def train(
     given = _given(train, TrainConfig, "train", config, settings)
     if text is not None:
         if given.get("input"):
-            raise UsageError("`text` and `input` are both given; use one of them.")
+            raise UsageError("Give `text` or `input`, not both.")
         given["input"] = _paths(text)
     if run is not None:
         folder.refuse_existing(Path(run))
@@ -206,7 +206,7 @@ def _paths(text: Paths) -> list[str]:
     paths = [str(path) for path in ([text] if isinstance(text, (str, Path)) else text)]
     for path in paths:
         if not path or "\n" in path or len(path) > 4096:
-            raise UsageError("`text` must be a path or a list of paths; save your text to a file.")
+            raise UsageError("`text` must be a path or a list of paths; save text to a file first.")
     return paths
 
 

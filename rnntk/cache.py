@@ -24,7 +24,7 @@ def cache_dir() -> Path:
     try:
         return Path(platformdirs.user_cache_dir("rnntk", appauthor=False))
     except (RuntimeError, KeyError, OSError) as error:  # a user in a container may have no name
-        raise UsageError(f"This user has no home folder for a cache. {ANOTHER_CACHE}") from error
+        raise UsageError(f"This user has no home folder. {ANOTHER_CACHE}") from error
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,9 @@ class Area:
 
 AREAS = {
     "corpora": Area("downloads", re.compile(".+-[0-9a-f]{12}")),
-    "built": Area("texts and images made on this machine", re.compile(r".+-[0-9a-f]{12}(\.\w+)?")),
-    "prepared": Area(
-        "texts as ids, ready for training", re.compile("[0-9a-f]{32}"), ".[0-9a-z]*.*"
-    ),
-    "baselines": Area("losses of n-grams on a text", re.compile(r"[0-9a-f]{32}\.json")),
+    "built": Area("texts and images made here", re.compile(r".+-[0-9a-f]{12}(\.\w+)?")),
+    "prepared": Area("texts as ids", re.compile("[0-9a-f]{32}"), ".[0-9a-z]*.*"),
+    "baselines": Area("n-gram losses", re.compile(r"[0-9a-f]{32}\.json")),
     "kernels": Area("compiled kernels", re.compile(r"[0-9a-f]{32}\.bin"), "tmp*"),
 }
 

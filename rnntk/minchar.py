@@ -25,7 +25,7 @@ class MinChar:
 
     def __init__(self, text: str, seed: int = 0, units: int = UNITS) -> None:
         if len(text) <= LENGTH or len(set(text)) < 2:
-            raise ValueError(f"a text needs more than {LENGTH} characters, two of them different")
+            raise ValueError(f"a text needs over {LENGTH} characters, two of them different")
         self.characters = sorted(set(text))
         self.ids = {character: i for i, character in enumerate(self.characters)}
         self.text = np.array([self.ids[character] for character in text])

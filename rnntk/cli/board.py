@@ -12,9 +12,9 @@ from rnntk.cli.options import Args, command_named, runs_dir_option, server_optio
 @server_options(6006)
 @runs_dir_option
 def command(args: Args, console: Console) -> None:
-    """Show the runs in TensorBoard: loss, gradient norm, learning rate, samples, graph, hyperparameters.
+    """Show loss, gradient norm, samples, graph and hyperparameters of the runs in TensorBoard.
 
-    Follows runs in training. Ctrl-C ends it (exit code 0).
+    Follows runs in training. Ctrl-C ends it.
 
     Examples:
       rnntk board
@@ -26,7 +26,7 @@ def command(args: Args, console: Console) -> None:
         console.result(url)
         console.json("board", url=url, runs_dir=args.runs_dir)
         sys.stdout.flush()
-        console.note(f"TensorBoard shows the runs in {args.runs_dir}. Press Ctrl-C to end it.")
+        console.note(f"TensorBoard shows {args.runs_dir}. Ctrl-C ends it.")
         console.open_page(url, args.open_browser)
 
     board.serve(args.runs_dir, host=args.host, port=args.port, ready=ready)

@@ -25,7 +25,7 @@ COLUMNS = (
 def command(_args: Args, console: Console) -> None:
     """List the cache: downloads, prepared texts and compiled kernels.
 
-    Its folder is $RNNTK_CACHE, else the folder rnntk in the user's cache.
+    Its folder is $RNNTK_CACHE, else rnntk in the user's cache.
 
     Examples:
       rnntk cache
@@ -46,11 +46,11 @@ def command(_args: Args, console: Console) -> None:
 @command_named("clean", command.command, short_help="Remove unfinished files, or whole areas.")
 @click.argument("areas", nargs=-1, type=Choice(list(AREAS)), metavar="[AREA]...")
 def clean(args: Args, console: Console) -> None:
-    """Remove unfinished files of killed programs; with AREA, also everything in it.
+    """Remove unfinished files; with AREA, also everything in it.
 
-    Areas: corpora (downloads), built (texts and images made here), prepared (texts as ids), baselines (losses of
-    n-grams), kernels (compiled code). They are recreated when needed, except a prepared text whose source is gone: its
-    runs can no longer be resumed.
+    Areas: corpora (downloads), built (texts and images made here), prepared (texts as ids), baselines (n-gram losses),
+    kernels (compiled code). All are recreated when needed, except a prepared text whose source is gone: its runs
+    cannot be resumed.
 
     Examples:
       rnntk cache clean

@@ -32,7 +32,7 @@ OWN = "this model"
 @model_options
 @option(
     "--split",
-    "Part of the run's text, if no --input; val and test were held out.  [default: val]",
+    "Part of the run's text to measure.  [default: val]",
     choices=["val", "test", "train"],
 )
 @option(
@@ -40,22 +40,19 @@ OWN = "this model"
 )
 @switch("--baselines", True, "Compare with baselines: n-grams and xz.  [default: on]")
 @switch("--novelty", True, "Measure copying of the training text.  [default: on, without --input]")
-@option(
-    "--dynamic", "Also measure while the model keeps learning from what it reads.", is_flag=True
-)
+@option("--dynamic", "Also measure while the model keeps learning.", is_flag=True)
 @option(
     "--dynamic-rate",
-    "Learning rate of --dynamic.  [default: the best on other validation text]",
+    "Learning rate of --dynamic.  [default: best on the validation text]",
     type=click.FloatRange(0, min_open=True),
 )
-@option("--costs", "Write the bits of each character as JSON.", type=FILE)
-@option("--html", "Write the measured text as a page, shaded by surprise.", type=FILE)
+@option("--costs", "Write each character's bits as JSON.", type=FILE)
+@option("--html", "Write the text as a page, shaded by surprise.", type=FILE)
 @config_options(TextConfig, leave_out=FIXED)
 def command(args: Args, console: Console) -> None:
-    """Measure RUN, a folder or a name in --runs-dir (default: the latest run), on validation text or --input.
+    """Measure RUN, a folder or a name (default: the latest run), on validation text or --input.
 
-    Prints nats per symbol, perplexity, bits per character (and per Hangul syllable), the same for baselines, and how
-    much of a generated text is copied from the training text.
+    Prints loss, perplexity, bits per character, the baselines, and how much of a generated text is copied.
 
     Examples:
       rnntk eval
@@ -67,9 +64,9 @@ def command(args: Args, console: Console) -> None:
     if source("input") is ParameterSource.DEFAULT_MAP and tuple(args.input) == trained_on:
         args.input = ()  # in a config file, `input` is the training text
     if args.input and args.split:
-        raise UsageError("--input and --split are both given; use one of them.")
+        raise UsageError("Give --input or --split, not both.")
     if args.dynamic_rate is not None and not args.dynamic:
-        raise UsageError("--dynamic-rate needs --dynamic; give both.")
+        raise UsageError("--dynamic-rate needs --dynamic.")
     name, evaluation, baselines, copied = _measure(console, model, args)
     dynamic = _dynamic(console, model, args, name, evaluation) if args.dynamic else None
     rows = [(OWN, evaluation.bits_per_character), *(baselines.rows() if baselines else [])]
@@ -87,7 +84,7 @@ def command(args: Args, console: Console) -> None:
         write_bytes(args.html, page.encode(), advice="Name another file with --html.")
     _print(console, model, name, evaluation, rows)
     if dynamic:
-        console.result("\ndynamic evaluation: the model keeps learning from the text it has read")
+        console.result("\ndynamic evaluation: the model keeps learning as it reads")
         console.facts(
             nats=f"{dynamic['nats_per_symbol']:.4f} per symbol",
             bits=f"{dynamic['bits_per_character']:.4f} per character",
@@ -125,7 +122,7 @@ def _measure(
             evaluation = model.evaluate(text, on_unknown=args.on_unknown, progress=bar)
             if count := evaluation.left_out:
                 count_text = "1 character" if count == 1 else f"{count:,} characters"
-                console.note(f"Left out {count_text} that the model does not know.")
+                console.note(f"Left out {count_text} unknown to the model.")
         else:
             name, start, end = splits.split_range(model.run, args.split)
             prepared = splits.training_text(model.run, data_dir=args.data_dir)
@@ -234,5 +231,5 @@ def _print_novelty(console: Console, copied: dict[str, Any]) -> None:
     if held_out:
         hint = "Far above the held-out text, the model copies; far below, it invents words."
     else:
-        hint = "Any two texts share short runs; sharing long ones means copying."
+        hint = "Short runs are common; long ones mean copying."
     console.result(f"  {hint}")

@@ -36,13 +36,13 @@ OPEN_WITH = {
     "Weights in html; auto: smallest that changes the loss by at most 0.002 nats.",
     choices=["auto", "float32", "float16", "int8"],
 )
-@option("--output", "File to write.  [default: the run's name, in this folder]", type=PATH)
+@option("--output", "File to write.  [default: the run's name]", type=PATH)
 def command(args: Args, console: Console) -> None:
-    """Export RUN, a folder or a name in --runs-dir (default: the latest run), for other programs.
+    """Export RUN, a folder or a name (default: the latest run), for other programs.
 
-    The file needs no rnntk. It is loaded again, compared with the run's own logits, and removed if they differ. A JSON
-    file beside it describes symbols, inputs and outputs. An html page is complete and works offline: it writes, reads
-    and shows units. The format onnx needs the packages onnx and onnxruntime.
+    The file needs no rnntk. It is removed if its logits differ from the run's. A JSON file beside it describes symbols,
+    inputs and outputs. An html page works offline: it writes, reads and shows units. onnx needs the packages onnx and
+    onnxruntime.
 
     Examples:
       rnntk export

@@ -15,7 +15,7 @@ from rnntk.cli.options import PATH, Args, command_named, option, run_option, run
 )
 @option(
     "--preprocessor",
-    "Preprocessor of the text.  [default: hangul-slides, bytes or plain, by the vocabulary]",
+    "Preprocessor of the text.  [default: chosen by the vocabulary]",
 )
 @option("--corpus", "Name of the text.  [default: the checkpoint's folder]")
 @option("--forget-bias", "Bias added to LSTM forget gates.", type=float, default=1.0)
@@ -24,8 +24,8 @@ from rnntk.cli.options import PATH, Args, command_named, option, run_option, run
 def command(args: Args, console: Console) -> None:
     """Turn a TensorFlow 1 CHECKPOINT of the 2017 notebooks or of char-rnn-tensorflow into a run.
 
-    CHECKPOINT is a folder, or a name such as save/model.ckpt-24000. The vocabulary is a pickle; code in it is never
-    run. You can sample, evaluate and export the run, and train from its weights (rnntk train --init-from).
+    CHECKPOINT is a folder, or a name such as save/model.ckpt-24000. Code in the vocabulary's pickle is never run.
+    Train from the run's weights with rnntk train --init-from.
 
     Examples:
       rnntk import save/model.ckpt-24000 --vocab save/vocab.pkl

@@ -29,16 +29,16 @@ GROUPS = {
         "train": "Train a character model on a text or a corpus.",
         "sample": "Generate text with a trained model.",
         "play": "Open a page to look inside a model.",
-        "eval": "Measure a model on held-out text, beside baselines.",
+        "eval": "Measure a model on held-out text.",
     },
     "Runs": {
         "runs": "List, show, rename or delete runs.",
-        "plot": "Draw loss curves, as a picture or in the terminal.",
+        "plot": "Draw loss curves as a picture or in the terminal.",
         "board": "Show the runs in TensorBoard.",
     },
     "Other models": {
         "mnist": "Train a network that reads an image row by row.",
-        "minchar": "Train the smallest model, in one readable file of NumPy.",
+        "minchar": "Train the smallest model: one file of NumPy.",
     },
     "Texts and files": {
         "prep": "List the corpora, or see how a text is read.",
@@ -117,14 +117,14 @@ def _message(error: Exception) -> str:
         lines = str(getattr(error, "message", error)).splitlines() or [""]
         why = next((line for line in lines if "OOM when alloc" in line), lines[0])
         why = f" ({why.rpartition('}} ')[2].strip()})" if why else ""
-        return f"There is not enough memory for this{why}. Lower the batch size, length or number of texts."
+        return f"Not enough memory{why}. Lower the batch size, length or number of texts."
     home = str(Path(__file__).parents[1])
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename.startswith(home)][-1]
     what = ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split())[:200])))
     return (
-        f"rnntk stopped: unexpected error at {Path(own.filename).name}, line {own.lineno} ({what}). Set "
-        "RNNTK_CRASH_FILE=crash.txt to write the details to that file, and report the error with them."
+        f"Unexpected error at {Path(own.filename).name}, line {own.lineno} ({what}). Run it again with "
+        "RNNTK_CRASH_FILE=crash.txt, and report it with that file."
     )
 
 

@@ -39,10 +39,9 @@ OWN_SOURCE = "its own source"
 @option("--seed", "Random seed.", type=click.IntRange(0, 2**32 - 1), default=0)
 @option("--check-gradients", "Only check gradients by finite differences.", is_flag=True)
 def command(args: Args, console: Console) -> None:
-    """Train the smallest character model: a vanilla network in one file of plain NumPy.
+    """Train the smallest character model: a vanilla network in one file of NumPy, rnntk/minchar.py.
 
-    Read rnntk/minchar.py beside it: all the mathematics is there. Prints samples after 100, 200, 500, 1000, 2000, ...
-    iterations and at the end. Saves nothing.
+    Prints samples after 100, 200, 500, 1000, 2000, ... iterations and at the end. Saves nothing.
 
     Examples:
       rnntk minchar
@@ -74,12 +73,12 @@ def _read(paths: tuple[str, ...], encoding: str | None) -> tuple[str, str]:
             raise EncodingError(error.message) from error  # minchar has no --errors
     if len(text) <= minchar.LENGTH:
         raise DataError(
-            f"{name} has {len(text)} characters; at least {minchar.LENGTH + 1} are needed. Give a longer text with "
+            f"{name} has {len(text)} characters and needs {minchar.LENGTH + 1}. Give a longer text with "
             "--input."
         )
     if len(set(text)) < 2:
         raise DataError(
-            f"{name} has only the character {text[0]!r}; give another text with --input."
+            f"{name} has only the character {text[0]!r}. Give another text with --input."
         )
     return name, text
 
@@ -114,7 +113,7 @@ def _train(
                 printed = time.perf_counter()
     except KeyboardInterrupt:
         raise Interrupted(
-            f"Stopped after iteration {reports[-1]['iteration'] if reports else 0}. This model is never saved.",
+            f"Stopped after iteration {reports[-1]['iteration'] if reports else 0}. Nothing is saved.",
             signal.SIGINT,
         ) from None
     about |= {"iterations": iterations, "seconds": time.perf_counter() - started}

@@ -35,7 +35,7 @@ _SURE = ((0.95, "surely a"), (0.7, "probably a"), (0.4, "perhaps a"), (0.0, "uns
 @option("--plot", "Draw the worst mistakes on the test images.", type=PATH)
 @option(
     "--image pictures",
-    "Read this picture of a digit instead of training, with the run of --run (default: latest). Repeatable.",
+    "Let --run (default: latest) read a picture of a digit; repeatable.",
     type=FILE,
     multiple=True,
 )
@@ -43,8 +43,8 @@ _SURE = ((0.95, "surely a"), (0.7, "probably a"), (0.4, "perhaps a"), (0.0, "uns
 def command(args: Args, console: Console) -> None:
     """Train a classifier that reads an image row by row, and test it.
 
-    Uses MNIST if available, else digits drawn by rnntk, and prints which. With --image, a trained classifier
-    reads pictures of single digits, of any size, dark on light or light on dark.
+    Uses MNIST if available, else digits drawn by rnntk. With --image, a trained classifier reads pictures of
+    single digits, of any size, dark on light or the reverse.
 
     Examples:
       rnntk mnist

@@ -25,7 +25,7 @@ def model_options(function: F) -> F:
         option("--corpus", "Use the latest run on this corpus."),
         option(
             "--checkpoint",
-            "Weights: best (lowest validation loss; without validation, last), last or a step.",
+            "Weights: best (by validation, else last), last or a step.",
             type=click.types.FuncParamType(str),  # a config file may have a number
             default="best",
         ),
@@ -72,8 +72,7 @@ def find_run(
     # In a config file or the environment, `corpus` is for training.
     if on != corpus and source("corpus") is ParameterSource.COMMANDLINE:
         raise UsageError(
-            f"{found.path} was trained on {on}, not on {corpus}. Leave out --corpus, which selects the latest run on a "
-            "corpus, or name another run."
+            f"{found.path} was trained on {on}, not on {corpus}. Leave out --corpus, or name another run."
         )
     return found
 

@@ -245,7 +245,7 @@ runs_dir_option = option("--runs-dir", "Folder of runs.", type=PATH, default=Pat
 run_option = option("--run", "Folder of the new run.  [default: runs/<corpus>-<n>]", type=PATH)
 resume_option = option(
     "--resume",
-    "Continue a run, by default the latest, as if never stopped.",
+    "Continue a run; by default the latest.",
     is_flag=False,
     flag_value=LATEST_RUN,
 )
@@ -259,8 +259,8 @@ def run_options(function: F) -> F:
 def server_options(port: int) -> Callable[[F], F]:
     """Decorator: add `--host`, `--port` (with this default) and `--open`."""
     host_help = "Address to listen on; 0.0.0.0 lets other machines in."
-    port_help = f"Port; 0 picks a free one.  [default: {port}, or a free one]"
-    open_help = "Open the page in a browser.  [default: if started from a terminal on a desktop]"
+    port_help = f"Port; 0: any free one.  [default: {port}, or a free one]"
+    open_help = "Open the page in a browser.  [default: from a terminal on a desktop]"
     return lambda function: added(
         function,
         option("--host", host_help, default="127.0.0.1"),

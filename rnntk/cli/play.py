@@ -19,16 +19,13 @@ if TYPE_CHECKING:
 @command_named("play")
 @model_options
 @server_options(8765)
-@option("--report", "Open no page; save what it shows about a text as one HTML file.", type=FILE)
-@option(
-    "--input", "Text for --report, in UTF-8; - is stdin.  [default: the run's own, else generated]"
-)
+@option("--report", "Open no page; save one about a text as an HTML file.", type=FILE)
+@option("--input", "Text for --report; - is stdin.  [default: the run's own, else generated]")
 def command(args: Args, console: Console) -> None:
-    """Look inside RUN, a folder or a name in --runs-dir (default: the latest run), on a local page.
+    """Look inside RUN, a folder or a name (default: the latest run), on a local page.
 
-    Let the model write, see which characters surprise it, find units that track quotes, comments, indentation
-    or syllables, watch it train, and take six short lessons. For a run of rnntk mnist, draw digits and see them
-    recognized. By default only this machine can reach the page. Ctrl-C ends it.
+    Let the model write, see what surprises it, find units that track quotes or indentation, watch it train, and
+    take six short lessons. For a run of rnntk mnist, draw digits. Ctrl-C ends it.
 
     Examples:
       rnntk play
@@ -60,8 +57,8 @@ def _serve(console: Console, models: Models, args: Args) -> None:
     step = models.get().step
     if not hosts.is_loopback(host):
         console.note(
-            f"Warning: --host {host} opens the page, without a password, to everybody who can reach port "
-            f"{bound.getsockname()[1]} of this machine."
+            f"Warning: --host {host} opens the page to everybody who can reach port "
+            f"{bound.getsockname()[1]}, without a password."
         )
     console.note(f"{shown(models.run.path)} at step {step}. Ctrl-C ends it.")
     console.result(url)

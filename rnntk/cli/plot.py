@@ -35,10 +35,10 @@ ROWS = 20  # height of a plot in a terminal of at least 27 lines
 @option("--ascii", "With --terminal: ASCII characters only.", is_flag=True)
 @runs_dir_option
 def command(args: Args, console: Console) -> None:
-    """Draw the curves of RUNs, folders or names in --runs-dir (default: the latest run), in one picture.
+    """Draw the curves of RUNs, folders or names (default: the latest run), in one picture.
 
-    Training loss is pale for each step and bold for the mean of the last 100; validation is dashed. --y grad_norm
-    also shows the largest values, which a mean would hide. Runs may still be training. Pictures need Matplotlib.
+    Pale: single steps; bold: mean of the last 100; dashed: validation. --y grad_norm also shows the largest
+    values. Runs may still be training. Pictures need Matplotlib.
 
     Examples:
       rnntk plot --terminal

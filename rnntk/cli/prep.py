@@ -32,9 +32,7 @@ from rnntk.errors import quoted, rendered
 @option("--output", "Folder to write to.  [default: the cache]", type=PATH, metavar="DIR")
 @option("--list list_all", "List all corpora, their size and licence.", is_flag=True)
 def command(args: Args, console: Console) -> None:
-    """Prepare TEXT (files or folders) or a corpus: find it, detect its encoding, turn it into symbols, count them.
-
-    rnntk train does the same by itself; prep shows the result.
+    """Prepare TEXT (files or folders) or a corpus as rnntk train does; show its encoding, symbols and counts.
 
     Examples:
       rnntk prep novel.txt
@@ -57,7 +55,7 @@ def command(args: Args, console: Console) -> None:
         console.facts(**{name: fact})
     console.facts(prepared=found.prepared.folder)
     piped = " (with the same text on standard input)" if any(map(is_stream, settings.input)) else ""
-    console.note(f"Train on it with: {quoted(*_training(settings))}{piped}")
+    console.note(f"Train on it: {quoted(*_training(settings))}{piped}")
     console.json("prep", corpus=found.record, folder=found.prepared.folder)
 
 

@@ -40,8 +40,8 @@ COLUMNS = (
 def command(args: Args, console: Console) -> None:
     """List the runs, latest first.
 
-    Columns: loss is the mean of the last 100 steps, validation the lowest validation loss, both in nats per symbol
-    (per image for classifiers). Damaged runs are listed with the reason.
+    Loss: mean of the last 100 steps; validation: the lowest; in nats per symbol (classifiers: per image). Damaged runs
+    are listed with the reason.
 
     Examples:
       rnntk runs
@@ -65,7 +65,7 @@ def command(args: Args, console: Console) -> None:
         what = f" on {args.corpus}" if args.corpus else f" of kind {args.kind}" if args.kind else ""
         train = "rnntk mnist" if args.kind == KINDS[1] else "rnntk train"
         more = f" --corpus {args.corpus}" if args.corpus else ""
-        error = RunError(f"There is no run{what} in {args.runs_dir}. Train one with: {train}{more}")
+        error = RunError(f"There is no run{what} in {args.runs_dir}. Train one: {train}{more}")
         console.note(str(unknown_corpus(error, args.runs_dir, args.kind, args.corpus)))
     console.json("runs", runs_dir=args.runs_dir, runs=[_as_json(s) for s in found])
 
@@ -97,7 +97,7 @@ def _as_json(s: Summary) -> dict[str, Any]:
 @click.argument("run", required=False, type=PATH)
 @runs_dir_option
 def show(args: Args, console: Console) -> None:
-    """Show everything about RUN, a folder or a name in --runs-dir (default: the latest run).
+    """Show everything about RUN, a folder or a name (default: the latest run).
 
     Verifies the checksums of all checkpoints.
 
@@ -133,7 +133,7 @@ def show(args: Args, console: Console) -> None:
 @runs_dir_option
 @option("--yes -y", "Do not ask first.", is_flag=True)
 def rename(args: Args, console: Console) -> None:
-    """Rename RUN, a folder or a name in --runs-dir, to NEW, in the same folder. Asks first in a terminal.
+    """Rename RUN, a folder or a name, to NEW. Asks first in a terminal.
 
     The run must not be in training. It can be resumed as before.
 
@@ -156,10 +156,9 @@ def rename(args: Args, console: Console) -> None:
 @runs_dir_option
 @option("--yes -y", "Do not ask first.", is_flag=True)
 def delete(args: Args, console: Console) -> None:
-    """Delete each RUN, a folder or a name in --runs-dir, with all files in it, after asking.
+    """Delete each RUN, a folder or a name, with all its files, after asking.
 
-    Deletes nothing if one RUN is in training or is not a run. First lists files that rnntk did not make. Texts,
-    exported models and the cache stay.
+    Deletes nothing if one RUN is in training or is not a run. First lists files that rnntk did not make.
 
     Examples:
       rnntk runs delete linux_kernel-2
@@ -274,7 +273,7 @@ def _checkpoint(c: CheckpointSummary, best: dict[str, float] | None) -> str:
 def _next_commands(d: Details) -> list[str]:
     path = shown(d.run.path)
     if d.progress is None:
-        return [f"{path} has no whole checkpoint, so it cannot be sampled or resumed."]
+        return [f"{path} has no whole checkpoint to sample or resume."]
     is_text = d.summary.kind == folder.CHAR_RNN
     texts = [f"Sample from it: rnntk sample {path}"] if is_text else []
     if d.run.record["corpus"].get("source") == folder.IMPORTED:

@@ -44,13 +44,13 @@ _EXCLUDING = (
 @model_options
 @option(
     "--prime",
-    "Prompt to continue (also --prompt); \\n is a line end.  [default: the corpus' own prompt, or a line start]",
+    "Prompt (also --prompt); \\n is a line end.  [default: the corpus' own, or a line start]",
 )
 @option("--prime-file", "File with the prompt, unchanged; - is stdin.")
 @option("--output", "Write the text to a file.  [default: stdout]", type=FILE)
 @option(
     "--lines",
-    "Write N lines, such as names, without repeats or copies of training lines.",
+    "Write N new and different lines, such as names.",
     type=click.IntRange(1, 10**6),
 )
 @switch("--allow-copies", False, "With --lines: keep lines of the training text.")
@@ -60,9 +60,9 @@ _EXCLUDING = (
 @switch("--color", False, "Shade each character by its surprise.")
 @option("--interactive -i", "Ask for prompts and continue each; try :help.", is_flag=True)
 def command(args: Args, console: Console) -> None:
-    """Generate text with RUN, a folder or a name in --runs-dir (default: the latest run).
+    """Generate text with RUN, a folder or a name (default: the latest run).
 
-    With --json, each text comes with the model's own probability of each symbol, before temperature and top-k.
+    --json adds the model's probability of each symbol, before temperature and top-k.
 
     Examples:
       rnntk sample --prime "/* "
@@ -77,9 +77,9 @@ def command(args: Args, console: Console) -> None:
     chosen["interactive"] = args.interactive or None
     for names in _EXCLUDING:
         if None not in map(chosen.get, names):
-            raise UsageError(f"{' and '.join(map(flag, names))} are both given; use one of them.")
+            raise UsageError(f"Give {' or '.join(map(flag, names))}, not both.")
     if args.interactive and args.prime_file == "-":
-        raise UsageError("--interactive reads stdin, so --prime-file cannot be -. Use --prime.")
+        raise UsageError("--interactive reads stdin; give --prime, not --prime-file -.")
     for name in ("prime", "stop"):
         if source(name) in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
             setattr(args, name, stream.unescaped(f"--{name}", getattr(args, name), console))

@@ -37,7 +37,7 @@ def read(path: str, option: str) -> str:
 def not_utf8(name: str, error: UnicodeDecodeError) -> DataError:
     data = error.object[error.start : error.end].hex(" ")
     return DataError(
-        f"{name} is not UTF-8: bytes {data} at offset {error.start}. Convert it first, for example with iconv."
+        f"{name} is not UTF-8: bytes {data} at offset {error.start}. Convert it, for example with iconv."
     )
 
 

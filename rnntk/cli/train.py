@@ -48,8 +48,8 @@ REASONS = {
 def command(args: Args, console: Console) -> None:
     """Train a character model on TEXT (your files or folders) or on a corpus (default: linux_kernel).
 
-    For TEXT, settings that you leave out are chosen by its length and alphabet (--dry-run shows them and why); a corpus
-    may have its own settings, which replace the defaults below. List the corpora: rnntk prep --list
+    For TEXT, settings that you leave out are chosen by its length and alphabet (--dry-run shows why); a corpus may
+    replace the defaults below. List the corpora: rnntk prep --list
 
     Examples:
       rnntk train novel.txt
@@ -87,7 +87,7 @@ def run_to_resume(runs_dir: Path, resume: str, kind: str, corpus: str | None = N
     found = find_run(run, runs_dir, kind=kind, corpus=corpus)
     if found.kind != kind:
         path = shown(found.path)
-        raise UsageError(f"{path} is a {found.kind}; continue it with: {found.resume_command}")
+        raise UsageError(f"{path} is a {found.kind}; continue it: {found.resume_command}")
     return found
 
 

@@ -23,7 +23,7 @@ of_session = functools.partial(setting, on_resume="session", stored=False)
 class TextConfig(Config):
     """The text, and its conversion to symbols."""
 
-    corpus: str | None = setting(None, "Name of a corpus, or a .toml file that describes yours.")
+    corpus: str | None = setting(None, "Name of a corpus, or your .toml file.")
     input: tuple[str, ...] = setting(
         (), "Text file or folder; repeatable; - is stdin.", on_resume="kept"
     )
@@ -32,28 +32,28 @@ class TextConfig(Config):
     )
     preprocessor: str | None = setting(
         None,
-        "Text to symbols: plain, hangul, hangul-slides, bytes, or an installed one."
-        "  [default: the corpus' own; for your files hangul if Korean, else plain]",
+        "Text to symbols: plain, hangul, hangul-slides, bytes or an installed one.  [default: the corpus' "
+        "own; your files: hangul if Korean, else plain]",
     )
     encoding: str | None = setting(
-        None, "Encoding of the text.  [default: the corpus' own, else detected]"
+        None, "Text encoding.  [default: the corpus' own, else detected]"
     )
     errors: str = setting(
         "strict", "Undecodable bytes: stop, or replace with U+FFFD.", ("strict", "replace")
     )
     newline: str = setting(
         "keep",
-        "Keep line ends, or turn CRLF and CR into LF.  [default: lf for your files, else keep]",
+        "Keep line ends, or make all LF.  [default: lf for your files, else keep]",
         ("keep", "lf"),
     )
     markup: str = setting(
         "keep",
-        "Keep HTML tags, or read only the text.  [default: text for your files, else keep]",
+        "Keep HTML tags, or only the text.  [default: text for your files, else keep]",
         ("keep", "text"),
     )
     normalize: bool = setting(False, "Compose decomposed Hangul (NFD) into syllables.")
     min_count: int = setting(1, "Replace symbols that occur fewer than N times.", Range(1))
-    unknown_symbol: str | None = setting(None, "The replacement for symbols below `min_count`.")
+    unknown_symbol: str | None = setting(None, "Replacement for symbols below `min_count`.")
     data_dir: Path | None = setting(
         None,
         "Folder of corpora, as NAME/input.txt.  [default: $RNNTK_DATA, else ./data]",
@@ -61,17 +61,14 @@ class TextConfig(Config):
     )
     offline: bool = setting(False, "Never use the network.", on_resume="session")
     accept_licence: bool = setting(
-        False, "Download a text even if its licence may not permit it.", stored=False
+        False, "Download a text even without a known licence.", stored=False
     )
 
     def check_together(self) -> None:
         if self.corpus and self.input:
-            raise UsageError("`corpus` and `input` are both given; use one of them.")
+            raise UsageError("Give `corpus` or `input`, not both.")
         if (self.min_count > 1) != (self.unknown_symbol is not None):
-            raise UsageError(
-                "`min_count` (above 1) and `unknown_symbol` need each other: symbols that occur fewer times than "
-                "the first become the second."
-            )
+            raise UsageError("`min_count` above 1 and `unknown_symbol` need each other.")
         if self.unknown_symbol is not None and len(self.unknown_symbol) != 1:
             raise UsageError(
                 f"`unknown_symbol` must be one character, got {self.unknown_symbol!r}."
@@ -88,12 +85,12 @@ class ModelConfig(Config):
     embedding: int = setting(128, "Size of the symbol embedding.", Range(1, 65536))
     dropout: float = setting(0.0, "Dropout rate of each layer's outputs.", FRACTION)
     dropout_kind: str = setting(
-        "element", "New dropout mask per time step, or per sequence.", ("element", "sequence")
+        "element", "New dropout mask per time step or sequence.", ("element", "sequence")
     )
     layer_norm: bool = setting(False, "Normalise the outputs of each layer.")
     gru_reset: str = setting(
         "after",
-        "GRU reset gate after the recurrent product (faster), or before it, as in TensorFlow 1.",
+        "GRU reset gate after the recurrent product (faster) or before (TensorFlow 1).",
         ("after", "before"),
     )
 
@@ -110,7 +107,7 @@ class RunConfig(Config):
         "Learning rate: decay per epoch, cosine to 0, or halve when validation stalls.",
         ("decay", "cosine", "plateau"),
     )
-    warmup_steps: int = setting(0, "Raise the learning rate from 0 in the first N steps.", Range(0))
+    warmup_steps: int = setting(0, "Raise the learning rate from 0 over N steps.", Range(0))
     plateau_patience: int = setting(
         2, "Validations without a new best before plateau halves.", Range(1)
     )
@@ -129,7 +126,7 @@ class RunConfig(Config):
     )
     explosion_steps: int = setting(
         200,
-        "Stop after N steps with a loss above twice the uniform loss, 2 ln V; 0 for never.",
+        "Stop after N steps above twice the uniform loss (2 ln V); 0: off.",
         Range(0),
         on_resume="kept",
     )
@@ -138,7 +135,7 @@ class RunConfig(Config):
     keep: int = setting(3, "Checkpoints to keep besides the best.", Range(1))
     log_every: int = setting(100, "Steps between progress lines outside a terminal.", Range(1))
     histograms_every: int = setting(
-        0, "Steps between weight histograms in TensorBoard; 0 for none.", Range(0)
+        0, "Steps between weight histograms in TensorBoard; 0: off.", Range(0)
     )
 
     seed: int = setting(0, "Random seed.", Range(0, 2**32 - 1))
@@ -164,14 +161,12 @@ class DistributeConfig(Config):
 
     distribute: str = of_session(
         "none",
-        "Share the batch among this machine's GPUs (mirrored) or among processes (multiworker).",
+        "Share the batch among GPUs (mirrored) or processes (multiworker).",
         ("none", "mirrored", "multiworker"),
     )
-    workers: str | None = of_session(
-        None, "Addresses of all processes, the same list for each.  [default: $TF_CONFIG]"
-    )
+    workers: str | None = of_session(None, "Addresses of all processes.  [default: $TF_CONFIG]")
     index: int | None = of_session(
-        None, "Place of this process in `workers`, from 0; 0 writes the run.", Range(0)
+        None, "This process's place in `workers`; 0 writes the run.", Range(0)
     )
 
     def check_together(self) -> None:
@@ -180,8 +175,8 @@ class DistributeConfig(Config):
                 raise UsageError(f'`{name}` needs `distribute="multiworker"`.')
         if self.index is not None and self.workers is None:
             raise UsageError(
-                "`index` is a place in `workers`, which is missing: give `workers` HOST:PORT,HOST:PORT,... too, or "
-                "leave `index` out if TF_CONFIG has both."
+                "`index` needs `workers`. Give `workers` HOST:PORT,HOST:PORT,... too, or leave `index` to "
+                "TF_CONFIG."
             )
 
 
@@ -195,9 +190,7 @@ class TrainConfig(DistributeConfig, RunConfig, ModelConfig, TextConfig):
         300.0
     """
 
-    seq_length: int = setting(
-        200, "Symbols per batch row and step (truncated backpropagation).", Range(1)
-    )
+    seq_length: int = setting(200, "Symbols per batch row and step.", Range(1))
     optimizer: str = setting(
         "adam",
         "Optimizer; adagrad and sgd need a higher `learning_rate`.",
@@ -208,7 +201,7 @@ class TrainConfig(DistributeConfig, RunConfig, ModelConfig, TextConfig):
     )
     ema: float = setting(
         0.0,
-        "Decay of the weight average to validate, save and sample, such as 0.999; 0 for none.",
+        "Decay of the saved weight average, such as 0.999; 0: off.",
         FRACTION,
     )
     clip: str = setting(
@@ -218,17 +211,15 @@ class TrainConfig(DistributeConfig, RunConfig, ModelConfig, TextConfig):
     )
     val_fraction: float = setting(0.0, "Fraction held out for validation.", FRACTION)
     test_fraction: float = setting(0.0, "Fraction held out at the end for rnntk eval.", FRACTION)
-    sample_every: int = setting(
-        500, "Steps between samples; 0 for none.", Range(0), on_resume="kept"
-    )
+    sample_every: int = setting(500, "Steps between samples; 0: off.", Range(0), on_resume="kept")
 
     def check_together(self) -> None:
         TextConfig.check_together(self)
         DistributeConfig.check_together(self)
         if self.val_fraction + self.test_fraction >= 1:
             raise UsageError(
-                f"`val_fraction={self.val_fraction}` and `test_fraction={self.test_fraction}` "
-                "leave no text to train on; lower one of them."
+                f"`val_fraction={self.val_fraction}` and `test_fraction={self.test_fraction}` leave no text "
+                "to train on; lower one."
             )
         self.check_validation(self.val_fraction, "set `val_fraction=0.05`, for example.")
 
@@ -247,7 +238,7 @@ class MnistConfig(RunConfig):
     )
     order: str = setting(
         "rows",
-        "Each step reads a row, a pixel, or a pixel in an order shuffled by `seed`.",
+        "Read rows, pixels, or pixels in an order shuffled by `seed`.",
         ("rows", "pixels", "permuted"),
     )
     cell: str = setting("lstm", "Recurrent cell.", CELLS)
@@ -287,23 +278,23 @@ class SampleConfig(Config):
     top_k: int | None = setting(None, "Sample from the K likeliest symbols.", Range(1))
     top_p: float | None = setting(
         None,
-        "Sample from the likeliest symbols with total probability P.",
+        "Sample from the likeliest with total probability P.",
         Range(0, 1, open_low=True),
     )
     min_p: float | None = setting(
-        None, "Drop symbols less than P times as likely as the likeliest.", Range(0, 1)
+        None, "Drop symbols below P times the highest probability.", Range(0, 1)
     )
     beam: int | None = setting(
-        None, "Find the likeliest text with a beam search of width N.", Range(1, 10_000)
+        None, "Find the likeliest text by beam search of width N.", Range(1, 10_000)
     )
     beam_alpha: float = setting(
         1.0, "With `beam` and `stop`: 0 favours short texts, above 1 long ones.", Range(0)
     )
     no_repeat: int | None = setting(
-        None, "Never generate the same N symbols in a row twice.", Range(2, 10**6)
+        None, "Never generate the same N symbols twice.", Range(2, 10**6)
     )
     num: int = setting(1, "Number of texts.", Range(1, 100_000))
-    stop: str | None = setting(None, "End a text at this; on the command line \\n is a line end.")
+    stop: str | None = setting(None, "End a text at this; \\n is a line end.")
     seed: int | None = setting(
         None, "Same seed, same text.  [default: a new one, printed]", Range(0, 2**32 - 1)
     )
@@ -312,22 +303,18 @@ class SampleConfig(Config):
 
     def check_together(self) -> None:
         if self.stop == "":
-            raise UsageError("`stop` is empty; give the text to stop at, or leave it out.")
+            raise UsageError("`stop` is empty; leave it out.")
         if self.beam is None:
             if self.beam_alpha != 1:
-                raise UsageError("`beam_alpha` ranks the texts of `beam`; give `beam` too.")
+                raise UsageError("`beam_alpha` needs `beam`.")
             if self.num > 1:
                 self._check_memory("num", self.num, MOST_SYMBOLS)
             return
         for name in ("temperature", "top_k", "top_p", "min_p", "no_repeat"):
             if getattr(self, name) != fields_of(SampleConfig)[name].default:
-                raise UsageError(
-                    f"`beam` searches for the likeliest text and does not sample; leave out `{name}`."
-                )
+                raise UsageError(f"`beam` does not sample; leave out `{name}`.")
         if self.num > self.beam:
-            raise UsageError(
-                f"A beam of {self.beam} finds at most {self.beam} texts; raise `beam`, or lower `num` ({self.num})."
-            )
+            raise UsageError(f"`num` must be at most `beam` ({self.beam}), got {self.num}.")
         if self.length < 1:
             raise UsageError("`beam` needs a `length` of at least 1.")
         self._check_memory("beam", self.beam, MOST_IN_BEAM)
@@ -340,6 +327,6 @@ class SampleConfig(Config):
         """Raise `UsageError` if the texts held in memory have more than `most` characters."""
         if texts * self.length > most:
             raise UsageError(
-                f"`{name}={texts}` with `length={self.length}` needs {texts * self.length:,} characters in memory; "
-                f"at most {most:,} are allowed. Lower one of them."
+                f"`{name}={texts}` with `length={self.length}` needs {texts * self.length:,} characters in "
+                f"memory; the limit is {most:,}. Lower one."
             )

@@ -86,7 +86,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) or 0 in data[:2]:  # with or without a BOM
-        raise UsageError(f"{path} is in UTF-16, but TOML is UTF-8. Save it as UTF-8.")
+        raise UsageError(f"{path} is UTF-16, not UTF-8. Save it as UTF-8.")
     try:
         return tomllib.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -128,8 +128,8 @@ def find_config(path: Path) -> Path:
     names = sorted({file.stem for folder in _shipped() for file in folder.glob("*.toml")})
     guess = did_you_mean(name, names) if alone else ""
     raise UsageError(
-        f"Cannot read {path}: there is no such file, and rnntk has no config of this name."
-        + (guess or f" It has {', '.join(names)}.")
+        f"There is no file {path}, and no shipped config of this name."
+        + (guess or f" Those are {', '.join(names)}.")
     )
 
 

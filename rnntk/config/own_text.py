@@ -39,8 +39,7 @@ def choose(symbols: int, fixed: Mapping[str, Any]) -> dict[str, Choice]:
     both = {"batch_size", "seq_length"} <= set(fixed)
     if symbols < LEAST and not both:
         raise DataError(
-            f"The text has {symbols:,} symbols; at least {LEAST} are needed, and a few thousand give a better model. "
-            "Add more text."
+            f"The text has {symbols:,} symbols and needs {LEAST}, better a few thousand. Add more text."
         )
     name = min(RECIPES, key=lambda recipe: abs(math.log(max(symbols, 1) / RECIPES[recipe])))
     recipe = corpus_settings(name, "train", TrainConfig.names())
@@ -57,7 +56,7 @@ def choose(symbols: int, fixed: Mapping[str, Any]) -> dict[str, Choice]:
     if needs:
         change("val_fraction", 0.1, f"{needs[0]} needs validation")
     elif symbols < HELD_OUT or now["val_fraction"] + now["test_fraction"] >= 1:
-        change("val_fraction", 0.0, "the text is too short to hold some of it out")
+        change("val_fraction", 0.0, "the text is too short to hold some out")
     elif symbols * now["val_fraction"] > MOST_HELD_OUT:
         few = float(f"{MOST_HELD_OUT / symbols:.1g}")
         change("val_fraction", few, f"about {MOST_HELD_OUT:,} symbols are enough to validate on")

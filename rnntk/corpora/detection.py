@@ -42,10 +42,10 @@ _SEQUENCE = re.compile(
     rb"(?:[\xc0-\xdf]|[\xe0-\xef][\x80-\xbf]|[\xf0-\xf7][\x80-\xbf]{2})[\x80-\xbf]"
 )
 _CESU_PAIR = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]|\xc0\x80")
-_OR_REPLACE = ' Or set `errors="replace"` to read U+FFFD in place of such bytes.'
+_OR_REPLACE = ' Or set `errors="replace"` to read them as U+FFFD.'
 _EXAMPLES = "for example utf-8, cp949, euc-kr, latin-1"
 _AS_BYTES = 'To train on its bytes, set `preprocessor="bytes"`.'
-SAVE_AS_TEXT = "Save it as plain text (in Word: Save As, Plain Text (.txt)) and train on that."
+SAVE_AS_TEXT = "Save it as plain text (in Word: Save As, Plain Text (.txt))."
 
 Decodes = Callable[[str], "EncodingError | None"]
 
@@ -173,7 +173,7 @@ class EncodingReport:
 
 def undecodable(name: str, codec: str, offset: int, wrong: bytes, why: str = "") -> EncodingError:
     """The error for the `wrong` bytes at an offset; its message begins with `why`."""
-    problem = f"{name} does not decode as {codec}: it has {wrong[:8].hex(' ')} at byte {offset:,}."
+    problem = f"{name} does not decode as {codec}: {wrong[:8].hex(' ')} at byte {offset:,}."
     advice = f"Set `encoding` ({_EXAMPLES})."
     return EncodingError(f"{why}{problem} {advice}", _OR_REPLACE)
 
@@ -221,7 +221,7 @@ def decide(
     if error := _nearly_utf8(scan, *scan.failure):
         if errors == "strict":
             raise error
-        return EncodingReport("utf-8", "nearly all of it is valid UTF-8, the rest is replaced")
+        return EncodingReport("utf-8", "nearly all is valid UTF-8, the rest is replaced")
     answer = chardet.detect(bytes(scan.window))
     vote, confidence = _text_codec(answer["encoding"] or ""), answer["confidence"]
     # UTF-8 has been ruled out, and chardet often guesses UTF-16 wrongly.
@@ -275,8 +275,8 @@ def _with_controls(scan: Scan, decodes: Decodes) -> EncodingReport:
     if scan.first_nul >= 0:
         signs = f"{scan.nuls:,} NUL bytes, the first at byte {scan.first_nul:,}"
     raise DataError(
-        f"{scan.name} is binary, not text: it has {signs}. {_AS_BYTES} If it is text, set `encoding`"
-        " (for example utf-16-le)."
+        f"{scan.name} is binary, not text: it has {signs}. {_AS_BYTES} If it is text, set `encoding` (such "
+        "as utf-16-le)."
     )
 
 
@@ -302,8 +302,8 @@ def _nearly_utf8(scan: Scan, offset: int, wrong: bytes) -> EncodingError | None:
     if not pairs:
         return undecodable(scan.name, "utf-8", offset, wrong, nearly)
     return EncodingError(
-        f"{nearly}{scan.name} is CESU-8 or Java's modified UTF-8, with surrogate pairs for characters beyond U+FFFF, or"
-        f" c0 80 for NUL, the first at byte {offset:,}. Convert it to UTF-8.",
+        f"{nearly}{scan.name} is CESU-8 or Java's modified UTF-8 (surrogate pairs, or c0 80 for NUL), the "
+        f"first at byte {offset:,}. Convert it to UTF-8.",
         _OR_REPLACE,
     )
 

@@ -139,7 +139,7 @@ def _unchanged(chunks: Iterable[bytes], report: EncodingReport, name: str) -> It
         digest.update(chunk)
         yield chunk
     if digest.hexdigest() != report.sha256:
-        raise DataError(f"{name} changed while it was being read. Try again when it is complete.")
+        raise DataError(f"{name} changed while it was read. Try again when it is complete.")
 
 
 _decoding = threading.local()

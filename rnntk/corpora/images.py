@@ -63,8 +63,8 @@ def load_images(resolved: Resolved) -> ImageSet:
         found = hashlib.sha256(arrays[name].tobytes()).hexdigest()
         if found != expected:
             raise DataError(
-                f"{path} is not {card.title}: the SHA-256 of its {name} is {found}, not {expected}.\n"
-                "It was left as it is. Move it away, and the right one is downloaded."
+                f"{path} is not {card.title}: the SHA-256 of its {name} is {found}, not {expected}.\nMove it "
+                "away, and the right one is downloaded."
             )
     return ImageSet(**arrays, name=card.name, title=card.title)
 
@@ -144,7 +144,7 @@ def read_picture(path: Path) -> np.ndarray:
 
     Raises `DataError` if it is not a picture, damaged, blank or over `MOST_PIXELS`.
     """
-    most = f"at most {MOST_PIXELS / 1e6:.0f} million can be read. Scale it down."
+    most = f"the limit is {MOST_PIXELS / 1e6:.0f} million. Scale it down."
     try:
         with stored.opened(path) as file, Image.open(file, formats=FORMATS) as picture:
             if picture.width * picture.height > MOST_PIXELS:
@@ -187,7 +187,7 @@ def centred(grey: np.ndarray) -> np.ndarray:
     ink = (grey - np.median(border)).astype(np.float32)
     ink *= 1 if ink.max() > -ink.min() else -1
     if ink.max() < 24:
-        raise DataError("The picture is blank. Draw one digit, dark on light or light on dark.")
+        raise DataError("The picture is blank. Draw one digit, dark on light or the reverse.")
     ink = np.clip(ink / ink.max(), 0, 1)
     rows, columns = (np.flatnonzero((ink > _EDGE).any(axis=axis)) for axis in (1, 0))
     ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

@@ -43,7 +43,7 @@ class Availability:
 def data_dirs(data_dir: Path | None = None) -> list[Path]:
     """Data folders in search order: `data_dir` (`UsageError` if missing), `$RNNTK_DATA`, `./data`."""
     if data_dir is not None and not data_dir.is_dir():
-        raise UsageError(f"`data_dir` must be a folder; there is no folder {data_dir}.")
+        raise UsageError(f"`data_dir`: there is no folder {data_dir}.")
     named = [data_dir, os.environ.get("RNNTK_DATA") or None, "data"]
     return list(dict.fromkeys(Path(folder) for folder in named if folder is not None))
 
@@ -73,8 +73,8 @@ def load_card(name_or_path: str | Path) -> Card:
     names = sorted(path.stem for path in _CARDS.glob("*.toml"))
     if text not in names:
         raise UsageError(
-            f"There is no corpus {text}.{did_you_mean(text, names)} The corpora are {', '.join(names)}. For a text of"
-            " your own use `input`; for a card of your own give its path (./my.toml) to `corpus`."
+            f"There is no corpus {text}.{did_you_mean(text, names)} The corpora are {', '.join(names)}. For "
+            "your own text use `input`; for your own card, its path (./my.toml)."
         )
     return read_card(_CARDS / f"{text}.toml")
 
@@ -108,8 +108,8 @@ def resolve(
 def resolve_default(**options: Any) -> Resolved:
     """The default corpus: `linux_kernel`, else `python_stdlib`; options and errors of `resolve`."""
     why = (
-        "Using python_stdlib, because no corpus was named and the default, linux_kernel, is not on this machine and"
-        " could not be downloaded."
+        "Using python_stdlib: the default corpus, linux_kernel, is not on this machine and could not be "
+        "downloaded."
     )
     return _first_or_second("linux_kernel", "python_stdlib", why, options)
 
@@ -125,8 +125,8 @@ def resolve_images(data: str | None = None, **options: Any) -> Resolved:
     offline = is_offline(options.get("offline", False))
     why = (
         f"Using digits drawn by rnntk, because MNIST is not on this machine and "
-        f"{'is not downloaded offline' if offline else 'could not be downloaded'} (where rnntk looks for it:"
-        " rnntk mnist --data mnist). They are not MNIST, and the accuracy on them does not compare with MNIST's."
+        f"{'is not downloaded offline' if offline else 'could not be downloaded'} (rnntk mnist"
+        " --data mnist shows where it looks). Accuracies do not compare with MNIST's."
     )
     return _first_or_second("mnist", "digits", why, options)
 

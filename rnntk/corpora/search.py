@@ -113,8 +113,8 @@ class Search:
         # Image files differ, so `load_images` checks their arrays instead.
         if card.sha256 and sha256 != card.sha256 and not card.arrays:
             detail += (
-                f" It is not the text of the card: its SHA-256 is {sha256[:12]}..., not {card.sha256[:12]}..."
-                f" ({card.bytes:,} bytes). Results will differ from the published ones."
+                f" It is not the card's text (SHA-256 {sha256[:12]}..., not {card.sha256[:12]}... of "
+                f"{card.bytes:,} bytes), so results will differ."
             )
         return Resolved(card, path, source, detail, sha256, size)
 
@@ -124,7 +124,7 @@ class Search:
             raise CorpusError("not tried: the network is off (`offline` or RNNTK_OFFLINE)")
         if card.needs_consent and not self.accept_licence:
             raise CorpusError(
-                "not tried: no licence is known that permits copying it; if you may have it, set `accept_licence`"
+                "not tried: no known licence permits copying it; if you may have it, set `accept_licence`"
             )
         self.notify(f"Downloading {card.name} ({card.size}) from {source.target}")
         return self._existing(self._fetch(source), "url", f" (downloaded from {source.target})")
@@ -154,8 +154,8 @@ class Search:
         detail = f"{card.name} is {made.detail}, {size:,} bytes."
         if self.download_failure:
             detail = (
-                f"{card.name} was not downloaded ({self.download_failure}), so a similar text replaces it:"
-                f" {made.detail}, {size:,} bytes."
+                f"{card.name} was not downloaded ({self.download_failure}); a similar text replaces it: "
+                f"{made.detail}, {size:,} bytes."
             )
         return Resolved(card, path, source.kind, detail, sha256, size)
 

@@ -45,7 +45,7 @@ def ngram_nats(
     train = np.asarray(training, np.int64)
     held = np.asarray(held_out, np.int64)
     if not train.size or not held.size:
-        raise DataError("A text is empty; n-grams need a training and a held-out text.")
+        raise DataError("A text is empty; n-grams need training and held-out text.")
     both = np.concatenate([train, held])
     if both.min() < 0 or both.max() >= vocabulary_size:
         raise DataError(f"The text has symbols outside the vocabulary of {vocabulary_size}.")

@@ -89,8 +89,8 @@ class Decoder:
             self.layers.append(LayerWeights(kind, kernel, recurrent_kernel, bias))
             if self.layers[0].units != H:
                 raise RunError(
-                    f"{name} has {H} units and rnn_0 {self.layers[0].units}, but the decoder needs layers of one "
-                    "width. Sample with Keras instead."
+                    f"{name} has {H} units and rnn_0 {self.layers[0].units}; layers must have one width. "
+                    "Sample with Keras instead."
                 )
             inputs = H
         self.units = inputs
@@ -208,8 +208,8 @@ class Decoder:
         found = np.asarray(ids)
         if found.size and not 0 <= int(found.min()) <= int(found.max()) < self.vocabulary_size:
             raise UsageError(
-                f"The text has symbols outside the model's vocabulary of {self.vocabulary_size}: it was prepared with "
-                "another vocabulary. Encode it with the model's own."
+                f"The text has symbols outside the model's vocabulary of {self.vocabulary_size}. Encode it "
+                "with that vocabulary."
             )
         return found
 
@@ -237,7 +237,7 @@ def _take(
     ]
     if list(found.shape) != fitting or found.ndim != len(shape):
         raise RunError(
-            f"The weight {name!r} has shape {found.shape}, but the run's settings need "
+            f"Weight {name!r} has shape {found.shape}, but the run's settings need "
             f"{tuple('any' if s is None else s for s in shape)}."
         )
     return found

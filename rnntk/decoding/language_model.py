@@ -73,8 +73,8 @@ class LanguageModel:
     ) -> None:
         if len(vocabulary) != decoder.vocabulary_size:
             raise RunError(
-                f"The vocabulary has {len(vocabulary)} symbols and the model {decoder.vocabulary_size}: "
-                "they belong to different runs."
+                f"The vocabulary has {len(vocabulary)} symbols, the model {decoder.vocabulary_size}: they "
+                "are of different runs."
             )
         self.decoder, self.vocabulary, self.preprocessor = decoder, vocabulary, preprocessor
         self.progress, prompt, opening = progress, "", ""
@@ -153,8 +153,8 @@ class LanguageModel:
         unknown = self._unknown(text)
         if unknown and on_unknown == "error":
             raise error(
-                f"The {name} has characters that the model does not know: {_listed(unknown)}. "
-                'Change them, or leave them out with `on_unknown="skip"`.'
+                f"The {name} has characters unknown to the model: {_listed(unknown)}. Change them, or set "
+                '`on_unknown="skip"`.'
             )
         counts = Counter(text) if unknown else {}
         text = text.translate(dict.fromkeys(map(ord, unknown)))
@@ -242,7 +242,7 @@ class LanguageModel:
         stop = config.stop or ""
         if unknown := self._unknown(stop, strict=True):
             raise UsageError(
-                f"`stop` has characters that the model does not know: {_listed(unknown)}. Change them."
+                f"`stop` has characters unknown to the model: {_listed(unknown)}. Change them."
             )
         end = self.vocabulary.encode(self.preprocessor.encode(stop)).tolist()
 
@@ -310,9 +310,7 @@ class LanguageModel:
             symbols = self.vocabulary.decode(text)
             found = EncodedText(self.preprocessor.decode(symbols), symbols, text, {})
         if len(found.ids) < 2:
-            raise DataError(
-                f"The text has {len(found.ids)} symbols; it needs at least 2, since the first is given."
-            )
+            raise DataError(f"The text has {len(found.ids)} symbols; it needs at least 2.")
         text, symbols = found.text, found.symbols
         nats = self.decoder.costs(found.ids, progress=progress)
         by_character = evaluate.by_character(self.preprocessor, text, symbols, nats)
@@ -332,7 +330,7 @@ def _preprocessor(run: RunFolder) -> Preprocessor:
     version = corpus.get("preprocessor_version")
     if found.version != version:
         raise RunError(
-            f"{run.path} was trained with version {version} of the preprocessor {found.name}, but version "
-            f"{found.version} is installed, which makes other symbols. Install version {version}."
+            f"{run.path} needs version {version} of the preprocessor {found.name}; version {found.version} "
+            f"is installed. Install version {version}."
         )
     return found

@@ -56,18 +56,16 @@ def generate(
     """
     for name in ("beam", "stop", "num", "raw"):
         if getattr(config, name) != getattr(SampleConfig, name):
-            raise UsageError(
-                f"`{name}` does not work with `lines`, which ends each text at its line end. Leave it out."
-            )
+            raise UsageError(f"`{name}` does not work with `lines`. Leave it out.")
     if not model.line_end:
-        raise UsageError("The model knows no line end, so it cannot generate `lines`.")
+        raise UsageError("The model knows no line end, which `lines` needs.")
     text = None
     try:
         text = splits.training_text(model.run)
     except RnntkError as error:
         if not allow_copies:
             raise RunError(
-                "The training text is not available, so copies of its lines cannot be left out "
+                "Copies cannot be left out without the training text "
                 f"({str(error).partition('. ')[0].rstrip('.')}). Keep them with `allow_copies`."
             ) from error
     source, seen = _Source(model, prompt, config, text), set[str]()

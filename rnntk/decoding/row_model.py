@@ -28,9 +28,7 @@ class RowModel:
         self, run: RunFolder, weights: Mapping[str, np.ndarray], progress: Progress | None = None
     ) -> None:
         if run.kind != folder.ROW_CLASSIFIER:
-            raise RunError(
-                f"{run.path} is a {run.kind}, which does not classify images. Train a model that does: rnntk mnist"
-            )
+            raise RunError(f"{run.path} is a {run.kind}, not a classifier. Train one: rnntk mnist")
         record: dict[str, Any] = run.record["model"]
         self.run, self.progress, self.cell = run, progress, CELLS[record["cell"]]
         seed = int(run.settings.get("seed") or 0)

@@ -39,12 +39,11 @@ def split_range(run: RunFolder, name: str | None = None) -> tuple[str, int, int]
     if name == "train" or fraction:
         symbols = "1 symbol" if lengths[name] == 1 else f"{lengths[name]} symbols"
         raise UsageError(
-            f"The {name} part of {run.path} has {symbols}; evaluation needs at least 2, since the first is given. "
-            f"{advice}."
+            f"The {name} part of {run.path} has {symbols}; evaluation needs at least 2. {advice}."
         )
     raise UsageError(
-        f"{run.path} holds nothing out as {name}: it was trained with `{name}_fraction=0`. "
-        f"{advice}, or train with `{name}_fraction=0.05`."
+        f"{run.path} was trained with `{name}_fraction=0`: it holds nothing out as {name}. {advice}, or "
+        f"train with `{name}_fraction=0.05`."
     )
 
 

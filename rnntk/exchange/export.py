@@ -58,13 +58,13 @@ def target(run: RunFolder, format: str, path: str | Path | None = None) -> Path:
     ending = FORMATS[format]
     output = Path(path or run.path.resolve().name + (ending or "-savedmodel"))
     if not output.name:
-        raise UsageError(f"{output} is a folder that exists. Name a file or folder in it.")
+        raise UsageError(f"{output} is a folder. Name a file or folder in it.")
     if ending and output.suffix != ending:
         raise UsageError(f'With `format="{format}"` a name must end in {ending}, got {output}.')
     for taken in (output,) if format == "html" else (output, sidecar_of(output)):
         if taken.exists():
             advice = "Remove it, or choose another name."
-            raise UsageError(f"{taken} exists already and is not overwritten. {advice}")
+            raise UsageError(f"{taken} exists already. {advice}")
     return output
 
 

@@ -115,6 +115,6 @@ def of_run(run: RunFolder, saved: Checkpoint) -> PlainNetwork:
     if run.kind == folder.CHAR_RNN:
         kernels = [w for name, w in weights.items() if name.endswith("/recurrent_kernel")]
         if [w.shape[:1] for w in kernels] != [(model.get("units"),)] * model.get("layers", 0):
-            raise RunError(f"{run.path} is damaged: its weights do not fit its run.json.")
+            raise RunError(f"{run.path} is damaged: its weights do not fit run.json.")
     shape = model["cell"], model["layers"], model["units"]
     return PlainNetwork(run.kind, *shape, weights, bool(model.get("layer_norm", False)))

@@ -48,14 +48,14 @@ def load(path: Path, *, encoding: str = "ASCII") -> Any:
     """
     try:
         if path.exists() and not path.is_file():
-            raise DataError(f"{path} is not a file. Give the vocabulary's file with `vocab`.")
+            raise DataError(f"{path} is not a file. Give the vocabulary with `vocab`.")
         with path.open("rb") as file:
             data = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}).") from error
     if len(data) > _MOST_BYTES:
-        problem = f"{path} has over {_MOST_BYTES:,} bytes; a vocabulary is never that large."
-        raise DataError(f"{problem} Give another file with `vocab`.")
+        problem = f"{path} has over {_MOST_BYTES:,} bytes, too many for a vocabulary."
+        raise DataError(f"{problem} Give another `vocab`.")
     try:
         _check(path, data)
         return _Plain(io.BytesIO(data), encoding=encoding).load()
@@ -63,12 +63,12 @@ def load(path: Path, *, encoding: str = "ASCII") -> Any:
         raise
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path} holds Python 2 byte strings that are not ASCII, so its symbols are bytes and not characters. "
-            "Save the vocabulary as Unicode strings, or give another file with `vocab`."
+            f"{path} holds Python 2 byte strings that are not ASCII. Save the vocabulary as Unicode strings, "
+            "or give another `vocab`."
         ) from error
     except Exception as error:  # damaged files raise ValueError, EOFError, MemoryError, ...
         problem = f"{path} is not a pickle, or is damaged ({type(error).__name__}: {error})."
-        raise DataError(f"{problem} Give the vocabulary's file with `vocab`.") from error
+        raise DataError(f"{problem} Give the vocabulary with `vocab`.") from error
 
 
 def _check(path: Path, data: bytes) -> None:
@@ -81,8 +81,8 @@ def _check(path: Path, data: bytes) -> None:
         if name not in _PLAIN:
             called = str(argument).replace(" ", ".") if name in ("GLOBAL", "INST") else ""
             raise DataError(
-                f"{path} is refused: it has a {name} instruction{called and f' ({called})'}, which could run code. "
-                "Nothing was run. A vocabulary needs only a tuple, list or dict of characters."
+                f"{path} is refused: its {name} instruction{called and f' ({called})'} could run code. "
+                "Nothing was run. Save the vocabulary as a tuple, list or dict of characters."
             )
         if name in _PUTS:
             place = len(places) if argument is None else int(str(argument))

@@ -64,8 +64,8 @@ def read_network(prefix: Path, *, forget_bias: float = 1.0) -> PlainNetwork:
             why = f"it cannot be read in {_MOST_SECONDS:.0f} seconds"
         if why:
             raise RunError(
-                f"The checkpoint {prefix} is damaged or incomplete: {why.splitlines()[0]}. "
-                "Copy it again, with its .index and its .data-00000-of-00001 file."
+                f"The checkpoint {prefix} is damaged or incomplete: {why.splitlines()[0]}. Copy its .index "
+                "and .data-00000-of-00001 files again."
             )
         read = load_file(target)
     return convert(read, prefix, forget_bias=forget_bias)
@@ -81,9 +81,9 @@ def convert(
         names = sorted(variables)
         more = f" and {len(names) - 12} more" if len(names) > 12 else ""
         raise RunError(
-            f"{prefix} is not a character model that can be imported: {str(error).rstrip('.')}. Supported are those of "
-            "the 2017 notebooks and of char-rnn-tensorflow: embedding, stacked BasicLSTMCell, GRUCell or BasicRNNCell, "
-            f"softmax. It has: {', '.join(names[:12])}{more}."
+            f"{prefix} is not a character model that can be imported: {str(error).rstrip('.')}. Needed: "
+            "embedding, stacked BasicLSTMCell, GRUCell or BasicRNNCell, softmax. Found: "
+            f"{', '.join(names[:12])}{more}."
         ) from error
 
 
@@ -95,7 +95,7 @@ def _convert(variables: Mapping[str, NDArray[Any]], forget_bias: float) -> Plain
             layers.setdefault(layer, {}).setdefault(cell, {})[part] = value
     cells = {cell for held in layers.values() for cell in held}
     if len(cells) != 1 or sorted(layers) != list(range(len(layers))):
-        raise ValueError("its recurrent layers are not one stack of one kind")
+        raise ValueError("its recurrent layers are not a stack of one kind")
     cell = cells.pop()
     weights = {"embedding/embeddings": picked[-1, "", "embedding"]}
     inputs = weights["embedding/embeddings"].shape[-1]
@@ -210,8 +210,8 @@ def import_run(
     V, E = weights["embedding/embeddings"].shape
     if len(vocabulary) != V:
         raise DataError(
-            f"The vocabulary does not match: it has {len(vocabulary)} symbols, and {source} was trained on {V}. "
-            "Give the vocabulary of this checkpoint with `vocab`."
+            f"The vocabulary has {len(vocabulary)} symbols, but {source} was trained on {V}. Give its own "
+            "with `vocab`."
         )
     # Only the 2017 notebooks use a marker.
     guess = "hangul-slides" if MARKER in vocabulary else "plain"

@@ -24,8 +24,8 @@ def find_checkpoint(path: Path) -> tuple[Path, int]:
         prefix = path.with_name(name)
         if not (_index(prefix).is_file() or prefix.is_file()):
             raise UsageError(
-                f"There is no TensorFlow 1 checkpoint {path}, no {_index(prefix)} and no folder of that name. "
-                "Give the folder, or the name up to the step, such as save/model.ckpt-24000."
+                f"There is no folder {path} and no file {_index(prefix)}. Give a folder, or a name up to the "
+                "step, such as save/model.ckpt-24000."
             )
     return prefix, _step(prefix)
 
@@ -57,8 +57,8 @@ def _latest(path: Path) -> Path:
     found.sort(key=_step)
     if not found:
         raise UsageError(
-            f"There is no TensorFlow 1 checkpoint in {path}: no file ends in .index or in .ckpt-<step>. "
-            "Give the folder with model.ckpt-<step>.index and .data-00000-of-00001."
+            f"No file in {path} ends in .index or .ckpt-<step>. Give the folder with model.ckpt-<step>.index "
+            "and .data-00000-of-00001."
         )
     return found[-1]
 
@@ -81,7 +81,7 @@ def read_vocabulary(path: Path, *, encoding: str = "ASCII") -> Vocabulary:
     characters = list(held) if isinstance(held, (str, tuple, list)) else []
     try:
         if not all(isinstance(c, str) and len(c) == 1 for c in characters or [None]):
-            raise DataError("it should hold a tuple, list or dict of single characters.")
+            raise DataError("it should be a tuple, list or dict of single characters.")
         return Vocabulary(characters)
     except DataError as error:
         raise DataError(f"{path} is not a vocabulary: {error}") from error

@@ -97,8 +97,7 @@ class CharRNN(keras.Model):
         before = cell == "gru" and gru_reset == "before"
         if precision == "bfloat16" and before:
             raise UsageError(
-                '`precision="bfloat16"` does not work with `gru_reset="before"`, for which there is no kernel. '
-                "Leave one of them out."
+                '`precision="bfloat16"` does not work with `gru_reset="before"`. Leave one out.'
             )
         super().__init__(**kwargs)
         self._arguments = {**network, "precision": precision, "seed": seed}

@@ -18,7 +18,7 @@ def check_precision(precision: str) -> None:
     """Raise UsageError if this machine lacks instructions for `precision`."""
     if precision == "bfloat16" and not (cudnn.has_gpu() or native.kernels().shape.bfloat16):
         raise UsageError(
-            '`precision="bfloat16"` needs a CPU with AVX512-BF16 or a GPU, and there is neither. Use "float32".'
+            '`precision="bfloat16"` needs a GPU or a CPU with AVX512-BF16. Use "float32".'
         )
 
 
@@ -160,8 +160,7 @@ def _once(backward: Callable[[], list[tf.Tensor]], *inputs: tf.Tensor) -> list[t
     def gradients(*_: Any) -> Any:
         def second(*_: Any) -> Any:
             raise NotImplementedError(
-                "rnntk's recurrent layers have no second derivatives. Use the layers of keras.layers, which"
-                " take the same weights."
+                "rnntk's recurrent layers have no second derivatives. Use keras.layers with the same weights."
             )
 
         return backward(), second

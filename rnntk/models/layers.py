@@ -104,7 +104,7 @@ class _Fast:
         if lengths is None:
             return parent.call(sequences, initial_state=initial_state, mask=mask, training=training)
         if mask is not None:
-            raise ValueError("Pass `lengths` or `mask`, not both.")
+            raise ValueError("Give `lengths` or `mask`, not both.")
         lengths = _checked(lengths, sequences)
         mask = tf.sequence_mask(lengths, tf.shape(sequences)[1])
         zeroed = layer.return_sequences and self.is_fast(sequences)
@@ -159,15 +159,13 @@ def _checked(lengths: Any, sequences: tf.Tensor) -> tf.Tensor:
     batch, steps = sequences.shape[:2]
     if not lengths.dtype.is_integer or not lengths.shape.is_compatible_with((batch,)):
         raise ValueError(
-            f"`lengths` must be integers of shape ({batch},), one per sequence,"
-            f" got {lengths.dtype.name} of shape {lengths.shape}."
+            f"`lengths` must be integers of shape ({batch},), got {lengths.dtype.name} of shape "
+            f"{lengths.shape}."
         )
     known = tf.get_static_value(lengths)
     if known is not None and steps is not None:
         if known.size and not 0 <= known.min() <= known.max() <= steps:
-            raise ValueError(
-                f"`lengths` must be from 0 to {steps}, the number of steps, got {known}."
-            )
+            raise ValueError(f"`lengths` must be from 0 to {steps} steps, got {known}.")
         return lengths
     fits = tf.reduce_all(
         (lengths >= 0) & (lengths <= tf.cast(tf.shape(sequences)[1], lengths.dtype))

@@ -21,8 +21,8 @@ def serve(runs_dir: Path, *, host: str, port: int | None, ready: Callable[[str],
     """
     if not any(runs_dir.rglob("events.out.tfevents.*")):
         raise RunError(
-            f"There is nothing to show in {runs_dir}: no run there has TensorBoard events. "
-            "Train a run with rnntk train, or choose another folder with `runs_dir`."
+            f"No run in {runs_dir} has TensorBoard events. Train one with rnntk train, or choose another "
+            "`runs_dir`."
         )
     hosts.resolve(host, port)
     from tensorboard import program
@@ -44,8 +44,8 @@ def serve(runs_dir: Path, *, host: str, port: int | None, ready: Callable[[str],
             why = str(getattr(error, "msg", None) or printed or error)
             at = host if port is None else f"{host}, port {port}"
             raise RnntkError(
-                f"TensorBoard cannot listen at {at}: {why.rstrip('.')}. "
-                "Choose another `port` (0 is any free one), or an address of this machine as `host`."
+                f"TensorBoard cannot listen at {at}: {why.rstrip('.')}. Choose another `port` (0: any free "
+                "one) or `host`."
             ) from error
         ready(url)
         while not done.wait(0.5):  # on Windows, signal handlers do not run during an endless wait
@@ -60,8 +60,6 @@ def _guarded(app: Any, own: hosts.Names) -> Any:
         if name in own:
             return app(environ, start_response)
         start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
-        return [
-            f"Requests for host {name!r} are refused. Open the address that rnntk board printed.".encode()
-        ]
+        return [f"Host {name!r} is refused. Open the address that rnntk board printed.".encode()]
 
     return guard

@@ -33,9 +33,7 @@ def check_path(path: Path) -> None:
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"`output` must end in {' or '.join(SUFFIXES)}, got {path}.")
     if not path.absolute().parent.is_dir():
-        raise UsageError(
-            f"`output` is {path}, but there is no folder {path.parent}. Create it first."
-        )
+        raise UsageError(f"`output` {path}: there is no folder {path.parent}. Create it first.")
 
 
 def draw(path: Path, drawn: Sequence[Curve], *, log: bool = False) -> None:
@@ -59,8 +57,8 @@ def _style() -> Iterator[None]:
         from matplotlib import font_manager, rc_context
     except ImportError as error:
         raise RnntkError(
-            f"A picture needs Matplotlib, which is not installed. Install it: {install_command('plot')}\n"
-            "Or draw in the terminal: rnntk plot --terminal"
+            f"Matplotlib is not installed. Install it: {install_command('plot')}\nOr draw in the terminal: "
+            "rnntk plot --terminal"
         ) from error
     installed = {font.name for font in font_manager.fontManager.ttflist}
     fonts = ["DejaVu Sans", *(name for name in HANGUL_FONTS if name in installed)]

@@ -24,7 +24,7 @@ class Busy(RnntkError):
     """Too many requests at once; answered with status 503."""
 
     def __init__(self) -> None:
-        super().__init__("The server is busy with other requests. Try again in a moment.")
+        super().__init__("The server is busy. Try again in a moment.")
 
 
 class Answers:
@@ -101,7 +101,5 @@ async def asked(
         if value is not None and kind is not object and type(value) is not kind:
             raise UsageError(f"{name!r} must be of type {kind.__name__}.")
     if any("\ud800" <= c <= "\udfff" for v in values.values() if isinstance(v, str) for c in v):
-        raise UsageError(
-            "The text contains an unpaired surrogate, which is not a character. Remove it."
-        )
+        raise UsageError("The text contains an unpaired surrogate. Remove it.")
     return values

@@ -88,7 +88,7 @@ class Api(Answers):
         text, step = values["prime"], values["step"]
         if len(text) > limits.TEXT:
             raise UsageError(
-                f"The prompt has {len(text):,} characters; at most {limits.TEXT:,} are read. Shorten it."
+                f"The prompt has {len(text):,} characters; shorten it to {limits.TEXT:,}."
             )
         config = SampleConfig(**{k: values[k] for k in settings if values[k] is not None})
         if config.length > limits.LENGTH:

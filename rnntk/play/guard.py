@@ -52,9 +52,7 @@ class Guard:
     def _refused(self, headers: Headers, scope: Any) -> str | None:
         host = headers.get("host", "")
         if host not in self._names:
-            return (
-                f"Requests for host {host!r} are refused. Open the address that rnntk play printed."
-            )
+            return f"Host {host!r} is refused. Open the address that rnntk play printed."
         own = f"{scope['scheme']}://{host}"
         linked = headers.get("sec-fetch-mode") == "navigate" and scope["method"] == "GET"
         foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site") and not linked

@@ -67,7 +67,7 @@ class OwnText:
             text = opening(model, prepared.ids[start:end], EXCERPT)
             of = "training text" if name == "train" else "held-out text"
         except RnntkError as error:
-            log.debug("The run's text is missing, so the page opens on a generated one: %s", error)
+            log.debug("The run's text is missing; the page opens on a generated one: %s", error)
             text = model.default_prompt + "".join(model.stream(seed=1, length=_GENERATED))
             of = "generated text"
         return {"text": reading.excerpt(model, text), "of": of}

@@ -48,14 +48,11 @@ class Text(EncodedText):
 def encode(model: LanguageModel, text: str) -> Text:
     """Encode a text, skipping unknown characters; `UsageError` if over `limits.TEXT`, `DataError` under two symbols."""
     if len(text) > limits.TEXT:
-        raise UsageError(
-            f"The text has {len(text):,} characters; at most {limits.TEXT:,} can be shown. Shorten it."
-        )
+        raise UsageError(f"The text has {len(text):,} characters; shorten it to {limits.TEXT:,}.")
     found = model.encode(text, "skip")
     if len(found.symbols) < 2:
         raise DataError(
-            "The text has fewer than two symbols that the model knows. "
-            f"It knows: {model.vocabulary.symbols[:60]!r}."
+            f"The text has fewer than two symbols that the model knows: {model.vocabulary.symbols[:60]!r}."
         )
     return Text(**vars(found), counts=_counts(model, found.text))
 
@@ -150,7 +147,7 @@ def trace(model: LanguageModel, text: str) -> Trace:
     T, L, H = len(encoded.symbols), len(decoder.layers), decoder.units
     if (most := _most_symbols(decoder)) < T:
         raise UsageError(
-            f"The text has {T:,} symbols; a model with {L} layers of {H} units can show at most {most:,}. Shorten it."
+            f"The text has {T:,} symbols; shorten it to {most:,} for a model with {L} layers of {H} units."
         )
     states = decoder.initial_states()
     arrays, names = states.arrays(), decoder.layers[0].cell.states

@@ -62,7 +62,7 @@ def bind(host: str, port: int | None) -> socket.socket:
             if port is None and wanted and error.errno in (errno.EADDRINUSE, errno.EACCES):
                 continue
             raise UsageError(
-                f"Cannot listen at {host}:{wanted} ({error.strerror}). Choose another `port`, or 0 for any free one."
+                f"Cannot listen at {host}:{wanted} ({error.strerror}). Choose another `port` (0: any free one)."
             ) from error
     raise AssertionError("port 0 is always tried last")
 

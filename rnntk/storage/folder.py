@@ -72,7 +72,7 @@ _TEXT = {
     "split": dict.fromkeys(("train", "val", "test"), (int, int)),
 }  # fmt: skip
 
-_ELSEWHERE = "Free some space or make it writable, or choose another folder with `run`."
+_ELSEWHERE = "Free some space, make it writable, or choose another folder with `run`."
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,8 @@ class RunFolder:
             restart = f"start it again with `run` {shown(self.path)}"
             advice = restart if _is_unused(self.path) else "remove it and train a new run"
             raise RunError(
-                f"{self.path} has no checkpoint yet. If it is being trained, the first is saved after {every} steps. "
-                f"If it has ended, {advice}."
+                f"{self.path} has no checkpoint yet. In training, the first is saved after {every} steps. If "
+                f"it has ended, {advice}."
             )
         self.check_checkpoint(which)
         if which not in ("last", "best"):
@@ -223,8 +223,7 @@ def refuse_links(path: Path) -> None:
     for parent, folders, files in os.walk(path):
         for name in (*folders, *files):
             if (found := Path(parent, name)).is_symlink():
-                advice = "replace the link by a copy before you train this run"
-                raise RunError(f"{found} is a symbolic link, so {advice}.")
+                raise RunError(f"{found} is a symbolic link. Replace it by a copy.")
 
 
 @contextmanager
@@ -283,7 +282,7 @@ def refuse_existing(path: Path) -> None:
     if not _is_unused(path):
         advice = f"Continue it with `resume` {shown(path)}"
         if (path / RUN).is_file() and not checkpoint.steps(path / CHECKPOINTS):
-            advice = "It ended before its first checkpoint. Remove it"
+            advice = "It has no checkpoint. Remove it"
         raise RunError(f"{path} exists already. {advice}, or choose another folder with `run`.")
 
 
@@ -346,7 +345,7 @@ def check_text(run: RunFolder) -> None:
         if min(counts) < 1 or bounds != sorted(bounds) or bounds[0] < 0 or bounds[-1] > counts[0]:
             raise ValueError(f"split is {bounds} of {counts[0]} symbols")
     except ValueError as error:
-        problem = f"{run.path} does not say what text it was trained on ({error})."
+        problem = f"{run.path} has no record of its text ({error})."
         raise RunError(f"{problem} Give a text with `input`.") from error
 
 
@@ -401,7 +400,7 @@ def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None
         command = "rnntk mnist" if kind == ROW_CLASSIFIER else "rnntk train"
         on, option = (f" on {corpus}", f" {flag('corpus')} {corpus}") if corpus else ("", "")
         raise RunError(
-            f"There is no run{on} in {runs_dir}. Train one with: {command}{option}"
+            f"There is no run{on} in {runs_dir}. Train one: {command}{option}"
             + "".join(f"\nUnreadable: {line}" for line in refused)
         )
 
@@ -426,14 +425,14 @@ def locate(runs_dir: Path, run: Path) -> Path:
             if path.is_dir():
                 return path if path.name not in ("", "..") else path.resolve()
     guess = did_you_mean(run.name, [path.name for path in run_folders(runs_dir)])
-    hint = guess or " List the runs with: rnntk runs"
+    hint = guess or " List the runs: rnntk runs"
     raise RunError(f"There is no run folder {run}, and no run of this name in {runs_dir}.{hint}")
 
 
 def check_movable(path: Path) -> None:
     """Raise `RunError` unless `path` is a run folder, damaged or not, that no process is training in."""
     if path.is_symlink():
-        raise RunError(f"{path} is a symbolic link. Name the run folder that it points to.")
+        raise RunError(f"{path} is a symbolic link. Name the run folder itself.")
     lock = path / LOCK
     if not (lock.is_file() and (path / METRICS).is_file() and (path / CHECKPOINTS).is_dir()):
         open_run(path)

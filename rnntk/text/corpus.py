@@ -127,7 +127,7 @@ def find(settings: TextConfig) -> Resolved | None:
     card = registry.load_card(settings.corpus)
     if card.kind != "text":
         command = f"rnntk mnist --data {card.name}"
-        raise UsageError(f"{card.name} holds {card.kind}, not text. Train on it with: {command}")
+        raise UsageError(f"{card.name} holds {card.kind}, not text. Train on it: {command}")
     return registry.resolve(card, **options)
 
 
@@ -222,7 +222,7 @@ class RunText:
                 + _difference("only in the run", old, now)
                 + _difference("only in the text", now, old)
                 + (" They are the same symbols in another order." if same else "")
-                + " Train a new run on the changed text."
+                + " Train a new run."
             )
         if self.record["sha256"] != corpus.record["sha256"]:
             raise self._changed()
@@ -247,8 +247,8 @@ class RunText:
             try:
                 kept = self._from_cache()
             except RnntkError as lost:
-                raise RunError(f"{error} {lost} Say where the text is now with `input`.") from error
-            log.info("%s Its prepared form in the cache is used.", error)
+                raise RunError(f"{error} {lost} Give the text with `input`.") from error
+            log.info("%s Using its prepared form in the cache.", error)
             return Corpus(self.record["name"], None, kept, self.record)
 
     def _from_source(self) -> Corpus:
@@ -271,14 +271,13 @@ class RunText:
             raise self._changed() from None
         except CorpusError as error:
             raise CorpusError(
-                f"{error}\nA run folder alone never starts a download. Download it with: rnntk prep --corpus "
-                f"{settings.corpus}"
+                f"{error}\nDownload it: rnntk prep --corpus {settings.corpus}"
             ) from error
 
     def _changed(self) -> RunError:
         return RunError(
-            f"The text has changed since {self.run} was trained (its SHA-256 began with {self.record['sha256'][:12]})."
-            " Put the old text back, or train a new run on this one."
+            f"The text has changed since {self.run} was trained (its SHA-256 began with "
+            f"{self.record['sha256'][:12]}). Put the old text back, or train a new run."
         )
 
     def _from_cache(self) -> Prepared:

@@ -52,8 +52,8 @@ class SymbolWriter:
         sample, encode = text[:_SAMPLE], self._preprocessor.encode
         if not self._encoded and encode(sample) != "".join(map(encode, sample)):
             raise UsageError(
-                f"The preprocessor {self._preprocessor.name!r} cannot be used: it must encode each character without"
-                " regard to its neighbours. Choose another `preprocessor`."
+                f"The preprocessor {self._preprocessor.name!r} cannot be used: it must encode each character "
+                "by itself. Choose another `preprocessor`."
             )
         codes = code_points(text)
         counted = histogram(codes)

@@ -272,7 +272,7 @@ def _epub(parts: _Parts, name: str) -> str:
     if "META-INF/encryption.xml" in parts.archive.namelist():
         locked = {unquote(a.get("URI", "")) for _, a in parts.tags("META-INF/encryption.xml")}
         if locked & set(chapters):
-            raise DataError(f"{name} is encrypted (DRM). Use a copy without copy protection.")
+            raise DataError(f"{name} is encrypted (DRM). Use a copy without protection.")
     pages = (b"".join(parts.pieces(chapter)) for chapter in chapters)
     return "".join(_html(_declared(page) or page.decode("utf-8-sig", "replace")) for page in pages)
 

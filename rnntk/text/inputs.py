@@ -49,7 +49,7 @@ def opened(config: TextConfig, *, raw: bool = False) -> Iterator[list[Input]]:
             if is_stream(path):
                 name = "standard input" if path == STDIN else path
                 if any(one.name == name for one in found):
-                    raise DataError(f"{name} is given twice, but can be read only once.")
+                    raise DataError(f"{name} can be read only once. Give it once.")
                 copy = Path(spool, str(len(found)))
                 with copy.open("wb") as to, _stream(path) as source:
                     shutil.copyfileobj(source, to, 1 << 20)
@@ -57,7 +57,7 @@ def opened(config: TextConfig, *, raw: bool = False) -> Iterator[list[Input]]:
             else:
                 found += _files(Path(path), config.glob)
         if not found:
-            raise DataError("No text is given. Name a file or a folder with `input`.")
+            raise DataError("No text is given. Name a file or folder with `input`.")
         if not raw:
             found = [_as_text(one, config, Path(spool, f"{n}.txt")) for n, one in enumerate(found)]
         yield found
@@ -100,8 +100,8 @@ def _files(path: Path, glob: str | None) -> list[Input]:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     if (path / "run.json").is_file():
         raise DataError(
-            f"{path} is a run, not a text. To train it further, give it with `resume`; to train a new run on its "
-            f"samples, give {path / 'samples.txt'}."
+            f"{path} is a run, not a text. Continue it with `resume`, or train on its samples, "
+            f"{path / 'samples.txt'}."
         )
     try:
         found = _readable(path) if glob is None else [p for p in path.rglob(glob) if p.is_file()]
@@ -117,11 +117,11 @@ def _missing(path: Path) -> str:
     """The message for a path that does not exist, with what may have been meant."""
     name = str(path)
     if name in (card.name for card in registry.all_cards() if card.kind == "text"):
-        return f'There is no file {name}. For the corpus of this name, use `corpus="{name}"`.'
+        return f'There is no file {name}. For the corpus, use `corpus="{name}"`.'
     if any(sign in name for sign in "*?["):
         where = quoted(str(path.parent))
         pattern = f"{where} with `glob` {quoted(path.name)}"
-        return f"No file matches {name}. Name the files, or their folder and a pattern: {pattern}."
+        return f"No file matches {name}. Name the files, or give their folder and a pattern: {pattern}."
     names: list[str] = []
     with suppress(OSError, ValueError):
         names = [one.name for one in path.parent.iterdir()]
@@ -145,12 +145,10 @@ def _readable(path: Path) -> list[Path]:
     if not found:
         inside = f" ({kinds})" if kinds else ""
         raise DataError(
-            f"No file in the folder {path} is text that rnntk reads{inside}. It reads "
-            f"{', '.join(documents.ENDINGS)}; for others give a pattern with `glob`."
+            f"The folder {path} has no text that rnntk reads{inside}. It reads "
+            f"{', '.join(documents.ENDINGS)}; for others set `glob`."
         )
     if others:
         more = f" and {len(others) - 8} more kinds" if len(others) > 8 else ""
-        log.info(
-            f"Left out of {path}{os.sep}: {kinds}{more}. Choose files by a pattern with `glob`."
-        )
+        log.info(f"Left out of {path}{os.sep}: {kinds}{more}. Choose files with `glob`.")
     return found

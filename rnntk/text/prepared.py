@@ -42,7 +42,7 @@ class OtherText(DataError):
 
     def __init__(self, paths: Iterable[str]) -> None:
         super().__init__(
-            f"{', '.join(paths)} is not the text that the run was trained on. To use it anyway, name it with `input`."
+            f"{', '.join(paths)} is not the text of the run. To use it anyway, give it with `input`."
         )
 
 
@@ -83,10 +83,10 @@ class Prepared:
             return cls._read(folder)
         except FileNotFoundError as error:
             problem = f"{folder} is not a prepared corpus: {Path(error.filename).name} is missing."
-            raise DataError(f"{problem} Make one with: rnntk prep") from error
+            raise DataError(f"{problem} Make one: rnntk prep") from error
         except (ValueError, OSError, DataError) as error:
             problem = f"The prepared corpus {folder} is damaged: {error}."
-            raise DataError(f"{problem} Remove it and prepare the text again.") from error
+            raise DataError(f"{problem} Remove it, then prepare the text again.") from error
 
     @classmethod
     def _read(cls, folder: Path, *, checksums: bool = False) -> Prepared:

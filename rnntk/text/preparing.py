@@ -56,8 +56,8 @@ class Recipe:
 
 def _no_effect(setting: str, recipe: Recipe) -> UsageError:
     return UsageError(
-        f'`{setting}="{getattr(recipe.config, setting)}"` has no effect: `preprocessor` {recipe.preprocessor.name} does'
-        " not decode the text. Leave one of them out."
+        f'`{setting}="{getattr(recipe.config, setting)}"` has no effect with `preprocessor` '
+        f"{recipe.preprocessor.name}, which does not decode. Leave one out."
     )
 
 
@@ -211,8 +211,8 @@ def refuse_unknown_alone(vocabulary: Vocabulary, recipe: Recipe) -> None:
     """Raise `DataError` if all symbols of the text are rare."""
     if vocabulary.symbols == vocabulary.unknown_symbol:
         raise DataError(
-            f"No symbol of the text occurs {recipe.config.min_count:,} times (`min_count`), so all of it would become"
-            f" {vocabulary.unknown_symbol!r}. Lower `min_count`."
+            f"No symbol occurs {recipe.config.min_count:,} times (`min_count`), so all would become "
+            f"{vocabulary.unknown_symbol!r}. Lower `min_count`."
         )
 
 
@@ -267,19 +267,19 @@ def _warnings(
 ) -> Iterator[str]:
     escaped = sum(n for c, n in characters.items() if "\udc80" <= c <= "\udcff")
     if recipe.raw and escaped:
-        yield f"{escaped:,} bytes are not UTF-8. They are symbols too; text shows them as U+FFFD."
+        yield f"{escaped:,} bytes are not UTF-8; text shows them as U+FFFD."
     if facts["replaced"]:
         yield f"{facts['replaced']:,} undecodable byte sequences were replaced by U+FFFD."
     conjoining = sum(e["count"] for e in facts["unusual"] if e["kind"] == known.CONJOINING)
     if conjoining and not recipe.config.normalize:
         jamo = f"{conjoining:,} conjoining jamo (Hangul in NFD)"
-        yield f"The text has {jamo}. `normalize=True` would compose them to syllables."
+        yield f"The text has {jamo}. `normalize=True` composes them to syllables."
     changed = facts["changed"]
     if changed["count"]:
         number = f"{changed['count']:,} characters ({changed['distinct']:,} distinct)"
         yield f"The preprocessor {recipe.preprocessor.name!r} does not restore {number}."
     if facts["rare"]["count"] and (own := counts.get(str(recipe.config.unknown_symbol))):
         yield (
-            f"The unknown symbol {recipe.config.unknown_symbol!r} also occurs in the text, {own:,} times. These are not"
-            " distinguished from rare symbols."
+            f"The unknown symbol {recipe.config.unknown_symbol!r} also occurs in the text, {own:,} times, "
+            "not distinguished from rare symbols."
         )

@@ -101,7 +101,7 @@ def get(name: str) -> Preprocessor:
         raise UsageError(f"`preprocessor` {name!r} is not installed.{hint}")
     entry = known[name]
     what = f"The preprocessor {name!r} ({entry.value})"
-    advice = "Fix or uninstall the package that provides it, or choose another `preprocessor`."
+    advice = "Fix or uninstall its package, or choose another `preprocessor`."
     try:
         preprocessor = entry.load()()
     except Exception as error:

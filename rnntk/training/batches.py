@@ -26,8 +26,8 @@ class Batches:
         self.batches = len(ids) // piece
         if self.batches == 0:
             raise DataError(
-                f"The text has {len(ids):,} symbols, less than one batch of {batch_size} rows x {seq_length} "
-                f"symbols: it must have at least {piece:,}. Lower `batch_size` or `seq_length`"
+                f"The text has {len(ids):,} symbols; a batch of {batch_size} rows x {seq_length} symbols "
+                f"needs {piece:,}. Lower `batch_size` or `seq_length`"
                 + (f" (for example to 1 and {min(seq_length, len(ids))})." if len(ids) else ".")
             )
         self.batch_size, self.seq_length = batch_size, seq_length
@@ -74,7 +74,7 @@ class Split:
             if fraction and size < 2:
                 raise DataError(
                     f"`{name}_fraction` {fraction:g} of {total:,} symbols is {size}; at least two are "
-                    "needed. Give a larger fraction, or 0 to hold nothing out."
+                    "needed. Raise it, or set 0."
                 )
         return found
 

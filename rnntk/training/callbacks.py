@@ -71,13 +71,13 @@ class MetricsWriter(keras.callbacks.Callback):
             in_place = False
         if not in_place:
             raise TrainingError(
-                f"{self._run.path} was renamed or removed while it trained: training ends at step "
-                f"{self._progress.step}. Continue it in its new place: rnntk {self._run.command} --resume FOLDER"
+                f"{self._run.path} was renamed or removed: training ends at step {self._progress.step}. "
+                f"Continue in its new place: rnntk {self._run.command} --resume FOLDER"
             )
         if short := stored.cut_short():
             raise TrainingError(
-                f"{', '.join(short)} became shorter while training read it: training ends at step"
-                f" {self._progress.step}. Continue with: {self._run.resume_command}"
+                f"{', '.join(short)} became shorter while training read it: training ends at step "
+                f"{self._progress.step}. Continue with: {self._run.resume_command}"
             )
 
     def flush(self) -> None:

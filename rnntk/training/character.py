@@ -76,7 +76,7 @@ def _settings_of(source: RunFolder, given: Mapping[str, Any]) -> tuple[dict[str,
     files = record.get("inputs") or list(text.input)
     if record.get("source") == folder.IMPORTED or inputs.STDIN in files:
         raise UsageError(
-            f"The text of {shown(source.path)} is not available. Choose one with `input` or `corpus`."
+            f"The text of {shown(source.path)} is not available. Give one with `input` or `corpus`."
         )
     folder.check_text(source)
     text = corpora.untrusted(replace(text, input=tuple(files)), record)
@@ -132,9 +132,9 @@ def resume(
     record = run.record["corpus"]
     if record.get("source") == folder.IMPORTED:
         raise RunError(
-            f"{run.path} was imported without its text and optimizer state, so it cannot be continued exactly. "
-            f"Start a new run from its weights with: rnntk train --init-from {run.path} "
-            f"--input TEXT --preprocessor {record['preprocessor']}"
+            f"{run.path} was imported without text and optimizer state, so it cannot be continued. Train "
+            f"from its weights: rnntk train --init-from {run.path} --input TEXT --preprocessor "
+            f"{record['preprocessor']}"
         )
     folder.check_text(run)
     stored = TrainConfig.from_json(run.settings)

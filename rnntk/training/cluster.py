@@ -35,21 +35,20 @@ def find(workers: str | None, index: int | None) -> Cluster:
     if workers is None:
         if not stated:
             raise UsageError(
-                '`distribute="multiworker"` needs the addresses of all processes. Start one on each machine with '
-                "`workers` HOST:PORT,HOST:PORT,... (the same list for all) and `index` 0, 1, ... (its place in the "
-                f"list), or set {VARIABLE} as TensorFlow documents it."
+                '`distribute="multiworker"` needs `workers` HOST:PORT,HOST:PORT,... (the same for all processes) '
+                f"and `index` 0, 1, ... (this one's place in it), or {VARIABLE}."
             )
         return from_tf_config(stated)
     if index is None:
         raise UsageError(
-            f"`index` is missing. Give this process's place in `workers`, from 0 to {workers.count(',')}."
+            f"`index` is missing. Give this process's place in `workers`, 0 to {workers.count(',')}."
         )
     addresses = tuple(part.strip() for part in workers.split(","))
     _check(addresses, "`workers`", index, "`index`")
     found = Cluster(addresses, index)
     if stated and from_tf_config(stated) != found:
         raise UsageError(
-            f"`workers` and `index` contradict {VARIABLE} in the environment ({stated}). Leave them out, or unset it."
+            f"`workers` and `index` contradict {VARIABLE} ({stated}). Leave them out, or unset it."
         )
     return found
 
@@ -67,8 +66,8 @@ def from_tf_config(text: str) -> Cluster:
     others = sorted(set(cluster) - {"chief", "worker"})
     if others:
         raise UsageError(
-            f"{VARIABLE} has tasks of the kind {', '.join(others)}, but rnntk supports only workers, one of which may "
-            "be called chief. Remove the other tasks."
+            f"{VARIABLE} has tasks of the kind {', '.join(others)}; rnntk supports only workers and a chief. "
+            "Remove the others."
         )
     jobs = {kind: cluster[kind] for kind in ("chief", "worker") if kind in cluster}
     for name, listed in jobs.items():
@@ -108,15 +107,15 @@ def _check(addresses: tuple[str, ...], where: str, index: int, index_name: str) 
         host, colon, port = address.rpartition(":")
         if not (host and colon and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
             raise UsageError(
-                f"{where} has {address!r}, but an address must be HOST:PORT, for example node1:2222."
+                f"{where} has {address!r}, but an address must be HOST:PORT, such as node1:2222."
             )
     if twice := sorted({a for a in addresses if addresses.count(a) > 1}):
         raise UsageError(
-            f"{where} names {', '.join(twice)} more than once. Give each process its own address; on one machine "
-            "they differ by the port."
+            f"{where} names {', '.join(twice)} more than once. Give each process its own address (on one "
+            "machine, its own port)."
         )
     if not 0 <= index < len(addresses):
         raise UsageError(
-            f"{index_name} is {index}, but {where} names {len(addresses)} processes: it must be 0 to "
+            f"{index_name} is {index}, but {where} names {len(addresses)} processes: use 0 to "
             f"{len(addresses) - 1}."
         )

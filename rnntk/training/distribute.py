@@ -68,8 +68,8 @@ def start(settings: DistributeConfig) -> Job:
             strategy = _multi_worker(variable)
     except (tf.errors.OpError, RuntimeError) as error:
         raise TrainingError(
-            f"{worker} cannot join ({_reason(error)}). Check that {address} is this machine and the port is free, and "
-            f"that all {count} workers run with the same list of addresses and can reach each other."
+            f"{worker} cannot join ({_reason(error)}). Check that {address} is a free port of this machine, "
+            f"and that all {count} workers have the same addresses and can reach each other."
         ) from error
     return SharedJob(strategy, count, found.index)
 
@@ -120,8 +120,8 @@ class SharedJob(Job):
         """Batch rows of each replica of this process. Raises `UsageError` if there are fewer rows than replicas."""
         if batch_size < self.replicas:
             raise UsageError(
-                f"`batch_size={batch_size}` is less than the {self.replicas} replicas, and each needs a row. Raise it "
-                f"to {self.replicas} or more, or use fewer workers."
+                f"`batch_size={batch_size}` is less than the {self.replicas} replicas. Raise it to "
+                f"{self.replicas}, or use fewer workers."
             )
         ends = itertools.accumulate(shard_sizes(batch_size, self.replicas), initial=0)
         slices = [slice(start, end) for start, end in itertools.pairwise(ends)]
@@ -166,15 +166,15 @@ class SharedJob(Job):
                 here, there = one["facts"].get(name), chief["facts"].get(name)
                 if here != there:
                     raise UsageError(
-                        f"The workers disagree: {name} is {here!r} at worker {index} and {there!r} at worker 0. "
-                        "Start all with the same settings except `index`, on the same text."
+                        f"The workers disagree: {name} is {here!r} at worker {index} and {there!r} at worker "
+                        "0. Start all on the same text with the same settings except `index`."
                     )
         return str(chief["message"])
 
     def watched(self, run: Path) -> AbstractContextManager[None]:
         return self._worker_errors(
-            f"Continue on one machine with: rnntk train --resume {run}, or on any number with "
-            '`distribute="multiworker"` too. If there is no checkpoint yet, start again.'
+            f"Continue on one machine: rnntk train --resume {run} (on several, add "
+            '`distribute="multiworker"`). Without a checkpoint, start again.'
         )
 
     @contextmanager
@@ -189,11 +189,11 @@ class SharedJob(Job):
                 if "ollective" not in str(error):
                     raise
                 raise TrainingError(
-                    f"The workers are incompatible ({_reason(error)}). All need the same number of devices and "
-                    "the same version of TensorFlow."
+                    f"The workers are incompatible ({_reason(error)}). All need the same number of devices "
+                    "and version of TensorFlow."
                 ) from error
             raise WorkerLost(
-                f"Another worker of this job has ended or cannot be reached, so worker {self.index} stops too "
+                f"Another worker has ended or cannot be reached, so worker {self.index} stops too "
                 f"({_reason(error)}). {advice}"
             ) from error
 
@@ -208,8 +208,7 @@ class SharedStep(TrainStep):
         # The gradients are summed and clipped before the optimizer, which would sum them again.
         if not hasattr(optimizer, "_all_reduce_sum_gradients"):
             raise TrainingError(
-                f"`distribute` does not support the optimizers of Keras {keras.__version__}. Install another version "
-                "of Keras."
+                f"`distribute` does not support Keras {keras.__version__}. Install another version of Keras."
             )
         optimizer._all_reduce_sum_gradients = list
         super().__init__(model, optimizer, **clipping)

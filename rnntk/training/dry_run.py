@@ -48,7 +48,7 @@ def estimate(
     Arguments and errors as in `character.start`.
     """
     if config.distribute != "none":
-        raise UsageError("A dry run measures a single process. Leave `distribute` out.")
+        raise UsageError("A dry run measures one process. Leave `distribute` out.")
     split = character.checked_split(config, corpus)
     short = dataclasses.replace(split, val=min(split.val, split.train + HELD_OUT))
     device.ready(config.device, config.threads)

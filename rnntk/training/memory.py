@@ -32,8 +32,9 @@ def check(
     free = available()
     if free is not None and needed > free:
         raise TrainingError(
-            f"{parameters:,} parameters and batches of {rows:,} x {steps:,} need at least {needed / 1e9:,.1f} GB of "
-            f"memory, and {free / 1e9:,.1f} GB are available. Lower `units`, `layers` or `batch_size`."
+            f"{parameters:,} parameters and batches of {rows:,} x {steps:,} need at least "
+            f"{needed / 1e9:,.1f} GB of memory; {free / 1e9:,.1f} GB are available. Lower `units`, `layers` "
+            "or `batch_size`."
         )
 
 

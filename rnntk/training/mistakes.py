@@ -25,9 +25,7 @@ def check_path(path: Path) -> None:
             f"`plot` {path}: {path.suffix or 'no suffix'} is not a picture format. Use a name such as mistakes.png."
         )
     if not path.absolute().parent.is_dir():
-        raise UsageError(
-            f"`plot` {path}: the folder {path.parent} does not exist. Create it first."
-        )
+        raise UsageError(f"`plot` {path}: there is no folder {path.parent}. Create it first.")
 
 
 def draw(path: Path, images: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> int:

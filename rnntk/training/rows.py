@@ -95,8 +95,8 @@ def resume(
     key = "detail" if record.get("source") == "generated" else "sha256"
     if record.get(key) != data.record[key]:
         raise RunError(
-            f"{run.path} was trained on other images ({record.get('name')}) than these ({data.record['name']}). "
-            "Set `data_dir` to the folder of the original images."
+            f"{run.path} was trained on other images ({record.get('name')}) than these "
+            f"({data.record['name']}). Set `data_dir` to their folder."
         )
     schedule.refuse_finished(config, run.checkpoint("last").progress, run.path)
     session, row_task = device.modules(config, "session", "row_task")
@@ -104,8 +104,8 @@ def resume(
     before, now = run.record["model"], task.reading.to_json()
     if before.get("permutation_sha256") != now.get("permutation_sha256"):
         raise RunError(
-            f"{run.path} cannot be continued exactly: it read the pixels in another permutation than this rnntk "
-            f"makes of seed {config.seed}. Train a new run."
+            f"{run.path} cannot be continued: with seed {config.seed}, this rnntk permutes the pixels "
+            "differently. Train a new run."
         )
     with run.lock():
         result = session.resume(run, task, quiet=quiet, extra=callbacks)

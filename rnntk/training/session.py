@@ -185,7 +185,7 @@ def _after_divergence(run: RunFolder, error: Diverged) -> str:
     good = [step for step in checkpoint.steps(run.checkpoints) if step <= error.good_until]
     lower = "a lower `learning_rate` or `clip_norm`"
     if not good:
-        return f"No checkpoint was saved before that. Train again with {lower}."
+        return f"No checkpoint was saved before. Train again with {lower}."
     kept = f"Checkpoint {good[-1]} of {run.path} was saved before that."
     if run.kind != folder.CHAR_RNN:
         return f"{kept} Train again with {lower}."
@@ -202,7 +202,7 @@ def _disk_errors_explained(run: RunFolder) -> Iterator[None]:
     try:
         yield
     except DiskRefused as error:
-        advice = f"Nothing had been saved yet. {error.cure} or choose another folder with `run`, and train again."
+        advice = f"Nothing was saved yet. {error.cure} or choose another folder with `run`, and train again."
         if checkpoint.steps(run.checkpoints):
             advice = f"Earlier checkpoints are intact. {error.cure} and continue with: {run.resume_command}"
         raise TrainingError(f"{error.problem} {advice}") from error

@@ -28,8 +28,8 @@ def take_weights(model: CharRNN, vocabulary: Vocabulary, run: RunFolder) -> None
     theirs = bool(run.record["model"].get("layer_norm", False))
     if theirs != model.layer_norm:
         raise RunError(
-            f"{misfit} it was trained with{'' if theirs else 'out'} layer normalisation. Set `layer_norm={theirs}`, "
-            "or leave it out to use that run's setting."
+            f"{misfit} it was trained with{'' if theirs else 'out'} layer normalisation. Set "
+            f"`layer_norm={theirs}`, or leave it out."
         )
     old = run.vocabulary()
     weights = run.checkpoint("last").weights()
@@ -42,13 +42,11 @@ def take_weights(model: CharRNN, vocabulary: Vocabulary, run: RunFolder) -> None
         if name not in weights or list(weights[name].shape) != shape:
             there = list(weights[name].shape) if name in weights else "missing"
             raise RunError(
-                f"{misfit} the shape of {name} is {there}, but {shape} is needed. Set the same `cell`, `layers`, "
-                "`units` and `embedding` as in that run, or leave them out to use its settings."
+                f"{misfit} {name} has the shape {there}, but {shape} is needed. Leave out `cell`, `layers`, "
+                "`units` and `embedding` to use that run's."
             )
     if extra := sorted(set(weights) - set(variables)):
-        raise RunError(
-            f"{misfit} it has more layers ({', '.join(extra)}). Set `layers` as in that run, or leave it out."
-        )
+        raise RunError(f"{misfit} it has more layers ({', '.join(extra)}). Leave out `layers`.")
     both = [symbol for symbol in vocabulary.symbols if symbol in old]
     new = [symbol for symbol in vocabulary.symbols if symbol not in old]
     gone = [symbol for symbol in old.symbols if symbol not in vocabulary]

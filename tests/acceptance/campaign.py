@@ -182,7 +182,7 @@ def _exit_code(main: Callable[[], None]) -> int:
 
 def crash(said: str) -> str | None:
     """The last line of the output if it shows a crash, else None."""
-    if "Traceback" in said or "unexpected error" in said:
+    if "Traceback" in said or "Unexpected error" in said:
         return f"crash: {said.strip().splitlines()[-1][:100]}"
     return None
 

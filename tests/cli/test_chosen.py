@@ -54,4 +54,4 @@ def test_the_advice_names_a_corpus_only_if_it_exists(rnntk, untrained, text: Pat
         "The runs there are on tiny. Did you mean 'tiny'?\n"
     )
     result = rnntk("sample", "--corpus", "demo_ko")
-    assert "Train one with: rnntk train --corpus demo_ko" in result.stderr
+    assert "Train one: rnntk train --corpus demo_ko" in result.stderr

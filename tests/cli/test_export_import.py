@@ -29,7 +29,7 @@ def test_export_takes_the_latest_run(rnntk, trained: Path, here: Path) -> None:
 
     again = rnntk("export")
     assert again.exit_code == 2
-    assert "tiny-1.keras exists already and is not overwritten" in again.stderr
+    assert "tiny-1.keras exists already. Remove it, or choose another name." in again.stderr
 
     found = json.loads(rnntk("export", "--format", "npz", "--checkpoint", 4, "--json").stdout)
     assert (found["command"], found["step"], found["output"]) == ("export", 4, "tiny-1.npz")
@@ -51,7 +51,10 @@ def test_export_writes_a_page(rnntk, untrained, text: Path, here: Path) -> None:
     )
     assert "tiny-1.html in any browser, with a double click" in result.stderr
     assert [p.name for p in here.glob("tiny-1*")] == ["tiny-1.html"]
-    assert "is not overwritten" in rnntk("export", "--format", "html").stderr
+    assert (
+        "tiny-1.html exists already. Remove it, or choose another name."
+        in rnntk("export", "--format", "html").stderr
+    )
 
     arguments = "--format", "html", "--weights", "float32", "--output", "a/b.html", "--json"
     found = json.loads(rnntk("export", *arguments).stdout)
@@ -199,6 +202,9 @@ def test_import_refuses_a_vocabulary_of_another_size(rnntk, here: Path) -> None:
     (here / "old" / "vocab.pkl").write_bytes(pickle.dumps(("a", "b"), 2))
     result = rnntk("import", "old")
     assert result.exit_code == 1
-    assert f"it has 2 symbols, and old/model.ckpt-24 was trained on {len(SYMBOLS)}" in result.stderr
+    assert (
+        f"The vocabulary has 2 symbols, but old/model.ckpt-24 was trained on {len(SYMBOLS)}"
+        in result.stderr
+    )
     assert not (here / "runs").exists()
     assert rnntk("import", "nothing").exit_code == 2

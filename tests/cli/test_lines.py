@@ -141,12 +141,12 @@ def test_sampling_stops_when_no_new_lines_come(rnntk, untrained, here: Path) -> 
     [
         (
             ("--beam", 2),
-            "--beam does not work with --lines, which ends each text at its line end. Leave it out.",
+            "--beam does not work with --lines. Leave it out.",
         ),
         (("--stop", "x"), "--stop does not work with --lines"),
         (("--num", 2), "--num does not work with --lines"),
         (("--raw",), "--raw does not work with --lines"),
-        (("--interactive",), "--interactive and --lines are both given"),
+        (("--interactive",), "Give --interactive or --lines, not both."),
         (("--prime", "Ω"), "'Ω'"),
     ],
 )
@@ -160,4 +160,4 @@ def test_a_model_without_line_ends_is_refused(rnntk, untrained, here: Path) -> N
     run = made(untrained, here, b"abc" * 50)
     result = rnntk("sample", run, "--lines", 3)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "The model knows no line end, so it cannot generate --lines." in result.stderr
+    assert "The model knows no line end, which --lines needs." in result.stderr

@@ -164,8 +164,8 @@ def test_a_misspelt_config_suggests_the_nearest(rnntk, name: str) -> None:
     result = rnntk("prep", "--config", name)
     assert result.exit_code == 2
     message = " ".join(result.stderr.split())
-    assert f"Cannot read {name}: there is no such file" in message
-    wanted = "It has demo_ko, " if "elsewhere" in name else "Did you mean 'demo_ko'?"
+    assert f"There is no file {name}, and no shipped config of this name." in message
+    wanted = "Those are demo_ko, " if "elsewhere" in name else "Did you mean 'demo_ko'?"
     assert wanted in message
 
 

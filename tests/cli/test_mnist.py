@@ -73,7 +73,7 @@ def test_plot_writes_a_picture_and_checks_its_path_before_training(rnntk, here: 
     assert (here / "worst.png").read_bytes().startswith(b"\x89PNG")
     for path, said in (
         ("worst.doc", "not a picture format"),
-        ("nowhere/worst.png", "does not exist"),
+        ("nowhere/worst.png", "there is no folder nowhere. Create it first."),
     ):
         result = rnntk("mnist", "--data", "digits", *SMALL, "--plot", path)
         assert result.exit_code == 2
@@ -135,7 +135,7 @@ def test_an_image_of_any_size_and_format_is_classified(rnntk, here: Path) -> Non
     [
         ("text.png", "is not a picture"),
         ("blank.png", "is blank"),
-        ("huge.png", "8,000 x 8,000 pixels; at most 50 million"),
+        ("huge.png", "8,000 x 8,000 pixels; the limit is 50 million"),
         ("bomb.ppm", "far too many pixels"),
         ("cut.png", "not a picture, or damaged"),
     ],

@@ -248,22 +248,22 @@ def test_paths_need_no_option(rnntk, here: Path, monkeypatch: pytest.MonkeyPatch
     assert read("a.txt") == ["a.txt"], "paths on the command line win over the environment"
     monkeypatch.delenv("RNNTK_INPUT")
     result = rnntk("prep", "a.txt", "b.txt", "--normalize")
-    assert result.stderr.endswith("Train on it with: rnntk train a.txt b.txt --normalize\n")
+    assert result.stderr.endswith("Train on it: rnntk train a.txt b.txt --normalize\n")
     result = rnntk("prep", "a.txt", "--corpus", "demo_ko")
     assert result.exit_code == 2
-    assert "--corpus and --input are both given" in result.stderr
+    assert "Give --corpus or --input, not both." in result.stderr
 
 
 @pytest.mark.parametrize(
     ("word", "told"),
     [
-        ("linux_kernel", "There is no file linux_kernel. For the corpus of this name, use --corpus linux_kernel."),
+        ("linux_kernel", "There is no file linux_kernel. For the corpus, use --corpus linux_kernel."),
         ("novle.txt", "There is no file novle.txt. Did you mean 'novel.txt'?"),
         ("nothing", "There is no file nothing. Check the path."),
-        ("texts/*.tex", "texts/*.tex. Name the files, or their folder and a pattern: texts with --glob '*.tex'"),
-        ("r", "r is a run, not a text. To train it further, give it with --resume"),
-        ("empty", "No file in the folder empty is text that rnntk reads (1 py). It reads .txt, .text, .md, .docx,"),
-        ("tiny.txt", "The text has 14 symbols; at least 100 are needed"),
+        ("texts/*.tex", "texts/*.tex. Name the files, or give their folder and a pattern: texts with --glob '*.tex'"),
+        ("r", "r is a run, not a text. Continue it with --resume, or train on its samples, r/samples.txt."),
+        ("empty", "The folder empty has no text that rnntk reads (1 py). It reads .txt, .text, .md, .docx,"),
+        ("tiny.txt", "The text has 14 symbols and needs 100, better a few thousand."),
     ],
 )  # fmt: skip
 def test_a_word_that_is_not_a_path_is_refused(rnntk, here: Path, word: str, told: str) -> None:

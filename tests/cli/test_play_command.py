@@ -97,9 +97,7 @@ def test_a_public_host_warns_and_opens_no_browser(rnntk, trained: Path, monkeypa
     monkeypatch.setattr(serve, "run", lambda app, bound: bound.close())
     result = rnntk("play", trained, "--host", "0.0.0.0", "--port", "0")
     assert result.exit_code == 0, result.output
-    assert (
-        "Warning: --host 0.0.0.0 opens the page, without a password, to everybody" in result.stderr
-    )
+    assert "Warning: --host 0.0.0.0 opens the page to everybody" in result.stderr
     assert opened == []
     result = rnntk("play", trained, "--port", "0", "--open")
     assert "Warning" not in result.stderr

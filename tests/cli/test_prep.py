@@ -45,7 +45,7 @@ def test_the_printed_command_trains_on_the_same_text(
     result = rnntk("prep", *options, "--output", "to", "--json")
     assert result.exit_code == 0, result.output
     before, _, command = result.stderr.splitlines()[-1].partition(": rnntk ")
-    assert before == "Train on it with"
+    assert before == "Train on it"
     words = shlex.split(command)
     assert words[0] == "train"
     assert sorted(words[1:]) == sorted(options), "only the given settings"
@@ -61,7 +61,7 @@ def test_the_printed_command_includes_settings_of_the_environment(rnntk, here, m
     monkeypatch.setenv("RNNTK_GLOB", "*.py")
     monkeypatch.setenv("RNNTK_NEWLINE", "lf")
     result = rnntk("prep", "--input", "src")
-    assert "Train on it with: rnntk train --input src --glob '*.py' --newline lf\n" in result.stderr
+    assert "Train on it: rnntk train --input src --glob '*.py' --newline lf\n" in result.stderr
 
 
 def test_the_printed_command_includes_settings_of_a_config_file(
@@ -70,7 +70,7 @@ def test_the_printed_command_includes_settings_of_a_config_file(
     (here / "c.toml").write_text('[prep]\ninput = ["tiny.txt"]\nnewline = "lf"\nnormalize = true\n')
     result = rnntk("prep", "--config", "c.toml")
     assert result.stderr.endswith(
-        "Train on it with: rnntk train --input tiny.txt --newline lf --normalize\n"
+        "Train on it: rnntk train --input tiny.txt --newline lf --normalize\n"
     )
     result = rnntk("prep", "--input", "-", stdin="a text\n" * 100)
     assert result.stderr.endswith("train --input - (with the same text on standard input)\n")
@@ -99,7 +99,7 @@ def test_a_pattern_that_the_shell_left_is_expanded(rnntk, here: Path) -> None:
     )
     none = rnntk("prep", "--input", "*.tex")
     assert none.exit_code == 1
-    advice = "Name the files, or their folder and a pattern: . with --glob '*.tex'."
+    advice = "Name the files, or give their folder and a pattern: . with --glob '*.tex'."
     assert none.stderr == f"Error: No file matches *.tex. {advice}\n"
 
 

@@ -98,7 +98,7 @@ def test_without_runs_the_list_names_the_train_command(rnntk) -> None:
     ):
         result = rnntk("runs", *args)
         assert (result.exit_code, result.stdout) == (0, "")
-        assert f"Train one with: {command}\n" in result.stderr
+        assert f"Train one: {command}\n" in result.stderr
     assert json.loads(rnntk("runs", "--json").stdout)["runs"] == []
 
 
@@ -222,7 +222,7 @@ def test_plot_refuses_bad_input(
 def test_board_without_runs_is_refused(rnntk) -> None:
     result = rnntk("board", "--no-open")
     assert result.exit_code == 1
-    assert "nothing to show in runs" in result.stderr
+    assert "No run in runs has TensorBoard events." in result.stderr
 
 
 @pytest.mark.skipif(os.name != "posix", reason="on Windows, a signal ends the process")

@@ -63,9 +63,9 @@ def test_beam_search_prints_the_best_first(rnntk, trained: Path) -> None:
         (("--beam", 2, "--temperature", 0.5), "does not sample; leave out --temperature"),
         (("--beam", 2, "--top-k", 3), "does not sample; leave out --top-k"),
         (("--beam", 2, "--greedy"), "does not sample; leave out --temperature"),
-        (("--beam", 2, "--num", 3), "raise --beam"),
+        (("--beam", 2, "--num", 3), "--num must be at most --beam (2), got 3."),
         (("--beam", 2, "--length", 0), "--length of at least 1"),
-        (("--beam-alpha", 2), "give --beam too"),
+        (("--beam-alpha", 2), "--beam-alpha needs --beam."),
         (("--no-repeat", 1), "--no-repeat"),
         (("--min-p", 1.5), "--min-p"),
         (("--stop", ""), "--stop is empty"),
@@ -77,7 +77,7 @@ def test_beam_search_prints_the_best_first(rnntk, trained: Path) -> None:
         (("--beam", 10**19, "--length", 3), "--beam"),
         (("--no-repeat", 10**19), "--no-repeat"),
         (("--num", 100_000, "--length", 10_000), "--num 100000 with --length 10000 needs"),
-        (("--beam", 2, "--length", 10**9), "at most 10,000,000 are allowed. Lower one"),
+        (("--beam", 2, "--length", 10**9), "the limit is 10,000,000. Lower one"),
         (("--temperature", "inf"), "must be at least 0 and finite, got inf"),
         (("--interactive", "--json"), "--json"),
         (("--interactive", "--prime-file", "-"), "stdin"),
@@ -107,7 +107,7 @@ def test_too_little_memory_is_one_message(rnntk, trained: Path, monkeypatch) -> 
 
     monkeypatch.setattr(LanguageModel, "pieces", refuse)
     result = rnntk("sample", trained, "-q")
-    told = "Error: There is not enough memory for this (9 GiB). Lower the batch size, length or number of texts.\n"
+    told = "Error: Not enough memory (9 GiB). Lower the batch size, length or number of texts.\n"
     assert (result.exit_code, result.stderr) == (1, told)
 
 
@@ -270,7 +270,7 @@ def test_a_byte_order_mark_is_not_part_of_the_prompt(rnntk, trained: Path, here:
 
 def test_a_line_that_is_not_utf8_is_reported_and_skipped(rnntk, trained: Path) -> None:
     result = rnntk("sample", trained, "-i", "-q", stdin=b":len 0\na fox\xff\na line\r\n")
-    told = "Error: The line is not UTF-8: bytes ff at offset 5. Convert it first"
+    told = "Error: The line is not UTF-8: bytes ff at offset 5. Convert it, for example with iconv."
     assert result.exit_code == 0
     assert result.stderr.splitlines()[-1].startswith(told)
     assert result.stdout == "a line\n"

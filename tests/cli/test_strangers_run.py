@@ -129,10 +129,7 @@ def test_the_right_text_is_used_wherever_it_is(
     text.write_text("another text\n" * 100)
     refused = rnntk("train", "--init-from", run, "--run", "other", *SMALL)
     assert refused.exit_code == 1
-    assert (
-        "is not the text that the run was trained on. To use it anyway, name it with --input"
-        in refused.stderr
-    )
+    assert "is not the text of the run. To use it anyway, give it with --input" in refused.stderr
     named = rnntk("train", "--init-from", run, "--input", "tiny.txt", "--run", "other", *SMALL)
     assert named.exit_code == 0, named.output
 

@@ -24,7 +24,7 @@ def test_prep_prints_the_facts_of_the_text(rnntk, text: Path) -> None:
     assert result.exit_code == 0
     assert "utf-8" in result.stdout or "ascii" in result.stdout
     assert f"{len(text.read_text()):,} characters" in result.stdout
-    assert "Train on it with: rnntk train --input" in result.stderr
+    assert "Train on it: rnntk train --input" in result.stderr
     facts = json.loads(rnntk("prep", "--input", text, "--json").stdout)
     assert facts["schema_version"] == 1
     assert facts["corpus"]["facts"]["characters"] == len(text.read_text())

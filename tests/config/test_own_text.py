@@ -75,7 +75,7 @@ def test_given_settings_change_the_chosen_ones() -> None:
 
 
 def test_the_shortest_trainable_text() -> None:
-    with pytest.raises(DataError, match="99 symbols; at least 100 are needed"):
+    with pytest.raises(DataError, match="99 symbols and needs 100"):
         own_text.choose(99, {"batch_size": 1})
     assert own_text.choose(99, {"batch_size": 1, "seq_length": 2})["units"].value == 128
 

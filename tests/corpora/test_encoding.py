@@ -95,7 +95,7 @@ def test_big_endian_marks_are_recognized(mark: bytes, file: Path) -> None:
 
 
 def test_wrong_bytes_after_a_mark_are_refused() -> None:
-    with pytest.raises(EncodingError, match=r"has ff at byte 4"):
+    with pytest.raises(EncodingError, match=r": ff at byte 4"):
         detect_bytes(b"\xef\xbb\xbfa\xffb")
     with pytest.raises(EncodingError, match="utf-16"):
         detect_bytes(b"\xff\xfea\x00\x00\xd8")
@@ -284,7 +284,7 @@ def test_nearly_korean_is_not_taken_for_anything_else(codec: str, file: Path) ->
     file.write_bytes(before + b"\xff" + text.encode(codec))
     with pytest.raises(
         EncodingError,
-        match=f'Nearly all.*cp949.*has ff.* at byte {len(before):,}.*errors="replace"',
+        match=f'Nearly all.*cp949: ff.* at byte {len(before):,}.*errors="replace"',
     ):
         detect(file)
     report = detect(file, errors="replace")
@@ -632,7 +632,7 @@ def test_a_given_encoding_is_trusted_and_strict(file: Path) -> None:
     file.write_bytes(KOREAN.encode("cp949"))
     report = detect(file, encoding="utf8", stated_by="the card")
     assert (report.encoding, report.how) == ("utf-8", "stated by the card")
-    with pytest.raises(EncodingError, match=r"as utf-8: it has bf at byte 0.*encoding.*errors="):
+    with pytest.raises(EncodingError, match=r"as utf-8: bf at byte 0.*encoding.*errors="):
         text_of(file, report)
     assert text_of(file, detect(file, encoding="latin-1")) == KOREAN.encode("cp949").decode(
         "latin-1"
@@ -649,7 +649,7 @@ def test_an_error_names_offset_and_bytes_across_chunks(file: Path, monkeypatch) 
             data.decode(codec)
         report = detect(file, encoding=codec)
         with pytest.raises(
-            EncodingError, match=f"has {bad[:1].hex()}.* at byte {python.value.start}\\."
+            EncodingError, match=f": {bad[:1].hex()}.* at byte {python.value.start}\\."
         ):
             text_of(file, report)
 
@@ -754,7 +754,7 @@ class TestRealFiles:
 
     def test_strict_euc_kr_is_not_enough(self) -> None:
         path = self.data / "invisible_dragon/rawtext.txt"
-        with pytest.raises(EncodingError, match=r"has 89 at byte 1,577\."):
+        with pytest.raises(EncodingError, match=r"as euc_kr: 89 at byte 1,577\."):
             text_of(path, detect(path, encoding="euc-kr"))
 
     def test_nine_dreams(self) -> None:

@@ -217,7 +217,7 @@ def test_without_mnist_digits_are_drawn_with_a_warning(alone, bare_machine):
     assert found.detail.startswith(
         "Using digits drawn by rnntk, because MNIST is not on this machine"
     )
-    assert "They are not MNIST" in found.detail
+    assert "Accuracies do not compare with MNIST's" in found.detail
     drawn = images.load_images(found)
     assert "not MNIST" in drawn.title
     assert found.card.arrays == ()

@@ -63,7 +63,7 @@ def test_a_data_folder_without_the_corpus_is_skipped(alone, card, bare_machine):
 
 
 def test_a_missing_data_dir_is_refused(alone, card):
-    with pytest.raises(UsageError, match="data_dir must be a folder; there is no folder none"):
+    with pytest.raises(UsageError, match="data_dir: there is no folder none"):
         resolve(card, data_dir=Path("none"))
 
 
@@ -79,7 +79,7 @@ def test_a_different_text_in_a_data_folder_is_used_and_reported(alone, card, bar
     assert not found.same_bytes
     assert found.sha256 == hashlib.sha256(b"mine\n").hexdigest()
     assert found.bytes == 5
-    assert "not the text of the card" in found.detail
+    assert "not the card's text (SHA-256" in found.detail
     # Its encoding differs from the card's and must be detected.
     assert found.encoding is None
     assert path.read_bytes() == b"mine\n"
@@ -141,7 +141,7 @@ def test_without_the_download_a_stand_in_is_built(
     assert found.encoding == "cp949"  # built texts are written as the card says
     assert reason in found.detail
     assert "1 files of" in found.detail
-    assert "so a similar text replaces it" in found.detail
+    assert "; a similar text replaces it" in found.detail
     assert server.asked == ([] if how in ("flag", "environment") else ["/input.txt"])
 
 
@@ -249,7 +249,7 @@ def test_the_default_is_linux_kernel_if_available(alone, with_headers):
 def test_the_default_is_otherwise_the_standard_library(alone, bare_machine):
     found = registry.resolve_default(offline=True, machine=bare_machine)
     assert found.card.name == "python_stdlib"
-    assert found.detail.startswith("Using python_stdlib, because no corpus was named")
+    assert found.detail.startswith("Using python_stdlib: the default corpus, linux_kernel, is not")
     assert f"Python {sys.version_info.major}.{sys.version_info.minor}." in found.detail
 
 

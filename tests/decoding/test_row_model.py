@@ -68,5 +68,5 @@ def test_a_character_model_is_refused(tmp_path) -> None:
         corpus={},
         versions={},
     )
-    with pytest.raises(RunError, match="does not classify images"):
+    with pytest.raises(RunError, match="not a classifier. Train one"):
         RowModel(run, {})

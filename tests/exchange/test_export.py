@@ -209,7 +209,7 @@ def test_existing_files_are_never_overwritten(make_run, tmp_path: Path) -> None:
     output = tmp_path / "m.npz"
     for path in (output, tmp_path / "m.npz.json"):
         path.write_text("mine")
-        with pytest.raises(UsageError, match="not overwritten"):
+        with pytest.raises(UsageError, match="exists already. Remove it, or choose another name."):
             export.export(run, run.checkpoint(), "npz", output)
         assert path.read_text() == "mine"
         path.unlink()

@@ -44,7 +44,7 @@ def test_plain_data_comes_back_in_every_protocol(
 def test_strings_of_python_2_are_read(tmp_path: Path) -> None:
     assert load(tmp_path, b"(S'a'\np1\nS'\\n'\np2\nVb\np3\ntp4\n.") == ("a", "\n", "b")
     assert load(tmp_path, b"\x80\x02U\x01aq\x01U\x01bq\x02\x86q\x03.") == ("a", "b")
-    with pytest.raises(DataError, match="bytes and not characters"):
+    with pytest.raises(DataError, match="Python 2 byte strings that are not ASCII"):
         load(tmp_path, b"\x80\x02U\x01\xebq\x01.")
 
 
@@ -219,5 +219,5 @@ def test_a_missing_or_too_large_file_is_refused(tmp_path: Path) -> None:
     huge = tmp_path / "huge.pkl"
     with huge.open("wb") as file:
         file.truncate(1 << 40)  # sparse on disk
-    with pytest.raises(DataError, match="a vocabulary is never that large"):
+    with pytest.raises(DataError, match="too many for a vocabulary"):
         safe_pickle.load(huge)

@@ -134,8 +134,12 @@ CELL = "rnnlm/multi_rnn_cell/cell_0/"
         ({}, f"{CELL}basic_rnn_cell/bias", "layer 0 lacks bias"),
         ({f"{CELL}basic_rnn_cell/w_f_diag": (3,)}, "", "layer 0 also has w_f_diag"),
         ({f"{CELL}nas_cell/kernel": (2, 24)}, "", "no cell like nas_cell"),
-        ({f"{CELL}gru_cell/gates/bias": (6,)}, "", "not one stack of one kind"),
-        ({"rnnlm/multi_rnn_cell/cell_2/basic_rnn_cell/kernel": (6, 3)}, "", "not one stack"),
+        ({f"{CELL}gru_cell/gates/bias": (6,)}, "", "not a stack of one kind"),
+        (
+            {"rnnlm/multi_rnn_cell/cell_2/basic_rnn_cell/kernel": (6, 3)},
+            "",
+            "not a stack of one kind",
+        ),
         ({"model/embedding": (4, 2)}, "", "the same part twice"),
         ({"rnnlm/softmax_b": (5,)}, "", "output/bias"),
         ({"rnnlm/softmax_b": ()}, "", r"rnnlm/softmax_b has the shape \(\)"),
@@ -249,9 +253,11 @@ def test_a_checkpoint_is_found_by_folder_prefix_or_file(tmp_path: Path) -> None:
 
 
 def test_a_missing_checkpoint_is_one_message(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no file ends in \.index"):
+    with pytest.raises(UsageError, match=r"No file in .* ends in \.index"):
         tf1_files.find_checkpoint(tmp_path)
-    with pytest.raises(UsageError, match="There is no TensorFlow 1 checkpoint"):
+    with pytest.raises(
+        UsageError, match="There is no folder .*model.ckpt-1 and no file .*model.ckpt-1.index"
+    ):
         tf1_files.find_checkpoint(tmp_path / "model.ckpt-1")
     with pytest.raises(UsageError, match="Give its path with vocab"):
         tf1_files.find_vocabulary(tmp_path / "model.ckpt-1")
@@ -325,7 +331,7 @@ def test_a_full_disk_leaves_no_run_and_advises_no_resume(
 
 
 def test_a_vocabulary_of_another_size_leaves_no_run(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"3 symbols, and m-5 was trained on 4"):
+    with pytest.raises(DataError, match=r"3 symbols, but m-5 was trained on 4"):
         imported(tmp_path / "a", Vocabulary("abc"))
     assert not (tmp_path / "a").exists()
     imported(tmp_path / "a", Vocabulary("abcd"))

@@ -326,7 +326,7 @@ def test_a_wrong_setting_is_said(opened, export: Export, tmp_path, make_run) -> 
     read_text(page, "漢字")
     wait_for(page, "#problem", "fewer than two symbols that the model knows")
     read_text(page, "int " * 3000)
-    wait_for(page, "#problem", "has 12,000 characters; at most 10,000 can be shown")
+    wait_for(page, "#problem", "has 12,000 characters; shorten it to 10,000.")
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 390)])

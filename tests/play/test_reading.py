@@ -117,11 +117,11 @@ def test_characters_that_a_preprocessor_drops_are_left_out(tmp_path, make_run) -
 
 
 def test_too_much_is_refused_with_its_limit(plain: Models, monkeypatch) -> None:
-    with pytest.raises(UsageError, match="at most 10,000"):
+    with pytest.raises(UsageError, match="shorten it to 10,000"):
         reading.read(plain.get(), "a" * (limits.TEXT + 1))
     monkeypatch.setattr(limits, "TRACE_BYTES", 10 * 4 * 2 * 2 * 12)
     reading.trace(plain.get(), "int f(void")
-    with pytest.raises(UsageError, match="2 layers of 12 units can show at most 10"):
+    with pytest.raises(UsageError, match="shorten it to 10 for a model with 2 layers of 12 units"):
         reading.trace(plain.get(), "int f(void)")
 
 

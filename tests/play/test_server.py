@@ -100,7 +100,7 @@ def test_training_and_samples(client) -> None:
             {"prime": "a", "seed": 2**32},
             "must be at least 0 and at most 4,294,967,295",
         ),
-        ("/api/write", {"prime": "a" * (limits.TEXT + 1)}, "at most 10,000"),
+        ("/api/write", {"prime": "a" * (limits.TEXT + 1)}, "shorten it to 10,000."),
         ("/api/write", {"prime": "a", "step": 11}, "has no checkpoint '11'"),
         ("/api/write", {"prime": "\ud800"}, "surrogate"),
         ("/api/read", {"text": ""}, "fewer than two symbols"),

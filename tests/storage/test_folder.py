@@ -242,7 +242,7 @@ def test_the_second_creator_of_a_run_is_refused_and_removes_nothing(
             make(path)
         assert sorted(path.rglob("*")) == before
     (path / "metrics.jsonl").write_text('{"step": 1}\n')
-    with pytest.raises(RunError, match="ended before its first checkpoint. Remove it, or choose"):
+    with pytest.raises(RunError, match="It has no checkpoint. Remove it, or choose"):
         make(path)
     save(folder.open_run(path), 1)
     with pytest.raises(RunError, match="exists already. Continue it with resume"):
@@ -338,7 +338,7 @@ def test_a_run_with_a_symbolic_link_is_not_written_to(tmp_path: Path, name: str)
         target.unlink(missing_ok=True)
     before = victim.is_dir() or victim.read_bytes()
     target.symlink_to(victim)
-    with pytest.raises(RunError, match=rf"{name} is a symbolic link.*replace the link by a copy"):
+    with pytest.raises(RunError, match=rf"{name} is a symbolic link.*Replace it by a copy"):
         run.lock()
     with pytest.raises(RunError, match="exists already"):
         make(run.path)

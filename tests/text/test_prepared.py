@@ -220,9 +220,9 @@ def test_missing_inputs_are_refused(making: Making, monkeypatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x")))
     for paths, message in [
         ([making.folder / "absent"], "no file"),
-        ([making.folder], r"is text that rnntk reads\. .*glob"),
+        ([making.folder], r"has no text that rnntk reads\. .*glob"),
         ([], "No text is given"),
-        (["-", "-"], "twice"),
+        (["-", "-"], "can be read only once"),
     ]:
         with pytest.raises(DataError, match=message):
             prepare(paths, cache_dir=making.cache)
@@ -234,7 +234,7 @@ def test_a_compressed_text_equals_a_plain_one(making: Making, pack) -> None:
 
 
 def test_replaced_bytes_are_counted(making: Making) -> None:
-    with pytest.raises(EncodingError, match="has ff at byte 1"):
+    with pytest.raises(EncodingError, match=": ff at byte 1"):
         making(b"a\xffb\xff", encoding="utf-8")
     made = making(b"a\xffb\xff", encoding="utf-8", errors="replace")
     assert made.facts["replaced"] == 2
@@ -483,7 +483,7 @@ def test_a_text_that_changes_while_read_is_an_error(
         return found
 
     monkeypatch.setattr(preparing, "examine", examine)
-    with pytest.raises(DataError, match=r"text.txt changed while it was being read"):
+    with pytest.raises(DataError, match=r"text.txt changed while it was read"):
         prepare([path], cache_dir=making.cache, preprocessor=preprocessor)
     assert leftovers(making) == []
 

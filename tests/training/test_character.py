@@ -288,7 +288,7 @@ def test_a_run_resumes_when_its_text_is_gone_or_moved(
         for line in caplog.messages
     )
     shutil.rmtree(run.record["corpus"]["prepared"])
-    with pytest.raises(RunError, match=r"There is no file.*Say where the text is now with input"):
+    with pytest.raises(RunError, match=r"There is no file.*Give the text with input"):
         resume(run, max_steps=4)
     resume(run, max_steps=4, input=[str(moved)])
     # The run remembers.

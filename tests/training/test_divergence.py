@@ -157,7 +157,7 @@ def test_explosion_steps_0_continues_a_diverged_run(
 
 def test_diverging_before_the_first_checkpoint_leaves_the_metrics(tmp_path: Path) -> None:
     with pytest.raises(
-        TrainingError, match="No checkpoint was saved before that. Train again with a lower"
+        TrainingError, match="No checkpoint was saved before. Train again with a lower"
     ):
         start(tmp_path, learning_rate=30.0, checkpoint_every=1000, explosion_steps=20)
     assert len((tmp_path / "r" / "metrics.jsonl").read_text().splitlines()) >= 20

@@ -126,7 +126,9 @@ def test_a_missing_run_folder_is_noticed_at_the_next_step(
         elif how == "replaced":
             shutil.copytree(moved, path)
 
-    with pytest.raises(TrainingError, match=r"renamed or removed .* at step 4\..*--resume FOLDER"):
+    with pytest.raises(
+        TrainingError, match=r"renamed or removed: training ends at step 4\..*--resume FOLDER"
+    ):
         start(text, path, callbacks=[At(2, away)], checkpoint_every=2)
     assert path.exists() == (how == "replaced")
     if how != "removed":

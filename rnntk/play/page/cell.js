@@ -16,8 +16,8 @@ const CELL_PICTURES = {
       { key: "f", at: [115, 140], label: "forget f", gate: true, says: "Forget gate: how much of its cell state each unit keeps. 1 keeps all, 0 nothing." },
       { key: "i", at: [205, 140], label: "input i", gate: true, says: "Input gate: how much of the candidate each unit adds to its cell state." },
       { key: "g", at: [305, 140], label: "candidate g", gate: true, says: "Candidate: the new content, from −1 to 1, computed from the input and the previous hidden state." },
-      { key: "o", at: [415, 140], label: "output o", gate: true, says: "Output gate: how much of its cell state each unit passes to the layer above and to the next step." },
-      { key: "c", at: [360, 50], label: "cell state c", says: "Cell state, the memory. From step to step it is only multiplied by the forget gate and added to, so its gradient need not vanish." },
+      { key: "o", at: [415, 140], label: "output o", gate: true, says: "Output gate: how much of its cell state each unit passes on." },
+      { key: "c", at: [360, 50], label: "cell state c", says: "Cell state, the memory: only multiplied by the forget gate and added to, so its gradient need not vanish." },
       { key: "tanh", at: [480, 95], label: "tanh", says: "tanh limits the cell state to between −1 and 1 before it is passed on." },
       { key: "h", at: [566, 140], label: "hidden state h", says: "Hidden state, the layer's output: the part of the cell state that the output gate lets through." },
       INPUT, BEFORE,
@@ -29,7 +29,7 @@ const CELL_PICTURES = {
     signs: [[150, 50, "×"], [440, 50, "+"], [440, 95, "×"], [360, 140, "×"]],
     parts: [
       { key: "z", at: [150, 140], label: "update z", gate: true, says: "Update gate: how much of its hidden state each unit keeps. 1 keeps all; 0 replaces it by the candidate." },
-      { key: "one", at: [290, 95], label: "1 − z", says: "The candidate is weighted by 1 − z: what is not kept is replaced." },
+      { key: "one", at: [290, 95], label: "1 − z", says: "The weight of the candidate: what is not kept is replaced." },
       { key: "r", at: [280, 140], label: "reset r", gate: true, says: "Reset gate: how much of the previous hidden state the candidate uses. At 0 only the input counts." },
       { key: "g", at: [440, 140], label: "candidate g", gate: true, says: "Candidate: the proposed new state, from −1 to 1." },
       { key: "h", at: [550, 50], label: "hidden state h", says: "Hidden state, also the layer's output: the previous state and the candidate, weighted by z and 1 − z." },
@@ -56,7 +56,7 @@ export function drawCell(svg, cell, says, pick = () => {}) {
   for (const [x, y, sign] of signs) {
     svg.append(svgNode("circle", { cx: x, cy: y, r: 10 }), svgNode("text", { x, y: y + 5 }, sign));
   }
-  says.textContent = "Point at a part, or use the Tab key, to read what it does. Click a gate or state to see its values.";
+  says.textContent = "Point at a part (or Tab) to read what it does; click a gate or state to see its values.";
   const drawn = parts.map(({ key, at: [x, y], label, gate, says: sentence }) => {
     const width = label.length * 8 + 20;
     const part = svgNode("g", { tabindex: 0, role: "button", "aria-label": `${label}: ${sentence}`, class: gate ? "gate" : "" });

@@ -68,10 +68,9 @@ export class Draw {
   #how() {
     const part = this.run.reads === "permuted" ? "28 pixels in the run's scrambled order" : "one row";
     return this.run.bidirectional
-      ? `Each line adds ${part} and shows the output of the whole classifier, both directions, on that part of the image alone. Left: from `
-        + "the beginning to this line. Right: from this line to the end. After the whole image (last line on the left, first on the right) "
-        + "they agree."
-      : `Each line adds ${part} and shows the classifier's output on the image up to that line.`;
+      ? `Each line adds ${part} and shows the classifier's output on that part alone. Left: from the beginning to this line. Right: from `
+        + "this line to the end."
+      : `Each line adds ${part} and shows the classifier's output so far.`;
   }
 
   #down(event) {
@@ -208,6 +207,6 @@ export class Draw {
     if (!found) return;
     const { images } = found;
     if (images.length) await this.read(bytesOf(images[Math.floor(Math.random() * images.length)].image));
-    else byId("draw-says").textContent = "The test images are still being classified. Try again in a moment.";
+    else byId("draw-says").textContent = "The test images are not classified yet. Try again in a moment.";
   }
 }

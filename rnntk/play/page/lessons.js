@@ -53,7 +53,7 @@ function pairsOf(text) {
 const LESSONS = [
   {
     title: "Temperature",
-    question: "Before sampling each symbol, the model's logits are divided by the temperature. What happens to the text at 0.3, and at 2?",
+    question: "The model's logits are divided by the temperature before sampling. What happens to the text at 0.3, and at 2?",
     button: "Write at three temperatures",
     async look({ source, run }, panel) {
       const texts = [];
@@ -66,9 +66,9 @@ const LESSONS = [
       panel.replaceChildren(el("div", { className: "columns" }, ...texts.map((text, k) => el("div", {},
         el("h3", { textContent: `Temperature ${TEMPERATURES[k]}` }), el("pre", { textContent: text })))));
       const different = texts.map((text) => new Set([...text]).size);
-      return `At 0.3 the model nearly always chooses its likeliest symbols and repeats itself. At 1 it samples from the probabilities that it learned. `
-        + `At 2 unlikely symbols become much more frequent, and words fall apart. Here the three texts use ${different[0]}, ${different[1]} and `
-        + `${different[2]} different characters. A barely trained model writes nonsense at every temperature.`;
+      return `At 0.3 the model nearly always chooses its likeliest symbols and repeats itself. At 1 it uses the learned probabilities. `
+        + `At 2 unlikely symbols become frequent, and words fall apart. Here the texts use ${different[0]}, ${different[1]} and `
+        + `${different[2]} different characters. A barely trained model always writes nonsense.`;
     },
     go: { label: "Try others in Write", run: ({ open }) => open("write"), needs: "write" },
   },
@@ -93,7 +93,7 @@ const LESSONS = [
       const rest = mean(places.slice(1).flat());
       return first > rest
         ? `At the beginning, where many words are possible: here ${figure(first)} bits for the first character and ${figure(rest)} for the others. Each `
-          + "character that has been read rules out words, so the rest is easier to predict."
+          + "character rules out words."
         : `In most models at the beginning, but not here: ${figure(first)} bits for the first character, ${figure(rest)} for the others. This model has not `
           + "learned words yet. Train it longer.";
     },
@@ -126,9 +126,9 @@ const LESSONS = [
         ["by chance", found.chance]], ""));
       const { layer, unit, score } = found.best[0];
       return isFollowed(found)
-        ? `Yes: layer ${layer + 1}, unit ${unit}. Its value is ${score > 0 ? "higher" : "lower"} inside quotations than outside; its score is `
-          + `${figure(Math.abs(score))}, and the chance level is ${figure(found.chance)}. Nobody programmed this: the network learned it because it lowers the loss.`
-        : `Not clearly: the best unit (layer ${layer + 1}, unit ${unit}) scores ${figure(Math.abs(score))}, and the chance level is ${figure(found.chance)}. `
+        ? `Yes: layer ${layer + 1}, unit ${unit}. Its value is ${score > 0 ? "higher" : "lower"} inside quotations; its score is `
+          + `${figure(Math.abs(score))}, by chance ${figure(found.chance)}. The network learned this because it lowers the loss.`
+        : `Not clearly: the best unit (layer ${layer + 1}, unit ${unit}) scores ${figure(Math.abs(score))}, by chance ${figure(found.chance)}. `
           + "Small or briefly trained models often have none. Try: rnntk train --corpus linux_kernel --units 256 --max-time 20m";
     },
     go: {
@@ -143,9 +143,9 @@ const LESSONS = [
   },
   {
     title: "Vanishing memory",
-    question: "Two texts begin differently and continue identically. For how many symbols do the model's predictions still differ?",
+    question: "Two texts begin differently and continue identically. For how many symbols do the predictions differ?",
     button: "Compare pairs of texts",
-    needs: ({ source, text }) => ((source.pairs ?? pairsOf(text)).length ? null : { says: "The text is too short for this lesson. It needs 420 characters.", command: "" }),
+    needs: ({ source, text }) => ((source.pairs ?? pairsOf(text)).length ? null : { says: "This lesson needs a text of 420 characters.", command: "" }),
     async look({ source, run, text }, panel) {
       const groups = DISTANCES.map(() => []);
       for (const pair of source.pairs ?? pairsOf(text)) {
@@ -165,11 +165,11 @@ const LESSONS = [
         barsOf(names.map((name, k) => [name, differences[k]]), "bits"));
       const faded = differences.findIndex((value, k) => k && value < differences[0] / 10);
       const measured = faded < 0
-        ? "Here a difference remains to the end: this model remembers for hundreds of symbols."
+        ? "Here a difference remains to the end: this model remembers hundreds of symbols."
         : `From about symbol ${DISTANCES[faded - 1] + 1} on, the difference is below a tenth of its first value.`;
       const why = run.cell === "rnn"
-        ? "A vanilla RNN recomputes its whole state at each step, so memory fades fast. So does the gradient that would teach it to remember."
-        : "The gates of this cell can keep a value for long, if that lowered the loss in training. A vanilla RNN (--cell rnn) forgets faster.";
+        ? "A vanilla RNN recomputes its whole state at each step, so memory fades fast, as does the gradient."
+        : "The gates of this cell can keep a value for long. A vanilla RNN (--cell rnn) forgets faster.";
       return `${measured} ${why}`;
     },
   },
@@ -193,15 +193,15 @@ const LESSONS = [
       const on = run.own_file ? "--input FILE" : `--corpus ${run.corpus}`;
       panel.replaceChildren(
         el("div", { className: "columns" }, ...pictures),
-        ...(runs.length ? [el("p", { className: "help", textContent: "Runs on this text, with their best validation loss, or else their last training loss, in nats per symbol:" }),
+        ...(runs.length ? [el("p", { className: "help", textContent: "Runs on this text, with their best validation (else last training) loss in nats per symbol:" }),
           el("ul", {}, ...runs.map(({ name, model, step, best, loss }) => el("li", {
             textContent: `${name}: ${model}, step ${whole(step ?? 0)}, ${best !== null ? `validation ${best.toFixed(3)}` : loss === null ? "no loss yet" : `training ${loss.toFixed(3)}`}`,
           })))] : []),
         ...(missing.length ? [el("p", { className: "help", textContent: "To compare the losses, train the others for as long:" }),
           el("pre", { textContent: missing.map((cell) => `rnntk train ${on} --cell ${cell}`).join("\n") })] : []),
       );
-      const gates = "The LSTM has a separate cell state and three gates. The GRU has two gates and no separate cell state: three quarters of the LSTM's weights. "
-        + "The vanilla RNN has no gates: it is the fastest per step and forgets soonest.";
+      const gates = "The LSTM has a cell state and three gates. The GRU has two gates and no cell state: three quarters of the LSTM's weights. "
+        + "The vanilla RNN has no gates: it is fastest and forgets soonest.";
       const best = runs.filter((one) => one.best !== null).sort((a, b) => a.best - b.best);
       const kinds = new Set(best.map(({ cell }) => cell));
       return gates + (kinds.size > 1 ? ` Of your runs, ${best[0].name} (${CELL_NAMES[best[0].cell]}) has the lowest validation loss, ${best[0].best.toFixed(3)} nats. `
@@ -212,7 +212,7 @@ const LESSONS = [
     title: "Korean jamo",
     question: "This model spells each Hangul syllable in its letters, the jamo. Which jamo is the hardest to predict?",
     button: "Measure it",
-    needs: ({ run }) => (run.hangul ? null : { says: "This model does not split Hangul syllables into jamo. Train one that does:", command: "rnntk train --corpus demo_ko" }),
+    needs: ({ run }) => (run.hangul ? null : { says: "This model does not split Hangul into jamo. Train one that does:", command: "rnntk train --corpus demo_ko" }),
     async look({ source, text }, panel) {
       const { text: read, counts, bits } = await source.read(text);
       const parts = { initial: [], vowel: [], final: [], end: [] };

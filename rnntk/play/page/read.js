@@ -62,7 +62,7 @@ export class Read {
       ...figures.map(([name, value]) => el("div", {}, el("dt", { textContent: name }), el("dd", { textContent: value }))),
     );
     byId("read-status").textContent = found.skipped.length ? `Not in the vocabulary, left out: ${found.skipped.map(named).join(" ")}` : "";
-    byId("read-at").textContent = "Point at a character";
+    byId("read-at").textContent = "Point at a character, or use the arrow keys";
     byId("read-expected").replaceChildren();
     if (this.source.evaluation) this.#compare(this.source.evaluation);
   }

@@ -24,12 +24,11 @@ class Model {
     const { limits, vocabulary } = this.description;
     const length = [...text].length;
     if (length > limits.text) {
-      throw new Error(`The text has ${length.toLocaleString("en")} characters; at most ${limits.text.toLocaleString("en")} can be shown. Shorten it.`);
+      throw new Error(`The text has ${length.toLocaleString("en")} characters; shorten it to ${limits.text.toLocaleString("en")}.`);
     }
     const found = encode(text, this.description);
     if (found.ids.length < 2) {
-      throw new Error("The text has fewer than two symbols that the model knows. "
-        + `It knows: ${[...vocabulary].slice(0, 60).join("")}`);
+      throw new Error(`The text has fewer than two symbols that the model knows: ${[...vocabulary].slice(0, 60).join("")}`);
     }
     return found;
   }
