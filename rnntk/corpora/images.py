@@ -212,7 +212,7 @@ def _widened(ink: np.ndarray, by: float) -> np.ndarray:
     """Strokes widened by `by` pixels of the box."""
     scale = 10  # pixels here for each of the box
     room = np.pad(_scaled(ink, _BOX * scale), int(by * scale))
-    grown = Image.fromarray(np.uint8(np.clip(room, 0, 1) * 255))
+    grown = Image.fromarray((np.clip(room, 0, 1) * 255).astype(np.uint8))
     grown = grown.filter(ImageFilter.MaxFilter(int(by * scale) // 2 * 2 + 1))
     return np.asarray(grown, np.float32) / 255
 
@@ -247,7 +247,7 @@ class PixelOrder:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """uint8 `(N, H, W)` to float32 `(N, T, F)` in 0..1."""
-        sequences = images.reshape(len(images), self.steps, self.features)
+        sequences: np.ndarray = images.reshape(len(images), self.steps, self.features)
         if self.permutation is not None:
             sequences = sequences[:, self.permutation]
         return sequences.astype(np.float32) / np.float32(255)

@@ -103,7 +103,8 @@ class RowModel:
 
 def _over_time(layer: LayerWeights, x: Floats) -> Floats:
     """Outputs `(T, N, H)` of inputs `(T, N, F)`."""
-    states = {name: np.zeros((x.shape[1], layer.units), np.float32) for name in layer.cell.states}
+    zeros: Floats = np.zeros((x.shape[1], layer.units), np.float32)
+    states = dict.fromkeys(layer.cell.states, zeros)
     outputs = np.empty((*x.shape[:2], layer.units), np.float32)
     for t, inputs in enumerate(x):
         states = layer.step(inputs, states)

@@ -70,7 +70,7 @@ class TestResults:
         name = model.run.record["corpus"].get("name")
         self._set: ImageSet = images.load_images(registry.resolve_images(name, offline=True))
         self._model = model
-        self._found = np.empty((0, CLASSES))
+        self._found: np.ndarray = np.empty((0, CLASSES))
         threading.Thread(target=self._run, name="rnntk-play-test", daemon=True).start()
 
     def _run(self) -> None:
