@@ -1,15 +1,15 @@
 """Draw the pictures of docs/guide.md that `rnntk plot` cannot draw, from runs made with the guide's commands.
 
-    python docs/pictures/draw.py RUNS_FOLDER [NAME...]
+    python docs/pictures/draw.py RUNS_FOLDER [NAME...] [--output FOLDER]
 
 Needs Matplotlib. `PICTURES` names the runs that each picture needs; without them the picture is skipped. Pictures are
-written to this folder.
+written to the current folder, or to the folder of `--output`.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-HERE = Path(__file__).parent
 COLOURS = ["#2b6cb0", "#c05621", "#2f855a", "#6b46c1"]
 TRACE_2017 = {0: 4.6006, 100: 3.1259, 200: 2.5992, 300: 2.4603, 400: 2.2591, 500: 2.0035}
 # Minutes and validation loss on tiny-shakespeare, from nanoGPT's README.
@@ -144,7 +143,14 @@ PICTURES = {
 
 
 def main() -> None:
-    runs, wanted = Path(sys.argv[1]), sys.argv[2:] or list(PICTURES)
+    parser = argparse.ArgumentParser(description="Draw pictures of docs/guide.md from runs.")
+    parser.add_argument("runs", type=Path, help="folder of the runs")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(PICTURES))
+    parser.add_argument("--output", type=Path, default=Path(), help="folder of the pictures")
+    args = parser.parse_args()
+    runs, wanted = args.runs, args.names or list(PICTURES)
+    if unknown := set(wanted) - set(PICTURES):
+        parser.error(f"unknown picture {', '.join(unknown)}; choose from {', '.join(PICTURES)}")
     plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
     for name in wanted:
         draw, panels, needed = PICTURES[name]
@@ -154,9 +160,9 @@ def main() -> None:
         figure, axes = plt.subplots(1, panels, figsize=(4.6 * panels, 2.9), squeeze=False)
         draw(runs, axes[0])
         figure.tight_layout()
-        figure.savefig(HERE / f"{name}.png", dpi=100)
+        figure.savefig(args.output / f"{name}.png", dpi=100)
         plt.close(figure)
-        print(f"{name}.png")
+        print(args.output / f"{name}.png")
 
 
 if __name__ == "__main__":
