@@ -147,7 +147,7 @@ def test_loss_and_gradients_match_keras() -> None:
 
 @pytest.mark.parametrize("text", ["", "a" * LENGTH, "ab" * 12 + "a", "a" * 100])
 def test_a_text_too_short_or_of_one_character_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="more than 25 characters"):
+    with pytest.raises(ValueError, match="needs over 25 characters"):
         MinChar(text)
 
 

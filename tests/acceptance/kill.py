@@ -102,7 +102,8 @@ class Storm:
             self.findings.add(
                 "another outcome than undisturbed", f"--only {number}", f"{settings}\n{where}"
             )
-        if left := litter(run, self.top / cache):
+        # A refused resume cleans nothing.
+        if code == 0 and (left := litter(run, self.top / cache)):
             self.findings.add("temporary files are left", f"--only {number}", "\n".join(left[:5]))
         self.counts["runs compared"] += 1
         shutil.rmtree(run)

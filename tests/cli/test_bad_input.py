@@ -88,7 +88,7 @@ def test_a_text_shorter_than_one_batch(rnntk, text: Path, here: Path) -> None:
     refused(
         rnntk("train", "--input", text, "--batch-size", 50, "--seq-length", 200),
         1,
-        "at least 10,000",
+        "needs 10,000",
         "--batch-size or --seq-length",
     )
     assert not (here / "runs").exists()

@@ -140,7 +140,7 @@ def test_a_wrong_value_names_its_source(rnntk, here: Path, monkeypatch) -> None:
 def test_a_missing_config_file_is_named(rnntk) -> None:
     result = rnntk("train", "--config", "none.toml")
     assert result.exit_code == 2
-    assert "Cannot read none.toml" in result.stderr
+    assert "There is no file none.toml" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -151,9 +151,13 @@ def test_compressed_files_are_read_by_their_content(tmp_path: Path) -> None:
 
 
 def test_contradicting_settings_and_empty_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"encoding=.cp949.*preprocessor bytes does not decode"):
+    with pytest.raises(
+        UsageError, match=r"encoding=.cp949.*preprocessor bytes, which does not decode"
+    ):
         made_of(b"abc", tmp_path, encoding="cp949")
-    with pytest.raises(UsageError, match=r'errors="replace".*preprocessor bytes does not decode'):
+    with pytest.raises(
+        UsageError, match=r'errors="replace".*preprocessor bytes, which does not decode'
+    ):
         made_of(b"abc", tmp_path, errors="replace")
     with pytest.raises(DataError, match="is empty"):
         made_of(b"", tmp_path)

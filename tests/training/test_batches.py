@@ -41,7 +41,7 @@ def test_batches_do_not_copy_the_text() -> None:
 
 
 def test_a_text_shorter_than_one_batch_is_refused_with_advice() -> None:
-    with pytest.raises(DataError, match=r"99 symbols.*at least 100.*batch_size or seq_length"):
+    with pytest.raises(DataError, match=r"99 symbols.*needs 100.*batch_size or seq_length"):
         Batches(np.zeros(99, np.uint8), 10, 10)
     with pytest.raises(DataError, match="0 symbols"):
         Batches(np.zeros(0, np.uint8), 10, 10)

@@ -275,7 +275,9 @@ def test_batch_rows_are_distributed_in_order_and_completely(
 
 
 def test_more_replicas_than_batch_rows_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"batch_size=3 is less than the 4 replicas.*to 4 or more"):
+    with pytest.raises(
+        UsageError, match=r"batch_size=3 is less than the 4 replicas.*Raise it to 4"
+    ):
         shared(4, 2, 0).rows(3)
 
 

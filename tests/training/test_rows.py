@@ -238,7 +238,7 @@ def test_other_images_and_another_permutation_are_refused(tmp_path: Path) -> Non
     record = json.loads((run.path / "run.json").read_text())
     record["model"]["permutation_sha256"] = "0" * 64
     write_json(run.path / "run.json", record)
-    with pytest.raises(RunError, match="another permutation"):
+    with pytest.raises(RunError, match="permutes the pixels differently"):
         resume(run.path, max_steps=2)
 
 
