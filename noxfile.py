@@ -39,7 +39,7 @@ def pinned(session: nox.Session) -> None:
 
 @nox.session(python=["3.10", "3.12"])
 def lowest(session: nox.Session) -> None:
-    """Run the tests, but the campaigns, with the lowest versions that pyproject.toml allows."""
+    """Run the tests, without the campaigns, with the lowest versions that pyproject.toml allows."""
     install = ["uv", "pip", "install", "-e", ".[dev]", "--resolution", "lowest-direct"]
     pytest = ["python", "-m", "pytest", "-q", "-n", "2", "--dist", "worksteal"]
     pytest.append("--ignore=tests/acceptance")
