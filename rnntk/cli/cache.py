@@ -43,7 +43,9 @@ def command(_args: Args, console: Console) -> None:
     console.json("cache", cache=cache.cache_dir(), entries=list(map(_as_json, found)))
 
 
-@command_named("clean", command.command, short_help="Remove unfinished files, or whole areas.")
+@command_named(
+    "clean", command.command, short_help="Remove unfinished files, or whole parts of the cache."
+)
 @click.argument("areas", nargs=-1, type=Choice(list(AREAS)), metavar="[AREA]...")
 def clean(args: Args, console: Console) -> None:
     """Remove unfinished files; with AREA, also everything in that part of the cache.

@@ -78,7 +78,7 @@ OWN = "this model"
 )
 @config_options(TextConfig, leave_out=(*FIXED, "input"))
 def command(args: Args, console: Console) -> None:
-    """Measure RUN, a run's folder or name (default: the latest run), on the text it held out or on --input.
+    """Measure RUN, a run's folder or name (default: the latest run), on the run's held-out text or on --input.
 
     Prints loss, perplexity and bits per character, compares with n-grams and xz, and measures how much of a generated
     text is copied from the training text.

@@ -17,7 +17,7 @@ from rnntk.cli.options import PATH, Args, command_named, option, run_option, run
 )
 @option(
     "--preprocessor",
-    "How the text was turned into symbols: plain, hangul-slides, ...  [default: told by the vocabulary]",
+    "How the text was turned into symbols: plain, hangul-slides, ...  [default: found from the vocabulary]",
 )
 @option("--corpus", "Name for the training text.  [default: that of the checkpoint's folder]")
 @option(

@@ -73,7 +73,7 @@ class TextConfig(Config):
     )
     offline: bool = setting(False, "Never use the network.", on_resume="session")
     accept_licence: bool = setting(
-        False, "Allow downloading a corpus without a known licence.", stored=False
+        False, "Allow the download of a corpus whose licence is unknown.", stored=False
     )
 
     def check_together(self) -> None:
