@@ -57,6 +57,9 @@ def test_prep_lists_all_corpora(rnntk) -> None:
     assert not by_name["tinyshakespeare"]["available"]
     table = rnntk("prep", "--list").stdout
     assert all(name in table for name in by_name)
+    consent = "download from raw.githubusercontent.com, with --accept-licence"
+    assert by_name["nine_dreams"]["detail"] == consent
+    assert consent in table
 
 
 def test_the_best_validation_counts_bits_of_the_held_out_text(rnntk, here: Path) -> None:

@@ -96,7 +96,7 @@ def test_the_largest_values_are_drawn_beside_the_mean() -> None:
 
 def test_a_long_name_leaves_the_numbers() -> None:
     lines = terminal.draw([curve("a-very-long-name-of-a-run-" * 3)], width=50, height=8)
-    assert lines[-1].strip() == "AA a-very-long-na...: train 1 (mean of all 3 steps)"
+    assert lines[-1].strip() == "AA a-very-long-n...: train 1 (mean of all 3 steps)"
     assert max(map(len, lines)) <= 50
 
 
