@@ -57,9 +57,14 @@ def test_prep_lists_all_corpora(rnntk) -> None:
     assert not by_name["tinyshakespeare"]["available"]
     table = rnntk("prep", "--list").stdout
     assert all(name in table for name in by_name)
+
+
+def test_prep_names_the_option_for_an_unknown_licence(rnntk, monkeypatch) -> None:
+    monkeypatch.delenv("RNNTK_OFFLINE", raising=False)
     consent = "download from raw.githubusercontent.com, with --accept-licence"
-    assert by_name["nine_dreams"]["detail"] == consent
-    assert consent in table
+    listed = json.loads(rnntk("prep", "--list", "--json").stdout)["corpora"]
+    assert next(c for c in listed if c["name"] == "nine_dreams")["detail"] == consent
+    assert consent in rnntk("prep", "--list").stdout
 
 
 def test_the_best_validation_counts_bits_of_the_held_out_text(rnntk, here: Path) -> None:
