@@ -12,9 +12,9 @@ from rnntk.cli.options import Args, command_named, runs_dir_option, server_optio
 @server_options(6006)
 @runs_dir_option
 def command(args: Args, console: Console) -> None:
-    """Show loss, gradient norm, samples, graph and hyperparameters of the runs in TensorBoard.
+    """Show loss, gradient norm, samples, graph and settings of the runs in TensorBoard, a page in your browser.
 
-    Follows runs in training. Ctrl-C ends it.
+    The page follows runs that are still training. Ctrl-C ends the command.
 
     Examples:
       rnntk board

@@ -25,7 +25,7 @@ COLUMNS = (
 def command(_args: Args, console: Console) -> None:
     """List the cache: downloads, prepared texts and compiled kernels.
 
-    Its folder is $RNNTK_CACHE, else rnntk in the user's cache.
+    The cache is the folder $RNNTK_CACHE, else the folder rnntk in your user's cache folder (~/.cache on Linux).
 
     Examples:
       rnntk cache
@@ -43,14 +43,16 @@ def command(_args: Args, console: Console) -> None:
     console.json("cache", cache=cache.cache_dir(), entries=list(map(_as_json, found)))
 
 
-@command_named("clean", command.command, short_help="Remove unfinished files, or whole areas.")
+@command_named(
+    "clean", command.command, short_help="Remove unfinished files, or whole parts of the cache."
+)
 @click.argument("areas", nargs=-1, type=Choice(list(AREAS)), metavar="[AREA]...")
 def clean(args: Args, console: Console) -> None:
-    """Remove unfinished files; with AREA, also everything in it.
+    """Remove unfinished files; with AREA, also everything in that part of the cache.
 
-    Areas: corpora (downloads), built (texts and images made here), prepared (texts as ids), baselines (n-gram losses),
-    kernels (compiled code). All are recreated when needed, except a prepared text whose source is gone: its runs
-    cannot be resumed.
+    Areas: corpora (downloads), built (texts and images made here), prepared (texts as numbers), baselines (losses of
+    n-grams), kernels (compiled code). All are recreated when needed, except a prepared text whose original is gone: the
+    runs trained on it cannot be resumed.
 
     Examples:
       rnntk cache clean

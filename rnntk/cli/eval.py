@@ -12,7 +12,16 @@ from click.core import ParameterSource
 
 from rnntk.cli.console import SCHEMA_VERSION, Console, progress_bar, shown
 from rnntk.cli.model import load, model_options
-from rnntk.cli.options import FILE, Args, command_named, config_options, option, source, switch
+from rnntk.cli.options import (
+    FILE,
+    Args,
+    FieldType,
+    command_named,
+    config_options,
+    option,
+    source,
+    switch,
+)
 from rnntk.config import TextConfig
 from rnntk.errors import RnntkError, UsageError
 
@@ -32,27 +41,47 @@ OWN = "this model"
 @model_options
 @option(
     "--split",
-    "Part of the run's text to measure.  [default: val]",
+    "Part of the run's text to measure: held out (val), a second held-out part if the run has one (test), or training "
+    "text.  [default: val]",
     choices=["val", "test", "train"],
 )
 @option(
-    "--on-unknown", "Unknown characters of --input.", choices=["error", "skip"], default="error"
+    "--on-unknown",
+    "If the model does not know a character of --input: stop, or skip it.",
+    choices=["error", "skip"],
+    default="error",
 )
-@switch("--baselines", True, "Compare with baselines: n-grams and xz.  [default: on]")
-@switch("--novelty", True, "Measure copying of the training text.  [default: on, without --input]")
-@option("--dynamic", "Also measure while the model keeps learning.", is_flag=True)
+@switch("--baselines", True, "Compare with simple methods: n-grams and xz.  [default: on]")
+@switch(
+    "--novelty",
+    True,
+    "Measure how much of a generated text is copied from the training text.  [default: on; off with --input]",
+)
+@option(
+    "--dynamic",
+    "Also measure a copy that learns from each part of the text after measuring it (dynamic evaluation).",
+    is_flag=True,
+)
 @option(
     "--dynamic-rate",
-    "Learning rate of --dynamic.  [default: best on the validation text]",
+    "Learning rate of --dynamic.  [default: the best on the validation text; 0.1 for that text itself, or without one]",
     type=click.FloatRange(0, min_open=True),
 )
-@option("--costs", "Write each character's bits as JSON.", type=FILE)
-@option("--html", "Write the text as a page, shaded by surprise.", type=FILE)
-@config_options(TextConfig, leave_out=FIXED)
+@option("--costs", "Write the surprise of each character, in bits, as JSON.", type=FILE)
+@option("--html", "Write the text as an HTML page, shaded by surprise.", type=FILE)
+@option(
+    "--input",
+    "Text to measure instead: a file or folder; repeatable; - is stdin.",
+    type=FieldType(TextConfig, "input"),
+    multiple=True,
+    default=(),
+)
+@config_options(TextConfig, leave_out=(*FIXED, "input"))
 def command(args: Args, console: Console) -> None:
-    """Measure RUN, a folder or a name (default: the latest run), on validation text or --input.
+    """Measure RUN, a run's folder or name (default: the latest run), on the run's held-out text or on --input.
 
-    Prints loss, perplexity, bits per character, the baselines, and how much of a generated text is copied.
+    Prints loss, perplexity and bits per character, compares with n-grams and xz, and measures how much of a generated
+    text is copied from the training text.
 
     Examples:
       rnntk eval

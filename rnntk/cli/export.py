@@ -27,22 +27,23 @@ OPEN_WITH = {
 @model_options
 @option(
     "--format format",
-    "Format; html is a page that runs the model.",
+    "Format of the export; html is a page that runs the model.",
     choices=list(OPEN_WITH),
     default="keras",
 )
 @option(
     "--weights",
-    "Weights in html; auto: smallest that changes the loss by at most 0.002 nats.",
+    "Number format of the weights in an html page; auto: the smallest that changes the loss by at most 0.002 nats.",
     choices=["auto", "float32", "float16", "int8"],
 )
-@option("--output", "File to write.  [default: the run's name]", type=PATH)
+@option("--output", "File to write; savedmodel: a folder.  [default: the run's name]", type=PATH)
 def command(args: Args, console: Console) -> None:
-    """Export RUN, a folder or a name (default: the latest run), for other programs.
+    """Export RUN, a run's folder or name (default: the latest run), to use without rnntk.
 
-    The file needs no rnntk. It is removed if its logits differ from the run's. A JSON file beside it describes symbols,
-    inputs and outputs. An html page works offline: it writes, reads and shows units. onnx needs the packages onnx and
-    onnxruntime.
+    After writing, rnntk checks that the export computes the same outputs as the run, and deletes it if not. A JSON file
+    beside it describes symbols, inputs and outputs. An html page works offline: it generates text, shades a text by
+    surprise, and shows the units; its outputs differ slightly where its weights are rounded (--weights). The format
+    onnx needs the packages onnx and onnxruntime.
 
     Examples:
       rnntk export

@@ -42,7 +42,8 @@ def grouped(command: click.Command, options: Sequence[click.Option]) -> dict[str
 def _row(option: click.Option) -> tuple[str, str]:
     """The two columns of an option: its names and value, its help and default."""
     names = [o for o in option.opts if len(o) == 2] + [o for o in option.opts if len(o) > 2][:1]
-    both = option.secondary_opts and option.default is not False
+    on = option.default is not False or "[default: on" in (option.help or "")
+    both = option.secondary_opts and on
     value = f" / {option.secondary_opts[0]}" if both else ""
     value += "" if option.is_flag else f" {option.metavar}"
     help, default = option.help or "", option.default

@@ -11,21 +11,28 @@ from rnntk.cli.options import PATH, Args, command_named, option, run_option, run
 @command_named("import")
 @click.argument("checkpoint", type=PATH)
 @option(
-    "--vocab", "Vocabulary.  [default: vocab.pkl or chars_vocab.pkl beside CHECKPOINT]", type=PATH
+    "--vocab",
+    "Pickle file of the vocabulary.  [default: vocab.pkl or chars_vocab.pkl beside CHECKPOINT]",
+    type=PATH,
 )
 @option(
     "--preprocessor",
-    "Preprocessor of the text.  [default: chosen by the vocabulary]",
+    "How the text was turned into symbols: plain, hangul-slides, ...  [default: found from the vocabulary]",
 )
-@option("--corpus", "Name of the text.  [default: the checkpoint's folder]")
-@option("--forget-bias", "Bias added to LSTM forget gates.", type=float, default=1.0)
+@option("--corpus", "Name for the training text.  [default: that of the checkpoint's folder]")
+@option(
+    "--forget-bias",
+    "Bias that TensorFlow 1 added to the forget gates of an LSTM.",
+    type=float,
+    default=1.0,
+)
 @run_option
 @runs_dir_option
 def command(args: Args, console: Console) -> None:
     """Turn a TensorFlow 1 CHECKPOINT of the 2017 notebooks or of char-rnn-tensorflow into a run.
 
-    CHECKPOINT is a folder, or a name such as save/model.ckpt-24000. Code in the vocabulary's pickle is never run.
-    Train from the run's weights with rnntk train --init-from.
+    CHECKPOINT is a folder, or a name such as save/model.ckpt-24000. Code inside the vocabulary's pickle file is never
+    executed. To train the imported network further: rnntk train TEXT --init-from RUN
 
     Examples:
       rnntk import save/model.ckpt-24000 --vocab save/vocab.pkl

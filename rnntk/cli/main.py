@@ -38,7 +38,7 @@ GROUPS = {
     },
     "Other models": {
         "mnist": "Train a network that reads an image row by row.",
-        "minchar": "Train the smallest model: one file of NumPy.",
+        "minchar": "Train the smallest model, one file of NumPy code.",
     },
     "Texts and files": {
         "prep": "List the corpora, or see how a text is read.",

@@ -26,22 +26,26 @@ OWN_SOURCE = "its own source"
 @command_named("minchar")
 @option(
     "--input",
-    "Text file; - is stdin.  [default: rnntk/minchar.py, the model's source]",
+    "Text file; repeatable; - is stdin.  [default: rnntk/minchar.py, the model's source]",
     multiple=True,
 )
-@option("--encoding", "Encoding of the text.  [default: detected]")
+@option("--encoding", "Text encoding, such as utf-8.  [default: detected]")
 @option(
     "--iterations",
-    f"Pieces of {minchar.LENGTH} characters to read.",
+    f"Iterations (training steps), each on the next {minchar.LENGTH} characters.",
     type=click.IntRange(1),
     default=5000,
 )
 @option("--seed", "Random seed.", type=click.IntRange(0, 2**32 - 1), default=0)
-@option("--check-gradients", "Only check gradients by finite differences.", is_flag=True)
+@option(
+    "--check-gradients",
+    "Don't train: compare the gradients with the changes of the loss when a weight changes slightly.",
+    is_flag=True,
+)
 def command(args: Args, console: Console) -> None:
     """Train the smallest character model: a vanilla network in one file of NumPy, rnntk/minchar.py.
 
-    Prints samples after 100, 200, 500, 1000, 2000, ... iterations and at the end. Saves nothing.
+    Prints a generated text after 100, 200, 500, 1000, 2000, ... iterations and at the end. Saves nothing.
 
     Examples:
       rnntk minchar

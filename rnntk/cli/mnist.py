@@ -16,7 +16,8 @@ from rnntk.cli.options import (
     config_options,
     given_values,
     option,
-    run_options,
+    resume_option,
+    runs_dir_option,
 )
 from rnntk.cli.train import curves_of, run_to_resume
 from rnntk.config import MnistConfig
@@ -32,19 +33,26 @@ _SURE = ((0.95, "surely a"), (0.7, "probably a"), (0.4, "perhaps a"), (0.0, "uns
 
 @command_named("mnist")
 @config_options(MnistConfig)
-@option("--plot", "Draw the worst mistakes on the test images.", type=PATH)
+@option("--plot", "Picture to write: the worst mistakes of the test.", type=PATH)
 @option(
     "--image pictures",
-    "Let --run (default: latest) read a picture of a digit; repeatable.",
+    "Picture of a digit to read with a trained run, instead of training; repeatable.",
     type=FILE,
     multiple=True,
 )
-@run_options
+@option(
+    "--run",
+    "Folder of the new run; with --image, the trained run to use (without --run, the latest).  [default: "
+    "runs/<data>-<n>]",
+    type=PATH,
+)
+@runs_dir_option
+@resume_option
 def command(args: Args, console: Console) -> None:
     """Train a classifier that reads an image row by row, and test it.
 
-    Uses MNIST if available, else digits drawn by rnntk. With --image, a trained classifier reads pictures of
-    single digits, of any size, dark on light or the reverse.
+    Uses MNIST if it is on this machine or can be downloaded, else digits drawn by rnntk. With --image, a trained
+    classifier reads your pictures: one digit each, of any size, dark on light or light on dark.
 
     Examples:
       rnntk mnist
@@ -108,14 +116,14 @@ def _classify(console: Console, args: Args) -> None:
 def _finish(
     console: Console, result: Result, test: ClassifierResult, title: str, plot: Path | None
 ) -> None:
-    from rnntk.storage.metrics import MEAN_LOSS
+    from rnntk.storage.metrics import mean_caption
 
     p = result.progress
     console.facts(
         run=shown(result.run.path),
         images=title,
         reached=f"step {p.step:,}, {p.epoch} epochs done, {p.seconds:.0f} s of training",
-        loss=f"{p.losses['mean_loss']:.4f} nats per image, {MEAN_LOSS}",
+        loss=f"{p.losses['mean_loss']:.4f} nats per image, {mean_caption(p.step)}",
         test=test,
         confusion="(rows: the true digit, columns: the predicted one)",
     )

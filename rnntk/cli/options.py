@@ -186,7 +186,7 @@ def added(function: F, *options: Callable[[F], F]) -> F:
 _EVERYWHERE = [
     Option(
         ["--config"], type=PATH, is_eager=True, expose_value=False, callback=_load_config,
-        help="TOML file of settings, or the name of a shipped one.",
+        help="TOML file of settings, or the name of one of rnntk's.",
     ),
     Option(["--json", "as_json"], is_flag=True, envvar="RNNTK_JSON", help="Print the result as JSON."),
     Option(["--quiet", "-q"], is_flag=True, help="Print only results, warnings and errors."),
@@ -241,11 +241,13 @@ def given_values(args: Args, *leave_out: str) -> dict[str, Any]:
 
 
 text_paths = click.argument("texts", nargs=-1, metavar="[TEXT]...")
-runs_dir_option = option("--runs-dir", "Folder of runs.", type=PATH, default=Path("runs"))
+runs_dir_option = option(
+    "--runs-dir", "Folder that holds the runs.", type=PATH, default=Path("runs")
+)
 run_option = option("--run", "Folder of the new run.  [default: runs/<corpus>-<n>]", type=PATH)
 resume_option = option(
     "--resume",
-    "Continue a run; by default the latest.",
+    "Continue the run DIR; without DIR, the latest.",
     is_flag=False,
     flag_value=LATEST_RUN,
 )
@@ -258,9 +260,9 @@ def run_options(function: F) -> F:
 
 def server_options(port: int) -> Callable[[F], F]:
     """Decorator: add `--host`, `--port` (with this default) and `--open`."""
-    host_help = "Address to listen on; 0.0.0.0 lets other machines in."
-    port_help = f"Port; 0: any free one.  [default: {port}, or a free one]"
-    open_help = "Open the page in a browser.  [default: from a terminal on a desktop]"
+    host_help = "Address to listen on; with 0.0.0.0, other machines can open the page."
+    port_help = f"Port to listen on; 0: any free one.  [default: {port}, or if taken a free one]"
+    open_help = "Open the page in a browser.  [default: if started in a terminal on a desktop]"
     return lambda function: added(
         function,
         option("--host", host_help, default="127.0.0.1"),

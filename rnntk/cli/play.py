@@ -19,13 +19,21 @@ if TYPE_CHECKING:
 @command_named("play")
 @model_options
 @server_options(8765)
-@option("--report", "Open no page; save one about a text as an HTML file.", type=FILE)
-@option("--input", "Text for --report; - is stdin.  [default: the run's own, else generated]")
+@option(
+    "--report",
+    "Instead of opening a page, save a report on a text (--input) as an HTML file.",
+    type=FILE,
+)
+@option(
+    "--input",
+    "Text file for --report; - is stdin.  [default: some of the run's text, else a generated one]",
+)
 def command(args: Args, console: Console) -> None:
-    """Look inside RUN, a folder or a name (default: the latest run), on a local page.
+    """Look inside RUN, a run's folder or name (default: the latest run), on a page in your browser.
 
-    Let the model write, see what surprises it, find units that track quotes or indentation, watch it train, and
-    take six short lessons. For a run of rnntk mnist, draw digits. Ctrl-C ends it.
+    The page lets the model generate text, shows which characters surprise it and which units track quotes or
+    indentation, draws the loss during training, and has six short lessons. For a run of rnntk mnist, you draw digits
+    and the network reads them. Ctrl-C ends the command.
 
     Examples:
       rnntk play

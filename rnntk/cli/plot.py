@@ -22,23 +22,39 @@ ROWS = 20  # height of a plot in a terminal of at least 27 lines
 
 @command_named("plot")
 @click.argument("runs", nargs=-1, type=PATH, metavar="[RUN]...")
-@option("--output", "A .png or .svg file.  [default: <y>.png]", type=PATH, metavar="FILE")
-@option("--terminal", "Draw in the terminal; needs no Matplotlib.", is_flag=True)
-@option("--x", "Steps, or seconds.", choices=("steps", "time"), default="steps")
+@option(
+    "--output",
+    "Picture to write, .png or .svg.  [default: none with --terminal, else named after --y, as loss.png]",
+    type=PATH,
+    metavar="FILE",
+)
+@option("--terminal", "Draw in the terminal, without Matplotlib.", is_flag=True)
+@option(
+    "--x",
+    "What the x axis shows: steps, or seconds of training.",
+    choices=("steps", "time"),
+    default="steps",
+)
 @option(
     "--y",
-    "loss, bits, perplexity, accuracy, grad_norm, learning_rate, rate (speed) or any logged number.",
+    "What to draw: loss, bits, perplexity, accuracy, grad_norm, learning_rate, rate (speed) or another logged "
+    "number.",
     default="loss",
 )
-@option("--smooth", "Mean of the last N steps; 1 for none.  [default: 100]", type=click.IntRange(1))
+@option(
+    "--smooth",
+    "Draw the mean of the last N steps; 1: no mean.  [default: 100]",
+    type=click.IntRange(1),
+)
 @option("--log", "Logarithmic y axis.", is_flag=True)
 @option("--ascii", "With --terminal: ASCII characters only.", is_flag=True)
 @runs_dir_option
 def command(args: Args, console: Console) -> None:
-    """Draw the curves of RUNs, folders or names (default: the latest run), in one picture.
+    """Draw a curve per RUN, a run's folder or name (default: the latest run), in one picture.
 
-    Pale: single steps; bold: mean of the last 100; dashed: validation. --y grad_norm also shows the largest
-    values. Runs may still be training. Pictures need Matplotlib.
+    A pale line shows single steps, a bold one the mean of the last 100 steps, a dashed one validation. With --y
+    grad_norm, another line shows the largest norm in each stretch of steps. A run may still be training. Pictures
+    need Matplotlib.
 
     Examples:
       rnntk plot --terminal

@@ -29,10 +29,12 @@ from rnntk.errors import quoted, rendered
 @command_named("prep")
 @text_paths
 @config_options(TextConfig)
-@option("--output", "Folder to write to.  [default: the cache]", type=PATH, metavar="DIR")
-@option("--list list_all", "List all corpora, their size and licence.", is_flag=True)
+@option(
+    "--output", "Folder for the prepared text.  [default: in the cache]", type=PATH, metavar="DIR"
+)
+@option("--list list_all", "List all corpora with size and licence.", is_flag=True)
 def command(args: Args, console: Console) -> None:
-    """Prepare TEXT (files or folders) or a corpus as rnntk train does; show its encoding, symbols and counts.
+    """Prepare TEXT (your files or folders) or a corpus as rnntk train does, and show its encoding and symbols.
 
     Examples:
       rnntk prep novel.txt
@@ -127,8 +129,9 @@ def _list(console: Console, data_dir: Path | None, offline: bool) -> None:
         found = registry.availability(card, data_dir=data_dir, offline=offline)
         here = "here" if found.available else "not here"
         console.result(f"{card.name:<{width}}  {here:<8}  {card.size:>21}  {card.licence}")
-        console.result(f"{'':<{width}}  {card.title}; {found.source}: {found.detail}")
+        detail = rendered(found.detail, config.flag)
+        console.result(f"{'':<{width}}  {card.title}; {found.source}: {detail}")
         facts = {name: getattr(card, name) for name in ("name", "title", "kind", "licence")}
-        names = ("bytes", "available", "source", "detail")
-        corpora.append({**facts, **{name: getattr(found, name) for name in names}})
+        facts |= {name: getattr(found, name) for name in ("bytes", "available", "source")}
+        corpora.append({**facts, "detail": detail})
     console.json("prep", corpora=corpora)

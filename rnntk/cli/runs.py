@@ -35,13 +35,17 @@ COLUMNS = (
 
 @command_named("runs", cls=Group, invoke_without_command=True)
 @option("--corpus", "Only runs on this corpus.")
-@option("--kind", "Only runs of train (char-rnn) or mnist (row-classifier).", choices=KINDS)
+@option(
+    "--kind",
+    "Only runs of rnntk train (char-rnn), or only of rnntk mnist (row-classifier).",
+    choices=KINDS,
+)
 @runs_dir_option
 def command(args: Args, console: Console) -> None:
     """List the runs, latest first.
 
-    Loss: mean of the last 100 steps; validation: the lowest; in nats per symbol (classifiers: per image). Damaged runs
-    are listed with the reason.
+    The column LOSS is the mean of the last 100 steps, the column VALIDATION the lowest validation loss, both in nats
+    per symbol (runs of rnntk mnist: per image). A damaged run is listed with its fault.
 
     Examples:
       rnntk runs
@@ -97,9 +101,9 @@ def _as_json(s: Summary) -> dict[str, Any]:
 @click.argument("run", required=False, type=PATH)
 @runs_dir_option
 def show(args: Args, console: Console) -> None:
-    """Show everything about RUN, a folder or a name (default: the latest run).
+    """Show everything about RUN, a run's folder or name (default: the latest run).
 
-    Verifies the checksums of all checkpoints.
+    Verifies the checksums of all checkpoints, and names the damaged ones.
 
     Examples:
       rnntk runs show
@@ -133,9 +137,9 @@ def show(args: Args, console: Console) -> None:
 @runs_dir_option
 @option("--yes -y", "Do not ask first.", is_flag=True)
 def rename(args: Args, console: Console) -> None:
-    """Rename RUN, a folder or a name, to NEW. Asks first in a terminal.
+    """Rename RUN, a run's folder or name, to NEW. Asks first in a terminal.
 
-    The run must not be in training. It can be resumed as before.
+    The run must not be in training. It can be resumed by its new name.
 
     Examples:
       rnntk runs rename linux_kernel-1 kernel
@@ -156,9 +160,10 @@ def rename(args: Args, console: Console) -> None:
 @runs_dir_option
 @option("--yes -y", "Do not ask first.", is_flag=True)
 def delete(args: Args, console: Console) -> None:
-    """Delete each RUN, a folder or a name, with all its files, after asking.
+    """Delete each RUN, a run's folder or name, with all its files, after asking.
 
-    Deletes nothing if one RUN is in training or is not a run. First lists files that rnntk did not make.
+    If one RUN is in training or is not a run, none is deleted. Before asking, the files that rnntk did not make are
+    listed.
 
     Examples:
       rnntk runs delete linux_kernel-2
@@ -256,7 +261,7 @@ def chosen_settings(corpus: dict[str, Any], settings: dict[str, Any]) -> list[st
 
 def _losses(d: Details) -> str:
     mean = d.summary.mean_loss
-    parts = [] if mean is None else [f"{mean:.4f} ({metrics.MEAN_LOSS})"]
+    parts = [] if mean is None else [f"{mean:.4f} ({metrics.mean_caption(d.summary.step or 0)})"]
     for name, value in sorted(d.last.items()):  # their order depends on Keras
         if name.startswith("val_"):
             parts.append(f"validation {name[4:].replace('_', ' ')} {value:.4f}")

@@ -44,25 +44,31 @@ _EXCLUDING = (
 @model_options
 @option(
     "--prime",
-    "Prompt (also --prompt); \\n is a line end.  [default: the corpus' own, or a line start]",
+    "Prompt (also --prompt); \\n in it is a line end.  [default: the corpus' own, else none: the text starts on a "
+    "new line]",
 )
-@option("--prime-file", "File with the prompt, unchanged; - is stdin.")
+@option("--prime-file", "File with the prompt, used as it is; - is stdin.")
 @option("--output", "Write the text to a file.  [default: stdout]", type=FILE)
 @option(
     "--lines",
-    "Write N new and different lines, such as names.",
+    "Generate N different lines that are not in the training text, such as names.",
     type=click.IntRange(1, 10**6),
 )
-@switch("--allow-copies", False, "With --lines: keep lines of the training text.")
-@option("--num -n", "Number of texts.", type=FieldType(SampleConfig, "num"), default=1)
+@switch("--allow-copies", False, "With --lines: allow lines that are in the training text.")
+@option("--num -n", "Number of texts to generate.", type=FieldType(SampleConfig, "num"), default=1)
 @config_options(SampleConfig, leave_out=("num",))
-@switch("--greedy", False, "Take the likeliest symbol, as --temperature 0 does.")
+@switch("--greedy", False, "Always take the likeliest symbol; the same as --temperature 0.")
 @switch("--color", False, "Shade each character by its surprise.")
-@option("--interactive -i", "Ask for prompts and continue each; try :help.", is_flag=True)
+@option(
+    "--interactive -i",
+    "Ask for prompts, one by one, and continue each; :help lists commands.",
+    is_flag=True,
+)
 def command(args: Args, console: Console) -> None:
-    """Generate text with RUN, a folder or a name (default: the latest run).
+    """Generate text with RUN, a run's folder or name (default: the latest run).
 
-    --json adds the model's probability of each symbol, before temperature and top-k.
+    With --json, the result includes the model's probability of each symbol, before --temperature, --top-k and the like
+    change it.
 
     Examples:
       rnntk sample --prime "/* "

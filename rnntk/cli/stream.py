@@ -48,6 +48,11 @@ def unescaped(name: str, text: str, console: Console) -> str:
     return _ESCAPE.sub(lambda found: found[0].encode().decode("unicode_escape"), text)
 
 
+def escaped(text: str) -> str:
+    """A text as `unescaped` reads it, with line ends and backslashes escaped."""
+    return re.sub(r"[\\\n\t\r]", lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def show(pieces: Iterable[Piece], numbered: bool, shaded: bool) -> None:
     """Print texts as they are generated, each ended by a line end.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnntk import duration
-from rnntk.cli import runs, stdout
+from rnntk.cli import runs, stdout, stream
 from rnntk.cli.console import Console, progress_bar, shown
 from rnntk.cli.model import find_run
 from rnntk.cli.options import (
@@ -23,7 +23,7 @@ from rnntk.cli.options import (
     text_paths,
 )
 from rnntk.config import TrainConfig
-from rnntk.errors import UsageError
+from rnntk.errors import UsageError, quoted
 
 if TYPE_CHECKING:
     from rnntk.storage.folder import RunFolder
@@ -42,14 +42,16 @@ REASONS = {
 @command_named("train")
 @text_paths
 @config_options(TrainConfig)
-@option("--init-from", "Start from the weights of this run.", type=PATH)
-@option("--dry-run", "Check everything and time a few steps only.", is_flag=True)
+@option("--init-from", "Start from the weights of this run, instead of random ones.", type=PATH)
+@option(
+    "--dry-run", "Don't train: check everything and measure the time of a few steps.", is_flag=True
+)
 @run_options
 def command(args: Args, console: Console) -> None:
     """Train a character model on TEXT (your files or folders) or on a corpus (default: linux_kernel).
 
-    For TEXT, settings that you leave out are chosen by its length and alphabet (--dry-run shows why); a corpus may
-    replace the defaults below. List the corpora: rnntk prep --list
+    For your own TEXT, rnntk chooses the settings that you leave out by its length and alphabet (--dry-run shows which
+    and why). For a corpus (rnntk prep --list shows all), the defaults below hold unless it has its own.
 
     Examples:
       rnntk train novel.txt
@@ -143,22 +145,26 @@ def curves_of(run: Path) -> str:
     return f"rnntk plot --terminal {shown(run)}, or rnntk board{folder}"
 
 
+def prime_option(prompt: str) -> str:
+    """The option that gives a prompt to `rnntk sample`, after a blank; empty without a prompt."""
+    return f" --prime {quoted(stream.escaped(prompt))}" if prompt else ""
+
+
 @stdout.after_training()
 def _finish(console: Console, result: Result) -> None:
-    from rnntk.storage.metrics import MEAN_LOSS
+    from rnntk.storage.metrics import mean_caption
 
     p, path = result.progress, shown(result.run.path)
     if result.chief:
         reached = f"step {p.step:,}, {p.epoch} epochs done: {REASONS[result.reason]}"
-        loss = f"{_in_units(result, p.losses['mean_loss'], held_out=False)}, {MEAN_LOSS}"
+        loss = f"{_in_units(result, p.losses['mean_loss'], held_out=False)}, {mean_caption(p.step)}"
         console.facts(run=path, reached=reached, loss=loss)
         if p.best is not None:
             console.facts(validation=_in_units(result, p.losses["val_loss"], held_out=True))
             best = _in_units(result, p.best["val_loss"], held_out=True)
             console.facts(best=f"{best} at step {p.best['step']:,.0f}")
         prompt = result.run.record["corpus"].get("prime")
-        prime = f' --prime "{prompt}"' if prompt else ""
-        console.note(f"Sample from it: rnntk sample {path}{prime}")
+        console.note(f"Sample from it: rnntk sample {path}{prime_option(prompt or '')}")
         console.note(f"Its curves: {curves_of(result.run.path)}")
     numbers = {name: getattr(p, name) for name in ("step", "epoch", "seconds", "losses", "best")}
     console.json("train", run=result.run.path, **numbers, reason=result.reason)

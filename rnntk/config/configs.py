@@ -23,45 +23,57 @@ of_session = functools.partial(setting, on_resume="session", stored=False)
 class TextConfig(Config):
     """The text, and its conversion to symbols."""
 
-    corpus: str | None = setting(None, "Name of a corpus, or your .toml file.")
+    corpus: str | None = setting(
+        None, "Name of a corpus, or a .toml file that describes your own corpus."
+    )
     input: tuple[str, ...] = setting(
-        (), "Text file or folder; repeatable; - is stdin.", on_resume="kept"
+        (),
+        "Same as TEXT: a file or folder; repeatable; - is stdin.",
+        on_resume="kept",
     )
     glob: str | None = setting(
-        None, "Files to read in a folder.  [default: .txt, .md, .docx, .odt, .epub, .html]"
+        None,
+        "Which files to read in a folder, such as *.rst.  [default: .txt, .md, .docx, .odt, .epub, .html]",
     )
     preprocessor: str | None = setting(
         None,
-        "Text to symbols: plain, hangul, hangul-slides, bytes or an installed one.  [default: the corpus' "
-        "own; your files: hangul if Korean, else plain]",
+        "Text to symbols: plain; hangul (syllables to letters); hangul-slides (the same with the errors of "
+        "the 2017 notebooks); bytes; or one that an installed package adds.  [default: the corpus' own; your "
+        "files: hangul if Korean, else plain]",
     )
     encoding: str | None = setting(
-        None, "Text encoding.  [default: the corpus' own, else detected]"
+        None, "Text encoding, such as utf-8.  [default: the corpus' own, else detected]"
     )
     errors: str = setting(
-        "strict", "Undecodable bytes: stop, or replace with U+FFFD.", ("strict", "replace")
+        "strict",
+        "If bytes cannot be decoded: stop (strict), or replace them with U+FFFD.",
+        ("strict", "replace"),
     )
     newline: str = setting(
         "keep",
-        "Keep line ends, or make all LF.  [default: lf for your files, else keep]",
+        "Keep line ends as they are, or make all of them LF.  [default: lf for your files, else keep]",
         ("keep", "lf"),
     )
     markup: str = setting(
         "keep",
-        "Keep HTML tags, or only the text.  [default: text for your files, else keep]",
+        "HTML files: keep the tags, or only the text.  [default: text for your files, else keep]",
         ("keep", "text"),
     )
-    normalize: bool = setting(False, "Compose decomposed Hangul (NFD) into syllables.")
+    normalize: bool = setting(
+        False, "Join Korean letters that are stored singly (Unicode NFD) into syllables."
+    )
     min_count: int = setting(1, "Replace symbols that occur fewer than N times.", Range(1))
-    unknown_symbol: str | None = setting(None, "Replacement for symbols below `min_count`.")
+    unknown_symbol: str | None = setting(
+        None, "Character that replaces the symbols rarer than `min_count`."
+    )
     data_dir: Path | None = setting(
         None,
-        "Folder of corpora, as NAME/input.txt.  [default: $RNNTK_DATA, else ./data]",
+        "Folder that has corpora as NAME/input.txt.  [default: $RNNTK_DATA, else ./data]",
         on_resume="session",
     )
     offline: bool = setting(False, "Never use the network.", on_resume="session")
     accept_licence: bool = setting(
-        False, "Download a text even without a known licence.", stored=False
+        False, "Allow the download of a corpus whose licence is unknown.", stored=False
     )
 
     def check_together(self) -> None:
@@ -79,18 +91,28 @@ class TextConfig(Config):
 class ModelConfig(Config):
     """The character model."""
 
-    cell: str = setting("lstm", "Recurrent cell.", CELLS)
-    layers: int = setting(2, "Recurrent layers.", Range(1, 64))
-    units: int = setting(128, "Units per recurrent layer.", Range(1, 65536))
-    embedding: int = setting(128, "Size of the symbol embedding.", Range(1, 65536))
-    dropout: float = setting(0.0, "Dropout rate of each layer's outputs.", FRACTION)
-    dropout_kind: str = setting(
-        "element", "New dropout mask per time step or sequence.", ("element", "sequence")
+    cell: str = setting("lstm", "Recurrent cell; rnn: the vanilla one.", CELLS)
+    layers: int = setting(2, "Number of recurrent layers.", Range(1, 64))
+    units: int = setting(128, "Units in each recurrent layer.", Range(1, 65536))
+    embedding: int = setting(
+        128, "How many numbers represent a symbol (embedding size).", Range(1, 65536)
     )
-    layer_norm: bool = setting(False, "Normalise the outputs of each layer.")
+    dropout: float = setting(
+        0.0, "Fraction of each layer's outputs set to zero in training.", FRACTION
+    )
+    dropout_kind: str = setting(
+        "element",
+        "Choose the outputs to zero for each time step (element), or once per sequence.",
+        ("element", "sequence"),
+    )
+    layer_norm: bool = setting(
+        False,
+        "Layer normalization: keep each layer's outputs in a similar range.  [default: on for your files, else off]",
+    )
     gru_reset: str = setting(
         "after",
-        "GRU reset gate after the recurrent product (faster) or before (TensorFlow 1).",
+        "GRU: apply the reset gate after the product with the recurrent matrix (faster), or before it (as "
+        "TensorFlow 1 does).",
         ("after", "before"),
     )
 
@@ -99,24 +121,37 @@ class ModelConfig(Config):
 class RunConfig(Config):
     """Settings of every training run: batches, learning rate, validation, stopping, saving, machine."""
 
-    batch_size: int = setting(50, "Batch rows, read in parallel.", Range(1))
-    learning_rate: float = setting(0.002, "Learning rate.", POSITIVE)
-    decay_rate: float = setting(0.97, "Learning rate factor per epoch.", Range(0, 1, open_low=True))
+    batch_size: int = setting(
+        50, "Parts of the text that are read side by side (batch rows).", Range(1)
+    )
+    learning_rate: float = setting(0.002, "Scales the changes of the weights.", POSITIVE)
+    decay_rate: float = setting(
+        0.97,
+        'With `schedule="decay"`: factor of the learning rate per epoch.',
+        Range(0, 1, open_low=True),
+    )
     schedule: str = setting(
         "decay",
-        "Learning rate: decay per epoch, cosine to 0, or halve when validation stalls.",
+        "Lower the learning rate by `decay_rate` per epoch (decay), to 0 along a cosine, or by half when "
+        "validation stops improving (plateau).",
         ("decay", "cosine", "plateau"),
     )
-    warmup_steps: int = setting(0, "Raise the learning rate from 0 over N steps.", Range(0))
-    plateau_patience: int = setting(
-        2, "Validations without a new best before plateau halves.", Range(1)
+    warmup_steps: int = setting(
+        0, "Raise the learning rate from 0 over the first N steps.", Range(0)
     )
-    clip_norm: float = setting(5.0, "Gradient clipping threshold.", POSITIVE)
+    plateau_patience: int = setting(
+        2,
+        'With `schedule="plateau"`: halve the learning rate after N validations without a new best.',
+        Range(1),
+    )
+    clip_norm: float = setting(
+        5.0, 'Largest norm of the gradient (with `clip="value"`: largest value).', POSITIVE
+    )
 
     epochs: int = setting(50, "Passes over the text.", Range(1), on_resume="kept")
     max_steps: int | None = setting(None, "Stop after N steps.", Range(1), on_resume="kept")
     max_time: float | None = of_session(
-        None, "Stop after this time: 90s, 2m, 1h30m.", POSITIVE, parse=duration.parse
+        None, "Stop after this time, such as 90s, 2m or 1h30m.", POSITIVE, parse=duration.parse
     )
     val_every: int | None = setting(
         None, "Validate every N steps.  [default: every epoch]", Range(1)
@@ -126,22 +161,32 @@ class RunConfig(Config):
     )
     explosion_steps: int = setting(
         200,
-        "Stop after N steps above twice the uniform loss (2 ln V); 0: off.",
+        "Stop after N steps in a row whose loss is above twice that of a uniform guess; 0: never.",
         Range(0),
         on_resume="kept",
     )
 
-    checkpoint_every: int = setting(500, "Save every N steps, and at the end.", Range(1))
-    keep: int = setting(3, "Checkpoints to keep besides the best.", Range(1))
-    log_every: int = setting(100, "Steps between progress lines outside a terminal.", Range(1))
+    checkpoint_every: int = setting(
+        500, "Save a checkpoint every N steps, and at the end.", Range(1)
+    )
+    keep: int = setting(
+        3, "How many of the newest checkpoints to keep, besides the best.", Range(1)
+    )
+    log_every: int = setting(
+        100, "Outside a terminal, print a line of progress every N steps.", Range(1)
+    )
     histograms_every: int = setting(
-        0, "Steps between weight histograms in TensorBoard; 0: off.", Range(0)
+        0, "Write histograms of the weights, for TensorBoard, every N steps; 0: never.", Range(0)
     )
 
     seed: int = setting(0, "Random seed.", Range(0, 2**32 - 1))
-    device: str = setting("auto", "Device to train on.", ("auto", "cpu", "gpu"))
+    device: str = setting(
+        "auto", "Device to train on; auto: a GPU if there is one.", ("auto", "cpu", "gpu")
+    )
     precision: str = setting(
-        "float32", "Precision of large products; weights are float32.", ("float32", "bfloat16")
+        "float32",
+        "Number format in products of large matrices; weights stay float32.",
+        ("float32", "bfloat16"),
     )
     threads: int | None = setting(
         None, "CPU cores to use.  [default: all]", Range(1, 1024), on_resume="session"
@@ -161,12 +206,14 @@ class DistributeConfig(Config):
 
     distribute: str = of_session(
         "none",
-        "Share the batch among GPUs (mirrored) or processes (multiworker).",
+        "Divide the batch rows among this machine's GPUs (mirrored) or among processes (multiworker).",
         ("none", "mirrored", "multiworker"),
     )
-    workers: str | None = of_session(None, "Addresses of all processes.  [default: $TF_CONFIG]")
+    workers: str | None = of_session(
+        None, "Addresses of all processes.  [default: those in $TF_CONFIG]"
+    )
     index: int | None = of_session(
-        None, "This process's place in `workers`; 0 writes the run.", Range(0)
+        None, "Position of this process in `workers`, from 0; process 0 writes the run.", Range(0)
     )
 
     def check_together(self) -> None:
@@ -190,28 +237,35 @@ class TrainConfig(DistributeConfig, RunConfig, ModelConfig, TextConfig):
         300.0
     """
 
-    seq_length: int = setting(200, "Symbols per batch row and step.", Range(1))
+    seq_length: int = setting(200, "Symbols read per batch row and step.", Range(1))
     optimizer: str = setting(
         "adam",
         "Optimizer; adagrad and sgd need a higher `learning_rate`.",
         ("adam", "adagrad", "rmsprop", "sgd"),
     )
     weight_decay: float = setting(
-        0.0, "AdamW: kernels shrink by X times the learning rate per step.", Range(0)
+        0.0,
+        "Shrink the weight matrices per step by a fraction: X times the learning rate (as AdamW does).",
+        Range(0),
     )
     ema: float = setting(
         0.0,
-        "Decay of the saved weight average, such as 0.999; 0: off.",
+        "Save a moving average of the weights, with this decay, such as 0.999; 0: off.",
         FRACTION,
     )
     clip: str = setting(
         "global-norm",
-        "Clip gradients by global norm, norm per array, or value.",
+        "What `clip_norm` limits: the norm of the whole gradient, the norm of each weight array's gradient, "
+        "each value, or nothing.",
         ("global-norm", "norm", "value", "none"),
     )
-    val_fraction: float = setting(0.0, "Fraction held out for validation.", FRACTION)
-    test_fraction: float = setting(0.0, "Fraction held out at the end for rnntk eval.", FRACTION)
-    sample_every: int = setting(500, "Steps between samples; 0: off.", Range(0), on_resume="kept")
+    val_fraction: float = setting(0.0, "Fraction of the text held out for validation.", FRACTION)
+    test_fraction: float = setting(
+        0.0, "Fraction at the text's end held out for testing with rnntk eval.", FRACTION
+    )
+    sample_every: int = setting(
+        500, "Generate a short text every N steps; 0: never.", Range(0), on_resume="kept"
+    )
 
     def check_together(self) -> None:
         TextConfig.check_together(self)
@@ -234,27 +288,35 @@ class MnistConfig(RunConfig):
     """
 
     data: str | None = setting(
-        None, "Images.  [default: mnist, else digits drawn by rnntk]", ("mnist", "digits")
+        None, "Images to use.  [default: mnist, else digits drawn by rnntk]", ("mnist", "digits")
     )
     order: str = setting(
         "rows",
-        "Read rows, pixels, or pixels in an order shuffled by `seed`.",
+        "Read an image by rows, pixel by pixel, or by pixels in an order shuffled by `seed`.",
         ("rows", "pixels", "permuted"),
     )
-    cell: str = setting("lstm", "Recurrent cell.", CELLS)
-    layers: int = setting(1, "Recurrent layers.", Range(1, 64))
-    units: int = setting(128, "Units per layer and direction.", Range(1, 65536))
-    bidirectional: bool = setting(False, "Read the rows in both directions.")
-    dropout: float = setting(0.0, "Dropout rate of each layer's outputs.", FRACTION)
+    cell: str = setting("lstm", "Recurrent cell; rnn: the vanilla one.", CELLS)
+    layers: int = setting(1, "Number of recurrent layers.", Range(1, 64))
+    units: int = setting(128, "Units in each layer and direction.", Range(1, 65536))
+    bidirectional: bool = setting(False, "Read each image from both ends.")
+    dropout: float = setting(
+        0.0, "Fraction of each layer's outputs set to zero in training.", FRACTION
+    )
     batch_size: int = setting(128, "Images per step.", Range(1))
     epochs: int = setting(5, "Passes over the training images.", Range(1), on_resume="kept")
     learning_rate: float = setting(0.001, "Learning rate of Adam.", POSITIVE)
-    decay_rate: float = setting(1.0, "Learning rate factor per epoch.", Range(0, 1, open_low=True))
-    clip_norm: float = setting(5.0, "Largest global norm of the gradient.", POSITIVE)
+    decay_rate: float = setting(
+        1.0,
+        'With `schedule="decay"`: factor of the learning rate per epoch.',
+        Range(0, 1, open_low=True),
+    )
+    clip_norm: float = setting(
+        5.0, "Largest norm of the gradient; a larger one is scaled down.", POSITIVE
+    )
     shift: int = setting(0, "Shift training images at random by up to N pixels.", Range(0, 14))
     val_size: int = setting(5000, "Training images held out for validation.", Range(0))
     data_dir: Path | None = of_session(
-        None, "Folder with mnist/mnist.npz.  [default: $RNNTK_DATA, else ./data]"
+        None, "Folder that has mnist/mnist.npz.  [default: $RNNTK_DATA, else ./data]"
     )
     offline: bool = of_session(False, "Never use the network.")
 
@@ -271,35 +333,45 @@ class SampleConfig(Config):
         SampleConfig(temperature=0.7, top_k=20)
     """
 
-    length: int = setting(1000, "Characters to generate.", Range(0, 10**9))
+    length: int = setting(1000, "Characters to generate per text.", Range(0, 10**9))
     temperature: float = setting(
-        1.0, "Below 1 safer, above 1 wilder; 0 takes the likeliest symbol.", Range(0)
+        1.0, "Below 1: safer text; above 1: wilder; 0: always the likeliest symbol.", Range(0)
     )
-    top_k: int | None = setting(None, "Sample from the K likeliest symbols.", Range(1))
+    top_k: int | None = setting(None, "Sample only from the K likeliest symbols.", Range(1))
     top_p: float | None = setting(
         None,
-        "Sample from the likeliest with total probability P.",
+        "Sample only from the likeliest symbols that together have probability P.",
         Range(0, 1, open_low=True),
     )
     min_p: float | None = setting(
-        None, "Drop symbols below P times the highest probability.", Range(0, 1)
+        None, "Never choose a symbol with less than P times the highest probability.", Range(0, 1)
     )
     beam: int | None = setting(
-        None, "Find the likeliest text by beam search of width N.", Range(1, 10_000)
+        None,
+        "Search for the likeliest text instead of sampling; keep the N best beginnings (beam search).",
+        Range(1, 10_000),
     )
     beam_alpha: float = setting(
-        1.0, "With `beam` and `stop`: 0 favours short texts, above 1 long ones.", Range(0)
+        1.0, "With `beam` and `stop`: 0 favours short texts; above 1, long ones.", Range(0)
     )
     no_repeat: int | None = setting(
-        None, "Never generate the same N symbols twice.", Range(2, 10**6)
+        None, "Never generate the same sequence of N symbols twice.", Range(2, 10**6)
     )
-    num: int = setting(1, "Number of texts.", Range(1, 100_000))
-    stop: str | None = setting(None, "End a text at this; \\n is a line end.")
+    num: int = setting(1, "Number of texts to generate.", Range(1, 100_000))
+    stop: str | None = setting(None, "End a text after this string; \\n in it is a line end.")
     seed: int | None = setting(
-        None, "Same seed, same text.  [default: a new one, printed]", Range(0, 2**32 - 1)
+        None,
+        "Random seed; the same seed gives the same text.  [default: a random one, printed]",
+        Range(0, 2**32 - 1),
     )
-    on_unknown: str = setting("error", "Prompt characters unknown to the model.", ("error", "skip"))
-    raw: bool = setting(False, "Print symbols, such as single jamo; `length` counts them.")
+    on_unknown: str = setting(
+        "error",
+        "If the model does not know a character of the prompt: stop, or skip it.",
+        ("error", "skip"),
+    )
+    raw: bool = setting(
+        False, "Print the symbols unjoined, such as single jamo; `length` then counts symbols."
+    )
 
     def check_together(self) -> None:
         if self.stop == "":

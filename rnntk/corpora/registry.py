@@ -36,7 +36,7 @@ class Availability:
     card: Card
     available: bool
     source: str  # as in `Resolved`, or empty
-    detail: str  # a path, a host, or the reason
+    detail: str  # a path, a host, or the reason; settings in backquotes
     bytes: int  # approximate if not made yet; 0 if unknown
 
 
@@ -168,8 +168,8 @@ def availability(
     if host and is_offline(offline):
         return Availability(card, False, "", "needs the network, which is off", card.bytes)
     if host:
-        consent = " with accept_licence" if card.needs_consent else ""
-        return Availability(card, False, "url", f"download{consent} from {host}", card.bytes)
+        consent = ", with `accept_licence`" if card.needs_consent else ""
+        return Availability(card, False, "url", f"download from {host}{consent}", card.bytes)
     return Availability(card, False, "", missing, card.bytes)
 
 

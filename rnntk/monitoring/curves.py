@@ -80,7 +80,8 @@ class Curve:
     @property
     def mean(self) -> str:
         """Legend text for `smooth`."""
-        return f" (mean of {self.window} steps)" if self.window > 1 else ""
+        many = self.window > 1 and len(self.raw) > 1
+        return f" ({metrics.mean_caption(len(self.raw), self.window)})" if many else ""
 
 
 def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None = None) -> Curve:

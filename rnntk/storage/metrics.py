@@ -19,7 +19,7 @@ _TAIL = 1 << 18  # bytes; more than `MEAN_STEPS` lines
 _MOST_COLUMNS = 256  # a limit on memory, for files with many names
 
 MEAN_STEPS = 100
-MEAN_LOSS = f"mean of {MEAN_STEPS} steps"  # the caption of every loss shown
+MEAN_LOSS = f"mean of the last {MEAN_STEPS} steps"  # the caption where runs share it
 
 
 class MeanLoss:
@@ -37,6 +37,17 @@ class MeanLoss:
         """Add the loss of a step; return the mean. In nats."""
         self._losses.append(loss)
         return sum(self._losses) / len(self._losses)
+
+
+def mean_caption(steps: int, window: int = MEAN_STEPS) -> str:
+    """Caption of a mean of the last `window` of `steps` steps.
+
+    >>> mean_caption(506), mean_caption(40)
+    ('mean of the last 100 steps', 'mean of all 40 steps')
+    """
+    if steps > window:
+        return f"mean of the last {window:,} steps"
+    return f"mean of all {steps:,} steps" if steps > 1 else "of 1 step"
 
 
 def trailing_mean(values: np.ndarray, window: int = MEAN_STEPS) -> np.ndarray:

@@ -12,7 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from rnntk.cli import stream
+from rnntk.cli.console import Console
+from rnntk.cli.main import load_command
 from rnntk.cli.table import Column, table
+from rnntk.cli.train import prime_option
 from rnntk.errors import shown
 
 SMALL = (
@@ -113,6 +117,49 @@ def test_printed_commands_can_be_pasted(rnntk, here: Path, name: str) -> None:
     assert sample == ["rnntk", "sample", f"runs/{name}-1"]
     exported = rnntk("export", f"runs/{name}-1", "--format", "npz")
     assert f"numpy.load({f'{name}-1.npz'!r})" in exported.stderr
+
+
+@not_windows
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "$HOME `id` $(id)",
+        'it\'s "so"',
+        "-n",
+        "--num=3",
+        "a\nb\tc\r",
+        "\\n \\\\ \\",
+        "no! !! !x",
+        "/* ",
+        "누구 ",
+        "*",
+    ],
+)
+def test_the_suggested_prompt_can_be_pasted(prompt: str) -> None:
+    option = prime_option(prompt)
+    assert option.isprintable(), "one line"
+    shell = ["sh", "-c", f"printf '%s\\0'{option}"]
+    words = subprocess.run(shell, capture_output=True, check=True).stdout.decode().split("\0")[:-1]
+    assert words == shlex.split(option)
+    params = load_command("sample").make_context("sample", words).params
+    assert stream.unescaped("--prime", params["prime"], Console(quiet=True)) == prompt
+
+
+def test_training_suggests_the_prompt_of_its_corpus(rnntk, here: Path) -> None:
+    (here / "odd").mkdir()
+    (here / "odd/input.txt").write_text(LINE * 40)
+    facts = {
+        "name": "odd",
+        "title": "Odd",
+        "kind": "text",
+        "licence": "CC0-1.0",
+        "prime": "it's $5\n",
+    }
+    lines = [f"{name} = {json.dumps(fact)}" for name, fact in facts.items()]
+    (here / "odd.toml").write_text("\n".join([*lines, 'files = ["input.txt"]']))
+    trained = rnntk("train", "--corpus", "./odd.toml", "--data-dir", ".", *SMALL)
+    sample = shlex.split(trained.stderr.split("Sample from it: ")[1].splitlines()[0])
+    assert sample == ["rnntk", "sample", "runs/odd-1", "--prime", "it's $5\\n"]
 
 
 def test_paths_in_the_environment_may_have_spaces(rnntk, here: Path, monkeypatch) -> None:

@@ -76,7 +76,9 @@ def test_runs_lists_the_newest_first(rnntk, two: Path) -> None:
     mean = sum(losses) / len(losses)
     assert found["runs"][0]["mean_loss"] == pytest.approx(mean)
     assert lines[1].split()[5] == f"{mean:.4f}"
-    assert result.stderr == "Loss: mean of 100 steps; validation: the lowest; both in nats.\n"
+    assert (
+        result.stderr == "Loss: mean of the last 100 steps; validation: the lowest; both in nats.\n"
+    )
     assert found["runs"][0]["best_val_loss"] == pytest.approx(last["val_loss"], abs=0.5)
 
 

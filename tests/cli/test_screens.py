@@ -200,13 +200,13 @@ def test_every_command_shows_the_same_loss(outputs: dict[tuple[str, str], str]) 
         assert found, (name, pattern)
         return float(found[-1])
 
-    shown = loss("train", "80", r"\nloss +(\d\.\d{3}) nats .*mean of 100 steps")
+    shown = loss("train", "80", r"\nloss +(\d\.\d{3}) nats .*mean of the last 100 steps")
     assert loss("train", "80", r"100% .*loss (\d\.\d{3})") == shown
     assert loss("train", "piped", r"100% .*loss (\d\.\d{3})") == shown
     in_table = loss("runs", "80", r"novel-1 .*?(\d\.\d{4})")
     assert in_table == pytest.approx(shown, abs=6e-4)
-    assert loss("runs show", "80", r"loss +(\d\.\d{4}) \(mean of 100 steps\)") == in_table
-    found = loss("plot", "80", r"novel-1: train (\d\.\d+) \(mean of 100 steps\)")
+    assert loss("runs show", "80", r"loss +(\d\.\d{4}) \(mean of the last 100 steps\)") == in_table
+    found = loss("plot", "80", r"novel-1: train (\d\.\d+) \(mean of the last 100 steps\)")
     assert found == pytest.approx(in_table, abs=6e-4)
 
 

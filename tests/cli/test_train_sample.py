@@ -59,6 +59,14 @@ def test_prep_lists_all_corpora(rnntk) -> None:
     assert all(name in table for name in by_name)
 
 
+def test_prep_names_the_option_for_an_unknown_licence(rnntk, monkeypatch) -> None:
+    monkeypatch.delenv("RNNTK_OFFLINE", raising=False)
+    consent = "download from raw.githubusercontent.com, with --accept-licence"
+    listed = json.loads(rnntk("prep", "--list", "--json").stdout)["corpora"]
+    assert next(c for c in listed if c["name"] == "nine_dreams")["detail"] == consent
+    assert consent in rnntk("prep", "--list").stdout
+
+
 def test_the_best_validation_counts_bits_of_the_held_out_text(rnntk, here: Path) -> None:
     # Three symbols per character at the start, one at the end, so bits per character depend on the part.
     (here / "mixed.txt").write_text("한글을 쓴다. " * 60 + "plain letters " * 60, encoding="utf-8")

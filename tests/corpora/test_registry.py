@@ -265,7 +265,8 @@ def test_availability_of_every_corpus_without_the_network(alone, bare_machine, m
     }
     here = {name for name, each in found.items() if each.available}
     assert here == {"demo_ko", "digits", "python_stdlib"}
-    assert "accept_licence" in found["nine_dreams"].detail
+    consent = "download from raw.githubusercontent.com, with `accept_licence`"
+    assert found["nine_dreams"].detail == consent
     assert found["linux_kernel"].detail == "download from raw.githubusercontent.com"
     assert found["man_ko"].source == ""
     off = registry.availability(found["mnist"].card, offline=True, machine=bare_machine)

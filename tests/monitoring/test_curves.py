@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,11 @@ def test_the_curve_ends_at_the_loss_that_is_shown_everywhere(tmp_path: Path) -> 
     shown = metrics.last(run.metrics)["mean_loss"]
     assert shown == pytest.approx(np.mean(losses[-100:]))
     assert curves.load(run).smooth.y[-1] == pytest.approx(shown)
-    assert curves.load(run).mean == " (mean of 100 steps)"
+    assert curves.load(run).mean == " (mean of the last 100 steps)"
+    assert (
+        replace(curves.load(run), raw=Line(np.arange(40), np.ones(40))).mean
+        == " (mean of all 40 steps)"
+    )
     assert curves.load(run, "perplexity").smooth.y[-1] == pytest.approx(math.exp(shown))
     assert curves.load(run, smooth=1).smooth.y.tolist() == losses
     assert curves.load(run, smooth=1).mean == ""

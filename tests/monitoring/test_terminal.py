@@ -72,8 +72,8 @@ def test_validation_and_every_run_have_their_letters() -> None:
     assert sum(row.count("a") for row in one[2:10]) >= 2
     assert one[-1].strip() == "aa r: validation 2"
     two = "\n".join(terminal.draw([curve("p"), curve("q", (9, 8, 7), (9, 9))], width=40, height=8))
-    assert "AA p: train 1 (mean of 100 steps)" in two
-    assert "BB q: train 7 (mean of 100 steps)" in two
+    assert "AA p: train 1 (mean of all 3 steps)" in two
+    assert "BB q: train 7 (mean of all 3 steps)" in two
     assert "bb q: validation 9" in two
 
 
@@ -91,12 +91,12 @@ def test_the_largest_values_are_drawn_beside_the_mean() -> None:
     lines = terminal.draw([made], width=60, height=10)
     assert "a" in lines[2], "the spike reaches the top"
     assert lines[-2].strip() == "aa r: largest 50 at step 201"
-    assert lines[-1].strip() == "AA r: train 1 (mean of 100 steps)"
+    assert lines[-1].strip() == "AA r: train 1 (mean of the last 100 steps)"
 
 
 def test_a_long_name_leaves_the_numbers() -> None:
     lines = terminal.draw([curve("a-very-long-name-of-a-run-" * 3)], width=50, height=8)
-    assert lines[-1].strip() == "AA a-very-long-nam...: train 1 (mean of 100 steps)"
+    assert lines[-1].strip() == "AA a-very-long-n...: train 1 (mean of all 3 steps)"
     assert max(map(len, lines)) <= 50
 
 

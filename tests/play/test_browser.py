@@ -291,7 +291,7 @@ def test_training_is_live(opened, serving, tmp_path, make_run) -> None:
         shutil.copytree(other.checkpoints / "step-00000040", run.checkpoints / "step-00000040")
         run.metrics.write_text(grown)
         wait_for(
-            page, "#training-status", r"step 40 after 4 s, loss 2\.18[56] \(mean of 100 steps\)"
+            page, "#training-status", r"step 40 after 4 s, loss 2\.18[56] \(mean of all 40 steps\)"
         )
         wait_for(page, "#training-samples", "step 40")
         assert page.locator("#checkpoint option").all_inner_texts()[-1] == "step 40"

@@ -60,7 +60,7 @@ export class Training {
     const best = val.length ? Math.min(...val.map(([, nats]) => nats)).toFixed(3) : "";
     const right = valAccuracy?.length ? `; validation accuracy ${percentage(valAccuracy[valAccuracy.length - 1][1])}` : "";
     const sentence = loss.length
-      ? `${state}: step ${whole(step)} after ${minutes}, loss ${last} (mean of 100 steps)${best && `, best validation ${best}`} ${this.per}${right}.`
+      ? `${state}: step ${whole(step)} after ${minutes}, loss ${last} (${step > 100 ? "mean of the last 100 steps" : step > 1 ? `mean of all ${step} steps` : "of 1 step"})${best && `, best validation ${best}`} ${this.per}${right}.`
       : "This run has no training record. Was it imported?";
     if (byId("training-status").textContent !== sentence) byId("training-status").textContent = sentence;
     const svg = byId("training-chart");
