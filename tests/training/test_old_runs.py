@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import shutil
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,7 @@ def test_a_run_of_other_versions_warns(here: Path, caplog: pytest.LogCaptureFixt
     file = here / "characters" / "run.json"
     record = json.loads(file.read_text(encoding="utf-8"))
     record["versions"] |= {"keras": "3.0.0", "numpy": "1.25.0"}
+    record["versions"]["tensorflow"] = metadata.version("tensorflow")
     file.write_text(json.dumps(record), encoding="utf-8")
     character.resume(folder.open_run(file.parent), {"max_steps": 7}, quiet=True)
     assert "keras 3.0.0 (now" in caplog.text
