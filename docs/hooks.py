@@ -22,7 +22,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from rnntk import config as settings
-from rnntk.cli.help import grouped
+from rnntk.cli.help import grouped, shown_default
 from rnntk.cli.main import COMMANDS, GROUPS, load_command
 from rnntk.errors import rendered
 
@@ -231,7 +231,7 @@ def option_entry(option: click.Option) -> str:
     if bracket:
         text += f" Default: {prose(default.rstrip('] '))}."
     elif option.show_default:
-        text += f" Default: `{option.default}`."
+        text += f" Default: `{shown_default(option)}`."
     if aliases:
         text += f" Also {', '.join(f'`{alias}`' for alias in aliases)}."
     if option.envvar != f"RNNTK_{(option.name or '').upper()}":

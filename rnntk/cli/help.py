@@ -46,14 +46,19 @@ def _row(option: click.Option) -> tuple[str, str]:
     both = option.secondary_opts and on
     value = f" / {option.secondary_opts[0]}" if both else ""
     value += "" if option.is_flag else f" {option.metavar}"
-    help, default = option.help or "", option.default
+    help = option.help or ""
     if option.show_default:
-        default = f"{default:g}" if isinstance(default, float) else default
-        help += f"  [default: {default}]"
+        help += f"  [default: {shown_default(option)}]"
     before, bracket, rest = help.partition("[default:")
     if len(bracket + rest) <= 42:  # stays on one line
         rest = rest.replace(" ", "\xa0")
     return ", ".join(names) + value, (before + bracket + rest).replace("-", "\u2011")
+
+
+def shown_default(option: click.Option) -> str:
+    """The default in the help: `show_default` if it is text, else `default`."""
+    value = option.show_default if isinstance(option.show_default, str) else option.default
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 class Command(click.Command):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from rnntk.cli import stdout
 from rnntk.cli.console import Console, shown
 from rnntk.cli.model import find_run
@@ -20,7 +22,7 @@ from rnntk.cli.options import (
     runs_dir_option,
 )
 from rnntk.cli.train import curves_of, run_to_resume
-from rnntk.config import MnistConfig
+from rnntk.config import MnistConfig, corpus_settings
 from rnntk.errors import UsageError
 
 if TYPE_CHECKING:
@@ -83,6 +85,13 @@ def command(args: Args, console: Console) -> None:
     if args.plot is not None:
         mistakes.draw(args.plot, data.images.x_test, data.images.y_test, test.logits)
     _finish(console, result, test, data.card.title, args.plot)
+
+
+# Both image sets have these settings in place of the defaults of `MnistConfig`.
+_SETTINGS = corpus_settings("mnist", "mnist", MnistConfig.names())
+for _option in command.params:
+    if isinstance(_option, click.Option) and _option.show_default and _option.name in _SETTINGS:
+        _option.show_default = f"{_SETTINGS[_option.name]}"
 
 
 def _classify(console: Console, args: Args) -> None:

@@ -14,6 +14,7 @@ import click
 import pytest
 
 from rnntk.cli import help as pages
+from rnntk.cli.help import shown_default
 from rnntk.cli.main import COMMANDS, group, load_command
 from rnntk.config import TrainConfig
 from rnntk.errors import ALIASES, UsageError, did_you_mean, near
@@ -108,10 +109,15 @@ def test_help_shows_every_default_once_and_no_types(name: str) -> None:
     for option in options(ALL[name]):
         entry = by_flag[next(o for o in option.opts if o.startswith("--"))]
         if option.show_default:
-            value = option.default
-            text = f"{value:g}" if isinstance(value, float) else str(value)
-            assert entry.endswith(f"[default: {text}]")
+            assert entry.endswith(f"[default: {shown_default(option)}]")
         assert entry.count("[default") <= 1
+
+
+def test_mnist_shows_the_defaults_of_its_config() -> None:
+    text = " ".join(page("mnist", "--help-all").split())
+    for words in ("[default: 10]", "[default: 0.002]", "[default: 0.85]", "[default: 0.2]"):
+        assert words in text
+    assert "[default: 0.001]" not in text
 
 
 @pytest.mark.parametrize("columns", [80, 50])
