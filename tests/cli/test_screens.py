@@ -46,7 +46,7 @@ _BEFORE = (  # replaced before a terminal breaks the lines
     (r"\d+\.\d+ % of", "# % of"),
     (r"\d+\.\d+ to \d+\.\d+ %", "# to # %"),
 )
-_LOSS = (r"(\d\.\d\d)\d+", r"\1..")  # the last digits differ between processors
+_LOSS = (r"(\d\.\d\d)(?:\d+|(?![\w.]))", r"\1..")  # the last digits differ between processors
 _VARIABLE = (
     _LOSS,
     (r"\d+(\.\d+)?[kM]? (chars|images)/s", r"# \2/s"),
