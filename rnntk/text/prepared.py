@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -143,9 +144,15 @@ class Prepared:
         first, characters = map(int, self._index[row])
         if row + 1 == len(self._index):
             return characters
-        in_piece = int(self._index[row + 1, 1]) - characters
-        symbols = self.vocabulary.decode(self.ids[first:position])
-        return characters + min(len(self.preprocessor.decoder().feed(symbols)), in_piece)
+        stop, in_piece = int(self._index[row + 1, 0]), int(self._index[row + 1, 1]) - characters
+        piece = self.vocabulary.decode(self.ids[first:stop])
+        text, codec = self.preprocessor.decode(piece), self.preprocessor
+        lengths = [len(codec.encode(character)) for character in text]
+        if sum(lengths) == len(piece):
+            before = sum(end <= position - first for end in accumulate(lengths))
+        else:  # rare symbols were replaced
+            before = len(codec.decoder().feed(piece[: position - first]))
+        return characters + min(before, in_piece)
 
     def characters(self, start: int, end: int) -> int:
         """Number of characters whose last symbol is in `ids[start:end]`: the divisor of bits per character.

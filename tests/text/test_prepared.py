@@ -73,6 +73,8 @@ def everything(made: Prepared) -> str:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(TEXT, st.sampled_from(["plain", "hangul", "hangul-slides"]), st.integers(1, 9))
 @example("ㅏ", "hangul", 1)
+@example("가ᴥ", "hangul", 1)
+@example("aㅏᴥ", "hangul", 1)
 @example("값 삶을", "hangul", 1)  # a final cluster: the syllable ends with its marker, not before
 def test_ids_vocabulary_and_ranges(making, monkeypatch, text: str, name: str, small: int) -> None:
     monkeypatch.setattr(encoding, "CHUNK", small)

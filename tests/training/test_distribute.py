@@ -56,6 +56,10 @@ class StopAfter(keras.callbacks.Callback):
         self.model.stop_training = self._left == 0
 
 
+# Else chosen by the size of the text.
+PLAIN = ["--no-layer-norm", "--weight-decay", "0", "--ema", "0"]
+
+
 def alone(text: Path, path: Path, callbacks: Any = (), **settings: Any) -> folder.RunFolder:
     """Train the same run in this process."""
     run_settings = TrainConfig(**{**SMALL, "input": (str(text),), **settings})
@@ -150,9 +154,9 @@ def assert_same(one: folder.RunFolder, two: folder.RunFolder) -> None:
 
 
 def test_one_process_resumes_what_two_trained(warm: Any, text: Path, tmp_path: Path) -> None:
-    settings = {**SMALL, "dropout": 0.3, "cell": "lstm"}
+    settings = {**SMALL, "dropout": 0.3, "dropout_kind": "element", "cell": "lstm"}
     run = tmp_path / "r"
-    arguments = ["--run", "r", "--input", str(text), "--no-layer-norm"]
+    arguments = ["--run", "r", "--input", str(text), *PLAIN]
     arguments += flags(**settings, max_steps=5000)
     with Workers(warm, tmp_path, 2, *arguments) as job:
         job.wait_for_steps(run, 32)
@@ -178,7 +182,7 @@ def test_a_job_whose_worker_was_killed_resumes_on_two_processes_and_on_one(
 ) -> None:
     settings = {**SMALL, "dropout": 0.2, "dropout_kind": "sequence", "cell": "gru"}
     run = tmp_path / "r"
-    more = ["--run", "r", "--input", str(text), "--no-layer-norm"]
+    more = ["--run", "r", "--input", str(text), *PLAIN]
     more += flags(**settings, max_steps=5000)
     for victim, steps in ((1, 25), (0, 70)):
         with Workers(warm, tmp_path, 2, *more) as job:
