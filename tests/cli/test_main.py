@@ -265,14 +265,16 @@ def test_a_config_may_give_a_checkpoint_number_and_a_single_input(
         ("train = 3", "train must be a table, [train]."),
         ("[[train]]\nunits = 2", "train must be a table, [train]."),
         ("units = 1\nunits = 2", "Cannot overwrite a value"),
-        (f"units{'.a' * 2000} = 1", "[units] is not a command. Did you mean"),
+        (f"units{'.a' * 200} = 1", "[units] is not a command."),
+        # It depends on the version of tomli.
+        (f"units{'.a' * 2000} = 1", "[units] is not a command.|it is nested too deeply."),
     ],
 )
 def test_a_hostile_config_file_is_one_message(rnntk, here: Path, content: str, told: str) -> None:
     (here / "c.toml").write_text(content)
     result = rnntk("train", "--config", "c.toml")
     assert result.exit_code == 2
-    assert told.partition(" Did")[0] in " ".join(result.stderr.split())
+    assert any(words in " ".join(result.stderr.split()) for words in told.split("|"))
     assert len(result.stderr) < 500
 
 
