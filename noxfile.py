@@ -66,6 +66,8 @@ def _use_wheel(session: nox.Session, resolution: str) -> None:
     (wheel,) = folder.glob("*.whl")
     install = ["uv", "pip", "install", "--reinstall-package", "rnntk", "--upgrade"]
     install += [f"{wheel}[play]", "--resolution", resolution]
+    # The wheel's requirements are direct ones only if they are listed, too.
+    install += ["-r", f"{ROOT}/pyproject.toml", "--extra", "play"]
     python = f"{session.virtualenv.bin}/python"
     session.chdir(folder)
     _run(session, python, install, [python, f"{ROOT}/tests/acceptance/wheel.py"])
