@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -91,9 +92,7 @@ def resume(
     """
     config = MnistConfig.from_json(run.settings).resumed(changes)
     record = run.record["corpus"]
-    # The bytes of an .npz file depend on Python's version. The detail of drawn digits has the checksum of their arrays.
-    key = "detail" if record.get("source") == "generated" else "sha256"
-    if record.get(key) != data.record[key]:
+    if record.get("sha256") != data.record["sha256"] and _arrays(record) != _arrays(data.record):
         raise RunError(
             f"{run.path} was trained on other images ({record.get('name')}) than these "
             f"({data.record['name']}). Set `data_dir` to their folder."
@@ -110,6 +109,12 @@ def resume(
     with run.lock():
         result = session.resume(run, task, quiet=quiet, extra=callbacks)
     return result, task.test(quiet=quiet)
+
+
+def _arrays(record: Mapping[str, Any]) -> str:
+    """Checksum of the arrays of drawn digits, else that of the file: the bytes of an .npz file depend on Python."""
+    found = re.search(r"\barrays ([0-9a-f]{12})\b", record.get("detail") or "")
+    return found[1] if found else str(record.get("sha256"))
 
 
 def images_of(run: RunFolder, changes: Mapping[str, Any]) -> Images:
