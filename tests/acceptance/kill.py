@@ -102,8 +102,10 @@ class Storm:
             self.findings.add(
                 "another outcome than undisturbed", f"--only {number}", f"{settings}\n{where}"
             )
-        # A refused resume cleans nothing.
-        if code == 0 and (left := litter(run, self.top / cache)):
+        if code:  # a refused resume cleans nothing; the next write does
+            words = ["train", "--resume", "part", "--max-steps", str(STEPS + 1)]
+            self.command(*words, cache=cache).wait()
+        if left := litter(run, self.top / cache):
             self.findings.add("temporary files are left", f"--only {number}", "\n".join(left[:5]))
         self.counts["runs compared"] += 1
         shutil.rmtree(run)
