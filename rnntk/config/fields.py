@@ -213,6 +213,14 @@ def one_of(valid: tuple[str, ...], value: str) -> str:
     return value.lower()
 
 
+def word(name: str, valid: tuple[str, ...], value: Any) -> str:
+    """The word of `valid` that the argument `name` is, ignoring case. Raises `UsageError`."""
+    try:
+        return one_of(valid, typed(str, value))
+    except ValueError as error:
+        raise UsageError(f"`{name}` {sentence(error)}") from None
+
+
 def sentence(error: object) -> str:
     """Text of an error, ended by a full stop."""
     text = str(error)
@@ -233,6 +241,17 @@ def typed(bare: type, value: Any) -> Any:
     if not isinstance(value, bare) or (isinstance(value, bool) and bare is not bool):
         raise ValueError(f"must be {_TYPE_NAMES[bare]}, got {_shown(value)}")
     return value
+
+
+def counted(name: str, value: Any) -> int:
+    """A whole number of at least 1, also from NumPy. Raises `UsageError`."""
+    try:
+        count = typed(int, value)
+        if count < 1:
+            raise ValueError(f"must be at least 1, got {count}")
+    except ValueError as error:
+        raise UsageError(f"`{name}` {sentence(error)}") from None
+    return int(count)
 
 
 def _shown(value: Any) -> str:

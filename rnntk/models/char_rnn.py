@@ -10,9 +10,10 @@ import keras
 import tensorflow as tf
 
 from rnntk.config import ModelConfig, RunConfig
+from rnntk.config.fields import counted
 from rnntk.errors import UsageError, check_keywords
 from rnntk.models import cudnn, fast
-from rnntk.models.dropout import DropoutKind, dropout
+from rnntk.models.dropout import dropout
 from rnntk.models.layers import seeded, split
 
 
@@ -80,36 +81,35 @@ class CharRNN(keras.Model):
         dropout: float = 0.0,
         seed: int = 0,
         *,
-        dropout_kind: DropoutKind = "element",
+        dropout_kind: str = "element",
         gru_reset: str = "after",
         layer_norm: bool = False,
         precision: str = "float32",
         **kwargs: Any,
     ) -> None:
-        if vocabulary_size < 1:
-            raise UsageError(f"`vocabulary_size` must be at least 1, got {vocabulary_size}.")
-        network: dict[str, Any] = {
-            "cell": cell, "layers": layers, "units": units, "embedding": embedding, "dropout": dropout,
-            "dropout_kind": dropout_kind, "gru_reset": gru_reset, "layer_norm": layer_norm,
-        }  # fmt: skip
-        ModelConfig(**network)
-        RunConfig(precision=precision)
-        before = cell == "gru" and gru_reset == "before"
+        vocabulary_size = counted("vocabulary_size", vocabulary_size)
+        network = ModelConfig(
+            cell=cell, layers=layers, units=units, embedding=embedding, dropout=dropout,
+            dropout_kind=dropout_kind, gru_reset=gru_reset, layer_norm=layer_norm,
+        )  # fmt: skip
+        run = RunConfig(precision=precision, seed=seed)
+        cell, layers, units, precision = network.cell, network.layers, network.units, run.precision
+        before = cell == "gru" and network.gru_reset == "before"
         if precision == "bfloat16" and before:
             raise UsageError(
                 '`precision="bfloat16"` does not work with `gru_reset="before"`. Leave one out.'
             )
         super().__init__(**kwargs)
-        self._arguments = {**network, "precision": precision, "seed": seed}
-        self.vocabulary_size, self.embedding_size = vocabulary_size, embedding
+        self._arguments = {**network.part(ModelConfig), "precision": precision, "seed": run.seed}
+        self.vocabulary_size, self.embedding_size = vocabulary_size, network.embedding
         self.cell, self.layer_count, self.units = cell, layers, units
-        self.dropout_rate, self.dropout_kind = dropout, dropout_kind
-        self.layer_norm, self.precision = layer_norm, precision
+        self.dropout_rate, self.dropout_kind = network.dropout, network.dropout_kind
+        self.layer_norm, self.precision = network.layer_norm, precision
 
-        streams = split(seed, 2 + 2 * layers)
+        streams = split(run.seed, 2 + 2 * layers)
         normal = keras.initializers.RandomNormal(stddev=1.0, seed=next(streams))
         self.embedding = keras.layers.Embedding(
-            vocabulary_size, embedding, embeddings_initializer=normal, name="embedding"
+            vocabulary_size, network.embedding, embeddings_initializer=normal, name="embedding"
         )
         self.recurrent = [
             seeded(

@@ -6,11 +6,7 @@ counter-based generator in row order, which a shard reads from its first row on.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import tensorflow as tf
-
-DropoutKind = Literal["element", "sequence"]
 
 _PHILOX = 1
 """TensorFlow's id of the Philox generator, which gives the same numbers on every device."""
@@ -22,7 +18,7 @@ _BLOCK = 4
 def dropout(
     x: tf.Tensor,
     rate: float,
-    kind: DropoutKind,
+    kind: str,
     seed: tf.Tensor | None,
     *,
     layer: int,

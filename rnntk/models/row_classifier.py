@@ -8,10 +8,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from rnntk.config import MnistConfig
-from rnntk.errors import UsageError, check_keywords
+from rnntk.config import MnistConfig, ModelConfig
+from rnntk.config.fields import counted
+from rnntk.errors import check_keywords
 from rnntk.models import fast
-from rnntk.models.dropout import DropoutKind, dropout
+from rnntk.models.dropout import dropout
 from rnntk.models.layers import seeded, split
 
 
@@ -49,31 +50,34 @@ class RowClassifier(keras.Model):
         dropout: float = 0.0,
         seed: int = 0,
         *,
-        dropout_kind: DropoutKind = "element",
+        dropout_kind: str = "element",
         precision: str = "float32",
         **kwargs: Any,
     ) -> None:
-        for name, count in (("features", features), ("classes", classes)):
-            if count < 1:
-                raise UsageError(f"`{name}` must be at least 1, got {count}.")
-        MnistConfig(cell=cell, layers=layers, units=units, dropout=dropout, precision=precision)
-        super().__init__(**kwargs)
-        self._arguments = {
-            "features": features, "classes": classes, "cell": cell, "layers": layers, "units": units,
-            "bidirectional": bidirectional, "dropout": dropout, "dropout_kind": dropout_kind,
+        features, classes = counted("features", features), counted("classes", classes)
+        given: dict[str, Any] = {
+            "cell": cell, "layers": layers, "units": units, "bidirectional": bidirectional, "dropout": dropout,
             "precision": precision, "seed": seed,
         }  # fmt: skip
+        network = MnistConfig(**given)
+        dropout_kind = ModelConfig(dropout_kind=dropout_kind).dropout_kind
+        super().__init__(**kwargs)
+        self._arguments = {
+            "features": features, "classes": classes, "dropout_kind": dropout_kind,
+            **{name: getattr(network, name) for name in given},
+        }  # fmt: skip
         self.features, self.classes = features, classes
+        cell, layers, units = network.cell, network.layers, network.units
         self.cell, self.layer_count, self.units = cell, layers, units
-        self.bidirectional = bidirectional
-        self.dropout_rate, self.dropout_kind = dropout, dropout_kind
+        self.bidirectional = network.bidirectional
+        self.dropout_rate, self.dropout_kind = network.dropout, dropout_kind
 
-        directions = ["forward", "backward"] if bidirectional else ["forward"]
-        streams = split(seed, 1 + 2 * layers * len(directions))
+        directions = ["forward", "backward"] if network.bidirectional else ["forward"]
+        streams = split(network.seed, 1 + 2 * layers * len(directions))
         self.recurrent = [
             [
                 seeded(
-                    cell, units, streams, precision, return_sequences=i < layers - 1,
+                    cell, units, streams, network.precision, return_sequences=i < layers - 1,
                     go_backwards=direction == "backward", name=f"{direction}_{i}",
                 )
                 for direction in directions

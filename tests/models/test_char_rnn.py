@@ -12,6 +12,7 @@ from rnntk.kernels import native
 from rnntk.models import fast
 from rnntk.models.char_rnn import CharRNN
 from rnntk.models.layers import CELLS
+from rnntk.models.row_classifier import RowClassifier
 
 
 def ids_of(vocabulary: int, rows: int = 4, steps: int = 7) -> np.ndarray:
@@ -63,6 +64,28 @@ def test_the_loss_is_that_of_the_logits_in_bfloat16_too(cell):
     costs = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
     np.testing.assert_allclose(model.nats(ids, targets)[0], tf.reduce_sum(costs), rtol=1e-6)
     assert 0 < np.abs(logits - exact(ids)[0]).max() < 0.1
+
+
+def test_arguments_are_read_as_in_a_configuration():
+    """In any case, also from NumPy; each wrong one is named."""
+    model = CharRNN(
+        np.int64(11), "Gru", np.int64(1), np.int64(8), gru_reset="Before", dropout_kind="Sequence"
+    )
+    given = {k: model.get_config()[k] for k in ("vocabulary_size", "cell", "gru_reset")}
+    assert given == {"vocabulary_size": 11, "cell": "gru", "gru_reset": "before"}
+    assert model.dropout_kind == "sequence"
+    assert model.recurrent[0].get_weights()[2].shape == (24,)  # one bias: reset before
+    assert CharRNN(11, units=8, precision="BFLOAT16").precision == "bfloat16"
+    classifier = RowClassifier(np.int64(4), np.int64(3), "GRU", units=np.int64(8))
+    assert classifier.get_config()["cell"] == "gru"
+    for wrong, problem in {"12": "a whole number, got '12'", 0: "at least 1, got 0"}.items():
+        with pytest.raises(UsageError, match=f"vocabulary_size must be {problem}"):
+            CharRNN(wrong)
+        with pytest.raises(UsageError, match=f"classes must be {problem}"):
+            RowClassifier(classes=wrong)
+    for make in (lambda seed: CharRNN(11, seed=seed), lambda seed: RowClassifier(seed=seed)):
+        with pytest.raises(UsageError, match="seed must be at least 0"):
+            make(-1)
 
 
 def test_bfloat16_is_refused_if_it_would_have_no_effect():
