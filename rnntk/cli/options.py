@@ -232,11 +232,22 @@ def given(name: str) -> bool:
 
 
 def given_values(args: Args, *leave_out: str) -> dict[str, Any]:
-    """Settings that the user gave, by field name; arguments TEXT join the paths of --input."""
-    values = {k: v for k, v in vars(args).items() if k not in leave_out and given(k)}
-    if texts := values.pop("texts", ()):
-        typed = args.input if source("input") is ParameterSource.COMMANDLINE else ()
-        values["input"] = (*typed, *texts)
+    """Settings that the user gave, by field name; arguments TEXT join the paths of --input.
+
+    A corpus and an input replace each other, as `overridden` says.
+    """
+    values: dict[str, Any] = {}
+    for layer in (
+        ParameterSource.DEFAULT_MAP,
+        ParameterSource.ENVIRONMENT,
+        ParameterSource.COMMANDLINE,
+    ):
+        stronger = {
+            k: v for k, v in vars(args).items() if k not in leave_out and source(k) is layer
+        }
+        if texts := stronger.pop("texts", ()):
+            stronger["input"] = (*stronger.get("input", ()), *texts)
+        values = config.overridden(values, stronger)
     return values
 
 

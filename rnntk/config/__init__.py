@@ -8,6 +8,7 @@ from rnntk.config.configs import (
     SampleConfig,
     TextConfig,
     TrainConfig,
+    overridden,
 )
 from rnntk.config.fields import Config, flag, typed_setting
 from rnntk.config.files import (
@@ -21,6 +22,6 @@ from rnntk.config.files import (
 
 __all__ = [
     "Config", "DistributeConfig", "MnistConfig", "ModelConfig", "RunConfig", "SampleConfig", "TextConfig",
-    "TrainConfig", "corpus_settings", "find_config", "flag", "place_of", "read_config", "read_toml", "shipped_config",
-    "typed_setting",
+    "TrainConfig", "corpus_settings", "find_config", "flag", "overridden", "place_of", "read_config", "read_toml",
+    "shipped_config", "typed_setting",
 ]  # fmt: skip

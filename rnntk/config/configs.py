@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rnntk import duration
 from rnntk.config.fields import FRACTION, POSITIVE, Config, Range, fields_of, setting
@@ -85,6 +87,17 @@ class TextConfig(Config):
             raise UsageError(
                 f"`unknown_symbol` must be one character, got {self.unknown_symbol!r}."
             )
+
+
+def overridden(weaker: Mapping[str, Any], stronger: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge settings; `corpus` and `input` replace each other.
+
+    >>> overridden({"corpus": "linux_kernel", "units": 64}, {"input": ["tale.txt"]})
+    {'units': 64, 'input': ['tale.txt']}
+    """
+    replaced = {"corpus": "input", "input": "corpus"}
+    dropped = {replaced[name] for name, value in stronger.items() if name in replaced and value}
+    return {**{k: v for k, v in weaker.items() if k not in dropped}, **stronger}
 
 
 @dataclass(frozen=True, repr=False)

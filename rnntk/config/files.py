@@ -11,6 +11,11 @@ from typing import Any
 from rnntk.config.fields import Config
 from rnntk.errors import UsageError, did_you_mean
 
+# Tables that a file may have: the commands.
+TABLES = (
+    "board", "cache", "eval", "export", "import", "minchar", "mnist", "play", "plot", "prep", "runs", "sample", "train",
+)  # fmt: skip
+
 # Parameters of commands that are no fields of a configuration: allowed in every file, ignored by Python code.
 COMMAND_ONLY = frozenset({
     "allow_copies", "as_json", "ascii", "baselines", "check_gradients", "checkpoint", "color", "costs", "dry_run",
@@ -37,7 +42,7 @@ def read_config(
         command: `train`, `sample`, ...
         known: the command's settings, with underscores.
         commands: functions that return the settings of a command, called only for a key outside `known`. Without
-            them, tables and keys of other commands are ignored, but a misspelt setting is refused.
+            them, the settings of other commands are those of all configurations and `COMMAND_ONLY`.
     """
     document = read_toml(path)
     own = document.get(command, {})
@@ -47,16 +52,16 @@ def read_config(
     for key, value in document.items():
         name = key.replace("-", "_")
         if isinstance(value, dict):
-            if commands is not None and key not in commands:
-                raise UsageError(f"{path}: [{key}] is not a command.{did_you_mean(key, commands)}")
+            if key not in TABLES:
+                raise UsageError(f"{path}: [{key}] is not a command.{did_you_mean(key, TABLES)}")
         elif name in known:
             values[name] = value
         else:
             others = _names_of(Config) | COMMAND_ONLY
             if commands is not None:
                 others = {name for settings in commands.values() for name in settings()}
-            guess = did_you_mean(name, others)
-            if name not in others and (guess or commands):
+            if name not in others:
+                guess = did_you_mean(name, others)
                 raise UsageError(f"{path}: {key!r} is not a setting of any command.{guess}")
     for key, value in own.items():
         name = key.replace("-", "_")

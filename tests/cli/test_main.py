@@ -91,6 +91,24 @@ def test_flag_wins_over_environment_over_file_over_corpus(rnntk, here: Path, mon
     assert batch("--batch-size", 5) == 5
 
 
+def test_a_text_replaces_the_corpus_of_a_weaker_source(rnntk, here: Path, monkeypatch) -> None:
+    (here / "tale.txt").write_text("once upon a time\n" * 20)
+    (here / "c.toml").write_text('corpus = "demo_ko"\n')
+
+    def name(*more: object) -> str:
+        result = rnntk("prep", *more, "--json")
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)["corpus"]["name"]
+
+    assert name("tale.txt", "--config", "c.toml") == "tale"
+    monkeypatch.setenv("RNNTK_CORPUS", "demo_ko")
+    assert name("tale.txt") == name("--input", "tale.txt") == "tale"
+    monkeypatch.setenv("RNNTK_INPUT", "tale.txt")
+    assert name("--corpus", "demo_ko") == "demo_ko"
+    both = rnntk("prep")
+    assert (both.exit_code, "--corpus or --input, not both" in both.stderr) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -304,3 +322,4 @@ def test_parameters_that_are_not_settings_are_listed() -> None:
     fields = files._names_of(Config)
     own = {p.name for name in COMMANDS for p in load_command(name).params} - fields
     assert own - {"config"} == files.COMMAND_ONLY
+    assert sorted(files.TABLES) == sorted(COMMANDS)
