@@ -52,7 +52,7 @@ class Models:
         return [
             {name: getattr(s, name) for name in names} | {"cell": s.model.split(" ")[0]}
             for s in found
-            if s.corpus == corpus and not s.problem
+            if s.corpus == corpus and s.usable
         ]
 
     def _digits(self) -> dict[str, Any]:

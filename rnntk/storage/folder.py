@@ -419,11 +419,12 @@ def find(runs_dir: Path, run: Path | None) -> RunFolder:
 
 
 def locate(runs_dir: Path, run: Path) -> Path:
-    """The folder at this path, or of this name in `runs_dir`. Raises `RunError` if there is none."""
-    for path in (run, runs_dir / run):
-        with suppress(OSError):  # a name that is too long
-            if path.is_dir():
-                return path if path.name not in ("", "..") else path.resolve()
+    """The run at this path, or of this name in `runs_dir`, else a folder there. Raises `RunError` if there is none."""
+    for is_found in (lambda path: (path / RUN).is_file(), Path.is_dir):
+        for path in (run, runs_dir / run):
+            with suppress(OSError):  # a name that is too long
+                if is_found(path):
+                    return path if path.name not in ("", "..") else path.resolve()
     guess = did_you_mean(run.name, [path.name for path in run_folders(runs_dir)])
     hint = guess or " List the runs: rnntk runs"
     raise RunError(f"There is no run folder {run}, and no run of this name in {runs_dir}.{hint}")

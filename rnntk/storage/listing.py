@@ -29,7 +29,8 @@ class Summary:
     best: float | None = None  # lowest validation loss, in nats
     modified: float = 0.0  # time of the last write, in seconds since 1970
     bytes: int = 0  # size of the folder
-    problem: str | None = None  # why the run cannot be used
+    usable: bool = False  # whether a checkpoint is whole
+    problem: str | None = None  # what is damaged or missing
 
     @property
     def name(self) -> str:
@@ -100,6 +101,7 @@ def summarize(path: Path) -> Summary:
         best=best,
         modified=modified,
         bytes=size,
+        usable=progress is not None,
         problem=problem,
     )
 

@@ -138,6 +138,15 @@ def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
         folder.open_run(run.path)
 
 
+def test_a_run_is_found_beside_a_folder_of_its_name(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path / "runs" / "poems")
+    (tmp_path / "poems").mkdir()
+    assert folder.locate(Path("runs"), Path("poems")) == Path("runs/poems")
+    make(tmp_path / "poems" / "again")
+    assert folder.locate(Path("runs"), Path("poems/again")) == Path("poems/again")
+
+
 def test_checkpoints_are_found_as_last_best_or_step(tmp_path: Path) -> None:
     run = make(tmp_path / "r")
     best = {"val_loss": 1.0, "step": 1}
