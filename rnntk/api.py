@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from rnntk.config import (
     TextConfig,
     TrainConfig,
     find_config,
+    overridden,
     place_of,
     read_config,
 )
@@ -67,11 +68,7 @@ def train(
     """
     from rnntk.training import character
 
-    given = _given(train, TrainConfig, "train", config, settings)
-    if text is not None:
-        if given.get("input"):
-            raise UsageError("Give `text` or `input`, not both.")
-        given["input"] = _paths(text)
+    given = _given(train, TrainConfig, "train", config, _with_text(text, settings))
     if run is not None:
         folder.refuse_existing(Path(run))
     source = None if init_from is None else _folder(init_from)
@@ -107,11 +104,19 @@ def resume(
 
         data = rows.images_of(found, changes)
         result, test = rows.resume(found, changes, data, quiet=quiet, callbacks=callbacks)
-        return Run(result.run, test=test)
+        return _resumed(run, Run(result.run, test=test))
     TrainConfig.check_names(changes, inspect.signature(resume).parameters)
     from rnntk.training import character
 
-    return Run(character.resume(found, changes, quiet=quiet, callbacks=callbacks).run)
+    result = character.resume(found, changes, quiet=quiet, callbacks=callbacks)
+    return _resumed(run, Run(result.run))
+
+
+def _resumed(given: Run | str | Path, result: Run) -> Run:
+    """The result; a `Run` that was given then has the new settings and weights too."""
+    if isinstance(given, Run):
+        given.reload()
+    return result
 
 
 def train_mnist(
@@ -158,9 +163,7 @@ def prepare(
     """
     from rnntk.text import corpus
 
-    given = _given(prepare, TextConfig, "prep", None, settings)
-    if text is not None:
-        given["input"] = _paths(text)
+    given = _given(prepare, TextConfig, "prep", None, _with_text(text, settings))
     return corpus.load(TextConfig, given, command="prep", output=_path(output))[1]
 
 
@@ -182,7 +185,7 @@ def load(run: str | Path, checkpoint: str | int = "best") -> Run:
 
 @naming_arguments
 def runs(runs_dir: str | Path = RUNS) -> Runs:
-    """List the readable runs in a folder, newest first.
+    """List the runs in a folder that have a whole checkpoint, newest first.
 
     Example:
         >>> [run.name for run in rnntk.runs()]
@@ -191,23 +194,39 @@ def runs(runs_dir: str | Path = RUNS) -> Runs:
     from rnntk.storage import listing
 
     found = listing.runs(Path(runs_dir))
-    return Runs(Run(folder.open_run(s.path)) for s in found if s.problem is None)
+    return Runs(Run(folder.open_run(s.path)) for s in found if s.usable)
 
 
 def _folder(run: Run | str | Path) -> RunFolder:
-    return run.folder if isinstance(run, Run) else folder.find(Path(RUNS), Path(run))
+    """The run as it is on disk now."""
+    return folder.open_run(run.path) if isinstance(run, Run) else folder.find(Path(RUNS), Path(run))
 
 
 def _path(path: str | Path | None) -> Path | None:
     return None if path is None else Path(path)
 
 
-def _paths(text: Paths) -> list[str]:
-    paths = [str(path) for path in ([text] if isinstance(text, (str, Path)) else text)]
+def _with_text(text: Paths | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """`settings` with the paths of `text` as `input`."""
+    if text is None:
+        return dict(settings)
+    if "input" in settings:
+        raise UsageError("Give `text` or `input`, not both.")
+    paths = [text] if isinstance(text, (str, Path)) else text
+    if isinstance(paths, bytes) or not isinstance(paths, Iterable):
+        raise UsageError(f"`text` must be a path or a list of paths, got a {type(text).__name__}.")
+    paths = list(paths)
     for path in paths:
-        if not path or "\n" in path or len(path) > 4096:
+        if (
+            not isinstance(path, (str, Path))
+            or not str(path)
+            or "\n" in str(path)
+            or len(str(path)) > 4096
+        ):
             raise UsageError("`text` must be a path or a list of paths; save text to a file first.")
-    return paths
+    if not paths:
+        raise UsageError("`text` is an empty list. Give at least one path.")
+    return {**settings, "input": [str(path) for path in paths]}
 
 
 def _given(
@@ -222,7 +241,7 @@ def _given(
     if config is None:
         return dict(settings)
     if isinstance(config, kind):
-        return {**config.part(kind), **settings}
+        return overridden(config.part(kind), settings)
     if isinstance(config, Config):
         raise UsageError(f"`config` must be a {kind.__name__}, got a {type(config).__name__}.")
     path = find_config(Path(config))
@@ -235,4 +254,4 @@ def _given(
         except ValueError as error:
             place = place_of(path, command, name)
             raise UsageError(f"Invalid value for {place}: {sentence(error)}") from None
-    return {**values, **settings}
+    return overridden(values, settings)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnntk import duration
-from rnntk.config import MnistConfig, TrainConfig
-from rnntk.errors import RnntkError, RunError, naming_arguments
+from rnntk.config import MnistConfig, SampleConfig, TrainConfig
+from rnntk.config.fields import counted
+from rnntk.errors import RnntkError, UsageError, naming_arguments
 from rnntk.storage import folder, metrics
 from rnntk.storage.folder import RunFolder
 
@@ -98,6 +99,7 @@ class Run:
         self, prompt: str | None = None, *, seed: int | None = None, **settings: Any
     ) -> Iterator[str]:
         """Generate the text of `sample` piece by piece, with the same arguments."""
+        SampleConfig.check_names(settings, ("prompt",))
         return self.model.stream(prompt, seed=seed, echo=True, **settings)
 
     def lines(
@@ -114,9 +116,10 @@ class Run:
         Raises `UsageError` for an invalid setting, `RunError` if the training text is missing, `RnntkError` if no line
         is new.
         """
-        from rnntk.config import SampleConfig
         from rnntk.decoding import lines
 
+        count = counted("count", count)
+        SampleConfig.check_names(settings, ("count", "prompt", "allow_copies"))
         config = SampleConfig(**settings)
         return list(lines.generate(self.model, count, prompt, config, allow_copies=allow_copies))
 
@@ -127,14 +130,24 @@ class Run:
         Raises `DataError` for fewer than two symbols or, unless `on_unknown="skip"`, for unknown characters;
         `UsageError` without `text` if the run has no validation text.
         """
+        model = self.model
+        if isinstance(text, str):
+            return model.evaluate(text, on_unknown=on_unknown)
         if text is not None:
-            return self.model.evaluate(text, on_unknown=on_unknown)
+            kind = type(text).__name__
+            raise UsageError(f"`text` must be text, got a {kind}. Read a file with `read_text`.")
         from rnntk.decoding import splits
 
-        _, start, end = splits.split_range(self.folder, None)
+        try:
+            _, start, end = splits.split_range(self.folder, None)
+        except UsageError as error:
+            problem = f"{self.path} has no validation text of two symbols or more."
+            raise UsageError(
+                f"{problem} Give a text, or train with `val_fraction=0.05`."
+            ) from error
         prepared = splits.training_text(self.folder)
         characters = prepared.characters(start, end)
-        return self.model.evaluate(prepared.ids[start:end], characters=characters)
+        return model.evaluate(prepared.ids[start:end], characters=characters)
 
     @naming_arguments
     def export(
@@ -190,6 +203,10 @@ class Run:
             self._model = LanguageModel.load(self.folder, self.checkpoint)
         return self._model
 
+    def reload(self) -> None:
+        """Read settings and weights from the run folder again, after a resume."""
+        self.folder, self._model = folder.open_run(self.path), None
+
     def __repr__(self) -> str:
         words = {
             "steps": "{} steps", LOSS: f"loss {{}} ({metrics.MEAN_LOSS})", "validation": "validation {}",
@@ -229,7 +246,7 @@ class Run:
         if self.folder.kind == folder.CHAR_RNN:
             try:
                 text = self.sample(length=300, seed=0)
-            except RunError as error:  # no checkpoint yet
+            except RnntkError as error:  # no checkpoint yet, or no such preprocessor
                 text = str(error)
             parts.append(f"<pre>{html.escape(text)}</pre>")
         return "\n".join(f"<div>{part}</div>" for part in parts)

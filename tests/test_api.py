@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -208,6 +209,26 @@ def test_a_keras_callback_can_be_passed(here: Path) -> None:
     assert len(seen) == 5
 
 
+def test_a_resumed_run_keeps_its_new_limits_and_shows_its_new_weights(here: Path) -> None:
+    run = rnntk.load("my-run")
+    before = run.sample("the ", length=30, seed=3)
+    rnntk.resume(run, max_steps=22, sample_every=7, explosion_steps=0, quiet=True)
+    assert (run.config.max_steps, run.config.sample_every) == (22, 7)
+    last = rnntk.resume(run, max_steps=24, quiet=True)
+    assert (last.config.max_steps, last.config.sample_every) == (24, 7)
+    assert last.config.explosion_steps == 0
+    assert (run.config, run.checkpoint, run.model.step) == (last.config, "best", last.model.step)
+    assert run.sample("the ", length=30, seed=3) == last.sample("the ", length=30, seed=3) != before
+    with pytest.raises(UsageError, match="is finished: 24 of 24 steps"):
+        rnntk.resume(run, quiet=True)
+
+
+def test_a_run_with_a_damaged_newest_checkpoint_is_listed(here: Path) -> None:
+    run = rnntk.resume("my-run", max_steps=25, quiet=True)
+    (run.folder.checkpoints / "step-00000025" / "weights.safetensors").write_bytes(b"")
+    assert [r.name for r in rnntk.runs()] == ["my-run"]
+
+
 def test_a_run_has_config_metrics_and_samples(here: Path) -> None:
     run = rnntk.load("my-run")
     assert run.config.units == 16
@@ -238,6 +259,18 @@ def test_a_run_evaluates_its_held_out_part_and_other_texts(here: Path) -> None:
     assert len(found.nats) == len("the quick brown fox\n") - 1
     with pytest.raises(DataError, match="漢"):
         run.evaluate("the 漢")
+    with pytest.raises(UsageError, match="text must be text, got a PosixPath. Read a file with"):
+        run.evaluate(Path("tale.txt"))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="text must be text, got a bytes"):
+        run.evaluate(b"the")  # type: ignore[arg-type]
+
+
+def test_a_run_without_validation_text_says_so(here: Path) -> None:
+    run = rnntk.train("tale.txt", **{**SMALL, "max_steps": 1, "val_fraction": 0, "val_every": None})
+    problem = "runs/tale-1 has no validation text of two symbols or more."
+    with pytest.raises(UsageError) as raised:
+        run.evaluate()
+    assert str(raised.value) == f"{problem} Give a text, or train with val_fraction=0.05."
 
 
 def test_a_run_gives_a_keras_model(here: Path) -> None:
@@ -257,6 +290,12 @@ def test_a_run_exports_and_plots(here: Path) -> None:
     assert run.export("npz").path == Path("my-run.npz")
     with pytest.raises(UsageError, match="Did you mean 'keras'"):
         run.export("kears")
+    with pytest.raises(UsageError, match="format must be one of keras, .*, got None"):
+        run.export(None)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="x must be one of steps, time, got 'seconds'"):
+        run.plot(x="seconds")
+    with pytest.raises(UsageError, match="y must be the name of a metric, got None"):
+        run.plot(y=None)  # type: ignore[arg-type]
     figure = run.plot()
     assert figure.axes[0].get_title() == "my-run"
     page = run._repr_html_()
@@ -277,6 +316,10 @@ def test_train_mnist_returns_a_run_with_its_test(here: Path) -> None:
     assert run.keras_model().count_params() == run.folder.record["model"]["parameters"]
     with pytest.raises(RunError, match="row-classifier"):
         run.sample("a")
+    with pytest.raises(RunError, match="row-classifier"):
+        run.evaluate()
+    with pytest.raises(UsageError, match="runs/digits-1 is a row-classifier; only a character"):
+        rnntk.train("tale.txt", init_from=run, quiet=True)
 
 
 def test_the_python_example_of_the_readme_runs(warm, here: Path) -> None:
@@ -297,6 +340,41 @@ def test_wrong_arguments_are_refused(here: Path) -> None:
     for text in ("", "It was a dark night.\nAnd stormy."):
         with pytest.raises(UsageError, match="text must be a path or a list of paths"):
             rnntk.train(text)
+    for call in (rnntk.train, rnntk.prepare):
+        with pytest.raises(UsageError, match="text is an empty list. Give at least one path."):
+            call([])
+        with pytest.raises(UsageError, match="text must be a path or a list of paths, got a bytes"):
+            call(b"tale.txt")  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="Give text or input, not both"):
+            call("tale.txt", input="nope.txt")
+    run = rnntk.load("my-run")
+    for count in (-1, 2.0, "3"):
+        with pytest.raises(UsageError, match="^count must be (at least 1|a whole number), got"):
+            run.lines(count)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="no setting 'promt'. Did you mean 'prompt'"):
+        run.sample(promt="x")
+    with pytest.raises(UsageError, match="no setting 'allow_copys'. Did you mean 'allow_copies'"):
+        run.lines(2, allow_copys=True)
+
+
+def test_a_text_replaces_the_corpus_of_a_config_and_the_other_way(here: Path) -> None:
+    small = {**SMALL, "max_steps": 1}
+    own = rnntk.train("tale.txt", config="demo_ko", preprocessor="plain", **small)
+    assert own.folder.record["corpus"]["name"] == "tale"
+    shipped = rnntk.train(corpus="demo_ko", config=own.config, **small)
+    assert shipped.folder.record["corpus"]["name"] == "demo_ko"
+    again = rnntk.train("tale.txt", config=shipped.config, **small)
+    assert again.folder.record["corpus"]["name"] == "tale"
+
+
+def test_a_misspelt_table_of_a_config_is_refused(here: Path) -> None:
+    for content, problem in {
+        "[trian]\nmax_steps = 3\n": "[trian] is not a command. Did you mean 'train'?",
+        "zzz = 3\n": "'zzz' is not a setting of any command.",
+    }.items():
+        Path("c.toml").write_text(content)
+        with pytest.raises(UsageError, match=re.escape(problem)):
+            rnntk.train("tale.txt", config="c.toml", quiet=True)
 
 
 def test_training_works_after_other_use_of_keras(here: Path) -> None:

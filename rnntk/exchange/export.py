@@ -52,8 +52,8 @@ def needs_tensorflow(run: RunFolder, format: str) -> bool:
 
 def target(run: RunFolder, format: str, path: str | Path | None = None) -> Path:
     """Path of a new export, by default named after the run; `UsageError` if it exists or does not fit `format`."""
-    if format not in FORMATS:
-        hint = did_you_mean(format, FORMATS)
+    if not isinstance(format, str) or format not in FORMATS:
+        hint = did_you_mean(str(format), FORMATS)
         raise UsageError(f"`format` must be one of {', '.join(FORMATS)}, got {format!r}.{hint}")
     ending = FORMATS[format]
     output = Path(path or run.path.resolve().name + (ending or "-savedmodel"))

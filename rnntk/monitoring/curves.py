@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rnntk.config.fields import word
 from rnntk.errors import RunError, UsageError, did_you_mean
 from rnntk.storage import metrics
 from rnntk.storage.folder import RunFolder
@@ -88,8 +89,11 @@ def load(run: RunFolder, y: str = "loss", x: str = "steps", smooth: int | None =
     """A run's curve of `y` (in `QUANTITIES`, or any column of the metrics) over `x`, `steps` or `time`.
 
     `smooth` is the window of the running mean in steps, by default that of `metrics.MeanLoss`. Raises `UsageError` if
-    the run has no such column, `RunError` if it has no metrics.
+    the run has no such column or `x` is another word, `RunError` if it has no metrics.
     """
+    x = word("x", ("steps", "time"), x)
+    if not isinstance(y, str):
+        raise UsageError(f"`y` must be the name of a metric, got {y!r}.")
     quantity = QUANTITIES.get(y, _Quantity(y, y))
     held_out = f"val_{quantity.column}"
     found = metrics.read(run.metrics, [quantity.column, held_out])

@@ -67,6 +67,10 @@ def load(
 
 def _settings_of(source: RunFolder, given: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
     """Defaults of a run that starts from the weights of `source`, and the SHA-256 of its text, if that is used."""
+    if source.kind != folder.CHAR_RNN:
+        raise UsageError(
+            f"{source.path} is a {source.kind}; only a character model can be the start."
+        )
     record = source.record["corpus"]
     model = ModelConfig.from_json(source.record["model"]).part(ModelConfig)
     own = {**model, "preprocessor": record.get("preprocessor")}
