@@ -35,8 +35,8 @@ def draw(path: Path, images: np.ndarray, labels: np.ndarray, logits: np.ndarray)
     `(N,)`, `logits` `(N, classes)`; the suffix of `path` sets the format. Raises `DataError` if it cannot be written.
     """
     logs = log_softmax(logits)
-    named = logits.argmax(axis=1)
-    wrong = np.flatnonzero(named != labels)
+    predicted = logits.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
     candidates = wrong if len(wrong) else np.arange(len(labels))
     order = np.argsort(logs[candidates, labels[candidates]], kind="stable")
     worst = candidates[order[: COLUMNS * ROWS]]
@@ -52,8 +52,8 @@ def draw(path: Path, images: np.ndarray, labels: np.ndarray, logits: np.ndarray)
         digit = Image.fromarray(255 - images[k]).resize((width, height), Image.Resampling.NEAREST)
         picture.paste(digit, (x, y))
         pen.rectangle((x - 1, y - 1, x + width, y + height), outline=FRAME)
-        for line, (word, which) in enumerate((("true", labels[k]), ("named", named[k]))):
-            caption = f"{word} {which}  {100 * np.exp(logs[k, which]):.1f} %"
+        for line, (word, which) in enumerate((("true", labels[k]), ("read as", predicted[k]))):
+            caption = f"{word}: {which}  {100 * np.exp(logs[k, which]):.1f} %"
             colour = RIGHT if which == labels[k] else WRONG
             pen.text((x, y + height + 2 + 15 * line), caption, fill=colour, font=font)
     try:
