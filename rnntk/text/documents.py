@@ -9,6 +9,7 @@ import posixpath
 import re
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import partial
@@ -170,7 +171,7 @@ _OPEN_DOCUMENT = _Format(
 _PAGE = _Format(
     "p div h1 h2 h3 h4 h5 h6 li ul ol dl dt dd tr table pre blockquote section article header footer main aside hr"
     " figure figcaption body caption address form fieldset",
-    "head script style nav template noscript svg iframe select button",
+    "title script style nav template noscript svg iframe select button",
     {"br": "\n", "td": " ", "th": " "},
     collapse=True,
 )
@@ -182,12 +183,15 @@ class _Lines:
     def __init__(self, form: _Format) -> None:
         self._form, self._out = form, [""]
         names = (form.lines, form.skipped, form.text)
-        self._lines, self._ignored, self._text = (set(each.split()) for each in names)
-        # The element being left out, and how many of its name are open.
-        self._skipped, self._depth = "", 0
+        self._lines, self._skipped, self._text = (set(each.split()) for each in names)
+        # Open elements to leave out, with the state before each. HTML may lack an end tag: then their text stays.
+        self._open: list[tuple[str, int, str, int, int]] = []
+        self._count: Counter[str] = Counter()  # of their names
         self._inside = self._preformatted = 0  # open text elements, open `pre`
 
     def text(self) -> str:
+        for code in ("script", "style"):
+            self._leave_out(code)
         self._end_line()
         return "".join(self._out)
 
@@ -196,13 +200,10 @@ class _Lines:
             self._out[-1:] = [line if line.endswith("\n") else line.rstrip(" ") + "\n", ""]
 
     def start(self, tag: str, attributes: Mapping[str, str | None]) -> None:
-        if self._skipped == "head" and tag == "body":  # HTML allows a head without an end tag
-            self._skipped = ""
-        if self._skipped:
-            self._depth += tag == self._skipped
-            return
-        if tag in self._ignored:
-            self._skipped, self._depth = tag, 1
+        if tag in self._skipped:
+            state = (len(self._out), self._out[-1], self._inside, self._preformatted)
+            self._open.append((tag, *state))
+            self._count[tag] += 1
             return
         self._inside += tag in self._text
         self._preformatted += tag == "pre"
@@ -212,9 +213,8 @@ class _Lines:
             self._add(mark * min(int(attributes.get("c") or 1), 100))
 
     def end(self, tag: str) -> None:
-        if self._skipped:
-            self._depth -= tag == self._skipped
-            self._skipped = self._skipped if self._depth else ""
+        if tag in self._skipped:
+            self._leave_out(tag)
             return
         self._inside -= tag in self._text
         self._preformatted -= tag == "pre" and self._preformatted > 0
@@ -223,8 +223,17 @@ class _Lines:
             if not self._form.collapse:
                 self._out.append("\n")
 
+    def _leave_out(self, tag: str) -> None:
+        """Remove the text since the last start of this element, if it is open."""
+        opened = ""
+        while self._count[tag] and opened != tag:
+            opened, length, line, self._inside, self._preformatted = self._open.pop()
+            self._count[opened] -= 1
+        if opened:
+            self._out[length - 1 :] = [line]
+
     def data(self, data: str) -> None:
-        if self._skipped or (self._text and not self._inside):
+        if self._text and not self._inside:
             return
         if self._form.collapse and not self._preformatted:
             data = re.sub(r"[ \t\n\r\f]+", " ", data)
@@ -246,11 +255,36 @@ def _xml(parts: _Parts, member: str, form: _Format) -> str:
     return lines.text()
 
 
+class _PageParser(HTMLParser):
+    """Passes the events of HTML and XHTML on to `_Lines`."""
+
+    def __init__(self, lines: _Lines) -> None:
+        super().__init__()
+        self._to = lines
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._to.start(tag, dict(attrs))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._to.end(tag)
+
+    def handle_data(self, data: str) -> None:
+        self._to.data(data)
+
+    def unknown_decl(self, data: str) -> None:
+        if data.startswith("CDATA["):
+            self._to.data(data.removeprefix("CDATA["))
+
+    def parse_marked_section(self, i: int, report: Any = 1) -> int:
+        try:
+            return super().parse_marked_section(i, report)
+        except AssertionError:  # newer versions of Python raise no error for an unknown section
+            return self.parse_bogus_comment(i)
+
+
 def _html(source: str) -> str:
     lines = _Lines(_PAGE)
-    parser = HTMLParser()
-    parser.handle_starttag = lambda tag, attrs: lines.start(tag, dict(attrs))  # type: ignore[method-assign]
-    parser.handle_endtag, parser.handle_data = lines.end, lines.data  # type: ignore[method-assign]
+    parser = _PageParser(lines)
     parser.feed(source)
     parser.close()
     return lines.text()

@@ -111,6 +111,33 @@ def test_html_is_read(tmp_path: Path, name: str) -> None:
     assert read(tmp_path, page.encode(), name, markup="keep") == ("", None)
 
 
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ("<html><head><title>T</title><p>One</p><p>Two</p></html>", "One\nTwo\n"),
+        ("<html><head><title/><meta name=a><style>p{}</style><h1>One</h1>Two", "One\nTwo\n"),
+        ("<head><noscript><img src=x>no</noscript><title>T</title><p>One", "One\n"),
+        ("<body><nav><a>Menu</a><p>One</p></body></html>", "Menu\nOne\n"),
+        ("<body><select><option>a<p>One</body>", "a\nOne\n"),
+        ("<body><p>One <button>ok<p>Two</body>", "One ok\nTwo\n"),
+        ("<nav>a<button>b</nav>One</button> two<nav>c</nav>", "One two\n"),
+        ("<nav>a<nav>b</nav>c</nav><p>One<svg><title>T</title>d</svg>", "One\n"),
+        ("<body><p>One<style>p {}<p>", "One\n"),
+    ],
+)  # fmt: skip
+def test_html_may_lack_tags(tmp_path: Path, page: str, text: str) -> None:
+    assert read(tmp_path, page.encode(), "a.html")[0] == text
+
+
+def test_marked_sections_are_text(tmp_path: Path) -> None:
+    page = (
+        "<p><![CDATA[Tom & <Ann>]]> went</p><script>//<![CDATA[\na<b\n//]]></script><![x[y]]><p>z"
+    )
+    text = "Tom & <Ann> went\nz\n"
+    assert read(tmp_path, f"<html>{page}".encode(), "a.xhtml")[0] == text
+    assert read(tmp_path, epub({"a": page}, "a"))[0] == text
+
+
 def test_html_is_read_in_the_encoding_it_names(tmp_path: Path) -> None:
     page = '<html><meta http-equiv="x" content="text/html; charset={}"><p>{}</p>'
     for declared, codec, text in [
