@@ -12,7 +12,7 @@ import re
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from html.parser import HTMLParser
@@ -40,6 +40,7 @@ _HTML = re.compile(
 _DECLARED = re.compile(
     rb"""<(?:\?xml|meta)\s[^>]*?\b(?:charset|encoding)\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE
 )
+_ENCRYPTED = re.compile(rb"<(?:[\w.-]+:)?encryption-data\b")  # in an OpenDocument's manifest
 _MARKS = tuple(bytes.fromhex(mark) for mark in DATA["marks"])
 # Codecs that browsers use (encoding.spec.whatwg.org), by Python's name, or by names that Python lacks.
 _AS_BROWSERS = {
@@ -85,9 +86,9 @@ def extract(path: Path, name: str, config: TextConfig, to: Path) -> str | None:
     return kind
 
 
-# `zipfile` raises RuntimeError if a password is needed, and KeyError if a member is missing.
+# `zipfile` raises KeyError if a member is missing.
 _DAMAGE = (
-    zipfile.BadZipFile, zlib.error, EOFError, ValueError, LookupError, RuntimeError, NotImplementedError,
+    zipfile.BadZipFile, zlib.error, EOFError, ValueError, LookupError, NotImplementedError,
 )  # fmt: skip
 
 
@@ -99,10 +100,15 @@ def _is_html(head: bytes, name: str) -> bool:
 class _Parts:
     """The members of a ZIP archive, limited to `MOST` bytes in all."""
 
-    def __init__(self, archive: zipfile.ZipFile) -> None:
-        self.archive, self._left = archive, MOST
+    def __init__(self, archive: zipfile.ZipFile, name: str) -> None:
+        self.archive, self.name, self._left = archive, name, MOST
+
+    def protected(self) -> DataError:
+        return DataError(f"{self.name} has a password. Save it without one.")
 
     def pieces(self, member: str) -> Iterator[bytes]:
+        if self.archive.getinfo(member).flag_bits & 1:
+            raise self.protected()
         with self.archive.open(member) as part:
             while piece := part.read(1 << 16):
                 self._left -= len(piece)
@@ -148,13 +154,13 @@ def _parse(
 
 def _document(archive: zipfile.ZipFile, name: str, config: TextConfig, to: Path) -> tuple[str, Any]:
     """The kind of an archive, and a function that returns its text or None; `DataError` for an unreadable kind."""
-    names, parts = set(archive.namelist()), _Parts(archive)
+    names, parts = set(archive.namelist()), _Parts(archive, name)
     if main := sorted(filter(re.compile(r"word/document\d*\.xml").fullmatch, names)):
         return "a Word document", partial(_xml, parts, main[0], _WORD)
     if "META-INF/container.xml" in names:
-        return "an EPUB book", partial(_epub, parts, name, config, to)
+        return "an EPUB book", partial(_epub, parts, config, to)
     if "mimetype" in names and b"opendocument.text" in b"".join(parts.pieces("mimetype")):
-        return "an OpenDocument text", partial(_xml, parts, "content.xml", _OPEN_DOCUMENT)
+        return "an OpenDocument text", partial(_open_document, parts, names)
     for member, kind in _OTHERS.items():
         if any(one.startswith(member) for one in names):
             raise DataError(f"{name} is {kind}. {SAVE_AS_TEXT}")
@@ -266,6 +272,13 @@ class _Lines:
             self._out.append(text)
 
 
+def _open_document(parts: _Parts, names: Collection[str]) -> str:
+    manifest = "META-INF/manifest.xml"
+    if manifest in names and _ENCRYPTED.search(b"".join(parts.pieces(manifest))):
+        raise parts.protected()
+    return _xml(parts, "content.xml", _OPEN_DOCUMENT)
+
+
 def _xml(parts: _Parts, member: str, form: _Format) -> str:
     lines = _Lines(form)
     _parse(parts.pieces(member), lines.start, lines.end, lines.data)
@@ -307,7 +320,7 @@ def _html(source: str) -> str:
     return lines.text()
 
 
-def _epub(parts: _Parts, name: str, config: TextConfig, to: Path) -> str:
+def _epub(parts: _Parts, config: TextConfig, to: Path) -> str:
     """The text of a book's chapters in the order of its spine, without the table of contents."""
     container = parts.tags("META-INF/container.xml")
     package = next((a["full-path"] for tag, a in container if tag == "rootfile"), "")
@@ -325,15 +338,15 @@ def _epub(parts: _Parts, name: str, config: TextConfig, to: Path) -> str:
     if "META-INF/encryption.xml" in members:
         locked = {unquote(a.get("URI", "")) for _, a in parts.tags("META-INF/encryption.xml")}
         if locked & set(chapters):
-            raise DataError(f"{name} is encrypted (DRM). Use a copy without protection.")
+            raise DataError(f"{parts.name} is encrypted (DRM). Use a copy without protection.")
     found = [chapter for chapter in chapters if chapter in members]
     if missing := [chapter for chapter in chapters if chapter not in members]:
         if not found:
             raise ValueError(f"it has none of its {len(chapters):,} chapters, such as {missing[0]}")
         lacks = f"{len(missing):,} of its {len(chapters):,} chapters"
-        log.info(f"Warning: {name} lacks {lacks}, such as {missing[0]}.")
+        log.info(f"Warning: {parts.name} lacks {lacks}, such as {missing[0]}.")
     pages = (
-        _decoded(b"".join(parts.pieces(one)), to, f"{name}/{one}", config, book=True)[0]
+        _decoded(b"".join(parts.pieces(one)), to, f"{parts.name}/{one}", config, book=True)[0]
         for one in found
     )
     return "".join(map(_html, pages))

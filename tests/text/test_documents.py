@@ -263,6 +263,30 @@ def test_unreadable_documents_are_refused(tmp_path: Path, data: bytes, told: str
         read(tmp_path, data)
 
 
+MANIFEST = '<m:manifest xmlns:m="urn:x"><m:file-entry m:full-path="content.xml">{}</m:file-entry></m:manifest>'
+
+
+def test_documents_with_a_password_are_refused(tmp_path: Path) -> None:
+    mimetype = "application/vnd.oasis.opendocument.text"
+    locked = MANIFEST.format('<m:encryption-data m:checksum="x"/>')
+    old = {"content_x_xml": b"\x8d\x01", "META-INF__manifest_x_xml": locked}
+    new = {"encrypted-package": b"\x8d\x01", "META-INF__manifest_x_xml": locked}
+    flagged = bytearray(docx("<w:p/>"))
+    for at in (found.start() for found in re.finditer(b"PK\x01\x02", flagged)):
+        flagged[at + 8] |= 1
+    for data in (
+        zipped(mimetype=mimetype, **old),
+        zipped(mimetype=mimetype, **new),
+        bytes(flagged),
+    ):
+        with pytest.raises(DataError, match="^a.x has a password. Save it without one.$"):
+            read(tmp_path, data)
+    with zipfile.ZipFile(io.BytesIO(odt("<text:p>encryption-data</text:p>"))) as plain:
+        parts = {name.replace(".", "_x_"): plain.read(name) for name in plain.namelist()}
+    opened = zipped(**parts, **{"META-INF__manifest_x_xml": MANIFEST.format("encryption-data")})
+    assert read(tmp_path, opened)[0] == "encryption-data\n"
+
+
 def test_compression_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entities = (
         '<!DOCTYPE d [<!ENTITY a "xxxxxxxxxx"><!ENTITY b "&a;&a;&a;">]>' + WORD.format("&b;")[21:]

@@ -1,4 +1,4 @@
-"""Paths, patterns and folders, and what is said of the parts that are not read."""
+"""Paths, patterns and folders, and messages about the parts that are not read."""
 
 from __future__ import annotations
 
