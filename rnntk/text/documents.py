@@ -372,19 +372,20 @@ def _decoded(
 ) -> tuple[str, str]:
     """The text of a page, and its codec: by its byte order mark, the encoding given, its declaration, or detection.
 
-    Valid UTF-8 wins over a declaration. In a `book`, pages are UTF-8 by default, and the encoding given is for others.
+    UTF-8, even with a few faults, wins over a declaration. In a `book`, pages are UTF-8 by default, and the encoding
+    given is for others.
     """
     if data in _MARKS:
         return "", "utf-8"
     marked, declared = data.startswith(_MARKS), _DECLARED.search(data[:4096])
     if not marked and (book or not config.encoding):
-        likely = [_declared_codec(declared)] if declared else []
-        if (declared and not data.isascii()) or (book and not declared and b"\0" not in data):
-            likely.insert(0, "utf-8")
-        for codec in filter(None, likely):
+        likely = "utf-8" if book and b"\0" not in data else None
+        if declared:
+            likely = "utf-8" if _is_utf8(data) else _declared_codec(declared)
+        if likely:
             with suppress(ValueError):
-                text = data.decode(codec)
-                return text, "utf-8" if text.isascii() else codec
+                text = data.decode(likely)
+                return text, "utf-8" if text.isascii() else likely
     to.write_bytes(data)
     encoding = None if book and marked else config.encoding
     found = detect(to, encoding=encoding, errors=config.errors, name=name)
@@ -398,6 +399,13 @@ def _decoded(
         return data.decode(codec, config.errors), codec
     except UnicodeDecodeError as error:
         raise undecodable(name, codec, error.start, data[error.start : error.end]) from error
+
+
+def _is_utf8(data: bytes) -> bool:
+    """Whether nearly all characters beyond ASCII are valid UTF-8, and there is one."""
+    text = data.decode("utf-8", "replace")
+    faults = text.count("\ufffd")
+    return len(text) - len(text.encode("ascii", "ignore")) - faults > 20 * faults
 
 
 def _declared_codec(declared: re.Match[bytes]) -> str | None:

@@ -200,6 +200,9 @@ def test_a_wrong_declaration_is_warned_of(tmp_path: Path, caplog: pytest.LogCapt
     assert "Warning: a.html declares utf-8, but is read as cp1252 (" in caplog.text
     read(tmp_path, b"<html><p>Caf\x82</p>", "a.html")
     assert re.search("Warning: a.html is read as [^ ]+, which is a guess", caplog.text)
+    damaged = f'<meta charset="iso-8859-1"><p>{FRENCH * 20}'.encode() + b"\xff"
+    with pytest.raises(DataError, match="^Nearly all of it is UTF-8, but a.html does not decode"):
+        read(tmp_path, damaged, "a.html")
 
 
 def test_chapters_may_be_in_other_encodings(
