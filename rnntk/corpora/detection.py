@@ -208,11 +208,11 @@ def decide(
             raise failure
         family = mark_codec.removesuffix("-sig").upper()
         return EncodingReport(mark_codec, f"its byte order mark says {family}")
-    for magic, (kind, advice) in DATA["binary"].items():
-        if head.startswith(bytes.fromhex(magic)):
-            advice = SAVE_AS_TEXT if advice == "save" else advice or "Give a text file."
-            file = quoted(scan.name) if Path(scan.name).exists() else "FILE"
-            raise DataError(f"{scan.name} is {kind}, not text. {advice.format(file=file)}")
+    if known := _binary(head):
+        kind, advice = known
+        advice = SAVE_AS_TEXT if advice == "save" else advice or "Give a text file."
+        file = quoted(scan.name) if Path(scan.name).exists() else "FILE"
+        raise DataError(f"{scan.name} is {kind}, not text. {advice.format(file=file)}")
     if scan.first_nul >= 0 or 10 * len(head.translate(None, _PRINTED)) > len(head):
         return _with_controls(scan, decodes)
     if scan.failure is None:
@@ -238,6 +238,17 @@ def decide(
     if first.seen > 20 and (first.junk > 0.1 or (not spaced and 5 * first.odd > first.seen)):
         raise DataError(f"{scan.name} is binary, not text. {_AS_BYTES}")
     return _judged(source, readings, decodes, said, errors)
+
+
+def _binary(head: bytes) -> tuple[str, str] | None:
+    """The kind of a file that is not text, and the advice for it; None if its first bytes do not tell."""
+    for magic, known in DATA["binary"].items():
+        if head.startswith(bytes.fromhex(magic)):
+            return tuple(known)
+    for pattern, known in DATA["binary_patterns"].items():
+        if re.match(pattern.encode(), head, re.DOTALL):
+            return tuple(known)
+    return None
 
 
 def _text_codec(encoding: str) -> str | None:

@@ -146,7 +146,7 @@ def prepare_corpus(
         name, paths = resolved.card.name, (str(resolved.path),)
         encoding = encoding or resolved.encoding
     else:
-        name = "stdin" if inputs.is_stream(paths[0]) else Path(paths[0]).resolve().stem
+        name = "stdin" if inputs.is_stream(paths[0]) else _name(paths[0])
     preprocessor = settings.preprocessor or (card and card.preprocessor) or "plain"
     if output is None:
         tidy("prepared")
@@ -173,6 +173,16 @@ def prepare_corpus(
         "facts": made.facts,
     }
     return Corpus(name, card, made, record)
+
+
+def _name(path: str) -> str:
+    """The name of a text, which begins the names of its runs: legal on Windows, and not hidden."""
+    name = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f]', "_", Path(inputs.matches(path)[0]).resolve().stem)
+    # Windows takes a device's name with an ending for the device.
+    name = re.sub(
+        r"^(con|prn|aux|nul|com\d|lpt\d)(?=\.)", r"\1_", name.strip(". "), flags=re.IGNORECASE
+    )
+    return name or "text"
 
 
 def _opening(made: Prepared) -> str:

@@ -5,11 +5,14 @@ Formats: ECMA-376 part 1 (WordprocessingML), OpenDocument 1.3, EPUB 3.3.
 
 from __future__ import annotations
 
+import codecs
+import logging
 import posixpath
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from html.parser import HTMLParser
@@ -21,7 +24,10 @@ from xml.parsers import expat
 from rnntk.config import TextConfig
 from rnntk.corpora.detection import SAVE_AS_TEXT
 from rnntk.corpora.encoding import detect, undecodable
+from rnntk.corpora.plausibility import DATA
 from rnntk.errors import DataError
+
+log = logging.getLogger(__name__)
 
 ENDINGS = (".txt", ".text", ".md", ".docx", ".odt", ".epub", ".html", ".htm", ".xhtml")
 MOST = 1 << 28  # bytes read of one document, unpacked
@@ -31,11 +37,21 @@ _HTML = re.compile(
     rb"\A(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b",
     re.DOTALL | re.IGNORECASE,
 )
-_DECLARED = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([\w.:-]+)""")
-# Codecs that browsers use for these names (encoding.spec.whatwg.org). A name found in ASCII rules out UTF-16.
+_DECLARED = re.compile(
+    rb"""<(?:\?xml|meta)\s[^>]*?\b(?:charset|encoding)\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE
+)
+_ENCRYPTED = re.compile(rb"<(?:[\w.-]+:)?encryption-data\b")  # in an OpenDocument's manifest
+_MARKS = tuple(bytes.fromhex(mark) for mark in DATA["marks"])
+# Codecs that browsers use (encoding.spec.whatwg.org), by Python's name, or by names that Python lacks.
 _AS_BROWSERS = {
-    "iso-8859-1": "cp1252", "latin1": "cp1252", "us-ascii": "cp1252", "ascii": "cp1252", "euc-kr": "cp949",
-    "ks_c_5601-1987": "cp949", "shift_jis": "cp932", "gb2312": "gb18030", "gbk": "gb18030", "utf-16": "utf-8",
+    "ascii": "cp1252", "iso8859-1": "cp1252", "x-cp1252": "cp1252", "iso8859-9": "cp1254",
+    "iso8859-11": "cp874", "tis-620": "cp874", "windows-874": "cp874", "dos-874": "cp874",
+    "iso-8859-8-i": "iso8859-8", "x-cp1250": "cp1250", "x-cp1251": "cp1251",
+    "x-mac-cyrillic": "mac-cyrillic", "koi8": "koi8-r", "koi": "koi8-r", "koi8-ru": "koi8-u",
+    "euc_kr": "cp949", "windows-949": "cp949", "ksc_5601": "cp949", "ks_c_5601-1989": "cp949",
+    "shift_jis": "cp932", "x-sjis": "cp932", "windows-31j": "cp932", "x-euc-jp": "euc_jp",
+    "gb2312": "gb18030", "gbk": "gb18030", "x-gbk": "gb18030", "gb_2312-80": "gb18030",
+    "big5": "big5hkscs", "cn-big5": "big5hkscs", "x-x-big5": "big5hkscs",
 }  # fmt: skip
 
 
@@ -51,13 +67,15 @@ def extract(path: Path, name: str, config: TextConfig, to: Path) -> str | None:
             head = file.read(4096)
         if head.startswith(b"PK\x03\x04"):
             with zipfile.ZipFile(path) as archive:
-                kind, read = _document(archive, name)
+                kind, read = _document(archive, name, config, to)
                 text = read()
         elif config.markup == "text" and head.startswith(b"{\\rtf"):
             raise DataError(f"{name} is RTF. {SAVE_AS_TEXT}")
         elif config.markup == "text" and _is_html(head, name):
             kind = "an HTML page"
-            text = _html(_decoded(path, name, config))
+            source, codec = _decoded(_whole(path), to, name, config)
+            kind += f" in {codec}" if codec not in ("utf-8", "utf-8-sig") else ""
+            text = _html(source)
         else:
             return None
     except (*_DAMAGE, expat.ExpatError) as error:
@@ -68,9 +86,9 @@ def extract(path: Path, name: str, config: TextConfig, to: Path) -> str | None:
     return kind
 
 
-# `zipfile` raises RuntimeError if a password is needed, and KeyError if a member is missing.
+# `zipfile` raises KeyError if a member is missing.
 _DAMAGE = (
-    zipfile.BadZipFile, zlib.error, EOFError, ValueError, LookupError, RuntimeError, NotImplementedError,
+    zipfile.BadZipFile, zlib.error, EOFError, ValueError, LookupError, NotImplementedError,
 )  # fmt: skip
 
 
@@ -82,10 +100,15 @@ def _is_html(head: bytes, name: str) -> bool:
 class _Parts:
     """The members of a ZIP archive, limited to `MOST` bytes in all."""
 
-    def __init__(self, archive: zipfile.ZipFile) -> None:
-        self.archive, self._left = archive, MOST
+    def __init__(self, archive: zipfile.ZipFile, name: str) -> None:
+        self.archive, self.name, self._left = archive, name, MOST
+
+    def protected(self) -> DataError:
+        return DataError(f"{self.name} has a password. Save it without one.")
 
     def pieces(self, member: str) -> Iterator[bytes]:
+        if self.archive.getinfo(member).flag_bits & 1:
+            raise self.protected()
         with self.archive.open(member) as part:
             while piece := part.read(1 << 16):
                 self._left -= len(piece)
@@ -129,15 +152,15 @@ def _parse(
     parser.Parse(b"", True)
 
 
-def _document(archive: zipfile.ZipFile, name: str) -> tuple[str, Any]:
+def _document(archive: zipfile.ZipFile, name: str, config: TextConfig, to: Path) -> tuple[str, Any]:
     """The kind of an archive, and a function that returns its text or None; `DataError` for an unreadable kind."""
-    names, parts = set(archive.namelist()), _Parts(archive)
+    names, parts = set(archive.namelist()), _Parts(archive, name)
     if main := sorted(filter(re.compile(r"word/document\d*\.xml").fullmatch, names)):
         return "a Word document", partial(_xml, parts, main[0], _WORD)
     if "META-INF/container.xml" in names:
-        return "an EPUB book", partial(_epub, parts, name)
+        return "an EPUB book", partial(_epub, parts, config, to)
     if "mimetype" in names and b"opendocument.text" in b"".join(parts.pieces("mimetype")):
-        return "an OpenDocument text", partial(_xml, parts, "content.xml", _OPEN_DOCUMENT)
+        return "an OpenDocument text", partial(_open_document, parts, names)
     for member, kind in _OTHERS.items():
         if any(one.startswith(member) for one in names):
             raise DataError(f"{name} is {kind}. {SAVE_AS_TEXT}")
@@ -170,7 +193,7 @@ _OPEN_DOCUMENT = _Format(
 _PAGE = _Format(
     "p div h1 h2 h3 h4 h5 h6 li ul ol dl dt dd tr table pre blockquote section article header footer main aside hr"
     " figure figcaption body caption address form fieldset",
-    "head script style nav template noscript svg iframe select button",
+    "title script style nav template noscript svg iframe select button",
     {"br": "\n", "td": " ", "th": " "},
     collapse=True,
 )
@@ -182,12 +205,15 @@ class _Lines:
     def __init__(self, form: _Format) -> None:
         self._form, self._out = form, [""]
         names = (form.lines, form.skipped, form.text)
-        self._lines, self._ignored, self._text = (set(each.split()) for each in names)
-        # The element being left out, and how many of its name are open.
-        self._skipped, self._depth = "", 0
+        self._lines, self._skipped, self._text = (set(each.split()) for each in names)
+        # Open elements to leave out, with the state before each. HTML may lack an end tag: then their text stays.
+        self._open: list[tuple[str, int, str, int, int]] = []
+        self._count: Counter[str] = Counter()  # of their names
         self._inside = self._preformatted = 0  # open text elements, open `pre`
 
     def text(self) -> str:
+        for code in ("script", "style"):
+            self._leave_out(code)
         self._end_line()
         return "".join(self._out)
 
@@ -196,25 +222,22 @@ class _Lines:
             self._out[-1:] = [line if line.endswith("\n") else line.rstrip(" ") + "\n", ""]
 
     def start(self, tag: str, attributes: Mapping[str, str | None]) -> None:
-        if self._skipped == "head" and tag == "body":  # HTML allows a head without an end tag
-            self._skipped = ""
-        if self._skipped:
-            self._depth += tag == self._skipped
-            return
-        if tag in self._ignored:
-            self._skipped, self._depth = tag, 1
+        if tag in self._skipped:
+            state = (len(self._out), self._out[-1], self._inside, self._preformatted)
+            self._open.append((tag, *state))
+            self._count[tag] += 1
             return
         self._inside += tag in self._text
         self._preformatted += tag == "pre"
         if tag in self._lines:
             self._end_line()
         if mark := self._form.marks.get(tag):
-            self._add(mark * min(int(attributes.get("c") or 1), 100))
+            count = int(attributes.get("c") or 1) if tag == "s" else 1
+            self._add(mark * min(count, 100))
 
     def end(self, tag: str) -> None:
-        if self._skipped:
-            self._depth -= tag == self._skipped
-            self._skipped = self._skipped if self._depth else ""
+        if tag in self._skipped:
+            self._leave_out(tag)
             return
         self._inside -= tag in self._text
         self._preformatted -= tag == "pre" and self._preformatted > 0
@@ -223,8 +246,17 @@ class _Lines:
             if not self._form.collapse:
                 self._out.append("\n")
 
+    def _leave_out(self, tag: str) -> None:
+        """Remove the text since the last start of this element, if it is open."""
+        opened = ""
+        while self._count[tag] and opened != tag:
+            opened, length, line, self._inside, self._preformatted = self._open.pop()
+            self._count[opened] -= 1
+        if opened:
+            self._out[length - 1 :] = [line]
+
     def data(self, data: str) -> None:
-        if self._skipped or (self._text and not self._inside):
+        if self._text and not self._inside:
             return
         if self._form.collapse and not self._preformatted:
             data = re.sub(r"[ \t\n\r\f]+", " ", data)
@@ -240,63 +272,148 @@ class _Lines:
             self._out.append(text)
 
 
+def _open_document(parts: _Parts, names: Collection[str]) -> str:
+    manifest = "META-INF/manifest.xml"
+    if manifest in names and _ENCRYPTED.search(b"".join(parts.pieces(manifest))):
+        raise parts.protected()
+    return _xml(parts, "content.xml", _OPEN_DOCUMENT)
+
+
 def _xml(parts: _Parts, member: str, form: _Format) -> str:
     lines = _Lines(form)
     _parse(parts.pieces(member), lines.start, lines.end, lines.data)
     return lines.text()
 
 
+class _PageParser(HTMLParser):
+    """Passes the events of HTML and XHTML on to `_Lines`."""
+
+    def __init__(self, lines: _Lines) -> None:
+        super().__init__()
+        self._to = lines
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._to.start(tag, dict(attrs))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._to.end(tag)
+
+    def handle_data(self, data: str) -> None:
+        self._to.data(data)
+
+    def unknown_decl(self, data: str) -> None:
+        if data.startswith("CDATA["):
+            self._to.data(data.removeprefix("CDATA["))
+
+    def parse_marked_section(self, i: int, report: Any = 1) -> int:
+        try:
+            return super().parse_marked_section(i, report)
+        except AssertionError:  # newer versions of Python raise no error for an unknown section
+            return self.parse_bogus_comment(i)
+
+
 def _html(source: str) -> str:
     lines = _Lines(_PAGE)
-    parser = HTMLParser()
-    parser.handle_starttag = lambda tag, attrs: lines.start(tag, dict(attrs))  # type: ignore[method-assign]
-    parser.handle_endtag, parser.handle_data = lines.end, lines.data  # type: ignore[method-assign]
+    parser = _PageParser(lines)
     parser.feed(source)
     parser.close()
     return lines.text()
 
 
-def _epub(parts: _Parts, name: str) -> str:
+def _epub(parts: _Parts, config: TextConfig, to: Path) -> str:
     """The text of a book's chapters in the order of its spine, without the table of contents."""
     container = parts.tags("META-INF/container.xml")
     package = next((a["full-path"] for tag, a in container if tag == "rootfile"), "")
     files: dict[str, str] = {}
     spine: list[str] = []
     for tag, attributes in parts.tags(package):
-        if tag == "item" and "nav" not in attributes.get("properties", "").split():
-            place = posixpath.join(posixpath.dirname(package), unquote(attributes["href"]))
+        if tag == "item" and _is_page(attributes):
+            href = unquote(attributes["href"].partition("#")[0])
+            place = posixpath.join(posixpath.dirname(package), href)
             files[attributes["id"]] = posixpath.normpath(place)
         elif tag == "itemref" and attributes.get("linear") != "no":
             spine.append(attributes["idref"])
     chapters = [files[one] for one in spine if one in files]
-    if "META-INF/encryption.xml" in parts.archive.namelist():
+    members = set(parts.archive.namelist())
+    if "META-INF/encryption.xml" in members:
         locked = {unquote(a.get("URI", "")) for _, a in parts.tags("META-INF/encryption.xml")}
         if locked & set(chapters):
-            raise DataError(f"{name} is encrypted (DRM). Use a copy without protection.")
-    pages = (b"".join(parts.pieces(chapter)) for chapter in chapters)
-    return "".join(_html(_declared(page) or page.decode("utf-8-sig", "replace")) for page in pages)
+            raise DataError(f"{parts.name} is encrypted (DRM). Use a copy without protection.")
+    found = [chapter for chapter in chapters if chapter in members]
+    if missing := [chapter for chapter in chapters if chapter not in members]:
+        if not found:
+            raise ValueError(f"it has none of its {len(chapters):,} chapters, such as {missing[0]}")
+        lacks = f"{len(missing):,} of its {len(chapters):,} chapters"
+        log.info(f"Warning: {parts.name} lacks {lacks}, such as {missing[0]}.")
+    pages = (
+        _decoded(b"".join(parts.pieces(one)), to, f"{parts.name}/{one}", config, book=True)[0]
+        for one in found
+    )
+    return "".join(map(_html, pages))
 
 
-def _declared(data: bytes) -> str | None:
-    """The text in the encoding that a page declares; None if it declares none or does not decode."""
-    if found := _DECLARED.search(data[:4096]):
-        codec = found[1].decode("ascii", "replace").lower()
-        with suppress(LookupError, ValueError):
-            return data.decode(_AS_BROWSERS.get(codec, codec)).removeprefix("\ufeff")
-    return None
+def _is_page(item: Mapping[str, str]) -> bool:
+    """Whether an item of an EPUB's list of files is a chapter, not an image or the table of contents."""
+    main, _, kind = item.get("media-type", "text/html").partition("/")
+    text = main == "text" or (main == "application" and kind.endswith("xml"))
+    return text and "nav" not in item.get("properties", "").split()
 
 
-def _decoded(path: Path, name: str, config: TextConfig) -> str:
-    """The text of an HTML file, by the encoding given, its byte order mark, its declaration, or detection."""
+def _whole(path: Path) -> bytes:
     with path.open("rb") as file:
         data = file.read(MOST + 1)
     if len(data) > MOST:
         raise ValueError(f"it has more than {MOST:,} bytes")
-    marked = data.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf"))
-    if not (config.encoding or marked) and (text := _declared(data)) is not None:
-        return text
-    codec = detect(path, encoding=config.encoding, errors=config.errors, name=name).encoding
+    return data
+
+
+def _decoded(
+    data: bytes, to: Path, name: str, config: TextConfig, *, book: bool = False
+) -> tuple[str, str]:
+    """The text of a page, and its codec: by its byte order mark, the encoding given, its declaration, or detection.
+
+    UTF-8, even with a few faults, wins over a declaration. In a `book`, pages are UTF-8 by default, and the encoding
+    given is for others.
+    """
+    if data in _MARKS:
+        return "", "utf-8"
+    marked, declared = data.startswith(_MARKS), _DECLARED.search(data[:4096])
+    if not marked and (book or not config.encoding):
+        likely = "utf-8" if book and b"\0" not in data else None
+        if declared:
+            likely = "utf-8" if _is_utf8(data) else _declared_codec(declared)
+        if likely:
+            with suppress(ValueError):
+                text = data.decode(likely)
+                return text, "utf-8" if text.isascii() else likely
+    to.write_bytes(data)
+    encoding = None if book and marked else config.encoding
+    found = detect(to, encoding=encoding, errors=config.errors, name=name)
+    codec = found.encoding
+    if found.unsure:
+        log.info(f"Warning: {name} is read as {codec}, which is a guess {found.doubt}")
+    elif declared and found.confidence is not None:
+        says = declared[1].decode()
+        log.info(f"Warning: {name} declares {says}, but is read as {codec} ({found.how}).")
     try:
-        return data.decode(codec, config.errors)
+        return data.decode(codec, config.errors), codec
     except UnicodeDecodeError as error:
         raise undecodable(name, codec, error.start, data[error.start : error.end]) from error
+
+
+def _is_utf8(data: bytes) -> bool:
+    """Whether nearly all characters beyond ASCII are valid UTF-8, and there is one."""
+    text = data.decode("utf-8", "replace")
+    faults = text.count("\ufffd")
+    return len(text) - len(text.encode("ascii", "ignore")) - faults > 20 * faults
+
+
+def _declared_codec(declared: re.Match[bytes]) -> str | None:
+    """Python's name of the codec that a page declares; None if Python has none, or if it cannot be the page's."""
+    label = declared[1].decode().lower()
+    with suppress(LookupError, ValueError):
+        codec = _AS_BROWSERS.get(label) or codecs.lookup(label).name
+        codec = _AS_BROWSERS.get(codec, codec)
+        # The declaration itself is ASCII, which rules out UTF-16.
+        return codec if declared[0].decode(codec) == declared[0].decode("ascii") else None
+    return None

@@ -41,11 +41,14 @@ def opened(config: TextConfig, *, raw: bool = False) -> Iterator[list[Input]]:
 
     Standard input (`-`), pipes and devices are copied to temporary files, because texts are read twice. The text of
     documents is extracted to temporary files, unless `raw`. Raises `DataError` if a path is missing, a folder has no
-    match or a document cannot be read, `UsageError` if `config.glob` is not a pattern.
+    match or cannot be listed, or a document cannot be read, `UsageError` if a path is empty or `config.glob` is not a
+    pattern.
     """
     with tempfile.TemporaryDirectory(prefix="rnntk-") as spool:
         found: list[Input] = []
         for path in config.input:
+            if not path:  # of an unset variable; `Path("")` is the current folder
+                raise UsageError("A name in `input` is empty. Name a file or folder.")
             if is_stream(path):
                 name = "standard input" if path == STDIN else path
                 if any(one.name == name for one in found):
@@ -55,7 +58,7 @@ def opened(config: TextConfig, *, raw: bool = False) -> Iterator[list[Input]]:
                     shutil.copyfileobj(source, to, 1 << 20)
                 found.append(Input(copy, name))
             else:
-                found += _files(Path(path), config.glob)
+                found += [file for one in matches(path) for file in _files(Path(one), config.glob)]
         if not found:
             raise DataError("No text is given. Name a file or folder with `input`.")
         if not raw:
@@ -87,10 +90,12 @@ def is_stream(path: str) -> bool:
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
+def matches(path: str) -> list[str]:
+    """The paths that a pattern matches, else the path itself. Shells on Windows do not expand patterns."""
+    return ([] if os.path.lexists(path) else sorted(patterns.glob(path))) or [path]  # noqa: PTH207
+
+
 def _files(path: Path, glob: str | None) -> list[Input]:
-    if not os.path.lexists(path) and (matches := sorted(patterns.glob(str(path)))):  # noqa: PTH207
-        # Shells on Windows do not expand patterns.
-        return [file for match in matches for file in _files(Path(match), glob)]
     try:
         if not stat.S_ISDIR(path.stat().st_mode):
             return [Input(path, str(path))]
@@ -98,13 +103,16 @@ def _files(path: Path, glob: str | None) -> list[Input]:
         raise DataError(_missing(path)) from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-    if (path / "run.json").is_file():
+    if _is_run(path):
         raise DataError(
             f"{path} is a run, not a text. Continue it with `resume`, or train on its samples, "
             f"{path / 'samples.txt'}."
         )
     try:
-        found = _readable(path) if glob is None else [p for p in path.rglob(glob) if p.is_file()]
+        found = _readable(path) if glob is None else _matching(path, glob)
+    except OSError as error:
+        advice = "Change its permissions, or name other files and folders."
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}. {advice}") from error
     except (NotImplementedError, ValueError) as error:  # an absolute pattern; misplaced "**"
         why = f"`glob` must be a pattern such as *.txt, got {glob!r} ({error})."
         raise UsageError(why) from error
@@ -113,9 +121,18 @@ def _files(path: Path, glob: str | None) -> list[Input]:
     return [Input(file, str(file)) for file in sorted(found)]
 
 
+def _is_run(folder: Path) -> bool:
+    try:
+        return (folder / "run.json").is_file()
+    except OSError:  # listing the folder fails too, with a better message
+        return False
+
+
 def _missing(path: Path) -> str:
     """The message for a path that does not exist, with what may have been meant."""
     name = str(path)
+    if path.is_symlink():
+        return f"{name} is a link to {path.readlink()}, which does not exist. Name another file."
     if name in (card.name for card in registry.all_cards() if card.kind == "text"):
         return f'There is no file {name}. For the corpus, use `corpus="{name}"`.'
     if any(sign in name for sign in "*?["):
@@ -128,20 +145,44 @@ def _missing(path: Path) -> str:
     return f"There is no file {path}.{did_you_mean(path.name, names) or ' Check the path.'}"
 
 
+def _walk(path: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """`os.walk` without hidden folders; raises `OSError` for one that cannot be listed."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for parent, folders, files in os.walk(path, onerror=refuse):
+        folders[:] = (one for one in folders if not one.startswith("."))
+        yield parent, folders, files
+
+
+def _matching(path: Path, glob: str) -> list[Path]:
+    for _ in _walk(path):  # `rglob` passes over what cannot be listed
+        pass
+    return [file for file in path.rglob(glob) if file.is_file()]
+
+
 def _readable(path: Path) -> list[Path]:
     """The files in a folder that rnntk reads, without hidden ones and runs; logs how many others there are."""
     found: list[Path] = []
     others: Counter[str] = Counter()  # by ending
-    for parent, folders, files in os.walk(path):
-        runs = (one for one in folders if Path(parent, one, "run.json").is_file())
-        hidden = (one for one in folders if one.startswith("."))
-        folders[:] = set(folders) - {*runs, *hidden}
+    for parent, folders, files in _walk(path):
+        # Links to folders can lead in a circle.
+        linked = {one for one in folders if Path(parent, one).is_symlink()}
+        others["linked folder"] += len(linked)
+        runs = {one for one in folders if _is_run(Path(parent, one))}
+        folders[:] = set(folders) - linked - runs
         for file in (Path(parent, one) for one in files if not one.startswith((".", "~$"))):
-            if file.name.lower().endswith(documents.ENDINGS) and file.is_file():
+            if file.is_symlink() and not file.exists():
+                others["broken link"] += 1
+            elif file.name.lower().endswith(documents.ENDINGS) and file.is_file():
                 found.append(file)
             else:
                 others[file.suffix[1:].lower() or "without an ending"] += 1
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(8))
+    others = +others  # without zeros
+    listed = others.most_common(8)
+    links = ("linked folder", "broken link")
+    kinds = ", ".join(f"{n:,} {kind}{'s' * (n > 1 and kind in links)}" for kind, n in listed)
     if not found:
         inside = f" ({kinds})" if kinds else ""
         raise DataError(

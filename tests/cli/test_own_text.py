@@ -277,6 +277,15 @@ def test_a_word_that_is_not_a_path_is_refused(rnntk, here: Path, word: str, told
     assert told in " ".join(result.stderr.split())
 
 
+@pytest.mark.parametrize("command", ["train", "prep"])
+def test_an_empty_word_is_not_the_current_folder(rnntk, here: Path, command: str) -> None:
+    (here / "novel.txt").write_text("a line\n" * 40)
+    for words in ([""], ["novel.txt", ""], ["--input", ""]):
+        result = rnntk(command, *words)
+        assert result.exit_code == 2, result.output
+        assert "A name in --input is empty. Name a file or folder." in result.stderr
+
+
 def test_resume_takes_a_moved_text_but_not_another(rnntk, trained: Path, here: Path) -> None:
     (here / "tiny.txt").rename(here / "moved.txt")
     (here / "other.txt").write_text("something else\n" * 100)

@@ -9,6 +9,7 @@ import io
 import lzma
 import os
 import re
+import tarfile
 import tempfile
 import unicodedata
 import zipfile
@@ -146,6 +147,37 @@ def test_compressed_bytes_are_refused_by_name() -> None:
     ]:
         with pytest.raises(DataError, match=f"is .*{kind}.*not text.*{tool}"):
             detect_bytes(data)
+
+
+def tarred(text: bytes, form: int = tarfile.PAX_FORMAT) -> bytes:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w", format=form) as archive:
+        member = tarfile.TarInfo("novel.txt")
+        member.size = len(text)
+        archive.addfile(member, io.BytesIO(text))
+    return data.getvalue()
+
+
+def test_archives_of_text_are_refused(file: Path) -> None:
+    """Their bytes are valid UTF-8, with NUL between the fields of a header."""
+    text = b"The quick brown fox jumps over the lazy dog.\n" * 300
+    old = bytearray(tarred(text, tarfile.USTAR_FORMAT))
+    old[257:512] = bytes(255)
+    old[148:156] = b" " * 8
+    old[148:156] = b"%06o\0 " % sum(old[:512])
+    tars = [tarred(text, form) for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT)]
+    for data, told in [
+        *((one, "a tar archive, not text. Unpack it first: tar xf ") for one in (*tars, old)),
+        (gzip.compress(tarred(text)), "a tar archive, not text. Unpack it first: tar xf "),
+        (b"!<arch>\nnovel.txt/ " + b"0 " * 21 + b"`\n" + text, "an ar archive, not text. Unpack"),
+        (b"070701" + b"000081A4" * 13 + b"novel.txt\0" + text, "a cpio archive, not text. Unpack"),
+        (b"070707" + b"0" * 70 + b"novel.txt\0" + text, "a cpio archive, not text. Unpack"),
+        (b" " * 32769 + b"CD001" + text, "an image of a disk (ISO 9660), not text. Unpack"),
+        (b"SQLite format 3\0" + text, "an SQLite database, not text. Give a text file."),
+    ]:
+        file.write_bytes(data)
+        with pytest.raises(DataError, match=re.escape(f"{file} is {told}")):
+            detect(file)
 
 
 @pytest.mark.parametrize(

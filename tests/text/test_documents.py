@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -43,8 +45,11 @@ def odt(body: str) -> bytes:
     return zipped(mimetype=mimetype, content_x_xml=OPEN.format(body))
 
 
-def epub(chapters: dict[str, str], spine: str, **more: str) -> bytes:
-    items = "".join(f'<item id="{n}" href="t/{n}.xhtml"/>' for n in chapters)
+def epub(
+    chapters: Mapping[str, str | bytes], spine: str, *, more: str = "", **parts: str | bytes
+) -> bytes:
+    """A book; `more` items for the list of files, and parts of the archive."""
+    items = more + "".join(f'<item id="{n}" href="t/{n}.xhtml"/>' for n in chapters)
     refs = "".join(f'<itemref idref="{n}"/>' for n in spine.split())
     package = (
         f'<package xmlns="http://www.idpf.org/2007/opf"><manifest>{items}'
@@ -57,7 +62,7 @@ def epub(chapters: dict[str, str], spine: str, **more: str) -> bytes:
         o__p_x_opf=package,
         o__nav_x_xhtml="<html><body>Contents</body></html>",
         **{f"o__t__{name}_x_xhtml": page for name, page in chapters.items()},
-        **more,
+        **parts,
     )
 
 
@@ -111,6 +116,33 @@ def test_html_is_read(tmp_path: Path, name: str) -> None:
     assert read(tmp_path, page.encode(), name, markup="keep") == ("", None)
 
 
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ("<html><head><title>T</title><p>One</p><p>Two</p></html>", "One\nTwo\n"),
+        ("<html><head><title/><meta name=a><style>p{}</style><h1>One</h1>Two", "One\nTwo\n"),
+        ("<head><noscript><img src=x>no</noscript><title>T</title><p>One", "One\n"),
+        ("<body><nav><a>Menu</a><p>One</p></body></html>", "Menu\nOne\n"),
+        ("<body><select><option>a<p>One</body>", "a\nOne\n"),
+        ("<body><p>One <button>ok<p>Two</body>", "One ok\nTwo\n"),
+        ("<nav>a<button>b</nav>One</button> two<nav>c</nav>", "One two\n"),
+        ("<nav>a<nav>b</nav>c</nav><p>One<svg><title>T</title>d</svg>", "One\n"),
+        ("<body><p>One<style>p {}<p>", "One\n"),
+    ],
+)  # fmt: skip
+def test_html_may_lack_tags(tmp_path: Path, page: str, text: str) -> None:
+    assert read(tmp_path, page.encode(), "a.html")[0] == text
+
+
+def test_marked_sections_are_text(tmp_path: Path) -> None:
+    page = (
+        "<p><![CDATA[Tom & <Ann>]]> went</p><script>//<![CDATA[\na<b\n//]]></script><![x[y]]><p>z"
+    )
+    text = "Tom & <Ann> went\nz\n"
+    assert read(tmp_path, f"<html>{page}".encode(), "a.xhtml")[0] == text
+    assert read(tmp_path, epub({"a": page}, "a"))[0] == text
+
+
 def test_html_is_read_in_the_encoding_it_names(tmp_path: Path) -> None:
     page = '<html><meta http-equiv="x" content="text/html; charset={}"><p>{}</p>'
     for declared, codec, text in [
@@ -118,13 +150,101 @@ def test_html_is_read_in_the_encoding_it_names(tmp_path: Path) -> None:
         ("ISO-8859-1", "cp1252", "“é”"),
         ("utf-16", "utf-8", "é"),
         ("nonsense", "utf-8", "é"),
+        ("utf-16le", "utf-8", "even"),
+        ("UTF-16BE", "utf-8", "é"),
+        ("iso-8859-1", "utf-8", "“é”"),
+        ("windows-1251", "utf-8", "Привет"),
+        ("cp037", "utf-8", "plain"),
+        ("iso8859-1", "cp1252", "“é”"),
+        ("ISO_8859-1", "cp1252", "“é”"),
+        ("latin-1", "cp1252", "“é”"),
+        ("iso-8859-9", "cp1254", "“İstanbul’da”"),
+        ("latin5", "cp1254", "“İstanbul’da”"),
+        ("iso-8859-11", "cp874", "“ไทย”"),
+        ("tis-620", "cp874", "“ไทย”"),
+        ("windows-874", "cp874", "“ไทย”"),
+        ("ks_c_5601-1989", "cp949", "똠방각하"),
+        ("sjis", "cp932", "日本語の①文章"),
+        ("x-sjis", "cp932", "日本語の①文章"),
+        ("gb2312", "gb18030", "朱镕基"),
+        ("big5", "big5hkscs", "香港嘅①"),
+        ("windows-1251", "cp1251", "Привет"),
+        ("iso-2022-jp", "iso2022_jp", "日本語"),
     ]:
         data = page.format(declared, text).encode(codec)
-        assert read(tmp_path, data, "a.html")[0] == text + "\n", declared
+        read_as = "" if codec == "utf-8" else f" in {codec}"
+        expected = (text + "\n", f"an HTML page{read_as}")
+        assert read(tmp_path, data, "a.html") == expected, declared
     assert read(tmp_path, page.format("latin-1", "é가").encode("utf-16"), "a.html")[0] == "é가\n"
     assert read(tmp_path, "<p>값</p>".encode("johab"), "a.html", encoding="johab")[0] == "값\n"
     with pytest.raises(DataError, match=r"a.html does not decode as utf-8: ff at byte 3"):
         read(tmp_path, b"<p>\xff</p>", "a.html", encoding="utf-8")
+
+
+def test_only_a_page_s_own_declaration_counts(tmp_path: Path) -> None:
+    page = '<HTML><HEAD><SCRIPT CHARSET="utf-8" SRC=x></SCRIPT><META CONTENT="text/html; CHARSET=koi8-r">'
+    data = f"{page}<P>Привет".encode("koi8-r")
+    assert read(tmp_path, data, "a.html") == ("Привет\n", "an HTML page in koi8-r")
+
+
+FRENCH = (
+    "L’été était chaud. Très bien, garçon, je vais à la forêt près de la rivière où l’âne dort. "
+)
+
+
+def test_a_wrong_declaration_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "rnntk")
+    page = f'<html><meta charset="utf-8"><p>{FRENCH * 20}'.encode("cp1252")
+    text, kind = read(tmp_path, page, "a.html")
+    assert (text.strip(), kind) == ((FRENCH * 20).strip(), "an HTML page in cp1252")
+    assert "Warning: a.html declares utf-8, but is read as cp1252 (" in caplog.text
+    read(tmp_path, b"<html><p>Caf\x82</p>", "a.html")
+    assert re.search("Warning: a.html is read as [^ ]+, which is a guess", caplog.text)
+    damaged = f'<meta charset="iso-8859-1"><p>{FRENCH * 20}'.encode() + b"\xff"
+    with pytest.raises(DataError, match="^Nearly all of it is UTF-8, but a.html does not decode"):
+        read(tmp_path, damaged, "a.html")
+
+
+def test_chapters_may_be_in_other_encodings(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "rnntk")
+    page = '<?xml version="1.0" encoding="{}"?><html><body><p>{}</p></body></html>'
+    marked = page.format("utf-16", "é가").encode("utf-16")
+    wrong = page.format("utf-8", FRENCH * 20).encode("cp1252")
+    plain = "<p>é가~{1~}</p>".encode()
+    book = epub({"a": marked, "b": wrong, "c": plain, "d": b"\xef\xbb\xbf", "e": b""}, "a b c d e")
+    text, kind = read(tmp_path, book)
+    assert text.splitlines() == ["é가", (FRENCH * 20).strip(), "é가~{1~}"]
+    assert kind == "an EPUB book"
+    assert "Warning: a.x/o/t/b.xhtml declares utf-8, but is read as cp1252 (" in caplog.text
+    book = epub({"a": marked, "b": page.format("", "값").encode("johab"), "c": plain}, "a b c")
+    assert read(tmp_path, book, encoding="johab")[0].split() == ["é가", "값", "é가~{1~}"]
+    broken = epub({"a": "가나다라마바사".encode() * 9 + b"\xff"}, "a")
+    told = (
+        "^Nearly all of it is UTF-8, but a.x/o/t/a.xhtml does not decode as utf-8: ff at byte 189"
+    )
+    with pytest.raises(DataError, match=told):
+        read(tmp_path, broken)
+    assert read(tmp_path, broken, errors="replace")[0].endswith("사\ufffd\n")
+
+
+def test_what_is_no_chapter_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "rnntk")
+    image = '<item id="i" href="i.png" media-type="image/png"/>'
+    image += '<item id="s" href="s.svg" media-type="image/svg+xml"/>'
+    image += '<item id="x" href="t/x.xhtml#top" media-type="application/xhtml+xml"/>'
+    files = {"o__i_x_png": b"\x89PNG\r\n<p>junk", "o__s_x_svg": b"<svg>junk</svg>"}
+    files["o__t__x_x_xhtml"] = b"<p>two"
+    book = epub({"a": "<p>one"}, "a i s x", more=image, **files)
+    assert read(tmp_path, book)[0] == "one\ntwo\n"
+    assert not caplog.text
+    book = epub({"a": "<p>one"}, "a gone", more='<item id="gone" href="gone.html"/>')
+    assert read(tmp_path, book)[0] == "one\n"
+    assert "Warning: a.x lacks 1 of its 2 chapters, such as o/gone.html." in caplog.text
+    book = epub({}, "gone", more='<item id="gone" href="gone.html"/>')
+    with pytest.raises(DataError, match="it has none of its 1 chapters, such as o/gone.html"):
+        read(tmp_path, book)
 
 
 @pytest.mark.parametrize(
@@ -144,6 +264,30 @@ def test_html_is_read_in_the_encoding_it_names(tmp_path: Path) -> None:
 def test_unreadable_documents_are_refused(tmp_path: Path, data: bytes, told: str) -> None:
     with pytest.raises(DataError, match=told):
         read(tmp_path, data)
+
+
+MANIFEST = '<m:manifest xmlns:m="urn:x"><m:file-entry m:full-path="content.xml">{}</m:file-entry></m:manifest>'
+
+
+def test_documents_with_a_password_are_refused(tmp_path: Path) -> None:
+    mimetype = "application/vnd.oasis.opendocument.text"
+    locked = MANIFEST.format('<m:encryption-data m:checksum="x"/>')
+    old = {"content_x_xml": b"\x8d\x01", "META-INF__manifest_x_xml": locked}
+    new = {"encrypted-package": b"\x8d\x01", "META-INF__manifest_x_xml": locked}
+    flagged = bytearray(docx("<w:p/>"))
+    for at in (found.start() for found in re.finditer(b"PK\x01\x02", flagged)):
+        flagged[at + 8] |= 1
+    for data in (
+        zipped(mimetype=mimetype, **old),
+        zipped(mimetype=mimetype, **new),
+        bytes(flagged),
+    ):
+        with pytest.raises(DataError, match="^a.x has a password. Save it without one.$"):
+            read(tmp_path, data)
+    with zipfile.ZipFile(io.BytesIO(odt("<text:p>encryption-data</text:p>"))) as plain:
+        parts = {name.replace(".", "_x_"): plain.read(name) for name in plain.namelist()}
+    opened = zipped(**parts, **{"META-INF__manifest_x_xml": MANIFEST.format("encryption-data")})
+    assert read(tmp_path, opened)[0] == "encryption-data\n"
 
 
 def test_compression_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
