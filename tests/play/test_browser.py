@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.resources
+import json
 import re
 import shutil
 import time
@@ -155,6 +156,54 @@ def test_the_temperature_changes_while_it_writes(opened, client) -> None:
     assert written(page).startswith(before)
 
 
+def test_empty_fields_mean_the_defaults(opened, client, plain: Models) -> None:
+    page = opened(client.url)
+    page.locator("#write-temperature").press("Backspace")
+    assert page.locator("#write-temperature").input_value() == ""
+    assert page.locator("#write-slider").input_value() == "1"
+    page.locator("#write-pace").select_option("0")
+    page.locator("#write-length").fill("")
+    page.locator("#write-prime").fill("int ")
+    page.locator("#write-seed").fill("3")
+    page.locator("#write-prime").press("Control+Enter")
+    wait_for(page, "#write-status", "Written: 1,004 characters, seed 3")
+    assert written(page) == "int " + "".join(plain.get().stream("int ", seed=3, length=1000))
+    # A text of the default length keeps it at another temperature.
+    page.locator("#write-pace").select_option("60")
+    page.locator("#write-prime").press("Control+Enter")
+    page.locator("#write-text .c").nth(20).wait_for()
+    page.locator("#write-slider").fill("1.5")
+    page.locator("#write-pace").select_option("0")
+    wait_for(page, "#write-status", "Written: 1,004 characters, seed 3")
+
+
+def test_a_wrong_setting_or_an_early_change_loses_no_text(opened, client) -> None:
+    page = opened(client.url)
+    write(page, "int ", length=120)
+    wait_for(page, "#write-status", "Written: 124 characters")
+    text = written(page)
+    page.locator("#write-length").fill("0")
+    page.locator("#write-text .c").nth(9).click()
+    assert written(page) == text
+    assert not page.locator("#write-length").evaluate("field => field.checkValidity()")
+    # The temperature changes before the server has answered: the prompt stays.
+    page.route("**/api/write", lambda route: (time.sleep(0.5), route.continue_()))
+    write(page, "int ", length=120)
+    page.locator("#write-slider").fill("0.5")
+    wait_for(page, "#write-status", "Written: 124 characters")
+    assert written(page).startswith("int ")
+
+
+def test_a_text_that_fails_is_not_called_written(opened, client) -> None:
+    page = opened(client.url)
+    lines = ({"seed": 1, "prime": "int ", "skipped": []}, {"pieces": [["f", 1.0]]}, {"error": "x"})
+    body = "".join(json.dumps(line) + "\n" for line in lines)
+    page.route("**/api/write", lambda route: route.fulfill(body=body))
+    write(page, "int ")
+    wait_for(page, "#write-status", "^Stopped: 5 characters, seed 1")
+    assert page.locator("#problem").inner_text() == "x"
+
+
 def test_what_is_wrong_is_said(browser, client) -> None:
     page = browser.new_page()  # its refused request is a message in the console, as it should be
     page.goto(client.url)
@@ -252,6 +301,12 @@ def test_inside(opened, client, plain_text: str) -> None:
     page.locator("#inside-layer").select_option("2")
     page.locator("#inside-unit").fill("7")
     page.locator("#inside-unit").press("Enter")
+    wait_for(page, "#inside-title", "Layer 2, unit 7: cell state$")
+    page.locator("#inside-unit").fill("")  # another number may follow
+    assert page.locator("#inside-unit").input_value() == ""
+    page.locator("#inside-layer").select_option("1")
+    wait_for(page, "#inside-title", "Layer 1, unit 7: cell state$")
+    page.locator("#inside-layer").select_option("2")
     wait_for(page, "#inside-title", "Layer 2, unit 7: cell state$")
     page.locator("#inside-quantity").select_option("f")
     # Gates are never below 0.

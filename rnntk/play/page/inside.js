@@ -53,7 +53,9 @@ export class Inside {
     byId("inside-quantity").addEventListener("change", () => this.#rank(this.text, byId("inside-quantity").value, true));
     for (const id of ["inside-layer", "inside-unit"]) {
       byId(id).addEventListener("input", () => {
-        const unit = Math.max(0, Math.min(run.units - 1, Math.round(Number(byId("inside-unit").value)) || 0));
+        const { value } = byId("inside-unit");
+        if (id === "inside-unit" && value === "") return; // a number follows
+        const unit = value === "" ? this.chosen.unit : Math.max(0, Math.min(run.units - 1, Math.round(Number(value))));
         this.choose(Number(byId("inside-layer").value) - 1, unit);
       });
     }

@@ -97,7 +97,7 @@ class Model {
   text() {
     if (this.excerpt) return this.excerpt;
     const { prime } = this.description;
-    const generation = new Generation(this, { prime, seed: 1, length: GENERATED });
+    const generation = new Generation(this, { prime, seed: 1, length: GENERATED, temperature: 1 });
     const pieces = [];
     for (let line = generation.more(); line; line = generation.more()) pieces.push(...line.pieces.map(([piece]) => piece));
     return { text: prime + pieces.join(""), of: "generated text" };
@@ -122,17 +122,17 @@ class Model {
 // A text being generated, with its own states, because the network reads and generates others in between.
 class Generation {
   constructor({ description, symbols, network }, asked) {
-    const settings = checked(asked, description.limits.length);
+    check(asked, description.limits.length);
     const { text, ids, skipped } = encode(asked.prime, description);
     const seed = asked.seed ?? crypto.getRandomValues(new Uint32Array(1))[0];
     const banned = description.unknown === null ? -1 : symbols.indexOf(description.unknown);
     this.head = { seed, prime: text, skipped };
     this.network = network;
     this.symbols = symbols;
-    this.sampler = new Sampler(symbols.length, settings, banned, uniforms(seed));
+    this.sampler = new Sampler(symbols.length, asked, banned, uniforms(seed));
     this.decoder = CODECS[description.preprocessor].decoder();
-    this.left = settings.length; // characters
-    this.leftSymbols = settings.length * SYMBOLS;
+    this.left = asked.length; // characters
+    this.leftSymbols = asked.length * SYMBOLS;
     // An empty prompt becomes the symbols that this run's texts begin after.
     this.prompt = ids.length ? ids : Array.from(description.opening, (symbol) => symbols.indexOf(symbol));
     this.nats = 0;
@@ -174,17 +174,15 @@ class Generation {
   }
 }
 
-function checked(asked, mostCharacters) {
-  const settings = { ...asked, temperature: asked.temperature ?? 1, length: asked.length ?? 1000 };
+function check(asked, mostCharacters) {
   const wrong = [
-    ["length", settings.length, (x) => Number.isInteger(x) && x >= 0 && x <= mostCharacters, `a whole number up to ${mostCharacters.toLocaleString("en")}`],
-    ["temperature", settings.temperature, (x) => x >= 0 && x < Infinity, "at least 0"],
+    ["length", asked.length, (x) => Number.isInteger(x) && x >= 0 && x <= mostCharacters, `a whole number up to ${mostCharacters.toLocaleString("en")}`],
+    ["temperature", asked.temperature, (x) => x >= 0 && x < Infinity, "at least 0"],
     ["top-k", asked.top_k, (x) => Number.isInteger(x) && x >= 1, "a whole number of at least 1"],
     ["top-p", asked.top_p, (x) => x > 0 && x <= 1, "above 0 and at most 1"],
     ["seed", asked.seed, (x) => Number.isInteger(x) && x >= 0 && x < 2 ** 32, "a whole number from 0 to 4,294,967,295"],
   ].find(([, value, fits]) => value !== null && value !== undefined && !fits(value));
   if (wrong) throw new Error(`The ${wrong[0]} must be ${wrong[3]}, got ${wrong[1]}.`);
-  return settings;
 }
 
 async function unpacked(base64) {
