@@ -354,6 +354,28 @@ def test_training_is_live(opened, serving, tmp_path, make_run) -> None:
         wait_for(page, "#training-at", r"step \d+: \d\.\d+; validation at")
 
 
+def test_removed_checkpoints_leave_the_header(opened, serving, tmp_path, make_run) -> None:
+    """All but the chosen one; the samples stay in Training."""
+    run = make_run(tmp_path / "r")
+    with (
+        serving(Models(LanguageModel.load(run))) as client,
+        contextlib.closing(opened(client.url)) as page,
+    ):
+        page.locator("#checkpoint").select_option("20")
+        tab(page, "Training")
+        page.locator("#training-samples article").nth(2).wait_for()
+        for step in (10, 20):
+            shutil.rmtree(run.checkpoints / f"step-{step:08}")
+        options = page.locator("#checkpoint option")
+        until(lambda: options.all_inner_texts() == ["step 20", "step 30"])
+        assert page.locator("#checkpoint").input_value() == "20"
+        titles = page.locator("#training-samples h3").all_inner_texts()
+        assert titles == ["step 10", "step 20", "step 30"]
+        assert page.locator("#training-step").get_attribute("max") == "2"
+        page.locator("#checkpoint").select_option("30")
+        until(lambda: options.all_inner_texts() == ["step 30"])
+
+
 def test_newer_checkpoints_can_be_chosen_in_every_view(
     context, serving, tmp_path, make_run
 ) -> None:
