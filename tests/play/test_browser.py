@@ -156,6 +156,27 @@ def test_the_temperature_changes_while_it_writes(opened, client) -> None:
     assert written(page).startswith(before)
 
 
+def test_a_text_written_in_a_hidden_tab_is_shown_at_its_end(opened, client) -> None:
+    page = opened(client.url)
+    box = page.locator("#write-text")
+    below = "box => box.scrollHeight - box.scrollTop - box.clientHeight"
+    write(page, "int ", length=3000)
+    tab(page, "Read")
+    page.locator("#write-status").filter(has_text="Written").wait_for(state="attached")
+    tab(page, "Write")
+    until(lambda: abs(box.evaluate(below)) < 2)
+    # Not if another part of it was in view.
+    box.evaluate("box => { box.scrollTop = 40; }")
+    page.wait_for_timeout(100)
+    write_on = page.get_by_role("button", name="Continue")
+    write_on.click()
+    tab(page, "Read")
+    page.locator("#write-status").filter(has_text="Written: 6,004").wait_for(state="attached")
+    tab(page, "Write")
+    page.wait_for_timeout(200)
+    assert box.evaluate("box => box.scrollTop") == 40
+
+
 def test_empty_fields_mean_the_defaults(opened, client, plain: Models) -> None:
     page = opened(client.url)
     page.locator("#write-temperature").press("Backspace")
@@ -692,6 +713,10 @@ def test_on_a_phone_a_tap_is_answered_at_the_bottom(opened, client) -> None:
         assert abs(box["y"] + box["height"] - 780) < 1
         assert place["y"] >= 0
         assert place["y"] + place["height"] <= box["y"]
+        # It leaves no empty space in other tabs.
+        page.locator("#tab-lessons").tap()
+        assert page.evaluate("getComputedStyle(document.body).paddingBottom") == "48px"
+        page.locator(f"#tab-{view}").tap()
         page.keyboard.press("Escape")
         assert "open" not in sheet.get_attribute("class")
     # The text that a unit colours stays in sight.

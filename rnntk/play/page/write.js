@@ -18,7 +18,7 @@ export class Write {
     this.run = run;
     this.limits = run.limits;
     this.view = new TextView(byId("write-text"), {
-      syllables: run.hangul, choose: (index) => this.#goOn(index),
+      syllables: run.hangul, choose: (index) => this.#goOn(index), follow: true,
     });
     this.stopping = null;
     this.alive = false; // whether the first text has begun
