@@ -588,6 +588,8 @@ def test_a_report_shows_the_same_without_a_server(
     wait_for(page, "#read-at", "bits$")
     tab(page, "Inside")
     wait_for(page, "#inside-title", "Layer")
+    hint = page.locator("#cell-says")
+    assert hint.inner_text() == "Point at a part (or Tab) to read what it does."
     page.locator("#inside-ranking button").nth(3).click()
     assert page.locator("#inside-ranking button").nth(3).get_attribute("aria-pressed") == "true"
     tab(page, "Training")
@@ -677,7 +679,8 @@ def test_the_cell_explains_itself(
     ):
         tab(page, "Inside")
         page.locator("#inside-follows li").first.wait_for()
-        said = set()
+        said = {page.locator("#cell-says").inner_text()}
+        assert "click a gate or state to see its values." in said.pop()
         for part in page.locator("#cell-picture g").all():
             part.focus()
             said.add(page.locator("#cell-says").inner_text())
