@@ -38,6 +38,10 @@ class Answers:
         self._jobs = 0
         self._at_once: anyio.CapacityLimiter | None = None
 
+    def training(self) -> Values:
+        """The loss curve, and `checkpoints`, the steps to choose from, as JSON."""
+        return {**self.curve.look(), "checkpoints": self.models.steps()}
+
     def get(self, work: Callable[[], Values]) -> Handler:
         """A handler that answers with the result of `work`."""
 

@@ -39,7 +39,7 @@ class Api(Answers):
         list(streaming.pieces(model, model.prompt(""), SampleConfig(length=1), 0))
         self.samples = CheckpointSamples(models)
         self.scheduler = Scheduler(limits.STREAMS)
-        text, curve = OwnText(models), self.curve
+        text = OwnText(models)
         traced = lru_cache(limits.TRACES)(lambda at, text: reading.trace(models.get(at), text))
 
         def trace(v: Values) -> reading.Trace:
@@ -49,7 +49,7 @@ class Api(Answers):
             "text": self.get(text.excerpt),
             "runs": self.get(lambda: {"runs": models.relatives()}),
             "training": self.get(
-                lambda: {**curve.look(), "steps": self.samples.steps(), **text.baselines()}
+                lambda: {**self.training(), "steps": self.samples.steps(), **text.baselines()}
             ),
             "sample": self.sample,
         }

@@ -31,7 +31,7 @@ class DigitAnswers(Answers):
         results = lru_cache(3)(lambda step: TestResults(models.get(step)))
         uniform = {"title": "uniform guess", "nats": round(math.log(CLASSES), 4)}
         self.gets["training"] = self.get(
-            lambda: {**self.curve.look(), "steps": models.steps(), "baselines": [uniform]}
+            lambda: {**self.training(), "steps": models.steps(), "baselines": [uniform]}
         )
         self.posts = {
             "classify": self.post(

@@ -8,7 +8,7 @@ from typing import Any
 from rnntk.config import SampleConfig
 from rnntk.decoding.row_model import RowModel
 from rnntk.play import limits
-from rnntk.storage import checkpoint, listing
+from rnntk.storage import checkpoint, folder, listing
 
 
 class Models:
@@ -35,7 +35,7 @@ class Models:
             "kind": self.run.kind,
             "name": self.run.name,
             "corpus": record["corpus"].get("name", ""),
-            "own_file": record["corpus"].get("source") == "input",
+            "own_file": self._is_own_file(),
             "cell": record["model"]["cell"],
             "layers": len(layers),
             "parameters": record["model"].get("parameters"),
@@ -43,6 +43,12 @@ class Models:
             "steps": self.steps(),
             **own,
         }
+
+    def _is_own_file(self) -> bool:
+        """Whether no `--corpus NAME` finds the text: the user's file or card, or the text of an imported run."""
+        source = self.run.record["corpus"].get("source")
+        card = str(self.run.settings.get("corpus"))
+        return source in ("input", folder.IMPORTED) or card.endswith(".toml")
 
     def relatives(self) -> list[dict[str, Any]]:
         """The runs in this run's folder on the same corpus, as JSON: name, cell, model, step, losses in nats."""

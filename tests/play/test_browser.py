@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.resources
+import json
 import re
 import shutil
 import time
@@ -155,6 +156,77 @@ def test_the_temperature_changes_while_it_writes(opened, client) -> None:
     assert written(page).startswith(before)
 
 
+def test_a_text_written_in_a_hidden_tab_is_shown_at_its_end(opened, client) -> None:
+    page = opened(client.url)
+    box = page.locator("#write-text")
+    below = "box => box.scrollHeight - box.scrollTop - box.clientHeight"
+    write(page, "int ", length=3000)
+    tab(page, "Read")
+    page.locator("#write-status").filter(has_text="Written").wait_for(state="attached")
+    tab(page, "Write")
+    until(lambda: abs(box.evaluate(below)) < 2)
+    # Not if another part of it was in view.
+    box.evaluate("box => { box.scrollTop = 40; }")
+    page.wait_for_timeout(100)
+    write_on = page.get_by_role("button", name="Continue")
+    write_on.click()
+    tab(page, "Read")
+    page.locator("#write-status").filter(has_text="Written: 6,004").wait_for(state="attached")
+    tab(page, "Write")
+    page.wait_for_timeout(200)
+    assert box.evaluate("box => box.scrollTop") == 40
+
+
+def test_empty_fields_mean_the_defaults(opened, client, plain: Models) -> None:
+    page = opened(client.url)
+    page.locator("#write-temperature").press("Backspace")
+    assert page.locator("#write-temperature").input_value() == ""
+    assert page.locator("#write-slider").input_value() == "1"
+    page.locator("#write-pace").select_option("0")
+    page.locator("#write-length").fill("")
+    page.locator("#write-prime").fill("int ")
+    page.locator("#write-seed").fill("3")
+    page.locator("#write-prime").press("Control+Enter")
+    wait_for(page, "#write-status", "Written: 1,004 characters, seed 3")
+    assert written(page) == "int " + "".join(plain.get().stream("int ", seed=3, length=1000))
+    # A text of the default length keeps it at another temperature.
+    page.locator("#write-pace").select_option("60")
+    page.locator("#write-prime").press("Control+Enter")
+    page.locator("#write-text .c").nth(20).wait_for()
+    page.locator("#write-slider").fill("1.5")
+    page.locator("#write-pace").select_option("0")
+    wait_for(page, "#write-status", "Written: 1,004 characters, seed 3")
+
+
+def test_a_wrong_setting_or_an_early_change_loses_no_text(opened, client) -> None:
+    page = opened(client.url)
+    write(page, "int ", length=120)
+    wait_for(page, "#write-status", "Written: 124 characters")
+    text = written(page)
+    page.locator("#write-length").fill("0")
+    page.locator("#write-text .c").nth(9).click()
+    assert written(page) == text
+    assert not page.locator("#write-length").evaluate("field => field.checkValidity()")
+    # The temperature changes before the server has answered: the prompt stays.
+    page.route("**/api/write", lambda _: None)
+    with page.expect_request("**/api/write"):
+        write(page, "int ", length=120)
+    page.unroute("**/api/write")
+    page.locator("#write-slider").fill("0.5")
+    wait_for(page, "#write-status", "Written: 124 characters")
+    assert written(page).startswith("int ")
+
+
+def test_a_text_that_fails_is_not_called_written(opened, client) -> None:
+    page = opened(client.url)
+    lines = ({"seed": 1, "prime": "int ", "skipped": []}, {"pieces": [["f", 1.0]]}, {"error": "x"})
+    body = "".join(json.dumps(line) + "\n" for line in lines)
+    page.route("**/api/write", lambda route: route.fulfill(body=body))
+    write(page, "int ")
+    wait_for(page, "#write-status", "^Stopped: 5 characters, seed 1")
+    assert page.locator("#problem").inner_text() == "x"
+
+
 def test_what_is_wrong_is_said(browser, client) -> None:
     page = browser.new_page()  # its refused request is a message in the console, as it should be
     page.goto(client.url)
@@ -253,6 +325,12 @@ def test_inside(opened, client, plain_text: str) -> None:
     page.locator("#inside-unit").fill("7")
     page.locator("#inside-unit").press("Enter")
     wait_for(page, "#inside-title", "Layer 2, unit 7: cell state$")
+    page.locator("#inside-unit").fill("")  # another number may follow
+    assert page.locator("#inside-unit").input_value() == ""
+    page.locator("#inside-layer").select_option("1")
+    wait_for(page, "#inside-title", "Layer 1, unit 7: cell state$")
+    page.locator("#inside-layer").select_option("2")
+    wait_for(page, "#inside-title", "Layer 2, unit 7: cell state$")
     page.locator("#inside-quantity").select_option("f")
     # Gates are never below 0.
     below = ", ".join(f"#inside-text .n{k}" for k in range(1, 9))
@@ -297,6 +375,28 @@ def test_training_is_live(opened, serving, tmp_path, make_run) -> None:
         assert page.locator("#checkpoint option").all_inner_texts()[-1] == "step 40"
         page.locator("#training-chart").hover(position={"x": 300, "y": 80})
         wait_for(page, "#training-at", r"step \d+: \d\.\d+; validation at")
+
+
+def test_removed_checkpoints_leave_the_header(opened, serving, tmp_path, make_run) -> None:
+    """All but the chosen one; the samples stay in Training."""
+    run = make_run(tmp_path / "r")
+    with (
+        serving(Models(LanguageModel.load(run))) as client,
+        contextlib.closing(opened(client.url)) as page,
+    ):
+        page.locator("#checkpoint").select_option("20")
+        tab(page, "Training")
+        page.locator("#training-samples article").nth(2).wait_for()
+        for step in (10, 20):
+            shutil.rmtree(run.checkpoints / f"step-{step:08}")
+        options = page.locator("#checkpoint option")
+        until(lambda: options.all_inner_texts() == ["step 20", "step 30"])
+        assert page.locator("#checkpoint").input_value() == "20"
+        titles = page.locator("#training-samples h3").all_inner_texts()
+        assert titles == ["step 10", "step 20", "step 30"]
+        assert page.locator("#training-step").get_attribute("max") == "2"
+        page.locator("#checkpoint").select_option("30")
+        until(lambda: options.all_inner_texts() == ["step 30"])
 
 
 def test_newer_checkpoints_can_be_chosen_in_every_view(
@@ -488,6 +588,8 @@ def test_a_report_shows_the_same_without_a_server(
     wait_for(page, "#read-at", "bits$")
     tab(page, "Inside")
     wait_for(page, "#inside-title", "Layer")
+    hint = page.locator("#cell-says")
+    assert hint.inner_text() == "Point at a part (or Tab) to read what it does."
     page.locator("#inside-ranking button").nth(3).click()
     assert page.locator("#inside-ranking button").nth(3).get_attribute("aria-pressed") == "true"
     tab(page, "Training")
@@ -577,7 +679,8 @@ def test_the_cell_explains_itself(
     ):
         tab(page, "Inside")
         page.locator("#inside-follows li").first.wait_for()
-        said = set()
+        said = {page.locator("#cell-says").inner_text()}
+        assert "click a gate or state to see its values." in said.pop()
         for part in page.locator("#cell-picture g").all():
             part.focus()
             said.add(page.locator("#cell-says").inner_text())
@@ -613,6 +716,10 @@ def test_on_a_phone_a_tap_is_answered_at_the_bottom(opened, client) -> None:
         assert abs(box["y"] + box["height"] - 780) < 1
         assert place["y"] >= 0
         assert place["y"] + place["height"] <= box["y"]
+        # It leaves no empty space in other tabs.
+        page.locator("#tab-lessons").tap()
+        assert page.evaluate("getComputedStyle(document.body).paddingBottom") == "48px"
+        page.locator(f"#tab-{view}").tap()
         page.keyboard.press("Escape")
         assert "open" not in sheet.get_attribute("class")
     # The text that a unit colours stays in sight.

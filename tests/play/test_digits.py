@@ -118,6 +118,27 @@ def test_mistakes_are_those_of_the_test_images(serving, classifier: Models, few_
         assert cell["images"][0]["index"] == worst
 
 
+def test_a_cleared_drawing_stays_cleared(opened, serving, tmp_path, few_images) -> None:
+    """Though it is classified only after that."""
+    with (
+        serving(Models(RowModel.load(write_classifier(tmp_path / "r", False)))) as client,
+        contextlib.closing(opened(client.url)) as page,
+    ):
+        held = []
+        page.route("**/api/classify", lambda route: held.append(route))
+        with page.expect_request("**/api/classify"):
+            page.locator("#draw-pad").click()
+        page.get_by_role("button", name="Clear").click()
+        with page.expect_response("**/api/classify"):
+            held[0].continue_()
+        page.wait_for_timeout(200)
+        assert page.locator("#draw-says").inner_text() == "No drawing yet"
+        assert page.locator("#draw-maps canvas").count() == 0
+        page.unroute("**/api/classify")
+        page.locator("#draw-pad").click()
+        page.locator("#draw-says").filter(has_text=re.compile(r"This is a \d")).wait_for()
+
+
 def test_the_page(opened, context, serving, tmp_path, few_images) -> None:
     """Draw, by mouse and by keyboard; the mistakes; the accuracy; axe, wide and narrow."""
     axe = importlib.resources.files(pytest.importorskip("axe_playwright_python")) / "axe.min.js"

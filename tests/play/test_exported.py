@@ -205,6 +205,28 @@ def test_it_writes_the_text_of_the_seed(
     assert not page.locator("#write-top-k").evaluate("field => field.checkValidity()")
 
 
+def test_texts_written_at_once_are_separate(opened, export: Export, tmp_path, make_run) -> None:
+    """A text in Write, those of the first lesson, and a text that is read meanwhile."""
+    run = make_run(tmp_path / "r")
+    model = LanguageModel.load(run)
+    page = opened(export(run).as_uri())
+    start_writing(page, "int ", seed=7, length=20_000)
+    page.get_by_role("tab", name="Lessons").click()
+    page.get_by_role("button", name="Write at three temperatures").click()
+    texts = page.locator("#lessons-list article").first.locator("pre")
+    texts.nth(2).wait_for()
+    assert page.locator("#write-status").text_content() == "Writing …"
+    for k, temperature in enumerate((0.3, 1, 2)):
+        expected = "".join(model.stream(seed=1, length=200, temperature=temperature))
+        assert texts.nth(k).text_content() == expected
+    read_text(page, "int f(void)")
+    bits = model.evaluate("int f(void)").bits_per_character
+    wait_for(page, "#read-figures", f"^bits per character{re.escape(f'{bits:.3f}')}")
+    page.get_by_role("tab", name="Write").click()
+    wait_for(page, "#write-status", "Written: 20,004 characters, seed 7")
+    assert written(page) == "int " + "".join(model.stream("int ", seed=7, length=20_000))
+
+
 def test_reading_and_units_are_those_of_the_server(
     opened, export: Export, tmp_path, make_run, plain_text
 ) -> None:

@@ -77,7 +77,7 @@ def test_training_and_samples(client) -> None:
     found = client.json("/api/training")
     assert found["loss"][0] == [1, 2.95]
     assert [step for step, _ in found["val_loss"]] == [10, 20, 30]
-    assert found["steps"] == [10, 20, 30]
+    assert found["steps"] == found["checkpoints"] == [10, 20, 30]
     assert client.json("/api/sample?step=20")["step"] == 20
 
 

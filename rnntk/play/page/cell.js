@@ -47,16 +47,16 @@ const CELL_PICTURES = {
   },
 };
 
-// Draws a cell. The explanations go to the element `says`; `pick(key)` is called when a part is clicked. Returns a function
-// that marks the part of a quantity.
-export function drawCell(svg, cell, says, pick = () => {}) {
+// Draws a cell. The explanations go to the element `says`; `pick(key)`, if given, is called when a part is clicked. Returns
+// a function that marks the part of a quantity.
+export function drawCell(svg, cell, says, pick = null) {
   const { lines, signs, parts } = CELL_PICTURES[cell];
   svg.setAttribute("viewBox", "0 0 660 264");
   svg.replaceChildren(...lines.map((d) => svgNode("path", { d })));
   for (const [x, y, sign] of signs) {
     svg.append(svgNode("circle", { cx: x, cy: y, r: 10 }), svgNode("text", { x, y: y + 5 }, sign));
   }
-  says.textContent = "Point at a part (or Tab) to read what it does; click a gate or state to see its values.";
+  says.textContent = `Point at a part (or Tab) to read what it does${pick ? "; click a gate or state to see its values." : "."}`;
   const drawn = parts.map(({ key, at: [x, y], label, gate, says: sentence }) => {
     const width = label.length * 8 + 20;
     const part = svgNode("g", { tabindex: 0, role: "button", "aria-label": `${label}: ${sentence}`, class: gate ? "gate" : "" });
@@ -64,11 +64,11 @@ export function drawCell(svg, cell, says, pick = () => {}) {
     const explain = () => { says.textContent = sentence; };
     part.addEventListener("pointerenter", explain);
     part.addEventListener("focus", explain);
-    part.addEventListener("click", () => { explain(); pick(key); });
+    part.addEventListener("click", () => { explain(); pick?.(key); });
     part.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" && event.key !== " ") return;
       event.preventDefault();
-      pick(key);
+      pick?.(key);
     });
     svg.append(part);
     return [key, part];

@@ -27,8 +27,9 @@ export class Draw {
     this.pad = byId("draw-pad");
     this.context = this.pad.getContext("2d", { willReadFrequently: true });
     this.pen = { x: 140, y: 60, down: false };
-    this.asking = false;
-    this.next = null; // pixels to classify after the current request
+    this.asking = null; // a promise while drawings are classified
+    this.asked = null; // pixels of the current request; null if they are cleared
+    this.next = null; // pixels to classify after it
     this.timer = 0;
     byId("draw-how").textContent = this.#how();
     this.pad.addEventListener("pointerdown", (event) => this.#down(event));
@@ -45,7 +46,7 @@ export class Draw {
 
   clear() {
     this.context.clearRect(0, 0, 280, 280);
-    this.next = null;
+    this.asked = this.next = null;
     this.image = null;
     clearInterval(this.timer);
     byId("draw-seen").getContext("2d").clearRect(0, 0, SIDE, SIDE);
@@ -134,21 +135,24 @@ export class Draw {
   // Classifies a square of bytes; during a request, only the latest drawing waits.
   async #ask(pixels) {
     this.next = pixels;
-    if (this.asking) return;
-    this.asking = true;
+    this.asking ??= this.#classify();
+    await this.asking;
+  }
+
+  async #classify() {
     while (this.next) {
-      const asked = this.next;
-      this.next = null;
-      const text = String.fromCharCode(...asked);
+      const pixels = this.next;
+      [this.asked, this.next] = [pixels, null];
+      const text = String.fromCharCode(...pixels);
       const found = await attempt(() => this.source.classify(btoa(text)));
-      if (!found) break;
-      this.pixels = asked;
+      if (!found || this.asked !== pixels) continue;
+      this.pixels = pixels;
       this.image = bytesOf(found.image);
       this.beliefs = found.beliefs;
       this.#maps();
       this.#part();
     }
-    this.asking = false;
+    this.asking = null;
   }
 
   #maps() {

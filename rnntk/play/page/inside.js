@@ -38,7 +38,8 @@ export class Inside {
       choose: (unit) => this.choose(this.chosen.layer, unit),
       point: (symbol) => this.view.moveTo(this.characters.findLastIndex(({ from }) => from <= symbol)),
     });
-    this.markCell = drawCell(byId("cell-picture"), run.cell, byId("cell-says"), (key) => this.#pick(key));
+    this.markCell = drawCell(byId("cell-picture"), run.cell, byId("cell-says"),
+      source.kind === "report" ? null : (key) => this.#pick(key)); // a report has one quantity
     byId("inside-layer").replaceChildren(
       ...Array.from({ length: run.layers }, (_, k) => el("option", { textContent: String(k + 1) })),
     );
@@ -53,7 +54,9 @@ export class Inside {
     byId("inside-quantity").addEventListener("change", () => this.#rank(this.text, byId("inside-quantity").value, true));
     for (const id of ["inside-layer", "inside-unit"]) {
       byId(id).addEventListener("input", () => {
-        const unit = Math.max(0, Math.min(run.units - 1, Math.round(Number(byId("inside-unit").value)) || 0));
+        const { value } = byId("inside-unit");
+        if (id === "inside-unit" && value === "") return; // a number follows
+        const unit = value === "" ? this.chosen.unit : Math.max(0, Math.min(run.units - 1, Math.round(Number(value))));
         this.choose(Number(byId("inside-layer").value) - 1, unit);
       });
     }
@@ -112,7 +115,7 @@ export class Inside {
   #pick(key) {
     const select = byId("inside-quantity");
     const known = [...select.options].some(({ value }) => value === key);
-    if (!known || key === this.quantity || this.source.kind === "report") return;
+    if (!known || key === this.quantity) return;
     this.#rank(this.text, key, true);
   }
 

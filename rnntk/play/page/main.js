@@ -61,7 +61,9 @@ function checkpoints(source, run) {
   const select = byId("checkpoint");
   let known = "";
   source.step = run.step;
-  function fill(steps) {
+  // The chosen one stays listed when training removes it.
+  function fill(found) {
+    const steps = [...new Set([...found, source.step])].sort((a, b) => a - b);
     if (String(steps) === known) return;
     known = String(steps);
     select.replaceChildren(...steps.map(
@@ -121,7 +123,7 @@ async function start() {
     setInterval(async () => {
       if (document.hidden || !byId("training").hidden || document.activeElement === byId("checkpoint")) return;
       const found = await source.training().catch(() => null); // the next request reports a stopped server
-      if (found) fill(found.steps);
+      if (found) fill(found.checkpoints);
     }, POLL);
   }
   document.body.dataset.ready = "yes";

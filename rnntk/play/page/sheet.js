@@ -7,6 +7,7 @@ const CLEARANCE = 24; // pixels above the sheet
 export class Sheet {
   constructor(box) {
     this.box = box;
+    this.panel = box.closest('[role="tabpanel"]');
     box.querySelector(".close").addEventListener("click", () => this.close());
     addEventListener("keydown", (event) => { if (event.key === "Escape") this.close(); });
     matchMedia(STACKED).addEventListener("change", () => this.close());
@@ -15,7 +16,7 @@ export class Sheet {
   show(tapped) {
     if (!matchMedia(STACKED).matches) return;
     this.box.classList.add("open");
-    document.body.style.paddingBottom = `${this.box.offsetHeight + CLEARANCE}px`;
+    this.panel.style.paddingBottom = `${this.box.offsetHeight + CLEARANCE}px`;
     const below = tapped.getBoundingClientRect().bottom + CLEARANCE - this.box.getBoundingClientRect().top;
     if (below > 0) scrollBy(0, below);
   }
@@ -23,6 +24,6 @@ export class Sheet {
   close() {
     if (!this.box.classList.contains("open")) return;
     this.box.classList.remove("open");
-    document.body.style.paddingBottom = "";
+    this.panel.style.paddingBottom = "";
   }
 }

@@ -71,6 +71,7 @@ export class Local {
   evaluation = null;
   #waiting = new Map();
   #asked = 0;
+  #written = 0;
 
   // `weights`: for worker.js. `script`: the worker's code, because a page opened from disk may not load other files.
   constructor(description, weights, script) {
@@ -111,11 +112,17 @@ export class Local {
 
   // The worker generates only what is asked for.
   async write(asked, signal, take) {
-    await take(await this.#ask("write", asked));
-    while (!signal.aborted) {
-      const line = await this.#ask("more");
-      if (!line) return;
-      await take(line);
+    this.#written += 1;
+    const id = this.#written;
+    try {
+      await take(await this.#ask("write", id, asked));
+      while (!signal.aborted) {
+        const line = await this.#ask("more", id);
+        if (!line) return;
+        await take(line);
+      }
+    } finally {
+      this.#ask("end", id).catch(() => {}); // without waiting: the worker may have stopped
     }
   }
 }

@@ -31,9 +31,11 @@ export function fillLegends() {
 }
 
 export class TextView {
-  // `point(index)` is called when a character is pointed at, `choose(index)` when it is clicked or Enter is pressed.
-  constructor(box, { point = () => {}, choose = () => {}, syllables = false } = {}) {
+  // `point(index)` is called when a character is pointed at, `choose(index)` when it is clicked or Enter is pressed. With
+  // `follow`, a box whose end is in view stays at the end, also of what is appended while its tab is hidden.
+  constructor(box, { point = () => {}, choose = () => {}, syllables = false, follow = false } = {}) {
     this.box = box;
+    this.follow = follow;
     this.point = point;
     this.choose = choose;
     this.syllables = syllables;
@@ -57,6 +59,7 @@ export class TextView {
     this.characters = [];
     this.blocks = [];
     this.at = -1;
+    this.atEnd = true;
     this.box.replaceChildren();
   }
 
@@ -81,7 +84,7 @@ export class TextView {
     }
     for (const block of touched) this.#render(block, false);
     this.#draw();
-    if (isAtEnd) this.box.scrollTop = this.box.scrollHeight;
+    if (isAtEnd) this.#toEnd();
   }
 
   // Keeps only the first `count` characters.
@@ -125,19 +128,28 @@ export class TextView {
   // each character of a long text makes the page, screen readers and checkers slow.
   #draw(near = 0.5, far = near + 1) {
     const { top, bottom, height } = this.box.getBoundingClientRect();
-    if (!height) return;
     const isAtEnd = this.#isAtEnd();
+    if (!height) return;
     const places = this.blocks.map(({ node }) => node.getBoundingClientRect());
     this.blocks.forEach((block, k) => {
       const distance = Math.max(places[k].top - bottom, top - places[k].bottom) / height;
       const drawn = distance <= (block.drawn ? far : near);
       if (drawn !== block.drawn) this.#render(block, drawn);
     });
-    if (isAtEnd && this.box.scrollTop) this.box.scrollTop = this.box.scrollHeight;
+    if (isAtEnd && (this.follow || this.box.scrollTop)) this.#toEnd();
   }
 
+  // Whether the end is in view; while the box is hidden, and when it is shown again, as before.
   #isAtEnd() {
-    return this.box.scrollHeight - this.box.scrollTop - this.box.clientHeight < 40;
+    const { scrollHeight, scrollTop, clientHeight } = this.box;
+    if (clientHeight && this.isShown) this.atEnd = scrollHeight - scrollTop - clientHeight < 40;
+    this.isShown = clientHeight > 0;
+    return this.atEnd;
+  }
+
+  #toEnd() {
+    this.box.scrollTop = this.box.scrollHeight;
+    this.atEnd = true;
   }
 
   #render(block, drawn) {

@@ -43,7 +43,7 @@ export class Training {
     const found = await attempt(() => this.source.training());
     if (found) {
       this.found = found;
-      this.newSteps(found.steps);
+      if (this.source.trains) this.newSteps(found.checkpoints);
       await this.#scrub();
       if (this.writes) await this.#samples(spread(found.steps));
     }

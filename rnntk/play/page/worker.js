@@ -18,6 +18,7 @@ class Model {
     this.excerpt = excerpt;
     this.symbols = [...run.vocabulary];
     this.network = new Network(run, unpack(layout, bytes));
+    this.generations = new Map(); // by id
   }
 
   #encoded(text) {
@@ -95,30 +96,48 @@ class Model {
   // The text to open on: the run's, or a generated one.
   text() {
     if (this.excerpt) return this.excerpt;
-    this.write({ prime: this.description.prime, seed: 1, length: GENERATED });
+    const { prime } = this.description;
+    const generation = new Generation(this, { prime, seed: 1, length: GENERATED, temperature: 1 });
     const pieces = [];
-    for (let line = this.more(); line; line = this.more()) pieces.push(...line.pieces.map(([piece]) => piece));
-    return { text: this.description.prime + pieces.join(""), of: "generated text" };
+    for (let line = generation.more(); line; line = generation.more()) pieces.push(...line.pieces.map(([piece]) => piece));
+    return { text: prime + pieces.join(""), of: "generated text" };
   }
 
-  // Starts a text; `more` continues it.
-  write(asked) {
-    const { description } = this;
-    const settings = checked(asked, description.limits.length);
+  // Starts a text, named `id`; `more` continues it and `end` forgets it. Views may generate several at once.
+  write(id, asked) {
+    const generation = new Generation(this, asked);
+    this.generations.set(id, generation);
+    return generation.head;
+  }
+
+  more(id) {
+    return this.generations.get(id).more();
+  }
+
+  end(id) {
+    this.generations.delete(id);
+  }
+}
+
+// A text being generated, with its own states, because the network reads and generates others in between.
+class Generation {
+  constructor({ description, symbols, network }, asked) {
+    check(asked, description.limits.length);
     const { text, ids, skipped } = encode(asked.prime, description);
     const seed = asked.seed ?? crypto.getRandomValues(new Uint32Array(1))[0];
-    const banned = description.unknown === null ? -1 : this.symbols.indexOf(description.unknown);
-    this.sampler = new Sampler(this.symbols.length, settings, banned, uniforms(seed));
+    const banned = description.unknown === null ? -1 : symbols.indexOf(description.unknown);
+    this.head = { seed, prime: text, skipped };
+    this.network = network;
+    this.symbols = symbols;
+    this.sampler = new Sampler(symbols.length, asked, banned, uniforms(seed));
     this.decoder = CODECS[description.preprocessor].decoder();
-    this.left = settings.length; // characters
-    this.leftSymbols = settings.length * SYMBOLS;
+    this.left = asked.length; // characters
+    this.leftSymbols = asked.length * SYMBOLS;
     // An empty prompt becomes the symbols that this run's texts begin after.
-    this.prompt = ids.length ? ids : Array.from(description.opening, (symbol) => this.symbols.indexOf(symbol));
+    this.prompt = ids.length ? ids : Array.from(description.opening, (symbol) => symbols.indexOf(symbol));
     this.nats = 0;
-    // The network may read other texts in between, so the states are kept here.
     this.logits = null;
-    this.states = this.network.states.map((state) => new Float32Array(state.length));
-    return { seed, prime: text, skipped };
+    this.states = network.states.map((state) => new Float32Array(state.length));
   }
 
   // The next pieces [text, nats]; null at the end.
@@ -130,7 +149,7 @@ class Model {
     while (this.prompt.length && performance.now() < until) this.logits = this.network.step(this.prompt.shift());
     while (!this.prompt.length && this.left > 0 && performance.now() < until) this.#add(pieces);
     this.states = this.network.states.map((state) => state.slice());
-    this.logits = this.logits.slice();
+    this.logits = this.logits?.slice(); // the network overwrites them
     return { pieces };
   }
 
@@ -155,17 +174,15 @@ class Model {
   }
 }
 
-function checked(asked, mostCharacters) {
-  const settings = { ...asked, temperature: asked.temperature ?? 1, length: asked.length ?? 1000 };
+function check(asked, mostCharacters) {
   const wrong = [
-    ["length", settings.length, (x) => Number.isInteger(x) && x >= 0 && x <= mostCharacters, `a whole number up to ${mostCharacters.toLocaleString("en")}`],
-    ["temperature", settings.temperature, (x) => x >= 0 && x < Infinity, "at least 0"],
+    ["length", asked.length, (x) => Number.isInteger(x) && x >= 0 && x <= mostCharacters, `a whole number up to ${mostCharacters.toLocaleString("en")}`],
+    ["temperature", asked.temperature, (x) => x >= 0 && x < Infinity, "at least 0"],
     ["top-k", asked.top_k, (x) => Number.isInteger(x) && x >= 1, "a whole number of at least 1"],
     ["top-p", asked.top_p, (x) => x > 0 && x <= 1, "above 0 and at most 1"],
     ["seed", asked.seed, (x) => Number.isInteger(x) && x >= 0 && x < 2 ** 32, "a whole number from 0 to 4,294,967,295"],
   ].find(([, value, fits]) => value !== null && value !== undefined && !fits(value));
   if (wrong) throw new Error(`The ${wrong[0]} must be ${wrong[3]}, got ${wrong[1]}.`);
-  return settings;
 }
 
 async function unpacked(base64) {
@@ -182,8 +199,9 @@ const ANSWERS = {
   unit: (...which) => model.unit(...which),
   layer: (...which) => model.layer(...which),
   text: () => model.text(),
-  write: (asked) => model.write(asked),
-  more: () => model.more(),
+  write: (id, asked) => model.write(id, asked),
+  more: (id) => model.more(id),
+  end: (id) => model.end(id),
 };
 
 self.onmessage = async ({ data: { id, question, given } }) => {

@@ -18,25 +18,26 @@ export class Write {
     this.run = run;
     this.limits = run.limits;
     this.view = new TextView(byId("write-text"), {
-      syllables: run.hangul, choose: (index) => this.#goOn(index),
+      syllables: run.hangul, choose: (index) => this.#goOn(index), follow: true,
     });
     this.stopping = null;
     this.alive = false; // whether the first text has begun
     byId("write-prime").value = run.prime;
-    byId("write-length").value = Math.min(run.defaults.length, run.limits.length);
+    byId("write-length").value = run.defaults.length;
     byId("write-length").max = run.limits.length;
-    this.#temperature(run.defaults.temperature);
+    const [temperature, slider] = [byId("write-temperature"), byId("write-slider")];
+    temperature.value = slider.value = run.defaults.temperature;
     byId("write-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#begin();
     });
     submitByCtrlEnter(byId("write-form"));
     byId("write-prime").addEventListener("input", () => this.#checkPrompt());
-    byId("write-temperature").addEventListener("input", () => this.#temperature(number("write-temperature") ?? 1));
-    byId("write-slider").addEventListener("input", () => this.#temperature(number("write-slider")));
+    temperature.addEventListener("input", () => { slider.value = this.#temperature(); });
+    slider.addEventListener("input", () => { temperature.value = slider.value; });
     // A running text continues at the new temperature.
-    for (const id of ["write-temperature", "write-slider"]) {
-      byId(id).addEventListener("change", () => {
+    for (const field of [temperature, slider]) {
+      field.addEventListener("change", () => {
         if (this.stopping) this.#goOn(this.view.characters.length - 1, this.left);
       });
     }
@@ -62,20 +63,21 @@ export class Write {
 
   #begin(byItself = false) {
     this.view.clear();
-    this.#write(byId("write-prime").value, number("write-length"), byItself);
+    this.#write(byId("write-prime").value, this.#length(), byItself);
   }
 
-  #goOn(index, length = number("write-length")) {
+  #goOn(index, length = this.#length()) {
+    if (!byId("write-form").reportValidity()) return; // before the text is cut
+    if (index < 0) { // the prompt is not shown yet
+      this.#begin();
+      return;
+    }
     this.view.cut(index + 1);
     this.#write(this.view.text, length);
   }
 
-  // Keeps number and slider equal.
-  #temperature(value) {
-    for (const id of ["write-temperature", "write-slider"]) {
-      if (number(id) !== value) byId(id).value = value;
-    }
-  }
+  #length() { return number("write-length") ?? this.run.defaults.length; }
+  #temperature() { return number("write-temperature") ?? this.run.defaults.temperature; }
 
   #checkPrompt() {
     const unknown = unknownIn(byId("write-prime").value, this.run);
@@ -93,14 +95,14 @@ export class Write {
     const cut = [...prime].length - this.limits.text;
     const asked = {
       prime: cut > 0 ? [...prime].slice(cut).join("") : prime,
-      temperature: number("write-temperature"), top_k: number("write-top-k"), top_p: number("write-top-p"),
+      temperature: this.#temperature(), top_k: number("write-top-k"), top_p: number("write-top-p"),
       seed: number("write-seed"), length,
     };
     const queue = [];
     const state = { generating: true, seed: null, skipped: [] };
     byId("write-status").textContent = "Writing …";
     const painting = this.#paint(queue, state, stopping.signal);
-    await attempt(() => this.source.write(asked, stopping.signal, async (line) => {
+    const take = async (line) => {
       if (stopping.signal.aborted) return;
       if (line.error) throw new Error(line.error);
       if ("seed" in line) {
@@ -113,13 +115,17 @@ export class Write {
         queue.push(...letters.map((character) => ({ character, shade: bitsShade(bits) })));
       }
       while (queue.length > AHEAD && !stopping.signal.aborted) await sleep(FRAME);
-    }));
+    };
+    const isDone = await attempt(async () => {
+      await this.source.write(asked, stopping.signal, take);
+      return true;
+    });
     state.generating = false;
     await painting;
     if (this.stopping !== stopping) return; // another text has begun
     this.stopping = null;
     this.#buttons(false);
-    const how = stopping.signal.aborted ? "Stopped" : "Written";
+    const how = isDone && !stopping.signal.aborted ? "Written" : "Stopped";
     const left = state.skipped.length ? ` Not in the vocabulary, left out: ${state.skipped.map(named).join(" ")}` : "";
     if (state.seed === null) {
       byId("write-status").textContent = "";
