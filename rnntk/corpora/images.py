@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, ImageOps
 
 from rnntk import stored
 from rnntk.corpora.fetch import unpacked
@@ -153,23 +154,48 @@ def read_picture(path: Path) -> np.ndarray:
     except Image.DecompressionBombError:
         raise DataError(f"{path} has far too many pixels; {most}") from None
     except (Image.UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        why = getattr(error, "strerror", None) or "it is not a picture, or damaged"
-        formats = f"{', '.join(FORMATS[:2])}, PGM and {', '.join(FORMATS[3:])}"
-        raise DataError(f"{path} cannot be read: {why}. Give one of {formats}.") from None
+        formats = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}".replace("PPM", "PGM, PPM")
+        why = f"it is not a picture, or damaged. Give a {formats} file"
+        why = getattr(error, "strerror", None) or why
+        raise DataError(f"{path} cannot be read: {why}.") from None
     try:
         return centred(grey)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
 
 
+@contextmanager
+def _damage_ignored() -> Iterator[None]:
+    """Context in which Pillow may fail or warn, as at damaged EXIF data."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with suppress(OSError, ValueError, SyntaxError, LookupError, TypeError, struct.error):
+            yield
+
+
 def _grey(picture: Image.Image) -> np.ndarray:
-    """Grey values float32 `(H, W)`, 0 to 255, of a picture; if its background is transparent, the opacity."""
+    """Grey values float32 `(H, W)`, 0 to 255, of a picture as viewers show it; of a digit on nothing, the opacity."""
     picture.thumbnail((1000, 1000))
-    if picture.mode.startswith("I"):  # 16 bits, which Pillow's own conversion would cut off
-        return np.asarray(picture, np.float32) / 257
-    opaque = picture.convert("RGBA").getchannel("A")
-    see_through = np.asarray(opaque).min() < 128
-    return np.asarray(opaque if see_through else picture.convert("L"), np.float32)
+    with _damage_ignored():
+        picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith(
+        ("I", "F")
+    ):  # more than 8 bits, which Pillow's own conversion would cut off
+        values = np.nan_to_num(np.asarray(picture, np.float32))
+        most = 65535.0 if picture.mode.startswith("I;16") else float(values.max())
+        white = next((n for n in (1.0, 255.0, 65535.0) if most <= n), most)
+        return values * (255 / white)
+    page = picture.convert("RGBA")
+    opacity = np.asarray(page.getchannel("A"), np.float32)
+    if np.median(_border(opacity)) < 128:
+        return opacity
+    white_page = Image.new("RGBA", page.size, "white")
+    return np.asarray(Image.alpha_composite(white_page, page).convert("L"), np.float32)
+
+
+def _border(pixels: np.ndarray) -> np.ndarray:
+    """The outermost rows and columns of `(H, W)` in one array."""
+    return np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
 
 
 def centred(grey: np.ndarray) -> np.ndarray:
@@ -183,8 +209,7 @@ def centred(grey: np.ndarray) -> np.ndarray:
     Raises:
         DataError: nothing differs from the background.
     """
-    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    ink = (grey - np.median(border)).astype(np.float32)
+    ink = (grey - np.median(_border(grey))).astype(np.float32)
     ink *= 1 if ink.max() > -ink.min() else -1
     if ink.max() < 24:
         raise DataError("The picture is blank. Draw one digit, dark on light or the reverse.")

@@ -141,7 +141,7 @@ def test_an_image_of_any_size_and_format_is_classified(rnntk, here: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("text.png", "is not a picture"),
+        ("text.png", "or damaged. Give a PNG, JPEG, PGM, PPM, BMP, GIF, WEBP or TIFF file."),
         ("blank.png", "is blank"),
         ("huge.png", "8,000 x 8,000 pixels; the limit is 50 million"),
         ("bomb.ppm", "far too many pixels"),
@@ -169,4 +169,6 @@ def test_classifying_an_image_needs_a_classifier(rnntk, here: Path) -> None:
     result = rnntk("mnist", "--image", "seven.png", "--plot", "x.png")
     assert result.exit_code == 2
     assert "trains nothing" in result.stderr
-    assert rnntk("mnist", "--image", "missing.png").exit_code != 0
+    missing = rnntk("mnist", "--image", "missing.png")
+    assert missing.exit_code == 1
+    assert "missing.png cannot be read: No such file or directory.\n" in missing.stderr

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 from rnntk.corpora import images, registry
 from rnntk.corpora.card import Card, CardSource
@@ -246,3 +247,36 @@ def test_the_real_mnist():
         *(5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
     ]
     assert found.x_test.shape == (10_000, 28, 28)
+
+
+def drawn_seven(mode: str = "L", paper: object = 255, ink: object = 0) -> Image.Image:
+    """A 7 on a page of 240 x 300 pixels."""
+    picture = Image.new(mode, (240, 300), paper)  # type: ignore[arg-type]
+    ImageDraw.Draw(picture).line([(60, 60), (180, 60), (100, 250)], fill=ink, width=22)  # type: ignore[arg-type]
+    return picture
+
+
+def test_a_picture_is_read_as_viewers_show_it(tmp_path: Path) -> None:
+    """Turned by its EXIF orientation, on white where it is transparent, and with more than 8 bits."""
+    seven = drawn_seven()
+    seven.save(tmp_path / "seven.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by 90 degrees
+    seven.rotate(90, expand=True).save(tmp_path / "turned.png", exif=exif)
+    seven.save(tmp_path / "damaged.png", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    window = seven.convert("RGBA")
+    corners = Image.new("L", window.size, 0)
+    ImageDraw.Draw(corners).rounded_rectangle((0, 0, 239, 299), radius=20, fill=255)
+    window.putalpha(corners)
+    window.save(tmp_path / "window.png")
+    drawn_seven("RGBA", (0, 0, 0, 0), (0, 0, 0, 255)).save(tmp_path / "ink.png")
+    drawn_seven("RGBA", (255, 255, 255, 0), (255, 255, 255, 255)).save(tmp_path / "chalk.png")
+    grey = np.asarray(seven)
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "sixteen.png")
+    Image.fromarray(grey.astype(np.int32)).save(tmp_path / "integers.tiff")
+    Image.fromarray(grey.astype(np.int32) * 1000).save(tmp_path / "large.tiff")
+    Image.fromarray(grey.astype(np.float32) / 255).save(tmp_path / "fractions.tiff")
+    right = images.read_picture(tmp_path / "seven.png").astype(int)
+    for path in sorted(tmp_path.iterdir()):
+        difference = np.abs(images.read_picture(path) - right).mean()
+        assert difference < 1, path.name
