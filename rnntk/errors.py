@@ -182,6 +182,12 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     return f" Did you mean {listed}?" if found else ""
 
 
+def check_parent(setting: str, path: Path) -> None:
+    """Raise `UsageError` if there is no folder for a file that a setting names."""
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"`{setting}` {path}: there is no folder {path.parent}. Create it first.")
+
+
 def check_keywords(function: Callable[..., Any], given: Iterable[str]) -> None:
     """Raise `TypeError` with the nearest known keyword for an unknown one, as Python 3.13 does.
 

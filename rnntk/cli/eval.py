@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from rnntk.cli.options import (
     switch,
 )
 from rnntk.config import TextConfig
-from rnntk.errors import RnntkError, UsageError
+from rnntk.errors import RnntkError, UsageError, check_parent
 
 if TYPE_CHECKING:
     from rnntk.decoding.baselines import Baselines
@@ -35,6 +36,8 @@ FIXED = (
     "corpus", "preprocessor", "newline", "markup", "normalize", "min_count", "unknown_symbol", "accept_licence",
 )  # fmt: skip
 OWN = "this model"
+
+log = logging.getLogger(__name__)
 
 
 @command_named("eval")
@@ -96,10 +99,29 @@ def command(args: Args, console: Console) -> None:
         raise UsageError("Give --input or --split, not both.")
     if args.dynamic_rate is not None and not args.dynamic:
         raise UsageError("--dynamic-rate needs --dynamic.")
+    for name in ("costs", "html"):
+        if (path := getattr(args, name)) is not None:
+            check_parent(name, path)
     name, evaluation, baselines, copied = _measure(console, model, args)
     dynamic = _dynamic(console, model, args, name, evaluation) if args.dynamic else None
     rows = [(OWN, evaluation.bits_per_character), *(baselines.rows() if baselines else [])]
     rows.sort(key=lambda row: -row[1])
+    _print(console, model, name, evaluation, rows)
+    if dynamic:
+        console.result("\ndynamic evaluation: the model keeps learning as it reads")
+        console.facts(
+            nats=f"{dynamic['nats_per_symbol']:.4f} per symbol",
+            bits=f"{dynamic['bits_per_character']:.4f} per character",
+            learning_rate=f"{dynamic['rate']:g}, {dynamic['chosen']}",
+        )
+    if copied:
+        _print_novelty(console, copied)
+    console.json(
+        "eval", run=model.run.path, step=model.step, split=None if args.input else name,
+        input=list(args.input) or None,
+        model=evaluation.summary(), floors=baselines.summary() if baselines else None,
+        dynamic=dynamic, novelty=copied, costs=args.costs, html=args.html,
+    )  # fmt: skip
     if args.costs is not None:
         _write_costs(args.costs, model, name, evaluation)
     if args.html is not None:
@@ -111,25 +133,9 @@ def command(args: Args, console: Console) -> None:
         figures |= {"bits_per_character": rows, "own": OWN, "novelty": copied}
         page = report.report(Models(model), evaluation.text, evaluation=figures)
         write_bytes(args.html, page.encode(), advice="Name another file with --html.")
-    _print(console, model, name, evaluation, rows)
-    if dynamic:
-        console.result("\ndynamic evaluation: the model keeps learning as it reads")
-        console.facts(
-            nats=f"{dynamic['nats_per_symbol']:.4f} per symbol",
-            bits=f"{dynamic['bits_per_character']:.4f} per character",
-            learning_rate=f"{dynamic['rate']:g}, {dynamic['chosen']}",
-        )
-    if copied:
-        _print_novelty(console, copied)
     for path in (args.costs, args.html):
         if path is not None:
             console.facts(wrote=shown(path))
-    console.json(
-        "eval", run=model.run.path, step=model.step, split=None if args.input else name,
-        input=list(args.input) or None,
-        model=evaluation.summary(), floors=baselines.summary() if baselines else None,
-        dynamic=dynamic, novelty=copied, costs=args.costs, html=args.html,
-    )  # fmt: skip
 
 
 def _measure(
@@ -177,8 +183,8 @@ def _measure(
 
 def _dynamic(
     console: Console, model: LanguageModel, args: Args, name: str, evaluation: Evaluation
-) -> dict[str, Any]:
-    """Measure the model while it adapts to the text; returns its entry in the JSON."""
+) -> dict[str, Any] | None:
+    """Measure the model while it adapts to the text; returns its entry in the JSON, None if it diverged."""
     from rnntk.decoding import splits
     from rnntk.training import device
 
@@ -200,6 +206,11 @@ def _dynamic(
     ids = model.vocabulary.encode(evaluation.symbols)
     with progress_bar(console, "adapting", " symbols") as bar:
         nats = dynamic.loss(record["model"], weights, ids, rate, progress=bar)
+    if not math.isfinite(nats):
+        log.warning(
+            f"Warning: dynamic evaluation diverged with learning rate {rate:g}. Lower --dynamic-rate."
+        )
+        return None
     bits = nats / evaluation.loss * evaluation.bits_per_character
     return {"nats_per_symbol": nats, "bits_per_character": bits, "rate": rate, "chosen": chosen}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnntk import display
-from rnntk.errors import DataError, RnntkError, UsageError
+from rnntk.errors import DataError, RnntkError, UsageError, check_parent
 from rnntk.files import printable, write_bytes
 from rnntk.installation import install_command
 from rnntk.monitoring import curves
@@ -32,8 +32,7 @@ def check_path(path: Path) -> None:
     """Raise `UsageError` if the suffix is not .png or .svg, or the folder is missing."""
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"`output` must end in {' or '.join(SUFFIXES)}, got {path}.")
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"`output` {path}: there is no folder {path.parent}. Create it first.")
+    check_parent("output", path)
 
 
 def draw(path: Path, drawn: Sequence[Curve], *, log: bool = False) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from rnntk.decoding.strategies import log_softmax
-from rnntk.errors import DataError, UsageError
+from rnntk.errors import DataError, UsageError, check_parent
 
 COLUMNS, ROWS = 8, 5
 ZOOM = 3
@@ -24,8 +24,7 @@ def check_path(path: Path) -> None:
         raise UsageError(
             f"`plot` {path}: {path.suffix or 'no suffix'} is not a picture format. Use a name such as mistakes.png."
         )
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"`plot` {path}: there is no folder {path.parent}. Create it first.")
+    check_parent("plot", path)
 
 
 def draw(path: Path, images: np.ndarray, labels: np.ndarray, logits: np.ndarray) -> int:

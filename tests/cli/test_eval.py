@@ -206,8 +206,19 @@ def test_the_loss_of_every_character_is_written(rnntk, held: Path, here: Path) -
 def test_an_unwritable_output_is_refused(rnntk, held: Path) -> None:
     for flag in ("--costs", "--html"):
         result = rnntk("eval", held, "--no-baselines", flag, "no/such/folder/x")
-        assert result.exit_code == 1
-        assert flag in result.stderr
+        problem = f"{flag} no/such/folder/x: there is no folder no/such/folder. Create it first."
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert problem in result.stderr
+
+
+def test_figures_are_printed_if_a_file_cannot_be_written(rnntk, held: Path, here: Path) -> None:
+    long = "x" * 300
+    for flag in ("--costs", "--html"):
+        result = rnntk("eval", held, "--no-baselines", "--no-novelty", flag, long)
+        assert (result.exit_code, f"{long} cannot be written" in result.stderr) == (1, True)
+        assert "bits" in result.stdout
+        result = rnntk("eval", held, "--no-baselines", "--no-novelty", flag, long, "--json")
+        assert (result.exit_code, json.loads(result.stdout)["split"]) == (1, "val")
 
 
 def report_data(path: Path) -> dict:
@@ -434,6 +445,10 @@ def test_dynamic_loss_is_printed_beside_the_static_one(rnntk, text: Path, here: 
     assert re.search(r"learning rate +[0-9.]+, the best on the validation text", adapted.stdout)
     nats = [float(n) for n in re.findall(r"nats +([0-9.]+) per symbol", adapted.stdout)]
     assert nats[1] < nats[0]
+    wild = rnntk("eval", "--json", "--no-novelty", "--dynamic", "--dynamic-rate", "1e37")
+    assert json.loads(wild.stdout)["dynamic"] is None
+    problem = "Warning: dynamic evaluation diverged with learning rate 1e+37. Lower --dynamic-rate."
+    assert problem in wild.stderr
     default = rnntk("eval", "--dynamic", "--no-baselines", "--no-novelty")
     assert re.search(r"learning rate +0\.1, the default", default.stdout)
 
