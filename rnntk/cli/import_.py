@@ -44,6 +44,8 @@ def command(args: Args, console: Console) -> None:
 
     if args.run is not None:
         folder.refuse_existing(args.run)
+    if args.corpus is not None:
+        folder.check_name(args.corpus)
     prefix, step = tf1_files.find_checkpoint(args.checkpoint)
     vocabulary_file = args.vocab or tf1_files.find_vocabulary(prefix)
     of_bytes = safe_pickle.holds_bytes(vocabulary_file)

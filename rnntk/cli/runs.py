@@ -145,13 +145,16 @@ def rename(args: Args, console: Console) -> None:
       rnntk runs rename linux_kernel-1 kernel
       rnntk runs rename runs/novel-3 novel-512-units
     """
+    from rnntk.storage import listing
+
     old = folder.locate(_runs_dir(args), args.run)
     if not args.yes and sys.stdin.isatty():
         click.confirm(f"Rename {shown(old)} to {args.new}?", default=True, abort=True, err=True)
     new = folder.rename(old, args.new)
     console.facts(renamed=f"{shown(old)} to {shown(new)}")
     with suppress(RunError):  # a damaged run can only be looked at
-        console.note(f"Continue it: {folder.open_run(new).resume_command}")
+        for line in _next_commands(listing.details(folder.open_run(new))):
+            console.note(line)
     console.json("runs rename", old=old, new=new)
 
 

@@ -191,5 +191,22 @@ def _describe(run: RunFolder, net: PlainNetwork, format: str, made: Exported) ->
         for key in ("preprocessor", "preprocessor_version"):
             description[key] = run.record["corpus"].get(key)
     else:
-        description["rows"] = "an image's rows from top to bottom, pixels from 0 to 1"
+        description |= _rows(run)
     return description
+
+
+def _rows(run: RunFolder) -> dict[str, Any]:
+    """What a classifier reads in words; for pixels in a random order, also each step's index in the image."""
+    from rnntk.corpora.images import SIDE, PixelOrder
+
+    order = run.record["model"].get("order", "rows")
+    found: dict[str, Any] = {"rows": f"an image's {_ORDERS[order]}; values from 0 to 1"}
+    permutation = PixelOrder(order, (SIDE, SIDE), run.config.seed).permutation
+    return found if permutation is None else {**found, "permutation": permutation.tolist()}
+
+
+_ORDERS = {
+    "rows": "rows, from top to bottom",
+    "pixels": "pixels, one per time step, row by row from the top",
+    "permuted": "pixels, one per time step, in the order of `permutation` (0: top left, row by row)",
+}

@@ -463,10 +463,15 @@ def delete(path: Path) -> int:
     return freed
 
 
-def rename(path: Path, name: str) -> Path:
-    """Rename a run folder within its parent; return the new path. Raises as `delete`, and `UsageError` for no name."""
+def check_name(name: str) -> None:
+    """Raise `UsageError` if `name` cannot be the name of a run folder."""
     if not name or Path(name).name != name or name.startswith("."):
         raise UsageError(f"{name!r} is not a name for a run. Give one without a path.")
+
+
+def rename(path: Path, name: str) -> Path:
+    """Rename a run folder within its parent; return the new path. Raises as `delete`, and `UsageError` for no name."""
+    check_name(name)
     target = path.with_name(name)
     if os.path.lexists(target):
         raise RunError(f"{target} exists already. Choose another name.")

@@ -10,11 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.usefixtures("warm_reader")
+from rnntk.corpora.images import PixelOrder
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
-)
+pytestmark = [
+    pytest.mark.usefixtures("warm_reader"),
+    pytest.mark.filterwarnings(
+        "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+    ),
+]
 
 
 def test_export_takes_the_latest_run(rnntk, trained: Path, here: Path) -> None:
@@ -74,6 +77,23 @@ def test_export_writes_a_savedmodel_and_a_classifier(rnntk, trained: Path, here:
     result = rnntk("export", "rows", "--output", "out/rows.keras")
     assert result.exit_code == 0, result.output
     assert (here / "out" / "rows.keras").is_file()
+
+
+def test_the_description_of_a_classifier_says_what_it_reads(rnntk, here: Path) -> None:
+    small = ["--data", "digits", "--units", 4, "--max-steps", 1, "--val-size", 0]
+    expected = {
+        "rows": "an image's rows, from top to bottom; values from 0 to 1",
+        "permuted": "an image's pixels, one per time step, in the order of `permutation`",
+    }
+    for order, meaning in expected.items():
+        made = rnntk("mnist", *small, "--order", order, "--seed", 3, "--run", order)
+        assert made.exit_code == 0, made.output
+        assert rnntk("export", order, "--format", "npz").exit_code == 0
+        described = json.loads((here / f"{order}.npz.json").read_text())
+        assert described["rows"].startswith(meaning)
+    permutation = PixelOrder("permuted", (28, 28), 3).permutation
+    assert permutation is not None
+    assert described["permutation"] == permutation.tolist()
 
 
 @pytest.mark.parametrize(
@@ -184,6 +204,13 @@ def test_import_takes_a_prefix_and_options(rnntk, here: Path) -> None:
     again = rnntk("import", "old", "--vocab", "v.pkl", "--run", "runs/foxes-1")
     assert again.exit_code == 1
     assert "exists already" in again.stderr
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", ""])
+def test_import_refuses_a_corpus_that_is_no_name(rnntk, here: Path, name: str) -> None:
+    result = rnntk("import", write_checkpoint(here / "save", "rnn"), "--corpus", name)
+    assert result.exit_code == 2
+    assert f"{name!r} is not a name for a run. Give one without a path." in result.stderr
 
 
 def test_import_refuses_a_malicious_vocabulary(rnntk, here: Path) -> None:

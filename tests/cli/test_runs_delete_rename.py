@@ -177,7 +177,7 @@ def test_a_renamed_run_resumes_bit_identically(rnntk, trained: Path, here: Path)
     shutil.copytree(trained, here / "same")
     result = rnntk("runs", "rename", "r", "two words")
     assert (result.exit_code, result.stdout) == (0, "renamed       r to 'two words'\n")
-    assert "Continue it: rnntk train --resume 'two words'\n" in result.stderr
+    assert "Continue it: rnntk train --resume 'two words' --max-steps 8\n" in result.stderr
     for run in ("two words", "same"):
         assert rnntk("train", "--resume", run, "--max-steps", 6).exit_code == 0
     name = "checkpoints/step-00000006/weights.safetensors"
