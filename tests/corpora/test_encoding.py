@@ -559,6 +559,30 @@ def test_combining_marks_of_another_script_are_rejected() -> None:
     assert french.cost < thai.cost
 
 
+@pytest.mark.parametrize("codec", ["cp866", "mac-cyrillic"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Момчето влезе в двора и остави коня до оградата. Никой не каза нищо, само кучето излая.",
+        "Долго шетавме по шумата, а потоа седевме и зборувавме за детето.",
+        "Вечерва седевме покрај огнот. Беше студено, но никој не сакаше да замине дома.",
+    ],
+    ids=["Bulgarian", "Macedonian", "more Macedonian"],
+)
+def test_cyrillic_capitals_are_not_silently_hebrew(text: str, codec: str) -> None:
+    for whole in (text.upper(), text.upper() * 10):
+        data = whole.replace("Ј", "J").encode(codec)
+        found, doubted = reads(data)
+        assert doubted or found == data.decode(codec)
+
+
+@pytest.mark.parametrize("codec", ["cp862", "cp1255", "iso8859-8"])
+def test_hebrew_is_found_in_either_direction(codec: str) -> None:
+    text = "אתמול בערב הלכנו ליער ודיברנו זמן רב. היה שם חושך גמור, אבל האנשים לא פחדו מן הדרך.\n"
+    for line in (text, text[::-1]):
+        assert reads(line.encode(codec) * 10) == (line * 10, False)
+
+
 def test_the_sample_in_a_doubt_is_the_text_itself() -> None:
     report = detect_bytes("他姓㐂，名叫䶮。\n".encode("gb18030"))
     assert report.encoding == "gb18030"
