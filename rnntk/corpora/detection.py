@@ -32,6 +32,9 @@ _MOST_PIECES = 1024
 _HANGUL = re.compile("[\uac00-\ud7a3\u3131-\u3163]")
 
 _NON_ASCII = re.compile(rb"[\x80-\xff]")
+_AROUND = re.compile(
+    rb"^[!-/:-?]+|[!-/:-?]+s?$"
+)  # punctuation around a word, which no codec has inside a character
 # Escapes of the seven-bit encodings ISO 2022, HZ and UTF-7; three patterns are faster than one.
 _UTF7 = rb"\+[A-Za-z0-9+/]{3}(?:[A-Za-z0-9+/]*-|[A-Za-z0-9+/]{2})"
 _SHIFTS = [re.compile(shift) for shift in (rb"\x1b\$", rb"~\{", _UTF7)]
@@ -138,11 +141,15 @@ class Scan:
         return len(_HANGUL.findall(text)) / max(letters, 1)
 
     def words(self) -> bytes:
-        """Distinct non-ASCII words of the window, at most `SAMPLE` bytes."""
+        """Distinct non-ASCII words of the window, at most `SAMPLE` bytes; punctuation makes none distinct."""
         words = self.window.rstrip(b"\x1a").split()
         if len(self.window) >= WINDOW:
             words = words[:-1] or words  # the last one may be cut
-        return b" ".join(dict.fromkeys(bytes(w) for w in words if not w.isascii()))[:SAMPLE]
+        first: dict[bytes, bytes] = {}
+        for word in map(bytes, words):
+            if not word.isascii():
+                first.setdefault(_AROUND.sub(b"", word), word)
+        return b" ".join(first.values())[:SAMPLE]
 
 
 @dataclass
@@ -327,7 +334,9 @@ def _judged(
     _, *rest = distinct.values()
     far = (r for r in rest if r.cost - best.cost > 4 * SURE or not decodes(r.codec))
     margin = next((r.cost - best.cost for r in far), 4 * SURE)
-    needed = SURE + SURE / max(best.seen, 1)
+    # English has no letters of its own: a few of another language also fit it, in codecs that are rare for it.
+    rare = best.language == "English" and best.codec != "cp1252"
+    needed = SURE + (2 if rare else 1) * SURE / max(best.seen, 1)
     confidence = margin / (margin + 4 * needed)
     how = f"{best.seen - best.odd:,} of {best.seen:,} characters beyond ASCII fit {best.language}"
     how = ", ".join(filter(None, [how if best.seen else "", said])) or "no escape sequences"

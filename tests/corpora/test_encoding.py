@@ -559,6 +559,52 @@ def test_combining_marks_of_another_script_are_rejected() -> None:
     assert french.cost < thai.cost
 
 
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("Šventoji", "cp1257"),
+        ("Ýdalir", "cp850"),
+        ("Žďár", "cp1250"),
+        ("Škvor", "cp1250"),
+        ("高雄", "gbk"),
+        ("台中", "big5"),
+    ],
+)
+def test_a_name_in_english_is_counted_once(name: str, codec: str) -> None:
+    text = (
+        f"An essay on {name} and its people. Few knew {name}, or '{name}', or {name}'s history.\n"
+    )
+    found, doubted = reads(text.encode(codec))
+    assert doubted or found == text
+
+
+@pytest.mark.parametrize(
+    ("line", "codec"),
+    [
+        ("Čovjek je došao u grad i kupio kruh. Žena", "cp1250"),
+        ("Þetta er íslenskur texti með ýmsum stöfum", "cp850"),
+    ],
+)
+def test_a_foreign_line_in_english_is_in_doubt(line: str, codec: str) -> None:
+    before = "The title of this is given below, as it was printed in the book."
+    text = f"{before}\n{line}\nAnd then the story goes on in English for a while.\n"
+    found, doubted = reads(text.encode(codec))
+    assert doubted or found == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "“It’s late,” she said, “and they don’t know.”\n",
+        "He sent his résumé to the café.\n",
+        "“The café is closed,” he said — “it’s £5 more in town…”\n",
+        "They aren’t here; it’s late, and she doesn’t know.\n",
+    ],
+)
+def test_english_with_few_signs_is_not_in_doubt(text: str) -> None:
+    assert reads(text.encode("cp1252")) == (text, False)
+
+
 @pytest.mark.parametrize("codec", ["cp866", "mac-cyrillic"])
 @pytest.mark.parametrize(
     "text",
