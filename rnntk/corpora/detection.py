@@ -10,6 +10,7 @@ import codecs
 import dataclasses
 import hashlib
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -132,9 +133,9 @@ class Scan:
             self._seen = seen
 
     def hangul(self, codec: str) -> float:
-        """The fraction of Hangul among the letters in pieces from the whole file."""
+        """The fraction of Hangul among the letters in pieces from the whole file, with conjoining jamo composed."""
         try:
-            text = b"".join(self._pieces).decode(codec, "ignore")
+            text = unicodedata.normalize("NFC", b"".join(self._pieces).decode(codec, "ignore"))
         except UnicodeError:  # some codecs do not support "ignore"
             return 0.0
         letters = sum(map(str.isalpha, text))
