@@ -77,6 +77,15 @@ def test_json_and_python_give_the_same_lines(rnntk, names: Path) -> None:
     assert library.load(names).lines(5, "a", seed=1, length=30) == found["texts"]
 
 
+def test_skipped_characters_of_the_prompt_are_named(rnntk, names: Path) -> None:
+    args = ("--seed", 1, "--length", 30, "--prime", "Ωa", "--on-unknown", "skip")
+    result = rnntk("sample", names, "--lines", 5, *args, "--json")
+    assert "\nLeft out of the prompt: 'Ω'\n" in result.stderr
+    found = json.loads(result.stdout)
+    assert found["prime"] == "a"
+    assert found["texts"] == lines_of(rnntk, names, "--prime", "a", count=5)
+
+
 @pytest.mark.parametrize(
     ("text", "settings"),
     [
