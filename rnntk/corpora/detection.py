@@ -340,7 +340,8 @@ def _judged(
     needed = SURE + (2 if rare else 1) * SURE / max(best.seen, 1)
     confidence = margin / (margin + 4 * needed)
     how = f"{best.seen - best.odd:,} of {best.seen:,} characters beyond ASCII fit {best.language}"
-    how = ", ".join(filter(None, [how if best.seen else "", said])) or "no escape sequences"
+    escapes = "no escape sequences" if best.codec == "utf-8" else "its escapes stand for ASCII only"
+    how = ", ".join(filter(None, [how if best.seen else "", said])) or escapes
     odd = best.odd > 1 + best.seen / 20 or best.junk > 0 or best.strange
     if margin >= needed and not (odd and best.seen and best.codec != "utf-8"):
         return EncodingReport(best.codec, how, confidence)

@@ -463,6 +463,14 @@ def test_ascii_with_escape_like_signs_stays_ascii(text: str) -> None:
     assert (report.encoding, report.how, report.unsure) == ("utf-8", "pure ASCII", False)
 
 
+def test_ascii_that_could_be_utf7_is_in_doubt_with_true_evidence() -> None:
+    report = detect_bytes(b"The sum is in the table.\nitems: +ACE- +ADE-\n" * 5)
+    assert report.doubt == (
+        "(its escapes stand for ASCII only). As utf-7 it reads '! 1 The sum', as utf-8 '+ACE- +ADE- The sum'. "
+        'If that is wrong, set `encoding="utf-8"`.'
+    )
+
+
 ENGLISH = "The quick brown fox jumps over the lazy dog, and then it was late in the evening.\r\n"
 MENU = "┌{0}┐\r\n│ Menu │\r\n└{0}┘\r\n".format("─" * 40)
 
