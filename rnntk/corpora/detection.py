@@ -26,7 +26,7 @@ from rnntk.errors import DataError, EmptyError, EncodingError, UsageError, did_y
 
 WINDOW = 1 << 16  # bytes examined, from the first non-ASCII one
 UNSURE = 0.2  # the user is warned below this confidence
-SURE = 8.0  # nats by which the best reading must lead (up to twice that for few characters)
+SURE = 8.0  # nats by which the best reading must lead (for few characters up to two, in English up to four times that)
 
 _PIECE = 512  # bytes; a multiple of any code unit
 _MOST_PIECES = 1024
@@ -337,7 +337,7 @@ def _judged(
     margin = next((r.cost - best.cost for r in far), 4 * SURE)
     # English has no letters of its own: a few of another language also fit it, in codecs that are rare for it.
     rare = best.language == "English" and best.codec != "cp1252"
-    needed = SURE + (2 if rare else 1) * SURE / max(best.seen, 1)
+    needed = SURE + (3 if rare else 1) * SURE / max(best.seen, 1)
     confidence = margin / (margin + 4 * needed)
     how = f"{best.seen - best.odd:,} of {best.seen:,} characters beyond ASCII fit {best.language}"
     escapes = "no escape sequences" if best.codec == "utf-8" else "its escapes stand for ASCII only"
