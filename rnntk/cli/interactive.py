@@ -68,7 +68,7 @@ class Session:
                 return
             try:
                 if line.startswith(":") and not line.startswith("::"):
-                    if line[1:].strip() in ("q", "quit", "exit"):
+                    if line[1:].split()[:1] in (["q"], ["quit"], ["exit"]):
                         return
                     self._command(line[1:])
                 else:

@@ -30,7 +30,7 @@ from rnntk.config import SampleConfig, flag
 from rnntk.errors import UsageError
 
 if TYPE_CHECKING:
-    from rnntk.decoding.language_model import LanguageModel
+    from rnntk.decoding.language_model import EncodedText, LanguageModel
 
 # Skip garbage collection at exit: a tenth of a cold start.
 atexit.register(gc.freeze)
@@ -127,14 +127,15 @@ def _lines(
     from rnntk.decoding import lines
 
     found = []
+    prompt = _prompt(console, args.prime or "", model, settings)
     generated = lines.generate(
-        model, args.lines, args.prime or "", settings, allow_copies=args.allow_copies
+        model, args.lines, prompt.text, settings, allow_copies=args.allow_copies
     )
     for line in generated:
         found.append(line)
         if not console.as_json:
             print(harmless(line) if sys.stdout.isatty() else line, flush=sys.stdout.isatty())
-    return {"prime": args.prime or "", "texts": found, "drawn": None}
+    return {"prime": prompt.text, "texts": found, "drawn": None}
 
 
 def _texts(
@@ -142,9 +143,7 @@ def _texts(
 ) -> dict[str, Any]:
     """Print texts; return the entries of the JSON."""
     text = model.default_prompt if args.prime is None else args.prime
-    prompt = model.prompt(text, settings.on_unknown)
-    if prompt.skipped:
-        console.note(f"Left out of the prompt: {', '.join(map(repr, prompt.skipped))}")
+    prompt = _prompt(console, text, model, settings)
     as_json, shaded = console.as_json, shading.wanted(args.color) and not console.as_json
     if shaded:
         console.note(shading.legend())
@@ -162,3 +161,13 @@ def _texts(
         texts[piece.stream].append(part)
     joined = ["".join(part["text"] for part in parts) for parts in texts]
     return {"prime": prompt.text, "texts": joined, "drawn": texts}
+
+
+def _prompt(
+    console: Console, text: str, model: LanguageModel, settings: SampleConfig
+) -> EncodedText:
+    """Encode the prompt, and tell which characters are left out."""
+    prompt = model.prompt(text, settings.on_unknown)
+    if prompt.skipped:
+        console.note(f"Left out of the prompt: {', '.join(map(repr, prompt.skipped))}")
+    return prompt

@@ -10,6 +10,7 @@ import codecs
 import dataclasses
 import hashlib
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -25,13 +26,16 @@ from rnntk.errors import DataError, EmptyError, EncodingError, UsageError, did_y
 
 WINDOW = 1 << 16  # bytes examined, from the first non-ASCII one
 UNSURE = 0.2  # the user is warned below this confidence
-SURE = 8.0  # nats by which the best reading must lead (up to twice that for few characters)
+SURE = 8.0  # nats by which the best reading must lead (for few characters up to two, in English up to four times that)
 
 _PIECE = 512  # bytes; a multiple of any code unit
 _MOST_PIECES = 1024
 _HANGUL = re.compile("[\uac00-\ud7a3\u3131-\u3163]")
 
 _NON_ASCII = re.compile(rb"[\x80-\xff]")
+_AROUND = re.compile(
+    rb"^[!-/:-?]+|[!-/:-?]+s?$"
+)  # punctuation around a word, which no codec has inside a character
 # Escapes of the seven-bit encodings ISO 2022, HZ and UTF-7; three patterns are faster than one.
 _UTF7 = rb"\+[A-Za-z0-9+/]{3}(?:[A-Za-z0-9+/]*-|[A-Za-z0-9+/]{2})"
 _SHIFTS = [re.compile(shift) for shift in (rb"\x1b\$", rb"~\{", _UTF7)]
@@ -129,20 +133,24 @@ class Scan:
             self._seen = seen
 
     def hangul(self, codec: str) -> float:
-        """The fraction of Hangul among the letters in pieces from the whole file."""
+        """The fraction of Hangul among the letters in pieces from the whole file, with conjoining jamo composed."""
         try:
-            text = b"".join(self._pieces).decode(codec, "ignore")
+            text = unicodedata.normalize("NFC", b"".join(self._pieces).decode(codec, "ignore"))
         except UnicodeError:  # some codecs do not support "ignore"
             return 0.0
         letters = sum(map(str.isalpha, text))
         return len(_HANGUL.findall(text)) / max(letters, 1)
 
     def words(self) -> bytes:
-        """Distinct non-ASCII words of the window, at most `SAMPLE` bytes."""
+        """Distinct non-ASCII words of the window, at most `SAMPLE` bytes; punctuation makes none distinct."""
         words = self.window.rstrip(b"\x1a").split()
         if len(self.window) >= WINDOW:
             words = words[:-1] or words  # the last one may be cut
-        return b" ".join(dict.fromkeys(bytes(w) for w in words if not w.isascii()))[:SAMPLE]
+        first: dict[bytes, bytes] = {}
+        for word in map(bytes, words):
+            if not word.isascii():
+                first.setdefault(_AROUND.sub(b"", word), word)
+        return b" ".join(first.values())[:SAMPLE]
 
 
 @dataclass
@@ -338,10 +346,13 @@ def _judged(
     _, *rest = distinct.values()
     far = (r for r in rest if r.cost - best.cost > 4 * SURE or not decodes(r.codec))
     margin = next((r.cost - best.cost for r in far), 4 * SURE)
-    needed = SURE + SURE / max(best.seen, 1)
+    # English has no letters of its own: a few of another language also fit it, in codecs that are rare for it.
+    rare = best.language == "English" and best.codec != "cp1252"
+    needed = SURE + (3 if rare else 1) * SURE / max(best.seen, 1)
     confidence = margin / (margin + 4 * needed)
     how = f"{best.seen - best.odd:,} of {best.seen:,} characters beyond ASCII fit {best.language}"
-    how = ", ".join(filter(None, [how if best.seen else "", said])) or "no escape sequences"
+    escapes = "no escape sequences" if best.codec == "utf-8" else "its escapes stand for ASCII only"
+    how = ", ".join(filter(None, [how if best.seen else "", said])) or escapes
     odd = best.odd > 1 + best.seen / 20 or best.junk > 0 or best.strange
     if margin >= needed and not (odd and best.seen and best.codec != "utf-8"):
         return EncodingReport(best.codec, how, confidence)

@@ -24,7 +24,6 @@ _LONGEST = 100_000  # characters
 _BEFORE = 64  # symbols of the training text that a stream reads first
 _WINDOW = 1 << 16  # symbols in which the streams' places are
 _AT_A_TIME = 1 << 20  # symbols decoded at a time
-_BLANK = " \t\r\n"
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +57,9 @@ def generate(
         if getattr(config, name) != getattr(SampleConfig, name):
             raise UsageError(f"`{name}` does not work with `lines`. Leave it out.")
     if not model.line_end:
-        raise UsageError("The model knows no line end, which `lines` needs.")
+        raise UsageError(
+            "The model knows no line end, which `lines` needs. Leave it out, or train on a text with several lines."
+        )
     text = None
     try:
         text = splits.training_text(model.run)
@@ -147,18 +148,21 @@ class _Source:
         return states
 
     def key(self, line: str) -> str:
-        """The symbols by which lines are compared."""
-        return self._model.preprocessor.encode(line.strip(_BLANK))
+        """The text by which lines are compared: that of the line's symbols, without blanks around it."""
+        preprocessor = self._model.preprocessor
+        return preprocessor.decode(preprocessor.encode(line)).strip()
 
     def copies(self, keys: set[str], text: Prepared) -> set[str]:
         """Those of the keys that are lines of the text, which is read in pieces."""
-        end = self._model.preprocessor.encode(self._end)
+        preprocessor = self._model.preprocessor
+        end = preprocessor.encode(self._end)
         longest = max(map(len, keys), default=0)
         found, rest = set[str](), ""
         for start in range(0, len(text.ids), _AT_A_TIME):
             symbols = text.vocabulary.decode(text.ids[start : start + _AT_A_TIME])
-            *lines, rest = (rest + symbols).split(end)
-            found.update(keys.intersection(line.strip(_BLANK) for line in lines))
+            whole, _, rest = (rest + symbols).rpartition(end)
+            lines = preprocessor.decode(whole).split(self._end)
+            found.update(keys.intersection(map(str.strip, lines)))
             if len(rest) > _AT_A_TIME:  # too long to be a key
                 rest = "x" * (longest + 1)
-        return found | keys.intersection([rest.strip(_BLANK)])
+        return found | keys.intersection([preprocessor.decode(rest).strip()])

@@ -77,6 +77,15 @@ def test_json_and_python_give_the_same_lines(rnntk, names: Path) -> None:
     assert library.load(names).lines(5, "a", seed=1, length=30) == found["texts"]
 
 
+def test_skipped_characters_of_the_prompt_are_named(rnntk, names: Path) -> None:
+    args = ("--seed", 1, "--length", 30, "--prime", "Ωa", "--on-unknown", "skip")
+    result = rnntk("sample", names, "--lines", 5, *args, "--json")
+    assert "\nLeft out of the prompt: 'Ω'\n" in result.stderr
+    found = json.loads(result.stdout)
+    assert found["prime"] == "a"
+    assert found["texts"] == lines_of(rnntk, names, "--prime", "a", count=5)
+
+
 @pytest.mark.parametrize(
     ("text", "settings"),
     [
@@ -96,6 +105,28 @@ def test_any_line_end_and_preprocessor_work(
     assert len({line.strip() for line in found}) == 5
     assert not {line.strip() for line in found} & {line.strip() for line in text.split()}
     assert all(line.strip() and not line.endswith("\r") for line in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "preprocessor", "length"),
+    [
+        ("a\xa0\nb\nab\u3000\n\x0bba\n".encode(), "plain", 3),
+        ("a\xa0\nb\nab\u3000\n가\n".encode(), "hangul", 3),
+        (b"a\nb\xe9\n\xe9\nab\n", "bytes", 2),
+    ],
+    ids=["plain", "hangul", "Latin-1 as bytes"],
+)
+def test_blanks_and_undecodable_bytes_make_no_line_new(
+    rnntk, untrained, here: Path, text: bytes, preprocessor: str, length: int
+) -> None:
+    run = made(untrained, here, text * 20, preprocessor=preprocessor)
+    args = ("--lines", 200, "--seed", 1, "--length", length, "--temperature", 3)
+    result = rnntk("sample", run, *args)
+    assert "copied from the training text" in result.stderr
+    found = [line.strip() for line in result.stdout.split("\n") if line]
+    assert len({*found}) == len(found) > 1
+    own = {line.strip() for line in text.decode(errors="replace").split("\n")}
+    assert not {*found} & own
 
 
 def test_the_training_text_is_read_in_chunks(rnntk, names: Path, monkeypatch) -> None:
@@ -160,4 +191,6 @@ def test_a_model_without_line_ends_is_refused(rnntk, untrained, here: Path) -> N
     run = made(untrained, here, b"abc" * 50)
     result = rnntk("sample", run, "--lines", 3)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "The model knows no line end, which --lines needs." in result.stderr
+    assert result.stderr.endswith(
+        "The model knows no line end, which --lines needs. Leave it out, or train on a text with several lines.\n"
+    )

@@ -222,6 +222,13 @@ def test_interactive_continues_each_line(rnntk, trained: Path) -> None:
     assert out == expected + expected + then
 
 
+@pytest.mark.parametrize("line", [":q", ": quit", ":quit now", ":exit  0"])
+def test_quit_leaves_with_words_after_it(rnntk, trained: Path, line: str) -> None:
+    out, err = talk(rnntk, trained, line, "a fox")
+    assert out == ""
+    assert "There is no" not in err
+
+
 def test_interactive_settings_change_the_sample(rnntk, trained: Path) -> None:
     greedy = rnntk("sample", trained, "--prime", "a fox", "--greedy", "--length", 9).stdout
     assert talk(rnntk, trained, ":length 9", ":t 0", "a fox")[0] == greedy

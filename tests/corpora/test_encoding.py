@@ -495,6 +495,14 @@ def test_ascii_with_escape_like_signs_stays_ascii(text: str) -> None:
     assert (report.encoding, report.how, report.unsure) == ("utf-8", "pure ASCII", False)
 
 
+def test_ascii_that_could_be_utf7_is_in_doubt_with_true_evidence() -> None:
+    report = detect_bytes(b"The sum is in the table.\nitems: +ACE- +ADE-\n" * 5)
+    assert report.doubt == (
+        "(its escapes stand for ASCII only). As utf-7 it reads '! 1 The sum', as utf-8 '+ACE- +ADE- The sum'. "
+        'If that is wrong, set `encoding="utf-8"`.'
+    )
+
+
 ENGLISH = "The quick brown fox jumps over the lazy dog, and then it was late in the evening.\r\n"
 MENU = "┌{0}┐\r\n│ Menu │\r\n└{0}┘\r\n".format("─" * 40)
 
@@ -589,6 +597,76 @@ def test_combining_marks_of_another_script_are_rejected() -> None:
     assert french.odd == 0
     assert thai.odd == thai.seen
     assert french.cost < thai.cost
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("Šventoji", "cp1257"),
+        ("Ýdalir", "cp850"),
+        ("Žďár", "cp1250"),
+        ("Škvor", "cp1250"),
+        ("高雄", "gbk"),
+        ("台中", "big5"),
+    ],
+)
+def test_a_name_in_english_is_counted_once(name: str, codec: str) -> None:
+    text = (
+        f"An essay on {name} and its people. Few knew {name}, or '{name}', or {name}'s history.\n"
+    )
+    found, doubted = reads(text.encode(codec))
+    assert doubted or found == text
+
+
+@pytest.mark.parametrize(
+    ("line", "codec"),
+    [
+        ("Čovjek je došao u grad i kupio kruh. Žena", "cp1250"),
+        ("Þetta er íslenskur texti með ýmsum stöfum", "cp850"),
+    ],
+)
+def test_a_foreign_line_in_english_is_in_doubt(line: str, codec: str) -> None:
+    before = "The title of this is given below, as it was printed in the book."
+    text = f"{before}\n{line}\nAnd then the story goes on in English for a while.\n"
+    found, doubted = reads(text.encode(codec))
+    assert doubted or found == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "“It’s late,” she said, “and they don’t know.”\n",
+        "He sent his résumé to the café.\n",
+        "“The café is closed,” he said — “it’s £5 more in town…”\n",
+        "They aren’t here; it’s late, and she doesn’t know.\n",
+    ],
+)
+def test_english_with_few_signs_is_not_in_doubt(text: str) -> None:
+    assert reads(text.encode("cp1252")) == (text, False)
+
+
+@pytest.mark.parametrize("codec", ["cp866", "mac-cyrillic"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Момчето влезе в двора и остави коня до оградата. Никой не каза нищо, само кучето излая.",
+        "Долго шетавме по шумата, а потоа седевме и зборувавме за детето.",
+        "Вечерва седевме покрај огнот. Беше студено, но никој не сакаше да замине дома.",
+    ],
+    ids=["Bulgarian", "Macedonian", "more Macedonian"],
+)
+def test_cyrillic_capitals_are_not_silently_hebrew(text: str, codec: str) -> None:
+    for whole in (text.upper(), text.upper() * 10):
+        data = whole.replace("Ј", "J").encode(codec)
+        found, doubted = reads(data)
+        assert doubted or found == data.decode(codec)
+
+
+@pytest.mark.parametrize("codec", ["cp862", "cp1255", "iso8859-8"])
+def test_hebrew_is_found_in_either_direction(codec: str) -> None:
+    text = "אתמול בערב הלכנו ליער ודיברנו זמן רב. היה שם חושך גמור, אבל האנשים לא פחדו מן הדרך.\n"
+    for line in (text, text[::-1]):
+        assert reads(line.encode(codec) * 10) == (line * 10, False)
 
 
 def test_the_sample_in_a_doubt_is_the_text_itself() -> None:

@@ -254,6 +254,20 @@ def test_newlines_and_normalize_are_applied(making: Making) -> None:
     assert making(text, normalize=True).facts["warnings"] == []
 
 
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_korean_is_recognized_composed_or_not(making: Making, form: str, normalize: bool) -> None:
+    text = unicodedata.normalize(form, "옛날 어느 마을에 한 아이가 살았다.\n" * 40)
+    made = making(text, preprocessor="auto", normalize=normalize)
+    assert made.preprocessor.name == "hangul"
+    assert everything(made) == (unicodedata.normalize("NFC", text) if normalize else text)
+    advised = ["`normalize=True` composes them" in told for told in made.facts["warnings"]]
+    assert advised == [True] * (form == "NFD" and not normalize)
+    assert (
+        making("An English text, résumé.\n" * 40, preprocessor="auto").preprocessor.name == "plain"
+    )
+
+
 def test_rare_symbols_become_unknown(making: Making) -> None:
     made = making("aaabbcd", min_count=2, unknown_symbol="?")
     assert made.vocabulary == Vocabulary("ab?", unknown="?")
