@@ -18,15 +18,23 @@ ENDING = [n for n in (signal.SIGINT, signal.SIGTERM, _HANGUP, _BREAK) if n is no
 
 
 class Stopped:
-    """Signal handler: the first signal is kept, to stop after the step; a second one, but SIGHUP, stops at once."""
+    """Signal handler: the first signal is kept, to stop after the step; a second Ctrl-C stops at once.
+
+    Other signals may come together: the end of a login session sends SIGTERM and SIGHUP, in any order.
+    """
 
     signal_number: int | None = None
+
+    def __init__(self) -> None:
+        self._interrupted = False
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         if self.signal_number is None:
             self.signal_number = number
-        elif number != _HANGUP:
-            raise KeyboardInterrupt
+        if number == signal.SIGINT:
+            if self._interrupted:
+                raise KeyboardInterrupt
+            self._interrupted = True
 
 
 @contextmanager
