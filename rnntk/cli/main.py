@@ -111,6 +111,8 @@ def _message(error: Exception) -> str:
     disk = os_error(error)
     if disk is not None:
         problem = disk.strerror or str(disk)
+        if not disk.filename and not _has_folder():
+            return "The current folder no longer exists. Change to another folder."
         return f"{os.fsdecode(disk.filename)}: {problem}." if disk.filename else f"{problem}."
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         # One line of TensorFlow's message names the tensor.
@@ -126,6 +128,15 @@ def _message(error: Exception) -> str:
         f"Unexpected error at {Path(own.filename).name}, line {own.lineno} ({what}). Run it again with "
         "RNNTK_CRASH_FILE=crash.txt, and report it with that file."
     )
+
+
+def _has_folder() -> bool:
+    """Whether the current folder exists."""
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True
 
 
 def _keep_traceback(error: Exception) -> str:
