@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from rnntk.errors import Interrupted
+
 # The terminal was closed (POSIX); Ctrl-Break (Windows).
 _HANGUP, _BREAK = getattr(signal, "SIGHUP", None), getattr(signal, "SIGBREAK", None)
 ENDING = [n for n in (signal.SIGINT, signal.SIGTERM, _HANGUP, _BREAK) if n is not None]
@@ -59,6 +61,23 @@ def handled(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) -
             windows.kernel32.SetConsoleCtrlHandler(closing, False)
         for number, earlier in before.items():
             signal.signal(number, earlier)
+
+
+@contextmanager
+def explained(message: str) -> Iterator[None]:
+    """Context in which the signals in `ENDING` raise `Interrupted` with this message."""
+    received = signal.SIGINT
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        nonlocal received
+        received = signal.Signals(number)
+        raise KeyboardInterrupt  # `Interrupted` could be caught as an `Exception` on its way
+
+    with handled(end):
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            raise Interrupted(message, received) from error
 
 
 def _console_closed(event: int) -> bool:

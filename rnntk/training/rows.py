@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rnntk import signals
 from rnntk.config import MnistConfig, corpus_settings
 from rnntk.corpora import images, registry
 from rnntk.corpora.card import Card
@@ -21,7 +22,7 @@ from rnntk.training import device, schedule
 if TYPE_CHECKING:
     import keras
 
-    from rnntk.training.row_task import ClassifierResult
+    from rnntk.training.row_task import ClassifierResult, RowTask
     from rnntk.training.session import Result
 
 log = logging.getLogger(__name__)
@@ -67,12 +68,12 @@ def start(
 ) -> tuple[Result, ClassifierResult]:
     """Train a new classifier in the folder `path` and test it; options and errors as in `character.start`.
 
-    Raises `DataError` if `val_size` leaves no training images.
+    Raises `DataError` if `val_size` leaves no training images, `Interrupted` if a signal ends the test.
     """
     session, row_task = device.modules(config, "session", "row_task")
     task = row_task.RowTask(config, data.images, data.record, data.began)
     result = session.start(task, path, quiet=quiet, extra=callbacks)
-    return result, task.test(quiet=quiet)
+    return result, _tested(result.run, task, quiet)
 
 
 def resume(
@@ -91,24 +92,57 @@ def resume(
         TrainingError, Interrupted: see `session.train`.
     """
     config = MnistConfig.from_json(run.settings).resumed(changes)
+    _check_images(run, data)
+    schedule.refuse_finished(config, run.checkpoint("last").progress, run.path)
+    session, task = _task_of(run, config, data)
+    with run.lock():
+        result = session.resume(run, task, quiet=quiet, extra=callbacks)
+    return result, _tested(result.run, task, quiet)
+
+
+def is_finished(run: RunFolder) -> bool:
+    """Whether a classifier has reached a limit of its training."""
+    config = MnistConfig.from_json(run.settings)
+    return bool(schedule.reached(config, run.checkpoint("last").progress))
+
+
+def retest(
+    run: RunFolder, changes: Mapping[str, Any], data: Images, *, quiet: bool = False
+) -> tuple[Result, ClassifierResult]:
+    """Test a finished classifier at its last checkpoint, without training; arguments and errors as in `resume`."""
+    config = MnistConfig.from_json(run.settings).resumed(changes)
+    _check_images(run, data)
+    session, task = _task_of(run, config, data)
+    progress = session.restore(run, task)
+    result = session.Result(run, progress, schedule.reached(config, progress))
+    return result, _tested(run, task, quiet)
+
+
+def _check_images(run: RunFolder, data: Images) -> None:
     record = run.record["corpus"]
     if record.get("sha256") != data.record["sha256"] and _arrays(record) != _arrays(data.record):
         raise RunError(
             f"{run.path} was trained on other images ({record.get('name')}) than these "
             f"({data.record['name']}). Set `data_dir` to their folder."
         )
-    schedule.refuse_finished(config, run.checkpoint("last").progress, run.path)
+
+
+def _task_of(run: RunFolder, config: MnistConfig, data: Images) -> tuple[Any, RowTask]:
+    """The module `session`, and the task of a run."""
     session, row_task = device.modules(config, "session", "row_task")
-    task = row_task.RowTask(config, data.images, data.record, data.began)
+    task: RowTask = row_task.RowTask(config, data.images, data.record, data.began)
     before, now = run.record["model"], task.reading.to_json()
     if before.get("permutation_sha256") != now.get("permutation_sha256"):
         raise RunError(
             f"{run.path} cannot be continued: with seed {config.seed}, this rnntk permutes the pixels "
             "differently. Train a new run."
         )
-    with run.lock():
-        result = session.resume(run, task, quiet=quiet, extra=callbacks)
-    return result, task.test(quiet=quiet)
+    return session, task
+
+
+def _tested(run: RunFolder, task: RowTask, quiet: bool) -> ClassifierResult:
+    with signals.explained(f"The training is saved. Test it with: {run.resume_command}"):
+        return task.test(quiet=quiet)
 
 
 def _arrays(record: Mapping[str, Any]) -> str:
