@@ -39,6 +39,18 @@ class Stopped:
             self._interrupted = True
 
 
+def end_cleanly() -> None:
+    """Make SIGTERM and SIGHUP leave every context, as Ctrl-C does, so that no files stay; a second ends at once."""
+    for number in (signal.SIGTERM, _HANGUP):
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _end)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    raise SystemExit(128 + number)
+
+
 @contextmanager
 def handled(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) -> Iterator[None]:
     """Context in which `handler` handles the signals in `ENDING`; no effect outside the main thread.

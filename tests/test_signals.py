@@ -100,6 +100,28 @@ def test_training_is_saved_when_its_login_session_ends(tmp_path: Path) -> None:
     assert list((tmp_path / "r" / "checkpoints").iterdir())
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_before_training_leaves_no_files(tmp_path: Path, name: str) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-m", "rnntk", "prep", "-"],
+        stdin=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    ) as process:
+        try:
+            end = time.monotonic() + 60
+            while not list(temporary.glob("*/0")) and time.monotonic() < end:
+                time.sleep(0.05)
+            number = getattr(signal, name)
+            process.send_signal(number)
+            assert process.wait(60) == 128 + number
+        finally:
+            process.kill()
+    assert list(temporary.iterdir()) == []
+
+
 def test_training_is_saved_when_its_terminal_closes(tmp_path: Path) -> None:
     fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
     (tmp_path / "text.txt").write_text("to be or not to be, that is the question. " * 300)
