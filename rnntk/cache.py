@@ -71,6 +71,11 @@ def tidy(area: str, seconds: float = 3600.0) -> None:
     """Remove unfinished files of dead processes; those of versions before 1.0 only if older than `seconds`."""
     folder = cache_dir() / area
     remove_stale(folder)
+    for path in folder.glob("*"):
+        if AREAS[area].names.fullmatch(path.name) and path.is_dir():
+            remove_stale(path)
+            with suppress(OSError):  # it has files
+                path.rmdir()
     for path in folder.glob(AREAS[area].early):
         if not path.name.startswith(".rnntk-"):
             with suppress(OSError):  # another process may remove it too

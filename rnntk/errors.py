@@ -9,7 +9,7 @@ import inspect
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -89,6 +89,18 @@ class UsageError(RnntkError):
     """A setting or name is unknown, invalid, or in conflict with another."""
 
     exit_code = 2
+
+
+class KeptSettings(UsageError):
+    """Settings that a resume cannot change; `places` says where each was set, by default in the call."""
+
+    def __init__(self, names: Sequence[str], places: Mapping[str, str] | None = None) -> None:
+        given = [(places or {}).get(name, f"`{name}`") for name in names]
+        super().__init__(
+            f"A resumed run keeps its settings: leave out {', '.join(given)}, or train a new run. `epochs`, "
+            "`max_steps` and `max_time` may change."
+        )
+        self.names = names
 
 
 class DataError(RnntkError):

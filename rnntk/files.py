@@ -1,7 +1,7 @@
 """Atomic writes: a crash leaves the old file or folder, or the new one.
 
 Data is written to a folder `.rnntk-<machine>-<process>-<start>-<n>.tmp` beside the target and then renamed. The next
-write there removes the folders of dead processes.
+write there removes the folders of dead processes. Copies that are only read have such a folder too.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import json
 import os
 import re
 import shutil
+import stat
+import tempfile
 import time
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,15 +67,20 @@ def disk_errors(
 
 
 @contextmanager
-def scratch(parent: Path) -> Iterator[Path]:
-    """Make a temporary folder in `parent` for unfinished files."""
-    remove_stale(parent)
+def scratch(parent: Path, *, private: bool = False) -> Iterator[Path]:
+    """Make a temporary folder in `parent` for unfinished files; if `private`, for this user alone."""
+    remove_stale(parent, own=private)
     folder = parent / f".rnntk-{_machine()}-{os.getpid()}-{_START}-{next(_numbers)}.tmp"
-    folder.mkdir()
+    folder.mkdir(0o700 if private else 0o777)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def temporary_folder() -> AbstractContextManager[Path]:
+    """Make a folder in the system's temporary folder, which other users may share."""
+    return scratch(Path(tempfile.gettempdir()), private=True)
 
 
 @contextmanager
@@ -147,11 +154,25 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def remove_stale(folder: Path) -> None:
-    """Remove unfinished files of dead processes; on Windows or from other machines, after a day."""
+def remove_stale(folder: Path, *, own: bool = False) -> None:
+    """Remove unfinished files of dead processes; on Windows or from other machines, after a day.
+
+    If `own`, only those of this user.
+    """
     for path in folder.glob(".rnntk-*.tmp"):
+        if own and not _is_own(path):
+            continue
         if (found := _SCRATCH.fullmatch(path.name)) and _is_stale(path, *found.groups()):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a path is this user's and no symbolic link; on Windows, each user has a temporary folder."""
+    try:
+        status = path.lstat()
+    except OSError:  # removed right now
+        return False
+    return not stat.S_ISLNK(status.st_mode) and (os.name != "posix" or status.st_uid == os.getuid())
 
 
 def _is_stale(path: Path, machine: str, process: str, start: str) -> bool:

@@ -12,21 +12,43 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from rnntk.errors import Interrupted
+
 # The terminal was closed (POSIX); Ctrl-Break (Windows).
 _HANGUP, _BREAK = getattr(signal, "SIGHUP", None), getattr(signal, "SIGBREAK", None)
 ENDING = [n for n in (signal.SIGINT, signal.SIGTERM, _HANGUP, _BREAK) if n is not None]
 
 
 class Stopped:
-    """Signal handler: the first signal is kept, to stop after the step; a second one, but SIGHUP, stops at once."""
+    """Signal handler: the first signal is kept, to stop after the step; a second Ctrl-C stops at once.
+
+    Other signals may come together: the end of a login session sends SIGTERM and SIGHUP, in any order.
+    """
 
     signal_number: int | None = None
+
+    def __init__(self) -> None:
+        self._interrupted = False
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         if self.signal_number is None:
             self.signal_number = number
-        elif number != _HANGUP:
-            raise KeyboardInterrupt
+        if number == signal.SIGINT:
+            if self._interrupted:
+                raise KeyboardInterrupt
+            self._interrupted = True
+
+
+def end_cleanly() -> None:
+    """Make SIGTERM and SIGHUP leave every context, as Ctrl-C does, so that no files stay; a second ends at once."""
+    for number in (signal.SIGTERM, _HANGUP):
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _end)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    raise SystemExit(128 + number)
 
 
 @contextmanager
@@ -51,6 +73,23 @@ def handled(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) -
             windows.kernel32.SetConsoleCtrlHandler(closing, False)
         for number, earlier in before.items():
             signal.signal(number, earlier)
+
+
+@contextmanager
+def explained(message: str) -> Iterator[None]:
+    """Context in which the signals in `ENDING` raise `Interrupted` with this message."""
+    received = signal.SIGINT
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        nonlocal received
+        received = signal.Signals(number)
+        raise KeyboardInterrupt  # `Interrupted` could be caught as an `Exception` on its way
+
+    with handled(end):
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            raise Interrupted(message, received) from error
 
 
 def _console_closed(event: int) -> bool:

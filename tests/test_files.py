@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -137,6 +139,26 @@ def test_an_earlier_process_with_the_same_id_counts_as_dead(tmp_path: Path) -> N
     with files.scratch(tmp_path) as mine:
         files.remove_stale(tmp_path)
         assert names(tmp_path) == [mine.name]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX to recognize dead processes")
+def test_the_shared_temporary_folder_is_used_with_care(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of this user alone; leftovers of others and links stay."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    link = tmp_path / f".rnntk-{files._machine()}-1-00000001-0.tmp"
+    (tmp_path / "mine").mkdir()
+    link.symlink_to("mine")
+    left = temporary(tmp_path, machine=files._machine(), process=os.getpid())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getuid", lambda: 12345)
+        with files.temporary_folder() as made:
+            assert stat.S_IMODE(made.stat().st_mode) == 0o700
+            assert names(tmp_path) == sorted((left.name, link.name, made.name, "mine"))
+    with files.temporary_folder() as made:
+        assert names(tmp_path) == sorted((link.name, made.name, "mine"))
+    assert names(tmp_path) == [link.name, "mine"]
 
 
 def test_files_of_another_machine_stay_for_a_day(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,7 +15,7 @@ from rnntk.cli.console import Console
 from rnntk.cli.help import Group
 from rnntk.cli.options import Args, Choice, command_named
 from rnntk.cli.table import Column, age, size, table, terminal_width
-from rnntk.files import disk_errors, remove
+from rnntk.files import disk_errors, remove, remove_stale
 
 COLUMNS = (
     Column("AREA"), Column("NAME"), Column("SIZE", right=True),
@@ -60,6 +62,7 @@ def clean(args: Args, console: Console) -> None:
     """
     for area in AREAS:
         cache.tidy(area, seconds=0)
+    remove_stale(Path(tempfile.gettempdir()), own=True)
     found = cache.entries(*args.areas) if args.areas else []
     for entry in found:
         with disk_errors(entry.path):

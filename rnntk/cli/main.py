@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from rnntk import __version__
+from rnntk import __version__, signals
 from rnntk.cli import stdout
 from rnntk.cli.console import harmless, print_error
 from rnntk.cli.help import Group, write_sections
@@ -101,9 +101,23 @@ class LazyGroup(Group):
                 click.echo(harmless(str(error)), err=True)  # not an error
             elif isinstance(error, RnntkError):
                 print_error(error.render(_option_names(ctx)))
+            elif code := _signal_behind(error):
+                ctx.exit(code)
             else:
                 print_error(_message(error) + _keep_traceback(error))
             ctx.exit(getattr(error, "exit_code", 1))
+
+
+def _signal_behind(error: Exception) -> int:
+    """Exit code of a signal that TensorFlow's import turned into another error; 0 if there was none."""
+    behind: BaseException = error
+    while cause := behind.__cause__ or behind.__context__:
+        behind = cause
+        if isinstance(behind, KeyboardInterrupt):
+            return 128 + signal.SIGINT
+        if isinstance(behind, SystemExit) and isinstance(behind.code, int):
+            return behind.code
+    return 0
 
 
 def _message(error: Exception) -> str:
@@ -111,6 +125,8 @@ def _message(error: Exception) -> str:
     disk = os_error(error)
     if disk is not None:
         problem = disk.strerror or str(disk)
+        if not disk.filename and not _has_folder():
+            return "The current folder no longer exists. Change to another folder."
         return f"{os.fsdecode(disk.filename)}: {problem}." if disk.filename else f"{problem}."
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         # One line of TensorFlow's message names the tensor.
@@ -126,6 +142,15 @@ def _message(error: Exception) -> str:
         f"Unexpected error at {Path(own.filename).name}, line {own.lineno} ({what}). Run it again with "
         "RNNTK_CRASH_FILE=crash.txt, and report it with that file."
     )
+
+
+def _has_folder() -> bool:
+    """Whether the current folder exists."""
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True
 
 
 def _keep_traceback(error: Exception) -> str:
@@ -173,6 +198,7 @@ def _as_bytes(error: UnicodeError) -> tuple[str | bytes, int]:
 def main() -> None:
     """Entry point of the console script."""
     stdout.watch()
+    signals.end_cleanly()
     # Pipes and Windows consoles may not be UTF-8. File names that are not UTF-8 are printed as bytes.
     codecs.register_error("rnntk-names", _as_bytes)
     for stream in (sys.stdin, sys.stdout, sys.stderr):

@@ -17,6 +17,7 @@ from rnntk.cli.options import (
     command_named,
     config_options,
     given_values,
+    naming_places,
     option,
     resume_option,
     runs_dir_option,
@@ -27,6 +28,7 @@ from rnntk.errors import UsageError
 
 if TYPE_CHECKING:
     from rnntk.training.row_task import ClassifierResult
+    from rnntk.training.rows import Images
     from rnntk.training.session import Result
 
 # Words by the highest of the ten probabilities.
@@ -54,7 +56,7 @@ def command(args: Args, console: Console) -> None:
     """Train a classifier that reads an image row by row, and test it.
 
     Uses MNIST if it is on this machine or can be downloaded, else digits drawn by rnntk. With --image, a trained
-    classifier reads your pictures: one digit each, of any size, dark on light or light on dark.
+    classifier reads your pictures: one digit each, dark on light or light on dark. --resume of a finished run tests it.
 
     Examples:
       rnntk mnist
@@ -73,8 +75,9 @@ def command(args: Args, console: Console) -> None:
     if args.resume is not None:
         settings = given_values(args, "runs_dir", "resume", "plot", "pictures")
         found = run_to_resume(args.runs_dir, args.resume, folder.ROW_CLASSIFIER)
-        data = rows.images_of(found, settings)
-        result, test = rows.resume(found, settings, data, quiet=console.quiet)
+        with naming_places():
+            data = rows.images_of(found, settings)
+            result, test = rows.resume(found, settings, data, quiet=console.quiet)
     else:
         if args.run is not None:
             folder.refuse_existing(args.run)
@@ -82,9 +85,7 @@ def command(args: Args, console: Console) -> None:
         config, data = rows.load(settings)
         with folder.reserved(args.run, args.runs_dir, data.record["name"]) as path:
             result, test = rows.start(config, data, path, quiet=console.quiet)
-    if args.plot is not None:
-        mistakes.draw(args.plot, data.images.x_test, data.images.y_test, test.logits)
-    _finish(console, result, test, data.card.title, args.plot)
+    _finish(console, result, data, test, args.plot)
 
 
 # Both image sets have these settings in place of the defaults of `MnistConfig`.
@@ -123,14 +124,15 @@ def _classify(console: Console, args: Args) -> None:
 
 @stdout.after_training()
 def _finish(
-    console: Console, result: Result, test: ClassifierResult, title: str, plot: Path | None
+    console: Console, result: Result, data: Images, test: ClassifierResult, plot: Path | None
 ) -> None:
     from rnntk.storage.metrics import mean_caption
+    from rnntk.training import mistakes
 
     p = result.progress
     console.facts(
         run=shown(result.run.path),
-        images=title,
+        images=data.card.title,
         reached=f"step {p.step:,}, {p.epoch} epochs done, {p.seconds:.0f} s of training",
         loss=f"{p.losses['mean_loss']:.4f} nats per image, {mean_caption(p.step)}",
         test=test,
@@ -140,11 +142,15 @@ def _finish(
     console.result("   " + "".join(f"{digit:>{width}}" for digit in range(10)))
     for digit, row in enumerate(test.confusion):
         console.result(f"  {digit}" + "".join(f"{n or '.':>{width}}" for n in row))
-    if plot is not None:
-        console.facts(mistakes=shown(plot))
-    console.note(f"Its curves: {curves_of(result.run.path)}")
-    data, confusion = result.run.record["corpus"]["name"], test.confusion.tolist()
     numbers = {name: getattr(p, name) for name in ("step", "epoch", "seconds")}
     numbers |= {f"test_{n}": getattr(test, n) for n in ("accuracy", "interval", "loss", "images")}
-    found = {**numbers, "confusion": confusion, "plot": plot, "reason": result.reason}
-    console.json("mnist", run=result.run.path, data=data, **found)
+    found = {**numbers, "confusion": test.confusion.tolist(), "plot": None, "reason": result.reason}
+    try:
+        if plot is not None:
+            mistakes.draw(plot, data.images.x_test, data.images.y_test, test.logits)
+            found["plot"] = plot
+            console.facts(mistakes=shown(plot))
+    finally:  # a picture that cannot be written must not lose the result
+        console.note(f"Its curves: {curves_of(result.run.path)}")
+        name = result.run.record["corpus"]["name"]
+        console.json("mnist", run=result.run.path, data=name, **found)

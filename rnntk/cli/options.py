@@ -6,7 +6,7 @@ import contextlib
 import functools
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace as Args
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ from rnntk.cli.help import Command
 from rnntk.cli.main import COMMANDS, load_command
 from rnntk.config import Config
 from rnntk.config.fields import checked, fields_of, one_of, sentence, type_of, typed
-from rnntk.errors import ALIASES, rendered
+from rnntk.errors import ALIASES, KeptSettings, rendered
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -249,6 +249,21 @@ def given_values(args: Args, *leave_out: str) -> dict[str, Any]:
             stronger["input"] = (*stronger.get("input", ()), *texts)
         values = config.overridden(values, stronger)
     return values
+
+
+@contextlib.contextmanager
+def naming_places() -> Iterator[None]:
+    """Context in which a refusal of settings to resume with names the environment or file that set them."""
+    try:
+        yield
+    except KeptSettings as error:
+        ctx = click.get_current_context()
+        places = {
+            p.name: p.get_error_hint(ctx)
+            for p in ctx.command.params
+            if p.name and source(p.name) is not ParameterSource.COMMANDLINE
+        }
+        raise KeptSettings(error.names, places) from None
 
 
 text_paths = click.argument("texts", nargs=-1, metavar="[TEXT]...")

@@ -18,6 +18,7 @@ from rnntk.cli.options import (
     command_named,
     config_options,
     given_values,
+    naming_places,
     option,
     run_options,
     text_paths,
@@ -65,7 +66,9 @@ def command(args: Args, console: Console) -> None:
     if args.resume is not None:
         changes = given_values(args, "resume", "runs_dir", "corpus")
         found = run_to_resume(args.runs_dir, args.resume, folder.CHAR_RNN, args.corpus)
-        _finish(console, character.resume(found, changes, quiet=console.quiet))
+        with naming_places():
+            result = character.resume(found, changes, quiet=console.quiet)
+        _finish(console, result)
         return
     if args.run is not None:
         folder.refuse_existing(args.run)

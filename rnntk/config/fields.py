@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from rnntk.errors import UsageError, did_you_mean
+from rnntk.errors import KeptSettings, UsageError, did_you_mean
 
 C = TypeVar("C", bound="Config")
 
@@ -133,18 +133,22 @@ class Config:
     def resumed(self: C, changes: Mapping[str, Any]) -> C:
         """The configuration of a resumed run; changing `epochs` alone removes `max_steps`.
 
-        Raises `UsageError` for a field that a resume may not change.
+        Raises `KeptSettings` for another value of a field that a resume may not change.
         """
         allowed = {f.name for f in dataclasses.fields(self) if f.metadata["on_resume"]}
-        if fixed := sorted(set(changes) - allowed):
-            raise UsageError(
-                f"A resumed run keeps its settings: leave out {', '.join(f'`{name}`' for name in fixed)}, or train a "
-                "new run. `epochs`, `max_steps` and `max_time` may change."
-            )
+        different = {name for name, value in changes.items() if not self._has(name, value)}
+        if fixed := sorted(different - allowed):
+            raise KeptSettings(fixed)
         changed = dict(changes)
         if changed.get("epochs", self.epochs) != self.epochs:  # type: ignore[attr-defined]
             changed.setdefault("max_steps", None)
         return dataclasses.replace(self, **changed)
+
+    def _has(self, name: str, value: Any) -> bool:
+        try:
+            return bool(checked(type(self), name, value) == getattr(self, name))
+        except (KeyError, ValueError):  # an unknown name, an invalid value
+            return False
 
     def to_json(self, *, resumed: bool = False) -> dict[str, Any]:
         """The fields that `run.json` stores, paths as strings; if `resumed`, without those of one session."""

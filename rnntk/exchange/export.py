@@ -196,7 +196,7 @@ def _describe(run: RunFolder, net: PlainNetwork, format: str, made: Exported) ->
 
 
 def _rows(run: RunFolder) -> dict[str, Any]:
-    """What a classifier reads in words; for pixels in a random order, also each step's index in the image."""
+    """Meaning of a classifier's input in words; for pixels in a random order, also each step's index in the image."""
     from rnntk.corpora.images import SIDE, PixelOrder
 
     order = run.record["model"].get("order", "rows")

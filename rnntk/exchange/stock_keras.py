@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rnntk.exchange.network import Arrays, PlainNetwork, after
+from rnntk.files import temporary_folder
 from rnntk.layer_norm import EPSILON
 from rnntk.storage import folder
 
@@ -109,13 +109,13 @@ def write_savedmodel(net: PlainNetwork, path: Path) -> None:
 
     signature = serve.get_concrete_function(**specs)
     # TensorFlow refuses paths that are not UTF-8.
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         tf.saved_model.save(module, f"{folder}/model", signatures={"serving_default": signature})
         shutil.copytree(f"{folder}/model", path, dirs_exist_ok=True)
 
 
 def run_savedmodel(path: Path, inputs: Arrays) -> dict[str, NDArray[Any]]:
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         shutil.copytree(path, f"{folder}/model")
         loaded = tf.saved_model.load(f"{folder}/model")
     signature = loaded.signatures["serving_default"]

@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from rnntk.config import ModelConfig, TrainConfig
 from rnntk.decoding.decoder import Decoder
 from rnntk.errors import DataError, RunError, TrainingError
 from rnntk.exchange.network import PlainNetwork
+from rnntk.files import temporary_folder
 from rnntk.storage import checkpoint, folder
 from rnntk.storage.checkpoint import Progress
 from rnntk.storage.folder import RunFolder
@@ -50,8 +50,8 @@ def read_network(prefix: Path, *, forget_bias: float = 1.0) -> PlainNetwork:
     """
     reader = [sys.executable, str(Path(__file__).with_name("tf1_reader.py")), str(prefix)]
     env = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
-    with tempfile.TemporaryDirectory(prefix="rnntk-") as aside:
-        target = Path(aside, "variables")
+    with temporary_folder() as aside:
+        target = aside / "variables"
         try:
             done = subprocess.run(
                 [*reader, str(target)], env=env, stdin=subprocess.DEVNULL, capture_output=True,

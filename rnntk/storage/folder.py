@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -351,9 +353,18 @@ def check_text(run: RunFolder) -> None:
 
 def next_path(runs_dir: Path, name: str) -> Path:
     """`<runs_dir>/<name>-<n>`, with n above every number in use."""
-    pattern = re.compile(re.escape(name) + r"-(\d+)")
-    used = [int(m[1]) for p in _folders(runs_dir) if (m := pattern.fullmatch(p.name))]
-    return runs_dir / f"{name}-{max(used, default=0) + 1}"
+    return runs_dir / f"{name}-{_next_number(runs_dir, name)}"
+
+
+def _next_number(runs_dir: Path, name: str) -> int:
+    """A number above those of all files and folders; for some systems, A-1 and a-1 are the same name."""
+
+    def folded(text: str) -> str:
+        return unicodedata.normalize("NFC", text.casefold())
+
+    pattern = re.compile(re.escape(folded(name)) + r"-(\d+)")
+    used = [int(m[1]) for p in _entries(runs_dir) if (m := pattern.fullmatch(folded(p.name)))]
+    return max(used, default=0) + 1
 
 
 @contextmanager
@@ -368,8 +379,8 @@ def reserved(path: Path | None, runs_dir: Path, name: str) -> Iterator[Path]:
     first = not runs_dir.exists()
     with disk_errors(runs_dir, advice=_ELSEWHERE):
         runs_dir.mkdir(parents=True, exist_ok=True)
-        while True:
-            made = next_path(runs_dir, name)
+        for number in itertools.count(_next_number(runs_dir, name)):
+            made = runs_dir / f"{name}-{number}"
             with suppress(FileExistsError):  # another process took this number
                 made.mkdir()
                 break
@@ -487,7 +498,12 @@ def run_folders(runs_dir: Path) -> list[Path]:
 
 
 def _folders(runs_dir: Path) -> list[Path]:
+    return _entries(runs_dir, Path.is_dir)
+
+
+def _entries(runs_dir: Path, wanted: Callable[[Path], bool] = lambda _: True) -> list[Path]:
+    """Files and folders in `runs_dir`, sorted by name. Raises `RunError` if it cannot be read."""
     try:
-        return sorted(p for p in runs_dir.iterdir() if p.is_dir()) if runs_dir.is_dir() else []
+        return sorted(filter(wanted, runs_dir.iterdir())) if runs_dir.is_dir() else []
     except OSError as error:
         raise RunError(f"{runs_dir} cannot be read ({error.strerror}).") from error

@@ -8,7 +8,6 @@ import os
 import shutil
 import stat
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -19,6 +18,7 @@ from typing import BinaryIO
 from rnntk.config import TextConfig
 from rnntk.corpora import registry
 from rnntk.errors import DataError, UsageError, did_you_mean, quoted
+from rnntk.files import temporary_folder
 from rnntk.text import documents
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def opened(config: TextConfig, *, raw: bool = False) -> Iterator[list[Input]]:
     match or cannot be listed, or a document cannot be read, `UsageError` if a path is empty or `config.glob` is not a
     pattern.
     """
-    with tempfile.TemporaryDirectory(prefix="rnntk-") as spool:
+    with temporary_folder() as spool:
         found: list[Input] = []
         for path in config.input:
             if not path:  # of an unset variable; `Path("")` is the current folder
@@ -53,7 +53,7 @@ def opened(config: TextConfig, *, raw: bool = False) -> Iterator[list[Input]]:
                 name = "standard input" if path == STDIN else path
                 if any(one.name == name for one in found):
                     raise DataError(f"{name} can be read only once. Give it once.")
-                copy = Path(spool, str(len(found)))
+                copy = spool / str(len(found))
                 with copy.open("wb") as to, _stream(path) as source:
                     shutil.copyfileobj(source, to, 1 << 20)
                 found.append(Input(copy, name))
@@ -62,7 +62,7 @@ def opened(config: TextConfig, *, raw: bool = False) -> Iterator[list[Input]]:
         if not found:
             raise DataError("No text is given. Name a file or folder with `input`.")
         if not raw:
-            found = [_as_text(one, config, Path(spool, f"{n}.txt")) for n, one in enumerate(found)]
+            found = [_as_text(one, config, spool / f"{n}.txt") for n, one in enumerate(found)]
         yield found
 
 

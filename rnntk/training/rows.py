@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rnntk import signals
 from rnntk.config import MnistConfig, corpus_settings
 from rnntk.corpora import images, registry
 from rnntk.corpora.card import Card
@@ -21,8 +22,10 @@ from rnntk.training import device, schedule
 if TYPE_CHECKING:
     import keras
 
-    from rnntk.training.row_task import ClassifierResult
+    from rnntk.training.row_task import ClassifierResult, RowTask
     from rnntk.training.session import Result
+
+_LIMITS = {"epochs", "max_steps", "max_time", "patience"}
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +70,12 @@ def start(
 ) -> tuple[Result, ClassifierResult]:
     """Train a new classifier in the folder `path` and test it; options and errors as in `character.start`.
 
-    Raises `DataError` if `val_size` leaves no training images.
+    Raises `DataError` if `val_size` leaves no training images, `Interrupted` if a signal ends the test.
     """
     session, row_task = device.modules(config, "session", "row_task")
     task = row_task.RowTask(config, data.images, data.record, data.began)
     result = session.start(task, path, quiet=quiet, extra=callbacks)
-    return result, task.test(quiet=quiet)
+    return result, _tested(result.run, task, quiet)
 
 
 def resume(
@@ -85,30 +88,54 @@ def resume(
 ) -> tuple[Result, ClassifierResult]:
     """Resume a classifier exactly from its last checkpoint and test it; `changes` as in `character.resume`.
 
+    A finished classifier is only tested, unless `changes` has a limit.
+
     Raises:
         RunError: no whole checkpoint, in use, or other images than `data` (see `images_of`).
-        UsageError: a setting cannot change; the run is finished.
+        UsageError: a setting cannot change; the run has reached the given limit.
         TrainingError, Interrupted: see `session.train`.
     """
     config = MnistConfig.from_json(run.settings).resumed(changes)
+    _check_images(run, data)
+    progress = run.checkpoint("last").progress
+    only_test = schedule.reached(config, progress) and not _LIMITS & changes.keys()
+    if not only_test:
+        schedule.refuse_finished(config, progress, run.path)
+    session, task = _task_of(run, config, data)
+    if only_test:
+        session.restore(run, task)
+        result = session.Result(run, progress, only_test)
+    else:
+        with run.lock():
+            result = session.resume(run, task, quiet=quiet, extra=callbacks)
+    return result, _tested(result.run, task, quiet)
+
+
+def _check_images(run: RunFolder, data: Images) -> None:
     record = run.record["corpus"]
     if record.get("sha256") != data.record["sha256"] and _arrays(record) != _arrays(data.record):
         raise RunError(
             f"{run.path} was trained on other images ({record.get('name')}) than these "
             f"({data.record['name']}). Set `data_dir` to their folder."
         )
-    schedule.refuse_finished(config, run.checkpoint("last").progress, run.path)
+
+
+def _task_of(run: RunFolder, config: MnistConfig, data: Images) -> tuple[Any, RowTask]:
+    """The module `session`, and the task of a run."""
     session, row_task = device.modules(config, "session", "row_task")
-    task = row_task.RowTask(config, data.images, data.record, data.began)
+    task: RowTask = row_task.RowTask(config, data.images, data.record, data.began)
     before, now = run.record["model"], task.reading.to_json()
     if before.get("permutation_sha256") != now.get("permutation_sha256"):
         raise RunError(
             f"{run.path} cannot be continued: with seed {config.seed}, this rnntk permutes the pixels "
             "differently. Train a new run."
         )
-    with run.lock():
-        result = session.resume(run, task, quiet=quiet, extra=callbacks)
-    return result, task.test(quiet=quiet)
+    return session, task
+
+
+def _tested(run: RunFolder, task: RowTask, quiet: bool) -> ClassifierResult:
+    with signals.explained(f"The training is saved. Test it with: {run.resume_command}"):
+        return task.test(quiet=quiet)
 
 
 def _arrays(record: Mapping[str, Any]) -> str:
@@ -118,5 +145,6 @@ def _arrays(record: Mapping[str, Any]) -> str:
 
 
 def images_of(run: RunFolder, changes: Mapping[str, Any]) -> Images:
-    """Images of a run, without a download; `changes` may have another `data_dir`."""
-    return find(run.record["corpus"].get("name"), changes.get("data_dir"), offline=True)
+    """Images of a run, without a download; `changes` as in `resume`, may have another `data_dir`."""
+    config = MnistConfig.from_json(run.settings).resumed(changes)
+    return find(run.record["corpus"].get("name"), config.data_dir, offline=True)

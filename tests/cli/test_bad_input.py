@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -191,6 +192,34 @@ def test_a_vocabulary_that_does_not_match(rnntk, trained: Path, text: Path) -> N
 def test_settings_of_the_run_cannot_be_changed_on_resume(rnntk, trained: Path) -> None:
     refused(rnntk("train", "--resume", trained, "--units", 9), 2, "leave out --units")
     refused(rnntk("mnist", "--resume", trained), 2, "rnntk train --resume")
+
+
+def test_settings_of_the_run_may_be_repeated_on_resume(
+    rnntk, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may come from the environment or a file, where the user has not thought of this run."""
+    monkeypatch.setenv("RNNTK_UNITS", "8")
+    Path("c.toml").write_text("layers = 2\n")
+    words = ("train", "--resume", trained, "--config", "c.toml", "--max-steps")
+    done = rnntk(*words, 5, "--embedding", 6)
+    assert done.exit_code == 0, done.output
+    monkeypatch.setenv("RNNTK_UNITS", "9")
+    Path("c.toml").write_text("layers = 3\n")
+    places = "leave out --embedding, 'layers' in c.toml, line 1, RNNTK_UNITS in the environment, or"
+    refused(rnntk(*words, 6, "--embedding", 7), 2, places)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps a folder in use")
+def test_a_removed_working_folder(rnntk, here: Path, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    try:
+        result = rnntk("train", "x.txt")
+    finally:
+        os.chdir(here)
+    refused(result, 1, "Error: The current folder no longer exists. Change to another folder.")
 
 
 def test_a_finished_run(rnntk, trained: Path) -> None:

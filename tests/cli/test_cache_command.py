@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+
+from rnntk.files import _machine
 
 
 @pytest.fixture
@@ -64,6 +68,25 @@ def test_cleaning_removes_named_areas_and_no_file_of_the_user(rnntk, cached: Pat
     result = rnntk("cache", "clean", "prepared")
     assert result.stdout.startswith("removed       ")
     assert files(cached) == {"corpora/my-own/thesis.txt", "kernels/notes.bin"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX to recognize dead processes")
+def test_cleaning_removes_unfinished_downloads_and_copies(
+    rnntk, cached: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    name = f".rnntk-{_machine()}-{os.getpid()}-00000000-0.tmp"
+    for download in (f"poem-{'c' * 12}", f"tale-{'b' * 12}"):
+        (cached / "corpora" / download / name).mkdir(parents=True)
+        (cached / "corpora" / download / name / "input.txt").write_bytes(b"half")
+    (cached / "corpora" / f"news-{'d' * 12}").mkdir()
+    (tmp_path / "temporary" / name).mkdir()
+    assert rnntk("cache", "clean").exit_code == 0
+    assert sorted(p.name for p in (cached / "corpora").iterdir()) == ["my-own", f"tale-{'b' * 12}"]
+    assert [p.name for p in (cached / "corpora" / f"tale-{'b' * 12}").iterdir()] == ["input.txt"]
+    assert "poem" not in rnntk("cache").stdout
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_an_unknown_area_and_an_unreadable_cache_are_refused(

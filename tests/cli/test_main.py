@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from rnntk import __version__
+from rnntk import __version__, cache
 from rnntk import api as rnntk_api
 from rnntk.cli.main import COMMANDS, group, load_command
 from rnntk.config import Config, TrainConfig, files
@@ -323,3 +323,18 @@ def test_parameters_that_are_not_settings_are_listed() -> None:
     own = {p.name for name in COMMANDS for p in load_command(name).params} - fields
     assert own - {"config"} == files.COMMAND_ONLY
     assert sorted(files.TABLES) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize(("ended", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)])
+def test_a_signal_that_an_import_turns_into_an_error_ends_quietly(
+    rnntk, monkeypatch: pytest.MonkeyPatch, ended: BaseException, code: int
+) -> None:
+    def entries() -> None:
+        try:
+            raise ended
+        except BaseException as error:
+            raise ImportError("initialization failed") from error
+
+    monkeypatch.setattr(cache, "entries", entries)
+    result = rnntk("cache")
+    assert (result.exit_code, result.stderr) == (code, "")

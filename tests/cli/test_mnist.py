@@ -89,6 +89,27 @@ def test_plot_writes_a_picture_and_checks_its_path_before_training(rnntk, here: 
     assert [p.name for p in (here / "runs").iterdir()] == ["digits-1"]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_picture_that_cannot_be_written_loses_no_result(rnntk, here: Path) -> None:
+    Path("full.png").symlink_to("/dev/full")
+    result = rnntk("mnist", "--data", "digits", *SMALL, "--plot", "full.png")
+    assert result.exit_code == 1
+    assert "Error: Cannot write full.png: No space left on device." in result.stderr
+    first = re.findall(r"^test .*", result.stdout, re.MULTILINE)
+    assert len(first) == 1
+    assert "mistakes" not in result.stdout
+    again = rnntk("mnist", "--resume", "--plot", "full.png", "--json")
+    assert again.exit_code == 1
+    found = json.loads(again.stdout)
+    assert (found["plot"], found["reason"], found["step"]) == (None, "max-steps", 6)
+    weights = sorted((here / "runs/digits-1").rglob("*.safetensors"))
+    result = rnntk("mnist", "--resume", "--plot", "worst.png")
+    assert result.exit_code == 0, result.output
+    assert re.findall(r"^test .*", result.stdout, re.MULTILINE) == first
+    assert Path("worst.png").is_file()
+    assert sorted((here / "runs/digits-1").rglob("*.safetensors")) == weights
+
+
 def test_resume_keeps_the_order_and_can_plot(rnntk, here: Path) -> None:
     kind = ["--order", "permuted", "--cell", "gru", "--units", 4, "--val-size", 0]
     result = rnntk("mnist", "--data", "digits", *kind, "--max-steps", 1, "--json")

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,32 @@ def test_new_names_count_past_every_name_in_use(tmp_path: Path) -> None:
     for name in ("a-1", "a-9", "a-x", "b-20"):
         (tmp_path / name).mkdir()
     assert folder.next_path(tmp_path, "a").name == "a-10"
+
+
+def test_new_names_pass_files_links_and_other_spellings(tmp_path: Path) -> None:
+    """On some systems A-1 and a-1 are the same name, and so are the two forms of 한."""
+    (tmp_path / "a-1").write_text("a file")
+    assert folder.next_path(tmp_path, "a").name == "a-2"
+    (tmp_path / "A-2").mkdir()
+    assert folder.next_path(tmp_path, "a").name == "a-3"
+    (tmp_path / unicodedata.normalize("NFD", "한-7")).mkdir()
+    assert folder.next_path(tmp_path, unicodedata.normalize("NFC", "한")).name == "한-8"
+    try:
+        (tmp_path / "a-3").symlink_to(tmp_path / "missing")
+    except OSError:
+        pytest.skip("needs symbolic links")
+    with folder.reserved(None, tmp_path, "a") as path:
+        assert path.name == "a-4"
+
+
+def test_a_name_that_is_taken_meanwhile_is_passed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "_entries", lambda _: [])
+    for name in ("a-1", "a-2"):
+        (tmp_path / name).write_text("taken")
+    with folder.reserved(None, tmp_path, "a") as path:
+        assert path.name == "a-3"
 
 
 def test_the_latest_run_is_the_one_written_to_last(tmp_path: Path) -> None:
@@ -260,6 +287,7 @@ def test_the_second_creator_of_a_run_is_refused_and_removes_nothing(
 
 MAKER = """
 import sys
+import unicodedata
 from pathlib import Path
 from rnntk.errors import RnntkError
 from rnntk.storage import folder

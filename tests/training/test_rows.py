@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,11 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rnntk import signals
 from rnntk.config import MnistConfig
 from rnntk.corpora import registry
 from rnntk.corpora.images import ImageSet
 from rnntk.decoding.strategies import surprisal
-from rnntk.errors import RunError, UsageError
+from rnntk.errors import Interrupted, RunError, UsageError
 from rnntk.files import write_json
 from rnntk.kernels import native
 from rnntk.kernels.code import Shape
@@ -222,13 +224,36 @@ def test_resume_inside_an_epoch_is_bit_identical(tmp_path: Path, kind: dict[str,
     assert whole.result.progress.best == resumed.result.progress.best
 
 
-def test_a_finished_run_is_refused_and_resumes_with_more_steps(tmp_path: Path) -> None:
-    start(tmp_path / "r", epochs=1)
+def test_a_finished_run_is_only_tested_and_resumes_with_more_steps(tmp_path: Path) -> None:
+    first = start(tmp_path / "r", epochs=1)
+    again = resume(tmp_path / "r")
+    assert np.array_equal(again.test.logits, first.test.logits)
+    assert (again.result.progress, again.result.reason) == (first.result.progress, "epochs")
     with pytest.raises(UsageError, match=r"is finished: 1 of 1 epochs.*raise epochs"):
-        resume(tmp_path / "r")
+        resume(tmp_path / "r", epochs=1)
     with pytest.raises(UsageError, match=r"is finished: 5 of 4 steps.*raise max_steps"):
         resume(tmp_path / "r", epochs=2, max_steps=4)
     assert resume(tmp_path / "r", epochs=2).result.progress.epoch == 2
+
+
+@pytest.mark.parametrize("number", signals.ENDING)
+def test_a_signal_during_the_test_says_that_the_training_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    whole = start(tmp_path / "whole", max_steps=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(RowTask, "test", lambda *_, **__: signal.raise_signal(number))
+        saved = r"^The training is saved\. Test it with: rnntk mnist --resume \S*r$"
+        with pytest.raises(Interrupted, match=saved) as caught:
+            start(tmp_path / "r", max_steps=2)
+        assert caught.value.exit_code == 128 + number
+    run = folder.open_run(tmp_path / "r")
+    data = rows.Images(pictures(), CORPUS, CARD)
+    result, test = rows.resume(run, {}, data, quiet=True)
+    assert (result.progress.step, result.reason) == (2, "max-steps")
+    assert np.array_equal(test.logits, whole.test.logits)
+    with pytest.raises(UsageError, match="leave out units"):
+        rows.resume(run, {"units": 9}, data)
 
 
 def test_other_images_and_another_permutation_are_refused(tmp_path: Path) -> None:
@@ -245,10 +270,9 @@ def test_other_images_and_another_permutation_are_refused(tmp_path: Path) -> Non
 def test_resume_keeps_the_limits_of_the_run_and_remembers_new_ones(tmp_path: Path) -> None:
     run = start(tmp_path / "r", max_steps=3).result.run
     with pytest.raises(UsageError, match=r"is finished: 3 of 3 steps.*raise max_steps"):
-        resume(run.path)
+        resume(run.path, max_steps=3)
     resume(run.path, max_steps=4)
-    with pytest.raises(UsageError, match="is finished: 4 of 4 steps"):
-        resume(run.path)
+    assert resume(run.path).result.progress.step == 4
 
 
 def test_the_run_records_the_order_of_pixels(tmp_path: Path) -> None:
