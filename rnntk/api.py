@@ -91,6 +91,7 @@ def resume(
 
     `changes` may set epochs, max_steps, max_time, patience, sample_every, threads, and where the text is now. Raises
     `UsageError` for other settings or a finished run, `RunError` if the run, a whole checkpoint or its text is missing.
+    A finished classifier is only tested.
 
     Example:
         >>> run = rnntk.resume("my-run", max_steps=30, quiet=True)

@@ -98,7 +98,7 @@ def resume(
     config = MnistConfig.from_json(run.settings).resumed(changes)
     _check_images(run, data)
     progress = run.checkpoint("last").progress
-    only_test = schedule.reached(config, progress) and not _LIMITS & changes.keys()
+    only_test = "" if _LIMITS & changes.keys() else schedule.reached(config, progress)
     if not only_test:
         schedule.refuse_finished(config, progress, run.path)
     session, task = _task_of(run, config, data)
