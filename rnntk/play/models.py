@@ -45,7 +45,7 @@ class Models:
         }
 
     def _is_own_file(self) -> bool:
-        """Whether other users cannot name the text as a corpus: the user's file or card, or the text of an imported run."""
+        """Whether only this user has the text, or nobody: the user's file or card, or the text of an imported run."""
         source = self.run.record["corpus"].get("source")
         card = str(self.run.settings.get("corpus"))
         return source in ("input", folder.IMPORTED) or card.endswith(".toml")
