@@ -195,7 +195,14 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
 
 
 def check_parent(setting: str, path: Path) -> None:
-    """Raise `UsageError` if there is no folder for a file that a setting names."""
+    """Raise `UsageError` if there is no folder for a file that a setting names, or the name is impossible."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        why = f"{error.strerror}. Choose another name."
+        raise UsageError(f"`{setting}` {path} cannot be written: {why}") from error
     if not path.absolute().parent.is_dir():
         raise UsageError(f"`{setting}` {path}: there is no folder {path.parent}. Create it first.")
 

@@ -25,8 +25,6 @@ from rnntk.text.preparing import Progress, Recipe, Source
 from rnntk.text.preprocessors import Preprocessor
 from rnntk.text.vocabulary import Vocabulary, refuse_newer
 
-_AT_A_TIME = 1 << 20  # symbols decoded at a time
-
 log = logging.getLogger(__name__)
 
 
@@ -140,37 +138,43 @@ class Prepared:
     def _characters_before(self, position: int) -> int:
         if self._index is None or position <= 0:
             return max(position, 0)
-        row = int(np.searchsorted(self._index[:, 0], position, "right")) - 1
-        first, characters = map(int, self._index[row])
+        row = self._row(position)
+        return int(self._index[row, 1]) + self._kept(row, position)
+
+    def _row(self, position: int) -> int:
+        """The row of the index for the piece of text that holds this symbol."""
+        assert self._index is not None
+        return int(np.searchsorted(self._index[:, 0], position, "right")) - 1
+
+    def _kept(self, row: int, position: int) -> int:
+        """Number of characters of a piece that end before `position`, without those that the preprocessor dropped."""
+        assert self._index is not None
         if row + 1 == len(self._index):
-            return characters
-        stop, in_piece = int(self._index[row + 1, 0]), int(self._index[row + 1, 1]) - characters
+            return 0
+        (first, before), (stop, after) = ((int(n) for n in self._index[i]) for i in (row, row + 1))
         piece = self.vocabulary.decode(self.ids[first:stop])
         text, codec = self.preprocessor.decode(piece), self.preprocessor
+        if position >= stop:
+            return min(len(text), after - before)
         lengths = [len(codec.encode(character)) for character in text]
         if sum(lengths) == len(piece):
-            before = sum(end <= position - first for end in accumulate(lengths))
+            kept = sum(end <= position - first for end in accumulate(lengths))
         else:  # rare symbols were replaced
-            before = len(codec.decoder().feed(piece[: position - first]))
-        return characters + min(before, in_piece)
+            kept = len(codec.decoder().feed(piece[: position - first]))
+        return min(kept, after - before)
 
     def characters(self, start: int, end: int) -> int:
         """Number of characters whose last symbol is in `ids[start:end]`: the divisor of bits per character.
 
         Dropped characters do not count, because no symbol predicts them; one with unknown symbols counts once.
         """
-        original = self.original_characters(start, end)
         if self._index is None:
-            return original
-        row = int(np.searchsorted(self._index[:, 0], start, "right")) - 1
-        position, decoder, before = int(self._index[row, 0]), self.preprocessor.decoder(), [0]
-        for stop in (start, end):
-            before.append(before[-1])
-            while position < stop:
-                part = self.ids[position : min(stop, position + _AT_A_TIME)]
-                before[-1] += len(decoder.feed(self.vocabulary.decode(part)))
-                position += len(part)
-        return min(original, before[2] - before[1])
+            return self.original_characters(start, end)
+        start, end = max(start, 0), min(end, len(self.ids))
+        if end <= start:
+            return 0
+        rows = range(self._row(start), self._row(end) + 1)
+        return sum(self._kept(row, end) for row in rows) - self._kept(rows[0], start)
 
 
 def prepare(

@@ -56,7 +56,8 @@ def draw(path: Path, images: np.ndarray, labels: np.ndarray, logits: np.ndarray)
             colour = RIGHT if which == labels[k] else WRONG
             pen.text((x, y + height + 2 + 15 * line), caption, fill=colour, font=font)
     try:
-        picture.save(path)
+        # Older versions of Pillow take the format from the name behind a symbolic link.
+        picture.save(path, format=Image.EXTENSION[path.suffix.lower()])
     except OSError as error:
         raise DataError(f"Cannot write {path}: {error.strerror or error}.") from error
     return min(len(wrong), len(worst))

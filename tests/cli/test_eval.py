@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rnntk import files
 from rnntk.config import typed_setting
+from rnntk.errors import TrainingError
 from rnntk.play import limits
 from rnntk.storage import checkpoint, folder
 
@@ -211,14 +213,23 @@ def test_an_unwritable_output_is_refused(rnntk, held: Path) -> None:
         assert problem in result.stderr
 
 
-def test_figures_are_printed_if_a_file_cannot_be_written(rnntk, held: Path, here: Path) -> None:
-    long = "x" * 300
+def test_figures_are_printed_if_a_file_cannot_be_written(
+    rnntk, held: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, *_: object, **__: object) -> None:
+        raise TrainingError(f"No space is left to write {path}.")
+
+    monkeypatch.setattr(files, "write_bytes", full)
     for flag in ("--costs", "--html"):
-        result = rnntk("eval", held, "--no-baselines", "--no-novelty", flag, long)
-        assert (result.exit_code, f"{long} cannot be written" in result.stderr) == (1, True)
+        command = ["eval", held, "--no-baselines", "--no-novelty", flag, "x"]
+        result = rnntk(*command)
+        assert (result.exit_code, result.stderr) == (1, "Error: No space is left to write x.\n")
         assert "bits" in result.stdout
-        result = rnntk("eval", held, "--no-baselines", "--no-novelty", flag, long, "--json")
+        result = rnntk(*command, "--json")
         assert (result.exit_code, json.loads(result.stdout)["split"]) == (1, "val")
+        result = rnntk(*command[:-1], "x" * 300)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "x cannot be written: File name too long. Choose another name." in result.stderr
 
 
 def report_data(path: Path) -> dict:

@@ -75,6 +75,7 @@ def everything(made: Prepared) -> str:
 @example("ㅏ", "hangul", 1)
 @example("가ᴥ", "hangul", 1)
 @example("aㅏᴥ", "hangul", 1)
+@example("漢ㅏᴥ", "hangul", 1)
 @example("값 삶을", "hangul", 1)  # a final cluster: the syllable ends with its marker, not before
 def test_ids_vocabulary_and_ranges(making, monkeypatch, text: str, name: str, small: int) -> None:
     monkeypatch.setattr(encoding, "CHUNK", small)
