@@ -253,6 +253,8 @@ class Campaign:
             kind == "stderr" and "train" not in scenario.words
         ):  # other commands may end without a stderr
             kind = "once"
+        if kind in ("once", "lasting") and not operations:
+            kind = "size"  # all is written by TensorFlow, or by functions that Python 3.10's pathlib keeps
         self.copy(name)
         before, filler = contents(self.top), self.top / ".filler"
         prepare: Callable[[], object]
