@@ -504,6 +504,8 @@ def _folders(runs_dir: Path) -> list[Path]:
 def _entries(runs_dir: Path, wanted: Callable[[Path], bool] = lambda _: True) -> list[Path]:
     """Files and folders in `runs_dir`, sorted by name. Raises `RunError` if it cannot be read."""
     try:
-        return sorted(filter(wanted, runs_dir.iterdir())) if runs_dir.is_dir() else []
+        return sorted(filter(wanted, runs_dir.iterdir()))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
     except OSError as error:
         raise RunError(f"{runs_dir} cannot be read ({error.strerror}).") from error
