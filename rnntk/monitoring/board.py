@@ -18,7 +18,7 @@ def serve(runs_dir: Path, *, host: str, port: int | None, ready: Callable[[str],
     """Serve TensorBoard for a folder of runs until Ctrl-C or another signal.
 
     `port` None is 6006 or the next free one, 0 any free one; `ready` is called with the URL. Raises `RunError` if the
-    folder is unreadable or has no events, `UsageError` if `host` is not an address, `RnntkError` if it is not available.
+    folder is unreadable or has no events, `UsageError` if `host` is not an address, `RnntkError` if it is taken.
     """
     folder.run_folders(runs_dir)  # raises an error that `rglob` passes over since Python 3.13
     if not any(runs_dir.rglob("events.out.tfevents.*")):
