@@ -213,21 +213,15 @@ def _with_text(text: Paths | None, settings: Mapping[str, Any]) -> dict[str, Any
         return dict(settings)
     if "input" in settings:
         raise UsageError("Give `text` or `input`, not both.")
-    paths = [text] if isinstance(text, (str, Path)) else text
-    if isinstance(paths, bytes) or not isinstance(paths, Iterable):
+    if isinstance(text, bytes) or not isinstance(text, (str, Path, Iterable)):
         raise UsageError(f"`text` must be a path or a list of paths, got a {type(text).__name__}.")
-    paths = list(paths)
-    for path in paths:
-        if (
-            not isinstance(path, (str, Path))
-            or not str(path)
-            or "\n" in str(path)
-            or len(str(path)) > 4096
-        ):
-            raise UsageError("`text` must be a path or a list of paths; save text to a file first.")
+    paths = [text] if isinstance(text, (str, Path)) else list(text)
     if not paths:
         raise UsageError("`text` is an empty list. Give at least one path.")
-    return {**settings, "input": [str(path) for path in paths]}
+    names = [str(path) if isinstance(path, (str, Path)) else "" for path in paths]
+    if any(not name or "\n" in name or len(name) > 4096 for name in names):
+        raise UsageError("`text` must be a path or a list of paths; save text to a file first.")
+    return {**settings, "input": names}
 
 
 def _given(

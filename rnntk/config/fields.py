@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -91,10 +92,8 @@ class Config:
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
-            try:
+            with _about(f.name):
                 value = checked(type(self), f.name, getattr(self, f.name))
-            except ValueError as error:
-                raise UsageError(f"`{f.name}` {sentence(error)}") from None
             object.__setattr__(self, f.name, value)
         self.check_together()
 
@@ -219,8 +218,15 @@ def one_of(valid: tuple[str, ...], value: str) -> str:
 
 def word(name: str, valid: tuple[str, ...], value: Any) -> str:
     """The word of `valid` that the argument `name` is, ignoring case. Raises `UsageError`."""
-    try:
+    with _about(name):
         return one_of(valid, typed(str, value))
+
+
+@contextmanager
+def _about(name: str) -> Iterator[None]:
+    """Context in which a `ValueError`, whose message continues the name, becomes a `UsageError`."""
+    try:
+        yield
     except ValueError as error:
         raise UsageError(f"`{name}` {sentence(error)}") from None
 
@@ -249,12 +255,10 @@ def typed(bare: type, value: Any) -> Any:
 
 def counted(name: str, value: Any) -> int:
     """A whole number of at least 1, also from NumPy. Raises `UsageError`."""
-    try:
+    with _about(name):
         count = typed(int, value)
         if count < 1:
             raise ValueError(f"must be at least 1, got {count}")
-    except ValueError as error:
-        raise UsageError(f"`{name}` {sentence(error)}") from None
     return int(count)
 
 
