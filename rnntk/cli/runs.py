@@ -21,6 +21,8 @@ from rnntk.errors import RunError, UsageError, quoted
 from rnntk.storage import folder, metrics
 
 if TYPE_CHECKING:
+    from rnntk.storage.checkpoint import Progress
+    from rnntk.storage.folder import RunFolder
     from rnntk.storage.listing import CheckpointSummary, Details, Summary
 
 KINDS = ("char-rnn", "row-classifier")
@@ -114,7 +116,7 @@ def show(args: Args, console: Console) -> None:
     d = listing.details(folder.find(_runs_dir(args), args.run))
     for key, value in _facts(d):
         console.result(f"{key:<13} {value}")
-    for text in _next_commands(d):
+    for text in _next_commands(d.run, d.progress):
         console.note(text)
     record, progress = d.run.record, d.progress
     checkpoints = [{"step": c.step, "bytes": c.bytes, "problem": c.problem} for c in d.checkpoints]
@@ -153,7 +155,8 @@ def rename(args: Args, console: Console) -> None:
     new = folder.rename(old, args.new)
     console.facts(renamed=f"{shown(old)} to {shown(new)}")
     with suppress(RunError):  # a damaged run can only be looked at
-        for line in _next_commands(listing.details(folder.open_run(new))):
+        run = folder.open_run(new)
+        for line in _next_commands(run, listing.newest(run)[0]):
             console.note(line)
     console.json("runs rename", old=old, new=new)
 
@@ -278,18 +281,18 @@ def _checkpoint(c: CheckpointSummary, best: dict[str, float] | None) -> str:
     return f"step {c.step:,}, {size(c.bytes)}{mark}" + (f": {c.problem}" if c.problem else "")
 
 
-def _next_commands(d: Details) -> list[str]:
-    path = shown(d.run.path)
-    if d.progress is None:
+def _next_commands(run: RunFolder, progress: Progress | None) -> list[str]:
+    path = shown(run.path)
+    if progress is None:
         return [f"{path} has no whole checkpoint to sample or resume."]
-    is_text = d.summary.kind == folder.CHAR_RNN
+    is_text = run.kind == folder.CHAR_RNN
     texts = [f"Sample from it: rnntk sample {path}"] if is_text else []
-    if d.run.record["corpus"].get("source") == folder.IMPORTED:
+    if run.record["corpus"].get("source") == folder.IMPORTED:
         return [*texts, f"Train from it: rnntk train TEXT --init-from {path}"]
     from rnntk.training import schedule
 
-    settings = d.run.config
-    limit = schedule.reached(settings, d.progress).replace("-", "_")
+    settings = run.config
+    limit = schedule.reached(settings, progress).replace("-", "_")
     # A finished run needs a higher limit to continue.
     more = f" {config.flag(limit)} {2 * getattr(settings, limit)}" if limit else ""
-    return [*texts, f"Continue it: {d.run.resume_command}{more}"]
+    return [*texts, f"Continue it: {run.resume_command}{more}"]

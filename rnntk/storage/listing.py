@@ -75,16 +75,7 @@ def summarize(path: Path) -> Summary:
         run = folder.open_run(path)
     except (RunError, OSError) as error:
         return Summary(path, modified=modified, bytes=size, problem=str(error))
-    steps = checkpoint.steps(run.checkpoints)
-    progress, problem = None, None
-    for step in reversed(steps):
-        try:
-            progress = checkpoint.glance(run.checkpoints / checkpoint.folder_name(step))
-            break
-        except RunError as error:
-            problem = problem or str(error)
-    if not steps:
-        problem = f"{run.path} has no checkpoint yet."
+    progress, problem = newest(run)
     last = metrics.last(run.metrics)
     ahead = progress is None or last.get("step", 0) >= progress.step
     best = progress.best["val_loss"] if progress and progress.best else last.get("val_loss")
@@ -104,6 +95,17 @@ def summarize(path: Path) -> Summary:
         usable=progress is not None,
         problem=problem,
     )
+
+
+def newest(run: RunFolder) -> tuple[checkpoint.Progress | None, str | None]:
+    """Progress of the newest checkpoint whose files have the right sizes, and what is damaged or missing."""
+    problem = None
+    for step in reversed(checkpoint.steps(run.checkpoints)):
+        try:
+            return checkpoint.glance(run.checkpoints / checkpoint.folder_name(step)), problem
+        except RunError as error:
+            problem = problem or str(error)
+    return None, problem or f"{run.path} has no checkpoint yet."
 
 
 def details(run: RunFolder) -> Details:
