@@ -119,7 +119,7 @@ def command(args: Args, console: Console) -> None:
     console.json(
         "eval", run=model.run.path, step=model.step, split=None if args.input else name,
         input=list(args.input) or None,
-        model=evaluation.summary(), floors=baselines.summary() if baselines else None,
+        model=evaluation.summary(), baselines=baselines.summary() if baselines else None,
         dynamic=dynamic, novelty=copied, costs=args.costs, html=args.html,
     )  # fmt: skip
     if args.costs is not None:
@@ -177,8 +177,8 @@ def _measure(
             console.note(f"No n-gram baselines: {error}")
     console.detail("Counting n-grams and compressing; --no-baselines skips this.")
     trained = prepared.ids[slice(*parts["train"])] if prepared is not None else None
-    floors = baselines.measure(model, evaluation, trained, held_out=name != "train")
-    return name, evaluation, floors, copied
+    compared = baselines.measure(model, evaluation, trained, held_out=name != "train")
+    return name, evaluation, compared, copied
 
 
 def _dynamic(

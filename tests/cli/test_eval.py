@@ -47,7 +47,7 @@ def test_the_default_is_the_validation_loss_of_training(rnntk, text: Path, here:
     assert result.exit_code == 0, result.output
     found = figures(rnntk)
     assert set(found) == {
-        "schema_version", "command", "run", "step", "split", "input", "model", "floors", "dynamic", "novelty",
+        "schema_version", "command", "run", "step", "split", "input", "model", "baselines", "dynamic", "novelty",
         "costs", "html",
     }  # fmt: skip
     assert found["split"] == "val"
@@ -81,20 +81,20 @@ def test_baselines_are_printed_beside_the_loss(rnntk, held: Path, text: Path) ->
     train, rest = whole[:start], whole[start:end]
     kinds, V = len(set(train)), len(set(whole))
     cost = [-math.log2((train.count(c) + kinds / V) / (len(train) + kinds)) for c in rest[1:]]
-    assert figures(rnntk, held)["floors"]["ngram_bits_per_symbol"]["1"] == pytest.approx(
+    assert figures(rnntk, held)["baselines"]["ngram_bits_per_symbol"]["1"] == pytest.approx(
         np.mean(cost)
     )
 
 
 def test_no_floors_leaves_out_the_baselines(rnntk, held: Path) -> None:
-    assert figures(rnntk, held, "--no-baselines")["floors"] is None
+    assert figures(rnntk, held, "--no-baselines")["baselines"] is None
     assert "n-grams" not in rnntk("eval", held, "--no-baselines").stdout
 
 
 def test_the_training_part_gets_no_ngram_baseline(rnntk, held: Path) -> None:
-    floors = figures(rnntk, held, "--split", "train")["floors"]
-    assert set(floors["ngram_bits_per_symbol"]) == {"1"}
-    assert "xz_given_training_bits_per_character" not in floors
+    compared = figures(rnntk, held, "--split", "train")["baselines"]
+    assert set(compared["ngram_bits_per_symbol"]) == {"1"}
+    assert "xz_given_training_bits_per_character" not in compared
 
 
 def test_any_file_can_be_evaluated(rnntk, held: Path, text: Path, here: Path) -> None:
@@ -104,7 +104,7 @@ def test_any_file_can_be_evaluated(rnntk, held: Path, text: Path, here: Path) ->
     assert found["split"] is None
     assert found["input"] == [str(other)]
     assert found["model"]["characters"] == 22
-    assert len(found["floors"]["ngram_bits_per_symbol"]) == 6
+    assert len(found["baselines"]["ngram_bits_per_symbol"]) == 6
     piped = rnntk("eval", held, "--input", "-", "--json", stdin="line 3: a fox 9 jumps\n")
     assert json.loads(piped.stdout)["model"] == found["model"]
 
@@ -141,7 +141,7 @@ def test_a_config_with_the_training_text_still_evaluates_the_split(
 ) -> None:
     (here / "c.toml").write_text(f"input = [{json.dumps(str(text))}]\n[eval]\nbaselines = false\n")
     found = figures(rnntk, held, "--config", "c.toml")
-    assert (found["split"], found["floors"]) == ("val", None)
+    assert (found["split"], found["baselines"]) == ("val", None)
 
 
 def test_a_missing_prepared_text_is_prepared_again(
@@ -159,7 +159,7 @@ def test_a_missing_prepared_text_is_prepared_again(
     assert "There is no file" in rnntk("eval", held).stderr
     # Another text can be evaluated, but without n-grams of the training text.
     piped = rnntk("eval", held, "--input", "-", "--json", stdin="line 3: a fox 9 jumps\n")
-    assert set(json.loads(piped.stdout)["floors"]) == {"xz_bits_per_character"}
+    assert set(json.loads(piped.stdout)["baselines"]) == {"xz_bits_per_character"}
     assert "No n-gram baselines: " in piped.stderr
 
 
@@ -257,7 +257,7 @@ def test_the_html_report_shows_the_text_and_loads_nothing(rnntk, held: Path, her
     assert evaluation["characters"] == found["model"]["characters"]
     rows = dict(evaluation["bits_per_character"])
     assert rows["this model"] == found["model"]["bits_per_character"]
-    assert rows["n-grams up to 6"] == found["floors"]["ngram_bits_per_character"]["6"]
+    assert rows["n-grams up to 6"] == found["baselines"]["ngram_bits_per_character"]["6"]
 
 
 def test_a_long_text_is_shown_in_part_with_a_note(
