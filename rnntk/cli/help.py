@@ -86,7 +86,7 @@ class Command(click.Command):
         whole = ctx.meta.get(_ALL) or len(options) <= layout()["few"]
         shown = [p for p in options if whole or p.name not in rare]
         sections = {title: list(map(_row, g)) for title, g in grouped(self, shown).items()}
-        more = "" if shown == options else f"; --help-all shows all {len(options)} options"
+        more = "" if shown == options else f"; --help-all: all {len(options)} options"
         sections["Output"].append(("-h, --help", f"Show this help{more}."))
         write_sections(formatter, sections)
 

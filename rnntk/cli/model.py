@@ -22,10 +22,10 @@ def model_options(function: F) -> F:
     return added(
         function,
         click.argument("run", required=False, type=PATH),
-        option("--corpus", "Use the latest run that was trained on this corpus."),
+        option("--corpus", "Use the latest run on this corpus."),
         option(
             "--checkpoint",
-            "Weights of the best validation (without one, the last), the last, or those of a step.",
+            "Which weights to use; best: of the best validation, else the last.",
             type=click.types.FuncParamType(str),  # a config file may have a number
             default="best",
         ),

@@ -186,7 +186,7 @@ def added(function: F, *options: Callable[[F], F]) -> F:
 _EVERYWHERE = [
     Option(
         ["--config"], type=PATH, is_eager=True, expose_value=False, callback=_load_config,
-        help="TOML file of settings, or the name of one of rnntk's.",
+        help="TOML file of settings, or one of rnntk's by name.",
     ),
     Option(["--json", "as_json"], is_flag=True, envvar="RNNTK_JSON", help="Print the result as JSON."),
     Option(["--quiet", "-q"], is_flag=True, help="Print only results, warnings and errors."),
@@ -287,8 +287,8 @@ def run_options(function: F) -> F:
 def server_options(port: int) -> Callable[[F], F]:
     """Decorator: add `--host`, `--port` (with this default) and `--open`."""
     host_help = "Address to listen on; with 0.0.0.0, other machines can open the page."
-    port_help = f"Port to listen on; 0: any free one.  [default: {port}, or if taken a free one]"
-    open_help = "Open the page in a browser.  [default: if started in a terminal on a desktop]"
+    port_help = f"Port to listen on; 0: any free one.  [default: {port}, or a free one]"
+    open_help = "Open the page in a browser.  [default: in a terminal on a desktop]"
     return lambda function: added(
         function,
         option("--host", host_help, default="127.0.0.1"),

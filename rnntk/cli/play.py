@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @server_options(8765)
 @option(
     "--report",
-    "Instead of opening a page, save a report on a text (--input) as an HTML file.",
+    "Save a report on a text (--input) as HTML, instead of opening the page.",
     type=FILE,
 )
 @option(

@@ -44,9 +44,7 @@ REASONS = {
 @text_paths
 @config_options(TrainConfig)
 @option("--init-from", "Start from the weights of this run, instead of random ones.", type=PATH)
-@option(
-    "--dry-run", "Don't train: check everything and measure the time of a few steps.", is_flag=True
-)
+@option("--dry-run", "Check everything and time a few steps, without training.", is_flag=True)
 @run_options
 def command(args: Args, console: Console) -> None:
     """Train a character model on TEXT (your files or folders) or on a corpus (default: linux_kernel).

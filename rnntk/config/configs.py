@@ -134,9 +134,7 @@ class ModelConfig(Config):
 class RunConfig(Config):
     """Settings of every training run: batches, learning rate, validation, stopping, saving, machine."""
 
-    batch_size: int = setting(
-        50, "Parts of the text that are read side by side (batch rows).", Range(1)
-    )
+    batch_size: int = setting(50, "Parts of the text read side by side (batch rows).", Range(1))
     learning_rate: float = setting(0.002, "Scales the changes of the weights.", POSITIVE)
     decay_rate: float = setting(
         0.97,

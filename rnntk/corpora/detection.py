@@ -321,8 +321,8 @@ def _nearly_utf8(scan: Scan, offset: int, wrong: bytes) -> EncodingError | None:
     if not pairs:
         return undecodable(scan.name, "utf-8", offset, wrong, nearly)
     return EncodingError(
-        f"{nearly}{scan.name} is CESU-8 or Java's modified UTF-8 (surrogate pairs, or c0 80 for NUL), the "
-        f"first at byte {offset:,}. Convert it to UTF-8.",
+        f"{nearly}{scan.name} is CESU-8 or Java's modified UTF-8, first at byte {offset:,}. "
+        "Convert it to UTF-8.",
         _OR_REPLACE,
     )
 

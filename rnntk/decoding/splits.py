@@ -42,8 +42,8 @@ def split_range(run: RunFolder, name: str | None = None) -> tuple[str, int, int]
             f"The {name} part of {run.path} has {symbols}; evaluation needs at least 2. {advice}."
         )
     raise UsageError(
-        f"{run.path} was trained with `{name}_fraction=0`: it holds nothing out as {name}. {advice}, or "
-        f"train with `{name}_fraction=0.05`."
+        f"{run.path} has no {name} part (`{name}_fraction=0`). {advice}, or train with "
+        f"`{name}_fraction=0.05`."
     )
 
 

@@ -23,8 +23,7 @@ def serve(runs_dir: Path, *, host: str, port: int | None, ready: Callable[[str],
     folder.run_folders(runs_dir)  # raises an error that `rglob` passes over since Python 3.13
     if not any(runs_dir.rglob("events.out.tfevents.*")):
         raise RunError(
-            f"No run in {runs_dir} has TensorBoard events. Train one with rnntk train, or choose another "
-            "`runs_dir`."
+            f"No run in {runs_dir} has TensorBoard events. Train one, or choose another `runs_dir`."
         )
     hosts.resolve(host, port)
     from tensorboard import program

@@ -59,8 +59,8 @@ def count_high(progress: Progress, loss: float, uniform_loss: float, most: int) 
     if (progress.high_steps or 0) >= most:
         began = progress.step - most
         raise Diverged(
-            f"Since step {began + 1} the loss has been above {limit:.2f} nats, twice the uniform loss "
-            f"(it is {loss:.2f} now): training diverged.",
+            f"The loss is above {limit:.2f} nats, twice the uniform loss, since step {began + 1} "
+            f"(now {loss:.2f}): training diverged.",
             began,
             finite=True,
         )

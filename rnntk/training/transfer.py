@@ -40,10 +40,13 @@ def take_weights(model: CharRNN, vocabulary: Vocabulary, run: RunFolder) -> None
         if axis is not None:
             shape[axis] = len(old)
         if name not in weights or list(weights[name].shape) != shape:
-            there = list(weights[name].shape) if name in weights else "missing"
+            there = (
+                f"has shape {list(weights[name].shape)}, not {shape}"
+                if name in weights
+                else "is missing"
+            )
             raise RunError(
-                f"{misfit} {name} has the shape {there}, but {shape} is needed. Leave out `cell`, `layers`, "
-                "`units` and `embedding` to use that run's."
+                f"{misfit} {name} {there}. Leave out `cell`, `layers`, `units` and `embedding` to use that run's."
             )
     if extra := sorted(set(weights) - set(variables)):
         raise RunError(f"{misfit} it has more layers ({', '.join(extra)}). Leave out `layers`.")
