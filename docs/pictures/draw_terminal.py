@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-COLUMNS, LINES = 96, 28
+COLUMNS, LINES = 100, 28
 
 
 def printed(*words: str, folder: str) -> str:
