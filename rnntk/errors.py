@@ -28,6 +28,7 @@ ALIASES = {
     "clip_norm": "grad_clip",
     "weight_decay": "wd",
     "warmup_steps": "warmup_iters",
+    "beta_2": "beta2 adam_beta2",
     "ema": "ema_decay",
     "val_fraction": "val_split validation_split",
     "temperature": "temp",
@@ -38,7 +39,7 @@ ALIASES = {
     "baselines": "floors",
 }
 
-_SETTING = re.compile(r"`([a-z_]+)(=[^`]+)?`")
+_SETTING = re.compile(r"`([a-z_][a-z0-9_]*)(=[^`]+)?`")
 
 
 def rendered(text: str, option: Callable[[str], str] | None = None) -> str:

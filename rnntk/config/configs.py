@@ -259,6 +259,9 @@ class TrainConfig(DistributeConfig, RunConfig, ModelConfig, TextConfig):
         "Shrink the weight matrices per step by a fraction: X times the learning rate (as AdamW does).",
         Range(0),
     )
+    beta_2: float = setting(
+        0.999, "Adam: decay of its mean of squared gradients; 0.99 follows them sooner.", FRACTION
+    )
     ema: float = setting(
         0.0,
         "Save a moving average of the weights, with this decay, such as 0.999; 0: off.",

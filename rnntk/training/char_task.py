@@ -58,6 +58,7 @@ class CharTask(Task):
                 config.optimizer,
                 config.learning_rate,
                 weight_decay=config.weight_decay,
+                beta_2=config.beta_2,
                 ema=config.ema,
             )
             self.optimizer.build(self.model.trainable_variables)

@@ -181,7 +181,7 @@ def _join(
     # In these settings the processes may differ; the chief's count.
     own = {"max_time", "keep", "log_every", "histograms_every", "device", "threads"}
     names = [name for name in (*ModelConfig.names(), *RunConfig.names()) if name not in own]
-    names += ["seq_length", "optimizer", "weight_decay", "ema", "clip"]
+    names += ["seq_length", "optimizer", "weight_decay", "beta_2", "ema", "clip"]
     names += ["val_fraction", "test_fraction"]
     facts = {
         "rnntk": __version__,

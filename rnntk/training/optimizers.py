@@ -74,13 +74,21 @@ OPTIMIZERS = {"adam": Adam, "adagrad": Adagrad, "rmsprop": RMSprop, "sgd": SGD}
 
 
 def make(
-    name: str, learning_rate: float, *, weight_decay: float = 0.0, ema: float = 0.0
+    name: str,
+    learning_rate: float,
+    *,
+    weight_decay: float = 0.0,
+    beta_2: float = 0.999,
+    ema: float = 0.0,
 ) -> keras.optimizers.Optimizer:
     """An optimizer; `weight_decay` is decoupled (Loshchilov and Hutter, 2019) and spares biases and embeddings.
 
-    `ema` above 0 is the decay of an exponential moving average of the weights (see `averaged`).
+    `beta_2` is Adam's alone. `ema` above 0 is the decay of an exponential moving average of the weights (see
+    `averaged`).
     """
-    options = {"use_ema": True, "ema_momentum": ema} if ema > 0 else {}
+    options: dict[str, Any] = {"use_ema": True, "ema_momentum": ema} if ema > 0 else {}
+    if name == "adam":
+        options["beta_2"] = beta_2
     optimizer = OPTIMIZERS[name](learning_rate, weight_decay=weight_decay or None, **options)
     optimizer.exclude_from_weight_decay(var_names=["bias", "embeddings"])
     return optimizer

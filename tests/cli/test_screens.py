@@ -166,6 +166,7 @@ def test_the_screen_matches_the_kept_one(
     output = outputs[name, width]
     if name == "runs show":
         output = re.sub(*_LOSS, output)
+    output = re.sub(r"\d+ s of training", "1 s of training", output)  # before lines are wrapped
     lines = output.splitlines() if width == "piped" else screen(output, int(width))
     text = "\n".join(lines)
     for pattern, instead in _VARIABLE:

@@ -36,7 +36,7 @@ def start(folder: Path, name: str, **changes: Any) -> RunFolder:
 )
 def test_resume_is_bit_identical(tmp_path: Path, optimizer: str, clip: str) -> None:
     kind = {"optimizer": optimizer, "clip": clip, "clip_norm": 0.05}
-    kind |= {"weight_decay": 0.1, "ema": 0.9, "warmup_steps": 7}
+    kind |= {"weight_decay": 0.1, "beta_2": 0.9, "ema": 0.9, "warmup_steps": 7}
     whole = start(tmp_path, "whole", **kind).checkpoint()
     part = start(tmp_path, "part", max_steps=5, **kind)
     assert part.checkpoint().progress.batch > 0
@@ -48,7 +48,7 @@ def test_resume_is_bit_identical(tmp_path: Path, optimizer: str, clip: str) -> N
 
 
 def test_every_choice_trains_differently(tmp_path: Path) -> None:
-    choices = [{"optimizer": name} for name in optimizers.OPTIMIZERS]
+    choices = [{"optimizer": name} for name in optimizers.OPTIMIZERS] + [{"beta_2": 0.9}]
     choices += [{"clip": clip, "clip_norm": 0.05} for clip in ("norm", "value", "global-norm")]
     ends = [
         start(tmp_path, f"run-{i}", max_steps=3, **choice).checkpoint().weights()["output/kernel"]
@@ -73,6 +73,21 @@ def test_steps_of_sgd_and_adagrad_follow_their_formulas() -> None:
             optimizer.apply([keras.ops.ones(())], [variable])
             seen.append(float(variable))
         assert seen == pytest.approx(expected, rel=1e-5), name
+
+
+@pytest.mark.parametrize("beta_2", [0.999, 0.9])
+def test_steps_of_adam_follow_their_formula(beta_2: float) -> None:
+    import keras
+
+    variable = keras.Variable(1.0)
+    optimizer = optimizers.make("adam", 0.1, beta_2=beta_2)
+    expected, mean, square = 1.0, 0.0, 0.0
+    for step, gradient in enumerate([1.0, 3.0, -2.0], 1):
+        optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+        mean = 0.9 * mean + 0.1 * gradient
+        square = beta_2 * square + (1 - beta_2) * gradient**2
+        expected -= 0.1 * mean / (1 - 0.9**step) / (square / (1 - beta_2**step)) ** 0.5
+        assert float(variable) == pytest.approx(expected, rel=1e-5)
 
 
 def test_weight_decay_is_decoupled_and_skips_biases_and_embeddings() -> None:
