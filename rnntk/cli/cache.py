@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def clean(args: Args, console: Console) -> None:
     remove_stale(Path(tempfile.gettempdir()), own=True)
     found = cache.entries(*args.areas) if args.areas else []
     for entry in found:
-        with disk_errors(entry.path):
+        with disk_errors(entry.path), suppress(FileNotFoundError):  # another process was faster
             remove(entry.path)
         console.facts(removed=f"{entry.path} ({size(entry.bytes)})")
     console.note(f"Removed {len(found)} entries, {size(sum(e.bytes for e in found))}.")

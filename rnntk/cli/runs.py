@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from contextlib import suppress
@@ -152,8 +153,9 @@ def rename(args: Args, console: Console) -> None:
     old = folder.locate(_runs_dir(args), args.run)
     if not args.yes and sys.stdin.isatty():
         click.confirm(f"Rename {shown(old)} to {args.new}?", default=True, abort=True, err=True)
+    names = f"{shown(old)} to {shown(old.parent / args.new)}"  # the working folder may move too
     new = folder.rename(old, args.new)
-    console.facts(renamed=f"{shown(old)} to {shown(new)}")
+    console.facts(renamed=names)
     with suppress(RunError):  # a damaged run can only be looked at
         run = folder.open_run(new)
         for line in _next_commands(run, listing.newest(run)[0]):
@@ -177,13 +179,15 @@ def delete(args: Args, console: Console) -> None:
     """
     from rnntk.storage import listing
 
-    found = list(dict.fromkeys(folder.locate(_runs_dir(args), run) for run in args.runs))
+    located = (folder.locate(_runs_dir(args), run) for run in args.runs)
+    found = list({os.path.realpath(path): path for path in located}.values())
+    names = [shown(path) for path in found]  # before the working folder may be deleted
     for path in found:
         folder.check_movable(path)
-    for path in found:
+    for name, path in zip(names, found, strict=True):
         s = listing.summarize(path)
         steps = "" if s.step is None else f", {s.step:,} steps"
-        console.note(f"{shown(path)}: {s.model or 'damaged'}{steps}, {size(s.bytes)}")
+        console.note(f"{name}: {s.model or 'damaged'}{steps}, {size(s.bytes)}")
         if others := folder.not_ours(path):
             console.note(f"  also deleted, not made by rnntk: {', '.join(others)}")
     if not args.yes:
@@ -191,9 +195,9 @@ def delete(args: Args, console: Console) -> None:
             raise UsageError("Cannot ask before deleting: stdin is not a terminal. Add --yes.")
         click.confirm("Delete this for good?", abort=True, err=True)
     freed = 0
-    for path in found:
+    for name, path in zip(names, found, strict=True):
         freed += folder.delete(path)
-        console.facts(deleted=shown(path))
+        console.facts(deleted=name)
     console.note(f"Freed {size(freed)}.")
     console.json("runs delete", deleted=found, bytes=freed)
 
@@ -244,7 +248,7 @@ def _model(name: str, model: dict[str, Any]) -> str:
 def _corpus(corpus: dict[str, Any]) -> str:
     facts = corpus.get("facts") or {}
     parts = [str(corpus.get("name", "unknown"))]
-    if {"symbols", "vocabulary_size"} <= set(facts):
+    if facts.get("symbols") is not None and facts.get("vocabulary_size") is not None:
         parts.append(f"{facts['symbols']:,} symbols, {facts['vocabulary_size']} different")
     if corpus.get("preprocessor"):
         parts.append(f"preprocessor {corpus['preprocessor']}")
@@ -259,7 +263,7 @@ def chosen_settings(corpus: dict[str, Any], settings: dict[str, Any]) -> list[st
     """Lines about the settings that rnntk chose for a text and are unchanged, grouped by reason."""
     by_reason: dict[str, list[str]] = {}
     for name, choice in (corpus.get("chosen") or {}).items():
-        if settings.get(name) == choice.get("value"):
+        if settings.get(name) == choice["value"]:
             words = f"{name.replace('_', ' ')} {choice['value']}"
             by_reason.setdefault(choice["why"], []).append(words)
     return [f"{', '.join(names)}: {why}" for why, names in by_reason.items()]

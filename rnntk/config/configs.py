@@ -289,7 +289,9 @@ class TrainConfig(DistributeConfig, RunConfig, ModelConfig, TextConfig):
                 f"`val_fraction={self.val_fraction}` and `test_fraction={self.test_fraction}` leave no text "
                 "to train on; lower one."
             )
-        self.check_validation(self.val_fraction, "set `val_fraction=0.05`, for example.")
+        self.check_validation(
+            self.val_fraction, "start a run with `val_fraction=0.05`, for example."
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -335,7 +337,7 @@ class MnistConfig(RunConfig):
     offline: bool = of_session(False, "Never use the network.")
 
     def check_together(self) -> None:
-        self.check_validation(self.val_size, "raise `val_size`.")
+        self.check_validation(self.val_size, "start a run with `val_size=5000`, for example.")
 
 
 @dataclass(frozen=True, repr=False)

@@ -62,7 +62,7 @@ _MODEL = {
 _CORPUS = {
     "name?": str, "source?": str, "path?": str, "inputs?": [str], "sha256?": str, "preprocessor?": str,
     "preprocessor_version?": int, "prime?": str, "opening?": str, "prepared?": str, "facts?": _FACTS,
-    "split?": {...: (int, int)}, "chosen?": {...: {"why": str}},
+    "split?": {...: (int, int)}, "chosen?": {...: {"value": Any, "why": str}},
 }  # fmt: skip
 _RECORD = {
     "format_version": int, "kind": str, "name?": str, "created?": str, "settings": {}, "model": _MODEL,

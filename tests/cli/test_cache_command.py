@@ -10,26 +10,27 @@ from pathlib import Path
 
 import pytest
 
-from rnntk.files import _machine
+from rnntk import cache
+from rnntk.files import _machine, remove
 
 
 @pytest.fixture
 def cached(rnntk, text: Path, here: Path) -> Path:
     """A cache with a prepared text, a kernel, a download, files of the user, and an unfinished file."""
     assert rnntk("prep", "--input", text).exit_code == 0
-    cache = Path(os.environ["RNNTK_CACHE"])
-    kernel = cache / "kernels" / f"{'a' * 32}.bin"
-    download = cache / "corpora" / f"tale-{'b' * 12}" / "input.txt"
+    folder = Path(os.environ["RNNTK_CACHE"])
+    kernel = folder / "kernels" / f"{'a' * 32}.bin"
+    download = folder / "corpora" / f"tale-{'b' * 12}" / "input.txt"
     for path, content in [
         (kernel, b"x" * 2000),
         (download, b"once upon a time"),
-        (cache / "corpora" / "my-own" / "thesis.txt", b"mine"),
-        (cache / "kernels" / "notes.bin", b"mine"),
-        (cache / "prepared" / ".key.1" / "ids.bin", b"half"),
+        (folder / "corpora" / "my-own" / "thesis.txt", b"mine"),
+        (folder / "kernels" / "notes.bin", b"mine"),
+        (folder / "prepared" / ".key.1" / "ids.bin", b"half"),
     ]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    return cache
+    return folder
 
 
 def files(folder: Path) -> set[str]:
@@ -68,6 +69,22 @@ def test_cleaning_removes_named_areas_and_no_file_of_the_user(rnntk, cached: Pat
     result = rnntk("cache", "clean", "prepared")
     assert result.stdout.startswith("removed       ")
     assert files(cached) == {"corpora/my-own/thesis.txt", "kernels/notes.bin"}
+
+
+def test_cleaning_passes_over_what_another_process_has_removed(
+    rnntk, cached: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = cache.entries
+
+    def removed_meanwhile(*areas: str) -> list[cache.Entry]:
+        found = entries(*areas)
+        for entry in found:
+            remove(entry.path)
+        return found
+
+    monkeypatch.setattr(cache, "entries", removed_meanwhile)
+    result = rnntk("cache", "clean", "prepared", "kernels")
+    assert (result.exit_code, "Error" in result.stderr) == (0, False)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX to recognize dead processes")

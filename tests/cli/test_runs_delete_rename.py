@@ -168,9 +168,18 @@ def test_links_are_never_followed(rnntk, three: Path, here: Path) -> None:
 
 def test_the_run_of_the_working_folder_can_be_renamed(rnntk, three: Path, monkeypatch) -> None:
     monkeypatch.chdir(three / "a")
-    assert rnntk("runs", "rename", ".", "z").exit_code == 0
+    result = rnntk("runs", "rename", ".", "z")
+    assert (result.exit_code, result.stdout) == (0, "renamed       . to ../z\n")
     monkeypatch.chdir(three)
     assert sorted(p.name for p in three.iterdir()) == ["b", "c", "z"]
+
+
+def test_the_run_of_the_working_folder_can_be_deleted(rnntk, three: Path, monkeypatch) -> None:
+    monkeypatch.chdir(three / "a")
+    result = rnntk("runs", "delete", ".", "../b", three / "b", "--yes")
+    monkeypatch.chdir(three)
+    assert (result.exit_code, result.stdout) == (0, "deleted       .\ndeleted       ../b\n")
+    assert [p.name for p in three.iterdir()] == ["c"]
 
 
 def test_a_renamed_run_resumes_bit_identically(rnntk, trained: Path, here: Path) -> None:

@@ -208,6 +208,31 @@ def test_a_damaged_run_does_not_affect_the_others(
         assert "There is no run folder" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "code", "expected"),
+    [
+        ("chosen", {"units": {"why": "it is short"}}, 1, "corpus.chosen.units lacks value"),
+        ("facts", {"symbols": None, "vocabulary_size": 4}, 0, "corpus        tiny, "),
+    ],
+)
+def test_wrong_values_in_the_record_of_the_text_are_no_crash(
+    rnntk: Any,
+    untrained: Callable[..., Path],
+    text: Path,
+    name: str,
+    value: Any,
+    code: int,
+    expected: str,
+) -> None:
+    path = untrained("runs/odd", input=(str(text),)) / "run.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["corpus"][name] = value
+    path.write_text(json.dumps(record), encoding="utf-8")
+    result = rnntk("runs", "show", "odd")
+    assert result.exit_code == code
+    assert expected in result.stdout + result.stderr
+
+
 def test_a_forged_checkpoint_is_skipped_for_the_one_before(
     rnntk: Any, untrained: Callable[..., Path], text: Path
 ) -> None:

@@ -84,7 +84,7 @@ def test_limits_end_training() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"patience": 3}, "patience needs validation: set val_fraction"),
+        ({"patience": 3}, "patience needs validation: start a run with val_fraction"),
         ({"val_every": 3}, "val_every needs validation"),
         ({"schedule": "plateau"}, 'schedule="plateau" needs validation'),
         ({"val_fraction": 0.6, "test_fraction": 0.4}, "leave no text to train on"),
