@@ -35,7 +35,7 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
 }
 LINK = re.compile(r"(?<=\]\()(?!https?:|#|mailto:)([^)#\s]+)")
-EVERYWHERE = ("config", "as_json", "quiet", "verbose")  # options that commands.md describes
+EVERYWHERE = ("config", "json", "quiet", "verbose")  # options that commands.md describes
 # In help: a command, an option, a variable, a file name, a path with <placeholders>.
 CODE = re.compile(
     rf"(rnntk (?:{'|'.join(COMMANDS)})(?: --?[a-z][\w-]*)*|(?<![\w/-])--[a-z][\w-]*\w|\$?RNNTK_\w+|\$TF_CONFIG"

@@ -27,6 +27,6 @@ def command(args: Args, console: Console) -> None:
         console.json("board", url=url, runs_dir=args.runs_dir)
         sys.stdout.flush()
         console.note(f"TensorBoard shows {args.runs_dir}. Ctrl-C ends it.")
-        console.open_page(url, args.open_browser)
+        console.open_page(url, args.open)
 
     board.serve(args.runs_dir, host=args.host, port=args.port, ready=ready)

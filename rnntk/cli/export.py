@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rnntk.cli.console import Console, shown
 from rnntk.cli.model import find_run, model_options
-from rnntk.cli.options import PATH, Args, command_named, option
+from rnntk.cli.options import PATH, Args, command_named, given, option
 from rnntk.run import Run
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ OPEN_WITH = {
 @model_options
 @option(
     "--format format",
-    "Format of the export; html is a page that runs the model.",
+    "Format of the export; html is a page that runs the model.  [default: by --output, else keras]",
     choices=list(OPEN_WITH),
     default="keras",
 )
@@ -54,6 +54,9 @@ def command(args: Args, console: Console) -> None:
     from rnntk.exchange import export
 
     found = find_run(args.run, args.runs_dir, corpus=args.corpus)
+    if args.output and not given("format"):  # the name tells the format
+        endings = {ending: name for name, ending in export.FORMATS.items() if ending}
+        args.format = endings.get(args.output.suffix, args.format)
     target = export.target(found, args.format, args.output)
     if export.needs_tensorflow(found, args.format):
         from rnntk.training import device

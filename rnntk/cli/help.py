@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from rnntk.config.fields import flag
 from rnntk.config.files import read_toml
-from rnntk.errors import did_you_mean
+from rnntk.errors import ALIASES, did_you_mean
 
 _ALL = "rnntk.help_all"  # key in a context's `meta`
 _COLUMN = 22  # the widest option with help beside it
@@ -73,9 +75,34 @@ class Command(click.Command):
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:  # its name of "-lr" is "-l"
             name = next((w for w in words if w.startswith(error.option_name)), error.option_name)
-            known = [p.opts[0] for p in self.params if isinstance(p, click.Option)]
-            hint = did_you_mean(name, known)
-            raise click.UsageError(f"There is no option {name}.{hint}", ctx) from None
+            raise click.UsageError(
+                f"There is no option {name}.{self._advice(name, ctx)}", ctx
+            ) from None
+        except click.UsageError as error:
+            if "unexpected extra argument" in error.message and self._repeatable():
+                error.message += f". Repeat {self._repeatable()} before each file."
+            raise
+
+    def _advice(self, name: str, ctx: click.Context) -> str:
+        """What to do about an unknown option."""
+        known = [p for p in self.get_params(ctx) if isinstance(p, click.Option) and not p.hidden]
+        if hint := did_you_mean(
+            name, [next(flag for flag in p.opts if len(flag) > 2) for p in known]
+        ):
+            return hint
+        return f" For the file, write ./{name}." if Path(name).exists() else ""
+
+    def _repeatable(self) -> str:
+        """The first repeatable option with a path, if a word alone has no meaning for the command."""
+        for p in self.params if not any(isinstance(p, click.Argument) for p in self.params) else ():
+            if isinstance(p, click.Option) and p.multiple and isinstance(p.type, click.Path):
+                return p.opts[0]
+        return ""
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Completions without the hidden aliases."""
+        aliases = {flag(word) for words in ALIASES.values() for word in words.split()}
+        return [c for c in super().shell_complete(ctx, incomplete) if c.value not in aliases]
 
     def get_help(self, ctx: click.Context) -> str:
         return super().get_help(ctx).replace("\xa0", " ").replace("\u2011", "-")
@@ -126,7 +153,12 @@ class Group(Command, click.Group):
             ctx.exit()
         if not args[0].startswith("-") and args[0] not in known:
             hint = did_you_mean(args[0], [*known, *self.advised])
-            hint = hint or f" The commands are {', '.join(known)}."
+            alone = (
+                f"; {ctx.command_path} alone is a command too"
+                if self.invoke_without_command
+                else ""
+            )
+            hint = hint or f" The commands are {', '.join(known)}{alone}."
             raise click.UsageError(f"There is no command {ctx.command_path} {args[0]}.{hint}", ctx)
         return super().resolve_command(ctx, args)
 

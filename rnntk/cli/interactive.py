@@ -99,7 +99,7 @@ class Session:
         name, _, value = line.strip().partition(" ")
         name = _SHORT.get(name, name).replace("-", "_")
         if name == "greedy":  # as on the command line: temperature 0
-            greedy = value and _parsed(bool, False, value, name)
+            greedy = value and _parsed(bool, value, name)
             name, value = "temperature", value and ("0" if greedy else "1")
         known = fields_of(SampleConfig)
         if name in ("", "settings"):
@@ -108,15 +108,16 @@ class Session:
         elif name in ("h", "help", "?"):
             click.echo(HELP, err=True)
         elif name == "color":
-            self._shaded = _parsed(bool, False, value or "on", name)
+            self._shaded = _parsed(bool, value or "on", name)
             self._console.note(shading.legend() if self._shaded else "color off")
         elif name in known:
             if value:
-                bare, optional, _ = type_of(known[name])
                 value = value.strip()
                 if name == "stop":
                     value = stream.unescaped(":stop", value, self._console)
-                new = _parsed(bare, optional, value, name)
+                field = known[name]
+                undone = value == "off" and type_of(field)[0] is not bool
+                new = field.default if undone else _parsed(type_of(field)[0], value, name)
                 self._settings = dataclasses.replace(self._settings, **{name: new})
                 self._generated = 0
             self._console.note(f"{_typed(name)[1:]} {_word(getattr(self._settings, name))}")
@@ -148,15 +149,12 @@ def _line() -> str | None:
     return line.decode("utf-8").rstrip("\r\n") if line else None
 
 
-def _parsed(bare: type, optional: bool, value: str, name: str) -> Any:
-    """Parse a value; `off` unsets an optional setting."""
+def _parsed(bare: type, value: str, name: str) -> Any:
     if bare is bool:
         words = {"on": True, "off": False, "yes": True, "no": False}
         if value in words:
             return words[value]
         raise UsageError(f"`{name}` must be on or off, got {value!r}.")
-    if optional and value == "off":
-        return None
     try:
         return bare(value)
     except ValueError:

@@ -68,13 +68,17 @@ class LazyGroup(Group):
     """A group whose commands are imported when they are called."""
 
     advised = (
-        "help", "runs show", "runs rename", "runs delete", "cache clean", "prep --list", "train --resume",
+        "help", "--version", "runs show", "runs rename", "runs delete", "cache clean", "prep --list", "train --resume",
         "train --init-from",
     )  # fmt: skip
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands, in the order of use."""
         return list(COMMANDS)
+
+    def _advice(self, name: str, ctx: click.Context) -> str:
+        everywhere = ("--json", "--quiet", "-q", "--verbose", "-v", "--config")
+        return " Write it after the command." if name in everywhere else super()._advice(name, ctx)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         return load_command(name) if name in COMMANDS else None

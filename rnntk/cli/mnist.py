@@ -39,7 +39,7 @@ _SURE = ((0.95, "surely a"), (0.7, "probably a"), (0.4, "perhaps a"), (0.0, "uns
 @config_options(MnistConfig)
 @option("--plot", "Picture to write: the worst mistakes of the test.", type=PATH)
 @option(
-    "--image pictures",
+    "--image",
     "Picture of a digit to read with a trained run, instead of training; repeatable.",
     type=FILE,
     multiple=True,
@@ -64,7 +64,7 @@ def command(args: Args, console: Console) -> None:
       rnntk mnist --data digits --max-steps 200 --plot mistakes.png
       rnntk mnist --image seven.png --image four.jpg
     """
-    if args.pictures:
+    if args.image:
         _classify(console, args)
         return
     from rnntk.storage import folder
@@ -73,7 +73,7 @@ def command(args: Args, console: Console) -> None:
     if args.plot is not None:
         mistakes.check_path(args.plot)
     if args.resume is not None:
-        settings = given_values(args, "runs_dir", "resume", "plot", "pictures")
+        settings = given_values(args, "runs_dir", "resume", "plot", "image")
         found = run_to_resume(args.runs_dir, args.resume, folder.ROW_CLASSIFIER)
         with naming_places():
             data = rows.images_of(found, settings)
@@ -81,7 +81,7 @@ def command(args: Args, console: Console) -> None:
     else:
         if args.run is not None:
             folder.refuse_existing(args.run)
-        settings = given_values(args, "run", "runs_dir", "plot", "pictures")
+        settings = given_values(args, "run", "runs_dir", "plot", "image")
         config, data = rows.load(settings)
         with folder.reserved(args.run, args.runs_dir, data.record["name"]) as path:
             result, test = rows.start(config, data, path, quiet=console.quiet)
@@ -105,12 +105,12 @@ def _classify(console: Console, args: Args) -> None:
 
     if args.resume is not None or args.plot is not None:
         raise UsageError("--image trains nothing; leave out --resume and --plot.")
-    read = [images.read_picture(path) for path in args.pictures]
+    read = [images.read_picture(path) for path in args.image]
     run = find_run(args.run, args.runs_dir, kind=folder.ROW_CLASSIFIER)
     model = RowModel.load(run, "best")
     console.note(f"Read by {shown(run.path)} at step {model.step}.")
     rows = []
-    for path, p in zip(args.pictures, model.probabilities(np.stack(read)), strict=True):
+    for path, p in zip(args.image, model.probabilities(np.stack(read)), strict=True):
         order = np.argsort(-p, kind="stable").tolist()
         best, second = order[:2]
         sure = next(word for least, word in _SURE if p[best] >= least)

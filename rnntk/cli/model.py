@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from rnntk.cli.options import PATH, Args, F, added, option, runs_dir_option, source
+from rnntk.cli.options import (
+    PATH,
+    Args,
+    F,
+    added,
+    complete_runs,
+    option,
+    runs_dir_option,
+    source,
+)  # fmt: skip
 from rnntk.errors import RunError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -21,7 +30,7 @@ def model_options(function: F) -> F:
     """Decorator: add RUN, `--corpus`, `--checkpoint` and `--runs-dir`."""
     return added(
         function,
-        click.argument("run", required=False, type=PATH),
+        click.argument("run", required=False, type=PATH, shell_complete=complete_runs),
         option("--corpus", "Use the latest run on this corpus."),
         option(
             "--checkpoint",

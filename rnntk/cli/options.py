@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from rnntk import config
 from rnntk.cli.console import Console
@@ -36,6 +37,8 @@ _METAVARS = {  # names of values in the help, by option, else by type
     "PATH": "input path", "best|last|STEP": "checkpoint", "N": "integer integer_range", "X": "float float_range",
 }  # fmt: skip
 _METAVAR = {name: metavar for metavar, names in _METAVARS.items() for name in names.split()}
+
+_NAMES = {"NAME", "RUN", "[DIR]", "DIR", "FILE"}  # an empty one is an unset variable of a script
 
 _CONFIG = "rnntk.config"  # key of the config file's path in a context's `meta`
 
@@ -64,7 +67,9 @@ class Option(click.Option):
             self.envvar = _ENVIRONMENT.get(self.name, f"RNNTK_{self.name.upper()}")
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
-        """Convert a value; one from a config file must have its type already."""
+        """Convert a value; one from a config file must have its type already, and names are not empty."""
+        if value == "" and self.metavar in _NAMES:
+            raise click.BadParameter("must not be empty.", ctx, self)
         if value is not None and _in_file(ctx, self):
             values = value if self.multiple and isinstance(value, list) else [value]
             if not isinstance(self.type, (FieldType, click.types.FuncParamType)):
@@ -81,8 +86,8 @@ class Option(click.Option):
         """Source of an invalid value: flag, environment variable, or file and line."""
         if ctx and ctx.get_parameter_source(self.name or "") is ParameterSource.ENVIRONMENT:
             return f"{self.envvar} in the environment"
-        if ctx and self.name and ctx.command.name and _in_file(ctx, self):
-            return config.place_of(ctx.meta[_CONFIG], ctx.command.name, self.name)
+        if ctx and self.name and _in_file(ctx, self):
+            return config.place_of(ctx.meta[_CONFIG], _table(ctx), self.name)
         return f"'{self.opts[0]}'"
 
 
@@ -98,8 +103,17 @@ def option(names: str, help: str, **attributes: Any) -> Callable[[F], F]:
     return click.option(*names.split(), cls=Option, help=help, **attributes)
 
 
-PATH = click.Path(path_type=Path)
-FILE = click.Path(path_type=Path, dir_okay=False)
+class _Name(click.Path):
+    """A path that is not empty: `Path("")` is the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("must not be empty.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _Name(path_type=Path)
+FILE = _Name(path_type=Path, dir_okay=False)
 
 
 class Choice(click.Choice):
@@ -136,6 +150,36 @@ class FieldType(click.ParamType):
             self.fail(sentence(error), param, ctx)
         return value[0] if self._many else value  # click collects the values of a repeated option
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        if self._field in ("input", "data_dir"):
+            return complete_files(ctx, param, incomplete)
+        words = self.choices
+        if self._field == "corpus":
+            from rnntk.corpora import registry
+
+            words = tuple(card.name for card in registry.all_cards())
+        return [CompletionItem(word) for word in words if word.startswith(incomplete)]
+
+
+def complete_files(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Files and folders, for the shell's completion."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_runs(
+    ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Folders, and names of runs."""
+    names: list[str] = []
+    with contextlib.suppress(OSError):
+        runs = ctx.params.get("runs_dir") or Path("runs")
+        names = sorted(path.name for path in runs.iterdir() if path.name.startswith(incomplete))
+    return [CompletionItem(incomplete, type="dir"), *map(CompletionItem, names)]
+
 
 def config_options(kind: type[Config], leave_out: tuple[str, ...] = ()) -> Callable[[F], F]:
     """Decorator: add an option for every field of a configuration."""
@@ -162,10 +206,9 @@ def switch(flag: str, default: bool, help: str) -> Callable[[F], F]:
 def _load_config(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
     if value is None:
         return
-    assert ctx.command.name
     path = config.find_config(value)
-    commands = {name: lambda name=name: _names(load_command(name)) for name in COMMANDS}
-    values = config.read_config(path, ctx.command.name, _names(ctx.command), commands)
+    commands = {name: lambda name=name: _all_names(load_command(name)) for name in COMMANDS}
+    values = config.read_config(path, _table(ctx), _names(ctx.command), commands)
     repeatable = {p.name for p in ctx.command.params if isinstance(p, click.Option) and p.multiple}
     for name in repeatable & values.keys():
         if not isinstance(values[name], (str, list, dict)):
@@ -174,8 +217,21 @@ def _load_config(ctx: click.Context, _param: click.Parameter, value: Path | None
     ctx.default_map = {**(ctx.default_map or {}), **values}
 
 
+def _table(ctx: click.Context) -> str:
+    """The table of a config file that holds for a command: `runs` for `rnntk runs delete`."""
+    while ctx.parent and ctx.parent.parent:
+        ctx = ctx.parent
+    return ctx.command.name or ""
+
+
 def _names(command: click.Command) -> list[str]:
     return [p.name for p in command.params if p.name and p.name != "config"]
+
+
+def _all_names(command: click.Command) -> list[str]:
+    """The settings of a command and of its subcommands."""
+    inner = command.commands.values() if isinstance(command, click.Group) else ()
+    return [name for one in (command, *inner) for name in _names(one)]
 
 
 def added(function: F, *options: Callable[[F], F]) -> F:
@@ -188,7 +244,7 @@ _EVERYWHERE = [
         ["--config"], type=PATH, is_eager=True, expose_value=False, callback=_load_config,
         help="TOML file of settings, or one of rnntk's by name.",
     ),
-    Option(["--json", "as_json"], is_flag=True, envvar="RNNTK_JSON", help="Print the result as JSON."),
+    Option(["--json"], is_flag=True, help="Print the result as JSON."),
     Option(["--quiet", "-q"], is_flag=True, help="Print only results, warnings and errors."),
     Option(["--verbose", "-v"], is_flag=True, help="Print more details."),
 ]  # fmt: skip
@@ -207,7 +263,7 @@ def command_named(
         def run(**values: Any) -> None:
             parent = click.get_current_context().parent
             outer = parent.params if parent else {}
-            names = ("quiet", "verbose", "as_json")
+            names = ("quiet", "verbose", "json")
             console = Console(*(values.pop(name) or outer.get(name, False) for name in names))
             function(Args(**values), console)
 
@@ -266,7 +322,7 @@ def naming_places() -> Iterator[None]:
         raise KeptSettings(error.names, places) from None
 
 
-text_paths = click.argument("texts", nargs=-1, metavar="[TEXT]...")
+text_paths = click.argument("texts", nargs=-1, metavar="[TEXT]...", shell_complete=complete_files)
 runs_dir_option = option(
     "--runs-dir", "Folder that holds the runs.", type=PATH, default=Path("runs")
 )
@@ -276,6 +332,7 @@ resume_option = option(
     "Continue the run DIR; without DIR, the latest.",
     is_flag=False,
     flag_value=LATEST_RUN,
+    shell_complete=complete_runs,
 )
 
 
@@ -293,5 +350,5 @@ def server_options(port: int) -> Callable[[F], F]:
         function,
         option("--host", host_help, default="127.0.0.1"),
         option("--port", port_help, type=click.IntRange(0, 65535)),
-        option("--open/--no-open open_browser", open_help, default=None),
+        option("--open/--no-open", open_help, default=None),
     )

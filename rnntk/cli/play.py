@@ -73,7 +73,7 @@ def _serve(console: Console, models: Models, args: Args) -> None:
     console.json("play", url=url, run=models.run.path, step=step)
     sys.stdout.flush()
     # The socket listens already, so the browser waits until the server runs.
-    console.open_page(url, args.open_browser)
+    console.open_page(url, args.open)
     serve.run(app.create(models, host), bound)
     console.note("Ended.")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnntk.cli.console import Console, harmless, shown
-from rnntk.cli.options import PATH, Args, command_named, option, runs_dir_option
+from rnntk.cli.options import PATH, Args, command_named, complete_runs, option, runs_dir_option
 from rnntk.cli.shading import has_colours
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ ROWS = 20  # height of a plot in a terminal of at least 27 lines
 
 
 @command_named("plot")
-@click.argument("runs", nargs=-1, type=PATH, metavar="[RUN]...")
+@click.argument("runs", nargs=-1, type=PATH, metavar="[RUN]...", shell_complete=complete_runs)
 @option(
     "--output",
     "Picture to write, .png or .svg.  [default: none with --terminal, else named after --y, as loss.png]",
@@ -65,13 +65,13 @@ def command(args: Args, console: Console) -> None:
     from rnntk.storage import folder
 
     x, y, log = args.x, args.y, args.log
+    found = [folder.find(args.runs_dir, run) for run in args.runs or [None]]
+    drawn = [curves.load(run, y, x, args.smooth) for run in found]
     path = args.output or (None if args.terminal else Path(f"{y}.png"))
     if path is not None:
         from rnntk.monitoring import picture
 
         picture.check_path(path)
-    found = [folder.find(args.runs_dir, run) for run in args.runs or [None]]
-    drawn = [curves.load(run, y, x, args.smooth) for run in found]
     for curve in drawn:
         if curve.skipped:
             console.note(f"{curve.name}: skipped {curve.skipped} damaged lines of metrics.jsonl.")

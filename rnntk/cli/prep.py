@@ -32,7 +32,7 @@ from rnntk.errors import quoted, rendered
 @option(
     "--output", "Folder for the prepared text.  [default: in the cache]", type=PATH, metavar="DIR"
 )
-@option("--list list_all", "List all corpora with size and licence.", is_flag=True)
+@option("--list", "List all corpora with size and licence.", is_flag=True)
 def command(args: Args, console: Console) -> None:
     """Prepare TEXT (your files or folders) or a corpus as rnntk train does, and show its encoding and symbols.
 
@@ -42,13 +42,13 @@ def command(args: Args, console: Console) -> None:
       rnntk prep --corpus linux_kernel
       rnntk prep --list
     """
-    if args.list_all:
+    if args.list:
         _list(console, args.data_dir, args.offline)
         return
     from rnntk.text import corpus
     from rnntk.text.inputs import is_stream
 
-    given = given_values(args, "output", "list_all")
+    given = given_values(args, "output", "list")
     with progress_bar(console, "preparing") as bar:
         settings, found = corpus.load(
             TextConfig, given, command="prep", output=args.output, progress=bar

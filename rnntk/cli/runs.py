@@ -16,7 +16,15 @@ from rnntk import config, duration
 from rnntk.cli.console import Console, shown
 from rnntk.cli.help import Group
 from rnntk.cli.model import unknown_corpus
-from rnntk.cli.options import PATH, Args, command_named, given, option, runs_dir_option
+from rnntk.cli.options import (
+    PATH,
+    Args,
+    command_named,
+    complete_runs,
+    given,
+    option,
+    runs_dir_option,
+)  # fmt: skip
 from rnntk.cli.table import Column, age, size, table, terminal_width
 from rnntk.errors import RunError, UsageError, quoted
 from rnntk.storage import folder, metrics
@@ -101,7 +109,7 @@ def _as_json(s: Summary) -> dict[str, Any]:
 
 
 @command_named("show", command.command, short_help="Show everything about one run.")
-@click.argument("run", required=False, type=PATH)
+@click.argument("run", required=False, type=PATH, shell_complete=complete_runs)
 @runs_dir_option
 def show(args: Args, console: Console) -> None:
     """Show everything about RUN, a run's folder or name (default: the latest run).
@@ -135,7 +143,7 @@ def show(args: Args, console: Console) -> None:
 
 
 @command_named("rename", command.command, short_help="Give a run another name.")
-@click.argument("run", type=PATH)
+@click.argument("run", type=PATH, shell_complete=complete_runs)
 @click.argument("new")
 @runs_dir_option
 @option("--yes -y", "Do not ask first.", is_flag=True)
@@ -164,7 +172,9 @@ def rename(args: Args, console: Console) -> None:
 
 
 @command_named("delete", command.command, short_help="Delete runs with all their files.")
-@click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
+@click.argument(
+    "runs", nargs=-1, required=True, type=PATH, metavar="RUN...", shell_complete=complete_runs
+)
 @runs_dir_option
 @option("--yes -y", "Do not ask first.", is_flag=True)
 def delete(args: Args, console: Console) -> None:

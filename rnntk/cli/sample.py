@@ -20,6 +20,7 @@ from rnntk.cli.options import (
     Args,
     FieldType,
     command_named,
+    complete_files,
     config_options,
     given,
     option,
@@ -47,7 +48,11 @@ _EXCLUDING = (
     "Prompt (also --prompt); \\n in it is a line end.  [default: the corpus' own, else none: the text starts on a "
     "new line]",
 )
-@option("--prime-file", "File with the prompt, used as it is; - is stdin.")
+@option(
+    "--prime-file",
+    "File with the prompt, used as it is; - is stdin.",
+    shell_complete=complete_files,
+)
 @option("--output", "Write the text to a file.  [default: stdout]", type=FILE)
 @option(
     "--lines",
@@ -135,7 +140,7 @@ def _lines(
         found.append(line)
         if not console.as_json:
             print(harmless(line) if sys.stdout.isatty() else line, flush=sys.stdout.isatty())
-    return {"prime": prompt.text, "texts": found, "drawn": None}
+    return {"prime": prompt.text, "texts": found, "parts": None}
 
 
 def _texts(
@@ -160,7 +165,7 @@ def _texts(
         part = {"text": piece.text, "symbols": piece.symbols, "probabilities": probabilities}
         texts[piece.stream].append(part)
     joined = ["".join(part["text"] for part in parts) for parts in texts]
-    return {"prime": prompt.text, "texts": joined, "drawn": texts}
+    return {"prime": prompt.text, "texts": joined, "parts": texts}
 
 
 def _prompt(

@@ -16,6 +16,7 @@ from rnntk.cli.options import (
     PATH,
     Args,
     command_named,
+    complete_runs,
     config_options,
     given_values,
     naming_places,
@@ -43,7 +44,12 @@ REASONS = {
 @command_named("train")
 @text_paths
 @config_options(TrainConfig)
-@option("--init-from", "Start from the weights of this run, instead of random ones.", type=PATH)
+@option(
+    "--init-from",
+    "Start from the weights of this run, instead of random ones.",
+    type=PATH,
+    shell_complete=complete_runs,
+)
 @option("--dry-run", "Check everything and time a few steps, without training.", is_flag=True)
 @run_options
 def command(args: Args, console: Console) -> None:

@@ -18,9 +18,9 @@ TABLES = (
 
 # Parameters of commands that are no fields of a configuration: allowed in every file, ignored by Python code.
 COMMAND_ONLY = frozenset({
-    "allow_copies", "as_json", "ascii", "baselines", "check_gradients", "checkpoint", "color", "costs", "dry_run",
-    "dynamic", "dynamic_rate", "forget_bias", "format", "greedy", "host", "html", "init_from", "interactive",
-    "iterations", "kind", "lines", "list_all", "log", "novelty", "open_browser", "output", "pictures", "plot",
+    "allow_copies", "ascii", "baselines", "check_gradients", "checkpoint", "color", "costs", "dry_run",
+    "dynamic", "dynamic_rate", "forget_bias", "format", "greedy", "host", "html", "image", "init_from", "interactive",
+    "iterations", "json", "kind", "lines", "list", "log", "novelty", "open", "output", "plot",
     "port", "prime", "prime_file", "quiet", "report", "resume", "run", "runs", "runs_dir", "smooth", "split",
     "terminal", "texts", "verbose", "vocab", "weights", "x", "y",
 })  # fmt: skip
@@ -39,7 +39,7 @@ def read_config(
 
     Args:
         path: the file.
-        command: `train`, `sample`, ...
+        command: `train`, `sample`, ...; `runs` also for `rnntk runs delete`.
         known: the command's settings, with underscores.
         commands: functions that return the settings of a command, called only for a key outside `known`. Without
             them, the settings of other commands are those of all configurations and `COMMAND_ONLY`.
@@ -67,6 +67,8 @@ def read_config(
         name = key.replace("-", "_")
         if commands is None and name in COMMAND_ONLY:
             continue
+        if commands is not None and name not in known and name in commands[command]():
+            continue  # of the group or of another of its commands
         if name not in known:
             problem = f"{path}: {key!r} in [{command}] is not a setting of rnntk {command}."
             raise UsageError(problem + did_you_mean(name, known))

@@ -476,8 +476,10 @@ def delete(path: Path) -> int:
 
 def check_name(name: str) -> None:
     """Raise `UsageError` if `name` cannot be the name of a run folder."""
-    if not name or Path(name).name != name or name.startswith("."):
-        raise UsageError(f"{name!r} is not a name for a run. Give one without a path.")
+    if Path(name).name != name or name.startswith(".") or not name.isprintable() or name.isspace():
+        raise UsageError(
+            f"{name!r} is not a name for a run. Give a visible one that has no slash and no dot at its start."
+        )
 
 
 def rename(path: Path, name: str) -> Path:

@@ -96,6 +96,12 @@ def test_the_description_of_a_classifier_says_what_it_reads(rnntk, here: Path) -
     assert described["permutation"] == permutation.tolist()
 
 
+def test_the_name_of_an_export_tells_its_format(rnntk, trained: Path, here: Path) -> None:
+    result = rnntk("export", "r", "--output", "weights.npz", "--json")
+    assert json.loads(result.stdout)["format"] == "npz"
+    assert np.load(here / "weights.npz").files
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

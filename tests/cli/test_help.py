@@ -270,7 +270,7 @@ def test_an_unknown_word_suggests_the_nearest_by_meaning(rnntk, typed: str, advi
 
 def test_an_unknown_word_without_a_match_gets_no_suggestion(rnntk) -> None:
     assert f"The commands are {', '.join(COMMANDS)}." in rnntk("xyzzy").stderr
-    assert "The commands are show, rename, delete." in rnntk("runs", "xyzzy").stderr
+    assert "The commands are show, rename, delete;" in rnntk("runs", "xyzzy").stderr
     assert rnntk("train", "--xyzzy", 1).stderr.endswith("There is no option --xyzzy.\n")
 
 

@@ -72,7 +72,7 @@ def test_json_and_python_give_the_same_lines(rnntk, names: Path) -> None:
         "sample", names, "--lines", 5, "--seed", 1, "--length", 30, "--json", "--prime", "a"
     )
     found = json.loads(result.stdout)
-    assert (found["prime"], found["drawn"], found["seed"]) == ("a", None, 1)
+    assert (found["prime"], found["parts"], found["seed"]) == ("a", None, 1)
     assert found["texts"] == lines_of(rnntk, names, "--prime", "a", count=5)
     assert library.load(names).lines(5, "a", seed=1, length=30) == found["texts"]
 

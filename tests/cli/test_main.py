@@ -69,6 +69,56 @@ def test_a_misspelt_command_suggests_the_nearest(rnntk) -> None:
     assert "Did you mean 'train'?" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        ("--json runs", "There is no option --json. Write it after the command."),
+        ("--hlep", "Did you mean '--help'?"),
+        ("train --hlep", "Did you mean '--help'?"),
+        ("version", "Did you mean '--version'?"),
+        ("runs list", "The commands are show, rename, delete; rnntk runs alone is a command too."),
+        ("mnist one.png", "Repeat --image before each file."),
+        ("mnist --image a.png b.png", "Repeat --image before each file."),
+        ("train -dash.txt", "There is no option -dash.txt. For the file, write ./-dash.txt."),
+        ("plot a b --y x/y", "There is no run folder a"),
+    ],
+)
+def test_likely_mistakes_get_a_hint(rnntk, here: Path, command: str, hint: str) -> None:
+    (here / "-dash.txt").write_text("text")
+    result = rnntk(*command.split())
+    assert result.exit_code != 0
+    assert hint in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("rnntk train no", "file,no"),
+        ("rnntk train --input no", "file,no"),
+        ("rnntk train --cell g", "plain,gru"),
+        ("rnntk train --corpus linux", "plain,linux_kernel"),
+        ("rnntk train --lea", "plain,--learning-rate"),
+        ("rnntk train --lr", ""),
+        ("rnntk sample tal", "dir,tal\nplain,tale-1"),
+        ("rnntk train --resume tal", "dir,tal\nplain,tale-1"),
+    ],
+)
+def test_the_shell_completes_files_words_and_runs(
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+    expected: str,
+) -> None:
+    (here / "runs" / "tale-1").mkdir(parents=True)
+    monkeypatch.setenv("_RNNTK_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    with pytest.raises(SystemExit):
+        group.main([], prog_name="rnntk", complete_var="_RNNTK_COMPLETE")
+    assert capsys.readouterr().out.strip() == expected
+
+
 def test_flag_wins_over_environment_over_file_over_corpus(rnntk, here: Path, monkeypatch) -> None:
     """The config of python_stdlib sets 50 batch rows; each stronger source overrides it."""
     (here / "c.toml").write_text(

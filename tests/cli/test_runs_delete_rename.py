@@ -194,7 +194,9 @@ def test_a_renamed_run_resumes_bit_identically(rnntk, trained: Path, here: Path)
     assert json.loads(rnntk("runs", "rename", "same", "new", "--json").stdout)["new"] == "new"
 
 
-@pytest.mark.parametrize("new", ["", ".", "..", ".hidden", "../z", "sub/z", "/tmp/z"])
+@pytest.mark.parametrize(
+    "new", ["", ".", "..", ".hidden", "../z", "sub/z", "/tmp/z", " ", "a\nb", "\u200b"]
+)
 def test_a_new_name_is_one_path_component(rnntk, three: Path, new: str) -> None:
     result = rnntk("runs", "rename", "a", new)
     assert result.exit_code == 2
@@ -208,6 +210,43 @@ def test_a_name_in_use_is_refused(rnntk, three: Path) -> None:
         result = rnntk("runs", "rename", "a", new)
         assert (result.exit_code, f"runs/{new} exists already" in result.stderr) == (1, True)
     assert (three / "file").read_text() == "mine"
+
+
+def test_the_table_runs_of_a_config_holds_for_its_commands(rnntk, three: Path, here: Path) -> None:
+    shutil.copytree(three, here / "other")
+    (here / "c.toml").write_text('[runs]\nruns_dir = "other"\nyes = true\n')
+    assert rnntk("runs", "show", "a", "--config", "c.toml").stdout.startswith(
+        "run           other/a"
+    )
+    assert rnntk("runs", "delete", "a", "--config", "c.toml").exit_code == 0
+    assert (three / "a").exists()
+    assert not (here / "other" / "a").exists()
+    (here / "c.toml").write_text("[runs]\nyess = true\n")
+    result = rnntk("runs", "delete", "a", "--config", "c.toml")
+    assert result.exit_code == 2
+    assert "'yess' in [runs] is not a setting of rnntk runs. Did you mean 'yes'?" in result.stderr
+
+
+def test_an_empty_name_is_not_the_current_folder(
+    rnntk, three: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(three / "a")
+    for command in (
+        ["runs", "delete", "", "--yes"],
+        ["runs", "rename", "", "z"],
+        ["runs", "show", ""],
+        ["runs", "--runs-dir", ""],
+        ["sample", ""],
+        ["sample", "--corpus", ""],
+        ["sample", "--output", ""],
+        ["plot", ""],
+        ["train", "--resume", ""],
+        ["train", "x.txt", "--run", ""],
+        ["train", "x.txt", "--preprocessor", ""],
+    ):
+        result = rnntk(*command)
+        assert (result.exit_code, "must not be empty" in result.stderr) == (2, True), command
+    assert (three / "a" / "run.json").exists()
 
 
 def test_runs_dir_may_come_before_the_subcommand(rnntk, three: Path, here: Path) -> None:

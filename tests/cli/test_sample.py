@@ -51,7 +51,7 @@ def test_each_strategy_reaches_the_model(rnntk, trained: Path) -> None:
 
 def test_beam_search_prints_the_best_first(rnntk, trained: Path) -> None:
     result = rnntk("sample", trained, "--beam", 4, "--num", 3, "--length", 6, "--json")
-    drawn = json.loads(result.stdout)["drawn"]
+    drawn = json.loads(result.stdout)["parts"]
     nats = [-sum(math.log(p) for part in text for p in part["probabilities"]) for text in drawn]
     assert len(nats) == 3
     assert nats == sorted(nats)
@@ -115,9 +115,9 @@ def test_json_has_the_probability_of_every_symbol(rnntk, trained: Path) -> None:
     result = rnntk("sample", trained, "--json", "--length", 7, "--num", 2, "--seed", 5)
     found = json.loads(result.stdout)
     assert set(found) == {
-        "schema_version", "command", "run", "step", "seed", "prime", "texts", "drawn",
+        "schema_version", "command", "run", "step", "seed", "prime", "texts", "parts",
     }  # fmt: skip
-    for text, parts in zip(found["texts"], found["drawn"], strict=True):
+    for text, parts in zip(found["texts"], found["parts"], strict=True):
         assert "".join(part["text"] for part in parts) == text
         assert "".join(part["symbols"] for part in parts) == text
         for part in parts:
@@ -132,7 +132,7 @@ def test_json_has_the_probability_of_every_symbol(rnntk, trained: Path) -> None:
     assert found["prime"] == ""
     before = model.vocabulary.decode(model.prompt("").ids)
     whole = model.evaluate(before + found["texts"][0])
-    drawn = [-math.log(part["probabilities"][0]) for part in found["drawn"][0]]
+    drawn = [-math.log(part["probabilities"][0]) for part in found["parts"][0]]
     assert whole.nats[len(before) - 1 :].tolist() == pytest.approx(drawn, rel=1e-4, abs=1e-5)
 
 
@@ -237,6 +237,7 @@ def test_interactive_settings_change_the_sample(rnntk, trained: Path) -> None:
     undone = talk(rnntk, trained, ":len 9", ":top-k 1", ":top-k off", ":seed 1", "a fox")[0]
     plain = rnntk("sample", trained, "--prime", "a fox", "--seed", 1, "--length", 9).stdout
     assert undone == plain
+    assert talk(rnntk, trained, ":len 9", ":t 0", ":t off", ":seed 1", "a fox")[0] == plain
     assert CODE.search(talk(rnntk, trained, ":color on", "a fox")[0])
 
 
