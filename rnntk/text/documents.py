@@ -132,13 +132,17 @@ class _Parts:
 def _parse(
     pieces: Iterator[bytes], start: Any, end: Any = lambda _: None, data: Any = lambda _: None
 ) -> None:
-    """Parse XML; the handlers get local names. Entity declarations are refused: entities can expand without limit."""
+    """Parse XML; the handlers get local names (those of SVG with `svg:`).
+
+    Entity declarations are refused: entities can expand without limit.
+    """
 
     def refuse(*_: object) -> None:
         raise ValueError("it declares entities")
 
     def local(name: str) -> str:
-        return name.rpartition(" ")[2]
+        space, _, own = name.rpartition(" ")
+        return f"svg:{own}" if "svg" in space else own
 
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.EntityDeclHandler = refuse
@@ -174,20 +178,20 @@ _OTHERS = {  # by the beginning of a member's name
 
 
 class _Format(NamedTuple):
-    """Local names of the elements that matter in a format."""
+    """Names of the elements that matter in a format."""
 
     lines: str  # elements that are a line each
     skipped: str  # elements to leave out
     marks: dict[str, str]  # elements that stand for a character
-    text: str = ""  # elements whose characters are text; all if empty
-    collapse: bool = False  # white space outside `pre`, and empty lines
+    text: str = ""  # elements whose characters are text (not in HTML)
 
 
 _WORD = _Format(
-    "p", "pPr Fallback moveFrom", {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}, "t"
-)
+    "p", "pPr Fallback del moveFrom rt",
+    {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}, "t",
+)  # fmt: skip
 _OPEN_DOCUMENT = _Format(
-    "p h", "tracked-changes annotation note forms title desc",
+    "p h", "tracked-changes annotation note forms ruby-text svg:title svg:desc",
     {"tab": "\t", "line-break": "\n", "s": " "}, "p h",
 )  # fmt: skip
 _PAGE = _Format(
@@ -195,21 +199,92 @@ _PAGE = _Format(
     " figure figcaption body caption address form fieldset",
     "title script style nav template noscript svg iframe select button",
     {"br": "\n", "td": " ", "th": " "},
-    collapse=True,
 )
 
 
-class _Lines:
-    """Collects the text of a document from the events of a parser."""
+class _Paragraph:
+    """A paragraph of an XML document that is being read."""
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.boxes: list[str] = []  # lines of the text boxes in it
+        self.joined = False  # to the next one, because the end of the paragraph is deleted
+
+
+class _Paragraphs:
+    """Collects the text of an XML document from the events of a parser; text boxes follow their paragraph."""
 
     def __init__(self, form: _Format) -> None:
-        self._form, self._out = form, [""]
         names = (form.lines, form.skipped, form.text)
         self._lines, self._skipped, self._text = (set(each.split()) for each in names)
-        # Open elements to leave out, with the state before each. HTML may lack an end tag: then their text stays.
-        self._open: list[tuple[str, int, str, int, int]] = []
+        self._marks = form.marks
+        self._out: list[str] = []
+        self._open: list[_Paragraph] = []
+        self._unfinished = False  # whether the last open paragraph awaits the one it is joined to
+        self._left_out: list[str] = []  # open elements from the first that is left out
+        self._inside = 0  # open text elements
+
+    def text(self) -> str:
+        self._finish()
+        return "".join(self._out)
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        if self._left_out or tag in self._skipped:
+            if self._left_out == ["pPr", "rPr"] and tag in ("del", "moveFrom") and self._open:
+                self._open[-1].joined = True
+            self._left_out.append(tag)
+            return
+        self._inside += tag in self._text
+        if tag in self._lines:
+            if not self._unfinished:
+                self._open.append(_Paragraph())
+            self._unfinished = False
+        if mark := self._marks.get(tag):
+            count = int(attributes.get("c") or 1) if tag == "s" else 1
+            self._add(mark * min(count, 100))
+
+    def end(self, tag: str) -> None:
+        if self._left_out:
+            self._left_out.pop()
+            return
+        self._inside -= tag in self._text
+        if tag in self._lines:
+            self._finish()
+            self._unfinished = self._open[-1].joined
+            self._open[-1].joined = False
+            if not self._unfinished:
+                self._close()
+
+    def data(self, data: str) -> None:
+        if self._inside and not self._left_out:
+            self._add(data)
+
+    def _add(self, text: str) -> None:
+        self._finish()
+        (self._open[-1].text if self._open else self._out).append(text)
+
+    def _finish(self) -> None:
+        """Close a paragraph that nothing was joined to."""
+        if self._unfinished:
+            self._unfinished = False
+            self._close()
+
+    def _close(self) -> None:
+        done = self._open.pop()
+        to = self._open[-1].boxes if self._open else self._out
+        to += [*done.text, "\n", *done.boxes]
+
+
+class _Lines:
+    """Collects the text of an HTML page from the events of a parser, without empty lines."""
+
+    def __init__(self) -> None:
+        self._out = [""]
+        self._lines, self._skipped = set(_PAGE.lines.split()), set(_PAGE.skipped.split())
+        # Open elements to leave out, with the state before each. Without an end tag, their text stays.
+        self._open: list[tuple[str, int, str, int]] = []
         self._count: Counter[str] = Counter()  # of their names
-        self._inside = self._preformatted = 0  # open text elements, open `pre`
+        self._preformatted = 0  # open `pre`
 
     def text(self) -> str:
         for code in ("script", "style"):
@@ -218,58 +293,48 @@ class _Lines:
         return "".join(self._out)
 
     def _end_line(self) -> None:
-        if self._form.collapse and (line := self._out[-1]):
+        if line := self._out[-1]:
             self._out[-1:] = [line if line.endswith("\n") else line.rstrip(" ") + "\n", ""]
 
-    def start(self, tag: str, attributes: Mapping[str, str | None]) -> None:
+    def start(self, tag: str) -> None:
         if tag in self._skipped:
-            state = (len(self._out), self._out[-1], self._inside, self._preformatted)
-            self._open.append((tag, *state))
+            self._open.append((tag, len(self._out), self._out[-1], self._preformatted))
             self._count[tag] += 1
             return
-        self._inside += tag in self._text
         self._preformatted += tag == "pre"
         if tag in self._lines:
             self._end_line()
-        if mark := self._form.marks.get(tag):
-            count = int(attributes.get("c") or 1) if tag == "s" else 1
-            self._add(mark * min(count, 100))
+        if mark := _PAGE.marks.get(tag):
+            self._add(mark)
 
     def end(self, tag: str) -> None:
         if tag in self._skipped:
             self._leave_out(tag)
             return
-        self._inside -= tag in self._text
         self._preformatted -= tag == "pre" and self._preformatted > 0
         if tag in self._lines:
             self._end_line()
-            if not self._form.collapse:
-                self._out.append("\n")
 
     def _leave_out(self, tag: str) -> None:
         """Remove the text since the last start of this element, if it is open."""
         opened = ""
         while self._count[tag] and opened != tag:
-            opened, length, line, self._inside, self._preformatted = self._open.pop()
+            opened, length, line, self._preformatted = self._open.pop()
             self._count[opened] -= 1
         if opened:
             self._out[length - 1 :] = [line]
 
     def data(self, data: str) -> None:
-        if self._text and not self._inside:
-            return
-        if self._form.collapse and not self._preformatted:
-            data = re.sub(r"[ \t\n\r\f]+", " ", data)
-        self._add(data)
+        self._add(data if self._preformatted else re.sub(r"[ \t\n\r\f]+", " ", data))
 
     def _add(self, text: str) -> None:
-        if self._form.collapse and not self._preformatted:
-            line = self._out[-1]
-            text = text.lstrip(" ") if not line or line[-1] in " \n" else text
-            self._out[-1] = (line.rstrip(" ") if text == "\n" else line) + text
-            self._out += [""] * (text == "\n")
-        else:
+        if self._preformatted:
             self._out.append(text)
+            return
+        line = self._out[-1]
+        text = text.lstrip(" ") if not line or line[-1] in " \n" else text
+        self._out[-1] = (line.rstrip(" ") if text == "\n" else line) + text
+        self._out += [""] * (text == "\n")
 
 
 def _open_document(parts: _Parts, names: Collection[str]) -> str:
@@ -280,7 +345,7 @@ def _open_document(parts: _Parts, names: Collection[str]) -> str:
 
 
 def _xml(parts: _Parts, member: str, form: _Format) -> str:
-    lines = _Lines(form)
+    lines = _Paragraphs(form)
     _parse(parts.pieces(member), lines.start, lines.end, lines.data)
     return lines.text()
 
@@ -293,7 +358,7 @@ class _PageParser(HTMLParser):
         self._to = lines
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._to.start(tag, dict(attrs))
+        self._to.start(tag)
 
     def handle_endtag(self, tag: str) -> None:
         self._to.end(tag)
@@ -313,7 +378,7 @@ class _PageParser(HTMLParser):
 
 
 def _html(source: str) -> str:
-    lines = _Lines(_PAGE)
+    lines = _Lines()
     parser = _PageParser(lines)
     parser.feed(source)
     parser.close()

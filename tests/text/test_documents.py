@@ -16,11 +16,14 @@ from rnntk.text import documents
 
 WORD = (
     '<?xml version="1.0"?><w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
-    ' xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"><w:body>{}</w:body></w:document>'
+    ' xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006" xmlns:v="urn:schemas-microsoft-com:vml"'
+    ' xmlns:wps="http://schemas.microsoft.com/office/word/2010/wordprocessingShape"><w:body>{}</w:body></w:document>'
 )
 OPEN = (
     '<office:document-content xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0"'
-    ' xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0"><office:body><office:text>{}'
+    ' xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0"'
+    ' xmlns:draw="urn:oasis:names:tc:opendocument:xmlns:drawing:1.0"'
+    ' xmlns:svg="urn:oasis:names:tc:opendocument:xmlns:svg-compatible:1.0"><office:body><office:text>{}'
     "</office:text></office:body></office:document-content>"
 )
 
@@ -93,6 +96,74 @@ def test_open_document_is_read(tmp_path: Path) -> None:
     )
     expected = "Title\ntwo  blanks\tx\ny\nitem\n"
     assert read(tmp_path, odt(body)) == (expected, "an OpenDocument text")
+
+
+W = '<w:r><w:t xml:space="preserve">{}</w:t></w:r>'
+BOX = "<w:txbxContent><w:p><w:r><w:t>In a</w:t></w:r></w:p><w:p><w:r><w:t>box</w:t></w:r></w:p></w:txbxContent>"
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        f"<w:pict><v:textbox>{BOX}</v:textbox></w:pict>",
+        f"<w:drawing><wps:txbx>{BOX}</wps:txbx></w:drawing>",
+        f"<mc:AlternateContent><mc:Choice><w:drawing><wps:txbx>{BOX}</wps:txbx></w:drawing></mc:Choice>"
+        f"<mc:Fallback><w:pict><v:textbox>{BOX}</v:textbox></w:pict></mc:Fallback></mc:AlternateContent>",
+    ],
+    ids=["VML", "DrawingML", "both"],
+)
+def test_text_boxes_follow_their_paragraph_in_word(tmp_path: Path, box: str) -> None:
+    anchored = f"{W.format('It was ')}<w:r>{box}</w:r>{W.format('closed.')}"
+    text = read(tmp_path, docx(f"<w:p>{anchored}</w:p><w:p>{W.format('Next.')}</w:p>"))[0]
+    assert text == "It was closed.\nIn a\nbox\nNext.\n"
+
+
+def test_text_boxes_follow_their_paragraph_in_open_document(tmp_path: Path) -> None:
+    box = "<draw:frame><draw:text-box><text:p>In {}a box</text:p></draw:text-box></draw:frame>"
+    inner = box.format("").replace("In a", "Inner")
+    shape = "<draw:custom-shape><text:p>A shape</text:p></draw:custom-shape>"
+    body = f"<text:p>It was {box.format(inner)}clo{shape}sed.</text:p><text:p>Next.</text:p>{shape}"
+    expected = "It was closed.\nIn a box\nInner box\nA shape\nNext.\nA shape\n"
+    assert read(tmp_path, odt(body))[0] == expected
+
+
+def test_readings_of_ruby_are_left_out(tmp_path: Path) -> None:
+    ruby = f"<w:rt>{W.format('とうきょう')}</w:rt><w:rubyBase>{W.format('東京')}</w:rubyBase>"
+    body = f"<w:p>{W.format('私は')}<w:r><w:ruby>{ruby}</w:ruby></w:r>{W.format('に行く。')}</w:p>"
+    assert read(tmp_path, docx(body))[0] == "私は東京に行く。\n"
+    ruby = "<text:ruby-base>東京</text:ruby-base><text:ruby-text>とうきょう</text:ruby-text>"
+    assert read(tmp_path, odt(f"<text:p>私は<text:ruby>{ruby}</text:ruby>に行く。</text:p>"))[
+        0
+    ] == ("私は東京に行く。\n")
+
+
+DELETED = "<w:pPr><w:rPr><w:ins/><w:{}/></w:rPr></w:pPr>"
+
+
+def test_tracked_changes_are_accepted_in_word(tmp_path: Path) -> None:
+    gone = "<w:r><w:delText>gone</w:delText><w:tab/><w:br/></w:r>"
+    moved = "<w:r><w:t>moved</w:t><w:tab/></w:r>"
+    body = (
+        f"<w:p>{W.format('He ')}<w:del>{gone}</w:del><w:ins>{W.format('ran ')}</w:ins>"
+        f"<w:moveFrom>{moved}</w:moveFrom><w:moveTo>{W.format('home.')}</w:moveTo></w:p>"
+        f"<w:p>{DELETED.format('moveFrom')}<w:moveFrom>{moved}</w:moveFrom></w:p>"
+        f"<w:p>{DELETED.format('del')}{W.format('First half, ')}<w:r><w:pict>{BOX}</w:pict></w:r></w:p>"
+        f"<w:p>{W.format('second half.')}</w:p><w:p><w:pPr><w:rPr><w:ins/></w:rPr></w:pPr></w:p>"
+        f"<w:p>{DELETED.format('del')}{W.format('End')}</w:p>"
+    )
+    expected = "He ran home.\nFirst half, second half.\nIn a\nbox\n\nEnd\n"
+    assert read(tmp_path, docx(body))[0] == expected
+    box = f"<w:txbxContent><w:p>{DELETED.format('del')}{W.format('Box')}</w:p></w:txbxContent>"
+    body = f"<w:p>{W.format('a')}<w:r><w:pict>{box}</w:pict></w:r>{W.format('b')}</w:p>"
+    assert read(tmp_path, docx(body))[0] == "ab\nBox\n"
+
+
+def test_tabs_and_fields_are_text(tmp_path: Path) -> None:
+    body = f"<w:p>{W.format('Left')}<w:r><w:ptab/></w:r>{W.format('Right')}</w:p>"
+    assert read(tmp_path, docx(body))[0] == "Left\tRight\n"
+    frame = "<draw:frame><svg:title>a photo</svg:title><svg:desc>of us</svg:desc></draw:frame>"
+    body = f"<text:h>Chapter: <text:title>My Book</text:title>{frame} one</text:h>"
+    assert read(tmp_path, odt(body))[0] == "Chapter: My Book one\n"
 
 
 def test_epub_is_read_in_the_order_of_its_spine(tmp_path: Path) -> None:
