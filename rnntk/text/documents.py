@@ -194,12 +194,22 @@ _OPEN_DOCUMENT = _Format(
     "p h", "tracked-changes annotation note forms ruby-text svg:title svg:desc",
     {"tab": "\t", "line-break": "\n", "s": " "}, "p h",
 )  # fmt: skip
-_PAGE = _Format(
-    "p div h1 h2 h3 h4 h5 h6 li ul ol dl dt dd tr table pre blockquote section article header footer main aside hr"
-    " figure figcaption body caption address form fieldset",
-    "title script style nav template noscript svg iframe select button",
+_PAGE = _Format(  # lines: `display: block` and tables in the HTML standard, section 15.3
+    "html body address blockquote center dialog div figure figcaption footer form header hr legend listing main p"
+    " plaintext pre search xmp article aside h1 h2 h3 h4 h5 h6 hgroup section dir dd dl dt menu ol ul li"
+    " table caption thead tbody tfoot tr fieldset details summary optgroup option",
+    "title script style nav template noscript svg iframe select datalist button rt rtc rp",
     {"br": "\n", "td": " ", "th": " "},
 )
+# Tags in ruby, and the elements whose missing end tags they stand for.
+_READINGS = ("rt", "rp", "rtc")
+_RUBY = {
+    "rt": ("rt", "rp"),
+    "rp": ("rt", "rp"),
+    "rb": _READINGS,
+    "rtc": _READINGS,
+    "/ruby": _READINGS,
+}
 
 
 class _Paragraph:
@@ -297,6 +307,8 @@ class _Lines:
             self._out[-1:] = [line if line.endswith("\n") else line.rstrip(" ") + "\n", ""]
 
     def start(self, tag: str) -> None:
+        for unended in _RUBY.get(tag, ()):
+            self._leave_out(unended)
         if tag in self._skipped:
             self._open.append((tag, len(self._out), self._out[-1], self._preformatted))
             self._count[tag] += 1
@@ -311,6 +323,8 @@ class _Lines:
         if tag in self._skipped:
             self._leave_out(tag)
             return
+        for unended in _RUBY.get(f"/{tag}", ()):
+            self._leave_out(unended)
         self._preformatted -= tag == "pre" and self._preformatted > 0
         if tag in self._lines:
             self._end_line()

@@ -199,10 +199,30 @@ def test_html_is_read(tmp_path: Path, name: str) -> None:
         ("<nav>a<button>b</nav>One</button> two<nav>c</nav>", "One two\n"),
         ("<nav>a<nav>b</nav>c</nav><p>One<svg><title>T</title>d</svg>", "One\n"),
         ("<body><p>One<style>p {}<p>", "One\n"),
+        ("<p>私は<ruby>東<rp>(</rp><rt>とう</rt><rp>)</rp>京<rt>きょう</rt></ruby>に", "私は東京に\n"),
+        ("<p><ruby>東<rt>とう<rp>/<rt>x<rb>京<rt>きょう</ruby>に<p>行く", "東京に\n行く\n"),
+        ("<p><ruby><rb>旧<rb>金<rtc>a<rt>b</rt>c</rtc></ruby>。", "旧金。\n"),
+        ("<p>One <ruby>a<rt>b<p>Two", "One ab\nTwo\n"),
+        ("<p>a<input list=x><datalist id=x><option>b</datalist>c", "ac\n"),
     ],
 )  # fmt: skip
 def test_html_may_lack_tags(tmp_path: Path, page: str, text: str) -> None:
     assert read(tmp_path, page.encode(), "a.html")[0] == text
+
+
+# HTML standard, "Rendering", without what is left out (`nav`) or has no end (`plaintext`).
+BLOCKS = (
+    "address blockquote center dialog div figure figcaption footer form header legend listing main p pre search xmp"
+    " article aside h1 h2 h3 h4 h5 h6 hgroup section dir dd dl dt menu ol ul li table caption thead tbody tfoot tr"
+    " fieldset details summary optgroup option"
+)
+
+
+def test_block_elements_are_lines(tmp_path: Path) -> None:
+    for tag in BLOCKS.split():
+        page = f"<html>Call me<{tag}>Ishmael.</{tag}>Some<{tag}>years</{tag}><{tag}>ago</{tag}>"
+        text = read(tmp_path, page.encode(), "a.html")[0]
+        assert text == "Call me\nIshmael.\nSome\nyears\nago\n", tag
 
 
 def test_marked_sections_are_text(tmp_path: Path) -> None:
