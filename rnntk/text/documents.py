@@ -6,6 +6,7 @@ Formats: ECMA-376 part 1 (WordprocessingML), OpenDocument 1.3, EPUB 3.3.
 from __future__ import annotations
 
 import codecs
+import io
 import logging
 import posixpath
 import re
@@ -13,17 +14,17 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import unquote
 from xml.parsers import expat
 
 from rnntk.config import TextConfig
 from rnntk.corpora.detection import SAVE_AS_TEXT
-from rnntk.corpora.encoding import detect, undecodable
+from rnntk.corpora.encoding import detect, iter_bytes, undecodable
 from rnntk.corpora.plausibility import DATA
 from rnntk.errors import DataError
 
@@ -33,6 +34,7 @@ ENDINGS = (".txt", ".text", ".md", ".docx", ".odt", ".epub", ".html", ".htm", ".
 MOST = 1 << 28  # bytes read of one document, unpacked
 _MOST_TAGS = 100_000  # in the list of an EPUB's files
 
+_ZIP = b"PK\x03\x04"
 _HTML = re.compile(
     rb"\A(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b",
     re.DOTALL | re.IGNORECASE,
@@ -59,14 +61,15 @@ def extract(path: Path, name: str, config: TextConfig, to: Path) -> str | None:
     """Write a document's text to the file `to` in UTF-8, and return the kind of document; None for any other file.
 
     `name` is the file's name in messages. HTML is a document only if `config.markup` is "text". Raises `DataError` if
-    the document is damaged, protected, larger than `MOST`, or of a kind that rnntk cannot read.
+    the document is damaged, protected, larger than `MOST`, or of a kind that rnntk cannot read. The file may be
+    compressed by gzip or xz.
     """
     kind = "a ZIP archive"
     try:
-        with path.open("rb") as file:
-            head = file.read(4096)
-        if head.startswith(b"PK\x03\x04"):
-            with zipfile.ZipFile(path) as archive:
+        with closing(iter_bytes(path)) as pieces:
+            head = next(pieces, b"")[:4096]
+        if head.startswith(_ZIP):
+            with path.open("rb") as file, zipfile.ZipFile(_archive(file, path)) as archive:
                 kind, read = _document(archive, name, config, to)
                 text = read()
         elif config.markup == "text" and head.startswith(b"{\\rtf"):
@@ -92,9 +95,16 @@ _DAMAGE = (
 )  # fmt: skip
 
 
+def _archive(file: BinaryIO, path: Path) -> BinaryIO:
+    """The open file itself, or its unpacked content if it is compressed."""
+    packed = file.read(len(_ZIP)) != _ZIP
+    file.seek(0)
+    return io.BytesIO(_whole(path)) if packed else file
+
+
 def _is_html(head: bytes, name: str) -> bool:
-    named = name.lower().endswith((".html", ".htm", ".xhtml"))
-    return bool(_HTML.match(head)) or (named and b"<" in head and not head.startswith(b"%PDF"))
+    named = re.search(r"\.x?html?(\.gz|\.xz)?\Z", name, re.IGNORECASE)
+    return bool(_HTML.match(head) or (named and b"<" in head and not head.startswith(b"%PDF")))
 
 
 class _Parts:
@@ -439,11 +449,12 @@ def _is_page(item: Mapping[str, str]) -> bool:
 
 
 def _whole(path: Path) -> bytes:
-    with path.open("rb") as file:
-        data = file.read(MOST + 1)
-    if len(data) > MOST:
-        raise ValueError(f"it has more than {MOST:,} bytes")
-    return data
+    pieces: list[bytes] = []
+    for piece in iter_bytes(path):
+        pieces.append(piece)
+        if sum(map(len, pieces)) > MOST:
+            raise ValueError(f"it has more than {MOST:,} bytes")
+    return b"".join(pieces)
 
 
 def _decoded(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import lzma
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -400,6 +402,27 @@ def test_compression_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(documents, "_MOST_TAGS", 3)
     with pytest.raises(DataError, match=r"o/p.opf has more than 3 elements"):
         read(tmp_path, epub({"a": "x"}, "a"))
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
+def test_compressed_documents_are_read(
+    tmp_path: Path, pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    word, page = docx(f"<w:p>{W.format('One')}</w:p>"), b"<!DOCTYPE html><html><p>One</p><p>Two</p>"
+    assert read(tmp_path, pack(word), "a.docx.gz") == ("One\n", "a Word document")
+    assert read(tmp_path, pack(odt("<text:p>One</text:p>")))[0] == "One\n"
+    assert read(tmp_path, pack(epub({"a": "<p>One"}, "a")))[0] == "One\n"
+    assert read(tmp_path, pack(page), "a.gz") == ("One\nTwo\n", "an HTML page")
+    for name in ("a.html.gz", "A.HTM.XZ", "a.xhtml"):
+        assert read(tmp_path, pack(b"<p>One"), name)[0] == "One\n"
+    assert read(tmp_path, pack(page), "a.html.gz", markup="keep") == ("", None)
+    assert read(tmp_path, pack(b"One <p>"), "a.txt.gz") == ("", None)
+    with pytest.raises(DataError, match="^a.rtf.gz is RTF. Save it"):
+        read(tmp_path, pack(b"{\\rtf1 x}"), "a.rtf.gz")
+    monkeypatch.setattr(documents, "MOST", 40)
+    for data in (word, page):
+        with pytest.raises(DataError, match="it has more than 40 bytes"):
+            read(tmp_path, pack(data))
 
 
 def test_other_files_are_not_documents(tmp_path: Path) -> None:
