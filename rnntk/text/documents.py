@@ -1,6 +1,6 @@
-"""Extract the text of Word (.docx), OpenDocument (.odt), EPUB and HTML files: a line per paragraph, in reading order.
+"""Extract the text of Word, OpenDocument, EPUB, FictionBook and HTML files: a line per paragraph, in reading order.
 
-Formats: ECMA-376 part 1 (WordprocessingML), OpenDocument 1.3, EPUB 3.3.
+Formats: ECMA-376 part 1 (WordprocessingML), OpenDocument 1.3, EPUB 3.3, FictionBook 2.
 """
 
 from __future__ import annotations
@@ -30,15 +30,21 @@ from rnntk.errors import DataError
 
 log = logging.getLogger(__name__)
 
-ENDINGS = (".txt", ".text", ".md", ".docx", ".odt", ".epub", ".html", ".htm", ".xhtml")
+ENDINGS = (".txt", ".text", ".md", ".docx", ".odt", ".epub", ".fb2", ".html", ".htm", ".xhtml")
 MOST = 1 << 28  # bytes read of one document, unpacked
 _MOST_TAGS = 100_000  # in the list of an EPUB's files
 
 _ZIP = b"PK\x03\x04"
-_HTML = re.compile(
-    rb"\A(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b",
-    re.DOTALL | re.IGNORECASE,
+_OLE = bytes.fromhex("d0cf11e0a1b11ae1")  # Office files of the old kind, and Hancom's
+_PROLOG = rb"\A(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*"
+_HTML = re.compile(_PROLOG + rb"<(?:!doctype\s+html|html)\b", re.DOTALL | re.IGNORECASE)
+_FICTION_BOOK = re.compile(_PROLOG + rb"<FictionBook\b", re.DOTALL)
+# Header lines, one of them the type.
+_MHTML = re.compile(
+    rb"\A(?:[\w-]+:[^\n]*\n(?:[ \t][^\n]*\n)*)*?Content-Type:\s*multipart/related", re.IGNORECASE
 )
+_IN_HANCOM = "Save it as plain text (in Hancom Office: Save As, Text Document (.txt))."
+_IN_CALIBRE = "Convert it to EPUB or plain text (in Calibre: Convert books)."
 _DECLARED = re.compile(
     rb"""<(?:\?xml|meta)\s[^>]*?\b(?:charset|encoding)\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE
 )
@@ -60,21 +66,36 @@ _AS_BROWSERS = {
 def extract(path: Path, name: str, config: TextConfig, to: Path) -> str | None:
     """Write a document's text to the file `to` in UTF-8, and return the kind of document; None for any other file.
 
-    `name` is the file's name in messages. HTML is a document only if `config.markup` is "text". Raises `DataError` if
-    the document is damaged, protected, larger than `MOST`, or of a kind that rnntk cannot read. The file may be
-    compressed by gzip or xz.
+    `name` is the file's name in messages. The file may be compressed by gzip or xz. HTML and FictionBook are documents
+    only if `config.markup` is "text". Raises `DataError` if the document is damaged, protected, larger than `MOST`, or
+    of a kind that rnntk cannot read.
     """
-    kind = "a ZIP archive"
+    kind, advice = "a ZIP archive", SAVE_AS_TEXT
     try:
         with closing(iter_bytes(path)) as pieces:
-            head = next(pieces, b"")[:4096]
+            first = next(pieces, b"")
+        head = first[:4096]
         if head.startswith(_ZIP):
             with path.open("rb") as file, zipfile.ZipFile(_archive(file, path)) as archive:
                 kind, read = _document(archive, name, config, to)
                 text = read()
-        elif config.markup == "text" and head.startswith(b"{\\rtf"):
+        elif head.startswith(_OLE) and (_named(name, "hwp") or b"HWP Document File" in first):
+            raise DataError(f"{name} is a Hancom document. {_IN_HANCOM}")
+        elif config.markup != "text":
+            return None
+        elif head.startswith(b"{\\rtf"):
             raise DataError(f"{name} is RTF. {SAVE_AS_TEXT}")
-        elif config.markup == "text" and _is_html(head, name):
+        elif _MHTML.match(head):
+            raise DataError(
+                f"{name} is a web page with its images (MHTML). Open it in a browser and save it as HTML."
+            )
+        elif _FICTION_BOOK.match(head) or (_named(name, "fb2") and b"<" in head):
+            kind, advice = "a FictionBook", _IN_CALIBRE
+            paragraphs = _Paragraphs(_BOOK)
+            source = _decoded(_whole(path), to, name, config)[0]
+            _parse(iter([source]), paragraphs.start, paragraphs.end, paragraphs.data)
+            text = paragraphs.text()
+        elif _is_html(head, name):
             kind = "an HTML page"
             source, codec = _decoded(_whole(path), to, name, config)
             kind += f" in {codec}" if codec not in ("utf-8", "utf-8-sig") else ""
@@ -82,7 +103,7 @@ def extract(path: Path, name: str, config: TextConfig, to: Path) -> str | None:
         else:
             return None
     except (*_DAMAGE, expat.ExpatError) as error:
-        raise DataError(f"{name} is {kind}, but damaged ({error}). {SAVE_AS_TEXT}") from error
+        raise DataError(f"{name} is {kind}, but damaged ({error}). {advice}") from error
     if text is None:
         return None
     to.write_bytes(text.encode("utf-8", "replace") if text.strip() else b"")
@@ -102,8 +123,12 @@ def _archive(file: BinaryIO, path: Path) -> BinaryIO:
     return io.BytesIO(_whole(path)) if packed else file
 
 
+def _named(name: str, ending: str) -> bool:
+    return bool(re.search(rf"\.(?:{ending})(?:\.gz|\.xz)?\Z", name, re.IGNORECASE))
+
+
 def _is_html(head: bytes, name: str) -> bool:
-    named = re.search(r"\.x?html?(\.gz|\.xz)?\Z", name, re.IGNORECASE)
+    named = _named(name, "html?|xhtml")
     return bool(_HTML.match(head) or (named and b"<" in head and not head.startswith(b"%PDF")))
 
 
@@ -140,7 +165,7 @@ class _Parts:
 
 
 def _parse(
-    pieces: Iterator[bytes], start: Any, end: Any = lambda _: None, data: Any = lambda _: None
+    pieces: Iterator[bytes | str], start: Any, end: Any = lambda _: None, data: Any = lambda _: None
 ) -> None:
     """Parse XML; the handlers get local names (those of SVG with `svg:`).
 
@@ -175,6 +200,8 @@ def _document(archive: zipfile.ZipFile, name: str, config: TextConfig, to: Path)
         return "an EPUB book", partial(_epub, parts, config, to)
     if "mimetype" in names and b"opendocument.text" in b"".join(parts.pieces("mimetype")):
         return "an OpenDocument text", partial(_open_document, parts, names)
+    if "Contents/section0.xml" in names:
+        raise DataError(f"{name} is a Hancom document. {_IN_HANCOM}")
     for member, kind in _OTHERS.items():
         if any(one.startswith(member) for one in names):
             raise DataError(f"{name} is {kind}. {SAVE_AS_TEXT}")
@@ -194,6 +221,7 @@ class _Format(NamedTuple):
     skipped: str  # elements to leave out
     marks: dict[str, str]  # elements that stand for a character
     text: str = ""  # elements whose characters are text (not in HTML)
+    collapse: bool = False  # white space (HTML does so by itself)
 
 
 _WORD = _Format(
@@ -202,7 +230,11 @@ _WORD = _Format(
 )  # fmt: skip
 _OPEN_DOCUMENT = _Format(
     "p h", "tracked-changes annotation note forms ruby-text svg:title svg:desc",
-    {"tab": "\t", "line-break": "\n", "s": " "}, "p h",
+    {"tab": "\t", "line-break": "\n", "s": " "}, "p h", collapse=True,
+)  # fmt: skip
+_BOOK = _Format(
+    "p v subtitle text-author date td th empty-line", "description stylesheet binary", {},
+    "p v subtitle text-author date td th", collapse=True,
 )  # fmt: skip
 _PAGE = _Format(  # lines: `display: block` and tables in the HTML standard, section 15.3
     "html body address blockquote center dialog div figure figcaption footer form header hr legend listing main p"
@@ -237,7 +269,7 @@ class _Paragraphs:
     def __init__(self, form: _Format) -> None:
         names = (form.lines, form.skipped, form.text)
         self._lines, self._skipped, self._text = (set(each.split()) for each in names)
-        self._marks = form.marks
+        self._marks, self._collapse = form.marks, form.collapse
         self._out: list[str] = []
         self._open: list[_Paragraph] = []
         self._unfinished = False  # whether the last open paragraph awaits the one it is joined to
@@ -249,7 +281,7 @@ class _Paragraphs:
         return "".join(self._out)
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
-        if self._left_out or tag in self._skipped:
+        if self._left_out or tag in self._skipped or _is_note(tag, attributes):
             if self._left_out == ["pPr", "rPr"] and tag in ("del", "moveFrom") and self._open:
                 self._open[-1].joined = True
             self._left_out.append(tag)
@@ -276,7 +308,13 @@ class _Paragraphs:
                 self._close()
 
     def data(self, data: str) -> None:
-        if self._inside and not self._left_out:
+        if not self._inside or self._left_out:
+            return
+        if self._collapse:
+            data = re.sub(r"[ \t\r\n]+", " ", data)
+            line = self._open[-1].text
+            data = data.lstrip(" ") if not line or line[-1][-1:] == " " else data
+        if data:
             self._add(data)
 
     def _add(self, text: str) -> None:
@@ -292,7 +330,15 @@ class _Paragraphs:
     def _close(self) -> None:
         done = self._open.pop()
         to = self._open[-1].boxes if self._open else self._out
-        to += [*done.text, "\n", *done.boxes]
+        line = "".join(done.text)
+        to += [line.rstrip(" ") if self._collapse else line, "\n", *done.boxes]
+
+
+def _is_note(tag: str, attributes: Mapping[str, str]) -> bool:
+    """Whether an element holds the notes of a FictionBook, or refers to one."""
+    if tag == "body":
+        return attributes.get("name") in ("notes", "comments", "footnotes")
+    return tag == "a" and attributes.get("type") == "note"
 
 
 class _Lines:

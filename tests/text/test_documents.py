@@ -98,6 +98,8 @@ def test_open_document_is_read(tmp_path: Path) -> None:
     )
     expected = "Title\ntwo  blanks\tx\ny\nitem\n"
     assert read(tmp_path, odt(body)) == (expected, "an OpenDocument text")
+    body = "<text:p>\n  One <text:span> line\n</text:span>\t&lt; <text:s/>x</text:p>"
+    assert read(tmp_path, odt(body))[0] == "One line <  x\n"
 
 
 W = '<w:r><w:t xml:space="preserve">{}</w:t></w:r>'
@@ -175,6 +177,26 @@ def test_epub_is_read_in_the_order_of_its_spine(tmp_path: Path) -> None:
     locked = '<e xmlns="x"><CipherReference URI="o/t/a.xhtml"/></e>'
     with pytest.raises(DataError, match="is encrypted"):
         read(tmp_path, epub({"a": "x"}, "a", **{"META-INF__encryption_x_xml": locked}))
+
+
+BOOK = (
+    '<?xml version="1.0" encoding="windows-1251"?>\n<FictionBook xmlns="http://www.gribuser.ru/xml/fictionbook/2.0"'
+    ' xmlns:l="http://www.w3.org/1999/xlink"><stylesheet>p {}</stylesheet><description><title-info><book-title>'
+    "Книга</book-title><annotation><p>О книге</p></annotation></title-info></description><body><title><p>Книга</p>"
+    "</title><epigraph><p>Эпиграф</p><text-author>Автор</text-author></epigraph>\n<section>\n<p>Вчера\n  <emphasis>"
+    'вечером</emphasis> мы<a l:href="#n1" type="note">[1]</a> сидели. </p>\n<empty-line/><poem><stanza><v>Раз</v>'
+    "<v>два</v></stanza></poem></section></body><body name='notes'><section><p>Сноска</p></section></body>"
+    '<binary id="a.png">aGVsbG8=</binary></FictionBook>'
+)
+
+
+def test_fiction_book_is_read(tmp_path: Path) -> None:
+    text = "Книга\nЭпиграф\nАвтор\nВчера вечером мы сидели.\n\nРаз\nдва\n"
+    for codec in ("cp1251", "utf-8", "utf-8-sig"):
+        assert read(tmp_path, BOOK.encode(codec)) == (text, "a FictionBook")
+    assert read(tmp_path, BOOK.encode("utf-16"), "a.fb2") == (text, "a FictionBook")
+    assert read(tmp_path, gzip.compress(BOOK.encode()), "a.fb2.gz") == (text, "a FictionBook")
+    assert read(tmp_path, BOOK.encode(), "a.fb2", markup="keep") == ("", None)
 
 
 @pytest.mark.parametrize("name", ["page.html", "PAGE.HTM", "saved.txt"])
@@ -340,9 +362,21 @@ def test_what_is_no_chapter_is_left_out(tmp_path: Path, caplog: pytest.LogCaptur
         read(tmp_path, book)
 
 
+OLE = bytes.fromhex("d0cf11e0a1b11ae1") + bytes(504)
+HANCOM = r"^a.x is a Hancom document. Save it as plain text \(in Hancom Office: Save As, Text Document \(.txt\)\).$"
+MHTML = (
+    b"From: <Saved by Blink>\r\nMIME-Version: 1.0\r\nContent-Type: multipart/related;\r\n\tboundary=b\r\n\r\n--b\r\n"
+    b"Content-Type: text/html\r\n\r\n<html><p>caf=C3=A9</p></html>\r\n"
+)
+
+
 @pytest.mark.parametrize(
     ("data", "told"),
     [
+        (OLE + b"HWP Document File" + bytes(99), HANCOM),
+        (zipped(mimetype="application/hwp+zip", Contents__section0_x_xml="<hs:sec/>"), HANCOM),
+        (MHTML, r"^a.x is a web page with its images \(MHTML\). Open it in a browser and save it as HTML.$"),
+        (BOOK.encode()[:-9], r"^a.x is a FictionBook, but damaged \(.* Convert it to EPUB or plain text"),
         (b"{\\rtf1 x}", r"^a.x is RTF. Save it as plain text \(in Word: Save As"),
         (zipped(xl__workbook_x_xml="x"), "^a.x is an Excel workbook. Save"),
         (zipped(ppt__presentation_x_xml="x"), "^a.x is a PowerPoint presentation. Save"),
@@ -360,6 +394,19 @@ def test_unreadable_documents_are_refused(tmp_path: Path, data: bytes, told: str
 
 
 MANIFEST = '<m:manifest xmlns:m="urn:x"><m:file-entry m:full-path="content.xml">{}</m:file-entry></m:manifest>'
+
+
+def test_markup_that_is_kept_is_not_refused(tmp_path: Path) -> None:
+    for data in (b"{\\rtf1 x}", MHTML, BOOK.encode()):
+        assert read(tmp_path, data, markup="keep") == ("", None)
+    mail = b"From: a@example.com\nSubject: multipart/related\nContent-Type: text/plain\n\nHello\n"
+    assert read(tmp_path, mail) == ("", None)
+    assert read(tmp_path, OLE + b"Word.Document.8") == (
+        "",
+        None,
+    )  # named by the detection of encodings
+    with pytest.raises(DataError, match=r"^a.hwp is a Hancom document"):
+        read(tmp_path, OLE, "a.hwp")
 
 
 def test_documents_with_a_password_are_refused(tmp_path: Path) -> None:
