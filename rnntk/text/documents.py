@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
@@ -72,8 +72,7 @@ def extract(path: Path, name: str, config: TextConfig, to: Path) -> str | None:
     """
     kind, advice = "a ZIP archive", SAVE_AS_TEXT
     try:
-        with closing(iter_bytes(path)) as pieces:
-            first = next(pieces, b"")
+        first = next(iter_bytes(path), b"")
         head = first[:4096]
         if head.startswith(_ZIP):
             with path.open("rb") as file, zipfile.ZipFile(_archive(file, path)) as archive:
