@@ -235,10 +235,13 @@ _BOOK = _Format(
     "p v subtitle text-author date td th empty-line", "description stylesheet binary", {},
     "p v subtitle text-author date td th", collapse=True,
 )  # fmt: skip
-_PAGE = _Format(  # lines: `display: block` and tables in the HTML standard, section 15.3
-    "html body address blockquote center dialog div figure figcaption footer form header hr legend listing main p"
-    " plaintext pre search xmp article aside h1 h2 h3 h4 h5 h6 hgroup section dir dd dl dt menu ol ul li"
-    " table caption thead tbody tfoot tr fieldset details summary optgroup option",
+_BLOCKS = (  # `display: block` and tables in the HTML standard, section 15.3
+    "html body address blockquote center dialog div figure figcaption footer form header hr legend listing main p",
+    "plaintext pre search xmp article aside h1 h2 h3 h4 h5 h6 hgroup section dir dd dl dt menu ol ul li",
+    "table caption thead tbody tfoot tr fieldset details summary optgroup option",
+)
+_PAGE = _Format(
+    " ".join(_BLOCKS),
     "title script style nav template noscript svg iframe select datalist button rt rtc rp",
     {"br": "\n", "td": " ", "th": " "},
 )
