@@ -48,7 +48,8 @@ def train(
     its length and script (reasons: `run.folder.record["corpus"]["chosen"]`). A `TrainConfig` is complete.
 
     Args:
-        text: files (plain text, Word, OpenDocument, EPUB, HTML) or folders; by default `corpus`, else the Linux kernel.
+        text: files (plain text, Word, OpenDocument, EPUB, FictionBook, HTML) or folders; by default `corpus`, else the
+            Linux kernel.
         config: a TOML file, the name of a shipped one ("demo_ko"), or a `TrainConfig`.
         run: the new run folder; by default `runs/<corpus>-<n>`.
         init_from: a run whose weights to start from.

@@ -22,7 +22,7 @@ from rnntk.cli.options import (
     source,
     text_paths,
 )
-from rnntk.config import TextConfig
+from rnntk.config import TextConfig, own_text
 from rnntk.errors import quoted, rendered
 
 
@@ -56,8 +56,13 @@ def command(args: Args, console: Console) -> None:
     for name, fact in _facts(found.prepared.facts):
         console.facts(**{name: fact})
     console.facts(prepared=found.prepared.folder)
-    piped = " (with the same text on standard input)" if any(map(is_stream, settings.input)) else ""
-    console.note(f"Train on it: {quoted(*_training(settings))}{piped}")
+    symbols = len(found.prepared.ids)
+    if found.card is None and symbols < own_text.LEAST:
+        console.note(f"Too short to train on. {own_text.too_short(symbols)}")
+    else:
+        again = any(map(is_stream, settings.input))
+        piped = " (with the same text on standard input)" if again else ""
+        console.note(f"Train on it: {quoted(*_training(settings))}{piped}")
     console.json("prep", corpus=found.record, folder=found.prepared.folder)
 
 

@@ -27,6 +27,12 @@ class Choice(NamedTuple):
     why: str
 
 
+def too_short(symbols: int) -> str:
+    """The message for a text of fewer than `LEAST` symbols."""
+    number = f"{symbols:,} symbol{'s' * (symbols != 1)}"
+    return f"The text has {number} and needs {LEAST}, better a few thousand. Add more text."
+
+
 def choose(symbols: int, fixed: Mapping[str, Any]) -> dict[str, Choice]:
     """Choose settings of `TrainConfig` for a text, by field name.
 
@@ -38,9 +44,7 @@ def choose(symbols: int, fixed: Mapping[str, Any]) -> dict[str, Choice]:
     """
     both = {"batch_size", "seq_length"} <= set(fixed)
     if symbols < LEAST and not both:
-        raise DataError(
-            f"The text has {symbols:,} symbols and needs {LEAST}, better a few thousand. Add more text."
-        )
+        raise DataError(too_short(symbols))
     name = min(RECIPES, key=lambda recipe: abs(math.log(max(symbols, 1) / RECIPES[recipe])))
     recipe = corpus_settings(name, "train", TrainConfig.names())
     why = f"for texts of about {RECIPES[name]:,} symbols (configs/{name}.toml)"

@@ -217,8 +217,9 @@ class LanguageModel:
             states: `config.num` streams that have read the prompt; by default it is read now.
 
         Raises:
-            UsageError: the `stop` of a beam search has unknown characters.
+            UsageError: `stop` has unknown characters.
         """
+        config = dataclasses.replace(config, stop=self._stop(config))
         codec: Preprocessor = Plain() if config.raw else self.preprocessor
         stop = config.stop if config.beam is None else None  # the search itself ends there
         before = prompt.symbols if echo else ""
@@ -236,14 +237,24 @@ class LanguageModel:
         blocks = self.decoder.sample(states, strategies, rng, most, surprisal)
         return generate.assemble(blocks, self.vocabulary, texts)
 
+    def _stop(self, config: SampleConfig) -> str | None:
+        """`config.stop`, normalised like the run's text; `UsageError` if the model cannot generate it."""
+        stop = self._as_trained(config.stop or "")
+        symbols = config.raw and config.beam is None
+        if (
+            unknown := self.vocabulary.unknown(stop)
+            if symbols
+            else self._unknown(stop, strict=True)
+        ):
+            raise UsageError(
+                f"`stop` has characters unknown to the model: {_listed(unknown)}. Change them."
+            )
+        return stop or None
+
     def _search(
         self, config: SampleConfig, codec: Preprocessor, states: States, texts: list[TextStream]
     ) -> Iterator[Piece]:
         stop = config.stop or ""
-        if unknown := self._unknown(stop, strict=True):
-            raise UsageError(
-                f"`stop` has characters unknown to the model: {_listed(unknown)}. Change them."
-            )
         end = self.vocabulary.encode(self.preprocessor.encode(stop)).tolist()
 
         def left(ids: NDArray[np.intp]) -> int:

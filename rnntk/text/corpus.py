@@ -242,8 +242,10 @@ class RunText:
         """The text from the cache, or prepared again; `RunError` if it has changed or is missing."""
         try:
             return self._from_cache()
-        except RnntkError as error:
-            log.info(str(error))
+        except RunError as error:
+            log.info(f"{error} Preparing the text again.")
+        except DataError:  # damaged: the preparation says so
+            pass
         try:
             return self._from_source().prepared
         except _Unrepeatable as error:
@@ -295,7 +297,10 @@ class RunText:
         name = Path(self.record.get("prepared") or "").name
         if not re.fullmatch("[0-9a-f]{32}", name):
             raise RunError("The prepared text was not kept in the cache.")
-        kept = Prepared.open(cache_dir() / "prepared" / name)
+        folder = cache_dir() / "prepared" / name
+        if not folder.exists():
+            raise RunError("The prepared text is no longer in the cache.")
+        kept = Prepared.open(folder)
         same = all(kept.facts.get(k) == self.record["facts"].get(k) for k in _DECISIVE)
         if not same or kept.vocabulary != self.vocabulary:
             raise RunError(f"{kept.folder} holds another text now.")

@@ -1,11 +1,12 @@
-"""Extract the text of Word (.docx), OpenDocument (.odt), EPUB and HTML files: a line per paragraph, in reading order.
+"""Extract the text of Word, OpenDocument, EPUB, FictionBook and HTML files: a line per paragraph, in reading order.
 
-Formats: ECMA-376 part 1 (WordprocessingML), OpenDocument 1.3, EPUB 3.3.
+Formats: ECMA-376 part 1 (WordprocessingML), OpenDocument 1.3, EPUB 3.3, FictionBook 2.
 """
 
 from __future__ import annotations
 
 import codecs
+import io
 import logging
 import posixpath
 import re
@@ -17,26 +18,33 @@ from contextlib import suppress
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import unquote
 from xml.parsers import expat
 
 from rnntk.config import TextConfig
 from rnntk.corpora.detection import SAVE_AS_TEXT
-from rnntk.corpora.encoding import detect, undecodable
+from rnntk.corpora.encoding import detect, iter_bytes, undecodable
 from rnntk.corpora.plausibility import DATA
 from rnntk.errors import DataError
 
 log = logging.getLogger(__name__)
 
-ENDINGS = (".txt", ".text", ".md", ".docx", ".odt", ".epub", ".html", ".htm", ".xhtml")
+ENDINGS = (".txt", ".text", ".md", ".docx", ".odt", ".epub", ".fb2", ".html", ".htm", ".xhtml")
 MOST = 1 << 28  # bytes read of one document, unpacked
 _MOST_TAGS = 100_000  # in the list of an EPUB's files
 
-_HTML = re.compile(
-    rb"\A(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b",
-    re.DOTALL | re.IGNORECASE,
+_ZIP = b"PK\x03\x04"
+_OLE = bytes.fromhex("d0cf11e0a1b11ae1")  # Office files of the old kind, and Hancom's
+_PROLOG = rb"\A(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*"
+_HTML = re.compile(_PROLOG + rb"<(?:!doctype\s+html|html)\b", re.DOTALL | re.IGNORECASE)
+_FICTION_BOOK = re.compile(_PROLOG + rb"<FictionBook\b", re.DOTALL)
+# Header lines, one of them the type.
+_MHTML = re.compile(
+    rb"\A(?:[\w-]+:[^\n]*\n(?:[ \t][^\n]*\n)*)*?Content-Type:\s*multipart/related", re.IGNORECASE
 )
+_IN_HANCOM = "Save it as plain text (in Hancom Office: Save As, Text Document (.txt))."
+_IN_CALIBRE = "Convert it to EPUB or plain text (in Calibre: Convert books)."
 _DECLARED = re.compile(
     rb"""<(?:\?xml|meta)\s[^>]*?\b(?:charset|encoding)\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE
 )
@@ -58,20 +66,35 @@ _AS_BROWSERS = {
 def extract(path: Path, name: str, config: TextConfig, to: Path) -> str | None:
     """Write a document's text to the file `to` in UTF-8, and return the kind of document; None for any other file.
 
-    `name` is the file's name in messages. HTML is a document only if `config.markup` is "text". Raises `DataError` if
-    the document is damaged, protected, larger than `MOST`, or of a kind that rnntk cannot read.
+    `name` is the file's name in messages. The file may be compressed by gzip or xz. HTML and FictionBook are documents
+    only if `config.markup` is "text". Raises `DataError` if the document is damaged, protected, larger than `MOST`, or
+    of a kind that rnntk cannot read.
     """
-    kind = "a ZIP archive"
+    kind, advice = "a ZIP archive", SAVE_AS_TEXT
     try:
-        with path.open("rb") as file:
-            head = file.read(4096)
-        if head.startswith(b"PK\x03\x04"):
-            with zipfile.ZipFile(path) as archive:
+        first = next(iter_bytes(path), b"")
+        head = first[:4096]
+        if head.startswith(_ZIP):
+            with path.open("rb") as file, zipfile.ZipFile(_archive(file, path)) as archive:
                 kind, read = _document(archive, name, config, to)
                 text = read()
-        elif config.markup == "text" and head.startswith(b"{\\rtf"):
+        elif head.startswith(_OLE) and (_named(name, "hwp") or b"HWP Document File" in first):
+            raise DataError(f"{name} is a Hancom document. {_IN_HANCOM}")
+        elif config.markup != "text":
+            return None
+        elif head.startswith(b"{\\rtf"):
             raise DataError(f"{name} is RTF. {SAVE_AS_TEXT}")
-        elif config.markup == "text" and _is_html(head, name):
+        elif _MHTML.match(head):
+            raise DataError(
+                f"{name} is a web page with its images (MHTML). Open it in a browser and save it as HTML."
+            )
+        elif _FICTION_BOOK.match(head) or (_named(name, "fb2") and b"<" in head):
+            kind, advice = "a FictionBook", _IN_CALIBRE
+            paragraphs = _Paragraphs(_BOOK)
+            source = _decoded(_whole(path), to, name, config)[0]
+            _parse(iter([source]), paragraphs.start, paragraphs.end, paragraphs.data)
+            text = paragraphs.text()
+        elif _is_html(head, name):
             kind = "an HTML page"
             source, codec = _decoded(_whole(path), to, name, config)
             kind += f" in {codec}" if codec not in ("utf-8", "utf-8-sig") else ""
@@ -79,7 +102,7 @@ def extract(path: Path, name: str, config: TextConfig, to: Path) -> str | None:
         else:
             return None
     except (*_DAMAGE, expat.ExpatError) as error:
-        raise DataError(f"{name} is {kind}, but damaged ({error}). {SAVE_AS_TEXT}") from error
+        raise DataError(f"{name} is {kind}, but damaged ({error}). {advice}") from error
     if text is None:
         return None
     to.write_bytes(text.encode("utf-8", "replace") if text.strip() else b"")
@@ -92,9 +115,20 @@ _DAMAGE = (
 )  # fmt: skip
 
 
+def _archive(file: BinaryIO, path: Path) -> BinaryIO:
+    """The open file itself, or its unpacked content if it is compressed."""
+    packed = file.read(len(_ZIP)) != _ZIP
+    file.seek(0)
+    return io.BytesIO(_whole(path)) if packed else file
+
+
+def _named(name: str, ending: str) -> bool:
+    return bool(re.search(rf"\.(?:{ending})(?:\.gz|\.xz)?\Z", name, re.IGNORECASE))
+
+
 def _is_html(head: bytes, name: str) -> bool:
-    named = name.lower().endswith((".html", ".htm", ".xhtml"))
-    return bool(_HTML.match(head)) or (named and b"<" in head and not head.startswith(b"%PDF"))
+    named = _named(name, "html?|xhtml")
+    return bool(_HTML.match(head) or (named and b"<" in head and not head.startswith(b"%PDF")))
 
 
 class _Parts:
@@ -130,15 +164,19 @@ class _Parts:
 
 
 def _parse(
-    pieces: Iterator[bytes], start: Any, end: Any = lambda _: None, data: Any = lambda _: None
+    pieces: Iterator[bytes | str], start: Any, end: Any = lambda _: None, data: Any = lambda _: None
 ) -> None:
-    """Parse XML; the handlers get local names. Entity declarations are refused: entities can expand without limit."""
+    """Parse XML; the handlers get local names (those of SVG with `svg:`).
+
+    Entity declarations are refused: entities can expand without limit.
+    """
 
     def refuse(*_: object) -> None:
         raise ValueError("it declares entities")
 
     def local(name: str) -> str:
-        return name.rpartition(" ")[2]
+        space, _, own = name.rpartition(" ")
+        return f"svg:{own}" if "svg" in space else own
 
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.EntityDeclHandler = refuse
@@ -161,6 +199,8 @@ def _document(archive: zipfile.ZipFile, name: str, config: TextConfig, to: Path)
         return "an EPUB book", partial(_epub, parts, config, to)
     if "mimetype" in names and b"opendocument.text" in b"".join(parts.pieces("mimetype")):
         return "an OpenDocument text", partial(_open_document, parts, names)
+    if "Contents/section0.xml" in names:
+        raise DataError(f"{name} is a Hancom document. {_IN_HANCOM}")
     for member, kind in _OTHERS.items():
         if any(one.startswith(member) for one in names):
             raise DataError(f"{name} is {kind}. {SAVE_AS_TEXT}")
@@ -174,42 +214,145 @@ _OTHERS = {  # by the beginning of a member's name
 
 
 class _Format(NamedTuple):
-    """Local names of the elements that matter in a format."""
+    """Names of the elements that matter in a format."""
 
     lines: str  # elements that are a line each
     skipped: str  # elements to leave out
     marks: dict[str, str]  # elements that stand for a character
-    text: str = ""  # elements whose characters are text; all if empty
-    collapse: bool = False  # white space outside `pre`, and empty lines
+    text: str = ""  # elements whose characters are text (not in HTML)
+    collapse: bool = False  # white space (HTML does so by itself)
 
 
 _WORD = _Format(
-    "p", "pPr Fallback moveFrom", {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}, "t"
-)
-_OPEN_DOCUMENT = _Format(
-    "p h", "tracked-changes annotation note forms title desc",
-    {"tab": "\t", "line-break": "\n", "s": " "}, "p h",
+    "p", "pPr Fallback del moveFrom rt",
+    {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}, "t",
 )  # fmt: skip
-_PAGE = _Format(
-    "p div h1 h2 h3 h4 h5 h6 li ul ol dl dt dd tr table pre blockquote section article header footer main aside hr"
-    " figure figcaption body caption address form fieldset",
-    "title script style nav template noscript svg iframe select button",
-    {"br": "\n", "td": " ", "th": " "},
-    collapse=True,
+_OPEN_DOCUMENT = _Format(
+    "p h", "tracked-changes annotation note forms ruby-text svg:title svg:desc",
+    {"tab": "\t", "line-break": "\n", "s": " "}, "p h", collapse=True,
+)  # fmt: skip
+_BOOK = _Format(
+    "p v subtitle text-author date td th empty-line", "description stylesheet binary", {},
+    "p v subtitle text-author date td th", collapse=True,
+)  # fmt: skip
+_BLOCKS = (  # `display: block` and tables in the HTML standard, section 15.3
+    "html body address blockquote center dialog div figure figcaption footer form header hr legend listing main p",
+    "plaintext pre search xmp article aside h1 h2 h3 h4 h5 h6 hgroup section dir dd dl dt menu ol ul li",
+    "table caption thead tbody tfoot tr fieldset details summary optgroup option",
 )
+_PAGE = _Format(
+    " ".join(_BLOCKS),
+    "title script style nav template noscript svg iframe select datalist button rt rtc rp",
+    {"br": "\n", "td": " ", "th": " "},
+)
+# Tags in ruby, and the elements whose missing end tags they stand for.
+_READINGS = ("rt", "rp", "rtc")
+_RUBY = {
+    "rt": ("rt", "rp"),
+    "rp": ("rt", "rp"),
+    "rb": _READINGS,
+    "rtc": _READINGS,
+    "/ruby": _READINGS,
+}
+
+
+class _Paragraph:
+    """A paragraph of an XML document that is being read."""
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.boxes: list[str] = []  # lines of the text boxes in it
+        self.joined = False  # to the next one, because the end of the paragraph is deleted
+
+
+class _Paragraphs:
+    """Collects the text of an XML document from the events of a parser; text boxes follow their paragraph."""
+
+    def __init__(self, form: _Format) -> None:
+        names = (form.lines, form.skipped, form.text)
+        self._lines, self._skipped, self._text = (set(each.split()) for each in names)
+        self._marks, self._collapse = form.marks, form.collapse
+        self._out: list[str] = []
+        self._open: list[_Paragraph] = []
+        self._unfinished = False  # whether the last open paragraph awaits the one it is joined to
+        self._left_out: list[str] = []  # open elements from the first that is left out
+        self._inside = 0  # open text elements
+
+    def text(self) -> str:
+        self._finish()
+        return "".join(self._out)
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        if self._left_out or tag in self._skipped or _is_note(tag, attributes):
+            if self._left_out == ["pPr", "rPr"] and tag in ("del", "moveFrom") and self._open:
+                self._open[-1].joined = True
+            self._left_out.append(tag)
+            return
+        self._inside += tag in self._text
+        if tag in self._lines:
+            if not self._unfinished:
+                self._open.append(_Paragraph())
+            self._unfinished = False
+        if mark := self._marks.get(tag):
+            count = int(attributes.get("c") or 1) if tag == "s" else 1
+            self._add(mark * min(count, 100))
+
+    def end(self, tag: str) -> None:
+        if self._left_out:
+            self._left_out.pop()
+            return
+        self._inside -= tag in self._text
+        if tag in self._lines:
+            self._finish()
+            self._unfinished = self._open[-1].joined
+            self._open[-1].joined = False
+            if not self._unfinished:
+                self._close()
+
+    def data(self, data: str) -> None:
+        if not self._inside or self._left_out:
+            return
+        if self._collapse:
+            data = re.sub(r"[ \t\r\n]+", " ", data)
+            line = self._open[-1].text
+            data = data.lstrip(" ") if not line or line[-1][-1:] == " " else data
+        if data:
+            self._add(data)
+
+    def _add(self, text: str) -> None:
+        self._finish()
+        (self._open[-1].text if self._open else self._out).append(text)
+
+    def _finish(self) -> None:
+        """Close a paragraph that nothing was joined to."""
+        if self._unfinished:
+            self._unfinished = False
+            self._close()
+
+    def _close(self) -> None:
+        done = self._open.pop()
+        to = self._open[-1].boxes if self._open else self._out
+        line = "".join(done.text)
+        to += [line.rstrip(" ") if self._collapse else line, "\n", *done.boxes]
+
+
+def _is_note(tag: str, attributes: Mapping[str, str]) -> bool:
+    """Whether an element holds the notes of a FictionBook, or refers to one."""
+    if tag == "body":
+        return attributes.get("name") in ("notes", "comments", "footnotes")
+    return tag == "a" and attributes.get("type") == "note"
 
 
 class _Lines:
-    """Collects the text of a document from the events of a parser."""
+    """Collects the text of an HTML page from the events of a parser, without empty lines."""
 
-    def __init__(self, form: _Format) -> None:
-        self._form, self._out = form, [""]
-        names = (form.lines, form.skipped, form.text)
-        self._lines, self._skipped, self._text = (set(each.split()) for each in names)
-        # Open elements to leave out, with the state before each. HTML may lack an end tag: then their text stays.
-        self._open: list[tuple[str, int, str, int, int]] = []
+    def __init__(self) -> None:
+        self._out = [""]
+        self._lines, self._skipped = set(_PAGE.lines.split()), set(_PAGE.skipped.split())
+        # Open elements to leave out, with the state before each. Without an end tag, their text stays.
+        self._open: list[tuple[str, int, str, int]] = []
         self._count: Counter[str] = Counter()  # of their names
-        self._inside = self._preformatted = 0  # open text elements, open `pre`
+        self._preformatted = 0  # open `pre`
 
     def text(self) -> str:
         for code in ("script", "style"):
@@ -218,58 +361,52 @@ class _Lines:
         return "".join(self._out)
 
     def _end_line(self) -> None:
-        if self._form.collapse and (line := self._out[-1]):
+        if line := self._out[-1]:
             self._out[-1:] = [line if line.endswith("\n") else line.rstrip(" ") + "\n", ""]
 
-    def start(self, tag: str, attributes: Mapping[str, str | None]) -> None:
+    def start(self, tag: str) -> None:
+        for unended in _RUBY.get(tag, ()):
+            self._leave_out(unended)
         if tag in self._skipped:
-            state = (len(self._out), self._out[-1], self._inside, self._preformatted)
-            self._open.append((tag, *state))
+            self._open.append((tag, len(self._out), self._out[-1], self._preformatted))
             self._count[tag] += 1
             return
-        self._inside += tag in self._text
         self._preformatted += tag == "pre"
         if tag in self._lines:
             self._end_line()
-        if mark := self._form.marks.get(tag):
-            count = int(attributes.get("c") or 1) if tag == "s" else 1
-            self._add(mark * min(count, 100))
+        if mark := _PAGE.marks.get(tag):
+            self._add(mark)
 
     def end(self, tag: str) -> None:
         if tag in self._skipped:
             self._leave_out(tag)
             return
-        self._inside -= tag in self._text
+        for unended in _RUBY.get(f"/{tag}", ()):
+            self._leave_out(unended)
         self._preformatted -= tag == "pre" and self._preformatted > 0
         if tag in self._lines:
             self._end_line()
-            if not self._form.collapse:
-                self._out.append("\n")
 
     def _leave_out(self, tag: str) -> None:
         """Remove the text since the last start of this element, if it is open."""
         opened = ""
         while self._count[tag] and opened != tag:
-            opened, length, line, self._inside, self._preformatted = self._open.pop()
+            opened, length, line, self._preformatted = self._open.pop()
             self._count[opened] -= 1
         if opened:
             self._out[length - 1 :] = [line]
 
     def data(self, data: str) -> None:
-        if self._text and not self._inside:
-            return
-        if self._form.collapse and not self._preformatted:
-            data = re.sub(r"[ \t\n\r\f]+", " ", data)
-        self._add(data)
+        self._add(data if self._preformatted else re.sub(r"[ \t\n\r\f]+", " ", data))
 
     def _add(self, text: str) -> None:
-        if self._form.collapse and not self._preformatted:
-            line = self._out[-1]
-            text = text.lstrip(" ") if not line or line[-1] in " \n" else text
-            self._out[-1] = (line.rstrip(" ") if text == "\n" else line) + text
-            self._out += [""] * (text == "\n")
-        else:
+        if self._preformatted:
             self._out.append(text)
+            return
+        line = self._out[-1]
+        text = text.lstrip(" ") if not line or line[-1] in " \n" else text
+        self._out[-1] = (line.rstrip(" ") if text == "\n" else line) + text
+        self._out += [""] * (text == "\n")
 
 
 def _open_document(parts: _Parts, names: Collection[str]) -> str:
@@ -280,7 +417,7 @@ def _open_document(parts: _Parts, names: Collection[str]) -> str:
 
 
 def _xml(parts: _Parts, member: str, form: _Format) -> str:
-    lines = _Lines(form)
+    lines = _Paragraphs(form)
     _parse(parts.pieces(member), lines.start, lines.end, lines.data)
     return lines.text()
 
@@ -293,7 +430,7 @@ class _PageParser(HTMLParser):
         self._to = lines
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._to.start(tag, dict(attrs))
+        self._to.start(tag)
 
     def handle_endtag(self, tag: str) -> None:
         self._to.end(tag)
@@ -313,7 +450,7 @@ class _PageParser(HTMLParser):
 
 
 def _html(source: str) -> str:
-    lines = _Lines(_PAGE)
+    lines = _Lines()
     parser = _PageParser(lines)
     parser.feed(source)
     parser.close()
@@ -360,11 +497,12 @@ def _is_page(item: Mapping[str, str]) -> bool:
 
 
 def _whole(path: Path) -> bytes:
-    with path.open("rb") as file:
-        data = file.read(MOST + 1)
-    if len(data) > MOST:
-        raise ValueError(f"it has more than {MOST:,} bytes")
-    return data
+    pieces: list[bytes] = []
+    for piece in iter_bytes(path):
+        pieces.append(piece)
+        if sum(map(len, pieces)) > MOST:
+            raise ValueError(f"it has more than {MOST:,} bytes")
+    return b"".join(pieces)
 
 
 def _decoded(

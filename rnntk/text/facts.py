@@ -39,6 +39,11 @@ def _kind(character: str) -> str | None:
     return None if character in "\t\n\r\f" else _UNUSUAL.get(unicodedata.category(character))
 
 
+def conjoining(counts: Mapping[str, int]) -> int:
+    """The number of conjoining jamo."""
+    return sum(count for character, count in counts.items() if _kind(character) == CONJOINING)
+
+
 def unusual(counts: Mapping[str, int]) -> list[dict[str, Any]]:
     """Kinds of unusual characters, most common first: `kind`, `count`, `distinct`, `examples` such as `U+0007`."""
     found: dict[str, Counter[str]] = {}

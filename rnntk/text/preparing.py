@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -246,7 +247,7 @@ def _facts(
         "entropy_bits": entropy,
         "bits_per_character": entropy * length / total,
     }
-    facts["warnings"] = list(_warnings(recipe, facts, characters, counts))
+    facts["warnings"] = list(_warnings(sources, recipe, facts, characters, counts))
     return {**facts, "sources": [source.to_json() for source in sources]}
 
 
@@ -262,17 +263,28 @@ def doubts(sources: Sequence[Source]) -> Iterator[str]:
         yield f"{first.input.name} is read as {encoding}, which is a guess {doubt}{more}"
 
 
+def _composed(sources: Sequence[Source], recipe: Recipe, conjoining: int) -> int:
+    """How many of the conjoining jamo `normalize` would compose. Those of old Korean stay, so this reads the text."""
+    if not conjoining or recipe.config.normalize:
+        return 0
+    normalized = replace(recipe, config=replace(recipe.config, normalize=True))
+    left: Counter[str] = Counter()
+    for text in texts(sources, normalized):
+        left.update(text)
+    return conjoining - known.conjoining(left)
+
+
 def _warnings(
-    recipe: Recipe, facts: dict[str, Any], characters: dict[str, int], counts: dict[str, int]
-) -> Iterator[str]:
+    sources: Sequence[Source], recipe: Recipe, facts: dict[str, Any], characters: dict[str, int],
+    counts: dict[str, int],
+) -> Iterator[str]:  # fmt: skip
     escaped = sum(n for c, n in characters.items() if "\udc80" <= c <= "\udcff")
     if recipe.raw and escaped:
         yield f"{escaped:,} bytes are not UTF-8; text shows them as U+FFFD."
     if facts["replaced"]:
         yield f"{facts['replaced']:,} undecodable byte sequences were replaced by U+FFFD."
-    conjoining = sum(e["count"] for e in facts["unusual"] if e["kind"] == known.CONJOINING)
-    if conjoining and not recipe.config.normalize:
-        jamo = f"{conjoining:,} conjoining jamo (Hangul in NFD)"
+    if composed := _composed(sources, recipe, known.conjoining(characters)):
+        jamo = f"{composed:,} conjoining jamo (Hangul in NFD)"
         yield f"The text has {jamo}. `normalize=True` composes them to syllables."
     changed = facts["changed"]
     if changed["count"]:

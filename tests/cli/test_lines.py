@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,21 @@ def test_the_training_text_is_read_in_chunks(rnntk, names: Path, monkeypatch) ->
     for size in (1, 7, 64):
         monkeypatch.setattr(lines, "_AT_A_TIME", size)
         assert lines_of(rnntk, names) == expected
+
+
+def test_a_text_that_left_the_cache_is_prepared_again(rnntk, names: Path, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "cache" / "prepared")
+    result = rnntk("sample", names, "--lines", 1)
+    assert result.exit_code == 0, result.output
+    told = "The prepared text is no longer in the cache. Preparing the text again.\n"
+    assert result.stderr.count(told) == 1
+    assert "rnntk prep" not in result.stderr
+    assert "cache" not in rnntk("sample", names, "--lines", 1).stderr
+    for file in (tmp_path / "cache").rglob("meta.json"):
+        file.unlink()
+    stderr = rnntk("sample", names, "--lines", 1).stderr
+    assert stderr.count("preparing again, because") == 1
+    assert "rnntk prep" not in stderr
 
 
 def test_a_missing_training_text_is_refused_with_advice(

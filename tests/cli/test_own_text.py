@@ -218,6 +218,8 @@ def test_an_old_run_on_html_keeps_reading_the_source(rnntk, untrained, here: Pat
         (b"\x89PNG\r\n\x1a\n", "is a PNG image, not text. Give a text file."),
         (b"GIF89a\0", "is a GIF image, not text."),
         (b"7z\xbc\xaf\x27\x1c", "is a 7-Zip archive, not text. Unpack it first: 7z x my file"),
+        (b"Book".ljust(60, b"\0") + b"BOOKMOBI", "is a Kindle book (.mobi, .azw3), not text. Convert it to EPUB"),
+        (b"HWP Document File V3.00 \x1a\1", "is a Hancom document, not text. Save it as plain text (in Hancom Off"),
         (b"PK\x03\x04 cut", "is a ZIP archive, but damaged"),
     ],
     ids=lambda value: repr(value)[:12],

@@ -55,6 +55,19 @@ def test_the_printed_command_trains_on_the_same_text(
     assert first == second
 
 
+@pytest.mark.parametrize(("symbols", "number"), [(1, "1 symbol"), (99, "99 symbols"), (100, "")])
+def test_no_training_on_a_text_that_is_too_short(
+    rnntk, here: Path, symbols: int, number: str
+) -> None:
+    (here / "one.txt").write_text("ab" * (symbols // 2) + "a" * (symbols % 2))
+    result = rnntk("prep", "one.txt")
+    assert result.exit_code == 0, result.output
+    told = f"Too short to train on. The text has {number} and needs 100, better a few thousand. Add more text.\n"
+    assert result.stderr.endswith(told if number else "Train on it: rnntk train one.txt\n")
+    refused = rnntk("train", "one.txt", "--dry-run") if number else result
+    assert refused.exit_code == (1 if number else 0)
+
+
 def test_the_printed_command_includes_settings_of_the_environment(rnntk, here, monkeypatch) -> None:
     (here / "src").mkdir()
     (here / "src/a.py").write_text("x = 1\n" * 100)

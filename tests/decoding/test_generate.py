@@ -207,6 +207,20 @@ def test_beam_search_gives_whole_texts_best_first(korean):
         pieces_of(korean, beam=2, stop="Q")
 
 
+def test_a_stop_that_cannot_come_is_refused(latin, korean):
+    for model, stop in ((latin, "rain Q"), (korean, "각Q"), (korean, "닥")):
+        with pytest.raises(
+            UsageError, match=f"^stop has characters .*: '{stop[-1]}' .* Change them"
+        ):
+            pieces_of(model, stop=stop)
+    with pytest.raises(UsageError, match="^stop has characters unknown to the model: '각'"):
+        pieces_of(korean, stop="각", raw=True)
+    assert text_of(korean, stop="ㅏ", raw=True, length=500).endswith("ㅏ")
+    decoder, symbols = latin.decoder, Vocabulary(LATIN.symbols, unknown="e")
+    with pytest.raises(UsageError, match="^stop has characters unknown to the model: 'Q'"):
+        pieces_of(LanguageModel(decoder, symbols, Plain()), stop="Q")
+
+
 def test_errors_are_raised_at_the_call_and_name_the_field(latin):
     for settings in ({"length": -1}, {"num": 0}, {"stop": ""}):
         with pytest.raises(UsageError, match=next(iter(settings))):

@@ -212,6 +212,9 @@ def test_a_prompt_is_normalized_like_the_training_text(make) -> None:
     assert model.prompt(nfd).text == "한\n"
     assert list(model.stream(nfd, length=9)) == list(model.stream("한\n", length=9))
     assert model.evaluate(nfd).text == "한\n"
+    found = ["".join(model.stream(length=99, stop=stop)) for stop in (nfd, "한\n")]
+    assert found[0] == found[1]
+    assert found[0].endswith("한\n")
 
 
 def test_a_corpus_prompt_of_a_wrong_type_is_damage(make) -> None:

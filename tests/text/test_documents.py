@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import lzma
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -16,11 +18,14 @@ from rnntk.text import documents
 
 WORD = (
     '<?xml version="1.0"?><w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
-    ' xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"><w:body>{}</w:body></w:document>'
+    ' xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006" xmlns:v="urn:schemas-microsoft-com:vml"'
+    ' xmlns:wps="http://schemas.microsoft.com/office/word/2010/wordprocessingShape"><w:body>{}</w:body></w:document>'
 )
 OPEN = (
     '<office:document-content xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0"'
-    ' xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0"><office:body><office:text>{}'
+    ' xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0"'
+    ' xmlns:draw="urn:oasis:names:tc:opendocument:xmlns:drawing:1.0"'
+    ' xmlns:svg="urn:oasis:names:tc:opendocument:xmlns:svg-compatible:1.0"><office:body><office:text>{}'
     "</office:text></office:body></office:document-content>"
 )
 
@@ -93,6 +98,76 @@ def test_open_document_is_read(tmp_path: Path) -> None:
     )
     expected = "Title\ntwo  blanks\tx\ny\nitem\n"
     assert read(tmp_path, odt(body)) == (expected, "an OpenDocument text")
+    body = "<text:p>\n  One <text:span> line\n</text:span>\t&lt; <text:s/>x</text:p>"
+    assert read(tmp_path, odt(body))[0] == "One line <  x\n"
+
+
+W = '<w:r><w:t xml:space="preserve">{}</w:t></w:r>'
+BOX = "<w:txbxContent><w:p><w:r><w:t>In a</w:t></w:r></w:p><w:p><w:r><w:t>box</w:t></w:r></w:p></w:txbxContent>"
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        f"<w:pict><v:textbox>{BOX}</v:textbox></w:pict>",
+        f"<w:drawing><wps:txbx>{BOX}</wps:txbx></w:drawing>",
+        f"<mc:AlternateContent><mc:Choice><w:drawing><wps:txbx>{BOX}</wps:txbx></w:drawing></mc:Choice>"
+        f"<mc:Fallback><w:pict><v:textbox>{BOX}</v:textbox></w:pict></mc:Fallback></mc:AlternateContent>",
+    ],
+    ids=["VML", "DrawingML", "both"],
+)
+def test_text_boxes_follow_their_paragraph_in_word(tmp_path: Path, box: str) -> None:
+    anchored = f"{W.format('It was ')}<w:r>{box}</w:r>{W.format('closed.')}"
+    text = read(tmp_path, docx(f"<w:p>{anchored}</w:p><w:p>{W.format('Next.')}</w:p>"))[0]
+    assert text == "It was closed.\nIn a\nbox\nNext.\n"
+
+
+def test_text_boxes_follow_their_paragraph_in_open_document(tmp_path: Path) -> None:
+    box = "<draw:frame><draw:text-box><text:p>In {}a box</text:p></draw:text-box></draw:frame>"
+    inner = box.format("").replace("In a", "Inner")
+    shape = "<draw:custom-shape><text:p>A shape</text:p></draw:custom-shape>"
+    body = f"<text:p>It was {box.format(inner)}clo{shape}sed.</text:p><text:p>Next.</text:p>{shape}"
+    expected = "It was closed.\nIn a box\nInner box\nA shape\nNext.\nA shape\n"
+    assert read(tmp_path, odt(body))[0] == expected
+
+
+def test_readings_of_ruby_are_left_out(tmp_path: Path) -> None:
+    ruby = f"<w:rt>{W.format('とうきょう')}</w:rt><w:rubyBase>{W.format('東京')}</w:rubyBase>"
+    body = f"<w:p>{W.format('私は')}<w:r><w:ruby>{ruby}</w:ruby></w:r>{W.format('に行く。')}</w:p>"
+    assert read(tmp_path, docx(body))[0] == "私は東京に行く。\n"
+    ruby = "<text:ruby-base>東京</text:ruby-base><text:ruby-text>とうきょう</text:ruby-text>"
+    assert read(tmp_path, odt(f"<text:p>私は<text:ruby>{ruby}</text:ruby>に行く。</text:p>"))[
+        0
+    ] == ("私は東京に行く。\n")
+
+
+DELETED = "<w:pPr><w:rPr><w:ins/><w:{}/></w:rPr></w:pPr>"
+
+
+def test_tracked_changes_are_accepted_in_word(tmp_path: Path) -> None:
+    gone = "<w:r><w:delText>gone</w:delText><w:tab/><w:br/></w:r>"
+    moved = "<w:r><w:t>moved</w:t><w:tab/></w:r>"
+    body = (
+        f"<w:p>{W.format('He ')}<w:del>{gone}</w:del><w:ins>{W.format('ran ')}</w:ins>"
+        f"<w:moveFrom>{moved}</w:moveFrom><w:moveTo>{W.format('home.')}</w:moveTo></w:p>"
+        f"<w:p>{DELETED.format('moveFrom')}<w:moveFrom>{moved}</w:moveFrom></w:p>"
+        f"<w:p>{DELETED.format('del')}{W.format('First half, ')}<w:r><w:pict>{BOX}</w:pict></w:r></w:p>"
+        f"<w:p>{W.format('second half.')}</w:p><w:p><w:pPr><w:rPr><w:ins/></w:rPr></w:pPr></w:p>"
+        f"<w:p>{DELETED.format('del')}{W.format('End')}</w:p>"
+    )
+    expected = "He ran home.\nFirst half, second half.\nIn a\nbox\n\nEnd\n"
+    assert read(tmp_path, docx(body))[0] == expected
+    box = f"<w:txbxContent><w:p>{DELETED.format('del')}{W.format('Box')}</w:p></w:txbxContent>"
+    body = f"<w:p>{W.format('a')}<w:r><w:pict>{box}</w:pict></w:r>{W.format('b')}</w:p>"
+    assert read(tmp_path, docx(body))[0] == "ab\nBox\n"
+
+
+def test_tabs_and_fields_are_text(tmp_path: Path) -> None:
+    body = f"<w:p>{W.format('Left')}<w:r><w:ptab/></w:r>{W.format('Right')}</w:p>"
+    assert read(tmp_path, docx(body))[0] == "Left\tRight\n"
+    frame = "<draw:frame><svg:title>a photo</svg:title><svg:desc>of us</svg:desc></draw:frame>"
+    body = f"<text:h>Chapter: <text:title>My Book</text:title>{frame} one</text:h>"
+    assert read(tmp_path, odt(body))[0] == "Chapter: My Book one\n"
 
 
 def test_epub_is_read_in_the_order_of_its_spine(tmp_path: Path) -> None:
@@ -102,6 +177,26 @@ def test_epub_is_read_in_the_order_of_its_spine(tmp_path: Path) -> None:
     locked = '<e xmlns="x"><CipherReference URI="o/t/a.xhtml"/></e>'
     with pytest.raises(DataError, match="is encrypted"):
         read(tmp_path, epub({"a": "x"}, "a", **{"META-INF__encryption_x_xml": locked}))
+
+
+BOOK = (
+    '<?xml version="1.0" encoding="windows-1251"?>\n<FictionBook xmlns="http://www.gribuser.ru/xml/fictionbook/2.0"'
+    ' xmlns:l="http://www.w3.org/1999/xlink"><stylesheet>p {}</stylesheet><description><title-info><book-title>'
+    "Книга</book-title><annotation><p>О книге</p></annotation></title-info></description><body><title><p>Книга</p>"
+    "</title><epigraph><p>Эпиграф</p><text-author>Автор</text-author></epigraph>\n<section>\n<p>Вчера\n  <emphasis>"
+    'вечером</emphasis> мы<a l:href="#n1" type="note">[1]</a> сидели. </p>\n<empty-line/><poem><stanza><v>Раз</v>'
+    "<v>два</v></stanza></poem></section></body><body name='notes'><section><p>Сноска</p></section></body>"
+    '<binary id="a.png">aGVsbG8=</binary></FictionBook>'
+)
+
+
+def test_fiction_book_is_read(tmp_path: Path) -> None:
+    text = "Книга\nЭпиграф\nАвтор\nВчера вечером мы сидели.\n\nРаз\nдва\n"
+    for codec in ("cp1251", "utf-8", "utf-8-sig"):
+        assert read(tmp_path, BOOK.encode(codec)) == (text, "a FictionBook")
+    assert read(tmp_path, BOOK.encode("utf-16"), "a.fb2") == (text, "a FictionBook")
+    assert read(tmp_path, gzip.compress(BOOK.encode()), "a.fb2.gz") == (text, "a FictionBook")
+    assert read(tmp_path, BOOK.encode(), "a.fb2", markup="keep") == ("", None)
 
 
 @pytest.mark.parametrize("name", ["page.html", "PAGE.HTM", "saved.txt"])
@@ -128,10 +223,30 @@ def test_html_is_read(tmp_path: Path, name: str) -> None:
         ("<nav>a<button>b</nav>One</button> two<nav>c</nav>", "One two\n"),
         ("<nav>a<nav>b</nav>c</nav><p>One<svg><title>T</title>d</svg>", "One\n"),
         ("<body><p>One<style>p {}<p>", "One\n"),
+        ("<p>私は<ruby>東<rp>(</rp><rt>とう</rt><rp>)</rp>京<rt>きょう</rt></ruby>に", "私は東京に\n"),
+        ("<p><ruby>東<rt>とう<rp>/<rt>x<rb>京<rt>きょう</ruby>に<p>行く", "東京に\n行く\n"),
+        ("<p><ruby><rb>旧<rb>金<rtc>a<rt>b</rt>c</rtc></ruby>。", "旧金。\n"),
+        ("<p>One <ruby>a<rt>b<p>Two", "One ab\nTwo\n"),
+        ("<p>a<input list=x><datalist id=x><option>b</datalist>c", "ac\n"),
     ],
 )  # fmt: skip
 def test_html_may_lack_tags(tmp_path: Path, page: str, text: str) -> None:
     assert read(tmp_path, page.encode(), "a.html")[0] == text
+
+
+# HTML standard, "Rendering", without what is left out (`nav`) or has no end (`plaintext`).
+BLOCKS = (
+    "address blockquote center dialog div figure figcaption footer form header legend listing main p pre search xmp"
+    " article aside h1 h2 h3 h4 h5 h6 hgroup section dir dd dl dt menu ol ul li table caption thead tbody tfoot tr"
+    " fieldset details summary optgroup option"
+)
+
+
+def test_block_elements_are_lines(tmp_path: Path) -> None:
+    for tag in BLOCKS.split():
+        page = f"<html>Call me<{tag}>Ishmael.</{tag}>Some<{tag}>years</{tag}><{tag}>ago</{tag}>"
+        text = read(tmp_path, page.encode(), "a.html")[0]
+        assert text == "Call me\nIshmael.\nSome\nyears\nago\n", tag
 
 
 def test_marked_sections_are_text(tmp_path: Path) -> None:
@@ -247,9 +362,21 @@ def test_what_is_no_chapter_is_left_out(tmp_path: Path, caplog: pytest.LogCaptur
         read(tmp_path, book)
 
 
+OLE = bytes.fromhex("d0cf11e0a1b11ae1") + bytes(504)
+HANCOM = r"^a.x is a Hancom document. Save it as plain text \(in Hancom Office: Save As, Text Document \(.txt\)\).$"
+MHTML = (
+    b"From: <Saved by Blink>\r\nMIME-Version: 1.0\r\nContent-Type: multipart/related;\r\n\tboundary=b\r\n\r\n--b\r\n"
+    b"Content-Type: text/html\r\n\r\n<html><p>caf=C3=A9</p></html>\r\n"
+)
+
+
 @pytest.mark.parametrize(
     ("data", "told"),
     [
+        (OLE + b"HWP Document File" + bytes(99), HANCOM),
+        (zipped(mimetype="application/hwp+zip", Contents__section0_x_xml="<hs:sec/>"), HANCOM),
+        (MHTML, r"^a.x is a web page with its images \(MHTML\). Open it in a browser and save it as HTML.$"),
+        (BOOK.encode()[:-9], r"^a.x is a FictionBook, but damaged \(.* Convert it to EPUB or plain text"),
         (b"{\\rtf1 x}", r"^a.x is RTF. Save it as plain text \(in Word: Save As"),
         (zipped(xl__workbook_x_xml="x"), "^a.x is an Excel workbook. Save"),
         (zipped(ppt__presentation_x_xml="x"), "^a.x is a PowerPoint presentation. Save"),
@@ -267,6 +394,19 @@ def test_unreadable_documents_are_refused(tmp_path: Path, data: bytes, told: str
 
 
 MANIFEST = '<m:manifest xmlns:m="urn:x"><m:file-entry m:full-path="content.xml">{}</m:file-entry></m:manifest>'
+
+
+def test_markup_that_is_kept_is_not_refused(tmp_path: Path) -> None:
+    for data in (b"{\\rtf1 x}", MHTML, BOOK.encode()):
+        assert read(tmp_path, data, markup="keep") == ("", None)
+    mail = b"From: a@example.com\nSubject: multipart/related\nContent-Type: text/plain\n\nHello\n"
+    assert read(tmp_path, mail) == ("", None)
+    assert read(tmp_path, OLE + b"Word.Document.8") == (
+        "",
+        None,
+    )  # named by the detection of encodings
+    with pytest.raises(DataError, match=r"^a.hwp is a Hancom document"):
+        read(tmp_path, OLE, "a.hwp")
 
 
 def test_documents_with_a_password_are_refused(tmp_path: Path) -> None:
@@ -309,6 +449,27 @@ def test_compression_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(documents, "_MOST_TAGS", 3)
     with pytest.raises(DataError, match=r"o/p.opf has more than 3 elements"):
         read(tmp_path, epub({"a": "x"}, "a"))
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
+def test_compressed_documents_are_read(
+    tmp_path: Path, pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    word, page = docx(f"<w:p>{W.format('One')}</w:p>"), b"<!DOCTYPE html><html><p>One</p><p>Two</p>"
+    assert read(tmp_path, pack(word), "a.docx.gz") == ("One\n", "a Word document")
+    assert read(tmp_path, pack(odt("<text:p>One</text:p>")))[0] == "One\n"
+    assert read(tmp_path, pack(epub({"a": "<p>One"}, "a")))[0] == "One\n"
+    assert read(tmp_path, pack(page), "a.gz") == ("One\nTwo\n", "an HTML page")
+    for name in ("a.html.gz", "A.HTM.XZ", "a.xhtml"):
+        assert read(tmp_path, pack(b"<p>One"), name)[0] == "One\n"
+    assert read(tmp_path, pack(page), "a.html.gz", markup="keep") == ("", None)
+    assert read(tmp_path, pack(b"One <p>"), "a.txt.gz") == ("", None)
+    with pytest.raises(DataError, match="^a.rtf.gz is RTF. Save it"):
+        read(tmp_path, pack(b"{\\rtf1 x}"), "a.rtf.gz")
+    monkeypatch.setattr(documents, "MOST", 40)
+    for data in (word, page):
+        with pytest.raises(DataError, match="it has more than 40 bytes"):
+            read(tmp_path, pack(data))
 
 
 def test_other_files_are_not_documents(tmp_path: Path) -> None:

@@ -255,6 +255,17 @@ def test_newlines_and_normalize_are_applied(making: Making) -> None:
     assert making(text, normalize=True).facts["warnings"] == []
 
 
+def test_only_jamo_that_normalize_composes_are_warned_of(making: Making) -> None:
+    old = "나랏〮말〯ᄊᆞ미〮 듀ᇰ귁〮에〮 달아〮 ᄒᆞᆫ글\n"  # old vowels and finals do not compose
+    for text in (old, "\u1100 \u1161 \u11a8", "\u1140\u1161", "\u11a2"):
+        facts = making(text * 20).facts
+        assert facts["warnings"] == []
+        assert facts["unusual"][0]["kind"] == "conjoining jamo"
+        assert everything(making(text * 20, normalize=True)) == text * 20
+    mixed = making(old * 20 + unicodedata.normalize("NFD", "한글 가") + "\uac00\u11a8").facts
+    assert mixed["warnings"][0].startswith("The text has 9 conjoining jamo (Hangul in NFD). ")
+
+
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 @pytest.mark.parametrize("normalize", [False, True])
 def test_korean_is_recognized_composed_or_not(making: Making, form: str, normalize: bool) -> None:
