@@ -10,7 +10,7 @@ import re
 import shutil
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -234,6 +234,8 @@ def created(
 ) -> Iterator[RunFolder]:
     """Create a run folder, locked within the context and removed on an error before the first step or checkpoint.
 
+    A folder that existed before is emptied instead; one that another process has put in its place is left alone.
+
     Args:
         path: missing, empty, or a run killed before its first step.
         record: `kind`, `settings`, `model`, `corpus` and `versions` of `run.json`.
@@ -247,9 +249,12 @@ def created(
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": {"rnntk": __version__, **record["versions"]},
     }
-    with disk_errors(path, advice=_ELSEWHERE):
-        path.mkdir(parents=True, exist_ok=True)
-    with _locked(path, _ELSEWHERE):
+    with ExitStack() as stack:
+        with disk_errors(path, advice=_ELSEWHERE):
+            stack.enter_context(_made(path))
+        stack.enter_context(_locked(path, _ELSEWHERE))
+        with disk_errors(path, advice=_ELSEWHERE):
+            identity = (path / LOCK).stat()  # not reused while the file is open
         refuse_existing(path)  # again: another process may have created a run before the lock
         try:
             with disk_errors(path, advice=_ELSEWHERE):
@@ -263,12 +268,27 @@ def created(
             write_json(path / RUN, record, advice=_ELSEWHERE)
             yield RunFolder(path, record)
         except BaseException:
-            if _is_unused(path):
-                with suppress(OSError):
+            with suppress(OSError):
+                if os.path.samestat(identity, (path / LOCK).stat()) and _is_unused(path):
                     _clear(path)
                     (path / LOCK).unlink()
-                    path.rmdir()
             raise
+
+
+@contextmanager
+def _made(path: Path, *, exist_ok: bool = True) -> Iterator[None]:
+    """Context with a folder, created with its parents; at the end those that are new are removed if empty."""
+    new = list(itertools.takewhile(lambda p: not p.exists(), (path, *path.parents)))
+    identities: list[os.stat_result] = []
+    try:
+        path.mkdir(parents=True, exist_ok=exist_ok)
+        identities += [folder.stat() for folder in new]
+        yield
+    finally:
+        with suppress(OSError):
+            for folder, identity in zip(new, identities, strict=False):
+                if os.path.samestat(identity, folder.stat()):
+                    folder.rmdir()
 
 
 def create(path: Path, **record: Any) -> RunFolder:
@@ -376,21 +396,15 @@ def reserved(path: Path | None, runs_dir: Path, name: str) -> Iterator[Path]:
     if path is not None:
         yield path
         return
-    first = not runs_dir.exists()
-    with disk_errors(runs_dir, advice=_ELSEWHERE):
-        runs_dir.mkdir(parents=True, exist_ok=True)
-        for number in itertools.count(_next_number(runs_dir, name)):
-            made = runs_dir / f"{name}-{number}"
-            with suppress(FileExistsError):  # another process took this number
-                made.mkdir()
-                break
-    try:
+    with ExitStack() as stack:
+        with disk_errors(runs_dir, advice=_ELSEWHERE):
+            stack.enter_context(_made(runs_dir))
+            for number in itertools.count(_next_number(runs_dir, name)):
+                made = runs_dir / f"{name}-{number}"
+                with suppress(FileExistsError):  # another process took this number
+                    stack.enter_context(_made(made, exist_ok=False))
+                    break
         yield made
-    finally:
-        with suppress(OSError):
-            made.rmdir()  # fails if the folder has files, which is meant
-            if first:
-                runs_dir.rmdir()
 
 
 def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None) -> RunFolder:

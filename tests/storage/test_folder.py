@@ -268,6 +268,43 @@ def test_only_a_run_without_steps_is_removed_again(tmp_path: Path, left: str) ->
     assert (tmp_path / "r").exists() == (left != "nothing")
 
 
+def test_a_failed_run_leaves_a_new_run_in_its_place(tmp_path: Path) -> None:
+    path, moved = tmp_path / "r", tmp_path / "r-old"
+
+    def replaced() -> None:
+        with folder.created(path, **RECORD) as run:  # type: ignore[arg-type]
+            run.metrics.write_text('{"step": 1}\n')
+            path.rename(moved)
+            make(path)
+            raise TrainingError("stopped")
+
+    with pytest.raises(TrainingError, match="stopped"):
+        replaced()
+    assert folder.open_run(path).checkpoints.is_dir()
+    assert folder.open_run(moved).metrics.read_text() == '{"step": 1}\n'
+
+
+@pytest.mark.parametrize("existing", [0, 1, 2, 3])
+def test_a_failed_creation_removes_the_folders_that_it_made(tmp_path: Path, existing: int) -> None:
+    folders = [tmp_path / "q1", tmp_path / "q1" / "q2", tmp_path / "q1" / "q2" / "q3"]
+    for path in folders[:existing]:
+        path.mkdir()
+
+    def interrupted() -> None:
+        with folder.created(folders[-1], **RECORD):  # type: ignore[arg-type]
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert sorted(tmp_path.rglob("*")) == folders[:existing]
+
+
+def test_a_reserved_path_that_stays_empty_is_removed_with_its_parents(tmp_path: Path) -> None:
+    with folder.reserved(None, tmp_path / "a" / "runs", "n") as path:
+        assert path.is_dir()
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_second_creator_of_a_run_is_refused_and_removes_nothing(
     tmp_path: Path,
 ) -> None:
