@@ -132,6 +132,13 @@ class RunFolder:
         Damaged checkpoints are passed over with a warning, except a named step. `only` these files are checked; by
         default all.
         """
+        try:
+            return self._find(which, only)
+        except checkpoint.Removed:  # training goes on: list them again
+            return self.checkpoint(which, only=only)
+
+    def _find(self, which: str, only: Collection[str] | None) -> Checkpoint:
+        """As `checkpoint`, but raises `Removed` if training removes the checkpoint meanwhile."""
 
         def read(step: int) -> Checkpoint:
             return checkpoint.read(self.checkpoints / checkpoint.folder_name(step), only=only)
@@ -152,12 +159,16 @@ class RunFolder:
         if best is not None:
             try:
                 return read(best)
+            except checkpoint.Removed:
+                raise
             except RunError as error:
                 log.warning(f"{error} Using the last checkpoint.")
         damaged = []
         for step in reversed(steps):
             try:
                 return read(step)
+            except checkpoint.Removed:
+                raise
             except RunError as error:
                 damaged.append(str(error))
                 log.warning(f"{error} Using the checkpoint before it.")
@@ -408,16 +419,19 @@ def reserved(path: Path | None, runs_dir: Path, name: str) -> Iterator[Path]:
 
 
 def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None) -> RunFolder:
-    """The most recently written run of this kind and corpus. Raises `RunError` if there is none."""
+    """The most recently written run of this kind and corpus. Raises `RunError` if there is none.
+
+    Warns of newer runs that cannot be read.
+    """
     found: list[RunFolder] = []
-    refused: list[str] = []
+    refused: dict[Path, str] = {}
     for path in _folders(runs_dir):
         if not (path / RUN).is_file():
             continue
         try:
             run = open_run(path)
         except RunError as error:
-            refused.append(str(error))
+            refused[path] = str(error)
             continue
         if kind in (None, run.kind) and corpus in (None, run.record["corpus"].get("name")):
             found.append(run)
@@ -426,14 +440,18 @@ def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None
         on, option = (f" on {corpus}", f" {flag('corpus')} {corpus}") if corpus else ("", "")
         raise RunError(
             f"There is no run{on} in {runs_dir}. Train one: {command}{option}"
-            + "".join(f"\nUnreadable: {line}" for line in refused)
+            + "".join(f"\nUnreadable: {line}" for line in refused.values())
         )
 
-    def written(run: RunFolder) -> float:
-        files = (run.path / RUN, run.metrics, run.checkpoints)
+    def written(path: Path) -> float:
+        files = (path / RUN, path / METRICS, path / CHECKPOINTS)
         return max(p.stat().st_mtime for p in files if p.exists())
 
-    return max(found, key=lambda run: (written(run), run.name))
+    newest = max(found, key=lambda run: (written(run.path), run.name))
+    for path, problem in refused.items():
+        if written(path) > written(newest.path):
+            log.warning(f"Warning: {problem} Using {newest.path}, the run before it.")
+    return newest
 
 
 def find(runs_dir: Path, run: Path | None) -> RunFolder:

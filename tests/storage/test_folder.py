@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rnntk import stored
 from rnntk.errors import RunError, TrainingError
-from rnntk.storage import checkpoint, folder
+from rnntk.storage import checkpoint, folder, listing
 from rnntk.storage.checkpoint import Progress
 from rnntk.storage.folder import RunFolder
 from rnntk.text.vocabulary import Vocabulary
@@ -199,6 +200,61 @@ def test_the_last_checkpoint_replaces_a_damaged_best(
     assert len(caplog.messages) == 1
     assert "step-00000001 is damaged" in caplog.messages[0]
     assert "Using the last checkpoint." in caplog.messages[0]
+
+
+@pytest.mark.parametrize("which", ["last", "best"])
+def test_a_checkpoint_that_training_removes_while_it_is_read_is_not_damaged(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    which: str,
+) -> None:
+    run = make(tmp_path / "r")
+    real, next_step = stored.check_manifest, 2
+
+    def check(path: Path, *more: object) -> None:
+        nonlocal next_step
+        if next_step < 4:
+            next_step += 1
+            save(run, next_step, {"val_loss": 1.0, "step": next_step})
+            checkpoint.prune(run.checkpoints, 1, next_step, None)
+        real(path, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(stored, "check_manifest", check)
+    save(run, 1)
+    assert run.checkpoint(which).progress.step == 4
+    next_step = 1
+    found = listing.details(run)
+    assert found.summary.problem is None
+    assert [c.problem for c in found.checkpoints if c.problem] == []
+    monkeypatch.undo()
+    real_glance = checkpoint.glance
+
+    def glance(path: Path) -> Progress:
+        monkeypatch.undo()
+        save(run, 9)
+        checkpoint.prune(run.checkpoints, 1, 9, None)
+        return real_glance(path)
+
+    monkeypatch.setattr(checkpoint, "glance", glance)
+    progress, problem = listing.newest(run)
+    assert progress is not None
+    assert (progress.step, problem) == (9, None)
+    assert not caplog.messages
+
+
+def test_a_newer_run_that_cannot_be_read_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    older, good, newer = (make(tmp_path / name) for name in ("older", "good", "newer"))
+    for run, time in ((older, 1_900_000_000), (good, 2_000_000_000), (newer, 2_100_000_000)):
+        os.utime(run.metrics, (time, time))
+    for run in (older, newer):
+        (run.path / "run.json").write_text("{")
+    assert folder.latest(tmp_path).name == "good"
+    assert len(caplog.messages) == 1
+    assert f"Warning: {newer.path} is damaged: run.json cannot be read" in caplog.messages[0]
+    assert f"Using {good.path}, the run before it." in caplog.messages[0]
 
 
 def test_the_best_checkpoint_is_read_without_the_last_ones_weights(
