@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnntk import __version__, stored
 from rnntk.config import MnistConfig, TrainConfig, flag
-from rnntk.errors import DataError, RunError, UsageError, did_you_mean, shown
+from rnntk.errors import DataError, RunError, TrainingError, UsageError, did_you_mean, shown
 from rnntk.files import disk_errors, remove, write_bytes, write_json
 from rnntk.storage import checkpoint
 from rnntk.storage.checkpoint import Checkpoint
@@ -502,7 +502,12 @@ def delete(path: Path) -> int:
     files = [p for p in path.rglob("*") if p.is_symlink() or not p.is_dir()]
     freed = sum(file.lstat().st_size for file in files)
     with disk_errors(path, advice="Nothing was deleted."):
-        remove(path)
+        left = remove(path)
+    if left is not None:
+        raise TrainingError(
+            f"{path} was deleted only in part: files that you may not delete are left in {left}. Remove that folder as "
+            "their owner."
+        )
     return freed
 
 

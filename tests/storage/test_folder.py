@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnntk import stored
+from rnntk import files, stored
 from rnntk.errors import RunError, TrainingError
 from rnntk.storage import checkpoint, folder, listing
 from rnntk.storage.checkpoint import Progress
@@ -255,6 +255,19 @@ def test_a_newer_run_that_cannot_be_read_is_named(
     assert len(caplog.messages) == 1
     assert f"Warning: {newer.path} is damaged: run.json cannot be read" in caplog.messages[0]
     assert f"Using {good.path}, the run before it." in caplog.messages[0]
+
+
+def test_a_deletion_in_part_names_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make(tmp_path / "r")
+    monkeypatch.setattr(files.shutil, "rmtree", lambda *_, **__: None)
+    with pytest.raises(
+        TrainingError, match=r"r was deleted only in part: files .* left in (\S+)\. "
+    ):
+        folder.delete(run.path)
+    [left] = tmp_path.iterdir()
+    assert (left / "r" / "run.json").is_file()
 
 
 def test_the_best_checkpoint_is_read_without_the_last_ones_weights(
