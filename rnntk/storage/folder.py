@@ -134,7 +134,7 @@ class RunFolder:
         """
         try:
             return self._find(which, only)
-        except checkpoint.Removed:  # training goes on: list them again
+        except checkpoint.Removed:  # training continues: list them again
             return self.checkpoint(which, only=only)
 
     def _find(self, which: str, only: Collection[str] | None) -> Checkpoint:

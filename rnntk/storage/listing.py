@@ -103,7 +103,7 @@ def newest(run: RunFolder) -> tuple[checkpoint.Progress | None, str | None]:
     for step in reversed(checkpoint.steps(run.checkpoints)):
         try:
             return checkpoint.glance(run.checkpoints / checkpoint.folder_name(step)), problem
-        except checkpoint.Removed:  # training goes on: list them again
+        except checkpoint.Removed:  # training continues: list them again
             return newest(run)
         except RunError as error:
             problem = problem or str(error)
