@@ -145,13 +145,14 @@ def write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
         _sync_folder(path.parent)
 
 
-def remove(path: Path) -> None:
-    """Remove a file, a symbolic link, or a folder and its contents."""
+def remove(path: Path) -> Path | None:
+    """Remove a file, a symbolic link, or a folder and its contents; return where files are left that cannot be."""
     if path.is_dir() and not path.is_symlink():
         with scratch(path.parent) as aside:
             rename(path, aside / path.name)
-    else:
-        path.unlink(missing_ok=True)
+        return aside if aside.exists() else None
+    path.unlink(missing_ok=True)
+    return None
 
 
 def remove_stale(folder: Path, *, own: bool = False) -> None:

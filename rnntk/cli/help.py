@@ -79,9 +79,10 @@ class Command(click.Command):
                 f"There is no option {name}.{self._advice(name, ctx)}", ctx
             ) from None
         except click.UsageError as error:
-            if "unexpected extra argument" in error.message and self._repeatable():
-                error.message += f". Repeat {self._repeatable()} before each file."
-            raise
+            if not ("unexpected extra argument" in error.message and self._repeatable()):
+                raise
+            advice = f"Repeat {self._repeatable()} before each file."
+            raise click.UsageError(f"{error.message.rstrip('.')}. {advice}", ctx) from None
 
     def _advice(self, name: str, ctx: click.Context) -> str:
         """What to do about an unknown option."""

@@ -117,7 +117,7 @@ class Session:
                     value = stream.unescaped(":stop", value, self._console)
                 field = known[name]
                 undone = value == "off" and type_of(field)[0] is not bool
-                new = field.default if undone else _parsed(type_of(field)[0], value, name)
+                new: Any = field.default if undone else _parsed(type_of(field)[0], value, name)
                 self._settings = dataclasses.replace(self._settings, **{name: new})
                 self._generated = 0
             self._console.note(f"{_typed(name)[1:]} {_word(getattr(self._settings, name))}")

@@ -41,6 +41,10 @@ _PROGRESS = {
 Arrays = Mapping[str, np.ndarray]
 
 
+class Removed(RunError):
+    """Training has removed a checkpoint that was being read."""
+
+
 @dataclass
 class Progress:
     """Progress of training, the content of `progress.json`."""
@@ -182,6 +186,8 @@ def _damage(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
+        if not path.exists():
+            raise Removed(f"{path} was removed while it was read. Try again.") from error
         missing = Path(str(error.filename)).name
         raise RunError(f"{path} is damaged: {missing} is missing.") from error
     except OSError as error:

@@ -10,7 +10,7 @@ import re
 import shutil
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnntk import __version__, stored
 from rnntk.config import MnistConfig, TrainConfig, flag
-from rnntk.errors import DataError, RunError, UsageError, did_you_mean, shown
+from rnntk.errors import DataError, RunError, TrainingError, UsageError, did_you_mean, shown
 from rnntk.files import disk_errors, remove, write_bytes, write_json
 from rnntk.storage import checkpoint
 from rnntk.storage.checkpoint import Checkpoint
@@ -132,6 +132,13 @@ class RunFolder:
         Damaged checkpoints are passed over with a warning, except a named step. `only` these files are checked; by
         default all.
         """
+        try:
+            return self._find(which, only)
+        except checkpoint.Removed:  # training continues: list them again
+            return self.checkpoint(which, only=only)
+
+    def _find(self, which: str, only: Collection[str] | None) -> Checkpoint:
+        """As `checkpoint`, but raises `Removed` if training removes the checkpoint meanwhile."""
 
         def read(step: int) -> Checkpoint:
             return checkpoint.read(self.checkpoints / checkpoint.folder_name(step), only=only)
@@ -152,12 +159,16 @@ class RunFolder:
         if best is not None:
             try:
                 return read(best)
+            except checkpoint.Removed:
+                raise
             except RunError as error:
                 log.warning(f"{error} Using the last checkpoint.")
         damaged = []
         for step in reversed(steps):
             try:
                 return read(step)
+            except checkpoint.Removed:
+                raise
             except RunError as error:
                 damaged.append(str(error))
                 log.warning(f"{error} Using the checkpoint before it.")
@@ -234,6 +245,8 @@ def created(
 ) -> Iterator[RunFolder]:
     """Create a run folder, locked within the context and removed on an error before the first step or checkpoint.
 
+    A folder that existed before is emptied instead; one that another process has put in its place is left alone.
+
     Args:
         path: missing, empty, or a run killed before its first step.
         record: `kind`, `settings`, `model`, `corpus` and `versions` of `run.json`.
@@ -247,9 +260,12 @@ def created(
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": {"rnntk": __version__, **record["versions"]},
     }
-    with disk_errors(path, advice=_ELSEWHERE):
-        path.mkdir(parents=True, exist_ok=True)
-    with _locked(path, _ELSEWHERE):
+    with ExitStack() as stack:
+        with disk_errors(path, advice=_ELSEWHERE):
+            stack.enter_context(_made(path))
+        stack.enter_context(_locked(path, _ELSEWHERE))
+        with disk_errors(path, advice=_ELSEWHERE):
+            identity = (path / LOCK).stat()  # not reused while the file is open
         refuse_existing(path)  # again: another process may have created a run before the lock
         try:
             with disk_errors(path, advice=_ELSEWHERE):
@@ -263,12 +279,27 @@ def created(
             write_json(path / RUN, record, advice=_ELSEWHERE)
             yield RunFolder(path, record)
         except BaseException:
-            if _is_unused(path):
-                with suppress(OSError):
+            with suppress(OSError):
+                if os.path.samestat(identity, (path / LOCK).stat()) and _is_unused(path):
                     _clear(path)
                     (path / LOCK).unlink()
-                    path.rmdir()
             raise
+
+
+@contextmanager
+def _made(path: Path, *, exist_ok: bool = True) -> Iterator[None]:
+    """Context with a folder, created with its parents; at the end those that are new are removed if empty."""
+    new = list(itertools.takewhile(lambda p: not p.exists(), (path, *path.parents)))
+    identities: list[os.stat_result] = []
+    try:
+        path.mkdir(parents=True, exist_ok=exist_ok)
+        identities += [folder.stat() for folder in new]
+        yield
+    finally:
+        with suppress(OSError):
+            for folder, identity in zip(new, identities, strict=False):
+                if os.path.samestat(identity, folder.stat()):
+                    folder.rmdir()
 
 
 def create(path: Path, **record: Any) -> RunFolder:
@@ -376,34 +407,31 @@ def reserved(path: Path | None, runs_dir: Path, name: str) -> Iterator[Path]:
     if path is not None:
         yield path
         return
-    first = not runs_dir.exists()
-    with disk_errors(runs_dir, advice=_ELSEWHERE):
-        runs_dir.mkdir(parents=True, exist_ok=True)
-        for number in itertools.count(_next_number(runs_dir, name)):
-            made = runs_dir / f"{name}-{number}"
-            with suppress(FileExistsError):  # another process took this number
-                made.mkdir()
-                break
-    try:
+    with ExitStack() as stack:
+        with disk_errors(runs_dir, advice=_ELSEWHERE):
+            stack.enter_context(_made(runs_dir))
+            for number in itertools.count(_next_number(runs_dir, name)):
+                made = runs_dir / f"{name}-{number}"
+                with suppress(FileExistsError):  # another process took this number
+                    stack.enter_context(_made(made, exist_ok=False))
+                    break
         yield made
-    finally:
-        with suppress(OSError):
-            made.rmdir()  # fails if the folder has files, which is meant
-            if first:
-                runs_dir.rmdir()
 
 
 def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None) -> RunFolder:
-    """The most recently written run of this kind and corpus. Raises `RunError` if there is none."""
+    """The most recently written run of this kind and corpus. Raises `RunError` if there is none.
+
+    Warns of newer runs that cannot be read.
+    """
     found: list[RunFolder] = []
-    refused: list[str] = []
+    refused: dict[Path, str] = {}
     for path in _folders(runs_dir):
         if not (path / RUN).is_file():
             continue
         try:
             run = open_run(path)
         except RunError as error:
-            refused.append(str(error))
+            refused[path] = str(error)
             continue
         if kind in (None, run.kind) and corpus in (None, run.record["corpus"].get("name")):
             found.append(run)
@@ -412,14 +440,18 @@ def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None
         on, option = (f" on {corpus}", f" {flag('corpus')} {corpus}") if corpus else ("", "")
         raise RunError(
             f"There is no run{on} in {runs_dir}. Train one: {command}{option}"
-            + "".join(f"\nUnreadable: {line}" for line in refused)
+            + "".join(f"\nUnreadable: {line}" for line in refused.values())
         )
 
-    def written(run: RunFolder) -> float:
-        files = (run.path / RUN, run.metrics, run.checkpoints)
+    def written(path: Path) -> float:
+        files = (path / RUN, path / METRICS, path / CHECKPOINTS)
         return max(p.stat().st_mtime for p in files if p.exists())
 
-    return max(found, key=lambda run: (written(run), run.name))
+    newest = max(found, key=lambda run: (written(run.path), run.name))
+    for path, problem in refused.items():
+        if written(path) > written(newest.path):
+            log.warning(f"Warning: {problem} Using {newest.path}, the run before it.")
+    return newest
 
 
 def find(runs_dir: Path, run: Path | None) -> RunFolder:
@@ -470,13 +502,23 @@ def delete(path: Path) -> int:
     files = [p for p in path.rglob("*") if p.is_symlink() or not p.is_dir()]
     freed = sum(file.lstat().st_size for file in files)
     with disk_errors(path, advice="Nothing was deleted."):
-        remove(path)
+        left = remove(path)
+    if left is not None:
+        raise TrainingError(
+            f"{path} was deleted only in part: files that you may not delete are left in {left}. Remove that folder as "
+            "their owner."
+        )
     return freed
 
 
 def check_name(name: str) -> None:
     """Raise `UsageError` if `name` cannot be the name of a run folder."""
-    if Path(name).name != name or name.startswith(".") or not name.isprintable() or name.isspace():
+    if (
+        Path(name).name != name
+        or name.startswith(".")
+        or not name.isprintable()
+        or not name.strip()
+    ):
         raise UsageError(
             f"{name!r} is not a name for a run. Give a visible one that has no slash and no dot at its start."
         )

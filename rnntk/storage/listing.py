@@ -103,6 +103,8 @@ def newest(run: RunFolder) -> tuple[checkpoint.Progress | None, str | None]:
     for step in reversed(checkpoint.steps(run.checkpoints)):
         try:
             return checkpoint.glance(run.checkpoints / checkpoint.folder_name(step)), problem
+        except checkpoint.Removed:  # training continues: list them again
+            return newest(run)
         except RunError as error:
             problem = problem or str(error)
     return None, problem or f"{run.path} has no checkpoint yet."
@@ -113,7 +115,8 @@ def details(run: RunFolder) -> Details:
     summary = summarize(run.path)
     if not summary.kind:
         raise RunError(summary.problem or f"{run.path} is damaged.")
-    checkpoints = [_check(run.checkpoints, step) for step in checkpoint.steps(run.checkpoints)]
+    found = [_check(run.checkpoints, step) for step in checkpoint.steps(run.checkpoints)]
+    checkpoints = [c for c in found if c is not None]
     newest = next((c.progress for c in reversed(checkpoints) if c.progress is not None), None)
     kind = folder.CONFIGS[run.kind]
     # As in JSON, which has lists for tuples.
@@ -142,10 +145,13 @@ def _stat(path: Path) -> tuple[float, int]:
     return min(max(modified, 0.0), _LATEST), size
 
 
-def _check(parent: Path, step: int) -> CheckpointSummary:
+def _check(parent: Path, step: int) -> CheckpointSummary | None:
+    """Summary of a checkpoint; None if training removes it meanwhile."""
     path = parent / checkpoint.folder_name(step)
     size = _stat(path)[1]
     try:
         return CheckpointSummary(step, size, None, checkpoint.read(path).progress)
+    except checkpoint.Removed:
+        return None
     except RunError as error:
         return CheckpointSummary(step, size, str(error))

@@ -55,15 +55,16 @@ class MetricsWriter(keras.callbacks.Callback):
         self._mean = MeanLoss.of(self._path)
 
     def write(self, line: Mapping[str, Any]) -> None:
-        """Append one object. Raises `TrainingError` if the run was moved or removed, or its text became shorter."""
-        self._check_files()
+        """Append one object. Raises as `check_files`."""
+        self.check_files()
         data = (json_text(line) + "\n").encode()
         with disk_errors(self._path):
             self._file.write(data)
             self._file.flush()  # for readers of the running training
         self._progress.metrics_bytes += len(data)
 
-    def _check_files(self) -> None:
+    def check_files(self) -> None:
+        """Raise `TrainingError` if the run was moved or removed, or its text became shorter."""
         # An open file follows a folder that is renamed or removed, so writing would not fail.
         try:
             in_place = os.path.samestat(self._identity, os.stat(self._path))  # noqa: PTH116  # quick
@@ -81,7 +82,8 @@ class MetricsWriter(keras.callbacks.Callback):
             )
 
     def flush(self) -> None:
-        """Sync the file to disk; called before each checkpoint, which records its size."""
+        """Sync the file to disk; called before each checkpoint, which records its size. Raises as `check_files`."""
+        self.check_files()
         with disk_errors(self._path):
             self._file.flush()
             os.fsync(self._file.fileno())

@@ -48,10 +48,7 @@ def load(
     `given` holds the user's settings by field name; defaults for network, symbols and text come from `init_from`.
     `progress` is called with the bytes prepared and the total.
     """
-    distribute = {k: v for k, v in given.items() if k in DistributeConfig.names()}
-    who = DistributeConfig.resolve(distribute)
-    if who.distribute == "multiworker":
-        cluster.find(who.workers, who.index)  # fail before a long preparation
+    _is_chief(given)  # fail before a long preparation
     own, sha256 = _settings_of(init_from, given) if init_from else (None, None)
     config, corpus = corpora.load(TrainConfig, given, own, progress=progress, sha256=sha256)
     for warning in corpus.prepared.facts["warnings"]:
@@ -141,24 +138,31 @@ def resume(
             f"{record['preprocessor']}"
         )
     folder.check_text(run)
-    stored = TrainConfig.from_json(run.settings)
-    if changes.get("input"):
-        stored = replace(stored, corpus=None, preprocessor=record["preprocessor"])
-    config = stored.resumed(changes)
-    saved = run.checkpoint("last").progress
-    schedule.refuse_finished(config, saved, run.path)
     with ExitStack() as stack:
-        # Lock before anything takes time; in a job only the chief holds the lock.
-        if config.distribute == "none":
+        # Before anything is read that another process may change; in a job only the chief holds the lock.
+        if _is_chief(changes):
             stack.enter_context(run.lock())
+            run = folder.open_run(run.path)
+        stored = TrainConfig.from_json(run.settings)
+        if changes.get("input"):
+            stored = replace(stored, corpus=None, preprocessor=record["preprocessor"])
+        config = stored.resumed(changes)
+        saved = run.checkpoint("last").progress
+        schedule.refuse_finished(config, saved, run.path)
         text = RunText(record, run.vocabulary(), run.path, config)
         corpus = text.prepare_again() if changes.get("input") else text.reopen()
         session, char_task = device.modules(config, "session", "char_task")
         job, step = _join(config, corpus, str(saved.step), run)
         task = char_task.CharTask(config, corpus, Split.from_json(record["split"]), job)
-        if job.chief and config.distribute != "none":
-            stack.enter_context(run.lock())
         return session.resume(run, task, step, quiet=quiet, extra=callbacks)
+
+
+def _is_chief(given: Mapping[str, Any]) -> bool:
+    """Whether this process will write the run; `given` holds the user's settings by field name."""
+    who = DistributeConfig.resolve(
+        {k: v for k, v in given.items() if k in DistributeConfig.names()}
+    )
+    return who.distribute != "multiworker" or cluster.find(who.workers, who.index).index == 0
 
 
 def checked_split(config: TrainConfig, corpus: Corpus) -> Split:

@@ -47,16 +47,14 @@ def check_weights(arrays: Mapping[str, np.ndarray], step: int) -> None:
 def count_high(progress: Progress, loss: float, uniform_loss: float, most: int) -> None:
     """Count the steps in a row with a loss above `FACTOR` times the uniform loss, in `progress.high_steps`.
 
-    Raises `Diverged` after `most` such steps; 0 disables the check.
+    Raises `Diverged` after `most` such steps; 0 disables the check and the count, so checkpoints are saved as usual.
     """
     limit = FACTOR * uniform_loss
-    if not most:
-        return
     if loss <= limit:
         progress.high_steps = 0
     elif progress.high_steps is not None:
-        progress.high_steps += 1
-    if (progress.high_steps or 0) >= most:
+        progress.high_steps = progress.high_steps + 1 if most else 0
+    if most and (progress.high_steps or 0) >= most:
         began = progress.step - most
         raise Diverged(
             f"The loss is above {limit:.2f} nats, twice the uniform loss, since step {began + 1} "

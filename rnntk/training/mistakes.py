@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rnntk.decoding.strategies import log_softmax
 from rnntk.errors import DataError, UsageError, check_parent
+from rnntk.files import write_bytes
 
 COLUMNS, ROWS = 8, 5
 ZOOM = 3
@@ -55,9 +57,10 @@ def draw(path: Path, images: np.ndarray, labels: np.ndarray, logits: np.ndarray)
             caption = f"{word}: {which}  {100 * np.exp(logs[k, which]):.1f} %"
             colour = RIGHT if which == labels[k] else WRONG
             pen.text((x, y + height + 2 + 15 * line), caption, fill=colour, font=font)
+    data = io.BytesIO()
     try:
-        # Older versions of Pillow take the format from the name behind a symbolic link.
-        picture.save(path, format=Image.EXTENSION[path.suffix.lower()])
-    except OSError as error:
+        picture.save(data, format=Image.EXTENSION[path.suffix.lower()])
+    except OSError as error:  # Pillow cannot encode it
         raise DataError(f"Cannot write {path}: {error.strerror or error}.") from error
+    write_bytes(path, data.getvalue(), advice="Name another file with `plot`.", error=DataError)
     return min(len(wrong), len(worst))

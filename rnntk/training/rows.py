@@ -6,6 +6,7 @@ import logging
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,8 @@ from rnntk.corpora import images, registry
 from rnntk.corpora.card import Card
 from rnntk.corpora.images import ImageSet
 from rnntk.errors import RunError
-from rnntk.storage.folder import RunFolder
+from rnntk.storage.checkpoint import Progress
+from rnntk.storage.folder import RunFolder, open_run
 from rnntk.training import device, schedule
 
 if TYPE_CHECKING:
@@ -95,20 +97,31 @@ def resume(
         UsageError: a setting cannot change; the run has reached the given limit.
         TrainingError, Interrupted: see `session.train`.
     """
-    config = MnistConfig.from_json(run.settings).resumed(changes)
     _check_images(run, data)
-    progress = run.checkpoint("last").progress
-    only_test = "" if _LIMITS & changes.keys() else schedule.reached(config, progress)
-    if not only_test:
-        schedule.refuse_finished(config, progress, run.path)
-    session, task = _task_of(run, config, data)
-    if only_test:
-        session.restore(run, task)
-        result = session.Result(run, progress, only_test)
-    else:
-        with run.lock():
-            result = session.resume(run, task, quiet=quiet, extra=callbacks)
+    config, saved, finished = _progress(run, changes)
+    with ExitStack() as stack:
+        if not finished:
+            stack.enter_context(run.lock())
+            # Again: another process may have trained it until now.
+            run = open_run(run.path)
+            config, saved, finished = _progress(run, changes)
+        session, task = _task_of(run, config, data)
+        if finished:
+            session.restore(run, task, str(saved.step))
+            result = session.Result(run, saved, finished)
+        else:
+            result = session.resume(run, task, str(saved.step), quiet=quiet, extra=callbacks)
     return result, _tested(result.run, task, quiet)
+
+
+def _progress(run: RunFolder, changes: Mapping[str, Any]) -> tuple[MnistConfig, Progress, str]:
+    """Configuration and progress of a resume, and why it only tests the classifier, or an empty string."""
+    config = MnistConfig.from_json(run.settings).resumed(changes)
+    saved = run.checkpoint("last").progress
+    finished = "" if _LIMITS & changes.keys() else schedule.reached(config, saved)
+    if not finished:
+        schedule.refuse_finished(config, saved, run.path)
+    return config, saved, finished
 
 
 def _check_images(run: RunFolder, data: Images) -> None:

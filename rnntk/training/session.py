@@ -158,7 +158,8 @@ def train(
         try:
             reason = loop.fit(task, progress, [*listeners, *extra, saving], stopped, limit)
         except Diverged as error:
-            if task.job.chief and not error.finite:
+            if metrics is not None and not error.finite:
+                metrics.check_files()  # another run may be in its place
                 # The checkpoint that the session started from belongs to an earlier one, so it stays.
                 checkpoint.remove_after(run.checkpoints, max(began, error.good_until))
             raise TrainingError(f"{error} {_after_divergence(run, error)}") from error

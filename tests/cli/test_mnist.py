@@ -94,7 +94,8 @@ def test_a_picture_that_cannot_be_written_loses_no_result(rnntk, here: Path) -> 
     Path("full.png").symlink_to("/dev/full")
     result = rnntk("mnist", "--data", "digits", *SMALL, "--plot", "full.png")
     assert result.exit_code == 1
-    assert "Error: Cannot write full.png: No space left on device." in result.stderr
+    told = "Error: No space is left to write full.png (No space left on device). Name another file with --plot."
+    assert told in result.stderr
     first = re.findall(r"^test .*", result.stdout, re.MULTILINE)
     assert len(first) == 1
     assert "mistakes" not in result.stdout

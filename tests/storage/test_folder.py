@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rnntk import files, stored
 from rnntk.errors import RunError, TrainingError
-from rnntk.storage import checkpoint, folder
+from rnntk.storage import checkpoint, folder, listing
 from rnntk.storage.checkpoint import Progress
 from rnntk.storage.folder import RunFolder
 from rnntk.text.vocabulary import Vocabulary
@@ -201,6 +202,74 @@ def test_the_last_checkpoint_replaces_a_damaged_best(
     assert "Using the last checkpoint." in caplog.messages[0]
 
 
+@pytest.mark.parametrize("which", ["last", "best"])
+def test_a_checkpoint_that_training_removes_while_it_is_read_is_not_damaged(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    which: str,
+) -> None:
+    run = make(tmp_path / "r")
+    real, next_step = stored.check_manifest, 2
+
+    def check(path: Path, *more: object) -> None:
+        nonlocal next_step
+        if next_step < 4:
+            next_step += 1
+            save(run, next_step, {"val_loss": 1.0, "step": next_step})
+            checkpoint.prune(run.checkpoints, 1, next_step, None)
+        real(path, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(stored, "check_manifest", check)
+    save(run, 1)
+    assert run.checkpoint(which).progress.step == 4
+    next_step = 1
+    found = listing.details(run)
+    assert found.summary.problem is None
+    assert [c.problem for c in found.checkpoints if c.problem] == []
+    monkeypatch.undo()
+    real_glance = checkpoint.glance
+
+    def glance(path: Path) -> Progress:
+        monkeypatch.undo()
+        save(run, 9)
+        checkpoint.prune(run.checkpoints, 1, 9, None)
+        return real_glance(path)
+
+    monkeypatch.setattr(checkpoint, "glance", glance)
+    progress, problem = listing.newest(run)
+    assert progress is not None
+    assert (progress.step, problem) == (9, None)
+    assert not caplog.messages
+
+
+def test_a_newer_run_that_cannot_be_read_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    older, good, newer = (make(tmp_path / name) for name in ("older", "good", "newer"))
+    for run, time in ((older, 1_900_000_000), (good, 2_000_000_000), (newer, 2_100_000_000)):
+        os.utime(run.metrics, (time, time))
+    for run in (older, newer):
+        (run.path / "run.json").write_text("{")
+    assert folder.latest(tmp_path).name == "good"
+    assert len(caplog.messages) == 1
+    assert f"Warning: {newer.path} is damaged: run.json cannot be read" in caplog.messages[0]
+    assert f"Using {good.path}, the run before it." in caplog.messages[0]
+
+
+def test_a_deletion_in_part_names_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make(tmp_path / "r")
+    monkeypatch.setattr(files.shutil, "rmtree", lambda *_, **__: None)
+    with pytest.raises(
+        TrainingError, match=r"r was deleted only in part: files .* left in (\S+)\. "
+    ):
+        folder.delete(run.path)
+    [left] = tmp_path.iterdir()
+    assert (left / "r" / "run.json").is_file()
+
+
 def test_the_best_checkpoint_is_read_without_the_last_ones_weights(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -266,6 +335,43 @@ def test_only_a_run_without_steps_is_removed_again(tmp_path: Path, left: str) ->
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert (tmp_path / "r").exists() == (left != "nothing")
+
+
+def test_a_failed_run_leaves_a_new_run_in_its_place(tmp_path: Path) -> None:
+    path, moved = tmp_path / "r", tmp_path / "r-old"
+
+    def replaced() -> None:
+        with folder.created(path, **RECORD) as run:  # type: ignore[arg-type]
+            run.metrics.write_text('{"step": 1}\n')
+            path.rename(moved)
+            make(path)
+            raise TrainingError("stopped")
+
+    with pytest.raises(TrainingError, match="stopped"):
+        replaced()
+    assert folder.open_run(path).checkpoints.is_dir()
+    assert folder.open_run(moved).metrics.read_text() == '{"step": 1}\n'
+
+
+@pytest.mark.parametrize("existing", [0, 1, 2, 3])
+def test_a_failed_creation_removes_the_folders_that_it_made(tmp_path: Path, existing: int) -> None:
+    folders = [tmp_path / "q1", tmp_path / "q1" / "q2", tmp_path / "q1" / "q2" / "q3"]
+    for path in folders[:existing]:
+        path.mkdir()
+
+    def interrupted() -> None:
+        with folder.created(folders[-1], **RECORD):  # type: ignore[arg-type]
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert sorted(tmp_path.rglob("*")) == folders[:existing]
+
+
+def test_a_reserved_path_that_stays_empty_is_removed_with_its_parents(tmp_path: Path) -> None:
+    with folder.reserved(None, tmp_path / "a" / "runs", "n") as path:
+        assert path.is_dir()
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_second_creator_of_a_run_is_refused_and_removes_nothing(

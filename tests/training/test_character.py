@@ -243,6 +243,27 @@ def test_resume_continues_to_the_runs_step_limit(text: Path, tmp_path: Path, sch
         resume(part)
 
 
+def test_a_resume_continues_from_what_another_process_has_trained_until_the_lock(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start(settings(text, max_steps=3, keep=1), tmp_path / "r").run
+    real, waiting = RunFolder.lock, [5]
+
+    def lock(self: RunFolder) -> Any:
+        if waiting:
+            resume(run, max_steps=waiting.pop(), patience=7)
+        return real(self)
+
+    monkeypatch.setattr(RunFolder, "lock", lock)
+    result = resume(run, max_steps=6)
+    assert [line["step"] for line in metrics(run) if "loss" in line] == [1, 2, 3, 4, 5, 6]
+    assert result.run.settings["patience"] == 7
+    waiting.append(8)
+    with pytest.raises(UsageError, match="is finished: 8 of 7 steps"):
+        resume(run, max_steps=7)
+    assert checkpoint.steps(run.checkpoints) == [8]
+
+
 def test_resume_remembers_its_settings(text: Path, tmp_path: Path) -> None:
     """So that the printed command continues to the same end."""
 

@@ -155,6 +155,19 @@ def test_explosion_steps_0_continues_a_diverged_run(
     assert result.progress.losses["loss"] > 2 * math.log(len(set(TEXT)))
 
 
+def test_a_resume_without_the_check_saves_checkpoints_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faster = Faster(monkeypatch)
+    run = start(tmp_path, callbacks=[faster], explosion_steps=100, max_steps=18, keep=9).run
+    assert run.checkpoint().progress.high_steps
+    character.resume(run, {"explosion_steps": 0, "max_steps": 27}, quiet=True)
+    assert saved(tmp_path) == [5, 10, 18, 20, 25, 27]
+    progress = run.checkpoint().progress
+    assert progress.losses["loss"] > LIMIT / UNIFORM * math.log(len(set(TEXT)))
+    assert progress.high_steps == 0
+
+
 def test_diverging_before_the_first_checkpoint_leaves_the_metrics(tmp_path: Path) -> None:
     with pytest.raises(
         TrainingError, match="No checkpoint was saved before. Train again with a lower"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -70,5 +72,24 @@ def test_a_bad_path_is_refused_in_advance(tmp_path: Path, name: str, said: str) 
 
 def test_an_unwritable_path_is_reported(tmp_path: Path) -> None:
     (tmp_path / "m.png").mkdir()
-    with pytest.raises(DataError, match="Cannot write"):
+    with pytest.raises(
+        DataError, match=r"m\.png cannot be written \(.+\)\. Name another file with plot\."
+    ):
         mistakes.draw(tmp_path / "m.png", *cases(3, 1))
+
+
+def test_a_full_disk_leaves_the_earlier_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "m.png"
+    mistakes.draw(path, *cases(30, 11))
+    before = path.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DataError, match=r"No space is left to write .*m\.png \(.+ with plot\."):
+        mistakes.draw(path, *cases(30, 12))
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import shlex
 import shutil
@@ -20,7 +21,7 @@ from rnntk.config import TrainConfig
 from rnntk.errors import TrainingError
 from rnntk.storage import folder
 from rnntk.text import corpus
-from rnntk.training import character
+from rnntk.training import char_task, character
 
 SMALL = [
     "--units",
@@ -135,6 +136,24 @@ def test_a_missing_run_folder_is_noticed_at_the_next_step(
         found = folder.open_run(moved)
         assert found.checkpoint().progress.step == 2
         assert character.resume(found, {}, quiet=True).progress.step == 8
+
+
+@pytest.mark.parametrize("diverged", [False, True])
+def test_a_run_in_the_place_of_a_moved_one_keeps_its_checkpoints(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, diverged: bool
+) -> None:
+    path, moved = tmp_path / "r", tmp_path / "moved"
+
+    def replace() -> None:
+        path.rename(moved)
+        shutil.copytree(moved, path)
+        (path / "checkpoints" / "step-00000099").mkdir()
+        if diverged:
+            monkeypatch.setattr(char_task.CharTask, "step", lambda *_: {"loss": math.nan})
+
+    with pytest.raises(TrainingError, match=r"renamed or removed: training ends at step"):
+        start(text, path, callbacks=[At(2 if diverged else 7, replace)], checkpoint_every=100)
+    assert [p.name for p in (path / "checkpoints").iterdir()] == ["step-00000099"]
 
 
 def test_a_failed_run_stays_if_it_has_a_step(text: Path, tmp_path: Path) -> None:

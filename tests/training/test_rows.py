@@ -25,6 +25,7 @@ from rnntk.files import write_json
 from rnntk.kernels import native
 from rnntk.kernels.code import Shape
 from rnntk.storage import folder
+from rnntk.storage.folder import RunFolder
 from rnntk.training import rows
 from rnntk.training.row_task import ClassifierResult, PixelOrder, RowTask, shifted, wilson
 from rnntk.training.session import Result
@@ -204,6 +205,26 @@ def test_held_out_images_are_not_trained_on(tmp_path: Path) -> None:
     start(tmp_path / "one", images)
     start(tmp_path / "two", dataclasses.replace(images, x_train=other))
     assert same(weights(tmp_path / "one"), weights(tmp_path / "two"))
+
+
+def test_a_resume_only_tests_what_another_process_has_finished_until_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "r"
+    start(path, max_steps=2, keep=1)
+    folder.open_run(path).with_settings({"max_steps": 4})
+    real, waiting = RunFolder.lock, [True]
+
+    def lock(self: RunFolder) -> Any:
+        if waiting:
+            waiting.clear()
+            resume(path)
+        return real(self)
+
+    monkeypatch.setattr(RunFolder, "lock", lock)
+    outcome = resume(path)
+    assert outcome.result.progress.step == 4
+    assert len((path / "metrics.jsonl").read_text().splitlines()) == 4
 
 
 @pytest.mark.parametrize(
