@@ -85,7 +85,7 @@ class Command(click.Command):
             raise click.UsageError(f"{error.message.rstrip('.')}. {advice}", ctx) from None
 
     def _advice(self, name: str, ctx: click.Context) -> str:
-        """What to do about an unknown option."""
+        """Advice about an unknown option."""
         known = [p for p in self.get_params(ctx) if isinstance(p, click.Option) and not p.hidden]
         if hint := did_you_mean(
             name, [next(flag for flag in p.opts if len(flag) > 2) for p in known]
