@@ -348,7 +348,8 @@ def _judged(
     margin = next((r.cost - best.cost for r in far), 4 * SURE)
     # English has no letters of its own: a few of another language also fit it, in codecs that are rare for it.
     rare = best.language == "English" and best.codec != "cp1252"
-    needed = SURE + (3 if rare else 1) * SURE / max(best.seen, 1)
+    # In another codec, capitals may be small letters: koi8-r and cp1251 have them the other way round.
+    needed = SURE * (1 + (3 if rare else 1) / max(best.seen, 1) + best.one_case)
     confidence = margin / (margin + 4 * needed)
     how = f"{best.seen - best.odd:,} of {best.seen:,} characters beyond ASCII fit {best.language}"
     escapes = "no escape sequences" if best.codec == "utf-8" else "its escapes stand for ASCII only"

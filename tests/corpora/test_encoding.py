@@ -662,6 +662,62 @@ def test_cyrillic_capitals_are_not_silently_hebrew(text: str, codec: str) -> Non
         assert doubted or found == data.decode(codec)
 
 
+RUSSIAN_CAPITALS = """ИВАНОВ ИВАН
+ПЕТРОВА МАРИЯ
+КУЗНЕЦОВА ЕЛЕНА
+СМИРНОВ ДМИТРИЙ
+ВАСИЛЬЕВ СЕРГЕЙ
+СОКОЛОВА АННА
+НОВИКОВА ТАТЬЯНА
+"""
+GREEK_CAPITALS = """ΠΑΠΑΔΟΠΟΥΛΟΣ ΓΕΩΡΓΙΟΣ
+ΚΩΝΣΤΑΝΤΙΝΟΥ ΜΑΡΙΑ
+ΝΙΚΟΛΑΟΥ ΔΗΜΗΤΡΙΟΣ
+ΑΘΑΝΑΣΙΟΥ ΕΛΕΝΗ
+ΒΑΣΙΛΕΙΟΥ ΑΙΚΑΤΕΡΙΝΗ
+ΚΑΡΑΓΙΑΝΝΗΣ ΑΘΑΝΑΣΙΟΣ
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "codecs"),
+    [
+        (RUSSIAN_CAPITALS, "cp1251 koi8-r cp866 mac-cyrillic iso8859-5 cp855"),
+        (GREEK_CAPITALS, "cp1253 iso8859-7 cp737 mac-greek cp869"),
+    ],
+    ids=["Russian", "Greek"],
+)
+def test_names_in_capitals_are_read_right(text: str, codecs: str) -> None:
+    for codec in codecs.split():
+        assert reads(text.encode(codec))[0] == text, codec
+
+
+@pytest.mark.parametrize(
+    ("text", "codec"),
+    [
+        ("СОЛНЦЕ\nЛУНА\nЗЕМЛЯ\n", "cp1251"),
+        ("ДОБРО ПОЖАЛОВАТЬ", "cp1251"),
+        ("ВХОД ВОСПРЕЩЁН", "koi8-r"),
+        ("ΕΛΛΗΝΙΚΗ ΔΗΜΟΚΡΑΤΙΑ", "cp1253"),
+        ("ΘΕΣΣΑΛΟΝΙΚΗ\nΠΑΤΡΑ\nΗΡΑΚΛΕΙΟ\nΛΑΡΙΣΑ\nΒΟΛΟΣ\n", "cp869"),
+    ],
+)
+def test_a_few_words_in_capitals_are_read_right(text: str, codec: str) -> None:
+    assert reads(text.encode(codec))[0] == text
+
+
+@pytest.mark.parametrize("codec", ["cp1253", "iso8859-7"])
+def test_greek_capitals_are_never_silently_cyrillic(codec: str) -> None:
+    found, doubted = reads("ΚΑΛΗΜΕΡΑ ΣΑΣ".encode(codec))
+    assert doubted or found == "ΚΑΛΗΜΕΡΑ ΣΑΣ"
+
+
+@pytest.mark.parametrize(("codec", "text"), [("cp1251", RUSSIAN), ("cp1253", GREEK_CAPITALS)])
+def test_capitals_alone_raise_no_doubt(codec: str, text: str) -> None:
+    for whole in (text.upper() * 2, text.lower().replace("σ\n", "ς\n").replace("σ ", "ς ") * 2):
+        assert reads(whole.encode(codec)) == (whole, False)
+
+
 @pytest.mark.parametrize("codec", ["cp862", "cp1255", "iso8859-8"])
 def test_hebrew_is_found_in_either_direction(codec: str) -> None:
     text = "אתמול בערב הלכנו ליער ודיברנו זמן רב. היה שם חושך גמור, אבל האנשים לא פחדו מן הדרך.\n"
