@@ -245,7 +245,7 @@ def decide(
     first = readings[0]
     if first.seen > 20 and (first.junk > 0.1 or (not spaced and 5 * first.odd > first.seen)):
         raise DataError(f"{scan.name} is binary, not text. {_AS_BYTES}")
-    return _judged(source, readings, decodes, said, errors)
+    return _judged(source, readings, decodes, said, errors, vote)
 
 
 def _binary(head: bytes) -> tuple[str, str] | None:
@@ -328,9 +328,17 @@ def _nearly_utf8(scan: Scan, offset: int, wrong: bytes) -> EncodingError | None:
 
 
 def _judged(
-    source: bytes, readings: list[Reading], decodes: Decodes, said: str, errors: str = "strict"
+    source: bytes,
+    readings: list[Reading],
+    decodes: Decodes,
+    said: str,
+    errors: str = "strict",
+    vote: str | None = None,
 ) -> EncodingReport:
-    """The likeliest reading that decodes the whole file, with a doubt if others come close."""
+    """The likeliest reading that decodes the whole file, with a doubt if others come close.
+
+    The doubt names the two next readings, that of the codec `vote` before others.
+    """
     first = readings[0]
     best = next((r for r in readings if not decodes(r.codec)), first)
     # An undecodable byte means damage in a multi-byte codec, but the wrong codec in others.
@@ -357,6 +365,8 @@ def _judged(
     odd = best.odd > 1 + best.seen / 20 or best.junk > 0 or best.strange
     if margin >= needed and not (odd and best.seen and best.codec != "utf-8"):
         return EncodingReport(best.codec, how, confidence)
+    voted = next((r.text for r in readings if r.codec == vote), None)
+    rest.sort(key=lambda r: r.text != voted)
     shown = [best.codec, *islice((r.codec for r in rest if not decodes(r.codec)), 2)]
     own, *others = _samples(source, shown)
     samples = [f"it reads {own!r}", *map("as {} {!r}".format, shown[1:], others)]

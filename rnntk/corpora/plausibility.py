@@ -149,7 +149,8 @@ def read(data: bytes, codec: str, words: frozenset[str] = frozenset(), prior: fl
     capitals, small = (len(re.findall(case, kinds)) for case in ("[CGHLORT]", "[acghlort]"))
     pairs.append((1.0, min(capitals, small + 4)))
     if not best.cjk:
-        lone = set(re.findall(r"(?<!\w)[^\W\da-zA-Z_](?!\w)", folded.lower()))
+        alone = re.finditer(r"(?<![\w^])(?i:[cghlort])(?![\w^])", kinds)
+        lone = {folded[found.start()].lower() for found in alone}
         pairs.append((2.9, len(lone - best.words)))
     strange = best.script == "l" and len(found & best.words) < min(3, len(found) / 10)
     one_case = best.script in "cg" and seen > 0 and 0 in (capitals, small)

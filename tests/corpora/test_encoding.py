@@ -725,6 +725,32 @@ def test_hebrew_is_found_in_either_direction(codec: str) -> None:
         assert reads(line.encode(codec) * 10) == (line * 10, False)
 
 
+@pytest.mark.parametrize(
+    ("text", "codec"),
+    [
+        ("לַיְלָה טוֹב אָמְרָה הָאֵם וְהַיְלָדִים נִרְדְּמוּ בְּשֶׁקֶט\n", "cp1255"),
+        ("וַיֹּאמֶר הַיֶּלֶד אֶל אָבִיו הִנֵּה הַשֶּׁמֶשׁ עוֹלָה עַל־הֶהָרִים\n", "cp1255"),
+        ("ذَهَبَ الْوَلَدُ إِلَى الْمَدْرَسَةِ، وَقَرَأَ كِتَابًا جَدِيدًا فِي الصَّبَاحِ\n", "cp1256"),
+    ],
+    ids=["points", "maqaf", "harakat"],
+)
+def test_vowel_points_are_letters_of_their_script(text: str, codec: str) -> None:
+    for whole in (text, text * 10):
+        assert reads(whole.encode(codec)) == (whole, False)
+
+
+def test_the_alternatives_in_a_doubt_have_the_answer_of_chardet() -> None:
+    from rnntk.corpora.detection import _judged
+    from rnntk.corpora.plausibility import ranked
+
+    data = "Über\n".encode("cp1252")
+    readings = ranked(data, "text")
+    far = readings[-1]
+    report = _judged(data, readings, lambda codec: None, "chardet says", vote=far.codec)
+    assert f"as {far.codec} " in report.doubt
+    assert f'set `encoding="{far.codec}"` or ' in report.doubt
+
+
 def test_the_sample_in_a_doubt_is_the_text_itself() -> None:
     report = detect_bytes("他姓㐂，名叫䶮。\n".encode("gb18030"))
     assert report.encoding == "gb18030"
