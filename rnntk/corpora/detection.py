@@ -243,7 +243,9 @@ def decide(
     else:
         source, readings = head, ranked(head[:SAMPLE], "text no_spaces", vote)
     first = readings[0]
-    if first.seen > 20 and (first.junk > 0.1 or (not spaced and 5 * first.odd > first.seen)):
+    # Few bytes make a text of CJK by accident, and names and old texts have many rare characters.
+    most_odd = 1 if spaced else 2 / 3 if first.cjk else 1 / 5
+    if first.seen > 20 and (first.junk > 0.1 or first.odd > most_odd * first.seen):
         raise DataError(f"{scan.name} is binary, not text. {_AS_BYTES}")
     return _judged(source, readings, decodes, said, errors, vote)
 

@@ -8,11 +8,13 @@ import hashlib
 import io
 import lzma
 import os
+import random
 import re
 import tarfile
 import tempfile
 import unicodedata
 import zipfile
+from array import array
 from pathlib import Path
 
 import pytest
@@ -749,6 +751,41 @@ def test_the_alternatives_in_a_doubt_have_the_answer_of_chardet() -> None:
     report = _judged(data, readings, lambda codec: None, "chardet says", vote=far.codec)
     assert f"as {far.codec} " in report.doubt
     assert f'set `encoding="{far.codec}"` or ' in report.doubt
+
+
+@pytest.mark.parametrize(
+    ("text", "codec"),
+    [
+        (
+            "大韓民國은民主共和國이다大韓民國의主權은國民에게있고모든權力은國民으로부터나온다",
+            "cp949",
+        ),
+        ("关关雎鸠在河之洲窈窕淑女君子好逑参差荇菜左右流之寤寐求之求之不得辗转反侧", "gb18030"),
+        ("佢哋嚟咗香港，唔知點解咁多人。你食咗飯未呀？嗰個細路好得意㗎。", "big5hkscs"),
+        ("佢話唔得閒，要喺屋企睇住個細佬。阿媽煲咗湯，叫佢早啲返嚟飲。", "big5hkscs"),
+    ],
+    ids=["Hanja", "classical", "Cantonese", "more Cantonese"],
+)
+def test_rare_characters_without_blanks_are_text(text: str, codec: str) -> None:
+    for whole in (text, text * 4):
+        assert reads(whole.encode(codec)) == (whole, True)
+
+
+@pytest.mark.parametrize("size", [100, 2_000])
+@pytest.mark.parametrize("lowest", [0, 32, 128])
+def test_random_bytes_are_refused(size: int, lowest: int) -> None:
+    rng = random.Random(f"{size} {lowest}")
+    for _ in range(2):
+        with pytest.raises(DataError, match="is binary, not text"):
+            detect_bytes(bytes(rng.randrange(lowest, 256) for _ in range(size)))
+
+
+@pytest.mark.parametrize("kind", ["f", "d", "h"])
+def test_arrays_of_numbers_are_refused(kind: str) -> None:
+    rng = random.Random(1)
+    numbers = [rng.gauss(0, 8000) for _ in range(1000)]
+    with pytest.raises(DataError, match="is binary, not text"):
+        detect_bytes(array(kind, map(int, numbers) if kind == "h" else numbers).tobytes())
 
 
 def test_the_sample_in_a_doubt_is_the_text_itself() -> None:
