@@ -243,6 +243,10 @@ def decide(
     else:
         source, readings = head, ranked(head[:SAMPLE], "text no_spaces", vote)
     first = readings[0]
+    if error := _partly_utf8(scan, first.codec):
+        if errors == "strict":
+            raise error
+        return EncodingReport("utf-8", "part of it is valid UTF-8, the rest is replaced")
     # Few bytes make a text of CJK by accident, and names and old texts have many rare characters.
     most_odd = 1 if spaced else 2 / 3 if first.cjk else 1 / 5
     if first.seen > 20 and (first.junk > 0.1 or first.odd > most_odd * first.seen):
@@ -327,6 +331,34 @@ def _nearly_utf8(scan: Scan, offset: int, wrong: bytes) -> EncodingError | None:
         "Convert it to UTF-8.",
         _OR_REPLACE,
     )
+
+
+def _partly_utf8(scan: Scan, codec: str) -> EncodingError | None:
+    """The error for UTF-8 joined with another encoding, or None.
+
+    Its words that are valid UTF-8 make better text so than in the likeliest `codec`.
+    """
+    words = filter(_SEQUENCE.search, scan.words().split())
+    valid = b" ".join(filter(_is_utf8, words))
+    if len(set(_SEQUENCE.findall(valid))) < 2:
+        return None
+    if read(valid, "utf-8").cost + SURE > read(valid, codec).cost:
+        return None
+    offset, wrong = scan.failure or (0, b"")
+    return EncodingError(
+        f"{scan.name} is partly UTF-8, partly in another encoding: {wrong.hex(' ')} at byte {offset:,} "
+        f"is not UTF-8, and as {codec} other words make no sense. If files were joined, convert each to "
+        "UTF-8 before; if not, set `encoding`.",
+        _OR_REPLACE,
+    )
+
+
+def _is_utf8(word: bytes) -> bool:
+    try:
+        word.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _judged(

@@ -788,6 +788,30 @@ def test_arrays_of_numbers_are_refused(kind: str) -> None:
         detect_bytes(array(kind, map(int, numbers) if kind == "h" else numbers).tobytes())
 
 
+@pytest.mark.parametrize(
+    ("text", "codec"),
+    [
+        ("“Ça va ?” dit-il. L'été à la forêt.\n", "cp1252"),
+        ("Él dijo: mañana.\n", "cp1252"),
+        ("Все счастливые семьи похожи друг на друга.\n", "cp1251"),
+        ("오늘은 날씨가 좋다. 내일은 비가 온다.\n", "cp949"),
+        ("今天天气很好，我们去公园散步吧。\n", "gb18030"),
+    ],
+    ids=["French", "Spanish", "Russian", "Korean", "Chinese"],
+)
+def test_utf8_joined_with_another_encoding_is_refused(text: str, codec: str) -> None:
+    good, other = (text * 20).encode(), (text * 20).encode(codec)
+    for data in (good + other, other + good):
+        with pytest.raises(UnicodeDecodeError) as python:
+            data.decode()
+        with pytest.raises(
+            EncodingError,
+            match=f"is partly UTF-8, partly .* at byte {python.value.start:,} is not UTF-8",
+        ):
+            detect_bytes(data)
+        assert detect_bytes(data, errors="replace").encoding == "utf-8"
+
+
 def test_the_sample_in_a_doubt_is_the_text_itself() -> None:
     report = detect_bytes("他姓㐂，名叫䶮。\n".encode("gb18030"))
     assert report.encoding == "gb18030"
