@@ -299,10 +299,12 @@ def _with_controls(scan: Scan, decodes: Decodes) -> EncodingReport:
     signs = "many control characters"
     if scan.first_nul >= 0:
         signs = f"{scan.nuls:,} NUL bytes, the first at byte {scan.first_nul:,}"
-    raise DataError(
-        f"{scan.name} is binary, not text: it has {signs}. {_AS_BYTES} If it is text, set `encoding` (such "
-        "as utf-16-le)."
-    )
+    text = bytes(scan.window[:SAMPLE]).replace(b"\0", b"\n")
+    few = 50 * len(text.translate(None, _PRINTED)) < len(text)
+    likely = ranked(text, "text") if few else []
+    plausible = (r for r in likely if 5 * r.odd <= r.seen and not r.junk and not decodes(r.codec))
+    use = next((f' If it is text, set `encoding="{r.codec}"`.' for r in plausible), "")
+    raise DataError(f"{scan.name} is binary, not text: it has {signs}. {_AS_BYTES}{use}")
 
 
 def _explains(reading: Reading, sample: bytes) -> bool:

@@ -812,6 +812,22 @@ def test_utf8_joined_with_another_encoding_is_refused(text: str, codec: str) -> 
         assert detect_bytes(data, errors="replace").encoding == "utf-8"
 
 
+@pytest.mark.parametrize(
+    ("text", "codec"),
+    [
+        ("José\0María\0Ángel\0Nuño\0" * 10, "cp1252"),
+        ("김철수\0이영희\0박민수\0" * 10, "cp949"),
+        ("Straße und Köln, schöne Grüße aus München.\r\n" * 10 + "\0" * 80, "cp1252"),
+    ],
+    ids=["names", "Korean names", "padded"],
+)
+def test_the_advice_for_text_with_nul_names_its_encoding(text: str, codec: str) -> None:
+    data = text.encode(codec)
+    with pytest.raises(DataError, match=rf'NUL bytes.* If it is text, set encoding="{codec}"\.$'):
+        detect_bytes(data)
+    assert data.decode(detect_bytes(data, encoding=codec).encoding) == text
+
+
 def test_the_sample_in_a_doubt_is_the_text_itself() -> None:
     report = detect_bytes("他姓㐂，名叫䶮。\n".encode("gb18030"))
     assert report.encoding == "gb18030"
