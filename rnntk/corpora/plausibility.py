@@ -147,7 +147,7 @@ def read(data: bytes, codec: str, words: frozenset[str] = frozenset(), prior: fl
     pairs += [(one, len(pattern.findall(folded))) for pattern, one in _IN_WORDS]
     # The rarer case is the unlikely one: capitals, or small letters in a text of capitals.
     capitals, small = (len(re.findall(case, kinds)) for case in ("[CGHLORT]", "[acghlort]"))
-    pairs.append((1.0, min(capitals, small + 4)))
+    pairs.append((1.0, min(capitals, small + kinds.count("a") + 4)))
     if not best.cjk:
         alone = re.finditer(r"(?<![\w^])(?i:[cghlort])(?![\w^])", kinds)
         lone = {folded[found.start()].lower() for found in alone}
