@@ -84,6 +84,11 @@ class Scan:
         pending = self._utf8.getstate()[0]
         return self._failure or ((self.size - len(pending), pending) if pending else None)
 
+    @property
+    def cut(self) -> bool:
+        """Whether all is UTF-8, but for a character that the end cuts."""
+        return self._failure is None and bool(self._utf8.getstate()[0])
+
     def add(self, chunk: bytes) -> None:
         self._sha.update(chunk)
         self.head += chunk[: WINDOW - len(self.head)]
@@ -179,8 +184,15 @@ class EncodingReport:
         return {k: v for k, v in dataclasses.asdict(self).items() if k != "hangul"}
 
 
-def undecodable(name: str, codec: str, offset: int, wrong: bytes, why: str = "") -> EncodingError:
-    """The error for the `wrong` bytes at an offset; its message begins with `why`."""
+def undecodable(
+    name: str, codec: str, offset: int, wrong: bytes, why: str = "", *, cut: bool = False
+) -> EncodingError:
+    """The error for the `wrong` bytes at an offset, `cut` at the file's end; its message begins with `why`."""
+    if cut:
+        problem = (
+            f"{name} ends inside a character of {codec}: {wrong[:8].hex(' ')} at byte {offset:,}."
+        )
+        return EncodingError(f"{why}{problem} If it was cut short, copy it again.", _OR_REPLACE)
     problem = f"{name} does not decode as {codec}: {wrong[:8].hex(' ')} at byte {offset:,}."
     advice = f"Set `encoding` ({_EXAMPLES})."
     return EncodingError(f"{why}{problem} {advice}", _OR_REPLACE)
@@ -327,7 +339,7 @@ def _nearly_utf8(scan: Scan, offset: int, wrong: bytes) -> EncodingError | None:
         return None
     nearly = "Nearly all of it is UTF-8, but "
     if not pairs:
-        return undecodable(scan.name, "utf-8", offset, wrong, nearly)
+        return undecodable(scan.name, "utf-8", offset, wrong, nearly, cut=scan.cut)
     return EncodingError(
         f"{nearly}{scan.name} is CESU-8 or Java's modified UTF-8, first at byte {offset:,}. "
         "Convert it to UTF-8.",

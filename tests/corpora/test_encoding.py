@@ -828,6 +828,18 @@ def test_the_advice_for_text_with_nul_names_its_encoding(text: str, codec: str) 
     assert data.decode(detect_bytes(data, encoding=codec).encoding) == text
 
 
+@pytest.mark.parametrize(
+    ("text", "codec"), [(KOREAN, "utf-16"), (KOREAN, "utf-8"), (JAPANESE * 3, "cp932")]
+)
+def test_a_file_that_ends_inside_a_character_is_called_cut(text: str, codec: str) -> None:
+    data = text.rstrip("。.\r\n").encode(codec)[:-1]
+    with pytest.raises(EncodingError) as error:
+        detect_bytes(data)
+    assert f"ends inside a character of {codec}: " in str(error.value)
+    assert "If it was cut short, copy it again." in str(error.value)
+    assert "for example" not in str(error.value)
+
+
 def test_the_sample_in_a_doubt_is_the_text_itself() -> None:
     report = detect_bytes("他姓㐂，名叫䶮。\n".encode("gb18030"))
     assert report.encoding == "gb18030"
