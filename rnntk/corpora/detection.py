@@ -352,8 +352,8 @@ def _partly_utf8(scan: Scan, codec: str) -> EncodingError | None:
 
     Its words that are valid UTF-8 make better text so than in the likeliest `codec`.
     """
-    words = filter(_SEQUENCE.search, scan.words().split())
-    valid = b" ".join(filter(_is_utf8, words))
+    words = scan.words().split()
+    valid = b" ".join(word for word in words if _SEQUENCE.search(word) and _is_utf8(word))
     if len(set(_SEQUENCE.findall(valid))) < 2:
         return None
     if read(valid, "utf-8").cost + SURE > read(valid, codec).cost:
