@@ -84,6 +84,11 @@ class Scan:
         pending = self._utf8.getstate()[0]
         return self._failure or ((self.size - len(pending), pending) if pending else None)
 
+    @property
+    def cut(self) -> bool:
+        """Whether all is UTF-8, but for a character that the end cuts."""
+        return self._failure is None and bool(self._utf8.getstate()[0])
+
     def add(self, chunk: bytes) -> None:
         self._sha.update(chunk)
         self.head += chunk[: WINDOW - len(self.head)]
@@ -179,8 +184,15 @@ class EncodingReport:
         return {k: v for k, v in dataclasses.asdict(self).items() if k != "hangul"}
 
 
-def undecodable(name: str, codec: str, offset: int, wrong: bytes, why: str = "") -> EncodingError:
-    """The error for the `wrong` bytes at an offset; its message begins with `why`."""
+def undecodable(
+    name: str, codec: str, offset: int, wrong: bytes, why: str = "", *, cut: bool = False
+) -> EncodingError:
+    """The error for the `wrong` bytes at an offset, `cut` at the file's end; its message begins with `why`."""
+    if cut:
+        problem = (
+            f"{name} ends inside a character of {codec}: {wrong[:8].hex(' ')} at byte {offset:,}."
+        )
+        return EncodingError(f"{why}{problem} If it was cut short, copy it again.", _OR_REPLACE)
     problem = f"{name} does not decode as {codec}: {wrong[:8].hex(' ')} at byte {offset:,}."
     advice = f"Set `encoding` ({_EXAMPLES})."
     return EncodingError(f"{why}{problem} {advice}", _OR_REPLACE)
@@ -243,9 +255,15 @@ def decide(
     else:
         source, readings = head, ranked(head[:SAMPLE], "text no_spaces", vote)
     first = readings[0]
-    if first.seen > 20 and (first.junk > 0.1 or (not spaced and 5 * first.odd > first.seen)):
+    if error := _partly_utf8(scan, first.codec):
+        if errors == "strict":
+            raise error
+        return EncodingReport("utf-8", "part of it is valid UTF-8, the rest is replaced")
+    # Few bytes make a text of CJK by accident, and names and old texts have many rare characters.
+    most_odd = 1 if spaced else 2 / 3 if first.cjk else 1 / 5
+    if first.seen > 20 and (first.junk > 0.1 or first.odd > most_odd * first.seen):
         raise DataError(f"{scan.name} is binary, not text. {_AS_BYTES}")
-    return _judged(source, readings, decodes, said, errors)
+    return _judged(source, readings, decodes, said, errors, vote)
 
 
 def _binary(head: bytes) -> tuple[str, str] | None:
@@ -293,10 +311,12 @@ def _with_controls(scan: Scan, decodes: Decodes) -> EncodingReport:
     signs = "many control characters"
     if scan.first_nul >= 0:
         signs = f"{scan.nuls:,} NUL bytes, the first at byte {scan.first_nul:,}"
-    raise DataError(
-        f"{scan.name} is binary, not text: it has {signs}. {_AS_BYTES} If it is text, set `encoding` (such "
-        "as utf-16-le)."
-    )
+    text = bytes(scan.window[:SAMPLE]).replace(b"\0", b"\n")
+    few = 50 * len(text.translate(None, _PRINTED)) < len(text)
+    likely = ranked(text, "text") if few else []
+    plausible = (r for r in likely if 5 * r.odd <= r.seen and not r.junk and not decodes(r.codec))
+    use = next((f' If it is text, set `encoding="{r.codec}"`.' for r in plausible), "")
+    raise DataError(f"{scan.name} is binary, not text: it has {signs}. {_AS_BYTES}{use}")
 
 
 def _explains(reading: Reading, sample: bytes) -> bool:
@@ -319,7 +339,7 @@ def _nearly_utf8(scan: Scan, offset: int, wrong: bytes) -> EncodingError | None:
         return None
     nearly = "Nearly all of it is UTF-8, but "
     if not pairs:
-        return undecodable(scan.name, "utf-8", offset, wrong, nearly)
+        return undecodable(scan.name, "utf-8", offset, wrong, nearly, cut=scan.cut)
     return EncodingError(
         f"{nearly}{scan.name} is CESU-8 or Java's modified UTF-8, first at byte {offset:,}. "
         "Convert it to UTF-8.",
@@ -327,10 +347,46 @@ def _nearly_utf8(scan: Scan, offset: int, wrong: bytes) -> EncodingError | None:
     )
 
 
+def _partly_utf8(scan: Scan, codec: str) -> EncodingError | None:
+    """The error for UTF-8 joined with another encoding, or None.
+
+    Its words that are valid UTF-8 make better text so than in the likeliest `codec`.
+    """
+    words = scan.words().split()
+    valid = b" ".join(word for word in words if _SEQUENCE.search(word) and _is_utf8(word))
+    if len(set(_SEQUENCE.findall(valid))) < 2:
+        return None
+    if read(valid, "utf-8").cost + SURE > read(valid, codec).cost:
+        return None
+    offset, wrong = scan.failure or (0, b"")
+    return EncodingError(
+        f"{scan.name} is partly UTF-8, partly in another encoding: {wrong.hex(' ')} at byte {offset:,} "
+        f"is not UTF-8, and as {codec} other words make no sense. If files were joined, convert each to "
+        "UTF-8 before; if not, set `encoding`.",
+        _OR_REPLACE,
+    )
+
+
+def _is_utf8(word: bytes) -> bool:
+    try:
+        word.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _judged(
-    source: bytes, readings: list[Reading], decodes: Decodes, said: str, errors: str = "strict"
+    source: bytes,
+    readings: list[Reading],
+    decodes: Decodes,
+    said: str,
+    errors: str = "strict",
+    vote: str | None = None,
 ) -> EncodingReport:
-    """The likeliest reading that decodes the whole file, with a doubt if others come close."""
+    """The likeliest reading that decodes the whole file, with a doubt if others come close.
+
+    The doubt names the two next readings, that of the codec `vote` before others.
+    """
     first = readings[0]
     best = next((r for r in readings if not decodes(r.codec)), first)
     # An undecodable byte means damage in a multi-byte codec, but the wrong codec in others.
@@ -348,7 +404,8 @@ def _judged(
     margin = next((r.cost - best.cost for r in far), 4 * SURE)
     # English has no letters of its own: a few of another language also fit it, in codecs that are rare for it.
     rare = best.language == "English" and best.codec != "cp1252"
-    needed = SURE + (3 if rare else 1) * SURE / max(best.seen, 1)
+    # In another codec, capitals may be small letters: koi8-r and cp1251 have them the other way round.
+    needed = SURE * (1 + (3 if rare else 1) / max(best.seen, 1) + best.one_case)
     confidence = margin / (margin + 4 * needed)
     how = f"{best.seen - best.odd:,} of {best.seen:,} characters beyond ASCII fit {best.language}"
     escapes = "no escape sequences" if best.codec == "utf-8" else "its escapes stand for ASCII only"
@@ -356,6 +413,8 @@ def _judged(
     odd = best.odd > 1 + best.seen / 20 or best.junk > 0 or best.strange
     if margin >= needed and not (odd and best.seen and best.codec != "utf-8"):
         return EncodingReport(best.codec, how, confidence)
+    voted = next((r.text for r in readings if r.codec == vote), None)
+    rest.sort(key=lambda r: r.text != voted)
     shown = [best.codec, *islice((r.codec for r in rest if not decodes(r.codec)), 2)]
     own, *others = _samples(source, shown)
     samples = [f"it reads {own!r}", *map("as {} {!r}".format, shown[1:], others)]

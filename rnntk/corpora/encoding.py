@@ -185,7 +185,7 @@ def _decode(
                 name, codec, f"it has half of a surrogate pair, U+{half:04X}"
             ) from error
         offset = done - len(error.object) + error.start
-        raise undecodable(name, codec, offset, wrong) from error
+        raise undecodable(name, codec, offset, wrong, cut=final) from error
     except UnicodeError as error:
         raise _wrong_codec(name, codec, error) from error
 

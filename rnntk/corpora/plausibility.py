@@ -37,7 +37,8 @@ class Reading(NamedTuple):
     seen: int  # non-ASCII characters in distinct words
     odd: int  # of these, unusual in that language or misplaced
     junk: float  # fraction of control, unassigned, private and undecodable characters
-    strange: bool  # whether Latin letters form no common words, or a script with two cases has one
+    strange: bool  # whether Latin letters form no common words
+    one_case: bool  # whether all Cyrillic or Greek letters are capitals, or none is
 
     @property
     def cjk(self) -> bool:
@@ -144,14 +145,15 @@ def read(data: bytes, codec: str, words: frozenset[str] = frozenset(), prior: fl
     best = _languages()[index]
     pairs = [(one, len(pattern.findall(kinds))) for pattern, one in _NEIGHBOURS]
     pairs += [(one, len(pattern.findall(folded))) for pattern, one in _IN_WORDS]
+    # The rarer case is the unlikely one: capitals, or small letters in a text of capitals.
+    capitals, small = (len(re.findall(case, kinds)) for case in ("[CGHLORT]", "[acghlort]"))
+    pairs.append((1.0, min(capitals, small + kinds.count("a") + 4)))
     if not best.cjk:
-        lone = set(re.findall(r"(?<!\w)[^\W\da-zA-Z_](?!\w)", folded.lower()))
+        alone = re.finditer(r"(?<![\w^])(?i:[cghlort])(?![\w^])", kinds)
+        lone = {folded[found.start()].lower() for found in alone}
         pairs.append((2.9, len(lone - best.words)))
-    if best.script == "l":
-        strange = len(found & best.words) < min(3, len(found) / 10)
-    else:
-        letters = "".join(beyond)
-        strange = best.script in "cg" and seen > 20 and (letters.islower() or letters.isupper())
+    strange = best.script == "l" and len(found & best.words) < min(3, len(found) / 10)
+    one_case = best.script in "cg" and seen > 0 and 0 in (capitals, small)
     usual = sum(n for c, n in beyond.items() if best.cost(c) <= best.usual)
     misplaced = sum(n for one, n in pairs if one >= 3)
     home = _home(codec)
@@ -161,7 +163,7 @@ def read(data: bytes, codec: str, words: frozenset[str] = frozenset(), prior: fl
     cost += sum(one * n for one, n in pairs)
     odd = min(seen - usual + misplaced, seen)
     junk = kinds.count("!") / max(len(kinds), 1)
-    return Reading(cost, codec, text, best.name, seen, odd, junk, strange)
+    return Reading(cost, codec, text, best.name, seen, odd, junk, strange, one_case)
 
 
 def ranked(

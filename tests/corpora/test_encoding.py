@@ -8,11 +8,13 @@ import hashlib
 import io
 import lzma
 import os
+import random
 import re
 import tarfile
 import tempfile
 import unicodedata
 import zipfile
+from array import array
 from pathlib import Path
 
 import pytest
@@ -662,11 +664,180 @@ def test_cyrillic_capitals_are_not_silently_hebrew(text: str, codec: str) -> Non
         assert doubted or found == data.decode(codec)
 
 
+RUSSIAN_CAPITALS = """ИВАНОВ ИВАН
+ПЕТРОВА МАРИЯ
+КУЗНЕЦОВА ЕЛЕНА
+СМИРНОВ ДМИТРИЙ
+ВАСИЛЬЕВ СЕРГЕЙ
+СОКОЛОВА АННА
+НОВИКОВА ТАТЬЯНА
+"""
+GREEK_CAPITALS = """ΠΑΠΑΔΟΠΟΥΛΟΣ ΓΕΩΡΓΙΟΣ
+ΚΩΝΣΤΑΝΤΙΝΟΥ ΜΑΡΙΑ
+ΝΙΚΟΛΑΟΥ ΔΗΜΗΤΡΙΟΣ
+ΑΘΑΝΑΣΙΟΥ ΕΛΕΝΗ
+ΒΑΣΙΛΕΙΟΥ ΑΙΚΑΤΕΡΙΝΗ
+ΚΑΡΑΓΙΑΝΝΗΣ ΑΘΑΝΑΣΙΟΣ
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "codecs"),
+    [
+        (RUSSIAN_CAPITALS, "cp1251 koi8-r cp866 mac-cyrillic iso8859-5 cp855"),
+        (GREEK_CAPITALS, "cp1253 iso8859-7 cp737 mac-greek cp869"),
+    ],
+    ids=["Russian", "Greek"],
+)
+def test_names_in_capitals_are_read_right(text: str, codecs: str) -> None:
+    for codec in codecs.split():
+        assert reads(text.encode(codec))[0] == text, codec
+
+
+@pytest.mark.parametrize(
+    ("text", "codec"),
+    [
+        ("СОЛНЦЕ\nЛУНА\nЗЕМЛЯ\n", "cp1251"),
+        ("ДОБРО ПОЖАЛОВАТЬ", "cp1251"),
+        ("ВХОД ВОСПРЕЩЁН", "koi8-r"),
+        ("ΘΕΣΣΑΛΟΝΙΚΗ\nΠΑΤΡΑ\nΗΡΑΚΛΕΙΟ\nΛΑΡΙΣΑ\nΒΟΛΟΣ\n", "cp869"),
+    ],
+)
+def test_a_few_words_in_capitals_are_read_right(text: str, codec: str) -> None:
+    assert reads(text.encode(codec))[0] == text
+
+
+@pytest.mark.parametrize("codec", ["cp1253", "iso8859-7"])
+def test_greek_capitals_are_never_silently_cyrillic(codec: str) -> None:
+    for text in ("ΚΑΛΗΜΕΡΑ ΣΑΣ", "ΕΛΛΗΝΙΚΗ ΔΗΜΟΚΡΑΤΙΑ"):
+        found, doubted = reads(text.encode(codec))
+        assert doubted or found == text
+
+
+@pytest.mark.parametrize(("codec", "text"), [("cp1251", RUSSIAN), ("cp1253", GREEK_CAPITALS)])
+def test_capitals_alone_raise_no_doubt(codec: str, text: str) -> None:
+    for whole in (text.upper() * 2, text.lower().replace("σ\n", "ς\n").replace("σ ", "ς ") * 2):
+        assert reads(whole.encode(codec)) == (whole, False)
+
+
 @pytest.mark.parametrize("codec", ["cp862", "cp1255", "iso8859-8"])
 def test_hebrew_is_found_in_either_direction(codec: str) -> None:
     text = "אתמול בערב הלכנו ליער ודיברנו זמן רב. היה שם חושך גמור, אבל האנשים לא פחדו מן הדרך.\n"
     for line in (text, text[::-1]):
         assert reads(line.encode(codec) * 10) == (line * 10, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "codec"),
+    [
+        ("לַיְלָה טוֹב אָמְרָה הָאֵם וְהַיְלָדִים נִרְדְּמוּ בְּשֶׁקֶט\n", "cp1255"),
+        ("וַיֹּאמֶר הַיֶּלֶד אֶל אָבִיו הִנֵּה הַשֶּׁמֶשׁ עוֹלָה עַל־הֶהָרִים\n", "cp1255"),
+        ("ذَهَبَ الْوَلَدُ إِلَى الْمَدْرَسَةِ، وَقَرَأَ كِتَابًا جَدِيدًا فِي الصَّبَاحِ\n", "cp1256"),
+    ],
+    ids=["points", "maqaf", "harakat"],
+)
+def test_vowel_points_are_letters_of_their_script(text: str, codec: str) -> None:
+    for whole in (text, text * 10):
+        assert reads(whole.encode(codec)) == (whole, False)
+
+
+def test_the_alternatives_in_a_doubt_have_the_answer_of_chardet() -> None:
+    from rnntk.corpora.detection import _judged
+    from rnntk.corpora.plausibility import ranked
+
+    data = "Über\n".encode("cp1252")
+    readings = ranked(data, "text")
+    far = readings[-1]
+    report = _judged(data, readings, lambda codec: None, "chardet says", vote=far.codec)
+    assert f"as {far.codec} " in report.doubt
+    assert f'set `encoding="{far.codec}"` or ' in report.doubt
+
+
+@pytest.mark.parametrize(
+    ("text", "codec"),
+    [
+        (
+            "大韓民國은民主共和國이다大韓民國의主權은國民에게있고모든權力은國民으로부터나온다",
+            "cp949",
+        ),
+        ("关关雎鸠在河之洲窈窕淑女君子好逑参差荇菜左右流之寤寐求之求之不得辗转反侧", "gb18030"),
+        ("佢哋嚟咗香港，唔知點解咁多人。你食咗飯未呀？嗰個細路好得意㗎。", "big5hkscs"),
+        ("佢話唔得閒，要喺屋企睇住個細佬。阿媽煲咗湯，叫佢早啲返嚟飲。", "big5hkscs"),
+    ],
+    ids=["Hanja", "classical", "Cantonese", "more Cantonese"],
+)
+def test_rare_characters_without_blanks_are_text(text: str, codec: str) -> None:
+    for whole in (text, text * 4):
+        assert reads(whole.encode(codec)) == (whole, True)
+
+
+@pytest.mark.parametrize("size", [100, 2_000])
+@pytest.mark.parametrize("lowest", [0, 32, 128])
+def test_random_bytes_are_refused(size: int, lowest: int) -> None:
+    rng = random.Random(f"{size} {lowest}")
+    for _ in range(2):
+        with pytest.raises(DataError, match="is binary, not text"):
+            detect_bytes(bytes(rng.randrange(lowest, 256) for _ in range(size)))
+
+
+@pytest.mark.parametrize("kind", ["f", "d", "h"])
+def test_arrays_of_numbers_are_refused(kind: str) -> None:
+    rng = random.Random(1)
+    numbers = [rng.gauss(0, 8000) for _ in range(1000)]
+    with pytest.raises(DataError, match="is binary, not text"):
+        detect_bytes(array(kind, map(int, numbers) if kind == "h" else numbers).tobytes())
+
+
+@pytest.mark.parametrize(
+    ("text", "codec"),
+    [
+        ("“Ça va ?” dit-il. L'été à la forêt.\n", "cp1252"),
+        ("Él dijo: mañana.\n", "cp1252"),
+        ("Все счастливые семьи похожи друг на друга.\n", "cp1251"),
+        ("오늘은 날씨가 좋다. 내일은 비가 온다.\n", "cp949"),
+        ("今天天气很好，我们去公园散步吧。\n", "gb18030"),
+    ],
+    ids=["French", "Spanish", "Russian", "Korean", "Chinese"],
+)
+def test_utf8_joined_with_another_encoding_is_refused(text: str, codec: str) -> None:
+    good, other = (text * 20).encode(), (text * 20).encode(codec)
+    for data in (good + other, other + good):
+        with pytest.raises(UnicodeDecodeError) as python:
+            data.decode()
+        with pytest.raises(
+            EncodingError,
+            match=f"is partly UTF-8, partly .* at byte {python.value.start:,} is not UTF-8",
+        ):
+            detect_bytes(data)
+        assert detect_bytes(data, errors="replace").encoding == "utf-8"
+
+
+@pytest.mark.parametrize(
+    ("text", "codec"),
+    [
+        ("José\0María\0Ángel\0Nuño\0" * 10, "cp1252"),
+        ("김철수\0이영희\0박민수\0" * 10, "cp949"),
+        ("Straße und Köln, schöne Grüße aus München.\r\n" * 10 + "\0" * 80, "cp1252"),
+    ],
+    ids=["names", "Korean names", "padded"],
+)
+def test_the_advice_for_text_with_nul_names_its_encoding(text: str, codec: str) -> None:
+    data = text.encode(codec)
+    with pytest.raises(DataError, match=rf'NUL bytes.* If it is text, set encoding="{codec}"\.$'):
+        detect_bytes(data)
+    assert data.decode(detect_bytes(data, encoding=codec).encoding) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "codec"), [(KOREAN, "utf-16"), (KOREAN, "utf-8"), (JAPANESE * 3, "cp932")]
+)
+def test_a_file_that_ends_inside_a_character_is_called_cut(text: str, codec: str) -> None:
+    data = text.rstrip("。.\r\n").encode(codec)[:-1]
+    with pytest.raises(EncodingError) as error:
+        detect_bytes(data)
+    assert f"ends inside a character of {codec}: " in str(error.value)
+    assert "If it was cut short, copy it again." in str(error.value)
+    assert "for example" not in str(error.value)
 
 
 def test_the_sample_in_a_doubt_is_the_text_itself() -> None:
