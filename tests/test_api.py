@@ -5,8 +5,10 @@ from __future__ import annotations
 import doctest
 import json
 import os
+import pickle
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +19,7 @@ import numpy as np
 import pytest
 
 import rnntk
-from rnntk.errors import DataError, RunError, UsageError
+from rnntk.errors import DataError, RunError, TrainingInterrupted, UsageError
 from rnntk.training import device
 
 device.ready("cpu", None)
@@ -207,6 +209,41 @@ def test_a_keras_callback_can_be_passed(here: Path) -> None:
     assert seen == pytest.approx(run.metrics["loss"].tolist(), abs=1e-6)
     rnntk.resume(run, max_steps=5, quiet=True, callbacks=[Own()])
     assert len(seen) == 5
+
+
+class _Signal(keras.callbacks.Callback):
+    """Raises a signal after a batch."""
+
+    def __init__(self, number: signal.Signals, batch: int) -> None:
+        super().__init__()
+        self.number, self.batch = number, batch
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if batch == self.batch:
+            signal.raise_signal(self.number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_loop_that_catches_errors(here: Path, number: signal.Signals) -> None:
+    with pytest.raises(KeyboardInterrupt) as raised:
+        for units in (4, 8):
+            try:
+                rnntk.train("tale.txt", **{**SMALL, "units": units}, callbacks=[_Signal(number, 2)])
+            except Exception as error:
+                pytest.fail(f"swallowed: {error!r}")
+    assert [run.name for run in rnntk.runs()] == ["tale-1", "my-run"]
+    ended = raised.value
+    assert isinstance(ended, TrainingInterrupted)
+    command = "rnntk train --resume runs/tale-1"
+    assert str(ended) == f"Stopped at step 3 and saved. Continue with: {command}"
+    assert ended.exit_code == 128 + number
+    assert str(pickle.loads(pickle.dumps(ended))) == str(ended)
+    with pytest.raises(TrainingInterrupted, match="Stopped at step 6"):
+        rnntk.resume("tale-1", quiet=True, callbacks=[_Signal(number, 5)])
+    with pytest.raises(TrainingInterrupted, match="Stopped at step 3"):
+        rnntk.train_mnist(
+            data="digits", units=4, max_steps=9, quiet=True, callbacks=[_Signal(number, 2)]
+        )
 
 
 def test_a_resumed_run_keeps_its_new_limits_and_shows_its_new_weights(here: Path) -> None:
