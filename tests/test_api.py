@@ -391,6 +391,44 @@ def test_a_run_gives_a_keras_model(here: Path) -> None:
     assert float(np.mean(nats)) == pytest.approx(run.evaluate("the quick brown fox").loss, rel=1e-4)
 
 
+def test_an_open_run_survives_a_change_of_the_working_folder(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, before = rnntk.load("my-run"), rnntk.load("my-run").evaluate()
+    assert run.path == Path("runs/my-run")
+    assert repr(run).startswith("Run('runs/my-run': ")
+    (here / "elsewhere").mkdir()
+    monkeypatch.chdir(here / "elsewhere")
+    assert run.path == here / "runs" / "my-run"
+    assert repr(run).startswith(f"Run({str(run.path)!r}: tale, ")
+    assert run.evaluate().loss == before.loss
+    assert run.export("npz", "a.npz").path == Path("a.npz")
+    assert len(run.metrics["step"]) == 20
+    last = rnntk.resume(run, max_steps=21, quiet=True)
+    assert last.metrics["step"][-1] == 21
+    monkeypatch.chdir(here)
+    assert run.metrics["step"][-1] == 21
+    assert not list(Path("elsewhere").glob("runs"))
+
+
+def test_a_callback_may_change_the_working_folder(
+    here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Leaves(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if batch == 2:
+                os.chdir("elsewhere")
+
+    Path("elsewhere").mkdir()
+    changes = {"max_steps": 8, "checkpoint_every": 4, "sample_every": 5}
+    run = rnntk.train("tale.txt", **{**SMALL, **changes}, callbacks=Leaves())
+    assert run.path == here / "runs" / "tale-1"
+    assert (run.metrics["step"][-1], run.model.step) == (8, 8)
+    assert "--- step 5 ---" in run.folder.samples.read_text(encoding="utf-8")
+    assert not list(Path().iterdir())
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
 def test_a_run_exports_and_plots(here: Path) -> None:
     run = rnntk.load("my-run")
     assert run.export("npz").path == Path("my-run.npz")

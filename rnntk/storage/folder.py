@@ -11,7 +11,7 @@ import shutil
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,10 +79,24 @@ _ELSEWHERE = "Free some space, make it writable, or choose another folder with `
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run on disk."""
+    """A run on disk, which is found also after a change of the working folder."""
 
-    path: Path
+    named: Path  # as given
     record: dict[str, Any]  # the content of `run.json`
+    _absolute: Path = field(init=False, repr=False, compare=False)
+    _named_in: tuple[int, int] | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        absolute = self.named
+        with suppress(OSError):  # the working folder was removed
+            absolute = absolute.absolute()
+        object.__setattr__(self, "_absolute", absolute)
+        object.__setattr__(self, "_named_in", _working_folder())
+
+    @property
+    def path(self) -> Path:
+        """As given, which is shorter, in the working folder of then; elsewhere absolute."""
+        return self.named if _working_folder() == self._named_in else self._absolute
 
     @property
     def name(self) -> str:
@@ -207,6 +221,15 @@ class RunFolder:
         return _locked(self.path, advice=None)
 
 
+def _working_folder() -> tuple[int, int] | None:
+    """Device and inode, which stay when the folder is renamed; None if it was removed."""
+    try:
+        found = Path().stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _locked(path: Path, advice: str | None) -> filelock.FileLock:
     import filelock
 
@@ -251,6 +274,7 @@ def created(
         path.mkdir(parents=True, exist_ok=True)
     with _locked(path, _ELSEWHERE):
         refuse_existing(path)  # again: another process may have created a run before the lock
+        run = RunFolder(path, record)
         try:
             with disk_errors(path, advice=_ELSEWHERE):
                 _clear(path)
@@ -261,13 +285,13 @@ def created(
                 write_bytes(path / VOCABULARY, vocabulary.to_json().encode(), advice=_ELSEWHERE)
             # Last, so that every folder with a run.json is complete.
             write_json(path / RUN, record, advice=_ELSEWHERE)
-            yield RunFolder(path, record)
+            yield run
         except BaseException:
-            if _is_unused(path):
+            if _is_unused(run.path):
                 with suppress(OSError):
-                    _clear(path)
-                    (path / LOCK).unlink()
-                    path.rmdir()
+                    _clear(run.path)
+                    (run.path / LOCK).unlink()
+                    run.path.rmdir()
             raise
 
 
@@ -384,13 +408,14 @@ def reserved(path: Path | None, runs_dir: Path, name: str) -> Iterator[Path]:
             with suppress(FileExistsError):  # another process took this number
                 made.mkdir()
                 break
+    absolute = made.absolute()  # a callback may change the working folder
     try:
         yield made
     finally:
         with suppress(OSError):
-            made.rmdir()  # fails if the folder has files, which is meant
+            absolute.rmdir()  # fails if the folder has files, which is meant
             if first:
-                runs_dir.rmdir()
+                absolute.parent.rmdir()
 
 
 def latest(runs_dir: Path, *, kind: str | None = None, corpus: str | None = None) -> RunFolder:
