@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rnntk.config import (
     Config,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from rnntk.text.corpus import Corpus
 
-    Callbacks = keras.callbacks.Callback | Iterable[keras.callbacks.Callback] | None
+    Callbacks: TypeAlias = keras.callbacks.Callback | Iterable[keras.callbacks.Callback] | None
 
 RUNS = "runs"
 # Arguments of `train` and `train_mnist` that a config file may hold.
