@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rnntk.config import (
     Config,
@@ -17,8 +19,8 @@ from rnntk.config import (
     place_of,
     read_config,
 )
-from rnntk.config.fields import checked, sentence
-from rnntk.errors import UsageError, naming_arguments
+from rnntk.config.fields import argument, checked, converted, sentence
+from rnntk.errors import Interrupted, TrainingInterrupted, UsageError, naming_arguments
 from rnntk.run import Run, Runs
 from rnntk.storage import folder
 from rnntk.storage.folder import RunFolder
@@ -28,18 +30,33 @@ if TYPE_CHECKING:
 
     from rnntk.text.corpus import Corpus
 
+    Callbacks: TypeAlias = keras.callbacks.Callback | Iterable[keras.callbacks.Callback] | None
+
 RUNS = "runs"
+# Arguments of `train` and `train_mnist` that a config file may hold.
+_ARGUMENTS: dict[str, type] = {"run": Path, "init_from": Path, "quiet": bool}
+_COMMANDS: dict[type[Config], str] = {TrainConfig: "train", MnistConfig: "mnist"}
 Paths = str | Path | Sequence[str | Path]
 
 
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Context or decorator: `Interrupted` becomes `TrainingInterrupted`."""
+    try:
+        yield
+    except Interrupted as error:
+        raise TrainingInterrupted(str(error), error.exit_code) from None
+
+
+@_interruptible()
 def train(
     text: Paths | None = None,
     *,
     config: str | Path | TrainConfig | None = None,
     run: str | Path | None = None,
     init_from: Run | str | Path | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-    quiet: bool = False,
+    callbacks: Callbacks = None,
+    quiet: bool | None = None,
     **settings: Any,
 ) -> Run:
     """Train a character model, as `rnntk train` does.
@@ -50,15 +67,16 @@ def train(
     Args:
         text: files (plain text, Word, OpenDocument, EPUB, FictionBook, HTML) or folders; by default `corpus`, else the
             Linux kernel.
-        config: a TOML file, the name of a shipped one ("demo_ko"), or a `TrainConfig`.
+        config: a TOML file, the name of a shipped one ("demo_ko"), or a `TrainConfig`. A file may also set `run`,
+            `init_from` and `quiet`.
         run: the new run folder; by default `runs/<corpus>-<n>`.
         init_from: a run whose weights to start from.
-        callbacks: Keras callbacks, called after rnntk's own.
+        callbacks: one or more Keras callbacks, called after rnntk's own.
         quiet: show no progress.
         settings: fields of `TrainConfig`: corpus, units, layers, epochs, max_time, ...
 
     Raises `UsageError` (settings), `DataError` (text), `RunError` (run exists) or `TrainingError` (training diverged,
-    or a write failed).
+    or a write failed). A signal such as Ctrl-C raises `TrainingInterrupted`, a `KeyboardInterrupt`, after a save.
 
     Example:
         >>> run = rnntk.train("tale.txt", units=16, max_steps=20, batch_size=4, seq_length=20, quiet=True)
@@ -69,22 +87,35 @@ def train(
     """
     from rnntk.training import character
 
-    given = _given(train, TrainConfig, "train", config, _with_text(text, settings))
-    if run is not None:
-        folder.refuse_existing(Path(run))
-    source = None if init_from is None else _folder(init_from)
+    listeners = _listeners(callbacks)
+    own, given = _given(
+        train,
+        {"run": run, "init_from": init_from, "quiet": quiet},
+        TrainConfig,
+        config,
+        _with_text(text, settings),
+    )
+    if "run" in own:
+        folder.refuse_existing(own["run"])
+    source = _folder(own["init_from"], "init_from") if "init_from" in own else None
     chosen, corpus = character.load(given, source)
-    with folder.reserved(_path(run), Path(RUNS), corpus.name) as path:
+    with folder.reserved(own.get("run"), Path(RUNS), corpus.name) as path:
         result = character.start(
-            chosen, corpus, path, init_from=source, quiet=quiet, callbacks=callbacks
+            chosen,
+            corpus,
+            path,
+            init_from=source,
+            quiet=own.get("quiet", False),
+            callbacks=listeners,
         )
     return Run(result.run)
 
 
+@_interruptible()
 def resume(
     run: Run | str | Path,
     *,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
+    callbacks: Callbacks = None,
     quiet: bool = False,
     **changes: Any,
 ) -> Run:
@@ -99,34 +130,37 @@ def resume(
         >>> int(run.metrics["step"][-1])
         30
     """
-    found = _folder(run)
+    listeners, quiet = _listeners(callbacks), argument("quiet", bool, quiet)
+    found = _folder(run, "run")
     if found.kind == folder.ROW_CLASSIFIER:
         MnistConfig.check_names(changes, inspect.signature(resume).parameters)
         from rnntk.training import rows
 
         data = rows.images_of(found, changes)
-        result, test = rows.resume(found, changes, data, quiet=quiet, callbacks=callbacks)
+        result, test = rows.resume(found, changes, data, quiet=quiet, callbacks=listeners)
         return _resumed(run, Run(result.run, test=test))
     TrainConfig.check_names(changes, inspect.signature(resume).parameters)
     from rnntk.training import character
 
-    result = character.resume(found, changes, quiet=quiet, callbacks=callbacks)
+    result = character.resume(found, changes, quiet=quiet, callbacks=listeners)
     return _resumed(run, Run(result.run))
 
 
 def _resumed(given: Run | str | Path, result: Run) -> Run:
-    """The result; a `Run` that was given then has the new settings and weights too."""
+    """The result; a `Run` that was given then has the new settings, weights and test too."""
     if isinstance(given, Run):
         given.reload()
+        given.test = result.test
     return result
 
 
+@_interruptible()
 def train_mnist(
     *,
     config: str | Path | MnistConfig | None = None,
     run: str | Path | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-    quiet: bool = False,
+    callbacks: Callbacks = None,
+    quiet: bool | None = None,
     **settings: Any,
 ) -> Run:
     """Train and test an image classifier that reads one row per step, as `rnntk mnist` does.
@@ -141,12 +175,15 @@ def train_mnist(
     """
     from rnntk.training import rows
 
-    given = _given(train_mnist, MnistConfig, "mnist", config, settings)
-    if run is not None:
-        folder.refuse_existing(Path(run))
+    listeners = _listeners(callbacks)
+    own, given = _given(train_mnist, {"run": run, "quiet": quiet}, MnistConfig, config, settings)
+    if "run" in own:
+        folder.refuse_existing(own["run"])
     chosen, data = rows.load(given)
-    with folder.reserved(_path(run), Path(RUNS), data.record["name"]) as path:
-        result, test = rows.start(chosen, data, path, quiet=quiet, callbacks=callbacks)
+    with folder.reserved(own.get("run"), Path(RUNS), data.record["name"]) as path:
+        result, test = rows.start(
+            chosen, data, path, quiet=own.get("quiet", False), callbacks=listeners
+        )
     return Run(result.run, test=test)
 
 
@@ -165,22 +202,24 @@ def prepare(
     """
     from rnntk.text import corpus
 
-    given = _given(prepare, TextConfig, "prep", None, _with_text(text, settings))
-    return corpus.load(TextConfig, given, command="prep", output=_path(output))[1]
+    _, given = _given(prepare, {}, TextConfig, None, _with_text(text, settings))
+    target = None if output is None else argument("output", Path, output)
+    return corpus.load(TextConfig, given, command="prep", output=target)[1]
 
 
 @naming_arguments
 def load(run: str | Path, checkpoint: str | int = "best") -> Run:
     """Open a run, a folder or a name in `runs/`.
 
-    `checkpoint` is "best" (lowest validation loss, else "last"), "last" or a step. Raises `RunError` if it or
-    the run is missing or damaged.
+    `checkpoint` is "best" (lowest validation loss, else "last"), "last" or a step. Raises `RunError` if the run or
+    that step is missing, or `run.json` damaged. A run without a checkpoint has only settings and metrics; the rest
+    raises `RunError`.
 
     Example:
         >>> rnntk.load("my-run").name
         'my-run'
     """
-    found = _folder(run)
+    found = _folder(run, "run")
     found.check_checkpoint(str(checkpoint))
     return Run(found, checkpoint)
 
@@ -195,17 +234,35 @@ def runs(runs_dir: str | Path = RUNS) -> Runs:
     """
     from rnntk.storage import listing
 
-    found = listing.runs(Path(runs_dir))
+    found = listing.runs(argument("runs_dir", Path, runs_dir))
     return Runs(Run(folder.open_run(s.path)) for s in found if s.usable)
 
 
-def _folder(run: Run | str | Path) -> RunFolder:
-    """The run as it is on disk now."""
-    return folder.open_run(run.path) if isinstance(run, Run) else folder.find(Path(RUNS), Path(run))
+def _folder(run: Run | str | Path, name: str) -> RunFolder:
+    """The run in the argument `name`, as it is on disk now."""
+    if isinstance(run, Run):
+        return folder.open_run(run.path)
+    return folder.find(Path(RUNS), argument(name, Path, run))
 
 
-def _path(path: str | Path | None) -> Path | None:
-    return None if path is None else Path(path)
+def _listeners(callbacks: Callbacks) -> list[keras.callbacks.Callback]:
+    """The callbacks as a list. Raises `UsageError` for what is none, before anything takes time."""
+    if callbacks is None:
+        return []
+    # Without Keras, which is slow to import, there are no callbacks.
+    kinds = (sys.modules["keras"].callbacks.Callback,) if "keras" in sys.modules else ()
+    one = isinstance(callbacks, (*kinds, type)) or not isinstance(callbacks, Iterable)
+    found = [callbacks] if one else list(callbacks)
+    for value in found:
+        if isinstance(value, kinds):
+            continue
+        if isinstance(value, type):
+            what, advice = f"the class {value.__name__}", f"Create one: {value.__name__}()."
+        else:
+            what = f"a {type(value).__name__}"
+            advice = "Subclass keras.callbacks.Callback, or use keras.callbacks.LambdaCallback."
+        raise UsageError(f"`callbacks` must be Keras callbacks, got {what}. {advice}")
+    return found
 
 
 def _with_text(text: Paths | None, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -227,27 +284,46 @@ def _with_text(text: Paths | None, settings: Mapping[str, Any]) -> dict[str, Any
 
 def _given(
     function: Callable[..., Any],
+    arguments: Mapping[str, Any],
     kind: type[Config],
-    command: str,
     config: str | Path | Config | None,
     settings: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Settings of the user by field name: `settings` override `config`."""
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The function's own arguments, and the settings by field name; both override `config`.
+
+    `arguments` has the arguments in `_ARGUMENTS` that the function takes, None where they are not given.
+    """
     kind.check_names(settings, inspect.signature(function).parameters)
+    own: dict[str, Any] = {}
+    for name, value in arguments.items():
+        if isinstance(value, Run) and name == "run":
+            advice = "Continue it with rnntk.resume, or start from its weights with `init_from`."
+            raise UsageError(f"`run` is the path of a new run, got a Run. {advice}")
+        if value is not None:
+            is_run = isinstance(value, Run)
+            own[name] = value if is_run else argument(name, _ARGUMENTS[name], value)
     if config is None:
-        return dict(settings)
+        return own, dict(settings)
     if isinstance(config, kind):
-        return overridden(config.part(kind), settings)
+        return own, overridden(config.part(kind), settings)
     if isinstance(config, Config):
         raise UsageError(f"`config` must be a {kind.__name__}, got a {type(config).__name__}.")
-    path = find_config(Path(config))
-    values = read_config(path, command, kind.names())
+    if isinstance(config, Mapping):
+        call = f"{function.__name__}(..., **settings)"
+        raise UsageError(f"`config` must be a path, got a dict. Give settings by name: {call}.")
+    command = _COMMANDS[kind]
+    path = find_config(argument("config", Path, config))
+    values = read_config(path, command, {*kind.names(), *arguments})
     if not values:
         raise UsageError(f"{path} has no settings for {command}.")
     for name, value in values.items():
         try:
-            checked(kind, name, value)
+            if name in arguments:
+                own.setdefault(name, converted(_ARGUMENTS[name], value))
+            else:
+                checked(kind, name, value)
         except ValueError as error:
             place = place_of(path, command, name)
             raise UsageError(f"Invalid value for {place}: {sentence(error)}") from None
-    return overridden(values, settings)
+    fields = {name: value for name, value in values.items() if name not in arguments}
+    return own, overridden(fields, settings)

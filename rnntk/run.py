@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnntk import duration
 from rnntk.config import MnistConfig, SampleConfig, TrainConfig
-from rnntk.config.fields import counted
+from rnntk.config.fields import argument, counted
 from rnntk.errors import RnntkError, UsageError, naming_arguments
 from rnntk.storage import folder, metrics
 from rnntk.storage.folder import RunFolder
@@ -35,7 +35,7 @@ class Run:
     Attributes:
         folder: the `RunFolder`.
         checkpoint: "best" (lowest validation loss, else "last"), "last" or a step.
-        test: result on the test images after `rnntk.train_mnist`, else None.
+        test: result on the test images after `rnntk.train_mnist` or `rnntk.resume`, else None.
 
     Example:
         >>> run = rnntk.load("my-run")
@@ -100,6 +100,8 @@ class Run:
     ) -> Iterator[str]:
         """Generate the text of `sample` piece by piece, with the same arguments."""
         SampleConfig.check_names(settings, ("prompt",))
+        if prompt is not None:
+            prompt = argument("prompt", str, prompt)
         return self.model.stream(prompt, seed=seed, echo=True, **settings)
 
     def lines(
@@ -118,7 +120,7 @@ class Run:
         """
         from rnntk.decoding import lines
 
-        count = counted("count", count)
+        count, prompt = counted("count", count), argument("prompt", str, prompt)
         SampleConfig.check_names(settings, ("count", "prompt", "allow_copies"))
         config = SampleConfig(**settings)
         return list(lines.generate(self.model, count, prompt, config, allow_copies=allow_copies))
@@ -165,6 +167,7 @@ class Run:
         """
         from rnntk.exchange import export
 
+        path = None if path is None else argument("path", Path, path)
         output = export.target(self.folder, format, path)
         if export.needs_tensorflow(self.folder, format):
             from rnntk.training import device
@@ -204,8 +207,8 @@ class Run:
         return self._model
 
     def reload(self) -> None:
-        """Read settings and weights from the run folder again, after a resume."""
-        self.folder, self._model = folder.open_run(self.path), None
+        """Read settings and weights from the run folder again, after a resume; `test` is None then."""
+        self.folder, self._model, self.test = folder.open_run(self.path), None, None
 
     def __repr__(self) -> str:
         words = {

@@ -5,10 +5,13 @@ from __future__ import annotations
 import doctest
 import json
 import os
+import pickle
 import re
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ import numpy as np
 import pytest
 
 import rnntk
-from rnntk.errors import DataError, RunError, UsageError
+from rnntk.errors import DataError, RunError, TrainingInterrupted, UsageError
 from rnntk.training import device
 
 device.ready("cpu", None)
@@ -158,7 +161,7 @@ def test_a_missing_checkpoint_is_refused_at_load(here: Path) -> None:
 
 def test_config_keys_of_the_command_line_are_ignored(here: Path) -> None:
     Path("c.toml").write_text(
-        "color = true\n[train]\nquiet = true\nrun = 'x'\nunits = 5\n"
+        "color = true\n[train]\nverbose = true\nhost = 'x'\nunits = 5\n"
         "max_steps = 2\nbatch-size = 4\nseq_length = 20\n[sample]\ncolor = true\n"
     )
     run = rnntk.train("tale.txt", config="c.toml", quiet=True)
@@ -166,6 +169,35 @@ def test_config_keys_of_the_command_line_are_ignored(here: Path) -> None:
     Path("c.toml").write_text("[train]\nquite = true\n")
     with pytest.raises(UsageError, match="'quite' in .train. is not a setting of rnntk train"):
         rnntk.train("tale.txt", config="c.toml")
+
+
+def test_a_config_file_sets_arguments_too(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("c.toml").write_text(
+        "run = 'tuned'\nquiet = true\n[train]\ninit-from = 'my-run'\ninput = 'tale.txt'\nmax_steps = 1\n"
+        "learning_rate = 1e-9\nbatch_size = 4\nseq_length = 20\nsample_every = 0\n"
+        "[mnist]\ndata = 'digits'\nunits = 4\nmax_steps = 1\n"
+    )
+    run = rnntk.train(config="c.toml")
+    assert (run.path, run.config.units) == (Path("tuned"), 16)
+    before, after = (rnntk.load(n).folder.checkpoint().weights() for n in ("my-run", "tuned"))
+    assert all(np.allclose(before[name], after[name], atol=1e-6) for name in before)
+    assert "training" not in "".join(capsys.readouterr())
+    source = rnntk.load("tuned")
+    other = rnntk.train(config="c.toml", run="other", init_from=source, quiet=False)
+    assert other.path == Path("other")
+    assert "step" in "".join(capsys.readouterr())
+    with pytest.raises(RunError, match="^tuned exists already"):
+        rnntk.train_mnist(config="c.toml")
+    assert rnntk.train_mnist(config="c.toml", run="digits").path == Path("digits")
+    for line, problem in {
+        "run = 5": "Invalid value for 'run' in d.toml, line 2: must be a path, got 5.",
+        "init_from = ''": "Invalid value for 'init_from' in d.toml, line 2: must be a path, got ''.",
+        "quiet = 1": "Invalid value for 'quiet' in d.toml, line 2: must be true or false, got 1.",
+    }.items():
+        Path("d.toml").write_text(f"[train]\n{line}\n")
+        with pytest.raises(UsageError) as raised:
+            rnntk.train("tale.txt", config="d.toml")
+        assert str(raised.value) == problem
 
 
 def test_the_repr_of_a_corpus_is_one_line(here: Path) -> None:
@@ -207,6 +239,80 @@ def test_a_keras_callback_can_be_passed(here: Path) -> None:
     assert seen == pytest.approx(run.metrics["loss"].tolist(), abs=1e-6)
     rnntk.resume(run, max_steps=5, quiet=True, callbacks=[Own()])
     assert len(seen) == 5
+
+
+def test_callbacks_may_be_one_or_none(here: Path) -> None:
+    small = {**SMALL, "max_steps": 1, "val_every": None}
+    seen: list[int] = []
+    own = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(batch))
+    run = rnntk.train("tale.txt", **small, callbacks=own)
+    assert seen == [0]
+    assert rnntk.resume(run, max_steps=2, quiet=True, callbacks=None).metrics["step"][-1] == 2
+
+
+def test_what_is_no_callback_is_refused_at_the_start(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advice = "Subclass keras.callbacks.Callback, or use keras.callbacks.LambdaCallback."
+    wrong: dict[str, Any] = {
+        "the class History. Create one: History().": keras.callbacks.History,
+        "the class int. Create one: int().": [int],
+        f"a function. {advice}": lambda logs: None,
+        f"a int. {advice}": [keras.callbacks.History(), 5],
+        f"a str. {advice}": "tensorboard",
+    }
+    for what, value in wrong.items():
+        for call in (
+            lambda value=value: rnntk.train("missing.txt", callbacks=value),
+            lambda value=value: rnntk.resume("missing", callbacks=value),
+            lambda value=value: rnntk.train_mnist(data="missing", callbacks=value),
+        ):
+            with pytest.raises(UsageError) as raised:
+                call()
+            assert str(raised.value) == f"callbacks must be Keras callbacks, got {what}"
+    monkeypatch.delitem(sys.modules, "keras")  # not imported yet
+    with pytest.raises(
+        UsageError, match="callbacks must be Keras callbacks, got a builtin_function"
+    ):
+        rnntk.train("missing.txt", callbacks=[print])  # type: ignore[list-item]
+
+
+class _Signal(keras.callbacks.Callback):
+    """Raises a signal after a batch."""
+
+    def __init__(self, number: signal.Signals, batch: int) -> None:
+        super().__init__()
+        self.number, self.batch = number, batch
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if batch == self.batch:
+            signal.raise_signal(self.number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_loop_that_catches_errors(here: Path, number: signal.Signals) -> None:
+    def sweep() -> None:
+        for units in (4, 8):
+            try:
+                rnntk.train("tale.txt", **{**SMALL, "units": units}, callbacks=[_Signal(number, 2)])
+            except Exception as error:
+                pytest.fail(f"swallowed: {error!r}")
+
+    with pytest.raises(KeyboardInterrupt) as raised:
+        sweep()
+    assert [run.name for run in rnntk.runs()] == ["tale-1", "my-run"]
+    ended = raised.value
+    assert isinstance(ended, TrainingInterrupted)
+    command = "rnntk train --resume runs/tale-1"
+    assert str(ended) == f"Stopped at step 3 and saved. Continue with: {command}"
+    assert ended.exit_code == 128 + number
+    assert str(pickle.loads(pickle.dumps(ended))) == str(ended)
+    with pytest.raises(TrainingInterrupted, match="Stopped at step 6"):
+        rnntk.resume("tale-1", quiet=True, callbacks=[_Signal(number, 5)])
+    with pytest.raises(TrainingInterrupted, match="Stopped at step 3"):
+        rnntk.train_mnist(
+            data="digits", units=4, max_steps=9, quiet=True, callbacks=[_Signal(number, 2)]
+        )
 
 
 def test_a_resumed_run_keeps_its_new_limits_and_shows_its_new_weights(here: Path) -> None:
@@ -285,6 +391,44 @@ def test_a_run_gives_a_keras_model(here: Path) -> None:
     assert float(np.mean(nats)) == pytest.approx(run.evaluate("the quick brown fox").loss, rel=1e-4)
 
 
+def test_an_open_run_survives_a_change_of_the_working_folder(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, before = rnntk.load("my-run"), rnntk.load("my-run").evaluate()
+    assert run.path == Path("runs/my-run")
+    assert repr(run).startswith("Run('runs/my-run': ")
+    (here / "elsewhere").mkdir()
+    monkeypatch.chdir(here / "elsewhere")
+    assert run.path == here / "runs" / "my-run"
+    assert repr(run).startswith(f"Run({str(run.path)!r}: tale, ")
+    assert run.evaluate().loss == before.loss
+    assert run.export("npz", "a.npz").path == Path("a.npz")
+    assert len(run.metrics["step"]) == 20
+    last = rnntk.resume(run, max_steps=21, quiet=True)
+    assert last.metrics["step"][-1] == 21
+    monkeypatch.chdir(here)
+    assert run.metrics["step"][-1] == 21
+    assert not list(Path("elsewhere").glob("runs"))
+
+
+def test_a_callback_may_change_the_working_folder(
+    here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Leaves(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if batch == 2:
+                os.chdir("elsewhere")
+
+    Path("elsewhere").mkdir()
+    changes = {"max_steps": 8, "checkpoint_every": 4, "sample_every": 5}
+    run = rnntk.train("tale.txt", **{**SMALL, **changes}, callbacks=Leaves())
+    assert run.path == here / "runs" / "tale-1"
+    assert (run.metrics["step"][-1], run.model.step) == (8, 8)
+    assert "--- step 5 ---" in run.folder.samples.read_text(encoding="utf-8")
+    assert not list(Path().iterdir())
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
 def test_a_run_exports_and_plots(here: Path) -> None:
     run = rnntk.load("my-run")
     assert run.export("npz").path == Path("my-run.npz")
@@ -312,7 +456,10 @@ def test_train_mnist_returns_a_run_with_its_test(here: Path) -> None:
     assert repr(run.test).startswith(f"ClassifierResult({100 * run.test.accuracy:.2f} % of ")
     assert f"<td>{run.test}</td>" in run._repr_html_()
     assert repr(rnntk.resume(run, quiet=True).test) == repr(run.test)  # finished, so only tested
+    before = run.test
     again = rnntk.resume(run, max_steps=4, data_dir=str(here), quiet=True)
+    assert run.test is again.test
+    assert run.test != before
     assert again.metrics["step"].tolist() == [1, 2, 3, 4]
     with pytest.raises(UsageError, match="data_dir must be a path, got 3"):
         rnntk.resume(run, max_steps=5, data_dir=3, quiet=True)
@@ -358,6 +505,53 @@ def test_wrong_arguments_are_refused(here: Path) -> None:
         run.sample(promt="x")
     with pytest.raises(UsageError, match="no setting 'allow_copys'. Did you mean 'allow_copies'"):
         run.lines(2, allow_copys=True)
+
+
+def test_arguments_of_a_wrong_type_are_named(here: Path) -> None:
+    run: Any = rnntk.load("my-run")
+    train: Any = rnntk.train
+    api: Any = rnntk
+    calls: dict[str, Callable[[], Any]] = {
+        "config must be a path, got a dict. Give settings by name: train(..., **settings).": (
+            lambda: train("tale.txt", config={"units": 16})
+        ),
+        "config must be a path, got 5.": lambda: api.train_mnist(config=5),
+        "run is the path of a new run, got a Run. Continue it with rnntk.resume, or start from its weights with "
+        "init_from.": lambda: train("tale.txt", run=run),
+        "run must be a path, got 5.": lambda: train("tale.txt", run=5),
+        "run must be a path, got ''.": lambda: train("tale.txt", run=""),
+        "run must be a path, got b'x'.": lambda: api.train_mnist(run=b"x"),
+        "run must be a path, got 'a\\x00b'.": lambda: api.load("a\0b"),
+        "run must be a path, got None.": lambda: api.load(None),
+        "run must be a path, got 7.": lambda: api.resume(7),
+        "init_from must be a path, got 5.": lambda: train("tale.txt", init_from=5),
+        "quiet must be true or false, got 'no'.": lambda: train("tale.txt", quiet="no"),
+        "quiet must be true or false, got 2.": lambda: api.resume("my-run", quiet=2),
+        "runs_dir must be a path, got 3.": lambda: api.runs(3),
+        "output must be a path, got 5.": lambda: api.prepare("tale.txt", output=5),
+        "path must be a path, got 4.": lambda: run.export("npz", 4),
+        "prompt must be text, got 5.": lambda: run.sample(5),
+        "prompt must be text, got b'the'.": lambda: run.stream(b"the"),
+        "prompt must be text, got 3.": lambda: run.lines(3, prompt=3),
+        "TrainConfig takes only named settings, such as TrainConfig(input=...).": (
+            lambda: api.TrainConfig("tale.txt")
+        ),
+        "MnistConfig takes only named settings, such as MnistConfig(batch_size=...).": (
+            lambda: api.MnistConfig("digits")
+        ),
+    }
+    for problem, call in calls.items():
+        with pytest.raises(UsageError) as raised:
+            call()
+        assert str(raised.value) == problem
+
+
+def test_results_can_be_compared(here: Path) -> None:
+    run = rnntk.load("my-run")
+    one, two = run.evaluate("the fox\n"), run.evaluate("the fox\n")
+    assert one == one
+    assert one != two
+    assert len({one, two}) == 2
 
 
 def test_a_text_replaces_the_corpus_of_a_config_and_the_other_way(here: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 from rnntk.errors import KeptSettings, UsageError, did_you_mean
 
 C = TypeVar("C", bound="Config")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,12 @@ def typed_setting(name: str, value: Any) -> list[str]:
 class Config:
     """Base of all configurations. Raises `UsageError` for an unknown name or an invalid value."""
 
-    def __new__(cls: type[C], **values: Any) -> C:
+    def __new__(cls: type[C], *unnamed: Any, **values: Any) -> C:
+        if unnamed:
+            name = "input" if "input" in cls.names() else cls.names()[0]
+            raise UsageError(
+                f"{cls.__name__} takes only named settings, such as {cls.__name__}({name}=...)."
+            )
         cls.check_names(values)
         return super().__new__(cls)
 
@@ -220,6 +226,20 @@ def word(name: str, valid: tuple[str, ...], value: Any) -> str:
     """The word of `valid` that the argument `name` is, ignoring case. Raises `UsageError`."""
     with _about(name):
         return one_of(valid, typed(str, value))
+
+
+def argument(name: str, kind: type[T], value: Any) -> T:
+    """The argument `name` of a function, of this type. Raises `UsageError` as `converted` does."""
+    with _about(name):
+        return converted(kind, value)
+
+
+def converted(kind: type[T], value: Any) -> T:
+    """Convert like `typed`. Raises `ValueError` also for a path without a name or with a null character."""
+    if kind is Path and isinstance(value, (str, Path)) and (not str(value) or "\0" in str(value)):
+        raise ValueError(f"must be a path, got {_shown(value)}")
+    result: T = typed(kind, value)
+    return result
 
 
 @contextmanager

@@ -16,7 +16,8 @@ TABLES = (
     "board", "cache", "eval", "export", "import", "minchar", "mnist", "play", "plot", "prep", "runs", "sample", "train",
 )  # fmt: skip
 
-# Parameters of commands that are no fields of a configuration: allowed in every file, ignored by Python code.
+# Parameters of commands that are no fields of a configuration: allowed in every file, and ignored by the Python
+# functions that have no such argument.
 COMMAND_ONLY = frozenset({
     "allow_copies", "ascii", "baselines", "check_gradients", "checkpoint", "color", "costs", "dry_run",
     "dynamic", "dynamic_rate", "forget_bias", "format", "greedy", "host", "html", "image", "init_from", "interactive",
@@ -40,7 +41,7 @@ def read_config(
     Args:
         path: the file.
         command: `train`, `sample`, ...; `runs` also for `rnntk runs delete`.
-        known: the command's settings, with underscores.
+        known: the command's settings, or a function's settings and arguments, with underscores.
         commands: functions that return the settings of a command, called only for a key outside `known`. Without
             them, the settings of other commands are those of all configurations and `COMMAND_ONLY`.
     """
@@ -65,11 +66,9 @@ def read_config(
                 raise UsageError(f"{path}: {key!r} is not a setting of any command.{guess}")
     for key, value in own.items():
         name = key.replace("-", "_")
-        if commands is None and name in COMMAND_ONLY:
-            continue
-        if commands is not None and name not in known and name in commands[command]():
-            continue  # of the group or of another of its commands
         if name not in known:
+            if name in (COMMAND_ONLY if commands is None else commands[command]()):
+                continue  # of the shell alone, or of the group or another of its commands
             problem = f"{path}: {key!r} in [{command}] is not a setting of rnntk {command}."
             raise UsageError(problem + did_you_mean(name, known))
         values[name] = value

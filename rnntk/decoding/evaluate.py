@@ -13,7 +13,7 @@ from rnntk.text.preprocessors import Preprocessor
 _FIRST_SYLLABLE, _LAST_SYLLABLE = "\uac00", "\ud7a3"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)  # arrays have no single truth value
 class Evaluation:
     """Surprisal of a text under a model that reads it once from zero states, given the first symbol.
 

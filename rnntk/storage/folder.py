@@ -11,7 +11,7 @@ import shutil
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,10 +79,24 @@ _ELSEWHERE = "Free some space, make it writable, or choose another folder with `
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run on disk."""
+    """A run on disk, which is found also after a change of the working folder."""
 
-    path: Path
+    named: Path  # as given
     record: dict[str, Any]  # the content of `run.json`
+    _absolute: Path = field(init=False, repr=False, compare=False)
+    _named_in: tuple[int, int] | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        absolute = self.named
+        with suppress(OSError):  # the working folder was removed
+            absolute = absolute.absolute()
+        object.__setattr__(self, "_absolute", absolute)
+        object.__setattr__(self, "_named_in", _working_folder())
+
+    @property
+    def path(self) -> Path:
+        """As given, which is shorter, in the working folder of then; elsewhere absolute."""
+        return self.named if _working_folder() == self._named_in else self._absolute
 
     @property
     def name(self) -> str:
@@ -218,6 +232,15 @@ class RunFolder:
         return _locked(self.path, advice=None)
 
 
+def _working_folder() -> tuple[int, int] | None:
+    """Device and inode, which stay when the folder is renamed; None if it was removed."""
+    try:
+        found = Path().stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _locked(path: Path, advice: str | None) -> filelock.FileLock:
     import filelock
 
@@ -267,6 +290,7 @@ def created(
         with disk_errors(path, advice=_ELSEWHERE):
             identity = (path / LOCK).stat()  # not reused while the file is open
         refuse_existing(path)  # again: another process may have created a run before the lock
+        run = RunFolder(path, record)
         try:
             with disk_errors(path, advice=_ELSEWHERE):
                 _clear(path)
@@ -277,18 +301,20 @@ def created(
                 write_bytes(path / VOCABULARY, vocabulary.to_json().encode(), advice=_ELSEWHERE)
             # Last, so that every folder with a run.json is complete.
             write_json(path / RUN, record, advice=_ELSEWHERE)
-            yield RunFolder(path, record)
+            yield run
         except BaseException:
             with suppress(OSError):
-                if os.path.samestat(identity, (path / LOCK).stat()) and _is_unused(path):
-                    _clear(path)
-                    (path / LOCK).unlink()
+                lock = run.path / LOCK
+                if os.path.samestat(identity, lock.stat()) and _is_unused(run.path):
+                    _clear(run.path)
+                    lock.unlink()
             raise
 
 
 @contextmanager
 def _made(path: Path, *, exist_ok: bool = True) -> Iterator[None]:
     """Context with a folder, created with its parents; at the end those that are new are removed if empty."""
+    path = path.absolute()  # a callback may change the working folder
     new = list(itertools.takewhile(lambda p: not p.exists(), (path, *path.parents)))
     identities: list[os.stat_result] = []
     try:

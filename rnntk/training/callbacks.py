@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -42,7 +43,7 @@ class MetricsWriter(keras.callbacks.Callback):
 
     def __init__(self, run: RunFolder, progress: Progress) -> None:
         super().__init__()
-        self._path, self._progress, self._run = run.metrics, progress, run
+        self._progress, self._run = progress, run
         with disk_errors(self._path):
             self._file = self._path.open("a+b")
             self._identity = os.fstat(self._file.fileno())
@@ -53,6 +54,10 @@ class MetricsWriter(keras.callbacks.Callback):
             self._file.truncate(progress.metrics_bytes)
             self._file.seek(progress.metrics_bytes)
         self._mean = MeanLoss.of(self._path)
+
+    @property
+    def _path(self) -> Path:
+        return self._run.metrics  # valid also after a change of the working folder
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Append one object. Raises as `check_files`."""
@@ -165,7 +170,8 @@ class TensorBoardScalars(keras.callbacks.Callback):
         self._logs = run.logs
         self._writer: Any = None  # None after an error
         with self._ignoring_errors():
-            self._writer = tf.summary.create_file_writer(os.fsencode(run.logs), flush_millis=5000)
+            logs = os.fsencode(run.logs.absolute())  # a callback may change the working folder
+            self._writer = tf.summary.create_file_writer(logs, flush_millis=5000)
             self._mark_session_start()
             with self._writer.as_default(step=0):
                 hparams.hparams(_hyperparameters(run), trial_id=printable(run.name))

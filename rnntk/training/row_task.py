@@ -35,7 +35,7 @@ NETWORK = ("cell", "layers", "units", "bidirectional", "dropout")
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)  # arrays have no single truth value
 class ClassifierResult:
     """Results of a classifier on the test images."""
 

@@ -95,6 +95,39 @@ def test_new_names_pass_files_links_and_other_spellings(tmp_path: Path) -> None:
         assert path.name == "a-4"
 
 
+def test_an_open_run_is_found_from_other_working_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "here" / "a")
+    (tmp_path / "here" / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    run = folder.open_run(Path("a"))
+    assert run.path == Path("a")
+    monkeypatch.chdir("inner")
+    assert run.path == tmp_path / "here" / "a"
+    assert run.vocabulary() == folder.open_run(Path("../a")).vocabulary()
+    monkeypatch.chdir(tmp_path / "here")
+    assert run.path == Path("a")
+    if os.name != "nt":  # Windows does not rename the working folder
+        (tmp_path / "here").rename(tmp_path / "there")
+        assert run.path.is_dir()
+
+
+def test_an_open_link_to_a_run_keeps_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "a")
+    try:
+        (tmp_path / "b").symlink_to(tmp_path / "a", target_is_directory=True)
+    except OSError:
+        pytest.skip("needs symbolic links")
+    monkeypatch.chdir(tmp_path)
+    run = folder.open_run(Path("b"))
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir("inner")
+    assert run.path == tmp_path / "b"
+
+
 def test_a_name_that_is_taken_meanwhile_is_passed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
