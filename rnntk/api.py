@@ -52,7 +52,8 @@ def train(
         config: a TOML file, the name of a shipped one ("demo_ko"), or a `TrainConfig`.
         run: the new run folder; by default `runs/<corpus>-<n>`.
         init_from: a run whose weights to start from.
-        callbacks: Keras callbacks, called after rnntk's own.
+        callbacks: Keras callbacks, called after rnntk's own. A learning rate that one sets replaces the schedule's from
+            the next step on, also after a resume, until one sets another.
         quiet: show no progress.
         settings: fields of `TrainConfig`: corpus, units, layers, epochs, max_time, ...
 

@@ -130,6 +130,8 @@ def train(
         TrainingError: training diverged, or a write failed.
     """
     _check_weights_agree(task)
+    if extra:
+        task.watch_learning_rate()
     began, limit = progress.step, task.config.max_time
     if limit is not None:
         limit = max(0.0, limit - task.reserved_seconds())
