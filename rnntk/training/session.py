@@ -119,6 +119,7 @@ def _warn_of_versions(run: RunFolder) -> None:
         )
 
 
+@device.training_options()
 def train(
     run: RunFolder, task: Task, progress: Progress, *, quiet: bool = False, extra: Callbacks = ()
 ) -> Result:
