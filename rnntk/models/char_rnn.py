@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from rnntk.config import ModelConfig, RunConfig
 from rnntk.config.fields import counted
-from rnntk.errors import UsageError, check_keywords
+from rnntk.errors import UsageError
 from rnntk.models import cudnn, fast
 from rnntk.models.dropout import dropout
-from rnntk.models.layers import seeded, split
+from rnntk.models.layers import KeywordsChecked, seeded, split
 
 
 class StepWeights(NamedTuple):
@@ -30,7 +30,7 @@ class StepWeights(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("rnntk")
-class CharRNN(keras.Model):
+class CharRNN(KeywordsChecked, keras.Model):
     """A recurrent language model over symbols.
 
     `model(ids, states=None, training=False) -> (logits, states)`: ids `(B, T)` integers, logits `(B, T, V)` float32,
@@ -65,11 +65,6 @@ class CharRNN(keras.Model):
         >>> history.history["loss"][1] < history.history["loss"][0]
         True
     """
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Report unknown keywords before Python reports missing ones."""
-        check_keywords(cls.__init__, kwargs)
-        return super().__new__(cls, *args, **kwargs)
 
     def __init__(
         self,
@@ -109,7 +104,10 @@ class CharRNN(keras.Model):
         streams = split(run.seed, 2 + 2 * layers)
         normal = keras.initializers.RandomNormal(stddev=1.0, seed=next(streams))
         self.embedding = keras.layers.Embedding(
-            vocabulary_size, network.embedding, embeddings_initializer=normal, name="embedding"
+            vocabulary_size,
+            network.embedding,
+            embeddings_initializer=normal,
+            name="embedding",
         )
         self.recurrent = [
             seeded(
@@ -224,8 +222,14 @@ class CharRNN(keras.Model):
         """The last layer's outputs, time-major except on the Keras path, and the states."""
         path, time_major = weights.path, weights.path != "keras"
         ids = tf.cast(ids, _ID_TYPES[path])
+        names = [f"{s}_{i}" for i, layer in enumerate(self.recurrent) for s in layer.kind.states]
+        if ids.shape.rank not in (2, None):
+            raise ValueError(f"`ids` must have the shape (B, T), got {tuple(ids.shape)}.")
         if states is None:
             states = self.initial_states(tf.shape(ids)[0])
+        if len(states) != len(names):
+            wanted = f"{len(names)}, each (B, {self.units}): {', '.join(names)}"
+            raise ValueError(f"`states` must be a list of {wanted}; got {len(states)}.")
         dropping = training and self.dropout_rate > 0
         if time_major:
             ids = tf.transpose(ids)

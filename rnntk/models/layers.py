@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnntk import cells
+from rnntk.errors import check_keywords
 from rnntk.kernels import run
 from rnntk.kernels.cells import KEPT
 from rnntk.models import cudnn, fast
@@ -31,9 +32,14 @@ class _Fast:
     product_type = "float32"
     input_gradient = True
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.supports_jit = False  # XLA cannot compile calls of the kernels
+    @property
+    def supports_jit(self) -> bool:
+        """False: XLA cannot compile calls of the kernels."""
+        return False
+
+    @supports_jit.setter
+    def supports_jit(self, value: bool) -> None:
+        """Ignore the value that Keras' constructors set."""
 
     def is_fast(self, sequences: tf.Tensor) -> bool:
         """Whether this layer can run on the kernels."""
@@ -198,6 +204,15 @@ class SimpleRNN(_Fast, keras.layers.SimpleRNN):
 
 CELLS: dict[str, Any] = {"lstm": LSTM, "gru": GRU, "rnn": SimpleRNN}
 """Layer classes by the setting `cell`."""
+
+
+class KeywordsChecked:
+    """Base of the models: reports unknown keywords before Python reports missing ones."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        check_keywords(cls.__init__, kwargs)
+        parent: Any = super()
+        return parent.__new__(cls, *args, **kwargs)
 
 
 def split(seed: int, count: int) -> Iterator[int]:

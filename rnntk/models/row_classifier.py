@@ -10,14 +10,13 @@ import tensorflow as tf
 
 from rnntk.config import MnistConfig, ModelConfig
 from rnntk.config.fields import counted
-from rnntk.errors import check_keywords
 from rnntk.models import fast
 from rnntk.models.dropout import dropout
-from rnntk.models.layers import seeded, split
+from rnntk.models.layers import KeywordsChecked, seeded, split
 
 
 @keras.saving.register_keras_serializable("rnntk")
-class RowClassifier(keras.Model):
+class RowClassifier(KeywordsChecked, keras.Model):
     """Recurrent layers and a linear output on the last step: one logit per class.
 
     `model(rows, training=False) -> logits`: rows `(B, T, F)` float32, logits `(B, classes)`. A bidirectional model adds
@@ -33,11 +32,6 @@ class RowClassifier(keras.Model):
     Raises:
         UsageError: an argument is out of range.
     """
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Report unknown keywords before Python reports missing ones."""
-        check_keywords(cls.__init__, kwargs)
-        return super().__new__(cls, *args, **kwargs)
 
     def __init__(
         self,

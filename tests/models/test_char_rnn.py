@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -130,3 +133,40 @@ def test_dropout_without_a_seed_chooses_one():
     assert not np.array_equal(first, second)
     keras.utils.set_random_seed(1)
     np.testing.assert_array_equal(dropped(), first)
+
+
+def test_the_signature_shows_the_arguments():
+    for model, first in ((CharRNN, "vocabulary_size"), (RowClassifier, "features")):
+        names = list(inspect.signature(model).parameters)
+        assert names[0] == first
+        assert {"cell", "layers", "units", "dropout", "seed", "precision"} <= set(names)
+    with pytest.raises(TypeError, match=r"CharRNN.*no argument 'unit'.*units"):
+        CharRNN(unit=3)
+
+    class Own(CharRNN):
+        def __init__(self, size: int) -> None:
+            super().__init__(size)
+
+    assert list(inspect.signature(Own).parameters) == ["size"]
+    assert Own(11)(ids_of(11))[0].shape == (4, 7, 11)
+
+
+@pytest.mark.parametrize("vocabulary", [11, 200], ids=["projected", "gathered"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_ids_and_states_of_another_shape_are_refused(cell, vocabulary):
+    model, ids = CharRNN(vocabulary, cell, 2, 8, 6), ids_of(11)
+    for wrong in (ids[0], ids[None], np.int32(3)):
+        got = re.escape(str(wrong.shape))
+        with pytest.raises(ValueError, match=rf"`ids` must have the shape \(B, T\), got {got}"):
+            model(wrong)
+        with pytest.raises(ValueError, match=rf"`ids` must have the shape \(B, T\), got {got}"):
+            model.nats(wrong, wrong)
+    states = model.initial_states(4)
+    names = "h_0, c_0, h_1, c_1" if cell == "lstm" else "h_0, h_1"
+    for wrong in (states[:-1], [*states, states[0]], []):
+        must = (
+            rf"`states` must be a list of {len(states)}, each \(B, 8\): {names}; got {len(wrong)}"
+        )
+        with pytest.raises(ValueError, match=must):
+            model(ids, states=wrong)
+    assert model(ids, states=states)[0].shape == (4, 7, vocabulary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from types import SimpleNamespace
 
 import keras
@@ -291,6 +292,12 @@ def test_a_saved_model_loads_in_stock_keras_and_back(cell, tmp_path):
     assert [w.path.split("/")[-1] for w in ours.weights] == [
         w.path.split("/")[-1] for w in stock.weights
     ]
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_signature_shows_the_arguments_of_keras(cell):
+    assert inspect.signature(CELLS[cell]) == inspect.signature(STOCK[cell])
+    assert not CELLS[cell](3).supports_jit
 
 
 def rounded(x):
