@@ -14,7 +14,7 @@ from rnntk.config.fields import counted
 from rnntk.errors import UsageError
 from rnntk.models import cudnn, fast
 from rnntk.models.dropout import dropout
-from rnntk.models.layers import KeywordsChecked, seeded, split
+from rnntk.models.layers import FLOAT32, KeywordsChecked, seeded, split
 
 
 class StepWeights(NamedTuple):
@@ -94,7 +94,7 @@ class CharRNN(KeywordsChecked, keras.Model):
             raise UsageError(
                 '`precision="bfloat16"` does not work with `gru_reset="before"`. Leave one out.'
             )
-        super().__init__(**kwargs)
+        super().__init__(**{**FLOAT32, **kwargs})
         self._arguments = {**network.part(ModelConfig), "precision": precision, "seed": run.seed}
         self.vocabulary_size, self.embedding_size = vocabulary_size, network.embedding
         self.cell, self.layer_count, self.units = cell, layers, units
@@ -108,6 +108,7 @@ class CharRNN(KeywordsChecked, keras.Model):
             network.embedding,
             embeddings_initializer=normal,
             name="embedding",
+            **FLOAT32,
         )
         self.recurrent = [
             seeded(
@@ -118,7 +119,7 @@ class CharRNN(KeywordsChecked, keras.Model):
         ]  # fmt: skip
         glorot = keras.initializers.GlorotUniform(seed=next(streams))
         self.output_layer = keras.layers.Dense(
-            vocabulary_size, kernel_initializer=glorot, name="output"
+            vocabulary_size, kernel_initializer=glorot, name="output", **FLOAT32
         )
         self.build((None, None))
 

@@ -205,6 +205,9 @@ class SimpleRNN(_Fast, keras.layers.SimpleRNN):
 CELLS: dict[str, Any] = {"lstm": LSTM, "gru": GRU, "rnn": SimpleRNN}
 """Layer classes by the setting `cell`."""
 
+FLOAT32 = {"dtype": "float32"}
+"""Argument of the layers of rnntk's models, which Keras' global dtype policy must not change."""
+
 
 class KeywordsChecked:
     """Base of the models: reports unknown keywords before Python reports missing ones."""
@@ -222,11 +225,12 @@ def split(seed: int, count: int) -> Iterator[int]:
 
 
 def seeded(cell: str, units: int, seeds: Iterator[int], precision: str, **arguments: Any) -> Any:
-    """A layer with its kernels initialised from the next two seeds and products in `precision`."""
+    """A float32 layer with its kernels initialised from the next two seeds and products in `precision`."""
     layer = CELLS[cell](
         units,
         kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)),
         recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
+        **FLOAT32,
         **arguments,
     )
     layer.product_type = precision

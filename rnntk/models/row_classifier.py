@@ -12,7 +12,7 @@ from rnntk.config import MnistConfig, ModelConfig
 from rnntk.config.fields import counted
 from rnntk.models import fast
 from rnntk.models.dropout import dropout
-from rnntk.models.layers import KeywordsChecked, seeded, split
+from rnntk.models.layers import FLOAT32, KeywordsChecked, seeded, split
 
 
 @keras.saving.register_keras_serializable("rnntk")
@@ -55,7 +55,7 @@ class RowClassifier(KeywordsChecked, keras.Model):
         }  # fmt: skip
         network = MnistConfig(**given)
         dropout_kind = ModelConfig(dropout_kind=dropout_kind).dropout_kind
-        super().__init__(**kwargs)
+        super().__init__(**{**FLOAT32, **kwargs})
         self._arguments = {
             "features": features, "classes": classes, "dropout_kind": dropout_kind,
             **{name: getattr(network, name) for name in given},
@@ -81,7 +81,9 @@ class RowClassifier(KeywordsChecked, keras.Model):
         for layer in self.recurrent[0]:
             layer.input_gradient = False  # nothing below it is trained
         glorot = keras.initializers.GlorotUniform(seed=next(streams))
-        self.output_layer = keras.layers.Dense(classes, kernel_initializer=glorot, name="output")
+        self.output_layer = keras.layers.Dense(
+            classes, kernel_initializer=glorot, name="output", **FLOAT32
+        )
         self.build((None, None, features))
 
     def build(self, input_shape: Any) -> None:

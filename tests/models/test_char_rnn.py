@@ -135,6 +135,37 @@ def test_dropout_without_a_seed_chooses_one():
     np.testing.assert_array_equal(dropped(), first)
 
 
+@pytest.fixture(params=["mixed_float16", "mixed_bfloat16", "float64"])
+def policy(request):
+    """Another global dtype policy."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(request.param)
+    yield request.param
+    keras.config.set_dtype_policy(before)
+
+
+def test_the_global_dtype_policy_changes_no_model(policy):
+    models = (CharRNN(11, units=8), RowClassifier(4, 3, units=8, bidirectional=True))
+    inputs = (ids_of(11), np.random.default_rng(0).normal(size=(2, 5, 4)).astype(np.float32))
+    found = [keras.tree.flatten(model(x)) for model, x in zip(models, inputs, strict=True)]
+    keras.config.set_dtype_policy("float32")
+    again = (CharRNN(11, units=8), RowClassifier(4, 3, units=8, bidirectional=True))
+    for made, model, x in zip(found, again, inputs, strict=True):
+        for one, other in zip(made, keras.tree.flatten(model(x)), strict=True):
+            assert one.dtype == tf.float32
+            np.testing.assert_array_equal(one, other)
+    for model in models:
+        assert {v.dtype for v in model.weights} == {"float32"}
+        assert all(layer.is_standard for layer in keras.tree.flatten(model.recurrent))
+
+
+def test_layers_follow_the_global_dtype_policy(policy):
+    assert (
+        CELLS["gru"](3)(np.ones((2, 4, 3), np.float32)).dtype
+        == keras.config.dtype_policy().compute_dtype
+    )
+
+
 def test_the_signature_shows_the_arguments():
     for model, first in ((CharRNN, "vocabulary_size"), (RowClassifier, "features")):
         names = list(inspect.signature(model).parameters)
