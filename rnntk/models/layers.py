@@ -3,6 +3,9 @@
 They run on compiled kernels (on a GPU, cuDNN) in float32 with bias and the default activations, without `dropout`,
 `recurrent_dropout` or `unroll`, a GRU with `reset_after=True`; otherwise on Keras' code. Masks and `lengths` are fast
 on a CPU only. There are no second derivatives.
+
+An export (`model.export`, `tf.saved_model.save`) holds Keras' code and works anywhere; a `tf.function` that was called
+before it is exported does not.
 """
 
 from __future__ import annotations
@@ -47,10 +50,11 @@ class _Fast:
 
     @property
     def is_standard(self) -> bool:
-        """Whether the kernels and cuDNN support this layer's settings."""
+        """Whether the kernels and cuDNN support this layer's settings, and it is not being exported."""
         layer: Any = self
         return (
-            layer.use_bias
+            not fast.exporting()
+            and layer.use_bias
             and layer.activation is keras.activations.tanh
             and getattr(layer, "recurrent_activation", None) in (None, keras.activations.sigmoid)
             and getattr(layer, "reset_after", True)

@@ -201,3 +201,17 @@ def test_ids_and_states_of_another_shape_are_refused(cell, vocabulary):
         with pytest.raises(ValueError, match=must):
             model(ids, states=wrong)
     assert model(ids, states=states)[0].shape == (4, 7, vocabulary)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own
+@pytest.mark.parametrize("cell", CELLS)
+def test_an_export_needs_no_kernels(cell, tmp_path):
+    model, ids = CharRNN(11, cell, 2, 8, 6, layer_norm=True), ids_of(11)
+    logits, states = model(ids)
+    symbols = keras.Input((None,), dtype="int32")
+    keras.Model(symbols, keras.tree.flatten(model(symbols))).export(tmp_path / "a", verbose=False)
+    assert b"PyFunc" not in (tmp_path / "a" / "saved_model.pb").read_bytes()
+    loaded = tf.saved_model.load(tmp_path / "a")
+    found = loaded.serve(ids)
+    for one, other in zip(found, [logits, *states], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
